@@ -1,0 +1,117 @@
+//! What a route does with a request that it takes.
+
+use crate::{ClusterId, HeaderChanges, Pattern};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a route does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Action {
+    /// Sends the request on.
+    Forward(Forward),
+    /// Answers with a redirect (VS-35).
+    Redirect(Redirect),
+    /// Answers with fixed content (VS-36).
+    Respond(DirectResponse),
+}
+
+/// Sends a request to one of some clusters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Forward {
+    /// At least one; with several, each is taken in proportion to its weight (VS-33), and no weight is zero.
+    pub targets: Vec<Target>,
+    /// How the path is changed.
+    pub rewrite: Option<PathRewrite>,
+    /// The `Host` sent upstream instead of the client's (VS-38).
+    pub authority: Option<Arc<str>>,
+    /// From the whole request having come until the whole response; `None` is no limit (VS-39).
+    pub timeout: Option<Duration>,
+}
+
+/// One destination of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// Where it goes.
+    pub cluster: TargetCluster,
+    /// Its share among all targets of the route.
+    pub weight: u32,
+    /// Changes to the request that are made after the route's own (VS-34).
+    pub request_headers: HeaderChanges,
+    /// Changes to the response that are made before the route's own.
+    pub response_headers: HeaderChanges,
+    /// A `Host` of this destination alone; the route's wins over it (VS-38).
+    pub authority: Option<Arc<str>>,
+}
+
+/// A destination that was found or was not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum TargetCluster {
+    /// A cluster of the snapshot.
+    Known(ClusterId),
+    /// No such host, port or subset: requests are answered 503 `NC` (VS-32, DR-06).
+    Unknown {
+        /// The name that the cluster would have had.
+        id: ClusterId,
+        /// Why there is none, in a sentence for people.
+        reason: Arc<str>,
+    },
+}
+
+/// A change of the path; the query stays (VS-37).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum PathRewrite {
+    /// The part that the route's prefix matched is replaced; used with prefix matches alone.
+    Prefix(Arc<str>),
+    /// The whole path is replaced.
+    Full(Arc<str>),
+    /// Every match of the pattern is replaced by the text, in which `\1` is the first group.
+    Regex {
+        /// What is looked for; unlike in matches it may match a part.
+        pattern: Pattern,
+        /// What is put in its place.
+        substitution: Arc<str>,
+    },
+}
+
+/// A redirect; absent parts stay as the client sent them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// `http` or `https`.
+    pub scheme: Option<Arc<str>>,
+    /// The host, and with it a port if it has one.
+    pub authority: Option<Arc<str>>,
+    /// The port of the `Location`.
+    pub port: RedirectPort,
+    /// Only `Prefix` and `Full` occur.
+    pub path: Option<PathRewrite>,
+}
+
+/// The port that a redirect names. `:80` with http and `:443` with https are left out of the `Location`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum RedirectPort {
+    /// The one in the request's `Host`; when the scheme changes, that of the new scheme.
+    Keep,
+    /// This one.
+    Number(u16),
+    /// `derivePort: FROM_PROTOCOL_DEFAULT`: none is written.
+    ProtocolDefault,
+    /// `derivePort: FROM_REQUEST_PORT`: the server's own port number.
+    RequestPort(u16),
+}
+
+/// Fixed content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DirectResponse {
+    /// 200 to 599.
+    pub status: u16,
+    /// The body; empty is none.
+    #[serde(serialize_with = "as_text")]
+    pub body: Arc<[u8]>,
+}
+
+fn as_text<S: serde::Serializer>(body: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(body))
+}

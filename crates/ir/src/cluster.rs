@@ -1,0 +1,154 @@
+//! Where requests go: a named set of endpoints with the settings for reaching them.
+
+use crate::{Map, Origin};
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `outbound|<port>|<subset>|<host>`, the name that Istio's tools print.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(Arc<str>);
+
+impl ClusterId {
+    /// The id of a host's port and, if not empty, subset.
+    pub fn outbound(port: u16, subset: &str, host: &str) -> Self {
+        Self(format!("outbound|{port}|{subset}|{host}").into())
+    }
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for ClusterId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Its name.
+    pub id: ClusterId,
+    /// The host that the destination named; the `destination_service` of metrics.
+    pub host: Arc<str>,
+    /// The Service or ServiceEntry.
+    pub origin: Origin,
+    /// The DestinationRule that set its policy, if one did.
+    pub policy: Option<Origin>,
+    /// Its endpoints, or how to find them.
+    pub endpoints: EndpointSource,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// What is spoken to it.
+    pub protocol: UpstreamProtocol,
+    /// Time limits.
+    pub timeouts: ClusterTimeouts,
+}
+
+/// Where endpoints come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum EndpointSource {
+    /// Known addresses, sorted; may be empty (503 `UH`).
+    Static(Arc<[Endpoint]>),
+    /// Names that are resolved while running (SE-07, SE-08).
+    Dns {
+        /// The names, each a source of one or more addresses.
+        names: Arc<[DnsName]>,
+        /// `DNS_ROUND_ROBIN`: only the first address of an answer is used.
+        first_only: bool,
+    },
+    /// There can be none at a gateway, for the reason given (SE-05): 503 `UH`.
+    Never(Arc<str>),
+}
+
+/// A name to resolve.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct DnsName {
+    /// The name.
+    pub name: Arc<str>,
+    /// The port of every address it resolves to.
+    pub port: u16,
+    /// The weight of each of them.
+    pub weight: u32,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: EndpointAddress,
+    /// Its share; at least 1.
+    pub weight: u32,
+    /// Where it is.
+    pub locality: Option<Locality>,
+}
+
+/// An address to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointAddress {
+    /// IP and port.
+    Ip(SocketAddr),
+    /// A unix socket.
+    Unix(Arc<Path>),
+}
+
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+impl Serialize for EndpointAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// `region/zone/subzone`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Locality(pub Arc<str>);
+
+/// How an endpoint is chosen (DR-10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Balance {
+    /// The less loaded of two random ones, by weight.
+    LeastRequest,
+    /// In turn, by weight.
+    RoundRobin,
+    /// At random, by weight.
+    Random,
+}
+
+/// What is spoken to endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1 in clear text.
+    Http1,
+}
+
+/// Time limits of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ClusterTimeouts {
+    /// Until a connection is made (DR-20: 10 s).
+    pub connect: Duration,
+    /// How long an idle connection is kept.
+    pub idle: Duration,
+}
+
+/// All clusters by name.
+pub type Clusters = Map<ClusterId, Arc<Cluster>>;

@@ -1,0 +1,35 @@
+//! What the gateway must do, as plain values: listeners, hosts, routes, clusters, endpoints.
+//!
+//! Everything here is already resolved and ordered: references, weights, defaults and precedence were settled by
+//! `compiler`, so that every reader (the native data plane, `explain`, xDS) does first-match and agrees by construction.
+//! Nothing here is a configuration language (no `Deserialize`), holds a lock, a socket or a counter, or can fail to build.
+//! `compiler` writes it; `routing`, `upstream`, `dataplane` and the admin pages read it.
+
+mod action;
+mod cluster;
+mod header;
+mod host;
+mod listener;
+mod matching;
+mod origin;
+mod pattern;
+mod snapshot;
+
+pub use action::{Action, DirectResponse, Forward, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
+pub use cluster::{
+    Clusters,
+    Balance, Cluster, ClusterId, ClusterTimeouts, DnsName, Endpoint, EndpointAddress, EndpointSource, Locality,
+    UpstreamProtocol,
+};
+pub use header::{HeaderAppend, HeaderChanges, HeaderName, HeaderValue, InvalidHeader};
+pub use host::{HostPattern, InvalidHostPattern};
+pub use listener::{
+    ForwardedHeaders, Host, HttpListener, Listener, ListenerId, ListenerKind, PathNormalization, Route, WorkloadName,
+};
+pub use matching::{HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
+pub use origin::{ObjectKind, Origin};
+pub use pattern::{InvalidPattern, Pattern};
+pub use snapshot::{Changes, Delta, Snapshot};
+
+/// An ordered persistent map: clones share structure, so that a snapshot costs what changed in it.
+pub type Map<K, V> = rpds::RedBlackTreeMapSync<K, V>;

@@ -1,0 +1,102 @@
+//! What a route demands of a request: the compiled form of one `match` entry (VS-11).
+
+use crate::{HeaderName, Pattern};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A demand on one text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum StringMatch {
+    /// The very text.
+    Exact(Arc<str>),
+    /// A plain prefix of it, not aware of segments (VS-12).
+    Prefix(Arc<str>),
+    /// A regular expression that matches the whole of it.
+    Regex(Pattern),
+}
+
+/// A demand on the normalised path, without its query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum MatchPath {
+    /// Every path.
+    Any,
+    /// A demand, where `ignore_case` holds for exact and prefix alone (VS-13).
+    Text {
+        /// What the path has to be.
+        text: StringMatch,
+        /// Compare ASCII letters without their case.
+        ignore_case: bool,
+    },
+}
+
+/// A demand on a header's or query parameter's value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum ValueMatch {
+    /// It has to be there, whatever its value (VS-15, VS-17).
+    Present,
+    /// Its value has to match.
+    Text(StringMatch),
+}
+
+/// A demand on one header; several headers of the name are judged as their values joined by `,`, as Envoy does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeaderMatch {
+    /// The header's name.
+    pub name: HeaderName,
+    /// What it has to be.
+    pub value: ValueMatch,
+    /// `withoutHeaders`: the demand is turned round, and an absent header meets it (VS-16).
+    pub invert: bool,
+}
+
+/// A demand on one query parameter (VS-17).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueryMatch {
+    /// The parameter's name, as it stands undecoded in the URL.
+    pub name: Arc<str>,
+    /// What its first value has to be.
+    pub value: ValueMatch,
+}
+
+/// All demands of one route; every one has to be met. The default demands nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RouteMatch {
+    /// On the path.
+    pub path: MatchPath,
+    /// On `:method`.
+    pub method: Option<StringMatch>,
+    /// On `:authority`, as the client sent it: case and port count (VS-14).
+    pub authority: Option<StringMatch>,
+    /// On `:scheme`.
+    pub scheme: Option<StringMatch>,
+    /// On headers, sorted by name.
+    pub headers: Vec<HeaderMatch>,
+    /// On query parameters, sorted by name.
+    pub query: Vec<QueryMatch>,
+}
+
+impl Default for RouteMatch {
+    fn default() -> Self {
+        Self { path: MatchPath::Any, method: None, authority: None, scheme: None, headers: Vec::new(), query: Vec::new() }
+    }
+}
+
+impl RouteMatch {
+    /// Whether S-62 moves this route to the end of its host: any path (`/` prefix or `.*` included, which the compiler
+    /// leaves as they were written) and no condition on headers or query parameters.
+    pub fn is_catch_all(&self) -> bool {
+        let any_path = match &self.path {
+            MatchPath::Any => true,
+            MatchPath::Text { text: StringMatch::Prefix(prefix), .. } => &**prefix == "/",
+            MatchPath::Text { text: StringMatch::Regex(pattern), .. } => matches!(pattern.as_str(), "*" | ".*"),
+            MatchPath::Text { text: StringMatch::Exact(_), .. } => false,
+        };
+        // Envoy keeps method, authority and scheme as header matchers, so that they count as conditions here.
+        any_path
+            && self.headers.is_empty()
+            && self.query.is_empty()
+            && self.method.is_none()
+            && self.authority.is_none()
+            && self.scheme.is_none()
+    }
+}

@@ -1,0 +1,46 @@
+//! The whole of what the gateway must do at one moment, and what changed since the moment before.
+
+use crate::cluster::Clusters;
+use crate::{ClusterId, HostPattern, Listener, ListenerId, Map};
+use serde::{Serialize, Serializer};
+use std::sync::Arc;
+
+/// Everything the data plane needs. Parts are shared between snapshots and equal by pointer where nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct Snapshot {
+    /// Listeners by what tells them apart.
+    #[serde(serialize_with = "values")]
+    pub listeners: Map<ListenerId, Arc<Listener>>,
+    /// Clusters that some route names, by name.
+    #[serde(serialize_with = "values")]
+    pub clusters: Clusters,
+}
+
+/// What a compilation changed, for readers that hold the snapshot before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delta {
+    /// What is different; `None` when the reader has to compare everything, as after the first compilation.
+    pub changes: Option<Changes>,
+}
+
+/// The parts that were added, changed or removed; each is looked up in the new snapshot, and absent there if removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Listeners that are new, gone, or differ in more than their hosts.
+    pub listeners: Vec<ListenerId>,
+    /// Hosts of other listeners.
+    pub hosts: Vec<(ListenerId, HostPattern)>,
+    /// Clusters.
+    pub clusters: Vec<ClusterId>,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.listeners.is_empty() && self.hosts.is_empty() && self.clusters.is_empty()
+    }
+}
+
+fn values<S: Serializer, K: Ord, V: Serialize>(map: &Map<K, Arc<V>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(map.values())
+}

@@ -1,0 +1,88 @@
+//! The one read-only view of a head that routing, policies, `explain` and the access log share.
+//!
+//! It borrows from the codec's read buffer (HTTP/1) and from the exchange's scratch space (what was normalised), and never
+//! copies. What is changed stands in [`crate::edit`].
+
+/// A byte range of the buffer that a head was read into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One behind the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// The bytes of this range, or none when it does not lie within `buffer`.
+    pub fn of(self, buffer: &[u8]) -> &[u8] {
+        buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// One header line: where its name and its value, without the blanks around it, stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Field {
+    /// The name as it was sent.
+    pub name: Span,
+    /// The value.
+    pub value: Span,
+}
+
+/// The header lines of a head, in their order.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'a> {
+    buffer: &'a [u8],
+    index: &'a [Field],
+}
+
+impl<'a> Fields<'a> {
+    /// The lines that `index` marks in `buffer`.
+    pub fn new(buffer: &'a [u8], index: &'a [Field]) -> Self {
+        Self { buffer, index }
+    }
+
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Name and value of every line; names in the case in which they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let buffer = self.buffer;
+        self.index.iter().map(move |field| (field.name.of(buffer), field.value.of(buffer)))
+    }
+
+    /// The values of all lines of one name, compared without case.
+    pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// The first value of a name.
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+}
+
+/// A request as every decision sees it: normalised once, at the top of the exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestView<'a> {
+    /// `GET`, `POST`, …
+    pub method: &'a [u8],
+    /// `http` or `https`, as the client reached the outermost trusted proxy (`X-Forwarded-Proto` where trusted).
+    pub scheme: &'a str,
+    /// The host and port as the client sent them (Envoy's `:authority`).
+    pub authority: &'a [u8],
+    /// The host alone, lower case, which route tables are keyed by (S-33, S-117).
+    pub host: &'a str,
+    /// The normalised path (S-116), without query and fragment; begins with `/`, or is `*` (OPTIONS) or empty (CONNECT).
+    pub path: &'a [u8],
+    /// What stands behind the `?`.
+    pub query: Option<&'a [u8]>,
+    /// The header lines.
+    pub fields: Fields<'a>,
+}
