@@ -1,0 +1,134 @@
+//! What Istio itself answered to recorded requests, and the comparison with an answer of ours.
+
+use crate::outcome::Question;
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is compared.
+const COMPARED: &[&str] = &[
+    "status",
+    "error",
+    "attempts",
+    "location",
+    "backend",
+    "backends",
+    "statuses",
+    "path",
+    "host",
+    "method",
+    "upstream",
+    "downstream",
+    "cert",
+];
+/// Bodies of local answers, which are ours to word.
+const LOCAL_BODIES: &[&str] = &["no healthy upstream", "RBAC: access denied", "no_healthy_upstream"];
+
+/// One configuration and what was asked of it.
+#[derive(Debug)]
+pub struct Recording {
+    /// `http/140`.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The text of `in.yaml`.
+    pub config: String,
+    /// Requests and Istio's answers.
+    pub exchanges: Vec<Exchange>,
+}
+
+/// One request and Istio's answer.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request.
+    pub question: Question,
+    /// The answer.
+    pub istio: Value,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    request: RecordedRequest,
+    istio: Value,
+}
+
+#[derive(Deserialize)]
+struct RecordedRequest {
+    port: u16,
+    #[serde(default = "get")]
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+    repeat: Option<u32>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+impl Recording {
+    /// Every recording of a profile, in the order of their numbers.
+    pub fn read_profile(root: &Path, profile: &str) -> Result<Vec<Self>> {
+        let folder = root.join(profile);
+        let mut seeds: Vec<u32> = fs::read_dir(&folder)
+            .with_context(|| format!("cannot read {}", folder.display()))?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        seeds.sort_unstable();
+        seeds.into_iter().map(|seed| Self::read(&folder.join(seed.to_string()), format!("{profile}/{seed}"))).collect()
+    }
+
+    fn read(folder: &Path, name: String) -> Result<Self> {
+        let text =
+            |file: &str| fs::read_to_string(folder.join(file)).with_context(|| format!("cannot read {file} of {name}"));
+        let exchanges = text("exchanges.jsonl")?
+            .lines()
+            .map(|line| {
+                let Line { request, istio } = serde_json::from_str(line).with_context(|| format!("{name}: {line}"))?;
+                let RecordedRequest { port, method, path, headers, body, repeat } = request;
+                Ok(Exchange { question: Question { port, method, target: path, headers, body, repeat }, istio })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { config: text("in.yaml")?, name, folder: folder.to_owned(), exchanges })
+    }
+
+    /// The mesh settings that go with it, if any.
+    pub fn mesh_config(&self) -> Option<PathBuf> {
+        Some(self.folder.join("mesh.yaml")).filter(|path| path.exists())
+    }
+}
+
+/// The fields in which an answer of ours parts from Istio's; none when they agree.
+pub fn differences(istio: &Value, ours: &Value, config: &str) -> Vec<String> {
+    let mut compared = COMPARED.to_vec();
+    let body = istio.get("body").and_then(Value::as_str).unwrap_or_default();
+    let status = istio.get("status").and_then(Value::as_u64).unwrap_or_default();
+    if !body.is_empty() && !LOCAL_BODIES.contains(&body) && (status < 400 || config.contains(body)) {
+        compared.push("body");
+    }
+    let part = |field: &&&str| istio.get(**field) != ours.get(**field);
+    compared.iter().filter(part).map(|field| (*field).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differences;
+    use serde_json::json;
+
+    #[test]
+    fn the_words_of_a_local_answer_are_not_compared() {
+        let istio = json!({"status": 503, "body": "no healthy upstream"});
+        assert!(differences(&istio, &json!({"status": 503, "body": ""}), "").is_empty());
+        assert_eq!(differences(&istio, &json!({"status": 502}), ""), vec!["status"]);
+    }
+
+    #[test]
+    fn a_configured_body_is_compared() {
+        let istio = json!({"status": 418, "body": "tea"});
+        assert_eq!(differences(&istio, &json!({"status": 418, "body": ""}), "body: tea"), vec!["body"]);
+    }
+}
