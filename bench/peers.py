@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""CPU time of HTTP proxies per request: Moongate beside HAProxy, nginx and Envoy, in turns within one run.
+
+Each proxy has one worker, the same nginx behind it and the same wrk in front. CPU time is that of the proxy's own process,
+so that a busy machine disturbs little. Every round measures every proxy once; ratios are taken round by round.
+
+  bench/peers.py [--case keepalive|close|big] [--rounds 7] [--seconds 4] [--workers 1] [NAME...]
+"""
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+
+TICKS = os.sysconf("SC_CLK_TCK")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MOONGATE = os.environ.get("MOONGATE", os.path.join(ROOT, "target/release/moongate"))
+BACKEND = 18080
+BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20}
+
+
+class Proxies:
+    """Configurations, by name; each call writes one and gives the command that runs it."""
+
+    def __init__(self, folder, workers):
+        self.folder = folder
+        self.workers = workers
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def backend(self, size):
+        with open(os.path.join(self.folder, "page"), "w") as file:
+            file.write("m" * size)
+        answer = f'return 200 "{"m" * size}";' if size < 4096 else f"root {self.folder}; try_files /page =404;"
+        return ["nginx", "-c", self.write("backend.conf", self.nginx_text(
+            "backend", f"server {{ listen 127.0.0.1:{BACKEND} backlog=4096; location / {{ {answer} }} }}"))]
+
+    def nginx_text(self, name, servers, workers=1):
+        temp = "".join(f"{kind}_temp_path {self.folder}/{name}-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        return (f"worker_processes {workers}; daemon off; pid {self.folder}/{name}.pid; error_log /dev/null;\n"
+                f"events {{ worker_connections 4096; }}\n"
+                f"http {{ access_log off; sendfile on; keepalive_requests 1000000000; {temp}\n{servers} }}\n")
+
+    def nginx(self, port):
+        return ["nginx", "-c", self.write("nginx.conf", self.nginx_text("nginx", f"""
+  upstream echo {{ server 127.0.0.1:{BACKEND}; keepalive 256; keepalive_requests 1000000000; }}
+  server {{ listen 127.0.0.1:{port} backlog=4096; server_name dev.example.com;
+    location / {{ proxy_pass http://echo; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Request-Id $request_id; }} }}""", self.workers))]
+
+    def haproxy(self, port):
+        return ["haproxy", "-f", self.write("haproxy.cfg", f"""
+global
+  nbthread {self.workers}
+  maxconn 8000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+frontend edge
+  bind 127.0.0.1:{port}
+  option forwardfor
+  acl dev hdr(host) -i dev.example.com
+  use_backend echo if dev
+backend echo
+  server one 127.0.0.1:{BACKEND}
+""")]
+
+    def envoy(self, port):
+        return ["envoy", "--concurrency", str(self.workers), "-l", "off", "-c", self.write("envoy.yaml", f"""
+static_resources:
+  listeners:
+  - name: edge
+    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: edge
+          use_remote_address: true
+          route_config:
+            virtual_hosts:
+            - name: dev
+              domains: [dev.example.com]
+              routes: [{{match: {{prefix: /}}, route: {{cluster: echo, timeout: 0s}}}}]
+          http_filters:
+          - name: router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+  clusters:
+  - name: echo
+    type: STATIC
+    circuit_breakers: {{thresholds: [{{max_connections: 60000, max_pending_requests: 60000, max_requests: 60000}}]}}
+    load_assignment: {{cluster_name: echo, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {BACKEND}}}}}}}}}]}}]}}
+""")]
+
+    def moongate(self, port):
+        self.write("moongate/in.yaml", f"""
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: default}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - port: {{number: {port}, name: http, protocol: HTTP}}
+    hosts: [dev.example.com]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: dev, namespace: default}}
+spec:
+  hosts: [dev.example.com]
+  gateways: [edge]
+  http:
+  - route:
+    - destination: {{host: echo.test}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: echo, namespace: default}}
+spec:
+  hosts: [echo.test]
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  resolution: STATIC
+  endpoints: [{{address: 127.0.0.1, ports: {{http: {BACKEND}}}}}]
+""")
+        return [MOONGATE, "run", os.path.join(self.folder, "moongate"), "--workers", str(self.workers), "--access-log", "off",
+                "--bind", "127.0.0.1", "--admin", "127.0.0.1:18081", "--ready", "127.0.0.1:18082"]
+
+
+def start(command, port):
+    """Runs a proxy and waits until its port is open."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    until = time.time() + 20
+    while time.time() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return process
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.02)
+    raise SystemExit(f"{command[0]} did not open port {port}")
+
+
+def stop(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def family(pid):
+    """A process and its children."""
+    pids = [pid]
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as file:
+            for child in file.read().split():
+                pids += family(int(child))
+    return pids
+
+
+def cpu_seconds(pid):
+    """User and system time of a process and its children."""
+    user = system = 0
+    for one in family(pid):
+        with open(f"/proc/{one}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        user, system = user + int(fields[11]), system + int(fields[12])
+    return user / TICKS, system / TICKS
+
+
+def load(case, port, seconds, connections):
+    """Requests that were answered, and those that failed."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", "Host: dev.example.com"]
+    if case == "close":
+        command += ["-H", "Connection: close"]
+    text = subprocess.run(command + [f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    failures = int(failed.group(1)) if failed else 0
+    return int(re.search(r"(\d+) requests in", text).group(1)), failures + (sum(map(int, errors.groups())) if errors else 0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", choices=sorted(BODIES), default="keepalive")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--connections", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("names", nargs="*", default=[])
+    args = parser.parse_args()
+    names = args.names or ["haproxy", "nginx", "envoy", "moongate"]
+    for tool in ("wrk", "nginx"):
+        if not shutil.which(tool):
+            raise SystemExit(f"{tool} is needed and not installed")
+    missing = [name for name in names if name != "moongate" and not shutil.which(name)]
+    for name in missing:
+        print(f"{name} is not installed: left out")
+    names = [name for name in names if name not in missing]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        proxies = Proxies(folder, args.workers)
+        backend = start(proxies.backend(BODIES[args.case]), BACKEND)
+        figures = {name: [] for name in names}
+        try:
+            for round_ in range(args.rounds):
+                for offset, name in enumerate(names):
+                    port = 18100 + offset
+                    process = start(getattr(proxies, name)(port), port)
+                    try:
+                        load(args.case, port, 1, args.connections)
+                        before = cpu_seconds(process.pid)
+                        requests, failures = load(args.case, port, args.seconds, args.connections)
+                        after = cpu_seconds(process.pid)
+                        user, system = ((b - a) / requests * 1e6 for a, b in zip(before, after))
+                        figures[name].append((user + system, user, requests / args.seconds, failures))
+                    finally:
+                        stop(process)
+        finally:
+            stop(backend)
+    report(args, figures)
+
+
+def report(args, figures):
+    print(f"case {args.case}, {args.connections} connections, {args.workers} worker(s), {args.rounds} rounds of {args.seconds} s, medians")
+    print(f"{'proxy':10} {'cpu us':>8} {'user us':>8} {'lowest':>8} {'highest':>8} {'req/s':>8} {'failed':>7}")
+    for name, rows in figures.items():
+        cost = [row[0] for row in rows]
+        middle = lambda at: statistics.median(row[at] for row in rows)
+        print(f"{name:10} {middle(0):8.2f} {middle(1):8.2f} {min(cost):8.2f} {max(cost):8.2f} {middle(2):8.0f} {sum(row[3] for row in rows):7}")
+    if "moongate" in figures:
+        for peer in (name for name in figures if name != "moongate"):
+            ratios = [ours[0] / theirs[0] for ours, theirs in zip(figures["moongate"], figures[peer])]
+            whole = statistics.median(r[0] for r in figures["moongate"]) / statistics.median(r[0] for r in figures[peer])
+            print(f"moongate / {peer}: {whole:.3f} (round by round {min(ratios):.3f} to {max(ratios):.3f})")
+
+
+if __name__ == "__main__":
+    main()
