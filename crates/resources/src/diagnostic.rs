@@ -55,3 +55,77 @@ pub struct SourceLocation {
     /// The line on which its document begins, from 1.
     pub line: u32,
 }
+
+/// What was found wrong in one object while it was read and validated; field paths are put together from scopes.
+#[derive(Debug, Default)]
+pub struct Findings {
+    scope: String,
+    found: Vec<Finding>,
+}
+
+/// One finding, before it is known where its object stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// See [`Diagnostic::code`].
+    pub code: &'static str,
+    /// See [`Diagnostic::severity`].
+    pub severity: Severity,
+    /// The field path.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Findings {
+    /// Runs `check` with field paths that begin at `scope` below the present one.
+    pub fn at(&mut self, scope: impl std::fmt::Display, check: impl FnOnce(&mut Self)) {
+        let before = self.scope.len();
+        self.scope = self.path(&scope.to_string());
+        check(self);
+        self.scope.truncate(before);
+    }
+
+    /// The object, or the part of it that is named, is refused.
+    pub fn error(&mut self, field: &str, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Severity::Error, field, code, message.into(), help.into());
+    }
+
+    /// It acts, but probably not as it was meant.
+    pub fn warning(&mut self, field: &str, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Severity::Warning, field, code, message.into(), help.into());
+    }
+
+    fn add(&mut self, severity: Severity, field: &str, code: &'static str, message: String, help: String) {
+        let help = (!help.is_empty()).then_some(help);
+        self.found.push(Finding { code, severity, field: self.path(field), message, help });
+    }
+
+    fn path(&self, field: &str) -> String {
+        match (self.scope.is_empty(), field.is_empty()) {
+            (true, _) => field.to_owned(),
+            (false, true) => self.scope.clone(),
+            (false, false) if field.starts_with('[') => format!("{}{field}", self.scope),
+            (false, false) => format!("{}.{field}", self.scope),
+        }
+    }
+
+    /// Whether the object is refused.
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// All of them, in the order in which they were found.
+    pub fn into_vec(self) -> Vec<Finding> {
+        self.found
+    }
+}
+
+impl Finding {
+    /// The diagnostic of an object that stands somewhere.
+    pub fn of(self, object: Option<ObjectRef>, position: Option<Position>) -> Diagnostic {
+        let Self { code, severity, field, message, help } = self;
+        Diagnostic { code, severity, object, field, position, message, help }
+    }
+}

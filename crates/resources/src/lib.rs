@@ -1,10 +1,17 @@
 //! Istio and Kubernetes kinds as plain structs, YAML with positions, each kind's own validation, and diagnostics.
 //!
-//! `sources` fills a [`ResourceSet`] with what this crate read; `compiler` turns it into what the gateway must do.
+//! `sources` fills a [`set::ResourceSet`] with what this crate read; `compiler` turns it into what the gateway must do.
 //! Nothing here knows of listeners, sockets or a Kubernetes client.
 
+pub mod code;
 pub mod diagnostic;
 pub mod key;
+pub mod read;
+pub mod render;
+pub mod set;
+pub mod spec;
+mod validate;
+mod yaml;
 
 /// An ordered persistent map: clones share structure.
 pub type Map<K, V> = rpds::RedBlackTreeMapSync<K, V>;

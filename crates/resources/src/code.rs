@@ -1,0 +1,77 @@
+//! The codes of what this crate finds, one table: reading (MG0…), then a thousand for each kind. `docs/diagnostics.md` tells
+//! them to people, and a test holds the two together.
+
+macro_rules! codes {
+    ($($name:ident $code:literal $title:literal)+) => {
+        $(#[doc = $title] pub const $name: &str = $code;)+
+        /// Every code and what it stands for.
+        pub const ALL: &[(&str, &str)] = &[$(($code, $title)),+];
+    };
+}
+
+codes! {
+    NOT_YAML "MG0001" "the document cannot be read as YAML or JSON"
+    NO_KIND "MG0002" "the document has no `apiVersion` or no `kind`"
+    NO_NAME "MG0003" "the object has no name, or one that Kubernetes would not take"
+    UNKNOWN_FIELD "MG0004" "the kind has no such field"
+    WRONG_VALUE "MG0005" "the value is of another type than the field, or none that it takes"
+    FOREIGN_KIND "MG0006" "objects of this kind do not act here"
+    WRONG_VERSION "MG0007" "the kind is known, its `apiVersion` is not"
+    DEFINED_TWICE "MG0008" "the object stands in two places, and the first one counts"
+    LAST_GOOD "MG0009" "the last good version keeps serving"
+    UNREADABLE_FILE "MG0010" "the file cannot be read"
+    MESH_CONFIG "MG0011" "the mesh settings cannot be read"
+
+    GATEWAY_NO_SERVERS "MG1001" "a Gateway needs at least one server"
+    GATEWAY_NO_PORT "MG1002" "a server needs a port"
+    GATEWAY_PORT_NUMBER "MG1003" "the number of a port is 1 to 65535"
+    GATEWAY_PROTOCOL "MG1004" "the protocol is not one that Istio knows"
+    GATEWAY_PORT_NAME "MG1005" "each port of a Gateway has a name of its own"
+    GATEWAY_NO_HOSTS "MG1006" "a server needs at least one host"
+    GATEWAY_HOST "MG1007" "the host of a server is `[namespace/]name`, `*` or `*.suffix`"
+    GATEWAY_TLS "MG1008" "the protocol of a server and its TLS settings do not fit together"
+    GATEWAY_BIND "MG1009" "`bind` is an IP address or `unix://` and a path"
+    GATEWAY_TARGET_PORT "MG1010" "`targetPort` has no effect in a Gateway"
+
+    VIRTUAL_SERVICE_NO_HOSTS "MG2001" "a VirtualService needs at least one host"
+    VIRTUAL_SERVICE_HOST "MG2002" "the host of a VirtualService is a name, an address, `*` or `*.suffix`"
+    VIRTUAL_SERVICE_MESH_WILDCARD "MG2003" "`*` may not be bound to the mesh"
+    VIRTUAL_SERVICE_HOSTS_OVERLAP "MG2004" "the hosts of one VirtualService may not overlap"
+    VIRTUAL_SERVICE_NO_ROUTES "MG2005" "a VirtualService needs at least one rule"
+    HTTP_ACTION "MG2006" "a rule has exactly one of `route`, `redirect`, `directResponse` and `delegate`"
+    ROUTE_WEIGHT "MG2007" "weights are not negative, and not all of them zero"
+    HTTP_REDIRECT "MG2008" "the redirect cannot be carried out"
+    HTTP_DIRECT_RESPONSE "MG2009" "the direct response cannot be carried out"
+    HTTP_TIMEOUT "MG2010" "a time limit is at least 1 ms"
+    HTTP_MATCH "MG2011" "the match cannot be judged"
+    REGEX "MG2012" "the pattern is no RE2"
+    HEADER_OPERATION "MG2013" "the header cannot be changed"
+    HTTP_REWRITE "MG2014" "the rewrite cannot be carried out"
+    HTTP_RETRIES "MG2015" "the retry policy contradicts itself or has an unknown word"
+    HTTP_FAULT "MG2016" "the fault is incomplete or out of range"
+    HTTP_MIRROR "MG2017" "the mirror is incomplete or out of range"
+    HTTP_CORS "MG2018" "the CORS policy is incomplete or out of range"
+    HTTP_DELEGATE "MG2019" "the delegate cannot be used like this"
+    GATEWAY_NAME "MG2020" "a Gateway goes by `name`, `namespace/name` or `./name`"
+    UNREACHABLE_RULE "MG2021" "a rule before it takes every request"
+    DESTINATION "MG2022" "a destination needs a host, and its port and subset have to be valid"
+    EXPORT_TO "MG2023" "`exportTo` takes `.`, `*`, `~` and names of namespaces"
+    L4_ROUTE "MG2024" "the rule for TLS or TCP is incomplete"
+
+    DESTINATION_RULE_HOST "MG3001" "the host of a DestinationRule is a name or a wildcard"
+    DESTINATION_RULE_SUBSET "MG3002" "subsets have names of their own"
+    LOAD_BALANCER "MG3003" "the load balancer's settings exclude each other or are out of range"
+    CONNECTION_POOL "MG3004" "a limit of the connection pool is out of range"
+    OUTLIER_DETECTION "MG3005" "a setting of the outlier detection is out of range"
+    CLIENT_TLS "MG3006" "the TLS settings do not fit together"
+    PORT_LEVEL_SETTINGS "MG3007" "port settings need the number of a port"
+
+    SERVICE_ENTRY_HOSTS "MG4001" "the host of a ServiceEntry is a name or `*.suffix`"
+    SERVICE_ENTRY_PORTS "MG4002" "ports have numbers and names of their own"
+    SERVICE_ENTRY_RESOLUTION "MG4003" "the resolution and the endpoints do not fit together"
+    SERVICE_ENTRY_ENDPOINT "MG4004" "the endpoint cannot be reached like this"
+    SERVICE_ENTRY_ADDRESSES "MG4005" "an address is an IP address or a CIDR"
+
+    WORKLOAD_ENTRY_ADDRESS "MG5001" "a workload needs an address"
+    WORKLOAD_ENTRY_PORTS "MG5002" "the ports of a workload are 1 to 65535"
+}

@@ -1,0 +1,168 @@
+//! The set of all objects at one moment, and which of them changed since the moment before.
+
+use crate::Map;
+use crate::diagnostic::SourceLocation;
+use crate::key::{Key, Kind, ObjectRef};
+use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service};
+use crate::spec::destination_rule::DestinationRule;
+use crate::spec::gateway::Gateway;
+use crate::spec::service_entry::ServiceEntry;
+use crate::spec::text_match::Labels;
+use crate::spec::virtual_service::VirtualService;
+use crate::spec::workload_entry::WorkloadEntry;
+use std::sync::Arc;
+
+/// One object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object<T> {
+    /// What tells it apart.
+    pub key: Key,
+    /// Labels and the like.
+    pub meta: Meta,
+    /// Where it was read from; not part of what it means, so that it moving within its file changes nothing.
+    pub source: Option<SourceLocation>,
+    /// What it says.
+    pub spec: T,
+}
+
+impl<T: PartialEq> Object<T> {
+    fn means_the_same(&self, other: &Self) -> bool {
+        self.key == other.key && self.meta == other.meta && self.spec == other.spec
+    }
+}
+
+/// Labels, annotations and age of an object.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Meta {
+    /// Labels.
+    pub labels: Labels,
+    /// Annotations.
+    pub annotations: Labels,
+    /// When an API server made it.
+    pub created: Option<jiff::Timestamp>,
+}
+
+/// One change of a set.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// The object is new or different.
+    Put(AnyObject),
+    /// The object is gone.
+    Delete(ObjectRef),
+}
+
+macro_rules! kinds {
+    ($($kind:ident $field:ident),+ $(,)?) => {
+        /// An object of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs, reason = "the names are the kinds")]
+        pub enum AnyObject { $($kind(Arc<Object<$kind>>)),+ }
+
+        impl AnyObject {
+            /// Its kind and key.
+            pub fn object_ref(&self) -> ObjectRef {
+                match self { $(Self::$kind(object) => ObjectRef { kind: Kind::$kind, key: object.key.clone() }),+ }
+            }
+
+            /// Where it was read from.
+            pub fn source(&self) -> Option<&SourceLocation> {
+                match self { $(Self::$kind(object) => object.source.as_ref()),+ }
+            }
+        }
+
+        /// All objects at one moment. Clones share structure.
+        #[derive(Debug, Clone, Default)]
+        pub struct ResourceSet {
+            /// One more than that of the set before.
+            pub generation: u64,
+            /// What differs from the set before, sorted.
+            pub changed: Arc<[ObjectRef]>,
+            $(
+                /// Objects of this kind.
+                pub $field: Map<Key, Arc<Object<$kind>>>,
+            )+
+        }
+
+        impl ResourceSet {
+            fn apply(&mut self, change: Change) -> Option<ObjectRef> {
+                match change {
+                    $(Change::Put(AnyObject::$kind(object)) => {
+                        let same = self.$field.get(&object.key).is_some_and(|before| before.means_the_same(&object));
+                        let changed = ObjectRef { kind: Kind::$kind, key: object.key.clone() };
+                        // Also put when it means the same: it may stand elsewhere now.
+                        self.$field.insert_mut(object.key.clone(), object);
+                        (!same).then_some(changed)
+                    })+
+                    Change::Delete(object) => {
+                        let there = match object.kind { $(Kind::$kind => self.$field.remove_mut(&object.key)),+ };
+                        there.then_some(object)
+                    }
+                }
+            }
+
+            /// Where an object was read from.
+            pub fn source(&self, object: &ObjectRef) -> Option<&SourceLocation> {
+                match object.kind { $(Kind::$kind => self.$field.get(&object.key)?.source.as_ref()),+ }
+            }
+
+            /// How many objects there are.
+            pub fn len(&self) -> usize {
+                0 $(+ self.$field.size())+
+            }
+        }
+    };
+}
+
+kinds! {
+    Gateway gateways,
+    VirtualService virtual_services,
+    DestinationRule destination_rules,
+    ServiceEntry service_entries,
+    WorkloadEntry workload_entries,
+    Service services,
+    Endpoints endpoints,
+    EndpointSlice endpoint_slices,
+    Secret secrets,
+    Namespace namespaces,
+    ConfigMap config_maps,
+}
+
+impl ResourceSet {
+    /// The set after some changes. Changes without effect do not count as changed.
+    pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Self {
+        let mut next = self.clone();
+        let mut changed: Vec<ObjectRef> = changes.into_iter().filter_map(|change| next.apply(change)).collect();
+        changed.sort_unstable();
+        changed.dedup();
+        next.generation += 1;
+        next.changed = changed.into();
+        next
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(address: &str) -> AnyObject {
+        let key = Key { namespace: "default".into(), name: "a".into() };
+        let spec = WorkloadEntry { address: address.into(), ..WorkloadEntry::default() };
+        AnyObject::WorkloadEntry(Arc::new(Object { key, meta: Meta::default(), source: None, spec }))
+    }
+
+    #[test]
+    fn only_what_means_something_else_counts_as_changed() {
+        let one = ResourceSet::default().with([Change::Put(entry("1.1.1.1"))]);
+        assert_eq!((one.generation, one.changed.len(), one.len()), (1, 1, 1));
+        let same = one.with([Change::Put(entry("1.1.1.1"))]);
+        assert_eq!((same.generation, same.changed.len()), (2, 0));
+        let gone = same.with([Change::Delete(entry("1.1.1.1").object_ref()), Change::Delete(entry("").object_ref())]);
+        assert_eq!((gone.changed.len(), gone.is_empty()), (1, true));
+        assert_eq!(one.len(), 1, "the sets before stay as they were");
+    }
+}

@@ -1,0 +1,27 @@
+//! The kinds as plain structs: what a document says, typed, before anybody asks whether it makes sense together with others.
+//!
+//! Field names are those of the API in Rust's case; each is read under its proto-JSON name and its original proto name. Every
+//! field of the Istio kinds is here, also those that do not act yet, so that a wrong value is found today. `compiler` reads these.
+
+pub mod core;
+pub mod destination_rule;
+pub mod gateway;
+pub mod mesh_config;
+pub mod metadata;
+pub mod scalar;
+pub mod service_entry;
+pub mod text_match;
+pub mod virtual_service;
+pub mod workload_entry;
+
+use crate::diagnostic::Findings;
+use crate::key::Kind;
+
+/// A kind of object: how it is named, and what its own validation says.
+pub trait Spec: serde::de::DeserializeOwned + PartialEq {
+    /// The kind.
+    const KIND: Kind;
+
+    /// Records what Istio's validation would refuse or warn of in this object alone. Field paths begin at `spec`.
+    fn validate(&self, findings: &mut Findings);
+}

@@ -1,0 +1,186 @@
+//! Kubernetes' own kinds, as far as a gateway uses them. Their other fields are left unread, and unknown ones are no fault:
+//! an API server has checked them.
+
+use super::scalar::{NumberOrName, Text};
+use super::text_match::Labels;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// `Service`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Service {
+    /// Ports.
+    pub ports: Vec<CoreServicePort>,
+    /// Labels of its Pods.
+    pub selector: Labels,
+    /// `None` for a headless one.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Text,
+    /// `ClusterIP`, `NodePort`, `LoadBalancer`, `ExternalName`.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// The name that an `ExternalName` stands for.
+    pub external_name: Text,
+    /// Also endpoints that are not ready.
+    pub publish_not_ready_addresses: bool,
+}
+
+/// A port of a `Service`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CoreServicePort {
+    /// Its name.
+    pub name: Text,
+    /// Its number.
+    pub port: u16,
+    /// The port of endpoints.
+    pub target_port: Option<NumberOrName>,
+    /// `TCP` when empty.
+    pub protocol: Text,
+    /// What is spoken on it.
+    pub app_protocol: Text,
+}
+
+/// `Endpoints`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Endpoints {
+    /// Addresses with ports.
+    pub subsets: Vec<EndpointSubset>,
+}
+
+/// Addresses that share ports.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndpointSubset {
+    /// Ready ones.
+    pub addresses: Vec<EndpointAddress>,
+    /// Others.
+    pub not_ready_addresses: Vec<EndpointAddress>,
+    /// Ports.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// One address.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndpointAddress {
+    /// The address.
+    pub ip: Text,
+}
+
+/// A port of endpoints.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndpointPort {
+    /// The name of the Service's port.
+    pub name: Text,
+    /// Its number.
+    pub port: Option<u16>,
+    /// `TCP` when empty.
+    pub protocol: Text,
+}
+
+/// `EndpointSlice`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndpointSlice {
+    /// `IPv4`, `IPv6` or `FQDN`.
+    pub address_type: Text,
+    /// Addresses.
+    pub endpoints: Vec<SliceEndpoint>,
+    /// Ports.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// One endpoint of a slice.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SliceEndpoint {
+    /// Its addresses; the first counts.
+    pub addresses: Vec<Text>,
+    /// Whether it may be used.
+    pub conditions: SliceConditions,
+    /// Its zone.
+    pub zone: Text,
+    /// What it is.
+    pub target_ref: Option<TargetRef>,
+}
+
+/// Whether an endpoint may be used.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SliceConditions {
+    /// Unknown counts as ready.
+    pub ready: Option<bool>,
+    /// Still answers while it ends.
+    pub serving: Option<bool>,
+    /// Ends.
+    pub terminating: Option<bool>,
+}
+
+/// What an endpoint is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TargetRef {
+    /// `Pod`.
+    pub kind: Text,
+    /// Its name.
+    pub name: Text,
+}
+
+/// `Secret`, with its values decoded; never printed.
+#[derive(Clone, PartialEq, Default)]
+pub struct Secret {
+    /// `kubernetes.io/tls` and the like.
+    pub kind: Text,
+    /// Values by name.
+    pub values: BTreeMap<Text, Box<[u8]>>,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").field("kind", &self.kind).field("keys", &self.values.keys()).finish_non_exhaustive()
+    }
+}
+
+/// `ConfigMap`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMap {
+    /// Values by name.
+    pub data: BTreeMap<Text, Text>,
+}
+
+/// `Namespace`; its labels are in the metadata.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Namespace {}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use base64::Engine as _;
+        use serde::de::Error as _;
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Raw {
+            #[serde(rename = "type")]
+            kind: Text,
+            data: BTreeMap<Text, Text>,
+            string_data: BTreeMap<Text, Text>,
+        }
+        let raw = Raw::deserialize(deserializer)?;
+        let mut values = BTreeMap::new();
+        for (name, text) in raw.data {
+            let compact: String = text.split_ascii_whitespace().collect();
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(compact)
+                .map_err(|_| D::Error::custom(format!("`data.{name}` is not base64")))?;
+            values.insert(name, bytes.into());
+        }
+        values.extend(raw.string_data.into_iter().map(|(name, text)| (name, text.into_boxed_bytes())));
+        Ok(Self { kind: raw.kind, values })
+    }
+}

@@ -1,0 +1,141 @@
+//! Cases: a configuration, requests and what has to come back, one folder each (`cases/README.md` tells the fields).
+
+use crate::outcome::Question;
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One case.
+#[derive(Debug)]
+pub struct Case {
+    /// `hosts/wildcard-depth`.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The text of `in.yaml`.
+    pub config: String,
+    /// What is in `requests.yaml`.
+    pub story: Story,
+}
+
+/// The content of `requests.yaml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Story {
+    /// What it shows.
+    pub story: String,
+    /// Row ids.
+    #[serde(default)]
+    pub rows: Vec<String>,
+    /// Further arguments of the program.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// What is sent.
+    pub requests: Vec<Sent>,
+    /// Findings that have to be reported.
+    #[serde(default)]
+    pub report: Vec<Finding>,
+}
+
+/// One request and its expectation.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sent {
+    /// `GET http://dev.example.com:8080/path`.
+    pub send: String,
+    /// Header lines.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    #[serde(default)]
+    pub body: String,
+    /// How often.
+    pub repeat: Option<u32>,
+    /// What has to be so.
+    pub expect: Map<String, Value>,
+}
+
+/// A finding of the report.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// `MG7003`.
+    pub code: String,
+    /// `VirtualService default/x`.
+    pub object: String,
+}
+
+impl Case {
+    /// Every case below `root`, sorted by name.
+    pub fn read_all(root: &Path) -> Result<Vec<Self>> {
+        let mut cases = Vec::new();
+        for topic in folders(root)? {
+            for folder in folders(&topic)? {
+                cases.push(Self::read(root, &folder)?);
+            }
+        }
+        Ok(cases)
+    }
+
+    fn read(root: &Path, folder: &Path) -> Result<Self> {
+        let name = folder.strip_prefix(root)?.display().to_string();
+        let text = |file: &str| fs::read_to_string(folder.join(file)).with_context(|| format!("cannot read {file} of {name}"));
+        let story = resources::read::from_yaml(&text("requests.yaml")?).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+        Ok(Self { config: text("in.yaml")?, story, name, folder: folder.to_owned() })
+    }
+
+    /// The mesh settings that go with it, if any.
+    pub fn mesh_config(&self) -> Option<PathBuf> {
+        Some(self.folder.join("mesh.yaml")).filter(|path| path.exists())
+    }
+}
+
+impl Sent {
+    /// The request as it is sent.
+    pub fn question(&self) -> Result<Question> {
+        let (method, url) = self.send.split_once(' ').context("`send` is a method and a URL")?;
+        let Some(rest) = url.strip_prefix("http://") else { bail!("{url} does not begin with http://") };
+        let (authority, target) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, "/"),
+        };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().with_context(|| format!("the port of {url}"))?),
+            None => (authority, 80),
+        };
+        let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            headers.insert(0, ("Host".to_owned(), host.to_owned()));
+        }
+        let (method, target, body) = (method.to_owned(), target.to_owned(), self.body.clone());
+        Ok(Question { port, method, target, headers, body, repeat: self.repeat })
+    }
+
+    /// What is not as it has to be; empty when all is.
+    pub fn faults(&self, outcome: &Value) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (field, wanted) in &self.expect {
+            let got = outcome.get(field).unwrap_or(&Value::Null);
+            match (wanted, got) {
+                // Headers: those that are named, the others may be there.
+                (Value::Object(wanted), got) => faults.extend(wanted.iter().filter_map(|(name, value)| {
+                    let got = got.get(name).unwrap_or(&Value::Null);
+                    (got != value).then(|| format!("{field}.{name} is {got}, not {value}"))
+                })),
+                _ if got != wanted => faults.push(format!("{field} is {got}, not {wanted}")),
+                _ => {}
+            }
+        }
+        if faults.is_empty() { faults } else { vec![format!("{}: {} (all of it: {outcome})", self.send, faults.join("; "))] }
+    }
+}
+
+fn folders(root: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(root).with_context(|| format!("cannot read {}", root.display()))?;
+    let mut found: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+    found.sort();
+    Ok(found)
+}
