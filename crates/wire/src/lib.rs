@@ -4,4 +4,8 @@
 //! Everything that reads from a peer is total: any input gives a value or an error, never a panic.
 
 pub mod edit;
+pub mod forwarded;
+pub mod h1;
+pub mod host;
+pub mod path;
 pub mod view;

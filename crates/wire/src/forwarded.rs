@@ -1,0 +1,188 @@
+//! What a gateway says of the client to the backend, and what it does not believe of what the client says: S-111 to S-114, S-124.
+
+use crate::edit::Edits;
+use crate::view::Fields;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+/// Headers that steer Envoy or tell of it: not taken from outside of the mesh.
+const INTERNAL: &[&str] = &[
+    "x-envoy-internal",
+    "x-envoy-original-path",
+    "x-envoy-original-url",
+    "x-envoy-original-host",
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+    "x-envoy-max-retries",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-stream-duration-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-is-timeout-retry",
+    "x-envoy-attempt-count",
+    "x-envoy-force-trace",
+    "x-envoy-ip-tags",
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-peer-metadata",
+    "x-envoy-peer-metadata-id",
+];
+
+/// What is known of a connection and of the listener that took it.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer<'a> {
+    /// The address as text; made once per connection.
+    pub address: &'a str,
+    /// `http` or `https`, as the connection itself is.
+    pub scheme: &'static str,
+    /// How many proxies in front are trusted (`numTrustedProxies`).
+    pub trusted_proxies: u32,
+}
+
+/// An address without the form that IPv4 takes on an IPv6 socket.
+pub fn plain_address(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
+}
+
+/// The scheme as the client reached the outermost trusted proxy (S-114).
+pub fn scheme(peer: &Peer<'_>, fields: Fields<'_>) -> &'static str {
+    if peer.trusted_proxies == 0 {
+        return peer.scheme;
+    }
+    match fields.get("x-forwarded-proto") {
+        Some(b"http") => "http",
+        Some(b"https") => "https",
+        _ => peer.scheme,
+    }
+}
+
+/// The address that counts as the client's (S-111): the n-th from the right of `X-Forwarded-For`, the peer when there are fewer.
+pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
+    let Some(back) = peer.trusted_proxies.checked_sub(1) else { return peer.address };
+    let last = fields.all("x-forwarded-for").last().and_then(|value| std::str::from_utf8(value).ok());
+    let found = last.and_then(|list| list.rsplit(',').nth(back as usize)).map(str::trim);
+    found.filter(|text| text.parse::<IpAddr>().is_ok()).unwrap_or(peer.address)
+}
+
+/// The edits of every request at the edge.
+///
+/// `request_id` is the id that a request without a believed one gets.
+pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'static str, request_id: &'a str, edits: &mut Edits<'a>) {
+    let mut forwarded_for: Option<Vec<u8>> = None;
+    let mut has_id = false;
+    for (name, value) in fields.iter() {
+        // `x-request-id` and the internal ones begin alike; the rest is not looked at closer.
+        if name.len() < 12 || !name.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'x')) {
+            continue;
+        }
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if is("x-forwarded-for") {
+            let joined = forwarded_for.get_or_insert_default();
+            if !joined.is_empty() {
+                joined.push(b',');
+            }
+            joined.extend_from_slice(value);
+        } else if is("x-request-id") {
+            has_id = true;
+        } else if is("x-forwarded-client-cert") {
+            edits.remove("x-forwarded-client-cert");
+        } else if name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"x-envoy-"))
+            && let Some(internal) = INTERNAL.iter().find(|internal| is(internal))
+        {
+            edits.remove(*internal);
+        }
+    }
+    match forwarded_for {
+        None => edits.set("x-forwarded-for", peer.address.as_bytes()),
+        Some(mut joined) => {
+            joined.push(b',');
+            joined.extend_from_slice(peer.address.as_bytes());
+            edits.set("x-forwarded-for", Cow::Owned(joined));
+        }
+    }
+    edits.set("x-forwarded-proto", scheme.as_bytes());
+    edits.set("x-envoy-external-address", client(peer, fields).as_bytes());
+    // An id from outside is kept only when a trusted proxy may have made it.
+    if !has_id || peer.trusted_proxies == 0 {
+        edits.set("x-request-id", request_id.as_bytes());
+    }
+}
+
+/// A version 4 UUID out of random bits.
+pub fn request_id(random: u128, out: &mut [u8; 36]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let bits = (random & !(0xf << 76) | (4 << 76)) & !(0x3 << 62) | (0x2 << 62);
+    let mut nibble = 32;
+    for (at, place) in out.iter_mut().enumerate() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            *place = b'-';
+        } else {
+            nibble -= 1;
+            *place = DIGITS.get((bits >> (nibble * 4)) as usize & 15).copied().unwrap_or(b'0');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edit::FieldEdit;
+    use crate::h1::{HeadLimits, RequestHead};
+
+    fn edits_of(head: &str, trusted_proxies: u32) -> Vec<String> {
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
+        let mut parsed = RequestHead::default();
+        parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+        let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies };
+        let fields = parsed.fields(text.as_bytes());
+        let mut edits = Edits::default();
+        edit(&peer, fields, scheme(&peer, fields), "id", &mut edits);
+        let show = |edit: &FieldEdit<'_>| match edit {
+            FieldEdit::Set(name, value) => format!("{name}={}", String::from_utf8_lossy(value)),
+            other => format!("-{}", other.name()),
+        };
+        edits.fields.iter().map(show).collect()
+    }
+
+    #[test]
+    fn s_111_the_peer_is_added_and_its_claims_are_not_believed() {
+        let edits = edits_of(
+            "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Envoy-Max-Retries: 3\r\nX-Forwarded-Client-Cert: By=x\r\n",
+            0,
+        );
+        assert_eq!(
+            edits,
+            [
+                "-x-envoy-max-retries",
+                "-x-forwarded-client-cert",
+                "x-forwarded-for=1.2.3.4,9.9.9.9",
+                "x-forwarded-proto=http",
+                "x-envoy-external-address=9.9.9.9",
+                "x-request-id=id"
+            ]
+        );
+    }
+
+    #[test]
+    fn s_111_trusted_proxies_are_believed() {
+        let edits =
+            edits_of("X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nX-Forwarded-Proto: https\r\nX-Request-Id: theirs\r\n", 2);
+        assert_eq!(
+            edits,
+            ["x-forwarded-for=1.1.1.1, 2.2.2.2,9.9.9.9", "x-forwarded-proto=https", "x-envoy-external-address=1.1.1.1"]
+        );
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_of_version_4() {
+        let mut id = [0; 36];
+        request_id(u128::MAX, &mut id);
+        assert_eq!(&id, b"ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+}

@@ -1,0 +1,60 @@
+//! HTTP/1.1 as RFC 9112 has it, without leniency: heads in, bodies through, heads out.
+//!
+//! A message is framed here once, strictly, and written anew; nothing of its framing is ever copied through. What two readers
+//! could take for different messages is refused.
+
+pub mod body;
+pub mod error;
+mod fields;
+pub mod request;
+pub mod response;
+pub mod write;
+
+pub use body::{BodyReader, ChunkWriter, Step};
+pub use error::{BodyError, HeadError};
+pub use request::RequestHead;
+pub use response::ResponseHead;
+pub use write::{OutFraming, RequestParts, ResponseParts, write_request, write_response};
+
+/// How large a head may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// All of it, in bytes.
+    pub bytes: usize,
+    /// Its header lines; at most [`MAX_FIELDS`].
+    pub fields: usize,
+}
+
+/// Header lines that can be parsed at all.
+pub const MAX_FIELDS: usize = 100;
+
+impl Default for HeadLimits {
+    /// Envoy's defaults (S-122).
+    fn default() -> Self {
+        Self { bytes: 60 << 10, fields: MAX_FIELDS }
+    }
+}
+
+/// A version of HTTP/1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    #[default]
+    Http11,
+}
+
+/// How the end of a body is found (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyLength {
+    /// There is none.
+    #[default]
+    None,
+    /// After that many bytes; not zero.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// When the connection closes; of responses alone.
+    UntilClose,
+}

@@ -1,0 +1,184 @@
+//! What requests and responses share: the index of header lines, and the headers that frame a message.
+
+use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
+use crate::view::{Field, Span};
+use memchr::memchr_iter;
+
+/// What the header lines say about the message and the connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Framing {
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    /// `Connection` names `upgrade`.
+    pub(super) upgrade_named: bool,
+    pub(super) upgrade: Option<Span>,
+    pub(super) host: Option<Span>,
+    pub(super) expect_continue: bool,
+    /// `Connection` names other headers, which are not passed on.
+    pub(super) nominates: bool,
+}
+
+/// Where a part of a buffer lies in it. Both come from one allocation; otherwise the span is empty.
+pub(super) fn span_of(buffer: &[u8], part: &[u8]) -> Span {
+    let start = (part.as_ptr() as usize).wrapping_sub(buffer.as_ptr() as usize);
+    let end = start.saturating_add(part.len());
+    if end > buffer.len() {
+        return Span::default();
+    }
+    Span { start: start as u32, end: end as u32 }
+}
+
+/// Every LF of a head has to follow a CR; httparse is lenient there.
+pub(super) fn check_line_ends(head: &[u8]) -> Result<(), HeadError> {
+    for at in memchr_iter(b'\n', head) {
+        if at.checked_sub(1).and_then(|before| head.get(before)) != Some(&b'\r') {
+            return Err(HeadError::BareLineFeed);
+        }
+    }
+    Ok(())
+}
+
+/// For a head that is not complete: whether more bytes can still make it one.
+pub(super) fn check_partial(buffer: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
+    check_line_ends(buffer)?;
+    if buffer.len() >= limits.bytes { Err(HeadError::TooLarge) } else { Ok(()) }
+}
+
+/// httparse's errors in our terms.
+pub(super) fn head_error(error: httparse::Error) -> HeadError {
+    match error {
+        httparse::Error::TooManyHeaders => HeadError::TooManyFields,
+        httparse::Error::Version => HeadError::Version,
+        httparse::Error::NewLine => HeadError::BareLineFeed,
+        _ => HeadError::Malformed,
+    }
+}
+
+/// Fills the index and reads the headers that frame.
+pub(super) fn index(
+    buffer: &[u8],
+    headers: &[httparse::Header<'_>],
+    limits: &HeadLimits,
+    index: &mut Vec<Field>,
+) -> Result<Framing, HeadError> {
+    if headers.len() > limits.fields.min(MAX_FIELDS) {
+        return Err(HeadError::TooManyFields);
+    }
+    let mut framing = Framing::default();
+    index.clear();
+    for header in headers {
+        let value = trim(header.value);
+        index.push(Field { name: span_of(buffer, header.name.as_bytes()), value: span_of(buffer, value) });
+        framing.read(buffer, header.name, value)?;
+    }
+    Ok(framing)
+}
+
+/// Takes off spaces and tabs around a value.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+impl Framing {
+    fn read(&mut self, buffer: &[u8], name: &str, value: &[u8]) -> Result<(), HeadError> {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => {
+                if self.host.replace(span_of(buffer, value)).is_some() {
+                    return Err(HeadError::Host);
+                }
+            }
+            6 if name.eq_ignore_ascii_case("expect") => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(HeadError::Expectation);
+                }
+                self.expect_continue = true;
+            }
+            7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade = Some(span_of(buffer, value)),
+            10 if name.eq_ignore_ascii_case("connection") => self.read_connection(value)?,
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                if self.length.replace(parse_length(value)?).is_some() {
+                    return Err(HeadError::ContentLength);
+                }
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                // Twice is `chunked, chunked`, which is not allowed either.
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    let known =
+                        |c: &[u8]| [&b"chunked"[..], b"identity", b""].iter().any(|k| c.eq_ignore_ascii_case(k));
+                    let unknown = !self.chunked && value.split(|b| *b == b',').any(|coding| !known(trim(coding)));
+                    return Err(if unknown { HeadError::UnknownCoding } else { HeadError::TransferEncoding });
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn read_connection(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        for option in value.split(|b| *b == b',').map(trim).filter(|option| !option.is_empty()) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade_named = true;
+            } else if is_kept(option) {
+                // A client that could have these dropped on the way could change who it is or how the message is framed.
+                return Err(HeadError::Connection);
+            } else {
+                self.nominates = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// How the end of the body is found, once conflicts are ruled out; `None` when neither header is there.
+    pub(super) fn body(&self, version: Version) -> Result<Option<BodyLength>, HeadError> {
+        match (self.chunked, self.length) {
+            (true, Some(_)) => Err(HeadError::ContentLength),
+            (true, None) if version == Version::Http10 => Err(HeadError::TransferEncoding),
+            (true, None) => Ok(Some(BodyLength::Chunked)),
+            (false, Some(0)) => Ok(Some(BodyLength::None)),
+            (false, Some(length)) => Ok(Some(BodyLength::Length(length))),
+            (false, None) => Ok(None),
+        }
+    }
+
+    /// Whether the connection may be used again (RFC 9112 §9.3).
+    pub(super) fn persists(&self, version: Version) -> bool {
+        !self.close && (version == Version::Http11 || self.keep_alive)
+    }
+}
+
+/// Headers that `Connection` may not name: framing, identity, and what is added on the way.
+fn is_kept(name: &[u8]) -> bool {
+    const KEPT: [&[u8]; 8] = [
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"authorization",
+        b"cookie",
+        b"content-type",
+        b"x-request-id",
+        b"trailer",
+    ];
+    let forwarded = name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case(b"x-forwarded-"));
+    forwarded || KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
+}
+
+/// Digits alone, no sign, no list (RFC 9110 §8.6).
+fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
+    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(HeadError::ContentLength);
+    }
+    Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}

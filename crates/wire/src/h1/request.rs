@@ -1,0 +1,104 @@
+//! The head of a request.
+
+use super::fields::{self, Framing};
+use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
+use crate::view::{Field, Fields, Span};
+
+/// The head of a request as an index over the buffer that it was read into. It is used again for every request of a connection.
+#[derive(Debug, Default)]
+pub struct RequestHead {
+    /// The method.
+    pub method: Span,
+    /// The request target.
+    pub target: Span,
+    /// The version.
+    pub version: Version,
+    /// The body's length.
+    pub body: BodyLength,
+    /// The value of `Host`; also there when the target has an authority of its own.
+    pub host: Span,
+    /// What the client wants to switch to, if `Connection` says so too and there is no body.
+    pub upgrade: Option<Span>,
+    /// Whether the client waits for 100 before it sends the body.
+    pub expect_continue: bool,
+    /// Whether the client will send another request.
+    pub keep_alive: bool,
+    /// Whether `Connection` names headers that have to be dropped.
+    pub nominates: bool,
+    index: Vec<Field>,
+    /// Up to here an incomplete head was looked at, so that a slow one costs no more than a fast one.
+    seen: usize,
+}
+
+impl RequestHead {
+    /// Reads a head from the start of `buffer`. `Ok(None)`: more bytes are needed. Else the length of the head, which ends
+    /// with the empty line.
+    pub fn parse(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
+        if self.seen > 0 && !self.may_be_complete(buffer) {
+            fields::check_partial(buffer, limits)?;
+            self.seen = buffer.len();
+            return Ok(None);
+        }
+        let mut headers = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut request = httparse::Request::new(&mut []);
+        let result = request.parse_with_uninit_headers(buffer, &mut headers);
+        match result.map_err(fields::head_error)? {
+            httparse::Status::Partial => {
+                fields::check_partial(buffer, limits)?;
+                self.seen = buffer.len();
+                Ok(None)
+            }
+            httparse::Status::Complete(length) => {
+                self.seen = 0;
+                let head = buffer.get(..length).unwrap_or_default();
+                fields::check_line_ends(head)?;
+                if length > limits.bytes {
+                    return Err(HeadError::TooLarge);
+                }
+                self.fill(buffer, &request, limits)?;
+                Ok(Some(length))
+            }
+        }
+    }
+
+    /// Whether an empty line came since the last look.
+    fn may_be_complete(&self, buffer: &[u8]) -> bool {
+        let from = self.seen.saturating_sub(3);
+        memchr::memmem::find(buffer.get(from..).unwrap_or_default(), b"\r\n\r\n").is_some()
+    }
+
+    fn fill(
+        &mut self,
+        buffer: &[u8],
+        request: &httparse::Request<'_, '_>,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
+        let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+        self.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
+        let framing = fields::index(buffer, request.headers, limits, &mut self.index)?;
+        if self.version == Version::Http10 {
+            return Err(HeadError::Http10);
+        }
+        self.method = fields::span_of(buffer, method.as_bytes());
+        self.target = fields::span_of(buffer, target.as_bytes());
+        self.frame(&framing)
+    }
+
+    fn frame(&mut self, framing: &Framing) -> Result<(), HeadError> {
+        let body = framing.body(self.version)?;
+        self.body = body.unwrap_or(BodyLength::None);
+        self.host = framing.host.ok_or(HeadError::Host)?;
+        self.keep_alive = framing.persists(self.version);
+        // An expectation of a request without a body has nothing to wait for (RFC 9110 §10.1.1).
+        self.expect_continue = framing.expect_continue && self.body != BodyLength::None;
+        // A body before the switch is where requests are smuggled: such a request stays HTTP.
+        self.upgrade = framing.upgrade.filter(|_| framing.upgrade_named && self.body == BodyLength::None);
+        self.nominates = framing.nominates;
+        Ok(())
+    }
+
+    /// The header lines over the buffer that the head was read from.
+    pub fn fields<'a>(&'a self, buffer: &'a [u8]) -> Fields<'a> {
+        Fields::new(buffer, &self.index)
+    }
+}

@@ -1,0 +1,112 @@
+//! The head of a response.
+
+use super::fields;
+use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
+use crate::view::{Field, Fields, Span};
+
+/// What was asked, as far as it tells whether a response has a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// Anything but the two below.
+    #[default]
+    Other,
+    /// HEAD: never a body.
+    Head,
+    /// To switch protocols: 101 ends HTTP.
+    Upgrade,
+}
+
+/// The head of a response as an index over the buffer that it was read into.
+#[derive(Debug, Default)]
+pub struct ResponseHead {
+    /// The status.
+    pub status: u16,
+    /// The body's length.
+    pub body: BodyLength,
+    /// What `Content-Length` says, also where there is no body (HEAD, 304).
+    pub declared_length: Option<u64>,
+    /// Whether the backend will take another request.
+    pub keep_alive: bool,
+    /// Whether `Connection` names headers that have to be dropped.
+    pub nominates: bool,
+    /// What the backend switches to.
+    pub upgrade: Option<Span>,
+    index: Vec<Field>,
+    seen: usize,
+}
+
+impl ResponseHead {
+    /// Reads a head from the start of `buffer`; see [`super::RequestHead::parse`].
+    pub fn parse(&mut self, buffer: &[u8], asked: Asked, limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
+        let from = self.seen.saturating_sub(3);
+        if self.seen > 0 && memchr::memmem::find(buffer.get(from..).unwrap_or_default(), b"\r\n\r\n").is_none() {
+            fields::check_partial(buffer, limits)?;
+            self.seen = buffer.len();
+            return Ok(None);
+        }
+        let mut headers = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut response = httparse::Response::new(&mut []);
+        let result =
+            httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, buffer, &mut headers);
+        match result.map_err(fields::head_error)? {
+            httparse::Status::Partial => {
+                fields::check_partial(buffer, limits)?;
+                self.seen = buffer.len();
+                Ok(None)
+            }
+            httparse::Status::Complete(length) => {
+                self.seen = 0;
+                fields::check_line_ends(buffer.get(..length).unwrap_or_default())?;
+                if length > limits.bytes {
+                    return Err(HeadError::TooLarge);
+                }
+                self.fill(buffer, &response, asked, limits)?;
+                Ok(Some(length))
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        buffer: &[u8],
+        response: &httparse::Response<'_, '_>,
+        asked: Asked,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
+        let version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
+        let framing = fields::index(buffer, response.headers, limits, &mut self.index)?;
+        self.status = response.code.unwrap_or_default();
+        if !(100..600).contains(&self.status) {
+            return Err(HeadError::Malformed);
+        }
+        let body = framing.body(version)?;
+        self.declared_length = framing.length;
+        self.keep_alive = framing.persists(version);
+        self.nominates = framing.nominates;
+        self.upgrade = framing.upgrade.filter(|_| framing.upgrade_named);
+        self.body = match self.status {
+            // A switch that nobody asked for would turn the connection into something else.
+            101 if asked != Asked::Upgrade => return Err(HeadError::Malformed),
+            100..=199 | 204 if body.is_some_and(|length| length != BodyLength::None) => {
+                return Err(HeadError::ContentLength);
+            }
+            100..=199 | 204 | 304 => BodyLength::None,
+            _ if asked == Asked::Head => BodyLength::None,
+            _ => body.unwrap_or(BodyLength::UntilClose),
+        };
+        if self.body == BodyLength::UntilClose {
+            self.keep_alive = false;
+        }
+        Ok(())
+    }
+
+    /// Whether a final response is still to come.
+    pub fn is_informational(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+
+    /// The header lines over the buffer that the head was read from.
+    pub fn fields<'a>(&'a self, buffer: &'a [u8]) -> Fields<'a> {
+        Fields::new(buffer, &self.index)
+    }
+}

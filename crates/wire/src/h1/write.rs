@@ -1,0 +1,241 @@
+//! Heads as they are sent: written anew from the view and the edits, with framing that is ours alone.
+
+use super::BodyLength;
+use crate::edit::{Edits, FieldEdit};
+use crate::view::Fields;
+
+/// The framing that a head announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutFraming {
+    /// No header: there is no body, or the end of the connection ends it.
+    None,
+    /// `Content-Length`, also where the body itself is not sent (HEAD, 304).
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+impl From<BodyLength> for OutFraming {
+    fn from(length: BodyLength) -> Self {
+        match length {
+            BodyLength::None | BodyLength::UntilClose => Self::None,
+            BodyLength::Length(length) => Self::Length(length),
+            BodyLength::Chunked => Self::Chunked,
+        }
+    }
+}
+
+/// What a request's head is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestParts<'a> {
+    /// The method.
+    pub method: &'a [u8],
+    /// The normalised path.
+    pub path: &'a [u8],
+    /// The query.
+    pub query: Option<&'a [u8]>,
+    /// The `Host`, as the client sent it.
+    pub authority: &'a [u8],
+    /// The client's header lines.
+    pub fields: Fields<'a>,
+    /// Whether the client's `Connection` names headers to be dropped.
+    pub nominates: bool,
+    /// How the body is framed.
+    pub framing: OutFraming,
+    /// What is switched to.
+    pub upgrade: Option<&'a [u8]>,
+    /// Whether the connection is asked to be closed afterwards.
+    pub close: bool,
+}
+
+/// What a response's head is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct ResponseParts<'a> {
+    /// The status.
+    pub status: u16,
+    /// The backend's header lines.
+    pub fields: Fields<'a>,
+    /// Whether the backend's `Connection` names headers to be dropped.
+    pub nominates: bool,
+    /// How the body is framed.
+    pub framing: OutFraming,
+    /// What is switched to.
+    pub upgrade: Option<&'a [u8]>,
+    /// Whether the connection is closed afterwards.
+    pub close: bool,
+}
+
+/// Appends a request's head.
+pub fn write_request(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edits<'_>) {
+    out.extend_from_slice(parts.method);
+    out.push(b' ');
+    match &edits.target {
+        Some(target) => out.extend_from_slice(target),
+        None => {
+            out.extend_from_slice(parts.path);
+            if let Some(query) = parts.query {
+                out.push(b'?');
+                out.extend_from_slice(query);
+            }
+        }
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    out.extend_from_slice(edits.authority.as_deref().unwrap_or(parts.authority));
+    out.extend_from_slice(b"\r\n");
+    write_fields(out, parts.fields, parts.nominates, edits, true);
+    framing(out, parts.framing);
+    // A request of a method that usually has a body says that it has none (RFC 9110 §8.6).
+    if parts.framing == OutFraming::None && matches!(parts.method, b"POST" | b"PUT" | b"PATCH") {
+        out.extend_from_slice(b"content-length: 0\r\n");
+    }
+    connection(out, parts.upgrade, parts.close);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a response's head.
+pub fn write_response(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edits<'_>) {
+    status_line(out, parts.status);
+    write_fields(out, parts.fields, parts.nominates, edits, false);
+    framing(out, parts.framing);
+    connection(out, parts.upgrade, parts.close);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn status_line(out: &mut Vec<u8>, status: u16) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn framing(out: &mut Vec<u8>, framing: OutFraming) {
+    match framing {
+        OutFraming::None => {}
+        OutFraming::Length(length) => {
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        OutFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+}
+
+fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool) {
+    if let Some(protocol) = upgrade {
+        field(out, b"upgrade", protocol);
+        out.extend_from_slice(b"connection: upgrade\r\n");
+    } else if close {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+}
+
+/// One header line, its name in lower case (S-115).
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(name);
+    if let Some(written) = out.get_mut(start..) {
+        written.make_ascii_lowercase();
+    }
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool) {
+    for (name, value) in fields.iter() {
+        if is_ours(name, value, request) || is_replaced(name, &edits.fields) {
+            continue;
+        }
+        if nominates && is_nominated(name, fields) {
+            continue;
+        }
+        field(out, name, value);
+    }
+    for (at, edit) in edits.fields.iter().enumerate() {
+        if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
+            let later = edits.fields.get(at + 1..).unwrap_or_default();
+            if !is_replaced(name.as_bytes(), later) {
+                field(out, name.as_bytes(), value);
+            }
+        }
+    }
+}
+
+/// Whether an edit takes a line of this name away.
+fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
+    edits.iter().any(|edit| match edit {
+        FieldEdit::Remove(removed) | FieldEdit::Set(removed, _) => name.eq_ignore_ascii_case(removed.as_bytes()),
+        FieldEdit::Append(..) => false,
+    })
+}
+
+/// Headers of one hop (RFC 9110 §7.6.1), the framing and, in requests, the `Host`: written by us or not at all.
+fn is_ours(name: &[u8], value: &[u8], request: bool) -> bool {
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    match name.len() {
+        2 => is(b"te") && !value.eq_ignore_ascii_case(b"trailers"),
+        4 => request && is(b"host"),
+        // 100 is answered or passed on by the exchange itself.
+        7 => is(b"upgrade"),
+        10 => is(b"connection") || is(b"keep-alive"),
+        14 => is(b"content-length") || is(b"http2-settings"),
+        16 => is(b"proxy-connection"),
+        17 => is(b"transfer-encoding"),
+        _ => false,
+    }
+}
+
+fn is_nominated(name: &[u8], fields: Fields<'_>) -> bool {
+    fields.all("connection").flat_map(|value| value.split(|b| *b == b',')).any(|option| {
+        let option = option.trim_ascii();
+        option.eq_ignore_ascii_case(name)
+    })
+}
+
+/// The reason phrase of a status.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        102 => "Processing",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Unknown",
+    }
+}

@@ -1,0 +1,237 @@
+//! Paths as they are matched and sent on: the fragment off, and normalised as MeshConfig says (S-116, S-122, MC-02).
+
+/// How a path is normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Normalization {
+    /// As it came.
+    None,
+    /// Dot segments resolved, `\` to `/`, needless escapes undone.
+    Base,
+    /// And runs of slashes to one.
+    MergeSlashes,
+    /// And `%2F`, `%5C` undone first.
+    DecodeAndMergeSlashes,
+}
+
+/// A path that cannot be normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the path cannot be normalised")]
+pub struct InvalidPath;
+
+/// A target in origin form cut into path and query; a fragment is dropped (S-122).
+pub fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let target = match memchr::memchr(b'#', target) {
+        Some(at) => target.get(..at).unwrap_or_default(),
+        None => target,
+    };
+    match memchr::memchr(b'?', target) {
+        Some(at) => (target.get(..at).unwrap_or_default(), target.get(at + 1..)),
+        None => (target, None),
+    }
+}
+
+/// The normalised form of a path without query and fragment; `scratch` is used when it differs from `path`.
+///
+/// `*` stays as it is. An escaped NUL is refused, as Envoy does.
+pub fn normalise<'a>(path: &'a [u8], mode: Normalization, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], InvalidPath> {
+    if path == b"*" {
+        return Ok(path);
+    }
+    if path.first() != Some(&b'/') {
+        return Err(InvalidPath);
+    }
+    if mode == Normalization::None || is_normal(path, mode) {
+        return Ok(path);
+    }
+    scratch.clear();
+    let mut source = Source { path, at: 0, decode: mode == Normalization::DecodeAndMergeSlashes };
+    while let Some(byte) = source.next()? {
+        match byte {
+            Unit::Slash if resolve_dots(scratch) => {}
+            Unit::Slash => scratch.push(b'/'),
+            Unit::Dot => scratch.push(b'.'),
+            Unit::Byte(byte) => scratch.push(byte),
+            Unit::Escape(escape) => scratch.extend_from_slice(&escape),
+        }
+    }
+    resolve_dots(scratch);
+    if mode != Normalization::Base {
+        merge_slashes(scratch);
+    }
+    Ok(scratch)
+}
+
+/// Whether nothing would change, which is so for nearly every path.
+fn is_normal(path: &[u8], mode: Normalization) -> bool {
+    let mut before = 0;
+    for &byte in path {
+        let plain = match byte {
+            b'.' => before != b'/',
+            b'/' => mode == Normalization::Base || before != b'/',
+            b'%' | b'\\' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' => false,
+            0x21..=0x7e => true,
+            _ => false,
+        };
+        if !plain {
+            return false;
+        }
+        before = byte;
+    }
+    true
+}
+
+enum Unit {
+    Slash,
+    Dot,
+    Byte(u8),
+    Escape([u8; 3]),
+}
+
+struct Source<'a> {
+    path: &'a [u8],
+    at: usize,
+    decode: bool,
+}
+
+impl Source<'_> {
+    fn next(&mut self) -> Result<Option<Unit>, InvalidPath> {
+        let Some(&byte) = self.path.get(self.at) else { return Ok(None) };
+        self.at += 1;
+        Ok(Some(match byte {
+            b'/' | b'\\' => Unit::Slash,
+            b'.' => Unit::Dot,
+            b'%' => return self.escape().map(Some),
+            b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | 0..=0x20 | 0x7f.. => Unit::Escape(escaped(byte)),
+            byte => Unit::Byte(byte),
+        }))
+    }
+
+    /// Escapes of letters, digits, `-`, `_`, `~` and dots are undone, slashes where that is asked for, others stay.
+    fn escape(&mut self) -> Result<Unit, InvalidPath> {
+        let (high, low) = (self.path.get(self.at).copied(), self.path.get(self.at + 1).copied());
+        let (Some(high), Some(low)) = (high, low) else { return Ok(Unit::Byte(b'%')) };
+        let (Some(h), Some(l)) = (hex(high), hex(low)) else { return Ok(Unit::Byte(b'%')) };
+        self.at += 2;
+        Ok(match h << 4 | l {
+            0 => return Err(InvalidPath),
+            b'.' => Unit::Dot,
+            b'/' | b'\\' if self.decode => Unit::Slash,
+            byte if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') => Unit::Byte(byte),
+            _ => Unit::Escape([b'%', high, low]),
+        })
+    }
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+fn escaped(byte: u8) -> [u8; 3] {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
+    [b'%', digit(byte >> 4), digit(byte & 15)]
+}
+
+/// Resolves the last segment if it is `.` or `..`, and says whether it was; the path then ends with the slash that it was
+/// behind. Parameters behind a `;` do not hide one.
+fn resolve_dots(out: &mut Vec<u8>) -> bool {
+    let Some(slash) = memchr::memrchr(b'/', out) else { return false };
+    let segment = out.get(slash + 1..).unwrap_or_default();
+    match segment.split(|b| *b == b';').next().unwrap_or_default() {
+        b"." => out.truncate(slash + 1),
+        b".." => {
+            out.truncate(slash);
+            let parent = memchr::memrchr(b'/', out).map_or(0, |at| at + 1);
+            out.truncate(parent);
+            if out.is_empty() {
+                out.push(b'/');
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn merge_slashes(out: &mut Vec<u8>) {
+    let mut before = 0;
+    out.retain(|&byte| {
+        let keep = !(byte == b'/' && before == b'/');
+        before = byte;
+        keep
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normal(path: &str, mode: Normalization) -> Option<String> {
+        let mut scratch = Vec::new();
+        normalise(path.as_bytes(), mode, &mut scratch).ok().map(|path| String::from_utf8_lossy(path).into_owned())
+    }
+
+    #[test]
+    fn s_116_dot_segments_are_resolved_and_slashes_are_kept() {
+        for (path, expected) in [
+            ("/a/../b", "/b"),
+            ("/a/./b", "/a/b"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/.", "/a/b/"),
+            ("/..", "/"),
+            ("/../x", "/x"),
+            ("/a//b", "/a//b"),
+            ("/a//../b", "/a/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/..;/b", "/b"),
+            ("/a\\b", "/a/b"),
+            ("/%61/b", "/a/b"),
+            ("/a%2Fb", "/a%2Fb"),
+            ("/a%5Cb", "/a%5Cb"),
+            ("/caf%C3%A9", "/caf%C3%A9"),
+            ("/a%zz", "/a%zz"),
+            ("/a%2", "/a%2"),
+            ("/a.b/c..d", "/a.b/c..d"),
+            ("/...", "/..."),
+        ] {
+            assert_eq!(normal(path, Normalization::Base).as_deref(), Some(expected), "{path}");
+        }
+        assert_eq!(normal("/a%00b", Normalization::Base), None);
+    }
+
+    #[test]
+    fn mc_02_slashes_are_merged_and_decoded_where_that_is_set() {
+        assert_eq!(normal("//a///b", Normalization::MergeSlashes).as_deref(), Some("/a/b"));
+        assert_eq!(normal("/a%2Fb", Normalization::MergeSlashes).as_deref(), Some("/a%2Fb"));
+        assert_eq!(normal("/a%2F%5cb", Normalization::DecodeAndMergeSlashes).as_deref(), Some("/a/b"));
+        assert_eq!(normal("/a/%2f../b", Normalization::DecodeAndMergeSlashes).as_deref(), Some("/a/b"));
+        assert_eq!(normal("/a/../b%00", Normalization::None).as_deref(), Some("/a/../b%00"));
+    }
+
+    #[test]
+    fn s_122_the_fragment_is_dropped() {
+        assert_eq!(split(b"/a?x=1#f"), (&b"/a"[..], Some(&b"x=1"[..])));
+        assert_eq!(split(b"/a#f?x"), (&b"/a"[..], None));
+        assert_eq!(split(b"/a?"), (&b"/a"[..], Some(&b""[..])));
+    }
+
+    #[test]
+    fn any_path_gives_a_value_or_an_error_and_stays_rooted() {
+        let mut seed = 7_u32;
+        for _ in 0..20_000 {
+            let mut path = b"/".to_vec();
+            for _ in 0..seed % 12 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                path.push(b"/.%2eE5Cc;\\a0"[(seed >> 16) as usize % 13]);
+            }
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            for mode in [Normalization::Base, Normalization::MergeSlashes, Normalization::DecodeAndMergeSlashes] {
+                let mut scratch = Vec::new();
+                if let Ok(once) = normalise(&path, mode, &mut scratch) {
+                    assert_eq!(once.first(), Some(&b'/'));
+                    let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
+                    assert!(!once.split(|b| *b == b'/').any(dots), "{:?}", String::from_utf8_lossy(&path));
+                }
+            }
+        }
+    }
+}
