@@ -82,8 +82,10 @@ impl Case {
 
     fn read(root: &Path, folder: &Path) -> Result<Self> {
         let name = folder.strip_prefix(root)?.display().to_string();
-        let text = |file: &str| fs::read_to_string(folder.join(file)).with_context(|| format!("cannot read {file} of {name}"));
-        let story = resources::read::from_yaml(&text("requests.yaml")?).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+        let text =
+            |file: &str| fs::read_to_string(folder.join(file)).with_context(|| format!("cannot read {file} of {name}"));
+        let story =
+            resources::read::from_yaml(&text("requests.yaml")?).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
         Ok(Self { config: text("in.yaml")?, story, name, folder: folder.to_owned() })
     }
 
@@ -129,7 +131,11 @@ impl Sent {
                 _ => {}
             }
         }
-        if faults.is_empty() { faults } else { vec![format!("{}: {} (all of it: {outcome})", self.send, faults.join("; "))] }
+        if faults.is_empty() {
+            faults
+        } else {
+            vec![format!("{}: {} (all of it: {outcome})", self.send, faults.join("; "))]
+        }
     }
 }
 
