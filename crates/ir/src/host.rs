@@ -44,7 +44,9 @@ impl HostPattern {
             (_, Self::Any) => false,
             (Self::Exact(a), Self::Exact(b)) => a == b,
             (Self::Exact(_), Self::Suffix(_)) => false,
-            (Self::Suffix(a), Self::Exact(b) | Self::Suffix(b)) => b.ends_with(&**a) && (b.len() > a.len() || self == other),
+            (Self::Suffix(a), Self::Exact(b) | Self::Suffix(b)) => {
+                b.ends_with(&**a) && (b.len() > a.len() || self == other)
+            }
         }
     }
 

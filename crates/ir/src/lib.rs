@@ -17,9 +17,8 @@ mod snapshot;
 
 pub use action::{Action, DirectResponse, Forward, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
 pub use cluster::{
-    Clusters,
-    Balance, Cluster, ClusterId, ClusterTimeouts, DnsName, Endpoint, EndpointAddress, EndpointSource, Locality,
-    UpstreamProtocol,
+    Balance, Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource,
+    Locality, UpstreamProtocol,
 };
 pub use header::{HeaderAppend, HeaderChanges, HeaderName, HeaderValue, InvalidHeader};
 pub use host::{HostPattern, InvalidHostPattern};

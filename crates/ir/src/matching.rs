@@ -77,7 +77,14 @@ pub struct RouteMatch {
 
 impl Default for RouteMatch {
     fn default() -> Self {
-        Self { path: MatchPath::Any, method: None, authority: None, scheme: None, headers: Vec::new(), query: Vec::new() }
+        Self {
+            path: MatchPath::Any,
+            method: None,
+            authority: None,
+            scheme: None,
+            headers: Vec::new(),
+            query: Vec::new(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 use serde::{Serialize, Serializer};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Istio refuses longer patterns (VS-12).
 const MAX_PATTERN_LENGTH: usize = 1024;
@@ -17,6 +17,8 @@ const MAX_COMPILED_BYTES: usize = 2 << 20;
 pub struct Pattern {
     source: Arc<str>,
     regex: Arc<Regex>,
+    /// The same pattern, matching parts; built when a rewrite first asks for it.
+    parts: Arc<OnceLock<Option<Regex>>>,
 }
 
 /// Why a pattern is not usable.
@@ -39,12 +41,8 @@ impl Pattern {
         // RE2's perl classes are ASCII while its literals are UTF-8, hence the leading (?-u:…) is not an option:
         // the classes are rewritten before parsing.
         let whole = format!("^(?:{})$", ascii_classes(source));
-        let regex = Regex::builder()
-            .syntax(syntax::Config::new().utf8(false).unicode(true))
-            .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_COMPILED_BYTES)))
-            .build(&whole)
-            .map_err(|error| InvalidPattern::Syntax(syntax_message(&error)))?;
-        Ok(Self { source: source.into(), regex: Arc::new(regex) })
+        let regex = build(&whole).map_err(|error| InvalidPattern::Syntax(syntax_message(&error)))?;
+        Ok(Self { source: source.into(), regex: Arc::new(regex), parts: Arc::default() })
     }
 
     /// The pattern as it was written.
@@ -57,11 +55,49 @@ impl Pattern {
         self.regex.is_match(Input::new(value).anchored(Anchored::Yes))
     }
 
+    /// `value` with every part that matches replaced by `substitution`, in which `\0` is the part and `\1` to `\9` its groups, as
+    /// RE2's `GlobalReplace` has it.
+    pub fn replace_all(&self, value: &[u8], substitution: &str) -> Vec<u8> {
+        let regex = self.parts.get_or_init(|| build(&ascii_classes(&self.source)).ok());
+        let Some(regex) = regex else { return value.to_vec() };
+        let mut out = Vec::with_capacity(value.len() + substitution.len());
+        let mut copied = 0;
+        for found in regex.captures_iter(value) {
+            let Some(part) = found.get_match() else { continue };
+            out.extend_from_slice(value.get(copied..part.start()).unwrap_or_default());
+            substitute(&mut out, substitution, |group| {
+                found.get_group(group).and_then(|span| value.get(span.range())).unwrap_or_default()
+            });
+            copied = part.end();
+        }
+        out.extend_from_slice(value.get(copied..).unwrap_or_default());
+        out
+    }
+
     /// The byte ranges of the capture groups (0 is the whole value), or `None` when `value` does not match.
     pub fn captures(&self, value: &[u8]) -> Option<Vec<Option<std::ops::Range<usize>>>> {
         let mut found = self.regex.create_captures();
         self.regex.captures(value, &mut found);
         found.is_match().then(|| found.iter().map(|group| group.map(|span| span.range())).collect())
+    }
+}
+
+fn build(pattern: &str) -> Result<Regex, regex_automata::meta::BuildError> {
+    Regex::builder()
+        .syntax(syntax::Config::new().utf8(false).unicode(true))
+        .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_COMPILED_BYTES)))
+        .build(pattern)
+}
+
+/// Appends a substitution with its groups put in.
+fn substitute<'v>(out: &mut Vec<u8>, substitution: &str, group: impl Fn(usize) -> &'v [u8]) {
+    let mut bytes = substitution.bytes();
+    while let Some(byte) = bytes.next() {
+        match (byte, if byte == b'\\' { bytes.next() } else { None }) {
+            (b'\\', Some(digit @ b'0'..=b'9')) => out.extend_from_slice(group(usize::from(digit - b'0'))),
+            (b'\\', Some(other)) => out.push(other),
+            (byte, _) => out.push(byte),
+        }
     }
 }
 
@@ -152,6 +188,17 @@ mod tests {
         assert!(matches!(Pattern::parse("(a"), Err(InvalidPattern::Syntax(_))));
         assert!(matches!(Pattern::parse("((a{1000}){1000}){10}"), Err(InvalidPattern::Syntax(_))));
         assert!(matches!(Pattern::parse(&"a".repeat(1025)), Err(InvalidPattern::TooLong(1025))));
+    }
+
+    #[test]
+    fn vs_37_parts_are_replaced_by_groups() {
+        let replace = |pattern: &str, value: &str, with: &str| {
+            String::from_utf8(Pattern::parse(pattern).unwrap().replace_all(value.as_bytes(), with)).unwrap()
+        };
+        assert_eq!(replace("/([a-z]+)/([0-9]+)", "/item/42/x", r"/\2/\1"), "/42/item/x");
+        assert_eq!(replace("a", "banana", "o"), "bonono");
+        assert_eq!(replace("x", "abc", "y"), "abc");
+        assert_eq!(replace("^/(v1|v2)", "/v1/v2", r"\\\0"), r"\/v1/v2");
     }
 
     #[test]
