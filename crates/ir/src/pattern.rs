@@ -82,11 +82,12 @@ impl Pattern {
     }
 }
 
-fn build(pattern: &str) -> Result<Regex, regex_automata::meta::BuildError> {
+fn build(pattern: &str) -> Result<Regex, Box<regex_automata::meta::BuildError>> {
     Regex::builder()
         .syntax(syntax::Config::new().utf8(false).unicode(true))
         .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_COMPILED_BYTES)))
         .build(pattern)
+        .map_err(Box::new)
 }
 
 /// Appends a substitution with its groups put in.

@@ -1,1 +1,17 @@
-//! placeholder
+//! Route tables built from `ir`: which rule takes a request, what becomes of its head, and why.
+//!
+//! Everything is a pure function of a table and a view of the request, so that a live request, `explain` and the tests ask the
+//! same code. The data plane and `explain` call [`prepare::prepare`], then [`table::Table::pick`], then the edits of the route.
+
+mod candidates;
+pub mod explain;
+pub mod judge;
+pub mod prepare;
+pub mod rewrite;
+pub mod route;
+pub mod table;
+
+pub use judge::{Unmet, judge};
+pub use prepare::{Prepared, RawRequest, Refusal, Scratch, prepare};
+pub use route::{LocalAnswer, RouteEntry, TargetEntry};
+pub use table::{HostTable, Pick, Slots, Table};

@@ -90,11 +90,7 @@ fn trim(mut value: &[u8]) -> &[u8] {
 impl Framing {
     fn read(&mut self, buffer: &[u8], name: &str, value: &[u8]) -> Result<(), HeadError> {
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => {
-                if self.host.replace(span_of(buffer, value)).is_some() {
-                    return Err(HeadError::Host);
-                }
-            }
+            4 if name.eq_ignore_ascii_case("host") => once(&mut self.host, span_of(buffer, value), HeadError::Host)?,
             6 if name.eq_ignore_ascii_case("expect") => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(HeadError::Expectation);
@@ -104,9 +100,7 @@ impl Framing {
             7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade = Some(span_of(buffer, value)),
             10 if name.eq_ignore_ascii_case("connection") => self.read_connection(value)?,
             14 if name.eq_ignore_ascii_case("content-length") => {
-                if self.length.replace(parse_length(value)?).is_some() {
-                    return Err(HeadError::ContentLength);
-                }
+                once(&mut self.length, parse_length(value)?, HeadError::ContentLength)?;
             }
             17 if name.eq_ignore_ascii_case("transfer-encoding") => {
                 // Twice is `chunked, chunked`, which is not allowed either.
@@ -157,6 +151,11 @@ impl Framing {
     pub(super) fn persists(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
+}
+
+/// A header that may come once.
+fn once<T>(place: &mut Option<T>, value: T, error: HeadError) -> Result<(), HeadError> {
+    if place.replace(value).is_some() { Err(error) } else { Ok(()) }
 }
 
 /// Headers that `Connection` may not name: framing, identity, and what is added on the way.

@@ -1,0 +1,134 @@
+//! Why a request goes where it goes: the same functions as the live path, with every verdict told in words.
+
+use crate::judge::{Unmet, joined, judge, parameter};
+use crate::route::RouteEntry;
+use crate::table::{HostTable, Table};
+use ir::{MatchPath, Origin, Route, StringMatch, ValueMatch};
+use serde::Serialize;
+use wire::view::RequestView;
+
+/// The way of a request through a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The host that covers the request's; `None`: there is none.
+    pub host: Option<String>,
+    /// Each rule that was looked at, in order; the last one is the one that takes the request, if one does.
+    pub rules: Vec<Verdict>,
+    /// Whether one takes it.
+    pub found: bool,
+}
+
+/// What a rule says to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// The rule.
+    pub origin: Origin,
+    /// Its name, if it has one.
+    pub name: String,
+    /// What it demands, in words.
+    pub demands: String,
+    /// Why it does not take the request; `None`: it does.
+    pub lost: Option<String>,
+}
+
+/// Judges a request by every rule up to the one that takes it, and gives that one.
+pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Option<&'t RouteEntry>) {
+    let Some(host) = table.host(view.host) else {
+        return (Explanation { host: None, rules: Vec::new(), found: false }, None);
+    };
+    let (rules, winner) = verdicts(host, view);
+    let explanation = Explanation { host: Some(host.pattern.to_string()), rules, found: winner.is_some() };
+    (explanation, winner.and_then(|number| host.rules.get(number)).map(AsRef::as_ref))
+}
+
+fn verdicts(host: &HostTable, view: &RequestView<'_>) -> (Vec<Verdict>, Option<usize>) {
+    let mut verdicts = Vec::new();
+    for (number, rule) in host.rules.iter().enumerate() {
+        let judged = judge(&rule.route.matches, view);
+        verdicts.push(Verdict {
+            origin: rule.route.origin.clone(),
+            name: rule.route.name.to_string(),
+            demands: demands(&rule.route),
+            lost: judged.err().map(|unmet| why(&rule.route, unmet, view)),
+        });
+        if judged.is_ok() {
+            return (verdicts, Some(number));
+        }
+    }
+    (verdicts, None)
+}
+
+/// All that a route demands, in words.
+pub fn demands(route: &Route) -> String {
+    let matches = &route.matches;
+    let mut parts = Vec::new();
+    if let MatchPath::Text { text, ignore_case } = &matches.path {
+        parts.push(format!("path {}{}", words(text), if *ignore_case { " in any case" } else { "" }));
+    }
+    for (name, demand) in [("method", &matches.method), ("authority", &matches.authority), ("scheme", &matches.scheme)]
+    {
+        if let Some(text) = demand {
+            parts.push(format!("{name} {}", words(text)));
+        }
+    }
+    for header in &matches.headers {
+        let not = if header.invert { "not " } else { "" };
+        parts.push(format!("header {} {not}{}", header.name, value_words(&header.value)));
+    }
+    for query in &matches.query {
+        parts.push(format!("query parameter {} {}", query.name, value_words(&query.value)));
+    }
+    if parts.is_empty() { "anything".to_owned() } else { parts.join(", ") }
+}
+
+fn words(text: &StringMatch) -> String {
+    match text {
+        StringMatch::Exact(exact) => format!("is `{exact}`"),
+        StringMatch::Prefix(prefix) => format!("begins with `{prefix}`"),
+        StringMatch::Regex(pattern) => format!("matches `{}`", pattern.as_str()),
+    }
+}
+
+fn value_words(value: &ValueMatch) -> String {
+    match value {
+        ValueMatch::Present => "is there".to_owned(),
+        ValueMatch::Text(text) => words(text),
+    }
+}
+
+fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>) -> String {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let text = |demand: &Option<StringMatch>| demand.as_ref().map_or_else(String::new, words);
+    match unmet {
+        Unmet::Path => match &route.matches.path {
+            MatchPath::Text { text, .. } => format!("the path {} is not one that {}", lossy(view.path), words(text)),
+            MatchPath::Any => String::new(),
+        },
+        Unmet::Method => format!("the method {} is not one that {}", lossy(view.method), text(&route.matches.method)),
+        Unmet::Authority => {
+            format!("the authority {} is not one that {}", lossy(view.authority), text(&route.matches.authority))
+        }
+        Unmet::Scheme => format!("the scheme {} is not one that {}", view.scheme, text(&route.matches.scheme)),
+        Unmet::Header(at) => match route.matches.headers.get(at) {
+            None => String::new(),
+            Some(demand) => {
+                let value = joined(demand.name.as_str(), view).map(|value| lossy(&value));
+                let is = value.map_or_else(|| "is not there".to_owned(), |value| format!("is `{value}`"));
+                let wanted = if demand.invert { "and may not be one that" } else { "and has to be one that" };
+                format!("the header {} {is}, {wanted} {}", demand.name, value_words(&demand.value))
+            }
+        },
+        Unmet::Query(at) => match route.matches.query.get(at) {
+            None => String::new(),
+            Some(demand) => {
+                let value = parameter(&demand.name, view.query).map(lossy);
+                let is = value.map_or_else(|| "is not there".to_owned(), |value| format!("is `{value}`"));
+                format!(
+                    "the query parameter {} {is}, and has to be one that {}",
+                    demand.name,
+                    value_words(&demand.value)
+                )
+            }
+        },
+    }
+}

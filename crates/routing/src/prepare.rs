@@ -1,0 +1,122 @@
+//! The one normalisation of a request, at the top of every exchange: host and path as everything behind sees them.
+
+use ir::{HttpListener, PathNormalization};
+use wire::forwarded::{self, Peer};
+use wire::path::{self, Normalization};
+use wire::view::{Fields, RequestView};
+
+/// A request as it was read.
+#[derive(Debug, Clone, Copy)]
+pub struct RawRequest<'a> {
+    /// The method.
+    pub method: &'a [u8],
+    /// The request target in any of its forms (RFC 9112 §3.2).
+    pub target: &'a [u8],
+    /// The value of `Host`.
+    pub host: &'a [u8],
+    /// The header lines.
+    pub fields: Fields<'a>,
+}
+
+/// Space for what has to be written anew; used again for every request of a connection.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    host: String,
+    path: Vec<u8>,
+}
+
+/// A request as it is routed.
+#[derive(Debug, Clone, Copy)]
+pub struct Prepared<'a> {
+    /// What every decision looks at.
+    pub view: RequestView<'a>,
+}
+
+/// A request that cannot be routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The host is none, or ambiguous.
+    #[error("the host is not valid")]
+    Host,
+    /// The target is in a form that its method does not allow.
+    #[error("the request target is not valid")]
+    Target,
+    /// The path has an escaped NUL.
+    #[error("the path cannot be normalised")]
+    Path,
+    /// CONNECT, which no route takes (S-118).
+    #[error("CONNECT is not routed")]
+    Connect,
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Host | Self::Target | Self::Path => 400,
+            Self::Connect => 404,
+        }
+    }
+
+    /// A word for logs (`%RESPONSE_CODE_DETAILS%`).
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::Host => "http1.invalid_host",
+            Self::Target => "http1.invalid_url",
+            Self::Path => "path_normalization_failed",
+            Self::Connect => "route_not_found",
+        }
+    }
+}
+
+/// Normalises host and path by the listener's settings.
+pub fn prepare<'a>(
+    raw: RawRequest<'a>,
+    listener: &HttpListener,
+    peer: &Peer<'_>,
+    scratch: &'a mut Scratch,
+) -> Result<Prepared<'a>, Refusal> {
+    if raw.method == b"CONNECT" {
+        return Err(Refusal::Connect);
+    }
+    let (authority, origin) = split_target(raw)?;
+    let host = wire::host::host_of(authority, &mut scratch.host).map_err(|_| Refusal::Host)?;
+    let (whole, query) = path::split(origin);
+    let path = path::normalise(whole, normalization(listener.path_normalization), &mut scratch.path)
+        .map_err(|_| Refusal::Path)?;
+    let scheme = forwarded::scheme(peer, raw.fields);
+    Ok(Prepared { view: RequestView { method: raw.method, scheme, authority, host, path, query, fields: raw.fields } })
+}
+
+/// The authority, and the path with the query. The authority of an absolute target wins over `Host` (RFC 9112 §3.2.2).
+fn split_target(raw: RawRequest<'_>) -> Result<(&[u8], &[u8]), Refusal> {
+    match raw.target.first() {
+        Some(b'/') => Ok((raw.host, raw.target)),
+        Some(b'*') if raw.target == b"*" && raw.method == b"OPTIONS" => Ok((raw.host, raw.target)),
+        _ => {
+            let scheme = |scheme: &[u8]| {
+                let begins = raw.target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+                begins.then(|| raw.target.get(scheme.len()..)).flatten()
+            };
+            let rest = scheme(b"http://").or_else(|| scheme(b"https://")).ok_or(Refusal::Target)?;
+            let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+            let (authority, origin) = rest.split_at(end);
+            match origin.first() {
+                _ if authority.is_empty() => Err(Refusal::Host),
+                None => Ok((authority, b"/")),
+                Some(b'/') => Ok((authority, origin)),
+                // A query or fragment without a path; such targets come from nobody but testers.
+                Some(_) => Err(Refusal::Target),
+            }
+        }
+    }
+}
+
+fn normalization(setting: PathNormalization) -> Normalization {
+    match setting {
+        PathNormalization::None => Normalization::None,
+        PathNormalization::Base => Normalization::Base,
+        PathNormalization::MergeSlashes => Normalization::MergeSlashes,
+        PathNormalization::DecodeAndMergeSlashes => Normalization::DecodeAndMergeSlashes,
+    }
+}

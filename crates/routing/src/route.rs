@@ -1,0 +1,140 @@
+//! One route as it is carried out: its targets with their slots, its edits, its local answers.
+
+use crate::rewrite;
+use crate::table::Slots;
+use ir::{Action, Forward, HeaderAppend, HeaderChanges, PathRewrite, Route, TargetCluster};
+use std::borrow::Cow;
+use std::sync::Arc;
+use wire::edit::Edits;
+use wire::view::RequestView;
+
+/// A route with what is worked out once.
+#[derive(Debug)]
+pub struct RouteEntry {
+    /// The route.
+    pub route: Arc<Route>,
+    /// One for each of the route's targets, in their order; none when it does not forward.
+    pub targets: Box<[TargetEntry]>,
+}
+
+/// One target of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetEntry {
+    /// The slot of its cluster; `None` when there is no such cluster: 503 `NC` (VS-32).
+    pub slot: Option<u32>,
+    /// The sum of the weights up to and with it.
+    cumulative: u64,
+}
+
+/// An answer that comes from the route itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalAnswer {
+    /// The status.
+    pub status: u16,
+    /// Where a redirect leads.
+    pub location: Option<Vec<u8>>,
+    /// The body.
+    pub body: Arc<[u8]>,
+}
+
+impl RouteEntry {
+    /// Works a route out.
+    pub fn build(route: &Arc<Route>, slots: Slots<'_>) -> Self {
+        let mut cumulative = 0;
+        let targets = match &route.action {
+            Action::Forward(forward) => forward
+                .targets
+                .iter()
+                .map(|target| {
+                    cumulative += u64::from(target.weight);
+                    let slot = match &target.cluster {
+                        TargetCluster::Known(id) => Some(slots(id)),
+                        TargetCluster::Unknown { .. } => None,
+                    };
+                    TargetEntry { slot, cumulative }
+                })
+                .collect(),
+            Action::Redirect(_) | Action::Respond(_) => Box::default(),
+        };
+        Self { route: Arc::clone(route), targets }
+    }
+
+    /// What the route forwards, if it does.
+    pub fn forward(&self) -> Option<&Forward> {
+        match &self.route.action {
+            Action::Forward(forward) => Some(forward),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        }
+    }
+
+    /// The number of a target, each with a chance in proportion to its weight (VS-33). `random` is asked when there are several.
+    pub fn choose(&self, random: impl FnOnce() -> u64) -> usize {
+        let total = self.targets.last().map_or(0, |target| target.cumulative);
+        if self.targets.len() < 2 || total == 0 {
+            return 0;
+        }
+        let at = random() % total;
+        self.targets.partition_point(|target| target.cumulative <= at)
+    }
+
+    /// Adds what the route and one of its targets change of a request (VS-34, VS-37, VS-38, VS-47).
+    pub fn edit_request<'a>(&'a self, target: usize, view: &RequestView<'_>, edits: &mut Edits<'a>) {
+        change(&self.route.request_headers, edits);
+        let Some(forward) = self.forward() else { return };
+        let target = forward.targets.get(target);
+        if let Some(target) = target {
+            change(&target.request_headers, edits);
+        }
+        if let Some(rewrite) = &forward.rewrite {
+            edits.target = Some(Cow::Owned(self.rewritten(rewrite, view)));
+        }
+        let authority = forward.authority.as_ref().or_else(|| target.and_then(|target| target.authority.as_ref()));
+        if let Some(authority) = authority {
+            edits.authority = Some(Cow::Borrowed(authority.as_bytes()));
+        }
+    }
+
+    /// Adds what the route and one of its targets change of a response.
+    pub fn edit_response<'a>(&'a self, target: usize, edits: &mut Edits<'a>) {
+        if let Some(target) = self.forward().and_then(|forward| forward.targets.get(target)) {
+            change(&target.response_headers, edits);
+        }
+        change(&self.route.response_headers, edits);
+    }
+
+    fn rewritten(&self, rewrite: &PathRewrite, view: &RequestView<'_>) -> Vec<u8> {
+        let mut target = rewrite::path(rewrite, &self.route.matches.path, view.path);
+        if let Some(query) = view.query {
+            target.push(b'?');
+            target.extend_from_slice(query);
+        }
+        target
+    }
+
+    /// The answer of a route that does not forward; `None` when it does.
+    pub fn local_answer(&self, view: &RequestView<'_>) -> Option<LocalAnswer> {
+        match &self.route.action {
+            Action::Forward(_) => None,
+            Action::Respond(response) => {
+                Some(LocalAnswer { status: response.status, location: None, body: Arc::clone(&response.body) })
+            }
+            Action::Redirect(redirect) => {
+                let location = rewrite::location(redirect, &self.route.matches.path, view);
+                Some(LocalAnswer { status: redirect.status, location: Some(location), body: Arc::default() })
+            }
+        }
+    }
+}
+
+/// Removals come first, then what is written, in its order.
+fn change<'a>(changes: &'a HeaderChanges, edits: &mut Edits<'a>) {
+    for name in &changes.remove {
+        edits.remove(name.as_str());
+    }
+    for (name, value, append) in &changes.write {
+        match append {
+            HeaderAppend::Append => edits.append(name.as_str(), value.as_bytes()),
+            HeaderAppend::Overwrite => edits.set(name.as_str(), value.as_bytes()),
+        }
+    }
+}
