@@ -1,1 +1,60 @@
-//! placeholder
+//! Resources to a snapshot and a report: pure, total, deterministic. Bad configuration is never an error here; it is an
+//! explicit failing route or a reported loser, and degrades only itself.
+//!
+//! [`compile`] is called by the program's pipeline with each new [`ResourceSet`](resources::set::ResourceSet). The [`Memo`]
+//! between two calls makes the cost of a change follow the change; without it everything is compiled, with the same result.
+//!
+//! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `report`, `visibility`, `order`,
+//! `names`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`), what is
+//! behind destinations (`services`, `destination_rules`, `endpoints`, `destinations`, `clusters`), the joins (`ports`,
+//! `gateways`, `binding`, `remarks`), and what is kept between compilations (`memo`).
+
+mod actions;
+mod binding;
+mod clusters;
+pub mod code;
+mod destination_rules;
+mod destinations;
+mod endpoints;
+mod gateways;
+mod headers;
+mod hosts;
+mod index;
+mod matches;
+mod memo;
+mod names;
+mod order;
+mod ports;
+mod remarks;
+mod report;
+mod routes;
+mod services;
+mod settings;
+mod visibility;
+mod world;
+
+pub use memo::Memo;
+pub use report::Report;
+pub use settings::{Settings, Workload};
+
+use std::sync::Arc;
+
+/// What a compilation yields.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// What the gateway must do.
+    pub snapshot: Arc<ir::Snapshot>,
+    /// What was found out about objects.
+    pub report: Report,
+    /// What is different from the snapshot before, of the same memo.
+    pub delta: ir::Delta,
+}
+
+/// Compiles a set. `memo` is what the call before left, and is used when `set` is the one right after that call's set and the
+/// settings are the same; otherwise everything is compiled anew, and the delta says so.
+pub fn compile(set: &resources::set::ResourceSet, settings: &Settings, memo: &mut Memo) -> Compiled {
+    memo.advance(set, settings)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! What a rule does: forward, redirect or answer (VS-30 to VS-39).
+
+mod forward;
+mod redirect;
+
+use crate::code;
+use crate::destinations::Asking;
+use crate::headers::{self, Operations};
+use crate::report::Notes;
+use crate::world::World;
+use base64::Engine as _;
+use ir::{Action, DirectResponse, HeaderChanges, MatchPath, PathRewrite, StringMatch};
+use resources::spec::virtual_service::{DirectResponse as Written, HttpRoute};
+use std::sync::Arc;
+
+/// A rule's action with the header changes of the route itself.
+pub(crate) struct Compiled {
+    pub(crate) action: Action,
+    pub(crate) request_headers: HeaderChanges,
+    pub(crate) response_headers: HeaderChanges,
+}
+
+/// Compiles the action of `rule`, whose path is `field`, for a match with this path. `None` when there is nothing that could
+/// be done, which is reported.
+pub(crate) fn compile_action(
+    world: World<'_>,
+    asking: Asking<'_>,
+    rule: &HttpRoute,
+    path: &MatchPath,
+    field: &str,
+    notes: &mut Notes,
+) -> Option<Compiled> {
+    let operations = headers::compile_headers(rule.headers.as_deref(), &format!("{field}.headers"), notes);
+    if let Some(written) = &rule.redirect {
+        let redirect = redirect::compile(written, path, asking.server_port, &format!("{field}.redirect"), notes)?;
+        return Some(local(Action::Redirect(redirect), operations));
+    }
+    if let Some(written) = &rule.direct_response {
+        let response = respond(written, &format!("{field}.directResponse"), notes)?;
+        return Some(local(Action::Respond(response), operations));
+    }
+    if rule.route.is_empty() {
+        let help = "one of `route`, `redirect` and `directResponse` has to be there";
+        notes.add_with_help(code::NO_ACTION, field, "the rule has no action, and is left out", help);
+        return None;
+    }
+    forward::compile(world, asking, rule, path, operations, field, notes)
+}
+
+fn local(action: Action, operations: Operations) -> Compiled {
+    Compiled { action, request_headers: operations.request, response_headers: operations.response }
+}
+
+/// VS-36.
+fn respond(written: &Written, field: &str, notes: &mut Notes) -> Option<DirectResponse> {
+    let status = u16::try_from(written.status).ok().filter(|status| (200..600).contains(status));
+    let Some(status) = status else {
+        notes.add(code::BAD_REWRITE, format!("{field}.status"), format!("{} is not from 200 to 599", written.status));
+        return None;
+    };
+    let body = written.body.as_ref();
+    let text = body.and_then(|body| body.string.as_ref()).map(|text| text.as_bytes().to_vec());
+    let bytes = || {
+        let encoded: String = body?.bytes.as_ref()?.split_ascii_whitespace().collect();
+        base64::engine::general_purpose::STANDARD.decode(encoded).ok()
+    };
+    Some(DirectResponse { status, body: text.or_else(bytes).unwrap_or_default().into() })
+}
+
+/// Replacing `text` the way the match found the path (VS-37): a prefix is replaced, an exact or pattern path as a whole.
+fn by_match(text: &str, path: &MatchPath) -> PathRewrite {
+    let text: Arc<str> = text.into();
+    match path {
+        MatchPath::Text { text: StringMatch::Exact(_) | StringMatch::Regex(_), .. } => PathRewrite::Full(text),
+        MatchPath::Any | MatchPath::Text { text: StringMatch::Prefix(_), .. } => PathRewrite::Prefix(text),
+    }
+}

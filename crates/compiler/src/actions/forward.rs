@@ -1,0 +1,118 @@
+//! `route`: destinations with their weights, header changes, rewrites and the timeout (VS-31 to VS-34, VS-37 to VS-39).
+
+use super::{Compiled, by_match};
+use crate::code;
+use crate::destinations::{self, Asking};
+use crate::headers::{self, Operations};
+use crate::report::Notes;
+use crate::world::World;
+use ir::{Action, Forward, HeaderChanges, MatchPath, PathRewrite, Pattern, Target};
+use resources::spec::scalar::Duration;
+use resources::spec::virtual_service::{HttpRewrite, HttpRoute, RouteDestination};
+use std::sync::Arc;
+
+/// Compiles a rule that forwards; `operations` are those of the rule.
+pub(super) fn compile(
+    world: World<'_>,
+    asking: Asking<'_>,
+    rule: &HttpRoute,
+    path: &MatchPath,
+    operations: Operations,
+    field: &str,
+    notes: &mut Notes,
+) -> Option<Compiled> {
+    let rewrite = rewrite(rule.rewrite.as_deref(), path, &format!("{field}.rewrite"), notes)?;
+    let targets = targets(world, asking, &rule.route, field, notes);
+    if targets.is_empty() {
+        notes.add(
+            code::NO_ACTION,
+            format!("{field}.route"),
+            "every destination has weight 0, and the rule is left out",
+        );
+        return None;
+    }
+    let authority = rule.rewrite.as_ref().map(|rewrite| &*rewrite.authority).filter(|authority| !authority.is_empty());
+    let forward = Forward {
+        targets,
+        rewrite,
+        authority: authority.map(Arc::from).or(operations.authority),
+        // VS-39: none unless there is one; 0 is what Istio refuses.
+        timeout: rule.timeout.and_then(Duration::get).filter(|timeout| !timeout.is_zero()),
+    };
+    Some(fold_headers(forward, operations.request, operations.response))
+}
+
+fn targets(
+    world: World<'_>,
+    asking: Asking<'_>,
+    routes: &[RouteDestination],
+    field: &str,
+    notes: &mut Notes,
+) -> Vec<Target> {
+    // VS-33: a single destination has no use for a weight; among several those with 0 take no part.
+    let single = routes.len() == 1;
+    let mut targets = Vec::with_capacity(routes.len());
+    for (index, route) in routes.iter().enumerate() {
+        let weight = if single { 1 } else { u32::try_from(route.weight).unwrap_or(0) };
+        let at = format!("{field}.route[{index}]");
+        let Some(destination) = route.destination.as_ref().filter(|_| weight > 0) else { continue };
+        let operations = headers::compile_headers(route.headers.as_deref(), &format!("{at}.headers"), notes);
+        targets.push(Target {
+            cluster: destinations::resolve(world, asking, destination, &format!("{at}.destination"), notes),
+            weight,
+            request_headers: operations.request,
+            response_headers: operations.response,
+            authority: operations.authority,
+        });
+    }
+    targets
+}
+
+/// Puts the changes of route and destinations together as Envoy carries them out, so that nobody after this has to know:
+/// with one destination Istio writes both into the route, the destination's last; with several the destination's come first
+/// (VS-34).
+fn fold_headers(mut forward: Forward, request: HeaderChanges, response: HeaderChanges) -> Compiled {
+    let done = |forward, request_headers, response_headers| Compiled {
+        action: Action::Forward(forward),
+        request_headers,
+        response_headers,
+    };
+    if let [only] = &mut forward.targets[..] {
+        let request = headers::together(&request, &std::mem::take(&mut only.request_headers));
+        let response = headers::together(&response, &std::mem::take(&mut only.response_headers));
+        // VS-38: the only destination's Host counts where the route has none.
+        let authority = only.authority.take();
+        forward.authority = forward.authority.take().or(authority);
+        return done(forward, request, response);
+    }
+    let own = |target: &Target| !target.request_headers.is_empty() || !target.response_headers.is_empty();
+    if !forward.targets.iter().any(own) {
+        return done(forward, request, response);
+    }
+    for target in &mut forward.targets {
+        target.request_headers = headers::in_turn(&target.request_headers, &request);
+        target.response_headers = headers::in_turn(&target.response_headers, &response);
+    }
+    done(forward, HeaderChanges::default(), HeaderChanges::default())
+}
+
+/// VS-37. `None` for a pattern that cannot be used: without its rewrite the rule would send wrong paths.
+fn rewrite(
+    written: Option<&HttpRewrite>,
+    path: &MatchPath,
+    field: &str,
+    notes: &mut Notes,
+) -> Option<Option<PathRewrite>> {
+    let Some(written) = written else { return Some(None) };
+    if let Some(regex) = &written.uri_regex_rewrite {
+        return match Pattern::parse(&regex.pattern) {
+            Ok(pattern) => Some(Some(PathRewrite::Regex { pattern, substitution: (*regex.rewrite).into() })),
+            Err(why) => {
+                let at = format!("{field}.uriRegexRewrite.match");
+                notes.add(code::BAD_REWRITE, at, format!("`{}`: {why}; the rule is left out", regex.pattern));
+                None
+            }
+        };
+    }
+    Some((!written.uri.is_empty()).then(|| by_match(&written.uri, path)))
+}

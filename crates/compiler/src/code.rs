@@ -1,0 +1,81 @@
+//! The codes of what the compiler reports, in one table: `MG6…` for Gateways, `MG7…` for VirtualServices and `MG8…` for
+//! destinations and their endpoints. Codes are stable; `docs/diagnostics.md` explains them.
+
+use resources::diagnostic::Severity;
+
+/// One code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// `MG` and four digits.
+    pub id: &'static str,
+    /// How grave it is.
+    pub severity: Severity,
+    /// What it stands for, for the list of codes.
+    pub title: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $severity:ident $title:literal)+) => {
+        $(
+            #[doc = $title]
+            pub const $name: Code = Code { id: $id, severity: Severity::$severity, title: $title };
+        )+
+        /// All codes, in their order.
+        pub const ALL: &[Code] = &[$($name),+];
+    };
+}
+
+codes! {
+    OTHER_WORKLOAD "MG6001" Info "the Gateway is for another workload"
+    NOT_SERVED "MG6002" Warning "the server's protocol is not served yet, so that its port stays closed"
+    PORT_CONFLICT "MG6003" Error "an older server has the port with another protocol"
+    DUPLICATE_HOST "MG6004" Warning "an older server has the host on the same port"
+    ADDRESS_TAKEN "MG6005" Error "another workload listens on the address"
+    BAD_BIND "MG6006" Error "the bind address cannot be used"
+    GATEWAY_FIELD_INERT "MG6007" Info "the field of a Gateway does not act"
+    TARGET_PORT_UNKNOWN "MG6008" Warning "the named target port of the gateway's Service is not known"
+    BAD_SERVER_HOST "MG6009" Error "the host of a server cannot be used"
+    BAD_SERVER_PORT "MG6010" Error "the port of a server cannot be used"
+
+    MESH_ONLY "MG7001" Info "the VirtualService names no gateway and belongs to sidecars"
+    UNKNOWN_GATEWAY "MG7002" Error "the named Gateway does not exist"
+    GATEWAY_ELSEWHERE "MG7003" Info "the named Gateway is for another workload"
+    GATEWAY_CLOSED "MG7004" Warning "the named Gateway opens no port that is served"
+    NOT_EXPORTED "MG7005" Warning "the VirtualService is not exported to the gateway's namespace"
+    NO_OVERLAP "MG7006" Warning "no host of the VirtualService overlaps with a host of the Gateway"
+    NAMESPACE_REFUSED "MG7007" Warning "the Gateway's hosts are not for the VirtualService's namespace"
+    NO_RULE_LEFT "MG7008" Warning "every rule is for another gateway, port or client"
+    NOT_YET "MG7009" Warning "the field of a VirtualService does not act yet"
+    FIELD_INERT "MG7010" Info "the field of a VirtualService has no meaning at a gateway"
+    BAD_HEADER "MG7011" Warning "the header cannot be written and is left out"
+    BAD_MATCH "MG7012" Error "the condition cannot be judged, so that it never matches"
+    BAD_REWRITE "MG7013" Error "the rewrite or redirect cannot be carried out"
+    NO_ACTION "MG7014" Error "the rule says nothing about what to do"
+    UNREACHABLE "MG7015" Warning "the rule stands behind one that takes everything"
+    DELEGATE_SKIPPED "MG7016" Warning "delegates do not act yet, so that the rule is left out"
+    BAD_HOST "MG7017" Error "the host of a VirtualService cannot be used"
+    HOST_UNBOUND "MG7018" Warning "the host is in no server of the named Gateways"
+
+    UNKNOWN_HOST "MG8001" Error "no Service or ServiceEntry has the destination's host"
+    HIDDEN_HOST "MG8002" Error "the destination's host is not exported to the gateway's namespace"
+    UNKNOWN_PORT "MG8003" Error "the destination's host has no such port"
+    UNKNOWN_SUBSET "MG8004" Error "no DestinationRule that acts here has the subset"
+    PORT_NOT_SAID "MG8005" Warning "the destination has several ports and the route names none"
+    BY_DNS "MG8006" Info "the Service has no EndpointSlice and is resolved by DNS"
+    NO_ENDPOINTS "MG8007" Warning "there are no endpoints"
+    NEVER_RESOLVED "MG8008" Warning "the resolution has no meaning at a gateway"
+    POLICY_INERT "MG8009" Info "the field of a DestinationRule does not act yet"
+    BAD_ENDPOINT "MG8010" Warning "the endpoint's address or port cannot be used and is left out"
+    SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
+    ENTRY_INERT "MG8012" Info "the field of a ServiceEntry does not act"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        assert!(ALL.windows(2).all(|pair| pair[0].id < pair[1].id));
+    }
+}

@@ -1,0 +1,128 @@
+//! The endpoints of a Service's or ServiceEntry's port (SE-05 to SE-11, WE-01, DR-06).
+
+mod entry;
+mod service;
+
+use crate::services::{Backing, BackingPort};
+use crate::world::World;
+use ir::{DnsName, Endpoint, EndpointAddress, EndpointSource, Locality};
+use resources::set::Object;
+use resources::spec::text_match::{Labels, selects};
+use resources::spec::workload_entry::WorkloadEntry;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) use entry::port_of_address;
+pub(crate) use service::is_resolved_by_dns;
+
+/// What the endpoints of one port were found to be, before they are put in order.
+#[derive(Default)]
+pub(crate) struct Found {
+    addresses: Vec<Endpoint>,
+    names: Vec<DnsName>,
+}
+
+/// What endpoints are looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: BackingPort<'a>,
+    /// The labels of a subset; only endpoints that have them all count (DR-06).
+    pub(crate) labels: Option<&'a Labels>,
+}
+
+/// The endpoints behind `backing`. `others` are the further ServiceEntries with the host.
+pub(crate) fn find(
+    world: World<'_>,
+    backing: Backing<'_>,
+    others: &[Backing<'_>],
+    wanted: Wanted<'_>,
+) -> EndpointSource {
+    match backing {
+        Backing::Service(object) => service::find(world, object, wanted),
+        Backing::Entry(object) => entry::find(world, object, others, wanted),
+    }
+}
+
+impl Wanted<'_> {
+    fn takes(&self, labels: &Labels) -> bool {
+        self.labels.is_none_or(|wanted| selects(wanted, labels))
+    }
+
+    /// Whether no labels are asked for, so that endpoints without known labels count.
+    fn takes_all(&self) -> bool {
+        self.labels.is_none_or(Labels::is_empty)
+    }
+}
+
+impl Found {
+    /// An address as an IP, a name or a path.
+    fn add(&mut self, address: &str, port: u16, weight: u32, locality: &str) {
+        let weight = weight.max(1);
+        let locality = (!locality.is_empty()).then(|| Locality(locality.into()));
+        if let Some(path) = address.strip_prefix("unix://") {
+            let address = EndpointAddress::Unix(Path::new(path).into());
+            self.addresses.push(Endpoint { address, weight, locality });
+        } else if let Ok(ip) = address.parse::<IpAddr>() {
+            let address = EndpointAddress::Ip(SocketAddr::new(ip, port));
+            self.addresses.push(Endpoint { address, weight, locality });
+        } else {
+            self.names.push(DnsName { name: address.trim_end_matches('.').to_ascii_lowercase().into(), port, weight });
+        }
+    }
+
+    /// Known addresses in their order; names count only where names may be resolved.
+    fn into_static(mut self) -> EndpointSource {
+        self.addresses.sort_unstable();
+        self.addresses.dedup_by(|a, b| a.address == b.address);
+        EndpointSource::Static(self.addresses.into())
+    }
+
+    /// As names, unless every one of them is an address already.
+    fn into_dns(mut self, first_only: bool) -> EndpointSource {
+        if self.names.is_empty() {
+            return self.into_static();
+        }
+        self.names.extend(self.addresses.iter().filter_map(|endpoint| match endpoint.address {
+            EndpointAddress::Ip(at) => {
+                Some(DnsName { name: at.ip().to_string().into(), port: at.port(), weight: endpoint.weight })
+            }
+            EndpointAddress::Unix(_) => None,
+        }));
+        self.names.sort_unstable();
+        self.names.dedup_by(|a, b| a.name == b.name && a.port == b.port);
+        EndpointSource::Dns { names: self.names.into(), first_only }
+    }
+}
+
+/// WorkloadEntries of a namespace that have all labels of a selector.
+fn workload_entries<'a>(
+    world: World<'a>,
+    namespace: &'a str,
+    selector: &'a Labels,
+) -> impl Iterator<Item = &'a Arc<Object<WorkloadEntry>>> {
+    let from = resources::key::Key { namespace: namespace.into(), name: "".into() };
+    world
+        .set
+        .workload_entries
+        .range(from..)
+        .take_while(move |(key, _)| &*key.namespace == namespace)
+        .map(|(_, object)| object)
+        .filter(move |object| selects(selector, &labels_of(object)))
+}
+
+/// Whether a selector selects any WorkloadEntry of a namespace.
+pub(crate) fn any_selected(world: World<'_>, namespace: &str, selector: &Labels) -> bool {
+    workload_entries(world, namespace, selector).next().is_some()
+}
+
+/// The labels of a WorkloadEntry: those of its spec, and those of its metadata where the spec has none of the name.
+pub(crate) fn labels_of(object: &Object<WorkloadEntry>) -> std::borrow::Cow<'_, Labels> {
+    if object.meta.labels.is_empty() {
+        return std::borrow::Cow::Borrowed(&object.spec.labels);
+    }
+    let mut labels = object.meta.labels.clone();
+    labels.extend(object.spec.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+    std::borrow::Cow::Owned(labels)
+}

@@ -1,0 +1,95 @@
+//! Endpoints of ServiceEntries, by their `resolution`.
+
+use super::{Found, Wanted, labels_of, workload_entries};
+use crate::services::Backing;
+use crate::world::World;
+use ir::EndpointSource;
+use resources::set::Object;
+use resources::spec::service_entry::{Resolution, ServiceEntry, ServicePort};
+use resources::spec::workload_entry::WorkloadEntry;
+
+/// SE-05: what a gateway has in place of an original destination.
+const NO_ORIGINAL: &str = "the ServiceEntry's resolution is NONE: requests go to the address that the client asked for, which a gateway does not know";
+const DYNAMIC: &str = "the ServiceEntry's resolution is DYNAMIC_DNS, which does not act at gateways yet";
+
+/// The endpoints of one port of `object`.
+pub(super) fn find(
+    world: World<'_>,
+    object: &Object<ServiceEntry>,
+    others: &[Backing<'_>],
+    wanted: Wanted<'_>,
+) -> EndpointSource {
+    let first_only = match object.spec.resolution {
+        None | Some(Resolution::None) => return EndpointSource::Never(NO_ORIGINAL.into()),
+        Some(Resolution::DynamicDns) => return EndpointSource::Never(DYNAMIC.into()),
+        Some(Resolution::Static) => return by_static(world, object, others, wanted),
+        Some(Resolution::Dns) => false,
+        Some(Resolution::DnsRoundRobin) => true,
+    };
+    if let Some(addresses) = world.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
+        return super::service::overridden(addresses);
+    }
+    let mut found = Found::default();
+    add(world, object, wanted, &mut found);
+    // SE-07: without endpoints the host itself is the name.
+    let has_own = !object.spec.endpoints.is_empty() || object.spec.workload_selector.is_some();
+    if !has_own && wanted.takes_all() && !wanted.host.contains('*') {
+        if let Some(port) = port_named(object, wanted) {
+            found.add(wanted.host, target(port), 1, "");
+        }
+    }
+    found.into_dns(first_only)
+}
+
+/// SE-14: ServiceEntries of one namespace with one host put their endpoints together, port by port name.
+fn by_static(
+    world: World<'_>,
+    object: &Object<ServiceEntry>,
+    others: &[Backing<'_>],
+    wanted: Wanted<'_>,
+) -> EndpointSource {
+    let mut found = Found::default();
+    add(world, object, wanted, &mut found);
+    for other in others {
+        if let Backing::Entry(other) = other
+            && other.key.namespace == object.key.namespace
+            && other.key != object.key
+            && other.spec.resolution == Some(Resolution::Static)
+        {
+            add(world, other, wanted, &mut found);
+        }
+    }
+    found.into_static()
+}
+
+fn add(world: World<'_>, object: &Object<ServiceEntry>, wanted: Wanted<'_>, found: &mut Found) {
+    let Some(port) = port_named(object, wanted) else { return };
+    let mut take = |address: &WorkloadEntry| {
+        if let Some(number) = port_of_address(address, port) {
+            found.add(&address.address, number, address.weight, &address.locality);
+        }
+    };
+    object.spec.endpoints.iter().filter(|endpoint| wanted.takes(&endpoint.labels)).for_each(&mut take);
+    if let Some(selector) = &object.spec.workload_selector {
+        let selected = workload_entries(world, &object.key.namespace, &selector.labels);
+        selected.filter(|entry| wanted.takes(&labels_of(entry))).for_each(|entry| take(&entry.spec));
+    }
+}
+
+fn port_named<'a>(object: &'a Object<ServiceEntry>, wanted: Wanted<'_>) -> Option<&'a ServicePort> {
+    object.spec.ports.iter().find(|port| *port.name == *wanted.port.name)
+}
+
+/// SE-10: the endpoint's own port of that name, then `targetPort`, then the number. `None` for a number that is none.
+pub(crate) fn port_of_address(address: &WorkloadEntry, port: &ServicePort) -> Option<u16> {
+    let own = address.ports.get(&port.name).copied();
+    match own {
+        Some(number) => u16::try_from(number).ok().filter(|number| *number > 0),
+        None => Some(target(port)),
+    }
+}
+
+fn target(port: &ServicePort) -> u16 {
+    let number = if port.target_port == 0 { port.number } else { port.target_port };
+    u16::try_from(number).unwrap_or(0)
+}

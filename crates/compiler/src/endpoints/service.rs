@@ -1,0 +1,144 @@
+//! Endpoints of Services: EndpointSlices, else Endpoints, and WorkloadEntries that the Service selects; else DNS.
+
+use super::{Found, Wanted, labels_of, workload_entries};
+use crate::world::World;
+use ir::{Endpoint, EndpointAddress, EndpointSource};
+use resources::set::Object;
+use resources::spec::core::{CoreServicePort, EndpointPort, EndpointSlice, Endpoints, Service};
+use resources::spec::scalar::NumberOrName;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The endpoints of one port of `object`.
+pub(super) fn find(world: World<'_>, object: &Object<Service>, wanted: Wanted<'_>) -> EndpointSource {
+    let Some(port) = object.spec.ports.iter().find(|port| port.port == wanted.port.number) else {
+        return Found::default().into_static();
+    };
+    if is_resolved_by_dns(world, object) {
+        return by_dns(world, object, port, wanted);
+    }
+    let mut found = Found::default();
+    add_slices(world, object, port, wanted, &mut found);
+    add_selected(world, object, port, wanted, &mut found);
+    found.into_static()
+}
+
+/// Whether there is nothing but the name to go by: neither EndpointSlice, Endpoints nor a selected WorkloadEntry.
+pub(crate) fn is_resolved_by_dns(world: World<'_>, object: &Object<Service>) -> bool {
+    let selected = || {
+        let selector = &object.spec.selector;
+        !selector.is_empty() && workload_entries(world, &object.key.namespace, selector).next().is_some()
+    };
+    is_external_name(object)
+        || (world.index.slices(&object.key).is_empty() && world.set.endpoints.get(&object.key).is_none() && !selected())
+}
+
+fn is_external_name(object: &Object<Service>) -> bool {
+    &*object.spec.kind == "ExternalName" && !object.spec.external_name.is_empty()
+}
+
+/// Slices win over Endpoints, of which a cluster keeps both.
+fn add_slices(
+    world: World<'_>,
+    object: &Object<Service>,
+    port: &CoreServicePort,
+    wanted: Wanted<'_>,
+    found: &mut Found,
+) {
+    // Labels of Pods are not known here: a subset with labels has none of them, as in Istio without its Pods.
+    if !wanted.takes_all() {
+        return;
+    }
+    let unready = object.spec.publish_not_ready_addresses;
+    let slices = world.index.slices(&object.key);
+    for slice in slices.iter().filter_map(|key| world.set.endpoint_slices.get(key)) {
+        add_slice(&slice.spec, port, unready, found);
+    }
+    if slices.is_empty()
+        && let Some(endpoints) = world.set.endpoints.get(&object.key)
+    {
+        add_endpoints(&endpoints.spec, port, unready, found);
+    }
+}
+
+fn add_slice(slice: &EndpointSlice, port: &CoreServicePort, unready: bool, found: &mut Found) {
+    let Some(number) = number_of(&slice.ports, port) else { return };
+    for endpoint in &slice.endpoints {
+        if !unready && endpoint.conditions.ready == Some(false) {
+            continue;
+        }
+        for address in &endpoint.addresses {
+            found.add(address, number, 1, &endpoint.zone);
+        }
+    }
+}
+
+fn add_endpoints(endpoints: &Endpoints, port: &CoreServicePort, unready: bool, found: &mut Found) {
+    for subset in &endpoints.subsets {
+        let Some(number) = number_of(&subset.ports, port) else { continue };
+        let others = subset.not_ready_addresses.iter().filter(|_| unready);
+        for address in subset.addresses.iter().chain(others) {
+            found.add(&address.ip, number, 1, "");
+        }
+    }
+}
+
+/// Ports of endpoints go by the name of the Service's port.
+fn number_of(ports: &[EndpointPort], of: &CoreServicePort) -> Option<u16> {
+    ports.iter().find(|port| port.name == of.name).and_then(|port| port.port)
+}
+
+fn add_selected(
+    world: World<'_>,
+    object: &Object<Service>,
+    port: &CoreServicePort,
+    wanted: Wanted<'_>,
+    found: &mut Found,
+) {
+    if object.spec.selector.is_empty() {
+        return;
+    }
+    let selected = workload_entries(world, &object.key.namespace, &object.spec.selector);
+    for entry in selected.filter(|entry| wanted.takes(&labels_of(entry))) {
+        let named = |name: &str| entry.spec.ports.get(name).and_then(|number| u16::try_from(*number).ok());
+        let number = named(&port.name).or_else(|| match &port.target_port {
+            Some(NumberOrName::Number(number)) => Some(*number),
+            Some(NumberOrName::Name(name)) => named(name),
+            None => Some(port.port),
+        });
+        if let Some(number) = number {
+            found.add(&entry.spec.address, number, entry.spec.weight, &entry.spec.locality);
+        }
+    }
+}
+
+fn by_dns(world: World<'_>, object: &Object<Service>, port: &CoreServicePort, wanted: Wanted<'_>) -> EndpointSource {
+    if let Some(addresses) = world.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
+        return overridden(addresses);
+    }
+    let mut found = Found::default();
+    if !wanted.takes_all() {
+        return found.into_static();
+    }
+    if is_external_name(object) {
+        found.add(&object.spec.external_name, port.port, 1, "");
+        return found.into_dns(false);
+    }
+    // A headless Service's name stands for its Pods, which listen on the target port.
+    let number = match &port.target_port {
+        Some(NumberOrName::Number(number)) if &*object.spec.cluster_ip == "None" => *number,
+        _ => port.port,
+    };
+    found.add(&format!("{}.{}.svc", object.key.name, object.key.namespace), number, 1, "");
+    found.into_dns(false)
+}
+
+/// The addresses of `--endpoint`.
+pub(super) fn overridden(addresses: &[SocketAddr]) -> EndpointSource {
+    let endpoint =
+        |address: &SocketAddr| Endpoint { address: EndpointAddress::Ip(*address), weight: 1, locality: None };
+    let mut endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    EndpointSource::Static(Arc::from(endpoints))
+}

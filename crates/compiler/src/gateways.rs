@@ -1,0 +1,189 @@
+//! Which listeners the workloads get: Gateways chosen by selector, merged by port (S-01 to S-22, GW-01 to GW-09).
+
+mod server;
+
+use crate::code;
+use crate::hosts::ServerHosts;
+use crate::order;
+use crate::ports;
+use crate::report::Notes;
+use crate::settings::Workload;
+use crate::world::World;
+use ir::{ListenerId, ObjectKind, Origin};
+use resources::key::Key;
+use resources::set::Object;
+use resources::spec::core::Service;
+use resources::spec::gateway::{Gateway, Protocol};
+use resources::spec::text_match::selects;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A listener that will be opened.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    /// Which of the workloads it belongs to.
+    pub(crate) workload: usize,
+    /// Its servers in the order in which they merge (S-10), oldest Gateway first.
+    pub(crate) servers: Vec<PlannedServer>,
+}
+
+/// A server of a listener.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PlannedServer {
+    pub(crate) gateway: Arc<Object<Gateway>>,
+    /// Its place in the Gateway.
+    pub(crate) index: usize,
+    /// `port.number`.
+    pub(crate) port: u16,
+    pub(crate) hosts: Arc<ServerHosts>,
+}
+
+impl PlannedServer {
+    pub(crate) fn origin(&self) -> Origin {
+        let Key { namespace, name } = self.gateway.key.clone();
+        Origin { kind: ObjectKind::Gateway, namespace, name, rule: format!("servers[{}]", self.index).into() }
+    }
+}
+
+/// All listeners, and what there is to say about Gateways.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    pub(crate) listeners: BTreeMap<Arc<ListenerId>, Plan>,
+    /// Where each Gateway is served, in the order of the listeners; absent when it is for another workload.
+    pub(crate) served: BTreeMap<Key, Vec<Arc<ListenerId>>>,
+    pub(crate) notes: BTreeMap<Key, Notes>,
+}
+
+/// Plans every listener anew. Costs what all Gateways cost, and is done only when one of them, or a Service of the gateway
+/// itself, changed.
+pub(crate) fn plan(world: World<'_>) -> Plans {
+    let mut plans = Plans::default();
+    let mut gateways: Vec<_> = world.set.gateways.values().collect();
+    gateways.sort_by(|a, b| order::by_age(a, b));
+    for gateway in &gateways {
+        let mut notes = Notes::default();
+        server::inert_fields(gateway, &mut notes);
+        plans.notes.insert(gateway.key.clone(), notes);
+    }
+    for (index, workload) in world.workloads().iter().enumerate() {
+        let mut merge = Merge::new(world, workload, index, &mut plans);
+        for gateway in gateways.iter().filter(|gateway| selects(&gateway.spec.selector, &workload.labels)) {
+            merge.gateway(gateway);
+        }
+    }
+    for gateway in gateways.iter().filter(|gateway| !plans.served.contains_key(&gateway.key)) {
+        let message = format!("its selector {} matches no workload of this process", describe(&gateway.spec));
+        if let Some(notes) = plans.notes.get_mut(&gateway.key) {
+            notes.add(code::OTHER_WORKLOAD, "spec.selector", message);
+        }
+    }
+    plans
+}
+
+fn describe(gateway: &Gateway) -> String {
+    let labels = gateway.selector.iter().map(|(key, value)| format!("{key}: {value}"));
+    format!("({})", labels.collect::<Vec<_>>().join(", "))
+}
+
+/// The merging of one workload's Gateways.
+struct Merge<'a, 'b> {
+    world: World<'a>,
+    workload: &'a Workload,
+    index: usize,
+    services: Vec<&'a Arc<Object<Service>>>,
+    /// The protocol that the first server in clear text has on an address (S-11, S-12, S-18).
+    plain: BTreeMap<SocketAddr, (Protocol, Key)>,
+    plans: &'b mut Plans,
+}
+
+impl<'a, 'b> Merge<'a, 'b> {
+    fn new(world: World<'a>, workload: &'a Workload, index: usize, plans: &'b mut Plans) -> Self {
+        let services = ports::services_of(world, workload);
+        Self { world, workload, index, services, plain: BTreeMap::new(), plans }
+    }
+
+    fn gateway(&mut self, gateway: &Arc<Object<Gateway>>) {
+        self.plans.served.entry(gateway.key.clone()).or_default();
+        let mut notes = self.plans.notes.remove(&gateway.key).unwrap_or_default();
+        for index in 0..gateway.spec.servers.len() {
+            self.server(gateway, index, &mut notes);
+        }
+        self.plans.notes.insert(gateway.key.clone(), notes);
+    }
+
+    fn server(&mut self, gateway: &Arc<Object<Gateway>>, index: usize, notes: &mut Notes) {
+        let Some(written) = gateway.spec.servers.get(index) else { return };
+        let field = format!("spec.servers[{index}]");
+        let Some(port) = server::port(written, &field, notes) else { return };
+        let Some(ip) = server::bind(written, self.workload, &field, notes) else { return };
+        let address = SocketAddr::new(ip, self.bound_port(port.number, &field, notes));
+        if !self.claims(address, port.protocol, &gateway.key, &field, notes) {
+            return;
+        }
+        if !server::is_served(written, port.protocol, &field, notes) {
+            return;
+        }
+        let hosts = server::hosts(written, gateway, &field, notes);
+        let planned = PlannedServer { gateway: Arc::clone(gateway), index, port: port.number, hosts: Arc::new(hosts) };
+        self.open(address, planned, &field, notes);
+    }
+
+    /// S-40, and `--port-map` last.
+    fn bound_port(&self, number: u16, field: &str, notes: &mut Notes) -> u16 {
+        let (resolved, unknown) = ports::resolve(self.world, &self.services, number);
+        if let Some(unknown) = unknown {
+            let message = format!(
+                "Service {} sends this port to `{}`, which no EndpointSlice knows; the port itself is listened on",
+                unknown.service, unknown.name
+            );
+            notes.add(code::TARGET_PORT_UNKNOWN, format!("{field}.port.number"), message);
+        }
+        self.world.settings.port_map.get(&resolved).copied().unwrap_or(resolved)
+    }
+
+    /// Whether a server may have an address beside those that have it already. Clear text comes with clear text of the same
+    /// family alone (S-10 to S-12); TLS does not join clear text, while clear text may join TLS (S-18).
+    fn claims(&mut self, address: SocketAddr, protocol: Protocol, key: &Key, field: &str, notes: &mut Notes) -> bool {
+        let tls = matches!(protocol, Protocol::Https | Protocol::Tls);
+        match self.plain.get(&address) {
+            Some((Protocol::Http, _)) if protocol == Protocol::Http => true,
+            Some((_, first)) => {
+                let message = format!(
+                    "Gateway {first} already has {address} with another protocol, so that this server is left out"
+                );
+                notes.add_with_help(
+                    code::PORT_CONFLICT,
+                    format!("{field}.port"),
+                    message,
+                    "the oldest Gateway keeps a port",
+                );
+                false
+            }
+            None => {
+                if !tls {
+                    self.plain.insert(address, (protocol, key.clone()));
+                }
+                true
+            }
+        }
+    }
+
+    fn open(&mut self, address: SocketAddr, planned: PlannedServer, field: &str, notes: &mut Notes) {
+        let taken = self.plans.listeners.iter().find(|(id, plan)| id.address == address && plan.workload != self.index);
+        if let Some((other, _)) = taken {
+            let message = format!("workload {} already listens on {address}", other.workload.0);
+            let help = "give the server a `bind`, or the workloads different addresses";
+            notes.add_with_help(code::ADDRESS_TAKEN, format!("{field}.port"), message, help);
+            return;
+        }
+        let id = Arc::new(ListenerId { workload: self.workload.name.clone(), address });
+        let id = self.plans.listeners.get_key_value(&id).map_or(id, |(known, _)| Arc::clone(known));
+        let served = self.plans.served.entry(planned.gateway.key.clone()).or_default();
+        if !served.contains(&id) {
+            served.push(Arc::clone(&id));
+        }
+        let plan = self.plans.listeners.entry(id).or_insert(Plan { workload: self.index, servers: Vec::new() });
+        plan.servers.push(planned);
+    }
+}

@@ -1,0 +1,113 @@
+//! `headers` blocks to [`HeaderChanges`] (VS-34, VS-38, VS-47).
+
+use crate::code;
+use crate::report::Notes;
+use ir::{HeaderAppend, HeaderChanges, HeaderName, HeaderValue};
+use resources::spec::scalar::Text;
+use resources::spec::virtual_service::{HeaderOperations, Headers};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What one `headers` block asks for.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Operations {
+    pub(crate) request: HeaderChanges,
+    pub(crate) response: HeaderChanges,
+    /// `Host` or `:authority` that the request is to carry; `set` wins over `add` (VS-38).
+    pub(crate) authority: Option<Arc<str>>,
+}
+
+/// Compiles a block; `field` is its path.
+pub(crate) fn compile_headers(headers: Option<&Headers>, field: &str, notes: &mut Notes) -> Operations {
+    let mut operations = Operations::default();
+    let Some(headers) = headers else { return operations };
+    if let Some(request) = &headers.request {
+        operations.request = changes(request, &format!("{field}.request"), notes);
+        operations.authority = authority(&request.set).or_else(|| authority(&request.add));
+    }
+    if let Some(response) = &headers.response {
+        operations.response = changes(response, &format!("{field}.response"), notes);
+    }
+    operations
+}
+
+/// The changes of `first` and then those of `then`, as one: what `then` removes, it also removes of what `first` wrote.
+pub(crate) fn in_turn(first: &HeaderChanges, then: &HeaderChanges) -> HeaderChanges {
+    let kept = first.write.iter().filter(|(name, ..)| !then.remove.contains(name));
+    let mut remove = first.remove.clone();
+    remove.extend(then.remove.iter().filter(|name| !first.remove.contains(name)).cloned());
+    HeaderChanges { remove, write: kept.chain(&then.write).cloned().collect() }
+}
+
+/// Both at once: all removals, then what `first` writes, then what `then` writes.
+pub(crate) fn together(first: &HeaderChanges, then: &HeaderChanges) -> HeaderChanges {
+    let mut remove = first.remove.clone();
+    remove.extend(then.remove.iter().filter(|name| !first.remove.contains(name)).cloned());
+    HeaderChanges { remove, write: first.write.iter().chain(&then.write).cloned().collect() }
+}
+
+fn changes(operations: &HeaderOperations, field: &str, notes: &mut Notes) -> HeaderChanges {
+    let mut changes = HeaderChanges::default();
+    for (index, name) in operations.remove.iter().enumerate().filter(|(_, name)| !is_internal(name)) {
+        changes.remove.extend(parse_name(name, &format!("{field}.remove[{index}]"), notes));
+    }
+    for (block, of, append) in
+        [("set", &operations.set, HeaderAppend::Overwrite), ("add", &operations.add, HeaderAppend::Append)]
+    {
+        for (name, value) in of.iter().filter(|(name, _)| !is_internal(name)) {
+            let at = format!("{field}.{block}.{name}");
+            let Some(name) = parse_name(name, &at, notes) else { continue };
+            changes.write.extend(parse_value(value, &at, notes).map(|value| (name, value, append)));
+        }
+    }
+    changes
+}
+
+/// VS-47: pseudo headers and `Host` are not headers here.
+fn is_internal(name: &str) -> bool {
+    name.starts_with(':') || name.eq_ignore_ascii_case("host")
+}
+
+fn authority(headers: &BTreeMap<Text, Text>) -> Option<Arc<str>> {
+    let is_host = |name: &str| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
+    headers.iter().find(|(name, _)| is_host(name)).map(|(_, value)| (**value).into())
+}
+
+fn parse_name(name: &str, field: &str, notes: &mut Notes) -> Option<HeaderName> {
+    HeaderName::parse(name).map_err(|why| notes.add(code::BAD_HEADER, field, why.to_string())).ok()
+}
+
+/// `None` for what is left out. Envoy leaves out empty values as well.
+fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderValue> {
+    let Some(literal) = literal(text) else {
+        notes.add(code::NOT_YET, field, format!("`{text}` has a substitution (`%…%`), which does not act yet"));
+        return None;
+    };
+    let value = HeaderValue::parse(&literal).map_err(|why| notes.add(code::BAD_HEADER, field, why.to_string())).ok()?;
+    (!value.as_bytes().is_empty()).then_some(value)
+}
+
+/// The text that a value without substitutions stands for: `%%` is a per cent sign.
+fn literal(text: &str) -> Option<String> {
+    let mut literal = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character == '%' && characters.next() != Some('%') {
+            return None;
+        }
+        literal.push(character);
+    }
+    Some(literal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vs_47_a_doubled_per_cent_sign_is_one_and_a_substitution_is_left_out() {
+        assert_eq!(literal("100%% sure").as_deref(), Some("100% sure"));
+        assert_eq!(literal("%PROTOCOL%"), None);
+        assert_eq!(literal("50%"), None);
+    }
+}

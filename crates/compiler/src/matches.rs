@@ -1,0 +1,124 @@
+//! One `match` entry to an [`RouteMatch`] (VS-11 to VS-17).
+
+use crate::code;
+use crate::report::Notes;
+use ir::{HeaderMatch, HeaderName, MatchPath, Pattern, QueryMatch, RouteMatch, StringMatch, ValueMatch};
+use resources::spec::text_match::StringMatch as Written;
+use resources::spec::virtual_service::HttpMatch;
+
+/// A condition that cannot be judged. It never matches: to leave it out would let requests in that it was to keep out.
+pub(crate) struct Unjudgeable;
+
+/// Keys of `headers` that Istio reads as claims of a token (VS-22).
+const CLAIMS: &str = "@request.auth.claims";
+
+/// A field by its parent's path and its name, put together only where it is reported.
+#[derive(Clone, Copy)]
+struct At<'a>(&'a str, &'a str);
+
+/// Compiles one entry; `field` is its path.
+pub(crate) fn compile_match(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<RouteMatch, Unjudgeable> {
+    let mut matches = RouteMatch {
+        path: path(written, field, notes)?,
+        method: text(written.method.as_ref(), At(field, "method"), notes)?,
+        authority: text(written.authority.as_ref(), At(field, "authority"), notes)?,
+        scheme: text(written.scheme.as_ref(), At(field, "scheme"), notes)?,
+        headers: Vec::with_capacity(written.headers.len() + written.without_headers.len()),
+        query: Vec::with_capacity(written.query_params.len()),
+    };
+    for (name, value) in &written.headers {
+        header(name, value, false, field, &mut matches, notes)?;
+    }
+    for (name, value) in &written.without_headers {
+        header(name, value, true, field, &mut matches, notes)?;
+    }
+    matches.headers.sort_by(|a, b| (&a.name, a.invert).cmp(&(&b.name, b.invert)));
+    for (name, value) in &written.query_params {
+        let at = format!("{field}.queryParams");
+        matches.query.push(QueryMatch { name: (**name).into(), value: value_match(value, At(&at, name), notes)? });
+    }
+    Ok(matches)
+}
+
+fn path(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<MatchPath, Unjudgeable> {
+    let text = match &written.uri {
+        None | Some(Written::Present) => return Ok(MatchPath::Any),
+        Some(Written::Prefix(prefix)) if prefix.is_empty() => return Ok(MatchPath::Any),
+        Some(Written::Regex(pattern)) if &**pattern == "*" => return Ok(MatchPath::Any),
+        Some(uri) => string_match(uri, At(field, "uri"), notes)?,
+    };
+    // VS-13: the case counts in patterns whatever is asked for.
+    let ignore_case = written.ignore_uri_case && !matches!(text, Some(StringMatch::Regex(_)));
+    Ok(text.map_or(MatchPath::Any, |text| MatchPath::Text { text, ignore_case }))
+}
+
+fn text(written: Option<&Written>, field: At<'_>, notes: &mut Notes) -> Result<Option<StringMatch>, Unjudgeable> {
+    written.map_or(Ok(None), |written| string_match(written, field, notes))
+}
+
+/// `None` where nothing is demanded but presence.
+fn string_match(written: &Written, field: At<'_>, notes: &mut Notes) -> Result<Option<StringMatch>, Unjudgeable> {
+    Ok(match written {
+        Written::Exact(text) => Some(StringMatch::Exact((**text).into())),
+        Written::Prefix(text) => Some(StringMatch::Prefix((**text).into())),
+        Written::Regex(pattern) => Some(StringMatch::Regex(parse_pattern(pattern, field, notes)?)),
+        Written::Present => None,
+    })
+}
+
+fn value_match(written: &Written, field: At<'_>, notes: &mut Notes) -> Result<ValueMatch, Unjudgeable> {
+    // VS-15, VS-17: the pattern `*` asks for presence.
+    if matches!(written, Written::Regex(pattern) if &**pattern == "*") {
+        return Ok(ValueMatch::Present);
+    }
+    Ok(string_match(written, field, notes)?.map_or(ValueMatch::Present, ValueMatch::Text))
+}
+
+fn parse_pattern(pattern: &str, field: At<'_>, notes: &mut Notes) -> Result<Pattern, Unjudgeable> {
+    Pattern::parse(pattern).map_err(|why| {
+        let help = "patterns are RE2's and match the whole value";
+        notes.add_with_help(
+            code::BAD_MATCH,
+            format!("{}.{}.regex", field.0, field.1),
+            format!("`{pattern}`: {why}"),
+            help,
+        );
+        Unjudgeable
+    })
+}
+
+fn header(
+    name: &str,
+    value: &Written,
+    invert: bool,
+    field: &str,
+    matches: &mut RouteMatch,
+    notes: &mut Notes,
+) -> Result<(), Unjudgeable> {
+    let block = format!("{field}.{}", if invert { "withoutHeaders" } else { "headers" });
+    if name.starts_with(CLAIMS) {
+        notes.add(
+            code::NOT_YET,
+            format!("{block}.{name}"),
+            "conditions on claims of tokens do not act yet: nobody has the claim",
+        );
+        // VS-22: without a validated token no claim matches, and `withoutHeaders` is met.
+        return if invert { Ok(()) } else { Err(Unjudgeable) };
+    }
+    if ["uri", "scheme", "method", "authority"].contains(&name) {
+        // VS-15: Istio passes over these.
+        notes.add(
+            code::BAD_MATCH,
+            format!("{block}.{name}"),
+            format!("`{name}` is no header; use the field `{name}` of the match"),
+        );
+        return Ok(());
+    }
+    let value = value_match(value, At(&block, name), notes)?;
+    let Ok(name) = HeaderName::parse(name) else {
+        notes.add(code::BAD_MATCH, format!("{block}.{name}"), format!("`{name}` is not the name of a header"));
+        return if invert { Ok(()) } else { Err(Unjudgeable) };
+    };
+    matches.headers.push(HeaderMatch { name, value, invert });
+    Ok(())
+}

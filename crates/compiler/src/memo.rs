@@ -1,0 +1,152 @@
+//! What is kept between two compilations, and the steps from one to the next. A first compilation takes the same steps with
+//! everything changed, so that there is one way to compile, not two.
+
+mod changed;
+mod listeners;
+mod upstreams;
+
+use crate::Compiled;
+use crate::binding::{self, Bound};
+use crate::gateways::{self, Plans};
+use crate::index::{FastMap, Index};
+use crate::report::Report;
+use crate::settings::Settings;
+use crate::world::World;
+use changed::Dirty;
+use ir::{Changes, Delta, Snapshot};
+use listeners::Tables;
+use resources::key::{Key, Kind};
+use resources::set::ResourceSet;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What a compilation leaves for the next. The default knows nothing.
+#[derive(Debug, Default)]
+pub struct Memo {
+    state: Option<Box<State>>,
+}
+
+/// Everything that the last compilation found, arranged by what it depends on.
+#[derive(Debug, Default)]
+struct State {
+    set: ResourceSet,
+    settings: Settings,
+    index: Index,
+    plans: Plans,
+    /// Where each VirtualService is bound.
+    bound: FastMap<Key, Box<[Bound]>>,
+    /// The hosts of each listener, by who put routes there.
+    tables: Tables,
+    snapshot: Snapshot,
+    report: Report,
+}
+
+impl Memo {
+    /// One compilation.
+    pub(crate) fn advance(&mut self, set: &ResourceSet, settings: &Settings) -> Compiled {
+        let follows = |state: &Box<State>| {
+            state.set.generation.checked_add(1) == Some(set.generation) && state.settings == *settings
+        };
+        let (mut state, fresh) = match self.state.take().filter(follows) {
+            Some(state) => (state, false),
+            None => (Box::new(State { settings: settings.clone(), ..State::default() }), true),
+        };
+        let changes = state.step(set, fresh);
+        let compiled = Compiled {
+            snapshot: Arc::new(state.snapshot.clone()),
+            report: state.report.clone(),
+            delta: Delta { changes: (!fresh).then_some(changes) },
+        };
+        self.state = Some(state);
+        compiled
+    }
+}
+
+impl State {
+    /// From the set before to `set`, in the order of what depends on what.
+    fn step(&mut self, set: &ResourceSet, fresh: bool) -> Changes {
+        let mut changes = Changes::default();
+        let mut dirty = Dirty::default();
+        let before = std::mem::replace(&mut self.set, set.clone());
+        if fresh {
+            changed::take_all(self, &mut dirty);
+        } else {
+            set.changed.iter().for_each(|object| changed::take(self, &before, object, &mut dirty));
+        }
+        if dirty.gateways {
+            self.plan_listeners(&mut dirty, &mut changes);
+        }
+        self.users_of_dirty_hosts(&mut dirty);
+        for key in std::mem::take(&mut dirty.virtual_services) {
+            self.bind(&key, &mut dirty);
+        }
+        self.fill_tables(&dirty, &mut changes);
+        self.build_clusters(&mut dirty, &mut changes);
+        self.remark(&dirty);
+        sort(&mut changes);
+        changes
+    }
+
+    fn world(&self) -> World<'_> {
+        World { set: &self.set, settings: &self.settings, index: &self.index }
+    }
+
+    /// Plans the listeners, and marks every VirtualService that names a Gateway for which something is different.
+    fn plan_listeners(&mut self, dirty: &mut Dirty, changes: &mut Changes) {
+        let plans = gateways::plan(self.world());
+        let mut names: BTreeSet<Arc<str>> = listeners::differing_gateways(&self.plans, &plans);
+        names.append(&mut dirty.gateway_names);
+        for name in &names {
+            dirty.virtual_services.extend(self.index.naming_gateway(name).cloned());
+        }
+        for gone in self.plans.notes.keys().filter(|key| !plans.notes.contains_key(*key)) {
+            self.report.set(Kind::Gateway, gone, Default::default());
+        }
+        for (key, notes) in &plans.notes {
+            self.report.set(Kind::Gateway, key, notes.clone());
+        }
+        self.plans = plans;
+        self.open_listeners(changes);
+    }
+
+    fn users_of_dirty_hosts(&self, dirty: &mut Dirty) {
+        for host in &dirty.hosts {
+            if let Some(entry) = self.index.host(host) {
+                dirty.virtual_services.extend(entry.users.as_slice().iter().cloned());
+            }
+        }
+    }
+
+    /// Binds one VirtualService anew. What comes out as before is left as it is, down to the pointers.
+    fn bind(&mut self, key: &Key, dirty: &mut Dirty) {
+        let (bound, notes) = match self.set.virtual_services.get(key) {
+            Some(object) => binding::bind(self.world(), &self.plans, object),
+            None => Default::default(),
+        };
+        self.report.set(Kind::VirtualService, key, notes);
+        let before = self.bound.remove(key).unwrap_or_default();
+        let bound: Box<[Bound]> = bound.into_iter().map(|bound| reuse(bound, &before)).collect();
+        self.move_routes(key, &before, &bound, dirty);
+        self.count_clusters(&before, &bound, dirty);
+        if !bound.is_empty() {
+            self.bound.insert(key.clone(), bound);
+        }
+    }
+}
+
+/// With the routes of before where they are equal.
+fn reuse(mut bound: Bound, before: &[Bound]) -> Bound {
+    if let Some(same) = before.iter().find(|old| old.routes == bound.routes) {
+        bound.routes = Arc::clone(&same.routes);
+    }
+    bound
+}
+
+fn sort(changes: &mut Changes) {
+    changes.listeners.sort_unstable();
+    changes.listeners.dedup();
+    changes.hosts.sort_unstable();
+    changes.hosts.dedup();
+    changes.clusters.sort_unstable();
+    changes.clusters.dedup();
+}

@@ -1,0 +1,165 @@
+//! From a changed object to everything that has to be looked at again.
+
+use super::State;
+use crate::destination_rules;
+use crate::endpoints;
+use crate::index::{FastSet, Named, service_of_slice};
+use crate::names;
+use crate::ports;
+use ir::ClusterId;
+use resources::key::{Key, Kind, ObjectRef};
+use resources::set::{Object, ResourceSet};
+use resources::spec::core::Service;
+use resources::spec::destination_rule::DestinationRule;
+use resources::spec::service_entry::ServiceEntry;
+use resources::spec::text_match::selects;
+use resources::spec::virtual_service::VirtualService;
+use resources::spec::workload_entry::WorkloadEntry;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What has to be looked at again.
+#[derive(Default)]
+pub(super) struct Dirty {
+    /// The listeners.
+    pub(super) gateways: bool,
+    /// Names of Gateways that came, went or changed.
+    pub(super) gateway_names: BTreeSet<Arc<str>>,
+    /// Hosts behind which there may be something else now: ports, visibility, subsets.
+    pub(super) hosts: BTreeSet<Arc<str>>,
+    /// Hosts whose endpoints alone may be different.
+    pub(super) endpoints: BTreeSet<Arc<str>>,
+    pub(super) virtual_services: BTreeSet<Key>,
+    /// Listeners and hosts whose routes changed.
+    pub(super) tables: super::listeners::Touched,
+    /// Clusters that routes began or ceased to go to.
+    pub(super) clusters: FastSet<ClusterId>,
+    /// Whether everything is new, so that all objects are remarked on.
+    pub(super) all: bool,
+}
+
+/// Everything is new.
+pub(super) fn take_all(state: &mut State, dirty: &mut Dirty) {
+    let State { set, index, settings, .. } = state;
+    let nothing = Named::default();
+    for (key, object) in &set.virtual_services {
+        index.virtual_service(key, &nothing, &Named::of(object, &settings.domain));
+    }
+    set.service_entries.values().for_each(|object| index.service_entry(object, true));
+    set.services.values().for_each(|object| index.service(object, true));
+    set.destination_rules.values().for_each(|object| index.destination_rule(object, &settings.domain, true));
+    set.endpoint_slices.values().for_each(|object| index.slice(object, true));
+    dirty.virtual_services = set.virtual_services.keys().cloned().collect();
+    dirty.gateways = true;
+    dirty.all = true;
+}
+
+/// Brings the indexes up to date for one object, and marks what depends on it.
+pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, dirty: &mut Dirty) {
+    let key = &object.key;
+    match object.kind {
+        Kind::Gateway => {
+            dirty.gateways = true;
+            dirty.gateway_names.insert(Arc::clone(&key.name));
+        }
+        Kind::VirtualService => {
+            let domain = &state.settings.domain;
+            let named = |object: Option<&Arc<Object<VirtualService>>>| {
+                object.map_or_else(Named::default, |object| Named::of(object, domain))
+            };
+            let (old, new) = (named(before.virtual_services.get(key)), named(state.set.virtual_services.get(key)));
+            state.index.virtual_service(key, &old, &new);
+            dirty.virtual_services.insert(key.clone());
+        }
+        Kind::DestinationRule => {
+            let old = before.destination_rules.get(key).cloned();
+            let new = state.set.destination_rules.get(key).cloned();
+            old.iter().for_each(|old| destination_rule(state, old, false, dirty));
+            new.iter().for_each(|new| destination_rule(state, new, true, dirty));
+            if new.is_none() {
+                state.report.set(Kind::DestinationRule, key, Default::default());
+            }
+        }
+        Kind::ServiceEntry => {
+            let old = before.service_entries.get(key).cloned();
+            let new = state.set.service_entries.get(key).cloned();
+            old.iter().for_each(|old| service_entry(state, old, false, dirty));
+            new.iter().for_each(|new| service_entry(state, new, true, dirty));
+            if new.is_none() {
+                state.report.set(Kind::ServiceEntry, key, Default::default());
+            }
+        }
+        Kind::Service => {
+            let old = before.services.get(key).cloned();
+            let new = state.set.services.get(key).cloned();
+            old.iter().for_each(|old| service(state, old, false, dirty));
+            new.iter().for_each(|new| service(state, new, true, dirty));
+            if new.is_none() {
+                state.report.set(Kind::Service, key, Default::default());
+            }
+        }
+        Kind::EndpointSlice => {
+            for (set, present) in [(before, false), (&state.set.clone(), true)] {
+                let Some(slice) = set.endpoint_slices.get(key) else { continue };
+                state.index.slice(slice, present);
+                if let Some(service) = service_of_slice(slice) {
+                    endpoints_of(state, &service, dirty);
+                }
+            }
+        }
+        Kind::Endpoints => endpoints_of(state, key, dirty),
+        Kind::WorkloadEntry => {
+            let found = [before.workload_entries.get(key), state.set.workload_entries.get(key)];
+            found.into_iter().flatten().for_each(|object| workload_entry(state, object, dirty));
+        }
+        Kind::Secret | Kind::Namespace | Kind::ConfigMap => {}
+    }
+}
+
+fn destination_rule(state: &mut State, object: &Object<DestinationRule>, present: bool, dirty: &mut Dirty) {
+    let domain = Arc::clone(&state.settings.domain);
+    state.index.destination_rule(object, &domain, present);
+    let host = destination_rules::host_of(object, &domain);
+    dirty.hosts.insert((*host).into());
+    if let Some(suffix) = host.strip_prefix('*') {
+        dirty.hosts.extend(state.index.used_hosts().filter(|used| used.ends_with(suffix)).cloned());
+    }
+}
+
+fn service_entry(state: &mut State, object: &Object<ServiceEntry>, present: bool, dirty: &mut Dirty) {
+    state.index.service_entry(object, present);
+    dirty.hosts.extend(object.spec.hosts.iter().map(|host| Arc::from(&**host)));
+}
+
+fn service(state: &mut State, object: &Object<Service>, present: bool, dirty: &mut Dirty) {
+    state.index.service(object, present);
+    let key = &object.key;
+    dirty.hosts.insert(names::service_host(&key.name, &key.namespace, &state.settings.domain).into());
+    // S-40: its ports say where the gateway listens.
+    dirty.gateways |= state.settings.workloads.iter().any(|workload| ports::is_for(object, workload));
+}
+
+fn endpoints_of(state: &State, service: &Key, dirty: &mut Dirty) {
+    dirty.endpoints.insert(names::service_host(&service.name, &service.namespace, &state.settings.domain).into());
+    let own = state.set.services.get(service);
+    dirty.gateways |=
+        own.is_some_and(|own| state.settings.workloads.iter().any(|workload| ports::is_for(own, workload)));
+}
+
+/// WorkloadEntries act through the Services and ServiceEntries of their namespace that select them (SE-11).
+fn workload_entry(state: &State, object: &Object<WorkloadEntry>, dirty: &mut Dirty) {
+    let Some(selecting) = state.index.selecting(&object.key.namespace) else { return };
+    let labels = endpoints::labels_of(object);
+    for entry in selecting.entries.iter().filter_map(|key| state.set.service_entries.get(key)) {
+        let selector = entry.spec.workload_selector.as_ref();
+        if selector.is_some_and(|selector| selects(&selector.labels, &labels)) {
+            dirty.endpoints.extend(entry.spec.hosts.iter().map(|host| Arc::from(&**host)));
+        }
+    }
+    for service in selecting.services.iter().filter_map(|key| state.set.services.get(key)) {
+        if selects(&service.spec.selector, &labels) {
+            let Key { namespace, name } = &service.key;
+            dirty.endpoints.insert(names::service_host(name, namespace, &state.settings.domain).into());
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What there is to say about DestinationRules, ServiceEntries and Services by themselves and by how they are used.
+
+use crate::code;
+use crate::destination_rules;
+use crate::endpoints;
+use crate::index::HostEntry;
+use crate::names;
+use crate::order;
+use crate::report::Notes;
+use crate::world::World;
+use resources::set::Object;
+use resources::spec::core::Service;
+use resources::spec::destination_rule::{DestinationRule, SimpleBalancer, Subset, TrafficPolicy};
+use resources::spec::service_entry::{Resolution, ServiceEntry};
+use resources::spec::workload_entry::WorkloadEntry;
+use std::net::IpAddr;
+
+/// Of a DestinationRule: what does not act yet, each once, and subsets that an older rule defines (DR-04).
+pub(crate) fn of_destination_rule(world: World<'_>, object: &Object<DestinationRule>) -> Notes {
+    let mut notes = Notes::default();
+    let mut said = Vec::new();
+    let subsets = object.spec.subsets.iter().enumerate().filter_map(|(index, subset)| {
+        Some((format!("spec.subsets[{index}].trafficPolicy"), subset.traffic_policy.as_deref()?))
+    });
+    let whole = object.spec.traffic_policy.as_deref().map(|policy| ("spec.trafficPolicy".to_owned(), policy));
+    for (field, policy) in whole.into_iter().chain(subsets) {
+        for name in inert(policy) {
+            if !said.contains(&name) {
+                said.push(name);
+                notes.add(code::POLICY_INERT, format!("{field}.{name}"), format!("`{name}` does not act yet"));
+            }
+        }
+    }
+    shadowed_subsets(world, object, &mut notes);
+    notes
+}
+
+fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
+    let mut blocks = vec![(policy.load_balancer.as_deref(), policy.connection_pool.as_deref())];
+    let ports = &policy.port_level_settings;
+    blocks.extend(ports.iter().map(|port| (port.load_balancer.as_deref(), port.connection_pool.as_deref())));
+    let balancers = || blocks.iter().filter_map(|(balancer, _)| *balancer);
+    let pools = || blocks.iter().filter_map(|(_, pool)| *pool);
+    let found = [
+        (balancers().any(|b| b.consistent_hash.is_some()), "loadBalancer.consistentHash"),
+        (balancers().any(|b| b.locality_lb_setting.is_some()), "loadBalancer.localityLbSetting"),
+        (balancers().any(|b| b.warmup.is_some() || b.warmup_duration_secs.is_some()), "loadBalancer.warmup"),
+        (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple"),
+        (
+            pools().filter_map(|p| p.tcp.as_ref()).any(|tcp| tcp.max_connections != 0),
+            "connectionPool.tcp.maxConnections",
+        ),
+        (
+            pools().filter_map(|p| p.tcp.as_ref()).any(|tcp| tcp.tcp_keepalive.is_some()),
+            "connectionPool.tcp.tcpKeepalive",
+        ),
+        (
+            pools().filter_map(|p| p.tcp.as_ref()).any(|tcp| tcp.max_connection_duration.is_some()),
+            "connectionPool.tcp.maxConnectionDuration",
+        ),
+        (pools().filter_map(|p| p.http.as_ref()).any(has_inert_http), "connectionPool.http"),
+        (
+            policy.outlier_detection.is_some() || ports.iter().any(|port| port.outlier_detection.is_some()),
+            "outlierDetection",
+        ),
+        (policy.tls.is_some() || ports.iter().any(|port| port.tls.is_some()), "tls"),
+        (policy.tunnel.is_some(), "tunnel"),
+        (policy.proxy_protocol.is_some(), "proxyProtocol"),
+        (policy.retry_budget.is_some(), "retryBudget"),
+    ];
+    found.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
+}
+
+/// Whether anything but the idle timeout is set.
+fn has_inert_http(http: &resources::spec::destination_rule::HttpPool) -> bool {
+    let acting = resources::spec::destination_rule::HttpPool { idle_timeout: http.idle_timeout, ..Default::default() };
+    *http != acting
+}
+
+fn shadowed_subsets(world: World<'_>, object: &Object<DestinationRule>, notes: &mut Notes) {
+    let host = destination_rules::host_of(object, world.domain());
+    let keys = if host.starts_with('*') {
+        world.index.wildcard_rules(&host)
+    } else {
+        world.index.host(&host).map_or(&[][..], |entry| entry.rules.as_slice())
+    };
+    let namesakes = keys.iter().filter(|key| key.namespace == object.key.namespace && **key != object.key);
+    let others = namesakes.filter_map(|key| world.set.destination_rules.get(key));
+    for older in others.filter(|other| order::by_age(other, object).is_lt()) {
+        let has = |subset: &Subset| older.spec.subsets.iter().any(|theirs| theirs.name == subset.name);
+        for (index, subset) in object.spec.subsets.iter().enumerate().filter(|(_, subset)| has(subset)) {
+            let message = format!("{} is older and defines subset `{}`, which holds", older.key, subset.name);
+            notes.add(code::SUBSET_SHADOWED, format!("spec.subsets[{index}].name"), message);
+        }
+    }
+}
+
+/// Of a ServiceEntry that routes go to.
+pub(crate) fn of_service_entry(world: World<'_>, object: &Object<ServiceEntry>) -> Notes {
+    let mut notes = Notes::default();
+    let spec = &object.spec;
+    if !spec.hosts.iter().any(|host| is_used(world, host)) {
+        return notes;
+    }
+    match spec.resolution {
+        None | Some(Resolution::None) => {
+            let message =
+                "resolution NONE leaves the address to the client, which a gateway does not know; requests get 503";
+            let help = "use STATIC with endpoints, or DNS";
+            notes.add_with_help(code::NEVER_RESOLVED, "spec.resolution", message, help);
+            return notes;
+        }
+        Some(Resolution::DynamicDns) => {
+            let message = "resolution DYNAMIC_DNS does not act at gateways yet; requests get 503";
+            notes.add(code::NEVER_RESOLVED, "spec.resolution", message);
+            return notes;
+        }
+        Some(Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin) => {}
+    }
+    for (index, endpoint) in spec.endpoints.iter().enumerate() {
+        of_endpoint(spec, endpoint, &format!("spec.endpoints[{index}]"), &mut notes);
+    }
+    let selector = spec.workload_selector.as_ref();
+    let selects_none = selector.is_some_and(|s| !endpoints::any_selected(world, &object.key.namespace, &s.labels));
+    if selects_none {
+        notes.add(code::NO_ENDPOINTS, "spec.workloadSelector", "it selects no WorkloadEntry; requests get 503");
+    } else if selector.is_none() && spec.endpoints.is_empty() && spec.resolution == Some(Resolution::Static) {
+        notes.add(code::NO_ENDPOINTS, "spec.endpoints", "there are no endpoints; requests get 503");
+    }
+    notes
+}
+
+fn of_endpoint(spec: &ServiceEntry, endpoint: &WorkloadEntry, field: &str, notes: &mut Notes) {
+    let is_address = endpoint.address.starts_with("unix://") || endpoint.address.parse::<IpAddr>().is_ok();
+    if spec.resolution == Some(Resolution::Static) && !is_address {
+        let message = format!("`{}` is a name, which resolution STATIC does not resolve", endpoint.address);
+        notes.add_with_help(
+            code::BAD_ENDPOINT,
+            format!("{field}.address"),
+            message,
+            "use an IP address, or resolution DNS",
+        );
+    }
+    for port in spec.ports.iter().filter(|port| endpoints::port_of_address(endpoint, port).is_none()) {
+        let message = format!("port `{}` has a number that is none", port.name);
+        notes.add(code::BAD_ENDPOINT, format!("{field}.ports.{}", port.name), message);
+    }
+}
+
+/// Of a Service that routes go to.
+pub(crate) fn of_service(world: World<'_>, object: &Object<Service>) -> Notes {
+    let mut notes = Notes::default();
+    let host = names::service_host(&object.key.name, &object.key.namespace, world.domain());
+    if !is_used(world, &host) {
+        return notes;
+    }
+    if endpoints::is_resolved_by_dns(world, object) && !world.settings.endpoints.contains_key(&*host) {
+        let name = match &*object.spec.external_name {
+            "" => format!("{}.{}.svc", object.key.name, object.key.namespace),
+            external => external.to_owned(),
+        };
+        let message = format!("it has no EndpointSlice, so that `{name}` is resolved by DNS");
+        let help = format!("add its EndpointSlices, or give addresses by `--endpoint {host}=ADDRESS`");
+        notes.add_with_help(code::BY_DNS, "", message, help);
+    }
+    notes
+}
+
+/// Whether some route goes to a cluster of the host.
+fn is_used(world: World<'_>, host: &str) -> bool {
+    world.index.host(host).is_some_and(HostEntry::has_clusters)
+}

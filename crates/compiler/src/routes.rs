@@ -1,0 +1,186 @@
+//! The routes of one VirtualService for one Gateway and server port, in its own order (S-60, VS-10, VS-11, VS-18 to VS-20).
+
+use crate::actions;
+use crate::code;
+use crate::destinations::Asking;
+use crate::matches::{self, Unjudgeable};
+use crate::names;
+use crate::report::Notes;
+use crate::settings::Workload;
+use crate::world::World;
+use ir::{Action, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
+use resources::key::Key;
+use resources::set::Object;
+use resources::spec::text_match::selects;
+use resources::spec::virtual_service::{HttpMatch, HttpRoute, VirtualService};
+use std::sync::Arc;
+
+/// For whom routes are compiled.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) workload: &'a Workload,
+    pub(crate) gateway: &'a Key,
+    pub(crate) server_port: u16,
+}
+
+/// Compiles every rule that is for `target`, up to the first that takes everything.
+pub(crate) fn compile_routes(
+    world: World<'_>,
+    object: &Object<VirtualService>,
+    target: Target<'_>,
+    notes: &mut Notes,
+) -> Arc<[Arc<Route>]> {
+    let compiler = Compiler { world, object, target };
+    let mut routes = Vec::with_capacity(object.spec.http.len());
+    for (index, rule) in object.spec.http.iter().enumerate() {
+        let field = format!("spec.http[{index}]");
+        if is_delegation(rule) {
+            // S-53, VS-48: what Istio would skip without its delegate is skipped.
+            notes.add(
+                code::DELEGATE_SKIPPED,
+                format!("{field}.delegate"),
+                "delegates do not act yet; the rule is left out",
+            );
+            continue;
+        }
+        if compiler.rule(rule, index, &field, &mut routes, notes) {
+            let rest = index + 1;
+            if rest < object.spec.http.len() {
+                let message =
+                    format!("`http[{index}]` takes everything, so that this rule and those behind it get nothing");
+                notes.add(code::UNREACHABLE, format!("spec.http[{rest}]"), message);
+            }
+            break;
+        }
+    }
+    routes.into()
+}
+
+fn is_delegation(rule: &HttpRoute) -> bool {
+    rule.delegate.is_some() && rule.route.is_empty() && rule.redirect.is_none() && rule.direct_response.is_none()
+}
+
+struct Compiler<'a> {
+    world: World<'a>,
+    object: &'a Object<VirtualService>,
+    target: Target<'a>,
+}
+
+impl Compiler<'_> {
+    /// Adds the routes of a rule, and says whether it takes everything.
+    fn rule(
+        &self,
+        rule: &HttpRoute,
+        index: usize,
+        field: &str,
+        routes: &mut Vec<Arc<Route>>,
+        notes: &mut Notes,
+    ) -> bool {
+        if rule.matches.is_empty() {
+            routes.extend(self.route(rule, None, format!("http[{index}]"), RouteMatch::default(), field, notes));
+            return true;
+        }
+        for (at, entry) in rule.matches.iter().enumerate() {
+            if !self.is_for_target(entry) {
+                continue;
+            }
+            let path = format!("http[{index}].match[{at}]");
+            let matches = match matches::compile_match(entry, &format!("spec.{path}"), notes) {
+                Ok(matches) => matches,
+                Err(Unjudgeable) => continue,
+            };
+            let takes_all = matches.is_catch_all();
+            routes.extend(self.route(rule, Some(entry), path, matches, field, notes));
+            if takes_all {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// VS-18 to VS-20: whether an entry is for this Gateway, port and workload.
+    fn is_for_target(&self, entry: &HttpMatch) -> bool {
+        let Target { workload, gateway, server_port } = self.target;
+        if entry.port.is_some_and(|port| port != 0 && port != u32::from(server_port)) {
+            return false;
+        }
+        if entry.gateways.is_empty() {
+            return selects(&entry.source_labels, &workload.labels)
+                && (entry.source_namespace.is_empty() || *entry.source_namespace == *workload.namespace);
+        }
+        let namespace = &self.object.key.namespace;
+        let named = entry.gateways.iter().filter_map(|name| names::gateway(name, namespace, self.world.domain()));
+        named.into_iter().any(|key| key == *gateway)
+    }
+
+    fn route(
+        &self,
+        rule: &HttpRoute,
+        entry: Option<&HttpMatch>,
+        path: String,
+        mut matches: RouteMatch,
+        field: &str,
+        notes: &mut Notes,
+    ) -> Option<Arc<Route>> {
+        let Key { namespace, name } = &self.object.key;
+        let asking = Asking { workload: self.target.workload, namespace, server_port: self.target.server_port };
+        let compiled = actions::compile_action(self.world, asking, rule, &matches.path, field, notes)?;
+        if replaces_prefix(&compiled.action) && matches.path == MatchPath::Any {
+            // VS-37: a rule without a path is one with the prefix `/`, of which just that is replaced.
+            matches.path = MatchPath::Text { text: StringMatch::Prefix("/".into()), ignore_case: false };
+        }
+        Some(Arc::new(Route {
+            name: route_name(&rule.name, entry.map_or("", |entry| &entry.name)),
+            origin: Origin {
+                kind: ObjectKind::VirtualService,
+                namespace: Arc::clone(namespace),
+                name: Arc::clone(name),
+                rule: path.into(),
+            },
+            matches,
+            action: compiled.action,
+            request_headers: compiled.request_headers,
+            response_headers: compiled.response_headers,
+        }))
+    }
+}
+
+fn replaces_prefix(action: &Action) -> bool {
+    let rewrite = match action {
+        Action::Forward(forward) => forward.rewrite.as_ref(),
+        Action::Redirect(redirect) => redirect.path.as_ref(),
+        Action::Respond(_) => None,
+    };
+    matches!(rewrite, Some(PathRewrite::Prefix(_)))
+}
+
+/// VS-23.
+fn route_name(rule: &str, entry: &str) -> Arc<str> {
+    if entry.is_empty() { rule.into() } else { format!("{rule}.{entry}").into() }
+}
+
+/// Says once for an object what of its rules does not act yet.
+pub(crate) fn unserved_fields(object: &VirtualService, notes: &mut Notes) {
+    type Has = fn(&HttpRoute) -> bool;
+    let unserved: [(Has, &str, &str); 5] = [
+        (|rule| rule.fault.is_some(), "fault", "faults"),
+        (|rule| rule.cors_policy.is_some(), "corsPolicy", "CORS policies"),
+        (|rule| rule.retries.is_some(), "retries", "retry policies"),
+        (|rule| rule.mirror.is_some(), "mirror", "mirrors"),
+        (|rule| !rule.mirrors.is_empty(), "mirrors", "mirrors"),
+    ];
+    for (has, name, what) in unserved {
+        if let Some(index) = object.http.iter().position(has) {
+            notes.add(code::NOT_YET, format!("spec.http[{index}].{name}"), format!("{what} do not act yet"));
+        }
+    }
+    let prefixed = |rule: &HttpRoute| rule.matches.iter().any(|entry| !entry.stat_prefix.is_empty());
+    if let Some(index) = object.http.iter().position(prefixed) {
+        notes.add(code::FIELD_INERT, format!("spec.http[{index}].match"), "`statPrefix` does not act yet");
+    }
+    for (there, name) in [(!object.tls.is_empty(), "tls"), (!object.tcp.is_empty(), "tcp")] {
+        if there {
+            notes.add(code::NOT_YET, format!("spec.{name}"), format!("`{name}` rules do not act yet"));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the compiler is told besides the objects: which workloads this process is, and the mesh's settings. Nothing here is
+//! read from an environment or a file; the program fills it in.
+
+use ir::WorkloadName;
+use resources::spec::mesh_config::MeshConfig;
+use resources::spec::text_match::Labels;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Everything a compilation depends on besides the set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The workloads, never merged; where two claim one address, the one that stands first here keeps it.
+    pub workloads: Vec<Workload>,
+    /// Ports that are bound in place of others; applied last (`--port-map`).
+    pub port_map: BTreeMap<u16, u16>,
+    /// Settings of the mesh.
+    pub mesh: MeshConfig,
+    /// The cluster's domain.
+    pub domain: Arc<str>,
+    /// Addresses of hosts that have no endpoints of their own (`--endpoint host=addr`), by the host's full name. They win
+    /// over DNS, never over EndpointSlices.
+    pub endpoints: BTreeMap<Arc<str>, Vec<SocketAddr>>,
+}
+
+/// One gateway workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workload {
+    /// Its name.
+    pub name: WorkloadName,
+    /// Its namespace, by which visibility is judged (VS-03, DR-02, SE-12).
+    pub namespace: Arc<str>,
+    /// Its labels, which Gateways select (S-01).
+    pub labels: Labels,
+    /// What servers without `bind` are bound to.
+    pub bind: IpAddr,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workloads: vec![Workload::ingress()],
+            port_map: BTreeMap::new(),
+            mesh: MeshConfig::default(),
+            domain: "cluster.local".into(),
+            endpoints: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// The namespace of policies for everybody (DR-02).
+    pub(crate) fn root_namespace(&self) -> &str {
+        if self.mesh.root_namespace.is_empty() { "istio-system" } else { &self.mesh.root_namespace }
+    }
+}
+
+impl Workload {
+    /// Istio's ingress gateway, in `istio-system`, on every address.
+    pub fn ingress() -> Self {
+        Self::istio("ingress", "ingressgateway")
+    }
+
+    /// Istio's egress gateway, in `istio-system`, on every address.
+    pub fn egress() -> Self {
+        Self::istio("egress", "egressgateway")
+    }
+
+    fn istio(name: &str, label: &str) -> Self {
+        let labels = [("app", format!("istio-{label}")), ("istio", label.to_owned())];
+        Self {
+            name: WorkloadName(name.into()),
+            namespace: "istio-system".into(),
+            labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+            bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the whole compilation, each named after the row that it holds.
+
+mod example;
+mod world;
