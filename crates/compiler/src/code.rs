@@ -51,10 +51,9 @@ codes! {
     BAD_MATCH "MG7012" Error "the condition cannot be judged, so that it never matches"
     BAD_REWRITE "MG7013" Error "the rewrite or redirect cannot be carried out"
     NO_ACTION "MG7014" Error "the rule says nothing about what to do"
-    UNREACHABLE "MG7015" Warning "the rule stands behind one that takes everything"
-    DELEGATE_SKIPPED "MG7016" Warning "delegates do not act yet, so that the rule is left out"
-    BAD_HOST "MG7017" Error "the host of a VirtualService cannot be used"
-    HOST_UNBOUND "MG7018" Warning "the host is in no server of the named Gateways"
+    DELEGATE_SKIPPED "MG7015" Warning "delegates do not act yet, so that the rule is left out"
+    BAD_HOST "MG7016" Error "the host of a VirtualService cannot be used"
+    HOST_UNBOUND "MG7017" Warning "the host is in no server of the named Gateways"
 
     UNKNOWN_HOST "MG8001" Error "no Service or ServiceEntry has the destination's host"
     HIDDEN_HOST "MG8002" Error "the destination's host is not exported to the gateway's namespace"
@@ -67,7 +66,6 @@ codes! {
     POLICY_INERT "MG8009" Info "the field of a DestinationRule does not act yet"
     BAD_ENDPOINT "MG8010" Warning "the endpoint's address or port cannot be used and is left out"
     SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
-    ENTRY_INERT "MG8012" Info "the field of a ServiceEntry does not act"
 }
 
 #[cfg(test)]

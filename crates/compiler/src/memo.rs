@@ -44,10 +44,7 @@ struct State {
 impl Memo {
     /// One compilation.
     pub(crate) fn advance(&mut self, set: &ResourceSet, settings: &Settings) -> Compiled {
-        let follows = |state: &Box<State>| {
-            state.set.generation.checked_add(1) == Some(set.generation) && state.settings == *settings
-        };
-        let (mut state, fresh) = match self.state.take().filter(follows) {
+        let (mut state, fresh) = match self.state.take().filter(|state| state.precedes(set, settings)) {
             Some(state) => (state, false),
             None => (Box::new(State { settings: settings.clone(), ..State::default() }), true),
         };
@@ -63,6 +60,10 @@ impl Memo {
 }
 
 impl State {
+    fn precedes(&self, set: &ResourceSet, settings: &Settings) -> bool {
+        self.set.generation.checked_add(1) == Some(set.generation) && self.settings == *settings
+    }
+
     /// From the set before to `set`, in the order of what depends on what.
     fn step(&mut self, set: &ResourceSet, fresh: bool) -> Changes {
         let mut changes = Changes::default();

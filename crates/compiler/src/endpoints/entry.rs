@@ -33,10 +33,12 @@ pub(super) fn find(
     add(world, object, wanted, &mut found);
     // SE-07: without endpoints the host itself is the name.
     let has_own = !object.spec.endpoints.is_empty() || object.spec.workload_selector.is_some();
-    if !has_own && wanted.takes_all() && !wanted.host.contains('*') {
-        if let Some(port) = port_named(object, wanted) {
-            found.add(wanted.host, target(port), 1, "");
-        }
+    if !has_own
+        && wanted.takes_all()
+        && !wanted.host.contains('*')
+        && let Some(port) = port_named(object, wanted)
+    {
+        found.add(wanted.host, target(port), 1, "");
     }
     found.into_dns(first_only)
 }
