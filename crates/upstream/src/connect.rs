@@ -3,9 +3,11 @@
 use crate::endpoint::EndpointState;
 use ir::EndpointAddress;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A stream to an endpoint.
@@ -40,43 +42,50 @@ pub enum ConnectError {
 }
 
 impl Stream {
-    /// Reads what is there.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read(buffer),
-            Self::Unix(stream) => stream.try_read(buffer),
-        }
+    /// Reads what is there, at most as much as fits.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        // Through `AsyncRead`: a read that does not fill the buffer tells the runtime that nothing is left, which saves the next
+        // one a call of the system.
+        let mut read = ReadBuf::new(buffer);
+        let polled = match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut read),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, &mut read),
+        };
+        polled.map_ok(|()| read.filled().len())
     }
 
     /// Writes what there is room for.
-    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     /// Writes what there is room for, out of several parts.
-    pub fn try_write_vectored(&self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    pub fn poll_write_vectored(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => stream.try_write_vectored(parts),
-            Self::Unix(stream) => stream.try_write_vectored(parts),
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, parts),
         }
     }
 
-    /// Whether there may be something to read.
-    pub fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// The address of this side, where it has one.
+    pub fn local_address(&self) -> Option<std::net::SocketAddr> {
         match self {
-            Self::Tcp(stream) => stream.poll_read_ready(context),
-            Self::Unix(stream) => stream.poll_read_ready(context),
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 
-    /// Whether there may be room to write.
-    pub fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.poll_write_ready(context),
-            Self::Unix(stream) => stream.poll_write_ready(context),
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
         }
     }
 
