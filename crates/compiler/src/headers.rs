@@ -34,22 +34,26 @@ pub(crate) fn compile_headers(headers: Option<&Headers>, field: &str, notes: &mu
 /// The changes of `first` and then those of `then`, as one: what `then` removes, it also removes of what `first` wrote.
 pub(crate) fn in_turn(first: &HeaderChanges, then: &HeaderChanges) -> HeaderChanges {
     let kept = first.write.iter().filter(|(name, ..)| !then.remove.contains(name));
-    let mut remove = first.remove.clone();
-    remove.extend(then.remove.iter().filter(|name| !first.remove.contains(name)).cloned());
-    HeaderChanges { remove, write: kept.chain(&then.write).cloned().collect() }
+    HeaderChanges { remove: all_removals(first, then), write: kept.chain(&then.write).cloned().collect() }
 }
 
 /// Both at once: all removals, then what `first` writes, then what `then` writes.
 pub(crate) fn together(first: &HeaderChanges, then: &HeaderChanges) -> HeaderChanges {
-    let mut remove = first.remove.clone();
-    remove.extend(then.remove.iter().filter(|name| !first.remove.contains(name)).cloned());
-    HeaderChanges { remove, write: first.write.iter().chain(&then.write).cloned().collect() }
+    if then.is_empty() {
+        return first.clone();
+    }
+    HeaderChanges { remove: all_removals(first, then), write: first.write.iter().chain(&then.write).cloned().collect() }
+}
+
+fn all_removals(first: &HeaderChanges, then: &HeaderChanges) -> Box<[HeaderName]> {
+    let more = then.remove.iter().filter(|name| !first.remove.contains(name));
+    first.remove.iter().chain(more).cloned().collect()
 }
 
 fn changes(operations: &HeaderOperations, field: &str, notes: &mut Notes) -> HeaderChanges {
-    let mut changes = HeaderChanges::default();
+    let (mut remove, mut write) = (Vec::new(), Vec::new());
     for (index, name) in operations.remove.iter().enumerate().filter(|(_, name)| !is_internal(name)) {
-        changes.remove.extend(parse_name(name, &format!("{field}.remove[{index}]"), notes));
+        remove.extend(parse_name(name, &format!("{field}.remove[{index}]"), notes));
     }
     for (block, of, append) in
         [("set", &operations.set, HeaderAppend::Overwrite), ("add", &operations.add, HeaderAppend::Append)]
@@ -57,10 +61,10 @@ fn changes(operations: &HeaderOperations, field: &str, notes: &mut Notes) -> Hea
         for (name, value) in of.iter().filter(|(name, _)| !is_internal(name)) {
             let at = format!("{field}.{block}.{name}");
             let Some(name) = parse_name(name, &at, notes) else { continue };
-            changes.write.extend(parse_value(value, &at, notes).map(|value| (name, value, append)));
+            write.extend(parse_value(value, &at, notes).map(|value| (name, value, append)));
         }
     }
-    changes
+    HeaderChanges { remove: remove.into(), write: write.into() }
 }
 
 /// VS-47: pseudo headers and `Host` are not headers here.

@@ -18,26 +18,33 @@ struct At<'a>(&'a str, &'a str);
 
 /// Compiles one entry; `field` is its path.
 pub(crate) fn compile_match(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<RouteMatch, Unjudgeable> {
-    let mut matches = RouteMatch {
+    let mut headers = Vec::with_capacity(written.headers.len() + written.without_headers.len());
+    for (name, value) in &written.headers {
+        headers.extend(header(name, value, false, field, notes)?);
+    }
+    for (name, value) in &written.without_headers {
+        headers.extend(header(name, value, true, field, notes)?);
+    }
+    headers.sort_by(|a, b| (&a.name, a.invert).cmp(&(&b.name, b.invert)));
+    Ok(RouteMatch {
         path: path(written, field, notes)?,
         method: text(written.method.as_ref(), At(field, "method"), notes)?,
         authority: text(written.authority.as_ref(), At(field, "authority"), notes)?,
         scheme: text(written.scheme.as_ref(), At(field, "scheme"), notes)?,
-        headers: Vec::with_capacity(written.headers.len() + written.without_headers.len()),
-        query: Vec::with_capacity(written.query_params.len()),
+        headers: headers.into(),
+        query: query(written, field, notes)?,
+    })
+}
+
+fn query(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<Box<[QueryMatch]>, Unjudgeable> {
+    if written.query_params.is_empty() {
+        return Ok(Box::default());
+    }
+    let at = format!("{field}.queryParams");
+    let mut one = |(name, value): (&Box<str>, &Written)| {
+        Ok(QueryMatch { name: (**name).into(), value: value_match(value, At(&at, name), notes)? })
     };
-    for (name, value) in &written.headers {
-        header(name, value, false, field, &mut matches, notes)?;
-    }
-    for (name, value) in &written.without_headers {
-        header(name, value, true, field, &mut matches, notes)?;
-    }
-    matches.headers.sort_by(|a, b| (&a.name, a.invert).cmp(&(&b.name, b.invert)));
-    for (name, value) in &written.query_params {
-        let at = format!("{field}.queryParams");
-        matches.query.push(QueryMatch { name: (**name).into(), value: value_match(value, At(&at, name), notes)? });
-    }
-    Ok(matches)
+    written.query_params.iter().map(&mut one).collect()
 }
 
 fn path(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<MatchPath, Unjudgeable> {
@@ -87,38 +94,31 @@ fn parse_pattern(pattern: &str, field: At<'_>, notes: &mut Notes) -> Result<Patt
     })
 }
 
+/// `None` where nothing is left to demand.
 fn header(
     name: &str,
     value: &Written,
     invert: bool,
     field: &str,
-    matches: &mut RouteMatch,
     notes: &mut Notes,
-) -> Result<(), Unjudgeable> {
+) -> Result<Option<HeaderMatch>, Unjudgeable> {
     let block = format!("{field}.{}", if invert { "withoutHeaders" } else { "headers" });
     if name.starts_with(CLAIMS) {
-        notes.add(
-            code::NOT_YET,
-            format!("{block}.{name}"),
-            "conditions on claims of tokens do not act yet: nobody has the claim",
-        );
+        let message = "conditions on claims of tokens do not act yet: nobody has the claim";
+        notes.add(code::NOT_YET, format!("{block}.{name}"), message);
         // VS-22: without a validated token no claim matches, and `withoutHeaders` is met.
-        return if invert { Ok(()) } else { Err(Unjudgeable) };
+        return if invert { Ok(None) } else { Err(Unjudgeable) };
     }
     if ["uri", "scheme", "method", "authority"].contains(&name) {
         // VS-15: Istio passes over these.
-        notes.add(
-            code::BAD_MATCH,
-            format!("{block}.{name}"),
-            format!("`{name}` is no header; use the field `{name}` of the match"),
-        );
-        return Ok(());
+        let message = format!("`{name}` is no header; use the field `{name}` of the match");
+        notes.add(code::BAD_MATCH, format!("{block}.{name}"), message);
+        return Ok(None);
     }
     let value = value_match(value, At(&block, name), notes)?;
     let Ok(name) = HeaderName::parse(name) else {
         notes.add(code::BAD_MATCH, format!("{block}.{name}"), format!("`{name}` is not the name of a header"));
-        return if invert { Ok(()) } else { Err(Unjudgeable) };
+        return if invert { Ok(None) } else { Err(Unjudgeable) };
     };
-    matches.headers.push(HeaderMatch { name, value, invert });
-    Ok(())
+    Ok(Some(HeaderMatch { name, value, invert }))
 }

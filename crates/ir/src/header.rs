@@ -93,9 +93,9 @@ pub enum HeaderAppend {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct HeaderChanges {
     /// Names whose headers are removed.
-    pub remove: Vec<HeaderName>,
+    pub remove: Box<[HeaderName]>,
     /// Headers that are written.
-    pub write: Vec<(HeaderName, HeaderValue, HeaderAppend)>,
+    pub write: Box<[(HeaderName, HeaderValue, HeaderAppend)]>,
 }
 
 impl HeaderChanges {

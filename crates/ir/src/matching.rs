@@ -70,9 +70,9 @@ pub struct RouteMatch {
     /// On `:scheme`.
     pub scheme: Option<StringMatch>,
     /// On headers, sorted by name.
-    pub headers: Vec<HeaderMatch>,
+    pub headers: Box<[HeaderMatch]>,
     /// On query parameters, sorted by name.
-    pub query: Vec<QueryMatch>,
+    pub query: Box<[QueryMatch]>,
 }
 
 impl Default for RouteMatch {
@@ -82,8 +82,8 @@ impl Default for RouteMatch {
             method: None,
             authority: None,
             scheme: None,
-            headers: Vec::new(),
-            query: Vec::new(),
+            headers: Box::default(),
+            query: Box::default(),
         }
     }
 }

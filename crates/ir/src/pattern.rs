@@ -14,11 +14,14 @@ const MAX_COMPILED_BYTES: usize = 2 << 20;
 
 /// A pattern that matches whole values, with ASCII `\d \w \s \b` as RE2 has them.
 #[derive(Clone)]
-pub struct Pattern {
-    source: Arc<str>,
-    regex: Arc<Regex>,
+pub struct Pattern(Arc<Inner>);
+
+/// Behind one pointer: a pattern stands in every place where a text may, of which there are very many.
+struct Inner {
+    source: Box<str>,
+    regex: Regex,
     /// The same pattern, matching parts; built when a rewrite first asks for it.
-    parts: Arc<OnceLock<Option<Regex>>>,
+    parts: OnceLock<Option<Regex>>,
 }
 
 /// Why a pattern is not usable.
@@ -42,23 +45,23 @@ impl Pattern {
         // the classes are rewritten before parsing.
         let whole = format!("^(?:{})$", ascii_classes(source));
         let regex = build(&whole).map_err(|error| InvalidPattern::Syntax(syntax_message(&error)))?;
-        Ok(Self { source: source.into(), regex: Arc::new(regex), parts: Arc::default() })
+        Ok(Self(Arc::new(Inner { source: source.into(), regex, parts: OnceLock::new() })))
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     /// Whether the whole of `value` matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
-        self.regex.is_match(Input::new(value).anchored(Anchored::Yes))
+        self.0.regex.is_match(Input::new(value).anchored(Anchored::Yes))
     }
 
     /// `value` with every part that matches replaced by `substitution`, in which `\0` is the part and `\1` to `\9` its groups, as
     /// RE2's `GlobalReplace` has it.
     pub fn replace_all(&self, value: &[u8], substitution: &str) -> Vec<u8> {
-        let regex = self.parts.get_or_init(|| build(&ascii_classes(&self.source)).ok());
+        let regex = self.0.parts.get_or_init(|| build(&ascii_classes(&self.0.source)).ok());
         let Some(regex) = regex else { return value.to_vec() };
         let mut out = Vec::with_capacity(value.len() + substitution.len());
         let mut copied = 0;
@@ -76,8 +79,8 @@ impl Pattern {
 
     /// The byte ranges of the capture groups (0 is the whole value), or `None` when `value` does not match.
     pub fn captures(&self, value: &[u8]) -> Option<Vec<Option<std::ops::Range<usize>>>> {
-        let mut found = self.regex.create_captures();
-        self.regex.captures(value, &mut found);
+        let mut found = self.0.regex.create_captures();
+        self.0.regex.captures(value, &mut found);
         found.is_match().then(|| found.iter().map(|group| group.map(|span| span.range())).collect())
     }
 }
@@ -144,7 +147,7 @@ fn ascii_classes(source: &str) -> String {
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+        self.0.source == other.0.source
     }
 }
 
@@ -152,13 +155,13 @@ impl Eq for Pattern {}
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}/", self.source)
+        write!(f, "/{}/", self.0.source)
     }
 }
 
 impl Serialize for Pattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.source)
+        serializer.serialize_str(&self.0.source)
     }
 }
 
