@@ -3,6 +3,7 @@
 use crate::names;
 use crate::order;
 use crate::settings::Workload;
+use crate::texts;
 use crate::visibility;
 use crate::world::World;
 use ir::{ObjectKind, Origin};
@@ -44,7 +45,7 @@ impl<'a> Merged<'a> {
     /// The oldest of the rules.
     pub(crate) fn origin(&self) -> Option<Origin> {
         let Key { namespace, name } = self.rules.first()?.key.clone();
-        Some(Origin { kind: ObjectKind::DestinationRule, namespace, name, rule: "".into() })
+        Some(Origin { kind: ObjectKind::DestinationRule, namespace, name, rule: texts::shared("") })
     }
 
     /// The policy for a port, with a subset's laid over it block by block (DR-07).

@@ -5,7 +5,7 @@
 //! between two calls makes the cost of a change follow the change; without it everything is compiled, with the same result.
 //!
 //! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `report`, `visibility`, `order`,
-//! `names`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`), what is
+//! `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`), what is
 //! behind destinations (`services`, `destination_rules`, `endpoints`, `destinations`, `clusters`), the joins (`ports`,
 //! `gateways`, `binding`, `remarks`), and what is kept between compilations (`memo`).
 
@@ -30,6 +30,7 @@ mod report;
 mod routes;
 mod services;
 mod settings;
+mod texts;
 mod visibility;
 mod world;
 

@@ -2,6 +2,7 @@
 
 use crate::code;
 use crate::report::Notes;
+use crate::texts;
 use ir::{HeaderMatch, HeaderName, MatchPath, Pattern, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 use resources::spec::text_match::StringMatch as Written;
 use resources::spec::virtual_service::HttpMatch;
@@ -66,8 +67,8 @@ fn text(written: Option<&Written>, field: At<'_>, notes: &mut Notes) -> Result<O
 /// `None` where nothing is demanded but presence.
 fn string_match(written: &Written, field: At<'_>, notes: &mut Notes) -> Result<Option<StringMatch>, Unjudgeable> {
     Ok(match written {
-        Written::Exact(text) => Some(StringMatch::Exact((**text).into())),
-        Written::Prefix(text) => Some(StringMatch::Prefix((**text).into())),
+        Written::Exact(text) => Some(StringMatch::Exact(texts::shared(text))),
+        Written::Prefix(text) => Some(StringMatch::Prefix(texts::shared(text))),
         Written::Regex(pattern) => Some(StringMatch::Regex(parse_pattern(pattern, field, notes)?)),
         Written::Present => None,
     })

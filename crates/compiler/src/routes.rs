@@ -7,6 +7,7 @@ use crate::matches::{self, Unjudgeable};
 use crate::names;
 use crate::report::Notes;
 use crate::settings::Workload;
+use crate::texts;
 use crate::world::World;
 use ir::{Action, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
 use resources::key::Key;
@@ -72,14 +73,14 @@ impl Compiler<'_> {
         notes: &mut Notes,
     ) -> bool {
         if rule.matches.is_empty() {
-            routes.extend(self.route(rule, None, format!("http[{index}]"), RouteMatch::default(), field, notes));
+            routes.extend(self.route(rule, None, texts::rule(index, None), RouteMatch::default(), field, notes));
             return true;
         }
         for (at, entry) in rule.matches.iter().enumerate() {
             if !self.is_for_target(entry) {
                 continue;
             }
-            let path = format!("http[{index}].match[{at}]");
+            let path = texts::rule(index, Some(at));
             let matches = match matches::compile_match(entry, &format!("spec.{path}"), notes) {
                 Ok(matches) => matches,
                 Err(Unjudgeable) => continue,
@@ -112,7 +113,7 @@ impl Compiler<'_> {
         &self,
         rule: &HttpRoute,
         entry: Option<&HttpMatch>,
-        path: String,
+        path: Arc<str>,
         mut matches: RouteMatch,
         field: &str,
         notes: &mut Notes,
@@ -122,7 +123,7 @@ impl Compiler<'_> {
         let compiled = actions::compile_action(self.world, asking, rule, &matches.path, field, notes)?;
         if replaces_prefix(&compiled.action) && matches.path == MatchPath::Any {
             // VS-37: a rule without a path is one with the prefix `/`, of which just that is replaced.
-            matches.path = MatchPath::Text { text: StringMatch::Prefix("/".into()), ignore_case: false };
+            matches.path = MatchPath::Text { text: StringMatch::Prefix(texts::shared("/")), ignore_case: false };
         }
         Some(Arc::new(Route {
             name: route_name(&rule.name, entry.map_or("", |entry| &entry.name)),
@@ -130,7 +131,7 @@ impl Compiler<'_> {
                 kind: ObjectKind::VirtualService,
                 namespace: Arc::clone(namespace),
                 name: Arc::clone(name),
-                rule: path.into(),
+                rule: path,
             },
             matches,
             action: compiled.action,
@@ -151,7 +152,7 @@ fn replaces_prefix(action: &Action) -> bool {
 
 /// VS-23.
 fn route_name(rule: &str, entry: &str) -> Arc<str> {
-    if entry.is_empty() { rule.into() } else { format!("{rule}.{entry}").into() }
+    if entry.is_empty() { texts::shared(rule) } else { format!("{rule}.{entry}").into() }
 }
 
 /// Says once for an object what of its rules does not act yet.

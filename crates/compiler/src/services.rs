@@ -2,6 +2,7 @@
 
 use crate::names;
 use crate::order;
+use crate::texts;
 use crate::visibility::{self, Class};
 use crate::world::World;
 use ir::{ObjectKind, Origin};
@@ -42,7 +43,7 @@ impl<'a> Backing<'a> {
             Self::Entry(_) => ObjectKind::ServiceEntry,
         };
         let Key { namespace, name } = self.key().clone();
-        Origin { kind, namespace, name, rule: "".into() }
+        Origin { kind, namespace, name, rule: texts::shared("") }
     }
 
     /// The port of this number, unless it is one for UDP.

@@ -7,6 +7,7 @@ use crate::clusters;
 use crate::index::ClusterUse;
 use crate::names;
 use crate::remarks;
+use crate::texts;
 use ir::{Action, Changes, ClusterId, TargetCluster};
 use resources::key::Kind;
 use std::collections::BTreeSet;
@@ -30,7 +31,7 @@ impl State {
             Some(used) => used.uses += 1,
             None => {
                 entry.clusters.reserve_exact(1);
-                entry.clusters.push(ClusterUse { port, subset: subset.into(), id: id.clone(), uses: 1 });
+                entry.clusters.push(ClusterUse { port, subset: texts::shared(subset), id: id.clone(), uses: 1 });
                 dirty.clusters.insert(id.clone());
             }
         }
