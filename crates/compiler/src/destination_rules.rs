@@ -1,5 +1,6 @@
 //! Which DestinationRules hold for a host, and what they say about one port and subset (DR-01 to DR-07, DR-10, DR-20).
 
+use crate::index::HostEntry;
 use crate::names;
 use crate::order;
 use crate::settings::Workload;
@@ -79,7 +80,7 @@ fn of_port<'a>(policy: &'a TrafficPolicy, under: Effective<'a>, port: u16) -> Ef
 /// The rules that hold for a host of a service in namespace `owner`, for a client (DR-02): those of the first level that has
 /// a rule for the host. Levels are never merged.
 pub(crate) fn lookup<'a>(world: World<'a>, host: &str, owner: &str, client: &Workload) -> Option<Merged<'a>> {
-    if world.index.host(host).is_none_or(|entry| entry.rules.is_empty()) && !world.index.has_wildcard_rules() {
+    if world.index.host(host).is_none_or(|entry| entry.rules().is_empty()) && !world.index.has_wildcard_rules() {
         return None;
     }
     let root = world.settings.root_namespace();
@@ -112,7 +113,7 @@ struct Level<'a, 'b> {
 impl<'a> Level<'a, '_> {
     /// The rules for the most specific host that has any (DR-01): the very host, then the longest wildcard.
     fn most_specific(&self, host: &str, wanted: fn(&Rule, World<'_>) -> bool) -> Option<Vec<&'a Rule>> {
-        let exact = self.world.index.host(host).map_or(&[][..], |entry| entry.rules.as_slice());
+        let exact = self.world.index.host(host).map_or(&[][..], HostEntry::rules);
         let exact = self.pick(exact, wanted);
         if !exact.is_empty() {
             return Some(exact);

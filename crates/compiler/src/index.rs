@@ -68,6 +68,11 @@ impl Index {
         self.hosts.iter().filter(|(_, entry)| !entry.users.is_empty()).map(|(host, _)| host)
     }
 
+    /// Makes room for what a first compilation brings.
+    pub(crate) fn reserve(&mut self, hosts: usize) {
+        self.hosts.reserve(hosts);
+    }
+
     /// Forgets a host of which nothing is left.
     pub(crate) fn drop_if_empty(&mut self, host: &str) {
         if self.hosts.get(host).is_some_and(HostEntry::is_empty) {
@@ -141,7 +146,7 @@ impl Index {
             slot(&mut self.wildcard_rules, &host).set(&object.key, present);
             self.wildcard_rules.retain(|_, rules| !rules.is_empty());
         } else {
-            self.host_mut(&host).rules.set(&object.key, present);
+            self.host_mut(&host).set_rule(&object.key, present);
             self.drop_if_empty(&host);
         }
     }

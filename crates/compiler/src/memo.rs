@@ -16,7 +16,8 @@ use changed::Dirty;
 use ir::{Changes, Delta, Snapshot};
 use listeners::Tables;
 use resources::key::{Key, Kind};
-use resources::set::ResourceSet;
+use resources::set::{Object, ResourceSet};
+use resources::spec::virtual_service::VirtualService;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -78,10 +79,15 @@ impl State {
             self.plan_listeners(&mut dirty, &mut changes);
         }
         self.users_of_dirty_hosts(&mut dirty);
-        for key in std::mem::take(&mut dirty.virtual_services) {
-            self.bind(&key, &mut dirty);
+        if fresh {
+            self.bound.reserve(set.virtual_services.size());
+            set.virtual_services.iter().for_each(|(key, object)| self.bind(key, Some(object), &mut dirty));
+        } else {
+            for key in std::mem::take(&mut dirty.virtual_services) {
+                self.bind(&key, set.virtual_services.get(&key), &mut dirty);
+            }
         }
-        self.fill_tables(&dirty, &mut changes);
+        self.fill_tables(&mut dirty, &mut changes);
         self.build_clusters(&mut dirty, &mut changes);
         self.remark(&dirty);
         sort(&mut changes);
@@ -119,8 +125,8 @@ impl State {
     }
 
     /// Binds one VirtualService anew. What comes out as before is left as it is, down to the pointers.
-    fn bind(&mut self, key: &Key, dirty: &mut Dirty) {
-        let (bound, notes) = match self.set.virtual_services.get(key) {
+    fn bind(&mut self, key: &Key, object: Option<&Arc<Object<VirtualService>>>, dirty: &mut Dirty) {
+        let (bound, notes) = match object {
             Some(object) => binding::bind(self.world(), &self.plans, object),
             None => Default::default(),
         };

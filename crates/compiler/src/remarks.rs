@@ -82,7 +82,7 @@ fn shadowed_subsets(world: World<'_>, object: &Object<DestinationRule>, notes: &
     let keys = if host.starts_with('*') {
         world.index.wildcard_rules(&host)
     } else {
-        world.index.host(&host).map_or(&[][..], |entry| entry.rules.as_slice())
+        world.index.host(&host).map_or(&[][..], HostEntry::rules)
     };
     let namesakes = keys.iter().filter(|key| key.namespace == object.key.namespace && **key != object.key);
     let others = namesakes.filter_map(|key| world.set.destination_rules.get(key));

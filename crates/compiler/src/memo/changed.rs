@@ -3,7 +3,7 @@
 use super::State;
 use crate::destination_rules;
 use crate::endpoints;
-use crate::index::{FastSet, Named, service_of_slice};
+use crate::index::{Named, service_of_slice};
 use crate::names;
 use crate::ports;
 use ir::ClusterId;
@@ -33,7 +33,7 @@ pub(super) struct Dirty {
     /// Listeners and hosts whose routes changed.
     pub(super) tables: super::listeners::Touched,
     /// Clusters that routes began or ceased to go to.
-    pub(super) clusters: FastSet<ClusterId>,
+    pub(super) clusters: Vec<ClusterId>,
     /// Whether everything is new, so that all objects are remarked on.
     pub(super) all: bool,
 }
@@ -42,6 +42,7 @@ pub(super) struct Dirty {
 pub(super) fn take_all(state: &mut State, dirty: &mut Dirty) {
     let State { set, index, settings, .. } = state;
     let nothing = Named::default();
+    index.reserve(set.service_entries.size().max(set.virtual_services.size()));
     for (key, object) in &set.virtual_services {
         index.virtual_service(key, &nothing, &Named::of(object, &settings.domain));
     }
@@ -49,7 +50,6 @@ pub(super) fn take_all(state: &mut State, dirty: &mut Dirty) {
     set.services.values().for_each(|object| index.service(object, true));
     set.destination_rules.values().for_each(|object| index.destination_rule(object, &settings.domain, true));
     set.endpoint_slices.values().for_each(|object| index.slice(object, true));
-    dirty.virtual_services = set.virtual_services.keys().cloned().collect();
     dirty.gateways = true;
     dirty.all = true;
 }

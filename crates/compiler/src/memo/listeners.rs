@@ -4,82 +4,71 @@ use super::State;
 use super::changed::Dirty;
 use crate::binding::Bound;
 use crate::gateways::{Plan, PlannedServer, Plans};
-use crate::index::{FastMap, FastSet};
+use crate::index::{FastMap, SortedKeys};
 use crate::order;
-use crate::visibility::Class;
+use ir::PathNormalization;
 use ir::{Changes, ForwardedHeaders, Host, HostPattern, HttpListener, Listener, ListenerId, ListenerKind, Map};
-use ir::{PathNormalization, Route};
 use resources::key::Key;
 use resources::set::Object;
-use resources::spec::gateway::Gateway;
 use resources::spec::mesh_config::Normalization;
 use resources::spec::virtual_service::VirtualService;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// By listener and host, everybody's routes.
-pub(super) type Tables = BTreeMap<Arc<ListenerId>, FastMap<HostPattern, Vec<Contribution>>>;
+/// By listener and host, the VirtualServices that put routes there.
+pub(super) type Tables = BTreeMap<Arc<ListenerId>, FastMap<HostPattern, SortedKeys>>;
 /// Listeners and hosts whose routes changed.
-pub(super) type Touched = BTreeMap<Arc<ListenerId>, FastSet<HostPattern>>;
+pub(super) type Touched = BTreeMap<Arc<ListenerId>, Vec<HostPattern>>;
 
 /// What one VirtualService puts on a host through one server.
-#[derive(Debug)]
-pub(super) struct Contribution {
-    gateway: Arc<Object<Gateway>>,
-    server: usize,
-    class: Class,
-    object: Arc<Object<VirtualService>>,
-    routes: Arc<[Arc<Route>]>,
+struct Contribution<'a> {
+    object: &'a Object<VirtualService>,
+    bound: &'a Bound,
 }
 
-impl Contribution {
+impl Contribution<'_> {
     /// The order in which Istio puts routes on a host: server by server as they merge, then VirtualServices in their order
     /// (VS-04, S-61).
     fn order(&self, other: &Self) -> Ordering {
-        order::by_age(&self.gateway, &other.gateway)
-            .then(self.server.cmp(&other.server))
-            .then(self.class.cmp(&other.class))
-            .then_with(|| order::by_age(&self.object, &other.object))
+        order::by_age(&self.bound.gateway, &other.bound.gateway)
+            .then(self.bound.server.cmp(&other.bound.server))
+            .then(self.bound.class.cmp(&other.bound.class))
+            .then_with(|| order::by_age(self.object, other.object))
     }
 }
 
 impl State {
-    /// Takes away what a VirtualService had put on hosts, and puts on what it has now; hosts where both are the same are not
-    /// touched.
+    /// Takes a VirtualService from hosts where it was, puts it on those where it is, and marks the hosts where that makes a
+    /// difference.
     pub(super) fn move_routes(&mut self, key: &Key, before: &[Bound], after: &[Bound], dirty: &mut Dirty) {
         let kept = |bound: &Bound, host: &HostPattern, others: &[Bound]| {
             others.iter().any(|other| same_place(bound, other) && other.hosts.contains(host))
         };
-        let object = self.set.virtual_services.get(key);
-        for bound in before {
-            let Some(table) = self.tables.get_mut(&bound.listener) else { continue };
-            for host in &bound.hosts {
-                let Some(contributions) = table.get_mut(host) else { continue };
-                contributions
-                    .retain(|c| c.object.key != *key || c.gateway.key != bound.gateway.key || c.server != bound.server);
-                if contributions.is_empty() {
+        let here = |bound: &Bound, host: &HostPattern, others: &[Bound]| {
+            others.iter().any(|other| other.listener == bound.listener && other.hosts.contains(host))
+        };
+        for (bound, host) in places_of(before) {
+            if !here(bound, host, after)
+                && let Some(table) = self.tables.get_mut(&bound.listener)
+                && let Some(keys) = table.get_mut(host)
+            {
+                keys.remove(key);
+                if keys.is_empty() {
                     table.remove(host);
                 }
-                if !kept(bound, host, after) {
-                    touch(dirty, bound, host);
-                }
+            }
+            if !kept(bound, host, after) {
+                touch(dirty, bound, host);
             }
         }
-        for (bound, object) in after.iter().zip(std::iter::repeat(object)) {
-            let Some(object) = object else { continue };
-            let table = self.tables.entry(Arc::clone(&bound.listener)).or_default();
-            for host in &bound.hosts {
-                table.entry_ref(host).or_insert_with(|| Vec::with_capacity(1)).push(Contribution {
-                    gateway: Arc::clone(&bound.gateway),
-                    server: bound.server,
-                    class: bound.class,
-                    object: Arc::clone(object),
-                    routes: Arc::clone(&bound.routes),
-                });
-                if !kept(bound, host, before) {
-                    touch(dirty, bound, host);
-                }
+        for (bound, host) in places_of(after) {
+            if !here(bound, host, before) {
+                let table = self.tables.entry(Arc::clone(&bound.listener)).or_default();
+                table.entry_ref(host).or_default().insert(key);
+            }
+            if !kept(bound, host, before) {
+                touch(dirty, bound, host);
             }
         }
     }
@@ -126,48 +115,62 @@ impl State {
     }
 
     /// Puts the touched hosts of each listener together anew.
-    pub(super) fn fill_tables(&mut self, dirty: &Dirty, changes: &mut Changes) {
-        for (id, touched) in &dirty.tables {
-            let Some(before) = self.snapshot.listeners.get(&**id) else {
-                self.tables.remove(id);
-                continue;
-            };
-            let ListenerKind::Http(http) = &before.kind;
-            let mut http = http.clone();
-            let mut listener = Listener { kind: ListenerKind::Http(http.clone()), ..(**before).clone() };
+    pub(super) fn fill_tables(&mut self, dirty: &mut Dirty, changes: &mut Changes) {
+        for (id, touched) in &mut dirty.tables {
+            let Some(before) = self.snapshot.listeners.get(&**id) else { continue };
+            let mut listener = (**before).clone();
             let new = changes.listeners.contains(id);
-            let table = self.tables.entry(Arc::clone(id)).or_default();
+            // In order: neighbours in the map are neighbours in memory.
+            touched.sort_unstable();
+            touched.dedup();
+            let ListenerKind::Http(http) = &mut listener.kind;
             for pattern in touched {
-                if fill_host(&mut http.hosts, table, pattern) && !new {
+                if self.fill_host(id, &mut http.hosts, pattern) && !new {
                     changes.hosts.push(((**id).clone(), pattern.clone()));
                 }
             }
-            listener.kind = ListenerKind::Http(http);
             self.snapshot.listeners.insert_mut((**id).clone(), Arc::new(listener));
         }
-        self.tables.retain(|id, table| !table.is_empty() || self.plans.listeners.contains_key(id));
+        self.tables.retain(|_, table| !table.is_empty());
+    }
+
+    /// Puts one host together anew, and says whether it is different now.
+    fn fill_host(&self, id: &Arc<ListenerId>, hosts: &mut Map<HostPattern, Arc<Host>>, pattern: &HostPattern) -> bool {
+        let mut contributions = self.contributions(id, pattern);
+        if contributions.is_empty() {
+            return hosts.remove_mut(pattern);
+        }
+        contributions.sort_by(Contribution::order);
+        let parts: Vec<_> = contributions.iter().map(|contribution| &contribution.bound.routes).collect();
+        let host = Host { pattern: pattern.clone(), routes: order::catch_alls_last(&parts) };
+        if hosts.get(pattern).is_some_and(|before| **before == host) {
+            return false;
+        }
+        hosts.insert_mut(pattern.clone(), Arc::new(host));
+        true
+    }
+
+    fn contributions(&self, id: &Arc<ListenerId>, pattern: &HostPattern) -> Vec<Contribution<'_>> {
+        let keys = self.tables.get(id).and_then(|table| table.get(pattern));
+        let keys = keys.map_or(&[][..], SortedKeys::as_slice);
+        let mut contributions = Vec::with_capacity(keys.len());
+        for key in keys {
+            let (Some(object), Some(bound)) = (self.set.virtual_services.get(key), self.bound.get(key)) else {
+                continue;
+            };
+            let here = bound.iter().filter(|bound| bound.listener == *id && bound.hosts.contains(pattern));
+            contributions.extend(here.map(|bound| Contribution { object, bound }));
+        }
+        contributions
     }
 }
 
-/// Puts one host together anew, and says whether it is different now.
-fn fill_host(
-    hosts: &mut Map<HostPattern, Arc<Host>>,
-    table: &mut FastMap<HostPattern, Vec<Contribution>>,
-    pattern: &HostPattern,
-) -> bool {
-    let Some(contributions) = table.get_mut(pattern) else { return hosts.remove_mut(pattern) };
-    contributions.sort_by(Contribution::order);
-    let parts: Vec<_> = contributions.iter().map(|contribution| &contribution.routes).collect();
-    let host = Host { pattern: pattern.clone(), routes: order::catch_alls_last(&parts) };
-    if hosts.get(pattern).is_some_and(|before| **before == host) {
-        return false;
-    }
-    hosts.insert_mut(pattern.clone(), Arc::new(host));
-    true
+fn places_of(bound: &[Bound]) -> impl Iterator<Item = (&Bound, &HostPattern)> {
+    bound.iter().flat_map(|bound| bound.hosts.iter().map(move |host| (bound, host)))
 }
 
 fn touch(dirty: &mut Dirty, bound: &Bound, host: &HostPattern) {
-    dirty.tables.entry(Arc::clone(&bound.listener)).or_default().insert(host.clone());
+    dirty.tables.entry(Arc::clone(&bound.listener)).or_default().push(host.clone());
 }
 
 /// Whether two put the same routes in the same place of the order.

@@ -4,7 +4,7 @@ use super::State;
 use super::changed::Dirty;
 use crate::binding::Bound;
 use crate::clusters;
-use crate::index::ClusterUse;
+use crate::index::{ClusterUse, HostEntry};
 use crate::names;
 use crate::remarks;
 use crate::texts;
@@ -32,7 +32,7 @@ impl State {
             None => {
                 entry.clusters.reserve_exact(1);
                 entry.clusters.push(ClusterUse { port, subset: texts::shared(subset), id: id.clone(), uses: 1 });
-                dirty.clusters.insert(id.clone());
+                dirty.clusters.push(id.clone());
             }
         }
     }
@@ -44,7 +44,7 @@ impl State {
             used.uses = used.uses.saturating_sub(1);
             if used.uses == 0 {
                 entry.clusters.retain(|used| used.id != *id);
-                dirty.clusters.insert(id.clone());
+                dirty.clusters.push(id.clone());
             }
         }
         self.index.drop_if_empty(host);
@@ -57,6 +57,9 @@ impl State {
                 dirty.clusters.extend(entry.clusters.iter().map(|used| used.id.clone()));
             }
         }
+        // In order: neighbours in the map are neighbours in memory.
+        dirty.clusters.sort_unstable();
+        dirty.clusters.dedup();
         for id in &dirty.clusters {
             let Some((port, subset, host)) = parts(id) else { continue };
             let used = self.index.host(host).is_some_and(|entry| entry.cluster(port, subset).is_some());
@@ -97,7 +100,7 @@ impl State {
             dirty.hosts.iter().chain(&dirty.endpoints).map(|host| &**host).chain(used).collect();
         for host in hosts {
             let entry = index.host(host);
-            let rules = entry.map_or(&[][..], |entry| entry.rules.as_slice()).iter().chain(index.wildcard_rules(host));
+            let rules = entry.map_or(&[][..], HostEntry::rules).iter().chain(index.wildcard_rules(host));
             for object in rules.filter_map(|key| set.destination_rules.get(key)) {
                 report.set(Kind::DestinationRule, &object.key, remarks::of_destination_rule(world, object));
             }
