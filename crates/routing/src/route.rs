@@ -2,7 +2,7 @@
 
 use crate::rewrite;
 use crate::table::Slots;
-use ir::{Action, Forward, HeaderAppend, HeaderChanges, PathRewrite, Route, TargetCluster};
+use ir::{Action, Forward, HeaderAppend, HeaderChanges, Route, TargetCluster};
 use std::borrow::Cow;
 use std::sync::Arc;
 use wire::edit::Edits;
@@ -86,7 +86,10 @@ impl RouteEntry {
             change(&target.request_headers, edits);
         }
         if let Some(rewrite) = &forward.rewrite {
-            edits.target = Some(Cow::Owned(self.rewritten(rewrite, view)));
+            edits.target =
+                Some(Cow::Owned(with_query(rewrite::path(rewrite, &self.route.matches.path, view.path), view)));
+            // Envoy tells the backend what the client asked for, and Istio's users look at it there.
+            edits.set("x-envoy-original-path", with_query(view.path.to_vec(), view));
         }
         let authority = forward.authority.as_ref().or_else(|| target.and_then(|target| target.authority.as_ref()));
         if let Some(authority) = authority {
@@ -102,15 +105,6 @@ impl RouteEntry {
         change(&self.route.response_headers, edits);
     }
 
-    fn rewritten(&self, rewrite: &PathRewrite, view: &RequestView<'_>) -> Vec<u8> {
-        let mut target = rewrite::path(rewrite, &self.route.matches.path, view.path);
-        if let Some(query) = view.query {
-            target.push(b'?');
-            target.extend_from_slice(query);
-        }
-        target
-    }
-
     /// The answer of a route that does not forward; `None` when it does.
     pub fn local_answer(&self, view: &RequestView<'_>) -> Option<LocalAnswer> {
         match &self.route.action {
@@ -124,6 +118,14 @@ impl RouteEntry {
             }
         }
     }
+}
+
+fn with_query(mut path: Vec<u8>, view: &RequestView<'_>) -> Vec<u8> {
+    if let Some(query) = view.query {
+        path.push(b'?');
+        path.extend_from_slice(query);
+    }
+    path
 }
 
 /// Removals come first, then what is written, in its order.

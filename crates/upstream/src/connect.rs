@@ -74,6 +74,14 @@ impl Stream {
         }
     }
 
+    /// Whether there may be something to read, without reading it.
+    pub fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
+        }
+    }
+
     /// The address of this side, where it has one.
     pub fn local_address(&self) -> Option<std::net::SocketAddr> {
         match self {

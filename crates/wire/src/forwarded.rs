@@ -73,7 +73,7 @@ pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
 /// The edits of every request at the edge.
 ///
 /// `request_id` is the id that a request without a believed one gets.
-pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'static str, request_id: &'a str, edits: &mut Edits<'a>) {
+pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id: &'a str, edits: &mut Edits<'a>) {
     let mut forwarded_for: Option<Vec<u8>> = None;
     let mut has_id = false;
     for (name, value) in fields.iter() {

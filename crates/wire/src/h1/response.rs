@@ -105,6 +105,13 @@ impl ResponseHead {
         (100..200).contains(&self.status) && self.status != 101
     }
 
+    /// As new, but with the memory of its index.
+    #[must_use]
+    pub fn reset(mut self) -> Self {
+        self.index.clear();
+        Self { index: self.index, ..Self::default() }
+    }
+
     /// The header lines over the buffer that the head was read from.
     pub fn fields<'a>(&'a self, buffer: &'a [u8]) -> Fields<'a> {
         Fields::new(buffer, &self.index)

@@ -1,0 +1,132 @@
+//! One worker's thread: it takes connections from its sockets and serves them until it is told to end.
+
+use crate::conn::Worker;
+use crate::http::server;
+use crate::listeners::ListenerState;
+use crate::metrics::add;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::LocalSet;
+
+/// After the system refused a connection for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the control side tells a worker.
+pub(crate) enum Command {
+    /// Take connections from this socket.
+    Listen(Arc<ListenerState>, std::net::TcpListener),
+    /// Everything up to this generation is published.
+    Generation(u64),
+    /// Something about draining changed: connections have to look.
+    Wake,
+    /// End, with all connections.
+    Stop,
+}
+
+/// Runs a worker on this thread until it is told to stop.
+pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedReceiver<Command>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().event_interval(61).build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "a worker cannot start");
+            return;
+        }
+    };
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let worker = make();
+        tokio::task::spawn_local(Rc::clone(&worker).tick());
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Listen(listener, socket) => {
+                    let _inside = tokio::task::spawn_local(accept(Rc::clone(&worker), listener, socket));
+                }
+                Command::Generation(generation) => worker.metrics.generation.store(generation, Ordering::Release),
+                Command::Wake => worker.wake_all(),
+                Command::Stop => break,
+            }
+        }
+        worker.forget_spaces();
+    });
+}
+
+async fn accept(worker: Rc<Worker>, listener: Arc<ListenerState>, socket: std::net::TcpListener) {
+    let socket = match TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(%error, listener = %listener.id, "a worker cannot listen");
+            return;
+        }
+    };
+    let mut closing = listener.closing();
+    loop {
+        let accepted = poll_fn(|context| {
+            // Those that wait in the queue are served even when the listener is to close: nobody else would take them.
+            match socket.poll_accept(context) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending if closing.is_closed(context) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        match accepted {
+            None => return,
+            Some(Ok((stream, remote))) => take(&worker, &listener, stream, remote),
+            Some(Err(error)) if is_of_one_connection(&error) => {}
+            Some(Err(error)) => {
+                tracing::warn!(%error, listener = %listener.id, "connections cannot be taken for a moment");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+fn take(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: std::net::SocketAddr) {
+    let metrics = Arc::clone(&worker.metrics);
+    if metrics.open.load(Ordering::Relaxed) >= worker.limits.connections as u64 {
+        return;
+    }
+    // Without it small answers wait for acknowledgements.
+    let _ = stream.set_nodelay(true);
+    add(&metrics.accepted);
+    add(&metrics.open);
+    let serving = CatchPanic(Box::pin(server::serve(Rc::clone(worker), Arc::clone(listener), stream, remote)));
+    tokio::task::spawn_local(async move {
+        if serving.await.is_err() {
+            add(&metrics.panics);
+            tracing::error!(%remote, "a connection ended by a fault of this program; please report it");
+        }
+        metrics.open.fetch_sub(1, Ordering::Relaxed);
+    });
+}
+
+/// A fault in one connection ends that one alone.
+struct CatchPanic<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for CatchPanic<F> {
+    type Output = Result<F::Output, ()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // What the future shares with others (pools, counters) is only ever changed in whole steps.
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Ok),
+            Err(_) => Poll::Ready(Err(())),
+        }
+    }
+}

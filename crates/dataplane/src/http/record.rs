@@ -1,0 +1,168 @@
+//! How an exchange ended: for the metrics, and for the access log where there is one.
+
+use super::exchange::Plan;
+use super::flow::Flow;
+use super::reply::Reject;
+use super::server::Downstream;
+use crate::conn::{Space, Worker};
+use crate::log::Record;
+use crate::metrics::Series;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use upstream::EndpointState;
+
+/// What is known of an exchange at its end.
+#[derive(Debug)]
+pub(super) struct Ended {
+    started: Instant,
+    pub(super) status: u16,
+    pub(super) flags: &'static str,
+    pub(super) detail: &'static str,
+    pub(super) transport_failure: String,
+    pub(super) endpoint: Option<Arc<EndpointState>>,
+    /// Whether the client has any part of an answer.
+    pub(super) answered: bool,
+    received: u64,
+    sent: u64,
+    time_to_head: Option<Duration>,
+    local: Option<std::net::SocketAddr>,
+}
+
+impl Ended {
+    pub(super) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            status: 0,
+            flags: "-",
+            detail: "via_upstream",
+            transport_failure: String::new(),
+            endpoint: None,
+            answered: false,
+            received: 0,
+            sent: 0,
+            time_to_head: None,
+            local: None,
+        }
+    }
+
+    /// Takes over what a flow counted.
+    pub(super) fn take(&mut self, flow: &Flow<'_>) {
+        self.status = flow.status();
+        self.answered = flow.has_answered();
+        self.received = flow.received();
+        self.sent = flow.sent();
+        self.time_to_head = flow.time_to_head();
+        self.local = flow.local_address();
+    }
+}
+
+/// Counts an exchange, and logs it.
+pub(super) fn ended(
+    worker: &Worker,
+    conn: &Downstream,
+    space: &Space,
+    head: usize,
+    plan: Option<&Plan>,
+    ended: &Ended,
+) {
+    let taken = ended.started.elapsed();
+    let destination = plan.map_or_else(|| worker.metrics.unknown(), |plan| Arc::clone(&plan.cluster.cluster.host));
+    let series = Series { destination, status: ended.status, flags: ended.flags };
+    worker.metrics.request(series, taken, ended.received, ended.sent);
+    if let Some(log) = &worker.log {
+        log.write(&record(conn, space, head, plan, ended, taken, &mut Texts::default()));
+    }
+}
+
+/// Texts that a line borrows.
+#[derive(Default)]
+struct Texts {
+    forwarded_for: Vec<u8>,
+    upstream_host: String,
+    upstream_local: String,
+    downstream_local: String,
+    downstream_remote: String,
+}
+
+fn record<'a>(
+    conn: &'a Downstream,
+    space: &'a Space,
+    head: usize,
+    plan: Option<&'a Plan>,
+    ended: &'a Ended,
+    taken: Duration,
+    texts: &'a mut Texts,
+) -> Record<'a> {
+    let buffer = conn.input.filled().get(..head).unwrap_or_default();
+    let fields = space.request.fields(buffer);
+    for value in fields.all("x-forwarded-for") {
+        texts.forwarded_for.extend_from_slice(value);
+        texts.forwarded_for.push(b',');
+    }
+    texts.forwarded_for.extend_from_slice(conn.peer.as_bytes());
+    let local =
+        |address: Option<std::net::SocketAddr>| address.map_or_else(String::new, |address| plain(address).to_string());
+    texts.upstream_host = ended.endpoint.as_ref().map_or_else(String::new, |endpoint| endpoint.address.to_string());
+    texts.upstream_local = local(ended.local);
+    texts.downstream_local = local(conn.stream.local_address());
+    texts.downstream_remote = plain(conn.remote).to_string();
+    Record {
+        start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
+        method: space.request.method.of(buffer),
+        path: space.request.target.of(buffer),
+        status: ended.status,
+        flags: ended.flags,
+        details: ended.detail,
+        transport_failure: &ended.transport_failure,
+        received: ended.received,
+        sent: ended.sent,
+        duration: taken,
+        upstream_time: ended.time_to_head,
+        forwarded_for: &texts.forwarded_for,
+        user_agent: fields.get("user-agent").unwrap_or_default(),
+        request_id: &space.request_id,
+        authority: space.request.host.of(buffer),
+        upstream_host: &texts.upstream_host,
+        cluster: plan.map_or("", |plan| plan.cluster.cluster.id.as_str()),
+        upstream_local: &texts.upstream_local,
+        downstream_local: &texts.downstream_local,
+        downstream_remote: &texts.downstream_remote,
+        route_name: plan.map_or("", |plan| &plan.route.route.name),
+    }
+}
+
+fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
+    std::net::SocketAddr::new(wire::forwarded::plain_address(address), address.port())
+}
+
+/// Counts and logs a request whose head could not be read.
+pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
+    let series = Series { destination: worker.metrics.unknown(), status: reject.status(), flags: reject.flags() };
+    worker.metrics.request(series, Duration::ZERO, 0, 0);
+    let Some(log) = &worker.log else { return };
+    let (remote, local) = (plain(conn.remote).to_string(), conn.stream.local_address().map(plain));
+    let local = local.map_or_else(String::new, |address| address.to_string());
+    log.write(&Record {
+        start: SystemTime::now(),
+        method: b"",
+        path: b"",
+        status: reject.status(),
+        flags: reject.flags(),
+        details: reject.detail(),
+        transport_failure: "",
+        received: 0,
+        sent: 0,
+        duration: Duration::ZERO,
+        upstream_time: None,
+        forwarded_for: b"",
+        user_agent: b"",
+        request_id: b"",
+        authority: b"",
+        upstream_host: "",
+        cluster: "",
+        upstream_local: "",
+        downstream_local: &local,
+        downstream_remote: &remote,
+        route_name: "",
+    });
+}

@@ -1,0 +1,68 @@
+//! Every bound of the data plane, in one place, with what it is for.
+
+use std::time::Duration;
+use wire::h1::HeadLimits;
+
+/// Bounds that protect the gateway from its peers, and its peers from each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The size of request and response heads (S-122).
+    pub head: HeadLimits,
+    /// From the first byte of a request until its head is complete: slow heads hold a connection, nothing else.
+    pub head_timeout: Duration,
+    /// Without a request on a connection of a client (S-121).
+    pub idle_timeout: Duration,
+    /// Without a byte of a request's body, while the backend waits for it.
+    pub body_timeout: Duration,
+    /// Without a byte in either direction after a switch of protocols (S-125).
+    pub tunnel_timeout: Duration,
+    /// How long an answer may wait for its client to take it.
+    pub write_timeout: Duration,
+    /// Connections of clients per worker.
+    pub connections: usize,
+    /// Bytes of a request's body that are kept in case it has to be sent again.
+    pub replay_bytes: usize,
+    /// Bytes of a request that are still read after its answer, so that the answer arrives.
+    pub linger_bytes: usize,
+    /// And for how long.
+    pub linger_timeout: Duration,
+    /// How long a request waits for the first answer to the destination's name.
+    pub resolve_timeout: Duration,
+    /// Lines of the access log that wait to be written; further ones are dropped and counted.
+    pub log_lines: usize,
+    /// Series of request metrics per worker; further ones are counted as one.
+    pub metric_series: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: HeadLimits::default(),
+            head_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(3600),
+            body_timeout: Duration::from_secs(300),
+            tunnel_timeout: Duration::from_secs(3600),
+            write_timeout: Duration::from_secs(300),
+            connections: 100_000,
+            replay_bytes: 64 << 10,
+            linger_bytes: 1 << 20,
+            linger_timeout: Duration::from_secs(2),
+            resolve_timeout: Duration::from_secs(5),
+            log_lines: 8192,
+            metric_series: 10_000,
+        }
+    }
+}
+
+/// What a connection reads into; more than most heads and small bodies, so that one read takes them whole.
+pub(crate) const BUFFER: usize = 16 << 10;
+/// What it reads into once a body turns out to be large.
+pub(crate) const LARGE_BUFFER: usize = 128 << 10;
+/// Buffers of each size that a worker keeps.
+pub(crate) const KEPT_BUFFERS: usize = 256;
+/// Data up to this is copied behind the head, so that both go out in one call; more is written from where it lies.
+pub(crate) const COPY_LIMIT: usize = 16 << 10;
+/// How often deadlines are looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// Connections that wait to be accepted, per socket.
+pub(crate) const BACKLOG: i32 = 4096;

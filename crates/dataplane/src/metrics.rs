@@ -1,0 +1,309 @@
+//! Counters: each worker has its own, and they are added up when somebody asks.
+
+use crate::limits::Limits;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Upper bounds of the buckets of durations, in milliseconds: Istio's.
+const BOUNDS: [u64; 20] = [
+    0,
+    1,
+    5,
+    10,
+    25,
+    50,
+    100,
+    250,
+    500,
+    1000,
+    2500,
+    5000,
+    10_000,
+    30_000,
+    60_000,
+    300_000,
+    600_000,
+    1_800_000,
+    3_600_000,
+    u64::MAX,
+];
+
+/// What tells a series of request metrics apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Series {
+    /// The host of the cluster, or `unknown`.
+    pub(crate) destination: Arc<str>,
+    /// The status; 0 when there was no answer.
+    pub(crate) status: u16,
+    /// Response flags, `-` when there are none.
+    pub(crate) flags: &'static str,
+}
+
+/// Numbers of a series.
+#[derive(Debug, Clone, Default)]
+struct Numbers {
+    requests: u64,
+    request_bytes: u64,
+    response_bytes: u64,
+    milliseconds: u64,
+    buckets: [u64; BOUNDS.len()],
+}
+
+/// One worker's counters.
+#[derive(Debug)]
+pub(crate) struct WorkerMetrics {
+    requests: Mutex<HashMap<Series, Numbers, RandomState>>,
+    max_series: usize,
+    unknown: Arc<str>,
+    /// Connections of clients: all that were taken, and those that are open.
+    pub(crate) accepted: AtomicU64,
+    pub(crate) open: AtomicU64,
+    /// Connections that ended by a panic.
+    pub(crate) panics: AtomicU64,
+    /// Connections to endpoints that were made, that failed, and requests that found one idle.
+    pub(crate) connected: AtomicU64,
+    pub(crate) connect_failed: AtomicU64,
+    pub(crate) reused: AtomicU64,
+    /// Requests that were sent a second time.
+    pub(crate) replayed: AtomicU64,
+    /// The generation of the snapshot that the worker serves.
+    pub(crate) generation: AtomicU64,
+}
+
+impl WorkerMetrics {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            requests: Mutex::default(),
+            max_series: limits.metric_series,
+            unknown: "unknown".into(),
+            accepted: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            connected: AtomicU64::new(0),
+            connect_failed: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            replayed: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// The destination of requests that have none.
+    pub(crate) fn unknown(&self) -> Arc<str> {
+        Arc::clone(&self.unknown)
+    }
+
+    /// Counts a request that has ended.
+    pub(crate) fn request(&self, series: Series, taken: Duration, request_bytes: u64, response_bytes: u64) {
+        // Only the one that asks for the page ever waits for this lock with the worker.
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = requests.len() >= self.max_series;
+        let series = if full && !requests.contains_key(&series) {
+            Series { destination: "other".into(), status: series.status, flags: "-" }
+        } else {
+            series
+        };
+        let numbers = requests.entry(series).or_default();
+        let milliseconds = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
+        numbers.requests += 1;
+        numbers.request_bytes += request_bytes;
+        numbers.response_bytes += response_bytes;
+        numbers.milliseconds = numbers.milliseconds.saturating_add(milliseconds);
+        let bucket = BOUNDS.partition_point(|bound| *bound < milliseconds);
+        if let Some(count) = numbers.buckets.get_mut(bucket) {
+            *count += 1;
+        }
+    }
+}
+
+/// Adds one; counters have no order among each other.
+pub(crate) fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The text of all counters in Prometheus' format.
+pub(crate) fn render(workers: &[Arc<WorkerMetrics>], log_dropped: u64) -> String {
+    let mut registry = Registry::default();
+    register_requests(&mut registry, workers);
+    for (name, help, read) in GAUGES {
+        let rows =
+            workers.iter().enumerate().map(|(at, worker)| (vec![("worker", at.to_string())], read(worker))).collect();
+        registry.register(*name, *help, Rows { rows, kind: MetricType::Gauge });
+    }
+    for (name, help, read) in COUNTERS {
+        let sum = workers.iter().map(|worker| read(worker)).sum();
+        registry.register(*name, *help, Rows { rows: vec![(Vec::new(), sum)], kind: MetricType::Counter });
+    }
+    let dropped = Rows { rows: vec![(Vec::new(), log_dropped)], kind: MetricType::Counter };
+    registry.register("moongate_access_log_dropped", "Lines of the access log that found no room", dropped);
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+type Read = fn(&WorkerMetrics) -> u64;
+
+const GAUGES: &[(&str, &str, Read)] = &[
+    ("moongate_worker_generation", "Generation of the configuration that a worker serves", |w| {
+        w.generation.load(Ordering::Relaxed)
+    }),
+    ("moongate_downstream_connections_open", "Connections of clients that are open", |w| {
+        w.open.load(Ordering::Relaxed)
+    }),
+];
+
+const COUNTERS: &[(&str, &str, Read)] = &[
+    ("moongate_downstream_connections", "Connections of clients that were taken", |w| {
+        w.accepted.load(Ordering::Relaxed)
+    }),
+    ("moongate_connection_panics", "Connections that ended by a fault of this program", |w| {
+        w.panics.load(Ordering::Relaxed)
+    }),
+    ("moongate_upstream_connections", "Connections to endpoints that were made", |w| {
+        w.connected.load(Ordering::Relaxed)
+    }),
+    ("moongate_upstream_connect_failures", "Connections to endpoints that could not be made", |w| {
+        w.connect_failed.load(Ordering::Relaxed)
+    }),
+    ("moongate_upstream_connections_reused", "Requests that found an idle connection", |w| {
+        w.reused.load(Ordering::Relaxed)
+    }),
+    ("moongate_requests_replayed", "Requests that were sent a second time", |w| w.replayed.load(Ordering::Relaxed)),
+];
+
+fn register_requests(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
+    let mut all: BTreeMap<Series, Numbers> = BTreeMap::new();
+    for worker in workers {
+        let requests = worker.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        for (series, numbers) in requests.iter() {
+            all.entry(series.clone()).or_default().add(numbers);
+        }
+    }
+    let rows = |read: fn(&Numbers) -> u64| Rows {
+        rows: all.iter().map(|(series, numbers)| (series.labels(), read(numbers))).collect(),
+        kind: MetricType::Counter,
+    };
+    registry.register("istio_requests", "Requests", rows(|n| n.requests));
+    registry.register("istio_request_bytes_sum", "Bytes of request bodies", rows(|n| n.request_bytes));
+    registry.register("istio_response_bytes_sum", "Bytes of response bodies", rows(|n| n.response_bytes));
+    let durations = Durations(all.into_iter().collect());
+    registry.register(
+        "istio_request_duration_milliseconds",
+        "Time from the head of a request to the end of its answer",
+        durations,
+    );
+}
+
+impl Numbers {
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.request_bytes += other.request_bytes;
+        self.response_bytes += other.response_bytes;
+        self.milliseconds = self.milliseconds.saturating_add(other.milliseconds);
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl Series {
+    fn labels(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("reporter", "source".to_owned()),
+            ("request_protocol", "http".to_owned()),
+            ("destination_service", self.destination.to_string()),
+            ("response_code", self.status.to_string()),
+            ("response_flags", self.flags.to_owned()),
+        ]
+    }
+}
+
+/// A family of numbers with labels.
+#[derive(Debug)]
+struct Rows {
+    rows: Vec<(Vec<(&'static str, String)>, u64)>,
+    kind: MetricType,
+}
+
+impl Rows {
+    fn encode_value(&self, encoder: &mut MetricEncoder<'_>, value: u64) -> Result<(), std::fmt::Error> {
+        match self.kind {
+            MetricType::Gauge => encoder.encode_gauge(&value),
+            _ => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
+        }
+    }
+}
+
+impl EncodeMetric for Rows {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (labels, value) in &self.rows {
+            if labels.is_empty() {
+                self.encode_value(&mut encoder, *value)?;
+            } else {
+                self.encode_value(&mut encoder.encode_family(labels)?, *value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.kind
+    }
+}
+
+/// Durations of all series.
+#[derive(Debug)]
+struct Durations(Vec<(Series, Numbers)>);
+
+impl EncodeMetric for Durations {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (series, numbers) in &self.0 {
+            let labels = series.labels();
+            let bound = |bound: u64| if bound == u64::MAX { f64::MAX } else { bound as f64 };
+            let buckets: Vec<(f64, u64)> =
+                BOUNDS.iter().zip(numbers.buckets).map(|(b, count)| (bound(*b), count)).collect();
+            let mut row = encoder.encode_family(&labels)?;
+            row.encode_histogram::<NoLabelSet>(numbers.milliseconds as f64, numbers.requests, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_added_up_and_series_are_bounded() {
+        let limits = Limits { metric_series: 1, ..Limits::default() };
+        let workers = [Arc::new(WorkerMetrics::new(&limits)), Arc::new(WorkerMetrics::new(&limits))];
+        let series = |name: &str| Series { destination: name.into(), status: 200, flags: "-" };
+        for worker in &workers {
+            worker.request(series("a.test"), Duration::from_millis(7), 1, 2);
+        }
+        workers[0].request(series("b.test"), Duration::ZERO, 0, 0);
+        let text = render(&workers, 3);
+        let has = |line: &str| assert!(text.contains(line), "{line} is not in\n{text}");
+        has(
+            "istio_requests_total{reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",
+        );
+        has("destination_service=\"other\"");
+        has(
+            "istio_request_duration_milliseconds_sum{reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 14",
+        );
+        has("moongate_access_log_dropped_total 3");
+        has("moongate_worker_generation{worker=\"1\"} 0");
+    }
+}
