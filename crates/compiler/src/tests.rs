@@ -1,5 +1,11 @@
 //! Tests of the whole compilation, each named after the row that it holds.
 
+mod actions;
+mod binding;
+mod destinations;
 mod example;
+mod gateways;
 mod incremental;
+mod matches;
+mod rules;
 mod world;

@@ -1,0 +1,141 @@
+//! What routes do (VS-30 to VS-39, VS-47).
+
+use super::world::{compiled, entry, findings, gateway, host, virtual_service};
+use crate::Compiled;
+use ir::{
+    Action, Forward, HeaderAppend, HeaderChanges, MatchPath, PathRewrite, Redirect, RedirectPort, Route, StringMatch,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn with(rule: &str) -> Compiled {
+    let spec = format!("  hosts: [a.test]\n  gateways: [gw]\n  http:\n  - {rule}");
+    compiled(
+        &[gateway("gw", "'*'"), entry("b.test", &[9001]), entry("c.test", &[9002]), virtual_service("one", &spec)]
+            .concat(),
+    )
+}
+
+fn route(rule: &str) -> Arc<Route> {
+    Arc::clone(&host(&with(rule), "a.test").routes[0])
+}
+
+fn forward(rule: &str) -> Forward {
+    match &route(rule).action {
+        Action::Forward(forward) => forward.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn redirect(fields: &str) -> Redirect {
+    match &route(&format!("{{match: [{{uri: {{prefix: /p}}}}], redirect: {{{fields}}}}}")).action {
+        Action::Redirect(redirect) => redirect.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn written(changes: &HeaderChanges) -> String {
+    let removed = changes.remove.iter().map(|name| format!("-{name}"));
+    let written = changes.write.iter().map(|(name, value, append)| {
+        format!("{}{name}={value}", if *append == HeaderAppend::Append { "+" } else { "" })
+    });
+    removed.chain(written).collect::<Vec<_>>().join(" ")
+}
+
+const B: &str = "destination: {host: b.test}";
+const C: &str = "destination: {host: c.test}";
+
+#[test]
+fn vs_33_one_destination_has_no_use_for_a_weight_and_zero_drops_one_of_several() {
+    assert_eq!(forward(&format!("{{route: [{{{B}, weight: 0}}]}}")).targets.len(), 1);
+    let several = forward(&format!("{{route: [{{{B}, weight: 3}}, {{{C}, weight: 0}}, {{{C}, weight: 5}}]}}"));
+    assert_eq!(several.targets.iter().map(|target| target.weight).collect::<Vec<_>>(), [3, 5]);
+}
+
+#[test]
+fn vs_34_headers_of_the_only_destination_come_last() {
+    let one = "headers: {request: {set: {x: rule}, remove: [w]}}";
+    let other = "headers: {request: {set: {x: own}, remove: [z]}, response: {add: {r: one}}}";
+    let route = route(&format!("{{{one}, route: [{{{B}, {other}}}]}}"));
+    assert_eq!(written(&route.request_headers), "-w -z x=rule x=own");
+    assert_eq!(written(&route.response_headers), "+r=one");
+}
+
+#[test]
+fn vs_34_headers_of_several_destinations_come_first() {
+    let one = "headers: {request: {set: {x: rule}, remove: [own]}}";
+    let other = "headers: {request: {set: {own: a, x: b}}}";
+    let route = route(&format!("{{{one}, route: [{{{B}, weight: 1, {other}}}, {{{C}, weight: 1}}]}}"));
+    let Action::Forward(forward) = &route.action else { panic!("{route:?}") };
+    assert!(route.request_headers.is_empty());
+    assert_eq!(written(&forward.targets[0].request_headers), "-own x=b x=rule");
+    assert_eq!(written(&forward.targets[1].request_headers), "-own x=rule");
+}
+
+#[test]
+fn vs_35_redirects() {
+    let plain = redirect("uri: /x");
+    assert_eq!((plain.status, plain.port), (301, RedirectPort::Keep));
+    assert_eq!(plain.path, Some(PathRewrite::Full("/x".into())));
+    let full = redirect("authority: n.test, scheme: https, redirectCode: 308, port: 8443, prefixRewrite: /q");
+    assert_eq!((full.status, full.port), (308, RedirectPort::Number(8443)));
+    assert_eq!((full.authority.as_deref(), full.scheme.as_deref()), (Some("n.test"), Some("https")));
+    assert_eq!(full.path, Some(PathRewrite::Prefix("/q".into())));
+    assert_eq!(redirect("scheme: https, derivePort: FROM_REQUEST_PORT").port, RedirectPort::RequestPort(80));
+    assert_eq!(redirect("scheme: https, derivePort: FROM_PROTOCOL_DEFAULT").port, RedirectPort::ProtocolDefault);
+}
+
+#[test]
+fn vs_36_direct_responses_have_text_or_bytes() {
+    let Action::Respond(response) = route("{directResponse: {status: 503, body: {bytes: aGVsbG8=}}}").action.clone()
+    else {
+        panic!("no response");
+    };
+    assert_eq!((response.status, &*response.body), (503, &b"hello"[..]));
+}
+
+#[test]
+fn vs_37_a_rewrite_replaces_what_was_matched() {
+    let by = |entry: &str| forward(&format!("{{{entry}rewrite: {{uri: /n}}, route: [{{{B}}}]}}")).rewrite.unwrap();
+    assert_eq!(by("match: [{uri: {prefix: /p}}], "), PathRewrite::Prefix("/n".into()));
+    assert_eq!(by("match: [{uri: {exact: /p}}], "), PathRewrite::Full("/n".into()));
+    assert_eq!(by("match: [{uri: {regex: '/p.*'}}], "), PathRewrite::Full("/n".into()));
+    assert_eq!(by(""), PathRewrite::Prefix("/n".into()));
+    let without = route(&format!("{{rewrite: {{uri: /n}}, route: [{{{B}}}]}}"));
+    let slash = MatchPath::Text { text: StringMatch::Prefix("/".into()), ignore_case: false };
+    assert_eq!(without.matches.path, slash, "the prefix `/` is what is replaced");
+    let regex = forward(&format!(
+        "{{rewrite: {{uriRegexRewrite: {{match: '^/(.*)$', rewrite: '/x/\\1'}}}}, route: [{{{B}}}]}}"
+    ));
+    assert!(matches!(regex.rewrite, Some(PathRewrite::Regex { .. })));
+}
+
+#[test]
+fn vs_38_who_says_the_host() {
+    let host = |rule: &str| forward(&format!("{{{rule}}}")).authority.map(|host| host.to_string());
+    let all = format!(
+        "rewrite: {{authority: one}}, headers: {{request: {{set: {{Host: two}}, add: {{':authority': three}}}}}}, route: [{{{B}, \
+         headers: {{request: {{set: {{host: four}}}}}}}}]"
+    );
+    assert_eq!(host(&all).as_deref(), Some("one"));
+    let all = all.replace("rewrite: {authority: one}, ", "");
+    assert_eq!(host(&all).as_deref(), Some("two"));
+    let all = all.replace("set: {Host: two}, ", "");
+    assert_eq!(host(&all).as_deref(), Some("three"));
+    let all = all.replace("headers: {request: {add: {':authority': three}}}, ", "");
+    assert_eq!(host(&all).as_deref(), Some("four"));
+}
+
+#[test]
+fn vs_39_there_is_no_timeout_unless_one_is_set() {
+    assert_eq!(forward(&format!("{{route: [{{{B}}}]}}")).timeout, None);
+    assert_eq!(forward(&format!("{{timeout: 1.5s, route: [{{{B}}}]}}")).timeout, Some(Duration::from_millis(1500)));
+}
+
+#[test]
+fn vs_47_substitutions_are_left_out_and_reported() {
+    let compiled =
+        with(&format!("{{headers: {{request: {{set: {{a: '%PROTOCOL%', b: '100%%'}}}}}}, route: [{{{B}}}]}}"));
+    assert_eq!(written(&host(&compiled, "a.test").routes[0].request_headers), "b=100%");
+    assert_eq!(findings(&compiled), ["MG7009 VirtualService default/one"]);
+}

@@ -1,0 +1,170 @@
+//! Where VirtualServices bind, and in which order their routes come (S-30 to S-64, VS-01 to VS-04, VS-18 to VS-20).
+
+use super::world::{compiled, compiled_with, findings, gateway, host, hosts, virtual_service};
+use crate::{Compiled, Settings};
+use ir::Action;
+
+/// A rule that answers with its name.
+fn rule(name: &str, rest: &str) -> String {
+    let rest = if rest.is_empty() { String::new() } else { format!(", {rest}") };
+    format!("\n  - {{name: {name}, directResponse: {{status: 200, body: {{string: {name}}}}}{rest}}}")
+}
+
+fn bound(name: &str, hosts: &str, rules: &[String]) -> String {
+    virtual_service(name, &format!("  hosts: [{hosts}]\n  gateways: [gw]\n  http:{}", rules.concat()))
+}
+
+/// The names of a host's routes in their order.
+fn order(compiled: &Compiled, name: &str) -> Vec<String> {
+    let routes = &host(compiled, name).routes;
+    assert!(routes.iter().all(|route| matches!(route.action, Action::Respond(_))));
+    routes.iter().map(|route| route.name.to_string()).collect()
+}
+
+fn created(yaml: &str, at: &str) -> String {
+    yaml.replace("namespace: default}", &format!("namespace: default, creationTimestamp: '2026-01-01T00:{at}:00Z'}}"))
+}
+
+#[test]
+fn s_30_a_gateways_namespace_prefix_keeps_others_out() {
+    let one = bound("one", "a.test", &[rule("one", "")]);
+    let kept_out = compiled(&[gateway("gw", "apps/a.test"), one.clone()].concat());
+    assert!(hosts(&kept_out).is_empty());
+    assert_eq!(findings(&kept_out), ["MG7007 VirtualService default/one"]);
+    assert_eq!(hosts(&compiled(&[gateway("gw", "./a.test"), one].concat())), ["a.test"]);
+}
+
+#[test]
+fn s_31_the_narrower_host_of_each_pair_is_the_one_that_is_served() {
+    let compiled = compiled(
+        &[
+            gateway("gw", "'*.a.test', b.test"),
+            bound("one", "x.a.test, c.test", &[rule("one", "")]),
+            bound("all", "'*'", &[rule("all", "")]),
+        ]
+        .concat(),
+    );
+    assert_eq!(hosts(&compiled), ["b.test", "x.a.test", "*.a.test"]);
+    assert_eq!(order(&compiled, "x.a.test"), ["one"], "S-34: nothing falls through to the wildcard");
+    assert_eq!(findings(&compiled), ["MG7017 VirtualService default/one"], "c.test is in no server");
+}
+
+#[test]
+fn s_33_hosts_are_lower_case() {
+    let compiled = compiled(&[gateway("gw", "'*'"), bound("one", "A.Test", &[rule("one", "")])].concat());
+    assert_eq!(hosts(&compiled), ["a.test"]);
+}
+
+#[test]
+fn s_50_a_gateway_that_does_not_exist_is_named_with_the_nearest_one() {
+    let elsewhere = gateway("gw", "'*'").replace("namespace: default", "namespace: web");
+    let compiled = compiled(&[elsewhere, bound("one", "a.test", &[rule("one", "")])].concat());
+    assert_eq!(findings(&compiled), ["MG7002 VirtualService default/one"]);
+    assert_eq!(compiled.report.iter().next().unwrap().help.as_deref(), Some("nearest: web/gw"));
+}
+
+#[test]
+fn s_51_export_to_is_judged_at_the_gateways_namespace_and_so_is_its_default() {
+    let one = bound("one", "a.test", &[rule("one", "")]);
+    let private = one.replace("  http:", "  exportTo: ['.']\n  http:");
+    let hidden = compiled(&[gateway("gw", "'*'"), private].concat());
+    assert!(hosts(&hidden).is_empty());
+    assert_eq!(findings(&hidden), ["MG7005 VirtualService default/one"]);
+    let mut settings = Settings::default();
+    settings.mesh.default_virtual_service_export_to = vec![".".into()];
+    assert!(hosts(&compiled_with(&[gateway("gw", "'*'"), one].concat(), &settings)).is_empty());
+}
+
+#[test]
+fn s_53_a_virtual_service_without_a_rule_for_the_gateway_routes_nothing() {
+    let other = rule("one", "match: [{port: 8080}, {gateways: [other]}, {sourceLabels: {app: x}}]");
+    let compiled = compiled(&[gateway("gw", "'*'"), bound("one", "a.test", &[other])].concat());
+    assert!(hosts(&compiled).is_empty());
+    assert_eq!(findings(&compiled), ["MG7008 VirtualService default/one"]);
+}
+
+#[test]
+fn vs_18_to_20_prune_entries_for_other_ports_gateways_and_clients() {
+    let entries = "match: [{name: port, port: 80}, {name: other, port: 81}, {name: gateway, gateways: [gw], sourceLabels: {a: b}, \
+                   uri: {exact: /g}}, {name: labels, sourceLabels: {istio: ingressgateway}, uri: {exact: /l}}]";
+    let narrow = entries.replace("{name: port, port: 80}", "{name: port, port: 80, uri: {exact: /p}}");
+    let compiled = compiled(&[gateway("gw", "'*'"), bound("one", "a.test", &[rule("r", &narrow)])].concat());
+    assert_eq!(order(&compiled, "a.test"), ["r.port", "r.gateway", "r.labels"]);
+}
+
+#[test]
+fn s_60_rules_keep_their_order_and_end_at_the_first_that_takes_everything() {
+    let rules = [
+        rule("long", "match: [{uri: {prefix: /a/b}}]"),
+        rule("short", "match: [{uri: {prefix: /a}}, {name: method, method: {exact: GET}}]"),
+        rule("all", ""),
+        rule("never", "match: [{uri: {exact: /n}}]"),
+    ];
+    let compiled = compiled(&[gateway("gw", "'*'"), bound("one", "a.test", &rules)].concat());
+    assert_eq!(order(&compiled, "a.test"), ["long", "short", "short.method", "all"]);
+}
+
+#[test]
+fn s_61_virtual_services_on_one_host_come_oldest_first() {
+    let young = created(&bound("a", "a.test", &[rule("young", "match: [{uri: {prefix: /a}}]")]), "02");
+    let old = created(&bound("b", "a.test", &[rule("old", "match: [{uri: {prefix: /b}}]")]), "01");
+    let compiled = compiled(&[gateway("gw", "'*'"), young, old].concat());
+    assert_eq!(order(&compiled, "a.test"), ["old", "young"]);
+}
+
+#[test]
+fn vs_04_private_comes_before_exported_before_public() {
+    let named = |name: &str, export: &str, at: &str| {
+        let rules = [rule(name, &format!("match: [{{uri: {{prefix: /{name}}}}}]"))];
+        let one = bound(name, "a.test", &rules)
+            .replace("gateways: [gw]", &format!("gateways: [default/gw]\n  exportTo: ['{export}']"));
+        created(&one, at)
+    };
+    let private = named("private", ".", "03").replace("namespace: default", "namespace: istio-system");
+    let exported = named("exported", "istio-system", "02");
+    let compiled = compiled(&[gateway("gw", "'*'"), named("public", "*", "01"), exported, private].concat());
+    assert_eq!(order(&compiled, "a.test"), ["private", "exported", "public"]);
+}
+
+#[test]
+fn s_62_only_what_takes_everything_moves_to_the_end() {
+    let first = bound("a", "a.test", &[rule("all", "match: [{uri: {prefix: /}}]")]);
+    let rules = [
+        rule("regex", "match: [{uri: {regex: '.*'}, headers: {x: {exact: one}}}]"),
+        rule("prefix", "match: [{uri: {prefix: /x}}]"),
+    ];
+    let second = bound("b", "a.test", &rules);
+    let compiled = compiled(&[gateway("gw", "'*'"), first, second].concat());
+    assert_eq!(order(&compiled, "a.test"), ["regex", "prefix", "all"]);
+}
+
+#[test]
+fn s_61_servers_come_before_the_age_of_virtual_services() {
+    let old = created(&gateway("old", "a.test"), "01");
+    let young = created(&gateway("young", "'*.test'"), "02");
+    let of = |name: &str, gateway: &str, at: &str| {
+        let rules = [rule(name, &format!("match: [{{uri: {{prefix: /{name}}}}}]"))];
+        created(&bound(name, "a.test", &rules).replace("[gw]", &format!("[{gateway}]")), at)
+    };
+    let compiled = compiled(&[old, young, of("first", "young", "03"), of("second", "old", "04")].concat());
+    assert_eq!(order(&compiled, "a.test"), ["second", "first"]);
+}
+
+#[test]
+fn vs_48_a_rule_that_delegates_is_left_out_and_reported() {
+    let spec = "  hosts: [a.test]\n  gateways: [gw]\n  http:\n  - match: [{uri: {prefix: /d}}]\n    delegate: {name: other}\n  \
+                - directResponse: {status: 200}";
+    let compiled = compiled(&[gateway("gw", "'*'"), virtual_service("one", spec)].concat());
+    assert_eq!(host(&compiled, "a.test").routes.len(), 1);
+    assert_eq!(findings(&compiled), ["MG7015 VirtualService default/one"]);
+}
+
+#[test]
+fn what_does_not_act_yet_is_said_once_for_an_object() {
+    let rules = [
+        rule("a", "match: [{uri: {prefix: /a}}], corsPolicy: {allowMethods: [GET]}"),
+        rule("b", "match: [{uri: {prefix: /b}}], corsPolicy: {allowMethods: [PUT]}"),
+    ];
+    let compiled = compiled(&[gateway("gw", "'*'"), bound("one", "a.test", &rules)].concat());
+    assert_eq!(findings(&compiled), ["MG7009 VirtualService default/one"]);
+}
