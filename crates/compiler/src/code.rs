@@ -29,13 +29,12 @@ codes! {
     OTHER_WORKLOAD "MG6001" Info "the Gateway is for another workload"
     NOT_SERVED "MG6002" Warning "the server's protocol is not served yet, so that its port stays closed"
     PORT_CONFLICT "MG6003" Error "an older server has the port with another protocol"
-    DUPLICATE_HOST "MG6004" Warning "an older server has the host on the same port"
-    ADDRESS_TAKEN "MG6005" Error "another workload listens on the address"
-    BAD_BIND "MG6006" Error "the bind address cannot be used"
-    GATEWAY_FIELD_INERT "MG6007" Info "the field of a Gateway does not act"
-    TARGET_PORT_UNKNOWN "MG6008" Warning "the named target port of the gateway's Service is not known"
-    BAD_SERVER_HOST "MG6009" Error "the host of a server cannot be used"
-    BAD_SERVER_PORT "MG6010" Error "the port of a server cannot be used"
+    ADDRESS_TAKEN "MG6004" Error "another workload listens on the address"
+    BAD_BIND "MG6005" Error "the bind address cannot be used"
+    GATEWAY_FIELD_INERT "MG6006" Info "the field of a Gateway does not act"
+    TARGET_PORT_UNKNOWN "MG6007" Warning "the named target port of the gateway's Service is not known"
+    BAD_SERVER_HOST "MG6008" Error "the host of a server cannot be used"
+    BAD_SERVER_PORT "MG6009" Error "the port of a server cannot be used"
 
     MESH_ONLY "MG7001" Info "the VirtualService names no gateway and belongs to sidecars"
     UNKNOWN_GATEWAY "MG7002" Error "the named Gateway does not exist"
@@ -66,6 +65,8 @@ codes! {
     POLICY_INERT "MG8009" Info "the field of a DestinationRule does not act yet"
     BAD_ENDPOINT "MG8010" Warning "the endpoint's address or port cannot be used and is left out"
     SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
+    HTTP2_ONLY "MG8012" Warning "the port speaks HTTP/2, which is not spoken to endpoints yet"
+    POD_LABELS "MG8013" Warning "the subset asks for labels of Pods, which are not known here"
 }
 
 #[cfg(test)]

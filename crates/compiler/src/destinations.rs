@@ -36,7 +36,7 @@ pub(crate) fn resolve(
         TargetCluster::Unknown { id: id.clone(), reason: reason.into() }
     };
     let Some(preferred) = preferred else {
-        let (code, reason, help) = no_host(world, &host, asking);
+        let (code, reason, help) = no_host(world, &written.host, &host, asking);
         return unknown(code, "host", reason, help, notes);
     };
     let Some(backing) = visible.iter().find(|backing| backing.port(port).is_some()) else {
@@ -46,7 +46,15 @@ pub(crate) fn resolve(
     };
     if !written.subset.is_empty() {
         let rules = destination_rules::lookup(world, &host, &backing.key().namespace, asking.workload);
-        if rules.as_ref().and_then(|rules| rules.subset(&written.subset)).is_none() {
+        let subset = rules.as_ref().and_then(|rules| rules.subset(&written.subset));
+        if matches!(backing, Backing::Service(_)) && subset.is_some_and(|subset| !subset.labels.is_empty()) {
+            // DR-06: an EndpointSlice names Pods and not their labels.
+            let message =
+                format!("the labels of subset `{}` are those of Pods, which are not known here", written.subset);
+            let help = "WorkloadEntries that the Service selects have labels, and so have endpoints of ServiceEntries";
+            notes.add_with_help(code::POD_LABELS, format!("{field}.subset"), message, help);
+        }
+        if subset.is_none() {
             let reason = format!("no DestinationRule for `{host}` has a subset `{}`", written.subset);
             let help = rules.map_or_else(
                 || no_rule(backing, asking),
@@ -85,7 +93,7 @@ fn port(
     })
 }
 
-fn no_host(world: World<'_>, host: &str, asking: Asking<'_>) -> (Code, String, String) {
+fn no_host(world: World<'_>, written: &str, host: &str, asking: Asking<'_>) -> (Code, String, String) {
     if let Some(hidden) = services::all(world, host).next() {
         let reason =
             format!("`{host}` of {} is not exported to namespace {}", hidden.origin(), asking.workload.namespace);
@@ -95,7 +103,8 @@ fn no_host(world: World<'_>, host: &str, asking: Asking<'_>) -> (Code, String, S
     if host.split('.').count() == 2 || host.ends_with(".svc") {
         help.push_str("; names are completed only when they have no dot, others have to be whole");
     }
-    (code::UNKNOWN_HOST, format!("no Service or ServiceEntry has the host `{host}`"), help)
+    let stands_for = if written == host { String::new() } else { format!(", which `{written}` stands for") };
+    (code::UNKNOWN_HOST, format!("no Service or ServiceEntry has the host `{host}`{stands_for}"), help)
 }
 
 fn no_rule(backing: &Backing<'_>, asking: Asking<'_>) -> String {

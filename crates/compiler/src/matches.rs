@@ -42,10 +42,11 @@ fn query(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<Box<[Que
         return Ok(Box::default());
     }
     let at = format!("{field}.queryParams");
-    let mut one = |(name, value): (&Box<str>, &Written)| {
-        Ok(QueryMatch { name: (**name).into(), value: value_match(value, At(&at, name), notes)? })
-    };
-    written.query_params.iter().map(&mut one).collect()
+    let mut query = Vec::with_capacity(written.query_params.len());
+    for (name, value) in &written.query_params {
+        query.push(QueryMatch { name: (**name).into(), value: value_match(value, At(&at, name), notes)? });
+    }
+    Ok(query.into())
 }
 
 fn path(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<MatchPath, Unjudgeable> {

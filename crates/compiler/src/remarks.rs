@@ -102,6 +102,11 @@ pub(crate) fn of_service_entry(world: World<'_>, object: &Object<ServiceEntry>) 
     if !spec.hosts.iter().any(|host| is_used(world, host)) {
         return notes;
     }
+    for (index, port) in spec.ports.iter().enumerate().filter(|(_, port)| speaks_http2(&port.protocol)) {
+        for host in &spec.hosts {
+            of_http2_port(world, host, port.number, format!("spec.ports[{index}].protocol"), &mut notes);
+        }
+    }
     match spec.resolution {
         None | Some(Resolution::None) => {
             let message =
@@ -154,6 +159,12 @@ pub(crate) fn of_service(world: World<'_>, object: &Object<Service>) -> Notes {
     if !is_used(world, &host) {
         return notes;
     }
+    for (index, port) in object.spec.ports.iter().enumerate() {
+        let protocol = if port.app_protocol.is_empty() { &port.name } else { &port.app_protocol };
+        if speaks_http2(protocol) {
+            of_http2_port(world, &host, u32::from(port.port), format!("spec.ports[{index}]"), &mut notes);
+        }
+    }
     if endpoints::is_resolved_by_dns(world, object) && !world.settings.endpoints.contains_key(&*host) {
         let name = match &*object.spec.external_name {
             "" => format!("{}.{}.svc", object.key.name, object.key.namespace),
@@ -164,6 +175,23 @@ pub(crate) fn of_service(world: World<'_>, object: &Object<Service>) -> Notes {
         notes.add_with_help(code::BY_DNS, "", message, help);
     }
     notes
+}
+
+/// S-119: ports that Istio would speak HTTP/2 to, by what they are called.
+fn speaks_http2(protocol: &str) -> bool {
+    let protocol = protocol.to_ascii_lowercase();
+    let protocol = protocol.strip_prefix("kubernetes.io/").unwrap_or(&protocol);
+    ["grpc", "http2", "h2c"]
+        .iter()
+        .any(|name| protocol.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
+}
+
+fn of_http2_port(world: World<'_>, host: &str, port: u32, field: String, notes: &mut Notes) {
+    let clusters = world.index.host(host).map_or(&[][..], |entry| &entry.clusters[..]);
+    if clusters.iter().any(|used| u32::from(used.port) == port) {
+        let message = format!("port {port} speaks HTTP/2, which is not spoken to endpoints yet; HTTP/1.1 is");
+        notes.add(code::HTTP2_ONLY, field, message);
+    }
 }
 
 /// Whether some route goes to a cluster of the host.

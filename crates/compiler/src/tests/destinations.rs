@@ -188,3 +188,12 @@ fn endpoints_stand_in_for_slices() {
     assert_eq!(endpoints(&one("host: web", &[SERVICE, old]), id), ["127.0.0.7:9007"]);
     assert_eq!(endpoints(&one("host: web", &[SERVICE, SLICE, old]), id), ["127.0.0.2:9001"]);
 }
+
+#[test]
+fn s_119_a_port_that_speaks_http2_is_reported() {
+    let named = SERVICE.replace("{name: http,", "{name: http2,");
+    assert_eq!(findings(&one("host: web", &[&named, SLICE])), ["MG8012 Service default/web"]);
+    let said = SERVICE.replace("targetPort: 9001", "targetPort: 9001, appProtocol: kubernetes.io/h2c");
+    assert_eq!(findings(&one("host: web", &[&said, SLICE])), ["MG8012 Service default/web"]);
+    assert_eq!(findings(&one("host: web, port: {number: 1}", &[&said, SLICE])), ["MG8003 VirtualService default/one"]);
+}

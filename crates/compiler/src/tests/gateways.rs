@@ -134,7 +134,7 @@ fn s_40_a_named_target_port_is_looked_up_in_endpoint_slices() {
     assert_eq!(listeners(&known), ["ingress [::]:8080"]);
     let unknown = compiled(&[own, named].concat());
     assert_eq!(listeners(&unknown), ["ingress [::]:80"]);
-    assert_eq!(findings(&unknown), ["MG6008 Gateway default/a"]);
+    assert_eq!(findings(&unknown), ["MG6007 Gateway default/a"]);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn workloads_never_merge_and_the_first_keeps_an_address() {
     let mut settings = Settings { workloads: vec![Workload::ingress(), Workload::egress()], ..Settings::default() };
     let shared = compiled_with(&everybody, &settings);
     assert_eq!(listeners(&shared), ["ingress [::]:80"]);
-    assert_eq!(findings(&shared), ["MG6005 Gateway default/a"]);
+    assert_eq!(findings(&shared), ["MG6004 Gateway default/a"]);
     settings.workloads[1].bind = IpAddr::V4(Ipv4Addr::LOCALHOST);
     assert_eq!(listeners(&compiled_with(&everybody, &settings)), ["egress 127.0.0.1:80", "ingress [::]:80"]);
 }

@@ -94,11 +94,13 @@ fn dr_06_a_subset_takes_the_endpoints_with_its_labels_and_an_unknown_one_fails()
         "name: own, namespace: default",
         "host: b.test, subsets: [{name: v2, labels: {version: v2}}, {name: all}, {name: none, labels: {version: x}}]",
     );
-    let found = |subset: &str| endpoints(&with(subset, &[subsets.clone()]), &format!("outbound|80|{subset}|b.test"));
+    let found = |subset: &str| {
+        endpoints(&with(subset, std::slice::from_ref(&subsets)), &format!("outbound|80|{subset}|b.test"))
+    };
     assert_eq!(found("v2"), ["127.0.0.1:9002"]);
     assert_eq!(found("all").len(), 2);
     assert!(found("none").is_empty());
-    let unknown = with("v3", &[subsets.clone()]);
+    let unknown = with("v3", std::slice::from_ref(&subsets));
     assert_eq!(routes(&unknown, "a.test"), ["!outbound|80|v3|b.test"]);
     assert_eq!(findings(&unknown), ["MG8004 VirtualService default/one"]);
 }
