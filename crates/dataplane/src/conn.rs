@@ -49,6 +49,7 @@ pub(crate) struct Worker {
     pub(crate) drain: Arc<Drain>,
     small: RefCell<Vec<Box<[u8]>>>,
     large: RefCell<Vec<Box<[u8]>>>,
+    #[allow(clippy::vec_box, reason = "a space is large, and moves in and out with every request")]
     spaces: RefCell<Vec<Box<Space>>>,
     timers: RefCell<Vec<Weak<TimerState>>>,
     random: Cell<u64>,

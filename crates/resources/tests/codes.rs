@@ -1,5 +1,7 @@
 //! Every code that this crate gives is told in `docs/diagnostics.md`, and each only once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 
 #[test]

@@ -1,5 +1,7 @@
 //! Configurations that Istio took have to be taken here: the recordings in `oracle/`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use resources::diagnostic::Severity;
 use resources::read::{documents, read};
 use std::path::{Path, PathBuf};

@@ -1,1 +1,11 @@
-//! placeholder
+//! Where resources come from: files and folders on this machine, watched.
+//!
+//! The program takes [`Loaded`] after [`Loaded`] from here; the first comes at once, each further one after something changed. The last
+//! good version of an object lives here: while its document is broken, the set keeps what it said before.
+
+mod files;
+mod folder;
+mod watch;
+
+pub use files::{FileSource, LoadError, Loaded, Timing};
+pub use watch::watch;

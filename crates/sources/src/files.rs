@@ -1,0 +1,399 @@
+//! Files to a set: only files that changed are read, only documents that changed are parsed, and what became bad keeps its last
+//! good version.
+
+use crate::folder::{self, Stamp};
+use foldhash::quality::FixedState;
+use hashbrown::{HashMap, HashSet};
+use resources::code;
+use resources::diagnostic::{Diagnostic, Position, Severity};
+use resources::key::ObjectRef;
+use resources::read::{self, Reading};
+use resources::set::{AnyObject, Change, ResourceSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Largest file that is read.
+const MAX_FILE: u64 = 256 << 20;
+
+/// A set, and how it came to be.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The objects.
+    pub set: Arc<ResourceSet>,
+    /// What was found out while reading, of all files, sorted by place.
+    pub diagnostics: Arc<[Diagnostic]>,
+    /// How long it took.
+    pub timing: Timing,
+}
+
+/// How long a reading took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// Reading files and parsing documents.
+    pub parse: Duration,
+    /// Putting the set together.
+    pub collect: Duration,
+}
+
+/// A path that cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct LoadError {
+    /// The path.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Files and folders, and what was read from them so far.
+#[derive(Debug)]
+pub struct FileSource {
+    roots: Vec<PathBuf>,
+    files: BTreeMap<Arc<Path>, FileState>,
+    /// Objects that another file has too and that do not count, with the files they stand in.
+    shadowed: BTreeMap<ObjectRef, BTreeSet<Arc<Path>>>,
+    set: Arc<ResourceSet>,
+    told: Arc<[Diagnostic]>,
+}
+
+/// What becomes of objects in one round; the last word on each counts.
+#[derive(Debug, Default)]
+struct Changes(HashMap<ObjectRef, Change>);
+
+/// What a file held when it was read.
+#[derive(Debug)]
+struct FileState {
+    stamp: Stamp,
+    /// Whether a later change would have another stamp; clocks of file systems are coarse.
+    settled: bool,
+    documents: Vec<DocumentState>,
+    /// Objects whose last good version is kept.
+    kept: Vec<ObjectRef>,
+    /// What is wrong with the file as a whole.
+    unreadable: Option<Diagnostic>,
+}
+
+#[derive(Debug)]
+struct DocumentState {
+    hash: u64,
+    first_line: u32,
+    reading: Arc<Reading>,
+}
+
+impl FileSource {
+    /// Files and folders to read. Each has to be there.
+    pub fn new(roots: Vec<PathBuf>) -> Result<Self, LoadError> {
+        for root in &roots {
+            std::fs::metadata(root).map_err(|source| LoadError { path: root.clone(), source })?;
+        }
+        Ok(Self { roots, files: BTreeMap::new(), shadowed: BTreeMap::new(), set: Arc::default(), told: Arc::default() })
+    }
+
+    /// The paths that were given.
+    pub fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
+    /// Looks for what changed and reads it. `None`: nothing did.
+    pub fn refresh(&mut self) -> Option<Loaded> {
+        let begun = Instant::now();
+        let listed = folder::list(&self.roots);
+        let changed: Vec<(Arc<Path>, Stamp)> = listed
+            .iter()
+            .filter(|(path, stamp)| {
+                self.files.get(path.as_path()).is_none_or(|file| file.stamp != *stamp || !file.settled)
+            })
+            .map(|(path, stamp)| (Arc::from(path.as_path()), *stamp))
+            .collect();
+        let present: HashSet<&Path> = listed.iter().map(|(path, _)| path.as_path()).collect();
+        let gone: Vec<Arc<Path>> = self.files.keys().filter(|path| !present.contains(&***path)).cloned().collect();
+        let first = self.set.generation == 0;
+        if changed.is_empty() && gone.is_empty() && !first {
+            return None;
+        }
+        let read = self.read_files(&changed);
+        let parse = begun.elapsed();
+        let begun = Instant::now();
+        let mut changes = Changes::default();
+        for path in gone {
+            self.remove_file(&path, &mut changes);
+        }
+        for ((path, _), file) in changed.into_iter().zip(read) {
+            self.put_file(path, file, &mut changes);
+        }
+        let untouched = changes.0.is_empty() && !first;
+        if !untouched {
+            self.set = Arc::new(self.set.with(changes.0.into_values()));
+        }
+        let diagnostics = self.diagnostics();
+        if untouched && diagnostics == self.told {
+            return None;
+        }
+        if untouched {
+            self.set = Arc::new(self.set.with([]));
+        }
+        self.told = Arc::clone(&diagnostics);
+        Some(Loaded { set: Arc::clone(&self.set), diagnostics, timing: Timing { parse, collect: begun.elapsed() } })
+    }
+
+    /// Reads files on all cores.
+    fn read_files(&self, paths: &[(Arc<Path>, Stamp)]) -> Vec<FileState> {
+        let next = AtomicUsize::new(0);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((path, stamp)) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.push((Arc::clone(path), read_file(path, *stamp, self.files.get(path))));
+            }
+            done
+        };
+        let mut files: HashMap<Arc<Path>, FileState> = if cores < 2 {
+            work().into_iter().collect()
+        } else {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+                threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+            })
+        };
+        let take = |(path, stamp): &(Arc<Path>, Stamp)| {
+            // A thread that came to grief leaves its files unread, which is told, and the others are.
+            files.remove(path).unwrap_or_else(|| unreadable(path, *stamp, "reading it failed".to_owned()))
+        };
+        paths.iter().map(take).collect()
+    }
+
+    fn remove_file(&mut self, path: &Arc<Path>, changes: &mut Changes) {
+        let Some(before) = self.files.remove(path) else { return };
+        for object in before.held() {
+            self.give_up(&object, path, changes);
+        }
+    }
+
+    /// A file has an object no more: it goes, or comes from the next file that has it.
+    fn give_up(&mut self, object: &ObjectRef, path: &Arc<Path>, changes: &mut Changes) {
+        if let Some(others) = self.shadowed.get_mut(object)
+            && others.remove(path)
+        {
+            if others.is_empty() {
+                self.shadowed.remove(object);
+            }
+            return;
+        }
+        let next = self.shadowed.get_mut(object).and_then(BTreeSet::pop_first);
+        if self.shadowed.get(object).is_some_and(BTreeSet::is_empty) {
+            self.shadowed.remove(object);
+        }
+        let taken_over = next.and_then(|path| self.files.get(&path)?.object(object).cloned());
+        changes.0.insert(object.clone(), taken_over.map_or_else(|| Change::Delete(object.clone()), Change::Put));
+    }
+
+    fn put_file(&mut self, path: Arc<Path>, mut file: FileState, changes: &mut Changes) {
+        let before = self.files.remove(&path);
+        let held: Vec<ObjectRef> = before.as_ref().map_or_else(Vec::new, FileState::held);
+        let now: HashSet<ObjectRef> = file.objects().map(AnyObject::object_ref).collect();
+        let refused: HashSet<&ObjectRef> = file.documents.iter().flat_map(|d| &d.reading.refused).collect();
+        let unknown = file.unreadable.is_some() || file.documents.iter().any(|document| document.reading.unreadable);
+        let mut kept = Vec::new();
+        for object in held.into_iter().filter(|object| !now.contains(object)) {
+            // It is broken now, or may be inside of what cannot be read: its last good version stays.
+            if refused.contains(&object) || unknown {
+                kept.push(object);
+            } else {
+                self.give_up(&object, &path, changes);
+            }
+        }
+        drop(refused);
+        file.kept = kept;
+        // A document that was read before has claimed its objects then.
+        let known: HashSet<*const Reading> =
+            before.iter().flat_map(|file| &file.documents).map(|document| Arc::as_ptr(&document.reading)).collect();
+        let new = file.documents.iter().filter(|document| !known.contains(&Arc::as_ptr(&document.reading)));
+        for object in new.flat_map(|document| &document.reading.objects) {
+            self.claim(object, &path, changes);
+        }
+        self.files.insert(path, file);
+    }
+
+    /// The first file by path has an object; others are told.
+    fn claim(&mut self, object: &AnyObject, path: &Arc<Path>, changes: &mut Changes) {
+        let name = object.object_ref();
+        let owner = self.owner(&name, changes);
+        match owner {
+            Some(owner) if owner < *path => {
+                self.shadowed.entry(name).or_default().insert(Arc::clone(path));
+            }
+            owner => {
+                if let Some(owner) = owner.filter(|owner| owner != path) {
+                    self.shadowed.entry(name.clone()).or_default().insert(owner);
+                } else if let Some(others) = self.shadowed.get_mut(&name) {
+                    others.remove(path);
+                }
+                changes.0.insert(name, Change::Put(object.clone()));
+            }
+        }
+    }
+
+    /// The file that an object counts from, after the changes so far.
+    fn owner(&self, object: &ObjectRef, changes: &Changes) -> Option<Arc<Path>> {
+        let source = match changes.0.get(object) {
+            Some(Change::Put(put)) => put.source(),
+            Some(Change::Delete(_)) => None,
+            None => self.set.source(object),
+        };
+        source.map(|source| Arc::clone(&source.file))
+    }
+
+    fn diagnostics(&self) -> Arc<[Diagnostic]> {
+        let mut all = Vec::new();
+        let mut foreign: BTreeMap<(&str, &str), (usize, &Arc<Path>)> = BTreeMap::new();
+        for (path, file) in &self.files {
+            all.extend(file.unreadable.clone());
+            for document in &file.documents {
+                all.extend(document.reading.diagnostics.iter().cloned());
+                for (version, kind) in &document.reading.foreign {
+                    foreign.entry((version, kind)).or_insert((0, path)).0 += 1;
+                }
+            }
+            all.extend(file.kept.iter().map(|object| self.last_good(object)));
+        }
+        all.extend(self.shadowed.iter().flat_map(|(object, files)| files.iter().map(|file| self.twice(object, file))));
+        all.extend(
+            foreign.into_iter().map(|((version, kind), (count, path))| foreign_kind(version, kind, count, path)),
+        );
+        let place = |one: &Diagnostic| one.position.clone().map(|place| (place.file, place.line, place.column));
+        all.sort_by(|one, other| place(one).cmp(&place(other)).then_with(|| one.code.cmp(other.code)));
+        all.into()
+    }
+
+    fn last_good(&self, object: &ObjectRef) -> Diagnostic {
+        let position = self.set.source(object).map(|source| Position {
+            file: Arc::clone(&source.file),
+            line: source.line,
+            column: 1,
+        });
+        Diagnostic {
+            code: code::LAST_GOOD,
+            severity: Severity::Warning,
+            object: Some(object.clone()),
+            field: String::new(),
+            position,
+            message: "its document is broken, and the last good version keeps serving".to_owned(),
+            help: Some("mend the document; a restart would forget that version".to_owned()),
+        }
+    }
+
+    fn twice(&self, object: &ObjectRef, file: &Arc<Path>) -> Diagnostic {
+        let first = self
+            .set
+            .source(object)
+            .map_or_else(String::new, |source| format!("{}:{}", source.file.display(), source.line));
+        let line = self.files.get(file).and_then(|file| file.object(object)?.source().map(|source| source.line));
+        Diagnostic {
+            code: code::DEFINED_TWICE,
+            severity: Severity::Error,
+            object: Some(object.clone()),
+            field: String::new(),
+            position: Some(Position { file: Arc::clone(file), line: line.unwrap_or(1), column: 1 }),
+            message: format!("the object is in {first} too, and that one counts"),
+            help: Some("remove one of them, or give it another name".to_owned()),
+        }
+    }
+}
+
+impl FileState {
+    fn objects(&self) -> impl Iterator<Item = &AnyObject> {
+        self.documents.iter().flat_map(|document| &document.reading.objects)
+    }
+
+    fn object(&self, name: &ObjectRef) -> Option<&AnyObject> {
+        self.objects().find(|object| object.object_ref() == *name)
+    }
+
+    /// Everything that counts, or would count, from this file.
+    fn held(&self) -> Vec<ObjectRef> {
+        self.objects().map(AnyObject::object_ref).chain(self.kept.iter().cloned()).collect()
+    }
+}
+
+fn read_file(path: &Arc<Path>, stamp: Stamp, before: Option<&FileState>) -> FileState {
+    let text = match folder::read(path, MAX_FILE) {
+        Ok(text) => text,
+        Err(error) => return unreadable(path, stamp, error.to_string()),
+    };
+    let hasher = FixedState::default();
+    let known: HashMap<(u64, u32), &DocumentState> = before
+        .iter()
+        .flat_map(|file| &file.documents)
+        .map(|document| ((document.hash, document.first_line), document))
+        .collect();
+    let mut seen = HashSet::new();
+    let mut documents = Vec::new();
+    for document in read::documents(&text) {
+        let hash = hasher.hash_one(document.text);
+        let reading = match known.get(&(hash, document.first_line)) {
+            Some(known) => Arc::clone(&known.reading),
+            None => Arc::new(read::read(path, document)),
+        };
+        let reading = without_repeats(reading, &mut seen);
+        documents.push(DocumentState { hash, first_line: document.first_line, reading });
+    }
+    FileState { stamp, settled: stamp.is_settled(SystemTime::now()), documents, kept: Vec::new(), unreadable: None }
+}
+
+/// An object that the file has already is told, and does not count.
+fn without_repeats(reading: Arc<Reading>, seen: &mut HashSet<ObjectRef>) -> Arc<Reading> {
+    let repeats: Vec<bool> = reading.objects.iter().map(|object| !seen.insert(object.object_ref())).collect();
+    if !repeats.contains(&true) {
+        return reading;
+    }
+    let mut next = Reading { refused: reading.refused.clone(), foreign: reading.foreign.clone(), ..Reading::default() };
+    next.diagnostics.clone_from(&reading.diagnostics);
+    for (object, repeat) in reading.objects.iter().zip(repeats) {
+        if !repeat {
+            next.objects.push(object.clone());
+            continue;
+        }
+        let position = object.source().map(|s| Position { file: Arc::clone(&s.file), line: s.line, column: 1 });
+        next.diagnostics.push(Diagnostic {
+            code: code::DEFINED_TWICE,
+            severity: Severity::Error,
+            object: Some(object.object_ref()),
+            field: String::new(),
+            position,
+            message: "the object stands further up in the same file, and that one counts".to_owned(),
+            help: Some("remove one of them, or give it another name".to_owned()),
+        });
+    }
+    Arc::new(next)
+}
+
+fn unreadable(path: &Arc<Path>, stamp: Stamp, message: String) -> FileState {
+    let diagnostic = Diagnostic {
+        code: code::UNREADABLE_FILE,
+        severity: Severity::Error,
+        object: None,
+        field: String::new(),
+        position: Some(Position { file: Arc::clone(path), line: 1, column: 1 }),
+        message,
+        help: Some("mend the file; what it held before keeps serving".to_owned()),
+    };
+    FileState { stamp, settled: true, documents: Vec::new(), kept: Vec::new(), unreadable: Some(diagnostic) }
+}
+
+fn foreign_kind(version: &str, kind: &str, count: usize, path: &Arc<Path>) -> Diagnostic {
+    let objects = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+    Diagnostic {
+        code: code::FOREIGN_KIND,
+        severity: Severity::Info,
+        object: None,
+        field: String::new(),
+        position: Some(Position { file: Arc::clone(path), line: 1, column: 1 }),
+        message: format!("{kind} of {version} does not act here ({objects})"),
+        help: None,
+    }
+}

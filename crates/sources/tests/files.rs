@@ -1,0 +1,137 @@
+//! The folder as people and tools use it: edits, broken documents, renames, links, two files with one object.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use resources::code;
+use resources::key::{Key, Kind, ObjectRef};
+use sources::{FileSource, Loaded};
+use std::fs;
+use std::path::Path;
+
+fn entry(name: &str, address: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: {name}}}\nspec: {{address: {address}}}\n"
+    )
+}
+
+fn address(loaded: &Loaded, name: &str) -> Option<String> {
+    let key = Key { namespace: "default".into(), name: name.into() };
+    loaded.set.workload_entries.get(&key).map(|object| object.spec.address.to_string())
+}
+
+fn codes(loaded: &Loaded) -> Vec<&'static str> {
+    loaded.diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
+}
+
+fn source(folder: &Path) -> FileSource {
+    FileSource::new(vec![folder.to_owned()]).unwrap()
+}
+
+#[test]
+fn a_changed_document_changes_its_object_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs::write(&file, format!("{}---\n{}", entry("one", "1.1.1.1"), entry("two", "2.2.2.2"))).unwrap();
+    let mut source = source(folder.path());
+    let first = source.refresh().unwrap();
+    assert_eq!((first.set.len(), first.set.generation), (2, 1));
+    assert!(source.refresh().is_none(), "nothing changed");
+    fs::write(&file, format!("{}---\n{}", entry("one", "1.1.1.1"), entry("two", "2.2.2.22"))).unwrap();
+    let second = source.refresh().unwrap();
+    let changed = ObjectRef { kind: Kind::WorkloadEntry, key: Key { namespace: "default".into(), name: "two".into() } };
+    assert_eq!(&*second.set.changed, [changed]);
+}
+
+#[test]
+fn a_broken_document_keeps_its_last_good_version_until_it_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs::write(&file, format!("{}---\n{}", entry("one", "1.1.1.1"), entry("two", "2.2.2.2"))).unwrap();
+    let mut source = source(folder.path());
+    source.refresh().unwrap();
+    // Refused by its own validation, and unreadable.
+    for broken in [entry("one", "''"), "spec: [\n".to_owned()] {
+        fs::write(&file, format!("{broken}---\n{}", entry("two", "2.2.2.3"))).unwrap();
+        let loaded = source.refresh().unwrap();
+        assert_eq!(address(&loaded, "one").as_deref(), Some("1.1.1.1"), "{broken}");
+        assert_eq!(address(&loaded, "two").as_deref(), Some("2.2.2.3"));
+        assert!(codes(&loaded).contains(&code::LAST_GOOD), "{:?}", loaded.diagnostics);
+        fs::write(&file, format!("{}---\n{}", entry("one", "1.1.1.1"), entry("two", "2.2.2.2 "))).unwrap();
+        let loaded = source.refresh().unwrap();
+        assert!(codes(&loaded).is_empty(), "{:?}", loaded.diagnostics);
+    }
+    fs::remove_file(&file).unwrap();
+    assert!(source.refresh().unwrap().set.is_empty());
+}
+
+#[test]
+fn of_two_files_with_one_object_the_first_counts_and_the_other_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("b.yaml"), entry("one", "2.2.2.2")).unwrap();
+    let mut source = source(folder.path());
+    source.refresh().unwrap();
+    fs::write(folder.path().join("a.yaml"), entry("one", "1.1.1.1")).unwrap();
+    let loaded = source.refresh().unwrap();
+    assert_eq!(address(&loaded, "one").as_deref(), Some("1.1.1.1"));
+    assert_eq!(codes(&loaded), [code::DEFINED_TWICE]);
+    fs::remove_file(folder.path().join("a.yaml")).unwrap();
+    let loaded = source.refresh().unwrap();
+    assert_eq!(address(&loaded, "one").as_deref(), Some("2.2.2.2"));
+    assert!(codes(&loaded).is_empty());
+}
+
+#[test]
+fn what_editors_leave_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [".a.yaml.swp", "a.yaml~", "#a.yaml#", "4913", "a.yaml.tmp", ".hidden.yaml", "notes.txt"] {
+        fs::write(folder.path().join(name), entry("one", "1.1.1.1")).unwrap();
+    }
+    assert!(source(folder.path()).refresh().unwrap().set.is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_mounted_config_map_is_swapped_as_a_whole() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let version = |name: &str, address: &str| {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("a.yaml"), entry("one", address)).unwrap();
+    };
+    version("..2026_01", "1.1.1.1");
+    symlink("..2026_01", folder.path().join("..data")).unwrap();
+    symlink("..data/a.yaml", folder.path().join("a.yaml")).unwrap();
+    let mut source = source(folder.path());
+    let loaded = source.refresh().unwrap();
+    assert_eq!((address(&loaded, "one").as_deref(), loaded.set.len()), (Some("1.1.1.1"), 1));
+    version("..2026_02", "2.2.2.2");
+    symlink("..2026_02", folder.path().join("..data_tmp")).unwrap();
+    fs::rename(folder.path().join("..data_tmp"), folder.path().join("..data")).unwrap();
+    assert_eq!(address(&source.refresh().unwrap(), "one").as_deref(), Some("2.2.2.2"));
+}
+
+#[test]
+fn a_path_that_is_not_there_is_an_error_that_names_it() {
+    let error = FileSource::new(vec!["/no/such/folder".into()]).unwrap_err();
+    assert!(error.to_string().starts_with("/no/such/folder: "), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_text_is_told_and_the_others_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), b"a: \xff\xfe").unwrap();
+    fs::write(folder.path().join("b.yaml"), entry("one", "1.1.1.1")).unwrap();
+    let loaded = source(folder.path()).refresh().unwrap();
+    assert_eq!((loaded.set.len(), codes(&loaded)), (1, vec![code::UNREADABLE_FILE]));
+}
+
+#[tokio::test]
+async fn changes_come_by_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), entry("one", "1.1.1.1")).unwrap();
+    let mut changes = sources::watch(source(folder.path()));
+    assert_eq!(address(&changes.recv().await.unwrap(), "one").as_deref(), Some("1.1.1.1"));
+    fs::write(folder.path().join(".tmp"), entry("one", "2.2.2.2")).unwrap();
+    fs::rename(folder.path().join(".tmp"), folder.path().join("a.yaml")).unwrap();
+    assert_eq!(address(&changes.recv().await.unwrap(), "one").as_deref(), Some("2.2.2.2"));
+}
