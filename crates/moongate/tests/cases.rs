@@ -40,6 +40,7 @@ fn run(case: &Case, backends: &Backends) -> Vec<String> {
         Ok(gateway) => gateway,
         Err(error) => return vec![format!("{}: {error}", case.name)],
     };
-    let faults = questions.iter().flat_map(|(sent, question)| sent.faults(&question.ask(gateway.address(question.port))));
+    let faults =
+        questions.iter().flat_map(|(sent, question)| sent.faults(&question.ask(gateway.address(question.port))));
     faults.map(|fault| format!("{}: {fault}", case.name)).collect()
 }

@@ -23,11 +23,13 @@ fn not_yet() -> BTreeSet<String> {
 fn compare(profile: &str) {
     let recordings = Recording::read_profile(&root(), profile).unwrap();
     let backends = Backends::start().unwrap();
-    let not_yet: BTreeSet<String> = not_yet().into_iter().filter(|name| name.starts_with(&format!("{profile}/"))).collect();
+    let not_yet: BTreeSet<String> =
+        not_yet().into_iter().filter(|name| name.starts_with(&format!("{profile}/"))).collect();
     let parted: Vec<(String, String)> =
         testkit::parallel(&recordings, |recording| run(recording, &backends)).into_iter().flatten().collect();
     let names: BTreeSet<String> = parted.iter().map(|(name, _)| name.clone()).collect();
-    let new: Vec<&str> = parted.iter().filter(|(name, _)| !not_yet.contains(name)).map(|(_, what)| what.as_str()).collect();
+    let new: Vec<&str> =
+        parted.iter().filter(|(name, _)| !not_yet.contains(name)).map(|(_, what)| what.as_str()).collect();
     let mended: Vec<&String> = not_yet.difference(&names).collect();
     let count: usize = recordings.iter().map(|recording| recording.exchanges.len()).sum();
     println!("{profile}: {count} exchanges, {} part from Istio's", names.len());
@@ -55,7 +57,8 @@ fn run(recording: &Recording, backends: &Backends) -> Vec<(String, String)> {
         let fields = differences(&exchange.istio, &ours, &recording.config);
         if !fields.is_empty() {
             let name = format!("{}:{number}", recording.name);
-            let what = format!("{name} {fields:?}\n  {:?}\n  istio {}\n  ours  {ours}", exchange.question, exchange.istio);
+            let what =
+                format!("{name} {fields:?}\n  {:?}\n  istio {}\n  ours  {ours}", exchange.question, exchange.istio);
             parted.push((name, what));
         }
     }

@@ -89,6 +89,7 @@ pub(super) async fn exchange(worker: &Rc<Worker>, conn: &mut Downstream, space: 
 /// Everything that can be said of a request without waiting: where it goes, and the head that goes there.
 fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head: usize) -> Decision {
     let Space { request, scratch, request_id, up_out, .. } = space;
+    forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
     let version = conn.listener.version();
     let buffer = conn.input.filled().get(..head).unwrap_or_default();
     let fields = request.fields(buffer);
@@ -110,7 +111,6 @@ fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head: usize) ->
     let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
         return Decision::Reject(Reject::NoCluster);
     };
-    forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
     let request_id = std::str::from_utf8(request_id).unwrap_or_default();
     // Other switches than WebSocket's are not asked of the backend (S-118): the request stays HTTP.
     let websocket = |span: &wire::view::Span| span.of(buffer).eq_ignore_ascii_case(b"websocket");

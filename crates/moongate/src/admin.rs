@@ -1,0 +1,149 @@
+//! The pages for operators: health, metrics, what is served, and what is wrong.
+
+use crate::page;
+use crate::pipeline::Shared;
+use crate::process;
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use dataplane::DataPlane;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether traffic is to be sent here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health(Arc<AtomicBool>);
+
+impl Health {
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Clone)]
+struct Pages {
+    shared: Shared,
+    health: Health,
+    data_plane: Arc<DataPlane>,
+}
+
+/// Serves `/healthz/ready` where Istio has it.
+pub(crate) async fn serve_ready(address: SocketAddr, health: Health) -> Result<()> {
+    let pages = Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(health);
+    spawn(address, pages, "--ready").await
+}
+
+/// Serves all pages.
+pub(crate) async fn serve_admin(
+    address: SocketAddr,
+    shared: Shared,
+    health: Health,
+    data_plane: Arc<DataPlane>,
+) -> Result<()> {
+    let pages = Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/config", get(config))
+        .route("/report", get(report))
+        .with_state(Pages { shared, health: health.clone(), data_plane })
+        .merge(Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(health))
+        .layer(middleware::from_fn(known_host));
+    spawn(address, pages, "--admin").await
+}
+
+async fn spawn(address: SocketAddr, pages: Router, flag: &str) -> Result<()> {
+    let listener = tokio::net::TcpListener::bind(address);
+    let listener =
+        listener.await.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))?;
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, pages).await {
+            tracing::error!(%error, %address, "these pages are gone");
+        }
+    });
+    Ok(())
+}
+
+/// A page of the web that resolves its own name to this address may not read these pages: the Host has to be an address or
+/// a name of this machine.
+async fn known_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    if address || name == "localhost" {
+        return next.run(request).await;
+    }
+    (StatusCode::FORBIDDEN, "These pages are served to addresses and to localhost alone.\n").into_response()
+}
+
+async fn live() -> &'static str {
+    "live\n"
+}
+
+async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
+    if health.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+}
+
+async fn index(State(pages): State<Pages>) -> Html<String> {
+    let current = pages.shared.get();
+    Html(page::index(&current, pages.health.is_ready(), &pages.data_plane.listening(), &pages.data_plane.generations()))
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
+    let current = pages.shared.get();
+    let mut text = process::metrics();
+    text.push_str(
+        "# HELP moongate_config_generation Generation of the configuration.\n# TYPE moongate_config_generation gauge\n",
+    );
+    text.push_str(&format!("moongate_config_generation {}\n", current.generation));
+    text.push_str("# HELP moongate_config_seconds Time that a stage of the last change took.\n# TYPE moongate_config_seconds gauge\n");
+    let stages = current.stages;
+    for (name, time) in
+        [("parse", stages.parse), ("collect", stages.collect), ("compile", stages.compile), ("apply", stages.apply)]
+    {
+        text.push_str(&format!("moongate_config_seconds{{stage=\"{name}\"}} {:.6}\n", time.as_secs_f64()));
+    }
+    text.push_str(&pages.data_plane.metrics());
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+async fn config(State(pages): State<Pages>) -> Response {
+    json(&*pages.shared.get().snapshot)
+}
+
+async fn report(
+    State(pages): State<Pages>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let current = pages.shared.get();
+    let diagnostics = current.diagnostics();
+    let accepts_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
+    if accepts_text || query.get("format").is_some_and(|format| format == "text") {
+        let lines = diagnostics.iter().map(|one| resources::render::line(one) + "\n");
+        return lines.collect::<String>().into_response();
+    }
+    json(&diagnostics)
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Response {
+    match serde_json::to_vec_pretty(value) {
+        Ok(mut body) => {
+            body.push(b'\n');
+            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}

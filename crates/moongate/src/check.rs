@@ -1,0 +1,74 @@
+//! `moongate check`: all that is wrong or worth knowing, for people or programs, and an exit code.
+
+use crate::cli::{CheckArgs, Output};
+use crate::settings;
+use anyhow::Result;
+use compiler::Memo;
+use resources::diagnostic::{Diagnostic, Severity};
+use resources::read::locate;
+use sources::FileSource;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Reads, compiles and reports once.
+pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
+    let (settings, mut all) = settings::settings(&args.config.workload)?;
+    let mut source = FileSource::new(args.config.paths.clone())?;
+    let Some(loaded) = source.refresh() else { return Ok(ExitCode::SUCCESS) };
+    let compiled = compiler::compile(&loaded.set, &settings, &mut Memo::default());
+    all.extend(loaded.diagnostics.iter().cloned());
+    let mut texts = Texts::default();
+    all.extend(compiled.report.located(&loaded.set).map(|diagnostic| texts.locate(diagnostic)));
+    if args.quiet {
+        all.retain(|diagnostic| diagnostic.severity > Severity::Info);
+    }
+    let place = |one: &Diagnostic| one.position.clone().map(|place| (place.file, place.line, place.column));
+    all.sort_by(|one, other| place(one).cmp(&place(other)).then_with(|| one.code.cmp(other.code)));
+    match args.output {
+        Output::Json => anstream::println!("{}", serde_json::to_string_pretty(&all)?),
+        Output::Text => print(&all, &mut texts, loaded.set.len()),
+    }
+    let failed = all.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+fn print(all: &[Diagnostic], texts: &mut Texts, objects: usize) {
+    for diagnostic in all {
+        let text = diagnostic.position.as_ref().and_then(|position| texts.get(&position.file));
+        // The stream takes colours out again where there is no terminal.
+        anstream::println!("{}\n", resources::render::frame(diagnostic, text.as_deref(), true));
+    }
+    let count = |severity: Severity| all.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    anstream::println!(
+        "{}: {}, {}, {}",
+        plural(objects, "object"),
+        plural(count(Severity::Error), "error"),
+        plural(count(Severity::Warning), "warning"),
+        plural(count(Severity::Info), "note"),
+    );
+}
+
+/// Texts of files, each read once.
+#[derive(Default)]
+pub(crate) struct Texts(HashMap<Arc<Path>, Option<Arc<str>>>);
+
+impl Texts {
+    pub(crate) fn get(&mut self, file: &Arc<Path>) -> Option<Arc<str>> {
+        let read = || std::fs::read_to_string(file).ok().map(Arc::from);
+        self.0.entry(Arc::clone(file)).or_insert_with(read).clone()
+    }
+
+    /// A diagnostic of the compiler knows its object and field; where the field stands is found by reading the document again.
+    pub(crate) fn locate(&mut self, mut diagnostic: Diagnostic) -> Diagnostic {
+        if let (Some(position), Some(object)) = (&mut diagnostic.position, &diagnostic.object)
+            && let Some(text) = self.get(&position.file)
+            && let Some((line, column)) = locate(&text, object, &diagnostic.field)
+        {
+            (position.line, position.column) = (line, column);
+        }
+        diagnostic
+    }
+}

@@ -1,0 +1,249 @@
+//! The command line: what can be asked, and how it is explained.
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Istio's ingress and egress gateway as one program.
+///
+/// Reads Istio's and Kubernetes' YAML from files and folders, serves traffic by it, and tells why.
+#[derive(Debug, Parser)]
+#[command(version, styles = STYLES, propagate_version = true, after_help = "\
+Examples:
+  moongate demo                                    a gateway to send requests to, in a minute
+  moongate run ./config                            serve by the YAML of a folder, and watch it
+  moongate check ./config                          what is wrong, in which line
+  moongate explain http://dev.example.com/ ./config    where a request would go, and why")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve traffic by the configuration in files and folders, which are watched
+    Run(RunArgs),
+    /// Report what is wrong or worth knowing, with file and line; fails when there are errors
+    #[command(alias = "analyze")]
+    Check(CheckArgs),
+    /// Tell where a request would go, and why
+    Explain(ExplainArgs),
+    /// Serve Istio's example with two small backends, from a folder to play with
+    Demo(DemoArgs),
+    /// A backend that answers with what it received
+    Echo(EchoArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What the configuration is read from, and for whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArgs {
+    /// Files and folders with YAML or JSON
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArgs,
+}
+
+/// Which workload this process is.
+#[derive(Debug, Clone, Args, Default)]
+#[command(next_help_heading = "Workload")]
+pub(crate) struct WorkloadArgs {
+    /// Which of Istio's gateways this is; with both, each has its own listeners
+    #[arg(long = "as", env = "MOONGATE_AS", value_delimiter = ',', default_value = "ingress")]
+    pub(crate) roles: Vec<Role>,
+    /// Labels that Gateways select, in place of the role's
+    #[arg(long, env = "MOONGATE_LABELS", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = pair::<String, String>)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Namespace of the workload
+    #[arg(long, env = "MOONGATE_NAMESPACE", default_value = "istio-system")]
+    pub(crate) namespace: String,
+    /// Address for servers without `bind` [default: all addresses]
+    #[arg(long, env = "MOONGATE_BIND", value_name = "IP")]
+    pub(crate) bind: Option<IpAddr>,
+    /// The same for the egress gateway, where it is not that of the ingress
+    #[arg(long, env = "MOONGATE_EGRESS_BIND", value_name = "IP")]
+    pub(crate) egress_bind: Option<IpAddr>,
+    /// Ports to bind in place of others, applied last
+    #[arg(long, env = "MOONGATE_PORT_MAP", value_delimiter = ',', value_name = "80=8080", value_parser = pair::<u16, u16>)]
+    pub(crate) port_map: Vec<(u16, u16)>,
+    /// Mesh settings (Istio's MeshConfig) as YAML
+    #[arg(long, env = "MOONGATE_MESH_CONFIG", value_name = "FILE")]
+    pub(crate) mesh_config: Option<PathBuf>,
+    /// Address of a Service that has no EndpointSlice, in place of DNS; may be given again
+    #[arg(long = "endpoint", env = "MOONGATE_ENDPOINT", value_delimiter = ',', value_name = "HOST=ADDR", value_parser = pair::<String, SocketAddr>)]
+    pub(crate) endpoints: Vec<(String, SocketAddr)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// `istio-ingressgateway`, labels `istio: ingressgateway`, `app: istio-ingressgateway`
+    Ingress,
+    /// `istio-egressgateway`, labels `istio: egressgateway`, `app: istio-egressgateway`
+    Egress,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Every flag can be set by the environment variable named beside it.
+
+Examples:
+  moongate run ./config --port-map 80=8080,443=8443     without the right to bind low ports
+  moongate run ./config --access-log -                  requests on the standard output
+  moongate run ./config --as ingress,egress --egress-bind 10.0.0.2")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+/// How it is served.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Serving")]
+pub(crate) struct ServeArgs {
+    /// Address of the admin pages
+    #[arg(long, env = "MOONGATE_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
+    pub(crate) admin: SocketAddr,
+    /// Address of the readiness page `/healthz/ready`
+    #[arg(long, env = "MOONGATE_READY", value_name = "ADDR", default_value = "0.0.0.0:15021")]
+    pub(crate) ready: SocketAddr,
+    /// Threads that serve [default: one per core]
+    #[arg(long, env = "MOONGATE_WORKERS", value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// Where a line for each request goes: a file, `-` for the standard output, or `off`
+    #[arg(long, env = "MOONGATE_ACCESS_LOG", value_name = "FILE|-|off")]
+    pub(crate) access_log: Option<String>,
+    /// How such a line looks
+    #[arg(long, env = "MOONGATE_ACCESS_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub(crate) access_log_format: LogStyle,
+    /// Seconds that connections get to end when the process is asked to
+    #[arg(long, env = "MOONGATE_DRAIN", value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) drain: u64,
+    /// What the process says of itself: error, warn, info, debug
+    #[arg(long, env = "MOONGATE_LOG", value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogStyle {
+    /// Istio's default text
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Exit code: 0 without errors, 1 with errors, 2 when the command itself failed.
+
+Examples:
+  moongate check ./config
+  moongate check ./config --output json | jq '.[] | select(.severity == \"error\")'")]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// How the report looks
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+    /// Leave out what is only good to know
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+The URL's port is the number of the server (80 unless given). Time and chance are left out: ids are shown as
+placeholders, and of a weighted route all targets are.
+
+Examples:
+  moongate explain http://dev.example.com/api?v=1 ./config
+  moongate explain POST http://dev.example.com:8080/ -H 'x-user: alice' ./config
+  moongate explain -X DELETE http://dev.example.com/ ./config --output json")]
+pub(crate) struct ExplainArgs {
+    /// The method [default: GET]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    pub(crate) method: Option<String>,
+    /// A header line; may be given again
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+    /// `[METHOD] URL PATH…`: the request, then files and folders with the configuration
+    #[arg(required = true, num_args = 2.., value_names = ["URL", "PATH"])]
+    pub(crate) words: Vec<String>,
+    /// How the answer looks
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// The folder to write the example to and to watch [default: a new one]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The port to listen on [default: 80, or another when that is not to be had]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EchoArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// The name that it gives in its answers
+    #[arg(long, default_value = "echo")]
+    pub(crate) name: String,
+}
+
+/// `key=value`, both of some type.
+fn pair<K, V>(text: &str) -> Result<(K, V), String>
+where
+    K: std::str::FromStr<Err: std::fmt::Display>,
+    V: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form `key=value`"))?;
+    let key = key.trim().parse().map_err(|error| format!("`{key}`: {error}"))?;
+    let value = value.trim().parse().map_err(|error| format!("`{value}`: {error}"))?;
+    Ok((key, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pairs_tell_what_is_wrong() {
+        assert_eq!(pair::<u16, u16>("80=8080"), Ok((80, 8080)));
+        assert!(pair::<u16, u16>("80").unwrap_err().contains("key=value"));
+        assert!(pair::<u16, u16>("80=x").unwrap_err().starts_with("`x`: "));
+    }
+}

@@ -1,0 +1,56 @@
+//! `moongate echo`: a small backend that answers with what it received, as JSON.
+
+use crate::cli::EchoArgs;
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Serves until the process is asked to end.
+pub(crate) fn serve(args: &EchoArgs) -> Result<()> {
+    let runtime = crate::process::control_runtime()?;
+    runtime.block_on(async {
+        let address = start(args.listen, &args.name).await?;
+        println!("{} listens on http://{address}/", args.name);
+        crate::process::asked_to_end().await;
+        Ok(())
+    })
+}
+
+/// Starts a backend on the present runtime; where it really listens.
+pub(crate) async fn start(listen: SocketAddr, name: &str) -> Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let backend = Router::new().fallback(answer).with_state(Arc::<str>::from(name));
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, backend).await {
+            tracing::error!(%error, "the echo service is gone");
+        }
+    });
+    Ok(address)
+}
+
+async fn answer(State(name): State<Arc<str>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let mut seen = serde_json::Map::new();
+    for header in headers.keys() {
+        let values: Vec<String> = headers
+            .get_all(header)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect();
+        seen.insert(header.to_string(), values.join(",").into());
+    }
+    let echo = serde_json::json!({
+        "backend": &*name,
+        "method": method.as_str(),
+        "path": uri.to_string(),
+        "headers": seen,
+        "body": String::from_utf8_lossy(&body),
+    });
+    let text = serde_json::to_string_pretty(&echo).unwrap_or_default() + "\n";
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,97 @@
+//! An answer of `explain` as people read it: from the listener to the endpoint, or to where it stops.
+
+use super::{Answer, Outcome, Question, TargetAnswer};
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write as _;
+
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const SOFT: Style = Style::new().dimmed();
+
+/// The whole answer.
+pub(super) fn text(question: &Question, answer: &Answer) -> String {
+    let mut out = String::new();
+    let host =
+        question.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).map_or("", |(_, value)| value);
+    let _ =
+        writeln!(out, "{BOLD}{} {} for {host} on port {}{BOLD:#}\n", question.method, question.target, question.port);
+    match &answer.listener {
+        None => {}
+        Some(listener) => {
+            let servers: Vec<String> = answer.servers.iter().map(ToString::to_string).collect();
+            let _ = writeln!(out, "listener  {listener}  {SOFT}{}{SOFT:#}", servers.join(", "));
+            let _ = match &answer.host {
+                Some(host) => writeln!(out, "host      {host}"),
+                None => writeln!(out, "host      {BAD}none covers it{BAD:#}"),
+            };
+        }
+    }
+    rules(&mut out, answer);
+    outcome(&mut out, &answer.outcome);
+    out
+}
+
+fn rules(out: &mut String, answer: &Answer) {
+    for rule in &answer.rules {
+        let name = if rule.name.is_empty() { String::new() } else { format!(" `{}`", rule.name) };
+        let _ = match &rule.lost {
+            Some(why) => {
+                writeln!(out, "rule      {BAD}✗{BAD:#} {}{name}\n            {SOFT}{why}{SOFT:#}", rule.origin)
+            }
+            None => writeln!(
+                out,
+                "rule      {GOOD}✓{GOOD:#} {}{name}\n            {SOFT}{}{SOFT:#}",
+                rule.origin, rule.demands
+            ),
+        };
+    }
+}
+
+fn outcome(out: &mut String, outcome: &Outcome) {
+    match outcome {
+        Outcome::Refused { ports } => {
+            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            let there =
+                if ports.is_empty() { "no port is open".to_owned() } else { format!("open are {}", ports.join(", ")) };
+            let _ = writeln!(
+                out,
+                "answer    {BAD}connection refused{BAD:#}: no server of a Gateway listens on that port; {there}"
+            );
+        }
+        Outcome::Answered { status, detail, location, body } => {
+            let colour = if *status < 400 { GOOD } else { BAD };
+            let _ = writeln!(out, "answer    {colour}{status}{colour:#} {detail}");
+            if let Some(location) = location {
+                let _ = writeln!(out, "            location: {location}");
+            }
+            if let Some(body) = body {
+                let _ = writeln!(out, "            body: {body}");
+            }
+        }
+        Outcome::Forwarded { targets } => {
+            let total: u32 = targets.iter().map(|target| target.weight).sum();
+            for one in targets {
+                target(out, one, (targets.len() > 1).then_some(total));
+            }
+        }
+    }
+}
+
+fn target(out: &mut String, target: &TargetAnswer, total: Option<u32>) {
+    let share = total.map_or_else(String::new, |total| format!("  {SOFT}{} of {total}{SOFT:#}", target.weight));
+    let _ = writeln!(out, "cluster   {}{share}", target.cluster);
+    match &target.fails {
+        Some(fails) => {
+            let _ = writeln!(out, "answer    {BAD}{} {}{BAD:#} {}", fails.status, fails.flag, fails.reason);
+        }
+        None => {
+            let _ = writeln!(out, "endpoints {}", target.endpoints.join(", "));
+            let mut lines = target.head.lines();
+            let _ = writeln!(out, "sent      {}", lines.next().unwrap_or_default());
+            for line in lines {
+                let _ = writeln!(out, "            {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The one loop: a set comes from the source, is compiled, is taken over by the data plane, and its report is told.
+
+use compiler::{Memo, Report, Settings};
+use dataplane::{BindProblem, DataPlane};
+use ir::Snapshot;
+use resources::diagnostic::{Diagnostic, Severity};
+use resources::set::ResourceSet;
+use sources::Loaded;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::Receiver;
+
+/// How often listeners that could not be opened are tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How the last change went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stages {
+    pub(crate) parse: Duration,
+    pub(crate) collect: Duration,
+    pub(crate) compile: Duration,
+    pub(crate) apply: Duration,
+}
+
+/// What the process serves now, for the admin pages.
+#[derive(Clone, Default)]
+pub(crate) struct Current {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) set: Arc<ResourceSet>,
+    pub(crate) report: Report,
+    /// What was found while reading the files and the mesh settings.
+    pub(crate) read: Arc<[Diagnostic]>,
+    pub(crate) problems: Vec<BindProblem>,
+    pub(crate) generation: u64,
+    pub(crate) stages: Stages,
+}
+
+impl Current {
+    /// Everything that was found out, of all stages.
+    pub(crate) fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut all: Vec<Diagnostic> = self.read.iter().cloned().collect();
+        all.extend(self.report.located(&self.set));
+        all.extend(self.problems.iter().map(|problem| bind_diagnostic(problem, self)));
+        all
+    }
+}
+
+/// What the process serves now, shared by the loop and the pages.
+#[derive(Clone, Default)]
+pub(crate) struct Shared(Arc<Mutex<Current>>);
+
+impl Shared {
+    pub(crate) fn get(&self) -> Current {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, current: Current) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+}
+
+/// Takes every set until the source ends. `first` is called once the first one serves.
+pub(crate) async fn run(
+    mut changes: Receiver<Loaded>,
+    settings: Settings,
+    mesh: Vec<Diagnostic>,
+    data_plane: Arc<DataPlane>,
+    shared: Shared,
+    first: impl FnOnce(),
+) {
+    let mut memo = Memo::default();
+    let mut told = BTreeSet::new();
+    let mut first = Some(first);
+    loop {
+        let retry = tokio::time::sleep(RETRY);
+        tokio::select! {
+            loaded = changes.recv() => {
+                let Some(loaded) = loaded else { return };
+                let current = take(&loaded, &settings, &mesh, &mut memo, &data_plane);
+                tell(&current, &mut told);
+                shared.set(current);
+                if let Some(first) = first.take() {
+                    first();
+                }
+            }
+            () = retry => {
+                let mut current = shared.get();
+                if !current.problems.is_empty() {
+                    current.problems = data_plane.retry();
+                    tell(&current, &mut told);
+                    shared.set(current);
+                }
+            }
+        }
+    }
+}
+
+fn take(loaded: &Loaded, settings: &Settings, mesh: &[Diagnostic], memo: &mut Memo, data_plane: &DataPlane) -> Current {
+    let begun = Instant::now();
+    let compiled = compiler::compile(&loaded.set, settings, memo);
+    let compile = begun.elapsed();
+    let begun = Instant::now();
+    let outcome = data_plane.apply(&compiled.snapshot, &compiled.delta);
+    let stages = Stages { parse: loaded.timing.parse, collect: loaded.timing.collect, compile, apply: begun.elapsed() };
+    tracing::info!(
+        generation = outcome.generation,
+        objects = loaded.set.len(),
+        changed = loaded.set.changed.len(),
+        listeners = compiled.snapshot.listeners.size(),
+        clusters = compiled.snapshot.clusters.size(),
+        parse = ?stages.parse,
+        compile = ?stages.compile,
+        apply = ?stages.apply,
+        "configuration taken over"
+    );
+    Current {
+        snapshot: compiled.snapshot,
+        set: Arc::clone(&loaded.set),
+        report: compiled.report,
+        read: mesh.iter().cloned().chain(loaded.diagnostics.iter().cloned()).collect(),
+        problems: outcome.problems,
+        generation: outcome.generation,
+        stages,
+    }
+}
+
+/// Logs what was not told before, and forgets what is no longer so. What is only good to know is left to `check`.
+fn tell(current: &Current, told: &mut BTreeSet<String>) {
+    let mut now = BTreeSet::new();
+    for diagnostic in current.diagnostics() {
+        let line = resources::render::line(&diagnostic);
+        if !told.contains(&line) {
+            match diagnostic.severity {
+                Severity::Error => tracing::error!("{line}"),
+                Severity::Warning => tracing::warn!("{line}"),
+                Severity::Info => tracing::debug!("{line}"),
+            }
+        }
+        now.insert(line);
+    }
+    *told = now;
+}
+
+/// The code of a listener that cannot be opened; `docs/diagnostics.md` lists it.
+pub(crate) const CANNOT_LISTEN: &str = "MG9001";
+
+fn bind_diagnostic(problem: &BindProblem, current: &Current) -> Diagnostic {
+    let address = problem.listener.address;
+    let origin = current.snapshot.listeners.get(&problem.listener).and_then(|listener| listener.servers.first());
+    let help = if address.port() < 1024 && problem.message.contains("denied") {
+        format!("allow it, or bind another port: --port-map {}={}", address.port(), 8000 + address.port())
+    } else {
+        "free it, or bind another one with --port-map or --bind; it is tried again every few seconds".to_owned()
+    };
+    let object = origin.map(object_ref);
+    let source = object.as_ref().and_then(|object| current.set.source(object));
+    Diagnostic {
+        code: CANNOT_LISTEN,
+        severity: Severity::Error,
+        position: source.map(|source| resources::diagnostic::Position {
+            file: Arc::clone(&source.file),
+            line: source.line,
+            column: 0,
+        }),
+        object,
+        field: origin.map_or_else(String::new, |origin| format!("spec.{}.port", origin.rule)),
+        message: format!("cannot listen on {address}: {}; the other listeners serve", problem.message),
+        help: Some(help),
+    }
+}
+
+fn object_ref(origin: &ir::Origin) -> resources::key::ObjectRef {
+    use resources::key::{Key, Kind, ObjectRef};
+    let kind = match origin.kind {
+        ir::ObjectKind::Gateway => Kind::Gateway,
+        ir::ObjectKind::VirtualService => Kind::VirtualService,
+        ir::ObjectKind::DestinationRule => Kind::DestinationRule,
+        ir::ObjectKind::ServiceEntry => Kind::ServiceEntry,
+        ir::ObjectKind::WorkloadEntry => Kind::WorkloadEntry,
+        ir::ObjectKind::Service => Kind::Service,
+    };
+    ObjectRef { kind, key: Key { namespace: Arc::clone(&origin.namespace), name: Arc::clone(&origin.name) } }
+}

@@ -1,0 +1,74 @@
+//! What the flags mean to the compiler.
+
+use crate::cli::{Role, WorkloadArgs};
+use anyhow::{Context, Result, bail};
+use compiler::{Settings, Workload};
+use resources::diagnostic::Diagnostic;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The settings of a process that is Istio's ingress gateway, with nothing else said.
+pub fn ingress() -> Settings {
+    Settings::default()
+}
+
+/// Settings by the flags, and what was found in the mesh settings.
+pub(crate) fn settings(args: &WorkloadArgs) -> Result<(Settings, Vec<Diagnostic>)> {
+    let mut settings = Settings { workloads: workloads(args)?, ..Settings::default() };
+    settings.port_map = args.port_map.iter().copied().collect();
+    for (host, address) in &args.endpoints {
+        let host = full_name(host, &settings.domain);
+        settings.endpoints.entry(host).or_default().push(*address);
+    }
+    let mut found = Vec::new();
+    if let Some(path) = &args.mesh_config {
+        let (mesh, diagnostics) = mesh_config(path)?;
+        settings.mesh = mesh;
+        found = diagnostics;
+    }
+    Ok((settings, found))
+}
+
+/// Reads mesh settings from a file.
+pub fn mesh_config(path: &Path) -> Result<(resources::spec::mesh_config::MeshConfig, Vec<Diagnostic>)> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the mesh settings in {}", path.display()))?;
+    Ok(resources::read::read_mesh_config(&Arc::from(path), &text))
+}
+
+fn workloads(args: &WorkloadArgs) -> Result<Vec<Workload>> {
+    let mut workloads: Vec<Workload> = Vec::new();
+    for role in &args.roles {
+        let mut workload = match role {
+            Role::Ingress => Workload::ingress(),
+            Role::Egress => Workload::egress(),
+        };
+        if let Some(bind) = args.egress_bind.filter(|_| *role == Role::Egress).or(args.bind) {
+            workload.bind = bind;
+        }
+        workload.namespace = args.namespace.as_str().into();
+        if workloads.iter().any(|before| before.name == workload.name) {
+            bail!("`--as` names one gateway twice");
+        }
+        workloads.push(workload);
+    }
+    match (args.labels.is_empty(), workloads.as_mut_slice()) {
+        (true, _) => {}
+        (false, [workload]) => {
+            workload.labels =
+                args.labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
+        }
+        (false, _) => bail!("`--labels` goes with one gateway: give `--as` one role"),
+    }
+    Ok(workloads)
+}
+
+/// `web.shop` is short for `web.shop.svc.cluster.local`.
+fn full_name(host: &str, domain: &str) -> Arc<str> {
+    match host.split('.').count() {
+        1 => format!("{host}.default.svc.{domain}").into(),
+        2 => format!("{host}.svc.{domain}").into(),
+        3 if host.ends_with(".svc") => format!("{host}.{domain}").into(),
+        _ => host.into(),
+    }
+}
