@@ -43,7 +43,7 @@ fn for_client(
         id: id.clone(),
         host: Arc::clone(host),
         origin: backing.origin(),
-        policy: rules.as_ref().and_then(Merged::origin),
+        policy: rules.as_ref().and_then(Merged::origin).map(Arc::new),
         endpoints: match demanded_tls(effective) {
             Some(reason) => EndpointSource::Never(reason.into()),
             None => endpoints::find(world, backing, &visible, wanted),

@@ -34,7 +34,7 @@ pub(crate) fn compile_headers(headers: Option<&Headers>, field: &str, notes: &mu
 /// The changes of `first` and then those of `then`, as one: what `then` removes, it also removes of what `first` wrote.
 pub(crate) fn in_turn(first: &HeaderChanges, then: &HeaderChanges) -> HeaderChanges {
     let kept = first.write.iter().filter(|(name, ..)| !then.remove.contains(name));
-    HeaderChanges { remove: all_removals(first, then), write: kept.chain(&then.write).cloned().collect() }
+    HeaderChanges::new(all_removals(first, then), kept.chain(&then.write).cloned().collect())
 }
 
 /// Both at once: all removals, then what `first` writes, then what `then` writes.
@@ -42,10 +42,10 @@ pub(crate) fn together(first: &HeaderChanges, then: &HeaderChanges) -> HeaderCha
     if then.is_empty() {
         return first.clone();
     }
-    HeaderChanges { remove: all_removals(first, then), write: first.write.iter().chain(&then.write).cloned().collect() }
+    HeaderChanges::new(all_removals(first, then), first.write.iter().chain(&then.write).cloned().collect())
 }
 
-fn all_removals(first: &HeaderChanges, then: &HeaderChanges) -> Box<[HeaderName]> {
+fn all_removals(first: &HeaderChanges, then: &HeaderChanges) -> Vec<HeaderName> {
     let more = then.remove.iter().filter(|name| !first.remove.contains(name));
     first.remove.iter().chain(more).cloned().collect()
 }
@@ -64,7 +64,7 @@ fn changes(operations: &HeaderOperations, field: &str, notes: &mut Notes) -> Hea
             write.extend(parse_value(value, &at, notes).map(|value| (name, value, append)));
         }
     }
-    HeaderChanges { remove: remove.into(), write: write.into() }
+    HeaderChanges::new(remove, write)
 }
 
 /// VS-47: pseudo headers and `Host` are not headers here.

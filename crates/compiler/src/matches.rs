@@ -3,7 +3,7 @@
 use crate::code;
 use crate::report::Notes;
 use crate::texts;
-use ir::{HeaderMatch, HeaderName, MatchPath, Pattern, QueryMatch, RouteMatch, StringMatch, ValueMatch};
+use ir::{Demands, HeaderMatch, HeaderName, MatchPath, Pattern, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 use resources::spec::text_match::StringMatch as Written;
 use resources::spec::virtual_service::HttpMatch;
 
@@ -27,26 +27,27 @@ pub(crate) fn compile_match(written: &HttpMatch, field: &str, notes: &mut Notes)
         headers.extend(header(name, value, true, field, notes)?);
     }
     headers.sort_by(|a, b| (&a.name, a.invert).cmp(&(&b.name, b.invert)));
-    Ok(RouteMatch {
-        path: path(written, field, notes)?,
+    let path = path(written, field, notes)?;
+    let others = Demands {
         method: text(written.method.as_ref(), At(field, "method"), notes)?,
         authority: text(written.authority.as_ref(), At(field, "authority"), notes)?,
         scheme: text(written.scheme.as_ref(), At(field, "scheme"), notes)?,
-        headers: headers.into(),
+        headers,
         query: query(written, field, notes)?,
-    })
+    };
+    Ok(RouteMatch::new(path, others))
 }
 
-fn query(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<Box<[QueryMatch]>, Unjudgeable> {
+fn query(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<Vec<QueryMatch>, Unjudgeable> {
     if written.query_params.is_empty() {
-        return Ok(Box::default());
+        return Ok(Vec::new());
     }
     let at = format!("{field}.queryParams");
     let mut query = Vec::with_capacity(written.query_params.len());
     for (name, value) in &written.query_params {
         query.push(QueryMatch { name: (**name).into(), value: value_match(value, At(&at, name), notes)? });
     }
-    Ok(query.into())
+    Ok(query)
 }
 
 fn path(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<MatchPath, Unjudgeable> {

@@ -46,7 +46,7 @@ pub struct Cluster {
     /// The Service or ServiceEntry.
     pub origin: Origin,
     /// The DestinationRule that set its policy, if one did.
-    pub policy: Option<Origin>,
+    pub policy: Option<Arc<Origin>>,
     /// Its endpoints, or how to find them.
     pub endpoints: EndpointSource,
     /// How one is chosen.

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// A lower-case header name of token characters (RFC 9110 §5.1).
@@ -89,18 +90,39 @@ pub enum HeaderAppend {
 }
 
 /// The changes of one `headers.request` or `headers.response` block (VS-47), in the order Envoy applies them:
-/// removals come first, then additions and overwrites in their order here.
+/// removals come first, then additions and overwrites in their order here. They are read as if they were fields: they stand
+/// behind a pointer, since most routes have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct HeaderChanges {
+pub struct HeaderChanges(Option<Box<HeaderLists>>);
+
+/// What is changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HeaderLists {
     /// Names whose headers are removed.
-    pub remove: Box<[HeaderName]>,
+    pub remove: Vec<HeaderName>,
     /// Headers that are written.
-    pub write: Box<[(HeaderName, HeaderValue, HeaderAppend)]>,
+    pub write: Vec<(HeaderName, HeaderValue, HeaderAppend)>,
 }
 
+static NO_CHANGES: HeaderLists = HeaderLists { remove: Vec::new(), write: Vec::new() };
+
 impl HeaderChanges {
+    /// Removals, and then what is written.
+    pub fn new(remove: Vec<HeaderName>, write: Vec<(HeaderName, HeaderValue, HeaderAppend)>) -> Self {
+        let nothing = remove.is_empty() && write.is_empty();
+        Self((!nothing).then(|| Box::new(HeaderLists { remove, write })))
+    }
+
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.write.is_empty()
+        self.0.is_none()
+    }
+}
+
+impl Deref for HeaderChanges {
+    type Target = HeaderLists;
+
+    fn deref(&self) -> &HeaderLists {
+        self.0.as_deref().unwrap_or(&NO_CHANGES)
     }
 }

@@ -20,12 +20,12 @@ pub use cluster::{
     Balance, Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource,
     Locality, UpstreamProtocol,
 };
-pub use header::{HeaderAppend, HeaderChanges, HeaderName, HeaderValue, InvalidHeader};
+pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
 pub use host::{HostPattern, InvalidHostPattern};
 pub use listener::{
     ForwardedHeaders, Host, HttpListener, Listener, ListenerId, ListenerKind, PathNormalization, Route, WorkloadName,
 };
-pub use matching::{HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
+pub use matching::{Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 pub use origin::{ObjectKind, Origin};
 pub use pattern::{InvalidPattern, Pattern};
 pub use snapshot::{Changes, Delta, Snapshot};

@@ -2,6 +2,7 @@
 
 use crate::{HeaderName, Pattern};
 use serde::Serialize;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// A demand on one text.
@@ -58,11 +59,19 @@ pub struct QueryMatch {
     pub value: ValueMatch,
 }
 
-/// All demands of one route; every one has to be met. The default demands nothing.
+/// All demands of one route; every one has to be met. The default demands nothing. Those besides the path are read as if
+/// they were fields: they stand behind a pointer, since there are very many routes and few demand more than a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteMatch {
     /// On the path.
     pub path: MatchPath,
+    #[serde(flatten)]
+    others: Option<Box<Demands>>,
+}
+
+/// Demands besides that on the path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Demands {
     /// On `:method`.
     pub method: Option<StringMatch>,
     /// On `:authority`, as the client sent it: case and port count (VS-14).
@@ -70,21 +79,32 @@ pub struct RouteMatch {
     /// On `:scheme`.
     pub scheme: Option<StringMatch>,
     /// On headers, sorted by name.
-    pub headers: Box<[HeaderMatch]>,
+    pub headers: Vec<HeaderMatch>,
     /// On query parameters, sorted by name.
-    pub query: Box<[QueryMatch]>,
+    pub query: Vec<QueryMatch>,
 }
+
+static NO_DEMANDS: Demands =
+    Demands { method: None, authority: None, scheme: None, headers: Vec::new(), query: Vec::new() };
 
 impl Default for RouteMatch {
     fn default() -> Self {
-        Self {
-            path: MatchPath::Any,
-            method: None,
-            authority: None,
-            scheme: None,
-            headers: Box::default(),
-            query: Box::default(),
-        }
+        Self { path: MatchPath::Any, others: None }
+    }
+}
+
+impl Deref for RouteMatch {
+    type Target = Demands;
+
+    fn deref(&self) -> &Demands {
+        self.others.as_deref().unwrap_or(&NO_DEMANDS)
+    }
+}
+
+impl RouteMatch {
+    /// A demand on the path and others.
+    pub fn new(path: MatchPath, others: Demands) -> Self {
+        Self { path, others: (others != NO_DEMANDS).then(|| Box::new(others)) }
     }
 }
 
@@ -99,11 +119,6 @@ impl RouteMatch {
             MatchPath::Text { text: StringMatch::Exact(_), .. } => false,
         };
         // Envoy keeps method, authority and scheme as header matchers, so that they count as conditions here.
-        any_path
-            && self.headers.is_empty()
-            && self.query.is_empty()
-            && self.method.is_none()
-            && self.authority.is_none()
-            && self.scheme.is_none()
+        any_path && self.others.is_none()
     }
 }
