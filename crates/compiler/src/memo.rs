@@ -14,7 +14,6 @@ use crate::settings::Settings;
 use crate::world::World;
 use changed::Dirty;
 use ir::{Changes, Delta, Snapshot};
-use listeners::Tables;
 use resources::key::{Key, Kind};
 use resources::set::{Object, ResourceSet};
 use resources::spec::virtual_service::VirtualService;
@@ -36,8 +35,6 @@ struct State {
     plans: Plans,
     /// Where each VirtualService is bound.
     bound: FastMap<Key, Box<[Bound]>>,
-    /// The hosts of each listener, by who put routes there.
-    tables: Tables,
     snapshot: Snapshot,
     report: Report,
 }
@@ -133,7 +130,7 @@ impl State {
         self.report.set(Kind::VirtualService, key, notes);
         let before = self.bound.remove(key).unwrap_or_default();
         let bound: Box<[Bound]> = bound.into_iter().map(|bound| reuse(bound, &before)).collect();
-        self.move_routes(key, &before, &bound, dirty);
+        self.touch_hosts(key, &before, &bound, dirty);
         self.count_clusters(&before, &bound, dirty);
         if !bound.is_empty() {
             self.bound.insert(key.clone(), bound);

@@ -4,10 +4,10 @@ use super::State;
 use super::changed::Dirty;
 use crate::binding::Bound;
 use crate::gateways::{Plan, PlannedServer, Plans};
-use crate::index::{FastMap, SortedKeys};
+use crate::index::FastMap;
 use crate::order;
-use ir::PathNormalization;
 use ir::{Changes, ForwardedHeaders, Host, HostPattern, HttpListener, Listener, ListenerId, ListenerKind, Map};
+use ir::{Origin, PathNormalization};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::mesh_config::Normalization;
@@ -16,10 +16,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// By listener and host, the VirtualServices that put routes there.
-pub(super) type Tables = BTreeMap<Arc<ListenerId>, FastMap<HostPattern, SortedKeys>>;
-/// Listeners and hosts whose routes changed.
-pub(super) type Touched = BTreeMap<Arc<ListenerId>, Vec<HostPattern>>;
+/// Listeners and hosts whose routes changed, with the VirtualService that changed them.
+pub(super) type Touched = BTreeMap<Arc<ListenerId>, Vec<(HostPattern, Key)>>;
 
 /// What one VirtualService puts on a host through one server.
 struct Contribution<'a> {
@@ -39,36 +37,17 @@ impl Contribution<'_> {
 }
 
 impl State {
-    /// Takes a VirtualService from hosts where it was, puts it on those where it is, and marks the hosts where that makes a
-    /// difference.
-    pub(super) fn move_routes(&mut self, key: &Key, before: &[Bound], after: &[Bound], dirty: &mut Dirty) {
-        let kept = |bound: &Bound, host: &HostPattern, others: &[Bound]| {
-            others.iter().any(|other| same_place(bound, other) && other.hosts.contains(host))
-        };
-        let here = |bound: &Bound, host: &HostPattern, others: &[Bound]| {
-            others.iter().any(|other| other.listener == bound.listener && other.hosts.contains(host))
-        };
-        for (bound, host) in places_of(before) {
-            if !here(bound, host, after)
-                && let Some(table) = self.tables.get_mut(&bound.listener)
-                && let Some(keys) = table.get_mut(host)
-            {
-                keys.remove(key);
-                if keys.is_empty() {
-                    table.remove(host);
+    /// Marks the hosts where it makes a difference that a VirtualService is bound like this and not as before.
+    pub(super) fn touch_hosts(&self, key: &Key, before: &[Bound], after: &[Bound], dirty: &mut Dirty) {
+        for (here, there) in [(before, after), (after, before)] {
+            for bound in here {
+                let kept = |host: &HostPattern| {
+                    there.iter().any(|other| same_place(bound, other) && other.hosts.contains(host))
+                };
+                for host in bound.hosts.iter().filter(|host| !kept(host)) {
+                    let touched = dirty.tables.entry(Arc::clone(&bound.listener)).or_default();
+                    touched.push((host.clone(), key.clone()));
                 }
-            }
-            if !kept(bound, host, after) {
-                touch(dirty, bound, host);
-            }
-        }
-        for (bound, host) in places_of(after) {
-            if !here(bound, host, before) {
-                let table = self.tables.entry(Arc::clone(&bound.listener)).or_default();
-                table.entry_ref(host).or_default().insert(key);
-            }
-            if !kept(bound, host, before) {
-                touch(dirty, bound, host);
             }
         }
     }
@@ -124,40 +103,51 @@ impl State {
             touched.sort_unstable();
             touched.dedup();
             let ListenerKind::Http(http) = &mut listener.kind;
-            for pattern in touched {
-                if self.fill_host(id, &mut http.hosts, pattern) && !new {
+            for of_host in touched.chunk_by(|(a, _), (b, _)| a == b) {
+                let Some((pattern, _)) = of_host.first() else { continue };
+                if self.fill_host(id, &mut http.hosts, pattern, of_host) && !new {
                     changes.hosts.push(((**id).clone(), pattern.clone()));
                 }
             }
             self.snapshot.listeners.insert_mut((**id).clone(), Arc::new(listener));
         }
-        self.tables.retain(|_, table| !table.is_empty());
     }
 
-    /// Puts one host together anew, and says whether it is different now.
-    fn fill_host(&self, id: &Arc<ListenerId>, hosts: &mut Map<HostPattern, Arc<Host>>, pattern: &HostPattern) -> bool {
-        let mut contributions = self.contributions(id, pattern);
+    /// Puts one host together anew, and says whether it is different now. Who had put routes there is read from the routes.
+    fn fill_host(
+        &self,
+        id: &Arc<ListenerId>,
+        hosts: &mut Map<HostPattern, Arc<Host>>,
+        pattern: &HostPattern,
+        touching: &[(HostPattern, Key)],
+    ) -> bool {
+        let before = hosts.get(pattern);
+        let mut keys: Vec<Key> = touching.iter().map(|(_, key)| key.clone()).collect();
+        // Routes of one VirtualService stand beside each other for the most part.
+        let routes = before.map_or(&[][..], |host| &host.routes);
+        let runs = routes.chunk_by(|a, b| Arc::ptr_eq(&a.origin.name, &b.origin.name));
+        keys.extend(runs.filter_map(<[_]>::first).map(|route| key_of(&route.origin)));
+        keys.sort_unstable();
+        keys.dedup();
+        let mut contributions = self.contributions(id, pattern, &keys);
         if contributions.is_empty() {
             return hosts.remove_mut(pattern);
         }
         contributions.sort_by(Contribution::order);
         let parts: Vec<_> = contributions.iter().map(|contribution| &contribution.bound.routes).collect();
         let host = Host { pattern: pattern.clone(), routes: order::catch_alls_last(&parts) };
-        if hosts.get(pattern).is_some_and(|before| **before == host) {
+        if before.is_some_and(|before| **before == host) {
             return false;
         }
         hosts.insert_mut(pattern.clone(), Arc::new(host));
         true
     }
 
-    fn contributions(&self, id: &Arc<ListenerId>, pattern: &HostPattern) -> Vec<Contribution<'_>> {
-        let keys = self.tables.get(id).and_then(|table| table.get(pattern));
-        let keys = keys.map_or(&[][..], SortedKeys::as_slice);
+    fn contributions(&self, id: &Arc<ListenerId>, pattern: &HostPattern, keys: &[Key]) -> Vec<Contribution<'_>> {
         let mut contributions = Vec::with_capacity(keys.len());
         for key in keys {
-            let (Some(object), Some(bound)) = (self.set.virtual_services.get(key), self.bound.get(key)) else {
-                continue;
-            };
+            let Some(bound) = self.bound.get(key) else { continue };
+            let Some(object) = self.set.virtual_services.get(key) else { continue };
             let here = bound.iter().filter(|bound| bound.listener == *id && bound.hosts.contains(pattern));
             contributions.extend(here.map(|bound| Contribution { object, bound }));
         }
@@ -165,12 +155,8 @@ impl State {
     }
 }
 
-fn places_of(bound: &[Bound]) -> impl Iterator<Item = (&Bound, &HostPattern)> {
-    bound.iter().flat_map(|bound| bound.hosts.iter().map(move |host| (bound, host)))
-}
-
-fn touch(dirty: &mut Dirty, bound: &Bound, host: &HostPattern) {
-    dirty.tables.entry(Arc::clone(&bound.listener)).or_default().push(host.clone());
+fn key_of(origin: &Origin) -> Key {
+    Key { namespace: Arc::clone(&origin.namespace), name: Arc::clone(&origin.name) }
 }
 
 /// Whether two put the same routes in the same place of the order.
