@@ -32,6 +32,21 @@ pub(crate) struct Bound {
     pub(crate) routes: Arc<[Arc<Route>]>,
 }
 
+impl Bound {
+    /// Whether this is one of its hosts, which are sorted.
+    pub(crate) fn has(&self, host: &HostPattern) -> bool {
+        self.hosts.binary_search(host).is_ok()
+    }
+
+    /// Whether any of its hosts is one that `host` stands for.
+    fn meets(&self, host: &HostPattern) -> bool {
+        match host {
+            HostPattern::Exact(_) => self.has(host),
+            HostPattern::Suffix(_) | HostPattern::Any => self.hosts.iter().any(|met| host.covers(met)),
+        }
+    }
+}
+
 /// Binds a VirtualService, and says what is to be said about it.
 pub(crate) fn bind(world: World<'_>, plans: &Plans, object: &Object<VirtualService>) -> (Vec<Bound>, Notes) {
     let mut binder = Binder { world, plans, object, notes: Notes::default(), bound: Vec::new() };
@@ -171,8 +186,7 @@ impl Binder<'_> {
             return;
         }
         for (index, host) in hosts.iter().enumerate() {
-            let bound = self.bound.iter().flat_map(|bound| bound.hosts.iter()).any(|met| host.covers(met));
-            if !bound {
+            if !self.bound.iter().any(|bound| bound.meets(host)) {
                 let message = format!("`{host}` is in no server of the named Gateways, and routes nothing");
                 self.notes.add(code::HOST_UNBOUND, format!("spec.hosts[{index}]"), message);
             }

@@ -1,6 +1,6 @@
 //! Hosts of servers, and where they meet the hosts of VirtualServices (GW-06, S-30 to S-33).
 
-use crate::index::FastMap;
+use crate::fast::FastMap;
 use ir::{HostPattern, InvalidHostPattern};
 use std::sync::Arc;
 

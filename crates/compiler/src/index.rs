@@ -7,9 +7,8 @@ mod host;
 
 pub(crate) use host::{ClusterUse, HostEntry, SortedKeys};
 
+use crate::fast::{FastMap, FastSet};
 use crate::names;
-use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashSet};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::core::{EndpointSlice, Service};
@@ -18,11 +17,6 @@ use resources::spec::service_entry::ServiceEntry;
 use resources::spec::virtual_service::VirtualService;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// A hash map without random state: the same input takes the same steps.
-pub(crate) type FastMap<K, V> = HashMap<K, V, FixedState>;
-/// A hash set without random state.
-pub(crate) type FastSet<K> = HashSet<K, FixedState>;
 
 /// The label of an EndpointSlice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";

@@ -4,8 +4,8 @@
 //! [`compile`] is called by the program's pipeline with each new [`ResourceSet`](resources::set::ResourceSet). The [`Memo`]
 //! between two calls makes the cost of a change follow the change; without it everything is compiled, with the same result.
 //!
-//! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `report`, `visibility`, `order`,
-//! `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`), what is
+//! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `fast`, `report`, `visibility`,
+//! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`), what is
 //! behind destinations (`services`, `destination_rules`, `endpoints`, `destinations`, `clusters`), the joins (`ports`,
 //! `gateways`, `binding`, `remarks`), and what is kept between compilations (`memo`).
 
@@ -16,6 +16,7 @@ pub mod code;
 mod destination_rules;
 mod destinations;
 mod endpoints;
+mod fast;
 mod gateways;
 mod headers;
 mod hosts;

@@ -7,8 +7,9 @@ mod upstreams;
 
 use crate::Compiled;
 use crate::binding::{self, Bound};
+use crate::fast::FastMap;
 use crate::gateways::{self, Plans};
-use crate::index::{FastMap, Index};
+use crate::index::Index;
 use crate::report::Report;
 use crate::settings::Settings;
 use crate::world::World;

@@ -1,6 +1,7 @@
 //! What the compiler found out about objects, by object. A persistent map, so that a report costs what changed in it.
 
 use crate::code::Code;
+use crate::fast::{FastSet, hash_of};
 use resources::Map;
 use resources::diagnostic::{Diagnostic, Position};
 use resources::key::{Key, Kind, ObjectRef};
@@ -59,6 +60,8 @@ impl Report {
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Notes {
     found: Vec<Note>,
+    /// Hashes of what was found.
+    seen: FastSet<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +89,7 @@ impl Notes {
 
     /// One object may be compiled for several listeners; what is found each time is said once.
     fn push(&mut self, note: Note) {
-        if !self.found.contains(&note) {
+        if self.seen.insert(hash_of(&(note.code.id, &note.field, &note.message))) {
             self.found.push(note);
         }
     }

@@ -3,8 +3,8 @@
 use super::State;
 use super::changed::Dirty;
 use crate::binding::Bound;
+use crate::fast::FastMap;
 use crate::gateways::{Plan, PlannedServer, Plans};
-use crate::index::FastMap;
 use crate::order;
 use ir::{Changes, ForwardedHeaders, Host, HostPattern, HttpListener, Listener, ListenerId, ListenerKind, Map};
 use ir::{Origin, PathNormalization};
@@ -41,9 +41,7 @@ impl State {
     pub(super) fn touch_hosts(&self, key: &Key, before: &[Bound], after: &[Bound], dirty: &mut Dirty) {
         for (here, there) in [(before, after), (after, before)] {
             for bound in here {
-                let kept = |host: &HostPattern| {
-                    there.iter().any(|other| same_place(bound, other) && other.hosts.contains(host))
-                };
+                let kept = |host: &HostPattern| there.iter().any(|other| same_place(bound, other) && other.has(host));
                 for host in bound.hosts.iter().filter(|host| !kept(host)) {
                     let touched = dirty.tables.entry(Arc::clone(&bound.listener)).or_default();
                     touched.push((host.clone(), key.clone()));
@@ -148,7 +146,7 @@ impl State {
         for key in keys {
             let Some(bound) = self.bound.get(key) else { continue };
             let Some(object) = self.set.virtual_services.get(key) else { continue };
-            let here = bound.iter().filter(|bound| bound.listener == *id && bound.hosts.contains(pattern));
+            let here = bound.iter().filter(|bound| bound.listener == *id && bound.has(pattern));
             contributions.extend(here.map(|bound| Contribution { object, bound }));
         }
         contributions
