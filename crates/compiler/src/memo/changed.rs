@@ -10,7 +10,7 @@ use ir::ClusterId;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Object, ResourceSet};
 use resources::spec::core::Service;
-use resources::spec::destination_rule::DestinationRule;
+use resources::spec::destination_rule::{DestinationRule, Subset};
 use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
 use resources::spec::virtual_service::VirtualService;
@@ -74,8 +74,9 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
         Kind::DestinationRule => {
             let old = before.destination_rules.get(key).cloned();
             let new = state.set.destination_rules.get(key).cloned();
-            old.iter().for_each(|old| destination_rule(state, old, false, dirty));
-            new.iter().for_each(|new| destination_rule(state, new, true, dirty));
+            let reach = Reach::of(old.as_deref(), new.as_deref(), destination_rule_looks_alike);
+            old.iter().for_each(|old| destination_rule(state, old, false, reach, dirty));
+            new.iter().for_each(|new| destination_rule(state, new, true, reach, dirty));
             if new.is_none() {
                 state.report.set(Kind::DestinationRule, key, Default::default());
             }
@@ -83,8 +84,9 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
         Kind::ServiceEntry => {
             let old = before.service_entries.get(key).cloned();
             let new = state.set.service_entries.get(key).cloned();
-            old.iter().for_each(|old| service_entry(state, old, false, dirty));
-            new.iter().for_each(|new| service_entry(state, new, true, dirty));
+            let reach = Reach::of(old.as_deref(), new.as_deref(), service_entry_looks_alike);
+            old.iter().for_each(|old| service_entry(state, old, false, reach, dirty));
+            new.iter().for_each(|new| service_entry(state, new, true, reach, dirty));
             if new.is_none() {
                 state.report.set(Kind::ServiceEntry, key, Default::default());
             }
@@ -92,8 +94,9 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
         Kind::Service => {
             let old = before.services.get(key).cloned();
             let new = state.set.services.get(key).cloned();
-            old.iter().for_each(|old| service(state, old, false, dirty));
-            new.iter().for_each(|new| service(state, new, true, dirty));
+            let reach = Reach::of(old.as_deref(), new.as_deref(), service_looks_alike);
+            old.iter().for_each(|old| service(state, old, false, reach, dirty));
+            new.iter().for_each(|new| service(state, new, true, reach, dirty));
             if new.is_none() {
                 state.report.set(Kind::Service, key, Default::default());
             }
@@ -116,25 +119,78 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
     }
 }
 
-fn destination_rule(state: &mut State, object: &Object<DestinationRule>, present: bool, dirty: &mut Dirty) {
-    let domain = Arc::clone(&state.settings.domain);
-    state.index.destination_rule(object, &domain, present);
-    let host = destination_rules::host_of(object, &domain);
-    dirty.hosts.insert((*host).into());
-    if let Some(suffix) = host.strip_prefix('*') {
-        dirty.hosts.extend(state.index.used_hosts().filter(|used| used.ends_with(suffix)).cloned());
+/// How far a change reaches.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// To routes: what they see of the object is different.
+    Routes,
+    /// To clusters alone.
+    Clusters,
+}
+
+impl Reach {
+    fn of<T>(old: Option<&Object<T>>, new: Option<&Object<T>>, alike: fn(&T, &T) -> bool) -> Self {
+        match (old, new) {
+            (Some(old), Some(new)) if old.meta == new.meta && alike(&old.spec, &new.spec) => Self::Clusters,
+            _ => Self::Routes,
+        }
     }
 }
 
-fn service_entry(state: &mut State, object: &Object<ServiceEntry>, present: bool, dirty: &mut Dirty) {
-    state.index.service_entry(object, present);
-    dirty.hosts.extend(object.spec.hosts.iter().map(|host| Arc::from(&**host)));
+impl Dirty {
+    fn reached(&mut self, reach: Reach) -> &mut BTreeSet<Arc<str>> {
+        match reach {
+            Reach::Routes => &mut self.hosts,
+            Reach::Clusters => &mut self.endpoints,
+        }
+    }
 }
 
-fn service(state: &mut State, object: &Object<Service>, present: bool, dirty: &mut Dirty) {
+/// Whether routes see the same: who holds where, and which subsets there are.
+fn destination_rule_looks_alike(old: &DestinationRule, new: &DestinationRule) -> bool {
+    let subset = |subset: &Subset| (subset.name.clone(), subset.labels.is_empty());
+    old.host == new.host
+        && old.export_to == new.export_to
+        && old.workload_selector == new.workload_selector
+        && old.subsets.iter().map(subset).eq(new.subsets.iter().map(subset))
+}
+
+/// Whether routes see the same: hosts, ports, and for whom.
+fn service_entry_looks_alike(old: &ServiceEntry, new: &ServiceEntry) -> bool {
+    old.hosts == new.hosts && old.ports == new.ports && old.export_to == new.export_to
+}
+
+/// Whether routes see the same: the ports.
+fn service_looks_alike(old: &Service, new: &Service) -> bool {
+    old.ports == new.ports
+}
+
+fn destination_rule(
+    state: &mut State,
+    object: &Object<DestinationRule>,
+    present: bool,
+    reach: Reach,
+    dirty: &mut Dirty,
+) {
+    let domain = Arc::clone(&state.settings.domain);
+    state.index.destination_rule(object, &domain, present);
+    let host = destination_rules::host_of(object, &domain);
+    let reached = dirty.reached(reach);
+    reached.insert((*host).into());
+    if let Some(suffix) = host.strip_prefix('*') {
+        reached.extend(state.index.used_hosts().filter(|used| used.ends_with(suffix)).cloned());
+    }
+}
+
+fn service_entry(state: &mut State, object: &Object<ServiceEntry>, present: bool, reach: Reach, dirty: &mut Dirty) {
+    state.index.service_entry(object, present);
+    dirty.reached(reach).extend(object.spec.hosts.iter().map(|host| Arc::from(&**host)));
+}
+
+fn service(state: &mut State, object: &Object<Service>, present: bool, reach: Reach, dirty: &mut Dirty) {
     state.index.service(object, present);
     let key = &object.key;
-    dirty.hosts.insert(names::service_host(&key.name, &key.namespace, &state.settings.domain).into());
+    dirty.reached(reach).insert(names::service_host(&key.name, &key.namespace, &state.settings.domain).into());
     // S-40: its ports say where the gateway listens.
     dirty.gateways |= state.settings.workloads.iter().any(|workload| ports::is_for(object, workload));
 }
