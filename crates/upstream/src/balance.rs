@@ -1,30 +1,44 @@
-//! Which endpoint takes the next request (DR-10).
+//! Which endpoint takes the next request (DR-10). Randomness is an argument.
 
 use crate::endpoint::EndpointState;
 use ir::Balance;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Choices that may fall on the endpoint to be avoided before its neighbour is taken.
+const TRIES: usize = 3;
 
 /// The endpoints of a cluster at one moment.
 #[derive(Debug)]
 pub struct EndpointList {
     endpoints: Box<[Arc<EndpointState>]>,
-    /// Sums of the weights, when they differ.
-    cumulative: Option<Box<[u64]>>,
+    /// When the weights differ.
+    weights: Option<Weights>,
+    turn: Turn,
 }
 
+/// Weights laid out on a line: an endpoint's share of it is its weight.
+#[derive(Debug)]
+struct Weights {
+    /// Where each endpoint's share ends.
+    ends: Box<[u64]>,
+    /// How far round-robin walks on the line each time: about the golden section of it, so that neighbouring turns are far apart and an
+    /// endpoint's turns are spread, and without a common divisor, so that each place comes once in a round.
+    stride: u64,
+}
+
+/// Whose turn it is. In a cache line of its own: every worker writes it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Turn(AtomicU64);
+
 impl EndpointList {
-    /// Endpoints and their weights.
-    pub fn new(endpoints: Vec<(Arc<EndpointState>, u32)>) -> Self {
-        let first = endpoints.first().map_or(1, |(_, weight)| *weight);
-        let differ = endpoints.iter().any(|(_, weight)| *weight != first);
-        let mut sum = 0;
-        let mut add = |weight: u32| {
-            sum += u64::from(weight.max(1));
-            sum
-        };
-        let cumulative = differ.then(|| endpoints.iter().map(|(_, weight)| add(*weight)).collect());
-        Self { endpoints: endpoints.into_iter().map(|(endpoint, _)| endpoint).collect(), cumulative }
+    /// Endpoints and their weights. Round-robin goes on where `before` was.
+    pub(crate) fn new(endpoints: Vec<(Arc<EndpointState>, u32)>, before: Option<&Self>) -> Self {
+        let weights = Weights::new(&endpoints);
+        let turn = before.map_or(0, |before| before.turn.0.load(Ordering::Relaxed));
+        let endpoints = endpoints.into_iter().map(|(endpoint, _)| endpoint).collect();
+        Self { endpoints, weights, turn: Turn(AtomicU64::new(turn)) }
     }
 
     /// All of them.
@@ -42,125 +56,111 @@ impl EndpointList {
         self.endpoints.is_empty()
     }
 
-    /// The endpoint at a place on the line of all weights.
-    fn at(&self, place: u64) -> Option<&Arc<EndpointState>> {
-        let number = match &self.cumulative {
-            None => usize::try_from(place % self.endpoints.len().max(1) as u64).unwrap_or(0),
-            Some(sums) => {
-                let place = place % sums.last().copied().unwrap_or(1);
-                sums.partition_point(|sum| *sum <= place)
-            }
-        };
-        self.endpoints.get(number)
+    /// The weight of one; 1 where all are equal.
+    pub(crate) fn weight(&self, number: usize) -> u64 {
+        let Some(Weights { ends, .. }) = &self.weights else { return 1 };
+        let start = number.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+        ends.get(number).map_or(1, |end| end - start)
     }
 
-    /// Chooses an endpoint; `avoid` is not taken when there is another one.
+    /// Chooses an endpoint; `avoid`, the id of one, is not taken when there is another.
     pub fn pick(
         &self,
         balance: Balance,
-        cursor: &AtomicUsize,
         random: &mut dyn FnMut() -> u64,
         avoid: Option<u64>,
     ) -> Option<&Arc<EndpointState>> {
         if let [only] = &*self.endpoints {
             return Some(only);
         }
-        let first = self.pick_one(balance, cursor, random)?;
-        if avoid != Some(first.id) {
-            return Some(first);
+        let mut number = 0;
+        for _ in 0..TRIES {
+            number = self.pick_number(balance, random)?;
+            let picked = self.endpoints.get(number)?;
+            if avoid != Some(picked.id) {
+                return Some(picked);
+            }
         }
-        self.endpoints.iter().find(|endpoint| avoid != Some(endpoint.id)).or(Some(first))
+        self.endpoints.get((number + 1) % self.endpoints.len())
     }
 
-    fn pick_one(
-        &self,
-        balance: Balance,
-        cursor: &AtomicUsize,
-        random: &mut dyn FnMut() -> u64,
-    ) -> Option<&Arc<EndpointState>> {
+    fn pick_number(&self, balance: Balance, random: &mut dyn FnMut() -> u64) -> Option<usize> {
         match balance {
             Balance::Random => self.at(random()),
-            Balance::RoundRobin => self.at(cursor.fetch_add(1, Ordering::Relaxed) as u64),
+            Balance::RoundRobin => {
+                let turn = self.turn.0.fetch_add(1, Ordering::Relaxed);
+                self.at(self.weights.as_ref().map_or(turn, |weights| weights.place(turn)))
+            }
             Balance::LeastRequest => {
-                let (one, other) = (self.at(random())?, self.at(random())?);
-                Some(if other.active() < one.active() { other } else { one })
+                let one = self.at(random())?;
+                let other = self.other_than(one, random())?;
+                Some(if self.is_less_loaded(other, one) { other } else { one })
             }
         }
     }
+
+    /// The endpoint at a place on the line of all weights.
+    fn at(&self, place: u64) -> Option<usize> {
+        let length = self.weights.as_ref().map_or(self.endpoints.len() as u64, Weights::total);
+        let place = place.checked_rem(length)?;
+        match &self.weights {
+            None => usize::try_from(place).ok(),
+            Some(weights) => Some(weights.ends.partition_point(|end| *end <= place)),
+        }
+    }
+
+    /// The second choice. Where all weights are equal it is another one for sure.
+    fn other_than(&self, one: usize, random: u64) -> Option<usize> {
+        if self.weights.is_some() {
+            return self.at(random);
+        }
+        let others = (self.endpoints.len() as u64).checked_sub(1)?;
+        let step = usize::try_from(random.checked_rem(others)?).ok()? + 1;
+        Some((one + step) % self.endpoints.len())
+    }
+
+    /// Whether `one` has fewer requests for its weight. When idle, neither has: the first choice stays, which is by weight alone.
+    fn is_less_loaded(&self, one: usize, other: usize) -> bool {
+        let active = |number: usize| self.endpoints.get(number).map_or(0, |endpoint| u64::from(endpoint.active()));
+        active(one).saturating_mul(self.weight(other)) < active(other).saturating_mul(self.weight(one))
+    }
+}
+
+impl Weights {
+    fn new(endpoints: &[(Arc<EndpointState>, u32)]) -> Option<Self> {
+        let (_, first) = endpoints.first()?;
+        if endpoints.iter().all(|(_, weight)| weight == first) {
+            return None;
+        }
+        let mut end = 0_u64;
+        let mut add = |weight: u32| {
+            end += u64::from(weight.max(1));
+            end
+        };
+        let ends = endpoints.iter().map(|(_, weight)| add(*weight)).collect();
+        Some(Self { ends, stride: stride(end) })
+    }
+
+    fn total(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn place(&self, turn: u64) -> u64 {
+        let total = u128::from(self.total().max(1));
+        let place = (u128::from(turn) % total) * u128::from(self.stride) % total;
+        u64::try_from(place).unwrap_or(0)
+    }
+}
+
+/// The number nearest above the golden section of `total` that has no divisor in common with it.
+fn stride(total: u64) -> u64 {
+    let golden = u64::try_from(u128::from(total) * 618_034 / 1_000_000).unwrap_or(1).max(1);
+    (golden..).find(|stride| greatest_common_divisor(*stride, total) == 1).unwrap_or(1)
+}
+
+fn greatest_common_divisor(one: u64, other: u64) -> u64 {
+    if other == 0 { one } else { greatest_common_divisor(other, one % other) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::endpoint::InFlight;
-    use ir::EndpointAddress;
-    use std::collections::BTreeMap;
-    use std::net::SocketAddr;
-
-    fn list(weights: &[u32]) -> EndpointList {
-        let endpoint = |(port, weight): (usize, &u32)| {
-            let address = EndpointAddress::Ip(SocketAddr::from(([127, 0, 0, 1], port as u16 + 1)));
-            (Arc::new(EndpointState::new(address)), *weight)
-        };
-        EndpointList::new(weights.iter().enumerate().map(endpoint).collect())
-    }
-
-    /// SplitMix64: the same sequence in every run.
-    fn seeded() -> impl FnMut() -> u64 {
-        let mut state = 42_u64;
-        move || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
-    }
-
-    fn counts(list: &EndpointList, balance: Balance, picks: usize) -> Vec<usize> {
-        let (cursor, mut random) = (AtomicUsize::new(0), seeded());
-        let mut counts: BTreeMap<u64, usize> = list.iter().map(|endpoint| (endpoint.id, 0)).collect();
-        for _ in 0..picks {
-            let picked = list.pick(balance, &cursor, &mut random, None).unwrap();
-            *counts.entry(picked.id).or_default() += 1;
-        }
-        counts.into_values().collect()
-    }
-
-    #[test]
-    fn round_robin_takes_turns_by_weight() {
-        assert_eq!(counts(&list(&[1, 1, 1]), Balance::RoundRobin, 30), [10, 10, 10]);
-        assert_eq!(counts(&list(&[1, 3]), Balance::RoundRobin, 40), [10, 30]);
-    }
-
-    #[test]
-    fn random_keeps_to_the_weights_within_three_sigma() {
-        let picks = 30_000_f64;
-        for (balance, weights) in [(Balance::Random, [1, 2, 3]), (Balance::LeastRequest, [1, 2, 3])] {
-            for (count, share) in
-                counts(&list(&weights), balance, picks as usize).iter().zip([1.0 / 6.0, 2.0 / 6.0, 3.0 / 6.0])
-            {
-                let sigma = (picks * share * (1.0 - share)).sqrt();
-                assert!((*count as f64 - picks * share).abs() < 3.0 * sigma, "{count} of {}", picks * share);
-            }
-        }
-    }
-
-    #[test]
-    fn dr_10_least_request_prefers_the_less_loaded() {
-        let list = list(&[1, 1]);
-        let _load: Vec<_> = (0..5).map(|_| InFlight::new(list.iter().next().unwrap())).collect();
-        let counts = counts(&list, Balance::LeastRequest, 1000);
-        assert!(counts[1] > 700, "{counts:?}");
-    }
-
-    #[test]
-    fn one_that_is_to_be_avoided_is_taken_only_when_alone() {
-        let list = list(&[1, 1]);
-        let first = list.iter().next().unwrap().id;
-        let (cursor, mut random) = (AtomicUsize::new(0), seeded());
-        for _ in 0..20 {
-            assert_ne!(list.pick(Balance::RoundRobin, &cursor, &mut random, Some(first)).unwrap().id, first);
-        }
-    }
-}
+mod tests;

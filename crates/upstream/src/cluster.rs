@@ -2,14 +2,18 @@
 //!
 //! Most clusters of a large configuration are never asked for anything: until then one costs no more than its configuration.
 
+mod endpoints;
+mod names;
+
+pub(crate) use names::Names;
+
 use crate::balance::EndpointList;
-use crate::endpoint::{EndpointState, InFlight};
+use crate::endpoint::{EndpointIds, EndpointState, InFlight};
 use arc_swap::ArcSwapOption;
-use ir::{Balance, Cluster, EndpointSource};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use ir::{Balance, Cluster, EndpointAddress, EndpointSource};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// A cluster and its endpoints.
 #[derive(Debug)]
@@ -17,15 +21,16 @@ pub struct ClusterState {
     /// What is configured.
     pub cluster: Arc<Cluster>,
     endpoints: ArcSwapOption<EndpointList>,
-    cursor: AtomicUsize,
-    resolving: AtomicUsize,
-    resolved: Option<Box<Notify>>,
+    names: OnceLock<Arc<Names>>,
+    ids: Arc<EndpointIds>,
+    /// Whether a newer state stands in its slot, or none.
+    replaced: AtomicBool,
 }
 
 /// Why there is no endpoint: 503 `UH`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoEndpoint {
-    /// The service has none that is ready.
+    /// The service has none that is ready, or its names do not resolve.
     #[error("no healthy upstream")]
     Empty,
     /// Its names are not resolved yet.
@@ -36,83 +41,94 @@ pub enum NoEndpoint {
     Never(Arc<str>),
 }
 
+/// What is counted of a cluster: the sums of its endpoints of now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClusterCounts {
+    /// Connections made.
+    pub opened: u64,
+    /// Connections that could not be made.
+    pub failed: u64,
+    /// Requests under way, where the balance depends on them.
+    pub active: u64,
+}
+
 impl ClusterState {
     /// A cluster that takes over the endpoints that `before` had, where their addresses stay.
-    pub(crate) fn new(cluster: Arc<Cluster>, before: Option<&Self>) -> Self {
-        let resolved = matches!(cluster.endpoints, EndpointSource::Dns { .. }).then(Box::default);
+    pub(crate) fn new(cluster: Arc<Cluster>, ids: &Arc<EndpointIds>, before: Option<&Self>) -> Self {
         let state = Self {
             cluster,
             endpoints: ArcSwapOption::empty(),
-            cursor: AtomicUsize::new(0),
-            resolving: AtomicUsize::new(0),
-            resolved,
+            names: OnceLock::new(),
+            ids: Arc::clone(ids),
+            replaced: AtomicBool::new(false),
         };
-        if let Some(list) = before.and_then(|before| before.endpoints.load_full()) {
-            state.take_over(&list, before.is_some_and(|before| before.cluster.endpoints == state.cluster.endpoints));
+        if let Some((before, list)) = before.and_then(|before| Some((before, before.endpoints.load_full()?))) {
+            state.take_over(&list, before.cluster.endpoints == state.cluster.endpoints);
         }
         state
     }
 
     fn take_over(&self, list: &Arc<EndpointList>, same_source: bool) {
-        match &self.cluster.endpoints {
-            EndpointSource::Static(_) => {
-                let next = self.static_list(Some(list));
-                retire_missing(list, &next);
-                self.endpoints.store(Some(Arc::new(next)));
-            }
+        let next = match endpoints::known(&self.cluster.endpoints) {
+            Some(addresses) => Some(Arc::new(endpoints::list(self, addresses, Some(list)))),
             // The same names: what they resolved to holds until they are resolved again.
-            EndpointSource::Dns { .. } if same_source => self.endpoints.store(Some(Arc::clone(list))),
-            EndpointSource::Dns { .. } | EndpointSource::Never(_) => list.iter().for_each(|endpoint| endpoint.retire()),
-        }
-    }
-
-    /// Marks every endpoint as gone, when the cluster is.
-    pub(crate) fn retire(&self) {
-        if let Some(list) = self.endpoints.load_full() {
-            list.iter().for_each(|endpoint| endpoint.retire());
-        }
-    }
-
-    fn static_list(&self, before: Option<&EndpointList>) -> EndpointList {
-        let EndpointSource::Static(endpoints) = &self.cluster.endpoints else { return EndpointList::new(Vec::new()) };
-        let state = |endpoint: &ir::Endpoint| {
-            let kept = before.and_then(|list| list.iter().find(|state| state.address == endpoint.address));
-            let state = kept.cloned().unwrap_or_else(|| Arc::new(EndpointState::new(endpoint.address.clone())));
-            (state, endpoint.weight)
+            None if same_source => {
+                list.iter().for_each(|endpoint| endpoint.set_idle_limit(self.cluster.timeouts.idle));
+                Some(Arc::clone(list))
+            }
+            None => None,
         };
-        EndpointList::new(endpoints.iter().map(state).collect())
+        self.endpoints.store(next);
     }
 
-    /// The endpoints as they are now.
+    /// Marks endpoints as gone that `next` does not have. For the state that stood in the slot before `next` did.
+    pub(crate) fn replaced_by(&self, next: Option<&Self>) {
+        // The flag first: who makes a list later sees it, and who made one before is seen here.
+        self.replaced.store(true, Ordering::SeqCst);
+        let Some(list) = self.endpoints.load_full() else { return };
+        let kept = next.and_then(|next| next.endpoints.load_full());
+        endpoints::retire_missing(&list, kept.as_deref());
+    }
+
+    /// The endpoints as they are now; `None` where no name is resolved yet, or there can be none.
     pub fn endpoints(&self) -> Option<Arc<EndpointList>> {
         if let Some(list) = self.endpoints.load_full() {
             return Some(list);
         }
-        match &self.cluster.endpoints {
-            EndpointSource::Static(_) => {
-                let list = Arc::new(self.static_list(None));
-                // Two workers may come here at once; the endpoints have to be the same for both.
-                let before = self.endpoints.compare_and_swap(&None::<Arc<EndpointList>>, Some(Arc::clone(&list)));
-                Some(before.as_ref().map_or(list, Arc::clone))
-            }
-            EndpointSource::Dns { .. } | EndpointSource::Never(_) => None,
+        let list = Arc::new(endpoints::list(self, endpoints::known(&self.cluster.endpoints)?, None));
+        // Two workers may come here at once; the endpoints have to be the same for both.
+        let before = self.endpoints.compare_and_swap(&None::<Arc<EndpointList>>, Some(Arc::clone(&list)));
+        let list = before.as_ref().map_or(list, Arc::clone);
+        if self.replaced.load(Ordering::SeqCst) {
+            // Made for a request that outlived its configuration: serves it, and keeps nothing.
+            endpoints::retire_missing(&list, None);
         }
+        Some(list)
     }
 
-    /// Sets what the cluster's names resolved to.
-    pub(crate) fn set_resolved(&self, addresses: Vec<(ir::EndpointAddress, u32)>) {
+    /// Whether anybody has used it, so that it has endpoints by now.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.endpoints.load().is_some()
+    }
+
+    /// Sets what the cluster's names resolved to, in order.
+    pub(crate) fn set_resolved(&self, addresses: Vec<(EndpointAddress, u32)>) {
         let before = self.endpoints.load_full();
-        let state = |(address, weight): (ir::EndpointAddress, u32)| {
-            let kept = before.as_ref().and_then(|list| list.iter().find(|state| state.address == address).cloned());
-            (kept.unwrap_or_else(|| Arc::new(EndpointState::new(address))), weight)
-        };
-        let next = EndpointList::new(addresses.into_iter().map(state).collect());
-        if let Some(before) = &before {
-            retire_missing(before, &next);
+        // Once replaced, the state after it has the endpoints; only who waits for a first answer still needs one.
+        let replaced = self.replaced.load(Ordering::SeqCst);
+        let holds = before.as_ref().is_some_and(|list| replaced || endpoints::is_same(list, &addresses));
+        if !holds {
+            let next = endpoints::list(self, addresses, before.as_deref());
+            if let Some(before) = &before {
+                endpoints::retire_missing(before, Some(&next));
+            }
+            self.endpoints.store(Some(Arc::new(next)));
+            if self.replaced.load(Ordering::SeqCst) {
+                self.endpoints.load().iter().for_each(|list| endpoints::retire_missing(list, None));
+            }
         }
-        self.endpoints.store(Some(Arc::new(next)));
-        if let Some(resolved) = &self.resolved {
-            resolved.notify_waiters();
+        if let Some(names) = self.names.get() {
+            names.answered();
         }
     }
 
@@ -123,36 +139,66 @@ impl ClusterState {
         avoid: Option<u64>,
     ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
         let loaded = self.endpoints.load();
+        let first;
         let list = match &*loaded {
-            Some(list) => Arc::clone(list),
-            None => match (&self.cluster.endpoints, self.endpoints()) {
-                (EndpointSource::Never(reason), _) => return Err(NoEndpoint::Never(Arc::clone(reason))),
-                (_, None) => return Err(NoEndpoint::Unresolved),
-                (_, Some(list)) => list,
-            },
+            Some(list) => list,
+            None => {
+                first = self.endpoints().ok_or_else(|| self.why_none())?;
+                &first
+            }
         };
-        let picked = list.pick(self.cluster.balance, &self.cursor, random, avoid).ok_or(NoEndpoint::Empty)?;
+        if let Some(names) = self.names.get() {
+            names.touch();
+        }
+        let picked = list.pick(self.cluster.balance, random, avoid).ok_or(NoEndpoint::Empty)?;
         let counted = self.cluster.balance == Balance::LeastRequest && list.len() > 1;
         Ok((Arc::clone(picked), counted.then(|| InFlight::new(picked))))
     }
 
-    /// Whether this is the first to ask for the names to be resolved.
-    pub(crate) fn begin_resolving(&self) -> bool {
-        self.resolving.swap(1, Ordering::AcqRel) == 0
+    fn why_none(&self) -> NoEndpoint {
+        match &self.cluster.endpoints {
+            EndpointSource::Never(reason) => NoEndpoint::Never(Arc::clone(reason)),
+            EndpointSource::Static(_) | EndpointSource::Dns { .. } => NoEndpoint::Unresolved,
+        }
+    }
+
+    /// What is counted. Does not make a cluster that nobody uses cost anything.
+    pub fn counts(&self) -> ClusterCounts {
+        let mut counts = ClusterCounts::default();
+        for endpoint in self.endpoints.load().iter().flat_map(|list| list.iter()) {
+            counts.opened += endpoint.opened();
+            counts.failed += endpoint.failed();
+            counts.active += u64::from(endpoint.active());
+        }
+        counts
+    }
+
+    /// The names to resolve, for the first who asks and only if there are any.
+    pub(crate) fn begin_resolving(&self) -> Option<Arc<Names>> {
+        if endpoints::known(&self.cluster.endpoints).is_some()
+            || matches!(self.cluster.endpoints, EndpointSource::Never(_))
+        {
+            return None;
+        }
+        let names = self.names.get_or_init(Arc::default);
+        names.begin().then(|| Arc::clone(names))
     }
 
     /// Waits until the names are resolved for the first time, at most for `limit`.
     pub async fn wait_resolved(&self, limit: Duration) {
-        let Some(resolved) = &self.resolved else { return };
-        let notified = resolved.notified();
-        if self.endpoints.load().is_none() {
-            let _ = tokio::time::timeout(limit, notified).await;
+        if !matches!(self.cluster.endpoints, EndpointSource::Dns { .. }) {
+            return;
         }
+        let names = self.names.get_or_init(Arc::default);
+        names.wait(limit, || self.endpoints.load().is_some()).await;
     }
 }
 
-fn retire_missing(before: &EndpointList, next: &EndpointList) {
-    for endpoint in before.iter().filter(|endpoint| !next.iter().any(|kept| kept.id == endpoint.id)) {
-        endpoint.retire();
+impl Drop for ClusterState {
+    /// Lets the task that resolves its names see that they are no longer needed.
+    fn drop(&mut self) {
+        if let Some(names) = self.names.get() {
+            names.touch();
+        }
     }
 }

@@ -1,25 +1,17 @@
 //! Connections to endpoints.
 
-use crate::endpoint::EndpointState;
+mod stream;
+
+pub use stream::Stream;
+
+use crate::endpoint::{EndpointState, Stashed};
 use ir::EndpointAddress;
-use std::io;
-use std::pin::Pin;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A stream to an endpoint.
-#[derive(Debug)]
-pub enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A unix socket.
-    Unix(UnixStream),
-}
-
-/// A connection to an endpoint.
+/// A connection to an endpoint. What is read from it belongs to the exchange that reads, never to the connection.
 #[derive(Debug)]
 pub struct Connection {
     /// The stream.
@@ -30,101 +22,94 @@ pub struct Connection {
     pub reused: bool,
 }
 
-/// Why there is no connection: 503 `UF`.
+/// Why there is no connection: 503 `UF`. The words are those of the access log's reason.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It took too long.
     #[error("connection timeout")]
     Timeout,
-    /// The system said no.
-    #[error("{0}")]
-    Io(#[from] io::Error),
+    /// Nobody listens there.
+    #[error("delayed connect error: Connection refused")]
+    Refused,
+    /// There is no way to it.
+    #[error("delayed connect error: {}", words(.0))]
+    Unreachable(io::Error),
+    /// This process may open no more files: its own lack, not the endpoint's.
+    #[error("immediate connect error: {}", words(.0))]
+    OutOfFiles(io::Error),
+    /// The system said no for another reason.
+    #[error("delayed connect error: {}", words(.0))]
+    Io(io::Error),
 }
 
-impl Stream {
-    /// Reads what is there, at most as much as fits.
-    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        // Through `AsyncRead`: a read that does not fill the buffer tells the runtime that nothing is left, which saves the next
-        // one a call of the system.
-        let mut read = ReadBuf::new(buffer);
-        let polled = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut read),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, &mut read),
-        };
-        polled.map_ok(|()| read.filled().len())
-    }
-
-    /// Writes what there is room for.
-    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        match (error.kind(), error.raw_os_error()) {
+            (_, Some(ENFILE | EMFILE)) => Self::OutOfFiles(error),
+            (ErrorKind::ConnectionRefused, _) => Self::Refused,
+            (ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable, _) => Self::Unreachable(error),
+            (ErrorKind::TimedOut, _) => Self::Timeout,
+            _ => Self::Io(error),
         }
     }
+}
 
-    /// Writes what there is room for, out of several parts.
-    pub fn poll_write_vectored(
-        &mut self,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, parts),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, parts),
-        }
-    }
-
-    /// Whether there may be something to read, without reading it.
-    pub fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(context),
-            Self::Unix(stream) => stream.poll_read_ready(context),
-        }
-    }
-
-    /// The address of this side, where it has one.
-    pub fn local_address(&self) -> Option<std::net::SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read(buffer),
-            Self::Unix(stream) => stream.try_read(buffer),
-        }
-    }
-
-    /// Tells the peer that no more will be written.
-    pub fn shutdown_write(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
-            Self::Unix(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
-        }
-    }
-
-    /// Whether nothing came and the peer has not closed: an idle connection is to be silent. A byte that nobody asked for would be
-    /// taken for the start of the next answer.
-    pub fn is_silent(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
+/// The system's words without its number.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Makes a connection to an endpoint within `limit`.
 pub async fn connect(endpoint: &Arc<EndpointState>, limit: Duration) -> Result<Connection, ConnectError> {
-    let connecting = async {
-        Ok::<Stream, io::Error>(match &endpoint.address {
-            EndpointAddress::Ip(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Stream::Tcp(stream)
-            }
-            EndpointAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
-        })
+    let connected = match tokio::time::timeout(limit, open(&endpoint.address)).await {
+        Ok(connected) => connected.map_err(ConnectError::from),
+        Err(_) => Err(ConnectError::Timeout),
     };
-    let stream = tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout)??;
-    Ok(Connection { stream, endpoint: Arc::clone(endpoint), reused: false })
+    endpoint.count_connect(connected.is_ok());
+    Ok(Connection { stream: connected?, endpoint: Arc::clone(endpoint), reused: false })
 }
+
+async fn open(address: &EndpointAddress) -> io::Result<Stream> {
+    Ok(match address {
+        EndpointAddress::Ip(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Stream::Tcp(stream)
+        }
+        EndpointAddress::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+    })
+}
+
+impl Connection {
+    /// Leaves the connection for any worker, taken off this one's runtime. Whether it could be.
+    pub(crate) fn stash(self, since: Instant) -> bool {
+        let socket = match self.stream {
+            Stream::Tcp(stream) => stream.into_std().map(Into::into),
+            Stream::Unix(stream) => stream.into_std().map(Into::into),
+        };
+        socket.map(|socket| self.endpoint.stash(Stashed { socket, since })).is_ok()
+    }
+
+    /// A connection that some worker left and that is still open, for this worker's runtime.
+    pub(crate) fn unstash(endpoint: &Arc<EndpointState>) -> Option<Self> {
+        while let Some(stashed) = endpoint.unstash() {
+            if !stashed.is_open() {
+                continue;
+            }
+            let stream = match &endpoint.address {
+                EndpointAddress::Ip(_) => TcpStream::from_std(stashed.socket.into()).map(Stream::Tcp),
+                EndpointAddress::Unix(_) => UnixStream::from_std(stashed.socket.into()).map(Stream::Unix),
+            };
+            if let Ok(stream) = stream {
+                return Some(Self { stream, endpoint: Arc::clone(endpoint), reused: true });
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

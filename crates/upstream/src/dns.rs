@@ -1,110 +1,170 @@
 //! Names to addresses, off the hot path: on the control runtime, by their TTL, with the last good answer kept (SE-07, SE-08).
+//!
+//! A name is asked for when its cluster is first used, not when it is configured: a hundred thousand names cost nothing until then.
 
-use crate::cluster::ClusterState;
+mod resolver;
+
+pub(crate) use resolver::build_resolver;
+
+use crate::cluster::{ClusterState, Names};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use ir::{DnsName, EndpointAddress, EndpointSource};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// Queries at once.
-const MAX_QUERIES: usize = 64;
-/// Bounds of the time until a name is asked for again, whatever its TTL.
-const MIN_REFRESH: Duration = Duration::from_secs(5);
-const MAX_REFRESH: Duration = Duration::from_secs(300);
+/// Bounds of what is asked, and how often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DnsBounds {
+    /// Names asked for at once for the first time; a request waits for each of them.
+    pub(crate) first_queries: usize,
+    /// Names asked for again at once.
+    pub(crate) later_queries: usize,
+    /// Until a name is asked for again at the earliest, whatever its TTL.
+    pub(crate) soonest: Duration,
+    /// And at the latest; also for names that nobody uses.
+    pub(crate) latest: Duration,
+    /// After a first failure; doubled with each further one.
+    pub(crate) after_failure: Duration,
+    /// The longest time after failures.
+    pub(crate) after_failures: Duration,
+}
+
+impl Default for DnsBounds {
+    fn default() -> Self {
+        Self {
+            first_queries: 64,
+            later_queries: 32,
+            soonest: Duration::from_secs(5),
+            latest: Duration::from_secs(300),
+            after_failure: Duration::from_secs(5),
+            after_failures: Duration::from_secs(60),
+        }
+    }
+}
 
 /// Resolves the names of clusters, each from its first use on for as long as the cluster is there.
 #[derive(Debug)]
 pub(crate) struct Dns {
     resolver: Option<TokioResolver>,
-    queries: Arc<Semaphore>,
+    bounds: DnsBounds,
+    first: Semaphore,
+    later: Semaphore,
     runtime: tokio::runtime::Handle,
 }
 
+/// What is known of one name.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    addresses: Vec<IpAddr>,
+    failures: u32,
+}
+
 impl Dns {
-    /// A resolver with the system's settings, or with these name servers.
-    pub(crate) fn new(runtime: tokio::runtime::Handle, servers: &[SocketAddr]) -> Self {
-        let _inside = runtime.enter();
-        let builder = if servers.is_empty() {
-            TokioResolver::builder_tokio().ok()
-        } else {
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
-            Some(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
-        };
-        let resolver = builder.and_then(|builder| match builder.build() {
-            Ok(resolver) => Some(resolver),
-            Err(error) => {
-                tracing::warn!(%error, "names cannot be resolved");
-                None
-            }
-        });
-        Self { resolver, queries: Arc::new(Semaphore::new(MAX_QUERIES)), runtime: runtime.clone() }
+    /// Asks on `runtime`. Without a resolver no name has an answer.
+    pub(crate) fn new(runtime: tokio::runtime::Handle, resolver: Option<TokioResolver>, bounds: DnsBounds) -> Self {
+        let (first, later) = (Semaphore::new(bounds.first_queries), Semaphore::new(bounds.later_queries));
+        Self { resolver, bounds, first, later, runtime }
     }
 
-    /// Begins to resolve a cluster's names, if nobody has.
+    /// Begins to resolve a cluster's names, if it has any and nobody has begun.
     pub(crate) fn begin(self: &Arc<Self>, state: &Arc<ClusterState>) {
-        if matches!(state.cluster.endpoints, EndpointSource::Dns { .. }) && state.begin_resolving() {
+        if let Some(progress) = state.begin_resolving() {
             let (dns, state) = (Arc::clone(self), Arc::downgrade(state));
             // The task ends by itself once the cluster is dropped.
-            self.runtime.spawn(async move { dns.keep_resolving(state).await });
+            self.runtime.spawn(async move { dns.keep_resolving(&state, &progress).await });
         }
     }
 
-    async fn keep_resolving(&self, state: Weak<ClusterState>) {
+    async fn keep_resolving(self: &Arc<Self>, state: &Weak<ClusterState>, progress: &Names) {
+        let mut known = Vec::new();
         loop {
             let Some(source) = state.upgrade().map(|state| Arc::clone(&state.cluster)) else { return };
             let EndpointSource::Dns { names, first_only } = &source.endpoints else { return };
-            let (addresses, again) = self.resolve_all(names, *first_only).await;
+            let again = self.ask_all(names, &mut known).await;
+            let addresses = addresses(names, &known, *first_only);
             match state.upgrade() {
                 None => return,
-                // No answer: what was known before stays in use.
-                Some(state) if addresses.is_empty() && state.endpoints().is_some() => {}
+                // No answer, but the state before this one left some: they stay in use.
+                Some(state) if addresses.is_empty() && state.is_in_use() => {}
                 Some(state) => state.set_resolved(addresses),
             }
-            tokio::time::sleep(again).await;
+            progress.rest(again, self.bounds.latest).await;
         }
     }
 
-    async fn resolve_all(&self, names: &[DnsName], first_only: bool) -> (Vec<(EndpointAddress, u32)>, Duration) {
-        let mut found = Vec::new();
-        let mut again = MAX_REFRESH;
-        for name in names {
-            let (addresses, ttl) = self.resolve(&name.name).await;
-            again = again.min(ttl);
-            let wanted = if first_only { 1 } else { usize::MAX };
-            for address in addresses.into_iter().take(wanted) {
-                found.push((EndpointAddress::Ip(SocketAddr::new(address, name.port)), name.weight));
-            }
+    /// Asks for all names at once; the time until they have to be asked for again.
+    async fn ask_all(self: &Arc<Self>, names: &Arc<[DnsName]>, known: &mut Vec<Known>) -> Duration {
+        let first = known.is_empty();
+        known.resize(names.len(), Known::default());
+        let asked: Vec<_> = (0..names.len())
+            .map(|number| {
+                let (dns, names) = (Arc::clone(self), Arc::clone(names));
+                self.runtime.spawn(async move { dns.ask(names.get(number)?, first).await })
+            })
+            .collect();
+        let mut again = self.bounds.latest;
+        for (answer, known) in asked.into_iter().zip(known) {
+            let time = match answer.await.ok().flatten() {
+                Some((addresses, ttl)) => {
+                    *known = Known { addresses, failures: 0 };
+                    ttl.max(self.bounds.soonest)
+                }
+                None => {
+                    known.failures = known.failures.saturating_add(1);
+                    self.bounds.pause(known.failures)
+                }
+            };
+            again = again.min(time);
         }
-        found.sort();
-        found.dedup_by(|one, other| one.0 == other.0);
-        (found, again.clamp(MIN_REFRESH, MAX_REFRESH))
+        again
     }
 
-    async fn resolve(&self, name: &str) -> (Vec<IpAddr>, Duration) {
-        if let Ok(address) = name.parse() {
-            return (vec![address], MAX_REFRESH);
+    /// The addresses of one name and how long they hold; `None` without an answer.
+    async fn ask(&self, name: &DnsName, first: bool) -> Option<(Vec<IpAddr>, Duration)> {
+        if let Ok(address) = name.name.parse() {
+            return Some((vec![address], self.bounds.latest));
         }
-        let Ok(_permit) = self.queries.acquire().await else { return (Vec::new(), MIN_REFRESH) };
-        let Some(resolver) = &self.resolver else { return (Vec::new(), MIN_REFRESH) };
-        match resolver.lookup_ip(name).await {
+        let resolver = self.resolver.as_ref()?;
+        let limit = if first { &self.first } else { &self.later };
+        let _permit = limit.acquire().await.ok()?;
+        match resolver.lookup_ip(&*name.name).await {
             Ok(answer) => {
                 let ttl = answer.valid_until().saturating_duration_since(Instant::now());
-                (answer.iter().collect(), ttl)
+                Some((answer.iter().collect(), ttl))
             }
             Err(error) => {
-                tracing::debug!(name, %error, "the name is not resolved");
-                (Vec::new(), MIN_REFRESH)
+                tracing::debug!(name = &*name.name, %error, "the name is not resolved");
+                None
             }
         }
     }
 }
 
-fn server(address: &SocketAddr) -> NameServerConfig {
-    let mut connection = ConnectionConfig::udp();
-    connection.port = address.port();
-    NameServerConfig::new(address.ip(), true, vec![connection])
+impl DnsBounds {
+    /// How long to wait after so many failures in a row.
+    fn pause(&self, failures: u32) -> Duration {
+        let doubled = self.after_failure.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        doubled.min(self.after_failures)
+    }
 }
+
+/// Endpoints' addresses and weights in order, each once.
+fn addresses(names: &[DnsName], known: &[Known], first_only: bool) -> Vec<(EndpointAddress, u32)> {
+    let wanted = if first_only { 1 } else { usize::MAX };
+    let mut found: Vec<_> = names
+        .iter()
+        .zip(known)
+        .flat_map(|(name, known)| {
+            let endpoint = |address: &IpAddr| EndpointAddress::Ip(SocketAddr::new(*address, name.port));
+            known.addresses.iter().take(wanted).map(move |address| (endpoint(address), name.weight))
+        })
+        .collect();
+    found.sort();
+    found.dedup_by(|one, other| one.0 == other.0);
+    found
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -6,13 +6,13 @@
 pub mod balance;
 pub mod cluster;
 pub mod connect;
-pub mod dns;
+mod dns;
 pub mod endpoint;
 pub mod pool;
 pub mod store;
 
-pub use cluster::{ClusterState, NoEndpoint};
+pub use cluster::{ClusterCounts, ClusterState, NoEndpoint};
 pub use connect::{ConnectError, Connection, Stream, connect};
 pub use endpoint::{EndpointState, InFlight};
-pub use pool::{Pool, PoolSettings};
+pub use pool::{Pool, PoolCounters, PoolSettings};
 pub use store::{Settings, Upstream};

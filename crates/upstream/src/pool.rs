@@ -1,67 +1,106 @@
 //! A worker's idle connections, by endpoint. They never leave the worker but through the stash of their endpoint, where those
 //! go that nobody used for a while and any worker may take them.
+//!
+//! How many connections to an endpoint may be idle is counted for the process. A worker takes a place when its own idle connections
+//! are more than they were lately, and gives it back when a sweep finds that they no longer are: between sweeps, taking
+//! and putting touch nothing that is shared.
 
-use crate::connect::{Connection, Stream};
-use crate::endpoint::{EndpointState, Stashed};
+use crate::connect::Connection;
+use crate::endpoint::EndpointState;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Endpoints and connections that one sweep looks at; the next one goes on from there.
+const SWEEP_WORK: usize = 2048;
+/// How often the stash of an endpoint is looked after.
+const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// Bounds of a pool.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
-    /// Idle connections per endpoint and worker.
+    /// Idle connections per endpoint, of all workers together, those in the stash among them.
     pub idle_per_endpoint: usize,
+    /// Idle connections of one worker.
+    pub idle_per_worker: usize,
     /// After this time without use a connection goes to the stash.
     pub cold_after: Duration,
-    /// After this time without use a connection in the stash is closed.
-    pub idle_limit: Duration,
 }
 
 impl Default for PoolSettings {
     fn default() -> Self {
-        Self { idle_per_endpoint: 512, cold_after: Duration::from_secs(1), idle_limit: Duration::from_secs(3600) }
+        Self { idle_per_endpoint: 1024, idle_per_worker: 16_384, cold_after: Duration::from_secs(1) }
     }
+}
+
+/// What a pool has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolCounters {
+    /// Connections that were given again.
+    pub reused: u64,
+    /// Connections that were closed, or not silent, when they were wanted again.
+    pub stale: u64,
+    /// Connections that were closed since there were enough.
+    pub surplus: u64,
 }
 
 /// A worker's idle connections.
 #[derive(Debug)]
 pub struct Pool {
     idle: HashMap<u64, Idle, RandomState>,
+    /// The endpoints in the order in which sweeps come to them.
+    turns: VecDeque<u64>,
+    count: usize,
+    last_sweep: Option<Instant>,
     settings: PoolSettings,
+    counters: PoolCounters,
 }
 
+/// The idle connections to one endpoint.
 #[derive(Debug)]
 struct Idle {
     endpoint: Arc<EndpointState>,
     /// The last one was used last.
     connections: Vec<(Connection, Instant)>,
+    /// Places held; never fewer than connections.
+    places: usize,
+    /// The most connections since the last sweep.
+    peak: usize,
+    tended: Instant,
 }
 
 impl Pool {
     /// An empty pool.
     pub fn new(settings: PoolSettings) -> Self {
-        Self { idle: HashMap::default(), settings }
+        Self {
+            idle: HashMap::default(),
+            turns: VecDeque::new(),
+            count: 0,
+            last_sweep: None,
+            settings,
+            counters: PoolCounters::default(),
+        }
     }
 
     /// An idle connection to an endpoint that is still open, the one used last.
     pub fn take(&mut self, endpoint: &Arc<EndpointState>) -> Option<Connection> {
         if let Some(idle) = self.idle.get_mut(&endpoint.id) {
-            while let Some((connection, _)) = idle.connections.pop() {
-                if connection.stream.is_silent() {
+            while let Some((connection, since)) = idle.connections.pop() {
+                self.count -= 1;
+                // Since the sweep it may have been closed without the runtime having heard; within moments it hardly was.
+                let rested = self.last_sweep.is_some_and(|sweep| since <= sweep);
+                if connection.stream.is_silent() && (!rested || connection.stream.is_silent_for_sure()) {
+                    self.counters.reused += 1;
                     return Some(connection);
                 }
+                self.counters.stale += 1;
             }
         }
-        while let Some(stashed) = endpoint.unstash() {
-            let Ok(stream) = tokio::net::TcpStream::from_std(stashed.stream) else { continue };
-            let stream = Stream::Tcp(stream);
-            if is_open(&stream) {
-                return Some(Connection { stream, endpoint: Arc::clone(endpoint), reused: true });
-            }
-        }
-        None
+        let connection = Connection::unstash(endpoint)?;
+        self.counters.reused += 1;
+        Some(connection)
     }
 
     /// Keeps a connection whose answer is complete. It is closed when there are enough, or its endpoint is gone.
@@ -69,130 +108,113 @@ impl Pool {
         if connection.endpoint.is_gone() {
             return;
         }
+        if self.count >= self.settings.idle_per_worker {
+            self.counters.surplus += 1;
+            return;
+        }
         connection.reused = true;
         let endpoint = &connection.endpoint;
-        let idle = self
-            .idle
-            .entry(endpoint.id)
-            .or_insert_with(|| Idle { endpoint: Arc::clone(endpoint), connections: Vec::new() });
-        if idle.connections.len() < self.settings.idle_per_endpoint {
+        let idle = self.idle.entry(endpoint.id).or_insert_with(|| {
+            self.turns.push_back(endpoint.id);
+            Idle { endpoint: Arc::clone(endpoint), connections: Vec::new(), places: 0, peak: 0, tended: now }
+        });
+        if idle.has_place(self.settings.idle_per_endpoint) {
             idle.connections.push((connection, now));
+            idle.peak = idle.peak.max(idle.connections.len());
+            self.count += 1;
+        } else {
+            self.counters.surplus += 1;
         }
     }
 
-    /// Stashes what is cold, closes what is closed or gone, forgets endpoints without connections.
+    /// Stashes what is cold, closes what is old or gone, forgets endpoints without connections. One call does a bounded part of it.
     pub fn sweep(&mut self, now: Instant) {
-        let cold = now.checked_sub(self.settings.cold_after).unwrap_or(now);
-        let limit = now.checked_sub(self.settings.idle_limit);
-        self.idle.retain(|_, idle| {
-            if idle.endpoint.is_gone() {
-                return false;
+        let mut work = SWEEP_WORK;
+        for _ in 0..self.turns.len() {
+            let Some(id) = self.turns.pop_front() else { break };
+            let Some(idle) = self.idle.get_mut(&id) else { continue };
+            let before = idle.connections.len();
+            let stays = idle.sweep(now, self.settings.cold_after, work);
+            let left = if stays { idle.connections.len() } else { 0 };
+            self.count -= before - left;
+            if stays {
+                self.turns.push_back(id);
+            } else {
+                self.idle.remove(&id);
             }
-            let first_warm =
-                idle.connections.iter().position(|(_, since)| *since > cold).unwrap_or(idle.connections.len());
-            for (connection, since) in idle.connections.drain(..first_warm) {
-                if let Stream::Tcp(stream) = connection.stream
-                    && let Ok(stream) = stream.into_std()
-                {
-                    idle.endpoint.stash(Stashed { stream, since });
-                }
+            work = work.saturating_sub(1 + before - left);
+            if work == 0 {
+                break;
             }
-            if let Some(limit) = limit {
-                idle.endpoint.prune(limit);
-            }
-            !idle.connections.is_empty()
-        });
+        }
+        self.last_sweep = Some(now);
     }
 
     /// How many connections there are.
     pub fn len(&self) -> usize {
-        self.idle.values().map(|idle| idle.connections.len()).sum()
+        self.count
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.count == 0
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> PoolCounters {
+        self.counters
     }
 }
 
-/// For a stream that the runtime has only just got to know, and so would hold to be readable: asks the system.
-fn is_open(stream: &Stream) -> bool {
-    match stream {
-        Stream::Tcp(tcp) => {
-            let mut byte = [std::mem::MaybeUninit::uninit()];
-            let peeked = socket2::SockRef::from(tcp).peek(&mut byte);
-            matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+impl Idle {
+    /// Whether one more connection has a place.
+    fn has_place(&mut self, most: usize) -> bool {
+        if self.connections.len() < self.places {
+            return true;
         }
-        Stream::Unix(_) => stream.is_silent(),
+        let taken = self.endpoint.take_place(most);
+        self.places += usize::from(taken);
+        taken
+    }
+
+    /// Whether there is a reason to keep it.
+    fn sweep(&mut self, now: Instant, cold_after: Duration, most: usize) -> bool {
+        if self.endpoint.is_gone() {
+            return false;
+        }
+        self.cool(now, cold_after, most);
+        // Places that no connection needed lately are for other workers.
+        let needed = self.peak.max(self.connections.len()).min(self.places);
+        self.endpoint.release_places(self.places - needed);
+        self.places = needed;
+        self.peak = self.connections.len();
+        if now.saturating_duration_since(self.tended) < TEND_EVERY {
+            return true;
+        }
+        self.tended = now;
+        self.endpoint.tend_stash(now) || !self.connections.is_empty()
+    }
+
+    /// Moves the first connections, which are the coldest, to the stash with their places.
+    fn cool(&mut self, now: Instant, cold_after: Duration, most: usize) {
+        let limit = self.endpoint.idle_limit();
+        let idle = |since: &Instant| now.saturating_duration_since(*since);
+        let is_warm = |(_, since): &(Connection, Instant)| idle(since) < cold_after.min(limit);
+        let cold = self.connections.iter().position(is_warm).unwrap_or(self.connections.len()).min(most);
+        for (connection, since) in self.connections.drain(..cold) {
+            self.peak = self.peak.saturating_sub(1);
+            if idle(&since) < limit && connection.stream.is_silent() && connection.stash(since) {
+                self.places -= 1;
+            }
+        }
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.endpoint.release_places(self.places);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::connect::connect;
-    use ir::EndpointAddress;
-    use tokio::net::TcpListener;
-
-    async fn connected() -> (TcpListener, Arc<EndpointState>, Connection, tokio::net::TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Arc::new(EndpointState::new(EndpointAddress::Ip(listener.local_addr().unwrap())));
-        let connection = connect(&endpoint, Duration::from_secs(5)).await.unwrap();
-        let (peer, _) = listener.accept().await.unwrap();
-        (listener, endpoint, connection, peer)
-    }
-
-    #[tokio::test]
-    async fn an_open_connection_is_given_again() {
-        let (_listener, endpoint, connection, _peer) = connected().await;
-        let mut pool = Pool::new(PoolSettings::default());
-        pool.put(connection, Instant::now());
-        assert!(pool.take(&endpoint).unwrap().reused);
-        assert!(pool.take(&endpoint).is_none());
-    }
-
-    #[tokio::test]
-    async fn a_closed_connection_is_never_given() {
-        let (_listener, endpoint, connection, peer) = connected().await;
-        let mut pool = Pool::new(PoolSettings::default());
-        drop(peer);
-        if let Stream::Tcp(stream) = &connection.stream {
-            stream.readable().await.unwrap();
-        }
-        pool.put(connection, Instant::now());
-        assert!(pool.take(&endpoint).is_none());
-    }
-
-    #[tokio::test]
-    async fn a_connection_with_bytes_that_nobody_asked_for_is_never_given() {
-        let (_listener, endpoint, connection, mut peer) = connected().await;
-        tokio::io::AsyncWriteExt::write_all(&mut peer, b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        if let Stream::Tcp(stream) = &connection.stream {
-            stream.readable().await.unwrap();
-        }
-        let mut pool = Pool::new(PoolSettings::default());
-        pool.put(connection, Instant::now());
-        assert!(pool.take(&endpoint).is_none());
-    }
-
-    #[tokio::test]
-    async fn a_cold_connection_goes_to_any_worker() {
-        let (_listener, endpoint, connection, _peer) = connected().await;
-        let settings = PoolSettings { cold_after: Duration::ZERO, ..PoolSettings::default() };
-        let (mut one, mut other) = (Pool::new(settings), Pool::new(settings));
-        one.put(connection, Instant::now());
-        one.sweep(Instant::now());
-        assert!(one.is_empty());
-        assert!(other.take(&endpoint).unwrap().reused);
-    }
-
-    #[tokio::test]
-    async fn connections_of_an_endpoint_that_is_gone_are_closed() {
-        let (_listener, endpoint, connection, _peer) = connected().await;
-        let mut pool = Pool::new(PoolSettings::default());
-        pool.put(connection, Instant::now());
-        endpoint.retire();
-        pool.sweep(Instant::now());
-        assert!(pool.is_empty());
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! All clusters of the process by slot: a number that stays for the life of a cluster's id, so that route tables hold plain integers.
 
 use crate::cluster::ClusterState;
-use crate::dns::Dns;
+use crate::dns::{Dns, DnsBounds, build_resolver};
+use crate::endpoint::EndpointIds;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -26,6 +27,7 @@ pub struct Settings {
 pub struct Upstream {
     chunks: ArcSwap<Vec<Arc<Chunk>>>,
     slots: Mutex<Slots>,
+    ids: Arc<EndpointIds>,
     dns: Arc<Dns>,
 }
 
@@ -34,29 +36,37 @@ struct Slots {
     by_id: HashMap<ClusterId, u32, RandomState>,
 }
 
+/// A change that is made ready beside what workers read.
+struct Change<'a> {
+    upstream: &'a Upstream,
+    chunks: Vec<Arc<Chunk>>,
+    /// The states that leave their slots, and what comes after them.
+    replaced: Vec<(Arc<ClusterState>, Option<Arc<ClusterState>>)>,
+}
+
 impl Upstream {
     /// No clusters yet. Names are resolved on `runtime`.
     pub fn new(settings: &Settings, runtime: tokio::runtime::Handle) -> Arc<Self> {
-        let dns = Arc::new(Dns::new(runtime, &settings.name_servers));
-        Arc::new(Self { chunks: ArcSwap::default(), slots: Mutex::default(), dns })
+        let inside = runtime.enter();
+        let resolver = build_resolver(&settings.name_servers);
+        drop(inside);
+        Self::with_dns(Dns::new(runtime, resolver, DnsBounds::default()))
+    }
+
+    pub(crate) fn with_dns(dns: Dns) -> Arc<Self> {
+        let (chunks, slots) = (ArcSwap::default(), Mutex::default());
+        Arc::new(Self { chunks, slots, ids: Arc::default(), dns: Arc::new(dns) })
     }
 
     /// The slot of an id, the same in every call.
     pub fn slot(&self, id: &ClusterId) -> u32 {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.by_id.get(id) {
-            return *slot;
-        }
-        let slot = u32::try_from(slots.by_id.len()).unwrap_or(u32::MAX);
-        slots.by_id.insert(id.clone(), slot);
-        slot
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).intern(id)
     }
 
     /// The cluster of a slot, if the configuration has it now.
     pub fn cluster(&self, slot: u32) -> Option<Arc<ClusterState>> {
         let slot = slot as usize;
-        let state = self.chunks.load().get(slot / CHUNK)?.get(slot % CHUNK)?.clone()?;
-        Some(state)
+        self.chunks.load().get(slot / CHUNK)?.get(slot % CHUNK)?.clone()
     }
 
     /// Begins to resolve a cluster's names, if it has any and nobody has.
@@ -64,56 +74,76 @@ impl Upstream {
         self.dns.begin(state);
     }
 
-    /// Takes over a snapshot. Endpoints keep their identity where their address stays.
+    /// Takes over a snapshot. Endpoints keep their identity where their address stays; those that go are marked so, once
+    /// the new ones can be seen.
     pub fn apply(&self, snapshot: &Snapshot, delta: &Delta) {
-        let mut next = Vec::clone(&self.chunks.load_full());
+        // Held to the end: there is one change at a time.
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut change = Change { upstream: self, chunks: Vec::clone(&self.chunks.load_full()), replaced: Vec::new() };
         match &delta.changes {
             Some(changes) => {
                 for id in &changes.clusters {
-                    self.put(&mut next, id, snapshot.clusters.get(id));
+                    change.put(slots.intern(id), snapshot.clusters.get(id));
                 }
             }
             None => {
+                for (id, slot) in &slots.by_id {
+                    if !snapshot.clusters.contains_key(id) {
+                        change.put(*slot, None);
+                    }
+                }
                 for (id, cluster) in &snapshot.clusters {
-                    self.put(&mut next, id, Some(cluster));
-                }
-                for id in self.ids_not_in(snapshot) {
-                    self.put(&mut next, &id, None);
+                    change.put(slots.intern(id), Some(cluster));
                 }
             }
         }
-        self.chunks.store(Arc::new(next));
+        change.publish();
     }
+}
 
-    fn ids_not_in(&self, snapshot: &Snapshot) -> Vec<ClusterId> {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.by_id.keys().filter(|id| !snapshot.clusters.contains_key(*id)).cloned().collect()
-    }
-
-    fn put(&self, chunks: &mut Vec<Arc<Chunk>>, id: &ClusterId, cluster: Option<&Arc<Cluster>>) {
-        let slot = self.slot(id) as usize;
-        while chunks.len() <= slot / CHUNK {
-            chunks.push(Arc::new([const { None }; CHUNK]));
+impl Slots {
+    fn intern(&mut self, id: &ClusterId) -> u32 {
+        if let Some(slot) = self.by_id.get(id) {
+            return *slot;
         }
-        let Some(place) = chunks.get_mut(slot / CHUNK).map(Arc::make_mut).and_then(|chunk| chunk.get_mut(slot % CHUNK))
-        else {
-            return;
-        };
-        match (cluster, place.as_ref()) {
-            (Some(cluster), Some(before)) if Arc::ptr_eq(cluster, &before.cluster) || **cluster == *before.cluster => {}
+        let slot = u32::try_from(self.by_id.len()).unwrap_or(u32::MAX);
+        self.by_id.insert(id.clone(), slot);
+        slot
+    }
+}
+
+impl Change<'_> {
+    fn put(&mut self, slot: u32, cluster: Option<&Arc<Cluster>>) {
+        let slot = slot as usize;
+        let before = self.chunks.get(slot / CHUNK).and_then(|chunk| chunk.get(slot % CHUNK)).and_then(Option::as_ref);
+        let next = match (cluster, before) {
+            (None, None) => return,
+            (Some(cluster), Some(before)) if Arc::ptr_eq(cluster, &before.cluster) || **cluster == *before.cluster => {
+                return;
+            }
+            (None, Some(_)) => None,
             (Some(cluster), before) => {
-                let state = Arc::new(ClusterState::new(Arc::clone(cluster), before.map(AsRef::as_ref)));
-                if before.is_some_and(|before| before.endpoints().is_some()) {
-                    // It was in use, so its names are wanted at once.
-                    self.dns.begin(&state);
-                }
-                *place = Some(state);
+                let before = before.map(AsRef::as_ref);
+                Some(Arc::new(ClusterState::new(Arc::clone(cluster), &self.upstream.ids, before)))
             }
-            (None, before) => {
-                if let Some(before) = before {
-                    before.retire();
-                }
-                *place = None;
+        };
+        while self.chunks.len() <= slot / CHUNK {
+            self.chunks.push(Arc::new([const { None }; CHUNK]));
+        }
+        let chunk = self.chunks.get_mut(slot / CHUNK).map(Arc::make_mut);
+        let Some(place) = chunk.and_then(|chunk| chunk.get_mut(slot % CHUNK)) else { return };
+        if let Some(before) = std::mem::replace(place, next.clone()) {
+            self.replaced.push((before, next));
+        }
+    }
+
+    fn publish(self) {
+        self.upstream.chunks.store(Arc::new(self.chunks));
+        for (before, next) in self.replaced {
+            before.replaced_by(next.as_deref());
+            if let Some(next) = next.filter(|_| before.is_in_use()) {
+                // It is in use, so its names are wanted at once.
+                self.upstream.dns.begin(&next);
             }
         }
     }

@@ -1,9 +1,13 @@
 use super::*;
+use crate::balance::EndpointList;
 use crate::cluster::NoEndpoint;
+use crate::dns::tests::server::NameServer;
+use crate::endpoint::EndpointState;
 use ir::{
     Balance, Changes, ClusterTimeouts, DnsName, Endpoint, EndpointAddress, EndpointSource, ObjectKind, Origin,
     UpstreamProtocol,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 fn cluster(name: &str, endpoints: EndpointSource) -> Arc<Cluster> {
@@ -52,8 +56,7 @@ async fn a_slot_stays_and_endpoints_keep_their_identity() {
     upstream.apply(&snapshot(&[two]), &delta);
     assert_eq!(upstream.slot(&one.id), slot);
     let after = upstream.cluster(slot).unwrap().endpoints().unwrap();
-    let ids =
-        |list: &crate::balance::EndpointList| list.iter().map(|e| (e.address.to_string(), e.id)).collect::<Vec<_>>();
+    let ids = |list: &EndpointList| list.iter().map(|e| (e.address.to_string(), e.id)).collect::<Vec<_>>();
     assert_eq!(ids(&before)[1], ids(&after)[0]);
     assert!(before.iter().next().unwrap().is_gone() && !after.iter().next().unwrap().is_gone());
     upstream.apply(&Snapshot::default(), &everything());
@@ -71,30 +74,12 @@ async fn a_cluster_without_endpoints_says_so() {
     assert_eq!(pick(1), NoEndpoint::Never("because".into()));
 }
 
-/// Answers every query for an A record with 127.0.0.9 and a TTL of 60 s, and others with nothing.
-async fn name_server() -> SocketAddr {
-    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut query = [0; 512];
-        while let Ok((length, from)) = socket.recv_from(&mut query).await {
-            let question_end = 12 + query[12..length].iter().position(|b| *b == 0).unwrap() + 5;
-            let is_a = query[question_end - 3] == 1;
-            let mut answer = query[..question_end].to_vec();
-            answer[2..4].copy_from_slice(&[0x81, 0x80]);
-            answer[6..12].copy_from_slice(&[0, u8::from(is_a), 0, 0, 0, 0]);
-            if is_a {
-                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 9]);
-            }
-            let _ = socket.send_to(&answer, from).await;
-        }
-    });
-    address
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn se_07_names_are_resolved_on_first_use() {
-    let settings = Settings { name_servers: vec![name_server().await] };
+async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings() {
+    let server = NameServer::new().await;
+    server.change(|zone| zone.ttl = 60);
+    server.set("backend.example.com", Some(&[[127, 0, 0, 9]]));
+    let settings = Settings { name_servers: vec![server.address] };
     let upstream = Upstream::new(&settings, tokio::runtime::Handle::current());
     let names = [
         DnsName { name: "backend.example.com.".into(), port: 81, weight: 1 },
@@ -104,9 +89,124 @@ async fn se_07_names_are_resolved_on_first_use() {
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
     let state = upstream.cluster(upstream.slot(&one.id)).unwrap();
     assert_eq!(state.pick(&mut || 0, None).unwrap_err(), NoEndpoint::Unresolved);
+    assert_eq!(server.asked("backend.example.com"), 0);
     upstream.begin_resolving(&state);
     state.wait_resolved(Duration::from_secs(10)).await;
     let list = state.endpoints().unwrap();
     let addresses: Vec<_> = list.iter().map(|endpoint| endpoint.address.to_string()).collect();
     assert_eq!(addresses, ["127.0.0.7:82", "127.0.0.9:81"]);
+
+    let mut two = Arc::unwrap_or_clone(one);
+    two.timeouts.idle = Duration::from_secs(7);
+    let two = Arc::new(two);
+    upstream.apply(&snapshot(std::slice::from_ref(&two)), &everything());
+    let next = upstream.cluster(upstream.slot(&two.id)).unwrap();
+    assert!(!Arc::ptr_eq(&state, &next));
+    let kept = next.endpoints().unwrap();
+    assert!(kept.iter().zip(list.iter()).all(|(kept, before)| Arc::ptr_eq(kept, before) && !kept.is_gone()));
+    assert!(kept.iter().all(|endpoint| endpoint.idle_limit() == Duration::from_secs(7)));
+}
+
+#[test]
+fn a_cluster_at_rest_is_small() {
+    // 100,000 of them are to be a few megabytes: a state, its counts, a place in a chunk, and the slot of its id.
+    assert!(size_of::<ClusterState>() <= 64, "{}", size_of::<ClusterState>());
+    assert!(size_of::<Option<Arc<ClusterState>>>() + size_of::<(ClusterId, u32)>() <= 32);
+}
+
+#[tokio::test]
+async fn a_change_copies_the_chunk_of_its_cluster_only() {
+    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+    let mut all: Vec<_> = (0..3 * CHUNK).map(|number| cluster(&format!("c{number:04}"), fixed(&[1]))).collect();
+    upstream.apply(&snapshot(&all), &everything());
+    let before = upstream.chunks.load_full();
+    all[0] = cluster("c0000", fixed(&[2]));
+    let delta = Delta { changes: Some(Changes { clusters: vec![all[0].id.clone()], ..Changes::default() }) };
+    upstream.apply(&snapshot(&all), &delta);
+    let after = upstream.chunks.load_full();
+    let same: Vec<_> = before.iter().zip(after.iter()).map(|(one, other)| Arc::ptr_eq(one, other)).collect();
+    assert_eq!(same, [false, true, true]);
+}
+
+#[tokio::test]
+async fn an_old_state_still_serves_and_keeps_nothing() {
+    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+    let one = cluster("a", fixed(&[1]));
+    upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
+    // Held by a request since before the change, and first used after it.
+    let held = upstream.cluster(upstream.slot(&one.id)).unwrap();
+    upstream.apply(&snapshot(&[cluster("a", fixed(&[2]))]), &everything());
+    let (endpoint, _) = held.pick(&mut || 0, None).unwrap();
+    assert!(endpoint.is_gone());
+    let (endpoint, _) = upstream.cluster(upstream.slot(&one.id)).unwrap().pick(&mut || 0, None).unwrap();
+    assert!(!endpoint.is_gone());
+}
+
+/// SplitMix64: the same sequence in every run.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+type Seen = BTreeMap<String, Arc<EndpointState>>;
+
+/// What a cluster's endpoints have to be after a change, given those seen before.
+fn judge(state: &ClusterState, ports: &BTreeSet<u16>, before: &Seen) -> Seen {
+    let seen: Seen = state.endpoints().unwrap().iter().map(|one| (one.address.to_string(), Arc::clone(one))).collect();
+    assert!(seen.keys().eq(ports.iter().map(|port| format!("127.0.0.1:{port}")).collect::<BTreeSet<_>>().iter()));
+    assert!(seen.values().all(|endpoint| !endpoint.is_gone()));
+    for (address, endpoint) in before {
+        match seen.get(address) {
+            Some(now) => assert!(Arc::ptr_eq(now, endpoint)),
+            None => assert!(endpoint.is_gone()),
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn churn_keeps_slots_and_endpoints_that_stay_and_marks_those_that_go() {
+    for seed in 0..20 {
+        let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+        let (mut state, mut have, mut seen) = (seed, BTreeMap::new(), BTreeMap::<String, Seen>::new());
+        let mut slots = BTreeMap::new();
+        for _ in 0..100 {
+            let mut changed = Vec::new();
+            for _ in 0..random(&mut state) % 4 + 1 {
+                let name = format!("c{}", random(&mut state) % 12);
+                if random(&mut state).is_multiple_of(4) {
+                    have.remove(&name);
+                } else {
+                    let ports: BTreeSet<_> =
+                        (0..random(&mut state) % 8).map(|_| random(&mut state) as u16 % 10 + 1).collect();
+                    have.insert(name.clone(), ports);
+                }
+                changed.push(ClusterId::outbound(80, "", &name));
+            }
+            let clusters: Vec<_> = have
+                .iter()
+                .map(|(name, ports)| cluster(name, fixed(&ports.iter().copied().collect::<Vec<_>>())))
+                .collect();
+            let changes =
+                random(&mut state).is_multiple_of(2).then(|| Changes { clusters: changed, ..Changes::default() });
+            upstream.apply(&snapshot(&clusters), &Delta { changes });
+            for number in 0..12 {
+                let name = format!("c{number}");
+                let slot = upstream.slot(&ClusterId::outbound(80, "", &name));
+                assert_eq!(*slots.entry(name.clone()).or_insert(slot), slot);
+                let now = upstream.cluster(slot);
+                assert_eq!(now.is_some(), have.contains_key(&name));
+                let before = seen.remove(&name).unwrap_or_default();
+                match now {
+                    None => assert!(before.values().all(|endpoint| endpoint.is_gone())),
+                    // Some are not looked at, as most clusters are not.
+                    Some(_) if before.is_empty() && random(&mut state).is_multiple_of(2) => {}
+                    Some(now) => drop(seen.insert(name.clone(), judge(&now, &have[&name], &before))),
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,137 @@
+use super::*;
+use crate::endpoint::{EndpointIds, InFlight};
+use ir::EndpointAddress;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+fn list(weights: &[u32]) -> EndpointList {
+    let ids = EndpointIds::default();
+    let endpoint = |(port, weight): (usize, &u32)| {
+        let address = EndpointAddress::Ip(SocketAddr::from(([127, 0, 0, 1], port as u16 + 1)));
+        (Arc::new(EndpointState::new(&ids, address, Duration::from_secs(1))), *weight)
+    };
+    EndpointList::new(weights.iter().enumerate().map(endpoint).collect(), None)
+}
+
+/// SplitMix64: the same sequence in every run.
+fn seeded(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+fn picks(list: &EndpointList, balance: Balance, count: usize, avoid: Option<u64>) -> Vec<u64> {
+    let mut random = seeded(42);
+    (0..count).map(|_| list.pick(balance, &mut random, avoid).unwrap().id).collect()
+}
+
+fn counts(list: &EndpointList, picks: &[u64]) -> Vec<usize> {
+    let mut counts: HashMap<u64, usize> = HashMap::new();
+    picks.iter().for_each(|id| *counts.entry(*id).or_default() += 1);
+    list.iter().map(|endpoint| counts.get(&endpoint.id).copied().unwrap_or(0)).collect()
+}
+
+fn assert_within_three_sigma(counted: &[usize], weights: &[u32]) {
+    let picks = counted.iter().sum::<usize>() as f64;
+    let total = f64::from(weights.iter().sum::<u32>());
+    for (count, weight) in counted.iter().zip(weights) {
+        let share = f64::from(*weight) / total;
+        let sigma = (picks * share * (1.0 - share)).sqrt();
+        assert!((*count as f64 - picks * share).abs() < 3.0 * sigma, "{count} of {}", picks * share);
+    }
+}
+
+#[test]
+fn dr_10_round_robin_takes_turns_by_weight() {
+    for weights in [&[1, 1, 1][..], &[1, 3], &[5, 1, 1], &[100, 1], &[7, 11, 13, 17]] {
+        let list = list(weights);
+        let round = weights.iter().sum::<u32>() as usize;
+        let expected: Vec<_> = weights.iter().map(|weight| *weight as usize * 3).collect();
+        assert_eq!(counts(&list, &picks(&list, Balance::RoundRobin, 3 * round, None)), expected);
+    }
+}
+
+#[test]
+fn dr_10_round_robin_spreads_the_turns_of_a_heavy_endpoint() {
+    // Any stretch of turns holds about an endpoint's share of them, wherever it begins.
+    let list = list(&[50, 30, 20]);
+    let picked = picks(&list, Balance::RoundRobin, 300, None);
+    for stretch in picked.windows(10) {
+        for (count, share) in counts(&list, stretch).iter().zip([5_usize, 3, 2]) {
+            assert!(count.abs_diff(share) <= 2, "{:?}", counts(&list, stretch));
+        }
+    }
+}
+
+#[test]
+fn round_robin_goes_on_when_endpoints_change() {
+    let before = list(&[1, 1, 1]);
+    picks(&before, Balance::RoundRobin, 1, None);
+    let same = before.iter().map(|endpoint| (Arc::clone(endpoint), 1)).collect();
+    let after = EndpointList::new(same, Some(&before));
+    assert_eq!(picks(&after, Balance::RoundRobin, 1, None)[0], before.iter().nth(1).unwrap().id);
+}
+
+#[test]
+fn random_and_least_request_keep_to_the_weights_within_three_sigma() {
+    for balance in [Balance::Random, Balance::LeastRequest] {
+        for weights in [[1, 2, 3], [1, 1, 1], [1, 1, 98]] {
+            let list = list(&weights);
+            assert_within_three_sigma(&counts(&list, &picks(&list, balance, 30_000, None)), &weights);
+        }
+    }
+}
+
+#[test]
+fn dr_10_least_request_always_prefers_the_less_loaded_of_two() {
+    let list = list(&[1, 1]);
+    let _load = InFlight::new(list.iter().next().unwrap());
+    assert_eq!(counts(&list, &picks(&list, Balance::LeastRequest, 1000, None)), [0, 1000]);
+}
+
+#[test]
+fn dr_10_least_request_measures_load_by_weight() {
+    let list = list(&[1, 4]);
+    let [light, heavy] = [0, 1].map(|number| list.iter().nth(number).unwrap());
+    let _load: Vec<_> = (0..3).map(|_| InFlight::new(heavy)).chain([InFlight::new(light)]).collect();
+    // 3 of 4 against 1 of 1: the heavy one is the less loaded, so that it wins whenever it is one of the two.
+    let counted = counts(&list, &picks(&list, Balance::LeastRequest, 10_000, None));
+    assert_within_three_sigma(&counted, &[1, 24]);
+}
+
+#[test]
+fn a_load_ends_with_its_guard() {
+    let list = list(&[1]);
+    let endpoint = list.iter().next().unwrap();
+    let load = InFlight::new(endpoint);
+    assert_eq!(endpoint.active(), 1);
+    drop(load);
+    assert_eq!(endpoint.active(), 0);
+}
+
+#[test]
+fn one_that_is_to_be_avoided_is_taken_only_when_alone() {
+    let alone = list(&[1]);
+    let only = alone.iter().next().unwrap().id;
+    assert_eq!(picks(&alone, Balance::LeastRequest, 1, Some(only)), [only]);
+    for balance in [Balance::RoundRobin, Balance::LeastRequest, Balance::Random] {
+        for weights in [&[1, 1][..], &[1, 1000, 1], &[1; 10]] {
+            let list = list(weights);
+            let avoid = list.iter().nth(1).unwrap().id;
+            assert!(!picks(&list, balance, 200, Some(avoid)).contains(&avoid));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_picked_of_nothing() {
+    let list = list(&[]);
+    for balance in [Balance::RoundRobin, Balance::LeastRequest, Balance::Random] {
+        assert!(list.pick(balance, &mut || 7, None).is_none());
+    }
+}

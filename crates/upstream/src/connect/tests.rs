@@ -1,0 +1,63 @@
+use super::*;
+use crate::endpoint::EndpointIds;
+use socket2::{Domain, Socket, Type};
+use std::net::SocketAddr;
+use tokio::net::{TcpListener, UnixListener};
+
+fn endpoint(address: EndpointAddress) -> Arc<EndpointState> {
+    Arc::new(EndpointState::new(&EndpointIds::default(), address, Duration::from_secs(60)))
+}
+
+#[tokio::test]
+async fn a_connection_sends_at_once_and_is_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = endpoint(EndpointAddress::Ip(listener.local_addr().unwrap()));
+    let connection = connect(&endpoint, Duration::from_secs(5)).await.unwrap();
+    let Stream::Tcp(stream) = &connection.stream else { panic!("not TCP") };
+    assert!(stream.nodelay().unwrap() && !connection.reused);
+    assert_eq!((endpoint.opened(), endpoint.failed()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_connected_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let connection = connect(&endpoint(EndpointAddress::Unix(path.into())), Duration::from_secs(5)).await.unwrap();
+    assert!(matches!(connection.stream, Stream::Unix(_)) && connection.stream.is_silent());
+}
+
+#[tokio::test]
+async fn a_port_without_listener_refuses() {
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let endpoint = endpoint(EndpointAddress::Ip(address));
+    let error = connect(&endpoint, Duration::from_secs(5)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused), "{error:?}");
+    assert_eq!(error.to_string(), "delayed connect error: Connection refused");
+    assert_eq!((endpoint.opened(), endpoint.failed()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dr_20_a_listener_that_does_not_accept_is_given_up() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    // Once its queue is full, further connections wait.
+    let full: Vec<_> = (0..16)
+        .map_while(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok())
+        .collect();
+    assert!(full.len() < 16);
+    let error = connect(&endpoint(EndpointAddress::Ip(address)), Duration::from_secs(10)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout), "{error:?}");
+}
+
+#[test]
+fn errors_of_the_system_are_told_apart() {
+    let of = |code: i32| ConnectError::from(io::Error::from_raw_os_error(code));
+    assert!(matches!(of(24), ConnectError::OutOfFiles(_)) && matches!(of(23), ConnectError::OutOfFiles(_)));
+    assert!(matches!(of(111), ConnectError::Refused) && matches!(of(110), ConnectError::Timeout));
+    assert!(matches!(of(113), ConnectError::Unreachable(_)) && matches!(of(101), ConnectError::Unreachable(_)));
+    assert_eq!(of(113).to_string(), "delayed connect error: No route to host");
+    assert!(matches!(of(13), ConnectError::Io(_)));
+}

@@ -1,0 +1,216 @@
+pub(crate) mod server;
+
+use super::*;
+use crate::cluster::NoEndpoint;
+use crate::endpoint::{EndpointIds, EndpointState};
+use ir::{Balance, Cluster, ClusterId, ClusterTimeouts, ObjectKind, Origin, UpstreamProtocol};
+use server::NameServer;
+use tokio::time::timeout;
+
+/// As quick as tests want it.
+const QUICK: DnsBounds = DnsBounds {
+    first_queries: 4,
+    later_queries: 4,
+    soonest: Duration::from_millis(5),
+    latest: Duration::from_secs(60),
+    after_failure: Duration::from_millis(5),
+    after_failures: Duration::from_millis(20),
+};
+const LONG: Duration = Duration::from_secs(10);
+
+fn dns(servers: &[SocketAddr], bounds: DnsBounds) -> Arc<Dns> {
+    Arc::new(Dns::new(tokio::runtime::Handle::current(), build_resolver(servers), bounds))
+}
+
+fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
+    let name = |(name, port): &(&str, u16)| DnsName { name: (*name).into(), port: *port, weight: 1 };
+    let cluster = Cluster {
+        id: ClusterId::outbound(80, "", "h"),
+        host: "h".into(),
+        origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "d".into(), name: "n".into(), rule: "".into() },
+        policy: None,
+        endpoints: EndpointSource::Dns { names: names.iter().map(name).collect(), first_only },
+        balance: Balance::RoundRobin,
+        protocol: UpstreamProtocol::Http1,
+        timeouts: ClusterTimeouts { connect: LONG, idle: LONG },
+    };
+    Arc::new(ClusterState::new(Arc::new(cluster), &Arc::<EndpointIds>::default(), None))
+}
+
+fn addresses_of(state: &ClusterState) -> Vec<String> {
+    state.endpoints().map(|list| list.iter().map(|endpoint| endpoint.address.to_string()).collect()).unwrap_or_default()
+}
+
+fn endpoint(state: &ClusterState, number: usize) -> Arc<EndpointState> {
+    Arc::clone(state.endpoints().unwrap().iter().nth(number).unwrap())
+}
+
+/// Uses the cluster until something holds.
+async fn until(state: &ClusterState, what: impl Fn() -> bool) {
+    let turn = async {
+        while !what() {
+            let _ = state.pick(&mut || 0, None);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LONG, turn).await.expect("it did not come about");
+}
+
+#[tokio::test]
+async fn se_07_answers_are_followed_and_endpoints_keep_their_identity() {
+    let server = NameServer::new().await;
+    server.set("a.example.com", Some(&[[127, 0, 0, 2], [127, 0, 0, 1]]));
+    let (dns, state) = (dns(&[server.address], QUICK), cluster(&[("a.example.com.", 80)], false));
+    assert_eq!(state.pick(&mut || 0, None).unwrap_err(), NoEndpoint::Unresolved);
+    dns.begin(&state);
+    state.wait_resolved(LONG).await;
+    assert_eq!(addresses_of(&state), ["127.0.0.1:80", "127.0.0.2:80"]);
+    let (first, second) = (endpoint(&state, 0), endpoint(&state, 1));
+    server.set("a.example.com", Some(&[[127, 0, 0, 3], [127, 0, 0, 2]]));
+    until(&state, || addresses_of(&state) == ["127.0.0.2:80", "127.0.0.3:80"]).await;
+    assert!(Arc::ptr_eq(&second, &endpoint(&state, 0)));
+    assert!(first.is_gone() && !second.is_gone());
+}
+
+#[tokio::test]
+async fn se_07_the_last_good_answer_holds_when_the_server_fails() {
+    let server = NameServer::new().await;
+    server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
+    server.set("b.example.com", Some(&[[127, 0, 0, 2]]));
+    let state = cluster(&[("a.example.com.", 80), ("b.example.com.", 80)], false);
+    dns(&[server.address], QUICK).begin(&state);
+    state.wait_resolved(LONG).await;
+    // One of two fails, then both.
+    server.set("a.example.com", None);
+    server.set("b.example.com", Some(&[[127, 0, 0, 3]]));
+    until(&state, || addresses_of(&state) == ["127.0.0.1:80", "127.0.0.3:80"]).await;
+    server.change(|zone| zone.names.clear());
+    let asked = server.asked("b.example.com");
+    until(&state, || server.asked("b.example.com") > asked + 4).await;
+    assert_eq!(addresses_of(&state), ["127.0.0.1:80", "127.0.0.3:80"]);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_leaves_a_cluster_without_endpoints_until_it_does() {
+    let server = NameServer::new().await;
+    let state = cluster(&[("a.example.com.", 80)], false);
+    dns(&[server.address], QUICK).begin(&state);
+    state.wait_resolved(LONG).await;
+    assert_eq!(state.pick(&mut || 0, None).unwrap_err(), NoEndpoint::Empty);
+    server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
+    until(&state, || addresses_of(&state) == ["127.0.0.1:80"]).await;
+}
+
+#[tokio::test]
+async fn se_08_only_the_first_address_is_used() {
+    let server = NameServer::new().await;
+    server.set("a.example.com", Some(&[[127, 0, 0, 2], [127, 0, 0, 1]]));
+    let state = cluster(&[("a.example.com.", 80)], true);
+    dns(&[server.address], QUICK).begin(&state);
+    state.wait_resolved(LONG).await;
+    assert_eq!(addresses_of(&state).len(), 1);
+}
+
+#[tokio::test]
+async fn addresses_in_place_of_names_are_known_at_once() {
+    let state = cluster(&[("127.0.0.1", 80), ("::1", 81)], false);
+    assert_eq!(addresses_of(&state), ["127.0.0.1:80", "[::1]:81"]);
+    assert!(state.pick(&mut || 0, None).is_ok() && state.begin_resolving().is_none());
+}
+
+#[tokio::test]
+async fn the_hosts_file_is_read_before_name_servers_are_asked() {
+    let server = NameServer::new().await;
+    let state = cluster(&[("localhost", 80)], false);
+    dns(&[server.address], QUICK).begin(&state);
+    state.wait_resolved(LONG).await;
+    assert!(state.endpoints().unwrap().iter().all(|endpoint| match &endpoint.address {
+        EndpointAddress::Ip(address) => address.ip().is_loopback(),
+        EndpointAddress::Unix(_) => false,
+    }));
+    assert!(!addresses_of(&state).is_empty());
+    assert_eq!(server.asked("localhost"), 0);
+}
+
+#[tokio::test]
+async fn a_thousand_clusters_do_not_ask_at_once() {
+    let server = NameServer::new().await;
+    server.change(|zone| zone.holds = true);
+    let states: Vec<_> = (0..1000)
+        .map(|number| {
+            let name = format!("n{number}.example.com");
+            server.set(&name, Some(&[[127, 0, 0, 1]]));
+            cluster(&[(&format!("{name}."), 80)], false)
+        })
+        .collect();
+    let dns = dns(&[server.address], QUICK);
+    states.iter().for_each(|state| dns.begin(state));
+    until(&states[0], || server.held().len() == QUICK.first_queries).await;
+    // All tasks have had their turn by now, and no further name came.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.held().len(), QUICK.first_queries);
+    server.release().await;
+    for state in &states {
+        state.wait_resolved(LONG).await;
+        assert_eq!(addresses_of(state), ["127.0.0.1:80"]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_first_answer_no_longer_than_told() {
+    let server = NameServer::new().await;
+    server.change(|zone| zone.holds = true);
+    let state = cluster(&[("a.example.com.", 80)], false);
+    dns(&[server.address], QUICK).begin(&state);
+    timeout(LONG, state.wait_resolved(Duration::from_millis(1))).await.unwrap();
+    assert_eq!(state.pick(&mut || 0, None).unwrap_err(), NoEndpoint::Unresolved);
+}
+
+#[tokio::test]
+async fn names_of_a_cluster_that_is_gone_are_no_longer_asked_for() {
+    let server = NameServer::new().await;
+    server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
+    let (dns, state) = (dns(&[server.address], QUICK), cluster(&[("a.example.com.", 80)], false));
+    dns.begin(&state);
+    state.wait_resolved(LONG).await;
+    let gone = cluster(&[("127.0.0.1", 80)], false);
+    drop(state);
+    until(&gone, || Arc::strong_count(&dns) == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_nobody_uses_rest_until_somebody_does() {
+    let (time, longest) = (Duration::from_secs(5), Duration::from_secs(300));
+    let names = Names::default();
+    let begun = tokio::time::Instant::now();
+    names.rest(time, longest).await;
+    assert_eq!(begun.elapsed(), longest);
+    // Used meanwhile: after its time, once.
+    names.touch();
+    names.rest(time, longest).await;
+    assert_eq!(begun.elapsed(), longest + time);
+    names.rest(time, longest).await;
+    assert_eq!(begun.elapsed(), longest + time + longest);
+    // Used later: at once.
+    let (rested, ()) = tokio::join!(names.rest(time, longest), async {
+        tokio::time::sleep(3 * time).await;
+        names.touch();
+    });
+    let () = rested;
+    assert_eq!(begun.elapsed(), longest + time + longest + 3 * time);
+}
+
+#[test]
+fn failures_are_asked_again_less_and_less_often() {
+    let bounds = DnsBounds::default();
+    let pauses: Vec<_> = [1, 2, 3, 4, 5, 99].iter().map(|failures| bounds.pause(*failures).as_secs()).collect();
+    assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+}
+
+#[tokio::test]
+async fn a_resolver_needs_no_name_server() {
+    let resolver = super::resolver::without_servers().unwrap();
+    assert!(resolver.lookup_ip("localhost").await.is_ok());
+}
