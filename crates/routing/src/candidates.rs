@@ -10,45 +10,49 @@ use std::sync::Arc;
 /// Hosts with fewer rules are looked through from the first to the last, which is quicker than any index.
 pub(crate) const FEW: usize = 12;
 
+/// Numbers of rules, ascending.
 type Numbers = SmallVec<[u32; 4]>;
+/// Every list that may hold a candidate.
+type Lists<'a> = SmallVec<[&'a [u32]; 16]>;
+type ByPath = HashMap<Box<[u8]>, Numbers, RandomState>;
 
 /// Rules by the exact path and by the prefix that they demand. All others are candidates for every path.
 #[derive(Debug)]
 pub(crate) struct Candidates {
-    exact: HashMap<Box<[u8]>, Numbers, RandomState>,
-    prefixes: HashMap<Box<[u8]>, Numbers, RandomState>,
-    /// The lengths of prefixes that occur, ascending: as many look-ups as there are lengths.
-    lengths: Box<[usize]>,
+    as_written: Paths,
+    /// Those that ignore case (VS-13), by the path in lower case; hardly anybody has them.
+    any_case: Option<Box<Paths>>,
     others: Box<[u32]>,
 }
 
-impl Candidates {
-    /// The index of a host's rules.
-    pub(crate) fn build(rules: &[Arc<RouteEntry>]) -> Self {
-        let mut exact: HashMap<Box<[u8]>, Numbers, RandomState> = HashMap::default();
-        let mut prefixes: HashMap<Box<[u8]>, Numbers, RandomState> = HashMap::default();
-        let mut others = Vec::new();
-        for (number, rule) in rules.iter().enumerate() {
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            match &rule.route.matches.path {
-                MatchPath::Text { text: StringMatch::Exact(path), ignore_case: false } => {
-                    exact.entry(path.as_bytes().into()).or_default().push(number);
-                }
-                MatchPath::Text { text: StringMatch::Prefix(path), ignore_case: false } => {
-                    prefixes.entry(path.as_bytes().into()).or_default().push(number);
-                }
-                MatchPath::Any | MatchPath::Text { .. } => others.push(number),
-            }
-        }
-        let mut lengths: Vec<usize> = prefixes.keys().map(|prefix| prefix.len()).collect();
-        lengths.sort_unstable();
-        lengths.dedup();
-        Self { exact, prefixes, lengths: lengths.into(), others: others.into() }
+/// Rules by path.
+#[derive(Debug, Default)]
+struct Paths {
+    exact: ByPath,
+    prefixes: ByPath,
+    /// The lengths of prefixes that occur, ascending: as many look-ups as there are lengths.
+    lengths: Vec<usize>,
+}
+
+impl Paths {
+    fn add(&mut self, text: &StringMatch, number: u32, lower: bool) -> bool {
+        let (paths, path) = match text {
+            StringMatch::Exact(path) => (&mut self.exact, path),
+            StringMatch::Prefix(path) => (&mut self.prefixes, path),
+            StringMatch::Regex(_) => return false,
+        };
+        let path = if lower { path.as_bytes().to_ascii_lowercase() } else { path.as_bytes().to_vec() };
+        paths.entry(path.into()).or_default().push(number);
+        true
     }
 
-    /// The first candidate, in the order of the rules, that `takes` says yes to.
-    pub(crate) fn first(&self, path: &[u8], mut takes: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut lists: SmallVec<[&[u32]; 16]> = SmallVec::new();
+    fn finish(&mut self) {
+        self.lengths = self.prefixes.keys().map(|prefix| prefix.len()).collect();
+        self.lengths.sort_unstable();
+        self.lengths.dedup();
+    }
+
+    fn find<'a>(&'a self, path: &[u8], lists: &mut Lists<'a>) {
         if let Some(numbers) = self.exact.get(path) {
             lists.push(numbers);
         }
@@ -57,15 +61,56 @@ impl Candidates {
                 lists.push(numbers);
             }
         }
-        lists.push(&self.others);
-        // Every list ascends, so that the next candidate is the least of their heads.
-        loop {
-            let next = lists.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list.first().copied());
-            let (number, rest) = next.and_then(|list| list.split_first().map(|(n, rest)| (*n, (list, rest))))?;
-            *rest.0 = rest.1;
-            if takes(number) {
-                return Some(number);
+    }
+}
+
+impl Candidates {
+    /// The index of a host's rules.
+    pub(crate) fn build(rules: &[Arc<RouteEntry>]) -> Self {
+        let (mut as_written, mut any_case, mut others) = (Paths::default(), Paths::default(), Vec::new());
+        for (number, rule) in (0..).zip(rules) {
+            let indexed = match &rule.route.matches.path {
+                MatchPath::Any => false,
+                MatchPath::Text { text, ignore_case: false } => as_written.add(text, number, false),
+                MatchPath::Text { text, ignore_case: true } => any_case.add(text, number, true),
+            };
+            if !indexed {
+                others.push(number);
             }
+        }
+        as_written.finish();
+        any_case.finish();
+        let ignores_case = !any_case.exact.is_empty() || !any_case.prefixes.is_empty();
+        Self { as_written, any_case: ignores_case.then(|| Box::new(any_case)), others: others.into() }
+    }
+
+    /// The first candidate, in the order of the rules, that `takes` says yes to.
+    pub(crate) fn first(&self, path: &[u8], takes: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut lists = Lists::new();
+        self.as_written.find(path, &mut lists);
+        if let Some(any_case) = &self.any_case {
+            let mut lower: SmallVec<[u8; 256]> = SmallVec::from_slice(path);
+            lower.make_ascii_lowercase();
+            any_case.find(&lower, &mut lists);
+        }
+        if !self.others.is_empty() {
+            lists.push(&self.others);
+        }
+        in_order(lists, takes)
+    }
+}
+
+/// The least number of all lists that `takes` says yes to. Every list ascends, so that the next is the least of their heads.
+fn in_order(mut lists: Lists<'_>, mut takes: impl FnMut(u32) -> bool) -> Option<u32> {
+    loop {
+        let heads = lists.iter_mut().filter_map(|list| list.split_first().map(|(number, rest)| (*number, rest, list)));
+        let (number, rest, list) = heads.min_by_key(|(number, ..)| *number)?;
+        *list = rest;
+        if takes(number) {
+            return Some(number);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! Why a request goes where it goes: the same functions as the live path, with every verdict told in words.
 
+use crate::host::HostTable;
 use crate::judge::{Unmet, joined, judge, parameter};
 use crate::route::RouteEntry;
-use crate::table::{HostTable, Table};
+use crate::table::Table;
 use ir::{MatchPath, Origin, Route, StringMatch, ValueMatch};
 use serde::Serialize;
 use wire::view::RequestView;
@@ -12,6 +13,8 @@ use wire::view::RequestView;
 pub struct Explanation {
     /// The host that covers the request's; `None`: there is none.
     pub host: Option<String>,
+    /// Other hosts that cover it too, the next specific first: nothing falls through to them (S-34).
+    pub passed_over: Vec<String>,
     /// Each rule that was looked at, in order; the last one is the one that takes the request, if one does.
     pub rules: Vec<Verdict>,
     /// Whether one takes it.
@@ -33,11 +36,13 @@ pub struct Verdict {
 
 /// Judges a request by every rule up to the one that takes it, and gives that one.
 pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Option<&'t RouteEntry>) {
-    let Some(host) = table.host(view.host) else {
-        return (Explanation { host: None, rules: Vec::new(), found: false }, None);
+    let mut covering = table.covering(view.host);
+    let Some(host) = covering.next() else {
+        return (Explanation { host: None, passed_over: Vec::new(), rules: Vec::new(), found: false }, None);
     };
+    let passed_over = covering.map(|host| host.pattern.to_string()).collect();
     let (rules, winner) = verdicts(host, view);
-    let explanation = Explanation { host: Some(host.pattern.to_string()), rules, found: winner.is_some() };
+    let explanation = Explanation { host: Some(host.pattern.to_string()), passed_over, rules, found: winner.is_some() };
     (explanation, winner.and_then(|number| host.rules.get(number)).map(AsRef::as_ref))
 }
 
@@ -109,26 +114,31 @@ fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>) -> String {
             format!("the authority {} is not one that {}", lossy(view.authority), text(&route.matches.authority))
         }
         Unmet::Scheme => format!("the scheme {} is not one that {}", view.scheme, text(&route.matches.scheme)),
-        Unmet::Header(at) => match route.matches.headers.get(at) {
-            None => String::new(),
-            Some(demand) => {
-                let value = joined(demand.name.as_str(), view).map(|value| lossy(&value));
-                let is = value.map_or_else(|| "is not there".to_owned(), |value| format!("is `{value}`"));
-                let wanted = if demand.invert { "and may not be one that" } else { "and has to be one that" };
-                format!("the header {} {is}, {wanted} {}", demand.name, value_words(&demand.value))
-            }
-        },
-        Unmet::Query(at) => match route.matches.query.get(at) {
-            None => String::new(),
-            Some(demand) => {
-                let value = parameter(&demand.name, view.query).map(lossy);
-                let is = value.map_or_else(|| "is not there".to_owned(), |value| format!("is `{value}`"));
-                format!(
-                    "the query parameter {} {is}, and has to be one that {}",
-                    demand.name,
-                    value_words(&demand.value)
-                )
-            }
-        },
+        Unmet::Header(at) => route.matches.headers.get(at).map_or_else(String::new, |demand| {
+            let value = joined(demand.name.as_str(), view);
+            let (came, wanted) = (came(value.as_deref()), wanted(&demand.value, demand.invert));
+            format!("the header {} {came}, and {wanted}", demand.name)
+        }),
+        Unmet::Query(at) => route.matches.query.get(at).map_or_else(String::new, |demand| {
+            let value = parameter(&demand.name, view.query);
+            format!("the query parameter {} {}, and {}", demand.name, came(value), wanted(&demand.value, false))
+        }),
     }
 }
+
+/// What a request has.
+fn came(value: Option<&[u8]>) -> String {
+    value.map_or_else(|| "is not there".to_owned(), |value| format!("is `{}`", String::from_utf8_lossy(value)))
+}
+
+/// What a rule wants.
+fn wanted(value: &ValueMatch, invert: bool) -> String {
+    let may = if invert { "may not be" } else { "has to be" };
+    match value {
+        ValueMatch::Present => format!("{may} there"),
+        ValueMatch::Text(text) => format!("{may} one that {}", words(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

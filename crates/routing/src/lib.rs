@@ -5,13 +5,18 @@
 
 mod candidates;
 pub mod explain;
+#[cfg(test)]
+mod fixture;
+mod host;
 pub mod judge;
+mod names;
 pub mod prepare;
 pub mod rewrite;
 pub mod route;
 pub mod table;
 
+pub use host::HostTable;
 pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, prepare};
-pub use route::{LocalAnswer, RouteEntry, TargetEntry};
-pub use table::{HostTable, Pick, Slots, Table};
+pub use route::{LocalAnswer, RouteEntry, Slots, TargetEntry};
+pub use table::{Pick, Table};

@@ -120,3 +120,6 @@ fn normalization(setting: PathNormalization) -> Normalization {
         PathNormalization::DecodeAndMergeSlashes => Normalization::DecodeAndMergeSlashes,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,21 @@
 //! Paths that are rewritten, and the `Location` of redirects (VS-35, VS-37).
+//!
+//! What is written comes from configuration and is put into a head: bytes that may not stand there are escaped.
 
 use ir::{MatchPath, PathRewrite, Redirect, RedirectPort, StringMatch};
 use wire::view::RequestView;
 
 /// The path after a rewrite, without the query.
 pub fn path(rewrite: &PathRewrite, matched: &MatchPath, path: &[u8]) -> Vec<u8> {
-    match rewrite {
+    let new = match rewrite {
         PathRewrite::Full(full) => full.as_bytes().to_vec(),
         PathRewrite::Regex { pattern, substitution } => pattern.replace_all(path, substitution),
         PathRewrite::Prefix(prefix) => {
             let behind = path.get(matched_length(matched)..).unwrap_or_default();
             [prefix.as_bytes(), behind].concat()
         }
-    }
+    };
+    escape(new)
 }
 
 /// How much of a path the route's prefix took.
@@ -24,53 +27,64 @@ fn matched_length(matched: &MatchPath) -> usize {
     }
 }
 
-/// Where a redirect leads; what it does not name stays as the client sent it.
-pub fn location(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) -> Vec<u8> {
-    let scheme = redirect.scheme.as_deref().unwrap_or(view.scheme);
-    let mut out = format!("{scheme}://").into_bytes();
-    match &redirect.authority {
-        Some(authority) => out.extend_from_slice(authority.as_bytes()),
-        None => out.extend_from_slice(authority(redirect, scheme, view)),
+/// Blanks and control characters as `%XX`: in a request line or a `Location` they would end it, or begin another.
+fn escape(text: Vec<u8>) -> Vec<u8> {
+    let plain = |byte: u8| byte > 0x20 && byte != 0x7f;
+    if text.iter().all(|byte| plain(*byte)) {
+        return text;
     }
-    if let RedirectPort::Number(port) | RedirectPort::RequestPort(port) = redirect.port
-        && !is_default(scheme, port)
-    {
-        out.extend_from_slice(format!(":{port}").as_bytes());
-    }
-    match &redirect.path {
-        Some(rewrite) => {
-            let new = path(rewrite, matched, view.path);
-            let has_query = new.contains(&b'?');
-            out.extend_from_slice(&new);
-            if !has_query {
-                push_query(&mut out, view.query);
-            }
-        }
-        None => {
-            out.extend_from_slice(view.path);
-            push_query(&mut out, view.query);
+    let mut out = Vec::with_capacity(text.len() + 16);
+    for byte in text {
+        if plain(byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
         }
     }
     out
 }
 
-fn push_query(out: &mut Vec<u8>, query: Option<&[u8]>) {
+/// A path with the client's query behind it.
+pub fn with_query(mut path: Vec<u8>, query: Option<&[u8]>) -> Vec<u8> {
     if let Some(query) = query {
-        out.push(b'?');
-        out.extend_from_slice(query);
+        path.push(b'?');
+        path.extend_from_slice(query);
+    }
+    path
+}
+
+/// Where a redirect leads; what it does not name stays as the client sent it.
+pub fn location(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) -> Vec<u8> {
+    let scheme = redirect.scheme.as_deref().unwrap_or(view.scheme);
+    let port = written_port(redirect.port, scheme);
+    let mut out = format!("{scheme}://").into_bytes();
+    match &redirect.authority {
+        Some(authority) => out.extend(escape(authority.as_bytes().to_vec())),
+        None => out.extend_from_slice(authority(view, scheme, port)),
+    }
+    if let Some(port) = port {
+        out.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    out.extend(new_path(redirect, matched, view));
+    out
+}
+
+/// The port that is written. Istio takes the default port of a scheme for none, and `FROM_PROTOCOL_DEFAULT` too; Envoy then leaves
+/// alone what the client's `Host` has.
+fn written_port(port: RedirectPort, scheme: &str) -> Option<u16> {
+    match port {
+        RedirectPort::Keep | RedirectPort::ProtocolDefault => None,
+        RedirectPort::Number(port) | RedirectPort::RequestPort(port) => {
+            Some(port).filter(|port| !matches!((scheme, port), ("http", 80) | ("https", 443)))
+        }
     }
 }
 
-/// The client's authority; without its port when another one is set, or when it is the default of a scheme that changes.
-fn authority<'a>(redirect: &Redirect, scheme: &str, view: &RequestView<'a>) -> &'a [u8] {
-    let whole = view.authority;
-    let (host, port) = split_port(whole);
-    let Some(port) = port else { return whole };
-    match redirect.port {
-        RedirectPort::Keep if scheme != view.scheme && is_default_text(view.scheme, port) => host,
-        RedirectPort::Keep => whole,
-        RedirectPort::Number(_) | RedirectPort::RequestPort(_) | RedirectPort::ProtocolDefault => host,
-    }
+/// The client's authority; without its port when another one is written, or when it is the default of a scheme that changes.
+fn authority<'a>(view: &RequestView<'a>, scheme: &str, written: Option<u16>) -> &'a [u8] {
+    let (host, port) = split_port(view.authority);
+    let default = matches!((view.scheme, port), ("http", Some(b"80")) | ("https", Some(b"443")));
+    if written.is_some() || (scheme != view.scheme && default) { host } else { view.authority }
 }
 
 fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -84,10 +98,14 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-fn is_default(scheme: &str, port: u16) -> bool {
-    matches!((scheme, port), ("http", 80) | ("https", 443))
+/// A whole path that has a query of its own keeps that alone; otherwise the client's query stays.
+fn new_path(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) -> Vec<u8> {
+    match &redirect.path {
+        None => with_query(view.path.to_vec(), view.query),
+        Some(rewrite @ PathRewrite::Full(full)) if full.contains('?') => path(rewrite, matched, view.path),
+        Some(rewrite) => with_query(path(rewrite, matched, view.path), view.query),
+    }
 }
 
-fn is_default_text(scheme: &str, port: &[u8]) -> bool {
-    matches!((scheme, port), ("http", b"80") | ("https", b"443"))
-}
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
 //! One route as it is carried out: its targets with their slots, its edits, its local answers.
 
 use crate::rewrite;
-use crate::table::Slots;
-use ir::{Action, Forward, HeaderAppend, HeaderChanges, Route, TargetCluster};
+use ir::{Action, ClusterId, Forward, HeaderAppend, HeaderChanges, Route, TargetCluster};
 use std::borrow::Cow;
 use std::sync::Arc;
 use wire::edit::Edits;
 use wire::view::RequestView;
+
+/// Gives a cluster's slot: a number that stays for the life of its id.
+pub type Slots<'a> = &'a mut dyn FnMut(&ClusterId) -> u32;
 
 /// A route with what is worked out once.
 #[derive(Debug)]
@@ -86,10 +88,10 @@ impl RouteEntry {
             change(&target.request_headers, edits);
         }
         if let Some(rewrite) = &forward.rewrite {
-            edits.target =
-                Some(Cow::Owned(with_query(rewrite::path(rewrite, &self.route.matches.path, view.path), view)));
+            let path = rewrite::path(rewrite, &self.route.matches.path, view.path);
+            edits.target = Some(Cow::Owned(rewrite::with_query(path, view.query)));
             // Envoy tells the backend what the client asked for, and Istio's users look at it there.
-            edits.set("x-envoy-original-path", with_query(view.path.to_vec(), view));
+            edits.set("x-envoy-original-path", rewrite::with_query(view.path.to_vec(), view.query));
         }
         let authority = forward.authority.as_ref().or_else(|| target.and_then(|target| target.authority.as_ref()));
         if let Some(authority) = authority {
@@ -120,14 +122,6 @@ impl RouteEntry {
     }
 }
 
-fn with_query(mut path: Vec<u8>, view: &RequestView<'_>) -> Vec<u8> {
-    if let Some(query) = view.query {
-        path.push(b'?');
-        path.extend_from_slice(query);
-    }
-    path
-}
-
 /// Removals come first, then what is written, in its order.
 fn change<'a>(changes: &'a HeaderChanges, edits: &mut Edits<'a>) {
     for name in &changes.remove {
@@ -140,3 +134,6 @@ fn change<'a>(changes: &'a HeaderChanges, edits: &mut Edits<'a>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

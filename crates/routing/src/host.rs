@@ -1,0 +1,41 @@
+//! One host and its rules: the first of them that takes a request.
+
+use crate::candidates::{Candidates, FEW};
+use crate::judge::judge;
+use crate::route::{RouteEntry, Slots};
+use ir::{Host, HostPattern};
+use std::sync::Arc;
+use wire::view::RequestView;
+
+/// One host and its rules.
+#[derive(Debug)]
+pub struct HostTable {
+    /// The host.
+    pub pattern: HostPattern,
+    /// Its rules in their order.
+    pub rules: Box<[Arc<RouteEntry>]>,
+    candidates: Option<Box<Candidates>>,
+}
+
+impl HostTable {
+    /// The table of a host.
+    pub(crate) fn build(host: &Host, slots: Slots<'_>) -> Self {
+        let rules: Box<[_]> = host.routes.iter().map(|route| Arc::new(RouteEntry::build(route, slots))).collect();
+        let candidates = (rules.len() > FEW).then(|| Box::new(Candidates::build(&rules)));
+        Self { pattern: host.pattern.clone(), rules, candidates }
+    }
+
+    /// The number of the first rule that takes a request.
+    pub fn first_match(&self, view: &RequestView<'_>) -> Option<usize> {
+        match &self.candidates {
+            None => (0..self.rules.len()).find(|number| self.takes(*number, view)),
+            Some(candidates) => {
+                candidates.first(view.path, |number| self.takes(number as usize, view)).map(|number| number as usize)
+            }
+        }
+    }
+
+    fn takes(&self, number: usize, view: &RequestView<'_>) -> bool {
+        self.rules.get(number).is_some_and(|rule| judge(&rule.route.matches, view).is_ok())
+    }
+}

@@ -1,0 +1,57 @@
+use super::*;
+use crate::fixture::{ask, listener, try_ask};
+
+fn refused(head: &str) -> Refusal {
+    try_ask(head, &listener([]), |_| ()).unwrap_err()
+}
+
+#[test]
+fn s_117_the_host_has_no_port_and_the_authority_keeps_it() {
+    ask("GET /a?b#c HTTP/1.1\nHost: A.Test:8080", |view| {
+        assert_eq!((view.host, view.authority), ("a.test", &b"A.Test:8080"[..]));
+        assert_eq!((view.path, view.query), (&b"/a"[..], Some(&b"b"[..])));
+        assert_eq!(view.scheme, "http");
+    });
+}
+
+#[test]
+fn rfc_9112_3_2_2_the_authority_of_the_target_wins_over_host() {
+    ask("GET http://B.test:81/x?y HTTP/1.1\nHost: a.test", |view| {
+        assert_eq!((view.host, view.authority), ("b.test", &b"B.test:81"[..]));
+        assert_eq!((view.path, view.query), (&b"/x"[..], Some(&b"y"[..])));
+    });
+    ask("GET HTTPS://b.test HTTP/1.1\nHost: a.test", |view| {
+        assert_eq!((view.path, view.scheme), (&b"/"[..], "http"));
+    });
+}
+
+#[test]
+fn rfc_9112_3_2_targets_of_no_form_are_refused() {
+    for target in ["x", "ftp://a/", "http://a?x", "*", "a.test:80"] {
+        assert_eq!(refused(&format!("GET {target} HTTP/1.1\nHost: a")), Refusal::Target, "{target}");
+    }
+    assert_eq!(refused("GET http:///x HTTP/1.1\nHost: a"), Refusal::Host);
+    assert_eq!(refused("GET http://u@b/x HTTP/1.1\nHost: a"), Refusal::Host);
+    assert_eq!(Refusal::Target.status(), 400);
+    ask("OPTIONS * HTTP/1.1\nHost: a", |view| assert_eq!(view.path, b"*"));
+}
+
+#[test]
+fn s_116_and_mc_02_paths_are_normalised_as_the_listener_says() {
+    let as_set = |mode, target: &str| {
+        let listener = HttpListener { path_normalization: mode, ..listener([]) };
+        let head = format!("GET {target} HTTP/1.1\nHost: a");
+        try_ask(&head, &listener, |view| String::from_utf8_lossy(view.path).into_owned())
+    };
+    assert_eq!(as_set(PathNormalization::Base, "/a/..//b").as_deref(), Ok("//b"));
+    assert_eq!(as_set(PathNormalization::None, "/a/..//b").as_deref(), Ok("/a/..//b"));
+    assert_eq!(as_set(PathNormalization::MergeSlashes, "/a//b%2Fc").as_deref(), Ok("/a/b%2Fc"));
+    assert_eq!(as_set(PathNormalization::DecodeAndMergeSlashes, "/a//b%2Fc").as_deref(), Ok("/a/b/c"));
+    assert_eq!(as_set(PathNormalization::Base, "/a%00"), Err(Refusal::Path));
+}
+
+#[test]
+fn s_118_connect_is_not_routed() {
+    let view = try_ask("CONNECT a.test:80 HTTP/1.1\nHost: a.test:80", &listener([]), |_| ());
+    assert_eq!(view.unwrap_err().status(), 404);
+}

@@ -1,0 +1,114 @@
+use super::*;
+use crate::fixture::{get, path, prefix, route};
+use ir::{Demands, HeaderName, HeaderValue, PathRewrite, RouteMatch, Target};
+use wire::edit::FieldEdit;
+
+fn target(port: u16, weight: u32) -> Target {
+    Target {
+        cluster: TargetCluster::Known(ClusterId::outbound(port, "", "b")),
+        weight,
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        authority: None,
+    }
+}
+
+fn forward(targets: Vec<Target>) -> Forward {
+    Forward { targets, rewrite: None, authority: None, timeout: None }
+}
+
+fn entry(forward: Forward, request: HeaderChanges) -> RouteEntry {
+    let matches = RouteMatch::new(path(prefix("/api")), Demands::default());
+    let mut route = (*route(matches, Action::Forward(forward))).clone();
+    route.request_headers = request;
+    let mut slots = |id: &ClusterId| id.as_str().len() as u32;
+    RouteEntry::build(&Arc::new(route), &mut slots)
+}
+
+fn changes(remove: &[&str], write: &[(&str, &str, HeaderAppend)]) -> HeaderChanges {
+    let name = |name: &str| HeaderName::parse(name).unwrap();
+    let write = write.iter().map(|(n, v, append)| (name(n), HeaderValue::parse(v).unwrap(), *append));
+    HeaderChanges::new(remove.iter().map(|n| name(n)).collect(), write.collect())
+}
+
+#[test]
+fn vs_33_targets_are_chosen_in_proportion_to_their_weights() {
+    let entry = entry(forward(vec![target(1, 1), target(2, 3), target(3, 6)]), HeaderChanges::default());
+    let mut counts = [0; 3];
+    for random in 0..1000 {
+        counts[entry.choose(|| random)] += 1;
+    }
+    assert_eq!(counts, [100, 300, 600]);
+    assert_eq!(entry.choose(|| u64::MAX), 2, "u64::MAX % 10 is 5, which is behind 1 + 3");
+}
+
+#[test]
+fn vs_33_a_single_target_asks_for_no_chance() {
+    let entry = entry(forward(vec![target(1, 1)]), HeaderChanges::default());
+    assert_eq!(entry.choose(|| panic!("nothing is to be chosen")), 0);
+}
+
+#[test]
+fn vs_32_a_destination_that_is_not_there_has_no_slot() {
+    let id = ClusterId::outbound(80, "", "gone");
+    let cluster = TargetCluster::Unknown { id, reason: "there is no such host".into() };
+    let entry = entry(forward(vec![Target { cluster, ..target(1, 1) }]), HeaderChanges::default());
+    assert_eq!(entry.targets.first().map(|target| target.slot), Some(None));
+}
+
+#[test]
+fn vs_47_removals_come_before_what_is_written_and_the_route_before_the_target() {
+    let own = Target { request_headers: changes(&["x-c"], &[("x-a", "2", HeaderAppend::Append)]), ..target(1, 1) };
+    let entry = entry(forward(vec![own]), changes(&["x-b"], &[("x-a", "1", HeaderAppend::Overwrite)]));
+    get("/api", |view| {
+        let mut edits = Edits::default();
+        entry.edit_request(0, view, &mut edits);
+        let expected = [
+            FieldEdit::Remove("x-b".into()),
+            FieldEdit::Set("x-a".into(), b"1"[..].into()),
+            FieldEdit::Remove("x-c".into()),
+            FieldEdit::Append("x-a".into(), b"2"[..].into()),
+        ];
+        assert_eq!(edits.fields.as_slice(), expected);
+        assert_eq!((edits.target, edits.authority), (None, None));
+    });
+}
+
+#[test]
+fn vs_37_a_rewritten_path_keeps_the_query_and_tells_the_old_one() {
+    let mut forward = forward(vec![target(1, 1)]);
+    forward.rewrite = Some(PathRewrite::Prefix("/v2".into()));
+    let entry = entry(forward, HeaderChanges::default());
+    get("/api/x?q=1", |view| {
+        let mut edits = Edits::default();
+        entry.edit_request(0, view, &mut edits);
+        assert_eq!(edits.target.as_deref(), Some(&b"/v2/x?q=1"[..]));
+        let original = FieldEdit::Set("x-envoy-original-path".into(), b"/api/x?q=1"[..].into());
+        assert_eq!(edits.fields.as_slice(), [original]);
+    });
+}
+
+#[test]
+fn vs_38_the_host_of_the_route_wins_over_that_of_the_target() {
+    let own = || Target { authority: Some("target.test".into()), ..target(1, 1) };
+    let of = |route: Option<&str>| {
+        let forward = Forward { authority: route.map(Arc::from), ..forward(vec![own()]) };
+        let entry = entry(forward, HeaderChanges::default());
+        get("/api", |view| {
+            let mut edits = Edits::default();
+            entry.edit_request(0, view, &mut edits);
+            edits.authority.map(|authority| String::from_utf8(authority.into_owned()).unwrap())
+        })
+    };
+    assert_eq!(of(None).as_deref(), Some("target.test"));
+    assert_eq!(of(Some("route.test")).as_deref(), Some("route.test"));
+}
+
+#[test]
+fn vs_36_a_direct_response_has_its_status_and_body() {
+    let action = Action::Respond(ir::DirectResponse { status: 418, body: b"tea"[..].into() });
+    let entry = RouteEntry::build(&route(RouteMatch::default(), action), &mut |_| 0);
+    let answer = get("/", |view| entry.local_answer(view)).unwrap();
+    assert_eq!((answer.status, &*answer.body, answer.location), (418, &b"tea"[..], None));
+    assert_eq!(entry.choose(|| 7), 0);
+}
