@@ -96,7 +96,7 @@ pub enum RedirectPort {
     Keep,
     /// This one.
     Number(u16),
-    /// `derivePort: FROM_PROTOCOL_DEFAULT`: none is written.
+    /// `derivePort: FROM_PROTOCOL_DEFAULT`: none is written, and what the request's `Host` has stays, as with `Keep`.
     ProtocolDefault,
     /// `derivePort: FROM_REQUEST_PORT`: the server's own port number.
     RequestPort(u16),

@@ -42,6 +42,7 @@ pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Op
     };
     let passed_over = covering.map(|host| host.pattern.to_string()).collect();
     let (rules, winner) = verdicts(host, view);
+    debug_assert_eq!(winner, host.first_match(view), "explain and the live path disagree");
     let explanation = Explanation { host: Some(host.pattern.to_string()), passed_over, rules, found: winner.is_some() };
     (explanation, winner.and_then(|number| host.rules.get(number)).map(AsRef::as_ref))
 }
@@ -117,7 +118,13 @@ fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>) -> String {
         Unmet::Header(at) => route.matches.headers.get(at).map_or_else(String::new, |demand| {
             let value = joined(demand.name.as_str(), view);
             let (came, wanted) = (came(value.as_deref()), wanted(&demand.value, demand.invert));
-            format!("the header {} {came}, and {wanted}", demand.name)
+            // VS-16
+            let as_empty = if value.is_none() && demand.value != ValueMatch::Present && demand.invert {
+                " and counts as empty"
+            } else {
+                ""
+            };
+            format!("the header {} {came}{as_empty}, and {wanted}", demand.name)
         }),
         Unmet::Query(at) => route.matches.query.get(at).map_or_else(String::new, |demand| {
             let value = parameter(&demand.name, view.query);
