@@ -8,7 +8,7 @@ mod names;
 pub(crate) use names::Names;
 
 use crate::balance::EndpointList;
-use crate::endpoint::{EndpointIds, EndpointState, InFlight};
+use crate::endpoint::{EndpointState, Endpoints, InFlight};
 use arc_swap::ArcSwapOption;
 use ir::{Balance, Cluster, EndpointAddress, EndpointSource};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ pub struct ClusterState {
     pub cluster: Arc<Cluster>,
     endpoints: ArcSwapOption<EndpointList>,
     names: OnceLock<Arc<Names>>,
-    ids: Arc<EndpointIds>,
+    all: Arc<Endpoints>,
     /// Whether a newer state stands in its slot, or none.
     replaced: AtomicBool,
 }
@@ -54,12 +54,12 @@ pub struct ClusterCounts {
 
 impl ClusterState {
     /// A cluster that takes over the endpoints that `before` had, where their addresses stay.
-    pub(crate) fn new(cluster: Arc<Cluster>, ids: &Arc<EndpointIds>, before: Option<&Self>) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, all: &Arc<Endpoints>, before: Option<&Self>) -> Self {
         let state = Self {
             cluster,
             endpoints: ArcSwapOption::empty(),
             names: OnceLock::new(),
-            ids: Arc::clone(ids),
+            all: Arc::clone(all),
             replaced: AtomicBool::new(false),
         };
         if let Some((before, list)) = before.and_then(|before| Some((before, before.endpoints.load_full()?))) {

@@ -12,9 +12,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Gives every endpoint of the process's clusters a number of its own.
+/// Above this part of the places of the process, connections wait for use only so long.
+const SCARCE: (u64, u64) = (3, 4);
+const IDLE_LIMIT_WHEN_SCARCE: Duration = Duration::from_secs(5);
+
+/// What all endpoints have in common.
 #[derive(Debug, Default)]
-pub(crate) struct EndpointIds(AtomicU64);
+pub(crate) struct Endpoints {
+    next_id: AtomicU64,
+    /// Places of all of them.
+    places: AtomicU32,
+}
 
 /// An endpoint and what all workers have to know of it.
 #[derive(Debug)]
@@ -29,6 +37,7 @@ pub struct EndpointState {
     idle_limit: AtomicU64,
     /// Places for idle connections that workers hold, used or not, and those that the stash uses.
     places: AtomicU32,
+    all: Arc<Endpoints>,
     opened: AtomicU64,
     failed: AtomicU64,
     stash: Mutex<Stash>,
@@ -41,14 +50,15 @@ struct Load(AtomicU32);
 
 impl EndpointState {
     /// An endpoint that nobody has used yet.
-    pub(crate) fn new(ids: &EndpointIds, address: EndpointAddress, idle_limit: Duration) -> Self {
+    pub(crate) fn new(all: &Arc<Endpoints>, address: EndpointAddress, idle_limit: Duration) -> Self {
         let endpoint = Self {
             address,
-            id: ids.0.fetch_add(1, Ordering::Relaxed),
+            id: all.next_id.fetch_add(1, Ordering::Relaxed),
             load: Load::default(),
             gone: AtomicBool::new(false),
             idle_limit: AtomicU64::default(),
             places: AtomicU32::new(0),
+            all: Arc::clone(all),
             opened: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             stash: Mutex::default(),
@@ -101,17 +111,24 @@ impl EndpointState {
         self.release_places(closed);
     }
 
-    /// Takes a place for an idle connection, unless `most` are taken in the process.
-    pub(crate) fn take_place(&self, most: usize) -> bool {
-        let most = u32::try_from(most).unwrap_or(u32::MAX);
-        let more = |taken: u32| (taken < most).then_some(taken + 1);
-        self.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    /// Takes a place for an idle connection, unless `most` of this endpoint or `most_of_all` are taken in the process.
+    pub(crate) fn take_place(&self, most: u32, most_of_all: u32) -> bool {
+        if !take(&self.places, most) {
+            return false;
+        }
+        let taken = take(&self.all.places, most_of_all);
+        if !taken {
+            self.places.fetch_sub(1, Ordering::Relaxed);
+        }
+        taken
     }
 
     /// Gives places back.
     pub(crate) fn release_places(&self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(0);
         if count > 0 {
-            self.places.fetch_sub(u32::try_from(count).unwrap_or(0), Ordering::Relaxed);
+            self.places.fetch_sub(count, Ordering::Relaxed);
+            self.all.places.fetch_sub(count, Ordering::Relaxed);
         }
     }
 
@@ -133,12 +150,21 @@ impl EndpointState {
         Some(stashed)
     }
 
-    /// Closes stashed connections that are too old, and a few of those that their peer has closed. Whether any is left.
-    pub(crate) fn tend_stash(&self, now: Instant) -> bool {
+    /// Closes stashed connections that are too old, and a few of those that their peer has closed. Whether any is left. Where
+    /// places become scarce (of `most_of_all`), they are too old soon: those that are in use need the places.
+    pub(crate) fn tend_stash(&self, now: Instant, most_of_all: u32) -> bool {
+        let taken = u64::from(self.all.places.load(Ordering::Relaxed));
+        let scarce = taken * SCARCE.1 > u64::from(most_of_all) * SCARCE.0;
+        let limit = if scarce { self.idle_limit().min(IDLE_LIMIT_WHEN_SCARCE) } else { self.idle_limit() };
         let mut stash = self.stashed();
-        let closed = stash.tend(now, self.idle_limit());
+        let closed = stash.tend(now, limit);
         self.release_places(closed);
         !stash.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> &Arc<Endpoints> {
+        &self.all
     }
 
     #[cfg(test)]
@@ -149,6 +175,11 @@ impl EndpointState {
     fn stashed(&self) -> MutexGuard<'_, Stash> {
         self.stash.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn take(places: &AtomicU32, most: u32) -> bool {
+    let more = |taken: u32| (taken < most).then_some(taken + 1);
+    places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 /// Counts a request as under way until it is dropped.

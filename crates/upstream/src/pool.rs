@@ -22,16 +22,16 @@ const TEND_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
     /// Idle connections per endpoint, of all workers together, those in the stash among them.
-    pub idle_per_endpoint: usize,
-    /// Idle connections of one worker.
-    pub idle_per_worker: usize,
+    pub idle_per_endpoint: u32,
+    /// Idle connections of all workers to all endpoints; each holds a file.
+    pub idle_in_all: u32,
     /// After this time without use a connection goes to the stash.
     pub cold_after: Duration,
 }
 
 impl Default for PoolSettings {
     fn default() -> Self {
-        Self { idle_per_endpoint: 1024, idle_per_worker: 16_384, cold_after: Duration::from_secs(1) }
+        Self { idle_per_endpoint: 1024, idle_in_all: 16_384, cold_after: Duration::from_secs(1) }
     }
 }
 
@@ -108,17 +108,13 @@ impl Pool {
         if connection.endpoint.is_gone() {
             return;
         }
-        if self.count >= self.settings.idle_per_worker {
-            self.counters.surplus += 1;
-            return;
-        }
         connection.reused = true;
         let endpoint = &connection.endpoint;
         let idle = self.idle.entry(endpoint.id).or_insert_with(|| {
             self.turns.push_back(endpoint.id);
             Idle { endpoint: Arc::clone(endpoint), connections: Vec::new(), places: 0, peak: 0, tended: now }
         });
-        if idle.has_place(self.settings.idle_per_endpoint) {
+        if idle.has_place(&self.settings) {
             idle.connections.push((connection, now));
             idle.peak = idle.peak.max(idle.connections.len());
             self.count += 1;
@@ -134,7 +130,7 @@ impl Pool {
             let Some(id) = self.turns.pop_front() else { break };
             let Some(idle) = self.idle.get_mut(&id) else { continue };
             let before = idle.connections.len();
-            let stays = idle.sweep(now, self.settings.cold_after, work);
+            let stays = idle.sweep(now, &self.settings, work);
             let left = if stays { idle.connections.len() } else { 0 };
             self.count -= before - left;
             if stays {
@@ -168,21 +164,21 @@ impl Pool {
 
 impl Idle {
     /// Whether one more connection has a place.
-    fn has_place(&mut self, most: usize) -> bool {
+    fn has_place(&mut self, settings: &PoolSettings) -> bool {
         if self.connections.len() < self.places {
             return true;
         }
-        let taken = self.endpoint.take_place(most);
+        let taken = self.endpoint.take_place(settings.idle_per_endpoint, settings.idle_in_all);
         self.places += usize::from(taken);
         taken
     }
 
     /// Whether there is a reason to keep it.
-    fn sweep(&mut self, now: Instant, cold_after: Duration, most: usize) -> bool {
+    fn sweep(&mut self, now: Instant, settings: &PoolSettings, most: usize) -> bool {
         if self.endpoint.is_gone() {
             return false;
         }
-        self.cool(now, cold_after, most);
+        self.cool(now, settings.cold_after, most);
         // Places that no connection needed lately are for other workers.
         let needed = self.peak.max(self.connections.len()).min(self.places);
         self.endpoint.release_places(self.places - needed);
@@ -192,7 +188,7 @@ impl Idle {
             return true;
         }
         self.tended = now;
-        self.endpoint.tend_stash(now) || !self.connections.is_empty()
+        self.endpoint.tend_stash(now, settings.idle_in_all) || !self.connections.is_empty()
     }
 
     /// Moves the first connections, which are the coldest, to the stash with their places.

@@ -2,7 +2,7 @@
 
 use crate::cluster::ClusterState;
 use crate::dns::{Dns, DnsBounds, build_resolver};
-use crate::endpoint::EndpointIds;
+use crate::endpoint::Endpoints;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -27,7 +27,7 @@ pub struct Settings {
 pub struct Upstream {
     chunks: ArcSwap<Vec<Arc<Chunk>>>,
     slots: Mutex<Slots>,
-    ids: Arc<EndpointIds>,
+    endpoints: Arc<Endpoints>,
     dns: Arc<Dns>,
 }
 
@@ -55,7 +55,7 @@ impl Upstream {
 
     pub(crate) fn with_dns(dns: Dns) -> Arc<Self> {
         let (chunks, slots) = (ArcSwap::default(), Mutex::default());
-        Arc::new(Self { chunks, slots, ids: Arc::default(), dns: Arc::new(dns) })
+        Arc::new(Self { chunks, slots, endpoints: Arc::default(), dns: Arc::new(dns) })
     }
 
     /// The slot of an id, the same in every call.
@@ -124,7 +124,7 @@ impl Change<'_> {
             (None, Some(_)) => None,
             (Some(cluster), before) => {
                 let before = before.map(AsRef::as_ref);
-                Some(Arc::new(ClusterState::new(Arc::clone(cluster), &self.upstream.ids, before)))
+                Some(Arc::new(ClusterState::new(Arc::clone(cluster), &self.upstream.endpoints, before)))
             }
         };
         while self.chunks.len() <= slot / CHUNK {

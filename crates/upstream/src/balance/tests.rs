@@ -1,15 +1,15 @@
 use super::*;
-use crate::endpoint::{EndpointIds, InFlight};
+use crate::endpoint::InFlight;
 use ir::EndpointAddress;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 fn list(weights: &[u32]) -> EndpointList {
-    let ids = EndpointIds::default();
+    let all = Arc::default();
     let endpoint = |(port, weight): (usize, &u32)| {
         let address = EndpointAddress::Ip(SocketAddr::from(([127, 0, 0, 1], port as u16 + 1)));
-        (Arc::new(EndpointState::new(&ids, address, Duration::from_secs(1))), *weight)
+        (Arc::new(EndpointState::new(&all, address, Duration::from_secs(1))), *weight)
     };
     EndpointList::new(weights.iter().enumerate().map(endpoint).collect(), None)
 }

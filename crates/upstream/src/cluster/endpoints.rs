@@ -43,7 +43,7 @@ pub(super) fn list(
         }
         let endpoint = match kept.get(&address).filter(|endpoint| !endpoint.is_gone()) {
             Some(endpoint) => Arc::clone(endpoint),
-            None => Arc::new(EndpointState::new(&state.ids, address, idle)),
+            None => Arc::new(EndpointState::new(&state.all, address, idle)),
         };
         endpoint.set_idle_limit(idle);
         endpoints.push((endpoint, weight));

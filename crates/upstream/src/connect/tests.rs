@@ -1,11 +1,10 @@
 use super::*;
-use crate::endpoint::EndpointIds;
 use socket2::{Domain, Socket, Type};
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, UnixListener};
 
 fn endpoint(address: EndpointAddress) -> Arc<EndpointState> {
-    Arc::new(EndpointState::new(&EndpointIds::default(), address, Duration::from_secs(60)))
+    Arc::new(EndpointState::new(&Arc::default(), address, Duration::from_secs(60)))
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ pub(crate) mod server;
 
 use super::*;
 use crate::cluster::NoEndpoint;
-use crate::endpoint::{EndpointIds, EndpointState};
+use crate::endpoint::EndpointState;
 use ir::{Balance, Cluster, ClusterId, ClusterTimeouts, ObjectKind, Origin, UpstreamProtocol};
 use server::NameServer;
 use tokio::time::timeout;
@@ -34,7 +34,7 @@ fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
         protocol: UpstreamProtocol::Http1,
         timeouts: ClusterTimeouts { connect: LONG, idle: LONG },
     };
-    Arc::new(ClusterState::new(Arc::new(cluster), &Arc::<EndpointIds>::default(), None))
+    Arc::new(ClusterState::new(Arc::new(cluster), &Arc::default(), None))
 }
 
 fn addresses_of(state: &ClusterState) -> Vec<String> {

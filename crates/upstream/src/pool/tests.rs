@@ -1,6 +1,5 @@
 use super::*;
 use crate::connect::{Stream, connect};
-use crate::endpoint::EndpointIds;
 use ir::EndpointAddress;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -15,8 +14,14 @@ impl Backend {
     async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = EndpointAddress::Ip(listener.local_addr().unwrap());
-        let endpoint = EndpointState::new(&EndpointIds::default(), address, Duration::from_secs(60));
+        let endpoint = EndpointState::new(&Arc::default(), address, Duration::from_secs(60));
         Self { listener, endpoint: Arc::new(endpoint), peers: Vec::new() }
+    }
+
+    /// Makes its endpoint one of the same store as another's.
+    fn share_with(&mut self, other: &Self) {
+        let address = self.endpoint.address.clone();
+        self.endpoint = Arc::new(EndpointState::new(other.endpoint.all(), address, Duration::from_secs(60)));
     }
 
     async fn connected(&mut self) -> Connection {
@@ -124,7 +129,7 @@ async fn a_cold_connection_to_a_unix_socket_goes_to_any_worker() {
     let path = folder.path().join("socket");
     let _listener = tokio::net::UnixListener::bind(&path).unwrap();
     let address = EndpointAddress::Unix(path.into());
-    let endpoint = Arc::new(EndpointState::new(&EndpointIds::default(), address, 60 * SECOND));
+    let endpoint = Arc::new(EndpointState::new(&Arc::default(), address, 60 * SECOND));
     let (mut one, mut other) = (Pool::new(PoolSettings::default()), Pool::new(PoolSettings::default()));
     let now = Instant::now();
     one.put(connect(&endpoint, SECOND).await.unwrap(), now);
@@ -201,10 +206,21 @@ async fn idle_connections_to_an_endpoint_are_bounded_for_all_workers() {
 }
 
 #[tokio::test]
-async fn idle_connections_of_a_worker_are_bounded() {
-    let mut backend = Backend::new().await;
-    let (pool, _) = backend.pool(4, PoolSettings { idle_per_worker: 2, ..PoolSettings::default() }).await;
-    assert_eq!((pool.len(), pool.counters().surplus), (2, 2));
+async fn idle_connections_in_all_are_bounded_and_the_cold_make_room() {
+    let (mut one, mut other) = (Backend::new().await, Backend::new().await);
+    other.share_with(&one);
+    let settings = PoolSettings { idle_in_all: 4, ..PoolSettings::default() };
+    let (mut pool, now) = one.pool(5, settings).await;
+    assert_eq!((pool.len(), pool.counters().surplus), (4, 1));
+    pool.put(other.connected().await, now);
+    assert_eq!((pool.len(), pool.counters().surplus, other.endpoint.places()), (4, 2, 0));
+    pool.sweep(now + SECOND);
+    pool.sweep(now + 4 * SECOND);
+    assert_eq!(one.endpoint.places(), 4);
+    pool.sweep(now + 5 * SECOND);
+    assert_eq!(one.endpoint.places(), 0);
+    pool.put(other.connected().await, now);
+    assert_eq!(pool.len(), 1);
 }
 
 #[tokio::test]
