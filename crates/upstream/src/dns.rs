@@ -132,7 +132,7 @@ impl Dns {
         match resolver.lookup_ip(&*name.name).await {
             Ok(answer) => {
                 let ttl = answer.valid_until().saturating_duration_since(Instant::now());
-                Some((answer.iter().collect(), ttl))
+                Some((one_loopback(answer.iter().collect()), ttl))
             }
             Err(error) => {
                 tracing::debug!(name = &*name.name, %error, "the name is not resolved");
@@ -148,6 +148,15 @@ impl DnsBounds {
         let doubled = self.after_failure.saturating_mul(1 << failures.saturating_sub(1).min(16));
         doubled.min(self.after_failures)
     }
+}
+
+/// A name of this machine itself has an address of each family, whatever the hosts file says, and one that listens there does so on
+/// IPv4 as a rule: as two endpoints, every other request would be refused.
+fn one_loopback(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    if addresses.iter().any(|address| address.is_ipv4() && address.is_loopback()) {
+        addresses.retain(|address| address.is_ipv4() || !address.is_loopback());
+    }
+    addresses
 }
 
 /// Endpoints' addresses and weights in order, each once.

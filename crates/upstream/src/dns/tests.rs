@@ -119,17 +119,22 @@ async fn addresses_in_place_of_names_are_known_at_once() {
 }
 
 #[tokio::test]
-async fn the_hosts_file_is_read_before_name_servers_are_asked() {
+async fn this_machine_is_one_endpoint_and_no_name_server_is_asked_for_it() {
     let server = NameServer::new().await;
     let state = cluster(&[("localhost", 80)], false);
     dns(&[server.address], QUICK).begin(&state);
     state.wait_resolved(LONG).await;
-    assert!(state.endpoints().unwrap().iter().all(|endpoint| match &endpoint.address {
-        EndpointAddress::Ip(address) => address.ip().is_loopback(),
-        EndpointAddress::Unix(_) => false,
-    }));
-    assert!(!addresses_of(&state).is_empty());
+    assert_eq!(addresses_of(&state), ["127.0.0.1:80"]);
     assert_eq!(server.asked("localhost"), 0);
+}
+
+#[test]
+fn only_loopback_is_taken_of_one_family() {
+    let parse = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+    assert_eq!(one_loopback(parse(&["::1", "127.0.0.1"])), parse(&["127.0.0.1"]));
+    for kept in [&["::1"][..], &["2001:db8::1", "192.0.2.1"], &["2001:db8::1", "127.0.0.1"]] {
+        assert_eq!(one_loopback(parse(kept)), parse(kept));
+    }
 }
 
 #[tokio::test]
