@@ -250,7 +250,7 @@ fn object<T: Spec>(
     findings.extend(found.into_iter().map(|finding| Finding { field: join(under, &finding.field), ..finding }));
     if let Some(spec) = &spec {
         let mut checked = crate::diagnostic::Findings::default();
-        spec.validate(&mut checked);
+        spec.validate(&key, &mut checked);
         findings.extend(checked.into_vec());
     }
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);

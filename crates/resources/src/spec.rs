@@ -15,13 +15,14 @@ pub mod virtual_service;
 pub mod workload_entry;
 
 use crate::diagnostic::Findings;
-use crate::key::Kind;
+use crate::key::{Key, Kind};
 
 /// A kind of object: how it is named, and what its own validation says.
 pub trait Spec: serde::de::DeserializeOwned + PartialEq {
     /// The kind.
     const KIND: Kind;
 
-    /// Records what Istio's validation would refuse or warn of in this object alone. Field paths begin at `spec`.
-    fn validate(&self, findings: &mut Findings);
+    /// Records what Istio's validation would refuse or warn of in this object alone, which goes by `key`. Field paths begin at
+    /// `spec` or `metadata`.
+    fn validate(&self, key: &Key, findings: &mut Findings);
 }

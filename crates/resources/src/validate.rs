@@ -3,14 +3,19 @@
 
 mod destination_rule;
 mod gateway;
+mod headers;
 mod http_route;
+mod l4_route;
 mod names;
+mod patterns;
 mod service_entry;
+mod shared;
 mod traffic_policy;
 mod virtual_service;
+mod workload_entry;
 
 use crate::diagnostic::Findings;
-use crate::key::Kind;
+use crate::key::{Key, Kind};
 use crate::spec::Spec;
 use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service};
 
@@ -19,9 +24,12 @@ macro_rules! unchecked {
     ($($kind:ident)+) => {
         $(impl Spec for $kind {
             const KIND: Kind = Kind::$kind;
-            fn validate(&self, _findings: &mut Findings) {}
+            fn validate(&self, _key: &Key, _findings: &mut Findings) {}
         })+
     };
 }
 
 unchecked! { Service Endpoints EndpointSlice Secret Namespace ConfigMap }
+
+#[cfg(test)]
+mod tests;

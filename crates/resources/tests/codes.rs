@@ -11,6 +11,9 @@ fn every_code_is_documented() {
     let mut seen = BTreeSet::new();
     for (code, title) in resources::code::ALL {
         assert!(seen.insert(code), "{code} stands for two things");
-        assert!(text.contains(&format!("| {code} | {title} |")), "docs/diagnostics.md has no line `| {code} | {title} |`");
+        assert!(
+            text.contains(&format!("| {code} | {title} |")),
+            "docs/diagnostics.md has no line `| {code} | {title} |`"
+        );
     }
 }

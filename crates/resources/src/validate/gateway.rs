@@ -1,50 +1,62 @@
-//! `Gateway`: GW-02 to GW-20.
+//! `Gateway`: GW-02 to GW-21. TLS settings are in `gateway::tls`.
 
-use super::names::{is_address, is_label, is_name_or_wildcard};
+mod tls;
+
+use super::names::{is_address, is_host, is_label, is_partial_wildcard, is_socket_path};
+use super::shared::check_port as check_number;
 use crate::code;
 use crate::diagnostic::Findings;
-use crate::key::Kind;
+use crate::key::{Key, Kind};
 use crate::spec::Spec;
-use crate::spec::gateway::{Gateway, Port, Protocol, Server, ServerTls, TlsMode};
+use crate::spec::gateway::{Gateway, Port, Protocol, Server};
 use std::collections::BTreeMap;
 
 impl Spec for Gateway {
     const KIND: Kind = Kind::Gateway;
 
-    fn validate(&self, findings: &mut Findings) {
+    fn validate(&self, key: &Key, findings: &mut Findings) {
+        if !is_label(&key.name) {
+            let message = format!("`{}` is no name of a Gateway", key.name);
+            let help = "use at most 63 letters, digits and hyphens, without dots";
+            findings.error("metadata.name", code::GATEWAY_OBJECT_NAME, message, help);
+        }
         findings.at("spec", |findings| {
             if self.servers.is_empty() {
                 let help = "add a server with a port and hosts";
                 findings.error("servers", code::GATEWAY_NO_SERVERS, "the Gateway has no servers", help);
             }
-            let mut names: BTreeMap<&str, usize> = BTreeMap::new();
             for (at, server) in self.servers.iter().enumerate() {
-                findings.at(format!("servers[{at}]"), |findings| {
-                    check_server(server, findings);
-                    let name = server.port.as_ref().map_or("", |port| &port.name);
-                    if let Some(before) = names.insert(name, at).filter(|_| !name.is_empty()) {
-                        let message = format!("`{name}` is the name of the port of servers[{before}] already");
-                        findings.error(
-                            "port.name",
-                            code::GATEWAY_PORT_NAME,
-                            message,
-                            "give each port a name of its own",
-                        );
-                    }
-                });
+                findings.at(format!("servers[{at}]"), |findings| check_server(server, findings));
             }
+            check_names(&self.servers, findings);
         });
+    }
+}
+
+/// Names of ports are unique (GW-03), and those of servers better are (GW-07).
+fn check_names(servers: &[Server], findings: &mut Findings) {
+    let (mut ports, mut names) = (BTreeMap::new(), BTreeMap::new());
+    for (at, server) in servers.iter().enumerate() {
+        let port = server.port.as_ref().map_or("", |port| &port.name);
+        if let Some(before) = ports.insert(port, at).filter(|_| !port.is_empty()) {
+            let message = format!("`{port}` is the name of the port of servers[{before}] already");
+            let help = "give each port a name of its own";
+            findings.error(&format!("servers[{at}].port.name"), code::GATEWAY_PORT_NAME, message, help);
+        }
+        if let Some(before) = names.insert(&*server.name, at).filter(|_| !server.name.is_empty()) {
+            let message = format!("`{}` is the name of servers[{before}] already", server.name);
+            let help = "give each server a name of its own";
+            findings.warning(&format!("servers[{at}].name"), code::GATEWAY_SERVER_NAME, message, help);
+        }
     }
 }
 
 fn check_server(server: &Server, findings: &mut Findings) {
     match &server.port {
-        None => findings.error(
-            "port",
-            code::GATEWAY_NO_PORT,
-            "the server has no port",
-            "add `port` with number, name and protocol",
-        ),
+        None => {
+            let help = "add `port` with number, name and protocol";
+            findings.error("port", code::GATEWAY_NO_PORT, "the server has no port", help);
+        }
         Some(port) => check_port(server, port, findings),
     }
     if server.hosts.is_empty() {
@@ -53,25 +65,22 @@ fn check_server(server: &Server, findings: &mut Findings) {
     for (at, host) in server.hosts.iter().enumerate() {
         check_host(host, &format!("hosts[{at}]"), findings);
     }
-    let unix = server.bind.starts_with("unix://");
-    if !server.bind.is_empty() && !unix && !is_address(&server.bind) {
+    let good = match server.bind.strip_prefix("unix://") {
+        Some(path) => is_socket_path(path),
+        None => server.bind.is_empty() || is_address(&server.bind),
+    };
+    if !good {
         let message = format!("`{}` is no address", server.bind);
-        findings.error("bind", code::GATEWAY_BIND, message, "use an IP address, or `unix://` and a path");
+        findings.error("bind", code::GATEWAY_BIND, message, "use an IP address, or `unix://` and an absolute path");
     }
 }
 
 fn check_port(server: &Server, port: &Port, findings: &mut Findings) {
-    if server.bind.starts_with("unix://") {
-        if port.number != 0 {
-            findings.error(
-                "port.number",
-                code::GATEWAY_PORT_NUMBER,
-                "a unix socket has no port",
-                "use 0 as the number",
-            );
-        }
-    } else {
-        super::names::check_port(port.number, "port.number", code::GATEWAY_PORT_NUMBER, findings);
+    if !server.bind.starts_with("unix://") {
+        check_number(port.number, "port.number", code::GATEWAY_PORT_NUMBER, findings);
+    } else if port.number != 0 {
+        let help = "use 0 as the number";
+        findings.error("port.number", code::GATEWAY_PORT_NUMBER, "a unix socket has no port", help);
     }
     if port.name.is_empty() {
         findings.error("port.name", code::GATEWAY_PORT_NAME, "the port has no name", "name it, for example `http`");
@@ -86,121 +95,22 @@ fn check_port(server: &Server, port: &Port, findings: &mut Findings) {
             let help = "use one of HTTP, HTTP2, GRPC, GRPC-WEB, HTTPS, TLS, TCP";
             findings.error("port.protocol", code::GATEWAY_PROTOCOL, message, help);
         }
-        Some(protocol) => check_tls(protocol, server.tls.as_deref(), findings),
+        Some(protocol) => tls::check(protocol, server.tls.as_deref(), findings),
     }
-}
-
-/// GW-20.
-fn check_tls(protocol: Protocol, tls: Option<&ServerTls>, findings: &mut Findings) {
-    let needs = matches!(protocol, Protocol::Https | Protocol::Tls);
-    match (needs, tls) {
-        (true, None) => {
-            findings.error(
-                "tls",
-                code::GATEWAY_TLS,
-                "a server for HTTPS or TLS needs `tls`",
-                "add `tls` with a mode and a certificate",
-            );
-        }
-        (false, Some(tls)) if protocol == Protocol::Http => {
-            if tls.mode.is_some_and(|mode| mode != TlsMode::Passthrough) || has_certificate(tls) {
-                let help = "use the protocol HTTPS, or keep `httpsRedirect` alone";
-                findings.warning(
-                    "tls",
-                    code::GATEWAY_TLS,
-                    "a server for HTTP does not end TLS: only `httpsRedirect` counts",
-                    help,
-                );
-            }
-        }
-        (false, Some(_)) => {
-            findings.error("tls", code::GATEWAY_TLS, "a server for TCP may not have `tls`", "use the protocol TLS");
-        }
-        (true, Some(tls)) => check_mode(tls, findings),
-        (false, None) => {}
-    }
-}
-
-fn has_certificate(tls: &ServerTls) -> bool {
-    !tls.server_certificate.is_empty()
-        || !tls.credential_name.is_empty()
-        || !tls.credential_names.is_empty()
-        || !tls.tls_certificates.is_empty()
-}
-
-fn check_mode(tls: &ServerTls, findings: &mut Findings) {
-    let mode = tls.mode.unwrap_or(TlsMode::Passthrough);
-    let sources = [
-        !tls.server_certificate.is_empty(),
-        !tls.credential_name.is_empty(),
-        !tls.credential_names.is_empty(),
-        !tls.tls_certificates.is_empty(),
-    ];
-    let sources = sources.iter().filter(|given| **given).count();
-    findings.at("tls", |findings| match mode {
-        TlsMode::Passthrough | TlsMode::AutoPassthrough if sources > 0 => {
-            findings.warning(
-                "mode",
-                code::GATEWAY_TLS,
-                "TLS is passed through, so that the certificate is not used",
-                "use SIMPLE to end TLS here",
-            );
-        }
-        TlsMode::IstioMutual if sources > 0 => {
-            findings.error(
-                "mode",
-                code::GATEWAY_TLS,
-                "ISTIO_MUTUAL uses the workload's own certificate",
-                "remove the certificate, or use MUTUAL",
-            );
-        }
-        TlsMode::Simple | TlsMode::Mutual | TlsMode::OptionalMutual if sources != 1 => {
-            let message = if sources == 0 {
-                "the server has no certificate"
-            } else {
-                "the server has more than one source of certificates"
-            };
-            findings.error(
-                "",
-                code::GATEWAY_TLS,
-                message,
-                "set one of `credentialName`, `credentialNames`, `serverCertificate` and `tlsCertificates`",
-            );
-        }
-        TlsMode::Mutual | TlsMode::OptionalMutual
-            if !tls.server_certificate.is_empty()
-                && tls.ca_certificates.is_empty()
-                && tls.ca_cert_credential_name.is_empty() =>
-        {
-            findings.error(
-                "caCertificates",
-                code::GATEWAY_TLS,
-                "client certificates cannot be checked without a CA",
-                "set `caCertificates`",
-            );
-        }
-        _ => {
-            if !tls.server_certificate.is_empty() && tls.private_key.is_empty() {
-                findings.error(
-                    "privateKey",
-                    code::GATEWAY_TLS,
-                    "the certificate has no private key",
-                    "set `privateKey`",
-                );
-            }
-        }
-    });
 }
 
 /// GW-06.
 fn check_host(host: &str, field: &str, findings: &mut Findings) {
-    let (namespace, name) = match host.split_once('/') {
-        Some((namespace, name)) => (Some(namespace), name),
-        None => (None, host),
-    };
-    let namespace_fits = namespace.is_none_or(|namespace| matches!(namespace, "*" | ".") || is_label(namespace));
-    if !namespace_fits || !(is_name_or_wildcard(name) || is_address(name)) {
-        let help = "write `name`, `*.suffix` or `*`, with `namespace/`, `./` or `*/` before it if need be";
-        findings.error(field, code::GATEWAY_HOST, format!("`{host}` is no host"), help);
+    let (namespace, name) = host.split_once('/').map_or((None, host), |(namespace, name)| (Some(namespace), name));
+    let mut refuse = |message: String, help: &str| findings.error(field, code::GATEWAY_HOST, message, help);
+    if namespace.is_some_and(|namespace| !matches!(namespace, "*" | ".") && !is_label(namespace)) {
+        let message = format!("`{host}` names no namespace before the `/`");
+        refuse(message, "write a namespace, `.` for the Gateway's own or `*` for any");
+    } else if is_partial_wildcard(name) && is_host(name) {
+        refuse(format!("in `{host}` the `*` is part of a label"), "write `*.` and the rest of the name");
+    } else if !(is_host(name) || is_address(name)) {
+        refuse(format!("`{host}` is no host"), "write a name, an address, `*.suffix` or `*`");
+    } else if name != "*" && !name.contains('.') && !is_address(name) {
+        refuse(format!("`{host}` is a short name"), "write the full name, for example `web.default.svc.cluster.local`");
     }
 }

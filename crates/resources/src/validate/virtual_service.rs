@@ -1,56 +1,71 @@
-//! `VirtualService`: its hosts, gateways and rules for TLS and TCP. HTTP rules are in `http_route`.
+//! `VirtualService`: its hosts and gateways (VS-01 to VS-03). HTTP rules are in `http_route`, those for TLS and TCP in `l4_route`.
 
-use super::http_route::{check_http, check_weights, destination_of};
-use super::names::{check_export_to, is_address, is_label, is_name, is_name_or_wildcard, overlap};
+use super::http_route::{Around, check_http};
+use super::l4_route;
+use super::names::{is_address, is_host, is_internal_sni, is_label, is_name, overlap};
+use super::shared::{Exported, check_export_to};
 use crate::code;
 use crate::diagnostic::Findings;
-use crate::key::Kind;
+use crate::key::{Key, Kind};
 use crate::spec::Spec;
-use crate::spec::virtual_service::{L4Destination, VirtualService};
+use crate::spec::scalar::Text;
+use crate::spec::virtual_service::VirtualService;
+
+/// How many hosts of one object are compared with each other for overlaps.
+const MAX_COMPARED: usize = 1024;
 
 impl Spec for VirtualService {
     const KIND: Kind = Kind::VirtualService;
 
-    fn validate(&self, findings: &mut Findings) {
+    fn validate(&self, key: &Key, findings: &mut Findings) {
         findings.at("spec", |findings| {
-            // Without hosts and gateways it is a delegate, which another one's rules name (VS-48).
-            let delegate = self.hosts.is_empty() && self.gateways.is_empty();
-            if self.hosts.is_empty() && !delegate {
-                let help = "add the hosts that it routes; only a delegate has none, and that has no gateways either";
-                findings.error("hosts", code::VIRTUAL_SERVICE_NO_HOSTS, "the VirtualService has no hosts", help);
+            // Without hosts it is a delegate, which another one's rules name (VS-48).
+            let delegate = self.hosts.is_empty();
+            if delegate {
+                check_delegate(self, findings);
             }
             check_hosts(self, findings);
-            for (at, gateway) in self.gateways.iter().enumerate() {
-                check_gateway(gateway, &format!("gateways[{at}]"), findings);
-            }
+            check_gateways(&self.gateways, findings);
             if self.http.is_empty() && self.tls.is_empty() && self.tcp.is_empty() {
-                findings.error(
-                    "",
-                    code::VIRTUAL_SERVICE_NO_ROUTES,
-                    "the VirtualService has no rules",
-                    "add `http`, `tls` or `tcp`",
-                );
+                let help = "add `http`, `tls` or `tcp`";
+                findings.error("", code::VIRTUAL_SERVICE_NO_ROUTES, "the VirtualService has no rules", help);
             }
-            if delegate && !(self.tls.is_empty() && self.tcp.is_empty()) {
-                findings.error(
-                    "",
-                    code::HTTP_DELEGATE,
-                    "a delegate has HTTP rules alone",
-                    "remove `tls` and `tcp`, or add hosts",
-                );
-            }
-            check_http(&self.http, delegate, findings);
-            check_l4(self, findings);
-            check_export_to(&self.export_to, findings);
+            // Whether a delegate is for the mesh says its root.
+            let gateways_alone = delegate || !is_for_mesh(self);
+            check_http(&self.http, Around { delegate, gateways_alone }, findings);
+            l4_route::check(self, findings);
+            // Istio's own admission refuses `~` here; its control plane knows what it means (VS-03).
+            let exported = Exported { namespace: &key.namespace, to_nobody: true };
+            check_export_to(&self.export_to, exported, findings);
         });
     }
 }
 
+/// VS-48.
+fn check_delegate(spec: &VirtualService, findings: &mut Findings) {
+    if !spec.gateways.is_empty() {
+        let help = "add the hosts that it routes; only a delegate has none, and that has no gateways either";
+        findings.error("hosts", code::VIRTUAL_SERVICE_NO_HOSTS, "the VirtualService has no hosts", help);
+    }
+    for (field, given) in [("tls", !spec.tls.is_empty()), ("tcp", !spec.tcp.is_empty())] {
+        if given {
+            let help = format!("remove `{field}`, or add hosts");
+            findings.error(field, code::HTTP_DELEGATE, "a delegate has HTTP rules alone", help);
+        }
+    }
+}
+
+fn is_for_mesh(spec: &VirtualService) -> bool {
+    spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| &**gateway == "mesh")
+}
+
+/// VS-01.
 fn check_hosts(spec: &VirtualService, findings: &mut Findings) {
-    let mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|gateway| &**gateway == "mesh");
+    let mesh = is_for_mesh(spec);
+    let by_sni = spec.tls.iter().flat_map(|rule| &rule.matches).any(|one| !one.sni_hosts.is_empty());
     for (at, host) in spec.hosts.iter().enumerate() {
         let field = format!("hosts[{at}]");
-        if !(is_name_or_wildcard(host) || is_address(host)) {
+        if !(is_host(host) || is_address(host) || (by_sni && is_internal_sni(host))) {
             let help = "write a name, an address, `*.suffix` or `*`";
             findings.error(&field, code::VIRTUAL_SERVICE_HOST, format!("`{host}` is no host"), help);
         }
@@ -58,57 +73,29 @@ fn check_hosts(spec: &VirtualService, findings: &mut Findings) {
             let help = "name the Gateways that it is for in `gateways`";
             findings.error(&field, code::VIRTUAL_SERVICE_MESH_WILDCARD, "`*` may not be bound to the mesh", help);
         }
-        if let Some(before) = spec.hosts.iter().take(at).find(|before| overlap(before, host)) {
+        if let Some(before) = spec.hosts.iter().take(at.min(MAX_COMPARED)).find(|before| overlap(before, host)) {
             let message = format!("`{host}` overlaps with `{before}` of the same VirtualService");
-            findings.error(
-                &field,
-                code::VIRTUAL_SERVICE_HOSTS_OVERLAP,
-                message,
-                "keep one of them, or write two VirtualServices",
-            );
+            let help = "keep one of them, or write two VirtualServices";
+            findings.error(&field, code::VIRTUAL_SERVICE_HOSTS_OVERLAP, message, help);
         }
     }
 }
 
-/// VS-02.
-pub(super) fn check_gateway(gateway: &str, field: &str, findings: &mut Findings) {
-    let good = match gateway.split_once('/') {
-        Some((namespace, name)) => (namespace == "." || is_label(namespace)) && is_name(name),
-        None => is_name(gateway),
-    };
-    if !good {
-        let help = "write `name` for one of its own namespace, or `namespace/name`";
-        findings.error(field, code::GATEWAY_NAME, format!("`{gateway}` names no Gateway"), help);
+/// VS-02, VS-19.
+pub(super) fn check_gateways(gateways: &[Text], findings: &mut Findings) {
+    for (at, gateway) in gateways.iter().enumerate() {
+        let field = format!("gateways[{at}]");
+        let good = match gateway.split_once('/') {
+            Some((namespace, name)) => (namespace == "." || is_label(namespace)) && is_label(name),
+            None => is_name(gateway),
+        };
+        if !good {
+            let help = "write `name` for one of its own namespace, or `namespace/name`";
+            findings.error(&field, code::GATEWAY_NAME, format!("`{gateway}` names no Gateway"), help);
+        } else if let Some((name, rest)) = gateway.split_once('.').filter(|_| !gateway.contains('/')) {
+            let namespace = rest.split('.').next().unwrap_or(rest);
+            let message = format!("`{gateway}` is the old form of `{namespace}/{name}`");
+            findings.warning(&field, code::GATEWAY_NAME, message, format!("write `{namespace}/{name}`"));
+        }
     }
-}
-
-/// VS-60 to VS-65.
-fn check_l4(spec: &VirtualService, findings: &mut Findings) {
-    for (at, rule) in spec.tls.iter().enumerate() {
-        findings.at(format!("tls[{at}]"), |findings| {
-            if rule.matches.is_empty() {
-                findings.error("match", code::L4_ROUTE, "a rule for TLS needs a match", "add `match` with `sniHosts`");
-            }
-            for (at, one) in rule.matches.iter().enumerate() {
-                if one.sni_hosts.is_empty() {
-                    let field = format!("match[{at}].sniHosts");
-                    findings.error(&field, code::L4_ROUTE, "a match for TLS needs at least one name", "add `sniHosts`");
-                }
-            }
-            check_l4_destinations(&rule.route, findings);
-        });
-    }
-    for (at, rule) in spec.tcp.iter().enumerate() {
-        findings.at(format!("tcp[{at}]"), |findings| check_l4_destinations(&rule.route, findings));
-    }
-}
-
-fn check_l4_destinations(route: &[L4Destination], findings: &mut Findings) {
-    if route.is_empty() {
-        findings.error("route", code::L4_ROUTE, "the rule has no destination", "add `route`");
-    }
-    for (at, one) in route.iter().enumerate() {
-        destination_of(one.destination.as_ref(), &format!("route[{at}].destination"), findings);
-    }
-    check_weights(&route.iter().map(|one| one.weight).collect::<Vec<_>>(), findings);
 }

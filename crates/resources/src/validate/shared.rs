@@ -1,0 +1,85 @@
+//! Checks that several kinds share: ports, times, `exportTo`, labels and selectors.
+
+use super::names::{bad_label, is_label};
+use crate::code;
+use crate::diagnostic::Findings;
+use crate::spec::scalar::{Duration, Text};
+use crate::spec::text_match::Labels;
+use std::collections::BTreeSet;
+
+/// The namespace an object is in, and who may be meant by its `exportTo`.
+#[derive(Clone, Copy)]
+pub(super) struct Exported<'a> {
+    /// Its own namespace.
+    pub(super) namespace: &'a str,
+    /// Whether it may be hidden from all with `~`.
+    pub(super) to_nobody: bool,
+}
+
+pub(super) fn check_port(number: u32, field: &str, code: &'static str, findings: &mut Findings) {
+    if !(1..=65535).contains(&number) {
+        findings.error(field, code, format!("{number} is no port number"), "use a number from 1 to 65535");
+    }
+}
+
+/// A time of Istio's API: whole milliseconds, and at least one.
+pub(super) fn check_time(time: Option<Duration>, field: &str, code: &'static str, findings: &mut Findings) {
+    let Some(time) = time else { return };
+    match time.get() {
+        Some(length) if length.as_millis() == 0 => {
+            let help = "leave it out for the default, or use 1ms or more";
+            findings.error(field, code, format!("{time} is shorter than 1 ms"), help);
+        }
+        Some(length) if length.subsec_nanos() % 1_000_000 != 0 => {
+            findings.error(field, code, format!("{time} is finer than 1 ms"), "round it to milliseconds");
+        }
+        Some(_) => {}
+        None => findings.error(field, code, format!("{time} is negative"), "use 1ms or more"),
+    }
+}
+
+/// VS-03, DR-03, SE-12.
+pub(super) fn check_export_to(export_to: &[Text], exported: Exported<'_>, findings: &mut Findings) {
+    let mut seen = BTreeSet::new();
+    for (at, entry) in export_to.iter().enumerate() {
+        let field = format!("exportTo[{at}]");
+        let namespace = if &**entry == "." { exported.namespace } else { entry };
+        if !(matches!(&**entry, "." | "*") || is_label(entry) || (&**entry == "~" && exported.to_nobody)) {
+            let message = format!("`{entry}` is no namespace");
+            let help = "use `.` for its own namespace, `*` for all, or names of namespaces";
+            findings.error(&field, code::EXPORT_TO, message, help);
+        } else if !seen.insert(namespace) {
+            let message = format!("the namespace `{namespace}` is there a second time");
+            findings.error(&field, code::EXPORT_TO, message, "keep one of them");
+        }
+    }
+    for (all, what) in [("*", "everybody"), ("~", "nobody")] {
+        if seen.contains(all) && export_to.len() > 1 {
+            let message = format!("`{all}` is {what}, and yet there are other namespaces");
+            findings.error("exportTo", code::EXPORT_TO, message, format!("keep `{all}` alone, or the others"));
+        }
+    }
+}
+
+pub(super) fn check_labels(labels: &Labels, field: &str, code: &'static str, findings: &mut Findings) {
+    if let Some(label) = bad_label(labels) {
+        let help = "use letters, digits, `-`, `_` and `.`, with letters or digits at both ends";
+        findings.error(field, code, format!("`{label}` is no label"), help);
+    }
+}
+
+/// A selector of workloads; without labels it selects every one of the namespace.
+pub(super) fn check_selector(labels: &Labels, code: &'static str, findings: &mut Findings) {
+    findings.at("workloadSelector", |findings| {
+        if labels.is_empty() {
+            let message = "the selector has no labels, so that it selects every workload of the namespace";
+            findings.warning("", code, message, "name the labels of the workloads");
+        }
+        for (name, value) in labels {
+            if name.is_empty() || name.contains('*') || value.contains('*') {
+                let message = format!("a selector has no wildcards and no empty names: `{name}={value}`");
+                findings.error("labels", code, message, "name the labels of the workloads");
+            }
+        }
+    });
+}
