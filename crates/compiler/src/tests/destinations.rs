@@ -121,9 +121,10 @@ fn se_07_dns_resolves_the_endpoints_or_the_host_itself() {
 #[test]
 fn se_10_an_endpoints_own_port_comes_first_then_the_target_port_then_the_number() {
     let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: ext, namespace: default}\nspec:\n  hosts: [n.test]\n  \
-                 resolution: STATIC\n  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]\n  \
+                 resolution: STATIC\n  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}, \
+                 {number: 81, name: other, protocol: HTTP}]\n  \
                  endpoints: [{address: 127.0.0.1, ports: {http: 1}}, {address: 127.0.0.2}, {address: 127.0.0.3, ports: {other: 2}}]\n";
-    let compiled = one("host: n.test", &[entry]);
+    let compiled = one("host: n.test, port: {number: 80}", &[entry]);
     assert_eq!(endpoints(&compiled, "outbound|80||n.test"), ["127.0.0.1:1", "127.0.0.2:8080", "127.0.0.3:8080"]);
 }
 
