@@ -111,6 +111,11 @@ impl Findings {
         }
     }
 
+    /// Takes in what was found apart.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.found.extend(other.found);
+    }
+
     /// Whether the object is refused.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|finding| finding.severity == Severity::Error)

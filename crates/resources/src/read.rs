@@ -98,8 +98,14 @@ pub fn read_mesh_config(file: &Arc<Path>, text: &str) -> (MeshConfig, Vec<Diagno
         Ok(value) => value,
     };
     let mut findings = Vec::new();
-    let config = typed::deserialize(value, &mut findings).unwrap_or_default();
-    let known = |finding: Finding| Finding { code: code::MESH_CONFIG, ..finding };
+    let mut config = typed::deserialize(value, &mut findings).unwrap_or_default();
+    let mut checked = crate::diagnostic::Findings::default();
+    crate::validate::mesh_config::settle(&mut config, &mut checked);
+    findings.extend(checked.into_vec());
+    let known = |finding: Finding| match finding.code {
+        code::UNKNOWN_FIELD => Finding { code: code::MESH_CONFIG, severity: Severity::Warning, ..finding },
+        _ => Finding { code: code::MESH_CONFIG, ..finding },
+    };
     (config, place.diagnostics(None, "", findings.into_iter().map(known).collect()))
 }
 

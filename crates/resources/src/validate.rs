@@ -6,6 +6,7 @@ mod gateway;
 mod headers;
 mod http_route;
 mod l4_route;
+pub(crate) mod mesh_config;
 mod names;
 mod patterns;
 mod service_entry;

@@ -55,9 +55,8 @@ fn check_subsets(subsets: &[Subset], findings: &mut Findings) {
 
 /// DR-03, DR-05: what is for some workloads of a namespace is for no other namespace.
 fn check_exports(rule: &DestinationRule, key: &Key, findings: &mut Findings) {
-    // Istio's own admission refuses `~` here; its control plane knows what it means.
-    let exported = Exported { namespace: &key.namespace, to_nobody: true };
-    check_export_to(&rule.export_to, exported, findings);
+    let exported = Exported { to: &rule.export_to, field: "exportTo", namespace: &key.namespace };
+    check_export_to(exported, findings);
     let elsewhere = |entry: &str| entry != "." && entry != &*key.namespace;
     if rule.workload_selector.is_some() && rule.export_to.iter().any(|entry| elsewhere(entry)) {
         let message = "with `workloadSelector` the rule is for its own namespace alone";

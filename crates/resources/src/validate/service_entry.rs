@@ -24,8 +24,8 @@ impl Spec for ServiceEntry {
             check_resolution(self, findings);
             check_endpoints(self, findings);
             check_several_hosts(self, findings);
-            let exported = Exported { namespace: &key.namespace, to_nobody: true };
-            check_export_to(&self.export_to, exported, findings);
+            let exported = Exported { to: &self.export_to, field: "exportTo", namespace: &key.namespace };
+            check_export_to(exported, findings);
         });
     }
 }

@@ -7,13 +7,15 @@ use crate::spec::scalar::{Duration, Text};
 use crate::spec::text_match::Labels;
 use std::collections::BTreeSet;
 
-/// The namespace an object is in, and who may be meant by its `exportTo`.
+/// A list of namespaces that see something.
 #[derive(Clone, Copy)]
 pub(super) struct Exported<'a> {
-    /// Its own namespace.
+    /// The list.
+    pub(super) to: &'a [Text],
+    /// Its field.
+    pub(super) field: &'a str,
+    /// The namespace that `.` stands for.
     pub(super) namespace: &'a str,
-    /// Whether it may be hidden from all with `~`.
-    pub(super) to_nobody: bool,
 }
 
 pub(super) fn check_port(number: u32, field: &str, code: &'static str, findings: &mut Findings) {
@@ -38,13 +40,14 @@ pub(super) fn check_time(time: Option<Duration>, field: &str, code: &'static str
     }
 }
 
-/// VS-03, DR-03, SE-12.
-pub(super) fn check_export_to(export_to: &[Text], exported: Exported<'_>, findings: &mut Findings) {
+/// VS-03, DR-03, SE-12. Istio's admission takes `~` in a ServiceEntry alone; its control plane knows what it means everywhere.
+pub(super) fn check_export_to(exported: Exported<'_>, findings: &mut Findings) {
+    let Exported { to, field: list, namespace } = exported;
     let mut seen = BTreeSet::new();
-    for (at, entry) in export_to.iter().enumerate() {
-        let field = format!("exportTo[{at}]");
-        let namespace = if &**entry == "." { exported.namespace } else { entry };
-        if !(matches!(&**entry, "." | "*") || is_label(entry) || (&**entry == "~" && exported.to_nobody)) {
+    for (at, entry) in to.iter().enumerate() {
+        let field = format!("{list}[{at}]");
+        let namespace = if &**entry == "." { namespace } else { entry };
+        if !(matches!(&**entry, "." | "*" | "~") || is_label(entry)) {
             let message = format!("`{entry}` is no namespace");
             let help = "use `.` for its own namespace, `*` for all, or names of namespaces";
             findings.error(&field, code::EXPORT_TO, message, help);
@@ -54,9 +57,9 @@ pub(super) fn check_export_to(export_to: &[Text], exported: Exported<'_>, findin
         }
     }
     for (all, what) in [("*", "everybody"), ("~", "nobody")] {
-        if seen.contains(all) && export_to.len() > 1 {
+        if seen.contains(all) && to.len() > 1 {
             let message = format!("`{all}` is {what}, and yet there are other namespaces");
-            findings.error("exportTo", code::EXPORT_TO, message, format!("keep `{all}` alone, or the others"));
+            findings.error(list, code::EXPORT_TO, message, format!("keep `{all}` alone, or the others"));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 mod destination_rule;
 mod gateway;
 mod http_route;
+mod mesh_config;
 mod service_entry;
 mod virtual_service;
 mod workload_entry;

@@ -34,9 +34,8 @@ impl Spec for VirtualService {
             let gateways_alone = delegate || !is_for_mesh(self);
             check_http(&self.http, Around { delegate, gateways_alone }, findings);
             l4_route::check(self, findings);
-            // Istio's own admission refuses `~` here; its control plane knows what it means (VS-03).
-            let exported = Exported { namespace: &key.namespace, to_nobody: true };
-            check_export_to(&self.export_to, exported, findings);
+            let exported = Exported { to: &self.export_to, field: "exportTo", namespace: &key.namespace };
+            check_export_to(exported, findings);
         });
     }
 }

@@ -1,0 +1,61 @@
+//! `MeshConfig`: what Istio would not start with. The default stands in for it.
+
+use super::names::is_label;
+use super::shared::{Exported, check_export_to, check_time};
+use crate::code;
+use crate::diagnostic::Findings;
+use crate::spec::mesh_config::MeshConfig;
+use crate::spec::scalar::Text;
+use std::time::Duration;
+
+/// The longest time that Istio lets a connection take.
+const MAX_CONNECT: Duration = Duration::from_secs(3600);
+
+/// Records what is wrong with the settings, and takes it out.
+pub(crate) fn settle(mesh: &mut MeshConfig, findings: &mut Findings) {
+    unless_wrong(&mut mesh.connect_timeout, findings, |connect, findings| {
+        check_time(*connect, "connectTimeout", code::MESH_CONFIG, findings);
+        if connect.and_then(|connect| connect.get()).is_some_and(|connect| connect > MAX_CONNECT) {
+            let message = "a connection may take an hour at most";
+            findings.error("connectTimeout", code::MESH_CONFIG, message, "use 1h or less");
+        }
+    });
+    for (to, field) in [
+        (&mut mesh.default_virtual_service_export_to, "defaultVirtualServiceExportTo"),
+        (&mut mesh.default_service_export_to, "defaultServiceExportTo"),
+        (&mut mesh.default_destination_rule_export_to, "defaultDestinationRuleExportTo"),
+    ] {
+        unless_wrong(to, findings, |to, findings| {
+            check_export_to(Exported { to, field, namespace: "." }, findings);
+        });
+    }
+    unless_wrong(&mut mesh.root_namespace, findings, |namespace, findings| {
+        check_label(namespace, "rootNamespace", findings);
+    });
+    unless_wrong(&mut mesh.trust_domain, findings, |domain, findings| check_domain(domain, "trustDomain", findings));
+}
+
+/// Puts the default in place of a value that `check` finds an error in.
+fn unless_wrong<T: Default>(value: &mut T, findings: &mut Findings, check: impl FnOnce(&T, &mut Findings)) {
+    let mut found = Findings::default();
+    check(value, &mut found);
+    if found.has_errors() {
+        *value = T::default();
+    }
+    findings.append(found);
+}
+
+fn check_label(namespace: &Text, field: &str, findings: &mut Findings) {
+    if !namespace.is_empty() && !is_label(namespace) {
+        let message = format!("`{namespace}` is no namespace");
+        findings.error(field, code::MESH_CONFIG, message, "use letters, digits and hyphens");
+    }
+}
+
+fn check_domain(domain: &Text, field: &str, findings: &mut Findings) {
+    let name = domain.strip_suffix('.').unwrap_or(domain);
+    if !domain.is_empty() && !name.split('.').all(is_label) {
+        let message = format!("`{domain}` is no trust domain");
+        findings.error(field, code::MESH_CONFIG, message, "use a name such as `cluster.local`");
+    }
+}

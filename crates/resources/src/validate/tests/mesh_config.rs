@@ -1,0 +1,80 @@
+//! MC-01 to MC-05, PC-02, PC-03.
+
+use super::short;
+use crate::read::read_mesh_config;
+use crate::spec::mesh_config::{AccessLogEncoding, ForwardClientCertDetails, MeshConfig, Normalization};
+use std::path::Path;
+use std::sync::Arc;
+
+fn mesh(text: &str) -> (MeshConfig, Vec<String>) {
+    let (config, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), text);
+    (config, found.iter().map(short).collect())
+}
+
+#[test]
+fn mc_02_paths_are_normalised_by_name_or_number() {
+    for (text, wanted) in [
+        ("pathNormalization: {normalization: NONE}", Normalization::None),
+        ("path_normalization: {normalization: 4}", Normalization::DecodeAndMergeSlashes),
+        (r#"{"pathNormalization": {"normalization": "MERGE_SLASHES"}}"#, Normalization::MergeSlashes),
+    ] {
+        let (config, found) = mesh(text);
+        assert_eq!((config.path_normalization.normalization, found), (Some(wanted), vec![]), "{text}");
+    }
+}
+
+#[test]
+fn mc_04_and_mc_05_settings_of_all_gateways_are_read() {
+    let (config, found) = mesh(
+        "accessLogFile: /dev/stdout\naccessLogEncoding: JSON\nconnectTimeout: 5s\nrootNamespace: root\n\
+         trustDomain: a.test\ndefaultServiceExportTo: ['.']\ndefaultHttpRetryPolicy: {attempts: 0}\n\
+         tcpKeepalive: {probes: 3, time: 10s}\nmeshMTLS: {minProtocolVersion: TLSV1_3}\nenableAutoMtls: false\n",
+    );
+    assert_eq!(found, [""; 0]);
+    assert_eq!(config.access_log_encoding, Some(AccessLogEncoding::Json));
+    assert_eq!(config.default_http_retry_policy.map(|retry| retry.attempts), Some(0));
+    assert_eq!((&*config.root_namespace, &*config.trust_domain), ("root", "a.test"));
+    assert_eq!(config.enable_auto_mtls, Some(false));
+}
+
+#[test]
+fn pc_02_and_pc_03_topology_and_headers_are_read() {
+    let (config, found) = mesh(
+        "defaultConfig:\n  gatewayTopology: {numTrustedProxies: 2, forwardClientCertDetails: APPEND_FORWARD, proxyProtocol: {}}\n  \
+         proxyHeaders: {server: {disabled: true}, preserveHttp1HeaderCase: true, attemptCount: {disabled: true}}\n",
+    );
+    assert_eq!(found, [""; 0]);
+    let topology = config.default_config.gateway_topology;
+    assert_eq!(topology.num_trusted_proxies, 2);
+    assert_eq!(topology.forward_client_cert_details, Some(ForwardClientCertDetails::AppendForward));
+    assert!(topology.proxy_protocol.is_some());
+}
+
+#[test]
+fn fields_that_gateways_do_not_read_are_known() {
+    let text = "extensionProviders: [{name: x}]\ndiscoverySelectors: []\ndefaultConfig: {tracing: {}, discoveryAddress: a:1}\n";
+    assert_eq!(mesh(text).1, [""; 0]);
+}
+
+#[test]
+fn unknown_fields_are_warned_of_and_the_rest_counts() {
+    let (config, found) = mesh("rootNamespce: a\nrootNamespace: b\n");
+    assert_eq!(found, ["W MG0011 rootNamespce"]);
+    assert_eq!(&*config.root_namespace, "b");
+}
+
+#[test]
+fn the_default_stands_in_for_what_is_wrong() {
+    let (config, found) =
+        mesh("connectTimeout: 0s\ndefaultServiceExportTo: ['*', a]\ntrustDomain: a b\nrootNamespace: 5\n");
+    assert_eq!(
+        found,
+        [
+            "E MG0011 rootNamespace",
+            "E MG0011 connectTimeout",
+            "E MG0011 defaultServiceExportTo",
+            "E MG0011 trustDomain"
+        ]
+    );
+    assert_eq!(config, MeshConfig::default());
+}
