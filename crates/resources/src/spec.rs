@@ -8,6 +8,7 @@ pub mod destination_rule;
 pub mod gateway;
 pub mod mesh_config;
 pub mod metadata;
+pub mod pairs;
 pub mod scalar;
 pub mod service_entry;
 pub mod text_match;
@@ -25,4 +26,21 @@ pub trait Spec: serde::de::DeserializeOwned + PartialEq {
     /// Records what Istio's validation would refuse or warn of in this object alone, which goes by `key`. Field paths begin at
     /// `spec` or `metadata`.
     fn validate(&self, key: &Key, findings: &mut Findings);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{service_entry, virtual_service, workload_entry};
+
+    /// A hundred thousand VirtualServices and ServiceEntries have to fit into less than 150 MB, with all that is around them.
+    #[test]
+    fn what_there_is_much_of_is_small() {
+        assert_eq!(size_of::<virtual_service::VirtualService>(), 96);
+        assert_eq!(size_of::<virtual_service::HttpRoute>(), 168);
+        assert_eq!(size_of::<virtual_service::HttpMatch>(), 240);
+        assert_eq!(size_of::<virtual_service::RouteDestination>(), 56);
+        assert_eq!(size_of::<service_entry::ServiceEntry>(), 112);
+        assert_eq!(size_of::<service_entry::ServicePort>(), 40);
+        assert_eq!(size_of::<workload_entry::WorkloadEntry>(), 104);
+    }
 }

@@ -1,11 +1,11 @@
 //! `DestinationRule` of networking.istio.io (DR-01 to DR-51), and the destination that routes name.
 
 use super::gateway::TlsVersion;
+use super::pairs::Pairs;
 use super::scalar::{Duration, Text, api_enum};
 use super::text_match::{Labels, WorkloadSelector};
 use super::virtual_service::Percent;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Policies for a host.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -240,7 +240,7 @@ pub struct Distribute {
     /// From here.
     pub from: Text,
     /// To these.
-    pub to: BTreeMap<Text, u32>,
+    pub to: Pairs<u32>,
 }
 
 /// A region in place of another.

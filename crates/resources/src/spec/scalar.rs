@@ -3,6 +3,7 @@
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::num::NonZero;
 
 /// A short immutable text; a word less than `String`, which counts with a hundred thousand objects.
 pub type Text = Box<str>;
@@ -10,14 +11,24 @@ pub type Text = Box<str>;
 /// A duration as Go writes it (`1.5s`, `1h30m`, `300ms`), which is what the API takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration {
-    /// Nanoseconds; may be negative, which validation refuses.
-    nanoseconds: i64,
+    /// Nanoseconds above the lowest number, which itself is no duration, so that an absent one takes no room of its own.
+    shifted: NonZero<u64>,
 }
 
 impl Duration {
+    /// `None` for the one length that is too short to be written down.
+    fn new(nanoseconds: i64) -> Option<Self> {
+        NonZero::new((nanoseconds ^ i64::MIN).cast_unsigned()).map(|shifted| Self { shifted })
+    }
+
+    /// May be negative, which validation refuses.
+    fn nanoseconds(self) -> i64 {
+        self.shifted.get().cast_signed() ^ i64::MIN
+    }
+
     /// The length, or `None` when it is negative.
     pub fn get(self) -> Option<std::time::Duration> {
-        u64::try_from(self.nanoseconds).ok().map(std::time::Duration::from_nanos)
+        u64::try_from(self.nanoseconds()).ok().map(std::time::Duration::from_nanos)
     }
 
     /// Reads Go's syntax: an optional sign, then decimal numbers with a unit each.
@@ -27,7 +38,7 @@ impl Duration {
             None => (false, text.strip_prefix('+').unwrap_or(text)),
         };
         if rest == "0" {
-            return Some(Self { nanoseconds: 0 });
+            return Self::new(0);
         }
         if rest.is_empty() {
             return None;
@@ -58,13 +69,13 @@ impl Duration {
             return None;
         }
         let nanoseconds = whole.checked_add(total.round() as i64)?;
-        Some(Self { nanoseconds: if negative { -nanoseconds } else { nanoseconds } })
+        Self::new(if negative { -nanoseconds } else { nanoseconds })
     }
 }
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}s", self.nanoseconds as f64 / 1e9)
+        write!(f, "{}s", self.nanoseconds() as f64 / 1e9)
     }
 }
 
@@ -193,6 +204,9 @@ mod tests {
         assert_eq!(millis("0"), Some(0));
         assert_eq!(millis("0s"), Some(0));
         assert_eq!(millis("-1s"), None);
+        assert!(Duration::parse("-1s") < Duration::parse("0s") && Duration::parse("1s") < Duration::parse("1m"));
+        assert_eq!(Duration::parse("-1.5s").map(|d| d.to_string()).as_deref(), Some("-1.5s"));
+        assert_eq!(size_of::<Option<Duration>>(), 8);
         for bad in ["", "5", "s", "5 s", "1.2.3s", "5d", "99999999999h"] {
             assert_eq!(Duration::parse(bad), None, "{bad}");
         }

@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ServiceEntry {
     /// The hosts.
-    pub hosts: Vec<Text>,
+    pub hosts: Box<[Text]>,
     /// Virtual addresses; act at sidecars alone (SE-02).
-    pub addresses: Vec<Text>,
+    pub addresses: Box<[Text]>,
     /// The ports.
-    pub ports: Vec<ServicePort>,
+    pub ports: Box<[ServicePort]>,
     /// Inside or outside of the mesh.
     pub location: Option<Location>,
     /// How endpoints are found.
     pub resolution: Option<Resolution>,
     /// The endpoints.
-    pub endpoints: Vec<WorkloadEntry>,
+    pub endpoints: Box<[WorkloadEntry]>,
     /// Namespaces that see it.
     #[serde(alias = "export_to")]
-    pub export_to: Vec<Text>,
+    pub export_to: Box<[Text]>,
     /// Names of the servers' certificates.
     #[serde(alias = "subject_alt_names")]
-    pub subject_alt_names: Vec<Text>,
+    pub subject_alt_names: Box<[Text]>,
     /// WorkloadEntries that are its endpoints.
     #[serde(alias = "workload_selector")]
     pub workload_selector: Option<Box<WorkloadSelector>>,

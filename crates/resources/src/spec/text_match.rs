@@ -1,9 +1,9 @@
 //! `StringMatch` and labels: the two shapes that several kinds share.
 
+use super::pairs::Pairs;
 use super::scalar::Text;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error as _};
-use std::collections::BTreeMap;
 
 /// A demand on a text; `Present` is the empty form, which asks for presence where the field allows it (VS-15, VS-17).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +39,7 @@ impl<'de> Deserialize<'de> for StringMatch {
 }
 
 /// Labels or annotations.
-pub type Labels = BTreeMap<Text, Text>;
+pub type Labels = Pairs<Text>;
 
 /// Whether `labels` have everything that `selector` asks for.
 pub fn selects(selector: &Labels, labels: &Labels) -> bool {

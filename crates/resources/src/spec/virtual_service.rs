@@ -1,6 +1,7 @@
 //! `VirtualService` of networking.istio.io (VS-01 to VS-67).
 
 use super::destination_rule::Destination;
+use super::pairs::Pairs;
 use super::scalar::{Duration, Text, api_enum};
 use super::text_match::{Labels, StringMatch};
 use serde::{Deserialize, Serialize};
@@ -11,18 +12,18 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct VirtualService {
     /// The hosts.
-    pub hosts: Vec<Text>,
+    pub hosts: Box<[Text]>,
     /// The Gateways; none is the mesh alone.
-    pub gateways: Vec<Text>,
+    pub gateways: Box<[Text]>,
     /// HTTP rules in their order.
-    pub http: Vec<HttpRoute>,
+    pub http: Box<[HttpRoute]>,
     /// Rules by SNI.
-    pub tls: Vec<TlsRoute>,
+    pub tls: Box<[TlsRoute]>,
     /// Rules for TCP.
-    pub tcp: Vec<TcpRoute>,
+    pub tcp: Box<[TcpRoute]>,
     /// Namespaces that see it.
     #[serde(alias = "export_to")]
-    pub export_to: Vec<Text>,
+    pub export_to: Box<[Text]>,
 }
 
 /// One HTTP rule.
@@ -33,9 +34,9 @@ pub struct HttpRoute {
     pub name: Text,
     /// One of them has to match; none matches all.
     #[serde(rename = "match")]
-    pub matches: Vec<HttpMatch>,
+    pub matches: Box<[HttpMatch]>,
     /// Where to.
-    pub route: Vec<RouteDestination>,
+    pub route: Box<[RouteDestination]>,
     /// A redirect instead.
     pub redirect: Option<Box<HttpRedirect>>,
     /// Fixed content instead.
@@ -54,7 +55,7 @@ pub struct HttpRoute {
     /// A copy to another destination.
     pub mirror: Option<Box<Destination>>,
     /// Copies to others.
-    pub mirrors: Vec<Mirror>,
+    pub mirrors: Box<[Mirror]>,
     /// The share that is copied; deprecated.
     #[serde(alias = "mirror_percent")]
     pub mirror_percent: Option<u32>,
@@ -86,17 +87,17 @@ pub struct HttpMatch {
     /// On the Host as it was sent.
     pub authority: Option<StringMatch>,
     /// On headers.
-    pub headers: BTreeMap<Text, StringMatch>,
+    pub headers: Pairs<StringMatch>,
     /// On headers, turned round.
     #[serde(alias = "without_headers")]
-    pub without_headers: BTreeMap<Text, StringMatch>,
+    pub without_headers: Pairs<StringMatch>,
     /// On query parameters.
     #[serde(alias = "query_params")]
-    pub query_params: BTreeMap<Text, StringMatch>,
+    pub query_params: Pairs<StringMatch>,
     /// The number of the server.
     pub port: Option<u32>,
     /// In place of the list above.
-    pub gateways: Vec<Text>,
+    pub gateways: Box<[Text]>,
     /// Labels of the client's workload.
     #[serde(alias = "source_labels")]
     pub source_labels: Labels,

@@ -1,9 +1,9 @@
 //! `WorkloadEntry` of networking.istio.io (WE-01), which is also the form of a ServiceEntry's endpoints (SE-10).
 
+use super::pairs::Pairs;
 use super::scalar::Text;
 use super::text_match::Labels;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// One endpoint.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ pub struct WorkloadEntry {
     /// An IP address, a name, or `unix://` and a path.
     pub address: Text,
     /// Its ports by the names of the service's.
-    pub ports: BTreeMap<Text, u32>,
+    pub ports: Pairs<u32>,
     /// Labels.
     pub labels: Labels,
     /// A network, for multi-network meshes.

@@ -3,7 +3,7 @@
 use super::Around;
 use crate::code;
 use crate::diagnostic::Findings;
-use crate::spec::scalar::Text;
+use crate::spec::pairs::Pairs;
 use crate::spec::text_match::StringMatch;
 use crate::spec::virtual_service::HttpMatch;
 use crate::validate::headers::{is_claim, is_matched_name};
@@ -11,7 +11,6 @@ use crate::validate::names::is_label;
 use crate::validate::patterns::check_pattern;
 use crate::validate::shared::{check_labels, check_port};
 use crate::validate::virtual_service::check_gateways;
-use std::collections::BTreeMap;
 
 pub(super) fn check(matches: &[HttpMatch], around: Around, findings: &mut Findings) {
     for (at, one) in matches.iter().enumerate() {
@@ -59,7 +58,7 @@ fn check_text(text: Option<&StringMatch>, field: &str, findings: &mut Findings) 
 }
 
 /// VS-15, VS-16, VS-22.
-fn check_names(map: &BTreeMap<Text, StringMatch>, field: &str, around: Around, findings: &mut Findings) {
+fn check_names(map: &Pairs<StringMatch>, field: &str, around: Around, findings: &mut Findings) {
     for name in map.keys() {
         let path = if name.is_empty() { field.to_owned() } else { format!("{field}.{name}") };
         if is_claim(name) {

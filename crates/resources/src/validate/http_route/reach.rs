@@ -3,10 +3,10 @@
 
 use crate::code;
 use crate::diagnostic::Findings;
-use crate::spec::scalar::Text;
+use crate::spec::pairs::Pairs;
 use crate::spec::text_match::{Labels, StringMatch};
 use crate::spec::virtual_service::{HttpMatch, HttpRoute};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// How many of the earlier matches of one path are compared with; VirtualServices with more of them are made by programs.
 const MAX_COMPARED: usize = 16;
@@ -141,6 +141,6 @@ fn asks_no_more(wide: &HttpMatch, narrow: &HttpMatch) -> bool {
         && (wide.source_namespace.is_empty() || wide.source_namespace == narrow.source_namespace)
 }
 
-fn within(wide: &BTreeMap<Text, StringMatch>, narrow: &BTreeMap<Text, StringMatch>) -> bool {
+fn within(wide: &Pairs<StringMatch>, narrow: &Pairs<StringMatch>) -> bool {
     wide.iter().all(|(name, value)| narrow.get(name) == Some(value))
 }
