@@ -131,7 +131,7 @@ pub struct TargetRef {
     pub name: Text,
 }
 
-/// `Secret`, with its values decoded; never printed.
+/// `Secret`, with its values decoded; they are never printed or written out.
 #[derive(Clone, PartialEq, Default)]
 pub struct Secret {
     /// `kubernetes.io/tls` and the like.
@@ -143,6 +143,17 @@ pub struct Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secret").field("kind", &self.kind).field("keys", &self.values.keys()).finish_non_exhaustive()
+    }
+}
+
+/// The kind and the names alone.
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let mut out = serializer.serialize_struct("Secret", 2)?;
+        out.serialize_field("type", &self.kind)?;
+        out.serialize_field("keys", &self.values.keys().collect::<Vec<_>>())?;
+        out.end()
     }
 }
 
@@ -182,5 +193,45 @@ impl<'de> Deserialize<'de> for Secret {
         }
         values.extend(raw.string_data.into_iter().map(|(name, text)| (name, text.into_boxed_bytes())));
         Ok(Self { kind: raw.kind, values })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json, to_value};
+
+    #[test]
+    fn values_of_secrets_are_decoded_and_not_shown() {
+        let written = json!({"type": "Opaque", "data": {"a": "c2Vj\ncmV0", "b": "eA=="}, "stringData": {"b": "plain"}});
+        let secret: Secret = from_value(written).unwrap();
+        assert_eq!(&*secret.values["a"], b"secret");
+        assert_eq!(&*secret.values["b"], b"plain");
+        let shown = format!("{secret:?} {}", to_value(&secret).unwrap());
+        assert!(shown.contains("Opaque") && !shown.contains("secret\"") && !shown.contains("plain"), "{shown}");
+        let error = from_value::<Secret>(json!({"data": {"tls.key": "hidden!"}})).unwrap_err().to_string();
+        assert!(error.contains("data.tls.key") && !error.contains("hidden"), "{error}");
+    }
+
+    #[test]
+    fn target_ports_are_numbers_or_names() {
+        let ports =
+            json!({"ports": [{"port": 80, "targetPort": 8080}, {"port": 81, "targetPort": "web"}], "unknown": 1});
+        let service: Service = from_value(ports).unwrap();
+        let targets: Vec<_> = service.ports.iter().map(|port| port.target_port.clone()).collect();
+        assert_eq!(targets, [Some(NumberOrName::Number(8080)), Some(NumberOrName::Name("web".into()))]);
+        assert!(from_value::<Service>(json!({"ports": [{"port": 70000}]})).is_err());
+    }
+
+    #[test]
+    fn endpoints_are_ready_unless_they_say_no() {
+        let slice: EndpointSlice = from_value(json!({
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            "endpoints": [{"addresses": ["10.0.0.1"], "zone": "a"}, {"addresses": ["10.0.0.2"], "conditions": {"ready": false}}],
+        }))
+        .unwrap();
+        let ready: Vec<_> = slice.endpoints.iter().map(|endpoint| endpoint.conditions.ready).collect();
+        assert_eq!(ready, [None, Some(false)]);
     }
 }

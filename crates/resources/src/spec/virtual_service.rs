@@ -291,8 +291,6 @@ pub struct FaultAbort {
     pub http2_error: Option<Text>,
     /// The share.
     pub percentage: Option<Percent>,
-    /// The share; deprecated.
-    pub percent: i32,
 }
 
 /// A share of all requests, 0 to 100.

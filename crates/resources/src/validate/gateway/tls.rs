@@ -46,6 +46,9 @@ pub(super) fn check(protocol: Protocol, tls: Option<&ServerTls>, findings: &mut 
     } else if !is_passed_through(mode(tls)) || has_files(tls) {
         let message = "a server for HTTP does not end TLS: only `httpsRedirect` may be set";
         findings.error("tls", code::GATEWAY_TLS, message, "use the protocol HTTPS, or keep `httpsRedirect` alone");
+    } else if sources(tls) > 0 {
+        let message = "a server for HTTP does not end TLS, so that the certificate is not used";
+        findings.warning("tls", code::GATEWAY_TLS, message, "use the protocol HTTPS, or keep `httpsRedirect` alone");
     }
 }
 

@@ -155,7 +155,7 @@ fn check_abort(abort: &FaultAbort, findings: &mut Findings) {
         let help = format!("use one of {}", GRPC_STATUSES.join(", "));
         findings.error("grpcStatus", code::HTTP_FAULT, format!("`{status}` is no status of gRPC"), help);
     }
-    check_share(abort.percentage, abort.percent, findings);
+    check_share(abort.percentage, 0, findings);
 }
 
 /// Envoy counts in millionths, so that less is none; the old whole numbers Istio does not look at.

@@ -149,6 +149,7 @@ fn gw_17_unknown_and_repeated_suites_are_left_out() {
 fn gw_20_protocol_and_tls_fit_together() {
     holds("Gateway", &server(HTTPS, ""), &["E MG1008 spec.servers[0].tls"]);
     tls(HTTP, "{mode: SIMPLE, credentialName: x}", &["E MG1008 spec.servers[0].tls"]);
+    tls(HTTP, "{credentialName: x}", &["W MG1008 spec.servers[0].tls"]);
     tls(HTTP, "{serverCertificate: /a}", &["E MG1008 spec.servers[0].tls"]);
     tls("{number: 1, name: a, protocol: TCP}", "{mode: SIMPLE}", &["E MG1008 spec.servers[0].tls"]);
     let simple = "{mode: SIMPLE, serverCertificate: /a, privateKey: /b, caCrl: /c}";

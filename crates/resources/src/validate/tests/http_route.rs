@@ -219,6 +219,7 @@ fn vs_44_aborts_have_a_status() {
     with_route("fault: {abort: {httpStatus: 503}}", &[]);
     with_route("fault: {abort: {grpcStatus: UNAVAILABLE}}", &[]);
     with_route("fault: {abort: {percentage: {value: 1}}}", &["W MG2016 fault.abort"]);
+    with_route("fault: {abort: {httpStatus: 503, percent: 5}}", &["E MG0004 fault.abort.percent"]);
     with_route("fault: {abort: {httpStatus: 100}}", &["E MG2016 fault.abort.httpStatus"]);
     with_route("fault: {abort: {grpcStatus: GONE}}", &["E MG2016 fault.abort.grpcStatus"]);
     with_route("fault: {abort: {http2Error: x}}", &["E MG2016 fault.abort.http2Error"]);
