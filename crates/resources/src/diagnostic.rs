@@ -2,6 +2,7 @@
 
 use crate::key::ObjectRef;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,7 +83,14 @@ impl Findings {
     /// Runs `check` with field paths that begin at `scope` below the present one.
     pub fn at(&mut self, scope: impl std::fmt::Display, check: impl FnOnce(&mut Self)) {
         let before = self.scope.len();
-        self.scope = self.path(&scope.to_string());
+        if before > 0 {
+            self.scope.push('.');
+        }
+        // Written in place: most objects have no findings, and none of them should pay for paths.
+        let _ = write!(self.scope, "{scope}");
+        if before > 0 && self.scope.get(before + 1..).is_some_and(|added| added.starts_with('[')) {
+            self.scope.remove(before);
+        }
         check(self);
         self.scope.truncate(before);
     }

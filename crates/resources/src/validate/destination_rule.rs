@@ -35,7 +35,7 @@ impl Spec for DestinationRule {
 fn check_subsets(subsets: &[Subset], findings: &mut Findings) {
     let mut names = BTreeSet::new();
     for (at, subset) in subsets.iter().enumerate() {
-        findings.at(format!("subsets[{at}]"), |findings| {
+        findings.at(format_args!("subsets[{at}]"), |findings| {
             if !is_label(&subset.name) {
                 let message = format!("`{}` is no name of a subset", subset.name);
                 let help = "use letters, digits and hyphens";

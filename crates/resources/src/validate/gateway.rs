@@ -26,7 +26,7 @@ impl Spec for Gateway {
                 findings.error("servers", code::GATEWAY_NO_SERVERS, "the Gateway has no servers", help);
             }
             for (at, server) in self.servers.iter().enumerate() {
-                findings.at(format!("servers[{at}]"), |findings| check_server(server, findings));
+                findings.at(format_args!("servers[{at}]"), |findings| check_server(server, findings));
             }
             check_names(&self.servers, findings);
         });

@@ -25,7 +25,7 @@ pub(super) struct Around {
 
 pub(super) fn check_http(rules: &[HttpRoute], around: Around, findings: &mut Findings) {
     for (at, rule) in rules.iter().enumerate() {
-        findings.at(format!("http[{at}]"), |findings| check_rule(rule, around, findings));
+        findings.at(format_args!("http[{at}]"), |findings| check_rule(rule, around, findings));
     }
     reach::check_http(rules, findings);
 }
@@ -86,7 +86,7 @@ fn check_delegate(named: &Delegate, around: Around, findings: &mut Findings) {
 
 fn check_destinations(rule: &HttpRoute, findings: &mut Findings) {
     for (at, one) in rule.route.iter().enumerate() {
-        findings.at(format!("route[{at}]"), |findings| {
+        findings.at(format_args!("route[{at}]"), |findings| {
             check_destination(one.destination.as_ref(), "destination", findings);
             if let Some(headers) = &one.headers {
                 findings.at("headers", |findings| check_headers(headers, findings));
@@ -150,7 +150,7 @@ fn check_mirrors(rule: &HttpRoute, findings: &mut Findings) {
         check_destination(Some(mirror), "mirror", findings);
     }
     for (at, mirror) in rule.mirrors.iter().enumerate() {
-        findings.at(format!("mirrors[{at}]"), |findings| {
+        findings.at(format_args!("mirrors[{at}]"), |findings| {
             check_destination(mirror.destination.as_ref(), "destination", findings);
             check_share(mirror.percentage, "percentage", findings);
         });

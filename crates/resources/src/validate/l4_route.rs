@@ -22,18 +22,18 @@ struct Conditions<'a> {
 
 pub(super) fn check(spec: &VirtualService, findings: &mut Findings) {
     for (at, rule) in spec.tls.iter().enumerate() {
-        findings.at(format!("tls[{at}]"), |findings| {
+        findings.at(format_args!("tls[{at}]"), |findings| {
             if rule.matches.is_empty() {
                 findings.error("match", code::L4_ROUTE, "a rule for TLS needs a match", "add `match` with `sniHosts`");
             }
             for (at, one) in rule.matches.iter().enumerate() {
-                findings.at(format!("match[{at}]"), |findings| check_tls(one, spec, findings));
+                findings.at(format_args!("match[{at}]"), |findings| check_tls(one, spec, findings));
             }
             check_destinations(&rule.route, findings);
         });
     }
     for (at, rule) in spec.tcp.iter().enumerate() {
-        findings.at(format!("tcp[{at}]"), |findings| {
+        findings.at(format_args!("tcp[{at}]"), |findings| {
             for (at, one) in rule.matches.iter().enumerate() {
                 let conditions = Conditions {
                     subnets: &one.destination_subnets,
@@ -42,7 +42,7 @@ pub(super) fn check(spec: &VirtualService, findings: &mut Findings) {
                     gateways: &one.gateways,
                     namespace: &one.source_namespace,
                 };
-                findings.at(format!("match[{at}]"), |findings| check_conditions(&conditions, findings));
+                findings.at(format_args!("match[{at}]"), |findings| check_conditions(&conditions, findings));
             }
             check_destinations(&rule.route, findings);
         });

@@ -41,13 +41,13 @@ fn check_hosts(hosts: &[Text], findings: &mut Findings) {
         findings.error("hosts", code, "the ServiceEntry has no hosts", "add the names of the service");
     }
     for (at, host) in hosts.iter().enumerate() {
-        let field = format!("hosts[{at}]");
+        let field = || format!("hosts[{at}]");
         if &**host == "*" || !is_host(host) {
             let help = "use a name or `*.suffix`";
-            findings.error(&field, code, format!("`{host}` is no host of a service"), help);
+            findings.error(&field(), code, format!("`{host}` is no host of a service"), help);
         } else if is_partial_wildcard(host) {
             let message = format!("in `{host}` the `*` is part of a label");
-            findings.warning(&field, code, message, "write `*.` and the rest of the name");
+            findings.warning(&field(), code, message, "write `*.` and the rest of the name");
         }
     }
 }
@@ -57,13 +57,13 @@ fn check_addresses(entry: &ServiceEntry, findings: &mut Findings) {
     let code = code::SERVICE_ENTRY_ADDRESSES;
     let networks = matches!(resolution(entry), Resolution::None | Resolution::Static);
     for (at, address) in entry.addresses.iter().enumerate() {
-        let field = format!("addresses[{at}]");
+        let field = || format!("addresses[{at}]");
         if !is_address_or_cidr(address) {
             let help = "use an IP address or a CIDR";
-            findings.error(&field, code, format!("`{address}` is no address"), help);
+            findings.error(&field(), code, format!("`{address}` is no address"), help);
         } else if address.contains('/') && !networks {
             let message = format!("a network as `{address}` goes with the resolutions NONE and STATIC alone");
-            findings.error(&field, code, message, "use an address, or another resolution");
+            findings.error(&field(), code, message, "use an address, or another resolution");
         }
     }
 }
@@ -72,7 +72,7 @@ fn check_addresses(entry: &ServiceEntry, findings: &mut Findings) {
 fn check_ports(entry: &ServiceEntry, findings: &mut Findings) {
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (at, port) in entry.ports.iter().enumerate() {
-        findings.at(format!("ports[{at}]"), |findings| {
+        findings.at(format_args!("ports[{at}]"), |findings| {
             check_port_of(port, findings);
             if !port.name.is_empty() && !names.insert(&port.name) {
                 let message = format!("`{}` is there a second time", port.name);
@@ -176,7 +176,7 @@ fn check_several_hosts(entry: &ServiceEntry, findings: &mut Findings) {
 /// SE-10.
 fn check_endpoints(entry: &ServiceEntry, findings: &mut Findings) {
     for (at, endpoint) in entry.endpoints.iter().enumerate() {
-        findings.at(format!("endpoints[{at}]"), |findings| {
+        findings.at(format_args!("endpoints[{at}]"), |findings| {
             check_endpoint(entry, endpoint, findings);
             check_endpoint_ports(endpoint, code::SERVICE_ENTRY_ENDPOINT, findings);
             check_labels_of(endpoint, code::SERVICE_ENTRY_ENDPOINT, findings);

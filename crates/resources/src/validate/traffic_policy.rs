@@ -50,7 +50,7 @@ pub(super) fn check_policy(policy: &TrafficPolicy, findings: &mut Findings) {
 /// DR-07.
 fn check_ports(policy: &TrafficPolicy, findings: &mut Findings) {
     for (at, settings) in policy.port_level_settings.iter().enumerate() {
-        findings.at(format!("portLevelSettings[{at}]"), |findings| {
+        findings.at(format_args!("portLevelSettings[{at}]"), |findings| {
             match settings.port {
                 None => {
                     let help = "set `port.number`";

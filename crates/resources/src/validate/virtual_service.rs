@@ -63,19 +63,19 @@ fn check_hosts(spec: &VirtualService, findings: &mut Findings) {
     let mesh = is_for_mesh(spec);
     let by_sni = spec.tls.iter().flat_map(|rule| &rule.matches).any(|one| !one.sni_hosts.is_empty());
     for (at, host) in spec.hosts.iter().enumerate() {
-        let field = format!("hosts[{at}]");
+        let field = || format!("hosts[{at}]");
         if !(is_host(host) || is_address(host) || (by_sni && is_internal_sni(host))) {
             let help = "write a name, an address, `*.suffix` or `*`";
-            findings.error(&field, code::VIRTUAL_SERVICE_HOST, format!("`{host}` is no host"), help);
+            findings.error(&field(), code::VIRTUAL_SERVICE_HOST, format!("`{host}` is no host"), help);
         }
         if &**host == "*" && mesh {
             let help = "name the Gateways that it is for in `gateways`";
-            findings.error(&field, code::VIRTUAL_SERVICE_MESH_WILDCARD, "`*` may not be bound to the mesh", help);
+            findings.error(&field(), code::VIRTUAL_SERVICE_MESH_WILDCARD, "`*` may not be bound to the mesh", help);
         }
         if let Some(before) = spec.hosts.iter().take(at.min(MAX_COMPARED)).find(|before| overlap(before, host)) {
             let message = format!("`{host}` overlaps with `{before}` of the same VirtualService");
             let help = "keep one of them, or write two VirtualServices";
-            findings.error(&field, code::VIRTUAL_SERVICE_HOSTS_OVERLAP, message, help);
+            findings.error(&field(), code::VIRTUAL_SERVICE_HOSTS_OVERLAP, message, help);
         }
     }
 }
@@ -83,18 +83,18 @@ fn check_hosts(spec: &VirtualService, findings: &mut Findings) {
 /// VS-02, VS-19.
 pub(super) fn check_gateways(gateways: &[Text], findings: &mut Findings) {
     for (at, gateway) in gateways.iter().enumerate() {
-        let field = format!("gateways[{at}]");
+        let field = || format!("gateways[{at}]");
         let good = match gateway.split_once('/') {
             Some((namespace, name)) => (namespace == "." || is_label(namespace)) && is_label(name),
             None => is_name(gateway),
         };
         if !good {
             let help = "write `name` for one of its own namespace, or `namespace/name`";
-            findings.error(&field, code::GATEWAY_NAME, format!("`{gateway}` names no Gateway"), help);
+            findings.error(&field(), code::GATEWAY_NAME, format!("`{gateway}` names no Gateway"), help);
         } else if let Some((name, rest)) = gateway.split_once('.').filter(|_| !gateway.contains('/')) {
             let namespace = rest.split('.').next().unwrap_or(rest);
             let message = format!("`{gateway}` is the old form of `{namespace}/{name}`");
-            findings.warning(&field, code::GATEWAY_NAME, message, format!("write `{namespace}/{name}`"));
+            findings.warning(&field(), code::GATEWAY_NAME, message, format!("write `{namespace}/{name}`"));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::validate::virtual_service::check_gateways;
 
 pub(super) fn check(matches: &[HttpMatch], around: Around, findings: &mut Findings) {
     for (at, one) in matches.iter().enumerate() {
-        findings.at(format!("match[{at}]"), |findings| check_one(one, around, findings));
+        findings.at(format_args!("match[{at}]"), |findings| check_one(one, around, findings));
     }
 }
 
@@ -32,7 +32,7 @@ fn check_one(one: &HttpMatch, around: Around, findings: &mut Findings) {
         [("headers", &one.headers), ("withoutHeaders", &one.without_headers), ("queryParams", &one.query_params)]
     {
         for (name, value) in map {
-            check_text(Some(value), &format!("{field}.{name}"), findings);
+            findings.at(field, |findings| check_text(Some(value), name, findings));
         }
     }
     if let Some(port) = one.port.filter(|port| *port != 0) {

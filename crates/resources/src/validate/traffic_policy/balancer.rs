@@ -106,7 +106,7 @@ fn check_locality(locality: &LocalityBalancer, outlier: bool, findings: &mut Fin
         findings.error("failoverPriority", code, message, "keep one of them");
     }
     for (at, distribute) in locality.distribute.iter().enumerate() {
-        findings.at(format!("distribute[{at}]"), |findings| check_distribute(distribute, findings));
+        findings.at(format_args!("distribute[{at}]"), |findings| check_distribute(distribute, findings));
     }
     check_apart(locality.distribute.iter().map(|distribute| &*distribute.from), "distribute", findings);
     let fails_over = !locality.failover.is_empty() || !locality.failover_priority.is_empty();
