@@ -2,6 +2,7 @@
 //! by `compiler`.
 
 mod destination_rule;
+mod fields;
 mod gateway;
 mod headers;
 mod http_route;
@@ -10,7 +11,6 @@ pub(crate) mod mesh_config;
 mod names;
 mod patterns;
 mod service_entry;
-mod shared;
 mod traffic_policy;
 mod virtual_service;
 mod workload_entry;

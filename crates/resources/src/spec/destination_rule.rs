@@ -2,9 +2,8 @@
 
 use super::gateway::TlsVersion;
 use super::pairs::Pairs;
-use super::scalar::{Duration, Text, api_enum};
+use super::scalar::{Duration, Percent, Text, api_enum};
 use super::text_match::{Labels, WorkloadSelector};
-use super::virtual_service::Percent;
 use serde::{Deserialize, Serialize};
 
 /// Policies for a host.

@@ -101,6 +101,14 @@ impl<'de> Deserialize<'de> for Duration {
     }
 }
 
+/// A share of all requests, 0 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Percent {
+    /// The share.
+    pub value: f64,
+}
+
 /// A number or a name, as Kubernetes has it for target ports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]

@@ -2,7 +2,7 @@
 
 use super::destination_rule::Destination;
 use super::pairs::Pairs;
-use super::scalar::{Duration, Text, api_enum};
+use super::scalar::{Duration, Percent, Text, api_enum};
 use super::text_match::{Labels, StringMatch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -291,14 +291,6 @@ pub struct FaultAbort {
     pub http2_error: Option<Text>,
     /// The share.
     pub percentage: Option<Percent>,
-}
-
-/// A share of all requests, 0 to 100.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Percent {
-    /// The share.
-    pub value: f64,
 }
 
 /// A copy to another destination.

@@ -1,7 +1,7 @@
 //! `DestinationRule`: DR-01 to DR-07. Policies are in `traffic_policy`.
 
+use super::fields::{Exported, check_export_to, check_labels, check_selector};
 use super::names::{is_host, is_label};
-use super::shared::{Exported, check_export_to, check_labels, check_selector};
 use super::traffic_policy::check_policy;
 use crate::code;
 use crate::diagnostic::Findings;

@@ -2,8 +2,8 @@
 
 mod tls;
 
+use super::fields::check_port as check_number;
 use super::names::{is_address, is_host, is_label, is_partial_wildcard, is_socket_path};
-use super::shared::check_port as check_number;
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};

@@ -6,13 +6,14 @@ mod matches;
 mod policies;
 mod reach;
 
+use super::fields::{check_port, check_time};
 use super::headers::{check_authority, check_headers};
 use super::names::{is_host, is_label};
-use super::shared::{check_port, check_time};
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::destination_rule::Destination;
-use crate::spec::virtual_service::{Delegate, HttpRoute, Percent};
+use crate::spec::scalar::Percent;
+use crate::spec::virtual_service::{Delegate, HttpRoute};
 
 /// What a rule's VirtualService is.
 #[derive(Clone, Copy)]

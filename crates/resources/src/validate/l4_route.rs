@@ -1,9 +1,8 @@
 //! The rules of a VirtualService for TLS and TCP: VS-60 to VS-65.
 
+use super::fields::{check_gateways, check_labels, check_port};
 use super::http_route::{check_destination, check_weights};
 use super::names::{covers, is_address, is_address_or_cidr, is_host, is_internal_sni, is_label};
-use super::shared::{check_labels, check_port};
-use super::virtual_service::check_gateways;
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::scalar::Text;

@@ -1,7 +1,7 @@
 //! `MeshConfig`: what Istio would not start with. The default stands in for it.
 
+use super::fields::{Exported, check_export_to, check_time};
 use super::names::is_label;
-use super::shared::{Exported, check_export_to, check_time};
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::mesh_config::MeshConfig;

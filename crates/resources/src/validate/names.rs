@@ -1,5 +1,5 @@
 //! Names, hosts, addresses and labels, as Istio's validation has them: what is one, and what covers what. It says nothing to
-//! anybody; the checks of the kinds and `shared` call it.
+//! anybody; the checks of the kinds and `fields` call it.
 
 use crate::spec::text_match::Labels;
 use std::net::IpAddr;

@@ -2,8 +2,8 @@
 
 mod balancer;
 
+use super::fields::{check_port, check_time};
 use super::names::{is_address, is_name};
-use super::shared::{check_port, check_time};
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::destination_rule::{

@@ -1,14 +1,13 @@
 //! `VirtualService`: its hosts and gateways (VS-01 to VS-03). HTTP rules are in `http_route`, those for TLS and TCP in `l4_route`.
 
+use super::fields::{Exported, check_export_to, check_gateways};
 use super::http_route::{Around, check_http};
 use super::l4_route;
-use super::names::{is_address, is_host, is_internal_sni, is_label, is_name, overlap};
-use super::shared::{Exported, check_export_to};
+use super::names::{is_address, is_host, is_internal_sni, overlap};
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
 use crate::spec::Spec;
-use crate::spec::scalar::Text;
 use crate::spec::virtual_service::VirtualService;
 
 /// How many hosts of one object are compared with each other for overlaps.
@@ -76,25 +75,6 @@ fn check_hosts(spec: &VirtualService, findings: &mut Findings) {
             let message = format!("`{host}` overlaps with `{before}` of the same VirtualService");
             let help = "keep one of them, or write two VirtualServices";
             findings.error(&field(), code::VIRTUAL_SERVICE_HOSTS_OVERLAP, message, help);
-        }
-    }
-}
-
-/// VS-02, VS-19.
-pub(super) fn check_gateways(gateways: &[Text], findings: &mut Findings) {
-    for (at, gateway) in gateways.iter().enumerate() {
-        let field = || format!("gateways[{at}]");
-        let good = match gateway.split_once('/') {
-            Some((namespace, name)) => (namespace == "." || is_label(namespace)) && is_label(name),
-            None => is_name(gateway),
-        };
-        if !good {
-            let help = "write `name` for one of its own namespace, or `namespace/name`";
-            findings.error(&field(), code::GATEWAY_NAME, format!("`{gateway}` names no Gateway"), help);
-        } else if let Some((name, rest)) = gateway.split_once('.').filter(|_| !gateway.contains('/')) {
-            let namespace = rest.split('.').next().unwrap_or(rest);
-            let message = format!("`{gateway}` is the old form of `{namespace}/{name}`");
-            findings.warning(&field(), code::GATEWAY_NAME, message, format!("write `{namespace}/{name}`"));
         }
     }
 }

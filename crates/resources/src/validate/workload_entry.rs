@@ -1,7 +1,7 @@
 //! `WorkloadEntry` (WE-01), and what the endpoints of a ServiceEntry share with it.
 
+use super::fields::{check_labels, check_port};
 use super::names::{is_address, is_label, is_resolvable, is_socket_path};
-use super::shared::{check_labels, check_port};
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};

@@ -4,8 +4,8 @@ use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::text_match::StringMatch;
 use crate::spec::virtual_service::{DirectResponse, HttpBody, HttpMatch, HttpRedirect, HttpRewrite, HttpRoute};
+use crate::validate::fields::check_port;
 use crate::validate::patterns::check_pattern;
-use crate::validate::shared::check_port;
 use base64::Engine as _;
 
 /// Longest body of a direct response (VS-36), and the length from which Istio warns.

@@ -6,11 +6,10 @@ use crate::diagnostic::Findings;
 use crate::spec::pairs::Pairs;
 use crate::spec::text_match::StringMatch;
 use crate::spec::virtual_service::HttpMatch;
+use crate::validate::fields::{check_gateways, check_labels, check_port};
 use crate::validate::headers::{is_claim, is_matched_name};
 use crate::validate::names::is_label;
 use crate::validate::patterns::check_pattern;
-use crate::validate::shared::{check_labels, check_port};
-use crate::validate::virtual_service::check_gateways;
 
 pub(super) fn check(matches: &[HttpMatch], around: Around, findings: &mut Findings) {
     for (at, one) in matches.iter().enumerate() {

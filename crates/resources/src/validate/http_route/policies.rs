@@ -2,11 +2,12 @@
 
 use crate::code;
 use crate::diagnostic::Findings;
+use crate::spec::scalar::Percent;
 use crate::spec::text_match::StringMatch;
-use crate::spec::virtual_service::{CorsPolicy, FaultAbort, FaultDelay, HttpFault, HttpRetry, HttpRoute, Percent};
+use crate::spec::virtual_service::{CorsPolicy, FaultAbort, FaultDelay, HttpFault, HttpRetry, HttpRoute};
+use crate::validate::fields::check_time;
 use crate::validate::headers::is_matched_name;
 use crate::validate::patterns::check_pattern;
-use crate::validate::shared::check_time;
 
 /// VS-41.
 const RETRY_WORDS: &[&str] = &[

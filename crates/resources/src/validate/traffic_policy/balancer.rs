@@ -5,7 +5,7 @@ use crate::diagnostic::Findings;
 use crate::spec::destination_rule::{
     ConsistentHash, Distribute, LoadBalancer, LocalityBalancer, Maglev, SimpleBalancer, Warmup,
 };
-use crate::validate::shared::check_time;
+use crate::validate::fields::check_time;
 
 /// Maglev's table is smaller than this (DR-11).
 const MAX_TABLE: u64 = 5_000_011;

@@ -1,6 +1,6 @@
-//! Checks that several kinds share: ports, times, `exportTo`, labels and selectors.
+//! Checks of fields that several kinds have: ports, times, `exportTo`, names of Gateways, labels and selectors.
 
-use super::names::{bad_label, is_label};
+use super::names::{bad_label, is_label, is_name};
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::scalar::{Duration, Text};
@@ -85,4 +85,23 @@ pub(super) fn check_selector(labels: &Labels, code: &'static str, findings: &mut
             }
         }
     });
+}
+
+/// VS-02, VS-19.
+pub(super) fn check_gateways(gateways: &[Text], findings: &mut Findings) {
+    for (at, gateway) in gateways.iter().enumerate() {
+        let field = || format!("gateways[{at}]");
+        let good = match gateway.split_once('/') {
+            Some((namespace, name)) => (namespace == "." || is_label(namespace)) && is_label(name),
+            None => is_name(gateway),
+        };
+        if !good {
+            let help = "write `name` for one of its own namespace, or `namespace/name`";
+            findings.error(&field(), code::GATEWAY_NAME, format!("`{gateway}` names no Gateway"), help);
+        } else if let Some((name, rest)) = gateway.split_once('.').filter(|_| !gateway.contains('/')) {
+            let namespace = rest.split('.').next().unwrap_or(rest);
+            let message = format!("`{gateway}` is the old form of `{namespace}/{name}`");
+            findings.warning(&field(), code::GATEWAY_NAME, message, format!("write `{namespace}/{name}`"));
+        }
+    }
 }
