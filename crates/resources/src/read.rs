@@ -253,11 +253,12 @@ fn object<T: Spec>(
     let under = if spec_is_root(T::KIND) { "" } else { "spec" };
     let mut found = Vec::new();
     let spec: Option<T> = typed::deserialize(spec, &mut found);
+    let broken: Vec<String> = found.iter().map(|finding| join(under, &finding.field)).collect();
     findings.extend(found.into_iter().map(|finding| Finding { field: join(under, &finding.field), ..finding }));
     if let Some(spec) = &spec {
         let mut checked = crate::diagnostic::Findings::default();
         spec.validate(&key, &mut checked);
-        findings.extend(checked.into_vec());
+        findings.extend(checked.into_vec().into_iter().filter(|finding| !follows(&finding.field, &broken)));
     }
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     reading.diagnostics.extend(place.diagnostics(object.as_ref(), prefix, findings));
@@ -273,6 +274,15 @@ fn object<T: Spec>(
         (_, Some(object)) => reading.refused.push(object),
         (_, None) => {}
     }
+}
+
+/// Whether a field is said to be wrong only because a value in it, around it or beside it could not be read and was left out.
+fn follows(field: &str, broken: &[String]) -> bool {
+    let within = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let parent = |path: &str| path.rfind(['.', '[']).map_or(0, |end| end);
+    broken.iter().any(|path| within(field, path) || path.get(..parent(path)) == Some(field))
 }
 
 fn spec_is_root(kind: Kind) -> bool {

@@ -128,3 +128,16 @@ fn a_timeout_of_zero_is_refused_with_its_cause() {
     let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [a.test]\n  gateways: [g]\n  http:\n  - timeout: 0s\n    route:\n    - destination: {host: b}\n";
     assert_eq!(found(text), vec![(code::HTTP_TIMEOUT, 8, 5, "spec.http[0].timeout".to_owned())]);
 }
+
+#[test]
+fn what_follows_from_an_error_is_not_told_again() {
+    let codes = |text: &str| found(text).into_iter().map(|(code, .., field)| (code, field)).collect::<Vec<_>>();
+    let number = codes(&GATEWAY.replace("number: 80", "number: eighty"));
+    assert_eq!(number, vec![(code::WRONG_VALUE, "spec.servers[0].port.number".to_owned())]);
+    let port = codes(&GATEWAY.replace("{number: 80, name: http, protocol: HTTP}", "80"));
+    assert_eq!(port, vec![(code::WRONG_VALUE, "spec.servers[0].port".to_owned())]);
+    let servers = codes("apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec: {servers: 5}\n");
+    assert_eq!(servers, vec![(code::WRONG_VALUE, "spec.servers".to_owned())]);
+    let both = codes(&GATEWAY.replace("number: 80", "number: eighty").replace("'*'", "'a b'"));
+    assert_eq!(both.len(), 2, "{both:?}");
+}
