@@ -1,8 +1,8 @@
 //! One worker's thread: it takes connections from its sockets and serves them until it is told to end.
 
-use crate::conn::Worker;
+use crate::conn::{ListenerState, Worker};
 use crate::http::server;
-use crate::listeners::ListenerState;
+use crate::limits::ACCEPT_PAUSE;
 use crate::metrics::add;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -12,13 +12,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
-
-/// After the system refused a connection for want of descriptors or memory.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the control side tells a worker.
 pub(crate) enum Command {
@@ -55,37 +51,45 @@ pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedRece
                 Command::Stop => break,
             }
         }
-        worker.forget_spaces();
     });
 }
 
+/// Takes connections for as long as the listener is there, and after it sees that its idle ones end.
 async fn accept(worker: Rc<Worker>, listener: Arc<ListenerState>, socket: std::net::TcpListener) {
-    let socket = match TcpListener::from_std(socket) {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::error!(%error, listener = %listener.id, "a worker cannot listen");
-            return;
-        }
-    };
+    match TcpListener::from_std(socket) {
+        Ok(socket) => accept_until_closed(&worker, &listener, socket).await,
+        Err(error) => tracing::error!(%error, listener = %listener.id, "a worker cannot listen"),
+    }
+    tokio::time::sleep(worker.limits.retire_grace).await;
+    listener.drain.close_idle();
+    worker.wake_all();
+}
+
+async fn accept_until_closed(worker: &Rc<Worker>, listener: &Arc<ListenerState>, socket: TcpListener) {
     let mut closing = listener.closing();
     loop {
-        let accepted = poll_fn(|context| {
-            // Those that wait in the queue are served even when the listener is to close: nobody else would take them.
-            match socket.poll_accept(context) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending if closing.is_closed(context) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await;
-        match accepted {
-            None => return,
-            Some(Ok((stream, remote))) => take(&worker, &listener, stream, remote),
+        let accepted = poll_fn(|context| match socket.poll_accept(context) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if closing.is_closed(context) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        match accepted.await {
+            None => break,
+            Some(Ok((stream, remote))) => take(worker, listener, stream, remote),
             Some(Err(error)) if is_of_one_connection(&error) => {}
             Some(Err(error)) => {
                 tracing::warn!(%error, listener = %listener.id, "connections cannot be taken for a moment");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+    // Those that wait in the queue would be reset: nobody else can take them.
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, remote)) = socket.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            take(worker, listener, stream, remote);
         }
     }
 }
@@ -98,17 +102,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn take(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: std::net::SocketAddr) {
-    let metrics = Arc::clone(&worker.metrics);
+    let metrics = &worker.metrics;
     if metrics.open.load(Ordering::Relaxed) >= worker.limits.connections as u64 {
+        add(&metrics.turned_away);
         return;
     }
-    // Without it small answers wait for acknowledgements.
-    let _ = stream.set_nodelay(true);
     add(&metrics.accepted);
     add(&metrics.open);
-    let serving = CatchPanic(Box::pin(server::serve(Rc::clone(worker), Arc::clone(listener), stream, remote)));
+    let (metrics, serving) = (Arc::clone(metrics), server::serve(worker, listener, stream, remote));
     tokio::task::spawn_local(async move {
-        if serving.await.is_err() {
+        if CatchPanic(Box::pin(serving)).await.is_err() {
             add(&metrics.panics);
             tracing::error!(%remote, "a connection ended by a fault of this program; please report it");
         }
@@ -128,5 +131,19 @@ impl<F: Future> Future for CatchPanic<F> {
             Ok(polled) => polled.map(Ok),
             Err(_) => Poll::Ready(Err(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_its_own_future_alone() {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut faulty = CatchPanic(Box::pin(async { panic!("a fault") }));
+        assert_eq!(Pin::new(&mut faulty).poll(&mut context), Poll::Ready(Err(())));
+        let mut sound = CatchPanic(Box::pin(async { 7 }));
+        assert_eq!(Pin::new(&mut sound).poll(&mut context), Poll::Ready(Ok(7)));
     }
 }

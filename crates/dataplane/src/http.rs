@@ -1,8 +1,11 @@
 //! HTTP/1.1: from a connection of a client to the answers on it. `accept` hands connections in.
 
-pub(crate) mod exchange;
+mod attempt;
+mod decide;
+mod exchange;
 mod flow;
+mod local;
 mod record;
-pub(crate) mod reply;
+mod reply;
 pub(crate) mod server;
 mod tunnel;

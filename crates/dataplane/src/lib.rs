@@ -2,6 +2,9 @@
 //!
 //! The program starts one [`DataPlane`], hands it every snapshot, and asks it to drain at the end. It knows of no resources, no
 //! compiler and no files.
+//!
+//! From below: `limits`, `metrics`, `log`; `conn`, what connections are made of; `http`; `accept`, the worker's thread;
+//! `listeners` and `control`, the side that is not a worker's.
 
 mod accept;
 mod conn;
@@ -12,6 +15,7 @@ mod listeners;
 mod log;
 mod metrics;
 
-pub use control::{ApplyOutcome, BindProblem, DataPlane, Options};
+pub use control::{ApplyOutcome, DataPlane, Options};
 pub use limits::Limits;
+pub use listeners::BindProblem;
 pub use log::{LogFormat, LogTarget};

@@ -12,22 +12,24 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Without a request on a connection of a client (S-121).
     pub idle_timeout: Duration,
-    /// Without a byte of a request's body, while the backend waits for it.
+    /// Without a byte of a request's body, while the backend waits for it and has not answered.
     pub body_timeout: Duration,
     /// Without a byte in either direction after a switch of protocols (S-125).
     pub tunnel_timeout: Duration,
-    /// How long an answer may wait for its client to take it.
+    /// Without the client taking a byte of its answer.
     pub write_timeout: Duration,
-    /// Connections of clients per worker.
+    /// Connections of clients per worker; further ones are closed at once.
     pub connections: usize,
     /// Bytes of a request's body that are kept in case it has to be sent again.
     pub replay_bytes: usize,
-    /// Bytes of a request that are still read after its answer, so that the answer arrives.
+    /// Bytes of a request that are still read after its answer, so that the answer arrives or the connection can be used again.
     pub linger_bytes: usize,
     /// And for how long.
     pub linger_timeout: Duration,
     /// How long a request waits for the first answer to the destination's name.
     pub resolve_timeout: Duration,
+    /// How long idle connections of a removed listener may wait for the request that lets them end in order.
+    pub retire_grace: Duration,
     /// Lines of the access log that wait to be written; further ones are dropped and counted.
     pub log_lines: usize,
     /// Series of request metrics per worker; further ones are counted as one.
@@ -48,6 +50,7 @@ impl Default for Limits {
             linger_bytes: 1 << 20,
             linger_timeout: Duration::from_secs(2),
             resolve_timeout: Duration::from_secs(5),
+            retire_grace: Duration::from_secs(30),
             log_lines: 8192,
             metric_series: 10_000,
         }
@@ -56,13 +59,22 @@ impl Default for Limits {
 
 /// What a connection reads into; more than most heads and small bodies, so that one read takes them whole.
 pub(crate) const BUFFER: usize = 16 << 10;
-/// What it reads into once a body turns out to be large.
+/// What it reads into once a body turns out to be large; more than any head.
 pub(crate) const LARGE_BUFFER: usize = 128 << 10;
-/// Buffers of each size that a worker keeps.
+/// Buffers of each size, and spaces of exchanges, that a worker keeps.
 pub(crate) const KEPT_BUFFERS: usize = 256;
 /// Data up to this is copied behind the head, so that both go out in one call; more is written from where it lies.
 pub(crate) const COPY_LIMIT: usize = 16 << 10;
-/// How often deadlines are looked at.
+/// Bodies with at least so much to come move within the system, not through this process.
+pub(crate) const SPLICE_FROM: u64 = 64 << 10;
+/// What a pipe for them holds; the most that the system lets everybody have.
+pub(crate) const PIPE: usize = 1 << 20;
+/// Pipes that a worker keeps.
+pub(crate) const KEPT_PIPES: usize = 64;
+/// How often deadlines are looked at, and how often when one is near.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+pub(crate) const FINE_TICK: Duration = Duration::from_millis(10);
 /// Connections that wait to be accepted, per socket.
 pub(crate) const BACKLOG: i32 = 4096;
+/// How long nothing is accepted after the system refused a connection for want of files or memory.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

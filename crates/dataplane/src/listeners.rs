@@ -1,142 +1,135 @@
-//! Listeners: the sockets, and the tables behind them. The control side makes, changes and closes them; workers read.
+//! The listeners of the process, on the control side: which there are, what of them is really bound, and what workers are told.
 
-use crate::conn::Drain;
-use crate::limits::BACKLOG;
-use arc_swap::{ArcSwap, Guard};
-use ir::{HostPattern, HttpListener, Listener, ListenerId, ListenerKind};
-use routing::{Slots, Table};
-use socket2::{Domain, Protocol, Socket, Type};
-use std::future::Future;
+mod sockets;
+
+use crate::accept::Command;
+use crate::conn::ListenerState;
+use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot};
+use routing::Slots;
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::pin::Pin;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::task::Context;
-use tokio::sync::watch;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
 
-/// One listener as workers see it.
+/// How long an address counts as ours after its listener was closed: its sockets may still be open.
+const RECENT: Duration = Duration::from_secs(5);
+
+/// The way to each worker.
+pub(crate) type Workers = [UnboundedSender<Command>];
+
+/// A listener that cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindProblem {
+    /// The listener.
+    pub listener: ListenerId,
+    /// What the system said.
+    pub message: String,
+}
+
+/// All listeners.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    open: BTreeMap<ListenerId, Open>,
+    closed: BTreeMap<SocketAddr, Instant>,
+}
+
 #[derive(Debug)]
-pub(crate) struct ListenerState {
-    pub(crate) id: ListenerId,
-    pub(crate) drain: Drain,
-    version: ArcSwap<Version>,
-    closed: watch::Sender<bool>,
+struct Open {
+    state: Arc<ListenerState>,
+    /// What is really bound; the reason when nothing is.
+    bound: Result<SocketAddr, String>,
 }
 
-/// One version of what a listener does.
-#[derive(Debug)]
-pub(crate) struct Version {
-    pub(crate) http: HttpListener,
-    pub(crate) table: Table,
-}
-
-impl Version {
-    fn build(listener: &Listener, slots: Slots<'_>) -> Self {
-        let ListenerKind::Http(http) = &listener.kind;
-        Self { table: Table::build(http, slots), http: http.clone() }
-    }
-}
-
-impl ListenerState {
-    pub(crate) fn new(listener: &Listener, slots: Slots<'_>) -> Arc<Self> {
-        Arc::new(Self {
-            id: listener.id.clone(),
-            drain: Drain::default(),
-            version: ArcSwap::from_pointee(Version::build(listener, slots)),
-            closed: watch::Sender::new(false),
-        })
-    }
-
-    /// What it does now.
-    pub(crate) fn version(&self) -> Guard<Arc<Version>> {
-        self.version.load()
-    }
-
-    /// Takes over a listener that differs in more than some hosts.
-    pub(crate) fn replace(&self, listener: &Listener, slots: Slots<'_>) {
-        self.version.store(Arc::new(Version::build(listener, slots)));
-    }
-
-    /// Takes over changed hosts.
-    pub(crate) fn update(&self, listener: &Listener, changed: &[HostPattern], slots: Slots<'_>) {
-        let ListenerKind::Http(http) = &listener.kind;
-        let table = self.version.load().table.update(http, changed, slots);
-        self.version.store(Arc::new(Version { http: http.clone(), table }));
-    }
-
-    /// No further connections are taken once the queue is empty; those there are end with their next answer.
-    pub(crate) fn close(&self) {
-        self.drain.begin();
-        self.closed.send_replace(true);
-    }
-
-    /// For the tasks that accept.
-    pub(crate) fn closing(&self) -> Closing {
-        let mut receiver = self.closed.subscribe();
-        Closing { waiting: Box::pin(async move { drop(receiver.wait_for(|closed| *closed).await) }), done: false }
-    }
-}
-
-/// Tells when a listener is closed.
-pub(crate) struct Closing {
-    waiting: Pin<Box<dyn Future<Output = ()> + Send>>,
-    done: bool,
-}
-
-impl Closing {
-    /// Whether it is; the task is woken when it becomes so.
-    pub(crate) fn is_closed(&mut self, context: &mut Context<'_>) -> bool {
-        self.done = self.done || self.waiting.as_mut().poll(context).is_ready();
-        self.done
-    }
-}
-
-/// Sockets for an address, one per worker; the kernel shares connections out among them.
-///
-/// A port that somebody else has is an error: sockets that share ports would be let in beside another process of the same user
-/// without a word. `ours` skips that probe, for an address that this process has only just given up.
-pub(crate) fn bind(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<TcpListener>> {
-    match bind_as(address, workers, ours) {
-        // A system without IPv6 still has every address of IPv4.
-        Err(error) if address.ip().is_unspecified() && address.is_ipv6() && lacks_ipv6(&error) => {
-            bind_as(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), workers, ours)
+impl Listeners {
+    /// Takes over what changed, or everything when that is not known. Nothing is bound yet.
+    pub(crate) fn take_over(&mut self, snapshot: &Snapshot, changes: Option<&Changes>, slots: Slots<'_>) {
+        match changes {
+            Some(changes) => self.take_changes(snapshot, changes, slots),
+            None => self.take_all(snapshot, slots),
         }
-        result => result,
+    }
+
+    fn take_all(&mut self, snapshot: &Snapshot, slots: Slots<'_>) {
+        for (id, listener) in &snapshot.listeners {
+            self.put(id, Some(listener), slots);
+        }
+        let gone: Vec<_> = self.open.keys().filter(|id| !snapshot.listeners.contains_key(*id)).cloned().collect();
+        for id in gone {
+            self.put(&id, None, slots);
+        }
+    }
+
+    fn take_changes(&mut self, snapshot: &Snapshot, changes: &Changes, slots: Slots<'_>) {
+        for id in &changes.listeners {
+            self.put(id, snapshot.listeners.get(id).map(AsRef::as_ref), slots);
+        }
+        let mut hosts: BTreeMap<&ListenerId, Vec<HostPattern>> = BTreeMap::new();
+        for (id, host) in &changes.hosts {
+            hosts.entry(id).or_default().push(host.clone());
+        }
+        for (id, changed) in hosts {
+            if let (Some(open), Some(listener)) = (self.open.get(id), snapshot.listeners.get(id)) {
+                open.state.update(listener, &changed, slots);
+            }
+        }
+    }
+
+    fn put(&mut self, id: &ListenerId, listener: Option<&Listener>, slots: Slots<'_>) {
+        match (listener, self.open.get(id)) {
+            (Some(listener), Some(open)) => open.state.replace(listener, slots),
+            (Some(listener), None) => {
+                let state = ListenerState::new(listener, slots);
+                self.open.insert(id.clone(), Open { state, bound: Err(String::new()) });
+            }
+            (None, _) => {
+                if let Some(open) = self.open.remove(id) {
+                    open.state.close();
+                    self.closed.insert(id.address, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Binds what is not bound yet, and hands each worker its socket.
+    pub(crate) fn bind_missing(&mut self, workers: &Workers) {
+        self.closed.retain(|_, since| since.elapsed() < RECENT);
+        for (id, open) in &mut self.open {
+            if open.bound.is_err() {
+                let ours = self.closed.contains_key(&id.address);
+                open.bound = bind(&open.state, workers, ours).map_err(|error| error.to_string());
+            }
+        }
+    }
+
+    /// Those that are not open.
+    pub(crate) fn problems(&self) -> Vec<BindProblem> {
+        let problem = |(id, open): (&ListenerId, &Open)| {
+            let message = open.bound.as_ref().err()?.clone();
+            Some(BindProblem { listener: id.clone(), message })
+        };
+        self.open.iter().filter_map(problem).collect()
+    }
+
+    /// Those that are open, and the addresses that are really bound.
+    pub(crate) fn bound(&self) -> Vec<(ListenerId, SocketAddr)> {
+        let bound = |(id, open): (&ListenerId, &Open)| Some((id.clone(), *open.bound.as_ref().ok()?));
+        self.open.iter().filter_map(bound).collect()
+    }
+
+    /// Closes all of them.
+    pub(crate) fn close(&self) {
+        self.open.values().for_each(|open| open.state.close());
     }
 }
 
-fn lacks_ipv6(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-    matches!(code, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
-}
-
-fn bind_as(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<TcpListener>> {
-    if !ours && address.port() != 0 {
-        socket(address, false)?;
+fn bind(state: &Arc<ListenerState>, workers: &Workers, ours: bool) -> io::Result<SocketAddr> {
+    let sockets = sockets::bind(state.id.address, workers.len(), ours)?;
+    let address = sockets.first().map_or(Ok(state.id.address), TcpListener::local_addr)?;
+    for (worker, socket) in workers.iter().zip(sockets) {
+        // A worker that is gone takes no commands; the others serve.
+        let _ = worker.send(Command::Listen(Arc::clone(state), socket));
     }
-    let mut sockets = Vec::with_capacity(workers);
-    let mut address = address;
-    for _ in 0..workers.max(1) {
-        let socket = socket(address, true)?;
-        socket.listen(BACKLOG)?;
-        let listener: TcpListener = socket.into();
-        // Port 0 is any port, and the same for all of them.
-        address = listener.local_addr()?;
-        sockets.push(listener);
-    }
-    Ok(sockets)
-}
-
-fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    socket.set_reuse_address(true)?;
-    if shared {
-        socket.set_reuse_port(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
+    Ok(address)
 }

@@ -232,14 +232,19 @@ impl Date {
     }
 }
 
+/// The value of a `Date` header.
+pub(crate) type HttpDate = [u8; 29];
+
 /// The value of a `Date` header (RFC 9110 §5.6.7).
-pub(crate) fn http_date(seconds: u64) -> String {
+pub(crate) fn http_date(seconds: u64) -> HttpDate {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let Date { year, month, day, hour, minute, second, weekday } = Date::of(seconds);
     let weekday = DAYS.get(weekday).unwrap_or(&"");
     let month = MONTHS.get((month as usize).wrapping_sub(1)).unwrap_or(&"");
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    let text = format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
+    // Every year with four digits gives this length.
+    text.as_bytes().try_into().unwrap_or([b' '; 29])
 }
 
 #[cfg(test)]
@@ -291,7 +296,7 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_http() {
-        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(&http_date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&http_date(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::limits::Limits;
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Upper bounds of the buckets of durations, in milliseconds: Istio's.
+/// Upper bounds of the buckets of durations in milliseconds, and of bodies in bytes: Istio's, where the first is a half, which no
+/// whole number but zero is below.
 const BOUNDS: [u64; 20] = [
     0,
     1,
@@ -38,23 +39,73 @@ const BOUNDS: [u64; 20] = [
 
 /// What tells a series of request metrics apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Series {
+struct Series {
     /// The host of the cluster, or `unknown`.
-    pub(crate) destination: Arc<str>,
+    destination: Box<str>,
+    /// The status; 0 when there was no answer.
+    status: u16,
+    /// Response flags, `-` when there are none.
+    flags: &'static str,
+}
+
+/// A request that has ended.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) struct Request<'a> {
+    /// The host of the cluster, or [`NO_DESTINATION`].
+    pub(crate) destination: &'a str,
     /// The status; 0 when there was no answer.
     pub(crate) status: u16,
     /// Response flags, `-` when there are none.
     pub(crate) flags: &'static str,
 }
 
+/// The destination of requests that were sent nowhere.
+pub(crate) const NO_DESTINATION: &str = "unknown";
+
+impl Equivalent<Series> for Request<'_> {
+    fn equivalent(&self, series: &Series) -> bool {
+        self.status == series.status && self.flags == series.flags && *self.destination == *series.destination
+    }
+}
+
+impl Request<'_> {
+    fn series(self) -> Series {
+        Series { destination: self.destination.into(), status: self.status, flags: self.flags }
+    }
+}
+
 /// Numbers of a series.
 #[derive(Debug, Clone, Default)]
 struct Numbers {
-    requests: u64,
-    request_bytes: u64,
-    response_bytes: u64,
-    milliseconds: u64,
+    milliseconds: Histogram,
+    received: Histogram,
+    sent: Histogram,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Histogram {
+    count: u64,
+    sum: u64,
     buckets: [u64; BOUNDS.len()],
+}
+
+impl Histogram {
+    fn put(&mut self, value: u64) {
+        self.count += 1;
+        self.sum = self.sum.saturating_add(value);
+        let bucket = BOUNDS.partition_point(|bound| *bound < value);
+        if let Some(count) = self.buckets.get_mut(bucket) {
+            *count += 1;
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += theirs;
+        }
+    }
 }
 
 /// One worker's counters.
@@ -62,10 +113,10 @@ struct Numbers {
 pub(crate) struct WorkerMetrics {
     requests: Mutex<HashMap<Series, Numbers, RandomState>>,
     max_series: usize,
-    unknown: Arc<str>,
-    /// Connections of clients: all that were taken, and those that are open.
+    /// Connections of clients: all that were taken, those that are open, and those for which there was no room.
     pub(crate) accepted: AtomicU64,
     pub(crate) open: AtomicU64,
+    pub(crate) turned_away: AtomicU64,
     /// Connections that ended by a panic.
     pub(crate) panics: AtomicU64,
     /// Connections to endpoints that were made, that failed, and requests that found one idle.
@@ -83,9 +134,9 @@ impl WorkerMetrics {
         Self {
             requests: Mutex::default(),
             max_series: limits.metric_series,
-            unknown: "unknown".into(),
             accepted: AtomicU64::new(0),
             open: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             connected: AtomicU64::new(0),
             connect_failed: AtomicU64::new(0),
@@ -95,31 +146,21 @@ impl WorkerMetrics {
         }
     }
 
-    /// The destination of requests that have none.
-    pub(crate) fn unknown(&self) -> Arc<str> {
-        Arc::clone(&self.unknown)
-    }
-
     /// Counts a request that has ended.
-    pub(crate) fn request(&self, series: Series, taken: Duration, request_bytes: u64, response_bytes: u64) {
+    pub(crate) fn request(&self, request: Request<'_>, taken: Duration, received: u64, sent: u64) {
         // Only the one that asks for the page ever waits for this lock with the worker.
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let full = requests.len() >= self.max_series;
-        let series = if full && !requests.contains_key(&series) {
-            Series { destination: "other".into(), status: series.status, flags: "-" }
-        } else {
-            series
+        let numbers = match requests.get_mut(&request) {
+            Some(numbers) => numbers,
+            None if full => {
+                requests.entry(Request { destination: "other", flags: "-", ..request }.series()).or_default()
+            }
+            None => requests.entry(request.series()).or_default(),
         };
-        let numbers = requests.entry(series).or_default();
-        let milliseconds = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX);
-        numbers.requests += 1;
-        numbers.request_bytes += request_bytes;
-        numbers.response_bytes += response_bytes;
-        numbers.milliseconds = numbers.milliseconds.saturating_add(milliseconds);
-        let bucket = BOUNDS.partition_point(|bound| *bound < milliseconds);
-        if let Some(count) = numbers.buckets.get_mut(bucket) {
-            *count += 1;
-        }
+        numbers.milliseconds.put(u64::try_from(taken.as_millis()).unwrap_or(u64::MAX));
+        numbers.received.put(received);
+        numbers.sent.put(sent);
     }
 }
 
@@ -164,6 +205,9 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     ("moongate_downstream_connections", "Connections of clients that were taken", |w| {
         w.accepted.load(Ordering::Relaxed)
     }),
+    ("moongate_downstream_connections_refused", "Connections of clients for which there was no room", |w| {
+        w.turned_away.load(Ordering::Relaxed)
+    }),
     ("moongate_connection_panics", "Connections that ended by a fault of this program", |w| {
         w.panics.load(Ordering::Relaxed)
     }),
@@ -187,30 +231,30 @@ fn register_requests(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
             all.entry(series.clone()).or_default().add(numbers);
         }
     }
-    let rows = |read: fn(&Numbers) -> u64| Rows {
-        rows: all.iter().map(|(series, numbers)| (series.labels(), read(numbers))).collect(),
-        kind: MetricType::Counter,
-    };
-    registry.register("istio_requests", "Requests", rows(|n| n.requests));
-    registry.register("istio_request_bytes_sum", "Bytes of request bodies", rows(|n| n.request_bytes));
-    registry.register("istio_response_bytes_sum", "Bytes of response bodies", rows(|n| n.response_bytes));
-    let durations = Durations(all.into_iter().collect());
-    registry.register(
-        "istio_request_duration_milliseconds",
-        "Time from the head of a request to the end of its answer",
-        durations,
-    );
+    let count = |(series, numbers): (&Series, &Numbers)| (series.labels(), numbers.milliseconds.count);
+    let counts = Rows { rows: all.iter().map(count).collect(), kind: MetricType::Counter };
+    registry.register("istio_requests", "Requests", counts);
+    let all: Arc<[(Series, Numbers)]> = all.into_iter().collect();
+    for (name, help, read) in HISTOGRAMS {
+        registry.register(*name, *help, Histograms { all: Arc::clone(&all), read: *read });
+    }
 }
+
+type ReadHistogram = fn(&Numbers) -> &Histogram;
+
+const HISTOGRAMS: &[(&str, &str, ReadHistogram)] = &[
+    ("istio_request_duration_milliseconds", "Time from the head of a request to the end of its answer", |numbers| {
+        &numbers.milliseconds
+    }),
+    ("istio_request_bytes", "Bytes of request bodies", |numbers| &numbers.received),
+    ("istio_response_bytes", "Bytes of response bodies", |numbers| &numbers.sent),
+];
 
 impl Numbers {
     fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.request_bytes += other.request_bytes;
-        self.response_bytes += other.response_bytes;
-        self.milliseconds = self.milliseconds.saturating_add(other.milliseconds);
-        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
-            *mine += theirs;
-        }
+        self.milliseconds.add(&other.milliseconds);
+        self.received.add(&other.received);
+        self.sent.add(&other.sent);
     }
 }
 
@@ -259,19 +303,25 @@ impl EncodeMetric for Rows {
     }
 }
 
-/// Durations of all series.
+/// One histogram of all series.
 #[derive(Debug)]
-struct Durations(Vec<(Series, Numbers)>);
+struct Histograms {
+    all: Arc<[(Series, Numbers)]>,
+    read: ReadHistogram,
+}
 
-impl EncodeMetric for Durations {
+impl EncodeMetric for Histograms {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (series, numbers) in &self.0 {
-            let labels = series.labels();
-            let bound = |bound: u64| if bound == u64::MAX { f64::MAX } else { bound as f64 };
-            let buckets: Vec<(f64, u64)> =
-                BOUNDS.iter().zip(numbers.buckets).map(|(b, count)| (bound(*b), count)).collect();
+        for (series, numbers) in self.all.iter() {
+            let (labels, histogram) = (series.labels(), (self.read)(numbers));
+            let bound = |bound: &u64| match *bound {
+                0 => 0.5,
+                u64::MAX => f64::MAX,
+                bound => bound as f64,
+            };
+            let buckets: Vec<(f64, u64)> = BOUNDS.iter().map(bound).zip(histogram.buckets).collect();
             let mut row = encoder.encode_family(&labels)?;
-            row.encode_histogram::<NoLabelSet>(numbers.milliseconds as f64, numbers.requests, &buckets, None)?;
+            row.encode_histogram::<NoLabelSet>(histogram.sum as f64, histogram.count, &buckets, None)?;
         }
         Ok(())
     }
@@ -289,11 +339,11 @@ mod tests {
     fn workers_are_added_up_and_series_are_bounded() {
         let limits = Limits { metric_series: 1, ..Limits::default() };
         let workers = [Arc::new(WorkerMetrics::new(&limits)), Arc::new(WorkerMetrics::new(&limits))];
-        let series = |name: &str| Series { destination: name.into(), status: 200, flags: "-" };
+        let request = |destination| Request { destination, status: 200, flags: "-" };
         for worker in &workers {
-            worker.request(series("a.test"), Duration::from_millis(7), 1, 2);
+            worker.request(request("a.test"), Duration::from_millis(7), 1, 2);
         }
-        workers[0].request(series("b.test"), Duration::ZERO, 0, 0);
+        workers[0].request(request("b.test"), Duration::ZERO, 0, 0);
         let text = render(&workers, 3);
         let has = |line: &str| assert!(text.contains(line), "{line} is not in\n{text}");
         has(
@@ -302,6 +352,9 @@ mod tests {
         has("destination_service=\"other\"");
         has(
             "istio_request_duration_milliseconds_sum{reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 14",
+        );
+        has(
+            "istio_response_bytes_bucket{le=\"5.0\",reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",
         );
         has("moongate_access_log_dropped_total 3");
         has("moongate_worker_generation{worker=\"1\"} 0");

@@ -1,12 +1,12 @@
 //! How an exchange ended: for the metrics, and for the access log where there is one.
 
-use super::exchange::Plan;
+use super::decide::Plan;
 use super::flow::Flow;
 use super::reply::Reject;
 use super::server::Downstream;
 use crate::conn::{Space, Worker};
 use crate::log::Record;
-use crate::metrics::Series;
+use crate::metrics::{NO_DESTINATION, Request};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use upstream::EndpointState;
@@ -14,7 +14,7 @@ use upstream::EndpointState;
 /// What is known of an exchange at its end.
 #[derive(Debug)]
 pub(super) struct Ended {
-    started: Instant,
+    pub(super) started: Instant,
     pub(super) status: u16,
     pub(super) flags: &'static str,
     pub(super) detail: &'static str,
@@ -22,16 +22,17 @@ pub(super) struct Ended {
     pub(super) endpoint: Option<Arc<EndpointState>>,
     /// Whether the client has any part of an answer.
     pub(super) answered: bool,
-    received: u64,
-    sent: u64,
+    pub(super) received: u64,
+    pub(super) sent: u64,
     time_to_head: Option<Duration>,
     local: Option<std::net::SocketAddr>,
 }
 
 impl Ended {
-    pub(super) fn new(started: Instant) -> Self {
+    /// Nothing is known yet; it begins now.
+    pub(super) fn new() -> Self {
         Self {
-            started,
+            started: Instant::now(),
             status: 0,
             flags: "-",
             detail: "via_upstream",
@@ -45,14 +46,14 @@ impl Ended {
         }
     }
 
-    /// Takes over what a flow counted.
-    pub(super) fn take(&mut self, flow: &Flow<'_>) {
+    /// Takes over what a flow counted; the address of its own side, which the system has to be asked for, only if `addresses` are wanted.
+    pub(super) fn take(&mut self, flow: &Flow<'_>, addresses: bool) {
         self.status = flow.status();
         self.answered = flow.has_answered();
         self.received = flow.received();
         self.sent = flow.sent();
         self.time_to_head = flow.time_to_head();
-        self.local = flow.local_address();
+        self.local = if addresses { flow.local_address() } else { None };
     }
 }
 
@@ -66,9 +67,9 @@ pub(super) fn ended(
     ended: &Ended,
 ) {
     let taken = ended.started.elapsed();
-    let destination = plan.map_or_else(|| worker.metrics.unknown(), |plan| Arc::clone(&plan.cluster.cluster.host));
-    let series = Series { destination, status: ended.status, flags: ended.flags };
-    worker.metrics.request(series, taken, ended.received, ended.sent);
+    let destination = plan.map_or(NO_DESTINATION, |plan| &plan.cluster.cluster.host);
+    let request = Request { destination, status: ended.status, flags: ended.flags };
+    worker.metrics.request(request, taken, ended.received, ended.sent);
     if let Some(log) = &worker.log {
         log.write(&record(conn, space, head, plan, ended, taken, &mut Texts::default()));
     }
@@ -137,8 +138,8 @@ fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
 
 /// Counts and logs a request whose head could not be read.
 pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
-    let series = Series { destination: worker.metrics.unknown(), status: reject.status(), flags: reject.flags() };
-    worker.metrics.request(series, Duration::ZERO, 0, 0);
+    let request = Request { destination: NO_DESTINATION, status: reject.status(), flags: reject.flags() };
+    worker.metrics.request(request, Duration::ZERO, 0, 0);
     let Some(log) = &worker.log else { return };
     let (remote, local) = (plain(conn.remote).to_string(), conn.stream.local_address().map(plain));
     let local = local.map_or_else(String::new, |address| address.to_string());

@@ -1,5 +1,6 @@
 //! Every answer that is not a backend's, in one table: cause, status, body, response flag, detail (§2.7).
 
+use crate::log::HttpDate;
 use upstream::ConnectError;
 use wire::edit::Edits;
 use wire::h1::{HeadError, OutFraming, ResponseParts, write_response};
@@ -26,8 +27,10 @@ pub(crate) enum Reject {
     UpstreamProtocol,
     /// The route's time is over.
     Timeout,
-    /// The client's head or body took too long.
-    ClientTimeout,
+    /// The client's head took too long.
+    HeadTimeout,
+    /// The client's body does not come.
+    BodyTimeout,
     /// The client's body is malformed.
     ClientBody,
 }
@@ -42,7 +45,7 @@ impl Reject {
             Self::NoCluster | Self::NoEndpoint | Self::Connect { .. } | Self::UpstreamClosed => 503,
             Self::UpstreamProtocol => 502,
             Self::Timeout => 504,
-            Self::ClientTimeout => 408,
+            Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::ClientBody => 400,
         }
     }
@@ -59,7 +62,8 @@ impl Reject {
             Self::UpstreamClosed => "UC",
             Self::UpstreamProtocol => "UPE",
             Self::Timeout => "UT",
-            Self::ClientTimeout => "SI",
+            Self::HeadTimeout => "DPE",
+            Self::BodyTimeout => "SI",
         }
     }
 
@@ -76,7 +80,8 @@ impl Reject {
             Self::UpstreamClosed => "upstream_reset_before_response_started{connection_termination}",
             Self::UpstreamProtocol => "upstream_reset_before_response_started{protocol_error}",
             Self::Timeout => "response_timeout",
-            Self::ClientTimeout => "request_header_timeout",
+            Self::HeadTimeout => "request_header_timeout",
+            Self::BodyTimeout => "stream_idle_timeout",
             Self::ClientBody => "http1.codec_error",
         }
     }
@@ -85,6 +90,8 @@ impl Reject {
     pub(crate) fn body(self) -> &'static str {
         match self {
             Self::NoRoute | Self::NoCluster | Self::Refused(routing::Refusal::Connect) => "",
+            // Envoy's connection manager refuses it, not its codec, which would add words.
+            Self::Head(HeadError::Http10) => "",
             Self::Head(_) | Self::Refused(_) | Self::ClientBody => wire::h1::write::reason(self.status()),
             Self::NoEndpoint => "no healthy upstream",
             Self::Connect { timeout: false } => {
@@ -100,8 +107,19 @@ impl Reject {
                 "upstream connect error or disconnect/reset before headers. reset reason: protocol error"
             }
             Self::Timeout => "upstream request timeout",
-            Self::ClientTimeout => "request timeout",
+            Self::HeadTimeout => "request header timeout",
+            Self::BodyTimeout => "stream timeout",
         }
+    }
+
+    /// Whether the rest of the request's body is not to be had.
+    pub(crate) fn is_of_body(self) -> bool {
+        matches!(self, Self::ClientBody | Self::BodyTimeout)
+    }
+
+    /// The answer.
+    pub(crate) fn answer(self, date: &HttpDate, head_only: bool, close: bool) -> Local<'_> {
+        Local { status: self.status(), location: None, body: self.body().as_bytes(), date, head_only, close }
     }
 }
 
@@ -117,13 +135,13 @@ pub(crate) struct Local<'a> {
     pub(crate) status: u16,
     pub(crate) location: Option<&'a [u8]>,
     pub(crate) body: &'a [u8],
-    pub(crate) date: &'a str,
+    pub(crate) date: &'a HttpDate,
     pub(crate) head_only: bool,
     pub(crate) close: bool,
 }
 
-/// Appends an answer of the gateway's own; `edits` come from the route, where there is one.
-pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<'a>) {
+/// Appends an answer of the gateway's own; `edits` come from the route, where there is one. Returns the length of the body written.
+pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<'a>) -> u64 {
     let mut own = Edits::default();
     if let Some(location) = local.location {
         own.set("location", location);
@@ -131,7 +149,7 @@ pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<
     if !local.body.is_empty() {
         own.set("content-type", &b"text/plain"[..]);
     }
-    own.set("date", local.date.as_bytes());
+    own.set("date", local.date.as_slice());
     own.set("server", &b"istio-envoy"[..]);
     // What the route says comes last, so that it may say otherwise.
     own.fields.append(&mut edits.fields);
@@ -146,7 +164,46 @@ pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<
         close: local.close,
     };
     write_response(out, &parts, &own);
-    if !local.head_only && !bodiless {
-        out.extend_from_slice(local.body);
+    if local.head_only || bodiless {
+        return 0;
+    }
+    out.extend_from_slice(local.body);
+    local.body.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_2_7_causes_have_istios_status_flag_and_detail() {
+        let told = |reject: Reject| (reject.status(), reject.flags(), reject.detail());
+        assert_eq!(told(Reject::NoRoute), (404, "NR", "route_not_found"));
+        assert_eq!(told(Reject::NoCluster), (503, "NC", "cluster_not_found"));
+        assert_eq!(told(Reject::NoEndpoint), (503, "UH", "no_healthy_upstream"));
+        assert_eq!(told(Reject::Timeout), (504, "UT", "response_timeout"));
+        let (status, flags, detail) = told(Reject::UpstreamClosed);
+        assert_eq!((status, flags), (503, "UC"));
+        assert_eq!(detail, "upstream_reset_before_response_started{connection_termination}");
+    }
+
+    #[test]
+    fn s_126_bodies_are_plain_text_and_told_only_where_there_is_one() {
+        let date = crate::log::http_date(0);
+        let written = |reject: Reject, head_only| {
+            let mut out = Vec::new();
+            let length = write(&mut out, &reject.answer(&date, head_only, false), &mut Edits::default());
+            (String::from_utf8(out).unwrap(), length)
+        };
+        let (text, length) = written(Reject::NoEndpoint, false);
+        assert!(
+            text.ends_with("\r\n\r\nno healthy upstream") && text.contains("content-type: text/plain\r\n"),
+            "{text}"
+        );
+        assert_eq!(length, 19);
+        let (text, length) = written(Reject::NoEndpoint, true);
+        assert!(text.ends_with("\r\n\r\n") && text.contains("content-length: 19\r\n"), "{text}");
+        assert_eq!(length, 0);
+        assert!(!written(Reject::NoRoute, false).0.contains("content-type"));
     }
 }

@@ -1,16 +1,17 @@
 //! A connection of a client: one request after the other, until either side has had enough.
 
-use super::exchange::{self, After};
-use super::reply::{self, Local, Reject};
-use crate::conn::{Buffer, Space, Timer, Worker};
-use crate::listeners::ListenerState;
-use std::future::poll_fn;
+use super::exchange;
+use super::local;
+use super::record;
+use super::reply::Reject;
+use crate::conn::{Buffer, ListenerState, Space, Timer, Worker};
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::net::TcpStream;
 use upstream::Stream;
-use wire::edit::Edits;
 use wire::h1::HeadError;
 
 /// A connection of a client.
@@ -26,30 +27,46 @@ pub(crate) struct Downstream {
     pub(crate) listener: Arc<ListenerState>,
 }
 
-impl Downstream {
-    /// Whether the next answer is to be the last.
-    pub(crate) fn is_draining(&self, worker: &Worker) -> bool {
-        worker.drain.has_begun() || self.listener.drain.has_begun()
-    }
+/// What becomes of the connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next request may come.
+    Next,
+    /// It is closed.
+    Close,
+    /// It is closed once the answer has arrived.
+    Linger,
+}
 
+impl Downstream {
     fn is_to_close(&self, worker: &Worker) -> bool {
         worker.drain.closes_idle() || self.listener.drain.closes_idle()
     }
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    listener: Arc<ListenerState>,
-    stream: tokio::net::TcpStream,
+pub(crate) fn serve(
+    worker: &Rc<Worker>,
+    listener: &Arc<ListenerState>,
+    stream: TcpStream,
     remote: SocketAddr,
-) {
-    let peer = wire::forwarded::plain_address(remote).to_string().into();
-    let input = Buffer::new(&worker);
-    let timer = worker.timer();
-    let mut conn = Downstream { stream: Stream::Tcp(stream), input, timer, peer, remote, listener };
+) -> impl Future<Output = ()> + use<> {
+    let worker = Rc::clone(worker);
+    let conn = Downstream {
+        stream: Stream::Tcp(stream),
+        input: worker.buffer(),
+        timer: worker.timer(),
+        peer: wire::forwarded::plain_address(remote).to_string().into(),
+        remote,
+        listener: Arc::clone(listener),
+    };
+    serve_requests(worker, conn)
+}
+
+async fn serve_requests(worker: Rc<Worker>, mut conn: Downstream) {
     while wait_for_request(&worker, &mut conn).await {
         let mut space = worker.take_space();
+        // Boxed, so that an idle connection is small.
         let after = Box::pin(one_request(&worker, &mut conn, &mut space)).await;
         worker.give_space(space);
         match after {
@@ -64,7 +81,7 @@ pub(crate) async fn serve(
 }
 
 /// Waits for the first bytes of a request; false when none will come. No buffer is held meanwhile.
-async fn wait_for_request(worker: &Rc<Worker>, conn: &mut Downstream) -> bool {
+async fn wait_for_request(worker: &Worker, conn: &mut Downstream) -> bool {
     if !conn.input.is_empty() {
         return true;
     }
@@ -91,7 +108,7 @@ async fn wait_for_request(worker: &Rc<Worker>, conn: &mut Downstream) -> bool {
 }
 
 /// Reads into the room of a buffer. A full buffer reads nothing and is no end: the caller has made room before.
-pub(crate) fn read(
+pub(super) fn read(
     stream: &mut Stream,
     buffer: &mut Buffer,
     context: &mut Context<'_>,
@@ -110,25 +127,14 @@ async fn one_request(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Spa
         Ok(None) => After::Close,
         Err(reject) => {
             // The client has to learn why, and nothing more of this connection can be trusted.
-            let date = worker.date();
-            let local = Local {
-                status: reject.status(),
-                location: None,
-                body: reject.body().as_bytes(),
-                date: &date,
-                head_only: false,
-                close: true,
-            };
-            reply::write(&mut space.down_out, &local, &mut Edits::default());
-            super::record::refused(worker, conn, reject);
-            write_all(worker, conn, &space.down_out).await;
-            After::Linger
+            record::refused(worker, conn, reject);
+            local::refuse_unread(worker, conn, space, reject).await
         }
     }
 }
 
 /// The length of a complete head; `None` when the client is gone.
-async fn read_head(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Space) -> Result<Option<usize>, Reject> {
+async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) -> Result<Option<usize>, Reject> {
     conn.timer.set(worker.limits.head_timeout);
     poll_fn(|context| {
         loop {
@@ -146,28 +152,10 @@ async fn read_head(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Space
             match read(&mut conn.stream, &mut conn.input, context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(Err(Reject::ClientTimeout)),
+                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(Err(Reject::HeadTimeout)),
                 Poll::Pending => return Poll::Pending,
             }
         }
-    })
-    .await
-}
-
-/// Writes an answer; false when the client did not take it.
-pub(crate) async fn write_all(worker: &Worker, conn: &mut Downstream, bytes: &[u8]) -> bool {
-    conn.timer.set(worker.limits.write_timeout);
-    let mut written = 0;
-    poll_fn(|context| {
-        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match conn.stream.poll_write(context, rest) {
-                Poll::Ready(Ok(count)) if count > 0 => written += count,
-                Poll::Ready(_) => return Poll::Ready(false),
-                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(false),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(true)
     })
     .await
 }
@@ -194,3 +182,6 @@ async fn linger(worker: &Worker, conn: &mut Downstream) {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,8 @@
 //! After a switch of protocols: bytes both ways, until both sides are done or nothing moves for too long (S-118, S-125).
 
 use super::server::{Downstream, read};
-use crate::conn::{Buffer, Space, Timer, Worker};
+use crate::conn::{Buffer, Space, Worker};
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use upstream::{Connection, Stream};
 
@@ -14,10 +13,10 @@ struct Way<'a> {
     shut: bool,
 }
 
-/// Copies both ways. What either side sent behind its head is in the buffers already.
-pub(super) async fn run(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Space, mut up: Connection) {
-    let head = space.request.method; // Only its place tells where the head begins: at the front of the input.
-    debug_assert_eq!(head.start, 0);
+/// Copies both ways, beginning with what either side sent behind its head.
+pub(super) async fn run(worker: &Worker, conn: &mut Downstream, space: &mut Space, head: usize, mut up: Connection) {
+    space.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
+    conn.input.truncate(head);
     let Downstream { stream: down, timer, .. } = conn;
     let mut to_up = Way { buffer: &mut space.body_in, ended: false, shut: false };
     let mut to_down = Way { buffer: &mut space.up_in, ended: false, shut: false };
@@ -33,13 +32,9 @@ pub(super) async fn run(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut 
             timer.set(worker.limits.tunnel_timeout);
         }
         // Asked for its waker's sake as well: it has to be known before the deadline.
-        expired(timer, context)
+        if timer.expired(context) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-}
-
-fn expired(timer: &Timer, context: &Context<'_>) -> Poll<()> {
-    if timer.expired(context) { Poll::Ready(()) } else { Poll::Pending }
 }
 
 impl Way<'_> {

@@ -1,0 +1,169 @@
+//! Buffers that hold memory only while there is something to hold, and where a worker keeps that memory meanwhile.
+
+use crate::limits::{BUFFER, KEPT_BUFFERS, LARGE_BUFFER};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Memory that no buffer of the worker uses now.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    small: RefCell<Vec<Box<[u8]>>>,
+    large: RefCell<Vec<Box<[u8]>>>,
+}
+
+impl Memory {
+    fn take(&self, large: bool) -> Box<[u8]> {
+        let (kept, size) = if large { (&self.large, LARGE_BUFFER) } else { (&self.small, BUFFER) };
+        kept.borrow_mut().pop().unwrap_or_else(|| vec![0; size].into())
+    }
+
+    fn give_back(&self, bytes: Box<[u8]>) {
+        let kept = match bytes.len() {
+            BUFFER => &self.small,
+            LARGE_BUFFER => &self.large,
+            _ => return,
+        };
+        let mut kept = kept.borrow_mut();
+        if kept.len() < KEPT_BUFFERS {
+            kept.push(bytes);
+        }
+    }
+}
+
+/// Bytes that were read and are not done with.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    memory: Rc<Memory>,
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    pub(super) fn new(memory: &Rc<Memory>) -> Self {
+        Self { memory: Rc::clone(memory), bytes: Box::default(), start: 0, end: 0 }
+    }
+
+    /// What is there.
+    pub(crate) fn filled(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Drops so many bytes from the front.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Room to read into, behind what is there. What is there moves to the front when the room behind it gets small.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = self.memory.take(false);
+        }
+        if self.start > 0 && self.bytes.len() - self.end < self.bytes.len() / 2 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        self.bytes.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// Counts what was read into the room.
+    pub(crate) fn fill(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.bytes.len());
+    }
+
+    /// Makes room for heads or bodies that do not fit.
+    pub(crate) fn grow(&mut self) {
+        if self.bytes.len() < LARGE_BUFFER {
+            let mut larger = self.memory.take(true);
+            let length = self.end - self.start;
+            if let (Some(to), Some(from)) = (larger.get_mut(..length), self.bytes.get(self.start..self.end)) {
+                to.copy_from_slice(from);
+            }
+            let before = std::mem::replace(&mut self.bytes, larger);
+            self.memory.give_back(before);
+            (self.start, self.end) = (0, length);
+        }
+    }
+
+    /// Whether there is no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.start == 0 && self.end == self.bytes.len() && !self.bytes.is_empty()
+    }
+
+    /// Appends bytes that were read elsewhere; they fit, as no buffer is larger than another can become.
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        while self.room().len() < bytes.len() && self.bytes.len() < LARGE_BUFFER {
+            self.grow();
+        }
+        let room = self.room();
+        let count = bytes.len().min(room.len());
+        if let (Some(to), Some(from)) = (room.get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.fill(count);
+    }
+
+    /// Keeps so many bytes of what is there, and drops those behind.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.end = self.end.min(self.start + count);
+    }
+
+    /// Gives the memory back, and what is there with it.
+    pub(crate) fn release(&mut self) {
+        if !self.bytes.is_empty() {
+            self.memory.give_back(std::mem::take(&mut self.bytes));
+            (self.start, self.end) = (0, 0);
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled_with(buffer: &mut Buffer, bytes: &[u8]) {
+        buffer.room()[..bytes.len()].copy_from_slice(bytes);
+        buffer.fill(bytes.len());
+    }
+
+    #[test]
+    fn bytes_stay_in_order_when_a_buffer_moves_and_grows() {
+        let memory = Rc::new(Memory::default());
+        let mut buffer = Buffer::new(&memory);
+        let all: Vec<u8> = (0..BUFFER).map(|at| (at % 251) as u8).collect();
+        filled_with(&mut buffer, &all);
+        assert!(buffer.is_full());
+        buffer.consume(10);
+        assert_eq!(buffer.room().len(), 10);
+        filled_with(&mut buffer, b"0123456789");
+        buffer.grow();
+        assert_eq!(buffer.filled(), [&all[10..], b"0123456789"].concat());
+        assert_eq!(buffer.room().len(), LARGE_BUFFER - BUFFER);
+    }
+
+    #[test]
+    fn what_is_released_is_used_again() {
+        let memory = Rc::new(Memory::default());
+        let mut buffer = Buffer::new(&memory);
+        buffer.put(b"abc");
+        let place = buffer.filled().as_ptr();
+        buffer.release();
+        assert!(buffer.filled().is_empty());
+        let mut other = Buffer::new(&memory);
+        other.put(b"d");
+        assert_eq!((other.filled().as_ptr(), other.filled()), (place, &b"d"[..]));
+    }
+}

@@ -1,0 +1,59 @@
+//! What a flow does with sockets directly: large bodies that the system moves from one to the other, and the look at a client that
+//! waits.
+
+use crate::conn::{Pipe, Worker};
+use crate::limits::SPLICE_FROM;
+use std::io;
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use upstream::Stream;
+
+/// Which side of a moved body failed.
+pub(super) enum Broken {
+    /// The one that sends it.
+    From,
+    /// The one that it goes to.
+    To,
+}
+
+/// A pipe for a body of which so much is still to come, if that is worth it and can be done.
+pub(super) fn pipe(worker: &Worker, left: u64, from: &Stream, to: &Stream) -> Option<Pipe> {
+    let tcp = matches!((from, to), (Stream::Tcp(_), Stream::Tcp(_)));
+    if tcp && left >= SPLICE_FROM { worker.take_pipe() } else { None }
+}
+
+/// Moves one piece into the pipe or out of it; `left` is what is still to come into it.
+pub(super) fn poll_move(
+    pipe: &mut Pipe,
+    left: &mut u64,
+    from: &Stream,
+    to: &Stream,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), Broken>> {
+    let (Stream::Tcp(from), Stream::Tcp(to)) = (from, to) else { return Poll::Ready(Err(Broken::From)) };
+    if !pipe.is_empty() {
+        return pipe.poll_empty(to, context).map(|emptied| emptied.map(|_| ()).map_err(|_| Broken::To));
+    }
+    match ready!(pipe.poll_fill(from, *left, context)) {
+        Ok(count) if count > 0 => {
+            *left = left.saturating_sub(count as u64);
+            Poll::Ready(Ok(()))
+        }
+        Ok(_) | Err(_) => Poll::Ready(Err(Broken::From)),
+    }
+}
+
+/// Looks at a client that waits for its answer: an error when it has reset its connection; ready when it has closed its side or sent more,
+/// so that nothing further can be learned without reading.
+pub(super) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let Stream::Tcp(client) = client else { return Poll::Ready(Ok(())) };
+    loop {
+        ready!(client.poll_read_ready(context))?;
+        let peek = || socket2::SockRef::from(client).peek(&mut [MaybeUninit::uninit()]);
+        match client.try_io(Interest::READABLE, peek) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            peeked => return Poll::Ready(peeked.map(|_| ())),
+        }
+    }
+}

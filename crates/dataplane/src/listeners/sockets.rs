@@ -1,0 +1,58 @@
+//! Listening sockets, one per worker and listener.
+
+use crate::limits::BACKLOG;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+/// Sockets for an address, one per worker; the kernel shares connections out among them.
+///
+/// A port that somebody else has is an error: sockets that share ports would be let in beside another process of the same user
+/// without a word. `ours` skips that probe, for an address that this process has only just given up.
+pub(super) fn bind(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<TcpListener>> {
+    match bind_as(address, workers, ours) {
+        // A system without IPv6 still has every address of IPv4.
+        Err(error) if address.ip().is_unspecified() && address.is_ipv6() && lacks_ipv6(&error) => {
+            bind_as(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), workers, ours)
+        }
+        result => result,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(code, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
+}
+
+fn bind_as(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<TcpListener>> {
+    if !ours && address.port() != 0 {
+        socket(address, false)?;
+    }
+    let mut sockets = Vec::with_capacity(workers);
+    let mut address = address;
+    for _ in 0..workers.max(1) {
+        let socket = socket(address, true)?;
+        socket.listen(BACKLOG)?;
+        let listener: TcpListener = socket.into();
+        // Port 0 is any port, and the same for all of them.
+        address = listener.local_addr()?;
+        sockets.push(listener);
+    }
+    Ok(sockets)
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    // Connections inherit it, which saves each of them a call: without it small answers wait for acknowledgements.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}

@@ -1,0 +1,211 @@
+//! A data plane with a snapshot that a test writes by hand.
+
+use crate::client::Client;
+use dataplane::{ApplyOutcome, DataPlane, Limits, LogFormat, LogTarget, Options};
+use ir::{
+    Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
+    EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpListener, Listener, ListenerId,
+    ListenerKind, MatchPath, ObjectKind, Origin, PathNormalization, Route, RouteMatch, Snapshot, Target, TargetCluster,
+    UpstreamProtocol, WorkloadName,
+};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use upstream::Upstream;
+
+/// Bound of every wait in these tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Any port of this machine.
+pub(crate) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "waited too long: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A running data plane.
+pub(crate) struct Gateway {
+    pub(crate) plane: DataPlane,
+    runtime: Runtime,
+}
+
+impl Gateway {
+    /// One listener whose only host, `*`, sends everything to this endpoint.
+    pub(crate) fn to(endpoint: SocketAddr) -> Self {
+        Self::serving(&World::default().host("*", forward("c", None)).cluster("c", &[endpoint]))
+    }
+
+    /// The same, with other limits.
+    pub(crate) fn with_limits(endpoint: SocketAddr, limits: Limits) -> Self {
+        let gateway = Self::start(1, limits, None);
+        gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[endpoint]));
+        gateway
+    }
+
+    pub(crate) fn serving(world: &World) -> Self {
+        let gateway = Self::start(1, Limits::default(), None);
+        let outcome = gateway.apply(world);
+        assert_eq!(outcome.problems, []);
+        gateway
+    }
+
+    pub(crate) fn start(workers: usize, limits: Limits, access_log: Option<(LogTarget, LogFormat)>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let upstream = Upstream::new(&upstream::Settings::default(), runtime.handle().clone());
+        let plane = DataPlane::start(Options { workers, limits, access_log }, upstream).unwrap();
+        Self { plane, runtime }
+    }
+
+    /// Takes a snapshot over, and waits until every worker serves it.
+    pub(crate) fn apply(&self, world: &World) -> ApplyOutcome {
+        let outcome = self.plane.apply(&world.snapshot(), &Delta::default());
+        assert!(self.plane.wait_applied(outcome.generation, PATIENCE), "a worker does not take over");
+        outcome
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.plane.listening().into_iter().map(|(_, address)| address).collect()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.addresses()[0])
+    }
+
+    /// Drains, and returns when that is done.
+    pub(crate) fn drain(&self, grace: Duration) {
+        self.runtime.block_on(self.plane.drain(grace));
+    }
+
+    /// Waits until this is in a line of the counters: they count after the client has its answer.
+    pub(crate) fn has_counted(&self, part: &str) {
+        until(part, || self.plane.metrics().contains(part));
+    }
+
+    /// The value of the first metric whose line begins so.
+    pub(crate) fn metric(&self, beginning: &str) -> Option<f64> {
+        let text = self.plane.metrics();
+        let line = text.lines().find(|line| line.starts_with(beginning))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.drain(Duration::ZERO);
+    }
+}
+
+/// What a snapshot is made from.
+#[derive(Clone)]
+pub(crate) struct World {
+    listeners: Vec<SocketAddr>,
+    hosts: Vec<Host>,
+    clusters: Vec<Cluster>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { listeners: vec![ANY], hosts: Vec::new(), clusters: Vec::new() }
+    }
+}
+
+impl World {
+    /// Listens on these addresses alone.
+    pub(crate) fn listening(mut self, listeners: &[SocketAddr]) -> Self {
+        self.listeners = listeners.to_vec();
+        self
+    }
+
+    /// A host with one route that takes everything.
+    pub(crate) fn host(self, pattern: &str, action: Action) -> Self {
+        self.route(pattern, action, HeaderChanges::default())
+    }
+
+    /// A host with one route that also changes responses.
+    pub(crate) fn route(mut self, pattern: &str, action: Action, response_headers: HeaderChanges) -> Self {
+        let route = Route {
+            name: "r".into(),
+            origin: origin(ObjectKind::VirtualService),
+            matches: RouteMatch::new(MatchPath::Any, Demands::default()),
+            action,
+            request_headers: HeaderChanges::default(),
+            response_headers,
+        };
+        let routes = [Arc::new(route)].into();
+        self.hosts.push(Host { pattern: HostPattern::parse(pattern).unwrap(), routes });
+        self
+    }
+
+    pub(crate) fn cluster(self, name: &str, endpoints: &[SocketAddr]) -> Self {
+        self.cluster_with(name, endpoints, Duration::from_secs(10))
+    }
+
+    pub(crate) fn cluster_with(mut self, name: &str, endpoints: &[SocketAddr], connect: Duration) -> Self {
+        let endpoint =
+            |address: &SocketAddr| Endpoint { address: EndpointAddress::Ip(*address), weight: 1, locality: None };
+        self.clusters.push(Cluster {
+            id: id(name),
+            host: name.into(),
+            origin: origin(ObjectKind::ServiceEntry),
+            policy: None,
+            endpoints: EndpointSource::Static(endpoints.iter().map(endpoint).collect()),
+            balance: Balance::RoundRobin,
+            protocol: UpstreamProtocol::Http1,
+            timeouts: ClusterTimeouts { connect, idle: Duration::from_secs(3600) },
+        });
+        self
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let http = HttpListener {
+            hosts: self.hosts.iter().map(|host| (host.pattern.clone(), Arc::new(host.clone()))).collect(),
+            path_normalization: PathNormalization::Base,
+            forwarded: ForwardedHeaders { trusted_proxies: 0 },
+        };
+        let listener = |address: &SocketAddr| {
+            let id = listener_id(*address);
+            let kind = ListenerKind::Http(http.clone());
+            let servers = vec![origin(ObjectKind::Gateway)];
+            (id.clone(), Arc::new(Listener { id, servers, server_port: 80, kind }))
+        };
+        Snapshot {
+            listeners: self.listeners.iter().map(listener).collect(),
+            clusters: self.clusters.iter().map(|one| (one.id.clone(), Arc::new(one.clone()))).collect(),
+        }
+    }
+}
+
+pub(crate) fn listener_id(address: SocketAddr) -> ListenerId {
+    ListenerId { workload: WorkloadName("ingress".into()), address }
+}
+
+fn id(name: &str) -> ClusterId {
+    ClusterId::outbound(80, "", name)
+}
+
+fn origin(kind: ObjectKind) -> Origin {
+    Origin { kind, namespace: "default".into(), name: "one".into(), rule: "http[0]".into() }
+}
+
+/// Sends everything to one cluster.
+pub(crate) fn forward(cluster: &str, timeout: Option<Duration>) -> Action {
+    let target = Target {
+        cluster: TargetCluster::Known(id(cluster)),
+        weight: 1,
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        authority: None,
+    };
+    Action::Forward(Forward { targets: vec![target], rewrite: None, authority: None, timeout })
+}
+
+/// Answers everything with this.
+pub(crate) fn respond(status: u16, body: &str) -> Action {
+    Action::Respond(DirectResponse { status, body: body.as_bytes().into() })
+}
