@@ -51,6 +51,7 @@ pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedRece
                 Command::Stop => break,
             }
         }
+        worker.flush_log();
     });
 }
 

@@ -18,6 +18,8 @@ use upstream::Upstream;
 
 /// How often it is looked whether the last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// How long the last lines of the access log may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// How often it is looked whether all workers have a snapshot.
 const APPLIED_STEP: Duration = Duration::from_millis(1);
 
@@ -152,6 +154,19 @@ impl DataPlane {
             tokio::time::sleep(DRAIN_STEP).await;
         }
         self.tell(|| Command::Stop);
+        self.wait_written().await;
+    }
+
+    /// Waits for a moment until the workers have ended and their last lines are written.
+    async fn wait_written(&self) {
+        let begun = Instant::now();
+        let is_done = || {
+            let ended = self.workers.iter().all(UnboundedSender::is_closed);
+            ended && self.log.as_ref().is_none_or(AccessLog::is_written)
+        };
+        while !is_done() && begun.elapsed() < LAST_LINES {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
     }
 
     fn open_connections(&self) -> u64 {

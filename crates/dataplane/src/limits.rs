@@ -71,6 +71,8 @@ pub(crate) const SPLICE_FROM: u64 = 64 << 10;
 pub(crate) const PIPE: usize = 1 << 20;
 /// Pipes that a worker keeps.
 pub(crate) const KEPT_PIPES: usize = 64;
+/// Bytes of the access log that a worker collects before it hands them over, unless its clock ticks before.
+pub(crate) const LOG_BATCH: usize = 32 << 10;
 /// How often deadlines are looked at, and how often when one is near.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 pub(crate) const FINE_TICK: Duration = Duration::from_millis(10);

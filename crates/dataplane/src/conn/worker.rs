@@ -4,7 +4,7 @@ use super::buffer::Memory;
 use super::timers::Timers;
 use super::{Buffer, Drain, Pipe, Space, Timer};
 use crate::limits::{KEPT_BUFFERS, KEPT_PIPES, Limits};
-use crate::log::{AccessLog, HttpDate, http_date};
+use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
 use crate::metrics::WorkerMetrics;
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher};
@@ -20,7 +20,7 @@ pub(crate) struct Worker {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) pool: RefCell<Pool>,
     pub(crate) metrics: Arc<WorkerMetrics>,
-    pub(crate) log: Option<AccessLog>,
+    pub(crate) log: Option<LogBuffer>,
     pub(crate) drain: Arc<Drain>,
     timers: Rc<Timers>,
     memory: Rc<Memory>,
@@ -45,7 +45,7 @@ impl Worker {
             upstream,
             pool: RefCell::new(Pool::new(PoolSettings::default())),
             metrics,
-            log,
+            log: log.map(AccessLog::buffer),
             drain,
             timers: Timers::new(),
             memory: Rc::default(),
@@ -121,6 +121,14 @@ impl Worker {
             self.timers.turn(now);
             self.date.set(date_of_now());
             self.pool.borrow_mut().sweep(now);
+            self.flush_log();
+        }
+    }
+
+    /// Hands over the lines that were collected.
+    pub(crate) fn flush_log(&self) {
+        if let Some(log) = &self.log {
+            log.flush();
         }
     }
 }

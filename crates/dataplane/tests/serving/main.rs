@@ -1,6 +1,11 @@
 //! The data plane over real sockets, with backends and clients that misbehave. Every wait is for a condition and has a bound; no
 //! port is fixed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests, and what they share, fail by panics")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests, and what they share, fail by panics"
+)]
 
 mod backend;
 mod bodies;
