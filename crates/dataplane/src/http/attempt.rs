@@ -51,7 +51,8 @@ pub(super) async fn forward(
                 continue;
             }
             Err(NoConnection { reject, .. }) => {
-                return local::refuse(worker, conn, space, reject, &mut body, ended).await;
+                let refusal = (reject, Some((&*plan.route, plan.target)));
+                return local::refuse(worker, conn, space, refusal, &mut body, ended).await;
             }
         };
         let mut flow = Flow::new(worker, conn, space, plan, connection, (&mut body, &mut held), ended.started);
@@ -68,7 +69,7 @@ pub(super) async fn forward(
                 flow.rewind();
                 attempt = Attempt { second: true, avoid: None };
             }
-            Err(failure) => return fail(worker, conn, space, failure, &mut body, ended).await,
+            Err(failure) => return fail(worker, conn, space, (plan, failure), &mut body, ended).await,
         }
     }
 }
@@ -161,12 +162,15 @@ async fn fail(
     worker: &Worker,
     conn: &mut Downstream,
     space: &mut Space,
-    failure: Failure,
+    (plan, failure): (&Plan, Failure),
     body: &mut BodyReader,
     ended: &mut Ended,
 ) -> After {
     match failure.reject() {
-        Some(reject) if !ended.answered => local::refuse(worker, conn, space, reject, body, ended).await,
+        Some(reject) if !ended.answered => {
+            let refusal = (reject, Some((&*plan.route, plan.target)));
+            local::refuse(worker, conn, space, refusal, body, ended).await
+        }
         // The client is gone, or has part of an answer that will not be complete: only a close can tell it.
         reject => {
             ended.flags = reject.map_or("DC", Reject::flags);

@@ -15,8 +15,8 @@ use wire::view::RequestView;
 
 /// What is to be done with a request.
 pub(super) enum Decision {
-    /// Answered here.
-    Reject(Reject),
+    /// Answered here; by a route, where one was found.
+    Reject(Reject, Option<(Arc<RouteEntry>, usize)>),
     /// Answered by its route.
     Local(Arc<RouteEntry>, LocalAnswer),
     /// Sent on; the head stands in `up_out`.
@@ -41,7 +41,16 @@ impl Decision {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
-            Self::Reject(_) | Self::Local(..) => None,
+            Self::Reject(..) | Self::Local(..) => None,
+        }
+    }
+
+    /// The route that took it, if one did.
+    pub(super) fn route(&self) -> Option<&RouteEntry> {
+        match self {
+            Self::Forward(plan) => Some(&plan.route),
+            Self::Local(route, _) => Some(route),
+            Self::Reject(_, route) => route.as_ref().map(|(route, _)| route.as_ref()),
         }
     }
 }
@@ -58,11 +67,11 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let (method, target, host) = (request.method.of(buffer), request.target.of(buffer), request.host.of(buffer));
     let view = match prepare(RawRequest { method, target, host, fields }, &version.http, &peer, scratch) {
         Ok(prepared) => prepared.view,
-        Err(refusal) => return Decision::Reject(Reject::Refused(refusal)),
+        Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
     };
     let route = match version.table.pick(&view) {
         Pick::Route(route) => Arc::clone(route),
-        Pick::NoRoute(_) | Pick::NoHost => return Decision::Reject(Reject::NoRoute),
+        Pick::NoRoute(_) | Pick::NoHost => return Decision::Reject(Reject::NoRoute, None),
     };
     if let Some(answer) = route.local_answer(&view) {
         return Decision::Local(route, answer);
@@ -70,7 +79,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let target = route.choose(|| worker.random());
     let slot = route.targets.get(target).and_then(|target| target.slot);
     let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
-        return Decision::Reject(Reject::NoCluster);
+        return Decision::Reject(Reject::NoCluster, Some((route, target)));
     };
     let mut edits = Edits::default();
     forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);

@@ -17,12 +17,13 @@ pub(super) async fn exchange(worker: &Rc<Worker>, conn: &mut Downstream, space: 
     let after = match &decision {
         Decision::Forward(plan) => attempt::forward(worker, conn, space, head, plan, &mut outcome).await,
         Decision::Local(route, answer) => local::answer(worker, conn, space, route, answer, &mut outcome).await,
-        Decision::Reject(reject) => {
+        Decision::Reject(reject, route) => {
             let mut body = BodyReader::new(space.request.body);
-            local::refuse(worker, conn, space, *reject, &mut body, &mut outcome).await
+            let route = route.as_ref().map(|(route, target)| (route.as_ref(), *target));
+            local::refuse(worker, conn, space, (*reject, route), &mut body, &mut outcome).await
         }
     };
-    ended(worker, conn, space, head, decision.plan(), &outcome);
+    ended(worker, conn, space, head, &decision, &outcome);
     conn.input.consume(head);
     if !space.body_in.is_empty() {
         conn.input.put(space.body_in.filled());

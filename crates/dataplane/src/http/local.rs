@@ -42,12 +42,13 @@ pub(super) async fn answer(
     after_answer(worker, conn, space, &mut body, close).await
 }
 
-/// Answers with what the table of causes has for this one; `body` is as far as the request was read.
+/// Answers with what the table of causes has for this one, and the headers that the route and its target put on every answer; `body` is
+/// as far as the request was read.
 pub(super) async fn refuse(
     worker: &Worker,
     conn: &mut Downstream,
     space: &mut Space,
-    reject: Reject,
+    (reject, route): (Reject, Option<(&RouteEntry, usize)>),
     body: &mut BodyReader,
     ended: &mut Ended,
 ) -> After {
@@ -55,8 +56,12 @@ pub(super) async fn refuse(
     let close = reject.is_of_body() || is_last(worker, conn, space, body);
     let date = worker.date();
     let local = reject.answer(&date, is_head(conn, space), close);
+    let mut edits = Edits::default();
+    if let Some((route, target)) = route {
+        route.edit_response(target, &mut edits);
+    }
     space.down_out.clear();
-    ended.sent = reply::write(&mut space.down_out, &local, &mut Edits::default());
+    ended.sent = reply::write(&mut space.down_out, &local, &mut edits);
     match write(worker, conn, &space.down_out).await {
         false => After::Close,
         true if reject.is_of_body() => After::Linger,

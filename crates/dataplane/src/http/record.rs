@@ -1,6 +1,6 @@
 //! How an exchange ended: for the metrics, and for the access log where there is one.
 
-use super::decide::Plan;
+use super::decide::Decision;
 use super::flow::Flow;
 use super::reply::Reject;
 use super::server::Downstream;
@@ -63,15 +63,15 @@ pub(super) fn ended(
     conn: &Downstream,
     space: &Space,
     head: usize,
-    plan: Option<&Plan>,
+    decision: &Decision,
     ended: &Ended,
 ) {
     let taken = ended.started.elapsed();
-    let destination = plan.map_or(NO_DESTINATION, |plan| &plan.cluster.cluster.host);
+    let destination = decision.plan().map_or(NO_DESTINATION, |plan| &plan.cluster.cluster.host);
     let request = Request { destination, status: ended.status, flags: ended.flags };
     worker.metrics.request(request, taken, ended.received, ended.sent);
     if let Some(log) = &worker.log {
-        log.write(&record(conn, space, head, plan, ended, taken, &mut Texts::default()));
+        log.write(&record(conn, space, head, decision, ended, taken, &mut Texts::default()));
     }
 }
 
@@ -89,7 +89,7 @@ fn record<'a>(
     conn: &'a Downstream,
     space: &'a Space,
     head: usize,
-    plan: Option<&'a Plan>,
+    decision: &'a Decision,
     ended: &'a Ended,
     taken: Duration,
     texts: &'a mut Texts,
@@ -124,11 +124,11 @@ fn record<'a>(
         request_id: &space.request_id,
         authority: space.request.host.of(buffer),
         upstream_host: &texts.upstream_host,
-        cluster: plan.map_or("", |plan| plan.cluster.cluster.id.as_str()),
+        cluster: decision.plan().map_or("", |plan| plan.cluster.cluster.id.as_str()),
         upstream_local: &texts.upstream_local,
         downstream_local: &texts.downstream_local,
         downstream_remote: &texts.downstream_remote,
-        route_name: plan.map_or("", |plan| &plan.route.route.name),
+        route_name: decision.route().map_or("", |entry| &entry.route.name),
     }
 }
 

@@ -89,10 +89,10 @@ impl Reject {
     /// The body, for people (S-126); empty where Istio's is.
     pub(crate) fn body(self) -> &'static str {
         match self {
-            Self::NoRoute | Self::NoCluster | Self::Refused(routing::Refusal::Connect) => "",
-            // Envoy's connection manager refuses it, not its codec, which would add words.
-            Self::Head(HeadError::Http10) => "",
-            Self::Head(_) | Self::Refused(_) | Self::ClientBody => wire::h1::write::reason(self.status()),
+            Self::NoRoute | Self::NoCluster => "",
+            // Envoy's connection manager refuses these, not its codec, which would add words.
+            Self::Head(HeadError::Http10 | HeadError::Host) | Self::Refused(_) => "",
+            Self::Head(_) | Self::ClientBody => wire::h1::write::reason(self.status()),
             Self::NoEndpoint => "no healthy upstream",
             Self::Connect { timeout: false } => {
                 "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"

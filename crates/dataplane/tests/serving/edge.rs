@@ -26,6 +26,19 @@ fn vs_36_a_direct_answer_has_its_body_and_the_routes_headers() {
 }
 
 #[test]
+fn vs_47_a_routes_headers_are_on_its_failures_too() {
+    let change = (HeaderName::parse("x-by-route").unwrap(), HeaderValue::parse("yes").unwrap(), HeaderAppend::Append);
+    let changes = HeaderChanges::new(Vec::new(), vec![change]);
+    let missing = World::default().route("*", forward("missing", None), changes.clone());
+    let empty = World::default().route("*", forward("c", None), changes).cluster("c", &[]);
+    for world in [missing, empty] {
+        let gateway = Gateway::serving(&world);
+        let answer = gateway.client().get("/").answer();
+        assert_eq!((answer.status, answer.header("x-by-route")), (503, Some("yes")));
+    }
+}
+
+#[test]
 fn a_direct_answer_to_a_request_with_a_body_reads_the_body() {
     let gateway = Gateway::serving(&World::default().host("*", respond(200, "ok")));
     let mut client = gateway.client();
