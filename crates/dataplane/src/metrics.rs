@@ -123,6 +123,10 @@ pub(crate) struct WorkerMetrics {
     pub(crate) connected: AtomicU64,
     pub(crate) connect_failed: AtomicU64,
     pub(crate) reused: AtomicU64,
+    /// Connections to endpoints: those that are idle, those found closed when they were wanted again, and those closed since there were enough.
+    pub(crate) idle: AtomicU64,
+    pub(crate) stale: AtomicU64,
+    pub(crate) surplus: AtomicU64,
     /// Requests that were sent a second time.
     pub(crate) replayed: AtomicU64,
     /// The generation of the snapshot that the worker serves.
@@ -141,6 +145,9 @@ impl WorkerMetrics {
             connected: AtomicU64::new(0),
             connect_failed: AtomicU64::new(0),
             reused: AtomicU64::new(0),
+            idle: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
+            surplus: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
@@ -199,6 +206,9 @@ const GAUGES: &[(&str, &str, Read)] = &[
     ("moongate_downstream_connections_open", "Connections of clients that are open", |w| {
         w.open.load(Ordering::Relaxed)
     }),
+    ("moongate_upstream_connections_idle", "Connections to endpoints that are idle", |w| {
+        w.idle.load(Ordering::Relaxed)
+    }),
 ];
 
 const COUNTERS: &[(&str, &str, Read)] = &[
@@ -219,6 +229,12 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     }),
     ("moongate_upstream_connections_reused", "Requests that found an idle connection", |w| {
         w.reused.load(Ordering::Relaxed)
+    }),
+    ("moongate_upstream_connections_stale", "Idle connections that were closed when they were wanted again", |w| {
+        w.stale.load(Ordering::Relaxed)
+    }),
+    ("moongate_upstream_connections_surplus", "Connections that were closed since enough were idle", |w| {
+        w.surplus.load(Ordering::Relaxed)
     }),
     ("moongate_requests_replayed", "Requests that were sent a second time", |w| w.replayed.load(Ordering::Relaxed)),
 ];

@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use upstream::{Pool, PoolSettings, Upstream};
 
@@ -120,9 +121,18 @@ impl Worker {
             let now = Instant::now();
             self.timers.turn(now);
             self.date.set(date_of_now());
-            self.pool.borrow_mut().sweep(now);
+            self.sweep(now);
             self.flush_log();
         }
+    }
+
+    fn sweep(&self, now: Instant) {
+        let mut pool = self.pool.borrow_mut();
+        pool.sweep(now);
+        let counters = pool.counters();
+        self.metrics.idle.store(pool.len() as u64, Ordering::Relaxed);
+        self.metrics.stale.store(counters.stale, Ordering::Relaxed);
+        self.metrics.surplus.store(counters.surplus, Ordering::Relaxed);
     }
 
     /// Hands over the lines that were collected.

@@ -62,7 +62,7 @@ pub(super) async fn forward(
             Ok(()) => {
                 let finished = flow.finish();
                 drop(in_flight);
-                return settle(worker, conn, space, head, finished, &mut body).await;
+                return settle(worker, conn, space, head, finished, (&mut body, ended)).await;
             }
             Err(failure) if !attempt.second && flow.may_replay(failure) => {
                 add(&worker.metrics.replayed);
@@ -142,11 +142,11 @@ async fn settle(
     space: &mut Space,
     head: usize,
     finished: Finished,
-    body: &mut BodyReader,
+    (body, ended): (&mut BodyReader, &mut Ended),
 ) -> After {
     match finished {
         Finished::Tunnel(up) => {
-            tunnel::run(worker, conn, space, head, up).await;
+            (ended.received, ended.sent) = tunnel::run(worker, conn, space, head, up).await;
             After::Close
         }
         Finished::Answered { up, close } => {

@@ -181,7 +181,8 @@ impl<'a> Flow<'a> {
     fn receive_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         while !self.response.head_seen {
-            if !self.request.any_written && !self.request.refused {
+            // Nothing is read while the client has not taken what was read before: a backend may send 1xx without end.
+            if !(self.request.any_written || self.request.refused) || !self.response.is_flushed() {
                 return Ok(moved);
             }
             if self.response.input.is_full() {
@@ -204,6 +205,8 @@ impl<'a> Flow<'a> {
             let Some(length) = self.response.parse(self.asked, limits)? else { return Ok(()) };
             if self.response.head.is_informational() {
                 self.response.pass_informational();
+            } else if self.response.is_other_switch() {
+                return Err(Failure::UpstreamProtocol);
             } else {
                 let since = self.complete_at.unwrap_or_else(Instant::now);
                 let date = self.worker.date();

@@ -9,17 +9,25 @@ use upstream::{Connection, Stream};
 /// One direction.
 struct Way<'a> {
     buffer: &'a mut Buffer,
+    /// Bytes that were passed on.
+    passed: u64,
     ended: bool,
     shut: bool,
 }
 
-/// Copies both ways, beginning with what either side sent behind its head.
-pub(super) async fn run(worker: &Worker, conn: &mut Downstream, space: &mut Space, head: usize, mut up: Connection) {
+/// Copies both ways, beginning with what either side sent behind its head. Returns how much went to the backend, and to the client.
+pub(super) async fn run(
+    worker: &Worker,
+    conn: &mut Downstream,
+    space: &mut Space,
+    head: usize,
+    mut up: Connection,
+) -> (u64, u64) {
     space.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
     let Downstream { stream: down, timer, .. } = conn;
-    let mut to_up = Way { buffer: &mut space.body_in, ended: false, shut: false };
-    let mut to_down = Way { buffer: &mut space.up_in, ended: false, shut: false };
+    let mut to_up = Way { buffer: &mut space.body_in, passed: 0, ended: false, shut: false };
+    let mut to_down = Way { buffer: &mut space.up_in, passed: 0, ended: false, shut: false };
     timer.set(worker.limits.tunnel_timeout);
     poll_fn(|context| {
         let moved_up = to_up.pump(down, &mut up.stream, context);
@@ -35,6 +43,7 @@ pub(super) async fn run(worker: &Worker, conn: &mut Downstream, space: &mut Spac
         if timer.expired(context) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+    (to_up.passed, to_down.passed)
 }
 
 impl Way<'_> {
@@ -44,7 +53,10 @@ impl Way<'_> {
         loop {
             while !self.buffer.is_empty() {
                 match to.poll_write(context, self.buffer.filled()) {
-                    Poll::Ready(Ok(count)) if count > 0 => self.buffer.consume(count),
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        self.buffer.consume(count);
+                        self.passed += count as u64;
+                    }
                     Poll::Ready(Ok(_)) => return Err(std::io::ErrorKind::WriteZero.into()),
                     Poll::Ready(Err(error)) => return Err(error),
                     Poll::Pending => return Ok(moved),

@@ -5,12 +5,26 @@ use crate::gateway::{Gateway, until};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// Bytes that tell where they stand.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
+}
+
+/// Waits until a number stands still, once the buffers of the system are full: the same for a good while.
+fn standstill(what: &str, number: &AtomicUsize) -> usize {
+    let mut last = (usize::MAX, Instant::now());
+    until(what, || {
+        let now = number.load(Ordering::SeqCst);
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        now > 0 && last.1.elapsed() > Duration::from_millis(300)
+    });
+    last.0
 }
 
 #[test]
@@ -296,17 +310,27 @@ fn a_client_that_does_not_read_stops_the_backend() {
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
     client.get("/");
-    // It stands still once the buffers of the system are full: the same number for a good while.
-    let mut last = (usize::MAX, std::time::Instant::now());
-    until("the backend stops", || {
-        let now = written.load(Ordering::SeqCst);
-        if now != last.0 {
-            last = (now, std::time::Instant::now());
-        }
-        now > 0 && last.1.elapsed() > std::time::Duration::from_millis(300)
-    });
-    assert!(last.0 < ALL / 2, "{} bytes are somewhere", last.0);
+    let last = standstill("the backend stops", &written);
+    assert!(last < ALL / 2, "{last} bytes are somewhere");
     assert_eq!(client.answer().body.len(), ALL);
+}
+
+#[test]
+fn informational_answers_without_end_wait_for_the_client() {
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&written);
+    let backend = Backend::start(move |side| {
+        side.request();
+        let piece = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1000);
+        while counter.load(Ordering::SeqCst) < 400 << 20 && side.send(&piece) {
+            counter.fetch_add(piece.len(), Ordering::SeqCst);
+        }
+    });
+    let gateway = Gateway::to(backend.address);
+    let mut client = gateway.client();
+    client.get("/");
+    let last = standstill("the backend stops", &written);
+    assert!(last < 200 << 20, "{last} bytes are somewhere");
 }
 
 #[test]
@@ -332,15 +356,8 @@ fn a_backend_that_does_not_read_stops_the_client() {
             counter.fetch_add(piece.len(), Ordering::SeqCst);
         }
     });
-    let mut last = (usize::MAX, std::time::Instant::now());
-    until("the client stops", || {
-        let now = written.load(Ordering::SeqCst);
-        if now != last.0 {
-            last = (now, std::time::Instant::now());
-        }
-        now > 0 && last.1.elapsed() > std::time::Duration::from_millis(300)
-    });
-    assert!(last.0 < ALL / 2, "{} bytes are somewhere", last.0);
+    let last = standstill("the client stops", &written);
+    assert!(last < ALL / 2, "{last} bytes are somewhere");
     go.send(()).unwrap();
     assert_eq!(client.answer().text(), ALL.to_string());
     sender.join().unwrap();

@@ -76,6 +76,15 @@ fn a_refused_switch_stays_http() {
 }
 
 #[test]
+fn a_switch_to_something_else_is_502() {
+    for head in ["Upgrade: h2c\r\nConnection: upgrade\r\n", ""] {
+        let backend = Backend::answering(&format!("HTTP/1.1 101 Switching Protocols\r\n{head}\r\n"));
+        let gateway = Gateway::to(backend.address);
+        assert_eq!(gateway.client().send(ASK).answer().status, 502);
+    }
+}
+
+#[test]
 fn a_request_behind_a_refused_switch_is_a_request() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let gateway = Gateway::to(backend.address);

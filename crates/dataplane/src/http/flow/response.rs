@@ -82,6 +82,12 @@ impl<'a> ResponseSide<'a> {
         if too_large { Err(Failure::UpstreamProtocol) } else { Ok(parsed) }
     }
 
+    /// Whether the backend switches to something that it was not asked for (S-118).
+    pub(super) fn is_other_switch(&self) -> bool {
+        let to = self.head.upgrade.map(|span| span.of(self.input.filled()));
+        self.head.status == 101 && !to.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"))
+    }
+
     /// 102 and its kin say nothing of the connection; their headers are passed on.
     pub(super) fn pass_informational(&mut self) {
         let parts = ResponseParts {
