@@ -13,6 +13,7 @@ mod client;
 mod control;
 mod edge;
 mod failures;
+mod framing;
 mod gateway;
 mod observe;
 mod replay;
