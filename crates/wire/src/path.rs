@@ -152,13 +152,18 @@ fn resolve_dots(out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Runs of slashes to one. A path of nothing but slashes keeps its first and its last, as Envoy has it.
 fn merge_slashes(out: &mut Vec<u8>) {
+    let several = out.len() > 1;
     let mut before = 0;
     out.retain(|&byte| {
         let keep = !(byte == b'/' && before == b'/');
         before = byte;
         keep
     });
+    if several && out.len() == 1 {
+        out.push(b'/');
+    }
 }
 
 #[cfg(test)]
@@ -201,6 +206,8 @@ mod tests {
     #[test]
     fn mc_02_slashes_are_merged_and_decoded_where_that_is_set() {
         assert_eq!(normal("//a///b", Normalization::MergeSlashes).as_deref(), Some("/a/b"));
+        assert_eq!(normal("//", Normalization::MergeSlashes).as_deref(), Some("//"));
+        assert_eq!(normal("/", Normalization::MergeSlashes).as_deref(), Some("/"));
         assert_eq!(normal("/a%2Fb", Normalization::MergeSlashes).as_deref(), Some("/a%2Fb"));
         assert_eq!(normal("/a%2F%5cb", Normalization::DecodeAndMergeSlashes).as_deref(), Some("/a/b"));
         assert_eq!(normal("/a/%2f../b", Normalization::DecodeAndMergeSlashes).as_deref(), Some("/a/b"));
