@@ -12,6 +12,11 @@ pub fn ingress() -> Settings {
     Settings::default()
 }
 
+/// The settings of a process that is Istio's egress gateway.
+pub fn egress() -> Settings {
+    Settings { workloads: vec![Workload::egress()], ..Settings::default() }
+}
+
 /// Settings by the flags, and what was found in the mesh settings.
 pub(crate) fn settings(args: &WorkloadArgs) -> Result<(Settings, Vec<Diagnostic>)> {
     let mut settings = Settings { workloads: workloads(args)?, ..Settings::default() };

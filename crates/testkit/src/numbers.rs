@@ -19,6 +19,11 @@ impl Backends {
         Ok(Self { by_number })
     }
 
+    /// The number of the backend that listens on a port.
+    pub fn number(&self, port: u16) -> Option<u16> {
+        self.by_number.iter().find(|(_, backend)| backend.address.port() == port).map(|(number, _)| *number)
+    }
+
     /// `text` with each number replaced by the port of its backend.
     pub fn rewrite(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());

@@ -1,7 +1,6 @@
 //! Every case of `cases/`, over real sockets and through the real program.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
-
+use super::twin;
 use std::path::{Path, PathBuf};
 use testkit::cases::Case;
 use testkit::gateway::{Gateway, Start};

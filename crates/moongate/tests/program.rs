@@ -1,0 +1,9 @@
+//! The real program over real sockets: cases, Istio's recorded answers, `explain` beside both, and the program's own ways.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod program {
+    mod cases;
+    mod oracle;
+    mod twin;
+}

@@ -1,0 +1,103 @@
+//! What Istio itself answered, and what we answer to the same requests over real sockets. Differences that are not mended yet
+//! stand in `oracle/not-yet.txt`, which only ever gets shorter; those that are argued in `docs/divergences.md` stand in
+//! `oracle/diverges.txt`. An answer that agrees may stand in neither.
+
+use super::twin;
+use moongate::explain::{Outcome, TargetAnswer};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use testkit::gateway::{Gateway, Start};
+use testkit::numbers::{Backends, named_ports};
+use testkit::oracle::{Recording, differences};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../oracle")
+}
+
+/// `http/140:12`: recording and number of the exchange, from 0; what follows a `#` is for people.
+fn listed(file: &str, profile: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join(file)).unwrap();
+    let name = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+    let of_profile = |name: &String| name.starts_with(&format!("{profile}/"));
+    text.lines().map(name).filter(of_profile).collect()
+}
+
+fn compare(profile: &str) {
+    let recordings = Recording::read_profile(&root(), profile).unwrap();
+    let backends = Backends::start().unwrap();
+    let expected: BTreeSet<String> =
+        listed("not-yet.txt", profile).union(&listed("diverges.txt", profile)).cloned().collect();
+    let results: Vec<Found> = testkit::parallel(&recordings, |recording| run(recording, &backends));
+    let twins: Vec<&str> = results.iter().flat_map(|found| &found.twins).map(String::as_str).collect();
+    let parted: Vec<&(String, String)> = results.iter().flat_map(|found| &found.parted).collect();
+    let names: BTreeSet<String> = parted.iter().map(|(name, _)| name.clone()).collect();
+    let new: Vec<&str> =
+        parted.iter().filter(|(name, _)| !expected.contains(name)).map(|(_, what)| what.as_str()).collect();
+    let mended: Vec<&String> = expected.difference(&names).collect();
+    let count: usize = recordings.iter().map(|recording| recording.exchanges.len()).sum();
+    println!("{profile}: {count} exchanges, {} part from Istio's", names.len());
+    assert!(new.is_empty(), "{} of {count} answers part from Istio's:\n{}", new.len(), new.join("\n"));
+    assert!(mended.is_empty(), "these agree now, take them off oracle/not-yet.txt or diverges.txt:\n{mended:?}");
+    assert!(twins.is_empty(), "explain and the data plane part in {}:\n{}", twins.len(), twins.join("\n"));
+}
+
+/// What was found in one recording.
+#[derive(Default)]
+struct Found {
+    /// Name and description of every answer that parts from Istio's.
+    parted: Vec<(String, String)>,
+    /// Where `explain` parts from the data plane.
+    twins: Vec<String>,
+}
+
+fn run(recording: &Recording, backends: &Backends) -> Found {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.yaml");
+    std::fs::write(&path, backends.rewrite(&recording.config)).unwrap();
+    let mut ports = named_ports(&recording.config);
+    ports.extend(recording.exchanges.iter().map(|exchange| exchange.question.port));
+    let mut args: Vec<String> = ["--access-log", "off", "--workers", "1"].map(str::to_owned).to_vec();
+    if let Some(mesh) = recording.mesh_config() {
+        args.extend(["--mesh-config".to_owned(), mesh.display().to_string()]);
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
+    let explainer = twin::explainer(&path, recording.mesh_config().as_ref(), &[]);
+    let start = Start { program, paths: vec![path], ports: ports.into_iter().collect(), args };
+    let gateway = Gateway::start(&start).unwrap_or_else(|error| panic!("{}: {error}", recording.name));
+    let mut found = Found::default();
+    for (number, exchange) in recording.exchanges.iter().enumerate() {
+        let name = format!("{}:{number}", recording.name);
+        let ours = exchange.question.ask(gateway.address(exchange.question.port));
+        let told = twin::ask(&explainer, &exchange.question);
+        let number_of = |port: u16| backends.number(port);
+        found.twins.extend(twin::part(&told, &ours, number_of).map(|problem| format!("{name} {problem}")));
+        let fields = differences(&exchange.istio, &ours, &recording.config);
+        // Of several targets or endpoints either side may take any: both have to be in the set.
+        let endpoints =
+            |targets: &[TargetAnswer]| targets.iter().map(|target| target.endpoints.len().max(1)).sum::<usize>();
+        let by_chance = matches!(&told.outcome, Outcome::Forwarded { targets } if endpoints(targets) > 1);
+        let in_set =
+            by_chance && exchange.question.repeat.is_none() && twin::part(&told, &exchange.istio, number_of).is_none();
+        if !fields.is_empty() && !in_set {
+            let what =
+                format!("{name} {fields:?}\n  {:?}\n  istio {}\n  ours  {ours}", exchange.question, exchange.istio);
+            found.parted.push((name, what));
+        }
+    }
+    found
+}
+
+#[test]
+fn profile_http() {
+    compare("http");
+}
+
+#[test]
+fn profile_targets() {
+    compare("targets");
+}
+
+#[test]
+fn profile_mesh() {
+    compare("mesh");
+}

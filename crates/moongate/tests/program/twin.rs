@@ -1,0 +1,90 @@
+//! `explain` says what the data plane does: the same question is asked of both.
+
+use moongate::explain::{Answer, Explainer, Outcome, Question, TargetAnswer};
+use moongate::settings;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What explains a configuration, for the workload that `args` make of the process.
+pub(crate) fn explainer(config: &Path, mesh: Option<&PathBuf>, args: &[String]) -> Explainer {
+    let mut settings = if args.iter().any(|arg| arg == "egress") { settings::egress() } else { settings::ingress() };
+    if let Some(mesh) = mesh {
+        settings.mesh = settings::mesh_config(mesh).unwrap().0;
+    }
+    Explainer::read(vec![config.to_owned()], &settings).unwrap()
+}
+
+/// What `explain` says to a request of a recording or a case.
+pub(crate) fn ask(explainer: &Explainer, question: &testkit::outcome::Question) -> Answer {
+    // As the client of the tests sends it.
+    let mut headers = question.headers.clone();
+    headers.push(("connection".to_owned(), "close".to_owned()));
+    let question = Question {
+        port: question.port,
+        method: question.method.clone(),
+        target: question.target.clone(),
+        headers,
+        body: !question.body.is_empty(),
+    };
+    explainer.ask(&question).unwrap()
+}
+
+/// Where an answer of the data plane parts from what `explain` says; `numbers` gives the number of a backend by its port.
+pub(crate) fn part(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Option<u16>) -> Option<String> {
+    let status = live.get("status").and_then(Value::as_u64).unwrap_or_default();
+    let problem = match &answer.outcome {
+        Outcome::Refused { .. } => (live["error"] != "refused").then(|| "explain says refused".to_owned()),
+        Outcome::Answered { status: told, location, body, .. } => {
+            let same_location = live.get("location").and_then(Value::as_str) == location.as_deref();
+            let same_body = match (live.get("body").and_then(Value::as_str), body) {
+                (Some(live), Some(told)) => live == told,
+                _ => true,
+            };
+            let same = status == u64::from(*told) && same_location && same_body;
+            (!same).then(|| format!("explain says {told}, {location:?}, {body:?}"))
+        }
+        Outcome::Forwarded { targets } => {
+            let fits = targets.iter().any(|target| fits(target, live, status, &numbers));
+            (!fits).then(|| format!("explain says one of {targets:?}"))
+        }
+    };
+    problem.map(|problem| format!("{problem}, the data plane {live}"))
+}
+
+/// Whether an answer can have come of this target. What a backend says, or that it is not there, `explain` cannot know.
+fn fits(target: &TargetAnswer, live: &Value, status: u64, numbers: &impl Fn(u16) -> Option<u16>) -> bool {
+    if let Some(fails) = &target.fails {
+        return status == u64::from(fails.status);
+    }
+    let Some(backend) = live.get("backend").and_then(Value::as_u64) else {
+        return live.get("backends").is_some() || status == 503 || live.get("path").is_none();
+    };
+    let ports = target.endpoints.iter().filter_map(|endpoint| endpoint.rsplit_once(':')?.1.parse().ok());
+    let first = target.head.lines().next().unwrap_or_default();
+    let told = format!(
+        "{} {} HTTP/1.1",
+        live["method"].as_str().unwrap_or_default(),
+        live["path"].as_str().unwrap_or_default()
+    );
+    let host = format!("host: {}", live["host"].as_str().unwrap_or_default());
+    let headers = live["upstream"].as_object();
+    let same_headers = headers.is_none_or(|headers| {
+        headers.iter().all(|(name, value)| header(&target.head, name).as_deref() == value.as_str())
+    });
+    ports.filter_map(numbers).any(|number| u64::from(number) == backend)
+        && first == told
+        && target.head.lines().any(|line| line == host)
+        && same_headers
+}
+
+/// The values of a name in a head, joined by `,`.
+fn header(head: &str, name: &str) -> Option<String> {
+    let values: Vec<&str> = head
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim())
+        .collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
