@@ -2,7 +2,7 @@
 
 use super::twin;
 use std::path::{Path, PathBuf};
-use testkit::cases::Case;
+use testkit::cases::{Case, Finding};
 use testkit::gateway::{Gateway, Start};
 use testkit::numbers::{Backends, named_ports};
 
@@ -34,12 +34,36 @@ fn run(case: &Case, backends: &Backends) -> Vec<String> {
     }
     args.extend(["--access-log", "off", "--workers", "1"].map(str::to_owned));
     let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
+    let explainer = twin::explainer(&path, case.mesh_config().as_ref(), &case.story.args);
     let start = Start { program, paths: vec![path], ports: ports.into_iter().collect(), args };
     let gateway = match Gateway::start(&start) {
         Ok(gateway) => gateway,
         Err(error) => return vec![format!("{}: {error}", case.name)],
     };
-    let faults =
-        questions.iter().flat_map(|(sent, question)| sent.faults(&question.ask(gateway.address(question.port))));
-    faults.map(|fault| format!("{}: {fault}", case.name)).collect()
+    let mut faults = Vec::new();
+    for (sent, question) in &questions {
+        let live = question.ask(gateway.address(question.port));
+        faults.extend(sent.faults(&live));
+        let told = twin::ask(&explainer, question);
+        // A URL's port is that of the server, which a Service of the gateway may have translated (S-43).
+        let translated = live["error"] == "refused" && told.listener.is_some();
+        if !translated {
+            faults.extend(twin::part(&told, &live, |port| backends.number(port)));
+        }
+    }
+    faults.extend(unreported(case, &gateway));
+    faults.into_iter().map(|fault| format!("{}: {fault}", case.name)).collect()
+}
+
+/// Findings that the case asks for and the report has not.
+fn unreported(case: &Case, gateway: &Gateway) -> Vec<String> {
+    let (_, page) = gateway.get(gateway.admin, "/report").unwrap();
+    let report: Vec<serde_json::Value> = serde_json::from_str(&page).unwrap();
+    let told = |one: &serde_json::Value, finding: &Finding| {
+        let part = |field: &str| one["object"][field].as_str().unwrap_or_default().to_owned();
+        let object = format!("{} {}/{}", part("kind"), part("namespace"), part("name"));
+        one["code"] == finding.code.as_str() && object == finding.object
+    };
+    let missing = case.story.report.iter().filter(|finding| !report.iter().any(|one| told(one, finding)));
+    missing.map(|finding| format!("{finding:?} is not in the report {page}")).collect()
 }
