@@ -67,6 +67,7 @@ impl State {
     fn step(&mut self, set: &ResourceSet, fresh: bool) -> Changes {
         let mut changes = Changes::default();
         let mut dirty = Dirty::default();
+        self.report.begin();
         let before = std::mem::replace(&mut self.set, set.clone());
         if fresh {
             changed::take_all(self, &mut dirty);

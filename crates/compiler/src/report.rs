@@ -9,10 +9,20 @@ use resources::set::ResourceSet;
 use std::sync::Arc;
 
 /// All findings, in the order of their objects.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     objects: Map<ObjectRef, Arc<[Diagnostic]>>,
+    changed: Vec<ObjectRef>,
 }
+
+/// What was found counts, not when.
+impl PartialEq for Report {
+    fn eq(&self, other: &Self) -> bool {
+        self.objects == other.objects
+    }
+}
+
+impl Eq for Report {}
 
 impl Report {
     /// Every finding; `position` is not filled in, since objects may move within their files without being compiled anew.
@@ -34,6 +44,16 @@ impl Report {
         self.objects.get(object).map_or(&[], |found| found)
     }
 
+    /// Objects of which something else is said than in the report before, of the same memo; some may be here more than once.
+    pub fn changed(&self) -> &[ObjectRef] {
+        &self.changed
+    }
+
+    /// Forgets what changed, before the next compilation.
+    pub(crate) fn begin(&mut self) {
+        self.changed.clear();
+    }
+
     /// How many objects have findings.
     pub fn len(&self) -> usize {
         self.objects.size()
@@ -48,9 +68,13 @@ impl Report {
     pub(crate) fn set(&mut self, kind: Kind, key: &Key, notes: Notes) {
         let object = ObjectRef { kind, key: key.clone() };
         let found = notes.into_diagnostics(&object);
+        if self.of(&object) == found {
+            return;
+        }
+        self.changed.push(object.clone());
         if found.is_empty() {
             self.objects.remove_mut(&object);
-        } else if self.of(&object) != found {
+        } else {
             self.objects.insert_mut(object, found.into());
         }
     }

@@ -3,7 +3,8 @@
 use compiler::{Memo, Report, Settings};
 use dataplane::{BindProblem, DataPlane};
 use ir::Snapshot;
-use resources::diagnostic::{Diagnostic, Severity};
+use resources::diagnostic::{Diagnostic, Position, Severity};
+use resources::key::{Key, Kind, ObjectRef};
 use resources::set::ResourceSet;
 use sources::Loaded;
 use std::collections::BTreeSet;
@@ -70,26 +71,27 @@ pub(crate) async fn run(
     first: impl FnOnce(),
 ) {
     let mut memo = Memo::default();
-    let mut told = BTreeSet::new();
+    let mut before = Current::default();
     let mut first = Some(first);
     loop {
-        let retry = tokio::time::sleep(RETRY);
         tokio::select! {
             loaded = changes.recv() => {
                 let Some(loaded) = loaded else { return };
                 let current = take(&loaded, &settings, &mesh, &mut memo, &data_plane);
-                tell(&current, &mut told);
-                shared.set(current);
+                shared.set(current.clone());
+                // Whoever waits for readiness does not wait for what is only said.
                 if let Some(first) = first.take() {
                     first();
                 }
+                tell(&before, &current);
+                before = current;
             }
-            () = retry => {
-                let mut current = shared.get();
-                if !current.problems.is_empty() {
-                    current.problems = data_plane.retry();
-                    tell(&current, &mut told);
-                    shared.set(current);
+            () = tokio::time::sleep(RETRY) => {
+                if !before.problems.is_empty() {
+                    let current = Current { problems: data_plane.retry(), ..before.clone() };
+                    tell_problems(&before, &current);
+                    shared.set(current.clone());
+                    before = current;
                 }
             }
         }
@@ -125,21 +127,44 @@ fn take(loaded: &Loaded, settings: &Settings, mesh: &[Diagnostic], memo: &mut Me
     }
 }
 
-/// Logs what was not told before, and forgets what is no longer so. What is only good to know is left to `check`.
-fn tell(current: &Current, told: &mut BTreeSet<String>) {
-    let mut now = BTreeSet::new();
-    for diagnostic in current.diagnostics() {
-        let line = resources::render::line(&diagnostic);
-        if !told.contains(&line) {
-            match diagnostic.severity {
-                Severity::Error => tracing::error!("{line}"),
-                Severity::Warning => tracing::warn!("{line}"),
-                Severity::Info => tracing::debug!("{line}"),
-            }
-        }
-        now.insert(line);
+/// Logs what was not said of the configuration before. What is only good to know is left to `check`. The cost follows what changed.
+fn tell(before: &Current, current: &Current) {
+    if before.read != current.read {
+        let told: BTreeSet<String> = before.read.iter().map(resources::render::line).collect();
+        current.read.iter().filter(|one| !told.contains(&resources::render::line(one))).for_each(log);
     }
-    *told = now;
+    let mut said = BTreeSet::new();
+    for object in current.report.changed() {
+        if !said.insert(object) {
+            continue;
+        }
+        let told = before.report.of(object);
+        for one in current.report.of(object).iter().filter(|one| !told.contains(one)) {
+            log(&Diagnostic { position: place(&current.set, object), ..one.clone() });
+        }
+    }
+    tell_problems(before, current);
+}
+
+fn tell_problems(before: &Current, current: &Current) {
+    for problem in current.problems.iter().filter(|problem| !before.problems.contains(problem)) {
+        log(&bind_diagnostic(problem, current));
+    }
+}
+
+fn log(diagnostic: &Diagnostic) {
+    let line = resources::render::line(diagnostic);
+    match diagnostic.severity {
+        Severity::Error => tracing::error!("{line}"),
+        Severity::Warning => tracing::warn!("{line}"),
+        Severity::Info => tracing::debug!("{line}"),
+    }
+}
+
+/// The file and line where an object's document begins.
+fn place(set: &ResourceSet, object: &ObjectRef) -> Option<Position> {
+    let source = set.source(object)?;
+    Some(Position { file: Arc::clone(&source.file), line: source.line, column: 0 })
 }
 
 /// The code of a listener that cannot be opened; `docs/diagnostics.md` lists it.
@@ -154,15 +179,10 @@ fn bind_diagnostic(problem: &BindProblem, current: &Current) -> Diagnostic {
         "free it, or bind another one with --port-map or --bind; it is tried again every few seconds".to_owned()
     };
     let object = origin.map(object_ref);
-    let source = object.as_ref().and_then(|object| current.set.source(object));
     Diagnostic {
         code: CANNOT_LISTEN,
         severity: Severity::Error,
-        position: source.map(|source| resources::diagnostic::Position {
-            file: Arc::clone(&source.file),
-            line: source.line,
-            column: 0,
-        }),
+        position: object.as_ref().and_then(|object| place(&current.set, object)),
         object,
         field: origin.map_or_else(String::new, |origin| format!("spec.{}.port", origin.rule)),
         message: format!("cannot listen on {address}: {}; the other listeners serve", problem.message),
@@ -170,8 +190,7 @@ fn bind_diagnostic(problem: &BindProblem, current: &Current) -> Diagnostic {
     }
 }
 
-fn object_ref(origin: &ir::Origin) -> resources::key::ObjectRef {
-    use resources::key::{Key, Kind, ObjectRef};
+fn object_ref(origin: &ir::Origin) -> ObjectRef {
     let kind = match origin.kind {
         ir::ObjectKind::Gateway => Kind::Gateway,
         ir::ObjectKind::VirtualService => Kind::VirtualService,
