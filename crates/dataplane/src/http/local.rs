@@ -53,7 +53,7 @@ pub(super) async fn refuse(
     ended: &mut Ended,
 ) -> After {
     (ended.status, ended.flags, ended.detail) = (reject.status(), reject.flags(), reject.detail());
-    let close = reject.is_of_body() || is_last(worker, conn, space, body);
+    let close = reject.ends_connection() || is_last(worker, conn, space, body);
     let date = worker.date();
     let local = reject.answer(&date, is_head(conn, space), close);
     let mut edits = Edits::default();
@@ -64,7 +64,7 @@ pub(super) async fn refuse(
     ended.sent = reply::write(&mut space.down_out, &local, &mut edits);
     match write(worker, conn, &space.down_out).await {
         false => After::Close,
-        true if reject.is_of_body() => After::Linger,
+        true if reject.ends_connection() => After::Linger,
         true => after_answer(worker, conn, space, body, close).await,
     }
 }

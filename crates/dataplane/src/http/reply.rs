@@ -112,9 +112,14 @@ impl Reject {
         }
     }
 
-    /// Whether the rest of the request's body is not to be had.
-    pub(crate) fn is_of_body(self) -> bool {
-        matches!(self, Self::ClientBody | Self::BodyTimeout)
+    /// Whether nothing more of the connection is to be believed or had: the rest of the body does not come, or the request is
+    /// one that no sound client sends.
+    pub(crate) fn ends_connection(self) -> bool {
+        match self {
+            Self::ClientBody | Self::BodyTimeout => true,
+            Self::Refused(refusal) => refusal.status() == 400,
+            _ => false,
+        }
     }
 
     /// The answer.

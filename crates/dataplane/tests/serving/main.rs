@@ -15,6 +15,7 @@ mod edge;
 mod failures;
 mod framing;
 mod gateway;
+mod malformed;
 mod observe;
 mod replay;
 mod switching;

@@ -155,7 +155,8 @@ fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>, nominates: bool, edits: &
     for (at, edit) in edits.fields.iter().enumerate() {
         if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
             let later = edits.fields.get(at + 1..).unwrap_or_default();
-            if !is_replaced(name.as_bytes(), later) {
+            // The framing is not to be had by configuration either.
+            if !is_replaced(name.as_bytes(), later) && !is_ours(name.as_bytes(), value, request) {
                 field(out, name.as_bytes(), value);
             }
         }
@@ -237,5 +238,67 @@ pub fn reason(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h1::{HeadLimits, RequestHead};
+
+    fn written(head: &str, edits: &Edits<'_>, framing: OutFraming) -> String {
+        let text = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{head}\r\n");
+        let mut request = RequestHead::default();
+        request.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+        let parts = RequestParts {
+            method: b"GET",
+            path: b"/a",
+            query: Some(b"b=c"),
+            authority: b"a.test",
+            fields: request.fields(text.as_bytes()),
+            nominates: request.nominates,
+            framing,
+            upgrade: None,
+            close: false,
+        };
+        let mut out = Vec::new();
+        write_request(&mut out, &parts, edits);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn edits_mean_what_they_mean_one_after_the_other() {
+        let mut edits = Edits::default();
+        edits.append("x-a", &b"2"[..]);
+        edits.set("x-b", &b"new"[..]);
+        edits.append("x-b", &b"more"[..]);
+        edits.set("x-c", &b"gone"[..]);
+        edits.remove("x-c");
+        edits.remove("x-d");
+        let out = written("X-A: 1\r\nX-B: old\r\nX-C: old\r\nX-D: 1\r\n", &edits, OutFraming::None);
+        assert_eq!(out, "GET /a?b=c HTTP/1.1\r\nhost: a.test\r\nx-a: 1\r\nx-a: 2\r\nx-b: new\r\nx-b: more\r\n\r\n");
+    }
+
+    #[test]
+    fn rfc_9110_7_6_1_headers_of_one_hop_are_not_passed_on() {
+        let hop = "Connection: x-secret, keep-alive\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nProxy-Connection: close\r\nTE: gzip\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nX-Kept: 1\r\n";
+        let out = written(hop, &Edits::default(), OutFraming::None);
+        assert_eq!(out, "GET /a?b=c HTTP/1.1\r\nhost: a.test\r\nx-kept: 1\r\n\r\n");
+    }
+
+    #[test]
+    fn te_trailers_is_passed_on() {
+        assert!(written("TE: trailers\r\n", &Edits::default(), OutFraming::None).contains("te: trailers\r\n"));
+    }
+
+    #[test]
+    fn configuration_cannot_write_framing() {
+        let mut edits = Edits::default();
+        for name in ["transfer-encoding", "content-length", "connection", "host", "upgrade", "keep-alive"] {
+            edits.set(name, &b"chunked"[..]);
+            edits.append(name, &b"5"[..]);
+        }
+        let out = written("", &edits, OutFraming::Length(3));
+        assert_eq!(out, "GET /a?b=c HTTP/1.1\r\nhost: a.test\r\ncontent-length: 3\r\n\r\n");
     }
 }

@@ -1,0 +1,201 @@
+//! Malformed heads, chunks and answers by the hundred: what no strict reader takes reaches nobody, and nothing that is asked afterwards is
+//! answered by it (field.md §3).
+
+use crate::backend::Backend;
+use crate::gateway::Gateway;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const SECOND: &str = "GET /second HTTP/1.1\r\nHost: a.test\r\n\r\n";
+
+/// Every byte that may not stand in a head, but as the end of a line or between words.
+fn controls() -> impl Iterator<Item = char> {
+    (0..=0x1f_u8).chain([0x7f]).filter(|byte| *byte != b'\t').map(char::from)
+}
+
+fn heads() -> Vec<String> {
+    let mut heads = Vec::new();
+    for control in controls() {
+        heads.push(format!("GET / HTTP/1.1\r\nHost: a.test\r\nA: b{control}c\r\n\r\n"));
+        heads.push(format!("GET / HTTP/1.1\r\nHost: a.test\r\nA{control}B: c\r\n\r\n"));
+        heads.push(format!("G{control}T / HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+        heads.push(format!("GET /a{control}b HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+        heads.push(format!("GET / HTTP/1.1{control}\r\nHost: a.test\r\n\r\n"));
+        heads.push(format!("GET / HTTP/1.1\r\nHost: a{control}.test\r\n\r\n"));
+    }
+    let separators = "()<>@,;\\\"/[]?={} ";
+    heads.extend(separators.chars().map(|c| format!("GET / HTTP/1.1\r\nHost: a.test\r\nA{c}B: c\r\n\r\n")));
+    heads.extend(separators.chars().map(|c| format!("G{c}T / HTTP/1.1\r\nHost: a.test\r\n\r\n")));
+    let lines = [
+        "GET  / HTTP/1.1",
+        "GET /  HTTP/1.1",
+        " GET / HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        "GET / HTTP/1.2",
+        "GET / HTTP/2.0",
+        "GET / HTTP/0.9",
+        "GET /",
+        "GET",
+        "/ HTTP/1.1",
+        "GET / http/1.1",
+        "GET / HTTP/1",
+        "GET / HTTP/11",
+        "GET / HTTPS/1.1",
+        "GET a HTTP/1.1",
+        "GET * HTTP/1.1",
+        "GET ?a HTTP/1.1",
+        "GET http:/a.test/ HTTP/1.1",
+        "GET ftp://a.test/ HTTP/1.1",
+        "GET http:// HTTP/1.1",
+        "GET http://a@b/ HTTP/1.1",
+        "GET http://a.test:x/ HTTP/1.1",
+        "GET http://[::1/ HTTP/1.1",
+        "GET /%00 HTTP/1.1",
+    ];
+    heads.extend(lines.map(|line| format!("{line}\r\nHost: a.test\r\n\r\n")));
+    let fields = [
+        ": b",
+        "A",
+        "A b",
+        "A : b",
+        "A\t: b",
+        " A: b",
+        "\tA: b",
+        "A: b\r\n folded: c",
+        "Host: b.test",
+        "Host : a.test",
+        "Expect: 200-ok",
+        "Connection: host",
+        "Connection: content-length",
+        "Connection: close, transfer-encoding",
+        "Connection: x-forwarded-for",
+    ];
+    heads.extend(fields.map(|field| format!("GET / HTTP/1.1\r\nHost: a.test\r\n{field}\r\n\r\n")));
+    let hosts = ["Host: a b", "Host: a/b", "Host: a@b", "Host: a:b", "Host: [a", "Host: a,b/", "Host: a\\b", "X: y"];
+    heads.extend(hosts.map(|host| format!("GET / HTTP/1.1\r\n{host}\r\n\r\n")));
+    heads
+}
+
+#[test]
+fn malformed_heads_reach_nobody_and_end_the_connection() {
+    let backend = Backend::answering(OK);
+    let gateway = Gateway::to(backend.address);
+    let heads = heads();
+    assert!(heads.len() >= 150, "{}", heads.len());
+    for head in heads {
+        let mut client = gateway.client();
+        client.send(&head).send(SECOND).finish();
+        let answer = client.answer();
+        assert!((400..=505).contains(&answer.status), "{head:?}: {answer:?}");
+        assert!(client.try_answer(false).is_err(), "{head:?}: the request behind it was answered");
+        assert_eq!(backend.seen(), Vec::<String>::new(), "{head:?}");
+    }
+    assert_eq!(gateway.client().get("/").answer().status, 200);
+}
+
+fn answers() -> Vec<String> {
+    let mut answers = Vec::new();
+    for control in controls() {
+        answers.push(format!("HTTP/1.1 200 OK\r\nA: b{control}c\r\nContent-Length: 0\r\n\r\n"));
+        answers.push(format!("HTTP/1.1 200 OK\r\nA{control}B: c\r\nContent-Length: 0\r\n\r\n"));
+        answers.push(format!("HTTP/1.1 2{control}0 OK\r\nContent-Length: 0\r\n\r\n"));
+    }
+    let lines = [
+        "HTTP/1.1 20 OK",
+        "HTTP/1.1 2000 OK",
+        "HTTP/1.1 099 X",
+        "HTTP/1.1 600 X",
+        "HTTP/2 200 OK",
+        "HTTP/1.1",
+        "200 OK",
+        "<html>",
+    ];
+    answers.extend(lines.map(|line| format!("{line}\r\nContent-Length: 0\r\n\r\n")));
+    let fields = [
+        "Content-Length: +0",
+        "Content-Length: 0x0",
+        "Content-Length: 0, 0",
+        "Content-Length: -1",
+        "Content-Length: ",
+        "Content-Length: 1e1",
+        "Content-Length: 0\r\nContent-Length: 0",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: identity",
+        "A : b",
+        " A: b",
+        "A: b\r\n c",
+        ": b",
+        "A",
+    ];
+    answers.extend(fields.map(|field| format!("HTTP/1.1 200 OK\r\n{field}\r\n\r\n")));
+    answers.push("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok".to_owned());
+    answers.push("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned());
+    answers.push("HTTP/1.1 100 Continue\r\nContent-Length: 2\r\n\r\nok".to_owned());
+    answers.push("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned());
+    answers
+}
+
+#[test]
+fn malformed_answers_are_502_and_poison_no_later_one() {
+    for answer in answers() {
+        let sent = answer.clone();
+        let backend = Backend::start(move |side| {
+            while let Some((head, _)) = side.request() {
+                let good = head.starts_with("GET /good");
+                if !side.send(if good { OK } else { &sent }) {
+                    return;
+                }
+            }
+        });
+        let gateway = Gateway::to(backend.address);
+        let mut client = gateway.client();
+        assert_eq!(client.get("/bad").answer().status, 502, "{answer:?}");
+        let later = client.get("/good").answer();
+        assert_eq!((later.status, later.body.as_slice()), (200, &b"ok"[..]), "{answer:?}");
+    }
+}
+
+#[test]
+fn malformed_chunks_of_an_answer_never_look_like_its_end() {
+    let chunks = [
+        "2\nok\r\n0\r\n\r\n",
+        "2\r\nok\n0\r\n\r\n",
+        "2\r\nokX\r\n0\r\n\r\n",
+        "2 \r\nok\r\n0\r\n\r\n",
+        "+2\r\nok\r\n0\r\n\r\n",
+        "-2\r\nok\r\n0\r\n\r\n",
+        "0x2\r\nok\r\n0\r\n\r\n",
+        "\r\nok\r\n0\r\n\r\n",
+        ";a\r\nok\r\n0\r\n\r\n",
+        "2;a\nok\r\n0\r\n\r\n",
+        "2;\0\r\nok\r\n0\r\n\r\n",
+        "g\r\nok\r\n0\r\n\r\n",
+        "2_0\r\nok\r\n0\r\n\r\n",
+        "ffffffffffffffffff\r\nok\r\n0\r\n\r\n",
+        "2\r\nok\r\n0\r\nA b\r\n\r\n",
+        "2\r\nok\r\n0\r\nA: b\n\r\n",
+        "2\r\nok\r\n0\r\n A: b\r\n\r\n",
+        "2\r\nok\r\n0\n\r\n",
+        "2\r\nok\r\n-0\r\n\r\n",
+        "2\r\nok\r\n0 \r\n\r\n",
+    ];
+    for chunk in chunks {
+        let backend = Backend::start(move |side| {
+            while let Some((head, _)) = side.request() {
+                let bad = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+                if !side.send(if head.starts_with("GET /good") { OK } else { &bad }) {
+                    return;
+                }
+            }
+        });
+        let gateway = Gateway::to(backend.address);
+        let mut client = gateway.client();
+        let got = client.get("/bad").try_answer(false);
+        // What came whole before the fault may have been passed on, but never an end; or it is 502 from the start.
+        assert!(got.as_ref().map_or(true, |answer| answer.status == 502), "{chunk:?}: {got:?}");
+        let later = gateway.client().get("/good").answer();
+        assert_eq!((later.status, later.body.as_slice()), (200, &b"ok"[..]), "{chunk:?}");
+    }
+}
