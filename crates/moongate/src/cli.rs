@@ -187,7 +187,7 @@ pub(crate) struct ExplainArgs {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
     /// `[METHOD] URL PATH…`: the request, then files and folders with the configuration
-    #[arg(required = true, num_args = 2.., value_names = ["URL", "PATH"])]
+    #[arg(required = true, num_args = 1.., value_names = ["[METHOD] URL PATH"])]
     pub(crate) words: Vec<String>,
     /// How the answer looks
     #[arg(long, short, value_name = "FORMAT", default_value = "text")]

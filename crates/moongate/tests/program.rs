@@ -7,4 +7,5 @@ mod program {
     mod mutations;
     mod oracle;
     mod twin;
+    mod ways;
 }
