@@ -9,9 +9,10 @@ use crate::names;
 use crate::report::Notes;
 use crate::routes::{self, Target};
 use crate::settings::Workload;
+use crate::through::{self, Through};
 use crate::visibility::{self, Class};
 use crate::world::World;
-use ir::{HostPattern, ListenerId, Route};
+use ir::{HostPattern, ListenerId, Route, TableId};
 use refusal::Refusal;
 use resources::key::Key;
 use resources::set::Object;
@@ -22,11 +23,14 @@ use std::sync::Arc;
 /// One server that a VirtualService binds to.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bound {
-    pub(crate) listener: Arc<ListenerId>,
+    /// Where its routes go.
+    pub(crate) table: Arc<TableId>,
     pub(crate) gateway: Arc<Object<Gateway>>,
     /// Which server of the Gateway.
     pub(crate) server: usize,
     pub(crate) class: Class,
+    /// Whether the server sends what comes in clear text to HTTPS (S-70).
+    pub(crate) to_https: bool,
     /// The effective hosts (S-31).
     pub(crate) hosts: Box<[HostPattern]>,
     pub(crate) routes: Arc<[Arc<Route>]>,
@@ -47,11 +51,23 @@ impl Bound {
     }
 }
 
-/// Binds a VirtualService, and says what is to be said about it.
-pub(crate) fn bind(world: World<'_>, plans: &Plans, object: &Object<VirtualService>) -> (Vec<Bound>, Notes) {
-    let mut binder = Binder { world, plans, object, notes: Notes::default(), bound: Vec::new() };
+/// Where a VirtualService takes effect, and what is to be said about it.
+#[derive(Default)]
+pub(crate) struct Binding {
+    pub(crate) bound: Vec<Bound>,
+    pub(crate) through: Vec<Through>,
+    pub(crate) notes: Notes,
+}
+
+/// The routes that go into each table of one listener.
+type OfTables = Vec<(Arc<TableId>, Arc<[Arc<Route>]>)>;
+
+/// Binds a VirtualService.
+pub(crate) fn bind(world: World<'_>, plans: &Plans, object: &Object<VirtualService>) -> Binding {
+    let (bound, through) = (Vec::new(), Vec::new());
+    let mut binder = Binder { world, plans, object, notes: Notes::default(), bound, through, met: Vec::new() };
     binder.run();
-    (binder.bound, binder.notes)
+    Binding { bound: binder.bound, through: binder.through, notes: binder.notes }
 }
 
 struct Binder<'a> {
@@ -60,6 +76,9 @@ struct Binder<'a> {
     object: &'a Object<VirtualService>,
     notes: Notes,
     bound: Vec<Bound>,
+    through: Vec<Through>,
+    /// Hosts that some server of bytes has as well.
+    met: Vec<HostPattern>,
 }
 
 impl Binder<'_> {
@@ -85,6 +104,27 @@ impl Binder<'_> {
             }
         }
         self.unbound_hosts(&hosts);
+        self.unused_blocks();
+    }
+
+    /// VS-67: rules of a kind that no server of the Gateways has a use for.
+    fn unused_blocks(&mut self) {
+        let spec = &self.object.spec;
+        let reached = |block: &str| self.through.iter().any(|through| through.route.origin.rule.starts_with(block));
+        let unused = [
+            (!spec.http.is_empty() && self.bound.is_empty(), "http", "a server that speaks HTTP"),
+            (!spec.tls.is_empty() && !reached("tls"), "tls", "a server that passes TLS through"),
+            (!spec.tcp.is_empty() && !reached("tcp"), "tcp", "a server for TCP, or for TLS that is taken off"),
+        ];
+        if self.bound.is_empty() && self.through.is_empty() {
+            return;
+        }
+        for (is_unused, block, wanted) in unused {
+            if is_unused {
+                let message = format!("its `{block}` rules are not used: none of its Gateways has {wanted} for it");
+                self.notes.add(code::FIELD_INERT, format!("spec.{block}"), message);
+            }
+        }
     }
 
     /// The Gateways that are named, each once, with the field that names it.
@@ -134,27 +174,65 @@ impl Binder<'_> {
         let workload = self.world.workloads().get(plan.workload).ok_or(Refusal::Closed)?;
         let class = self.class(workload).ok_or_else(|| Refusal::Hidden(Arc::clone(&workload.namespace)))?;
         let servers: Vec<_> = plan.servers.iter().filter(|server| server.gateway.key == *gateway).collect();
-        let mut routes: Option<Arc<[Arc<Route>]>> = None;
+        let mut routes = OfTables::new();
+        let mut outcome = Err(self.no_overlap(&servers, hosts));
         for server in &servers {
             let met = server.hosts.intersect(hosts, &self.object.key.namespace);
             if met.is_empty() {
                 continue;
             }
-            // VS-18: the routes are those for the first server that the VirtualService meets.
-            let routes = routes.get_or_insert_with(|| self.routes(workload, gateway, server));
-            if routes.is_empty() {
-                return Err(Refusal::NoRules);
-            }
-            self.bound.push(Bound {
-                listener: Arc::clone(id),
-                gateway: Arc::clone(&server.gateway),
-                server: server.index,
-                class,
-                hosts: met.into(),
-                routes: Arc::clone(routes),
-            });
+            let bound = match server.table(id) {
+                Some(table) => self.http(&mut routes, table, (workload, gateway, class), server, met),
+                None => self.bytes(id, (workload, class), server, met),
+            };
+            outcome = if bound || outcome.is_ok() { Ok(()) } else { Err(Refusal::NoRules) };
         }
-        if routes.is_some() { Ok(()) } else { Err(self.no_overlap(&servers, hosts)) }
+        outcome
+    }
+
+    /// Binds to a server that speaks HTTP. VS-18: the routes of a table are those for the first server of it that the VirtualService meets.
+    fn http(
+        &mut self,
+        routes: &mut OfTables,
+        table: TableId,
+        (workload, gateway, class): (&Workload, &Key, Class),
+        server: &PlannedServer,
+        met: Vec<HostPattern>,
+    ) -> bool {
+        let known = routes.iter().position(|(known, _)| **known == table);
+        let place = known.unwrap_or_else(|| {
+            routes.push((Arc::new(table), self.routes(workload, gateway, server)));
+            routes.len() - 1
+        });
+        let Some((table, routes)) = routes.get(place).filter(|(_, routes)| !routes.is_empty()) else { return false };
+        self.bound.push(Bound {
+            table: Arc::clone(table),
+            gateway: Arc::clone(&server.gateway),
+            server: server.index,
+            class,
+            to_https: server.kind.to_https(),
+            hosts: met.into(),
+            routes: Arc::clone(routes),
+        });
+        true
+    }
+
+    /// Binds to a server of bytes.
+    fn bytes(
+        &mut self,
+        listener: &Arc<ListenerId>,
+        (workload, class): (&Workload, Class),
+        planned: &PlannedServer,
+        met: Vec<HostPattern>,
+    ) -> bool {
+        let server = through::Server { listener, planned, workload, class };
+        let found = through::compile(self.world, self.object, server, &mut self.notes);
+        let any = !found.is_empty();
+        if any {
+            self.met.extend(met);
+        }
+        self.through.extend(found);
+        any
     }
 
     fn class(&self, workload: &Workload) -> Option<Class> {
@@ -182,11 +260,12 @@ impl Binder<'_> {
 
     /// Names the hosts that no server has, of a VirtualService that binds with others.
     fn unbound_hosts(&mut self, hosts: &[HostPattern]) {
-        if self.bound.is_empty() {
+        if self.bound.is_empty() && self.through.is_empty() {
             return;
         }
         for (index, host) in hosts.iter().enumerate() {
-            if !self.bound.iter().any(|bound| bound.meets(host)) {
+            let through = self.met.iter().any(|met| host.covers(met));
+            if !through && !self.bound.iter().any(|bound| bound.meets(host)) {
                 let message = format!("`{host}` is in no server of the named Gateways, and routes nothing");
                 self.notes.add(code::HOST_UNBOUND, format!("spec.hosts[{index}]"), message);
             }

@@ -1,13 +1,19 @@
 //! One cluster: a host's port and subset as a workload sees it.
 
+mod secured;
+
+use crate::credentials::Used;
 use crate::destination_rules::{self, Effective, Merged};
 use crate::endpoints::{self, Wanted};
-use crate::services;
+use crate::report::Notes;
+use crate::services::{self, BackingPort};
 use crate::settings::Workload;
 use crate::world::World;
-use ir::{Balance, Cluster, ClusterId, ClusterTimeouts, EndpointSource, UpstreamProtocol};
-use resources::spec::destination_rule::{ClientTlsMode, SimpleBalancer};
+use ir::{Balance, Cluster, ClusterId, ClusterTimeouts, EndpointSource, KeepAlive, UpstreamProtocol};
+use resources::spec::destination_rule::{H2UpgradePolicy, SimpleBalancer};
+use resources::spec::mesh_config::MeshH2UpgradePolicy;
 use resources::spec::scalar;
+use secured::Secured;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +23,15 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// (DR-21), which is where its intermittent 503 `UC` come from.
 const IDLE: Duration = Duration::from_secs(55);
 
+/// A cluster, what was looked for to build it, and what is to be said of the DestinationRule.
+pub(crate) struct Built {
+    pub(crate) cluster: Cluster,
+    pub(crate) used: Used,
+    pub(crate) notes: Notes,
+}
+
 /// Builds the cluster, or `None` when no workload sees such a host, port or subset.
-pub(crate) fn build(world: World<'_>, host: &Arc<str>, port: u16, subset: &str, id: &ClusterId) -> Option<Cluster> {
+pub(crate) fn build(world: World<'_>, host: &Arc<str>, port: u16, subset: &str, id: &ClusterId) -> Option<Built> {
     world.workloads().iter().find_map(|client| for_client(world, client, host, port, subset, id))
 }
 
@@ -29,7 +42,7 @@ fn for_client(
     port: u16,
     subset: &str,
     id: &ClusterId,
-) -> Option<Cluster> {
+) -> Option<Built> {
     let visible = services::visible(world, host, &client.namespace);
     let (backing, backing_port) = visible.iter().find_map(|backing| Some((*backing, backing.port(port)?)))?;
     let rules = destination_rules::lookup(world, host, &backing.key().namespace, client);
@@ -39,30 +52,56 @@ fn for_client(
     };
     let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(port, part));
     let wanted = Wanted { host, port: backing_port, labels: part.map(|part| &part.labels) };
-    Some(Cluster {
+    let Secured { tls, fault, used, notes } = secured::compile(world, client, backing, effective.tls);
+    let cluster = Cluster {
         id: id.clone(),
         host: Arc::clone(host),
         origin: backing.origin(),
         policy: rules.as_ref().and_then(Merged::origin).map(Arc::new),
-        endpoints: match demanded_tls(effective) {
-            Some(reason) => EndpointSource::Never(reason.into()),
+        endpoints: match fault {
+            Some(why) => EndpointSource::Never(why),
             None => endpoints::find(world, backing, &visible, wanted),
         },
         balance: balance(effective),
-        protocol: UpstreamProtocol::Http1,
+        protocol: protocol(world, backing_port, effective),
+        tls,
         timeouts: timeouts(world, effective),
-    })
+    };
+    Some(Built { cluster, used, notes })
 }
 
-/// DR-40: who asks for TLS towards a server must not get clear text. `ISTIO_MUTUAL` is between workloads of a mesh, which
-/// take clear text too unless told otherwise.
-fn demanded_tls(effective: Effective<'_>) -> Option<&'static str> {
-    match effective.tls.and_then(|tls| tls.mode) {
-        Some(ClientTlsMode::Simple | ClientTlsMode::Mutual) => Some(
-            "the DestinationRule asks for TLS to the endpoints, which does not act yet; nothing is sent in clear text",
-        ),
-        Some(ClientTlsMode::Disable | ClientTlsMode::IstioMutual) | None => None,
+/// S-119, DR-22: what is spoken to endpoints is never found out by asking them.
+fn protocol(world: World<'_>, port: BackingPort<'_>, effective: Effective<'_>) -> UpstreamProtocol {
+    let pool = effective.connection_pool.and_then(|pool| pool.http.as_ref());
+    if pool.is_some_and(|pool| pool.use_client_protocol) {
+        return UpstreamProtocol::AsClient;
     }
+    let mesh = world.settings.mesh.h2_upgrade_policy == Some(MeshH2UpgradePolicy::Upgrade);
+    let upgraded = match pool.and_then(|pool| pool.h2_upgrade_policy) {
+        Some(H2UpgradePolicy::Upgrade) => true,
+        Some(H2UpgradePolicy::DoNotUpgrade) => false,
+        Some(H2UpgradePolicy::Default) | None => mesh,
+    };
+    if !upgraded && !speaks_http2(port.protocol) {
+        return UpstreamProtocol::Http1;
+    }
+    let length = |duration: Option<scalar::Duration>| duration.and_then(scalar::Duration::get).filter(|d| !d.is_zero());
+    let pings = pool.and_then(|pool| pool.http2_keep_alive.as_ref());
+    UpstreamProtocol::Http2 {
+        streams: pool.and_then(|pool| u32::try_from(pool.max_concurrent_streams).ok()).filter(|most| *most > 0),
+        // DR-23: both or none.
+        keep_alive: pings
+            .and_then(|pings| Some(KeepAlive { interval: length(pings.interval)?, timeout: length(pings.timeout)? })),
+    }
+}
+
+/// Whether HTTP/2 is spoken on a port of this protocol or name.
+pub(crate) fn speaks_http2(protocol: &str) -> bool {
+    let protocol = protocol.to_ascii_lowercase();
+    let protocol = protocol.strip_prefix("kubernetes.io/").unwrap_or(&protocol);
+    ["grpc", "http2", "h2c"]
+        .iter()
+        .any(|name| protocol.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
 }
 
 /// DR-10. What does not act yet falls back to the default, which the report of the DestinationRule says.

@@ -27,7 +27,7 @@ macro_rules! codes {
 
 codes! {
     OTHER_WORKLOAD "MG6001" Info "the Gateway is for another workload"
-    NOT_SERVED "MG6002" Warning "the server's protocol is not served yet, so that its port stays closed"
+    NOT_SERVED "MG6002" Warning "the server's protocol or mode is not served, so that its port stays closed"
     PORT_CONFLICT "MG6003" Error "an older server has the port with another protocol"
     ADDRESS_TAKEN "MG6004" Error "another workload listens on the address"
     BAD_BIND "MG6005" Error "the bind address cannot be used"
@@ -35,6 +35,14 @@ codes! {
     TARGET_PORT_UNKNOWN "MG6007" Warning "the named target port of the gateway's Service is not known"
     BAD_SERVER_HOST "MG6008" Error "the host of a server cannot be used"
     BAD_SERVER_PORT "MG6009" Error "the port of a server cannot be used"
+    DUPLICATE_NAME "MG6010" Error "an older server has the host on this port"
+    CREDENTIAL_MISSING "MG6011" Error "the certificate or authority is not there"
+    CREDENTIAL_BROKEN "MG6012" Error "the certificate, key or authority cannot be used"
+    NO_AUTHORITY "MG6013" Error "there is no authority to verify clients by"
+    BAD_PIN "MG6014" Error "the pin of a client certificate is no SHA-256"
+    TLS_PARAMETER "MG6015" Warning "the version, suite or curve is not spoken"
+    NO_ROUTE_OF_BYTES "MG6016" Warning "no rule reaches the server, so that its port stays closed"
+    NAME_TAKEN "MG6017" Warning "another rule has the name on this port"
 
     MESH_ONLY "MG7001" Info "the VirtualService names no gateway and belongs to sidecars"
     UNKNOWN_GATEWAY "MG7002" Error "the named Gateway does not exist"
@@ -53,6 +61,7 @@ codes! {
     DELEGATE_SKIPPED "MG7015" Warning "delegates do not act yet, so that the rule is left out"
     BAD_HOST "MG7016" Error "the host of a VirtualService cannot be used"
     HOST_UNBOUND "MG7017" Warning "the host is in no server of the named Gateways"
+    SNI_CLAMPED "MG7018" Warning "the name goes beyond the hosts of the server"
 
     UNKNOWN_HOST "MG8001" Error "no Service or ServiceEntry has the destination's host"
     HIDDEN_HOST "MG8002" Error "the destination's host is not exported to the gateway's namespace"
@@ -65,7 +74,6 @@ codes! {
     POLICY_INERT "MG8009" Info "the field of a DestinationRule does not act yet"
     BAD_ENDPOINT "MG8010" Warning "the endpoint's address or port cannot be used and is left out"
     SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
-    HTTP2_ONLY "MG8012" Warning "the port speaks HTTP/2, which is not spoken to endpoints yet"
     POD_LABELS "MG8013" Warning "the subset asks for labels of Pods, which are not known here"
 }
 

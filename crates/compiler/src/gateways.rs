@@ -1,26 +1,29 @@
 //! Which listeners the workloads get: Gateways chosen by selector, merged by port (S-01 to S-22, GW-01 to GW-09).
 
+mod secured;
 mod server;
 
 use crate::code;
-use crate::hosts::ServerHosts;
+use crate::credentials::{Finder, Used};
+use crate::fast::FastMap;
+use crate::hosts::{ServerHost, ServerHosts};
 use crate::order;
 use crate::ports;
 use crate::report::Notes;
 use crate::settings::Workload;
 use crate::world::World;
-use ir::{ListenerId, ObjectKind, Origin};
+use ir::{HostPattern, ListenerId, ObjectKind, Origin, TableId, Termination};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::core::Service;
-use resources::spec::gateway::{Gateway, Protocol};
+use resources::spec::gateway::{Gateway, Protocol, Server};
 use resources::spec::text_match::selects;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A listener that will be opened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Which of the workloads it belongs to.
     pub(crate) workload: usize,
@@ -29,7 +32,7 @@ pub(crate) struct Plan {
 }
 
 /// A server of a listener.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct PlannedServer {
     pub(crate) gateway: Arc<Object<Gateway>>,
     /// Its place in the Gateway.
@@ -37,9 +40,59 @@ pub(crate) struct PlannedServer {
     /// `port.number`.
     pub(crate) port: u16,
     pub(crate) hosts: Arc<ServerHosts>,
+    pub(crate) kind: ServerKind,
+}
+
+/// What a server does with connections.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ServerKind {
+    /// HTTP in clear text, perhaps to be sent to HTTPS (S-70).
+    Http { to_https: bool, grpc_web: bool },
+    /// HTTP in TLS.
+    Https(Arc<Termination>),
+    /// Bytes in TLS that is taken off.
+    Tls(Arc<Termination>),
+    /// TLS that is passed through.
+    Passthrough,
+    /// Bytes.
+    Tcp,
+}
+
+impl ServerKind {
+    /// The termination, where TLS is taken off.
+    pub(crate) fn termination(&self) -> Option<&Arc<Termination>> {
+        match self {
+            Self::Https(termination) | Self::Tls(termination) => Some(termination),
+            Self::Http { .. } | Self::Passthrough | Self::Tcp => None,
+        }
+    }
+
+    pub(crate) fn to_https(&self) -> bool {
+        matches!(self, Self::Http { to_https: true, .. })
+    }
 }
 
 impl PlannedServer {
+    /// Whether VirtualServices bind to both alike: certificates have no part in that.
+    pub(crate) fn binds_alike(&self, other: &Self) -> bool {
+        self.gateway.key == other.gateway.key
+            && self.index == other.index
+            && self.port == other.port
+            && self.hosts == other.hosts
+            && self.kind.to_https() == other.kind.to_https()
+            && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
+    }
+
+    /// The table that its routes go into, if HTTP is spoken.
+    pub(crate) fn table(&self, listener: &ListenerId) -> Option<TableId> {
+        let server = match &self.kind {
+            ServerKind::Http { .. } => None,
+            ServerKind::Https(_) => Some(format!("{}/servers[{}]", self.gateway.key, self.index).into()),
+            ServerKind::Tls(_) | ServerKind::Passthrough | ServerKind::Tcp => return None,
+        };
+        Some(TableId { listener: listener.clone(), server })
+    }
+
     pub(crate) fn origin(&self) -> Origin {
         let Key { namespace, name } = self.gateway.key.clone();
         Origin { kind: ObjectKind::Gateway, namespace, name, rule: format!("servers[{}]", self.index).into() }
@@ -53,6 +106,8 @@ pub(crate) struct Plans {
     /// Where each Gateway is served, in the order of the listeners; absent when it is for another workload.
     pub(crate) served: BTreeMap<Key, Vec<Arc<ListenerId>>>,
     pub(crate) notes: BTreeMap<Key, Notes>,
+    /// Secrets, ConfigMaps and files that servers name.
+    pub(crate) used: Used,
 }
 
 /// Plans every listener anew. Costs what all Gateways cost, and is done only when one of them, or a Service of the gateway
@@ -86,6 +141,10 @@ fn describe(gateway: &Gateway) -> String {
     format!("({})", labels.collect::<Vec<_>>().join(", "))
 }
 
+fn is_grpc_web(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case("GRPC-WEB") || protocol.eq_ignore_ascii_case("GRPC_WEB")
+}
+
 /// The merging of one workload's Gateways.
 struct Merge<'a, 'b> {
     world: World<'a>,
@@ -94,13 +153,15 @@ struct Merge<'a, 'b> {
     services: Vec<&'a Arc<Object<Service>>>,
     /// The protocol that the first server in clear text has on an address (S-11, S-12, S-18).
     plain: BTreeMap<SocketAddr, (Protocol, Key)>,
+    /// The hosts that TLS servers have on an address, and whose they are (S-15).
+    secured: FastMap<(SocketAddr, HostPattern), Key>,
     plans: &'b mut Plans,
 }
 
 impl<'a, 'b> Merge<'a, 'b> {
     fn new(world: World<'a>, workload: &'a Workload, index: usize, plans: &'b mut Plans) -> Self {
         let services = ports::services_of(world, workload);
-        Self { world, workload, index, services, plain: BTreeMap::new(), plans }
+        Self { world, workload, index, services, plain: BTreeMap::new(), secured: FastMap::default(), plans }
     }
 
     fn gateway(&mut self, gateway: &Arc<Object<Gateway>>) {
@@ -121,12 +182,67 @@ impl<'a, 'b> Merge<'a, 'b> {
         if !self.claims(address, port.protocol, &gateway.key, &field, notes) {
             return;
         }
-        if !server::is_served(written, port.protocol, &field, notes) {
-            return;
+        let Some(kind) = self.kind(written, port.protocol, &field, notes) else { return };
+        let mut hosts = server::hosts(written, gateway, &field, notes);
+        if matches!(kind, ServerKind::Https(_) | ServerKind::Tls(_) | ServerKind::Passthrough) {
+            hosts = self.unclaimed(address, hosts, &gateway.key, &field, notes);
+            if hosts.is_empty() {
+                return;
+            }
         }
-        let hosts = server::hosts(written, gateway, &field, notes);
-        let planned = PlannedServer { gateway: Arc::clone(gateway), index, port: port.number, hosts: Arc::new(hosts) };
+        let (gateway, hosts) = (Arc::clone(gateway), Arc::new(ServerHosts::new(hosts)));
+        let planned = PlannedServer { gateway, index, port: port.number, hosts, kind };
         self.open(address, planned, &field, notes);
+    }
+
+    fn kind(&mut self, written: &Server, protocol: Protocol, field: &str, notes: &mut Notes) -> Option<ServerKind> {
+        let (kind, tls) = server::kind(written, protocol, field, notes)?;
+        let field = format!("{field}.tls");
+        let used = &mut self.plans.used;
+        let mut finder = Finder { world: self.world, workload: self.workload, field: &field, notes, used };
+        Some(match (kind, tls) {
+            (server::Kind::Http, _) => ServerKind::Http {
+                to_https: written.tls.as_ref().is_some_and(|tls| tls.https_redirect),
+                grpc_web: written.port.as_ref().is_some_and(|port| is_grpc_web(&port.protocol)),
+            },
+            (server::Kind::Https, Some(tls)) => {
+                ServerKind::Https(Arc::new(secured::termination(tls, true, &mut finder)))
+            }
+            (server::Kind::Tls, Some(tls)) => ServerKind::Tls(Arc::new(secured::termination(tls, false, &mut finder))),
+            (server::Kind::Tcp, _) => ServerKind::Tcp,
+            (server::Kind::Passthrough | server::Kind::Https | server::Kind::Tls, _) => ServerKind::Passthrough,
+        })
+    }
+
+    /// The hosts of a TLS server that no older one has on the address. Istio leaves the whole server out for one of them (S-15); here the
+    /// others are served (§8.3). They are compared without their namespaces (S-16).
+    fn unclaimed(
+        &mut self,
+        address: SocketAddr,
+        hosts: Vec<ServerHost>,
+        key: &Key,
+        field: &str,
+        notes: &mut Notes,
+    ) -> Vec<ServerHost> {
+        let mut kept: Vec<ServerHost> = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            match self.secured.get(&(address, host.pattern.clone())) {
+                // The same host for several namespaces of one server.
+                Some(first) if first == key && kept.iter().any(|other| other.pattern == host.pattern) => {
+                    kept.push(host)
+                }
+                Some(first) => {
+                    let message = format!("Gateway {first} already has `{}` on {address}", host.pattern);
+                    let help = "the oldest Gateway keeps a host; the other hosts of this server are served";
+                    notes.add_with_help(code::DUPLICATE_NAME, format!("{field}.hosts"), message, help);
+                }
+                None => {
+                    self.secured.insert((address, host.pattern.clone()), key.clone());
+                    kept.push(host);
+                }
+            }
+        }
+        kept
     }
 
     /// S-40, and `--port-map` last.

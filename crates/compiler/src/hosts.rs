@@ -70,6 +70,11 @@ impl ServerHosts {
         hosts.iter().any(|host| self.near(host).any(|own| own.pattern.intersect(host).is_some()))
     }
 
+    /// All of them.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &HostPattern> {
+        self.list.iter().map(|host| &host.pattern)
+    }
+
     /// Some of its hosts, for people.
     pub(crate) fn describe(&self) -> String {
         const SHOWN: usize = 5;

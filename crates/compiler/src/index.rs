@@ -185,8 +185,10 @@ impl Named {
     /// What `object` names.
     pub(crate) fn of(object: &Object<VirtualService>, domain: &str) -> Self {
         let namespace = &object.key.namespace;
-        let destinations = object.spec.http.iter().flat_map(|rule| &rule.route);
-        let hosts = destinations.filter_map(|route| route.destination.as_ref());
+        let spec = &object.spec;
+        let of_http = spec.http.iter().flat_map(|rule| &rule.route).filter_map(|route| route.destination.as_ref());
+        let of_bytes = spec.tls.iter().flat_map(|rule| &rule.route).chain(spec.tcp.iter().flat_map(|rule| &rule.route));
+        let hosts = of_http.chain(of_bytes.filter_map(|route| route.destination.as_ref()));
         let gateways = object.spec.gateways.iter().filter_map(|name| names::gateway(name, namespace, domain));
         Self {
             hosts: hosts.map(|to| names::full_host(&to.host, namespace, domain).into_owned()).collect(),

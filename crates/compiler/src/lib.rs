@@ -5,14 +5,15 @@
 //! between two calls makes the cost of a change follow the change; without it everything is compiled, with the same result.
 //!
 //! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `fast`, `report`, `visibility`,
-//! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`), what is
-//! behind destinations (`services`, `destination_rules`, `endpoints`, `destinations`, `clusters`), the joins (`ports`,
+//! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`, `through`), what
+//! TLS needs (`credentials`), what is behind destinations (`services`, `destination_rules`, `endpoints`, `destinations`, `clusters`), the joins (`ports`,
 //! `gateways`, `binding`, `remarks`), and what is kept between compilations (`memo`).
 
 mod actions;
 mod binding;
 mod clusters;
 pub mod code;
+mod credentials;
 mod destination_rules;
 mod destinations;
 mod endpoints;
@@ -32,6 +33,7 @@ mod routes;
 mod services;
 mod settings;
 mod texts;
+mod through;
 mod visibility;
 mod world;
 

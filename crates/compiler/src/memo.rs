@@ -3,22 +3,25 @@
 
 mod changed;
 mod listeners;
+mod tables;
 mod upstreams;
 
 use crate::Compiled;
-use crate::binding::{self, Bound};
+use crate::binding::{self, Binding, Bound};
+use crate::credentials::Used;
 use crate::fast::FastMap;
 use crate::gateways::{self, Plans};
 use crate::index::Index;
-use crate::report::Report;
+use crate::report::{Notes, Report};
 use crate::settings::Settings;
+use crate::through::Through;
 use crate::world::World;
 use changed::Dirty;
-use ir::{Changes, Delta, Snapshot};
+use ir::{Changes, ClusterId, Delta, ListenerId, Snapshot};
 use resources::key::{Key, Kind};
 use resources::set::{Object, ResourceSet};
 use resources::spec::virtual_service::VirtualService;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a compilation leaves for the next. The default knows nothing.
@@ -36,6 +39,14 @@ struct State {
     plans: Plans,
     /// Where each VirtualService is bound.
     bound: FastMap<Key, Box<[Bound]>>,
+    /// What those that have any do with bytes.
+    through: BTreeMap<Key, Box<[Through]>>,
+    /// What was found out about DestinationRules while clusters were built by them.
+    cluster_notes: BTreeMap<ClusterId, (Key, Notes)>,
+    /// Secrets and files that clusters need.
+    credentials: BTreeMap<ClusterId, Used>,
+    /// What is found out about Gateways when listeners are put together.
+    listener_notes: BTreeMap<Arc<ListenerId>, BTreeMap<Key, Notes>>,
     snapshot: Snapshot,
     report: Report,
 }
@@ -73,9 +84,10 @@ impl State {
             changed::take_all(self, &mut dirty);
         } else {
             set.changed.iter().for_each(|object| changed::take(self, &before, object, &mut dirty));
+            set.changed_files.iter().for_each(|path| changed::take_file(self, path, &mut dirty));
         }
         if dirty.gateways {
-            self.plan_listeners(&mut dirty, &mut changes);
+            self.plan_listeners(&mut dirty);
         }
         self.users_of_dirty_hosts(&mut dirty);
         if fresh {
@@ -86,6 +98,7 @@ impl State {
                 self.bind(&key, set.virtual_services.get(&key), &mut dirty);
             }
         }
+        self.open_listeners(&mut dirty, &mut changes);
         self.fill_tables(&mut dirty, &mut changes);
         self.build_clusters(&mut dirty, &mut changes);
         self.remark(&dirty);
@@ -98,9 +111,9 @@ impl State {
     }
 
     /// Plans the listeners, and marks every VirtualService that names a Gateway for which something is different.
-    fn plan_listeners(&mut self, dirty: &mut Dirty, changes: &mut Changes) {
+    fn plan_listeners(&mut self, dirty: &mut Dirty) {
         let plans = gateways::plan(self.world());
-        let mut names: BTreeSet<Arc<str>> = listeners::differing_gateways(&self.plans, &plans);
+        let mut names: BTreeSet<Arc<str>> = tables::differing_gateways(&self.plans, &plans);
         names.append(&mut dirty.gateway_names);
         for name in &names {
             dirty.virtual_services.extend(self.index.naming_gateway(name).cloned());
@@ -108,11 +121,11 @@ impl State {
         for gone in self.plans.notes.keys().filter(|key| !plans.notes.contains_key(*key)) {
             self.report.set(Kind::Gateway, gone, Default::default());
         }
-        for (key, notes) in &plans.notes {
-            self.report.set(Kind::Gateway, key, notes.clone());
-        }
-        self.plans = plans;
-        self.open_listeners(changes);
+        self.touch_redirects(dirty);
+        let before = std::mem::replace(&mut self.plans, plans);
+        self.touch_redirects(dirty);
+        dirty.listeners.extend(before.listeners.into_keys().chain(self.plans.listeners.keys().cloned()));
+        dirty.gateway_notes.extend(self.plans.notes.keys().cloned());
     }
 
     fn users_of_dirty_hosts(&self, dirty: &mut Dirty) {
@@ -125,17 +138,25 @@ impl State {
 
     /// Binds one VirtualService anew. What comes out as before is left as it is, down to the pointers.
     fn bind(&mut self, key: &Key, object: Option<&Arc<Object<VirtualService>>>, dirty: &mut Dirty) {
-        let (bound, notes) = match object {
+        let Binding { bound, through, notes } = match object {
             Some(object) => binding::bind(self.world(), &self.plans, object),
-            None => Default::default(),
+            None => Binding::default(),
         };
         self.report.set(Kind::VirtualService, key, notes);
         let before = self.bound.remove(key).unwrap_or_default();
         let bound: Box<[Bound]> = bound.into_iter().map(|bound| reuse(bound, &before)).collect();
         self.touch_hosts(key, &before, &bound, dirty);
-        self.count_clusters(&before, &bound, dirty);
+        let through_before = self.through.remove(key).unwrap_or_default();
+        if *through_before != *through {
+            let both = through_before.iter().chain(&through);
+            dirty.listeners.extend(both.map(|through| Arc::clone(&through.listener)));
+        }
+        self.count_clusters((&before, &through_before), (&bound, &through), dirty);
         if !bound.is_empty() {
             self.bound.insert(key.clone(), bound);
+        }
+        if !through.is_empty() {
+            self.through.insert(key.clone(), through.into());
         }
     }
 }
@@ -151,6 +172,8 @@ fn reuse(mut bound: Bound, before: &[Bound]) -> Bound {
 fn sort(changes: &mut Changes) {
     changes.listeners.sort_unstable();
     changes.listeners.dedup();
+    changes.tables.sort_unstable();
+    changes.tables.dedup();
     changes.hosts.sort_unstable();
     changes.hosts.dedup();
     changes.clusters.sort_unstable();

@@ -48,6 +48,12 @@ fn legacy_gateway(text: &str, domain: &str) -> Option<Key> {
     (!namespace.contains('.')).then(|| Key { namespace: namespace.into(), name: name.into() })
 }
 
+/// Port, subset and host of `outbound|port|subset|host`.
+pub(crate) fn parts(id: &ir::ClusterId) -> Option<(u16, &str, &str)> {
+    let mut parts = id.as_str().splitn(4, '|').skip(1);
+    Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,9 @@ use crate::report::Notes;
 use crate::world::World;
 use resources::set::Object;
 use resources::spec::core::Service;
-use resources::spec::destination_rule::{DestinationRule, SimpleBalancer, Subset, TrafficPolicy};
+use resources::spec::destination_rule::{
+    ClientTls, ClientTlsMode, DestinationRule, HttpPool, SimpleBalancer, Subset, TrafficPolicy,
+};
 use resources::spec::service_entry::{Resolution, ServiceEntry};
 use resources::spec::workload_entry::WorkloadEntry;
 use std::net::IpAddr;
@@ -63,7 +65,7 @@ fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
             policy.outlier_detection.is_some() || ports.iter().any(|port| port.outlier_detection.is_some()),
             "outlierDetection",
         ),
-        (policy.tls.is_some() || ports.iter().any(|port| port.tls.is_some()), "tls"),
+        (is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())), "tls.mode"),
         (policy.tunnel.is_some(), "tunnel"),
         (policy.proxy_protocol.is_some(), "proxyProtocol"),
         (policy.retry_budget.is_some(), "retryBudget"),
@@ -71,9 +73,21 @@ fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
     found.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
 }
 
-/// Whether anything but the idle timeout is set.
-fn has_inert_http(http: &resources::spec::destination_rule::HttpPool) -> bool {
-    let acting = resources::spec::destination_rule::HttpPool { idle_timeout: http.idle_timeout, ..Default::default() };
+/// Mutual TLS of a mesh, which nothing here has certificates for (DR-46).
+fn is_mesh_tls(tls: Option<&ClientTls>) -> bool {
+    tls.is_some_and(|tls| tls.mode == Some(ClientTlsMode::IstioMutual))
+}
+
+/// Whether anything is set that does not act.
+fn has_inert_http(http: &HttpPool) -> bool {
+    let acting = HttpPool {
+        idle_timeout: http.idle_timeout,
+        h2_upgrade_policy: http.h2_upgrade_policy,
+        use_client_protocol: http.use_client_protocol,
+        max_concurrent_streams: http.max_concurrent_streams,
+        http2_keep_alive: http.http2_keep_alive.clone(),
+        ..Default::default()
+    };
     *http != acting
 }
 
@@ -101,11 +115,6 @@ pub(crate) fn of_service_entry(world: World<'_>, object: &Object<ServiceEntry>) 
     let spec = &object.spec;
     if !spec.hosts.iter().any(|host| is_used(world, host)) {
         return notes;
-    }
-    for (index, port) in spec.ports.iter().enumerate().filter(|(_, port)| speaks_http2(&port.protocol)) {
-        for host in &spec.hosts {
-            of_http2_port(world, host, port.number, format!("spec.ports[{index}].protocol"), &mut notes);
-        }
     }
     match spec.resolution {
         None | Some(Resolution::None) => {
@@ -159,12 +168,6 @@ pub(crate) fn of_service(world: World<'_>, object: &Object<Service>) -> Notes {
     if !is_used(world, &host) {
         return notes;
     }
-    for (index, port) in object.spec.ports.iter().enumerate() {
-        let protocol = if port.app_protocol.is_empty() { &port.name } else { &port.app_protocol };
-        if speaks_http2(protocol) {
-            of_http2_port(world, &host, u32::from(port.port), format!("spec.ports[{index}]"), &mut notes);
-        }
-    }
     if endpoints::is_resolved_by_dns(world, object) && !world.settings.endpoints.contains_key(&*host) {
         let name = match &*object.spec.external_name {
             "" => format!("{}.{}.svc", object.key.name, object.key.namespace),
@@ -175,23 +178,6 @@ pub(crate) fn of_service(world: World<'_>, object: &Object<Service>) -> Notes {
         notes.add_with_help(code::BY_DNS, "", message, help);
     }
     notes
-}
-
-/// S-119: ports that Istio would speak HTTP/2 to, by what they are called.
-fn speaks_http2(protocol: &str) -> bool {
-    let protocol = protocol.to_ascii_lowercase();
-    let protocol = protocol.strip_prefix("kubernetes.io/").unwrap_or(&protocol);
-    ["grpc", "http2", "h2c"]
-        .iter()
-        .any(|name| protocol.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
-}
-
-fn of_http2_port(world: World<'_>, host: &str, port: u32, field: String, notes: &mut Notes) {
-    let clusters = world.index.host(host).map_or(&[][..], |entry| &entry.clusters[..]);
-    if clusters.iter().any(|used| u32::from(used.port) == port) {
-        let message = format!("port {port} speaks HTTP/2, which is not spoken to endpoints yet; HTTP/1.1 is");
-        notes.add(code::HTTP2_ONLY, field, message);
-    }
 }
 
 /// Whether some route goes to a cluster of the host.

@@ -111,6 +111,15 @@ impl Notes {
         self.push(Note { code, field: field.into(), message: message.into(), help: Some(help.into()) });
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Takes over what was found elsewhere.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        other.found.iter().for_each(|note| self.push(note.clone()));
+    }
+
     /// One object may be compiled for several listeners; what is found each time is said once.
     fn push(&mut self, note: Note) {
         if self.seen.insert(hash_of(&(note.code.id, &note.field, &note.message))) {

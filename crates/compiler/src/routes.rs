@@ -174,9 +174,4 @@ pub(crate) fn unserved_fields(object: &VirtualService, notes: &mut Notes) {
     if let Some(index) = object.http.iter().position(prefixed) {
         notes.add(code::FIELD_INERT, format!("spec.http[{index}].match"), "`statPrefix` does not act yet");
     }
-    for (there, name) in [(!object.tls.is_empty(), "tls"), (!object.tcp.is_empty(), "tcp")] {
-        if there {
-            notes.add(code::NOT_YET, format!("spec.{name}"), format!("`{name}` rules do not act yet"));
-        }
-    }
 }

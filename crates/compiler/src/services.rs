@@ -27,6 +27,8 @@ pub(crate) enum Backing<'a> {
 pub(crate) struct BackingPort<'a> {
     pub(crate) number: u16,
     pub(crate) name: &'a str,
+    /// What is spoken on it: what the object says, else the name.
+    pub(crate) protocol: &'a str,
 }
 
 impl<'a> Backing<'a> {
@@ -69,11 +71,15 @@ impl<'a> Backing<'a> {
             Self::Entry(object) => (&[][..], &object.spec.ports[..]),
         };
         let of_service = services.iter().map(|port| {
-            (BackingPort { number: port.port, name: &port.name }, port.protocol.eq_ignore_ascii_case("UDP"))
+            let protocol = if port.app_protocol.is_empty() { &port.name } else { &port.app_protocol };
+            (BackingPort { number: port.port, name: &port.name, protocol }, port.protocol.eq_ignore_ascii_case("UDP"))
         });
         let of_entry = entries.iter().map(|port| {
             let number = u16::try_from(port.number).unwrap_or(0);
-            (BackingPort { number, name: &port.name }, port.protocol.eq_ignore_ascii_case("UDP"))
+            (
+                BackingPort { number, name: &port.name, protocol: &port.protocol },
+                port.protocol.eq_ignore_ascii_case("UDP"),
+            )
         });
         of_service.chain(of_entry)
     }

@@ -1,17 +1,15 @@
 //! One worker's thread: it takes connections from its sockets and serves them until it is told to end.
 
-use crate::conn::{ListenerState, Worker};
-use crate::http::server;
+use crate::conn::{ListenerState, Worker, catch};
+use crate::entry;
 use crate::limits::ACCEPT_PAUSE;
 use crate::metrics::add;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
@@ -110,41 +108,10 @@ fn take(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, r
     }
     add(&metrics.accepted);
     add(&metrics.open);
-    let (metrics, serving) = (Arc::clone(metrics), server::serve(worker, listener, stream, remote));
+    let serving = entry::serve(Rc::clone(worker), Arc::clone(listener), stream, remote);
+    let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        if CatchPanic(Box::pin(serving)).await.is_err() {
-            add(&metrics.panics);
-            tracing::error!(%remote, "a connection ended by a fault of this program; please report it");
-        }
-        metrics.open.fetch_sub(1, Ordering::Relaxed);
+        catch(&worker, Box::pin(serving)).await;
+        worker.metrics.open.fetch_sub(1, Ordering::Relaxed);
     });
-}
-
-/// A fault in one connection ends that one alone.
-struct CatchPanic<F>(Pin<Box<F>>);
-
-impl<F: Future> Future for CatchPanic<F> {
-    type Output = Result<F::Output, ()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // What the future shares with others (pools, counters) is only ever changed in whole steps.
-        match std::panic::catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
-            Ok(polled) => polled.map(Ok),
-            Err(_) => Poll::Ready(Err(())),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_ends_its_own_future_alone() {
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        let mut faulty = CatchPanic(Box::pin(async { panic!("a fault") }));
-        assert_eq!(Pin::new(&mut faulty).poll(&mut context), Poll::Ready(Err(())));
-        let mut sound = CatchPanic(Box::pin(async { 7 }));
-        assert_eq!(Pin::new(&mut sound).poll(&mut context), Poll::Ready(Ok(7)));
-    }
 }

@@ -2,17 +2,27 @@
 //! see it. Nothing here speaks HTTP; `http`, `accept` and the control side stand on it.
 
 mod buffer;
+mod catch;
+mod choose;
+mod client;
 mod drain;
 mod listener;
 mod pipe;
+mod relay;
+mod service;
 mod space;
 mod timers;
 mod worker;
 
 pub(crate) use buffer::Buffer;
+pub(crate) use catch::catch;
+pub(crate) use choose::choose;
+pub(crate) use client::{Client, Secured};
 pub(crate) use drain::Drain;
-pub(crate) use listener::ListenerState;
+pub(crate) use listener::{ListenerState, Services};
 pub(crate) use pipe::Pipe;
+pub(crate) use relay::{Duplex, relay};
+pub(crate) use service::{Service, TableState, TlsService};
 pub(crate) use space::Space;
 pub(crate) use timers::Timer;
 pub(crate) use worker::Worker;

@@ -90,10 +90,14 @@ impl DataPlane {
     pub fn apply(&self, snapshot: &Snapshot, delta: &Delta) -> ApplyOutcome {
         self.upstream.apply(snapshot, delta);
         let mut listeners = self.listeners();
-        listeners.take_over(snapshot, delta.changes.as_ref(), &mut |id: &ClusterId| self.upstream.slot(id));
+        let slots = &mut |id: &ClusterId| self.upstream.slot(id);
+        let ending = listeners.take_over(snapshot, delta.changes.as_ref(), slots);
         self.bind_missing(&mut listeners);
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         self.tell(|| Command::Generation(generation));
+        if ending {
+            self.tell(|| Command::Wake);
+        }
         ApplyOutcome { problems: listeners.problems(), generation }
     }
 
@@ -143,6 +147,7 @@ impl DataPlane {
     pub async fn drain(&self, grace: Duration) {
         self.drain.begin();
         self.listeners().close();
+        self.tell(|| Command::Wake);
         let begun = Instant::now();
         let mut idle_closed = false;
         while begun.elapsed() < grace && self.open_connections() > 0 {

@@ -1,11 +1,19 @@
-//! HTTP/1.1: from a connection of a client to the answers on it. `accept` hands connections in.
+//! HTTP: from a connection of a client to the answers on it. `entry` hands connections in.
 
 mod attempt;
+mod backend;
 mod decide;
 mod exchange;
 mod flow;
 mod local;
+mod multiplexed;
 mod record;
 mod reply;
-pub(crate) mod server;
+mod server;
+mod side;
+mod streams;
 mod tunnel;
+mod websocket;
+
+pub(crate) use server::{Downstream, serve};
+pub(crate) use side::Side;

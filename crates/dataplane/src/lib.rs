@@ -3,17 +3,20 @@
 //! The program starts one [`DataPlane`], hands it every snapshot, and asks it to drain at the end. It knows of no resources, no
 //! compiler and no files.
 //!
-//! From below: `limits`, `metrics`, `log`; `conn`, what connections are made of; `http`; `accept`, the worker's thread;
-//! `listeners` and `control`, the side that is not a worker's.
+//! From below: `limits`, `metrics`, `log`; `tls`, what servers present; `conn`, what connections are made of; `tcp` and `http`, what is
+//! spoken on them; `accept`, the worker's thread; `listeners` and `control`, the side that is not a worker's.
 
 mod accept;
 mod conn;
 mod control;
+mod entry;
 mod http;
 pub mod limits;
 mod listeners;
 mod log;
 mod metrics;
+mod tcp;
+mod tls;
 
 pub use control::{ApplyOutcome, DataPlane, Options};
 pub use limits::Limits;

@@ -18,6 +18,10 @@ pub struct Limits {
     pub tunnel_timeout: Duration,
     /// Without the client taking a byte of its answer.
     pub write_timeout: Duration,
+    /// From the first byte of a connection until TLS is agreed on (S-81).
+    pub handshake_timeout: Duration,
+    /// TLS handshakes under way per worker; further connections are closed at once.
+    pub handshakes: usize,
     /// Connections of clients per worker; further ones are closed at once.
     pub connections: usize,
     /// Bytes of a request's body that are kept in case it has to be sent again.
@@ -30,10 +34,43 @@ pub struct Limits {
     pub resolve_timeout: Duration,
     /// How long idle connections of a removed listener may wait for the request that lets them end in order.
     pub retire_grace: Duration,
+    /// Connections in HTTP/2.
+    pub http2: Http2Limits,
     /// Lines of the access log that wait to be written; further ones are dropped and counted.
     pub log_lines: usize,
     /// Series of request metrics per worker; further ones are counted as one.
     pub metric_series: usize,
+}
+
+/// Bounds of each connection of a client in HTTP/2.
+#[derive(Debug, Clone, Copy)]
+pub struct Http2Limits {
+    /// Streams at once.
+    pub streams: u32,
+    /// Bytes of a request's body that may be under way on a stream.
+    pub stream_window: u32,
+    /// Bytes of all bodies that may be under way on a connection.
+    pub connection_window: u32,
+    /// Bytes of an answer that wait on a stream for the client to take them.
+    pub send_buffer: usize,
+    /// Streams that the client broke off and that are still remembered, or not yet begun with; more end the connection.
+    pub resets: usize,
+    /// Frames that ask for nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty ones): so many in a row are taken, and
+    /// requests and bodies make room for further ones; more end the connection.
+    pub cheap_frames: u32,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self {
+            streams: 128,
+            stream_window: 256 << 10,
+            connection_window: 1 << 20,
+            send_buffer: 64 << 10,
+            resets: 64,
+            cheap_frames: 10_000,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -45,12 +82,15 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(300),
             tunnel_timeout: Duration::from_secs(3600),
             write_timeout: Duration::from_secs(300),
+            handshake_timeout: Duration::from_secs(15),
+            handshakes: 4096,
             connections: 100_000,
             replay_bytes: 64 << 10,
             linger_bytes: 1 << 20,
             linger_timeout: Duration::from_secs(2),
             resolve_timeout: Duration::from_secs(5),
             retire_grace: Duration::from_secs(30),
+            http2: Http2Limits::default(),
             log_lines: 8192,
             metric_series: 10_000,
         }
@@ -69,6 +109,8 @@ pub(crate) const COPY_LIMIT: usize = 16 << 10;
 pub(crate) const SPLICE_FROM: u64 = 64 << 10;
 /// What a pipe for them holds; the most that the system lets everybody have.
 pub(crate) const PIPE: usize = 1 << 20;
+/// Pipes that a worker uses at a time, each two files; what comes beyond is copied.
+pub(crate) const PIPES: usize = 512;
 /// Pipes that a worker keeps.
 pub(crate) const KEPT_PIPES: usize = 64;
 /// Bytes of the access log that a worker collects before it hands them over, unless its clock ticks before.

@@ -3,10 +3,10 @@
 mod sockets;
 
 use crate::accept::Command;
-use crate::conn::ListenerState;
-use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot};
-use routing::Slots;
-use std::collections::BTreeMap;
+use crate::conn::{ListenerState, Service, Services, TableState, TlsService};
+use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot, TableId};
+use routing::{Servers, Slots, TcpEntry};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -28,10 +28,11 @@ pub struct BindProblem {
     pub message: String,
 }
 
-/// All listeners.
+/// All listeners and tables.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     open: BTreeMap<ListenerId, Open>,
+    tables: BTreeMap<TableId, Arc<TableState>>,
     closed: BTreeMap<SocketAddr, Instant>,
 }
 
@@ -43,53 +44,94 @@ struct Open {
 }
 
 impl Listeners {
-    /// Takes over what changed, or everything when that is not known. Nothing is bound yet.
-    pub(crate) fn take_over(&mut self, snapshot: &Snapshot, changes: Option<&Changes>, slots: Slots<'_>) {
-        match changes {
-            Some(changes) => self.take_changes(snapshot, changes, slots),
-            None => self.take_all(snapshot, slots),
+    /// Takes over what changed, or everything when that is not known. Nothing is bound yet. Whether some connections have less reason to
+    /// stay than before.
+    pub(crate) fn take_over(&mut self, snapshot: &Snapshot, changes: Option<&Changes>, slots: Slots<'_>) -> bool {
+        let (tables, listeners) = match changes {
+            Some(changes) => (changes.tables.clone(), changes.listeners.clone()),
+            None => (all(snapshot.tables.keys(), self.tables.keys()), all(snapshot.listeners.keys(), self.open.keys())),
+        };
+        // Tables first: services name them.
+        for id in tables.iter().filter(|id| snapshot.tables.contains_key(*id)) {
+            self.put_table(id, snapshot, slots);
+        }
+        if let Some(changes) = changes {
+            self.take_hosts(snapshot, changes, slots);
+        }
+        let mut ending = false;
+        for id in &listeners {
+            ending |= self.put(id, snapshot, slots);
+        }
+        for id in tables.iter().filter(|id| !snapshot.tables.contains_key(*id)) {
+            if let Some(table) = self.tables.remove(id) {
+                table.drain.begin();
+                ending = true;
+            }
+        }
+        ending
+    }
+
+    fn put_table(&mut self, id: &TableId, snapshot: &Snapshot, slots: Slots<'_>) {
+        let Some(http) = snapshot.tables.get(id) else { return };
+        match self.tables.get(id) {
+            Some(table) => table.replace(http, slots),
+            None => drop(self.tables.insert(id.clone(), TableState::new(http, slots))),
         }
     }
 
-    fn take_all(&mut self, snapshot: &Snapshot, slots: Slots<'_>) {
-        for (id, listener) in &snapshot.listeners {
-            self.put(id, Some(listener), slots);
-        }
-        let gone: Vec<_> = self.open.keys().filter(|id| !snapshot.listeners.contains_key(*id)).cloned().collect();
-        for id in gone {
-            self.put(&id, None, slots);
-        }
-    }
-
-    fn take_changes(&mut self, snapshot: &Snapshot, changes: &Changes, slots: Slots<'_>) {
-        for id in &changes.listeners {
-            self.put(id, snapshot.listeners.get(id).map(AsRef::as_ref), slots);
-        }
-        let mut hosts: BTreeMap<&ListenerId, Vec<HostPattern>> = BTreeMap::new();
+    fn take_hosts(&self, snapshot: &Snapshot, changes: &Changes, slots: Slots<'_>) {
+        let mut hosts: BTreeMap<&TableId, Vec<HostPattern>> = BTreeMap::new();
         for (id, host) in &changes.hosts {
             hosts.entry(id).or_default().push(host.clone());
         }
         for (id, changed) in hosts {
-            if let (Some(open), Some(listener)) = (self.open.get(id), snapshot.listeners.get(id)) {
-                open.state.update(listener, &changed, slots);
+            if let (Some(table), Some(http)) = (self.tables.get(id), snapshot.tables.get(id)) {
+                table.update(http, &changed, slots);
             }
         }
     }
 
-    fn put(&mut self, id: &ListenerId, listener: Option<&Listener>, slots: Slots<'_>) {
-        match (listener, self.open.get(id)) {
-            (Some(listener), Some(open)) => open.state.replace(listener, slots),
-            (Some(listener), None) => {
-                let state = ListenerState::new(listener, slots);
+    /// Opens, changes or closes one listener. Whether connections have less reason to stay.
+    fn put(&mut self, id: &ListenerId, snapshot: &Snapshot, slots: Slots<'_>) -> bool {
+        let Some(listener) = snapshot.listeners.get(id) else {
+            let gone = self.open.remove(id);
+            if let Some(open) = &gone {
+                open.state.close();
+                self.closed.insert(id.address, Instant::now());
+            }
+            return gone.is_some();
+        };
+        let before = self.open.get(id).map(|open| open.state.services().clone());
+        let services = self.services(listener, before.as_deref(), slots);
+        let ending = before.is_some_and(|before| retire(&before, &services));
+        match self.open.get(id) {
+            Some(open) => open.state.replace(services),
+            None => {
+                let state = ListenerState::new(id, services);
                 self.open.insert(id.clone(), Open { state, bound: Err(String::new()) });
             }
-            (None, _) => {
-                if let Some(open) = self.open.remove(id) {
-                    open.state.close();
-                    self.closed.insert(id.address, Instant::now());
-                }
-            }
         }
+        ending
+    }
+
+    fn services(&self, listener: &Listener, before: Option<&Services>, slots: Slots<'_>) -> Services {
+        let mut service = |service: &ir::Service| match service {
+            ir::Service::Http(id) => self.tables.get(id).cloned().map(Service::Http),
+            ir::Service::Tcp(route) => Some(Service::Tcp(Arc::new(TcpEntry::build(route, slots)))),
+        };
+        let mut tls = Vec::with_capacity(listener.tls.len());
+        let mut named = listener.clone();
+        named.tls.clear();
+        for server in &listener.tls {
+            let Some(service) = service(&server.service) else { continue };
+            if let Service::Http(table) = &service {
+                table.set_place(tls.len());
+            }
+            let kept = before.and_then(|before| before.tls.iter().find(|old| old.server.origin == server.origin));
+            tls.push(TlsService::build(server, service, kept.map(AsRef::as_ref)));
+            named.tls.push(server.clone());
+        }
+        Services { plain: listener.plain.as_ref().and_then(service), servers: Servers::build(&named), tls }
     }
 
     /// Binds what is not bound yet, and hands each worker its socket.
@@ -122,6 +164,24 @@ impl Listeners {
     pub(crate) fn close(&self) {
         self.open.values().for_each(|open| open.state.close());
     }
+}
+
+/// Both, each once.
+fn all<'a, T: Ord + Clone + 'a>(some: impl Iterator<Item = &'a T>, others: impl Iterator<Item = &'a T>) -> Vec<T> {
+    some.chain(others).cloned().collect::<BTreeSet<T>>().into_iter().collect()
+}
+
+/// Lets connections end that came through servers which are gone, or would not let them in now. Whether there are such servers.
+fn retire(before: &Services, after: &Services) -> bool {
+    let mut ending = false;
+    for old in &before.tls {
+        let next = after.tls.iter().find(|next| next.server.origin == old.server.origin);
+        if next.is_none_or(|next| !old.admits_as(next)) {
+            old.drain.begin();
+            ending = true;
+        }
+    }
+    ending
 }
 
 fn bind(state: &Arc<ListenerState>, workers: &Workers, ours: bool) -> io::Result<SocketAddr> {

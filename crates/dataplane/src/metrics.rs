@@ -112,11 +112,16 @@ impl Histogram {
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
     requests: Mutex<HashMap<Series, Numbers, RandomState>>,
+    connections: Mutex<HashMap<Series, Bytes, RandomState>>,
     max_series: usize,
     /// Connections of clients: all that were taken, those that are open, and those for which there was no room.
     pub(crate) accepted: AtomicU64,
     pub(crate) open: AtomicU64,
     pub(crate) turned_away: AtomicU64,
+    /// TLS handshakes that came to their end, those that did not, and names that no server has.
+    pub(crate) handshakes: AtomicU64,
+    pub(crate) handshakes_failed: AtomicU64,
+    pub(crate) unknown_names: AtomicU64,
     /// Connections that ended by a panic.
     pub(crate) panics: AtomicU64,
     /// Connections to endpoints that were made, that failed, and requests that found one idle.
@@ -127,6 +132,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) idle: AtomicU64,
     pub(crate) stale: AtomicU64,
     pub(crate) surplus: AtomicU64,
+    /// Connections to endpoints in HTTP/2.
+    pub(crate) multiplexed: AtomicU64,
     /// Requests that were sent a second time.
     pub(crate) replayed: AtomicU64,
     /// The generation of the snapshot that the worker serves.
@@ -137,10 +144,14 @@ impl WorkerMetrics {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             requests: Mutex::default(),
+            connections: Mutex::default(),
             max_series: limits.metric_series,
             accepted: AtomicU64::new(0),
             open: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
+            handshakes: AtomicU64::new(0),
+            handshakes_failed: AtomicU64::new(0),
+            unknown_names: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             connected: AtomicU64::new(0),
             connect_failed: AtomicU64::new(0),
@@ -148,6 +159,7 @@ impl WorkerMetrics {
             idle: AtomicU64::new(0),
             stale: AtomicU64::new(0),
             surplus: AtomicU64::new(0),
+            multiplexed: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
@@ -169,6 +181,25 @@ impl WorkerMetrics {
         numbers.received.put(received);
         numbers.sent.put(sent);
     }
+
+    /// Counts a connection of bytes that has ended.
+    pub(crate) fn connection(&self, of: Request<'_>, received: u64, sent: u64) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = connections.contains_key(&of);
+        let of = if known || connections.len() < self.max_series { of } else { Request { destination: "other", ..of } };
+        let bytes = connections.entry(of.series()).or_default();
+        bytes.connections += 1;
+        bytes.received = bytes.received.saturating_add(received);
+        bytes.sent = bytes.sent.saturating_add(sent);
+    }
+}
+
+/// What is counted of connections whose bytes are passed on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bytes {
+    connections: u64,
+    received: u64,
+    sent: u64,
 }
 
 /// Adds one; counters have no order among each other.
@@ -180,6 +211,7 @@ pub(crate) fn add(counter: &AtomicU64) {
 pub(crate) fn render(workers: &[Arc<WorkerMetrics>], log_dropped: u64) -> String {
     let mut registry = Registry::default();
     register_requests(&mut registry, workers);
+    register_connections(&mut registry, workers);
     for (name, help, read) in GAUGES {
         let rows =
             workers.iter().enumerate().map(|(at, worker)| (vec![("worker", at.to_string())], read(worker))).collect();
@@ -206,6 +238,9 @@ const GAUGES: &[(&str, &str, Read)] = &[
     ("moongate_downstream_connections_open", "Connections of clients that are open", |w| {
         w.open.load(Ordering::Relaxed)
     }),
+    ("moongate_upstream_connections_http2", "Connections to endpoints in HTTP/2", |w| {
+        w.multiplexed.load(Ordering::Relaxed)
+    }),
     ("moongate_upstream_connections_idle", "Connections to endpoints that are idle", |w| {
         w.idle.load(Ordering::Relaxed)
     }),
@@ -217,6 +252,15 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     }),
     ("moongate_downstream_connections_refused", "Connections of clients for which there was no room", |w| {
         w.turned_away.load(Ordering::Relaxed)
+    }),
+    ("moongate_tls_handshakes", "TLS handshakes of clients that came to their end", |w| {
+        w.handshakes.load(Ordering::Relaxed)
+    }),
+    ("moongate_tls_handshake_failures", "TLS handshakes of clients that failed or did not end", |w| {
+        w.handshakes_failed.load(Ordering::Relaxed)
+    }),
+    ("moongate_tls_unknown_names", "Connections in TLS for a name that no server has", |w| {
+        w.unknown_names.load(Ordering::Relaxed)
     }),
     ("moongate_connection_panics", "Connections that ended by a fault of this program", |w| {
         w.panics.load(Ordering::Relaxed)
@@ -256,6 +300,31 @@ fn register_requests(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
     }
 }
 
+type ReadBytes = fn(&Bytes) -> u64;
+
+const CONNECTIONS: &[(&str, &str, ReadBytes)] = &[
+    ("istio_tcp_connections_closed", "Connections of bytes that have ended", |bytes| bytes.connections),
+    ("istio_tcp_received_bytes", "Bytes that clients of such connections sent", |bytes| bytes.received),
+    ("istio_tcp_sent_bytes", "Bytes that clients of such connections got", |bytes| bytes.sent),
+];
+
+fn register_connections(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
+    let mut all: BTreeMap<Series, Bytes> = BTreeMap::new();
+    for worker in workers {
+        let connections = worker.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for (series, bytes) in connections.iter() {
+            let sum = all.entry(series.clone()).or_default();
+            sum.connections += bytes.connections;
+            sum.received = sum.received.saturating_add(bytes.received);
+            sum.sent = sum.sent.saturating_add(bytes.sent);
+        }
+    }
+    for (name, help, read) in CONNECTIONS {
+        let row = |(series, bytes): (&Series, &Bytes)| (series.tcp_labels(), read(bytes));
+        registry.register(*name, *help, Rows { rows: all.iter().map(row).collect(), kind: MetricType::Counter });
+    }
+}
+
 type ReadHistogram = fn(&Numbers) -> &Histogram;
 
 const HISTOGRAMS: &[(&str, &str, ReadHistogram)] = &[
@@ -275,6 +344,15 @@ impl Numbers {
 }
 
 impl Series {
+    fn tcp_labels(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("reporter", "source".to_owned()),
+            ("request_protocol", "tcp".to_owned()),
+            ("destination_service", self.destination.to_string()),
+            ("response_flags", self.flags.to_owned()),
+        ]
+    }
+
     fn labels(&self) -> Vec<(&'static str, String)> {
         vec![
             ("reporter", "source".to_owned()),

@@ -1,6 +1,6 @@
 //! Where requests go: a named set of endpoints with the settings for reaching them.
 
-use crate::{Map, Origin};
+use crate::{ClientTls, Map, Origin};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -53,6 +53,8 @@ pub struct Cluster {
     pub balance: Balance,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
+    /// TLS to its endpoints; `None` is clear text.
+    pub tls: Option<Arc<ClientTls>>,
     /// Time limits.
     pub timeouts: ClusterTimeouts,
 }
@@ -137,8 +139,26 @@ pub enum Balance {
 /// What is spoken to endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum UpstreamProtocol {
-    /// HTTP/1.1 in clear text.
+    /// HTTP/1.1.
     Http1,
+    /// HTTP/2 (S-119).
+    Http2 {
+        /// At most so many requests at once on a connection (DR-21); `None` is what the endpoint allows.
+        streams: Option<u32>,
+        /// Pings while it is in use (DR-23).
+        keep_alive: Option<KeepAlive>,
+    },
+    /// What the client speaks (DR-22 `useClientProtocol`).
+    AsClient,
+}
+
+/// Pings that find out whether the peer is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct KeepAlive {
+    /// Between two of them.
+    pub interval: Duration,
+    /// Without an answer for so long, the connection is given up.
+    pub timeout: Duration,
 }
 
 /// Time limits of a cluster.

@@ -14,21 +14,27 @@ mod matching;
 mod origin;
 mod pattern;
 mod snapshot;
+mod tls;
 
 pub use action::{Action, DirectResponse, Forward, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
 pub use cluster::{
     Balance, Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource,
-    Locality, UpstreamProtocol,
+    KeepAlive, Locality, UpstreamProtocol,
 };
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
 pub use host::{HostPattern, InvalidHostPattern};
 pub use listener::{
-    ForwardedHeaders, Host, HttpListener, Listener, ListenerId, ListenerKind, PathNormalization, Route, WorkloadName,
+    CertificateHeader, ForwardedHeaders, Host, HttpTable, Listener, ListenerId, PathNormalization, Route, Service,
+    TableId, TcpRoute, TcpTarget, WorkloadName,
 };
 pub use matching::{Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 pub use origin::{ObjectKind, Origin};
 pub use pattern::{InvalidPattern, Pattern};
 pub use snapshot::{Changes, Delta, Snapshot};
+pub use tls::{
+    Alpn, ClientAuth, ClientTls, Credential, Der, Identity, KeyForm, PrivateKey, Sni, Termination, TlsParameters,
+    TlsServer, TlsVersion, Trust, Verify,
+};
 
 /// An ordered persistent map: clones share structure, so that a snapshot costs what changed in it.
 pub type Map<K, V> = rpds::RedBlackTreeMapSync<K, V>;

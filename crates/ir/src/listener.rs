@@ -1,10 +1,11 @@
-//! Sockets to listen on, the hosts behind them and each host's ordered routes.
+//! Sockets to listen on, what is served on them, the hosts behind them and each host's ordered routes.
 
-use crate::{Action, HeaderChanges, HostPattern, Map, Origin, RouteMatch};
+use crate::{Action, HeaderChanges, HostPattern, Map, Origin, RouteMatch, TargetCluster, TlsServer};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `ingress`, `egress` or a name that the user gave: workloads never share a listener.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -31,7 +32,7 @@ impl Serialize for ListenerId {
     }
 }
 
-/// One listening address.
+/// One listening address, with what is served on it in clear text, in TLS, or both (S-18).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listener {
     /// What tells it apart.
@@ -40,20 +41,68 @@ pub struct Listener {
     pub servers: Vec<Origin>,
     /// The `port.number` of the first of them, which `explain`'s URLs and redirects name (S-43).
     pub server_port: u16,
-    /// What is spoken on it.
-    pub kind: ListenerKind,
+    /// What is done with connections in clear text; `None` closes them.
+    pub plain: Option<Service>,
+    /// Servers for connections in TLS, chosen by the name that the client asks for (S-14, S-82). No two have the same name.
+    pub tls: Vec<TlsServer>,
 }
 
-/// What is spoken on a listener.
+/// What is done with the bytes of a connection, once TLS is off where it is taken off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum ListenerKind {
-    /// Plain-text HTTP.
-    Http(HttpListener),
+pub enum Service {
+    /// HTTP by this table.
+    Http(TableId),
+    /// Bytes to one of some clusters.
+    Tcp(Arc<TcpRoute>),
 }
 
-/// An HTTP listener's hosts and settings.
+/// What tells tables apart: the listener and, where it is not that of clear text, the server whose TLS it stands behind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId {
+    /// The listener.
+    pub listener: ListenerId,
+    /// `namespace/gateway/servers[i]`; `None` for clear text.
+    pub server: Option<Arc<str>>,
+}
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.server {
+            Some(server) => write!(f, "{} {server}", self.listener),
+            None => write!(f, "{}", self.listener),
+        }
+    }
+}
+
+impl Serialize for TableId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Where the bytes of connections go (VS-64, VS-65).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct HttpListener {
+pub struct TcpRoute {
+    /// The VirtualService and `tcp[i]` or `tls[i]`.
+    pub origin: Origin,
+    /// At least one; each is taken in proportion to its weight, and no weight is zero.
+    pub targets: Vec<TcpTarget>,
+    /// How long a connection may be silent (VS-66, S-125); `None` is for ever.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// One destination of bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TcpTarget {
+    /// Where they go.
+    pub cluster: TargetCluster,
+    /// Its share.
+    pub weight: u32,
+}
+
+/// The hosts of HTTP in clear text on a listener, or behind one TLS server of it, and their settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HttpTable {
     /// Hosts; the most specific pattern wins and nothing falls through (S-34).
     #[serde(serialize_with = "hosts_by_name")]
     pub hosts: Map<HostPattern, Arc<Host>>,
@@ -61,6 +110,8 @@ pub struct HttpListener {
     pub path_normalization: PathNormalization,
     /// What is trusted and written of `X-Forwarded-*` (S-111).
     pub forwarded: ForwardedHeaders,
+    /// Whether gRPC-Web is translated to gRPC (S-119: ports with the protocol `GRPC-WEB`).
+    pub grpc_web: bool,
 }
 
 /// One host and its routes.
@@ -70,6 +121,8 @@ pub struct Host {
     pub pattern: HostPattern,
     /// In the order in which they are tried; first match wins (S-60 to S-62).
     pub routes: Arc<[Arc<Route>]>,
+    /// Whether requests that did not come by HTTPS are sent there before any route is looked at (S-70, S-71).
+    pub https_redirect: bool,
 }
 
 /// One route: one `match` entry of one rule, with the rule's action.
@@ -107,6 +160,24 @@ pub enum PathNormalization {
 pub struct ForwardedHeaders {
     /// How many proxies in front are trusted (`numTrustedProxies`, 0).
     pub trusted_proxies: u32,
+    /// What becomes of `x-forwarded-client-cert`.
+    pub certificates: CertificateHeader,
+}
+
+/// What becomes of `x-forwarded-client-cert` (S-113).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub enum CertificateHeader {
+    /// It is dropped.
+    Sanitize,
+    /// What comes over mutual TLS is kept.
+    ForwardOnly,
+    /// What comes over mutual TLS is kept, and the client's certificate added.
+    AppendForward,
+    /// It tells of the client's certificate, and of nothing else.
+    #[default]
+    SanitizeSet,
+    /// Whatever comes is kept.
+    AlwaysForwardOnly,
 }
 
 fn hosts_by_name<S: Serializer>(hosts: &Map<HostPattern, Arc<Host>>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,7 +1,7 @@
 //! The whole of what the gateway must do at one moment, and what changed since the moment before.
 
 use crate::cluster::Clusters;
-use crate::{ClusterId, HostPattern, Listener, ListenerId, Map};
+use crate::{ClusterId, HostPattern, HttpTable, Listener, ListenerId, Map, TableId};
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
@@ -11,6 +11,9 @@ pub struct Snapshot {
     /// Listeners by what tells them apart.
     #[serde(serialize_with = "values")]
     pub listeners: Map<ListenerId, Arc<Listener>>,
+    /// Tables of HTTP hosts by what tells them apart; each is named by a listener.
+    #[serde(serialize_with = "values_by_name")]
+    pub tables: Map<TableId, Arc<HttpTable>>,
     /// Clusters that some route names, by name.
     #[serde(serialize_with = "values")]
     pub clusters: Clusters,
@@ -26,10 +29,12 @@ pub struct Delta {
 /// The parts that were added, changed or removed; each is looked up in the new snapshot, and absent there if removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Listeners that are new, gone, or differ in more than their hosts.
+    /// Listeners that are new, gone or different.
     pub listeners: Vec<ListenerId>,
-    /// Hosts of other listeners.
-    pub hosts: Vec<(ListenerId, HostPattern)>,
+    /// Tables that are new, gone, or differ in more than their hosts.
+    pub tables: Vec<TableId>,
+    /// Hosts of other tables.
+    pub hosts: Vec<(TableId, HostPattern)>,
     /// Clusters.
     pub clusters: Vec<ClusterId>,
 }
@@ -37,10 +42,14 @@ pub struct Changes {
 impl Changes {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.listeners.is_empty() && self.hosts.is_empty() && self.clusters.is_empty()
+        self.listeners.is_empty() && self.tables.is_empty() && self.hosts.is_empty() && self.clusters.is_empty()
     }
 }
 
 fn values<S: Serializer, K: Ord, V: Serialize>(map: &Map<K, Arc<V>>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(map.values())
+}
+
+fn values_by_name<S: Serializer>(map: &Map<TableId, Arc<HttpTable>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(map.iter())
 }

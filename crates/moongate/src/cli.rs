@@ -186,6 +186,9 @@ pub(crate) struct ExplainArgs {
     /// A header line; may be given again
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
+    /// The name that the client asks for in TLS, in place of the URL's host; empty for none
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
     /// `[METHOD] URL PATH…`: the request, then files and folders with the configuration
     #[arg(required = true, num_args = 1.., value_names = ["[METHOD] URL PATH"])]
     pub(crate) words: Vec<String>,

@@ -1,17 +1,20 @@
 //! `moongate explain`: where a request would go, and why, from the very tables and functions that serve.
 
+mod answer;
+mod secured;
 mod text;
+
+pub use answer::{Answer, Failing, Hello, Outcome, Question, SecuredAnswer, TargetAnswer};
 
 use crate::cli::{ExplainArgs, Output};
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
-use ir::{EndpointSource, Listener, ListenerKind, Origin, Snapshot, TargetCluster};
+use ir::{EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
-use routing::explain::Verdict;
-use routing::{RawRequest, RouteEntry, Scratch, Table, prepare};
-use serde::Serialize;
+use routing::{LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, Told, prepare};
 use sources::FileSource;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,93 +23,17 @@ use wire::forwarded::{self, Peer};
 use wire::h1::{HeadLimits, OutFraming, RequestHead, RequestParts, write_request};
 use wire::view::RequestView;
 
-/// A request to explain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// The number of the server's port.
-    pub port: u16,
-    /// The method.
-    pub method: String,
-    /// The request target.
-    pub target: String,
-    /// Header lines, `Host` among them.
-    pub headers: Vec<(String, String)>,
-    /// Whether there is a body.
-    pub body: bool,
-}
-
-/// Where a request goes, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// The listener that takes it; `None`: nobody listens on that port.
-    pub listener: Option<String>,
-    /// The servers of that listener.
-    pub servers: Vec<Origin>,
-    /// The host of the table that covers the request's.
-    pub host: Option<String>,
-    /// Every rule that was looked at.
-    pub rules: Vec<Verdict>,
-    /// What comes of it.
-    pub outcome: Outcome,
-}
-
-/// What comes of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Outcome {
-    /// The connection is refused: nobody listens.
-    Refused {
-        /// Ports that somebody listens on.
-        ports: Vec<u16>,
-    },
-    /// It is answered here.
-    Answered {
-        /// The status.
-        status: u16,
-        /// Why, in a word for logs.
-        detail: String,
-        /// Where a redirect leads.
-        location: Option<String>,
-        /// The body of a direct response.
-        body: Option<String>,
-    },
-    /// It is sent on to one of these.
-    Forwarded {
-        /// Each possible target; several when the route is weighted.
-        targets: Vec<TargetAnswer>,
-    },
-}
-
-/// One target of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TargetAnswer {
-    /// The cluster.
-    pub cluster: String,
-    /// Its weight among the others.
-    pub weight: u32,
-    /// The status when it cannot be sent there, and why.
-    pub fails: Option<Failing>,
-    /// Its endpoints, or names to resolve.
-    pub endpoints: Vec<String>,
-    /// The head that is sent; ids of chance are shown as placeholders.
-    pub head: String,
-}
-
-/// Why a target cannot be reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failing {
-    /// The status of the answer.
-    pub status: u16,
-    /// Istio's response flag.
-    pub flag: String,
-    /// Why, in words.
-    pub reason: String,
-}
-
 /// A configuration that questions can be asked of.
 pub struct Explainer {
     snapshot: Arc<Snapshot>,
-    tables: Vec<(Arc<Listener>, Table)>,
+    listeners: Vec<Served>,
+    tables: BTreeMap<TableId, Table>,
+}
+
+/// A listener, and its TLS servers by name.
+struct Served {
+    listener: Arc<Listener>,
+    servers: Servers,
 }
 
 impl Explainer {
@@ -114,12 +41,11 @@ impl Explainer {
     pub fn new(set: &ResourceSet, settings: &Settings) -> Self {
         let snapshot = compiler::compile(set, settings, &mut Memo::default()).snapshot;
         let mut slots = |_: &ir::ClusterId| 0;
-        let table = |listener: &Arc<Listener>| {
-            let ListenerKind::Http(http) = &listener.kind;
-            (Arc::clone(listener), Table::build(http, &mut slots))
-        };
-        let tables = snapshot.listeners.values().map(table).collect();
-        Self { snapshot, tables }
+        let tables = snapshot.tables.iter().map(|(id, http)| (id.clone(), Table::build(http, &mut slots))).collect();
+        let served =
+            |listener: &Arc<Listener>| Served { listener: Arc::clone(listener), servers: Servers::build(listener) };
+        let listeners = snapshot.listeners.values().map(served).collect();
+        Self { snapshot, listeners, tables }
     }
 
     /// Reads files and folders, and compiles them.
@@ -130,86 +56,108 @@ impl Explainer {
 
     /// Where a request goes, and why.
     pub fn ask(&self, question: &Question) -> Result<Answer> {
-        let by_number = |(listener, _): &&(Arc<Listener>, Table)| listener.server_port == question.port;
-        let by_address = |(listener, _): &&(Arc<Listener>, Table)| listener.id.address.port() == question.port;
-        let found = self.tables.iter().find(by_address).or_else(|| self.tables.iter().find(by_number));
-        let Some((listener, table)) = found else {
-            let mut ports: Vec<u16> = self.tables.iter().map(|(listener, _)| listener.server_port).collect();
+        let by_number = |served: &&Served| served.listener.server_port == question.port;
+        let by_address = |served: &&Served| served.listener.id.address.port() == question.port;
+        let found = self.listeners.iter().find(by_address).or_else(|| self.listeners.iter().find(by_number));
+        let Some(served) = found else {
+            let mut ports: Vec<u16> = self.listeners.iter().map(|served| served.listener.server_port).collect();
             ports.dedup();
-            let outcome = Outcome::Refused { ports };
-            return Ok(Answer { listener: None, servers: Vec::new(), host: None, rules: Vec::new(), outcome });
+            return Ok(Answer::new(None, Outcome::Refused { ports }));
         };
-        self.ask_listener(question, listener, table)
+        let mut answer = Answer::new(Some(&served.listener), answered(400, "http1.codec_error"));
+        let (service, place) = match &question.tls {
+            None => (served.listener.plain.as_ref(), None),
+            Some(hello) => {
+                let name = hello.sni.as_deref().map(str::to_ascii_lowercase);
+                match served.servers.pick(name.as_deref()) {
+                    None => (None, None),
+                    Some(place) => (served.listener.tls.get(place).map(|server| &server.service), Some(place)),
+                }
+            }
+        };
+        let server = place.and_then(|place| served.listener.tls.get(place));
+        answer.secured = server.map(secured::describe);
+        if let Some(reason) = server.and_then(secured::fault) {
+            answer.outcome = Outcome::NoHandshake { reason };
+            return Ok(answer);
+        }
+        match service {
+            None => answer.outcome = secured::nobody(question, &served.listener),
+            Some(Service::Tcp(route)) => answer.outcome = self.bytes(route),
+            Some(Service::Http(id)) => {
+                let table = self.snapshot.tables.get(id).zip(self.tables.get(id));
+                let (http, table) = table.context("a listener names a table that is not there")?;
+                let came = Came { question, served, place };
+                self.ask_table(&came, http, table, &mut answer)?;
+            }
+        }
+        Ok(answer)
     }
 
-    fn ask_listener(&self, question: &Question, listener: &Listener, table: &Table) -> Result<Answer> {
-        let ListenerKind::Http(http) = &listener.kind;
-        let head = head_of(question);
+    fn ask_table(&self, came: &Came<'_>, http: &HttpTable, table: &Table, answer: &mut Answer) -> Result<()> {
+        let head = head_of(came.question);
         let mut request = RequestHead::default();
-        let mut answer = Answer {
-            listener: Some(listener.id.to_string()),
-            servers: listener.servers.clone(),
-            host: None,
-            rules: Vec::new(),
-            outcome: answered(400, "http1.codec_error"),
-        };
         match request.parse(&head, &HeadLimits::default()) {
             Ok(Some(_)) => {}
             Ok(None) => bail!("the request is not complete"),
             Err(error) => {
                 answer.outcome = answered(error.status(), error.detail());
-                return Ok(answer);
+                return Ok(());
             }
         }
         let fields = request.fields(&head);
-        let peer = Peer { address: "127.0.0.1", scheme: "http", trusted_proxies: http.forwarded.trusted_proxies };
+        let scheme = if came.place.is_some() { "https" } else { "http" };
+        let trusted_proxies = http.forwarded.trusted_proxies;
+        let server = came.place.and_then(|place| came.served.listener.tls.get(place));
+        let certificate = secured::certificate(server, http.forwarded.certificates);
+        let peer = Peer { address: "127.0.0.1", scheme, trusted_proxies, certificate };
         let (method, target, host) = (request.method.of(&head), request.target.of(&head), request.host.of(&head));
         let mut scratch = Scratch::default();
         let view = match prepare(RawRequest { method, target, host, fields }, http, &peer, &mut scratch) {
             Ok(prepared) => prepared.view,
             Err(refusal) => {
                 answer.outcome = answered(refusal.status(), refusal.detail());
-                return Ok(answer);
+                return Ok(());
             }
         };
         let (explanation, route) = routing::explain::explain(table, &view);
+        let to_https = explanation.to_https;
         (answer.host, answer.rules) = (explanation.host, explanation.rules);
         answer.outcome = match route {
-            None => answered(404, "route_not_found"),
+            _ if came.is_misdirected(view.host, route.is_some()) => answered(421, "misdirected_request"),
             Some(route) => self.outcome(route, &request, &view, &peer),
+            None if to_https => local(&LocalAnswer::to_https(&view)),
+            None => answered(404, "route_not_found"),
         };
-        Ok(answer)
+        Ok(())
+    }
+
+    /// What becomes of bytes.
+    fn bytes(&self, route: &TcpRoute) -> Outcome {
+        let target = |target: &ir::TcpTarget| self.target(&target.cluster, target.weight, String::new());
+        Outcome::Bytes { rule: route.origin.clone(), targets: route.targets.iter().map(target).collect() }
     }
 
     fn outcome(&self, route: &RouteEntry, request: &RequestHead, view: &RequestView<'_>, peer: &Peer<'_>) -> Outcome {
-        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if let Some(local) = route.local_answer(view) {
-            let body = (!local.body.is_empty()).then(|| lossy(&local.body));
-            let location = local.location.as_deref().map(lossy);
-            return Outcome::Answered { status: local.status, detail: "direct_response".to_owned(), location, body };
+        if let Some(answer) = route.local_answer(view) {
+            return local(&answer);
         }
         let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
-        let target = |(at, target): (usize, &ir::Target)| self.target(route, at, target, request, view, peer);
+        let target = |(at, target): (usize, &ir::Target)| {
+            self.target(&target.cluster, target.weight, sent_head(route, at, request, view, peer))
+        };
         Outcome::Forwarded { targets: targets.iter().enumerate().map(target).collect() }
     }
 
-    fn target(
-        &self,
-        route: &RouteEntry,
-        at: usize,
-        target: &ir::Target,
-        request: &RequestHead,
-        view: &RequestView<'_>,
-        peer: &Peer<'_>,
-    ) -> TargetAnswer {
-        let (cluster, found) = match &target.cluster {
+    fn target(&self, target: &TargetCluster, weight: u32, head: String) -> TargetAnswer {
+        let (cluster, found) = match target {
             TargetCluster::Known(id) => (id, self.snapshot.clusters.get(id)),
             TargetCluster::Unknown { id, .. } => (id, None),
         };
         let failing = |status: u16, flag: &str, reason: &str| {
             Some(Failing { status, flag: flag.to_owned(), reason: reason.to_owned() })
         };
-        let (fails, endpoints) = match (&target.cluster, found.map(|cluster| &cluster.endpoints)) {
+        let (fails, endpoints) = match (target, found.map(|cluster| &cluster.endpoints)) {
             (TargetCluster::Unknown { reason, .. }, _) => (failing(503, "NC", reason), Vec::new()),
             (TargetCluster::Known(_), None) => (failing(503, "NC", "there is no such cluster"), Vec::new()),
             (_, Some(EndpointSource::Never(reason))) => (failing(503, "UH", reason), Vec::new()),
@@ -223,26 +171,58 @@ impl Explainer {
                 (None, names.iter().map(|name| format!("{}:{}", name.name, name.port)).collect())
             }
         };
-        let mut edits = Edits::default();
-        forwarded::edit(peer, view.fields, view.scheme, "<a new id>", &mut edits);
-        edits.set("x-envoy-attempt-count", &b"1"[..]);
-        route.edit_request(at, view, &mut edits);
-        let parts = RequestParts {
-            method: view.method,
-            path: view.path,
-            query: view.query,
-            authority: view.authority,
-            fields: view.fields,
-            nominates: request.nominates,
-            framing: OutFraming::from(request.body),
-            upgrade: None,
-            close: false,
-        };
-        let mut head = Vec::new();
-        write_request(&mut head, &parts, &edits);
-        let head = String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned();
-        TargetAnswer { cluster: cluster.to_string(), weight: target.weight, fails, endpoints, head }
+        let spoken = found.map_or_else(String::new, |cluster| secured::spoken(cluster, head.is_empty()));
+        TargetAnswer { cluster: cluster.to_string(), weight, fails, endpoints, spoken, head }
     }
+}
+
+/// How a request came to a table.
+struct Came<'a> {
+    question: &'a Question,
+    served: &'a Served,
+    /// Which of the listener's TLS servers took it.
+    place: Option<usize>,
+}
+
+impl Came<'_> {
+    /// S-38: as the data plane has it.
+    fn is_misdirected(&self, host: &str, found: bool) -> bool {
+        let (Some(place), Some(hello)) = (self.place, &self.question.tls) else { return false };
+        if hello.sni.as_ref().is_some_and(|sni| sni.eq_ignore_ascii_case(host)) {
+            return false;
+        }
+        let told = Told { named: hello.sni.is_some(), found };
+        self.served.servers.whose(place, host).is_misdirected(told)
+    }
+}
+
+/// The head that is sent to a target.
+fn sent_head(route: &RouteEntry, at: usize, request: &RequestHead, view: &RequestView<'_>, peer: &Peer<'_>) -> String {
+    let mut edits = Edits::default();
+    forwarded::edit(peer, view.fields, view.scheme, "<a new id>", &mut edits);
+    edits.set("x-envoy-attempt-count", &b"1"[..]);
+    route.edit_request(at, view, &mut edits);
+    let parts = RequestParts {
+        method: view.method,
+        path: view.path,
+        query: view.query,
+        authority: view.authority,
+        fields: view.fields,
+        nominates: request.nominates,
+        framing: OutFraming::from(request.body),
+        upgrade: None,
+        close: false,
+    };
+    let mut head = Vec::new();
+    write_request(&mut head, &parts, &edits);
+    String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned()
+}
+
+fn local(answer: &LocalAnswer) -> Outcome {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let body = (!answer.body.is_empty()).then(|| lossy(&answer.body));
+    let location = answer.location.as_deref().map(lossy);
+    Outcome::Answered { status: answer.status, detail: "direct_response".to_owned(), location, body }
 }
 
 fn answered(status: u16, detail: &str) -> Outcome {
@@ -290,13 +270,18 @@ fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     if paths.is_empty() {
         bail!("a file or folder with the configuration is needed behind the URL");
     }
-    let rest = url.strip_prefix("http://").with_context(|| format!("{url}: only http:// is served"))?;
+    let (rest, secured) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+        (Some(rest), _) => (rest, false),
+        (None, Some(rest)) => (rest, true),
+        (None, None) => bail!("{url}: a URL begins with http:// or https://"),
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
     let port = match authority.rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => {
             port.parse().with_context(|| format!("{url}: `{port}` is no port"))?
         }
+        _ if secured => 443,
         _ => 80,
     };
     let mut headers = Vec::new();
@@ -310,5 +295,10 @@ fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     }
     let method = args.method.clone().or(method).unwrap_or_else(|| "GET".to_owned());
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-    Ok((Question { port, method, target, headers, body: false }, paths.iter().map(PathBuf::from).collect()))
+    // As clients do: the host of the URL, unless it is an address.
+    let named = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let is_address = named.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    let sni = args.sni.clone().or_else(|| (!is_address).then(|| named.to_owned()));
+    let tls = secured.then(|| Hello { sni: sni.filter(|sni| !sni.is_empty()) });
+    Ok((Question { port, method, target, headers, body: false, tls }, paths.iter().map(PathBuf::from).collect()))
 }

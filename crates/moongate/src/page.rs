@@ -1,7 +1,7 @@
 //! The one page for a browser: what is served and what is wrong, at a glance. No scripts, nothing from elsewhere.
 
 use crate::pipeline::Current;
-use ir::{ListenerId, ListenerKind};
+use ir::{HttpTable, Listener, ListenerId, Service};
 use resources::diagnostic::Severity;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ pub(crate) fn index(current: &Current, ready: bool, listening: &[(ListenerId, So
 }
 
 fn listeners(out: &mut String, current: &Current, listening: &[(ListenerId, SocketAddr)]) {
-    out.push_str("<h2>Listeners</h2><table><tr><th>Workload<th>Address<th>Servers<th>Hosts</tr>");
+    out.push_str("<h2>Listeners</h2><table><tr><th>Workload<th>Address<th>Servers<th>Serves</tr>");
     for (id, listener) in &current.snapshot.listeners {
         let open = listening.iter().find(|(open, _)| open == id);
         let address = match open {
@@ -45,11 +45,7 @@ fn listeners(out: &mut String, current: &Current, listening: &[(ListenerId, Sock
             None => format!("<code>{}</code> <span class=\"tag error\">not open</span>", id.address),
         };
         let servers: Vec<String> = listener.servers.iter().map(|origin| escape(&origin.to_string())).collect();
-        let ListenerKind::Http(http) = &listener.kind;
-        let mut hosts: Vec<String> = http.hosts.keys().take(20).map(|host| escape(&host.to_string())).collect();
-        if http.hosts.size() > hosts.len() {
-            hosts.push(format!("… {} in all", http.hosts.size()));
-        }
+        let hosts = served(listener, current);
         let _ = write!(
             out,
             "<tr><td>{}<td>{address}<td>{}<td>{}</tr>",
@@ -59,6 +55,33 @@ fn listeners(out: &mut String, current: &Current, listening: &[(ListenerId, Sock
         );
     }
     out.push_str("</table>");
+}
+
+/// What a listener serves, line by line: the hosts in clear text, then each TLS server.
+fn served(listener: &Listener, current: &Current) -> Vec<String> {
+    let mut lines = listener.plain.iter().flat_map(|service| of_service(service, current)).collect::<Vec<_>>();
+    for server in &listener.tls {
+        let names: Vec<String> = server.names.iter().map(|name| escape(&name.to_string())).collect();
+        let how = if server.termination.is_some() { "TLS" } else { "passed through" };
+        lines.push(format!("<b>{}</b> <span class=\"tag\">{how}</span>", names.join(", ")));
+        lines.extend(of_service(&server.service, current).into_iter().map(|line| format!("&emsp;{line}")));
+    }
+    lines
+}
+
+fn of_service(service: &Service, current: &Current) -> Vec<String> {
+    match service {
+        Service::Http(id) => current.snapshot.tables.get(id).map_or_else(Vec::new, |table| hosts(table)),
+        Service::Tcp(route) => vec![format!("bytes by {}", escape(&route.origin.to_string()))],
+    }
+}
+
+fn hosts(table: &HttpTable) -> Vec<String> {
+    let mut hosts: Vec<String> = table.hosts.keys().take(20).map(|host| escape(&host.to_string())).collect();
+    if table.hosts.size() > hosts.len() {
+        hosts.push(format!("… {} in all", table.hosts.size()));
+    }
+    hosts
 }
 
 fn findings(out: &mut String, current: &Current) {

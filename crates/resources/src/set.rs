@@ -77,6 +77,10 @@ macro_rules! kinds {
             pub generation: u64,
             /// What differs from the set before, sorted.
             pub changed: Arc<[ObjectRef]>,
+            /// Contents of the files that objects name, by the path as it is written; absent are those that cannot be read.
+            pub files: Map<Arc<str>, Arc<[u8]>>,
+            /// Files that differ from the set before, sorted; those that came and went among them.
+            pub changed_files: Arc<[Arc<str>]>,
             $(
                 /// Objects of this kind.
                 pub $field: Map<Key, Arc<Object<$kind>>>,
@@ -136,7 +140,23 @@ impl ResourceSet {
         changed.dedup();
         next.generation += 1;
         next.changed = changed.into();
+        next.changed_files = Arc::default();
         next
+    }
+
+    /// The set with these files in place of those that it has. Belongs to the same generation.
+    pub fn with_files(mut self, files: Map<Arc<str>, Arc<[u8]>>) -> Self {
+        let mut changed: Vec<Arc<str>> = Vec::new();
+        for (here, there) in [(&self.files, &files), (&files, &self.files)] {
+            changed.extend(
+                here.iter().filter(|(path, bytes)| there.get(*path) != Some(*bytes)).map(|(path, _)| Arc::clone(path)),
+            );
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        self.files = files;
+        self.changed_files = changed.into();
+        self
     }
 
     /// Whether there is nothing.

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on stops")]
 
 use ir::{
-    Action, ClusterId, Demands, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpListener, MatchPath,
+    Action, ClusterId, Demands, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, MatchPath,
     ObjectKind, Origin, PathNormalization, Route, RouteMatch, StringMatch, Target, TargetCluster,
 };
 use routing::{Pick, Table};
@@ -111,16 +111,17 @@ fn resident() -> usize {
     pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4
 }
 
-fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpListener {
-    HttpListener {
+fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpTable {
+    HttpTable {
         hosts: hosts.into_iter().map(|host| (host.pattern.clone(), Arc::new(host))).collect(),
         path_normalization: PathNormalization::Base,
-        forwarded: ForwardedHeaders { trusted_proxies: 0 },
+        forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
+        grpc_web: false,
     }
 }
 
 fn host(name: &str, routes: Vec<Arc<Route>>) -> Host {
-    Host { pattern: HostPattern::parse(name).unwrap(), routes: routes.into() }
+    Host { pattern: HostPattern::parse(name).unwrap(), routes: routes.into(), https_redirect: false }
 }
 
 fn route(path: MatchPath) -> Arc<Route> {

@@ -3,13 +3,13 @@
 use crate::host::HostTable;
 use crate::judge::{Unmet, joined, judge, parameter};
 use crate::route::RouteEntry;
-use crate::table::Table;
+use crate::table::{Pick, Table};
 use ir::{MatchPath, Origin, Route, StringMatch, ValueMatch};
 use serde::Serialize;
 use wire::view::RequestView;
 
 /// The way of a request through a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Explanation {
     /// The host that covers the request's; `None`: there is none.
     pub host: Option<String>,
@@ -19,6 +19,8 @@ pub struct Explanation {
     pub rules: Vec<Verdict>,
     /// Whether one takes it.
     pub found: bool,
+    /// Whether the host sends it to HTTPS before any rule is looked at (S-70).
+    pub to_https: bool,
 }
 
 /// What a rule says to a request.
@@ -38,12 +40,17 @@ pub struct Verdict {
 pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Option<&'t RouteEntry>) {
     let mut covering = table.covering(view.host);
     let Some(host) = covering.next() else {
-        return (Explanation { host: None, passed_over: Vec::new(), rules: Vec::new(), found: false }, None);
+        return (Explanation::default(), None);
     };
     let passed_over = covering.map(|host| host.pattern.to_string()).collect();
+    if matches!(table.pick(view), Pick::ToHttps) {
+        let host = Some(host.pattern.to_string());
+        return (Explanation { host, passed_over, to_https: true, ..Explanation::default() }, None);
+    }
     let (rules, winner) = verdicts(host, view);
     debug_assert_eq!(winner, host.first_match(view), "explain and the live path disagree");
-    let explanation = Explanation { host: Some(host.pattern.to_string()), passed_over, rules, found: winner.is_some() };
+    let (name, found) = (Some(host.pattern.to_string()), winner.is_some());
+    let explanation = Explanation { host: name, passed_over, rules, found, to_https: false };
     (explanation, winner.and_then(|number| host.rules.get(number)).map(AsRef::as_ref))
 }
 

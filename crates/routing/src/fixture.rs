@@ -2,7 +2,7 @@
 
 use crate::prepare::{RawRequest, Refusal, Scratch, prepare};
 use ir::{
-    Action, Demands, DirectResponse, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpListener, MatchPath,
+    Action, Demands, DirectResponse, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, MatchPath,
     ObjectKind, Origin, PathNormalization, Route, RouteMatch, StringMatch,
 };
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) fn ask<R>(head: &str, with: impl FnOnce(&RequestView<'_>) -> R) -> R 
 /// A request as a listener sees it.
 pub(crate) fn try_ask<R>(
     head: &str,
-    listener: &HttpListener,
+    listener: &HttpTable,
     with: impl FnOnce(&RequestView<'_>) -> R,
 ) -> Result<R, Refusal> {
     let text = format!("{}\r\n\r\n", head.replace('\n', "\r\n"));
@@ -31,7 +31,8 @@ pub(crate) fn try_ask<R>(
         host: parsed.host.of(buffer),
         fields: parsed.fields(buffer),
     };
-    let peer = Peer { address: "192.0.2.1", scheme: "http", trusted_proxies: listener.forwarded.trusted_proxies };
+    let trusted_proxies = listener.forwarded.trusted_proxies;
+    let peer = Peer { address: "192.0.2.1", scheme: "http", trusted_proxies, certificate: Default::default() };
     prepare(raw, listener, &peer, &mut Scratch::default()).map(|prepared| with(&prepared.view))
 }
 
@@ -80,19 +81,20 @@ pub(crate) fn route(matches: RouteMatch, action: Action) -> Arc<Route> {
 }
 
 pub(crate) fn host(pattern: &str, routes: Vec<Arc<Route>>) -> Host {
-    Host { pattern: HostPattern::parse(pattern).unwrap(), routes: routes.into() }
+    Host { pattern: HostPattern::parse(pattern).unwrap(), routes: routes.into(), https_redirect: false }
 }
 
-pub(crate) fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpListener {
-    HttpListener {
+pub(crate) fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpTable {
+    HttpTable {
         hosts: hosts.into_iter().map(|host| (host.pattern.clone(), Arc::new(host))).collect(),
         path_normalization: PathNormalization::Base,
-        forwarded: ForwardedHeaders { trusted_proxies: 0 },
+        forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
+        grpc_web: false,
     }
 }
 
 /// A listener where each host answers with the status beside it.
-pub(crate) fn hosts(patterns: &[(&str, u16)]) -> HttpListener {
+pub(crate) fn hosts(patterns: &[(&str, u16)]) -> HttpTable {
     let one =
         |(pattern, status): &(&str, u16)| host(pattern, vec![answering(*status, MatchPath::Any, Demands::default())]);
     listener(patterns.iter().map(one))

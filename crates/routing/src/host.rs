@@ -14,6 +14,8 @@ pub struct HostTable {
     pub pattern: HostPattern,
     /// Its rules in their order.
     pub rules: Box<[Arc<RouteEntry>]>,
+    /// Whether requests that did not come by HTTPS are sent there (S-70).
+    pub https_redirect: bool,
     candidates: Option<Box<Candidates>>,
 }
 
@@ -22,7 +24,7 @@ impl HostTable {
     pub(crate) fn build(host: &Host, slots: Slots<'_>) -> Self {
         let rules: Box<[_]> = host.routes.iter().map(|route| Arc::new(RouteEntry::build(route, slots))).collect();
         let candidates = (rules.len() > FEW).then(|| Box::new(Candidates::build(&rules)));
-        Self { pattern: host.pattern.clone(), rules, candidates }
+        Self { pattern: host.pattern.clone(), rules, https_redirect: host.https_redirect, candidates }
     }
 
     /// The number of the first rule that takes a request.

@@ -13,10 +13,14 @@ mod names;
 pub mod prepare;
 pub mod rewrite;
 pub mod route;
+pub mod servers;
 pub mod table;
+pub mod tcp;
 
 pub use host::HostTable;
 pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, prepare};
 pub use route::{LocalAnswer, RouteEntry, Slots, TargetEntry};
+pub use servers::{Servers, Told, Whose};
 pub use table::{Pick, Table};
+pub use tcp::TcpEntry;

@@ -1,6 +1,6 @@
 //! The one normalisation of a request, at the top of every exchange: host and path as everything behind sees them.
 
-use ir::{HttpListener, PathNormalization};
+use ir::{HttpTable, PathNormalization};
 use wire::forwarded::{self, Peer};
 use wire::path::{self, Normalization};
 use wire::view::{Fields, RequestView};
@@ -72,7 +72,7 @@ impl Refusal {
 /// Normalises host and path by the listener's settings.
 pub fn prepare<'a>(
     raw: RawRequest<'a>,
-    listener: &HttpListener,
+    listener: &HttpTable,
     peer: &Peer<'_>,
     scratch: &'a mut Scratch,
 ) -> Result<Prepared<'a>, Refusal> {

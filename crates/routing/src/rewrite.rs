@@ -69,6 +69,14 @@ pub fn location(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>
     out
 }
 
+/// Where a request is sent that has to come by HTTPS: the same authority, as Envoy has it, path and query.
+pub fn https_location(view: &RequestView<'_>) -> Vec<u8> {
+    let mut out = b"https://".to_vec();
+    out.extend_from_slice(view.authority);
+    out.extend(with_query(view.path.to_vec(), view.query));
+    out
+}
+
 /// The port that is written. Istio takes the default port of a scheme for none, and `FROM_PROTOCOL_DEFAULT` too; Envoy then leaves
 /// alone what the client's `Host` has.
 fn written_port(port: RedirectPort, scheme: &str) -> Option<u16> {

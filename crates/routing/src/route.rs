@@ -39,23 +39,20 @@ pub struct LocalAnswer {
     pub body: Arc<[u8]>,
 }
 
+impl LocalAnswer {
+    /// The answer to a request that has to come by HTTPS (S-70, S-72).
+    pub fn to_https(view: &RequestView<'_>) -> Self {
+        Self { status: 301, location: Some(rewrite::https_location(view)), body: Arc::default() }
+    }
+}
+
 impl RouteEntry {
     /// Works a route out.
     pub fn build(route: &Arc<Route>, slots: Slots<'_>) -> Self {
-        let mut cumulative = 0;
         let targets = match &route.action {
-            Action::Forward(forward) => forward
-                .targets
-                .iter()
-                .map(|target| {
-                    cumulative += u64::from(target.weight);
-                    let slot = match &target.cluster {
-                        TargetCluster::Known(id) => Some(slots(id)),
-                        TargetCluster::Unknown { .. } => None,
-                    };
-                    TargetEntry { slot, cumulative }
-                })
-                .collect(),
+            Action::Forward(forward) => {
+                TargetEntry::list(forward.targets.iter().map(|target| (&target.cluster, target.weight)), slots)
+            }
             Action::Redirect(_) | Action::Respond(_) => Box::default(),
         };
         Self { route: Arc::clone(route), targets }
@@ -71,12 +68,7 @@ impl RouteEntry {
 
     /// The number of a target, each with a chance in proportion to its weight (VS-33). `random` is asked when there are several.
     pub fn choose(&self, random: impl FnOnce() -> u64) -> usize {
-        let total = self.targets.last().map_or(0, |target| target.cumulative);
-        if self.targets.len() < 2 || total == 0 {
-            return 0;
-        }
-        let at = random() % total;
-        self.targets.partition_point(|target| target.cumulative <= at)
+        choose(&self.targets, random)
     }
 
     /// Adds what the route and one of its targets change of a request (VS-34, VS-37, VS-38, VS-47).
@@ -120,6 +112,36 @@ impl RouteEntry {
             }
         }
     }
+}
+
+impl TargetEntry {
+    /// The entries of some targets with their weights, in their order.
+    pub(crate) fn list<'a>(
+        targets: impl Iterator<Item = (&'a TargetCluster, u32)>,
+        slots: Slots<'_>,
+    ) -> Box<[TargetEntry]> {
+        let mut cumulative = 0;
+        targets
+            .map(|(cluster, weight)| {
+                cumulative += u64::from(weight);
+                let slot = match cluster {
+                    TargetCluster::Known(id) => Some(slots(id)),
+                    TargetCluster::Unknown { .. } => None,
+                };
+                TargetEntry { slot, cumulative }
+            })
+            .collect()
+    }
+}
+
+/// The number of a target, each with a chance in proportion to its weight (VS-33). `random` is asked when there are several.
+pub(crate) fn choose(targets: &[TargetEntry], random: impl FnOnce() -> u64) -> usize {
+    let total = targets.last().map_or(0, |target| target.cumulative);
+    if targets.len() < 2 || total == 0 {
+        return 0;
+    }
+    let at = random() % total;
+    targets.partition_point(|target| target.cumulative <= at)
 }
 
 /// Removals come first, then what is written, in its order.

@@ -1,4 +1,4 @@
-//! The table of one HTTP listener: hosts by name, and each host's rules.
+//! The table of one HTTP server: hosts by name, and each host's rules.
 //!
 //! Tables are immutable and share what did not change: hosts lie in shards behind `Arc`, and one changed host costs a copy of its
 //! shard. The control side builds them; workers only read.
@@ -6,11 +6,11 @@
 use crate::host::HostTable;
 use crate::names::Names;
 use crate::route::{RouteEntry, Slots};
-use ir::{HostPattern, HttpListener};
+use ir::{HostPattern, HttpTable};
 use std::sync::Arc;
 use wire::view::RequestView;
 
-/// The table of one listener.
+/// The table of one listener or TLS server.
 #[derive(Debug, Clone)]
 pub struct Table {
     exact: Names,
@@ -28,11 +28,13 @@ pub enum Pick<'a> {
     NoRoute(&'a HostTable),
     /// There is no such host: 404.
     NoHost,
+    /// The host wants HTTPS, and the request did not come by it (S-70).
+    ToHttps,
 }
 
 impl Table {
     /// The table of a listener.
-    pub fn build(listener: &HttpListener, slots: Slots<'_>) -> Self {
+    pub fn build(listener: &HttpTable, slots: Slots<'_>) -> Self {
         let suffixes = listener.hosts.keys().filter(|pattern| matches!(pattern, HostPattern::Suffix(_))).count();
         let mut table = Self {
             exact: Names::with_room_for(listener.hosts.size() - suffixes),
@@ -46,7 +48,7 @@ impl Table {
     }
 
     /// The table after some hosts changed, sharing the others. It is built anew when it grew out of its shards.
-    pub fn update(&self, listener: &HttpListener, changed: &[HostPattern], slots: Slots<'_>) -> Self {
+    pub fn update(&self, listener: &HttpTable, changed: &[HostPattern], slots: Slots<'_>) -> Self {
         let mut next = self.clone();
         for pattern in changed {
             match listener.hosts.get(pattern) {
@@ -104,6 +106,9 @@ impl Table {
     /// The route that takes a request.
     pub fn pick(&self, view: &RequestView<'_>) -> Pick<'_> {
         let Some(host) = self.host(view.host) else { return Pick::NoHost };
+        if host.https_redirect && view.scheme != "https" {
+            return Pick::ToHttps;
+        }
         match host.first_match(view).and_then(|number| host.rules.get(number)) {
             Some(rule) => Pick::Route(rule),
             None => Pick::NoRoute(host),
@@ -113,7 +118,7 @@ impl Table {
 
 /// What follows each dot of a name, dot included, from the longest to the shortest. Those longer than any wildcard are passed over
 /// unseen: a name of thousands of dots costs no more than one of a few.
-fn suffixes(name: &str, longest: usize) -> impl Iterator<Item = &str> {
+pub(crate) fn suffixes(name: &str, longest: usize) -> impl Iterator<Item = &str> {
     // A wildcard stands for at least one character, so that a name's own first dot does not count.
     let start = name.len().saturating_sub(longest).max(1);
     let dots = memchr::memchr_iter(b'.', name.as_bytes().get(start..).unwrap_or_default());

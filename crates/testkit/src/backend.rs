@@ -1,5 +1,6 @@
 //! Backends that answer with what they received, as JSON, each on a port of its own.
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -39,8 +40,8 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Starts one on a free port of 127.0.0.1 that calls itself `number`.
-    pub fn start(number: u16) -> std::io::Result<Self> {
+    /// Starts one on a free port of 127.0.0.1 that calls itself `number`, with a certificate if it speaks TLS.
+    pub fn start(number: u16, tls: Option<Arc<ServerConfig>>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -51,7 +52,15 @@ impl Backend {
                     return;
                 }
                 if let Ok(stream) = stream {
-                    std::thread::spawn(move || serve(stream, number));
+                    let tls = tls.clone();
+                    std::thread::spawn(move || match tls {
+                        None => serve(stream, number),
+                        Some(config) => {
+                            if let Ok(session) = ServerConnection::new(config) {
+                                serve(StreamOwned::new(session, stream), number);
+                            }
+                        }
+                    });
                 }
             }
         });
@@ -68,8 +77,7 @@ impl Drop for Backend {
 }
 
 /// Answers requests until the peer is done.
-fn serve(stream: TcpStream, number: u16) {
-    let Ok(mut writer) = stream.try_clone() else { return };
+fn serve(stream: impl Read + Write, number: u16) {
     let mut reader = BufReader::new(stream);
     while let Some(seen) = read(&mut reader, number) {
         let body = serde_json::to_vec(&seen).unwrap_or_default();
@@ -81,14 +89,15 @@ fn serve(stream: TcpStream, number: u16) {
         if seen.method != "HEAD" {
             answer.extend_from_slice(&body);
         }
-        if writer.write_all(&answer).is_err() || seen.header("connection").as_deref() == Some("close") {
+        let written = reader.get_mut().write_all(&answer).and_then(|()| reader.get_mut().flush());
+        if written.is_err() || seen.header("connection").as_deref() == Some("close") {
             return;
         }
     }
 }
 
 /// Reads one request, or nothing when the peer closed or sent something odd.
-fn read(reader: &mut BufReader<TcpStream>, number: u16) -> Option<Seen> {
+fn read(reader: &mut BufReader<impl Read>, number: u16) -> Option<Seen> {
     let first = line(reader)?;
     let mut parts = first.split(' ');
     let (method, path) = (parts.next()?.to_owned(), parts.next()?.to_owned());
@@ -112,20 +121,20 @@ fn read(reader: &mut BufReader<TcpStream>, number: u16) -> Option<Seen> {
     Some(seen)
 }
 
-fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {
+fn line(reader: &mut BufReader<impl Read>) -> Option<String> {
     let mut raw = Vec::new();
     reader.read_until(b'\n', &mut raw).ok()?;
     let text = raw.strip_suffix(b"\r\n")?;
     Some(text.iter().map(|b| char::from(*b)).collect())
 }
 
-fn exactly(reader: &mut BufReader<TcpStream>, length: usize) -> Option<Vec<u8>> {
+fn exactly(reader: &mut BufReader<impl Read>, length: usize) -> Option<Vec<u8>> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(body)
 }
 
-fn chunks(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+fn chunks(reader: &mut BufReader<impl Read>) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let size = usize::from_str_radix(&line(reader)?, 16).ok()?;

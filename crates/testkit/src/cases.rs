@@ -1,6 +1,7 @@
 //! Cases: a configuration, requests and what has to come back, one folder each (`cases/README.md` tells the fields).
 
 use crate::outcome::Question;
+use crate::secured::Hello;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -54,6 +55,9 @@ pub struct Sent {
     pub body: String,
     /// How often.
     pub repeat: Option<u32>,
+    /// How it comes by TLS, where the URL says `https` and there is more to say: the host is the name that is asked for, `sni: ""` asks for
+    /// none.
+    pub tls: Option<Hello>,
     /// What has to be so.
     pub expect: Map<String, Value>,
 }
@@ -99,21 +103,30 @@ impl Sent {
     /// The request as it is sent.
     pub fn question(&self) -> Result<Question> {
         let (method, url) = self.send.split_once(' ').context("`send` is a method and a URL")?;
-        let Some(rest) = url.strip_prefix("http://") else { bail!("{url} does not begin with http://") };
+        let (rest, secured) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => bail!("{url} does not begin with http:// or https://"),
+        };
         let (authority, target) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, "/"),
         };
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().with_context(|| format!("the port of {url}"))?),
-            None => (authority, 80),
+            None => (authority, if secured { 443 } else { 80 }),
         };
         let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             headers.insert(0, ("Host".to_owned(), host.to_owned()));
         }
+        let tls = secured.then(|| {
+            let mut hello = self.tls.clone().unwrap_or_default();
+            hello.sni = Some(hello.sni.unwrap_or_else(|| host.to_owned())).filter(|sni| !sni.is_empty());
+            hello
+        });
         let (method, target, body) = (method.to_owned(), target.to_owned(), self.body.clone());
-        Ok(Question { port, method, target, headers, body, repeat: self.repeat })
+        Ok(Question { port, method, target, headers, body, repeat: self.repeat, tls })
     }
 
     /// What is not as it has to be; empty when all is.

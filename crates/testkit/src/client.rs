@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Bound of every wait; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +25,8 @@ pub enum NoAnswer {
     Refused,
     /// The connection ended before a whole answer.
     Closed,
+    /// TLS was not agreed on, or broke.
+    Tls,
     /// No whole answer in time.
     Timeout,
     /// Something that is no HTTP/1.1 answer.

@@ -1,10 +1,12 @@
 //! Port numbers in test configurations: backends are called 9001 to 9008 there, and listen wherever a port was free.
 
 use crate::backend::Backend;
+use crate::secured::Certificates;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The numbers by which configurations call their backends.
+/// The numbers by which configurations call their backends, and those that speak TLS.
 const NUMBERS: std::ops::RangeInclusive<u16> = 9001..=9008;
+const SECURED: std::ops::RangeInclusive<u16> = 9011..=9014;
 
 /// Echo backends for every number.
 #[derive(Debug)]
@@ -13,9 +15,16 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Starts them all.
-    pub fn start() -> std::io::Result<Self> {
-        let by_number = NUMBERS.map(|number| Ok((number, Backend::start(number)?))).collect::<std::io::Result<_>>()?;
+    /// Starts them all; those that speak TLS have the certificates `back0` to `back3` of `certificates`.
+    pub fn start(certificates: &Certificates) -> anyhow::Result<Self> {
+        let mut by_number = BTreeMap::new();
+        for number in NUMBERS {
+            by_number.insert(number, Backend::start(number, None)?);
+        }
+        for (at, number) in SECURED.enumerate() {
+            let config = certificates.server(&format!("back{at}"))?;
+            by_number.insert(number, Backend::start(number, Some(config))?);
+        }
         Ok(Self { by_number })
     }
 
@@ -32,7 +41,10 @@ impl Backends {
             let end = rest[at..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |length| at + length);
             let digits = &rest[at..end];
             out.push_str(&rest[..at]);
-            match digits.parse().ok().and_then(|number: u16| self.by_number.get(&number)) {
+            // A number that stands by itself: texts such as certificates have digits too.
+            let alone = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/' | '='));
+            let stands_alone = alone(out.chars().next_back()) && alone(rest[end..].chars().next());
+            match digits.parse().ok().filter(|_| stands_alone).and_then(|number: u16| self.by_number.get(&number)) {
                 Some(backend) => out.push_str(&backend.address.port().to_string()),
                 None => out.push_str(digits),
             }
@@ -57,13 +69,14 @@ pub fn named_ports(yaml: &str) -> BTreeSet<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backends, named_ports};
+    use super::{Backends, Certificates, named_ports};
 
     #[test]
     fn whole_numbers_alone_are_rewritten() {
-        let backends = Backends::start().unwrap();
+        let backends = Backends::start(&Certificates::of_project().unwrap()).unwrap();
         let out = backends.rewrite("port: 9001, 19001 9009");
         assert!(out.ends_with(", 19001 9009") && !out.starts_with("port: 9001,"), "{out}");
+        assert_eq!(backends.rewrite("a9001 9001b 9001="), "a9001 9001b 9001=");
     }
 
     #[test]

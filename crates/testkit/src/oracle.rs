@@ -1,6 +1,7 @@
 //! What Istio itself answered to recorded requests, and the comparison with an answer of ours.
 
 use crate::outcome::Question;
+use crate::secured::Hello;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
@@ -64,6 +65,7 @@ struct RecordedRequest {
     #[serde(default)]
     body: String,
     repeat: Option<u32>,
+    tls: Option<Hello>,
 }
 
 fn get() -> String {
@@ -89,8 +91,8 @@ impl Recording {
             .lines()
             .map(|line| {
                 let Line { request, istio } = serde_json::from_str(line).with_context(|| format!("{name}: {line}"))?;
-                let RecordedRequest { port, method, path, headers, body, repeat } = request;
-                Ok(Exchange { question: Question { port, method, target: path, headers, body, repeat }, istio })
+                let RecordedRequest { port, method, path, headers, body, repeat, tls } = request;
+                Ok(Exchange { question: Question { port, method, target: path, headers, body, repeat, tls }, istio })
             })
             .collect::<Result<_>>()?;
         Ok(Self { config: text("in.yaml")?, name, folder: folder.to_owned(), exchanges })
@@ -100,6 +102,14 @@ impl Recording {
     pub fn mesh_config(&self) -> Option<PathBuf> {
         Some(self.folder.join("mesh.yaml")).filter(|path| path.exists())
     }
+}
+
+/// Whether an answer of ours is one that Istio should have given: 421 where the name of the handshake and the host differ (S-38, §8.3).
+pub fn is_stricter(question: &Question, ours: &Value) -> bool {
+    let host = question.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let host = host.map(|(_, value)| value.rsplit_once(':').map_or(&**value, |(host, _)| host));
+    let sni = question.tls.as_ref().and_then(|tls| tls.sni.as_deref());
+    ours["status"] == 421 && sni.is_some() && sni != host
 }
 
 /// The fields in which an answer of ours parts from Istio's; none when they agree.

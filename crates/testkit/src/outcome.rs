@@ -2,6 +2,7 @@
 
 use crate::backend::Seen;
 use crate::client::{self, Answer, NoAnswer, Request};
+use crate::secured::{Certificates, Hello};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,12 +45,15 @@ pub struct Question {
     pub body: String,
     /// How often it is sent.
     pub repeat: Option<u32>,
+    /// How it comes by TLS, if it does.
+    pub tls: Option<Hello>,
 }
 
 impl Question {
     /// Sends it as often as it says, and gives what came of it.
-    pub fn ask(&self, address: SocketAddr) -> Value {
-        let outcomes: Vec<Map<String, Value>> = (0..self.repeat.unwrap_or(1)).map(|_| self.ask_once(address)).collect();
+    pub fn ask(&self, address: SocketAddr, certificates: &Certificates) -> Value {
+        let outcomes: Vec<Map<String, Value>> =
+            (0..self.repeat.unwrap_or(1)).map(|_| self.ask_once(address, certificates)).collect();
         let mut first = outcomes.first().cloned().unwrap_or_default();
         if self.repeat.is_some() {
             // One name for each kind of outcome: a status, or why there was none.
@@ -65,14 +69,26 @@ impl Question {
         Value::Object(first)
     }
 
-    fn ask_once(&self, address: SocketAddr) -> Map<String, Value> {
+    fn ask_once(&self, address: SocketAddr, certificates: &Certificates) -> Map<String, Value> {
         let request =
             Request { method: &self.method, target: &self.target, headers: &self.headers, body: self.body.as_bytes() };
-        match client::send(address, &request) {
-            Ok(answer) => outcome(&answer, self.method == "HEAD"),
+        let head_only = self.method == "HEAD";
+        let answered = match &self.tls {
+            None => client::send(address, &request).map(|answer| (None, answer)),
+            Some(hello) => certificates
+                .exchange(address, hello, &request.to_bytes())
+                .and_then(|(shown, raw)| Ok((Some(shown), client::parse(&raw, head_only)?))),
+        };
+        match answered {
+            Ok((shown, answer)) => {
+                let mut outcome = outcome(&answer, head_only);
+                outcome.extend(shown.map(|name| ("cert".to_owned(), json!(name))));
+                outcome
+            }
             Err(error) => {
                 let name = match error {
                     NoAnswer::Refused => "refused",
+                    NoAnswer::Tls => "tls",
                     NoAnswer::Closed => "closed",
                     NoAnswer::Timeout => "timeout",
                     NoAnswer::Malformed(_) => "malformed",

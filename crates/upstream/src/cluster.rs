@@ -8,12 +8,17 @@ mod names;
 pub(crate) use names::Names;
 
 use crate::balance::EndpointList;
+use crate::connect::{ConnectError, Connection, Secured, connect};
 use crate::endpoint::{EndpointState, Endpoints, InFlight};
+use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
 use ir::{Balance, Cluster, EndpointAddress, EndpointSource};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// TLS settings as they were worked out for the first who asked, or why they cannot be.
+type WorkedOut = OnceLock<Result<Arc<Connector>, String>>;
 
 /// A cluster and its endpoints.
 #[derive(Debug)]
@@ -22,6 +27,8 @@ pub struct ClusterState {
     pub cluster: Arc<Cluster>,
     endpoints: ArcSwapOption<EndpointList>,
     names: OnceLock<Arc<Names>>,
+    /// There where TLS is spoken.
+    connector: Option<Box<WorkedOut>>,
     all: Arc<Endpoints>,
     /// Whether a newer state stands in its slot, or none.
     replaced: AtomicBool,
@@ -56,16 +63,47 @@ impl ClusterState {
     /// A cluster that takes over the endpoints that `before` had, where their addresses stay.
     pub(crate) fn new(cluster: Arc<Cluster>, all: &Arc<Endpoints>, before: Option<&Self>) -> Self {
         let state = Self {
-            cluster,
             endpoints: ArcSwapOption::empty(),
             names: OnceLock::new(),
+            connector: cluster
+                .tls
+                .is_some()
+                .then(|| before.and_then(|before| before.kept(&cluster)).unwrap_or_default()),
             all: Arc::clone(all),
             replaced: AtomicBool::new(false),
+            cluster,
         };
         if let Some((before, list)) = before.and_then(|before| Some((before, before.endpoints.load_full()?))) {
             state.take_over(&list, before.cluster.endpoints == state.cluster.endpoints);
         }
         state
+    }
+
+    /// The worked-out TLS settings, where they stay: connections that were made by them stay of use.
+    fn kept(&self, next: &Cluster) -> Option<Box<WorkedOut>> {
+        let same = self.cluster.tls == next.tls && self.cluster.protocol == next.protocol;
+        self.connector.clone().filter(|_| same)
+    }
+
+    /// How TLS is spoken to its endpoints for a request to `host`; `None` is clear text.
+    pub(crate) fn secured(&self, host: Option<&str>) -> Result<Option<Secured>, ConnectError> {
+        let (Some(tls), Some(connector)) = (&self.cluster.tls, &self.connector) else { return Ok(None) };
+        let build = || Connector::build(tls, self.cluster.protocol).map(Arc::new).map_err(|error| error.to_string());
+        match connector.get_or_init(build) {
+            Ok(connector) => Ok(Some(Secured { sni: connector.sni(host), connector: Arc::clone(connector) })),
+            Err(words) => Err(ConnectError::Tls(words.clone())),
+        }
+    }
+
+    /// Makes a connection to one of its endpoints within `limit`, which holds for TCP and TLS together. `host` is what a request on it is
+    /// sent on to, without a port.
+    pub async fn connect(
+        &self,
+        endpoint: &Arc<EndpointState>,
+        host: Option<&str>,
+        limit: Duration,
+    ) -> Result<Connection, ConnectError> {
+        connect(endpoint, self.secured(host)?, limit).await
     }
 
     fn take_over(&self, list: &Arc<EndpointList>, same_source: bool) {

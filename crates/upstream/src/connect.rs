@@ -1,15 +1,19 @@
 //! Connections to endpoints.
 
+mod replay;
 mod stream;
 
+pub use replay::Replay;
 pub use stream::Stream;
 
 use crate::endpoint::{EndpointState, Stashed};
+use crate::tls::{self, Connector};
 use ir::EndpointAddress;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
 
 /// A connection to an endpoint. What is read from it belongs to the exchange that reads, never to the connection.
 #[derive(Debug)]
@@ -20,6 +24,21 @@ pub struct Connection {
     pub endpoint: Arc<EndpointState>,
     /// Whether a request was answered on it before.
     pub reused: bool,
+    /// How TLS was agreed on, if it is spoken.
+    pub(crate) secured: Option<Secured>,
+}
+
+/// How TLS is spoken on a connection: by which settings, and which name was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Secured {
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) sni: Option<Arc<str>>,
+}
+
+impl PartialEq for Secured {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.connector, &other.connector) && self.sni == other.sni
+    }
 }
 
 /// Why there is no connection: 503 `UF`. The words are those of the access log's reason.
@@ -37,6 +56,9 @@ pub enum ConnectError {
     /// This process may open no more files: its own lack, not the endpoint's.
     #[error("immediate connect error: {}", words(.0))]
     OutOfFiles(io::Error),
+    /// TLS could not be agreed on.
+    #[error("TLS_error: {0}")]
+    Tls(String),
     /// The system said no for another reason.
     #[error("delayed connect error: {}", words(.0))]
     Io(io::Error),
@@ -62,14 +84,46 @@ fn words(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Makes a connection to an endpoint within `limit`.
-pub async fn connect(endpoint: &Arc<EndpointState>, limit: Duration) -> Result<Connection, ConnectError> {
-    let connected = match tokio::time::timeout(limit, open(&endpoint.address)).await {
-        Ok(connected) => connected.map_err(ConnectError::from),
-        Err(_) => Err(ConnectError::Timeout),
+/// Makes a connection to an endpoint within `limit`, in clear text or as `secured` says.
+pub(crate) async fn connect(
+    endpoint: &Arc<EndpointState>,
+    secured: Option<Secured>,
+    limit: Duration,
+) -> Result<Connection, ConnectError> {
+    let connecting = async {
+        let stream = open(&endpoint.address).await?;
+        match &secured {
+            None => Ok(stream),
+            Some(secured) => secure(stream, secured).await,
+        }
     };
+    let connected = tokio::time::timeout(limit, connecting).await.unwrap_or(Err(ConnectError::Timeout));
     endpoint.count_connect(connected.is_ok());
-    Ok(Connection { stream: connected?, endpoint: Arc::clone(endpoint), reused: false })
+    Ok(Connection { stream: connected?, endpoint: Arc::clone(endpoint), reused: false, secured })
+}
+
+/// Agrees on TLS.
+async fn secure(stream: Stream, secured: &Secured) -> Result<Stream, ConnectError> {
+    let Stream::Tcp(stream) = stream else {
+        return Err(ConnectError::Tls("TLS is not spoken over unix sockets".to_owned()));
+    };
+    let address = stream.peer_addr().ok().map(|address| address.ip());
+    let name = tls::server_name(secured.sni.as_deref(), address);
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(&secured.connector.config));
+    match connector.connect(name, Replay::new(stream, &[])).await {
+        Ok(stream) => Ok(Stream::Tls(Box::new(TlsStream::Client(stream)))),
+        Err(error) => Err(ConnectError::Tls(tls_words(&error))),
+    }
+}
+
+/// What went wrong in a handshake. Clear text where TLS is expected is the fault that is made most (P-12), and not what it looks like.
+fn tls_words(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidMessage(_)) => "the endpoint does not speak TLS on this port".to_owned(),
+        Some(inner) => inner.to_string(),
+        None if error.kind() == ErrorKind::UnexpectedEof => "the endpoint closed during the handshake".to_owned(),
+        None => words(error),
+    }
 }
 
 async fn open(address: &EndpointAddress) -> io::Result<Stream> {
@@ -89,6 +143,8 @@ impl Connection {
         let socket = match self.stream {
             Stream::Tcp(stream) => stream.into_std().map(Into::into),
             Stream::Unix(stream) => stream.into_std().map(Into::into),
+            // Its session cannot leave this thread's runtime.
+            Stream::Tls(_) => return false,
         };
         socket.map(|socket| self.endpoint.stash(Stashed { socket, since })).is_ok()
     }
@@ -104,7 +160,7 @@ impl Connection {
                 EndpointAddress::Unix(_) => UnixStream::from_std(stashed.socket.into()).map(Stream::Unix),
             };
             if let Ok(stream) = stream {
-                return Some(Self { stream, endpoint: Arc::clone(endpoint), reused: true });
+                return Some(Self { stream, endpoint: Arc::clone(endpoint), reused: true, secured: None });
             }
         }
         None

@@ -1,18 +1,26 @@
-//! Clusters at run time: their endpoints, which one takes the next request, connections to them, and names that are resolved.
+//! Clusters at run time: their endpoints, which one takes the next request, connections to them (TLS and HTTP/2 among them), and names
+//! that are resolved.
 //!
 //! [`store::Upstream`] is one for the process and is changed by the control side; [`pool::Pool`] is one for each worker. Nothing
-//! here knows of routes or of HTTP.
+//! here knows of routes, or of what requests are.
 
 pub mod balance;
+pub mod certificate;
 pub mod cluster;
+mod coalesce;
 pub mod connect;
 mod dns;
 pub mod endpoint;
+mod h2;
+pub mod parameters;
 pub mod pool;
 pub mod store;
+mod tls;
 
 pub use cluster::{ClusterCounts, ClusterState, NoEndpoint};
-pub use connect::{ConnectError, Connection, Stream, connect};
+pub use coalesce::Coalesced;
+pub use connect::{ConnectError, Connection, Replay, Stream};
 pub use endpoint::{EndpointState, InFlight};
+pub use h2::{H2Place, H2Stream, Streams, h2_stream, is_unprocessed};
 pub use pool::{Pool, PoolCounters, PoolSettings};
 pub use store::{Settings, Upstream};

@@ -5,7 +5,8 @@
 //! are more than they were lately, and gives it back when a sweep finds that they no longer are: between sweeps, taking
 //! and putting touch nothing that is shared.
 
-use crate::connect::Connection;
+use crate::cluster::ClusterState;
+use crate::connect::{Connection, Secured};
 use crate::endpoint::EndpointState;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -64,6 +65,8 @@ struct Idle {
     endpoint: Arc<EndpointState>,
     /// The last one was used last.
     connections: Vec<(Connection, Instant)>,
+    /// Those in TLS, which cannot leave the worker.
+    secured: Vec<(Connection, Instant)>,
     /// Places held; never fewer than connections.
     places: usize,
     /// The most connections since the last sweep.
@@ -84,10 +87,37 @@ impl Pool {
         }
     }
 
-    /// An idle connection to an endpoint that is still open, the one used last.
-    pub fn take(&mut self, endpoint: &Arc<EndpointState>) -> Option<Connection> {
+    /// An idle connection to an endpoint of a cluster that is still open, the one used last. In TLS it is one for the same name, made by
+    /// the settings of now.
+    pub fn take(
+        &mut self,
+        cluster: &ClusterState,
+        endpoint: &Arc<EndpointState>,
+        host: Option<&str>,
+    ) -> Option<Connection> {
+        match cluster.secured(host).ok()? {
+            None => self.take_clear(endpoint),
+            Some(wanted) => self.take_secured(endpoint, &wanted),
+        }
+    }
+
+    fn take_secured(&mut self, endpoint: &EndpointState, wanted: &Secured) -> Option<Connection> {
+        let idle = self.idle.get_mut(&endpoint.id)?;
+        while let Some(at) = idle.secured.iter().rposition(|(one, _)| one.secured.as_ref() == Some(wanted)) {
+            let (mut connection, _) = idle.secured.remove(at);
+            self.count -= 1;
+            if connection.stream.is_silent() {
+                self.counters.reused += 1;
+                return Some(connection);
+            }
+            self.counters.stale += 1;
+        }
+        None
+    }
+
+    fn take_clear(&mut self, endpoint: &Arc<EndpointState>) -> Option<Connection> {
         if let Some(idle) = self.idle.get_mut(&endpoint.id) {
-            while let Some((connection, since)) = idle.connections.pop() {
+            while let Some((mut connection, since)) = idle.connections.pop() {
                 self.count -= 1;
                 // Since the sweep it may have been closed without the runtime having heard; within moments it hardly was.
                 let rested = self.last_sweep.is_some_and(|sweep| since <= sweep);
@@ -112,11 +142,19 @@ impl Pool {
         let endpoint = &connection.endpoint;
         let idle = self.idle.entry(endpoint.id).or_insert_with(|| {
             self.turns.push_back(endpoint.id);
-            Idle { endpoint: Arc::clone(endpoint), connections: Vec::new(), places: 0, peak: 0, tended: now }
+            Idle {
+                endpoint: Arc::clone(endpoint),
+                connections: Vec::new(),
+                secured: Vec::new(),
+                places: 0,
+                peak: 0,
+                tended: now,
+            }
         });
         if idle.has_place(&self.settings) {
-            idle.connections.push((connection, now));
-            idle.peak = idle.peak.max(idle.connections.len());
+            let kept = if connection.secured.is_some() { &mut idle.secured } else { &mut idle.connections };
+            kept.push((connection, now));
+            idle.peak = idle.peak.max(idle.len());
             self.count += 1;
         } else {
             self.counters.surplus += 1;
@@ -129,9 +167,9 @@ impl Pool {
         for _ in 0..self.turns.len() {
             let Some(id) = self.turns.pop_front() else { break };
             let Some(idle) = self.idle.get_mut(&id) else { continue };
-            let before = idle.connections.len();
+            let before = idle.len();
             let stays = idle.sweep(now, &self.settings, work);
-            let left = if stays { idle.connections.len() } else { 0 };
+            let left = if stays { idle.len() } else { 0 };
             self.count -= before - left;
             if stays {
                 self.turns.push_back(id);
@@ -163,9 +201,13 @@ impl Pool {
 }
 
 impl Idle {
+    fn len(&self) -> usize {
+        self.connections.len() + self.secured.len()
+    }
+
     /// Whether one more connection has a place.
     fn has_place(&mut self, settings: &PoolSettings) -> bool {
-        if self.connections.len() < self.places {
+        if self.len() < self.places {
             return true;
         }
         let taken = self.endpoint.take_place(settings.idle_per_endpoint, settings.idle_in_all);
@@ -180,15 +222,19 @@ impl Idle {
         }
         self.cool(now, settings.cold_after, most);
         // Places that no connection needed lately are for other workers.
-        let needed = self.peak.max(self.connections.len()).min(self.places);
+        let needed = self.peak.max(self.len()).min(self.places);
         self.endpoint.release_places(self.places - needed);
         self.places = needed;
-        self.peak = self.connections.len();
+        self.peak = self.len();
         if now.saturating_duration_since(self.tended) < TEND_EVERY {
             return true;
         }
         self.tended = now;
-        self.endpoint.tend_stash(now, settings.idle_in_all) || !self.connections.is_empty()
+        let limit = self.endpoint.idle_limit();
+        self.secured.retain_mut(|(connection, since)| {
+            now.saturating_duration_since(*since) < limit && connection.stream.is_silent()
+        });
+        self.endpoint.tend_stash(now, settings.idle_in_all) || self.len() > 0
     }
 
     /// Moves the first connections, which are the coldest, to the stash with their places.
@@ -197,7 +243,7 @@ impl Idle {
         let idle = |since: &Instant| now.saturating_duration_since(*since);
         let is_warm = |(_, since): &(Connection, Instant)| idle(since) < cold_after.min(limit);
         let cold = self.connections.iter().position(is_warm).unwrap_or(self.connections.len()).min(most);
-        for (connection, since) in self.connections.drain(..cold) {
+        for (mut connection, since) in self.connections.drain(..cold) {
             self.peak = self.peak.saturating_sub(1);
             if idle(&since) < limit && connection.stream.is_silent() && connection.stash(since) {
                 self.places -= 1;

@@ -43,6 +43,22 @@ pub struct Peer<'a> {
     pub scheme: &'static str,
     /// How many proxies in front are trusted (`numTrustedProxies`).
     pub trusted_proxies: u32,
+    /// What becomes of `x-forwarded-client-cert` (S-113).
+    pub certificate: Certificate<'a>,
+}
+
+/// What becomes of the header that tells of the client's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Certificate<'a> {
+    /// What comes is dropped.
+    #[default]
+    Drop,
+    /// What comes is kept.
+    Keep,
+    /// This stands in place of what comes.
+    Set(&'a str),
+    /// This comes behind what comes.
+    Append(&'a str),
 }
 
 /// An address without the form that IPv4 takes on an IPv6 socket.
@@ -76,6 +92,7 @@ pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
 pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id: &'a str, edits: &mut Edits<'a>) {
     let mut forwarded_for: Option<Vec<u8>> = None;
     let mut has_id = false;
+    let mut certificates: Option<Vec<u8>> = None;
     for (name, value) in fields.iter() {
         // `x-request-id` and the internal ones begin alike; the rest is not looked at closer.
         if name.len() < 12 || !name.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'x')) {
@@ -91,7 +108,15 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id
         } else if is("x-request-id") {
             has_id = true;
         } else if is("x-forwarded-client-cert") {
-            edits.remove("x-forwarded-client-cert");
+            match peer.certificate {
+                Certificate::Drop => edits.remove("x-forwarded-client-cert"),
+                Certificate::Keep | Certificate::Set(_) => {}
+                Certificate::Append(_) => {
+                    let joined = certificates.get_or_insert_default();
+                    joined.extend_from_slice(value);
+                    joined.push(b',');
+                }
+            }
         } else if name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"x-envoy-"))
             && let Some(internal) = INTERNAL.iter().find(|internal| is(internal))
         {
@@ -105,6 +130,11 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id
             joined.extend_from_slice(peer.address.as_bytes());
             edits.set("x-forwarded-for", Cow::Owned(joined));
         }
+    }
+    if let Certificate::Set(own) | Certificate::Append(own) = peer.certificate {
+        let mut all = certificates.unwrap_or_default();
+        all.extend_from_slice(own.as_bytes());
+        edits.set("x-forwarded-client-cert", Cow::Owned(all));
     }
     edits.set("x-forwarded-proto", scheme.as_bytes());
     edits.set("x-envoy-external-address", client(peer, fields).as_bytes());
@@ -136,10 +166,14 @@ mod tests {
     use crate::h1::{HeadLimits, RequestHead};
 
     fn edits_of(head: &str, trusted_proxies: u32) -> Vec<String> {
+        edits_with(head, trusted_proxies, Certificate::Drop)
+    }
+
+    fn edits_with(head: &str, trusted_proxies: u32, certificate: Certificate<'_>) -> Vec<String> {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
         let mut parsed = RequestHead::default();
         parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
-        let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies };
+        let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate };
         let fields = parsed.fields(text.as_bytes());
         let mut edits = Edits::default();
         edit(&peer, fields, scheme(&peer, fields), "id", &mut edits);
@@ -167,6 +201,19 @@ mod tests {
                 "x-request-id=id"
             ]
         );
+    }
+
+    #[test]
+    fn s_113_the_certificate_of_the_client_is_told_as_it_is_configured() {
+        let came = "X-Forwarded-Client-Cert: Hash=1\r\n";
+        let told = |certificate| {
+            let edits = edits_with(came, 0, certificate);
+            edits.into_iter().filter(|edit| edit.contains("client-cert")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told(Certificate::Drop), "-x-forwarded-client-cert");
+        assert_eq!(told(Certificate::Keep), "");
+        assert_eq!(told(Certificate::Set("Hash=2")), "x-forwarded-client-cert=Hash=2");
+        assert_eq!(told(Certificate::Append("Hash=2")), "x-forwarded-client-cert=Hash=1,Hash=2");
     }
 
     #[test]

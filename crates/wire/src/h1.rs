@@ -5,7 +5,7 @@
 
 pub mod body;
 pub mod error;
-mod fields;
+pub(crate) mod fields;
 pub mod request;
 pub mod response;
 pub mod write;

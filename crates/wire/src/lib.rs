@@ -6,6 +6,8 @@
 pub mod edit;
 pub mod forwarded;
 pub mod h1;
+pub mod h2;
+pub mod hello;
 pub mod host;
 pub mod path;
 pub mod view;

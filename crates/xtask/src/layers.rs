@@ -66,9 +66,28 @@ const MODULES: &[(&str, &[&str])] = &[
             "memo",
         ],
     ),
-    ("dataplane", &["limits", "metrics", "log", "conn", "http", "accept", "listeners", "control"]),
-    ("routing", &["judge", "rewrite", "route", "candidates", "host", "names", "table", "explain"]),
-    ("upstream", &["endpoint", "balance", "cluster", "dns", "store", "connect", "pool"]),
+    (
+        "dataplane",
+        &["limits", "metrics", "log", "tls", "conn", "tcp", "http", "entry", "accept", "listeners", "control"],
+    ),
+    ("routing", &["judge", "rewrite", "route", "candidates", "host", "names", "table", "servers", "tcp", "explain"]),
+    (
+        "upstream",
+        &[
+            "endpoint",
+            "balance",
+            "coalesce",
+            "certificate",
+            "parameters",
+            "tls",
+            "connect",
+            "cluster",
+            "dns",
+            "store",
+            "pool",
+            "h2",
+        ],
+    ),
 ];
 
 /// Compares both tables with the workspace.

@@ -1,11 +1,11 @@
 //! One server of a Gateway by itself: its port, address, hosts, and what of it does not act.
 
 use crate::code;
-use crate::hosts::{ServerHost, ServerHosts};
+use crate::hosts::ServerHost;
 use crate::report::Notes;
 use crate::settings::Workload;
 use resources::set::Object;
-use resources::spec::gateway::{Gateway, Protocol, Server};
+use resources::spec::gateway::{Gateway, Protocol, Server, ServerTls, TlsMode};
 use std::net::IpAddr;
 
 /// A port that can be listened on.
@@ -48,28 +48,50 @@ pub(super) fn bind(written: &Server, workload: &Workload, field: &str, notes: &m
     bind
 }
 
-/// Whether the server's port is opened. One whose protocol is not served stays closed, and so does one that is to redirect to
-/// HTTPS: to serve in clear text what was meant to be sent away would be worse than a closed port.
-pub(super) fn is_served(written: &Server, protocol: Protocol, field: &str, notes: &mut Notes) -> bool {
-    let name = match protocol {
-        Protocol::Http if written.tls.as_ref().is_some_and(|tls| tls.https_redirect) => {
-            let message = "`httpsRedirect` does not act yet, and the port stays closed rather than serve in clear text";
-            notes.add(code::NOT_SERVED, format!("{field}.tls.httpsRedirect"), message);
-            return false;
+/// What a server does, before its certificates are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Http,
+    Https,
+    Tls,
+    Passthrough,
+    Tcp,
+}
+
+/// What a server does, with its TLS settings where there are any; `None` with the reason said where its port stays closed.
+pub(super) fn kind<'a>(
+    written: &'a Server,
+    protocol: Protocol,
+    field: &str,
+    notes: &mut Notes,
+) -> Option<(Kind, Option<&'a ServerTls>)> {
+    let tls = written.tls.as_deref();
+    let secured = match protocol {
+        Protocol::Http => return Some((Kind::Http, tls)),
+        Protocol::Tcp => return Some((Kind::Tcp, tls)),
+        Protocol::Https => Kind::Https,
+        Protocol::Tls => Kind::Tls,
+        Protocol::Udp => {
+            let message = "servers with UDP are not served; the port stays closed";
+            notes.add(code::NOT_SERVED, format!("{field}.port.protocol"), message);
+            return None;
         }
-        Protocol::Http => return true,
-        Protocol::Https => "HTTPS",
-        Protocol::Tls => "TLS",
-        Protocol::Tcp => "TCP",
-        Protocol::Udp => "UDP",
     };
-    let message = format!("servers with {name} are not served yet; the port stays closed");
-    notes.add(code::NOT_SERVED, format!("{field}.port.protocol"), message);
-    false
+    let mode = tls.and_then(|tls| tls.mode);
+    match mode {
+        // GW-10: no mode is PASSTHROUGH.
+        None | Some(TlsMode::Passthrough) => Some((Kind::Passthrough, tls)),
+        Some(TlsMode::Simple | TlsMode::Mutual | TlsMode::OptionalMutual) => Some((secured, tls)),
+        Some(TlsMode::AutoPassthrough | TlsMode::IstioMutual) => {
+            let message = "the mode is one between workloads of a mesh; the port stays closed";
+            notes.add(code::NOT_SERVED, format!("{field}.tls.mode"), message);
+            None
+        }
+    }
 }
 
 /// The hosts; those that are none are said and left out.
-pub(super) fn hosts(written: &Server, gateway: &Object<Gateway>, field: &str, notes: &mut Notes) -> ServerHosts {
+pub(super) fn hosts(written: &Server, gateway: &Object<Gateway>, field: &str, notes: &mut Notes) -> Vec<ServerHost> {
     let mut hosts = Vec::with_capacity(written.hosts.len());
     for (index, text) in written.hosts.iter().enumerate() {
         match ServerHost::parse(text, &gateway.key.namespace) {
@@ -77,7 +99,7 @@ pub(super) fn hosts(written: &Server, gateway: &Object<Gateway>, field: &str, no
             Err(why) => notes.add(code::BAD_SERVER_HOST, format!("{field}.hosts[{index}]"), why.to_string()),
         }
     }
-    ServerHosts::new(hosts)
+    hosts
 }
 
 /// Says once what of a Gateway has no effect.

@@ -6,11 +6,12 @@ use crate::endpoints;
 use crate::index::{Named, service_of_slice};
 use crate::names;
 use crate::ports;
-use ir::ClusterId;
+use ir::{ClusterId, ListenerId};
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Object, ResourceSet};
 use resources::spec::core::Service;
 use resources::spec::destination_rule::{DestinationRule, Subset};
+use resources::spec::scalar::Duration;
 use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
 use resources::spec::virtual_service::VirtualService;
@@ -30,8 +31,12 @@ pub(super) struct Dirty {
     /// Hosts whose endpoints alone may be different.
     pub(super) endpoints: BTreeSet<Arc<str>>,
     pub(super) virtual_services: BTreeSet<Key>,
-    /// Listeners and hosts whose routes changed.
-    pub(super) tables: super::listeners::Touched,
+    /// Listeners that have to be put together anew.
+    pub(super) listeners: BTreeSet<Arc<ListenerId>>,
+    /// Gateways of which something else may be said.
+    pub(super) gateway_notes: BTreeSet<Key>,
+    /// Tables and hosts whose routes changed.
+    pub(super) tables: super::tables::Touched,
     /// Clusters that routes began or ceased to go to.
     pub(super) clusters: Vec<ClusterId>,
     /// Whether everything is new, so that all objects are remarked on.
@@ -115,8 +120,21 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
             let found = [before.workload_entries.get(key), state.set.workload_entries.get(key)];
             found.into_iter().flatten().for_each(|object| workload_entry(state, object, dirty));
         }
-        Kind::Secret | Kind::Namespace | Kind::ConfigMap => {}
+        // Also those that were looked for in vain.
+        Kind::Secret | Kind::ConfigMap => {
+            dirty.gateways |= state.plans.used.objects.contains(key);
+            let users = state.credentials.iter().filter(|(_, used)| used.objects.contains(key));
+            dirty.clusters.extend(users.map(|(id, _)| id.clone()));
+        }
+        Kind::Namespace => {}
     }
+}
+
+/// Marks what depends on a file.
+pub(super) fn take_file(state: &State, path: &Arc<str>, dirty: &mut Dirty) {
+    dirty.gateways |= state.plans.used.files.contains(path);
+    let users = state.credentials.iter().filter(|(_, used)| used.files.contains(path));
+    dirty.clusters.extend(users.map(|(id, _)| id.clone()));
 }
 
 /// How far a change reaches.
@@ -153,6 +171,18 @@ fn destination_rule_looks_alike(old: &DestinationRule, new: &DestinationRule) ->
         && old.export_to == new.export_to
         && old.workload_selector == new.workload_selector
         && old.subsets.iter().map(subset).eq(new.subsets.iter().map(subset))
+        && idle_timeouts(old) == idle_timeouts(new)
+}
+
+/// What routes of bytes take from a rule (VS-66).
+fn idle_timeouts(rule: &DestinationRule) -> Vec<Option<Duration>> {
+    let policies =
+        rule.traffic_policy.iter().chain(rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref()));
+    let pools = policies.flat_map(|policy| {
+        let of_ports = policy.port_level_settings.iter().map(|port| port.connection_pool.as_deref());
+        std::iter::once(policy.connection_pool.as_deref()).chain(of_ports)
+    });
+    pools.map(|pool| pool.and_then(|pool| pool.tcp.as_ref()).and_then(|tcp| tcp.idle_timeout)).collect()
 }
 
 /// Whether routes see the same: hosts, ports, and for whom.

@@ -1,202 +1,267 @@
-//! The hosts of each listener: who puts routes where, and the listeners of the snapshot.
+//! The listeners of the snapshot, and the tables that they name: what is opened, for whom, and what stays closed for want of a route.
 
 use super::State;
 use super::changed::Dirty;
-use crate::binding::Bound;
-use crate::fast::FastMap;
-use crate::gateways::{Plan, PlannedServer, Plans};
+use crate::code;
+use crate::fast::FastSet;
+use crate::gateways::{Plan, PlannedServer, ServerKind};
 use crate::order;
-use ir::{Changes, ForwardedHeaders, Host, HostPattern, HttpListener, Listener, ListenerId, ListenerKind, Map};
-use ir::{Origin, PathNormalization};
-use resources::key::Key;
-use resources::set::Object;
-use resources::spec::mesh_config::Normalization;
-use resources::spec::virtual_service::VirtualService;
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::report::Notes;
+use crate::through::Through;
+use ir::{
+    CertificateHeader, Changes, ForwardedHeaders, HostPattern, HttpTable, Listener, ListenerId, Map, PathNormalization,
+};
+use ir::{Service, TableId, TlsServer};
+use resources::key::{Key, Kind};
+use resources::spec::mesh_config::{ForwardClientCertDetails, Normalization};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Listeners and hosts whose routes changed, with the VirtualService that changed them.
-pub(super) type Touched = BTreeMap<Arc<ListenerId>, Vec<(HostPattern, Key)>>;
-
-/// What one VirtualService puts on a host through one server.
-struct Contribution<'a> {
-    object: &'a Object<VirtualService>,
-    bound: &'a Bound,
-}
-
-impl Contribution<'_> {
-    /// The order in which Istio puts routes on a host: server by server as they merge, then VirtualServices in their order
-    /// (VS-04, S-61).
-    fn order(&self, other: &Self) -> Ordering {
-        order::by_age(&self.bound.gateway, &other.bound.gateway)
-            .then(self.bound.server.cmp(&other.bound.server))
-            .then(self.bound.class.cmp(&other.bound.class))
-            .then_with(|| order::by_age(self.object, other.object))
-    }
+/// A listener while it is put together.
+struct Assembly<'a> {
+    state: &'a State,
+    id: &'a Arc<ListenerId>,
+    listener: Listener,
+    /// Tables with whether gRPC-Web is translated.
+    tables: BTreeMap<TableId, bool>,
+    /// Names that some server has.
+    taken: FastSet<HostPattern>,
+    notes: BTreeMap<Key, Notes>,
 }
 
 impl State {
-    /// Marks the hosts where it makes a difference that a VirtualService is bound like this and not as before.
-    pub(super) fn touch_hosts(&self, key: &Key, before: &[Bound], after: &[Bound], dirty: &mut Dirty) {
-        for (here, there) in [(before, after), (after, before)] {
-            for bound in here {
-                let kept = |host: &HostPattern| there.iter().any(|other| same_place(bound, other) && other.has(host));
-                for host in bound.hosts.iter().filter(|host| !kept(host)) {
-                    let touched = dirty.tables.entry(Arc::clone(&bound.listener)).or_default();
-                    touched.push((host.clone(), key.clone()));
-                }
+    /// Puts the listeners together that may be different, with their tables; hosts of tables that stay are kept.
+    pub(super) fn open_listeners(&mut self, dirty: &mut Dirty, changes: &mut Changes) {
+        for id in std::mem::take(&mut dirty.listeners) {
+            let (listener, tables, notes) = match self.plans.listeners.get(&id) {
+                Some(plan) => Assembly::put_together(self, &id, plan),
+                None => (None, BTreeMap::new(), BTreeMap::new()),
+            };
+            self.put_tables(&id, &tables, changes);
+            self.put_listener(&id, listener, changes);
+            let before = self.listener_notes.remove(&id).unwrap_or_default();
+            dirty.gateway_notes.extend(before.into_keys().chain(notes.keys().cloned()));
+            if !notes.is_empty() {
+                self.listener_notes.insert(id, notes);
+            }
+        }
+        for key in std::mem::take(&mut dirty.gateway_notes) {
+            let Some(mut notes) = self.plans.notes.get(&key).cloned() else { continue };
+            for of_listener in self.listener_notes.values().filter_map(|notes| notes.get(&key)) {
+                notes.extend(of_listener);
+            }
+            self.report.set(Kind::Gateway, &key, notes);
+        }
+    }
+
+    fn put_listener(&mut self, id: &ListenerId, listener: Option<Listener>, changes: &mut Changes) {
+        let before = self.snapshot.listeners.get(id);
+        match listener {
+            Some(listener) if before.is_some_and(|before| **before == listener) => return,
+            Some(listener) => self.snapshot.listeners.insert_mut(id.clone(), Arc::new(listener)),
+            None if before.is_none() => return,
+            None => {
+                self.snapshot.listeners.remove_mut(id);
+            }
+        }
+        changes.listeners.push(id.clone());
+    }
+
+    fn put_tables(&mut self, id: &ListenerId, tables: &BTreeMap<TableId, bool>, changes: &mut Changes) {
+        let first = TableId { listener: id.clone(), server: None };
+        let here =
+            self.snapshot.tables.range(&first..).map(|(table, _)| table).take_while(|table| table.listener == *id);
+        let gone: Vec<_> = here.filter(|table| !tables.contains_key(*table)).cloned().collect();
+        for table in gone {
+            self.snapshot.tables.remove_mut(&table);
+            changes.tables.push(table);
+        }
+        for (table, grpc_web) in tables {
+            let before = self.snapshot.tables.get(table);
+            let hosts = before.map_or_else(Map::default, |table| table.hosts.clone());
+            let next = self.table(hosts, *grpc_web);
+            if before.is_none_or(|before| differs(before, &next)) {
+                self.snapshot.tables.insert_mut(table.clone(), Arc::new(next));
+                changes.tables.push(table.clone());
             }
         }
     }
 
-    /// Opens and closes listeners as planned; hosts of those that stay are kept.
-    pub(super) fn open_listeners(&mut self, changes: &mut Changes) {
-        let gone = self.snapshot.listeners.keys().filter(|id| !self.plans.listeners.contains_key(*id));
-        for id in gone.cloned().collect::<Vec<_>>() {
-            self.snapshot.listeners.remove_mut(&id);
-            changes.listeners.push(id);
-        }
-        for (id, plan) in &self.plans.listeners {
-            let before = self.snapshot.listeners.get(&**id);
-            let hosts = before.map_or_else(Map::default, |listener| match &listener.kind {
-                ListenerKind::Http(http) => http.hosts.clone(),
-            });
-            let listener = self.listener(id, plan, hosts);
-            if before.is_none_or(|before| differs(before, &listener)) {
-                self.snapshot.listeners.insert_mut((**id).clone(), Arc::new(listener));
-                changes.listeners.push((**id).clone());
-            }
-        }
-    }
-
-    fn listener(&self, id: &ListenerId, plan: &Plan, hosts: Map<HostPattern, Arc<Host>>) -> Listener {
+    fn table(&self, hosts: Map<HostPattern, Arc<ir::Host>>, grpc_web: bool) -> HttpTable {
         let mesh = &self.settings.mesh;
-        Listener {
-            id: id.clone(),
-            servers: plan.servers.iter().map(PlannedServer::origin).collect(),
-            server_port: plan.servers.first().map_or(0, |server| server.port),
-            kind: ListenerKind::Http(HttpListener {
-                hosts,
-                path_normalization: match mesh.path_normalization.normalization {
-                    None | Some(Normalization::Default | Normalization::Base) => PathNormalization::Base,
-                    Some(Normalization::None) => PathNormalization::None,
-                    Some(Normalization::MergeSlashes) => PathNormalization::MergeSlashes,
-                    Some(Normalization::DecodeAndMergeSlashes) => PathNormalization::DecodeAndMergeSlashes,
+        let topology = &mesh.default_config.gateway_topology;
+        HttpTable {
+            hosts,
+            path_normalization: match mesh.path_normalization.normalization {
+                None | Some(Normalization::Default | Normalization::Base) => PathNormalization::Base,
+                Some(Normalization::None) => PathNormalization::None,
+                Some(Normalization::MergeSlashes) => PathNormalization::MergeSlashes,
+                Some(Normalization::DecodeAndMergeSlashes) => PathNormalization::DecodeAndMergeSlashes,
+            },
+            forwarded: ForwardedHeaders {
+                trusted_proxies: topology.num_trusted_proxies,
+                certificates: match topology.forward_client_cert_details {
+                    Some(ForwardClientCertDetails::Sanitize) => CertificateHeader::Sanitize,
+                    Some(ForwardClientCertDetails::ForwardOnly) => CertificateHeader::ForwardOnly,
+                    Some(ForwardClientCertDetails::AppendForward) => CertificateHeader::AppendForward,
+                    Some(ForwardClientCertDetails::AlwaysForwardOnly) => CertificateHeader::AlwaysForwardOnly,
+                    None | Some(ForwardClientCertDetails::Undefined | ForwardClientCertDetails::SanitizeSet) => {
+                        CertificateHeader::SanitizeSet
+                    }
                 },
-                forwarded: ForwardedHeaders {
-                    trusted_proxies: mesh.default_config.gateway_topology.num_trusted_proxies,
-                },
-            }),
+            },
+            grpc_web,
         }
     }
 
-    /// Puts the touched hosts of each listener together anew.
-    pub(super) fn fill_tables(&mut self, dirty: &mut Dirty, changes: &mut Changes) {
-        for (id, touched) in &mut dirty.tables {
-            let Some(before) = self.snapshot.listeners.get(&**id) else { continue };
-            let mut listener = (**before).clone();
-            let new = changes.listeners.contains(id);
-            // In order: neighbours in the map are neighbours in memory.
-            touched.sort_unstable();
-            touched.dedup();
-            let ListenerKind::Http(http) = &mut listener.kind;
-            for of_host in touched.chunk_by(|(a, _), (b, _)| a == b) {
-                let Some((pattern, _)) = of_host.first() else { continue };
-                if self.fill_host(id, &mut http.hosts, pattern, of_host) && !new {
-                    changes.hosts.push(((**id).clone(), pattern.clone()));
-                }
-            }
-            self.snapshot.listeners.insert_mut((**id).clone(), Arc::new(listener));
+    /// What VirtualServices do with the bytes of a server, the one that counts first (VS-04).
+    fn through_of(&self, id: &ListenerId, server: &PlannedServer) -> Vec<&Through> {
+        let here = |through: &&Through| {
+            *through.listener == *id && through.gateway.key == server.gateway.key && through.server == server.index
+        };
+        let mut found: Vec<(&Key, &Through)> = Vec::new();
+        for (key, through) in &self.through {
+            found.extend(through.iter().filter(here).map(|through| (key, through)));
         }
-    }
-
-    /// Puts one host together anew, and says whether it is different now. Who had put routes there is read from the routes.
-    fn fill_host(
-        &self,
-        id: &Arc<ListenerId>,
-        hosts: &mut Map<HostPattern, Arc<Host>>,
-        pattern: &HostPattern,
-        touching: &[(HostPattern, Key)],
-    ) -> bool {
-        let before = hosts.get(pattern);
-        let mut keys: Vec<Key> = touching.iter().map(|(_, key)| key.clone()).collect();
-        // Routes of one VirtualService stand beside each other for the most part.
-        let routes = before.map_or(&[][..], |host| &host.routes);
-        let runs = routes.chunk_by(|a, b| Arc::ptr_eq(&a.origin.name, &b.origin.name));
-        keys.extend(runs.filter_map(<[_]>::first).map(|route| key_of(&route.origin)));
-        keys.sort_unstable();
-        keys.dedup();
-        let mut contributions = self.contributions(id, pattern, &keys);
-        if contributions.is_empty() {
-            return hosts.remove_mut(pattern);
-        }
-        contributions.sort_by(Contribution::order);
-        let parts: Vec<_> = contributions.iter().map(|contribution| &contribution.bound.routes).collect();
-        let host = Host { pattern: pattern.clone(), routes: order::catch_alls_last(&parts) };
-        if before.is_some_and(|before| **before == host) {
-            return false;
-        }
-        hosts.insert_mut(pattern.clone(), Arc::new(host));
-        true
-    }
-
-    fn contributions(&self, id: &Arc<ListenerId>, pattern: &HostPattern, keys: &[Key]) -> Vec<Contribution<'_>> {
-        let mut contributions = Vec::with_capacity(keys.len());
-        for key in keys {
-            let Some(bound) = self.bound.get(key) else { continue };
-            let Some(object) = self.set.virtual_services.get(key) else { continue };
-            let here = bound.iter().filter(|bound| bound.listener == *id && bound.has(pattern));
-            contributions.extend(here.map(|bound| Contribution { object, bound }));
-        }
-        contributions
-    }
-}
-
-fn key_of(origin: &Origin) -> Key {
-    Key { namespace: Arc::clone(&origin.namespace), name: Arc::clone(&origin.name) }
-}
-
-/// Whether two put the same routes in the same place of the order.
-fn same_place(one: &Bound, other: &Bound) -> bool {
-    one.listener == other.listener
-        && Arc::ptr_eq(&one.gateway, &other.gateway)
-        && one.server == other.server
-        && one.class == other.class
-        && Arc::ptr_eq(&one.routes, &other.routes)
-}
-
-/// Whether two listeners differ in more than their hosts.
-fn differs(one: &Listener, other: &Listener) -> bool {
-    let ListenerKind::Http(a) = &one.kind;
-    let ListenerKind::Http(b) = &other.kind;
-    one.servers != other.servers
-        || one.server_port != other.server_port
-        || a.path_normalization != b.path_normalization
-        || a.forwarded != b.forwarded
-}
-
-/// The names of Gateways that are served differently in two plans, so that VirtualServices have to be bound anew.
-pub(super) fn differing_gateways(one: &Plans, other: &Plans) -> BTreeSet<Arc<str>> {
-    let mut names = BTreeSet::new();
-    for (a, b) in [(one, other), (other, one)] {
-        for (key, listeners) in &a.served {
-            if b.served.get(key) != Some(listeners) {
-                names.insert(Arc::clone(&key.name));
-            }
-        }
-        let differing = a.listeners.iter().flat_map(|(id, plan)| {
-            let theirs: FastMap<(&Key, usize), &PlannedServer> =
-                b.listeners.get(id).into_iter().flat_map(places).collect();
-            let ours =
-                places(plan).filter(move |(place, server)| theirs.get(place).is_none_or(|other| *other != *server));
-            ours.map(|((key, _), _)| Arc::clone(&key.name)).collect::<Vec<_>>()
+        found.sort_by(|(a, one), (b, other)| {
+            let objects = self.set.virtual_services.get(*a).zip(self.set.virtual_services.get(*b));
+            let age = objects.map_or(std::cmp::Ordering::Equal, |(a, b)| order::by_age(a, b));
+            one.class.cmp(&other.class).then(age)
         });
-        names.extend(differing);
+        found.into_iter().map(|(_, through)| through).collect()
     }
-    names
 }
 
-fn places(plan: &Plan) -> impl Iterator<Item = ((&Key, usize), &PlannedServer)> {
-    plan.servers.iter().map(|server| ((&server.gateway.key, server.index), server))
+impl<'a> Assembly<'a> {
+    /// The listener, unless there is nothing to serve; its tables; and what is to be said.
+    fn put_together(
+        state: &'a State,
+        id: &'a Arc<ListenerId>,
+        plan: &Plan,
+    ) -> (Option<Listener>, BTreeMap<TableId, bool>, BTreeMap<Key, Notes>) {
+        let listener =
+            Listener { id: (**id).clone(), servers: Vec::new(), server_port: 0, plain: None, tls: Vec::new() };
+        let (tables, taken, notes) = Default::default();
+        let mut assembly = Self { state, id, listener, tables, taken, notes };
+        // What ends TLS has its names whatever a rule for another server says.
+        for server in plan.servers.iter().filter(|server| server.kind.termination().is_some()) {
+            assembly.taken.extend(server.hosts.patterns().cloned());
+        }
+        plan.servers.iter().for_each(|server| assembly.server(server));
+        let Assembly { listener, tables, notes, .. } = assembly;
+        let serves = listener.plain.is_some() || !listener.tls.is_empty();
+        (serves.then_some(listener), tables, notes)
+    }
+
+    fn server(&mut self, server: &PlannedServer) {
+        let table = server.table(self.id);
+        let grpc_web = matches!(server.kind, ServerKind::Http { grpc_web: true, .. });
+        if let Some(table) = &table {
+            *self.tables.entry(table.clone()).or_default() |= grpc_web;
+        }
+        let opened = match (&server.kind, table) {
+            (ServerKind::Http { .. }, Some(table)) => {
+                self.listener.plain.get_or_insert(Service::Http(table));
+                true
+            }
+            (ServerKind::Https(_), Some(table)) => {
+                self.terminated(server, Service::Http(table));
+                true
+            }
+            (ServerKind::Tcp, _) => {
+                self.first_route(server).map(|service| self.listener.plain = Some(service)).is_some()
+            }
+            (ServerKind::Tls(_), _) => {
+                self.first_route(server).map(|service| self.terminated(server, service)).is_some()
+            }
+            (ServerKind::Passthrough, _) => self.passed_through(server),
+            (ServerKind::Http { .. } | ServerKind::Https(_), None) => false,
+        };
+        if opened {
+            self.listener.servers.push(server.origin());
+            if self.listener.server_port == 0 {
+                self.listener.server_port = server.port;
+            }
+            return;
+        }
+        let message = match server.kind {
+            ServerKind::Passthrough => {
+                "no `tls` rule of a VirtualService has a name for it, so that it takes no connections"
+            }
+            _ => "no `tcp` rule of a VirtualService is for it, so that it takes no connections",
+        };
+        self.note(server, code::NO_ROUTE_OF_BYTES, message.to_owned());
+    }
+
+    fn note(&mut self, server: &PlannedServer, code: code::Code, message: String) {
+        let notes = self.notes.entry(server.gateway.key.clone()).or_default();
+        notes.add(code, format!("spec.servers[{}]", server.index), message);
+    }
+
+    fn terminated(&mut self, server: &PlannedServer, service: Service) {
+        let mut names: Vec<_> = server.hosts.patterns().cloned().collect();
+        // S-30, S-82: with `*` among them the others ask for nothing more.
+        if names.contains(&HostPattern::Any) {
+            names = vec![HostPattern::Any];
+        }
+        names.sort_unstable();
+        names.dedup();
+        let termination = server.kind.termination().cloned();
+        self.listener.tls.push(TlsServer { origin: server.origin(), names, termination, service });
+    }
+
+    /// VS-64: the first rule of the first VirtualService.
+    fn first_route(&self, server: &PlannedServer) -> Option<Service> {
+        let through = self.state.through_of(self.id, server);
+        through.first().map(|through| Service::Tcp(Arc::clone(&through.route)))
+    }
+
+    /// A server for each rule, by the names that nobody has before (VS-63). A name that was written wider than the server's own stands behind
+    /// narrower ones, as it would if it had not been narrowed (§8.3).
+    fn passed_through(&mut self, server: &PlannedServer) -> bool {
+        let rules = self.state.through_of(self.id, server);
+        let all = rules.iter().enumerate().flat_map(|(at, rule)| rule.names.iter().map(move |name| (at, name)));
+        let mut all: Vec<(usize, &(HostPattern, HostPattern))> = all.collect();
+        all.sort_by_key(|(_, (name, written))| if name == written { 0 } else { usize::MAX - width(written) });
+        let mut names: Vec<Vec<HostPattern>> = vec![Vec::new(); rules.len()];
+        let mut lost: Vec<Vec<String>> = vec![Vec::new(); rules.len()];
+        for (at, (name, _)) in all {
+            match (self.taken.insert(name.clone()), names.get_mut(at), lost.get_mut(at)) {
+                (true, Some(names), _) => names.push(name.clone()),
+                (_, _, Some(lost)) => lost.push(name.to_string()),
+                (..) => {}
+            }
+        }
+        let mut any = false;
+        for ((through, mut names), lost) in rules.into_iter().zip(names).zip(lost) {
+            let (origin, service) = (through.route.origin.clone(), Service::Tcp(Arc::clone(&through.route)));
+            if !lost.is_empty() {
+                let message =
+                    format!("another rule already has {} on this port, which {origin} wants", lost.join(", "));
+                self.note(server, code::NAME_TAKEN, message);
+            }
+            if !names.is_empty() {
+                any = true;
+                names.sort_unstable();
+                self.listener.tls.push(TlsServer { origin, names, termination: None, service });
+            }
+        }
+        any
+    }
+}
+
+/// How much of a name a pattern says.
+fn width(pattern: &HostPattern) -> usize {
+    match pattern {
+        HostPattern::Exact(name) => name.len() + 1,
+        HostPattern::Suffix(suffix) => suffix.len(),
+        HostPattern::Any => 0,
+    }
+}
+
+/// Whether two tables differ in more than their hosts.
+fn differs(one: &HttpTable, other: &HttpTable) -> bool {
+    one.path_normalization != other.path_normalization
+        || one.forwarded != other.forwarded
+        || one.grpc_web != other.grpc_web
 }

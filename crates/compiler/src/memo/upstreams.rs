@@ -3,19 +3,23 @@
 use super::State;
 use super::changed::Dirty;
 use crate::binding::Bound;
-use crate::clusters;
+use crate::clusters::{self, Built};
+use crate::credentials::Used;
 use crate::index::{ClusterUse, HostEntry};
-use crate::names;
+use crate::names::{self, parts};
 use crate::remarks;
 use crate::texts;
-use ir::{Action, Changes, ClusterId, TargetCluster};
-use resources::key::Kind;
+use crate::through::Through;
+use ir::{Action, Changes, Cluster, ClusterId, TargetCluster};
+use resources::key::{Key, Kind};
+use resources::set::Object;
+use resources::spec::destination_rule::DestinationRule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl State {
     /// Counts which clusters routes go to. Counting up comes first, so that what stays is never forgotten in between.
-    pub(super) fn count_clusters(&mut self, before: &[Bound], after: &[Bound], dirty: &mut Dirty) {
+    pub(super) fn count_clusters(&mut self, before: Uses<'_>, after: Uses<'_>, dirty: &mut Dirty) {
         for id in targets(after) {
             self.count_up(id, dirty);
         }
@@ -64,7 +68,8 @@ impl State {
             let Some((port, subset, host)) = parts(id) else { continue };
             let used = self.index.host(host).is_some_and(|entry| entry.cluster(port, subset).is_some());
             let host = self.index.shared(host);
-            let cluster = if used { clusters::build(self.world(), &host, port, subset, id) } else { None };
+            let built = if used { clusters::build(self.world(), &host, port, subset, id) } else { None };
+            let cluster = self.keep_findings(id, built);
             let different = match cluster {
                 Some(cluster) if self.snapshot.clusters.get(id).is_some_and(|before| **before == cluster) => false,
                 Some(cluster) => {
@@ -79,13 +84,34 @@ impl State {
         }
     }
 
+    /// Keeps what was found while a cluster was built.
+    fn keep_findings(&mut self, id: &ClusterId, built: Option<Built>) -> Option<Cluster> {
+        self.credentials.remove(id);
+        self.cluster_notes.remove(id);
+        let Built { cluster, used, notes } = built?;
+        if used != Used::default() {
+            self.credentials.insert(id.clone(), used);
+        }
+        if let Some(policy) = cluster.policy.as_ref().filter(|_| !notes.is_empty()) {
+            let rule = Key { namespace: Arc::clone(&policy.namespace), name: Arc::clone(&policy.name) };
+            self.cluster_notes.insert(id.clone(), (rule, notes));
+        }
+        Some(cluster)
+    }
+
     /// Says anew what is said about the objects behind hosts.
     pub(super) fn remark(&mut self, dirty: &Dirty) {
-        let State { set, settings, index, report, .. } = self;
+        let State { set, settings, index, report, cluster_notes, .. } = self;
         let world = crate::world::World { set, settings, index };
+        let of_rule = |object: &Object<DestinationRule>| {
+            let mut notes = remarks::of_destination_rule(world, object);
+            let own = cluster_notes.values().filter(|(rule, _)| *rule == object.key);
+            own.for_each(|(_, found)| notes.extend(found));
+            notes
+        };
         if dirty.all {
             for object in set.destination_rules.values() {
-                report.set(Kind::DestinationRule, &object.key, remarks::of_destination_rule(world, object));
+                report.set(Kind::DestinationRule, &object.key, of_rule(object));
             }
             for object in set.service_entries.values() {
                 report.set(Kind::ServiceEntry, &object.key, remarks::of_service_entry(world, object));
@@ -102,7 +128,7 @@ impl State {
             let entry = index.host(host);
             let rules = entry.map_or(&[][..], HostEntry::rules).iter().chain(index.wildcard_rules(host));
             for object in rules.filter_map(|key| set.destination_rules.get(key)) {
-                report.set(Kind::DestinationRule, &object.key, remarks::of_destination_rule(world, object));
+                report.set(Kind::DestinationRule, &object.key, of_rule(object));
             }
             let entries = entry.map_or(&[][..], |entry| entry.entries.as_slice());
             for object in entries.iter().filter_map(|key| set.service_entries.get(key)) {
@@ -116,21 +142,19 @@ impl State {
     }
 }
 
+/// What one VirtualService does.
+pub(super) type Uses<'a> = (&'a [Bound], &'a [Through]);
+
 /// The clusters that routes go to, as often as they do.
-fn targets(bound: &[Bound]) -> impl Iterator<Item = &ClusterId> {
+fn targets<'a>((bound, through): Uses<'a>) -> impl Iterator<Item = &'a ClusterId> {
+    let bytes = through.iter().flat_map(|through| &through.route.targets).map(|target| &target.cluster);
     let routes = bound.iter().flat_map(|bound| bound.routes.iter());
     let targets = routes.flat_map(|route| match &route.action {
         Action::Forward(forward) => &forward.targets[..],
         Action::Redirect(_) | Action::Respond(_) => &[],
     });
-    targets.filter_map(|target| match &target.cluster {
+    targets.map(|target| &target.cluster).chain(bytes).filter_map(|cluster| match cluster {
         TargetCluster::Known(id) => Some(id),
         TargetCluster::Unknown { .. } => None,
     })
-}
-
-/// Port, subset and host of `outbound|port|subset|host`.
-fn parts(id: &ClusterId) -> Option<(u16, &str, &str)> {
-    let mut parts = id.as_str().splitn(4, '|').skip(1);
-    Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
 }

@@ -191,10 +191,18 @@ fn endpoints_stand_in_for_slices() {
 }
 
 #[test]
-fn s_119_a_port_that_speaks_http2_is_reported() {
-    let named = SERVICE.replace("{name: http,", "{name: http2,");
-    assert_eq!(findings(&one("host: web", &[&named, SLICE])), ["MG8012 Service default/web"]);
-    let said = SERVICE.replace("targetPort: 9001", "targetPort: 9001, appProtocol: kubernetes.io/h2c");
-    assert_eq!(findings(&one("host: web", &[&said, SLICE])), ["MG8012 Service default/web"]);
-    assert_eq!(findings(&one("host: web, port: {number: 1}", &[&said, SLICE])), ["MG8003 VirtualService default/one"]);
+fn s_119_a_port_speaks_http2_where_its_name_or_protocol_says_so() {
+    let protocol = |service: &str| {
+        let compiled = one("host: web", &[service, SLICE]);
+        let cluster = compiled.snapshot.clusters.values().next().unwrap().clone();
+        assert!(findings(&compiled).is_empty());
+        matches!(cluster.protocol, ir::UpstreamProtocol::Http2 { .. })
+    };
+    assert!(!protocol(SERVICE));
+    assert!(protocol(&SERVICE.replace("{name: http,", "{name: http2-x,")));
+    assert!(protocol(&SERVICE.replace("{name: http,", "{name: grpc-web,")));
+    assert!(!protocol(&SERVICE.replace("{name: http,", "{name: grpcs,")));
+    let said = |by: &str| SERVICE.replace("targetPort: 9001", &format!("targetPort: 9001, appProtocol: {by}"));
+    assert!(protocol(&said("kubernetes.io/h2c")));
+    assert!(!protocol(&said("http").replace("{name: http,", "{name: grpc,")));
 }

@@ -70,7 +70,7 @@ fn s_11_the_older_server_keeps_a_port_that_another_protocol_wants() {
     assert!(listeners(&compiled).is_empty());
     assert_eq!(
         findings(&compiled),
-        ["MG6002 Gateway default/a", "MG6003 Gateway default/b", "MG7004 VirtualService default/x"]
+        ["MG6016 Gateway default/a", "MG6003 Gateway default/b", "MG7004 VirtualService default/x"]
     );
 }
 
@@ -99,16 +99,24 @@ fn s_18_clear_text_may_join_tls_and_tls_may_not_join_clear_text() {
     let plain = server(80, "HTTP", "'*'");
     let joined = both(tls, &plain);
     assert_eq!(listeners(&joined), ["ingress [::]:80"]);
-    assert_eq!(findings(&joined), ["MG6002 Gateway default/a"]);
+    assert_eq!(findings(&joined), ["MG6011 Gateway default/a"]);
     assert_eq!(findings(&both(&plain, tls)), ["MG6003 Gateway default/b"]);
 }
 
 #[test]
-fn gw_09_a_server_that_is_to_redirect_to_https_is_not_served_in_clear_text() {
-    let redirecting = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*'], tls: {httpsRedirect: true}}";
-    let compiled = compiled(&gateway("name: a, namespace: default", &ingress(&[redirecting.to_owned()])));
-    assert!(listeners(&compiled).is_empty());
-    assert_eq!(findings(&compiled), ["MG6002 Gateway default/a"]);
+fn s_70_a_server_that_sends_to_https_has_its_hosts_do_so_with_and_without_routes() {
+    let redirecting = "{port: {number: 80, name: http, protocol: HTTP}, hosts: [team/a.test, '*.b.test'], tls: {httpsRedirect: true}}";
+    let gateways = gateway("name: a, namespace: default", &ingress(&[redirecting.to_owned()]));
+    let compiled = compiled(&[gateways, respond("x", "x.b.test", "a")].concat());
+    let flags: Vec<_> = http(&compiled, 80)
+        .hosts
+        .values()
+        .map(|host| (host.pattern.to_string(), host.routes.len(), host.https_redirect))
+        .collect();
+    // S-74: without the prefix of the namespace.
+    let wanted = [("a.test", 0, true), ("x.b.test", 1, true), ("*.b.test", 0, true)];
+    assert_eq!(flags, wanted.map(|(host, routes, flag)| (host.to_owned(), routes, flag)));
+    assert_eq!(findings(&compiled), Vec::<String>::new());
 }
 
 #[test]
@@ -147,7 +155,7 @@ fn s_44_two_server_ports_with_one_target_port_merge() {
     let routes = [respond("a", "a.test", "a"), respond("b", "b.test", "a")].concat();
     let compiled = compiled(&[own, translated, routes].concat());
     assert_eq!(listeners(&compiled), ["ingress [::]:8080"]);
-    assert_eq!(http(&listener(&compiled, 8080)).hosts.size(), 2);
+    assert_eq!(http(&compiled, 8080).hosts.size(), 2);
 }
 
 #[test]

@@ -133,10 +133,24 @@ fn dr_10_and_dr_20_defaults() {
 
 #[test]
 fn dr_40_what_is_to_be_encrypted_is_not_sent_in_clear_text() {
-    let tls = rule("name: own, namespace: default", "host: b.test, trafficPolicy: {tls: {mode: SIMPLE}}");
-    let compiled = with("", &[tls]);
-    assert_eq!(endpoints(&compiled, "outbound|80||b.test"), ["never"]);
-    assert_eq!(findings(&compiled), ["MG8009 DestinationRule default/own"]);
+    let tls = |settings: &str| {
+        with(
+            "",
+            &[rule("name: own, namespace: default", &format!("host: b.test, trafficPolicy: {{tls: {{{settings}}}}}"))],
+        )
+    };
+    let simple = tls("mode: SIMPLE");
+    let of = simple.snapshot.clusters.values().next().unwrap().tls.clone().unwrap();
+    // DR-41 to DR-43: the system's authorities, the host of the request, and its name in the certificate.
+    assert_eq!((&of.sni, &of.verify), (&ir::Sni::Host, &ir::Verify::Authorities { trust: None, by_sni: true }));
+    assert!(findings(&simple).is_empty());
+    // DR-44: what is asked for and not there is no reason to send in clear text, or to anybody.
+    for settings in ["mode: SIMPLE, credentialName: gone", "mode: MUTUAL, clientCertificate: /a, privateKey: /b"] {
+        let compiled = tls(settings);
+        assert_eq!(endpoints(&compiled, "outbound|80||b.test"), ["never"]);
+        assert_eq!(findings(&compiled), ["MG6011 DestinationRule default/own"]);
+    }
+    assert!(tls("mode: DISABLE").snapshot.clusters.values().all(|cluster| cluster.tls.is_none()));
 }
 
 #[test]

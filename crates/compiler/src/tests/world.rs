@@ -1,7 +1,7 @@
 //! YAML to a compilation, and short ways to look at what came out.
 
 use crate::{Compiled, Memo, Settings, compile};
-use ir::{Action, Host, HostPattern, HttpListener, Listener, ListenerKind, Route, TargetCluster};
+use ir::{Action, Host, HostPattern, HttpTable, Listener, Route, TargetCluster};
 use resources::read::{documents, read};
 use resources::set::{AnyObject, Change, ResourceSet};
 use std::path::Path;
@@ -71,19 +71,20 @@ pub(super) fn listener(compiled: &Compiled, port: u16) -> Arc<Listener> {
     Arc::clone(found.unwrap())
 }
 
-pub(super) fn http(listener: &Listener) -> &HttpListener {
-    let ListenerKind::Http(http) = &listener.kind;
-    http
+/// The table of clear text on a port.
+pub(super) fn http(compiled: &Compiled, port: u16) -> Arc<HttpTable> {
+    let found =
+        compiled.snapshot.tables.iter().find(|(id, _)| id.server.is_none() && id.listener.address.port() == port);
+    Arc::clone(found.unwrap().1)
 }
 
 /// The names of the hosts of the listener on port 80.
 pub(super) fn hosts(compiled: &Compiled) -> Vec<String> {
-    http(&listener(compiled, 80)).hosts.keys().map(ToString::to_string).collect()
+    http(compiled, 80).hosts.keys().map(ToString::to_string).collect()
 }
 
 pub(super) fn host(compiled: &Compiled, name: &str) -> Arc<Host> {
-    let listener = listener(compiled, 80);
-    Arc::clone(http(&listener).hosts.get(&HostPattern::parse(name).unwrap()).unwrap())
+    Arc::clone(http(compiled, 80).hosts.get(&HostPattern::parse(name).unwrap()).unwrap())
 }
 
 /// Where the routes of a host go: cluster ids, `!` and the id where there is none, or what else they do.

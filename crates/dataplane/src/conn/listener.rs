@@ -1,76 +1,54 @@
-//! A listener as connections see it: its table and settings of now, and whether it is to close. The control side makes and
-//! changes it; sockets are not here but in `listeners`.
+//! A listener as connections see it: what it serves now, and whether it is to close. The control side makes and changes it; sockets are
+//! not here but in `listeners`.
 
 use super::Drain;
+use super::service::{Service, TlsService};
 use arc_swap::{ArcSwap, Guard};
-use ir::{HostPattern, HttpListener, Listener, ListenerId, ListenerKind};
-use routing::{Slots, Table};
+use ir::ListenerId;
+use routing::Servers;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 use tokio::sync::watch;
-
-/// Between two looks whether a worker still reads a table that is to be dropped.
-const RELEASE_STEP: Duration = Duration::from_micros(50);
 
 /// One listener as workers see it.
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
     pub(crate) drain: Drain,
-    version: ArcSwap<Version>,
+    services: ArcSwap<Services>,
     closed: watch::Sender<bool>,
 }
 
-/// One version of what a listener does.
-#[derive(Debug)]
-pub(crate) struct Version {
-    pub(crate) http: HttpListener,
-    pub(crate) table: Table,
-}
-
-impl Version {
-    fn build(listener: &Listener, slots: Slots<'_>) -> Self {
-        let ListenerKind::Http(http) = &listener.kind;
-        Self { table: Table::build(http, slots), http: http.clone() }
-    }
+/// What a listener serves.
+#[derive(Debug, Default)]
+pub(crate) struct Services {
+    /// In clear text.
+    pub(crate) plain: Option<Service>,
+    /// In TLS, by name.
+    pub(crate) servers: Servers,
+    pub(crate) tls: Vec<Arc<TlsService>>,
 }
 
 impl ListenerState {
-    pub(crate) fn new(listener: &Listener, slots: Slots<'_>) -> Arc<Self> {
+    pub(crate) fn new(id: &ListenerId, services: Services) -> Arc<Self> {
         Arc::new(Self {
-            id: listener.id.clone(),
+            id: id.clone(),
             drain: Drain::default(),
-            version: ArcSwap::from_pointee(Version::build(listener, slots)),
+            services: ArcSwap::from_pointee(services),
             closed: watch::Sender::new(false),
         })
     }
 
-    /// What it does now; to be held while a request is decided, and no longer.
-    pub(crate) fn version(&self) -> Guard<Arc<Version>> {
-        self.version.load()
+    /// What it serves now; to be held while a connection or a request is judged, and no longer.
+    pub(crate) fn services(&self) -> Guard<Arc<Services>> {
+        self.services.load()
     }
 
-    /// Takes over a listener that differs in more than some hosts.
-    pub(crate) fn replace(&self, listener: &Listener, slots: Slots<'_>) {
-        self.publish(Version::build(listener, slots));
-    }
-
-    /// Takes over changed hosts.
-    pub(crate) fn update(&self, listener: &Listener, changed: &[HostPattern], slots: Slots<'_>) {
-        let ListenerKind::Http(http) = &listener.kind;
-        let table = self.version.load().table.update(http, changed, slots);
-        self.publish(Version { http: http.clone(), table });
-    }
-
-    /// Puts a version in place of the last one, which is dropped here: tearing down a large table would stop a worker for a while.
-    fn publish(&self, version: Version) {
-        let last = self.version.swap(Arc::new(version));
-        while Arc::strong_count(&last) > 1 {
-            std::thread::sleep(RELEASE_STEP);
-        }
+    /// Serves something else from now on.
+    pub(crate) fn replace(&self, services: Services) {
+        self.services.store(Arc::new(services));
     }
 
     /// No further connections are taken once the queue is empty; those there are end with their next answer.

@@ -1,32 +1,73 @@
 //! Bodies that never come up into this process: the system moves them from one socket to the other through a pipe.
 //!
-//! Only for bodies whose length is known and large, between two TCP connections; all others are copied through buffers.
+//! Only for what is large, between two TCP connections; all else is copied through buffers.
 
-use crate::limits::PIPE;
+use crate::limits::{KEPT_PIPES, PIPE, PIPES};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// A pipe, and how many bytes wait in it.
-#[derive(Debug)]
-pub(crate) struct Pipe {
-    out: OwnedFd,
-    into: OwnedFd,
-    waiting: usize,
+/// A worker's pipes: those that nobody uses, and how many are in use.
+#[derive(Debug, Default)]
+pub(super) struct Pipes {
+    kept: RefCell<Vec<Ends>>,
+    lent: Cell<usize>,
 }
 
-impl Pipe {
-    /// A pipe, if the system has one more.
-    pub(crate) fn new() -> Option<Self> {
+impl Pipes {
+    /// A pipe, if there may be one more and the system has it.
+    pub(super) fn take(self: &Rc<Self>) -> Option<Pipe> {
+        if self.lent.get() >= PIPES {
+            return None;
+        }
+        let kept = self.kept.borrow_mut().pop();
+        let ends = kept.or_else(Ends::new)?;
+        self.lent.set(self.lent.get() + 1);
+        Some(Pipe { ends: Some(ends), waiting: 0, pipes: Rc::clone(self) })
+    }
+}
+
+#[derive(Debug)]
+struct Ends {
+    out: OwnedFd,
+    into: OwnedFd,
+}
+
+impl Ends {
+    fn new() -> Option<Self> {
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
         // A smaller one serves as well.
         let _ = fcntl_setpipe_size(&into, PIPE);
-        Some(Self { out, into, waiting: 0 })
+        Some(Self { out, into })
     }
+}
 
+/// A pipe, and how many bytes wait in it. It goes back to its worker when it is dropped; one with bytes in it is closed, since they
+/// would come out into another body.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    /// There until it is dropped.
+    ends: Option<Ends>,
+    waiting: usize,
+    pipes: Rc<Pipes>,
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.pipes.lent.set(self.pipes.lent.get().saturating_sub(1));
+        let mut kept = self.pipes.kept.borrow_mut();
+        if self.waiting == 0 && kept.len() < KEPT_PIPES {
+            kept.extend(self.ends.take());
+        }
+    }
+}
+
+impl Pipe {
     /// Whether nothing waits in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
@@ -72,10 +113,11 @@ impl Pipe {
     }
 
     fn splice(&self, socket: &TcpStream, way: Way, most: usize) -> io::Result<usize> {
+        let Some(Ends { out, into }) = &self.ends else { return Ok(0) };
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         let moved = match way {
-            Way::In => splice(socket.as_fd(), None, &self.into, None, most, flags),
-            Way::Out => splice(&self.out, None, socket.as_fd(), None, most, flags),
+            Way::In => splice(socket.as_fd(), None, into, None, most, flags),
+            Way::Out => splice(out, None, socket.as_fd(), None, most, flags),
         };
         Ok(moved?)
     }

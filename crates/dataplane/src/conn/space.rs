@@ -16,6 +16,8 @@ pub(crate) struct Space {
     pub(crate) response: ResponseHead,
     pub(crate) scratch: Scratch,
     pub(crate) request_id: [u8; 36],
+    /// A head that came in HTTP/2, laid flat.
+    pub(crate) flat: Vec<u8>,
     /// Of the request's body, as it came.
     pub(crate) body_in: Buffer,
     /// Of the response, as it came.
@@ -32,6 +34,7 @@ impl Space {
             response: ResponseHead::default(),
             scratch: Scratch::default(),
             request_id: [b'0'; 36],
+            flat: Vec::new(),
             body_in: Buffer::new(memory),
             up_in: Buffer::new(memory),
             up_out: Vec::with_capacity(2048),
@@ -43,7 +46,7 @@ impl Space {
     pub(super) fn clear(&mut self) {
         self.body_in.release();
         self.up_in.release();
-        for out in [&mut self.up_out, &mut self.down_out] {
+        for out in [&mut self.up_out, &mut self.down_out, &mut self.flat] {
             out.clear();
             out.shrink_to(KEPT_OUT);
         }

@@ -1,9 +1,10 @@
 //! One worker as its connections see it: limits, clusters, its pool, counters and log, and what it keeps for them.
 
 use super::buffer::Memory;
+use super::pipe::Pipes;
 use super::timers::Timers;
 use super::{Buffer, Drain, Pipe, Space, Timer};
-use crate::limits::{KEPT_BUFFERS, KEPT_PIPES, Limits};
+use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
 use crate::metrics::WorkerMetrics;
 use std::cell::{Cell, RefCell};
@@ -12,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use upstream::{Pool, PoolSettings, Upstream};
+use upstream::{Pool, PoolSettings, Streams, Upstream};
 
 /// A thread, its pool of connections to endpoints, its buffers and counters.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(crate) struct Worker {
     pub(crate) limits: Limits,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) pool: RefCell<Pool>,
+    pub(crate) streams: RefCell<Streams>,
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: Option<LogBuffer>,
     pub(crate) drain: Arc<Drain>,
@@ -27,7 +29,9 @@ pub(crate) struct Worker {
     memory: Rc<Memory>,
     #[allow(clippy::vec_box, reason = "a space is large, and moves in and out with every request")]
     spaces: RefCell<Vec<Box<Space>>>,
-    pipes: RefCell<Vec<Pipe>>,
+    pipes: Rc<Pipes>,
+    /// TLS handshakes under way.
+    pub(crate) handshakes: Cell<usize>,
     random: Cell<u64>,
     date: Cell<HttpDate>,
 }
@@ -45,13 +49,15 @@ impl Worker {
             limits,
             upstream,
             pool: RefCell::new(Pool::new(PoolSettings::default())),
+            streams: RefCell::default(),
             metrics,
             log: log.map(AccessLog::buffer),
             drain,
             timers: Timers::new(),
             memory: Rc::default(),
             spaces: RefCell::default(),
-            pipes: RefCell::default(),
+            pipes: Rc::default(),
+            handshakes: Cell::new(0),
             random: Cell::new(seed),
             date: Cell::new(date_of_now()),
         })
@@ -95,18 +101,9 @@ impl Worker {
         }
     }
 
-    /// A pipe, if the system has one more.
+    /// A pipe, if there may be one more and the system has it.
     pub(crate) fn take_pipe(&self) -> Option<Pipe> {
-        let kept = self.pipes.borrow_mut().pop();
-        kept.or_else(Pipe::new)
-    }
-
-    /// Takes a pipe back; one with bytes in it is closed, since they would come out into another body.
-    pub(crate) fn give_pipe(&self, pipe: Pipe) {
-        let mut pipes = self.pipes.borrow_mut();
-        if pipe.is_empty() && pipes.len() < KEPT_PIPES {
-            pipes.push(pipe);
-        }
+        self.pipes.take()
     }
 
     /// Wakes every connection, so that it sees that the end has come closer.
@@ -129,6 +126,9 @@ impl Worker {
     fn sweep(&self, now: Instant) {
         let mut pool = self.pool.borrow_mut();
         pool.sweep(now);
+        let mut streams = self.streams.borrow_mut();
+        streams.sweep(now);
+        self.metrics.multiplexed.store(streams.len() as u64, Ordering::Relaxed);
         let counters = pool.counters();
         self.metrics.idle.store(pool.len() as u64, Ordering::Relaxed);
         self.metrics.stale.store(counters.stale, Ordering::Relaxed);

@@ -1,19 +1,22 @@
 //! Sending a request on: to an endpoint, over a connection, and where that is safe a second time (RULES on replay).
 
+use super::backend::{Backend, H2Backend};
 use super::decide::Plan;
-use super::flow::{Failure, Finished, Flow};
+use super::flow::{Failure, Finished, Flow, Held};
 use super::local;
 use super::record::Ended;
 use super::reply::Reject;
 use super::server::{After, Downstream};
+use super::side::Side;
 use super::tunnel;
-use crate::conn::{Space, Worker};
+use crate::conn::{Space, Worker, choose};
 use crate::metrics::add;
+use h2::Reason;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
-use upstream::{Connection, InFlight, NoEndpoint};
+use std::time::{Duration, Instant};
+use upstream::{ConnectError, Connection, EndpointState, InFlight};
 use wire::h1::BodyReader;
 
 /// What the first attempt taught the second.
@@ -41,11 +44,11 @@ pub(super) async fn forward(
     ended: &mut Ended,
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
-    let mut held = Vec::new();
+    let mut held = Held::default();
     let mut attempt = Attempt::default();
     loop {
-        let (connection, in_flight) = match connection(worker, plan, attempt, ended).await {
-            Ok(connection) => connection,
+        let (up, in_flight) = match backend(worker, plan, attempt, ended).await {
+            Ok(up) => up,
             Err(NoConnection { endpoint: Some(endpoint), .. }) if has_another(plan, attempt) => {
                 attempt = Attempt { second: true, avoid: Some(endpoint) };
                 continue;
@@ -55,7 +58,7 @@ pub(super) async fn forward(
                 return local::refuse(worker, conn, space, refusal, &mut body, ended).await;
             }
         };
-        let mut flow = Flow::new(worker, conn, space, plan, connection, (&mut body, &mut held), ended.started);
+        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut held), ended.started);
         let result = poll_fn(|context| flow.poll(context)).await;
         ended.take(&flow, worker.log.is_some());
         match result {
@@ -79,59 +82,87 @@ fn has_another(plan: &Plan, attempt: Attempt) -> bool {
     !attempt.second && plan.cluster.endpoints().is_some_and(|endpoints| endpoints.len() > 1)
 }
 
-/// An idle connection to an endpoint of the cluster, or a new one. A second attempt does not trust idle ones.
-async fn connection(
+/// A side to some endpoint of the cluster: an idle connection or a new one, or a stream. A second attempt does not trust idle ones.
+async fn backend(
     worker: &Worker,
     plan: &Plan,
     attempt: Attempt,
     ended: &mut Ended,
-) -> Result<(Connection, Option<InFlight>), NoConnection> {
-    let cluster = &plan.cluster;
-    let mut picked = cluster.pick(&mut || worker.random(), attempt.avoid);
-    if matches!(picked, Err(NoEndpoint::Unresolved)) {
-        worker.upstream.begin_resolving(cluster);
-        cluster.wait_resolved(worker.limits.resolve_timeout).await;
-        picked = cluster.pick(&mut || worker.random(), attempt.avoid);
-    }
+) -> Result<(Backend, Option<InFlight>), NoConnection> {
     let none = |_| NoConnection { reject: Reject::NoEndpoint, endpoint: None };
-    let (endpoint, in_flight) = picked.map_err(none)?;
-    let idle = if attempt.second { None } else { worker.pool.borrow_mut().take(&endpoint) };
-    if let Some(connection) = idle {
-        add(&worker.metrics.reused);
-        ended.endpoint = Some(endpoint);
-        return Ok((connection, in_flight));
-    }
-    let result = connect(worker, plan, &endpoint, ended).await;
+    let (endpoint, in_flight) = choose(worker, &plan.cluster, attempt.avoid).await.map_err(none)?;
+    ended.endpoint = Some(Arc::clone(&endpoint));
+    let result = match &plan.stream_head {
+        Some(_) => stream(worker, plan, &endpoint, ended).await,
+        None => connection(worker, plan, &endpoint, (attempt, ended)).await,
+    };
     let id = endpoint.id;
-    ended.endpoint = Some(endpoint);
-    match result {
-        Ok(connection) => Ok((connection, in_flight)),
-        Err(reject) => Err(NoConnection { reject, endpoint: Some(id) }),
-    }
+    result.map(|up| (up, in_flight)).map_err(|reject| NoConnection { reject, endpoint: Some(id) })
 }
 
-/// A new connection, within the time that the cluster gives it and the route has left.
+async fn connection(
+    worker: &Worker,
+    plan: &Plan,
+    endpoint: &Arc<EndpointState>,
+    (attempt, ended): (Attempt, &mut Ended),
+) -> Result<Backend, Reject> {
+    let idle = if attempt.second { None } else { worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.host()) };
+    if let Some(connection) = idle {
+        add(&worker.metrics.reused);
+        return Ok(Backend::H1(connection));
+    }
+    connect(worker, plan, endpoint, ended).await.map(Backend::H1)
+}
+
+/// A stream of HTTP/2 on which the request's head was sent.
+async fn stream(
+    worker: &Worker,
+    plan: &Plan,
+    endpoint: &Arc<EndpointState>,
+    ended: &mut Ended,
+) -> Result<Backend, Reject> {
+    let Some((head, bodiless)) = &plan.stream_head else { return Err(Reject::UpstreamProtocol) };
+    let limit = time_left(plan, ended);
+    let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.host(), limit).await {
+        Ok(stream) => stream,
+        Err(error) => return Err(not_connected(worker, plan, ended, &error)),
+    };
+    add(if stream.reused { &worker.metrics.reused } else { &worker.metrics.connected });
+    // What the library refuses to send never began.
+    H2Backend::open(stream, head.clone(), *bodiless).map(Box::new).map(Backend::H2).map_err(|_| Reject::UpstreamClosed)
+}
+
+/// How long connecting may take: what the cluster gives it, and the route has left.
+fn time_left(plan: &Plan, ended: &Ended) -> Duration {
+    let limit = plan.cluster.cluster.timeouts.connect;
+    let left = plan.timeout.map(|timeout| timeout.saturating_sub(ended.started.elapsed()));
+    left.map_or(limit, |left| left.min(limit))
+}
+
+/// The answer to a connection that could not be made.
+fn not_connected(worker: &Worker, plan: &Plan, ended: &mut Ended, error: &ConnectError) -> Reject {
+    if plan.timeout.is_some_and(|timeout| timeout <= ended.started.elapsed()) {
+        return Reject::Timeout;
+    }
+    add(&worker.metrics.connect_failed);
+    ended.transport_failure = error.to_string();
+    Reject::from(error)
+}
+
+/// A new connection.
 async fn connect(
     worker: &Worker,
     plan: &Plan,
-    endpoint: &Arc<upstream::EndpointState>,
+    endpoint: &Arc<EndpointState>,
     ended: &mut Ended,
 ) -> Result<Connection, Reject> {
-    let limit = plan.cluster.cluster.timeouts.connect;
-    let left = plan.timeout.map(|timeout| timeout.saturating_sub(ended.started.elapsed()));
-    match upstream::connect(endpoint, left.map_or(limit, |left| left.min(limit))).await {
+    let connected = plan.cluster.connect(endpoint, plan.host(), time_left(plan, ended)).await;
+    match connected {
         Ok(connection) => {
             add(&worker.metrics.connected);
             Ok(connection)
         }
-        Err(_) if left.is_some_and(|left| left < limit && plan.timeout <= Some(ended.started.elapsed())) => {
-            Err(Reject::Timeout)
-        }
-        Err(error) => {
-            add(&worker.metrics.connect_failed);
-            ended.transport_failure = error.to_string();
-            Err(Reject::from(&error))
-        }
+        Err(error) => Err(not_connected(worker, plan, ended, &error)),
     }
 }
 
@@ -173,6 +204,9 @@ async fn fail(
         }
         // The client is gone, or has part of an answer that will not be complete: only a close can tell it.
         reject => {
+            if let Side::H2(stream) = &mut conn.side {
+                stream.reset(Reason::INTERNAL_ERROR);
+            }
             ended.flags = reject.map_or("DC", Reject::flags);
             ended.detail = failure.detail();
             After::Close

@@ -3,8 +3,12 @@
 
 use super::reply::Reject;
 use super::server::Downstream;
+use super::side::Side;
+use super::websocket;
 use crate::conn::{Space, Worker};
-use routing::{LocalAnswer, Pick, RawRequest, RouteEntry, prepare};
+use http::Request;
+use ir::{Sni, UpstreamProtocol};
+use routing::{LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, Told, prepare};
 use std::sync::Arc;
 use std::time::Duration;
 use upstream::ClusterState;
@@ -17,10 +21,12 @@ use wire::view::RequestView;
 pub(super) enum Decision {
     /// Answered here; by a route, where one was found.
     Reject(Reject, Option<(Arc<RouteEntry>, usize)>),
+    /// Sent to HTTPS (S-70).
+    ToHttps(LocalAnswer),
     /// Answered by its route.
     Local(Arc<RouteEntry>, LocalAnswer),
     /// Sent on; the head stands in `up_out`.
-    Forward(Plan),
+    Forward(Box<Plan>),
 }
 
 /// Where a request is sent. It holds the route and the cluster, never the table.
@@ -32,8 +38,21 @@ pub(super) struct Plan {
     pub(super) upgrade: bool,
     /// May be sent twice without harm (RFC 9110 §9.2.2).
     pub(super) idempotent: bool,
+    /// The head of a stream of HTTP/2 where that is what the backend speaks, and whether no body follows; else it stands in `up_out`.
+    pub(super) stream_head: Option<(Request<()>, bool)>,
+    /// What a client of HTTP/1 is told of its WebSocket's key where the backend, in HTTP/2, has not seen it.
+    pub(super) accept: Option<String>,
+    /// The host that is sent on, where a TLS handshake with the backend asks for it (DR-42).
+    host: Option<Box<str>>,
     /// From the whole request until the whole answer (VS-39).
     pub(super) timeout: Option<Duration>,
+}
+
+impl Plan {
+    /// The host that is sent on, where it matters for connections.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
 }
 
 impl Decision {
@@ -41,7 +60,7 @@ impl Decision {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
-            Self::Reject(..) | Self::Local(..) => None,
+            Self::Reject(..) | Self::ToHttps(_) | Self::Local(..) => None,
         }
     }
 
@@ -49,6 +68,7 @@ impl Decision {
     pub(super) fn route(&self) -> Option<&RouteEntry> {
         match self {
             Self::Forward(plan) => Some(&plan.route),
+            Self::ToHttps(_) => None,
             Self::Local(route, _) => Some(route),
             Self::Reject(_, route) => route.as_ref().map(|(route, _)| route.as_ref()),
         }
@@ -60,17 +80,24 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let Space { request, scratch, request_id, up_out, .. } = space;
     forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
     let request_id = std::str::from_utf8(request_id).unwrap_or_default();
-    let version = conn.listener.version();
+    let version = conn.table.version();
     let buffer = conn.input.filled().get(..head).unwrap_or_default();
     let fields = request.fields(buffer);
-    let peer = Peer { address: &conn.peer, scheme: "http", trusted_proxies: version.http.forwarded.trusted_proxies };
+    let trusted_proxies = version.http.forwarded.trusted_proxies;
+    let certificate = conn.client.certificate_header(version.http.forwarded.certificates);
+    let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate };
     let (method, target, host) = (request.method.of(buffer), request.target.of(buffer), request.host.of(buffer));
     let view = match prepare(RawRequest { method, target, host, fields }, &version.http, &peer, scratch) {
         Ok(prepared) => prepared.view,
         Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
     };
-    let route = match version.table.pick(&view) {
+    let picked = version.table.pick(&view);
+    if let Some(reject) = misdirected(conn, view.host, &picked) {
+        return Decision::Reject(reject, None);
+    }
+    let route = match picked {
         Pick::Route(route) => Arc::clone(route),
+        Pick::ToHttps => return Decision::ToHttps(LocalAnswer::to_https(&view)),
         Pick::NoRoute(_) | Pick::NoHost => return Decision::Reject(Reject::NoRoute, None),
     };
     if let Some(answer) = route.local_answer(&view) {
@@ -85,16 +112,83 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
     edits.set("x-envoy-attempt-count", &b"1"[..]);
     route.edit_request(target, &view, &mut edits);
-    let upgrade = websocket(request, buffer);
-    write_request(up_out, &parts(request, &view, upgrade), &edits);
+    let upgrade = asked_switch(request, buffer);
+    let http2 = speaks_http2(&cluster, &conn.side);
+    let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);
+    if upgrade.is_some() && !http2 && matches!(conn.side, Side::H2(_)) {
+        let random = u128::from(worker.random()) << 64 | u128::from(worker.random());
+        edits.set("sec-websocket-key", websocket::key(random).into_bytes());
+    }
+    let parts = parts(request, &view, upgrade);
+    let host = asks_for_host(&cluster).then(|| host_of(edits.authority.as_deref().unwrap_or(view.authority)));
+    let stream_head = if http2 {
+        let https = cluster.cluster.tls.is_some() || view.scheme == "https";
+        match stream_head(&parts, &edits, https) {
+            Some(head) => Some(head),
+            None => return Decision::Reject(Reject::Refused(Refusal::Host), Some((Arc::clone(&route), target))),
+        }
+    } else {
+        write_request(up_out, &parts, &edits);
+        None
+    };
     drop(edits);
     let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     let timeout = route.forward().and_then(|forward| forward.timeout);
-    Decision::Forward(Plan { route, target, cluster, upgrade: upgrade.is_some(), idempotent, timeout })
+    Decision::Forward(Box::new(Plan {
+        route,
+        target,
+        cluster,
+        upgrade: upgrade.is_some(),
+        idempotent,
+        stream_head,
+        accept,
+        host,
+        timeout,
+    }))
+}
+
+/// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.
+fn misdirected(conn: &Downstream, host: &str, picked: &Pick<'_>) -> Option<Reject> {
+    let tls = conn.client.tls.as_ref()?;
+    if tls.sni.as_deref() == Some(host) {
+        return None;
+    }
+    let place = conn.table.place()?;
+    let told = Told { named: tls.sni.is_some(), found: matches!(picked, Pick::Route(_)) };
+    let whose = conn.client.listener.services().servers.whose(place, host);
+    whose.is_misdirected(told).then_some(Reject::Misdirected)
+}
+
+/// DR-22, S-119.
+fn speaks_http2(cluster: &ClusterState, side: &Side) -> bool {
+    match cluster.cluster.protocol {
+        UpstreamProtocol::Http1 => false,
+        UpstreamProtocol::Http2 { .. } => true,
+        UpstreamProtocol::AsClient => matches!(side, Side::H2(_)),
+    }
+}
+
+fn stream_head(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Option<(Request<()>, bool)> {
+    let mut head = wire::h2::request(parts, edits, https)?;
+    if let Some(protocol) = parts.upgrade {
+        head.extensions_mut().insert(h2::ext::Protocol::from(String::from_utf8_lossy(protocol).as_ref()));
+    }
+    Some((head, parts.framing == OutFraming::None && parts.upgrade.is_none()))
+}
+
+/// Whether connections to the cluster differ by the host that is sent on.
+fn asks_for_host(cluster: &ClusterState) -> bool {
+    cluster.cluster.tls.as_ref().is_some_and(|tls| tls.sni == Sni::Host)
+}
+
+/// The host of an authority, without its port.
+fn host_of(authority: &[u8]) -> Box<str> {
+    let mut lower = String::new();
+    wire::host::host_of(authority, &mut lower).map_or_else(|_| Box::default(), Into::into)
 }
 
 /// Other switches than WebSocket's are not asked of the backend (S-118): the request stays HTTP.
-fn websocket<'a>(request: &RequestHead, buffer: &'a [u8]) -> Option<&'a [u8]> {
+fn asked_switch<'a>(request: &RequestHead, buffer: &'a [u8]) -> Option<&'a [u8]> {
     request.upgrade.map(|span| span.of(buffer)).filter(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 

@@ -5,18 +5,25 @@
 //! read is not written.
 
 mod direct;
+mod pieces;
 mod request;
 mod response;
 
+use super::backend::Backend;
 use super::decide::Plan;
 use super::reply::Reject;
 use super::server::{Downstream, read};
-use crate::conn::{ListenerState, Space, Timer, Worker};
+use super::side::Side;
+use super::streams::Receiver;
+use crate::conn::{Client, Space, TableState, Timer, Worker};
+pub(super) use request::Held;
 use request::RequestSide;
 use response::ResponseSide;
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use upstream::{Connection, Stream};
+use upstream::Connection;
 use wire::h1::BodyReader;
 use wire::h1::response::Asked;
 
@@ -25,6 +32,8 @@ use wire::h1::response::Asked;
 pub(super) enum Failure {
     /// The backend closed, before or while it answered.
     UpstreamClosed,
+    /// The backend said that it has not begun with the request.
+    UpstreamUnprocessed,
     /// The backend's answer is malformed.
     UpstreamProtocol,
     /// The route's time is over.
@@ -43,7 +52,7 @@ impl Failure {
     /// The answer that tells it, where there is somebody to tell.
     pub(super) fn reject(self) -> Option<Reject> {
         match self {
-            Self::UpstreamClosed => Some(Reject::UpstreamClosed),
+            Self::UpstreamClosed | Self::UpstreamUnprocessed => Some(Reject::UpstreamClosed),
             Self::UpstreamProtocol => Some(Reject::UpstreamProtocol),
             Self::Timeout => Some(Reject::Timeout),
             Self::ClientClosed | Self::ClientStuck => None,
@@ -57,7 +66,9 @@ impl Failure {
         match self {
             Self::ClientClosed => "downstream_remote_disconnect",
             Self::ClientStuck => "stream_idle_timeout",
-            Self::UpstreamClosed => "upstream_reset_after_response_started{connection_termination}",
+            Self::UpstreamClosed | Self::UpstreamUnprocessed => {
+                "upstream_reset_after_response_started{connection_termination}"
+            }
             Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
             Self::Timeout | Self::ClientBody | Self::BodyTimeout => self.reject().map_or("", Reject::detail),
         }
@@ -67,7 +78,7 @@ impl Failure {
 /// How an exchange ended that went well.
 pub(super) enum Finished {
     /// Both sides switched protocols.
-    Tunnel(Connection),
+    Tunnel(Backend),
     /// The answer is complete.
     Answered {
         /// The backend's connection, if it can be used again.
@@ -80,10 +91,11 @@ pub(super) enum Finished {
 /// One attempt of an exchange.
 pub(super) struct Flow<'a> {
     worker: &'a Worker,
-    listener: &'a ListenerState,
-    down: &'a mut Stream,
+    client: &'a Client,
+    table: &'a TableState,
+    down: &'a mut Side,
     timer: &'a Timer,
-    up: Connection,
+    up: Backend,
     plan: &'a Plan,
     asked: Asked,
     request: RequestSide<'a>,
@@ -103,8 +115,8 @@ impl<'a> Flow<'a> {
         conn: &'a mut Downstream,
         space: &'a mut Space,
         plan: &'a Plan,
-        up: Connection,
-        (body, held): (&'a mut BodyReader, &'a mut Vec<u8>),
+        up: Backend,
+        (body, held): (&'a mut BodyReader, &'a mut Held),
         started: Instant,
     ) -> Self {
         let asked = match (plan.upgrade, space.request.method.of(conn.input.filled()) == b"HEAD") {
@@ -113,13 +125,17 @@ impl<'a> Flow<'a> {
             (false, false) => Asked::Other,
         };
         let complete = body.is_done();
-        let limit = if plan.idempotent && up.reused { worker.limits.replay_bytes } else { 0 };
-        let request = RequestSide::new(&space.request, body, &mut space.body_in, &mut space.up_out, held, limit);
+        // A stream may be refused, whatever the request is.
+        let replayable = matches!(up, Backend::H2(_)) || (plan.idempotent && up.is_reused());
+        let limit = if replayable { worker.limits.replay_bytes } else { 0 };
+        let bodies = (&mut space.body_in, &mut space.up_out);
+        let request = RequestSide::new(&space.request, body, bodies, held, (limit, &up, plan.upgrade));
         let response = ResponseSide::new(&mut space.response, &mut space.up_in, &mut space.down_out);
         Self {
             worker,
-            listener: &conn.listener,
-            down: &mut conn.stream,
+            client: &conn.client,
+            table: &conn.table,
+            down: &mut conn.side,
             timer: &conn.timer,
             up,
             plan,
@@ -154,7 +170,7 @@ impl<'a> Flow<'a> {
     fn send_request(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         while !self.request.refused {
-            match self.request.flush(&mut self.up.stream, context) {
+            match self.request.flush(&mut self.up, context) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(wrote)) => moved |= wrote,
                 // It may have answered before it closed; what it said is read first.
@@ -166,7 +182,7 @@ impl<'a> Flow<'a> {
             if self.request.complete {
                 return Ok(moved);
             }
-            match self.request.take_body(self.worker, self.down, &mut self.up.stream, context)? {
+            match self.request.take_body(self.worker, self.down, &mut self.up, context)? {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(()) => moved = true,
             }
@@ -185,10 +201,14 @@ impl<'a> Flow<'a> {
             if !(self.request.any_written || self.request.refused) || !self.response.is_flushed() {
                 return Ok(moved);
             }
+            let stream = match &mut self.up {
+                Backend::H1(connection) => &mut connection.stream,
+                Backend::H2(_) => return self.receive_stream_head(context).map(|more| moved | more),
+            };
             if self.response.input.is_full() {
                 self.response.input.grow();
             }
-            match read(&mut self.up.stream, self.response.input, context) {
+            match read(stream, self.response.input, context) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(count)) if count > 0 => moved = true,
                 Poll::Ready(_) => return Err(Failure::UpstreamClosed),
@@ -204,23 +224,53 @@ impl<'a> Flow<'a> {
             let limits = &self.worker.limits.head;
             let Some(length) = self.response.parse(self.asked, limits)? else { return Ok(()) };
             if self.response.head.is_informational() {
-                self.response.pass_informational();
+                self.response.pass_informational(self.down)?;
             } else if self.response.is_other_switch() {
                 return Err(Failure::UpstreamProtocol);
             } else {
-                let since = self.complete_at.unwrap_or_else(Instant::now);
-                let date = self.worker.date();
-                let close = self.is_last();
-                self.response.pass_head(self.plan, self.asked, close, &date, since.elapsed());
+                self.pass_head()?;
             }
             self.response.input.consume(length);
         }
         Ok(())
     }
 
+    fn pass_head(&mut self) -> Result<(), Failure> {
+        let since = self.complete_at.unwrap_or_else(Instant::now);
+        let date = self.worker.date();
+        let last = (self.asked, self.is_last());
+        self.response.pass_head(self.down, self.plan, last, &date, since.elapsed())
+    }
+
+    /// Takes the heads that a stream of HTTP/2 brings.
+    fn receive_stream_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        let Backend::H2(up) = &mut self.up else { return Ok(false) };
+        let mut moved = false;
+        while let Poll::Ready(Some(informational)) = up.response.poll_informational(context) {
+            let informational = informational.map_err(|error| broken(&error))?;
+            // 101 is no answer of HTTP/2, and 100 was asked for by this side alone.
+            self.response.take_stream_head(
+                &informational.into_parts().0,
+                (self.asked, true),
+                &self.worker.limits.head,
+            )?;
+            self.response.pass_informational(self.down)?;
+            self.response.input.release();
+            moved = true;
+        }
+        let Poll::Ready(head) = Pin::new(&mut up.response).poll(context) else { return Ok(moved) };
+        let (parts, receiver) = head.map_err(|error| broken(&error))?.into_parts();
+        let ended = receiver.is_end_stream();
+        up.receiver = Receiver::new(receiver);
+        self.response.take_stream_head(&parts, (self.asked, ended), &self.worker.limits.head)?;
+        self.pass_head()?;
+        self.response.input.release();
+        Ok(true)
+    }
+
     /// Whether the client is told that its connection ends with this answer.
     fn is_last(&self) -> bool {
-        let draining = self.worker.drain.has_begun() || self.listener.drain.has_begun();
+        let draining = self.client.is_draining(self.worker, self.table);
         // A client that still waits for 100 may send its body after a final answer or not: what comes next cannot be told apart.
         let unwanted = self.request.head.expect_continue && self.request.received == 0;
         draining || unwanted || !self.request.head.keep_alive
@@ -231,7 +281,7 @@ impl<'a> Flow<'a> {
         let mut moved = false;
         loop {
             // What is there already goes out with the head.
-            moved |= self.response.take_body()?;
+            moved |= self.response.take_body(self.down, &self.up)?;
             match self.response.flush(self.down, context) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(wrote)) => moved |= wrote,
@@ -240,7 +290,7 @@ impl<'a> Flow<'a> {
             if !self.response.head_seen || self.response.complete {
                 return Ok(moved);
             }
-            match self.response.more(self.worker, &mut self.up.stream, self.down, context)? {
+            match self.response.more(self.worker, &mut self.up, self.down, context)? {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(()) => moved = true,
             }
@@ -252,7 +302,13 @@ impl<'a> Flow<'a> {
         if !self.watching || !self.request.complete {
             return Ok(());
         }
-        match direct::poll_client(self.down, context) {
+        let down = match &mut *self.down {
+            Side::H1(stream) => stream,
+            Side::H2(stream) => {
+                return if stream.poll_gone(context).is_ready() { Err(Failure::ClientClosed) } else { Ok(()) };
+            }
+        };
+        match direct::poll_client(down, context) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.watching = false,
             Poll::Ready(Err(_)) => return Err(Failure::ClientClosed),
@@ -297,8 +353,13 @@ impl<'a> Flow<'a> {
     /// had been idle, may be repeated, and is still there as a whole, and no byte of an answer came.
     pub(super) fn may_replay(&self, failure: Failure) -> bool {
         let unanswered = !self.response.head_seen && self.response.input.is_empty() && !self.response.any_written;
-        let safe = !self.request.any_written || (self.up.reused && self.plan.idempotent);
-        failure == Failure::UpstreamClosed && unanswered && safe && self.request.is_whole()
+        let safe = !self.request.any_written || (self.up.is_reused() && self.plan.idempotent);
+        let lost = match failure {
+            Failure::UpstreamUnprocessed => true,
+            Failure::UpstreamClosed => safe,
+            _ => false,
+        };
+        lost && unanswered && self.request.is_whole()
     }
 
     /// Makes everything ready for another attempt.
@@ -313,7 +374,11 @@ impl<'a> Flow<'a> {
             return Finished::Tunnel(self.up);
         }
         let clean = self.response.head.keep_alive && self.request.is_sent() && self.response.input.is_empty();
-        Finished::Answered { up: clean.then_some(self.up), close: self.response.close }
+        let up = match self.up {
+            Backend::H1(connection) => Some(connection).filter(|_| clean),
+            Backend::H2(_) => None,
+        };
+        Finished::Answered { up, close: self.response.close }
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -338,6 +403,11 @@ impl<'a> Flow<'a> {
     }
 
     pub(super) fn local_address(&self) -> Option<std::net::SocketAddr> {
-        self.up.stream.local_address()
+        self.up.local_address()
     }
+}
+
+/// What an error of a stream to a backend means.
+fn broken(error: &h2::Error) -> Failure {
+    if upstream::is_unprocessed(error) { Failure::UpstreamUnprocessed } else { Failure::UpstreamClosed }
 }

@@ -3,19 +3,21 @@
 use super::record::Ended;
 use super::reply::{self, Local, Reject};
 use super::server::{After, Downstream, read};
-use crate::conn::{Space, Worker};
+use super::side::Side;
+use crate::conn::{Space, Timer, Worker};
 use routing::{LocalAnswer, RouteEntry};
 use std::future::poll_fn;
 use std::task::Poll;
+use upstream::Stream;
 use wire::edit::Edits;
 use wire::h1::BodyReader;
 
-/// Answers as the route says.
+/// Answers as the route says, or its host.
 pub(super) async fn answer(
     worker: &Worker,
     conn: &mut Downstream,
     space: &mut Space,
-    route: &RouteEntry,
+    route: Option<&RouteEntry>,
     answer: &LocalAnswer,
     ended: &mut Ended,
 ) -> After {
@@ -33,11 +35,12 @@ pub(super) async fn answer(
         close,
     };
     let mut edits = Edits::default();
-    route.edit_response(0, &mut edits);
-    space.down_out.clear();
-    ended.sent = reply::write(&mut space.down_out, &local, &mut edits);
-    if !write(worker, conn, &space.down_out).await {
-        return After::Close;
+    if let Some(route) = route {
+        route.edit_response(0, &mut edits);
+    }
+    match send(worker, conn, space, &local, &mut edits).await {
+        Some(sent) => ended.sent = sent,
+        None => return After::Close,
     }
     after_answer(worker, conn, space, &mut body, close).await
 }
@@ -60,12 +63,36 @@ pub(super) async fn refuse(
     if let Some((route, target)) = route {
         route.edit_response(target, &mut edits);
     }
-    space.down_out.clear();
-    ended.sent = reply::write(&mut space.down_out, &local, &mut edits);
-    match write(worker, conn, &space.down_out).await {
-        false => After::Close,
-        true if reject.ends_connection() => After::Linger,
-        true => after_answer(worker, conn, space, body, close).await,
+    match send(worker, conn, space, &local, &mut edits).await {
+        None => return After::Close,
+        Some(sent) => ended.sent = sent,
+    }
+    if reject.ends_connection() { After::Linger } else { after_answer(worker, conn, space, body, close).await }
+}
+
+/// Sends an answer; the length of its body, or `None` when the client did not take it.
+async fn send<'a>(
+    worker: &Worker,
+    conn: &mut Downstream,
+    space: &mut Space,
+    local: &Local<'a>,
+    edits: &mut Edits<'a>,
+) -> Option<u64> {
+    match &mut conn.side {
+        Side::H1(stream) => {
+            space.down_out.clear();
+            let sent = reply::write(&mut space.down_out, local, edits);
+            write(worker, stream, &conn.timer, &space.down_out).await.then_some(sent)
+        }
+        Side::H2(stream) => {
+            let (head, body) = reply::message(local, edits);
+            let length = body.len() as u64;
+            stream.send_head(head, body.is_empty()).ok()?;
+            if !body.is_empty() {
+                stream.sender.send_all(body).ok()?;
+            }
+            Some(length)
+        }
     }
 }
 
@@ -73,7 +100,8 @@ pub(super) async fn refuse(
 pub(super) async fn refuse_unread(worker: &Worker, conn: &mut Downstream, space: &mut Space, reject: Reject) -> After {
     let date = worker.date();
     reply::write(&mut space.down_out, &reject.answer(&date, false, true), &mut Edits::default());
-    if write(worker, conn, &space.down_out).await { After::Linger } else { After::Close }
+    let Side::H1(stream) = &mut conn.side else { return After::Close };
+    if write(worker, stream, &conn.timer, &space.down_out).await { After::Linger } else { After::Close }
 }
 
 fn is_head(conn: &Downstream, space: &Space) -> bool {
@@ -89,11 +117,7 @@ fn is_last(worker: &Worker, conn: &Downstream, space: &Space, body: &BodyReader)
         BodyReader::Length(left) => *left > worker.limits.linger_bytes as u64,
         BodyReader::Done | BodyReader::Chunked(_) | BodyReader::UntilClose => false,
     };
-    unwanted || !space.request.keep_alive || is_draining(worker, conn)
-}
-
-fn is_draining(worker: &Worker, conn: &Downstream) -> bool {
-    worker.drain.has_begun() || conn.listener.drain.has_begun()
+    unwanted || !space.request.keep_alive || conn.is_draining(worker)
 }
 
 /// What follows an answer that the client has: the rest of the request is read within a bound, so that the next one can be found.
@@ -104,6 +128,9 @@ pub(super) async fn after_answer(
     body: &mut BodyReader,
     close: bool,
 ) -> After {
+    if matches!(conn.side, Side::H2(_)) {
+        return After::Next;
+    }
     match (body.is_done(), close) {
         (true, false) => After::Next,
         // Nothing is unread, and nothing more will come: closing resets nothing.
@@ -115,6 +142,7 @@ pub(super) async fn after_answer(
 
 async fn read_rest(worker: &Worker, conn: &mut Downstream, space: &mut Space, body: &mut BodyReader) -> After {
     conn.timer.set(worker.limits.linger_timeout);
+    let Side::H1(stream) = &mut conn.side else { return After::Next };
     let mut left = worker.limits.linger_bytes;
     poll_fn(|context| {
         loop {
@@ -125,7 +153,7 @@ async fn read_rest(worker: &Worker, conn: &mut Downstream, space: &mut Space, bo
                 (false, 1..) => continue,
                 (false, 0) => {}
             }
-            match read(&mut conn.stream, &mut space.body_in, context) {
+            match read(stream, &mut space.body_in, context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(After::Close),
                 Poll::Ready(Ok(count)) if count >= left => return Poll::Ready(After::Linger),
                 Poll::Ready(Ok(count)) => left -= count,
@@ -138,22 +166,26 @@ async fn read_rest(worker: &Worker, conn: &mut Downstream, space: &mut Space, bo
 }
 
 /// Writes an answer; false when the client did not take it.
-async fn write(worker: &Worker, conn: &mut Downstream, bytes: &[u8]) -> bool {
-    conn.timer.set(worker.limits.write_timeout);
+async fn write(worker: &Worker, stream: &mut Stream, timer: &Timer, bytes: &[u8]) -> bool {
+    timer.set(worker.limits.write_timeout);
     let mut written = 0;
     poll_fn(|context| {
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match conn.stream.poll_write(context, rest) {
+            match stream.poll_write(context, rest) {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     written += count;
-                    conn.timer.set(worker.limits.write_timeout);
+                    timer.set(worker.limits.write_timeout);
                 }
                 Poll::Ready(_) => return Poll::Ready(false),
-                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(false),
+                Poll::Pending if timer.expired(context) => return Poll::Ready(false),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        Poll::Ready(true)
+        match stream.poll_flush(context) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
+            Poll::Pending if timer.expired(context) => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await
 }

@@ -100,13 +100,13 @@ fn record<'a>(
         texts.forwarded_for.extend_from_slice(value);
         texts.forwarded_for.push(b',');
     }
-    texts.forwarded_for.extend_from_slice(conn.peer.as_bytes());
+    texts.forwarded_for.extend_from_slice(conn.client.peer.as_bytes());
     let local =
         |address: Option<std::net::SocketAddr>| address.map_or_else(String::new, |address| plain(address).to_string());
     texts.upstream_host = ended.endpoint.as_ref().map_or_else(String::new, |endpoint| endpoint.address.to_string());
     texts.upstream_local = local(ended.local);
-    texts.downstream_local = local(conn.stream.local_address());
-    texts.downstream_remote = plain(conn.remote).to_string();
+    texts.downstream_local = local(conn.client.local);
+    texts.downstream_remote = plain(conn.client.remote).to_string();
     Record {
         start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
         method: space.request.method.of(buffer),
@@ -141,29 +141,15 @@ pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
     let request = Request { destination: NO_DESTINATION, status: reject.status(), flags: reject.flags() };
     worker.metrics.request(request, Duration::ZERO, 0, 0);
     let Some(log) = &worker.log else { return };
-    let (remote, local) = (plain(conn.remote).to_string(), conn.stream.local_address().map(plain));
+    let (remote, local) = (plain(conn.client.remote).to_string(), conn.client.local.map(plain));
     let local = local.map_or_else(String::new, |address| address.to_string());
     log.write(&Record {
         start: SystemTime::now(),
-        method: b"",
-        path: b"",
         status: reject.status(),
         flags: reject.flags(),
         details: reject.detail(),
-        transport_failure: "",
-        received: 0,
-        sent: 0,
-        duration: Duration::ZERO,
-        upstream_time: None,
-        forwarded_for: b"",
-        user_agent: b"",
-        request_id: b"",
-        authority: b"",
-        upstream_host: "",
-        cluster: "",
-        upstream_local: "",
         downstream_local: &local,
         downstream_remote: &remote,
-        route_name: "",
+        ..Record::empty()
     });
 }

@@ -1,6 +1,8 @@
 //! Every answer that is not a backend's, in one table: cause, status, body, response flag, detail (§2.7).
 
 use crate::log::HttpDate;
+use bytes::Bytes;
+use http::Response;
 use upstream::ConnectError;
 use wire::edit::Edits;
 use wire::h1::{HeadError, OutFraming, ResponseParts, write_response};
@@ -15,6 +17,8 @@ pub(crate) enum Reject {
     Refused(routing::Refusal),
     /// No host, or no rule that takes it.
     NoRoute,
+    /// The host belongs to another TLS server of the listener (S-38).
+    Misdirected,
     /// The destination does not exist (VS-32).
     NoCluster,
     /// The destination has no endpoints.
@@ -42,6 +46,7 @@ impl Reject {
             Self::Head(error) => error.status(),
             Self::Refused(refusal) => refusal.status(),
             Self::NoRoute => 404,
+            Self::Misdirected => 421,
             Self::NoCluster | Self::NoEndpoint | Self::Connect { .. } | Self::UpstreamClosed => 503,
             Self::UpstreamProtocol => 502,
             Self::Timeout => 504,
@@ -56,6 +61,7 @@ impl Reject {
             Self::Head(_) | Self::ClientBody => "DPE",
             Self::Refused(routing::Refusal::Connect) | Self::NoRoute => "NR",
             Self::Refused(_) => "-",
+            Self::Misdirected => "NR",
             Self::NoCluster => "NC",
             Self::NoEndpoint => "UH",
             Self::Connect { .. } => "UF",
@@ -73,6 +79,7 @@ impl Reject {
             Self::Head(error) => error.detail(),
             Self::Refused(refusal) => refusal.detail(),
             Self::NoRoute => "route_not_found",
+            Self::Misdirected => "misdirected_request",
             Self::NoCluster => "cluster_not_found",
             Self::NoEndpoint => "no_healthy_upstream",
             Self::Connect { timeout: false } => "upstream_reset_before_response_started{remote_connection_failure}",
@@ -90,6 +97,7 @@ impl Reject {
     pub(crate) fn body(self) -> &'static str {
         match self {
             Self::NoRoute | Self::NoCluster => "",
+            Self::Misdirected => "misdirected request: ask for this host over a connection of its own",
             // Envoy's connection manager refuses these, not its codec, which would add words.
             Self::Head(HeadError::Http10 | HeadError::Host) | Self::Refused(_) => "",
             Self::Head(_) | Self::ClientBody => wire::h1::write::reason(self.status()),
@@ -147,6 +155,20 @@ pub(crate) struct Local<'a> {
 
 /// Appends an answer of the gateway's own; `edits` come from the route, where there is one. Returns the length of the body written.
 pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<'a>) -> u64 {
+    let own = headers(local, edits);
+    write_response(out, &local.parts(), &own);
+    let body = local.sent_body();
+    out.extend_from_slice(body);
+    body.len() as u64
+}
+
+/// The same for a stream of HTTP/2: its head, and its body, which may be empty.
+pub(crate) fn message<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> (Response<()>, Bytes) {
+    let own = headers(local, edits);
+    (wire::h2::response(&local.parts(), &own), Bytes::copy_from_slice(local.sent_body()))
+}
+
+fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     let mut own = Edits::default();
     if let Some(location) = local.location {
         own.set("location", location);
@@ -158,22 +180,29 @@ pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<
     own.set("server", &b"istio-envoy"[..]);
     // What the route says comes last, so that it may say otherwise.
     own.fields.append(&mut edits.fields);
-    let bodiless = matches!(local.status, 204 | 304);
-    let framing = if bodiless { OutFraming::None } else { OutFraming::Length(local.body.len() as u64) };
-    let parts = ResponseParts {
-        status: local.status,
-        fields: Fields::new(&[], &[]),
-        nominates: false,
-        framing,
-        upgrade: None,
-        close: local.close,
-    };
-    write_response(out, &parts, &own);
-    if local.head_only || bodiless {
-        return 0;
+    own
+}
+
+impl<'a> Local<'a> {
+    fn is_bodiless(&self) -> bool {
+        matches!(self.status, 204 | 304)
     }
-    out.extend_from_slice(local.body);
-    local.body.len() as u64
+
+    fn sent_body(&self) -> &'a [u8] {
+        if self.head_only || self.is_bodiless() { &[] } else { self.body }
+    }
+
+    fn parts(&self) -> ResponseParts<'static> {
+        let length = OutFraming::Length(self.body.len() as u64);
+        ResponseParts {
+            status: self.status,
+            fields: Fields::new(&[], &[]),
+            nominates: false,
+            framing: if self.is_bodiless() { OutFraming::None } else { length },
+            upgrade: None,
+            close: self.close,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,29 +2,27 @@
 
 use super::exchange;
 use super::local;
+use super::multiplexed;
 use super::record;
 use super::reply::Reject;
-use crate::conn::{Buffer, ListenerState, Space, Timer, Worker};
-use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use super::side::Side;
+use crate::conn::{Buffer, Client, Space, TableState, Timer, Worker};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::net::TcpStream;
 use upstream::Stream;
 use wire::h1::HeadError;
 
 /// A connection of a client.
 #[derive(Debug)]
 pub(crate) struct Downstream {
-    pub(crate) stream: Stream,
+    pub(crate) side: Side,
     /// What came and is not done with: heads, and requests that were sent before their turn.
     pub(crate) input: Buffer,
     pub(crate) timer: Timer,
-    /// The client's address as text, without its port.
-    pub(crate) peer: Box<str>,
-    pub(crate) remote: SocketAddr,
-    pub(crate) listener: Arc<ListenerState>,
+    pub(crate) client: Rc<Client>,
+    pub(crate) table: Arc<TableState>,
 }
 
 /// What becomes of the connection after an exchange.
@@ -39,31 +37,17 @@ pub(super) enum After {
 }
 
 impl Downstream {
-    fn is_to_close(&self, worker: &Worker) -> bool {
-        worker.drain.closes_idle() || self.listener.drain.closes_idle()
+    /// Whether the client is asked to close with its next answer.
+    pub(super) fn is_draining(&self, worker: &Worker) -> bool {
+        self.client.is_draining(worker, &self.table)
     }
 }
 
 /// Serves a connection to its end.
-pub(crate) fn serve(
-    worker: &Rc<Worker>,
-    listener: &Arc<ListenerState>,
-    stream: TcpStream,
-    remote: SocketAddr,
-) -> impl Future<Output = ()> + use<> {
-    let worker = Rc::clone(worker);
-    let conn = Downstream {
-        stream: Stream::Tcp(stream),
-        input: worker.buffer(),
-        timer: worker.timer(),
-        peer: wire::forwarded::plain_address(remote).to_string().into(),
-        remote,
-        listener: Arc::clone(listener),
-    };
-    serve_requests(worker, conn)
-}
-
-async fn serve_requests(worker: Rc<Worker>, mut conn: Downstream) {
+pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
+    if wait_for_request(&worker, &mut conn).await && begins_as_http2(&worker, &mut conn).await {
+        return Box::pin(multiplexed::serve(worker, conn)).await;
+    }
     while wait_for_request(&worker, &mut conn).await {
         let mut space = worker.take_space();
         // Boxed, so that an idle connection is small.
@@ -71,13 +55,42 @@ async fn serve_requests(worker: Rc<Worker>, mut conn: Downstream) {
         worker.give_space(space);
         match after {
             After::Next => {}
-            After::Close => return,
+            After::Close => break,
             After::Linger => {
                 linger(&worker, &mut conn).await;
                 return;
             }
         }
     }
+    say_goodbye(&mut conn);
+}
+
+/// In TLS the end of a connection is told, so that nobody can make one up (RFC 8446 §6.1).
+fn say_goodbye(conn: &mut Downstream) {
+    if let Side::H1(stream @ Stream::Tls(_)) = &mut conn.side {
+        // The peer may be gone; then there is nobody to tell.
+        let _ = stream.shutdown_write();
+    }
+}
+
+/// Whether the connection begins as those in HTTP/2 do: by ALPN, or with prior knowledge (RFC 9113 §3.3).
+async fn begins_as_http2(worker: &Worker, conn: &mut Downstream) -> bool {
+    let Side::H1(stream) = &mut conn.side else { return false };
+    conn.timer.set(worker.limits.head_timeout);
+    poll_fn(|context| {
+        loop {
+            if let Some(told) = multiplexed::is_preface(conn.input.filled()) {
+                return Poll::Ready(told);
+            }
+            match read(stream, &mut conn.input, context) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await
 }
 
 /// Waits for the first bytes of a request; false when none will come. No buffer is held meanwhile.
@@ -86,18 +99,19 @@ async fn wait_for_request(worker: &Worker, conn: &mut Downstream) -> bool {
         return true;
     }
     conn.timer.set(worker.limits.idle_timeout);
+    let Side::H1(stream) = &mut conn.side else { return false };
     poll_fn(|context| {
         loop {
-            match conn.stream.poll_read_ready(context) {
+            match stream.poll_read_ready(context) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Pending => {
                     conn.input.release();
-                    let over = conn.timer.expired(context) || conn.is_to_close(worker);
+                    let over = conn.timer.expired(context) || conn.client.is_to_close(worker);
                     return if over { Poll::Ready(false) } else { Poll::Pending };
                 }
             }
-            match read(&mut conn.stream, &mut conn.input, context) {
+            match read(stream, &mut conn.input, context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Ready(Ok(_)) => return Poll::Ready(true),
                 Poll::Pending => {}
@@ -136,6 +150,7 @@ async fn one_request(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Spa
 /// The length of a complete head; `None` when the client is gone.
 async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) -> Result<Option<usize>, Reject> {
     conn.timer.set(worker.limits.head_timeout);
+    let Side::H1(stream) = &mut conn.side else { return Ok(None) };
     poll_fn(|context| {
         loop {
             match space.request.parse(conn.input.filled(), &worker.limits.head) {
@@ -149,7 +164,7 @@ async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) ->
                     return Poll::Ready(Err(Reject::Head(HeadError::TooLarge)));
                 }
             }
-            match read(&mut conn.stream, &mut conn.input, context) {
+            match read(stream, &mut conn.input, context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending if conn.timer.expired(context) => return Poll::Ready(Err(Reject::HeadTimeout)),
@@ -163,7 +178,8 @@ async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) ->
 /// Closes such that the last answer arrives: writing is shut down, and what still comes is read for a while. Closing at
 /// once, with bytes unread, would reset the connection and take the answer with it.
 async fn linger(worker: &Worker, conn: &mut Downstream) {
-    if conn.stream.shutdown_write().is_err() {
+    let Side::H1(stream) = &mut conn.side else { return };
+    if stream.shutdown_write().is_err() {
         return;
     }
     conn.timer.set(worker.limits.linger_timeout);
@@ -171,7 +187,7 @@ async fn linger(worker: &Worker, conn: &mut Downstream) {
     poll_fn(|context| {
         loop {
             conn.input.release();
-            match read(&mut conn.stream, &mut conn.input, context) {
+            match read(stream, &mut conn.input, context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(count)) if count >= left => return Poll::Ready(()),
                 Poll::Ready(Ok(count)) => left -= count,

@@ -30,6 +30,33 @@ pub(crate) struct Record<'a> {
 }
 
 impl Record<'_> {
+    /// A line that tells nothing yet.
+    pub(crate) fn empty() -> Self {
+        Self {
+            start: SystemTime::UNIX_EPOCH,
+            method: b"",
+            path: b"",
+            status: 0,
+            flags: "-",
+            details: "",
+            transport_failure: "",
+            received: 0,
+            sent: 0,
+            duration: Duration::ZERO,
+            upstream_time: None,
+            forwarded_for: b"",
+            user_agent: b"",
+            request_id: b"",
+            authority: b"",
+            upstream_host: "",
+            cluster: "",
+            upstream_local: "",
+            downstream_local: "",
+            downstream_remote: "",
+            route_name: "",
+        }
+    }
+
     /// Appends the line as text.
     pub(super) fn write_text(&self, out: &mut Vec<u8>) {
         out.push(b'[');

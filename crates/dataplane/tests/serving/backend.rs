@@ -165,6 +165,11 @@ impl Side {
         Some(())
     }
 
+    /// All that has come and was not looked at.
+    pub(crate) fn taken(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Writes; false when the gateway closed.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()

@@ -4,9 +4,9 @@ use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Limits, LogFormat, LogTarget, Options};
 use ir::{
     Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
-    EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpListener, Listener, ListenerId,
-    ListenerKind, MatchPath, ObjectKind, Origin, PathNormalization, Route, RouteMatch, Snapshot, Target, TargetCluster,
-    UpstreamProtocol, WorkloadName,
+    EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener, ListenerId,
+    MatchPath, ObjectKind, Origin, PathNormalization, Route, RouteMatch, Service, Snapshot, TableId, Target,
+    TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol, WorkloadName,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -107,11 +107,15 @@ pub(crate) struct World {
     listeners: Vec<SocketAddr>,
     hosts: Vec<Host>,
     clusters: Vec<Cluster>,
+    /// TLS servers; without a service they have the hosts.
+    tls: Vec<(Vec<HostPattern>, Option<Termination>, Option<Service>)>,
+    tcp: Option<Service>,
+    plain: bool,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { listeners: vec![ANY], hosts: Vec::new(), clusters: Vec::new() }
+        Self { listeners: vec![ANY], hosts: Vec::new(), clusters: Vec::new(), tls: Vec::new(), tcp: None, plain: false }
     }
 }
 
@@ -138,7 +142,7 @@ impl World {
             response_headers,
         };
         let routes = [Arc::new(route)].into();
-        self.hosts.push(Host { pattern: HostPattern::parse(pattern).unwrap(), routes });
+        self.hosts.push(Host { pattern: HostPattern::parse(pattern).unwrap(), routes, https_redirect: false });
         self
     }
 
@@ -157,25 +161,81 @@ impl World {
             endpoints: EndpointSource::Static(endpoints.iter().map(endpoint).collect()),
             balance: Balance::RoundRobin,
             protocol: UpstreamProtocol::Http1,
+            tls: None,
             timeouts: ClusterTimeouts { connect, idle: Duration::from_secs(3600) },
         });
         self
     }
 
+    /// A TLS server with the hosts.
+    pub(crate) fn tls(mut self, names: &[&str], termination: Option<Termination>) -> Self {
+        self.tls.push((patterns(names), termination, None));
+        self
+    }
+
+    /// A TLS server whose bytes go to a cluster.
+    pub(crate) fn tls_tcp(mut self, names: &[&str], termination: Option<Termination>, cluster: &str) -> Self {
+        self.tls.push((patterns(names), termination, Some(bytes_to(cluster))));
+        self
+    }
+
+    /// Passes bytes in clear text on to a cluster.
+    pub(crate) fn tcp(mut self, cluster: &str) -> Self {
+        self.tcp = Some(bytes_to(cluster));
+        self
+    }
+
+    /// Serves clear text beside TLS.
+    pub(crate) fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    fn servers(&self, id: &ListenerId) -> Vec<TlsServer> {
+        let server = |(at, (names, termination, service)): (usize, &(_, Option<Termination>, Option<Service>))| {
+            let table = TableId { listener: id.clone(), server: Some(at.to_string().into()) };
+            TlsServer {
+                origin: Origin { rule: format!("servers[{at}]").into(), ..origin(ObjectKind::Gateway) },
+                names: Vec::clone(names),
+                termination: termination.clone().map(Arc::new),
+                service: service.clone().unwrap_or(Service::Http(table)),
+            }
+        };
+        self.tls.iter().enumerate().map(server).collect()
+    }
+
+    /// Has HTTP/2 spoken to a cluster.
+    pub(crate) fn http2(mut self, name: &str) -> Self {
+        for cluster in self.clusters.iter_mut().filter(|cluster| cluster.id == id(name)) {
+            cluster.protocol = UpstreamProtocol::Http2 { streams: None, keep_alive: None };
+        }
+        self
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let http = HttpListener {
+        let http = HttpTable {
             hosts: self.hosts.iter().map(|host| (host.pattern.clone(), Arc::new(host.clone()))).collect(),
             path_normalization: PathNormalization::Base,
-            forwarded: ForwardedHeaders { trusted_proxies: 0 },
+            forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
+            grpc_web: false,
+        };
+        let tables = |address: &SocketAddr| {
+            let listener = listener_id(*address);
+            let servers = (0..self.tls.len()).map(|at| Some(at.to_string().into())).chain([None]);
+            let table = |server| (TableId { listener: listener.clone(), server }, Arc::new(http.clone()));
+            servers.map(table).collect::<Vec<_>>()
         };
         let listener = |address: &SocketAddr| {
             let id = listener_id(*address);
-            let kind = ListenerKind::Http(http.clone());
+            let http = Service::Http(TableId { listener: id.clone(), server: None });
+            let plain = self.tcp.clone().or((self.tls.is_empty() || self.plain).then_some(http));
+            let tls = self.servers(&id);
             let servers = vec![origin(ObjectKind::Gateway)];
-            (id.clone(), Arc::new(Listener { id, servers, server_port: 80, kind }))
+            (id.clone(), Arc::new(Listener { id, servers, server_port: 80, plain, tls }))
         };
         Snapshot {
             listeners: self.listeners.iter().map(listener).collect(),
+            tables: self.listeners.iter().flat_map(tables).collect(),
             clusters: self.clusters.iter().map(|one| (one.id.clone(), Arc::new(one.clone()))).collect(),
         }
     }
@@ -183,6 +243,18 @@ impl World {
 
 pub(crate) fn listener_id(address: SocketAddr) -> ListenerId {
     ListenerId { workload: WorkloadName("ingress".into()), address }
+}
+
+fn patterns(names: &[&str]) -> Vec<HostPattern> {
+    names.iter().map(|name| HostPattern::parse(name).unwrap()).collect()
+}
+
+fn bytes_to(cluster: &str) -> Service {
+    Service::Tcp(Arc::new(TcpRoute {
+        origin: origin(ObjectKind::VirtualService),
+        targets: vec![TcpTarget { cluster: TargetCluster::Known(id(cluster)), weight: 1 }],
+        idle_timeout: Some(PATIENCE),
+    }))
 }
 
 fn id(name: &str) -> ClusterId {

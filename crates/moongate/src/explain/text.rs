@@ -21,7 +21,15 @@ pub(super) fn text(question: &Question, answer: &Answer) -> String {
         Some(listener) => {
             let servers: Vec<String> = answer.servers.iter().map(ToString::to_string).collect();
             let _ = writeln!(out, "listener  {listener}  {SOFT}{}{SOFT:#}", servers.join(", "));
+            if let Some(secured) = &answer.secured {
+                let _ = writeln!(out, "server    {}  {SOFT}{}{SOFT:#}", secured.names.join(", "), secured.origin);
+                let certificates = secured.certificates.join(", ");
+                let shown = if certificates.is_empty() { String::new() } else { format!("{certificates}; ") };
+                let _ = writeln!(out, "tls       {shown}{SOFT}{}{SOFT:#}", secured.client);
+            }
+            let is_http = matches!(answer.outcome, Outcome::Answered { .. } | Outcome::Forwarded { .. });
             let _ = match &answer.host {
+                _ if !is_http => Ok(()),
                 Some(host) => writeln!(out, "host      {host}"),
                 None => writeln!(out, "host      {BAD}none covers it{BAD:#}"),
             };
@@ -59,6 +67,16 @@ fn outcome(out: &mut String, outcome: &Outcome) {
                 "answer    {BAD}connection refused{BAD:#}: no server of a Gateway listens on that port; {there}"
             );
         }
+        Outcome::NoHandshake { reason } => {
+            let _ = writeln!(out, "answer    {BAD}no TLS{BAD:#}: {reason}");
+        }
+        Outcome::Closed { reason } => {
+            let _ = writeln!(out, "answer    {BAD}closed{BAD:#}: {reason}");
+        }
+        Outcome::Bytes { rule, targets } => {
+            let _ = writeln!(out, "rule      {GOOD}✓{GOOD:#} {rule}");
+            all_targets(out, targets);
+        }
         Outcome::Answered { status, detail, location, body } => {
             let colour = if *status < 400 { GOOD } else { BAD };
             let _ = writeln!(out, "answer    {colour}{status}{colour:#} {detail}");
@@ -69,12 +87,14 @@ fn outcome(out: &mut String, outcome: &Outcome) {
                 let _ = writeln!(out, "            body: {body}");
             }
         }
-        Outcome::Forwarded { targets } => {
-            let total: u32 = targets.iter().map(|target| target.weight).sum();
-            for one in targets {
-                target(out, one, (targets.len() > 1).then_some(total));
-            }
-        }
+        Outcome::Forwarded { targets } => all_targets(out, targets),
+    }
+}
+
+fn all_targets(out: &mut String, targets: &[TargetAnswer]) {
+    let total: u32 = targets.iter().map(|target| target.weight).sum();
+    for one in targets {
+        target(out, one, (targets.len() > 1).then_some(total));
     }
 }
 
@@ -86,7 +106,11 @@ fn target(out: &mut String, target: &TargetAnswer, total: Option<u32>) {
             let _ = writeln!(out, "answer    {BAD}{} {}{BAD:#} {}", fails.status, fails.flag, fails.reason);
         }
         None => {
-            let _ = writeln!(out, "endpoints {}", target.endpoints.join(", "));
+            let endpoints = target.endpoints.join(", ");
+            let _ = writeln!(out, "endpoints {endpoints}  {SOFT}{}{SOFT:#}", target.spoken);
+            if target.head.is_empty() {
+                return;
+            }
             let mut lines = target.head.lines();
             let _ = writeln!(out, "sent      {}", lines.next().unwrap_or_default());
             for line in lines {

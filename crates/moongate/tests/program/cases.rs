@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use testkit::cases::{Case, Finding};
 use testkit::gateway::{Gateway, Start};
 use testkit::numbers::{Backends, named_ports};
+use testkit::secured::Certificates;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases")
@@ -14,14 +15,15 @@ fn root() -> PathBuf {
 fn every_case_answers_as_it_says() {
     let cases = Case::read_all(&root()).unwrap();
     assert!(cases.len() >= 60, "{} cases", cases.len());
-    let backends = Backends::start().unwrap();
-    let faults = testkit::parallel(&cases, |case| run(case, &backends));
+    let certificates = Certificates::of_project().unwrap();
+    let backends = Backends::start(&certificates).unwrap();
+    let faults = testkit::parallel(&cases, |case| run(case, &backends, &certificates));
     let faults: Vec<String> = faults.into_iter().flatten().collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
 /// What is not as the case says.
-fn run(case: &Case, backends: &Backends) -> Vec<String> {
+fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.yaml");
     std::fs::write(&path, backends.rewrite(&case.config)).unwrap();
@@ -42,7 +44,7 @@ fn run(case: &Case, backends: &Backends) -> Vec<String> {
     };
     let mut faults = Vec::new();
     for (sent, question) in &questions {
-        let live = question.ask(gateway.address(question.port));
+        let live = question.ask(gateway.address(question.port), certificates);
         faults.extend(sent.faults(&live));
         let told = twin::ask(&explainer, question);
         // A URL's port is that of the server, which a Service of the gateway may have translated (S-43).

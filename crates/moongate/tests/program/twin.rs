@@ -1,6 +1,6 @@
 //! `explain` says what the data plane does: the same question is asked of both.
 
-use moongate::explain::{Answer, Explainer, Outcome, Question, TargetAnswer};
+use moongate::explain::{Answer, Explainer, Hello, Outcome, Question, TargetAnswer};
 use moongate::settings;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub(crate) fn ask(explainer: &Explainer, question: &testkit::outcome::Question) 
         target: question.target.clone(),
         headers,
         body: !question.body.is_empty(),
+        tls: question.tls.as_ref().map(|tls| Hello { sni: tls.sni.clone() }),
     };
     explainer.ask(&question).unwrap()
 }
@@ -34,6 +35,19 @@ pub(crate) fn part(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Optio
     let status = live.get("status").and_then(Value::as_u64).unwrap_or_default();
     let problem = match &answer.outcome {
         Outcome::Refused { .. } => (live["error"] != "refused").then(|| "explain says refused".to_owned()),
+        // That a client's certificate is not good enough `explain` cannot know, which has none.
+        _ if live["error"] == "tls" && answer.secured.is_some() => None,
+        Outcome::NoHandshake { .. } => (live["error"] != "tls").then(|| "explain says that there is no TLS".to_owned()),
+        Outcome::Closed { .. } => (live["error"] != "closed").then(|| "explain says closed".to_owned()),
+        Outcome::Bytes { targets, .. } => {
+            // Whatever the backend makes of the bytes.
+            let ports = targets.iter().flat_map(|target| &target.endpoints);
+            let ports = ports.filter_map(|endpoint| endpoint.rsplit_once(':')?.1.parse().ok());
+            let backend = live.get("backend").and_then(Value::as_u64);
+            let fits =
+                backend.is_none_or(|backend| ports.filter_map(&numbers).any(|number| u64::from(number) == backend));
+            (!fits).then(|| format!("explain says one of {targets:?}"))
+        }
         Outcome::Answered { status: told, location, body, .. } => {
             let same_location = live.get("location").and_then(Value::as_str) == location.as_deref();
             let same_body = match (live.get("body").and_then(Value::as_str), body) {
@@ -49,6 +63,16 @@ pub(crate) fn part(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Optio
         }
     };
     problem.map(|problem| format!("{problem}, the data plane {live}"))
+}
+
+/// Whether every backend that answered is one of those that `explain` names.
+pub(crate) fn among(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Option<u16>) -> bool {
+    let Outcome::Forwarded { targets } = &answer.outcome else { return false };
+    let endpoints = targets.iter().flat_map(|target| &target.endpoints);
+    let ports = endpoints.filter_map(|endpoint| endpoint.rsplit_once(':')?.1.parse().ok());
+    let named: Vec<u64> = ports.filter_map(numbers).map(u64::from).collect();
+    let answered = live.get("backends").and_then(Value::as_array);
+    answered.is_some_and(|all| all.iter().all(|one| one.as_u64().is_some_and(|one| named.contains(&one))))
 }
 
 /// Whether an answer can have come of this target. What a backend says, or that it is not there, `explain` cannot know.
@@ -69,7 +93,11 @@ fn fits(target: &TargetAnswer, live: &Value, status: u64, numbers: &impl Fn(u16)
     let host = format!("host: {}", live["host"].as_str().unwrap_or_default());
     let headers = live["upstream"].as_object();
     let same_headers = headers.is_none_or(|headers| {
-        headers.iter().all(|(name, value)| header(&target.head, name).as_deref() == value.as_str())
+        headers.iter().all(|(name, value)| {
+            let told = header(&target.head, name);
+            // What `explain` cannot know it says in angle brackets.
+            told.as_deref() == value.as_str() || told.is_some_and(|told| told.starts_with('<'))
+        })
     });
     ports.filter_map(numbers).any(|number| u64::from(number) == backend)
         && first == told

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use testkit::client::{self, Answer, NoAnswer, Request};
 use testkit::gateway::{Gateway, Start};
 use testkit::numbers::Backends;
+use testkit::secured::Certificates;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -221,7 +222,9 @@ fn explain_tells_why_in_text_and_json() {
     let json: serde_json::Value =
         serde_json::from_str(&stdout(&run(&["explain", "http://a.test:81/", folder, "--output", "json"]))).unwrap();
     assert_eq!(json["outcome"]["kind"], "refused");
-    let bad = run(&["explain", "https://a.test/", folder]);
+    let secured = stdout(&run(&["explain", "https://a.test:80/", folder]));
+    assert!(secured.contains("the port speaks clear text"), "{secured}");
+    let bad = run(&["explain", "ftp://a.test/", folder]);
     assert_eq!(bad.status.code(), Some(2));
 }
 
@@ -279,7 +282,8 @@ fn both_gateways_stand_beside_each_other_and_do_not_merge() {
 fn the_access_log_goes_to_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let log: PathBuf = folder.path().join("access.log");
-    let backends = Backends::start().unwrap();
+    let certificates = Certificates::of_project().unwrap();
+    let backends = Backends::start(&certificates).unwrap();
     let text = backends.rewrite(
         &fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/start/two-hosts/in.yaml")).unwrap(),
     );

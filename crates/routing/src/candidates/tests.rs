@@ -54,7 +54,7 @@ proptest! {
             let first = rules.iter().find(|rule| judge(&rule.matches, view).is_ok());
             let picked = match table.pick(view) {
                 Pick::Route(entry) => Some(&entry.route),
-                Pick::NoRoute(_) | Pick::NoHost => None,
+                Pick::NoRoute(_) | Pick::NoHost | Pick::ToHttps => None,
             };
             prop_assert_eq!(picked, first);
             let (explanation, explained) = explain(&table, view);

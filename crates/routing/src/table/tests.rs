@@ -3,7 +3,7 @@ use crate::fixture::{answering, ask, exact, host, hosts, listener, path, prefix}
 use ir::{Action, Demands};
 use proptest::prelude::*;
 
-fn build(listener: &HttpListener) -> Table {
+fn build(listener: &HttpTable) -> Table {
     Table::build(listener, &mut |_| 0)
 }
 
@@ -14,7 +14,7 @@ fn answer(table: &Table, host: &str, target: &str) -> u16 {
             Action::Respond(response) => response.status,
             other => panic!("{other:?}"),
         },
-        Pick::NoRoute(_) | Pick::NoHost => 404,
+        Pick::NoRoute(_) | Pick::NoHost | Pick::ToHttps => 404,
     })
 }
 
@@ -102,7 +102,7 @@ fn pattern() -> impl Strategy<Value = String> {
     prop_oneof![5 => name(), 4 => name().prop_map(|name| format!("*.{name}")), 1 => Just("*".to_owned())]
 }
 
-fn set(of: &[(String, u16)]) -> HttpListener {
+fn set(of: &[(String, u16)]) -> HttpTable {
     hosts(&of.iter().map(|(pattern, status)| (pattern.as_str(), *status)).collect::<Vec<_>>())
 }
 
@@ -140,4 +140,20 @@ proptest! {
             before = version;
         }
     }
+}
+
+#[test]
+fn s_70_a_host_that_wants_https_sends_requests_there_before_any_route() {
+    let mut host = host("a.com", Vec::new());
+    host.https_redirect = true;
+    let table = build(&listener([host]));
+    request("http", "a.com", |view| assert!(matches!(table.pick(view), Pick::ToHttps)));
+    // S-71: as the client reached a trusted proxy.
+    request("https", "a.com", |view| assert!(matches!(table.pick(view), Pick::NoRoute(_))));
+}
+
+fn request(scheme: &'static str, host: &str, check: impl FnOnce(&RequestView<'_>)) {
+    let fields = wire::view::Fields::new(&[], &[]);
+    let authority = host.as_bytes();
+    check(&RequestView { method: b"GET", scheme, authority, host, path: b"/x", query: Some(b"q=1"), fields });
 }

@@ -11,7 +11,7 @@ fn endpoint(address: EndpointAddress) -> Arc<EndpointState> {
 async fn a_connection_sends_at_once_and_is_counted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = endpoint(EndpointAddress::Ip(listener.local_addr().unwrap()));
-    let connection = connect(&endpoint, Duration::from_secs(5)).await.unwrap();
+    let connection = connect(&endpoint, None, Duration::from_secs(5)).await.unwrap();
     let Stream::Tcp(stream) = &connection.stream else { panic!("not TCP") };
     assert!(stream.nodelay().unwrap() && !connection.reused);
     assert_eq!((endpoint.opened(), endpoint.failed()), (1, 0));
@@ -22,7 +22,8 @@ async fn a_unix_socket_is_connected_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let _listener = UnixListener::bind(&path).unwrap();
-    let connection = connect(&endpoint(EndpointAddress::Unix(path.into())), Duration::from_secs(5)).await.unwrap();
+    let mut connection =
+        connect(&endpoint(EndpointAddress::Unix(path.into())), None, Duration::from_secs(5)).await.unwrap();
     assert!(matches!(connection.stream, Stream::Unix(_)) && connection.stream.is_silent());
 }
 
@@ -30,7 +31,7 @@ async fn a_unix_socket_is_connected_to() {
 async fn a_port_without_listener_refuses() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let endpoint = endpoint(EndpointAddress::Ip(address));
-    let error = connect(&endpoint, Duration::from_secs(5)).await.unwrap_err();
+    let error = connect(&endpoint, None, Duration::from_secs(5)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused), "{error:?}");
     assert_eq!(error.to_string(), "delayed connect error: Connection refused");
     assert_eq!((endpoint.opened(), endpoint.failed()), (0, 1));
@@ -47,7 +48,7 @@ async fn dr_20_a_listener_that_does_not_accept_is_given_up() {
         .map_while(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok())
         .collect();
     assert!(full.len() < 16);
-    let error = connect(&endpoint(EndpointAddress::Ip(address)), Duration::from_secs(10)).await.unwrap_err();
+    let error = connect(&endpoint(EndpointAddress::Ip(address)), None, Duration::from_secs(10)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout), "{error:?}");
 }
 

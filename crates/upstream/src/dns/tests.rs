@@ -32,6 +32,7 @@ fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
         endpoints: EndpointSource::Dns { names: names.iter().map(name).collect(), first_only },
         balance: Balance::RoundRobin,
         protocol: UpstreamProtocol::Http1,
+        tls: None,
         timeouts: ClusterTimeouts { connect: LONG, idle: LONG },
     };
     Arc::new(ClusterState::new(Arc::new(cluster), &Arc::default(), None))

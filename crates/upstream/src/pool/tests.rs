@@ -25,7 +25,7 @@ impl Backend {
     }
 
     async fn connected(&mut self) -> Connection {
-        let connection = connect(&self.endpoint, Duration::from_secs(5)).await.unwrap();
+        let connection = connect(&self.endpoint, None, Duration::from_secs(5)).await.unwrap();
         self.peers.push(self.listener.accept().await.unwrap().0);
         connection
     }
@@ -56,8 +56,8 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn an_open_connection_is_given_again() {
     let mut backend = Backend::new().await;
     let (mut pool, _) = backend.pool(1, PoolSettings::default()).await;
-    assert!(pool.take(&backend.endpoint).unwrap().reused);
-    assert!(pool.take(&backend.endpoint).is_none());
+    assert!(pool.take_clear(&backend.endpoint).unwrap().reused);
+    assert!(pool.take_clear(&backend.endpoint).is_none());
     assert_eq!(pool.counters(), PoolCounters { reused: 1, ..PoolCounters::default() });
 }
 
@@ -69,8 +69,8 @@ async fn the_one_used_last_is_given_first() {
     let mut pool = Pool::new(PoolSettings::default());
     pool.put(one, Instant::now());
     pool.put(other, Instant::now());
-    assert_eq!(port(&pool.take(&backend.endpoint).unwrap()), ports[1]);
-    assert_eq!(port(&pool.take(&backend.endpoint).unwrap()), ports[0]);
+    assert_eq!(port(&pool.take_clear(&backend.endpoint).unwrap()), ports[1]);
+    assert_eq!(port(&pool.take_clear(&backend.endpoint).unwrap()), ports[0]);
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_closed_connection_is_never_given() {
     readable(&connection).await;
     let mut pool = Pool::new(PoolSettings::default());
     pool.put(connection, Instant::now());
-    assert!(pool.take(&backend.endpoint).is_none());
+    assert!(pool.take_clear(&backend.endpoint).is_none());
     assert_eq!(pool.counters().stale, 1);
 }
 
@@ -92,7 +92,7 @@ async fn a_connection_that_rested_is_asked_for_sure() {
     pool.sweep(now);
     // Closed since, and the runtime has had no chance to hear of it.
     backend.peers.clear();
-    assert!(pool.take(&backend.endpoint).is_none());
+    assert!(pool.take_clear(&backend.endpoint).is_none());
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn a_connection_with_bytes_that_nobody_asked_for_is_never_given() {
     readable(&connection).await;
     let mut pool = Pool::new(PoolSettings::default());
     pool.put(connection, Instant::now());
-    assert!(pool.take(&backend.endpoint).is_none());
+    assert!(pool.take_clear(&backend.endpoint).is_none());
 }
 
 #[tokio::test]
@@ -112,10 +112,10 @@ async fn a_cold_connection_goes_to_any_worker() {
     let (mut one, now) = backend.pool(1, PoolSettings::default()).await;
     let mut other = Pool::new(PoolSettings::default());
     one.sweep(now);
-    assert!(other.take(&backend.endpoint).is_none());
+    assert!(other.take_clear(&backend.endpoint).is_none());
     one.sweep(now + SECOND);
     assert!(one.is_empty());
-    let connection = other.take(&backend.endpoint).unwrap();
+    let connection = other.take_clear(&backend.endpoint).unwrap();
     assert!(connection.reused);
     // It works on the other worker's runtime.
     tokio::io::AsyncWriteExt::write_all(&mut backend.peers[0], b"x").await.unwrap();
@@ -132,9 +132,9 @@ async fn a_cold_connection_to_a_unix_socket_goes_to_any_worker() {
     let endpoint = Arc::new(EndpointState::new(&Arc::default(), address, 60 * SECOND));
     let (mut one, mut other) = (Pool::new(PoolSettings::default()), Pool::new(PoolSettings::default()));
     let now = Instant::now();
-    one.put(connect(&endpoint, SECOND).await.unwrap(), now);
+    one.put(connect(&endpoint, None, SECOND).await.unwrap(), now);
     one.sweep(now + SECOND);
-    assert!(matches!(other.take(&endpoint).unwrap().stream, Stream::Unix(_)));
+    assert!(matches!(other.take_clear(&endpoint).unwrap().stream, Stream::Unix(_)));
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_stashed_connection_that_its_peer_closed_is_closed_and_never_given() {
     pool.sweep(now + 3 * SECOND);
     assert_eq!(backend.endpoint.places(), 1);
     backend.peers.clear();
-    assert!(pool.take(&backend.endpoint).is_none());
+    assert!(pool.take_clear(&backend.endpoint).is_none());
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn dr_21_a_short_idle_time_holds_before_a_connection_is_cold() {
     backend.endpoint.set_idle_limit(SECOND / 2);
     let (mut pool, now) = backend.pool(1, PoolSettings::default()).await;
     pool.sweep(now + SECOND / 2);
-    assert!(pool.is_empty() && pool.take(&backend.endpoint).is_none());
+    assert!(pool.is_empty() && pool.take_clear(&backend.endpoint).is_none());
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn connections_of_an_endpoint_that_is_gone_are_closed() {
     backend.endpoint.retire();
     pool.sweep(now + SECOND);
     pool.put(busy, now);
-    assert!(pool.is_empty() && pool.take(&backend.endpoint).is_none());
+    assert!(pool.is_empty() && pool.take_clear(&backend.endpoint).is_none());
     assert_eq!((backend.endpoint.places(), pool.turns.len()), (0, 0));
 }
 
@@ -195,7 +195,7 @@ async fn idle_connections_to_an_endpoint_are_bounded_for_all_workers() {
     let (mut other, _) = backend.pool(2, settings).await;
     assert_eq!((one.len(), other.len(), other.counters().surplus), (2, 1, 1));
     // The first worker needs only one of its two places for a while: the second gets it.
-    let busy = one.take(&backend.endpoint).unwrap();
+    let busy = one.take_clear(&backend.endpoint).unwrap();
     other.put(backend.connected().await, now);
     assert_eq!(other.len(), 1);
     one.sweep(now);
@@ -237,7 +237,7 @@ async fn taking_and_putting_leaves_places_alone() {
     let mut backend = Backend::new().await;
     let (mut pool, now) = backend.pool(2, PoolSettings::default()).await;
     for _ in 0..100 {
-        let taken = pool.take(&backend.endpoint).unwrap();
+        let taken = pool.take_clear(&backend.endpoint).unwrap();
         assert_eq!((backend.endpoint.places(), pool.len()), (2, 1));
         pool.put(taken, now);
         pool.sweep(now);

@@ -19,6 +19,7 @@ fn cluster(name: &str, endpoints: EndpointSource) -> Arc<Cluster> {
         endpoints,
         balance: Balance::LeastRequest,
         protocol: UpstreamProtocol::Http1,
+        tls: None,
         timeouts: ClusterTimeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) },
     })
 }

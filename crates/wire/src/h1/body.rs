@@ -210,7 +210,7 @@ impl Chunks {
 }
 
 /// Fields for framing, routing, authentication and the like may not come as trailers.
-fn may_trail(name: &str) -> bool {
+pub(crate) fn may_trail(name: &str) -> bool {
     const NEVER: [&str; 18] = [
         "transfer-encoding",
         "content-length",

@@ -175,7 +175,7 @@ fn is_kept(name: &[u8]) -> bool {
 }
 
 /// Digits alone, no sign, no list (RFC 9110 §8.6).
-fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
+pub(crate) fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
     if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
         return Err(HeadError::ContentLength);
     }

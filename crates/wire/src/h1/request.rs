@@ -25,7 +25,7 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// Whether `Connection` names headers that have to be dropped.
     pub nominates: bool,
-    index: Vec<Field>,
+    pub(crate) index: Vec<Field>,
     /// Up to here an incomplete head was looked at, so that a slow one costs no more than a fast one.
     seen: usize,
 }

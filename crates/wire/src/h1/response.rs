@@ -31,7 +31,7 @@ pub struct ResponseHead {
     pub nominates: bool,
     /// What the backend switches to.
     pub upgrade: Option<Span>,
-    index: Vec<Field>,
+    pub(crate) index: Vec<Field>,
     seen: usize,
 }
 
@@ -98,6 +98,14 @@ impl ResponseHead {
             self.keep_alive = false;
         }
         Ok(())
+    }
+
+    /// Makes it the head of a switch to a protocol, whose name is put at the end of what the head refers to.
+    pub fn switched(&mut self, protocol: &[u8], out: &mut Vec<u8>) {
+        let start = out.len() as u32;
+        out.extend_from_slice(protocol);
+        (self.status, self.body, self.declared_length) = (101, BodyLength::None, None);
+        self.upgrade = Some(Span { start, end: out.len() as u32 });
     }
 
     /// Whether a final response is still to come.

@@ -143,6 +143,17 @@ pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool) {
+    each_field(fields, nominates, edits, request, |name, value| field(out, name, value));
+}
+
+/// Gives every header line of a head that is sent, but for its framing: what came and stays, then what is added.
+pub(crate) fn each_field(
+    fields: Fields<'_>,
+    nominates: bool,
+    edits: &Edits<'_>,
+    request: bool,
+    mut give: impl FnMut(&[u8], &[u8]),
+) {
     for (name, value) in fields.iter() {
         if is_ours(name, value, request) || is_replaced(name, &edits.fields) {
             continue;
@@ -150,14 +161,14 @@ fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>, nominates: bool, edits: &
         if nominates && is_nominated(name, fields) {
             continue;
         }
-        field(out, name, value);
+        give(name, value);
     }
     for (at, edit) in edits.fields.iter().enumerate() {
         if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
             let later = edits.fields.get(at + 1..).unwrap_or_default();
             // The framing is not to be had by configuration either.
             if !is_replaced(name.as_bytes(), later) && !is_ours(name.as_bytes(), value, request) {
-                field(out, name.as_bytes(), value);
+                give(name.as_bytes(), value);
             }
         }
     }

@@ -47,7 +47,7 @@ pub(super) fn poll_move(
 /// Looks at a client that waits for its answer: an error when it has reset its connection; ready when it has closed its side or sent more,
 /// so that nothing further can be learned without reading.
 pub(super) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let Stream::Tcp(client) = client else { return Poll::Ready(Ok(())) };
+    let Some(client) = client.tcp() else { return Poll::Ready(Ok(())) };
     loop {
         ready!(client.poll_read_ready(context))?;
         let peek = || socket2::SockRef::from(client).peek(&mut [MaybeUninit::uninit()]);

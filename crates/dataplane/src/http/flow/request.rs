@@ -2,12 +2,24 @@
 
 use super::Failure;
 use super::direct::{self, Broken};
+use super::pieces::{end_chunks, put, without_framing};
 use crate::conn::{Buffer, Pipe, Worker};
+use crate::http::backend::Backend;
 use crate::http::server::read;
+use crate::http::side::Side;
+use crate::http::streams::{Piece, Receiver, Sender};
+use http::HeaderMap;
 use std::io;
 use std::task::{Context, Poll, ready};
-use upstream::Stream;
+use upstream::{Connection, Stream};
 use wire::h1::{BodyLength, BodyReader, ChunkWriter, RequestHead};
+
+/// What outlives an attempt: bytes that were sent, and the trailers of a body that has come to its end.
+#[derive(Debug, Default)]
+pub(in crate::http) struct Held {
+    bytes: Vec<u8>,
+    trailers: Option<HeaderMap>,
+}
 
 /// The request's side of a flow.
 pub(super) struct RequestSide<'a> {
@@ -17,11 +29,17 @@ pub(super) struct RequestSide<'a> {
     /// What is written next; first of all the head.
     out: &'a mut Vec<u8>,
     written: usize,
-    /// All that was written before `out`, while it might have to be sent again.
-    held: &'a mut Vec<u8>,
+    /// Whether TLS may hold some of it back.
+    unflushed: bool,
+    /// What was written before `out`, while it might have to be sent again.
+    held: &'a mut Held,
     /// How much may be held; 0 when nothing will be sent again.
     held_limit: usize,
     pipe: Option<Pipe>,
+    /// Whether the end of the body is still to be told to a stream of HTTP/2.
+    end_due: bool,
+    /// Whether the body is written in chunks.
+    chunked: bool,
     /// Whether all of the body was handed to `out`, or moved.
     pub(super) complete: bool,
     /// Whether the backend takes no more.
@@ -35,30 +53,37 @@ impl<'a> RequestSide<'a> {
     pub(super) fn new(
         head: &'a RequestHead,
         body: &'a mut BodyReader,
-        input: &'a mut Buffer,
-        out: &'a mut Vec<u8>,
-        held: &'a mut Vec<u8>,
-        held_limit: usize,
+        (input, out): (&'a mut Buffer, &'a mut Vec<u8>),
+        held: &'a mut Held,
+        (held_limit, up, upgrade): (usize, &Backend, bool),
     ) -> Self {
         let complete = body.is_done();
+        let (end_due, chunked) = match up {
+            Backend::H1(_) => (false, head.body == BodyLength::Chunked),
+            // What is switched to goes on where the head ends.
+            Backend::H2(stream) => (!upgrade && !stream.sender.is_ended(), false),
+        };
         Self {
             head,
             body,
             input,
             out,
             written: 0,
+            unflushed: false,
             held,
             held_limit,
             pipe: None,
+            end_due,
+            chunked,
             complete,
             refused: false,
-            any_written: false,
+            any_written: matches!(up, Backend::H2(_)),
             received: 0,
         }
     }
 
     fn is_flushed(&self) -> bool {
-        self.written >= self.out.len()
+        self.written >= self.out.len() && !self.unflushed && !(self.complete && self.end_due)
     }
 
     /// Whether all of it has gone to the backend.
@@ -72,7 +97,32 @@ impl<'a> RequestSide<'a> {
         !self.complete && !self.refused && self.is_flushed() && !in_pipe
     }
 
-    pub(super) fn flush(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Writes what is to be written; whether anything was.
+    pub(super) fn flush(&mut self, up: &mut Backend, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match up {
+            Backend::H1(connection) => self.flush_bytes(&mut connection.stream, context),
+            Backend::H2(stream) => self.flush_stream(&mut stream.sender, context),
+        }
+    }
+
+    fn flush_stream(&mut self, sender: &mut Sender, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut wrote = false;
+        let last = self.complete && self.held.trailers.is_none();
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            self.written += ready!(sender.poll_send(rest, last, context))?;
+            wrote = true;
+        }
+        if self.complete && self.end_due {
+            self.end_due = false;
+            if !sender.is_ended() {
+                sender.end(self.held.trailers.clone())?;
+                wrote = true;
+            }
+        }
+        Poll::Ready(Ok(wrote))
+    }
+
+    fn flush_bytes(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut wrote = false;
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             match ready!(stream.poll_write(context, rest))? {
@@ -80,10 +130,12 @@ impl<'a> RequestSide<'a> {
                 count => {
                     self.written += count;
                     self.any_written = true;
-                    wrote = true;
+                    (wrote, self.unflushed) = (true, true);
                 }
             }
         }
+        ready!(stream.poll_flush(context))?;
+        self.unflushed = false;
         Poll::Ready(Ok(wrote))
     }
 
@@ -91,12 +143,18 @@ impl<'a> RequestSide<'a> {
     pub(super) fn take_body(
         &mut self,
         worker: &Worker,
-        down: &mut Stream,
-        up: &mut Stream,
+        down: &mut Side,
+        up: &mut Backend,
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
-        if self.is_moved(worker, down, up) {
-            return self.move_body(worker, down, up, context);
+        let down = match down {
+            Side::H1(stream) => stream,
+            Side::H2(stream) => return self.take_piece(&mut stream.receiver, context),
+        };
+        if let Backend::H1(Connection { stream: up, .. }) = up
+            && self.is_moved(worker, down, up)
+        {
+            return self.move_body(down, up, context);
         }
         let step = self.body.decode(self.input.filled()).map_err(|_| Failure::ClientBody)?;
         if step.consumed > 0 || step.done {
@@ -119,27 +177,53 @@ impl<'a> RequestSide<'a> {
     }
 
     fn pass(&mut self, step: &wire::h1::Step) {
+        self.begin_piece();
+        let data = self.input.filled().get(step.data.clone()).unwrap_or_default();
+        self.received += data.len() as u64;
+        put(self.out, data, self.chunked);
+        self.input.consume(step.consumed);
+        self.complete = step.done;
+        match self.body.trailers() {
+            trailers if step.done && self.chunked => ChunkWriter::end(self.out, trailers),
+            Some(trailers) if step.done => self.held.trailers = Some(wire::h2::trailers(trailers)),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Takes the next piece of what a stream of HTTP/2 brings.
+    fn take_piece(&mut self, receiver: &mut Receiver, context: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        match receiver.poll_piece(context) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(Piece::Data(data))) => {
+                self.begin_piece();
+                self.received += data.len() as u64;
+                put(self.out, &data, self.chunked);
+            }
+            Poll::Ready(Ok(Piece::End(trailers))) => {
+                self.begin_piece();
+                self.complete = true;
+                *self.body = BodyReader::Done;
+                self.held.trailers = trailers.map(without_framing).filter(|trailers| !trailers.is_empty());
+                if self.chunked {
+                    end_chunks(self.out, self.held.trailers.as_ref());
+                }
+            }
+            Poll::Ready(Err(_)) => return Err(Failure::ClientClosed),
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Makes room for the next piece, once the last one was written.
+    fn begin_piece(&mut self) {
         self.hold();
         self.out.clear();
         self.written = 0;
-        let data = self.input.filled().get(step.data.clone()).unwrap_or_default();
-        self.received += data.len() as u64;
-        if self.head.body == BodyLength::Chunked {
-            ChunkWriter::data(self.out, data);
-            if step.done {
-                ChunkWriter::end(self.out, self.body.trailers());
-            }
-        } else {
-            self.out.extend_from_slice(data);
-        }
-        self.input.consume(step.consumed);
-        self.complete = step.done;
     }
 
     /// Keeps what was sent, as long as there is little of it.
     fn hold(&mut self) {
-        if self.held.len() <= self.held_limit && self.held_limit > 0 {
-            self.held.extend_from_slice(self.out);
+        if self.held.bytes.len() <= self.held_limit && self.held_limit > 0 {
+            self.held.bytes.extend_from_slice(self.out);
         }
     }
 
@@ -153,13 +237,7 @@ impl<'a> RequestSide<'a> {
         self.pipe.is_some()
     }
 
-    fn move_body(
-        &mut self,
-        worker: &Worker,
-        down: &Stream,
-        up: &Stream,
-        context: &mut Context<'_>,
-    ) -> Result<Poll<()>, Failure> {
+    fn move_body(&mut self, down: &Stream, up: &Stream, context: &mut Context<'_>) -> Result<Poll<()>, Failure> {
         let (Some(pipe), BodyReader::Length(left)) = (&mut self.pipe, &mut *self.body) else {
             return Err(Failure::ClientBody);
         };
@@ -176,21 +254,21 @@ impl<'a> RequestSide<'a> {
         }
         if *left == 0 && pipe.is_empty() {
             self.complete = true;
-            self.pipe.take().into_iter().for_each(|pipe| worker.give_pipe(pipe));
+            self.pipe = None;
         }
         Ok(Poll::Ready(()))
     }
 
     /// Whether all that was sent is still there.
     pub(super) fn is_whole(&self) -> bool {
-        self.received == 0 || (self.held_limit > 0 && self.held.len() + self.out.len() <= self.held_limit)
+        self.received == 0 || (self.held_limit > 0 && self.held.bytes.len() + self.out.len() <= self.held_limit)
     }
 
     /// Puts all that was sent into `out` again.
     pub(super) fn rewind(self) {
-        if !self.held.is_empty() {
-            self.held.append(self.out);
-            std::mem::swap(self.out, self.held);
+        if !self.held.bytes.is_empty() {
+            self.held.bytes.append(self.out);
+            std::mem::swap(self.out, &mut self.held.bytes);
         }
     }
 }

@@ -2,11 +2,16 @@
 
 use super::Failure;
 use super::direct::{self, Broken};
+use super::pieces::{end_chunks, put, without_framing};
 use crate::conn::{Buffer, Pipe, Worker};
+use crate::http::backend::Backend;
 use crate::http::decide::Plan;
 use crate::http::server::read;
+use crate::http::side::{Gone, Side};
+use crate::http::streams::{Piece, Receiver, Sender};
 use crate::limits::COPY_LIMIT;
 use crate::log::HttpDate;
+use http::HeaderMap;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,17 +22,26 @@ use wire::h1::{
     BodyLength, BodyReader, ChunkWriter, HeadLimits, OutFraming, ResponseHead, ResponseParts, write_response,
 };
 
+/// What may be switched to (S-118).
+const WEBSOCKET: &[u8] = b"websocket";
+
 /// The answer's side of a flow.
 pub(super) struct ResponseSide<'a> {
     pub(super) head: &'a mut ResponseHead,
     pub(super) input: &'a mut Buffer,
     out: &'a mut Vec<u8>,
     written: usize,
+    /// Whether TLS may hold some of it back.
+    unflushed: bool,
     body: BodyReader,
     /// Bytes at the front of `input` that are written from there.
     direct: usize,
     pipe: Option<Pipe>,
     chunked: bool,
+    /// Trailers for a stream of HTTP/2, once the body has ended.
+    trailers: Option<HeaderMap>,
+    /// Whether the end of the body is still to be told to a stream of HTTP/2.
+    end_due: bool,
     /// Whether a large piece has to be followed by the end of its chunk.
     chunk_end: bool,
     pub(super) head_seen: bool,
@@ -50,10 +64,13 @@ impl<'a> ResponseSide<'a> {
             input,
             out,
             written: 0,
+            unflushed: false,
             body: BodyReader::Done,
             direct: 0,
             pipe: None,
             chunked: false,
+            trailers: None,
+            end_due: false,
             chunk_end: false,
             head_seen: false,
             complete: false,
@@ -67,7 +84,11 @@ impl<'a> ResponseSide<'a> {
     }
 
     pub(super) fn is_flushed(&self) -> bool {
-        self.written >= self.out.len() && self.direct == 0 && self.pipe.as_ref().is_none_or(Pipe::is_empty)
+        self.written >= self.out.len()
+            && !self.unflushed
+            && self.direct == 0
+            && self.pipe.as_ref().is_none_or(Pipe::is_empty)
+            && !(self.complete && self.end_due)
     }
 
     /// Whether the client has all of it.
@@ -82,14 +103,33 @@ impl<'a> ResponseSide<'a> {
         if too_large { Err(Failure::UpstreamProtocol) } else { Ok(parsed) }
     }
 
+    /// Takes a head that came on a stream of HTTP/2; `ended` says that no body follows.
+    pub(super) fn take_stream_head(
+        &mut self,
+        parts: &http::response::Parts,
+        (asked, ended): (Asked, bool),
+        limits: &HeadLimits,
+    ) -> Result<(), Failure> {
+        let mut flat = Vec::with_capacity(512);
+        let told = (asked == Asked::Head, ended);
+        wire::h2::flatten_response(parts, told, limits, self.head, &mut flat).map_err(|_| Failure::UpstreamProtocol)?;
+        if asked == Asked::Upgrade && parts.status.is_success() {
+            // RFC 8441 §5: a success is what 101 is in HTTP/1.
+            self.head.switched(WEBSOCKET, &mut flat);
+        }
+        self.input.release();
+        self.input.put(&flat);
+        Ok(())
+    }
+
     /// Whether the backend switches to something that it was not asked for (S-118).
     pub(super) fn is_other_switch(&self) -> bool {
         let to = self.head.upgrade.map(|span| span.of(self.input.filled()));
-        self.head.status == 101 && !to.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"))
+        self.head.status == 101 && !to.is_some_and(|to| to.eq_ignore_ascii_case(WEBSOCKET))
     }
 
     /// 102 and its kin say nothing of the connection; their headers are passed on.
-    pub(super) fn pass_informational(&mut self) {
+    pub(super) fn pass_informational(&mut self, down: &mut Side) -> Result<(), Failure> {
         let parts = ResponseParts {
             status: self.head.status,
             fields: self.head.fields(self.input.filled()),
@@ -98,11 +138,25 @@ impl<'a> ResponseSide<'a> {
             upgrade: None,
             close: false,
         };
-        write_response(self.out, &parts, &Edits::default());
+        match down {
+            Side::H1(_) => write_response(self.out, &parts, &Edits::default()),
+            Side::H2(stream) => {
+                let head = wire::h2::response(&parts, &Edits::default());
+                stream.send_informational(head).map_err(|Gone| Failure::ClientClosed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Passes the final head on.
-    pub(super) fn pass_head(&mut self, plan: &Plan, asked: Asked, close: bool, date: &HttpDate, elapsed: Duration) {
+    pub(super) fn pass_head(
+        &mut self,
+        down: &mut Side,
+        plan: &Plan,
+        (asked, close): (Asked, bool),
+        date: &HttpDate,
+        elapsed: Duration,
+    ) -> Result<(), Failure> {
         self.head_seen = true;
         self.status = self.head.status;
         self.time_to_head = Some(elapsed);
@@ -111,7 +165,7 @@ impl<'a> ResponseSide<'a> {
         self.body = BodyReader::new(self.head.body);
         self.complete = self.body.is_done();
         let framing = self.framing(asked);
-        self.chunked = framing == OutFraming::Chunked && !self.complete;
+        self.chunked = framing == OutFraming::Chunked && !self.complete && matches!(down, Side::H1(_));
         let buffer = self.input.filled();
         let fields = self.head.fields(buffer);
         let mut millis = itoa::Buffer::new();
@@ -121,11 +175,24 @@ impl<'a> ResponseSide<'a> {
         if fields.get("date").is_none() {
             edits.set("date", &date[..]);
         }
+        if let (true, Some(accept)) = (self.tunnel, &plan.accept) {
+            edits.set("sec-websocket-accept", accept.as_bytes());
+        }
         plan.route.edit_response(plan.target, &mut edits);
         let upgrade = self.head.upgrade.filter(|_| self.tunnel).map(|span| span.of(buffer));
         let (status, nominates) = (self.status, self.head.nominates);
         let parts = ResponseParts { status, fields, nominates, framing, upgrade, close: self.close };
-        write_response(self.out, &parts, &edits);
+        match down {
+            Side::H1(_) => write_response(self.out, &parts, &edits),
+            Side::H2(stream) => {
+                let ended = self.complete && !self.tunnel;
+                self.end_due = !self.complete;
+                let head = wire::h2::response(&parts, &edits);
+                stream.send_head(head, ended).map_err(|Gone| Failure::ClientClosed)?;
+                self.any_written = true;
+            }
+        }
+        Ok(())
     }
 
     fn framing(&self, asked: Asked) -> OutFraming {
@@ -142,11 +209,12 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Hands what was read of the body to `out`, or marks it to be written from where it lies.
-    pub(super) fn take_body(&mut self) -> Result<bool, Failure> {
+    pub(super) fn take_body(&mut self, down: &Side, up: &Backend) -> Result<bool, Failure> {
         let mut moved = false;
-        if !self.head_seen || self.pipe.is_some() {
+        if !self.head_seen || self.pipe.is_some() || matches!(up, Backend::H2(_)) {
             return Ok(false);
         }
+        let framed = matches!(down, Side::H2(_));
         while !self.complete && self.direct == 0 && self.out.len() < COPY_LIMIT {
             let step = self.body.decode(self.input.filled()).map_err(|_| Failure::UpstreamProtocol)?;
             if step.consumed == 0 && !step.done {
@@ -155,17 +223,19 @@ impl<'a> ResponseSide<'a> {
             moved = true;
             self.sent += step.data.len() as u64;
             self.complete = step.done;
-            self.pass(&step);
-            if self.complete && self.chunked && self.direct == 0 {
-                ChunkWriter::end(self.out, self.body.trailers());
+            self.pass(&step, framed);
+            match self.body.trailers() {
+                _ if !self.complete || self.direct > 0 => {}
+                trailers if self.chunked => ChunkWriter::end(self.out, trailers),
+                trailers => self.trailers = trailers.filter(|_| framed).map(wire::h2::trailers),
             }
         }
         Ok(moved)
     }
 
-    fn pass(&mut self, step: &wire::h1::Step) {
+    fn pass(&mut self, step: &wire::h1::Step, framed: bool) {
         let length = step.data.len();
-        if length > COPY_LIMIT {
+        if length > COPY_LIMIT && !framed {
             // The framing before the data is done with; what follows it is looked at next time.
             self.input.consume(step.data.start);
             self.direct = length;
@@ -176,24 +246,47 @@ impl<'a> ResponseSide<'a> {
             return;
         }
         let data = self.input.filled().get(step.data.clone()).unwrap_or_default();
-        if self.chunked {
-            ChunkWriter::data(self.out, data);
-        } else {
-            self.out.extend_from_slice(data);
-        }
+        put(self.out, data, self.chunked);
         self.input.consume(step.consumed);
+    }
+
+    /// Takes the next piece of what a stream of HTTP/2 brings.
+    fn take_piece(&mut self, receiver: &mut Receiver, context: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        match receiver.poll_piece(context) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(Piece::Data(data))) => {
+                self.sent += data.len() as u64;
+                put(self.out, &data, self.chunked);
+            }
+            Poll::Ready(Ok(Piece::End(trailers))) => {
+                self.complete = true;
+                self.trailers = trailers.map(without_framing).filter(|trailers| !trailers.is_empty());
+                if self.chunked {
+                    end_chunks(self.out, self.trailers.as_ref());
+                }
+            }
+            // Part of an answer, and no end: the client must not take it for the whole.
+            Poll::Ready(Err(_)) => return Err(Failure::UpstreamClosed),
+        }
+        Ok(Poll::Ready(()))
     }
 
     /// Takes more of the body: reads it, or moves it past this process.
     pub(super) fn more(
         &mut self,
         worker: &Worker,
-        up: &mut Stream,
-        down: &mut Stream,
+        up: &mut Backend,
+        down: &mut Side,
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
-        if self.is_moved(worker, up, down) {
-            return self.move_body(worker, up, down, context);
+        let up = match up {
+            Backend::H1(connection) => &mut connection.stream,
+            Backend::H2(stream) => return self.take_piece(&mut stream.receiver, context),
+        };
+        if let Side::H1(down) = down
+            && self.is_moved(worker, up, down)
+        {
+            return self.move_body(up, down, context);
         }
         match read(up, self.input, context) {
             Poll::Pending => return Ok(Poll::Pending),
@@ -205,7 +298,9 @@ impl<'a> ResponseSide<'a> {
             }
             Poll::Ready(Ok(_)) if self.body.ends_with_connection() => {
                 self.complete = true;
-                ChunkWriter::end(self.out, None);
+                if self.chunked {
+                    ChunkWriter::end(self.out, None);
+                }
             }
             // Part of an answer, and no end: the client must not take it for the whole.
             Poll::Ready(_) => return Err(Failure::UpstreamClosed),
@@ -223,13 +318,7 @@ impl<'a> ResponseSide<'a> {
         self.pipe.is_some()
     }
 
-    fn move_body(
-        &mut self,
-        worker: &Worker,
-        up: &Stream,
-        down: &Stream,
-        context: &mut Context<'_>,
-    ) -> Result<Poll<()>, Failure> {
+    fn move_body(&mut self, up: &Stream, down: &Stream, context: &mut Context<'_>) -> Result<Poll<()>, Failure> {
         let (Some(pipe), BodyReader::Length(left)) = (&mut self.pipe, &mut self.body) else {
             return Err(Failure::UpstreamProtocol);
         };
@@ -244,13 +333,39 @@ impl<'a> ResponseSide<'a> {
         }
         if *left == 0 && pipe.is_empty() {
             self.complete = true;
-            self.pipe.take().into_iter().for_each(|pipe| worker.give_pipe(pipe));
+            self.pipe = None;
         }
         Ok(Poll::Ready(()))
     }
 
-    /// Writes what is to be written to the client; what it wrote.
-    pub(super) fn flush(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Writes what is to be written to the client; whether anything was.
+    pub(super) fn flush(&mut self, down: &mut Side, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match down {
+            Side::H1(stream) => self.flush_bytes(stream, context),
+            Side::H2(stream) => self.flush_stream(&mut stream.sender, context),
+        }
+    }
+
+    fn flush_stream(&mut self, sender: &mut Sender, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut wrote = false;
+        let last = self.complete && self.trailers.is_none();
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            self.written += ready!(sender.poll_send(rest, last, context))?;
+            wrote = true;
+        }
+        self.out.clear();
+        self.written = 0;
+        if self.complete && self.end_due {
+            self.end_due = false;
+            if !sender.is_ended() {
+                sender.end(self.trailers.take())?;
+                wrote = true;
+            }
+        }
+        Poll::Ready(Ok(wrote))
+    }
+
+    fn flush_bytes(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut wrote = false;
         while self.written < self.out.len() || self.direct > 0 {
             let head = self.out.get(self.written..).unwrap_or_default();
@@ -264,8 +379,10 @@ impl<'a> ResponseSide<'a> {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => self.count_written(count),
             }
-            wrote = true;
+            (wrote, self.unflushed) = (true, true);
         }
+        ready!(stream.poll_flush(context))?;
+        self.unflushed = false;
         self.out.clear();
         self.written = 0;
         Poll::Ready(Ok(wrote))

@@ -1,0 +1,211 @@
+//! Routes of bytes: the `tls` and `tcp` rules of a VirtualService for one server (VS-60 to VS-67, S-36, S-37).
+
+use crate::code;
+use crate::destination_rules;
+use crate::destinations::{self, Asking};
+use crate::gateways::{PlannedServer, ServerKind};
+use crate::names;
+use crate::report::Notes;
+use crate::services;
+use crate::settings::Workload;
+use crate::texts;
+use crate::visibility::Class;
+use crate::world::World;
+use ir::{HostPattern, ListenerId, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget};
+use resources::key::Key;
+use resources::set::Object;
+use resources::spec::gateway::Gateway;
+use resources::spec::scalar::{self, Text};
+use resources::spec::virtual_service::{L4Destination, VirtualService};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// S-125.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What one VirtualService does with the bytes of one server.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Through {
+    pub(crate) listener: Arc<ListenerId>,
+    pub(crate) gateway: Arc<Object<Gateway>>,
+    /// Which server of the Gateway.
+    pub(crate) server: usize,
+    pub(crate) class: Class,
+    /// The names that clients ask for, each with the one that it was written as where that is wider; none where the server's own count.
+    pub(crate) names: Vec<(HostPattern, HostPattern)>,
+    pub(crate) route: Arc<TcpRoute>,
+}
+
+/// For whom rules are compiled.
+#[derive(Clone, Copy)]
+pub(crate) struct Server<'a> {
+    pub(crate) listener: &'a Arc<ListenerId>,
+    pub(crate) planned: &'a PlannedServer,
+    pub(crate) workload: &'a Workload,
+    pub(crate) class: Class,
+}
+
+/// Conditions that both kinds of rules have.
+struct Conditions<'a> {
+    port: Option<u32>,
+    gateways: &'a [Text],
+}
+
+/// The rules of a VirtualService that are for a server.
+pub(crate) fn compile(
+    world: World<'_>,
+    object: &Object<VirtualService>,
+    server: Server<'_>,
+    notes: &mut Notes,
+) -> Vec<Through> {
+    let compiler = Compiler { world, object, server };
+    match &server.planned.kind {
+        ServerKind::Passthrough => compiler.by_name(notes),
+        ServerKind::Tcp | ServerKind::Tls(_) => compiler.whole(notes).into_iter().collect(),
+        ServerKind::Http { .. } | ServerKind::Https(_) => Vec::new(),
+    }
+}
+
+struct Compiler<'a> {
+    world: World<'a>,
+    object: &'a Object<VirtualService>,
+    server: Server<'a>,
+}
+
+impl Compiler<'_> {
+    /// `tls` rules, each for the names that it has in common with the server: a rule cannot open what the Gateway does not name (§8.3).
+    fn by_name(&self, notes: &mut Notes) -> Vec<Through> {
+        let mut found = Vec::new();
+        for (index, rule) in self.object.spec.tls.iter().enumerate() {
+            let mut names = Vec::new();
+            for (at, entry) in rule.matches.iter().enumerate() {
+                if !self.is_for_server(&Conditions { port: entry.port, gateways: &entry.gateways }) {
+                    continue;
+                }
+                let field = format!("spec.tls[{index}].match[{at}]");
+                inert(entry.destination_subnets.is_empty() && entry.source_labels.is_empty(), &field, notes);
+                for (place, text) in entry.sni_hosts.iter().enumerate() {
+                    self.name(text, &format!("{field}.sniHosts[{place}]"), &mut names, notes);
+                }
+            }
+            names.sort_unstable();
+            names.dedup();
+            if !names.is_empty()
+                && let Some(route) = self.route(&rule.route, "tls", index, notes)
+            {
+                found.push(self.through(names, route));
+            }
+        }
+        found
+    }
+
+    fn name(&self, text: &str, field: &str, names: &mut Vec<(HostPattern, HostPattern)>, notes: &mut Notes) {
+        let Ok(name) = HostPattern::parse(text) else {
+            notes.add(code::BAD_HOST, field, format!("`{text}` is no name that a client can ask for"));
+            return;
+        };
+        let hosts = &self.server.planned.hosts;
+        let met = hosts.intersect(std::slice::from_ref(&name), &self.object.key.namespace);
+        if !met.contains(&name) {
+            let message = format!("`{name}` goes beyond the hosts of the server ({}), which count", hosts.describe());
+            notes.add(code::SNI_CLAMPED, field, message);
+        }
+        names.extend(met.into_iter().map(|met| (met, name.clone())));
+    }
+
+    /// The first `tcp` rule that is for the server (VS-64).
+    fn whole(&self, notes: &mut Notes) -> Option<Through> {
+        for (index, rule) in self.object.spec.tcp.iter().enumerate() {
+            let mut fits = rule.matches.is_empty();
+            for (at, entry) in rule.matches.iter().enumerate() {
+                let unasked = entry.destination_subnets.is_empty()
+                    && entry.source_labels.is_empty()
+                    && entry.source_subnet.is_empty();
+                inert(unasked, &format!("spec.tcp[{index}].match[{at}]"), notes);
+                fits |= self.is_for_server(&Conditions { port: entry.port, gateways: &entry.gateways });
+            }
+            if fits {
+                let route = self.route(&rule.route, "tcp", index, notes)?;
+                return Some(self.through(Vec::new(), route));
+            }
+        }
+        None
+    }
+
+    /// VS-61.
+    fn is_for_server(&self, conditions: &Conditions<'_>) -> bool {
+        let planned = self.server.planned;
+        if conditions.port.is_some_and(|port| port != 0 && port != u32::from(planned.port)) {
+            return false;
+        }
+        let namespace = &self.object.key.namespace;
+        let mut named =
+            conditions.gateways.iter().filter_map(|name| names::gateway(name, namespace, self.world.domain()));
+        conditions.gateways.is_empty() || named.any(|key| key == planned.gateway.key)
+    }
+
+    fn through(&self, names: Vec<(HostPattern, HostPattern)>, route: Arc<TcpRoute>) -> Through {
+        Through {
+            listener: Arc::clone(self.server.listener),
+            gateway: Arc::clone(&self.server.planned.gateway),
+            server: self.server.planned.index,
+            class: self.server.class,
+            names,
+            route,
+        }
+    }
+
+    fn route(
+        &self,
+        destinations: &[L4Destination],
+        block: &str,
+        index: usize,
+        notes: &mut Notes,
+    ) -> Option<Arc<TcpRoute>> {
+        let Key { namespace, name } = &self.object.key;
+        let workload = self.server.workload;
+        let asking = Asking { workload, namespace, server_port: self.server.planned.port };
+        let single = destinations.len() == 1;
+        let mut targets = Vec::with_capacity(destinations.len());
+        let mut idle = None;
+        for (at, destination) in destinations.iter().enumerate() {
+            // VS-65: as VS-33.
+            let weight = if single { 1 } else { u32::try_from(destination.weight).unwrap_or(0) };
+            let Some(written) = destination.destination.as_ref().filter(|_| weight > 0) else { continue };
+            let field = format!("spec.{block}[{index}].route[{at}].destination");
+            let cluster = destinations::resolve(self.world, asking, written, &field, notes);
+            if targets.is_empty() {
+                idle = idle_timeout(self.world, workload, &cluster);
+            }
+            targets.push(TcpTarget { cluster, weight });
+        }
+        if targets.is_empty() {
+            let field = format!("spec.{block}[{index}].route");
+            notes.add(code::NO_ACTION, field, "there is no destination with a weight, and the rule is left out");
+            return None;
+        }
+        let rule = texts::shared(&format!("{block}[{index}]"));
+        let origin =
+            Origin { kind: ObjectKind::VirtualService, namespace: Arc::clone(namespace), name: Arc::clone(name), rule };
+        Some(Arc::new(TcpRoute { origin, targets, idle_timeout: idle.unwrap_or(Some(IDLE)) }))
+    }
+}
+
+fn inert(unasked: bool, field: &str, notes: &mut Notes) {
+    if !unasked {
+        let message = "subnets and labels of clients have no meaning at a gateway";
+        notes.add(code::FIELD_INERT, field, message);
+    }
+}
+
+/// VS-66: as the policy of the first destination has it; `Some(None)` is for ever.
+fn idle_timeout(world: World<'_>, workload: &Workload, cluster: &TargetCluster) -> Option<Option<Duration>> {
+    let TargetCluster::Known(id) = cluster else { return None };
+    let (port, subset, host) = names::parts(id)?;
+    let visible = services::visible(world, host, &workload.namespace);
+    let backing = visible.iter().find(|backing| backing.port(port).is_some())?;
+    let rules = destination_rules::lookup(world, host, &backing.key().namespace, workload)?;
+    let effective = rules.effective(port, rules.subset(subset).filter(|_| !subset.is_empty()));
+    let timeout = effective.connection_pool?.tcp.as_ref()?.idle_timeout.and_then(scalar::Duration::get)?;
+    Some((!timeout.is_zero()).then_some(timeout))
+}

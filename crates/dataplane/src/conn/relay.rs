@@ -1,0 +1,211 @@
+//! Bytes both ways between two connections or streams, until both sides are done or nothing moves for too long (S-125). Half-closes are passed
+//! on. Where much comes at once between two TCP connections, the system moves it; small pieces are copied, which costs less.
+
+use super::{Buffer, Pipe, Timer, Worker};
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use upstream::Stream;
+
+/// A pipe that brings less than this at a time is given up.
+const LITTLE: usize = 4 << 10;
+
+/// One end of a relay: a connection, or a stream on one.
+pub(crate) trait Duplex {
+    fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    /// Sends what was kept back.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Tells the peer that no more will be written.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+    /// Where the bytes are those of a TCP connection as they are.
+    fn as_tcp(&self) -> Option<&TcpStream>;
+}
+
+impl Duplex for Stream {
+    fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_read(self, context, room)
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_write(self, context, bytes)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_flush(self, context)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Stream::shutdown_write(self)
+    }
+
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Unix(_) | Self::Tls(_) => None,
+        }
+    }
+}
+
+/// One direction.
+struct Way<'a> {
+    worker: &'a Worker,
+    buffer: &'a mut Buffer,
+    pipe: Option<Pipe>,
+    /// The last read filled the buffer: more is coming than fits.
+    bulk: bool,
+    passed: u64,
+    ended: bool,
+    shut: bool,
+}
+
+/// Relays both ways, beginning with what the buffers hold. Returns how much went to `up`, and to `down`.
+pub(crate) async fn relay(
+    worker: &Worker,
+    (down, up): (&mut impl Duplex, &mut impl Duplex),
+    (to_up, to_down): (&mut Buffer, &mut Buffer),
+    timer: &Timer,
+    idle: Option<Duration>,
+) -> (u64, u64) {
+    let mut to_up = Way::new(worker, to_up);
+    let mut to_down = Way::new(worker, to_down);
+    let wait = || idle.map_or_else(|| timer.clear(), |idle| timer.set(idle));
+    wait();
+    poll_fn(|context| {
+        let moved_up = to_up.pump(down, up, context);
+        let moved_down = to_down.pump(up, down, context);
+        let (Ok(moved_up), Ok(moved_down)) = (moved_up, moved_down) else { return Poll::Ready(()) };
+        if to_up.shut && to_down.shut {
+            return Poll::Ready(());
+        }
+        if moved_up || moved_down {
+            wait();
+        }
+        // Asked for its waker's sake as well: it has to be known before the deadline.
+        if timer.expired(context) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    (to_up.passed, to_down.passed)
+}
+
+impl<'a> Way<'a> {
+    fn new(worker: &'a Worker, buffer: &'a mut Buffer) -> Self {
+        Self { worker, buffer, pipe: None, bulk: false, passed: 0, ended: false, shut: false }
+    }
+
+    /// Moves what can be moved; says whether anything was.
+    fn pump(&mut self, from: &mut impl Duplex, to: &mut impl Duplex, context: &mut Context<'_>) -> io::Result<bool> {
+        let mut moved = false;
+        loop {
+            match self.write_buffer(to, context)? {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(wrote) => moved |= wrote,
+            }
+            if self.ended {
+                if !self.shut && self.pipe.as_ref().is_none_or(Pipe::is_empty) {
+                    self.shut = true;
+                    to.shutdown_write()?;
+                }
+                return Ok(moved);
+            }
+            let polled = match (from.as_tcp(), to.as_tcp()) {
+                (Some(from), Some(to)) if self.is_piped() => self.move_piece(from, to, context)?,
+                _ => self.read_piece(from, context)?,
+            };
+            match polled {
+                Poll::Ready(some) => moved |= some,
+                Poll::Pending => return Ok(moved),
+            }
+        }
+    }
+
+    fn write_buffer(&mut self, to: &mut impl Duplex, context: &mut Context<'_>) -> io::Result<Poll<bool>> {
+        let mut wrote = false;
+        while !self.buffer.is_empty() {
+            match to.poll_write(context, self.buffer.filled()) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    self.buffer.consume(count);
+                    self.passed += count as u64;
+                    wrote = true;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+        }
+        match to.poll_flush(context) {
+            Poll::Ready(flushed) => flushed.map(|()| Poll::Ready(wrote)),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    fn read_piece(&mut self, from: &mut impl Duplex, context: &mut Context<'_>) -> io::Result<Poll<bool>> {
+        match from.poll_read(context, self.buffer.room()) {
+            Poll::Ready(Ok(0)) => {
+                self.ended = true;
+                Ok(Poll::Ready(false))
+            }
+            Poll::Ready(Ok(count)) => {
+                self.buffer.fill(count);
+                self.bulk = self.buffer.is_full();
+                if self.bulk && from.as_tcp().is_none() {
+                    self.buffer.grow();
+                }
+                Ok(Poll::Ready(true))
+            }
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => {
+                // Nothing to hold until something comes.
+                self.buffer.release();
+                Ok(Poll::Pending)
+            }
+        }
+    }
+
+    /// Whether the system moves what comes; takes a pipe for it when much does.
+    fn is_piped(&mut self) -> bool {
+        if self.pipe.is_none() && self.bulk {
+            self.pipe = self.worker.take_pipe();
+            // Without one it is copied, and asked for again when a buffer fills again.
+            self.bulk = false;
+            if self.pipe.is_some() {
+                self.buffer.release();
+            }
+        }
+        self.pipe.is_some()
+    }
+
+    fn move_piece(&mut self, from: &TcpStream, to: &TcpStream, context: &mut Context<'_>) -> io::Result<Poll<bool>> {
+        let Some(pipe) = &mut self.pipe else { return Ok(Poll::Ready(false)) };
+        if !pipe.is_empty() {
+            return match pipe.poll_empty(to, context)? {
+                Poll::Ready(count) => {
+                    self.passed += count as u64;
+                    Ok(Poll::Ready(true))
+                }
+                Poll::Pending => Ok(Poll::Pending),
+            };
+        }
+        match pipe.poll_fill(from, u64::MAX, context)? {
+            Poll::Ready(0) => {
+                self.ended = true;
+                Ok(Poll::Ready(false))
+            }
+            Poll::Ready(count) if count < LITTLE => {
+                // What is in the pipe has to come out of it first, so that it stays for this once.
+                while !pipe.is_empty() {
+                    match pipe.poll_empty(to, context)? {
+                        Poll::Ready(count) => self.passed += count as u64,
+                        Poll::Pending => return Ok(Poll::Pending),
+                    }
+                }
+                (self.pipe, self.bulk) = (None, false);
+                Ok(Poll::Ready(true))
+            }
+            Poll::Ready(_) => Ok(Poll::Ready(true)),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+}

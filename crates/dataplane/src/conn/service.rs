@@ -1,0 +1,116 @@
+//! What is done with the bytes of a connection: HTTP by a table, or a route of bytes; and where TLS is taken off before.
+
+use super::Drain;
+use crate::tls::Acceptor;
+use arc_swap::{ArcSwap, Guard};
+use ir::{HostPattern, HttpTable, TlsServer};
+use routing::{Slots, Table, TcpEntry};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Between two looks whether a worker still reads a table that is to be dropped.
+const RELEASE_STEP: Duration = Duration::from_micros(50);
+/// The place of a table that stands behind no TLS server.
+const NOWHERE: usize = usize::MAX;
+
+/// What is done with bytes.
+#[derive(Debug, Clone)]
+pub(crate) enum Service {
+    Http(Arc<TableState>),
+    Tcp(Arc<TcpEntry>),
+}
+
+/// One table of HTTP hosts. It stays the same for as long as its id is configured, so that connections see what changes.
+#[derive(Debug)]
+pub(crate) struct TableState {
+    /// Begun when it is configured no more.
+    pub(crate) drain: Drain,
+    version: ArcSwap<TableVersion>,
+    /// Which of the listener's TLS servers it stands behind.
+    place: AtomicUsize,
+}
+
+/// One version of a table.
+#[derive(Debug)]
+pub(crate) struct TableVersion {
+    pub(crate) http: HttpTable,
+    pub(crate) table: Table,
+}
+
+impl TableVersion {
+    fn build(http: &HttpTable, slots: Slots<'_>) -> Self {
+        Self { table: Table::build(http, slots), http: http.clone() }
+    }
+}
+
+impl TableState {
+    pub(crate) fn new(http: &HttpTable, slots: Slots<'_>) -> Arc<Self> {
+        Arc::new(Self {
+            drain: Drain::default(),
+            version: ArcSwap::from_pointee(TableVersion::build(http, slots)),
+            place: AtomicUsize::new(NOWHERE),
+        })
+    }
+
+    /// What it holds now; to be held while a request is decided, and no longer.
+    pub(crate) fn version(&self) -> Guard<Arc<TableVersion>> {
+        self.version.load()
+    }
+
+    /// Takes over a table that differs in more than some hosts.
+    pub(crate) fn replace(&self, http: &HttpTable, slots: Slots<'_>) {
+        self.publish(TableVersion::build(http, slots));
+    }
+
+    /// Takes over changed hosts.
+    pub(crate) fn update(&self, http: &HttpTable, changed: &[HostPattern], slots: Slots<'_>) {
+        let table = self.version.load().table.update(http, changed, slots);
+        self.publish(TableVersion { http: http.clone(), table });
+    }
+
+    /// Puts a version in place of the last one, which is dropped here: tearing down a large table would stop a worker for a while.
+    fn publish(&self, version: TableVersion) {
+        let last = self.version.swap(Arc::new(version));
+        while Arc::strong_count(&last) > 1 {
+            std::thread::sleep(RELEASE_STEP);
+        }
+    }
+
+    /// Says which of the listener's TLS servers it stands behind.
+    pub(crate) fn set_place(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// Which of the listener's TLS servers it stands behind; `None` for clear text.
+    pub(crate) fn place(&self) -> Option<usize> {
+        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NOWHERE)
+    }
+}
+
+/// One TLS server of a listener.
+#[derive(Debug)]
+pub(crate) struct TlsService {
+    /// What it was made of.
+    pub(crate) server: TlsServer,
+    /// `None` passes TLS through.
+    pub(crate) acceptor: Option<Acceptor>,
+    pub(crate) service: Service,
+    /// Begun when clients would be judged differently now, or the server is gone.
+    pub(crate) drain: Drain,
+}
+
+impl TlsService {
+    /// Works a server out; `before` is the one of the same origin.
+    pub(crate) fn build(server: &TlsServer, service: Service, before: Option<&Self>) -> Arc<Self> {
+        let kept = before.and_then(|before| before.acceptor.as_ref());
+        let acceptor = server.termination.as_ref().map(|termination| Acceptor::build(termination, kept));
+        Arc::new(Self { server: server.clone(), acceptor, service, drain: Drain::default() })
+    }
+
+    /// Whether connections that were let in by this server would be let in by `next` as well, so that they may stay.
+    pub(crate) fn admits_as(&self, next: &Self) -> bool {
+        let client = |service: &Self| service.server.termination.as_ref().map(|termination| termination.client.clone());
+        client(self) == client(next)
+    }
+}

@@ -1,0 +1,55 @@
+//! The backend's side of an exchange: a connection of HTTP/1, or one stream of HTTP/2.
+
+use super::streams::{Receiver, Sender};
+use h2::client::ResponseFuture;
+use http::Request;
+use std::net::SocketAddr;
+use upstream::{Connection, H2Stream};
+
+/// A backend's side.
+#[derive(Debug)]
+pub(super) enum Backend {
+    H1(Connection),
+    H2(Box<H2Backend>),
+}
+
+/// A stream to a backend whose head was sent.
+#[derive(Debug)]
+pub(super) struct H2Backend {
+    pub(super) response: ResponseFuture,
+    pub(super) sender: Sender,
+    /// Once the answer's head has come.
+    pub(super) receiver: Receiver,
+    pub(super) reused: bool,
+    pub(super) local: Option<SocketAddr>,
+    /// The place on the connection that the stream takes.
+    _place: upstream::H2Place,
+}
+
+impl H2Backend {
+    /// Sends a request's head; `ended` where no body follows.
+    pub(super) fn open(stream: H2Stream, head: Request<()>, ended: bool) -> Result<Self, h2::Error> {
+        let H2Stream { mut send, reused, local, place, .. } = stream;
+        let (response, body) = send.send_request(head, ended)?;
+        let sender: Sender = Sender::new(body, ended);
+        Ok(Self { response, sender, receiver: Receiver::default(), reused, local, _place: place })
+    }
+}
+
+impl Backend {
+    /// Whether it was used before, so that it may have been closed meanwhile.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Self::H1(connection) => connection.reused,
+            Self::H2(stream) => stream.reused,
+        }
+    }
+
+    /// The address of this side, where it has one.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::H1(connection) => connection.stream.local_address(),
+            Self::H2(stream) => stream.local,
+        }
+    }
+}

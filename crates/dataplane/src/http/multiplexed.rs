@@ -1,0 +1,213 @@
+//! A connection of a client in HTTP/2: it takes streams, each of which is one task, and ends when the client, a limit or a drain
+//! says so. Frames are the library's; what it does not bound is counted by [`watch`].
+
+mod watch;
+
+use super::exchange;
+use super::record;
+use super::reply::{self, Reject};
+use super::server::Downstream;
+use super::side::{H2Side, Side};
+use super::streams::Receiver;
+use crate::conn::{Client, TableState, Timer, Worker};
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use upstream::{Coalesced, Replay, Stream};
+use watch::Watched;
+use wire::edit::Edits;
+use wire::h2::FlatError;
+
+type Io = Coalesced<Watched<Replay<Stream>>>;
+
+/// What begins every connection of HTTP/2 (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Whether a connection in clear text begins as HTTP/2 does; `None` while it cannot be told.
+pub(super) fn is_preface(begun: &[u8]) -> Option<bool> {
+    let common = begun.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
+    match () {
+        () if common == PREFACE.len() => Some(true),
+        () if common == begun.len() => None,
+        () => Some(false),
+    }
+}
+
+/// What all streams of a connection share.
+struct Shared {
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    table: Arc<TableState>,
+    /// Streams under way.
+    streams: Cell<usize>,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(worker: Rc<Worker>, conn: Downstream) {
+    let Downstream { side: Side::H1(stream), input, timer, client, table } = conn else { return };
+    let limits = &worker.limits;
+    let watched = Watched::new(Replay::new(stream, input.filled()), &limits.http2);
+    drop(input);
+    timer.set(limits.handshake_timeout);
+    let Some(connection) = handshake(&builder(&worker), Coalesced::new(watched), &timer).await else { return };
+    let shared = Rc::new(Shared { worker: Rc::clone(&worker), client, table, streams: Cell::new(0) });
+    timer.set(limits.idle_timeout);
+    run(connection, &shared, &timer).await;
+}
+
+fn builder(worker: &Worker) -> Builder {
+    let limits = &worker.limits.http2;
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits.streams)
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_header_list_size(u32::try_from(worker.limits.head.bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(limits.send_buffer)
+        .max_concurrent_reset_streams(limits.resets)
+        .max_pending_accept_reset_streams(limits.resets)
+        .enable_connect_protocol();
+    builder
+}
+
+async fn handshake(builder: &Builder, io: Io, timer: &Timer) -> Option<Connection<Io, Bytes>> {
+    let mut handshake = pin!(builder.handshake(io));
+    poll_fn(|context| match handshake.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(result.ok()),
+        Poll::Pending if timer.expired(context) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// Takes streams until there are to be no more, and waits for those under way.
+async fn run(mut connection: Connection<Io, Bytes>, shared: &Rc<Shared>, timer: &Timer) {
+    let mut ending = false;
+    let mut used = false;
+    loop {
+        let accepted = poll_fn(|context| {
+            let polled = connection.poll_accept(context);
+            if polled.is_ready() {
+                return polled;
+            }
+            if !ending && shared.is_ending() {
+                ending = true;
+                connection.graceful_shutdown();
+                return connection.poll_accept(context);
+            }
+            shared.poll_idle(&mut used, timer, context)
+        });
+        match accepted.await {
+            Some(Ok((request, respond))) => {
+                used = true;
+                shared.take(request, respond);
+            }
+            // It is over, or the client does not keep to the protocol: the library has said so already.
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+impl Shared {
+    fn is_ending(&self) -> bool {
+        self.client.is_draining(&self.worker, &self.table)
+    }
+
+    /// Ready with the end when the connection has been idle for too long.
+    fn poll_idle<T>(&self, used: &mut bool, timer: &Timer, context: &mut Context<'_>) -> Poll<Option<T>> {
+        if self.streams.get() > 0 || std::mem::take(used) {
+            timer.set(self.worker.limits.idle_timeout);
+        }
+        let over = timer.expired(context) || (self.streams.get() == 0 && self.client.is_to_close(&self.worker));
+        if over { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    /// Begins with a stream.
+    fn take(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        self.streams.set(self.streams.get() + 1);
+        let shared = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let under_way = UnderWay(shared);
+            // A fault ends its own stream alone; the connection breaks it off when its halves are dropped.
+            crate::conn::catch(&under_way.0.worker, Box::pin(under_way.0.answer(request, respond))).await;
+        });
+    }
+
+    async fn answer(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let worker = &self.worker;
+        let (parts, body) = request.into_parts();
+        let ended = body.is_end_stream();
+        let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
+        let mut conn = Downstream {
+            side: Side::H2(Box::new(H2Side::new(Receiver::new(body), respond))),
+            input: worker.buffer(),
+            timer: worker.timer(),
+            client: Rc::clone(&self.client),
+            table: Arc::clone(&self.table),
+        };
+        let mut space = worker.take_space();
+        let limits = &worker.limits.head;
+        let flat = wire::h2::flatten_request(&parts, protocol, ended, limits, &mut space.request, &mut space.flat);
+        match flat {
+            Ok(()) => {
+                conn.input.put(&space.flat);
+                let head = space.flat.len();
+                drop(parts);
+                exchange::exchange(worker, &mut conn, &mut space, head).await;
+            }
+            Err(error) => refuse(worker, &mut conn, error),
+        }
+        worker.give_space(space);
+    }
+}
+
+/// Answers a head that is not taken.
+fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError) {
+    let reject = match error {
+        FlatError::Host => Reject::Refused(routing::Refusal::Host),
+        FlatError::TooLarge => Reject::Head(wire::h1::HeadError::TooLarge),
+        FlatError::ContentLength => Reject::Head(wire::h1::HeadError::ContentLength),
+        FlatError::Expectation => Reject::Head(wire::h1::HeadError::Expectation),
+    };
+    record::refused(worker, conn, reject);
+    let date = worker.date();
+    let (head, body) = reply::message(&reject.answer(&date, false, false), &mut Edits::default());
+    if let Side::H2(stream) = &mut conn.side
+        && stream.send_head(head, body.is_empty()).is_ok()
+        && !body.is_empty()
+        && stream.sender.send_all(body).is_err()
+    {
+        stream.reset(Reason::INTERNAL_ERROR);
+    }
+}
+
+/// A stream that is under way.
+struct UnderWay(Rc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_9113_3_4_a_preface_is_told_from_a_request_at_the_first_byte_that_differs() {
+        assert_eq!(is_preface(PREFACE), Some(true));
+        assert_eq!(is_preface(b"PRI * HTTP/2.0\r\n"), None);
+        assert_eq!(is_preface(b"P"), None);
+        assert_eq!(is_preface(b"POST / HTTP/1.1\r\n"), Some(false));
+        assert_eq!(is_preface(b"PRI * HTTP/2.0\r\nHost: a\r\n"), Some(false));
+        assert_eq!(is_preface(b"GET"), Some(false));
+    }
+}

@@ -1,0 +1,62 @@
+//! The client's side of an exchange: a connection of HTTP/1, or one stream of HTTP/2.
+
+use super::streams::{Receiver, Sender};
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::SendResponse;
+use http::Response;
+use std::task::{Context, Poll};
+use upstream::Stream;
+
+/// A client's side.
+#[derive(Debug)]
+pub(crate) enum Side {
+    H1(Stream),
+    H2(Box<H2Side>),
+}
+
+/// A stream of a client.
+#[derive(Debug)]
+pub(crate) struct H2Side {
+    pub(super) receiver: Receiver,
+    respond: SendResponse<Bytes>,
+    /// Once the head was sent.
+    pub(super) sender: Sender,
+}
+
+/// The client has broken the stream off, or its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+impl H2Side {
+    pub(super) fn new(receiver: Receiver, respond: SendResponse<Bytes>) -> Self {
+        Self { receiver, respond, sender: Sender::default() }
+    }
+
+    /// Sends the head of the answer; `ended` where no body follows.
+    pub(super) fn send_head(&mut self, head: Response<()>, ended: bool) -> Result<(), Gone> {
+        let stream = self.respond.send_response(head, ended).map_err(|_| Gone)?;
+        self.sender = Sender::new(stream, ended);
+        Ok(())
+    }
+
+    /// Sends the head of an answer that is not the final one.
+    pub(super) fn send_informational(&mut self, head: Response<()>) -> Result<(), Gone> {
+        self.respond.send_informational(head).map_err(|_| Gone)
+    }
+
+    /// Breaks the stream off: what was sent of the answer is not the whole of it.
+    pub(super) fn reset(&mut self, reason: Reason) {
+        self.respond.send_reset(reason);
+        self.sender.reset(reason);
+    }
+
+    /// Ready when the client has broken the stream off.
+    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.sender.is_begun() {
+            self.sender.poll_reset(context)
+        } else {
+            self.respond.poll_reset(context).map(drop)
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The two halves of an HTTP/2 stream as an exchange uses them, on either side of it.
+
+use crate::conn::Duplex;
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use std::io;
+use std::task::{Context, Poll, ready};
+use tokio::net::TcpStream;
+
+/// What is sent on a stream behind its head.
+#[derive(Debug, Default)]
+pub(super) struct Sender {
+    stream: Option<SendStream<Bytes>>,
+    ended: bool,
+}
+
+impl Sender {
+    /// The half of a stream whose head was sent; `ended` where nothing follows it.
+    pub(super) fn new(stream: SendStream<Bytes>, ended: bool) -> Self {
+        Self { stream: Some(stream), ended }
+    }
+
+    /// Whether the head was sent.
+    pub(super) fn is_begun(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Whether the end was sent.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Sends as much as the peer takes; `last` says that the stream ends with the last byte.
+    pub(super) fn poll_send(&mut self, bytes: &[u8], last: bool, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        stream.reserve_capacity(bytes.len());
+        let mut room = stream.capacity();
+        while room == 0 {
+            room = match ready!(stream.poll_capacity(context)) {
+                Some(Ok(room)) => room,
+                Some(Err(_)) | None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            };
+        }
+        let count = room.min(bytes.len());
+        let piece = Bytes::copy_from_slice(bytes.get(..count).unwrap_or_default());
+        self.ended = last && count == bytes.len();
+        match stream.send_data(piece, self.ended) {
+            Ok(()) => Poll::Ready(Ok(count)),
+            Err(_) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Sends all that there is, whatever the peer takes of it now: for what is held in memory anyway.
+    pub(super) fn send_all(&mut self, bytes: Bytes) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        self.ended = true;
+        stream.send_data(bytes, true).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Ends the stream, with trailers if there are any.
+    pub(super) fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        self.ended = true;
+        let sent = match trailers {
+            Some(trailers) => stream.send_trailers(trailers),
+            None => stream.send_data(Bytes::new(), true),
+        };
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Breaks the stream off.
+    pub(super) fn reset(&mut self, reason: Reason) {
+        if let Some(stream) = &mut self.stream {
+            stream.send_reset(reason);
+        }
+    }
+
+    /// Ready when the peer has broken the stream off.
+    pub(super) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.stream {
+            Some(stream) => stream.poll_reset(context).map(drop),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// What is received on a stream behind its head.
+#[derive(Debug, Default)]
+pub(super) struct Receiver {
+    stream: Option<RecvStream>,
+    trailing: bool,
+    /// What is left of a piece that did not fit.
+    rest: Bytes,
+}
+
+/// One piece of what is received.
+pub(super) enum Piece {
+    /// Some of the body.
+    Data(Bytes),
+    /// Its end.
+    End(Option<HeaderMap>),
+}
+
+impl Receiver {
+    /// The half of a stream whose head has come.
+    pub(super) fn new(stream: RecvStream) -> Self {
+        Self { stream: Some(stream), trailing: false, rest: Bytes::new() }
+    }
+
+    /// Reads the body as bytes; 0 is its end.
+    fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        while self.rest.is_empty() {
+            match ready!(self.poll_piece(context)) {
+                Ok(Piece::Data(data)) => self.rest = data,
+                Ok(Piece::End(_)) => return Poll::Ready(Ok(0)),
+                Err(error) => return Poll::Ready(Err(io::Error::other(error))),
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(room.len()));
+        if let Some(room) = room.get_mut(..piece.len()) {
+            room.copy_from_slice(&piece);
+        }
+        Poll::Ready(Ok(piece.len()))
+    }
+
+    /// The next piece. What is given may be sent again by the peer at once: a piece is asked for only when there is room for it.
+    pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, h2::Error>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(Piece::End(None))) };
+        if !self.trailing {
+            match ready!(stream.poll_data(context)) {
+                Some(Ok(data)) => {
+                    let _ = stream.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Ok(Piece::Data(data)));
+                }
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => self.trailing = true,
+            }
+        }
+        let trailers = ready!(stream.poll_trailers(context))?;
+        self.stream = None;
+        Poll::Ready(Ok(Piece::End(trailers)))
+    }
+}
+
+/// Both halves as one end of a relay.
+pub(super) struct Halves<'a>(pub(super) &'a mut Receiver, pub(super) &'a mut Sender);
+
+impl Duplex for Halves<'_> {
+    fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_read(context, room)
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.1.poll_send(bytes, false, context)
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.1.end(None)
+    }
+
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}

@@ -1,0 +1,116 @@
+//! Connections whose bytes are passed on as they are: TCP in clear text, TLS that is taken off, and TLS that is passed through.
+
+use crate::conn::{Buffer, Client, Timer, Worker, choose, relay};
+use crate::log::Record;
+use crate::metrics::{NO_DESTINATION, Request, add};
+use ir::TargetCluster;
+use routing::TcpEntry;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use upstream::{ClusterState, Connection, InFlight, Stream};
+
+/// A client's connection, and where its bytes go.
+pub(crate) struct Bytes {
+    pub(crate) stream: Stream,
+    /// What came already.
+    pub(crate) input: Buffer,
+    pub(crate) timer: Timer,
+    pub(crate) client: Rc<Client>,
+    pub(crate) entry: Arc<TcpEntry>,
+}
+
+/// How a connection went.
+#[derive(Default)]
+struct Outcome {
+    cluster: Option<Arc<ClusterState>>,
+    flags: &'static str,
+    failure: String,
+    upstream_host: String,
+    upstream_local: String,
+    received: u64,
+    sent: u64,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Bytes) {
+    let begun = Instant::now();
+    let mut outcome = Outcome { flags: "-", ..Outcome::default() };
+    if let Some((mut up, _in_flight)) = connect(&worker, &conn, &mut outcome).await {
+        outcome.upstream_host = up.endpoint.address.to_string();
+        outcome.upstream_local = up.stream.local_address().map_or_else(String::new, |address| address.to_string());
+        let mut back = worker.buffer();
+        let idle = conn.entry.route.idle_timeout;
+        let Bytes { stream, input, timer, .. } = &mut conn;
+        (outcome.received, outcome.sent) =
+            relay(&worker, (stream, &mut up.stream), (input, &mut back), timer, idle).await;
+    }
+    ended(&worker, &conn, &outcome, begun.elapsed());
+}
+
+/// A connection to one of the route's clusters; a second endpoint is tried when the first cannot be reached.
+async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option<(Connection, Option<InFlight>)> {
+    let target = conn.entry.choose(|| worker.random());
+    let slot = conn.entry.targets.get(target).and_then(|target| target.slot);
+    let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
+        outcome.flags = "NC";
+        return None;
+    };
+    outcome.cluster = Some(Arc::clone(&cluster));
+    let mut avoid = None;
+    loop {
+        let Ok((endpoint, in_flight)) = choose(worker, &cluster, avoid).await else {
+            outcome.flags = "UH";
+            return None;
+        };
+        let limit = cluster.cluster.timeouts.connect;
+        match cluster.connect(&endpoint, None, limit).await {
+            Ok(connection) => {
+                add(&worker.metrics.connected);
+                outcome.flags = "-";
+                return Some((connection, in_flight));
+            }
+            Err(error) => {
+                add(&worker.metrics.connect_failed);
+                (outcome.flags, outcome.failure) = ("UF", error.to_string());
+                outcome.upstream_host = endpoint.address.to_string();
+            }
+        }
+        let others = cluster.endpoints().is_some_and(|endpoints| endpoints.len() > 1);
+        if avoid.is_some() || !others {
+            return None;
+        }
+        avoid = Some(endpoint.id);
+    }
+}
+
+fn ended(worker: &Worker, conn: &Bytes, outcome: &Outcome, taken: Duration) {
+    let destination = outcome.cluster.as_ref().map_or(NO_DESTINATION, |cluster| &cluster.cluster.host);
+    let request = Request { destination, status: 0, flags: outcome.flags };
+    worker.metrics.connection(request, outcome.received, outcome.sent);
+    let Some(log) = &worker.log else { return };
+    let client = &conn.client;
+    let plain = |address: std::net::SocketAddr| {
+        std::net::SocketAddr::new(wire::forwarded::plain_address(address), address.port()).to_string()
+    };
+    let target = || match conn.entry.cluster(0) {
+        Some(TargetCluster::Known(id) | TargetCluster::Unknown { id, .. }) => id.to_string(),
+        None => String::new(),
+    };
+    let cluster = outcome.cluster.as_ref().map_or_else(target, |cluster| cluster.cluster.id.to_string());
+    log.write(&Record {
+        start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
+        flags: outcome.flags,
+        transport_failure: &outcome.failure,
+        received: outcome.received,
+        sent: outcome.sent,
+        duration: taken,
+        authority: client.tls.as_ref().and_then(|tls| tls.sni.as_deref()).unwrap_or_default().as_bytes(),
+        upstream_host: &outcome.upstream_host,
+        cluster: &cluster,
+        upstream_local: &outcome.upstream_local,
+        downstream_local: &client.local.map_or_else(String::new, plain),
+        downstream_remote: &plain(client.remote),
+        ..Record::empty()
+    });
+}

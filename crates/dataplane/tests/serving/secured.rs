@@ -1,0 +1,401 @@
+//! TLS of clients: servers by name, certificates, client certificates, and what is passed through (§2.9, S-14, S-38, S-82, S-96, S-97).
+
+use crate::backend::Backend;
+use crate::gateway::{Gateway, PATIENCE, World, forward, respond};
+use crate::streams::{Whole, ask, begin, get, run, runtime};
+use http::Request;
+use ir::{
+    Alpn, ClientAuth, Credential, Der, Identity, KeyForm, PrivateKey, StringMatch, Termination, TlsParameters, Trust,
+};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// An authority, and what it signs.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: Der,
+}
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub(crate) struct Signed {
+    chain: Vec<CertificateDer<'static>>,
+    key: Vec<u8>,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = Der(params.self_signed(&key).unwrap().der().to_vec().into());
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    pub(crate) fn sign(&self, names: &[&str]) -> Signed {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        Signed { chain: vec![certificate.der().clone()], key: key.serialize_der() }
+    }
+
+    fn trust(&self, names: &[&str]) -> Arc<Trust> {
+        Arc::new(Trust {
+            authorities: vec![self.certificate.clone()],
+            revoked: Vec::new(),
+            names: names.iter().map(|name| StringMatch::Exact((*name).into())).collect(),
+            key_pins: Vec::new(),
+            certificate_pins: Vec::new(),
+        })
+    }
+}
+
+impl Signed {
+    fn identity(&self) -> Arc<Identity> {
+        Arc::new(Identity {
+            source: "test".into(),
+            chain: self.chain.iter().map(|certificate| Der(certificate.to_vec().into())).collect(),
+            key: PrivateKey { form: KeyForm::Pkcs8, der: self.key.clone().into() },
+            staple: None,
+        })
+    }
+
+    pub(crate) fn termination(&self, client: ClientAuth) -> Termination {
+        Termination {
+            credential: Credential::Ready(vec![self.identity()]),
+            client,
+            parameters: TlsParameters::default(),
+            alpn: vec![Alpn::H2, Alpn::Http11],
+        }
+    }
+}
+
+/// Accepts whatever it is shown, to be looked at afterwards.
+#[derive(Debug)]
+struct Anything;
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A handshake; `sni` empty names nobody.
+async fn shake(
+    address: SocketAddr,
+    sni: &str,
+    client: Option<&Signed>,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything));
+    let mut config = match client {
+        Some(signed) => {
+            let key = PrivateKeyDer::Pkcs8(signed.key.clone().into());
+            builder.with_client_auth_cert(signed.chain.clone(), key).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config.enable_sni = !sni.is_empty();
+    let name = if sni.is_empty() { "nobody.test" } else { sni };
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
+}
+
+/// Which certificate is shown for a name, and the status of a request for a host, over HTTP/1.1.
+async fn fetch(
+    address: SocketAddr,
+    sni: &str,
+    host: &str,
+    client: Option<&Signed>,
+) -> std::io::Result<(CertificateDer<'static>, String)> {
+    let mut stream = shake(address, sni, client, &["http/1.1"]).await?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    assert!(!answer.is_empty());
+    Ok((shown, answer))
+}
+
+fn status(answer: &str) -> u16 {
+    answer.get(9..12).unwrap().parse().unwrap()
+}
+
+#[test]
+fn s_14_s_82_servers_are_chosen_by_the_name_that_is_asked_for() {
+    let authority = Authority::new();
+    let (one, wild, rest) = (authority.sign(&["a.test"]), authority.sign(&["*.a.test"]), authority.sign(&["rest"]));
+    let world = World::default().host("*", respond(200, "ok"));
+    let world = world.tls(&["a.test"], Some(one.termination(ClientAuth::None)));
+    let world = world.tls(&["*.a.test"], Some(wild.termination(ClientAuth::None)));
+    let gateway = Gateway::serving(&world.clone());
+    let address = gateway.addresses()[0];
+    run(async {
+        for (name, shown) in [("a.test", &one), ("x.a.test", &wild), ("y.x.a.test", &wild)] {
+            let (certificate, answer) = fetch(address, name, name, None).await.unwrap();
+            assert_eq!((certificate, status(&answer)), (shown.chain[0].clone(), 200), "{name}");
+        }
+        for name in ["b.test", ""] {
+            assert!(fetch(address, name, "a.test", None).await.is_err(), "{name}");
+        }
+    });
+    gateway.has_counted("moongate_tls_unknown_names_total 2");
+    gateway.apply(&world.tls(&["*"], Some(rest.termination(ClientAuth::None))));
+    run(async {
+        for name in ["b.test", ""] {
+            let (certificate, answer) = fetch(address, name, "b.test", None).await.unwrap();
+            assert_eq!((certificate, status(&answer)), (rest.chain[0].clone(), 200), "{name}");
+        }
+    });
+}
+
+#[test]
+fn http_2_is_agreed_on_and_requests_are_those_of_https() {
+    let signed = Authority::new().sign(&["a.test"]);
+    let backend = Backend::echo();
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
+    run(async {
+        let stream = shake(gateway.addresses()[0], "a.test", None, &["h2", "http/1.1"]).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let mut client = begin(stream).await;
+        assert_eq!(ask(&mut client, get("/"), b"", None).await.unwrap().status, 200);
+    });
+    assert!(backend.only().contains("x-forwarded-proto: https\r\n"));
+}
+
+#[test]
+fn bodies_of_any_size_go_through_tls_both_ways() {
+    let signed = Authority::new().sign(&["a.test"]);
+    let backend = Backend::echo();
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
+    run(async {
+        for length in [0, 1, 20_000, 2_000_000] {
+            let stream = shake(gateway.addresses()[0], "a.test", None, &["http/1.1"]).await.unwrap();
+            let body: Vec<u8> = (0..length).map(|at| (at % 253) as u8).collect();
+            let (mut read, mut write) = tokio::io::split(stream);
+            let head =
+                format!("POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            let sent = body.clone();
+            let sending = async move {
+                write.write_all(head.as_bytes()).await.unwrap();
+                write.write_all(&sent).await.unwrap();
+                write.flush().await.unwrap();
+            };
+            let mut answer = Vec::new();
+            let (read, ()) = tokio::join!(read.read_to_end(&mut answer), sending);
+            read.unwrap();
+            assert!(answer.ends_with(&body) && answer.starts_with(b"HTTP/1.1 200"), "{length}");
+        }
+    });
+}
+
+#[test]
+fn mutual_demands_a_certificate_that_is_trusted_and_has_the_name() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = authority.sign(&["a.test"]);
+    let (good, stranger) = (authority.sign(&["client.test"]), other.sign(&["client.test"]));
+    let unnamed = authority.sign(&["someone.test"]);
+    let served = |client: ClientAuth| {
+        let world = World::default().host("*", respond(200, "ok"));
+        Gateway::serving(&world.tls(&["a.test"], Some(server.termination(client))))
+    };
+    let is_let_in = |gateway: &Gateway, client: Option<&Signed>| {
+        let address = gateway.addresses()[0];
+        run(async { fetch(address, "a.test", "a.test", client).await.is_ok() })
+    };
+    let required = served(ClientAuth::Required(authority.trust(&["client.test", "spiffe://a/b"])));
+    let verdicts = [Some(&good), Some(&stranger), Some(&unnamed), None].map(|client| is_let_in(&required, client));
+    assert_eq!(verdicts, [true, false, false, false]);
+    let optional = served(ClientAuth::Optional(authority.trust(&[])));
+    let verdicts = [Some(&good), Some(&stranger), Some(&unnamed), None].map(|client| is_let_in(&optional, client));
+    assert_eq!(verdicts, [true, false, true, true]);
+    let nobody = Trust { authorities: Vec::new(), ..(*authority.trust(&[])).clone() };
+    let closed = served(ClientAuth::Required(Arc::new(nobody)));
+    assert_eq!([Some(&good), None].map(|client| is_let_in(&closed, client)), [false, false]);
+    let unverified = served(ClientAuth::Unverified);
+    assert_eq!([Some(&stranger), None].map(|client| is_let_in(&unverified, client)), [true, true]);
+}
+
+#[test]
+fn s_38_a_host_of_another_server_is_misdirected_over_one_connection_too() {
+    let authority = Authority::new();
+    let (guest, admin) = (authority.sign(&["*.a.test"]), authority.sign(&["admin.a.test"]));
+    let world = World::default().host("*", respond(200, "ok"));
+    let world = world.tls(&["*.a.test"], Some(guest.termination(ClientAuth::None)));
+    let demanded = ClientAuth::Required(authority.trust(&[]));
+    let gateway = Gateway::serving(&world.tls(&["admin.a.test"], Some(admin.termination(demanded))));
+    let address = gateway.addresses()[0];
+    run(async {
+        let (_, answer) = fetch(address, "x.a.test", "admin.a.test", None).await.unwrap();
+        assert_eq!(status(&answer), 421);
+        let mut client = begin(shake(address, "x.a.test", None, &["h2"]).await.unwrap()).await;
+        let statuses = ["x.a.test", "y.a.test", "admin.a.test", "ADMIN.a.test:443", "x.a.test"];
+        for (host, wanted) in statuses.into_iter().zip([200, 200, 421, 421, 200]) {
+            let request = Request::get(format!("https://{host}/")).body(()).unwrap();
+            let Whole { status, .. } = ask(&mut client, request, b"", None).await.unwrap();
+            assert_eq!(status, wanted, "{host}");
+        }
+    });
+}
+
+#[test]
+fn s_97_a_certificate_is_swapped_and_the_last_good_one_is_kept() {
+    let authority = Authority::new();
+    let (first, second) = (authority.sign(&["a.test"]), authority.sign(&["a.test"]));
+    let with = |credential: Credential| {
+        let termination = Termination { credential, ..first.termination(ClientAuth::None) };
+        World::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination))
+    };
+    let gateway = Gateway::serving(&with(Credential::Ready(vec![first.identity()])));
+    let address = gateway.addresses()[0];
+    let shown = || run(async { fetch(address, "a.test", "a.test", None).await.map(|(shown, _)| shown) });
+    assert_eq!(shown().unwrap(), first.chain[0]);
+    let outliving = runtime();
+    let mut kept = outliving.block_on(shake(address, "a.test", None, &[])).unwrap();
+    gateway.apply(&with(Credential::Ready(vec![second.identity()])));
+    assert_eq!(shown().unwrap(), second.chain[0]);
+    gateway.apply(&with(Credential::Broken("no PEM".into())));
+    assert_eq!(shown().unwrap(), second.chain[0]);
+    // A key that does not fit.
+    let mixed = Identity { key: first.identity().key.clone(), ..(*second.identity()).clone() };
+    gateway.apply(&with(Credential::Ready(vec![Arc::new(mixed)])));
+    assert_eq!(shown().unwrap(), second.chain[0]);
+    // S-96: the port is open, and handshakes fail.
+    gateway.apply(&with(Credential::Missing("no Secret".into())));
+    assert!(shown().is_err());
+    gateway.apply(&with(Credential::Ready(vec![first.identity()])));
+    assert_eq!(shown().unwrap(), first.chain[0]);
+    outliving.block_on(async {
+        kept.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        kept.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(status(&answer), 200);
+    });
+}
+
+#[test]
+fn passthrough_and_tcp_pass_bytes_on_and_half_closes_with_them() {
+    let backend = Backend::start(|side| {
+        while side.more().is_some() {}
+        let all = side.taken();
+        side.send([&all[..], b"|end"].concat());
+    });
+    let world = World::default().cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.clone().tcp("c"));
+    let large = vec![7; 3_000_000];
+    for sent in [&b""[..], b"hello", &large] {
+        let mut client = gateway.client();
+        client.send(sent).finish();
+        assert!(client.rest() == [sent, b"|end"].concat(), "{} bytes", sent.len());
+    }
+    gateway.has_counted("istio_tcp_received_bytes_total{reporter=\"source\",request_protocol=\"tcp\",destination_service=\"c\",response_flags=\"-\"} 3000005");
+    let gateway = Gateway::serving(&world.tls_tcp(&["a.test"], None, "c"));
+    let address = gateway.addresses()[0];
+    run(async {
+        // The backend is no TLS server: what it sends back is the very hello that it got.
+        let stream = TcpStream::connect(address).await.unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().dangerous();
+        let config = config.with_custom_certificate_verifier(Arc::new(Anything)).with_no_client_auth();
+        let name = ServerName::try_from("a.test").unwrap();
+        let mut hello = Vec::new();
+        let mut session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        session.write_tls(&mut hello).unwrap();
+        let (mut read, mut write) = stream.into_split();
+        write.write_all(&hello).await.unwrap();
+        write.shutdown().await.unwrap();
+        let mut back = Vec::new();
+        read.read_to_end(&mut back).await.unwrap();
+        assert_eq!(back, [&hello[..], b"|end"].concat());
+        assert!(shake(address, "b.test", None, &[]).await.is_err());
+    });
+}
+
+#[test]
+fn s_18_clear_text_and_tls_share_a_port() {
+    let signed = Authority::new().sign(&["a.test"]);
+    let world = World::default().host("*", respond(200, "ok"));
+    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))).plain());
+    assert_eq!(gateway.client().get("/").answer().status, 200);
+    assert_eq!(run(fetch(gateway.addresses()[0], "a.test", "a.test", None)).map(|(_, a)| status(&a)).unwrap(), 200);
+}
+
+#[test]
+fn terminated_tcp_gives_the_backend_clear_text() {
+    let signed = Authority::new().sign(&["a.test"]);
+    let backend = Backend::start(|side| {
+        while side.more().is_some() {}
+        let all = side.taken();
+        side.send([&all[..], b"|end"].concat());
+    });
+    let world = World::default().cluster("c", &[backend.address]);
+    let mut termination = signed.termination(ClientAuth::None);
+    termination.alpn.clear();
+    let gateway = Gateway::serving(&world.tls_tcp(&["a.test"], Some(termination), "c"));
+    run(async {
+        let mut stream = shake(gateway.addresses()[0], "a.test", None, &[]).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).await.unwrap();
+        assert_eq!(back, b"hello|end");
+    });
+}
+
+#[test]
+fn s_81_a_client_that_does_not_shake_hands_is_given_up() {
+    let signed = Authority::new().sign(&["a.test"]);
+    let world = World::default().host("*", respond(200, "ok"));
+    let limits = dataplane::Limits { handshake_timeout: PATIENCE / 100, ..dataplane::Limits::default() };
+    let gateway = Gateway::start(1, limits, None);
+    gateway.apply(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
+    for begun in [&b""[..], &[22, 3, 1, 1, 0]] {
+        let mut client = gateway.client();
+        client.send(begun);
+        assert!(client.is_closed());
+    }
+    gateway.has_counted("moongate_tls_handshake_failures_total 2");
+}

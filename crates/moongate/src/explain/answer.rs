@@ -1,0 +1,145 @@
+//! What `explain` is asked and what it answers, as text for people and JSON for programs are made of.
+
+use ir::Origin;
+use routing::explain::Verdict;
+use serde::Serialize;
+
+/// A request to explain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The number of the server's port.
+    pub port: u16,
+    /// The method.
+    pub method: String,
+    /// The request target.
+    pub target: String,
+    /// Header lines, `Host` among them.
+    pub headers: Vec<(String, String)>,
+    /// Whether there is a body.
+    pub body: bool,
+    /// How it comes by TLS, if it does.
+    pub tls: Option<Hello>,
+}
+
+/// What a client says when it begins TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hello {
+    /// The name that it asks for.
+    pub sni: Option<String>,
+}
+
+/// Where a request goes, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// The listener that takes it; `None`: nobody listens on that port.
+    pub listener: Option<String>,
+    /// The servers of that listener.
+    pub servers: Vec<Origin>,
+    /// The server that takes the client's name, where it comes by TLS.
+    pub secured: Option<SecuredAnswer>,
+    /// The host of the table that covers the request's.
+    pub host: Option<String>,
+    /// Every rule that was looked at.
+    pub rules: Vec<Verdict>,
+    /// What comes of it.
+    pub outcome: Outcome,
+}
+
+/// What comes of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Outcome {
+    /// The connection is refused: nobody listens.
+    Refused {
+        /// Ports that somebody listens on.
+        ports: Vec<u16>,
+    },
+    /// TLS is not agreed on.
+    NoHandshake {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The connection is closed without an answer: nothing is served in clear text, or nothing but.
+    Closed {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The bytes of the connection are passed on, whatever they are.
+    Bytes {
+        /// The rule.
+        rule: Origin,
+        /// Each possible target; several when the rule is weighted.
+        targets: Vec<TargetAnswer>,
+    },
+    /// It is answered here.
+    Answered {
+        /// The status.
+        status: u16,
+        /// Why, in a word for logs.
+        detail: String,
+        /// Where a redirect leads.
+        location: Option<String>,
+        /// The body of a direct response.
+        body: Option<String>,
+    },
+    /// It is sent on to one of these.
+    Forwarded {
+        /// Each possible target; several when the route is weighted.
+        targets: Vec<TargetAnswer>,
+    },
+}
+
+/// One target of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetAnswer {
+    /// The cluster.
+    pub cluster: String,
+    /// Its weight among the others.
+    pub weight: u32,
+    /// The status when it cannot be sent there, and why.
+    pub fails: Option<Failing>,
+    /// Its endpoints, or names to resolve.
+    pub endpoints: Vec<String>,
+    /// What is spoken to the endpoints: HTTP/1.1 or HTTP/2, and whether in TLS.
+    pub spoken: String,
+    /// The head that is sent; ids of chance are shown as placeholders. Empty for bytes.
+    pub head: String,
+}
+
+/// Why a target cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failing {
+    /// The status of the answer.
+    pub status: u16,
+    /// Istio's response flag.
+    pub flag: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// A TLS server that takes a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SecuredAnswer {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The names that it is for.
+    pub names: Vec<String>,
+    /// Where its certificates come from, or why there is none; empty where TLS is passed through.
+    pub certificates: Vec<String>,
+    /// What it asks of clients, in words.
+    pub client: String,
+}
+
+impl Answer {
+    /// What is known before anything was looked at.
+    pub(super) fn new(listener: Option<&ir::Listener>, outcome: Outcome) -> Self {
+        Self {
+            listener: listener.map(|listener| listener.id.to_string()),
+            servers: listener.map_or_else(Vec::new, |listener| listener.servers.clone()),
+            secured: None,
+            host: None,
+            rules: Vec::new(),
+            outcome,
+        }
+    }
+}

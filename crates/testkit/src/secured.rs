@@ -1,0 +1,154 @@
+//! TLS for tests: the certificates of `oracle/certs`, backends that show them, and a client that takes whatever it is shown and tells what
+//! that was.
+
+use crate::client::{NoAnswer, PATIENCE};
+use anyhow::{Context, Result};
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme, StreamOwned};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a request comes by TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
+pub struct Hello {
+    /// The name that is asked for; none sends none.
+    #[serde(default)]
+    pub sni: Option<String>,
+    /// The certificate that the client shows if it is asked.
+    #[serde(default)]
+    pub client: Option<String>,
+    /// The highest version, `1.2`.
+    #[serde(default)]
+    pub max: Option<String>,
+}
+
+/// Certificates by name, in a folder of `NAME.crt` and `NAME.key`.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: PathBuf,
+    /// By the SHA-256 of their DER.
+    names: BTreeMap<Vec<u8>, String>,
+}
+
+impl Certificates {
+    /// Those of the project's tests.
+    pub fn of_project() -> Result<Self> {
+        Self::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../oracle/certs"))
+    }
+
+    fn read(folder: &Path) -> Result<Self> {
+        let mut names = BTreeMap::new();
+        for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let path = entry?.path();
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".crt")) {
+                let certificate = CertificateDer::from_pem_file(&path)?;
+                names.insert(digest(&SHA256, &certificate).as_ref().to_vec(), name.to_owned());
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), names })
+    }
+
+    fn chain(&self, name: &str) -> Result<Vec<CertificateDer<'static>>> {
+        Ok(CertificateDer::pem_file_iter(self.folder.join(format!("{name}.crt")))?.collect::<Result<_, _>>()?)
+    }
+
+    fn key(&self, name: &str) -> Result<PrivateKeyDer<'static>> {
+        Ok(PrivateKeyDer::from_pem_file(self.folder.join(format!("{name}.key")))?)
+    }
+
+    /// What a server needs to show one of them.
+    pub fn server(&self, name: &str) -> Result<Arc<ServerConfig>> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+        Ok(Arc::new(builder.with_single_cert(self.chain(name)?, self.key(name)?)?))
+    }
+
+    fn client(&self, hello: &Hello) -> Result<Arc<ClientConfig>> {
+        let provider = Arc::new(provider::default_provider());
+        let versions = if hello.max.as_deref() == Some("1.2") { vec![&TLS12] } else { vec![&TLS13, &TLS12] };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions)?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider)));
+        let mut config = match &hello.client {
+            Some(name) => builder.with_client_auth_cert(self.chain(name)?, self.key(name)?)?,
+            None => builder.with_no_client_auth(),
+        };
+        config.enable_sni = hello.sni.is_some();
+        Ok(Arc::new(config))
+    }
+
+    /// Sends bytes over TLS, and reads until the peer closes. The name of the certificate that was shown, and what was read.
+    pub fn exchange(&self, address: SocketAddr, hello: &Hello, bytes: &[u8]) -> Result<(String, Vec<u8>), NoAnswer> {
+        let broken = |_| NoAnswer::Tls;
+        let config = self.client(hello).map_err(|error| NoAnswer::Malformed(error.to_string()))?;
+        let name = hello.sni.clone().unwrap_or_else(|| "nobody.invalid".to_owned());
+        let name = ServerName::try_from(name).map_err(|error| NoAnswer::Malformed(error.to_string()))?;
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => NoAnswer::Refused,
+            _ => NoAnswer::Tls,
+        })?;
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let session = ClientConnection::new(config, name).map_err(broken)?;
+        let mut stream = StreamOwned::new(session, stream);
+        // A peer that answers early and closes makes the writing fail; its answer is still to be read.
+        let _ = stream.write_all(bytes);
+        let mut raw = Vec::new();
+        match stream.read_to_end(&mut raw) {
+            Ok(_) => {}
+            // What ends without the word of TLS for it may be short; whoever reads the answer sees that.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+            Err(_) => return Err(NoAnswer::Tls),
+        }
+        let shown = stream.conn.peer_certificates().and_then(|chain| chain.first());
+        let shown = shown.and_then(|certificate| self.names.get(digest(&SHA256, certificate).as_ref()));
+        let shown = shown.cloned().unwrap_or_else(|| "unknown".to_owned());
+        if raw.is_empty() { Err(NoAnswer::Tls) } else { Ok((shown, raw)) }
+    }
+}
+
+/// Takes whatever it is shown.
+#[derive(Debug)]
+struct Anything(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

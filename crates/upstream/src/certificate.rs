@@ -1,0 +1,123 @@
+//! What a configuration demands of a certificate beside its chain: names and pins (GW-15, DR-43). Clients and endpoints are held to
+//! the same.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use ir::{StringMatch, Trust};
+use rustls::pki_types::CertificateDer;
+use rustls::{CertificateError, Error};
+use webpki::EndEntityCert;
+
+/// Whether a certificate has one of the names and one of the pins that are demanded, where any are.
+pub fn check(certificate: &CertificateDer<'_>, trust: &Trust) -> Result<(), Error> {
+    let parsed = EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    if !trust.names.is_empty() && !has_name(&parsed, &trust.names) {
+        return Err(CertificateError::NotValidForName.into());
+    }
+    let is_pinned = |pins: &[[u8; 32]], bytes: &[u8]| pins.iter().any(|pin| digest(&SHA256, bytes).as_ref() == pin);
+    let pinned = (trust.certificate_pins.is_empty() && trust.key_pins.is_empty())
+        || is_pinned(&trust.certificate_pins, certificate)
+        || is_pinned(&trust.key_pins, &parsed.subject_public_key_info());
+    if pinned { Ok(()) } else { Err(CertificateError::ApplicationVerificationFailure.into()) }
+}
+
+fn has_name(certificate: &EndEntityCert<'_>, wanted: &[StringMatch]) -> bool {
+    let mut names = certificate.valid_dns_names().chain(certificate.valid_uri_names());
+    names.any(|name| wanted.iter().any(|wanted| is_match(wanted, name)))
+}
+
+fn is_match(wanted: &StringMatch, name: &str) -> bool {
+    match wanted {
+        StringMatch::Exact(exact) => name == &**exact || covers(name, exact),
+        StringMatch::Prefix(prefix) => name.starts_with(&**prefix),
+        StringMatch::Regex(pattern) => pattern.is_match(name.as_bytes()),
+    }
+}
+
+/// Whether a name with a wildcard label stands for the one that is wanted (RFC 6125 §6.4.3).
+fn covers(name: &str, wanted: &str) -> bool {
+    let (Some(suffix), Some((label, rest))) = (name.strip_prefix("*."), wanted.split_once('.')) else { return false };
+    !label.is_empty() && rest.eq_ignore_ascii_case(suffix)
+}
+
+/// A name of X.501 as text (RFC 4514): the most specific part first. `name` is the content of its sequence; what cannot be read ends it.
+pub fn subject(name: &[u8]) -> String {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while let Some((SET, set, behind)) = element(rest) {
+        let mut values = Vec::new();
+        let mut inner = set;
+        while let Some((SEQUENCE, pair, behind)) = element(inner) {
+            values.extend(attribute(pair));
+            inner = behind;
+        }
+        parts.push(values.join("+"));
+        rest = behind;
+    }
+    parts.reverse();
+    parts.join(",")
+}
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+
+/// The first element of DER: its tag, its content, and what comes behind it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, rest) = der.split_first()?;
+    let (length, rest) = rest.split_first()?;
+    let (length, rest) = match *length {
+        short @ ..0x80 => (usize::from(short), rest),
+        long => {
+            let (digits, rest) = rest.split_at_checked(usize::from(long & 0x7f).min(4))?;
+            (digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)), rest)
+        }
+    };
+    let (content, behind) = rest.split_at_checked(length)?;
+    Some((*tag, content, behind))
+}
+
+fn attribute(pair: &[u8]) -> Option<String> {
+    let (_, kind, rest) = element(pair)?;
+    let (_, value, _) = element(rest)?;
+    let name = match kind {
+        [0x55, 4, 3] => "CN",
+        [0x55, 4, 5] => "serialNumber",
+        [0x55, 4, 6] => "C",
+        [0x55, 4, 7] => "L",
+        [0x55, 4, 8] => "ST",
+        [0x55, 4, 9] => "street",
+        [0x55, 4, 10] => "O",
+        [0x55, 4, 11] => "OU",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25] => "DC",
+        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1] => "UID",
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => "emailAddress",
+        _ => return None,
+    };
+    let mut text = String::new();
+    for (at, c) in String::from_utf8_lossy(value).chars().enumerate() {
+        if matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';') || (at == 0 && matches!(c, '#' | ' ')) {
+            text.push('\\');
+        }
+        // A control character could end the header that this is put into.
+        text.push(if c.is_control() { '?' } else { c });
+    }
+    Some(format!("{name}={text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::subject;
+
+    #[test]
+    fn a_name_is_told_from_its_end() {
+        let part = |kind: u8, text: &str| {
+            let value = [&[0x0c, text.len() as u8][..], text.as_bytes()].concat();
+            let pair = [&[0x06, 3, 0x55, 4, kind][..], &value].concat();
+            let sequence = [&[0x30, pair.len() as u8][..], &pair].concat();
+            [&[0x31, sequence.len() as u8][..], &sequence].concat()
+        };
+        let name = [part(6, "DE"), part(10, "A, B"), part(3, "x\r\ny")].concat();
+        assert_eq!(subject(&name), "CN=x??y,O=A\\, B,C=DE");
+        assert_eq!(subject(&name[..name.len() - 1]), "O=A\\, B,C=DE");
+        assert_eq!(subject(&[0x31, 0x84, 0xff, 0xff, 0xff, 0xff]), "");
+    }
+}

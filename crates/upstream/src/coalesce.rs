@@ -1,0 +1,166 @@
+//! A stream that collects what is written to it until everybody who is awake has written, for HTTP/2: the frames of all streams
+//! that are answered in one turn of the runtime go out in one call of the system.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is collected at the most, about; more is sent at once.
+const LIMIT: usize = 64 << 10;
+/// Memory that is kept while there is nothing to send.
+const KEPT: usize = 4 << 10;
+
+/// A stream that sends what was collected at the second flush in a row.
+///
+/// The first flush has its task woken again and says that it is not done; by the time that the task runs, every other task that was
+/// awake has had its turn.
+#[derive(Debug)]
+pub struct Coalesced<S> {
+    inner: S,
+    buffer: Vec<u8>,
+    sent: usize,
+    deferred: bool,
+}
+
+impl<S> Coalesced<S> {
+    /// Collects what is written to `inner`.
+    pub fn new(inner: S) -> Self {
+        Self { inner, buffer: Vec::new(), sent: 0, deferred: false }
+    }
+
+    /// The stream below.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Coalesced<S> {
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.buffer.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut self.inner).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.sent += count,
+            }
+        }
+        self.sent = 0;
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT);
+        self.deferred = false;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.buffer.len() >= LIMIT {
+            ready!(self.poll_send(context))?;
+        }
+        self.buffer.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.buffer.len() >= LIMIT {
+            ready!(self.poll_send(context))?;
+        }
+        parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
+        Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.buffer.is_empty() {
+            if !self.deferred && self.sent == 0 {
+                self.deferred = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            ready!(self.poll_send(context))?;
+        }
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    /// Counts calls, and takes at most so much with each.
+    struct Calls {
+        at_most: usize,
+        calls: usize,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncWrite for Calls {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(self.at_most);
+            self.calls += 1;
+            self.taken.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn coalesced(at_most: usize) -> Coalesced<Calls> {
+        Coalesced::new(Calls { at_most, calls: 0, taken: Vec::new() })
+    }
+
+    #[test]
+    fn what_is_written_in_one_turn_goes_out_in_one_call_in_its_order() {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut stream = coalesced(usize::MAX);
+        for part in [&b"one"[..], b"two"] {
+            assert!(Pin::new(&mut stream).poll_write(&mut context, part).is_ready());
+        }
+        assert!(Pin::new(&mut stream).poll_flush(&mut context).is_pending());
+        assert!(Pin::new(&mut stream).poll_write(&mut context, b"three").is_ready());
+        assert!(Pin::new(&mut stream).poll_flush(&mut context).is_ready());
+        assert_eq!((stream.inner.calls, &stream.inner.taken[..]), (1, &b"onetwothree"[..]));
+        assert!(Pin::new(&mut stream).poll_flush(&mut context).is_ready());
+        assert_eq!(stream.inner.calls, 1);
+    }
+
+    #[test]
+    fn much_is_sent_at_once_and_closing_sends_the_rest() {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut stream = coalesced(1000);
+        for _ in 0..100 {
+            assert!(Pin::new(&mut stream).poll_write(&mut context, &[7; 1000]).is_ready());
+        }
+        assert!(stream.inner.taken.len() >= LIMIT);
+        assert!(Pin::new(&mut stream).poll_shutdown(&mut context).is_ready());
+        assert_eq!(stream.inner.taken, vec![7; 100_000]);
+    }
+}

@@ -1,0 +1,275 @@
+//! Connections to endpoints in HTTP/2: each worker has few to an endpoint, and each carries many streams.
+
+mod driver;
+
+use crate::cluster::ClusterState;
+use crate::coalesce::Coalesced;
+use crate::connect::{ConnectError, Connection, Secured, Stream};
+use crate::endpoint::EndpointState;
+use ::h2::client::{Builder, SendRequest};
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use ir::UpstreamProtocol;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
+
+/// Connections that a worker has to an endpoint at the most; requests beyond what they carry wait.
+const CONNECTIONS: usize = 8;
+/// Bytes of an answer that may be under way on a stream, and on a connection.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The largest head that is taken (S-122).
+const HEAD: u32 = 60 << 10;
+/// Bytes of a request that wait on a stream for the endpoint to take them.
+const SEND_BUFFER: usize = 64 << 10;
+/// Streams that were broken off and are still remembered.
+const RESETS: usize = 256;
+
+/// Permission for one stream, and what it takes to begin it.
+#[derive(Debug)]
+pub struct H2Stream {
+    /// Takes the request's head at once.
+    pub send: SendRequest<Bytes>,
+    /// Whether the connection was there before.
+    pub reused: bool,
+    /// The address of this side.
+    pub local: Option<SocketAddr>,
+    /// To be held for as long as the stream lasts.
+    pub place: H2Place,
+}
+
+/// The place of a stream on its connection; it is free for another when this is dropped.
+#[derive(Debug)]
+pub struct H2Place(Rc<Live>);
+
+impl Drop for H2Place {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get().saturating_sub(1));
+        self.0.used.set(Instant::now());
+        self.0.freed.notify_one();
+    }
+}
+
+/// Whether the endpoint said that it has not begun with a request, so that it may be sent again whatever it is: the stream was refused, or
+/// the connection was on its way out when it began (RFC 9113 §8.7).
+pub fn is_unprocessed(error: &::h2::Error) -> bool {
+    let refused = error.is_reset() && error.reason() == Some(::h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
+}
+
+/// A connection that takes streams.
+#[derive(Debug)]
+struct Live {
+    send: SendRequest<Bytes>,
+    secured: Option<Secured>,
+    local: Option<SocketAddr>,
+    /// At most so many streams, if the configuration says so.
+    most: usize,
+    active: Cell<usize>,
+    closed: Cell<bool>,
+    used: Cell<Instant>,
+    /// Told when a place is free; that of all connections to the endpoint.
+    freed: Rc<Notify>,
+}
+
+impl Live {
+    /// A place, if there is one. Notices that the connection takes no more streams.
+    fn place(self: &Rc<Self>) -> Option<H2Place> {
+        if self.closed.get() || self.active.get() >= self.most.min(self.send.current_max_send_streams()) {
+            return None;
+        }
+        match self.send.clone().poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                self.active.set(self.active.get() + 1);
+                Some(H2Place(Rc::clone(self)))
+            }
+            Poll::Ready(Err(_)) => {
+                self.closed.set(true);
+                None
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    fn stream(place: H2Place, reused: bool) -> H2Stream {
+        let live = &place.0;
+        H2Stream { send: live.send.clone(), reused, local: live.local, place }
+    }
+}
+
+/// A worker's connections in HTTP/2 by endpoint, used or not.
+#[derive(Debug, Default)]
+pub struct Streams {
+    by_endpoint: HashMap<u64, Slot, RandomState>,
+}
+
+/// The connections to one endpoint.
+#[derive(Debug)]
+struct Slot {
+    endpoint: Arc<EndpointState>,
+    live: Vec<Rc<Live>>,
+    connecting: usize,
+    freed: Rc<Notify>,
+}
+
+/// What a request that wants a stream does next.
+enum Next {
+    Take(H2Stream),
+    Connect(Rc<Notify>),
+    Wait(Rc<Notify>),
+}
+
+impl Streams {
+    fn next(&mut self, endpoint: &Arc<EndpointState>, wanted: Option<&Secured>) -> Next {
+        let slot = self.by_endpoint.entry(endpoint.id).or_insert_with(|| Slot {
+            endpoint: Arc::clone(endpoint),
+            live: Vec::new(),
+            connecting: 0,
+            freed: Rc::default(),
+        });
+        for live in slot.live.iter().filter(|live| live.secured.as_ref() == wanted) {
+            if let Some(place) = live.place() {
+                return Next::Take(Live::stream(place, true));
+            }
+        }
+        slot.live.retain(|live| !live.closed.get());
+        let freed = Rc::clone(&slot.freed);
+        // One at a time: those who come meanwhile share it.
+        if slot.connecting == 0 && slot.live.len() < CONNECTIONS {
+            slot.connecting += 1;
+            Next::Connect(freed)
+        } else {
+            Next::Wait(freed)
+        }
+    }
+
+    fn connected(&mut self, endpoint: u64, live: Option<Rc<Live>>) {
+        if let Some(slot) = self.by_endpoint.get_mut(&endpoint) {
+            slot.connecting = slot.connecting.saturating_sub(1);
+            slot.live.extend(live);
+            slot.freed.notify_waiters();
+        }
+    }
+
+    /// Closes what is idle for too long or whose endpoint is gone; streams under way keep their connection.
+    pub fn sweep(&mut self, now: Instant) {
+        self.by_endpoint.retain(|_, slot| {
+            let (limit, gone) = (slot.endpoint.idle_limit(), slot.endpoint.is_gone());
+            slot.live.retain(|live| {
+                let idle = live.active.get() == 0 && now.saturating_duration_since(live.used.get()) >= limit;
+                !live.closed.get() && !idle && !gone
+            });
+            !slot.live.is_empty() || slot.connecting > 0
+        });
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.by_endpoint.values().map(|slot| slot.live.len()).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A stream to an endpoint: on a connection that has room for it, or on a new one within `limit`. Requests that come while one is being
+/// made wait for it.
+pub async fn h2_stream(
+    streams: &RefCell<Streams>,
+    cluster: &Arc<ClusterState>,
+    endpoint: &Arc<EndpointState>,
+    host: Option<&str>,
+    limit: Duration,
+) -> Result<H2Stream, ConnectError> {
+    let deadline = tokio::time::Instant::now() + limit;
+    let wanted = cluster.secured(host)?;
+    loop {
+        let next = streams.borrow_mut().next(endpoint, wanted.as_ref());
+        let freed = match next {
+            Next::Take(stream) => return Ok(stream),
+            Next::Wait(freed) => {
+                timeout_at(deadline, freed.notified()).await.map_err(|_| ConnectError::Timeout)?;
+                continue;
+            }
+            Next::Connect(freed) => freed,
+        };
+        let begun = Begun { streams, endpoint: endpoint.id };
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let connection = cluster.connect(endpoint, host, left).await?;
+        let making = make(connection, cluster, freed);
+        let live = timeout_at(deadline, making).await.map_err(|_| ConnectError::Timeout)??;
+        let place = live.place();
+        begun.end(live);
+        if let Some(place) = place {
+            return Ok(Live::stream(place, false));
+        }
+    }
+}
+
+/// A connection is being made; whoever waits for it is told how it went, also when this task is dropped.
+struct Begun<'a> {
+    streams: &'a RefCell<Streams>,
+    endpoint: u64,
+}
+
+impl Begun<'_> {
+    fn end(self, live: Rc<Live>) {
+        self.streams.borrow_mut().connected(self.endpoint, Some(live));
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.streams.borrow_mut().connected(self.endpoint, None);
+    }
+}
+
+/// Begins HTTP/2 on a connection, and has it driven.
+async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>) -> Result<Rc<Live>, ConnectError> {
+    let Connection { stream, secured, .. } = connection;
+    if let Stream::Tls(tls) = &stream
+        && tls.get_ref().1.alpn_protocol() != Some(b"h2")
+    {
+        return Err(ConnectError::Tls("the endpoint does not speak HTTP/2 on this port".to_owned()));
+    }
+    let (streams, keep_alive) = match cluster.cluster.protocol {
+        UpstreamProtocol::Http2 { streams, keep_alive } => (streams, keep_alive),
+        UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => (None, None),
+    };
+    let local = stream.local_address();
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEAD)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(RESETS)
+        .enable_push(false);
+    let begun = builder.handshake(Coalesced::new(stream)).await;
+    let (send, connection) = begun.map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
+    let live = Rc::new(Live {
+        send,
+        secured,
+        local,
+        most: streams.map_or(usize::MAX, |streams| streams as usize),
+        active: Cell::new(0),
+        closed: Cell::new(false),
+        used: Cell::new(Instant::now()),
+        freed,
+    });
+    tokio::task::spawn_local(driver::drive(connection, Rc::downgrade(&live), keep_alive));
+    Ok(live)
+}
+
+#[cfg(test)]
+mod tests;

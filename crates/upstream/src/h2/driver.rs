@@ -1,0 +1,50 @@
+//! What moves the frames of one connection to an endpoint, and finds out whether the endpoint is still there.
+
+use super::Live;
+use crate::coalesce::Coalesced;
+use crate::connect::Stream;
+use ::h2::client::Connection;
+use ::h2::{Ping, PingPong};
+use bytes::Bytes;
+use ir::KeepAlive;
+use std::pin::pin;
+use std::rc::Weak;
+
+/// Drives a connection until it ends; it takes no streams afterwards.
+pub(super) async fn drive(
+    mut connection: Connection<Coalesced<Stream>, Bytes>,
+    live: Weak<Live>,
+    keep_alive: Option<KeepAlive>,
+) {
+    let pings = keep_alive.and_then(|keep_alive| Some((connection.ping_pong()?, keep_alive)));
+    let watched = live.clone();
+    let lost = async move {
+        match pings {
+            Some((pings, keep_alive)) => lost(pings, keep_alive, &watched).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (connection, lost) = (pin!(connection), pin!(lost));
+    tokio::select! {
+        _ = connection => {}
+        () = lost => {}
+    }
+    if let Some(live) = live.upgrade() {
+        live.closed.set(true);
+        live.freed.notify_waiters();
+    }
+}
+
+/// Returns when a ping has no answer (DR-23). Nobody is asked while nothing is under way.
+async fn lost(mut pings: PingPong, keep_alive: KeepAlive, live: &Weak<Live>) {
+    loop {
+        tokio::time::sleep(keep_alive.interval).await;
+        if live.upgrade().is_none_or(|live| live.active.get() == 0) {
+            continue;
+        }
+        let answered = tokio::time::timeout(keep_alive.timeout, pings.ping(Ping::opaque())).await;
+        if !matches!(answered, Ok(Ok(_))) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! From the library's heads to flat ones.
+
+use crate::h1::fields::parse_length;
+use crate::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead};
+use crate::view::{Field, Fields, Span};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
+use http::{HeaderMap, Method, request, response};
+
+/// Why a head is not taken. Each is an answer of its own, or the end of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FlatError {
+    /// There is no host, or there are two that differ (RFC 9113 §8.3.1).
+    #[error("the request has no host, or several")]
+    Host,
+    /// More header lines or bytes than are taken.
+    #[error("the head is too large")]
+    TooLarge,
+    /// `content-length` is not a number, or there are several.
+    #[error("the content-length is not valid")]
+    ContentLength,
+    /// `expect` is something else than `100-continue`.
+    #[error("the expectation is not known")]
+    Expectation,
+}
+
+/// Lays a request's head flat at the end of `out`; `head` refers to what is there from `out`'s old end on. `protocol` is that of an
+/// extended CONNECT (RFC 8441), which becomes the request that HTTP/1 switches protocols with. `ended` says that there is no body.
+pub fn flatten_request(
+    parts: &request::Parts,
+    protocol: Option<&str>,
+    ended: bool,
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+    out: &mut Vec<u8>,
+) -> Result<(), FlatError> {
+    let base = out.len();
+    let method = if protocol.is_some() { Method::GET.as_str() } else { parts.method.as_str() };
+    head.method = put(out, base, method.as_bytes());
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    head.target = put(out, base, target.as_bytes());
+    let named = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = authority(named, &parts.headers)?;
+    head.host = put(out, base, host);
+    head.upgrade = protocol.map(|protocol| put(out, base, protocol.as_bytes()));
+    head.expect_continue = expects_continue(&parts.headers)? && !ended;
+    head.body = match (protocol, ended, length(&parts.headers)?) {
+        (Some(_), ..) | (None, true, _) | (None, false, Some(0)) => BodyLength::None,
+        (None, false, Some(length)) => BodyLength::Length(length),
+        (None, false, None) => BodyLength::Chunked,
+    };
+    head.keep_alive = true;
+    head.nominates = false;
+    head.index.clear();
+    let skipped = protocol.is_some();
+    flatten_fields(&parts.headers, base, &mut head.index, out, |name| {
+        name == HOST || (skipped && name == CONTENT_LENGTH)
+    });
+    check(&head.index, out.len() - base, limits)
+}
+
+/// Lays a response's head flat at the end of `out`; `asked_head` says that the request was HEAD, `ended` that there is no body.
+pub fn flatten_response(
+    parts: &response::Parts,
+    (asked_head, ended): (bool, bool),
+    limits: &HeadLimits,
+    head: &mut ResponseHead,
+    out: &mut Vec<u8>,
+) -> Result<(), FlatError> {
+    let base = out.len();
+    let declared = length(&parts.headers)?;
+    head.status = parts.status.as_u16();
+    head.declared_length = declared;
+    let bodiless = asked_head || matches!(head.status, 100..=199 | 204 | 304);
+    head.body = match (bodiless || ended, declared) {
+        (true, _) | (false, Some(0)) => BodyLength::None,
+        (false, Some(length)) => BodyLength::Length(length),
+        (false, None) => BodyLength::Chunked,
+    };
+    head.keep_alive = true;
+    head.nominates = false;
+    head.upgrade = None;
+    head.index.clear();
+    flatten_fields(&parts.headers, base, &mut head.index, out, |_| false);
+    check(&head.index, out.len() - base, limits)
+}
+
+/// Lays trailers flat in `out`, without those that may not be sent as such; `index` refers to `out`.
+pub fn flatten_trailers<'a>(trailers: &HeaderMap, index: &'a mut Vec<Field>, out: &'a mut Vec<u8>) -> Fields<'a> {
+    index.clear();
+    out.clear();
+    flatten_fields(trailers, 0, index, out, |name| !crate::h1::body::may_trail(name.as_str()));
+    Fields::new(out, index)
+}
+
+fn check(index: &[Field], bytes: usize, limits: &HeadLimits) -> Result<(), FlatError> {
+    if index.len() > limits.fields || bytes > limits.bytes { Err(FlatError::TooLarge) } else { Ok(()) }
+}
+
+/// Appends bytes; where they lie, counted from `base`.
+fn put(out: &mut Vec<u8>, base: usize, bytes: &[u8]) -> Span {
+    let start = out.len() - base;
+    out.extend_from_slice(bytes);
+    Span { start: start as u32, end: (out.len() - base) as u32 }
+}
+
+/// The host, which `:authority` and `host` have to agree on where both are there.
+fn authority<'a>(named: Option<&'a [u8]>, headers: &'a HeaderMap) -> Result<&'a [u8], FlatError> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (named, hosts.next(), hosts.next()) {
+        (_, _, Some(_)) => Err(FlatError::Host),
+        (Some(named), Some(host), None) if !host.as_bytes().eq_ignore_ascii_case(named) => Err(FlatError::Host),
+        (Some(named), _, None) => Ok(named),
+        (None, Some(host), None) => Ok(host.as_bytes()),
+        (None, None, None) => Err(FlatError::Host),
+    }
+}
+
+fn length(headers: &HeaderMap) -> Result<Option<u64>, FlatError> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(None),
+        (Some(length), None) => parse_length(length.as_bytes()).map(Some).map_err(|_| FlatError::ContentLength),
+        (Some(_), Some(_)) => Err(FlatError::ContentLength),
+    }
+}
+
+fn expects_continue(headers: &HeaderMap) -> Result<bool, FlatError> {
+    match headers.get(EXPECT) {
+        None => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        Some(_) => Err(FlatError::Expectation),
+    }
+}
+
+/// Lays fields flat. Cookies, which HTTP/2 may send in pieces, become one line (RFC 9113 §8.2.3).
+fn flatten_fields(
+    headers: &HeaderMap,
+    base: usize,
+    index: &mut Vec<Field>,
+    out: &mut Vec<u8>,
+    skipped: impl Fn(&http::HeaderName) -> bool,
+) {
+    let mut cookie_seen = false;
+    for (name, value) in headers {
+        if skipped(name) {
+            continue;
+        }
+        if name == COOKIE {
+            if !std::mem::replace(&mut cookie_seen, true) {
+                index.push(cookies(headers, base, out));
+            }
+            continue;
+        }
+        let (name, value) = (put(out, base, name.as_str().as_bytes()), put(out, base, value.as_bytes()));
+        index.push(Field { name, value });
+    }
+}
+
+fn cookies(headers: &HeaderMap, base: usize, out: &mut Vec<u8>) -> Field {
+    let name = put(out, base, COOKIE.as_str().as_bytes());
+    let start = out.len();
+    for (at, piece) in headers.get_all(COOKIE).iter().enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b"; ");
+        }
+        out.extend_from_slice(piece.as_bytes());
+    }
+    Field { name, value: Span { start: (start - base) as u32, end: (out.len() - base) as u32 } }
+}

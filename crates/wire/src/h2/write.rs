@@ -1,0 +1,83 @@
+//! From the view and the edits to heads that the library sends.
+
+use crate::edit::Edits;
+use crate::h1::write::each_field;
+use crate::h1::{OutFraming, RequestParts, ResponseParts};
+use crate::view::Fields;
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+
+/// A request's head; `None` where it holds what HTTP/2 cannot say, such as a host that is none. `https` is the scheme that is told.
+///
+/// A switch of protocols becomes an extended CONNECT, which the caller marks with its protocol.
+pub fn request(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Option<Request<()>> {
+    let method = match parts.upgrade {
+        Some(_) => Method::CONNECT,
+        None => Method::from_bytes(parts.method).ok()?,
+    };
+    let target = match (&edits.target, parts.query) {
+        (Some(target), _) => Bytes::copy_from_slice(target),
+        (None, None) => Bytes::copy_from_slice(parts.path),
+        (None, Some(query)) => [parts.path, b"?", query].concat().into(),
+    };
+    let authority = edits.authority.as_deref().unwrap_or(parts.authority);
+    let uri = Uri::builder()
+        .scheme(if https { Scheme::HTTPS } else { Scheme::HTTP })
+        .authority(Authority::from_maybe_shared(Bytes::copy_from_slice(authority)).ok()?)
+        .path_and_query(PathAndQuery::from_maybe_shared(target).ok()?)
+        .build()
+        .ok()?;
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = fields(parts.fields, parts.nominates, edits, true, parts.framing);
+    // Keys of the switch mean nothing here (RFC 8441 §5).
+    if parts.upgrade.is_some() {
+        request.headers_mut().remove("sec-websocket-key");
+    }
+    Some(request)
+}
+
+/// A response's head.
+pub fn response(parts: &ResponseParts<'_>, edits: &Edits<'_>) -> Response<()> {
+    let mut response = Response::new(());
+    // A switch that worked is an ordinary success here.
+    let status = if parts.upgrade.is_some() { 200 } else { parts.status };
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.headers_mut() = fields(parts.fields, parts.nominates, edits, false, parts.framing);
+    if parts.upgrade.is_some() {
+        response.headers_mut().remove("sec-websocket-accept");
+    }
+    response
+}
+
+/// Trailers; those that HTTP/2 cannot say are left out.
+pub fn trailers(from: Fields<'_>) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(from.len());
+    for (name, value) in from.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// All fields. Values share one allocation.
+fn fields(from: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool, framing: OutFraming) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(from.len() + edits.fields.len() + 1);
+    let mut texts = BytesMut::with_capacity(512);
+    each_field(from, nominates, edits, request, |name, value| {
+        let Ok(name) = HeaderName::from_bytes(name) else { return };
+        texts.extend_from_slice(value);
+        // Frozen piece by piece: all of them stay in the one allocation.
+        if let Ok(value) = HeaderValue::from_maybe_shared(texts.split().freeze()) {
+            map.append(name, value);
+        }
+    });
+    if let OutFraming::Length(length) = framing {
+        map.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    map
+}

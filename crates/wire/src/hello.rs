@@ -1,0 +1,212 @@
+//! The first message of a TLS client, read without answering it: whether there is one, and whose name it asks for (RFC 8446 §4.1.2,
+//! RFC 6066 §3). Servers are chosen by the name as it was sent; libraries hide names that they do not like.
+
+use std::borrow::Cow;
+
+/// The longest first message that is read, with the headers of its records; today's are about 2 KiB.
+pub const MAX_HELLO: usize = 16 << 10;
+
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const SERVER_NAME: u16 = 0;
+const HOST_NAME: u8 = 0;
+const RECORD_HEADER: usize = 5;
+
+/// What the first bytes of a connection are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hello {
+    /// Too few to say.
+    Partial,
+    /// Not TLS.
+    Clear,
+    /// TLS, but no first message that could be answered.
+    Malformed,
+    /// TLS; the name that is asked for in lower case, if there is one.
+    Tls(Option<Box<str>>),
+}
+
+/// Looks at the first bytes of a connection.
+pub fn peek(bytes: &[u8]) -> Hello {
+    match bytes {
+        [] | [HANDSHAKE] => return Hello::Partial,
+        [HANDSHAKE, 3, ..] => {}
+        _ => return Hello::Clear,
+    }
+    match message(bytes) {
+        Ok(Some(body)) => name(&mut Reader(&body)).map_or(Hello::Malformed, Hello::Tls),
+        Ok(None) if bytes.len() < MAX_HELLO => Hello::Partial,
+        Ok(None) | Err(()) => Hello::Malformed,
+    }
+}
+
+/// The body of the first handshake message, which may be spread over several records; `None` while it is not complete.
+fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ()> {
+    let mut rest = bytes;
+    let mut joined: Cow<'_, [u8]> = Cow::Borrowed(&[]);
+    loop {
+        let [kind, major, _, high, low, ..] = rest else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        if *kind != HANDSHAKE || *major != 3 || length == 0 {
+            return Err(());
+        }
+        let piece = rest.get(RECORD_HEADER..).unwrap_or_default();
+        let whole = piece.len() >= length;
+        let piece = piece.get(..length).unwrap_or(piece);
+        if joined.is_empty() {
+            joined = Cow::Borrowed(piece);
+        } else {
+            joined.to_mut().extend_from_slice(piece);
+        }
+        if let [kind, a, b, c, ..] = *joined {
+            let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+            if kind != CLIENT_HELLO || length > MAX_HELLO {
+                return Err(());
+            }
+            if joined.len() >= 4 + length {
+                return Ok(Some(match joined {
+                    Cow::Borrowed(all) => Cow::Borrowed(all.get(4..4 + length).unwrap_or_default()),
+                    Cow::Owned(all) => Cow::Owned(all.get(4..4 + length).unwrap_or_default().to_vec()),
+                }));
+            }
+        }
+        if !whole {
+            return Ok(None);
+        }
+        rest = rest.get(RECORD_HEADER + length..).unwrap_or_default();
+    }
+}
+
+/// The name in the body of a first message; `None` when the body is malformed.
+fn name(body: &mut Reader<'_>) -> Option<Option<Box<str>>> {
+    body.take(2 + 32)?;
+    body.with_length(1)?;
+    body.with_length(2)?;
+    body.with_length(1)?;
+    if body.0.is_empty() {
+        return Some(None);
+    }
+    let mut extensions = Reader(body.with_length(2)?);
+    let mut found = None;
+    while !extensions.0.is_empty() {
+        let kind = extensions.number(2)?;
+        let mut extension = Reader(extensions.with_length(2)?);
+        if kind != usize::from(SERVER_NAME) {
+            continue;
+        }
+        let mut names = Reader(extension.with_length(2)?);
+        while !names.0.is_empty() {
+            let kind = names.number(1)?;
+            let name = names.with_length(2)?;
+            // Two names of one type are not allowed: which of them was meant could be told differently elsewhere.
+            if kind == usize::from(HOST_NAME) && found.replace(text(name)?).is_some() {
+                return None;
+            }
+        }
+    }
+    Some(found)
+}
+
+/// A name is visible ASCII; anything else could match what it is not.
+fn text(name: &[u8]) -> Option<Box<str>> {
+    let sound = !name.is_empty() && name.len() <= 255 && name.iter().all(u8::is_ascii_graphic);
+    sound.then(|| String::from_utf8_lossy(name).to_ascii_lowercase().into())
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self, bytes: usize) -> Option<usize> {
+        Some(self.take(bytes)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    }
+
+    fn with_length(&mut self, bytes: usize) -> Option<&'a [u8]> {
+        let length = self.number(bytes)?;
+        self.take(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hello(names: &[&[u8]]) -> Vec<u8> {
+        let prefixed = |size: usize, bytes: &[u8]| [&bytes.len().to_be_bytes()[8 - size..], bytes].concat();
+        let list: Vec<u8> = names.iter().flat_map(|name| [vec![0], prefixed(2, name)].concat()).collect();
+        let other = [&[0, 16][..], &prefixed(2, &prefixed(2, b"\x02h2"))].concat();
+        let sni = if names.is_empty() { Vec::new() } else { [&[0, 0][..], &prefixed(2, &prefixed(2, &list))].concat() };
+        let body = [
+            &[3, 3][..],
+            &[7; 32],
+            &prefixed(1, &[9; 32]),
+            &prefixed(2, &[0x13, 1]),
+            &prefixed(1, &[0]),
+            &prefixed(2, &[other, sni].concat()),
+        ]
+        .concat();
+        [&[1][..], &prefixed(3, &body)].concat()
+    }
+
+    fn records(message: &[u8], size: usize) -> Vec<u8> {
+        let record = |piece: &[u8]| [&[22, 3, 1][..], &(piece.len() as u16).to_be_bytes(), piece].concat();
+        message.chunks(size).flat_map(record).collect()
+    }
+
+    fn tls(name: Option<&str>) -> Hello {
+        Hello::Tls(name.map(Into::into))
+    }
+
+    #[test]
+    fn a_name_is_found_in_lower_case_or_is_not_there() {
+        assert_eq!(peek(&records(&hello(&[b"Dev.Example.com"]), 4000)), tls(Some("dev.example.com")));
+        assert_eq!(peek(&records(&hello(&[]), 4000)), tls(None));
+        assert_eq!(peek(&records(&hello(&[b"10.0.0.1"]), 4000)), tls(Some("10.0.0.1")));
+    }
+
+    #[test]
+    fn a_message_may_be_spread_over_records_and_come_byte_by_byte() {
+        let whole = records(&hello(&[b"a.test"]), 7);
+        for end in 0..whole.len() {
+            assert_eq!(peek(&whole[..end]), Hello::Partial, "{end}");
+        }
+        assert_eq!(peek(&whole), tls(Some("a.test")));
+    }
+
+    #[test]
+    fn what_is_not_tls_is_told_at_once() {
+        for text in [&b"G"[..], b"GET / HTTP/1.1", b"PRI * HTTP/2.0", &[22, 4, 0], &[0]] {
+            assert_eq!(peek(text), Hello::Clear, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_and_broken_messages_are_refused() {
+        assert_eq!(peek(&records(&hello(&[b"a.test", b"b.test"]), 4000)), Hello::Malformed);
+        assert_eq!(peek(&records(&hello(&[b"a\0.test"]), 4000)), Hello::Malformed);
+        assert_eq!(peek(&records(&hello(&[b""]), 4000)), Hello::Malformed);
+        assert_eq!(peek(&[22, 3, 1, 0, 0, 1]), Hello::Malformed);
+        let mut not_hello = hello(&[b"a.test"]);
+        not_hello[0] = 2;
+        assert_eq!(peek(&records(&not_hello, 4000)), Hello::Malformed);
+        assert_eq!(peek(&[&[22, 3, 1, 0x40, 0][..], &[1, 0, 0x40, 1], &[0; MAX_HELLO]].concat()), Hello::Malformed);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_a_fault_of_ours(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0..200usize, by in any::<u8>()) {
+            let _ = peek(&bytes);
+            let _ = peek(&[&[22, 3, 1][..], &bytes].concat());
+            let mut changed = records(&hello(&[b"a.test"]), 50);
+            if let Some(byte) = changed.get_mut(at) {
+                *byte = by;
+            }
+            let _ = peek(&changed);
+        }
+    }
+}
