@@ -2,11 +2,12 @@
 //! good version.
 
 use crate::folder::{self, Stamp};
+use crate::named::NamedFiles;
 use foldhash::quality::FixedState;
 use hashbrown::{HashMap, HashSet};
 use resources::code;
 use resources::diagnostic::{Diagnostic, Position, Severity};
-use resources::key::ObjectRef;
+use resources::key::{Kind, ObjectRef};
 use resources::read::{self, Reading};
 use resources::set::{AnyObject, Change, ResourceSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,8 @@ pub struct FileSource {
     files: BTreeMap<Arc<Path>, FileState>,
     /// Objects that another file has too and that do not count, with the files they stand in.
     shadowed: BTreeMap<ObjectRef, BTreeSet<Arc<Path>>>,
+    /// Files that objects name.
+    named: NamedFiles,
     set: Arc<ResourceSet>,
     told: Arc<[Diagnostic]>,
 }
@@ -91,7 +94,8 @@ impl FileSource {
         for root in &roots {
             std::fs::metadata(root).map_err(|source| LoadError { path: root.clone(), source })?;
         }
-        Ok(Self { roots, files: BTreeMap::new(), shadowed: BTreeMap::new(), set: Arc::default(), told: Arc::default() })
+        let (files, shadowed, named) = Default::default();
+        Ok(Self { roots, files, shadowed, named, set: Arc::default(), told: Arc::default() })
     }
 
     /// The paths that were given.
@@ -114,7 +118,7 @@ impl FileSource {
         let gone: Vec<Arc<Path>> = self.files.keys().filter(|path| !present.contains(&***path)).cloned().collect();
         let first = self.set.generation == 0;
         if changed.is_empty() && gone.is_empty() && !first {
-            return None;
+            return self.refresh_named(begun);
         }
         let read = self.read_files(&changed);
         let parse = begun.elapsed();
@@ -127,18 +131,45 @@ impl FileSource {
             self.put_file(path, file, &mut changes);
         }
         let untouched = changes.0.is_empty() && !first;
-        if !untouched {
-            self.set = Arc::new(self.set.with(changes.0.into_values()));
-        }
         let diagnostics = self.diagnostics();
         if untouched && diagnostics == self.told {
-            return None;
+            return self.refresh_named(begun);
         }
-        if untouched {
-            self.set = Arc::new(self.set.with([]));
+        let mut set = self.set.with(changes.0.into_values());
+        self.name_files(&set);
+        if self.named.look() || set.files.size() != self.named.read() {
+            set = set.with_files(self.named.contents());
         }
+        self.set = Arc::new(set);
         self.told = Arc::clone(&diagnostics);
         Some(Loaded { set: Arc::clone(&self.set), diagnostics, timing: Timing { parse, collect: begun.elapsed() } })
+    }
+
+    /// The folders of files that objects name, to be watched as well.
+    pub fn named_folders(&self) -> BTreeSet<PathBuf> {
+        self.named.folders()
+    }
+
+    /// Takes note of the files that objects name; relative paths begin where the configuration is.
+    fn name_files(&mut self, set: &ResourceSet) {
+        let names_files = |object: &ObjectRef| matches!(object.kind, Kind::Gateway | Kind::DestinationRule);
+        if !set.changed.iter().any(names_files) {
+            return;
+        }
+        let root = self.roots.first().map_or(Path::new("."), PathBuf::as_path);
+        let base = if root.is_dir() { Some(root) } else { root.parent() };
+        self.named.name(set, base.unwrap_or(Path::new(".")));
+    }
+
+    /// Looks at the files that objects name, where nothing else changed.
+    fn refresh_named(&mut self, begun: Instant) -> Option<Loaded> {
+        if !self.named.look() {
+            return None;
+        }
+        let parse = begun.elapsed();
+        self.set = Arc::new(self.set.with([]).with_files(self.named.contents()));
+        let timing = Timing { parse, collect: begun.elapsed() - parse };
+        Some(Loaded { set: Arc::clone(&self.set), diagnostics: Arc::clone(&self.told), timing })
     }
 
     /// Reads files on all cores.

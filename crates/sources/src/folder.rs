@@ -74,7 +74,7 @@ fn is_document(name: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|end| name.len() > end.len() && name.to_ascii_lowercase().ends_with(end))
 }
 
-fn stamp(metadata: &fs::Metadata) -> Stamp {
+pub(crate) fn stamp(metadata: &fs::Metadata) -> Stamp {
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(metadata);
     #[cfg(not(unix))]

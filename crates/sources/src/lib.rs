@@ -5,6 +5,7 @@
 
 mod files;
 mod folder;
+mod named;
 mod watch;
 
 pub use files::{FileSource, LoadError, Loaded, Timing};

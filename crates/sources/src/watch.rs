@@ -2,7 +2,8 @@
 
 use crate::files::{FileSource, Loaded};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
@@ -23,10 +24,11 @@ pub fn watch(source: FileSource) -> Receiver<Loaded> {
 
 async fn run(mut source: FileSource, sender: Sender<Loaded>) {
     let (events, mut changed) = unbounded_channel();
-    let watcher = start(&source, move || {
+    let mut watcher = start(&source, move || {
         // Only that something changed matters; what did is found by looking.
         let _ = events.send(());
     });
+    let mut named = BTreeSet::new();
     loop {
         let (back, loaded) = match tokio::task::spawn_blocking(move || {
             let loaded = source.refresh();
@@ -41,6 +43,9 @@ async fn run(mut source: FileSource, sender: Sender<Loaded>) {
             }
         };
         source = back;
+        if let Some(watcher) = &mut watcher {
+            watch_named(watcher, &source, &mut named);
+        }
         if let Some(loaded) = loaded
             && sender.send(loaded).await.is_err()
         {
@@ -67,6 +72,18 @@ async fn wait(changed: &mut UnboundedReceiver<()>, watched: bool) {
             _ => return,
         }
     }
+}
+
+/// Watches the folders of files that objects name. Where that cannot be, they are looked at from time to time.
+fn watch_named(watcher: &mut RecommendedWatcher, source: &FileSource, watched: &mut BTreeSet<PathBuf>) {
+    let wanted = source.named_folders();
+    for folder in wanted.difference(watched) {
+        let inside = source.roots().iter().any(|root| folder.starts_with(root));
+        if !inside && let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+            tracing::debug!(%error, folder = %folder.display(), "a folder with certificates cannot be watched");
+        }
+    }
+    *watched = wanted;
 }
 
 fn start(source: &FileSource, changed: impl Fn() + Send + 'static) -> Option<RecommendedWatcher> {

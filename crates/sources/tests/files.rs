@@ -135,3 +135,30 @@ async fn changes_come_by_themselves() {
     fs::rename(folder.path().join(".tmp"), folder.path().join("a.yaml")).unwrap();
     assert_eq!(address(&changes.recv().await.unwrap(), "one").as_deref(), Some("2.2.2.2"));
 }
+
+#[test]
+fn gw_11_files_that_gateways_name_are_read_with_them_and_again_when_they_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g, namespace: default}\nspec:\n  servers:\n  - port: {number: 443, \
+                   name: https, protocol: HTTPS}\n    hosts: ['*']\n    tls: {mode: SIMPLE, serverCertificate: certs/a.crt, privateKey: certs/a.key}\n";
+    fs::create_dir(folder.path().join("certs")).unwrap();
+    fs::write(folder.path().join("certs/a.crt"), "one").unwrap();
+    fs::write(folder.path().join("gateway.yaml"), gateway).unwrap();
+    let mut source = FileSource::new(vec![folder.path().to_owned()]).unwrap();
+    let set = source.refresh().unwrap().set;
+    let content = |set: &resources::set::ResourceSet, name: &str| set.files.get(name).map(|bytes| bytes.to_vec());
+    assert_eq!((content(&set, "certs/a.crt"), content(&set, "certs/a.key")), (Some(b"one".to_vec()), None));
+    fs::write(folder.path().join("certs/next"), "two").unwrap();
+    fs::rename(folder.path().join("certs/next"), folder.path().join("certs/a.crt")).unwrap();
+    fs::write(folder.path().join("certs/a.key"), "key").unwrap();
+    let next = source.refresh().unwrap().set;
+    assert_eq!(next.generation, set.generation + 1);
+    assert_eq!(
+        (content(&next, "certs/a.crt"), content(&next, "certs/a.key")),
+        (Some(b"two".to_vec()), Some(b"key".to_vec()))
+    );
+    assert_eq!(next.changed_files.iter().map(|name| &**name).collect::<Vec<_>>(), ["certs/a.crt", "certs/a.key"]);
+    assert!(source.refresh().is_none());
+    fs::remove_file(folder.path().join("gateway.yaml")).unwrap();
+    assert!(source.refresh().unwrap().set.files.is_empty());
+}
