@@ -1,8 +1,11 @@
 //! A stream that collects what is written to it until everybody who is awake has written, for HTTP/2: the frames of all streams
 //! that are answered in one turn of the runtime go out in one call of the system.
 
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -11,22 +14,40 @@ const LIMIT: usize = 64 << 10;
 /// Memory that is kept while there is nothing to send.
 const KEPT: usize = 4 << 10;
 
-/// A stream that sends what was collected at the second flush in a row.
+/// A stream that sends what was collected when it is flushed in a later turn of its task than it was flushed first.
 ///
-/// The first flush has its task woken again and says that it is not done; by the time that the task runs, every other task that was
-/// awake has had its turn.
+/// The first flush has its task woken again and says that it is done, for the library takes no further frame before; by the time that
+/// the task runs and flushes again, as it does in each turn, every other task that was awake has had its turn.
 #[derive(Debug)]
 pub struct Coalesced<S> {
     inner: S,
     buffer: Vec<u8>,
     sent: usize,
-    deferred: bool,
+    turn: Turn,
+    /// The turn in which it was to be flushed first.
+    deferred: Option<u32>,
+}
+
+/// Tells the turns of a task apart.
+#[derive(Debug, Clone, Default)]
+pub struct Turn(Rc<Cell<u32>>);
+
+impl Turn {
+    /// Runs a future to its end, and counts its turns.
+    pub async fn of<F: Future>(self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            self.0.set(self.0.get().wrapping_add(1));
+            future.as_mut().poll(context)
+        })
+        .await
+    }
 }
 
 impl<S> Coalesced<S> {
-    /// Collects what is written to `inner`.
-    pub fn new(inner: S) -> Self {
-        Self { inner, buffer: Vec::new(), sent: 0, deferred: false }
+    /// Collects what is written to `inner` during a turn. Nothing is flushed but inside of [`Turn::of`].
+    pub fn new(inner: S, turn: &Turn) -> Self {
+        Self { inner, buffer: Vec::new(), sent: 0, turn: turn.clone(), deferred: None }
     }
 
     /// The stream below.
@@ -46,7 +67,7 @@ impl<S: AsyncWrite + Unpin> Coalesced<S> {
         self.sent = 0;
         self.buffer.clear();
         self.buffer.shrink_to(KEPT);
-        self.deferred = false;
+        self.deferred = None;
         Poll::Ready(Ok(()))
     }
 }
@@ -70,28 +91,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.buffer.len() >= LIMIT {
-            ready!(self.poll_send(context))?;
-        }
-        parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
-        Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.buffer.is_empty() {
-            if !self.deferred && self.sent == 0 {
-                self.deferred = true;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
+            let now = self.turn.0.get();
+            match self.deferred {
+                None => {
+                    self.deferred = Some(now);
+                    context.waker().wake_by_ref();
+                    return Poll::Ready(Ok(()));
+                }
+                Some(turn) if turn == now && self.sent == 0 => return Poll::Ready(Ok(())),
+                Some(_) => {}
             }
             ready!(self.poll_send(context))?;
         }
@@ -133,19 +143,27 @@ mod tests {
         }
     }
 
-    fn coalesced(at_most: usize) -> Coalesced<Calls> {
-        Coalesced::new(Calls { at_most, calls: 0, taken: Vec::new() })
+    fn coalesced(at_most: usize) -> (Coalesced<Calls>, Turn) {
+        let turn = Turn::default();
+        (Coalesced::new(Calls { at_most, calls: 0, taken: Vec::new() }, &turn), turn)
+    }
+
+    fn next(turn: &Turn) {
+        turn.0.set(turn.0.get() + 1);
     }
 
     #[test]
     fn what_is_written_in_one_turn_goes_out_in_one_call_in_its_order() {
         let mut context = Context::from_waker(Waker::noop());
-        let mut stream = coalesced(usize::MAX);
+        let (mut stream, turn) = coalesced(usize::MAX);
         for part in [&b"one"[..], b"two"] {
             assert!(Pin::new(&mut stream).poll_write(&mut context, part).is_ready());
         }
-        assert!(Pin::new(&mut stream).poll_flush(&mut context).is_pending());
+        assert!(Pin::new(&mut stream).poll_flush(&mut context).is_ready());
         assert!(Pin::new(&mut stream).poll_write(&mut context, b"three").is_ready());
+        assert!(Pin::new(&mut stream).poll_flush(&mut context).is_ready());
+        assert_eq!(stream.inner.calls, 0, "it is the same turn still");
+        next(&turn);
         assert!(Pin::new(&mut stream).poll_flush(&mut context).is_ready());
         assert_eq!((stream.inner.calls, &stream.inner.taken[..]), (1, &b"onetwothree"[..]));
         assert!(Pin::new(&mut stream).poll_flush(&mut context).is_ready());
@@ -155,7 +173,7 @@ mod tests {
     #[test]
     fn much_is_sent_at_once_and_closing_sends_the_rest() {
         let mut context = Context::from_waker(Waker::noop());
-        let mut stream = coalesced(1000);
+        let (mut stream, _) = coalesced(1000);
         for _ in 0..100 {
             assert!(Pin::new(&mut stream).poll_write(&mut context, &[7; 1000]).is_ready());
         }

@@ -3,7 +3,7 @@
 mod driver;
 
 use crate::cluster::ClusterState;
-use crate::coalesce::Coalesced;
+use crate::coalesce::{Coalesced, Turn};
 use crate::connect::{ConnectError, Connection, Secured, Stream};
 use crate::endpoint::EndpointState;
 use ::h2::client::{Builder, SendRequest};
@@ -255,7 +255,8 @@ async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>)
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_reset_streams(RESETS)
         .enable_push(false);
-    let begun = builder.handshake(Coalesced::new(stream)).await;
+    let turn = Turn::default();
+    let begun = builder.handshake(Coalesced::new(stream, &turn)).await;
     let (send, connection) = begun.map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
     let live = Rc::new(Live {
         send,
@@ -267,7 +268,7 @@ async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>)
         used: Cell::new(Instant::now()),
         freed,
     });
-    tokio::task::spawn_local(driver::drive(connection, Rc::downgrade(&live), keep_alive));
+    tokio::task::spawn_local(turn.of(driver::drive(connection, Rc::downgrade(&live), keep_alive)));
     Ok(live)
 }
 

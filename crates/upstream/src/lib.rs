@@ -18,7 +18,7 @@ pub mod store;
 mod tls;
 
 pub use cluster::{ClusterCounts, ClusterState, NoEndpoint};
-pub use coalesce::Coalesced;
+pub use coalesce::{Coalesced, Turn};
 pub use connect::{ConnectError, Connection, Replay, Stream};
 pub use endpoint::{EndpointState, InFlight};
 pub use h2::{H2Place, H2Stream, Streams, h2_stream, is_unprocessed};

@@ -8,21 +8,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Runs a future to its end, which may be a panic: that is counted and told.
-pub(crate) async fn catch(worker: &Worker, future: Pin<Box<impl Future<Output = ()>>>) {
+pub(crate) async fn catch(worker: &Worker, future: impl Future<Output = ()> + Unpin) {
     if CatchPanic(future).await.is_err() {
         add(&worker.metrics.panics);
         tracing::error!("a connection or a stream ended by a fault of this program; please report it");
     }
 }
 
-struct CatchPanic<F>(Pin<Box<F>>);
+struct CatchPanic<F>(F);
 
-impl<F: Future> Future for CatchPanic<F> {
+impl<F: Future + Unpin> Future for CatchPanic<F> {
     type Output = Result<F::Output, ()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // What the future shares with others (pools, counters) is only ever changed in whole steps.
-        match std::panic::catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(context))) {
             Ok(polled) => polled.map(Ok),
             Err(_) => Poll::Ready(Err(())),
         }

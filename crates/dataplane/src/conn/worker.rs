@@ -7,6 +7,7 @@ use super::{Buffer, Drain, Pipe, Space, Timer};
 use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
 use crate::metrics::WorkerMetrics;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
@@ -30,6 +31,8 @@ pub(crate) struct Worker {
     #[allow(clippy::vec_box, reason = "a space is large, and moves in and out with every request")]
     spaces: RefCell<Vec<Box<Space>>>,
     pipes: Rc<Pipes>,
+    /// Tasks without a stream, in the form of whoever runs them.
+    tasks: RefCell<Vec<Rc<dyn Any>>>,
     /// TLS handshakes under way.
     pub(crate) handshakes: Cell<usize>,
     random: Cell<u64>,
@@ -57,6 +60,7 @@ impl Worker {
             memory: Rc::default(),
             spaces: RefCell::default(),
             pipes: Rc::default(),
+            tasks: RefCell::default(),
             handshakes: Cell::new(0),
             random: Cell::new(seed),
             date: Cell::new(date_of_now()),
@@ -99,6 +103,21 @@ impl Worker {
             space.clear();
             spaces.push(space);
         }
+    }
+
+    /// A task that waits for a stream.
+    pub(crate) fn take_task(&self) -> Option<Rc<dyn Any>> {
+        self.tasks.borrow_mut().pop()
+    }
+
+    /// Keeps a task for another stream. Whether it is kept; otherwise it is to end.
+    pub(crate) fn give_task(&self, task: Rc<dyn Any>) -> bool {
+        let mut tasks = self.tasks.borrow_mut();
+        let kept = tasks.len() < KEPT_BUFFERS;
+        if kept {
+            tasks.push(task);
+        }
+        kept
     }
 
     /// A pipe, if there may be one more and the system has it.

@@ -1,6 +1,7 @@
 //! A connection of a client in HTTP/2: it takes streams, each of which is one task, and ends when the client, a limit or a drain
 //! says so. Frames are the library's; what it does not bound is counted by [`watch`].
 
+mod tasks;
 mod watch;
 
 use super::exchange;
@@ -20,7 +21,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use upstream::{Coalesced, Replay, Stream};
+use tasks::Job;
+use upstream::{Coalesced, Replay, Stream, Turn};
 use watch::Watched;
 use wire::edit::Edits;
 use wire::h2::FlatError;
@@ -51,12 +53,17 @@ struct Shared {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, conn: Downstream) {
+    let turn = Turn::default();
+    turn.clone().of(serve_in(worker, conn, turn)).await;
+}
+
+async fn serve_in(worker: Rc<Worker>, conn: Downstream, turn: Turn) {
     let Downstream { side: Side::H1(stream), input, timer, client, table } = conn else { return };
     let limits = &worker.limits;
     let watched = Watched::new(Replay::new(stream, input.filled()), &limits.http2);
     drop(input);
     timer.set(limits.handshake_timeout);
-    let Some(connection) = handshake(&builder(&worker), Coalesced::new(watched), &timer).await else { return };
+    let Some(connection) = handshake(&builder(&worker), Coalesced::new(watched, &turn), &timer).await else { return };
     let shared = Rc::new(Shared { worker: Rc::clone(&worker), client, table, streams: Cell::new(0) });
     timer.set(limits.idle_timeout);
     run(connection, &shared, &timer).await;
@@ -132,12 +139,7 @@ impl Shared {
     /// Begins with a stream.
     fn take(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.streams.set(self.streams.get() + 1);
-        let shared = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            let under_way = UnderWay(shared);
-            // A fault ends its own stream alone; the connection breaks it off when its halves are dropped.
-            crate::conn::catch(&under_way.0.worker, Box::pin(under_way.0.answer(request, respond))).await;
-        });
+        tasks::begin(&self.worker, Job { shared: Rc::clone(self), request, respond });
     }
 
     async fn answer(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
@@ -185,15 +187,6 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError) {
         && stream.sender.send_all(body).is_err()
     {
         stream.reset(Reason::INTERNAL_ERROR);
-    }
-}
-
-/// A stream that is under way.
-struct UnderWay(Rc<Shared>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get().saturating_sub(1));
     }
 }
 

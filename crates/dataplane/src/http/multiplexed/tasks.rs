@@ -1,0 +1,69 @@
+//! Tasks that answer streams. They are kept for streams to come, since to begin one and to end it costs as much as several heads do.
+
+use super::Shared;
+use crate::conn::{Worker, catch};
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Request;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// A stream that is to be answered.
+pub(super) struct Job {
+    pub(super) shared: Rc<Shared>,
+    pub(super) request: Request<RecvStream>,
+    pub(super) respond: SendResponse<Bytes>,
+}
+
+/// Where a task finds its next stream.
+struct Task {
+    job: Cell<Option<Job>>,
+    waker: Cell<Option<Waker>>,
+}
+
+/// Has a stream answered, by a task that has none or by a new one.
+pub(super) fn begin(worker: &Worker, job: Job) {
+    match worker.take_task().and_then(|task| task.downcast::<Task>().ok()) {
+        Some(task) => {
+            task.job.set(Some(job));
+            if let Some(waker) = task.waker.take() {
+                waker.wake();
+            }
+        }
+        None => {
+            drop(tokio::task::spawn_local(run(Rc::new(Task { job: Cell::new(Some(job)), waker: Cell::new(None) }))))
+        }
+    }
+}
+
+async fn run(task: Rc<Task>) {
+    loop {
+        let Job { shared, request, respond } = poll_fn(|context| match task.job.take() {
+            Some(job) => Poll::Ready(job),
+            None => {
+                task.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await;
+        let under_way = UnderWay(shared);
+        // A fault ends its own stream alone; the connection breaks it off when its halves are dropped.
+        catch(&under_way.0.worker, pin!(under_way.0.answer(request, respond))).await;
+        if !under_way.0.worker.give_task(Rc::<Task>::clone(&task)) {
+            return;
+        }
+    }
+}
+
+/// A stream that is under way.
+struct UnderWay(Rc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+    }
+}
