@@ -5,6 +5,7 @@
 
 pub mod edit;
 pub mod forwarded;
+pub mod grpc;
 pub mod h1;
 pub mod h2;
 pub mod hello;

@@ -135,13 +135,13 @@ async fn stream(
 /// How long connecting may take: what the cluster gives it, and the route has left.
 fn time_left(plan: &Plan, ended: &Ended) -> Duration {
     let limit = plan.cluster.cluster.timeouts.connect;
-    let left = plan.timeout.map(|timeout| timeout.saturating_sub(ended.started.elapsed()));
+    let left = plan.limit().map(|timeout| timeout.saturating_sub(ended.started.elapsed()));
     left.map_or(limit, |left| left.min(limit))
 }
 
 /// The answer to a connection that could not be made.
 fn not_connected(worker: &Worker, plan: &Plan, ended: &mut Ended, error: &ConnectError) -> Reject {
-    if plan.timeout.is_some_and(|timeout| timeout <= ended.started.elapsed()) {
+    if plan.limit().is_some_and(|timeout| timeout <= ended.started.elapsed()) {
         return Reject::Timeout;
     }
     add(&worker.metrics.connect_failed);

@@ -15,7 +15,7 @@ use upstream::ClusterState;
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
 use wire::h1::{OutFraming, RequestHead, RequestParts, write_request};
-use wire::view::RequestView;
+use wire::view::{Fields, RequestView};
 
 /// What is to be done with a request.
 pub(super) enum Decision {
@@ -46,12 +46,19 @@ pub(super) struct Plan {
     host: Option<Box<str>>,
     /// From the whole request until the whole answer (VS-39).
     pub(super) timeout: Option<Duration>,
+    /// From the head until the whole answer: what a client of gRPC gives it (VS-39).
+    pub(super) deadline: Option<Duration>,
 }
 
 impl Plan {
     /// The host that is sent on, where it matters for connections.
     pub(super) fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    /// The time that there is at most.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.timeout.into_iter().chain(self.deadline).min()
     }
 }
 
@@ -134,6 +141,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     drop(edits);
     let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     let timeout = route.forward().and_then(|forward| forward.timeout);
+    let deadline = fields.get("grpc-timeout").filter(|_| is_grpc(&fields)).and_then(wire::grpc::timeout);
     Decision::Forward(Box::new(Plan {
         route,
         target,
@@ -144,7 +152,13 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         accept,
         host,
         timeout,
+        deadline,
     }))
+}
+
+/// Whether a request is gRPC (S-119).
+pub(super) fn is_grpc(fields: &Fields<'_>) -> bool {
+    fields.get("content-type").is_some_and(wire::grpc::is_grpc)
 }
 
 /// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.

@@ -106,6 +106,8 @@ pub(super) struct Flow<'a> {
     watching: bool,
     /// From when the route's time counts (VS-39): the whole request has come.
     complete_at: Option<Instant>,
+    /// When a client of gRPC wants no answer any more.
+    deadline: Option<Instant>,
 }
 
 impl<'a> Flow<'a> {
@@ -145,6 +147,7 @@ impl<'a> Flow<'a> {
             armed: false,
             watching: true,
             complete_at: complete.then_some(started),
+            deadline: plan.deadline.and_then(|after| started.checked_add(after)),
         }
     }
 
@@ -318,6 +321,7 @@ impl<'a> Flow<'a> {
 
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
+        let route_end = route_end.into_iter().chain(self.deadline).min();
         let patience = self.patience();
         if !self.armed {
             self.armed = true;

@@ -1,5 +1,6 @@
 //! Answers of the gateway's own, and what follows every answer: the rest of the request, and the end of the connection.
 
+use super::decide::is_grpc;
 use super::record::Ended;
 use super::reply::{self, Local, Reject};
 use super::server::{After, Downstream, read};
@@ -21,7 +22,8 @@ pub(super) async fn answer(
     answer: &LocalAnswer,
     ended: &mut Ended,
 ) -> After {
-    ended.status = answer.status;
+    let grpc = is_grpc(&space.request.fields(conn.input.filled())).then(|| wire::grpc::status_of(answer.status));
+    ended.status = if grpc.is_some() { 200 } else { answer.status };
     ended.detail = "direct_response";
     let mut body = BodyReader::new(space.request.body);
     let close = is_last(worker, conn, space, &body);
@@ -33,6 +35,7 @@ pub(super) async fn answer(
         date: &date,
         head_only: is_head(conn, space),
         close,
+        grpc,
     };
     let mut edits = Edits::default();
     if let Some(route) = route {
@@ -55,10 +58,12 @@ pub(super) async fn refuse(
     body: &mut BodyReader,
     ended: &mut Ended,
 ) -> After {
-    (ended.status, ended.flags, ended.detail) = (reject.status(), reject.flags(), reject.detail());
+    let grpc = is_grpc(&space.request.fields(conn.input.filled())).then(|| reject.grpc_status());
+    let status = if grpc.is_some() { 200 } else { reject.status() };
+    (ended.status, ended.flags, ended.detail) = (status, reject.flags(), reject.detail());
     let close = reject.ends_connection() || is_last(worker, conn, space, body);
     let date = worker.date();
-    let local = reject.answer(&date, is_head(conn, space), close);
+    let local = Local { grpc, ..reject.answer(&date, is_head(conn, space), close) };
     let mut edits = Edits::default();
     if let Some((route, target)) = route {
         route.edit_response(target, &mut edits);

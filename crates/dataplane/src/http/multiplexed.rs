@@ -6,7 +6,7 @@ mod watch;
 
 use super::exchange;
 use super::record;
-use super::reply::{self, Reject};
+use super::reply::{self, Local, Reject};
 use super::server::Downstream;
 use super::side::{H2Side, Side};
 use super::streams::Receiver;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
+use http::header::CONTENT_TYPE;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -164,14 +165,17 @@ impl Shared {
                 drop(parts);
                 exchange::exchange(worker, &mut conn, &mut space, head).await;
             }
-            Err(error) => refuse(worker, &mut conn, error),
+            Err(error) => {
+                let grpc = parts.headers.get(CONTENT_TYPE).is_some_and(|value| wire::grpc::is_grpc(value.as_bytes()));
+                refuse(worker, &mut conn, error, grpc);
+            }
         }
         worker.give_space(space);
     }
 }
 
 /// Answers a head that is not taken.
-fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError) {
+fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, grpc: bool) {
     let reject = match error {
         FlatError::Host => Reject::Refused(routing::Refusal::Host),
         FlatError::TooLarge => Reject::Head(wire::h1::HeadError::TooLarge),
@@ -180,7 +184,8 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError) {
     };
     record::refused(worker, conn, reject);
     let date = worker.date();
-    let (head, body) = reply::message(&reject.answer(&date, false, false), &mut Edits::default());
+    let local = Local { grpc: grpc.then(|| reject.grpc_status()), ..reject.answer(&date, false, false) };
+    let (head, body) = reply::message(&local, &mut Edits::default());
     if let Side::H2(stream) = &mut conn.side
         && stream.send_head(head, body.is_empty()).is_ok()
         && !body.is_empty()

@@ -55,6 +55,14 @@ impl Reject {
         }
     }
 
+    /// gRPC's status (S-119).
+    pub(crate) fn grpc_status(self) -> u8 {
+        match self {
+            Self::Timeout => wire::grpc::DEADLINE_EXCEEDED,
+            _ => wire::grpc::status_of(self.status()),
+        }
+    }
+
     /// Istio's response flag (TE-05).
     pub(crate) fn flags(self) -> &'static str {
         match self {
@@ -132,7 +140,15 @@ impl Reject {
 
     /// The answer.
     pub(crate) fn answer(self, date: &HttpDate, head_only: bool, close: bool) -> Local<'_> {
-        Local { status: self.status(), location: None, body: self.body().as_bytes(), date, head_only, close }
+        Local {
+            status: self.status(),
+            location: None,
+            body: self.body().as_bytes(),
+            date,
+            head_only,
+            close,
+            grpc: None,
+        }
     }
 }
 
@@ -151,6 +167,8 @@ pub(crate) struct Local<'a> {
     pub(crate) date: &'a HttpDate,
     pub(crate) head_only: bool,
     pub(crate) close: bool,
+    /// gRPC's status, where that is what the client speaks: it is told in the head, and there is no body.
+    pub(crate) grpc: Option<u8>,
 }
 
 /// Appends an answer of the gateway's own; `edits` come from the route, where there is one. Returns the length of the body written.
@@ -173,7 +191,13 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     if let Some(location) = local.location {
         own.set("location", location);
     }
-    if !local.body.is_empty() {
+    if let Some(status) = local.grpc {
+        own.set("content-type", &b"application/grpc"[..]);
+        own.set("grpc-status", status.to_string().into_bytes());
+        if !local.body.is_empty() {
+            own.set("grpc-message", wire::grpc::message(local.body).into_bytes());
+        }
+    } else if !local.body.is_empty() {
         own.set("content-type", &b"text/plain"[..]);
     }
     own.set("date", local.date.as_slice());
@@ -185,17 +209,17 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
 
 impl<'a> Local<'a> {
     fn is_bodiless(&self) -> bool {
-        matches!(self.status, 204 | 304)
+        matches!(self.status, 204 | 304) && self.grpc.is_none()
     }
 
     fn sent_body(&self) -> &'a [u8] {
-        if self.head_only || self.is_bodiless() { &[] } else { self.body }
+        if self.head_only || self.is_bodiless() || self.grpc.is_some() { &[] } else { self.body }
     }
 
     fn parts(&self) -> ResponseParts<'static> {
-        let length = OutFraming::Length(self.body.len() as u64);
+        let length = OutFraming::Length(if self.grpc.is_some() { 0 } else { self.body.len() as u64 });
         ResponseParts {
-            status: self.status,
+            status: if self.grpc.is_some() { 200 } else { self.status },
             fields: Fields::new(&[], &[]),
             nominates: false,
             framing: if self.is_bodiless() { OutFraming::None } else { length },

@@ -15,6 +15,7 @@ mod edge;
 mod failures;
 mod framing;
 mod gateway;
+mod grpc;
 mod malformed;
 mod multiplexed;
 mod observe;
