@@ -4,6 +4,7 @@
 
 mod program {
     mod cases;
+    mod clients;
     mod mutations;
     mod oracle;
     mod twin;

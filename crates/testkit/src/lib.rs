@@ -9,6 +9,7 @@ pub mod numbers;
 pub mod oracle;
 pub mod outcome;
 pub mod ports;
+pub mod python;
 pub mod secured;
 
 /// Runs `work` on every item, on as many threads as there are cores; results in the order of the items.

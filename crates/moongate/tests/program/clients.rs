@@ -1,0 +1,154 @@
+//! Clients and servers that others wrote, with the gateway between them.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use testkit::gateway::{Gateway, Start};
+use testkit::python::Python;
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// A script that serves until it is dropped, and the port that it printed.
+struct Server(Child, u16);
+
+impl Server {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self(child, line.trim().parse().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A gateway in front of a backend, for as long as the folder is there.
+fn gateway(configuration: &str) -> (Gateway, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("all.yaml"), configuration).unwrap();
+    let args = ["--access-log", "off", "--workers", "1"].map(str::to_owned).to_vec();
+    let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
+    let start = Start { program, paths: vec![folder.path().to_owned()], ports: vec![8080], args };
+    (Gateway::start(&start).unwrap(), folder)
+}
+
+fn grpc(backend: u16) -> String {
+    format!(
+        "\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: gateway, namespace: default}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - port: {{number: 8080, name: grpc, protocol: GRPC}}
+    hosts: [grpc.example]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: backend, namespace: default}}
+spec:
+  hosts: [backend.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 9000, targetPort: {backend}, name: grpc, protocol: GRPC}}]
+  endpoints: [{{address: 127.0.0.1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: empty, namespace: default}}
+spec:
+  hosts: [empty.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 9000, name: grpc, protocol: GRPC}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: routes, namespace: default}}
+spec:
+  hosts: [grpc.example]
+  gateways: [gateway]
+  http:
+  - match: [{{uri: {{prefix: /empty.}}}}]
+    route: [{{destination: {{host: empty.example}}}}]
+  - match: [{{uri: {{prefix: /forbidden.}}}}]
+    directResponse: {{status: 403, body: {{string: 'not for you: 100%'}}}}
+  - match: [{{uri: {{prefix: /moongate.}}, headers: {{x-short: {{exact: '1'}}}}}}]
+    timeout: 0.2s
+    route: [{{destination: {{host: backend.example}}}}]
+  - match: [{{uri: {{prefix: /moongate.}}}}]
+    route: [{{destination: {{host: backend.example}}}}]
+"
+    )
+}
+
+#[test]
+fn s_119_grpc_goes_through_end_to_end() {
+    let Some(python) = Python::with(&["grpcio"]).unwrap() else { return };
+    let server = Server::start(python.command(&script("grpc_interop.py"), &["server"]));
+    let (gateway, _folder) = gateway(&grpc(server.1));
+    let address = gateway.address(8080).to_string();
+    let output = python.command(&script("grpc_interop.py"), &["client", &address]).output().unwrap();
+    let (told, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "after {told}:\n{wrong}\n{}", gateway.log());
+    assert_eq!(told.lines().count(), 19, "{told}");
+}
+
+fn websocket(backend: u16) -> String {
+    format!(
+        "\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: gateway, namespace: default}}
+spec:
+  selector: {{istio: ingressgateway}}
+  servers:
+  - port: {{number: 8080, name: http, protocol: HTTP}}
+    hosts: [ws.example]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: backend, namespace: default}}
+spec:
+  hosts: [backend.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 9000, targetPort: {backend}, name: http, protocol: HTTP}}]
+  endpoints: [{{address: 127.0.0.1}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: routes, namespace: default}}
+spec:
+  hosts: [ws.example]
+  gateways: [gateway]
+  http:
+  - route: [{{destination: {{host: backend.example}}}}]
+"
+    )
+}
+
+#[test]
+fn s_118_frames_of_a_websocket_get_the_same_answers_as_without_the_gateway() {
+    let Some(python) = Python::with(&["websockets"]).unwrap() else { return };
+    let script = script("websocket_frames.py");
+    let server = Server::start(python.command(&script, &["server"]));
+    let (gateway, _folder) = gateway(&websocket(server.1));
+    let told = |port: u16| {
+        let output = python.command(&script, &["client", "127.0.0.1", &port.to_string()]).output().unwrap();
+        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), gateway.log());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (without, with) = (told(server.1), told(gateway.address(8080).port()));
+    assert!(without.lines().count() > 70, "{without}");
+    let differ: Vec<_> = without.lines().zip(with.lines()).filter(|(without, with)| without != with).collect();
+    assert!(differ.is_empty() && without.lines().count() == with.lines().count(), "{differ:#?}");
+}

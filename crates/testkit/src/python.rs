@@ -1,0 +1,58 @@
+//! Clients and servers in Python, with what they need from its package index.
+
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+/// Packages are fetched by one test at a time.
+static FETCHING: Mutex<()> = Mutex::new(());
+
+/// An interpreter that finds some packages.
+#[derive(Debug)]
+pub struct Python {
+    packages: PathBuf,
+}
+
+impl Python {
+    /// Python with these packages, which are fetched once and kept below the build's folder. `None`, with a line that says so, where
+    /// there is no Python or no index; in CI that is an error.
+    pub fn with(packages: &[&str]) -> Result<Option<Self>> {
+        match fetch(packages) {
+            Ok(packages) => Ok(Some(Self { packages })),
+            Err(error) if std::env::var_os("CI").is_some() => Err(error),
+            Err(error) => {
+                eprintln!("not run, for it needs python3 with pip and {}: {error:#}", packages.join(", "));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Runs a script.
+    pub fn command(&self, script: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new("python3");
+        command.arg(script).args(args).env("PYTHONPATH", &self.packages).env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+}
+
+fn fetch(packages: &[&str]) -> Result<PathBuf> {
+    let _one = FETCHING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let folder = target.join("python").join(packages.join("-"));
+    // It is there once it is whole.
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    std::fs::create_dir_all(target.join("python"))?;
+    let fresh = tempfile::tempdir_in(target.join("python"))?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+        .arg(fresh.path())
+        .args(packages);
+    let output = pip.stdin(Stdio::null()).output().context("there is no python3")?;
+    ensure!(output.status.success(), "pip says: {}", String::from_utf8_lossy(&output.stderr).trim());
+    std::fs::rename(fresh.keep(), &folder)?;
+    Ok(folder)
+}
