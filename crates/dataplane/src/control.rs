@@ -4,12 +4,12 @@
 use crate::accept::{self, Command};
 use crate::conn::{Drain, Worker};
 use crate::limits::Limits;
-use crate::listeners::{BindProblem, Listeners};
+use crate::listeners::{BindProblem, Inherited, Listeners};
 use crate::log::{AccessLog, LogFormat, LogTarget};
 use crate::metrics::{self, WorkerMetrics};
 use ir::{ClusterId, Delta, ListenerId, Snapshot};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +31,10 @@ pub struct Options {
     pub limits: Limits,
     /// Where the access log goes, and how it is written.
     pub access_log: Option<(LogTarget, LogFormat)>,
+    /// Sockets that are listened on already.
+    pub inherited: Inherited,
+    /// Whether another process may take the sockets over.
+    pub handover: bool,
 }
 
 /// What came of a snapshot.
@@ -56,7 +60,7 @@ pub struct DataPlane {
 impl DataPlane {
     /// Starts the workers. Nothing is listened on before the first snapshot.
     pub fn start(options: Options, upstream: Arc<Upstream>) -> io::Result<Self> {
-        let Options { workers, limits, access_log } = options;
+        let Options { workers, limits, access_log, inherited, handover } = options;
         let log = access_log.map(|(target, format)| AccessLog::start(target, format, limits.log_lines)).transpose()?;
         let mut plane = Self {
             workers: Vec::new(),
@@ -65,7 +69,7 @@ impl DataPlane {
             log,
             drain: Arc::default(),
             generation: AtomicU64::new(0),
-            listeners: Mutex::default(),
+            listeners: Mutex::new(Listeners::new(inherited, handover)),
         };
         for _ in 0..workers.max(1) {
             let (commands, receiver) = unbounded_channel();
@@ -130,6 +134,17 @@ impl DataPlane {
     /// What is listened on: each listener and the address that is really bound.
     pub fn listening(&self) -> Vec<(ListenerId, SocketAddr)> {
         self.listeners().bound()
+    }
+
+    /// The sockets that are listened on, for a process that follows; empty unless the options had [`Options::handover`]. They are the
+    /// same as this process has: connections queue on while both or one of them are there.
+    pub fn sockets(&self) -> io::Result<Vec<TcpListener>> {
+        self.listeners().sockets()
+    }
+
+    /// Closes what was inherited and no listener wants; the addresses. To be called once the first snapshot is applied.
+    pub fn close_unwanted(&self) -> Vec<SocketAddr> {
+        self.listeners().close_unwanted()
     }
 
     /// The generation that each worker serves.

@@ -20,5 +20,5 @@ mod tls;
 
 pub use control::{ApplyOutcome, DataPlane, Options};
 pub use limits::Limits;
-pub use listeners::BindProblem;
+pub use listeners::{BindProblem, Inherited};
 pub use log::{LogFormat, LogTarget};

@@ -1,6 +1,9 @@
 //! The listeners of the process, on the control side: which there are, what of them is really bound, and what workers are told.
 
+mod inherited;
 mod sockets;
+
+pub use inherited::Inherited;
 
 use crate::accept::Command;
 use crate::conn::{ListenerState, Service, Services, TableState, TlsService};
@@ -34,6 +37,9 @@ pub(crate) struct Listeners {
     open: BTreeMap<ListenerId, Open>,
     tables: BTreeMap<TableId, Arc<TableState>>,
     closed: BTreeMap<SocketAddr, Instant>,
+    inherited: Inherited,
+    /// Whether sockets are kept to be handed over.
+    keeping: bool,
 }
 
 #[derive(Debug)]
@@ -41,9 +47,16 @@ struct Open {
     state: Arc<ListenerState>,
     /// What is really bound; the reason when nothing is.
     bound: Result<SocketAddr, String>,
+    /// The same sockets that workers have, for a process that follows.
+    kept: Vec<TcpListener>,
 }
 
 impl Listeners {
+    /// None yet. Sockets that are `inherited` are taken before new ones are opened; `keeping` says that they may be handed over.
+    pub(crate) fn new(inherited: Inherited, keeping: bool) -> Self {
+        Self { inherited, keeping, ..Self::default() }
+    }
+
     /// Takes over what changed, or everything when that is not known. Nothing is bound yet. Whether some connections have less reason to
     /// stay than before.
     pub(crate) fn take_over(&mut self, snapshot: &Snapshot, changes: Option<&Changes>, slots: Slots<'_>) -> bool {
@@ -108,7 +121,7 @@ impl Listeners {
             Some(open) => open.state.replace(services),
             None => {
                 let state = ListenerState::new(id, services);
-                self.open.insert(id.clone(), Open { state, bound: Err(String::new()) });
+                self.open.insert(id.clone(), Open { state, bound: Err(String::new()), kept: Vec::new() });
             }
         }
         ending
@@ -140,7 +153,15 @@ impl Listeners {
         for (id, open) in &mut self.open {
             if open.bound.is_err() {
                 let ours = self.closed.contains_key(&id.address);
-                open.bound = bind(&open.state, workers, ours).map_err(|error| error.to_string());
+                let sockets = self.inherited.take(id.address);
+                let sockets = match sockets.is_empty() {
+                    true => sockets::bind(id.address, workers.len(), ours),
+                    false => sockets::share(sockets, workers.len()),
+                };
+                open.bound = match sockets.and_then(|sockets| open.listen(sockets, workers, self.keeping)) {
+                    Ok(address) => Ok(address),
+                    Err(error) => Err(error.to_string()),
+                };
             }
         }
     }
@@ -161,8 +182,38 @@ impl Listeners {
     }
 
     /// Closes all of them.
-    pub(crate) fn close(&self) {
-        self.open.values().for_each(|open| open.state.close());
+    pub(crate) fn close(&mut self) {
+        self.inherited.close();
+        for open in self.open.values_mut() {
+            open.kept.clear();
+            open.state.close();
+        }
+    }
+
+    /// The sockets of all that are open, to be handed over.
+    pub(crate) fn sockets(&self) -> io::Result<Vec<TcpListener>> {
+        self.open.values().flat_map(|open| &open.kept).map(TcpListener::try_clone).collect()
+    }
+
+    /// Closes what was inherited and no listener wants; the addresses.
+    pub(crate) fn close_unwanted(&mut self) -> Vec<SocketAddr> {
+        self.inherited.close()
+    }
+}
+
+impl Open {
+    /// Hands the workers their sockets; the address that is really bound.
+    fn listen(&mut self, sockets: Vec<TcpListener>, workers: &Workers, keeping: bool) -> io::Result<SocketAddr> {
+        let address = sockets.first().map_or(Ok(self.state.id.address), TcpListener::local_addr)?;
+        self.kept = match keeping {
+            true => sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
+            false => Vec::new(),
+        };
+        for (worker, socket) in workers.iter().cycle().zip(sockets) {
+            // A worker that is gone takes no commands; the others serve.
+            let _ = worker.send(Command::Listen(Arc::clone(&self.state), socket));
+        }
+        Ok(address)
     }
 }
 
@@ -182,14 +233,4 @@ fn retire(before: &Services, after: &Services) -> bool {
         }
     }
     ending
-}
-
-fn bind(state: &Arc<ListenerState>, workers: &Workers, ours: bool) -> io::Result<SocketAddr> {
-    let sockets = sockets::bind(state.id.address, workers.len(), ours)?;
-    let address = sockets.first().map_or(Ok(state.id.address), TcpListener::local_addr)?;
-    for (worker, socket) in workers.iter().zip(sockets) {
-        // A worker that is gone takes no commands; the others serve.
-        let _ = worker.send(Command::Listen(Arc::clone(state), socket));
-    }
-    Ok(address)
 }

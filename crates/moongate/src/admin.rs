@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use dataplane::DataPlane;
+use dataplane::{DataPlane, Inherited};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::task::JoinHandle;
 
 /// Whether traffic is to be sent here.
 #[derive(Debug, Clone, Default)]
@@ -38,18 +39,18 @@ struct Pages {
 }
 
 /// Serves `/healthz/ready` where Istio has it.
-pub(crate) async fn serve_ready(address: SocketAddr, health: Health) -> Result<()> {
+pub(crate) fn serve_ready(listener: TcpListener, health: Health) -> Result<JoinHandle<()>> {
     let pages = Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(health);
-    spawn(address, pages, "--ready").await
+    spawn(listener, pages)
 }
 
 /// Serves all pages.
-pub(crate) async fn serve_admin(
-    address: SocketAddr,
+pub(crate) fn serve_admin(
+    listener: TcpListener,
     shared: Shared,
     health: Health,
     data_plane: Arc<DataPlane>,
-) -> Result<()> {
+) -> Result<JoinHandle<()>> {
     let pages = Router::new()
         .route("/", get(index))
         .route("/metrics", get(metrics))
@@ -58,19 +59,31 @@ pub(crate) async fn serve_admin(
         .with_state(Pages { shared, health: health.clone(), data_plane })
         .merge(Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(health))
         .layer(middleware::from_fn(known_host));
-    spawn(address, pages, "--admin").await
+    spawn(listener, pages)
 }
 
-async fn spawn(address: SocketAddr, pages: Router, flag: &str) -> Result<()> {
-    let listener = tokio::net::TcpListener::bind(address);
-    let listener =
-        listener.await.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))?;
-    tokio::spawn(async move {
+/// The socket of an address that `flag` gives: one that is listened on already, or a new one.
+pub(crate) fn listen(address: SocketAddr, flag: &str, inherited: &mut Inherited) -> Result<TcpListener> {
+    if let Some(socket) = inherited.take(address).into_iter().next() {
+        return Ok(socket);
+    }
+    let bind = || {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    bind().with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+}
+
+/// Serves pages until the task is aborted; connections that there are then go on.
+fn spawn(listener: TcpListener, pages: Router) -> Result<JoinHandle<()>> {
+    let address = listener.local_addr()?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, pages).await {
             tracing::error!(%error, %address, "these pages are gone");
         }
-    });
-    Ok(())
+    }))
 }
 
 /// A page of the web that resolves its own name to this address may not read these pages: the Host has to be an address or

@@ -131,6 +131,10 @@ pub(crate) struct ServeArgs {
     /// Seconds that connections get to end when the process is asked to
     #[arg(long, env = "MOONGATE_DRAIN", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,
+    /// A Unix socket by which a process takes over from the one before it without losing a connection: it takes the sockets of the one
+    /// that is found there, and is found there by the next
+    #[arg(long, env = "MOONGATE_TAKEOVER", value_name = "PATH")]
+    pub(crate) takeover: Option<PathBuf>,
     /// What the process says of itself: error, warn, info, debug
     #[arg(long, env = "MOONGATE_LOG", value_name = "LEVEL", default_value = "info")]
     pub(crate) log: String,

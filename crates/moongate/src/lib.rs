@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod echo;
 pub mod explain;
+mod handover;
 mod logging;
 mod page;
 mod pipeline;

@@ -2,12 +2,13 @@
 
 use crate::admin::{self, Health};
 use crate::cli::{LogStyle, RunArgs, ServeArgs, WorkloadArgs};
+use crate::handover::{Elder, Meeting};
 use crate::pipeline::{self, Shared};
-use crate::{logging, process, settings};
+use crate::{handover, logging, process, settings};
 use anyhow::{Context, Result};
 use dataplane::{DataPlane, Limits, LogFormat, LogTarget, Options};
 use sources::FileSource;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,16 +32,24 @@ pub(crate) fn serve(
     let (settings, mesh) = settings::settings(workload)?;
     let source = FileSource::new(paths.to_vec())?;
     let access_log = access_log(args.access_log.as_deref().unwrap_or(default_log), args.access_log_format)?;
+    let (mut inherited, elder) = handover::inherit(args.takeover.as_deref())?;
+    let ready = admin::listen(args.ready, "--ready", &mut inherited)?;
+    let pages = admin::listen(args.admin, "--admin", &mut inherited)?;
+    let own = [ready.try_clone()?, pages.try_clone()?];
     let runtime = process::control_runtime()?;
     let upstream = Upstream::new(&upstream::Settings::default(), runtime.handle().clone());
     let workers = args.workers.unwrap_or_else(process::workers);
-    let options = Options { workers, limits: Limits::default(), access_log };
+    let handover = args.takeover.is_some();
+    let options = Options { workers, limits: Limits::default(), access_log, inherited, handover };
     let data_plane = Arc::new(DataPlane::start(options, upstream).context("the data plane cannot start")?);
     runtime.block_on(async {
         let (shared, health) = (Shared::default(), Health::default());
-        admin::serve_ready(args.ready, health.clone()).await?;
-        admin::serve_admin(args.admin, shared.clone(), health.clone(), Arc::clone(&data_plane)).await?;
+        let of_admin = [
+            admin::serve_ready(ready, health.clone())?,
+            admin::serve_admin(pages, shared.clone(), health.clone(), Arc::clone(&data_plane))?,
+        ];
         let changes = sources::watch(source);
+        let (served, first_served) = tokio::sync::oneshot::channel();
         let first = {
             let (health, data_plane) = (health.clone(), Arc::clone(&data_plane));
             move || {
@@ -48,19 +57,66 @@ pub(crate) fn serve(
                 let addresses: Vec<SocketAddr> =
                     data_plane.listening().into_iter().map(|(_, address)| address).collect();
                 started(&addresses);
+                let _ = served.send(());
             }
         };
         tokio::spawn(pipeline::run(changes, settings, mesh, Arc::clone(&data_plane), shared, first));
-        process::asked_to_end().await;
-        tracing::info!(seconds = args.drain, "draining; asked once more, the process ends at once");
-        // First whoever sends traffic here has to learn that it is to go elsewhere.
-        health.set_ready(false);
+        let followed = follow(args.takeover.clone(), elder, first_served, own, Arc::clone(&data_plane));
+        tokio::select! {
+            () = process::asked_to_end() => {
+                tracing::info!(seconds = args.drain, "draining; asked once more, the process ends at once");
+                // First whoever sends traffic here has to learn that it is to go elsewhere.
+                health.set_ready(false);
+            }
+            result = followed => {
+                result?;
+                tracing::info!(seconds = args.drain, "another process has taken over; draining");
+                // Whether traffic is to be sent here is for the other to say now.
+                of_admin.iter().for_each(tokio::task::JoinHandle::abort);
+            }
+        }
         tokio::select! {
             () = data_plane.drain(Duration::from_secs(args.drain)) => {}
             () = process::asked_to_end() => {}
         }
         Ok(())
     })
+}
+
+/// Relieves the process before this one once the first configuration serves, and returns when another has taken over from this one.
+async fn follow(
+    path: Option<PathBuf>,
+    elder: Option<Elder>,
+    first_served: tokio::sync::oneshot::Receiver<()>,
+    own: [TcpListener; 2],
+    data_plane: Arc<DataPlane>,
+) -> Result<()> {
+    // The way of the first configuration ends with the process alone.
+    let served = first_served.await.is_ok();
+    for address in data_plane.close_unwanted() {
+        tracing::warn!(%address, "nothing of the configuration listens on a socket that was given; it is closed");
+    }
+    let Some(path) = path.filter(|_| served) else { return std::future::pending().await };
+    let (over, taken_over) = tokio::sync::oneshot::channel();
+    let wait = move || {
+        let meeting = Meeting::at(&path)?;
+        if let Some(elder) = elder {
+            // One that has ended meanwhile needs no relief.
+            let _ = elder.relieve();
+            tracing::info!(path = %meeting.path().display(), "took over from the process before");
+        }
+        let sockets = || {
+            let mut sockets = data_plane.sockets()?;
+            for socket in &own {
+                sockets.push(socket.try_clone()?);
+            }
+            Ok(sockets)
+        };
+        meeting.wait(sockets).context("no other process can take over any more")
+    };
+    // A thread of its own, which the end of the process does not wait for.
+    std::thread::Builder::new().name("takeover".to_owned()).spawn(move || drop(over.send(wait())))?;
+    taken_over.await?
 }
 
 fn access_log(target: &str, style: LogStyle) -> Result<Option<(LogTarget, LogFormat)>> {

@@ -7,6 +7,7 @@ mod program {
     mod clients;
     mod mutations;
     mod oracle;
+    mod takeover;
     mod twin;
     mod ways;
 }

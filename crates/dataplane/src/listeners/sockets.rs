@@ -19,6 +19,20 @@ pub(super) fn bind(address: SocketAddr, workers: usize, ours: bool) -> io::Resul
     }
 }
 
+/// Sockets that were opened elsewhere, for at least as many workers: each of those that are too few is one of their own beside them
+/// or, where the system does not let them share the port, a second name of one of them. Where they are too many, none is left out, since
+/// connections queue in each.
+pub(super) fn share(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<TcpListener>> {
+    let opened = sockets.len();
+    for number in opened..workers {
+        let Some(one) = sockets.get(number % opened) else { break };
+        let beside = socket(one.local_addr()?, true).and_then(|socket| socket.listen(BACKLOG).map(|()| socket.into()));
+        let next = beside.or_else(|_| one.try_clone())?;
+        sockets.push(next);
+    }
+    Ok(sockets)
+}
+
 fn lacks_ipv6(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
     matches!(code, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))

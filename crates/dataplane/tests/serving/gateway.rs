@@ -1,7 +1,7 @@
 //! A data plane with a snapshot that a test writes by hand.
 
 use crate::client::Client;
-use dataplane::{ApplyOutcome, DataPlane, Limits, LogFormat, LogTarget, Options};
+use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options};
 use ir::{
     Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
     EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener, ListenerId,
@@ -58,7 +58,11 @@ impl Gateway {
     pub(crate) fn start(workers: usize, limits: Limits, access_log: Option<(LogTarget, LogFormat)>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let upstream = Upstream::new(&upstream::Settings::default(), runtime.handle().clone());
-        let plane = DataPlane::start(Options { workers, limits, access_log }, upstream).unwrap();
+        let plane = DataPlane::start(
+            Options { workers, limits, access_log, inherited: Inherited::default(), handover: false },
+            upstream,
+        )
+        .unwrap();
         Self { plane, runtime }
     }
 

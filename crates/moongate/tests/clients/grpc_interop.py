@@ -2,6 +2,8 @@
 
 usage: grpc_interop.py server                 prints the port that it listens on, and serves until its input ends
        grpc_interop.py client ADDRESS         asks at ADDRESS, and prints the name of each case that went well
+       grpc_interop.py load ADDRESS           calls one after the other beside one stream until its input ends; says when it has
+                                              begun and how many calls and messages there were, and fails with the first that does
 
 Messages are bytes as they are; what is in them is said by each case. The cases are gRPC's interoperability tests, without those that
 need a cloud.
@@ -206,8 +208,38 @@ def ask(address):
         print(name, flush=True)
 
 
+def load(address):
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    client = Client(address)
+    # A channel of its own, so that it is one connection for all its life.
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.default_authority", "grpc.example")]
+    with grpc.insecure_channel(address, options=options) as channel:
+        asked = threading.Semaphore(0)
+
+        def requests():
+            while not ended.is_set():
+                asked.acquire()
+                yield b"x"
+
+        answers = channel.stream_stream(f"/{SERVICE}/Pong")(requests())
+        calls = messages = 0
+        while not ended.is_set():
+            assert client.echo(b"%d" % calls, timeout=20) == b"%d" % calls
+            calls += 1
+            asked.release()
+            assert next(answers) == b"xx"
+            messages += 1
+            if messages == 1:
+                print("begun", flush=True)
+        asked.release()
+    print(calls, messages, flush=True)
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["server"]:
         serve()
+    elif sys.argv[1:2] == ["load"]:
+        load(sys.argv[2])
     else:
         ask(sys.argv[2])

@@ -6,19 +6,25 @@ use std::process::{Child, Command, Stdio};
 use testkit::gateway::{Gateway, Start};
 use testkit::python::Python;
 
-fn script(name: &str) -> PathBuf {
+pub(super) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
 /// A script that serves until it is dropped, and the port that it printed.
-struct Server(Child, u16);
+pub(super) struct Server(Child, u16);
 
 impl Server {
-    fn start(mut command: Command) -> Self {
+    pub(super) fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self(child, line.trim().parse().unwrap())
+    }
+}
+
+impl Server {
+    pub(super) fn port(&self) -> u16 {
+        self.1
     }
 }
 
@@ -39,7 +45,8 @@ fn gateway(configuration: &str) -> (Gateway, tempfile::TempDir) {
     (Gateway::start(&start).unwrap(), folder)
 }
 
-fn grpc(backend: u16) -> String {
+/// gRPC to a backend, and some answers of the gateway's own.
+pub(super) fn grpc(backend: u16) -> String {
     format!(
         "\
 apiVersion: networking.istio.io/v1
