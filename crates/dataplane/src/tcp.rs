@@ -105,7 +105,7 @@ fn ended(worker: &Worker, conn: &Bytes, outcome: &Outcome, taken: Duration) {
         received: outcome.received,
         sent: outcome.sent,
         duration: taken,
-        authority: client.tls.as_ref().and_then(|tls| tls.sni.as_deref()).unwrap_or_default().as_bytes(),
+        server_name: client.server_name(),
         upstream_host: &outcome.upstream_host,
         cluster: &cluster,
         upstream_local: &outcome.upstream_local,

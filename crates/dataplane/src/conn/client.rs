@@ -30,6 +30,11 @@ pub(crate) struct Secured {
 }
 
 impl Client {
+    /// The name that the client's TLS asked for; empty if it did not.
+    pub(crate) fn server_name(&self) -> &str {
+        self.tls.as_ref().and_then(|tls| tls.sni.as_deref()).unwrap_or_default()
+    }
+
     pub(crate) fn new(
         worker: &Worker,
         listener: &Arc<ListenerState>,

@@ -4,6 +4,7 @@ use super::decide::Decision;
 use super::flow::Flow;
 use super::reply::Reject;
 use super::server::Downstream;
+use super::side::Side;
 use crate::conn::{Space, Worker};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request};
@@ -111,6 +112,8 @@ fn record<'a>(
         start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
         method: space.request.method.of(buffer),
         path: space.request.target.of(buffer),
+        protocol: protocol(conn),
+        server_name: conn.client.server_name(),
         status: ended.status,
         flags: ended.flags,
         details: ended.detail,
@@ -132,6 +135,13 @@ fn record<'a>(
     }
 }
 
+fn protocol(conn: &Downstream) -> &'static str {
+    match conn.side {
+        Side::H1(_) => "HTTP/1.1",
+        Side::H2(_) => "HTTP/2",
+    }
+}
+
 fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
     std::net::SocketAddr::new(wire::forwarded::plain_address(address), address.port())
 }
@@ -145,6 +155,8 @@ pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
     let local = local.map_or_else(String::new, |address| address.to_string());
     log.write(&Record {
         start: SystemTime::now(),
+        protocol: protocol(conn),
+        server_name: conn.client.server_name(),
         status: reject.status(),
         flags: reject.flags(),
         details: reject.detail(),

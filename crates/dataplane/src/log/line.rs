@@ -9,6 +9,10 @@ pub(crate) struct Record<'a> {
     pub(crate) start: SystemTime,
     pub(crate) method: &'a [u8],
     pub(crate) path: &'a [u8],
+    /// As clients name it: `HTTP/1.1`, `HTTP/2`.
+    pub(crate) protocol: &'static str,
+    /// The name that the client's TLS asked for.
+    pub(crate) server_name: &'a str,
     pub(crate) status: u16,
     pub(crate) flags: &'static str,
     pub(crate) details: &'a str,
@@ -36,6 +40,8 @@ impl Record<'_> {
             start: SystemTime::UNIX_EPOCH,
             method: b"",
             path: b"",
+            protocol: "",
+            server_name: "",
             status: 0,
             flags: "-",
             details: "",
@@ -65,7 +71,9 @@ impl Record<'_> {
         push_escaped(out, self.method);
         out.push(b' ');
         push_escaped(out, self.path);
-        out.extend_from_slice(b" HTTP/1.1\" ");
+        out.push(b' ');
+        out.extend_from_slice(if self.protocol.is_empty() { b"-" } else { self.protocol.as_bytes() });
+        out.extend_from_slice(b"\" ");
         push_number(out, u64::from(self.status));
         push_word(out, self.flags);
         push_word(out, self.details);
@@ -87,9 +95,14 @@ impl Record<'_> {
         {
             push_quoted(out, text);
         }
-        for word in
-            [self.cluster, self.upstream_local, self.downstream_local, self.downstream_remote, "", self.route_name]
-        {
+        for word in [
+            self.cluster,
+            self.upstream_local,
+            self.downstream_local,
+            self.downstream_remote,
+            self.server_name,
+            self.route_name,
+        ] {
             push_word(out, word);
         }
         out.push(b'\n');
@@ -108,7 +121,7 @@ impl Record<'_> {
             ("start_time", time.as_slice()),
             ("method", self.method),
             ("path", self.path),
-            ("protocol", b"HTTP/1.1"),
+            ("protocol", self.protocol.as_bytes()),
             ("response_flags", self.flags.as_bytes()),
             ("response_code_details", self.details.as_bytes()),
             ("connection_termination_details", b""),
@@ -123,7 +136,7 @@ impl Record<'_> {
             ("upstream_local_address", self.upstream_local.as_bytes()),
             ("downstream_local_address", self.downstream_local.as_bytes()),
             ("downstream_remote_address", self.downstream_remote.as_bytes()),
-            ("requested_server_name", b""),
+            ("requested_server_name", self.server_name.as_bytes()),
             ("route_name", self.route_name.as_bytes()),
         ] {
             push_key(out, key);
@@ -209,6 +222,8 @@ mod tests {
             start: UNIX_EPOCH + Duration::from_millis(1_709_210_096_123),
             method: b"GET",
             path: b"/a\"b",
+            protocol: "HTTP/1.1",
+            server_name: "",
             status: 503,
             flags: "UF",
             details: "upstream_reset_before_response_started{connection_failure}",
