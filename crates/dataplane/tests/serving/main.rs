@@ -13,6 +13,7 @@ mod client;
 mod control;
 mod edge;
 mod failures;
+mod floods;
 mod framing;
 mod gateway;
 mod grpc;

@@ -74,6 +74,17 @@ fn te_05_json_is_one_object_a_line() {
 }
 
 #[test]
+fn te_05_the_protocol_is_the_clients() {
+    let (gateway, lines) = logged(LogFormat::Text, None);
+    crate::streams::run(async {
+        let mut client = crate::streams::connect(gateway.addresses()[0]).await;
+        let answer = crate::streams::ask(&mut client, crate::streams::get("/x"), b"", None).await.unwrap();
+        assert_eq!(answer.status, 503);
+    });
+    assert!(lines.get(1)[0].contains(r#""GET /x HTTP/2" 503 UH "#), "{:?}", lines.get(1));
+}
+
+#[test]
 fn te_08_requests_are_counted_by_what_became_of_them() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     let gateway = Gateway::to(backend.address);

@@ -1,0 +1,145 @@
+//! Peers that send what costs them little: their connection ends or goes on, memory stays bounded, and nobody else is worse off.
+
+use crate::backend::Backend;
+use crate::gateway::Gateway;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const FRAMES: usize = 100_000;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+const END_STREAM: u8 = 1;
+/// `GET`, `http`, `/`, and the authority `a`, in HPACK.
+const REQUEST: &[u8] = &[0x82, 0x86, 0x84, 0x01, 0x01, b'a'];
+
+fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, content: &[u8]) {
+    out.extend_from_slice(&(content.len() as u32).to_be_bytes()[1..]);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(content);
+}
+
+/// What a flood left behind.
+struct Aftermath {
+    /// Whether the gateway ended the connection.
+    ended: bool,
+    /// Bytes that it sent.
+    answered: usize,
+}
+
+/// Sends a flood, while another client asks and is answered every time.
+fn flood(frames: impl Fn(&mut Vec<u8>, usize)) -> Aftermath {
+    let backend = Backend::echo();
+    let gateway = Gateway::to(backend.address);
+    let mut bytes = PREFACE.to_vec();
+    frame(&mut bytes, SETTINGS, 0, 0, &[]);
+    (0..FRAMES).for_each(|number| frames(&mut bytes, number));
+    let mut attacker = TcpStream::connect(gateway.addresses()[0]).unwrap();
+    attacker.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut reader = attacker.try_clone().unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let others = {
+        let (mut client, over) = (gateway.client(), Arc::clone(&over));
+        std::thread::spawn(move || {
+            let mut asked = 0;
+            while !over.load(Ordering::Relaxed) || asked < 10 {
+                assert_eq!(client.with_body("POST", "as ever").answer().text(), "as ever");
+                asked += 1;
+            }
+        })
+    };
+    let sending = std::thread::spawn(move || {
+        attacker.write_all(&bytes).is_ok() && attacker.shutdown(std::net::Shutdown::Write).is_ok()
+    });
+    let (mut answered, mut room) = (0, vec![0; 1 << 16]);
+    let mut last = Vec::new();
+    let cut = loop {
+        match reader.read(&mut room) {
+            Ok(0) => break false,
+            Ok(count) => {
+                answered += count;
+                last = room[count.saturating_sub(64)..count].to_vec();
+            }
+            // It closed with frames still unread.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break true,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let sent = sending.join().unwrap();
+    over.store(true, Ordering::Relaxed);
+    others.join().unwrap();
+    let goaway = last.windows(4).any(|window| window[0] == 7);
+    Aftermath { ended: !sent || cut || goaway, answered }
+}
+
+#[test]
+fn pings_settings_and_priorities_end_at_their_limit() {
+    assert!(flood(|out, _| frame(out, PING, 0, 0, &[7; 8])).ended);
+    assert!(flood(|out, _| frame(out, SETTINGS, 0, 0, &[])).ended);
+    assert!(flood(|out, _| frame(out, PRIORITY, 0, 1, &[0, 0, 0, 0, 1])).ended);
+}
+
+#[test]
+fn cve_2023_44487_streams_that_are_broken_off_at_once_end_the_connection() {
+    let aftermath = flood(|out, number| {
+        let stream = 2 * number as u32 + 1;
+        frame(out, HEADERS, END_HEADERS | END_STREAM, stream, REQUEST);
+        frame(out, RESET, 0, stream, &8_u32.to_be_bytes());
+    });
+    assert!(aftermath.ended && aftermath.answered < 1 << 20);
+}
+
+#[test]
+fn cve_2024_27316_a_head_without_end_ends_the_connection() {
+    let aftermath = flood(|out, number| match number {
+        0 => frame(out, HEADERS, 0, 1, REQUEST),
+        // A field of its own in each.
+        _ => frame(out, CONTINUATION, 0, 1, &[0, 1, b'x', 1, b'y']),
+    });
+    assert!(aftermath.ended);
+    let aftermath = flood(|out, number| match number {
+        0 => frame(out, HEADERS, 0, 1, REQUEST),
+        _ => frame(out, CONTINUATION, 0, 1, &[]),
+    });
+    assert!(aftermath.ended);
+}
+
+#[test]
+fn cve_2019_9518_empty_data_ends_at_its_limit() {
+    let aftermath = flood(|out, number| match number {
+        0 => {
+            // A POST, whose body does not come.
+            let head = [&[0x83], &REQUEST[1..]].concat();
+            frame(out, HEADERS, END_HEADERS, 1, &head);
+        }
+        _ => frame(out, DATA, 0, 1, &[]),
+    });
+    assert!(aftermath.ended);
+}
+
+#[test]
+fn cve_2019_9517_a_client_that_takes_no_answers_has_a_hundred_streams_and_no_more() {
+    let aftermath = flood(|out, number| {
+        if number == 0 {
+            // No octet of any body may come.
+            frame(out, SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+        }
+        match number {
+            0..20_000 => frame(out, HEADERS, END_HEADERS | END_STREAM, 2 * number as u32 + 1, REQUEST),
+            _ => frame(out, WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()),
+        }
+    });
+    // Each stream beyond is refused in a frame; no body is sent.
+    assert!(aftermath.answered < 20_000 * 128, "{}", aftermath.answered);
+}
