@@ -4,7 +4,10 @@
 Each proxy has one worker, the same nginx behind it and the same wrk in front. CPU time is that of the proxy's own process,
 so that a busy machine disturbs little. Every round measures every proxy once; ratios are taken round by round.
 
-  bench/peers.py [--case keepalive|close|big] [--rounds 7] [--seconds 4] [--workers 1] [NAME...]
+`tls` is HTTPS with keep-alive, `tlsconn` a TLS connection for each request, `h2` five connections with ten streams each; `bytes` and
+`through` relay TCP, the latter chosen by the name that a TLS client asks for, and tell the cost of a GiB.
+
+  bench/peers.py [--case keepalive|close|big|tls|tlsconn|h2|bytes|through] [--rounds 7] [--seconds 4] [--workers 1] [NAME...]
 """
 import argparse
 import os
@@ -21,15 +24,32 @@ TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MOONGATE = os.environ.get("MOONGATE", os.path.join(ROOT, "target/release/moongate"))
 BACKEND = 18080
-BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20}
+BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20, "tls": 512, "tlsconn": 512, "h2": 512, "bytes": 8 << 20, "through": 8 << 20}
+SECURED = ("tls", "tlsconn", "h2")
+RELAYED = ("bytes", "through")
+NAME = "dev.example.com"
+LOCAL = "localhost"
+ROUTE = "route: [{destination: {host: echo.test}}]"
 
 
 class Proxies:
     """Configurations, by name; each call writes one and gives the command that runs it."""
 
-    def __init__(self, folder, workers):
+    def __init__(self, folder, workers, case):
         self.folder = folder
         self.workers = workers
+        self.case = case
+        self.secured = case in SECURED
+        if self.secured or case == "through":
+            self.certify()
+
+    def certify(self):
+        """A certificate, its key, and both in one file."""
+        self.key, self.certificate = os.path.join(self.folder, "key.pem"), os.path.join(self.folder, "cert.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.key,
+                        "-out", self.certificate, "-days", "9", "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}"],
+                       check=True, capture_output=True)
+        self.write("both.pem", open(self.certificate).read() + open(self.key).read())
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
@@ -43,7 +63,14 @@ class Proxies:
             file.write("m" * size)
         answer = f'return 200 "{"m" * size}";' if size < 4096 else f"root {self.folder}; try_files /page =404;"
         return ["nginx", "-c", self.write("backend.conf", self.nginx_text(
-            "backend", f"server {{ listen 127.0.0.1:{BACKEND} backlog=4096; location / {{ {answer} }} }}"))]
+            "backend", f"server {{ listen 127.0.0.1:{BACKEND} backlog=4096{self.nginx_tls('through')} location / {{ {answer} }} }}"))]
+
+    def nginx_tls(self, *cases):
+        """What a server of nginx has in some cases."""
+        if self.case not in cases:
+            return ";"
+        version = " http2" if self.case in SECURED else ""
+        return f" ssl{version}; ssl_certificate {self.certificate}; ssl_certificate_key {self.key};"
 
     def nginx_text(self, name, servers, workers=1):
         temp = "".join(f"{kind}_temp_path {self.folder}/{name}-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -54,12 +81,37 @@ class Proxies:
     def nginx(self, port):
         return ["nginx", "-c", self.write("nginx.conf", self.nginx_text("nginx", f"""
   upstream echo {{ server 127.0.0.1:{BACKEND}; keepalive 256; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{port} backlog=4096; server_name dev.example.com;
+  server {{ listen 127.0.0.1:{port} backlog=4096{self.nginx_tls(*SECURED)} server_name dev.example.com;
     location / {{ proxy_pass http://echo; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Request-Id $request_id; }} }}""", self.workers))]
 
+    def haproxy_relay(self, port):
+        """Bytes, moved within the system."""
+        by_name = """  tcp-request inspect-delay 5s
+  tcp-request content accept if { req_ssl_hello_type 1 }
+  use_backend echo if { req_ssl_sni -i localhost }""" if self.case == "through" else "  default_backend echo"
+        return ["haproxy", "-f", self.write("haproxy.cfg", f"""
+global
+  nbthread {self.workers}
+  maxconn 2000
+defaults
+  mode tcp
+  option splice-auto
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend edge
+  bind 127.0.0.1:{port}
+{by_name}
+backend echo
+  server one 127.0.0.1:{BACKEND}
+""")]
+
     def haproxy(self, port):
+        if self.case in RELAYED:
+            return self.haproxy_relay(port)
+        tls = f"ssl crt {self.folder}/both.pem alpn h2,http/1.1" if self.secured else ""
         return ["haproxy", "-f", self.write("haproxy.cfg", f"""
 global
   nbthread {self.workers}
@@ -71,15 +123,24 @@ defaults
   timeout server 60s
   http-reuse always
 frontend edge
-  bind 127.0.0.1:{port}
+  bind 127.0.0.1:{port} {tls}
   option forwardfor
   acl dev hdr(host) -i dev.example.com
   use_backend echo if dev
+  default_backend echo
 backend echo
   server one 127.0.0.1:{BACKEND}
 """)]
 
     def envoy(self, port):
+        tls = f"""
+      transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates: [{{certificate_chain: {{filename: {self.certificate}}}, private_key: {{filename: {self.key}}}}}]""" if self.secured else ""
         return ["envoy", "--concurrency", str(self.workers), "-l", "off", "-c", self.write("envoy.yaml", f"""
 static_resources:
   listeners:
@@ -99,7 +160,7 @@ static_resources:
               routes: [{{match: {{prefix: /}}, route: {{cluster: echo, timeout: 0s}}}}]
           http_filters:
           - name: router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}{tls}
   clusters:
   - name: echo
     type: STATIC
@@ -108,6 +169,14 @@ static_resources:
 """)]
 
     def moongate(self, port):
+        server, rule = {
+            "bytes": (f"port: {{number: {port}, name: tcp, protocol: TCP}}", "tcp: [{%s}]"),
+            "through": (f"port: {{number: {port}, name: tls, protocol: TLS}}\n    tls: {{mode: PASSTHROUGH}}",
+                        "tls: [{match: [{sniHosts: ['*']}], %s}]"),
+        }.get(self.case, (f"port: {{number: {port}, name: http, protocol: HTTP}}", "http: [{%s}]"))
+        if self.secured:
+            server = f"port: {{number: {port}, name: https, protocol: HTTPS}}\n    tls: {{mode: SIMPLE, serverCertificate: {self.certificate}, privateKey: {self.key}}}"
+        kind, hosts = ("tcp", "'*'") if self.case in RELAYED else ("http", f"{NAME}, 127.0.0.1" if self.secured else NAME)
         self.write("moongate/in.yaml", f"""
 apiVersion: networking.istio.io/v1
 kind: Gateway
@@ -115,27 +184,25 @@ metadata: {{name: edge, namespace: default}}
 spec:
   selector: {{istio: ingressgateway}}
   servers:
-  - port: {{number: {port}, name: http, protocol: HTTP}}
-    hosts: [dev.example.com]
+  - {server}
+    hosts: [{hosts}]
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {{name: dev, namespace: default}}
 spec:
-  hosts: [dev.example.com]
+  hosts: [{hosts}]
   gateways: [edge]
-  http:
-  - route:
-    - destination: {{host: echo.test}}
+  {rule % ROUTE}
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {{name: echo, namespace: default}}
 spec:
   hosts: [echo.test]
-  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  ports: [{{number: 80, name: {kind}, protocol: {kind.upper()}}}]
   resolution: STATIC
-  endpoints: [{{address: 127.0.0.1, ports: {{http: {BACKEND}}}}}]
+  endpoints: [{{address: 127.0.0.1, ports: {{{kind}: {BACKEND}}}}}]
 """)
         return [MOONGATE, "run", os.path.join(self.folder, "moongate"), "--workers", str(self.workers), "--access-log", "off",
                 "--bind", "127.0.0.1", "--admin", "127.0.0.1:18081", "--ready", "127.0.0.1:18082"]
@@ -183,10 +250,18 @@ def cpu_seconds(pid):
 
 def load(case, port, seconds, connections):
     """Requests that were answered, and those that failed."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", "Host: dev.example.com"]
-    if case == "close":
+    if case == "h2":
+        # Five connections of ten streams where wrk would have fifty.
+        text = subprocess.run(["h2load", "-t1", f"-c{max(1, connections // 10)}", "-m10", f"-D{seconds}", "--connect-to", f"127.0.0.1:{port}",
+                               f"https://{NAME}:{port}/"], capture_output=True, text=True, check=True).stdout
+        return tuple(int(re.search(rf"(\d+) {word}", text).group(1)) for word in ("succeeded", "failed"))
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {NAME}"]
+    if case in ("close", "tlsconn"):
         command += ["-H", "Connection: close"]
-    text = subprocess.run(command + [f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
+    scheme = "https" if case in SECURED + ("through",) else "http"
+    # The name that TLS asks for is the URL's.
+    host = LOCAL if case == "through" else "127.0.0.1"
+    text = subprocess.run(command + [f"{scheme}://{host}:{port}/"], capture_output=True, text=True, check=True).stdout
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     failures = int(failed.group(1)) if failed else 0
@@ -202,8 +277,8 @@ def main():
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("names", nargs="*", default=[])
     args = parser.parse_args()
-    names = args.names or ["haproxy", "nginx", "envoy", "moongate"]
-    for tool in ("wrk", "nginx"):
+    names = args.names or (["haproxy", "moongate"] if args.case in RELAYED else ["haproxy", "nginx", "envoy", "moongate"])
+    for tool in ("wrk", "nginx") + (("h2load",) if args.case == "h2" else ()):
         if not shutil.which(tool):
             raise SystemExit(f"{tool} is needed and not installed")
     missing = [name for name in names if name != "moongate" and not shutil.which(name)]
@@ -212,7 +287,7 @@ def main():
     names = [name for name in names if name not in missing]
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        proxies = Proxies(folder, args.workers)
+        proxies = Proxies(folder, args.workers, args.case)
         backend = start(proxies.backend(BODIES[args.case]), BACKEND)
         figures = {name: [] for name in names}
         try:
@@ -225,7 +300,9 @@ def main():
                         before = cpu_seconds(process.pid)
                         requests, failures = load(args.case, port, args.seconds, args.connections)
                         after = cpu_seconds(process.pid)
-                        user, system = ((b - a) / requests * 1e6 for a, b in zip(before, after))
+                        # Of a request, in microseconds; of a GiB, in milliseconds.
+                        share = (1 << 30) / BODIES[args.case] * 1e3 if args.case in RELAYED else 1e6
+                        user, system = ((b - a) / requests * share for a, b in zip(before, after))
                         figures[name].append((user + system, user, requests / args.seconds, failures))
                     finally:
                         stop(process)
@@ -235,8 +312,9 @@ def main():
 
 
 def report(args, figures):
-    print(f"case {args.case}, {args.connections} connections, {args.workers} worker(s), {args.rounds} rounds of {args.seconds} s, medians")
-    print(f"{'proxy':10} {'cpu us':>8} {'user us':>8} {'lowest':>8} {'highest':>8} {'req/s':>8} {'failed':>7}")
+    unit = "ms/GiB" if args.case in RELAYED else "us"
+    print(f"case {args.case}, {args.connections} connections, {args.workers} worker(s), {args.rounds} rounds of {args.seconds} s, medians; cpu and user in {unit}")
+    print(f"{'proxy':10} {'cpu':>8} {'user':>8} {'lowest':>8} {'highest':>8} {'req/s':>8} {'failed':>7}")
     for name, rows in figures.items():
         cost = [row[0] for row in rows]
         middle = lambda at: statistics.median(row[at] for row in rows)
