@@ -25,6 +25,8 @@ use std::time::Duration;
 const GROUP: usize = 64;
 /// How long the other may be silent while sockets pass.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nobody is met after the system refused it, for want of files.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Some more sockets follow in this message.
 const MORE: u8 = b'S';
 /// That were all.
@@ -135,11 +137,18 @@ impl Meeting {
     }
 
     /// Waits until a younger process has taken over and serves. `sockets` are what it gets.
-    pub(crate) fn wait(&self, sockets: impl Fn() -> io::Result<Vec<TcpListener>>) -> io::Result<()> {
+    pub(crate) fn wait(&self, sockets: impl Fn() -> io::Result<Vec<TcpListener>>) {
         loop {
-            let (stream, _) = self.listener.accept()?;
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a process that is to follow cannot be met for a moment");
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+            };
             match hand_over(stream, &sockets) {
-                Ok(true) => return Ok(()),
+                Ok(true) => return,
                 Ok(false) => tracing::warn!("a process that was to follow is gone before it served; this one goes on"),
                 Err(error) => tracing::warn!(%error, "sockets could not be handed over; this process goes on"),
             }
@@ -200,6 +209,6 @@ mod tests {
         let (mut inherited, second) = inherit(Some(&path)).unwrap();
         assert_eq!(inherited.take(address).len(), 1);
         second.unwrap().relieve().unwrap();
-        elder.join().unwrap().unwrap();
+        elder.join().unwrap();
     }
 }
