@@ -45,8 +45,9 @@ fn gateway(configuration: &str) -> (Gateway, tempfile::TempDir) {
     (Gateway::start(&start).unwrap(), folder)
 }
 
-/// gRPC to a backend, and some answers of the gateway's own.
-pub(super) fn grpc(backend: u16) -> String {
+/// A server on port 8080 for one host, and a backend; `rules` are the routes to it.
+fn configuration(host: &str, protocol: &str, backend: u16, rules: &str) -> String {
+    let name = protocol.to_lowercase();
     format!(
         "\
 apiVersion: networking.istio.io/v1
@@ -55,8 +56,8 @@ metadata: {{name: gateway, namespace: default}}
 spec:
   selector: {{istio: ingressgateway}}
   servers:
-  - port: {{number: 8080, name: grpc, protocol: GRPC}}
-    hosts: [grpc.example]
+  - port: {{number: 8080, name: {name}, protocol: {protocol}}}
+    hosts: [{host}]
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -65,36 +66,44 @@ spec:
   hosts: [backend.example]
   location: MESH_INTERNAL
   resolution: STATIC
-  ports: [{{number: 9000, targetPort: {backend}, name: grpc, protocol: GRPC}}]
+  ports: [{{number: 9000, targetPort: {backend}, name: {name}, protocol: {protocol}}}]
   endpoints: [{{address: 127.0.0.1}}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: empty, namespace: default}}
-spec:
-  hosts: [empty.example]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{{number: 9000, name: grpc, protocol: GRPC}}]
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {{name: routes, namespace: default}}
 spec:
-  hosts: [grpc.example]
+  hosts: [{host}]
   gateways: [gateway]
   http:
-  - match: [{{uri: {{prefix: /empty.}}}}]
-    route: [{{destination: {{host: empty.example}}}}]
-  - match: [{{uri: {{prefix: /forbidden.}}}}]
-    directResponse: {{status: 403, body: {{string: 'not for you: 100%'}}}}
-  - match: [{{uri: {{prefix: /moongate.}}, headers: {{x-short: {{exact: '1'}}}}}}]
-    timeout: 0.2s
-    route: [{{destination: {{host: backend.example}}}}]
-  - match: [{{uri: {{prefix: /moongate.}}}}]
-    route: [{{destination: {{host: backend.example}}}}]
-"
+{rules}"
     )
+}
+
+/// gRPC to a backend, and some answers of the gateway's own.
+pub(super) fn grpc(backend: u16) -> String {
+    const EMPTY: &str = "\
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: empty, namespace: default}
+spec:
+  hosts: [empty.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 9000, name: grpc, protocol: GRPC}]
+";
+    const RULES: &str = "  - match: [{uri: {prefix: /empty.}}]
+    route: [{destination: {host: empty.example}}]
+  - match: [{uri: {prefix: /forbidden.}}]
+    directResponse: {status: 403, body: {string: 'not for you: 100%'}}
+  - match: [{uri: {prefix: /moongate.}, headers: {x-short: {exact: '1'}}}]
+    timeout: 0.2s
+    route: [{destination: {host: backend.example}}]
+  - match: [{uri: {prefix: /moongate.}}]
+    route: [{destination: {host: backend.example}}]
+";
+    configuration("grpc.example", "GRPC", backend, RULES) + EMPTY
 }
 
 #[test]
@@ -110,37 +119,7 @@ fn s_119_grpc_goes_through_end_to_end() {
 }
 
 fn websocket(backend: u16) -> String {
-    format!(
-        "\
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {{name: gateway, namespace: default}}
-spec:
-  selector: {{istio: ingressgateway}}
-  servers:
-  - port: {{number: 8080, name: http, protocol: HTTP}}
-    hosts: [ws.example]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: backend, namespace: default}}
-spec:
-  hosts: [backend.example]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{{number: 9000, targetPort: {backend}, name: http, protocol: HTTP}}]
-  endpoints: [{{address: 127.0.0.1}}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: routes, namespace: default}}
-spec:
-  hosts: [ws.example]
-  gateways: [gateway]
-  http:
-  - route: [{{destination: {{host: backend.example}}}}]
-"
-    )
+    configuration("ws.example", "HTTP", backend, "  - route: [{destination: {host: backend.example}}]\n")
 }
 
 #[test]
