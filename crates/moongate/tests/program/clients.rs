@@ -118,7 +118,8 @@ fn s_119_grpc_goes_through_end_to_end() {
     assert_eq!(told.lines().count(), 19, "{told}");
 }
 
-fn websocket(backend: u16) -> String {
+/// HTTP to a backend that speaks WebSocket.
+pub(super) fn websocket(backend: u16) -> String {
     configuration("ws.example", "HTTP", backend, "  - route: [{destination: {host: backend.example}}]\n")
 }
 

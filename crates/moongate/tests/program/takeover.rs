@@ -1,6 +1,6 @@
 //! One process after the other on the same ports, under load.
 
-use super::clients::{Server, grpc, script};
+use super::clients::{Server, grpc, script, websocket};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -118,11 +118,44 @@ fn ask_on(address: SocketAddr, keep_alive: bool, over: &AtomicBool, answers: &At
     }
 }
 
+/// A WebSocket that is held open.
+struct Chat(TcpStream);
+
+impl Chat {
+    fn open(address: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = "GET /chat HTTP/1.1\r\nHost: ws.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut octet = [0];
+            stream.read_exact(&mut octet).unwrap();
+            answer.push(octet[0]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+        Self(stream)
+    }
+
+    /// Says something, and hears it back. The mask is zero.
+    fn say(&mut self, word: u8) {
+        self.0.write_all(&[0x82, 0x81, 0, 0, 0, 0, word]).unwrap();
+        let mut heard = [0; 3];
+        self.0.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, [0x82, 1, word]);
+    }
+}
+
 #[test]
 fn twenty_upgrades_lose_nothing() {
-    let Some(python) = Python::with(&["grpcio"]).unwrap() else { return };
+    let (Some(python), Some(chatting)) = (Python::with(&["grpcio"]).unwrap(), Python::with(&["websockets"]).unwrap())
+    else {
+        return;
+    };
     let server = Server::start(python.command(&script("grpc_interop.py"), &["server"]));
-    let line = Line::new(&grpc(server.port()));
+    let echo = Server::start(chatting.command(&script("websocket_frames.py"), &["server"]));
+    let of_chat = websocket(echo.port()).replace("namespace: default", "namespace: chat").replace("backend.", "chat.");
+    let line = Line::new(&format!("{}---\n{of_chat}", grpc(server.port())));
     let address = SocketAddr::from(([127, 0, 0, 1], line.port));
     let mut processes = vec![line.follow()];
     let (over, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -136,14 +169,18 @@ fn twenty_upgrades_lose_nothing() {
     let mut calls = calls.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(calls.stdout.take().unwrap()).lines();
     assert_eq!(said.next().unwrap().unwrap(), "begun");
-    for _ in 0..UPGRADES {
+    let mut chat = Chat::open(address);
+    for number in 0..UPGRADES {
         processes.push(line.follow());
         // Each serves before it is followed.
         let before = answers.load(Ordering::Relaxed);
         while answers.load(Ordering::Relaxed) < before + 20 && !threads.iter().any(|thread| thread.is_finished()) {
             std::thread::yield_now();
         }
+        // Still through the first of them.
+        chat.say(number as u8);
     }
+    drop(chat);
     drop(calls.stdin.take());
     let told = calls.wait_with_output().unwrap();
     over.store(true, Ordering::Relaxed);
