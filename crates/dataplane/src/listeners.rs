@@ -154,14 +154,13 @@ impl Listeners {
             if open.bound.is_err() {
                 let ours = self.closed.contains_key(&id.address);
                 let sockets = self.inherited.take(id.address);
-                let sockets = match sockets.is_empty() {
-                    true => sockets::bind(id.address, workers.len(), ours),
-                    false => sockets::share(sockets, workers.len()),
+                let sockets = if sockets.is_empty() {
+                    sockets::bind(id.address, workers.len(), ours)
+                } else {
+                    sockets::share(sockets, workers.len())
                 };
-                open.bound = match sockets.and_then(|sockets| open.listen(sockets, workers, self.keeping)) {
-                    Ok(address) => Ok(address),
-                    Err(error) => Err(error.to_string()),
-                };
+                let bound = sockets.and_then(|sockets| open.listen(sockets, workers, self.keeping));
+                open.bound = bound.map_err(|error| error.to_string());
             }
         }
     }
@@ -205,10 +204,9 @@ impl Open {
     /// Hands the workers their sockets; the address that is really bound.
     fn listen(&mut self, sockets: Vec<TcpListener>, workers: &Workers, keeping: bool) -> io::Result<SocketAddr> {
         let address = sockets.first().map_or(Ok(self.state.id.address), TcpListener::local_addr)?;
-        self.kept = match keeping {
-            true => sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
-            false => Vec::new(),
-        };
+        if keeping {
+            self.kept = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+        }
         for (worker, socket) in workers.iter().cycle().zip(sockets) {
             // A worker that is gone takes no commands; the others serve.
             let _ = worker.send(Command::Listen(Arc::clone(&self.state), socket));

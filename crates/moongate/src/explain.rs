@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
 use ir::{EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
-use routing::{LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, Told, prepare};
+use routing::{LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, prepare};
 use sources::FileSource;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
-use wire::h1::{HeadLimits, OutFraming, RequestHead, RequestParts, write_request};
+use wire::h1::{HeadLimits, RequestHead, RequestParts, write_request};
 use wire::view::RequestView;
 
 /// A configuration that questions can be asked of.
@@ -188,11 +188,7 @@ impl Came<'_> {
     /// S-38: as the data plane has it.
     fn is_misdirected(&self, host: &str, found: bool) -> bool {
         let (Some(place), Some(hello)) = (self.place, &self.question.tls) else { return false };
-        if hello.sni.as_ref().is_some_and(|sni| sni.eq_ignore_ascii_case(host)) {
-            return false;
-        }
-        let told = Told { named: hello.sni.is_some(), found };
-        self.served.servers.whose(place, host).is_misdirected(told)
+        self.served.servers.is_misdirected(place, hello.sni.as_deref(), host, found)
     }
 }
 
@@ -202,17 +198,7 @@ fn sent_head(route: &RouteEntry, at: usize, request: &RequestHead, view: &Reques
     forwarded::edit(peer, view.fields, view.scheme, "<a new id>", &mut edits);
     edits.set("x-envoy-attempt-count", &b"1"[..]);
     route.edit_request(at, view, &mut edits);
-    let parts = RequestParts {
-        method: view.method,
-        path: view.path,
-        query: view.query,
-        authority: view.authority,
-        fields: view.fields,
-        nominates: request.nominates,
-        framing: OutFraming::from(request.body),
-        upgrade: None,
-        close: false,
-    };
+    let parts = RequestParts::of(request, view, None);
     let mut head = Vec::new();
     write_request(&mut head, &parts, &edits);
     String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned()

@@ -102,6 +102,15 @@ impl Servers {
         crate::table::suffixes(name, self.longest).find_map(|suffix| self.suffixes.get(suffix))
     }
 
+    /// Whether a request for `host`, in lower case and without a port, came to the wrong place (S-38, P-05) on a connection that
+    /// `server` took and whose client asked for `asked`; `found` says whether `server` has a route for it.
+    pub fn is_misdirected(&self, server: usize, asked: Option<&str>, host: &str, found: bool) -> bool {
+        if asked.is_some_and(|asked| asked.eq_ignore_ascii_case(host)) {
+            return false;
+        }
+        self.whose(server, host).is_misdirected(Told { named: asked.is_some(), found })
+    }
+
     /// Whose a request for `host`, in lower case and without a port, is on a connection that `server` took.
     pub fn whose(&self, server: usize, host: &str) -> Whose {
         match self.pick(Some(host)) {

@@ -8,14 +8,14 @@ use super::websocket;
 use crate::conn::{Space, Worker};
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
-use routing::{LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, Told, prepare};
+use routing::{LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare};
 use std::sync::Arc;
 use std::time::Duration;
 use upstream::ClusterState;
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
 use wire::h1::{OutFraming, RequestHead, RequestParts, write_request};
-use wire::view::{Fields, RequestView};
+use wire::view::Fields;
 
 /// What is to be done with a request.
 pub(super) enum Decision {
@@ -126,7 +126,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         let random = u128::from(worker.random()) << 64 | u128::from(worker.random());
         edits.set("sec-websocket-key", websocket::key(random).into_bytes());
     }
-    let parts = parts(request, &view, upgrade);
+    let parts = RequestParts::of(request, &view, upgrade);
     let host = asks_for_host(&cluster).then(|| host_of(edits.authority.as_deref().unwrap_or(view.authority)));
     let stream_head = if http2 {
         let https = cluster.cluster.tls.is_some() || view.scheme == "https";
@@ -163,14 +163,11 @@ pub(super) fn is_grpc(fields: &Fields<'_>) -> bool {
 
 /// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.
 fn misdirected(conn: &Downstream, host: &str, picked: &Pick<'_>) -> Option<Reject> {
-    let tls = conn.client.tls.as_ref()?;
-    if tls.sni.as_deref() == Some(host) {
-        return None;
-    }
+    let asked = conn.client.tls.as_ref()?.sni.as_deref();
     let place = conn.table.place()?;
-    let told = Told { named: tls.sni.is_some(), found: matches!(picked, Pick::Route(_)) };
-    let whose = conn.client.listener.services().servers.whose(place, host);
-    whose.is_misdirected(told).then_some(Reject::Misdirected)
+    let found = matches!(picked, Pick::Route(_));
+    let services = conn.client.listener.services();
+    services.servers.is_misdirected(place, asked, host, found).then_some(Reject::Misdirected)
 }
 
 /// DR-22, S-119.
@@ -204,18 +201,4 @@ fn host_of(authority: &[u8]) -> Box<str> {
 /// Other switches than WebSocket's are not asked of the backend (S-118): the request stays HTTP.
 fn asked_switch<'a>(request: &RequestHead, buffer: &'a [u8]) -> Option<&'a [u8]> {
     request.upgrade.map(|span| span.of(buffer)).filter(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-}
-
-fn parts<'a>(request: &RequestHead, view: &RequestView<'a>, upgrade: Option<&'a [u8]>) -> RequestParts<'a> {
-    RequestParts {
-        method: view.method,
-        path: view.path,
-        query: view.query,
-        authority: view.authority,
-        fields: view.fields,
-        nominates: request.nominates,
-        framing: OutFraming::from(request.body),
-        upgrade,
-        close: false,
-    }
 }

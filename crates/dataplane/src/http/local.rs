@@ -22,8 +22,6 @@ pub(super) async fn answer(
     answer: &LocalAnswer,
     ended: &mut Ended,
 ) -> After {
-    let grpc = is_grpc(&space.request.fields(conn.input.filled())).then(|| wire::grpc::status_of(answer.status));
-    ended.status = if grpc.is_some() { 200 } else { answer.status };
     ended.detail = "direct_response";
     let mut body = BodyReader::new(space.request.body);
     let close = is_last(worker, conn, space, &body);
@@ -35,8 +33,9 @@ pub(super) async fn answer(
         date: &date,
         head_only: is_head(conn, space),
         close,
-        grpc,
+        grpc: speaks_grpc(conn, space).then(|| wire::grpc::status_of(answer.status)),
     };
+    ended.status = local.sent_status();
     let mut edits = Edits::default();
     if let Some(route) = route {
         route.edit_response(0, &mut edits);
@@ -58,12 +57,12 @@ pub(super) async fn refuse(
     body: &mut BodyReader,
     ended: &mut Ended,
 ) -> After {
-    let grpc = is_grpc(&space.request.fields(conn.input.filled())).then(|| reject.grpc_status());
-    let status = if grpc.is_some() { 200 } else { reject.status() };
-    (ended.status, ended.flags, ended.detail) = (status, reject.flags(), reject.detail());
+    (ended.flags, ended.detail) = (reject.flags(), reject.detail());
     let close = reject.ends_connection() || is_last(worker, conn, space, body);
     let date = worker.date();
+    let grpc = speaks_grpc(conn, space).then(|| reject.grpc_status());
     let local = Local { grpc, ..reject.answer(&date, is_head(conn, space), close) };
+    ended.status = local.sent_status();
     let mut edits = Edits::default();
     if let Some((route, target)) = route {
         route.edit_response(target, &mut edits);
@@ -92,11 +91,7 @@ async fn send<'a>(
         Side::H2(stream) => {
             let (head, body) = reply::message(local, edits);
             let length = body.len() as u64;
-            stream.send_head(head, body.is_empty()).ok()?;
-            if !body.is_empty() {
-                stream.sender.send_all(body).ok()?;
-            }
-            Some(length)
+            stream.send_whole(head, body).is_ok().then_some(length)
         }
     }
 }
@@ -107,6 +102,10 @@ pub(super) async fn refuse_unread(worker: &Worker, conn: &mut Downstream, space:
     reply::write(&mut space.down_out, &reject.answer(&date, false, true), &mut Edits::default());
     let Side::H1(stream) = &mut conn.side else { return After::Close };
     if write(worker, stream, &conn.timer, &space.down_out).await { After::Linger } else { After::Close }
+}
+
+fn speaks_grpc(conn: &Downstream, space: &Space) -> bool {
+    is_grpc(&space.request.fields(conn.input.filled()))
 }
 
 fn is_head(conn: &Downstream, space: &Space) -> bool {

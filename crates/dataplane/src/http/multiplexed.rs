@@ -187,9 +187,7 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, grpc: bool) 
     let local = Local { grpc: grpc.then(|| reject.grpc_status()), ..reject.answer(&date, false, false) };
     let (head, body) = reply::message(&local, &mut Edits::default());
     if let Side::H2(stream) = &mut conn.side
-        && stream.send_head(head, body.is_empty()).is_ok()
-        && !body.is_empty()
-        && stream.sender.send_all(body).is_err()
+        && stream.send_whole(head, body).is_err()
     {
         stream.reset(Reason::INTERNAL_ERROR);
     }

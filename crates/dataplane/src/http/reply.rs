@@ -208,8 +208,13 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
 }
 
 impl<'a> Local<'a> {
+    /// The status as the client sees it: gRPC has its own elsewhere.
+    pub(crate) fn sent_status(&self) -> u16 {
+        if self.grpc.is_some() { 200 } else { self.status }
+    }
+
     fn is_bodiless(&self) -> bool {
-        matches!(self.status, 204 | 304) && self.grpc.is_none()
+        matches!(self.sent_status(), 204 | 304)
     }
 
     fn sent_body(&self) -> &'a [u8] {
@@ -219,7 +224,7 @@ impl<'a> Local<'a> {
     fn parts(&self) -> ResponseParts<'static> {
         let length = OutFraming::Length(if self.grpc.is_some() { 0 } else { self.body.len() as u64 });
         ResponseParts {
-            status: if self.grpc.is_some() { 200 } else { self.status },
+            status: self.sent_status(),
             fields: Fields::new(&[], &[]),
             nominates: false,
             framing: if self.is_bodiless() { OutFraming::None } else { length },

@@ -40,6 +40,12 @@ impl H2Side {
         Ok(())
     }
 
+    /// Sends an answer that is held in memory.
+    pub(super) fn send_whole(&mut self, head: Response<()>, body: Bytes) -> Result<(), Gone> {
+        self.send_head(head, body.is_empty())?;
+        if body.is_empty() { Ok(()) } else { self.sender.send_all(body).map_err(|_| Gone) }
+    }
+
     /// Sends the head of an answer that is not the final one.
     pub(super) fn send_informational(&mut self, head: Response<()>) -> Result<(), Gone> {
         self.respond.send_informational(head).map_err(|_| Gone)

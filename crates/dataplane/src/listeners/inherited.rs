@@ -20,11 +20,6 @@ impl Inherited {
         sockets.into_iter().map(with_address).collect::<io::Result<Vec<_>>>().map(Self)
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Adds others.
     pub fn extend(&mut self, others: Self) {
         self.0.extend(others.0);

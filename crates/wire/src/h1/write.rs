@@ -1,8 +1,8 @@
 //! Heads as they are sent: written anew from the view and the edits, with framing that is ours alone.
 
-use super::BodyLength;
+use super::{BodyLength, RequestHead};
 use crate::edit::{Edits, FieldEdit};
-use crate::view::Fields;
+use crate::view::{Fields, RequestView};
 
 /// The framing that a head announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,23 @@ pub struct RequestParts<'a> {
     pub upgrade: Option<&'a [u8]>,
     /// Whether the connection is asked to be closed afterwards.
     pub close: bool,
+}
+
+impl<'a> RequestParts<'a> {
+    /// A request as routing has seen it; `upgrade` is what the backend is asked to switch to.
+    pub fn of(request: &RequestHead, view: &RequestView<'a>, upgrade: Option<&'a [u8]>) -> Self {
+        Self {
+            method: view.method,
+            path: view.path,
+            query: view.query,
+            authority: view.authority,
+            fields: view.fields,
+            nominates: request.nominates,
+            framing: OutFraming::from(request.body),
+            upgrade,
+            close: false,
+        }
+    }
 }
 
 /// What a response's head is made of.
