@@ -20,6 +20,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
+use wire::grpc::Dialect;
+use wire::grpc_web::Call;
 use wire::h1::{HeadLimits, RequestHead, RequestParts, write_request};
 use wire::view::RequestView;
 
@@ -112,6 +114,7 @@ impl Explainer {
         let certificate = secured::certificate(server, http.forwarded.certificates);
         let peer = Peer { address: "127.0.0.1", scheme, trusted_proxies, certificate };
         let (method, target, host) = (request.method.of(&head), request.target.of(&head), request.host.of(&head));
+        let dialect = Dialect::of(|name| fields.get(name), http.grpc_web);
         let mut scratch = Scratch::default();
         let view = match prepare(RawRequest { method, target, host, fields }, http, &peer, &mut scratch) {
             Ok(prepared) => prepared.view,
@@ -125,10 +128,13 @@ impl Explainer {
         (answer.host, answer.rules) = (explanation.host, explanation.rules);
         answer.outcome = match route {
             _ if came.is_misdirected(view.host, route.is_some()) => answered(421, "misdirected_request"),
-            Some(route) => self.outcome(route, &request, &view, &peer),
+            Some(route) => self.outcome(route, (&request, dialect.and_then(Dialect::web)), &view, &peer),
             None if to_https => local(&LocalAnswer::to_https(&view)),
             None => answered(404, "route_not_found"),
         };
+        if let Some(dialect) = dialect {
+            answer.outcome.tell_grpc(dialect);
+        }
         Ok(())
     }
 
@@ -138,7 +144,13 @@ impl Explainer {
         Outcome::Bytes { rule: route.origin.clone(), targets: route.targets.iter().map(target).collect() }
     }
 
-    fn outcome(&self, route: &RouteEntry, request: &RequestHead, view: &RequestView<'_>, peer: &Peer<'_>) -> Outcome {
+    fn outcome(
+        &self,
+        route: &RouteEntry,
+        request: (&RequestHead, Option<Call>),
+        view: &RequestView<'_>,
+        peer: &Peer<'_>,
+    ) -> Outcome {
         if let Some(answer) = route.local_answer(view) {
             return local(&answer);
         }
@@ -155,7 +167,7 @@ impl Explainer {
             TargetCluster::Unknown { id, .. } => (id, None),
         };
         let failing = |status: u16, flag: &str, reason: &str| {
-            Some(Failing { status, flag: flag.to_owned(), reason: reason.to_owned() })
+            Some(Failing { status, grpc: None, flag: flag.to_owned(), reason: reason.to_owned() })
         };
         let (fails, endpoints) = match (target, found.map(|cluster| &cluster.endpoints)) {
             (TargetCluster::Unknown { reason, .. }, _) => (failing(503, "NC", reason), Vec::new()),
@@ -193,12 +205,24 @@ impl Came<'_> {
 }
 
 /// The head that is sent to a target.
-fn sent_head(route: &RouteEntry, at: usize, request: &RequestHead, view: &RequestView<'_>, peer: &Peer<'_>) -> String {
+fn sent_head(
+    route: &RouteEntry,
+    at: usize,
+    (request, web): (&RequestHead, Option<Call>),
+    view: &RequestView<'_>,
+    peer: &Peer<'_>,
+) -> String {
     let mut edits = Edits::default();
     forwarded::edit(peer, view.fields, view.scheme, "<a new id>", &mut edits);
     edits.set("x-envoy-attempt-count", &b"1"[..]);
+    if web.is_some() {
+        Call::edit_request(view.fields, &mut edits);
+    }
     route.edit_request(at, view, &mut edits);
-    let parts = RequestParts::of(request, view, None);
+    let mut parts = RequestParts::of(request, view, None);
+    if let Some(call) = web {
+        parts.framing = call.framing(parts.framing);
+    }
     let mut head = Vec::new();
     write_request(&mut head, &parts, &edits);
     String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned()
@@ -208,11 +232,11 @@ fn local(answer: &LocalAnswer) -> Outcome {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let body = (!answer.body.is_empty()).then(|| lossy(&answer.body));
     let location = answer.location.as_deref().map(lossy);
-    Outcome::Answered { status: answer.status, detail: "direct_response".to_owned(), location, body }
+    Outcome::Answered { status: answer.status, grpc: None, detail: "direct_response".to_owned(), location, body }
 }
 
 fn answered(status: u16, detail: &str) -> Outcome {
-    Outcome::Answered { status, detail: detail.to_owned(), location: None, body: None }
+    Outcome::Answered { status, grpc: None, detail: detail.to_owned(), location: None, body: None }
 }
 
 /// The bytes that a client would send.

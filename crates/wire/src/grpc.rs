@@ -1,10 +1,57 @@
 //! What a proxy has to know of gRPC: which requests are such, until when they are to be answered, and how an answer of its own is told.
 
+use crate::grpc_web::{Call, Writing};
 use std::fmt::Write;
 use std::time::Duration;
 
 /// gRPC's status of a request whose time is over.
 pub const DEADLINE_EXCEEDED: u8 = 4;
+
+/// What a client of gRPC speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// gRPC itself.
+    Grpc,
+    /// gRPC-Web, where that is translated.
+    Web(Call),
+}
+
+impl Dialect {
+    /// What a request says by the header that `get` finds; `web` is whether gRPC-Web is translated. `None` for what is no gRPC.
+    pub fn of<'a>(get: impl Fn(&str) -> Option<&'a [u8]>, web: bool) -> Option<Self> {
+        let content_type = get("content-type")?;
+        match (is_grpc(content_type), web) {
+            (true, _) => Some(Self::Grpc),
+            (false, true) => Call::of(content_type, get("accept")).map(Self::Web),
+            (false, false) => None,
+        }
+    }
+
+    /// The call, where it is translated.
+    pub fn web(self) -> Option<Call> {
+        match self {
+            Self::Grpc => None,
+            Self::Web(call) => Some(call),
+        }
+    }
+
+    /// The content type of an answer that has no message.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Grpc => "application/grpc",
+            Self::Web(Call { answer: Writing::Binary, .. }) => "application/grpc-web+proto",
+            Self::Web(Call { answer: Writing::Text, .. }) => "application/grpc-web-text+proto",
+        }
+    }
+
+    /// The status of HTTP that an answer of the gateway's own has: gRPC tells its own elsewhere, and browsers look at both.
+    pub fn status(self, http: u16) -> u16 {
+        match self {
+            Self::Grpc => 200,
+            Self::Web(_) => http,
+        }
+    }
+}
 
 /// Whether a request or an answer is gRPC, by its `content-type`: `application/grpc`, or that with a format behind `+`.
 pub fn is_grpc(content_type: &[u8]) -> bool {

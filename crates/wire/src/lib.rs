@@ -6,6 +6,7 @@
 pub mod edit;
 pub mod forwarded;
 pub mod grpc;
+pub mod grpc_web;
 pub mod h1;
 pub mod h2;
 pub mod hello;

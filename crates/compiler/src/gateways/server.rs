@@ -105,7 +105,7 @@ pub(super) fn hosts(written: &Server, gateway: &Object<Gateway>, field: &str, no
 /// Says once what of a Gateway has no effect.
 pub(super) fn inert_fields(gateway: &Object<Gateway>, notes: &mut Notes) {
     type Has = fn(&Server) -> bool;
-    let inert: [(Has, &str, &str); 3] = [
+    let inert: [(Has, &str, &str); 2] = [
         (
             |server| !server.default_endpoint.is_empty(),
             "defaultEndpoint",
@@ -115,11 +115,6 @@ pub(super) fn inert_fields(gateway: &Object<Gateway>, notes: &mut Notes) {
             |server| server.port.as_ref().is_some_and(|port| port.target_port != 0),
             "port.targetPort",
             "`targetPort` of a server has no effect; a Service of the gateway says what is listened on",
-        ),
-        (
-            |server| server.port.as_ref().is_some_and(|port| super::is_grpc_web(&port.protocol)),
-            "port.protocol",
-            "gRPC-Web is passed on as it is: it is not translated to gRPC yet",
         ),
     ];
     for (has, name, message) in inert {

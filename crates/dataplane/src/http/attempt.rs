@@ -44,7 +44,7 @@ pub(super) async fn forward(
     ended: &mut Ended,
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
-    let mut held = Held::default();
+    let mut held = Held::new(plan.web);
     let mut attempt = Attempt::default();
     loop {
         let (up, in_flight) = match backend(worker, plan, attempt, ended).await {

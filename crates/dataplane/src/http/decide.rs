@@ -14,8 +14,9 @@ use std::time::Duration;
 use upstream::ClusterState;
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
+use wire::grpc::Dialect;
+use wire::grpc_web::Call;
 use wire::h1::{OutFraming, RequestHead, RequestParts, write_request};
-use wire::view::Fields;
 
 /// What is to be done with a request.
 pub(super) enum Decision {
@@ -46,6 +47,8 @@ pub(super) struct Plan {
     host: Option<Box<str>>,
     /// From the whole request until the whole answer (VS-39).
     pub(super) timeout: Option<Duration>,
+    /// The call of gRPC-Web that is translated (S-119).
+    pub(super) web: Option<Call>,
     /// From the head until the whole answer: what a client of gRPC gives it (VS-39).
     pub(super) deadline: Option<Duration>,
 }
@@ -118,6 +121,11 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let mut edits = Edits::default();
     forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
     edits.set("x-envoy-attempt-count", &b"1"[..]);
+    let dialect = Dialect::of(|name| fields.get(name), version.http.grpc_web);
+    let web = dialect.and_then(Dialect::web);
+    if web.is_some() {
+        Call::edit_request(fields, &mut edits);
+    }
     route.edit_request(target, &view, &mut edits);
     let upgrade = asked_switch(request, buffer);
     let http2 = speaks_http2(&cluster, &conn.side);
@@ -126,7 +134,10 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         let random = u128::from(worker.random()) << 64 | u128::from(worker.random());
         edits.set("sec-websocket-key", websocket::key(random).into_bytes());
     }
-    let parts = RequestParts::of(request, &view, upgrade);
+    let mut parts = RequestParts::of(request, &view, upgrade);
+    if let Some(call) = web {
+        parts.framing = call.framing(parts.framing);
+    }
     let host = asks_for_host(&cluster).then(|| host_of(edits.authority.as_deref().unwrap_or(view.authority)));
     let stream_head = if http2 {
         let https = cluster.cluster.tls.is_some() || view.scheme == "https";
@@ -141,7 +152,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     drop(edits);
     let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     let timeout = route.forward().and_then(|forward| forward.timeout);
-    let deadline = fields.get("grpc-timeout").filter(|_| is_grpc(&fields)).and_then(wire::grpc::timeout);
+    let deadline = dialect.and_then(|_| fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
     Decision::Forward(Box::new(Plan {
         route,
         target,
@@ -152,13 +163,9 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         accept,
         host,
         timeout,
+        web,
         deadline,
     }))
-}
-
-/// Whether a request is gRPC (S-119).
-pub(super) fn is_grpc(fields: &Fields<'_>) -> bool {
-    fields.get("content-type").is_some_and(wire::grpc::is_grpc)
 }
 
 /// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.

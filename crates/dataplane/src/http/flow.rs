@@ -8,6 +8,7 @@ mod direct;
 mod pieces;
 mod request;
 mod response;
+mod web;
 
 use super::backend::Backend;
 use super::decide::Plan;
@@ -44,6 +45,8 @@ pub(super) enum Failure {
     ClientStuck,
     /// The client's body is malformed.
     ClientBody,
+    /// The client's body is not the base64 that it is to be.
+    NotBase64,
     /// The client's body does not come.
     BodyTimeout,
 }
@@ -57,6 +60,7 @@ impl Failure {
             Self::Timeout => Some(Reject::Timeout),
             Self::ClientClosed | Self::ClientStuck => None,
             Self::ClientBody => Some(Reject::ClientBody),
+            Self::NotBase64 => Some(Reject::NotBase64),
             Self::BodyTimeout => Some(Reject::BodyTimeout),
         }
     }
@@ -70,7 +74,9 @@ impl Failure {
                 "upstream_reset_after_response_started{connection_termination}"
             }
             Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
-            Self::Timeout | Self::ClientBody | Self::BodyTimeout => self.reject().map_or("", Reject::detail),
+            Self::Timeout | Self::ClientBody | Self::NotBase64 | Self::BodyTimeout => {
+                self.reject().map_or("", Reject::detail)
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Answers of the gateway's own, and what follows every answer: the rest of the request, and the end of the connection.
 
-use super::decide::is_grpc;
 use super::record::Ended;
 use super::reply::{self, Local, Reject};
 use super::server::{After, Downstream, read};
@@ -11,6 +10,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use upstream::Stream;
 use wire::edit::Edits;
+use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
 /// Answers as the route says, or its host.
@@ -33,7 +33,7 @@ pub(super) async fn answer(
         date: &date,
         head_only: is_head(conn, space),
         close,
-        grpc: speaks_grpc(conn, space).then(|| wire::grpc::status_of(answer.status)),
+        grpc: dialect(conn, space).map(|dialect| (dialect, wire::grpc::status_of(answer.status))),
     };
     ended.status = local.sent_status();
     let mut edits = Edits::default();
@@ -60,7 +60,7 @@ pub(super) async fn refuse(
     (ended.flags, ended.detail) = (reject.flags(), reject.detail());
     let close = reject.ends_connection() || is_last(worker, conn, space, body);
     let date = worker.date();
-    let grpc = speaks_grpc(conn, space).then(|| reject.grpc_status());
+    let grpc = dialect(conn, space).map(|dialect| (dialect, reject.grpc_status()));
     let local = Local { grpc, ..reject.answer(&date, is_head(conn, space), close) };
     ended.status = local.sent_status();
     let mut edits = Edits::default();
@@ -104,8 +104,9 @@ pub(super) async fn refuse_unread(worker: &Worker, conn: &mut Downstream, space:
     if write(worker, stream, &conn.timer, &space.down_out).await { After::Linger } else { After::Close }
 }
 
-fn speaks_grpc(conn: &Downstream, space: &Space) -> bool {
-    is_grpc(&space.request.fields(conn.input.filled()))
+fn dialect(conn: &Downstream, space: &Space) -> Option<Dialect> {
+    let fields = space.request.fields(conn.input.filled());
+    Dialect::of(|name| fields.get(name), conn.table.version().http.grpc_web)
 }
 
 fn is_head(conn: &Downstream, space: &Space) -> bool {

@@ -14,8 +14,8 @@ use crate::conn::{Client, TableState, Timer, Worker};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
+use http::HeaderValue;
 use http::Request;
-use http::header::CONTENT_TYPE;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -26,6 +26,7 @@ use tasks::Job;
 use upstream::{Coalesced, Replay, Stream, Turn};
 use watch::Watched;
 use wire::edit::Edits;
+use wire::grpc::Dialect;
 use wire::h2::FlatError;
 
 type Io = Coalesced<Watched<Replay<Stream>>>;
@@ -166,8 +167,9 @@ impl Shared {
                 exchange::exchange(worker, &mut conn, &mut space, head).await;
             }
             Err(error) => {
-                let grpc = parts.headers.get(CONTENT_TYPE).is_some_and(|value| wire::grpc::is_grpc(value.as_bytes()));
-                refuse(worker, &mut conn, error, grpc);
+                let web = conn.table.version().http.grpc_web;
+                let dialect = Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web);
+                refuse(worker, &mut conn, error, dialect);
             }
         }
         worker.give_space(space);
@@ -175,7 +177,7 @@ impl Shared {
 }
 
 /// Answers a head that is not taken.
-fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, grpc: bool) {
+fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, dialect: Option<Dialect>) {
     let reject = match error {
         FlatError::Host => Reject::Refused(routing::Refusal::Host),
         FlatError::TooLarge => Reject::Head(wire::h1::HeadError::TooLarge),
@@ -184,7 +186,8 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, grpc: bool) 
     };
     record::refused(worker, conn, reject);
     let date = worker.date();
-    let local = Local { grpc: grpc.then(|| reject.grpc_status()), ..reject.answer(&date, false, false) };
+    let local =
+        Local { grpc: dialect.map(|dialect| (dialect, reject.grpc_status())), ..reject.answer(&date, false, false) };
     let (head, body) = reply::message(&local, &mut Edits::default());
     if let Side::H2(stream) = &mut conn.side
         && stream.send_whole(head, body).is_err()

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::Response;
 use upstream::ConnectError;
 use wire::edit::Edits;
+use wire::grpc::Dialect;
 use wire::h1::{HeadError, OutFraming, ResponseParts, write_response};
 use wire::view::Fields;
 
@@ -37,6 +38,8 @@ pub(crate) enum Reject {
     BodyTimeout,
     /// The client's body is malformed.
     ClientBody,
+    /// The client's body is to be base64, and is not (S-119).
+    NotBase64,
 }
 
 impl Reject {
@@ -51,7 +54,7 @@ impl Reject {
             Self::UpstreamProtocol => 502,
             Self::Timeout => 504,
             Self::HeadTimeout | Self::BodyTimeout => 408,
-            Self::ClientBody => 400,
+            Self::ClientBody | Self::NotBase64 => 400,
         }
     }
 
@@ -68,7 +71,7 @@ impl Reject {
         match self {
             Self::Head(_) | Self::ClientBody => "DPE",
             Self::Refused(routing::Refusal::Connect) | Self::NoRoute => "NR",
-            Self::Refused(_) => "-",
+            Self::Refused(_) | Self::NotBase64 => "-",
             Self::Misdirected => "NR",
             Self::NoCluster => "NC",
             Self::NoEndpoint => "UH",
@@ -98,6 +101,7 @@ impl Reject {
             Self::HeadTimeout => "request_header_timeout",
             Self::BodyTimeout => "stream_idle_timeout",
             Self::ClientBody => "http1.codec_error",
+            Self::NotBase64 => "grpc_base_64_decode_failed",
         }
     }
 
@@ -125,6 +129,7 @@ impl Reject {
             Self::Timeout => "upstream request timeout",
             Self::HeadTimeout => "request header timeout",
             Self::BodyTimeout => "stream timeout",
+            Self::NotBase64 => "a body of application/grpc-web-text has to be base64",
         }
     }
 
@@ -167,8 +172,8 @@ pub(crate) struct Local<'a> {
     pub(crate) date: &'a HttpDate,
     pub(crate) head_only: bool,
     pub(crate) close: bool,
-    /// gRPC's status, where that is what the client speaks: it is told in the head, and there is no body.
-    pub(crate) grpc: Option<u8>,
+    /// What the client speaks, where that is gRPC, and gRPC's status: it is told in the head, and there is no body.
+    pub(crate) grpc: Option<(Dialect, u8)>,
 }
 
 /// Appends an answer of the gateway's own; `edits` come from the route, where there is one. Returns the length of the body written.
@@ -191,8 +196,8 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     if let Some(location) = local.location {
         own.set("location", location);
     }
-    if let Some(status) = local.grpc {
-        own.set("content-type", &b"application/grpc"[..]);
+    if let Some((dialect, status)) = local.grpc {
+        own.set("content-type", dialect.content_type().as_bytes());
         own.set("grpc-status", status.to_string().into_bytes());
         if !local.body.is_empty() {
             own.set("grpc-message", wire::grpc::message(local.body).into_bytes());
@@ -210,7 +215,7 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
 impl<'a> Local<'a> {
     /// The status as the client sees it: gRPC has its own elsewhere.
     pub(crate) fn sent_status(&self) -> u16 {
-        if self.grpc.is_some() { 200 } else { self.status }
+        self.grpc.map_or(self.status, |(dialect, _)| dialect.status(self.status))
     }
 
     fn is_bodiless(&self) -> bool {

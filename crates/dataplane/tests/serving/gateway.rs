@@ -115,11 +115,20 @@ pub(crate) struct World {
     tls: Vec<(Vec<HostPattern>, Option<Termination>, Option<Service>)>,
     tcp: Option<Service>,
     plain: bool,
+    grpc_web: bool,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { listeners: vec![ANY], hosts: Vec::new(), clusters: Vec::new(), tls: Vec::new(), tcp: None, plain: false }
+        Self {
+            listeners: vec![ANY],
+            hosts: Vec::new(),
+            clusters: Vec::new(),
+            tls: Vec::new(),
+            tcp: None,
+            plain: false,
+            grpc_web: false,
+        }
     }
 }
 
@@ -195,6 +204,12 @@ impl World {
         self
     }
 
+    /// Translates gRPC-Web.
+    pub(crate) fn grpc_web(mut self) -> Self {
+        self.grpc_web = true;
+        self
+    }
+
     fn servers(&self, id: &ListenerId) -> Vec<TlsServer> {
         let server = |(at, (names, termination, service)): (usize, &(_, Option<Termination>, Option<Service>))| {
             let table = TableId { listener: id.clone(), server: Some(at.to_string().into()) };
@@ -221,7 +236,7 @@ impl World {
             hosts: self.hosts.iter().map(|host| (host.pattern.clone(), Arc::new(host.clone()))).collect(),
             path_normalization: PathNormalization::Base,
             forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
-            grpc_web: false,
+            grpc_web: self.grpc_web,
         };
         let tables = |address: &SocketAddr| {
             let listener = listener_id(*address);

@@ -105,3 +105,119 @@ fn what_is_no_grpc_is_answered_as_ever() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\ngrpc-timeout: 1n\r\n\r\n");
     assert_eq!(client.answer().status, 200);
 }
+
+/// A backend of gRPC that tells what it got, and its status in trailers.
+fn counting() -> Streams {
+    Streams::start(|request, mut respond, _| async move {
+        let (parts, mut receive) = request.into_parts();
+        let (body, _) = crate::streams::read(&mut receive).await.unwrap();
+        let header = |name: &str| parts.headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
+        let head = http::Response::builder().header("content-type", "application/grpc").header(
+            "x-got",
+            format!("{} {} {} {body:?}", header("content-type"), header("te"), header("content-length")),
+        );
+        let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+        stream.send_data("\0\0\0\0\x02hi".into(), false).unwrap();
+        stream.send_data("\0\0\0\0\x01!".into(), false).unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "9".parse().unwrap());
+        trailers.insert("grpc-message", "so".parse().unwrap());
+        stream.send_trailers(trailers).unwrap();
+    })
+}
+
+const TRAILERS: &[u8] = b"\x80\0\0\0\x20grpc-status:9\r\ngrpc-message:so\r\n";
+
+fn translating(backend: &Streams) -> Gateway {
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    Gateway::serving(&world.http2("c").grpc_web())
+}
+
+#[test]
+fn s_119_grpc_web_becomes_grpc_and_its_trailers_the_last_frame() {
+    let backend = counting();
+    let gateway = translating(&backend);
+    let mut client = gateway.client();
+    let head = "POST /p.S/M HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/grpc-web+proto\r\n";
+    let post = format!("{head}Content-Length: 5\r\n\r\n\0\0\0\0\0");
+    client.send(&post);
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/grpc-web+proto")));
+    assert_eq!(answer.header("x-got"), Some("application/grpc trailers 5 [0, 0, 0, 0, 0]"));
+    assert_eq!(answer.body, [b"\0\0\0\0\x02hi\0\0\0\0\x01!", TRAILERS].concat());
+    assert_eq!((answer.header("content-length"), answer.header("grpc-status")), (None, None));
+    // The connection goes on, and HTTP/2 has the same.
+    client.send(&post);
+    assert_eq!(client.answer().status, 200);
+    run(async {
+        let mut client = connect(gateway.addresses()[0]).await;
+        let mut request = crate::streams::post("/p.S/M");
+        request.headers_mut().insert("content-type", "application/grpc-web".parse().unwrap());
+        let answer = ask(&mut client, request, b"\0\0\0\0\0", None).await.unwrap();
+        assert_eq!(answer.body, [b"\0\0\0\0\x02hi\0\0\0\0\x01!", TRAILERS].concat());
+        assert_eq!(answer.trailers, None);
+    });
+}
+
+#[test]
+fn s_119_text_is_base64_both_ways_and_each_message_a_text_of_its_own() {
+    let backend = counting();
+    let gateway = translating(&backend);
+    let mut client = gateway.client();
+    let text = "application/grpc-web-text";
+    let head = format!("POST /p.S/M HTTP/1.1\r\nHost: a.test\r\nContent-Type: {text}\r\nAccept: {text}\r\n");
+    let mut told = |body: &str| {
+        client.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+        client.answer()
+    };
+    let answer = told("AAAAAAFh");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/grpc-web-text+proto")));
+    assert_eq!(answer.header("x-got"), Some("application/grpc trailers - [0, 0, 0, 0, 1, 97]"));
+    assert_eq!(answer.text(), "AAAAAAJoaQ==AAAAAAEhgAAAACBncnBjLXN0YXR1czo5DQpncnBjLW1lc3NhZ2U6c28NCg==");
+    for bad in ["AAAAAAF", "!!!!"] {
+        let answer = told(bad);
+        assert_eq!((answer.status, answer.header("grpc-status"), answer.text()), (400, Some("13"), ""), "{bad}");
+        assert_eq!(answer.header("grpc-message"), Some("a body of application/grpc-web-text has to be base64"));
+        assert_eq!(answer.header("content-type"), Some("application/grpc-web-text+proto"));
+    }
+}
+
+#[test]
+fn s_119_what_is_no_answer_of_grpc_is_told_as_a_status() {
+    let page = Backend::start(|side| {
+        side.request();
+        side.send("HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n50% <off>");
+        side.request();
+        side.send("HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n");
+        // Without end: no more is read than is told.
+        while side.send(format!("400\r\n{}\r\n", "x".repeat(1024))) {}
+    });
+    let world = World::default().host("a.test", forward("c", None)).cluster("c", &[page.address]);
+    let gateway = Gateway::serving(&world.host("b.test", respond(403, "no")).grpc_web());
+    let mut client = gateway.client();
+    let mut told = |host: &str| {
+        client.send(format!(
+            "POST /p.S/M HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/grpc-web\r\nContent-Length: 0\r\n\r\n"
+        ));
+        let answer = client.answer();
+        assert_eq!(answer.header("content-type"), Some("application/grpc-web+proto"));
+        let header = |name| answer.header(name).unwrap_or_default().to_owned();
+        (answer.status, header("grpc-status"), header("grpc-message"), answer.body)
+    };
+    assert_eq!(told("a.test"), (503, "14".to_owned(), "50%25 <off>".to_owned(), vec![]));
+    assert_eq!(told("a.test"), (500, "2".to_owned(), "x".repeat(1024), vec![]));
+    assert_eq!(told("b.test"), (403, "7".to_owned(), "no".to_owned(), vec![]));
+    assert_eq!(told("c.test"), (404, "12".to_owned(), String::new(), vec![]));
+}
+
+#[test]
+fn s_119_grpc_web_passes_as_it_is_where_it_is_not_translated() {
+    let backend = counting();
+    let gateway = to(&backend);
+    let mut client = gateway.client();
+    let head = "POST /p.S/M HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/grpc-web\r\n";
+    client.send(format!("{head}Content-Length: 5\r\n\r\n\0\0\0\0\0"));
+    let answer = client.answer();
+    assert_eq!(answer.header("x-got"), Some("application/grpc-web - 5 [0, 0, 0, 0, 0]"));
+    assert_eq!(answer.header("content-type"), Some("application/grpc"));
+}

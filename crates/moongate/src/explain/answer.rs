@@ -3,6 +3,7 @@
 use ir::Origin;
 use routing::explain::Verdict;
 use serde::Serialize;
+use wire::grpc::Dialect;
 
 /// A request to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub enum Outcome {
     Answered {
         /// The status.
         status: u16,
+        /// gRPC's status, where the client speaks that.
+        grpc: Option<u8>,
         /// Why, in a word for logs.
         detail: String,
         /// Where a redirect leads.
@@ -111,6 +114,8 @@ pub struct TargetAnswer {
 pub struct Failing {
     /// The status of the answer.
     pub status: u16,
+    /// gRPC's status, where the client speaks that.
+    pub grpc: Option<u8>,
     /// Istio's response flag.
     pub flag: String,
     /// Why, in words.
@@ -128,6 +133,28 @@ pub struct SecuredAnswer {
     pub certificates: Vec<String>,
     /// What it asks of clients, in words.
     pub client: String,
+}
+
+impl Outcome {
+    /// Says the gateway's own answers as a client of gRPC gets them.
+    pub(super) fn tell_grpc(&mut self, dialect: Dialect) {
+        let told = |status: &mut u16, grpc: &mut Option<u8>| {
+            *grpc = Some(wire::grpc::status_of(*status));
+            *status = dialect.status(*status);
+        };
+        match self {
+            Self::Answered { status, grpc, body, .. } => {
+                told(status, grpc);
+                *body = None;
+            }
+            Self::Forwarded { targets } => {
+                for fails in targets.iter_mut().filter_map(|target| target.fails.as_mut()) {
+                    told(&mut fails.status, &mut fails.grpc);
+                }
+            }
+            Self::Refused { .. } | Self::NoHandshake { .. } | Self::Closed { .. } | Self::Bytes { .. } => {}
+        }
+    }
 }
 
 impl Answer {

@@ -77,9 +77,9 @@ fn outcome(out: &mut String, outcome: &Outcome) {
             let _ = writeln!(out, "rule      {GOOD}✓{GOOD:#} {rule}");
             all_targets(out, targets);
         }
-        Outcome::Answered { status, detail, location, body } => {
-            let colour = if *status < 400 { GOOD } else { BAD };
-            let _ = writeln!(out, "answer    {colour}{status}{colour:#} {detail}");
+        Outcome::Answered { status, grpc, detail, location, body } => {
+            let colour = if *status < 400 && grpc.is_none_or(|grpc| grpc == 0) { GOOD } else { BAD };
+            let _ = writeln!(out, "answer    {colour}{status}{}{colour:#} {detail}", grpc_status(*grpc));
             if let Some(location) = location {
                 let _ = writeln!(out, "            location: {location}");
             }
@@ -103,7 +103,8 @@ fn target(out: &mut String, target: &TargetAnswer, total: Option<u32>) {
     let _ = writeln!(out, "cluster   {}{share}", target.cluster);
     match &target.fails {
         Some(fails) => {
-            let _ = writeln!(out, "answer    {BAD}{} {}{BAD:#} {}", fails.status, fails.flag, fails.reason);
+            let grpc = grpc_status(fails.grpc);
+            let _ = writeln!(out, "answer    {BAD}{}{grpc} {}{BAD:#} {}", fails.status, fails.flag, fails.reason);
         }
         None => {
             let endpoints = target.endpoints.join(", ");
@@ -118,4 +119,8 @@ fn target(out: &mut String, target: &TargetAnswer, total: Option<u32>) {
             }
         }
     }
+}
+
+fn grpc_status(status: Option<u8>) -> String {
+    status.map_or_else(String::new, |status| format!(" grpc-status {status}"))
 }

@@ -1,7 +1,8 @@
 """gRPC's own client and server, one on either side of the gateway.
 
 usage: grpc_interop.py server                 prints the port that it listens on, and serves until its input ends
-       grpc_interop.py client ADDRESS         asks at ADDRESS, and prints the name of each case that went well
+       grpc_interop.py client ADDRESS [CA]    asks at ADDRESS, by TLS if there is a file with a CA, and prints the name of each
+                                              case that went well
        grpc_interop.py load ADDRESS           calls one after the other beside one stream until its input ends; says when it has
                                               begun and how many calls and messages there were, and fails with the first that does
 
@@ -74,8 +75,14 @@ def serve():
 
 
 class Client:
-    def __init__(self, address):
-        self.channel = grpc.insecure_channel(address, options=[("grpc.default_authority", "grpc.example")])
+    def __init__(self, address, ca=None):
+        options = [("grpc.default_authority", "grpc.example"), ("grpc.ssl_target_name_override", "grpc.example")]
+        if ca is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            with open(ca, "rb") as file:
+                credentials = grpc.ssl_channel_credentials(file.read())
+            self.channel = grpc.secure_channel(address, credentials, options=options)
 
     def echo(self, request=b"", service=SERVICE, method="Echo", **more):
         return self.channel.unary_unary(f"/{service}/{method}")(request, timeout=more.pop("timeout", 60), **more)
@@ -201,8 +208,8 @@ class Client:
         assert code == grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() - begun < SLEEP, code
 
 
-def ask(address):
-    client = Client(address)
+def ask(address, ca=None):
+    client = Client(address, ca)
     for name in [name for name in vars(Client) if not name.startswith("_") and name not in ("echo", "fails")]:
         getattr(client, name)()
         print(name, flush=True)
@@ -242,4 +249,4 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["load"]:
         load(sys.argv[2])
     else:
-        ask(sys.argv[2])
+        ask(*sys.argv[2:])

@@ -41,7 +41,7 @@ fn gateway(configuration: &str) -> (Gateway, tempfile::TempDir) {
     std::fs::write(folder.path().join("all.yaml"), configuration).unwrap();
     let args = ["--access-log", "off", "--workers", "1"].map(str::to_owned).to_vec();
     let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
-    let start = Start { program, paths: vec![folder.path().to_owned()], ports: vec![8080], args };
+    let start = Start { program, paths: vec![folder.path().to_owned()], ports: vec![8080, 8443], args };
     (Gateway::start(&start).unwrap(), folder)
 }
 
@@ -110,12 +110,63 @@ spec:
 fn s_119_grpc_goes_through_end_to_end() {
     let Some(python) = Python::with(&["grpcio"]).unwrap() else { return };
     let server = Server::start(python.command(&script("grpc_interop.py"), &["server"]));
-    let (gateway, _folder) = gateway(&grpc(server.1));
+    let (secured, ca) = with_tls(&grpc(server.1));
+    let (gateway, folder) = gateway(&secured);
+    let file = folder.path().join("ca.crt");
+    std::fs::write(&file, ca).unwrap();
+    let (plain, tls) = (gateway.address(8080).to_string(), gateway.address(8443).to_string());
+    for arguments in [&["client", &plain][..], &["client", &tls, file.to_str().unwrap()]] {
+        let told = told(python.command(&script("grpc_interop.py"), arguments), &gateway);
+        assert_eq!(told.lines().count(), 19, "{told}");
+    }
+}
+
+#[test]
+fn s_119_grpc_web_is_translated_for_a_server_of_grpc() {
+    let Some(python) = Python::with(&["grpcio"]).unwrap() else { return };
+    let server = Server::start(python.command(&script("grpc_interop.py"), &["server"]));
+    let web = grpc(server.1).replacen("name: grpc, protocol: GRPC}", "name: grpc-web, protocol: GRPC-WEB}", 1);
+    let (gateway, _folder) = gateway(&web);
     let address = gateway.address(8080).to_string();
-    let output = python.command(&script("grpc_interop.py"), &["client", &address]).output().unwrap();
+    let web = told(python.command(&script("grpc_web.py"), &[&address]), &gateway);
+    assert_eq!(web.lines().count(), 5, "{web}");
+    // gRPC itself is served there as ever.
+    let itself = told(python.command(&script("grpc_interop.py"), &["client", &address]), &gateway);
+    assert_eq!(itself.lines().count(), 19, "{itself}");
+}
+
+/// What a client printed that went well.
+fn told(mut client: Command, gateway: &Gateway) -> String {
+    let output = client.output().unwrap();
     let (told, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "after {told}:\n{wrong}\n{}", gateway.log());
-    assert_eq!(told.lines().count(), 19, "{told}");
+    told.into_owned()
+}
+
+/// The configuration with the same host by TLS on port 8443, and the certificate to trust.
+fn with_tls(configuration: &str) -> (String, String) {
+    let own = rcgen::generate_simple_self_signed(["grpc.example".to_owned()]).unwrap();
+    let indented = |text: String| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    let server = "  servers:
+  - port: {number: 8443, name: https, protocol: HTTPS}
+    hosts: [grpc.example]
+    tls: {mode: SIMPLE, credentialName: own}
+";
+    let secret = format!(
+        "---
+apiVersion: v1
+kind: Secret
+metadata: {{name: own, namespace: istio-system}}
+type: kubernetes.io/tls
+stringData:
+  tls.crt: |
+{}  tls.key: |
+{}",
+        indented(certificate.clone()),
+        indented(key)
+    );
+    (configuration.replacen("  servers:\n", server, 1) + &secret, certificate)
 }
 
 /// HTTP to a backend that speaks WebSocket.

@@ -2,7 +2,8 @@
 
 use super::Failure;
 use super::direct::{self, Broken};
-use super::pieces::{end_chunks, put, without_framing};
+use super::pieces::{end_chunks, without_framing};
+use super::web::put_read;
 use crate::conn::{Buffer, Pipe, Worker};
 use crate::http::backend::Backend;
 use crate::http::server::read;
@@ -12,6 +13,7 @@ use http::HeaderMap;
 use std::io;
 use std::task::{Context, Poll, ready};
 use upstream::{Connection, Stream};
+use wire::grpc_web::{Call, Decoder, Writing};
 use wire::h1::{BodyLength, BodyReader, ChunkWriter, RequestHead};
 
 /// What outlives an attempt: bytes that were sent, and the trailers of a body that has come to its end.
@@ -19,6 +21,16 @@ use wire::h1::{BodyLength, BodyReader, ChunkWriter, RequestHead};
 pub(in crate::http) struct Held {
     bytes: Vec<u8>,
     trailers: Option<HeaderMap>,
+    /// What reads the body where it is text (S-119).
+    text: Option<Decoder>,
+}
+
+impl Held {
+    /// For a request of which nothing was sent.
+    pub(in crate::http) fn new(web: Option<Call>) -> Self {
+        let text = web.filter(|call| call.request == Writing::Text).map(|_| Decoder::default());
+        Self { text, ..Self::default() }
+    }
 }
 
 /// The request's side of a flow.
@@ -59,7 +71,9 @@ impl<'a> RequestSide<'a> {
     ) -> Self {
         let complete = body.is_done();
         let (end_due, chunked) = match up {
-            Backend::H1(_) => (false, head.body == BodyLength::Chunked),
+            Backend::H1(_) => {
+                (false, head.body == BodyLength::Chunked || (held.text.is_some() && head.body != BodyLength::None))
+            }
             // What is switched to goes on where the head ends.
             Backend::H2(stream) => (!upgrade && !stream.sender.is_ended(), false),
         };
@@ -158,8 +172,7 @@ impl<'a> RequestSide<'a> {
         }
         let step = self.body.decode(self.input.filled()).map_err(|_| Failure::ClientBody)?;
         if step.consumed > 0 || step.done {
-            self.pass(&step);
-            return Ok(Poll::Ready(()));
+            return self.pass(&step).map(Poll::Ready);
         }
         if self.input.is_full() {
             self.input.grow();
@@ -176,17 +189,30 @@ impl<'a> RequestSide<'a> {
         }
     }
 
-    fn pass(&mut self, step: &wire::h1::Step) {
+    fn pass(&mut self, step: &wire::h1::Step) -> Result<(), Failure> {
         self.begin_piece();
         let data = self.input.filled().get(step.data.clone()).unwrap_or_default();
         self.received += data.len() as u64;
-        put(self.out, data, self.chunked);
+        let taken = put_read(self.out, data, &mut self.held.text, self.chunked);
         self.input.consume(step.consumed);
+        taken?;
         self.complete = step.done;
+        if step.done {
+            self.check_whole()?;
+        }
         match self.body.trailers() {
             trailers if step.done && self.chunked => ChunkWriter::end(self.out, trailers),
             Some(trailers) if step.done => self.held.trailers = Some(wire::h2::trailers(trailers)),
             Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a text has come to its end with the body.
+    fn check_whole(&self) -> Result<(), Failure> {
+        match &self.held.text {
+            Some(text) if !text.is_whole() => Err(Failure::NotBase64),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -197,10 +223,11 @@ impl<'a> RequestSide<'a> {
             Poll::Ready(Ok(Piece::Data(data))) => {
                 self.begin_piece();
                 self.received += data.len() as u64;
-                put(self.out, &data, self.chunked);
+                put_read(self.out, &data, &mut self.held.text, self.chunked)?;
             }
             Poll::Ready(Ok(Piece::End(trailers))) => {
                 self.begin_piece();
+                self.check_whole()?;
                 self.complete = true;
                 *self.body = BodyReader::Done;
                 self.held.trailers = trailers.map(without_framing).filter(|trailers| !trailers.is_empty());
@@ -230,6 +257,7 @@ impl<'a> RequestSide<'a> {
     fn is_moved(&mut self, worker: &Worker, down: &Stream, up: &Stream) -> bool {
         if self.pipe.is_none()
             && self.input.is_empty()
+            && self.held.text.is_none()
             && let BodyReader::Length(left) = *self.body
         {
             self.pipe = direct::pipe(worker, left, down, up);

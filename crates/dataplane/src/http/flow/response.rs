@@ -3,6 +3,7 @@
 use super::Failure;
 use super::direct::{self, Broken};
 use super::pieces::{end_chunks, put, without_framing};
+use super::web::Web;
 use crate::conn::{Buffer, Pipe, Worker};
 use crate::http::backend::Backend;
 use crate::http::decide::Plan;
@@ -37,6 +38,8 @@ pub(super) struct ResponseSide<'a> {
     /// Bytes at the front of `input` that are written from there.
     direct: usize,
     pipe: Option<Pipe>,
+    /// What is made of it for a client of gRPC-Web.
+    web: Option<Web>,
     chunked: bool,
     /// Trailers for a stream of HTTP/2, once the body has ended.
     trailers: Option<HeaderMap>,
@@ -68,6 +71,7 @@ impl<'a> ResponseSide<'a> {
             body: BodyReader::Done,
             direct: 0,
             pipe: None,
+            web: None,
             chunked: false,
             trailers: None,
             end_due: false,
@@ -164,8 +168,7 @@ impl<'a> ResponseSide<'a> {
         self.close = close && !self.tunnel;
         self.body = BodyReader::new(self.head.body);
         self.complete = self.body.is_done();
-        let framing = self.framing(asked);
-        self.chunked = framing == OutFraming::Chunked && !self.complete && matches!(down, Side::H1(_));
+        let mut framing = self.framing(asked);
         let buffer = self.input.filled();
         let fields = self.head.fields(buffer);
         let mut millis = itoa::Buffer::new();
@@ -179,9 +182,22 @@ impl<'a> ResponseSide<'a> {
             edits.set("sec-websocket-accept", accept.as_bytes());
         }
         plan.route.edit_response(plan.target, &mut edits);
+        self.web = plan.web.map(|call| Web::new(call, self.head, buffer, &mut edits));
+        if let Some(web) = &self.web {
+            framing = web.framing(framing);
+        }
+        self.chunked = framing == OutFraming::Chunked && !self.complete && matches!(down, Side::H1(_));
         let upgrade = self.head.upgrade.filter(|_| self.tunnel).map(|span| span.of(buffer));
         let (status, nominates) = (self.status, self.head.nominates);
         let parts = ResponseParts { status, fields, nominates, framing, upgrade, close: self.close };
+        if let Some(web) = &mut self.web
+            && web.hold(down, &parts, &edits)
+        {
+            if self.complete {
+                web.end(None, down, false, self.out)?;
+            }
+            return Ok(());
+        }
         match down {
             Side::H1(_) => write_response(self.out, &parts, &edits),
             Side::H2(stream) => {
@@ -209,61 +225,95 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Hands what was read of the body to `out`, or marks it to be written from where it lies.
-    pub(super) fn take_body(&mut self, down: &Side, up: &Backend) -> Result<bool, Failure> {
+    pub(super) fn take_body(&mut self, down: &mut Side, up: &Backend) -> Result<bool, Failure> {
         let mut moved = false;
         if !self.head_seen || self.pipe.is_some() || matches!(up, Backend::H2(_)) {
             return Ok(false);
         }
-        let framed = matches!(down, Side::H2(_));
+        let copied = matches!(down, Side::H2(_)) || self.web.is_some();
         while !self.complete && self.direct == 0 && self.out.len() < COPY_LIMIT {
             let step = self.body.decode(self.input.filled()).map_err(|_| Failure::UpstreamProtocol)?;
             if step.consumed == 0 && !step.done {
                 break;
             }
             moved = true;
-            self.sent += step.data.len() as u64;
             self.complete = step.done;
-            self.pass(&step, framed);
+            if !self.pass(&step, copied) && !self.complete {
+                self.cut(down)?;
+                break;
+            }
             match self.body.trailers() {
                 _ if !self.complete || self.direct > 0 => {}
+                trailers if self.web.is_some() => {
+                    let trailers = trailers.map(wire::h2::trailers);
+                    self.end(trailers, down)?;
+                }
                 trailers if self.chunked => ChunkWriter::end(self.out, trailers),
-                trailers => self.trailers = trailers.filter(|_| framed).map(wire::h2::trailers),
+                trailers => self.trailers = trailers.filter(|_| copied).map(wire::h2::trailers),
             }
         }
         Ok(moved)
     }
 
-    fn pass(&mut self, step: &wire::h1::Step, framed: bool) {
+    /// Passes data on, or marks it to be; whether more is wanted.
+    fn pass(&mut self, step: &wire::h1::Step, copied: bool) -> bool {
         let length = step.data.len();
-        if length > COPY_LIMIT && !framed {
+        if length > COPY_LIMIT && !copied {
             // The framing before the data is done with; what follows it is looked at next time.
             self.input.consume(step.data.start);
             self.direct = length;
+            self.sent += length as u64;
             if self.chunked {
                 ChunkWriter::prefix(self.out, length);
                 self.chunk_end = true;
             }
-            return;
+            return true;
         }
         let data = self.input.filled().get(step.data.clone()).unwrap_or_default();
-        put(self.out, data, self.chunked);
+        let taken = put_data(self.out, data, &mut self.web, self.chunked);
         self.input.consume(step.consumed);
+        self.sent += taken.unwrap_or(0) as u64;
+        taken.is_some()
+    }
+
+    /// Ends an answer of which no more is wanted; its connection is of no use any more.
+    fn cut(&mut self, down: &mut Side) -> Result<(), Failure> {
+        self.head.keep_alive = false;
+        self.end(None, down)
+    }
+
+    /// Puts the end of the body, with the trailers that there are.
+    fn end(&mut self, trailers: Option<HeaderMap>, down: &mut Side) -> Result<(), Failure> {
+        self.complete = true;
+        match &mut self.web {
+            None => self.trailers = trailers,
+            Some(web) => {
+                let count = web.end(trailers.as_ref(), down, self.chunked, self.out)?;
+                self.sent += count as u64;
+            }
+        }
+        if self.chunked {
+            end_chunks(self.out, self.trailers.as_ref());
+        }
+        Ok(())
     }
 
     /// Takes the next piece of what a stream of HTTP/2 brings.
-    fn take_piece(&mut self, receiver: &mut Receiver, context: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+    fn take_piece(
+        &mut self,
+        receiver: &mut Receiver,
+        down: &mut Side,
+        context: &mut Context<'_>,
+    ) -> Result<Poll<()>, Failure> {
         match receiver.poll_piece(context) {
             Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(Ok(Piece::Data(data))) => {
-                self.sent += data.len() as u64;
-                put(self.out, &data, self.chunked);
-            }
+            Poll::Ready(Ok(Piece::Data(data))) => match put_data(self.out, &data, &mut self.web, self.chunked) {
+                Some(count) => self.sent += count as u64,
+                None => self.cut(down)?,
+            },
             Poll::Ready(Ok(Piece::End(trailers))) => {
-                self.complete = true;
-                self.trailers = trailers.map(without_framing).filter(|trailers| !trailers.is_empty());
-                if self.chunked {
-                    end_chunks(self.out, self.trailers.as_ref());
-                }
+                let trailers = trailers.map(without_framing).filter(|trailers| !trailers.is_empty());
+                self.end(trailers, down)?;
             }
             // Part of an answer, and no end: the client must not take it for the whole.
             Poll::Ready(Err(_)) => return Err(Failure::UpstreamClosed),
@@ -281,7 +331,7 @@ impl<'a> ResponseSide<'a> {
     ) -> Result<Poll<()>, Failure> {
         let up = match up {
             Backend::H1(connection) => &mut connection.stream,
-            Backend::H2(stream) => return self.take_piece(&mut stream.receiver, context),
+            Backend::H2(stream) => return self.take_piece(&mut stream.receiver, down, context),
         };
         if let Side::H1(down) = down
             && self.is_moved(worker, up, down)
@@ -297,10 +347,7 @@ impl<'a> ResponseSide<'a> {
                 }
             }
             Poll::Ready(Ok(_)) if self.body.ends_with_connection() => {
-                self.complete = true;
-                if self.chunked {
-                    ChunkWriter::end(self.out, None);
-                }
+                self.end(None, down)?;
             }
             // Part of an answer, and no end: the client must not take it for the whole.
             Poll::Ready(_) => return Err(Failure::UpstreamClosed),
@@ -311,6 +358,7 @@ impl<'a> ResponseSide<'a> {
     fn is_moved(&mut self, worker: &Worker, up: &Stream, down: &Stream) -> bool {
         if self.pipe.is_none()
             && self.input.is_empty()
+            && self.web.is_none()
             && let BodyReader::Length(left) = self.body
         {
             self.pipe = direct::pipe(worker, left, up, down);
@@ -409,5 +457,16 @@ impl<'a> ResponseSide<'a> {
         self.input.release();
         self.out.clear();
         *self.head = std::mem::take(self.head).reset();
+    }
+}
+
+/// Appends data as the client is to have it; how much that is, or `None` when no more is wanted.
+fn put_data(out: &mut Vec<u8>, data: &[u8], web: &mut Option<Web>, chunked: bool) -> Option<usize> {
+    match web {
+        Some(web) => web.take(data, chunked, out),
+        None => {
+            put(out, data, chunked);
+            Some(data.len())
+        }
     }
 }
