@@ -1,5 +1,5 @@
-//! A stream that collects what is written to it until everybody who is awake has written, for HTTP/2: the frames of all streams
-//! that are answered in one turn of the runtime go out in one call of the system.
+//! A stream that collects what is written to it until everybody who has something to write has written, for HTTP/2: the frames of
+//! all streams that are answered in one turn of the runtime go out in one call of the system.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -16,8 +16,9 @@ const KEPT: usize = 4 << 10;
 
 /// A stream that sends what was collected when it is flushed in a later turn of its task than it was flushed first.
 ///
-/// The first flush has its task woken again and says that it is done, for the library takes no further frame before; by the time that
-/// the task runs and flushes again, as it does in each turn, every other task that was awake has had its turn.
+/// The first flush has its task woken again and says that it is done, for the library takes no further frame before. It is woken when
+/// the runtime has looked at the sockets once more, which costs one call that does not wait: by the time that the task runs and flushes
+/// again, as it does in each turn, every task that was awake has had its turn, and so has every one whose socket had something for it.
 #[derive(Debug)]
 pub struct Coalesced<S> {
     inner: S,
@@ -72,6 +73,11 @@ impl<S: AsyncWrite + Unpin> Coalesced<S> {
     }
 }
 
+/// Has the task woken once the runtime has looked what the sockets have, and whoever waited for them has been woken.
+fn after_the_next_look(context: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(context);
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -97,7 +103,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
             match self.deferred {
                 None => {
                     self.deferred = Some(now);
-                    context.waker().wake_by_ref();
+                    after_the_next_look(context);
                     return Poll::Ready(Ok(()));
                 }
                 Some(turn) if turn == now && self.sent == 0 => return Poll::Ready(Ok(())),

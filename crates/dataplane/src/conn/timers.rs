@@ -25,8 +25,8 @@ pub(crate) struct Timers {
     near: Notify,
 }
 
-/// A deadline for the task that polls it.
-#[derive(Debug)]
+/// A deadline for the task that polls it; clones are the same one.
+#[derive(Debug, Clone)]
 pub(crate) struct Timer {
     state: Rc<State>,
     timers: Rc<Timers>,

@@ -10,7 +10,7 @@ use super::reply::{self, Local, Reject};
 use super::server::Downstream;
 use super::side::{H2Side, Side};
 use super::streams::Receiver;
-use crate::conn::{Client, TableState, Timer, Worker};
+use crate::conn::{Client, Space, TableState, Timer, Worker};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -141,38 +141,52 @@ impl Shared {
     /// Begins with a stream.
     fn take(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.streams.set(self.streams.get() + 1);
-        tasks::begin(&self.worker, Job { shared: Rc::clone(self), request, respond });
+        let (parts, body) = request.into_parts();
+        let head = self.flatten(&parts, body.is_end_stream());
+        tasks::begin(&self.worker, Job { shared: Rc::clone(self), head, body, respond });
     }
 
-    async fn answer(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let worker = &self.worker;
-        let (parts, body) = request.into_parts();
-        let ended = body.is_end_stream();
+    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Head {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
-        let mut conn = Downstream {
-            side: Side::H2(Box::new(H2Side::new(Receiver::new(body), respond))),
-            input: worker.buffer(),
-            timer: worker.timer(),
-            client: Rc::clone(&self.client),
-            table: Arc::clone(&self.table),
-        };
-        let mut space = worker.take_space();
-        let limits = &worker.limits.head;
-        let flat = wire::h2::flatten_request(&parts, protocol, ended, limits, &mut space.request, &mut space.flat);
-        match flat {
-            Ok(()) => {
-                conn.input.put(&space.flat);
-                let head = space.flat.len();
-                drop(parts);
-                exchange::exchange(worker, &mut conn, &mut space, head).await;
-            }
+        let limits = &self.worker.limits.head;
+        let mut space = self.worker.take_space();
+        match wire::h2::flatten_request(parts, protocol, ended, limits, &mut space.request, &mut space.flat) {
+            Ok(()) => Head::Taken(space),
             Err(error) => {
-                let web = conn.table.version().http.grpc_web;
-                let dialect = Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web);
-                refuse(worker, &mut conn, error, dialect);
+                self.worker.give_space(space);
+                let web = self.table.version().http.grpc_web;
+                Head::Refused(error, Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web))
             }
         }
-        worker.give_space(space);
+    }
+}
+
+/// The head of a stream.
+enum Head {
+    /// It stands flat in the space of its exchange.
+    Taken(Box<Space>),
+    /// It is not taken; what the client speaks, where that is gRPC.
+    Refused(FlatError, Option<Dialect>),
+}
+
+async fn answer(job: Job, timer: Timer) {
+    let Job { shared, head, body, respond } = job;
+    let worker = &shared.worker;
+    let mut conn = Downstream {
+        side: Side::H2(Box::new(H2Side::new(Receiver::new(body), respond))),
+        input: worker.buffer(),
+        timer,
+        client: Rc::clone(&shared.client),
+        table: Arc::clone(&shared.table),
+    };
+    match head {
+        Head::Taken(mut space) => {
+            conn.input.put(&space.flat);
+            let length = space.flat.len();
+            exchange::exchange(worker, &mut conn, &mut space, length).await;
+            worker.give_space(space);
+        }
+        Head::Refused(error, dialect) => refuse(worker, &mut conn, error, dialect),
     }
 }
 

@@ -1,11 +1,10 @@
 //! Tasks that answer streams. They are kept for streams to come, since to begin one and to end it costs as much as several heads do.
 
-use super::Shared;
+use super::{Head, Shared, answer};
 use crate::conn::{Worker, catch};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::Request;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,7 +14,8 @@ use std::task::{Poll, Waker};
 /// A stream that is to be answered.
 pub(super) struct Job {
     pub(super) shared: Rc<Shared>,
-    pub(super) request: Request<RecvStream>,
+    pub(super) head: Head,
+    pub(super) body: RecvStream,
     pub(super) respond: SendResponse<Bytes>,
 }
 
@@ -41,8 +41,10 @@ pub(super) fn begin(worker: &Worker, job: Job) {
 }
 
 async fn run(task: Rc<Task>) {
+    // It is the task that is woken by it, whatever stream that has.
+    let mut timer = None;
     loop {
-        let Job { shared, request, respond } = poll_fn(|context| match task.job.take() {
+        let job = poll_fn(|context| match task.job.take() {
             Some(job) => Poll::Ready(job),
             None => {
                 task.waker.set(Some(context.waker().clone()));
@@ -50,9 +52,12 @@ async fn run(task: Rc<Task>) {
             }
         })
         .await;
-        let under_way = UnderWay(shared);
+        let under_way = UnderWay(Rc::clone(&job.shared));
+        let worker = &under_way.0.worker;
+        let timer = timer.get_or_insert_with(|| worker.timer());
+        timer.clear();
         // A fault ends its own stream alone; the connection breaks it off when its halves are dropped.
-        catch(&under_way.0.worker, pin!(under_way.0.answer(request, respond))).await;
+        catch(worker, pin!(answer(job, timer.clone()))).await;
         if !under_way.0.worker.give_task(Rc::<Task>::clone(&task)) {
             return;
         }
