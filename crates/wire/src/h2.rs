@@ -11,3 +11,5 @@ pub use write::{request, response, trailers};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod translations;

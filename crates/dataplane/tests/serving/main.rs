@@ -24,3 +24,4 @@ mod replay;
 mod secured;
 mod streams;
 mod switching;
+mod translations;
