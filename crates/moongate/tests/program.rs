@@ -8,6 +8,7 @@ mod program {
     mod mutations;
     mod oracle;
     mod takeover;
+    mod tonic;
     mod twin;
     mod ways;
 }

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use upstream::{ConnectError, Connection, EndpointState, InFlight};
+use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
 /// What the first attempt taught the second.
@@ -44,7 +45,7 @@ pub(super) async fn forward(
     ended: &mut Ended,
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
-    let mut held = Held::new(plan.web);
+    let mut held = Held::new(plan.web());
     let mut attempt = Attempt::default();
     loop {
         let (up, in_flight) = match backend(worker, plan, attempt, ended).await {
@@ -202,10 +203,13 @@ async fn fail(
             let refusal = (reject, Some((&*plan.route, plan.target)));
             local::refuse(worker, conn, space, refusal, body, ended).await
         }
-        // The client is gone, or has part of an answer that will not be complete: only a close can tell it.
+        // The client is gone, or has part of an answer that will not be complete: only a close can tell it, or the status of gRPC.
         reject => {
             if let Side::H2(stream) = &mut conn.side {
-                stream.reset(Reason::INTERNAL_ERROR);
+                let told = reject.filter(|_| plan.dialect == Some(Dialect::Grpc));
+                if told.is_none_or(|reject| stream.end_grpc(reject.grpc_status(), failure.message()).is_err()) {
+                    stream.reset(Reason::INTERNAL_ERROR);
+                }
             }
             ended.flags = reject.map_or("DC", Reject::flags);
             ended.detail = failure.detail();

@@ -47,8 +47,8 @@ pub(super) struct Plan {
     host: Option<Box<str>>,
     /// From the whole request until the whole answer (VS-39).
     pub(super) timeout: Option<Duration>,
-    /// The call of gRPC-Web that is translated (S-119).
-    pub(super) web: Option<Call>,
+    /// What the client speaks, where that is gRPC (S-119).
+    pub(super) dialect: Option<Dialect>,
     /// From the head until the whole answer: what a client of gRPC gives it (VS-39).
     pub(super) deadline: Option<Duration>,
 }
@@ -57,6 +57,11 @@ impl Plan {
     /// The host that is sent on, where it matters for connections.
     pub(super) fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    /// The call of gRPC-Web that is translated (S-119).
+    pub(super) fn web(&self) -> Option<Call> {
+        self.dialect.and_then(Dialect::web)
     }
 
     /// The time that there is at most.
@@ -163,7 +168,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         accept,
         host,
         timeout,
-        web,
+        dialect,
         deadline,
     }))
 }

@@ -65,6 +65,18 @@ impl Failure {
         }
     }
 
+    /// What a client of gRPC is told of an answer that had begun.
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Self::UpstreamClosed | Self::UpstreamUnprocessed => "the answer of the backend broke off",
+            Self::UpstreamProtocol => "the answer of the backend is malformed",
+            Self::Timeout | Self::BodyTimeout | Self::ClientBody | Self::NotBase64 => {
+                self.reject().map_or("", Reject::body)
+            }
+            Self::ClientClosed | Self::ClientStuck => "",
+        }
+    }
+
     /// What the log tells of an answer that had begun.
     pub(super) fn detail(self) -> &'static str {
         match self {

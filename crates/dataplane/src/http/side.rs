@@ -4,7 +4,7 @@ use super::streams::{Receiver, Sender};
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::SendResponse;
-use http::Response;
+use http::{HeaderMap, HeaderValue, Response};
 use std::task::{Context, Poll};
 use upstream::Stream;
 
@@ -49,6 +49,16 @@ impl H2Side {
     /// Sends the head of an answer that is not the final one.
     pub(super) fn send_informational(&mut self, head: Response<()>) -> Result<(), Gone> {
         self.respond.send_informational(head).map_err(|_| Gone)
+    }
+
+    /// Ends an answer of gRPC that has begun with a status (S-119).
+    pub(super) fn end_grpc(&mut self, status: u8, message: &'static str) -> Result<(), Gone> {
+        let mut trailers = HeaderMap::with_capacity(2);
+        trailers.insert("grpc-status", HeaderValue::from(u16::from(status)));
+        if !message.is_empty() {
+            trailers.insert("grpc-message", HeaderValue::from_static(message));
+        }
+        self.sender.end(Some(trailers)).map_err(|_| Gone)
     }
 
     /// Breaks the stream off: what was sent of the answer is not the whole of it.

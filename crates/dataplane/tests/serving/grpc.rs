@@ -221,3 +221,20 @@ fn s_119_grpc_web_passes_as_it_is_where_it_is_not_translated() {
     assert_eq!(answer.header("x-got"), Some("application/grpc-web - 5 [0, 0, 0, 0, 0]"));
     assert_eq!(answer.header("content-type"), Some("application/grpc"));
 }
+
+#[test]
+fn s_119_an_answer_of_grpc_that_breaks_off_ends_with_a_status() {
+    let backend = Streams::start(|_, mut respond, _| async move {
+        let head = http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+        let mut stream = respond.send_response(head, false).unwrap();
+        stream.send_data("\0\0\0\0\x01a".into(), false).unwrap();
+        // It neither goes on nor ends.
+        let _ = std::future::poll_fn(|context| stream.poll_reset(context)).await;
+    });
+    let gateway = to(&backend);
+    run(async {
+        let mut client = connect(gateway.addresses()[0]).await;
+        let answer = ask(&mut client, call(Some("50m")), b"\0\0\0\0\0", None).await.unwrap();
+        assert_eq!((answer.text(), trailer(&answer)), ("\0\0\0\0\x01a", Some("4")));
+    });
+}

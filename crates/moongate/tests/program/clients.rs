@@ -36,7 +36,7 @@ impl Drop for Server {
 }
 
 /// A gateway in front of a backend, for as long as the folder is there.
-fn gateway(configuration: &str) -> (Gateway, tempfile::TempDir) {
+pub(super) fn gateway(configuration: &str) -> (Gateway, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("all.yaml"), configuration).unwrap();
     let args = ["--access-log", "off", "--workers", "1"].map(str::to_owned).to_vec();

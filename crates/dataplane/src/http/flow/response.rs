@@ -182,7 +182,7 @@ impl<'a> ResponseSide<'a> {
             edits.set("sec-websocket-accept", accept.as_bytes());
         }
         plan.route.edit_response(plan.target, &mut edits);
-        self.web = plan.web.map(|call| Web::new(call, self.head, buffer, &mut edits));
+        self.web = plan.web().map(|call| Web::new(call, self.head, buffer, &mut edits));
         if let Some(web) = &self.web {
             framing = web.framing(framing);
         }
