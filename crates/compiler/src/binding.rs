@@ -85,8 +85,11 @@ impl Binder<'_> {
     fn run(&mut self) {
         let spec = &self.object.spec;
         if spec.hosts.is_empty() {
-            let message = "a VirtualService without hosts is for others to delegate to, and delegates do not act yet";
-            self.notes.add(code::DELEGATE_SKIPPED, "spec.hosts", message);
+            if self.world.index.delegating_to(&self.object.key).next().is_none() {
+                let message = "a VirtualService without hosts is for others to delegate to, and none does";
+                self.notes.add(code::DELEGATE_UNUSED, "spec.hosts", message);
+            }
+            routes::unserved_fields(spec, &mut self.notes);
             return;
         }
         let gateways = self.gateways();

@@ -58,10 +58,12 @@ codes! {
     BAD_MATCH "MG7012" Error "the condition cannot be judged, so that it never matches"
     BAD_REWRITE "MG7013" Error "the rewrite or redirect cannot be carried out"
     NO_ACTION "MG7014" Error "the rule says nothing about what to do"
-    DELEGATE_SKIPPED "MG7015" Warning "delegates do not act yet, so that the rule is left out"
+    DELEGATE_SKIPPED "MG7015" Error "there is no such delegate, so that the rule is left out"
     BAD_HOST "MG7016" Error "the host of a VirtualService cannot be used"
     HOST_UNBOUND "MG7017" Warning "the host is in no server of the named Gateways"
     SNI_CLAMPED "MG7018" Warning "the name goes beyond the hosts of the server"
+    DELEGATE_CONFLICT "MG7019" Error "a rule of the delegate lies outside the conditions of the rule that delegates"
+    DELEGATE_UNUSED "MG7020" Warning "no other VirtualService delegates to the one without hosts"
 
     UNKNOWN_HOST "MG8001" Error "no Service or ServiceEntry has the destination's host"
     HIDDEN_HOST "MG8002" Error "the destination's host is not exported to the gateway's namespace"

@@ -7,6 +7,7 @@ mod host;
 
 pub(crate) use host::{ClusterUse, HostEntry, SortedKeys};
 
+use crate::delegates;
 use crate::fast::{FastMap, FastSet};
 use crate::names;
 use resources::key::Key;
@@ -29,6 +30,8 @@ pub(crate) struct Index {
     wildcard_rules: FastMap<Arc<str>, SortedKeys>,
     /// VirtualServices by the names (without namespaces) of the Gateways that they name.
     by_gateway_name: FastMap<Arc<str>, FastSet<Key>>,
+    /// VirtualServices by those that they delegate to.
+    delegating: FastMap<Key, BTreeSet<Key>>,
     /// EndpointSlices by their Service.
     slices: FastMap<Key, SortedKeys>,
     /// ServiceEntries and Services that select WorkloadEntries, by namespace.
@@ -99,6 +102,11 @@ impl Index {
         self.by_gateway_name.get(name).into_iter().flatten()
     }
 
+    /// VirtualServices with a rule that delegates to this one.
+    pub(crate) fn delegating_to(&self, delegate: &Key) -> impl Iterator<Item = &Key> {
+        self.delegating.get(delegate).into_iter().flatten()
+    }
+
     /// Takes a VirtualService's names in or out. `named` is what it names: destination hosts and gateways.
     pub(crate) fn virtual_service(&mut self, key: &Key, before: &Named, after: &Named) {
         for host in before.hosts.difference(&after.hosts) {
@@ -115,6 +123,14 @@ impl Index {
         }
         for name in after.gateways.difference(&before.gateways) {
             slot(&mut self.by_gateway_name, name).insert(key.clone());
+        }
+        for delegate in before.delegates.difference(&after.delegates) {
+            if let Some(roots) = self.delegating.get_mut(delegate) {
+                roots.remove(key);
+            }
+        }
+        for delegate in after.delegates.difference(&before.delegates) {
+            self.delegating.entry_ref(delegate).or_default().insert(key.clone());
         }
     }
 
@@ -179,6 +195,8 @@ pub(crate) struct Named {
     pub(crate) hosts: BTreeSet<String>,
     /// Names of Gateways, without their namespaces.
     pub(crate) gateways: BTreeSet<String>,
+    /// Other VirtualServices whose rules it puts in.
+    pub(crate) delegates: BTreeSet<Key>,
 }
 
 impl Named {
@@ -193,6 +211,7 @@ impl Named {
         Self {
             hosts: hosts.map(|to| names::full_host(&to.host, namespace, domain).into_owned()).collect(),
             gateways: gateways.map(|key| (*key.name).to_owned()).collect(),
+            delegates: spec.http.iter().filter_map(|rule| delegates::named(rule, &object.key)).collect(),
         }
     }
 }

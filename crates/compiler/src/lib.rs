@@ -14,6 +14,7 @@ mod binding;
 mod clusters;
 pub mod code;
 mod credentials;
+mod delegates;
 mod destination_rules;
 mod destinations;
 mod endpoints;

@@ -90,6 +90,7 @@ impl State {
             self.plan_listeners(&mut dirty);
         }
         self.users_of_dirty_hosts(&mut dirty);
+        self.roots_of_dirty_delegates(&mut dirty);
         if fresh {
             self.bound.reserve(set.virtual_services.size());
             set.virtual_services.iter().for_each(|(key, object)| self.bind(key, Some(object), &mut dirty));
@@ -134,6 +135,13 @@ impl State {
                 dirty.virtual_services.extend(entry.users.as_slice().iter().cloned());
             }
         }
+    }
+
+    /// What a delegate says, its roots say.
+    fn roots_of_dirty_delegates(&self, dirty: &mut Dirty) {
+        let roots = dirty.virtual_services.iter().flat_map(|key| self.index.delegating_to(key));
+        let roots: Vec<Key> = roots.cloned().collect();
+        dirty.virtual_services.extend(roots);
     }
 
     /// Binds one VirtualService anew. What comes out as before is left as it is, down to the pointers.

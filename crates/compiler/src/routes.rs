@@ -2,6 +2,7 @@
 
 use crate::actions;
 use crate::code;
+use crate::delegates::{self, Rule};
 use crate::destinations::Asking;
 use crate::matches::{self, Unjudgeable};
 use crate::names;
@@ -33,27 +34,13 @@ pub(crate) fn compile_routes(
 ) -> Arc<[Arc<Route>]> {
     let compiler = Compiler { world, object, target };
     let mut routes = Vec::with_capacity(object.spec.http.len());
-    for (index, rule) in object.spec.http.iter().enumerate() {
-        let field = format!("spec.http[{index}]");
-        if is_delegation(rule) {
-            // S-53, VS-48: what Istio would skip without its delegate is skipped.
-            notes.add(
-                code::DELEGATE_SKIPPED,
-                format!("{field}.delegate"),
-                "delegates do not act yet; the rule is left out",
-            );
-            continue;
-        }
+    for rule in delegates::rules(world, object, notes) {
         // VS-49: what stands behind a rule that takes everything is never reached, which validation warns of.
-        if compiler.rule(rule, index, &field, &mut routes, notes) {
+        if compiler.rule(&rule, &mut routes, notes) {
             break;
         }
     }
     routes.into()
-}
-
-fn is_delegation(rule: &HttpRoute) -> bool {
-    rule.delegate.is_some() && rule.route.is_empty() && rule.redirect.is_none() && rule.direct_response.is_none()
 }
 
 struct Compiler<'a> {
@@ -64,29 +51,21 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     /// Adds the routes of a rule, and says whether it takes everything.
-    fn rule(
-        &self,
-        rule: &HttpRoute,
-        index: usize,
-        field: &str,
-        routes: &mut Vec<Arc<Route>>,
-        notes: &mut Notes,
-    ) -> bool {
-        if rule.matches.is_empty() {
-            routes.extend(self.route(rule, None, texts::rule(index, None), RouteMatch::default(), field, notes));
+    fn rule(&self, rule: &Rule<'_>, routes: &mut Vec<Arc<Route>>, notes: &mut Notes) -> bool {
+        if rule.rule.matches.is_empty() {
+            routes.extend(self.route(rule, None, RouteMatch::default(), notes));
             return true;
         }
-        for (at, entry) in rule.matches.iter().enumerate() {
+        for (at, entry) in rule.rule.matches.iter().enumerate() {
             if !self.is_for_target(entry) {
                 continue;
             }
-            let path = texts::rule(index, Some(at));
-            let matches = match matches::compile_match(entry, &format!("spec.{path}"), notes) {
+            let matches = match matches::compile_match(entry, &format!("{}.match[{at}]", rule.field), notes) {
                 Ok(matches) => matches,
                 Err(Unjudgeable) => continue,
             };
             let takes_all = matches.is_catch_all();
-            routes.extend(self.route(rule, Some(entry), path, matches, field, notes));
+            routes.extend(self.route(rule, Some((at, entry)), matches, notes));
             if takes_all {
                 return true;
             }
@@ -111,27 +90,26 @@ impl Compiler<'_> {
 
     fn route(
         &self,
-        rule: &HttpRoute,
-        entry: Option<&HttpMatch>,
-        path: Arc<str>,
+        rule: &Rule<'_>,
+        entry: Option<(usize, &HttpMatch)>,
         mut matches: RouteMatch,
-        field: &str,
         notes: &mut Notes,
     ) -> Option<Arc<Route>> {
         let Key { namespace, name } = &self.object.key;
-        let asking = Asking { workload: self.target.workload, namespace, server_port: self.target.server_port };
-        let compiled = actions::compile_action(self.world, asking, rule, &matches.path, field, notes)?;
+        let Target { workload, server_port, .. } = self.target;
+        let asking = Asking { workload, namespace: rule.namespace, server_port };
+        let compiled = actions::compile_action(self.world, asking, &rule.rule, &matches.path, &rule.field, notes)?;
         if replaces_prefix(&compiled.action) && matches.path == MatchPath::Any {
             // VS-37: a rule without a path is one with the prefix `/`, of which just that is replaced.
             matches.path = MatchPath::Text { text: StringMatch::Prefix(texts::shared("/")), ignore_case: false };
         }
         Some(Arc::new(Route {
-            name: route_name(&rule.name, entry.map_or("", |entry| &entry.name)),
+            name: route_name(&rule.rule.name, entry.map_or("", |(_, entry)| &entry.name)),
             origin: Origin {
                 kind: ObjectKind::VirtualService,
                 namespace: Arc::clone(namespace),
                 name: Arc::clone(name),
-                rule: path,
+                rule: rule.path(entry.map(|(at, _)| at)),
             },
             matches,
             action: compiled.action,

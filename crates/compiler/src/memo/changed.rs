@@ -75,6 +75,8 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
             let (old, new) = (named(before.virtual_services.get(key)), named(state.set.virtual_services.get(key)));
             state.index.virtual_service(key, &old, &new);
             dirty.virtual_services.insert(key.clone());
+            // Whether anybody delegates to them is said there.
+            dirty.virtual_services.extend(old.delegates.symmetric_difference(&new.delegates).cloned());
         }
         Kind::DestinationRule => {
             let old = before.destination_rules.get(key).cloned();

@@ -150,13 +150,55 @@ fn s_61_servers_come_before_the_age_of_virtual_services() {
     assert_eq!(order(&compiled, "a.test"), ["second", "first"]);
 }
 
+/// A VirtualService that delegates what is below `/d`, and the routes and findings that it has with this delegate.
+fn delegating(delegate: &str) -> (Vec<String>, Vec<String>) {
+    let root = "  hosts: [a.test]\n  gateways: [gw]\n  http:\n  - name: root\n    match: [{uri: {prefix: /d}}]\n    \
+                delegate: {name: leaf, namespace: apps}\n  - {name: rest, directResponse: {status: 200}}";
+    let delegate = virtual_service("leaf", delegate).replace("namespace: default", "namespace: apps");
+    let compiled = compiled(&[gateway("gw", "'*'"), virtual_service("one", root), delegate].concat());
+    let routes = host(&compiled, "a.test").routes.clone();
+    (routes.iter().map(|route| format!("{} {}", route.name, route.origin.rule)).collect(), findings(&compiled))
+}
+
 #[test]
-fn vs_48_a_rule_that_delegates_is_left_out_and_reported() {
-    let spec = "  hosts: [a.test]\n  gateways: [gw]\n  http:\n  - match: [{uri: {prefix: /d}}]\n    delegate: {name: other}\n  \
-                - directResponse: {status: 200}";
-    let compiled = compiled(&[gateway("gw", "'*'"), virtual_service("one", spec)].concat());
-    assert_eq!(host(&compiled, "a.test").routes.len(), 1);
-    assert_eq!(findings(&compiled), ["MG7015 VirtualService default/one"]);
+fn vs_48_rules_of_a_delegate_stand_where_it_is_named() {
+    let leaf = "  http:\n  - {name: x, match: [{uri: {prefix: /d/x}}], directResponse: {status: 201}}\n  \
+                - {directResponse: {status: 202}}";
+    let (routes, said) = delegating(leaf);
+    let x = "root-x http[0].delegate apps/leaf http[0].match[0]";
+    assert_eq!(routes, [x, "root http[0].delegate apps/leaf http[1].match[0]", "rest http[1]"]);
+    assert!(said.is_empty(), "{said:?}");
+}
+
+#[test]
+fn vs_48_what_does_not_fit_or_is_not_seen_is_left_out_and_reported() {
+    let conflict = "  http:\n  - {match: [{uri: {prefix: /e}}], directResponse: {status: 201}}\n  \
+                    - {name: z, directResponse: {status: 202}}";
+    let (routes, said) = delegating(conflict);
+    assert_eq!(routes, ["root-z http[0].delegate apps/leaf http[1].match[0]", "rest http[1]"]);
+    assert_eq!(said, ["MG7019 VirtualService default/one"]);
+    let hidden = "  exportTo: ['.']\n  http: [{directResponse: {status: 201}}]";
+    assert_eq!(
+        delegating(hidden),
+        (vec!["rest http[1]".to_owned()], vec!["MG7015 VirtualService default/one".to_owned()])
+    );
+    let rooted = "  hosts: [b.test]\n  gateways: [default/gw]\n  http: [{directResponse: {status: 201}}]";
+    assert_eq!(delegating(rooted).1, ["MG7015 VirtualService default/one"]);
+}
+
+#[test]
+fn vs_48_a_delegate_that_nobody_names_is_reported() {
+    let leaf = virtual_service("leaf", "  http: [{directResponse: {status: 200}}]");
+    assert_eq!(findings(&compiled(&[gateway("gw", "'*'"), leaf].concat())), ["MG7020 VirtualService default/leaf"]);
+}
+
+#[test]
+fn s_54_names_in_a_delegate_are_of_its_own_namespace() {
+    let root = "  hosts: [a.test]\n  gateways: [gw]\n  http: [{delegate: {name: leaf, namespace: apps}}]";
+    let leaf = virtual_service("leaf", "  http: [{route: [{destination: {host: svc, port: {number: 80}}}]}]");
+    let leaf = leaf.replace("namespace: default", "namespace: apps");
+    let compiled = compiled(&[gateway("gw", "'*'"), virtual_service("one", root), leaf].concat());
+    assert_eq!(super::world::routes(&compiled, "a.test"), ["!outbound|80||svc.apps.svc.cluster.local"]);
 }
 
 #[test]

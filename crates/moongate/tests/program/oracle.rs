@@ -113,3 +113,8 @@ fn profile_mesh() {
 fn profile_tls() {
     compare("tls");
 }
+
+#[test]
+fn profile_delegate() {
+    compare("delegate");
+}
