@@ -1,7 +1,9 @@
 //! What a rule does: forward, redirect or answer (VS-30 to VS-39).
 
+pub(crate) mod fault;
 mod forward;
 mod redirect;
+mod retries;
 
 use crate::code;
 use crate::destinations::Asking;

@@ -112,6 +112,7 @@ impl Compiler<'_> {
                 rule: rule.path(entry.map(|(at, _)| at)),
             },
             matches,
+            fault: actions::fault::compile(rule.rule.fault.as_deref()),
             action: compiled.action,
             request_headers: compiled.request_headers,
             response_headers: compiled.response_headers,
@@ -136,10 +137,8 @@ fn route_name(rule: &str, entry: &str) -> Arc<str> {
 /// Says once for an object what of its rules does not act yet.
 pub(crate) fn unserved_fields(object: &VirtualService, notes: &mut Notes) {
     type Has = fn(&HttpRoute) -> bool;
-    let unserved: [(Has, &str, &str); 5] = [
-        (|rule| rule.fault.is_some(), "fault", "faults"),
+    let unserved: [(Has, &str, &str); 3] = [
         (|rule| rule.cors_policy.is_some(), "corsPolicy", "CORS policies"),
-        (|rule| rule.retries.is_some(), "retries", "retry policies"),
         (|rule| rule.mirror.is_some(), "mirror", "mirrors"),
         (|rule| !rule.mirrors.is_empty(), "mirrors", "mirrors"),
     ];

@@ -4,6 +4,7 @@ mod attempt;
 mod backend;
 mod decide;
 mod exchange;
+mod fault;
 mod flow;
 mod local;
 mod multiplexed;
@@ -12,6 +13,7 @@ mod reply;
 mod server;
 mod side;
 mod streams;
+mod tries;
 mod tunnel;
 mod websocket;
 

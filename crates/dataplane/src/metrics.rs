@@ -136,6 +136,7 @@ pub(crate) struct WorkerMetrics {
     pub(crate) multiplexed: AtomicU64,
     /// Requests that were sent a second time.
     pub(crate) replayed: AtomicU64,
+    pub(crate) retried: AtomicU64,
     /// The generation of the snapshot that the worker serves.
     pub(crate) generation: AtomicU64,
 }
@@ -161,6 +162,7 @@ impl WorkerMetrics {
             surplus: AtomicU64::new(0),
             multiplexed: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
     }
@@ -279,6 +281,9 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     }),
     ("moongate_upstream_connections_surplus", "Connections that were closed since enough were idle", |w| {
         w.surplus.load(Ordering::Relaxed)
+    }),
+    ("moongate_requests_retried", "Further attempts that the policies of routes asked for", |w| {
+        w.retried.load(Ordering::Relaxed)
     }),
     ("moongate_requests_replayed", "Requests that were sent a second time", |w| w.replayed.load(Ordering::Relaxed)),
 ];

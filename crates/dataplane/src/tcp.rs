@@ -57,9 +57,9 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
         return None;
     };
     outcome.cluster = Some(Arc::clone(&cluster));
-    let mut avoid = None;
+    let mut avoid: Option<u64> = None;
     loop {
-        let Ok((endpoint, in_flight)) = choose(worker, &cluster, avoid).await else {
+        let Ok((endpoint, in_flight)) = choose(worker, &cluster, avoid.as_slice()).await else {
             outcome.flags = "UH";
             return None;
         };

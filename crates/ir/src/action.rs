@@ -1,6 +1,6 @@
 //! What a route does with a request that it takes.
 
-use crate::{ClusterId, HeaderChanges, Pattern};
+use crate::{ClusterId, HeaderChanges, Pattern, Retries};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Forward {
     pub authority: Option<Arc<str>>,
     /// From the whole request having come until the whole response; `None` is no limit (VS-39).
     pub timeout: Option<Duration>,
+    /// Further attempts; `None` is none (VS-41).
+    pub retries: Option<Arc<Retries>>,
 }
 
 /// One destination of a route.

@@ -7,12 +7,14 @@
 
 mod action;
 mod cluster;
+mod fault;
 mod header;
 mod host;
 mod listener;
 mod matching;
 mod origin;
 mod pattern;
+mod retries;
 mod snapshot;
 mod tls;
 
@@ -21,6 +23,7 @@ pub use cluster::{
     Balance, Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource,
     KeepAlive, Locality, UpstreamProtocol,
 };
+pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
 pub use host::{HostPattern, InvalidHostPattern};
 pub use listener::{
@@ -30,6 +33,7 @@ pub use listener::{
 pub use matching::{Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 pub use origin::{ObjectKind, Origin};
 pub use pattern::{InvalidPattern, Pattern};
+pub use retries::{Broken, Retries, RetryOn};
 pub use snapshot::{Changes, Delta, Snapshot};
 pub use tls::{
     Alpn, ClientAuth, ClientTls, Credential, Der, Identity, KeyForm, PrivateKey, Sni, Termination, TlsParameters,

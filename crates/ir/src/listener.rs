@@ -1,6 +1,6 @@
 //! Sockets to listen on, what is served on them, the hosts behind them and each host's ordered routes.
 
-use crate::{Action, HeaderChanges, HostPattern, Map, Origin, RouteMatch, TargetCluster, TlsServer};
+use crate::{Action, Fault, HeaderChanges, HostPattern, Map, Origin, RouteMatch, TargetCluster, TlsServer};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -134,6 +134,8 @@ pub struct Route {
     pub origin: Origin,
     /// What it demands.
     pub matches: RouteMatch,
+    /// What is done to its requests before anything else.
+    pub fault: Option<Box<Fault>>,
     /// What it does.
     pub action: Action,
     /// Changes to the request (VS-47).

@@ -1,6 +1,7 @@
 //! `moongate explain`: where a request would go, and why, from the very tables and functions that serve.
 
 mod answer;
+mod policies;
 mod secured;
 mod text;
 
@@ -132,6 +133,12 @@ impl Explainer {
             None if to_https => local(&LocalAnswer::to_https(&view)),
             None => answered(404, "route_not_found"),
         };
+        if let Some(fault) = route.and_then(|route| route.route.fault.as_deref()) {
+            answer.fault = Some(policies::fault(fault));
+            if let Some(status) = policies::always_answered(fault) {
+                answer.outcome = answered(status, "fault_filter_abort");
+            }
+        }
         if let Some(dialect) = dialect {
             answer.outcome.tell_grpc(dialect);
         }
@@ -158,7 +165,8 @@ impl Explainer {
         let target = |(at, target): (usize, &ir::Target)| {
             self.target(&target.cluster, target.weight, sent_head(route, at, request, view, peer))
         };
-        Outcome::Forwarded { targets: targets.iter().enumerate().map(target).collect() }
+        let retries = policies::retries(route.forward().and_then(|forward| forward.retries.as_deref()));
+        Outcome::Forwarded { targets: targets.iter().enumerate().map(target).collect(), retries }
     }
 
     fn target(&self, target: &TargetCluster, weight: u32, head: String) -> TargetAnswer {

@@ -132,7 +132,7 @@ fn route(path: MatchPath) -> Arc<Route> {
         response_headers: HeaderChanges::default(),
         authority: None,
     };
-    let forward = Forward { targets: vec![target], rewrite: None, authority: None, timeout: None };
+    let forward = Forward { targets: vec![target], rewrite: None, authority: None, timeout: None, retries: None };
     Arc::new(Route {
         name: "".into(),
         origin: Origin {
@@ -142,6 +142,7 @@ fn route(path: MatchPath) -> Arc<Route> {
             rule: "http[0]".into(),
         },
         matches: RouteMatch::new(path, Demands::default()),
+        fault: None,
         action: Action::Forward(forward),
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),

@@ -74,6 +74,7 @@ pub(crate) fn route(matches: RouteMatch, action: Action) -> Arc<Route> {
         name: "".into(),
         origin,
         matches,
+        fault: None,
         action,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),

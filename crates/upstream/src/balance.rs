@@ -63,12 +63,12 @@ impl EndpointList {
         ends.get(number).map_or(1, |end| end - start)
     }
 
-    /// Chooses an endpoint; `avoid`, the id of one, is not taken when there is another.
+    /// Chooses an endpoint; those whose ids are in `avoid` are not taken when others are found.
     pub fn pick(
         &self,
         balance: Balance,
         random: &mut dyn FnMut() -> u64,
-        avoid: Option<u64>,
+        avoid: &[u64],
     ) -> Option<&Arc<EndpointState>> {
         if let [only] = &*self.endpoints {
             return Some(only);
@@ -77,7 +77,7 @@ impl EndpointList {
         for _ in 0..TRIES {
             number = self.pick_number(balance, random)?;
             let picked = self.endpoints.get(number)?;
-            if avoid != Some(picked.id) {
+            if !avoid.contains(&picked.id) {
                 return Some(picked);
             }
         }

@@ -174,7 +174,7 @@ impl ClusterState {
     pub fn pick(
         &self,
         random: &mut dyn FnMut() -> u64,
-        avoid: Option<u64>,
+        avoid: &[u64],
     ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
         let loaded = self.endpoints.load();
         let first;

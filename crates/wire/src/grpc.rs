@@ -71,6 +71,24 @@ pub fn status_of(http: u16) -> u8 {
     }
 }
 
+/// The status of HTTP in place of gRPC's, as Envoy translates it.
+pub fn http_status_of(grpc: u8) -> u16 {
+    match grpc {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
 /// The time that a `grpc-timeout` gives: up to eight digits and a unit. `None` for what is none, and for zero, which is no limit (VS-39).
 pub fn timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;

@@ -1,4 +1,4 @@
-//! Sending a request on: to an endpoint, over a connection, and where that is safe a second time (RULES on replay).
+//! Sending a request on: to an endpoint, over a connection, and again as far as its route's policy says.
 
 use super::backend::{Backend, H2Backend};
 use super::decide::Plan;
@@ -8,6 +8,7 @@ use super::record::Ended;
 use super::reply::Reject;
 use super::server::{After, Downstream};
 use super::side::Side;
+use super::tries::{self, Next, Tries};
 use super::tunnel;
 use crate::conn::{Space, Worker, choose};
 use crate::metrics::add;
@@ -20,22 +21,14 @@ use upstream::{ConnectError, Connection, EndpointState, InFlight};
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
-/// What the first attempt taught the second.
-#[derive(Debug, Clone, Copy, Default)]
-struct Attempt {
-    second: bool,
-    /// The endpoint that could not be reached.
-    avoid: Option<u64>,
-}
-
 /// Why there is no connection.
 struct NoConnection {
     reject: Reject,
-    /// The endpoint that was tried.
-    endpoint: Option<u64>,
+    /// Whether there was an endpoint that was tried.
+    tried: bool,
 }
 
-/// Sends a request on, at most twice, and passes the answer back.
+/// Sends a request on, as often as it may be, and passes the answer back.
 pub(super) async fn forward(
     worker: &Rc<Worker>,
     conn: &mut Downstream,
@@ -46,68 +39,98 @@ pub(super) async fn forward(
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
     let mut held = Held::new(plan.web());
-    let mut attempt = Attempt::default();
+    let mut tries = Tries::default();
     loop {
-        let (up, in_flight) = match backend(worker, plan, attempt, ended).await {
+        let (up, in_flight) = match backend(worker, plan, &mut tries, ended).await {
             Ok(up) => up,
-            Err(NoConnection { endpoint: Some(endpoint), .. }) if has_another(plan, attempt) => {
-                attempt = Attempt { second: true, avoid: Some(endpoint) };
-                continue;
-            }
-            Err(NoConnection { reject, .. }) => {
-                let refusal = (reject, Some((&*plan.route, plan.target)));
-                return local::refuse(worker, conn, space, refusal, &mut body, ended).await;
-            }
+            Err(NoConnection { reject, tried }) => match tries.after_connect(worker, plan, tried) {
+                Next::Again(wait) if pause(plan, ended, wait).await => {
+                    tries.renumber(space);
+                    continue;
+                }
+                next => {
+                    let reject = if matches!(next, Next::Again(_)) { Reject::Timeout } else { reject };
+                    let refusal = (reject, Some((&*plan.route, plan.target)));
+                    let after = local::refuse(worker, conn, space, refusal, &mut body, ended).await;
+                    mark(next, ended);
+                    return after;
+                }
+            },
         };
-        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut held), ended.started);
+        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut held), (ended.counted, &tries));
         let result = poll_fn(|context| flow.poll(context)).await;
         ended.take(&flow, worker.log.is_some());
-        match result {
+        let failure = match result {
             Ok(()) => {
+                let exhausted = flow.is_exhausted();
                 let finished = flow.finish();
                 drop(in_flight);
-                return settle(worker, conn, space, head, finished, (&mut body, ended)).await;
+                let after = settle(worker, conn, space, head, finished, (&mut body, ended)).await;
+                mark(Next::End { exhausted }, ended);
+                return after;
             }
-            Err(failure) if !attempt.second && flow.may_replay(failure) => {
-                add(&worker.metrics.replayed);
+            Err(failure) => failure,
+        };
+        match tries.after_failure(worker, plan, &flow, failure) {
+            Next::Again(wait) => {
                 flow.rewind();
-                attempt = Attempt { second: true, avoid: None };
+                drop(in_flight);
+                if !pause(plan, ended, wait).await {
+                    return fail(worker, conn, space, (plan, Failure::Timeout), &mut body, ended).await;
+                }
+                tries.renumber(space);
             }
-            Err(failure) => return fail(worker, conn, space, (plan, failure), &mut body, ended).await,
+            next => {
+                let after = fail(worker, conn, space, (plan, failure), &mut body, ended).await;
+                mark(next, ended);
+                return after;
+            }
         }
     }
 }
 
-/// Whether there is an endpoint besides one that could not be reached. Nothing was written, so that every request may be sent there.
-fn has_another(plan: &Plan, attempt: Attempt) -> bool {
-    !attempt.second && plan.cluster.endpoints().is_some_and(|endpoints| endpoints.len() > 1)
+fn mark(next: Next, ended: &mut Ended) {
+    if matches!(next, Next::End { exhausted: true }) {
+        tries::exhausted(ended);
+    }
+}
+
+/// Waits before the next attempt; false when the route's time is over by then.
+async fn pause(plan: &Plan, ended: &Ended, wait: Duration) -> bool {
+    let left = plan.limit().map(|limit| limit.saturating_sub(ended.counted.elapsed()));
+    let wait = left.map_or(wait, |left| left.min(wait));
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    plan.limit().is_none_or(|limit| limit > ended.counted.elapsed())
 }
 
 /// A side to some endpoint of the cluster: an idle connection or a new one, or a stream. A second attempt does not trust idle ones.
 async fn backend(
     worker: &Worker,
     plan: &Plan,
-    attempt: Attempt,
+    tries: &mut Tries,
     ended: &mut Ended,
 ) -> Result<(Backend, Option<InFlight>), NoConnection> {
-    let none = |_| NoConnection { reject: Reject::NoEndpoint, endpoint: None };
-    let (endpoint, in_flight) = choose(worker, &plan.cluster, attempt.avoid).await.map_err(none)?;
+    let none = |_| NoConnection { reject: Reject::NoEndpoint, tried: false };
+    let (endpoint, in_flight) = choose(worker, &plan.cluster, tries.avoid(plan)).await.map_err(none)?;
     ended.endpoint = Some(Arc::clone(&endpoint));
+    tries.begin(endpoint.id);
     let result = match &plan.stream_head {
-        Some(_) => stream(worker, plan, &endpoint, ended).await,
-        None => connection(worker, plan, &endpoint, (attempt, ended)).await,
+        Some(_) => stream(worker, plan, &endpoint, (tries, ended)).await,
+        None => connection(worker, plan, &endpoint, (tries, ended)).await,
     };
-    let id = endpoint.id;
-    result.map(|up| (up, in_flight)).map_err(|reject| NoConnection { reject, endpoint: Some(id) })
+    result.map(|up| (up, in_flight)).map_err(|reject| NoConnection { reject, tried: reject != Reject::Timeout })
 }
 
 async fn connection(
     worker: &Worker,
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
-    (attempt, ended): (Attempt, &mut Ended),
+    (tries, ended): (&Tries, &mut Ended),
 ) -> Result<Backend, Reject> {
-    let idle = if attempt.second { None } else { worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.host()) };
+    let take = || worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.host());
+    let idle = if tries.trusts_idle() { take() } else { None };
     if let Some(connection) = idle {
         add(&worker.metrics.reused);
         return Ok(Backend::H1(connection));
@@ -120,7 +143,7 @@ async fn stream(
     worker: &Worker,
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
-    ended: &mut Ended,
+    (tries, ended): (&Tries, &mut Ended),
 ) -> Result<Backend, Reject> {
     let Some((head, bodiless)) = &plan.stream_head else { return Err(Reject::UpstreamProtocol) };
     let limit = time_left(plan, ended);
@@ -130,19 +153,21 @@ async fn stream(
     };
     add(if stream.reused { &worker.metrics.reused } else { &worker.metrics.connected });
     // What the library refuses to send never began.
-    H2Backend::open(stream, head.clone(), *bodiless).map(Box::new).map(Backend::H2).map_err(|_| Reject::UpstreamClosed)
+    let mut head = head.clone();
+    tries.renumber_stream(&mut head);
+    H2Backend::open(stream, head, *bodiless).map(Box::new).map(Backend::H2).map_err(|_| Reject::UpstreamClosed)
 }
 
 /// How long connecting may take: what the cluster gives it, and the route has left.
 fn time_left(plan: &Plan, ended: &Ended) -> Duration {
     let limit = plan.cluster.cluster.timeouts.connect;
-    let left = plan.limit().map(|timeout| timeout.saturating_sub(ended.started.elapsed()));
+    let left = plan.limit().map(|timeout| timeout.saturating_sub(ended.counted.elapsed()));
     left.map_or(limit, |left| left.min(limit))
 }
 
 /// The answer to a connection that could not be made.
 fn not_connected(worker: &Worker, plan: &Plan, ended: &mut Ended, error: &ConnectError) -> Reject {
-    if plan.limit().is_some_and(|timeout| timeout <= ended.started.elapsed()) {
+    if plan.limit().is_some_and(|timeout| timeout <= ended.counted.elapsed()) {
         return Reject::Timeout;
     }
     add(&worker.metrics.connect_failed);

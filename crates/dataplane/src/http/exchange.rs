@@ -2,6 +2,7 @@
 
 use super::attempt;
 use super::decide::{Decision, decide};
+use super::fault;
 use super::local;
 use super::record::{Ended, ended};
 use super::server::{After, Downstream};
@@ -14,7 +15,13 @@ pub(super) async fn exchange(worker: &Rc<Worker>, conn: &mut Downstream, space: 
     part_head_from_body(conn, space, head);
     let mut outcome = Ended::new();
     let decision = decide(worker, conn, space, head);
-    let after = match &decision {
+    let fault = decision.route().and_then(|route| route.route.fault.as_deref());
+    let injected = match fault {
+        Some(fault) => fault::inject(worker, fault, &mut outcome).await,
+        None => None,
+    };
+    let rejected = injected.map(|reject| Decision::Reject(reject, None));
+    let after = match rejected.as_ref().unwrap_or(&decision) {
         Decision::Forward(plan) => attempt::forward(worker, conn, space, head, plan, &mut outcome).await,
         Decision::Local(route, answer) => local::answer(worker, conn, space, Some(route), answer, &mut outcome).await,
         Decision::ToHttps(answer) => local::answer(worker, conn, space, None, answer, &mut outcome).await,

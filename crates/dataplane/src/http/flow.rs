@@ -16,7 +16,9 @@ use super::reply::Reject;
 use super::server::{Downstream, read};
 use super::side::Side;
 use super::streams::Receiver;
+use super::tries::{Tries, policy};
 use crate::conn::{Client, Space, TableState, Timer, Worker};
+use ir::{Broken, Retries};
 pub(super) use request::Held;
 use request::RequestSide;
 use response::ResponseSide;
@@ -39,6 +41,10 @@ pub(super) enum Failure {
     UpstreamProtocol,
     /// The route's time is over.
     Timeout,
+    /// The attempt's time is over.
+    TryTimeout,
+    /// An answer has come that is not passed on while there are attempts left.
+    Answer,
     /// The client closed.
     ClientClosed,
     /// The client does not take its answer.
@@ -58,6 +64,9 @@ impl Failure {
             Self::UpstreamClosed | Self::UpstreamUnprocessed => Some(Reject::UpstreamClosed),
             Self::UpstreamProtocol => Some(Reject::UpstreamProtocol),
             Self::Timeout => Some(Reject::Timeout),
+            Self::TryTimeout => Some(Reject::TryTimeout),
+            // There was none to pass on after all.
+            Self::Answer => Some(Reject::UpstreamClosed),
             Self::ClientClosed | Self::ClientStuck => None,
             Self::ClientBody => Some(Reject::ClientBody),
             Self::NotBase64 => Some(Reject::NotBase64),
@@ -68,9 +77,9 @@ impl Failure {
     /// What a client of gRPC is told of an answer that had begun.
     pub(super) fn message(self) -> &'static str {
         match self {
-            Self::UpstreamClosed | Self::UpstreamUnprocessed => "the answer of the backend broke off",
+            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => "the answer of the backend broke off",
             Self::UpstreamProtocol => "the answer of the backend is malformed",
-            Self::Timeout | Self::BodyTimeout | Self::ClientBody | Self::NotBase64 => {
+            Self::Timeout | Self::TryTimeout | Self::BodyTimeout | Self::ClientBody | Self::NotBase64 => {
                 self.reject().map_or("", Reject::body)
             }
             Self::ClientClosed | Self::ClientStuck => "",
@@ -82,11 +91,11 @@ impl Failure {
         match self {
             Self::ClientClosed => "downstream_remote_disconnect",
             Self::ClientStuck => "stream_idle_timeout",
-            Self::UpstreamClosed | Self::UpstreamUnprocessed => {
+            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => {
                 "upstream_reset_after_response_started{connection_termination}"
             }
             Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
-            Self::Timeout | Self::ClientBody | Self::NotBase64 | Self::BodyTimeout => {
+            Self::Timeout | Self::TryTimeout | Self::ClientBody | Self::NotBase64 | Self::BodyTimeout => {
                 self.reject().map_or("", Reject::detail)
             }
         }
@@ -126,6 +135,12 @@ pub(super) struct Flow<'a> {
     complete_at: Option<Instant>,
     /// When a client of gRPC wants no answer any more.
     deadline: Option<Instant>,
+    /// The policy of the route, and attempts that it has left.
+    retries: Option<(&'a Retries, u32)>,
+    /// From when the attempt's time counts, where it has one: the whole request has been sent.
+    try_from: Option<Instant>,
+    /// Whether an answer is passed on that would have been tried again.
+    exhausted: bool,
 }
 
 impl<'a> Flow<'a> {
@@ -137,7 +152,7 @@ impl<'a> Flow<'a> {
         plan: &'a Plan,
         up: Backend,
         (body, held): (&'a mut BodyReader, &'a mut Held),
-        started: Instant,
+        (started, tries): (Instant, &Tries),
     ) -> Self {
         let asked = match (plan.upgrade, space.request.method.of(conn.input.filled()) == b"HEAD") {
             (true, _) => Asked::Upgrade,
@@ -146,7 +161,9 @@ impl<'a> Flow<'a> {
         };
         let complete = body.is_done();
         // A stream may be refused, whatever the request is.
-        let replayable = matches!(up, Backend::H2(_)) || (plan.idempotent && up.is_reused());
+        let retries = policy(plan).map(|policy| (policy, tries.left(plan)));
+        let again = retries.is_some_and(|(policy, left)| left > 0 && !policy.harmless);
+        let replayable = again || matches!(up, Backend::H2(_)) || (plan.idempotent && up.is_reused());
         let limit = if replayable { worker.limits.replay_bytes } else { 0 };
         let bodies = (&mut space.body_in, &mut space.up_out);
         let request = RequestSide::new(&space.request, body, bodies, held, (limit, &up, plan.upgrade));
@@ -166,6 +183,11 @@ impl<'a> Flow<'a> {
             watching: true,
             complete_at: complete.then_some(started),
             deadline: plan.deadline.and_then(|after| started.checked_add(after)),
+            retries,
+            try_from: retries
+                .filter(|(policy, _)| complete && policy.per_try_timeout.is_some())
+                .map(|_| Instant::now()),
+            exhausted: false,
         }
     }
 
@@ -208,7 +230,8 @@ impl<'a> Flow<'a> {
                 Poll::Ready(()) => moved = true,
             }
             if self.request.complete {
-                self.complete_at = Some(Instant::now());
+                let now = Instant::now();
+                (self.complete_at, self.try_from) = (Some(now), Some(now));
             }
         }
         Ok(moved)
@@ -257,10 +280,45 @@ impl<'a> Flow<'a> {
     }
 
     fn pass_head(&mut self) -> Result<(), Failure> {
+        self.judge_answer()?;
         let since = self.complete_at.unwrap_or_else(Instant::now);
         let date = self.worker.date();
         let last = (self.asked, self.is_last());
         self.response.pass_head(self.down, self.plan, last, &date, since.elapsed())
+    }
+
+    /// Whether the answer whose head has come is passed on.
+    fn judge_answer(&mut self) -> Result<(), Failure> {
+        let Some((policy, left)) = self.retries else { return Ok(()) };
+        if !self.response.is_to_retry(policy, self.plan.dialect.is_some()) || !self.is_harmless(policy) {
+            return Ok(());
+        }
+        if left > 0 && self.request.is_whole() && !self.response.any_written {
+            return Err(Failure::Answer);
+        }
+        self.exhausted = left == 0;
+        Ok(())
+    }
+
+    fn is_harmless(&self, policy: &Retries) -> bool {
+        !policy.harmless || self.plan.idempotent
+    }
+
+    /// Whether the request may be sent again after the attempt broke like this.
+    pub(super) fn is_repeatable(&self, policy: &Retries, how: Broken) -> bool {
+        let unprocessed = matches!(how, Broken::Refused | Broken::Reset { written: false });
+        let unanswered = !self.response.head_seen && !self.response.any_written;
+        unanswered && self.request.is_whole() && (unprocessed || self.is_harmless(policy))
+    }
+
+    /// Whether the backend has any of the request.
+    pub(super) fn is_begun(&self) -> bool {
+        self.request.any_written
+    }
+
+    /// Whether an answer was passed on for there had been enough attempts.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     /// Takes the heads that a stream of HTTP/2 brings.
@@ -340,6 +398,7 @@ impl<'a> Flow<'a> {
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
         let route_end = route_end.into_iter().chain(self.deadline).min();
+        let try_end = self.try_end();
         let patience = self.patience();
         if !self.armed {
             self.armed = true;
@@ -347,16 +406,28 @@ impl<'a> Flow<'a> {
                 Some((limit, _)) => self.timer.set(limit),
                 None => self.timer.clear(),
             }
-            if let Some(end) = route_end {
+            if let Some(end) = route_end.into_iter().chain(try_end).min() {
                 self.timer.set_no_later(end);
             }
         }
         if !self.timer.expired(context) {
             return Poll::Pending;
         }
-        let over = route_end.is_some_and(|end| end <= Instant::now());
-        let failure = patience.filter(|_| !over).map_or(Failure::Timeout, |(_, failure)| failure);
+        let now = Instant::now();
+        let over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
+        let failure = match patience {
+            _ if over(route_end) => Failure::Timeout,
+            _ if over(try_end) => Failure::TryTimeout,
+            Some((_, failure)) => failure,
+            None => Failure::Timeout,
+        };
         Poll::Ready(Err(failure))
+    }
+
+    /// When the attempt has to have brought an answer.
+    fn try_end(&self) -> Option<Instant> {
+        let (policy, _) = self.retries.filter(|_| !self.response.head_seen)?;
+        self.try_from?.checked_add(policy.per_try_timeout?)
     }
 
     /// How long the client may do nothing, where it is the client that is waited for.

@@ -16,6 +16,10 @@ use upstream::EndpointState;
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) started: Instant,
+    /// From when the route's time counts.
+    pub(super) counted: Instant,
+    /// Whether the request was made to wait (VS-43).
+    pub(super) delayed: bool,
     pub(super) status: u16,
     pub(super) flags: &'static str,
     pub(super) detail: &'static str,
@@ -32,8 +36,11 @@ pub(super) struct Ended {
 impl Ended {
     /// Nothing is known yet; it begins now.
     pub(super) fn new() -> Self {
+        let now = Instant::now();
         Self {
-            started: Instant::now(),
+            started: now,
+            counted: now,
+            delayed: false,
             status: 0,
             flags: "-",
             detail: "via_upstream",
@@ -69,10 +76,35 @@ pub(super) fn ended(
 ) {
     let taken = ended.started.elapsed();
     let destination = decision.plan().map_or(NO_DESTINATION, |plan| &plan.cluster.cluster.host);
-    let request = Request { destination, status: ended.status, flags: ended.flags };
+    let flags = flags(ended);
+    let request = Request { destination, status: ended.status, flags };
     worker.metrics.request(request, taken, ended.received, ended.sent);
     if let Some(log) = &worker.log {
-        log.write(&record(conn, space, head, decision, ended, taken, &mut Texts::default()));
+        log.write(&record(conn, space, head, decision, (ended, flags), taken, &mut Texts::default()));
+    }
+}
+
+/// With the flag of a delay that was put in, in Envoy's order (TE-05).
+fn flags(ended: &Ended) -> &'static str {
+    match ended.flags {
+        flags if !ended.delayed => flags,
+        "-" => "DI",
+        "FI" => "DI,FI",
+        "UH" => "UH,DI",
+        "UT" => "UT,DI",
+        "UF" => "UF,DI",
+        "UC" => "UC,DI",
+        "DC" => "DI,DC",
+        "SI" => "DI,SI",
+        "NC" => "DI,NC",
+        "DPE" => "DI,DPE",
+        "UPE" => "DI,UPE",
+        "URX" => "DI,URX",
+        "UF,URX" => "UF,DI,URX",
+        "UC,URX" => "UC,DI,URX",
+        "UT,URX" => "UT,DI,URX",
+        "UPE,URX" => "DI,UPE,URX",
+        others => others,
     }
 }
 
@@ -91,7 +123,7 @@ fn record<'a>(
     space: &'a Space,
     head: usize,
     decision: &'a Decision,
-    ended: &'a Ended,
+    (ended, flags): (&'a Ended, &'static str),
     taken: Duration,
     texts: &'a mut Texts,
 ) -> Record<'a> {
@@ -115,7 +147,7 @@ fn record<'a>(
         protocol: protocol(conn),
         server_name: conn.client.server_name(),
         status: ended.status,
-        flags: ended.flags,
+        flags,
         details: ended.detail,
         transport_failure: &ended.transport_failure,
         received: ended.received,

@@ -3,6 +3,7 @@
 use crate::log::HttpDate;
 use bytes::Bytes;
 use http::Response;
+use ir::Abort;
 use upstream::ConnectError;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
@@ -32,6 +33,8 @@ pub(crate) enum Reject {
     UpstreamProtocol,
     /// The route's time is over.
     Timeout,
+    /// The time of the last attempt is over.
+    TryTimeout,
     /// The client's head took too long.
     HeadTimeout,
     /// The client's body does not come.
@@ -40,6 +43,8 @@ pub(crate) enum Reject {
     ClientBody,
     /// The client's body is to be base64, and is not (S-119).
     NotBase64,
+    /// The route says so (VS-44).
+    Fault(Abort),
 }
 
 impl Reject {
@@ -52,16 +57,19 @@ impl Reject {
             Self::Misdirected => 421,
             Self::NoCluster | Self::NoEndpoint | Self::Connect { .. } | Self::UpstreamClosed => 503,
             Self::UpstreamProtocol => 502,
-            Self::Timeout => 504,
+            Self::Timeout | Self::TryTimeout => 504,
             Self::HeadTimeout | Self::BodyTimeout => 408,
             Self::ClientBody | Self::NotBase64 => 400,
+            Self::Fault(Abort::Http(status)) => status,
+            Self::Fault(Abort::Grpc(status)) => wire::grpc::http_status_of(status),
         }
     }
 
     /// gRPC's status (S-119).
     pub(crate) fn grpc_status(self) -> u8 {
         match self {
-            Self::Timeout => wire::grpc::DEADLINE_EXCEEDED,
+            Self::Timeout | Self::TryTimeout => wire::grpc::DEADLINE_EXCEEDED,
+            Self::Fault(Abort::Grpc(status)) => status,
             _ => wire::grpc::status_of(self.status()),
         }
     }
@@ -78,9 +86,10 @@ impl Reject {
             Self::Connect { .. } => "UF",
             Self::UpstreamClosed => "UC",
             Self::UpstreamProtocol => "UPE",
-            Self::Timeout => "UT",
+            Self::Timeout | Self::TryTimeout => "UT",
             Self::HeadTimeout => "DPE",
             Self::BodyTimeout => "SI",
+            Self::Fault(_) => "FI",
         }
     }
 
@@ -98,10 +107,12 @@ impl Reject {
             Self::UpstreamClosed => "upstream_reset_before_response_started{connection_termination}",
             Self::UpstreamProtocol => "upstream_reset_before_response_started{protocol_error}",
             Self::Timeout => "response_timeout",
+            Self::TryTimeout => "upstream_per_try_timeout",
             Self::HeadTimeout => "request_header_timeout",
             Self::BodyTimeout => "stream_idle_timeout",
             Self::ClientBody => "http1.codec_error",
             Self::NotBase64 => "grpc_base_64_decode_failed",
+            Self::Fault(_) => "fault_filter_abort",
         }
     }
 
@@ -126,9 +137,10 @@ impl Reject {
             Self::UpstreamProtocol => {
                 "upstream connect error or disconnect/reset before headers. reset reason: protocol error"
             }
-            Self::Timeout => "upstream request timeout",
+            Self::Timeout | Self::TryTimeout => "upstream request timeout",
             Self::HeadTimeout => "request header timeout",
             Self::BodyTimeout => "stream timeout",
+            Self::Fault(_) => "fault filter abort",
             Self::NotBase64 => "a body of application/grpc-web-text has to be base64",
         }
     }

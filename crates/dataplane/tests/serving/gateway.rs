@@ -2,10 +2,11 @@
 
 use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options};
+use ir::Fault;
 use ir::{
     Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
     EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener, ListenerId,
-    MatchPath, ObjectKind, Origin, PathNormalization, Route, RouteMatch, Service, Snapshot, TableId, Target,
+    MatchPath, ObjectKind, Origin, PathNormalization, Retries, Route, RouteMatch, Service, Snapshot, TableId, Target,
     TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol, WorkloadName,
 };
 use std::net::{Ipv4Addr, SocketAddr};
@@ -150,12 +151,25 @@ impl World {
             name: "r".into(),
             origin: origin(ObjectKind::VirtualService),
             matches: RouteMatch::new(MatchPath::Any, Demands::default()),
+            fault: None,
             action,
             request_headers: HeaderChanges::default(),
             response_headers,
         };
         let routes = [Arc::new(route)].into();
         self.hosts.push(Host { pattern: HostPattern::parse(pattern).unwrap(), routes, https_redirect: false });
+        self
+    }
+
+    /// Puts a fault into every route so far.
+    pub(crate) fn fault(mut self, fault: Fault) -> Self {
+        for host in &mut self.hosts {
+            host.routes = host
+                .routes
+                .iter()
+                .map(|route| Arc::new(Route { fault: Some(Box::new(fault)), ..(**route).clone() }))
+                .collect();
+        }
         self
     }
 
@@ -284,6 +298,14 @@ fn origin(kind: ObjectKind) -> Origin {
     Origin { kind, namespace: "default".into(), name: "one".into(), rule: "http[0]".into() }
 }
 
+/// Sends everything to one cluster, with a retry policy.
+pub(crate) fn retrying(cluster: &str, timeout: Option<Duration>, retries: Option<Retries>) -> Action {
+    match forward(cluster, timeout) {
+        Action::Forward(forward) => Action::Forward(Forward { retries: retries.map(Arc::new), ..forward }),
+        other => other,
+    }
+}
+
 /// Sends everything to one cluster.
 pub(crate) fn forward(cluster: &str, timeout: Option<Duration>) -> Action {
     let target = Target {
@@ -293,7 +315,13 @@ pub(crate) fn forward(cluster: &str, timeout: Option<Duration>) -> Action {
         response_headers: HeaderChanges::default(),
         authority: None,
     };
-    Action::Forward(Forward { targets: vec![target], rewrite: None, authority: None, timeout })
+    Action::Forward(Forward {
+        targets: vec![target],
+        rewrite: None,
+        authority: None,
+        timeout,
+        retries: Some(Arc::default()),
+    })
 }
 
 /// Answers everything with this.

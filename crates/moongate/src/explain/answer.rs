@@ -42,6 +42,8 @@ pub struct Answer {
     pub host: Option<String>,
     /// Every rule that was looked at.
     pub rules: Vec<Verdict>,
+    /// What the rule does to its requests before anything else, in words.
+    pub fault: Option<String>,
     /// What comes of it.
     pub outcome: Outcome,
 }
@@ -89,6 +91,8 @@ pub enum Outcome {
     Forwarded {
         /// Each possible target; several when the route is weighted.
         targets: Vec<TargetAnswer>,
+        /// When and how often it is sent again, in words.
+        retries: String,
     },
 }
 
@@ -147,7 +151,7 @@ impl Outcome {
                 told(status, grpc);
                 *body = None;
             }
-            Self::Forwarded { targets } => {
+            Self::Forwarded { targets, .. } => {
                 for fails in targets.iter_mut().filter_map(|target| target.fails.as_mut()) {
                     told(&mut fails.status, &mut fails.grpc);
                 }
@@ -166,6 +170,7 @@ impl Answer {
             secured: None,
             host: None,
             rules: Vec::new(),
+            fault: None,
             outcome,
         }
     }

@@ -36,6 +36,9 @@ pub(super) fn text(question: &Question, answer: &Answer) -> String {
         }
     }
     rules(&mut out, answer);
+    if let Some(fault) = &answer.fault {
+        let _ = writeln!(out, "fault     {BAD}{fault}{BAD:#}");
+    }
     outcome(&mut out, &answer.outcome);
     out
 }
@@ -87,7 +90,10 @@ fn outcome(out: &mut String, outcome: &Outcome) {
                 let _ = writeln!(out, "            body: {body}");
             }
         }
-        Outcome::Forwarded { targets } => all_targets(out, targets),
+        Outcome::Forwarded { targets, retries } => {
+            all_targets(out, targets);
+            let _ = writeln!(out, "retries   {retries}");
+        }
     }
 }
 

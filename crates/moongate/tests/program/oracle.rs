@@ -77,7 +77,7 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
         // Of several targets or endpoints either side may take any: both have to be in the set.
         let endpoints =
             |targets: &[TargetAnswer]| targets.iter().map(|target| target.endpoints.len().max(1)).sum::<usize>();
-        let by_chance = matches!(&told.outcome, Outcome::Forwarded { targets } if endpoints(targets) > 1);
+        let by_chance = matches!(&told.outcome, Outcome::Forwarded { targets, .. } if endpoints(targets) > 1);
         // Of requests that are sent again and again both took some of the set, not always the same.
         let among = |answer: &serde_json::Value| twin::among(&told, answer, number_of);
         let in_set = by_chance

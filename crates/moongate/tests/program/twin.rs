@@ -57,7 +57,7 @@ pub(crate) fn part(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Optio
             let same = status == u64::from(*told) && same_location && same_body;
             (!same).then(|| format!("explain says {told}, {location:?}, {body:?}"))
         }
-        Outcome::Forwarded { targets } => {
+        Outcome::Forwarded { targets, .. } => {
             let fits = targets.iter().any(|target| fits(target, live, status, &numbers));
             (!fits).then(|| format!("explain says one of {targets:?}"))
         }
@@ -67,7 +67,7 @@ pub(crate) fn part(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Optio
 
 /// Whether every backend that answered is one of those that `explain` names.
 pub(crate) fn among(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Option<u16>) -> bool {
-    let Outcome::Forwarded { targets } = &answer.outcome else { return false };
+    let Outcome::Forwarded { targets, .. } = &answer.outcome else { return false };
     let endpoints = targets.iter().flat_map(|target| &target.endpoints);
     let ports = endpoints.filter_map(|endpoint| endpoint.rsplit_once(':')?.1.parse().ok());
     let named: Vec<u64> = ports.filter_map(numbers).map(u64::from).collect();

@@ -38,7 +38,7 @@ impl Backend {
             Snapshot { clusters: [(id.clone(), Arc::new(cluster))].into_iter().collect(), ..Snapshot::default() };
         upstream.apply(&snapshot, &Delta::default());
         let state = upstream.cluster(upstream.slot(&id)).unwrap();
-        let (endpoint, _) = state.pick(&mut || 0, None).unwrap();
+        let (endpoint, _) = state.pick(&mut || 0, &[]).unwrap();
         (state, endpoint)
     }
 

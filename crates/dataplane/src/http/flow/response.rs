@@ -13,6 +13,7 @@ use crate::http::streams::{Piece, Receiver, Sender};
 use crate::limits::COPY_LIMIT;
 use crate::log::HttpDate;
 use http::HeaderMap;
+use ir::{Retries, RetryOn};
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -124,6 +125,20 @@ impl<'a> ResponseSide<'a> {
         self.input.release();
         self.input.put(&flat);
         Ok(())
+    }
+
+    /// Whether the head is one that a policy would rather not pass on; `grpc` says that the request is gRPC.
+    pub(super) fn is_to_retry(&self, policy: &Retries, grpc: bool) -> bool {
+        let status = self.head.status;
+        if !policy.status(status) && !grpc {
+            return false;
+        }
+        let fields = self.head.fields(self.input.filled());
+        if fields.get("x-envoy-ratelimited").is_some() {
+            return policy.on.any(RetryOn::RATE_LIMITED);
+        }
+        let told = || fields.get("grpc-status").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        policy.status(status) || told().is_some_and(|status| policy.on.grpc(status))
     }
 
     /// Whether the backend switches to something that it was not asked for (S-118).

@@ -1,0 +1,160 @@
+//! How often a request was sent, and whether it is sent again: for a route's policy (VS-40, VS-41), and once for nothing, when a connection
+//! that had been idle turned out to be closed (RULES on replay).
+
+use super::decide::Plan;
+use super::flow::{Failure, Flow};
+use super::record::Ended;
+use crate::conn::{Space, Worker};
+use crate::metrics::add;
+use ir::{Broken, Retries};
+use smallvec::SmallVec;
+use std::time::Duration;
+
+/// The header that tells the backend which attempt it sees.
+const ATTEMPT: &str = "x-envoy-attempt-count";
+/// The longest wait, in first ones.
+const LONGEST: u32 = 10;
+
+/// The attempts of one request.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    /// Those of the policy that were begun after the first.
+    made: u32,
+    /// Whether the one for nothing was made.
+    replayed: bool,
+    /// Endpoints that were tried.
+    tried: SmallVec<[u64; 2]>,
+}
+
+/// What comes after an attempt that failed.
+pub(super) enum Next {
+    /// Another one, after a while.
+    Again(Duration),
+    /// None; whether the policy had wanted one more.
+    End { exhausted: bool },
+}
+
+impl Tries {
+    /// Endpoints that are not to be tried again while there are others.
+    pub(super) fn avoid(&self, plan: &Plan) -> &[u64] {
+        if policy(plan).is_none_or(|policy| policy.avoid_tried) { &self.tried } else { &[] }
+    }
+
+    /// An attempt at an endpoint begins.
+    pub(super) fn begin(&mut self, endpoint: u64) {
+        self.tried.push(endpoint);
+    }
+
+    /// Whether a connection that waited may be taken. After a failure none is trusted.
+    pub(super) fn trusts_idle(&self) -> bool {
+        self.made == 0 && !self.replayed
+    }
+
+    /// How many attempts of the policy are left.
+    pub(super) fn left(&self, plan: &Plan) -> u32 {
+        policy(plan).map_or(0, |policy| policy.attempts.saturating_sub(self.made))
+    }
+
+    /// After an endpoint could not be reached: nothing was written, so that every request may be sent elsewhere.
+    pub(super) fn after_connect(&mut self, worker: &Worker, plan: &Plan, tried: bool) -> Next {
+        let Some(policy) = policy(plan).filter(|policy| tried && policy.on.broken(Broken::Connect)) else {
+            return Next::End { exhausted: false };
+        };
+        // Another endpoint is asked at once.
+        let others = plan.cluster.endpoints().is_some_and(|all| all.iter().any(|one| !self.tried.contains(&one.id)));
+        self.again(worker, policy, others && policy.avoid_tried)
+    }
+
+    /// After an attempt failed on its connection.
+    pub(super) fn after_failure(&mut self, worker: &Worker, plan: &Plan, flow: &Flow<'_>, failure: Failure) -> Next {
+        if !self.replayed && flow.may_replay(failure) {
+            self.replayed = true;
+            self.tried.clear();
+            add(&worker.metrics.replayed);
+            return Next::Again(Duration::ZERO);
+        }
+        let how = match failure {
+            Failure::UpstreamClosed | Failure::UpstreamProtocol => Broken::Reset { written: flow.is_begun() },
+            Failure::UpstreamUnprocessed => Broken::Refused,
+            Failure::TryTimeout => Broken::Timeout,
+            Failure::Answer => {
+                return policy(plan).map_or(Next::End { exhausted: false }, |policy| self.again(worker, policy, false));
+            }
+            _ => return Next::End { exhausted: false },
+        };
+        let wanted = policy(plan).filter(|policy| policy.on.broken(how) && flow.is_repeatable(policy, how));
+        wanted.map_or(Next::End { exhausted: false }, |policy| self.again(worker, policy, false))
+    }
+
+    fn again(&mut self, worker: &Worker, policy: &Retries, at_once: bool) -> Next {
+        if self.made >= policy.attempts {
+            return Next::End { exhausted: true };
+        }
+        self.made += 1;
+        add(&worker.metrics.retried);
+        Next::Again(if at_once { Duration::ZERO } else { self.wait(policy, worker.random()) })
+    }
+
+    /// Somewhere below a bound that doubles, so that not all come at the same time.
+    fn wait(&self, policy: &Retries, random: u64) -> Duration {
+        let bounds = 2_u32.saturating_pow(self.made).saturating_sub(1).min(LONGEST);
+        let bound = policy.backoff.saturating_mul(bounds.max(1)).as_micros();
+        Duration::from_micros(u64::try_from(u128::from(random) % bound.max(1)).unwrap_or(0))
+    }
+
+    /// The number of the attempt, counted from 1, where it is not the first.
+    pub(super) fn number(&self) -> Option<u32> {
+        (self.made > 0).then(|| self.made + 1)
+    }
+
+    /// Tells the backend in a head that is sent again which attempt it sees.
+    pub(super) fn renumber(&self, space: &mut Space) {
+        let Some(number) = self.number() else { return };
+        let named = [b"\r\n", ATTEMPT.as_bytes(), b": "].concat();
+        let head = memchr::memmem::find(&space.up_out, b"\r\n\r\n").unwrap_or(space.up_out.len());
+        let found = space.up_out.get(..head).and_then(|head| memchr::memmem::find(head, &named));
+        let Some(start) = found.map(|at| at + named.len()) else { return };
+        let rest = space.up_out.get(start..).unwrap_or_default();
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        space.up_out.splice(start..start + digits, number.to_string().into_bytes());
+    }
+
+    /// The same for a stream's head.
+    pub(super) fn renumber_stream(&self, head: &mut http::Request<()>) {
+        if let (Some(number), Some(value)) = (self.number(), head.headers_mut().get_mut(ATTEMPT)) {
+            *value = http::HeaderValue::from(number);
+        }
+    }
+}
+
+/// The policy of the route.
+pub(super) fn policy(plan: &Plan) -> Option<&Retries> {
+    plan.route.forward()?.retries.as_deref()
+}
+
+/// Marks what was not tried again for there had been enough attempts (TE-05).
+pub(super) fn exhausted(ended: &mut Ended) {
+    ended.flags = match ended.flags {
+        "UF" => "UF,URX",
+        "UC" => "UC,URX",
+        "UPE" => "UPE,URX",
+        "UT" => "UT,URX",
+        _ => "URX",
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ir::RetryOn;
+
+    #[test]
+    fn vs_40_waits_are_random_below_a_bound_that_doubles_up_to_ten_times_the_first() {
+        let policy = Retries { attempts: 9, on: RetryOn::RESET, ..Retries::default() };
+        let longest = |made| {
+            let tries = Tries { made, ..Tries::default() };
+            (0..10_000_u64).map(|random| tries.wait(&policy, random * 0x9e37_79b9)).max().unwrap().as_millis()
+        };
+        assert_eq!([1, 2, 3, 4, 9].map(longest), [24, 74, 174, 249, 249]);
+    }
+}

@@ -1,0 +1,114 @@
+//! Retry policies of routes, counted by what the backend got (VS-40, VS-41).
+
+use crate::backend::{Backend, Side};
+use crate::gateway::{Gateway, World, retrying};
+use ir::{Retries, RetryOn};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+
+fn policy(attempts: u32, on: RetryOn) -> Retries {
+    Retries { attempts, on, backoff: Duration::from_millis(1), harmless: false, ..Retries::default() }
+}
+
+fn to(backend: &Backend, retries: Option<Retries>) -> Gateway {
+    Gateway::serving(&World::default().host("*", retrying("c", None, retries)).cluster("c", &[backend.address]))
+}
+
+/// A backend that treats its first requests badly, over all connections, and answers the others.
+fn failing(times: usize, badly: impl Fn(&mut Side) -> bool + Send + Sync + 'static) -> Backend {
+    let count = AtomicUsize::new(0);
+    Backend::start(move |side| {
+        while side.request().is_some() {
+            let bad = count.fetch_add(1, Ordering::SeqCst) < times;
+            if !(if bad { badly(side) } else { side.send(OK) }) {
+                return;
+            }
+        }
+    })
+}
+
+/// What the backend was told of the attempts.
+fn counts(backend: &Backend) -> Vec<String> {
+    let count =
+        |head: &String| head.lines().find_map(|line| line.strip_prefix("x-envoy-attempt-count: ").map(str::to_owned));
+    backend.seen().iter().map(|head| count(head).unwrap()).collect()
+}
+
+#[test]
+fn vs_41_answers_are_tried_again_as_often_as_the_policy_says_with_their_bodies() {
+    let backend = failing(2, |side| side.send(UNAVAILABLE));
+    let gateway = to(&backend, Some(policy(2, RetryOn::SERVER_ERROR)));
+    let mut client = gateway.client();
+    assert_eq!(client.with_body("POST", "a body").answer().text(), "ok");
+    assert_eq!(counts(&backend), ["1", "2", "3"]);
+    assert!(backend.seen().iter().all(|head| head.contains("content-length: 6\r\n")));
+    assert_eq!(gateway.metric("moongate_requests_retried_total"), Some(2.0));
+}
+
+#[test]
+fn te_05_the_last_answer_is_passed_on_and_marked() {
+    let backend = failing(9, |side| side.send(UNAVAILABLE));
+    let gateway = to(&backend, Some(policy(2, RetryOn::GATEWAY_ERROR)));
+    assert_eq!(gateway.client().get("/").answer().status, 503);
+    assert_eq!(backend.seen().len(), 3);
+    gateway.has_counted(r#"response_flags="URX""#);
+}
+
+#[test]
+fn vs_41_connections_that_break_and_attempts_that_take_too_long_leave_no_answer() {
+    let backend = failing(1, |_| false);
+    let gateway = to(&backend, Some(policy(1, RetryOn::RESET)));
+    assert_eq!(gateway.client().with_body("POST", "a").answer().status, 200);
+    assert_eq!(backend.seen().len(), 2);
+
+    let slow = failing(1, |side| {
+        // Until the gateway has given up.
+        while side.more().is_some() {}
+        false
+    });
+    let limited = Retries { per_try_timeout: Some(Duration::from_millis(50)), ..policy(1, RetryOn::RESET) };
+    let gateway = to(&slow, Some(limited.clone()));
+    assert_eq!(gateway.client().get("/").answer().status, 200);
+    assert_eq!(counts(&slow), ["1", "2"]);
+
+    let slow = failing(9, |side| {
+        while side.more().is_some() {}
+        false
+    });
+    let gateway = to(&slow, Some(Retries { on: RetryOn::CONNECT_FAILURE, ..limited }));
+    let answer = gateway.client().get("/").answer();
+    assert_eq!((answer.status, answer.text()), (504, "upstream request timeout"));
+    assert_eq!(slow.seen().len(), 1);
+    gateway.has_counted(r#"response_flags="UT""#);
+}
+
+#[test]
+fn vs_40_the_default_sends_nothing_again_that_may_have_been_processed() {
+    for (retries, method) in [(Some(Retries::default()), "POST"), (Some(Retries::default()), "GET"), (None, "GET")] {
+        let backend = failing(9, |_| false);
+        let gateway = to(&backend, retries);
+        assert_eq!(gateway.client().with_body(method, "").answer().status, 503);
+        assert_eq!(backend.seen().len(), 1, "{method}");
+    }
+}
+
+#[test]
+fn vs_39_all_attempts_share_the_time_of_the_route() {
+    let backend = failing(usize::MAX, |side| side.send(UNAVAILABLE));
+    let endless = Retries { backoff: Duration::from_millis(40), ..policy(1000, RetryOn::SERVER_ERROR) };
+    let action = retrying("c", Some(Duration::from_millis(150)), Some(endless));
+    let gateway = Gateway::serving(&World::default().host("*", action).cluster("c", &[backend.address]));
+    assert_eq!(gateway.client().get("/").answer().status, 504);
+    gateway.has_counted(r#"response_flags="UT""#);
+}
+
+#[test]
+fn a_body_that_is_larger_than_what_is_kept_is_not_sent_again() {
+    let backend = failing(9, |side| side.send(UNAVAILABLE));
+    let gateway = to(&backend, Some(policy(3, RetryOn::SERVER_ERROR)));
+    assert_eq!(gateway.client().with_body("POST", vec![b'x'; 200_000]).answer().status, 503);
+    assert_eq!(backend.seen().len(), 1);
+}

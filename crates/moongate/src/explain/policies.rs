@@ -1,0 +1,39 @@
+//! What a route does to its requests besides sending them somewhere, in words.
+
+use ir::{Abort, Fault, Retries, Share};
+
+/// When and how often a request is sent again.
+pub(super) fn retries(policy: Option<&Retries>) -> String {
+    let Some(policy) = policy else { return "none".to_owned() };
+    let mut causes = vec![policy.on.to_string()];
+    causes.retain(|cause| !cause.is_empty());
+    causes.extend(policy.statuses.iter().map(ToString::to_string));
+    let mut words = format!("up to {} on {}", policy.attempts, causes.join(","));
+    if let Some(time) = policy.per_try_timeout {
+        words.push_str(&format!("; {time:?} for each"));
+    }
+    if policy.harmless {
+        words.push_str("; by default, and where it does no harm");
+    }
+    words
+}
+
+/// What a fault does.
+pub(super) fn fault(fault: &Fault) -> String {
+    let share = |share: Share| format!("for {} %", share.percent());
+    let delay = fault.delay.map(|(of, time)| format!("waits {time:?} {}", share(of)));
+    let abort = fault.abort.map(|(of, abort)| match abort {
+        Abort::Http(status) => format!("answers {status} {}", share(of)),
+        Abort::Grpc(status) => format!("answers grpc-status {status} {}", share(of)),
+    });
+    delay.into_iter().chain(abort).collect::<Vec<_>>().join(", ")
+}
+
+/// The status of a fault that all requests meet.
+pub(super) fn always_answered(fault: &Fault) -> Option<u16> {
+    let (_, abort) = fault.abort.filter(|(share, _)| share.is_all())?;
+    Some(match abort {
+        Abort::Http(status) => status,
+        Abort::Grpc(status) => wire::grpc::http_status_of(status),
+    })
+}
