@@ -66,6 +66,7 @@ fn for_client(
         protocol: protocol(world, backing_port, effective),
         tls,
         timeouts: timeouts(world, effective),
+        max_retries: max_retries(effective),
     };
     Some(Built { cluster, used, notes })
 }
@@ -117,6 +118,12 @@ fn balance(effective: Effective<'_>) -> Balance {
         )
         | None => Balance::LeastRequest,
     }
+}
+
+/// DR-21: no limit where none is written.
+fn max_retries(effective: Effective<'_>) -> Option<u32> {
+    let http = effective.connection_pool.and_then(|pool| pool.http.as_ref())?;
+    u32::try_from(http.max_retries).ok().filter(|limit| *limit > 0)
 }
 
 fn timeouts(world: World<'_>, effective: Effective<'_>) -> ClusterTimeouts {

@@ -86,6 +86,7 @@ fn has_inert_http(http: &HttpPool) -> bool {
         use_client_protocol: http.use_client_protocol,
         max_concurrent_streams: http.max_concurrent_streams,
         http2_keep_alive: http.http2_keep_alive.clone(),
+        max_retries: http.max_retries,
         ..Default::default()
     };
     *http != acting

@@ -57,6 +57,8 @@ pub struct Cluster {
     pub tls: Option<Arc<ClientTls>>,
     /// Time limits.
     pub timeouts: ClusterTimeouts,
+    /// Requests that may be sent again at one time; `None` is no limit (DR-21).
+    pub max_retries: Option<u32>,
 }
 
 /// Where endpoints come from.

@@ -13,7 +13,7 @@ use crate::endpoint::{EndpointState, Endpoints, InFlight};
 use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
 use ir::{Balance, Cluster, EndpointAddress, EndpointSource};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,6 +32,18 @@ pub struct ClusterState {
     all: Arc<Endpoints>,
     /// Whether a newer state stands in its slot, or none.
     replaced: AtomicBool,
+    /// Requests that are being sent again.
+    retrying: AtomicU32,
+}
+
+/// A request that is being sent again, for as long as it lasts.
+#[derive(Debug)]
+pub struct Retrying(Arc<ClusterState>);
+
+impl Drop for Retrying {
+    fn drop(&mut self) {
+        self.0.retrying.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why there is no endpoint: 503 `UH`.
@@ -71,6 +83,7 @@ impl ClusterState {
                 .then(|| before.and_then(|before| before.kept(&cluster)).unwrap_or_default()),
             all: Arc::clone(all),
             replaced: AtomicBool::new(false),
+            retrying: AtomicU32::new(0),
             cluster,
         };
         if let Some((before, list)) = before.and_then(|before| Some((before, before.endpoints.load_full()?))) {
@@ -191,6 +204,14 @@ impl ClusterState {
         let picked = list.pick(self.cluster.balance, random, avoid).ok_or(NoEndpoint::Empty)?;
         let counted = self.cluster.balance == Balance::LeastRequest && list.len() > 1;
         Ok((Arc::clone(picked), counted.then(|| InFlight::new(picked))))
+    }
+
+    /// A place among the requests that are being sent again, if there is one (DR-21).
+    pub fn begin_retry(self: &Arc<Self>) -> Option<Retrying> {
+        let limit = self.cluster.max_retries.unwrap_or(u32::MAX);
+        let more = |count: u32| (count < limit).then_some(count.saturating_add(1));
+        let begun = self.retrying.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        begun.ok().map(|_| Retrying(Arc::clone(self)))
     }
 
     fn why_none(&self) -> NoEndpoint {

@@ -17,7 +17,7 @@ pub mod pool;
 pub mod store;
 mod tls;
 
-pub use cluster::{ClusterCounts, ClusterState, NoEndpoint};
+pub use cluster::{ClusterCounts, ClusterState, NoEndpoint, Retrying};
 pub use coalesce::{Coalesced, Turn};
 pub use connect::{ConnectError, Connection, Replay, Stream};
 pub use endpoint::{EndpointState, InFlight};

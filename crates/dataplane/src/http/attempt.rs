@@ -62,16 +62,16 @@ pub(super) async fn forward(
         ended.take(&flow, worker.log.is_some());
         let failure = match result {
             Ok(()) => {
-                let exhausted = flow.is_exhausted();
+                let end = flow.end();
                 let finished = flow.finish();
-                drop(in_flight);
+                drop((in_flight, tries));
                 let after = settle(worker, conn, space, head, finished, (&mut body, ended)).await;
-                mark(Next::End { exhausted }, ended);
+                tries::mark(end, ended);
                 return after;
             }
             Err(failure) => failure,
         };
-        match tries.after_failure(worker, plan, &flow, failure) {
+        match tries.after_failure(worker, plan, &mut flow, failure) {
             Next::Again(wait) => {
                 flow.rewind();
                 drop(in_flight);
@@ -90,8 +90,8 @@ pub(super) async fn forward(
 }
 
 fn mark(next: Next, ended: &mut Ended) {
-    if matches!(next, Next::End { exhausted: true }) {
-        tries::exhausted(ended);
+    if let Next::End(end) = next {
+        tries::mark(end, ended);
     }
 }
 

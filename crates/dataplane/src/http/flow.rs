@@ -16,7 +16,7 @@ use super::reply::Reject;
 use super::server::{Downstream, read};
 use super::side::Side;
 use super::streams::Receiver;
-use super::tries::{Tries, policy};
+use super::tries::{End, Tries, policy};
 use crate::conn::{Client, Space, TableState, Timer, Worker};
 use ir::{Broken, Retries};
 pub(super) use request::Held;
@@ -26,7 +26,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use upstream::Connection;
+use upstream::{Connection, Retrying};
 use wire::h1::BodyReader;
 use wire::h1::response::Asked;
 
@@ -139,8 +139,11 @@ pub(super) struct Flow<'a> {
     retries: Option<(&'a Retries, u32)>,
     /// From when the attempt's time counts, where it has one: the whole request has been sent.
     try_from: Option<Instant>,
-    /// Whether an answer is passed on that would have been tried again.
-    exhausted: bool,
+    /// Whether the request has a place among those that are sent again, and the one that it was given for the next attempt.
+    has_place: bool,
+    place: Option<Retrying>,
+    /// Why an answer is passed on that would have been tried again.
+    end: End,
 }
 
 impl<'a> Flow<'a> {
@@ -187,7 +190,9 @@ impl<'a> Flow<'a> {
             try_from: retries
                 .filter(|(policy, _)| complete && policy.per_try_timeout.is_some())
                 .map(|_| Instant::now()),
-            exhausted: false,
+            has_place: tries.has_place(),
+            place: None,
+            end: End::Unwanted,
         }
     }
 
@@ -293,11 +298,22 @@ impl<'a> Flow<'a> {
         if !self.response.is_to_retry(policy, self.plan.dialect.is_some()) || !self.is_harmless(policy) {
             return Ok(());
         }
-        if left > 0 && self.request.is_whole() && !self.response.any_written {
-            return Err(Failure::Answer);
+        if left == 0 {
+            self.end = End::Exhausted;
+            return Ok(());
         }
-        self.exhausted = left == 0;
-        Ok(())
+        if !self.request.is_whole() || self.response.any_written {
+            return Ok(());
+        }
+        if !self.has_place {
+            // Before the answer is given up.
+            self.place = self.plan.cluster.begin_retry();
+            if self.place.is_none() {
+                self.end = End::Overflow;
+                return Ok(());
+            }
+        }
+        Err(Failure::Answer)
     }
 
     fn is_harmless(&self, policy: &Retries) -> bool {
@@ -316,9 +332,14 @@ impl<'a> Flow<'a> {
         self.request.any_written
     }
 
-    /// Whether an answer was passed on for there had been enough attempts.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.exhausted
+    /// Why an answer was passed on that would have been tried again.
+    pub(super) fn end(&self) -> End {
+        self.end
+    }
+
+    /// The place that was given for the next attempt.
+    pub(super) fn take_place(&mut self) -> Option<Retrying> {
+        self.place.take()
     }
 
     /// Takes the heads that a stream of HTTP/2 brings.

@@ -103,7 +103,12 @@ fn flags(ended: &Ended) -> &'static str {
         "UF,URX" => "UF,DI,URX",
         "UC,URX" => "UC,DI,URX",
         "UT,URX" => "UT,DI,URX",
-        "UPE,URX" => "DI,UPE,URX",
+        "URX,UPE" => "DI,URX,UPE",
+        "UO" => "UO,DI",
+        "UF,UO" => "UF,UO,DI",
+        "UC,UO" => "UC,UO,DI",
+        "UT,UO" => "UT,UO,DI",
+        "UO,UPE" => "UO,DI,UPE",
         others => others,
     }
 }

@@ -9,6 +9,7 @@ use crate::metrics::add;
 use ir::{Broken, Retries};
 use smallvec::SmallVec;
 use std::time::Duration;
+use upstream::Retrying;
 
 /// The header that tells the backend which attempt it sees.
 const ATTEMPT: &str = "x-envoy-attempt-count";
@@ -22,6 +23,8 @@ pub(super) struct Tries {
     made: u32,
     /// Whether the one for nothing was made.
     replayed: bool,
+    /// The place of the one under way among all those of the cluster.
+    place: Option<Retrying>,
     /// Endpoints that were tried.
     tried: SmallVec<[u64; 2]>,
 }
@@ -30,8 +33,19 @@ pub(super) struct Tries {
 pub(super) enum Next {
     /// Another one, after a while.
     Again(Duration),
-    /// None; whether the policy had wanted one more.
-    End { exhausted: bool },
+    /// None.
+    End(End),
+}
+
+/// Why there is no other attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nobody wants one.
+    Unwanted,
+    /// There were enough.
+    Exhausted,
+    /// The cluster has as many as it may have at one time (DR-21).
+    Overflow,
 }
 
 impl Tries {
@@ -50,6 +64,11 @@ impl Tries {
         self.made == 0 && !self.replayed
     }
 
+    /// Whether it has a place among those that are sent again.
+    pub(super) fn has_place(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// How many attempts of the policy are left.
     pub(super) fn left(&self, plan: &Plan) -> u32 {
         policy(plan).map_or(0, |policy| policy.attempts.saturating_sub(self.made))
@@ -58,15 +77,21 @@ impl Tries {
     /// After an endpoint could not be reached: nothing was written, so that every request may be sent elsewhere.
     pub(super) fn after_connect(&mut self, worker: &Worker, plan: &Plan, tried: bool) -> Next {
         let Some(policy) = policy(plan).filter(|policy| tried && policy.on.broken(Broken::Connect)) else {
-            return Next::End { exhausted: false };
+            return Next::End(End::Unwanted);
         };
         // Another endpoint is asked at once.
         let others = plan.cluster.endpoints().is_some_and(|all| all.iter().any(|one| !self.tried.contains(&one.id)));
-        self.again(worker, policy, others && policy.avoid_tried)
+        self.again(worker, (plan, policy), others && policy.avoid_tried)
     }
 
     /// After an attempt failed on its connection.
-    pub(super) fn after_failure(&mut self, worker: &Worker, plan: &Plan, flow: &Flow<'_>, failure: Failure) -> Next {
+    pub(super) fn after_failure(
+        &mut self,
+        worker: &Worker,
+        plan: &Plan,
+        flow: &mut Flow<'_>,
+        failure: Failure,
+    ) -> Next {
         if !self.replayed && flow.may_replay(failure) {
             self.replayed = true;
             self.tried.clear();
@@ -78,17 +103,24 @@ impl Tries {
             Failure::UpstreamUnprocessed => Broken::Refused,
             Failure::TryTimeout => Broken::Timeout,
             Failure::Answer => {
-                return policy(plan).map_or(Next::End { exhausted: false }, |policy| self.again(worker, policy, false));
+                self.place = self.place.take().or(flow.take_place());
+                return policy(plan)
+                    .map_or(Next::End(End::Unwanted), |policy| self.again(worker, (plan, policy), false));
             }
-            _ => return Next::End { exhausted: false },
+            _ => return Next::End(End::Unwanted),
         };
         let wanted = policy(plan).filter(|policy| policy.on.broken(how) && flow.is_repeatable(policy, how));
-        wanted.map_or(Next::End { exhausted: false }, |policy| self.again(worker, policy, false))
+        wanted.map_or(Next::End(End::Unwanted), |policy| self.again(worker, (plan, policy), false))
     }
 
-    fn again(&mut self, worker: &Worker, policy: &Retries, at_once: bool) -> Next {
+    fn again(&mut self, worker: &Worker, (plan, policy): (&Plan, &Retries), at_once: bool) -> Next {
         if self.made >= policy.attempts {
-            return Next::End { exhausted: true };
+            return Next::End(End::Exhausted);
+        }
+        // The place of the attempt before is this one's.
+        self.place = self.place.take().or_else(|| plan.cluster.begin_retry());
+        if self.place.is_none() {
+            return Next::End(End::Overflow);
         }
         self.made += 1;
         add(&worker.metrics.retried);
@@ -132,14 +164,20 @@ pub(super) fn policy(plan: &Plan) -> Option<&Retries> {
     plan.route.forward()?.retries.as_deref()
 }
 
-/// Marks what was not tried again for there had been enough attempts (TE-05).
-pub(super) fn exhausted(ended: &mut Ended) {
-    ended.flags = match ended.flags {
-        "UF" => "UF,URX",
-        "UC" => "UC,URX",
-        "UPE" => "UPE,URX",
-        "UT" => "UT,URX",
-        _ => "URX",
+/// Marks what was to be tried again and was not (TE-05).
+pub(super) fn mark(end: End, ended: &mut Ended) {
+    ended.flags = match (end, ended.flags) {
+        (End::Unwanted, flags) => flags,
+        (End::Exhausted, "UF") => "UF,URX",
+        (End::Exhausted, "UC") => "UC,URX",
+        (End::Exhausted, "UPE") => "URX,UPE",
+        (End::Exhausted, "UT") => "UT,URX",
+        (End::Exhausted, _) => "URX",
+        (End::Overflow, "UF") => "UF,UO",
+        (End::Overflow, "UC") => "UC,UO",
+        (End::Overflow, "UPE") => "UO,UPE",
+        (End::Overflow, "UT") => "UT,UO",
+        (End::Overflow, _) => "UO",
     };
 }
 

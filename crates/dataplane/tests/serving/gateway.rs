@@ -161,6 +161,14 @@ impl World {
         self
     }
 
+    /// Limits how many requests are sent again at one time.
+    pub(crate) fn max_retries(mut self, limit: u32) -> Self {
+        for cluster in &mut self.clusters {
+            cluster.max_retries = Some(limit);
+        }
+        self
+    }
+
     /// Puts a fault into every route so far.
     pub(crate) fn fault(mut self, fault: Fault) -> Self {
         for host in &mut self.hosts {
@@ -190,6 +198,7 @@ impl World {
             protocol: UpstreamProtocol::Http1,
             tls: None,
             timeouts: ClusterTimeouts { connect, idle: Duration::from_secs(3600) },
+            max_retries: None,
         });
         self
     }

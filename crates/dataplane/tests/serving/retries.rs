@@ -112,3 +112,27 @@ fn a_body_that_is_larger_than_what_is_kept_is_not_sent_again() {
     assert_eq!(gateway.client().with_body("POST", vec![b'x'; 200_000]).answer().status, 503);
     assert_eq!(backend.seen().len(), 1);
 }
+
+#[test]
+fn dr_21_so_many_are_sent_again_at_one_time() {
+    let count = AtomicUsize::new(0);
+    let backend = Backend::start(move |side| {
+        side.request();
+        if count.fetch_add(1, Ordering::SeqCst) == 1 {
+            // The first one's second attempt goes on.
+            while side.more().is_some() {}
+        } else {
+            side.send(UNAVAILABLE);
+        }
+    });
+    let action = retrying("c", None, Some(policy(5, RetryOn::SERVER_ERROR)));
+    let world = World::default().host("*", action).cluster("c", &[backend.address]).max_retries(1);
+    let gateway = Gateway::serving(&world);
+    let mut first = gateway.client();
+    first.get("/first");
+    crate::gateway::until("two requests", || backend.seen().len() == 2);
+    // There is no place for this one, which gets the answer that there was.
+    assert_eq!(gateway.client().get("/second").answer().status, 503);
+    assert_eq!(backend.seen().len(), 3);
+    gateway.has_counted(r#"response_flags="UO""#);
+}
