@@ -19,9 +19,8 @@ pub struct Retries {
     pub backoff: Duration,
     /// Whether endpoints that were tried are avoided while there are others.
     pub avoid_tried: bool,
-    /// Whether a request that may have been processed is sent again only where that does no harm (RFC 9110 §9.2.2): nobody asked for
-    /// more.
-    pub harmless: bool,
+    /// Whether nobody asked for it: a connection that had been idle and is closed is made up for then (RULES on replay).
+    pub implied: bool,
 }
 
 /// What went wrong with an attempt, before any answer was passed on.
@@ -133,7 +132,7 @@ impl RetryOn {
     }
 }
 
-/// What a route has that says nothing (VS-40): Istio's, but for requests that may have been processed.
+/// What a route has that says nothing (VS-40).
 impl Default for Retries {
     fn default() -> Self {
         Self {
@@ -143,7 +142,7 @@ impl Default for Retries {
             per_try_timeout: None,
             backoff: Duration::from_millis(25),
             avoid_tried: true,
-            harmless: true,
+            implied: true,
         }
     }
 }

@@ -97,7 +97,7 @@ fn serve(stream: impl Read + Write, number: u16) {
 }
 
 /// Reads one request, or nothing when the peer closed or sent something odd.
-fn read(reader: &mut BufReader<impl Read>, number: u16) -> Option<Seen> {
+pub(crate) fn read(reader: &mut BufReader<impl Read>, number: u16) -> Option<Seen> {
     let first = line(reader)?;
     let mut parts = first.split(' ');
     let (method, path) = (parts.next()?.to_owned(), parts.next()?.to_owned());

@@ -126,7 +126,7 @@ impl Sent {
             hello
         });
         let (method, target, body) = (method.to_owned(), target.to_owned(), self.body.clone());
-        Ok(Question { port, method, target, headers, body, repeat: self.repeat, tls })
+        Ok(Question { port, method, target, headers, body, repeat: self.repeat, tls, part: false })
     }
 
     /// What is not as it has to be; empty when all is.

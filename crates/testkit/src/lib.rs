@@ -6,6 +6,7 @@ pub mod cases;
 pub mod client;
 pub mod gateway;
 pub mod numbers;
+pub mod odd;
 pub mod oracle;
 pub mod outcome;
 pub mod ports;
@@ -14,9 +15,13 @@ pub mod secured;
 
 /// Runs `work` on every item, on as many threads as there are cores; results in the order of the items.
 pub fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    parallel_on(std::thread::available_parallelism().map_or(1, usize::from), items, work)
+}
+
+/// The same on so many threads, for work that waits more than it does.
+pub fn parallel_on<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let results = std::sync::Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {

@@ -1,17 +1,25 @@
-//! Port numbers in test configurations: backends are called 9001 to 9008 there, and listen wherever a port was free.
+//! Port numbers in test configurations: backends are called 9001 to 9008 there, or 9021 to 9030 where they misbehave, and listen
+//! wherever a port was free.
 
 use crate::backend::Backend;
+use crate::odd::{Attempts, Odd};
 use crate::secured::Certificates;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// The numbers by which configurations call their backends, and those that speak TLS.
 const NUMBERS: std::ops::RangeInclusive<u16> = 9001..=9008;
 const SECURED: std::ops::RangeInclusive<u16> = 9011..=9014;
+/// Those that misbehave.
+const ODD: std::ops::RangeInclusive<u16> = 9021..=9030;
 
 /// Echo backends for every number.
 #[derive(Debug)]
 pub struct Backends {
     by_number: BTreeMap<u16, Backend>,
+    odd: BTreeMap<u16, Odd>,
+    /// How often requests came to those that misbehave.
+    pub attempts: Attempts,
 }
 
 impl Backends {
@@ -25,12 +33,21 @@ impl Backends {
             let config = certificates.server(&format!("back{at}"))?;
             by_number.insert(number, Backend::start(number, Some(config))?);
         }
-        Ok(Self { by_number })
+        let (mut odd, attempts) = (BTreeMap::new(), Attempts::default());
+        for number in ODD {
+            odd.extend(Odd::start(number, &attempts)?.map(|backend| (number, backend)));
+        }
+        Ok(Self { by_number, odd, attempts })
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = (u16, SocketAddr)> {
+        let usual = self.by_number.iter().map(|(number, backend)| (*number, backend.address));
+        usual.chain(self.odd.iter().map(|(number, backend)| (*number, backend.address)))
     }
 
     /// The number of the backend that listens on a port.
     pub fn number(&self, port: u16) -> Option<u16> {
-        self.by_number.iter().find(|(_, backend)| backend.address.port() == port).map(|(number, _)| *number)
+        self.addresses().find(|(_, address)| address.port() == port).map(|(number, _)| number)
     }
 
     /// `text` with each number replaced by the port of its backend.
@@ -44,8 +61,13 @@ impl Backends {
             // A number that stands by itself: texts such as certificates have digits too.
             let alone = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/' | '='));
             let stands_alone = alone(out.chars().next_back()) && alone(rest[end..].chars().next());
-            match digits.parse().ok().filter(|_| stands_alone).and_then(|number: u16| self.by_number.get(&number)) {
-                Some(backend) => out.push_str(&backend.address.port().to_string()),
+            match digits
+                .parse()
+                .ok()
+                .filter(|_| stands_alone)
+                .and_then(|number: u16| self.addresses().find(|(known, _)| *known == number))
+            {
+                Some((_, address)) => out.push_str(&address.port().to_string()),
                 None => out.push_str(digits),
             }
             rest = &rest[end..];

@@ -92,7 +92,9 @@ impl Recording {
             .map(|line| {
                 let Line { request, istio } = serde_json::from_str(line).with_context(|| format!("{name}: {line}"))?;
                 let RecordedRequest { port, method, path, headers, body, repeat, tls } = request;
-                Ok(Exchange { question: Question { port, method, target: path, headers, body, repeat, tls }, istio })
+                let part = !istio["attempts"].is_null();
+                let question = Question { port, method, target: path, headers, body, repeat, tls, part };
+                Ok(Exchange { question, istio })
             })
             .collect::<Result<_>>()?;
         Ok(Self { config: text("in.yaml")?, name, folder: folder.to_owned(), exchanges })

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 /// Headers that differ from run to run or between gateways by design: ids, times, counts and Envoy's internals.
 const LEFT_OUT: &[&str] = &[
     "x-request-id",
+    "x-id",
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-attempt-count",
     "x-b3-traceid",
@@ -47,6 +48,8 @@ pub struct Question {
     pub repeat: Option<u32>,
     /// How it comes by TLS, if it does.
     pub tls: Option<Hello>,
+    /// Whether a part of an answer's body is enough.
+    pub part: bool,
 }
 
 impl Question {
@@ -74,6 +77,7 @@ impl Question {
             Request { method: &self.method, target: &self.target, headers: &self.headers, body: self.body.as_bytes() };
         let head_only = self.method == "HEAD";
         let answered = match &self.tls {
+            None if self.part => client::send_and_take_part(address, &request).map(|answer| (None, answer)),
             None => client::send(address, &request).map(|answer| (None, answer)),
             Some(hello) => certificates
                 .exchange(address, hello, &request.to_bytes())

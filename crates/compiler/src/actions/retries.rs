@@ -30,7 +30,7 @@ fn asked(written: &HttpRetry) -> Option<Retries> {
         per_try_timeout: time(written.per_try_timeout),
         backoff: time(written.backoff).unwrap_or(Retries::default().backoff),
         avoid_tried: written.retry_ignore_previous_hosts.unwrap_or(true),
-        harmless: false,
+        implied: false,
     })
 }
 
@@ -43,10 +43,10 @@ mod tests {
     }
 
     #[test]
-    fn vs_40_the_default_is_istios_for_what_does_no_harm() {
+    fn vs_40_the_default_is_istios() {
         let default = compile(None, &MeshConfig::default()).unwrap();
         assert_eq!(
-            (default.attempts, default.backoff, default.harmless),
+            (default.attempts, default.backoff, default.implied),
             (2, std::time::Duration::from_millis(25), true)
         );
         assert_eq!(default.on.to_string(), "connect-failure,refused-stream,cancelled,unavailable");
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(retries(HttpRetry::default()), None);
         let own = HttpRetry { attempts: 3, retry_on: "5xx,409,reset".into(), ..HttpRetry::default() };
         let own = retries(own).unwrap();
-        assert_eq!((own.attempts, own.on.to_string(), own.harmless), (3, "5xx,reset".to_owned(), false));
+        assert_eq!((own.attempts, own.on.to_string(), own.implied), (3, "5xx,reset".to_owned(), false));
         assert_eq!(&*own.statuses, [409]);
     }
 

@@ -18,7 +18,7 @@ use super::side::Side;
 use super::streams::Receiver;
 use super::tries::{End, Tries, policy};
 use crate::conn::{Client, Space, TableState, Timer, Worker};
-use ir::{Broken, Retries};
+use ir::Retries;
 pub(super) use request::Held;
 use request::RequestSide;
 use response::ResponseSide;
@@ -165,7 +165,8 @@ impl<'a> Flow<'a> {
         let complete = body.is_done();
         // A stream may be refused, whatever the request is.
         let retries = policy(plan).map(|policy| (policy, tries.left(plan)));
-        let again = retries.is_some_and(|(policy, left)| left > 0 && !policy.harmless);
+        // What everybody has looks at answers of gRPC alone.
+        let again = retries.is_some_and(|(policy, left)| left > 0 && (!policy.implied || plan.dialect.is_some()));
         let replayable = again || matches!(up, Backend::H2(_)) || (plan.idempotent && up.is_reused());
         let limit = if replayable { worker.limits.replay_bytes } else { 0 };
         let bodies = (&mut space.body_in, &mut space.up_out);
@@ -295,7 +296,7 @@ impl<'a> Flow<'a> {
     /// Whether the answer whose head has come is passed on.
     fn judge_answer(&mut self) -> Result<(), Failure> {
         let Some((policy, left)) = self.retries else { return Ok(()) };
-        if !self.response.is_to_retry(policy, self.plan.dialect.is_some()) || !self.is_harmless(policy) {
+        if !self.response.is_to_retry(policy, self.plan.dialect.is_some()) {
             return Ok(());
         }
         if left == 0 {
@@ -316,15 +317,9 @@ impl<'a> Flow<'a> {
         Err(Failure::Answer)
     }
 
-    fn is_harmless(&self, policy: &Retries) -> bool {
-        !policy.harmless || self.plan.idempotent
-    }
-
-    /// Whether the request may be sent again after the attempt broke like this.
-    pub(super) fn is_repeatable(&self, policy: &Retries, how: Broken) -> bool {
-        let unprocessed = matches!(how, Broken::Refused | Broken::Reset { written: false });
-        let unanswered = !self.response.head_seen && !self.response.any_written;
-        unanswered && self.request.is_whole() && (unprocessed || self.is_harmless(policy))
+    /// Whether the request can be sent again after the attempt broke.
+    pub(super) fn is_repeatable(&self) -> bool {
+        !self.response.head_seen && !self.response.any_written && self.request.is_whole()
     }
 
     /// Whether the backend has any of the request.
@@ -463,11 +458,12 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Whether the request may be sent once more (RULES on replay): nothing of it was written, or it went out on a connection that
-    /// had been idle, may be repeated, and is still there as a whole, and no byte of an answer came.
+    /// Whether the request may be sent once more for nothing (RULES on replay): nothing of it was written, or it went out on a connection
+    /// that had been idle, may be repeated, and nobody said how often; it is still there as a whole, and no byte of an answer came.
     pub(super) fn may_replay(&self, failure: Failure) -> bool {
         let unanswered = !self.response.head_seen && self.response.input.is_empty() && !self.response.any_written;
-        let safe = !self.request.any_written || (self.up.is_reused() && self.plan.idempotent);
+        let implied = self.retries.is_some_and(|(policy, _)| policy.implied);
+        let safe = !self.request.any_written || (implied && self.up.is_reused() && self.plan.idempotent);
         let lost = match failure {
             Failure::UpstreamUnprocessed => true,
             Failure::UpstreamClosed => safe,

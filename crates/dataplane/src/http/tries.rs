@@ -109,7 +109,7 @@ impl Tries {
             }
             _ => return Next::End(End::Unwanted),
         };
-        let wanted = policy(plan).filter(|policy| policy.on.broken(how) && flow.is_repeatable(policy, how));
+        let wanted = policy(plan).filter(|policy| policy.on.broken(how) && flow.is_repeatable());
         wanted.map_or(Next::End(End::Unwanted), |policy| self.again(worker, (plan, policy), false))
     }
 

@@ -10,7 +10,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 fn policy(attempts: u32, on: RetryOn) -> Retries {
-    Retries { attempts, on, backoff: Duration::from_millis(1), harmless: false, ..Retries::default() }
+    Retries { attempts, on, backoff: Duration::from_millis(1), implied: false, ..Retries::default() }
 }
 
 fn to(backend: &Backend, retries: Option<Retries>) -> Gateway {
@@ -135,4 +135,33 @@ fn dr_21_so_many_are_sent_again_at_one_time() {
     assert_eq!(gateway.client().get("/second").answer().status, 503);
     assert_eq!(backend.seen().len(), 3);
     gateway.has_counted(r#"response_flags="UO""#);
+}
+
+#[test]
+fn vs_40_grpcs_unavailable_in_the_head_is_tried_again_by_default() {
+    let unavailable =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: 14\r\nContent-Length: 0\r\n\r\n";
+    let backend = failing(2, move |side| side.send(unavailable));
+    let gateway = to(&backend, Some(Retries::default()));
+    let mut client = gateway.client();
+    client.send(
+        "POST /p.S/M HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/grpc\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0",
+    );
+    assert_eq!(client.answer().text(), "ok");
+    assert_eq!(backend.seen().len(), 3);
+}
+
+#[test]
+fn vs_41_who_wants_no_retries_gets_none_over_a_stale_connection_either() {
+    for (retries, status) in [(Some(Retries::default()), 200), (None, 503)] {
+        let count = AtomicUsize::new(0);
+        let backend = Backend::start(move |side| {
+            // The second request finds the connection closed.
+            while side.request().is_some() && count.fetch_add(1, Ordering::SeqCst) != 1 && side.send(OK) {}
+        });
+        let gateway = to(&backend, retries);
+        let mut client = gateway.client();
+        assert_eq!(client.get("/").answer().status, 200);
+        assert_eq!(client.get("/").answer().status, status);
+    }
 }

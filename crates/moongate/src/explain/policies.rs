@@ -12,8 +12,8 @@ pub(super) fn retries(policy: Option<&Retries>) -> String {
     if let Some(time) = policy.per_try_timeout {
         words.push_str(&format!("; {time:?} for each"));
     }
-    if policy.harmless {
-        words.push_str("; by default, and where it does no harm");
+    if policy.implied {
+        words.push_str("; nobody said otherwise");
     }
     words
 }

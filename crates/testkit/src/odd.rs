@@ -1,0 +1,123 @@
+//! Backends that misbehave, and count how often each request came to them, by its `x-id`.
+
+use crate::backend::{Seen, read};
+use std::collections::BTreeMap;
+use std::io::{BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a slow one takes: longer than most of the times that routes have.
+const SLOW: Duration = Duration::from_millis(1200);
+
+/// What a backend does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Status(u16),
+    /// It closes without an answer.
+    Close,
+    Slow,
+    /// It sends half a body and closes.
+    Half,
+}
+
+/// The manner of a number, and whether it is the first request alone that meets it. Nobody listens at 9024.
+fn manner(number: u16) -> Option<(Manner, bool)> {
+    Some(match number {
+        9021 => (Manner::Status(503), false),
+        9022 => (Manner::Close, false),
+        9023 => (Manner::Slow, false),
+        9025 => (Manner::Status(500), false),
+        9026 => (Manner::Status(503), true),
+        9027 => (Manner::Close, true),
+        9028 => (Manner::Status(409), false),
+        9029 => (Manner::Slow, true),
+        9030 => (Manner::Half, false),
+        _ => return None,
+    })
+}
+
+/// How often requests came, by their `x-id` and the number of the backend.
+#[derive(Debug, Clone, Default)]
+pub struct Attempts(Arc<Mutex<BTreeMap<String, BTreeMap<u16, u32>>>>);
+
+impl Attempts {
+    /// One more; how many there were before.
+    fn count(&self, seen: &Seen) -> u32 {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(seen.header("x-id").unwrap_or_default()).or_default().entry(seen.backend).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    /// Those of one request.
+    pub fn of(&self, id: &str) -> BTreeMap<u16, u32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned().unwrap_or_default()
+    }
+}
+
+/// A running backend; it ends when dropped.
+#[derive(Debug)]
+pub struct Odd {
+    /// Where it listens.
+    pub address: SocketAddr,
+    ended: Arc<AtomicBool>,
+}
+
+impl Odd {
+    /// Starts the one of a number, if that misbehaves; it counts in `attempts`.
+    pub fn start(number: u16, attempts: &Attempts) -> std::io::Result<Option<Self>> {
+        let Some(manner) = manner(number) else { return Ok(None) };
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let address = listener.local_addr()?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let (flag, attempts) = (Arc::clone(&ended), attempts.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(|stream| stream.ok().filter(|_| !flag.load(Ordering::Relaxed)))
+            {
+                let attempts = attempts.clone();
+                std::thread::spawn(move || serve(stream, number, manner, &attempts));
+            }
+        });
+        Ok(Some(Self { address, ended }))
+    }
+}
+
+impl Drop for Odd {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        // Wakes the accepting thread so that it sees the flag.
+        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+    }
+}
+
+fn serve(stream: TcpStream, number: u16, (manner, once): (Manner, bool), attempts: &Attempts) {
+    let mut reader = BufReader::new(stream);
+    while let Some(seen) = read(&mut reader, number) {
+        let before = attempts.count(&seen);
+        let manner = if once && before > 0 { Manner::Status(200) } else { manner };
+        let status = match manner {
+            Manner::Close => return,
+            Manner::Half => {
+                let half = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nx-from-backend: yes\r\n\r\nhalf";
+                let _ = reader.get_mut().write_all(half);
+                return;
+            }
+            Manner::Slow => {
+                std::thread::sleep(SLOW);
+                200
+            }
+            Manner::Status(status) => status,
+        };
+        let body = if seen.method == "HEAD" { "" } else { "ok" };
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\nx-from-backend: yes\r\nx-port: {number}\r\ncontent-length: 2\r\n\r\n{body}"
+        );
+        if reader.get_mut().write_all(answer.as_bytes()).is_err()
+            || seen.header("connection").as_deref() == Some("close")
+        {
+            return;
+        }
+    }
+}
