@@ -2,29 +2,8 @@
 
 use ir::{Abort, Fault, Share};
 use resources::spec::scalar::Duration as Written;
-use resources::spec::virtual_service::{FaultAbort, FaultDelay, HttpFault};
+use resources::spec::virtual_service::{FaultAbort, FaultDelay, GRPC_STATUSES, HttpFault};
 use std::time::Duration;
-
-/// gRPC's statuses by their numbers.
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// The fault of a rule, as far as any request meets it.
 pub(crate) fn compile(written: Option<&HttpFault>) -> Option<Box<Fault>> {

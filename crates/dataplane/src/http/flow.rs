@@ -5,6 +5,7 @@
 //! read is not written.
 
 mod direct;
+mod failure;
 mod pieces;
 mod request;
 mod response;
@@ -12,12 +13,12 @@ mod web;
 
 use super::backend::Backend;
 use super::decide::Plan;
-use super::reply::Reject;
 use super::server::{Downstream, read};
 use super::side::Side;
 use super::streams::Receiver;
 use super::tries::{End, Tries, policy};
 use crate::conn::{Client, Space, TableState, Timer, Worker};
+pub(super) use failure::Failure;
 use ir::Retries;
 pub(super) use request::Held;
 use request::RequestSide;
@@ -29,78 +30,6 @@ use std::time::{Duration, Instant};
 use upstream::{Connection, Retrying};
 use wire::h1::BodyReader;
 use wire::h1::response::Asked;
-
-/// Why an exchange did not come to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The backend closed, before or while it answered.
-    UpstreamClosed,
-    /// The backend said that it has not begun with the request.
-    UpstreamUnprocessed,
-    /// The backend's answer is malformed.
-    UpstreamProtocol,
-    /// The route's time is over.
-    Timeout,
-    /// The attempt's time is over.
-    TryTimeout,
-    /// An answer has come that is not passed on while there are attempts left.
-    Answer,
-    /// The client closed.
-    ClientClosed,
-    /// The client does not take its answer.
-    ClientStuck,
-    /// The client's body is malformed.
-    ClientBody,
-    /// The client's body is not the base64 that it is to be.
-    NotBase64,
-    /// The client's body does not come.
-    BodyTimeout,
-}
-
-impl Failure {
-    /// The answer that tells it, where there is somebody to tell.
-    pub(super) fn reject(self) -> Option<Reject> {
-        match self {
-            Self::UpstreamClosed | Self::UpstreamUnprocessed => Some(Reject::UpstreamClosed),
-            Self::UpstreamProtocol => Some(Reject::UpstreamProtocol),
-            Self::Timeout => Some(Reject::Timeout),
-            Self::TryTimeout => Some(Reject::TryTimeout),
-            // There was none to pass on after all.
-            Self::Answer => Some(Reject::UpstreamClosed),
-            Self::ClientClosed | Self::ClientStuck => None,
-            Self::ClientBody => Some(Reject::ClientBody),
-            Self::NotBase64 => Some(Reject::NotBase64),
-            Self::BodyTimeout => Some(Reject::BodyTimeout),
-        }
-    }
-
-    /// What a client of gRPC is told of an answer that had begun.
-    pub(super) fn message(self) -> &'static str {
-        match self {
-            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => "the answer of the backend broke off",
-            Self::UpstreamProtocol => "the answer of the backend is malformed",
-            Self::Timeout | Self::TryTimeout | Self::BodyTimeout | Self::ClientBody | Self::NotBase64 => {
-                self.reject().map_or("", Reject::body)
-            }
-            Self::ClientClosed | Self::ClientStuck => "",
-        }
-    }
-
-    /// What the log tells of an answer that had begun.
-    pub(super) fn detail(self) -> &'static str {
-        match self {
-            Self::ClientClosed => "downstream_remote_disconnect",
-            Self::ClientStuck => "stream_idle_timeout",
-            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => {
-                "upstream_reset_after_response_started{connection_termination}"
-            }
-            Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
-            Self::Timeout | Self::TryTimeout | Self::ClientBody | Self::NotBase64 | Self::BodyTimeout => {
-                self.reject().map_or("", Reject::detail)
-            }
-        }
-    }
-}
 
 /// How an exchange ended that went well.
 pub(super) enum Finished {

@@ -4,7 +4,9 @@ use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::scalar::Percent;
 use crate::spec::text_match::StringMatch;
-use crate::spec::virtual_service::{CorsPolicy, FaultAbort, FaultDelay, HttpFault, HttpRetry, HttpRoute};
+use crate::spec::virtual_service::{
+    CorsPolicy, FaultAbort, FaultDelay, GRPC_STATUSES, HttpFault, HttpRetry, HttpRoute,
+};
 use crate::validate::fields::check_time;
 use crate::validate::headers::is_matched_name;
 use crate::validate::patterns::check_pattern;
@@ -27,25 +29,6 @@ const RETRY_WORDS: &[&str] = &[
     "internal",
     "resource-exhausted",
     "unavailable",
-];
-const GRPC_STATUSES: &[&str] = &[
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
 ];
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
 

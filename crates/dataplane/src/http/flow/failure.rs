@@ -1,0 +1,75 @@
+//! What can go wrong with an attempt, and how clients and the log are told.
+
+use crate::http::reply::Reject;
+
+/// Why an exchange did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Failure {
+    /// The backend closed, before or while it answered.
+    UpstreamClosed,
+    /// The backend said that it has not begun with the request.
+    UpstreamUnprocessed,
+    /// The backend's answer is malformed.
+    UpstreamProtocol,
+    /// The route's time is over.
+    Timeout,
+    /// The attempt's time is over.
+    TryTimeout,
+    /// An answer has come that is not passed on while there are attempts left.
+    Answer,
+    /// The client closed.
+    ClientClosed,
+    /// The client does not take its answer.
+    ClientStuck,
+    /// The client's body is malformed.
+    ClientBody,
+    /// The client's body is not the base64 that it is to be.
+    NotBase64,
+    /// The client's body does not come.
+    BodyTimeout,
+}
+
+impl Failure {
+    /// The answer that tells it, where there is somebody to tell.
+    pub(in crate::http) fn reject(self) -> Option<Reject> {
+        match self {
+            Self::UpstreamClosed | Self::UpstreamUnprocessed => Some(Reject::UpstreamClosed),
+            Self::UpstreamProtocol => Some(Reject::UpstreamProtocol),
+            Self::Timeout => Some(Reject::Timeout),
+            Self::TryTimeout => Some(Reject::TryTimeout),
+            // There was none to pass on after all.
+            Self::Answer => Some(Reject::UpstreamClosed),
+            Self::ClientClosed | Self::ClientStuck => None,
+            Self::ClientBody => Some(Reject::ClientBody),
+            Self::NotBase64 => Some(Reject::NotBase64),
+            Self::BodyTimeout => Some(Reject::BodyTimeout),
+        }
+    }
+
+    /// What a client of gRPC is told of an answer that had begun.
+    pub(in crate::http) fn message(self) -> &'static str {
+        match self {
+            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => "the answer of the backend broke off",
+            Self::UpstreamProtocol => "the answer of the backend is malformed",
+            Self::Timeout | Self::TryTimeout | Self::BodyTimeout | Self::ClientBody | Self::NotBase64 => {
+                self.reject().map_or("", Reject::body)
+            }
+            Self::ClientClosed | Self::ClientStuck => "",
+        }
+    }
+
+    /// What the log tells of an answer that had begun.
+    pub(in crate::http) fn detail(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "downstream_remote_disconnect",
+            Self::ClientStuck => "stream_idle_timeout",
+            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => {
+                "upstream_reset_after_response_started{connection_termination}"
+            }
+            Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
+            Self::Timeout | Self::TryTimeout | Self::ClientBody | Self::NotBase64 | Self::BodyTimeout => {
+                self.reject().map_or("", Reject::detail)
+            }
+        }
+    }
+}
