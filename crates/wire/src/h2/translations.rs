@@ -125,6 +125,18 @@ fn framing_line(framing: OutFraming) -> String {
     }
 }
 
+/// The rest of a head of HTTP/1: lines, whose names it has in capitals, and the framing.
+fn end_head(raw: &mut Vec<u8>, lines: &Lines, framing: OutFraming) {
+    for (name, value) in lines {
+        raw.extend_from_slice(name.to_uppercase().as_bytes());
+        raw.extend_from_slice(b": ");
+        raw.extend_from_slice(value);
+        raw.extend_from_slice(b"\r\n");
+    }
+    raw.extend_from_slice(framing_line(framing).as_bytes());
+    raw.extend_from_slice(b"\r\n");
+}
+
 proptest! {
     /// HTTP/1 to HTTP/2 and back: all that is not of one hop, and the framing.
     #[test]
@@ -146,14 +158,7 @@ proptest! {
             }
             raw.extend_from_slice(format!("{}: {value}\r\n", name.to_uppercase()).as_bytes());
         }
-        for (name, value) in &lines {
-            raw.extend_from_slice(name.to_uppercase().as_bytes());
-            raw.extend_from_slice(b": ");
-            raw.extend_from_slice(value);
-            raw.extend_from_slice(b"\r\n");
-        }
-        raw.extend_from_slice(framing_line(framing).as_bytes());
-        raw.extend_from_slice(b"\r\n");
+        end_head(&mut raw, &lines, framing);
         let head = read(&raw);
         prop_assume!(head.is_some());
         let head = head.unwrap();
@@ -205,14 +210,7 @@ proptest! {
     fn an_answer_of_http_1_comes_back_as_it_was(lines in lines(), status in 200..600_u16, framing in framing()) {
         prop_assume!(!matches!(status, 204 | 304) && framing != OutFraming::None);
         let mut raw = format!("HTTP/1.1 {status} X\r\nConnection: x-gone\r\nX-Gone: 1\r\nKeep-Alive: 5\r\n").into_bytes();
-        for (name, value) in &lines {
-            raw.extend_from_slice(name.to_uppercase().as_bytes());
-            raw.extend_from_slice(b": ");
-            raw.extend_from_slice(value);
-            raw.extend_from_slice(b"\r\n");
-        }
-        raw.extend_from_slice(framing_line(framing).as_bytes());
-        raw.extend_from_slice(b"\r\n");
+        end_head(&mut raw, &lines, framing);
         let mut head = ResponseHead::default();
         head.parse(&raw, Asked::Other, &HeadLimits::default()).unwrap().unwrap();
         let sent: Response<()> = response(&answer(&head, &raw, framing), &Edits::default());
