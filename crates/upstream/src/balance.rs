@@ -11,8 +11,11 @@ const TRIES: usize = 3;
 /// The endpoints of a cluster at one moment.
 #[derive(Debug)]
 pub struct EndpointList {
+    /// All of them, with their weights.
+    all: Box<[(Arc<EndpointState>, u32)]>,
+    /// Those that may be chosen: not ejected when the list was made.
     endpoints: Box<[Arc<EndpointState>]>,
-    /// When the weights differ.
+    /// When the weights of these differ.
     weights: Option<Weights>,
     turn: Turn,
 }
@@ -34,30 +37,41 @@ struct Turn(AtomicU64);
 
 impl EndpointList {
     /// Endpoints and their weights. Round-robin goes on where `before` was.
-    pub(crate) fn new(endpoints: Vec<(Arc<EndpointState>, u32)>, before: Option<&Self>) -> Self {
-        let weights = Weights::new(&endpoints);
+    pub(crate) fn new(all: Vec<(Arc<EndpointState>, u32)>, before: Option<&Self>) -> Self {
+        let healthy: Vec<_> = all.iter().filter(|(endpoint, _)| !endpoint.is_ejected()).cloned().collect();
+        let weights = Weights::new(&healthy);
         let turn = before.map_or(0, |before| before.turn.0.load(Ordering::Relaxed));
-        let endpoints = endpoints.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Self { endpoints, weights, turn: Turn(AtomicU64::new(turn)) }
+        let endpoints = healthy.into_iter().map(|(endpoint, _)| endpoint).collect();
+        Self { all: all.into(), endpoints, weights, turn: Turn(AtomicU64::new(turn)) }
+    }
+
+    /// The same endpoints, chosen by which of them are ejected now.
+    pub(crate) fn rebalanced(&self) -> Self {
+        Self::new(self.all.to_vec(), Some(self))
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<EndpointState>> {
-        self.endpoints.iter()
+        self.all.iter().map(|(endpoint, _)| endpoint)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.endpoints.len()
+        self.all.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty()
+        self.all.is_empty()
     }
 
-    /// The weight of one; 1 where all are equal.
-    pub(crate) fn weight(&self, number: usize) -> u64 {
+    /// All of them with their weights.
+    pub(crate) fn weighted(&self) -> &[(Arc<EndpointState>, u32)] {
+        &self.all
+    }
+
+    /// The weight of one that may be chosen; 1 where all are equal.
+    fn weight(&self, number: usize) -> u64 {
         let Some(Weights { ends, .. }) = &self.weights else { return 1 };
         let start = number.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
         ends.get(number).map_or(1, |end| end - start)

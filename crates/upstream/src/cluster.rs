@@ -157,6 +157,12 @@ impl ClusterState {
         Some(list)
     }
 
+    /// Chooses from now on among the endpoints that are not ejected now (DR-30).
+    pub fn rebalance(&self) {
+        // Who sets another list meanwhile has seen the same endpoints.
+        self.endpoints.rcu(|list| list.as_ref().map(|list| Arc::new(list.rebalanced())));
+    }
+
     /// Whether anybody has used it, so that it has endpoints by now.
     pub(crate) fn is_in_use(&self) -> bool {
         self.endpoints.load().is_some()

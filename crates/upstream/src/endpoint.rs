@@ -33,6 +33,8 @@ pub struct EndpointState {
     pub id: u64,
     load: Load,
     gone: AtomicBool,
+    /// Whether its failures keep it from being chosen (DR-30).
+    ejected: AtomicBool,
     /// How long an idle connection is kept, in milliseconds (DR-20, DR-21).
     idle_limit: AtomicU64,
     /// Places for idle connections that workers hold, used or not, and those that the stash uses.
@@ -56,6 +58,7 @@ impl EndpointState {
             id: all.next_id.fetch_add(1, Ordering::Relaxed),
             load: Load::default(),
             gone: AtomicBool::new(false),
+            ejected: AtomicBool::new(false),
             idle_limit: AtomicU64::default(),
             places: AtomicU32::new(0),
             all: Arc::clone(all),
@@ -85,6 +88,16 @@ impl EndpointState {
     /// Whether the configuration has it no more; its idle connections are closed, its requests end as they would.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether its failures keep it from being chosen (DR-30).
+    pub fn is_ejected(&self) -> bool {
+        self.ejected.load(Ordering::Relaxed)
+    }
+
+    /// Ejects it, or takes it back; holds for choices once [`ClusterState::rebalance`](crate::ClusterState::rebalance) was called.
+    pub fn set_ejected(&self, ejected: bool) {
+        self.ejected.store(ejected, Ordering::Relaxed);
     }
 
     /// How long an idle connection is kept.

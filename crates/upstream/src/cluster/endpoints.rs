@@ -53,11 +53,9 @@ pub(super) fn list(
 
 /// Whether a list is what these addresses, each coming once, would give.
 pub(super) fn is_same(list: &EndpointList, addresses: &[(EndpointAddress, u32)]) -> bool {
-    let equal_weights = addresses.windows(2).all(|pair| matches!(pair, [(_, one), (_, other)] if one == other));
-    let weight = |weight: u32| if equal_weights { 1 } else { u64::from(weight.max(1)) };
     list.len() == addresses.len()
-        && list.iter().zip(addresses).enumerate().all(|(number, (endpoint, (address, share)))| {
-            endpoint.address == *address && !endpoint.is_gone() && list.weight(number) == weight(*share)
+        && list.weighted().iter().zip(addresses).all(|((endpoint, weight), (address, share))| {
+            endpoint.address == *address && !endpoint.is_gone() && weight == share
         })
 }
 

@@ -211,3 +211,29 @@ async fn churn_keeps_slots_and_endpoints_that_stay_and_marks_those_that_go() {
         }
     }
 }
+
+#[tokio::test]
+async fn dr_30_an_ejected_endpoint_is_not_chosen_until_it_is_taken_back() {
+    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+    let one = cluster("a", fixed(&[1, 2]));
+    upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
+    let state = upstream.cluster(upstream.slot(&one.id)).unwrap();
+    let mut numbers = (0_u64..).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32);
+    let mut chosen = || -> BTreeSet<String> {
+        let mut pick =
+            || state.pick(&mut || numbers.next().unwrap(), &[]).map(|(endpoint, _)| endpoint.address.to_string());
+        (0..100).filter_map(|_| pick().ok()).collect()
+    };
+    assert_eq!(chosen().len(), 2);
+    let all: Vec<_> = state.endpoints().unwrap().iter().map(Arc::clone).collect();
+    all[0].set_ejected(true);
+    state.rebalance();
+    assert_eq!(chosen(), BTreeSet::from([all[1].address.to_string()]));
+    assert_eq!(state.endpoints().unwrap().len(), 2);
+    all[1].set_ejected(true);
+    state.rebalance();
+    assert_eq!(chosen(), BTreeSet::new());
+    all[0].set_ejected(false);
+    state.rebalance();
+    assert_eq!(chosen(), BTreeSet::from([all[0].address.to_string()]));
+}
