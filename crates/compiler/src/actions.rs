@@ -1,5 +1,6 @@
 //! What a rule does: forward, redirect or answer (VS-30 to VS-39).
 
+mod cors;
 pub(crate) mod fault;
 mod forward;
 mod redirect;

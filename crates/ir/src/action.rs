@@ -1,6 +1,6 @@
 //! What a route does with a request that it takes.
 
-use crate::{ClusterId, HeaderChanges, Pattern, Retries};
+use crate::{ClusterId, Cors, HeaderChanges, Pattern, Retries};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// Further attempts; `None` is none (VS-41).
     pub retries: Option<Arc<Retries>>,
+    /// Which pages of other origins may use the answers; `None` says nothing of it (VS-46).
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// One destination of a route.

@@ -7,6 +7,7 @@
 
 mod action;
 mod cluster;
+mod cors;
 mod fault;
 mod header;
 mod host;
@@ -23,6 +24,7 @@ pub use cluster::{
     Balance, Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource,
     KeepAlive, Locality, UpstreamProtocol,
 };
+pub use cors::Cors;
 pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
 pub use host::{HostPattern, InvalidHostPattern};

@@ -16,6 +16,17 @@ pub enum StringMatch {
     Regex(Pattern),
 }
 
+impl StringMatch {
+    /// Whether a value is as demanded.
+    pub fn is_match(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => value == exact.as_bytes(),
+            Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+            Self::Regex(pattern) => pattern.is_match(value),
+        }
+    }
+}
+
 /// A demand on the normalised path, without its query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum MatchPath {

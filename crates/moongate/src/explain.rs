@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
 use ir::{EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
-use routing::{LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, prepare};
+use routing::{Asker, LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, prepare};
 use sources::FileSource;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -161,6 +161,10 @@ impl Explainer {
         if let Some(answer) = route.local_answer(view) {
             return local(&answer);
         }
+        let asker = Asker::of(route, view.fields);
+        if let Some(answer) = asker.and_then(|asker| asker.preflight(route, view.method, view.fields)) {
+            return local(&answer);
+        }
         let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
         let target = |(at, target): (usize, &ir::Target)| {
             self.target(&target.cluster, target.weight, sent_head(route, at, request, view, peer))
@@ -240,7 +244,7 @@ fn local(answer: &LocalAnswer) -> Outcome {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let body = (!answer.body.is_empty()).then(|| lossy(&answer.body));
     let location = answer.location.as_deref().map(lossy);
-    Outcome::Answered { status: answer.status, grpc: None, detail: "direct_response".to_owned(), location, body }
+    Outcome::Answered { status: answer.status, grpc: None, detail: answer.detail.to_owned(), location, body }
 }
 
 fn answered(status: u16, detail: &str) -> Outcome {

@@ -132,7 +132,8 @@ fn route(path: MatchPath) -> Arc<Route> {
         response_headers: HeaderChanges::default(),
         authority: None,
     };
-    let forward = Forward { targets: vec![target], rewrite: None, authority: None, timeout: None, retries: None };
+    let forward =
+        Forward { targets: vec![target], rewrite: None, authority: None, timeout: None, retries: None, cors: None };
     Arc::new(Route {
         name: "".into(),
         origin: Origin {

@@ -26,13 +26,13 @@ pub fn judge(matches: &RouteMatch, view: &RequestView<'_>) -> Result<(), Unmet> 
     if !path(&matches.path, view.path) {
         return Err(Unmet::Path);
     }
-    if !matches.method.as_ref().is_none_or(|demand| text(demand, view.method)) {
+    if !matches.method.as_ref().is_none_or(|demand| demand.is_match(view.method)) {
         return Err(Unmet::Method);
     }
-    if !matches.authority.as_ref().is_none_or(|demand| text(demand, view.authority)) {
+    if !matches.authority.as_ref().is_none_or(|demand| demand.is_match(view.authority)) {
         return Err(Unmet::Authority);
     }
-    if !matches.scheme.as_ref().is_none_or(|demand| text(demand, view.scheme.as_bytes())) {
+    if !matches.scheme.as_ref().is_none_or(|demand| demand.is_match(view.scheme.as_bytes())) {
         return Err(Unmet::Scheme);
     }
     if let Some(at) = matches.headers.iter().position(|demand| !header(demand, view)) {
@@ -44,25 +44,17 @@ pub fn judge(matches: &RouteMatch, view: &RequestView<'_>) -> Result<(), Unmet> 
     Ok(())
 }
 
-fn text(demand: &StringMatch, value: &[u8]) -> bool {
-    match demand {
-        StringMatch::Exact(exact) => value == exact.as_bytes(),
-        StringMatch::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
-        StringMatch::Regex(pattern) => pattern.is_match(value),
-    }
-}
-
 fn path(demand: &MatchPath, path: &[u8]) -> bool {
     match demand {
         MatchPath::Any => true,
-        MatchPath::Text { text: demand, ignore_case: false } => text(demand, path),
+        MatchPath::Text { text: demand, ignore_case: false } => demand.is_match(path),
         MatchPath::Text { text: StringMatch::Exact(exact), ignore_case: true } => {
             path.eq_ignore_ascii_case(exact.as_bytes())
         }
         MatchPath::Text { text: StringMatch::Prefix(prefix), ignore_case: true } => {
             path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         }
-        MatchPath::Text { text: demand @ StringMatch::Regex(_), ignore_case: true } => text(demand, path),
+        MatchPath::Text { text: demand @ StringMatch::Regex(_), ignore_case: true } => demand.is_match(path),
     }
 }
 
@@ -70,9 +62,9 @@ fn header(demand: &HeaderMatch, view: &RequestView<'_>) -> bool {
     let found = joined(demand.name.as_str(), view);
     let met = match (&demand.value, &found) {
         (ValueMatch::Present, found) => found.is_some(),
-        (ValueMatch::Text(demand), Some(value)) => text(demand, value),
+        (ValueMatch::Text(demand), Some(value)) => demand.is_match(value),
         // VS-16: in `withoutHeaders` an absent header is judged as an empty one, so that `.*` is met by it and excludes it.
-        (ValueMatch::Text(wanted), None) => demand.invert && text(wanted, b""),
+        (ValueMatch::Text(wanted), None) => demand.invert && wanted.is_match(b""),
     };
     met != demand.invert
 }
@@ -97,7 +89,7 @@ fn query(demand: &QueryMatch, view: &RequestView<'_>) -> bool {
     let Some(value) = parameter(&demand.name, view.query) else { return false };
     match &demand.value {
         ValueMatch::Present => true,
-        ValueMatch::Text(demand) => text(demand, value),
+        ValueMatch::Text(demand) => demand.is_match(value),
     }
 }
 

@@ -4,6 +4,7 @@
 //! same code. The data plane and `explain` call [`prepare::prepare`], then [`table::Table::pick`], then the edits of the route.
 
 mod candidates;
+pub mod cors;
 pub mod explain;
 #[cfg(test)]
 mod fixture;
@@ -17,6 +18,7 @@ pub mod servers;
 pub mod table;
 pub mod tcp;
 
+pub use cors::Asker;
 pub use host::HostTable;
 pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, prepare};

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use wire::edit::Edits;
 use wire::view::RequestView;
 
+/// The detail of answers that a route has of its own.
+const DIRECT: &str = "direct_response";
+
 /// Gives a cluster's slot: a number that stays for the life of its id.
 pub type Slots<'a> = &'a mut dyn FnMut(&ClusterId) -> u32;
 
@@ -29,7 +32,7 @@ pub struct TargetEntry {
 }
 
 /// An answer that comes from the route itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalAnswer {
     /// The status.
     pub status: u16,
@@ -37,12 +40,16 @@ pub struct LocalAnswer {
     pub location: Option<Vec<u8>>,
     /// The body.
     pub body: Arc<[u8]>,
+    /// Further headers.
+    pub fields: Vec<(&'static str, Vec<u8>)>,
+    /// Why, in a word for logs.
+    pub detail: &'static str,
 }
 
 impl LocalAnswer {
     /// The answer to a request that has to come by HTTPS (S-70, S-72).
     pub fn to_https(view: &RequestView<'_>) -> Self {
-        Self { status: 301, location: Some(rewrite::https_location(view)), body: Arc::default() }
+        Self { status: 301, location: Some(rewrite::https_location(view)), detail: DIRECT, ..Self::default() }
     }
 }
 
@@ -104,11 +111,13 @@ impl RouteEntry {
         match &self.route.action {
             Action::Forward(_) => None,
             Action::Respond(response) => {
-                Some(LocalAnswer { status: response.status, location: None, body: Arc::clone(&response.body) })
+                let body = Arc::clone(&response.body);
+                Some(LocalAnswer { status: response.status, body, detail: DIRECT, ..LocalAnswer::default() })
             }
             Action::Redirect(redirect) => {
                 let location = rewrite::location(redirect, &self.route.matches.path, view);
-                Some(LocalAnswer { status: redirect.status, location: Some(location), body: Arc::default() })
+                let location = Some(location);
+                Some(LocalAnswer { status: redirect.status, location, detail: DIRECT, ..LocalAnswer::default() })
             }
         }
     }

@@ -118,6 +118,8 @@ fn outcome(answer: &Answer, head_only: bool) -> Map<String, Value> {
     } else if answer.status != 404 && !head_only {
         out.insert("body".into(), json!(latin1(&answer.body)));
     }
+    let told = |name: &str| name.starts_with("access-control-") || ["vary", "set-cookie", "server"].contains(&name);
+    out.insert("headers".into(), joined(answer.headers.iter().filter(|(name, _)| told(name))));
     let shown = |name: &str| name.starts_with("x-") && !name.starts_with("x-envoy");
     out.insert("downstream".into(), joined(answer.headers.iter().filter(|(name, _)| shown(name))));
     out

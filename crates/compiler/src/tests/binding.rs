@@ -204,8 +204,8 @@ fn s_54_names_in_a_delegate_are_of_its_own_namespace() {
 #[test]
 fn what_does_not_act_yet_is_said_once_for_an_object() {
     let rules = [
-        rule("a", "match: [{uri: {prefix: /a}}], corsPolicy: {allowMethods: [GET]}"),
-        rule("b", "match: [{uri: {prefix: /b}}], corsPolicy: {allowMethods: [PUT]}"),
+        rule("a", "match: [{uri: {prefix: /a}}], mirror: {host: b.test}"),
+        rule("b", "match: [{uri: {prefix: /b}}], mirror: {host: c.test}"),
     ];
     let compiled = compiled(&[gateway("gw", "'*'"), bound("one", "a.test", &rules)].concat());
     assert_eq!(findings(&compiled), ["MG7009 VirtualService default/one"]);

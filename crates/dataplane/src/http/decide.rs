@@ -8,7 +8,7 @@ use super::websocket;
 use crate::conn::{Space, Worker};
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
-use routing::{LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare};
+use routing::{Asker, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare};
 use std::sync::Arc;
 use std::time::Duration;
 use upstream::ClusterState;
@@ -26,6 +26,8 @@ pub(super) enum Decision {
     ToHttps(LocalAnswer),
     /// Answered by its route.
     Local(Arc<RouteEntry>, LocalAnswer),
+    /// A preflight, answered by the policy of its route (VS-46).
+    Preflight(Arc<RouteEntry>, LocalAnswer),
     /// Sent on; the head stands in `up_out`.
     Forward(Box<Plan>),
 }
@@ -51,6 +53,8 @@ pub(super) struct Plan {
     pub(super) dialect: Option<Dialect>,
     /// From the head until the whole answer: what a client of gRPC gives it (VS-39).
     pub(super) deadline: Option<Duration>,
+    /// The origin of the page that may use the answer (VS-46).
+    pub(super) origin: Option<Box<[u8]>>,
 }
 
 impl Plan {
@@ -75,7 +79,7 @@ impl Decision {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
-            Self::Reject(..) | Self::ToHttps(_) | Self::Local(..) => None,
+            Self::Reject(..) | Self::ToHttps(_) | Self::Local(..) | Self::Preflight(..) => None,
         }
     }
 
@@ -84,7 +88,7 @@ impl Decision {
         match self {
             Self::Forward(plan) => Some(&plan.route),
             Self::ToHttps(_) => None,
-            Self::Local(route, _) => Some(route),
+            Self::Local(route, _) | Self::Preflight(route, _) => Some(route),
             Self::Reject(_, route) => route.as_ref().map(|(route, _)| route.as_ref()),
         }
     }
@@ -117,6 +121,10 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     };
     if let Some(answer) = route.local_answer(&view) {
         return Decision::Local(route, answer);
+    }
+    let asker = Asker::of(&route, fields);
+    if let Some(answer) = asker.as_ref().and_then(|asker| asker.preflight(&route, method, fields)) {
+        return Decision::Preflight(route, answer);
     }
     let target = route.choose(|| worker.random());
     let slot = route.targets.get(target).and_then(|target| target.slot);
@@ -170,6 +178,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         timeout,
         dialect,
         deadline,
+        origin: asker.and_then(Asker::allowed).map(|origin| origin.into()),
     }))
 }
 

@@ -5,7 +5,8 @@ use super::reply::{self, Local, Reject};
 use super::server::{After, Downstream, read};
 use super::side::Side;
 use crate::conn::{Space, Timer, Worker};
-use routing::{LocalAnswer, RouteEntry};
+use routing::{Asker, LocalAnswer, RouteEntry};
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::task::Poll;
 use upstream::Stream;
@@ -22,7 +23,7 @@ pub(super) async fn answer(
     answer: &LocalAnswer,
     ended: &mut Ended,
 ) -> After {
-    ended.detail = "direct_response";
+    ended.detail = answer.detail;
     let mut body = BodyReader::new(space.request.body);
     let close = is_last(worker, conn, space, &body);
     let date = worker.date();
@@ -37,6 +38,9 @@ pub(super) async fn answer(
     };
     ended.status = local.sent_status();
     let mut edits = Edits::default();
+    for (name, value) in &answer.fields {
+        edits.set(*name, value.as_slice());
+    }
     if let Some(route) = route {
         route.edit_response(0, &mut edits);
     }
@@ -63,9 +67,12 @@ pub(super) async fn refuse(
     let grpc = dialect(conn, space).map(|dialect| (dialect, reject.grpc_status()));
     let local = Local { grpc, ..reject.answer(&date, is_head(conn, space), close) };
     ended.status = local.sent_status();
+    let page = route.and_then(|(route, _)| Asker::of(route, space.request.fields(conn.input.filled()))?.allowed());
+    let page = page.map(Cow::into_owned);
     let mut edits = Edits::default();
     if let Some((route, target)) = route {
         route.edit_response(target, &mut edits);
+        route.edit_for_page(page.as_deref(), &mut edits);
     }
     match send(worker, conn, space, &local, &mut edits).await {
         None => return After::Close,

@@ -330,6 +330,7 @@ pub(crate) fn forward(cluster: &str, timeout: Option<Duration>) -> Action {
         authority: None,
         timeout,
         retries: Some(Arc::default()),
+        cors: None,
     })
 }
 

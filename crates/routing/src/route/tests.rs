@@ -14,7 +14,7 @@ fn target(port: u16, weight: u32) -> Target {
 }
 
 fn forward(targets: Vec<Target>) -> Forward {
-    Forward { targets, rewrite: None, authority: None, timeout: None, retries: None }
+    Forward { targets, rewrite: None, authority: None, timeout: None, retries: None, cors: None }
 }
 
 fn entry(forward: Forward, request: HeaderChanges) -> RouteEntry {

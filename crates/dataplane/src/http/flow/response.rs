@@ -197,6 +197,7 @@ impl<'a> ResponseSide<'a> {
             edits.set("sec-websocket-accept", accept.as_bytes());
         }
         plan.route.edit_response(plan.target, &mut edits);
+        plan.route.edit_for_page(plan.origin.as_deref(), &mut edits);
         self.web = plan.web().map(|call| Web::new(call, self.head, buffer, &mut edits));
         if let Some(web) = &self.web {
             framing = web.framing(framing);

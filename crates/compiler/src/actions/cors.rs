@@ -1,0 +1,55 @@
+//! `corsPolicy` (VS-46).
+
+use crate::code;
+use crate::report::Notes;
+use crate::texts;
+use ir::{Cors, Pattern, StringMatch};
+use resources::spec::scalar::{Duration, Text};
+use resources::spec::text_match::StringMatch as Written;
+use resources::spec::virtual_service::{CorsPolicy, UnmatchedPreflights};
+use std::sync::Arc;
+
+/// The policy of a rule; `field` is its path.
+pub(super) fn compile(written: Option<&CorsPolicy>, field: &str, notes: &mut Notes) -> Option<Arc<Cors>> {
+    let written = written?;
+    let exact = |origin: &Text| StringMatch::Exact(texts::shared(origin));
+    let origins: Vec<_> = match &written.allow_origins[..] {
+        [] => written.allow_origin.iter().map(exact).collect(),
+        origins => origins.iter().filter_map(origin).collect(),
+    };
+    let credentials = written.allow_credentials.unwrap_or(false);
+    if credentials && origins.iter().any(|origin| origin.is_match(b"*")) {
+        let message =
+            "every origin is allowed together with credentials: any page may act with the cookies of its visitors";
+        notes.add_with_help(
+            code::CORS_OPEN,
+            format!("{field}.allowCredentials"),
+            message,
+            "list the origins that need it",
+        );
+    }
+    let max_age = written.max_age.and_then(Duration::get).map(|age| age.as_secs().to_string().into());
+    Some(Arc::new(Cors {
+        origins,
+        methods: joined(&written.allow_methods),
+        headers: joined(&written.allow_headers),
+        expose: joined(&written.expose_headers),
+        max_age,
+        credentials,
+        forwards_unmatched: written.unmatched_preflights != Some(UnmatchedPreflights::Ignore),
+    }))
+}
+
+/// What validation refuses matches nobody.
+fn origin(written: &Written) -> Option<StringMatch> {
+    match written {
+        Written::Exact(text) => Some(StringMatch::Exact(texts::shared(text))),
+        Written::Prefix(text) => Some(StringMatch::Prefix(texts::shared(text))),
+        Written::Regex(pattern) => Pattern::parse(pattern).ok().map(StringMatch::Regex),
+        Written::Present => None,
+    }
+}
+
+fn joined(names: &[Text]) -> Arc<str> {
+    texts::shared(&names.iter().map(|name| &**name).collect::<Vec<_>>().join(","))
+}

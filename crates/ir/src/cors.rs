@@ -1,0 +1,24 @@
+//! Which pages of other origins may use the answers of a route (VS-46).
+
+use crate::StringMatch;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A CORS policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cors {
+    /// Origins that may; one that takes `*` takes all.
+    pub origins: Vec<StringMatch>,
+    /// Methods that a preflight allows, joined by commas; empty says nothing of them, and `*` allows the one that is asked for.
+    pub methods: Arc<str>,
+    /// Request headers that a preflight allows, in the same way.
+    pub headers: Arc<str>,
+    /// Response headers that a page may read, joined by commas.
+    pub expose: Arc<str>,
+    /// For how many seconds a preflight holds.
+    pub max_age: Option<Arc<str>>,
+    /// Whether pages may send cookies with it.
+    pub credentials: bool,
+    /// Whether a preflight of another origin goes on to the backend (`FORWARD`) or is answered without allowing anything.
+    pub forwards_unmatched: bool,
+}

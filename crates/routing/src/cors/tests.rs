@@ -1,0 +1,137 @@
+use super::*;
+use crate::fixture::{ask, exact, prefix, regex, route};
+use ir::{Action, Forward, RouteMatch, StringMatch};
+use std::sync::Arc;
+
+fn policy(origins: Vec<StringMatch>) -> Cors {
+    Cors {
+        origins,
+        methods: "GET,POST".into(),
+        headers: "x-user".into(),
+        expose: "x-total,x-page".into(),
+        max_age: Some("86400".into()),
+        credentials: true,
+        forwards_unmatched: true,
+    }
+}
+
+fn entry(cors: Cors) -> RouteEntry {
+    let cors = Some(Arc::new(cors));
+    let forward = Forward { targets: Vec::new(), rewrite: None, authority: None, timeout: None, retries: None, cors };
+    RouteEntry::build(&route(RouteMatch::default(), Action::Forward(forward)), &mut |_| 0)
+}
+
+/// The origin that is allowed, and the fields of the answer to a preflight.
+fn told(entry: &RouteEntry, head: &str) -> (Option<String>, Option<Vec<(&'static str, String)>>) {
+    ask(head, |view| {
+        let asker = Asker::of(entry, view.fields);
+        let answer = asker.as_ref().and_then(|asker| asker.preflight(entry, view.method, view.fields));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let fields = answer.map(|answer| {
+            assert_eq!((answer.status, answer.detail), (200, "cors_response"));
+            answer.fields.iter().map(|(name, value)| (*name, text(value))).collect()
+        });
+        (asker.and_then(Asker::allowed).map(|origin| text(&origin)), fields)
+    })
+}
+
+const PREFLIGHT: &str =
+    "OPTIONS / HTTP/1.1\nHost: a.test\nAccess-Control-Request-Method: PUT\nAccess-Control-Request-Headers: x-a,x-b";
+
+#[test]
+fn vs_46_an_allowed_preflight_is_told_all_of_the_policy() {
+    let entry = entry(policy(vec![exact("https://a.test")]));
+    let (origin, fields) = told(&entry, &format!("{PREFLIGHT}\nOrigin: https://a.test"));
+    assert_eq!(origin.as_deref(), Some("https://a.test"));
+    let expected = [
+        ("access-control-allow-origin", "https://a.test"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-methods", "GET,POST"),
+        ("access-control-allow-headers", "x-user"),
+        ("access-control-max-age", "86400"),
+        ("access-control-expose-headers", "x-total,x-page"),
+    ];
+    assert_eq!(fields.unwrap(), expected.map(|(name, value)| (name, value.to_owned())));
+}
+
+#[test]
+fn vs_46_a_star_allows_what_is_asked_for() {
+    let any = Cors {
+        methods: "*".into(),
+        headers: "*".into(),
+        max_age: None,
+        expose: "".into(),
+        ..policy(vec![regex(".*")])
+    };
+    let fields = told(&entry(any), &format!("{PREFLIGHT}\nOrigin: null")).1.unwrap();
+    assert_eq!(fields[0].1, "null");
+    assert_eq!(
+        fields[2..],
+        [("access-control-allow-methods", "PUT".into()), ("access-control-allow-headers", "x-a,x-b".into())]
+    );
+}
+
+#[test]
+fn vs_46_origins_match_as_texts_prefixes_and_patterns_and_in_their_case() {
+    let cases = [
+        (exact("https://a.test"), "https://a.test", true),
+        (exact("https://a.test"), "https://A.test", false),
+        (exact("*"), "https://b.test", true),
+        (prefix("https://a."), "https://a.test", true),
+        (prefix("https://a."), "http://a.test", false),
+        (regex("https://[a-z]+\\.test"), "https://abc.test", true),
+        (regex("https://[a-z]+\\.test"), "https://abc.test.evil", false),
+    ];
+    for (demand, origin, allowed) in cases {
+        let entry = entry(policy(vec![exact("https://other.test"), demand.clone()]));
+        let got = told(&entry, &format!("GET / HTTP/1.1\nHost: a.test\nOrigin: {origin}")).0;
+        assert_eq!(got.is_some(), allowed, "{demand:?} {origin}");
+    }
+}
+
+#[test]
+fn vs_46_what_is_no_preflight_goes_on() {
+    let entry = entry(policy(vec![exact("https://a.test")]));
+    let others = [
+        "OPTIONS / HTTP/1.1\nHost: a.test\nOrigin: https://a.test",
+        "GET / HTTP/1.1\nHost: a.test\nOrigin: https://a.test\nAccess-Control-Request-Method: PUT",
+        "OPTIONS / HTTP/1.1\nHost: a.test\nOrigin: https://a.test\nAccess-Control-Request-Method:",
+        PREFLIGHT,
+    ];
+    assert!(others.iter().all(|head| told(&entry, head).1.is_none()));
+}
+
+#[test]
+fn vs_46_a_preflight_of_another_origin_is_forwarded_or_allowed_nothing() {
+    let head = format!("{PREFLIGHT}\nOrigin: https://evil.test");
+    assert_eq!(told(&entry(policy(vec![exact("https://a.test")])), &head), (None, None));
+    let ignoring = Cors { forwards_unmatched: false, ..policy(vec![exact("https://a.test")]) };
+    let (origin, fields) = told(&entry(ignoring), &head);
+    assert_eq!(origin, None);
+    assert!(fields.unwrap().iter().all(|(name, _)| *name != ALLOW_ORIGIN && *name != EXPOSE_HEADERS));
+    // Two origins are none that is in the list.
+    let both = format!("{PREFLIGHT}\nOrigin: https://a.test\nOrigin: https://evil.test");
+    assert_eq!(told(&entry(policy(vec![exact("https://a.test")])), &both), (None, None));
+}
+
+#[test]
+fn vs_46_answers_tell_their_page_in_place_of_what_the_backend_said_and_vary_by_it() {
+    let entry = entry(policy(vec![exact("https://a.test")]));
+    let names = |origin: Option<&[u8]>| {
+        let mut edits = Edits::default();
+        entry.edit_for_page(origin, &mut edits);
+        edits
+            .fields
+            .iter()
+            .map(|edit| format!("{edit:?}").split('(').next().unwrap().to_owned() + " " + edit.name())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(None), ["Append vary"]);
+    let expected = [
+        "Append vary",
+        "Set access-control-allow-origin",
+        "Set access-control-allow-credentials",
+        "Set access-control-expose-headers",
+    ];
+    assert_eq!(names(Some(b"https://a.test")), expected);
+}
