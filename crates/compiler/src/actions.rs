@@ -3,6 +3,7 @@
 mod cors;
 pub(crate) mod fault;
 mod forward;
+mod mirrors;
 mod redirect;
 mod retries;
 

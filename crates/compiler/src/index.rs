@@ -204,7 +204,11 @@ impl Named {
     pub(crate) fn of(object: &Object<VirtualService>, domain: &str) -> Self {
         let namespace = &object.key.namespace;
         let spec = &object.spec;
-        let of_http = spec.http.iter().flat_map(|rule| &rule.route).filter_map(|route| route.destination.as_ref());
+        let of_http = spec.http.iter().flat_map(|rule| {
+            let targets = rule.route.iter().filter_map(|route| route.destination.as_ref());
+            let mirrors = rule.mirrors.iter().filter_map(|mirror| mirror.destination.as_ref());
+            targets.chain(mirrors).chain(rule.mirror.as_deref())
+        });
         let of_bytes = spec.tls.iter().flat_map(|rule| &rule.route).chain(spec.tcp.iter().flat_map(|rule| &rule.route));
         let hosts = of_http.chain(of_bytes.filter_map(|route| route.destination.as_ref()));
         let gateways = object.spec.gateways.iter().filter_map(|name| names::gateway(name, namespace, domain));

@@ -136,14 +136,6 @@ fn route_name(rule: &str, entry: &str) -> Arc<str> {
 
 /// Says once for an object what of its rules does not act yet.
 pub(crate) fn unserved_fields(object: &VirtualService, notes: &mut Notes) {
-    type Has = fn(&HttpRoute) -> bool;
-    let unserved: [(Has, &str, &str); 2] =
-        [(|rule| rule.mirror.is_some(), "mirror", "mirrors"), (|rule| !rule.mirrors.is_empty(), "mirrors", "mirrors")];
-    for (has, name, what) in unserved {
-        if let Some(index) = object.http.iter().position(has) {
-            notes.add(code::NOT_YET, format!("spec.http[{index}].{name}"), format!("{what} do not act yet"));
-        }
-    }
     let prefixed = |rule: &HttpRoute| rule.matches.iter().any(|entry| !entry.stat_prefix.is_empty());
     if let Some(index) = object.http.iter().position(prefixed) {
         notes.add(code::FIELD_INERT, format!("spec.http[{index}].match"), "`statPrefix` does not act yet");

@@ -7,6 +7,7 @@ mod exchange;
 mod fault;
 mod flow;
 mod local;
+mod mirror;
 mod multiplexed;
 mod record;
 mod reply;

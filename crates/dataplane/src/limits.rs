@@ -26,6 +26,14 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a request's body that are kept in case it has to be sent again.
     pub replay_bytes: usize,
+    /// Copies of requests that a worker sends at one time (VS-45); further requests are not copied.
+    pub mirrors: usize,
+    /// Bytes of a request's body that wait for its copy to be sent; one that falls behind further is given up.
+    pub mirror_bytes: usize,
+    /// Bytes that wait for all copies of a worker.
+    pub mirror_bytes_of_all: usize,
+    /// How long a copy may take, where its route has no time limit.
+    pub mirror_timeout: Duration,
     /// Bytes of a request that are still read after its answer, so that the answer arrives or the connection can be used again.
     pub linger_bytes: usize,
     /// And for how long.
@@ -86,6 +94,10 @@ impl Default for Limits {
             handshakes: 4096,
             connections: 100_000,
             replay_bytes: 64 << 10,
+            mirrors: 1024,
+            mirror_bytes: 1 << 20,
+            mirror_bytes_of_all: 64 << 20,
+            mirror_timeout: Duration::from_secs(300),
             linger_bytes: 1 << 20,
             linger_timeout: Duration::from_secs(2),
             resolve_timeout: Duration::from_secs(5),

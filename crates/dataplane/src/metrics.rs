@@ -137,6 +137,10 @@ pub(crate) struct WorkerMetrics {
     /// Requests that were sent a second time.
     pub(crate) replayed: AtomicU64,
     pub(crate) retried: AtomicU64,
+    /// Copies of requests that were answered, those that were not, and those for which there was no room.
+    pub(crate) mirrored: AtomicU64,
+    pub(crate) mirrors_failed: AtomicU64,
+    pub(crate) mirrors_dropped: AtomicU64,
     /// The generation of the snapshot that the worker serves.
     pub(crate) generation: AtomicU64,
 }
@@ -163,6 +167,9 @@ impl WorkerMetrics {
             multiplexed: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            mirrored: AtomicU64::new(0),
+            mirrors_failed: AtomicU64::new(0),
+            mirrors_dropped: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
     }
@@ -284,6 +291,13 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     }),
     ("moongate_requests_retried", "Further attempts that the policies of routes asked for", |w| {
         w.retried.load(Ordering::Relaxed)
+    }),
+    ("moongate_requests_mirrored", "Copies of requests that were answered", |w| w.mirrored.load(Ordering::Relaxed)),
+    ("moongate_mirrors_failed", "Copies of requests that were not answered or given up", |w| {
+        w.mirrors_failed.load(Ordering::Relaxed)
+    }),
+    ("moongate_mirrors_dropped", "Copies of requests that there was no room for", |w| {
+        w.mirrors_dropped.load(Ordering::Relaxed)
     }),
     ("moongate_requests_replayed", "Requests that were sent a second time", |w| w.replayed.load(Ordering::Relaxed)),
 ];

@@ -1,6 +1,6 @@
 //! What a route does with a request that it takes.
 
-use crate::{ClusterId, Cors, HeaderChanges, Pattern, Retries};
+use crate::{ClusterId, Cors, HeaderChanges, Pattern, Retries, Share};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,17 @@ pub struct Forward {
     pub retries: Option<Arc<Retries>>,
     /// Which pages of other origins may use the answers; `None` says nothing of it (VS-46).
     pub cors: Option<Arc<Cors>>,
+    /// Who gets copies of requests (VS-45).
+    pub mirrors: Box<[Mirror]>,
+}
+
+/// A destination that gets copies of a share of requests, and whose answers nobody waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mirror {
+    /// Where they go.
+    pub cluster: TargetCluster,
+    /// Of how many requests; never of none.
+    pub share: Share,
 }
 
 /// One destination of a route.

@@ -19,7 +19,7 @@ mod retries;
 mod snapshot;
 mod tls;
 
-pub use action::{Action, DirectResponse, Forward, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
+pub use action::{Action, DirectResponse, Forward, Mirror, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
 pub use cluster::{
     Balance, Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource,
     KeepAlive, Locality, UpstreamProtocol,

@@ -5,7 +5,7 @@ mod policies;
 mod secured;
 mod text;
 
-pub use answer::{Answer, Failing, Hello, Outcome, Question, SecuredAnswer, TargetAnswer};
+pub use answer::{Answer, Failing, Hello, MirrorAnswer, Outcome, Question, SecuredAnswer, TargetAnswer};
 
 use crate::cli::{ExplainArgs, Output};
 use crate::settings;
@@ -169,8 +169,13 @@ impl Explainer {
         let target = |(at, target): (usize, &ir::Target)| {
             self.target(&target.cluster, target.weight, sent_head(route, at, request, view, peer))
         };
+        let mirror = |mirror: &ir::Mirror| MirrorAnswer {
+            share: policies::share(mirror.share),
+            target: self.target(&mirror.cluster, 1, String::new()),
+        };
+        let mirrors = route.forward().map_or(&[][..], |forward| &forward.mirrors).iter().map(mirror).collect();
         let retries = policies::retries(route.forward().and_then(|forward| forward.retries.as_deref()));
-        Outcome::Forwarded { targets: targets.iter().enumerate().map(target).collect(), retries }
+        Outcome::Forwarded { targets: targets.iter().enumerate().map(target).collect(), mirrors, retries }
     }
 
     fn target(&self, target: &TargetCluster, weight: u32, head: String) -> TargetAnswer {

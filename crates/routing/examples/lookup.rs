@@ -132,8 +132,15 @@ fn route(path: MatchPath) -> Arc<Route> {
         response_headers: HeaderChanges::default(),
         authority: None,
     };
-    let forward =
-        Forward { targets: vec![target], rewrite: None, authority: None, timeout: None, retries: None, cors: None };
+    let forward = Forward {
+        targets: vec![target],
+        rewrite: None,
+        authority: None,
+        timeout: None,
+        retries: None,
+        cors: None,
+        mirrors: Box::default(),
+    };
     Arc::new(Route {
         name: "".into(),
         origin: Origin {

@@ -20,6 +20,8 @@ pub struct RouteEntry {
     pub route: Arc<Route>,
     /// One for each of the route's targets, in their order; none when it does not forward.
     pub targets: Box<[TargetEntry]>,
+    /// The slots of the clusters of its mirrors, in their order; `None` for one that does not exist.
+    pub mirrors: Box<[Option<u32>]>,
 }
 
 /// One target of a route.
@@ -56,13 +58,15 @@ impl LocalAnswer {
 impl RouteEntry {
     /// Works a route out.
     pub fn build(route: &Arc<Route>, slots: Slots<'_>) -> Self {
-        let targets = match &route.action {
+        let (targets, mirrors) = match &route.action {
             Action::Forward(forward) => {
-                TargetEntry::list(forward.targets.iter().map(|target| (&target.cluster, target.weight)), slots)
+                let targets = forward.targets.iter().map(|target| (&target.cluster, target.weight));
+                let targets = TargetEntry::list(targets, slots);
+                (targets, forward.mirrors.iter().map(|mirror| slot(&mirror.cluster, slots)).collect())
             }
-            Action::Redirect(_) | Action::Respond(_) => Box::default(),
+            Action::Redirect(_) | Action::Respond(_) => Default::default(),
         };
-        Self { route: Arc::clone(route), targets }
+        Self { route: Arc::clone(route), targets, mirrors }
     }
 
     /// What the route forwards, if it does.
@@ -133,13 +137,16 @@ impl TargetEntry {
         targets
             .map(|(cluster, weight)| {
                 cumulative += u64::from(weight);
-                let slot = match cluster {
-                    TargetCluster::Known(id) => Some(slots(id)),
-                    TargetCluster::Unknown { .. } => None,
-                };
-                TargetEntry { slot, cumulative }
+                TargetEntry { slot: slot(cluster, slots), cumulative }
             })
             .collect()
+    }
+}
+
+fn slot(cluster: &TargetCluster, slots: Slots<'_>) -> Option<u32> {
+    match cluster {
+        TargetCluster::Known(id) => Some(slots(id)),
+        TargetCluster::Unknown { .. } => None,
     }
 }
 

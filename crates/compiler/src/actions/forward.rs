@@ -1,6 +1,6 @@
 //! `route`: destinations with their weights, header changes, rewrites and the timeout (VS-31 to VS-34, VS-37 to VS-39).
 
-use super::{Compiled, by_match, cors, retries};
+use super::{Compiled, by_match, cors, mirrors, retries};
 use crate::code;
 use crate::destinations::{self, Asking};
 use crate::headers::{self, Operations};
@@ -39,6 +39,7 @@ pub(super) fn compile(
         // VS-39: none unless there is one; 0 is what Istio refuses.
         timeout: rule.timeout.and_then(Duration::get).filter(|timeout| !timeout.is_zero()),
         cors: cors::compile(rule.cors_policy.as_deref(), &format!("{field}.corsPolicy"), notes),
+        mirrors: mirrors::compile(world, asking, rule, field, notes),
         retries: retries::compile(rule.retries.as_deref(), &world.settings.mesh),
     };
     Some(fold_headers(forward, operations.request, operations.response))

@@ -149,11 +149,15 @@ pub(super) type Uses<'a> = (&'a [Bound], &'a [Through]);
 fn targets<'a>((bound, through): Uses<'a>) -> impl Iterator<Item = &'a ClusterId> {
     let bytes = through.iter().flat_map(|through| &through.route.targets).map(|target| &target.cluster);
     let routes = bound.iter().flat_map(|bound| bound.routes.iter());
-    let targets = routes.flat_map(|route| match &route.action {
-        Action::Forward(forward) => &forward.targets[..],
-        Action::Redirect(_) | Action::Respond(_) => &[],
+    let forwards = routes.filter_map(|route| match &route.action {
+        Action::Forward(forward) => Some(forward),
+        Action::Redirect(_) | Action::Respond(_) => None,
     });
-    targets.map(|target| &target.cluster).chain(bytes).filter_map(|cluster| match cluster {
+    let clusters = forwards.flat_map(|forward| {
+        let targets = forward.targets.iter().map(|target| &target.cluster);
+        targets.chain(forward.mirrors.iter().map(|mirror| &mirror.cluster))
+    });
+    clusters.chain(bytes).filter_map(|cluster| match cluster {
         TargetCluster::Known(id) => Some(id),
         TargetCluster::Unknown { .. } => None,
     })

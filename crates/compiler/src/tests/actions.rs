@@ -138,3 +138,19 @@ fn vs_47_substitutions_are_left_out_and_reported() {
     assert_eq!(written(&host(&compiled, "a.test").routes[0].request_headers), "b=100%");
     assert_eq!(findings(&compiled), ["MG7009 VirtualService default/one"]);
 }
+
+#[test]
+fn vs_45_mirrors_and_their_shares() {
+    let mirrors = |more: &str| -> Vec<f64> {
+        let forward = forward(&format!("{{route: [{{{B}}}], {more}}}"));
+        forward.mirrors.iter().map(|mirror| mirror.share.percent()).collect()
+    };
+    assert_eq!(mirrors("mirror: {host: c.test}"), [100.0]);
+    assert_eq!(mirrors("mirror: {host: c.test}, mirrorPercentage: {value: 0.5}"), [0.5]);
+    assert_eq!(mirrors("mirror: {host: c.test}, mirrorPercent: 7"), [7.0]);
+    assert_eq!(mirrors("mirror: {host: c.test}, mirrorPercentage: {value: 0}, mirrorPercent: 7"), [0.0; 0]);
+    assert_eq!(
+        mirrors("mirrors: [{destination: {host: c.test}}, {destination: {host: d.test}, percentage: {value: 3}}]"),
+        [100.0, 3.0]
+    );
+}

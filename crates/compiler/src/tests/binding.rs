@@ -200,13 +200,3 @@ fn s_54_names_in_a_delegate_are_of_its_own_namespace() {
     let compiled = compiled(&[gateway("gw", "'*'"), virtual_service("one", root), leaf].concat());
     assert_eq!(super::world::routes(&compiled, "a.test"), ["!outbound|80||svc.apps.svc.cluster.local"]);
 }
-
-#[test]
-fn what_does_not_act_yet_is_said_once_for_an_object() {
-    let rules = [
-        rule("a", "match: [{uri: {prefix: /a}}], mirror: {host: b.test}"),
-        rule("b", "match: [{uri: {prefix: /b}}], mirror: {host: c.test}"),
-    ];
-    let compiled = compiled(&[gateway("gw", "'*'"), bound("one", "a.test", &rules)].concat());
-    assert_eq!(findings(&compiled), ["MG7009 VirtualService default/one"]);
-}

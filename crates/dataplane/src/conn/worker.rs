@@ -35,6 +35,9 @@ pub(crate) struct Worker {
     tasks: RefCell<Vec<Rc<dyn Any>>>,
     /// TLS handshakes under way.
     pub(crate) handshakes: Cell<usize>,
+    /// Copies of requests under way, and the bytes of bodies that wait for them.
+    pub(crate) mirrors: Cell<usize>,
+    pub(crate) mirror_bytes: Rc<Cell<usize>>,
     random: Cell<u64>,
     date: Cell<HttpDate>,
 }
@@ -62,6 +65,8 @@ impl Worker {
             pipes: Rc::default(),
             tasks: RefCell::default(),
             handshakes: Cell::new(0),
+            mirrors: Cell::new(0),
+            mirror_bytes: Rc::default(),
             random: Cell::new(seed),
             date: Cell::new(date_of_now()),
         })

@@ -4,6 +4,7 @@ use super::backend::{Backend, H2Backend};
 use super::decide::Plan;
 use super::flow::{Failure, Finished, Flow, Held};
 use super::local;
+use super::mirror;
 use super::record::Ended;
 use super::reply::Reject;
 use super::server::{After, Downstream};
@@ -38,7 +39,7 @@ pub(super) async fn forward(
     ended: &mut Ended,
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
-    let mut held = Held::new(plan.web());
+    let mut held = Held::new(plan.web(), mirror::start(worker, plan.mirrors.take()));
     let mut tries = Tries::default();
     loop {
         let (up, in_flight) = match backend(worker, plan, &mut tries, ended).await {

@@ -1,6 +1,7 @@
 //! Everything that can be said of a request without waiting: where it goes, and the head that goes there. The decisions themselves
 //! are `routing`'s; here they are put to it.
 
+use super::mirror::{Body, Copied, Head};
 use super::reply::Reject;
 use super::server::Downstream;
 use super::side::Side;
@@ -9,6 +10,7 @@ use crate::conn::{Space, Worker};
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
 use routing::{Asker, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use upstream::ClusterState;
@@ -16,6 +18,7 @@ use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
+use wire::h1::response::Asked;
 use wire::h1::{OutFraming, RequestHead, RequestParts, write_request};
 
 /// What is to be done with a request.
@@ -55,6 +58,8 @@ pub(super) struct Plan {
     pub(super) deadline: Option<Duration>,
     /// The origin of the page that may use the answer (VS-46).
     pub(super) origin: Option<Box<[u8]>>,
+    /// Copies that are to be sent (VS-45); taken by whoever sends them.
+    pub(super) mirrors: Cell<Vec<Copied>>,
 }
 
 impl Plan {
@@ -151,10 +156,9 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     if let Some(call) = web {
         parts.framing = call.framing(parts.framing);
     }
-    let host = asks_for_host(&cluster).then(|| host_of(edits.authority.as_deref().unwrap_or(view.authority)));
+    let host = host_for(&cluster, &parts, &edits);
     let stream_head = if http2 {
-        let https = cluster.cluster.tls.is_some() || view.scheme == "https";
-        match stream_head(&parts, &edits, https) {
+        match stream_head(&cluster, (&parts, view.scheme), &edits) {
             Some(head) => Some(head),
             None => return Decision::Reject(Reject::Refused(Refusal::Host), Some((Arc::clone(&route), target))),
         }
@@ -162,9 +166,14 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         write_request(up_out, &parts, &edits);
         None
     };
+    let timeout = route.forward().and_then(|forward| forward.timeout);
+    let mirrors = if route.mirrors.is_empty() || upgrade.is_some() {
+        Vec::new()
+    } else {
+        mirrors(worker, &conn.side, &route, (&parts, view.scheme), &mut edits)
+    };
     drop(edits);
     let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
-    let timeout = route.forward().and_then(|forward| forward.timeout);
     let deadline = dialect.and_then(|_| fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
     Decision::Forward(Box::new(Plan {
         route,
@@ -178,6 +187,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         timeout,
         dialect,
         deadline,
+        mirrors: Cell::new(mirrors),
         origin: asker.and_then(Asker::allowed).map(|origin| origin.into()),
     }))
 }
@@ -200,7 +210,45 @@ fn speaks_http2(cluster: &ClusterState, side: &Side) -> bool {
     }
 }
 
-fn stream_head(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Option<(Request<()>, bool)> {
+/// The copies that the mirrors of a route get of a request (VS-45). `edits` are those of the request; what is between its client and its
+/// backend alone is taken out of them.
+fn mirrors<'a>(
+    worker: &Worker,
+    side: &Side,
+    route: &RouteEntry,
+    (parts, scheme): (&RequestParts<'a>, &str),
+    edits: &mut Edits<'a>,
+) -> Vec<Copied> {
+    let mirrors = route.forward().map_or(&[][..], |forward| &forward.mirrors);
+    let slots = mirrors.iter().zip(&route.mirrors).filter(|(mirror, _)| mirror.share.takes(worker.random()));
+    // Nobody waits for a copy's 100.
+    edits.remove("expect");
+    let copy = |cluster: Arc<ClusterState>| {
+        let head = if speaks_http2(&cluster, side) {
+            Head::Http2(stream_head(&cluster, (parts, scheme), edits)?.0)
+        } else {
+            let mut head = Vec::with_capacity(1024);
+            write_request(&mut head, parts, edits);
+            Head::Http1(head)
+        };
+        let asked = if parts.method == b"HEAD" { Asked::Head } else { Asked::Other };
+        let body = match parts.framing {
+            OutFraming::None | OutFraming::Length(0) => Body::None,
+            OutFraming::Length(_) => Body::Length,
+            OutFraming::Chunked => Body::Chunked,
+        };
+        let timeout = route.forward().and_then(|forward| forward.timeout);
+        Some(Copied { host: host_for(&cluster, parts, edits), cluster, head, asked, body, timeout })
+    };
+    slots.filter_map(|(_, slot)| worker.upstream.cluster((*slot)?)).filter_map(copy).collect()
+}
+
+fn stream_head(
+    cluster: &ClusterState,
+    (parts, scheme): (&RequestParts<'_>, &str),
+    edits: &Edits<'_>,
+) -> Option<(Request<()>, bool)> {
+    let https = cluster.cluster.tls.is_some() || scheme == "https";
     let mut head = wire::h2::request(parts, edits, https)?;
     if let Some(protocol) = parts.upgrade {
         head.extensions_mut().insert(h2::ext::Protocol::from(String::from_utf8_lossy(protocol).as_ref()));
@@ -208,9 +256,10 @@ fn stream_head(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Opti
     Some((head, parts.framing == OutFraming::None && parts.upgrade.is_none()))
 }
 
-/// Whether connections to the cluster differ by the host that is sent on.
-fn asks_for_host(cluster: &ClusterState) -> bool {
-    cluster.cluster.tls.as_ref().is_some_and(|tls| tls.sni == Sni::Host)
+/// The host that is sent on, where connections to the cluster differ by it.
+fn host_for(cluster: &ClusterState, parts: &RequestParts<'_>, edits: &Edits<'_>) -> Option<Box<str>> {
+    let differs = cluster.cluster.tls.as_ref().is_some_and(|tls| tls.sni == Sni::Host);
+    differs.then(|| host_of(edits.authority.as_deref().unwrap_or(parts.authority)))
 }
 
 /// The host of an authority, without its port.

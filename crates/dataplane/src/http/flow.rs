@@ -20,6 +20,7 @@ use super::tries::{End, Tries, policy};
 use crate::conn::{Client, Space, TableState, Timer, Worker};
 pub(super) use failure::Failure;
 use ir::Retries;
+pub(super) use pieces::end_chunks;
 pub(super) use request::Held;
 use request::RequestSide;
 use response::ResponseSide;

@@ -6,8 +6,8 @@ use ir::Fault;
 use ir::{
     Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
     EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener, ListenerId,
-    MatchPath, ObjectKind, Origin, PathNormalization, Retries, Route, RouteMatch, Service, Snapshot, TableId, Target,
-    TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol, WorkloadName,
+    MatchPath, Mirror, ObjectKind, Origin, PathNormalization, Retries, Route, RouteMatch, Service, Share, Snapshot,
+    TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol, WorkloadName,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -315,6 +315,17 @@ pub(crate) fn retrying(cluster: &str, timeout: Option<Duration>, retries: Option
     }
 }
 
+/// Sends everything to one cluster, and copies of it to others.
+pub(crate) fn mirroring(cluster: &str, mirrors: &[(&str, Share)]) -> Action {
+    let mirror = |(name, share): &(&str, Share)| Mirror { cluster: TargetCluster::Known(id(name)), share: *share };
+    match forward(cluster, None) {
+        Action::Forward(forward) => {
+            Action::Forward(Forward { mirrors: mirrors.iter().map(mirror).collect(), ..forward })
+        }
+        other => other,
+    }
+}
+
 /// Sends everything to one cluster.
 pub(crate) fn forward(cluster: &str, timeout: Option<Duration>) -> Action {
     let target = Target {
@@ -331,6 +342,7 @@ pub(crate) fn forward(cluster: &str, timeout: Option<Duration>) -> Action {
         timeout,
         retries: Some(Arc::default()),
         cors: None,
+        mirrors: Box::default(),
     })
 }
 

@@ -19,6 +19,7 @@ mod framing;
 mod gateway;
 mod grpc;
 mod malformed;
+mod mirrors;
 mod multiplexed;
 mod observe;
 mod replay;

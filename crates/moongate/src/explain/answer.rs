@@ -91,6 +91,8 @@ pub enum Outcome {
     Forwarded {
         /// Each possible target; several when the route is weighted.
         targets: Vec<TargetAnswer>,
+        /// Who gets copies of it.
+        mirrors: Vec<MirrorAnswer>,
         /// When and how often it is sent again, in words.
         retries: String,
     },
@@ -111,6 +113,15 @@ pub struct TargetAnswer {
     pub spoken: String,
     /// The head that is sent; ids of chance are shown as placeholders. Empty for bytes.
     pub head: String,
+}
+
+/// Who gets copies of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MirrorAnswer {
+    /// Of how many requests, in words.
+    pub share: String,
+    /// Where they go; the head is the request's.
+    pub target: TargetAnswer,
 }
 
 /// Why a target cannot be reached.

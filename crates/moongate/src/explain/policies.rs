@@ -18,9 +18,13 @@ pub(super) fn retries(policy: Option<&Retries>) -> String {
     words
 }
 
+/// A share of requests.
+pub(super) fn share(share: Share) -> String {
+    format!("for {} %", share.percent())
+}
+
 /// What a fault does.
 pub(super) fn fault(fault: &Fault) -> String {
-    let share = |share: Share| format!("for {} %", share.percent());
     let delay = fault.delay.map(|(of, time)| format!("waits {time:?} {}", share(of)));
     let abort = fault.abort.map(|(of, abort)| match abort {
         Abort::Http(status) => format!("answers {status} {}", share(of)),

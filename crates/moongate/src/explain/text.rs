@@ -90,8 +90,12 @@ fn outcome(out: &mut String, outcome: &Outcome) {
                 let _ = writeln!(out, "            body: {body}");
             }
         }
-        Outcome::Forwarded { targets, retries } => {
+        Outcome::Forwarded { targets, mirrors, retries } => {
             all_targets(out, targets);
+            for mirror in mirrors {
+                let _ = writeln!(out, "copies    {}", mirror.share);
+                target(out, &mirror.target, None);
+            }
             let _ = writeln!(out, "retries   {retries}");
         }
     }

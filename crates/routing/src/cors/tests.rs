@@ -17,12 +17,22 @@ fn policy(origins: Vec<StringMatch>) -> Cors {
 
 fn entry(cors: Cors) -> RouteEntry {
     let cors = Some(Arc::new(cors));
-    let forward = Forward { targets: Vec::new(), rewrite: None, authority: None, timeout: None, retries: None, cors };
+    let forward = Forward {
+        targets: Vec::new(),
+        rewrite: None,
+        authority: None,
+        timeout: None,
+        retries: None,
+        cors,
+        mirrors: Box::default(),
+    };
     RouteEntry::build(&route(RouteMatch::default(), Action::Forward(forward)), &mut |_| 0)
 }
 
+type Told = Vec<(&'static str, String)>;
+
 /// The origin that is allowed, and the fields of the answer to a preflight.
-fn told(entry: &RouteEntry, head: &str) -> (Option<String>, Option<Vec<(&'static str, String)>>) {
+fn told(entry: &RouteEntry, head: &str) -> (Option<String>, Option<Told>) {
     ask(head, |view| {
         let asker = Asker::of(entry, view.fields);
         let answer = asker.as_ref().and_then(|asker| asker.preflight(entry, view.method, view.fields));

@@ -14,7 +14,15 @@ fn target(port: u16, weight: u32) -> Target {
 }
 
 fn forward(targets: Vec<Target>) -> Forward {
-    Forward { targets, rewrite: None, authority: None, timeout: None, retries: None, cors: None }
+    Forward {
+        targets,
+        rewrite: None,
+        authority: None,
+        timeout: None,
+        retries: None,
+        cors: None,
+        mirrors: Box::default(),
+    }
 }
 
 fn entry(forward: Forward, request: HeaderChanges) -> RouteEntry {

@@ -2,10 +2,10 @@
 
 use super::Failure;
 use super::direct::{self, Broken};
-use super::pieces::{end_chunks, without_framing};
-use super::web::put_read;
+use super::pieces::{end_chunks, put, without_framing};
 use crate::conn::{Buffer, Pipe, Worker};
 use crate::http::backend::Backend;
+use crate::http::mirror::Taps;
 use crate::http::server::read;
 use crate::http::side::Side;
 use crate::http::streams::{Piece, Receiver, Sender};
@@ -13,7 +13,7 @@ use http::HeaderMap;
 use std::io;
 use std::task::{Context, Poll, ready};
 use upstream::{Connection, Stream};
-use wire::grpc_web::{Call, Decoder, Writing};
+use wire::grpc_web::{Call, Decoder, NotBase64, Writing};
 use wire::h1::{BodyLength, BodyReader, ChunkWriter, RequestHead};
 
 /// What outlives an attempt: bytes that were sent, and the trailers of a body that has come to its end.
@@ -23,13 +23,32 @@ pub(in crate::http) struct Held {
     trailers: Option<HeaderMap>,
     /// What reads the body where it is text (S-119).
     text: Option<Decoder>,
+    /// Copies that get the body too (VS-45).
+    taps: Taps,
 }
 
 impl Held {
     /// For a request of which nothing was sent.
-    pub(in crate::http) fn new(web: Option<Call>) -> Self {
+    pub(in crate::http) fn new(web: Option<Call>, taps: Taps) -> Self {
         let text = web.filter(|call| call.request == Writing::Text).map(|_| Decoder::default());
-        Self { text, ..Self::default() }
+        Self { text, taps, ..Self::default() }
+    }
+
+    /// Appends a piece of the body, as a chunk where it is sent in chunks.
+    fn put(&mut self, out: &mut Vec<u8>, data: &[u8], chunked: bool) -> Result<(), Failure> {
+        match &mut self.text {
+            None => {
+                self.taps.push(data);
+                put(out, data, chunked);
+            }
+            Some(decoder) => {
+                let mut octets = Vec::with_capacity(data.len());
+                decoder.take(data, &mut octets).map_err(|NotBase64| Failure::NotBase64)?;
+                self.taps.push(&octets);
+                put(out, &octets, chunked);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -193,12 +212,15 @@ impl<'a> RequestSide<'a> {
         self.begin_piece();
         let data = self.input.filled().get(step.data.clone()).unwrap_or_default();
         self.received += data.len() as u64;
-        let taken = put_read(self.out, data, &mut self.held.text, self.chunked);
+        let taken = self.held.put(self.out, data, self.chunked);
         self.input.consume(step.consumed);
         taken?;
         self.complete = step.done;
         if step.done {
             self.check_whole()?;
+        }
+        if step.done {
+            self.held.taps.end(|| self.body.trailers().map(wire::h2::trailers));
         }
         match self.body.trailers() {
             trailers if step.done && self.chunked => ChunkWriter::end(self.out, trailers),
@@ -223,7 +245,7 @@ impl<'a> RequestSide<'a> {
             Poll::Ready(Ok(Piece::Data(data))) => {
                 self.begin_piece();
                 self.received += data.len() as u64;
-                put_read(self.out, &data, &mut self.held.text, self.chunked)?;
+                self.held.put(self.out, &data, self.chunked)?;
             }
             Poll::Ready(Ok(Piece::End(trailers))) => {
                 self.begin_piece();
@@ -231,6 +253,7 @@ impl<'a> RequestSide<'a> {
                 self.complete = true;
                 *self.body = BodyReader::Done;
                 self.held.trailers = trailers.map(without_framing).filter(|trailers| !trailers.is_empty());
+                self.held.taps.end(|| self.held.trailers.clone());
                 if self.chunked {
                     end_chunks(self.out, self.held.trailers.as_ref());
                 }
@@ -258,6 +281,7 @@ impl<'a> RequestSide<'a> {
         if self.pipe.is_none()
             && self.input.is_empty()
             && self.held.text.is_none()
+            && self.held.taps.is_empty()
             && let BodyReader::Length(left) = *self.body
         {
             self.pipe = direct::pipe(worker, left, down, up);

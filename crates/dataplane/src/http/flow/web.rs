@@ -7,28 +7,11 @@ use crate::http::side::{Gone, Side};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use wire::edit::Edits;
-use wire::grpc_web::{self, Call, Decoder, Encoder, NotBase64, Writing};
+use wire::grpc_web::{self, Call, Encoder, Writing};
 use wire::h1::{OutFraming, ResponseHead, ResponseParts, write_response};
 
 /// How much of an answer that is no gRPC is told as `grpc-message`.
 const MESSAGE_BYTES: usize = 1024;
-
-/// Appends a piece of a request's body, read where it is text.
-pub(super) fn put_read(
-    out: &mut Vec<u8>,
-    data: &[u8],
-    text: &mut Option<Decoder>,
-    chunked: bool,
-) -> Result<(), Failure> {
-    let Some(decoder) = text else {
-        put(out, data, chunked);
-        return Ok(());
-    };
-    let mut octets = Vec::with_capacity(data.len());
-    decoder.take(data, &mut octets).map_err(|NotBase64| Failure::NotBase64)?;
-    put(out, &octets, chunked);
-    Ok(())
-}
 
 /// What is made of an answer.
 pub(super) enum Web {

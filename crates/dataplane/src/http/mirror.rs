@@ -1,0 +1,305 @@
+//! Copies of requests for destinations whose answers nobody waits for (VS-45). A copy has a task of its own; the request gives it its head
+//! at once and its body as it comes, and never waits for it. Answers are read and thrown away.
+
+mod feed;
+
+pub(super) use feed::Taps;
+
+use super::backend::{Backend, H2Backend};
+use super::flow::end_chunks;
+use super::server::read;
+use super::streams::{Piece, Receiver};
+use crate::conn::{Buffer, Worker, choose};
+use crate::metrics::add;
+use feed::{Feed, Next};
+use http::{HeaderMap, Request};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use upstream::{ClusterState, Connection};
+use wire::h1::response::Asked;
+use wire::h1::{BodyReader, ChunkWriter, ResponseHead};
+
+/// What of a request its copy needs.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) cluster: Arc<ClusterState>,
+    pub(super) head: Head,
+    /// The host that is sent on, where connections differ by it.
+    pub(super) host: Option<Box<str>>,
+    pub(super) asked: Asked,
+    /// How the body is sent.
+    pub(super) body: Body,
+    /// The time of the route.
+    pub(super) timeout: Option<Duration>,
+}
+
+/// A head in the version that the backend speaks.
+#[derive(Debug, Clone)]
+pub(super) enum Head {
+    Http1(Vec<u8>),
+    Http2(Request<()>),
+}
+
+/// How a body is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    None,
+    Length,
+    Chunked,
+}
+
+/// Why a copy did not get its answer.
+struct Failed;
+
+/// A copy's place among those of the worker.
+struct Place<'a>(&'a Worker);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.mirrors.set(self.0.mirrors.get() - 1);
+    }
+}
+
+/// Begins to send copies, as far as there is room for them; the body goes to what is returned.
+pub(super) fn start(worker: &Rc<Worker>, copies: Vec<Copied>) -> Taps {
+    let mut taps = Taps::default();
+    for copied in copies {
+        if worker.mirrors.get() >= worker.limits.mirrors {
+            add(&worker.metrics.mirrors_dropped);
+            continue;
+        }
+        worker.mirrors.set(worker.mirrors.get() + 1);
+        let feed = Feed::new(worker.limits.mirror_bytes, &worker.mirror_bytes, worker.limits.mirror_bytes_of_all);
+        taps.add(Rc::clone(&feed));
+        tokio::task::spawn_local(run(Rc::clone(worker), copied, feed));
+    }
+    taps
+}
+
+async fn run(worker: Rc<Worker>, copied: Copied, feed: Rc<Feed>) {
+    let _place = Place(&worker);
+    let limit = copied.timeout.unwrap_or(worker.limits.mirror_timeout);
+    let sent = tokio::time::timeout(limit, send(&worker, &copied, &feed)).await;
+    feed.close();
+    add(if matches!(sent, Ok(Ok(()))) { &worker.metrics.mirrored } else { &worker.metrics.mirrors_failed });
+}
+
+/// Sends a copy, and once more where the connection had been idle and was closed.
+async fn send(worker: &Worker, copied: &Copied, feed: &Feed) -> Result<(), Failed> {
+    let (endpoint, _in_flight) = choose(worker, &copied.cluster, &[]).await.map_err(|_| Failed)?;
+    let limit = copied.cluster.cluster.timeouts.connect;
+    let mut trusting = true;
+    loop {
+        let host = copied.host.as_deref();
+        let idle = match copied.head {
+            Head::Http1(_) if trusting => worker.pool.borrow_mut().take(&copied.cluster, &endpoint, host),
+            _ => None,
+        };
+        let up = match (&copied.head, idle) {
+            (Head::Http1(_), Some(connection)) => Backend::H1(connection),
+            (Head::Http1(_), None) => {
+                Backend::H1(copied.cluster.connect(&endpoint, host, limit).await.map_err(|_| Failed)?)
+            }
+            (Head::Http2(head), _) => {
+                let stream = upstream::h2_stream(&worker.streams, &copied.cluster, &endpoint, host, limit).await;
+                let opened = H2Backend::open(stream.map_err(|_| Failed)?, head.clone(), copied.body == Body::None);
+                Backend::H2(Box::new(opened.map_err(|_| Failed)?))
+            }
+        };
+        let stale = up.is_reused() && matches!(up, Backend::H1(_)) && copied.body == Body::None;
+        let mut exchange = Exchange::new(worker, copied, feed, up);
+        match poll_fn(|context| exchange.poll(context)).await {
+            Ok(()) => {
+                if let Some(connection) = exchange.kept() {
+                    worker.pool.borrow_mut().put(connection, Instant::now());
+                }
+                return Ok(());
+            }
+            Err(Failed) if stale && trusting && !exchange.is_answered() => trusting = false,
+            Err(Failed) => return Err(Failed),
+        }
+    }
+}
+
+/// A copy on its way.
+struct Exchange<'a> {
+    worker: &'a Worker,
+    copied: &'a Copied,
+    feed: &'a Feed,
+    up: Backend,
+    out: Vec<u8>,
+    written: usize,
+    /// Whether TLS may hold some of it back.
+    unflushed: bool,
+    /// Whether all of the body is in `out`, and what follows it on a stream.
+    complete: bool,
+    trailers: Option<HeaderMap>,
+    /// Whether the end is still to be told to a stream.
+    end_due: bool,
+    input: Buffer,
+    head: ResponseHead,
+    /// Once the head of the answer has come.
+    body: Option<BodyReader>,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(worker: &'a Worker, copied: &'a Copied, feed: &'a Feed, up: Backend) -> Self {
+        let out = match &copied.head {
+            Head::Http1(head) => head.clone(),
+            Head::Http2(_) => Vec::new(),
+        };
+        let complete = copied.body == Body::None;
+        Self {
+            worker,
+            copied,
+            feed,
+            out,
+            written: 0,
+            unflushed: false,
+            complete,
+            trailers: None,
+            end_due: !complete && matches!(up, Backend::H2(_)),
+            up,
+            input: worker.buffer(),
+            head: ResponseHead::default(),
+            body: None,
+        }
+    }
+
+    /// Ready when the answer is complete, whatever it was.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        // What the backend says counts even when it takes no more.
+        let sending = self.poll_send(context);
+        let answered = match self.up {
+            Backend::H1(_) => self.poll_answer(context),
+            Backend::H2(_) => self.poll_stream(context),
+        };
+        match (answered, sending) {
+            (Poll::Ready(answered), _) => Poll::Ready(answered),
+            (Poll::Pending, Poll::Ready(Err(Failed))) => Poll::Ready(Err(Failed)),
+            (Poll::Pending, _) => Poll::Pending,
+        }
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        loop {
+            ready!(self.poll_flush(context))?;
+            if self.complete {
+                return Poll::Ready(Ok(()));
+            }
+            self.out.clear();
+            self.written = 0;
+            let chunked = self.copied.body == Body::Chunked && matches!(self.up, Backend::H1(_));
+            match ready!(self.feed.poll_next(context)) {
+                Next::Data(data) if chunked => ChunkWriter::data(&mut self.out, &data),
+                Next::Data(data) => self.out.extend_from_slice(&data),
+                Next::End(trailers) => {
+                    self.complete = true;
+                    if chunked {
+                        end_chunks(&mut self.out, trailers.as_ref());
+                    }
+                    self.trailers = trailers;
+                }
+                Next::Broken => return Poll::Ready(Err(Failed)),
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let count = match &mut self.up {
+                Backend::H1(connection) => ready!(connection.stream.poll_write(context, rest)),
+                Backend::H2(stream) => ready!(stream.sender.poll_send(rest, false, context)),
+            };
+            self.written += count.ok().filter(|count| *count > 0).ok_or(Failed)?;
+            self.unflushed = true;
+        }
+        match &mut self.up {
+            Backend::H1(connection) if self.unflushed => {
+                ready!(connection.stream.poll_flush(context)).map_err(|_| Failed)?;
+                self.unflushed = false;
+            }
+            Backend::H2(stream) if self.complete && self.end_due => {
+                self.end_due = false;
+                stream.sender.end(self.trailers.take()).map_err(|_| Failed)?;
+            }
+            Backend::H1(_) | Backend::H2(_) => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let Backend::H1(connection) = &mut self.up else { return Poll::Ready(Err(Failed)) };
+        loop {
+            let (moved, done) = match &mut self.body {
+                Some(body) => {
+                    let step = body.decode(self.input.filled()).map_err(|_| Failed)?;
+                    self.input.consume(step.consumed);
+                    (step.consumed > 0, step.done)
+                }
+                None => {
+                    let limits = &self.worker.limits.head;
+                    let length = self.head.parse(self.input.filled(), self.copied.asked, limits).map_err(|_| Failed)?;
+                    self.input.consume(length.unwrap_or(0));
+                    if length.is_some() && !self.head.is_informational() {
+                        self.body = Some(BodyReader::new(self.head.body));
+                    }
+                    (length.is_some(), false)
+                }
+            };
+            if done {
+                return Poll::Ready(Ok(()));
+            }
+            if moved {
+                continue;
+            }
+            if self.input.is_full() {
+                self.input.grow();
+                if self.input.is_full() {
+                    return Poll::Ready(Err(Failed));
+                }
+            }
+            match ready!(read(&mut connection.stream, &mut self.input, context)) {
+                Ok(0) if matches!(self.body, Some(BodyReader::UntilClose)) => return Poll::Ready(Ok(())),
+                Ok(0) | Err(_) => return Poll::Ready(Err(Failed)),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let Backend::H2(up) = &mut self.up else { return Poll::Ready(Err(Failed)) };
+        if self.body.is_none() {
+            let answer = ready!(Pin::new(&mut up.response).poll(context)).map_err(|_| Failed)?;
+            up.receiver = Receiver::new(answer.into_body());
+            self.body = Some(BodyReader::UntilClose);
+        }
+        loop {
+            match ready!(up.receiver.poll_piece(context)) {
+                Ok(Piece::Data(_)) => {}
+                Ok(Piece::End(_)) => return Poll::Ready(Ok(())),
+                Err(_) => return Poll::Ready(Err(Failed)),
+            }
+        }
+    }
+
+    /// Whether any of an answer has come.
+    fn is_answered(&self) -> bool {
+        self.body.is_some() || !self.input.is_empty()
+    }
+
+    /// The connection, where it can be used again.
+    fn kept(self) -> Option<Connection> {
+        let sent = self.complete && self.written >= self.out.len() && !self.unflushed;
+        match self.up {
+            Backend::H1(connection) => {
+                Some(connection).filter(|_| sent && self.head.keep_alive && self.input.is_empty())
+            }
+            Backend::H2(_) => None,
+        }
+    }
+}
