@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::listeners::{BindProblem, Inherited, Listeners};
 use crate::log::{AccessLog, LogFormat, LogTarget};
 use crate::metrics::{self, WorkerMetrics};
+use crate::reasons::ReasonHeader;
 use ir::{ClusterId, Delta, ListenerId, Snapshot};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -31,6 +32,8 @@ pub struct Options {
     pub limits: Limits,
     /// Where the access log goes, and how it is written.
     pub access_log: Option<(LogTarget, LogFormat)>,
+    /// Whether answers tell why.
+    pub reasons: ReasonHeader,
     /// Sockets that are listened on already.
     pub inherited: Inherited,
     /// Whether another process may take the sockets over.
@@ -60,7 +63,7 @@ pub struct DataPlane {
 impl DataPlane {
     /// Starts the workers. Nothing is listened on before the first snapshot.
     pub fn start(options: Options, upstream: Arc<Upstream>) -> io::Result<Self> {
-        let Options { workers, limits, access_log, inherited, handover } = options;
+        let Options { workers, limits, access_log, reasons, inherited, handover } = options;
         let log = access_log.map(|(target, format)| AccessLog::start(target, format, limits.log_lines)).transpose()?;
         let mut plane = Self {
             workers: Vec::new(),
@@ -73,17 +76,21 @@ impl DataPlane {
         };
         for _ in 0..workers.max(1) {
             let (commands, receiver) = unbounded_channel();
-            plane.metrics.push(plane.start_worker(limits, receiver)?);
+            plane.metrics.push(plane.start_worker((limits, reasons), receiver)?);
             plane.workers.push(commands);
         }
         Ok(plane)
     }
 
-    fn start_worker(&self, limits: Limits, commands: UnboundedReceiver<Command>) -> io::Result<Arc<WorkerMetrics>> {
-        let metrics = Arc::new(WorkerMetrics::new(&limits));
+    fn start_worker(
+        &self,
+        settings: (Limits, ReasonHeader),
+        commands: UnboundedReceiver<Command>,
+    ) -> io::Result<Arc<WorkerMetrics>> {
+        let metrics = Arc::new(WorkerMetrics::new(&settings.0));
         let (upstream, log, drain) = (Arc::clone(&self.upstream), self.log.clone(), Arc::clone(&self.drain));
         let counters = Arc::clone(&metrics);
-        let make = move || Worker::new(limits, upstream, counters, log, drain);
+        let make = move || Worker::new(settings, upstream, counters, log, drain);
         let name = format!("worker-{}", self.workers.len());
         std::thread::Builder::new().name(name).spawn(move || accept::run(make, commands))?;
         Ok(metrics)

@@ -3,7 +3,7 @@
 //! The program starts one [`DataPlane`], hands it every snapshot, and asks it to drain at the end. It knows of no resources, no
 //! compiler and no files.
 //!
-//! From below: `limits`, `metrics`, `log`; `tls`, what servers present; `conn`, what connections are made of; `tcp` and `http`, what is
+//! From below: `limits`, `reasons`, the one table of causes; `metrics`, `log`; `tls`, what servers present; `conn`, what connections are made of; `tcp` and `http`, what is
 //! spoken on them; `accept`, the worker's thread; `listeners` and `control`, the side that is not a worker's.
 
 mod accept;
@@ -15,6 +15,7 @@ pub mod limits;
 mod listeners;
 mod log;
 mod metrics;
+mod reasons;
 mod tcp;
 mod tls;
 
@@ -22,3 +23,4 @@ pub use control::{ApplyOutcome, DataPlane, Options};
 pub use limits::Limits;
 pub use listeners::{BindProblem, Inherited};
 pub use log::{LogFormat, LogTarget};
+pub use reasons::ReasonHeader;

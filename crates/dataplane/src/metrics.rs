@@ -1,6 +1,7 @@
 //! Counters: each worker has its own, and they are added up when somebody asks.
 
 use crate::limits::Limits;
+use crate::reasons::Flags;
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
 use prometheus_client::encoding::text::encode;
@@ -44,8 +45,7 @@ struct Series {
     destination: Box<str>,
     /// The status; 0 when there was no answer.
     status: u16,
-    /// Response flags, `-` when there are none.
-    flags: &'static str,
+    flags: Flags,
 }
 
 /// A request that has ended.
@@ -55,8 +55,7 @@ pub(crate) struct Request<'a> {
     pub(crate) destination: &'a str,
     /// The status; 0 when there was no answer.
     pub(crate) status: u16,
-    /// Response flags, `-` when there are none.
-    pub(crate) flags: &'static str,
+    pub(crate) flags: Flags,
 }
 
 /// The destination of requests that were sent nowhere.
@@ -182,7 +181,7 @@ impl WorkerMetrics {
         let numbers = match requests.get_mut(&request) {
             Some(numbers) => numbers,
             None if full => {
-                requests.entry(Request { destination: "other", flags: "-", ..request }.series()).or_default()
+                requests.entry(Request { destination: "other", flags: Flags::NONE, ..request }.series()).or_default()
             }
             None => requests.entry(request.series()).or_default(),
         };
@@ -368,7 +367,7 @@ impl Series {
             ("reporter", "source".to_owned()),
             ("request_protocol", "tcp".to_owned()),
             ("destination_service", self.destination.to_string()),
-            ("response_flags", self.flags.to_owned()),
+            ("response_flags", self.flags.to_string()),
         ]
     }
 
@@ -378,7 +377,7 @@ impl Series {
             ("request_protocol", "http".to_owned()),
             ("destination_service", self.destination.to_string()),
             ("response_code", self.status.to_string()),
-            ("response_flags", self.flags.to_owned()),
+            ("response_flags", self.flags.to_string()),
         ]
     }
 }
@@ -452,7 +451,7 @@ mod tests {
     fn workers_are_added_up_and_series_are_bounded() {
         let limits = Limits { metric_series: 1, ..Limits::default() };
         let workers = [Arc::new(WorkerMetrics::new(&limits)), Arc::new(WorkerMetrics::new(&limits))];
-        let request = |destination| Request { destination, status: 200, flags: "-" };
+        let request = |destination| Request { destination, status: 200, flags: Flags::NONE };
         for worker in &workers {
             worker.request(request("a.test"), Duration::from_millis(7), 1, 2);
         }

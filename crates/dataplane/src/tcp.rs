@@ -3,6 +3,7 @@
 use crate::conn::{Buffer, Client, Timer, Worker, choose, relay};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request, add};
+use crate::reasons::Flags;
 use ir::TargetCluster;
 use routing::TcpEntry;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ pub(crate) struct Bytes {
 #[derive(Default)]
 struct Outcome {
     cluster: Option<Arc<ClusterState>>,
-    flags: &'static str,
+    flags: Flags,
     failure: String,
     upstream_host: String,
     upstream_local: String,
@@ -35,7 +36,7 @@ struct Outcome {
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Bytes) {
     let begun = Instant::now();
-    let mut outcome = Outcome { flags: "-", ..Outcome::default() };
+    let mut outcome = Outcome::default();
     if let Some((mut up, _in_flight)) = connect(&worker, &conn, &mut outcome).await {
         outcome.upstream_host = up.endpoint.address.to_string();
         outcome.upstream_local = up.stream.local_address().map_or_else(String::new, |address| address.to_string());
@@ -53,26 +54,26 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
     let target = conn.entry.choose(|| worker.random());
     let slot = conn.entry.targets.get(target).and_then(|target| target.slot);
     let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
-        outcome.flags = "NC";
+        outcome.flags = Flags::NC;
         return None;
     };
     outcome.cluster = Some(Arc::clone(&cluster));
     let mut avoid: Option<u64> = None;
     loop {
         let Ok((endpoint, in_flight)) = choose(worker, &cluster, avoid.as_slice()).await else {
-            outcome.flags = "UH";
+            outcome.flags = Flags::UH;
             return None;
         };
         let limit = cluster.cluster.timeouts.connect;
         match cluster.connect(&endpoint, None, limit).await {
             Ok(connection) => {
                 add(&worker.metrics.connected);
-                outcome.flags = "-";
+                outcome.flags = Flags::NONE;
                 return Some((connection, in_flight));
             }
             Err(error) => {
                 add(&worker.metrics.connect_failed);
-                (outcome.flags, outcome.failure) = ("UF", error.to_string());
+                (outcome.flags, outcome.failure) = (Flags::UF, error.to_string());
                 outcome.upstream_host = endpoint.address.to_string();
             }
         }

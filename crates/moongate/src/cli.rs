@@ -2,6 +2,7 @@
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dataplane::ReasonHeader;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -128,6 +129,9 @@ pub(crate) struct ServeArgs {
     /// How such a line looks
     #[arg(long, env = "MOONGATE_ACCESS_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) access_log_format: LogStyle,
+    /// Whether answers of the gateway's own tell why in `x-moongate-reason`: where the request has that header, or always
+    #[arg(long, env = "MOONGATE_REASON_HEADER", value_name = "WHEN", default_value = "off")]
+    pub(crate) reason_header: Reasons,
     /// Seconds that connections get to end when the process is asked to
     #[arg(long, env = "MOONGATE_DRAIN", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,
@@ -146,6 +150,26 @@ pub(crate) enum LogStyle {
     Text,
     /// One JSON object a line
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reasons {
+    /// Never
+    Off,
+    /// Where the request has the header, whatever it says
+    Asked,
+    /// Always
+    Always,
+}
+
+impl From<Reasons> for ReasonHeader {
+    fn from(reasons: Reasons) -> Self {
+        match reasons {
+            Reasons::Off => Self::Off,
+            Reasons::Asked => Self::Asked,
+            Reasons::Always => Self::Always,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]

@@ -40,7 +40,14 @@ pub(crate) fn serve(
     let upstream = Upstream::new(&upstream::Settings::default(), runtime.handle().clone());
     let workers = args.workers.unwrap_or_else(process::workers);
     let handover = args.takeover.is_some();
-    let options = Options { workers, limits: Limits::default(), access_log, inherited, handover };
+    let options = Options {
+        workers,
+        limits: Limits::default(),
+        access_log,
+        reasons: args.reason_header.into(),
+        inherited,
+        handover,
+    };
     let data_plane = Arc::new(DataPlane::start(options, upstream).context("the data plane cannot start")?);
     runtime.block_on(async {
         let (shared, health) = (Shared::default(), Health::default());

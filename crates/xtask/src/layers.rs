@@ -68,7 +68,20 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "dataplane",
-        &["limits", "metrics", "log", "tls", "conn", "tcp", "http", "entry", "accept", "listeners", "control"],
+        &[
+            "limits",
+            "reasons",
+            "metrics",
+            "log",
+            "tls",
+            "conn",
+            "tcp",
+            "http",
+            "entry",
+            "accept",
+            "listeners",
+            "control",
+        ],
     ),
     ("routing", &["judge", "rewrite", "route", "candidates", "host", "names", "table", "servers", "tcp", "explain"]),
     (

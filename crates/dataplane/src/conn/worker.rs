@@ -7,6 +7,7 @@ use super::{Buffer, Drain, Pipe, Space, Timer};
 use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
 use crate::metrics::WorkerMetrics;
+use crate::reasons::ReasonHeader;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher};
@@ -26,6 +27,7 @@ pub(crate) struct Worker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) log: Option<LogBuffer>,
     pub(crate) drain: Arc<Drain>,
+    pub(crate) reasons: ReasonHeader,
     timers: Rc<Timers>,
     memory: Rc<Memory>,
     #[allow(clippy::vec_box, reason = "a space is large, and moves in and out with every request")]
@@ -44,7 +46,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(
-        limits: Limits,
+        (limits, reasons): (Limits, ReasonHeader),
         upstream: Arc<Upstream>,
         metrics: Arc<WorkerMetrics>,
         log: Option<AccessLog>,
@@ -59,6 +61,7 @@ impl Worker {
             metrics,
             log: log.map(AccessLog::buffer),
             drain,
+            reasons,
             timers: Timers::new(),
             memory: Rc::default(),
             spaces: RefCell::default(),

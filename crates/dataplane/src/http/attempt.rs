@@ -6,13 +6,13 @@ use super::flow::{Failure, Finished, Flow, Held};
 use super::local;
 use super::mirror;
 use super::record::Ended;
-use super::reply::Reject;
 use super::server::{After, Downstream};
 use super::side::Side;
-use super::tries::{self, Next, Tries};
+use super::tries::{Next, Tries};
 use super::tunnel;
 use crate::conn::{Space, Worker, choose};
 use crate::metrics::add;
+use crate::reasons::{Flags, Reject};
 use h2::Reason;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -51,10 +51,9 @@ pub(super) async fn forward(
                 }
                 next => {
                     let reject = if matches!(next, Next::Again(_)) { Reject::Timeout } else { reject };
+                    ended.flags |= next.flags();
                     let refusal = (reject, Some((&*plan.route, plan.target)));
-                    let after = local::refuse(worker, conn, space, refusal, &mut body, ended).await;
-                    mark(next, ended);
-                    return after;
+                    return local::refuse(worker, conn, space, refusal, &mut body, ended).await;
                 }
             },
         };
@@ -63,12 +62,10 @@ pub(super) async fn forward(
         ended.take(&flow, worker.log.is_some());
         let failure = match result {
             Ok(()) => {
-                let end = flow.end();
+                ended.flags |= flow.end().flags();
                 let finished = flow.finish();
                 drop((in_flight, tries));
-                let after = settle(worker, conn, space, head, finished, (&mut body, ended)).await;
-                tries::mark(end, ended);
-                return after;
+                return settle(worker, conn, space, head, finished, (&mut body, ended)).await;
             }
             Err(failure) => failure,
         };
@@ -82,17 +79,10 @@ pub(super) async fn forward(
                 tries.renumber(space);
             }
             next => {
-                let after = fail(worker, conn, space, (plan, failure), &mut body, ended).await;
-                mark(next, ended);
-                return after;
+                ended.flags |= next.flags();
+                return fail(worker, conn, space, (plan, failure), &mut body, ended).await;
             }
         }
-    }
-}
-
-fn mark(next: Next, ended: &mut Ended) {
-    if let Next::End(end) = next {
-        tries::mark(end, ended);
     }
 }
 
@@ -237,7 +227,7 @@ async fn fail(
                     stream.reset(Reason::INTERNAL_ERROR);
                 }
             }
-            ended.flags = reject.map_or("DC", Reject::flags);
+            ended.flags |= reject.map_or(Flags::DC, |reject| reject.reason().flags);
             ended.detail = failure.detail();
             After::Close
         }

@@ -2,11 +2,11 @@
 //! are `routing`'s; here they are put to it.
 
 use super::mirror::{Body, Copied, Head};
-use super::reply::Reject;
 use super::server::Downstream;
 use super::side::Side;
 use super::websocket;
 use crate::conn::{Space, Worker};
+use crate::reasons::Reject;
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
 use routing::{Asker, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare};

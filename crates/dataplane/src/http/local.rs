@@ -1,10 +1,11 @@
 //! Answers of the gateway's own, and what follows every answer: the rest of the request, and the end of the connection.
 
 use super::record::Ended;
-use super::reply::{self, Local, Reject};
+use super::reply::{self, Local};
 use super::server::{After, Downstream, read};
 use super::side::Side;
 use crate::conn::{Space, Timer, Worker};
+use crate::reasons::{ReasonHeader, Reject};
 use routing::{Asker, LocalAnswer, RouteEntry};
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -27,6 +28,7 @@ pub(super) async fn answer(
     let mut body = BodyReader::new(space.request.body);
     let close = is_last(worker, conn, space, &body);
     let date = worker.date();
+    let told = reason_header(worker, conn, space, ended);
     let local = Local {
         status: answer.status,
         location: answer.location.as_deref(),
@@ -35,6 +37,7 @@ pub(super) async fn answer(
         head_only: is_head(conn, space),
         close,
         grpc: dialect(conn, space).map(|dialect| (dialect, wire::grpc::status_of(answer.status))),
+        reason: told.as_deref(),
     };
     ended.status = local.sent_status();
     let mut edits = Edits::default();
@@ -61,11 +64,15 @@ pub(super) async fn refuse(
     body: &mut BodyReader,
     ended: &mut Ended,
 ) -> After {
-    (ended.flags, ended.detail) = (reject.flags(), reject.detail());
+    let reason = reject.reason();
+    ended.flags |= reason.flags;
+    ended.detail = reason.detail;
     let close = reject.ends_connection() || is_last(worker, conn, space, body);
     let date = worker.date();
     let grpc = dialect(conn, space).map(|dialect| (dialect, reject.grpc_status()));
-    let local = Local { grpc, ..reject.answer(&date, is_head(conn, space), close) };
+    let told = reason_header(worker, conn, space, ended);
+    let refusal = Local::refusal(reject, &date, is_head(conn, space), close);
+    let local = Local { grpc, reason: told.as_deref(), ..refusal };
     ended.status = local.sent_status();
     let page = route.and_then(|(route, _)| Asker::of(route, space.request.fields(conn.input.filled()))?.allowed());
     let page = page.map(Cow::into_owned);
@@ -106,7 +113,7 @@ async fn send<'a>(
 /// Refuses a head that could not be read; the connection ends with it.
 pub(super) async fn refuse_unread(worker: &Worker, conn: &mut Downstream, space: &mut Space, reject: Reject) -> After {
     let date = worker.date();
-    reply::write(&mut space.down_out, &reject.answer(&date, false, true), &mut Edits::default());
+    reply::write(&mut space.down_out, &Local::refusal(reject, &date, false, true), &mut Edits::default());
     let Side::H1(stream) = &mut conn.side else { return After::Close };
     if write(worker, stream, &conn.timer, &space.down_out).await { After::Linger } else { After::Close }
 }
@@ -114,6 +121,17 @@ pub(super) async fn refuse_unread(worker: &Worker, conn: &mut Downstream, space:
 fn dialect(conn: &Downstream, space: &Space) -> Option<Dialect> {
     let fields = space.request.fields(conn.input.filled());
     Dialect::of(|name| fields.get(name), conn.table.version().http.grpc_web)
+}
+
+/// What `x-moongate-reason` says, where it is to say anything.
+fn reason_header(worker: &Worker, conn: &Downstream, space: &Space, ended: &Ended) -> Option<String> {
+    let fields = || space.request.fields(conn.input.filled());
+    let wanted = match worker.reasons {
+        ReasonHeader::Off => false,
+        ReasonHeader::Asked => fields().get(reply::REASON).is_some(),
+        ReasonHeader::Always => true,
+    };
+    wanted.then(|| format!("{} {}", ended.flags, ended.detail))
 }
 
 fn is_head(conn: &Downstream, space: &Space) -> bool {

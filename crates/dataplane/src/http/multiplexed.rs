@@ -6,11 +6,12 @@ mod watch;
 
 use super::exchange;
 use super::record;
-use super::reply::{self, Local, Reject};
+use super::reply::{self, Local};
 use super::server::Downstream;
 use super::side::{H2Side, Side};
 use super::streams::Receiver;
 use crate::conn::{Client, Space, TableState, Timer, Worker};
+use crate::reasons::Reject;
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -200,8 +201,10 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, dialect: Opt
     };
     record::refused(worker, conn, reject);
     let date = worker.date();
-    let local =
-        Local { grpc: dialect.map(|dialect| (dialect, reject.grpc_status())), ..reject.answer(&date, false, false) };
+    let local = Local {
+        grpc: dialect.map(|dialect| (dialect, reject.grpc_status())),
+        ..Local::refusal(reject, &date, false, false)
+    };
     let (head, body) = reply::message(&local, &mut Edits::default());
     if let Side::H2(stream) = &mut conn.side
         && stream.send_whole(head, body).is_err()

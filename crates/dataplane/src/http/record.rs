@@ -2,12 +2,12 @@
 
 use super::decide::Decision;
 use super::flow::Flow;
-use super::reply::Reject;
 use super::server::Downstream;
 use super::side::Side;
 use crate::conn::{Space, Worker};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request};
+use crate::reasons::{Flags, Reject};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use upstream::EndpointState;
@@ -18,10 +18,8 @@ pub(super) struct Ended {
     pub(super) started: Instant,
     /// From when the route's time counts.
     pub(super) counted: Instant,
-    /// Whether the request was made to wait (VS-43).
-    pub(super) delayed: bool,
     pub(super) status: u16,
-    pub(super) flags: &'static str,
+    pub(super) flags: Flags,
     pub(super) detail: &'static str,
     pub(super) transport_failure: String,
     pub(super) endpoint: Option<Arc<EndpointState>>,
@@ -40,9 +38,8 @@ impl Ended {
         Self {
             started: now,
             counted: now,
-            delayed: false,
             status: 0,
-            flags: "-",
+            flags: Flags::NONE,
             detail: "via_upstream",
             transport_failure: String::new(),
             endpoint: None,
@@ -76,40 +73,10 @@ pub(super) fn ended(
 ) {
     let taken = ended.started.elapsed();
     let destination = decision.plan().map_or(NO_DESTINATION, |plan| &plan.cluster.cluster.host);
-    let flags = flags(ended);
-    let request = Request { destination, status: ended.status, flags };
+    let request = Request { destination, status: ended.status, flags: ended.flags };
     worker.metrics.request(request, taken, ended.received, ended.sent);
     if let Some(log) = &worker.log {
-        log.write(&record(conn, space, head, decision, (ended, flags), taken, &mut Texts::default()));
-    }
-}
-
-/// With the flag of a delay that was put in, in Envoy's order (TE-05).
-fn flags(ended: &Ended) -> &'static str {
-    match ended.flags {
-        flags if !ended.delayed => flags,
-        "-" => "DI",
-        "FI" => "DI,FI",
-        "UH" => "UH,DI",
-        "UT" => "UT,DI",
-        "UF" => "UF,DI",
-        "UC" => "UC,DI",
-        "DC" => "DI,DC",
-        "SI" => "DI,SI",
-        "NC" => "DI,NC",
-        "DPE" => "DI,DPE",
-        "UPE" => "DI,UPE",
-        "URX" => "DI,URX",
-        "UF,URX" => "UF,DI,URX",
-        "UC,URX" => "UC,DI,URX",
-        "UT,URX" => "UT,DI,URX",
-        "URX,UPE" => "DI,URX,UPE",
-        "UO" => "UO,DI",
-        "UF,UO" => "UF,UO,DI",
-        "UC,UO" => "UC,UO,DI",
-        "UT,UO" => "UT,UO,DI",
-        "UO,UPE" => "UO,DI,UPE",
-        others => others,
+        log.write(&record(conn, space, head, decision, ended, taken, &mut Texts::default()));
     }
 }
 
@@ -128,7 +95,7 @@ fn record<'a>(
     space: &'a Space,
     head: usize,
     decision: &'a Decision,
-    (ended, flags): (&'a Ended, &'static str),
+    ended: &'a Ended,
     taken: Duration,
     texts: &'a mut Texts,
 ) -> Record<'a> {
@@ -152,7 +119,7 @@ fn record<'a>(
         protocol: protocol(conn),
         server_name: conn.client.server_name(),
         status: ended.status,
-        flags,
+        flags: ended.flags,
         details: ended.detail,
         transport_failure: &ended.transport_failure,
         received: ended.received,
@@ -185,7 +152,8 @@ fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
 
 /// Counts and logs a request whose head could not be read.
 pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
-    let request = Request { destination: NO_DESTINATION, status: reject.status(), flags: reject.flags() };
+    let reason = reject.reason();
+    let request = Request { destination: NO_DESTINATION, status: reason.status, flags: reason.flags };
     worker.metrics.request(request, Duration::ZERO, 0, 0);
     let Some(log) = &worker.log else { return };
     let (remote, local) = (plain(conn.client.remote).to_string(), conn.client.local.map(plain));
@@ -194,9 +162,9 @@ pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
         start: SystemTime::now(),
         protocol: protocol(conn),
         server_name: conn.client.server_name(),
-        status: reject.status(),
-        flags: reject.flags(),
-        details: reject.detail(),
+        status: reason.status,
+        flags: reason.flags,
+        details: reason.detail,
         downstream_local: &local,
         downstream_remote: &remote,
         ..Record::empty()

@@ -1,179 +1,16 @@
-//! Every answer that is not a backend's, in one table: cause, status, body, response flag, detail (§2.7).
+//! Answers that are not a backend's, as they are written.
 
 use crate::log::HttpDate;
+use crate::reasons::Reject;
 use bytes::Bytes;
 use http::Response;
-use ir::Abort;
-use upstream::ConnectError;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
-use wire::h1::{HeadError, OutFraming, ResponseParts, write_response};
+use wire::h1::{OutFraming, ResponseParts, write_response};
 use wire::view::Fields;
 
-/// Why a request is answered here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reject {
-    /// The head is malformed.
-    Head(HeadError),
-    /// The host or the path is ambiguous.
-    Refused(routing::Refusal),
-    /// No host, or no rule that takes it.
-    NoRoute,
-    /// The host belongs to another TLS server of the listener (S-38).
-    Misdirected,
-    /// The destination does not exist (VS-32).
-    NoCluster,
-    /// The destination has no endpoints.
-    NoEndpoint,
-    /// No connection could be made.
-    Connect { timeout: bool },
-    /// The backend closed before it answered.
-    UpstreamClosed,
-    /// The backend's answer is malformed.
-    UpstreamProtocol,
-    /// The route's time is over.
-    Timeout,
-    /// The time of the last attempt is over.
-    TryTimeout,
-    /// The client's head took too long.
-    HeadTimeout,
-    /// The client's body does not come.
-    BodyTimeout,
-    /// The client's body is malformed.
-    ClientBody,
-    /// The client's body is to be base64, and is not (S-119).
-    NotBase64,
-    /// The route says so (VS-44).
-    Fault(Abort),
-}
-
-impl Reject {
-    /// The status.
-    pub(crate) fn status(self) -> u16 {
-        match self {
-            Self::Head(error) => error.status(),
-            Self::Refused(refusal) => refusal.status(),
-            Self::NoRoute => 404,
-            Self::Misdirected => 421,
-            Self::NoCluster | Self::NoEndpoint | Self::Connect { .. } | Self::UpstreamClosed => 503,
-            Self::UpstreamProtocol => 502,
-            Self::Timeout | Self::TryTimeout => 504,
-            Self::HeadTimeout | Self::BodyTimeout => 408,
-            Self::ClientBody | Self::NotBase64 => 400,
-            Self::Fault(Abort::Http(status)) => status,
-            Self::Fault(Abort::Grpc(status)) => wire::grpc::http_status_of(status),
-        }
-    }
-
-    /// gRPC's status (S-119).
-    pub(crate) fn grpc_status(self) -> u8 {
-        match self {
-            Self::Timeout | Self::TryTimeout => wire::grpc::DEADLINE_EXCEEDED,
-            Self::Fault(Abort::Grpc(status)) => status,
-            _ => wire::grpc::status_of(self.status()),
-        }
-    }
-
-    /// Istio's response flag (TE-05).
-    pub(crate) fn flags(self) -> &'static str {
-        match self {
-            Self::Head(_) | Self::ClientBody => "DPE",
-            Self::Refused(routing::Refusal::Connect) | Self::NoRoute => "NR",
-            Self::Refused(_) | Self::NotBase64 => "-",
-            Self::Misdirected => "NR",
-            Self::NoCluster => "NC",
-            Self::NoEndpoint => "UH",
-            Self::Connect { .. } => "UF",
-            Self::UpstreamClosed => "UC",
-            Self::UpstreamProtocol => "UPE",
-            Self::Timeout | Self::TryTimeout => "UT",
-            Self::HeadTimeout => "DPE",
-            Self::BodyTimeout => "SI",
-            Self::Fault(_) => "FI",
-        }
-    }
-
-    /// Istio's detail of the status.
-    pub(crate) fn detail(self) -> &'static str {
-        match self {
-            Self::Head(error) => error.detail(),
-            Self::Refused(refusal) => refusal.detail(),
-            Self::NoRoute => "route_not_found",
-            Self::Misdirected => "misdirected_request",
-            Self::NoCluster => "cluster_not_found",
-            Self::NoEndpoint => "no_healthy_upstream",
-            Self::Connect { timeout: false } => "upstream_reset_before_response_started{remote_connection_failure}",
-            Self::Connect { timeout: true } => "upstream_reset_before_response_started{connection_timeout}",
-            Self::UpstreamClosed => "upstream_reset_before_response_started{connection_termination}",
-            Self::UpstreamProtocol => "upstream_reset_before_response_started{protocol_error}",
-            Self::Timeout => "response_timeout",
-            Self::TryTimeout => "upstream_per_try_timeout",
-            Self::HeadTimeout => "request_header_timeout",
-            Self::BodyTimeout => "stream_idle_timeout",
-            Self::ClientBody => "http1.codec_error",
-            Self::NotBase64 => "grpc_base_64_decode_failed",
-            Self::Fault(_) => "fault_filter_abort",
-        }
-    }
-
-    /// The body, for people (S-126); empty where Istio's is.
-    pub(crate) fn body(self) -> &'static str {
-        match self {
-            Self::NoRoute | Self::NoCluster => "",
-            Self::Misdirected => "misdirected request: ask for this host over a connection of its own",
-            // Envoy's connection manager refuses these, not its codec, which would add words.
-            Self::Head(HeadError::Http10 | HeadError::Host) | Self::Refused(_) => "",
-            Self::Head(_) | Self::ClientBody => wire::h1::write::reason(self.status()),
-            Self::NoEndpoint => "no healthy upstream",
-            Self::Connect { timeout: false } => {
-                "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
-            }
-            Self::Connect { timeout: true } => {
-                "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"
-            }
-            Self::UpstreamClosed => {
-                "upstream connect error or disconnect/reset before headers. reset reason: connection termination"
-            }
-            Self::UpstreamProtocol => {
-                "upstream connect error or disconnect/reset before headers. reset reason: protocol error"
-            }
-            Self::Timeout | Self::TryTimeout => "upstream request timeout",
-            Self::HeadTimeout => "request header timeout",
-            Self::BodyTimeout => "stream timeout",
-            Self::Fault(_) => "fault filter abort",
-            Self::NotBase64 => "a body of application/grpc-web-text has to be base64",
-        }
-    }
-
-    /// Whether nothing more of the connection is to be believed or had: the rest of the body does not come, or the request is
-    /// one that no sound client sends.
-    pub(crate) fn ends_connection(self) -> bool {
-        match self {
-            Self::ClientBody | Self::BodyTimeout => true,
-            Self::Refused(refusal) => refusal.status() == 400,
-            _ => false,
-        }
-    }
-
-    /// The answer.
-    pub(crate) fn answer(self, date: &HttpDate, head_only: bool, close: bool) -> Local<'_> {
-        Local {
-            status: self.status(),
-            location: None,
-            body: self.body().as_bytes(),
-            date,
-            head_only,
-            close,
-            grpc: None,
-        }
-    }
-}
-
-impl From<&ConnectError> for Reject {
-    fn from(error: &ConnectError) -> Self {
-        Self::Connect { timeout: matches!(error, ConnectError::Timeout) }
-    }
-}
+/// Tells why the gateway itself answered.
+pub(crate) const REASON: &str = "x-moongate-reason";
 
 /// What every answer of the gateway's own has.
 #[derive(Debug, Clone, Copy)]
@@ -186,6 +23,25 @@ pub(crate) struct Local<'a> {
     pub(crate) close: bool,
     /// What the client speaks, where that is gRPC, and gRPC's status: it is told in the head, and there is no body.
     pub(crate) grpc: Option<(Dialect, u8)>,
+    /// What `x-moongate-reason` says, where it was asked for.
+    pub(crate) reason: Option<&'a str>,
+}
+
+impl<'a> Local<'a> {
+    /// The answer that the table of causes has.
+    pub(crate) fn refusal(reject: Reject, date: &'a HttpDate, head_only: bool, close: bool) -> Self {
+        let reason = reject.reason();
+        Self {
+            status: reason.status,
+            location: None,
+            body: reason.body.as_bytes(),
+            date,
+            head_only,
+            close,
+            grpc: None,
+            reason: None,
+        }
+    }
 }
 
 /// Appends an answer of the gateway's own; `edits` come from the route, where there is one. Returns the length of the body written.
@@ -221,6 +77,9 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     own.set("server", &b"istio-envoy"[..]);
     // What the route says comes last, so that it may say otherwise.
     own.fields.append(&mut edits.fields);
+    if let Some(reason) = local.reason {
+        own.set(REASON, reason.as_bytes());
+    }
     own
 }
 
@@ -256,23 +115,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn section_2_7_causes_have_istios_status_flag_and_detail() {
-        let told = |reject: Reject| (reject.status(), reject.flags(), reject.detail());
-        assert_eq!(told(Reject::NoRoute), (404, "NR", "route_not_found"));
-        assert_eq!(told(Reject::NoCluster), (503, "NC", "cluster_not_found"));
-        assert_eq!(told(Reject::NoEndpoint), (503, "UH", "no_healthy_upstream"));
-        assert_eq!(told(Reject::Timeout), (504, "UT", "response_timeout"));
-        let (status, flags, detail) = told(Reject::UpstreamClosed);
-        assert_eq!((status, flags), (503, "UC"));
-        assert_eq!(detail, "upstream_reset_before_response_started{connection_termination}");
-    }
-
-    #[test]
     fn s_126_bodies_are_plain_text_and_told_only_where_there_is_one() {
         let date = crate::log::http_date(0);
         let written = |reject: Reject, head_only| {
             let mut out = Vec::new();
-            let length = write(&mut out, &reject.answer(&date, head_only, false), &mut Edits::default());
+            let length = write(&mut out, &Local::refusal(reject, &date, head_only, false), &mut Edits::default());
             (String::from_utf8(out).unwrap(), length)
         };
         let (text, length) = written(Reject::NoEndpoint, false);

@@ -3,9 +3,9 @@
 
 use super::decide::Plan;
 use super::flow::{Failure, Flow};
-use super::record::Ended;
 use crate::conn::{Space, Worker};
 use crate::metrics::add;
+use crate::reasons::Flags;
 use ir::{Broken, Retries};
 use smallvec::SmallVec;
 use std::time::Duration;
@@ -35,6 +35,16 @@ pub(super) enum Next {
     Again(Duration),
     /// None.
     End(End),
+}
+
+impl Next {
+    /// What marks what comes of it.
+    pub(super) fn flags(&self) -> Flags {
+        match self {
+            Self::Again(_) => Flags::NONE,
+            Self::End(end) => end.flags(),
+        }
+    }
 }
 
 /// Why there is no other attempt.
@@ -164,21 +174,15 @@ pub(super) fn policy(plan: &Plan) -> Option<&Retries> {
     plan.route.forward()?.retries.as_deref()
 }
 
-/// Marks what was to be tried again and was not (TE-05).
-pub(super) fn mark(end: End, ended: &mut Ended) {
-    ended.flags = match (end, ended.flags) {
-        (End::Unwanted, flags) => flags,
-        (End::Exhausted, "UF") => "UF,URX",
-        (End::Exhausted, "UC") => "UC,URX",
-        (End::Exhausted, "UPE") => "URX,UPE",
-        (End::Exhausted, "UT") => "UT,URX",
-        (End::Exhausted, _) => "URX",
-        (End::Overflow, "UF") => "UF,UO",
-        (End::Overflow, "UC") => "UC,UO",
-        (End::Overflow, "UPE") => "UO,UPE",
-        (End::Overflow, "UT") => "UT,UO",
-        (End::Overflow, _) => "UO",
-    };
+impl End {
+    /// What marks an answer that was to be tried again and was not (TE-05).
+    pub(super) fn flags(self) -> Flags {
+        match self {
+            Self::Unwanted => Flags::NONE,
+            Self::Exhausted => Flags::URX,
+            Self::Overflow => Flags::UO,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One line of the access log: Istio's default text, or JSON with its keys (TE-05).
 
 use super::date::push_time;
+use crate::reasons::Flags;
 use std::time::{Duration, SystemTime};
 
 /// What a line tells. Empty texts are written as `-`.
@@ -14,7 +15,7 @@ pub(crate) struct Record<'a> {
     /// The name that the client's TLS asked for.
     pub(crate) server_name: &'a str,
     pub(crate) status: u16,
-    pub(crate) flags: &'static str,
+    pub(crate) flags: Flags,
     pub(crate) details: &'a str,
     pub(crate) transport_failure: &'a str,
     pub(crate) received: u64,
@@ -43,7 +44,7 @@ impl Record<'_> {
             protocol: "",
             server_name: "",
             status: 0,
-            flags: "-",
+            flags: Flags::NONE,
             details: "",
             transport_failure: "",
             received: 0,
@@ -75,7 +76,7 @@ impl Record<'_> {
         out.extend_from_slice(if self.protocol.is_empty() { b"-" } else { self.protocol.as_bytes() });
         out.extend_from_slice(b"\" ");
         push_number(out, u64::from(self.status));
-        push_word(out, self.flags);
+        push_word(out, self.flags.text().as_str());
         push_word(out, self.details);
         out.extend_from_slice(b" -");
         push_quoted(out, self.transport_failure.as_bytes());
@@ -116,13 +117,14 @@ impl Record<'_> {
         if let Some(time) = self.upstream_time {
             push_number(&mut upstream_time, millis(time));
         }
+        let flags = self.flags.text();
         out.push(b'{');
         for (key, text) in [
             ("start_time", time.as_slice()),
             ("method", self.method),
             ("path", self.path),
             ("protocol", self.protocol.as_bytes()),
-            ("response_flags", self.flags.as_bytes()),
+            ("response_flags", flags.as_str().as_bytes()),
             ("response_code_details", self.details.as_bytes()),
             ("connection_termination_details", b""),
             ("upstream_transport_failure_reason", self.transport_failure.as_bytes()),
@@ -225,7 +227,7 @@ mod tests {
             protocol: "HTTP/1.1",
             server_name: "",
             status: 503,
-            flags: "UF",
+            flags: Flags::UF,
             details: "upstream_reset_before_response_started{connection_failure}",
             transport_failure: "",
             received: 1,

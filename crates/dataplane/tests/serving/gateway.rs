@@ -1,7 +1,7 @@
 //! A data plane with a snapshot that a test writes by hand.
 
 use crate::client::Client;
-use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options};
+use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options, ReasonHeader};
 use ir::Fault;
 use ir::{
     Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
@@ -60,7 +60,14 @@ impl Gateway {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let upstream = Upstream::new(&upstream::Settings::default(), runtime.handle().clone());
         let plane = DataPlane::start(
-            Options { workers, limits, access_log, inherited: Inherited::default(), handover: false },
+            Options {
+                workers,
+                limits,
+                access_log,
+                reasons: ReasonHeader::Asked,
+                inherited: Inherited::default(),
+                handover: false,
+            },
             upstream,
         )
         .unwrap();

@@ -1,6 +1,6 @@
 //! What can go wrong with an attempt, and how clients and the log are told.
 
-use crate::http::reply::Reject;
+use crate::reasons::Reject;
 
 /// Why an exchange did not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Failure {
             Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => "the answer of the backend broke off",
             Self::UpstreamProtocol => "the answer of the backend is malformed",
             Self::Timeout | Self::TryTimeout | Self::BodyTimeout | Self::ClientBody | Self::NotBase64 => {
-                self.reject().map_or("", Reject::body)
+                self.reject().map_or("", |reject| reject.reason().body)
             }
             Self::ClientClosed | Self::ClientStuck => "",
         }
@@ -68,7 +68,7 @@ impl Failure {
             }
             Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
             Self::Timeout | Self::TryTimeout | Self::ClientBody | Self::NotBase64 | Self::BodyTimeout => {
-                self.reject().map_or("", Reject::detail)
+                self.reject().map_or("", |reject| reject.reason().detail)
             }
         }
     }

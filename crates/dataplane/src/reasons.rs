@@ -1,0 +1,278 @@
+//! Why an answer is what it is, in one table: from each cause to the status, the response flag, the detail of the code, and the body (§2.7,
+//! TE-05). The access log, the metrics and `x-moongate-reason` say the same words, which are Envoy's.
+
+use ir::Abort;
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+use upstream::ConnectError;
+use wire::h1::HeadError;
+
+/// Response flags of one exchange: a set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Flags(u32);
+
+macro_rules! flags {
+    ($($name:ident $meaning:literal)*) => {
+        /// Short names in the order in which Envoy writes them, and their meanings.
+        const FLAGS: &[(Flags, &str, &str)] = &[$((Flags::$name, stringify!($name), $meaning)),*];
+
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the field's names")]
+        enum Place { $($name),* }
+
+        impl Flags {
+            $(#[doc = $meaning] pub(crate) const $name: Self = Self(1 << Place::$name as u32);)*
+        }
+    };
+}
+
+flags! {
+    UH "there is no endpoint that may be used"
+    UT "the time of the route or of the attempt is over"
+    UF "no connection to the endpoint could be made"
+    UC "the endpoint closed the connection"
+    UO "the cluster has as many connections, requests or retries as it may have"
+    NR "no host or rule takes the request"
+    DI "a fault made the request wait"
+    FI "a fault answered the request"
+    DC "the client closed the connection"
+    URX "there were as many attempts as there may be"
+    SI "nothing came for too long"
+    DPE "the client broke the protocol"
+    UPE "the endpoint broke the protocol"
+    NC "the destination does not exist"
+}
+
+impl Flags {
+    /// None.
+    pub(crate) const NONE: Self = Self(0);
+
+    fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The names of all, joined by commas; `-` where there are none.
+    pub(crate) fn text(self) -> FlagText {
+        let mut text = FlagText { bytes: [0; FlagText::ROOM], length: 0 };
+        for (_, name, _) in FLAGS.iter().filter(|(flag, ..)| self.has(*flag)) {
+            if text.length > 0 {
+                text.push(",");
+            }
+            text.push(name);
+        }
+        if text.length == 0 {
+            text.push("-");
+        }
+        text
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text().as_str())
+    }
+}
+
+/// Names of flags, without memory of their own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FlagText {
+    bytes: [u8; Self::ROOM],
+    length: usize,
+}
+
+impl FlagText {
+    /// For all of them.
+    const ROOM: usize = 64;
+
+    fn push(&mut self, text: &str) {
+        if let Some(room) = self.bytes.get_mut(self.length..self.length + text.len()) {
+            room.copy_from_slice(text.as_bytes());
+            self.length += text.len();
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(self.bytes.get(..self.length).unwrap_or_default()).unwrap_or_default()
+    }
+}
+
+/// Whether the gateway's own answers tell their flags and detail in `x-moongate-reason`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReasonHeader {
+    /// Never: clients learn what the status says.
+    #[default]
+    Off,
+    /// Where the request has the header, whatever it says.
+    Asked,
+    /// Always.
+    Always,
+}
+
+/// Why a request is answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reject {
+    /// The head is malformed.
+    Head(HeadError),
+    /// The host or the path is ambiguous.
+    Refused(routing::Refusal),
+    /// No host, or no rule that takes it.
+    NoRoute,
+    /// The host belongs to another TLS server of the listener (S-38).
+    Misdirected,
+    /// The destination does not exist (VS-32).
+    NoCluster,
+    /// The destination has no endpoints.
+    NoEndpoint,
+    /// No connection could be made.
+    Connect { timeout: bool },
+    /// The backend closed before it answered.
+    UpstreamClosed,
+    /// The backend's answer is malformed.
+    UpstreamProtocol,
+    /// The route's time is over.
+    Timeout,
+    /// The time of the last attempt is over.
+    TryTimeout,
+    /// The client's head took too long.
+    HeadTimeout,
+    /// The client's body does not come.
+    BodyTimeout,
+    /// The client's body is malformed.
+    ClientBody,
+    /// The client's body is to be base64, and is not (S-119).
+    NotBase64,
+    /// The route says so (VS-44).
+    Fault(Abort),
+}
+
+/// What is told of a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) status: u16,
+    pub(crate) flags: Flags,
+    /// Envoy's detail of the status.
+    pub(crate) detail: &'static str,
+    /// The body, for people (S-126); empty where Istio's is.
+    pub(crate) body: &'static str,
+}
+
+const fn row(status: u16, flags: Flags, detail: &'static str, body: &'static str) -> Reason {
+    Reason { status, flags, detail, body }
+}
+
+macro_rules! reset {
+    ($detail:literal, $words:literal) => {
+        (
+            concat!("upstream_reset_before_response_started{", $detail, "}"),
+            concat!("upstream connect error or disconnect/reset before headers. reset reason: ", $words),
+        )
+    };
+}
+
+impl Reject {
+    /// The table.
+    #[rustfmt::skip]
+    pub(crate) fn reason(self) -> Reason {
+        let reset = |status, flags, (detail, body)| row(status, flags, detail, body);
+        match self {
+            // Envoy's connection manager refuses these, not its codec, which would add words.
+            Self::Head(error @ (HeadError::Http10 | HeadError::Host)) => row(error.status(), Flags::DPE, error.detail(), ""),
+            Self::Head(error) => row(error.status(), Flags::DPE, error.detail(), wire::h1::write::reason(error.status())),
+            Self::Refused(refusal @ routing::Refusal::Connect) => row(refusal.status(), Flags::NR, refusal.detail(), ""),
+            Self::Refused(refusal) => row(refusal.status(), Flags::NONE, refusal.detail(), ""),
+            Self::NoRoute => row(404, Flags::NR, "route_not_found", ""),
+            Self::Misdirected => row(421, Flags::NR, "misdirected_request", "misdirected request: ask for this host over a connection of its own"),
+            Self::NoCluster => row(503, Flags::NC, "cluster_not_found", ""),
+            Self::NoEndpoint => row(503, Flags::UH, "no_healthy_upstream", "no healthy upstream"),
+            Self::Connect { timeout: false } => reset(503, Flags::UF, reset!("remote_connection_failure", "remote connection failure")),
+            Self::Connect { timeout: true } => reset(503, Flags::UF, reset!("connection_timeout", "connection timeout")),
+            Self::UpstreamClosed => reset(503, Flags::UC, reset!("connection_termination", "connection termination")),
+            Self::UpstreamProtocol => reset(502, Flags::UPE, reset!("protocol_error", "protocol error")),
+            Self::Timeout => row(504, Flags::UT, "response_timeout", "upstream request timeout"),
+            Self::TryTimeout => row(504, Flags::UT, "upstream_per_try_timeout", "upstream request timeout"),
+            Self::HeadTimeout => row(408, Flags::DPE, "request_header_timeout", "request header timeout"),
+            Self::BodyTimeout => row(408, Flags::SI, "stream_idle_timeout", "stream timeout"),
+            Self::ClientBody => row(400, Flags::DPE, "http1.codec_error", "Bad Request"),
+            Self::NotBase64 => row(400, Flags::NONE, "grpc_base_64_decode_failed", "a body of application/grpc-web-text has to be base64"),
+            Self::Fault(Abort::Http(status)) => row(status, Flags::FI, "fault_filter_abort", "fault filter abort"),
+            Self::Fault(Abort::Grpc(status)) => row(wire::grpc::http_status_of(status), Flags::FI, "fault_filter_abort", "fault filter abort"),
+        }
+    }
+
+    /// gRPC's status (S-119).
+    pub(crate) fn grpc_status(self) -> u8 {
+        match self {
+            Self::Timeout | Self::TryTimeout => wire::grpc::DEADLINE_EXCEEDED,
+            Self::Fault(Abort::Grpc(status)) => status,
+            _ => wire::grpc::status_of(self.reason().status),
+        }
+    }
+
+    /// Whether nothing more of the connection is to be believed or had: the rest of the body does not come, or the request is
+    /// one that no sound client sends.
+    pub(crate) fn ends_connection(self) -> bool {
+        match self {
+            Self::ClientBody | Self::BodyTimeout => true,
+            Self::Refused(refusal) => refusal.status() == 400,
+            _ => false,
+        }
+    }
+}
+
+impl From<&ConnectError> for Reject {
+    fn from(error: &ConnectError) -> Self {
+        Self::Connect { timeout: matches!(error, ConnectError::Timeout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_2_7_causes_have_istios_status_flag_and_detail() {
+        let told = |reject: Reject| {
+            let Reason { status, flags, detail, .. } = reject.reason();
+            (status, flags.to_string(), detail)
+        };
+        assert_eq!(told(Reject::NoRoute), (404, "NR".into(), "route_not_found"));
+        assert_eq!(told(Reject::NoCluster), (503, "NC".into(), "cluster_not_found"));
+        assert_eq!(told(Reject::NoEndpoint), (503, "UH".into(), "no_healthy_upstream"));
+        assert_eq!(told(Reject::Timeout), (504, "UT".into(), "response_timeout"));
+        let (status, flags, detail) = told(Reject::UpstreamClosed);
+        assert_eq!((status, flags.as_str()), (503, "UC"));
+        assert_eq!(detail, "upstream_reset_before_response_started{connection_termination}");
+    }
+
+    #[test]
+    fn te_05_flags_are_written_in_envoys_order_whatever_came_first() {
+        assert_eq!(Flags::NONE.to_string(), "-");
+        assert_eq!((Flags::URX | Flags::UF | Flags::DI).to_string(), "UF,DI,URX");
+        assert_eq!((Flags::UPE | Flags::UO).to_string(), "UO,UPE");
+        let all = FLAGS.iter().fold(Flags::NONE, |all, (flag, ..)| all | *flag);
+        let names: Vec<_> = FLAGS.iter().map(|(_, name, _)| *name).collect();
+        assert_eq!(all.to_string(), names.join(","));
+    }
+
+    /// The table of the documents is the one here.
+    #[test]
+    fn te_05_every_flag_is_explained_in_the_documents() {
+        let page = include_str!("../../../docs/flags.md");
+        for (_, name, meaning) in FLAGS {
+            assert!(page.contains(&format!("| `{name}` | {meaning} |")), "docs/flags.md lacks `{name}` | {meaning}");
+        }
+    }
+}
