@@ -2,7 +2,8 @@
 
 use crate::code;
 use crate::report::Notes;
-use ir::{HeaderAppend, HeaderChanges, HeaderName, HeaderValue};
+use ir::{HeaderAppend, HeaderChanges, HeaderName, HeaderText, Variable};
+use jiff::fmt::strtime;
 use resources::spec::scalar::Text;
 use resources::spec::virtual_service::{HeaderOperations, Headers};
 use std::collections::BTreeMap;
@@ -82,26 +83,26 @@ fn parse_name(name: &str, field: &str, notes: &mut Notes) -> Option<HeaderName> 
 }
 
 /// `None` for what is left out. Envoy leaves out empty values as well.
-fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderValue> {
-    let Some(literal) = literal(text) else {
-        notes.add(code::NOT_YET, field, format!("`{text}` has a substitution (`%…%`), which does not act yet"));
-        return None;
-    };
-    let value = HeaderValue::parse(&literal).map_err(|why| notes.add(code::BAD_HEADER, field, why.to_string())).ok()?;
-    (!value.as_bytes().is_empty()).then_some(value)
-}
-
-/// The text that a value without substitutions stands for: `%%` is a per cent sign.
-fn literal(text: &str) -> Option<String> {
-    let mut literal = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character == '%' && characters.next() != Some('%') {
-            return None;
+fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderText> {
+    let value =
+        HeaderText::parse(text).map_err(|why| notes.add(code::BAD_HEADER, field, format!("`{text}`: {why}"))).ok()?;
+    if let HeaderText::Made(template) = &value {
+        for variable in template.variables() {
+            match variable {
+                Variable::Nothing => {
+                    let message = format!("`{text}` has a variable that is always empty here");
+                    let help = "there are no metadata and filter states of Envoy";
+                    notes.add_with_help(code::FIELD_INERT, field, message, help);
+                }
+                Variable::StartTime(format) if strtime::format(&**format, jiff::Timestamp::UNIX_EPOCH).is_err() => {
+                    notes.add(code::BAD_HEADER, field, format!("`{format}` is no format of `strftime`"));
+                    return None;
+                }
+                _ => {}
+            }
         }
-        literal.push(character);
     }
-    Some(literal)
+    (!value.is_empty()).then_some(value)
 }
 
 #[cfg(test)]
@@ -109,9 +110,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vs_47_a_doubled_per_cent_sign_is_one_and_a_substitution_is_left_out() {
-        assert_eq!(literal("100%% sure").as_deref(), Some("100% sure"));
-        assert_eq!(literal("%PROTOCOL%"), None);
-        assert_eq!(literal("50%"), None);
+    fn vs_47_values_are_checked_when_they_are_compiled() {
+        let mut notes = Notes::default();
+        let mut written = |text: &str| parse_value(text, "f", &mut notes).map(|value| value.to_string());
+        assert_eq!(written("100%% sure").as_deref(), Some("100% sure"));
+        assert_eq!(written("a %PROTOCOL%").as_deref(), Some("a %PROTOCOL%"));
+        assert_eq!(written("%START_TIME(%s)%").as_deref(), Some("%START_TIME(%s)%"));
+        assert_eq!(written("%DYNAMIC_METADATA(x)%").as_deref(), Some("%DYNAMIC_METADATA(x)%"));
+        assert_eq!(
+            [written("50%"), written("%NOBODY%"), written("%START_TIME(%!)%"), written("")],
+            [None, None, None, None]
+        );
+        let expected = [
+            "`%DYNAMIC_METADATA(x)%` has a variable that is always empty here",
+            "`50%`: `%` begins a variable that does not end",
+            "`%NOBODY%`: there is no variable `NOBODY`",
+            "`%!` is no format of `strftime`",
+        ];
+        assert_eq!(notes.messages(), expected);
     }
 }

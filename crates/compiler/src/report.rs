@@ -115,6 +115,11 @@ impl Notes {
         self.found.is_empty()
     }
 
+    #[cfg(test)]
+    pub(crate) fn messages(&self) -> Vec<&str> {
+        self.found.iter().map(|note| note.message.as_str()).collect()
+    }
+
     /// Takes over what was found elsewhere.
     pub(crate) fn extend(&mut self, other: &Self) {
         other.found.iter().for_each(|note| self.push(note.clone()));

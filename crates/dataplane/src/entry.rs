@@ -93,7 +93,7 @@ impl Accepted {
     async fn in_clear_text(self, service: Option<Service>, input: Buffer, timer: Timer) {
         let Some(service) = service else { return };
         let (remote, local) = (self.remote, self.stream.local_addr().ok());
-        let client = Client::new(&self.worker, &self.listener, (remote, local), None);
+        let client = Client::new(&self.listener, (remote, local), None);
         speak(self.worker, client, service, Stream::Tcp(self.stream), input, timer).await;
     }
 
@@ -126,7 +126,7 @@ impl Accepted {
         drop(under_way);
         let what = service.service.clone();
         let tls = Secured { sni, service, certificate };
-        let client = Client::new(&self.worker, &self.listener, (remote, local), Some(tls));
+        let client = Client::new(&self.listener, (remote, local), Some(tls));
         speak(self.worker, client, what, stream, input, timer).await;
     }
 }

@@ -4,6 +4,7 @@ mod attempt;
 mod backend;
 mod decide;
 mod exchange;
+mod facts;
 mod fault;
 mod flow;
 mod local;

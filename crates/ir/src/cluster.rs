@@ -108,6 +108,16 @@ pub enum EndpointAddress {
     Unix(Arc<Path>),
 }
 
+impl EndpointAddress {
+    /// IP and port, where it has them.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,6 @@
 //! Header names and values that were checked once, so that writing them can never produce a malformed head.
 
+use crate::HeaderText;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::ops::Deref;
@@ -48,6 +49,12 @@ impl HeaderValue {
             return Err(InvalidHeader::Value(text.to_owned()));
         }
         Ok(Self(trimmed.as_bytes().into()))
+    }
+
+    /// Checks a part of a value, whose blanks stay.
+    pub fn parse_part(text: &str) -> Result<Self, InvalidHeader> {
+        Self::parse(text)?;
+        Ok(Self(text.as_bytes().into()))
     }
 
     /// The value as it is written into a head.
@@ -101,14 +108,14 @@ pub struct HeaderLists {
     /// Names whose headers are removed.
     pub remove: Vec<HeaderName>,
     /// Headers that are written.
-    pub write: Vec<(HeaderName, HeaderValue, HeaderAppend)>,
+    pub write: Vec<(HeaderName, HeaderText, HeaderAppend)>,
 }
 
 static NO_CHANGES: HeaderLists = HeaderLists { remove: Vec::new(), write: Vec::new() };
 
 impl HeaderChanges {
     /// Removals, and then what is written.
-    pub fn new(remove: Vec<HeaderName>, write: Vec<(HeaderName, HeaderValue, HeaderAppend)>) -> Self {
+    pub fn new(remove: Vec<HeaderName>, write: Vec<(HeaderName, HeaderText, HeaderAppend)>) -> Self {
         let nothing = remove.is_empty() && write.is_empty();
         Self((!nothing).then(|| Box::new(HeaderLists { remove, write })))
     }

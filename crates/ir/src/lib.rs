@@ -17,6 +17,7 @@ mod origin;
 mod pattern;
 mod retries;
 mod snapshot;
+mod substitution;
 mod tls;
 
 pub use action::{Action, DirectResponse, Forward, Mirror, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
@@ -37,6 +38,9 @@ pub use origin::{ObjectKind, Origin};
 pub use pattern::{InvalidPattern, Pattern};
 pub use retries::{Broken, Retries, RetryOn};
 pub use snapshot::{Changes, Delta, Snapshot};
+pub use substitution::{
+    AddressOf, AddressPart, FieldChoice, FieldName, HeaderText, InvalidText, Part, PeerFact, Template, Variable,
+};
 pub use tls::{
     Alpn, ClientAuth, ClientTls, Credential, Der, Identity, KeyForm, PrivateKey, Sni, Termination, TlsParameters,
     TlsServer, TlsVersion, Trust, Verify,

@@ -235,7 +235,7 @@ fn sent_head(
     if web.is_some() {
         Call::edit_request(view.fields, &mut edits);
     }
-    route.edit_request(at, view, &mut edits);
+    route.edit_request(at, view, &policies::Asked(view), &mut edits);
     let mut parts = RequestParts::of(request, view, None);
     if let Some(call) = web {
         parts.framing = call.framing(parts.framing);

@@ -15,6 +15,7 @@ pub mod prepare;
 pub mod rewrite;
 pub mod route;
 pub mod servers;
+pub mod substitute;
 pub mod table;
 pub mod tcp;
 
@@ -24,5 +25,6 @@ pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, prepare};
 pub use route::{LocalAnswer, RouteEntry, Slots, TargetEntry};
 pub use servers::{Servers, Told, Whose};
+pub use substitute::Facts;
 pub use table::{Pick, Table};
 pub use tcp::TcpEntry;

@@ -1,7 +1,8 @@
 //! One route as it is carried out: its targets with their slots, its edits, its local answers.
 
 use crate::rewrite;
-use ir::{Action, ClusterId, Forward, HeaderAppend, HeaderChanges, Route, TargetCluster};
+use crate::substitute::{self, Facts};
+use ir::{Action, ClusterId, FieldName, Forward, HeaderAppend, HeaderChanges, Route, TargetCluster};
 use std::borrow::Cow;
 use std::sync::Arc;
 use wire::edit::Edits;
@@ -22,6 +23,8 @@ pub struct RouteEntry {
     pub targets: Box<[TargetEntry]>,
     /// The slots of the clusters of its mirrors, in their order; `None` for one that does not exist.
     pub mirrors: Box<[Option<u32>]>,
+    /// Headers of the request that the changes of its response ask for (VS-47).
+    pub kept: Box<[FieldName]>,
 }
 
 /// One target of a route.
@@ -66,7 +69,12 @@ impl RouteEntry {
             }
             Action::Redirect(_) | Action::Respond(_) => Default::default(),
         };
-        Self { route: Arc::clone(route), targets, mirrors }
+        let of_targets = match &route.action {
+            Action::Forward(forward) => &forward.targets[..],
+            Action::Redirect(_) | Action::Respond(_) => &[],
+        };
+        let responses = of_targets.iter().map(|target| &target.response_headers).chain([&route.response_headers]);
+        Self { route: Arc::clone(route), targets, mirrors, kept: substitute::kept(responses) }
     }
 
     /// What the route forwards, if it does.
@@ -77,18 +85,26 @@ impl RouteEntry {
         }
     }
 
+    /// The name of a target's cluster, whether there is one or not; empty where nothing is forwarded.
+    pub fn cluster(&self, target: usize) -> &str {
+        match self.forward().and_then(|forward| forward.targets.get(target)).map(|target| &target.cluster) {
+            Some(TargetCluster::Known(id) | TargetCluster::Unknown { id, .. }) => id.as_str(),
+            None => "",
+        }
+    }
+
     /// The number of a target, each with a chance in proportion to its weight (VS-33). `random` is asked when there are several.
     pub fn choose(&self, random: impl FnOnce() -> u64) -> usize {
         choose(&self.targets, random)
     }
 
     /// Adds what the route and one of its targets change of a request (VS-34, VS-37, VS-38, VS-47).
-    pub fn edit_request<'a>(&'a self, target: usize, view: &RequestView<'_>, edits: &mut Edits<'a>) {
-        change(&self.route.request_headers, edits);
+    pub fn edit_request<'a>(&'a self, target: usize, view: &RequestView<'_>, facts: &dyn Facts, edits: &mut Edits<'a>) {
+        change(&self.route.request_headers, facts, edits);
         let Some(forward) = self.forward() else { return };
         let target = forward.targets.get(target);
         if let Some(target) = target {
-            change(&target.request_headers, edits);
+            change(&target.request_headers, facts, edits);
         }
         if let Some(rewrite) = &forward.rewrite {
             let path = rewrite::path(rewrite, &self.route.matches.path, view.path);
@@ -103,11 +119,11 @@ impl RouteEntry {
     }
 
     /// Adds what the route and one of its targets change of a response.
-    pub fn edit_response<'a>(&'a self, target: usize, edits: &mut Edits<'a>) {
+    pub fn edit_response<'a>(&'a self, target: usize, facts: &dyn Facts, edits: &mut Edits<'a>) {
         if let Some(target) = self.forward().and_then(|forward| forward.targets.get(target)) {
-            change(&target.response_headers, edits);
+            change(&target.response_headers, facts, edits);
         }
-        change(&self.route.response_headers, edits);
+        change(&self.route.response_headers, facts, edits);
     }
 
     /// The answer of a route that does not forward; `None` when it does.
@@ -161,14 +177,18 @@ pub(crate) fn choose(targets: &[TargetEntry], random: impl FnOnce() -> u64) -> u
 }
 
 /// Removals come first, then what is written, in its order.
-fn change<'a>(changes: &'a HeaderChanges, edits: &mut Edits<'a>) {
+fn change<'a>(changes: &'a HeaderChanges, facts: &dyn Facts, edits: &mut Edits<'a>) {
+    let before = edits.fields.len();
     for name in &changes.remove {
         edits.remove(name.as_str());
     }
-    for (name, value, append) in &changes.write {
+    for (name, text, append) in &changes.write {
+        // What the list itself changes is not seen by its variables.
+        let seen = edits.fields.get(..before).unwrap_or_default();
+        let Some(value) = substitute::value(text, facts, seen) else { continue };
         match append {
-            HeaderAppend::Append => edits.append(name.as_str(), value.as_bytes()),
-            HeaderAppend::Overwrite => edits.set(name.as_str(), value.as_bytes()),
+            HeaderAppend::Append => edits.append(name.as_str(), value),
+            HeaderAppend::Overwrite => edits.set(name.as_str(), value),
         }
     }
 }

@@ -83,7 +83,22 @@ const MODULES: &[(&str, &[&str])] = &[
             "control",
         ],
     ),
-    ("routing", &["judge", "rewrite", "route", "candidates", "host", "names", "table", "servers", "tcp", "explain"]),
+    (
+        "routing",
+        &[
+            "judge",
+            "rewrite",
+            "substitute",
+            "route",
+            "candidates",
+            "host",
+            "names",
+            "table",
+            "servers",
+            "tcp",
+            "explain",
+        ],
+    ),
     (
         "upstream",
         &[

@@ -132,11 +132,10 @@ fn vs_39_there_is_no_timeout_unless_one_is_set() {
 }
 
 #[test]
-fn vs_47_substitutions_are_left_out_and_reported() {
-    let compiled =
-        with(&format!("{{headers: {{request: {{set: {{a: '%PROTOCOL%', b: '100%%'}}}}}}, route: [{{{B}}}]}}"));
+fn vs_47_what_is_no_variable_is_left_out_and_reported() {
+    let compiled = with(&format!("{{headers: {{request: {{set: {{a: '%NOBODY%', b: '100%%'}}}}}}, route: [{{{B}}}]}}"));
     assert_eq!(written(&host(&compiled, "a.test").routes[0].request_headers), "b=100%");
-    assert_eq!(findings(&compiled), ["MG7009 VirtualService default/one"]);
+    assert_eq!(findings(&compiled), ["MG7011 VirtualService default/one"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub(crate) struct Client {
     /// Its address as text, without the port.
     pub(crate) peer: Box<str>,
     pub(crate) remote: SocketAddr,
-    /// The address that it reached; asked for only where it is logged.
+    /// The address that it reached.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) listener: Arc<ListenerState>,
     /// How it came in, if by TLS.
@@ -36,7 +36,6 @@ impl Client {
     }
 
     pub(crate) fn new(
-        worker: &Worker,
         listener: &Arc<ListenerState>,
         (remote, local): (SocketAddr, Option<SocketAddr>),
         tls: Option<Secured>,
@@ -44,7 +43,7 @@ impl Client {
         Self {
             peer: wire::forwarded::plain_address(remote).to_string().into(),
             remote,
-            local: local.filter(|_| worker.log.is_some()),
+            local,
             listener: Arc::clone(listener),
             tls,
         }

@@ -2,6 +2,7 @@
 
 use super::Buffer;
 use super::buffer::Memory;
+use ir::FieldName;
 use routing::Scratch;
 use std::rc::Rc;
 use wire::h1::{RequestHead, ResponseHead};
@@ -16,6 +17,8 @@ pub(crate) struct Space {
     pub(crate) response: ResponseHead,
     pub(crate) scratch: Scratch,
     pub(crate) request_id: [u8; 36],
+    /// Of the request, for changes of its response.
+    pub(crate) kept: Vec<(FieldName, Vec<u8>)>,
     /// A head that came in HTTP/2, laid flat.
     pub(crate) flat: Vec<u8>,
     /// Of the request's body, as it came.
@@ -34,6 +37,7 @@ impl Space {
             response: ResponseHead::default(),
             scratch: Scratch::default(),
             request_id: [b'0'; 36],
+            kept: Vec::new(),
             flat: Vec::new(),
             body_in: Buffer::new(memory),
             up_in: Buffer::new(memory),
@@ -46,6 +50,7 @@ impl Space {
     pub(super) fn clear(&mut self) {
         self.body_in.release();
         self.up_in.release();
+        self.kept.clear();
         for out in [&mut self.up_out, &mut self.down_out, &mut self.flat] {
             out.clear();
             out.shrink_to(KEPT_OUT);

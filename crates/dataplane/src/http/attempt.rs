@@ -57,7 +57,7 @@ pub(super) async fn forward(
                 }
             },
         };
-        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut held), (ended.counted, &tries));
+        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut held), (ended.counted, &tries, ended));
         let result = poll_fn(|context| flow.poll(context)).await;
         ended.take(&flow, worker.log.is_some());
         let failure = match result {

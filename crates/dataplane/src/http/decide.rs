@@ -1,6 +1,7 @@
 //! Everything that can be said of a request without waiting: where it goes, and the head that goes there. The decisions themselves
 //! are `routing`'s; here they are put to it.
 
+use super::facts::{self, Common, OfRequest};
 use super::mirror::{Body, Copied, Head};
 use super::server::Downstream;
 use super::side::Side;
@@ -9,7 +10,7 @@ use crate::conn::{Space, Worker};
 use crate::reasons::Reject;
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
-use routing::{Asker, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare};
+use routing::{Asker, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare, substitute};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +102,7 @@ impl Decision {
 
 /// Decides by the table of now.
 pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head: usize) -> Decision {
-    let Space { request, scratch, request_id, up_out, .. } = space;
+    let Space { request, scratch, request_id, up_out, kept, .. } = space;
     forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
     let request_id = std::str::from_utf8(request_id).unwrap_or_default();
     let version = conn.table.version();
@@ -124,6 +125,13 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         Pick::ToHttps => return Decision::ToHttps(LocalAnswer::to_https(&view)),
         Pick::NoRoute(_) | Pick::NoHost => return Decision::Reject(Reject::NoRoute, None),
     };
+    kept.clear();
+    if !route.kept.is_empty() {
+        // As far as answers of the gateway's own need it.
+        let mut edits = Edits::default();
+        forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
+        *kept = substitute::keep(&route.kept, &view, &edits.fields);
+    }
     if let Some(answer) = route.local_answer(&view) {
         return Decision::Local(route, answer);
     }
@@ -144,7 +152,17 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     if web.is_some() {
         Call::edit_request(fields, &mut edits);
     }
-    route.edit_request(target, &view, &mut edits);
+    let common = Common {
+        client: &conn.client,
+        address: forwarded::client(&peer, fields),
+        protocol: facts::protocol(&conn.side),
+        route: &route,
+        cluster: cluster.cluster.id.as_str(),
+    };
+    route.edit_request(target, &view, &OfRequest { common, view: &view }, &mut edits);
+    if !route.kept.is_empty() {
+        *kept = substitute::keep(&route.kept, &view, &edits.fields);
+    }
     let upgrade = asked_switch(request, buffer);
     let http2 = speaks_http2(&cluster, &conn.side);
     let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);

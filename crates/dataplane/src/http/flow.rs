@@ -13,18 +13,21 @@ mod web;
 
 use super::backend::Backend;
 use super::decide::Plan;
+use super::facts::{self, Common};
+use super::record::Ended;
 use super::server::{Downstream, read};
 use super::side::Side;
 use super::streams::Receiver;
 use super::tries::{End, Tries, policy};
 use crate::conn::{Client, Space, TableState, Timer, Worker};
 pub(super) use failure::Failure;
-use ir::Retries;
+use ir::{FieldName, Retries};
 pub(super) use pieces::end_chunks;
 pub(super) use request::Held;
 use request::RequestSide;
-use response::ResponseSide;
+use response::{ResponseSide, Told};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -74,6 +77,10 @@ pub(super) struct Flow<'a> {
     place: Option<Retrying>,
     /// Why an answer is passed on that would have been tried again.
     end: End,
+    /// What was kept of the request, where the endpoint is, and when the request began: for changes of the answer.
+    kept: &'a [(FieldName, Vec<u8>)],
+    endpoint: Option<SocketAddr>,
+    begun: Instant,
 }
 
 impl<'a> Flow<'a> {
@@ -85,7 +92,7 @@ impl<'a> Flow<'a> {
         plan: &'a Plan,
         up: Backend,
         (body, held): (&'a mut BodyReader, &'a mut Held),
-        (started, tries): (Instant, &Tries),
+        (started, tries, ended): (Instant, &Tries, &Ended),
     ) -> Self {
         let asked = match (plan.upgrade, space.request.method.of(conn.input.filled()) == b"HEAD") {
             (true, _) => Asked::Upgrade,
@@ -124,6 +131,9 @@ impl<'a> Flow<'a> {
             has_place: tries.has_place(),
             place: None,
             end: End::Unwanted,
+            kept: &space.kept,
+            endpoint: ended.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
+            begun: ended.started,
         }
     }
 
@@ -220,7 +230,17 @@ impl<'a> Flow<'a> {
         let since = self.complete_at.unwrap_or_else(Instant::now);
         let date = self.worker.date();
         let last = (self.asked, self.is_last());
-        self.response.pass_head(self.down, self.plan, last, &date, since.elapsed())
+        let (protocol, route) = (facts::protocol(self.down), &*self.plan.route);
+        let cluster = self.plan.cluster.cluster.id.as_str();
+        let told = Told {
+            common: Common { client: self.client, address: "", protocol, route, cluster },
+            kept: self.kept,
+            flags: self.end.flags(),
+            begun: self.begun,
+            upstream: self.endpoint,
+            upstream_local: &|| self.up.local_address(),
+        };
+        self.response.pass_head(self.down, self.plan, last, (&date, since.elapsed()), &told)
     }
 
     /// Whether the answer whose head has come is passed on.

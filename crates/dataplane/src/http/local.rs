@@ -1,5 +1,6 @@
 //! Answers of the gateway's own, and what follows every answer: the rest of the request, and the end of the connection.
 
+use super::facts::{Common, OfResponse, protocol};
 use super::record::Ended;
 use super::reply::{self, Local};
 use super::server::{After, Downstream, read};
@@ -14,6 +15,7 @@ use upstream::Stream;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
+use wire::view::Fields;
 
 /// Answers as the route says, or its host.
 pub(super) async fn answer(
@@ -45,7 +47,7 @@ pub(super) async fn answer(
         edits.set(*name, value.as_slice());
     }
     if let Some(route) = route {
-        route.edit_response(0, &mut edits);
+        route.edit_response(0, &facts(conn, space, route, "", ended), &mut edits);
     }
     match send(worker, conn, space, &local, &mut edits).await {
         Some(sent) => ended.sent = sent,
@@ -78,7 +80,8 @@ pub(super) async fn refuse(
     let page = page.map(Cow::into_owned);
     let mut edits = Edits::default();
     if let Some((route, target)) = route {
-        route.edit_response(target, &mut edits);
+        let cluster = route.cluster(target);
+        route.edit_response(target, &facts(conn, space, route, cluster, ended), &mut edits);
         route.edit_for_page(page.as_deref(), &mut edits);
     }
     match send(worker, conn, space, &local, &mut edits).await {
@@ -121,6 +124,28 @@ pub(super) async fn refuse_unread(worker: &Worker, conn: &mut Downstream, space:
 fn dialect(conn: &Downstream, space: &Space) -> Option<Dialect> {
     let fields = space.request.fields(conn.input.filled());
     Dialect::of(|name| fields.get(name), conn.table.version().http.grpc_web)
+}
+
+/// What changes of an answer of the gateway's own may tell of it.
+fn facts<'a>(
+    conn: &'a Downstream,
+    space: &'a Space,
+    route: &'a RouteEntry,
+    cluster: &'a str,
+    ended: &'a Ended,
+) -> OfResponse<'a> {
+    OfResponse {
+        common: Common { client: &conn.client, address: "", protocol: protocol(&conn.side), route, cluster },
+        kept: &space.kept,
+        status: ended.status,
+        fields: Fields::new(&[], &[]),
+        flags: ended.flags,
+        detail: ended.detail,
+        begun: ended.started,
+        upstream: ended.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
+        upstream_local: &|| None,
+        transport_failure: &ended.transport_failure,
+    }
 }
 
 /// What `x-moongate-reason` says, where it is to say anything.

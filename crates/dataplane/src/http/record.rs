@@ -1,9 +1,9 @@
 //! How an exchange ended: for the metrics, and for the access log where there is one.
 
 use super::decide::Decision;
+use super::facts::protocol;
 use super::flow::Flow;
 use super::server::Downstream;
-use super::side::Side;
 use crate::conn::{Space, Worker};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request};
@@ -116,7 +116,7 @@ fn record<'a>(
         start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
         method: space.request.method.of(buffer),
         path: space.request.target.of(buffer),
-        protocol: protocol(conn),
+        protocol: protocol(&conn.side),
         server_name: conn.client.server_name(),
         status: ended.status,
         flags: ended.flags,
@@ -139,13 +139,6 @@ fn record<'a>(
     }
 }
 
-fn protocol(conn: &Downstream) -> &'static str {
-    match conn.side {
-        Side::H1(_) => "HTTP/1.1",
-        Side::H2(_) => "HTTP/2",
-    }
-}
-
 fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
     std::net::SocketAddr::new(wire::forwarded::plain_address(address), address.port())
 }
@@ -160,7 +153,7 @@ pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
     let local = local.map_or_else(String::new, |address| address.to_string());
     log.write(&Record {
         start: SystemTime::now(),
-        protocol: protocol(conn),
+        protocol: protocol(&conn.side),
         server_name: conn.client.server_name(),
         status: reason.status,
         flags: reason.flags,

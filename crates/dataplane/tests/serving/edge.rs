@@ -3,14 +3,14 @@
 use crate::backend::Backend;
 use crate::gateway::{Gateway, World, forward, respond};
 use dataplane::Limits;
-use ir::{HeaderAppend, HeaderChanges, HeaderName, HeaderValue};
+use ir::{HeaderAppend, HeaderChanges, HeaderName, HeaderText};
 use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 #[test]
 fn vs_36_a_direct_answer_has_its_body_and_the_routes_headers() {
-    let change = (HeaderName::parse("x-by-route").unwrap(), HeaderValue::parse("yes").unwrap(), HeaderAppend::Append);
+    let change = (HeaderName::parse("x-by-route").unwrap(), HeaderText::parse("yes").unwrap(), HeaderAppend::Append);
     let world = World::default().route("*", respond(418, "teapot"), HeaderChanges::new(Vec::new(), vec![change]));
     let gateway = Gateway::serving(&world);
     let mut client = gateway.client();
@@ -27,7 +27,7 @@ fn vs_36_a_direct_answer_has_its_body_and_the_routes_headers() {
 
 #[test]
 fn vs_47_a_routes_headers_are_on_its_failures_too() {
-    let change = (HeaderName::parse("x-by-route").unwrap(), HeaderValue::parse("yes").unwrap(), HeaderAppend::Append);
+    let change = (HeaderName::parse("x-by-route").unwrap(), HeaderText::parse("yes").unwrap(), HeaderAppend::Append);
     let changes = HeaderChanges::new(Vec::new(), vec![change]);
     let missing = World::default().route("*", forward("missing", None), changes.clone());
     let empty = World::default().route("*", forward("c", None), changes).cluster("c", &[]);

@@ -1,6 +1,9 @@
 //! What a route does to its requests besides sending them somewhere, in words.
 
-use ir::{Abort, Fault, Retries, Share};
+use ir::{Abort, Fault, FieldName, Retries, Share, Variable};
+use routing::{Facts, substitute};
+use std::borrow::Cow;
+use wire::view::{Fields, RequestView};
 
 /// When and how often a request is sent again.
 pub(super) fn retries(policy: Option<&Retries>) -> String {
@@ -40,4 +43,21 @@ pub(super) fn always_answered(fault: &Fault) -> Option<u16> {
         Abort::Http(status) => status,
         Abort::Grpc(status) => wire::grpc::http_status_of(status),
     })
+}
+
+/// A request of which only its head is known: what variables in headers stand for besides it is shown as a placeholder (VS-47).
+pub(super) struct Asked<'a>(pub(super) &'a RequestView<'a>);
+
+impl Facts for Asked<'_> {
+    fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
+        substitute::of_request(self.0, name)
+    }
+
+    fn response(&self) -> Option<(u16, Fields<'_>)> {
+        None
+    }
+
+    fn put(&self, variable: &Variable, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("<{variable:?}>").as_bytes());
+    }
 }

@@ -1,7 +1,9 @@
 use super::*;
-use crate::fixture::{get, path, prefix, route};
-use ir::{Demands, HeaderName, HeaderValue, PathRewrite, RouteMatch, Target};
+use crate::fixture::{ask, get, path, prefix, route};
+use ir::{Demands, HeaderName, HeaderText, PathRewrite, RouteMatch, Target, Variable};
+use std::borrow::Cow;
 use wire::edit::FieldEdit;
+use wire::view::Fields;
 
 fn target(port: u16, weight: u32) -> Target {
     Target {
@@ -35,8 +37,58 @@ fn entry(forward: Forward, request: HeaderChanges) -> RouteEntry {
 
 fn changes(remove: &[&str], write: &[(&str, &str, HeaderAppend)]) -> HeaderChanges {
     let name = |name: &str| HeaderName::parse(name).unwrap();
-    let write = write.iter().map(|(n, v, append)| (name(n), HeaderValue::parse(v).unwrap(), *append));
+    let write = write.iter().map(|(n, v, append)| (name(n), HeaderText::parse(v).unwrap(), *append));
     HeaderChanges::new(remove.iter().map(|n| name(n)).collect(), write.collect())
+}
+
+/// A request that nothing more is known of than its view.
+struct Asked<'a>(&'a RequestView<'a>);
+
+impl Facts for Asked<'_> {
+    fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
+        substitute::of_request(self.0, name)
+    }
+
+    fn response(&self) -> Option<(u16, Fields<'_>)> {
+        None
+    }
+
+    fn put(&self, variable: &Variable, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{variable:?}").as_bytes());
+    }
+}
+
+#[test]
+fn vs_47_variables_stand_for_what_the_request_was_before_the_list_that_has_them() {
+    let added = |value: &str| {
+        let route = changes(&[], &[("x-a", "1", HeaderAppend::Overwrite), ("x-b", value, HeaderAppend::Append)]);
+        let own = Target { request_headers: changes(&[], &[("x-c", value, HeaderAppend::Append)]), ..target(1, 1) };
+        let entry = entry(forward(vec![own]), route);
+        let head = "GET /api/x?q=1&r HTTP/1.1\nHost: a.test\nX-A: 0\nx-e: \nx-d: d";
+        ask(head, |view| {
+            let mut edits = Edits::default();
+            entry.edit_request(0, view, &Asked(view), &mut edits);
+            let value = |name: &str| {
+                edits.fields.iter().find_map(|edit| match edit {
+                    FieldEdit::Append(of, value) if of == name => Some(String::from_utf8_lossy(value).into_owned()),
+                    _ => None,
+                })
+            };
+            (value("x-b").unwrap_or("-".into()), value("x-c").unwrap_or("-".into()))
+        })
+    };
+    let both = |value: &str| (value.to_owned(), value.to_owned());
+    assert_eq!(added("%REQ(x-a)%"), ("0".into(), "1".into()));
+    assert_eq!(added("<%REQ(x-none?X-D)%> %REQ(:method)%"), both("<d> GET"));
+    assert_eq!(added("%REQ(:path)%|%PATH(NQ)%|%REQ(:authority)%"), both("/api/x?q=1&r|/api/x|a.test"));
+    assert_eq!(added("%QUERY_PARAM(q)%%QUERY_PARAM(r)%"), both("1"));
+    assert_eq!(added("%PROTOCOL%"), both("Protocol"));
+    // Where nothing comes of it, there is no header.
+    for nothing in
+        ["%REQ(x-none)%", "%RESP(x-d)%", "%RESPONSE_CODE%", "%REQ(x-e)%", "%QUERY_PARAM(none)%", "%METADATA(a)%"]
+    {
+        assert_eq!(added(nothing), both("-"), "{nothing}");
+    }
 }
 
 #[test]
@@ -70,7 +122,7 @@ fn vs_47_removals_come_before_what_is_written_and_the_route_before_the_target() 
     let entry = entry(forward(vec![own]), changes(&["x-b"], &[("x-a", "1", HeaderAppend::Overwrite)]));
     get("/api", |view| {
         let mut edits = Edits::default();
-        entry.edit_request(0, view, &mut edits);
+        entry.edit_request(0, view, &Asked(view), &mut edits);
         let expected = [
             FieldEdit::Remove("x-b".into()),
             FieldEdit::Set("x-a".into(), b"1"[..].into()),
@@ -89,7 +141,7 @@ fn vs_37_a_rewritten_path_keeps_the_query_and_tells_the_old_one() {
     let entry = entry(forward, HeaderChanges::default());
     get("/api/x?q=1", |view| {
         let mut edits = Edits::default();
-        entry.edit_request(0, view, &mut edits);
+        entry.edit_request(0, view, &Asked(view), &mut edits);
         assert_eq!(edits.target.as_deref(), Some(&b"/v2/x?q=1"[..]));
         let original = FieldEdit::Set("x-envoy-original-path".into(), b"/api/x?q=1"[..].into());
         assert_eq!(edits.fields.as_slice(), [original]);
@@ -104,7 +156,7 @@ fn vs_38_the_host_of_the_route_wins_over_that_of_the_target() {
         let entry = entry(forward, HeaderChanges::default());
         get("/api", |view| {
             let mut edits = Edits::default();
-            entry.edit_request(0, view, &mut edits);
+            entry.edit_request(0, view, &Asked(view), &mut edits);
             edits.authority.map(|authority| String::from_utf8(authority.into_owned()).unwrap())
         })
     };

@@ -7,22 +7,26 @@ use super::web::Web;
 use crate::conn::{Buffer, Pipe, Worker};
 use crate::http::backend::Backend;
 use crate::http::decide::Plan;
+use crate::http::facts::{Common, OfResponse};
 use crate::http::server::read;
 use crate::http::side::{Gone, Side};
 use crate::http::streams::{Piece, Receiver, Sender};
 use crate::limits::COPY_LIMIT;
 use crate::log::HttpDate;
+use crate::reasons::Flags;
 use http::HeaderMap;
-use ir::{Retries, RetryOn};
+use ir::{FieldName, Retries, RetryOn};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use upstream::Stream;
 use wire::edit::Edits;
 use wire::h1::response::Asked;
 use wire::h1::{
     BodyLength, BodyReader, ChunkWriter, HeadLimits, OutFraming, ResponseHead, ResponseParts, write_response,
 };
+use wire::view::Fields;
 
 /// What may be switched to (S-118).
 const WEBSOCKET: &[u8] = b"websocket";
@@ -59,6 +63,33 @@ pub(super) struct ResponseSide<'a> {
     pub(super) tunnel: bool,
     /// Whether the client was told that its connection ends.
     pub(super) close: bool,
+}
+
+/// What changes of an answer may tell of it besides its head.
+pub(super) struct Told<'a> {
+    pub(super) common: Common<'a>,
+    pub(super) kept: &'a [(FieldName, Vec<u8>)],
+    pub(super) flags: Flags,
+    pub(super) begun: Instant,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) upstream_local: &'a dyn Fn() -> Option<SocketAddr>,
+}
+
+impl<'a> Told<'a> {
+    fn of(&self, status: u16, fields: Fields<'a>) -> OfResponse<'a> {
+        OfResponse {
+            common: self.common,
+            kept: self.kept,
+            status,
+            fields,
+            flags: self.flags,
+            detail: "via_upstream",
+            begun: self.begun,
+            upstream: self.upstream,
+            upstream_local: self.upstream_local,
+            transport_failure: "",
+        }
+    }
 }
 
 impl<'a> ResponseSide<'a> {
@@ -173,8 +204,8 @@ impl<'a> ResponseSide<'a> {
         down: &mut Side,
         plan: &Plan,
         (asked, close): (Asked, bool),
-        date: &HttpDate,
-        elapsed: Duration,
+        (date, elapsed): (&HttpDate, Duration),
+        told: &Told<'_>,
     ) -> Result<(), Failure> {
         self.head_seen = true;
         self.status = self.head.status;
@@ -196,7 +227,7 @@ impl<'a> ResponseSide<'a> {
         if let (true, Some(accept)) = (self.tunnel, &plan.accept) {
             edits.set("sec-websocket-accept", accept.as_bytes());
         }
-        plan.route.edit_response(plan.target, &mut edits);
+        plan.route.edit_response(plan.target, &told.of(self.status, fields), &mut edits);
         plan.route.edit_for_page(plan.origin.as_deref(), &mut edits);
         self.web = plan.web().map(|call| Web::new(call, self.head, buffer, &mut edits));
         if let Some(web) = &self.web {

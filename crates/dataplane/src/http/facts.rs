@@ -1,0 +1,156 @@
+//! What variables in header values stand for (VS-47), of the exchange that they are written for.
+
+use super::side::Side;
+use crate::conn::Client;
+use crate::reasons::Flags;
+use ir::{AddressOf, AddressPart, FieldName, Variable};
+use jiff::Timestamp;
+use routing::{Facts, RouteEntry, substitute};
+use std::borrow::Cow;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime};
+use wire::view::{Fields, RequestView};
+
+/// What request and response have in common.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct Common<'a> {
+    pub(in crate::http) client: &'a Client,
+    /// The client's address, as far as proxies in front are trusted; empty where nobody asks.
+    pub(in crate::http) address: &'a str,
+    pub(in crate::http) protocol: &'static str,
+    pub(in crate::http) route: &'a RouteEntry,
+    /// The cluster that it goes to.
+    pub(in crate::http) cluster: &'a str,
+}
+
+/// Of a request that is about to be sent on.
+pub(in crate::http) struct OfRequest<'a> {
+    pub(in crate::http) common: Common<'a>,
+    pub(in crate::http) view: &'a RequestView<'a>,
+}
+
+/// Of an answer that is about to be sent.
+pub(in crate::http) struct OfResponse<'a> {
+    pub(in crate::http) common: Common<'a>,
+    /// What was kept of the request.
+    pub(in crate::http) kept: &'a [(FieldName, Vec<u8>)],
+    pub(in crate::http) status: u16,
+    pub(in crate::http) fields: Fields<'a>,
+    pub(in crate::http) flags: Flags,
+    pub(in crate::http) detail: &'a str,
+    pub(in crate::http) begun: Instant,
+    pub(in crate::http) upstream: Option<SocketAddr>,
+    /// The system has to be asked for it.
+    pub(in crate::http) upstream_local: &'a dyn Fn() -> Option<SocketAddr>,
+    pub(in crate::http) transport_failure: &'a str,
+}
+
+impl Facts for OfRequest<'_> {
+    fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
+        substitute::of_request(self.view, name)
+    }
+
+    fn response(&self) -> Option<(u16, Fields<'_>)> {
+        None
+    }
+
+    fn put(&self, variable: &Variable, out: &mut Vec<u8>) {
+        match variable {
+            Variable::StartTime(format) => put_time(SystemTime::now(), format, out),
+            other => self.common.put(other, out),
+        }
+    }
+}
+
+impl Facts for OfResponse<'_> {
+    fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
+        self.kept.iter().find(|(kept, _)| kept == name).map(|(_, value)| Cow::Borrowed(value.as_slice()))
+    }
+
+    fn response(&self) -> Option<(u16, Fields<'_>)> {
+        Some((self.status, self.fields))
+    }
+
+    fn put(&self, variable: &Variable, out: &mut Vec<u8>) {
+        match variable {
+            Variable::ResponseFlags => out.extend_from_slice(self.flags.text().as_str().as_bytes()),
+            Variable::ResponseCodeDetails => out.extend_from_slice(self.detail.as_bytes()),
+            Variable::UpstreamTransportFailure => out.extend_from_slice(self.transport_failure.as_bytes()),
+            Variable::Address(AddressOf::Upstream, part) => put_address(self.upstream, *part, out),
+            Variable::Address(AddressOf::UpstreamLocal, part) => put_address((self.upstream_local)(), *part, out),
+            Variable::StartTime(format) => {
+                let begun = SystemTime::now().checked_sub(self.begun.elapsed());
+                put_time(begun.unwrap_or(SystemTime::UNIX_EPOCH), format, out);
+            }
+            Variable::Address(AddressOf::Client, part) => {
+                let external = self.kept.iter().find_map(|(name, value)| match name {
+                    FieldName::Header(name) if name.as_str() == substitute::EXTERNAL_ADDRESS => Some(value),
+                    _ => None,
+                });
+                let address = external.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+                Common { address, ..self.common }.put(&Variable::Address(AddressOf::Client, *part), out);
+            }
+            other => self.common.put(other, out),
+        }
+    }
+}
+
+impl Common<'_> {
+    fn put(&self, variable: &Variable, out: &mut Vec<u8>) {
+        let text: &[u8] = match variable {
+            Variable::Protocol => self.protocol.as_bytes(),
+            Variable::RequestedServerName => self.client.server_name().as_bytes(),
+            Variable::RouteName => self.route.route.name.as_bytes(),
+            Variable::UpstreamCluster => self.cluster.as_bytes(),
+            Variable::HostName => host_name().as_bytes(),
+            Variable::Address(of, part) => return put_address(self.address(*of), *part, out),
+            // What belongs to the response, or was put already.
+            _ => &[],
+        };
+        out.extend_from_slice(text);
+    }
+
+    fn address(&self, of: AddressOf) -> Option<SocketAddr> {
+        match of {
+            AddressOf::Client if !self.address.is_empty() && self.address != &*self.client.peer => {
+                // What a proxy tells of has no port.
+                self.address.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 0))
+            }
+            AddressOf::Client | AddressOf::Peer => Some(self.client.remote),
+            AddressOf::Local => self.client.local,
+            AddressOf::Upstream | AddressOf::UpstreamLocal => None,
+        }
+    }
+}
+
+/// As clients name it.
+pub(super) fn protocol(side: &Side) -> &'static str {
+    match side {
+        Side::H1(_) => "HTTP/1.1",
+        Side::H2(_) => "HTTP/2",
+    }
+}
+
+fn put_address(address: Option<SocketAddr>, part: AddressPart, out: &mut Vec<u8>) {
+    let Some(address) = address else { return };
+    let ip = wire::forwarded::plain_address(address);
+    // Writing to memory does not fail.
+    let _ = match part {
+        AddressPart::Whole => write!(out, "{}", SocketAddr::new(ip, address.port())),
+        AddressPart::Ip => write!(out, "{ip}"),
+        AddressPart::Port => write!(out, "{}", address.port()),
+    };
+}
+
+/// The format was tried when it was compiled.
+fn put_time(time: SystemTime, format: &str, out: &mut Vec<u8>) {
+    let text = Timestamp::try_from(time).ok().and_then(|time| jiff::fmt::strtime::format(format, time).ok());
+    out.extend_from_slice(text.unwrap_or_default().as_bytes());
+}
+
+fn host_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
