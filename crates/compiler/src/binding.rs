@@ -89,7 +89,6 @@ impl Binder<'_> {
                 let message = "a VirtualService without hosts is for others to delegate to, and none does";
                 self.notes.add(code::DELEGATE_UNUSED, "spec.hosts", message);
             }
-            routes::unserved_fields(spec, &mut self.notes);
             return;
         }
         let gateways = self.gateways();
@@ -99,7 +98,6 @@ impl Binder<'_> {
             self.notes.add_with_help(code::MESH_ONLY, "spec.gateways", message, help);
             return;
         }
-        routes::unserved_fields(spec, &mut self.notes);
         let hosts = self.hosts();
         for (field, gateway) in &gateways {
             if let Err(refusal) = self.gateway(gateway, &hosts) {

@@ -1,7 +1,6 @@
 //! The routes of one VirtualService for one Gateway and server port, in its own order (S-60, VS-10, VS-11, VS-18 to VS-20).
 
 use crate::actions;
-use crate::code;
 use crate::delegates::{self, Rule};
 use crate::destinations::Asking;
 use crate::matches::{self, Unjudgeable};
@@ -14,7 +13,7 @@ use ir::{Action, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, 
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::text_match::selects;
-use resources::spec::virtual_service::{HttpMatch, HttpRoute, VirtualService};
+use resources::spec::virtual_service::{HttpMatch, VirtualService};
 use std::sync::Arc;
 
 /// For whom routes are compiled.
@@ -104,6 +103,7 @@ impl Compiler<'_> {
             matches.path = MatchPath::Text { text: StringMatch::Prefix(texts::shared("/")), ignore_case: false };
         }
         Some(Arc::new(Route {
+            stat_prefix: stat_prefix(entry),
             name: route_name(&rule.rule.name, entry.map_or("", |(_, entry)| &entry.name)),
             origin: Origin {
                 kind: ObjectKind::VirtualService,
@@ -129,15 +129,13 @@ fn replaces_prefix(action: &Action) -> bool {
     matches!(rewrite, Some(PathRewrite::Prefix(_)))
 }
 
+/// VS-21. Empty is none.
+fn stat_prefix(entry: Option<(usize, &HttpMatch)>) -> Option<Arc<str>> {
+    let prefix = entry.map(|(_, entry)| &entry.stat_prefix).filter(|prefix| !prefix.is_empty())?;
+    Some(texts::shared(prefix))
+}
+
 /// VS-23.
 fn route_name(rule: &str, entry: &str) -> Arc<str> {
     if entry.is_empty() { texts::shared(rule) } else { format!("{rule}.{entry}").into() }
-}
-
-/// Says once for an object what of its rules does not act yet.
-pub(crate) fn unserved_fields(object: &VirtualService, notes: &mut Notes) {
-    let prefixed = |rule: &HttpRoute| rule.matches.iter().any(|entry| !entry.stat_prefix.is_empty());
-    if let Some(index) = object.http.iter().position(prefixed) {
-        notes.add(code::FIELD_INERT, format!("spec.http[{index}].match"), "`statPrefix` does not act yet");
-    }
 }

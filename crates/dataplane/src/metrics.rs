@@ -1,5 +1,7 @@
 //! Counters: each worker has its own, and they are added up when somebody asks.
 
+mod routes;
+
 use crate::limits::Limits;
 use crate::reasons::Flags;
 use foldhash::fast::RandomState;
@@ -112,6 +114,7 @@ impl Histogram {
 pub(crate) struct WorkerMetrics {
     requests: Mutex<HashMap<Series, Numbers, RandomState>>,
     connections: Mutex<HashMap<Series, Bytes, RandomState>>,
+    routes: routes::Routes,
     max_series: usize,
     /// Connections of clients: all that were taken, those that are open, and those for which there was no room.
     pub(crate) accepted: AtomicU64,
@@ -149,6 +152,7 @@ impl WorkerMetrics {
         Self {
             requests: Mutex::default(),
             connections: Mutex::default(),
+            routes: routes::Routes::default(),
             max_series: limits.metric_series,
             accepted: AtomicU64::new(0),
             open: AtomicU64::new(0),
@@ -220,6 +224,7 @@ pub(crate) fn render(workers: &[Arc<WorkerMetrics>], log_dropped: u64) -> String
     let mut registry = Registry::default();
     register_requests(&mut registry, workers);
     register_connections(&mut registry, workers);
+    routes::register(&mut registry, workers);
     for (name, help, read) in GAUGES {
         let rows =
             workers.iter().enumerate().map(|(at, worker)| (vec![("worker", at.to_string())], read(worker))).collect();

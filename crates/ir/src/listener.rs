@@ -130,6 +130,8 @@ pub struct Host {
 pub struct Route {
     /// `<rule name>[.<match name>]` (VS-23); empty when unnamed.
     pub name: Arc<str>,
+    /// What its requests are counted under by themselves (VS-21).
+    pub stat_prefix: Option<Arc<str>>,
     /// The VirtualService and `http[i].match[j]`.
     pub origin: Origin,
     /// What it demands.

@@ -150,6 +150,7 @@ fn route(path: MatchPath) -> Arc<Route> {
             rule: "http[0]".into(),
         },
         matches: RouteMatch::new(path, Demands::default()),
+        stat_prefix: None,
         fault: None,
         action: Action::Forward(forward),
         request_headers: HeaderChanges::default(),

@@ -74,6 +74,7 @@ pub(crate) fn route(matches: RouteMatch, action: Action) -> Arc<Route> {
         name: "".into(),
         origin,
         matches,
+        stat_prefix: None,
         fault: None,
         action,
         request_headers: HeaderChanges::default(),

@@ -75,6 +75,9 @@ pub(super) fn ended(
     let destination = decision.plan().map_or(NO_DESTINATION, |plan| &plan.cluster.cluster.host);
     let request = Request { destination, status: ended.status, flags: ended.flags };
     worker.metrics.request(request, taken, ended.received, ended.sent);
+    if let Some(prefix) = decision.route().and_then(|entry| entry.route.stat_prefix.as_ref()) {
+        worker.metrics.route(prefix, ended.status, taken);
+    }
     if let Some(log) = &worker.log {
         log.write(&record(conn, space, head, decision, ended, taken, &mut Texts::default()));
     }

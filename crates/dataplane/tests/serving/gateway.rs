@@ -158,6 +158,7 @@ impl World {
             name: "r".into(),
             origin: origin(ObjectKind::VirtualService),
             matches: RouteMatch::new(MatchPath::Any, Demands::default()),
+            stat_prefix: Some("r".into()),
             fault: None,
             action,
             request_headers: HeaderChanges::default(),

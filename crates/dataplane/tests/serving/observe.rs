@@ -129,3 +129,19 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     assert!(gateway.metric("moongate_access_log_dropped_total").is_some_and(|dropped| dropped > 0.0));
     drop(go);
 }
+
+#[test]
+fn vs_21_routes_with_a_prefix_are_counted_by_themselves() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let gateway =
+        Gateway::serving(&World::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]));
+    let mut client = gateway.client();
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(client.answer().status, 200);
+    }
+    client.send("GET / HTTP/1.1\r\nHost: nobody\r\n\r\n");
+    assert_eq!(client.answer().status, 404);
+    gateway.has_counted(r#"moongate_route_requests_total{stat_prefix="r",response_code="200"} 3"#);
+    assert!(!gateway.plane.metrics().contains(r#"stat_prefix="r",response_code="404""#));
+}

@@ -1,0 +1,48 @@
+//! Requests of the routes that ask to be counted by themselves (`statPrefix`, VS-21).
+
+use super::{Histogram, MetricType, Rows, WorkerMetrics};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Labels that tell series apart: the prefix and the status.
+type Labels = (Arc<str>, u16);
+
+/// What is counted of a worker's routes.
+#[derive(Debug, Default)]
+pub(super) struct Routes(Mutex<HashMap<Labels, Histogram, RandomState>>);
+
+impl WorkerMetrics {
+    /// Counts a request of a route with this prefix; what is beyond the bound of series is left out here.
+    pub(crate) fn route(&self, prefix: &Arc<str>, status: u16, taken: Duration) {
+        let mut routes = self.routes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = (Arc::clone(prefix), status);
+        if routes.len() < self.max_series || routes.contains_key(&labels) {
+            routes.entry(labels).or_default().put(u64::try_from(taken.as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+pub(super) fn register(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
+    let mut all: BTreeMap<Labels, Histogram> = BTreeMap::new();
+    for worker in workers {
+        let routes = worker.routes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (labels, histogram) in routes.iter() {
+            all.entry(labels.clone()).or_default().add(histogram);
+        }
+    }
+    type Read = fn(&Histogram) -> u64;
+    let families: [(&str, &str, Read); 2] = [
+        ("moongate_route_requests", "Requests of routes with a `statPrefix`", |histogram| histogram.count),
+        ("moongate_route_milliseconds", "The sum of what they took, in milliseconds", |histogram| histogram.sum),
+    ];
+    for (name, help, read) in families {
+        let row = |((prefix, status), histogram): (&Labels, &Histogram)| {
+            (vec![("stat_prefix", prefix.to_string()), ("response_code", status.to_string())], read(histogram))
+        };
+        registry.register(name, help, Rows { rows: all.iter().map(row).collect(), kind: MetricType::Counter });
+    }
+}
