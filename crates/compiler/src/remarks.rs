@@ -147,7 +147,10 @@ pub(crate) fn of_service_entry(world: World<'_>, object: &Object<ServiceEntry>) 
 
 fn of_endpoint(spec: &ServiceEntry, endpoint: &WorkloadEntry, field: &str, notes: &mut Notes) {
     let is_address = endpoint.address.starts_with("unix://") || endpoint.address.parse::<IpAddr>().is_ok();
-    if spec.resolution == Some(Resolution::Static) && !is_address {
+    if endpoint.address.is_empty() {
+        let message = "it has no address, and the gateways of its network are not known here; it is left out";
+        notes.add_with_help(code::BAD_ENDPOINT, format!("{field}.address"), message, "give its address");
+    } else if spec.resolution == Some(Resolution::Static) && !is_address {
         let message = format!("`{}` is a name, which resolution STATIC does not resolve", endpoint.address);
         notes.add_with_help(
             code::BAD_ENDPOINT,

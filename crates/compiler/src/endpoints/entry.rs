@@ -67,6 +67,10 @@ fn by_static(
 fn add(world: World<'_>, object: &Object<ServiceEntry>, wanted: Wanted<'_>, found: &mut Found) {
     let Some(port) = port_named(object, wanted) else { return };
     let mut take = |address: &WorkloadEntry| {
+        // WE-01: with a network alone it is behind that network's gateways, which are not known here.
+        if address.address.is_empty() {
+            return;
+        }
         if let Some(number) = port_of_address(address, port) {
             found.add(&address.address, number, address.weight, &address.locality);
         }
