@@ -54,6 +54,8 @@ pub(crate) enum ServerKind {
     Tls(Arc<Termination>),
     /// TLS that is passed through.
     Passthrough,
+    /// TLS of a mesh that is passed to whom its names say (GW-10).
+    AutoPassthrough,
     /// Bytes.
     Tcp,
 }
@@ -63,7 +65,7 @@ impl ServerKind {
     pub(crate) fn termination(&self) -> Option<&Arc<Termination>> {
         match self {
             Self::Https(termination) | Self::Tls(termination) => Some(termination),
-            Self::Http { .. } | Self::Passthrough | Self::Tcp => None,
+            Self::Http { .. } | Self::Passthrough | Self::AutoPassthrough | Self::Tcp => None,
         }
     }
 
@@ -88,7 +90,9 @@ impl PlannedServer {
         let server = match &self.kind {
             ServerKind::Http { .. } => None,
             ServerKind::Https(_) => Some(format!("{}/servers[{}]", self.gateway.key, self.index).into()),
-            ServerKind::Tls(_) | ServerKind::Passthrough | ServerKind::Tcp => return None,
+            ServerKind::Tls(_) | ServerKind::Passthrough | ServerKind::AutoPassthrough | ServerKind::Tcp => {
+                return None;
+            }
         };
         Some(TableId { listener: listener.clone(), server })
     }
@@ -184,7 +188,7 @@ impl<'a, 'b> Merge<'a, 'b> {
         }
         let Some(kind) = self.kind(written, port.protocol, &field, notes) else { return };
         let mut hosts = server::hosts(written, gateway, &field, notes);
-        if matches!(kind, ServerKind::Https(_) | ServerKind::Tls(_) | ServerKind::Passthrough) {
+        if !matches!(kind, ServerKind::Http { .. } | ServerKind::Tcp) {
             hosts = self.unclaimed(address, hosts, &gateway.key, &field, notes);
             if hosts.is_empty() {
                 return;
@@ -210,6 +214,7 @@ impl<'a, 'b> Merge<'a, 'b> {
             }
             (server::Kind::Tls, Some(tls)) => ServerKind::Tls(Arc::new(secured::termination(tls, false, &mut finder))),
             (server::Kind::Tcp, _) => ServerKind::Tcp,
+            (server::Kind::AutoPassthrough, _) => ServerKind::AutoPassthrough,
             (server::Kind::Passthrough | server::Kind::Https | server::Kind::Tls, _) => ServerKind::Passthrough,
         })
     }

@@ -10,6 +10,7 @@
 //! `gateways`, `binding`, `remarks`), and what is kept between compilations (`memo`).
 
 mod actions;
+mod auto_passthrough;
 mod binding;
 mod clusters;
 pub mod code;

@@ -7,6 +7,7 @@ mod tables;
 mod upstreams;
 
 use crate::Compiled;
+use crate::auto_passthrough::{self, Implied};
 use crate::binding::{self, Binding, Bound};
 use crate::credentials::Used;
 use crate::fast::FastMap;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Memo {
     state: Option<Box<State>>,
+    implied: Implied,
 }
 
 /// Everything that the last compilation found, arranged by what it depends on.
@@ -58,7 +60,7 @@ impl Memo {
             Some(state) => (state, false),
             None => (Box::new(State { settings: settings.clone(), ..State::default() }), true),
         };
-        let changes = state.step(set, fresh);
+        let changes = state.step(&self.implied.lower(set, settings, fresh), fresh);
         let compiled = Compiled {
             snapshot: Arc::new(state.snapshot.clone()),
             report: state.report.clone(),
@@ -150,6 +152,8 @@ impl State {
             Some(object) => binding::bind(self.world(), &self.plans, object),
             None => Binding::default(),
         };
+        // What is implied was written by nobody.
+        let notes = if auto_passthrough::is_implied(key) { Notes::default() } else { notes };
         self.report.set(Kind::VirtualService, key, notes);
         let before = self.bound.remove(key).unwrap_or_default();
         let bound: Box<[Bound]> = bound.into_iter().map(|bound| reuse(bound, &before)).collect();

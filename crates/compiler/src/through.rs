@@ -1,5 +1,6 @@
 //! Routes of bytes: the `tls` and `tcp` rules of a VirtualService for one server (VS-60 to VS-67, S-36, S-37).
 
+use crate::auto_passthrough;
 use crate::code;
 use crate::destination_rules;
 use crate::destinations::{self, Asking};
@@ -60,7 +61,9 @@ pub(crate) fn compile(
 ) -> Vec<Through> {
     let compiler = Compiler { world, object, server };
     match &server.planned.kind {
-        ServerKind::Passthrough => compiler.by_name(notes),
+        ServerKind::Passthrough if !auto_passthrough::is_implied(&object.key) => compiler.by_name(notes),
+        ServerKind::AutoPassthrough if auto_passthrough::is_implied(&object.key) => compiler.by_name(notes),
+        ServerKind::Passthrough | ServerKind::AutoPassthrough => Vec::new(),
         ServerKind::Tcp | ServerKind::Tls(_) => compiler.whole(notes).into_iter().collect(),
         ServerKind::Http { .. } | ServerKind::Https(_) => Vec::new(),
     }
@@ -105,6 +108,13 @@ impl Compiler<'_> {
             return;
         };
         let hosts = &self.server.planned.hosts;
+        if self.server.planned.kind == ServerKind::AutoPassthrough {
+            let service = auto_passthrough::service_of(text);
+            if service.is_some_and(|host| !hosts.intersect(&[host], &self.object.key.namespace).is_empty()) {
+                names.push((name.clone(), name));
+            }
+            return;
+        }
         let met = hosts.intersect(std::slice::from_ref(&name), &self.object.key.namespace);
         if !met.contains(&name) {
             let message = format!("`{name}` goes beyond the hosts of the server ({}), which count", hosts.describe());

@@ -15,7 +15,7 @@ use std::task::Poll;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use upstream::{Replay, Stream};
-use wire::hello::{self, Hello};
+use wire::hello::{self, Asked, Hello};
 
 /// A connection that was accepted.
 struct Accepted {
@@ -55,8 +55,9 @@ impl Accepted {
                 drop(_under_way);
                 self.in_clear_text(plain, input, timer).await;
             }
-            Some(Hello::Tls(sni)) => {
-                let Some(service) = find(&self.listener.services(), sni.as_deref()) else {
+            Some(Hello::Tls(Asked { name: sni, mesh })) => {
+                let found = find(&self.listener.services(), sni.as_deref());
+                let Some(service) = found.filter(|service| mesh || !service.server.mesh_only) else {
                     // §2.7: no server has the name, so that there is nobody to answer.
                     add(&self.worker.metrics.unknown_names);
                     return;

@@ -13,6 +13,8 @@ pub struct TlsServer {
     pub origin: Origin,
     /// The names that clients ask for; `*` also takes those that name none (S-82).
     pub names: Vec<HostPattern>,
+    /// Whether it is for clients of a mesh alone, which offer a protocol of Istio's (GW-10).
+    pub mesh_only: bool,
     /// How TLS is taken off; `None` passes it through as it is.
     pub termination: Option<Arc<Termination>>,
     /// What is done with the bytes.

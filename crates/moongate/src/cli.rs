@@ -217,6 +217,9 @@ pub(crate) struct ExplainArgs {
     /// The name that the client asks for in TLS, in place of the URL's host; empty for none
     #[arg(long, value_name = "NAME")]
     pub(crate) sni: Option<String>,
+    /// A protocol that the client's TLS offers (ALPN); may be given again
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) alpn: Vec<String>,
     /// `[METHOD] URL PATH…`: the request, then files and folders with the configuration
     #[arg(required = true, num_args = 1.., value_names = ["[METHOD] URL PATH"])]
     pub(crate) words: Vec<String>,

@@ -72,7 +72,10 @@ impl Explainer {
             None => (served.listener.plain.as_ref(), None),
             Some(hello) => {
                 let name = hello.sni.as_deref().map(str::to_ascii_lowercase);
-                match served.servers.pick(name.as_deref()) {
+                let mesh = hello.alpn.iter().any(|protocol| protocol.starts_with("istio"));
+                let lets_in =
+                    |place: &usize| mesh || !served.listener.tls.get(*place).is_some_and(|server| server.mesh_only);
+                match served.servers.pick(name.as_deref()).filter(lets_in) {
                     None => (None, None),
                     Some(place) => (served.listener.tls.get(place).map(|server| &server.service), Some(place)),
                 }
@@ -326,6 +329,6 @@ fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     let named = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
     let is_address = named.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
     let sni = args.sni.clone().or_else(|| (!is_address).then(|| named.to_owned()));
-    let tls = secured.then(|| Hello { sni: sni.filter(|sni| !sni.is_empty()) });
+    let tls = secured.then(|| Hello { sni: sni.filter(|sni| !sni.is_empty()), alpn: args.alpn.clone() });
     Ok((Question { port, method, target, headers, body: false, tls }, paths.iter().map(PathBuf::from).collect()))
 }

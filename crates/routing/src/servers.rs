@@ -148,6 +148,7 @@ mod tests {
         let id = ListenerId { workload: WorkloadName("ingress".into()), address: ([127, 0, 0, 1], 443).into() };
         let origin = Origin { kind: ObjectKind::Gateway, namespace: "a".into(), name: "b".into(), rule: "".into() };
         let server = |(names, credential): &(&str, &str)| TlsServer {
+            mesh_only: false,
             origin: origin.clone(),
             names: names.split(' ').map(|name| HostPattern::parse(name).unwrap()).collect(),
             termination: (!credential.is_empty()).then(|| {

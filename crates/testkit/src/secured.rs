@@ -29,6 +29,9 @@ pub struct Hello {
     /// The highest version, `1.2`.
     #[serde(default)]
     pub max: Option<String>,
+    /// Protocols that are offered (ALPN).
+    #[serde(default)]
+    pub alpn: Vec<String>,
 }
 
 /// Certificates by name, in a folder of `NAME.crt` and `NAME.key`.
@@ -82,6 +85,7 @@ impl Certificates {
             None => builder.with_no_client_auth(),
         };
         config.enable_sni = hello.sni.is_some();
+        config.alpn_protocols = hello.alpn.iter().map(|name| name.clone().into_bytes()).collect();
         Ok(Arc::new(config))
     }
 

@@ -9,6 +9,9 @@ pub const MAX_HELLO: usize = 16 << 10;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
+const PROTOCOLS: u16 = 16;
+/// What the protocols of a mesh begin with: `istio`, `istio-peer-exchange`, `istio-h2`, …
+const MESH: &[u8] = b"istio";
 const HOST_NAME: u8 = 0;
 const RECORD_HEADER: usize = 5;
 
@@ -21,8 +24,17 @@ pub enum Hello {
     Clear,
     /// TLS, but no first message that could be answered.
     Malformed,
-    /// TLS; the name that is asked for in lower case, if there is one.
-    Tls(Option<Box<str>>),
+    /// TLS.
+    Tls(Asked),
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// The name, in lower case, if there is one.
+    pub name: Option<Box<str>>,
+    /// Whether it offers a protocol of Istio's, as the workloads of a mesh do among each other (DR-47).
+    pub mesh: bool,
 }
 
 /// Looks at the first bytes of a connection.
@@ -33,7 +45,7 @@ pub fn peek(bytes: &[u8]) -> Hello {
         _ => return Hello::Clear,
     }
     match message(bytes) {
-        Ok(Some(body)) => name(&mut Reader(&body)).map_or(Hello::Malformed, Hello::Tls),
+        Ok(Some(body)) => asked(&mut Reader(&body)).map_or(Hello::Malformed, Hello::Tls),
         Ok(None) if bytes.len() < MAX_HELLO => Hello::Partial,
         Ok(None) | Err(()) => Hello::Malformed,
     }
@@ -76,20 +88,26 @@ fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ()> {
     }
 }
 
-/// The name in the body of a first message; `None` when the body is malformed.
-fn name(body: &mut Reader<'_>) -> Option<Option<Box<str>>> {
+/// What is asked for in the body of a first message; `None` when the body is malformed.
+fn asked(body: &mut Reader<'_>) -> Option<Asked> {
     body.take(2 + 32)?;
     body.with_length(1)?;
     body.with_length(2)?;
     body.with_length(1)?;
     if body.0.is_empty() {
-        return Some(None);
+        return Some(Asked::default());
     }
     let mut extensions = Reader(body.with_length(2)?);
-    let mut found = None;
+    let mut asked = Asked::default();
     while !extensions.0.is_empty() {
         let kind = extensions.number(2)?;
         let mut extension = Reader(extensions.with_length(2)?);
+        if kind == usize::from(PROTOCOLS) {
+            let mut protocols = Reader(extension.with_length(2)?);
+            while !protocols.0.is_empty() {
+                asked.mesh |= protocols.with_length(1)?.starts_with(MESH);
+            }
+        }
         if kind != usize::from(SERVER_NAME) {
             continue;
         }
@@ -98,12 +116,12 @@ fn name(body: &mut Reader<'_>) -> Option<Option<Box<str>>> {
             let kind = names.number(1)?;
             let name = names.with_length(2)?;
             // Two names of one type are not allowed: which of them was meant could be told differently elsewhere.
-            if kind == usize::from(HOST_NAME) && found.replace(text(name)?).is_some() {
+            if kind == usize::from(HOST_NAME) && asked.name.replace(text(name)?).is_some() {
                 return None;
             }
         }
     }
-    Some(found)
+    Some(asked)
 }
 
 /// A name is visible ASCII; anything else could match what it is not.
@@ -137,9 +155,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn hello(names: &[&[u8]]) -> Vec<u8> {
+        hello_with(names, b"h2")
+    }
+
+    fn hello_with(names: &[&[u8]], protocol: &[u8]) -> Vec<u8> {
         let prefixed = |size: usize, bytes: &[u8]| [&bytes.len().to_be_bytes()[8 - size..], bytes].concat();
         let list: Vec<u8> = names.iter().flat_map(|name| [vec![0], prefixed(2, name)].concat()).collect();
-        let other = [&[0, 16][..], &prefixed(2, &prefixed(2, b"\x02h2"))].concat();
+        let other = [&[0, 16][..], &prefixed(2, &prefixed(2, &prefixed(1, protocol)))].concat();
         let sni = if names.is_empty() { Vec::new() } else { [&[0, 0][..], &prefixed(2, &prefixed(2, &list))].concat() };
         let body = [
             &[3, 3][..],
@@ -159,7 +181,7 @@ mod tests {
     }
 
     fn tls(name: Option<&str>) -> Hello {
-        Hello::Tls(name.map(Into::into))
+        Hello::Tls(Asked { name: name.map(Into::into), mesh: false })
     }
 
     #[test]
@@ -167,6 +189,16 @@ mod tests {
         assert_eq!(peek(&records(&hello(&[b"Dev.Example.com"]), 4000)), tls(Some("dev.example.com")));
         assert_eq!(peek(&records(&hello(&[]), 4000)), tls(None));
         assert_eq!(peek(&records(&hello(&[b"10.0.0.1"]), 4000)), tls(Some("10.0.0.1")));
+    }
+
+    #[test]
+    fn dr_47_clients_of_a_mesh_are_known_by_their_protocols() {
+        for (protocol, mesh) in
+            [(&b"istio"[..], true), (b"istio-peer-exchange", true), (b"h2", false), (b"http/1.1", false)]
+        {
+            let asked = Asked { name: Some("a.test".into()), mesh };
+            assert_eq!(peek(&records(&hello_with(&[b"a.test"], protocol), 4000)), Hello::Tls(asked));
+        }
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub(super) enum Kind {
     Https,
     Tls,
     Passthrough,
+    AutoPassthrough,
     Tcp,
 }
 
@@ -82,8 +83,9 @@ pub(super) fn kind<'a>(
         // GW-10: no mode is PASSTHROUGH.
         None | Some(TlsMode::Passthrough) => Some((Kind::Passthrough, tls)),
         Some(TlsMode::Simple | TlsMode::Mutual | TlsMode::OptionalMutual) => Some((secured, tls)),
-        Some(TlsMode::AutoPassthrough | TlsMode::IstioMutual) => {
-            let message = "the mode is one between workloads of a mesh; the port stays closed";
+        Some(TlsMode::AutoPassthrough) => Some((Kind::AutoPassthrough, tls)),
+        Some(TlsMode::IstioMutual) => {
+            let message = "nothing here has the certificates of a mesh; the port stays closed";
             notes.add(code::NOT_SERVED, format!("{field}.tls.mode"), message);
             None
         }

@@ -174,7 +174,7 @@ impl<'a> Assembly<'a> {
             (ServerKind::Tls(_), _) => {
                 self.first_route(server).map(|service| self.terminated(server, service)).is_some()
             }
-            (ServerKind::Passthrough, _) => self.passed_through(server),
+            (ServerKind::Passthrough | ServerKind::AutoPassthrough, _) => self.passed_through(server),
             (ServerKind::Http { .. } | ServerKind::Https(_), None) => false,
         };
         if opened {
@@ -185,6 +185,7 @@ impl<'a> Assembly<'a> {
             return;
         }
         let message = match server.kind {
+            ServerKind::AutoPassthrough => "no service of the mesh has a host of it, so that it takes no connections",
             ServerKind::Passthrough => {
                 "no `tls` rule of a VirtualService has a name for it, so that it takes no connections"
             }
@@ -207,7 +208,7 @@ impl<'a> Assembly<'a> {
         names.sort_unstable();
         names.dedup();
         let termination = server.kind.termination().cloned();
-        self.listener.tls.push(TlsServer { origin: server.origin(), names, termination, service });
+        self.listener.tls.push(TlsServer { origin: server.origin(), names, mesh_only: false, termination, service });
     }
 
     /// VS-64: the first rule of the first VirtualService.
@@ -243,7 +244,9 @@ impl<'a> Assembly<'a> {
             if !names.is_empty() {
                 any = true;
                 names.sort_unstable();
-                self.listener.tls.push(TlsServer { origin, names, termination: None, service });
+                let mesh_only = server.kind == ServerKind::AutoPassthrough;
+                let origin = if mesh_only { server.origin() } else { origin };
+                self.listener.tls.push(TlsServer { origin, names, mesh_only, termination: None, service });
             }
         }
         any

@@ -78,7 +78,9 @@ fn closed(snapshot: &Snapshot) -> Result<(), TestCaseError> {
     for http in snapshot.tables.values() {
         for route in http.hosts.values().flat_map(|host| host.routes.iter()) {
             if let ir::Action::Forward(forward) = &route.action {
-                named.extend(forward.targets.iter().filter_map(|target| match &target.cluster {
+                let mirrors = forward.mirrors.iter().map(|mirror| &mirror.cluster);
+                let clusters = forward.targets.iter().map(|target| &target.cluster).chain(mirrors);
+                named.extend(clusters.filter_map(|cluster| match cluster {
                     ir::TargetCluster::Known(id) => Some(id.clone()),
                     ir::TargetCluster::Unknown { .. } => None,
                 }));
@@ -92,6 +94,7 @@ fn closed(snapshot: &Snapshot) -> Result<(), TestCaseError> {
             for target in &route.targets {
                 if let TargetCluster::Known(id) = &target.cluster {
                     prop_assert!(snapshot.clusters.contains_key(id), "{}", id);
+                    named.extend([id.clone()]);
                 }
             }
         }
@@ -167,4 +170,37 @@ fn a_set_that_does_not_follow_is_compiled_anew() {
     let compiled = compile(&later, &settings, &mut memo);
     assert_eq!(compiled.delta.changes, None);
     assert_eq!(compiled.snapshot, compile(&later, &settings, &mut Memo::default()).snapshot);
+}
+
+#[test]
+fn gw_10_services_of_a_mesh_come_and_go_at_a_server_with_auto_passthrough() {
+    let gateway = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: ew, namespace: default}\nspec: \
+                   {selector: {istio: ingressgateway}, servers: [{port: {number: 15443, name: tls, protocol: TLS}, \
+                   hosts: ['*.local', 'apps/x.test'], tls: {mode: AUTO_PASSTHROUGH}}]}\n---\n";
+    let service = |name: &str, port: u16| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: apps}}\nspec: {{ports: [{{name: p, port: {port}}}]}}\n---\n"
+        )
+    };
+    let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a, namespace: apps}\nspec: \
+                {host: a, subsets: [{name: v1}]}\n---\n";
+    let names = |texts: &[String]| -> Vec<String> {
+        let compiled = super::world::compiled(&texts.concat());
+        let tls: Vec<_> = compiled.snapshot.listeners.values().flat_map(|listener| &listener.tls).collect();
+        assert!(
+            tls.iter().all(|server| server.mesh_only && server.origin.to_string() == "Gateway default/ew servers[0]")
+        );
+        let mut names: Vec<_> = tls.iter().flat_map(|server| &server.names).map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    let all = [gateway.to_owned(), service("a", 80), service("b", 81), rule.to_owned()];
+    let expected = [
+        "outbound_.80_._.a.apps.svc.cluster.local",
+        "outbound_.80_.v1_.a.apps.svc.cluster.local",
+        "outbound_.81_._.b.apps.svc.cluster.local",
+    ];
+    assert_eq!(names(&all), expected);
+    assert_eq!(names(&all[..2]), expected[..1]);
+    assert_eq!(names(&all[1..]), [""; 0]);
 }

@@ -245,6 +245,7 @@ impl World {
         let server = |(at, (names, termination, service)): (usize, &(_, Option<Termination>, Option<Service>))| {
             let table = TableId { listener: id.clone(), server: Some(at.to_string().into()) };
             TlsServer {
+                mesh_only: false,
                 origin: Origin { rule: format!("servers[{at}]").into(), ..origin(ObjectKind::Gateway) },
                 names: Vec::clone(names),
                 termination: termination.clone().map(Arc::new),

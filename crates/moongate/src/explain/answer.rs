@@ -27,6 +27,8 @@ pub struct Question {
 pub struct Hello {
     /// The name that it asks for.
     pub sni: Option<String>,
+    /// The protocols that it offers (ALPN).
+    pub alpn: Vec<String>,
 }
 
 /// Where a request goes, and why.

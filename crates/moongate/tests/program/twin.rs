@@ -25,7 +25,7 @@ pub(crate) fn ask(explainer: &Explainer, question: &testkit::outcome::Question) 
         target: question.target.clone(),
         headers,
         body: !question.body.is_empty(),
-        tls: question.tls.as_ref().map(|tls| Hello { sni: tls.sni.clone() }),
+        tls: question.tls.as_ref().map(|tls| Hello { sni: tls.sni.clone(), alpn: tls.alpn.clone() }),
     };
     explainer.ask(&question).unwrap()
 }
