@@ -89,6 +89,16 @@ impl Decision {
         }
     }
 
+    /// The route that took it, and which of its targets was chosen; 0 where none was.
+    pub(super) fn routed(&self) -> Option<(Arc<RouteEntry>, usize)> {
+        match self {
+            Self::Forward(plan) => Some((Arc::clone(&plan.route), plan.target)),
+            Self::ToHttps(_) => None,
+            Self::Local(route, _) | Self::Preflight(route, _) => Some((Arc::clone(route), 0)),
+            Self::Reject(_, routed) => routed.clone(),
+        }
+    }
+
     /// The route that took it, if one did.
     pub(super) fn route(&self) -> Option<&RouteEntry> {
         match self {

@@ -20,7 +20,7 @@ pub(super) async fn exchange(worker: &Rc<Worker>, conn: &mut Downstream, space: 
         Some(fault) => fault::inject(worker, fault, &mut outcome).await,
         None => None,
     };
-    let rejected = injected.map(|reject| Decision::Reject(reject, None));
+    let rejected = injected.map(|reject| Decision::Reject(reject, decision.routed()));
     let after = match rejected.as_ref().unwrap_or(&decision) {
         Decision::Forward(plan) => attempt::forward(worker, conn, space, head, plan, &mut outcome).await,
         Decision::Local(route, answer) => local::answer(worker, conn, space, Some(route), answer, &mut outcome).await,

@@ -76,13 +76,17 @@ pub(super) async fn refuse(
     let refusal = Local::refusal(reject, &date, is_head(conn, space), close);
     let local = Local { grpc, reason: told.as_deref(), ..refusal };
     ended.status = local.sent_status();
-    let page = route.and_then(|(route, _)| Asker::of(route, space.request.fields(conn.input.filled()))?.allowed());
+    // A fault answers before anybody has looked whose page it is (VS-44).
+    let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
+    let page = paged.and_then(|(route, _)| Asker::of(route, space.request.fields(conn.input.filled()))?.allowed());
     let page = page.map(Cow::into_owned);
     let mut edits = Edits::default();
     if let Some((route, target)) = route {
         let cluster = route.cluster(target);
         route.edit_response(target, &facts(conn, space, route, cluster, ended), &mut edits);
-        route.edit_for_page(page.as_deref(), &mut edits);
+        if paged.is_some() {
+            route.edit_for_page(page.as_deref(), &mut edits);
+        }
     }
     match send(worker, conn, space, &local, &mut edits).await {
         None => return After::Close,
