@@ -1,5 +1,6 @@
 //! One cluster: a host's port and subset as a workload sees it.
 
+mod health;
 mod secured;
 
 use crate::credentials::Used;
@@ -67,6 +68,7 @@ fn for_client(
         tls,
         timeouts: timeouts(world, effective),
         max_retries: max_retries(effective),
+        outlier: effective.outlier_detection.map(|policy| Arc::new(health::compile(policy))),
     };
     Some(Built { cluster, used, notes })
 }

@@ -61,10 +61,6 @@ fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
             "connectionPool.tcp.maxConnectionDuration",
         ),
         (pools().filter_map(|p| p.http.as_ref()).any(has_inert_http), "connectionPool.http"),
-        (
-            policy.outlier_detection.is_some() || ports.iter().any(|port| port.outlier_detection.is_some()),
-            "outlierDetection",
-        ),
         (is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())), "tls.mode"),
         (policy.tunnel.is_some(), "tunnel"),
         (policy.proxy_protocol.is_some(), "proxyProtocol"),

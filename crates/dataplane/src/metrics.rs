@@ -1,11 +1,13 @@
 //! Counters: each worker has its own, and they are added up when somebody asks.
 
+mod clusters;
 mod routes;
 
 use crate::limits::Limits;
 use crate::reasons::Flags;
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
+use ir::Cluster;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use upstream::Ejections;
 
 /// Upper bounds of the buckets of durations in milliseconds, and of bodies in bytes: Istio's, where the first is a half, which no
 /// whole number but zero is below.
@@ -220,8 +223,13 @@ pub(crate) fn add(counter: &AtomicU64) {
 }
 
 /// The text of all counters in Prometheus' format.
-pub(crate) fn render(workers: &[Arc<WorkerMetrics>], log_dropped: u64) -> String {
+pub(crate) fn render(
+    workers: &[Arc<WorkerMetrics>],
+    ejections: &[(Arc<Cluster>, Ejections)],
+    log_dropped: u64,
+) -> String {
     let mut registry = Registry::default();
+    clusters::register(&mut registry, ejections, workers.first().map_or(0, |worker| worker.max_series));
     register_requests(&mut registry, workers);
     register_connections(&mut registry, workers);
     routes::register(&mut registry, workers);
@@ -461,7 +469,7 @@ mod tests {
             worker.request(request("a.test"), Duration::from_millis(7), 1, 2);
         }
         workers[0].request(request("b.test"), Duration::ZERO, 0, 0);
-        let text = render(&workers, 3);
+        let text = render(&workers, &[], 3);
         let has = |line: &str| assert!(text.contains(line), "{line} is not in\n{text}");
         has(
             "istio_requests_total{reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",

@@ -68,11 +68,15 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
         match cluster.connect(&endpoint, None, limit).await {
             Ok(connection) => {
                 add(&worker.metrics.connected);
+                worker.report(&cluster, &endpoint, upstream::Outcome::Served);
                 outcome.flags = Flags::NONE;
                 return Some((connection, in_flight));
             }
             Err(error) => {
                 add(&worker.metrics.connect_failed);
+                if !error.is_own() {
+                    worker.report(&cluster, &endpoint, upstream::Outcome::Disconnected);
+                }
                 (outcome.flags, outcome.failure) = (Flags::UF, error.to_string());
                 outcome.upstream_host = endpoint.address.to_string();
             }

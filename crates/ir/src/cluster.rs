@@ -1,6 +1,6 @@
 //! Where requests go: a named set of endpoints with the settings for reaching them.
 
-use crate::{ClientTls, Map, Origin};
+use crate::{ClientTls, Map, Origin, OutlierDetection};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -59,6 +59,8 @@ pub struct Cluster {
     pub timeouts: ClusterTimeouts,
     /// Requests that may be sent again at one time; `None` is no limit (DR-21).
     pub max_retries: Option<u32>,
+    /// When endpoints are taken out of use (DR-30).
+    pub outlier: Option<Arc<OutlierDetection>>,
 }
 
 /// Where endpoints come from.

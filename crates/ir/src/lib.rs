@@ -10,6 +10,7 @@ mod cluster;
 mod cors;
 mod fault;
 mod header;
+mod health;
 mod host;
 mod listener;
 mod matching;
@@ -28,6 +29,7 @@ pub use cluster::{
 pub use cors::Cors;
 pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
+pub use health::OutlierDetection;
 pub use host::{HostPattern, InvalidHostPattern};
 pub use listener::{
     CertificateHeader, ForwardedHeaders, Host, HttpTable, Listener, ListenerId, PathNormalization, Route, Service,

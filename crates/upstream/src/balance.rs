@@ -36,9 +36,13 @@ struct Weights {
 struct Turn(AtomicU64);
 
 impl EndpointList {
-    /// Endpoints and their weights. Round-robin goes on where `before` was.
-    pub(crate) fn new(all: Vec<(Arc<EndpointState>, u32)>, before: Option<&Self>) -> Self {
-        let healthy: Vec<_> = all.iter().filter(|(endpoint, _)| !endpoint.is_ejected()).cloned().collect();
+    /// Endpoints and their weights. Round-robin goes on where `before` was. Where fewer than `panic` of a hundred are not ejected, all
+    /// are used (DR-30 `minHealthPercent`).
+    pub(crate) fn new(all: Vec<(Arc<EndpointState>, u32)>, panic: u32, before: Option<&Self>) -> Self {
+        let mut healthy: Vec<_> = all.iter().filter(|(endpoint, _)| !endpoint.is_ejected()).cloned().collect();
+        if 100 * healthy.len() < all.len() * panic as usize {
+            healthy.clone_from(&all);
+        }
         let weights = Weights::new(&healthy);
         let turn = before.map_or(0, |before| before.turn.0.load(Ordering::Relaxed));
         let endpoints = healthy.into_iter().map(|(endpoint, _)| endpoint).collect();
@@ -46,8 +50,8 @@ impl EndpointList {
     }
 
     /// The same endpoints, chosen by which of them are ejected now.
-    pub(crate) fn rebalanced(&self) -> Self {
-        Self::new(self.all.to_vec(), Some(self))
+    pub(crate) fn rebalanced(&self, panic: u32) -> Self {
+        Self::new(self.all.to_vec(), panic, Some(self))
     }
 
     /// All of them.

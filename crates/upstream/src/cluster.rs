@@ -4,8 +4,11 @@
 
 mod endpoints;
 mod names;
+mod watch;
 
 pub(crate) use names::Names;
+pub use watch::Ejections;
+pub(crate) use watch::Watch;
 
 use crate::balance::EndpointList;
 use crate::connect::{ConnectError, Connection, Secured, connect};
@@ -34,6 +37,8 @@ pub struct ClusterState {
     replaced: AtomicBool,
     /// Requests that are being sent again.
     retrying: AtomicU32,
+    /// There where endpoints may be ejected.
+    watch: Option<Arc<Watch>>,
 }
 
 /// A request that is being sent again, for as long as it lasts.
@@ -84,6 +89,10 @@ impl ClusterState {
             all: Arc::clone(all),
             replaced: AtomicBool::new(false),
             retrying: AtomicU32::new(0),
+            watch: cluster
+                .outlier
+                .is_some()
+                .then(|| before.and_then(|before| before.watch.clone()).unwrap_or_default()),
             cluster,
         };
         if let Some((before, list)) = before.and_then(|before| Some((before, before.endpoints.load_full()?))) {
@@ -125,7 +134,7 @@ impl ClusterState {
             // The same names: what they resolved to holds until they are resolved again.
             None if same_source => {
                 list.iter().for_each(|endpoint| endpoint.set_idle_limit(self.cluster.timeouts.idle));
-                Some(Arc::clone(list))
+                Some(Arc::new(list.rebalanced(self.panic())))
             }
             None => None,
         };
@@ -160,7 +169,17 @@ impl ClusterState {
     /// Chooses from now on among the endpoints that are not ejected now (DR-30).
     pub fn rebalance(&self) {
         // Who sets another list meanwhile has seen the same endpoints.
-        self.endpoints.rcu(|list| list.as_ref().map(|list| Arc::new(list.rebalanced())));
+        self.endpoints.rcu(|list| list.as_ref().map(|list| Arc::new(list.rebalanced(self.panic()))));
+    }
+
+    /// What looks after its endpoints' health.
+    pub(crate) fn watch(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
+    }
+
+    /// Whether another state stands in its slot, or none.
+    fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::SeqCst)
     }
 
     /// Whether anybody has used it, so that it has endpoints by now.

@@ -64,6 +64,13 @@ pub enum ConnectError {
     Io(io::Error),
 }
 
+impl ConnectError {
+    /// Whether it says nothing of the endpoint.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::OutOfFiles(_))
+    }
+}
+
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
         const ENFILE: i32 = 23;

@@ -68,6 +68,11 @@ impl Dns {
         Self { resolver, bounds, first, later, runtime }
     }
 
+    /// Where tasks of the control side run.
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
     /// Begins to resolve a cluster's names, if it has any and nobody has begun.
     pub(crate) fn begin(self: &Arc<Self>, state: &Arc<ClusterState>) {
         if let Some(progress) = state.begin_resolving() {

@@ -2,10 +2,13 @@
 //!
 //! It holds what all workers share: the load, idle connections that any of them may take, and how many they may keep together.
 
+mod health;
 mod stash;
 
+pub use health::Outcome;
 pub(crate) use stash::Stashed;
 
+use health::Health;
 use ir::EndpointAddress;
 use stash::Stash;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -33,8 +36,8 @@ pub struct EndpointState {
     pub id: u64,
     load: Load,
     gone: AtomicBool,
-    /// Whether its failures keep it from being chosen (DR-30).
-    ejected: AtomicBool,
+    /// What the results of its requests say of it (DR-30).
+    pub(crate) health: Health,
     /// How long an idle connection is kept, in milliseconds (DR-20, DR-21).
     idle_limit: AtomicU64,
     /// Places for idle connections that workers hold, used or not, and those that the stash uses.
@@ -58,7 +61,7 @@ impl EndpointState {
             id: all.next_id.fetch_add(1, Ordering::Relaxed),
             load: Load::default(),
             gone: AtomicBool::new(false),
-            ejected: AtomicBool::new(false),
+            health: Health::default(),
             idle_limit: AtomicU64::default(),
             places: AtomicU32::new(0),
             all: Arc::clone(all),
@@ -92,12 +95,12 @@ impl EndpointState {
 
     /// Whether its failures keep it from being chosen (DR-30).
     pub fn is_ejected(&self) -> bool {
-        self.ejected.load(Ordering::Relaxed)
+        self.health.is_ejected()
     }
 
     /// Ejects it, or takes it back; holds for choices once [`ClusterState::rebalance`](crate::ClusterState::rebalance) was called.
     pub fn set_ejected(&self, ejected: bool) {
-        self.ejected.store(ejected, Ordering::Relaxed);
+        self.health.set_ejected(ejected);
     }
 
     /// How long an idle connection is kept.

@@ -49,6 +49,13 @@ pub struct H2Stream {
 #[derive(Debug)]
 pub struct H2Place(Rc<Live>);
 
+impl H2Place {
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.0.endpoint
+    }
+}
+
 impl Drop for H2Place {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get().saturating_sub(1));
@@ -68,6 +75,7 @@ pub fn is_unprocessed(error: &::h2::Error) -> bool {
 #[derive(Debug)]
 struct Live {
     send: SendRequest<Bytes>,
+    endpoint: Arc<EndpointState>,
     secured: Option<Secured>,
     local: Option<SocketAddr>,
     /// At most so many streams, if the configuration says so.
@@ -236,7 +244,7 @@ impl Drop for Begun<'_> {
 
 /// Begins HTTP/2 on a connection, and has it driven.
 async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>) -> Result<Rc<Live>, ConnectError> {
-    let Connection { stream, secured, .. } = connection;
+    let Connection { stream, secured, endpoint, .. } = connection;
     if let Stream::Tls(tls) = &stream
         && tls.get_ref().1.alpn_protocol() != Some(b"h2")
     {
@@ -260,6 +268,7 @@ async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>)
     let (send, connection) = begun.map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
     let live = Rc::new(Live {
         send,
+        endpoint,
         secured,
         local,
         most: streams.map_or(usize::MAX, |streams| streams as usize),

@@ -17,10 +17,10 @@ pub mod pool;
 pub mod store;
 mod tls;
 
-pub use cluster::{ClusterCounts, ClusterState, NoEndpoint, Retrying};
+pub use cluster::{ClusterCounts, ClusterState, Ejections, NoEndpoint, Retrying};
 pub use coalesce::{Coalesced, Turn};
 pub use connect::{ConnectError, Connection, Replay, Stream};
-pub use endpoint::{EndpointState, InFlight};
+pub use endpoint::{EndpointState, InFlight, Outcome};
 pub use h2::{H2Place, H2Stream, Streams, h2_stream, is_unprocessed};
 pub use pool::{Pool, PoolCounters, PoolSettings};
 pub use store::{Settings, Upstream};

@@ -1,6 +1,6 @@
 //! All clusters of the process by slot: a number that stays for the life of a cluster's id, so that route tables hold plain integers.
 
-use crate::cluster::ClusterState;
+use crate::cluster::{ClusterState, Ejections};
 use crate::dns::{Dns, DnsBounds, build_resolver};
 use crate::endpoint::Endpoints;
 use arc_swap::ArcSwap;
@@ -74,6 +74,20 @@ impl Upstream {
         self.dns.begin(state);
     }
 
+    /// Looks after the health of a cluster's endpoints, which [`ClusterState::report`] asks for.
+    pub fn watch(&self, state: &ClusterState) {
+        if let Some(watch) = state.watch() {
+            self.dns.runtime().spawn(Arc::clone(watch).run());
+        }
+    }
+
+    /// What is counted of the clusters that may eject endpoints and are in use.
+    pub fn ejections(&self) -> Vec<(Arc<Cluster>, Ejections)> {
+        let chunks = self.chunks.load();
+        let states = chunks.iter().flat_map(|chunk| chunk.iter().flatten());
+        states.filter_map(|state| Some((Arc::clone(&state.cluster), state.ejections()?))).collect()
+    }
+
     /// Takes over a snapshot. Endpoints keep their identity where their address stays; those that go are marked so, once
     /// the new ones can be seen.
     pub fn apply(&self, snapshot: &Snapshot, delta: &Delta) {
@@ -124,7 +138,11 @@ impl Change<'_> {
             (None, Some(_)) => None,
             (Some(cluster), before) => {
                 let before = before.map(AsRef::as_ref);
-                Some(Arc::new(ClusterState::new(Arc::clone(cluster), &self.upstream.endpoints, before)))
+                let state = Arc::new(ClusterState::new(Arc::clone(cluster), &self.upstream.endpoints, before));
+                if let Some(watch) = state.watch() {
+                    watch.follow(&state);
+                }
+                Some(state)
             }
         };
         while self.chunks.len() <= slot / CHUNK {
@@ -142,6 +160,7 @@ impl Change<'_> {
         for (before, next) in self.replaced {
             before.replaced_by(next.as_deref());
             if let Some(next) = next.filter(|_| before.is_in_use()) {
+                next.take_over_health();
                 // It is in use, so its names are wanted at once.
                 self.upstream.dns.begin(&next);
             }

@@ -132,6 +132,39 @@ fn dr_10_and_dr_20_defaults() {
 }
 
 #[test]
+fn dr_30_outlier_detection_is_off_unless_present_and_has_the_defaults_of_istio() {
+    let of_subset = |subset: &str, policy: &str| {
+        let own = rule("name: own, namespace: default", &format!("host: b.test, {policy}"));
+        let compiled = with(subset, &[own]);
+        assert!(findings(&compiled).is_empty());
+        cluster(&compiled).outlier.clone()
+    };
+    let outlier = |policy: &str| of_subset("", &format!("trafficPolicy: {{{policy}}}"));
+    let seconds = Duration::from_secs;
+    assert_eq!(outlier("loadBalancer: {simple: RANDOM}"), None);
+    let of = outlier("outlierDetection: {}").unwrap();
+    assert_eq!((of.consecutive_5xx, of.consecutive_gateway_failure, of.consecutive_local_origin_failure), (5, 0, None));
+    assert_eq!((of.interval, of.base_ejection_time, of.max_ejection_time), (seconds(10), seconds(30), seconds(300)));
+    assert_eq!((of.max_ejection_percent, of.min_health_percent), (10, 0));
+    let of = outlier(
+        "outlierDetection: {consecutive5xxErrors: 0, consecutiveGatewayErrors: 7, splitExternalLocalOriginErrors: true, \
+         baseEjectionTime: 10m, maxEjectionPercent: 100, minHealthPercent: 40, outlierDetectionHttpErrorCodes: ['429', '404']}",
+    )
+    .unwrap();
+    assert_eq!(
+        (of.consecutive_5xx, of.consecutive_gateway_failure, of.consecutive_local_origin_failure),
+        (0, 7, Some(5))
+    );
+    assert_eq!((of.base_ejection_time, of.max_ejection_time), (seconds(600), seconds(600)));
+    assert_eq!((of.max_ejection_percent, of.min_health_percent, &*of.error_statuses), (100, 40, &[404, 429][..]));
+    // DR-07: a subset's block replaces that of the whole.
+    let both = "trafficPolicy: {outlierDetection: {interval: 1s, maxEjectionPercent: 50}}, subsets: [{name: v1, labels: \
+                {version: v1}, trafficPolicy: {outlierDetection: {interval: 2s}}}]";
+    let of = of_subset("v1", both).unwrap();
+    assert_eq!((of.interval, of.max_ejection_percent), (seconds(2), 10));
+}
+
+#[test]
 fn dr_40_what_is_to_be_encrypted_is_not_sent_in_clear_text() {
     let tls = |settings: &str| {
         with(
@@ -157,8 +190,8 @@ fn dr_40_what_is_to_be_encrypted_is_not_sent_in_clear_text() {
 fn dr_06_policies_that_do_not_act_yet_are_each_said_once() {
     let own = rule(
         "name: own, namespace: default",
-        "host: b.test, trafficPolicy: {outlierDetection: {}, loadBalancer: {consistentHash: {useSourceIp: true}}}, subsets: [{name: v1, \
-         trafficPolicy: {outlierDetection: {}}}]",
+        "host: b.test, trafficPolicy: {tunnel: {targetHost: c.test, targetPort: 1}, loadBalancer: {consistentHash: {useSourceIp: true}}}, subsets: [{name: v1, \
+         trafficPolicy: {tunnel: {targetHost: c.test, targetPort: 1}}}]",
     );
     assert_eq!(
         findings(&with("", &[own])),

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use upstream::{Pool, PoolSettings, Streams, Upstream};
+use upstream::{ClusterState, EndpointState, Outcome, Pool, PoolSettings, Streams, Upstream};
 
 /// A thread, its pool of connections to endpoints, its buffers and counters.
 #[derive(Debug)]
@@ -97,6 +97,13 @@ impl Worker {
     /// A timer without a deadline.
     pub(crate) fn timer(&self) -> Timer {
         self.timers.timer()
+    }
+
+    /// Tells what came of a request or a connection (DR-30).
+    pub(crate) fn report(&self, cluster: &ClusterState, endpoint: &EndpointState, outcome: Outcome) {
+        if cluster.report(endpoint, outcome) {
+            self.upstream.watch(cluster);
+        }
     }
 
     /// Space for one exchange.

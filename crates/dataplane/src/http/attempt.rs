@@ -18,7 +18,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upstream::{ConnectError, Connection, EndpointState, InFlight};
+use upstream::{ConnectError, Connection, EndpointState, InFlight, Outcome};
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
@@ -140,9 +140,14 @@ async fn stream(
     let limit = time_left(plan, ended);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.host(), limit).await {
         Ok(stream) => stream,
-        Err(error) => return Err(not_connected(worker, plan, ended, &error)),
+        Err(error) => return Err(not_connected(worker, plan, endpoint, (ended, &error))),
     };
-    add(if stream.reused { &worker.metrics.reused } else { &worker.metrics.connected });
+    if stream.reused {
+        add(&worker.metrics.reused);
+    } else {
+        add(&worker.metrics.connected);
+        worker.report(&plan.cluster, endpoint, Outcome::Connected);
+    }
     // What the library refuses to send never began.
     let mut head = head.clone();
     tries.renumber_stream(&mut head);
@@ -157,9 +162,18 @@ fn time_left(plan: &Plan, ended: &Ended) -> Duration {
 }
 
 /// The answer to a connection that could not be made.
-fn not_connected(worker: &Worker, plan: &Plan, ended: &mut Ended, error: &ConnectError) -> Reject {
+fn not_connected(
+    worker: &Worker,
+    plan: &Plan,
+    endpoint: &EndpointState,
+    (ended, error): (&mut Ended, &ConnectError),
+) -> Reject {
     if plan.limit().is_some_and(|timeout| timeout <= ended.counted.elapsed()) {
+        worker.report(&plan.cluster, endpoint, Outcome::TimedOut);
         return Reject::Timeout;
+    }
+    if !error.is_own() {
+        worker.report(&plan.cluster, endpoint, Outcome::Disconnected);
     }
     add(&worker.metrics.connect_failed);
     ended.transport_failure = error.to_string();
@@ -177,9 +191,10 @@ async fn connect(
     match connected {
         Ok(connection) => {
             add(&worker.metrics.connected);
+            worker.report(&plan.cluster, endpoint, Outcome::Connected);
             Ok(connection)
         }
-        Err(error) => Err(not_connected(worker, plan, ended, &error)),
+        Err(error) => Err(not_connected(worker, plan, endpoint, (ended, &error))),
     }
 }
 

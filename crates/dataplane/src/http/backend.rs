@@ -4,7 +4,8 @@ use super::streams::{Receiver, Sender};
 use h2::client::ResponseFuture;
 use http::Request;
 use std::net::SocketAddr;
-use upstream::{Connection, H2Stream};
+use std::sync::Arc;
+use upstream::{Connection, EndpointState, H2Stream};
 
 /// A backend's side.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) struct H2Backend {
     pub(super) reused: bool,
     pub(super) local: Option<SocketAddr>,
     /// The place on the connection that the stream takes.
-    _place: upstream::H2Place,
+    place: upstream::H2Place,
 }
 
 impl H2Backend {
@@ -32,7 +33,7 @@ impl H2Backend {
         let H2Stream { mut send, reused, local, place, .. } = stream;
         let (response, body) = send.send_request(head, ended)?;
         let sender: Sender = Sender::new(body, ended);
-        Ok(Self { response, sender, receiver: Receiver::default(), reused, local, _place: place })
+        Ok(Self { response, sender, receiver: Receiver::default(), reused, local, place })
     }
 }
 
@@ -42,6 +43,14 @@ impl Backend {
         match self {
             Self::H1(connection) => connection.reused,
             Self::H2(stream) => stream.reused,
+        }
+    }
+
+    /// The endpoint.
+    pub(super) fn endpoint(&self) -> &Arc<EndpointState> {
+        match self {
+            Self::H1(connection) => &connection.endpoint,
+            Self::H2(stream) => stream.place.endpoint(),
         }
     }
 

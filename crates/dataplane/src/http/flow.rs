@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use upstream::{Connection, Retrying};
+use upstream::{Connection, Outcome, Retrying};
 use wire::h1::BodyReader;
 use wire::h1::response::Asked;
 
@@ -226,6 +226,10 @@ impl<'a> Flow<'a> {
     }
 
     fn pass_head(&mut self) -> Result<(), Failure> {
+        if self.plan.cluster.cluster.outlier.is_some() {
+            let status = self.response.told_status(self.plan.dialect.is_some());
+            self.worker.report(&self.plan.cluster, self.up.endpoint(), Outcome::Answered(status));
+        }
         self.judge_answer()?;
         let since = self.complete_at.unwrap_or_else(Instant::now);
         let date = self.worker.date();
@@ -420,6 +424,16 @@ impl<'a> Flow<'a> {
             _ => false,
         };
         lost && unanswered && self.request.is_whole()
+    }
+
+    /// Tells what an attempt that broke says of its endpoint (DR-30): not what the client did, and not what was told with the head.
+    pub(super) fn report(&self, failure: Failure) {
+        let outcome = match failure {
+            Failure::UpstreamClosed | Failure::UpstreamUnprocessed | Failure::UpstreamProtocol => Outcome::Disconnected,
+            Failure::Timeout | Failure::TryTimeout if !self.response.head_seen => Outcome::TimedOut,
+            _ => return,
+        };
+        self.worker.report(&self.plan.cluster, self.up.endpoint(), outcome);
     }
 
     /// Makes everything ready for another attempt.

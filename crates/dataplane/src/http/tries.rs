@@ -106,8 +106,10 @@ impl Tries {
             self.replayed = true;
             self.tried.clear();
             add(&worker.metrics.replayed);
+            // That a connection was closed while it was idle says nothing of the endpoint.
             return Next::Again(Duration::ZERO);
         }
+        flow.report(failure);
         let how = match failure {
             Failure::UpstreamClosed | Failure::UpstreamProtocol => Broken::Reset { written: flow.is_begun() },
             Failure::UpstreamUnprocessed => Broken::Refused,

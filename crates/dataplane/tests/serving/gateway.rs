@@ -177,6 +177,12 @@ impl World {
         self
     }
 
+    /// Changes every cluster so far.
+    pub(crate) fn with_clusters(mut self, change: impl Fn(&mut Cluster)) -> Self {
+        self.clusters.iter_mut().for_each(change);
+        self
+    }
+
     /// Puts a fault into every route so far.
     pub(crate) fn fault(mut self, fault: Fault) -> Self {
         for host in &mut self.hosts {
@@ -207,6 +213,7 @@ impl World {
             tls: None,
             timeouts: ClusterTimeouts { connect, idle: Duration::from_secs(3600) },
             max_retries: None,
+            outlier: None,
         });
         self
     }

@@ -22,6 +22,7 @@ mod malformed;
 mod mirrors;
 mod multiplexed;
 mod observe;
+mod outliers;
 mod replay;
 mod retries;
 mod secured;

@@ -113,6 +113,8 @@ pub struct TargetAnswer {
     pub endpoints: Vec<String>,
     /// What is spoken to the endpoints: HTTP/1.1 or HTTP/2, and whether in TLS.
     pub spoken: String,
+    /// What bounds the requests to it, in words.
+    pub bounds: Vec<String>,
     /// The head that is sent; ids of chance are shown as placeholders. Empty for bytes.
     pub head: String,
 }

@@ -11,7 +11,7 @@ fn list(weights: &[u32]) -> EndpointList {
         let address = EndpointAddress::Ip(SocketAddr::from(([127, 0, 0, 1], port as u16 + 1)));
         (Arc::new(EndpointState::new(&all, address, Duration::from_secs(1))), *weight)
     };
-    EndpointList::new(weights.iter().enumerate().map(endpoint).collect(), None)
+    EndpointList::new(weights.iter().enumerate().map(endpoint).collect(), 0, None)
 }
 
 /// SplitMix64: the same sequence in every run.
@@ -73,7 +73,7 @@ fn round_robin_goes_on_when_endpoints_change() {
     let before = list(&[1, 1, 1]);
     picks(&before, Balance::RoundRobin, 1, None);
     let same = before.iter().map(|endpoint| (Arc::clone(endpoint), 1)).collect();
-    let after = EndpointList::new(same, Some(&before));
+    let after = EndpointList::new(same, 0, Some(&before));
     assert_eq!(picks(&after, Balance::RoundRobin, 1, None)[0], before.iter().nth(1).unwrap().id);
 }
 
@@ -134,4 +134,21 @@ fn nothing_is_picked_of_nothing() {
     for balance in [Balance::RoundRobin, Balance::LeastRequest, Balance::Random] {
         assert!(list.pick(balance, &mut || 7, &[]).is_none());
     }
+}
+
+#[test]
+fn dr_30_where_too_few_are_left_all_are_used() {
+    let before = list(&[1; 4]);
+    let used = |ejected: usize, panic: u32| {
+        before.iter().enumerate().for_each(|(at, endpoint)| endpoint.set_ejected(at < ejected));
+        let list = before.rebalanced(panic);
+        let mut random = seeded(7);
+        let mut ids: Vec<_> = (0..100).filter_map(|_| Some(list.pick(Balance::Random, &mut random, &[])?.id)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.len()
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(|ejected| used(ejected, 0)), [4, 3, 2, 1, 0]);
+    assert_eq!([0, 1, 2, 3, 4].map(|ejected| used(ejected, 50)), [4, 3, 2, 4, 4]);
+    assert_eq!([0, 1, 4].map(|ejected| used(ejected, 100)), [4, 4, 4]);
 }

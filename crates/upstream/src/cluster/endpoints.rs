@@ -48,7 +48,7 @@ pub(super) fn list(
         endpoint.set_idle_limit(idle);
         endpoints.push((endpoint, weight));
     }
-    EndpointList::new(endpoints, before)
+    EndpointList::new(endpoints, state.panic(), before)
 }
 
 /// Whether a list is what these addresses, each coming once, would give.

@@ -35,6 +35,7 @@ fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
         tls: None,
         timeouts: ClusterTimeouts { connect: LONG, idle: LONG },
         max_retries: None,
+        outlier: None,
     };
     Arc::new(ClusterState::new(Arc::new(cluster), &Arc::default(), None))
 }

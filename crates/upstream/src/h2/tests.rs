@@ -33,6 +33,7 @@ impl Backend {
             tls: None,
             timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
             max_retries: None,
+            outlier: None,
         };
         let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
         let snapshot =

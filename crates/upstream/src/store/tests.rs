@@ -22,6 +22,7 @@ fn cluster(name: &str, endpoints: EndpointSource) -> Arc<Cluster> {
         tls: None,
         timeouts: ClusterTimeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) },
         max_retries: None,
+        outlier: None,
     })
 }
 

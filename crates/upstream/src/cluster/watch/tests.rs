@@ -1,0 +1,174 @@
+use super::*;
+use crate::store::{Settings, Upstream};
+use ir::{
+    Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind, Origin,
+    Snapshot, UpstreamProtocol,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+fn policy(percent: u32) -> OutlierDetection {
+    OutlierDetection {
+        consecutive_5xx: 2,
+        consecutive_gateway_failure: 0,
+        consecutive_local_origin_failure: None,
+        error_statuses: [].into(),
+        interval: Duration::from_secs(10),
+        base_ejection_time: Duration::from_secs(30),
+        max_ejection_time: Duration::from_secs(300),
+        max_ejection_percent: percent,
+        min_health_percent: 0,
+    }
+}
+
+/// A store with one cluster.
+struct World(Arc<Upstream>, ClusterId);
+
+impl World {
+    fn new(endpoints: u16, outlier: Option<OutlierDetection>) -> Self {
+        let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+        let world = Self(upstream, ClusterId::outbound(80, "", "a.test"));
+        world.apply(1..=endpoints, outlier);
+        world
+    }
+
+    fn apply(&self, ports: impl Iterator<Item = u16>, outlier: Option<OutlierDetection>) {
+        let endpoint = |port| Endpoint {
+            address: EndpointAddress::Ip(SocketAddr::from(([127, 0, 0, 1], port))),
+            weight: 1,
+            locality: None,
+        };
+        let cluster = Cluster {
+            id: self.1.clone(),
+            host: "a.test".into(),
+            origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "a".into(), name: "b".into(), rule: "".into() },
+            policy: None,
+            endpoints: EndpointSource::Static(ports.map(endpoint).collect()),
+            balance: Balance::RoundRobin,
+            protocol: UpstreamProtocol::Http1,
+            tls: None,
+            timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
+            max_retries: None,
+            outlier: outlier.map(Arc::new),
+        };
+        let clusters = [(self.1.clone(), Arc::new(cluster))].into_iter().collect();
+        self.0.apply(&Snapshot { clusters, ..Snapshot::default() }, &Delta::default());
+    }
+
+    fn state(&self) -> Arc<ClusterState> {
+        self.0.cluster(self.0.slot(&self.1)).unwrap()
+    }
+
+    fn endpoint(&self, at: usize) -> Arc<EndpointState> {
+        Arc::clone(self.state().endpoints().unwrap().iter().nth(at).unwrap())
+    }
+
+    /// Two failures in a row, and what the control side makes of them.
+    async fn fail(&self, at: usize) {
+        for _ in 0..2 {
+            let state = self.state();
+            if state.report(&self.endpoint(at), Outcome::Answered(500)) {
+                self.0.watch(&state);
+            }
+        }
+        // Time stands still: all that can be done is done.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// How many different endpoints are chosen.
+    fn used(&self) -> usize {
+        let state = self.state();
+        let mut ids: Vec<_> = (0..64).filter_map(|_| Some(state.pick(&mut || 0, &[]).ok()?.0.id)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.len()
+    }
+
+    fn counts(&self) -> (u64, u64, u64) {
+        let counts = self.state().ejections().unwrap();
+        (counts.active, counts.total, counts.overflow)
+    }
+
+    fn is_running(&self) -> bool {
+        self.state().watch.as_ref().unwrap().running.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dr_30_an_endpoint_that_fails_is_out_for_its_time_and_comes_back() {
+    let world = World::new(4, Some(policy(50)));
+    assert_eq!((world.used(), world.is_running()), (4, false));
+    world.fail(0).await;
+    assert_eq!((world.used(), world.counts(), world.is_running()), (3, (1, 1, 0), true));
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(world.used(), 3);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((world.used(), world.counts()), (4, (0, 1, 0)));
+    // Its next time would be longer for as long as it is looked after.
+    world.fail(0).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.used(), 3);
+    // Looked at once in an interval.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!((world.used(), world.counts()), (4, (0, 2, 0)));
+    // One interval for each time that it was out.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert!(world.is_running());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(!world.is_running());
+    world.fail(0).await;
+    assert_eq!((world.used(), world.is_running()), (3, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dr_30_no_more_are_ejected_than_the_percentage_has_room_for_not_even_the_first() {
+    let world = World::new(4, Some(policy(50)));
+    for at in [0, 1, 2] {
+        world.fail(at).await;
+    }
+    assert_eq!((world.used(), world.counts()), (2, (2, 2, 1)));
+    let few = World::new(4, Some(policy(10)));
+    few.fail(0).await;
+    few.fail(0).await;
+    assert_eq!((few.used(), few.counts()), (4, (0, 0, 2)));
+    assert!(!few.is_running());
+    let all = World::new(2, Some(policy(100)));
+    all.fail(0).await;
+    all.fail(1).await;
+    assert_eq!(all.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dr_30_an_endpoint_that_stays_keeps_its_state_and_one_that_goes_takes_it_along() {
+    let world = World::new(4, Some(policy(100)));
+    world.fail(0).await;
+    let before = world.state();
+    world.apply(1..=5, Some(policy(50)));
+    assert_eq!((world.used(), world.counts()), (4, (1, 1, 0)));
+    // Requests that began before tell the state of now.
+    let other = Arc::clone(before.endpoints().unwrap().iter().nth(1).unwrap());
+    for _ in 0..2 {
+        before.report(&other, Outcome::Answered(503));
+    }
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((world.used(), world.counts()), (3, (2, 2, 0)));
+    world.apply(2..=5, Some(policy(50)));
+    assert_eq!((world.used(), world.counts()), (3, (1, 2, 0)));
+    // Nobody would take them back.
+    world.apply(2..=5, None);
+    assert_eq!((world.used(), world.state().ejections()), (4, None));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.used(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dr_30_a_cluster_without_a_policy_counts_nothing() {
+    let world = World::new(2, None);
+    let (state, endpoint) = (world.state(), world.endpoint(0));
+    assert!((0..100).all(|_| !state.report(&endpoint, Outcome::Answered(500))));
+    assert_eq!((world.used(), state.ejections()), (2, None));
+}
