@@ -1,6 +1,7 @@
 //! One cluster: a host's port and subset as a workload sees it.
 
 mod health;
+mod limits;
 mod secured;
 
 use crate::credentials::Used;
@@ -67,7 +68,7 @@ fn for_client(
         protocol: protocol(world, backing_port, effective),
         tls,
         timeouts: timeouts(world, effective),
-        max_retries: max_retries(effective),
+        limits: limits::compile(world, effective).map(Arc::new),
         outlier: effective.outlier_detection.map(|policy| Arc::new(health::compile(policy))),
     };
     Some(Built { cluster, used, notes })
@@ -122,16 +123,13 @@ fn balance(effective: Effective<'_>) -> Balance {
     }
 }
 
-/// DR-21: no limit where none is written.
-fn max_retries(effective: Effective<'_>) -> Option<u32> {
-    let http = effective.connection_pool.and_then(|pool| pool.http.as_ref())?;
-    u32::try_from(http.max_retries).ok().filter(|limit| *limit > 0)
-}
-
 fn timeouts(world: World<'_>, effective: Effective<'_>) -> ClusterTimeouts {
     let pool = effective.connection_pool;
-    let connect = pool.and_then(|pool| pool.tcp.as_ref()).and_then(|tcp| tcp.connect_timeout);
+    let tcp = pool.and_then(|pool| pool.tcp.as_ref());
+    let connect = tcp.and_then(|tcp| tcp.connect_timeout);
     let idle = pool.and_then(|pool| pool.http.as_ref()).and_then(|http| http.idle_timeout);
+    // As in Istio, that of TCP is under it.
+    let idle = idle.or_else(|| tcp.and_then(|tcp| tcp.idle_timeout));
     let length = |duration: Option<scalar::Duration>| duration.and_then(scalar::Duration::get).filter(|d| !d.is_zero());
     ClusterTimeouts {
         connect: length(connect).or_else(|| length(world.settings.mesh.connect_timeout)).unwrap_or(CONNECT),

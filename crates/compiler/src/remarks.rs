@@ -11,7 +11,7 @@ use crate::world::World;
 use resources::set::Object;
 use resources::spec::core::Service;
 use resources::spec::destination_rule::{
-    ClientTls, ClientTlsMode, DestinationRule, HttpPool, SimpleBalancer, Subset, TrafficPolicy,
+    ClientTls, ClientTlsMode, DestinationRule, SimpleBalancer, Subset, TrafficPolicy,
 };
 use resources::spec::service_entry::{Resolution, ServiceEntry};
 use resources::spec::workload_entry::WorkloadEntry;
@@ -38,33 +38,18 @@ pub(crate) fn of_destination_rule(world: World<'_>, object: &Object<DestinationR
 }
 
 fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
-    let mut blocks = vec![(policy.load_balancer.as_deref(), policy.connection_pool.as_deref())];
+    let mut balancers = vec![policy.load_balancer.as_deref()];
     let ports = &policy.port_level_settings;
-    blocks.extend(ports.iter().map(|port| (port.load_balancer.as_deref(), port.connection_pool.as_deref())));
-    let balancers = || blocks.iter().filter_map(|(balancer, _)| *balancer);
-    let pools = || blocks.iter().filter_map(|(_, pool)| *pool);
+    balancers.extend(ports.iter().map(|port| port.load_balancer.as_deref()));
+    let balancers = || balancers.iter().flatten();
     let found = [
         (balancers().any(|b| b.consistent_hash.is_some()), "loadBalancer.consistentHash"),
         (balancers().any(|b| b.locality_lb_setting.is_some()), "loadBalancer.localityLbSetting"),
         (balancers().any(|b| b.warmup.is_some() || b.warmup_duration_secs.is_some()), "loadBalancer.warmup"),
         (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple"),
-        (
-            pools().filter_map(|p| p.tcp.as_ref()).any(|tcp| tcp.max_connections != 0),
-            "connectionPool.tcp.maxConnections",
-        ),
-        (
-            pools().filter_map(|p| p.tcp.as_ref()).any(|tcp| tcp.tcp_keepalive.is_some()),
-            "connectionPool.tcp.tcpKeepalive",
-        ),
-        (
-            pools().filter_map(|p| p.tcp.as_ref()).any(|tcp| tcp.max_connection_duration.is_some()),
-            "connectionPool.tcp.maxConnectionDuration",
-        ),
-        (pools().filter_map(|p| p.http.as_ref()).any(has_inert_http), "connectionPool.http"),
         (is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())), "tls.mode"),
         (policy.tunnel.is_some(), "tunnel"),
         (policy.proxy_protocol.is_some(), "proxyProtocol"),
-        (policy.retry_budget.is_some(), "retryBudget"),
     ];
     found.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
 }
@@ -72,20 +57,6 @@ fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
 /// Mutual TLS of a mesh, which nothing here has certificates for (DR-46).
 fn is_mesh_tls(tls: Option<&ClientTls>) -> bool {
     tls.is_some_and(|tls| tls.mode == Some(ClientTlsMode::IstioMutual))
-}
-
-/// Whether anything is set that does not act.
-fn has_inert_http(http: &HttpPool) -> bool {
-    let acting = HttpPool {
-        idle_timeout: http.idle_timeout,
-        h2_upgrade_policy: http.h2_upgrade_policy,
-        use_client_protocol: http.use_client_protocol,
-        max_concurrent_streams: http.max_concurrent_streams,
-        http2_keep_alive: http.http2_keep_alive.clone(),
-        max_retries: http.max_retries,
-        ..Default::default()
-    };
-    *http != acting
 }
 
 fn shadowed_subsets(world: World<'_>, object: &Object<DestinationRule>, notes: &mut Notes) {

@@ -6,6 +6,7 @@ mod destinations;
 mod example;
 mod gateways;
 mod incremental;
+mod limits;
 mod matches;
 mod rules;
 mod world;

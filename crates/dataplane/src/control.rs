@@ -161,7 +161,7 @@ impl DataPlane {
 
     /// Counters in the text format of OpenMetrics.
     pub fn metrics(&self) -> String {
-        metrics::render(&self.metrics, &self.upstream.ejections(), self.log.as_ref().map_or(0, AccessLog::dropped))
+        metrics::render(&self.metrics, &self.upstream.counts(), self.log.as_ref().map_or(0, AccessLog::dropped))
     }
 
     /// Takes no further connections, lets those there are end with their next answer, and closes idle ones after half of `grace`. Returns

@@ -7,7 +7,6 @@ use crate::limits::Limits;
 use crate::reasons::Flags;
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
-use ir::Cluster;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -16,7 +15,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use upstream::Ejections;
 
 /// Upper bounds of the buckets of durations in milliseconds, and of bodies in bytes: Istio's, where the first is a half, which no
 /// whole number but zero is below.
@@ -223,13 +221,9 @@ pub(crate) fn add(counter: &AtomicU64) {
 }
 
 /// The text of all counters in Prometheus' format.
-pub(crate) fn render(
-    workers: &[Arc<WorkerMetrics>],
-    ejections: &[(Arc<Cluster>, Ejections)],
-    log_dropped: u64,
-) -> String {
+pub(crate) fn render(workers: &[Arc<WorkerMetrics>], counts: &[clusters::Counts], log_dropped: u64) -> String {
     let mut registry = Registry::default();
-    clusters::register(&mut registry, ejections, workers.first().map_or(0, |worker| worker.max_series));
+    clusters::register(&mut registry, counts, workers.first().map_or(0, |worker| worker.max_series));
     register_requests(&mut registry, workers);
     register_connections(&mut registry, workers);
     routes::register(&mut registry, workers);

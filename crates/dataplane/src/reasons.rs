@@ -38,6 +38,7 @@ flags! {
     URX "there were as many attempts as there may be"
     SI "nothing came for too long"
     DPE "the client broke the protocol"
+    DT "the time of the connection is over"
     UPE "the endpoint broke the protocol"
     NC "the destination does not exist"
 }
@@ -138,6 +139,8 @@ pub(crate) enum Reject {
     NoEndpoint,
     /// No connection could be made.
     Connect { timeout: bool },
+    /// The destination has as many connections, or requests, as it may have (DR-20, DR-21).
+    Overflow,
     /// The backend closed before it answered.
     UpstreamClosed,
     /// The backend's answer is malformed.
@@ -199,6 +202,7 @@ impl Reject {
             Self::NoEndpoint => row(503, Flags::UH, "no_healthy_upstream", "no healthy upstream"),
             Self::Connect { timeout: false } => reset(503, Flags::UF, reset!("remote_connection_failure", "remote connection failure")),
             Self::Connect { timeout: true } => reset(503, Flags::UF, reset!("connection_timeout", "connection timeout")),
+            Self::Overflow => reset(503, Flags::UO, reset!("overflow", "overflow")),
             Self::UpstreamClosed => reset(503, Flags::UC, reset!("connection_termination", "connection termination")),
             Self::UpstreamProtocol => reset(502, Flags::UPE, reset!("protocol_error", "protocol error")),
             Self::Timeout => row(504, Flags::UT, "response_timeout", "upstream request timeout"),
@@ -234,7 +238,10 @@ impl Reject {
 
 impl From<&ConnectError> for Reject {
     fn from(error: &ConnectError) -> Self {
-        Self::Connect { timeout: matches!(error, ConnectError::Timeout) }
+        match error {
+            ConnectError::Overflow => Self::Overflow,
+            error => Self::Connect { timeout: matches!(error, ConnectError::Timeout) },
+        }
     }
 }
 
@@ -252,6 +259,8 @@ mod tests {
         assert_eq!(told(Reject::NoCluster), (503, "NC".into(), "cluster_not_found"));
         assert_eq!(told(Reject::NoEndpoint), (503, "UH".into(), "no_healthy_upstream"));
         assert_eq!(told(Reject::Timeout), (504, "UT".into(), "response_timeout"));
+        let detail = "upstream_reset_before_response_started{overflow}";
+        assert_eq!(told(Reject::Overflow), (503, "UO".into(), detail));
         let (status, flags, detail) = told(Reject::UpstreamClosed);
         assert_eq!((status, flags.as_str()), (503, "UC"));
         assert_eq!(detail, "upstream_reset_before_response_started{connection_termination}");

@@ -9,7 +9,7 @@ use routing::TcpEntry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use upstream::{ClusterState, Connection, InFlight, Stream};
+use upstream::{ClusterState, ConnectError, Connection, InFlight, Stream};
 
 /// A client's connection, and where its bytes go.
 pub(crate) struct Bytes {
@@ -41,10 +41,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Bytes) {
         outcome.upstream_host = up.endpoint.address.to_string();
         outcome.upstream_local = up.stream.local_address().map_or_else(String::new, |address| address.to_string());
         let mut back = worker.buffer();
-        let idle = conn.entry.route.idle_timeout;
+        let bounds = (conn.entry.route.idle_timeout, up.ends());
         let Bytes { stream, input, timer, .. } = &mut conn;
         (outcome.received, outcome.sent) =
-            relay(&worker, (stream, &mut up.stream), (input, &mut back), timer, idle).await;
+            relay(&worker, (stream, &mut up.stream), (input, &mut back), timer, bounds).await;
+        if up.ends().is_some_and(|end| end <= Instant::now()) {
+            outcome.flags = Flags::DT;
+        }
     }
     ended(&worker, &conn, &outcome, begun.elapsed());
 }
@@ -71,6 +74,10 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
                 worker.report(&cluster, &endpoint, upstream::Outcome::Served);
                 outcome.flags = Flags::NONE;
                 return Some((connection, in_flight));
+            }
+            Err(error @ ConnectError::Overflow) => {
+                (outcome.flags, outcome.failure) = (Flags::UO, error.to_string());
+                return None;
             }
             Err(error) => {
                 add(&worker.metrics.connect_failed);

@@ -1,6 +1,6 @@
 //! Where requests go: a named set of endpoints with the settings for reaching them.
 
-use crate::{ClientTls, Map, Origin, OutlierDetection};
+use crate::{ClientTls, Map, Origin, OutlierDetection, PoolLimits};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -57,8 +57,8 @@ pub struct Cluster {
     pub tls: Option<Arc<ClientTls>>,
     /// Time limits.
     pub timeouts: ClusterTimeouts,
-    /// Requests that may be sent again at one time; `None` is no limit (DR-21).
-    pub max_retries: Option<u32>,
+    /// How much may be asked of it at one time; `None` has no limits (DR-20, DR-21).
+    pub limits: Option<Arc<PoolLimits>>,
     /// When endpoints are taken out of use (DR-30).
     pub outlier: Option<Arc<OutlierDetection>>,
 }

@@ -45,6 +45,12 @@ impl Share {
         self.0 >= ALL
     }
 
+    /// So many of `count`, rounded down.
+    pub fn of(self, count: u32) -> u32 {
+        let part = u64::from(count) * u64::from(self.0) / u64::from(ALL);
+        u32::try_from(part).unwrap_or(count)
+    }
+
     /// Whether a request is in it, by a random number.
     pub fn takes(self, random: u64) -> bool {
         random % u64::from(ALL) < u64::from(self.0)

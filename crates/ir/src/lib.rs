@@ -12,6 +12,7 @@ mod fault;
 mod header;
 mod health;
 mod host;
+mod limits;
 mod listener;
 mod matching;
 mod origin;
@@ -31,6 +32,7 @@ pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
 pub use health::OutlierDetection;
 pub use host::{HostPattern, InvalidHostPattern};
+pub use limits::{PoolLimits, RetryLimit, TcpKeepalive};
 pub use listener::{
     CertificateHeader, ForwardedHeaders, Host, HttpTable, Listener, ListenerId, PathNormalization, Route, Service,
     TableId, TcpRoute, TcpTarget, WorkloadName,

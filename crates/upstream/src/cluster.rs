@@ -4,21 +4,24 @@
 
 mod endpoints;
 mod names;
+mod usage;
 mod watch;
 
 pub(crate) use names::Names;
+pub(crate) use usage::Usage;
+pub use usage::{Counted, UsageCounts};
 pub use watch::Ejections;
 pub(crate) use watch::Watch;
 
 use crate::balance::EndpointList;
-use crate::connect::{ConnectError, Connection, Secured, connect};
-use crate::endpoint::{EndpointState, Endpoints, InFlight};
+use crate::connect::{ConnectError, Connection, Place, Secured, connect, keep_alive};
+use crate::endpoint::{EndpointState, Endpoints, InFlight, Terms};
 use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
 use ir::{Balance, Cluster, EndpointAddress, EndpointSource};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// TLS settings as they were worked out for the first who asked, or why they cannot be.
 type WorkedOut = OnceLock<Result<Arc<Connector>, String>>;
@@ -35,19 +38,23 @@ pub struct ClusterState {
     all: Arc<Endpoints>,
     /// Whether a newer state stands in its slot, or none.
     replaced: AtomicBool,
-    /// Requests that are being sent again.
-    retrying: AtomicU32,
-    /// There where endpoints may be ejected.
+    /// There where something is limited or may be ejected.
+    kept: Option<Box<Kept>>,
+}
+
+/// What the states of a cluster have in common that follow one another in its slot.
+#[derive(Debug)]
+struct Kept {
+    usage: Option<Arc<Usage>>,
     watch: Option<Arc<Watch>>,
 }
 
-/// A request that is being sent again, for as long as it lasts.
-#[derive(Debug)]
-pub struct Retrying(Arc<ClusterState>);
-
-impl Drop for Retrying {
-    fn drop(&mut self) {
-        self.0.retrying.fetch_sub(1, Ordering::Relaxed);
+impl Kept {
+    /// What a cluster needs: what there was before, or new.
+    fn of(cluster: &Cluster, before: Option<&Self>) -> Option<Box<Self>> {
+        let usage = usage::of(cluster, before.and_then(|before| before.usage.as_ref()));
+        let watch = cluster.outlier.as_ref().map(|_| before.and_then(|kept| kept.watch.clone()).unwrap_or_default());
+        (usage.is_some() || watch.is_some()).then(|| Box::new(Self { usage, watch }))
     }
 }
 
@@ -85,14 +92,10 @@ impl ClusterState {
             connector: cluster
                 .tls
                 .is_some()
-                .then(|| before.and_then(|before| before.kept(&cluster)).unwrap_or_default()),
+                .then(|| before.and_then(|before| before.worked_out(&cluster)).unwrap_or_default()),
             all: Arc::clone(all),
             replaced: AtomicBool::new(false),
-            retrying: AtomicU32::new(0),
-            watch: cluster
-                .outlier
-                .is_some()
-                .then(|| before.and_then(|before| before.watch.clone()).unwrap_or_default()),
+            kept: Kept::of(&cluster, before.and_then(|before| before.kept.as_deref())),
             cluster,
         };
         if let Some((before, list)) = before.and_then(|before| Some((before, before.endpoints.load_full()?))) {
@@ -102,7 +105,7 @@ impl ClusterState {
     }
 
     /// The worked-out TLS settings, where they stay: connections that were made by them stay of use.
-    fn kept(&self, next: &Cluster) -> Option<Box<WorkedOut>> {
+    fn worked_out(&self, next: &Cluster) -> Option<Box<WorkedOut>> {
         let same = self.cluster.tls == next.tls && self.cluster.protocol == next.protocol;
         self.connector.clone().filter(|_| same)
     }
@@ -118,14 +121,37 @@ impl ClusterState {
     }
 
     /// Makes a connection to one of its endpoints within `limit`, which holds for TCP and TLS together. `host` is what a request on it is
-    /// sent on to, without a port.
+    /// sent on to, without a port. Where connections are limited and all places are taken, there is none.
     pub async fn connect(
         &self,
         endpoint: &Arc<EndpointState>,
         host: Option<&str>,
         limit: Duration,
     ) -> Result<Connection, ConnectError> {
-        connect(endpoint, self.secured(host)?, limit).await
+        let place = match self.places() {
+            None => None,
+            Some(places) => Some(places.claim_now().ok_or_else(|| {
+                self.count_overflow();
+                ConnectError::Overflow
+            })?),
+        };
+        self.connect_at(endpoint, host, place, limit).await
+    }
+
+    /// The same, with the place that it takes where connections are limited.
+    pub(crate) async fn connect_at(
+        &self,
+        endpoint: &Arc<EndpointState>,
+        host: Option<&str>,
+        place: Option<Place>,
+        limit: Duration,
+    ) -> Result<Connection, ConnectError> {
+        let connection = connect(endpoint, self.secured(host)?, limit).await?;
+        let limits = self.cluster.limits.as_deref();
+        if let Some(probes) = limits.and_then(|limits| limits.tcp_keepalive.as_ref()) {
+            keep_alive(&connection.stream, probes);
+        }
+        Ok(Connection { terms: Terms::new(limits, Instant::now()), place, ..connection })
     }
 
     fn take_over(&self, list: &Arc<EndpointList>, same_source: bool) {
@@ -174,7 +200,7 @@ impl ClusterState {
 
     /// What looks after its endpoints' health.
     pub(crate) fn watch(&self) -> Option<&Arc<Watch>> {
-        self.watch.as_ref()
+        self.kept.as_ref()?.watch.as_ref()
     }
 
     /// Whether another state stands in its slot, or none.
@@ -229,14 +255,6 @@ impl ClusterState {
         let picked = list.pick(self.cluster.balance, random, avoid).ok_or(NoEndpoint::Empty)?;
         let counted = self.cluster.balance == Balance::LeastRequest && list.len() > 1;
         Ok((Arc::clone(picked), counted.then(|| InFlight::new(picked))))
-    }
-
-    /// A place among the requests that are being sent again, if there is one (DR-21).
-    pub fn begin_retry(self: &Arc<Self>) -> Option<Retrying> {
-        let limit = self.cluster.max_retries.unwrap_or(u32::MAX);
-        let more = |count: u32| (count < limit).then_some(count.saturating_add(1));
-        let begun = self.retrying.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        begun.ok().map(|_| Retrying(Arc::clone(self)))
     }
 
     fn why_none(&self) -> NoEndpoint {

@@ -1,14 +1,16 @@
 //! Connections to endpoints.
 
+mod places;
 mod replay;
 mod stream;
 
+pub(crate) use places::{Claim, Grant, Place, Places, Wanted};
 pub use replay::Replay;
 pub use stream::Stream;
 
-use crate::endpoint::{EndpointState, Stashed};
+use crate::endpoint::{EndpointState, Stashed, Terms};
 use crate::tls::{self, Connector};
-use ir::EndpointAddress;
+use ir::{EndpointAddress, TcpKeepalive};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +28,10 @@ pub struct Connection {
     pub reused: bool,
     /// How TLS was agreed on, if it is spoken.
     pub(crate) secured: Option<Secured>,
+    /// What was agreed for it.
+    pub(crate) terms: Terms,
+    /// Its place, where the number of connections is limited.
+    pub(crate) place: Option<Place>,
 }
 
 /// How TLS is spoken on a connection: by which settings, and which name was asked for.
@@ -56,6 +62,9 @@ pub enum ConnectError {
     /// This process may open no more files: its own lack, not the endpoint's.
     #[error("immediate connect error: {}", words(.0))]
     OutOfFiles(io::Error),
+    /// The cluster has as many connections, or requests that wait for one, as it may have (DR-20, DR-21): 503 `UO`.
+    #[error("overflow")]
+    Overflow,
     /// TLS could not be agreed on.
     #[error("TLS_error: {0}")]
     Tls(String),
@@ -67,7 +76,7 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether it says nothing of the endpoint.
     pub fn is_own(&self) -> bool {
-        matches!(self, Self::OutOfFiles(_))
+        matches!(self, Self::OutOfFiles(_) | Self::Overflow)
     }
 }
 
@@ -106,7 +115,8 @@ pub(crate) async fn connect(
     };
     let connected = tokio::time::timeout(limit, connecting).await.unwrap_or(Err(ConnectError::Timeout));
     endpoint.count_connect(connected.is_ok());
-    Ok(Connection { stream: connected?, endpoint: Arc::clone(endpoint), reused: false, secured })
+    let (endpoint, terms) = (Arc::clone(endpoint), Terms::default());
+    Ok(Connection { stream: connected?, endpoint, reused: false, secured, terms, place: None })
 }
 
 /// Agrees on TLS.
@@ -144,7 +154,30 @@ async fn open(address: &EndpointAddress) -> io::Result<Stream> {
     })
 }
 
+/// Has the system find out whether the peer of a silent connection is still there. What it does not know of is left as it is.
+pub(crate) fn keep_alive(stream: &Stream, probes: &TcpKeepalive) {
+    let Some(stream) = stream.tcp() else { return };
+    let mut settings = socket2::TcpKeepalive::new();
+    if let Some(time) = probes.time {
+        settings = settings.with_time(time);
+    }
+    if let Some(interval) = probes.interval {
+        settings = settings.with_interval(interval);
+    }
+    if let Some(count) = probes.probes {
+        settings = settings.with_retries(count);
+    }
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.set_keepalive(true);
+    let _ = socket.set_tcp_keepalive(&settings);
+}
+
 impl Connection {
+    /// Until when it may be used, where its life is limited (DR-20 `maxConnectionDuration`).
+    pub fn ends(&self) -> Option<Instant> {
+        self.terms.ends()
+    }
+
     /// Leaves the connection for any worker, taken off this one's runtime. Whether it could be.
     pub(crate) fn stash(self, since: Instant) -> bool {
         let socket = match self.stream {
@@ -153,13 +186,13 @@ impl Connection {
             // Its session cannot leave this thread's runtime.
             Stream::Tls(_) => return false,
         };
-        socket.map(|socket| self.endpoint.stash(Stashed { socket, since })).is_ok()
+        socket.map(|socket| self.endpoint.stash(Stashed { socket, since, terms: self.terms })).is_ok()
     }
 
     /// A connection that some worker left and that is still open, for this worker's runtime.
     pub(crate) fn unstash(endpoint: &Arc<EndpointState>) -> Option<Self> {
         while let Some(stashed) = endpoint.unstash() {
-            if !stashed.is_open() {
+            if !stashed.terms.hold(Instant::now()) || !stashed.is_open() {
                 continue;
             }
             let stream = match &endpoint.address {
@@ -167,7 +200,8 @@ impl Connection {
                 EndpointAddress::Unix(_) => UnixStream::from_std(stashed.socket.into()).map(Stream::Unix),
             };
             if let Ok(stream) = stream {
-                return Some(Self { stream, endpoint: Arc::clone(endpoint), reused: true, secured: None });
+                let (endpoint, terms) = (Arc::clone(endpoint), stashed.terms);
+                return Some(Self { stream, endpoint, reused: true, secured: None, terms, place: None });
             }
         }
         None

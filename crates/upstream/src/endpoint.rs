@@ -4,9 +4,11 @@
 
 mod health;
 mod stash;
+mod terms;
 
 pub use health::Outcome;
 pub(crate) use stash::Stashed;
+pub(crate) use terms::Terms;
 
 use health::Health;
 use ir::EndpointAddress;

@@ -4,8 +4,8 @@ mod driver;
 
 use crate::cluster::ClusterState;
 use crate::coalesce::{Coalesced, Turn};
-use crate::connect::{ConnectError, Connection, Secured, Stream};
-use crate::endpoint::EndpointState;
+use crate::connect::{ConnectError, Connection, Place, Secured, Stream};
+use crate::endpoint::{EndpointState, Terms};
 use ::h2::client::{Builder, SendRequest};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -83,6 +83,9 @@ struct Live {
     active: Cell<usize>,
     closed: Cell<bool>,
     used: Cell<Instant>,
+    terms: Cell<Terms>,
+    /// Among the connections to the cluster, where their number is limited.
+    _place: Option<Place>,
     /// Told when a place is free; that of all connections to the endpoint.
     freed: Rc<Notify>,
 }
@@ -90,12 +93,13 @@ struct Live {
 impl Live {
     /// A place, if there is one. Notices that the connection takes no more streams.
     fn place(self: &Rc<Self>) -> Option<H2Place> {
-        if self.closed.get() || self.active.get() >= self.most.min(self.send.current_max_send_streams()) {
+        if !self.is_open(Instant::now) || self.active.get() >= self.most.min(self.send.current_max_send_streams()) {
             return None;
         }
         match self.send.clone().poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
                 self.active.set(self.active.get() + 1);
+                self.count();
                 Some(H2Place(Rc::clone(self)))
             }
             Poll::Ready(Err(_)) => {
@@ -104,6 +108,26 @@ impl Live {
             }
             Poll::Pending => None,
         }
+    }
+
+    /// Counts a stream; after the last one the connection takes no more, and ends with those that it has.
+    fn count(&self) {
+        let mut terms = self.terms.get();
+        if !terms.is_unbounded() {
+            terms.count();
+            self.terms.set(terms);
+            if terms.is_used_up() {
+                self.closed.set(true);
+            }
+        }
+    }
+
+    /// Whether it still takes streams.
+    fn is_open(&self, now: impl FnOnce() -> Instant) -> bool {
+        if !self.terms.get().is_endless() && !self.terms.get().hold(now()) {
+            self.closed.set(true);
+        }
+        !self.closed.get()
     }
 
     fn stream(place: H2Place, reused: bool) -> H2Stream {
@@ -130,12 +154,12 @@ struct Slot {
 /// What a request that wants a stream does next.
 enum Next {
     Take(H2Stream),
-    Connect(Rc<Notify>),
+    Connect(Rc<Notify>, Option<Place>),
     Wait(Rc<Notify>),
 }
 
 impl Streams {
-    fn next(&mut self, endpoint: &Arc<EndpointState>, wanted: Option<&Secured>) -> Next {
+    fn next(&mut self, cluster: &ClusterState, endpoint: &Arc<EndpointState>, wanted: Option<&Secured>) -> Next {
         let slot = self.by_endpoint.entry(endpoint.id).or_insert_with(|| Slot {
             endpoint: Arc::clone(endpoint),
             live: Vec::new(),
@@ -150,12 +174,23 @@ impl Streams {
         slot.live.retain(|live| !live.closed.get());
         let freed = Rc::clone(&slot.freed);
         // One at a time: those who come meanwhile share it.
-        if slot.connecting == 0 && slot.live.len() < CONNECTIONS {
-            slot.connecting += 1;
-            Next::Connect(freed)
-        } else {
-            Next::Wait(freed)
+        if slot.connecting > 0 || slot.live.len() >= CONNECTIONS {
+            return Next::Wait(freed);
         }
+        let place = match cluster.places() {
+            None => None,
+            // Each worker may hold one to each endpoint, or there would be endpoints that it cannot reach.
+            Some(places) if slot.live.is_empty() => Some(places.claim_anyway()),
+            Some(places) => match places.claim_now() {
+                Some(place) => Some(place),
+                None => {
+                    cluster.count_overflow();
+                    return Next::Wait(freed);
+                }
+            },
+        };
+        slot.connecting += 1;
+        Next::Connect(freed, place)
     }
 
     fn connected(&mut self, endpoint: u64, live: Option<Rc<Live>>) {
@@ -172,7 +207,7 @@ impl Streams {
             let (limit, gone) = (slot.endpoint.idle_limit(), slot.endpoint.is_gone());
             slot.live.retain(|live| {
                 let idle = live.active.get() == 0 && now.saturating_duration_since(live.used.get()) >= limit;
-                !live.closed.get() && !idle && !gone
+                live.is_open(|| now) && !idle && !gone
             });
             !slot.live.is_empty() || slot.connecting > 0
         });
@@ -200,19 +235,29 @@ pub async fn h2_stream(
 ) -> Result<H2Stream, ConnectError> {
     let deadline = tokio::time::Instant::now() + limit;
     let wanted = cluster.secured(host)?;
+    let mut pending = None;
     loop {
-        let next = streams.borrow_mut().next(endpoint, wanted.as_ref());
-        let freed = match next {
+        let next = streams.borrow_mut().next(cluster, endpoint, wanted.as_ref());
+        if !matches!(next, Next::Take(_)) && pending.is_none() {
+            pending = Some(cluster.begin_pending());
+        }
+        let overflow = matches!(pending, Some(None));
+        let (freed, place) = match next {
             Next::Take(stream) => return Ok(stream),
+            Next::Wait(_) if overflow => return Err(ConnectError::Overflow),
+            Next::Connect(..) if overflow => {
+                streams.borrow_mut().connected(endpoint.id, None);
+                return Err(ConnectError::Overflow);
+            }
             Next::Wait(freed) => {
                 timeout_at(deadline, freed.notified()).await.map_err(|_| ConnectError::Timeout)?;
                 continue;
             }
-            Next::Connect(freed) => freed,
+            Next::Connect(freed, place) => (freed, place),
         };
         let begun = Begun { streams, endpoint: endpoint.id };
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let connection = cluster.connect(endpoint, host, left).await?;
+        let connection = cluster.connect_at(endpoint, host, place, left).await?;
         let making = make(connection, cluster, freed);
         let live = timeout_at(deadline, making).await.map_err(|_| ConnectError::Timeout)??;
         let place = live.place();
@@ -244,7 +289,7 @@ impl Drop for Begun<'_> {
 
 /// Begins HTTP/2 on a connection, and has it driven.
 async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>) -> Result<Rc<Live>, ConnectError> {
-    let Connection { stream, secured, endpoint, .. } = connection;
+    let Connection { stream, secured, endpoint, terms, place, .. } = connection;
     if let Stream::Tls(tls) = &stream
         && tls.get_ref().1.alpn_protocol() != Some(b"h2")
     {
@@ -275,6 +320,8 @@ async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>)
         active: Cell::new(0),
         closed: Cell::new(false),
         used: Cell::new(Instant::now()),
+        terms: Cell::new(terms),
+        _place: place,
         freed,
     });
     tokio::task::spawn_local(turn.of(driver::drive(connection, Rc::downgrade(&live), keep_alive)));

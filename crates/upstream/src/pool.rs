@@ -6,12 +6,12 @@
 //! and putting touch nothing that is shared.
 
 use crate::cluster::ClusterState;
-use crate::connect::{Connection, Secured};
+use crate::connect::{Connection, Place, Places, Secured, Wanted};
 use crate::endpoint::EndpointState;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Endpoints and connections that one sweep looks at; the next one goes on from there.
@@ -54,6 +54,9 @@ pub struct Pool {
     /// The endpoints in the order in which sweeps come to them.
     turns: VecDeque<u64>,
     count: usize,
+    /// Where the number of connections is limited: those whose idle ones this worker looks after.
+    limited: Vec<Weak<Places>>,
+    tended: Instant,
     last_sweep: Option<Instant>,
     settings: PoolSettings,
     counters: PoolCounters,
@@ -81,6 +84,8 @@ impl Pool {
             idle: HashMap::default(),
             turns: VecDeque::new(),
             count: 0,
+            limited: Vec::new(),
+            tended: Instant::now(),
             last_sweep: None,
             settings,
             counters: PoolCounters::default(),
@@ -95,7 +100,13 @@ impl Pool {
         endpoint: &Arc<EndpointState>,
         host: Option<&str>,
     ) -> Option<Connection> {
-        match cluster.secured(host).ok()? {
+        let secured = cluster.secured(host).ok()?;
+        if let Some(places) = cluster.places() {
+            let taken = places.take_idle(Wanted { endpoint: endpoint.id, secured: secured.as_ref() })?;
+            self.counters.reused += 1;
+            return Some(taken);
+        }
+        match secured {
             None => self.take_clear(endpoint),
             Some(wanted) => self.take_secured(endpoint, &wanted),
         }
@@ -106,7 +117,7 @@ impl Pool {
         while let Some(at) = idle.secured.iter().rposition(|(one, _)| one.secured.as_ref() == Some(wanted)) {
             let (mut connection, _) = idle.secured.remove(at);
             self.count -= 1;
-            if connection.stream.is_silent() {
+            if connection.terms.hold(Instant::now()) && connection.stream.is_silent() {
                 self.counters.reused += 1;
                 return Some(connection);
             }
@@ -121,7 +132,8 @@ impl Pool {
                 self.count -= 1;
                 // Since the sweep it may have been closed without the runtime having heard; within moments it hardly was.
                 let rested = self.last_sweep.is_some_and(|sweep| since <= sweep);
-                if connection.stream.is_silent() && (!rested || connection.stream.is_silent_for_sure()) {
+                let holds = connection.terms.is_endless() || connection.terms.hold(Instant::now());
+                if holds && connection.stream.is_silent() && (!rested || connection.stream.is_silent_for_sure()) {
                     self.counters.reused += 1;
                     return Some(connection);
                 }
@@ -139,6 +151,14 @@ impl Pool {
             return;
         }
         connection.reused = true;
+        connection.terms.count();
+        if !connection.terms.is_unbounded() && !connection.terms.hold(now) {
+            return;
+        }
+        if let Some(places) = connection.place.as_ref().and_then(Place::places).map(Arc::clone) {
+            self.tend_later(&places);
+            return places.put(connection, now);
+        }
         let endpoint = &connection.endpoint;
         let idle = self.idle.entry(endpoint.id).or_insert_with(|| {
             self.turns.push_back(endpoint.id);
@@ -161,8 +181,29 @@ impl Pool {
         }
     }
 
+    /// Has idle connections looked after that are kept elsewhere, since their number is limited.
+    fn tend_later(&mut self, places: &Arc<Places>) {
+        let of = Arc::downgrade(places);
+        if !self.limited.iter().any(|known| known.ptr_eq(&of)) {
+            self.limited.push(of);
+        }
+    }
+
+    fn tend_limited(&mut self, now: Instant) {
+        if self.limited.is_empty() || now.saturating_duration_since(self.tended) < TEND_EVERY {
+            return;
+        }
+        self.tended = now;
+        self.limited.retain(|places| {
+            let places = places.upgrade();
+            places.iter().for_each(|places| places.tend(now));
+            places.is_some()
+        });
+    }
+
     /// Stashes what is cold, closes what is old or gone, forgets endpoints without connections. One call does a bounded part of it.
     pub fn sweep(&mut self, now: Instant) {
+        self.tend_limited(now);
         let mut work = SWEEP_WORK;
         for _ in 0..self.turns.len() {
             let Some(id) = self.turns.pop_front() else { break };
@@ -232,7 +273,8 @@ impl Idle {
         self.tended = now;
         let limit = self.endpoint.idle_limit();
         self.secured.retain_mut(|(connection, since)| {
-            now.saturating_duration_since(*since) < limit && connection.stream.is_silent()
+            let young = now.saturating_duration_since(*since) < limit && connection.terms.hold(now);
+            young && connection.stream.is_silent()
         });
         self.endpoint.tend_stash(now, settings.idle_in_all) || self.len() > 0
     }

@@ -1,6 +1,6 @@
 //! All clusters of the process by slot: a number that stays for the life of a cluster's id, so that route tables hold plain integers.
 
-use crate::cluster::{ClusterState, Ejections};
+use crate::cluster::{ClusterState, Ejections, UsageCounts};
 use crate::dns::{Dns, DnsBounds, build_resolver};
 use crate::endpoint::Endpoints;
 use arc_swap::ArcSwap;
@@ -81,11 +81,12 @@ impl Upstream {
         }
     }
 
-    /// What is counted of the clusters that may eject endpoints and are in use.
-    pub fn ejections(&self) -> Vec<(Arc<Cluster>, Ejections)> {
+    /// What is counted of the clusters that have limits or may eject endpoints, and are in use.
+    pub fn counts(&self) -> Vec<(ClusterId, Option<UsageCounts>, Option<Ejections>)> {
         let chunks = self.chunks.load();
         let states = chunks.iter().flat_map(|chunk| chunk.iter().flatten());
-        states.filter_map(|state| Some((Arc::clone(&state.cluster), state.ejections()?))).collect()
+        let counts = states.map(|state| (state.cluster.id.clone(), state.usage(), state.ejections()));
+        counts.filter(|(_, usage, ejections)| usage.is_some() || ejections.is_some()).collect()
     }
 
     /// Takes over a snapshot. Endpoints keep their identity where their address stays; those that go are marked so, once
@@ -159,6 +160,9 @@ impl Change<'_> {
         self.upstream.chunks.store(Arc::new(self.chunks));
         for (before, next) in self.replaced {
             before.replaced_by(next.as_deref());
+            if let Some(next) = &next {
+                next.take_over_limits(&before);
+            }
             if let Some(next) = next.filter(|_| before.is_in_use()) {
                 next.take_over_health();
                 // It is in use, so its names are wanted at once.

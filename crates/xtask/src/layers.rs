@@ -113,6 +113,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "dns",
             "store",
             "pool",
+            "h1",
             "h2",
         ],
     ),

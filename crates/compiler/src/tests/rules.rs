@@ -1,25 +1,29 @@
 //! DestinationRules: which one holds, and what it says (DR-01 to DR-07, DR-10, DR-20, DR-40).
 
-use super::world::{compiled, endpoints, entry, findings, gateway, routes, virtual_service};
-use crate::Compiled;
+use super::world::{compiled_with, endpoints, entry, findings, gateway, routes, virtual_service};
+use crate::{Compiled, Settings};
 use ir::{Balance, Cluster};
 use std::sync::Arc;
 use std::time::Duration;
 
-fn rule(meta: &str, spec: &str) -> String {
+pub(super) fn rule(meta: &str, spec: &str) -> String {
     format!("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{{meta}}}\nspec: {{{spec}}}\n---\n")
 }
 
 /// Routes to b.test, with these rules; `subset` may be empty.
-fn with(subset: &str, rules: &[String]) -> Compiled {
+pub(super) fn with(subset: &str, rules: &[String]) -> Compiled {
+    with_settings(subset, rules, &Settings::default())
+}
+
+pub(super) fn with_settings(subset: &str, rules: &[String], settings: &Settings) -> Compiled {
     let subset = if subset.is_empty() { String::new() } else { format!(", subset: {subset}") };
     let spec =
         format!("  hosts: [a.test]\n  gateways: [gw]\n  http:\n  - route: [{{destination: {{host: b.test{subset}}}}}]");
     let backends = entry("b.test", &[9001, 9002]);
-    compiled(&[gateway("gw", "'*'"), virtual_service("one", &spec), backends, rules.concat()].concat())
+    compiled_with(&[gateway("gw", "'*'"), virtual_service("one", &spec), backends, rules.concat()].concat(), settings)
 }
 
-fn cluster(compiled: &Compiled) -> Arc<Cluster> {
+pub(super) fn cluster(compiled: &Compiled) -> Arc<Cluster> {
     Arc::clone(compiled.snapshot.clusters.values().next().unwrap())
 }
 
@@ -129,39 +133,6 @@ fn dr_07_subsets_override_by_block_and_ports_replace_everything() {
 fn dr_10_and_dr_20_defaults() {
     let plain = cluster(&with("", &[]));
     assert_eq!((plain.balance, plain.timeouts.connect), (Balance::LeastRequest, Duration::from_secs(10)));
-}
-
-#[test]
-fn dr_30_outlier_detection_is_off_unless_present_and_has_the_defaults_of_istio() {
-    let of_subset = |subset: &str, policy: &str| {
-        let own = rule("name: own, namespace: default", &format!("host: b.test, {policy}"));
-        let compiled = with(subset, &[own]);
-        assert!(findings(&compiled).is_empty());
-        cluster(&compiled).outlier.clone()
-    };
-    let outlier = |policy: &str| of_subset("", &format!("trafficPolicy: {{{policy}}}"));
-    let seconds = Duration::from_secs;
-    assert_eq!(outlier("loadBalancer: {simple: RANDOM}"), None);
-    let of = outlier("outlierDetection: {}").unwrap();
-    assert_eq!((of.consecutive_5xx, of.consecutive_gateway_failure, of.consecutive_local_origin_failure), (5, 0, None));
-    assert_eq!((of.interval, of.base_ejection_time, of.max_ejection_time), (seconds(10), seconds(30), seconds(300)));
-    assert_eq!((of.max_ejection_percent, of.min_health_percent), (10, 0));
-    let of = outlier(
-        "outlierDetection: {consecutive5xxErrors: 0, consecutiveGatewayErrors: 7, splitExternalLocalOriginErrors: true, \
-         baseEjectionTime: 10m, maxEjectionPercent: 100, minHealthPercent: 40, outlierDetectionHttpErrorCodes: ['429', '404']}",
-    )
-    .unwrap();
-    assert_eq!(
-        (of.consecutive_5xx, of.consecutive_gateway_failure, of.consecutive_local_origin_failure),
-        (0, 7, Some(5))
-    );
-    assert_eq!((of.base_ejection_time, of.max_ejection_time), (seconds(600), seconds(600)));
-    assert_eq!((of.max_ejection_percent, of.min_health_percent, &*of.error_statuses), (100, 40, &[404, 429][..]));
-    // DR-07: a subset's block replaces that of the whole.
-    let both = "trafficPolicy: {outlierDetection: {interval: 1s, maxEjectionPercent: 50}}, subsets: [{name: v1, labels: \
-                {version: v1}, trafficPolicy: {outlierDetection: {interval: 2s}}}]";
-    let of = of_subset("v1", both).unwrap();
-    assert_eq!((of.interval, of.max_ejection_percent), (seconds(2), 10));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{Buffer, Pipe, Timer, Worker};
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use upstream::Stream;
 
@@ -61,17 +61,22 @@ struct Way<'a> {
     shut: bool,
 }
 
-/// Relays both ways, beginning with what the buffers hold. Returns how much went to `up`, and to `down`.
+/// Relays both ways, beginning with what the buffers hold, while something moves and at most until `end`. Returns how much went to `up`, and to `down`.
 pub(crate) async fn relay(
     worker: &Worker,
     (down, up): (&mut impl Duplex, &mut impl Duplex),
     (to_up, to_down): (&mut Buffer, &mut Buffer),
     timer: &Timer,
-    idle: Option<Duration>,
+    (idle, end): (Option<Duration>, Option<Instant>),
 ) -> (u64, u64) {
     let mut to_up = Way::new(worker, to_up);
     let mut to_down = Way::new(worker, to_down);
-    let wait = || idle.map_or_else(|| timer.clear(), |idle| timer.set(idle));
+    let wait = || {
+        idle.map_or_else(|| timer.clear(), |idle| timer.set(idle));
+        if let Some(end) = end {
+            timer.set_no_later(end);
+        }
+    };
     wait();
     poll_fn(|context| {
         let moved_up = to_up.pump(down, up, context);

@@ -14,11 +14,13 @@ use crate::conn::{Space, Worker, choose};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
 use h2::Reason;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
-use upstream::{ConnectError, Connection, EndpointState, InFlight, Outcome};
+use upstream::{ConnectError, Counted, EndpointState, InFlight, Outcome, Patience};
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
@@ -28,6 +30,9 @@ struct NoConnection {
     /// Whether there was an endpoint that was tried.
     tried: bool,
 }
+
+/// What an attempt takes for as long as it lasts: of its endpoint, and of its cluster.
+type Taken = (Option<InFlight>, Counted);
 
 /// Sends a request on, as often as it may be, and passes the answer back.
 pub(super) async fn forward(
@@ -42,9 +47,10 @@ pub(super) async fn forward(
     let mut held = Held::new(plan.web(), mirror::start(worker, plan.mirrors.take()));
     let mut tries = Tries::default();
     loop {
-        let (up, in_flight) = match backend(worker, plan, &mut tries, ended).await {
-            Ok(up) => up,
-            Err(NoConnection { reject, tried }) => match tries.after_connect(worker, plan, tried) {
+        let (up, taken) = match unless_gone(&mut conn.side, backend(worker, plan, &mut tries, ended)).await {
+            None => return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await,
+            Some(Ok(up)) => up,
+            Some(Err(NoConnection { reject, tried })) => match tries.after_connect(worker, plan, tried) {
                 Next::Again(wait) if pause(plan, ended, wait).await => {
                     tries.renumber(space);
                     continue;
@@ -64,7 +70,7 @@ pub(super) async fn forward(
             Ok(()) => {
                 ended.flags |= flow.end().flags();
                 let finished = flow.finish();
-                drop((in_flight, tries));
+                drop((taken, tries));
                 return settle(worker, conn, space, head, finished, (&mut body, ended)).await;
             }
             Err(failure) => failure,
@@ -72,7 +78,7 @@ pub(super) async fn forward(
         match tries.after_failure(worker, plan, &mut flow, failure) {
             Next::Again(wait) => {
                 flow.rewind();
-                drop(in_flight);
+                drop(taken);
                 if !pause(plan, ended, wait).await {
                     return fail(worker, conn, space, (plan, Failure::Timeout), &mut body, ended).await;
                 }
@@ -96,13 +102,23 @@ async fn pause(plan: &Plan, ended: &Ended, wait: Duration) -> bool {
     plan.limit().is_none_or(|limit| limit > ended.counted.elapsed())
 }
 
+/// What comes of it, unless the client is gone before.
+async fn unless_gone<T>(client: &mut Side, attempt: impl Future<Output = T>) -> Option<T> {
+    let mut attempt = pin!(attempt);
+    poll_fn(|context| match attempt.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => client.poll_gone(context).map(|()| None),
+    })
+    .await
+}
+
 /// A side to some endpoint of the cluster: an idle connection or a new one, or a stream. A second attempt does not trust idle ones.
 async fn backend(
     worker: &Worker,
     plan: &Plan,
     tries: &mut Tries,
     ended: &mut Ended,
-) -> Result<(Backend, Option<InFlight>), NoConnection> {
+) -> Result<(Backend, Taken), NoConnection> {
     let none = |_| NoConnection { reject: Reject::NoEndpoint, tried: false };
     let (endpoint, in_flight) = choose(worker, &plan.cluster, tries.avoid(plan)).await.map_err(none)?;
     ended.endpoint = Some(Arc::clone(&endpoint));
@@ -111,7 +127,9 @@ async fn backend(
         Some(_) => stream(worker, plan, &endpoint, (tries, ended)).await,
         None => connection(worker, plan, &endpoint, (tries, ended)).await,
     };
-    result.map(|up| (up, in_flight)).map_err(|reject| NoConnection { reject, tried: reject != Reject::Timeout })
+    let (up, counted) = result
+        .map_err(|reject| NoConnection { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) })?;
+    Ok((up, (in_flight, counted)))
 }
 
 async fn connection(
@@ -119,14 +137,30 @@ async fn connection(
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
     (tries, ended): (&Tries, &mut Ended),
-) -> Result<Backend, Reject> {
-    let take = || worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.host());
-    let idle = if tries.trusts_idle() { take() } else { None };
-    if let Some(connection) = idle {
-        add(&worker.metrics.reused);
-        return Ok(Backend::H1(connection));
+) -> Result<(Backend, Counted), Reject> {
+    let wait = plan.limit().map(|limit| limit.saturating_sub(ended.counted.elapsed()));
+    let patience = Patience { idle: tries.trusts_idle(), wait, connect: || time_left(plan, ended) };
+    let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.host(), patience).await;
+    let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (ended, &error)))?;
+    made(worker, plan, endpoint, connection.reused);
+    match plan.cluster.begin_request() {
+        Some(counted) => Ok((Backend::H1(connection), counted)),
+        None => {
+            // It was not used.
+            worker.pool.borrow_mut().put(connection, Instant::now());
+            Err(Reject::Overflow)
+        }
     }
-    connect(worker, plan, endpoint, ended).await.map(Backend::H1)
+}
+
+/// Counts a connection that was found or made.
+fn made(worker: &Worker, plan: &Plan, endpoint: &EndpointState, reused: bool) {
+    if reused {
+        add(&worker.metrics.reused);
+    } else {
+        add(&worker.metrics.connected);
+        worker.report(&plan.cluster, endpoint, Outcome::Connected);
+    }
 }
 
 /// A stream of HTTP/2 on which the request's head was sent.
@@ -135,23 +169,20 @@ async fn stream(
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
     (tries, ended): (&Tries, &mut Ended),
-) -> Result<Backend, Reject> {
+) -> Result<(Backend, Counted), Reject> {
     let Some((head, bodiless)) = &plan.stream_head else { return Err(Reject::UpstreamProtocol) };
     let limit = time_left(plan, ended);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.host(), limit).await {
         Ok(stream) => stream,
         Err(error) => return Err(not_connected(worker, plan, endpoint, (ended, &error))),
     };
-    if stream.reused {
-        add(&worker.metrics.reused);
-    } else {
-        add(&worker.metrics.connected);
-        worker.report(&plan.cluster, endpoint, Outcome::Connected);
-    }
+    made(worker, plan, endpoint, stream.reused);
+    let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
     // What the library refuses to send never began.
     let mut head = head.clone();
     tries.renumber_stream(&mut head);
-    H2Backend::open(stream, head, *bodiless).map(Box::new).map(Backend::H2).map_err(|_| Reject::UpstreamClosed)
+    let opened = H2Backend::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
+    Ok((Backend::H2(Box::new(opened)), counted))
 }
 
 /// How long connecting may take: what the cluster gives it, and the route has left.
@@ -169,8 +200,10 @@ fn not_connected(
     (ended, error): (&mut Ended, &ConnectError),
 ) -> Reject {
     if plan.limit().is_some_and(|timeout| timeout <= ended.counted.elapsed()) {
-        worker.report(&plan.cluster, endpoint, Outcome::TimedOut);
         return Reject::Timeout;
+    }
+    if matches!(error, ConnectError::Overflow) {
+        return Reject::Overflow;
     }
     if !error.is_own() {
         worker.report(&plan.cluster, endpoint, Outcome::Disconnected);
@@ -178,24 +211,6 @@ fn not_connected(
     add(&worker.metrics.connect_failed);
     ended.transport_failure = error.to_string();
     Reject::from(error)
-}
-
-/// A new connection.
-async fn connect(
-    worker: &Worker,
-    plan: &Plan,
-    endpoint: &Arc<EndpointState>,
-    ended: &mut Ended,
-) -> Result<Connection, Reject> {
-    let connected = plan.cluster.connect(endpoint, plan.host(), time_left(plan, ended)).await;
-    match connected {
-        Ok(connection) => {
-            add(&worker.metrics.connected);
-            worker.report(&plan.cluster, endpoint, Outcome::Connected);
-            Ok(connection)
-        }
-        Err(error) => Err(not_connected(worker, plan, endpoint, (ended, &error))),
-    }
 }
 
 /// After a complete answer: what becomes of both connections.

@@ -4,7 +4,7 @@
 //! ones from where they were read, and has the system move large bodies from socket to socket. It reads no further while what it
 //! read is not written.
 
-mod direct;
+pub(super) mod direct;
 mod failure;
 mod pieces;
 mod request;
@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use upstream::{Connection, Outcome, Retrying};
+use upstream::{Connection, Counted, Outcome};
 use wire::h1::BodyReader;
 use wire::h1::response::Asked;
 
@@ -74,7 +74,7 @@ pub(super) struct Flow<'a> {
     try_from: Option<Instant>,
     /// Whether the request has a place among those that are sent again, and the one that it was given for the next attempt.
     has_place: bool,
-    place: Option<Retrying>,
+    place: Option<Counted>,
     /// Why an answer is passed on that would have been tried again.
     end: End,
     /// What was kept of the request, where the endpoint is, and when the request began: for changes of the answer.
@@ -287,7 +287,7 @@ impl<'a> Flow<'a> {
     }
 
     /// The place that was given for the next attempt.
-    pub(super) fn take_place(&mut self) -> Option<Retrying> {
+    pub(super) fn take_place(&mut self) -> Option<Counted> {
         self.place.take()
     }
 

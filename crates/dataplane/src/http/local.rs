@@ -81,6 +81,10 @@ pub(super) async fn refuse(
     let page = paged.and_then(|(route, _)| Asker::of(route, space.request.fields(conn.input.filled()))?.allowed());
     let page = page.map(Cow::into_owned);
     let mut edits = Edits::default();
+    if reject == Reject::Overflow {
+        // As Envoy's router tells it.
+        edits.set("x-envoy-overloaded", &b"true"[..]);
+    }
     if let Some((route, target)) = route {
         let cluster = route.cluster(target);
         route.edit_response(target, &facts(conn, space, route, cluster, ended), &mut edits);

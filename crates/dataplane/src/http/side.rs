@@ -1,5 +1,6 @@
 //! The client's side of an exchange: a connection of HTTP/1, or one stream of HTTP/2.
 
+use super::flow::direct;
 use super::streams::{Receiver, Sender};
 use bytes::Bytes;
 use h2::Reason;
@@ -13,6 +14,19 @@ use upstream::Stream;
 pub(crate) enum Side {
     H1(Stream),
     H2(Box<H2Side>),
+}
+
+impl Side {
+    /// Ready when the client has reset its connection, or broken the stream off. That it sends no more is no such sign (RULES).
+    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::H1(stream) => match direct::poll_client(stream, context) {
+                Poll::Ready(Err(_)) => Poll::Ready(()),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            },
+            Self::H2(stream) => stream.poll_gone(context),
+        }
+    }
 }
 
 /// A stream of a client.

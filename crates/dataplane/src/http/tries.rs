@@ -9,7 +9,7 @@ use crate::reasons::Flags;
 use ir::{Broken, Retries};
 use smallvec::SmallVec;
 use std::time::Duration;
-use upstream::Retrying;
+use upstream::Counted;
 
 /// The header that tells the backend which attempt it sees.
 const ATTEMPT: &str = "x-envoy-attempt-count";
@@ -24,7 +24,7 @@ pub(super) struct Tries {
     /// Whether the one for nothing was made.
     replayed: bool,
     /// The place of the one under way among all those of the cluster.
-    place: Option<Retrying>,
+    place: Option<Counted>,
     /// Endpoints that were tried.
     tried: SmallVec<[u64; 2]>,
 }

@@ -20,20 +20,20 @@ pub(super) async fn run(
     let idle = Some(worker.limits.tunnel_timeout);
     match (&mut conn.side, up) {
         (Side::H1(down), Backend::H1(mut up)) => {
-            relay(worker, (down, &mut up.stream), buffers, &conn.timer, idle).await
+            relay(worker, (down, &mut up.stream), buffers, &conn.timer, (idle, None)).await
         }
         (Side::H1(down), Backend::H2(mut up)) => {
             let mut up = Halves(&mut up.receiver, &mut up.sender);
-            relay(worker, (down, &mut up), buffers, &conn.timer, idle).await
+            relay(worker, (down, &mut up), buffers, &conn.timer, (idle, None)).await
         }
         (Side::H2(down), Backend::H1(mut up)) => {
             let mut down = Halves(&mut down.receiver, &mut down.sender);
-            relay(worker, (&mut down, &mut up.stream), buffers, &conn.timer, idle).await
+            relay(worker, (&mut down, &mut up.stream), buffers, &conn.timer, (idle, None)).await
         }
         (Side::H2(down), Backend::H2(mut up)) => {
             let mut down = Halves(&mut down.receiver, &mut down.sender);
             let mut up = Halves(&mut up.receiver, &mut up.sender);
-            relay(worker, (&mut down, &mut up), buffers, &conn.timer, idle).await
+            relay(worker, (&mut down, &mut up), buffers, &conn.timer, (idle, None)).await
         }
     }
 }

@@ -2,45 +2,77 @@
 //! in use.
 
 use super::Rows;
-use ir::Cluster;
+use ir::ClusterId;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
-use upstream::Ejections;
+use upstream::{Ejections, UsageCounts};
 
-type Read = fn(&Ejections) -> u64;
+/// What is counted of a cluster.
+pub(super) type Counts = (ClusterId, Option<UsageCounts>, Option<Ejections>);
+
+type Read = fn(&Counts) -> Option<u64>;
 
 const ROWS: &[(&str, &str, MetricType, Read)] = &[
     (
         "envoy_cluster_outlier_detection_ejections_active",
         "Endpoints that are out of use since their requests failed",
         MetricType::Gauge,
-        |counts| counts.active,
+        |(_, _, counts)| counts.map(|counts| counts.active),
     ),
     (
         "envoy_cluster_outlier_detection_ejections_enforced",
         "Endpoints that were taken out of use",
         MetricType::Counter,
-        |counts| counts.total,
+        |(_, _, counts)| counts.map(|counts| counts.total),
     ),
     (
         "envoy_cluster_outlier_detection_ejections_overflow",
         "Endpoints that failed, and that maxEjectionPercent had no room for",
         MetricType::Counter,
-        |counts| counts.overflow,
+        |(_, _, counts)| counts.map(|counts| counts.overflow),
+    ),
+    (
+        "envoy_cluster_upstream_cx_active",
+        "Connections, where their number is limited",
+        MetricType::Gauge,
+        |(_, counts, _)| counts.map(|counts| counts.connections),
+    ),
+    ("envoy_cluster_upstream_rq_active", "Requests under way, where they are limited", MetricType::Gauge, |counts| {
+        counts.1.map(|counts| counts.requests)
+    }),
+    (
+        "envoy_cluster_upstream_rq_pending_active",
+        "Requests that wait for a connection, where they are limited",
+        MetricType::Gauge,
+        |(_, counts, _)| counts.map(|counts| counts.pending),
+    ),
+    (
+        "envoy_cluster_upstream_cx_overflow",
+        "Connections that there was no room for",
+        MetricType::Counter,
+        |(_, counts, _)| counts.map(|counts| counts.connections_overflow),
+    ),
+    (
+        "envoy_cluster_upstream_rq_pending_overflow",
+        "Requests that there was no room for",
+        MetricType::Counter,
+        |(_, counts, _)| counts.map(|counts| counts.pending_overflow),
+    ),
+    (
+        "envoy_cluster_upstream_rq_retry_overflow",
+        "Further attempts that there was no room for",
+        MetricType::Counter,
+        |(_, counts, _)| counts.map(|counts| counts.retries_overflow),
     ),
 ];
 
 /// Adds the counters of clusters, of at most `most` of them.
-pub(super) fn register(registry: &mut Registry, clusters: &[(Arc<Cluster>, Ejections)], most: usize) {
-    if clusters.is_empty() {
-        return;
-    }
+pub(super) fn register(registry: &mut Registry, clusters: &[Counts], most: usize) {
     for (name, help, kind, read) in ROWS {
-        let row = |(cluster, counts): &(Arc<Cluster>, Ejections)| {
-            (vec![("cluster_name", cluster.id.to_string())], read(counts))
-        };
-        let rows = clusters.iter().take(most).map(row).collect();
-        registry.register(*name, *help, Rows { rows, kind: *kind });
+        let row = |counts: &Counts| Some((vec![("cluster_name", counts.0.to_string())], read(counts)?));
+        let rows: Vec<_> = clusters.iter().filter_map(row).take(most).collect();
+        if !rows.is_empty() {
+            registry.register(*name, *help, Rows { rows, kind: *kind });
+        }
     }
 }

@@ -52,7 +52,7 @@ fn dr_20_a_connection_that_takes_too_long_is_503_uf() {
 }
 
 /// A listening socket whose queue has no room, and what fills it.
-fn full_queue() -> (SocketAddr, impl Drop) {
+pub(crate) fn full_queue() -> (SocketAddr, impl Drop) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     socket.listen(0).unwrap();

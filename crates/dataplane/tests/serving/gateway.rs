@@ -6,8 +6,9 @@ use ir::Fault;
 use ir::{
     Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
     EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener, ListenerId,
-    MatchPath, Mirror, ObjectKind, Origin, PathNormalization, Retries, Route, RouteMatch, Service, Share, Snapshot,
-    TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol, WorkloadName,
+    MatchPath, Mirror, ObjectKind, Origin, PathNormalization, PoolLimits, Retries, Route, RouteMatch, Service, Share,
+    Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol,
+    WorkloadName,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -169,12 +170,10 @@ impl World {
         self
     }
 
-    /// Limits how many requests are sent again at one time.
-    pub(crate) fn max_retries(mut self, limit: u32) -> Self {
-        for cluster in &mut self.clusters {
-            cluster.max_retries = Some(limit);
-        }
-        self
+    /// Sets the limits of every cluster so far.
+    pub(crate) fn limits(self, limits: PoolLimits) -> Self {
+        let limits = Arc::new(limits);
+        self.with_clusters(|cluster| cluster.limits = Some(Arc::clone(&limits)))
     }
 
     /// Changes every cluster so far.
@@ -212,7 +211,7 @@ impl World {
             protocol: UpstreamProtocol::Http1,
             tls: None,
             timeouts: ClusterTimeouts { connect, idle: Duration::from_secs(3600) },
-            max_retries: None,
+            limits: None,
             outlier: None,
         });
         self

@@ -23,6 +23,7 @@ mod mirrors;
 mod multiplexed;
 mod observe;
 mod outliers;
+mod overflow;
 mod replay;
 mod retries;
 mod secured;

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Side};
 use crate::gateway::{Gateway, World, retrying};
-use ir::{Retries, RetryOn};
+use ir::{PoolLimits, Retries, RetryLimit, RetryOn};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -126,7 +126,8 @@ fn dr_21_so_many_are_sent_again_at_one_time() {
         }
     });
     let action = retrying("c", None, Some(policy(5, RetryOn::SERVER_ERROR)));
-    let world = World::default().host("*", action).cluster("c", &[backend.address]).max_retries(1);
+    let limits = PoolLimits { max_retries: Some(RetryLimit::Count(1)), ..PoolLimits::default() };
+    let world = World::default().host("*", action).cluster("c", &[backend.address]).limits(limits);
     let gateway = Gateway::serving(&world);
     let mut first = gateway.client();
     first.get("/first");

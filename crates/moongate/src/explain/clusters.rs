@@ -1,10 +1,41 @@
 //! What bounds the requests to a cluster, in words.
 
-use ir::{Cluster, OutlierDetection};
+use ir::{Cluster, OutlierDetection, PoolLimits, RetryLimit, TcpKeepalive};
 
 /// All of it; empty where nothing is set.
 pub(super) fn bounds(cluster: &Cluster) -> Vec<String> {
-    cluster.outlier.as_deref().map(outlier).into_iter().collect()
+    let limits = cluster.limits.as_deref().map(limits).filter(|words| !words.is_empty());
+    limits.into_iter().chain(cluster.outlier.as_deref().map(outlier)).collect()
+}
+
+fn limits(limits: &PoolLimits) -> String {
+    let at_most = |count: Option<u32>, of: &str| count.map(|count| format!("{count} {of}"));
+    let retries = limits.max_retries.map(|limit| match limit {
+        RetryLimit::Count(count) => format!("{count} retries"),
+        RetryLimit::Budget { percent, min_concurrency } => {
+            format!("retries for {} % of the requests, or {min_concurrency}", percent.percent())
+        }
+    });
+    let counts = [
+        at_most(limits.max_connections, "connections"),
+        at_most(limits.max_pending_requests, "requests that wait for one"),
+        at_most(limits.max_requests, "requests"),
+        retries,
+    ];
+    let counts: Vec<_> = counts.into_iter().flatten().collect();
+    let at_once = (!counts.is_empty()).then(|| format!("at most {} at one time", counts.join(", ")));
+    let carried = limits.max_requests_per_connection.map(|count| format!("a connection carries {count} requests"));
+    let life = limits.max_connection_duration.map(|life| format!("a connection is used for {life:?}"));
+    let probes = limits.tcp_keepalive.map(keepalive);
+    at_once.into_iter().chain(carried).chain(life).chain(probes).collect::<Vec<_>>().join("; ")
+}
+
+fn keepalive(probes: TcpKeepalive) -> String {
+    let time = probes.time.map(|time| format!(" after {time:?}"));
+    let interval = probes.interval.map(|interval| format!(" every {interval:?}"));
+    let count = probes.probes.map(|count| format!(" up to {count} times"));
+    let words: String = time.into_iter().chain(interval).chain(count).collect();
+    format!("the system probes silent connections{words}")
 }
 
 fn outlier(policy: &OutlierDetection) -> String {
@@ -34,6 +65,24 @@ fn outlier(policy: &OutlierDetection) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn dr_21_limits_are_told_in_words() {
+        let all = PoolLimits {
+            max_connections: Some(1),
+            max_pending_requests: Some(2),
+            max_requests: None,
+            max_retries: Some(RetryLimit::Budget { percent: ir::Share::of_percent(20.0), min_concurrency: 3 }),
+            max_requests_per_connection: Some(4),
+            max_connection_duration: Some(Duration::from_secs(5)),
+            tcp_keepalive: Some(TcpKeepalive { probes: Some(3), time: Some(Duration::from_secs(60)), interval: None }),
+        };
+        let words = "at most 1 connections, 2 requests that wait for one, retries for 20 % of the requests, or 3 at one time; \
+                     a connection carries 4 requests; a connection is used for 5s; \
+                     the system probes silent connections after 60s up to 3 times";
+        assert_eq!(limits(&all), words);
+        assert_eq!(limits(&PoolLimits::default()), "");
+    }
 
     #[test]
     fn dr_30_the_policy_is_told_in_words() {

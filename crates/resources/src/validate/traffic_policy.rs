@@ -162,6 +162,12 @@ fn check_outlier(outlier: &OutlierDetection, findings: &mut Findings) {
             findings.error(field, code, format!("{percent} is no percentage"), "use 0 to 100");
         }
     }
+    for (at, status) in outlier.outlier_detection_http_error_codes.iter().enumerate() {
+        if !status.parse::<u16>().is_ok_and(|status| (100..600).contains(&status)) {
+            let field = format!("outlierDetectionHttpErrorCodes[{at}]");
+            findings.error(&field, code, format!("`{status}` is no status of HTTP"), "use 100 to 599");
+        }
+    }
     if outlier.consecutive_errors != 0 {
         let help = "use `consecutiveGatewayErrors` or `consecutive5xxErrors`";
         findings.warning("consecutiveErrors", code, "`consecutiveErrors` is deprecated", help);

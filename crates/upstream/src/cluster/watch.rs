@@ -80,7 +80,7 @@ impl ClusterState {
 
     /// Tells what came of a request or a connection. Whether [`Upstream::watch`](crate::Upstream::watch) is to be called.
     pub fn report(&self, endpoint: &EndpointState, outcome: Outcome) -> bool {
-        let (Some(policy), Some(watch)) = (&self.cluster.outlier, &self.watch) else { return false };
+        let (Some(policy), Some(watch)) = (&self.cluster.outlier, self.watch()) else { return false };
         if !endpoint.health.count(policy, outcome) {
             return false;
         }
@@ -92,7 +92,7 @@ impl ClusterState {
     /// Takes out of use what has failed, as far as there is room, and where a `tick` says that an interval is over, back what was out for
     /// long enough.
     fn judge(&self, tick: bool, now: Instant) {
-        let (Some(policy), Some(watch), Some(list)) = (&self.cluster.outlier, &self.watch, self.endpoints.load_full())
+        let (Some(policy), Some(watch), Some(list)) = (&self.cluster.outlier, self.watch(), self.endpoints.load_full())
         else {
             return;
         };
@@ -128,7 +128,7 @@ impl ClusterState {
 
     /// What the state before may have found out, and nobody may look after any more, once this one stands in its slot.
     pub(crate) fn take_over_health(&self) {
-        match &self.watch {
+        match self.watch() {
             Some(_) => self.rebalance(),
             None => self.take_all_back(),
         }
@@ -141,7 +141,7 @@ impl ClusterState {
 
     /// What is counted of its ejections, where there may be any and somebody uses it.
     pub fn ejections(&self) -> Option<Ejections> {
-        let (watch, list) = (self.watch.as_ref()?, self.endpoints.load_full()?);
+        let (watch, list) = (self.watch()?, self.endpoints.load_full()?);
         Some(Ejections {
             active: list.iter().filter(|endpoint| endpoint.is_ejected()).count() as u64,
             total: watch.ejections.load(Ordering::Relaxed),

@@ -52,6 +52,27 @@ async fn dr_20_a_listener_that_does_not_accept_is_given_up() {
     assert!(matches!(error, ConnectError::Timeout), "{error:?}");
 }
 
+#[tokio::test]
+async fn dr_20_the_system_probes_as_it_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = endpoint(EndpointAddress::Ip(listener.local_addr().unwrap()));
+    let connection = connect(&endpoint, None, Duration::from_secs(5)).await.unwrap();
+    let socket = socket2::SockRef::from(connection.stream.tcp().unwrap());
+    assert!(!socket.keepalive().unwrap());
+    let seconds = Duration::from_secs;
+    let usual = {
+        keep_alive(&connection.stream, &TcpKeepalive::default());
+        socket.tcp_keepalive_time().unwrap()
+    };
+    assert!(socket.keepalive().unwrap());
+    let probes = TcpKeepalive { probes: Some(4), time: None, interval: Some(seconds(7)) };
+    keep_alive(&connection.stream, &probes);
+    let of = (socket.tcp_keepalive_retries().unwrap(), socket.tcp_keepalive_interval().unwrap());
+    assert_eq!((of, socket.tcp_keepalive_time().unwrap()), ((4, seconds(7)), usual));
+    keep_alive(&connection.stream, &TcpKeepalive { time: Some(seconds(90)), ..probes });
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), seconds(90));
+}
+
 #[test]
 fn errors_of_the_system_are_told_apart() {
     let of = |code: i32| ConnectError::from(io::Error::from_raw_os_error(code));

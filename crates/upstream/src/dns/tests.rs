@@ -34,7 +34,7 @@ fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
         protocol: UpstreamProtocol::Http1,
         tls: None,
         timeouts: ClusterTimeouts { connect: LONG, idle: LONG },
-        max_retries: None,
+        limits: None,
         outlier: None,
     };
     Arc::new(ClusterState::new(Arc::new(cluster), &Arc::default(), None))

@@ -1,6 +1,7 @@
 //! Connections to one endpoint that were idle for a while and wait for any worker. Not bounded by itself: each of them holds one of the
 //! endpoint's places.
 
+use super::Terms;
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -16,6 +17,8 @@ pub(crate) struct Stashed {
     pub(crate) socket: OwnedFd,
     /// Since when it is idle.
     pub(crate) since: Instant,
+    /// What was agreed for it.
+    pub(crate) terms: Terms,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +57,7 @@ impl Stash {
     /// Closes what is idle for longer than `limit`, and a few of those that their peer closed; how many.
     pub(super) fn tend(&mut self, now: Instant, limit: Duration) -> usize {
         let before = self.connections.len();
-        self.connections.retain(|one| now.saturating_duration_since(one.since) < limit);
+        self.connections.retain(|one| now.saturating_duration_since(one.since) < limit && one.terms.hold(now));
         for _ in 0..CHECKS.min(self.connections.len()) {
             if self.next_check >= self.connections.len() {
                 self.next_check = 0;

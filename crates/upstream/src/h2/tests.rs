@@ -32,7 +32,7 @@ impl Backend {
             protocol: UpstreamProtocol::Http2 { streams, keep_alive: None },
             tls: None,
             timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
-            max_retries: None,
+            limits: None,
             outlier: None,
         };
         let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());

@@ -21,7 +21,7 @@ fn cluster(name: &str, endpoints: EndpointSource) -> Arc<Cluster> {
         protocol: UpstreamProtocol::Http1,
         tls: None,
         timeouts: ClusterTimeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) },
-        max_retries: None,
+        limits: None,
         outlier: None,
     })
 }

@@ -46,7 +46,7 @@ pub(super) fn poll_move(
 
 /// Looks at a client that waits for its answer: an error when it has reset its connection; ready when it has closed its side or sent more,
 /// so that nothing further can be learned without reading.
-pub(super) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(in crate::http) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
     let Some(client) = client.tcp() else { return Poll::Ready(Ok(())) };
     loop {
         ready!(client.poll_read_ready(context))?;

@@ -196,6 +196,13 @@ fn dr_30_outliers_are_counted_within_range() {
     policy("outlierDetection: {baseEjectionTime: 1us}", &["E MG3005 outlierDetection.baseEjectionTime"]);
     policy("outlierDetection: {maxEjectionPercent: 101}", &["E MG3005 outlierDetection.maxEjectionPercent"]);
     policy("outlierDetection: {minHealthPercent: -1}", &["E MG3005 outlierDetection.minHealthPercent"]);
+    policy(
+        "outlierDetection: {outlierDetectionHttpErrorCodes: ['429', '600', x]}",
+        &[
+            "E MG3005 outlierDetection.outlierDetectionHttpErrorCodes[1]",
+            "E MG3005 outlierDetection.outlierDetectionHttpErrorCodes[2]",
+        ],
+    );
     policy("outlierDetection: {consecutiveErrors: 5}", &["W MG3005 outlierDetection.consecutiveErrors"]);
     policy(
         "outlierDetection: {consecutiveLocalOriginFailures: 5}",

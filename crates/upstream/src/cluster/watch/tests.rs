@@ -48,7 +48,7 @@ impl World {
             protocol: UpstreamProtocol::Http1,
             tls: None,
             timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
-            max_retries: None,
+            limits: None,
             outlier: outlier.map(Arc::new),
         };
         let clusters = [(self.1.clone(), Arc::new(cluster))].into_iter().collect();
@@ -92,7 +92,7 @@ impl World {
     }
 
     fn is_running(&self) -> bool {
-        self.state().watch.as_ref().unwrap().running.load(Ordering::SeqCst)
+        self.state().watch().unwrap().running.load(Ordering::SeqCst)
     }
 }
 
