@@ -55,7 +55,7 @@ pub struct Pool {
     turns: VecDeque<u64>,
     count: usize,
     /// Where the number of connections is limited: those whose idle ones this worker looks after.
-    limited: Vec<Weak<Places>>,
+    limited: HashMap<usize, Weak<Places>, RandomState>,
     tended: Instant,
     last_sweep: Option<Instant>,
     settings: PoolSettings,
@@ -84,7 +84,7 @@ impl Pool {
             idle: HashMap::default(),
             turns: VecDeque::new(),
             count: 0,
-            limited: Vec::new(),
+            limited: HashMap::default(),
             tended: Instant::now(),
             last_sweep: None,
             settings,
@@ -183,10 +183,8 @@ impl Pool {
 
     /// Has idle connections looked after that are kept elsewhere, since their number is limited.
     fn tend_later(&mut self, places: &Arc<Places>) {
-        let of = Arc::downgrade(places);
-        if !self.limited.iter().any(|known| known.ptr_eq(&of)) {
-            self.limited.push(of);
-        }
+        // An address is not given again while somebody holds what stood there, if only weakly.
+        self.limited.entry(Arc::as_ptr(places) as usize).or_insert_with(|| Arc::downgrade(places));
     }
 
     fn tend_limited(&mut self, now: Instant) {
@@ -194,7 +192,7 @@ impl Pool {
             return;
         }
         self.tended = now;
-        self.limited.retain(|places| {
+        self.limited.retain(|_, places| {
             let places = places.upgrade();
             places.iter().for_each(|places| places.tend(now));
             places.is_some()

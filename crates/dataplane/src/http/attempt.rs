@@ -70,8 +70,12 @@ pub(super) async fn forward(
             Ok(()) => {
                 ended.flags |= flow.end().flags();
                 let finished = flow.finish();
-                drop((taken, tries));
-                return settle(worker, conn, space, head, finished, (&mut body, ended)).await;
+                // A tunnel goes on being a request.
+                let taken = Some(taken).filter(|_| matches!(finished, Finished::Tunnel(_)));
+                drop(tries);
+                let after = settle(worker, conn, space, head, finished, (&mut body, ended)).await;
+                drop(taken);
+                return after;
             }
             Err(failure) => failure,
         };

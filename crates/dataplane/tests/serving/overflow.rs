@@ -339,3 +339,22 @@ fn dr_20_limits_that_change_hold_for_connections_that_are_there() {
     gate.open(2);
     assert_eq!((first.answer().status, second.answer().status), (200, 200));
 }
+
+#[test]
+fn dr_21_a_websocket_is_a_request_for_as_long_as_it_lasts() {
+    let backend = Backend::start(|side| {
+        side.request();
+        side.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        while side.more().is_some() {}
+    });
+    let limits = PoolLimits { max_requests: Some(1), ..PoolLimits::default() };
+    let gateway = Gateway::serving(&limited(&[backend.address], limits));
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut first = gateway.client();
+    assert_eq!(first.send(ask).answer().status, 101);
+    is_overflow(&mut gateway.client());
+    drop(first);
+    until("it has ended", || gateway.metric("envoy_cluster_upstream_rq_active{") == Some(0.0));
+    assert_eq!(gateway.client().send(ask).answer().status, 101);
+}

@@ -1,11 +1,15 @@
 //! What bounds the requests to a cluster, in words.
 
-use ir::{Cluster, OutlierDetection, PoolLimits, RetryLimit, TcpKeepalive};
+use ir::{Cluster, EndpointSource, OutlierDetection, PoolLimits, RetryLimit, TcpKeepalive};
 
 /// All of it; empty where nothing is set.
 pub(super) fn bounds(cluster: &Cluster) -> Vec<String> {
     let limits = cluster.limits.as_deref().map(limits).filter(|words| !words.is_empty());
-    limits.into_iter().chain(cluster.outlier.as_deref().map(outlier)).collect()
+    let count = match &cluster.endpoints {
+        EndpointSource::Static(endpoints) => Some(endpoints.len()),
+        EndpointSource::Dns { .. } | EndpointSource::Never(_) => None,
+    };
+    limits.into_iter().chain(cluster.outlier.as_deref().map(|policy| outlier(policy, count))).collect()
 }
 
 fn limits(limits: &PoolLimits) -> String {
@@ -38,7 +42,8 @@ fn keepalive(probes: TcpKeepalive) -> String {
     format!("the system probes silent connections{words}")
 }
 
-fn outlier(policy: &OutlierDetection) -> String {
+/// `count` is how many endpoints there are, where that is known.
+fn outlier(policy: &OutlierDetection, count: Option<usize>) -> String {
     let counts = [
         (policy.consecutive_5xx, "5xx"),
         (policy.consecutive_gateway_failure, "502, 503, 504"),
@@ -55,6 +60,9 @@ fn outlier(policy: &OutlierDetection) -> String {
         rows.join(" or "),
         policy.max_ejection_percent
     );
+    if let Some(count) = count.filter(|count| count * (policy.max_ejection_percent as usize) < 100) {
+        words.push_str(&format!(", which is none of {count}"));
+    }
     if policy.min_health_percent > 0 {
         words.push_str(&format!("; all are used where fewer than {} % are left", policy.min_health_percent));
     }
@@ -99,6 +107,8 @@ mod tests {
         };
         let words = "an endpoint is ejected for 30s and more after 5 5xx or 3 failures of connections in a row, up to 10 % of them; \
                      all are used where fewer than 50 % are left";
-        assert_eq!(outlier(&policy), words);
+        assert_eq!(outlier(&policy, None), words);
+        let none = words.replace("of them", "of them, which is none of 9");
+        assert_eq!((outlier(&policy, Some(9)), outlier(&policy, Some(10))), (none, words.to_owned()));
     }
 }

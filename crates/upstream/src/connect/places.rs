@@ -316,9 +316,14 @@ impl Grant {
 }
 
 /// An idle connection, for this thread's runtime; `None` where it is of no use any more.
-fn reuse(connection: Connection, home: ThreadId, wanted: Wanted<'_>) -> Option<Connection> {
+fn reuse(mut connection: Connection, home: ThreadId, wanted: Wanted<'_>) -> Option<Connection> {
     debug_assert!(wanted.fits(&connection, home));
-    if !connection.terms.hold(Instant::now()) || !connection.stream.is_silent_for_sure() {
+    let is_silent = match &connection.stream {
+        // What TLS sends for itself is no byte of an answer, and only looks like one from outside.
+        Stream::Tls(_) => connection.stream.is_silent(),
+        Stream::Tcp(_) | Stream::Unix(_) => connection.stream.is_silent_for_sure(),
+    };
+    if !connection.terms.hold(Instant::now()) || !is_silent {
         return None;
     }
     if home == std::thread::current().id() {
