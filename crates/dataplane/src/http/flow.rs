@@ -9,6 +9,7 @@ mod failure;
 mod pieces;
 mod request;
 mod response;
+mod verdict;
 mod web;
 
 use super::backend::Backend;

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, Connection};
+use upstream::{ClusterState, ConnectError, Connection, Outcome, Patience};
 use wire::h1::response::Asked;
 use wire::h1::{BodyReader, ChunkWriter, ResponseHead};
 
@@ -92,35 +92,44 @@ async fn run(worker: Rc<Worker>, copied: Copied, feed: Rc<Feed>) {
 async fn send(worker: &Worker, copied: &Copied, feed: &Feed) -> Result<(), Failed> {
     let (endpoint, _in_flight) = choose(worker, &copied.cluster, &[]).await.map_err(|_| Failed)?;
     let limit = copied.cluster.cluster.timeouts.connect;
+    let failed = |error: &ConnectError| {
+        if !error.is_own() {
+            worker.report(&copied.cluster, &endpoint, Outcome::Disconnected);
+        }
+        Failed
+    };
     let mut trusting = true;
     loop {
         let host = copied.host.as_deref();
-        let idle = match copied.head {
-            Head::Http1(_) if trusting => worker.pool.borrow_mut().take(&copied.cluster, &endpoint, host),
-            _ => None,
-        };
-        let up = match (&copied.head, idle) {
-            (Head::Http1(_), Some(connection)) => Backend::H1(connection),
-            (Head::Http1(_), None) => {
-                Backend::H1(copied.cluster.connect(&endpoint, host, limit).await.map_err(|_| Failed)?)
+        let up = match &copied.head {
+            Head::Http1(_) => {
+                let patience = Patience { idle: trusting, wait: None, connect: || limit };
+                let found = upstream::h1_connection(&worker.pool, &copied.cluster, &endpoint, host, patience).await;
+                Backend::H1(found.map_err(|error| failed(&error))?)
             }
-            (Head::Http2(head), _) => {
+            Head::Http2(head) => {
                 let stream = upstream::h2_stream(&worker.streams, &copied.cluster, &endpoint, host, limit).await;
-                let opened = H2Backend::open(stream.map_err(|_| Failed)?, head.clone(), copied.body == Body::None);
+                let stream = stream.map_err(|error| failed(&error))?;
+                let opened = H2Backend::open(stream, head.clone(), copied.body == Body::None);
                 Backend::H2(Box::new(opened.map_err(|_| Failed)?))
             }
         };
+        let _counted = copied.cluster.begin_request().ok_or(Failed)?;
         let stale = up.is_reused() && matches!(up, Backend::H1(_)) && copied.body == Body::None;
         let mut exchange = Exchange::new(worker, copied, feed, up);
         match poll_fn(|context| exchange.poll(context)).await {
             Ok(()) => {
+                worker.report(&copied.cluster, &endpoint, Outcome::Answered(exchange.head.status));
                 if let Some(connection) = exchange.kept() {
                     worker.pool.borrow_mut().put(connection, Instant::now());
                 }
                 return Ok(());
             }
             Err(Failed) if stale && trusting && !exchange.is_answered() => trusting = false,
-            Err(Failed) => return Err(Failed),
+            Err(Failed) => {
+                worker.report(&copied.cluster, &endpoint, Outcome::Disconnected);
+                return Err(Failed);
+            }
         }
     }
 }
@@ -275,6 +284,7 @@ impl<'a> Exchange<'a> {
         let Backend::H2(up) = &mut self.up else { return Poll::Ready(Err(Failed)) };
         if self.body.is_none() {
             let answer = ready!(Pin::new(&mut up.response).poll(context)).map_err(|_| Failed)?;
+            self.head.status = answer.status().as_u16();
             up.receiver = Receiver::new(answer.into_body());
             self.body = Some(BodyReader::UntilClose);
         }

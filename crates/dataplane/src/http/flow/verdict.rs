@@ -1,0 +1,31 @@
+//! What the head of an answer says of the attempt: whether it is tried again, and how its endpoint does.
+
+use super::response::ResponseSide;
+use ir::{Retries, RetryOn};
+
+impl ResponseSide<'_> {
+    /// Whether the head is one that a policy would rather not pass on; `grpc` says that the request is gRPC.
+    pub(super) fn is_to_retry(&self, policy: &Retries, grpc: bool) -> bool {
+        let status = self.head.status;
+        if !policy.status(status) && !grpc {
+            return false;
+        }
+        let fields = self.head.fields(self.input.filled());
+        if fields.get("x-envoy-ratelimited").is_some() {
+            return policy.on.any(RetryOn::RATE_LIMITED);
+        }
+        policy.status(status) || self.grpc_status().is_some_and(|status| policy.on.grpc(status))
+    }
+
+    /// The status of gRPC that the head tells.
+    fn grpc_status(&self) -> Option<u8> {
+        let text = self.head.fields(self.input.filled()).get("grpc-status")?;
+        std::str::from_utf8(text).ok()?.parse().ok()
+    }
+
+    /// The status of the head, or HTTP's for that of gRPC which it tells, where the request is `grpc`.
+    pub(super) fn told_status(&self, grpc: bool) -> u16 {
+        let told = if grpc { self.grpc_status() } else { None };
+        told.map_or(self.head.status, wire::grpc::http_status_of)
+    }
+}
