@@ -15,7 +15,7 @@ use crate::limits::COPY_LIMIT;
 use crate::log::HttpDate;
 use crate::reasons::Flags;
 use http::HeaderMap;
-use ir::{FieldName, Retries, RetryOn};
+use ir::FieldName;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
@@ -29,7 +29,7 @@ use wire::h1::{
 use wire::view::Fields;
 
 /// What may be switched to (S-118).
-const WEBSOCKET: &[u8] = b"websocket";
+pub(super) const WEBSOCKET: &[u8] = b"websocket";
 
 /// The answer's side of a flow.
 pub(super) struct ResponseSide<'a> {
@@ -156,12 +156,6 @@ impl<'a> ResponseSide<'a> {
         self.input.release();
         self.input.put(&flat);
         Ok(())
-    }
-
-    /// Whether the backend switches to something that it was not asked for (S-118).
-    pub(super) fn is_other_switch(&self) -> bool {
-        let to = self.head.upgrade.map(|span| span.of(self.input.filled()));
-        self.head.status == 101 && !to.is_some_and(|to| to.eq_ignore_ascii_case(WEBSOCKET))
     }
 
     /// 102 and its kin say nothing of the connection; their headers are passed on.

@@ -1,6 +1,6 @@
-//! What the head of an answer says of the attempt: whether it is tried again, and how its endpoint does.
+//! What the head of an answer says of the attempt: whether it is tried again or refused, and how its endpoint does.
 
-use super::response::ResponseSide;
+use super::response::{ResponseSide, WEBSOCKET};
 use ir::{Retries, RetryOn};
 
 impl ResponseSide<'_> {
@@ -27,5 +27,11 @@ impl ResponseSide<'_> {
     pub(super) fn told_status(&self, grpc: bool) -> u16 {
         let told = if grpc { self.grpc_status() } else { None };
         told.map_or(self.head.status, wire::grpc::http_status_of)
+    }
+
+    /// Whether the backend switches to something that it was not asked for (S-118).
+    pub(super) fn is_other_switch(&self) -> bool {
+        let to = self.head.upgrade.map(|span| span.of(self.input.filled()));
+        self.head.status == 101 && !to.is_some_and(|to| to.eq_ignore_ascii_case(WEBSOCKET))
     }
 }
