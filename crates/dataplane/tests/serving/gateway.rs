@@ -225,13 +225,19 @@ impl World {
 
     /// A TLS server whose bytes go to a cluster.
     pub(crate) fn tls_tcp(mut self, names: &[&str], termination: Option<Termination>, cluster: &str) -> Self {
-        self.tls.push((patterns(names), termination, Some(bytes_to(cluster))));
+        self.tls.push((patterns(names), termination, Some(bytes_to(cluster, PATIENCE))));
         self
     }
 
     /// Passes bytes in clear text on to a cluster.
     pub(crate) fn tcp(mut self, cluster: &str) -> Self {
-        self.tcp = Some(bytes_to(cluster));
+        self.tcp = Some(bytes_to(cluster, PATIENCE));
+        self
+    }
+
+    /// The same, where connections without traffic are closed after a while.
+    pub(crate) fn tcp_idle(mut self, cluster: &str, idle: Duration) -> Self {
+        self.tcp = Some(bytes_to(cluster, idle));
         self
     }
 
@@ -306,11 +312,11 @@ fn patterns(names: &[&str]) -> Vec<HostPattern> {
     names.iter().map(|name| HostPattern::parse(name).unwrap()).collect()
 }
 
-fn bytes_to(cluster: &str) -> Service {
+fn bytes_to(cluster: &str, idle: Duration) -> Service {
     Service::Tcp(Arc::new(TcpRoute {
         origin: origin(ObjectKind::VirtualService),
         targets: vec![TcpTarget { cluster: TargetCluster::Known(id(cluster)), weight: 1 }],
-        idle_timeout: Some(PATIENCE),
+        idle_timeout: Some(idle),
     }))
 }
 

@@ -20,6 +20,7 @@ mod gateway;
 mod grpc;
 mod malformed;
 mod mirrors;
+mod misbehaving;
 mod multiplexed;
 mod observe;
 mod outliers;
