@@ -98,7 +98,10 @@ impl ClusterState {
         };
         let mut changed = false;
         if tick {
-            changed = list.iter().filter(|endpoint| endpoint.health.sweep(policy, now)).count() > 0;
+            for endpoint in list.iter().filter(|endpoint| endpoint.health.sweep(policy, now)) {
+                changed = true;
+                tracing::info!(cluster = %self.cluster.id, endpoint = %endpoint.address, "the endpoint is used again");
+            }
         }
         let mut out = list.iter().filter(|endpoint| endpoint.is_ejected()).count();
         for endpoint in list.iter().filter(|endpoint| endpoint.health.take_detected() > 0) {

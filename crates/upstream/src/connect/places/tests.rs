@@ -2,6 +2,7 @@ use super::*;
 use crate::connect::connect;
 use crate::endpoint::EndpointState;
 use ir::EndpointAddress;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot::Receiver;
@@ -109,6 +110,39 @@ fn dr_20_a_limit_that_changes_holds_for_what_is_there() {
     assert!(granted(&mut waiting[1]).is_some());
     places.set_most(None);
     drop([place(&places), place(&places)]);
+}
+
+#[test]
+fn dr_20_no_place_is_lost_among_threads_that_wait_and_give_up() {
+    const MOST: u32 = 3;
+    let places = places(MOST);
+    let (held, highest, served) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..8_u32 {
+            let (places, held, highest, served) = (&places, &held, &highest, &served);
+            scope.spawn(move || {
+                for turn in 0..2000_u32 {
+                    let grant = match places.claim() {
+                        Claim::Place(place) => Grant::Place(place),
+                        // Some give up at once, and some of these were granted meanwhile.
+                        Claim::Wait(receiver) if (turn + thread) % 3 == 0 => {
+                            std::thread::yield_now();
+                            drop(receiver);
+                            continue;
+                        }
+                        Claim::Wait(receiver) => receiver.blocking_recv().unwrap(),
+                    };
+                    highest.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::yield_now();
+                    held.fetch_sub(1, Ordering::SeqCst);
+                    served.fetch_add(1, Ordering::SeqCst);
+                    drop(grant);
+                }
+            });
+        }
+    });
+    assert!(highest.into_inner() <= MOST && served.into_inner() >= 8 * 2000 / 2);
+    assert_eq!((places.used(), places.state().waiting.iter().filter(|one| !one.is_closed()).count()), (0, 0));
 }
 
 #[tokio::test]
