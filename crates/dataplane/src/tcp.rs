@@ -75,8 +75,8 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
                 outcome.flags = Flags::NONE;
                 return Some((connection, in_flight));
             }
-            Err(error @ ConnectError::Overflow) => {
-                (outcome.flags, outcome.failure) = (Flags::UO, error.to_string());
+            Err(ConnectError::Overflow) => {
+                outcome.flags = Flags::UO;
                 return None;
             }
             Err(error) => {

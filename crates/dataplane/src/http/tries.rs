@@ -90,7 +90,10 @@ impl Tries {
             return Next::End(End::Unwanted);
         };
         // Another endpoint is asked at once.
-        let others = plan.cluster.endpoints().is_some_and(|all| all.iter().any(|one| !self.tried.contains(&one.id)));
+        let others = plan
+            .cluster
+            .endpoints()
+            .is_some_and(|all| all.iter().any(|one| !one.is_ejected() && !self.tried.contains(&one.id)));
         self.again(worker, (plan, policy), others && policy.avoid_tried)
     }
 

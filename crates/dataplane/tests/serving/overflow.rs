@@ -122,7 +122,7 @@ fn dr_20_who_waits_does_so_within_the_time_of_the_route_and_no_longer_than_the_c
     let gate = Gate::default();
     let backend = gate.backend();
     let action = forward("c", Some(Duration::from_millis(150)));
-    let limits = PoolLimits { max_pending_requests: Some(9), ..connections(1) };
+    let limits = connections(1);
     let world = World::default().host("a.test", forward("c", None)).host("b.test", action);
     let gateway = Gateway::serving(&world.cluster("c", &[backend.address]).limits(limits));
     let mut first = gateway.client();
@@ -327,7 +327,7 @@ fn dr_21_a_budget_bounds_retries_by_what_is_under_way() {
 fn dr_20_limits_that_change_hold_for_connections_that_are_there() {
     let gate = Gate::default();
     let backend = gate.backend();
-    let with = |most| limited(&[backend.address], PoolLimits { max_pending_requests: Some(9), ..connections(most) });
+    let with = |most| limited(&[backend.address], connections(most));
     let gateway = Gateway::serving(&with(1));
     let (mut first, mut second) = (gateway.client(), gateway.client());
     first.get("/");

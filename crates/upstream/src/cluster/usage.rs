@@ -87,7 +87,8 @@ impl ClusterState {
     /// A request begins to wait for a connection; `None` where too many do (DR-21 `http1MaxPendingRequests`).
     pub(crate) fn begin_pending(&self) -> Option<Counted> {
         let Some((limits, usage)) = self.limited() else { return Some(Counted(None)) };
-        if limits.max_pending_requests.is_none() && !needs_sum(limits) {
+        // Where connections are limited somebody wants to see who waits for one.
+        if limits.max_pending_requests.is_none() && limits.max_connections.is_none() && !needs_sum(limits) {
             return Some(Counted(None));
         }
         let begun = count(&usage.pending, limits.max_pending_requests.unwrap_or(u32::MAX));
