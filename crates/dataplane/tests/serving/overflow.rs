@@ -3,9 +3,10 @@
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::gateway::{Gateway, World, forward, retrying, until};
+use crate::secured::Authority;
 use crate::streams::{Streams, ask, connect, get, run};
 use dataplane::Limits;
-use ir::{PoolLimits, Retries, RetryLimit, RetryOn, Share};
+use ir::{ClientAuth, ClientTls, PoolLimits, Retries, RetryLimit, RetryOn, Share, Sni, TlsParameters, Verify};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -106,6 +107,38 @@ fn dr_20_connections_are_counted_over_all_workers() {
     });
     assert!(most.load(Ordering::SeqCst) <= 2, "{most:?}");
     assert_eq!(backend.connections(), 2);
+}
+
+#[test]
+fn dr_20_connections_in_tls_are_counted_over_all_workers_though_they_stay_with_one() {
+    let backend = Backend::answering(OK);
+    let signed = Authority::new().sign(&["b.test"]);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let behind = Gateway::serving(&world.tls(&["*"], Some(signed.termination(ClientAuth::None))));
+    let tls = ClientTls {
+        sni: Sni::Name("b.test".into()),
+        verify: Verify::Nothing,
+        identity: None,
+        parameters: TlsParameters::default(),
+    };
+    let tls = Arc::new(tls);
+    for most in [1, 3] {
+        let gateway = Gateway::start(4, Limits::default(), None);
+        let world = limited(&[behind.addresses()[0]], connections(most));
+        gateway.apply(&world.with_clusters(|cluster| cluster.tls = Some(Arc::clone(&tls))));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut client = gateway.client();
+                    assert!((0..20).all(|_| client.get("/").answer().status == 200));
+                });
+            }
+        });
+        let open = gateway.metric("envoy_cluster_upstream_cx_active{").unwrap();
+        assert!((1.0..=f64::from(most)).contains(&open), "{open}");
+        // One after the other, each from any worker.
+        assert!((0..20).all(|_| gateway.client().get("/").answer().status == 200));
+    }
 }
 
 #[test]
