@@ -11,7 +11,8 @@ use ir::{ObjectKind, Origin};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::destination_rule::{
-    ClientTls, ConnectionPool, DestinationRule, LoadBalancer, PortTrafficPolicy, Subset, TrafficPolicy,
+    ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, Subset,
+    TrafficPolicy,
 };
 use resources::spec::text_match::selects;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) struct Merged<'a> {
 pub(crate) struct Effective<'a> {
     pub(crate) load_balancer: Option<&'a LoadBalancer>,
     pub(crate) connection_pool: Option<&'a ConnectionPool>,
+    pub(crate) outlier_detection: Option<&'a OutlierDetection>,
     pub(crate) tls: Option<&'a ClientTls>,
 }
 
@@ -67,12 +69,14 @@ fn of_port<'a>(policy: &'a TrafficPolicy, under: Effective<'a>, port: u16) -> Ef
         return Effective {
             load_balancer: settings.load_balancer.as_deref(),
             connection_pool: settings.connection_pool.as_deref(),
+            outlier_detection: settings.outlier_detection.as_deref(),
             tls: settings.tls.as_deref(),
         };
     }
     Effective {
         load_balancer: policy.load_balancer.as_deref().or(under.load_balancer),
         connection_pool: policy.connection_pool.as_deref().or(under.connection_pool),
+        outlier_detection: policy.outlier_detection.as_deref().or(under.outlier_detection),
         tls: policy.tls.as_deref().or(under.tls),
     }
 }

@@ -1,6 +1,7 @@
 //! `moongate explain`: where a request would go, and why, from the very tables and functions that serve.
 
 mod answer;
+mod balance;
 mod policies;
 mod secured;
 mod text;
@@ -204,7 +205,8 @@ impl Explainer {
             }
         };
         let spoken = found.map_or_else(String::new, |cluster| secured::spoken(cluster, head.is_empty()));
-        TargetAnswer { cluster: cluster.to_string(), weight, fails, endpoints, spoken, head }
+        let balance = found.map_or_else(String::new, |cluster| balance::describe(cluster));
+        TargetAnswer { cluster: cluster.to_string(), weight, fails, endpoints, balance, spoken, head }
     }
 }
 

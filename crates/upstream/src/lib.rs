@@ -17,6 +17,7 @@ pub mod pool;
 pub mod store;
 mod tls;
 
+pub use balance::{Wanted, xxhash64};
 pub use cluster::{ClusterCounts, ClusterState, NoEndpoint, Retrying};
 pub use coalesce::{Coalesced, Turn};
 pub use connect::{ConnectError, Connection, Replay, Stream};

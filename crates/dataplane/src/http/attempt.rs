@@ -18,7 +18,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upstream::{ConnectError, Connection, EndpointState, InFlight};
+use upstream::{ConnectError, Connection, EndpointState, InFlight, Wanted};
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
@@ -103,8 +103,9 @@ async fn backend(
     tries: &mut Tries,
     ended: &mut Ended,
 ) -> Result<(Backend, Option<InFlight>), NoConnection> {
+    let wanted = Wanted { hash: plan.affinity.hash, avoid: tries.avoid(plan) };
     let none = |_| NoConnection { reject: Reject::NoEndpoint, tried: false };
-    let (endpoint, in_flight) = choose(worker, &plan.cluster, tries.avoid(plan)).await.map_err(none)?;
+    let (endpoint, in_flight) = choose(worker, &plan.cluster, wanted).await.map_err(none)?;
     ended.endpoint = Some(Arc::clone(&endpoint));
     tries.begin(endpoint.id);
     let result = match &plan.stream_head {

@@ -61,7 +61,9 @@ pub(super) enum End {
 impl Tries {
     /// Endpoints that are not to be tried again while there are others.
     pub(super) fn avoid(&self, plan: &Plan) -> &[u64] {
-        if policy(plan).is_none_or(|policy| policy.avoid_tried) { &self.tried } else { &[] }
+        let asked = policy(plan).and_then(|policy| policy.avoid_tried);
+        // VS-40: what belongs to one endpoint goes there again, unless somebody says otherwise.
+        if asked.unwrap_or_else(|| plan.cluster.cluster.balance.hash().is_none()) { &self.tried } else { &[] }
     }
 
     /// An attempt at an endpoint begins.
@@ -91,7 +93,8 @@ impl Tries {
         };
         // Another endpoint is asked at once.
         let others = plan.cluster.endpoints().is_some_and(|all| all.iter().any(|one| !self.tried.contains(&one.id)));
-        self.again(worker, (plan, policy), others && policy.avoid_tried)
+        let avoids = !self.avoid(plan).is_empty();
+        self.again(worker, (plan, policy), others && avoids)
     }
 
     /// After an attempt failed on its connection.

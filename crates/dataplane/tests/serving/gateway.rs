@@ -4,10 +4,11 @@ use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options, ReasonHeader};
 use ir::Fault;
 use ir::{
-    Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
-    EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener, ListenerId,
-    MatchPath, Mirror, ObjectKind, Origin, PathNormalization, Retries, Route, RouteMatch, Service, Share, Snapshot,
-    TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol, WorkloadName,
+    Action, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse, Endpoint,
+    EndpointAddress, EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener,
+    ListenerId, MatchPath, Mirror, ObjectKind, Origin, PathNormalization, Retries, Route, RouteMatch, Service, Share,
+    Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol,
+    WorkloadName,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -169,6 +170,14 @@ impl World {
         self
     }
 
+    /// Chooses endpoints of every cluster so far by hash.
+    pub(crate) fn hashed(mut self, hash: ConsistentHash) -> Self {
+        for cluster in &mut self.clusters {
+            cluster.balance = Balancer::ConsistentHash(Arc::new(hash.clone())).into();
+        }
+        self
+    }
+
     /// Limits how many requests are sent again at one time.
     pub(crate) fn max_retries(mut self, limit: u32) -> Self {
         for cluster in &mut self.clusters {
@@ -194,15 +203,19 @@ impl World {
     }
 
     pub(crate) fn cluster_with(mut self, name: &str, endpoints: &[SocketAddr], connect: Duration) -> Self {
-        let endpoint =
-            |address: &SocketAddr| Endpoint { address: EndpointAddress::Ip(*address), weight: 1, locality: None };
+        let endpoint = |address: &SocketAddr| Endpoint {
+            address: EndpointAddress::Ip(*address),
+            weight: 1,
+            locality: None,
+            priority: 0,
+        };
         self.clusters.push(Cluster {
             id: id(name),
             host: name.into(),
             origin: origin(ObjectKind::ServiceEntry),
             policy: None,
             endpoints: EndpointSource::Static(endpoints.iter().map(endpoint).collect()),
-            balance: Balance::RoundRobin,
+            balance: Balancer::RoundRobin.into(),
             protocol: UpstreamProtocol::Http1,
             tls: None,
             timeouts: ClusterTimeouts { connect, idle: Duration::from_secs(3600) },
