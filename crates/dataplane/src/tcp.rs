@@ -61,7 +61,7 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
     let mut avoid: Option<u64> = None;
     let hash = source_hash(worker, conn, &cluster);
     loop {
-        let wanted = Wanted { hash, avoid: avoid.as_slice() };
+        let wanted = Wanted { hash, avoid: avoid.as_slice(), excluded: 0 };
         let Ok((endpoint, in_flight)) = choose(worker, &cluster, wanted).await else {
             outcome.flags = Flags::UH;
             return None;

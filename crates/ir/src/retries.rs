@@ -19,6 +19,8 @@ pub struct Retries {
     pub backoff: Duration,
     /// Whether endpoints that were tried are avoided while there are others; `None` is unless the cluster chooses by hash (VS-40).
     pub avoid_tried: Option<bool>,
+    /// Whether priorities are left out once two attempts went there, as long as others are left (VS-41 `retryRemoteLocalities`).
+    pub remote_localities: bool,
     /// Whether nobody asked for it: a connection that had been idle and is closed is made up for then (RULES on replay).
     pub implied: bool,
 }
@@ -142,6 +144,7 @@ impl Default for Retries {
             per_try_timeout: None,
             backoff: Duration::from_millis(25),
             avoid_tried: None,
+            remote_localities: false,
             implied: true,
         }
     }

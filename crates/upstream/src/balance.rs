@@ -50,6 +50,8 @@ pub struct Wanted<'a> {
     pub hash: Option<u64>,
     /// Ids of endpoints that are not taken when others are found.
     pub avoid: &'a [u64],
+    /// Priorities that are left out while others have endpoints (VS-41): a bit for each.
+    pub excluded: u32,
 }
 
 impl EndpointList {
@@ -125,7 +127,9 @@ impl EndpointList {
             levels => {
                 let by_hash = matches!(balancer, Balancer::ConsistentHash(_));
                 let point = if by_hash { hash } else { random() } % 100;
-                let Some(level) = levels.iter().find(|level| point < level.end) else { return Ok(None) };
+                let usual = || levels.iter().find(|level| point < level.end);
+                let others = (wanted.excluded != 0).then(|| level::others(levels, wanted.excluded, point)).flatten();
+                let Some(level) = others.or_else(usual) else { return Ok(None) };
                 level
             }
         };
@@ -139,6 +143,12 @@ impl EndpointList {
             _ => line.at(random()).and_then(|number| groups.get(number)),
         };
         Ok(group.and_then(|group| group.pick(balancer, random, wanted.avoid)).map(Arc::clone))
+    }
+
+    /// The bit of the priority of an endpoint; none beyond the thirty-second priority.
+    pub(crate) fn priority_bit(&self, id: u64) -> u32 {
+        let member = self.all.iter().find(|member| member.endpoint.id == id);
+        member.and_then(|member| 1_u32.checked_shl(member.priority)).unwrap_or(0)
     }
 
     /// Waits until what is being laid out can be chosen by (DR-11).

@@ -199,7 +199,7 @@ impl ClusterState {
         random: &mut dyn FnMut() -> u64,
         avoid: &[u64],
     ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
-        self.pick_for(random, Wanted { hash: None, avoid })
+        self.pick_for(random, Wanted { avoid, ..Wanted::default() })
     }
 
     /// Chooses an endpoint. The guard counts the request while it lasts, where that matters for the next choice.
@@ -230,6 +230,11 @@ impl ClusterState {
         let counted = *balancer == Balancer::LeastRequest && list.len() > 1;
         let in_flight = counted.then(|| InFlight::new(&picked));
         Ok((picked, in_flight))
+    }
+
+    /// The bit of an endpoint's priority, for [`Wanted::excluded`].
+    pub fn priority_bit(&self, endpoint: u64) -> u32 {
+        self.endpoints.load().as_ref().map_or(0, |list| list.priority_bit(endpoint))
     }
 
     /// What of a request is hashed to choose an endpoint, where anything is (DR-11).

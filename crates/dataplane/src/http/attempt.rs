@@ -103,11 +103,11 @@ async fn backend(
     tries: &mut Tries,
     ended: &mut Ended,
 ) -> Result<(Backend, Option<InFlight>), NoConnection> {
-    let wanted = Wanted { hash: plan.affinity.hash, avoid: tries.avoid(plan) };
+    let wanted = Wanted { hash: plan.affinity.hash, avoid: tries.avoid(plan), excluded: tries.excluded() };
     let none = |_| NoConnection { reject: Reject::NoEndpoint, tried: false };
     let (endpoint, in_flight) = choose(worker, &plan.cluster, wanted).await.map_err(none)?;
     ended.endpoint = Some(Arc::clone(&endpoint));
-    tries.begin(endpoint.id);
+    tries.begin(plan, endpoint.id);
     let result = match &plan.stream_head {
         Some(_) => stream(worker, plan, &endpoint, (tries, ended)).await,
         None => connection(worker, plan, &endpoint, (tries, ended)).await,

@@ -166,3 +166,26 @@ fn dr_11_an_endpoint_that_is_gone_takes_only_its_own_keys_along() {
     let moved = before.iter().zip(&after).filter(|(before, after)| **before != "0" && before != after).count();
     assert!(moved < 15, "{moved}: {before:?} {after:?}");
 }
+
+#[test]
+fn vs_41_after_two_attempts_another_priority_is_tried_where_that_is_asked_for() {
+    let unwell = || Backend::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    let tried = |remote_localities: bool| {
+        let backends = [unwell(), unwell()];
+        let retries = Retries {
+            attempts: 2,
+            on: RetryOn::SERVER_ERROR,
+            backoff: Duration::from_millis(1),
+            avoid_tried: Some(false),
+            remote_localities,
+            implied: false,
+            ..Retries::default()
+        };
+        let world = World::default().host("*", retrying("c", None, Some(retries)));
+        let gateway = Gateway::serving(&world.cluster("c", &addresses(&backends)).in_priorities());
+        assert_eq!(gateway.client().get("/").answer().status, 503);
+        backends.each_ref().map(|backend| backend.seen().len())
+    };
+    assert_eq!(tried(false), [3, 0]);
+    assert_eq!(tried(true), [2, 1]);
+}

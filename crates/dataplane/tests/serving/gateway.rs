@@ -4,11 +4,11 @@ use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options, ReasonHeader};
 use ir::Fault;
 use ir::{
-    Action, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse, Endpoint,
-    EndpointAddress, EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener,
-    ListenerId, MatchPath, Mirror, ObjectKind, Origin, PathNormalization, Retries, Route, RouteMatch, Service, Share,
-    Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol,
-    WorkloadName,
+    Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
+    Endpoint, EndpointAddress, EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable,
+    Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin, PathNormalization, Retries, Route,
+    RouteMatch, Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer,
+    UpstreamProtocol, WorkloadName,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -167,6 +167,18 @@ impl World {
         };
         let routes = [Arc::new(route)].into();
         self.hosts.push(Host { pattern: HostPattern::parse(pattern).unwrap(), routes, https_redirect: false });
+        self
+    }
+
+    /// Gives each endpoint of every cluster so far a priority of its own.
+    pub(crate) fn in_priorities(mut self) -> Self {
+        for cluster in &mut self.clusters {
+            let EndpointSource::Static(endpoints) = &cluster.endpoints else { continue };
+            let ranked = (0..).zip(&**endpoints).map(|(priority, one)| Endpoint { priority, ..one.clone() });
+            cluster.endpoints = EndpointSource::Static(ranked.collect());
+            cluster.balance =
+                Arc::new(Balance { localities: Localities::Failover, ..Balance::clone(&cluster.balance) });
+        }
         self
     }
 

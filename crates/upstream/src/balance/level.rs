@@ -21,7 +21,9 @@ const WHOLE: u64 = 1000;
 #[derive(Debug)]
 pub(super) struct Level {
     pub(super) priority: u32,
-    /// Where its share of requests ends, in hundredths of all.
+    /// How much of it is healthy, in hundredths; as good as whole long before all are.
+    health: u64,
+    /// Where its share of requests ends, in hundredths of all; where that of the one before ends, if it has none.
     pub(super) end: u64,
     pub(super) inside: Inside,
 }
@@ -64,7 +66,21 @@ impl Standing<'_> {
     }
 }
 
-/// The priorities that take requests, in order.
+/// The one that takes a request, in hundredths of all, where some priorities are left out; `None` where no other is healthy.
+pub(super) fn others(levels: &[Level], excluded: u32, point: u64) -> Option<&Level> {
+    let is_excluded = |level: &Level| 1_u32.checked_shl(level.priority).is_some_and(|bit| excluded & bit != 0);
+    let left = || levels.iter().filter(|level| level.health > 0 && !is_excluded(level));
+    let whole = left().map(|level| level.health).sum::<u64>().min(100);
+    let mut end = 0;
+    let share = |level: &&Level| {
+        end += (100 * level.health).checked_div(whole).unwrap_or(0);
+        point < end
+    };
+    // What rounding leaves is the first one's.
+    left().find(share).or_else(|| left().next())
+}
+
+/// The priorities that have endpoints that may be chosen, in order.
 pub(super) fn levels(members: Weighed<'_>, balance: &Balance, before: &[Level]) -> Box<[Level]> {
     let mut standings: BTreeMap<u32, Standing<'_>> = BTreeMap::new();
     for (member, weight) in members {
@@ -80,12 +96,14 @@ pub(super) fn levels(members: Weighed<'_>, balance: &Balance, before: &[Level]) 
     let standings: Vec<Standing<'_>> = standings.into_values().collect();
     let mut end = 0;
     let shares = shares(&standings, u64::from(balance.panic_threshold));
-    let with_share = standings.into_iter().zip(shares).filter(|(_, (share, _))| *share > 0);
-    with_share
+    let with_share = standings.into_iter().zip(shares);
+    let chosen = with_share.filter(|(standing, (share, _))| *share > 0 || standing.healthy > 0);
+    chosen
         .map(|(standing, (share, panic))| {
             end += share;
             let before = before.iter().find(|level| level.priority == standing.priority);
-            Level { priority: standing.priority, end, inside: inside(&standing, panic, balance, before) }
+            let (priority, health) = (standing.priority, standing.health());
+            Level { priority, health, end, inside: inside(&standing, panic, balance, before) }
         })
         .collect()
 }

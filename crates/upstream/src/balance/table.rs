@@ -12,6 +12,8 @@ const LARGEST_RING: u64 = 8 * 1024 * 1024;
 /// A table of more entries than this, that have to be put in order or probed for, is laid out apart from workers: below it takes about
 /// a millisecond.
 const SMALL: u64 = 16 * 1024;
+/// Points of a part of a ring, about.
+const POINTS_OF_PART: usize = 8;
 
 /// An endpoint and its part of all weights.
 pub(super) type Share = (Arc<EndpointState>, f64);
@@ -22,10 +24,22 @@ pub(super) type Shares = Box<[Share]>;
 /// Numbers of endpoints by hash.
 #[derive(Debug)]
 pub(super) enum Table {
-    /// Points in order, and the endpoint of each.
-    Ring { points: Box<[u64]>, owners: Box<[u32]> },
+    /// Points.
+    Ring(Ring),
     /// The endpoint of each remainder.
     Maglev(Box<[u32]>),
+}
+
+/// A ring of points, each with the number of its endpoint.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// In order.
+    points: Box<[(u64, u32)]>,
+    /// Where each of the equal parts of the ring begins among the points: a large ring is not searched as a whole, which would miss the
+    /// caches at each step.
+    parts: Box<[u32]>,
+    /// How many leading bits of a hash tell its part.
+    bits: u32,
 }
 
 impl Table {
@@ -41,7 +55,7 @@ impl Table {
     /// Lays a table out.
     pub(super) fn build(kind: HashTable, shares: &Shares) -> Self {
         match kind {
-            HashTable::Ring { minimum_size } => ring(minimum_size, shares),
+            HashTable::Ring { minimum_size } => Self::Ring(ring(minimum_size, shares)),
             HashTable::Maglev { size } => Self::Maglev(maglev(size, shares)),
         }
     }
@@ -49,9 +63,9 @@ impl Table {
     /// The number of the endpoint of a hash. `attempt` counts up to find others.
     pub(super) fn find(&self, hash: u64, attempt: usize) -> Option<usize> {
         let owner = match self {
-            Self::Ring { points, owners } => {
-                let at = points.partition_point(|point| *point < hash).checked_add(attempt)?;
-                owners.get(at.checked_rem(points.len())?)
+            Self::Ring(ring) => {
+                let at = ring.behind(hash).checked_add(attempt)?.checked_rem(ring.points.len())?;
+                ring.points.get(at).map(|(_, owner)| owner)
             }
             Self::Maglev(entries) => {
                 let hash = if attempt == 0 { hash } else { hash ^ (attempt as u64).wrapping_neg() };
@@ -69,7 +83,7 @@ fn ring_scale(minimum_size: u64, shares: &Shares) -> f64 {
     ((least * minimum).ceil() / least).min(LARGEST_RING as f64)
 }
 
-fn ring(minimum_size: u64, shares: &Shares) -> Table {
+fn ring(minimum_size: u64, shares: &Shares) -> Ring {
     let scale = ring_scale(minimum_size, shares);
     let mut points: Vec<(u64, u32)> = Vec::with_capacity(scale as usize + shares.len());
     let mut wanted = 0.0;
@@ -88,8 +102,28 @@ fn ring(minimum_size: u64, shares: &Shares) -> Table {
         }
     }
     points.sort_unstable();
-    let (points, owners): (Vec<u64>, Vec<u32>) = points.into_iter().unzip();
-    Table::Ring { points: points.into(), owners: owners.into() }
+    Ring::new(points)
+}
+
+impl Ring {
+    fn new(points: Vec<(u64, u32)>) -> Self {
+        let bits = (points.len() / POINTS_OF_PART).checked_ilog2().unwrap_or(0);
+        let begin = |part: u64| {
+            let first = part.checked_shl(u64::BITS - bits).unwrap_or(0);
+            u32::try_from(points.partition_point(|(point, _)| *point < first)).unwrap_or(u32::MAX)
+        };
+        let parts = (0..1_u64 << bits).map(begin).collect();
+        Self { points: points.into(), parts, bits }
+    }
+
+    /// The number of the first point that is not before a hash.
+    fn behind(&self, hash: u64) -> usize {
+        let part = usize::try_from(hash.checked_shr(u64::BITS - self.bits).unwrap_or(0)).unwrap_or(0);
+        let begin = |part: usize| self.parts.get(part).map_or(self.points.len(), |begin| *begin as usize);
+        let (from, to) = (begin(part), begin(part + 1));
+        let points = self.points.get(from..to).unwrap_or_default();
+        from + points.partition_point(|(point, _)| *point < hash)
+    }
 }
 
 /// An endpoint's way through the table.
@@ -144,4 +178,23 @@ fn maglev(size: u64, shares: &Shares) -> Box<[u32]> {
 /// What an endpoint is hashed by.
 fn text(address: &EndpointAddress) -> Vec<u8> {
     address.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dr_11_a_ring_in_parts_is_searched_as_one_that_is_whole() {
+        for count in [0, 1, 7, 8, 100, 5000] {
+            let mut points: Vec<(u64, u32)> =
+                (0..count).map(|one: u32| (xxhash64(&one.to_le_bytes(), 3), one)).collect();
+            points.sort_unstable();
+            let ring = Ring::new(points.clone());
+            let hashes = (0..2000_u32).map(|one| xxhash64(&one.to_le_bytes(), 4));
+            for hash in hashes.chain([0, u64::MAX]).chain(points.iter().map(|(point, _)| *point)) {
+                assert_eq!(ring.behind(hash), points.partition_point(|(point, _)| *point < hash), "{count} {hash}");
+            }
+        }
+    }
 }

@@ -36,7 +36,7 @@ fn seeded(mut state: u64) -> impl FnMut() -> u64 {
 
 fn picks(list: &EndpointList, balancer: Balancer, count: usize, avoid: Option<u64>) -> Vec<u64> {
     let mut random = seeded(42);
-    let wanted = Wanted { hash: None, avoid: avoid.as_slice() };
+    let wanted = Wanted { avoid: avoid.as_slice(), ..Wanted::default() };
     (0..count).map(|_| list.pick(&balancer, &mut random, wanted).unwrap().unwrap().id).collect()
 }
 

@@ -27,6 +27,7 @@ fn shares(ejected: &[usize], panic_threshold: u32) -> Vec<u64> {
     let mut shares = vec![0; ejected.len()];
     let mut before = 0;
     for level in &list.levels {
+        // Those without a share are there for requests that leave others out.
         shares[level.priority as usize] = level.end - before;
         before = level.end;
     }
@@ -124,4 +125,31 @@ fn dr_13_hashes_keep_to_priorities_and_localities() {
     let counted = counts(&list, &picks(&list, balance.balancer.clone(), 10_000, None));
     assert!(counted[0] == 0 && counted[1].abs_diff(7_000) < 150, "{counted:?}");
     assert!(counted[2] > 1_000 && counted[3] > 1_000, "{counted:?}");
+}
+
+#[test]
+fn vs_41_priorities_that_were_tried_are_left_out_while_others_are_healthy() {
+    let places = [(0, HERE), (1, "r/b"), (1, "r/b"), (2, "r/c")];
+    let balance = failover(Balancer::Random);
+    let list = EndpointList::new(placed(&places, 1), &balance, None);
+    let first = list.iter().next().unwrap().id;
+    let counted = |list: &EndpointList, excluded: u32| {
+        let mut random = seeded(5);
+        let wanted = Wanted { excluded, ..Wanted::default() };
+        let mut pick = || list.pick(&balance.balancer, &mut random, wanted).unwrap().unwrap().id;
+        let mut counted = [0_usize; 4];
+        (0..1000).for_each(|_| counted[(pick() - first) as usize] += 1);
+        counted
+    };
+    assert_eq!(counted(&list, 0), [1000, 0, 0, 0]);
+    assert_eq!(list.iter().map(|one| list.priority_bit(one.id)).collect::<Vec<_>>(), [1, 2, 2, 4]);
+    let without_first = counted(&list, 1);
+    assert!(without_first[1] > 400 && without_first[1] + without_first[2] == 1000, "{without_first:?}");
+    assert_eq!(counted(&list, 3), [0, 0, 0, 1000]);
+    // All were tried: as if none had been.
+    assert_eq!(counted(&list, 7), [1000, 0, 0, 0]);
+    list.iter().skip(1).take(1).for_each(|endpoint| endpoint.set_ejected(true));
+    // 70 % of the second priority, and the rest of the third.
+    let counted = counted(&list.rebalanced(&balance), 1);
+    assert!(counted[..2] == [0, 0] && counted[2].abs_diff(700) < 60, "{counted:?}");
 }
