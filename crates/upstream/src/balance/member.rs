@@ -18,7 +18,7 @@ pub(crate) struct Member {
     pub(crate) locality: Option<Locality>,
     /// Whether it was ejected when the list was made.
     pub(super) ejected: bool,
-    /// Since when it may be chosen.
+    /// Since when it is there.
     since: Instant,
 }
 
@@ -26,9 +26,8 @@ impl Member {
     /// What is configured, with its state; `before` is what a list before had of it.
     pub(crate) fn new(configured: Endpoint, endpoint: Arc<EndpointState>, before: Option<&Self>) -> Self {
         let since = before.map_or_else(Instant::now, |before| before.since);
-        let ejected = before.is_some_and(|before| before.ejected);
         let Endpoint { weight, priority, locality, .. } = configured;
-        Self { endpoint, weight, priority, locality, ejected, since }
+        Self { endpoint, weight, priority, locality, ejected: false, since }
     }
 
     /// Whether it is what is configured.
@@ -40,13 +39,10 @@ impl Member {
             && self.locality == *locality
     }
 
-    /// Looks whether it is ejected; one that comes back is new again.
+    /// Looks whether it is ejected. One that comes back is not new again: as in Envoy, whose slow start begins anew with active health
+    /// checks alone.
     pub(super) fn look(&mut self) {
-        let ejected = self.endpoint.is_ejected();
-        if self.ejected && !ejected {
-            self.since = Instant::now();
-        }
-        self.ejected = ejected;
+        self.ejected = self.endpoint.is_ejected();
     }
 
     /// Whether it is new.
