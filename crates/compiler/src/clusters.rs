@@ -4,15 +4,17 @@ mod health;
 mod limits;
 mod secured;
 
+use crate::balance;
 use crate::credentials::Used;
 use crate::destination_rules::{self, Effective, Merged};
 use crate::endpoints::{self, Wanted};
+use crate::localities;
 use crate::report::Notes;
 use crate::services::{self, BackingPort};
 use crate::settings::Workload;
 use crate::world::World;
-use ir::{Balance, Cluster, ClusterId, ClusterTimeouts, EndpointSource, KeepAlive, UpstreamProtocol};
-use resources::spec::destination_rule::{H2UpgradePolicy, SimpleBalancer};
+use ir::{Cluster, ClusterId, ClusterTimeouts, EndpointSource, KeepAlive, UpstreamProtocol};
+use resources::spec::destination_rule::H2UpgradePolicy;
 use resources::spec::mesh_config::MeshH2UpgradePolicy;
 use resources::spec::scalar;
 use secured::Secured;
@@ -53,18 +55,20 @@ fn for_client(
         name => Some(rules.as_ref()?.subset(name)?),
     };
     let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(port, part));
-    let wanted = Wanted { host, port: backing_port, labels: part.map(|part| &part.labels) };
+    let placing = localities::placing(world, client, backing, effective);
+    let wanted = Wanted { host, port: backing_port, labels: part.map(|part| &part.labels), placing };
     let Secured { tls, fault, used, notes } = secured::compile(world, client, backing, effective.tls);
+    let endpoints = match fault {
+        Some(why) => EndpointSource::Never(why),
+        None => endpoints::find(world, backing, &visible, wanted),
+    };
     let cluster = Cluster {
         id: id.clone(),
         host: Arc::clone(host),
         origin: backing.origin(),
         policy: rules.as_ref().and_then(Merged::origin).map(Arc::new),
-        endpoints: match fault {
-            Some(why) => EndpointSource::Never(why),
-            None => endpoints::find(world, backing, &visible, wanted),
-        },
-        balance: balance(effective),
+        balance: balance::compile(effective, placing.localities(&endpoints)),
+        endpoints,
         protocol: protocol(world, backing_port, effective),
         tls,
         timeouts: timeouts(world, effective),
@@ -106,21 +110,6 @@ pub(crate) fn speaks_http2(protocol: &str) -> bool {
     ["grpc", "http2", "h2c"]
         .iter()
         .any(|name| protocol.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
-}
-
-/// DR-10. What does not act yet falls back to the default, which the report of the DestinationRule says.
-fn balance(effective: Effective<'_>) -> Balance {
-    match effective.load_balancer.and_then(|balancer| balancer.simple) {
-        Some(SimpleBalancer::RoundRobin) => Balance::RoundRobin,
-        Some(SimpleBalancer::Random) => Balance::Random,
-        Some(
-            SimpleBalancer::LeastConn
-            | SimpleBalancer::LeastRequest
-            | SimpleBalancer::Passthrough
-            | SimpleBalancer::Unspecified,
-        )
-        | None => Balance::LeastRequest,
-    }
 }
 
 fn timeouts(world: World<'_>, effective: Effective<'_>) -> ClusterTimeouts {

@@ -78,6 +78,7 @@ codes! {
     BAD_ENDPOINT "MG8010" Warning "the endpoint's address or port cannot be used and is left out"
     SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
     POD_LABELS "MG8013" Warning "the subset asks for labels of Pods, which are not known here"
+    LOCALITY_UNKNOWN "MG8014" Info "the gateway's own locality is not known, so that endpoints near it are not preferred"
 }
 
 #[cfg(test)]

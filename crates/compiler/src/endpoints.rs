@@ -3,24 +3,49 @@
 mod entry;
 mod service;
 
+use crate::localities::{Place, Placing};
 use crate::services::{Backing, BackingPort};
+use crate::texts;
 use crate::world::World;
 use ir::{DnsName, Endpoint, EndpointAddress, EndpointSource, Locality};
 use resources::set::Object;
 use resources::spec::text_match::{Labels, selects};
 use resources::spec::workload_entry::WorkloadEntry;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub(crate) use entry::port_of_address;
 pub(crate) use service::is_resolved_by_dns;
 
 /// What the endpoints of one port were found to be, before they are put in order.
-#[derive(Default)]
-pub(crate) struct Found {
+pub(crate) struct Found<'a> {
+    placing: Placing<'a>,
     addresses: Vec<Endpoint>,
     names: Vec<DnsName>,
+}
+
+/// An endpoint before its address is known to be an IP, a name or a path.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) port: u16,
+    pub(crate) weight: u32,
+    /// `region/zone/subzone`; may be empty.
+    pub(crate) locality: &'a str,
+    pub(crate) labels: &'a Labels,
+    /// The name of its node; may be empty.
+    pub(crate) node: &'a str,
+}
+
+static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::default);
+
+impl<'a> Seen<'a> {
+    /// One of which nothing else is known.
+    pub(crate) fn at(address: &'a str, port: u16) -> Self {
+        Self { address, port, weight: 1, locality: "", labels: &NO_LABELS, node: "" }
+    }
 }
 
 /// What endpoints are looked for.
@@ -30,6 +55,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) port: BackingPort<'a>,
     /// The labels of a subset; only endpoints that have them all count (DR-06).
     pub(crate) labels: Option<&'a Labels>,
+    /// What it matters where they are.
+    pub(crate) placing: Placing<'a>,
 }
 
 /// The endpoints behind `backing`. `others` are the further ServiceEntries with the host.
@@ -56,24 +83,43 @@ impl Wanted<'_> {
     }
 }
 
-impl Found {
+impl<'a> Found<'a> {
+    pub(crate) fn new(wanted: Wanted<'a>) -> Self {
+        Self { placing: wanted.placing, addresses: Vec::new(), names: Vec::new() }
+    }
+
     /// An address as an IP, a name or a path.
-    fn add(&mut self, address: &str, port: u16, weight: u32, locality: &str) {
+    fn add(&mut self, seen: Seen<'_>) {
+        let Seen { address, port, weight, locality, labels, node } = seen;
         let weight = weight.max(1);
-        let locality = (!locality.is_empty()).then(|| Locality(locality.into()));
-        if let Some(path) = address.strip_prefix("unix://") {
-            let address = EndpointAddress::Unix(Path::new(path).into());
-            self.addresses.push(Endpoint { address, weight, locality });
-        } else if let Ok(ip) = address.parse::<IpAddr>() {
-            let address = EndpointAddress::Ip(SocketAddr::new(ip, port));
-            self.addresses.push(Endpoint { address, weight, locality });
-        } else {
-            self.names.push(DnsName { name: address.trim_end_matches('.').to_ascii_lowercase().into(), port, weight });
-        }
+        let locality = (!locality.is_empty()).then(|| Locality(texts::shared(locality)));
+        let priority = self.placing.priority(Place { locality: locality.as_ref(), labels, node });
+        let address = match (address.strip_prefix("unix://"), address.parse::<IpAddr>()) {
+            (Some(path), _) => EndpointAddress::Unix(Path::new(path).into()),
+            (None, Ok(ip)) => EndpointAddress::Ip(SocketAddr::new(ip, port)),
+            (None, Err(_)) => {
+                let name = address.trim_end_matches('.').to_ascii_lowercase().into();
+                self.names.push(DnsName { name, port, weight, locality, priority });
+                return;
+            }
+        };
+        self.addresses.push(Endpoint { address, weight, locality, priority });
+    }
+
+    /// Priorities without gaps, from 0.
+    fn rank(&mut self) {
+        let priorities =
+            || self.addresses.iter().map(|one| one.priority).chain(self.names.iter().map(|one| one.priority));
+        let ranks: BTreeSet<u32> = priorities().collect();
+        let rank = |priority: &mut u32| *priority = u32::try_from(ranks.range(..*priority).count()).unwrap_or(0);
+        self.addresses.iter_mut().map(|one| &mut one.priority).for_each(rank);
+        self.names.iter_mut().map(|one| &mut one.priority).for_each(rank);
     }
 
     /// Known addresses in their order; names count only where names may be resolved.
     fn into_static(mut self) -> EndpointSource {
+        self.names.clear();
+        self.rank();
         self.addresses.sort_unstable();
         self.addresses.dedup_by(|a, b| a.address == b.address);
         EndpointSource::Static(self.addresses.into())
@@ -84,9 +130,11 @@ impl Found {
         if self.names.is_empty() {
             return self.into_static();
         }
+        self.rank();
         self.names.extend(self.addresses.iter().filter_map(|endpoint| match endpoint.address {
             EndpointAddress::Ip(at) => {
-                Some(DnsName { name: at.ip().to_string().into(), port: at.port(), weight: endpoint.weight })
+                let Endpoint { weight, locality, priority, .. } = endpoint.clone();
+                Some(DnsName { name: at.ip().to_string().into(), port: at.port(), weight, locality, priority })
             }
             EndpointAddress::Unix(_) => None,
         }));

@@ -6,11 +6,13 @@
 //!
 //! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `fast`, `report`, `visibility`,
 //! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`, `through`), what
-//! TLS needs (`credentials`), what is behind destinations (`services`, `destination_rules`, `endpoints`, `destinations`, `clusters`), the joins (`ports`,
+//! TLS needs (`credentials`), what is behind destinations (`services`, `destination_rules`, `localities`, `endpoints`,
+//! `destinations`, `balance`, `clusters`), the joins (`ports`,
 //! `gateways`, `binding`, `remarks`), and what is kept between compilations (`memo`).
 
 mod actions;
 mod auto_passthrough;
+mod balance;
 mod binding;
 mod clusters;
 pub mod code;
@@ -24,6 +26,7 @@ mod gateways;
 mod headers;
 mod hosts;
 mod index;
+mod localities;
 mod matches;
 mod memo;
 mod names;

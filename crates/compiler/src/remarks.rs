@@ -11,7 +11,7 @@ use crate::world::World;
 use resources::set::Object;
 use resources::spec::core::Service;
 use resources::spec::destination_rule::{
-    ClientTls, ClientTlsMode, DestinationRule, SimpleBalancer, Subset, TrafficPolicy,
+    ClientTls, ClientTlsMode, DestinationRule, LoadBalancer, PortTrafficPolicy, SimpleBalancer, Subset, TrafficPolicy,
 };
 use resources::spec::service_entry::{Resolution, ServiceEntry};
 use resources::spec::workload_entry::WorkloadEntry;
@@ -33,6 +33,7 @@ pub(crate) fn of_destination_rule(world: World<'_>, object: &Object<DestinationR
             }
         }
     }
+    unknown_locality(world, object, &mut notes);
     shadowed_subsets(world, object, &mut notes);
     notes
 }
@@ -43,9 +44,6 @@ fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
     balancers.extend(ports.iter().map(|port| port.load_balancer.as_deref()));
     let balancers = || balancers.iter().flatten();
     let found = [
-        (balancers().any(|b| b.consistent_hash.is_some()), "loadBalancer.consistentHash"),
-        (balancers().any(|b| b.locality_lb_setting.is_some()), "loadBalancer.localityLbSetting"),
-        (balancers().any(|b| b.warmup.is_some() || b.warmup_duration_secs.is_some()), "loadBalancer.warmup"),
         (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple"),
         (is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())), "tls.mode"),
         (policy.tunnel.is_some(), "tunnel"),
@@ -57,6 +55,30 @@ fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
 /// Mutual TLS of a mesh, which nothing here has certificates for (DR-46).
 fn is_mesh_tls(tls: Option<&ClientTls>) -> bool {
     tls.is_some_and(|tls| tls.mode == Some(ClientTlsMode::IstioMutual))
+}
+
+/// DR-14: what goes by the gateway's locality does nothing while that is not known.
+fn unknown_locality(world: World<'_>, object: &Object<DestinationRule>, notes: &mut Notes) {
+    if world.workloads().iter().any(|workload| workload.locality.is_some()) {
+        return;
+    }
+    let subsets = object.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_deref());
+    let policies = object.spec.traffic_policy.as_deref().into_iter().chain(subsets);
+    let whole = |policy: &TrafficPolicy| policy.load_balancer.as_deref().is_some_and(goes_by_locality);
+    let of_port = |port: &PortTrafficPolicy| port.load_balancer.as_deref().is_some_and(goes_by_locality);
+    if policies.into_iter().any(|policy| whole(policy) || policy.port_level_settings.iter().any(of_port)) {
+        let message = "the gateway's own locality is not known, so that endpoints near it are not preferred";
+        let help = "give it by `--locality region/zone/subzone`";
+        notes.add_with_help(code::LOCALITY_UNKNOWN, "spec.trafficPolicy.loadBalancer.localityLbSetting", message, help);
+    }
+}
+
+fn goes_by_locality(balancer: &LoadBalancer) -> bool {
+    let setting = balancer.locality_lb_setting.as_deref().filter(|setting| setting.enabled != Some(false));
+    setting.is_some_and(|setting| {
+        // Labels may say without it which endpoints are near.
+        !setting.distribute.is_empty() || !setting.failover.is_empty() || setting.failover_priority.is_empty()
+    })
 }
 
 fn shadowed_subsets(world: World<'_>, object: &Object<DestinationRule>, notes: &mut Notes) {

@@ -1,7 +1,7 @@
 //! What the compiler is told besides the objects: which workloads this process is, and the mesh's settings. Nothing here is
 //! read from an environment or a file; the program fills it in.
 
-use ir::WorkloadName;
+use ir::{Locality, WorkloadName};
 use resources::spec::mesh_config::MeshConfig;
 use resources::spec::text_match::Labels;
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ pub struct Workload {
     pub labels: Labels,
     /// What servers without `bind` are bound to.
     pub bind: IpAddr,
+    /// Where it is; endpoints near it are not preferred while that is not known (DR-14).
+    pub locality: Option<Locality>,
 }
 
 impl Default for Settings {
@@ -74,6 +76,7 @@ impl Workload {
             namespace: "istio-system".into(),
             labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            locality: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP: from a connection of a client to the answers on it. `entry` hands connections in.
 
+mod affinity;
 mod attempt;
 mod backend;
 mod decide;

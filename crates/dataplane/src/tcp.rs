@@ -4,12 +4,12 @@ use crate::conn::{Buffer, Client, Timer, Worker, choose, relay};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request, add};
 use crate::reasons::Flags;
-use ir::TargetCluster;
+use ir::{HashKey, TargetCluster};
 use routing::TcpEntry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use upstream::{ClusterState, ConnectError, Connection, InFlight, Stream};
+use upstream::{ClusterState, ConnectError, Connection, InFlight, Stream, Wanted, xxhash64};
 
 /// A client's connection, and where its bytes go.
 pub(crate) struct Bytes {
@@ -62,8 +62,10 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
     };
     outcome.cluster = Some(Arc::clone(&cluster));
     let mut avoid: Option<u64> = None;
+    let hash = source_hash(worker, conn, &cluster);
     loop {
-        let Ok((endpoint, in_flight)) = choose(worker, &cluster, avoid.as_slice()).await else {
+        let wanted = Wanted { hash, avoid: avoid.as_slice(), excluded: 0 };
+        let Ok((endpoint, in_flight)) = choose(worker, &cluster, wanted).await else {
             outcome.flags = Flags::UH;
             return None;
         };
@@ -94,6 +96,13 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
         }
         avoid = Some(endpoint.id);
     }
+}
+
+/// DR-11, VS-66: the hash of the client's address, where the route's first cluster wants it and the chosen one goes by any.
+fn source_hash(worker: &Worker, conn: &Bytes, chosen: &ClusterState) -> Option<u64> {
+    chosen.cluster.balance.hash()?;
+    let first = worker.upstream.cluster(conn.entry.targets.first()?.slot?)?;
+    (first.hash_key() == Some(&HashKey::SourceIp)).then(|| xxhash64(conn.client.peer.as_bytes(), 0))
 }
 
 fn ended(worker: &Worker, conn: &Bytes, outcome: &Outcome, taken: Duration) {

@@ -1,9 +1,9 @@
 //! Where requests go: a named set of endpoints with the settings for reaching them.
 
-use crate::{ClientTls, Map, Origin, OutlierDetection, PoolLimits};
+use crate::{Balance, ClientTls, Locality, Map, Origin, OutlierDetection, PoolLimits};
 use serde::{Serialize, Serializer};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub struct Cluster {
     /// Its endpoints, or how to find them.
     pub endpoints: EndpointSource,
     /// How one is chosen.
-    pub balance: Balance,
+    pub balance: Arc<Balance>,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
     /// TLS to its endpoints; `None` is clear text.
@@ -88,6 +88,18 @@ pub struct DnsName {
     pub port: u16,
     /// The weight of each of them.
     pub weight: u32,
+    /// Where they are.
+    pub locality: Option<Locality>,
+    /// As [`Endpoint::priority`].
+    pub priority: u32,
+}
+
+impl DnsName {
+    /// The endpoint at one of its addresses.
+    pub fn endpoint(&self, address: IpAddr) -> Endpoint {
+        let address = EndpointAddress::Ip(SocketAddr::new(address, self.port));
+        Endpoint { address, weight: self.weight, locality: self.locality.clone(), priority: self.priority }
+    }
 }
 
 /// One endpoint.
@@ -99,6 +111,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Where it is.
     pub locality: Option<Locality>,
+    /// Those of a lower number come first, where [`Localities::Failover`] holds; without gaps from 0 (DR-13).
+    pub priority: u32,
 }
 
 /// An address to connect to.
@@ -133,21 +147,6 @@ impl Serialize for EndpointAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
-}
-
-/// `region/zone/subzone`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Locality(pub Arc<str>);
-
-/// How an endpoint is chosen (DR-10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Balance {
-    /// The less loaded of two random ones, by weight.
-    LeastRequest,
-    /// In turn, by weight.
-    RoundRobin,
-    /// At random, by weight.
-    Random,
 }
 
 /// What is spoken to endpoints.

@@ -23,6 +23,4 @@ pub struct OutlierDetection {
     pub max_ejection_time: Duration,
     /// At most so many of a hundred endpoints are out; where that is less than one endpoint, none is.
     pub max_ejection_percent: u32,
-    /// Where fewer of a hundred than these are left, all are used. 0 is never.
-    pub min_health_percent: u32,
 }

@@ -6,6 +6,7 @@
 //! `compiler` writes it; `routing`, `upstream`, `dataplane` and the admin pages read it.
 
 mod action;
+mod balance;
 mod cluster;
 mod cors;
 mod fault;
@@ -23,9 +24,10 @@ mod substitution;
 mod tls;
 
 pub use action::{Action, DirectResponse, Forward, Mirror, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
+pub use balance::{Balance, Balancer, ConsistentHash, HashCookie, HashKey, HashTable, Localities, Locality, Warmup};
 pub use cluster::{
-    Balance, Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource,
-    KeepAlive, Locality, UpstreamProtocol,
+    Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource, KeepAlive,
+    UpstreamProtocol,
 };
 pub use cors::Cors;
 pub use fault::{Abort, Fault, Share};

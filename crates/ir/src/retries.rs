@@ -17,8 +17,10 @@ pub struct Retries {
     pub per_try_timeout: Option<Duration>,
     /// The first wait is up to this, each further one up to twice the one before and ten times this.
     pub backoff: Duration,
-    /// Whether endpoints that were tried are avoided while there are others.
-    pub avoid_tried: bool,
+    /// Whether endpoints that were tried are avoided while there are others; `None` is unless the cluster chooses by hash (VS-40).
+    pub avoid_tried: Option<bool>,
+    /// Whether priorities are left out once two attempts went there, as long as others are left (VS-41 `retryRemoteLocalities`).
+    pub remote_localities: bool,
     /// Whether nobody asked for it: a connection that had been idle and is closed is made up for then (RULES on replay).
     pub implied: bool,
 }
@@ -141,7 +143,8 @@ impl Default for Retries {
             statuses: Box::default(),
             per_try_timeout: None,
             backoff: Duration::from_millis(25),
-            avoid_tried: true,
+            avoid_tried: None,
+            remote_localities: false,
             implied: true,
         }
     }

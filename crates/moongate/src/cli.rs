@@ -82,6 +82,9 @@ pub(crate) struct WorkloadArgs {
     /// Mesh settings (Istio's MeshConfig) as YAML
     #[arg(long, env = "MOONGATE_MESH_CONFIG", value_name = "FILE")]
     pub(crate) mesh_config: Option<PathBuf>,
+    /// Where this process is, as `region/zone/subzone` or less of it: what `localityLbSetting` goes by
+    #[arg(long, env = "MOONGATE_LOCALITY", value_name = "REGION/ZONE/SUBZONE", value_parser = locality)]
+    pub(crate) locality: Option<String>,
     /// Address of a Service that has no EndpointSlice, in place of DNS; may be given again
     #[arg(long = "endpoint", env = "MOONGATE_ENDPOINT", value_delimiter = ',', value_name = "HOST=ADDR", value_parser = pair::<String, SocketAddr>)]
     pub(crate) endpoints: Vec<(String, SocketAddr)>,
@@ -252,6 +255,15 @@ pub(crate) struct EchoArgs {
     pub(crate) name: String,
 }
 
+/// `region/zone/subzone`, or less of it at the end.
+fn locality(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    if parts.len() > 3 || parts.iter().any(|part| part.is_empty() || part.contains('*')) {
+        return Err(format!("`{text}` is not of the form `region/zone/subzone`"));
+    }
+    Ok(text.to_owned())
+}
+
 /// `key=value`, both of some type.
 fn pair<K, V>(text: &str) -> Result<(K, V), String>
 where
@@ -272,6 +284,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn dr_14_a_locality_has_up_to_three_parts() {
+        assert!(["eu", "eu/a", "eu/a/1"].iter().all(|text| locality(text).is_ok()));
+        assert!(["", "eu/", "/a", "eu/*", "a/b/c/d"].iter().all(|text| locality(text).is_err()));
     }
 
     #[test]

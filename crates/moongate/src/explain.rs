@@ -1,6 +1,7 @@
 //! `moongate explain`: where a request would go, and why, from the very tables and functions that serve.
 
 mod answer;
+mod balance;
 mod clusters;
 mod policies;
 mod secured;
@@ -205,8 +206,9 @@ impl Explainer {
             }
         };
         let spoken = found.map_or_else(String::new, |cluster| secured::spoken(cluster, head.is_empty()));
+        let balance = found.map_or_else(String::new, |cluster| balance::describe(cluster));
         let bounds = found.map_or_else(Vec::new, |cluster| clusters::bounds(cluster));
-        TargetAnswer { cluster: cluster.to_string(), weight, fails, endpoints, spoken, bounds, head }
+        TargetAnswer { cluster: cluster.to_string(), weight, fails, endpoints, balance, spoken, bounds, head }
     }
 }
 

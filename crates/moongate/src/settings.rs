@@ -3,6 +3,7 @@
 use crate::cli::{Role, WorkloadArgs};
 use anyhow::{Context, Result, bail};
 use compiler::{Settings, Workload};
+use ir::Locality;
 use resources::diagnostic::Diagnostic;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ fn workloads(args: &WorkloadArgs) -> Result<Vec<Workload>> {
             workload.bind = bind;
         }
         workload.namespace = args.namespace.as_str().into();
+        workload.locality = args.locality.as_deref().map(|locality| Locality(locality.into()));
         if workloads.iter().any(|before| before.name == workload.name) {
             bail!("`--as` names one gateway twice");
         }

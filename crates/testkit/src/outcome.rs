@@ -66,6 +66,7 @@ impl Question {
             let backends: std::collections::BTreeSet<u64> =
                 outcomes.iter().filter_map(|o| o.get("backend")).filter_map(Value::as_u64).collect();
             first.insert("statuses".into(), Value::Array(by_name.into_values().collect()));
+            first.insert("distinct".into(), json!(backends.len()));
             first.insert("backends".into(), json!(backends));
             first.remove("backend");
         }

@@ -1,62 +1,98 @@
-//! Which endpoint takes the next request (DR-10). Randomness is an argument.
+//! Which endpoint takes the next request (DR-10 to DR-14). Randomness is an argument.
+
+mod hashing;
+mod level;
+mod line;
+mod member;
+mod table;
+mod xxhash;
+
+pub use hashing::Unbuilt;
+pub(crate) use member::Member;
+pub use xxhash::xxhash64;
 
 use crate::endpoint::EndpointState;
-use ir::Balance;
+use ir::{Balance, Balancer};
+use level::{Inside, Level, levels};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// Choices that may fall on the endpoint to be avoided before its neighbour is taken.
-const TRIES: usize = 3;
+/// While endpoints are new, weights are set so many times at most.
+const WARMUP_STEPS: u32 = 100;
+/// And no sooner than after this.
+const SHORTEST_STEP: Duration = Duration::from_millis(10);
 
 /// The endpoints of a cluster at one moment.
 #[derive(Debug)]
 pub struct EndpointList {
-    /// All of them, with their weights.
-    all: Box<[(Arc<EndpointState>, u32)]>,
-    /// Those that may be chosen: not ejected when the list was made.
-    endpoints: Box<[Arc<EndpointState>]>,
-    /// When the weights of these differ.
-    weights: Option<Weights>,
-    turn: Turn,
+    /// All of them.
+    all: Box<[Member]>,
+    /// Those that may be chosen, by priority.
+    levels: Box<[Level]>,
+    /// While any of them is new.
+    warming: Option<Warming>,
 }
 
-/// Weights laid out on a line: an endpoint's share of it is its weight.
+/// Weights that hold for a while only (DR-12).
 #[derive(Debug)]
-struct Weights {
-    /// Where each endpoint's share ends.
-    ends: Box<[u64]>,
-    /// How far round-robin walks on the line each time: about the golden section of it, so that neighbouring turns are far apart and an
-    /// endpoint's turns are spread, and without a common divisor, so that each place comes once in a round.
-    stride: u64,
+struct Warming {
+    until: Instant,
+    /// Whether somebody sets them anew.
+    renewed: AtomicBool,
 }
 
-/// Whose turn it is. In a cache line of its own: every worker writes it.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Turn(AtomicU64);
+/// What a request brings to a choice.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// The hash of its key, where it has one (DR-11).
+    pub hash: Option<u64>,
+    /// Ids of endpoints that are not taken when others are found.
+    pub avoid: &'a [u64],
+    /// Priorities that are left out while others have endpoints (VS-41): a bit for each.
+    pub excluded: u32,
+}
 
 impl EndpointList {
-    /// Endpoints and their weights. Round-robin goes on where `before` was. Where fewer than `panic` of a hundred are not ejected, all
-    /// are used (DR-30 `minHealthPercent`).
-    pub(crate) fn new(all: Vec<(Arc<EndpointState>, u32)>, panic: u32, before: Option<&Self>) -> Self {
-        let mut healthy: Vec<_> = all.iter().filter(|(endpoint, _)| !endpoint.is_ejected()).cloned().collect();
-        if 100 * healthy.len() < all.len() * panic as usize {
-            healthy.clone_from(&all);
-        }
-        let weights = Weights::new(&healthy);
-        let turn = before.map_or(0, |before| before.turn.0.load(Ordering::Relaxed));
-        let endpoints = healthy.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Self { all: all.into(), endpoints, weights, turn: Turn(AtomicU64::new(turn)) }
+    /// Endpoints, chosen by which of them are ejected now. Round-robin goes on where `before` was.
+    pub(crate) fn new(mut all: Vec<Member>, balance: &Balance, before: Option<&Self>) -> Self {
+        all.iter_mut().for_each(Member::look);
+        let by_weight = matches!(balance.balancer, Balancer::RoundRobin | Balancer::LeastRequest);
+        let now = Instant::now();
+        let warmup = balance.warmup.filter(|_| by_weight);
+        let warmup = warmup.filter(|warmup| all.iter().any(|member| !member.ejected && member.is_young(warmup, now)));
+        let weight = |member: &Member| match &warmup {
+            None => u64::from(member.weight.max(1)),
+            Some(warmup) => member.weight_at(warmup, now),
+        };
+        let weighed = all.iter().map(|member| (member, weight(member))).collect();
+        let levels = levels(weighed, balance, before.map_or(&[], |before| &before.levels));
+        let warming = warmup.map(|warmup| Warming {
+            until: now + (warmup.duration / WARMUP_STEPS).max(SHORTEST_STEP),
+            renewed: AtomicBool::new(false),
+        });
+        Self { all: all.into(), levels, warming }
     }
 
     /// The same endpoints, chosen by which of them are ejected now.
-    pub(crate) fn rebalanced(&self, panic: u32) -> Self {
-        Self::new(self.all.to_vec(), panic, Some(self))
+    pub(crate) fn rebalanced(&self, balance: &Balance) -> Self {
+        Self::new(self.all.to_vec(), balance, Some(self))
+    }
+
+    /// Whether it is time to balance anew, and nobody does yet.
+    pub(crate) fn is_due(&self) -> bool {
+        let is_due = |warming: &Warming| {
+            !warming.renewed.load(Ordering::Relaxed)
+                && warming.until <= Instant::now()
+                && !warming.renewed.swap(true, Ordering::Relaxed)
+        };
+        self.warming.as_ref().is_some_and(is_due)
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<EndpointState>> {
-        self.all.iter().map(|(endpoint, _)| endpoint)
+        self.all.iter().map(|member| &member.endpoint)
     }
 
     /// How many there are.
@@ -69,115 +105,60 @@ impl EndpointList {
         self.all.is_empty()
     }
 
-    /// All of them with their weights.
-    pub(crate) fn weighted(&self) -> &[(Arc<EndpointState>, u32)] {
+    /// All of them with what the list has of them.
+    pub(crate) fn members(&self) -> &[Member] {
         &self.all
     }
 
-    /// The weight of one that may be chosen; 1 where all are equal.
-    fn weight(&self, number: usize) -> u64 {
-        let Some(Weights { ends, .. }) = &self.weights else { return 1 };
-        let start = number.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
-        ends.get(number).map_or(1, |end| end - start)
-    }
-
-    /// Chooses an endpoint; those whose ids are in `avoid` are not taken when others are found.
+    /// Chooses an endpoint; `None` when none may be.
     pub fn pick(
         &self,
-        balance: Balance,
+        balancer: &Balancer,
         random: &mut dyn FnMut() -> u64,
-        avoid: &[u64],
-    ) -> Option<&Arc<EndpointState>> {
-        if let [only] = &*self.endpoints {
-            return Some(only);
-        }
-        let mut number = 0;
-        for _ in 0..TRIES {
-            number = self.pick_number(balance, random)?;
-            let picked = self.endpoints.get(number)?;
-            if !avoid.contains(&picked.id) {
-                return Some(picked);
-            }
-        }
-        self.endpoints.get((number + 1) % self.endpoints.len())
-    }
-
-    fn pick_number(&self, balance: Balance, random: &mut dyn FnMut() -> u64) -> Option<usize> {
-        match balance {
-            Balance::Random => self.at(random()),
-            Balance::RoundRobin => {
-                let turn = self.turn.0.fetch_add(1, Ordering::Relaxed);
-                self.at(self.weights.as_ref().map_or(turn, |weights| weights.place(turn)))
-            }
-            Balance::LeastRequest => {
-                let one = self.at(random())?;
-                let other = self.other_than(one, random())?;
-                Some(if self.is_less_loaded(other, one) { other } else { one })
-            }
-        }
-    }
-
-    /// The endpoint at a place on the line of all weights.
-    fn at(&self, place: u64) -> Option<usize> {
-        let length = self.weights.as_ref().map_or(self.endpoints.len() as u64, Weights::total);
-        let place = place.checked_rem(length)?;
-        match &self.weights {
-            None => usize::try_from(place).ok(),
-            Some(weights) => Some(weights.ends.partition_point(|end| *end <= place)),
-        }
-    }
-
-    /// The second choice. Where all weights are equal it is another one for sure.
-    fn other_than(&self, one: usize, random: u64) -> Option<usize> {
-        if self.weights.is_some() {
-            return self.at(random);
-        }
-        let others = (self.endpoints.len() as u64).checked_sub(1)?;
-        let step = usize::try_from(random.checked_rem(others)?).ok()? + 1;
-        Some((one + step) % self.endpoints.len())
-    }
-
-    /// Whether `one` has fewer requests for its weight. When idle, neither has: the first choice stays, which is by weight alone.
-    fn is_less_loaded(&self, one: usize, other: usize) -> bool {
-        let active = |number: usize| self.endpoints.get(number).map_or(0, |endpoint| u64::from(endpoint.active()));
-        active(one).saturating_mul(self.weight(other)) < active(other).saturating_mul(self.weight(one))
-    }
-}
-
-impl Weights {
-    fn new(endpoints: &[(Arc<EndpointState>, u32)]) -> Option<Self> {
-        let (_, first) = endpoints.first()?;
-        if endpoints.iter().all(|(_, weight)| weight == first) {
-            return None;
-        }
-        let mut end = 0_u64;
-        let mut add = |weight: u32| {
-            end += u64::from(weight.max(1));
-            end
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Arc<EndpointState>>, Unbuilt> {
+        let hash = match balancer {
+            Balancer::ConsistentHash(_) => wanted.hash.unwrap_or_else(&mut *random),
+            Balancer::LeastRequest | Balancer::RoundRobin | Balancer::Random => 0,
         };
-        let ends = endpoints.iter().map(|(_, weight)| add(*weight)).collect();
-        Some(Self { ends, stride: stride(end) })
+        let level = match &*self.levels {
+            [] => return Ok(None),
+            [only] => only,
+            levels => {
+                let by_hash = matches!(balancer, Balancer::ConsistentHash(_));
+                let point = if by_hash { hash } else { random() } % 100;
+                let usual = || levels.iter().find(|level| point < level.end);
+                let others = (wanted.excluded != 0).then(|| level::others(levels, wanted.excluded, point)).flatten();
+                let Some(level) = others.or_else(usual) else { return Ok(None) };
+                level
+            }
+        };
+        let (groups, line) = match &level.inside {
+            Inside::Hashing(hashing) => return hashing.pick(hash, wanted.avoid),
+            Inside::Groups { groups, line } => (groups, line),
+        };
+        let group = match &**groups {
+            [only] => Some(only),
+            _ if *balancer == Balancer::RoundRobin => line.next().and_then(|number| groups.get(number)),
+            _ => line.at(random()).and_then(|number| groups.get(number)),
+        };
+        Ok(group.and_then(|group| group.pick(balancer, random, wanted.avoid)).map(Arc::clone))
     }
 
-    fn total(&self) -> u64 {
-        self.ends.last().copied().unwrap_or(0)
+    /// The bit of the priority of an endpoint; none beyond the thirty-second priority.
+    pub(crate) fn priority_bit(&self, id: u64) -> u32 {
+        let member = self.all.iter().find(|member| member.endpoint.id == id);
+        member.and_then(|member| 1_u32.checked_shl(member.priority)).unwrap_or(0)
     }
 
-    fn place(&self, turn: u64) -> u64 {
-        let total = u128::from(self.total().max(1));
-        let place = (u128::from(turn) % total) * u128::from(self.stride) % total;
-        u64::try_from(place).unwrap_or(0)
+    /// Waits until what is being laid out can be chosen by (DR-11).
+    pub(crate) async fn wait_built(&self) {
+        for level in &self.levels {
+            if let Inside::Hashing(hashing) = &level.inside {
+                hashing.wait().await;
+            }
+        }
     }
-}
-
-/// The number nearest above the golden section of `total` that has no divisor in common with it.
-fn stride(total: u64) -> u64 {
-    let golden = u64::try_from(u128::from(total) * 618_034 / 1_000_000).unwrap_or(1).max(1);
-    (golden..).find(|stride| greatest_common_divisor(*stride, total) == 1).unwrap_or(1)
-}
-
-fn greatest_common_divisor(one: u64, other: u64) -> u64 {
-    if other == 0 { one } else { greatest_common_divisor(other, one % other) }
 }
 
 #[cfg(test)]

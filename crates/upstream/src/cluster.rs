@@ -13,12 +13,12 @@ pub use usage::{Counted, UsageCounts};
 pub use watch::Ejections;
 pub(crate) use watch::Watch;
 
-use crate::balance::EndpointList;
+use crate::balance::{EndpointList, Unbuilt, Wanted};
 use crate::connect::{ConnectError, Connection, Place, Secured, connect, keep_alive};
 use crate::endpoint::{EndpointState, Endpoints, InFlight, Terms};
 use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
-use ir::{Balance, Cluster, EndpointAddress, EndpointSource};
+use ir::{Balancer, Cluster, Endpoint, EndpointSource, HashKey};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -67,6 +67,9 @@ pub enum NoEndpoint {
     /// Its names are not resolved yet.
     #[error("the name of the destination is not resolved yet")]
     Unresolved,
+    /// The table by which they are chosen is being laid out (DR-11).
+    #[error("the table of endpoints is not laid out yet")]
+    Unbuilt,
     /// There can be none at a gateway.
     #[error("{0}")]
     Never(Arc<str>),
@@ -99,7 +102,7 @@ impl ClusterState {
             cluster,
         };
         if let Some((before, list)) = before.and_then(|before| Some((before, before.endpoints.load_full()?))) {
-            state.take_over(&list, before.cluster.endpoints == state.cluster.endpoints);
+            state.take_over(&list, &before.cluster);
         }
         state
     }
@@ -154,13 +157,13 @@ impl ClusterState {
         Ok(Connection { terms: Terms::new(limits, Instant::now()), place, ..connection })
     }
 
-    fn take_over(&self, list: &Arc<EndpointList>, same_source: bool) {
+    fn take_over(&self, list: &Arc<EndpointList>, before: &Cluster) {
         let next = match endpoints::known(&self.cluster.endpoints) {
             Some(addresses) => Some(Arc::new(endpoints::list(self, addresses, Some(list)))),
             // The same names: what they resolved to holds until they are resolved again.
-            None if same_source => {
+            None if before.endpoints == self.cluster.endpoints => {
                 list.iter().for_each(|endpoint| endpoint.set_idle_limit(self.cluster.timeouts.idle));
-                Some(Arc::new(list.rebalanced(self.panic())))
+                Some(Arc::new(list.rebalanced(&self.cluster.balance)))
             }
             None => None,
         };
@@ -195,7 +198,7 @@ impl ClusterState {
     /// Chooses from now on among the endpoints that are not ejected now (DR-30).
     pub fn rebalance(&self) {
         // Who sets another list meanwhile has seen the same endpoints.
-        self.endpoints.rcu(|list| list.as_ref().map(|list| Arc::new(list.rebalanced(self.panic()))));
+        self.endpoints.rcu(|list| list.as_ref().map(|list| Arc::new(list.rebalanced(&self.cluster.balance))));
     }
 
     /// What looks after its endpoints' health.
@@ -214,7 +217,7 @@ impl ClusterState {
     }
 
     /// Sets what the cluster's names resolved to, in order.
-    pub(crate) fn set_resolved(&self, addresses: Vec<(EndpointAddress, u32)>) {
+    pub(crate) fn set_resolved(&self, addresses: Vec<Endpoint>) {
         let before = self.endpoints.load_full();
         // Once replaced, the state after it has the endpoints; only who waits for a first answer still needs one.
         let replaced = self.replaced.load(Ordering::SeqCst);
@@ -234,13 +237,26 @@ impl ClusterState {
         }
     }
 
-    /// Chooses an endpoint. The guard counts the request while it lasts, where that matters for the next choice.
+    /// Chooses an endpoint for a request without a key.
     pub fn pick(
         &self,
         random: &mut dyn FnMut() -> u64,
         avoid: &[u64],
     ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
-        let loaded = self.endpoints.load();
+        self.pick_for(random, Wanted { avoid, ..Wanted::default() })
+    }
+
+    /// Chooses an endpoint. The guard counts the request while it lasts, where that matters for the next choice.
+    pub fn pick_for(
+        &self,
+        random: &mut dyn FnMut() -> u64,
+        wanted: Wanted<'_>,
+    ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
+        let mut loaded = self.endpoints.load();
+        if loaded.as_ref().is_some_and(|list| list.is_due()) {
+            self.rebalance();
+            loaded = self.endpoints.load();
+        }
         let first;
         let list = match &*loaded {
             Some(list) => list,
@@ -252,9 +268,29 @@ impl ClusterState {
         if let Some(names) = self.names.get() {
             names.touch();
         }
-        let picked = list.pick(self.cluster.balance, random, avoid).ok_or(NoEndpoint::Empty)?;
-        let counted = self.cluster.balance == Balance::LeastRequest && list.len() > 1;
-        Ok((Arc::clone(picked), counted.then(|| InFlight::new(picked))))
+        let balancer = &self.cluster.balance.balancer;
+        let picked = list.pick(balancer, random, wanted).map_err(|Unbuilt| NoEndpoint::Unbuilt)?;
+        let picked = picked.ok_or(NoEndpoint::Empty)?;
+        let counted = *balancer == Balancer::LeastRequest && list.len() > 1;
+        let in_flight = counted.then(|| InFlight::new(&picked));
+        Ok((picked, in_flight))
+    }
+
+    /// The bit of an endpoint's priority, for [`Wanted::excluded`].
+    pub fn priority_bit(&self, endpoint: u64) -> u32 {
+        self.endpoints.load().as_ref().map_or(0, |list| list.priority_bit(endpoint))
+    }
+
+    /// What of a request is hashed to choose an endpoint, where anything is (DR-11).
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        self.cluster.balance.hash()?.key.as_ref()
+    }
+
+    /// Waits until the table by which endpoints are chosen is laid out, if somebody asked for it.
+    pub async fn wait_built(&self) {
+        if let Some(list) = self.endpoints.load_full() {
+            list.wait_built().await;
+        }
     }
 
     fn why_none(&self) -> NoEndpoint {

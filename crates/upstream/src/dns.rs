@@ -8,8 +8,8 @@ pub(crate) use resolver::build_resolver;
 
 use crate::cluster::{ClusterState, Names};
 use hickory_resolver::TokioResolver;
-use ir::{DnsName, EndpointAddress, EndpointSource};
-use std::net::{IpAddr, SocketAddr};
+use ir::{DnsName, Endpoint, EndpointSource};
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -164,19 +164,16 @@ fn one_loopback(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
-/// Endpoints' addresses and weights in order, each once.
-fn addresses(names: &[DnsName], known: &[Known], first_only: bool) -> Vec<(EndpointAddress, u32)> {
+/// Endpoints in order, each address once.
+fn addresses(names: &[DnsName], known: &[Known], first_only: bool) -> Vec<Endpoint> {
     let wanted = if first_only { 1 } else { usize::MAX };
     let mut found: Vec<_> = names
         .iter()
         .zip(known)
-        .flat_map(|(name, known)| {
-            let endpoint = |address: &IpAddr| EndpointAddress::Ip(SocketAddr::new(*address, name.port));
-            known.addresses.iter().take(wanted).map(move |address| (endpoint(address), name.weight))
-        })
+        .flat_map(|(name, known)| known.addresses.iter().take(wanted).map(|address| name.endpoint(*address)))
         .collect();
     found.sort();
-    found.dedup_by(|one, other| one.0 == other.0);
+    found.dedup_by(|one, other| one.address == other.address);
     found
 }
 

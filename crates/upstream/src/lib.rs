@@ -18,6 +18,7 @@ pub mod pool;
 pub mod store;
 mod tls;
 
+pub use balance::{Wanted, xxhash64};
 pub use cluster::{ClusterCounts, ClusterState, Counted, Ejections, NoEndpoint, UsageCounts};
 pub use coalesce::{Coalesced, Turn};
 pub use connect::{ConnectError, Connection, Replay, Stream};

@@ -29,7 +29,8 @@ fn asked(written: &HttpRetry) -> Option<Retries> {
         statuses,
         per_try_timeout: time(written.per_try_timeout),
         backoff: time(written.backoff).unwrap_or(Retries::default().backoff),
-        avoid_tried: written.retry_ignore_previous_hosts.unwrap_or(true),
+        avoid_tried: written.retry_ignore_previous_hosts,
+        remote_localities: written.retry_remote_localities == Some(true),
         implied: false,
     })
 }

@@ -34,6 +34,5 @@ pub(super) fn compile(written: &spec::OutlierDetection) -> OutlierDetection {
             0 => MAX_EJECTION_PERCENT,
             percent => percent,
         },
-        min_health_percent: percent(written.min_health_percent),
     }
 }

@@ -1,11 +1,12 @@
 //! Endpoints of ServiceEntries, by their `resolution`.
 
-use super::{Found, Wanted, labels_of, workload_entries};
+use super::{Found, Seen, Wanted, labels_of, workload_entries};
 use crate::services::Backing;
 use crate::world::World;
 use ir::EndpointSource;
 use resources::set::Object;
 use resources::spec::service_entry::{Resolution, ServiceEntry, ServicePort};
+use resources::spec::text_match::Labels;
 use resources::spec::workload_entry::WorkloadEntry;
 
 /// SE-05: what a gateway has in place of an original destination.
@@ -29,7 +30,7 @@ pub(super) fn find(
     if let Some(addresses) = world.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
         return super::service::overridden(addresses);
     }
-    let mut found = Found::default();
+    let mut found = Found::new(wanted);
     add(world, object, wanted, &mut found);
     // SE-07: without endpoints the host itself is the name.
     let has_own = !object.spec.endpoints.is_empty() || object.spec.workload_selector.is_some();
@@ -38,7 +39,7 @@ pub(super) fn find(
         && !wanted.host.contains('*')
         && let Some(port) = port_named(object, wanted)
     {
-        found.add(wanted.host, target(port), 1, "");
+        found.add(Seen::at(wanted.host, target(port)));
     }
     found.into_dns(first_only)
 }
@@ -50,7 +51,7 @@ fn by_static(
     others: &[Backing<'_>],
     wanted: Wanted<'_>,
 ) -> EndpointSource {
-    let mut found = Found::default();
+    let mut found = Found::new(wanted);
     add(world, object, wanted, &mut found);
     for other in others {
         if let Backing::Entry(other) = other
@@ -64,21 +65,28 @@ fn by_static(
     found.into_static()
 }
 
-fn add(world: World<'_>, object: &Object<ServiceEntry>, wanted: Wanted<'_>, found: &mut Found) {
+fn add(world: World<'_>, object: &Object<ServiceEntry>, wanted: Wanted<'_>, found: &mut Found<'_>) {
     let Some(port) = port_named(object, wanted) else { return };
-    let mut take = |address: &WorkloadEntry| {
+    let mut take = |one: &WorkloadEntry, labels: &Labels| {
         // WE-01: with a network alone it is behind that network's gateways, which are not known here.
-        if address.address.is_empty() {
+        if one.address.is_empty() {
             return;
         }
-        if let Some(number) = port_of_address(address, port) {
-            found.add(&address.address, number, address.weight, &address.locality);
+        if let Some(port) = port_of_address(one, port) {
+            let WorkloadEntry { address, weight, locality, .. } = one;
+            found.add(Seen { address, port, weight: *weight, locality, labels, node: "" });
         }
     };
-    object.spec.endpoints.iter().filter(|endpoint| wanted.takes(&endpoint.labels)).for_each(&mut take);
+    let own = object.spec.endpoints.iter().filter(|endpoint| wanted.takes(&endpoint.labels));
+    own.for_each(|endpoint| take(endpoint, &endpoint.labels));
     if let Some(selector) = &object.spec.workload_selector {
         let selected = workload_entries(world, &object.key.namespace, &selector.labels);
-        selected.filter(|entry| wanted.takes(&labels_of(entry))).for_each(|entry| take(&entry.spec));
+        for entry in selected {
+            let labels = labels_of(entry);
+            if wanted.takes(&labels) {
+                take(&entry.spec, &labels);
+            }
+        }
     }
 }
 

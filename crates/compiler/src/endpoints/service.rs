@@ -1,23 +1,24 @@
 //! Endpoints of Services: EndpointSlices, else Endpoints, and WorkloadEntries that the Service selects; else DNS.
 
-use super::{Found, Wanted, labels_of, workload_entries};
+use super::{Found, Seen, Wanted, labels_of, workload_entries};
 use crate::world::World;
 use ir::{Endpoint, EndpointAddress, EndpointSource};
 use resources::set::Object;
 use resources::spec::core::{CoreServicePort, EndpointPort, EndpointSlice, Endpoints, Service};
 use resources::spec::scalar::NumberOrName;
+use resources::spec::workload_entry::WorkloadEntry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The endpoints of one port of `object`.
 pub(super) fn find(world: World<'_>, object: &Object<Service>, wanted: Wanted<'_>) -> EndpointSource {
     let Some(port) = object.spec.ports.iter().find(|port| port.port == wanted.port.number) else {
-        return Found::default().into_static();
+        return Found::new(wanted).into_static();
     };
     if is_resolved_by_dns(world, object) {
         return by_dns(world, object, port, wanted);
     }
-    let mut found = Found::default();
+    let mut found = Found::new(wanted);
     add_slices(world, object, port, wanted, &mut found);
     add_selected(world, object, port, wanted, &mut found);
     found.into_static()
@@ -43,7 +44,7 @@ fn add_slices(
     object: &Object<Service>,
     port: &CoreServicePort,
     wanted: Wanted<'_>,
-    found: &mut Found,
+    found: &mut Found<'_>,
 ) {
     // Labels of Pods are not known here: a subset with labels has none of them, as in Istio without its Pods.
     if !wanted.takes_all() {
@@ -61,24 +62,26 @@ fn add_slices(
     }
 }
 
-fn add_slice(slice: &EndpointSlice, port: &CoreServicePort, unready: bool, found: &mut Found) {
+fn add_slice(slice: &EndpointSlice, port: &CoreServicePort, unready: bool, found: &mut Found<'_>) {
     let Some(number) = number_of(&slice.ports, port) else { return };
     for endpoint in &slice.endpoints {
         if !unready && endpoint.conditions.ready == Some(false) {
             continue;
         }
+        let locality = if endpoint.zone.is_empty() { String::new() } else { found.placing.of_zone(&endpoint.zone) };
         for address in &endpoint.addresses {
-            found.add(address, number, 1, &endpoint.zone);
+            let node = &endpoint.node_name;
+            found.add(Seen { locality: &locality, node, ..Seen::at(address, number) });
         }
     }
 }
 
-fn add_endpoints(endpoints: &Endpoints, port: &CoreServicePort, unready: bool, found: &mut Found) {
+fn add_endpoints(endpoints: &Endpoints, port: &CoreServicePort, unready: bool, found: &mut Found<'_>) {
     for subset in &endpoints.subsets {
         let Some(number) = number_of(&subset.ports, port) else { continue };
         let others = subset.not_ready_addresses.iter().filter(|_| unready);
         for address in subset.addresses.iter().chain(others) {
-            found.add(&address.ip, number, 1, "");
+            found.add(Seen { node: &address.node_name, ..Seen::at(&address.ip, number) });
         }
     }
 }
@@ -93,21 +96,26 @@ fn add_selected(
     object: &Object<Service>,
     port: &CoreServicePort,
     wanted: Wanted<'_>,
-    found: &mut Found,
+    found: &mut Found<'_>,
 ) {
     if object.spec.selector.is_empty() {
         return;
     }
     let selected = workload_entries(world, &object.key.namespace, &object.spec.selector);
-    for entry in selected.filter(|entry| wanted.takes(&labels_of(entry))) {
+    for entry in selected {
+        let labels = labels_of(entry);
+        if !wanted.takes(&labels) {
+            continue;
+        }
         let named = |name: &str| entry.spec.ports.get(name).and_then(|number| u16::try_from(*number).ok());
         let number = named(&port.name).or_else(|| match &port.target_port {
             Some(NumberOrName::Number(number)) => Some(*number),
             Some(NumberOrName::Name(name)) => named(name),
             None => Some(port.port),
         });
-        if let Some(number) = number {
-            found.add(&entry.spec.address, number, entry.spec.weight, &entry.spec.locality);
+        if let Some(port) = number {
+            let WorkloadEntry { address, weight, locality, .. } = &entry.spec;
+            found.add(Seen { address, port, weight: *weight, locality, labels: &labels, node: "" });
         }
     }
 }
@@ -116,12 +124,12 @@ fn by_dns(world: World<'_>, object: &Object<Service>, port: &CoreServicePort, wa
     if let Some(addresses) = world.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
         return overridden(addresses);
     }
-    let mut found = Found::default();
+    let mut found = Found::new(wanted);
     if !wanted.takes_all() {
         return found.into_static();
     }
     if is_external_name(object) {
-        found.add(&object.spec.external_name, port.port, 1, "");
+        found.add(Seen::at(&object.spec.external_name, port.port));
         return found.into_dns(false);
     }
     // A headless Service's name stands for its Pods, which listen on the target port.
@@ -129,14 +137,18 @@ fn by_dns(world: World<'_>, object: &Object<Service>, port: &CoreServicePort, wa
         Some(NumberOrName::Number(number)) if &*object.spec.cluster_ip == "None" => *number,
         _ => port.port,
     };
-    found.add(&format!("{}.{}.svc", object.key.name, object.key.namespace), number, 1, "");
+    found.add(Seen::at(&format!("{}.{}.svc", object.key.name, object.key.namespace), number));
     found.into_dns(false)
 }
 
 /// The addresses of `--endpoint`.
 pub(super) fn overridden(addresses: &[SocketAddr]) -> EndpointSource {
-    let endpoint =
-        |address: &SocketAddr| Endpoint { address: EndpointAddress::Ip(*address), weight: 1, locality: None };
+    let endpoint = |address: &SocketAddr| Endpoint {
+        address: EndpointAddress::Ip(*address),
+        weight: 1,
+        locality: None,
+        priority: 0,
+    };
     let mut endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
     endpoints.sort_unstable();
     endpoints.dedup();

@@ -20,7 +20,7 @@ fn dr_30_outlier_detection_is_off_unless_present_and_has_the_defaults_of_istio()
     let of = outlier("outlierDetection: {}").unwrap();
     assert_eq!((of.consecutive_5xx, of.consecutive_gateway_failure, of.consecutive_local_origin_failure), (5, 0, None));
     assert_eq!((of.interval, of.base_ejection_time, of.max_ejection_time), (seconds(10), seconds(30), seconds(300)));
-    assert_eq!((of.max_ejection_percent, of.min_health_percent), (10, 0));
+    assert_eq!(of.max_ejection_percent, 10);
     let of = outlier(
         "outlierDetection: {consecutive5xxErrors: 0, consecutiveGatewayErrors: 7, splitExternalLocalOriginErrors: true, \
          baseEjectionTime: 10m, maxEjectionPercent: 100, minHealthPercent: 40, outlierDetectionHttpErrorCodes: ['429', '404']}",
@@ -31,7 +31,7 @@ fn dr_30_outlier_detection_is_off_unless_present_and_has_the_defaults_of_istio()
         (0, 7, Some(5))
     );
     assert_eq!((of.base_ejection_time, of.max_ejection_time), (seconds(600), seconds(600)));
-    assert_eq!((of.max_ejection_percent, of.min_health_percent, &*of.error_statuses), (100, 40, &[404, 429][..]));
+    assert_eq!((of.max_ejection_percent, &*of.error_statuses), (100, &[404, 429][..]));
     // DR-07: a subset's block replaces that of the whole.
     let both = "trafficPolicy: {outlierDetection: {interval: 1s, maxEjectionPercent: 50}}, subsets: [{name: v1, labels: \
                 {version: v1}, trafficPolicy: {outlierDetection: {interval: 2s}}}]";

@@ -2,7 +2,7 @@
 
 use super::world::{compiled_with, endpoints, entry, findings, gateway, routes, virtual_service};
 use crate::{Compiled, Settings};
-use ir::{Balance, Cluster};
+use ir::{Balancer, Cluster};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ fn dr_04_rules_of_one_host_put_their_subsets_together_and_the_oldest_defines() {
     assert_eq!(findings(&first), ["MG8011 DestinationRule default/a-young"]);
     let second = with("v2", &[young, old]);
     assert_eq!(endpoints(&second, "outbound|80|v2|b.test"), ["127.0.0.1:9002"]);
-    assert_eq!(cluster(&second).balance, Balance::RoundRobin);
+    assert_eq!(cluster(&second).balance.balancer, Balancer::RoundRobin);
 }
 
 #[test]
@@ -123,16 +123,22 @@ fn dr_07_subsets_override_by_block_and_ports_replace_everything() {
         )
     };
     let subset = cluster(&with("v1", &[own("")]));
-    assert_eq!((subset.balance, subset.timeouts.connect), (Balance::RoundRobin, Duration::from_secs(3)));
+    assert_eq!(
+        (subset.balance.balancer.clone(), subset.timeouts.connect),
+        (Balancer::RoundRobin, Duration::from_secs(3))
+    );
     let port = format!(", portLevelSettings: [{{port: {{number: 80}}, {}}}]", connect(4));
     let replaced = cluster(&with("", &[own(&port)]));
-    assert_eq!((replaced.balance, replaced.timeouts.connect), (Balance::LeastRequest, Duration::from_secs(4)));
+    assert_eq!(
+        (replaced.balance.balancer.clone(), replaced.timeouts.connect),
+        (Balancer::LeastRequest, Duration::from_secs(4))
+    );
 }
 
 #[test]
 fn dr_10_and_dr_20_defaults() {
     let plain = cluster(&with("", &[]));
-    assert_eq!((plain.balance, plain.timeouts.connect), (Balance::LeastRequest, Duration::from_secs(10)));
+    assert_eq!((&plain.balance.balancer, plain.timeouts.connect), (&Balancer::LeastRequest, Duration::from_secs(10)));
 }
 
 #[test]
@@ -161,8 +167,8 @@ fn dr_40_what_is_to_be_encrypted_is_not_sent_in_clear_text() {
 fn dr_06_policies_that_do_not_act_yet_are_each_said_once() {
     let own = rule(
         "name: own, namespace: default",
-        "host: b.test, trafficPolicy: {tunnel: {targetHost: c.test, targetPort: 1}, loadBalancer: {consistentHash: {useSourceIp: true}}}, subsets: [{name: v1, \
-         trafficPolicy: {tunnel: {targetHost: c.test, targetPort: 1}}}]",
+        "host: b.test, trafficPolicy: {tunnel: {targetHost: a.test, targetPort: 80}, loadBalancer: {simple: PASSTHROUGH}}, subsets: [{name: v1, \
+         trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}}]",
     );
     assert_eq!(
         findings(&with("", &[own])),

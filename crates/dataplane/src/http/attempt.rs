@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use upstream::{ConnectError, Counted, EndpointState, InFlight, Outcome, Patience};
+use upstream::{ConnectError, Counted, EndpointState, InFlight, Outcome, Patience, Wanted};
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
@@ -123,10 +123,11 @@ async fn backend(
     tries: &mut Tries,
     ended: &mut Ended,
 ) -> Result<(Backend, Taken), NoConnection> {
+    let wanted = Wanted { hash: plan.affinity.hash, avoid: tries.avoid(plan), excluded: tries.excluded() };
     let none = |_| NoConnection { reject: Reject::NoEndpoint, tried: false };
-    let (endpoint, in_flight) = choose(worker, &plan.cluster, tries.avoid(plan)).await.map_err(none)?;
+    let (endpoint, in_flight) = choose(worker, &plan.cluster, wanted).await.map_err(none)?;
     ended.endpoint = Some(Arc::clone(&endpoint));
-    tries.begin(endpoint.id);
+    tries.begin(plan, endpoint.id);
     let result = match &plan.stream_head {
         Some(_) => stream(worker, plan, &endpoint, (tries, ended)).await,
         None => connection(worker, plan, &endpoint, (tries, ended)).await,

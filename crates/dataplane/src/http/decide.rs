@@ -1,6 +1,7 @@
 //! Everything that can be said of a request without waiting: where it goes, and the head that goes there. The decisions themselves
 //! are `routing`'s; here they are put to it.
 
+use super::affinity::{Affinity, Sent};
 use super::facts::{self, Common, OfRequest};
 use super::mirror::{Body, Copied, Head};
 use super::server::Downstream;
@@ -61,6 +62,8 @@ pub(super) struct Plan {
     pub(super) origin: Option<Box<[u8]>>,
     /// Copies that are to be sent (VS-45); taken by whoever sends them.
     pub(super) mirrors: Cell<Vec<Copied>>,
+    /// To which endpoint it belongs (DR-11).
+    pub(super) affinity: Affinity,
 }
 
 impl Plan {
@@ -156,6 +159,8 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     };
     let mut edits = Edits::default();
     forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
+    let sent = Sent { view: &view, edits: &edits, peer: &peer, client: &conn.client };
+    let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
     edits.set("x-envoy-attempt-count", &b"1"[..]);
     let dialect = Dialect::of(|name| fields.get(name), version.http.grpc_web);
     let web = dialect.and_then(Dialect::web);
@@ -217,6 +222,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         deadline,
         mirrors: Cell::new(mirrors),
         origin: asker.and_then(Asker::allowed).map(|origin| origin.into()),
+        affinity,
     }))
 }
 

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, ConnectError, Connection, Outcome, Patience};
+use upstream::{ClusterState, ConnectError, Connection, Outcome, Patience, Wanted};
 use wire::h1::response::Asked;
 use wire::h1::{BodyReader, ChunkWriter, ResponseHead};
 
@@ -90,7 +90,7 @@ async fn run(worker: Rc<Worker>, copied: Copied, feed: Rc<Feed>) {
 
 /// Sends a copy, and once more where the connection had been idle and was closed.
 async fn send(worker: &Worker, copied: &Copied, feed: &Feed) -> Result<(), Failed> {
-    let (endpoint, _in_flight) = choose(worker, &copied.cluster, &[]).await.map_err(|_| Failed)?;
+    let (endpoint, _in_flight) = choose(worker, &copied.cluster, Wanted::default()).await.map_err(|_| Failed)?;
     let limit = copied.cluster.cluster.timeouts.connect;
     let failed = |error: &ConnectError| {
         if !error.is_own() {

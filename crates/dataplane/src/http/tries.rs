@@ -16,6 +16,9 @@ const ATTEMPT: &str = "x-envoy-attempt-count";
 /// The longest wait, in first ones.
 const LONGEST: u32 = 10;
 
+/// After so many attempts the priorities that they went to are left out.
+const PER_PRIORITY: usize = 2;
+
 /// The attempts of one request.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
@@ -27,6 +30,9 @@ pub(super) struct Tries {
     place: Option<Counted>,
     /// Endpoints that were tried.
     tried: SmallVec<[u64; 2]>,
+    /// Priorities of the cluster that are left out (VS-41), and those of attempts since they were last counted.
+    excluded: u32,
+    since: (u32, usize),
 }
 
 /// What comes after an attempt that failed.
@@ -61,12 +67,27 @@ pub(super) enum End {
 impl Tries {
     /// Endpoints that are not to be tried again while there are others.
     pub(super) fn avoid(&self, plan: &Plan) -> &[u64] {
-        if policy(plan).is_none_or(|policy| policy.avoid_tried) { &self.tried } else { &[] }
+        let asked = policy(plan).and_then(|policy| policy.avoid_tried);
+        // VS-40: what belongs to one endpoint goes there again, unless somebody says otherwise.
+        if asked.unwrap_or_else(|| plan.cluster.cluster.balance.hash().is_none()) { &self.tried } else { &[] }
     }
 
     /// An attempt at an endpoint begins.
-    pub(super) fn begin(&mut self, endpoint: u64) {
+    pub(super) fn begin(&mut self, plan: &Plan, endpoint: u64) {
         self.tried.push(endpoint);
+        if policy(plan).is_some_and(|policy| policy.remote_localities) {
+            let (priorities, count) = self.since;
+            self.since = (priorities | plan.cluster.priority_bit(endpoint), count + 1);
+            // Envoy's previous priorities, as often as Istio asks for them.
+            if self.since.1 == PER_PRIORITY {
+                (self.excluded, self.since) = (self.excluded | self.since.0, (0, 0));
+            }
+        }
+    }
+
+    /// Priorities of the cluster that are left out.
+    pub(super) fn excluded(&self) -> u32 {
+        self.excluded
     }
 
     /// Whether a connection that waited may be taken. After a failure none is trusted.
@@ -94,7 +115,8 @@ impl Tries {
             .cluster
             .endpoints()
             .is_some_and(|all| all.iter().any(|one| !one.is_ejected() && !self.tried.contains(&one.id)));
-        self.again(worker, (plan, policy), others && policy.avoid_tried)
+        let avoids = !self.avoid(plan).is_empty();
+        self.again(worker, (plan, policy), others && avoids)
     }
 
     /// After an attempt failed on its connection.

@@ -4,11 +4,11 @@ use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options, ReasonHeader};
 use ir::Fault;
 use ir::{
-    Action, Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Demands, DirectResponse, Endpoint, EndpointAddress,
-    EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, Listener, ListenerId,
-    MatchPath, Mirror, ObjectKind, Origin, PathNormalization, PoolLimits, Retries, Route, RouteMatch, Service, Share,
-    Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, UpstreamProtocol,
-    WorkloadName,
+    Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
+    Endpoint, EndpointAddress, EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable,
+    Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin, PathNormalization, PoolLimits, Retries,
+    Route, RouteMatch, Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination,
+    TlsServer, UpstreamProtocol, WorkloadName,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -170,6 +170,22 @@ impl World {
         self
     }
 
+    /// Gives each endpoint of every cluster so far a priority of its own.
+    pub(crate) fn in_priorities(self) -> Self {
+        self.with_clusters(|cluster| {
+            let EndpointSource::Static(endpoints) = &cluster.endpoints else { return };
+            let ranked = (0..).zip(&**endpoints).map(|(priority, one)| Endpoint { priority, ..one.clone() });
+            cluster.endpoints = EndpointSource::Static(ranked.collect());
+            cluster.balance =
+                Arc::new(Balance { localities: Localities::Failover, ..Balance::clone(&cluster.balance) });
+        })
+    }
+
+    /// Chooses endpoints of every cluster so far by hash.
+    pub(crate) fn hashed(self, hash: ConsistentHash) -> Self {
+        self.with_clusters(|cluster| cluster.balance = Balancer::ConsistentHash(Arc::new(hash.clone())).into())
+    }
+
     /// Sets the limits of every cluster so far.
     pub(crate) fn limits(self, limits: PoolLimits) -> Self {
         let limits = Arc::new(limits);
@@ -199,15 +215,19 @@ impl World {
     }
 
     pub(crate) fn cluster_with(mut self, name: &str, endpoints: &[SocketAddr], connect: Duration) -> Self {
-        let endpoint =
-            |address: &SocketAddr| Endpoint { address: EndpointAddress::Ip(*address), weight: 1, locality: None };
+        let endpoint = |address: &SocketAddr| Endpoint {
+            address: EndpointAddress::Ip(*address),
+            weight: 1,
+            locality: None,
+            priority: 0,
+        };
         self.clusters.push(Cluster {
             id: id(name),
             host: name.into(),
             origin: origin(ObjectKind::ServiceEntry),
             policy: None,
             endpoints: EndpointSource::Static(endpoints.iter().map(endpoint).collect()),
-            balance: Balance::RoundRobin,
+            balance: Balancer::RoundRobin.into(),
             protocol: UpstreamProtocol::Http1,
             tls: None,
             timeouts: ClusterTimeouts { connect, idle: Duration::from_secs(3600) },

@@ -7,6 +7,7 @@
     reason = "tests, and what they share, fail by panics"
 )]
 
+mod affinity;
 mod backend;
 mod bodies;
 mod client;

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, World, forward, retrying, until};
-use ir::OutlierDetection;
+use ir::{Balance, OutlierDetection};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,6 @@ fn policy() -> OutlierDetection {
         base_ejection_time: Duration::from_secs(3600),
         max_ejection_time: Duration::from_secs(3600),
         max_ejection_percent: 100,
-        min_health_percent: 0,
     }
 }
 
@@ -77,7 +76,10 @@ fn dr_30_with_none_left_it_is_503_uh_unless_all_are_used_then() {
     assert_eq!(client.get("/").answer().text(), "no healthy upstream");
     gateway.has_counted(r#"response_code="503",response_flags="UH""#);
 
-    let gateway = Gateway::serving(&world(&[bad.address], OutlierDetection { min_health_percent: 50, ..policy() }));
+    let panicking = world(&[bad.address], policy()).with_clusters(|cluster| {
+        cluster.balance = Arc::new(Balance { panic_threshold: 50, ..Balance::clone(&cluster.balance) });
+    });
+    let gateway = Gateway::serving(&panicking);
     eject(&gateway, 1.0);
     assert_eq!(gateway.client().get("/").answer().status, 500);
 }

@@ -111,6 +111,8 @@ pub struct TargetAnswer {
     pub fails: Option<Failing>,
     /// Its endpoints, or names to resolve.
     pub endpoints: Vec<String>,
+    /// How one of them is chosen, in words.
+    pub balance: String,
     /// What is spoken to the endpoints: HTTP/1.1 or HTTP/2, and whether in TLS.
     pub spoken: String,
     /// What bounds the requests to it, in words.

@@ -63,9 +63,6 @@ fn outlier(policy: &OutlierDetection, count: Option<usize>) -> String {
     if let Some(count) = count.filter(|count| count * (policy.max_ejection_percent as usize) < 100) {
         words.push_str(&format!(", which is none of {count}"));
     }
-    if policy.min_health_percent > 0 {
-        words.push_str(&format!("; all are used where fewer than {} % are left", policy.min_health_percent));
-    }
     words
 }
 
@@ -103,10 +100,8 @@ mod tests {
             base_ejection_time: Duration::from_secs(30),
             max_ejection_time: Duration::from_secs(300),
             max_ejection_percent: 10,
-            min_health_percent: 50,
         };
-        let words = "an endpoint is ejected for 30s and more after 5 5xx or 3 failures of connections in a row, up to 10 % of them; \
-                     all are used where fewer than 50 % are left";
+        let words = "an endpoint is ejected for 30s and more after 5 5xx or 3 failures of connections in a row, up to 10 % of them";
         assert_eq!(outlier(&policy, None), words);
         let none = words.replace("of them", "of them, which is none of 9");
         assert_eq!((outlier(&policy, Some(9)), outlier(&policy, Some(10))), (none, words.to_owned()));

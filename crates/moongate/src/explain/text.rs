@@ -119,6 +119,7 @@ fn target(out: &mut String, target: &TargetAnswer, total: Option<u32>) {
         None => {
             let endpoints = target.endpoints.join(", ");
             let _ = writeln!(out, "endpoints {endpoints}  {SOFT}{}{SOFT:#}", target.spoken);
+            let _ = writeln!(out, "balance   {}", target.balance);
             for bound in &target.bounds {
                 let _ = writeln!(out, "            {SOFT}{bound}{SOFT:#}");
             }

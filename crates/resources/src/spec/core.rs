@@ -25,6 +25,8 @@ pub struct Service {
     pub external_name: Text,
     /// Also endpoints that are not ready.
     pub publish_not_ready_addresses: bool,
+    /// Which endpoints are preferred: `PreferClose`, `PreferSameZone`, `PreferSameNode` (DR-13).
+    pub traffic_distribution: Text,
 }
 
 /// A port of a `Service`.
@@ -69,6 +71,8 @@ pub struct EndpointSubset {
 pub struct EndpointAddress {
     /// The address.
     pub ip: Text,
+    /// The node that it is on.
+    pub node_name: Text,
 }
 
 /// A port of endpoints.
@@ -105,6 +109,8 @@ pub struct SliceEndpoint {
     pub conditions: SliceConditions,
     /// Its zone.
     pub zone: Text,
+    /// The node that it is on.
+    pub node_name: Text,
     /// What it is.
     pub target_ref: Option<TargetRef>,
 }

@@ -73,11 +73,6 @@ impl Watch {
 }
 
 impl ClusterState {
-    /// The percentage below which all endpoints are used.
-    pub(super) fn panic(&self) -> u32 {
-        self.cluster.outlier.as_ref().map_or(0, |policy| policy.min_health_percent)
-    }
-
     /// Tells what came of a request or a connection. Whether [`Upstream::watch`](crate::Upstream::watch) is to be called.
     pub fn report(&self, endpoint: &EndpointState, outcome: Outcome) -> bool {
         let (Some(policy), Some(watch)) = (&self.cluster.outlier, self.watch()) else { return false };

@@ -3,8 +3,9 @@ pub(crate) mod server;
 use super::*;
 use crate::cluster::NoEndpoint;
 use crate::endpoint::EndpointState;
-use ir::{Balance, Cluster, ClusterId, ClusterTimeouts, ObjectKind, Origin, UpstreamProtocol};
+use ir::{Balancer, Cluster, ClusterId, ClusterTimeouts, ObjectKind, Origin, UpstreamProtocol};
 use server::NameServer;
+use std::net::SocketAddr;
 use tokio::time::timeout;
 
 /// As quick as tests want it.
@@ -23,14 +24,20 @@ fn dns(servers: &[SocketAddr], bounds: DnsBounds) -> Arc<Dns> {
 }
 
 fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
-    let name = |(name, port): &(&str, u16)| DnsName { name: (*name).into(), port: *port, weight: 1 };
+    let name = |(name, port): &(&str, u16)| DnsName {
+        name: (*name).into(),
+        port: *port,
+        weight: 1,
+        locality: None,
+        priority: 0,
+    };
     let cluster = Cluster {
         id: ClusterId::outbound(80, "", "h"),
         host: "h".into(),
         origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "d".into(), name: "n".into(), rule: "".into() },
         policy: None,
         endpoints: EndpointSource::Dns { names: names.iter().map(name).collect(), first_only },
-        balance: Balance::RoundRobin,
+        balance: Balancer::RoundRobin.into(),
         protocol: UpstreamProtocol::Http1,
         tls: None,
         timeouts: ClusterTimeouts { connect: LONG, idle: LONG },

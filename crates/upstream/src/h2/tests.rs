@@ -3,8 +3,8 @@ use crate::store::{Settings, Upstream};
 use ::h2::server;
 use http::{Request, Response};
 use ir::{
-    Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind, Origin,
-    Snapshot,
+    Balancer, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind,
+    Origin, Snapshot,
 };
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
@@ -27,8 +27,8 @@ impl Backend {
             host: "a.test".into(),
             origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "a".into(), name: "b".into(), rule: "".into() },
             policy: None,
-            endpoints: EndpointSource::Static([Endpoint { address, weight: 1, locality: None }].into()),
-            balance: Balance::RoundRobin,
+            endpoints: EndpointSource::Static([Endpoint { address, weight: 1, locality: None, priority: 0 }].into()),
+            balance: Balancer::RoundRobin.into(),
             protocol: UpstreamProtocol::Http2 { streams, keep_alive: None },
             tls: None,
             timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },

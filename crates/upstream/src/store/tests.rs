@@ -4,7 +4,7 @@ use crate::cluster::NoEndpoint;
 use crate::dns::tests::server::NameServer;
 use crate::endpoint::EndpointState;
 use ir::{
-    Balance, Changes, ClusterTimeouts, DnsName, Endpoint, EndpointAddress, EndpointSource, ObjectKind, Origin,
+    Balancer, Changes, ClusterTimeouts, DnsName, Endpoint, EndpointAddress, EndpointSource, ObjectKind, Origin,
     UpstreamProtocol,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ fn cluster(name: &str, endpoints: EndpointSource) -> Arc<Cluster> {
         origin: Origin { kind: ObjectKind::Service, namespace: "d".into(), name: name.into(), rule: "".into() },
         policy: None,
         endpoints,
-        balance: Balance::LeastRequest,
+        balance: Balancer::LeastRequest.into(),
         protocol: UpstreamProtocol::Http1,
         tls: None,
         timeouts: ClusterTimeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) },
@@ -31,6 +31,7 @@ fn fixed(ports: &[u16]) -> EndpointSource {
         address: EndpointAddress::Ip(SocketAddr::from(([127, 0, 0, 1], *port))),
         weight: 1,
         locality: None,
+        priority: 0,
     };
     EndpointSource::Static(ports.iter().map(endpoint).collect())
 }
@@ -84,8 +85,8 @@ async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings(
     let settings = Settings { name_servers: vec![server.address] };
     let upstream = Upstream::new(&settings, tokio::runtime::Handle::current());
     let names = [
-        DnsName { name: "backend.example.com.".into(), port: 81, weight: 1 },
-        DnsName { name: "127.0.0.7".into(), port: 82, weight: 1 },
+        DnsName { name: "backend.example.com.".into(), port: 81, weight: 1, locality: None, priority: 0 },
+        DnsName { name: "127.0.0.7".into(), port: 82, weight: 1, locality: None, priority: 0 },
     ];
     let one = cluster("dns", EndpointSource::Dns { names: names.into(), first_only: false });
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());

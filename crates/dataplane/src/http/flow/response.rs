@@ -207,6 +207,9 @@ impl<'a> ResponseSide<'a> {
         if let (true, Some(accept)) = (self.tunnel, &plan.accept) {
             edits.set("sec-websocket-accept", accept.as_bytes());
         }
+        if let Some(cookie) = &plan.affinity.set_cookie {
+            edits.append("set-cookie", cookie.as_bytes());
+        }
         plan.route.edit_response(plan.target, &told.of(self.status, fields), &mut edits);
         plan.route.edit_for_page(plan.origin.as_deref(), &mut edits);
         self.web = plan.web().map(|call| Web::new(call, self.head, buffer, &mut edits));

@@ -86,6 +86,19 @@ fn dr_11_a_hash_has_one_key_and_a_good_table() {
 }
 
 #[test]
+fn dr_11_what_is_written_into_a_cookie_stays_within_its_part() {
+    let cookie = |text: &str| format!("loadBalancer: {{consistentHash: {{httpCookie: {{{text}}}}}}}");
+    let at = "loadBalancer.consistentHash.httpCookie";
+    policy(&cookie("name: a, path: /, ttl: 0s, attributes: [{name: SameSite, value: Lax}, {name: Secure}]"), &[]);
+    policy(&cookie("name: a=b"), &[&format!("E MG3003 {at}.name")]);
+    policy(&cookie("name: a, path: '/; Domain=x'"), &[&format!("E MG3003 {at}.path")]);
+    policy(
+        &cookie(r#"name: a, attributes: [{name: B, value: "c\r\nx: y"}]"#),
+        &[&format!("E MG3003 {at}.attributes[0].value")],
+    );
+}
+
+#[test]
 fn dr_12_a_warm_up_has_a_length() {
     policy("loadBalancer: {warmup: {duration: 1s, minimumPercent: 5, aggression: 1.5}}", &[]);
     policy("loadBalancer: {warmup: {minimumPercent: 5}}", &["E MG3003 loadBalancer.warmup.duration"]);

@@ -3,7 +3,7 @@
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::destination_rule::{
-    ConsistentHash, Distribute, LoadBalancer, LocalityBalancer, Maglev, SimpleBalancer, Warmup,
+    ConsistentHash, Distribute, HttpCookie, LoadBalancer, LocalityBalancer, Maglev, SimpleBalancer, Warmup,
 };
 use crate::validate::fields::check_time;
 
@@ -47,6 +47,9 @@ fn check_hash(hash: &ConsistentHash, findings: &mut Findings) {
     if hash.http_cookie.as_ref().is_some_and(|cookie| cookie.name.is_empty()) {
         findings.error("httpCookie.name", code::LOAD_BALANCER, "the cookie has no name", "name it");
     }
+    if let Some(cookie) = &hash.http_cookie {
+        check_cookie(cookie, findings);
+    }
     if hash.ring_hash.is_some() && hash.maglev.is_some() {
         let message = "`ringHash` and `maglev` exclude each other";
         findings.error("maglev", code::LOAD_BALANCER, message, "keep one of them");
@@ -70,6 +73,23 @@ fn check_hash(hash: &ConsistentHash, findings: &mut Findings) {
             message,
             "use a prime below 5000011, for example 65537",
         );
+    }
+}
+
+/// What is written into `Set-Cookie` stays within its own part of it (RFC 6265 §4.1.1).
+fn check_cookie(cookie: &HttpCookie, findings: &mut Findings) {
+    let attributes = cookie.attributes.iter().enumerate().flat_map(|(at, attribute)| {
+        let field = |part: &str| format!("httpCookie.attributes[{at}].{part}");
+        [(field("name"), &attribute.name), (field("value"), &attribute.value)]
+    });
+    let parts = [("httpCookie.name".to_owned(), &cookie.name), ("httpCookie.path".to_owned(), &cookie.path)];
+    for (field, text) in parts.into_iter().chain(attributes) {
+        if text.chars().any(|c| c == ';' || !matches!(c, ' '..='~'))
+            || (field.ends_with("name") && text.contains(['=', ' ']))
+        {
+            let message = format!("`{}` cannot stand in a cookie", text.escape_debug());
+            findings.error(&field, code::LOAD_BALANCER, message, "use visible ASCII characters, and no semicolon");
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 use super::*;
 use crate::store::{Settings, Upstream};
 use ir::{
-    Balance, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind, Origin,
-    Snapshot, UpstreamProtocol,
+    Balancer, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind,
+    Origin, Snapshot, UpstreamProtocol,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +17,6 @@ fn policy(percent: u32) -> OutlierDetection {
         base_ejection_time: Duration::from_secs(30),
         max_ejection_time: Duration::from_secs(300),
         max_ejection_percent: percent,
-        min_health_percent: 0,
     }
 }
 
@@ -37,6 +36,7 @@ impl World {
             address: EndpointAddress::Ip(SocketAddr::from(([127, 0, 0, 1], port))),
             weight: 1,
             locality: None,
+            priority: 0,
         };
         let cluster = Cluster {
             id: self.1.clone(),
@@ -44,7 +44,7 @@ impl World {
             origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "a".into(), name: "b".into(), rule: "".into() },
             policy: None,
             endpoints: EndpointSource::Static(ports.map(endpoint).collect()),
-            balance: Balance::RoundRobin,
+            balance: Balancer::RoundRobin.into(),
             protocol: UpstreamProtocol::Http1,
             tls: None,
             timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },

@@ -13,7 +13,6 @@ fn policy() -> OutlierDetection {
         base_ejection_time: BASE,
         max_ejection_time: Duration::from_secs(300),
         max_ejection_percent: 100,
-        min_health_percent: 0,
     }
 }
 

@@ -1,0 +1,232 @@
+//! What it matters to a client where endpoints are: which setting holds, and the priority or share that it gives them (DR-13, DR-14).
+
+use crate::destination_rules::Effective;
+use crate::services::Backing;
+use crate::settings::Workload;
+use crate::world::World;
+use ir::{EndpointSource, Localities, Locality};
+use resources::spec::destination_rule::{Distribute, Failover, LocalityBalancer};
+use resources::spec::text_match::Labels;
+use std::collections::BTreeMap;
+
+const REGION: &str = "topology.kubernetes.io/region";
+const ZONE: &str = "topology.kubernetes.io/zone";
+const SUBZONE: &str = "topology.istio.io/subzone";
+const NETWORK: &str = "topology.istio.io/network";
+const NODE: &str = "kubernetes.io/hostname";
+/// The annotation that stands for `trafficDistribution`.
+const DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+/// What `trafficDistribution` comes to (Istio's own lists).
+const SAME_ZONE: &[&str] = &[NETWORK, REGION, ZONE, SUBZONE];
+const SAME_NODE: &[&str] = &[NETWORK, REGION, ZONE, SUBZONE, NODE];
+
+/// What it matters where endpoints are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placing<'a> {
+    client: &'a Workload,
+    rule: Rule<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Rule<'a> {
+    /// Nothing.
+    Ignored,
+    /// Each locality has a share.
+    Distribute(&'a Distribute),
+    /// The nearest first.
+    Failover { labels: Ranks<'a>, regions: Option<&'a [Failover]> },
+}
+
+/// Labels by rank.
+#[derive(Debug, Clone, Copy)]
+enum Ranks<'a> {
+    Written(&'a [resources::spec::scalar::Text]),
+    Known(&'static [&'static str]),
+}
+
+/// Where an endpoint is, and what it is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) locality: Option<&'a Locality>,
+    pub(crate) labels: &'a Labels,
+    /// The name of its node; may be empty.
+    pub(crate) node: &'a str,
+}
+
+/// The setting that holds for a client: the DestinationRule's, the Service's, the mesh's (DR-13).
+pub(crate) fn placing<'a>(
+    world: World<'a>,
+    client: &'a Workload,
+    backing: Backing<'a>,
+    effective: Effective<'a>,
+) -> Placing<'a> {
+    Placing { client, rule: rule(world, client, backing, effective) }
+}
+
+fn rule<'a>(world: World<'a>, client: &Workload, backing: Backing<'a>, effective: Effective<'a>) -> Rule<'a> {
+    let own = effective.load_balancer.and_then(|balancer| balancer.locality_lb_setting.as_deref());
+    if own.is_none()
+        && let Some(ranks) = ranks_of(backing)
+    {
+        return Rule::Failover { labels: Ranks::Known(ranks), regions: None };
+    }
+    let setting = own.or(world.settings.mesh.locality_lb_setting.as_deref());
+    // Without any, the mesh's default holds, which is on.
+    if setting.is_some_and(|setting| setting.enabled == Some(false)) {
+        return Rule::Ignored;
+    }
+    let (distribute, labels, regions) = match setting {
+        None => (&[][..], &[][..], &[][..]),
+        Some(LocalityBalancer { distribute, failover, failover_priority, .. }) => {
+            (&distribute[..], &failover_priority[..], &failover[..])
+        }
+    };
+    if !distribute.is_empty() {
+        let own = client.locality.as_ref();
+        let from = own.and_then(|own| distribute.iter().find(|distribute| is_in(own, &distribute.from)));
+        return from.map_or(Rule::Ignored, Rule::Distribute);
+    }
+    // Without it nothing is ever found to be unwell, so that all would go to the nearest for ever.
+    if effective.outlier_detection.is_none() {
+        return Rule::Ignored;
+    }
+    let regions = (labels.is_empty() || !regions.is_empty()).then_some(regions);
+    let regions = regions.filter(|_| client.locality.is_some());
+    if labels.is_empty() && regions.is_none() {
+        return Rule::Ignored;
+    }
+    Rule::Failover { labels: Ranks::Written(labels), regions }
+}
+
+/// The labels by which the endpoints of a Service or ServiceEntry with `trafficDistribution` are preferred.
+fn ranks_of(backing: Backing<'_>) -> Option<&'static [&'static str]> {
+    let (written, annotations) = match backing {
+        Backing::Service(object) => (&*object.spec.traffic_distribution, &object.meta.annotations),
+        Backing::Entry(object) => ("", &object.meta.annotations),
+    };
+    let written = if written.is_empty() { annotations.get(DISTRIBUTION).map_or("", |text| &**text) } else { written };
+    match written {
+        "PreferClose" | "PreferSameZone" => Some(SAME_ZONE),
+        "PreferSameNode" => Some(SAME_NODE),
+        _ => None,
+    }
+}
+
+impl Placing<'_> {
+    /// How near an endpoint is; the lower, the nearer. May have gaps.
+    pub(crate) fn priority(&self, place: Place<'_>) -> u32 {
+        let Rule::Failover { labels, regions } = self.rule else { return 0 };
+        let by_labels = match labels {
+            Ranks::Written(labels) => self.by_labels(labels.iter().map(|label| &**label), place),
+            Ranks::Known(labels) => self.by_labels(labels.iter().copied(), place),
+        };
+        match (regions, self.client.locality.as_ref()) {
+            (Some(regions), Some(own)) => by_labels * 5 + by_locality(own, place.locality, regions),
+            _ => by_labels,
+        }
+    }
+
+    /// The more of the first labels are alike, the nearer.
+    fn by_labels<'l>(&self, labels: impl ExactSizeIterator<Item = &'l str>, place: Place<'_>) -> u32 {
+        let count = labels.len();
+        let alike = labels.take_while(|label| self.is_alike(label, place)).count();
+        u32::try_from(count - alike).unwrap_or(u32::MAX)
+    }
+
+    /// Whether an endpoint has the value of a label that the client has, or that is written behind the label's name.
+    fn is_alike(&self, label: &str, place: Place<'_>) -> bool {
+        let client = Place { locality: self.client.locality.as_ref(), labels: &self.client.labels, node: "" };
+        let (name, wanted) = match label.split_once('=') {
+            Some((name, value)) => (name, value),
+            None => (label, client.label(label)),
+        };
+        match place.locality {
+            Some(locality) if name == REGION => is_in_region(locality, wanted),
+            _ => place.label(name) == wanted,
+        }
+    }
+
+    /// The zone of an EndpointSlice, which says no more: of the client's region where its name tells so.
+    pub(crate) fn of_zone(&self, zone: &str) -> String {
+        let own = self.client.locality.as_ref();
+        let region = own.filter(|own| own.zone() == zone || begins_with(zone, own.region()));
+        format!("{}/{zone}", region.map_or("", Locality::region))
+    }
+
+    /// What the cluster's endpoints are chosen by.
+    pub(crate) fn localities(&self, endpoints: &EndpointSource) -> Localities {
+        match self.rule {
+            Rule::Ignored => Localities::Ignored,
+            Rule::Failover { .. } => Localities::Failover,
+            Rule::Distribute(distribute) => Localities::Distribute(shares(distribute, endpoints).into()),
+        }
+    }
+}
+
+impl<'a> Place<'a> {
+    fn label(&self, name: &str) -> &'a str {
+        let part = |part: fn(&'a Locality) -> &'a str| self.locality.map(part).filter(|part| !part.is_empty());
+        let known = match name {
+            REGION => part(Locality::region),
+            ZONE => part(Locality::zone),
+            SUBZONE => part(Locality::subzone),
+            NODE => Some(self.node).filter(|node| !node.is_empty()),
+            _ => None,
+        };
+        known.or_else(|| self.labels.get(name).map(|value| &**value)).unwrap_or_default()
+    }
+}
+
+/// 0 for the same subzone, 1 for the same zone, 2 for the same region, 3 for others, of which those of another region than the one that a
+/// region fails over to are 4.
+fn by_locality(own: &Locality, other: Option<&Locality>, regions: &[Failover]) -> u32 {
+    let Some(other) = other.filter(|other| is_in_region(other, own.region())) else {
+        let failover = regions.iter().find(|failover| *failover.from == *own.region());
+        let there = |failover: &Failover| other.is_some_and(|other| is_in_region(other, &failover.to));
+        return if failover.is_none_or(there) { 3 } else { 4 };
+    };
+    if own.zone() != other.zone() { 2 } else { u32::from(own.subzone() != other.subzone()) }
+}
+
+/// Whether a locality is of a region: as far as is known, where only its zone is.
+fn is_in_region(locality: &Locality, region: &str) -> bool {
+    locality.region() == region || (locality.region().is_empty() && begins_with(locality.zone(), region))
+}
+
+/// Zones are named after their regions by all who have many of them: `us-east-1a`, `europe-west4-b`.
+fn begins_with(zone: &str, region: &str) -> bool {
+    !region.is_empty() && zone.starts_with(region)
+}
+
+/// Whether a locality is one that a rule names: `region/zone/subzone`, or less of it, or `*` for any.
+fn is_in(locality: &Locality, pattern: &str) -> bool {
+    let mut parts = pattern.splitn(3, '/');
+    let region = parts.next().unwrap_or_default();
+    let [zone, subzone] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+    let is = |part: &str, wanted: &str| matches!(wanted, "*" | "") || part == wanted;
+    (region == "*" || is_in_region(locality, region)) && is(locality.zone(), zone) && is(locality.subzone(), subzone)
+}
+
+/// The share of each locality that endpoints have. Those that a rule means together divide its share by their weights; those that none
+/// means are left out.
+fn shares(distribute: &Distribute, endpoints: &EndpointSource) -> Vec<(Option<Locality>, u32)> {
+    let mut weights: BTreeMap<Option<&Locality>, u64> = BTreeMap::new();
+    let mut add = |locality, weight: u32| *weights.entry(locality).or_default() += u64::from(weight);
+    match endpoints {
+        EndpointSource::Static(all) => all.iter().for_each(|one| add(one.locality.as_ref(), one.weight)),
+        EndpointSource::Dns { names, .. } => names.iter().for_each(|one| add(one.locality.as_ref(), one.weight)),
+        EndpointSource::Never(_) => {}
+    }
+    let mut shares = Vec::new();
+    for (pattern, share) in distribute.to.iter() {
+        let is_meant = |locality: &Option<&Locality>| locality.map_or(&**pattern == "*", |one| is_in(one, pattern));
+        let meant: Vec<_> = weights.extract_if(.., |locality, _| is_meant(locality)).collect();
+        let all: u64 = meant.iter().map(|(_, weight)| weight).sum();
+        for (locality, weight) in meant {
+            let part = (weight * u64::from(*share)).div_ceil(all.max(1));
+            shares.push((locality.cloned(), u32::try_from(part).unwrap_or(u32::MAX)));
+        }
+    }
+    shares.sort();
+    shares
+}

@@ -1,0 +1,177 @@
+//! What of a request is hashed where its cluster chooses endpoints by that (DR-11), as Envoy does it; and the cookie that is made for a
+//! client that has none.
+
+use crate::conn::Client;
+use ir::{HashCookie, HashKey};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use upstream::xxhash64;
+use wire::edit::{Edits, FieldEdit};
+use wire::forwarded::{self, Peer};
+use wire::view::RequestView;
+
+/// To which endpoint a request belongs.
+#[derive(Debug, Default)]
+pub(super) struct Affinity {
+    /// The hash of its key; `None` without a key.
+    pub(super) hash: Option<u64>,
+    /// The `Set-Cookie` of the answer that leads the next request to the same endpoint.
+    pub(super) set_cookie: Option<Box<str>>,
+}
+
+/// What is known of a request before its route changes it.
+pub(super) struct Sent<'a, 'b> {
+    pub(super) view: &'a RequestView<'a>,
+    pub(super) edits: &'a Edits<'b>,
+    pub(super) peer: &'a Peer<'a>,
+    pub(super) client: &'a Client,
+}
+
+impl Affinity {
+    /// By a key.
+    pub(super) fn of(key: &HashKey, sent: &Sent<'_, '_>) -> Self {
+        let hash = match key {
+            HashKey::Header(name) => header(name, sent),
+            HashKey::SourceIp => Some(source(forwarded::client(sent.peer, sent.view.fields))),
+            HashKey::QueryParameter(name) => parameter(sent.view.query.unwrap_or_default(), name.as_bytes()).map(hash),
+            HashKey::Cookie(cookie) => return by_cookie(cookie, sent),
+        };
+        Self { hash, set_cookie: None }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    xxhash64(bytes, 0)
+}
+
+/// The hash of an address as text, in its plain form.
+fn source(address: &str) -> u64 {
+    match address.parse::<IpAddr>() {
+        Ok(address) => hash(address.to_canonical().to_string().as_bytes()),
+        Err(_) => hash(address.as_bytes()),
+    }
+}
+
+/// All values of a header, whatever their order.
+fn header(name: &str, sent: &Sent<'_, '_>) -> Option<u64> {
+    let view = sent.view;
+    match name {
+        ":authority" | "host" => return Some(hash(view.authority)),
+        ":method" => return Some(hash(view.method)),
+        ":scheme" => return Some(hash(view.scheme.as_bytes())),
+        ":path" => {
+            let query = view.query.map(|query| [b"?", query].concat()).unwrap_or_default();
+            return Some(hash(&[view.path, &query].concat()));
+        }
+        _ => {}
+    }
+    let mut values: Vec<&[u8]> = view.fields.all(name).collect();
+    for edit in sent.edits.fields.iter().filter(|edit| edit.name() == name) {
+        if !matches!(edit, FieldEdit::Append(..)) {
+            values.clear();
+        }
+        if let FieldEdit::Set(_, value) | FieldEdit::Append(_, value) = edit {
+            values.push(value);
+        }
+    }
+    values.sort_unstable();
+    let values = values.into_iter();
+    values.fold(None, |seed, value| Some(xxhash64(value, seed.unwrap_or(0))))
+}
+
+/// The first value of a query parameter, as it was sent.
+fn parameter<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let query = query.split(|byte| *byte == b'#').next().unwrap_or_default();
+    query.split(|byte| *byte == b'&').find_map(|pair| {
+        let (key, value) = match memchr::memchr(b'=', pair) {
+            Some(at) => (pair.get(..at)?, pair.get(at + 1..)?),
+            None => (pair, &[][..]),
+        };
+        (key == name && !pair.is_empty()).then_some(value)
+    })
+}
+
+fn by_cookie(cookie: &HashCookie, sent: &Sent<'_, '_>) -> Affinity {
+    let lines = sent.view.fields.all("cookie");
+    let own = lines.flat_map(|line| line.split(|byte| *byte == b';')).find_map(|pair| value(pair, &cookie.name));
+    match own.filter(|value| !value.is_empty()) {
+        Some(value) => Affinity { hash: Some(hash(value)), set_cookie: None },
+        None if cookie.ttl.is_some() => {
+            let made = format!("{:016x}", of_connection(sent.client));
+            let hash = hash(made.as_bytes());
+            Affinity { hash: Some(hash), set_cookie: Some(set_cookie(cookie, &made).into()) }
+        }
+        None => Affinity::default(),
+    }
+}
+
+/// The value of a cookie, if it is the one of this name, without quotes around it.
+fn value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let at = memchr::memchr(b'=', pair)?;
+    let (found, value) = (pair.get(..at)?.trim_ascii(), pair.get(at + 1..)?.trim_ascii());
+    let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+    (found == name.as_bytes()).then_some(bare)
+}
+
+/// The same for all requests of a connection, so that those that are under way at once get one cookie.
+fn of_connection(client: &Client) -> u64 {
+    hash(format!("{}{}", client.remote, client.listener.id.address).as_bytes())
+}
+
+/// As Envoy writes it.
+fn set_cookie(cookie: &HashCookie, value: &str) -> String {
+    let mut out = format!("{}=\"{value}\"", cookie.name);
+    let seconds = cookie.ttl.map_or(0, |ttl| ttl.as_secs());
+    if seconds > 0 {
+        let _ = write!(out, "; Max-Age={seconds}");
+    }
+    if !cookie.path.is_empty() {
+        let _ = write!(out, "; Path={}", cookie.path);
+    }
+    for (name, value) in &*cookie.attributes {
+        let value = if value.is_empty() { Cow::Borrowed("") } else { Cow::Owned(format!("={value}")) };
+        let _ = write!(out, "; {name}{value}");
+    }
+    out.push_str("; HttpOnly");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn dr_11_parameters_are_hashed_as_they_were_sent() {
+        let of = |query: &'static [u8]| parameter(query, b"user");
+        assert_eq!(of(b"a=b&user=x%20y&user=z"), Some(&b"x%20y"[..]));
+        assert_eq!(of(b"user"), Some(&b""[..]));
+        assert_eq!(of(b"username=x&user=#fragment"), Some(&b""[..]));
+        assert_eq!((of(b""), of(b"USER=x")), (None, None));
+    }
+
+    #[test]
+    fn dr_11_cookies_are_found_and_made_as_envoy_does() {
+        assert_eq!(value(b" a=\"b=c\"", "a"), Some(&b"b=c"[..]));
+        assert_eq!(value(b"a=\"", "a"), Some(&b"\""[..]));
+        assert_eq!((value(b"aa=b", "a"), value(b"a", "a")), (None, None));
+        let attributes = [("SameSite".into(), "Lax".into()), ("Secure".into(), "".into())];
+        let mut cookie = HashCookie {
+            name: "c".into(),
+            path: "/p".into(),
+            ttl: Some(Duration::from_secs(60)),
+            attributes: attributes.into(),
+        };
+        assert_eq!(set_cookie(&cookie, "f"), "c=\"f\"; Max-Age=60; Path=/p; SameSite=Lax; Secure; HttpOnly");
+        (cookie.ttl, cookie.path, cookie.attributes) = (Some(Duration::ZERO), "".into(), [].into());
+        assert_eq!(set_cookie(&cookie, "f"), "c=\"f\"; HttpOnly");
+    }
+
+    #[test]
+    fn dr_11_an_address_is_hashed_in_its_plain_form() {
+        assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
+        assert_eq!(source("2001:DB8::0:1"), source("2001:db8::1"));
+        assert_eq!(source("10.0.0.1"), xxhash64(b"10.0.0.1", 0));
+    }
+}
