@@ -4,7 +4,7 @@
 //! [`compile`] is called by the program's pipeline with each new [`ResourceSet`](resources::set::ResourceSet). The [`Memo`]
 //! between two calls makes the cost of a change follow the change; without it everything is compiled, with the same result.
 //!
-//! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `fast`, `report`, `visibility`,
+//! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `edge`, `fast`, `report`, `visibility`,
 //! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`, `through`), what
 //! TLS needs (`credentials`), what is behind destinations (`services`, `destination_rules`, `localities`, `endpoints`,
 //! `destinations`, `balance`, `clusters`), the joins (`ports`,
@@ -20,6 +20,7 @@ mod credentials;
 mod delegates;
 mod destination_rules;
 mod destinations;
+mod edge;
 mod endpoints;
 mod fast;
 mod gateways;

@@ -10,6 +10,7 @@ use crate::Compiled;
 use crate::auto_passthrough::{self, Implied};
 use crate::binding::{self, Binding, Bound};
 use crate::credentials::Used;
+use crate::edge;
 use crate::fast::FastMap;
 use crate::gateways::{self, Plans};
 use crate::index::Index;
@@ -37,6 +38,7 @@ pub struct Memo {
 struct State {
     set: ResourceSet,
     settings: Settings,
+    edge: Arc<ir::Edge>,
     index: Index,
     plans: Plans,
     /// Where each VirtualService is bound.
@@ -58,7 +60,10 @@ impl Memo {
     pub(crate) fn advance(&mut self, set: &ResourceSet, settings: &Settings) -> Compiled {
         let (mut state, fresh) = match self.state.take().filter(|state| state.precedes(set, settings)) {
             Some(state) => (state, false),
-            None => (Box::new(State { settings: settings.clone(), ..State::default() }), true),
+            None => {
+                let edge = Arc::new(edge::compile(settings));
+                (Box::new(State { settings: settings.clone(), edge, ..State::default() }), true)
+            }
         };
         let changes = state.step(&self.implied.lower(set, settings, fresh), fresh);
         let compiled = Compiled {

@@ -1,7 +1,7 @@
 //! What the compiler is told besides the objects: which workloads this process is, and the mesh's settings. Nothing here is
 //! read from an environment or a file; the program fills it in.
 
-use ir::{Locality, WorkloadName};
+use ir::{IpRange, Locality, WorkloadName};
 use resources::spec::mesh_config::MeshConfig;
 use resources::spec::text_match::Labels;
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ pub struct Settings {
     /// Addresses of hosts that have no endpoints of their own (`--endpoint host=addr`), by the host's full name. They win
     /// over DNS, never over EndpointSlices.
     pub endpoints: BTreeMap<Arc<str>, Vec<SocketAddr>>,
+    /// Whose PROXY headers are believed, where connections begin with one (S-112); none is everybody's (`--proxy-protocol-from`).
+    pub proxy_protocol_from: Vec<IpRange>,
 }
 
 /// One gateway workload.
@@ -47,6 +49,7 @@ impl Default for Settings {
             mesh: MeshConfig::default(),
             domain: "cluster.local".into(),
             endpoints: BTreeMap::new(),
+            proxy_protocol_from: Vec::new(),
         }
     }
 }

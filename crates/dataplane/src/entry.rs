@@ -1,4 +1,6 @@
-//! From an accepted socket to what is spoken on it: clear text or TLS, and which of the listener's servers takes it.
+//! From an accepted socket to what is spoken on it: whose it is, clear text or TLS, and which of the listener's servers takes it.
+
+mod proxied;
 
 use crate::conn::{Buffer, Client, ListenerState, Secured, Service, Services, Timer, TlsService, Worker};
 use crate::http::{self, Downstream, Side};
@@ -23,12 +25,18 @@ struct Accepted {
     listener: Arc<ListenerState>,
     stream: TcpStream,
     remote: SocketAddr,
+    /// What the client reached, where somebody in front says so.
+    local: Option<SocketAddr>,
 }
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerState>, stream: TcpStream, remote: SocketAddr) {
     let services = listener.services();
-    let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, remote };
+    let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, remote, local: None };
+    if services.edge.proxy_protocol.is_some() {
+        drop(services);
+        return Box::pin(accepted.proxied()).await;
+    }
     if !services.servers.is_empty() {
         drop(services);
         // Boxed, so that what comes after the handshake does not carry it.
@@ -42,17 +50,20 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerState>, stre
 
 impl Accepted {
     /// Looks at the first bytes to find out what the client speaks, and whose name it asks for.
-    async fn by_first_bytes(mut self) {
-        let (mut input, timer) = (self.worker.buffer(), self.worker.timer());
+    async fn by_first_bytes(self) {
+        let (input, timer) = (self.worker.buffer(), self.worker.timer());
         timer.set(self.worker.limits.handshake_timeout);
-        let Some(_under_way) = UnderWay::begin(&self.worker) else {
-            add(&self.worker.metrics.turned_away);
-            return;
-        };
+        match UnderWay::begin(&self.worker) {
+            Some(under_way) => self.told_apart(input, timer, under_way).await,
+            None => add(&self.worker.metrics.turned_away),
+        }
+    }
+
+    async fn told_apart(mut self, mut input: Buffer, timer: Timer, under_way: UnderWay) {
         match self.first_bytes(&mut input, &timer).await {
             Some(Hello::Clear) => {
                 let plain = self.listener.services().plain.clone();
-                drop(_under_way);
+                drop(under_way);
                 self.in_clear_text(plain, input, timer).await;
             }
             Some(Hello::Tls(Asked { name: sni, mesh })) => {
@@ -62,7 +73,7 @@ impl Accepted {
                     add(&self.worker.metrics.unknown_names);
                     return;
                 };
-                self.in_tls((sni, service), input, timer, _under_way).await;
+                self.in_tls((sni, service), input, timer, under_way).await;
             }
             Some(Hello::Malformed | Hello::Partial) | None => add(&self.worker.metrics.handshakes_failed),
         }
@@ -91,10 +102,14 @@ impl Accepted {
         .await
     }
 
+    /// The client's address, and the one that it reached.
+    fn ends(&self) -> (SocketAddr, Option<SocketAddr>) {
+        (self.remote, self.local.or_else(|| self.stream.local_addr().ok()))
+    }
+
     async fn in_clear_text(self, service: Option<Service>, input: Buffer, timer: Timer) {
         let Some(service) = service else { return };
-        let (remote, local) = (self.remote, self.stream.local_addr().ok());
-        let client = Client::new(&self.listener, (remote, local), None);
+        let client = Client::new(&self.listener, self.ends(), None);
         speak(self.worker, client, service, Stream::Tcp(self.stream), input, timer).await;
     }
 
@@ -105,7 +120,7 @@ impl Accepted {
         timer: Timer,
         under_way: UnderWay,
     ) {
-        let (remote, local) = (self.remote, self.stream.local_addr().ok());
+        let ends = self.ends();
         let mut certificate = None;
         let stream = match &service.acceptor {
             None => Stream::Tcp(self.stream),
@@ -127,7 +142,7 @@ impl Accepted {
         drop(under_way);
         let what = service.service.clone();
         let tls = Secured { sni, service, certificate };
-        let client = Client::new(&self.listener, (remote, local), Some(tls));
+        let client = Client::new(&self.listener, ends, Some(tls));
         speak(self.worker, client, what, stream, input, timer).await;
     }
 }

@@ -144,7 +144,12 @@ impl Listeners {
             tls.push(TlsService::build(server, service, kept.map(AsRef::as_ref)));
             named.tls.push(server.clone());
         }
-        Services { plain: listener.plain.as_ref().and_then(service), servers: Servers::build(&named), tls }
+        Services {
+            plain: listener.plain.as_ref().and_then(service),
+            servers: Servers::build(&named),
+            tls,
+            edge: Arc::clone(&listener.edge),
+        }
     }
 
     /// Binds what is not bound yet, and hands each worker its socket.

@@ -125,6 +125,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) handshakes: AtomicU64,
     pub(crate) handshakes_failed: AtomicU64,
     pub(crate) unknown_names: AtomicU64,
+    /// Connections without the PROXY header that they were to begin with, or from somebody who may not send one.
+    pub(crate) headers_refused: AtomicU64,
     /// Connections that ended by a panic.
     pub(crate) panics: AtomicU64,
     /// Connections to endpoints that were made, that failed, and requests that found one idle.
@@ -161,6 +163,7 @@ impl WorkerMetrics {
             handshakes: AtomicU64::new(0),
             handshakes_failed: AtomicU64::new(0),
             unknown_names: AtomicU64::new(0),
+            headers_refused: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             connected: AtomicU64::new(0),
             connect_failed: AtomicU64::new(0),
@@ -276,6 +279,9 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     }),
     ("moongate_tls_unknown_names", "Connections in TLS for a name that no server has", |w| {
         w.unknown_names.load(Ordering::Relaxed)
+    }),
+    ("moongate_proxy_headers_refused", "Connections that were closed for want of a PROXY header to believe", |w| {
+        w.headers_refused.load(Ordering::Relaxed)
     }),
     ("moongate_connection_panics", "Connections that ended by a fault of this program", |w| {
         w.panics.load(Ordering::Relaxed)

@@ -9,6 +9,7 @@ mod action;
 mod balance;
 mod cluster;
 mod cors;
+mod edge;
 mod fault;
 mod header;
 mod health;
@@ -30,6 +31,7 @@ pub use cluster::{
     UpstreamProtocol,
 };
 pub use cors::Cors;
+pub use edge::{Edge, InvalidIpRange, IpRange, ProxyProtocol};
 pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
 pub use health::OutlierDetection;

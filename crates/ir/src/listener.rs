@@ -1,6 +1,6 @@
 //! Sockets to listen on, what is served on them, the hosts behind them and each host's ordered routes.
 
-use crate::{Action, Fault, HeaderChanges, HostPattern, Map, Origin, RouteMatch, TargetCluster, TlsServer};
+use crate::{Action, Edge, Fault, HeaderChanges, HostPattern, Map, Origin, RouteMatch, TargetCluster, TlsServer};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,6 +45,8 @@ pub struct Listener {
     pub plain: Option<Service>,
     /// Servers for connections in TLS, chosen by the name that the client asks for (S-14, S-82). No two have the same name.
     pub tls: Vec<TlsServer>,
+    /// What the mesh says of its connections.
+    pub edge: Arc<Edge>,
 }
 
 /// What is done with the bytes of a connection, once TLS is off where it is taken off.
@@ -112,6 +114,8 @@ pub struct HttpTable {
     pub forwarded: ForwardedHeaders,
     /// Whether gRPC-Web is translated to gRPC (S-119: ports with the protocol `GRPC-WEB`).
     pub grpc_web: bool,
+    /// What the mesh says of its requests.
+    pub edge: Arc<Edge>,
 }
 
 /// One host and its routes.

@@ -85,6 +85,9 @@ pub(crate) struct WorkloadArgs {
     /// Where this process is, as `region/zone/subzone` or less of it: what `localityLbSetting` goes by
     #[arg(long, env = "MOONGATE_LOCALITY", value_name = "REGION/ZONE/SUBZONE", value_parser = locality)]
     pub(crate) locality: Option<String>,
+    /// Whose PROXY headers are believed where the mesh settings ask for one; connections of others are closed [default: everybody's]
+    #[arg(long, env = "MOONGATE_PROXY_PROTOCOL_FROM", value_delimiter = ',', value_name = "CIDR")]
+    pub(crate) proxy_protocol_from: Vec<ir::IpRange>,
     /// Address of a Service that has no EndpointSlice, in place of DNS; may be given again
     #[arg(long = "endpoint", env = "MOONGATE_ENDPOINT", value_delimiter = ',', value_name = "HOST=ADDR", value_parser = pair::<String, SocketAddr>)]
     pub(crate) endpoints: Vec<(String, SocketAddr)>,

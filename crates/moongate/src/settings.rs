@@ -21,6 +21,7 @@ pub fn egress() -> Settings {
 /// Settings by the flags, and what was found in the mesh settings.
 pub(crate) fn settings(args: &WorkloadArgs) -> Result<(Settings, Vec<Diagnostic>)> {
     let mut settings = Settings { workloads: workloads(args)?, ..Settings::default() };
+    settings.proxy_protocol_from.clone_from(&args.proxy_protocol_from);
     settings.port_map = args.port_map.iter().copied().collect();
     for (host, address) in &args.endpoints {
         let host = full_name(host, &settings.domain);

@@ -162,7 +162,14 @@ mod tests {
             service: Service::Http(TableId { listener: id.clone(), server: None }),
         };
         let tls = of.iter().map(server).collect();
-        Servers::build(&Listener { id: id.clone(), servers: Vec::new(), server_port: 443, plain: None, tls })
+        Servers::build(&Listener {
+            id: id.clone(),
+            servers: Vec::new(),
+            server_port: 443,
+            plain: None,
+            tls,
+            edge: Arc::default(),
+        })
     }
 
     #[test]

@@ -12,4 +12,5 @@ pub mod h2;
 pub mod hello;
 pub mod host;
 pub mod path;
+pub mod proxy_protocol;
 pub mod view;

@@ -44,6 +44,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "names",
             "order",
             "settings",
+            "edge",
             "texts",
             "visibility",
             "hosts",

@@ -111,6 +111,7 @@ impl State {
                 },
             },
             grpc_web,
+            edge: Arc::clone(&self.edge),
         }
     }
 
@@ -139,8 +140,14 @@ impl<'a> Assembly<'a> {
         id: &'a Arc<ListenerId>,
         plan: &Plan,
     ) -> (Option<Listener>, BTreeMap<TableId, bool>, BTreeMap<Key, Notes>) {
-        let listener =
-            Listener { id: (**id).clone(), servers: Vec::new(), server_port: 0, plain: None, tls: Vec::new() };
+        let listener = Listener {
+            id: (**id).clone(),
+            servers: Vec::new(),
+            server_port: 0,
+            plain: None,
+            tls: Vec::new(),
+            edge: Arc::clone(&state.edge),
+        };
         let (tables, taken, notes) = Default::default();
         let mut assembly = Self { state, id, listener, tables, taken, notes };
         // What ends TLS has its names whatever a rule for another server says.
@@ -267,4 +274,5 @@ fn differs(one: &HttpTable, other: &HttpTable) -> bool {
     one.path_normalization != other.path_normalization
         || one.forwarded != other.forwarded
         || one.grpc_web != other.grpc_web
+        || one.edge != other.edge
 }

@@ -4,7 +4,7 @@
 use super::Drain;
 use super::service::{Service, TlsService};
 use arc_swap::{ArcSwap, Guard};
-use ir::ListenerId;
+use ir::{Edge, ListenerId};
 use routing::Servers;
 use std::future::Future;
 use std::pin::Pin;
@@ -29,6 +29,8 @@ pub(crate) struct Services {
     /// In TLS, by name.
     pub(crate) servers: Servers,
     pub(crate) tls: Vec<Arc<TlsService>>,
+    /// What the mesh says of its connections.
+    pub(crate) edge: Arc<Edge>,
 }
 
 impl ListenerState {

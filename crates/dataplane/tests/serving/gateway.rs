@@ -2,7 +2,6 @@
 
 use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options, ReasonHeader};
-use ir::Fault;
 use ir::{
     Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
     Endpoint, EndpointAddress, EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable,
@@ -10,6 +9,7 @@ use ir::{
     Route, RouteMatch, Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination,
     TlsServer, UpstreamProtocol, WorkloadName,
 };
+use ir::{Edge, Fault};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -125,6 +125,7 @@ pub(crate) struct World {
     tcp: Option<Service>,
     plain: bool,
     grpc_web: bool,
+    edge: Arc<Edge>,
 }
 
 impl Default for World {
@@ -137,6 +138,7 @@ impl Default for World {
             tcp: None,
             plain: false,
             grpc_web: false,
+            edge: Arc::default(),
         }
     }
 }
@@ -267,6 +269,12 @@ impl World {
         self
     }
 
+    /// What the mesh says.
+    pub(crate) fn edge(mut self, edge: Edge) -> Self {
+        self.edge = Arc::new(edge);
+        self
+    }
+
     /// Translates gRPC-Web.
     pub(crate) fn grpc_web(mut self) -> Self {
         self.grpc_web = true;
@@ -301,6 +309,7 @@ impl World {
             path_normalization: PathNormalization::Base,
             forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
             grpc_web: self.grpc_web,
+            edge: Arc::clone(&self.edge),
         };
         let tables = |address: &SocketAddr| {
             let listener = listener_id(*address);
@@ -314,7 +323,7 @@ impl World {
             let plain = self.tcp.clone().or((self.tls.is_empty() || self.plain).then_some(http));
             let tls = self.servers(&id);
             let servers = vec![origin(ObjectKind::Gateway)];
-            (id.clone(), Arc::new(Listener { id, servers, server_port: 80, plain, tls }))
+            (id.clone(), Arc::new(Listener { id, servers, server_port: 80, plain, tls, edge: Arc::clone(&self.edge) }))
         };
         Snapshot {
             listeners: self.listeners.iter().map(listener).collect(),

@@ -26,6 +26,7 @@ mod multiplexed;
 mod observe;
 mod outliers;
 mod overflow;
+mod proxied;
 mod replay;
 mod retries;
 mod secured;

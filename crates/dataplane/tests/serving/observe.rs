@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 /// What was logged.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -22,7 +22,7 @@ impl Write for Lines {
 }
 
 impl Lines {
-    fn get(&self, count: usize) -> Vec<String> {
+    pub(crate) fn get(&self, count: usize) -> Vec<String> {
         let text = || String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         until("the lines are written", || text().lines().count() >= count);
         text().lines().map(str::to_owned).collect()

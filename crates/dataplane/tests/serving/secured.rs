@@ -125,6 +125,16 @@ async fn shake(
     client: Option<&Signed>,
     alpn: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    shake_on(TcpStream::connect(address).await?, sni, client, alpn).await
+}
+
+/// The same on a connection that is there.
+pub(crate) async fn shake_on(
+    stream: TcpStream,
+    sni: &str,
+    client: Option<&Signed>,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything));
@@ -138,7 +148,6 @@ async fn shake(
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     config.enable_sni = !sni.is_empty();
     let name = if sni.is_empty() { "nobody.test" } else { sni };
-    let stream = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
 }
 

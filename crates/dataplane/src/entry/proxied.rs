@@ -1,0 +1,60 @@
+//! Connections that begin with a PROXY header (S-112): whose they are is told by whoever stands in front, before anything else.
+
+use super::{Accepted, UnderWay, poll_read};
+use crate::conn::{Buffer, Timer};
+use crate::metrics::add;
+use std::future::poll_fn;
+use std::task::Poll;
+use wire::proxy_protocol::{self, Header};
+
+impl Accepted {
+    /// Serves a connection whose header is still to come. Without one, or from somebody who is not believed, it is closed.
+    pub(super) async fn proxied(mut self) {
+        let (mut input, timer) = (self.worker.buffer(), self.worker.timer());
+        timer.set(self.worker.limits.handshake_timeout);
+        let Some(under_way) = UnderWay::begin(&self.worker) else {
+            return add(&self.worker.metrics.turned_away);
+        };
+        let header = if self.is_believed() { self.header(&mut input, &timer).await } else { None };
+        let Some(header) = header else {
+            return add(&self.worker.metrics.headers_refused);
+        };
+        input.consume(header.length);
+        if let Some(ends) = header.ends {
+            (self.remote, self.local) = (ends.source, Some(ends.destination));
+        }
+        let services = self.listener.services();
+        if services.servers.is_empty() {
+            let plain = services.plain.clone();
+            drop((services, under_way));
+            self.in_clear_text(plain, input, timer).await;
+        } else {
+            drop(services);
+            self.told_apart(input, timer, under_way).await;
+        }
+    }
+
+    fn is_believed(&self) -> bool {
+        let services = self.listener.services();
+        services.edge.proxy_protocol.as_ref().is_none_or(|setting| setting.trusts(self.remote.ip()))
+    }
+
+    /// Reads the header; `None` when it does not come, or something else does.
+    async fn header(&mut self, input: &mut Buffer, timer: &Timer) -> Option<Header> {
+        poll_fn(|context| {
+            loop {
+                match proxy_protocol::parse(input.filled()) {
+                    Ok(None) => {}
+                    told => return Poll::Ready(told.ok().flatten()),
+                }
+                match poll_read(&mut self.stream, input, context) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(None),
+                    Poll::Pending if timer.expired(context) => return Poll::Ready(None),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,147 @@
+//! Connections that begin with a PROXY header (S-112), and those to backends that do (DR-51).
+
+use crate::backend::Backend;
+use crate::client::Client;
+use crate::gateway::{Gateway, World, forward};
+use crate::observe::Lines;
+use crate::secured::{Authority, shake_on};
+use crate::streams::run;
+use dataplane::{Limits, LogFormat};
+use ir::{ClientAuth, Edge, ProxyProtocol};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const LINE: &str = "PROXY TCP4 203.0.113.7 198.51.100.1 51000 443\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// Whose headers are believed.
+fn believing(from: &[&str]) -> Edge {
+    let from = from.iter().map(|range| range.parse().unwrap()).collect();
+    Edge { proxy_protocol: Some(ProxyProtocol { from }), ..Edge::default() }
+}
+
+/// What the whole text of version 2 is for the same two ends.
+fn binary() -> Vec<u8> {
+    let ends = wire::proxy_protocol::Ends {
+        source: "203.0.113.7:51000".parse().unwrap(),
+        destination: "198.51.100.1:443".parse().unwrap(),
+    };
+    let mut out = Vec::new();
+    wire::proxy_protocol::write(wire::proxy_protocol::Version::V2, &ends, &mut out);
+    out
+}
+
+fn forwarded_for(backend: &Backend) -> Vec<String> {
+    let line = |head: &String| head.lines().find(|line| line.starts_with("x-forwarded-for:")).map(str::to_owned);
+    backend.seen().iter().filter_map(line).collect()
+}
+
+#[test]
+fn s_112_the_header_says_whose_connection_it_is() {
+    let backend = Backend::answering(OK);
+    let lines = Lines::default();
+    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    gateway.apply(&world.edge(believing(&[])));
+    // All at once, byte by byte, and in front of a second request.
+    let mut client = gateway.client();
+    assert_eq!(client.send(LINE).get("/").answer().status, 200);
+    assert_eq!(client.get("/").answer().status, 200);
+    let mut client = gateway.client();
+    for byte in binary() {
+        client.send([byte]);
+    }
+    assert_eq!(client.get("/").answer().status, 200);
+    assert_eq!(gateway.client().send("PROXY UNKNOWN\r\n").get("/").answer().status, 200);
+    let told = "x-forwarded-for: 203.0.113.7";
+    assert_eq!(forwarded_for(&backend), [told, told, told, "x-forwarded-for: 127.0.0.1"]);
+    let lines = lines.get(4);
+    assert!(lines[0].contains(" 198.51.100.1:443 203.0.113.7:51000 "), "{}", lines[0]);
+}
+
+#[test]
+fn s_112_without_the_header_nothing_is_served() {
+    let backend = Backend::answering(OK);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.clone().edge(believing(&[])));
+    assert!(gateway.client().get("/").is_closed());
+    assert!(gateway.client().send("PROXY TCP4 1.2.3.4\r\n").is_closed());
+    gateway.has_counted("moongate_proxy_headers_refused_total 2");
+    // Where it is not asked for, it is no request.
+    let gateway = Gateway::serving(&world);
+    assert_eq!(gateway.client().send(LINE).answer().status, 505);
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn s_112_the_header_has_its_time() {
+    let backend = Backend::answering(OK);
+    let limits = Limits { handshake_timeout: Duration::from_millis(100), ..Limits::default() };
+    let gateway = Gateway::start(1, limits, None);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    gateway.apply(&world.edge(believing(&[])));
+    assert!(gateway.client().send("PROXY TCP4").is_closed());
+}
+
+#[test]
+fn s_112_only_those_that_are_trusted_may_say_whose_it_is() {
+    let backend = Backend::answering(OK);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.clone().edge(believing(&["10.0.0.0/8", "127.0.0.0/8"])));
+    assert_eq!(gateway.client().send(LINE).get("/").answer().status, 200);
+    let gateway = Gateway::serving(&world.edge(believing(&["10.0.0.0/8"])));
+    assert!(gateway.client().send(LINE).get("/").is_closed());
+    gateway.has_counted("moongate_proxy_headers_refused_total 1");
+}
+
+#[test]
+fn s_112_it_stands_in_front_of_tls_and_of_bytes_as_well() {
+    let backend = Backend::answering(OK);
+    let authority = Authority::new();
+    let termination = authority.sign(&["a.test"]).termination(ClientAuth::None);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(termination)).plain().edge(believing(&[])));
+    let address = gateway.addresses()[0];
+    run(async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&binary()).await.unwrap();
+        let mut stream = shake_on(stream, "a.test", None, &["http/1.1"]).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    });
+    assert_eq!(gateway.client().send(LINE).get("/").answer().status, 200);
+    assert_eq!(forwarded_for(&backend), ["x-forwarded-for: 203.0.113.7", "x-forwarded-for: 203.0.113.7"]);
+
+    let echo = Backend::start(|side| {
+        while side.more().is_some() {}
+        let all = side.taken();
+        side.send(all);
+    });
+    let bytes = World::default().cluster("c", &[echo.address]);
+    for world in [bytes.clone().tcp("c"), bytes.tls_tcp(&["a.test"], None, "c").plain().tcp("c")] {
+        let gateway = Gateway::serving(&world.edge(believing(&[])));
+        let mut client = gateway.client();
+        client.send(LINE).send("hello").finish();
+        assert_eq!(client.rest(), b"hello");
+    }
+}
+
+#[test]
+fn s_112_the_setting_holds_for_connections_that_come_after_it() {
+    let backend = Backend::answering(OK);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world);
+    let mut before = gateway.client();
+    assert_eq!(before.get("/").answer().status, 200);
+    gateway.apply(&world.edge(believing(&[])));
+    assert_eq!(before.get("/").answer().status, 200);
+    let address: SocketAddr = gateway.addresses()[0];
+    let mut after = Client::connect(address);
+    after.stream.write_all(LINE.as_bytes()).unwrap();
+    assert_eq!(after.get("/").answer().status, 200);
+}

@@ -1,0 +1,100 @@
+//! What the mesh's settings say of all connections of clients and their requests (PC-02 to PC-04).
+
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// The settings of a listener and of the tables behind it that come from the mesh, not from an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Edge {
+    /// Set where every connection begins with a PROXY header (S-112).
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// That connections begin with a PROXY header.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ProxyProtocol {
+    /// Who may say whose connection it is; none is everybody.
+    pub from: Vec<IpRange>,
+}
+
+impl ProxyProtocol {
+    /// Whether this sender is believed.
+    pub fn trusts(&self, sender: IpAddr) -> bool {
+        self.from.is_empty() || self.from.iter().any(|range| range.contains(sender))
+    }
+}
+
+/// Addresses that begin alike (RFC 4632).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpRange {
+    address: IpAddr,
+    length: u8,
+}
+
+/// A text that is no range of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an IP address or a range such as 10.0.0.0/8")]
+pub struct InvalidIpRange;
+
+impl IpRange {
+    /// Whether it has the address. An IPv4 address is the same in its IPv6 form.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let differing = match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits() ^ other.to_bits()).leading_zeros(),
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits()).leading_zeros(),
+            _ => return false,
+        };
+        differing >= u32::from(self.length)
+    }
+}
+
+impl FromStr for IpRange {
+    type Err = InvalidIpRange;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| InvalidIpRange)?;
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let length = match length {
+            None => whole,
+            Some(text) => text.parse().ok().filter(|_| is_number(text)).ok_or(InvalidIpRange)?,
+        };
+        if length > whole { Err(InvalidIpRange) } else { Ok(Self { address, length }) }
+    }
+}
+
+impl fmt::Display for IpRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+impl Serialize for IpRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s_112_a_range_has_the_addresses_that_begin_as_it_does() {
+        let has = |range: &str, address: &str| range.parse::<IpRange>().unwrap().contains(address.parse().unwrap());
+        assert!(has("10.0.0.0/8", "10.255.1.2") && !has("10.0.0.0/8", "11.0.0.1"));
+        assert!(has("10.1.2.3", "10.1.2.3") && !has("10.1.2.3", "10.1.2.4"));
+        assert!(has("10.0.0.0/8", "::ffff:10.1.1.1") && !has("10.0.0.0/8", "::1"));
+        assert!(has("0.0.0.0/0", "9.9.9.9") && !has("0.0.0.0/0", "2001:db8::1"));
+        assert!(has("2001:db8::/32", "2001:db8:ffff::1") && !has("2001:db8::/32", "2001:db9::1"));
+        for bad in ["10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "a", ""] {
+            assert_eq!(bad.parse::<IpRange>(), Err(InvalidIpRange), "{bad}");
+        }
+    }
+}
