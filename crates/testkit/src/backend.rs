@@ -79,7 +79,9 @@ impl Drop for Backend {
 /// Answers requests until the peer is done.
 fn serve(stream: impl Read + Write, number: u16) {
     let mut reader = BufReader::new(stream);
-    while let Some(seen) = read(&mut reader, number) {
+    let proxied = proxied(&mut reader);
+    while let Some(mut seen) = read(&mut reader, number) {
+        seen.headers.extend(proxied.iter().map(|line| ("x-proxied".to_owned(), line.clone())));
         let body = serde_json::to_vec(&seen).unwrap_or_default();
         let mut answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-from-backend: yes\r\nx-remove-me: 1\r\ncontent-length: {}\r\n\r\n",
@@ -94,6 +96,12 @@ fn serve(stream: impl Read + Write, number: u16) {
             return;
         }
     }
+}
+
+/// The PROXY line that the connection begins with, if it does.
+fn proxied(reader: &mut BufReader<impl Read>) -> Option<String> {
+    let begins = reader.fill_buf().is_ok_and(|begun| begun.starts_with(b"PROXY "));
+    if begins { line(reader) } else { None }
 }
 
 /// Reads one request, or nothing when the peer closed or sent something odd.

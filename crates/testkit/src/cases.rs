@@ -58,6 +58,8 @@ pub struct Sent {
     /// How it comes by TLS, where the URL says `https` and there is more to say: the host is the name that is asked for, `sni: ""` asks for
     /// none.
     pub tls: Option<Hello>,
+    /// A PROXY line that stands in front of it, without its end.
+    pub proxied: Option<String>,
     /// What has to be so.
     pub expect: Map<String, Value>,
 }
@@ -126,7 +128,17 @@ impl Sent {
             hello
         });
         let (method, target, body) = (method.to_owned(), target.to_owned(), self.body.clone());
-        Ok(Question { port, method, target, headers, body, repeat: self.repeat, tls, part: false })
+        Ok(Question {
+            port,
+            method,
+            target,
+            headers,
+            body,
+            repeat: self.repeat,
+            tls,
+            part: false,
+            proxied: self.proxied.clone(),
+        })
     }
 
     /// What is not as it has to be; empty when all is.

@@ -50,6 +50,8 @@ pub struct Question {
     pub tls: Option<Hello>,
     /// Whether a part of an answer's body is enough.
     pub part: bool,
+    /// A PROXY line that stands in front of it, without its end.
+    pub proxied: Option<String>,
 }
 
 impl Question {
@@ -78,6 +80,12 @@ impl Question {
             Request { method: &self.method, target: &self.target, headers: &self.headers, body: self.body.as_bytes() };
         let head_only = self.method == "HEAD";
         let answered = match &self.tls {
+            None if self.proxied.is_some() => {
+                let before = self.proxied.iter().flat_map(|line| [line.as_bytes(), b"\r\n"]);
+                let bytes = before.chain([&request.to_bytes()[..]]).collect::<Vec<_>>().concat();
+                let answered = client::exchange(address, &bytes).and_then(|raw| client::parse(&raw, head_only));
+                answered.map(|answer| (None, answer))
+            }
             None if self.part => client::send_and_take_part(address, &request).map(|answer| (None, answer)),
             None => client::send(address, &request).map(|answer| (None, answer)),
             Some(hello) => certificates

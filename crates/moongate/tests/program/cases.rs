@@ -46,6 +46,10 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
     for (sent, question) in &questions {
         let live = question.ask(gateway.address(question.port), certificates);
         faults.extend(sent.faults(&live));
+        // Whose connection it is `explain` cannot know.
+        if question.proxied.is_some() {
+            continue;
+        }
         let told = twin::ask(&explainer, question);
         // A URL's port is that of the server, which a Service of the gateway may have translated (S-43).
         let translated = live["error"] == "refused" && told.listener.is_some();
