@@ -13,8 +13,8 @@ use crate::report::Notes;
 use crate::services::{self, BackingPort};
 use crate::settings::Workload;
 use crate::world::World;
-use ir::{Cluster, ClusterId, ClusterTimeouts, EndpointSource, KeepAlive, UpstreamProtocol};
-use resources::spec::destination_rule::H2UpgradePolicy;
+use ir::{Cluster, ClusterId, ClusterTimeouts, EndpointSource, KeepAlive, ProxyProtocolVersion, UpstreamProtocol};
+use resources::spec::destination_rule::{H2UpgradePolicy, ProxyProtocolVersion as ProxyVersion};
 use resources::spec::mesh_config::MeshH2UpgradePolicy;
 use resources::spec::scalar;
 use secured::Secured;
@@ -74,6 +74,7 @@ fn for_client(
         timeouts: timeouts(world, effective),
         limits: limits::compile(world, effective).map(Arc::new),
         outlier: effective.outlier_detection.map(|policy| Arc::new(health::compile(policy))),
+        proxy_protocol: proxy_protocol(effective),
     };
     Some(Built { cluster, used, notes })
 }
@@ -110,6 +111,14 @@ pub(crate) fn speaks_http2(protocol: &str) -> bool {
     ["grpc", "http2", "h2c"]
         .iter()
         .any(|name| protocol.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
+}
+
+/// DR-51: V1 where no version is written.
+fn proxy_protocol(effective: Effective<'_>) -> Option<ProxyProtocolVersion> {
+    effective.proxy_protocol.map(|setting| match setting.version {
+        Some(ProxyVersion::V2) => ProxyProtocolVersion::V2,
+        Some(ProxyVersion::V1) | None => ProxyProtocolVersion::V1,
+    })
 }
 
 fn timeouts(world: World<'_>, effective: Effective<'_>) -> ClusterTimeouts {

@@ -11,8 +11,8 @@ use ir::{ObjectKind, Origin};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::destination_rule::{
-    ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, RetryBudget, Subset,
-    TrafficPolicy,
+    ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, ProxyProtocol,
+    RetryBudget, Subset, TrafficPolicy,
 };
 use resources::spec::text_match::selects;
 use std::sync::Arc;
@@ -32,6 +32,7 @@ pub(crate) struct Effective<'a> {
     pub(crate) outlier_detection: Option<&'a OutlierDetection>,
     pub(crate) tls: Option<&'a ClientTls>,
     pub(crate) retry_budget: Option<&'a RetryBudget>,
+    pub(crate) proxy_protocol: Option<&'a ProxyProtocol>,
 }
 
 impl<'a> Merged<'a> {
@@ -74,6 +75,8 @@ fn of_port<'a>(policy: &'a TrafficPolicy, under: Effective<'a>, port: u16) -> Ef
             tls: settings.tls.as_deref(),
             // The API has none for a port, and Istio keeps that of the whole.
             retry_budget: policy.retry_budget.as_ref().or(under.retry_budget),
+            // Settings of a port have no such field, so that this one is not theirs to replace.
+            proxy_protocol: policy.proxy_protocol.as_ref().or(under.proxy_protocol),
         };
     }
     Effective {
@@ -82,6 +85,7 @@ fn of_port<'a>(policy: &'a TrafficPolicy, under: Effective<'a>, port: u16) -> Ef
         outlier_detection: policy.outlier_detection.as_deref().or(under.outlier_detection),
         tls: policy.tls.as_deref().or(under.tls),
         retry_budget: policy.retry_budget.as_ref().or(under.retry_budget),
+        proxy_protocol: policy.proxy_protocol.as_ref().or(under.proxy_protocol),
     }
 }
 

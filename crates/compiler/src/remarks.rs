@@ -47,7 +47,6 @@ fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
         (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple"),
         (is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())), "tls.mode"),
         (policy.tunnel.is_some(), "tunnel"),
-        (policy.proxy_protocol.is_some(), "proxyProtocol"),
     ];
     found.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
 }

@@ -9,7 +9,7 @@ use routing::TcpEntry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use upstream::{ClusterState, ConnectError, Connection, InFlight, Stream, Wanted, xxhash64};
+use upstream::{ClusterState, ConnectError, Connection, InFlight, Sender, Stream, Wanted, xxhash64};
 
 /// A client's connection, and where its bytes go.
 pub(crate) struct Bytes {
@@ -70,7 +70,8 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
             return None;
         };
         let limit = cluster.cluster.timeouts.connect;
-        match cluster.connect(&endpoint, None, limit).await {
+        let sender = Sender { host: None, ends: conn.client.ends() };
+        match cluster.connect(&endpoint, sender, limit).await {
             Ok(connection) => {
                 add(&worker.metrics.connected);
                 worker.report(&cluster, &endpoint, upstream::Outcome::Served);

@@ -1,6 +1,6 @@
 //! Where requests go: a named set of endpoints with the settings for reaching them.
 
-use crate::{Balance, ClientTls, Locality, Map, Origin, OutlierDetection, PoolLimits};
+use crate::{Balance, ClientTls, Locality, Map, Origin, OutlierDetection, PoolLimits, ProxyProtocolVersion};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -61,6 +61,8 @@ pub struct Cluster {
     pub limits: Option<Arc<PoolLimits>>,
     /// When endpoints are taken out of use (DR-30).
     pub outlier: Option<Arc<OutlierDetection>>,
+    /// Endpoints are told whose a connection is (DR-51).
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 /// Where endpoints come from.

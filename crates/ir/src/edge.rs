@@ -26,6 +26,15 @@ impl ProxyProtocol {
     }
 }
 
+/// A version of the PROXY protocol (DR-51).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ProxyProtocolVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 /// Addresses that begin alike (RFC 4632).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IpRange {

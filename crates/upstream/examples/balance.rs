@@ -118,6 +118,7 @@ fn cluster(number: usize, balance: Arc<Balance>) -> Cluster {
         timeouts: ClusterTimeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) },
         limits: None,
         outlier: None,
+        proxy_protocol: None,
     }
 }
 

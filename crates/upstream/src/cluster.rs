@@ -14,7 +14,7 @@ pub use watch::Ejections;
 pub(crate) use watch::Watch;
 
 use crate::balance::{EndpointList, Unbuilt, Wanted};
-use crate::connect::{ConnectError, Connection, Place, Secured, connect, keep_alive};
+use crate::connect::{ConnectError, Connection, Place, Purpose, Secured, Sender, Told, connect, keep_alive};
 use crate::endpoint::{EndpointState, Endpoints, InFlight, Terms};
 use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
@@ -113,8 +113,15 @@ impl ClusterState {
         self.connector.clone().filter(|_| same)
     }
 
+    /// What a connection for this sender has to be made for; `None` where any will do.
+    pub(crate) fn purpose(&self, sender: Sender<'_>) -> Result<Option<Purpose>, ConnectError> {
+        let secured = self.secured(sender.host)?;
+        let told = self.cluster.proxy_protocol.map(|version| Told { version, ends: sender.ends });
+        Ok((secured.is_some() || told.is_some()).then_some(Purpose { secured, told }))
+    }
+
     /// How TLS is spoken to its endpoints for a request to `host`; `None` is clear text.
-    pub(crate) fn secured(&self, host: Option<&str>) -> Result<Option<Secured>, ConnectError> {
+    fn secured(&self, host: Option<&str>) -> Result<Option<Secured>, ConnectError> {
         let (Some(tls), Some(connector)) = (&self.cluster.tls, &self.connector) else { return Ok(None) };
         let build = || Connector::build(tls, self.cluster.protocol).map(Arc::new).map_err(|error| error.to_string());
         match connector.get_or_init(build) {
@@ -123,12 +130,12 @@ impl ClusterState {
         }
     }
 
-    /// Makes a connection to one of its endpoints within `limit`, which holds for TCP and TLS together. `host` is what a request on it is
-    /// sent on to, without a port. Where connections are limited and all places are taken, there is none.
+    /// Makes a connection to one of its endpoints within `limit`, which holds for TCP and TLS together. Where connections are
+    /// limited and all places are taken, there is none.
     pub async fn connect(
         &self,
         endpoint: &Arc<EndpointState>,
-        host: Option<&str>,
+        sender: Sender<'_>,
         limit: Duration,
     ) -> Result<Connection, ConnectError> {
         let place = match self.places() {
@@ -138,18 +145,18 @@ impl ClusterState {
                 ConnectError::Overflow
             })?),
         };
-        self.connect_at(endpoint, host, place, limit).await
+        self.connect_at(endpoint, sender, place, limit).await
     }
 
     /// The same, with the place that it takes where connections are limited.
     pub(crate) async fn connect_at(
         &self,
         endpoint: &Arc<EndpointState>,
-        host: Option<&str>,
+        sender: Sender<'_>,
         place: Option<Place>,
         limit: Duration,
     ) -> Result<Connection, ConnectError> {
-        let connection = connect(endpoint, self.secured(host)?, limit).await?;
+        let connection = connect(endpoint, self.purpose(sender)?, limit).await?;
         let limits = self.cluster.limits.as_deref();
         if let Some(probes) = limits.and_then(|limits| limits.tcp_keepalive.as_ref()) {
             keep_alive(&connection.stream, probes);

@@ -10,12 +10,14 @@ pub use stream::Stream;
 
 use crate::endpoint::{EndpointState, Stashed, Terms};
 use crate::tls::{self, Connector};
-use ir::{EndpointAddress, TcpKeepalive};
+use ir::{EndpointAddress, ProxyProtocolVersion, TcpKeepalive};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
+use wire::proxy_protocol::{self, Ends, Version};
 
 /// A connection to an endpoint. What is read from it belongs to the exchange that reads, never to the connection.
 #[derive(Debug)]
@@ -26,12 +28,44 @@ pub struct Connection {
     pub endpoint: Arc<EndpointState>,
     /// Whether a request was answered on it before.
     pub reused: bool,
-    /// How TLS was agreed on, if it is spoken.
-    pub(crate) secured: Option<Secured>,
+    /// What it was made for, where that is not anything.
+    pub(crate) purpose: Option<Purpose>,
     /// What was agreed for it.
     pub(crate) terms: Terms,
     /// Its place, where the number of connections is limited.
     pub(crate) place: Option<Place>,
+}
+
+/// For whom something is sent, as far as connections differ by that.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sender<'a> {
+    /// What the request is sent on to, without a port: TLS may ask for it (DR-42).
+    pub host: Option<&'a str>,
+    /// The client's connection, of which endpoints may be told (DR-51); `None` where it is nobody's.
+    pub ends: Option<Ends>,
+}
+
+/// What a connection was made for: nothing else may go on it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Purpose {
+    /// How TLS is spoken, if it is.
+    pub(crate) secured: Option<Secured>,
+    /// What the endpoint was told, if it was.
+    pub(crate) told: Option<Told>,
+}
+
+impl Purpose {
+    /// Whether it is for one client alone.
+    pub(crate) fn is_of_one(&self) -> bool {
+        self.told.is_some()
+    }
+}
+
+/// What an endpoint is told of whose a connection is (DR-51).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) version: ProxyProtocolVersion,
+    pub(crate) ends: Option<Ends>,
 }
 
 /// How TLS is spoken on a connection: by which settings, and which name was asked for.
@@ -100,15 +134,18 @@ fn words(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Makes a connection to an endpoint within `limit`, in clear text or as `secured` says.
+/// Makes a connection to an endpoint within `limit`, for the purpose that there is.
 pub(crate) async fn connect(
     endpoint: &Arc<EndpointState>,
-    secured: Option<Secured>,
+    purpose: Option<Purpose>,
     limit: Duration,
 ) -> Result<Connection, ConnectError> {
     let connecting = async {
-        let stream = open(&endpoint.address).await?;
-        match &secured {
+        let mut stream = open(&endpoint.address).await?;
+        if let Some(told) = purpose.as_ref().and_then(|purpose| purpose.told) {
+            tell(&mut stream, told).await?;
+        }
+        match purpose.as_ref().and_then(|purpose| purpose.secured.as_ref()) {
             None => Ok(stream),
             Some(secured) => secure(stream, secured).await,
         }
@@ -116,7 +153,18 @@ pub(crate) async fn connect(
     let connected = tokio::time::timeout(limit, connecting).await.unwrap_or(Err(ConnectError::Timeout));
     endpoint.count_connect(connected.is_ok());
     let (endpoint, terms) = (Arc::clone(endpoint), Terms::default());
-    Ok(Connection { stream: connected?, endpoint, reused: false, secured, terms, place: None })
+    Ok(Connection { stream: connected?, endpoint, reused: false, purpose, terms, place: None })
+}
+
+/// Says whose the connection is, before anything else.
+async fn tell(stream: &mut Stream, told: Told) -> io::Result<()> {
+    let mut header = Vec::new();
+    let version = match told.version {
+        ProxyProtocolVersion::V1 => Version::V1,
+        ProxyProtocolVersion::V2 => Version::V2,
+    };
+    proxy_protocol::write(version, told.ends.as_ref(), &mut header);
+    stream.write_all(&header).await
 }
 
 /// Agrees on TLS.
@@ -201,7 +249,7 @@ impl Connection {
             };
             if let Ok(stream) = stream {
                 let (endpoint, terms) = (Arc::clone(endpoint), stashed.terms);
-                return Some(Self { stream, endpoint, reused: true, secured: None, terms, place: None });
+                return Some(Self { stream, endpoint, reused: true, purpose: None, terms, place: None });
             }
         }
         None

@@ -1,7 +1,7 @@
 //! A connection for one request of HTTP/1: one that is idle, a new one, or, where their number is limited, the one that is free next.
 
 use crate::cluster::ClusterState;
-use crate::connect::{Claim, ConnectError, Connection, Grant, Place, Wanted};
+use crate::connect::{Claim, ConnectError, Connection, Grant, Place, Sender, Wanted};
 use crate::endpoint::EndpointState;
 use crate::pool::Pool;
 use std::cell::RefCell;
@@ -20,15 +20,15 @@ pub struct Patience<F> {
     pub connect: F,
 }
 
-/// A connection to an endpoint of a cluster. `host` is what the request is sent on to, without a port.
+/// A connection to an endpoint of a cluster.
 pub async fn h1_connection(
     pool: &RefCell<Pool>,
     cluster: &ClusterState,
     endpoint: &Arc<EndpointState>,
-    host: Option<&str>,
+    sender: Sender<'_>,
     patience: Patience<impl FnOnce() -> Duration>,
 ) -> Result<Connection, ConnectError> {
-    let idle = if patience.idle { pool.borrow_mut().take(cluster, endpoint, host) } else { None };
+    let idle = if patience.idle { pool.borrow_mut().take(cluster, endpoint, sender) } else { None };
     if let Some(connection) = idle {
         return Ok(connection);
     }
@@ -38,8 +38,8 @@ pub async fn h1_connection(
         Some(Claim::Place(place)) => Some(place),
         Some(Claim::Wait(receiver)) => {
             cluster.count_overflow();
-            let secured = cluster.secured(host)?;
-            let wanted = Wanted { endpoint: endpoint.id, secured: secured.as_ref() };
+            let purpose = cluster.purpose(sender)?;
+            let wanted = Wanted { endpoint: endpoint.id, purpose: purpose.as_ref() };
             let grant = wait(receiver, patience.wait).await.ok_or(ConnectError::Timeout)?;
             match open(grant, wanted, patience.idle) {
                 Ok(connection) => return Ok(connection),
@@ -47,7 +47,7 @@ pub async fn h1_connection(
             }
         }
     };
-    cluster.connect_at(endpoint, host, place, (patience.connect)()).await
+    cluster.connect_at(endpoint, sender, place, (patience.connect)()).await
 }
 
 async fn wait(receiver: oneshot::Receiver<Grant>, limit: Option<Duration>) -> Option<Grant> {

@@ -4,7 +4,7 @@ mod driver;
 
 use crate::cluster::ClusterState;
 use crate::coalesce::{Coalesced, Turn};
-use crate::connect::{ConnectError, Connection, Place, Secured, Stream};
+use crate::connect::{ConnectError, Connection, Place, Purpose, Sender, Stream};
 use crate::endpoint::{EndpointState, Terms};
 use ::h2::client::{Builder, SendRequest};
 use bytes::Bytes;
@@ -20,8 +20,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-/// Connections that a worker has to an endpoint at the most; requests beyond what they carry wait.
+/// Connections that a worker has to an endpoint at the most; requests beyond what they carry wait. Where each is of one client's (DR-51),
+/// so many of each client.
 const CONNECTIONS: usize = 8;
+/// Beyond so many to an endpoint, those that are of one client's are closed once they are idle.
+const OF_CLIENTS: usize = 1024;
 /// Bytes of an answer that may be under way on a stream, and on a connection.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -60,7 +63,12 @@ impl Drop for H2Place {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get().saturating_sub(1));
         self.0.used.set(Instant::now());
-        self.0.freed.notify_one();
+        if self.0.is_of_one() {
+            // Whoever is told first may be another client, whom it does not help.
+            self.0.freed.notify_waiters();
+        } else {
+            self.0.freed.notify_one();
+        }
     }
 }
 
@@ -76,7 +84,7 @@ pub fn is_unprocessed(error: &::h2::Error) -> bool {
 struct Live {
     send: SendRequest<Bytes>,
     endpoint: Arc<EndpointState>,
-    secured: Option<Secured>,
+    purpose: Option<Purpose>,
     local: Option<SocketAddr>,
     /// At most so many streams, if the configuration says so.
     most: usize,
@@ -130,6 +138,10 @@ impl Live {
         !self.closed.get()
     }
 
+    fn is_of_one(&self) -> bool {
+        self.purpose.as_ref().is_some_and(Purpose::is_of_one)
+    }
+
     fn stream(place: H2Place, reused: bool) -> H2Stream {
         let live = &place.0;
         H2Stream { send: live.send.clone(), reused, local: live.local, place }
@@ -159,22 +171,32 @@ enum Next {
 }
 
 impl Streams {
-    fn next(&mut self, cluster: &ClusterState, endpoint: &Arc<EndpointState>, wanted: Option<&Secured>) -> Next {
+    fn next(&mut self, cluster: &ClusterState, endpoint: &Arc<EndpointState>, wanted: Option<&Purpose>) -> Next {
         let slot = self.by_endpoint.entry(endpoint.id).or_insert_with(|| Slot {
             endpoint: Arc::clone(endpoint),
             live: Vec::new(),
             connecting: 0,
             freed: Rc::default(),
         });
-        for live in slot.live.iter().filter(|live| live.secured.as_ref() == wanted) {
+        let mut alike = 0;
+        for live in slot.live.iter().filter(|live| live.purpose.as_ref() == wanted) {
+            alike += usize::from(!live.closed.get());
             if let Some(place) = live.place() {
                 return Next::Take(Live::stream(place, true));
             }
         }
         slot.live.retain(|live| !live.closed.get());
         let freed = Rc::clone(&slot.freed);
-        // One at a time: those who come meanwhile share it.
-        if slot.connecting > 0 || slot.live.len() >= CONNECTIONS {
+        let is_full = if wanted.is_some_and(Purpose::is_of_one) {
+            if slot.live.len() >= OF_CLIENTS {
+                slot.live.retain(|live| live.active.get() > 0);
+            }
+            alike >= CONNECTIONS
+        } else {
+            // One at a time: those who come meanwhile share it.
+            slot.connecting > 0 || slot.live.len() >= CONNECTIONS
+        };
+        if is_full {
             return Next::Wait(freed);
         }
         let place = match cluster.places() {
@@ -230,11 +252,11 @@ pub async fn h2_stream(
     streams: &RefCell<Streams>,
     cluster: &Arc<ClusterState>,
     endpoint: &Arc<EndpointState>,
-    host: Option<&str>,
+    sender: Sender<'_>,
     limit: Duration,
 ) -> Result<H2Stream, ConnectError> {
     let deadline = tokio::time::Instant::now() + limit;
-    let wanted = cluster.secured(host)?;
+    let wanted = cluster.purpose(sender)?;
     let mut pending = None;
     loop {
         let next = streams.borrow_mut().next(cluster, endpoint, wanted.as_ref());
@@ -257,7 +279,7 @@ pub async fn h2_stream(
         };
         let begun = Begun { streams, endpoint: endpoint.id };
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let connection = cluster.connect_at(endpoint, host, place, left).await?;
+        let connection = cluster.connect_at(endpoint, sender, place, left).await?;
         let making = make(connection, cluster, freed);
         let live = timeout_at(deadline, making).await.map_err(|_| ConnectError::Timeout)??;
         let place = live.place();
@@ -289,7 +311,7 @@ impl Drop for Begun<'_> {
 
 /// Begins HTTP/2 on a connection, and has it driven.
 async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>) -> Result<Rc<Live>, ConnectError> {
-    let Connection { stream, secured, endpoint, terms, place, .. } = connection;
+    let Connection { stream, purpose, endpoint, terms, place, .. } = connection;
     if let Stream::Tls(tls) = &stream
         && tls.get_ref().1.alpn_protocol() != Some(b"h2")
     {
@@ -314,7 +336,7 @@ async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>)
     let live = Rc::new(Live {
         send,
         endpoint,
-        secured,
+        purpose,
         local,
         most: streams.map_or(usize::MAX, |streams| streams as usize),
         active: Cell::new(0),

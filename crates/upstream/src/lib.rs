@@ -21,7 +21,7 @@ mod tls;
 pub use balance::{Wanted, xxhash64};
 pub use cluster::{ClusterCounts, ClusterState, Counted, Ejections, NoEndpoint, UsageCounts};
 pub use coalesce::{Coalesced, Turn};
-pub use connect::{ConnectError, Connection, Replay, Stream};
+pub use connect::{ConnectError, Connection, Replay, Sender, Stream};
 pub use endpoint::{EndpointState, InFlight, Outcome};
 pub use h1::{Patience, h1_connection};
 pub use h2::{H2Place, H2Stream, Streams, h2_stream, is_unprocessed};

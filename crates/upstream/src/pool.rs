@@ -6,7 +6,7 @@
 //! and putting touch nothing that is shared.
 
 use crate::cluster::ClusterState;
-use crate::connect::{Connection, Place, Places, Secured, Wanted};
+use crate::connect::{Connection, Place, Places, Purpose, Sender, Wanted};
 use crate::endpoint::EndpointState;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -68,8 +68,8 @@ struct Idle {
     endpoint: Arc<EndpointState>,
     /// The last one was used last.
     connections: Vec<(Connection, Instant)>,
-    /// Those in TLS, which cannot leave the worker.
-    secured: Vec<(Connection, Instant)>,
+    /// Those that were made for a purpose. In TLS they cannot leave the worker, and few others could use them.
+    special: Vec<(Connection, Instant)>,
     /// Places held; never fewer than connections.
     places: usize,
     /// The most connections since the last sweep.
@@ -93,29 +93,29 @@ impl Pool {
     }
 
     /// An idle connection to an endpoint of a cluster that is still open, the one used last. In TLS it is one for the same name, made by
-    /// the settings of now.
+    /// the settings of now; where endpoints are told of clients (DR-51), one of the same client's.
     pub fn take(
         &mut self,
         cluster: &ClusterState,
         endpoint: &Arc<EndpointState>,
-        host: Option<&str>,
+        sender: Sender<'_>,
     ) -> Option<Connection> {
-        let secured = cluster.secured(host).ok()?;
+        let purpose = cluster.purpose(sender).ok()?;
         if let Some(places) = cluster.places() {
-            let taken = places.take_idle(Wanted { endpoint: endpoint.id, secured: secured.as_ref() })?;
+            let taken = places.take_idle(Wanted { endpoint: endpoint.id, purpose: purpose.as_ref() })?;
             self.counters.reused += 1;
             return Some(taken);
         }
-        match secured {
+        match purpose {
             None => self.take_clear(endpoint),
-            Some(wanted) => self.take_secured(endpoint, &wanted),
+            Some(wanted) => self.take_special(endpoint, &wanted),
         }
     }
 
-    fn take_secured(&mut self, endpoint: &EndpointState, wanted: &Secured) -> Option<Connection> {
+    fn take_special(&mut self, endpoint: &EndpointState, wanted: &Purpose) -> Option<Connection> {
         let idle = self.idle.get_mut(&endpoint.id)?;
-        while let Some(at) = idle.secured.iter().rposition(|(one, _)| one.secured.as_ref() == Some(wanted)) {
-            let (mut connection, _) = idle.secured.remove(at);
+        while let Some(at) = idle.special.iter().rposition(|(one, _)| one.purpose.as_ref() == Some(wanted)) {
+            let (mut connection, _) = idle.special.remove(at);
             self.count -= 1;
             if connection.terms.hold(Instant::now()) && connection.stream.is_silent() {
                 self.counters.reused += 1;
@@ -165,14 +165,14 @@ impl Pool {
             Idle {
                 endpoint: Arc::clone(endpoint),
                 connections: Vec::new(),
-                secured: Vec::new(),
+                special: Vec::new(),
                 places: 0,
                 peak: 0,
                 tended: now,
             }
         });
         if idle.has_place(&self.settings) {
-            let kept = if connection.secured.is_some() { &mut idle.secured } else { &mut idle.connections };
+            let kept = if connection.purpose.is_some() { &mut idle.special } else { &mut idle.connections };
             kept.push((connection, now));
             idle.peak = idle.peak.max(idle.len());
             self.count += 1;
@@ -241,7 +241,7 @@ impl Pool {
 
 impl Idle {
     fn len(&self) -> usize {
-        self.connections.len() + self.secured.len()
+        self.connections.len() + self.special.len()
     }
 
     /// Whether one more connection has a place.
@@ -270,7 +270,7 @@ impl Idle {
         }
         self.tended = now;
         let limit = self.endpoint.idle_limit();
-        self.secured.retain_mut(|(connection, since)| {
+        self.special.retain_mut(|(connection, since)| {
             let young = now.saturating_duration_since(*since) < limit && connection.terms.hold(now);
             young && connection.stream.is_silent()
         });

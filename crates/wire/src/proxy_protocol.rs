@@ -133,8 +133,18 @@ where
     Some(Ends { source: end(source, from), destination: end(destination, to) })
 }
 
-/// Appends the header that says whose connection it is. Ends of different families are told as IPv6.
-pub fn write(version: Version, ends: &Ends, out: &mut Vec<u8>) {
+/// Appends the header that says whose connection it is; `None` says that it is this side's own. Ends of different families are told as
+/// IPv6.
+pub fn write(version: Version, ends: Option<&Ends>, out: &mut Vec<u8>) {
+    let Some(ends) = ends else {
+        return match version {
+            Version::V1 => out.extend_from_slice(b"PROXY UNKNOWN\r\n"),
+            Version::V2 => {
+                out.extend_from_slice(V2);
+                out.extend_from_slice(&[0x20, 0, 0, 0]);
+            }
+        };
+    };
     let (source, destination) = alike(ends);
     match version {
         Version::V1 => {

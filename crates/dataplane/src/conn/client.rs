@@ -5,6 +5,7 @@ use ir::CertificateHeader;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use wire::forwarded::Certificate;
+use wire::proxy_protocol::Ends;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -47,6 +48,11 @@ impl Client {
             listener: Arc::clone(listener),
             tls,
         }
+    }
+
+    /// Both ends of it, where they are known.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        Some(Ends { source: self.remote, destination: self.local? })
     }
 
     /// The scheme of its requests, unless a trusted proxy says otherwise.

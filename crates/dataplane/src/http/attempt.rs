@@ -145,7 +145,7 @@ async fn connection(
 ) -> Result<(Backend, Counted), Reject> {
     let wait = plan.limit().map(|limit| limit.saturating_sub(ended.counted.elapsed()));
     let patience = Patience { idle: tries.trusts_idle(), wait, connect: || time_left(plan, ended) };
-    let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.host(), patience).await;
+    let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), patience).await;
     let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (ended, &error)))?;
     made(worker, plan, endpoint, connection.reused);
     match plan.cluster.begin_request() {
@@ -177,7 +177,7 @@ async fn stream(
 ) -> Result<(Backend, Counted), Reject> {
     let Some((head, bodiless)) = &plan.stream_head else { return Err(Reject::UpstreamProtocol) };
     let limit = time_left(plan, ended);
-    let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.host(), limit).await {
+    let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.sender(), limit).await {
         Ok(stream) => stream,
         Err(error) => return Err(not_connected(worker, plan, endpoint, (ended, &error))),
     };

@@ -15,13 +15,14 @@ use routing::{Asker, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
-use upstream::ClusterState;
+use upstream::{ClusterState, Sender};
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
 use wire::h1::response::Asked;
 use wire::h1::{OutFraming, RequestHead, RequestParts, write_request};
+use wire::proxy_protocol::Ends;
 
 /// What is to be done with a request.
 pub(super) enum Decision {
@@ -52,6 +53,8 @@ pub(super) struct Plan {
     pub(super) accept: Option<String>,
     /// The host that is sent on, where a TLS handshake with the backend asks for it (DR-42).
     host: Option<Box<str>>,
+    /// The client's connection, where backends are told of it (DR-51).
+    ends: Option<Ends>,
     /// From the whole request until the whole answer (VS-39).
     pub(super) timeout: Option<Duration>,
     /// What the client speaks, where that is gRPC (S-119).
@@ -67,9 +70,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The host that is sent on, where it matters for connections.
-    pub(super) fn host(&self) -> Option<&str> {
-        self.host.as_deref()
+    /// For whom it is sent, as far as it matters for connections.
+    pub(super) fn sender(&self) -> Sender<'_> {
+        Sender { host: self.host.as_deref(), ends: self.ends }
     }
 
     /// The call of gRPC-Web that is translated (S-119).
@@ -203,9 +206,10 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let mirrors = if route.mirrors.is_empty() || upgrade.is_some() {
         Vec::new()
     } else {
-        mirrors(worker, &conn.side, &route, (&parts, view.scheme), &mut edits)
+        mirrors(worker, conn, &route, (&parts, view.scheme), &mut edits)
     };
     drop(edits);
+    let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends());
     let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     let deadline = dialect.and_then(|_| fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
     Decision::Forward(Box::new(Plan {
@@ -217,6 +221,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         stream_head,
         accept,
         host,
+        ends,
         timeout,
         dialect,
         deadline,
@@ -248,7 +253,7 @@ fn speaks_http2(cluster: &ClusterState, side: &Side) -> bool {
 /// backend alone is taken out of them.
 fn mirrors<'a>(
     worker: &Worker,
-    side: &Side,
+    conn: &Downstream,
     route: &RouteEntry,
     (parts, scheme): (&RequestParts<'a>, &str),
     edits: &mut Edits<'a>,
@@ -258,7 +263,7 @@ fn mirrors<'a>(
     // Nobody waits for a copy's 100.
     edits.remove("expect");
     let copy = |cluster: Arc<ClusterState>| {
-        let head = if speaks_http2(&cluster, side) {
+        let head = if speaks_http2(&cluster, &conn.side) {
             Head::Http2(stream_head(&cluster, (parts, scheme), edits)?.0)
         } else {
             let mut head = Vec::with_capacity(1024);
@@ -272,7 +277,9 @@ fn mirrors<'a>(
             OutFraming::Chunked => Body::Chunked,
         };
         let timeout = route.forward().and_then(|forward| forward.timeout);
-        Some(Copied { host: host_for(&cluster, parts, edits), cluster, head, asked, body, timeout })
+        let host = host_for(&cluster, parts, edits);
+        let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends());
+        Some(Copied { host, ends, cluster, head, asked, body, timeout })
     };
     slots.filter_map(|(_, slot)| worker.upstream.cluster((*slot)?)).filter_map(copy).collect()
 }

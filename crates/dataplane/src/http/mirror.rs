@@ -19,9 +19,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, ConnectError, Connection, Outcome, Patience, Wanted};
+use upstream::{ClusterState, ConnectError, Connection, Outcome, Patience, Sender, Wanted};
 use wire::h1::response::Asked;
 use wire::h1::{BodyReader, ChunkWriter, ResponseHead};
+use wire::proxy_protocol::Ends;
 
 /// What of a request its copy needs.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Copied {
     pub(super) head: Head,
     /// The host that is sent on, where connections differ by it.
     pub(super) host: Option<Box<str>>,
+    /// The client's connection, where backends are told of it (DR-51).
+    pub(super) ends: Option<Ends>,
     pub(super) asked: Asked,
     /// How the body is sent.
     pub(super) body: Body,
@@ -100,15 +103,15 @@ async fn send(worker: &Worker, copied: &Copied, feed: &Feed) -> Result<(), Faile
     };
     let mut trusting = true;
     loop {
-        let host = copied.host.as_deref();
+        let sender = Sender { host: copied.host.as_deref(), ends: copied.ends };
         let up = match &copied.head {
             Head::Http1(_) => {
                 let patience = Patience { idle: trusting, wait: None, connect: || limit };
-                let found = upstream::h1_connection(&worker.pool, &copied.cluster, &endpoint, host, patience).await;
+                let found = upstream::h1_connection(&worker.pool, &copied.cluster, &endpoint, sender, patience).await;
                 Backend::H1(found.map_err(|error| failed(&error))?)
             }
             Head::Http2(head) => {
-                let stream = upstream::h2_stream(&worker.streams, &copied.cluster, &endpoint, host, limit).await;
+                let stream = upstream::h2_stream(&worker.streams, &copied.cluster, &endpoint, sender, limit).await;
                 let stream = stream.map_err(|error| failed(&error))?;
                 let opened = H2Backend::open(stream, head.clone(), copied.body == Body::None);
                 Backend::H2(Box::new(opened.map_err(|_| Failed)?))

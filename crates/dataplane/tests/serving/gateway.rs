@@ -9,7 +9,7 @@ use ir::{
     Route, RouteMatch, Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination,
     TlsServer, UpstreamProtocol, WorkloadName,
 };
-use ir::{Edge, Fault};
+use ir::{ClientTls, Edge, Fault, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -235,6 +235,7 @@ impl World {
             timeouts: ClusterTimeouts { connect, idle: Duration::from_secs(3600) },
             limits: None,
             outlier: None,
+            proxy_protocol: None,
         });
         self
     }
@@ -266,6 +267,24 @@ impl World {
     /// Serves clear text beside TLS.
     pub(crate) fn plain(mut self) -> Self {
         self.plain = true;
+        self
+    }
+
+    /// Tells the endpoints whose a connection is.
+    pub(crate) fn told(mut self, version: ProxyProtocolVersion) -> Self {
+        for cluster in &mut self.clusters {
+            cluster.proxy_protocol = Some(version);
+        }
+        self
+    }
+
+    /// Speaks TLS to the endpoints.
+    pub(crate) fn to_tls(mut self) -> Self {
+        let sni = Sni::Name("a.test".into());
+        let tls = ClientTls { sni, verify: Verify::Nothing, identity: None, parameters: Default::default() };
+        for cluster in &mut self.clusters {
+            cluster.tls = Some(Arc::new(tls.clone()));
+        }
         self
     }
 

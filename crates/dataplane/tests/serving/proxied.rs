@@ -5,14 +5,16 @@ use crate::client::Client;
 use crate::gateway::{Gateway, World, forward};
 use crate::observe::Lines;
 use crate::secured::{Authority, shake_on};
-use crate::streams::run;
+use crate::streams::{ask, connect, get, run, runtime};
 use dataplane::{Limits, LogFormat};
-use ir::{ClientAuth, Edge, ProxyProtocol};
+use ir::{ClientAuth, Edge, ProxyProtocol, ProxyProtocolVersion};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use wire::proxy_protocol::Ends;
 
 const LINE: &str = "PROXY TCP4 203.0.113.7 198.51.100.1 51000 443\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -25,12 +27,9 @@ fn believing(from: &[&str]) -> Edge {
 
 /// What the whole text of version 2 is for the same two ends.
 fn binary() -> Vec<u8> {
-    let ends = wire::proxy_protocol::Ends {
-        source: "203.0.113.7:51000".parse().unwrap(),
-        destination: "198.51.100.1:443".parse().unwrap(),
-    };
+    let ends = Ends { source: "203.0.113.7:51000".parse().unwrap(), destination: "198.51.100.1:443".parse().unwrap() };
     let mut out = Vec::new();
-    wire::proxy_protocol::write(wire::proxy_protocol::Version::V2, &ends, &mut out);
+    wire::proxy_protocol::write(wire::proxy_protocol::Version::V2, Some(&ends), &mut out);
     out
 }
 
@@ -144,4 +143,110 @@ fn s_112_the_setting_holds_for_connections_that_come_after_it() {
     let mut after = Client::connect(address);
     after.stream.write_all(LINE.as_bytes()).unwrap();
     assert_eq!(after.get("/").answer().status, 200);
+}
+
+/// The first lines of what came on each of a backend's connections.
+fn told(backend: &Backend) -> Vec<String> {
+    let first = |head: &String| head.lines().next().filter(|line| line.starts_with("PROXY")).map(str::to_owned);
+    backend.seen().iter().filter_map(first).collect()
+}
+
+#[test]
+fn dr_51_each_client_has_connections_of_its_own() {
+    let backend = Backend::answering(OK);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V1));
+    let mut clients = [gateway.client(), gateway.client()];
+    for _ in 0..3 {
+        for client in &mut clients {
+            assert_eq!(client.get("/").answer().status, 200);
+        }
+    }
+    let line = |client: &Client| {
+        let (own, other) = (client.stream.local_addr().unwrap(), client.stream.peer_addr().unwrap());
+        format!("PROXY TCP4 {} {} {} {}", own.ip(), other.ip(), own.port(), other.port())
+    };
+    assert_eq!(backend.connections(), 2);
+    assert_eq!(told(&backend), [line(&clients[0]), line(&clients[1])]);
+}
+
+#[test]
+fn dr_51_what_a_header_said_of_the_client_is_passed_on() {
+    let backend = Backend::answering(OK);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V1).edge(believing(&[])));
+    assert_eq!(gateway.client().send(LINE).get("/").answer().status, 200);
+    assert_eq!(told(&backend), [LINE.trim_end()]);
+}
+
+#[test]
+fn dr_51_bytes_have_it_in_front_and_tls_behind_it() {
+    let backend = Backend::start(|side| {
+        while side.more().is_some() {}
+        let all = side.taken();
+        side.send(all);
+    });
+    let world = World::default().cluster("c", &[backend.address]).told(ProxyProtocolVersion::V2).tcp("c");
+    let gateway = Gateway::serving(&world.clone().edge(believing(&[])));
+    let mut client = gateway.client();
+    client.send(LINE).send("hello").finish();
+    assert_eq!(client.rest(), [&binary()[..], b"hello"].concat());
+
+    let first = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&first);
+    let backend = Backend::start(move |side| {
+        let length = binary().len() + 1;
+        *seen.lock().unwrap() = side.exactly(length).unwrap();
+    });
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).to_tls();
+    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V2).edge(believing(&[])));
+    assert_eq!(gateway.client().send(LINE).get("/").answer().status, 503);
+    // 22 begins a handshake.
+    assert_eq!(*first.lock().unwrap(), [&binary()[..], &[22]].concat());
+}
+
+#[test]
+fn dr_51_streams_of_two_clients_do_not_share_a_connection() {
+    let runtime = runtime();
+    let (address, told) = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&told);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut header = vec![0; binary().len()];
+                stream.read_exact(&mut header).await.unwrap();
+                let ends = wire::proxy_protocol::parse(&header).unwrap().unwrap().ends.unwrap();
+                list.lock().unwrap().push(ends.source);
+                let source = ends.source.to_string();
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        let answer = http::Response::builder().header("x-source", &source).body(()).unwrap();
+                        respond.send_response(answer, true).unwrap();
+                    }
+                });
+            }
+        });
+        (address, told)
+    });
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[address]).http2("c");
+    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V2));
+    runtime.block_on(async {
+        let mut shown = Vec::new();
+        for _ in 0..10 {
+            let mut client = connect(gateway.addresses()[0]).await;
+            let mut of_client = Vec::new();
+            for _ in 0..3 {
+                let answer = ask(&mut client, get("/"), &[], None).await.unwrap();
+                of_client.push(answer.header("x-source").unwrap().to_owned());
+            }
+            of_client.dedup();
+            assert_eq!(of_client.len(), 1);
+            shown.append(&mut of_client);
+        }
+        let told: Vec<String> = told.lock().unwrap().iter().map(SocketAddr::to_string).collect();
+        assert_eq!(shown, told);
+    });
 }

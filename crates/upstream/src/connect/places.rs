@@ -3,7 +3,7 @@
 //! A connection holds its place for life. One that is idle waits here, for any worker, and goes to whoever has waited longest. Where
 //! all places are taken by idle connections of other endpoints, one of them is closed for whoever needs its place.
 
-use super::{Connection, Secured, Stream};
+use super::{Connection, Purpose, Stream};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -69,14 +69,14 @@ pub(crate) enum Claim {
 pub(crate) struct Wanted<'a> {
     /// The endpoint.
     pub(crate) endpoint: u64,
-    /// How TLS is spoken.
-    pub(crate) secured: Option<&'a Secured>,
+    /// What it has to be for.
+    pub(crate) purpose: Option<&'a Purpose>,
 }
 
 impl Wanted<'_> {
     fn fits(&self, connection: &Connection, home: ThreadId) -> bool {
-        let usable = connection.secured.is_none() || home == std::thread::current().id();
-        connection.endpoint.id == self.endpoint && connection.secured.as_ref() == self.secured && usable
+        let usable = connection.purpose.is_none() || home == std::thread::current().id();
+        connection.endpoint.id == self.endpoint && connection.purpose.as_ref() == self.purpose && usable
     }
 }
 
@@ -329,13 +329,13 @@ fn reuse(mut connection: Connection, home: ThreadId, wanted: Wanted<'_>) -> Opti
     if home == std::thread::current().id() {
         return Some(connection);
     }
-    let Connection { stream, endpoint, reused, secured, terms, place } = connection;
+    let Connection { stream, endpoint, reused, purpose, terms, place } = connection;
     let stream = match stream {
         Stream::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream.into_std().ok()?).ok()?),
         Stream::Unix(stream) => Stream::Unix(UnixStream::from_std(stream.into_std().ok()?).ok()?),
         Stream::Tls(_) => return None,
     };
-    Some(Connection { stream, endpoint, reused, secured, terms, place })
+    Some(Connection { stream, endpoint, reused, purpose, terms, place })
 }
 
 #[cfg(test)]

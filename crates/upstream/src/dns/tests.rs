@@ -43,6 +43,7 @@ fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
         timeouts: ClusterTimeouts { connect: LONG, idle: LONG },
         limits: None,
         outlier: None,
+        proxy_protocol: None,
     };
     Arc::new(ClusterState::new(Arc::new(cluster), &Arc::default(), None))
 }

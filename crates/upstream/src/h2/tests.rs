@@ -34,6 +34,7 @@ impl Backend {
             timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
             limits: None,
             outlier: None,
+            proxy_protocol: None,
         };
         let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
         let snapshot =
@@ -66,7 +67,7 @@ fn pool() -> RefCell<Streams> {
 
 async fn ask(pool: &RefCell<Streams>, of: &(Arc<ClusterState>, Arc<EndpointState>)) -> Result<bool, ::h2::Error> {
     let H2Stream { mut send, reused, place, .. } =
-        h2_stream(pool, &of.0, &of.1, None, Duration::from_secs(5)).await.unwrap();
+        h2_stream(pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap();
     let (response, _) = send.send_request(Request::get("http://a.test/").body(()).unwrap(), true)?;
     response.await?;
     drop(place);
@@ -105,8 +106,8 @@ async fn dr_21_streams_beyond_the_limit_take_another_connection() {
         let (of, pool) = (backend.cluster(Some(1)), pool());
         let serving = async { tokio::join!(backend.serve_one(usize::MAX), backend.serve_one(usize::MAX)) };
         let asking = async {
-            let first = h2_stream(&pool, &of.0, &of.1, None, Duration::from_secs(5)).await.unwrap();
-            let second = h2_stream(&pool, &of.0, &of.1, None, Duration::from_secs(5)).await.unwrap();
+            let first = h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap();
+            let second = h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap();
             assert_eq!((first.reused, second.reused, pool.borrow().len()), (false, false, 2));
             drop((first, second));
             assert!(ask(&pool, &of).await.unwrap());
@@ -150,7 +151,7 @@ async fn an_endpoint_that_refuses_is_an_error_for_all_that_wait() {
         let backend = Backend::new().await;
         let (of, pool) = (backend.cluster(None), pool());
         drop(backend);
-        let stream = || h2_stream(&pool, &of.0, &of.1, None, Duration::from_secs(5));
+        let stream = || h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5));
         let (a, b) = tokio::join!(stream(), stream());
         assert!(matches!((a, b), (Err(ConnectError::Refused), Err(ConnectError::Refused))));
     })

@@ -23,6 +23,7 @@ fn cluster(name: &str, endpoints: EndpointSource) -> Arc<Cluster> {
         timeouts: ClusterTimeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) },
         limits: None,
         outlier: None,
+        proxy_protocol: None,
     })
 }
 

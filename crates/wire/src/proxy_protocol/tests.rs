@@ -68,11 +68,20 @@ fn s_112_what_is_no_header_is_refused_as_soon_as_it_can_be_told() {
 #[test]
 fn dr_51_version_1_is_written_as_a_line() {
     let mut out = Vec::new();
-    write(Version::V1, &ends("[::ffff:203.0.113.7]:51000", "10.0.0.1:443"), &mut out);
+    write(Version::V1, Some(&ends("[::ffff:203.0.113.7]:51000", "10.0.0.1:443")), &mut out);
     assert_eq!(out, b"PROXY TCP4 203.0.113.7 10.0.0.1 51000 443\r\n");
     out.clear();
-    write(Version::V1, &ends("203.0.113.7:51000", "[::1]:443"), &mut out);
+    write(Version::V1, Some(&ends("203.0.113.7:51000", "[::1]:443")), &mut out);
     assert_eq!(out, b"PROXY TCP6 ::ffff:203.0.113.7 ::1 51000 443\r\n");
+}
+
+#[test]
+fn dr_51_a_connection_of_our_own_is_told_as_such() {
+    for version in [Version::V1, Version::V2] {
+        let mut out = Vec::new();
+        write(version, None, &mut out);
+        assert_eq!(parse(&out), Ok(Some(Header { length: out.len(), ends: None })));
+    }
 }
 
 proptest! {
@@ -85,7 +94,7 @@ proptest! {
         };
         let ends = Ends { source: SocketAddr::new(address(a), ports.0), destination: SocketAddr::new(address(b), ports.1) };
         let mut out = Vec::new();
-        write(if v1 { Version::V1 } else { Version::V2 }, &ends, &mut out);
+        write(if v1 { Version::V1 } else { Version::V2 }, Some(&ends), &mut out);
         prop_assert!(!v1 || out.len() <= MAX_V1);
         for cut in 0..out.len() {
             prop_assert_eq!(parse(&out[..cut]), Ok(None));

@@ -50,6 +50,7 @@ impl World {
             timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
             limits: None,
             outlier: outlier.map(Arc::new),
+            proxy_protocol: None,
         };
         let clusters = [(self.1.clone(), Arc::new(cluster))].into_iter().collect();
         self.0.apply(&Snapshot { clusters, ..Snapshot::default() }, &Delta::default());

@@ -28,7 +28,7 @@ impl Backend {
     }
 
     fn wanted(&self) -> Wanted<'static> {
-        Wanted { endpoint: self.endpoint.id, secured: None }
+        Wanted { endpoint: self.endpoint.id, purpose: None }
     }
 }
 
