@@ -4,6 +4,7 @@ mod actions;
 mod balance;
 mod binding;
 mod destinations;
+mod edge;
 mod example;
 mod gateways;
 mod incremental;

@@ -135,7 +135,9 @@ impl Accepted {
                     return add(&self.worker.metrics.handshakes_failed);
                 };
                 add(&self.worker.metrics.handshakes);
-                certificate = tls::told(&acceptor.termination, stream.get_ref().1);
+                let details = self.listener.services().edge.certificate_details;
+                let by = acceptor.uri.as_deref();
+                certificate = tls::told(&acceptor.termination, stream.get_ref().1, details, by);
                 Stream::Tls(Box::new(TlsStream::Server(stream)))
             }
         };

@@ -24,6 +24,8 @@ pub(crate) struct Acceptor {
     pub(crate) config: Option<Arc<ServerConfig>>,
     certificates: Option<Arc<Certificates>>,
     tickets: Option<Arc<dyn ProducesTickets>>,
+    /// The URI of the certificate that is presented, if it has one (S-113).
+    pub(crate) uri: Option<Box<str>>,
 }
 
 impl Acceptor {
@@ -36,7 +38,12 @@ impl Acceptor {
             let built = config(termination, certificates, tickets.as_ref());
             built.inspect_err(|error| tracing::error!(%error, "a server's TLS settings cannot be used")).ok()
         });
-        Self { termination: Arc::clone(termination), config: config.map(Arc::new), certificates, tickets }
+        let uri = match &termination.credential {
+            Credential::Ready(identities) => identities.first().and_then(|one| told::uri(&one.chain.first()?.0)),
+            Credential::Broken(_) => before.and_then(|before| before.uri.clone()),
+            Credential::Missing(_) => None,
+        };
+        Self { termination: Arc::clone(termination), config: config.map(Arc::new), certificates, tickets, uri }
     }
 }
 

@@ -10,6 +10,29 @@ use std::str::FromStr;
 pub struct Edge {
     /// Set where every connection begins with a PROXY header (S-112).
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// What `x-forwarded-client-cert` says of a client's certificate (S-113).
+    pub certificate_details: CertificateDetails,
+}
+
+/// What is said of a client's certificate beside its hash; Istio's gateways say all but the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CertificateDetails {
+    /// Who it is for.
+    pub subject: bool,
+    /// The certificate itself.
+    pub cert: bool,
+    /// All that the client showed.
+    pub chain: bool,
+    /// Its names.
+    pub dns: bool,
+    /// Its URIs.
+    pub uri: bool,
+}
+
+impl Default for CertificateDetails {
+    fn default() -> Self {
+        Self { subject: true, cert: true, chain: false, dns: true, uri: true }
+    }
 }
 
 /// That connections begin with a PROXY header.

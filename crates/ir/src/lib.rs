@@ -31,7 +31,7 @@ pub use cluster::{
     UpstreamProtocol,
 };
 pub use cors::Cors;
-pub use edge::{Edge, InvalidIpRange, IpRange, ProxyProtocol, ProxyProtocolVersion};
+pub use edge::{CertificateDetails, Edge, InvalidIpRange, IpRange, ProxyProtocol, ProxyProtocolVersion};
 pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
 pub use health::OutlierDetection;

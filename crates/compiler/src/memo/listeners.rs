@@ -3,17 +3,16 @@
 use super::State;
 use super::changed::Dirty;
 use crate::code;
+use crate::edge;
 use crate::fast::FastSet;
 use crate::gateways::{Plan, PlannedServer, ServerKind};
 use crate::order;
 use crate::report::Notes;
 use crate::through::Through;
-use ir::{
-    CertificateHeader, Changes, ForwardedHeaders, HostPattern, HttpTable, Listener, ListenerId, Map, PathNormalization,
-};
+use ir::{Changes, ForwardedHeaders, HostPattern, HttpTable, Listener, ListenerId, Map, PathNormalization};
 use ir::{Service, TableId, TlsServer};
 use resources::key::{Key, Kind};
-use resources::spec::mesh_config::{ForwardClientCertDetails, Normalization};
+use resources::spec::mesh_config::Normalization;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -100,15 +99,7 @@ impl State {
             },
             forwarded: ForwardedHeaders {
                 trusted_proxies: topology.num_trusted_proxies,
-                certificates: match topology.forward_client_cert_details {
-                    Some(ForwardClientCertDetails::Sanitize) => CertificateHeader::Sanitize,
-                    Some(ForwardClientCertDetails::ForwardOnly) => CertificateHeader::ForwardOnly,
-                    Some(ForwardClientCertDetails::AppendForward) => CertificateHeader::AppendForward,
-                    Some(ForwardClientCertDetails::AlwaysForwardOnly) => CertificateHeader::AlwaysForwardOnly,
-                    None | Some(ForwardClientCertDetails::Undefined | ForwardClientCertDetails::SanitizeSet) => {
-                        CertificateHeader::SanitizeSet
-                    }
-                },
+                certificates: edge::certificate_header(&self.settings),
             },
             grpc_web,
             edge: Arc::clone(&self.edge),
