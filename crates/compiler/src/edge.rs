@@ -1,13 +1,15 @@
 //! What the mesh's settings mean for all connections and requests of clients (PC-02 to PC-04).
 
 use crate::settings::Settings;
-use ir::{CertificateDetails, CertificateHeader, Edge, ProxyProtocol};
-use resources::spec::mesh_config::{ForwardClientCertDetails, ProxyHeaders};
+use ir::{CertificateDetails, CertificateHeader, Edge, HeaderSettings, Http10, ProxyProtocol};
+use resources::spec::mesh_config::{ForwardClientCertDetails, HeaderOptIn, HeaderSwitch, ProxyHeaders};
 
 /// Works the settings out.
 pub(crate) fn compile(settings: &Settings) -> Edge {
     let topology = &settings.mesh.default_config.gateway_topology;
     Edge {
+        headers: headers(settings.mesh.default_config.proxy_headers.as_deref()),
+        http10: http10(settings),
         certificate_details: details(settings.mesh.default_config.proxy_headers.as_deref()),
         proxy_protocol: topology.proxy_protocol.map(|_| ProxyProtocol { from: settings.proxy_protocol_from.clone() }),
     }
@@ -27,6 +29,33 @@ pub(crate) fn certificate_header(settings: &Settings) -> CertificateHeader {
             CertificateHeader::SanitizeSet
         }
     }
+}
+
+/// PC-03, S-114, S-115, S-124.
+fn headers(written: Option<&ProxyHeaders>) -> HeaderSettings {
+    let usual = HeaderSettings::default();
+    let Some(written) = written else { return usual };
+    let is_on = |switch: Option<HeaderSwitch>| switch.and_then(|switch| switch.disabled) != Some(true);
+    let is_asked_for = |opt_in: Option<HeaderOptIn>| opt_in.and_then(|opt_in| opt_in.enabled) == Some(true);
+    HeaderSettings {
+        request_id: is_on(written.request_id),
+        server: match &written.server {
+            Some(server) if server.disabled == Some(true) => None,
+            Some(server) if !server.value.is_empty() => Some((&*server.value).into()),
+            Some(_) | None => usual.server,
+        },
+        attempt_count: is_on(written.attempt_count),
+        debug: is_on(written.envoy_debug_headers),
+        keep_case: written.preserve_http1_header_case == Some(true),
+        forwarded_host: is_asked_for(written.x_forwarded_host),
+        forwarded_port: is_asked_for(written.x_forwarded_port),
+    }
+}
+
+/// S-120: by the process's own setting, or the metadata of proxies.
+fn http10(settings: &Settings) -> Option<Http10> {
+    let by_metadata = settings.metadata("ISTIO_META_HTTP10") == Some("1");
+    settings.http10.clone().or_else(|| by_metadata.then(Http10::default))
 }
 
 /// PC-03: what is written stands in place of all that gateways say by themselves, with defaults of its own.

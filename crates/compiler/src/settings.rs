@@ -1,7 +1,7 @@
 //! What the compiler is told besides the objects: which workloads this process is, and the mesh's settings. Nothing here is
 //! read from an environment or a file; the program fills it in.
 
-use ir::{IpRange, Locality, WorkloadName};
+use ir::{Http10, IpRange, Locality, WorkloadName};
 use resources::spec::mesh_config::MeshConfig;
 use resources::spec::text_match::Labels;
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub struct Settings {
     pub endpoints: BTreeMap<Arc<str>, Vec<SocketAddr>>,
     /// Whose PROXY headers are believed, where connections begin with one (S-112); none is everybody's (`--proxy-protocol-from`).
     pub proxy_protocol_from: Vec<IpRange>,
+    /// Set where HTTP/1.0 is served whatever the mesh says (S-120, `--http10`).
+    pub http10: Option<Http10>,
 }
 
 /// One gateway workload.
@@ -50,11 +52,17 @@ impl Default for Settings {
             domain: "cluster.local".into(),
             endpoints: BTreeMap::new(),
             proxy_protocol_from: Vec::new(),
+            http10: None,
         }
     }
 }
 
 impl Settings {
+    /// An entry of the metadata of proxies.
+    pub(crate) fn metadata(&self, name: &str) -> Option<&str> {
+        self.mesh.default_config.proxy_metadata.get(name).map(|value| &**value)
+    }
+
     /// The namespace of policies for everybody (DR-02).
     pub(crate) fn root_namespace(&self) -> &str {
         if self.mesh.root_namespace.is_empty() { "istio-system" } else { &self.mesh.root_namespace }

@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The settings of a listener and of the tables behind it that come from the mesh, not from an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -12,6 +13,51 @@ pub struct Edge {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// What `x-forwarded-client-cert` says of a client's certificate (S-113).
     pub certificate_details: CertificateDetails,
+    /// Which headers are written (PC-03).
+    pub headers: HeaderSettings,
+    /// Set where HTTP/1.0 is served (S-120).
+    pub http10: Option<Http10>,
+}
+
+/// Which headers are written, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeaderSettings {
+    /// Requests get an `x-request-id`.
+    pub request_id: bool,
+    /// The `server` of answers; `None` leaves it as the backend wrote it (S-124).
+    pub server: Option<Arc<str>>,
+    /// Backends are told how often a request was sent, in `x-envoy-attempt-count`.
+    pub attempt_count: bool,
+    /// `x-envoy-upstream-service-time` and the like.
+    pub debug: bool,
+    /// Names keep their case where both sides speak HTTP/1 (S-115).
+    pub keep_case: bool,
+    /// `x-forwarded-host`, where the host is rewritten (S-114).
+    pub forwarded_host: bool,
+    /// `x-forwarded-port`.
+    pub forwarded_port: bool,
+}
+
+impl Default for HeaderSettings {
+    /// What Istio's gateways do.
+    fn default() -> Self {
+        Self {
+            request_id: true,
+            server: Some("istio-envoy".into()),
+            attempt_count: true,
+            debug: true,
+            keep_case: false,
+            forwarded_host: false,
+            forwarded_port: false,
+        }
+    }
+}
+
+/// How HTTP/1.0 is served.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Http10 {
+    /// The host of requests that name none; without it they are refused.
+    pub default_host: Option<Arc<str>>,
 }
 
 /// What is said of a client's certificate beside its hash; Istio's gateways say all but the chain.

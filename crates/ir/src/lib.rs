@@ -31,7 +31,9 @@ pub use cluster::{
     UpstreamProtocol,
 };
 pub use cors::Cors;
-pub use edge::{CertificateDetails, Edge, InvalidIpRange, IpRange, ProxyProtocol, ProxyProtocolVersion};
+pub use edge::{
+    CertificateDetails, Edge, HeaderSettings, Http10, InvalidIpRange, IpRange, ProxyProtocol, ProxyProtocolVersion,
+};
 pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
 pub use health::OutlierDetection;

@@ -114,8 +114,6 @@ pub struct HttpTable {
     pub forwarded: ForwardedHeaders,
     /// Whether gRPC-Web is translated to gRPC (S-119: ports with the protocol `GRPC-WEB`).
     pub grpc_web: bool,
-    /// What the mesh says of its requests.
-    pub edge: Arc<Edge>,
 }
 
 /// One host and its routes.

@@ -88,6 +88,9 @@ pub(crate) struct WorkloadArgs {
     /// Whose PROXY headers are believed where the mesh settings ask for one; connections of others are closed [default: everybody's]
     #[arg(long, env = "MOONGATE_PROXY_PROTOCOL_FROM", value_delimiter = ',', value_name = "CIDR")]
     pub(crate) proxy_protocol_from: Vec<ir::IpRange>,
+    /// Serve HTTP/1.0 as well; requests that name no host are for HOST if it is given
+    #[arg(long, env = "MOONGATE_HTTP10", value_name = "HOST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) http10: Option<String>,
     /// Address of a Service that has no EndpointSlice, in place of DNS; may be given again
     #[arg(long = "endpoint", env = "MOONGATE_ENDPOINT", value_delimiter = ',', value_name = "HOST=ADDR", value_parser = pair::<String, SocketAddr>)]
     pub(crate) endpoints: Vec<(String, SocketAddr)>,

@@ -13,9 +13,9 @@ use crate::cli::{ExplainArgs, Output};
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
-use ir::{EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
+use ir::{Edge, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
-use routing::{Asker, LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, prepare};
+use routing::{Asker, LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, head_limits, prepare};
 use sources::FileSource;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
-use wire::h1::{HeadLimits, RequestHead, RequestParts, write_request};
+use wire::h1::{HeadLimits, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
 /// A configuration that questions can be asked of.
@@ -103,9 +103,10 @@ impl Explainer {
     }
 
     fn ask_table(&self, came: &Came<'_>, http: &HttpTable, table: &Table, answer: &mut Answer) -> Result<()> {
+        let edge = &*came.served.listener.edge;
         let head = head_of(came.question);
         let mut request = RequestHead::default();
-        match request.parse(&head, &HeadLimits::default()) {
+        match request.parse(&head, &head_limits(edge, HeadLimits::default())) {
             Ok(Some(_)) => {}
             Ok(None) => bail!("the request is not complete"),
             Err(error) => {
@@ -118,7 +119,8 @@ impl Explainer {
         let trusted_proxies = http.forwarded.trusted_proxies;
         let server = came.place.and_then(|place| came.served.listener.tls.get(place));
         let certificate = secured::certificate(server, http.forwarded.certificates);
-        let peer = Peer { address: "127.0.0.1", scheme, trusted_proxies, certificate };
+        let port = edge.headers.forwarded_port.then(|| came.served.listener.id.address.port());
+        let peer = Peer { address: "127.0.0.1", scheme, trusted_proxies, certificate, port };
         let (method, target, host) = (request.method.of(&head), request.target.of(&head), request.host.of(&head));
         let dialect = Dialect::of(|name| fields.get(name), http.grpc_web);
         let mut scratch = Scratch::default();
@@ -134,7 +136,7 @@ impl Explainer {
         (answer.host, answer.rules) = (explanation.host, explanation.rules);
         answer.outcome = match route {
             _ if came.is_misdirected(view.host, route.is_some()) => answered(421, "misdirected_request"),
-            Some(route) => self.outcome(route, (&request, dialect.and_then(Dialect::web)), &view, &peer),
+            Some(route) => self.outcome(route, (&request, dialect.and_then(Dialect::web), edge), &view, &peer),
             None if to_https => local(&LocalAnswer::to_https(&view)),
             None => answered(404, "route_not_found"),
         };
@@ -159,7 +161,7 @@ impl Explainer {
     fn outcome(
         &self,
         route: &RouteEntry,
-        request: (&RequestHead, Option<Call>),
+        request: (&RequestHead, Option<Call>, &Edge),
         view: &RequestView<'_>,
         peer: &Peer<'_>,
     ) -> Outcome {
@@ -232,23 +234,30 @@ impl Came<'_> {
 fn sent_head(
     route: &RouteEntry,
     at: usize,
-    (request, web): (&RequestHead, Option<Call>),
+    (request, web, edge): (&RequestHead, Option<Call>, &Edge),
     view: &RequestView<'_>,
     peer: &Peer<'_>,
 ) -> String {
     let mut edits = Edits::default();
-    forwarded::edit(peer, view.fields, view.scheme, "<a new id>", &mut edits);
-    edits.set("x-envoy-attempt-count", &b"1"[..]);
+    let headers = &edge.headers;
+    let id = if headers.request_id { "<a new id>" } else { "" };
+    forwarded::edit(peer, view.fields, view.scheme, id, &mut edits);
+    if headers.attempt_count {
+        edits.set("x-envoy-attempt-count", &b"1"[..]);
+    }
     if web.is_some() {
         Call::edit_request(view.fields, &mut edits);
     }
     route.edit_request(at, view, &policies::Asked(view), &mut edits);
+    if headers.forwarded_host {
+        forwarded::tell_host(view.authority, view.fields, &mut edits);
+    }
     let mut parts = RequestParts::of(request, view, None);
     if let Some(call) = web {
         parts.framing = call.framing(parts.framing);
     }
     let mut head = Vec::new();
-    write_request(&mut head, &parts, &edits);
+    write_request_in(&mut head, &parts, &edits, Style { keep_case: headers.keep_case, http10: false });
     String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned()
 }
 

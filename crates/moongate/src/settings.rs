@@ -3,7 +3,7 @@
 use crate::cli::{Role, WorkloadArgs};
 use anyhow::{Context, Result, bail};
 use compiler::{Settings, Workload};
-use ir::Locality;
+use ir::{Http10, Locality};
 use resources::diagnostic::Diagnostic;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub fn egress() -> Settings {
 pub(crate) fn settings(args: &WorkloadArgs) -> Result<(Settings, Vec<Diagnostic>)> {
     let mut settings = Settings { workloads: workloads(args)?, ..Settings::default() };
     settings.proxy_protocol_from.clone_from(&args.proxy_protocol_from);
+    settings.http10 = args.http10.as_ref().map(|host| Http10 {
+        default_host: Some(host).filter(|host| !host.is_empty()).map(|host| host.as_str().into()),
+    });
     settings.port_map = args.port_map.iter().copied().collect();
     for (host, address) in &args.endpoints {
         let host = full_name(host, &settings.domain);

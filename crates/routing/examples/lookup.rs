@@ -116,7 +116,6 @@ fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpTable {
         hosts: hosts.into_iter().map(|host| (host.pattern.clone(), Arc::new(host))).collect(),
         path_normalization: PathNormalization::Base,
         forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
-        edge: Arc::default(),
         grpc_web: false,
     }
 }

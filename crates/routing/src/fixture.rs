@@ -32,7 +32,8 @@ pub(crate) fn try_ask<R>(
         fields: parsed.fields(buffer),
     };
     let trusted_proxies = listener.forwarded.trusted_proxies;
-    let peer = Peer { address: "192.0.2.1", scheme: "http", trusted_proxies, certificate: Default::default() };
+    let peer =
+        Peer { address: "192.0.2.1", scheme: "http", trusted_proxies, certificate: Default::default(), port: None };
     prepare(raw, listener, &peer, &mut Scratch::default()).map(|prepared| with(&prepared.view))
 }
 
@@ -91,7 +92,6 @@ pub(crate) fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpTable {
         hosts: hosts.into_iter().map(|host| (host.pattern.clone(), Arc::new(host))).collect(),
         path_normalization: PathNormalization::Base,
         forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
-        edge: Arc::default(),
         grpc_web: false,
     }
 }

@@ -22,7 +22,7 @@ pub mod tcp;
 pub use cors::Asker;
 pub use host::HostTable;
 pub use judge::{Unmet, judge};
-pub use prepare::{Prepared, RawRequest, Refusal, Scratch, prepare};
+pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};
 pub use route::{LocalAnswer, RouteEntry, Slots, TargetEntry};
 pub use servers::{Servers, Told, Whose};
 pub use substitute::Facts;

@@ -1,7 +1,8 @@
 //! The one normalisation of a request, at the top of every exchange: host and path as everything behind sees them.
 
-use ir::{HttpTable, PathNormalization};
+use ir::{Edge, HttpTable, PathNormalization};
 use wire::forwarded::{self, Peer};
+use wire::h1::{HeadLimits, RequestHead, Version};
 use wire::path::{self, Normalization};
 use wire::view::{Fields, RequestView};
 
@@ -66,6 +67,25 @@ impl Refusal {
             Self::Path => "path_normalization_failed",
             Self::Connect => "route_not_found",
         }
+    }
+}
+
+/// What heads of requests are held to, where `usual` holds elsewhere.
+pub fn head_limits(edge: &Edge, usual: HeadLimits) -> HeadLimits {
+    HeadLimits { http10: edge.http10.is_some(), ..usual }
+}
+
+/// The host that a request names. One in HTTP/1.0 need not name any, and then there may be one for all of them (S-120).
+pub fn host<'a>(request: &RequestHead, edge: &'a Edge, buffer: &'a [u8]) -> Result<&'a [u8], Refusal> {
+    let named = request.host.of(buffer);
+    if !named.is_empty() || request.version == Version::Http11 {
+        return Ok(named);
+    }
+    match edge.http10.as_ref().and_then(|http10| http10.default_host.as_ref()) {
+        Some(host) => Ok(host.as_bytes()),
+        // The target may still name one.
+        None if request.target.of(buffer).first() != Some(&b'/') => Ok(named),
+        None => Err(Refusal::Host),
     }
 }
 

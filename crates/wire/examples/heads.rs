@@ -35,7 +35,8 @@ fn writing() -> f64 {
     let mut request = RequestHead::default();
     let _ = request.parse(HEAD, &HeadLimits::default());
     let fields = request.fields(HEAD);
-    let peer = Peer { address: "127.0.0.1", scheme: "http", trusted_proxies: 0, certificate: Default::default() };
+    let peer =
+        Peer { address: "127.0.0.1", scheme: "http", trusted_proxies: 0, certificate: Default::default(), port: None };
     let mut out = Vec::with_capacity(2048);
     let begun = Instant::now();
     for _ in 0..TURNS {

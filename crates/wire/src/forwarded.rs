@@ -45,6 +45,8 @@ pub struct Peer<'a> {
     pub trusted_proxies: u32,
     /// What becomes of `x-forwarded-client-cert` (S-113).
     pub certificate: Certificate<'a>,
+    /// The port that the client reached, where backends are told of it (S-114).
+    pub port: Option<u16>,
 }
 
 /// What becomes of the header that tells of the client's certificate.
@@ -88,10 +90,11 @@ pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
 
 /// The edits of every request at the edge.
 ///
-/// `request_id` is the id that a request without a believed one gets.
+/// `request_id` is the id that a request without a believed one gets; empty leaves the header as it came (PC-03).
 pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id: &'a str, edits: &mut Edits<'a>) {
     let mut forwarded_for: Option<Vec<u8>> = None;
     let mut has_id = false;
+    let mut has_port = false;
     let mut certificates: Option<Vec<u8>> = None;
     for (name, value) in fields.iter() {
         // `x-request-id` and the internal ones begin alike; the rest is not looked at closer.
@@ -107,6 +110,8 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id
             joined.extend_from_slice(value);
         } else if is("x-request-id") {
             has_id = true;
+        } else if is("x-forwarded-port") {
+            has_port = true;
         } else if is("x-forwarded-client-cert") {
             match peer.certificate {
                 Certificate::Drop => edits.remove("x-forwarded-client-cert"),
@@ -138,10 +143,31 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id
     }
     edits.set("x-forwarded-proto", scheme.as_bytes());
     edits.set("x-envoy-external-address", client(peer, fields).as_bytes());
+    if let Some(port) = peer.port.filter(|_| !has_port || peer.trusted_proxies == 0) {
+        edits.set("x-forwarded-port", port.to_string().into_bytes());
+    }
     // An id from outside is kept only when a trusted proxy may have made it.
-    if !has_id || peer.trusted_proxies == 0 {
+    if !request_id.is_empty() && (!has_id || peer.trusted_proxies == 0) {
         edits.set("x-request-id", request_id.as_bytes());
     }
+}
+
+/// Tells backends of the host that the client asked for, where they get another one (S-114).
+pub fn tell_host<'a>(authority: &'a [u8], fields: Fields<'a>, edits: &mut Edits<'a>) {
+    if edits.authority.is_none() || authority.is_empty() {
+        return;
+    }
+    let before: Vec<&[u8]> = fields.all("x-forwarded-host").collect();
+    let last = before.last().and_then(|list| list.rsplit(|byte| *byte == b',').next());
+    if last.is_some_and(|last| last.trim_ascii() == authority) {
+        return;
+    }
+    let mut all = before.join(&b","[..]);
+    if !all.is_empty() {
+        all.push(b',');
+    }
+    all.extend_from_slice(authority);
+    edits.set("x-forwarded-host", all);
 }
 
 /// A version 4 UUID out of random bits.
@@ -173,7 +199,7 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
         let mut parsed = RequestHead::default();
         parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
-        let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate };
+        let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate, port: None };
         let fields = parsed.fields(text.as_bytes());
         let mut edits = Edits::default();
         edit(&peer, fields, scheme(&peer, fields), "id", &mut edits);
@@ -224,6 +250,34 @@ mod tests {
             edits,
             ["x-forwarded-for=1.1.1.1, 2.2.2.2,9.9.9.9", "x-forwarded-proto=https", "x-envoy-external-address=1.1.1.1"]
         );
+    }
+
+    #[test]
+    fn s_114_host_and_port_are_told_where_that_is_asked_for() {
+        let told = |came: &str, trusted_proxies, rewritten: bool| {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{came}\r\n");
+            let mut parsed = RequestHead::default();
+            parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+            let (certificate, port) = (Certificate::Drop, Some(443));
+            let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate, port };
+            let fields = parsed.fields(text.as_bytes());
+            let mut edits = Edits { authority: rewritten.then(|| b"b"[..].into()), ..Edits::default() };
+            edit(&peer, fields, "http", "", &mut edits);
+            tell_host(b"a", fields, &mut edits);
+            let value = |name: &str| {
+                let set = edits.fields.iter().find(|edit| edit.name() == name);
+                set.map(|edit| match edit {
+                    FieldEdit::Set(_, value) => String::from_utf8_lossy(value).into_owned(),
+                    _ => "gone".to_owned(),
+                })
+            };
+            [value("x-forwarded-host"), value("x-forwarded-port"), value("x-request-id")]
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(told("", 0, false), [None, some("443"), None]);
+        assert_eq!(told("X-Forwarded-Port: 1\r\n", 0, true), [some("a"), some("443"), None]);
+        assert_eq!(told("X-Forwarded-Port: 1\r\nX-Forwarded-Host: c\r\n", 1, true), [some("c,a"), None, None]);
+        assert_eq!(told("X-Forwarded-Host: c, a\r\n", 1, true), [None, some("443"), None]);
     }
 
     #[test]

@@ -14,7 +14,9 @@ pub use body::{BodyReader, ChunkWriter, Step};
 pub use error::{BodyError, HeadError};
 pub use request::RequestHead;
 pub use response::ResponseHead;
-pub use write::{OutFraming, RequestParts, ResponseParts, write_request, write_response};
+pub use write::{
+    OutFraming, RequestParts, ResponseParts, Style, write_request, write_request_in, write_response, write_response_in,
+};
 
 /// How large a head may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct HeadLimits {
     pub bytes: usize,
     /// Its header lines; at most [`MAX_FIELDS`].
     pub fields: usize,
+    /// Whether HTTP/1.0 is served (S-120).
+    pub http10: bool,
 }
 
 /// Header lines that can be parsed at all.
@@ -31,7 +35,7 @@ pub const MAX_FIELDS: usize = 100;
 impl Default for HeadLimits {
     /// Envoy's defaults (S-122).
     fn default() -> Self {
-        Self { bytes: 60 << 10, fields: MAX_FIELDS }
+        Self { bytes: 60 << 10, fields: MAX_FIELDS, http10: false }
     }
 }
 

@@ -102,7 +102,6 @@ impl State {
                 certificates: edge::certificate_header(&self.settings),
             },
             grpc_web,
-            edge: Arc::clone(&self.edge),
         }
     }
 
@@ -265,5 +264,4 @@ fn differs(one: &HttpTable, other: &HttpTable) -> bool {
     one.path_normalization != other.path_normalization
         || one.forwarded != other.forwarded
         || one.grpc_web != other.grpc_web
-        || one.edge != other.edge
 }

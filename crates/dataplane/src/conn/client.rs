@@ -1,7 +1,7 @@
 //! What is known of a client's connection; all requests on it share it.
 
 use super::{ListenerState, TableState, TlsService, Worker};
-use ir::CertificateHeader;
+use ir::{CertificateHeader, Edge};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use wire::forwarded::Certificate;
@@ -16,6 +16,8 @@ pub(crate) struct Client {
     /// The address that it reached.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) listener: Arc<ListenerState>,
+    /// What the mesh said of connections when it was taken.
+    pub(crate) edge: Arc<Edge>,
     /// How it came in, if by TLS.
     pub(crate) tls: Option<Secured>,
 }
@@ -46,6 +48,7 @@ impl Client {
             remote,
             local,
             listener: Arc::clone(listener),
+            edge: Arc::clone(&listener.services().edge),
             tls,
         }
     }

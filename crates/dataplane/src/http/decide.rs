@@ -21,7 +21,7 @@ use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
 use wire::h1::response::Asked;
-use wire::h1::{OutFraming, RequestHead, RequestParts, write_request};
+use wire::h1::{OutFraming, RequestHead, RequestParts, Style, Version, write_request_in};
 use wire::proxy_protocol::Ends;
 
 /// What is to be done with a request.
@@ -126,8 +126,14 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let fields = request.fields(buffer);
     let trusted_proxies = version.http.forwarded.trusted_proxies;
     let certificate = conn.client.certificate_header(version.http.forwarded.certificates);
-    let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate };
-    let (method, target, host) = (request.method.of(buffer), request.target.of(buffer), request.host.of(buffer));
+    let edge = &conn.client.edge;
+    let port = conn.client.local.filter(|_| edge.headers.forwarded_port).map(|local| local.port());
+    let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate, port };
+    let (method, target) = (request.method.of(buffer), request.target.of(buffer));
+    let host = match routing::prepare::host(request, edge, buffer) {
+        Ok(host) => host,
+        Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
+    };
     let view = match prepare(RawRequest { method, target, host, fields }, &version.http, &peer, scratch) {
         Ok(prepared) => prepared.view,
         Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
@@ -161,10 +167,17 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         return Decision::Reject(Reject::NoCluster, Some((route, target)));
     };
     let mut edits = Edits::default();
+    let request_id = if edge.headers.request_id { request_id } else { "" };
     forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
     let sent = Sent { view: &view, edits: &edits, peer: &peer, client: &conn.client };
     let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
-    edits.set("x-envoy-attempt-count", &b"1"[..]);
+    if edge.headers.attempt_count {
+        edits.set("x-envoy-attempt-count", &b"1"[..]);
+    }
+    if request.version == Version::Http10 {
+        // It waits for no 100 (RFC 9110 §10.1.1).
+        edits.remove("expect");
+    }
     let dialect = Dialect::of(|name| fields.get(name), version.http.grpc_web);
     let web = dialect.and_then(Dialect::web);
     if web.is_some() {
@@ -173,11 +186,14 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let common = Common {
         client: &conn.client,
         address: forwarded::client(&peer, fields),
-        protocol: facts::protocol(&conn.side),
+        protocol: facts::protocol(&conn.side, request.version),
         route: &route,
         cluster: cluster.cluster.id.as_str(),
     };
     route.edit_request(target, &view, &OfRequest { common, view: &view }, &mut edits);
+    if edge.headers.forwarded_host {
+        forwarded::tell_host(view.authority, fields, &mut edits);
+    }
     if !route.kept.is_empty() {
         *kept = substitute::keep(&route.kept, &view, &edits.fields);
     }
@@ -199,7 +215,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
             None => return Decision::Reject(Reject::Refused(Refusal::Host), Some((Arc::clone(&route), target))),
         }
     } else {
-        write_request(up_out, &parts, &edits);
+        write_request_in(up_out, &parts, &edits, Style { keep_case: edge.headers.keep_case, http10: false });
         None
     };
     let timeout = route.forward().and_then(|forward| forward.timeout);
@@ -267,7 +283,8 @@ fn mirrors<'a>(
             Head::Http2(stream_head(&cluster, (parts, scheme), edits)?.0)
         } else {
             let mut head = Vec::with_capacity(1024);
-            write_request(&mut head, parts, edits);
+            let style = Style { keep_case: conn.client.edge.headers.keep_case, http10: false };
+            write_request_in(&mut head, parts, edits, style);
             Head::Http1(head)
         };
         let asked = if parts.method == b"HEAD" { Asked::Head } else { Asked::Other };

@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
+use wire::h1::Version;
 use wire::view::{Fields, RequestView};
 
 /// What request and response have in common.
@@ -126,10 +127,11 @@ impl Common<'_> {
 }
 
 /// As clients name it.
-pub(super) fn protocol(side: &Side) -> &'static str {
-    match side {
-        Side::H1(_) => "HTTP/1.1",
-        Side::H2(_) => "HTTP/2",
+pub(super) fn protocol(side: &Side, version: Version) -> &'static str {
+    match (side, version) {
+        (Side::H1(_), Version::Http10) => "HTTP/1.0",
+        (Side::H1(_), Version::Http11) => "HTTP/1.1",
+        (Side::H2(_), _) => "HTTP/2",
     }
 }
 

@@ -33,8 +33,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use upstream::{Connection, Counted, Outcome};
-use wire::h1::BodyReader;
 use wire::h1::response::Asked;
+use wire::h1::{BodyReader, Style, Version};
 
 /// How an exchange ended that went well.
 pub(super) enum Finished {
@@ -108,8 +108,11 @@ impl<'a> Flow<'a> {
         let replayable = again || matches!(up, Backend::H2(_)) || (plan.idempotent && up.is_reused());
         let limit = if replayable { worker.limits.replay_bytes } else { 0 };
         let bodies = (&mut space.body_in, &mut space.up_out);
-        let request = RequestSide::new(&space.request, body, bodies, held, (limit, &up, plan.upgrade));
-        let response = ResponseSide::new(&mut space.response, &mut space.up_in, &mut space.down_out);
+        let style =
+            Style { keep_case: conn.client.edge.headers.keep_case, http10: space.request.version == Version::Http10 };
+        let request = RequestSide::new(&space.request, body, bodies, held, (limit, &up, plan.upgrade), style);
+        let settings = (&conn.client.edge.headers, style);
+        let response = ResponseSide::new(&mut space.response, &mut space.up_in, &mut space.down_out, settings);
         Self {
             worker,
             client: &conn.client,
@@ -235,7 +238,7 @@ impl<'a> Flow<'a> {
         let since = self.complete_at.unwrap_or_else(Instant::now);
         let date = self.worker.date();
         let last = (self.asked, self.is_last());
-        let (protocol, route) = (facts::protocol(self.down), &*self.plan.route);
+        let (protocol, route) = (facts::protocol(self.down, self.request.head.version), &*self.plan.route);
         let cluster = self.plan.cluster.cluster.id.as_str();
         let told = Told {
             common: Common { client: self.client, address: "", protocol, route, cluster },

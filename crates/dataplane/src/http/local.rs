@@ -10,11 +10,12 @@ use crate::reasons::{ReasonHeader, Reject};
 use routing::{Asker, LocalAnswer, RouteEntry};
 use std::borrow::Cow;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 use upstream::Stream;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
-use wire::h1::BodyReader;
+use wire::h1::{BodyReader, Version};
 use wire::view::Fields;
 
 /// Answers as the route says, or its host.
@@ -29,15 +30,17 @@ pub(super) async fn answer(
     ended.detail = answer.detail;
     let mut body = BodyReader::new(space.request.body);
     let close = is_last(worker, conn, space, &body);
-    let date = worker.date();
+    let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let told = reason_header(worker, conn, space, ended);
     let local = Local {
         status: answer.status,
         location: answer.location.as_deref(),
         body: &answer.body,
         date: &date,
+        edge: &client.edge,
         head_only: is_head(conn, space),
         close,
+        http10: space.request.version == Version::Http10,
         grpc: dialect(conn, space).map(|dialect| (dialect, wire::grpc::status_of(answer.status))),
         reason: told.as_deref(),
     };
@@ -70,11 +73,12 @@ pub(super) async fn refuse(
     ended.flags |= reason.flags;
     ended.detail = reason.detail;
     let close = reject.ends_connection() || is_last(worker, conn, space, body);
-    let date = worker.date();
+    let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let grpc = dialect(conn, space).map(|dialect| (dialect, reject.grpc_status()));
     let told = reason_header(worker, conn, space, ended);
-    let refusal = Local::refusal(reject, &date, is_head(conn, space), close);
-    let local = Local { grpc, reason: told.as_deref(), ..refusal };
+    let http10 = space.request.version == Version::Http10;
+    let refusal = Local::refusal(reject, (&date, &client.edge), is_head(conn, space), close);
+    let local = Local { grpc, http10, reason: told.as_deref(), ..refusal };
     ended.status = local.sent_status();
     // A fault answers before anybody has looked whose page it is (VS-44).
     let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
@@ -124,7 +128,8 @@ async fn send<'a>(
 /// Refuses a head that could not be read; the connection ends with it.
 pub(super) async fn refuse_unread(worker: &Worker, conn: &mut Downstream, space: &mut Space, reject: Reject) -> After {
     let date = worker.date();
-    reply::write(&mut space.down_out, &Local::refusal(reject, &date, false, true), &mut Edits::default());
+    let local = Local::refusal(reject, (&date, &conn.client.edge), false, true);
+    reply::write(&mut space.down_out, &local, &mut Edits::default());
     let Side::H1(stream) = &mut conn.side else { return After::Close };
     if write(worker, stream, &conn.timer, &space.down_out).await { After::Linger } else { After::Close }
 }
@@ -143,7 +148,13 @@ fn facts<'a>(
     ended: &'a Ended,
 ) -> OfResponse<'a> {
     OfResponse {
-        common: Common { client: &conn.client, address: "", protocol: protocol(&conn.side), route, cluster },
+        common: Common {
+            client: &conn.client,
+            address: "",
+            protocol: protocol(&conn.side, space.request.version),
+            route,
+            cluster,
+        },
         kept: &space.kept,
         status: ended.status,
         fields: Fields::new(&[], &[]),

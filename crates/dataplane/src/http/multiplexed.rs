@@ -203,7 +203,7 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, dialect: Opt
     let date = worker.date();
     let local = Local {
         grpc: dialect.map(|dialect| (dialect, reject.grpc_status())),
-        ..Local::refusal(reject, &date, false, false)
+        ..Local::refusal(reject, (&date, &conn.client.edge), false, false)
     };
     let (head, body) = reply::message(&local, &mut Edits::default());
     if let Side::H2(stream) = &mut conn.side

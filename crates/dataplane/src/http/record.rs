@@ -11,6 +11,8 @@ use crate::reasons::{Flags, Reject};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use upstream::EndpointState;
+use wire::h1::Version;
+use wire::view::Fields;
 
 /// What is known of an exchange at its end.
 #[derive(Debug)]
@@ -119,7 +121,7 @@ fn record<'a>(
         start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
         method: space.request.method.of(buffer),
         path: space.request.target.of(buffer),
-        protocol: protocol(&conn.side),
+        protocol: protocol(&conn.side, space.request.version),
         server_name: conn.client.server_name(),
         status: ended.status,
         flags: ended.flags,
@@ -131,7 +133,7 @@ fn record<'a>(
         upstream_time: ended.time_to_head,
         forwarded_for: &texts.forwarded_for,
         user_agent: fields.get("user-agent").unwrap_or_default(),
-        request_id: &space.request_id,
+        request_id: request_id(conn, space, fields),
         authority: space.request.host.of(buffer),
         upstream_host: &texts.upstream_host,
         cluster: decision.plan().map_or("", |plan| plan.cluster.cluster.id.as_str()),
@@ -140,6 +142,12 @@ fn record<'a>(
         downstream_remote: &texts.downstream_remote,
         route_name: decision.route().map_or("", |entry| &entry.route.name),
     }
+}
+
+/// The id that the backend saw: one that came is kept where it is believed, or where none is made.
+fn request_id<'a>(conn: &Downstream, space: &'a Space, fields: Fields<'a>) -> &'a [u8] {
+    let is_kept = !conn.client.edge.headers.request_id || conn.table.version().http.forwarded.trusted_proxies > 0;
+    fields.get("x-request-id").filter(|_| is_kept).unwrap_or(&space.request_id)
 }
 
 fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
@@ -156,7 +164,7 @@ pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
     let local = local.map_or_else(String::new, |address| address.to_string());
     log.write(&Record {
         start: SystemTime::now(),
-        protocol: protocol(&conn.side),
+        protocol: protocol(&conn.side, Version::Http11),
         server_name: conn.client.server_name(),
         status: reason.status,
         flags: reason.flags,

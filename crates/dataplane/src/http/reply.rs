@@ -4,9 +4,10 @@ use crate::log::HttpDate;
 use crate::reasons::Reject;
 use bytes::Bytes;
 use http::Response;
+use ir::Edge;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
-use wire::h1::{OutFraming, ResponseParts, write_response};
+use wire::h1::{OutFraming, ResponseParts, Style, write_response_in};
 use wire::view::Fields;
 
 /// Tells why the gateway itself answered.
@@ -19,8 +20,11 @@ pub(crate) struct Local<'a> {
     pub(crate) location: Option<&'a [u8]>,
     pub(crate) body: &'a [u8],
     pub(crate) date: &'a HttpDate,
+    pub(crate) edge: &'a Edge,
     pub(crate) head_only: bool,
     pub(crate) close: bool,
+    /// Whether the client speaks HTTP/1.0.
+    pub(crate) http10: bool,
     /// What the client speaks, where that is gRPC, and gRPC's status: it is told in the head, and there is no body.
     pub(crate) grpc: Option<(Dialect, u8)>,
     /// What `x-moongate-reason` says, where it was asked for.
@@ -29,15 +33,22 @@ pub(crate) struct Local<'a> {
 
 impl<'a> Local<'a> {
     /// The answer that the table of causes has.
-    pub(crate) fn refusal(reject: Reject, date: &'a HttpDate, head_only: bool, close: bool) -> Self {
+    pub(crate) fn refusal(
+        reject: Reject,
+        (date, edge): (&'a HttpDate, &'a Edge),
+        head_only: bool,
+        close: bool,
+    ) -> Self {
         let reason = reject.reason();
         Self {
             status: reason.status,
             location: None,
             body: reason.body.as_bytes(),
             date,
+            edge,
             head_only,
             close,
+            http10: false,
             grpc: None,
             reason: None,
         }
@@ -47,7 +58,7 @@ impl<'a> Local<'a> {
 /// Appends an answer of the gateway's own; `edits` come from the route, where there is one. Returns the length of the body written.
 pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<'a>) -> u64 {
     let own = headers(local, edits);
-    write_response(out, &local.parts(), &own);
+    write_response_in(out, &local.parts(), &own, Style { keep_case: false, http10: local.http10 });
     let body = local.sent_body();
     out.extend_from_slice(body);
     body.len() as u64
@@ -74,7 +85,9 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
         own.set("content-type", &b"text/plain"[..]);
     }
     own.set("date", local.date.as_slice());
-    own.set("server", &b"istio-envoy"[..]);
+    if let Some(server) = &local.edge.headers.server {
+        own.set("server", server.as_bytes());
+    }
     // What the route says comes last, so that it may say otherwise.
     own.fields.append(&mut edits.fields);
     if let Some(reason) = local.reason {
@@ -117,9 +130,11 @@ mod tests {
     #[test]
     fn s_126_bodies_are_plain_text_and_told_only_where_there_is_one() {
         let date = crate::log::http_date(0);
+        let edge = Edge::default();
         let written = |reject: Reject, head_only| {
             let mut out = Vec::new();
-            let length = write(&mut out, &Local::refusal(reject, &date, head_only, false), &mut Edits::default());
+            let local = Local::refusal(reject, (&date, &edge), head_only, false);
+            let length = write(&mut out, &local, &mut Edits::default());
             (String::from_utf8(out).unwrap(), length)
         };
         let (text, length) = written(Reject::NoEndpoint, false);

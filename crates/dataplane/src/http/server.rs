@@ -150,10 +150,11 @@ async fn one_request(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Spa
 /// The length of a complete head; `None` when the client is gone.
 async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) -> Result<Option<usize>, Reject> {
     conn.timer.set(worker.limits.head_timeout);
+    let limits = routing::head_limits(&conn.client.edge, worker.limits.head);
     let Side::H1(stream) = &mut conn.side else { return Ok(None) };
     poll_fn(|context| {
         loop {
-            match space.request.parse(conn.input.filled(), &worker.limits.head) {
+            match space.request.parse(conn.input.filled(), &limits) {
                 Ok(Some(length)) => return Poll::Ready(Ok(Some(length))),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(Reject::Head(error))),

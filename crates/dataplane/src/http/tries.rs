@@ -179,10 +179,13 @@ impl Tries {
     /// Tells the backend in a head that is sent again which attempt it sees.
     pub(super) fn renumber(&self, space: &mut Space) {
         let Some(number) = self.number() else { return };
+        // In whatever case the name is written (S-115).
         let named = [b"\r\n", ATTEMPT.as_bytes(), b": "].concat();
         let head = memchr::memmem::find(&space.up_out, b"\r\n\r\n").unwrap_or(space.up_out.len());
-        let found = space.up_out.get(..head).and_then(|head| memchr::memmem::find(head, &named));
-        let Some(start) = found.map(|at| at + named.len()) else { return };
+        let mut lines = space.up_out.get(..head).unwrap_or_default().windows(named.len());
+        let Some(start) = lines.position(|line| line.eq_ignore_ascii_case(&named)).map(|at| at + named.len()) else {
+            return;
+        };
         let rest = space.up_out.get(start..).unwrap_or_default();
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         space.up_out.splice(start..start + digits, number.to_string().into_bytes());

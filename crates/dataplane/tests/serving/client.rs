@@ -111,6 +111,11 @@ impl Client {
         Ok(())
     }
 
+    /// Reads the head of an answer.
+    pub(crate) fn head(&mut self) -> String {
+        self.until_blank_line().unwrap()
+    }
+
     fn until_blank_line(&mut self) -> Result<String, String> {
         loop {
             if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -279,7 +279,7 @@ impl World {
     }
 
     /// Speaks TLS to the endpoints.
-    pub(crate) fn to_tls(mut self) -> Self {
+    pub(crate) fn encrypted(mut self) -> Self {
         let sni = Sni::Name("a.test".into());
         let tls = ClientTls { sni, verify: Verify::Nothing, identity: None, parameters: Default::default() };
         for cluster in &mut self.clusters {
@@ -288,7 +288,7 @@ impl World {
         self
     }
 
-    /// What the mesh says.
+    /// What the mesh says of connections and requests.
     pub(crate) fn edge(mut self, edge: Edge) -> Self {
         self.edge = Arc::new(edge);
         self
@@ -328,7 +328,6 @@ impl World {
             path_normalization: PathNormalization::Base,
             forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
             grpc_web: self.grpc_web,
-            edge: Arc::clone(&self.edge),
         };
         let tables = |address: &SocketAddr| {
             let listener = listener_id(*address);

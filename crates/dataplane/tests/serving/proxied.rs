@@ -198,7 +198,7 @@ fn dr_51_bytes_have_it_in_front_and_tls_behind_it() {
         let length = binary().len() + 1;
         *seen.lock().unwrap() = side.exactly(length).unwrap();
     });
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).to_tls();
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).encrypted();
     let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V2).edge(believing(&[])));
     assert_eq!(gateway.client().send(LINE).get("/").answer().status, 503);
     // 22 begins a handshake.

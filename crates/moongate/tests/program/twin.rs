@@ -101,7 +101,7 @@ fn fits(target: &TargetAnswer, live: &Value, status: u64, numbers: &impl Fn(u16)
     });
     ports.filter_map(numbers).any(|number| u64::from(number) == backend)
         && first == told
-        && target.head.lines().any(|line| line == host)
+        && target.head.lines().any(|line| line.eq_ignore_ascii_case(&host))
         && same_headers
 }
 
@@ -111,7 +111,7 @@ fn header(head: &str, name: &str) -> Option<String> {
         .lines()
         .skip(1)
         .filter_map(|line| line.split_once(':'))
-        .filter(|(key, _)| *key == name)
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.trim())
         .collect();
     (!values.is_empty()).then(|| values.join(","))

@@ -7,6 +7,7 @@ use super::gateway::TlsVersion;
 use super::scalar::{Duration, Text, Unread, api_enum};
 use super::virtual_service::HttpRetry;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Settings of the whole mesh.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -148,6 +149,9 @@ pub struct ProxyConfig {
     /// Which headers are written (PC-03).
     #[serde(alias = "proxy_headers")]
     pub proxy_headers: Option<Box<ProxyHeaders>>,
+    /// Further settings by name, such as `ISTIO_META_HTTP10` (S-120).
+    #[serde(alias = "proxy_metadata")]
+    pub proxy_metadata: BTreeMap<Text, Text>,
     #[serde(alias = "availability_zone", skip_serializing)]
     availability_zone: Unread,
     #[serde(alias = "binary_path", skip_serializing)]
@@ -190,8 +194,6 @@ pub struct ProxyConfig {
     proxy_admin_port: Unread,
     #[serde(alias = "proxy_bootstrap_template_path", skip_serializing)]
     proxy_bootstrap_template_path: Unread,
-    #[serde(alias = "proxy_metadata", skip_serializing)]
-    proxy_metadata: Unread,
     #[serde(alias = "proxy_stats_matcher", skip_serializing)]
     proxy_stats_matcher: Unread,
     #[serde(alias = "readiness_probe", skip_serializing)]

@@ -1,5 +1,6 @@
 //! Bodies: where they end, and which bytes of the stream are theirs.
 
+use super::write::Style;
 use super::{BodyError, BodyLength, MAX_FIELDS};
 use crate::view::{Field, Fields};
 use std::ops::Range;
@@ -262,11 +263,14 @@ impl ChunkWriter {
 
     /// Adds the last chunk and the trailers.
     pub fn end(out: &mut Vec<u8>, trailers: Option<Fields<'_>>) {
+        Self::end_in(out, trailers, Style::default());
+    }
+
+    /// The same, in another style.
+    pub fn end_in(out: &mut Vec<u8>, trailers: Option<Fields<'_>>, style: Style) {
         out.extend_from_slice(b"0\r\n");
-        if let Some(trailers) = trailers {
-            for (name, value) in trailers.iter() {
-                super::write::field(out, name, value);
-            }
+        for (name, value) in trailers.iter().flat_map(Fields::iter) {
+            super::write::field(out, name, value, style.keep_case);
         }
         out.extend_from_slice(b"\r\n");
     }

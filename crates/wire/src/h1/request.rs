@@ -76,7 +76,7 @@ impl RequestHead {
         let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
         self.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
         let framing = fields::index(buffer, request.headers, limits, &mut self.index)?;
-        if self.version == Version::Http10 {
+        if self.version == Version::Http10 && !limits.http10 {
             return Err(HeadError::Http10);
         }
         self.method = fields::span_of(buffer, method.as_bytes());
@@ -87,12 +87,16 @@ impl RequestHead {
     fn frame(&mut self, framing: &Framing) -> Result<(), HeadError> {
         let body = framing.body(self.version)?;
         self.body = body.unwrap_or(BodyLength::None);
-        self.host = framing.host.ok_or(HeadError::Host)?;
+        // Before 1.1 a request need not say which host it is for.
+        let may_lack_host = self.version == Version::Http10;
+        self.host = framing.host.or(may_lack_host.then(Span::default)).ok_or(HeadError::Host)?;
         self.keep_alive = framing.persists(self.version);
         // An expectation of a request without a body has nothing to wait for (RFC 9110 §10.1.1).
-        self.expect_continue = framing.expect_continue && self.body != BodyLength::None;
+        let knows_continue = self.version == Version::Http11;
+        self.expect_continue = framing.expect_continue && knows_continue && self.body != BodyLength::None;
         // A body before the switch is where requests are smuggled: such a request stays HTTP.
-        self.upgrade = framing.upgrade.filter(|_| framing.upgrade_named && self.body == BodyLength::None);
+        let switches = framing.upgrade_named && self.body == BodyLength::None && self.version == Version::Http11;
+        self.upgrade = framing.upgrade.filter(|_| switches);
         self.nominates = framing.nominates;
         Ok(())
     }

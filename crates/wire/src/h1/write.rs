@@ -82,8 +82,23 @@ pub struct ResponseParts<'a> {
     pub close: bool,
 }
 
+/// How a head is written, where that is not as for most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Style {
+    /// Names in the case in which they came, not in lower case (S-115).
+    pub keep_case: bool,
+    /// For a client that speaks HTTP/1.0 (S-120); of responses alone.
+    pub http10: bool,
+}
+
 /// Appends a request's head.
 pub fn write_request(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edits<'_>) {
+    write_request_in(out, parts, edits, Style::default());
+}
+
+/// The same, in another style.
+pub fn write_request_in(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edits<'_>, style: Style) {
+    let names = Names { of: parts.fields, kept: style.keep_case };
     out.extend_from_slice(parts.method);
     out.push(b' ');
     match &edits.target {
@@ -96,71 +111,92 @@ pub fn write_request(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edits<
             }
         }
     }
-    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    out.extend_from_slice(edits.authority.as_deref().unwrap_or(parts.authority));
-    out.extend_from_slice(b"\r\n");
-    write_fields(out, parts.fields, parts.nominates, edits, true);
-    framing(out, parts.framing);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    names.put(out, b"host", edits.authority.as_deref().unwrap_or(parts.authority));
+    each_field(parts.fields, parts.nominates, edits, true, |name, value| names.put(out, name, value));
     // A request of a method that usually has a body says that it has none (RFC 9110 §8.6).
-    if parts.framing == OutFraming::None && matches!(parts.method, b"POST" | b"PUT" | b"PATCH") {
-        out.extend_from_slice(b"content-length: 0\r\n");
-    }
-    connection(out, parts.upgrade, parts.close);
+    let has_none = parts.framing == OutFraming::None && matches!(parts.method, b"POST" | b"PUT" | b"PATCH");
+    framing(out, if has_none { OutFraming::Length(0) } else { parts.framing }, names);
+    connection(out, parts.upgrade, parts.close, names);
     out.extend_from_slice(b"\r\n");
 }
 
 /// Appends a response's head.
 pub fn write_response(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edits<'_>) {
-    status_line(out, parts.status);
-    write_fields(out, parts.fields, parts.nominates, edits, false);
-    framing(out, parts.framing);
-    connection(out, parts.upgrade, parts.close);
+    write_response_in(out, parts, edits, Style::default());
+}
+
+/// The same, in another style.
+pub fn write_response_in(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edits<'_>, style: Style) {
+    let names = Names { of: parts.fields, kept: style.keep_case };
+    status_line(out, parts.status, style.http10);
+    each_field(parts.fields, parts.nominates, edits, false, |name, value| names.put(out, name, value));
+    framing(out, parts.framing, names);
+    if style.http10 && !parts.close {
+        // What 1.1 takes for granted.
+        names.put(out, b"connection", b"keep-alive");
+    } else {
+        connection(out, parts.upgrade, parts.close, names);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
-fn status_line(out: &mut Vec<u8>, status: u16) {
-    out.extend_from_slice(b"HTTP/1.1 ");
+fn status_line(out: &mut Vec<u8>, status: u16, http10: bool) {
+    out.extend_from_slice(if http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');
     out.extend_from_slice(reason(status).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-fn framing(out: &mut Vec<u8>, framing: OutFraming) {
+/// How names are spelled.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    /// The head that came.
+    of: Fields<'a>,
+    kept: bool,
+}
+
+impl Names<'_> {
+    fn put(self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+        if !self.kept {
+            return field(out, name, value, false);
+        }
+        // Of several spellings of a name the first counts, as Envoy has it; what did not come is in lower case.
+        let came = self.of.iter().map(|(came, _)| came).find(|came| came.eq_ignore_ascii_case(name));
+        field(out, came.unwrap_or(name), value, true);
+    }
+}
+
+fn framing(out: &mut Vec<u8>, framing: OutFraming, names: Names<'_>) {
     match framing {
         OutFraming::None => {}
         OutFraming::Length(length) => {
-            out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-            out.extend_from_slice(b"\r\n");
+            names.put(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
         }
-        OutFraming::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        OutFraming::Chunked => names.put(out, b"transfer-encoding", b"chunked"),
     }
 }
 
-fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool) {
+fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool, names: Names<'_>) {
     if let Some(protocol) = upgrade {
-        field(out, b"upgrade", protocol);
-        out.extend_from_slice(b"connection: upgrade\r\n");
+        names.put(out, b"upgrade", protocol);
+        names.put(out, b"connection", b"upgrade");
     } else if close {
-        out.extend_from_slice(b"connection: close\r\n");
+        names.put(out, b"connection", b"close");
     }
 }
 
-/// One header line, its name in lower case (S-115).
-pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+/// One header line, its name in lower case unless it is `kept` as it is (S-115).
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8], kept: bool) {
     let start = out.len();
     out.extend_from_slice(name);
-    if let Some(written) = out.get_mut(start..) {
+    if !kept && let Some(written) = out.get_mut(start..) {
         written.make_ascii_lowercase();
     }
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-fn write_fields(out: &mut Vec<u8>, fields: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool) {
-    each_field(fields, nominates, edits, request, |name, value| field(out, name, value));
 }
 
 /// Gives every header line of a head that is sent, but for its framing: what came and stays, then what is added.
@@ -317,6 +353,54 @@ mod tests {
     #[test]
     fn te_trailers_is_passed_on() {
         assert!(written("TE: trailers\r\n", &Edits::default(), OutFraming::None).contains("te: trailers\r\n"));
+    }
+
+    #[test]
+    fn s_115_names_keep_their_case_where_that_is_asked_for() {
+        let text = "POST / HTTP/1.1\r\nHOST: a\r\nX-Two: 1\r\nx-TWO: 2\r\nX-Gone: 1\r\nContent-LENGTH: 3\r\n\r\n";
+        let mut request = RequestHead::default();
+        request.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+        let fields = request.fields(text.as_bytes());
+        let mut edits = Edits::default();
+        edits.set("x-gone", &b"new"[..]);
+        edits.set("x-ours", &b"1"[..]);
+        let (framing, upgrade) = (OutFraming::Length(3), None);
+        let parts = RequestParts {
+            method: b"POST",
+            path: b"/",
+            query: None,
+            authority: b"a",
+            fields,
+            nominates: false,
+            framing,
+            upgrade,
+            close: false,
+        };
+        let mut out = Vec::new();
+        write_request_in(&mut out, &parts, &edits, Style { keep_case: true, http10: false });
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "POST / HTTP/1.1\r\nHOST: a\r\nX-Two: 1\r\nX-Two: 2\r\nX-Gone: new\r\nx-ours: 1\r\nContent-LENGTH: 3\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn s_120_a_response_for_http_1_0_says_so_and_whether_the_connection_stays() {
+        let parts = |close| ResponseParts {
+            status: 200,
+            fields: Fields::new(&[], &[]),
+            nominates: false,
+            framing: OutFraming::Length(0),
+            upgrade: None,
+            close,
+        };
+        let written = |close| {
+            let mut out = Vec::new();
+            write_response_in(&mut out, &parts(close), &Edits::default(), Style { keep_case: false, http10: true });
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(false), "HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n");
+        assert_eq!(written(true), "HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From the library's heads to flat ones.
 
 use crate::h1::fields::parse_length;
-use crate::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead};
+use crate::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead, Version};
 use crate::view::{Field, Fields, Span};
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{HeaderMap, Method, request, response};
@@ -48,6 +48,7 @@ pub fn flatten_request(
         (None, false, Some(length)) => BodyLength::Length(length),
         (None, false, None) => BodyLength::Chunked,
     };
+    head.version = Version::Http11;
     head.keep_alive = true;
     head.nominates = false;
     head.index.clear();

@@ -14,7 +14,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use upstream::{Connection, Stream};
 use wire::grpc_web::{Call, Decoder, NotBase64, Writing};
-use wire::h1::{BodyLength, BodyReader, ChunkWriter, RequestHead};
+use wire::h1::{BodyLength, BodyReader, ChunkWriter, RequestHead, Style};
 
 /// What outlives an attempt: bytes that were sent, and the trailers of a body that has come to its end.
 #[derive(Debug, Default)]
@@ -71,6 +71,7 @@ pub(super) struct RequestSide<'a> {
     end_due: bool,
     /// Whether the body is written in chunks.
     chunked: bool,
+    style: Style,
     /// Whether all of the body was handed to `out`, or moved.
     pub(super) complete: bool,
     /// Whether the backend takes no more.
@@ -87,6 +88,7 @@ impl<'a> RequestSide<'a> {
         (input, out): (&'a mut Buffer, &'a mut Vec<u8>),
         held: &'a mut Held,
         (held_limit, up, upgrade): (usize, &Backend, bool),
+        style: Style,
     ) -> Self {
         let complete = body.is_done();
         let (end_due, chunked) = match up {
@@ -108,6 +110,7 @@ impl<'a> RequestSide<'a> {
             pipe: None,
             end_due,
             chunked,
+            style,
             complete,
             refused: false,
             any_written: matches!(up, Backend::H2(_)),
@@ -223,7 +226,7 @@ impl<'a> RequestSide<'a> {
             self.held.taps.end(|| self.body.trailers().map(wire::h2::trailers));
         }
         match self.body.trailers() {
-            trailers if step.done && self.chunked => ChunkWriter::end(self.out, trailers),
+            trailers if step.done && self.chunked => ChunkWriter::end_in(self.out, trailers, self.style),
             Some(trailers) if step.done => self.held.trailers = Some(wire::h2::trailers(trailers)),
             Some(_) | None => {}
         }

@@ -15,7 +15,7 @@ use crate::limits::COPY_LIMIT;
 use crate::log::HttpDate;
 use crate::reasons::Flags;
 use http::HeaderMap;
-use ir::FieldName;
+use ir::{FieldName, HeaderSettings};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
@@ -24,7 +24,7 @@ use upstream::Stream;
 use wire::edit::Edits;
 use wire::h1::response::Asked;
 use wire::h1::{
-    BodyLength, BodyReader, ChunkWriter, HeadLimits, OutFraming, ResponseHead, ResponseParts, write_response,
+    BodyLength, BodyReader, ChunkWriter, HeadLimits, OutFraming, ResponseHead, ResponseParts, Style, write_response_in,
 };
 use wire::view::Fields;
 
@@ -36,6 +36,9 @@ pub(super) struct ResponseSide<'a> {
     pub(super) head: &'a mut ResponseHead,
     pub(super) input: &'a mut Buffer,
     out: &'a mut Vec<u8>,
+    headers: &'a HeaderSettings,
+    /// How heads are written to a client of HTTP/1.
+    style: Style,
     written: usize,
     /// Whether TLS may hold some of it back.
     unflushed: bool,
@@ -93,11 +96,18 @@ impl<'a> Told<'a> {
 }
 
 impl<'a> ResponseSide<'a> {
-    pub(super) fn new(head: &'a mut ResponseHead, input: &'a mut Buffer, out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn new(
+        head: &'a mut ResponseHead,
+        input: &'a mut Buffer,
+        out: &'a mut Vec<u8>,
+        (headers, style): (&'a HeaderSettings, Style),
+    ) -> Self {
         Self {
             head,
             input,
             out,
+            headers,
+            style,
             written: 0,
             unflushed: false,
             body: BodyReader::Done,
@@ -169,7 +179,9 @@ impl<'a> ResponseSide<'a> {
             close: false,
         };
         match down {
-            Side::H1(_) => write_response(self.out, &parts, &Edits::default()),
+            // HTTP/1.0 does not know them.
+            Side::H1(_) if self.style.http10 => {}
+            Side::H1(_) => write_response_in(self.out, &parts, &Edits::default(), self.style),
             Side::H2(stream) => {
                 let head = wire::h2::response(&parts, &Edits::default());
                 stream.send_informational(head).map_err(|Gone| Failure::ClientClosed)?;
@@ -199,8 +211,12 @@ impl<'a> ResponseSide<'a> {
         let fields = self.head.fields(buffer);
         let mut millis = itoa::Buffer::new();
         let mut edits = Edits::default();
-        edits.set("server", &b"istio-envoy"[..]);
-        edits.set("x-envoy-upstream-service-time", millis.format(elapsed.as_millis()).as_bytes());
+        if let Some(server) = &self.headers.server {
+            edits.set("server", server.as_bytes());
+        }
+        if self.headers.debug {
+            edits.set("x-envoy-upstream-service-time", millis.format(elapsed.as_millis()).as_bytes());
+        }
         if fields.get("date").is_none() {
             edits.set("date", &date[..]);
         }
@@ -216,6 +232,11 @@ impl<'a> ResponseSide<'a> {
         if let Some(web) = &self.web {
             framing = web.framing(framing);
         }
+        if self.style.http10 && framing == OutFraming::Chunked && matches!(down, Side::H1(_)) {
+            // The end of the connection is the end of the body.
+            framing = OutFraming::None;
+            self.close = true;
+        }
         self.chunked = framing == OutFraming::Chunked && !self.complete && matches!(down, Side::H1(_));
         let upgrade = self.head.upgrade.filter(|_| self.tunnel).map(|span| span.of(buffer));
         let (status, nominates) = (self.status, self.head.nominates);
@@ -229,7 +250,7 @@ impl<'a> ResponseSide<'a> {
             return Ok(());
         }
         match down {
-            Side::H1(_) => write_response(self.out, &parts, &edits),
+            Side::H1(_) => write_response_in(self.out, &parts, &edits, self.style),
             Side::H2(stream) => {
                 let ended = self.complete && !self.tunnel;
                 self.end_due = !self.complete;
@@ -278,7 +299,7 @@ impl<'a> ResponseSide<'a> {
                     let trailers = trailers.map(wire::h2::trailers);
                     self.end(trailers, down)?;
                 }
-                trailers if self.chunked => ChunkWriter::end(self.out, trailers),
+                trailers if self.chunked => ChunkWriter::end_in(self.out, trailers, self.style),
                 trailers => self.trailers = trailers.filter(|_| copied).map(wire::h2::trailers),
             }
         }
@@ -477,7 +498,7 @@ impl<'a> ResponseSide<'a> {
             self.chunk_end = false;
             self.out.extend_from_slice(b"\r\n");
             if self.complete {
-                ChunkWriter::end(self.out, self.body.trailers());
+                ChunkWriter::end_in(self.out, self.body.trailers(), self.style);
             }
         }
     }

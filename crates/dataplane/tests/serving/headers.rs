@@ -1,0 +1,102 @@
+//! Which headers the gateway writes, and in which case (PC-03, S-114, S-115, S-124).
+
+use crate::backend::Backend;
+use crate::gateway::{Gateway, World, forward, respond};
+use crate::streams::{ask, connect, get, run};
+use ir::{Action, Edge, Forward, HeaderSettings};
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nServer: theirs\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nok";
+
+fn serving(backend: &Backend, headers: HeaderSettings) -> Gateway {
+    let edge = Edge { headers, ..Edge::default() };
+    Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).edge(edge))
+}
+
+#[test]
+fn pc_03_headers_of_the_gateways_own_can_be_left_out() {
+    let backend = Backend::answering(ANSWER);
+    let usual = HeaderSettings::default();
+    let off = HeaderSettings { request_id: false, server: None, attempt_count: false, debug: false, ..usual.clone() };
+    for (headers, there) in [(usual.clone(), true), (off, false)] {
+        let gateway = serving(&backend, headers);
+        let answer = gateway.client().get("/").answer();
+        assert_eq!(answer.header("server"), Some(if there { "istio-envoy" } else { "theirs" }));
+        assert_eq!(answer.header("x-envoy-upstream-service-time").is_some(), there);
+        let head = backend.seen().pop().unwrap();
+        assert_eq!(head.contains("\nx-request-id: "), there, "{head}");
+        assert_eq!(head.contains("\nx-envoy-attempt-count: 1\r\n"), there, "{head}");
+        assert!(head.contains("\nx-envoy-external-address: "), "{head}");
+    }
+    let named = HeaderSettings { server: Some("edge".into()), ..usual.clone() };
+    assert_eq!(serving(&backend, named).client().get("/").answer().header("server"), Some("edge"));
+    // An id that came is left as it is, where none is made.
+    let gateway = serving(&backend, HeaderSettings { request_id: false, ..usual });
+    gateway.client().send("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n\r\n").answer();
+    assert!(backend.seen().pop().unwrap().contains("\nx-request-id: mine\r\n"));
+}
+
+#[test]
+fn pc_03_answers_of_the_gateways_own_have_the_server_that_is_set() {
+    for (server, shown) in [(Some("edge"), Some("edge")), (None, None)] {
+        let headers = HeaderSettings { server: server.map(Into::into), ..HeaderSettings::default() };
+        let world = World::default().host("a.test", respond(200, "hi")).edge(Edge { headers, ..Edge::default() });
+        let gateway = Gateway::serving(&world);
+        assert_eq!(gateway.client().get("/").answer().header("server"), shown);
+        let missing = gateway.client().send("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").answer();
+        assert_eq!((missing.status, missing.header("server")), (404, shown));
+        run(async {
+            let mut client = connect(gateway.addresses()[0]).await;
+            assert_eq!(ask(&mut client, get("/"), &[], None).await.unwrap().header("server"), shown);
+        });
+    }
+}
+
+#[test]
+fn s_114_backends_are_told_of_the_port_and_of_a_host_that_was_rewritten() {
+    let backend = Backend::answering(ANSWER);
+    let headers = HeaderSettings { forwarded_host: true, forwarded_port: true, ..HeaderSettings::default() };
+    let rewriting = match forward("c", None) {
+        Action::Forward(forward) => Action::Forward(Forward { authority: Some("other.test".into()), ..forward }),
+        other => other,
+    };
+    let world = World::default().host("a.test", rewriting).host("b.test", forward("c", None));
+    let world = world.cluster("c", &[backend.address]).edge(Edge { headers, ..Edge::default() });
+    let gateway = Gateway::serving(&world);
+    let port = format!("\nx-forwarded-port: {}\r\n", gateway.addresses()[0].port());
+    gateway.client().get("/").answer();
+    let head = backend.seen().pop().unwrap();
+    assert!(head.contains("\nhost: other.test\r\n") && head.contains("\nx-forwarded-host: a.test\r\n"), "{head}");
+    assert!(head.contains(&port), "{head}");
+    gateway.client().send("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").answer();
+    assert!(!backend.seen().pop().unwrap().contains("x-forwarded-host"));
+}
+
+#[test]
+fn s_115_names_keep_their_case_in_both_directions() {
+    let backend = Backend::start(|side| {
+        while side.request().is_some() {
+            side.send("HTTP/1.1 200 OK\r\nX-Own-Name: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-End: 1\r\n\r\n");
+        }
+    });
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nX-Their-NAME: 1\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+    for (kept, there, back) in [
+        (true, ["Host: a", "X-Their-NAME: 1", "Content-Length: 1"], ["X-Own-Name: 1", "Transfer-Encoding", "X-End: 1"]),
+        (
+            false,
+            ["host: a", "x-their-name: 1", "content-length: 1"],
+            ["x-own-name: 1", "transfer-encoding", "x-end: 1"],
+        ),
+    ] {
+        let gateway = serving(&backend, HeaderSettings { keep_case: kept, ..HeaderSettings::default() });
+        let mut client = gateway.client();
+        let answer = String::from_utf8(client.send(request).rest()).unwrap();
+        let head = backend.seen().pop().unwrap();
+        for name in there {
+            assert!(head.contains(&format!("\n{name}")), "{name} of {head}");
+        }
+        for name in back {
+            assert!(answer.contains(&format!("\n{name}")), "{name} of {answer}");
+        }
+        assert!(head.contains("\nx-forwarded-for: "), "{head}");
+    }
+}
