@@ -1,5 +1,9 @@
 //! What the mesh's settings mean for all connections and requests of clients (PC-02 to PC-04).
 
+mod connections;
+
+pub(crate) use connections::paths;
+
 use crate::settings::Settings;
 use ir::{CertificateDetails, CertificateHeader, Edge, HeaderSettings, Http10, ProxyProtocol};
 use resources::spec::mesh_config::{ForwardClientCertDetails, HeaderOptIn, HeaderSwitch, ProxyHeaders};
@@ -10,6 +14,7 @@ pub(crate) fn compile(settings: &Settings) -> Edge {
     Edge {
         headers: headers(settings.mesh.default_config.proxy_headers.as_deref()),
         http10: http10(settings),
+        connections: connections::compile(settings),
         certificate_details: details(settings.mesh.default_config.proxy_headers.as_deref()),
         proxy_protocol: topology.proxy_protocol.map(|_| ProxyProtocol { from: settings.proxy_protocol_from.clone() }),
     }

@@ -102,10 +102,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 fn take(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: std::net::SocketAddr) {
     let metrics = &worker.metrics;
-    if metrics.open.load(Ordering::Relaxed) >= worker.limits.connections as u64 {
+    let is_full = metrics.open.load(Ordering::Relaxed) >= worker.limits.connections as u64;
+    // PC-04: workers that take one at the same moment may go beyond it by one each.
+    let most = listener.services().edge.connections.most;
+    let place = listener.enter(worker.limits.listener_connections);
+    let (false, false, Some(place)) = (is_full, most.is_some_and(|most| metrics.open_in_all() >= most), place) else {
         add(&metrics.turned_away);
         return;
-    }
+    };
     add(&metrics.accepted);
     add(&metrics.open);
     let serving = entry::serve(Rc::clone(worker), Arc::clone(listener), stream, remote);
@@ -113,5 +117,6 @@ fn take(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, r
     tokio::task::spawn_local(async move {
         catch(&worker, Box::pin(serving)).await;
         worker.metrics.open.fetch_sub(1, Ordering::Relaxed);
+        drop(place);
     });
 }

@@ -79,6 +79,10 @@ impl DataPlane {
             plane.metrics.push(plane.start_worker((limits, reasons), receiver)?);
             plane.workers.push(commands);
         }
+        for metrics in &plane.metrics {
+            // Once: nobody else sets it.
+            let _ = metrics.all.set(plane.metrics.iter().map(Arc::downgrade).collect());
+        }
         Ok(plane)
     }
 

@@ -24,6 +24,8 @@ pub struct Limits {
     pub handshakes: usize,
     /// Connections of clients per worker; further ones are closed at once.
     pub connections: usize,
+    /// Connections of clients per listener, those of all workers; `None` is any number. Further ones are closed at once (S-122).
+    pub listener_connections: Option<usize>,
     /// Bytes of a request's body that are kept in case it has to be sent again.
     pub replay_bytes: usize,
     /// Copies of requests that a worker sends at one time (VS-45); further requests are not copied.
@@ -93,6 +95,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(15),
             handshakes: 4096,
             connections: 100_000,
+            listener_connections: None,
             replay_bytes: 64 << 10,
             mirrors: 1024,
             mirror_bytes: 1 << 20,

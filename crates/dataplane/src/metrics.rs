@@ -13,7 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Upper bounds of the buckets of durations in milliseconds, and of bodies in bytes: Istio's, where the first is a half, which no
@@ -127,6 +127,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) unknown_names: AtomicU64,
     /// Connections without the PROXY header that they were to begin with, or from somebody who may not send one.
     pub(crate) headers_refused: AtomicU64,
+    /// The counters of all workers, this one's among them, once they have started.
+    pub(crate) all: OnceLock<Vec<Weak<Self>>>,
     /// Connections that ended by a panic.
     pub(crate) panics: AtomicU64,
     /// Connections to endpoints that were made, that failed, and requests that found one idle.
@@ -164,6 +166,7 @@ impl WorkerMetrics {
             handshakes_failed: AtomicU64::new(0),
             unknown_names: AtomicU64::new(0),
             headers_refused: AtomicU64::new(0),
+            all: OnceLock::new(),
             panics: AtomicU64::new(0),
             connected: AtomicU64::new(0),
             connect_failed: AtomicU64::new(0),
@@ -179,6 +182,12 @@ impl WorkerMetrics {
             mirrors_dropped: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
+    }
+
+    /// Connections that are open in the whole process.
+    pub(crate) fn open_in_all(&self) -> u64 {
+        let all = self.all.get().into_iter().flatten().filter_map(Weak::upgrade);
+        all.map(|one| one.open.load(Ordering::Relaxed)).sum()
     }
 
     /// Counts a request that has ended.

@@ -153,6 +153,10 @@ pub(crate) enum Reject {
     HeadTimeout,
     /// The client's body does not come.
     BodyTimeout,
+    /// The request does not come as a whole in its time (PC-04).
+    RequestTimeout,
+    /// Nothing has happened for too long, and it is not the client that is waited for (S-121).
+    StreamIdle,
     /// The client's body is malformed.
     ClientBody,
     /// The client's body is to be base64, and is not (S-119).
@@ -209,6 +213,8 @@ impl Reject {
             Self::TryTimeout => row(504, Flags::UT, "upstream_per_try_timeout", "upstream request timeout"),
             Self::HeadTimeout => row(408, Flags::DPE, "request_header_timeout", "request header timeout"),
             Self::BodyTimeout => row(408, Flags::SI, "stream_idle_timeout", "stream timeout"),
+            Self::RequestTimeout => row(408, Flags::NONE, "request_overall_timeout", "request timeout"),
+            Self::StreamIdle => row(504, Flags::SI, "stream_idle_timeout", "stream timeout"),
             Self::ClientBody => row(400, Flags::DPE, "http1.codec_error", "Bad Request"),
             Self::NotBase64 => row(400, Flags::NONE, "grpc_base_64_decode_failed", "a body of application/grpc-web-text has to be base64"),
             Self::Fault(Abort::Http(status)) => row(status, Flags::FI, "fault_filter_abort", "fault filter abort"),
@@ -229,7 +235,7 @@ impl Reject {
     /// one that no sound client sends.
     pub(crate) fn ends_connection(self) -> bool {
         match self {
-            Self::ClientBody | Self::BodyTimeout => true,
+            Self::ClientBody | Self::BodyTimeout | Self::RequestTimeout => true,
             Self::Refused(refusal) => refusal.status() == 400,
             _ => false,
         }

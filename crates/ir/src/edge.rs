@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The settings of a listener and of the tables behind it that come from the mesh, not from an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -17,6 +18,47 @@ pub struct Edge {
     pub headers: HeaderSettings,
     /// Set where HTTP/1.0 is served (S-120).
     pub http10: Option<Http10>,
+    /// Limits of connections (PC-04); where there are none, the process's own hold.
+    pub connections: ConnectionSettings,
+}
+
+/// Limits of connections of clients. A time of zero is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ConnectionSettings {
+    /// Of all listeners and workers together.
+    pub most: Option<u64>,
+    /// Without a request (S-121).
+    pub idle_timeout: Option<Duration>,
+    /// From its beginning until it takes no further request.
+    pub max_age: Option<Duration>,
+    /// From the first byte of a head to its end.
+    pub headers_timeout: Option<Duration>,
+    /// From the head of a request to its end.
+    pub request_timeout: Option<Duration>,
+    /// Without a byte in either direction of an exchange.
+    pub stream_idle_timeout: Option<Duration>,
+    /// From the head of a request to the end of the answer.
+    pub max_stream_duration: Option<Duration>,
+    /// Streams of HTTP/2 at once.
+    pub streams: Option<u32>,
+    /// Bytes of a body that may be under way on a stream.
+    pub stream_window: Option<u32>,
+    /// Bytes of all bodies that may be under way on a connection.
+    pub connection_window: Option<u32>,
+    /// What becomes of header names with underscores.
+    pub underscores: Underscores,
+}
+
+/// What becomes of header names with underscores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub enum Underscores {
+    /// They are passed on.
+    #[default]
+    Allow,
+    /// The request is refused.
+    Reject,
+    /// The header is left out.
+    Drop,
 }
 
 /// Which headers are written, and how.

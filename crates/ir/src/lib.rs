@@ -32,7 +32,8 @@ pub use cluster::{
 };
 pub use cors::Cors;
 pub use edge::{
-    CertificateDetails, Edge, HeaderSettings, Http10, InvalidIpRange, IpRange, ProxyProtocol, ProxyProtocolVersion,
+    CertificateDetails, ConnectionSettings, Edge, HeaderSettings, Http10, InvalidIpRange, IpRange, ProxyProtocol,
+    ProxyProtocolVersion, Underscores,
 };
 pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
@@ -40,8 +41,8 @@ pub use health::OutlierDetection;
 pub use host::{HostPattern, InvalidHostPattern};
 pub use limits::{PoolLimits, RetryLimit, TcpKeepalive};
 pub use listener::{
-    CertificateHeader, ForwardedHeaders, Host, HttpTable, Listener, ListenerId, PathNormalization, Route, Service,
-    TableId, TcpRoute, TcpTarget, WorkloadName,
+    CertificateHeader, EscapedSlashes, ForwardedHeaders, Host, HttpTable, Listener, ListenerId, PathNormalization,
+    Route, Service, TableId, TcpRoute, TcpTarget, WorkloadName,
 };
 pub use matching::{Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 pub use origin::{ObjectKind, Origin};

@@ -110,6 +110,8 @@ pub struct HttpTable {
     pub hosts: Map<HostPattern, Arc<Host>>,
     /// How paths are normalised before matching (MC-02).
     pub path_normalization: PathNormalization,
+    /// What becomes of requests with escaped slashes.
+    pub escaped_slashes: EscapedSlashes,
     /// What is trusted and written of `X-Forwarded-*` (S-111).
     pub forwarded: ForwardedHeaders,
     /// Whether gRPC-Web is translated to gRPC (S-119: ports with the protocol `GRPC-WEB`).
@@ -159,6 +161,20 @@ pub enum PathNormalization {
     MergeSlashes,
     /// And `%2F`, `%5C` decoded first.
     DecodeAndMergeSlashes,
+    /// The same, but runs of slashes stay (PC-04).
+    DecodeSlashes,
+}
+
+/// What becomes of requests whose path has `%2F` or `%5C`, beside its normalisation (PC-04).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub enum EscapedSlashes {
+    /// They are routed like any other.
+    #[default]
+    Take,
+    /// They are refused.
+    Reject,
+    /// They are sent to the normalised path.
+    Redirect,
 }
 
 /// MeshConfig `gatewayTopology` as far as it acts.

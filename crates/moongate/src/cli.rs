@@ -144,6 +144,9 @@ pub(crate) struct ServeArgs {
     /// Seconds that connections get to end when the process is asked to
     #[arg(long, env = "MOONGATE_DRAIN", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,
+    /// A bound of the data plane by its name in docs/features.md, such as `idle-timeout=10m`; may be given again
+    #[arg(long = "limit", env = "MOONGATE_LIMIT", value_delimiter = ',', value_name = "NAME=VALUE", value_parser = pair::<String, String>)]
+    pub(crate) limits: Vec<(String, String)>,
     /// A Unix socket by which a process takes over from the one before it without losing a connection: it takes the sockets of the one
     /// that is found there, and is found there by the next
     #[arg(long, env = "MOONGATE_TAKEOVER", value_name = "PATH")]

@@ -125,6 +125,10 @@ impl Explainer {
         let dialect = Dialect::of(|name| fields.get(name), http.grpc_web);
         let mut scratch = Scratch::default();
         let view = match prepare(RawRequest { method, target, host, fields }, http, &peer, &mut scratch) {
+            Ok(prepared) if prepared.to_normalised => {
+                answer.outcome = local(&LocalAnswer::to_normalised(&prepared.view));
+                return Ok(());
+            }
             Ok(prepared) => prepared.view,
             Err(refusal) => {
                 answer.outcome = answered(refusal.status(), refusal.detail());

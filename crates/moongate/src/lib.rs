@@ -9,6 +9,7 @@ mod demo;
 mod echo;
 pub mod explain;
 mod handover;
+mod limits;
 mod logging;
 mod page;
 mod pipeline;

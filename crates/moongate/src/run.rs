@@ -4,9 +4,9 @@ use crate::admin::{self, Health};
 use crate::cli::{LogStyle, RunArgs, ServeArgs, WorkloadArgs};
 use crate::handover::{Elder, Meeting};
 use crate::pipeline::{self, Shared};
-use crate::{handover, logging, process, settings};
+use crate::{handover, limits, logging, process, settings};
 use anyhow::{Context, Result};
-use dataplane::{DataPlane, Limits, LogFormat, LogTarget, Options};
+use dataplane::{DataPlane, LogFormat, LogTarget, Options};
 use sources::FileSource;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub(crate) fn serve(
     let handover = args.takeover.is_some();
     let options = Options {
         workers,
-        limits: Limits::default(),
+        limits: limits::limits(&args.limits)?,
         access_log,
         reasons: args.reason_header.into(),
         inherited,

@@ -91,6 +91,7 @@ pub(crate) fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpTable {
     HttpTable {
         hosts: hosts.into_iter().map(|host| (host.pattern.clone(), Arc::new(host))).collect(),
         path_normalization: PathNormalization::Base,
+        escaped_slashes: Default::default(),
         forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
         grpc_web: false,
     }

@@ -1,8 +1,8 @@
 //! The one normalisation of a request, at the top of every exchange: host and path as everything behind sees them.
 
-use ir::{Edge, HttpTable, PathNormalization};
+use ir::{Edge, EscapedSlashes, HttpTable, PathNormalization};
 use wire::forwarded::{self, Peer};
-use wire::h1::{HeadLimits, RequestHead, Version};
+use wire::h1::{HeadLimits, RequestHead, Underscores, Version};
 use wire::path::{self, Normalization};
 use wire::view::{Fields, RequestView};
 
@@ -31,6 +31,8 @@ pub struct Scratch {
 pub struct Prepared<'a> {
     /// What every decision looks at.
     pub view: RequestView<'a>,
+    /// Whether it has to be sent by its normalised path, since its slashes were escaped (PC-04).
+    pub to_normalised: bool,
 }
 
 /// A request that cannot be routed.
@@ -72,7 +74,12 @@ impl Refusal {
 
 /// What heads of requests are held to, where `usual` holds elsewhere.
 pub fn head_limits(edge: &Edge, usual: HeadLimits) -> HeadLimits {
-    HeadLimits { http10: edge.http10.is_some(), ..usual }
+    let underscores = match edge.connections.underscores {
+        ir::Underscores::Allow => Underscores::Allow,
+        ir::Underscores::Reject => Underscores::Reject,
+        ir::Underscores::Drop => Underscores::Drop,
+    };
+    HeadLimits { http10: edge.http10.is_some(), underscores, ..usual }
 }
 
 /// The host that a request names. One in HTTP/1.0 need not name any, and then there may be one for all of them (S-120).
@@ -102,10 +109,15 @@ pub fn prepare<'a>(
     let (authority, origin) = split_target(raw)?;
     let host = wire::host::host_of(authority, &mut scratch.host).map_err(|_| Refusal::Host)?;
     let (whole, query) = path::split(origin);
+    let escaped = listener.escaped_slashes != EscapedSlashes::Take && path::has_escaped_slash(whole);
+    if escaped && listener.escaped_slashes == EscapedSlashes::Reject {
+        return Err(Refusal::Path);
+    }
     let path = path::normalise(whole, normalization(listener.path_normalization), &mut scratch.path)
         .map_err(|_| Refusal::Path)?;
     let scheme = forwarded::scheme(peer, raw.fields);
-    Ok(Prepared { view: RequestView { method: raw.method, scheme, authority, host, path, query, fields: raw.fields } })
+    let view = RequestView { method: raw.method, scheme, authority, host, path, query, fields: raw.fields };
+    Ok(Prepared { view, to_normalised: escaped })
 }
 
 /// The authority, and the path with the query. The authority of an absolute target wins over `Host` (RFC 9112 §3.2.2).
@@ -138,6 +150,7 @@ fn normalization(setting: PathNormalization) -> Normalization {
         PathNormalization::Base => Normalization::Base,
         PathNormalization::MergeSlashes => Normalization::MergeSlashes,
         PathNormalization::DecodeAndMergeSlashes => Normalization::DecodeAndMergeSlashes,
+        PathNormalization::DecodeSlashes => Normalization::DecodeSlashes,
     }
 }
 

@@ -52,6 +52,13 @@ pub struct LocalAnswer {
 }
 
 impl LocalAnswer {
+    /// The answer to a request that has to come by its normalised path (PC-04).
+    pub fn to_normalised(view: &RequestView<'_>) -> Self {
+        let query = view.query.map(|query| [b"?", query].concat()).unwrap_or_default();
+        let location = Some([view.path, &query].concat());
+        Self { status: 307, location, detail: "path_normalization_failed", ..Self::default() }
+    }
+
     /// The answer to a request that has to come by HTTPS (S-70, S-72).
     pub fn to_https(view: &RequestView<'_>) -> Self {
         Self { status: 301, location: Some(rewrite::https_location(view)), detail: DIRECT, ..Self::default() }

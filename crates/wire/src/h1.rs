@@ -27,6 +27,20 @@ pub struct HeadLimits {
     pub fields: usize,
     /// Whether HTTP/1.0 is served (S-120).
     pub http10: bool,
+    /// What becomes of names with underscores (PC-04).
+    pub underscores: Underscores,
+}
+
+/// What becomes of header names with underscores, which some backends take for hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Underscores {
+    /// They are passed on.
+    #[default]
+    Allow,
+    /// The request is refused.
+    Reject,
+    /// The header is left out.
+    Drop,
 }
 
 /// Header lines that can be parsed at all.
@@ -35,7 +49,7 @@ pub const MAX_FIELDS: usize = 100;
 impl Default for HeadLimits {
     /// Envoy's defaults (S-122).
     fn default() -> Self {
-        Self { bytes: 60 << 10, fields: MAX_FIELDS, http10: false }
+        Self { bytes: 60 << 10, fields: MAX_FIELDS, http10: false, underscores: Underscores::Allow }
     }
 }
 

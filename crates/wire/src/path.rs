@@ -11,6 +11,24 @@ pub enum Normalization {
     MergeSlashes,
     /// And `%2F`, `%5C` undone first.
     DecodeAndMergeSlashes,
+    /// The same, but runs of slashes stay.
+    DecodeSlashes,
+}
+
+impl Normalization {
+    fn merges(self) -> bool {
+        matches!(self, Self::MergeSlashes | Self::DecodeAndMergeSlashes)
+    }
+
+    fn decodes(self) -> bool {
+        matches!(self, Self::DecodeAndMergeSlashes | Self::DecodeSlashes)
+    }
+}
+
+/// Whether a path has `%2F` or `%5C`.
+pub fn has_escaped_slash(path: &[u8]) -> bool {
+    let is_one = |escape: &[u8]| escape.eq_ignore_ascii_case(b"%2f") || escape.eq_ignore_ascii_case(b"%5c");
+    memchr::memchr(b'%', path).is_some() && path.windows(3).any(is_one)
 }
 
 /// A path that cannot be normalised.
@@ -44,7 +62,7 @@ pub fn normalise<'a>(path: &'a [u8], mode: Normalization, scratch: &'a mut Vec<u
         return Ok(path);
     }
     scratch.clear();
-    let mut source = Source { path, at: 0, decode: mode == Normalization::DecodeAndMergeSlashes };
+    let mut source = Source { path, at: 0, decode: mode.decodes() };
     while let Some(byte) = source.next()? {
         match byte {
             Unit::Slash if resolve_dots(scratch) => {}
@@ -55,7 +73,7 @@ pub fn normalise<'a>(path: &'a [u8], mode: Normalization, scratch: &'a mut Vec<u
         }
     }
     resolve_dots(scratch);
-    if mode != Normalization::Base {
+    if mode.merges() {
         merge_slashes(scratch);
     }
     Ok(scratch)
@@ -67,7 +85,7 @@ fn is_normal(path: &[u8], mode: Normalization) -> bool {
     for &byte in path {
         let plain = match byte {
             b'.' => before != b'/',
-            b'/' => mode == Normalization::Base || before != b'/',
+            b'/' => !mode.merges() || before != b'/',
             b'%' | b'\\' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' => false,
             0x21..=0x7e => true,
             _ => false,
@@ -212,6 +230,13 @@ mod tests {
         assert_eq!(normal("/a%2F%5cb", Normalization::DecodeAndMergeSlashes).as_deref(), Some("/a/b"));
         assert_eq!(normal("/a/%2f../b", Normalization::DecodeAndMergeSlashes).as_deref(), Some("/a/b"));
         assert_eq!(normal("/a/../b%00", Normalization::None).as_deref(), Some("/a/../b%00"));
+    }
+
+    #[test]
+    fn pc_04_escaped_slashes_are_found_and_undone_by_themselves() {
+        assert_eq!(normal("/a%2F/b//c", Normalization::DecodeSlashes).as_deref(), Some("/a//b//c"));
+        assert!(["/a%2fb", "/a%5Cb", "/%2F"].iter().all(|path| has_escaped_slash(path.as_bytes())));
+        assert!(["/a/b", "/a%20b", "/a%2"].iter().all(|path| !has_escaped_slash(path.as_bytes())));
     }
 
     #[test]

@@ -9,10 +9,9 @@ use crate::gateways::{Plan, PlannedServer, ServerKind};
 use crate::order;
 use crate::report::Notes;
 use crate::through::Through;
-use ir::{Changes, ForwardedHeaders, HostPattern, HttpTable, Listener, ListenerId, Map, PathNormalization};
+use ir::{Changes, ForwardedHeaders, HostPattern, HttpTable, Listener, ListenerId, Map};
 use ir::{Service, TableId, TlsServer};
 use resources::key::{Key, Kind};
-use resources::spec::mesh_config::Normalization;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -87,16 +86,12 @@ impl State {
     }
 
     fn table(&self, hosts: Map<HostPattern, Arc<ir::Host>>, grpc_web: bool) -> HttpTable {
-        let mesh = &self.settings.mesh;
-        let topology = &mesh.default_config.gateway_topology;
+        let topology = &self.settings.mesh.default_config.gateway_topology;
+        let (path_normalization, escaped_slashes) = edge::paths(&self.settings);
         HttpTable {
             hosts,
-            path_normalization: match mesh.path_normalization.normalization {
-                None | Some(Normalization::Default | Normalization::Base) => PathNormalization::Base,
-                Some(Normalization::None) => PathNormalization::None,
-                Some(Normalization::MergeSlashes) => PathNormalization::MergeSlashes,
-                Some(Normalization::DecodeAndMergeSlashes) => PathNormalization::DecodeAndMergeSlashes,
-            },
+            path_normalization,
+            escaped_slashes,
             forwarded: ForwardedHeaders {
                 trusted_proxies: topology.num_trusted_proxies,
                 certificates: edge::certificate_header(&self.settings),
@@ -262,6 +257,7 @@ fn width(pattern: &HostPattern) -> usize {
 /// Whether two tables differ in more than their hosts.
 fn differs(one: &HttpTable, other: &HttpTable) -> bool {
     one.path_normalization != other.path_normalization
+        || one.escaped_slashes != other.escaped_slashes
         || one.forwarded != other.forwarded
         || one.grpc_web != other.grpc_web
 }

@@ -1,11 +1,15 @@
 //! What the mesh's settings say of all listeners and tables.
 
 use crate::{Memo, Settings, compile};
-use ir::{CertificateDetails, CertificateHeader, Edge, HeaderSettings, Http10};
+use ir::{
+    CertificateDetails, CertificateHeader, ConnectionSettings, Edge, EscapedSlashes, HeaderSettings, Http10,
+    PathNormalization, Underscores,
+};
 use resources::read::read_mesh_config;
 use resources::set::ResourceSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn settings(mesh: &str) -> Settings {
     let (mesh, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), mesh);
@@ -76,6 +80,67 @@ fn s_120_http_1_0_is_switched_on_by_metadata_or_by_the_process() {
     let own = Http10 { default_host: Some("a.test".into()) };
     let settings = Settings { http10: Some(own.clone()), ..settings(by_metadata) };
     assert_eq!(crate::edge::compile(&settings).http10, Some(own));
+}
+
+#[test]
+fn pc_04_the_profile_stands_in_for_what_is_not_written() {
+    assert_eq!(edge("{}").connections, ConnectionSettings::default());
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let wanted = ConnectionSettings {
+        idle_timeout: seconds(3600),
+        headers_timeout: seconds(60),
+        request_timeout: seconds(300),
+        stream_idle_timeout: seconds(300),
+        streams: Some(100),
+        stream_window: Some(65_536),
+        connection_window: Some(1 << 20),
+        underscores: Underscores::Reject,
+        ..ConnectionSettings::default()
+    };
+    assert_eq!(edge("defaultConfig: {connectionSettings: {profile: EDGE}}").connections, wanted);
+    let some = "profile: EDGE, httpMaxConcurrentStreams: 200, httpStreamIdleTimeout: 0s, \
+                httpHeadersWithUnderscoresAction: HEADERS_WITH_UNDERSCORES_DROP_HEADER, globalDownstreamConnectionLimit: 7, \
+                httpMaxConnectionDuration: 1h, httpMaxStreamDuration: 10s";
+    let wanted = ConnectionSettings {
+        most: Some(7),
+        max_age: seconds(3600),
+        max_stream_duration: seconds(10),
+        stream_idle_timeout: seconds(0),
+        streams: Some(200),
+        underscores: Underscores::Drop,
+        ..wanted
+    };
+    assert_eq!(edge(&format!("defaultConfig: {{connectionSettings: {{{some}}}}}")).connections, wanted);
+}
+
+#[test]
+fn s_121_metadata_stands_in_for_settings_that_are_not_written() {
+    let metadata = "proxyMetadata: {ISTIO_META_IDLE_TIMEOUT: 5m, ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS: '9'}";
+    let found = edge(&format!("defaultConfig: {{{metadata}}}")).connections;
+    assert_eq!((found.idle_timeout, found.most), (Some(Duration::from_secs(300)), Some(9)));
+    let own = "connectionSettings: {httpIdleTimeout: 1m, globalDownstreamConnectionLimit: 2}";
+    let found = edge(&format!("defaultConfig: {{{metadata}, {own}}}")).connections;
+    assert_eq!((found.idle_timeout, found.most), (Some(Duration::from_secs(60)), Some(2)));
+}
+
+#[test]
+fn mc_02_and_pc_04_paths_are_as_the_connection_settings_have_them_before_the_mesh() {
+    let paths = |mesh: &str| crate::edge::paths(&settings(mesh));
+    let with = |own: &str, mesh: &str| {
+        paths(&format!(
+            "pathNormalization: {{normalization: {mesh}}}\ndefaultConfig: {{connectionSettings: {{{own}}}}}"
+        ))
+    };
+    assert_eq!(paths("{}"), (PathNormalization::Base, EscapedSlashes::Take));
+    assert_eq!(with("", "NONE"), (PathNormalization::None, EscapedSlashes::Take));
+    let edge = "profile: EDGE";
+    assert_eq!(with(edge, "BASE"), (PathNormalization::DecodeAndMergeSlashes, EscapedSlashes::Redirect));
+    let keep = "profile: EDGE, httpMergeSlashes: false, httpPathWithEscapedSlashesAction: KEEP_UNCHANGED";
+    assert_eq!(with(keep, "DECODE_AND_MERGE_SLASHES"), (PathNormalization::Base, EscapedSlashes::Take));
+    let reject = "httpPathWithEscapedSlashesAction: REJECT_REQUEST";
+    assert_eq!(with(reject, "MERGE_SLASHES"), (PathNormalization::MergeSlashes, EscapedSlashes::Reject));
+    let forward = "httpPathWithEscapedSlashesAction: UNESCAPE_AND_FORWARD";
+    assert_eq!(with(forward, "BASE"), (PathNormalization::DecodeSlashes, EscapedSlashes::Take));
 }
 
 #[test]

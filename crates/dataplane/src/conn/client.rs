@@ -1,9 +1,10 @@
 //! What is known of a client's connection; all requests on it share it.
 
-use super::{ListenerState, TableState, TlsService, Worker};
+use super::{ListenerState, TableState, Timer, TlsService, Worker};
 use ir::{CertificateHeader, Edge};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use wire::forwarded::Certificate;
 use wire::proxy_protocol::Ends;
 
@@ -20,6 +21,8 @@ pub(crate) struct Client {
     pub(crate) edge: Arc<Edge>,
     /// How it came in, if by TLS.
     pub(crate) tls: Option<Secured>,
+    /// When it takes no further request, where connections have an age (PC-04).
+    expires: Option<Instant>,
 }
 
 /// How a client came in by TLS.
@@ -43,12 +46,15 @@ impl Client {
         (remote, local): (SocketAddr, Option<SocketAddr>),
         tls: Option<Secured>,
     ) -> Self {
+        let edge = Arc::clone(&listener.services().edge);
+        let age = edge.connections.max_age.filter(|age| !age.is_zero());
         Self {
+            expires: age.and_then(|age| Instant::now().checked_add(age)),
             peer: wire::forwarded::plain_address(remote).to_string().into(),
             remote,
             local,
             listener: Arc::clone(listener),
-            edge: Arc::clone(&listener.services().edge),
+            edge,
             tls,
         }
     }
@@ -77,11 +83,41 @@ impl Client {
     /// Whether it is asked to close with the next answer, as far as the connection itself tells.
     pub(crate) fn is_draining(&self, worker: &Worker, table: &TableState) -> bool {
         let own = || self.tls.as_ref().is_some_and(|tls| tls.service.drain.has_begun());
-        worker.drain.has_begun() || self.listener.drain.has_begun() || table.drain.has_begun() || own()
+        let is_old = || self.expires.is_some_and(|end| Instant::now() >= end);
+        worker.drain.has_begun() || self.listener.drain.has_begun() || table.drain.has_begun() || own() || is_old()
+    }
+
+    /// Gives it the time that a connection may be without a request (S-121), and no more than it has left.
+    pub(crate) fn set_idle(&self, worker: &Worker, timer: &Timer) {
+        match limit(self.edge.connections.idle_timeout, worker.limits.idle_timeout) {
+            Some(idle) => timer.set(idle),
+            None => timer.clear(),
+        }
+        if let Some(end) = self.expires.filter(|end| *end > Instant::now()) {
+            timer.set_no_later(end);
+        }
+    }
+
+    /// Gives it the time that a head may take.
+    pub(crate) fn set_head(&self, worker: &Worker, timer: &Timer) {
+        match limit(self.edge.connections.headers_timeout, worker.limits.head_timeout) {
+            Some(head) => timer.set(head),
+            None => timer.clear(),
+        }
+    }
+
+    /// How long an exchange may be without a byte, where `usual` holds unless the mesh says otherwise.
+    pub(crate) fn patience(&self, usual: Duration) -> Option<Duration> {
+        limit(self.edge.connections.stream_idle_timeout, usual)
     }
 
     /// Whether it is closed even while idle.
     pub(crate) fn is_to_close(&self, worker: &Worker) -> bool {
         worker.drain.closes_idle() || self.listener.drain.closes_idle()
     }
+}
+
+/// The mesh's time where it has one, else the usual one; zero is none at all.
+fn limit(of_mesh: Option<Duration>, usual: Duration) -> Option<Duration> {
+    Some(of_mesh.unwrap_or(usual)).filter(|limit| !limit.is_zero())
 }

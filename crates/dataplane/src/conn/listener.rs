@@ -9,6 +9,7 @@ use routing::Servers;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 use tokio::sync::watch;
 
@@ -19,6 +20,19 @@ pub(crate) struct ListenerState {
     pub(crate) drain: Drain,
     services: ArcSwap<Services>,
     closed: watch::Sender<bool>,
+    /// Connections, where they are limited.
+    open: AtomicUsize,
+}
+
+/// The place of a connection among those of its listener.
+pub(crate) struct Place(Option<Arc<ListenerState>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.0 {
+            listener.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What a listener serves.
@@ -40,7 +54,16 @@ impl ListenerState {
             drain: Drain::default(),
             services: ArcSwap::from_pointee(services),
             closed: watch::Sender::new(false),
+            open: AtomicUsize::new(0),
         })
+    }
+
+    /// A place for a connection, unless there are as many as there may be. Where there may be any number, they are not counted.
+    pub(crate) fn enter(self: &Arc<Self>, most: Option<usize>) -> Option<Place> {
+        let Some(most) = most else { return Some(Place(None)) };
+        let more = |open: usize| (open < most).then_some(open + 1);
+        let entered = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        entered.ok().map(|_| Place(Some(Arc::clone(self))))
     }
 
     /// What it serves now; to be held while a connection or a request is judged, and no longer.

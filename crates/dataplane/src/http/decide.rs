@@ -28,8 +28,8 @@ use wire::proxy_protocol::Ends;
 pub(super) enum Decision {
     /// Answered here; by a route, where one was found.
     Reject(Reject, Option<(Arc<RouteEntry>, usize)>),
-    /// Sent to HTTPS (S-70).
-    ToHttps(LocalAnswer),
+    /// Sent to HTTPS (S-70), or to another form of its path (PC-04).
+    Elsewhere(LocalAnswer),
     /// Answered by its route.
     Local(Arc<RouteEntry>, LocalAnswer),
     /// A preflight, answered by the policy of its route (VS-46).
@@ -59,7 +59,7 @@ pub(super) struct Plan {
     pub(super) timeout: Option<Duration>,
     /// What the client speaks, where that is gRPC (S-119).
     pub(super) dialect: Option<Dialect>,
-    /// From the head until the whole answer: what a client of gRPC gives it (VS-39).
+    /// From the head until the whole answer: what a client of gRPC gives it (VS-39), or the mesh gives all (PC-04).
     pub(super) deadline: Option<Duration>,
     /// The origin of the page that may use the answer (VS-46).
     pub(super) origin: Option<Box<[u8]>>,
@@ -91,7 +91,7 @@ impl Decision {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
-            Self::Reject(..) | Self::ToHttps(_) | Self::Local(..) | Self::Preflight(..) => None,
+            Self::Reject(..) | Self::Elsewhere(_) | Self::Local(..) | Self::Preflight(..) => None,
         }
     }
 
@@ -99,7 +99,7 @@ impl Decision {
     pub(super) fn routed(&self) -> Option<(Arc<RouteEntry>, usize)> {
         match self {
             Self::Forward(plan) => Some((Arc::clone(&plan.route), plan.target)),
-            Self::ToHttps(_) => None,
+            Self::Elsewhere(_) => None,
             Self::Local(route, _) | Self::Preflight(route, _) => Some((Arc::clone(route), 0)),
             Self::Reject(_, routed) => routed.clone(),
         }
@@ -109,7 +109,7 @@ impl Decision {
     pub(super) fn route(&self) -> Option<&RouteEntry> {
         match self {
             Self::Forward(plan) => Some(&plan.route),
-            Self::ToHttps(_) => None,
+            Self::Elsewhere(_) => None,
             Self::Local(route, _) | Self::Preflight(route, _) => Some(route),
             Self::Reject(_, route) => route.as_ref().map(|(route, _)| route.as_ref()),
         }
@@ -135,6 +135,9 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
     };
     let view = match prepare(RawRequest { method, target, host, fields }, &version.http, &peer, scratch) {
+        Ok(prepared) if prepared.to_normalised => {
+            return Decision::Elsewhere(LocalAnswer::to_normalised(&prepared.view));
+        }
         Ok(prepared) => prepared.view,
         Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
     };
@@ -144,7 +147,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     }
     let route = match picked {
         Pick::Route(route) => Arc::clone(route),
-        Pick::ToHttps => return Decision::ToHttps(LocalAnswer::to_https(&view)),
+        Pick::ToHttps => return Decision::Elsewhere(LocalAnswer::to_https(&view)),
         Pick::NoRoute(_) | Pick::NoHost => return Decision::Reject(Reject::NoRoute, None),
     };
     kept.clear();
@@ -228,6 +231,8 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends());
     let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     let deadline = dialect.and_then(|_| fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
+    let most = edge.connections.max_stream_duration.filter(|most| !most.is_zero());
+    let deadline = deadline.into_iter().chain(most).min();
     Decision::Forward(Box::new(Plan {
         route,
         target,

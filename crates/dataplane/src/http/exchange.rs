@@ -24,7 +24,7 @@ pub(super) async fn exchange(worker: &Rc<Worker>, conn: &mut Downstream, space: 
     let after = match rejected.as_ref().unwrap_or(&decision) {
         Decision::Forward(plan) => attempt::forward(worker, conn, space, head, plan, &mut outcome).await,
         Decision::Local(route, answer) => local::answer(worker, conn, space, Some(route), answer, &mut outcome).await,
-        Decision::ToHttps(answer) | Decision::Preflight(_, answer) => {
+        Decision::Elsewhere(answer) | Decision::Preflight(_, answer) => {
             local::answer(worker, conn, space, None, answer, &mut outcome).await
         }
         Decision::Reject(reject, route) => {

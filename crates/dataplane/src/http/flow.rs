@@ -69,6 +69,8 @@ pub(super) struct Flow<'a> {
     complete_at: Option<Instant>,
     /// When a client of gRPC wants no answer any more.
     deadline: Option<Instant>,
+    /// When the whole request has to have come, where the mesh gives it a time (PC-04).
+    request_end: Option<Instant>,
     /// The policy of the route, and attempts that it has left.
     retries: Option<(&'a Retries, u32)>,
     /// From when the attempt's time counts, where it has one: the whole request has been sent.
@@ -128,6 +130,9 @@ impl<'a> Flow<'a> {
             watching: true,
             complete_at: complete.then_some(started),
             deadline: plan.deadline.and_then(|after| started.checked_add(after)),
+            request_end: conn.client.edge.connections.request_timeout.and_then(|after| {
+                Some(after).filter(|after| !after.is_zero() && !complete).and_then(|after| started.checked_add(after))
+            }),
             retries,
             try_from: retries
                 .filter(|(policy, _)| complete && policy.per_try_timeout.is_some())
@@ -373,6 +378,7 @@ impl<'a> Flow<'a> {
         let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
         let route_end = route_end.into_iter().chain(self.deadline).min();
         let try_end = self.try_end();
+        let request_end = self.request_end.filter(|_| !self.request.complete && !self.response.head_seen);
         let patience = self.patience();
         if !self.armed {
             self.armed = true;
@@ -380,7 +386,7 @@ impl<'a> Flow<'a> {
                 Some((limit, _)) => self.timer.set(limit),
                 None => self.timer.clear(),
             }
-            if let Some(end) = route_end.into_iter().chain(try_end).min() {
+            if let Some(end) = route_end.into_iter().chain(try_end).chain(request_end).min() {
                 self.timer.set_no_later(end);
             }
         }
@@ -392,6 +398,7 @@ impl<'a> Flow<'a> {
         let failure = match patience {
             _ if over(route_end) => Failure::Timeout,
             _ if over(try_end) => Failure::TryTimeout,
+            _ if over(request_end) => Failure::RequestTimeout,
             Some((_, failure)) => failure,
             None => Failure::Timeout,
         };
@@ -404,15 +411,17 @@ impl<'a> Flow<'a> {
         self.try_from?.checked_add(policy.per_try_timeout?)
     }
 
-    /// How long the client may do nothing, where it is the client that is waited for.
+    /// How long nothing may happen, and what it means when nothing does.
     fn patience(&self) -> Option<(Duration, Failure)> {
         let limits = &self.worker.limits;
+        let limit = |usual: Duration, failure| self.client.patience(usual).map(|limit| (limit, failure));
         if !self.response.is_flushed() {
-            Some((limits.write_timeout, Failure::ClientStuck))
+            limit(limits.write_timeout, Failure::ClientStuck)
         } else if !self.response.head_seen && self.request.awaits_body() {
-            Some((limits.body_timeout, Failure::BodyTimeout))
+            limit(limits.body_timeout, Failure::BodyTimeout)
         } else {
-            None
+            // Only the mesh sets a time for backends that do nothing (S-121).
+            limit(Duration::ZERO, Failure::StreamIdle)
         }
     }
 

@@ -17,6 +17,7 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::HeaderValue;
 use http::Request;
+use ir::ConnectionSettings;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -66,19 +67,23 @@ async fn serve_in(worker: Rc<Worker>, conn: Downstream, turn: Turn) {
     let watched = Watched::new(Replay::new(stream, input.filled()), &limits.http2);
     drop(input);
     timer.set(limits.handshake_timeout);
-    let Some(connection) = handshake(&builder(&worker), Coalesced::new(watched, &turn), &timer).await else { return };
+    let Some(connection) =
+        handshake(&builder(&worker, &client.edge.connections), Coalesced::new(watched, &turn), &timer).await
+    else {
+        return;
+    };
     let shared = Rc::new(Shared { worker: Rc::clone(&worker), client, table, streams: Cell::new(0) });
-    timer.set(limits.idle_timeout);
+    shared.client.set_idle(&worker, &timer);
     run(connection, &shared, &timer).await;
 }
 
-fn builder(worker: &Worker) -> Builder {
+fn builder(worker: &Worker, own: &ConnectionSettings) -> Builder {
     let limits = &worker.limits.http2;
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(limits.streams)
-        .initial_window_size(limits.stream_window)
-        .initial_connection_window_size(limits.connection_window)
+        .max_concurrent_streams(own.streams.unwrap_or(limits.streams))
+        .initial_window_size(own.stream_window.unwrap_or(limits.stream_window))
+        .initial_connection_window_size(own.connection_window.unwrap_or(limits.connection_window))
         .max_header_list_size(u32::try_from(worker.limits.head.bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(limits.send_buffer)
         .max_concurrent_reset_streams(limits.resets)
@@ -133,9 +138,10 @@ impl Shared {
     /// Ready with the end when the connection has been idle for too long.
     fn poll_idle<T>(&self, used: &mut bool, timer: &Timer, context: &mut Context<'_>) -> Poll<Option<T>> {
         if self.streams.get() > 0 || std::mem::take(used) {
-            timer.set(self.worker.limits.idle_timeout);
+            self.client.set_idle(&self.worker, timer);
         }
-        let over = timer.expired(context) || (self.streams.get() == 0 && self.client.is_to_close(&self.worker));
+        let over = timer.expired(context) || self.client.is_to_close(&self.worker);
+        let over = over && self.streams.get() == 0;
         if over { Poll::Ready(None) } else { Poll::Pending }
     }
 
@@ -149,7 +155,7 @@ impl Shared {
 
     fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Head {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
-        let limits = &self.worker.limits.head;
+        let limits = &routing::head_limits(&self.client.edge, self.worker.limits.head);
         let mut space = self.worker.take_space();
         match wire::h2::flatten_request(parts, protocol, ended, limits, &mut space.request, &mut space.flat) {
             Ok(()) => Head::Taken(space),
@@ -197,6 +203,7 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, dialect: Opt
         FlatError::Host => Reject::Refused(routing::Refusal::Host),
         FlatError::TooLarge => Reject::Head(wire::h1::HeadError::TooLarge),
         FlatError::ContentLength => Reject::Head(wire::h1::HeadError::ContentLength),
+        FlatError::Underscore => Reject::Head(wire::h1::HeadError::Underscore),
         FlatError::Expectation => Reject::Head(wire::h1::HeadError::Expectation),
     };
     record::refused(worker, conn, reject);

@@ -76,7 +76,7 @@ fn say_goodbye(conn: &mut Downstream) {
 /// Whether the connection begins as those in HTTP/2 do: by ALPN, or with prior knowledge (RFC 9113 §3.3).
 async fn begins_as_http2(worker: &Worker, conn: &mut Downstream) -> bool {
     let Side::H1(stream) = &mut conn.side else { return false };
-    conn.timer.set(worker.limits.head_timeout);
+    conn.client.set_head(worker, &conn.timer);
     poll_fn(|context| {
         loop {
             if let Some(told) = multiplexed::is_preface(conn.input.filled()) {
@@ -98,7 +98,7 @@ async fn wait_for_request(worker: &Worker, conn: &mut Downstream) -> bool {
     if !conn.input.is_empty() {
         return true;
     }
-    conn.timer.set(worker.limits.idle_timeout);
+    conn.client.set_idle(worker, &conn.timer);
     let Side::H1(stream) = &mut conn.side else { return false };
     poll_fn(|context| {
         loop {
@@ -149,7 +149,7 @@ async fn one_request(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Spa
 
 /// The length of a complete head; `None` when the client is gone.
 async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) -> Result<Option<usize>, Reject> {
-    conn.timer.set(worker.limits.head_timeout);
+    conn.client.set_head(worker, &conn.timer);
     let limits = routing::head_limits(&conn.client.edge, worker.limits.head);
     let Side::H1(stream) = &mut conn.side else { return Ok(None) };
     poll_fn(|context| {

@@ -17,7 +17,7 @@ pub(super) async fn run(
     space.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
     let buffers = (&mut space.body_in, &mut space.up_in);
-    let idle = Some(worker.limits.tunnel_timeout);
+    let idle = conn.client.patience(worker.limits.tunnel_timeout);
     match (&mut conn.side, up) {
         (Side::H1(down), Backend::H1(mut up)) => {
             relay(worker, (down, &mut up.stream), buffers, &conn.timer, (idle, None)).await

@@ -326,6 +326,7 @@ impl World {
         let http = HttpTable {
             hosts: self.hosts.iter().map(|host| (host.pattern.clone(), Arc::new(host.clone()))).collect(),
             path_normalization: PathNormalization::Base,
+            escaped_slashes: Default::default(),
             forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
             grpc_web: self.grpc_web,
         };

@@ -32,6 +32,7 @@ mod proxied;
 mod replay;
 mod retries;
 mod secured;
+mod settings;
 mod streams;
 mod switching;
 mod translations;

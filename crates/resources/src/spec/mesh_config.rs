@@ -149,6 +149,9 @@ pub struct ProxyConfig {
     /// Which headers are written (PC-03).
     #[serde(alias = "proxy_headers")]
     pub proxy_headers: Option<Box<ProxyHeaders>>,
+    /// Limits of connections (PC-04).
+    #[serde(alias = "connection_settings")]
+    pub connection_settings: Option<Box<ConnectionSettings>>,
     /// Further settings by name, such as `ISTIO_META_HTTP10` (S-120).
     #[serde(alias = "proxy_metadata")]
     pub proxy_metadata: BTreeMap<Text, Text>,
@@ -160,8 +163,6 @@ pub struct ProxyConfig {
     ca_certificates_pem: Unread,
     #[serde(alias = "config_path", skip_serializing)]
     config_path: Unread,
-    #[serde(alias = "connection_settings", skip_serializing)]
-    connection_settings: Unread,
     #[serde(alias = "control_plane_auth_policy", skip_serializing)]
     control_plane_auth_policy: Unread,
     #[serde(alias = "custom_config_file", skip_serializing)]
@@ -216,6 +217,62 @@ pub struct ProxyConfig {
     tracing_service_name: Unread,
     #[serde(alias = "zipkin_address", skip_serializing)]
     zipkin_address: Unread,
+}
+
+/// Limits of connections of clients, and what is made of their requests (PC-04).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ConnectionSettings {
+    /// Defaults of all that is not written.
+    pub profile: Option<ConnectionProfile>,
+    /// Bytes that wait on a connection of a client.
+    #[serde(alias = "listener_per_connection_buffer_limit_bytes")]
+    pub listener_per_connection_buffer_limit_bytes: Option<i32>,
+    /// Bytes that wait on a connection to an endpoint.
+    #[serde(alias = "cluster_per_connection_buffer_limit_bytes")]
+    pub cluster_per_connection_buffer_limit_bytes: Option<i32>,
+    /// Of a connection without a request.
+    #[serde(alias = "http_idle_timeout")]
+    pub http_idle_timeout: Option<Duration>,
+    /// Of a connection from its beginning.
+    #[serde(alias = "http_max_connection_duration")]
+    pub http_max_connection_duration: Option<Duration>,
+    /// Of a request and its answer.
+    #[serde(alias = "http_max_stream_duration")]
+    pub http_max_stream_duration: Option<Duration>,
+    /// Of an exchange without a byte.
+    #[serde(alias = "http_stream_idle_timeout")]
+    pub http_stream_idle_timeout: Option<Duration>,
+    /// Of a whole request.
+    #[serde(alias = "http_request_timeout")]
+    pub http_request_timeout: Option<Duration>,
+    /// Of a request's head.
+    #[serde(alias = "http_request_headers_timeout")]
+    pub http_request_headers_timeout: Option<Duration>,
+    /// Between the two words that end a connection in HTTP/2.
+    #[serde(alias = "http_drain_timeout")]
+    pub http_drain_timeout: Option<Duration>,
+    /// Streams of HTTP/2 at once.
+    #[serde(alias = "http_max_concurrent_streams")]
+    pub http_max_concurrent_streams: Option<i32>,
+    /// Bytes under way on a stream.
+    #[serde(alias = "http2_initial_stream_window_size")]
+    pub http2_initial_stream_window_size: Option<i32>,
+    /// Bytes under way on a connection.
+    #[serde(alias = "http2_initial_connection_window_size")]
+    pub http2_initial_connection_window_size: Option<i32>,
+    /// What becomes of header names with underscores.
+    #[serde(alias = "http_headers_with_underscores_action")]
+    pub http_headers_with_underscores_action: Option<UnderscoresAction>,
+    /// Whether runs of slashes become one.
+    #[serde(alias = "http_merge_slashes")]
+    pub http_merge_slashes: Option<bool>,
+    /// What becomes of `%2F` and `%5C`.
+    #[serde(alias = "http_path_with_escaped_slashes_action")]
+    pub http_path_with_escaped_slashes_action: Option<EscapedSlashesAction>,
+    /// Connections of the process.
+    #[serde(alias = "global_downstream_connection_limit")]
+    pub global_downstream_connection_limit: Option<i32>,
 }
 
 /// What stands in front of gateways.
@@ -379,6 +436,36 @@ api_enum! {
     MeshH2UpgradePolicy {
         DoNotUpgrade = 0 "DO_NOT_UPGRADE",
         Upgrade = 1 "UPGRADE",
+    }
+}
+
+api_enum! {
+    /// Defaults of connection settings.
+    ConnectionProfile {
+        Unspecified = 0 "PROFILE_UNSPECIFIED",
+        Sidecar = 1 "SIDECAR",
+        Edge = 2 "EDGE",
+    }
+}
+
+api_enum! {
+    /// What becomes of header names with underscores.
+    UnderscoresAction {
+        Unspecified = 0 "HEADERS_WITH_UNDERSCORES_UNSPECIFIED",
+        Allow = 1 "HEADERS_WITH_UNDERSCORES_ALLOW",
+        RejectRequest = 2 "HEADERS_WITH_UNDERSCORES_REJECT_REQUEST",
+        DropHeader = 3 "HEADERS_WITH_UNDERSCORES_DROP_HEADER",
+    }
+}
+
+api_enum! {
+    /// What becomes of escaped slashes.
+    EscapedSlashesAction {
+        Unspecified = 0 "PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED",
+        KeepUnchanged = 1 "KEEP_UNCHANGED",
+        RejectRequest = 2 "REJECT_REQUEST",
+        UnescapeAndRedirect = 3 "UNESCAPE_AND_REDIRECT",
+        UnescapeAndForward = 4 "UNESCAPE_AND_FORWARD",
     }
 }
 

@@ -4,7 +4,7 @@ use super::fields::{Exported, check_export_to, check_time};
 use super::names::is_label;
 use crate::code;
 use crate::diagnostic::Findings;
-use crate::spec::mesh_config::MeshConfig;
+use crate::spec::mesh_config::{ConnectionSettings, MeshConfig};
 use crate::spec::scalar::Text;
 use std::time::Duration;
 
@@ -29,10 +29,42 @@ pub(crate) fn settle(mesh: &mut MeshConfig, findings: &mut Findings) {
             check_export_to(Exported { to, field, namespace: "." }, findings);
         });
     }
+    if let Some(settings) = &mut mesh.default_config.connection_settings {
+        settle_connections(settings, findings);
+    }
     unless_wrong(&mut mesh.root_namespace, findings, |namespace, findings| {
         check_label(namespace, "rootNamespace", findings);
     });
     unless_wrong(&mut mesh.trust_domain, findings, |domain, findings| check_domain(domain, "trustDomain", findings));
+}
+
+/// PC-04: no time and no number is below zero.
+fn settle_connections(settings: &mut ConnectionSettings, findings: &mut Findings) {
+    let of = |field: &str| format!("defaultConfig.connectionSettings.{field}");
+    for (time, field) in [
+        (&mut settings.http_idle_timeout, "httpIdleTimeout"),
+        (&mut settings.http_max_connection_duration, "httpMaxConnectionDuration"),
+        (&mut settings.http_max_stream_duration, "httpMaxStreamDuration"),
+        (&mut settings.http_stream_idle_timeout, "httpStreamIdleTimeout"),
+        (&mut settings.http_request_timeout, "httpRequestTimeout"),
+        (&mut settings.http_request_headers_timeout, "httpRequestHeadersTimeout"),
+    ] {
+        if time.is_some_and(|time| time.get().is_none()) {
+            *time = None;
+            findings.error(&of(field), code::MESH_CONFIG, "a time cannot be below zero", "use 0s for no limit");
+        }
+    }
+    for (count, field) in [
+        (&mut settings.http_max_concurrent_streams, "httpMaxConcurrentStreams"),
+        (&mut settings.http2_initial_stream_window_size, "http2InitialStreamWindowSize"),
+        (&mut settings.http2_initial_connection_window_size, "http2InitialConnectionWindowSize"),
+        (&mut settings.global_downstream_connection_limit, "globalDownstreamConnectionLimit"),
+    ] {
+        if count.is_some_and(|count| count < 0) {
+            *count = None;
+            findings.error(&of(field), code::MESH_CONFIG, "it cannot be below zero", "leave it out for the default");
+        }
+    }
 }
 
 /// Puts the default in place of a value that `check` finds an error in.

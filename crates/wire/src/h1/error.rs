@@ -39,6 +39,9 @@ pub enum HeadError {
     /// `Expect` other than `100-continue`.
     #[error("the expectation is not known")]
     Expectation,
+    /// A header's name has an underscore, where that is not taken (PC-04).
+    #[error("the name of a header has an underscore")]
+    Underscore,
     /// `Connection` names a header that may not be dropped.
     #[error("Connection names a header that it may not")]
     Connection,
@@ -72,6 +75,7 @@ impl HeadError {
             Self::Host => "http1.invalid_host",
             Self::Target => "http1.invalid_url",
             Self::Expectation => "http1.unknown_expectation",
+            Self::Underscore => "http1.unexpected_underscore",
             Self::Connection => "http1.invalid_connection",
         }
     }

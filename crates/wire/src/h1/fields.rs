@@ -1,6 +1,6 @@
 //! What requests and responses share: the index of header lines, and the headers that frame a message.
 
-use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
+use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Underscores, Version};
 use crate::view::{Field, Span};
 use memchr::memchr_iter;
 
@@ -69,6 +69,13 @@ pub(super) fn index(
     let mut framing = Framing::default();
     index.clear();
     for header in headers {
+        if limits.underscores != Underscores::Allow && header.name.contains('_') {
+            match limits.underscores {
+                Underscores::Reject => return Err(HeadError::Underscore),
+                Underscores::Drop => continue,
+                Underscores::Allow => {}
+            }
+        }
         let value = trim(header.value);
         index.push(Field { name: span_of(buffer, header.name.as_bytes()), value: span_of(buffer, value) });
         framing.read(buffer, header.name, value)?;

@@ -1,7 +1,7 @@
 //! From the library's heads to flat ones.
 
 use crate::h1::fields::parse_length;
-use crate::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead, Version};
+use crate::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead, Underscores, Version};
 use crate::view::{Field, Fields, Span};
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{HeaderMap, Method, request, response};
@@ -18,6 +18,9 @@ pub enum FlatError {
     /// `content-length` is not a number, or there are several.
     #[error("the content-length is not valid")]
     ContentLength,
+    /// A header's name has an underscore, where that is not taken (PC-04).
+    #[error("the name of a header has an underscore")]
+    Underscore,
     /// `expect` is something else than `100-continue`.
     #[error("the expectation is not known")]
     Expectation,
@@ -52,9 +55,14 @@ pub fn flatten_request(
     head.keep_alive = true;
     head.nominates = false;
     head.index.clear();
+    let has_underscore = |name: &http::HeaderName| name.as_str().contains('_');
+    if limits.underscores == Underscores::Reject && parts.headers.keys().any(has_underscore) {
+        return Err(FlatError::Underscore);
+    }
     let skipped = protocol.is_some();
+    let dropped = limits.underscores == Underscores::Drop;
     flatten_fields(&parts.headers, base, &mut head.index, out, |name| {
-        name == HOST || (skipped && name == CONTENT_LENGTH)
+        name == HOST || (skipped && name == CONTENT_LENGTH) || (dropped && has_underscore(name))
     });
     check(&head.index, out.len() - base, limits)
 }

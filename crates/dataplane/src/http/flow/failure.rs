@@ -27,6 +27,10 @@ pub(in crate::http) enum Failure {
     NotBase64,
     /// The client's body does not come.
     BodyTimeout,
+    /// The request does not come as a whole in its time.
+    RequestTimeout,
+    /// Nothing has happened for too long.
+    StreamIdle,
 }
 
 impl Failure {
@@ -43,6 +47,8 @@ impl Failure {
             Self::ClientBody => Some(Reject::ClientBody),
             Self::NotBase64 => Some(Reject::NotBase64),
             Self::BodyTimeout => Some(Reject::BodyTimeout),
+            Self::RequestTimeout => Some(Reject::RequestTimeout),
+            Self::StreamIdle => Some(Reject::StreamIdle),
         }
     }
 
@@ -51,9 +57,13 @@ impl Failure {
         match self {
             Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => "the answer of the backend broke off",
             Self::UpstreamProtocol => "the answer of the backend is malformed",
-            Self::Timeout | Self::TryTimeout | Self::BodyTimeout | Self::ClientBody | Self::NotBase64 => {
-                self.reject().map_or("", |reject| reject.reason().body)
-            }
+            Self::Timeout
+            | Self::TryTimeout
+            | Self::BodyTimeout
+            | Self::RequestTimeout
+            | Self::StreamIdle
+            | Self::ClientBody
+            | Self::NotBase64 => self.reject().map_or("", |reject| reject.reason().body),
             Self::ClientClosed | Self::ClientStuck => "",
         }
     }
@@ -67,9 +77,13 @@ impl Failure {
                 "upstream_reset_after_response_started{connection_termination}"
             }
             Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
-            Self::Timeout | Self::TryTimeout | Self::ClientBody | Self::NotBase64 | Self::BodyTimeout => {
-                self.reject().map_or("", |reject| reject.reason().detail)
-            }
+            Self::Timeout
+            | Self::TryTimeout
+            | Self::ClientBody
+            | Self::NotBase64
+            | Self::BodyTimeout
+            | Self::RequestTimeout
+            | Self::StreamIdle => self.reject().map_or("", |reject| reject.reason().detail),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Failure;
 use super::direct::{self, Broken};
-use super::pieces::{end_chunks, put, without_framing};
-use super::web::Web;
+use super::pieces::{end_chunks, without_framing};
+use super::web::{Web, put_data};
 use crate::conn::{Buffer, Pipe, Worker};
 use crate::http::backend::Backend;
 use crate::http::decide::Plan;
@@ -508,16 +508,5 @@ impl<'a> ResponseSide<'a> {
         self.input.release();
         self.out.clear();
         *self.head = std::mem::take(self.head).reset();
-    }
-}
-
-/// Appends data as the client is to have it; how much that is, or `None` when no more is wanted.
-fn put_data(out: &mut Vec<u8>, data: &[u8], web: &mut Option<Web>, chunked: bool) -> Option<usize> {
-    match web {
-        Some(web) => web.take(data, chunked, out),
-        None => {
-            put(out, data, chunked);
-            Some(data.len())
-        }
     }
 }

@@ -149,3 +149,14 @@ fn tell(status: u8, head: Head, body: &[u8], down: &mut Side, out: &mut Vec<u8>)
         _ => Ok(()),
     }
 }
+
+/// Appends data as the client is to have it; how much that is, or `None` when no more is wanted.
+pub(super) fn put_data(out: &mut Vec<u8>, data: &[u8], web: &mut Option<Web>, chunked: bool) -> Option<usize> {
+    match web {
+        Some(web) => web.take(data, chunked, out),
+        None => {
+            put(out, data, chunked);
+            Some(data.len())
+        }
+    }
+}

@@ -2,7 +2,9 @@
 
 use super::short;
 use crate::read::read_mesh_config;
-use crate::spec::mesh_config::{AccessLogEncoding, ForwardClientCertDetails, MeshConfig, Normalization};
+use crate::spec::mesh_config::{
+    AccessLogEncoding, ConnectionProfile, ForwardClientCertDetails, MeshConfig, Normalization,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,6 +50,19 @@ fn pc_02_and_pc_03_topology_and_headers_are_read() {
     assert_eq!(topology.num_trusted_proxies, 2);
     assert_eq!(topology.forward_client_cert_details, Some(ForwardClientCertDetails::AppendForward));
     assert!(topology.proxy_protocol.is_some());
+}
+
+#[test]
+fn pc_04_limits_of_connections_are_read_and_none_is_below_zero() {
+    let written = "profile: EDGE, httpIdleTimeout: 600s, httpMaxConcurrentStreams: 50, \
+                   httpPathWithEscapedSlashesAction: UNESCAPE_AND_FORWARD, httpRequestTimeout: -1s, \
+                   globalDownstreamConnectionLimit: -5, listenerPerConnectionBufferLimitBytes: 32768";
+    let (config, found) = mesh(&format!("defaultConfig: {{connectionSettings: {{{written}}}}}"));
+    let at = "E MG0011 defaultConfig.connectionSettings";
+    assert_eq!(found, [format!("{at}.httpRequestTimeout"), format!("{at}.globalDownstreamConnectionLimit")]);
+    let settings = config.default_config.connection_settings.unwrap();
+    assert_eq!(settings.profile, Some(ConnectionProfile::Edge));
+    assert_eq!((settings.http_max_concurrent_streams, settings.http_request_timeout), (Some(50), None));
 }
 
 #[test]
