@@ -3,30 +3,27 @@
 use super::Failure;
 use super::direct::{self, Broken};
 use super::pieces::{end_chunks, without_framing};
+use super::told::Told;
 use super::web::{Web, put_data};
 use crate::conn::{Buffer, Pipe, Worker};
 use crate::http::backend::Backend;
 use crate::http::decide::Plan;
-use crate::http::facts::{Common, OfResponse};
 use crate::http::server::read;
 use crate::http::side::{Gone, Side};
 use crate::http::streams::{Piece, Receiver, Sender};
 use crate::limits::COPY_LIMIT;
 use crate::log::HttpDate;
-use crate::reasons::Flags;
 use http::HeaderMap;
-use ir::{FieldName, HeaderSettings};
+use ir::HeaderSettings;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use upstream::Stream;
 use wire::edit::Edits;
 use wire::h1::response::Asked;
 use wire::h1::{
     BodyLength, BodyReader, ChunkWriter, HeadLimits, OutFraming, ResponseHead, ResponseParts, Style, write_response_in,
 };
-use wire::view::Fields;
 
 /// What may be switched to (S-118).
 pub(super) const WEBSOCKET: &[u8] = b"websocket";
@@ -66,33 +63,6 @@ pub(super) struct ResponseSide<'a> {
     pub(super) tunnel: bool,
     /// Whether the client was told that its connection ends.
     pub(super) close: bool,
-}
-
-/// What changes of an answer may tell of it besides its head.
-pub(super) struct Told<'a> {
-    pub(super) common: Common<'a>,
-    pub(super) kept: &'a [(FieldName, Vec<u8>)],
-    pub(super) flags: Flags,
-    pub(super) begun: Instant,
-    pub(super) upstream: Option<SocketAddr>,
-    pub(super) upstream_local: &'a dyn Fn() -> Option<SocketAddr>,
-}
-
-impl<'a> Told<'a> {
-    fn of(&self, status: u16, fields: Fields<'a>) -> OfResponse<'a> {
-        OfResponse {
-            common: self.common,
-            kept: self.kept,
-            status,
-            fields,
-            flags: self.flags,
-            detail: "via_upstream",
-            begun: self.begun,
-            upstream: self.upstream,
-            upstream_local: self.upstream_local,
-            transport_failure: "",
-        }
-    }
 }
 
 impl<'a> ResponseSide<'a> {

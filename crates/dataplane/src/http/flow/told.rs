@@ -1,0 +1,35 @@
+//! What changes of an answer may tell of it besides its head (VS-47).
+
+use crate::http::facts::{Common, OfResponse};
+use crate::reasons::Flags;
+use ir::FieldName;
+use std::net::SocketAddr;
+use std::time::Instant;
+use wire::view::Fields;
+
+/// What changes of an answer may tell of it besides its head.
+pub(super) struct Told<'a> {
+    pub(super) common: Common<'a>,
+    pub(super) kept: &'a [(FieldName, Vec<u8>)],
+    pub(super) flags: Flags,
+    pub(super) begun: Instant,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) upstream_local: &'a dyn Fn() -> Option<SocketAddr>,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn of(&self, status: u16, fields: Fields<'a>) -> OfResponse<'a> {
+        OfResponse {
+            common: self.common,
+            kept: self.kept,
+            status,
+            fields,
+            flags: self.flags,
+            detail: "via_upstream",
+            begun: self.begun,
+            upstream: self.upstream,
+            upstream_local: self.upstream_local,
+            transport_failure: "",
+        }
+    }
+}
