@@ -3,6 +3,8 @@
 mod secured;
 mod server;
 
+pub(crate) use secured::mesh_parameters;
+
 use crate::code;
 use crate::credentials::{Finder, Used};
 use crate::fast::FastMap;

@@ -1,6 +1,7 @@
 //! `moongate check`: all that is wrong or worth knowing, for people or programs, and an exit code.
 
 use crate::cli::{CheckArgs, Output};
+use crate::mesh::Mesh;
 use crate::settings;
 use anyhow::Result;
 use compiler::Memo;
@@ -14,9 +15,13 @@ use std::sync::Arc;
 
 /// Reads, compiles and reports once.
 pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let (settings, mut all) = settings::settings(&args.config.workload)?;
-    let mut source = FileSource::new(args.config.paths.clone())?;
+    let mut settings = settings::settings(&args.config.workload)?;
+    let source = FileSource::new(args.config.paths.clone())?;
+    let mut source = source.with_mesh(args.config.workload.mesh_config.clone());
     let Some(loaded) = source.refresh() else { return Ok(ExitCode::SUCCESS) };
+    let mut mesh = Mesh::default();
+    mesh.take(&loaded, &mut settings);
+    let mut all = mesh.found;
     let compiled = compiler::compile(&loaded.set, &settings, &mut Memo::default());
     all.extend(loaded.diagnostics.iter().cloned());
     let mut texts = Texts::default();

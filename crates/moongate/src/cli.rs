@@ -79,7 +79,7 @@ pub(crate) struct WorkloadArgs {
     /// Ports to bind in place of others, applied last
     #[arg(long, env = "MOONGATE_PORT_MAP", value_delimiter = ',', value_name = "80=8080", value_parser = pair::<u16, u16>)]
     pub(crate) port_map: Vec<(u16, u16)>,
-    /// Mesh settings (Istio's MeshConfig) as YAML
+    /// Mesh settings (Istio's MeshConfig) as YAML, watched [default: `mesh.yaml` of a folder, or the ConfigMap `istio`]
     #[arg(long, env = "MOONGATE_MESH_CONFIG", value_name = "FILE")]
     pub(crate) mesh_config: Option<PathBuf>,
     /// Where this process is, as `region/zone/subzone` or less of it: what `localityLbSetting` goes by

@@ -10,6 +10,7 @@ mod text;
 pub use answer::{Answer, Failing, Hello, MirrorAnswer, Outcome, Question, SecuredAnswer, TargetAnswer};
 
 use crate::cli::{ExplainArgs, Output};
+use crate::mesh::Mesh;
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
@@ -53,10 +54,11 @@ impl Explainer {
         Self { snapshot, listeners, tables }
     }
 
-    /// Reads files and folders, and compiles them.
-    pub fn read(paths: Vec<PathBuf>, settings: &Settings) -> Result<Self> {
-        let loaded = FileSource::new(paths)?.refresh().context("there is nothing to read")?;
-        Ok(Self::new(&loaded.set, settings))
+    /// Reads files and folders, with the mesh's settings of their own unless another file is named, and compiles them.
+    pub fn read(paths: Vec<PathBuf>, mesh: Option<PathBuf>, mut settings: Settings) -> Result<Self> {
+        let loaded = FileSource::new(paths)?.with_mesh(mesh).refresh().context("there is nothing to read")?;
+        Mesh::default().take(&loaded, &mut settings);
+        Ok(Self::new(&loaded.set, &settings))
     }
 
     /// Where a request goes, and why.
@@ -295,8 +297,8 @@ fn head_of(question: &Question) -> Vec<u8> {
 /// Answers one question on the command line.
 pub(crate) fn command(args: &ExplainArgs) -> Result<ExitCode> {
     let (question, paths) = question(args)?;
-    let (settings, _) = settings::settings(&args.workload)?;
-    let explainer = Explainer::read(paths, &settings)?;
+    let settings = settings::settings(&args.workload)?;
+    let explainer = Explainer::read(paths, args.workload.mesh_config.clone(), settings)?;
     let answer = explainer.ask(&question)?;
     match args.output {
         Output::Json => anstream::println!("{}", serde_json::to_string_pretty(&answer)?),

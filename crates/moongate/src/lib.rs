@@ -11,6 +11,7 @@ pub mod explain;
 mod handover;
 mod limits;
 mod logging;
+mod mesh;
 mod page;
 mod pipeline;
 mod process;

@@ -1,5 +1,6 @@
 //! The one loop: a set comes from the source, is compiled, is taken over by the data plane, and its report is told.
 
+use crate::mesh::Mesh;
 use compiler::{Memo, Report, Settings};
 use dataplane::{BindProblem, DataPlane};
 use ir::Snapshot;
@@ -64,20 +65,20 @@ impl Shared {
 /// Takes every set until the source ends. `first` is called once the first one serves.
 pub(crate) async fn run(
     mut changes: Receiver<Loaded>,
-    settings: Settings,
-    mesh: Vec<Diagnostic>,
+    mut settings: Settings,
     data_plane: Arc<DataPlane>,
     shared: Shared,
     first: impl FnOnce(),
 ) {
-    let mut memo = Memo::default();
+    let (mut memo, mut mesh) = (Memo::default(), Mesh::default());
     let mut before = Current::default();
     let mut first = Some(first);
     loop {
         tokio::select! {
             loaded = changes.recv() => {
                 let Some(loaded) = loaded else { return };
-                let current = take(&loaded, &settings, &mesh, &mut memo, &data_plane);
+                mesh.take(&loaded, &mut settings);
+                let current = take(&loaded, &settings, &mesh.found, &mut memo, &data_plane);
                 shared.set(current.clone());
                 // Whoever waits for readiness does not wait for what is only said.
                 if let Some(first) = first.take() {

@@ -29,8 +29,8 @@ pub(crate) fn serve(
     started: impl FnOnce(&[SocketAddr]) + Send + 'static,
 ) -> Result<()> {
     process::raise_file_limit();
-    let (settings, mesh) = settings::settings(workload)?;
-    let source = FileSource::new(paths.to_vec())?;
+    let settings = settings::settings(workload)?;
+    let source = FileSource::new(paths.to_vec())?.with_mesh(workload.mesh_config.clone());
     let access_log = access_log(args.access_log.as_deref().unwrap_or(default_log), args.access_log_format)?;
     let (mut inherited, elder) = handover::inherit(args.takeover.as_deref())?;
     let ready = admin::listen(args.ready, "--ready", &mut inherited)?;
@@ -67,7 +67,7 @@ pub(crate) fn serve(
                 let _ = served.send(());
             }
         };
-        tokio::spawn(pipeline::run(changes, settings, mesh, Arc::clone(&data_plane), shared, first));
+        tokio::spawn(pipeline::run(changes, settings, Arc::clone(&data_plane), shared, first));
         let followed = follow(args.takeover.clone(), elder, first_served, own, Arc::clone(&data_plane));
         tokio::select! {
             () = process::asked_to_end() => {

@@ -4,8 +4,6 @@ use crate::cli::{Role, WorkloadArgs};
 use anyhow::{Context, Result, bail};
 use compiler::{Settings, Workload};
 use ir::{Http10, Locality};
-use resources::diagnostic::Diagnostic;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The settings of a process that is Istio's ingress gateway, with nothing else said.
@@ -18,8 +16,8 @@ pub fn egress() -> Settings {
     Settings { workloads: vec![Workload::egress()], ..Settings::default() }
 }
 
-/// Settings by the flags, and what was found in the mesh settings.
-pub(crate) fn settings(args: &WorkloadArgs) -> Result<(Settings, Vec<Diagnostic>)> {
+/// Settings by the flags. Those of the mesh come with the configuration.
+pub(crate) fn settings(args: &WorkloadArgs) -> Result<Settings> {
     let mut settings = Settings { workloads: workloads(args)?, ..Settings::default() };
     settings.proxy_protocol_from.clone_from(&args.proxy_protocol_from);
     settings.http10 = args.http10.as_ref().map(|host| Http10 {
@@ -30,20 +28,10 @@ pub(crate) fn settings(args: &WorkloadArgs) -> Result<(Settings, Vec<Diagnostic>
         let host = full_name(host, &settings.domain);
         settings.endpoints.entry(host).or_default().push(*address);
     }
-    let mut found = Vec::new();
     if let Some(path) = &args.mesh_config {
-        let (mesh, diagnostics) = mesh_config(path)?;
-        settings.mesh = mesh;
-        found = diagnostics;
+        std::fs::File::open(path).with_context(|| format!("cannot read the mesh settings in {}", path.display()))?;
     }
-    Ok((settings, found))
-}
-
-/// Reads mesh settings from a file.
-pub fn mesh_config(path: &Path) -> Result<(resources::spec::mesh_config::MeshConfig, Vec<Diagnostic>)> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the mesh settings in {}", path.display()))?;
-    Ok(resources::read::read_mesh_config(&Arc::from(path), &text))
+    Ok(settings)
 }
 
 fn workloads(args: &WorkloadArgs) -> Result<Vec<Workload>> {

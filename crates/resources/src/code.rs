@@ -21,6 +21,7 @@ codes! {
     LAST_GOOD "MG0009" "the last good version keeps serving"
     UNREADABLE_FILE "MG0010" "the file cannot be read"
     MESH_CONFIG "MG0011" "the mesh settings cannot be read"
+    MESH_INERT "MG0012" "a mesh setting has no effect here"
 
     GATEWAY_NO_SERVERS "MG1001" "a Gateway needs at least one server"
     GATEWAY_NO_PORT "MG1002" "a server needs a port"

@@ -106,7 +106,15 @@ pub fn read_mesh_config(file: &Arc<Path>, text: &str) -> (MeshConfig, Vec<Diagno
         code::UNKNOWN_FIELD => Finding { code: code::MESH_CONFIG, severity: Severity::Warning, ..finding },
         _ => Finding { code: code::MESH_CONFIG, ..finding },
     };
-    (config, place.diagnostics(None, "", findings.into_iter().map(known).collect()))
+    let inert = config.inert().into_iter().map(|(field, cause)| Finding {
+        code: code::MESH_INERT,
+        severity: Severity::Info,
+        field: field.to_owned(),
+        message: format!("it has no effect: {cause}"),
+        help: Some("it may stay, or be left out".to_owned()),
+    });
+    let found = findings.into_iter().map(known).chain(inert).collect();
+    (config, place.diagnostics(None, "", found))
 }
 
 /// A document and the file it stands in.

@@ -2,6 +2,7 @@
 //! good version.
 
 use crate::folder::{self, Stamp};
+use crate::mesh::{MeshFile, MeshText};
 use crate::named::NamedFiles;
 use foldhash::quality::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub set: Arc<ResourceSet>,
     /// What was found out while reading, of all files, sorted by place.
     pub diagnostics: Arc<[Diagnostic]>,
+    /// The mesh's settings, where there is a file of them.
+    pub mesh: Option<MeshText>,
     /// How long it took.
     pub timing: Timing,
 }
@@ -60,6 +63,7 @@ pub struct FileSource {
     shadowed: BTreeMap<ObjectRef, BTreeSet<Arc<Path>>>,
     /// Files that objects name.
     named: NamedFiles,
+    mesh: MeshFile,
     set: Arc<ResourceSet>,
     told: Arc<[Diagnostic]>,
 }
@@ -94,8 +98,20 @@ impl FileSource {
         for root in &roots {
             std::fs::metadata(root).map_err(|source| LoadError { path: root.clone(), source })?;
         }
-        let (files, shadowed, named) = Default::default();
-        Ok(Self { roots, files, shadowed, named, set: Arc::default(), told: Arc::default() })
+        let (files, shadowed, named, mesh) = Default::default();
+        Ok(Self { roots, files, shadowed, named, mesh, set: Arc::default(), told: Arc::default() })
+    }
+
+    /// Reads the mesh's settings from this file, if it is one, and not from those of the folders.
+    #[must_use]
+    pub fn with_mesh(mut self, path: Option<PathBuf>) -> Self {
+        self.mesh = MeshFile::named(path);
+        self
+    }
+
+    /// The file that was named for the mesh's settings.
+    pub fn mesh_file(&self) -> Option<&Path> {
+        self.mesh.path()
     }
 
     /// The paths that were given.
@@ -106,7 +122,8 @@ impl FileSource {
     /// Looks for what changed and reads it. `None`: nothing did.
     pub fn refresh(&mut self) -> Option<Loaded> {
         let begun = Instant::now();
-        let listed = folder::list(&self.roots);
+        let mut listed = folder::list(&self.roots);
+        let other_mesh = self.mesh.look(&self.roots, &mut listed);
         let changed: Vec<(Arc<Path>, Stamp)> = listed
             .iter()
             .filter(|(path, stamp)| {
@@ -117,7 +134,7 @@ impl FileSource {
         let present: HashSet<&Path> = listed.iter().map(|(path, _)| path.as_path()).collect();
         let gone: Vec<Arc<Path>> = self.files.keys().filter(|path| !present.contains(&***path)).cloned().collect();
         let first = self.set.generation == 0;
-        if changed.is_empty() && gone.is_empty() && !first {
+        if changed.is_empty() && gone.is_empty() && !first && !other_mesh {
             return self.refresh_named(begun);
         }
         let read = self.read_files(&changed);
@@ -132,7 +149,7 @@ impl FileSource {
         }
         let untouched = changes.0.is_empty() && !first;
         let diagnostics = self.diagnostics();
-        if untouched && diagnostics == self.told {
+        if untouched && diagnostics == self.told && !other_mesh {
             return self.refresh_named(begun);
         }
         let mut set = self.set.with(changes.0.into_values());
@@ -142,7 +159,8 @@ impl FileSource {
         }
         self.set = Arc::new(set);
         self.told = Arc::clone(&diagnostics);
-        Some(Loaded { set: Arc::clone(&self.set), diagnostics, timing: Timing { parse, collect: begun.elapsed() } })
+        let timing = Timing { parse, collect: begun.elapsed() };
+        Some(Loaded { set: Arc::clone(&self.set), diagnostics, mesh: self.mesh.text(), timing })
     }
 
     /// The folders of files that objects name, to be watched as well.
@@ -169,7 +187,8 @@ impl FileSource {
         let parse = begun.elapsed();
         self.set = Arc::new(self.set.with([]).with_files(self.named.contents()));
         let timing = Timing { parse, collect: begun.elapsed() - parse };
-        Some(Loaded { set: Arc::clone(&self.set), diagnostics: Arc::clone(&self.told), timing })
+        let (set, diagnostics) = (Arc::clone(&self.set), Arc::clone(&self.told));
+        Some(Loaded { set, diagnostics, mesh: self.mesh.text(), timing })
     }
 
     /// Reads files on all cores.

@@ -5,8 +5,10 @@
 
 mod files;
 mod folder;
+mod mesh;
 mod named;
 mod watch;
 
 pub use files::{FileSource, LoadError, Loaded, Timing};
+pub use mesh::MeshText;
 pub use watch::watch;

@@ -96,10 +96,10 @@ fn start(source: &FileSource, changed: impl Fn() + Send + 'static) -> Option<Rec
     let mut watcher = notify::recommended_watcher(handler)
         .inspect_err(|error| tracing::warn!(%error, "changes cannot be watched; files are looked at twice a second"))
         .ok()?;
-    for root in source.roots() {
+    for root in source.roots().iter().map(PathBuf::as_path).chain(source.mesh_file()) {
         // A file is replaced by a rename, which only its folder tells.
         let (path, mode) = if root.is_dir() {
-            (root.as_path(), RecursiveMode::Recursive)
+            (root, RecursiveMode::Recursive)
         } else {
             let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             (parent, RecursiveMode::NonRecursive)

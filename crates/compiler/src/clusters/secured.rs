@@ -1,6 +1,7 @@
 //! TLS to the endpoints of a cluster, as its DestinationRule has it (DR-40 to DR-45).
 
 use crate::credentials::{Finder, Trusted, Used};
+use crate::gateways::mesh_parameters;
 use crate::report::Notes;
 use crate::services::Backing;
 use crate::settings::Workload;
@@ -57,10 +58,12 @@ pub(super) fn compile(
         Some(TlsVersion::V1_3) => Some(Version::V1_3),
         Some(TlsVersion::V1_0 | TlsVersion::V1_1 | TlsVersion::V1_2) => Some(Version::V1_2),
     };
-    let lowest = version(tls.min_protocol_version).unwrap_or(Version::V1_2);
+    let mesh = mesh_parameters(world.settings);
+    let lowest = version(tls.min_protocol_version).unwrap_or(mesh.lowest);
     let highest = version(tls.max_protocol_version).unwrap_or(Version::V1_3).max(lowest);
-    let suites = tls.cipher_suites.iter().map(|suite| (&**suite).into()).collect();
-    let parameters = TlsParameters { lowest, highest, suites, groups: Vec::new() };
+    let suites: Vec<Arc<str>> = tls.cipher_suites.iter().map(|suite| (&**suite).into()).collect();
+    let suites = if suites.is_empty() { mesh.suites } else { suites };
+    let parameters = TlsParameters { lowest, highest, suites, groups: mesh.groups };
     // DR-42.
     let sni = if tls.sni.is_empty() { Sni::Host } else { Sni::Name((&*tls.sni).into()) };
     secured.tls = Some(Arc::new(ClientTls { sni, verify, identity, parameters }));

@@ -2,6 +2,7 @@
 
 use crate::code;
 use crate::credentials::{Finder, Trusted};
+use crate::settings::Settings;
 use ir::{Alpn, ClientAuth, Credential, Termination, TlsParameters, TlsVersion as Version, Trust};
 use resources::spec::gateway::{ServerTls, TlsMode, TlsVersion};
 use resources::spec::scalar::Text;
@@ -129,13 +130,33 @@ fn hex(text: &str) -> Option<[u8; 32]> {
 }
 
 fn parameters(tls: &ServerTls, finder: &mut Finder<'_, '_>) -> TlsParameters {
-    let lowest = version(tls.min_protocol_version, "minProtocolVersion", finder).unwrap_or(Version::V1_2);
+    let mesh = mesh_parameters(finder.world.settings);
+    let lowest = version(tls.min_protocol_version, "minProtocolVersion", finder).unwrap_or(mesh.lowest);
     let highest = version(tls.max_protocol_version, "maxProtocolVersion", finder).unwrap_or(Version::V1_3);
     TlsParameters {
         lowest,
         highest: highest.max(lowest),
-        suites: known(&tls.cipher_suites, "cipherSuites", &SUITES, finder),
-        groups: known(&tls.ecdh_curves, "ecdhCurves", &GROUPS, finder),
+        suites: unless_none(known(&tls.cipher_suites, "cipherSuites", &SUITES, finder), mesh.suites),
+        groups: unless_none(known(&tls.ecdh_curves, "ecdhCurves", &GROUPS, finder), mesh.groups),
+    }
+}
+
+fn unless_none(own: Vec<Arc<str>>, others: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    if own.is_empty() { others } else { own }
+}
+
+/// What the mesh has for all that says nothing itself, as far as it is spoken (MC-03).
+pub(crate) fn mesh_parameters(settings: &Settings) -> TlsParameters {
+    let usual = TlsParameters::default();
+    let Some(written) = settings.mesh.tls_defaults.as_deref() else { return usual };
+    let spoken = |written: &[Text], known: &[&str]| -> Vec<Arc<str>> {
+        written.iter().filter(|name| known.contains(&&***name)).map(|name| (&**name).into()).collect()
+    };
+    TlsParameters {
+        lowest: if written.min_protocol_version == Some(TlsVersion::V1_3) { Version::V1_3 } else { usual.lowest },
+        suites: spoken(&written.cipher_suites, &SUITES),
+        groups: spoken(&written.ecdh_curves, &GROUPS),
+        ..usual
     }
 }
 

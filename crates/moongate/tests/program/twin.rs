@@ -7,11 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// What explains a configuration, for the workload that `args` make of the process.
 pub(crate) fn explainer(config: &Path, mesh: Option<&PathBuf>, args: &[String]) -> Explainer {
-    let mut settings = if args.iter().any(|arg| arg == "egress") { settings::egress() } else { settings::ingress() };
-    if let Some(mesh) = mesh {
-        settings.mesh = settings::mesh_config(mesh).unwrap().0;
-    }
-    Explainer::read(vec![config.to_owned()], &settings).unwrap()
+    let settings = if args.iter().any(|arg| arg == "egress") { settings::egress() } else { settings::ingress() };
+    Explainer::read(vec![config.to_owned()], mesh.cloned(), settings).unwrap()
 }
 
 /// What `explain` says to a request of a recording or a case.

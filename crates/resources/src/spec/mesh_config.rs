@@ -2,6 +2,8 @@
 //!
 //! Fields that say nothing to a gateway of this kind are known, so that a slip of the pen is told from them, and left unread.
 
+mod inert;
+
 use super::destination_rule::{LocalityBalancer, TcpKeepalive};
 use super::gateway::TlsVersion;
 use super::scalar::{Duration, Text, Unread, api_enum};

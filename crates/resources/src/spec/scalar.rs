@@ -140,13 +140,13 @@ impl<'de> Deserialize<'de> for NumberOrName {
     }
 }
 
-/// A field that is known and left unread, whatever is in it.
+/// A field that is known and left unread, whatever is in it; whether it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Unread;
+pub(crate) struct Unread(pub(crate) bool);
 
 impl<'de> Deserialize<'de> for Unread {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+        de::IgnoredAny::deserialize(deserializer).map(|_| Self(true))
     }
 }
 

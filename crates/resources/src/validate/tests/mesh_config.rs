@@ -10,7 +10,32 @@ use std::sync::Arc;
 
 fn mesh(text: &str) -> (MeshConfig, Vec<String>) {
     let (config, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), text);
-    (config, found.iter().map(short).collect())
+    (config, found.iter().map(short).filter(|found| !found.contains("MG0012")).collect())
+}
+
+/// Fields that are told to have no effect.
+fn inert(text: &str) -> Vec<String> {
+    let (_, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), text);
+    found.iter().map(short).filter(|found| found.contains("MG0012")).collect()
+}
+
+#[test]
+fn mc_05_settings_without_effect_are_told_of() {
+    assert_eq!(inert("connectTimeout: 5s\nrootNamespace: a\nh2UpgradePolicy: UPGRADE\n"), [""; 0]);
+    let text = "accessLogFile: /dev/stdout\ntrustDomain: a.test\nextensionProviders: [{name: x}]\ndiscoverySelectors: []\n\
+                defaultConfig: {discoveryAddress: a, image: {}, drainDuration: 5s, tracing: {}}\n";
+    assert_eq!(
+        inert(text),
+        [
+            "W MG0012 accessLogFile",
+            "W MG0012 extensionProviders",
+            "W MG0012 trustDomain",
+            "W MG0012 discoverySelectors",
+            "W MG0012 defaultConfig.drainDuration",
+            "W MG0012 defaultConfig",
+            "W MG0012 defaultConfig"
+        ]
+    );
 }
 
 #[test]
