@@ -83,8 +83,10 @@ pub fn scheme(peer: &Peer<'_>, fields: Fields<'_>) -> &'static str {
 /// The address that counts as the client's (S-111): the n-th from the right of `X-Forwarded-For`, the peer when there are fewer.
 pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
     let Some(back) = peer.trusted_proxies.checked_sub(1) else { return peer.address };
-    let last = fields.all("x-forwarded-for").last().and_then(|value| std::str::from_utf8(value).ok());
-    let found = last.and_then(|list| list.rsplit(',').nth(back as usize)).map(str::trim);
+    // Several lines are one list (RFC 9110 §5.3).
+    let all = || fields.all("x-forwarded-for").flat_map(|line| line.split(|byte| *byte == b','));
+    let from_left = all().count().checked_sub(1 + back as usize);
+    let found = from_left.and_then(|at| std::str::from_utf8(all().nth(at)?).ok()).map(str::trim);
     found.filter(|text| text.parse::<IpAddr>().is_ok()).unwrap_or(peer.address)
 }
 
@@ -250,6 +252,26 @@ mod tests {
             edits,
             ["x-forwarded-for=1.1.1.1, 2.2.2.2,9.9.9.9", "x-forwarded-proto=https", "x-envoy-external-address=1.1.1.1"]
         );
+    }
+
+    #[test]
+    fn s_111_the_client_is_counted_from_the_right_over_all_lines() {
+        let counted = |lines: &[&str], trusted_proxies| {
+            let lines: String = lines.iter().map(|line| format!("X-Forwarded-For: {line}\r\n")).collect();
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            let mut parsed = RequestHead::default();
+            parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+            let certificate = Certificate::Drop;
+            let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate, port: None };
+            client(&peer, parsed.fields(text.as_bytes())).to_owned()
+        };
+        let lines = ["1.1.1.1, 2.2.2.2", "3.3.3.3", "2001:db8::4"];
+        let found: Vec<String> = (0..=5).map(|trusted| counted(&lines, trusted)).collect();
+        assert_eq!(found, ["9.9.9.9", "2001:db8::4", "3.3.3.3", "2.2.2.2", "1.1.1.1", "9.9.9.9"]);
+        // What is no address is nobody's, and nor is what is not there.
+        assert_eq!(counted(&["1.1.1.1, unknown"], 1), "9.9.9.9");
+        assert_eq!(counted(&[], 1), "9.9.9.9");
+        assert_eq!(counted(&["1.1.1.1,"], 1), "9.9.9.9");
     }
 
     #[test]

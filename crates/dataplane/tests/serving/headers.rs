@@ -100,3 +100,43 @@ fn s_115_names_keep_their_case_in_both_directions() {
         assert!(head.contains("\nx-forwarded-for: "), "{head}");
     }
 }
+
+#[test]
+fn s_117_a_port_is_no_part_of_the_host_and_stays_in_what_the_backend_sees() {
+    let backend = Backend::answering(ANSWER);
+    let gateway =
+        Gateway::serving(&World::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]));
+    for (request, host, path) in [
+        ("GET /x HTTP/1.1\r\nHost: A.test:8443\r\n\r\n", "A.test:8443", "/x"),
+        // The authority of an absolute target counts, whatever Host says (RFC 9112 §3.2.2).
+        ("GET http://a.test:81/x?y HTTP/1.1\r\nHost: b.test\r\n\r\n", "a.test:81", "/x?y"),
+        ("GET https://a.test HTTP/1.1\r\nHost: a.test\r\n\r\n", "a.test", "/"),
+    ] {
+        assert_eq!(gateway.client().send(request).answer().status, 200, "{request}");
+        let head = backend.seen().pop().unwrap();
+        assert!(head.contains(&format!("\nhost: {host}\r\n")) && head.starts_with(&format!("GET {path} ")), "{head}");
+    }
+    for (request, status) in [
+        ("GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 404),
+        ("GET http:///x HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: me@a.test\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a.test:x\r\n\r\n", 400),
+    ] {
+        assert_eq!(gateway.client().send(request).answer().status, status, "{request}");
+    }
+}
+
+#[test]
+fn s_111_headers_that_steer_envoy_are_not_taken_from_outside() {
+    let backend = Backend::answering(ANSWER);
+    let gateway = Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
+    let claims = "X-Envoy-Internal: true\r\nX-Envoy-External-Address: 1.2.3.4\r\nX-Envoy-Retry-On: 5xx\r\n\
+                  X-Envoy-Upstream-Rq-Timeout-Ms: 1\r\nX-Forwarded-Proto: https\r\nX-Request-Id: mine\r\n";
+    gateway.client().send(format!("GET / HTTP/1.1\r\nHost: a\r\n{claims}\r\n")).answer();
+    let head = backend.only();
+    for gone in ["x-envoy-internal", "1.2.3.4", "x-envoy-retry-on", "x-envoy-upstream-rq", "https", "mine"] {
+        assert!(!head.contains(gone), "{gone} in {head}");
+    }
+    assert!(head.contains("\nx-envoy-external-address: 127.0.0.1\r\n"), "{head}");
+}

@@ -71,6 +71,38 @@ fn edits_show_without_a_restart() {
     until("the host is gone", || status(&gateway, 80, "a.test") == 404);
 }
 
+#[test]
+fn mc_01_mesh_settings_change_while_serving() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = tempfile::tempdir().unwrap();
+    let named = own.path().join("own.yaml");
+    fs::write(folder.path().join("g.yaml"), server("g", 80) + &direct("a", "g", 201)).unwrap();
+    let settings = |name: &str| format!("defaultConfig: {{proxyHeaders: {{server: {{value: {name}}}}}}}\n");
+    let shows = |gateway: &Gateway, name: &str| {
+        until(name, || get(gateway, 80, "a.test").unwrap().header("server").as_deref() == Some(name));
+    };
+    let gateway = start(folder.path(), &[80], &[]);
+    shows(&gateway, "istio-envoy");
+    fs::write(folder.path().join("mesh.yaml"), settings("one")).unwrap();
+    shows(&gateway, "one");
+    fs::write(folder.path().join("mesh.yaml"), settings("two")).unwrap();
+    shows(&gateway, "two");
+    // What cannot be read changes nothing; the report tells of it.
+    fs::write(folder.path().join("mesh.yaml"), "defaultConfig: [\n").unwrap();
+    until("it is told", || gateway.get(gateway.admin, "/report").unwrap().1.contains("the settings before are kept"));
+    shows(&gateway, "two");
+    fs::remove_file(folder.path().join("mesh.yaml")).unwrap();
+    shows(&gateway, "istio-envoy");
+    drop(gateway);
+    // A flag counts first, and its file is watched wherever it is.
+    fs::write(folder.path().join("mesh.yaml"), settings("beside")).unwrap();
+    fs::write(&named, settings("named")).unwrap();
+    let gateway = start(folder.path(), &[80], &["--mesh-config", named.to_str().unwrap()]);
+    shows(&gateway, "named");
+    fs::write(&named, settings("changed")).unwrap();
+    shows(&gateway, "changed");
+}
+
 /// One good document of each Istio kind and some of Kubernetes', and how to break it.
 const KINDS: &[(&str, &str)] = &[
     ("Gateway", "spec: {servers: [{port: {number: 0, name: x, protocol: HTTP}, hosts: ['*']}]}"),
