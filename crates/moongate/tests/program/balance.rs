@@ -9,7 +9,7 @@ fn told(case: &str, host: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/balance").join(case).join("in.yaml");
     let mut settings = settings::ingress();
     settings.workloads[0].locality = Some(ir::Locality("eu-west/a".into()));
-    let explainer = Explainer::read(vec![path], &settings).unwrap();
+    let explainer = Explainer::read(vec![path], None, settings).unwrap();
     let question = Question {
         port: 80,
         method: "GET".to_owned(),

@@ -5,7 +5,6 @@ use super::{MeshConfig, ProxyConfig};
 const OF_TELEMETRY: &str =
     "logs and metrics are a matter of flags (`--access-log`); Istio's telemetry does not act yet";
 const OF_MUTUAL_TLS: &str = "mutual TLS within a mesh does not act yet";
-const OF_BALANCING: &str = "balancing by locality is a matter of DestinationRules alone";
 const OF_ISTIOD: &str = "it is for Istio's control plane, which has no part here";
 const OF_SIDECARS: &str = "it is for sidecars";
 const OF_ENVOY: &str = "it is for Envoy or the way that it is started";
@@ -34,7 +33,6 @@ impl MeshConfig {
             (self.certificates.0, "certificates", OF_MUTUAL_TLS),
             (self.ca.0, "ca", OF_MUTUAL_TLS),
             (self.verify_certificate_at_client.0, "verifyCertificateAtClient", OF_MUTUAL_TLS),
-            (self.locality_lb_setting.is_some(), "localityLbSetting", OF_BALANCING),
             (self.tcp_keepalive.is_some(), "tcpKeepalive", "connections to endpoints are not probed yet"),
             (self.config_sources.0, "configSources", OF_ISTIOD),
             (self.discovery_selectors.0, "discoverySelectors", "whatever is in the given files and folders is read"),
