@@ -135,6 +135,10 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
     };
     let view = match prepare(RawRequest { method, target, host, fields }, &version.http, &peer, scratch) {
+        // A call of gRPC goes nowhere else.
+        Ok(prepared) if prepared.to_normalised && Dialect::of(|name| fields.get(name), false).is_some() => {
+            return Decision::Reject(Reject::Refused(Refusal::Path), None);
+        }
         Ok(prepared) if prepared.to_normalised => {
             return Decision::Elsewhere(LocalAnswer::to_normalised(&prepared.view));
         }

@@ -9,7 +9,7 @@ use ir::{
     Route, RouteMatch, Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination,
     TlsServer, UpstreamProtocol, WorkloadName,
 };
-use ir::{ClientTls, Edge, Fault, ProxyProtocolVersion, Sni, Verify};
+use ir::{ClientTls, Edge, EscapedSlashes, Fault, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,6 +126,7 @@ pub(crate) struct World {
     plain: bool,
     grpc_web: bool,
     edge: Arc<Edge>,
+    escaped_slashes: EscapedSlashes,
 }
 
 impl Default for World {
@@ -139,6 +140,7 @@ impl Default for World {
             plain: false,
             grpc_web: false,
             edge: Arc::default(),
+            escaped_slashes: EscapedSlashes::Take,
         }
     }
 }
@@ -288,6 +290,12 @@ impl World {
         self
     }
 
+    /// What becomes of requests with escaped slashes.
+    pub(crate) fn escaped_slashes(mut self, escaped_slashes: EscapedSlashes) -> Self {
+        self.escaped_slashes = escaped_slashes;
+        self
+    }
+
     /// What the mesh says of connections and requests.
     pub(crate) fn edge(mut self, edge: Edge) -> Self {
         self.edge = Arc::new(edge);
@@ -326,7 +334,7 @@ impl World {
         let http = HttpTable {
             hosts: self.hosts.iter().map(|host| (host.pattern.clone(), Arc::new(host.clone()))).collect(),
             path_normalization: PathNormalization::Base,
-            escaped_slashes: Default::default(),
+            escaped_slashes: self.escaped_slashes,
             forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
             grpc_web: self.grpc_web,
         };

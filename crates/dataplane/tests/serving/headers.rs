@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::gateway::{Gateway, World, forward, respond};
 use crate::streams::{ask, connect, get, run};
-use ir::{Action, Edge, Forward, HeaderSettings};
+use ir::{Action, Edge, EscapedSlashes, Forward, HeaderSettings};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nServer: theirs\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nok";
 
@@ -125,6 +125,18 @@ fn s_117_a_port_is_no_part_of_the_host_and_stays_in_what_the_backend_sees() {
     ] {
         assert_eq!(gateway.client().send(request).answer().status, status, "{request}");
     }
+}
+
+#[test]
+fn pc_04_a_call_of_grpc_with_escaped_slashes_is_refused_not_redirected() {
+    let backend = Backend::answering(ANSWER);
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&world.escaped_slashes(EscapedSlashes::Redirect));
+    let answer = gateway.client().send("GET /a%2Fb?c HTTP/1.1\r\nHost: a\r\n\r\n").answer();
+    assert_eq!((answer.status, answer.header("location")), (307, Some("/a%2Fb?c")));
+    let call = "POST /a%2Fb HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n";
+    let answer = gateway.client().send(call).answer();
+    assert_eq!((answer.status, answer.header("grpc-status"), backend.connections()), (200, Some("13"), 0));
 }
 
 #[test]

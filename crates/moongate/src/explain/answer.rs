@@ -38,6 +38,8 @@ pub struct Answer {
     pub listener: Option<String>,
     /// The servers of that listener.
     pub servers: Vec<Origin>,
+    /// Who may send the PROXY header that connections have to begin with, in words; `None`: there is none (S-112).
+    pub proxied: Option<String>,
     /// The server that takes the client's name, where it comes by TLS.
     pub secured: Option<SecuredAnswer>,
     /// The host of the table that covers the request's.
@@ -184,6 +186,7 @@ impl Answer {
         Self {
             listener: listener.map(|listener| listener.id.to_string()),
             servers: listener.map_or_else(Vec::new, |listener| listener.servers.clone()),
+            proxied: listener.and_then(proxied),
             secured: None,
             host: None,
             rules: Vec::new(),
@@ -191,4 +194,10 @@ impl Answer {
             outcome,
         }
     }
+}
+
+fn proxied(listener: &ir::Listener) -> Option<String> {
+    let setting = listener.edge.proxy_protocol.as_ref()?;
+    let from: Vec<String> = setting.from.iter().map(ToString::to_string).collect();
+    Some(if from.is_empty() { "anybody".to_owned() } else { from.join(", ") })
 }

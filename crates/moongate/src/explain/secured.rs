@@ -58,7 +58,11 @@ pub(super) fn spoken(cluster: &Cluster, bytes: bool) -> String {
         UpstreamProtocol::Http2 { .. } => "HTTP/2",
         UpstreamProtocol::AsClient => "what the client speaks",
     };
-    if cluster.tls.is_some() { format!("{inner} in TLS") } else { inner.to_owned() }
+    let spoken = if cluster.tls.is_some() { format!("{inner} in TLS") } else { inner.to_owned() };
+    match cluster.proxy_protocol {
+        None => spoken,
+        Some(version) => format!("{spoken}, behind a PROXY header ({version:?})"),
+    }
 }
 
 /// What is told of the client's certificate (S-113), which is not known here.

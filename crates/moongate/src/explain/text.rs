@@ -21,6 +21,9 @@ pub(super) fn text(question: &Question, answer: &Answer) -> String {
         Some(listener) => {
             let servers: Vec<String> = answer.servers.iter().map(ToString::to_string).collect();
             let _ = writeln!(out, "listener  {listener}  {SOFT}{}{SOFT:#}", servers.join(", "));
+            if let Some(from) = &answer.proxied {
+                let _ = writeln!(out, "proxy     connections begin with a PROXY header  {SOFT}from {from}{SOFT:#}");
+            }
             if let Some(secured) = &answer.secured {
                 let _ = writeln!(out, "server    {}  {SOFT}{}{SOFT:#}", secured.names.join(", "), secured.origin);
                 let certificates = secured.certificates.join(", ");
