@@ -8,6 +8,7 @@ mod secured;
 mod text;
 
 pub use answer::{Answer, Failing, Hello, MirrorAnswer, Outcome, Question, SecuredAnswer, TargetAnswer};
+pub use text::text;
 
 use crate::cli::{ExplainArgs, Output};
 use crate::settings;
@@ -134,7 +135,9 @@ impl Explainer {
         (answer.host, answer.rules) = (explanation.host, explanation.rules);
         answer.outcome = match route {
             _ if came.is_misdirected(view.host, route.is_some()) => answered(421, "misdirected_request"),
-            Some(route) => self.outcome(route, (&request, dialect.and_then(Dialect::web)), &view, &peer),
+            Some(route) => {
+                self.outcome(route, (&request, dialect.and_then(Dialect::web), request.switch(&head)), &view, &peer)
+            }
             None if to_https => local(&LocalAnswer::to_https(&view)),
             None => answered(404, "route_not_found"),
         };
@@ -159,7 +162,7 @@ impl Explainer {
     fn outcome(
         &self,
         route: &RouteEntry,
-        request: (&RequestHead, Option<Call>),
+        request: (&RequestHead, Option<Call>, Option<&[u8]>),
         view: &RequestView<'_>,
         peer: &Peer<'_>,
     ) -> Outcome {
@@ -232,7 +235,7 @@ impl Came<'_> {
 fn sent_head(
     route: &RouteEntry,
     at: usize,
-    (request, web): (&RequestHead, Option<Call>),
+    (request, web, switch): (&RequestHead, Option<Call>, Option<&[u8]>),
     view: &RequestView<'_>,
     peer: &Peer<'_>,
 ) -> String {
@@ -243,7 +246,7 @@ fn sent_head(
         Call::edit_request(view.fields, &mut edits);
     }
     route.edit_request(at, view, &policies::Asked(view), &mut edits);
-    let mut parts = RequestParts::of(request, view, None);
+    let mut parts = RequestParts::of(request, view, switch);
     if let Some(call) = web {
         parts.framing = call.framing(parts.framing);
     }
