@@ -8,6 +8,7 @@ mod secured;
 mod text;
 
 pub use answer::{Answer, Failing, Hello, MirrorAnswer, Outcome, Question, SecuredAnswer, TargetAnswer};
+pub use text::text;
 
 use crate::cli::{ExplainArgs, Output};
 use crate::mesh::Mesh;
@@ -142,7 +143,10 @@ impl Explainer {
         (answer.host, answer.rules) = (explanation.host, explanation.rules);
         answer.outcome = match route {
             _ if came.is_misdirected(view.host, route.is_some()) => answered(421, "misdirected_request"),
-            Some(route) => self.outcome(route, (&request, dialect.and_then(Dialect::web), edge), &view, &peer),
+            Some(route) => {
+                let asked = (&request, dialect.and_then(Dialect::web), request.switch(&head), edge);
+                self.outcome(route, asked, &view, &peer)
+            }
             None if to_https => local(&LocalAnswer::to_https(&view)),
             None => answered(404, "route_not_found"),
         };
@@ -164,13 +168,7 @@ impl Explainer {
         Outcome::Bytes { rule: route.origin.clone(), targets: route.targets.iter().map(target).collect() }
     }
 
-    fn outcome(
-        &self,
-        route: &RouteEntry,
-        request: (&RequestHead, Option<Call>, &Edge),
-        view: &RequestView<'_>,
-        peer: &Peer<'_>,
-    ) -> Outcome {
+    fn outcome(&self, route: &RouteEntry, request: Asked<'_>, view: &RequestView<'_>, peer: &Peer<'_>) -> Outcome {
         if let Some(answer) = route.local_answer(view) {
             return local(&answer);
         }
@@ -220,6 +218,9 @@ impl Explainer {
     }
 }
 
+/// A request, the call of gRPC-Web that it is, what it asks to switch to, and the settings of the edge.
+type Asked<'a> = (&'a RequestHead, Option<Call>, Option<&'a [u8]>, &'a Edge);
+
 /// How a request came to a table.
 struct Came<'a> {
     question: &'a Question,
@@ -240,7 +241,7 @@ impl Came<'_> {
 fn sent_head(
     route: &RouteEntry,
     at: usize,
-    (request, web, edge): (&RequestHead, Option<Call>, &Edge),
+    (request, web, switch, edge): Asked<'_>,
     view: &RequestView<'_>,
     peer: &Peer<'_>,
 ) -> String {
@@ -258,7 +259,7 @@ fn sent_head(
     if headers.forwarded_host {
         forwarded::tell_host(view.authority, view.fields, &mut edits);
     }
-    let mut parts = RequestParts::of(request, view, None);
+    let mut parts = RequestParts::of(request, view, switch);
     if let Some(call) = web {
         parts.framing = call.framing(parts.framing);
     }

@@ -1,5 +1,6 @@
 //! Backends that answer with what they received, as JSON, each on a port of its own.
 
+use rustls::server::Acceptor;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What an echo backend saw, as it tells in its answer's body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Seen {
     /// The number by which the configuration calls this backend.
     pub backend: u16,
@@ -21,6 +22,12 @@ pub struct Seen {
     pub headers: Vec<(String, String)>,
     /// The body, one character a byte.
     pub body: String,
+    /// The name that was asked for in TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sni: Option<String>,
+    /// The protocols that were offered in TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
 }
 
 impl Seen {
@@ -54,10 +61,10 @@ impl Backend {
                 if let Ok(stream) = stream {
                     let tls = tls.clone();
                     std::thread::spawn(move || match tls {
-                        None => serve(stream, number),
+                        None => serve(stream, number, &Greeting::default()),
                         Some(config) => {
-                            if let Ok(session) = ServerConnection::new(config) {
-                                serve(StreamOwned::new(session, stream), number);
+                            if let Some((session, greeting)) = accept(&stream, config) {
+                                serve(StreamOwned::new(session, stream), number, &greeting);
                             }
                         }
                     });
@@ -76,12 +83,41 @@ impl Drop for Backend {
     }
 }
 
+/// What a client of TLS said first.
+#[derive(Debug, Default)]
+struct Greeting {
+    sni: Option<String>,
+    alpn: Vec<String>,
+}
+
+/// Begins TLS, and tells what the client asked for.
+fn accept(mut stream: &TcpStream, config: Arc<ServerConfig>) -> Option<(ServerConnection, Greeting)> {
+    let mut acceptor = Acceptor::default();
+    let accepted = loop {
+        if acceptor.read_tls(&mut stream).ok()? == 0 {
+            return None;
+        }
+        if let Some(accepted) = acceptor.accept().ok()? {
+            break accepted;
+        }
+    };
+    let hello = accepted.client_hello();
+    let alpn = hello.alpn().into_iter().flatten().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let greeting = Greeting { sni: hello.server_name().map(str::to_owned), alpn };
+    Some((accepted.into_connection(config).ok()?, greeting))
+}
+
 /// Answers requests until the peer is done.
-fn serve(stream: impl Read + Write, number: u16) {
+fn serve(stream: impl Read + Write, number: u16, greeting: &Greeting) {
     let mut reader = BufReader::new(stream);
     let proxied = proxied(&mut reader);
     while let Some(mut seen) = read(&mut reader, number) {
         seen.headers.extend(proxied.iter().map(|line| ("x-proxied".to_owned(), line.clone())));
+        (seen.sni, seen.alpn) = (greeting.sni.clone(), greeting.alpn.clone());
+        if seen.header("x-answer-at-end").is_some() {
+            // Whoever asks for it has to end its half of the connection, and still be there for the answer.
+            let _ = reader.read_to_end(&mut Vec::new());
+        }
         let body = serde_json::to_vec(&seen).unwrap_or_default();
         let mut answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-from-backend: yes\r\nx-remove-me: 1\r\ncontent-length: {}\r\n\r\n",
@@ -118,7 +154,7 @@ pub(crate) fn read(reader: &mut BufReader<impl Read>, number: u16) -> Option<See
         let (name, value) = text.split_once(':')?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut seen = Seen { backend: number, method, path, headers, body: String::new() };
+    let mut seen = Seen { backend: number, method, path, headers, ..Seen::default() };
     let body = if seen.header("transfer-encoding").is_some() {
         chunks(reader)?
     } else {

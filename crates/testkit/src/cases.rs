@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// One case.
@@ -39,6 +40,9 @@ pub struct Story {
     /// Findings that have to be reported.
     #[serde(default)]
     pub report: Vec<Finding>,
+    /// What has to be on the admin pages once all is sent.
+    #[serde(default)]
+    pub pages: Vec<Page>,
 }
 
 /// One request and its expectation.
@@ -60,6 +64,19 @@ pub struct Sent {
     pub tls: Option<Hello>,
     /// A PROXY line that stands in front of it, without its end.
     pub proxied: Option<String>,
+    /// A file of the case that takes the place of the configuration before this is sent, which is then sent until what comes is as
+    /// expected.
+    pub config: Option<String>,
+    /// The address that is connected to, where it is not 127.0.0.1; `explain` is not asked then, which knows no addresses.
+    pub to: Option<IpAddr>,
+    /// Whether the client ends its half of the connection behind the request.
+    #[serde(default)]
+    pub ends: bool,
+    /// The version that it is sent as, 1.1 unless given; `explain` is not asked about others.
+    pub version: Option<String>,
+    /// Texts that have to be in the answer of `explain`.
+    #[serde(default)]
+    pub told: Vec<String>,
     /// What has to be so.
     pub expect: Map<String, Value>,
 }
@@ -70,9 +87,25 @@ pub struct Sent {
 pub struct Finding {
     /// `MG7003`.
     pub code: String,
-    /// `VirtualService default/x`.
-    pub object: String,
+    /// `VirtualService default/x`; none for a finding of no object.
+    pub object: Option<String>,
+    /// A part of its message.
+    #[serde(default)]
+    pub says: String,
 }
+
+/// An admin page and texts that are on it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// `/metrics`.
+    pub path: String,
+    /// The texts.
+    pub has: Vec<String>,
+}
+
+/// How configurations name the folder of the certificates, from their own.
+const CERTIFICATES: &str = "../../../oracle/certs";
 
 impl Case {
     /// Every case below `root`, sorted by name.
@@ -88,11 +121,20 @@ impl Case {
 
     fn read(root: &Path, folder: &Path) -> Result<Self> {
         let name = folder.strip_prefix(root)?.display().to_string();
-        let text =
-            |file: &str| fs::read_to_string(folder.join(file)).with_context(|| format!("cannot read {file} of {name}"));
-        let story =
-            resources::read::from_yaml(&text("requests.yaml")?).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
-        Ok(Self { config: text("in.yaml")?, story, name, folder: folder.to_owned() })
+        let story = fs::read_to_string(folder.join("requests.yaml"));
+        let story = story.with_context(|| format!("cannot read requests.yaml of {name}"))?;
+        let story = resources::read::from_yaml(&story).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+        let mut case = Self { config: String::new(), story, name, folder: folder.to_owned() };
+        case.config = case.read_config("in.yaml")?;
+        Ok(case)
+    }
+
+    /// A configuration of the case, with whole paths of certificates: tests put it into a folder of its own.
+    pub fn read_config(&self, file: &str) -> Result<String> {
+        let text = fs::read_to_string(self.folder.join(file));
+        let text = text.with_context(|| format!("cannot read {file} of {}", self.name))?;
+        let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../oracle/certs");
+        Ok(text.replace(CERTIFICATES, &certificates.display().to_string()))
     }
 
     /// The mesh settings that go with it, if any.
@@ -138,6 +180,8 @@ impl Sent {
             tls,
             part: false,
             proxied: self.proxied.clone(),
+            ends: self.ends,
+            version: self.version.clone(),
         })
     }
 

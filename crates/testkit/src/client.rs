@@ -1,7 +1,7 @@
 //! A client that sends exactly the bytes it is told to, and reads one answer without forgiving anything.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Bound of every wait; reached only when something is broken.
@@ -79,6 +79,13 @@ pub fn send(address: SocketAddr, request: &Request<'_>) -> Result<Answer, NoAnsw
     parse(&raw, request.method == "HEAD")
 }
 
+/// The same, where the client ends its half of the connection behind the request.
+pub fn send_and_end(address: SocketAddr, request: &Request<'_>) -> Result<Answer, NoAnswer> {
+    let mut stream = connect(address)?;
+    let _ = stream.write_all(&request.to_bytes()).and_then(|()| stream.shutdown(Shutdown::Write));
+    parse(&read_all(&mut stream)?, request.method == "HEAD")
+}
+
 /// The same, where an answer whose body breaks off is one with what there is of it, as the recordings have it.
 pub fn send_and_take_part(address: SocketAddr, request: &Request<'_>) -> Result<Answer, NoAnswer> {
     let raw = exchange(address, &request.to_bytes())?;
@@ -96,14 +103,23 @@ pub fn send_and_take_part(address: SocketAddr, request: &Request<'_>) -> Result<
 
 /// Sends bytes, and reads until the peer closes.
 pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>, NoAnswer> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| match error.kind() {
+    let mut stream = connect(address)?;
+    // A peer that answers early and closes makes the writing fail; its answer is still to be read.
+    let _ = stream.write_all(bytes);
+    read_all(&mut stream)
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream, NoAnswer> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => NoAnswer::Refused,
         std::io::ErrorKind::TimedOut => NoAnswer::Timeout,
         _ => NoAnswer::Closed,
     })?;
     let _ = stream.set_read_timeout(Some(PATIENCE));
-    // A peer that answers early and closes makes the writing fail; its answer is still to be read.
-    let _ = stream.write_all(bytes);
+    Ok(stream)
+}
+
+fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, NoAnswer> {
     let mut raw = Vec::new();
     let mut part = [0; 16 * 1024];
     loop {

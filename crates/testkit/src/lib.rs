@@ -5,6 +5,7 @@ pub mod backend;
 pub mod cases;
 pub mod client;
 pub mod gateway;
+pub mod http2;
 pub mod numbers;
 pub mod odd;
 pub mod oracle;

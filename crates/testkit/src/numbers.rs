@@ -1,7 +1,8 @@
-//! Port numbers in test configurations: backends are called 9001 to 9008 there, or 9021 to 9030 where they misbehave, and listen
-//! wherever a port was free.
+//! Port numbers in test configurations: backends are called 9001 to 9008 there, 9021 to 9030 where they misbehave, or 9031 and 9032 where
+//! they speak HTTP/2, and listen wherever a port was free.
 
 use crate::backend::Backend;
+use crate::http2::Http2;
 use crate::odd::{Attempts, Odd};
 use crate::secured::Certificates;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +13,16 @@ const NUMBERS: std::ops::RangeInclusive<u16> = 9001..=9008;
 const SECURED: std::ops::RangeInclusive<u16> = 9011..=9014;
 /// Those that misbehave.
 const ODD: std::ops::RangeInclusive<u16> = 9021..=9030;
+/// Those that speak nothing but HTTP/2: in clear text, and in TLS.
+const HTTP2: u16 = 9031;
+const HTTP2_SECURED: u16 = 9032;
 
 /// Echo backends for every number.
 #[derive(Debug)]
 pub struct Backends {
     by_number: BTreeMap<u16, Backend>,
     odd: BTreeMap<u16, Odd>,
+    http2: BTreeMap<u16, Http2>,
     /// How often requests came to those that misbehave.
     pub attempts: Attempts,
 }
@@ -37,12 +42,18 @@ impl Backends {
         for number in ODD {
             odd.extend(Odd::start(number, &attempts)?.map(|backend| (number, backend)));
         }
-        Ok(Self { by_number, odd, attempts })
+        let secured = certificates.server("back0")?;
+        let http2 = BTreeMap::from([
+            (HTTP2, Http2::start(HTTP2, None)?),
+            (HTTP2_SECURED, Http2::start(HTTP2_SECURED, Some(secured))?),
+        ]);
+        Ok(Self { by_number, odd, http2, attempts })
     }
 
     fn addresses(&self) -> impl Iterator<Item = (u16, SocketAddr)> {
         let usual = self.by_number.iter().map(|(number, backend)| (*number, backend.address));
-        usual.chain(self.odd.iter().map(|(number, backend)| (*number, backend.address)))
+        let odd = self.odd.iter().map(|(number, backend)| (*number, backend.address));
+        usual.chain(odd).chain(self.http2.iter().map(|(number, backend)| (*number, backend.address)))
     }
 
     /// The number of the backend that listens on a port.

@@ -93,7 +93,19 @@ impl Recording {
                 let Line { request, istio } = serde_json::from_str(line).with_context(|| format!("{name}: {line}"))?;
                 let RecordedRequest { port, method, path, headers, body, repeat, tls } = request;
                 let part = !istio["attempts"].is_null();
-                let question = Question { port, method, target: path, headers, body, repeat, tls, part, proxied: None };
+                let question = Question {
+                    port,
+                    method,
+                    target: path,
+                    headers,
+                    body,
+                    repeat,
+                    tls,
+                    part,
+                    proxied: None,
+                    ends: false,
+                    version: None,
+                };
                 Ok(Exchange { question, istio })
             })
             .collect::<Result<_>>()?;

@@ -52,6 +52,10 @@ pub struct Question {
     pub part: bool,
     /// A PROXY line that stands in front of it, without its end.
     pub proxied: Option<String>,
+    /// Whether the client ends its half of the connection behind the request.
+    pub ends: bool,
+    /// The version that it is sent as, where that is not 1.1.
+    pub version: Option<String>,
 }
 
 impl Question {
@@ -87,6 +91,14 @@ impl Question {
                 answered.map(|answer| (None, answer))
             }
             None if self.part => client::send_and_take_part(address, &request).map(|answer| (None, answer)),
+            None if self.version.is_some() => {
+                let text = String::from_utf8_lossy(&request.to_bytes()).into_owned();
+                let version = format!(" HTTP/{}\r\n", self.version.as_deref().unwrap_or_default());
+                let bytes = text.replacen(" HTTP/1.1\r\n", &version, 1).into_bytes();
+                let answered = client::exchange(address, &bytes).and_then(|raw| client::parse(&raw, head_only));
+                answered.map(|answer| (None, answer))
+            }
+            None if self.ends => client::send_and_end(address, &request).map(|answer| (None, answer)),
             None => client::send(address, &request).map(|answer| (None, answer)),
             Some(hello) => certificates
                 .exchange(address, hello, &request.to_bytes())
@@ -138,6 +150,10 @@ fn insert_seen(out: &mut Map<String, Value>, seen: &Seen) {
     out.insert("backend".into(), json!(seen.backend));
     out.insert("path".into(), json!(seen.path));
     out.insert("method".into(), json!(seen.method));
+    out.extend(seen.sni.as_ref().map(|sni| ("sni".to_owned(), json!(sni))));
+    if !seen.alpn.is_empty() {
+        out.insert("alpn".into(), json!(seen.alpn));
+    }
     out.insert(
         "host".into(),
         seen.headers.iter().find(|(name, _)| name == "host").map_or(Value::Null, |(_, v)| json!(v)),

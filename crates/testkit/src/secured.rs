@@ -9,7 +9,9 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, NamedGroup, ServerConfig, SignatureScheme, StreamOwned,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -32,6 +34,12 @@ pub struct Hello {
     /// Protocols that are offered (ALPN).
     #[serde(default)]
     pub alpn: Vec<String>,
+    /// The curves that the client has, by the names of TLS (`x25519`, `secp384r1`); all unless given.
+    #[serde(default)]
+    pub curves: Vec<String>,
+    /// The kind of signature that it takes, `rsa` or `ecdsa`; both unless given.
+    #[serde(default)]
+    pub signed: Option<String>,
 }
 
 /// Certificates by name, in a folder of `NAME.crt` and `NAME.key`.
@@ -76,10 +84,14 @@ impl Certificates {
     }
 
     fn client(&self, hello: &Hello) -> Result<Arc<ClientConfig>> {
-        let provider = Arc::new(provider::default_provider());
+        let mut provider = provider::default_provider();
+        let named = |name: NamedGroup| format!("{name:?}").to_ascii_lowercase();
+        provider.kx_groups.retain(|group| hello.curves.is_empty() || hello.curves.contains(&named(group.name())));
+        let provider = Arc::new(provider);
         let versions = if hello.max.as_deref() == Some("1.2") { vec![&TLS12] } else { vec![&TLS13, &TLS12] };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions)?;
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider)));
+        let builder =
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider, hello.signed.clone())));
         let mut config = match &hello.client {
             Some(name) => builder.with_client_auth_cert(self.chain(name)?, self.key(name)?)?,
             None => builder.with_no_client_auth(),
@@ -118,9 +130,9 @@ impl Certificates {
     }
 }
 
-/// Takes whatever it is shown.
+/// Takes whatever it is shown, if it is signed by the kind of key.
 #[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
+struct Anything(Arc<CryptoProvider>, Option<String>);
 
 impl ServerCertVerifier for Anything {
     fn verify_server_cert(
@@ -153,6 +165,12 @@ impl ServerCertVerifier for Anything {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        let mut schemes = self.0.signature_verification_algorithms.supported_schemes();
+        schemes.retain(|scheme| self.1.as_deref().is_none_or(|kind| is_of(*scheme, kind)));
+        schemes
     }
+}
+
+fn is_of(scheme: SignatureScheme, kind: &str) -> bool {
+    format!("{scheme:?}").to_ascii_lowercase().starts_with(kind)
 }

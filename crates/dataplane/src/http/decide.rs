@@ -21,7 +21,7 @@ use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
 use wire::h1::response::Asked;
-use wire::h1::{OutFraming, RequestHead, RequestParts, Style, Version, write_request_in};
+use wire::h1::{OutFraming, RequestParts, Style, Version, write_request_in};
 use wire::proxy_protocol::Ends;
 
 /// What is to be done with a request.
@@ -204,7 +204,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     if !route.kept.is_empty() {
         *kept = substitute::keep(&route.kept, &view, &edits.fields);
     }
-    let upgrade = asked_switch(request, buffer);
+    let upgrade = request.switch(buffer);
     let http2 = speaks_http2(&cluster, &conn.side);
     let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);
     if upgrade.is_some() && !http2 && matches!(conn.side, Side::H2(_)) {
@@ -333,9 +333,4 @@ fn host_for(cluster: &ClusterState, parts: &RequestParts<'_>, edits: &Edits<'_>)
 fn host_of(authority: &[u8]) -> Box<str> {
     let mut lower = String::new();
     wire::host::host_of(authority, &mut lower).map_or_else(|_| Box::default(), Into::into)
-}
-
-/// Other switches than WebSocket's are not asked of the backend (S-118): the request stays HTTP.
-fn asked_switch<'a>(request: &RequestHead, buffer: &'a [u8]) -> Option<&'a [u8]> {
-    request.upgrade.map(|span| span.of(buffer)).filter(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }

@@ -9,8 +9,8 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 const SOFT: Style = Style::new().dimmed();
 
-/// The whole answer.
-pub(super) fn text(question: &Question, answer: &Answer) -> String {
+/// The whole answer, with the colours of a terminal.
+pub fn text(question: &Question, answer: &Answer) -> String {
     let mut out = String::new();
     let host =
         question.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).map_or("", |(_, value)| value);

@@ -1,11 +1,19 @@
 //! Every case of `cases/`, over real sockets and through the real program.
 
 use super::twin;
+use moongate::explain::Explainer;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use testkit::cases::{Case, Finding};
+use std::time::{Duration, Instant};
+use testkit::cases::{Case, Finding, Page, Sent};
 use testkit::gateway::{Gateway, Start};
 use testkit::numbers::{Backends, named_ports};
+use testkit::outcome::Question;
 use testkit::secured::Certificates;
+
+/// Bound of the wait for a changed configuration to act; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases")
@@ -17,7 +25,8 @@ fn every_case_answers_as_it_says() {
     assert!(cases.len() >= 60, "{} cases", cases.len());
     let certificates = Certificates::of_project().unwrap();
     let backends = Backends::start(&certificates).unwrap();
-    let faults = testkit::parallel(&cases, |case| run(case, &backends, &certificates));
+    // Some wait for backends that are slow.
+    let faults = testkit::parallel_on(8, &cases, |case| run(case, &backends, &certificates));
     let faults: Vec<String> = faults.into_iter().flatten().collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
@@ -27,7 +36,9 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.yaml");
     std::fs::write(&path, backends.rewrite(&case.config)).unwrap();
-    let mut ports = named_ports(&case.config);
+    let steps = case.story.requests.iter().filter_map(|sent| sent.config.as_ref());
+    let steps: Vec<String> = steps.map(|file| case.read_config(file).unwrap()).collect();
+    let mut ports: BTreeSet<u16> = steps.iter().chain([&case.config]).flat_map(|config| named_ports(config)).collect();
     let questions: Vec<_> = case.story.requests.iter().map(|sent| (sent, sent.question().unwrap())).collect();
     ports.extend(questions.iter().map(|(_, question)| question.port));
     let mut args = case.story.args.clone();
@@ -36,40 +47,126 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
     }
     args.extend(["--access-log", "off", "--workers", "1"].map(str::to_owned));
     let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
-    let explainer = twin::explainer(&path, case.mesh_config().as_ref(), &case.story.args);
-    let start = Start { program, paths: vec![path], ports: ports.into_iter().collect(), args };
+    let explainer = || twin::explainer(&path, case.mesh_config().as_ref(), &case.story.args);
+    let mut asked = Asked { explainer: explainer(), backends, certificates };
+    let start = Start { program, paths: vec![path.clone()], ports: ports.into_iter().collect(), args };
     let gateway = match Gateway::start(&start) {
         Ok(gateway) => gateway,
         Err(error) => return vec![format!("{}: {error}", case.name)],
     };
-    let mut faults = Vec::new();
+    let (mut faults, mut steps) = (Vec::new(), steps.into_iter());
     for (sent, question) in &questions {
-        let live = question.ask(gateway.address(question.port), certificates);
-        faults.extend(sent.faults(&live));
-        // Whose connection it is `explain` cannot know.
-        if question.proxied.is_some() {
-            continue;
+        if let Some(config) = sent.config.as_ref().and_then(|_| steps.next()) {
+            let beside = folder.path().join("next");
+            std::fs::write(&beside, backends.rewrite(&config)).unwrap();
+            std::fs::rename(beside, &path).unwrap();
+            asked.explainer = explainer();
         }
-        let told = twin::ask(&explainer, question);
+        let until = Instant::now() + sent.config.as_ref().map_or(Duration::ZERO, |_| PATIENCE);
+        faults.extend(loop {
+            let found = asked.faults(sent, question, &gateway);
+            if found.is_empty() || Instant::now() >= until {
+                break found;
+            }
+        });
+    }
+    faults.extend(unreported(case, &gateway));
+    faults.extend(case.story.pages.iter().flat_map(|page| missing(page, &gateway)));
+    faults.into_iter().map(|fault| format!("{}: {fault}", case.name)).collect()
+}
+
+/// What a request of a case is sent with.
+struct Asked<'a> {
+    explainer: Explainer,
+    backends: &'a Backends,
+    certificates: &'a Certificates,
+}
+
+impl Asked<'_> {
+    /// Sends a request, and asks `explain` the same; what is not as it has to be.
+    fn faults(&self, sent: &Sent, question: &Question, gateway: &Gateway) -> Vec<String> {
+        // What this machine has not cannot be connected to: IPv6, say.
+        if sent.to.is_some_and(|to| TcpListener::bind((to, 0)).is_err()) {
+            return Vec::new();
+        }
+        let mut address = gateway.address(question.port);
+        address.set_ip(sent.to.unwrap_or(address.ip()));
+        let live = question.ask(address, self.certificates);
+        let mut faults = sent.faults(&live);
+        // Whose connection it is `explain` cannot know.
+        if sent.to.is_some() || sent.version.is_some() || sent.proxied.is_some() {
+            return faults;
+        }
+        let (told, text) = twin::ask_for_people(&self.explainer, question);
+        let untold = sent.told.iter().filter(|part| !text.contains(&***part));
+        faults.extend(untold.map(|part| format!("{}: explain does not say {part:?}, but {text}", sent.send)));
         // A URL's port is that of the server, which a Service of the gateway may have translated (S-43).
         let translated = live["error"] == "refused" && told.listener.is_some();
         if !translated {
-            faults.extend(twin::part(&told, &live, |port| backends.number(port)));
+            faults.extend(twin::part(&told, &live, |port| self.backends.number(port)));
         }
+        faults
     }
-    faults.extend(unreported(case, &gateway));
-    faults.into_iter().map(|fault| format!("{}: {fault}", case.name)).collect()
 }
 
 /// Findings that the case asks for and the report has not.
 fn unreported(case: &Case, gateway: &Gateway) -> Vec<String> {
     let (_, page) = gateway.get(gateway.admin, "/report").unwrap();
     let report: Vec<serde_json::Value> = serde_json::from_str(&page).unwrap();
-    let told = |one: &serde_json::Value, finding: &Finding| {
-        let part = |field: &str| one["object"][field].as_str().unwrap_or_default().to_owned();
-        let object = format!("{} {}/{}", part("kind"), part("namespace"), part("name"));
-        one["code"] == finding.code.as_str() && object == finding.object
+    let text = |one: &serde_json::Value, field: &str| one[field].as_str().unwrap_or_default().to_owned();
+    let object = |one: &serde_json::Value| {
+        let object = Some(&one["object"]).filter(|object| !object.is_null())?;
+        Some(format!("{} {}/{}", text(object, "kind"), text(object, "namespace"), text(object, "name")))
     };
-    let missing = case.story.report.iter().filter(|finding| !report.iter().any(|one| told(one, finding)));
-    missing.map(|finding| format!("{finding:?} is not in the report {page}")).collect()
+    let told = |one: &serde_json::Value, finding: &Finding| {
+        one["code"] == finding.code.as_str()
+            && object(one) == finding.object
+            && text(one, "message").contains(&finding.says)
+    };
+    let missing: Vec<_> =
+        case.story.report.iter().filter(|finding| !report.iter().any(|one| told(one, finding))).collect();
+    let lines = report
+        .iter()
+        .map(|one| format!("\n  {} {} {}", text(one, "code"), object(one).unwrap_or_default(), text(one, "message")));
+    let page: String = if missing.is_empty() { String::new() } else { lines.collect() };
+    missing.into_iter().map(|finding| format!("{finding:?} is not in the report:{page}")).collect()
+}
+
+/// Texts that an admin page has not.
+fn missing(page: &Page, gateway: &Gateway) -> Vec<String> {
+    let (_, text) = gateway.get(gateway.admin, &page.path).unwrap();
+    let missing = page.has.iter().filter(|part| !text.contains(&***part));
+    missing.map(|part| format!("{part:?} is not on {}: {text}", page.path)).collect()
+}
+
+/// A line of `rows.txt`: an id, and behind `-` why no case shows it.
+fn listed_rows() -> Vec<(String, Option<String>)> {
+    let text = std::fs::read_to_string(root().join("rows.txt")).unwrap();
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let parts = lines.map(|line| line.split_once(" - ").map_or((line, None), |(id, why)| (id, Some(why))));
+    parts.map(|(id, why)| (id.trim().to_owned(), why.map(|why| why.trim().to_owned()))).collect()
+}
+
+#[test]
+fn rows_have_a_case_or_a_reason() {
+    let mut cited: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for case in Case::read_all(&root()).unwrap() {
+        for id in case.story.rows {
+            cited.entry(id).or_default().push(case.name.clone());
+        }
+    }
+    let rows = listed_rows();
+    let reasons = rows.iter().filter(|(_, why)| why.is_some()).count();
+    println!("{} rows: {} with cases, {reasons} with a reason", rows.len(), rows.len() - reasons);
+    let without: Vec<_> = rows.iter().filter(|(id, why)| why.is_none() && !cited.contains_key(id)).collect();
+    let without: Vec<_> = without.into_iter().map(|(id, _)| id.as_str()).collect();
+    println!("rows without a case: {}", if without.is_empty() { "none".to_owned() } else { without.join(" ") });
+    let ids: BTreeSet<_> = rows.iter().map(|(id, _)| id).collect();
+    let unlisted: Vec<_> = cited.iter().filter(|(id, _)| !ids.contains(id)).collect();
+    let both: Vec<_> = rows.iter().filter(|(id, why)| why.is_some() && cited.contains_key(id)).collect();
+    assert!(ids.len() == rows.len(), "cases/rows.txt has an id twice");
+    assert!(rows.iter().all(|(_, why)| why.as_ref().is_none_or(|why| !why.is_empty())), "a reason says nothing");
+    assert!(without.is_empty(), "these rows have neither a case nor a reason: {}", without.join(" "));
+    assert!(unlisted.is_empty(), "cases cite rows that cases/rows.txt has not: {unlisted:?}");
+    assert!(both.is_empty(), "these rows have a reason, and cases all the same: {both:?}");
 }

@@ -1,18 +1,28 @@
 //! `explain` says what the data plane does: the same question is asked of both.
 
-use moongate::explain::{Answer, Explainer, Hello, Outcome, Question, TargetAnswer};
+use moongate::explain::{Answer, Explainer, Hello, Outcome, Question, TargetAnswer, text};
 use moongate::settings;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What explains a configuration, for the workload that `args` make of the process.
 pub(crate) fn explainer(config: &Path, mesh: Option<&PathBuf>, args: &[String]) -> Explainer {
-    let settings = if args.iter().any(|arg| arg == "egress") { settings::egress() } else { settings::ingress() };
+    let mut settings = if args.iter().any(|arg| arg == "egress") { settings::egress() } else { settings::ingress() };
+    let mut labels = args.iter().skip_while(|arg| *arg != "--labels").skip(1);
+    if let (Some(labels), [workload]) = (labels.next(), settings.workloads.as_mut_slice()) {
+        let pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
+        workload.labels = pairs.map(|(key, value)| (key.into(), value.into())).collect();
+    }
     Explainer::read(vec![config.to_owned()], mesh.cloned(), settings).unwrap()
 }
 
 /// What `explain` says to a request of a recording or a case.
 pub(crate) fn ask(explainer: &Explainer, question: &testkit::outcome::Question) -> Answer {
+    ask_for_people(explainer, question).0
+}
+
+/// The same, and as people read it.
+pub(crate) fn ask_for_people(explainer: &Explainer, question: &testkit::outcome::Question) -> (Answer, String) {
     // As the client of the tests sends it.
     let mut headers = question.headers.clone();
     headers.push(("connection".to_owned(), "close".to_owned()));
@@ -24,7 +34,9 @@ pub(crate) fn ask(explainer: &Explainer, question: &testkit::outcome::Question) 
         body: !question.body.is_empty(),
         tls: question.tls.as_ref().map(|tls| Hello { sni: tls.sni.clone(), alpn: tls.alpn.clone() }),
     };
-    explainer.ask(&question).unwrap()
+    let answer = explainer.ask(&question).unwrap();
+    let text = text(&question, &answer);
+    (answer, text)
 }
 
 /// Where an answer of the data plane parts from what `explain` says; `numbers` gives the number of a backend by its port.

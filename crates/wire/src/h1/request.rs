@@ -31,6 +31,11 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// What the backend is asked to switch to. Other switches than WebSocket's are not asked of it (S-118): the request stays HTTP.
+    pub fn switch<'a>(&self, buffer: &'a [u8]) -> Option<&'a [u8]> {
+        self.upgrade.map(|span| span.of(buffer)).filter(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+    }
+
     /// Reads a head from the start of `buffer`. `Ok(None)`: more bytes are needed. Else the length of the head, which ends
     /// with the empty line.
     pub fn parse(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
