@@ -106,6 +106,11 @@ impl Client {
         }
     }
 
+    /// When a request that began then has to have come as a whole, where the mesh gives it a time.
+    pub(crate) fn request_end(&self, begun: Instant) -> Option<Instant> {
+        begun.checked_add(self.edge.connections.request_timeout.filter(|limit| !limit.is_zero())?)
+    }
+
     /// How long an exchange may be without a byte, where `usual` holds unless the mesh says otherwise.
     pub(crate) fn patience(&self, usual: Duration) -> Option<Duration> {
         limit(self.edge.connections.stream_idle_timeout, usual)

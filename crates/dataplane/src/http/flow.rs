@@ -132,9 +132,7 @@ impl<'a> Flow<'a> {
             watching: true,
             complete_at: complete.then_some(started),
             deadline: plan.deadline.and_then(|after| started.checked_add(after)),
-            request_end: conn.client.edge.connections.request_timeout.and_then(|after| {
-                Some(after).filter(|after| !after.is_zero() && !complete).and_then(|after| started.checked_add(after))
-            }),
+            request_end: conn.client.request_end(started),
             retries,
             try_from: retries
                 .filter(|(policy, _)| complete && policy.per_try_timeout.is_some())
@@ -379,9 +377,8 @@ impl<'a> Flow<'a> {
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
         let route_end = route_end.into_iter().chain(self.deadline).min();
-        let try_end = self.try_end();
+        let (try_end, patience) = (self.try_end(), self.patience());
         let request_end = self.request_end.filter(|_| !self.request.complete && !self.response.head_seen);
-        let patience = self.patience();
         if !self.armed {
             self.armed = true;
             match patience {

@@ -33,7 +33,6 @@ impl MeshConfig {
             (self.certificates.0, "certificates", OF_MUTUAL_TLS),
             (self.ca.0, "ca", OF_MUTUAL_TLS),
             (self.verify_certificate_at_client.0, "verifyCertificateAtClient", OF_MUTUAL_TLS),
-            (self.tcp_keepalive.is_some(), "tcpKeepalive", "connections to endpoints are not probed yet"),
             (self.config_sources.0, "configSources", OF_ISTIOD),
             (self.discovery_selectors.0, "discoverySelectors", "whatever is in the given files and folders is read"),
             (self.service_scope_configs.0, "serviceScopeConfigs", OF_ISTIOD),
