@@ -113,7 +113,7 @@ pub struct Endpoint {
     pub weight: u32,
     /// Where it is.
     pub locality: Option<Locality>,
-    /// Those of a lower number come first, where [`Localities::Failover`] holds; without gaps from 0 (DR-13).
+    /// Those of a lower number come first, where [`crate::Localities::Failover`] holds; without gaps from 0 (DR-13).
     pub priority: u32,
 }
 
