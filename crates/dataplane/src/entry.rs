@@ -121,7 +121,7 @@ impl Accepted {
         under_way: UnderWay,
     ) {
         let ends = self.ends();
-        let mut certificate = None;
+        let (mut certificate, mut agreed) = (None, tls::Agreed::default());
         let stream = match &service.acceptor {
             None => Stream::Tcp(self.stream),
             Some(acceptor) => {
@@ -137,13 +137,14 @@ impl Accepted {
                 add(&self.worker.metrics.handshakes);
                 let details = self.listener.services().edge.certificate_details;
                 let by = acceptor.uri.as_deref();
+                agreed = tls::Agreed::of(&acceptor.termination, stream.get_ref().1);
                 certificate = tls::told(&acceptor.termination, stream.get_ref().1, details, by);
                 Stream::Tls(Box::new(TlsStream::Server(stream)))
             }
         };
         drop(under_way);
         let what = service.service.clone();
-        let tls = Secured { sni, service, certificate };
+        let tls = Secured { sni, service, certificate, agreed };
         let client = Client::new(&self.listener, ends, Some(tls));
         speak(self.worker, client, what, stream, input, timer).await;
     }

@@ -1,9 +1,11 @@
 //! TLS of clients: what a server presents and demands, worked out of `ir` for rustls. Reading and writing is `conn`'s and `accept`'s.
 
+mod agreed;
 mod certificates;
 mod clients;
 mod told;
 
+pub(crate) use agreed::Agreed;
 pub(crate) use certificates::Certificates;
 pub(crate) use told::told;
 

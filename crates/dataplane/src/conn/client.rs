@@ -1,6 +1,7 @@
 //! What is known of a client's connection; all requests on it share it.
 
 use super::{ListenerState, TableState, Timer, TlsService, Worker};
+use crate::tls::Agreed;
 use ir::{CertificateHeader, Edge};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(crate) struct Secured {
     pub(crate) service: Arc<TlsService>,
     /// What `x-forwarded-client-cert` says of its certificate, if it showed one that was verified.
     pub(crate) certificate: Option<Box<str>>,
+    pub(crate) agreed: Agreed,
 }
 
 impl Client {

@@ -107,6 +107,12 @@ impl Common<'_> {
             Variable::UpstreamCluster => self.cluster.as_bytes(),
             Variable::HostName => host_name().as_bytes(),
             Variable::Address(of, part) => return put_address(self.address(*of), *part, out),
+            Variable::TlsVersion => self.client.tls.as_ref().map_or("", |tls| tls.agreed.version()).as_bytes(),
+            Variable::TlsCipher => self.client.tls.as_ref().map_or("", |tls| tls.agreed.cipher()).as_bytes(),
+            Variable::Peer(fact) => {
+                let told = self.client.tls.as_ref().map(|tls| tls.agreed.peer(*fact));
+                return out.extend_from_slice(told.unwrap_or_default().as_bytes());
+            }
             // What belongs to the response, or was put already.
             _ => &[],
         };

@@ -95,7 +95,7 @@ fn put(out: &mut String, key: &str, value: &str) {
     }
 }
 
-fn pem(certificate: &[u8]) -> String {
+pub(super) fn pem(certificate: &[u8]) -> String {
     let text = STANDARD.encode(certificate);
     let mut out = "-----BEGIN CERTIFICATE-----\n".to_owned();
     for line in text.as_bytes().chunks(LINE) {
@@ -107,7 +107,7 @@ fn pem(certificate: &[u8]) -> String {
 }
 
 /// As Envoy escapes PEM.
-fn escaped(pem: &str) -> String {
+pub(super) fn escaped(pem: &str) -> String {
     let mut out = String::with_capacity(pem.len() + 128);
     for c in pem.chars() {
         match c {

@@ -58,6 +58,7 @@ fn vs_45_every_mirror_gets_the_head_and_the_body_that_the_backend_gets() {
     client.send("PUT /c HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send("3\r\nabc\r\n2\r\nde\r\n0\r\nx-end: yes\r\n\r\n");
     assert_eq!(client.answer().text(), "abcdex-end: yes");
+    counted(&gateway, MIRRORED, 4.0);
     assert_eq!(client.get("/plain").answer().status, 200);
     counted(&gateway, MIRRORED, 6.0);
     assert_eq!(bodies(&of_one), [b"a body".to_vec(), b"abcdex-end: yes".to_vec(), Vec::new()]);
@@ -166,6 +167,7 @@ fn vs_45_mirrors_speak_their_own_version() {
         let whole = streams::ask(&mut send, streams::post("/p"), b"body", Some(trailers)).await.unwrap();
         assert_eq!(whole.text(), "bodyx-end: end");
     });
+    counted(&gateway, MIRRORED, 2.0);
     assert_eq!(Client::connect(gateway.addresses()[0]).get("/g").answer().status, 200);
     counted(&gateway, MIRRORED, 4.0);
     assert_eq!(bodies(&of_older), [b"bodyx-end: end".to_vec(), Vec::new()]);

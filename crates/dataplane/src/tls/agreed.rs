@@ -1,0 +1,96 @@
+//! What a handshake with a client came to, for headers that tell of it (VS-47).
+
+use super::told::{escaped, pem};
+use aws_lc_rs::digest::{SHA256, digest};
+use ir::{ClientAuth, PeerFact, Termination};
+use rustls::pki_types::CertificateDer;
+use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
+use webpki::EndEntityCert;
+
+/// What was agreed on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Agreed {
+    version: Option<ProtocolVersion>,
+    suite: Option<CipherSuite>,
+    /// The certificate that the client showed, if it was verified.
+    peer: Option<CertificateDer<'static>>,
+}
+
+impl Agreed {
+    /// Of a handshake that is done.
+    pub(crate) fn of(termination: &Termination, session: &ServerConnection) -> Self {
+        let verified = matches!(termination.client, ClientAuth::Optional(_) | ClientAuth::Required(_));
+        let peer = session.peer_certificates().filter(|_| verified).and_then(<[_]>::first);
+        Self {
+            version: session.protocol_version(),
+            suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
+            peer: peer.map(|certificate| certificate.clone().into_owned()),
+        }
+    }
+
+    /// `TLSv1.2`, `TLSv1.3`; empty where it is not known.
+    pub(crate) fn version(&self) -> &'static str {
+        match self.version {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "",
+        }
+    }
+
+    /// The suite by the name that OpenSSL and Envoy have for it.
+    pub(crate) fn cipher(&self) -> &'static str {
+        match self.suite {
+            Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
+            Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
+            Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
+            Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256) => "ECDHE-RSA-AES128-GCM-SHA256",
+            Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) => "ECDHE-RSA-AES256-GCM-SHA384",
+            Some(CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256) => "ECDHE-RSA-CHACHA20-POLY1305",
+            Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256) => "ECDHE-ECDSA-AES128-GCM-SHA256",
+            Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384) => "ECDHE-ECDSA-AES256-GCM-SHA384",
+            Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256) => "ECDHE-ECDSA-CHACHA20-POLY1305",
+            _ => "",
+        }
+    }
+
+    /// A fact about the client's certificate, as Envoy writes it; empty where there is none.
+    pub(crate) fn peer(&self, fact: PeerFact) -> String {
+        let parsed = self.peer.as_ref().and_then(|peer| Some((peer, EndEntityCert::try_from(peer).ok()?)));
+        let Some((peer, parsed)) = parsed else { return String::new() };
+        match fact {
+            PeerFact::UriSan => parsed.valid_uri_names().collect::<Vec<_>>().join(","),
+            PeerFact::DnsSan => parsed.valid_dns_names().collect::<Vec<_>>().join(","),
+            PeerFact::Subject => upstream::certificate::subject(parsed.subject()),
+            PeerFact::Issuer => upstream::certificate::subject(parsed.issuer()),
+            PeerFact::Serial => hexadecimal(parsed.serial().iter().skip_while(|byte| **byte == 0)),
+            PeerFact::Fingerprint => hexadecimal(digest(&SHA256, peer).as_ref().iter()),
+            PeerFact::Certificate => escaped(&pem(peer)),
+        }
+    }
+}
+
+fn hexadecimal<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType, SerialNumber};
+
+    #[test]
+    fn vs_47_facts_of_a_client_certificate_are_written_as_envoy_does() {
+        let mut params = CertificateParams::new(vec!["a.test".to_owned(), "b.test".to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "c");
+        params.serial_number = Some(SerialNumber::from_slice(&[0xab, 0x01]));
+        params.subject_alt_names.push(SanType::URI("spiffe://x/y".try_into().unwrap()));
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let agreed = Agreed { peer: Some(certificate.der().clone()), ..Agreed::default() };
+        let told = [PeerFact::UriSan, PeerFact::DnsSan, PeerFact::Subject, PeerFact::Issuer, PeerFact::Serial];
+        assert_eq!(told.map(|fact| agreed.peer(fact)), ["spiffe://x/y", "a.test,b.test", "CN=c", "CN=c", "ab01"]);
+        assert_eq!(agreed.peer(PeerFact::Fingerprint).len(), 64);
+        assert!(agreed.peer(PeerFact::Certificate).starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
+        assert_eq!(Agreed::default().peer(PeerFact::Subject), "");
+    }
+}
