@@ -65,6 +65,7 @@ codes! {
     DELEGATE_CONFLICT "MG7019" Error "a rule of the delegate lies outside the conditions of the rule that delegates"
     DELEGATE_UNUSED "MG7020" Warning "no other VirtualService delegates to the one without hosts"
     CORS_OPEN "MG7021" Warning "every origin may use answers with the cookies of its visitors"
+    TUNNEL_UNUSED "MG7022" Warning "the tunnel of a destination is not used by a rule with several"
 
     UNKNOWN_HOST "MG8001" Error "no Service or ServiceEntry has the destination's host"
     HIDDEN_HOST "MG8002" Error "the destination's host is not exported to the gateway's namespace"

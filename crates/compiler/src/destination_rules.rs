@@ -12,7 +12,7 @@ use resources::key::Key;
 use resources::set::Object;
 use resources::spec::destination_rule::{
     ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy, ProxyProtocol,
-    RetryBudget, Subset, TrafficPolicy,
+    RetryBudget, Subset, TrafficPolicy, Tunnel,
 };
 use resources::spec::text_match::selects;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(crate) struct Effective<'a> {
     pub(crate) tls: Option<&'a ClientTls>,
     pub(crate) retry_budget: Option<&'a RetryBudget>,
     pub(crate) proxy_protocol: Option<&'a ProxyProtocol>,
+    pub(crate) tunnel: Option<&'a Tunnel>,
 }
 
 impl<'a> Merged<'a> {
@@ -73,10 +74,10 @@ fn of_port<'a>(policy: &'a TrafficPolicy, under: Effective<'a>, port: u16) -> Ef
             connection_pool: settings.connection_pool.as_deref(),
             outlier_detection: settings.outlier_detection.as_deref(),
             tls: settings.tls.as_deref(),
-            // The API has none for a port, and Istio keeps that of the whole.
+            // The API has none of these for a port, and Istio keeps those of the whole.
             retry_budget: policy.retry_budget.as_ref().or(under.retry_budget),
-            // Settings of a port have no such field, so that this one is not theirs to replace.
             proxy_protocol: policy.proxy_protocol.as_ref().or(under.proxy_protocol),
+            tunnel: policy.tunnel.as_deref().or(under.tunnel),
         };
     }
     Effective {
@@ -86,6 +87,7 @@ fn of_port<'a>(policy: &'a TrafficPolicy, under: Effective<'a>, port: u16) -> Ef
         tls: policy.tls.as_deref().or(under.tls),
         retry_budget: policy.retry_budget.as_ref().or(under.retry_budget),
         proxy_protocol: policy.proxy_protocol.as_ref().or(under.proxy_protocol),
+        tunnel: policy.tunnel.as_deref().or(under.tunnel),
     }
 }
 

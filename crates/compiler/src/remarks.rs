@@ -46,7 +46,6 @@ fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
     let found = [
         (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple"),
         (is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())), "tls.mode"),
-        (policy.tunnel.is_some(), "tunnel"),
     ];
     found.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
 }

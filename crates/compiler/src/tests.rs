@@ -11,4 +11,5 @@ mod incremental;
 mod limits;
 mod matches;
 mod rules;
+mod tunnels;
 mod world;

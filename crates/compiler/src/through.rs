@@ -2,7 +2,7 @@
 
 use crate::auto_passthrough;
 use crate::code;
-use crate::destination_rules;
+use crate::destination_rules::{self, Effective};
 use crate::destinations::{self, Asking};
 use crate::gateways::{PlannedServer, ServerKind};
 use crate::names;
@@ -12,7 +12,7 @@ use crate::settings::Workload;
 use crate::texts;
 use crate::visibility::Class;
 use crate::world::World;
-use ir::{HostPattern, ListenerId, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget};
+use ir::{HostPattern, ListenerId, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget, Tunnel, TunnelMethod};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::gateway::Gateway;
@@ -178,15 +178,18 @@ impl Compiler<'_> {
         let single = destinations.len() == 1;
         let mut targets = Vec::with_capacity(destinations.len());
         let mut idle = None;
+        let mut tunnel = None;
         for (at, destination) in destinations.iter().enumerate() {
             // VS-65: as VS-33.
             let weight = if single { 1 } else { u32::try_from(destination.weight).unwrap_or(0) };
             let Some(written) = destination.destination.as_ref().filter(|_| weight > 0) else { continue };
             let field = format!("spec.{block}[{index}].route[{at}].destination");
             let cluster = destinations::resolve(self.world, asking, written, &field, notes);
+            let effective = effective(self.world, workload, &cluster);
             if targets.is_empty() {
-                idle = idle_timeout(self.world, workload, &cluster);
+                idle = effective.and_then(idle_timeout);
             }
+            tunnel = self.tunnel(effective, single, &field, notes);
             targets.push(TcpTarget { cluster, weight });
         }
         if targets.is_empty() {
@@ -197,7 +200,31 @@ impl Compiler<'_> {
         let rule = texts::shared(&format!("{block}[{index}]"));
         let origin =
             Origin { kind: ObjectKind::VirtualService, namespace: Arc::clone(namespace), name: Arc::clone(name), rule };
-        Some(Arc::new(TcpRoute { origin, targets, idle_timeout: idle.unwrap_or(Some(IDLE)) }))
+        Some(Arc::new(TcpRoute { origin, targets, idle_timeout: idle.unwrap_or(Some(IDLE)), tunnel }))
+    }
+
+    /// DR-50: that of the only destination. What AUTO_PASSTHROUGH lets in goes to its cluster as it is.
+    fn tunnel(
+        &self,
+        effective: Option<Effective<'_>>,
+        single: bool,
+        field: &str,
+        notes: &mut Notes,
+    ) -> Option<Arc<Tunnel>> {
+        let written = effective?.tunnel?;
+        if auto_passthrough::is_implied(&self.object.key) {
+            return None;
+        }
+        if !single {
+            let message = "the tunnel of the destination's policy is not used, as the rule has several destinations";
+            let help = "write a rule with this destination alone";
+            notes.add_with_help(code::TUNNEL_UNUSED, field, message, help);
+            return None;
+        }
+        let method = if &*written.protocol == "POST" { TunnelMethod::Post } else { TunnelMethod::Connect };
+        let (host, port) = (written.target_host.trim_matches(['[', ']']), written.target_port);
+        let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Some(Arc::new(Tunnel { method, authority: authority.into() }))
     }
 }
 
@@ -208,14 +235,18 @@ fn inert(unasked: bool, field: &str, notes: &mut Notes) {
     }
 }
 
-/// VS-66: as the policy of the first destination has it; `Some(None)` is for ever.
-fn idle_timeout(world: World<'_>, workload: &Workload, cluster: &TargetCluster) -> Option<Option<Duration>> {
+/// The policy of a destination.
+fn effective<'a>(world: World<'a>, workload: &Workload, cluster: &TargetCluster) -> Option<Effective<'a>> {
     let TargetCluster::Known(id) = cluster else { return None };
     let (port, subset, host) = names::parts(id)?;
     let visible = services::visible(world, host, &workload.namespace);
     let backing = visible.iter().find(|backing| backing.port(port).is_some())?;
     let rules = destination_rules::lookup(world, host, &backing.key().namespace, workload)?;
-    let effective = rules.effective(port, rules.subset(subset).filter(|_| !subset.is_empty()));
+    Some(rules.effective(port, rules.subset(subset).filter(|_| !subset.is_empty())))
+}
+
+/// VS-66: as the policy of the first destination has it; `Some(None)` is for ever.
+fn idle_timeout(effective: Effective<'_>) -> Option<Option<Duration>> {
     let timeout = effective.connection_pool?.tcp.as_ref()?.idle_timeout.and_then(scalar::Duration::get)?;
     Some((!timeout.is_zero()).then_some(timeout))
 }

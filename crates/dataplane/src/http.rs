@@ -20,5 +20,7 @@ mod tries;
 mod tunnel;
 mod websocket;
 
+pub(crate) use backend::H2Backend;
 pub(crate) use server::{Downstream, serve};
 pub(crate) use side::Side;
+pub(crate) use streams::Halves;

@@ -3,7 +3,7 @@
 //! The program starts one [`DataPlane`], hands it every snapshot, and asks it to drain at the end. It knows of no resources, no
 //! compiler and no files.
 //!
-//! From below: `limits`, `reasons`, the one table of causes; `metrics`, `log`; `tls`, what servers present; `conn`, what connections are made of; `tcp` and `http`, what is
+//! From below: `limits`, `reasons`, the one table of causes; `metrics`, `log`; `tls`, what servers present; `conn`, what connections are made of; `http` and `tcp`, what is
 //! spoken on them; `accept`, the worker's thread; `listeners` and `control`, the side that is not a worker's.
 
 mod accept;

@@ -1,6 +1,10 @@
 //! Connections whose bytes are passed on as they are: TCP in clear text, TLS that is taken off, and TLS that is passed through.
 
-use crate::conn::{Buffer, Client, Timer, Worker, choose, relay};
+mod bodies;
+mod tunnel;
+mod up;
+
+use crate::conn::{Buffer, Client, Timer, Worker, choose};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request, add};
 use crate::reasons::Flags;
@@ -9,7 +13,9 @@ use routing::TcpEntry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use upstream::{ClusterState, ConnectError, Connection, InFlight, Sender, Stream, Wanted, xxhash64};
+use tunnel::Failure;
+use up::{Reached, Up};
+use upstream::{ClusterState, ConnectError, EndpointState, InFlight, Sender, Stream, Wanted, xxhash64};
 
 /// A client's connection, and where its bytes go.
 pub(crate) struct Bytes {
@@ -37,23 +43,20 @@ struct Outcome {
 pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Bytes) {
     let begun = Instant::now();
     let mut outcome = Outcome::default();
-    if let Some((mut up, _in_flight)) = connect(&worker, &conn, &mut outcome).await {
-        outcome.upstream_host = up.endpoint.address.to_string();
-        outcome.upstream_local = up.stream.local_address().map_or_else(String::new, |address| address.to_string());
-        let mut back = worker.buffer();
-        let bounds = (conn.entry.route.idle_timeout, up.ends());
-        let Bytes { stream, input, timer, .. } = &mut conn;
-        (outcome.received, outcome.sent) =
-            relay(&worker, (stream, &mut up.stream), (input, &mut back), timer, bounds).await;
-        if up.ends().is_some_and(|end| end <= Instant::now()) {
+    if let Some((mut reached, _in_flight)) = connect(&worker, &conn, &mut outcome).await {
+        let up = &reached.up;
+        outcome.upstream_host = up.endpoint().map_or_else(String::new, |endpoint| endpoint.address.to_string());
+        outcome.upstream_local = up.local_address().map_or_else(String::new, |address| address.to_string());
+        (outcome.received, outcome.sent) = reached.relay(&worker, &mut conn).await;
+        if reached.up.ends().is_some_and(|end| end <= Instant::now()) {
             outcome.flags = Flags::DT;
         }
     }
     ended(&worker, &conn, &outcome, begun.elapsed());
 }
 
-/// A connection to one of the route's clusters; a second endpoint is tried when the first cannot be reached.
-async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option<(Connection, Option<InFlight>)> {
+/// A way to one of the route's clusters; a second endpoint is tried when the first cannot be reached.
+async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option<(Reached, Option<InFlight>)> {
     let target = conn.entry.choose(|| worker.random());
     let slot = conn.entry.targets.get(target).and_then(|target| target.slot);
     let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
@@ -69,34 +72,47 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
             outcome.flags = Flags::UH;
             return None;
         };
-        let limit = cluster.cluster.timeouts.connect;
-        let sender = Sender { host: None, ends: conn.client.ends() };
-        match cluster.connect(&endpoint, sender, limit).await {
-            Ok(connection) => {
-                add(&worker.metrics.connected);
+        let failure = match reach(worker, conn, &cluster, &endpoint).await {
+            Ok(reached) => {
                 worker.report(&cluster, &endpoint, upstream::Outcome::Served);
                 outcome.flags = Flags::NONE;
-                return Some((connection, in_flight));
+                return Some((reached, in_flight));
             }
-            Err(ConnectError::Overflow) => {
+            Err(Failure::Connect(ConnectError::Overflow)) => {
                 outcome.flags = Flags::UO;
                 return None;
             }
-            Err(error) => {
-                add(&worker.metrics.connect_failed);
-                if !error.is_own() {
-                    worker.report(&cluster, &endpoint, upstream::Outcome::Disconnected);
-                }
-                (outcome.flags, outcome.failure) = (Flags::UF, error.to_string());
-                outcome.upstream_host = endpoint.address.to_string();
-            }
+            Err(failure) => failure,
+        };
+        add(&worker.metrics.connect_failed);
+        if !failure.is_own() {
+            worker.report(&cluster, &endpoint, failure.outcome());
         }
+        // As Envoy tells it, which counts the attempts of bytes as well.
+        (outcome.flags, outcome.failure) = (Flags::UF | Flags::URX, failure.to_string());
+        outcome.upstream_host = endpoint.address.to_string();
         let others = cluster.endpoints().is_some_and(|endpoints| endpoints.len() > 1);
-        if avoid.is_some() || !others {
+        if avoid.is_some() || !others || !failure.is_of_endpoint() {
             return None;
         }
         avoid = Some(endpoint.id);
     }
+}
+
+/// A connection to an endpoint, or a tunnel through it.
+async fn reach(
+    worker: &Worker,
+    conn: &Bytes,
+    cluster: &Arc<ClusterState>,
+    endpoint: &Arc<EndpointState>,
+) -> Result<Reached, Failure> {
+    let sender = Sender { host: None, ends: conn.client.ends() };
+    if let Some(tunnel) = &conn.entry.route.tunnel {
+        return tunnel::open(worker, cluster, (endpoint, sender), tunnel).await;
+    }
+    let connection = cluster.connect(endpoint, sender, cluster.cluster.timeouts.connect).await?;
+    add(&worker.metrics.connected);
+    Ok(Reached { up: Up::Bare(connection), back: worker.buffer(), _counted: None })
 }
 
 /// DR-11, VS-66: the hash of the client's address, where the route's first cluster wants it and the chosen one goes by any.

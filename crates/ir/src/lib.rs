@@ -23,6 +23,7 @@ mod retries;
 mod snapshot;
 mod substitution;
 mod tls;
+mod tunnel;
 
 pub use action::{Action, DirectResponse, Forward, Mirror, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
 pub use balance::{Balance, Balancer, ConsistentHash, HashCookie, HashKey, HashTable, Localities, Locality, Warmup};
@@ -56,6 +57,7 @@ pub use tls::{
     Alpn, ClientAuth, ClientTls, Credential, Der, Identity, KeyForm, PrivateKey, Sni, Termination, TlsParameters,
     TlsServer, TlsVersion, Trust, Verify,
 };
+pub use tunnel::{Tunnel, TunnelMethod};
 
 /// An ordered persistent map: clones share structure, so that a snapshot costs what changed in it.
 pub type Map<K, V> = rpds::RedBlackTreeMapSync<K, V>;

@@ -1,6 +1,8 @@
 //! Sockets to listen on, what is served on them, the hosts behind them and each host's ordered routes.
 
-use crate::{Action, Edge, Fault, HeaderChanges, HostPattern, Map, Origin, RouteMatch, TargetCluster, TlsServer};
+use crate::{
+    Action, Edge, Fault, HeaderChanges, HostPattern, Map, Origin, RouteMatch, TargetCluster, TlsServer, Tunnel,
+};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -91,6 +93,8 @@ pub struct TcpRoute {
     pub targets: Vec<TcpTarget>,
     /// How long a connection may be silent (VS-66, S-125); `None` is for ever.
     pub idle_timeout: Option<Duration>,
+    /// What the endpoints of the only target are asked to open for the bytes (DR-50); `None` sends them as they are.
+    pub tunnel: Option<Arc<Tunnel>>,
 }
 
 /// One destination of bytes.

@@ -167,7 +167,7 @@ fn dr_40_what_is_to_be_encrypted_is_not_sent_in_clear_text() {
 fn dr_06_policies_that_do_not_act_yet_are_each_said_once() {
     let own = rule(
         "name: own, namespace: default",
-        "host: b.test, trafficPolicy: {tunnel: {targetHost: a.test, targetPort: 80}, loadBalancer: {simple: PASSTHROUGH}}, subsets: [{name: v1, \
+        "host: b.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, loadBalancer: {simple: PASSTHROUGH}}, subsets: [{name: v1, \
          trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}}]",
     );
     assert_eq!(

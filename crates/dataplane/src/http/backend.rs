@@ -16,24 +16,37 @@ pub(super) enum Backend {
 
 /// A stream to a backend whose head was sent.
 #[derive(Debug)]
-pub(super) struct H2Backend {
+pub(crate) struct H2Backend {
     pub(super) response: ResponseFuture,
-    pub(super) sender: Sender,
+    pub(crate) sender: Sender,
     /// Once the answer's head has come.
-    pub(super) receiver: Receiver,
+    pub(crate) receiver: Receiver,
     pub(super) reused: bool,
-    pub(super) local: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
     /// The place on the connection that the stream takes.
     place: upstream::H2Place,
 }
 
 impl H2Backend {
     /// Sends a request's head; `ended` where no body follows.
-    pub(super) fn open(stream: H2Stream, head: Request<()>, ended: bool) -> Result<Self, h2::Error> {
+    pub(crate) fn open(stream: H2Stream, head: Request<()>, ended: bool) -> Result<Self, h2::Error> {
         let H2Stream { mut send, reused, local, place, .. } = stream;
         let (response, body) = send.send_request(head, ended)?;
         let sender: Sender = Sender::new(body, ended);
         Ok(Self { response, sender, receiver: Receiver::default(), reused, local, place })
+    }
+
+    /// Waits for the head of the answer: its status, and whether nothing follows.
+    pub(crate) async fn answer(&mut self) -> Result<(u16, bool), h2::Error> {
+        let (head, receiver) = (&mut self.response).await?.into_parts();
+        let ended = receiver.is_end_stream();
+        self.receiver = Receiver::new(receiver);
+        Ok((head.status.as_u16(), ended))
+    }
+
+    /// The endpoint.
+    pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
+        self.place.endpoint()
     }
 }
 
@@ -50,7 +63,7 @@ impl Backend {
     pub(super) fn endpoint(&self) -> &Arc<EndpointState> {
         match self {
             Self::H1(connection) => &connection.endpoint,
-            Self::H2(stream) => stream.place.endpoint(),
+            Self::H2(stream) => stream.endpoint(),
         }
     }
 

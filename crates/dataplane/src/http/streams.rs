@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// What is sent on a stream behind its head.
 #[derive(Debug, Default)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
     stream: Option<SendStream<Bytes>>,
     ended: bool,
 }
@@ -87,7 +87,7 @@ impl Sender {
 
 /// What is received on a stream behind its head.
 #[derive(Debug, Default)]
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     stream: Option<RecvStream>,
     trailing: bool,
     /// What is left of a piece that did not fit.
@@ -144,7 +144,7 @@ impl Receiver {
 }
 
 /// Both halves as one end of a relay.
-pub(super) struct Halves<'a>(pub(super) &'a mut Receiver, pub(super) &'a mut Sender);
+pub(crate) struct Halves<'a>(pub(crate) &'a mut Receiver, pub(crate) &'a mut Sender);
 
 impl Duplex for Halves<'_> {
     fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -7,7 +7,7 @@ use ir::{
     Endpoint, EndpointAddress, EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable,
     Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin, PathNormalization, PoolLimits, Retries,
     Route, RouteMatch, Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination,
-    TlsServer, UpstreamProtocol, WorkloadName,
+    TlsServer, Tunnel, TunnelMethod, UpstreamProtocol, WorkloadName,
 };
 use ir::{ClientTls, Edge, EscapedSlashes, Fault, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -266,6 +266,18 @@ impl World {
         self
     }
 
+    /// Has the bytes of every service so far go through a tunnel to `a.test:443`.
+    pub(crate) fn tunnelled(mut self, method: TunnelMethod) -> Self {
+        let tunnel = Arc::new(Tunnel { method, authority: "a.test:443".into() });
+        let services = self.tls.iter_mut().map(|(_, _, service)| service).chain([&mut self.tcp]);
+        for service in services.flatten() {
+            if let Service::Tcp(route) = service {
+                *route = Arc::new(TcpRoute { tunnel: Some(Arc::clone(&tunnel)), ..(**route).clone() });
+            }
+        }
+        self
+    }
+
     /// Serves clear text beside TLS.
     pub(crate) fn plain(mut self) -> Self {
         self.plain = true;
@@ -373,6 +385,7 @@ fn bytes_to(cluster: &str, idle: Duration) -> Service {
         origin: origin(ObjectKind::VirtualService),
         targets: vec![TcpTarget { cluster: TargetCluster::Known(id(cluster)), weight: 1 }],
         idle_timeout: Some(idle),
+        tunnel: None,
     }))
 }
 

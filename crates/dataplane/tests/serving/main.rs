@@ -36,3 +36,4 @@ mod settings;
 mod streams;
 mod switching;
 mod translations;
+mod tunnels;

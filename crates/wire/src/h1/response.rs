@@ -14,6 +14,8 @@ pub enum Asked {
     Head,
     /// To switch protocols: 101 ends HTTP.
     Upgrade,
+    /// CONNECT: a status of success ends HTTP, whatever the head says of a body (RFC 9110 §9.3.6).
+    Connect,
 }
 
 /// The head of a response as an index over the buffer that it was read into.
@@ -79,7 +81,8 @@ impl ResponseHead {
         if !(100..600).contains(&self.status) {
             return Err(HeadError::Malformed);
         }
-        let body = framing.body(version)?;
+        let opens = asked == Asked::Connect && (200..300).contains(&self.status);
+        let body = if opens { Some(BodyLength::None) } else { framing.body(version)? };
         self.declared_length = framing.length;
         self.keep_alive = framing.persists(version);
         self.nominates = framing.nominates;
@@ -123,5 +126,28 @@ impl ResponseHead {
     /// The header lines over the buffer that the head was read from.
     pub fn fields<'a>(&'a self, buffer: &'a [u8]) -> Fields<'a> {
         Fields::new(buffer, &self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_9110_9_3_6_success_of_connect_has_no_body_whatever_the_head_says() {
+        let body = |head: &str, asked: Asked| {
+            let mut read = ResponseHead::default();
+            let length = read.parse(head.as_bytes(), asked, &HeadLimits::default())?;
+            Ok::<_, HeadError>((length.unwrap() == head.len(), read.body))
+        };
+        let both = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(body(both, Asked::Connect), Ok((true, BodyLength::None)));
+        assert!(body(both, Asked::Other).is_err());
+        assert_eq!(
+            body("HTTP/1.0 204 Made\r\ncontent-length: 3\r\n\r\n", Asked::Connect),
+            Ok((true, BodyLength::None))
+        );
+        let refused = "HTTP/1.1 407 No\r\ncontent-length: 3\r\n\r\n";
+        assert_eq!(body(refused, Asked::Connect), Ok((true, BodyLength::Length(3))));
     }
 }

@@ -1,0 +1,110 @@
+//! Bytes as the bodies of a request and its answer, over HTTP/1.1 (DR-50 `POST`): chunks in one direction, whatever the proxy chose in the
+//! other.
+
+use crate::conn::{Buffer, Duplex};
+use std::io;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::net::TcpStream;
+use upstream::Connection;
+use wire::h1::{BodyReader, ChunkWriter};
+
+/// Most bytes of a chunk.
+const CHUNK: usize = 16 << 10;
+
+/// A connection whose heads were sent.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    pub(super) connection: Connection,
+    body: BodyReader,
+    input: Buffer,
+    output: Vec<u8>,
+    written: usize,
+}
+
+impl Bodies {
+    /// `input` is what came behind the head of the answer, whose body `body` reads.
+    pub(super) fn new(connection: Connection, body: BodyReader, input: Buffer) -> Self {
+        Self { connection, body, input, output: Vec::new(), written: 0 }
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match ready!(self.connection.stream.poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+        self.output.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes as much of the body out of what was read as there is room for; nothing where more has to be read.
+    fn take(&mut self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            let filled = self.input.filled();
+            // The reader counts what it is shown, so that it is shown no more than there is room for.
+            let shown = filled.get(..filled.len().min(room.len())).unwrap_or_default();
+            let step = self.body.decode(shown).map_err(io::Error::other)?;
+            let data = shown.get(step.data.clone()).unwrap_or_default();
+            if let Some(room) = room.get_mut(..data.len()) {
+                room.copy_from_slice(data);
+            }
+            self.input.consume(step.consumed);
+            match (step.data.len(), step.consumed) {
+                (0, _) if step.done => return Ok(Some(0)),
+                (0, 0) => return Ok(None),
+                (0, _) => {}
+                (count, _) => return Ok(Some(count)),
+            }
+        }
+    }
+}
+
+impl Duplex for Bodies {
+    fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(count) = self.take(room)? {
+                return Poll::Ready(Ok(count));
+            }
+            let count = match self.connection.stream.poll_read(context, self.input.room()) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    self.input.release();
+                    return Poll::Pending;
+                }
+            };
+            self.input.fill(count);
+            if count == 0 {
+                let ended = self.body.ends_with_connection();
+                return Poll::Ready(if ended { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof.into()) });
+            }
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(context))?;
+        let piece = bytes.get(..bytes.len().min(CHUNK)).unwrap_or_default();
+        ChunkWriter::data(&mut self.output, piece);
+        Poll::Ready(Ok(piece.len()))
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        self.connection.stream.poll_flush(context)
+    }
+
+    /// The last chunk. The connection stays open for the answer's rest.
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        ChunkWriter::end(&mut self.output, None);
+        match self.poll_flush(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(sent) => sent,
+            // The relay goes on flushing.
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}

@@ -1,0 +1,216 @@
+//! Tunnels through a proxy (DR-50): the endpoint is asked by CONNECT or POST to pass bytes on, and has to say yes before any are sent.
+
+use super::bodies::Bodies;
+use super::up::{Reached, Up};
+use crate::conn::{Buffer, Worker};
+use crate::http::H2Backend;
+use crate::metrics::add;
+use http::{Method, Request, Uri};
+use ir::{Tunnel, TunnelMethod, UpstreamProtocol};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout_at};
+use upstream::{ClusterState, ConnectError, Connection, EndpointState, Outcome, Sender, Stream};
+use wire::h1::response::Asked;
+use wire::h1::{BodyReader, ResponseHead};
+
+/// Why there is no tunnel. The words are those of the access log's reason; Envoy has words for a refusal alone.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// There is no connection to the proxy.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It answered with another status than one of success.
+    #[error("tunnel_response:{0}")]
+    Refused(u16),
+    /// Its answer is no head of HTTP, or one that is too long.
+    #[error("the proxy's answer is malformed")]
+    Malformed,
+    /// It closed the connection, or broke the stream off.
+    #[error("the proxy closed before it answered")]
+    Closed,
+    /// It did not answer in the time that connecting may take.
+    #[error("the proxy did not answer in time")]
+    Late,
+}
+
+impl Failure {
+    /// Whether it says nothing of the endpoint.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.is_own())
+    }
+
+    /// What it says of the endpoint (DR-30).
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Late => Outcome::TimedOut,
+            Self::Connect(_) | Self::Refused(_) | Self::Malformed | Self::Closed => Outcome::Disconnected,
+        }
+    }
+
+    /// Whether another endpoint may be asked: this one could not be, or did not answer.
+    pub(super) fn is_of_endpoint(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(_: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+impl From<h2::Error> for Failure {
+    fn from(_: h2::Error) -> Self {
+        Self::Closed
+    }
+}
+
+/// Opens a tunnel through an endpoint, in the time that connecting may take.
+pub(super) async fn open(
+    worker: &Worker,
+    cluster: &Arc<ClusterState>,
+    (endpoint, sender): (&Arc<EndpointState>, Sender<'_>),
+    tunnel: &Tunnel,
+) -> Result<Reached, Failure> {
+    // A tunnel is a request for as long as it lasts (DR-21).
+    let counted = cluster.begin_request().ok_or(ConnectError::Overflow)?;
+    let deadline = Instant::now() + cluster.cluster.timeouts.connect;
+    let opening = Opening { worker, cluster, endpoint, sender, tunnel, deadline };
+    let (up, back) = match cluster.cluster.protocol {
+        UpstreamProtocol::Http2 { .. } => (opening.on_stream().await?, worker.buffer()),
+        // The client of bytes speaks no HTTP that could be followed (DR-22).
+        UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => opening.on_connection().await?,
+    };
+    Ok(Reached { up, back, _counted: Some(counted) })
+}
+
+struct Opening<'a> {
+    worker: &'a Worker,
+    cluster: &'a Arc<ClusterState>,
+    endpoint: &'a Arc<EndpointState>,
+    sender: Sender<'a>,
+    tunnel: &'a Tunnel,
+    deadline: Instant,
+}
+
+impl Opening<'_> {
+    /// A connection of its own, and what came behind the head of the answer.
+    async fn on_connection(&self) -> Result<(Up, Buffer), Failure> {
+        let limit = self.cluster.cluster.timeouts.connect;
+        let mut connection = self.cluster.connect(self.endpoint, self.sender, limit).await?;
+        self.made();
+        let mut back = self.worker.buffer();
+        let body = self.in_time(self.ask(&mut connection, &mut back)).await?;
+        Ok(match self.tunnel.method {
+            TunnelMethod::Connect => (Up::Bare(connection), back),
+            TunnelMethod::Post => {
+                let bodies = Bodies::new(connection, body, back);
+                (Up::Bodies(Box::new(bodies)), self.worker.buffer())
+            }
+        })
+    }
+
+    /// Sends the head, and reads that of the answer; what follows it stays in the buffer.
+    async fn ask(&self, connection: &mut Connection, back: &mut Buffer) -> Result<BodyReader, Failure> {
+        let authority = &self.tunnel.authority;
+        let (head, asked) = match self.tunnel.method {
+            TunnelMethod::Connect => {
+                (format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n"), Asked::Connect)
+            }
+            TunnelMethod::Post => {
+                (format!("POST / HTTP/1.1\r\nhost: {authority}\r\ntransfer-encoding: chunked\r\n\r\n"), Asked::Other)
+            }
+        };
+        connection.stream.write_all(head.as_bytes()).await?;
+        connection.stream.flush().await?;
+        let mut head = ResponseHead::default();
+        loop {
+            match head.parse(back.filled(), asked, &self.worker.limits.head) {
+                Err(_) => return Err(Failure::Malformed),
+                Ok(None) => {
+                    if read(&mut connection.stream, back).await? == 0 {
+                        return Err(Failure::Closed);
+                    }
+                }
+                Ok(Some(length)) => {
+                    back.consume(length);
+                    match head.status {
+                        200..=299 => return Ok(BodyReader::new(head.body)),
+                        _ if head.is_informational() => {}
+                        status => return Err(Failure::Refused(status)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A stream of HTTP/2. One that broke on a connection that was there before is asked for once more: no byte was sent on it.
+    async fn on_stream(&self) -> Result<Up, Failure> {
+        let head = self.stream_head()?;
+        let mut again = true;
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let stream =
+                upstream::h2_stream(&self.worker.streams, self.cluster, self.endpoint, self.sender, left).await?;
+            let reused = stream.reused;
+            if reused {
+                add(&self.worker.metrics.reused);
+            } else {
+                self.made();
+            }
+            let opened = self.in_time(async {
+                let mut up = H2Backend::open(stream, head.clone(), false)?;
+                match up.answer().await? {
+                    // An answer that ends with its head has no room for bytes.
+                    (200..=299, false) => Ok(Up::Stream(Box::new(up))),
+                    (200..=299, true) => Err(Failure::Malformed),
+                    (status, _) => Err(Failure::Refused(status)),
+                }
+            });
+            match opened.await {
+                Err(Failure::Closed) if reused && again => again = false,
+                opened => return opened,
+            }
+        }
+    }
+
+    fn stream_head(&self) -> Result<Request<()>, Failure> {
+        let authority = &*self.tunnel.authority;
+        let scheme = if self.cluster.cluster.tls.is_some() { "https" } else { "http" };
+        let (method, uri) = match self.tunnel.method {
+            TunnelMethod::Connect => (Method::CONNECT, Uri::builder().authority(authority).build()),
+            TunnelMethod::Post => {
+                let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/");
+                (Method::POST, uri.build())
+            }
+        };
+        let head = uri.and_then(|uri| Request::builder().method(method).uri(uri).body(()));
+        // The compiler lets no other authority pass.
+        head.map_err(|_| Failure::Malformed)
+    }
+
+    fn made(&self) {
+        add(&self.worker.metrics.connected);
+        self.worker.report(self.cluster, self.endpoint, Outcome::Connected);
+    }
+
+    async fn in_time<T>(&self, asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        timeout_at(self.deadline, asking).await.unwrap_or(Err(Failure::Late))
+    }
+}
+
+async fn read(stream: &mut Stream, buffer: &mut Buffer) -> io::Result<usize> {
+    if buffer.is_full() {
+        buffer.grow();
+    }
+    poll_fn(|context| {
+        let count = ready!(stream.poll_read(context, buffer.room()))?;
+        buffer.fill(count);
+        Poll::Ready(Ok(count))
+    })
+    .await
+}

@@ -1,0 +1,77 @@
+//! What the bytes of a client go to: a connection, or a tunnel over one.
+
+use super::Bytes;
+use super::bodies::Bodies;
+use crate::conn::{Buffer, Worker, relay};
+use crate::http::{H2Backend, Halves};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use upstream::{Connection, Counted, EndpointState};
+
+/// The way to an endpoint.
+pub(super) struct Reached {
+    pub(super) up: Up,
+    /// What came from there already.
+    pub(super) back: Buffer,
+    /// Its place among the requests to the cluster, where it is one.
+    pub(super) _counted: Option<Counted>,
+}
+
+/// The endpoint's side.
+pub(super) enum Up {
+    /// The bytes as they are; in a tunnel, behind the heads of CONNECT.
+    Bare(Connection),
+    /// The bodies of a request and its answer.
+    Bodies(Box<Bodies>),
+    /// A stream of HTTP/2.
+    Stream(Box<H2Backend>),
+}
+
+impl Up {
+    fn connection(&self) -> Option<&Connection> {
+        match self {
+            Self::Bare(connection) => Some(connection),
+            Self::Bodies(bodies) => Some(&bodies.connection),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// The endpoint.
+    pub(super) fn endpoint(&self) -> Option<&Arc<EndpointState>> {
+        match self {
+            Self::Stream(stream) => Some(stream.endpoint()),
+            Self::Bare(_) | Self::Bodies(_) => self.connection().map(|connection| &connection.endpoint),
+        }
+    }
+
+    /// The address of this side, where it has one.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Stream(stream) => stream.local,
+            Self::Bare(_) | Self::Bodies(_) => self.connection()?.stream.local_address(),
+        }
+    }
+
+    /// Until when it may be used (DR-20). The connection of a stream takes no more of them by then, and ends with the last.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.connection()?.ends()
+    }
+}
+
+impl Reached {
+    /// Relays to the end; returns how much went each way.
+    pub(super) async fn relay(&mut self, worker: &Worker, conn: &mut Bytes) -> (u64, u64) {
+        let bounds = (conn.entry.route.idle_timeout, self.up.ends());
+        let Bytes { stream, input, timer, .. } = conn;
+        let buffers = (input, &mut self.back);
+        match &mut self.up {
+            Up::Bare(connection) => relay(worker, (stream, &mut connection.stream), buffers, timer, bounds).await,
+            Up::Bodies(bodies) => relay(worker, (stream, &mut **bodies), buffers, timer, bounds).await,
+            Up::Stream(up) => {
+                let mut halves = Halves(&mut up.receiver, &mut up.sender);
+                relay(worker, (stream, &mut halves), buffers, timer, bounds).await
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Tunnels through HTTP proxies.
+
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A request to a proxy that opens a tunnel for bytes (DR-50).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tunnel {
+    /// How it is asked for.
+    pub method: TunnelMethod,
+    /// Where the bytes are to go: host and port, with an address of IPv6 in brackets.
+    pub authority: Arc<str>,
+}
+
+/// How a tunnel is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum TunnelMethod {
+    /// CONNECT: the bytes follow both heads.
+    Connect,
+    /// POST to `/`: the bytes are both bodies.
+    Post,
+}
