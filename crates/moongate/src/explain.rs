@@ -164,7 +164,15 @@ impl Explainer {
 
     /// What becomes of bytes.
     fn bytes(&self, route: &TcpRoute) -> Outcome {
-        let target = |target: &ir::TcpTarget| self.target(&target.cluster, target.weight, String::new());
+        let target = |target: &ir::TcpTarget| {
+            let mut answer = self.target(&target.cluster, target.weight, String::new());
+            if let (Some(tunnel), TargetCluster::Known(id)) = (&route.tunnel, &target.cluster) {
+                answer.tunnel = Some(tunnel.authority.to_string());
+                let cluster = self.snapshot.clusters.get(id);
+                answer.spoken = cluster.map_or_else(String::new, |cluster| secured::tunnelled(cluster, tunnel));
+            }
+            answer
+        };
         Outcome::Bytes { rule: route.origin.clone(), targets: route.targets.iter().map(target).collect() }
     }
 
@@ -214,7 +222,17 @@ impl Explainer {
         let spoken = found.map_or_else(String::new, |cluster| secured::spoken(cluster, head.is_empty()));
         let balance = found.map_or_else(String::new, |cluster| balance::describe(cluster));
         let bounds = found.map_or_else(Vec::new, |cluster| clusters::bounds(cluster));
-        TargetAnswer { cluster: cluster.to_string(), weight, fails, endpoints, balance, spoken, bounds, head }
+        TargetAnswer {
+            cluster: cluster.to_string(),
+            weight,
+            fails,
+            endpoints,
+            balance,
+            spoken,
+            tunnel: None,
+            bounds,
+            head,
+        }
     }
 }
 

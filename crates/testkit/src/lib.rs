@@ -11,6 +11,7 @@ pub mod odd;
 pub mod oracle;
 pub mod outcome;
 pub mod ports;
+pub mod proxy;
 pub mod python;
 pub mod secured;
 

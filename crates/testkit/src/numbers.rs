@@ -1,9 +1,10 @@
 //! Port numbers in test configurations: backends are called 9001 to 9008 there, 9021 to 9030 where they misbehave, or 9031 and 9032 where
-//! they speak HTTP/2, and listen wherever a port was free.
+//! they speak HTTP/2, and a forward proxy 9041. They listen wherever a port was free.
 
 use crate::backend::Backend;
 use crate::http2::Http2;
 use crate::odd::{Attempts, Odd};
+use crate::proxy::Proxy;
 use crate::secured::Certificates;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,6 +17,8 @@ const ODD: std::ops::RangeInclusive<u16> = 9021..=9030;
 /// Those that speak nothing but HTTP/2: in clear text, and in TLS.
 const HTTP2: u16 = 9031;
 const HTTP2_SECURED: u16 = 9032;
+/// A proxy that answers CONNECT.
+const PROXY: u16 = 9041;
 
 /// Echo backends for every number.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub struct Backends {
     by_number: BTreeMap<u16, Backend>,
     odd: BTreeMap<u16, Odd>,
     http2: BTreeMap<u16, Http2>,
+    proxy: Proxy,
     /// How often requests came to those that misbehave.
     pub attempts: Attempts,
 }
@@ -47,13 +51,14 @@ impl Backends {
             (HTTP2, Http2::start(HTTP2, None)?),
             (HTTP2_SECURED, Http2::start(HTTP2_SECURED, Some(secured))?),
         ]);
-        Ok(Self { by_number, odd, http2, attempts })
+        Ok(Self { by_number, odd, http2, proxy: Proxy::start()?, attempts })
     }
 
     fn addresses(&self) -> impl Iterator<Item = (u16, SocketAddr)> {
         let usual = self.by_number.iter().map(|(number, backend)| (*number, backend.address));
         let odd = self.odd.iter().map(|(number, backend)| (*number, backend.address));
-        usual.chain(odd).chain(self.http2.iter().map(|(number, backend)| (*number, backend.address)))
+        let http2 = self.http2.iter().map(|(number, backend)| (*number, backend.address));
+        usual.chain(odd).chain(http2).chain([(PROXY, self.proxy.address)])
     }
 
     /// The number of the backend that listens on a port.

@@ -117,6 +117,8 @@ pub struct TargetAnswer {
     pub balance: String,
     /// What is spoken to the endpoints: HTTP/1.1 or HTTP/2, and whether in TLS.
     pub spoken: String,
+    /// Where its endpoints are asked to pass the bytes on to, host and port (DR-50).
+    pub tunnel: Option<String>,
     /// What bounds the requests to it, in words.
     pub bounds: Vec<String>,
     /// The head that is sent; ids of chance are shown as placeholders. Empty for bytes.

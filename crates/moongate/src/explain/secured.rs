@@ -1,7 +1,9 @@
 //! What TLS has to do with the way of a request: the server that takes it, and why none does.
 
 use super::{Outcome, Question, SecuredAnswer};
-use ir::{CertificateHeader, ClientAuth, Cluster, Credential, Listener, TlsServer, UpstreamProtocol};
+use ir::{
+    CertificateHeader, ClientAuth, Cluster, Credential, Listener, TlsServer, Tunnel, TunnelMethod, UpstreamProtocol,
+};
 use wire::forwarded::Certificate;
 
 /// A server, for people.
@@ -63,6 +65,20 @@ pub(super) fn spoken(cluster: &Cluster, bytes: bool) -> String {
         None => spoken,
         Some(version) => format!("{spoken}, behind a PROXY header ({version:?})"),
     }
+}
+
+/// What is spoken to a cluster's endpoints to have them open a tunnel.
+pub(super) fn tunnelled(cluster: &Cluster, tunnel: &Tunnel) -> String {
+    let method = match tunnel.method {
+        TunnelMethod::Connect => "CONNECT",
+        TunnelMethod::Post => "POST",
+    };
+    let spoken = match cluster.protocol {
+        UpstreamProtocol::Http2 { .. } => "HTTP/2",
+        UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => "HTTP/1.1",
+    };
+    let tls = if cluster.tls.is_some() { " in TLS" } else { "" };
+    format!("bytes through a tunnel to {}, asked for by {method} in {spoken}{tls}", tunnel.authority)
 }
 
 /// What is told of the client's certificate (S-113), which is not known here.

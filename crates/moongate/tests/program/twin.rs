@@ -49,8 +49,11 @@ pub(crate) fn part(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Optio
         Outcome::NoHandshake { .. } => (live["error"] != "tls").then(|| "explain says that there is no TLS".to_owned()),
         Outcome::Closed { .. } => (live["error"] != "closed").then(|| "explain says closed".to_owned()),
         Outcome::Bytes { targets, .. } => {
-            // Whatever the backend makes of the bytes.
-            let ports = targets.iter().flat_map(|target| &target.endpoints);
+            // Whatever the backend makes of the bytes; in a tunnel it stands behind the proxy.
+            let ports = targets.iter().flat_map(|target| match &target.tunnel {
+                Some(behind) => std::slice::from_ref(behind),
+                None => &target.endpoints,
+            });
             let ports = ports.filter_map(|endpoint| endpoint.rsplit_once(':')?.1.parse().ok());
             let backend = live.get("backend").and_then(Value::as_u64);
             let fits =
