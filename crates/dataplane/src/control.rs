@@ -38,6 +38,8 @@ pub struct Options {
     pub inherited: Inherited,
     /// Whether another process may take the sockets over.
     pub handover: bool,
+    /// What the random choices of the workers follow from, for tests; `None` is the system's.
+    pub seed: Option<u64>,
 }
 
 /// What came of a snapshot.
@@ -63,7 +65,7 @@ pub struct DataPlane {
 impl DataPlane {
     /// Starts the workers. Nothing is listened on before the first snapshot.
     pub fn start(options: Options, upstream: Arc<Upstream>) -> io::Result<Self> {
-        let Options { workers, limits, access_log, reasons, inherited, handover } = options;
+        let Options { workers, limits, access_log, reasons, inherited, handover, seed } = options;
         let log = access_log.map(|(target, format)| AccessLog::start(target, format, limits.log_lines)).transpose()?;
         let mut plane = Self {
             workers: Vec::new(),
@@ -74,9 +76,10 @@ impl DataPlane {
             generation: AtomicU64::new(0),
             listeners: Mutex::new(Listeners::new(inherited, handover)),
         };
-        for _ in 0..workers.max(1) {
+        for number in 0..workers.max(1) {
             let (commands, receiver) = unbounded_channel();
-            plane.metrics.push(plane.start_worker((limits, reasons), receiver)?);
+            let seed = seed.map(|seed| seed.wrapping_add(number as u64));
+            plane.metrics.push(plane.start_worker((limits, reasons, seed), receiver)?);
             plane.workers.push(commands);
         }
         for metrics in &plane.metrics {
@@ -88,7 +91,7 @@ impl DataPlane {
 
     fn start_worker(
         &self,
-        settings: (Limits, ReasonHeader),
+        settings: (Limits, ReasonHeader, Option<u64>),
         commands: UnboundedReceiver<Command>,
     ) -> io::Result<Arc<WorkerMetrics>> {
         let metrics = Arc::new(WorkerMetrics::new(&settings.0));

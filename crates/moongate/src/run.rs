@@ -47,6 +47,7 @@ pub(crate) fn serve(
         reasons: args.reason_header.into(),
         inherited,
         handover,
+        seed: None,
     };
     let data_plane = Arc::new(DataPlane::start(options, upstream).context("the data plane cannot start")?);
     runtime.block_on(async {

@@ -46,13 +46,13 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(
-        (limits, reasons): (Limits, ReasonHeader),
+        (limits, reasons, seed): (Limits, ReasonHeader, Option<u64>),
         upstream: Arc<Upstream>,
         metrics: Arc<WorkerMetrics>,
         log: Option<AccessLog>,
         drain: Arc<Drain>,
     ) -> Rc<Self> {
-        let seed = foldhash::quality::RandomState::default().build_hasher().finish();
+        let seed = seed.unwrap_or_else(|| foldhash::quality::RandomState::default().build_hasher().finish());
         Rc::new(Self {
             limits,
             upstream,

@@ -19,6 +19,9 @@ use upstream::Upstream;
 /// Bound of every wait in these tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What is random in these tests is the same in each run.
+const SEED: u64 = 1;
+
 /// Any port of this machine.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -68,6 +71,7 @@ impl Gateway {
                 reasons: ReasonHeader::Asked,
                 inherited: Inherited::default(),
                 handover: false,
+                seed: Some(SEED),
             },
             upstream,
         )

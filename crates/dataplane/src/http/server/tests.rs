@@ -14,7 +14,7 @@ fn an_idle_connection_is_small() {
     runtime.block_on(async {
         let upstream = upstream::Upstream::new(&upstream::Settings::default(), tokio::runtime::Handle::current());
         let metrics = Arc::new(WorkerMetrics::new(&Limits::default()));
-        let worker = Worker::new((Limits::default(), ReasonHeader::Off), upstream, metrics, None, Arc::default());
+        let worker = Worker::new((Limits::default(), ReasonHeader::Off, None), upstream, metrics, None, Arc::default());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let id = ir::ListenerId { workload: ir::WorkloadName("ingress".into()), address };
         let listener = ListenerState::new(&id, Services::default());
