@@ -174,10 +174,12 @@ pub(crate) struct Reason {
     pub(crate) detail: &'static str,
     /// The body, for people (S-126); empty where Istio's is.
     pub(crate) body: &'static str,
+    /// The body where the request was sent again (VS-40).
+    pub(crate) retried: &'static str,
 }
 
 const fn row(status: u16, flags: Flags, detail: &'static str, body: &'static str) -> Reason {
-    Reason { status, flags, detail, body }
+    Reason { status, flags, detail, body, retried: body }
 }
 
 macro_rules! reset {
@@ -185,6 +187,10 @@ macro_rules! reset {
         (
             concat!("upstream_reset_before_response_started{", $detail, "}"),
             concat!("upstream connect error or disconnect/reset before headers. reset reason: ", $words),
+            concat!(
+                "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: ",
+                $words
+            ),
         )
     };
 }
@@ -193,7 +199,7 @@ impl Reject {
     /// The table.
     #[rustfmt::skip]
     pub(crate) fn reason(self) -> Reason {
-        let reset = |status, flags, (detail, body)| row(status, flags, detail, body);
+        let reset = |status, flags, (detail, body, retried)| Reason { status, flags, detail, body, retried };
         match self {
             // Envoy's connection manager refuses these, not its codec, which would add words.
             Self::Head(error @ (HeadError::Http10 | HeadError::Host)) => row(error.status(), Flags::DPE, error.detail(), ""),

@@ -7,18 +7,16 @@ use super::local;
 use super::mirror;
 use super::record::Ended;
 use super::server::{After, Downstream};
-use super::side::Side;
+use super::side::{Gone, Side};
 use super::tries::{Next, Tries};
 use super::tunnel;
 use crate::conn::{Space, Worker, choose};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
 use h2::Reason;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 use upstream::{ConnectError, Counted, EndpointState, InFlight, Outcome, Patience, Wanted};
 use wire::grpc::Dialect;
@@ -47,16 +45,19 @@ pub(super) async fn forward(
     let mut held = Held::new(plan.web(), mirror::start(worker, plan.mirrors.take()));
     let mut tries = Tries::default();
     loop {
-        let (up, taken) = match unless_gone(&mut conn.side, backend(worker, plan, &mut tries, ended)).await {
-            None => return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await,
-            Some(Ok(up)) => up,
-            Some(Err(NoConnection { reject, tried })) => match tries.after_connect(worker, plan, tried) {
-                Next::Again(wait) if pause(plan, ended, wait).await => {
-                    tries.renumber(space);
-                    continue;
-                }
+        let (up, taken) = match conn.side.unless_gone(backend(worker, plan, &mut tries, ended)).await {
+            Err(Gone) => return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await,
+            Ok(Ok(up)) => up,
+            Ok(Err(NoConnection { reject, tried })) => match tries.after_connect(worker, plan, tried) {
+                Next::Again(wait) => match pause(&mut conn.side, plan, ended, wait).await {
+                    Ok(()) => {
+                        tries.renumber(space);
+                        ended.retried = tries.number().is_some();
+                        continue;
+                    }
+                    Err(failure) => return fail(worker, conn, space, (plan, failure), &mut body, ended).await,
+                },
                 next => {
-                    let reject = if matches!(next, Next::Again(_)) { Reject::Timeout } else { reject };
                     ended.flags |= next.flags();
                     let refusal = (reject, Some((&*plan.route, plan.target)));
                     return local::refuse(worker, conn, space, refusal, &mut body, ended).await;
@@ -83,10 +84,11 @@ pub(super) async fn forward(
             Next::Again(wait) => {
                 flow.rewind();
                 drop(taken);
-                if !pause(plan, ended, wait).await {
-                    return fail(worker, conn, space, (plan, Failure::Timeout), &mut body, ended).await;
+                if let Err(failure) = pause(&mut conn.side, plan, ended, wait).await {
+                    return fail(worker, conn, space, (plan, failure), &mut body, ended).await;
                 }
                 tries.renumber(space);
+                ended.retried = tries.number().is_some();
             }
             next => {
                 ended.flags |= next.flags();
@@ -96,24 +98,14 @@ pub(super) async fn forward(
     }
 }
 
-/// Waits before the next attempt; false when the route's time is over by then.
-async fn pause(plan: &Plan, ended: &Ended, wait: Duration) -> bool {
+/// Waits before the next attempt, which is not to be made when the route's time is over by then, or the client is gone.
+async fn pause(client: &mut Side, plan: &Plan, ended: &Ended, wait: Duration) -> Result<(), Failure> {
     let left = plan.limit().map(|limit| limit.saturating_sub(ended.counted.elapsed()));
     let wait = left.map_or(wait, |left| left.min(wait));
     if !wait.is_zero() {
-        tokio::time::sleep(wait).await;
+        client.unless_gone(tokio::time::sleep(wait)).await.map_err(|Gone| Failure::ClientClosed)?;
     }
-    plan.limit().is_none_or(|limit| limit > ended.counted.elapsed())
-}
-
-/// What comes of it, unless the client is gone before.
-async fn unless_gone<T>(client: &mut Side, attempt: impl Future<Output = T>) -> Option<T> {
-    let mut attempt = pin!(attempt);
-    poll_fn(|context| match attempt.as_mut().poll(context) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending => client.poll_gone(context).map(|()| None),
-    })
-    .await
+    if plan.limit().is_some_and(|limit| limit <= ended.counted.elapsed()) { Err(Failure::Timeout) } else { Ok(()) }
 }
 
 /// A side to some endpoint of the cluster: an idle connection or a new one, or a stream. A second attempt does not trust idle ones.
@@ -262,9 +254,23 @@ async fn fail(
                     stream.reset(Reason::INTERNAL_ERROR);
                 }
             }
+            if !ended.answered {
+                // That of an answer that was not passed on.
+                ended.status = 0;
+            }
             ended.flags |= reject.map_or(Flags::DC, |reject| reject.reason().flags);
             ended.detail = failure.detail();
             After::Close
         }
     }
+}
+
+/// Ends an exchange whose client is gone before anything was sent.
+pub(super) fn abandon(client: &mut Side, ended: &mut Ended) -> After {
+    if let Side::H2(stream) = client {
+        stream.reset(Reason::CANCEL);
+    }
+    ended.flags |= Flags::DC;
+    ended.detail = Failure::ClientClosed.detail();
+    After::Close
 }

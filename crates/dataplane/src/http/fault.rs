@@ -1,19 +1,25 @@
 //! Faults that a route puts in on purpose: before its rules for time and retries count (VS-43, VS-44).
 
 use super::record::Ended;
+use super::side::{Gone, Side};
 use crate::conn::Worker;
 use crate::reasons::{Flags, Reject};
 use ir::Fault;
 use std::time::Instant;
 
-/// Waits, if the request is one that waits; what it is answered with, if it is one of those.
-pub(super) async fn inject(worker: &Worker, fault: &Fault, ended: &mut Ended) -> Option<Reject> {
+/// Waits, if the request is one that waits and as long as its client does; what it is answered with, if it is one of those.
+pub(super) async fn inject(
+    worker: &Worker,
+    client: &mut Side,
+    fault: &Fault,
+    ended: &mut Ended,
+) -> Result<Option<Reject>, Gone> {
     if let Some((_, time)) = fault.delay.filter(|(share, _)| share.takes(worker.random())) {
         ended.flags |= Flags::DI;
-        tokio::time::sleep(time).await;
+        client.unless_gone(tokio::time::sleep(time)).await?;
         // The time of the route begins behind it.
         ended.counted = Instant::now();
     }
     let abort = fault.abort.filter(|(share, _)| share.takes(worker.random()));
-    abort.map(|(_, abort)| Reject::Fault(abort))
+    Ok(abort.map(|(_, abort)| Reject::Fault(abort)))
 }

@@ -78,7 +78,8 @@ pub(super) async fn refuse(
     let told = reason_header(worker, conn, space, ended);
     let http10 = space.request.version == Version::Http10;
     let refusal = Local::refusal(reject, (&date, &client.edge), is_head(conn, space), close);
-    let local = Local { grpc, http10, reason: told.as_deref(), ..refusal };
+    let words = if ended.retried { reason.retried } else { reason.body };
+    let local = Local { body: words.as_bytes(), grpc, http10, reason: told.as_deref(), ..refusal };
     ended.status = local.sent_status();
     // A fault answers before anybody has looked whose page it is (VS-44).
     let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));

@@ -24,6 +24,8 @@ pub(super) struct Ended {
     pub(super) flags: Flags,
     pub(super) detail: &'static str,
     pub(super) transport_failure: String,
+    /// Whether it was sent again as its route's policy says.
+    pub(super) retried: bool,
     pub(super) endpoint: Option<Arc<EndpointState>>,
     /// Whether the client has any part of an answer.
     pub(super) answered: bool,
@@ -44,6 +46,7 @@ impl Ended {
             flags: Flags::NONE,
             detail: "via_upstream",
             transport_failure: String::new(),
+            retried: false,
             endpoint: None,
             answered: false,
             received: 0,

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll};
 use upstream::Stream;
 
@@ -17,14 +19,26 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// Ready when the client has reset its connection, or broken the stream off. That it sends no more is no such sign (RULES).
-    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// What comes of it, unless the client resets its connection before, or breaks the stream off. That it sends no more is no such sign
+    /// (RULES), and what it has sent and nobody read hides none.
+    pub(super) async fn unless_gone<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Gone> {
+        let mut wait = pin!(wait);
         match self {
-            Self::H1(stream) => match direct::poll_client(stream, context) {
-                Poll::Ready(Err(_)) => Poll::Ready(()),
-                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-            },
-            Self::H2(stream) => stream.poll_gone(context),
+            Self::H1(stream) => {
+                let mut gone = pin!(direct::client_gone(stream));
+                poll_fn(|context| match wait.as_mut().poll(context) {
+                    Poll::Ready(done) => Poll::Ready(Ok(done)),
+                    Poll::Pending => gone.as_mut().poll(context).map(|()| Err(Gone)),
+                })
+                .await
+            }
+            Self::H2(stream) => {
+                poll_fn(|context| match wait.as_mut().poll(context) {
+                    Poll::Ready(done) => Poll::Ready(Ok(done)),
+                    Poll::Pending => stream.poll_gone(context).map(|()| Err(Gone)),
+                })
+                .await
+            }
         }
     }
 }

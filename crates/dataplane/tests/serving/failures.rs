@@ -46,7 +46,7 @@ fn dr_20_a_connection_that_takes_too_long_is_503_uf() {
     assert_eq!(answer.status, 503);
     assert_eq!(
         answer.text(),
-        "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"
+        "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: connection timeout"
     );
     gateway.has_counted(r#"response_flags="UF,URX""#);
 }

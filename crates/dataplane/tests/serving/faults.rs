@@ -1,7 +1,8 @@
 //! Faults that routes put in (VS-43, VS-44).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, respond};
+use crate::gateway::{Gateway, World, forward, respond, until};
+use crate::streams::{connect, get, run};
 use ir::{Abort, Fault, Share};
 use std::time::{Duration, Instant};
 
@@ -62,4 +63,64 @@ fn vs_43_a_share_is_a_share() {
     let aborted = (0..1000).filter(|_| client.get("/").answer().status == 503).count();
     // Three times the deviation of a thousand.
     assert!((209..=291).contains(&aborted), "{aborted}");
+}
+
+/// Requests wait so long that only their clients can end them.
+fn waiting(backend: &Backend) -> Gateway {
+    let delay = Some((Share::of_percent(ALL), Duration::from_secs(3600)));
+    faulty(backend, None, Fault { delay, abort: None })
+}
+
+const NOTICED: &str = r#"response_code="0",response_flags="DI,DC""#;
+
+#[test]
+fn vs_43_a_client_that_goes_during_its_delay_is_noticed_and_its_request_goes_nowhere() {
+    let backend = Backend::echo();
+    let requests = [
+        "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nhalf",
+        "GET / HTTP/1.1\r\nHost: a.test\r\n\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    ];
+    for request in requests {
+        let gateway = waiting(&backend);
+        // Again where it went before its request was read.
+        until("it is noticed", || {
+            let mut client = gateway.client();
+            client.send(request);
+            std::thread::sleep(Duration::from_millis(10));
+            // What is not read, and an end of what is sent, hide nothing.
+            client.send("more").finish();
+            std::thread::sleep(Duration::from_millis(10));
+            client.reset();
+            gateway.plane.metrics().contains(NOTICED)
+        });
+    }
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn vs_43_a_stream_that_is_broken_off_during_its_delay_goes_nowhere() {
+    let backend = Backend::echo();
+    let gateway = waiting(&backend);
+    run(async {
+        let mut client = connect(gateway.addresses()[0]).await;
+        while !gateway.plane.metrics().contains(NOTICED) {
+            let (response, mut stream) = client.send_request(get("/"), false).unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            stream.send_reset(h2::Reason::CANCEL);
+            drop(response);
+            client = client.ready().await.unwrap();
+        }
+    });
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn vs_43_a_client_that_ends_its_half_during_its_delay_gets_its_answer() {
+    let backend = Backend::echo();
+    let fault = Fault { delay: Some((Share::of_percent(ALL), Duration::from_millis(100))), abort: None };
+    let gateway = faulty(&backend, None, fault);
+    let mut client = gateway.client();
+    client.get("/").finish();
+    assert_eq!(client.answer().status, 200);
 }

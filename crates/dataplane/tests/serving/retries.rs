@@ -1,8 +1,10 @@
 //! Retry policies of routes, counted by what the backend got (VS-40, VS-41).
 
 use crate::backend::{Backend, Side};
-use crate::gateway::{Gateway, World, retrying};
+use crate::gateway::{Gateway, World, retrying, until};
+use crate::streams::{connect, get, meanwhile, run};
 use ir::{PoolLimits, Retries, RetryLimit, RetryOn};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -165,4 +167,55 @@ fn vs_41_who_wants_no_retries_gets_none_over_a_stale_connection_either() {
         assert_eq!(client.get("/").answer().status, 200);
         assert_eq!(client.get("/").answer().status, status);
     }
+}
+
+#[test]
+fn vs_40_a_client_that_goes_before_the_next_attempt_is_noticed() {
+    const NOTICED: &str = r#"response_code="0",response_flags="DC""#;
+    let backend = failing(usize::MAX, |side| side.send(UNAVAILABLE));
+    let slow = Retries { backoff: Duration::from_secs(3600), ..policy(1, RetryOn::SERVER_ERROR) };
+    let gateway = to(&backend, Some(slow));
+    let mut client = gateway.client();
+    client.get("/");
+    until("it is to be sent again", || gateway.metric("moongate_requests_retried_total") == Some(1.0));
+    client.finish();
+    client.reset();
+    gateway.has_counted(NOTICED);
+    run(async {
+        let mut client = connect(gateway.addresses()[0]).await;
+        let (response, mut stream) = client.send_request(get("/"), true).unwrap();
+        meanwhile(|| gateway.metric("moongate_requests_retried_total") == Some(2.0)).await;
+        stream.send_reset(h2::Reason::CANCEL);
+        drop(response);
+        meanwhile(|| gateway.plane.metrics().lines().any(|line| line.contains(NOTICED) && line.ends_with(" 2"))).await;
+    });
+    assert_eq!(backend.seen().len(), 2);
+}
+
+#[test]
+fn vs_40_what_is_told_of_the_last_attempt_says_that_there_were_others() {
+    const TOLD: &str = "upstream connect error or disconnect/reset before headers. ";
+    let told = |backend: SocketAddr, retries: Retries, world: fn(World) -> World| {
+        let world = world(World::default().host("*", retrying("c", None, Some(retries))).cluster("c", &[backend]));
+        let answer = Gateway::serving(&world).client().get("/").answer();
+        (answer.status, answer.text().strip_prefix(TOLD).unwrap_or_default().to_owned())
+    };
+    let as_is = |world: World| world;
+    let none_again = |world: World| {
+        let max_retries = Some(RetryLimit::Count(0));
+        world.limits(PoolLimits { max_retries, ..PoolLimits::default() })
+    };
+    let closing = failing(usize::MAX, |_| false);
+    let garbled = failing(usize::MAX, |side| side.send("no answer\r\n\r\n"));
+    let nobody = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let again = |words: &str| format!("retried and the latest reset reason: {words}");
+    let once = |words: &str| format!("reset reason: {words}");
+    let reset = || policy(2, RetryOn::RESET);
+    assert_eq!(told(closing.address, reset(), as_is), (503, again("connection termination")));
+    assert_eq!(told(garbled.address, reset(), as_is), (502, again("protocol error")));
+    let connect = policy(2, RetryOn::CONNECT_FAILURE);
+    assert_eq!(told(nobody, connect.clone(), as_is), (503, again("remote connection failure")));
+    // Where none was made, none is told.
+    assert_eq!(told(closing.address, connect, as_is), (503, once("connection termination")));
+    assert_eq!(told(closing.address, reset(), none_again), (503, once("connection termination")));
 }

@@ -44,9 +44,18 @@ pub(super) fn poll_move(
     }
 }
 
+/// Waits until a client has reset its connection.
+pub(in crate::http) async fn client_gone(client: &Stream) {
+    let Some(client) = client.tcp() else { return std::future::pending().await };
+    // Where the system cannot tell, nobody has gone.
+    if client.ready(Interest::ERROR).await.is_err() {
+        std::future::pending().await
+    }
+}
+
 /// Looks at a client that waits for its answer: an error when it has reset its connection; ready when it has closed its side or sent more,
 /// so that nothing further can be learned without reading.
-pub(in crate::http) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(super) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
     let Some(client) = client.tcp() else { return Poll::Ready(Ok(())) };
     loop {
         ready!(client.poll_read_ready(context))?;
