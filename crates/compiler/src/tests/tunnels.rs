@@ -74,3 +74,25 @@ fn dr_50_a_rule_with_several_destinations_uses_no_tunnel_and_says_so() {
     assert_eq!(tunnel(&compiled), None);
     assert_eq!(findings(&compiled), ["MG7022 VirtualService default/one", "MG7022 VirtualService default/one"]);
 }
+
+#[test]
+fn dr_50_what_auto_passthrough_lets_in_uses_no_tunnel() {
+    let auto = GATEWAY
+        .replace(
+            "name: tcp, protocol: TCP}, hosts: ['*']",
+            "name: tls, protocol: TLS}, hosts: ['*'], tls: {mode: AUTO_PASSTHROUGH}",
+        )
+        .replace("resolution: STATIC", "resolution: STATIC\n  location: MESH_INTERNAL");
+    let rule = rule("name: own, namespace: default", &format!("host: proxy.test, trafficPolicy: {{{TARGET}}}"));
+    let compiled = compiled(&[auto, rule].concat());
+    let listener = compiled.snapshot.listeners.values().next().unwrap();
+    let tunnels: Vec<_> = listener
+        .tls
+        .iter()
+        .filter_map(|server| match &server.service {
+            Service::Tcp(route) => Some(route.tunnel.clone()),
+            Service::Http(_) => None,
+        })
+        .collect();
+    assert_eq!(tunnels, [None]);
+}

@@ -48,7 +48,7 @@ impl Authority {
         Signed { chain: vec![certificate.der().clone()], key: key.serialize_der() }
     }
 
-    fn trust(&self, names: &[&str]) -> Arc<Trust> {
+    pub(crate) fn trust(&self, names: &[&str]) -> Arc<Trust> {
         Arc::new(Trust {
             authorities: vec![self.certificate.clone()],
             revoked: Vec::new(),

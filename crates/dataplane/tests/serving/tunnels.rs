@@ -3,11 +3,13 @@
 use crate::backend::{Backend, Side};
 use crate::client::Client;
 use crate::gateway::{Gateway, World, until};
+use crate::secured::Authority;
 use crate::streams::{Streams, read};
 use bytes::Bytes;
 use http::{Method, Response};
-use ir::{PoolLimits, TunnelMethod};
+use ir::{ClientAuth, ClientTls, PoolLimits, Sni, TlsParameters, TunnelMethod, Verify};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
@@ -309,6 +311,40 @@ fn dr_21_a_tunnel_is_a_request_for_as_long_as_it_lasts() {
     first.reset();
     until("it has ended", || gateway.metric("envoy_cluster_upstream_rq_active{") == Some(0.0));
     assert_eq!(gateway.client().exactly(5).unwrap(), b"hello");
+}
+
+#[test]
+fn dr_50_the_proxy_may_be_spoken_to_in_tls() {
+    let authority = Authority::new();
+    let signed = authority.sign(&["proxy.test"]);
+    let tls = Arc::new(ClientTls {
+        sni: Sni::Name("proxy.test".into()),
+        verify: Verify::Authorities { trust: Some(authority.trust(&[])), by_sni: true },
+        identity: None,
+        parameters: TlsParameters::default(),
+    });
+    let clear = Backend::start(|side| {
+        side.head().unwrap();
+        side.send(YES);
+        let said = side.exactly(5).unwrap();
+        side.send(said);
+    });
+    let streams = echo_streams();
+    let in_tls = |proxy: SocketAddr| {
+        let world = World::default().tls_tcp(&["proxy.test"], Some(signed.termination(ClientAuth::None)), "c");
+        Gateway::serving(&world.cluster("c", &[proxy]))
+    };
+    let (first, second) = (in_tls(clear.address), in_tls(streams.address));
+    let worlds = [
+        through(first.addresses()[0], TunnelMethod::Connect),
+        through(second.addresses()[0], TunnelMethod::Connect).http2("c"),
+    ];
+    for world in worlds {
+        let gateway = Gateway::serving(&world.with_clusters(|cluster| cluster.tls = Some(Arc::clone(&tls))));
+        let mut client = gateway.client();
+        client.send("hello").finish();
+        assert_eq!(client.rest(), b"hello");
+    }
 }
 
 #[test]
