@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::client::Client;
 use crate::gateway::{Gateway, World, forward, retrying, until};
 use crate::secured::Authority;
-use crate::streams::{Streams, ask, connect, get, run};
+use crate::streams::{Streams, ask, connect, get, meanwhile, run};
 use dataplane::Limits;
 use ir::{ClientAuth, ClientTls, PoolLimits, Retries, RetryLimit, RetryOn, Share, Sni, TlsParameters, Verify};
 use std::net::SocketAddr;
@@ -166,9 +166,21 @@ fn dr_20_who_waits_does_so_within_the_time_of_the_route_and_no_longer_than_the_c
     let mut gone = gateway.client();
     gone.get("/");
     pending(&gateway, 1.0);
+    // The end of what it sends is none of it, and does not hide it.
+    gone.finish();
     gone.reset();
     pending(&gateway, 0.0);
     gateway.has_counted(r#"response_flags="DC""#);
+    run(async {
+        let mut client = connect(gateway.addresses()[0]).await;
+        let (response, mut stream) = client.send_request(get("/"), true).unwrap();
+        let waiting = |count| gateway.metric("envoy_cluster_upstream_rq_pending_active{") == Some(count);
+        meanwhile(|| waiting(1.0)).await;
+        stream.send_reset(h2::Reason::CANCEL);
+        drop(response);
+        meanwhile(|| waiting(0.0)).await;
+    });
+    assert_eq!(backend.seen().len(), 1);
     gate.open(1);
     assert_eq!(first.answer().status, 200);
     assert_eq!(backend.seen().len(), 1);
