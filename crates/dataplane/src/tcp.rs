@@ -106,7 +106,8 @@ async fn reach(
     cluster: &Arc<ClusterState>,
     endpoint: &Arc<EndpointState>,
 ) -> Result<Reached, Failure> {
-    let sender = Sender { host: None, ends: conn.client.ends() };
+    let ends = conn.client.ends();
+    let sender = Sender { host: None, ends: ends.as_ref() };
     if let Some(tunnel) = &conn.entry.route.tunnel {
         return tunnel::open(worker, cluster, (endpoint, sender), tunnel).await;
     }

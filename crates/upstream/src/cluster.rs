@@ -116,7 +116,7 @@ impl ClusterState {
     /// What a connection for this sender has to be made for; `None` where any will do.
     pub(crate) fn purpose(&self, sender: Sender<'_>) -> Result<Option<Purpose>, ConnectError> {
         let secured = self.secured(sender.host)?;
-        let told = self.cluster.proxy_protocol.map(|version| Told { version, ends: sender.ends });
+        let told = self.cluster.proxy_protocol.map(|version| Told { version, ends: sender.ends.copied() });
         Ok((secured.is_some() || told.is_some()).then_some(Purpose { secured, told }))
     }
 

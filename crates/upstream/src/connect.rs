@@ -29,7 +29,7 @@ pub struct Connection {
     /// Whether a request was answered on it before.
     pub reused: bool,
     /// What it was made for, where that is not anything.
-    pub(crate) purpose: Option<Purpose>,
+    pub(crate) purpose: Option<Box<Purpose>>,
     /// What was agreed for it.
     pub(crate) terms: Terms,
     /// Its place, where the number of connections is limited.
@@ -42,7 +42,7 @@ pub struct Sender<'a> {
     /// What the request is sent on to, without a port: TLS may ask for it (DR-42).
     pub host: Option<&'a str>,
     /// The client's connection, of which endpoints may be told (DR-51); `None` where it is nobody's.
-    pub ends: Option<Ends>,
+    pub ends: Option<&'a Ends>,
 }
 
 /// What a connection was made for: nothing else may go on it.
@@ -153,7 +153,7 @@ pub(crate) async fn connect(
     let connected = tokio::time::timeout(limit, connecting).await.unwrap_or(Err(ConnectError::Timeout));
     endpoint.count_connect(connected.is_ok());
     let (endpoint, terms) = (Arc::clone(endpoint), Terms::default());
-    Ok(Connection { stream: connected?, endpoint, reused: false, purpose, terms, place: None })
+    Ok(Connection { stream: connected?, endpoint, reused: false, purpose: purpose.map(Box::new), terms, place: None })
 }
 
 /// Says whose the connection is, before anything else.

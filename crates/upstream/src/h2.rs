@@ -84,7 +84,7 @@ pub fn is_unprocessed(error: &::h2::Error) -> bool {
 struct Live {
     send: SendRequest<Bytes>,
     endpoint: Arc<EndpointState>,
-    purpose: Option<Purpose>,
+    purpose: Option<Box<Purpose>>,
     local: Option<SocketAddr>,
     /// At most so many streams, if the configuration says so.
     most: usize,
@@ -139,7 +139,7 @@ impl Live {
     }
 
     fn is_of_one(&self) -> bool {
-        self.purpose.as_ref().is_some_and(Purpose::is_of_one)
+        self.purpose.as_deref().is_some_and(Purpose::is_of_one)
     }
 
     fn stream(place: H2Place, reused: bool) -> H2Stream {
@@ -171,6 +171,14 @@ enum Next {
 }
 
 impl Streams {
+    /// A stream on a connection that has room for one.
+    pub fn take(&mut self, cluster: &ClusterState, endpoint: &EndpointState, sender: Sender<'_>) -> Option<H2Stream> {
+        let slot = self.by_endpoint.get(&endpoint.id)?;
+        let wanted = cluster.purpose(sender).ok()?;
+        let mut alike = slot.live.iter().filter(|live| live.purpose.as_deref() == wanted.as_ref());
+        alike.find_map(Live::place).map(|place| Live::stream(place, true))
+    }
+
     fn next(&mut self, cluster: &ClusterState, endpoint: &Arc<EndpointState>, wanted: Option<&Purpose>) -> Next {
         let slot = self.by_endpoint.entry(endpoint.id).or_insert_with(|| Slot {
             endpoint: Arc::clone(endpoint),
@@ -179,7 +187,7 @@ impl Streams {
             freed: Rc::default(),
         });
         let mut alike = 0;
-        for live in slot.live.iter().filter(|live| live.purpose.as_ref() == wanted) {
+        for live in slot.live.iter().filter(|live| live.purpose.as_deref() == wanted) {
             alike += usize::from(!live.closed.get());
             if let Some(place) = live.place() {
                 return Next::Take(Live::stream(place, true));

@@ -114,7 +114,7 @@ impl Pool {
 
     fn take_special(&mut self, endpoint: &EndpointState, wanted: &Purpose) -> Option<Connection> {
         let idle = self.idle.get_mut(&endpoint.id)?;
-        while let Some(at) = idle.special.iter().rposition(|(one, _)| one.purpose.as_ref() == Some(wanted)) {
+        while let Some(at) = idle.special.iter().rposition(|(one, _)| one.purpose.as_deref() == Some(wanted)) {
             let (mut connection, _) = idle.special.remove(at);
             self.count -= 1;
             if connection.terms.hold(Instant::now()) && connection.stream.is_silent() {

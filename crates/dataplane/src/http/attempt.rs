@@ -18,7 +18,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upstream::{ConnectError, Counted, EndpointState, InFlight, Outcome, Patience, Wanted};
+use upstream::{ConnectError, Connection, Counted, EndpointState, H2Stream, InFlight, Outcome, Patience, Wanted};
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
@@ -45,11 +45,17 @@ pub(super) async fn forward(
     let mut held = Held::new(plan.web(), mirror::start(worker, plan.mirrors.take()));
     let mut tries = Tries::default();
     loop {
-        let (up, taken) = match conn.side.unless_gone(backend(worker, plan, &mut tries, ended)).await {
+        let ready = at_hand(worker, plan, &mut tries, ended);
+        let result = match ready {
+            Ok(ready) => Ok(ready),
+            // Boxed, as is what is rare below, so that the common request carries none of it.
+            Err(chosen) => conn.side.unless_gone(Box::pin(backend(worker, plan, chosen, &mut tries, ended))).await,
+        };
+        let (up, taken) = match result {
             Err(Gone) => return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await,
             Ok(Ok(up)) => up,
             Ok(Err(NoConnection { reject, tried })) => match tries.after_connect(worker, plan, tried) {
-                Next::Again(wait) => match pause(&mut conn.side, plan, ended, wait).await {
+                Next::Again(wait) => match Box::pin(pause(&mut conn.side, plan, ended, wait)).await {
                     Ok(()) => {
                         tries.renumber(space);
                         ended.retried = tries.number().is_some();
@@ -84,7 +90,7 @@ pub(super) async fn forward(
             Next::Again(wait) => {
                 flow.rewind();
                 drop(taken);
-                if let Err(failure) = pause(&mut conn.side, plan, ended, wait).await {
+                if let Err(failure) = Box::pin(pause(&mut conn.side, plan, ended, wait)).await {
                     return fail(worker, conn, space, (plan, failure), &mut body, ended).await;
                 }
                 tries.renumber(space);
@@ -108,25 +114,79 @@ async fn pause(client: &mut Side, plan: &Plan, ended: &Ended, wait: Duration) ->
     if plan.limit().is_some_and(|limit| limit <= ended.counted.elapsed()) { Err(Failure::Timeout) } else { Ok(()) }
 }
 
-/// A side to some endpoint of the cluster: an idle connection or a new one, or a stream. A second attempt does not trust idle ones.
-async fn backend(
+/// An endpoint, and its load while the attempt lasts.
+type Chosen = (Arc<EndpointState>, Option<InFlight>);
+
+fn wanted<'a>(plan: &'a Plan, tries: &'a Tries) -> Wanted<'a> {
+    Wanted { hash: plan.affinity.hash, avoid: tries.avoid(plan), excluded: tries.excluded() }
+}
+
+fn begin(plan: &Plan, (endpoint, _): &Chosen, tries: &mut Tries, ended: &mut Ended) {
+    ended.endpoint = Some(Arc::clone(endpoint));
+    tries.begin(plan, endpoint.id);
+}
+
+/// A side that nobody has to wait for: that of an idle connection or of one that takes a further stream, as for most requests. Else the
+/// endpoint, if one could be chosen.
+fn at_hand(
     worker: &Worker,
     plan: &Plan,
     tries: &mut Tries,
     ended: &mut Ended,
+) -> Result<Result<(Backend, Taken), NoConnection>, Option<Chosen>> {
+    let picked = plan.cluster.pick_for(&mut || worker.random(), wanted(plan, tries));
+    let chosen = picked.map_err(|_| None)?;
+    begin(plan, &chosen, tries, ended);
+    let endpoint = &chosen.0;
+    let up = match &plan.stream_head {
+        None if tries.trusts_idle() => {
+            let idle = worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
+            idle.map(|connection| on_connection(worker, plan, endpoint, connection))
+        }
+        None => None,
+        Some(_) => {
+            let stream = worker.streams.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
+            stream.map(|stream| on_stream(worker, plan, endpoint, tries, stream))
+        }
+    };
+    match up {
+        Some(up) => Ok(taken(up, chosen.1)),
+        None => Err(Some(chosen)),
+    }
+}
+
+fn taken(
+    up: Result<(Backend, Counted), Reject>,
+    in_flight: Option<InFlight>,
 ) -> Result<(Backend, Taken), NoConnection> {
-    let wanted = Wanted { hash: plan.affinity.hash, avoid: tries.avoid(plan), excluded: tries.excluded() };
-    let none = |_| NoConnection { reject: Reject::NoEndpoint, tried: false };
-    let (endpoint, in_flight) = choose(worker, &plan.cluster, wanted).await.map_err(none)?;
-    ended.endpoint = Some(Arc::clone(&endpoint));
-    tries.begin(plan, endpoint.id);
+    match up {
+        Ok((up, counted)) => Ok((up, (in_flight, counted))),
+        Err(reject) => Err(NoConnection { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) }),
+    }
+}
+
+/// A side to some endpoint of the cluster: an idle connection or a new one, or a stream. A second attempt does not trust idle ones.
+async fn backend(
+    worker: &Worker,
+    plan: &Plan,
+    chosen: Option<Chosen>,
+    tries: &mut Tries,
+    ended: &mut Ended,
+) -> Result<(Backend, Taken), NoConnection> {
+    let (endpoint, in_flight) = match chosen {
+        Some(chosen) => chosen,
+        None => {
+            let none = |_| NoConnection { reject: Reject::NoEndpoint, tried: false };
+            let chosen = choose(worker, &plan.cluster, wanted(plan, tries)).await.map_err(none)?;
+            begin(plan, &chosen, tries, ended);
+            chosen
+        }
+    };
     let result = match &plan.stream_head {
         Some(_) => stream(worker, plan, &endpoint, (tries, ended)).await,
         None => connection(worker, plan, &endpoint, (tries, ended)).await,
     };
-    let (up, counted) = result
-        .map_err(|reject| NoConnection { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) })?;
-    Ok((up, (in_flight, counted)))
+    taken(result, in_flight)
 }
 
 async fn connection(
@@ -139,6 +199,15 @@ async fn connection(
     let patience = Patience { idle: tries.trusts_idle(), wait, connect: || time_left(plan, ended) };
     let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), patience).await;
     let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (ended, &error)))?;
+    on_connection(worker, plan, endpoint, connection)
+}
+
+fn on_connection(
+    worker: &Worker,
+    plan: &Plan,
+    endpoint: &EndpointState,
+    connection: Connection,
+) -> Result<(Backend, Counted), Reject> {
     made(worker, plan, endpoint, connection.reused);
     match plan.cluster.begin_request() {
         Some(counted) => Ok((Backend::H1(connection), counted)),
@@ -167,12 +236,22 @@ async fn stream(
     endpoint: &Arc<EndpointState>,
     (tries, ended): (&Tries, &mut Ended),
 ) -> Result<(Backend, Counted), Reject> {
-    let Some((head, bodiless)) = &plan.stream_head else { return Err(Reject::UpstreamProtocol) };
     let limit = time_left(plan, ended);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.sender(), limit).await {
         Ok(stream) => stream,
         Err(error) => return Err(not_connected(worker, plan, endpoint, (ended, &error))),
     };
+    on_stream(worker, plan, endpoint, tries, stream)
+}
+
+fn on_stream(
+    worker: &Worker,
+    plan: &Plan,
+    endpoint: &EndpointState,
+    tries: &Tries,
+    stream: H2Stream,
+) -> Result<(Backend, Counted), Reject> {
+    let Some((head, bodiless)) = plan.stream_head.as_deref() else { return Err(Reject::UpstreamProtocol) };
     made(worker, plan, endpoint, stream.reused);
     let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
     // What the library refuses to send never began.
@@ -221,7 +300,7 @@ async fn settle(
 ) -> After {
     match finished {
         Finished::Tunnel(up) => {
-            (ended.received, ended.sent) = tunnel::run(worker, conn, space, head, up).await;
+            (ended.received, ended.sent) = Box::pin(tunnel::run(worker, conn, space, head, up)).await;
             After::Close
         }
         Finished::Answered { up, close } => {

@@ -48,13 +48,13 @@ pub(super) struct Plan {
     /// May be sent twice without harm (RFC 9110 §9.2.2).
     pub(super) idempotent: bool,
     /// The head of a stream of HTTP/2 where that is what the backend speaks, and whether no body follows; else it stands in `up_out`.
-    pub(super) stream_head: Option<(Request<()>, bool)>,
+    pub(super) stream_head: Option<Box<(Request<()>, bool)>>,
     /// What a client of HTTP/1 is told of its WebSocket's key where the backend, in HTTP/2, has not seen it.
     pub(super) accept: Option<String>,
     /// The host that is sent on, where a TLS handshake with the backend asks for it (DR-42).
     host: Option<Box<str>>,
     /// The client's connection, where backends are told of it (DR-51).
-    ends: Option<Ends>,
+    ends: Option<Box<Ends>>,
     /// From the whole request until the whole answer (VS-39).
     pub(super) timeout: Option<Duration>,
     /// What the client speaks, where that is gRPC (S-119).
@@ -72,7 +72,7 @@ pub(super) struct Plan {
 impl Plan {
     /// For whom it is sent, as far as it matters for connections.
     pub(super) fn sender(&self) -> Sender<'_> {
-        Sender { host: self.host.as_deref(), ends: self.ends }
+        Sender { host: self.host.as_deref(), ends: self.ends.as_deref() }
     }
 
     /// The call of gRPC-Web that is translated (S-119).
@@ -218,7 +218,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let host = host_for(&cluster, &parts, &edits);
     let stream_head = if http2 {
         match stream_head(&cluster, (&parts, view.scheme), &edits) {
-            Some(head) => Some(head),
+            Some(head) => Some(Box::new(head)),
             None => return Decision::Reject(Reject::Refused(Refusal::Host), Some((Arc::clone(&route), target))),
         }
     } else {
@@ -232,7 +232,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         mirrors(worker, conn, &route, (&parts, view.scheme), &mut edits)
     };
     drop(edits);
-    let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends());
+    let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends()).map(Box::new);
     let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     let deadline = dialect.and_then(|_| fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
     let most = edge.connections.max_stream_duration.filter(|most| !most.is_zero());

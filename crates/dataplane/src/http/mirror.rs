@@ -103,7 +103,7 @@ async fn send(worker: &Worker, copied: &Copied, feed: &Feed) -> Result<(), Faile
     };
     let mut trusting = true;
     loop {
-        let sender = Sender { host: copied.host.as_deref(), ends: copied.ends };
+        let sender = Sender { host: copied.host.as_deref(), ends: copied.ends.as_ref() };
         let up = match &copied.head {
             Head::Http1(_) => {
                 let patience = Patience { idle: trusting, wait: None, connect: || limit };

@@ -76,7 +76,7 @@ pub(crate) struct Wanted<'a> {
 impl Wanted<'_> {
     fn fits(&self, connection: &Connection, home: ThreadId) -> bool {
         let usable = connection.purpose.is_none() || home == std::thread::current().id();
-        connection.endpoint.id == self.endpoint && connection.purpose.as_ref() == self.purpose && usable
+        connection.endpoint.id == self.endpoint && connection.purpose.as_deref() == self.purpose && usable
     }
 }
 

@@ -113,7 +113,7 @@ pub fn write_request_in(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edi
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     names.put(out, b"host", edits.authority.as_deref().unwrap_or(parts.authority));
-    each_field(parts.fields, parts.nominates, edits, true, |name, value| names.put(out, name, value));
+    names.put_all(out, (parts.fields, parts.nominates), edits, true);
     // A request of a method that usually has a body says that it has none (RFC 9110 §8.6).
     let has_none = parts.framing == OutFraming::None && matches!(parts.method, b"POST" | b"PUT" | b"PATCH");
     framing(out, if has_none { OutFraming::Length(0) } else { parts.framing }, names);
@@ -130,7 +130,7 @@ pub fn write_response(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edit
 pub fn write_response_in(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edits<'_>, style: Style) {
     let names = Names { of: parts.fields, kept: style.keep_case };
     status_line(out, parts.status, style.http10);
-    each_field(parts.fields, parts.nominates, edits, false, |name, value| names.put(out, name, value));
+    names.put_all(out, (parts.fields, parts.nominates), edits, false);
     framing(out, parts.framing, names);
     if style.http10 && !parts.close {
         // What 1.1 takes for granted.
@@ -158,9 +158,20 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
+    /// The lines of a head but for its framing.
+    fn put_all(self, out: &mut Vec<u8>, (fields, nominates): (Fields<'_>, bool), edits: &Edits<'_>, request: bool) {
+        if self.kept {
+            return each_field(fields, nominates, edits, request, |name, value, _| self.put(out, name, value));
+        }
+        each_field(fields, nominates, edits, request, |name, value, lower| {
+            if lower { line(out, name, value) } else { field(out, name, value, false) }
+        });
+    }
+
+    /// A line whose name is given in lower case.
     fn put(self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
         if !self.kept {
-            return field(out, name, value, false);
+            return line(out, name, value);
         }
         // Of several spellings of a name the first counts, as Envoy has it; what did not come is in lower case.
         let came = self.of.iter().map(|(came, _)| came).find(|came| came.eq_ignore_ascii_case(name));
@@ -190,22 +201,28 @@ fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool, names: Nam
 /// One header line, its name in lower case unless it is `kept` as it is (S-115).
 pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8], kept: bool) {
     let start = out.len();
-    out.extend_from_slice(name);
-    if !kept && let Some(written) = out.get_mut(start..) {
+    line(out, name, value);
+    if !kept && let Some(written) = out.get_mut(start..start + name.len()) {
         written.make_ascii_lowercase();
     }
+}
+
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Gives every header line of a head that is sent, but for its framing: what came and stays, then what is added.
+/// Gives every header line of a head that is sent, but for its framing: what came and stays, then what is added. The last argument says
+/// that the name is in lower case for sure.
 pub(crate) fn each_field(
     fields: Fields<'_>,
     nominates: bool,
     edits: &Edits<'_>,
     request: bool,
-    mut give: impl FnMut(&[u8], &[u8]),
+    mut give: impl FnMut(&[u8], &[u8], bool),
 ) {
     for (name, value) in fields.iter() {
         if is_ours(name, value, request) || is_replaced(name, &edits.fields) {
@@ -214,14 +231,14 @@ pub(crate) fn each_field(
         if nominates && is_nominated(name, fields) {
             continue;
         }
-        give(name, value);
+        give(name, value, false);
     }
     for (at, edit) in edits.fields.iter().enumerate() {
         if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
             let later = edits.fields.get(at + 1..).unwrap_or_default();
             // The framing is not to be had by configuration either.
             if !is_replaced(name.as_bytes(), later) && !is_ours(name.as_bytes(), value, request) {
-                give(name.as_bytes(), value);
+                give(name.as_bytes(), value, true);
             }
         }
     }

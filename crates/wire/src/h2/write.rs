@@ -68,7 +68,7 @@ pub fn trailers(from: Fields<'_>) -> HeaderMap {
 fn fields(from: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool, framing: OutFraming) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(from.len() + edits.fields.len() + 1);
     let mut texts = BytesMut::with_capacity(512);
-    each_field(from, nominates, edits, request, |name, value| {
+    each_field(from, nominates, edits, request, |name, value, _| {
         let Ok(name) = HeaderName::from_bytes(name) else { return };
         texts.extend_from_slice(value);
         // Frozen piece by piece: all of them stay in the one allocation.
