@@ -165,7 +165,7 @@ impl Explainer {
     /// What becomes of bytes.
     fn bytes(&self, route: &TcpRoute) -> Outcome {
         let target = |target: &ir::TcpTarget| {
-            let mut answer = self.target(&target.cluster, target.weight, String::new());
+            let mut answer = self.target(&target.cluster, target.weight, None);
             if let (Some(tunnel), TargetCluster::Known(id)) = (&route.tunnel, &target.cluster) {
                 answer.tunnel = Some(tunnel.authority.to_string());
                 let cluster = self.snapshot.clusters.get(id);
@@ -186,18 +186,19 @@ impl Explainer {
         }
         let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
         let target = |(at, target): (usize, &ir::Target)| {
-            self.target(&target.cluster, target.weight, sent_head(route, at, request, view, peer))
+            self.target(&target.cluster, target.weight, Some(sent_head(route, at, request, view, peer)))
         };
         let mirror = |mirror: &ir::Mirror| MirrorAnswer {
             share: policies::share(mirror.share),
-            target: self.target(&mirror.cluster, 1, String::new()),
+            target: self.target(&mirror.cluster, 1, Some(String::new())),
         };
         let mirrors = route.forward().map_or(&[][..], |forward| &forward.mirrors).iter().map(mirror).collect();
         let retries = policies::retries(route.forward().and_then(|forward| forward.retries.as_deref()));
         Outcome::Forwarded { targets: targets.iter().enumerate().map(target).collect(), mirrors, retries }
     }
 
-    fn target(&self, target: &TargetCluster, weight: u32, head: String) -> TargetAnswer {
+    /// A target of requests, or with `None` for a head of bytes.
+    fn target(&self, target: &TargetCluster, weight: u32, head: Option<String>) -> TargetAnswer {
         let (cluster, found) = match target {
             TargetCluster::Known(id) => (id, self.snapshot.clusters.get(id)),
             TargetCluster::Unknown { id, .. } => (id, None),
@@ -219,7 +220,7 @@ impl Explainer {
                 (None, names.iter().map(|name| format!("{}:{}", name.name, name.port)).collect())
             }
         };
-        let spoken = found.map_or_else(String::new, |cluster| secured::spoken(cluster, head.is_empty()));
+        let spoken = found.map_or_else(String::new, |cluster| secured::spoken(cluster, head.is_none()));
         let balance = found.map_or_else(String::new, |cluster| balance::describe(cluster));
         let bounds = found.map_or_else(Vec::new, |cluster| clusters::bounds(cluster));
         TargetAnswer {
@@ -231,7 +232,7 @@ impl Explainer {
             spoken,
             tunnel: None,
             bounds,
-            head,
+            head: head.unwrap_or_default(),
         }
     }
 }
@@ -290,11 +291,14 @@ fn local(answer: &LocalAnswer) -> Outcome {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let body = (!answer.body.is_empty()).then(|| lossy(&answer.body));
     let location = answer.location.as_deref().map(lossy);
-    Outcome::Answered { status: answer.status, grpc: None, detail: answer.detail.to_owned(), location, body }
+    let text = |(name, value): &(&str, Vec<u8>)| format!("{name}: {}", lossy(value));
+    let headers = answer.fields.iter().map(text).collect();
+    Outcome::Answered { status: answer.status, grpc: None, detail: answer.detail.to_owned(), location, headers, body }
 }
 
 fn answered(status: u16, detail: &str) -> Outcome {
-    Outcome::Answered { status, grpc: None, detail: detail.to_owned(), location: None, body: None }
+    let headers = Vec::new();
+    Outcome::Answered { status, grpc: None, detail: detail.to_owned(), location: None, headers, body: None }
 }
 
 /// The bytes that a client would send.

@@ -88,6 +88,8 @@ pub enum Outcome {
         detail: String,
         /// Where a redirect leads.
         location: Option<String>,
+        /// Further headers of a preflight's answer.
+        headers: Vec<String>,
         /// The body of a direct response.
         body: Option<String>,
     },

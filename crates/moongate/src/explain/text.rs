@@ -83,11 +83,14 @@ fn outcome(out: &mut String, outcome: &Outcome) {
             let _ = writeln!(out, "rule      {GOOD}✓{GOOD:#} {rule}");
             all_targets(out, targets);
         }
-        Outcome::Answered { status, grpc, detail, location, body } => {
+        Outcome::Answered { status, grpc, detail, location, headers, body } => {
             let colour = if *status < 400 && grpc.is_none_or(|grpc| grpc == 0) { GOOD } else { BAD };
             let _ = writeln!(out, "answer    {colour}{status}{}{colour:#} {detail}", grpc_status(*grpc));
             if let Some(location) = location {
                 let _ = writeln!(out, "            location: {location}");
+            }
+            for header in headers {
+                let _ = writeln!(out, "            {header}");
             }
             if let Some(body) = body {
                 let _ = writeln!(out, "            body: {body}");
@@ -96,8 +99,16 @@ fn outcome(out: &mut String, outcome: &Outcome) {
         Outcome::Forwarded { targets, mirrors, retries } => {
             all_targets(out, targets);
             for mirror in mirrors {
-                let _ = writeln!(out, "copies    {}", mirror.share);
-                target(out, &mirror.target, None);
+                match &mirror.target.fails {
+                    Some(fails) => {
+                        let (share, cluster) = (&mirror.share, &mirror.target.cluster);
+                        let _ = writeln!(out, "copies    {share}, but {BAD}none{BAD:#} to {cluster}: {}", fails.reason);
+                    }
+                    None => {
+                        let _ = writeln!(out, "copies    {}", mirror.share);
+                        target(out, &mirror.target, None);
+                    }
+                }
             }
             let _ = writeln!(out, "retries   {retries}");
         }
