@@ -10,7 +10,7 @@ use ir::{ClusterId, ListenerId};
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Object, ResourceSet};
 use resources::spec::core::Service;
-use resources::spec::destination_rule::{DestinationRule, Subset};
+use resources::spec::destination_rule::{ConnectionPool, DestinationRule, Subset, TrafficPolicy, Tunnel};
 use resources::spec::scalar::Duration;
 use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
@@ -173,18 +173,26 @@ fn destination_rule_looks_alike(old: &DestinationRule, new: &DestinationRule) ->
         && old.export_to == new.export_to
         && old.workload_selector == new.workload_selector
         && old.subsets.iter().map(subset).eq(new.subsets.iter().map(subset))
-        && idle_timeouts(old) == idle_timeouts(new)
+        && policies_of_bytes(old) == policies_of_bytes(new)
 }
 
-/// What routes of bytes take from a rule (VS-66).
-fn idle_timeouts(rule: &DestinationRule) -> Vec<Option<Duration>> {
+/// What routes of bytes take from a policy: its tunnel (DR-50), and by port, where one is named, the idle time of each pool that is
+/// written (VS-66).
+type OfBytes<'a> = (Option<&'a Tunnel>, Vec<(Option<u32>, Option<Option<Duration>>)>);
+
+/// The same of a rule, and of each of its subsets.
+fn policies_of_bytes(rule: &DestinationRule) -> Vec<Option<OfBytes<'_>>> {
+    let idle = |pool: Option<&ConnectionPool>| pool.map(|pool| pool.tcp.as_ref().and_then(|tcp| tcp.idle_timeout));
+    let of_policy = |policy: &'_ TrafficPolicy| {
+        let of_ports = policy
+            .port_level_settings
+            .iter()
+            .map(|settings| (settings.port.map(|port| port.number), idle(settings.connection_pool.as_deref())));
+        std::iter::once((None, idle(policy.connection_pool.as_deref()))).chain(of_ports).collect()
+    };
     let policies =
-        rule.traffic_policy.iter().chain(rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref()));
-    let pools = policies.flat_map(|policy| {
-        let of_ports = policy.port_level_settings.iter().map(|port| port.connection_pool.as_deref());
-        std::iter::once(policy.connection_pool.as_deref()).chain(of_ports)
-    });
-    pools.map(|pool| pool.and_then(|pool| pool.tcp.as_ref()).and_then(|tcp| tcp.idle_timeout)).collect()
+        std::iter::once(&rule.traffic_policy).chain(rule.subsets.iter().map(|subset| &subset.traffic_policy));
+    policies.map(|policy| policy.as_deref().map(|policy| (policy.tunnel.as_deref(), of_policy(policy)))).collect()
 }
 
 /// Whether routes see the same: hosts, ports, and for whom.

@@ -1,9 +1,10 @@
 //! Bytes that go through the tunnel of their destination's policy (DR-50).
 
 use super::rules::rule;
-use super::world::{compiled, findings, virtual_service};
-use crate::Compiled;
+use super::world::{compiled, findings, objects, virtual_service};
+use crate::{Compiled, Memo, Settings, compile};
 use ir::{Service, TcpRoute, TunnelMethod};
+use resources::set::{Change, ResourceSet};
 use std::sync::Arc;
 
 const GATEWAY: &str = "
@@ -73,6 +74,43 @@ fn dr_50_a_rule_with_several_destinations_uses_no_tunnel_and_says_so() {
     let compiled = with(two, &format!("trafficPolicy: {{{TARGET}}}, subsets: [{{name: v1, labels: {{app: proxy}}}}]"));
     assert_eq!(tunnel(&compiled), None);
     assert_eq!(findings(&compiled), ["MG7022 VirtualService default/one", "MG7022 VirtualService default/one"]);
+}
+
+/// A `tcp` rule with one destination, before and after its DestinationRule changes.
+fn follows(before: &str, after: &str) -> Arc<TcpRoute> {
+    let spec = "  hosts: ['*']\n  gateways: [gw]\n  tcp:\n  - route: [{destination: {host: proxy.test, subset: v1}}]";
+    let own = |policy: &str| rule("name: own, namespace: default", &format!("host: proxy.test, {policy}"));
+    let puts = |text: &str| objects(text).into_iter().map(Change::Put).collect::<Vec<_>>();
+    let (settings, mut memo) = (Settings::default(), Memo::default());
+    let set =
+        ResourceSet::default().with(puts(&[GATEWAY.to_owned(), virtual_service("one", spec), own(before)].concat()));
+    compile(&set, &settings, &mut memo);
+    let set = set.with(puts(&own(after)));
+    let stepped = compile(&set, &settings, &mut memo);
+    assert_eq!(stepped.snapshot, compile(&set, &settings, &mut Memo::default()).snapshot);
+    route(&stepped)
+}
+
+#[test]
+fn dr_50_vs_66_a_rule_follows_the_tunnel_and_the_idle_time_of_its_destination() {
+    let subset = "subsets: [{name: v1, labels: {app: proxy}}]";
+    let with = |policy: &str| format!("trafficPolicy: {{{policy}}}, {subset}");
+    let tunnel = |route: Arc<TcpRoute>| route.tunnel.as_ref().map(|tunnel| tunnel.authority.to_string());
+    let ends = |route: Arc<TcpRoute>| route.idle_timeout.map(|time| time.as_secs());
+    assert_eq!(tunnel(follows(&with(TARGET), &with(OTHER))).unwrap(), "[2001:db8::1]:80");
+    assert_eq!(tunnel(follows(&with(TARGET), &with("tls: {mode: DISABLE}"))), None);
+    let port = |number: u16| {
+        with(&format!(
+            "portLevelSettings: [{{port: {{number: {number}}}, connectionPool: {{tcp: {{idleTimeout: 7s}}}}}}]"
+        ))
+    };
+    assert_eq!(ends(follows(&port(3129), &port(3128))), Some(7));
+    // A pool of the subset stands in place of the whole one.
+    let whole = "trafficPolicy: {connectionPool: {tcp: {idleTimeout: 7s}}}";
+    let of_subset =
+        |policy: &str| format!("{whole}, subsets: [{{name: v1, labels: {{app: proxy}}, trafficPolicy: {{{policy}}}}}]");
+    let pool = "connectionPool: {http: {maxRetries: 3}}";
+    assert_eq!(ends(follows(&of_subset("tls: {mode: DISABLE}"), &of_subset(pool))), Some(3600));
 }
 
 #[test]
