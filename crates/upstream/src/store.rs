@@ -164,7 +164,7 @@ impl Change<'_> {
                 next.take_over_limits(&before);
             }
             if let Some(next) = next.filter(|_| before.is_in_use()) {
-                next.take_over_health();
+                next.take_over_health(&before);
                 // It is in use, so its names are wanted at once.
                 self.upstream.dns.begin(&next);
             }

@@ -125,7 +125,11 @@ impl ClusterState {
     }
 
     /// What the state before may have found out, and nobody may look after any more, once this one stands in its slot.
-    pub(crate) fn take_over_health(&self) {
+    pub(crate) fn take_over_health(&self, before: &Self) {
+        if self.cluster.outlier != before.cluster.outlier {
+            // A row that is longer than the policy of now allows would never be found.
+            self.endpoints.load().iter().flat_map(|list| list.iter()).for_each(|endpoint| endpoint.health.begin_anew());
+        }
         match self.watch() {
             Some(_) => self.rebalance(),
             None => self.take_all_back(),

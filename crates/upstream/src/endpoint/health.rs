@@ -117,6 +117,11 @@ impl Health {
         }
     }
 
+    /// All rows begin anew.
+    pub(crate) fn begin_anew(&self) {
+        ROWS.into_iter().for_each(|row| self.clear(row));
+    }
+
     /// Whether a row has become long enough since the last look.
     pub(crate) fn is_detected(&self) -> bool {
         self.detected.load(Ordering::SeqCst) != 0
@@ -145,7 +150,7 @@ impl Health {
 
     /// Takes it into use again, with nothing held against it but how often it was out.
     pub(crate) fn take_back(&self, now: Instant) {
-        ROWS.into_iter().for_each(|row| self.clear(row));
+        self.begin_anew();
         if let Some(record) = &mut *self.record() {
             record.returned_at = Some(now);
         }

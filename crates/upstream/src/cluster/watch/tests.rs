@@ -167,6 +167,17 @@ async fn dr_30_an_endpoint_that_stays_keeps_its_state_and_one_that_goes_takes_it
 }
 
 #[tokio::test(start_paused = true)]
+async fn dr_30_an_endpoint_that_fails_already_is_ejected_when_fewer_failures_are_enough() {
+    let world = World::new(2, Some(OutlierDetection { consecutive_5xx: 100, ..policy(50) }));
+    world.fail(0).await;
+    world.fail(0).await;
+    world.apply(1..=2, Some(policy(50)));
+    assert_eq!(world.used(), 2);
+    world.fail(0).await;
+    assert_eq!((world.used(), world.counts()), (1, (1, 1, 0)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn dr_30_a_cluster_without_a_policy_counts_nothing() {
     let world = World::new(2, None);
     let (state, endpoint) = (world.state(), world.endpoint(0));
