@@ -450,7 +450,7 @@ impl EncodeMetric for Histograms {
             let (labels, histogram) = (series.labels(), (self.read)(numbers));
             let bound = |bound: &u64| match *bound {
                 0 => 0.5,
-                u64::MAX => f64::MAX,
+                u64::MAX => f64::INFINITY,
                 bound => bound as f64,
             };
             let buckets: Vec<(f64, u64)> = BOUNDS.iter().map(bound).zip(histogram.buckets).collect();
@@ -489,6 +489,10 @@ mod tests {
         );
         has(
             "istio_response_bytes_bucket{le=\"5.0\",reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",
+        );
+        // Without the last bucket nobody can tell quantiles.
+        has(
+            "istio_response_bytes_bucket{le=\"+Inf\",reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",
         );
         has("moongate_access_log_dropped_total 3");
         has("moongate_worker_generation{worker=\"1\"} 0");
