@@ -77,6 +77,30 @@ fn a_number_where_a_text_belongs_is_to_be_quoted() {
 }
 
 #[test]
+fn every_number_of_a_list_of_texts_is_to_be_quoted_and_told_once() {
+    let hosts: Vec<_> = found(&GATEWAY.replace("['*']", "[5, '*', 7]")).into_iter().map(|(.., field)| field).collect();
+    assert_eq!(hosts, ["spec.servers[0].hosts[0]", "spec.servers[0].hosts[2]"]);
+}
+
+#[test]
+fn what_belongs_there_is_said_in_words_of_yaml() {
+    const RULE: &str = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d}\nspec:\n  \
+                        host: a.test\n  trafficPolicy: {POLICY}\n";
+    let told = |policy: &str| {
+        let found = read_all(&RULE.replace("POLICY", policy)).diagnostics.remove(0);
+        format!("{}; {}", found.message, found.help.unwrap())
+    };
+    let idle =
+        "string \"10\" stands where there has to be a duration such as `5s`, `300ms` or `1h30m`; add the unit: 10s";
+    assert_eq!(told("connectionPool: {http: {idleTimeout: '10'}}"), idle);
+    assert_eq!(told("connectionPool: {http: {idleTimeout: 10}}"), idle.replace("string \"10\"", "integer `10`"));
+    let share = told("retryBudget: {percent: 20}");
+    assert!(share.starts_with("integer `20` stands where there has to be a share such as `{value: 50}`;"), "{share}");
+    let count = told("retryBudget: {minRetryConcurrency: -2}");
+    assert!(count.contains("there has to be a whole number from 0 to 4294967295;"), "{count}");
+}
+
+#[test]
 fn lists_are_written_out() {
     let item = GATEWAY.replace('\n', "\n  ");
     let text = format!(

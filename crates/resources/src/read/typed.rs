@@ -23,7 +23,7 @@ pub(super) fn deserialize<T: DeserializeOwned>(mut value: Value, findings: &mut 
             Err(error) => {
                 let path = error.path().clone();
                 findings.push(finding(&path, error.inner(), &value));
-                if !remove(&mut value, &path) {
+                if !remove(&mut value, &path, wants_text(&error.inner().to_string())) {
                     return None;
                 }
             }
@@ -63,7 +63,26 @@ fn finding(path: &Path, error: &serde_json::Error, value: &Value) -> Finding {
 fn wrong_value(text: &str) -> String {
     let text = text.split(" at line ").next().unwrap_or(text);
     let text = text.replace("invalid type: ", "").replace("invalid value: ", "").replace("unknown variant ", "");
-    text.replace(", expected ", " stands where there has to be ")
+    let (found, wanted) = text.split_once(", expected ").unwrap_or((&text, ""));
+    match wanted {
+        "" => text,
+        wanted => format!("{found} stands where there has to be {}", kind_of(wanted)),
+    }
+}
+
+/// A type of ours in words that are not those of the language it is written in.
+fn kind_of(wanted: &str) -> &str {
+    match wanted {
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "i32" => "a whole number of at most 2147483647",
+        "u64" | "usize" => "a whole number that is not below zero",
+        "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "struct Percent" => "a share such as `{value: 50}`",
+        wanted if wanted.starts_with("struct ") => "a block of fields",
+        wanted => wanted,
+    }
 }
 
 fn did_you_mean(name: &str, rest: &str) -> String {
@@ -80,9 +99,18 @@ fn did_you_mean(name: &str, rest: &str) -> String {
     }
 }
 
+fn wants_text(text: &str) -> bool {
+    text.contains("expected a string") || text.contains("expected string")
+}
+
 fn quote_help(path: &Path, text: &str, value: &Value) -> String {
-    let wants_text = text.contains("expected a string") || text.contains("expected string");
+    let wants_text = wants_text(text);
+    let wants_time = text.contains("expected a duration");
     match look_up(value, path) {
+        Some(Value::Number(number)) if wants_time => format!("add the unit: {number}s"),
+        Some(Value::String(number)) if wants_time && number.parse::<f64>().is_ok() => {
+            format!("add the unit: {number}s")
+        }
         Some(scalar @ (Value::Bool(_) | Value::Number(_))) if wants_text => format!("write it in quotes: \"{scalar}\""),
         Some(Value::String(text)) if text.parse::<f64>().is_ok() => format!("write it without quotes: {text}"),
         _ => "give the field a value of its type".to_owned(),
@@ -122,8 +150,8 @@ fn look_up<'v>(value: &'v Value, path: &Path) -> Option<&'v Value> {
     })
 }
 
-/// Takes out what stands at `path`. False when there is no such place, or it is the whole.
-fn remove(value: &mut Value, path: &Path) -> bool {
+/// Takes out what stands at `path`; `text` says whether a text belongs there. False when there is no such place, or it is the whole.
+fn remove(value: &mut Value, path: &Path, text: bool) -> bool {
     let segments: Vec<&Segment> =
         path.iter().filter(|s| matches!(s, Segment::Seq { .. } | Segment::Map { .. })).collect();
     let Some((last, parents)) = segments.split_last() else { return false };
@@ -136,14 +164,17 @@ fn remove(value: &mut Value, path: &Path) -> bool {
     }
     match (last, at) {
         (Segment::Map { key }, Value::Object(fields)) => fields.shift_remove(key).is_some(),
-        // An empty object keeps the numbers of the items behind it, so that later paths stay right.
-        (Segment::Seq { index }, Value::Array(items)) => match items.get_mut(*index) {
-            Some(item) if !item.as_object().is_some_and(serde_json::Map::is_empty) => {
-                *item = Value::Object(serde_json::Map::new());
-                true
+        // Something empty keeps the numbers of the items behind it, so that later paths stay right.
+        (Segment::Seq { index }, Value::Array(items)) => {
+            let empty = if text { Value::String(String::new()) } else { Value::Object(serde_json::Map::new()) };
+            match items.get_mut(*index) {
+                Some(item) if *item != empty => {
+                    *item = empty;
+                    true
+                }
+                _ => false,
             }
-            _ => false,
-        },
+        }
         _ => false,
     }
 }

@@ -5,11 +5,13 @@ use super::names::is_label;
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::mesh_config::{ConnectionSettings, MeshConfig};
-use crate::spec::scalar::Text;
-use std::time::Duration;
+use crate::spec::scalar::{Duration, Text};
+use std::collections::BTreeMap;
 
 /// The longest time that Istio lets a connection take.
-const MAX_CONNECT: Duration = Duration::from_secs(3600);
+const MAX_CONNECT: std::time::Duration = std::time::Duration::from_secs(3600);
+/// RFC 9113 §6.9.2.
+const LEAST_WINDOW: i32 = 65_535;
 
 /// Records what is wrong with the settings, and takes it out.
 pub(crate) fn settle(mesh: &mut MeshConfig, findings: &mut Findings) {
@@ -32,6 +34,7 @@ pub(crate) fn settle(mesh: &mut MeshConfig, findings: &mut Findings) {
     if let Some(settings) = &mut mesh.default_config.connection_settings {
         settle_connections(settings, findings);
     }
+    check_metadata(&mesh.default_config.proxy_metadata, findings);
     unless_wrong(&mut mesh.root_namespace, findings, |namespace, findings| {
         check_label(namespace, "rootNamespace", findings);
     });
@@ -65,6 +68,35 @@ fn settle_connections(settings: &mut ConnectionSettings, findings: &mut Findings
             findings.error(&of(field), code::MESH_CONFIG, "it cannot be below zero", "leave it out for the default");
         }
     }
+    if settings.http_max_concurrent_streams == Some(0) {
+        settings.http_max_concurrent_streams = None;
+        let message = "without a stream no client of HTTP/2 could ask for anything";
+        findings.error(&of("httpMaxConcurrentStreams"), code::MESH_CONFIG, message, "use 1 or more");
+    }
+    for (size, field) in [
+        (settings.http2_initial_stream_window_size, "http2InitialStreamWindowSize"),
+        (settings.http2_initial_connection_window_size, "http2InitialConnectionWindowSize"),
+    ] {
+        if size.is_some_and(|size| size < LEAST_WINDOW) {
+            let message = format!("it is less than the {LEAST_WINDOW} bytes that HTTP/2 begins with, which hold");
+            findings.warning(&of(field), code::MESH_CONFIG, message, format!("use {LEAST_WINDOW} or more"));
+        }
+    }
+}
+
+/// What of the metadata of proxies acts here has to be of use (S-120 to S-122).
+fn check_metadata(metadata: &BTreeMap<Text, Text>, findings: &mut Findings) {
+    let mut check = |name: &str, is_of_use: fn(&str) -> bool, help: &str| {
+        if let Some(text) = metadata.get(name).filter(|text| !is_of_use(text)) {
+            let field = format!("defaultConfig.proxyMetadata.{name}");
+            findings.warning(&field, code::MESH_CONFIG, format!("`{text}` has no effect"), help);
+        }
+    };
+    let is_time = |text: &str| Duration::parse(text).is_some_and(|time| time.get().is_some());
+    check("ISTIO_META_HTTP10", |text| matches!(text, "1" | "0" | ""), "use \"1\" to switch it on");
+    check("ISTIO_META_IDLE_TIMEOUT", is_time, "use a duration such as `5m`");
+    let is_count = |text: &str| text.parse::<u64>().is_ok();
+    check("ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS", is_count, "use a number");
 }
 
 /// Puts the default in place of a value that `check` finds an error in.

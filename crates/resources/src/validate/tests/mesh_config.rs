@@ -91,6 +91,29 @@ fn pc_04_limits_of_connections_are_read_and_none_is_below_zero() {
 }
 
 #[test]
+fn pc_04_what_clients_of_http2_could_not_live_with_is_told() {
+    let written =
+        "httpMaxConcurrentStreams: 0, http2InitialStreamWindowSize: 10, http2InitialConnectionWindowSize: 65535";
+    let (config, found) = mesh(&format!("defaultConfig: {{connectionSettings: {{{written}}}}}"));
+    let at = "MG0011 defaultConfig.connectionSettings";
+    assert_eq!(found, [format!("E {at}.httpMaxConcurrentStreams"), format!("W {at}.http2InitialStreamWindowSize")]);
+    assert_eq!(config.default_config.connection_settings.unwrap().http_max_concurrent_streams, None);
+}
+
+#[test]
+fn s_120_to_s_122_metadata_without_effect_is_warned_of() {
+    let of = |http10: &str, idle: &str, most: &str| {
+        let written = format!("ISTIO_META_HTTP10: '{http10}', ISTIO_META_IDLE_TIMEOUT: '{idle}'");
+        let most = format!("ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS: '{most}'");
+        mesh(&format!("defaultConfig: {{proxyMetadata: {{{written}, {most}, OTHER: x}}}}")).1
+    };
+    assert_eq!(of("1", "5m", "9"), [""; 0]);
+    let at = "W MG0011 defaultConfig.proxyMetadata.ISTIO_META_";
+    let all = ["HTTP10", "IDLE_TIMEOUT", "GLOBAL_DOWNSTREAM_MAX_CONNECTIONS"].map(|name| format!("{at}{name}"));
+    assert_eq!(of("true", "5", "lots"), all);
+}
+
+#[test]
 fn fields_that_gateways_do_not_read_are_known() {
     let text = "extensionProviders: [{name: x}]\ndiscoverySelectors: []\ndefaultConfig: {tracing: {}, discoveryAddress: a:1}\n";
     assert_eq!(mesh(text).1, [""; 0]);
