@@ -75,7 +75,7 @@ codes! {
     BY_DNS "MG8006" Info "the Service has no EndpointSlice and is resolved by DNS"
     NO_ENDPOINTS "MG8007" Warning "there are no endpoints"
     NEVER_RESOLVED "MG8008" Warning "the resolution has no meaning at a gateway"
-    POLICY_INERT "MG8009" Info "the field of a DestinationRule does not act yet"
+    POLICY_INERT "MG8009" Info "the field of a DestinationRule does not act"
     BAD_ENDPOINT "MG8010" Warning "the endpoint's address or port cannot be used and is left out"
     SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
     POD_LABELS "MG8013" Warning "the subset asks for labels of Pods, which are not known here"

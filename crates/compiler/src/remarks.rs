@@ -11,7 +11,8 @@ use crate::world::World;
 use resources::set::Object;
 use resources::spec::core::Service;
 use resources::spec::destination_rule::{
-    ClientTls, ClientTlsMode, DestinationRule, LoadBalancer, PortTrafficPolicy, SimpleBalancer, Subset, TrafficPolicy,
+    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, PortTrafficPolicy, SimpleBalancer, Subset,
+    TrafficPolicy,
 };
 use resources::spec::service_entry::{Resolution, ServiceEntry};
 use resources::spec::workload_entry::WorkloadEntry;
@@ -26,10 +27,10 @@ pub(crate) fn of_destination_rule(world: World<'_>, object: &Object<DestinationR
     });
     let whole = object.spec.traffic_policy.as_deref().map(|policy| ("spec.trafficPolicy".to_owned(), policy));
     for (field, policy) in whole.into_iter().chain(subsets) {
-        for name in inert(policy) {
+        for (name, why) in inert(policy) {
             if !said.contains(&name) {
                 said.push(name);
-                notes.add(code::POLICY_INERT, format!("{field}.{name}"), format!("`{name}` does not act yet"));
+                notes.add(code::POLICY_INERT, format!("{field}.{name}"), format!("`{name}` does not act {why}"));
             }
         }
     }
@@ -38,16 +39,39 @@ pub(crate) fn of_destination_rule(world: World<'_>, object: &Object<DestinationR
     notes
 }
 
-fn inert(policy: &TrafficPolicy) -> Vec<&'static str> {
+/// The fields of a policy that do not act, and when or why not.
+fn inert(policy: &TrafficPolicy) -> Vec<(&'static str, &'static str)> {
     let mut balancers = vec![policy.load_balancer.as_deref()];
+    let mut pools = vec![policy.connection_pool.as_deref()];
     let ports = &policy.port_level_settings;
     balancers.extend(ports.iter().map(|port| port.load_balancer.as_deref()));
+    pools.extend(ports.iter().map(|port| port.connection_pool.as_deref()));
     let balancers = || balancers.iter().flatten();
+    let retries = |pool: &&ConnectionPool| pool.http.as_ref().is_some_and(|http| http.max_retries > 0);
     let found = [
-        (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple"),
-        (is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())), "tls.mode"),
+        (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple", "yet"),
+        (
+            is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())),
+            "tls.mode",
+            "yet",
+        ),
+        (
+            balancers().any(|b| b.warmup.is_some() && !is_by_weight(b)),
+            "loadBalancer.warmup",
+            "here: only ROUND_ROBIN and LEAST_REQUEST spare new endpoints",
+        ),
+        (
+            policy.retry_budget.is_some() && pools.into_iter().flatten().any(|pool| retries(&pool)),
+            "connectionPool.http.maxRetries",
+            "here: `retryBudget` stands in its place",
+        ),
     ];
-    found.into_iter().filter_map(|(there, name)| there.then_some(name)).collect()
+    found.into_iter().filter_map(|(there, name, why)| there.then_some((name, why))).collect()
+}
+
+/// Whether endpoints are chosen by their weights, which those that are new have less of (DR-12).
+fn is_by_weight(balancer: &LoadBalancer) -> bool {
+    balancer.consistent_hash.is_none() && balancer.simple != Some(SimpleBalancer::Random)
 }
 
 /// Mutual TLS of a mesh, which nothing here has certificates for (DR-46).

@@ -44,7 +44,8 @@ fn dr_20_and_dr_21_limits_are_none_unless_written_and_the_mesh_is_under_them() {
     let limits = |policy: &str, settings: &Settings| {
         let own = rule("name: own, namespace: default", &format!("host: b.test, trafficPolicy: {{{policy}}}"));
         let compiled = with_settings("", &[own], settings);
-        assert!(findings(&compiled).is_empty());
+        // That a count stands beside a budget is told.
+        assert_eq!(findings(&compiled).is_empty(), !policy.contains("retryBudget"));
         cluster(&compiled).limits.as_deref().cloned()
     };
     let plain = Settings::default();
@@ -97,4 +98,22 @@ fn dr_21_the_idle_time_of_tcp_is_under_that_of_http() {
     };
     assert_eq!(idle("tcp: {idleTimeout: 7s}"), 7);
     assert_eq!(idle("tcp: {idleTimeout: 7s}, http: {idleTimeout: 9s}"), 9);
+}
+
+#[test]
+fn dr_12_dr_21_fields_that_others_leave_without_effect_are_told() {
+    let told = |policy: &str| {
+        let own = rule("name: own, namespace: default", &format!("host: b.test, trafficPolicy: {{{policy}}}"));
+        with("", &[own]).report.iter().map(|found| format!("{} {}", found.code, found.field)).collect::<Vec<_>>()
+    };
+    let warmup = ["MG8009 spec.trafficPolicy.loadBalancer.warmup"];
+    assert_eq!(told("loadBalancer: {consistentHash: {useSourceIp: true}, warmup: {duration: 9s}}"), warmup);
+    assert_eq!(told("loadBalancer: {simple: RANDOM, warmup: {duration: 9s}}"), warmup);
+    assert_eq!(told("loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 9s}}"), [""; 0]);
+    let retries = "connectionPool: {http: {maxRetries: 3}}";
+    assert_eq!(
+        told(&format!("{retries}, retryBudget: {{}}")),
+        ["MG8009 spec.trafficPolicy.connectionPool.http.maxRetries"]
+    );
+    assert_eq!(told(retries), [""; 0]);
 }
