@@ -172,7 +172,8 @@ impl ClusterState {
                 list.iter().for_each(|endpoint| endpoint.set_idle_limit(self.cluster.timeouts.idle));
                 Some(Arc::new(list.rebalanced(&self.cluster.balance)))
             }
-            None => None,
+            None => endpoints::carried(&before.endpoints, &self.cluster.endpoints, list)
+                .map(|addresses| Arc::new(endpoints::list(self, addresses, Some(list)))),
         };
         self.endpoints.store(next);
     }

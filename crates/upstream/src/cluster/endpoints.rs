@@ -5,7 +5,7 @@ use crate::balance::{EndpointList, Member};
 use crate::endpoint::EndpointState;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use ir::{Endpoint, EndpointAddress, EndpointSource};
+use ir::{DnsName, Endpoint, EndpointAddress, EndpointSource};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -41,6 +41,24 @@ pub(super) fn list(state: &ClusterState, configured: Vec<Endpoint>, before: Opti
         endpoints.push(Member::new(one, endpoint, before));
     }
     EndpointList::new(endpoints, &state.cluster.balance, before)
+}
+
+/// What names resolved to that are there still, though other things are said of them or beside others: it holds until they are resolved
+/// again. `None` where nothing of it is known.
+pub(super) fn carried(before: &EndpointSource, next: &EndpointSource, list: &EndpointList) -> Option<Vec<Endpoint>> {
+    let (EndpointSource::Dns { names: before, .. }, EndpointSource::Dns { names: next, .. }) = (before, next) else {
+        return None;
+    };
+    let named = |wanted: &DnsName| next.iter().find(|name| name.name == wanted.name && name.port == wanted.port);
+    let carry = |member: &Member| {
+        let EndpointAddress::Ip(address) = &member.endpoint.address else { return None };
+        // It may be that of several names; all of them have to be there.
+        let of_address = before.iter().filter(|name| member.is(&name.endpoint(address.ip())));
+        let names: Option<Vec<&DnsName>> = of_address.map(named).collect();
+        Some(names?.first()?.endpoint(address.ip()))
+    };
+    let carried: Vec<Endpoint> = list.members().iter().filter_map(carry).collect();
+    (!carried.is_empty()).then_some(carried)
 }
 
 /// Whether a list is what these endpoints, each coming once, would give.

@@ -109,6 +109,21 @@ async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings(
     let kept = next.endpoints().unwrap();
     assert!(kept.iter().zip(list.iter()).all(|(kept, before)| Arc::ptr_eq(kept, before) && !kept.is_gone()));
     assert!(kept.iter().all(|endpoint| endpoint.idle_limit() == Duration::from_secs(7)));
+
+    // What is said of a name is different, another one comes, one goes, and nobody answers.
+    server.change(|zone| zone.names.clear());
+    let mut three = Arc::unwrap_or_clone(two);
+    let names = [
+        DnsName { name: "other.example.com.".into(), port: 81, weight: 1, locality: None, priority: 0 },
+        DnsName { name: "backend.example.com.".into(), port: 81, weight: 3, locality: None, priority: 1 },
+    ];
+    three.endpoints = EndpointSource::Dns { names: names.into(), first_only: false };
+    upstream.apply(&snapshot(&[Arc::new(three.clone())]), &everything());
+    let last = upstream.cluster(upstream.slot(&three.id)).unwrap().endpoints().unwrap();
+    let stays = |number: usize| Arc::clone(list.iter().nth(number).unwrap());
+    assert!(last.len() == 1 && Arc::ptr_eq(last.iter().next().unwrap(), &stays(1)));
+    assert!(stays(0).is_gone() && !stays(1).is_gone());
+    assert_eq!((last.members()[0].weight, last.members()[0].priority), (3, 1));
 }
 
 #[test]
