@@ -37,10 +37,12 @@ pub(crate) fn compile_action(
     let operations = headers::compile_headers(rule.headers.as_deref(), &format!("{field}.headers"), notes);
     if let Some(written) = &rule.redirect {
         let redirect = redirect::compile(written, path, asking.server_port, &format!("{field}.redirect"), notes)?;
+        unused(rule, "redirect", field, notes);
         return Some(local(Action::Redirect(redirect), operations));
     }
     if let Some(written) = &rule.direct_response {
         let response = respond(written, &format!("{field}.directResponse"), notes)?;
+        unused(rule, "directResponse", field, notes);
         return Some(local(Action::Respond(response), operations));
     }
     if rule.route.is_empty() {
@@ -53,6 +55,21 @@ pub(crate) fn compile_action(
 
 fn local(action: Action, operations: Operations) -> Compiled {
     Compiled { action, request_headers: operations.request, response_headers: operations.response }
+}
+
+/// What acts on requests that go to a destination has nothing to do where none does, as in Istio.
+fn unused(rule: &HttpRoute, action: &str, field: &str, notes: &mut Notes) {
+    let written = [
+        (rule.cors_policy.is_some(), "corsPolicy"),
+        (rule.mirror.is_some(), "mirror"),
+        (!rule.mirrors.is_empty(), "mirrors"),
+        (rule.retries.is_some(), "retries"),
+        (rule.timeout.is_some(), "timeout"),
+    ];
+    for (_, name) in written.into_iter().filter(|(is_there, _)| *is_there) {
+        let message = format!("`{name}` does not act on a rule with `{action}`, whose requests go to no destination");
+        notes.add(code::FIELD_INERT, format!("{field}.{name}"), message);
+    }
 }
 
 /// VS-36.

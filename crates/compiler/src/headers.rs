@@ -9,6 +9,9 @@ use resources::spec::virtual_service::{HeaderOperations, Headers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What becomes of a header whose value cannot be made.
+const LEFT_OUT: &str = "mend the value; until then the header is left out";
+
 /// What one `headers` block asks for.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Operations {
@@ -24,7 +27,8 @@ pub(crate) fn compile_headers(headers: Option<&Headers>, field: &str, notes: &mu
     let Some(headers) = headers else { return operations };
     if let Some(request) = &headers.request {
         operations.request = changes(request, &format!("{field}.request"), notes);
-        operations.authority = authority(&request.set).or_else(|| authority(&request.add));
+        let mut authority = |block, of| authority(of, &format!("{field}.request.{block}"), notes);
+        operations.authority = authority("set", &request.set).or_else(|| authority("add", &request.add));
     }
     if let Some(response) = &headers.response {
         operations.response = changes(response, &format!("{field}.response"), notes);
@@ -73,9 +77,14 @@ fn is_internal(name: &str) -> bool {
     name.starts_with(':') || name.eq_ignore_ascii_case("host")
 }
 
-fn authority(headers: &BTreeMap<Text, Text>) -> Option<Arc<str>> {
+fn authority(headers: &BTreeMap<Text, Text>, field: &str, notes: &mut Notes) -> Option<Arc<str>> {
     let is_host = |name: &str| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
-    headers.iter().find(|(name, _)| is_host(name)).map(|(_, value)| (**value).into())
+    let (name, value) = headers.iter().find(|(name, _)| is_host(name))?;
+    if value.contains('%') {
+        let message = format!("backends get the Host `{value}` as it stands: variables act in other headers alone");
+        notes.add(code::FIELD_INERT, format!("{field}.{name}"), message);
+    }
+    Some((**value).into())
 }
 
 fn parse_name(name: &str, field: &str, notes: &mut Notes) -> Option<HeaderName> {
@@ -84,8 +93,9 @@ fn parse_name(name: &str, field: &str, notes: &mut Notes) -> Option<HeaderName> 
 
 /// `None` for what is left out. Envoy leaves out empty values as well.
 fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderText> {
-    let value =
-        HeaderText::parse(text).map_err(|why| notes.add(code::BAD_HEADER, field, format!("`{text}`: {why}"))).ok()?;
+    let value = HeaderText::parse(text)
+        .map_err(|why| notes.add_with_help(code::BAD_HEADER, field, format!("`{text}`: {why}"), LEFT_OUT))
+        .ok()?;
     if let HeaderText::Made(template) = &value {
         for variable in template.variables() {
             match variable {
@@ -95,7 +105,8 @@ fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderText>
                     notes.add_with_help(code::FIELD_INERT, field, message, help);
                 }
                 Variable::StartTime(format) if strtime::format(&**format, jiff::Timestamp::UNIX_EPOCH).is_err() => {
-                    notes.add(code::BAD_HEADER, field, format!("`{format}` is no format of `strftime`"));
+                    let message = format!("`{format}` is no format of `strftime`");
+                    notes.add_with_help(code::BAD_HEADER, field, message, LEFT_OUT);
                     return None;
                 }
                 _ => {}

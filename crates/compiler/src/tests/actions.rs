@@ -139,6 +139,19 @@ fn vs_47_what_is_no_variable_is_left_out_and_reported() {
 }
 
 #[test]
+fn vs_38_vs_46_what_stands_where_it_does_not_act_is_told() {
+    let told = |rule: &str| {
+        with(rule).report.iter().map(|found| format!("{} {}", found.code, found.field)).collect::<Vec<_>>()
+    };
+    let host = "{headers: {request: {set: {Host: '%REQ(x)%'}}}, route: [{destination: {host: b.test}}]}";
+    assert_eq!(told(host), ["MG7010 spec.http[0].headers.request.set.Host"]);
+    assert_eq!(told(&host.replace("%REQ(x)%", "c.test")), [""; 0]);
+    let own = "{corsPolicy: {}, mirror: {host: b.test}, timeout: 3s, redirect: {uri: /x}}";
+    assert_eq!(told(own), ["corsPolicy", "mirror", "timeout"].map(|name| format!("MG7010 spec.http[0].{name}")));
+    assert_eq!(told("{timeout: 3s, directResponse: {status: 200}}"), ["MG7010 spec.http[0].timeout"]);
+}
+
+#[test]
 fn vs_45_mirrors_and_their_shares() {
     let mirrors = |more: &str| -> Vec<f64> {
         let forward = forward(&format!("{{route: [{{{B}}}], {more}}}"));
