@@ -15,11 +15,12 @@ use crate::mesh::Mesh;
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
-use ir::{Edge, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
+use ir::{DnsName, Edge, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
 use routing::{Asker, LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, head_limits, prepare};
 use sources::FileSource;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -217,7 +218,9 @@ impl Explainer {
                 (None, endpoints.iter().map(|one| one.address.to_string()).collect())
             }
             (_, Some(EndpointSource::Dns { names, .. })) => {
-                (None, names.iter().map(|name| format!("{}:{}", name.name, name.port)).collect())
+                let address = |name: &DnsName| name.name.parse().map(|ip| SocketAddr::new(ip, name.port).to_string());
+                let named = |name: &DnsName| address(name).unwrap_or_else(|_| format!("{}:{}", name.name, name.port));
+                (None, names.iter().map(named).collect())
             }
         };
         let spoken = found.map_or_else(String::new, |cluster| secured::spoken(cluster, head.is_none()));

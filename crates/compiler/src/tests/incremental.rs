@@ -3,7 +3,7 @@
 
 use super::world::objects;
 use crate::{Compiled, Memo, Settings, Workload, compile};
-use ir::{Changes, ClusterId, HostPattern, ListenerId, Service, Snapshot, TableId, TargetCluster};
+use ir::{Changes, ClusterId, HostPattern, ListenerId, Locality, Service, Snapshot, TableId, TargetCluster};
 use proptest::prelude::*;
 use resources::set::{AnyObject, Change, ResourceSet};
 use std::collections::BTreeSet;
@@ -13,7 +13,8 @@ use std::sync::LazyLock;
 static UNIVERSE: LazyLock<Vec<AnyObject>> = LazyLock::new(|| objects(include_str!("universe.yaml")));
 
 fn settings() -> Settings {
-    Settings { workloads: vec![Workload::ingress(), Workload::egress()], ..Settings::default() }
+    let near = Workload { locality: Some(Locality("r1/a".into())), ..Workload::ingress() };
+    Settings { workloads: vec![near, Workload::egress()], ..Settings::default() }
 }
 
 /// Whether to delete, and which object.
