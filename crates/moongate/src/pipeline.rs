@@ -1,5 +1,6 @@
 //! The one loop: a set comes from the source, is compiled, is taken over by the data plane, and its report is told.
 
+use crate::check::Texts;
 use crate::mesh::Mesh;
 use compiler::{Memo, Report, Settings};
 use dataplane::{BindProblem, DataPlane};
@@ -15,6 +16,9 @@ use tokio::sync::mpsc::Receiver;
 
 /// How often listeners that could not be opened are tried again.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// Findings of one change whose very lines are looked up to be logged; further ones are told with the line of their object.
+const LOCATED: usize = 64;
 
 /// How the last change went.
 #[derive(Debug, Clone, Copy, Default)]
@@ -134,14 +138,18 @@ fn tell(before: &Current, current: &Current) {
         let told: BTreeSet<String> = before.read.iter().map(resources::render::line).collect();
         current.read.iter().filter(|one| !told.contains(&resources::render::line(one))).for_each(log);
     }
-    let mut said = BTreeSet::new();
+    let (mut said, mut texts, mut places) = (BTreeSet::new(), Texts::default(), LOCATED);
     for object in current.report.changed() {
         if !said.insert(object) {
             continue;
         }
         let told = before.report.of(object);
         for one in current.report.of(object).iter().filter(|one| !told.contains(one)) {
-            log(&Diagnostic { position: place(&current.set, object), ..one.clone() });
+            let mut found = Diagnostic { position: place(&current.set, object), ..one.clone() };
+            if found.severity > Severity::Info && places > 0 {
+                (found, places) = (texts.locate(found), places - 1);
+            }
+            log(&found);
         }
     }
     tell_problems(before, current);

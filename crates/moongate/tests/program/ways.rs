@@ -153,6 +153,17 @@ fn a_broken_document_of_each_kind_is_named_and_fifty_good_ones_serve() {
 }
 
 #[test]
+fn the_log_names_the_line_of_a_field_that_leads_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("g.yaml"), server("g", 80)).unwrap();
+    let rule = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [v.test]\n  \
+                gateways: [g]\n  http:\n  - route:\n    - destination: {host: nowhere.test}\n";
+    fs::write(folder.path().join("v.yaml"), rule).unwrap();
+    let gateway = start(folder.path(), &[80], &[]);
+    until("the finding is logged", || gateway.log().contains("v.yaml:9:21: error[MG8001]"));
+}
+
+#[test]
 fn a_document_that_breaks_keeps_its_last_good_version() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.yaml");
