@@ -13,12 +13,13 @@ pub use usage::{Counted, UsageCounts};
 pub use watch::Ejections;
 pub(crate) use watch::Watch;
 
-use crate::balance::{EndpointList, Unbuilt, Wanted};
+use crate::balance::{EndpointList, Member, Unbuilt, Wanted};
 use crate::connect::{ConnectError, Connection, Place, Purpose, Secured, Sender, Told, connect, keep_alive};
 use crate::endpoint::{EndpointState, Endpoints, InFlight, Terms};
 use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
-use ir::{Balancer, Cluster, Endpoint, EndpointSource, HashKey};
+use ir::{Balancer, Cluster, DnsName, Endpoint, EndpointAddress, EndpointSource, HashKey};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -222,6 +223,17 @@ impl ClusterState {
     /// Whether anybody has used it, so that it has endpoints by now.
     pub(crate) fn is_in_use(&self) -> bool {
         self.endpoints.load().is_some()
+    }
+
+    /// The addresses that may be those of one of its names.
+    pub(crate) fn resolved(&self, name: &DnsName) -> Vec<IpAddr> {
+        let list = self.endpoints.load();
+        let members = list.iter().flat_map(|list| list.members());
+        let address = |member: &Member| match &member.endpoint.address {
+            EndpointAddress::Ip(address) => Some(address.ip()).filter(|ip| member.is(&name.endpoint(*ip))),
+            EndpointAddress::Unix(_) => None,
+        };
+        members.filter_map(address).collect()
     }
 
     /// Sets what the cluster's names resolved to, in order.

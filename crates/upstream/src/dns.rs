@@ -83,11 +83,14 @@ impl Dns {
     }
 
     async fn keep_resolving(self: &Arc<Self>, state: &Weak<ClusterState>, progress: &Names) {
-        let mut known = Vec::new();
+        // What the state before this one left holds for each name that has no answer.
+        let mut known = state.upgrade().map(|state| left(&state)).unwrap_or_default();
+        let mut first = true;
         loop {
             let Some(source) = state.upgrade().map(|state| Arc::clone(&state.cluster)) else { return };
             let EndpointSource::Dns { names, first_only } = &source.endpoints else { return };
-            let again = self.ask_all(names, &mut known).await;
+            let again = self.ask_all(names, &mut known, first).await;
+            first = false;
             let addresses = addresses(names, &known, *first_only);
             match state.upgrade() {
                 None => return,
@@ -100,9 +103,7 @@ impl Dns {
     }
 
     /// Asks for all names at once; the time until they have to be asked for again.
-    async fn ask_all(self: &Arc<Self>, names: &Arc<[DnsName]>, known: &mut Vec<Known>) -> Duration {
-        let first = known.is_empty();
-        known.resize(names.len(), Known::default());
+    async fn ask_all(self: &Arc<Self>, names: &Arc<[DnsName]>, known: &mut [Known], first: bool) -> Duration {
         let asked: Vec<_> = (0..names.len())
             .map(|number| {
                 let (dns, names) = (Arc::clone(self), Arc::clone(names));
@@ -162,6 +163,12 @@ fn one_loopback(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
         addresses.retain(|address| address.is_ipv4() || !address.is_loopback());
     }
     addresses
+}
+
+/// What a cluster knows of its names already. An address that may be that of several names is known of each.
+fn left(state: &ClusterState) -> Vec<Known> {
+    let EndpointSource::Dns { names, .. } = &state.cluster.endpoints else { return Vec::new() };
+    names.iter().map(|name| Known { addresses: state.resolved(name), failures: 0 }).collect()
 }
 
 /// Endpoints in order, each address once.

@@ -102,6 +102,25 @@ async fn se_07_the_last_good_answer_holds_when_the_server_fails() {
 }
 
 #[tokio::test]
+async fn se_07_the_last_good_answer_of_each_name_outlives_a_change_of_settings() {
+    let server = NameServer::new().await;
+    server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
+    server.set("b.example.com", Some(&[[127, 0, 0, 2]]));
+    let (dns, state) =
+        (dns(&[server.address], QUICK), cluster(&[("a.example.com.", 80), ("b.example.com.", 81)], false));
+    dns.begin(&state);
+    state.wait_resolved(LONG).await;
+    server.set("a.example.com", None);
+    server.set("b.example.com", Some(&[[127, 0, 0, 3]]));
+    let mut changed = Cluster::clone(&state.cluster);
+    changed.timeouts.idle = Duration::from_secs(7);
+    let next = Arc::new(ClusterState::new(Arc::new(changed), &Arc::default(), Some(&state)));
+    dns.begin(&next);
+    until(&next, || addresses_of(&next).contains(&"127.0.0.3:81".to_owned())).await;
+    assert_eq!(addresses_of(&next), ["127.0.0.1:80", "127.0.0.3:81"]);
+}
+
+#[tokio::test]
 async fn a_name_that_does_not_exist_leaves_a_cluster_without_endpoints_until_it_does() {
     let server = NameServer::new().await;
     let state = cluster(&[("a.example.com.", 80)], false);
