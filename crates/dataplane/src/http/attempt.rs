@@ -106,12 +106,22 @@ pub(super) async fn forward(
 
 /// Waits before the next attempt, which is not to be made when the route's time is over by then, or the client is gone.
 async fn pause(client: &mut Side, plan: &Plan, ended: &Ended, wait: Duration) -> Result<(), Failure> {
-    let left = plan.limit().map(|limit| limit.saturating_sub(ended.counted.elapsed()));
-    let wait = left.map_or(wait, |left| left.min(wait));
+    let wait = left(plan, ended).map_or(wait, |left| left.min(wait));
     if !wait.is_zero() {
         client.unless_gone(tokio::time::sleep(wait)).await.map_err(|Gone| Failure::ClientClosed)?;
     }
-    if plan.limit().is_some_and(|limit| limit <= ended.counted.elapsed()) { Err(Failure::Timeout) } else { Ok(()) }
+    if is_late(plan, ended) { Err(Failure::Timeout) } else { Ok(()) }
+}
+
+/// The time that the route and the client leave it.
+fn left(plan: &Plan, ended: &Ended) -> Option<Duration> {
+    let of_route = plan.timeout.map(|limit| limit.saturating_sub(ended.whole.elapsed()));
+    let of_client = plan.deadline.map(|limit| limit.saturating_sub(ended.counted.elapsed()));
+    of_route.into_iter().chain(of_client).min()
+}
+
+fn is_late(plan: &Plan, ended: &Ended) -> bool {
+    left(plan, ended).is_some_and(|left| left.is_zero())
 }
 
 /// An endpoint, and its load while the attempt lasts.
@@ -195,8 +205,7 @@ async fn connection(
     endpoint: &Arc<EndpointState>,
     (tries, ended): (&Tries, &mut Ended),
 ) -> Result<(Backend, Counted), Reject> {
-    let wait = plan.limit().map(|limit| limit.saturating_sub(ended.counted.elapsed()));
-    let patience = Patience { idle: tries.trusts_idle(), wait, connect: || time_left(plan, ended) };
+    let patience = Patience { idle: tries.trusts_idle(), wait: left(plan, ended), connect: || time_left(plan, ended) };
     let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), patience).await;
     let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (ended, &error)))?;
     on_connection(worker, plan, endpoint, connection)
@@ -264,8 +273,7 @@ fn on_stream(
 /// How long connecting may take: what the cluster gives it, and the route has left.
 fn time_left(plan: &Plan, ended: &Ended) -> Duration {
     let limit = plan.cluster.cluster.timeouts.connect;
-    let left = plan.limit().map(|timeout| timeout.saturating_sub(ended.counted.elapsed()));
-    left.map_or(limit, |left| left.min(limit))
+    left(plan, ended).map_or(limit, |left| left.min(limit))
 }
 
 /// The answer to a connection that could not be made.
@@ -275,7 +283,7 @@ fn not_connected(
     endpoint: &EndpointState,
     (ended, error): (&mut Ended, &ConnectError),
 ) -> Reject {
-    if plan.limit().is_some_and(|timeout| timeout <= ended.counted.elapsed()) {
+    if is_late(plan, ended) {
         return Reject::Timeout;
     }
     if matches!(error, ConnectError::Overflow) {

@@ -79,11 +79,6 @@ impl Plan {
     pub(super) fn web(&self) -> Option<Call> {
         self.dialect.and_then(Dialect::web)
     }
-
-    /// The time that there is at most.
-    pub(super) fn limit(&self) -> Option<Duration> {
-        self.timeout.into_iter().chain(self.deadline).min()
-    }
 }
 
 impl Decision {

@@ -19,6 +19,7 @@ pub(super) async fn inject(
         client.unless_gone(tokio::time::sleep(time)).await?;
         // The time of the route begins behind it.
         ended.counted = Instant::now();
+        ended.whole = ended.counted;
     }
     let abort = fault.abort.filter(|(share, _)| share.takes(worker.random()));
     Ok(abort.map(|(_, abort)| Reject::Fault(abort)))

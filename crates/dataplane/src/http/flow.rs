@@ -89,7 +89,7 @@ pub(super) struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    /// `body` is read on and `held` kept over attempts; a request without a body was complete when it `started`.
+    /// `body` is read on and `held` kept over attempts; a request whose body was read was complete before.
     pub(super) fn new(
         worker: &'a Worker,
         conn: &'a mut Downstream,
@@ -130,7 +130,7 @@ impl<'a> Flow<'a> {
             response,
             armed: false,
             watching: true,
-            complete_at: complete.then_some(started),
+            complete_at: complete.then_some(ended.whole),
             deadline: plan.deadline.and_then(|after| started.checked_add(after)),
             request_end: conn.client.request_end(started),
             retries,
@@ -465,6 +465,11 @@ impl<'a> Flow<'a> {
             Backend::H2(_) => None,
         };
         Finished::Answered { up, close: self.response.close }
+    }
+
+    /// When the whole request had come, if it has.
+    pub(super) fn complete_at(&self) -> Option<Instant> {
+        self.complete_at
     }
 
     pub(super) fn received(&self) -> u64 {

@@ -18,8 +18,10 @@ use wire::view::Fields;
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) started: Instant,
-    /// From when the route's time counts.
+    /// From when the time counts that begins with the head.
     pub(super) counted: Instant,
+    /// From when the route's time counts (VS-39): the whole request has come, or none of it was waited for yet.
+    pub(super) whole: Instant,
     pub(super) status: u16,
     pub(super) flags: Flags,
     pub(super) detail: &'static str,
@@ -42,6 +44,7 @@ impl Ended {
         Self {
             started: now,
             counted: now,
+            whole: now,
             status: 0,
             flags: Flags::NONE,
             detail: "via_upstream",
@@ -58,6 +61,7 @@ impl Ended {
 
     /// Takes over what a flow counted; the address of its own side, which the system has to be asked for, only if `addresses` are wanted.
     pub(super) fn take(&mut self, flow: &Flow<'_>, addresses: bool) {
+        self.whole = flow.complete_at().unwrap_or_else(Instant::now);
         self.status = flow.status();
         self.answered = flow.has_answered();
         self.received = flow.received();

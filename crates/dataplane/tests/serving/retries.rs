@@ -108,6 +108,20 @@ fn vs_39_all_attempts_share_the_time_of_the_route() {
 }
 
 #[test]
+fn vs_39_the_time_of_the_route_begins_with_the_whole_request_for_every_attempt() {
+    let backend = failing(1, |side| side.send(UNAVAILABLE));
+    let limit = Duration::from_secs(1);
+    let action = retrying("c", Some(limit), Some(policy(1, RetryOn::SERVER_ERROR)));
+    let gateway = Gateway::serving(&World::default().host("*", action).cluster("c", &[backend.address]));
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\na");
+    // The body takes longer to come than the answer may.
+    std::thread::sleep(limit + Duration::from_millis(50));
+    assert_eq!(client.send("b").answer().status, 200);
+    assert_eq!(counts(&backend), ["1", "2"]);
+}
+
+#[test]
 fn a_body_that_is_larger_than_what_is_kept_is_not_sent_again() {
     let backend = failing(9, |side| side.send(UNAVAILABLE));
     let gateway = to(&backend, Some(policy(3, RetryOn::SERVER_ERROR)));
