@@ -36,23 +36,15 @@ pub(crate) fn compile_headers(headers: Option<&Headers>, field: &str, notes: &mu
     operations
 }
 
-/// The changes of `first` and then those of `then`, as one: what `then` removes, it also removes of what `first` wrote.
-pub(crate) fn in_turn(first: &HeaderChanges, then: &HeaderChanges) -> HeaderChanges {
-    let kept = first.write.iter().filter(|(name, ..)| !then.remove.contains(name));
-    HeaderChanges::new(all_removals(first, then), kept.chain(&then.write).cloned().collect())
-}
-
-/// Both at once: all removals, then what `first` writes, then what `then` writes.
+/// Both at once: all removals, then all that is set, then all that is added; of either `first` comes first.
 pub(crate) fn together(first: &HeaderChanges, then: &HeaderChanges) -> HeaderChanges {
     if then.is_empty() {
         return first.clone();
     }
-    HeaderChanges::new(all_removals(first, then), first.write.iter().chain(&then.write).cloned().collect())
-}
-
-fn all_removals(first: &HeaderChanges, then: &HeaderChanges) -> Vec<HeaderName> {
+    let mut write: Vec<_> = first.write.iter().chain(&then.write).cloned().collect();
+    write.sort_by_key(|(_, _, append)| *append == HeaderAppend::Append);
     let more = then.remove.iter().filter(|name| !first.remove.contains(name));
-    first.remove.iter().chain(more).cloned().collect()
+    HeaderChanges::new(first.remove.iter().chain(more).cloned().collect(), write)
 }
 
 fn changes(operations: &HeaderOperations, field: &str, notes: &mut Notes) -> HeaderChanges {

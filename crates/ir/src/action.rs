@@ -51,7 +51,7 @@ pub struct Target {
     pub cluster: TargetCluster,
     /// Its share among all targets of the route.
     pub weight: u32,
-    /// Changes to the request that are made after the route's own (VS-34).
+    /// Changes to the request that are made before the route's own (VS-34).
     pub request_headers: HeaderChanges,
     /// Changes to the response that are made before the route's own.
     pub response_headers: HeaderChanges,

@@ -105,14 +105,14 @@ impl RouteEntry {
         choose(&self.targets, random)
     }
 
-    /// Adds what the route and one of its targets change of a request (VS-34, VS-37, VS-38, VS-47).
+    /// Adds what the route and one of its targets change of a request (VS-34, VS-37, VS-38, VS-47). The target comes first, as Envoy has it.
     pub fn edit_request<'a>(&'a self, target: usize, view: &RequestView<'_>, facts: &dyn Facts, edits: &mut Edits<'a>) {
-        change(&self.route.request_headers, facts, edits);
-        let Some(forward) = self.forward() else { return };
-        let target = forward.targets.get(target);
+        let target = self.forward().and_then(|forward| forward.targets.get(target));
         if let Some(target) = target {
             change(&target.request_headers, facts, edits);
         }
+        change(&self.route.request_headers, facts, edits);
+        let Some(forward) = self.forward() else { return };
         if let Some(rewrite) = &forward.rewrite {
             let path = rewrite::path(rewrite, &self.route.matches.path, view.path);
             edits.target = Some(Cow::Owned(rewrite::with_query(path, view.query)));
@@ -185,12 +185,12 @@ pub(crate) fn choose(targets: &[TargetEntry], random: impl FnOnce() -> u64) -> u
 
 /// Removals come first, then what is written, in its order.
 fn change<'a>(changes: &'a HeaderChanges, facts: &dyn Facts, edits: &mut Edits<'a>) {
-    let before = edits.fields.len();
     for name in &changes.remove {
         edits.remove(name.as_str());
     }
+    let before = edits.fields.len();
     for (name, text, append) in &changes.write {
-        // What the list itself changes is not seen by its variables.
+        // What the list itself writes is not seen by its variables; what it removes is gone for them.
         let seen = edits.fields.get(..before).unwrap_or_default();
         let Some(value) = substitute::value(text, facts, seen) else { continue };
         match append {

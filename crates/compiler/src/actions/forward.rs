@@ -71,32 +71,20 @@ fn targets(
     targets
 }
 
-/// Puts the changes of route and destinations together as Envoy carries them out, so that nobody after this has to know:
-/// with one destination Istio writes both into the route, the destination's last; with several the destination's come first
-/// (VS-34).
-fn fold_headers(mut forward: Forward, request: HeaderChanges, response: HeaderChanges) -> Compiled {
-    let done = |forward, request_headers, response_headers| Compiled {
-        action: Action::Forward(forward),
-        request_headers,
-        response_headers,
-    };
+/// Puts the changes of the route and its only destination together, as Istio does (VS-34). With several each keeps its own.
+fn fold_headers(
+    mut forward: Forward,
+    mut request_headers: HeaderChanges,
+    mut response_headers: HeaderChanges,
+) -> Compiled {
     if let [only] = &mut forward.targets[..] {
-        let request = headers::together(&request, &std::mem::take(&mut only.request_headers));
-        let response = headers::together(&response, &std::mem::take(&mut only.response_headers));
+        request_headers = headers::together(&request_headers, &std::mem::take(&mut only.request_headers));
+        response_headers = headers::together(&response_headers, &std::mem::take(&mut only.response_headers));
         // VS-38: the only destination's Host counts where the route has none.
         let authority = only.authority.take();
         forward.authority = forward.authority.take().or(authority);
-        return done(forward, request, response);
     }
-    let own = |target: &Target| !target.request_headers.is_empty() || !target.response_headers.is_empty();
-    if !forward.targets.iter().any(own) {
-        return done(forward, request, response);
-    }
-    for target in &mut forward.targets {
-        target.request_headers = headers::in_turn(&target.request_headers, &request);
-        target.response_headers = headers::in_turn(&target.response_headers, &response);
-    }
-    done(forward, HeaderChanges::default(), HeaderChanges::default())
+    Compiled { action: Action::Forward(forward), request_headers, response_headers }
 }
 
 /// VS-37. `None` for a pattern that cannot be used: without its rewrite the rule would send wrong paths.

@@ -62,14 +62,22 @@ fn vs_34_headers_of_the_only_destination_come_last() {
 }
 
 #[test]
-fn vs_34_headers_of_several_destinations_come_first() {
+fn vs_34_what_is_set_of_either_comes_before_what_is_added_of_either() {
+    let one = "headers: {request: {add: {x: rule}}}";
+    let other = "headers: {request: {set: {x: own}}}";
+    let route = route(&format!("{{{one}, route: [{{{B}, {other}}}]}}"));
+    assert_eq!(written(&route.request_headers), "x=own +x=rule");
+}
+
+#[test]
+fn vs_34_of_several_destinations_each_keeps_its_headers() {
     let one = "headers: {request: {set: {x: rule}, remove: [own]}}";
     let other = "headers: {request: {set: {own: a, x: b}}}";
     let route = route(&format!("{{{one}, route: [{{{B}, weight: 1, {other}}}, {{{C}, weight: 1}}]}}"));
     let Action::Forward(forward) = &route.action else { panic!("{route:?}") };
-    assert!(route.request_headers.is_empty());
-    assert_eq!(written(&forward.targets[0].request_headers), "-own x=b x=rule");
-    assert_eq!(written(&forward.targets[1].request_headers), "-own x=rule");
+    assert_eq!(written(&route.request_headers), "-own x=rule");
+    assert_eq!(written(&forward.targets[0].request_headers), "own=a x=b");
+    assert!(forward.targets[1].request_headers.is_empty());
 }
 
 #[test]

@@ -61,9 +61,9 @@ impl Facts for Asked<'_> {
 #[test]
 fn vs_47_variables_stand_for_what_the_request_was_before_the_list_that_has_them() {
     let added = |value: &str| {
-        let route = changes(&[], &[("x-a", "1", HeaderAppend::Overwrite), ("x-b", value, HeaderAppend::Append)]);
-        let own = Target { request_headers: changes(&[], &[("x-c", value, HeaderAppend::Append)]), ..target(1, 1) };
-        let entry = entry(forward(vec![own]), route);
+        let own = changes(&[], &[("x-a", "1", HeaderAppend::Overwrite), ("x-b", value, HeaderAppend::Append)]);
+        let own = Target { request_headers: own, ..target(1, 1) };
+        let entry = entry(forward(vec![own]), changes(&[], &[("x-c", value, HeaderAppend::Append)]));
         let head = "GET /api/x?q=1&r HTTP/1.1\nHost: a.test\nX-A: 0\nx-e: \nx-d: d";
         ask(head, |view| {
             let mut edits = Edits::default();
@@ -117,9 +117,28 @@ fn vs_32_a_destination_that_is_not_there_has_no_slot() {
 }
 
 #[test]
-fn vs_47_removals_come_before_what_is_written_and_the_route_before_the_target() {
-    let own = Target { request_headers: changes(&["x-c"], &[("x-a", "2", HeaderAppend::Append)]), ..target(1, 1) };
-    let entry = entry(forward(vec![own]), changes(&["x-b"], &[("x-a", "1", HeaderAppend::Overwrite)]));
+fn vs_47_what_a_list_removes_is_gone_for_its_variables_and_what_a_later_one_removes_is_not() {
+    let value = |of_target: &[&str], of_route: &[&str]| {
+        let own = changes(of_target, &[("x-new", "<%REQ(x-old)%>", HeaderAppend::Overwrite)]);
+        let own = Target { request_headers: own, ..target(1, 1) };
+        let entry = entry(forward(vec![own]), changes(of_route, &[]));
+        ask("GET /api HTTP/1.1\nHost: a.test\nX-Old: 1", |view| {
+            let mut edits = Edits::default();
+            entry.edit_request(0, view, &Asked(view), &mut edits);
+            let name = FieldName::Header(HeaderName::parse("x-new").unwrap());
+            let value = substitute::edited(None, &edits.fields, &name);
+            value.map(|value| String::from_utf8_lossy(&value).into_owned())
+        })
+    };
+    assert_eq!(value(&["x-old"], &[]).as_deref(), Some("<>"));
+    assert_eq!(value(&[], &["x-old"]).as_deref(), Some("<1>"));
+}
+
+#[test]
+fn vs_47_removals_come_before_what_is_written_and_the_target_before_the_route() {
+    let own = changes(&["x-b"], &[("x-a", "1", HeaderAppend::Overwrite)]);
+    let own = Target { request_headers: own, ..target(1, 1) };
+    let entry = entry(forward(vec![own]), changes(&["x-c"], &[("x-a", "2", HeaderAppend::Append)]));
     get("/api", |view| {
         let mut edits = Edits::default();
         entry.edit_request(0, view, &Asked(view), &mut edits);
