@@ -18,7 +18,7 @@ use crate::connect::{ConnectError, Connection, Place, Purpose, Secured, Sender, 
 use crate::endpoint::{EndpointState, Endpoints, InFlight, Terms};
 use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
-use ir::{Balancer, Cluster, DnsName, Endpoint, EndpointAddress, EndpointSource, HashKey};
+use ir::{Balancer, Cluster, DnsName, Endpoint, EndpointAddress, EndpointSource, HashKey, Sni};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -112,6 +112,12 @@ impl ClusterState {
     fn worked_out(&self, next: &Cluster) -> Option<Box<WorkedOut>> {
         let same = self.cluster.tls == next.tls && self.cluster.protocol == next.protocol;
         self.connector.clone().filter(|_| same)
+    }
+
+    /// Whether a connection for one request is as good for any other.
+    pub(crate) fn has_one_purpose(&self) -> bool {
+        let by_host = self.cluster.tls.as_ref().is_some_and(|tls| tls.sni == Sni::Host);
+        !by_host && self.cluster.proxy_protocol.is_none()
     }
 
     /// What a connection for this sender has to be made for; `None` where any will do.

@@ -4,7 +4,7 @@ mod driver;
 
 use crate::cluster::ClusterState;
 use crate::coalesce::{Coalesced, Turn};
-use crate::connect::{ConnectError, Connection, Place, Purpose, Sender, Stream};
+use crate::connect::{ConnectError, Connection, Place, Places, Purpose, Sender, Stream};
 use crate::endpoint::{EndpointState, Terms};
 use ::h2::client::{Builder, SendRequest};
 use bytes::Bytes;
@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-/// Connections that a worker has to an endpoint at the most; requests beyond what they carry wait. Where each is of one client's (DR-51),
-/// so many of each client.
+/// Connections that a worker has to an endpoint at the most; requests beyond what they carry wait. Where they differ by client (DR-51) or by
+/// the name that TLS asks for (DR-42), so many of each kind.
 const CONNECTIONS: usize = 8;
-/// Beyond so many to an endpoint, those that are of one client's are closed once they are idle.
-const OF_CLIENTS: usize = 1024;
+/// Beyond so many of all kinds to an endpoint, those that are idle are closed.
+const OF_ALL_KINDS: usize = 1024;
 /// Bytes of an answer that may be under way on a stream, and on a connection.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -63,11 +63,11 @@ impl Drop for H2Place {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get().saturating_sub(1));
         self.0.used.set(Instant::now());
-        if self.0.is_of_one() {
-            // Whoever is told first may be another client, whom it does not help.
-            self.0.freed.notify_waiters();
-        } else {
+        if self.0.is_for_all {
             self.0.freed.notify_one();
+        } else {
+            // Whoever is told first may want another kind, and it does not help them.
+            self.0.freed.notify_waiters();
         }
     }
 }
@@ -92,6 +92,8 @@ struct Live {
     closed: Cell<bool>,
     used: Cell<Instant>,
     terms: Cell<Terms>,
+    /// Whether it is of use to whoever waits, since there is but one kind.
+    is_for_all: bool,
     /// Among the connections to the cluster, where their number is limited.
     _place: Option<Place>,
     /// Told when a place is free; that of all connections to the endpoint.
@@ -138,10 +140,6 @@ impl Live {
         !self.closed.get()
     }
 
-    fn is_of_one(&self) -> bool {
-        self.purpose.as_deref().is_some_and(Purpose::is_of_one)
-    }
-
     fn stream(place: H2Place, reused: bool) -> H2Stream {
         let live = &place.0;
         H2Stream { send: live.send.clone(), reused, local: live.local, place }
@@ -161,6 +159,27 @@ struct Slot {
     live: Vec<Rc<Live>>,
     connecting: usize,
     freed: Rc<Notify>,
+}
+
+impl Slot {
+    /// A place for one more connection, if need be that of an idle one of another kind.
+    fn claim(&mut self, places: &Arc<Places>) -> Option<Place> {
+        if !self.live.is_empty() {
+            let place = places.claim_now();
+            if place.is_some() || !self.close_idle() {
+                return place;
+            }
+        }
+        // Each worker may hold one to each endpoint, or there would be endpoints that it cannot reach.
+        if self.live.is_empty() { Some(places.claim_anyway()) } else { places.claim_now() }
+    }
+
+    /// Closes what nobody uses; whether there was any.
+    fn close_idle(&mut self) -> bool {
+        let before = self.live.len();
+        self.live.retain(|live| live.active.get() > 0);
+        self.live.len() < before
+    }
 }
 
 /// What a request that wants a stream does next.
@@ -195,29 +214,21 @@ impl Streams {
         }
         slot.live.retain(|live| !live.closed.get());
         let freed = Rc::clone(&slot.freed);
-        let is_full = if wanted.is_some_and(Purpose::is_of_one) {
-            if slot.live.len() >= OF_CLIENTS {
-                slot.live.retain(|live| live.active.get() > 0);
-            }
-            alike >= CONNECTIONS
-        } else {
-            // One at a time: those who come meanwhile share it.
-            slot.connecting > 0 || slot.live.len() >= CONNECTIONS
-        };
-        if is_full {
+        if slot.live.len() >= OF_ALL_KINDS {
+            slot.close_idle();
+        }
+        // One at a time: those who come meanwhile share it, unless it is of one client alone.
+        let is_shared = slot.connecting > 0 && !wanted.is_some_and(Purpose::is_of_one);
+        if is_shared || alike >= CONNECTIONS {
             return Next::Wait(freed);
         }
-        let place = match cluster.places() {
+        let place = match cluster.places().map(|places| slot.claim(places)) {
             None => None,
-            // Each worker may hold one to each endpoint, or there would be endpoints that it cannot reach.
-            Some(places) if slot.live.is_empty() => Some(places.claim_anyway()),
-            Some(places) => match places.claim_now() {
-                Some(place) => Some(place),
-                None => {
-                    cluster.count_overflow();
-                    return Next::Wait(freed);
-                }
-            },
+            Some(Some(place)) => Some(place),
+            Some(None) => {
+                cluster.count_overflow();
+                return Next::Wait(freed);
+            }
         };
         slot.connecting += 1;
         Next::Connect(freed, place)
@@ -351,6 +362,7 @@ async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>)
         closed: Cell::new(false),
         used: Cell::new(Instant::now()),
         terms: Cell::new(terms),
+        is_for_all: cluster.has_one_purpose(),
         _place: place,
         freed,
     });

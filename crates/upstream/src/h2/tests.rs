@@ -4,7 +4,7 @@ use ::h2::server;
 use http::{Request, Response};
 use ir::{
     Balancer, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind,
-    Origin, Snapshot,
+    Origin, PoolLimits, Snapshot,
 };
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
@@ -20,6 +20,14 @@ impl Backend {
     }
 
     fn cluster(&self, streams: Option<u32>) -> (Arc<ClusterState>, Arc<EndpointState>) {
+        self.cluster_with(streams, None)
+    }
+
+    fn cluster_with(
+        &self,
+        streams: Option<u32>,
+        limits: Option<PoolLimits>,
+    ) -> (Arc<ClusterState>, Arc<EndpointState>) {
         let id = ClusterId::outbound(80, "", "a.test");
         let address = EndpointAddress::Ip(self.listener.local_addr().unwrap());
         let cluster = Cluster {
@@ -32,7 +40,7 @@ impl Backend {
             protocol: UpstreamProtocol::Http2 { streams, keep_alive: None },
             tls: None,
             timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
-            limits: None,
+            limits: limits.map(Into::into),
             outlier: None,
             proxy_protocol: None,
         };
@@ -115,6 +123,55 @@ async fn dr_21_streams_beyond_the_limit_take_another_connection() {
         };
         let ((one, other), ()) = tokio::join!(serving, asking);
         assert_eq!(one + other, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn dr_42_connections_of_other_kinds_do_not_stand_in_the_way() {
+    local(async {
+        let backend = Backend::new().await;
+        let (of, pool) = (backend.cluster(Some(1)), pool());
+        let serving = async {
+            let mut connections = Vec::new();
+            while connections.len() < CONNECTIONS {
+                let (stream, _) = backend.listener.accept().await.unwrap();
+                let mut connection = server::handshake(stream).await.unwrap();
+                connections.push(tokio::task::spawn_local(async move { while connection.accept().await.is_some() {} }));
+            }
+        };
+        let asking = async {
+            let mut held = Vec::new();
+            for _ in 0..CONNECTIONS {
+                held.push(h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap());
+            }
+            let other = Purpose { secured: None, told: None };
+            let next = |wanted| pool.borrow_mut().next(&of.0, &of.1, wanted);
+            assert!(matches!(next(None), Next::Wait(_)));
+            assert!(matches!(next(Some(&other)), Next::Connect(..)));
+            pool.borrow_mut().by_endpoint.clear();
+        };
+        tokio::join!(serving, asking);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn dr_20_an_idle_connection_of_another_kind_gives_its_place() {
+    local(async {
+        let backend = Backend::new().await;
+        let limits = PoolLimits { max_connections: Some(1), ..PoolLimits::default() };
+        let (of, pool) = (backend.cluster_with(None, Some(limits)), pool());
+        let serving = backend.serve_one(usize::MAX);
+        let asking = async {
+            let held = h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap();
+            let other = Purpose { secured: None, told: None };
+            let next = || pool.borrow_mut().next(&of.0, &of.1, Some(&other));
+            assert!(matches!(next(), Next::Wait(_)));
+            drop(held);
+            assert!(matches!(next(), Next::Connect(_, Some(_))));
+        };
+        assert_eq!(tokio::join!(serving, asking).0, 0);
     })
     .await;
 }
