@@ -92,6 +92,19 @@ fn s_120_nothing_that_1_0_does_not_know_is_sent_or_believed() {
 }
 
 #[test]
+fn s_120_a_status_that_is_told_to_a_call_of_grpc_web_leaves_the_connection_as_it_was_asked_for() {
+    let backend = Backend::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno");
+    let gateway = Gateway::serving(&world(&backend).edge(old(None)).grpc_web());
+    let mut client = gateway.client();
+    for _ in 0..2 {
+        let head = "Connection: keep-alive\r\nContent-Type: application/grpc-web\r\nContent-Length: 0\r\n\r\n";
+        let told = client.send(format!("POST /p.S/M HTTP/1.0\r\nHost: a.test\r\n{head}")).head();
+        assert!(told.starts_with("HTTP/1.0 ") && told.contains("\r\nconnection: keep-alive\r\n"), "{told}");
+        assert!(told.contains("\r\ngrpc-status: 14\r\ngrpc-message: no\r\n"), "{told}");
+    }
+}
+
+#[test]
 fn s_120_answers_of_the_gateways_own_and_the_log_say_1_0() {
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));

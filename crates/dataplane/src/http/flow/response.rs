@@ -212,7 +212,7 @@ impl<'a> ResponseSide<'a> {
         let (status, nominates) = (self.status, self.head.nominates);
         let parts = ResponseParts { status, fields, nominates, framing, upgrade, close: self.close };
         if let Some(web) = &mut self.web
-            && web.hold(down, &parts, &edits)
+            && web.hold((down, self.style), &parts, &edits)
         {
             if self.complete {
                 web.end(None, down, false, self.out)?;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use wire::edit::Edits;
 use wire::grpc_web::{self, Call, Encoder, Writing};
-use wire::h1::{OutFraming, ResponseHead, ResponseParts, write_response};
+use wire::h1::{OutFraming, ResponseHead, ResponseParts, Style, write_response_in};
 
 /// How much of an answer that is no gRPC is told as `grpc-message`.
 const MESSAGE_BYTES: usize = 1024;
@@ -58,12 +58,12 @@ impl Web {
     }
 
     /// Keeps a head back, where it is to tell what the body says; whether it is.
-    pub(super) fn hold(&mut self, down: &Side, parts: &ResponseParts<'_>, edits: &Edits<'_>) -> bool {
+    pub(super) fn hold(&mut self, (down, style): (&Side, Style), parts: &ResponseParts<'_>, edits: &Edits<'_>) -> bool {
         let Self::Told { head, .. } = self else { return false };
         *head = match down {
             Side::H1(_) => {
                 let mut bytes = Vec::with_capacity(512);
-                write_response(&mut bytes, parts, edits);
+                write_response_in(&mut bytes, parts, edits, style);
                 bytes.truncate(bytes.len().saturating_sub(2));
                 Head::Bytes(bytes)
             }
