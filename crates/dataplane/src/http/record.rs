@@ -64,7 +64,8 @@ impl Ended {
         self.whole = flow.complete_at().unwrap_or_else(Instant::now);
         self.status = flow.status();
         self.answered = flow.has_answered();
-        self.received = flow.received();
+        // An attempt counts what it read itself.
+        self.received += flow.received();
         self.sent = flow.sent();
         self.time_to_head = flow.time_to_head();
         self.local = if addresses { flow.local_address() } else { None };

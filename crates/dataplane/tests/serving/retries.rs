@@ -2,7 +2,9 @@
 
 use crate::backend::{Backend, Side};
 use crate::gateway::{Gateway, World, retrying, until};
+use crate::observe::Lines;
 use crate::streams::{connect, get, meanwhile, run};
+use dataplane::{Limits, LogFormat};
 use ir::{PoolLimits, Retries, RetryLimit, RetryOn};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,6 +107,17 @@ fn vs_39_all_attempts_share_the_time_of_the_route() {
     let gateway = Gateway::serving(&World::default().host("*", action).cluster("c", &[backend.address]));
     assert_eq!(gateway.client().get("/").answer().status, 504);
     gateway.has_counted(r#"response_flags="UT""#);
+}
+
+#[test]
+fn vs_41_the_log_counts_a_body_once_however_often_it_is_sent() {
+    let backend = failing(2, |side| side.send(UNAVAILABLE));
+    let lines = Lines::default();
+    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
+    let action = retrying("c", None, Some(policy(2, RetryOn::SERVER_ERROR)));
+    gateway.apply(&World::default().host("*", action).cluster("c", &[backend.address]));
+    assert_eq!(gateway.client().with_body("POST", "a body").answer().text(), "ok");
+    assert!(lines.get(1)[0].contains(" 6 2 "), "{:?}", lines.get(1));
 }
 
 #[test]
