@@ -42,7 +42,7 @@ pub(super) async fn forward(
     ended: &mut Ended,
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
-    let mut held = Held::new(plan.web(), mirror::start(worker, plan.mirrors.take()));
+    let mut held = Held::new(plan.web());
     let mut tries = Tries::default();
     loop {
         let ready = at_hand(worker, plan, &mut tries, ended);
@@ -51,6 +51,10 @@ pub(super) async fn forward(
             // Boxed, as is what is rare below, so that the common request carries none of it.
             Err(chosen) => conn.side.unless_gone(Box::pin(backend(worker, plan, chosen, &mut tries, ended))).await,
         };
+        if ended.endpoint.is_some() {
+            // As in Envoy there are no copies of what nobody could get.
+            held.copy_to(mirror::start(worker, plan.mirrors.take()));
+        }
         let (up, taken) = match result {
             Err(Gone) => return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await,
             Ok(Ok(up)) => up,

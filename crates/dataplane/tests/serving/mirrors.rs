@@ -131,6 +131,23 @@ fn vs_45_mirrors_that_are_not_there_or_have_no_room_cost_nothing() {
 }
 
 #[test]
+fn vs_45_what_no_endpoint_could_get_is_not_copied() {
+    let (mirror, _) = keeping();
+    let named = [("m0", Share::of_percent(100.0))];
+    let world = |endpoints: &[std::net::SocketAddr]| {
+        World::default().host("*", mirroring("c", &named)).cluster("c", endpoints).cluster("m0", &[mirror.address])
+    };
+    let gateway = Gateway::serving(&world(&[]));
+    assert_eq!(gateway.client().get("/nobody").answer().status, 503);
+    // One that is there, and does not listen.
+    let gone = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    gateway.apply(&world(&[gone]));
+    assert_eq!(gateway.client().get("/gone").answer().status, 503);
+    counted(&gateway, MIRRORED, 1.0);
+    assert!(mirror.only().starts_with("GET /gone "));
+}
+
+#[test]
 fn vs_45_a_stale_connection_is_replaced() {
     let (primary, mirror) = (
         Backend::answering(OK),

@@ -29,9 +29,16 @@ pub(in crate::http) struct Held {
 
 impl Held {
     /// For a request of which nothing was sent.
-    pub(in crate::http) fn new(web: Option<Call>, taps: Taps) -> Self {
+    pub(in crate::http) fn new(web: Option<Call>) -> Self {
         let text = web.filter(|call| call.request == Writing::Text).map(|_| Decoder::default());
-        Self { text, taps, ..Self::default() }
+        Self { text, ..Self::default() }
+    }
+
+    /// Has further copies get the body, of which nothing was read yet.
+    pub(in crate::http) fn copy_to(&mut self, taps: Taps) {
+        if !taps.is_empty() {
+            self.taps = taps;
+        }
     }
 
     /// Appends a piece of the body, as a chunk where it is sent in chunks.
