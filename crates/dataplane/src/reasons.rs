@@ -252,7 +252,7 @@ impl From<&ConnectError> for Reject {
     fn from(error: &ConnectError) -> Self {
         match error {
             ConnectError::Overflow => Self::Overflow,
-            error => Self::Connect { timeout: matches!(error, ConnectError::Timeout) },
+            error => Self::Connect { timeout: matches!(error, ConnectError::Timeout | ConnectError::Busy) },
         }
     }
 }

@@ -87,6 +87,9 @@ pub enum ConnectError {
     /// It took too long.
     #[error("connection timeout")]
     Timeout,
+    /// There are as many connections as there may be, and none took the request in time: it says nothing of the endpoint.
+    #[error("connection timeout")]
+    Busy,
     /// Nobody listens there.
     #[error("delayed connect error: Connection refused")]
     Refused,
@@ -110,7 +113,7 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether it says nothing of the endpoint.
     pub fn is_own(&self) -> bool {
-        matches!(self, Self::OutOfFiles(_) | Self::Overflow)
+        matches!(self, Self::OutOfFiles(_) | Self::Overflow | Self::Busy)
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn h1_connection(
             cluster.count_overflow();
             let purpose = cluster.purpose(sender)?;
             let wanted = Wanted { endpoint: endpoint.id, purpose: purpose.as_ref() };
-            let grant = wait(receiver, patience.wait).await.ok_or(ConnectError::Timeout)?;
+            let grant = wait(receiver, patience.wait).await.ok_or(ConnectError::Busy)?;
             match open(grant, wanted, patience.idle) {
                 Ok(connection) => return Ok(connection),
                 Err(place) => place,

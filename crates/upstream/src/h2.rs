@@ -291,7 +291,7 @@ pub async fn h2_stream(
                 return Err(ConnectError::Overflow);
             }
             Next::Wait(freed) => {
-                timeout_at(deadline, freed.notified()).await.map_err(|_| ConnectError::Timeout)?;
+                timeout_at(deadline, freed.notified()).await.map_err(|_| ConnectError::Busy)?;
                 continue;
             }
             Next::Connect(freed, place) => (freed, place),

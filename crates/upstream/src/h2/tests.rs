@@ -145,6 +145,9 @@ async fn dr_42_connections_of_other_kinds_do_not_stand_in_the_way() {
             for _ in 0..CONNECTIONS {
                 held.push(h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap());
             }
+            // Who waits in vain for those that are wanted has no fault of the endpoint to tell.
+            let late = h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_millis(10)).await;
+            assert!(late.unwrap_err().is_own());
             let other = Purpose { secured: None, told: None };
             let next = |wanted| pool.borrow_mut().next(&of.0, &of.1, wanted);
             assert!(matches!(next(None), Next::Wait(_)));
