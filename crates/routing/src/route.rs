@@ -55,7 +55,9 @@ impl LocalAnswer {
     /// The answer to a request that has to come by its normalised path (PC-04).
     pub fn to_normalised(view: &RequestView<'_>) -> Self {
         let query = view.query.map(|query| [b"?", query].concat()).unwrap_or_default();
-        let location = Some([view.path, &query].concat());
+        // Two slashes would begin the name of another host (RFC 3986 §4.2).
+        let here = if view.path.starts_with(b"//") { &b"/."[..] } else { b"" };
+        let location = Some([here, view.path, &query].concat());
         Self { status: 307, location, detail: "path_normalization_failed", ..Self::default() }
     }
 

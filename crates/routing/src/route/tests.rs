@@ -191,3 +191,10 @@ fn vs_36_a_direct_response_has_its_status_and_body() {
     assert_eq!((answer.status, &*answer.body, answer.location), (418, &b"tea"[..], None));
     assert_eq!(entry.choose(|| 7), 0);
 }
+
+#[test]
+fn pc_04_the_normalised_path_leads_to_no_other_host() {
+    let location = |path: &str| get(path, |view| LocalAnswer::to_normalised(view).location.unwrap());
+    assert_eq!(location("/a/b?q=1"), b"/a/b?q=1");
+    assert_eq!(location("//other.test/a?q"), b"/.//other.test/a?q");
+}
