@@ -122,6 +122,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let trusted_proxies = version.http.forwarded.trusted_proxies;
     let certificate = conn.client.certificate_header(version.http.forwarded.certificates);
     let edge = &conn.client.edge;
+    let request_id = if edge.headers.request_id { request_id } else { "" };
     let port = conn.client.local.filter(|_| edge.headers.forwarded_port).map(|local| local.port());
     let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate, port };
     let (method, target) = (request.method.of(buffer), request.target.of(buffer));
@@ -169,7 +170,6 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         return Decision::Reject(Reject::NoCluster, Some((route, target)));
     };
     let mut edits = Edits::default();
-    let request_id = if edge.headers.request_id { request_id } else { "" };
     forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
     let sent = Sent { view: &view, edits: &edits, peer: &peer, client: &conn.client };
     let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
