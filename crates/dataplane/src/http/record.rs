@@ -154,8 +154,10 @@ fn record<'a>(
 
 /// The id that the backend saw: one that came is kept where it is believed, or where none is made.
 fn request_id<'a>(conn: &Downstream, space: &'a Space, fields: Fields<'a>) -> &'a [u8] {
-    let is_kept = !conn.client.edge.headers.request_id || conn.table.version().http.forwarded.trusted_proxies > 0;
-    fields.get("x-request-id").filter(|_| is_kept).unwrap_or(&space.request_id)
+    let is_made = conn.client.edge.headers.request_id;
+    let is_kept = !is_made || conn.table.version().http.forwarded.trusted_proxies > 0;
+    let came = fields.get("x-request-id").filter(|_| is_kept);
+    came.unwrap_or(if is_made { &space.request_id } else { b"" })
 }
 
 fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {

@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::gateway::{Gateway, World, forward, until};
 use dataplane::{Limits, LogFormat};
+use ir::{Edge, HeaderSettings};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -82,6 +83,23 @@ fn te_05_the_protocol_is_the_clients() {
         assert_eq!(answer.status, 503);
     });
     assert!(lines.get(1)[0].contains(r#""GET /x HTTP/2" 503 UH "#), "{:?}", lines.get(1));
+}
+
+#[test]
+fn te_05_no_id_is_told_where_none_is_made() {
+    let lines = Lines::default();
+    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
+    let headers = HeaderSettings { request_id: false, ..HeaderSettings::default() };
+    let world = World::default().host("a.test", forward("c", None)).cluster("c", &[]);
+    gateway.apply(&world.edge(Edge { headers, ..Edge::default() }));
+    let mut client = gateway.client();
+    for (sent, told) in [("", "-"), ("X-Request-Id: mine\r\n", "mine")] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\nUser-Agent: me\r\n{sent}\r\n"));
+        assert_eq!(client.answer().status, 503);
+        let lines = lines.get(if sent.is_empty() { 1 } else { 2 });
+        let line = lines.last().unwrap();
+        assert!(line.contains(&format!(r#" "me" "{told}" "a.test" "#)), "{line}");
+    }
 }
 
 #[test]
