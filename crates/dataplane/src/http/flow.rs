@@ -9,6 +9,7 @@ mod failure;
 mod pieces;
 mod request;
 mod response;
+mod times;
 mod told;
 mod verdict;
 mod web;
@@ -372,56 +373,6 @@ impl<'a> Flow<'a> {
             Poll::Ready(Err(_)) => return Err(Failure::ClientClosed),
         }
         Ok(())
-    }
-
-    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
-        let route_end = route_end.into_iter().chain(self.deadline).min();
-        let (try_end, patience) = (self.try_end(), self.patience());
-        let request_end = self.request_end.filter(|_| !self.request.complete && !self.response.head_seen);
-        if !self.armed {
-            self.armed = true;
-            match patience {
-                Some((limit, _)) => self.timer.set(limit),
-                None => self.timer.clear(),
-            }
-            if let Some(end) = route_end.into_iter().chain(try_end).chain(request_end).min() {
-                self.timer.set_no_later(end);
-            }
-        }
-        if !self.timer.expired(context) {
-            return Poll::Pending;
-        }
-        let now = Instant::now();
-        let over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
-        let failure = match patience {
-            _ if over(route_end) => Failure::Timeout,
-            _ if over(try_end) => Failure::TryTimeout,
-            _ if over(request_end) => Failure::RequestTimeout,
-            Some((_, failure)) => failure,
-            None => Failure::Timeout,
-        };
-        Poll::Ready(Err(failure))
-    }
-
-    /// When the attempt has to have brought an answer.
-    fn try_end(&self) -> Option<Instant> {
-        let (policy, _) = self.retries.filter(|_| !self.response.head_seen)?;
-        self.try_from?.checked_add(policy.per_try_timeout?)
-    }
-
-    /// How long nothing may happen, and what it means when nothing does.
-    fn patience(&self) -> Option<(Duration, Failure)> {
-        let limits = &self.worker.limits;
-        let limit = |usual: Duration, failure| self.client.patience(usual).map(|limit| (limit, failure));
-        if !self.response.is_flushed() {
-            limit(limits.write_timeout, Failure::ClientStuck)
-        } else if !self.response.head_seen && self.request.awaits_body() {
-            limit(limits.body_timeout, Failure::BodyTimeout)
-        } else {
-            // Only the mesh sets a time for backends that do nothing (S-121).
-            limit(Duration::ZERO, Failure::StreamIdle)
-        }
     }
 
     /// Whether the request may be sent once more for nothing (RULES on replay): nothing of it was written, or it went out on a connection
