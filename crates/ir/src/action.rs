@@ -35,6 +35,21 @@ pub struct Forward {
     pub mirrors: Box<[Mirror]>,
 }
 
+impl Forward {
+    /// One that does nothing else to a request.
+    pub fn to(targets: Vec<Target>) -> Self {
+        Self {
+            targets,
+            rewrite: None,
+            authority: None,
+            timeout: None,
+            retries: None,
+            cors: None,
+            mirrors: Box::default(),
+        }
+    }
+}
+
 /// A destination that gets copies of a share of requests, and whose answers nobody waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mirror {
@@ -57,6 +72,19 @@ pub struct Target {
     pub response_headers: HeaderChanges,
     /// A `Host` of this destination alone; the route's wins over it (VS-38).
     pub authority: Option<Arc<str>>,
+}
+
+impl Target {
+    /// One that changes nothing of a request.
+    pub fn plain(cluster: TargetCluster, weight: u32) -> Self {
+        Self {
+            cluster,
+            weight,
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            authority: None,
+        }
+    }
 }
 
 /// A destination that was found or was not.

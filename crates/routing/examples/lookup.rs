@@ -126,22 +126,8 @@ fn host(name: &str, routes: Vec<Arc<Route>>) -> Host {
 }
 
 fn route(path: MatchPath) -> Arc<Route> {
-    let target = Target {
-        cluster: TargetCluster::Known(ClusterId::outbound(80, "", "backend")),
-        weight: 1,
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
-        authority: None,
-    };
-    let forward = Forward {
-        targets: vec![target],
-        rewrite: None,
-        authority: None,
-        timeout: None,
-        retries: None,
-        cors: None,
-        mirrors: Box::default(),
-    };
+    let target = Target::plain(TargetCluster::Known(ClusterId::outbound(80, "", "backend")), 1);
+    let forward = Forward::to(vec![target]);
     Arc::new(Route {
         name: "".into(),
         origin: Origin {

@@ -422,22 +422,8 @@ pub(crate) fn mirroring(cluster: &str, mirrors: &[(&str, Share)]) -> Action {
 
 /// Sends everything to one cluster.
 pub(crate) fn forward(cluster: &str, timeout: Option<Duration>) -> Action {
-    let target = Target {
-        cluster: TargetCluster::Known(id(cluster)),
-        weight: 1,
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
-        authority: None,
-    };
-    Action::Forward(Forward {
-        targets: vec![target],
-        rewrite: None,
-        authority: None,
-        timeout,
-        retries: Some(Arc::default()),
-        cors: None,
-        mirrors: Box::default(),
-    })
+    let target = Target::plain(TargetCluster::Known(id(cluster)), 1);
+    Action::Forward(Forward { timeout, retries: Some(Arc::default()), ..Forward::to(vec![target]) })
 }
 
 /// Answers everything with this.

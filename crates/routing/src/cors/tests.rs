@@ -17,15 +17,7 @@ fn policy(origins: Vec<StringMatch>) -> Cors {
 
 fn entry(cors: Cors) -> RouteEntry {
     let cors = Some(Arc::new(cors));
-    let forward = Forward {
-        targets: Vec::new(),
-        rewrite: None,
-        authority: None,
-        timeout: None,
-        retries: None,
-        cors,
-        mirrors: Box::default(),
-    };
+    let forward = Forward { cors, ..Forward::to(Vec::new()) };
     RouteEntry::build(&route(RouteMatch::default(), Action::Forward(forward)), &mut |_| 0)
 }
 

@@ -6,25 +6,7 @@ use wire::edit::FieldEdit;
 use wire::view::Fields;
 
 fn target(port: u16, weight: u32) -> Target {
-    Target {
-        cluster: TargetCluster::Known(ClusterId::outbound(port, "", "b")),
-        weight,
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
-        authority: None,
-    }
-}
-
-fn forward(targets: Vec<Target>) -> Forward {
-    Forward {
-        targets,
-        rewrite: None,
-        authority: None,
-        timeout: None,
-        retries: None,
-        cors: None,
-        mirrors: Box::default(),
-    }
+    Target::plain(TargetCluster::Known(ClusterId::outbound(port, "", "b")), weight)
 }
 
 fn entry(forward: Forward, request: HeaderChanges) -> RouteEntry {
@@ -63,7 +45,7 @@ fn vs_47_variables_stand_for_what_the_request_was_before_the_list_that_has_them(
     let added = |value: &str| {
         let own = changes(&[], &[("x-a", "1", HeaderAppend::Overwrite), ("x-b", value, HeaderAppend::Append)]);
         let own = Target { request_headers: own, ..target(1, 1) };
-        let entry = entry(forward(vec![own]), changes(&[], &[("x-c", value, HeaderAppend::Append)]));
+        let entry = entry(Forward::to(vec![own]), changes(&[], &[("x-c", value, HeaderAppend::Append)]));
         let head = "GET /api/x?q=1&r HTTP/1.1\nHost: a.test\nX-A: 0\nx-e: \nx-d: d";
         ask(head, |view| {
             let mut edits = Edits::default();
@@ -93,7 +75,7 @@ fn vs_47_variables_stand_for_what_the_request_was_before_the_list_that_has_them(
 
 #[test]
 fn vs_33_targets_are_chosen_in_proportion_to_their_weights() {
-    let entry = entry(forward(vec![target(1, 1), target(2, 3), target(3, 6)]), HeaderChanges::default());
+    let entry = entry(Forward::to(vec![target(1, 1), target(2, 3), target(3, 6)]), HeaderChanges::default());
     let mut counts = [0; 3];
     for random in 0..1000 {
         counts[entry.choose(|| random)] += 1;
@@ -104,7 +86,7 @@ fn vs_33_targets_are_chosen_in_proportion_to_their_weights() {
 
 #[test]
 fn vs_33_a_single_target_asks_for_no_chance() {
-    let entry = entry(forward(vec![target(1, 1)]), HeaderChanges::default());
+    let entry = entry(Forward::to(vec![target(1, 1)]), HeaderChanges::default());
     assert_eq!(entry.choose(|| panic!("nothing is to be chosen")), 0);
 }
 
@@ -112,7 +94,7 @@ fn vs_33_a_single_target_asks_for_no_chance() {
 fn vs_32_a_destination_that_is_not_there_has_no_slot() {
     let id = ClusterId::outbound(80, "", "gone");
     let cluster = TargetCluster::Unknown { id, reason: "there is no such host".into() };
-    let entry = entry(forward(vec![Target { cluster, ..target(1, 1) }]), HeaderChanges::default());
+    let entry = entry(Forward::to(vec![Target { cluster, ..target(1, 1) }]), HeaderChanges::default());
     assert_eq!(entry.targets.first().map(|target| target.slot), Some(None));
 }
 
@@ -121,7 +103,7 @@ fn vs_47_what_a_list_removes_is_gone_for_its_variables_and_what_a_later_one_remo
     let value = |of_target: &[&str], of_route: &[&str]| {
         let own = changes(of_target, &[("x-new", "<%REQ(x-old)%>", HeaderAppend::Overwrite)]);
         let own = Target { request_headers: own, ..target(1, 1) };
-        let entry = entry(forward(vec![own]), changes(of_route, &[]));
+        let entry = entry(Forward::to(vec![own]), changes(of_route, &[]));
         ask("GET /api HTTP/1.1\nHost: a.test\nX-Old: 1", |view| {
             let mut edits = Edits::default();
             entry.edit_request(0, view, &Asked(view), &mut edits);
@@ -138,7 +120,7 @@ fn vs_47_what_a_list_removes_is_gone_for_its_variables_and_what_a_later_one_remo
 fn vs_47_removals_come_before_what_is_written_and_the_target_before_the_route() {
     let own = changes(&["x-b"], &[("x-a", "1", HeaderAppend::Overwrite)]);
     let own = Target { request_headers: own, ..target(1, 1) };
-    let entry = entry(forward(vec![own]), changes(&["x-c"], &[("x-a", "2", HeaderAppend::Append)]));
+    let entry = entry(Forward::to(vec![own]), changes(&["x-c"], &[("x-a", "2", HeaderAppend::Append)]));
     get("/api", |view| {
         let mut edits = Edits::default();
         entry.edit_request(0, view, &Asked(view), &mut edits);
@@ -155,7 +137,7 @@ fn vs_47_removals_come_before_what_is_written_and_the_target_before_the_route() 
 
 #[test]
 fn vs_37_a_rewritten_path_keeps_the_query_and_tells_the_old_one() {
-    let mut forward = forward(vec![target(1, 1)]);
+    let mut forward = Forward::to(vec![target(1, 1)]);
     forward.rewrite = Some(PathRewrite::Prefix("/v2".into()));
     let entry = entry(forward, HeaderChanges::default());
     get("/api/x?q=1", |view| {
@@ -171,7 +153,7 @@ fn vs_37_a_rewritten_path_keeps_the_query_and_tells_the_old_one() {
 fn vs_38_the_host_of_the_route_wins_over_that_of_the_target() {
     let own = || Target { authority: Some("target.test".into()), ..target(1, 1) };
     let of = |route: Option<&str>| {
-        let forward = Forward { authority: route.map(Arc::from), ..forward(vec![own()]) };
+        let forward = Forward { authority: route.map(Arc::from), ..Forward::to(vec![own()]) };
         let entry = entry(forward, HeaderChanges::default());
         get("/api", |view| {
             let mut edits = Edits::default();
