@@ -50,7 +50,7 @@ async fn measure(name: &str, balance: Balance) {
     let state = &states([cluster(0, balance.into())])[0];
     let mut random = numbers();
     let begun = Instant::now();
-    if matches!(state.pick(&mut random, &[]), Err(NoEndpoint::Unbuilt)) {
+    if matches!(state.pick(&mut random, Wanted::default()), Err(NoEndpoint::Unbuilt)) {
         state.wait_built().await;
     }
     let first = begun.elapsed();
@@ -62,7 +62,7 @@ async fn measure(name: &str, balance: Balance) {
             let begun = Instant::now();
             for number in 0..CHOICES {
                 let hash = hashes.then(|| xxhash64(&keys[number % keys.len()], 0));
-                black_box(state.pick_for(&mut random, Wanted { hash, ..Wanted::default() }).unwrap());
+                black_box(state.pick(&mut random, Wanted { hash, ..Wanted::default() }).unwrap());
             }
             begun.elapsed().as_nanos() as f64 / CHOICES as f64
         })

@@ -263,17 +263,8 @@ impl ClusterState {
         }
     }
 
-    /// Chooses an endpoint for a request without a key.
-    pub fn pick(
-        &self,
-        random: &mut dyn FnMut() -> u64,
-        avoid: &[u64],
-    ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
-        self.pick_for(random, Wanted { avoid, ..Wanted::default() })
-    }
-
     /// Chooses an endpoint. The guard counts the request while it lasts, where that matters for the next choice.
-    pub fn pick_for(
+    pub fn pick(
         &self,
         random: &mut dyn FnMut() -> u64,
         wanted: Wanted<'_>,

@@ -13,11 +13,11 @@ pub(crate) async fn choose(
     cluster: &Arc<ClusterState>,
     wanted: Wanted<'_>,
 ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
-    let mut picked = cluster.pick_for(&mut || worker.random(), wanted);
+    let mut picked = cluster.pick(&mut || worker.random(), wanted);
     if matches!(picked, Err(NoEndpoint::Unresolved)) {
         worker.upstream.begin_resolving(cluster);
         cluster.wait_resolved(worker.limits.resolve_timeout).await;
-        picked = cluster.pick_for(&mut || worker.random(), wanted);
+        picked = cluster.pick(&mut || worker.random(), wanted);
     }
     // Endpoints may change while their table is laid out, and then there is another to wait for.
     for _ in 0..TABLES {
@@ -25,7 +25,7 @@ pub(crate) async fn choose(
             break;
         }
         cluster.wait_built().await;
-        picked = cluster.pick_for(&mut || worker.random(), wanted);
+        picked = cluster.pick(&mut || worker.random(), wanted);
     }
     picked
 }

@@ -148,7 +148,7 @@ fn at_hand(
     tries: &mut Tries,
     ended: &mut Ended,
 ) -> Result<Result<(Backend, Taken), NoConnection>, Option<Chosen>> {
-    let picked = plan.cluster.pick_for(&mut || worker.random(), wanted(plan, tries));
+    let picked = plan.cluster.pick(&mut || worker.random(), wanted(plan, tries));
     let chosen = picked.map_err(|_| None)?;
     begin(plan, &chosen, tries, ended);
     let endpoint = &chosen.0;

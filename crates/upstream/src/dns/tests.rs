@@ -1,6 +1,7 @@
 pub(crate) mod server;
 
 use super::*;
+use crate::balance::Wanted;
 use crate::cluster::NoEndpoint;
 use crate::endpoint::EndpointState;
 use ir::{Balancer, Cluster, ClusterId, ClusterTimeouts, ObjectKind, Origin, UpstreamProtocol};
@@ -60,7 +61,7 @@ fn endpoint(state: &ClusterState, number: usize) -> Arc<EndpointState> {
 async fn until(state: &ClusterState, what: impl Fn() -> bool) {
     let turn = async {
         while !what() {
-            let _ = state.pick(&mut || 0, &[]);
+            let _ = state.pick(&mut || 0, Wanted::default());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -72,7 +73,7 @@ async fn se_07_answers_are_followed_and_endpoints_keep_their_identity() {
     let server = NameServer::new().await;
     server.set("a.example.com", Some(&[[127, 0, 0, 2], [127, 0, 0, 1]]));
     let (dns, state) = (dns(&[server.address], QUICK), cluster(&[("a.example.com.", 80)], false));
-    assert_eq!(state.pick(&mut || 0, &[]).unwrap_err(), NoEndpoint::Unresolved);
+    assert_eq!(state.pick(&mut || 0, Wanted::default()).unwrap_err(), NoEndpoint::Unresolved);
     dns.begin(&state);
     state.wait_resolved(LONG).await;
     assert_eq!(addresses_of(&state), ["127.0.0.1:80", "127.0.0.2:80"]);
@@ -126,7 +127,7 @@ async fn a_name_that_does_not_exist_leaves_a_cluster_without_endpoints_until_it_
     let state = cluster(&[("a.example.com.", 80)], false);
     dns(&[server.address], QUICK).begin(&state);
     state.wait_resolved(LONG).await;
-    assert_eq!(state.pick(&mut || 0, &[]).unwrap_err(), NoEndpoint::Empty);
+    assert_eq!(state.pick(&mut || 0, Wanted::default()).unwrap_err(), NoEndpoint::Empty);
     server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
     until(&state, || addresses_of(&state) == ["127.0.0.1:80"]).await;
 }
@@ -145,7 +146,7 @@ async fn se_08_only_the_first_address_is_used() {
 async fn addresses_in_place_of_names_are_known_at_once() {
     let state = cluster(&[("127.0.0.1", 80), ("::1", 81)], false);
     assert_eq!(addresses_of(&state), ["127.0.0.1:80", "[::1]:81"]);
-    assert!(state.pick(&mut || 0, &[]).is_ok() && state.begin_resolving().is_none());
+    assert!(state.pick(&mut || 0, Wanted::default()).is_ok() && state.begin_resolving().is_none());
 }
 
 #[tokio::test]
@@ -200,7 +201,7 @@ async fn a_request_waits_for_a_first_answer_no_longer_than_told() {
     let state = cluster(&[("a.example.com.", 80)], false);
     dns(&[server.address], QUICK).begin(&state);
     timeout(LONG, state.wait_resolved(Duration::from_millis(1))).await.unwrap();
-    assert_eq!(state.pick(&mut || 0, &[]).unwrap_err(), NoEndpoint::Unresolved);
+    assert_eq!(state.pick(&mut || 0, Wanted::default()).unwrap_err(), NoEndpoint::Unresolved);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::balance::Wanted;
 use crate::store::{Settings, Upstream};
 use ::h2::server;
 use http::{Request, Response};
@@ -49,7 +50,7 @@ impl Backend {
             Snapshot { clusters: [(id.clone(), Arc::new(cluster))].into_iter().collect(), ..Snapshot::default() };
         upstream.apply(&snapshot, &Delta::default());
         let state = upstream.cluster(upstream.slot(&id)).unwrap();
-        let (endpoint, _) = state.pick(&mut || 0, &[]).unwrap();
+        let (endpoint, _) = state.pick(&mut || 0, Wanted::default()).unwrap();
         (state, endpoint)
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::balance::EndpointList;
+use crate::balance::{EndpointList, Wanted};
 use crate::cluster::NoEndpoint;
 use crate::dns::tests::server::NameServer;
 use crate::endpoint::EndpointState;
@@ -73,7 +73,9 @@ async fn a_cluster_without_endpoints_says_so() {
     let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
     let clusters = [cluster("empty", fixed(&[])), cluster("never", EndpointSource::Never("because".into()))];
     upstream.apply(&snapshot(&clusters), &everything());
-    let pick = |at: usize| upstream.cluster(upstream.slot(&clusters[at].id)).unwrap().pick(&mut || 0, &[]).unwrap_err();
+    let pick = |at: usize| {
+        upstream.cluster(upstream.slot(&clusters[at].id)).unwrap().pick(&mut || 0, Wanted::default()).unwrap_err()
+    };
     assert_eq!(pick(0), NoEndpoint::Empty);
     assert_eq!(pick(1), NoEndpoint::Never("because".into()));
 }
@@ -92,7 +94,7 @@ async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings(
     let one = cluster("dns", EndpointSource::Dns { names: names.into(), first_only: false });
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
     let state = upstream.cluster(upstream.slot(&one.id)).unwrap();
-    assert_eq!(state.pick(&mut || 0, &[]).unwrap_err(), NoEndpoint::Unresolved);
+    assert_eq!(state.pick(&mut || 0, Wanted::default()).unwrap_err(), NoEndpoint::Unresolved);
     assert_eq!(server.asked("backend.example.com"), 0);
     upstream.begin_resolving(&state);
     state.wait_resolved(Duration::from_secs(10)).await;
@@ -155,9 +157,9 @@ async fn an_old_state_still_serves_and_keeps_nothing() {
     // Held by a request since before the change, and first used after it.
     let held = upstream.cluster(upstream.slot(&one.id)).unwrap();
     upstream.apply(&snapshot(&[cluster("a", fixed(&[2]))]), &everything());
-    let (endpoint, _) = held.pick(&mut || 0, &[]).unwrap();
+    let (endpoint, _) = held.pick(&mut || 0, Wanted::default()).unwrap();
     assert!(endpoint.is_gone());
-    let (endpoint, _) = upstream.cluster(upstream.slot(&one.id)).unwrap().pick(&mut || 0, &[]).unwrap();
+    let (endpoint, _) = upstream.cluster(upstream.slot(&one.id)).unwrap().pick(&mut || 0, Wanted::default()).unwrap();
     assert!(!endpoint.is_gone());
 }
 
@@ -238,8 +240,11 @@ async fn dr_30_an_ejected_endpoint_is_not_chosen_until_it_is_taken_back() {
     let state = upstream.cluster(upstream.slot(&one.id)).unwrap();
     let mut numbers = (0_u64..).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32);
     let mut chosen = || -> BTreeSet<String> {
-        let mut pick =
-            || state.pick(&mut || numbers.next().unwrap(), &[]).map(|(endpoint, _)| endpoint.address.to_string());
+        let mut pick = || {
+            state
+                .pick(&mut || numbers.next().unwrap(), Wanted::default())
+                .map(|(endpoint, _)| endpoint.address.to_string())
+        };
         (0..100).filter_map(|_| pick().ok()).collect()
     };
     assert_eq!(chosen().len(), 2);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::balance::Wanted;
 use crate::store::{Settings, Upstream};
 use ir::{
     Balancer, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind,
@@ -81,7 +82,8 @@ impl World {
     /// How many different endpoints are chosen.
     fn used(&self) -> usize {
         let state = self.state();
-        let mut ids: Vec<_> = (0..64).filter_map(|_| Some(state.pick(&mut || 0, &[]).ok()?.0.id)).collect();
+        let mut ids: Vec<_> =
+            (0..64).filter_map(|_| Some(state.pick(&mut || 0, Wanted::default()).ok()?.0.id)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids.len()
