@@ -26,8 +26,8 @@ macro_rules! codes {
 }
 
 codes! {
-    OTHER_WORKLOAD "MG6001" Info "the Gateway is for another workload"
-    NOT_SERVED "MG6002" Warning "the server's protocol or mode is not served, so that its port stays closed"
+    OTHER_WORKLOAD "MG6001" Warning "the Gateway selects no workload of this process"
+    NOT_SERVED "MG6002" Error "the server's protocol or mode is not served, so that its port stays closed"
     PORT_CONFLICT "MG6003" Error "an older server has the port with another protocol"
     ADDRESS_TAKEN "MG6004" Error "another workload listens on the address"
     BAD_BIND "MG6005" Error "the bind address cannot be used"
@@ -41,7 +41,7 @@ codes! {
     NO_AUTHORITY "MG6013" Error "there is no authority to verify clients by"
     BAD_PIN "MG6014" Error "the pin of a client certificate is no SHA-256"
     TLS_PARAMETER "MG6015" Warning "the version, suite or curve is not spoken"
-    NO_ROUTE_OF_BYTES "MG6016" Warning "no rule reaches the server, so that its port stays closed"
+    NO_ROUTE_OF_BYTES "MG6016" Error "no rule reaches the server, so that its port stays closed"
     NAME_TAKEN "MG6017" Warning "another rule has the name on this port"
 
     MESH_ONLY "MG7001" Info "the VirtualService names no gateway and belongs to sidecars"

@@ -1,6 +1,7 @@
 //! Which listeners the workloads get: Gateways chosen by selector, merged by port (S-01 to S-22, GW-01 to GW-09).
 
 mod secured;
+mod selector;
 mod server;
 
 pub(crate) use secured::mesh_parameters;
@@ -134,17 +135,12 @@ pub(crate) fn plan(world: World<'_>) -> Plans {
         }
     }
     for gateway in gateways.iter().filter(|gateway| !plans.served.contains_key(&gateway.key)) {
-        let message = format!("its selector {} matches no workload of this process", describe(&gateway.spec));
+        let (message, help) = selector::mismatch(&gateway.spec.selector, world.workloads());
         if let Some(notes) = plans.notes.get_mut(&gateway.key) {
-            notes.add(code::OTHER_WORKLOAD, "spec.selector", message);
+            notes.add_with_help(code::OTHER_WORKLOAD, "spec.selector", message, help);
         }
     }
     plans
-}
-
-fn describe(gateway: &Gateway) -> String {
-    let labels = gateway.selector.iter().map(|(key, value)| format!("{key}: {value}"));
-    format!("({})", labels.collect::<Vec<_>>().join(", "))
 }
 
 fn is_grpc_web(protocol: &str) -> bool {

@@ -64,7 +64,7 @@ pub(crate) struct WorkloadArgs {
     /// Which of Istio's gateways this is; with both, each has its own listeners
     #[arg(long = "as", env = "MOONGATE_AS", value_delimiter = ',', default_value = "ingress")]
     pub(crate) roles: Vec<Role>,
-    /// Labels that Gateways select, in place of the role's
+    /// Labels that Gateways select, in place of the role's; the gateway of Istio's Helm chart has `istio=ingress`
     #[arg(long, env = "MOONGATE_LABELS", value_delimiter = ',', value_name = "KEY=VALUE", value_parser = pair::<String, String>)]
     pub(crate) labels: Vec<(String, String)>,
     /// Namespace of the workload

@@ -21,7 +21,11 @@ pub(super) fn port(written: &Server, field: &str, notes: &mut Notes) -> Option<S
         return None;
     };
     if written.bind.starts_with("unix://") {
-        notes.add(code::NOT_SERVED, format!("{field}.bind"), "unix sockets are not listened on yet");
+        notes.add(
+            code::NOT_SERVED,
+            format!("{field}.bind"),
+            "unix sockets are not supported; the server is not opened",
+        );
         return None;
     }
     let number = u16::try_from(port.number).ok().filter(|number| *number > 0);
@@ -73,7 +77,7 @@ pub(super) fn kind<'a>(
         Protocol::Https => Kind::Https,
         Protocol::Tls => Kind::Tls,
         Protocol::Udp => {
-            let message = "servers with UDP are not served; the port stays closed";
+            let message = "UDP is not supported; the port stays closed";
             notes.add(code::NOT_SERVED, format!("{field}.port.protocol"), message);
             return None;
         }
@@ -85,7 +89,7 @@ pub(super) fn kind<'a>(
         Some(TlsMode::Simple | TlsMode::Mutual | TlsMode::OptionalMutual) => Some((secured, tls)),
         Some(TlsMode::AutoPassthrough) => Some((Kind::AutoPassthrough, tls)),
         Some(TlsMode::IstioMutual) => {
-            let message = "nothing here has the certificates of a mesh; the port stays closed";
+            let message = "ISTIO_MUTUAL needs a mesh certificate, which is not supported; the port stays closed";
             notes.add(code::NOT_SERVED, format!("{field}.tls.mode"), message);
             None
         }

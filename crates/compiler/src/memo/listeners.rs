@@ -177,11 +177,9 @@ impl<'a> Assembly<'a> {
             return;
         }
         let message = match server.kind {
-            ServerKind::AutoPassthrough => "no service of the mesh has a host of it, so that it takes no connections",
-            ServerKind::Passthrough => {
-                "no `tls` rule of a VirtualService has a name for it, so that it takes no connections"
-            }
-            _ => "no `tcp` rule of a VirtualService is for it, so that it takes no connections",
+            ServerKind::AutoPassthrough => "no service of the mesh has one of its hosts: it accepts no connections",
+            ServerKind::Passthrough => "no `tls` rule of a VirtualService has a name for it: it accepts no connections",
+            _ => "no `tcp` rule of a VirtualService is for it: it accepts no connections",
         };
         self.note(server, code::NO_ROUTE_OF_BYTES, message.to_owned());
     }
