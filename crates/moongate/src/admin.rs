@@ -17,17 +17,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 
-/// Whether traffic is to be sent here.
+/// Whether traffic may be sent here: both the process and its configuration have to be ready.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Health(Arc<AtomicBool>);
+pub(crate) struct Health(Arc<Readiness>);
+
+#[derive(Debug, Default)]
+struct Readiness {
+    /// From the first configuration that serves until the process drains.
+    process: AtomicBool,
+    /// Whether the listeners that the configuration asks for are open.
+    serving: AtomicBool,
+}
 
 impl Health {
+    /// The process begins, or ceases, to want traffic.
     pub(crate) fn set_ready(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
+        self.0.process.store(ready, Ordering::Release);
+    }
+
+    /// The configuration has a listener that serves, or asks for none.
+    pub(crate) fn set_serving(&self, serving: bool) {
+        self.0.serving.store(serving, Ordering::Release);
     }
 
     fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.process.load(Ordering::Acquire) && self.0.serving.load(Ordering::Acquire)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cli::{CheckArgs, Output};
 use crate::mesh::Mesh;
+use crate::serving::Demand;
 use crate::settings;
 use anyhow::Result;
 use compiler::Memo;
@@ -24,6 +25,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let mut all = mesh.found;
     let compiled = compiler::compile(&loaded.set, &settings, &mut Memo::default());
     all.extend(loaded.diagnostics.iter().cloned());
+    all.extend(Demand::of(&loaded.set, &loaded.diagnostics).findings(compiled.snapshot.listeners.size()));
     let mut texts = Texts::default();
     all.extend(compiled.report.located(&loaded.set).map(|diagnostic| texts.locate(diagnostic)));
     if args.quiet {

@@ -16,6 +16,7 @@ mod page;
 mod pipeline;
 mod process;
 mod run;
+mod serving;
 pub mod settings;
 
 use clap::{CommandFactory, Parser};

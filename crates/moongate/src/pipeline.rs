@@ -1,7 +1,9 @@
 //! The one loop: a set comes from the source, is compiled, is taken over by the data plane, and its report is told.
 
+use crate::admin::Health;
 use crate::check::Texts;
 use crate::mesh::Mesh;
+use crate::serving::Demand;
 use compiler::{Memo, Report, Settings};
 use dataplane::{BindProblem, DataPlane};
 use ir::Snapshot;
@@ -38,6 +40,8 @@ pub(crate) struct Current {
     /// What was found while reading the files and the mesh settings.
     pub(crate) read: Arc<[Diagnostic]>,
     pub(crate) problems: Vec<BindProblem>,
+    /// What there is to say where nothing is served.
+    pub(crate) unserved: Option<Diagnostic>,
     pub(crate) generation: u64,
     pub(crate) stages: Stages,
 }
@@ -48,6 +52,7 @@ impl Current {
         let mut all: Vec<Diagnostic> = self.read.iter().cloned().collect();
         all.extend(self.report.located(&self.set));
         all.extend(self.problems.iter().map(|problem| bind_diagnostic(problem, self)));
+        all.extend(self.unserved.clone());
         all
     }
 }
@@ -66,12 +71,13 @@ impl Shared {
     }
 }
 
-/// Takes every set until the source ends. `first` is called once the first one serves.
+/// Applies every set until the source ends. `first` is called once one of them serves.
 pub(crate) async fn run(
     mut changes: Receiver<Loaded>,
     mut settings: Settings,
     data_plane: Arc<DataPlane>,
     shared: Shared,
+    health: Health,
     first: impl FnOnce(),
 ) {
     let (mut memo, mut mesh) = (Memo::default(), Mesh::default());
@@ -82,10 +88,12 @@ pub(crate) async fn run(
             loaded = changes.recv() => {
                 let Some(loaded) = loaded else { return };
                 mesh.take(&loaded, &mut settings);
-                let current = take(&loaded, &settings, &mesh.found, &mut memo, &data_plane);
+                let mut current = take(&loaded, &settings, &mesh.found, &mut memo, &data_plane);
+                let serves = judge(&mut current, &data_plane);
                 shared.set(current.clone());
-                // Whoever waits for readiness does not wait for what is only said.
-                if let Some(first) = first.take() {
+                health.set_serving(serves);
+                // Readiness does not wait for the log.
+                if serves && let Some(first) = first.take() {
                     first();
                 }
                 tell(&before, &current);
@@ -93,9 +101,14 @@ pub(crate) async fn run(
             }
             () = tokio::time::sleep(RETRY) => {
                 if !before.problems.is_empty() {
-                    let current = Current { problems: data_plane.retry(), ..before.clone() };
-                    tell_problems(&before, &current);
+                    let mut current = Current { problems: data_plane.retry(), ..before.clone() };
+                    let serves = judge(&mut current, &data_plane);
                     shared.set(current.clone());
+                    health.set_serving(serves);
+                    if serves && let Some(first) = first.take() {
+                        first();
+                    }
+                    tell_problems(&before, &current);
                     before = current;
                 }
             }
@@ -127,9 +140,17 @@ fn take(loaded: &Loaded, settings: &Settings, mesh: &[Diagnostic], memo: &mut Me
         report: compiled.report,
         read: mesh.iter().cloned().chain(loaded.diagnostics.iter().cloned()).collect(),
         problems: outcome.problems,
+        unserved: None,
         generation: outcome.generation,
         stages,
     }
+}
+
+/// Whether the listeners that are open are what the configuration asks for; what there is to say becomes part of `current`.
+fn judge(current: &mut Current, data_plane: &DataPlane) -> bool {
+    let (demand, listeners) = (Demand::of(&current.set, &current.read), data_plane.listening().len());
+    current.unserved = demand.findings(listeners);
+    demand.is_met(listeners)
 }
 
 /// Logs what was not said of the configuration before. What is only good to know is left to `check`. The cost follows what changed.
@@ -158,6 +179,13 @@ fn tell(before: &Current, current: &Current) {
 fn tell_problems(before: &Current, current: &Current) {
     for problem in current.problems.iter().filter(|problem| !before.problems.contains(problem)) {
         log(&bind_diagnostic(problem, current));
+    }
+    if before.unserved != current.unserved {
+        match &current.unserved {
+            Some(unserved) => log(unserved),
+            None if before.generation > 0 => tracing::info!("the configuration is served again"),
+            None => {}
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod program {
     mod clients;
     mod mutations;
     mod oracle;
+    mod serving;
     mod takeover;
     mod tonic;
     mod twin;

@@ -22,6 +22,13 @@ codes! {
     UNREADABLE_FILE "MG0010" "the file cannot be read"
     MESH_CONFIG "MG0011" "the mesh settings cannot be read"
     MESH_INERT "MG0012" "a mesh setting has no effect here"
+    UNLISTED_FOLDER "MG0013" "the folder cannot be listed, and what it held keeps serving"
+    MISSING_ROOT "MG0014" "a configured path is missing, and what it held keeps serving"
+    EMPTIED_FILE "MG0015" "the file is empty, and what it held keeps serving"
+    REPLACED_FILE "MG0016" "the path is no file any more, and what it held keeps serving"
+    NO_OBJECTS "MG0017" "no objects were read"
+    OPEN_FILE "MG0018" "the file is being written, and is read when its writer closes it"
+    TOO_MANY_FILES "MG0019" "there are more files or folders than are read"
 
     GATEWAY_NO_SERVERS "MG1001" "a Gateway needs at least one server"
     GATEWAY_NO_PORT "MG1002" "a server needs a port"

@@ -1,0 +1,122 @@
+//! What is said, and what readiness answers, where nothing or less than was asked for is served.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use testkit::gateway::{Gateway, Start};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn check(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, .. } =
+        Command::new(PROGRAM).arg("check").arg(folder).args(arguments).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap())
+}
+
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "waited too long: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn gateway(name: &str, label: &str, server: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  selector: {{istio: {label}}}\n  servers:\n  - {server}\n---\n"
+    )
+}
+
+const HTTP: &str = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}";
+
+#[test]
+fn s_01_labels_that_match_no_workload_are_named_and_readiness_waits_for_a_listener() {
+    let folder = tempfile::tempdir().unwrap();
+    // As the gateway of Istio's Helm chart is labelled.
+    fs::write(folder.path().join("g.yaml"), gateway("g", "ingress", HTTP)).unwrap();
+    let (code, report) = check(folder.path(), &[]);
+    assert_eq!(code, Some(1), "{report}");
+    for text in
+        ["selects `istio: ingress`, but this gateway has `istio: ingressgateway`", "--labels istio=ingress", "MG9002"]
+    {
+        assert!(report.contains(text), "{text} is not in {report}");
+    }
+    assert_eq!(check(folder.path(), &["--labels", "istio=ingress"]).0, Some(0));
+    let start = Start {
+        program: Path::new(PROGRAM),
+        paths: vec![folder.path().to_owned()],
+        ports: vec![80],
+        args: vec!["--bind".to_owned(), "127.0.0.1".to_owned()],
+    };
+    let process = Gateway::spawn(&start).unwrap();
+    let ready = || process.get(process.ready, "/healthz/ready").map(|(status, _)| status);
+    until("it is logged", || process.log().contains("MG9002"));
+    let log = process.log();
+    let line = |code: &str| log.lines().find(|line| line.contains(code)).unwrap_or_default().to_owned();
+    assert!(line("MG6001").contains("WARN") && line("MG9002").contains("ERROR"), "{log}");
+    assert_eq!(ready(), Some(503));
+    let (_, page) = process.get(process.admin, "/").unwrap();
+    assert!(page.contains("MG9002") && !page.contains("Nothing is wrong"), "{page}");
+    fs::write(folder.path().join("g.yaml"), gateway("g", "ingressgateway", HTTP)).unwrap();
+    until("a listener serves", || ready() == Some(200));
+    fs::write(folder.path().join("g.yaml"), gateway("g", "someone-else", HTTP)).unwrap();
+    until("none does any more", || ready() == Some(503));
+    // Without a Gateway nothing is asked for.
+    fs::remove_file(folder.path().join("g.yaml")).unwrap();
+    until("no listener is asked for", || ready() == Some(200));
+}
+
+#[test]
+fn a_role_that_would_serve_a_gateway_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("g.yaml"), gateway("g", "egressgateway", HTTP)).unwrap();
+    let (code, report) = check(folder.path(), &[]);
+    assert!(code == Some(1) && report.contains("--as egress"), "{report}");
+    assert_eq!(check(folder.path(), &["--as", "egress"]).0, Some(0));
+}
+
+#[test]
+fn nothing_read_and_nothing_listened_on_are_findings() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, report) = check(folder.path(), &[]);
+    assert!(code == Some(1) && report.contains("MG0017"), "{report}");
+    let entry =
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: a}\nspec: {address: 1.1.1.1}\n";
+    fs::write(folder.path().join("a.yaml"), entry).unwrap();
+    let (code, report) = check(folder.path(), &[]);
+    assert!(code == Some(0) && report.contains("MG9003"), "{report}");
+}
+
+#[test]
+fn gw_03_a_server_that_serves_nothing_fails_check_though_others_serve() {
+    let tls = |mode: &str| {
+        format!("{{port: {{number: 443, name: s, protocol: TLS}}, hosts: ['a.test'], tls: {{mode: {mode}}}}}")
+    };
+    let servers = [
+        ("UDP", "{port: {number: 53, name: s, protocol: UDP}, hosts: ['*']}".to_owned()),
+        (
+            "a Unix socket",
+            "{bind: 'unix:///tmp/s', port: {number: 0, name: s, protocol: HTTP}, hosts: ['*']}".to_owned(),
+        ),
+        ("TCP without a rule", "{port: {number: 9000, name: s, protocol: TCP}, hosts: ['*']}".to_owned()),
+        ("PASSTHROUGH without a rule", tls("PASSTHROUGH")),
+        ("AUTO_PASSTHROUGH without a service", tls("AUTO_PASSTHROUGH")),
+        ("ISTIO_MUTUAL", tls("ISTIO_MUTUAL")),
+        ("another protocol on a port", "{port: {number: 80, name: s, protocol: TCP}, hosts: ['*']}".to_owned()),
+        (
+            "a certificate that is missing",
+            "{port: {number: 443, name: s, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: none}}"
+                .to_owned(),
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), gateway("a", "ingressgateway", HTTP)).unwrap();
+    assert_eq!(check(folder.path(), &[]).0, Some(0));
+    for (what, server) in servers {
+        fs::write(folder.path().join("b.yaml"), gateway("b", "ingressgateway", &server)).unwrap();
+        let (code, report) = check(folder.path(), &[]);
+        assert_eq!(code, Some(1), "{what}: {report}");
+    }
+}
