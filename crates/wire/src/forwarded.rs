@@ -84,7 +84,8 @@ pub fn scheme(peer: &Peer<'_>, fields: Fields<'_>) -> &'static str {
 pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
     let Some(back) = peer.trusted_proxies.checked_sub(1) else { return peer.address };
     // Several lines are one list (RFC 9110 §5.3).
-    let all = || fields.all("x-forwarded-for").flat_map(|line| line.split(|byte| *byte == b','));
+    let lines = || fields.all("x-forwarded-for").filter(|line| !line.is_empty());
+    let all = || lines().flat_map(|line| line.split(|byte| *byte == b','));
     let from_left = all().count().checked_sub(1 + back as usize);
     let found = from_left.and_then(|at| std::str::from_utf8(all().nth(at)?).ok()).map(str::trim);
     found.filter(|text| text.parse::<IpAddr>().is_ok()).unwrap_or(peer.address)
@@ -105,6 +106,10 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id
         }
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         if is("x-forwarded-for") {
+            // As in Envoy, a line without a value adds nothing to the list.
+            if value.is_empty() {
+                continue;
+            }
             let joined = forwarded_for.get_or_insert_default();
             if !joined.is_empty() {
                 joined.push(b',');
@@ -118,6 +123,7 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id
             match peer.certificate {
                 Certificate::Drop => edits.remove("x-forwarded-client-cert"),
                 Certificate::Keep | Certificate::Set(_) => {}
+                Certificate::Append(_) if value.is_empty() => {}
                 Certificate::Append(_) => {
                     let joined = certificates.get_or_insert_default();
                     joined.extend_from_slice(value);
@@ -229,6 +235,17 @@ mod tests {
                 "x-request-id=id"
             ]
         );
+    }
+
+    #[test]
+    fn s_111_empty_lines_add_nothing() {
+        let edits = edits_of("X-Forwarded-For:\r\n", 0);
+        assert_eq!(edits.first().map(String::as_str), Some("x-forwarded-for=9.9.9.9"));
+        let edits = edits_of("X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For:\r\nX-Forwarded-For: 2.2.2.2\r\n", 1);
+        assert_eq!(edits.first().map(String::as_str), Some("x-forwarded-for=1.1.1.1,2.2.2.2,9.9.9.9"));
+        assert!(edits.contains(&"x-envoy-external-address=2.2.2.2".to_owned()), "{edits:?}");
+        let certificates = edits_with("X-Forwarded-Client-Cert:\r\n", 0, Certificate::Append("Hash=2"));
+        assert!(certificates.contains(&"x-forwarded-client-cert=Hash=2".to_owned()), "{certificates:?}");
     }
 
     #[test]
