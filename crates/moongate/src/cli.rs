@@ -232,6 +232,9 @@ pub(crate) struct ExplainArgs {
     /// A protocol that the client's TLS offers (ALPN); may be given again
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) alpn: Vec<String>,
+    /// The address of the client
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) from: IpAddr,
     /// `[METHOD] URL PATH…`: the request, then files and folders with the configuration
     #[arg(required = true, num_args = 1.., value_names = ["[METHOD] URL PATH"])]
     pub(crate) words: Vec<String>,

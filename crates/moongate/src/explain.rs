@@ -124,7 +124,8 @@ impl Explainer {
         let server = came.place.and_then(|place| came.served.listener.tls.get(place));
         let certificate = secured::certificate(server, http.forwarded.certificates);
         let port = edge.headers.forwarded_port.then(|| came.served.listener.id.address.port());
-        let peer = Peer { address: "127.0.0.1", scheme, trusted_proxies, certificate, port };
+        let address = came.question.from.to_canonical().to_string();
+        let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
         let (method, target, host) = (request.method.of(&head), request.target.of(&head), request.host.of(&head));
         let dialect = Dialect::of(|name| fields.get(name), http.grpc_web);
         let mut scratch = Scratch::default();
@@ -375,5 +376,6 @@ fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     let is_address = named.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
     let sni = args.sni.clone().or_else(|| (!is_address).then(|| named.to_owned()));
     let tls = secured.then(|| Hello { sni: sni.filter(|sni| !sni.is_empty()), alpn: args.alpn.clone() });
-    Ok((Question { port, method, target, headers, body: false, tls }, paths.iter().map(PathBuf::from).collect()))
+    let from = args.from;
+    Ok((Question { port, method, target, headers, body: false, tls, from }, paths.iter().map(PathBuf::from).collect()))
 }

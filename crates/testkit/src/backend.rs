@@ -1,7 +1,8 @@
 //! Backends that answer with what they received, as JSON, each on a port of its own.
 
+use crate::secured::Secured;
 use rustls::server::Acceptor;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,6 +29,18 @@ pub struct Seen {
     /// The protocols that were offered in TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
+    /// What came by TLS, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// What a backend saw of a client in TLS, in the terms of Istio's recorded answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Origin {
+    /// The server name that was asked for.
+    pub sni: Option<String>,
+    /// The name of the certificate that the client showed.
+    pub client: Option<String>,
 }
 
 impl Seen {
@@ -48,7 +61,7 @@ pub struct Backend {
 
 impl Backend {
     /// Starts one on a free port of 127.0.0.1 that calls itself `number`, with a certificate if it speaks TLS.
-    pub fn start(number: u16, tls: Option<Arc<ServerConfig>>) -> std::io::Result<Self> {
+    pub fn start(number: u16, tls: Option<Secured>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -62,8 +75,8 @@ impl Backend {
                     let tls = tls.clone();
                     std::thread::spawn(move || match tls {
                         None => serve(stream, number, &Greeting::default()),
-                        Some(config) => {
-                            if let Some((session, greeting)) = accept(&stream, config) {
+                        Some(tls) => {
+                            if let Some((session, greeting)) = accept(&stream, &tls) {
                                 serve(StreamOwned::new(session, stream), number, &greeting);
                             }
                         }
@@ -88,10 +101,11 @@ impl Drop for Backend {
 struct Greeting {
     sni: Option<String>,
     alpn: Vec<String>,
+    origin: Option<Origin>,
 }
 
 /// Begins TLS, and tells what the client asked for.
-fn accept(mut stream: &TcpStream, config: Arc<ServerConfig>) -> Option<(ServerConnection, Greeting)> {
+fn accept(mut stream: &TcpStream, tls: &Secured) -> Option<(ServerConnection, Greeting)> {
     let mut acceptor = Acceptor::default();
     let accepted = loop {
         if acceptor.read_tls(&mut stream).ok()? == 0 {
@@ -103,8 +117,13 @@ fn accept(mut stream: &TcpStream, config: Arc<ServerConfig>) -> Option<(ServerCo
     };
     let hello = accepted.client_hello();
     let alpn = hello.alpn().into_iter().flatten().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    let greeting = Greeting { sni: hello.server_name().map(str::to_owned), alpn };
-    Some((accepted.into_connection(config).ok()?, greeting))
+    let sni = hello.server_name().map(str::to_owned);
+    let mut session = accepted.into_connection(Arc::clone(&tls.config)).ok()?;
+    // The client's certificate is known once the handshake is over.
+    session.complete_io(&mut stream).ok()?;
+    let client = tls.names.of(session.peer_certificates()).map(str::to_owned);
+    let origin = Some(Origin { sni: sni.clone(), client });
+    Some((session, Greeting { sni, alpn, origin }))
 }
 
 /// Answers requests until the peer is done.
@@ -114,6 +133,7 @@ fn serve(stream: impl Read + Write, number: u16, greeting: &Greeting) {
     while let Some(mut seen) = read(&mut reader, number) {
         seen.headers.extend(proxied.iter().map(|line| ("x-proxied".to_owned(), line.clone())));
         (seen.sni, seen.alpn) = (greeting.sni.clone(), greeting.alpn.clone());
+        seen.origin.clone_from(&greeting.origin);
         if seen.header("x-answer-at-end").is_some() {
             // Whoever asks for it has to end its half of the connection, and still be there for the answer.
             let _ = reader.read_to_end(&mut Vec::new());
@@ -132,6 +152,8 @@ fn serve(stream: impl Read + Write, number: u16, greeting: &Greeting) {
             return;
         }
     }
+    // Bytes that are no request (a ClientHello, say) are never answered: such a connection is the client's to close.
+    let _ = reader.read_to_end(&mut Vec::new());
 }
 
 /// The PROXY line that the connection begins with, if it does.

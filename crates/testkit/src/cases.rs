@@ -171,6 +171,8 @@ impl Sent {
         });
         let (method, target, body) = (method.to_owned(), target.to_owned(), self.body.clone());
         Ok(Question {
+            from: None,
+            unanswered: false,
             port,
             method,
             target,

@@ -1,7 +1,8 @@
 //! A client that sends exactly the bytes it is told to, and reads one answer without forgiving anything.
 
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Bound of every wait; reached only when something is broken.
@@ -31,6 +32,23 @@ pub enum NoAnswer {
     Timeout,
     /// Something that is no HTTP/1.1 answer.
     Malformed(String),
+}
+
+/// The two ends of a connection of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Where it goes.
+    pub to: SocketAddr,
+    /// The client's own address; any unless given.
+    pub from: Option<IpAddr>,
+    /// How long each wait may take.
+    pub patience: Duration,
+}
+
+impl From<SocketAddr> for Ends {
+    fn from(to: SocketAddr) -> Self {
+        Self { to, from: None, patience: PATIENCE }
+    }
 }
 
 impl Answer {
@@ -74,21 +92,21 @@ impl Request<'_> {
 }
 
 /// Sends a request over a connection of its own.
-pub fn send(address: SocketAddr, request: &Request<'_>) -> Result<Answer, NoAnswer> {
-    let raw = exchange(address, &request.to_bytes())?;
+pub fn send(ends: impl Into<Ends>, request: &Request<'_>) -> Result<Answer, NoAnswer> {
+    let raw = exchange(ends, &request.to_bytes())?;
     parse(&raw, request.method == "HEAD")
 }
 
 /// The same, where the client ends its half of the connection behind the request.
-pub fn send_and_end(address: SocketAddr, request: &Request<'_>) -> Result<Answer, NoAnswer> {
-    let mut stream = connect(address)?;
+pub fn send_and_end(ends: impl Into<Ends>, request: &Request<'_>) -> Result<Answer, NoAnswer> {
+    let mut stream = connect(ends)?;
     let _ = stream.write_all(&request.to_bytes()).and_then(|()| stream.shutdown(Shutdown::Write));
     parse(&read_all(&mut stream)?, request.method == "HEAD")
 }
 
 /// The same, where an answer whose body breaks off is one with what there is of it, as the recordings have it.
-pub fn send_and_take_part(address: SocketAddr, request: &Request<'_>) -> Result<Answer, NoAnswer> {
-    let raw = exchange(address, &request.to_bytes())?;
+pub fn send_and_take_part(ends: impl Into<Ends>, request: &Request<'_>) -> Result<Answer, NoAnswer> {
+    let raw = exchange(ends, &request.to_bytes())?;
     let head_only = request.method == "HEAD";
     match parse(&raw, head_only) {
         Err(NoAnswer::Closed) => {
@@ -102,20 +120,30 @@ pub fn send_and_take_part(address: SocketAddr, request: &Request<'_>) -> Result<
 }
 
 /// Sends bytes, and reads until the peer closes.
-pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>, NoAnswer> {
-    let mut stream = connect(address)?;
+pub fn exchange(ends: impl Into<Ends>, bytes: &[u8]) -> Result<Vec<u8>, NoAnswer> {
+    let mut stream = connect(ends)?;
     // A peer that answers early and closes makes the writing fail; its answer is still to be read.
     let _ = stream.write_all(bytes);
     read_all(&mut stream)
 }
 
-fn connect(address: SocketAddr) -> Result<TcpStream, NoAnswer> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| match error.kind() {
+/// Opens a connection.
+pub(crate) fn connect(ends: impl Into<Ends>) -> Result<TcpStream, NoAnswer> {
+    let ends = ends.into();
+    let open = || {
+        let socket = Socket::new(Domain::for_address(ends.to), Type::STREAM, Some(Protocol::TCP))?;
+        if let Some(from) = ends.from {
+            socket.bind(&SocketAddr::new(from, 0).into())?;
+        }
+        socket.connect_timeout(&ends.to.into(), ends.patience)?;
+        Ok::<_, std::io::Error>(TcpStream::from(socket))
+    };
+    let stream = open().map_err(|error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => NoAnswer::Refused,
         std::io::ErrorKind::TimedOut => NoAnswer::Timeout,
         _ => NoAnswer::Closed,
     })?;
-    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let _ = stream.set_read_timeout(Some(ends.patience));
     Ok(stream)
 }
 

@@ -1,4 +1,4 @@
-//! Port numbers in test configurations: backends are called 9001 to 9008 there, 9021 to 9030 where they misbehave, or 9031 and 9032 where
+//! Port numbers in test configurations: backends are called 9001 to 9008 there, 9011 to 9016 where they speak TLS, 9021 to 9030 where they misbehave, or 9031 and 9032 where
 //! they speak HTTP/2, and a forward proxy 9041. They listen wherever a port was free.
 
 use crate::backend::Backend;
@@ -9,9 +9,17 @@ use crate::secured::Certificates;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// The numbers by which configurations call their backends, and those that speak TLS.
+/// The numbers by which configurations call their backends.
 const NUMBERS: std::ops::RangeInclusive<u16> = 9001..=9008;
-const SECURED: std::ops::RangeInclusive<u16> = 9011..=9014;
+/// Those that speak TLS: number, certificate, and the authority of clients where one is asked for.
+const SECURED: &[(u16, &str, Option<&str>)] = &[
+    (9011, "back0", None),
+    (9012, "back1", None),
+    (9013, "back2", None),
+    (9014, "back3", None),
+    (9015, "back0", Some("ca")),
+    (9016, "stranger", None),
+];
 /// Those that misbehave.
 const ODD: std::ops::RangeInclusive<u16> = 9021..=9030;
 /// Those that speak nothing but HTTP/2: in clear text, and in TLS.
@@ -32,15 +40,15 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Starts them all; those that speak TLS have the certificates `back0` to `back3` of `certificates`.
+    /// Starts them all; those that speak TLS have certificates of `certificates`.
     pub fn start(certificates: &Certificates) -> anyhow::Result<Self> {
         let mut by_number = BTreeMap::new();
         for number in NUMBERS {
             by_number.insert(number, Backend::start(number, None)?);
         }
-        for (at, number) in SECURED.enumerate() {
-            let config = certificates.server(&format!("back{at}"))?;
-            by_number.insert(number, Backend::start(number, Some(config))?);
+        for (number, name, authority) in SECURED {
+            let tls = certificates.backend(name, *authority)?;
+            by_number.insert(*number, Backend::start(*number, Some(tls))?);
         }
         let (mut odd, attempts) = (BTreeMap::new(), Attempts::default());
         for number in ODD {

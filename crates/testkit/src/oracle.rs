@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// What is compared.
@@ -66,6 +67,7 @@ struct RecordedRequest {
     body: String,
     repeat: Option<u32>,
     tls: Option<Hello>,
+    from: Option<IpAddr>,
 }
 
 fn get() -> String {
@@ -91,7 +93,7 @@ impl Recording {
             .lines()
             .map(|line| {
                 let Line { request, istio } = serde_json::from_str(line).with_context(|| format!("{name}: {line}"))?;
-                let RecordedRequest { port, method, path, headers, body, repeat, tls } = request;
+                let RecordedRequest { port, method, path, headers, body, repeat, tls, from } = request;
                 let part = !istio["attempts"].is_null();
                 let question = Question {
                     port,
@@ -105,11 +107,23 @@ impl Recording {
                     proxied: None,
                     ends: false,
                     version: None,
+                    from,
+                    unanswered: istio["error"] == "timeout",
                 };
                 Ok(Exchange { question, istio })
             })
             .collect::<Result<_>>()?;
         Ok(Self { config: text("in.yaml")?, name, folder: folder.to_owned(), exchanges })
+    }
+
+    /// What the gateway is started with beside the configuration.
+    pub fn args(&self) -> Result<Vec<String>> {
+        let file = self.folder.join("args");
+        if !file.exists() {
+            return Ok(Vec::new());
+        }
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(text.split_whitespace().map(str::to_owned).collect())
     }
 
     /// The mesh settings that go with it, if any.
@@ -134,7 +148,15 @@ pub fn differences(istio: &Value, ours: &Value, config: &str) -> Vec<String> {
     if !body.is_empty() && !LOCAL_BODIES.contains(&body) && (status < 400 || config.contains(body)) {
         compared.push("body");
     }
-    let part = |field: &&&str| istio.get(**field) != ours.get(**field);
+    if istio.get("origin").is_some() {
+        compared.push("origin");
+    }
+    // Where any of several endpoints is right, Istio's answer lists them.
+    let any_of = |field: &str| {
+        let any = istio.get("backend_any").and_then(Value::as_array);
+        field == "backend" && any.zip(ours.get(field)).is_some_and(|(any, one)| any.contains(one))
+    };
+    let part = |field: &&&str| istio.get(**field) != ours.get(**field) && !any_of(field);
     compared.iter().filter(part).map(|field| (*field).to_owned()).collect()
 }
 

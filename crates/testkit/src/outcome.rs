@@ -1,11 +1,12 @@
 //! What came of a request, in the terms in which expectations are written: Istio's recorded answers and the cases alike.
 
 use crate::backend::Seen;
-use crate::client::{self, Answer, NoAnswer, Request};
+use crate::client::{self, Answer, Ends, NoAnswer, Request};
 use crate::secured::{Certificates, Hello};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Headers that differ from run to run or between gateways by design: ids, times, counts and Envoy's internals.
 const LEFT_OUT: &[&str] = &[
@@ -56,7 +57,14 @@ pub struct Question {
     pub ends: bool,
     /// The version that it is sent as, where that is not 1.1.
     pub version: Option<String>,
+    /// The client's own address, one of 127.0.0.0/8, where that matters.
+    pub from: Option<IpAddr>,
+    /// Whether no answer is expected, so that the client does not wait long for one.
+    pub unanswered: bool,
 }
+
+/// How long a client waits for an answer that is not expected.
+const UNANSWERED: Duration = Duration::from_millis(500);
 
 impl Question {
     /// Sends it as often as it says, and gives what came of it.
@@ -83,25 +91,29 @@ impl Question {
         let request =
             Request { method: &self.method, target: &self.target, headers: &self.headers, body: self.body.as_bytes() };
         let head_only = self.method == "HEAD";
+        let mut ends = Ends { from: self.from, ..Ends::from(address) };
+        if self.unanswered {
+            ends.patience = UNANSWERED;
+        }
         let answered = match &self.tls {
             None if self.proxied.is_some() => {
                 let before = self.proxied.iter().flat_map(|line| [line.as_bytes(), b"\r\n"]);
                 let bytes = before.chain([&request.to_bytes()[..]]).collect::<Vec<_>>().concat();
-                let answered = client::exchange(address, &bytes).and_then(|raw| client::parse(&raw, head_only));
+                let answered = client::exchange(ends, &bytes).and_then(|raw| client::parse(&raw, head_only));
                 answered.map(|answer| (None, answer))
             }
-            None if self.part => client::send_and_take_part(address, &request).map(|answer| (None, answer)),
+            None if self.part => client::send_and_take_part(ends, &request).map(|answer| (None, answer)),
             None if self.version.is_some() => {
                 let text = String::from_utf8_lossy(&request.to_bytes()).into_owned();
                 let version = format!(" HTTP/{}\r\n", self.version.as_deref().unwrap_or_default());
                 let bytes = text.replacen(" HTTP/1.1\r\n", &version, 1).into_bytes();
-                let answered = client::exchange(address, &bytes).and_then(|raw| client::parse(&raw, head_only));
+                let answered = client::exchange(ends, &bytes).and_then(|raw| client::parse(&raw, head_only));
                 answered.map(|answer| (None, answer))
             }
-            None if self.ends => client::send_and_end(address, &request).map(|answer| (None, answer)),
-            None => client::send(address, &request).map(|answer| (None, answer)),
+            None if self.ends => client::send_and_end(ends, &request).map(|answer| (None, answer)),
+            None => client::send(ends, &request).map(|answer| (None, answer)),
             Some(hello) => certificates
-                .exchange(address, hello, &request.to_bytes())
+                .exchange(ends, hello, &request.to_bytes())
                 .and_then(|(shown, raw)| Ok((Some(shown), client::parse(&raw, head_only)?))),
         };
         match answered {
@@ -151,6 +163,7 @@ fn insert_seen(out: &mut Map<String, Value>, seen: &Seen) {
     out.insert("path".into(), json!(seen.path));
     out.insert("method".into(), json!(seen.method));
     out.extend(seen.sni.as_ref().map(|sni| ("sni".to_owned(), json!(sni))));
+    out.extend(seen.origin.as_ref().map(|origin| ("origin".to_owned(), json!(origin))));
     if !seen.alpn.is_empty() {
         out.insert("alpn".into(), json!(seen.alpn));
     }

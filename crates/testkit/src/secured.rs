@@ -1,21 +1,22 @@
 //! TLS for tests: the certificates of `oracle/certs`, backends that show them, and a client that takes whatever it is shown and tells what
 //! that was.
 
-use crate::client::{NoAnswer, PATIENCE};
+use crate::client::{self, Ends, NoAnswer};
 use anyhow::{Context, Result};
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, NamedGroup, ServerConfig, SignatureScheme, StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme,
+    StreamOwned,
 };
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,12 +43,32 @@ pub struct Hello {
     pub signed: Option<String>,
 }
 
+/// Names of certificates by the SHA-256 of their DER.
+#[derive(Debug, Default)]
+pub struct Names(BTreeMap<Vec<u8>, String>);
+
+impl Names {
+    /// The name of the first certificate of a chain; `unknown` for one that is none of them, `None` where there is no chain.
+    pub fn of(&self, chain: Option<&[CertificateDer<'_>]>) -> Option<&str> {
+        let first = chain?.first()?;
+        Some(self.0.get(digest(&SHA256, first).as_ref()).map_or("unknown", String::as_str))
+    }
+}
+
+/// What a backend needs to speak TLS, and to say which certificate a client showed.
+#[derive(Debug, Clone)]
+pub struct Secured {
+    /// What the backend shows and asks for.
+    pub config: Arc<ServerConfig>,
+    /// Names of the certificates that clients may show.
+    pub names: Arc<Names>,
+}
+
 /// Certificates by name, in a folder of `NAME.crt` and `NAME.key`.
 #[derive(Debug)]
 pub struct Certificates {
     folder: PathBuf,
-    /// By the SHA-256 of their DER.
-    names: BTreeMap<Vec<u8>, String>,
+    names: Arc<Names>,
 }
 
 impl Certificates {
@@ -65,7 +86,7 @@ impl Certificates {
                 names.insert(digest(&SHA256, &certificate).as_ref().to_vec(), name.to_owned());
             }
         }
-        Ok(Self { folder: folder.to_owned(), names })
+        Ok(Self { folder: folder.to_owned(), names: Arc::new(Names(names)) })
     }
 
     fn chain(&self, name: &str) -> Result<Vec<CertificateDer<'static>>> {
@@ -81,6 +102,24 @@ impl Certificates {
         let builder = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()));
         let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
         Ok(Arc::new(builder.with_single_cert(self.chain(name)?, self.key(name)?)?))
+    }
+
+    /// What a backend needs to show the certificate `name`, and, where `authority` is given, to reject clients without one that it signed.
+    pub fn backend(&self, name: &str, authority: Option<&str>) -> Result<Secured> {
+        let provider = Arc::new(provider::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder = match authority {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(self.chain(authority)?);
+                let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(clients.build()?)
+            }
+        };
+        let config = Arc::new(builder.with_single_cert(self.chain(name)?, self.key(name)?)?);
+        Ok(Secured { config, names: Arc::clone(&self.names) })
     }
 
     fn client(&self, hello: &Hello) -> Result<Arc<ClientConfig>> {
@@ -102,16 +141,15 @@ impl Certificates {
     }
 
     /// Sends bytes over TLS, and reads until the peer closes. The name of the certificate that was shown, and what was read.
-    pub fn exchange(&self, address: SocketAddr, hello: &Hello, bytes: &[u8]) -> Result<(String, Vec<u8>), NoAnswer> {
+    pub fn exchange(&self, ends: impl Into<Ends>, hello: &Hello, bytes: &[u8]) -> Result<(String, Vec<u8>), NoAnswer> {
         let broken = |_| NoAnswer::Tls;
         let config = self.client(hello).map_err(|error| NoAnswer::Malformed(error.to_string()))?;
         let name = hello.sni.clone().unwrap_or_else(|| "nobody.invalid".to_owned());
         let name = ServerName::try_from(name).map_err(|error| NoAnswer::Malformed(error.to_string()))?;
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => NoAnswer::Refused,
+        let stream = client::connect(ends).map_err(|error| match error {
+            NoAnswer::Refused => NoAnswer::Refused,
             _ => NoAnswer::Tls,
         })?;
-        let _ = stream.set_read_timeout(Some(PATIENCE));
         let session = ClientConnection::new(config, name).map_err(broken)?;
         let mut stream = StreamOwned::new(session, stream);
         // A peer that answers early and closes makes the writing fail; its answer is still to be read.
@@ -123,9 +161,7 @@ impl Certificates {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
             Err(_) => return Err(NoAnswer::Tls),
         }
-        let shown = stream.conn.peer_certificates().and_then(|chain| chain.first());
-        let shown = shown.and_then(|certificate| self.names.get(digest(&SHA256, certificate).as_ref()));
-        let shown = shown.cloned().unwrap_or_else(|| "unknown".to_owned());
+        let shown = self.names.of(stream.conn.peer_certificates()).unwrap_or("unknown").to_owned();
         if raw.is_empty() { Err(NoAnswer::Tls) } else { Ok((shown, raw)) }
     }
 }

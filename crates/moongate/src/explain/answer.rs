@@ -3,6 +3,7 @@
 use ir::Origin;
 use routing::explain::Verdict;
 use serde::Serialize;
+use std::net::IpAddr;
 use wire::grpc::Dialect;
 
 /// A request to explain.
@@ -20,6 +21,8 @@ pub struct Question {
     pub body: bool,
     /// How it comes by TLS, if it does.
     pub tls: Option<Hello>,
+    /// The address of the client.
+    pub from: IpAddr,
 }
 
 /// What a client says when it begins TLS.

@@ -17,6 +17,7 @@ fn told(case: &str, host: &str) -> String {
         headers: vec![("Host".to_owned(), host.to_owned())],
         body: false,
         tls: None,
+        from: [127, 0, 0, 1].into(),
     };
     match explainer.ask(&question).unwrap().outcome {
         Outcome::Forwarded { targets, .. } => targets[0].balance.clone(),

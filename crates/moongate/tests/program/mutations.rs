@@ -128,8 +128,15 @@ fn run(mutations: usize) {
     let beside = put(&ResourceSet::default(), BESIDE);
     let mut seeded = Seeded(1);
     let headers = vec![("Host".to_owned(), "beside.example".to_owned())];
-    let question =
-        Question { port: 7999, method: "GET".to_owned(), target: "/".to_owned(), headers, body: false, tls: None };
+    let question = Question {
+        port: 7999,
+        method: "GET".to_owned(),
+        target: "/".to_owned(),
+        headers,
+        body: false,
+        tls: None,
+        from: [127, 0, 0, 1].into(),
+    };
     for number in 0..mutations {
         let text = mutate(&inputs[number % inputs.len()], &mut seeded);
         let explainer = Explainer::new(&put(&beside, &text), &settings::ingress());

@@ -1,6 +1,6 @@
-//! What Istio itself answered, and what we answer to the same requests over real sockets. Differences that are not mended yet
-//! stand in `oracle/not-yet.txt`, which only ever gets shorter; those that are argued in `docs/divergences.md` stand in
-//! `oracle/diverges.txt`. An answer that agrees may stand in neither.
+//! What Istio itself answered, and what we answer to the same requests over real sockets. Differences that are to be fixed are listed
+//! in `oracle/not-yet.txt`, which only ever gets shorter; those with a reason in `docs/divergences.md` in `oracle/diverges.txt`. An
+//! answer that agrees may be in neither.
 
 use super::twin;
 use moongate::explain::{Outcome, TargetAnswer};
@@ -16,12 +16,16 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../oracle")
 }
 
-/// `http/140:12`: recording and number of the exchange, from 0; what follows a `#` is for people.
+/// The exchanges of a profile in a list: `http/140:3,12` names a recording and exchanges of it, from 0; what follows a `#` is for people.
 fn listed(file: &str, profile: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join(file)).unwrap();
-    let name = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
-    let of_profile = |name: &String| name.starts_with(&format!("{profile}/"));
-    text.lines().map(name).filter(of_profile).collect()
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let of_profile = lines.filter(|line| line.starts_with(&format!("{profile}/")));
+    let named = of_profile.flat_map(|line| {
+        let (recording, numbers) = line.split_once(':').unwrap_or_else(|| panic!("{file}: no exchanges in `{line}`"));
+        numbers.split(',').map(move |number| format!("{recording}:{number}"))
+    });
+    named.collect()
 }
 
 fn compare(profile: &str) {
@@ -86,15 +90,19 @@ struct Found {
 fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) -> Found {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.yaml");
-    std::fs::write(&path, backends.rewrite(&recording.config)).unwrap();
+    // Files are named from the recording's own folder.
+    let certs = root().join("certs").display().to_string();
+    std::fs::write(&path, backends.rewrite(&recording.config).replace("../../certs", &certs)).unwrap();
     let mut ports = named_ports(&recording.config);
     ports.extend(recording.exchanges.iter().map(|exchange| exchange.question.port));
     let mut args: Vec<String> = ["--access-log", "off", "--workers", "1"].map(str::to_owned).to_vec();
     if let Some(mesh) = recording.mesh_config() {
         args.extend(["--mesh-config".to_owned(), mesh.display().to_string()]);
     }
+    let own_args = recording.args().unwrap();
+    args.extend(own_args.iter().cloned());
     let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
-    let explainer = twin::explainer(&path, recording.mesh_config().as_ref(), &[]);
+    let explainer = twin::explainer(&path, recording.mesh_config().as_ref(), &own_args);
     let start = Start { program, paths: vec![path], ports: ports.into_iter().collect(), args };
     let gateway = Gateway::start(&start).unwrap_or_else(|error| panic!("{}: {error}", recording.name));
     let mut found = Found::default();
@@ -154,4 +162,24 @@ fn profile_delegate() {
 #[test]
 fn profile_resilience() {
     compare("resilience");
+}
+
+#[test]
+fn profile_authz() {
+    compare("authz");
+}
+
+#[test]
+fn profile_authz2() {
+    compare("authz2");
+}
+
+#[test]
+fn profile_egress() {
+    compare("egress");
+}
+
+#[test]
+fn profile_log() {
+    compare("log");
 }

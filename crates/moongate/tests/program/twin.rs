@@ -33,6 +33,7 @@ pub(crate) fn ask_for_people(explainer: &Explainer, question: &testkit::outcome:
         headers,
         body: !question.body.is_empty(),
         tls: question.tls.as_ref().map(|tls| Hello { sni: tls.sni.clone(), alpn: tls.alpn.clone() }),
+        from: question.from.unwrap_or_else(|| [127, 0, 0, 1].into()),
     };
     let answer = explainer.ask(&question).unwrap();
     let text = text(&question, &answer);

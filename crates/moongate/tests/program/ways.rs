@@ -1,6 +1,7 @@
 //! The program's own ways: the example, edits, broken documents, ports in use, its end, exit codes.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -286,7 +287,7 @@ fn the_demo_serves_the_example_and_shows_edits() {
     let ask = |host: &str| {
         let headers = [("Host".to_owned(), host.to_owned())];
         let asked = Request { method: "GET", target: "/", headers: &headers, body: b"" };
-        client::send(([127, 0, 0, 1], port).into(), &asked)
+        client::send(SocketAddr::from(([127, 0, 0, 1], port)), &asked)
             .map_or((0, String::new()), |answer| (answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     };
     until("the demo serves", || ask("dev.example.com").0 == 200);
