@@ -56,7 +56,7 @@ impl Call {
     /// How the body that is sent on is framed: base64 has another length.
     pub fn framing(self, framing: OutFraming) -> OutFraming {
         match (self.request, framing) {
-            (Writing::Text, OutFraming::Length(_)) => OutFraming::Chunked,
+            (Writing::Text, OutFraming::Length(1..)) => OutFraming::Chunked,
             _ => framing,
         }
     }

@@ -315,7 +315,8 @@ fn stream_head(
     if let Some(protocol) = parts.upgrade {
         head.extensions_mut().insert(h2::ext::Protocol::from(String::from_utf8_lossy(protocol).as_ref()));
     }
-    Some((head, parts.framing == OutFraming::None && parts.upgrade.is_none()))
+    let bodiless = matches!(parts.framing, OutFraming::None | OutFraming::Length(0));
+    Some((head, bodiless && parts.upgrade.is_none()))
 }
 
 /// The host that is sent on, where connections to the cluster differ by it.

@@ -71,7 +71,7 @@ fn s_112_without_the_header_nothing_is_served() {
     gateway.has_counted("moongate_proxy_headers_refused_total 2");
     // Where it is not asked for, it is no request.
     let gateway = Gateway::serving(&world);
-    assert_eq!(gateway.client().send(LINE).answer().status, 505);
+    assert_eq!(gateway.client().send(LINE).answer().status, 400);
     assert_eq!(backend.connections(), 0);
 }
 

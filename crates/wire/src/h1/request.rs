@@ -15,6 +15,8 @@ pub struct RequestHead {
     pub version: Version,
     /// The body's length.
     pub body: BodyLength,
+    /// Whether `Content-Length: 0` says that there is no body; it is passed on.
+    pub declares_empty: bool,
     /// The value of `Host`; also there when the target has an authority of its own.
     pub host: Span,
     /// What the client wants to switch to, if `Connection` says so too and there is no body.
@@ -47,7 +49,7 @@ impl RequestHead {
         let mut headers = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
         let mut request = httparse::Request::new(&mut []);
         let result = request.parse_with_uninit_headers(buffer, &mut headers);
-        match result.map_err(fields::head_error)? {
+        match result.map_err(|error| head_error(error, buffer))? {
             httparse::Status::Partial => {
                 fields::check_partial(buffer, limits)?;
                 self.seen = buffer.len();
@@ -92,6 +94,7 @@ impl RequestHead {
     fn frame(&mut self, framing: &Framing) -> Result<(), HeadError> {
         let body = framing.body(self.version)?;
         self.body = body.unwrap_or(BodyLength::None);
+        self.declares_empty = framing.length == Some(0);
         // Before 1.1 a request need not say which host it is for.
         let may_lack_host = self.version == Version::Http10;
         self.host = framing.host.or(may_lack_host.then(Span::default)).ok_or(HeadError::Host)?;
@@ -116,5 +119,33 @@ impl RequestHead {
     /// The header lines over the buffer that the head was read from.
     pub fn fields<'a>(&'a self, buffer: &'a [u8]) -> Fields<'a> {
         Fields::new(buffer, &self.index)
+    }
+}
+
+/// A version is one that is not supported only where a version stands: `GET /a b HTTP/1.1` is malformed.
+fn head_error(error: httparse::Error, buffer: &[u8]) -> HeadError {
+    let error = fields::head_error(error);
+    let line = buffer.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    let has_version = words.next().is_some_and(|word| word.starts_with(b"HTTP/")) && words.next().is_none();
+    if error == HeadError::Version && !has_version { HeadError::Malformed } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_in_the_target_is_no_version() {
+        let error = |line: &str| {
+            let text = format!("{line}\r\nHost: a.test\r\n\r\n");
+            RequestHead::default().parse(text.as_bytes(), &HeadLimits::default()).unwrap_err()
+        };
+        for line in ["GET /a b HTTP/1.1", "GET /a HTTPS/1.1", "GET /a  HTTP/1.1", "GET /a b"] {
+            assert_eq!(error(line), HeadError::Malformed, "{line}");
+        }
+        for line in ["GET /a HTTP/2.0", "GET /a HTTP/1.2", "GET /a HTTP/9"] {
+            assert_eq!(error(line), HeadError::Version, "{line}");
+        }
     }
 }

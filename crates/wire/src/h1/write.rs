@@ -58,7 +58,10 @@ impl<'a> RequestParts<'a> {
             authority: view.authority,
             fields: view.fields,
             nominates: request.nominates,
-            framing: OutFraming::from(request.body),
+            framing: match request.body {
+                BodyLength::None if request.declares_empty && upgrade.is_none() => OutFraming::Length(0),
+                body => OutFraming::from(body),
+            },
             upgrade,
             close: false,
         }
