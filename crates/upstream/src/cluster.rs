@@ -171,12 +171,18 @@ impl ClusterState {
         Ok(Connection { terms: Terms::new(limits, Instant::now()), place, ..connection })
     }
 
+    /// Tells an endpoint what holds for connections to it.
+    fn set_terms(&self, endpoint: &EndpointState) {
+        endpoint.set_idle_limit(self.cluster.timeouts.idle);
+        endpoint.set_limited(self.places().is_some());
+    }
+
     fn take_over(&self, list: &Arc<EndpointList>, before: &Cluster) {
         let next = match endpoints::known(&self.cluster.endpoints) {
             Some(addresses) => Some(Arc::new(endpoints::list(self, addresses, Some(list)))),
             // The same names: what they resolved to holds until they are resolved again.
             None if before.endpoints == self.cluster.endpoints => {
-                list.iter().for_each(|endpoint| endpoint.set_idle_limit(self.cluster.timeouts.idle));
+                list.iter().for_each(|endpoint| self.set_terms(endpoint));
                 Some(Arc::new(list.rebalanced(&self.cluster.balance)))
             }
             None => endpoints::carried(&before.endpoints, &self.cluster.endpoints, list)

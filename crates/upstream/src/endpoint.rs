@@ -38,6 +38,8 @@ pub struct EndpointState {
     pub id: u64,
     load: Load,
     gone: AtomicBool,
+    /// Whether connections to it need a place among those of its cluster (DR-20 `maxConnections`).
+    limited: AtomicBool,
     /// What the results of its requests say of it (DR-30).
     pub(crate) health: Health,
     /// How long an idle connection is kept, in milliseconds (DR-20, DR-21).
@@ -63,6 +65,7 @@ impl EndpointState {
             id: all.next_id.fetch_add(1, Ordering::Relaxed),
             load: Load::default(),
             gone: AtomicBool::new(false),
+            limited: AtomicBool::new(false),
             health: Health::default(),
             idle_limit: AtomicU64::default(),
             places: AtomicU32::new(0),
@@ -122,6 +125,20 @@ impl EndpointState {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether connections to it need a place among those of its cluster.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limited.load(Ordering::Relaxed)
+    }
+
+    /// Sets that; idle connections of before, which have none, are closed.
+    pub(crate) fn set_limited(&self, limited: bool) {
+        let before = self.limited.swap(limited, Ordering::Relaxed);
+        if limited && !before {
+            let closed = self.stashed().clear();
+            self.release_places(closed);
+        }
+    }
+
     /// Marks it as no longer configured.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Relaxed);
@@ -153,8 +170,8 @@ impl EndpointState {
     /// Leaves an idle connection for any worker, together with its place.
     pub(crate) fn stash(&self, stashed: Stashed) {
         let mut stash = self.stashed();
-        // Looked at under the lock: whoever retires it closes what came before.
-        if self.is_gone() {
+        // Looked at under the lock: whoever retires or limits it closes what came before.
+        if self.is_gone() || self.is_limited() {
             self.release_places(1);
         } else {
             stash.push(stashed);

@@ -159,6 +159,10 @@ impl Pool {
             self.tend_later(&places);
             return places.put(connection, now);
         }
+        if connection.endpoint.is_limited() {
+            // It was made before there was a limit.
+            return;
+        }
         let endpoint = &connection.endpoint;
         let idle = self.idle.entry(endpoint.id).or_insert_with(|| {
             self.turns.push_back(endpoint.id);
@@ -256,7 +260,7 @@ impl Idle {
 
     /// Whether there is a reason to keep it.
     fn sweep(&mut self, now: Instant, settings: &PoolSettings, most: usize) -> bool {
-        if self.endpoint.is_gone() {
+        if self.endpoint.is_gone() || self.endpoint.is_limited() {
             return false;
         }
         self.cool(now, settings.cold_after, most);

@@ -403,3 +403,76 @@ fn dr_21_a_websocket_is_a_request_for_as_long_as_it_lasts() {
     until("it has ended", || gateway.metric("envoy_cluster_upstream_rq_active{") == Some(0.0));
     assert_eq!(gateway.client().send(ask).answer().status, 101);
 }
+
+/// Asks so many times at once, so that there are as many connections.
+fn ask_at_once(gateway: &Gateway, gate: &Gate, backend: &Backend, count: usize) {
+    let before = backend.seen().len();
+    let mut clients: Vec<_> = (0..count).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.get("/");
+    }
+    until("all are under way", || backend.seen().len() == before + count);
+    gate.open(count);
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
+}
+
+#[test]
+fn dr_20_a_limit_that_is_lowered_closes_idle_connections_beyond_it() {
+    for before in [Some(connections(8)), Some(PoolLimits::default()), None] {
+        let open = Arc::new(AtomicUsize::new(0));
+        let (gate, counter) = (Gate::default(), Arc::clone(&open));
+        let waiting = gate.clone();
+        let backend = Backend::start(move |side| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            while side.request().is_some() {
+                waiting.pass();
+                if !side.send(OK) {
+                    break;
+                }
+            }
+            counter.fetch_sub(1, Ordering::SeqCst);
+        });
+        let gateway = match before {
+            Some(limits) => Gateway::serving(&limited(&[backend.address], limits)),
+            None => Gateway::to(backend.address),
+        };
+        ask_at_once(&gateway, &gate, &backend, 6);
+        assert_eq!(open.load(Ordering::SeqCst), 6);
+        gateway.apply(&limited(&[backend.address], connections(2)));
+        until("the others are closed", || open.load(Ordering::SeqCst) <= 2);
+        // No more than two are open from now on.
+        let mut clients: Vec<_> = (0..6).map(|_| gateway.client()).collect();
+        let seen = backend.seen().len();
+        for client in &mut clients {
+            client.get("/");
+        }
+        for done in 0..6 {
+            until("two are under way", || backend.seen().len() >= (seen + done + 2).min(seen + 6));
+            assert!(open.load(Ordering::SeqCst) <= 2);
+            gate.open(1);
+        }
+        clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
+    }
+}
+
+#[test]
+fn dr_20_a_connection_in_use_when_a_limit_is_lowered_is_closed_when_it_is_free() {
+    let gate = Gate::default();
+    let backend = gate.backend();
+    let gateway = Gateway::serving(&limited(&[backend.address], connections(4)));
+    let mut clients: Vec<_> = (0..4).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.get("/");
+    }
+    until("all are under way", || backend.seen().len() == 4);
+    gateway.apply(&limited(&[backend.address], connections(1)));
+    // One waits, and gets none of those that are too many.
+    let mut last = gateway.client();
+    last.get("/last");
+    pending(&gateway, 1.0);
+    gate.open(4);
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
+    gate.open(1);
+    assert_eq!(last.answer().status, 200);
+    assert_eq!(gateway.metric("envoy_cluster_upstream_cx_active{"), Some(1.0));
+}

@@ -37,7 +37,7 @@ pub(super) fn list(state: &ClusterState, configured: Vec<Endpoint>, before: Opti
             Some(before) => Arc::clone(&before.endpoint),
             None => Arc::new(EndpointState::new(&state.all, one.address.clone(), idle)),
         };
-        endpoint.set_idle_limit(idle);
+        state.set_terms(&endpoint);
         endpoints.push(Member::new(one, endpoint, before));
     }
     EndpointList::new(endpoints, &state.cluster.balance, before)

@@ -149,14 +149,15 @@ impl Places {
         Place(Some(Arc::clone(self)))
     }
 
-    /// Gives an idle connection to whoever waits, or keeps it.
+    /// Gives an idle connection to whoever waits, or keeps it. Where there are more than there may be by now, it is closed.
     pub(crate) fn put(&self, connection: Connection, now: Instant) {
         let home = std::thread::current().id();
         let mut grant = Grant::Idle(Box::new(connection), home);
         loop {
             let next = {
                 let mut state = self.state();
-                match state.waiting.pop_front() {
+                let next = if state.used > state.most { None } else { state.waiting.pop_front() };
+                match next {
                     Some(next) => next,
                     None => {
                         if let Grant::Idle(connection, home) = grant
@@ -194,9 +195,16 @@ impl Places {
         drop(closed);
     }
 
-    /// Sets how many there are. Who waits gets what is more.
+    /// Sets how many there are. Who waits gets what is more; idle connections beyond it are closed.
     pub(crate) fn set_most(self: &Arc<Self>, most: Option<u32>) {
-        self.state().most = most.unwrap_or(u32::MAX);
+        let surplus = {
+            let mut state = self.state();
+            state.most = most.unwrap_or(u32::MAX);
+            let count = state.used.saturating_sub(state.most);
+            std::iter::from_fn(|| state.take_any_idle()).take(count as usize).collect::<Vec<_>>()
+        };
+        // Closed outside of the lock: their places come back here.
+        drop(surplus);
         loop {
             let next = {
                 let mut state = self.state();
@@ -210,6 +218,12 @@ impl Places {
             // Whoever has given up gives it back.
             drop(next.send(Grant::Place(Place(Some(Arc::clone(self))))));
         }
+    }
+
+    /// Whether more are taken than there are by now.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        let state = self.state();
+        state.used > state.most
     }
 
     /// How many are taken.
