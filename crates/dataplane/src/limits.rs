@@ -1,6 +1,7 @@
 //! Every bound of the data plane, in one place, with what it is for.
 
 use std::time::Duration;
+use upstream::FrameBounds;
 use wire::h1::HeadLimits;
 
 /// Bounds that protect the gateway from its peers, and its peers from each other.
@@ -70,6 +71,14 @@ pub struct Http2Limits {
     pub cheap_frames: u32,
 }
 
+impl Limits {
+    /// What is taken of an endpoint that speaks HTTP/2.
+    pub(crate) fn frames(&self) -> FrameBounds {
+        let section_timeout = Some(self.head_timeout).filter(|limit| !limit.is_zero());
+        FrameBounds { cheap_frames: self.http2.cheap_frames, section_timeout }
+    }
+}
+
 impl Default for Http2Limits {
     fn default() -> Self {
         Self {
@@ -120,6 +129,12 @@ pub(crate) const LARGE_BUFFER: usize = 128 << 10;
 pub(crate) const KEPT_BUFFERS: usize = 256;
 /// Data up to this is copied behind the head, so that both go out in one call; more is written from where it lies.
 pub(crate) const COPY_LIMIT: usize = 16 << 10;
+/// Interim responses (1xx) of one attempt that are passed on to the client, and their octets with 32 for each line; further ones are
+/// dropped.
+pub(crate) const INTERIM_PASSED: u32 = 8;
+pub(crate) const INTERIM_BYTES: usize = 16 << 10;
+/// Interim responses of one attempt that are read; after more the answer is malformed.
+pub(crate) const INTERIM_RESPONSES: u32 = 1000;
 /// Bodies with at least so much to come move within the system, not through this process.
 pub(crate) const SPLICE_FROM: u64 = 64 << 10;
 /// What a pipe for them holds; the most that the system lets everybody have.

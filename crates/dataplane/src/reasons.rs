@@ -145,6 +145,8 @@ pub(crate) enum Reject {
     UpstreamClosed,
     /// The backend's answer is malformed.
     UpstreamProtocol,
+    /// The head of the backend's answer took too long.
+    ResponseHeadTimeout,
     /// The route's time is over.
     Timeout,
     /// The time of the last attempt is over.
@@ -215,6 +217,7 @@ impl Reject {
             Self::Overflow => reset(503, Flags::UO, reset!("overflow", "overflow")),
             Self::UpstreamClosed => reset(503, Flags::UC, reset!("connection_termination", "connection termination")),
             Self::UpstreamProtocol => reset(502, Flags::UPE, reset!("protocol_error", "protocol error")),
+            Self::ResponseHeadTimeout => row(504, Flags::UT, "upstream_response_header_timeout", "upstream response header timeout"),
             Self::Timeout => row(504, Flags::UT, "response_timeout", "upstream request timeout"),
             Self::TryTimeout => row(504, Flags::UT, "upstream_per_try_timeout", "upstream request timeout"),
             Self::HeadTimeout => row(408, Flags::DPE, "request_header_timeout", "request header timeout"),
@@ -231,7 +234,7 @@ impl Reject {
     /// gRPC's status (S-119).
     pub(crate) fn grpc_status(self) -> u8 {
         match self {
-            Self::Timeout | Self::TryTimeout => wire::grpc::DEADLINE_EXCEEDED,
+            Self::ResponseHeadTimeout | Self::Timeout | Self::TryTimeout => wire::grpc::DEADLINE_EXCEEDED,
             Self::Fault(Abort::Grpc(status)) => status,
             _ => wire::grpc::status_of(self.reason().status),
         }

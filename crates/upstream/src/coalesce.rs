@@ -34,6 +34,11 @@ pub struct Coalesced<S> {
 pub struct Turn(Rc<Cell<u32>>);
 
 impl Turn {
+    /// The number of this turn.
+    pub(crate) fn now(&self) -> u32 {
+        self.0.get()
+    }
+
     /// Runs a future to its end, and counts its turns.
     pub async fn of<F: Future>(self, future: F) -> F::Output {
         let mut future = pin!(future);

@@ -6,6 +6,7 @@ use crate::cluster::ClusterState;
 use crate::coalesce::{Coalesced, Turn};
 use crate::connect::{ConnectError, Connection, Place, Places, Purpose, Sender, Stream};
 use crate::endpoint::{EndpointState, Terms};
+use crate::watch::{FrameBounds, Marks, Watched};
 use ::h2::client::{Builder, SendRequest};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -46,6 +47,8 @@ pub struct H2Stream {
     pub local: Option<SocketAddr>,
     /// To be held for as long as the stream lasts.
     pub place: H2Place,
+    /// What is noted of malformed answers on the connection.
+    pub marks: Rc<Marks>,
 }
 
 /// The place of a stream on its connection; it is free for another when this is dropped.
@@ -92,10 +95,11 @@ struct Live {
     closed: Cell<bool>,
     used: Cell<Instant>,
     terms: Cell<Terms>,
+    marks: Rc<Marks>,
     /// Whether it is of use to whoever waits, since there is but one kind.
     is_for_all: bool,
     /// Among the connections to the cluster, where their number is limited.
-    _place: Option<Place>,
+    limit: Option<Place>,
     /// Told when a place is free; that of all connections to the endpoint.
     freed: Rc<Notify>,
 }
@@ -140,9 +144,18 @@ impl Live {
         !self.closed.get()
     }
 
+    /// Whether there are more connections than there may be by now, and this one goes: one from before there was a limit, or one that
+    /// is idle where the worker has `others`.
+    fn is_surplus(&self, others: bool) -> bool {
+        match self.limit.as_ref().and_then(Place::places) {
+            None => true,
+            Some(places) => others && self.active.get() == 0 && places.is_exceeded(),
+        }
+    }
+
     fn stream(place: H2Place, reused: bool) -> H2Stream {
         let live = &place.0;
-        H2Stream { send: live.send.clone(), reused, local: live.local, place }
+        H2Stream { send: live.send.clone(), reused, local: live.local, marks: Rc::clone(&live.marks), place }
     }
 }
 
@@ -150,6 +163,7 @@ impl Live {
 #[derive(Debug, Default)]
 pub struct Streams {
     by_endpoint: HashMap<u64, Slot, RandomState>,
+    bounds: FrameBounds,
 }
 
 /// The connections to one endpoint.
@@ -190,6 +204,11 @@ enum Next {
 }
 
 impl Streams {
+    /// No connections yet; endpoints are held to these bounds.
+    pub fn new(bounds: FrameBounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
     /// A stream on a connection that has room for one.
     pub fn take(&mut self, cluster: &ClusterState, endpoint: &EndpointState, sender: Sender<'_>) -> Option<H2Stream> {
         let slot = self.by_endpoint.get(&endpoint.id)?;
@@ -245,10 +264,15 @@ impl Streams {
     /// Closes what is idle for too long or whose endpoint is gone; streams under way keep their connection.
     pub fn sweep(&mut self, now: Instant) {
         self.by_endpoint.retain(|_, slot| {
-            let (limit, gone) = (slot.endpoint.idle_limit(), slot.endpoint.is_gone());
+            let (limit, gone, limited) =
+                (slot.endpoint.idle_limit(), slot.endpoint.is_gone(), slot.endpoint.is_limited());
+            let mut left = slot.live.len();
             slot.live.retain(|live| {
                 let idle = live.active.get() == 0 && now.saturating_duration_since(live.used.get()) >= limit;
-                live.is_open(|| now) && !idle && !gone
+                let surplus = limited && live.is_surplus(left > 1);
+                let kept = live.is_open(|| now) && !idle && !gone && !surplus;
+                left -= usize::from(!kept);
+                kept
             });
             !slot.live.is_empty() || slot.connecting > 0
         });
@@ -299,7 +323,8 @@ pub async fn h2_stream(
         let begun = Begun { streams, endpoint: endpoint.id };
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         let connection = cluster.connect_at(endpoint, sender, place, left).await?;
-        let making = make(connection, cluster, freed);
+        let bounds = streams.borrow().bounds;
+        let making = make(connection, cluster, freed, bounds);
         let live = timeout_at(deadline, making).await.map_err(|_| ConnectError::Timeout)??;
         let place = live.place();
         begun.end(live);
@@ -329,7 +354,12 @@ impl Drop for Begun<'_> {
 }
 
 /// Begins HTTP/2 on a connection, and has it driven.
-async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>) -> Result<Rc<Live>, ConnectError> {
+async fn make(
+    connection: Connection,
+    cluster: &ClusterState,
+    freed: Rc<Notify>,
+    bounds: FrameBounds,
+) -> Result<Rc<Live>, ConnectError> {
     let Connection { stream, purpose, endpoint, terms, place, .. } = connection;
     if let Stream::Tls(tls) = &stream
         && tls.get_ref().1.alpn_protocol() != Some(b"h2")
@@ -350,7 +380,9 @@ async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>)
         .max_concurrent_reset_streams(RESETS)
         .enable_push(false);
     let turn = Turn::default();
-    let begun = builder.handshake(Coalesced::new(stream, &turn)).await;
+    let marks = Rc::default();
+    let watched = Watched::of_endpoint(stream, bounds, &turn, &marks);
+    let begun = builder.handshake(Coalesced::new(watched, &turn)).await;
     let (send, connection) = begun.map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
     let live = Rc::new(Live {
         send,
@@ -362,8 +394,9 @@ async fn make(connection: Connection, cluster: &ClusterState, freed: Rc<Notify>)
         closed: Cell::new(false),
         used: Cell::new(Instant::now()),
         terms: Cell::new(terms),
+        marks,
         is_for_all: cluster.has_one_purpose(),
-        _place: place,
+        limit: place,
         freed,
     });
     tokio::task::spawn_local(turn.of(driver::drive(connection, Rc::downgrade(&live), keep_alive)));

@@ -17,6 +17,7 @@ pub mod parameters;
 pub mod pool;
 pub mod store;
 mod tls;
+mod watch;
 
 pub use balance::{Wanted, xxhash64};
 pub use cluster::{ClusterCounts, ClusterState, Counted, Ejections, NoEndpoint, UsageCounts};
@@ -27,3 +28,4 @@ pub use h1::{Patience, h1_connection};
 pub use h2::{H2Place, H2Stream, Streams, h2_stream, is_unprocessed};
 pub use pool::{Pool, PoolCounters, PoolSettings};
 pub use store::{Settings, Upstream};
+pub use watch::{FrameBounds, Marks, StreamMarks, Watched};

@@ -3,9 +3,11 @@
 //! Framing, compression and flow control are the library's that reads and writes frames. Here is what RFC 9113 §8 says of messages:
 //! pseudo-header fields, cookies, and headers that belong to one connection.
 
+mod blocks;
 mod read;
 mod write;
 
+pub use blocks::{BlockScan, Found};
 pub use read::{FlatError, flatten_request, flatten_response, flatten_trailers};
 pub use write::{request, response, trailers};
 

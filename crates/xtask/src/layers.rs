@@ -108,6 +108,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "endpoint",
             "balance",
             "coalesce",
+            "watch",
             "certificate",
             "parameters",
             "tls",

@@ -100,9 +100,14 @@ impl Client {
         }
     }
 
+    /// The time that a head, or the trailers of a body, may take; `None` is any.
+    pub(crate) fn head_limit(&self, worker: &Worker) -> Option<Duration> {
+        limit(self.edge.connections.headers_timeout, worker.limits.head_timeout)
+    }
+
     /// Gives it the time that a head may take.
     pub(crate) fn set_head(&self, worker: &Worker, timer: &Timer) {
-        match limit(self.edge.connections.headers_timeout, worker.limits.head_timeout) {
+        match self.head_limit(worker) {
             Some(head) => timer.set(head),
             None => timer.clear(),
         }

@@ -57,7 +57,7 @@ impl Worker {
             limits,
             upstream,
             pool: RefCell::new(Pool::new(PoolSettings::default())),
-            streams: RefCell::default(),
+            streams: RefCell::new(Streams::new(limits.frames())),
             metrics,
             log: log.map(AccessLog::buffer),
             drain,

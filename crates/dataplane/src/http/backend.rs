@@ -5,7 +5,7 @@ use h2::client::ResponseFuture;
 use http::Request;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use upstream::{Connection, EndpointState, H2Stream};
+use upstream::{Connection, EndpointState, H2Stream, StreamMarks};
 
 /// A backend's side.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct H2Backend {
     pub(crate) receiver: Receiver,
     pub(super) reused: bool,
     pub(crate) local: Option<SocketAddr>,
+    /// What is noted of its header blocks.
+    pub(super) marks: StreamMarks,
     /// The place on the connection that the stream takes.
     place: upstream::H2Place,
 }
@@ -30,10 +32,11 @@ pub(crate) struct H2Backend {
 impl H2Backend {
     /// Sends a request's head; `ended` where no body follows.
     pub(crate) fn open(stream: H2Stream, head: Request<()>, ended: bool) -> Result<Self, h2::Error> {
-        let H2Stream { mut send, reused, local, place, .. } = stream;
+        let H2Stream { mut send, reused, local, place, marks, .. } = stream;
         let (response, body) = send.send_request(head, ended)?;
         let sender: Sender = Sender::new(body, ended);
-        Ok(Self { response, sender, receiver: Receiver::default(), reused, local, place })
+        let marks = marks.of(response.stream_id().as_u32());
+        Ok(Self { response, sender, receiver: Receiver::default(), reused, local, marks, place })
     }
 
     /// Waits for the head of the answer: its status, and whether nothing follows.

@@ -6,6 +6,7 @@
 
 pub(super) mod direct;
 mod failure;
+mod interim;
 mod pieces;
 mod request;
 mod response;
@@ -70,6 +71,8 @@ pub(super) struct Flow<'a> {
     watching: bool,
     /// From when the route's time counts (VS-39): the whole request has come.
     complete_at: Option<Instant>,
+    /// Since when a head or trailers are there in part.
+    section_begun: Option<Instant>,
     /// When a client of gRPC wants no answer any more.
     deadline: Option<Instant>,
     /// When the whole request has to have come, where the mesh gives it a time (PC-04).
@@ -132,6 +135,7 @@ impl<'a> Flow<'a> {
             armed: false,
             watching: true,
             complete_at: complete.then_some(ended.whole),
+            section_begun: None,
             deadline: plan.deadline.and_then(|after| started.checked_add(after)),
             request_end: conn.client.request_end(started),
             retries,
@@ -197,13 +201,14 @@ impl<'a> Flow<'a> {
     fn receive_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         while !self.response.head_seen {
-            // Nothing is read while the client has not taken what was read before: a backend may send 1xx without end.
-            if !(self.request.any_written || self.request.refused) || !self.response.is_flushed() {
+            if !(self.request.any_written || self.request.refused) {
                 return Ok(moved);
             }
             let stream = match &mut self.up {
-                Backend::H1(connection) => &mut connection.stream,
                 Backend::H2(_) => return self.receive_stream_head(context).map(|more| moved | more),
+                // Nothing is read while the client has not taken what was read before: a backend may send 1xx without end.
+                Backend::H1(_) if !self.response.is_flushed() => return Ok(moved),
+                Backend::H1(connection) => &mut connection.stream,
             };
             if self.response.input.is_full() {
                 self.response.input.grow();
@@ -224,13 +229,15 @@ impl<'a> Flow<'a> {
             let limits = &self.worker.limits.head;
             let Some(length) = self.response.parse(self.asked, limits)? else { return Ok(()) };
             if self.response.head.is_informational() {
-                self.response.pass_informational(self.down)?;
-            } else if self.response.is_other_switch() {
+                self.response.take_interim(length, self.down)?;
+            } else if self.response.is_other_switch() || !self.response.may_go_on(length) {
                 return Err(Failure::UpstreamProtocol);
             } else {
                 self.pass_head()?;
             }
             self.response.input.consume(length);
+            // What is there of the next one began later.
+            self.section_begun = None;
         }
         Ok(())
     }
@@ -301,24 +308,29 @@ impl<'a> Flow<'a> {
         self.place.take()
     }
 
-    /// Takes the heads that a stream of HTTP/2 brings.
+    /// Takes the heads that a stream of HTTP/2 brings. Interim ones have no flow control: they are taken from the library's queue as they
+    /// come, whether the client takes them or not, or the queue would grow.
     fn receive_stream_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let Backend::H2(up) = &mut self.up else { return Ok(false) };
         let mut moved = false;
-        while let Poll::Ready(Some(informational)) = up.response.poll_informational(context) {
-            let informational = informational.map_err(|error| broken(&error))?;
-            // 101 is no answer of HTTP/2, and 100 was asked for by this side alone.
-            self.response.take_stream_head(
-                &informational.into_parts().0,
-                (self.asked, true),
-                &self.worker.limits.head,
-            )?;
-            self.response.pass_informational(self.down)?;
+        while let Poll::Ready(Some(interim)) = up.response.poll_informational(context) {
+            let (parts, ()) = interim.map_err(|error| Failure::of_stream(&error))?.into_parts();
+            if up.marks.is_malformed() {
+                return Err(Failure::UpstreamProtocol);
+            }
+            self.response.take_stream_head(&parts, (self.asked, true), &self.worker.limits.head)?;
+            self.response.take_interim(self.response.input.filled().len(), self.down)?;
             self.response.input.release();
             moved = true;
         }
+        if !self.response.is_flushed() {
+            return Ok(moved);
+        }
         let Poll::Ready(head) = Pin::new(&mut up.response).poll(context) else { return Ok(moved) };
-        let (parts, receiver) = head.map_err(|error| broken(&error))?.into_parts();
+        let (parts, receiver) = head.map_err(|error| Failure::of_stream(&error))?.into_parts();
+        if up.marks.is_malformed() {
+            return Err(Failure::UpstreamProtocol);
+        }
         let ended = receiver.is_end_stream();
         up.receiver = Receiver::new(receiver);
         self.response.take_stream_head(&parts, (self.asked, ended), &self.worker.limits.head)?;
@@ -393,6 +405,7 @@ impl<'a> Flow<'a> {
     pub(super) fn report(&self, failure: Failure) {
         let outcome = match failure {
             Failure::UpstreamClosed | Failure::UpstreamUnprocessed | Failure::UpstreamProtocol => Outcome::Disconnected,
+            Failure::HeadTimeout => Outcome::TimedOut,
             Failure::Timeout | Failure::TryTimeout if !self.response.head_seen => Outcome::TimedOut,
             _ => return,
         };
@@ -447,9 +460,4 @@ impl<'a> Flow<'a> {
     pub(super) fn local_address(&self) -> Option<std::net::SocketAddr> {
         self.up.local_address()
     }
-}
-
-/// What an error of a stream to a backend means.
-fn broken(error: &h2::Error) -> Failure {
-    if upstream::is_unprocessed(error) { Failure::UpstreamUnprocessed } else { Failure::UpstreamClosed }
 }

@@ -1,8 +1,7 @@
 //! A connection of a client in HTTP/2: it takes streams, each of which is one task, and ends when the client, a limit or a drain
-//! says so. Frames are the library's; what it does not bound is counted by [`watch`].
+//! says so. Frames are the library's; what it does not bound is counted by [`Watched`].
 
 mod tasks;
-mod watch;
 
 use super::exchange;
 use super::record;
@@ -25,8 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tasks::Job;
-use upstream::{Coalesced, Replay, Stream, Turn};
-use watch::Watched;
+use upstream::{Coalesced, FrameBounds, Replay, Stream, Turn, Watched};
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h2::FlatError;
@@ -64,7 +62,8 @@ pub(super) async fn serve(worker: Rc<Worker>, conn: Downstream) {
 async fn serve_in(worker: Rc<Worker>, conn: Downstream, turn: Turn) {
     let Downstream { side: Side::H1(stream), input, timer, client, table } = conn else { return };
     let limits = &worker.limits;
-    let watched = Watched::new(Replay::new(stream, input.filled()), &limits.http2);
+    let bounds = FrameBounds { section_timeout: client.head_limit(&worker), ..limits.frames() };
+    let watched = Watched::of_client(Replay::new(stream, input.filled()), bounds);
     drop(input);
     timer.set(limits.handshake_timeout);
     let Some(connection) =
@@ -205,8 +204,13 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, dialect: Opt
         FlatError::ContentLength => Reject::Head(wire::h1::HeadError::ContentLength),
         FlatError::Underscore => Reject::Head(wire::h1::HeadError::Underscore),
         FlatError::Expectation => Reject::Head(wire::h1::HeadError::Expectation),
+        FlatError::Malformed => Reject::Head(wire::h1::HeadError::Malformed),
     };
     record::refused(worker, conn, reject);
+    if let (FlatError::Malformed, Side::H2(stream)) = (error, &mut conn.side) {
+        // RFC 9113 §8.1.1
+        return stream.reset(Reason::PROTOCOL_ERROR);
+    }
     let date = worker.date();
     let local = Local {
         grpc: dialect.map(|dialect| (dialect, reject.grpc_status())),

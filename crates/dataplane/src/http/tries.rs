@@ -136,7 +136,9 @@ impl Tries {
         }
         flow.report(failure);
         let how = match failure {
-            Failure::UpstreamClosed | Failure::UpstreamProtocol => Broken::Reset { written: flow.is_begun() },
+            Failure::UpstreamClosed | Failure::UpstreamProtocol | Failure::HeadTimeout => {
+                Broken::Reset { written: flow.is_begun() }
+            }
             Failure::UpstreamUnprocessed => Broken::Refused,
             Failure::TryTimeout => Broken::Timeout,
             Failure::Answer => {

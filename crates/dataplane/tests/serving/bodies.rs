@@ -1,7 +1,8 @@
 //! Heads and bodies on their way through.
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, until};
+use crate::gateway::{Gateway, World, forward, until};
+use crate::streams::Streams;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -316,7 +317,7 @@ fn a_client_that_does_not_read_stops_the_backend() {
 }
 
 #[test]
-fn informational_answers_without_end_wait_for_the_client() {
+fn informational_answers_without_end_stop_their_backend() {
     let written = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&written);
     let backend = Backend::start(move |side| {
@@ -331,6 +332,7 @@ fn informational_answers_without_end_wait_for_the_client() {
     client.get("/");
     let last = standstill("the backend stops", &written);
     assert!(last < 200 << 20, "{last} bytes are somewhere");
+    gateway.has_counted("response_code=\"502\",response_flags=\"UPE\"} 1");
 }
 
 #[test]
@@ -376,4 +378,29 @@ fn a_connection_is_used_again_for_as_long_as_both_want() {
     assert!(client.is_closed());
     assert_eq!(backend.connections(), 1);
     assert!(backend.seen().iter().all(|head| !head.contains("connection:")), "hop by hop");
+}
+
+#[test]
+fn a_length_of_nothing_is_passed_on_where_the_client_sent_it() {
+    let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let gateway = Gateway::to(backend.address);
+    let mut client = gateway.client();
+    for (method, sent) in [("GET", true), ("DELETE", true), ("GET", false), ("DELETE", false)] {
+        let length = if sent { "Content-Length: 0\r\n" } else { "" };
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a.test\r\n{length}\r\n"));
+        assert_eq!(client.answer().status, 200);
+        assert_eq!(backend.seen().pop().unwrap().contains("content-length: 0\r\n"), sent, "{method}");
+    }
+    // What is switched to has no body.
+    client.send(
+        "GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    assert_eq!(client.answer().status, 200);
+    assert!(!backend.seen().pop().unwrap().contains("content-length"));
+    let streams = Streams::echo();
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[streams.address]).http2("c");
+    let gateway = Gateway::serving(&world);
+    let mut client = gateway.client();
+    client.send("DELETE / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
 }

@@ -102,14 +102,14 @@ fn vs_39_a_stream_without_an_answer_is_504_and_its_connection_goes_on() {
 }
 
 #[test]
-fn a_backend_that_speaks_no_http_2_where_it_is_to_is_503() {
-    for words in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
+fn a_backend_that_speaks_no_http_2_where_it_is_to_is_502_or_503_if_it_says_nothing() {
+    for (words, status) in [("HTTP/1.1 400 Bad Request\r\n\r\n", 502), ("", 503)] {
         let backend = Backend::start(move |side| {
             side.more();
             side.send(words);
         });
         let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c");
         let gateway = Gateway::serving(&world);
-        assert_eq!(gateway.client().get("/").answer().status, 503);
+        assert_eq!(gateway.client().get("/").answer().status, status);
     }
 }

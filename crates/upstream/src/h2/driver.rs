@@ -3,6 +3,7 @@
 use super::Live;
 use crate::coalesce::Coalesced;
 use crate::connect::Stream;
+use crate::watch::Watched;
 use ::h2::client::Connection;
 use ::h2::{Ping, PingPong};
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use std::rc::Weak;
 
 /// Drives a connection until it ends; it takes no streams afterwards.
 pub(super) async fn drive(
-    mut connection: Connection<Coalesced<Stream>, Bytes>,
+    mut connection: Connection<Coalesced<Watched<Stream>>, Bytes>,
     live: Weak<Live>,
     keep_alive: Option<KeepAlive>,
 ) {

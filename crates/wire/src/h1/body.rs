@@ -99,6 +99,26 @@ impl BodyReader {
         }
     }
 
+    /// Whether a body of this length may begin like `input`, for a head that is not passed on yet.
+    pub fn may_begin(length: BodyLength, input: &[u8]) -> bool {
+        if length != BodyLength::Chunked {
+            return true;
+        }
+        let (mut chunks, mut rest) = (Chunks::default(), input);
+        loop {
+            match chunks.decode(rest) {
+                Err(_) => return false,
+                Ok(step) if step.done || step.consumed == 0 => return true,
+                Ok(step) => rest = rest.get(step.consumed..).unwrap_or_default(),
+            }
+        }
+    }
+
+    /// Whether its chunks are over and the section of its trailers is not.
+    pub fn is_in_trailers(&self) -> bool {
+        matches!(self, Self::Chunked(chunks) if chunks.state == ChunkState::Trailers)
+    }
+
     /// The trailers of a complete chunked body, without those that may not be sent as such (RFC 9110 §6.5.1).
     pub fn trailers(&self) -> Option<Fields<'_>> {
         match self {
@@ -204,7 +224,8 @@ impl Chunks {
         let Ok(httparse::Status::Complete((_, fields))) = parsed else { return Err(BodyError::Trailers) };
         for field in fields.iter().filter(|field| may_trail(field.name)) {
             let name = super::fields::span_of(&self.trailers, field.name.as_bytes());
-            self.index.push(Field { name, value: super::fields::span_of(&self.trailers, field.value) });
+            let value = super::fields::trim(field.value);
+            self.index.push(Field { name, value: super::fields::span_of(&self.trailers, value) });
         }
         Ok(())
     }

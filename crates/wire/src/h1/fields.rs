@@ -84,7 +84,7 @@ pub(super) fn index(
 }
 
 /// Takes off spaces and tabs around a value.
-fn trim(mut value: &[u8]) -> &[u8] {
+pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }

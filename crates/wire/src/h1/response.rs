@@ -4,6 +4,9 @@ use super::fields;
 use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
 use crate::view::{Field, Fields, Span};
 
+/// Statuses that are served, of either version of HTTP.
+pub(crate) const STATUSES: std::ops::Range<u16> = 100..600;
+
 /// What was asked, as far as it tells whether a response has a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Asked {
@@ -78,7 +81,7 @@ impl ResponseHead {
         let version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
         let framing = fields::index(buffer, response.headers, limits, &mut self.index)?;
         self.status = response.code.unwrap_or_default();
-        if !(100..600).contains(&self.status) {
+        if !STATUSES.contains(&self.status) {
             return Err(HeadError::Malformed);
         }
         let opens = asked == Asked::Connect && (200..300).contains(&self.status);

@@ -1,6 +1,7 @@
 //! From the library's heads to flat ones.
 
 use crate::h1::fields::parse_length;
+use crate::h1::response::STATUSES;
 use crate::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead, Underscores, Version};
 use crate::view::{Field, Fields, Span};
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
@@ -24,6 +25,9 @@ pub enum FlatError {
     /// `expect` is something else than `100-continue`.
     #[error("the expectation is not known")]
     Expectation,
+    /// A field or a status that RFC 9113 §8 does not allow, and that the library accepts. The stream is reset.
+    #[error("the message is malformed")]
+    Malformed,
 }
 
 /// Lays a request's head flat at the end of `out`; `head` refers to what is there from `out`'s old end on. `protocol` is that of an
@@ -46,7 +50,9 @@ pub fn flatten_request(
     head.host = put(out, base, host);
     head.upgrade = protocol.map(|protocol| put(out, base, protocol.as_bytes()));
     head.expect_continue = expects_continue(&parts.headers)? && !ended;
-    head.body = match (protocol, ended, length(&parts.headers)?) {
+    let declared = length(&parts.headers)?;
+    head.declares_empty = declared == Some(0) && protocol.is_none();
+    head.body = match (protocol, ended, declared) {
         (Some(_), ..) | (None, true, _) | (None, false, Some(0)) => BodyLength::None,
         (None, false, Some(length)) => BodyLength::Length(length),
         (None, false, None) => BodyLength::Chunked,
@@ -63,7 +69,7 @@ pub fn flatten_request(
     let dropped = limits.underscores == Underscores::Drop;
     flatten_fields(&parts.headers, base, &mut head.index, out, |name| {
         name == HOST || (skipped && name == CONTENT_LENGTH) || (dropped && has_underscore(name))
-    });
+    })?;
     check(&head.index, out.len() - base, limits)
 }
 
@@ -78,6 +84,10 @@ pub fn flatten_response(
     let base = out.len();
     let declared = length(&parts.headers)?;
     head.status = parts.status.as_u16();
+    // One rule for both versions; 101 is none of HTTP/2 (RFC 9113 §8.6).
+    if !STATUSES.contains(&head.status) || head.status == 101 {
+        return Err(FlatError::Malformed);
+    }
     head.declared_length = declared;
     let bodiless = asked_head || matches!(head.status, 100..=199 | 204 | 304);
     head.body = match (bodiless || ended, declared) {
@@ -89,16 +99,26 @@ pub fn flatten_response(
     head.nominates = false;
     head.upgrade = None;
     head.index.clear();
-    flatten_fields(&parts.headers, base, &mut head.index, out, |_| false);
+    flatten_fields(&parts.headers, base, &mut head.index, out, |_| false)?;
     check(&head.index, out.len() - base, limits)
 }
 
-/// Lays trailers flat in `out`, without those that may not be sent as such; `index` refers to `out`.
-pub fn flatten_trailers<'a>(trailers: &HeaderMap, index: &'a mut Vec<Field>, out: &'a mut Vec<u8>) -> Fields<'a> {
+/// Lays trailers flat in `out`, without those that may not be sent as such; `index` refers to `out`. They are as many, and as large, as
+/// a head may be.
+pub fn flatten_trailers<'a>(
+    trailers: &HeaderMap,
+    limits: &HeadLimits,
+    index: &'a mut Vec<Field>,
+    out: &'a mut Vec<u8>,
+) -> Result<Fields<'a>, FlatError> {
     index.clear();
     out.clear();
-    flatten_fields(trailers, 0, index, out, |name| !crate::h1::body::may_trail(name.as_str()));
-    Fields::new(out, index)
+    if trailers.len() > limits.fields {
+        return Err(FlatError::TooLarge);
+    }
+    flatten_fields(trailers, 0, index, out, |name| !crate::h1::body::may_trail(name.as_str()))?;
+    check(index, out.len(), limits)?;
+    Ok(Fields::new(out, index))
 }
 
 fn check(index: &[Field], bytes: usize, limits: &HeadLimits) -> Result<(), FlatError> {
@@ -148,9 +168,12 @@ fn flatten_fields(
     index: &mut Vec<Field>,
     out: &mut Vec<u8>,
     skipped: impl Fn(&http::HeaderName) -> bool,
-) {
+) -> Result<(), FlatError> {
     let mut cookie_seen = false;
     for (name, value) in headers {
+        if !is_well_formed(name, value) {
+            return Err(FlatError::Malformed);
+        }
         if skipped(name) {
             continue;
         }
@@ -163,6 +186,14 @@ fn flatten_fields(
         let (name, value) = (put(out, base, name.as_str().as_bytes()), put(out, base, value.as_bytes()));
         index.push(Field { name, value });
     }
+    Ok(())
+}
+
+/// What the library does not check of RFC 9113 §8.2.1: it takes `"` for a character of names, and blanks around values.
+fn is_well_formed(name: &http::HeaderName, value: &http::HeaderValue) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let value = value.as_bytes();
+    !blank(value.first()) && !blank(value.last()) && !name.as_str().contains('"')
 }
 
 fn cookies(headers: &HeaderMap, base: usize, out: &mut Vec<u8>) -> Field {

@@ -134,7 +134,7 @@ fn trailers_that_could_change_the_message_are_left_out() {
     map.insert("grpc-status", "0".parse().unwrap());
     map.insert("content-length", "3".parse().unwrap());
     let (mut index, mut out) = (Vec::new(), Vec::new());
-    let flat = flatten_trailers(&map, &mut index, &mut out);
+    let flat = flatten_trailers(&map, &HeadLimits::default(), &mut index, &mut out).unwrap();
     assert_eq!(flat.iter().collect::<Vec<_>>(), [(&b"grpc-status"[..], &b"0"[..])]);
     assert_eq!(trailers(flat).len(), 1);
     assert!(trailers(Fields::new(&[], &[])).is_empty());

@@ -231,7 +231,7 @@ proptest! {
     #[test]
     fn trailers_come_back_as_they_were(lines in lines()) {
         let (mut index, mut flat) = (Vec::new(), Vec::new());
-        let kept = flatten_trailers(&map(&lines), &mut index, &mut flat);
+        let kept = flatten_trailers(&map(&lines), &HeadLimits::default(), &mut index, &mut flat).unwrap();
         let back = trailers(kept);
         let may = lines.into_iter().filter(|(name, _)| crate::h1::body::may_trail(name));
         prop_assert_eq!(said_by(&back), said(may));

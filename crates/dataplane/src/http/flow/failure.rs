@@ -1,6 +1,7 @@
 //! What can go wrong with an attempt, and how clients and the log are told.
 
 use crate::reasons::Reject;
+use std::io::{self, ErrorKind};
 
 /// Why an exchange did not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(in crate::http) enum Failure {
     UpstreamUnprocessed,
     /// The backend's answer is malformed.
     UpstreamProtocol,
+    /// The head of the backend's answer, or its trailers, began and take too long.
+    HeadTimeout,
     /// The route's time is over.
     Timeout,
     /// The attempt's time is over.
@@ -34,11 +37,26 @@ pub(in crate::http) enum Failure {
 }
 
 impl Failure {
+    /// What an error of a stream to a backend means.
+    pub(super) fn of_stream(error: &h2::Error) -> Self {
+        match () {
+            () if upstream::is_unprocessed(error) => Self::UpstreamUnprocessed,
+            () if error.is_library() => Self::UpstreamProtocol,
+            // What [`upstream::Watched`] found in the frames.
+            () => match error.get_io().map(io::Error::kind) {
+                Some(ErrorKind::InvalidData) => Self::UpstreamProtocol,
+                Some(ErrorKind::TimedOut) => Self::HeadTimeout,
+                _ => Self::UpstreamClosed,
+            },
+        }
+    }
+
     /// The answer that tells it, where there is somebody to tell.
     pub(in crate::http) fn reject(self) -> Option<Reject> {
         match self {
             Self::UpstreamClosed | Self::UpstreamUnprocessed => Some(Reject::UpstreamClosed),
             Self::UpstreamProtocol => Some(Reject::UpstreamProtocol),
+            Self::HeadTimeout => Some(Reject::ResponseHeadTimeout),
             Self::Timeout => Some(Reject::Timeout),
             Self::TryTimeout => Some(Reject::TryTimeout),
             // There was none to pass on after all.
@@ -57,7 +75,8 @@ impl Failure {
         match self {
             Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => "the answer of the backend broke off",
             Self::UpstreamProtocol => "the answer of the backend is malformed",
-            Self::Timeout
+            Self::HeadTimeout
+            | Self::Timeout
             | Self::TryTimeout
             | Self::BodyTimeout
             | Self::RequestTimeout
@@ -77,7 +96,8 @@ impl Failure {
                 "upstream_reset_after_response_started{connection_termination}"
             }
             Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
-            Self::Timeout
+            Self::HeadTimeout
+            | Self::Timeout
             | Self::TryTimeout
             | Self::ClientBody
             | Self::NotBase64

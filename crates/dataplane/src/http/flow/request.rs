@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::direct::{self, Broken};
-use super::pieces::{end_chunks, put, without_framing};
+use super::pieces::{checked_trailers, end_chunks, put};
 use crate::conn::{Buffer, Pipe, Worker};
 use crate::http::backend::Backend;
 use crate::http::mirror::Taps;
@@ -14,7 +14,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use upstream::{Connection, Stream};
 use wire::grpc_web::{Call, Decoder, NotBase64, Writing};
-use wire::h1::{BodyLength, BodyReader, ChunkWriter, RequestHead, Style};
+use wire::h1::{BodyLength, BodyReader, ChunkWriter, HeadLimits, RequestHead, Style};
 
 /// What outlives an attempt: bytes that were sent, and the trailers of a body that has come to its end.
 #[derive(Debug, Default)]
@@ -134,6 +134,11 @@ impl<'a> RequestSide<'a> {
         self.complete && !self.refused && self.is_flushed()
     }
 
+    /// Whether the trailers of its body are there in part.
+    pub(super) fn is_in_trailers(&self) -> bool {
+        !self.complete && self.body.is_in_trailers()
+    }
+
     /// Whether it is the client that is waited for.
     pub(super) fn awaits_body(&self) -> bool {
         let in_pipe = self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty());
@@ -192,7 +197,7 @@ impl<'a> RequestSide<'a> {
     ) -> Result<Poll<()>, Failure> {
         let down = match down {
             Side::H1(stream) => stream,
-            Side::H2(stream) => return self.take_piece(&mut stream.receiver, context),
+            Side::H2(stream) => return self.take_piece(&mut stream.receiver, &worker.limits.head, context),
         };
         if let Backend::H1(Connection { stream: up, .. }) = up
             && self.is_moved(worker, down, up)
@@ -249,7 +254,12 @@ impl<'a> RequestSide<'a> {
     }
 
     /// Takes the next piece of what a stream of HTTP/2 brings.
-    fn take_piece(&mut self, receiver: &mut Receiver, context: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+    fn take_piece(
+        &mut self,
+        receiver: &mut Receiver,
+        limits: &HeadLimits,
+        context: &mut Context<'_>,
+    ) -> Result<Poll<()>, Failure> {
         match receiver.poll_piece(context) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(Piece::Data(data))) => {
@@ -262,7 +272,7 @@ impl<'a> RequestSide<'a> {
                 self.check_whole()?;
                 self.complete = true;
                 *self.body = BodyReader::Done;
-                self.held.trailers = trailers.map(without_framing).filter(|trailers| !trailers.is_empty());
+                self.held.trailers = checked_trailers(trailers, limits).map_err(|_| Failure::ClientBody)?;
                 self.held.taps.end(|| self.held.trailers.clone());
                 if self.chunked {
                     end_chunks(self.out, self.held.trailers.as_ref());

@@ -2,15 +2,16 @@
 
 use super::Failure;
 use super::direct::{self, Broken};
-use super::pieces::{end_chunks, without_framing};
+use super::interim::Interim;
+use super::pieces::{checked_trailers, end_chunks};
 use super::told::Told;
 use super::web::{Web, put_data};
 use crate::conn::{Buffer, Pipe, Worker};
-use crate::http::backend::Backend;
+use crate::http::backend::{Backend, H2Backend};
 use crate::http::decide::Plan;
 use crate::http::server::read;
 use crate::http::side::{Gone, Side};
-use crate::http::streams::{Piece, Receiver, Sender};
+use crate::http::streams::{Piece, Sender};
 use crate::limits::COPY_LIMIT;
 use crate::log::HttpDate;
 use http::HeaderMap;
@@ -53,6 +54,7 @@ pub(super) struct ResponseSide<'a> {
     /// Whether a large piece has to be followed by the end of its chunk.
     chunk_end: bool,
     pub(super) head_seen: bool,
+    interim: Interim,
     /// Whether all of the body was handed to `out`, or moved.
     pub(super) complete: bool,
     pub(super) any_written: bool,
@@ -89,6 +91,7 @@ impl<'a> ResponseSide<'a> {
             end_due: false,
             chunk_end: false,
             head_seen: false,
+            interim: Interim::default(),
             complete: false,
             any_written: false,
             sent: 0,
@@ -105,6 +108,12 @@ impl<'a> ResponseSide<'a> {
             && self.direct == 0
             && self.pipe.as_ref().is_none_or(Pipe::is_empty)
             && !(self.complete && self.end_due)
+    }
+
+    /// Whether a head or the trailers are there in part, and it is the backend that is waited for.
+    pub(super) fn has_partial_section(&self) -> bool {
+        let partial = if self.head_seen { self.body.is_in_trailers() } else { !self.input.is_empty() };
+        partial && !self.complete && self.is_flushed()
     }
 
     /// Whether the client has all of it.
@@ -138,8 +147,15 @@ impl<'a> ResponseSide<'a> {
         Ok(())
     }
 
+    /// Counts an interim response, whose head was read last and takes `bytes` octets, and passes it on unless there were too many before.
+    pub(super) fn take_interim(&mut self, bytes: usize, down: &mut Side) -> Result<(), Failure> {
+        // As in the sizes of HPACK: each line costs memory beside its text (RFC 7541 §4.1).
+        let size = bytes + 32 * self.head.fields(self.input.filled()).len();
+        if self.interim.admit(size)? { self.pass_interim(down) } else { Ok(()) }
+    }
+
     /// 102 and its kin say nothing of the connection; their headers are passed on.
-    pub(super) fn pass_informational(&mut self, down: &mut Side) -> Result<(), Failure> {
+    fn pass_interim(&mut self, down: &mut Side) -> Result<(), Failure> {
         let parts = ResponseParts {
             status: self.head.status,
             fields: self.head.fields(self.input.filled()),
@@ -155,6 +171,7 @@ impl<'a> ResponseSide<'a> {
             Side::H2(stream) => {
                 let head = wire::h2::response(&parts, &Edits::default());
                 stream.send_informational(head).map_err(|Gone| Failure::ClientClosed)?;
+                self.any_written = true;
             }
         }
         Ok(())
@@ -322,22 +339,25 @@ impl<'a> ResponseSide<'a> {
     /// Takes the next piece of what a stream of HTTP/2 brings.
     fn take_piece(
         &mut self,
-        receiver: &mut Receiver,
-        down: &mut Side,
+        up: &mut H2Backend,
+        (down, limits): (&mut Side, &HeadLimits),
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
-        match receiver.poll_piece(context) {
+        match up.receiver.poll_piece(context) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(Piece::Data(data))) => match put_data(self.out, &data, &mut self.web, self.chunked) {
                 Some(count) => self.sent += count as u64,
                 None => self.cut(down)?,
             },
             Poll::Ready(Ok(Piece::End(trailers))) => {
-                let trailers = trailers.map(without_framing).filter(|trailers| !trailers.is_empty());
+                if up.marks.is_malformed() || (trailers.is_some() && up.marks.ends_with_status()) {
+                    return Err(Failure::UpstreamProtocol);
+                }
+                let trailers = checked_trailers(trailers, limits).map_err(|_| Failure::UpstreamProtocol)?;
                 self.end(trailers, down)?;
             }
             // Part of an answer, and no end: the client must not take it for the whole.
-            Poll::Ready(Err(_)) => return Err(Failure::UpstreamClosed),
+            Poll::Ready(Err(error)) => return Err(Failure::of_stream(&error)),
         }
         Ok(Poll::Ready(()))
     }
@@ -352,7 +372,9 @@ impl<'a> ResponseSide<'a> {
     ) -> Result<Poll<()>, Failure> {
         let up = match up {
             Backend::H1(connection) => &mut connection.stream,
-            Backend::H2(stream) => return self.take_piece(&mut stream.receiver, down, context),
+            Backend::H2(stream) => {
+                return self.take_piece(stream, (down, &worker.limits.head), context);
+            }
         };
         if let Side::H1(down) = down
             && self.is_moved(worker, up, down)

@@ -9,7 +9,8 @@ impl Flow<'_> {
     pub(super) fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
         let route_end = route_end.into_iter().chain(self.deadline).min();
-        let (try_end, patience) = (self.try_end(), self.patience());
+        let (try_end, patience, section) = (self.try_end(), self.patience(), self.section());
+        let section_end = section.map(|(end, _)| end);
         let request_end = self.request_end.filter(|_| !self.request.complete && !self.response.head_seen);
         if !self.armed {
             self.armed = true;
@@ -17,7 +18,7 @@ impl Flow<'_> {
                 Some((limit, _)) => self.timer.set(limit),
                 None => self.timer.clear(),
             }
-            if let Some(end) = route_end.into_iter().chain(try_end).chain(request_end).min() {
+            if let Some(end) = route_end.into_iter().chain(try_end).chain(request_end).chain(section_end).min() {
                 self.timer.set_no_later(end);
             }
         }
@@ -26,12 +27,13 @@ impl Flow<'_> {
         }
         let now = Instant::now();
         let over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
-        let failure = match patience {
+        let failure = match (patience, section) {
             _ if over(route_end) => Failure::Timeout,
             _ if over(try_end) => Failure::TryTimeout,
             _ if over(request_end) => Failure::RequestTimeout,
-            Some((_, failure)) => failure,
-            None => Failure::Timeout,
+            (_, Some((_, failure))) if over(section_end) => failure,
+            (Some((_, failure)), _) => failure,
+            (None, _) => Failure::Timeout,
         };
         Poll::Ready(Err(failure))
     }
@@ -40,6 +42,21 @@ impl Flow<'_> {
     fn try_end(&self) -> Option<Instant> {
         let (policy, _) = self.retries.filter(|_| !self.response.head_seen)?;
         self.try_from?.checked_add(policy.per_try_timeout?)
+    }
+
+    /// When the head or the trailers that are there in part have to be complete, and what it means when they are not: peers may send them
+    /// octet by octet, so that something happens all the time.
+    fn section(&mut self) -> Option<(Instant, Failure)> {
+        let (limit, failure) = if self.response.has_partial_section() {
+            (Some(self.worker.limits.head_timeout).filter(|limit| !limit.is_zero()), Failure::HeadTimeout)
+        } else if self.request.is_in_trailers() {
+            (self.client.head_limit(self.worker), Failure::BodyTimeout)
+        } else {
+            self.section_begun = None;
+            return None;
+        };
+        let begun = *self.section_begun.get_or_insert_with(Instant::now);
+        begun.checked_add(limit?).map(|end| (end, failure))
     }
 
     /// How long nothing may happen, and what it means when nothing does.

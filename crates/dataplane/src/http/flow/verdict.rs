@@ -2,6 +2,7 @@
 
 use super::response::{ResponseSide, WEBSOCKET};
 use ir::{Retries, RetryOn};
+use wire::h1::BodyReader;
 
 impl ResponseSide<'_> {
     /// Whether the head is one that a policy would rather not pass on; `grpc` says that the request is gRPC.
@@ -27,6 +28,12 @@ impl ResponseSide<'_> {
     pub(super) fn told_status(&self, grpc: bool) -> u16 {
         let told = if grpc { self.grpc_status() } else { None };
         told.map_or(self.head.status, wire::grpc::http_status_of)
+    }
+
+    /// Whether what is there behind a head of `length` octets can begin its body. Looked at before the head is passed on, so that there is
+    /// still an answer to be had.
+    pub(super) fn may_go_on(&self, length: usize) -> bool {
+        BodyReader::may_begin(self.head.body, self.input.filled().get(length..).unwrap_or_default())
     }
 
     /// Whether the backend switches to something that it was not asked for (S-118).

@@ -1,0 +1,352 @@
+//! What a backend may do to the gateway and to those whom it serves: malformed answers in HTTP/2, interim responses without end, floods.
+//! That of HTTP/1.1 is in `malformed` and `failures`.
+
+use crate::backend::Backend;
+use crate::client::Client;
+use crate::gateway::{Gateway, until};
+use crate::raw::{
+    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, PING, RESET, Raw, SETTINGS, WINDOW_UPDATE,
+    answer, field, frame, head,
+};
+use crate::streams::{ask, connect, get, run};
+use dataplane::Limits;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+const FINAL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Reads interim responses; how many there are, and the final one.
+fn skip_interim(client: &mut Client) -> (usize, Result<crate::client::Answer, String>) {
+    let mut count = 0;
+    loop {
+        match client.try_answer(false) {
+            Ok(interim) if interim.status < 200 => count += 1,
+            other => return (count, other),
+        }
+    }
+}
+
+/// The second request of a connection, and each later one, is answered well.
+fn bad_then_good(bad: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> Backend {
+    let first = AtomicUsize::new(0);
+    raw::backend(move |raw, stream| {
+        let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
+        raw.send(if is_first { bad(stream) } else { answer(stream, b"good") });
+    })
+}
+
+fn blocks_that_are_no_answer() -> Vec<(&'static str, Vec<u8>)> {
+    let with = |name, value| [OK.to_vec(), field(name, value)].concat();
+    let status = |value: &str| field(":status", value);
+    vec![
+        ("a blank before a value", with("a", " b")),
+        ("a blank behind a value", with("a", "b ")),
+        ("a tab before a value", with("a", "\tb")),
+        ("nothing but a blank", with("a", " ")),
+        ("CR in a value", with("a", "b\rc")),
+        ("LF in a value", with("a", "b\nc: d")),
+        ("NUL in a value", with("a", "b\0c")),
+        ("a quote in a name", with("x\"", "b")),
+        ("a blank in a name", with("x y", "b")),
+        ("a colon in a name", with("x:y", "b")),
+        ("capitals in a name", with("Xy", "b")),
+        ("no name", with("", "b")),
+        ("a path", [OK, &[0x84]].concat()),
+        ("a path in a literal", with(":path", "/")),
+        ("a method", [OK, &[0x82]].concat()),
+        ("a scheme", [OK, &[0x86]].concat()),
+        ("an authority", with(":authority", "a")),
+        ("a field that only looks like one of these", with(":other", "a")),
+        ("no status", field("a", "b")),
+        ("two statuses", [0x88, 0x88].to_vec()),
+        ("a status behind a field", [field("a", "b"), OK.to_vec()].concat()),
+        ("status 99", status("099")),
+        ("status 101", status("101")),
+        ("status 600", status("600")),
+        ("status 999", status("999")),
+        ("status 1000", status("1000")),
+        ("status 20", status("20")),
+        ("a status that is no number", status("2x0")),
+        ("an empty status", status("")),
+        ("connection", with("connection", "close")),
+        ("transfer-encoding", with("transfer-encoding", "chunked")),
+        ("keep-alive", with("keep-alive", "5")),
+        ("upgrade", with("upgrade", "websocket")),
+        ("te", with("te", "gzip")),
+        ("a length that is no number", with("content-length", "x")),
+        ("a length with a sign", with("content-length", "+2")),
+        ("two lengths", [with("content-length", "4"), field("content-length", "5")].concat()),
+        ("101 lines", [OK.to_vec(), field("a", "b").repeat(101)].concat()),
+    ]
+}
+
+#[test]
+fn rfc_9113_8_malformed_heads_of_answers_are_502_in_both_versions_and_poison_no_later_one() {
+    let blocks = blocks_that_are_no_answer();
+    assert!(blocks.len() >= 35);
+    for (what, block) in blocks {
+        for ended in [false, true] {
+            let block = block.clone();
+            let flags = if ended { END_STREAM } else { 0 };
+            let backend = bad_then_good(move |stream| {
+                let body = if ended { Vec::new() } else { frame(DATA, END_STREAM, stream, b"evil") };
+                [head(flags, stream, &block), body].concat()
+            });
+            let gateway = raw::gateway(&backend, Limits::default());
+            let mut client = gateway.client();
+            assert_eq!(client.get("/bad").answer().status, 502, "{what}, {ended}");
+            let later = client.get("/good").answer();
+            assert_eq!((later.status, later.text()), (200, "good"), "{what}");
+            gateway.has_counted("response_code=\"502\",response_flags=\"UPE\"} 1");
+        }
+    }
+}
+
+#[test]
+fn rfc_9113_8_malformed_interim_heads_are_502() {
+    let interim = |more: &[u8]| [&field(":status", "103")[..], more].concat();
+    let blocks = [
+        ("101", field(":status", "101")),
+        ("a blank", interim(&field("a", " b"))),
+        ("a path", interim(&[0x84])),
+        ("101 lines", interim(&field("a", "b").repeat(101))),
+    ];
+    for (what, block) in blocks {
+        let backend = bad_then_good(move |stream| [head(0, stream, &block), answer(stream, b"evil")].concat());
+        let gateway = raw::gateway(&backend, Limits::default());
+        assert_eq!(gateway.client().get("/bad").answer().status, 502, "{what}");
+    }
+    // The end of the stream is no answer.
+    let backend = bad_then_good(move |stream| head(END_STREAM, stream, &field(":status", "103")));
+    let gateway = raw::gateway(&backend, Limits::default());
+    let (count, last) = skip_interim(gateway.client().get("/bad"));
+    assert_eq!((count, last.unwrap().status), (1, 502));
+}
+
+/// Answers that have begun, and may not count as complete.
+fn ends_that_are_none(stream: u32) -> Vec<(&'static str, Vec<u8>)> {
+    let begun = [head(0, stream, OK), frame(DATA, 0, stream, b"part")].concat();
+    let with_length = |length: &str, flags, body: &[u8]| {
+        let block = [OK, &field("content-length", length)].concat();
+        [head(0, stream, &block), frame(DATA, flags, stream, body)].concat()
+    };
+    let trailers = |block: &[u8]| [begun.clone(), head(END_STREAM, stream, block)].concat();
+    vec![
+        ("a status in trailers", trailers(OK)),
+        ("a status in a literal in trailers", trailers(&field(":status", "200"))),
+        ("a status of the table in trailers", {
+            let added = [&[0x48, 3][..], b"418"].concat();
+            [head(0, stream, &added), frame(DATA, 0, stream, b"part"), head(END_STREAM, stream, &[0xbe])].concat()
+        }),
+        ("a path in trailers", trailers(&[0x84])),
+        ("a blank in trailers", trailers(&field("a", "b "))),
+        ("a quote in trailers", trailers(&field("x\"", "b"))),
+        ("101 lines of trailers", trailers(&field("a", "b").repeat(101))),
+        ("1,500 lines of trailers", trailers(&field("a", "b").repeat(1500))),
+        ("trailers that do not end", [begun.clone(), head(0, stream, &field("a", "b"))].concat()),
+        ("less than its length", with_length("5", END_STREAM, b"part")),
+        ("more than its length", with_length("3", END_STREAM, b"part")),
+        ("less than its length, and trailers", {
+            [with_length("5", 0, b"part"), head(END_STREAM, stream, &field("a", "b"))].concat()
+        }),
+        ("a reset", [begun.clone(), frame(RESET, 0, stream, &[0, 0, 0, 8])].concat()),
+        ("a reset without an error", [begun.clone(), frame(RESET, 0, stream, &[0; 4])].concat()),
+        ("data on no stream", [begun.clone(), frame(DATA, 0, 0, b"x")].concat()),
+        ("an end of the connection", [begun.clone(), frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 1])].concat()),
+        ("a frame that is too large", [begun, frame(DATA, 0, stream, &[0; 16_385])].concat()),
+    ]
+}
+
+#[test]
+fn rfc_9113_8_ends_that_are_malformed_never_look_like_an_end() {
+    let number = ends_that_are_none(1).len();
+    assert!(number >= 15);
+    for at in 0..number {
+        let (what, _) = ends_that_are_none(1).swap_remove(at);
+        let gateway = |second: Arc<AtomicUsize>| {
+            let backend = raw::backend(move |raw, stream| {
+                let bad = second.fetch_add(1, Ordering::SeqCst) == 0;
+                let (_, ends) = ends_that_are_none(stream).swap_remove(at);
+                raw.send(if bad { ends } else { answer(stream, b"good") });
+            });
+            (raw::gateway(&backend, Limits::default()), backend)
+        };
+        let (to, _backend) = gateway(Arc::default());
+        let mut client = to.client();
+        let got = client.get("/bad").try_answer(false);
+        assert!(got.as_ref().map_or(true, |answer| answer.status >= 502), "{what}: {got:?}");
+        assert_eq!(to.client().get("/good").answer().text(), "good", "{what}");
+        let (to, _backend) = gateway(Arc::default());
+        run(async {
+            let mut client = connect(to.addresses()[0]).await;
+            let got = ask(&mut client, get("/bad"), b"", None).await;
+            assert!(got.as_ref().map_or(true, |answer| answer.status >= 502), "{what}: {got:?}");
+            assert_eq!(ask(&mut client, get("/good"), b"", None).await.unwrap().text(), "good", "{what}");
+        });
+    }
+}
+
+#[test]
+fn answers_that_only_look_malformed_are_passed_on() {
+    let backend = raw::backend(|raw, stream| {
+        let bytes = match raw.count {
+            // Trailers alone, without a body, and the entries that later blocks refer to.
+            0 => head(END_STREAM, stream, &[&[0x48, 3][..], b"418", &[0x40, 1, b'a', 1, b'b']].concat()),
+            1 => head(END_STREAM, stream, &[0xbf, 0xbe]),
+            2 => [head(0, stream, &[0xbf]), frame(DATA, 0, stream, b"ok"), head(END_STREAM, stream, &[0xbe])].concat(),
+            // Padded, with a priority, in three parts.
+            _ => [
+                frame(HEADERS, 8 | 0x20, stream, &[3, 0, 0, 0, 0, 5, 0x88, 0x84, 0x84, 0x84]),
+                frame(CONTINUATION, 0, stream, &[0, 1]),
+                frame(CONTINUATION, END_HEADERS, stream, b"c\x01d"),
+                frame(DATA, END_STREAM, stream, b"ok"),
+            ]
+            .concat(),
+        };
+        raw.send(bytes);
+    });
+    let gateway = raw::gateway(&backend, Limits::default());
+    let mut client = gateway.client();
+    for (status, body, header) in [(418, "", "a"), (418, "", "a"), (418, "ok", ""), (200, "ok", "c")] {
+        let answer = client.get("/").answer();
+        assert_eq!((answer.status, answer.text()), (status, body));
+        assert!(header.is_empty() || answer.header(header).is_some());
+        assert!(!header.is_empty() || answer.trailers == [("a".to_owned(), "b".to_owned())]);
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+/// Gateways before backends that send so many interim responses and then the final one, in either version.
+fn after_interim(number: usize) -> [(Gateway, Backend); 2] {
+    let one = Backend::answering(&[HINT.repeat(number).as_str(), FINAL].concat());
+    let two = raw::backend(move |raw, stream| {
+        let hint = [&field(":status", "103")[..], &field("link", "</a>")].concat();
+        raw.send([head(0, stream, &hint).repeat(number), answer(stream, b"ok")].concat());
+    });
+    [(Gateway::to(one.address), one), (raw::gateway(&two, Limits::default()), two)]
+}
+
+#[test]
+fn a_few_interim_responses_are_passed_on_a_thousand_are_read_and_more_are_a_malformed_answer() {
+    for (number, passed, status) in [(1, 1, 200), (8, 8, 200), (1000, 8, 200), (1001, 8, 502)] {
+        for (gateway, _backend) in after_interim(number) {
+            let (count, last) = skip_interim(gateway.client().get("/"));
+            assert_eq!((count, last.unwrap().status), (passed, status), "{number}");
+            run(async {
+                let mut client = connect(gateway.addresses()[0]).await;
+                assert_eq!(ask(&mut client, get("/"), b"", None).await.unwrap().status, status, "{number}");
+            });
+        }
+    }
+}
+
+#[test]
+fn large_interim_responses_are_dropped() {
+    let large = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "a".repeat(20_000));
+    let backend = Backend::answering(&[&large, HINT, &large, FINAL].concat());
+    let gateway = Gateway::to(backend.address);
+    let (count, last) = skip_interim(gateway.client().get("/"));
+    assert_eq!((count, last.unwrap().status), (1, 200));
+}
+
+/// Sends interim responses with a large field out of HPACK's table until it is stopped; how many octets it could send.
+fn send_interim_without_end(raw: &mut Raw<'_>, stream: u32) -> usize {
+    // 3.9 KB in the table, and fourteen octets that each mean it again.
+    let value = "a".repeat(3900);
+    let literal = [&[0x40, 1, b'x', 0x7f, 0xbd, 0x1d][..], value.as_bytes()].concat();
+    let mut sent = [head(0, stream, &[&field(":status", "103")[..], &literal].concat())].concat();
+    let repeated = head(0, stream, &[&field(":status", "103")[..], &[0xbe; 14]].concat()).repeat(1000);
+    let mut octets = sent.len();
+    while octets < 256 << 20 && raw.send(&sent) {
+        octets += sent.len();
+        sent.clone_from(&repeated);
+    }
+    octets
+}
+
+#[test]
+fn interim_responses_without_end_are_stopped_whether_the_client_reads_or_not() {
+    let stopped = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&stopped);
+    let backend = raw::backend(move |raw, stream| {
+        let mut reader = raw.side.stream.try_clone().unwrap();
+        let (reset, told) = std::sync::mpsc::channel();
+        // Reads what the gateway says of it meanwhile.
+        std::thread::spawn(move || {
+            let mut room = [0; 4096];
+            while let Ok(1..) = std::io::Read::read(&mut reader, &mut room) {}
+            reset.send(()).unwrap();
+        });
+        send_interim_without_end(raw, stream);
+        told.recv().unwrap();
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    let gateway = raw::gateway(&backend, Limits::default());
+    // A client of either version that sends its request and reads nothing.
+    let mut one = gateway.client();
+    one.get("/");
+    until("the first is stopped", || stopped.load(Ordering::SeqCst) == 1);
+    let (_, last) = skip_interim(&mut one);
+    assert_eq!(last.unwrap().status, 502);
+    let mut two = gateway.client();
+    let request = [0x82, 0x86, 0x84, 0x41, 1, b'a'];
+    two.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    two.send([frame(SETTINGS, 0, 0, b""), head(END_STREAM, 1, &request)].concat());
+    until("the second is stopped", || stopped.load(Ordering::SeqCst) == 2);
+    gateway.has_counted("response_code=\"502\",response_flags=\"UPE\"} 2");
+}
+
+/// Sends a flood behind a request that is never answered; whether the connection was ended.
+fn flood(frames: impl Fn(u32, usize) -> Vec<u8> + Send + Sync + 'static) {
+    const FRAMES: usize = 100_000;
+    let asked = AtomicUsize::new(0);
+    let backend = raw::backend(move |raw, stream| {
+        if asked.fetch_add(1, Ordering::SeqCst) > 0 {
+            raw.send(answer(stream, b"good"));
+            return;
+        }
+        let mut reader = raw.side.stream.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut room = [0; 4096];
+            while let Ok(1..) = std::io::Read::read(&mut reader, &mut room) {}
+        });
+        let mut sent = 0;
+        while sent < FRAMES && raw.send((sent..sent + 1000).flat_map(|at| frames(stream, at)).collect::<Vec<_>>()) {
+            sent += 1000;
+        }
+    });
+    let gateway = raw::gateway(&backend, Limits::default());
+    let mut client = gateway.client();
+    let status = client.get("/bad").answer().status;
+    assert!(matches!(status, 502 | 503), "{status}");
+    assert_eq!(client.get("/good").answer().text(), "good");
+    assert_eq!(backend.connections(), 2, "the connection was not ended");
+}
+
+#[test]
+fn floods_of_a_backend_end_its_connection() {
+    flood(|_, _| frame(PING, 0, 0, &[7; 8]));
+    flood(|_, _| frame(SETTINGS, 0, 0, b""));
+    flood(|_, at| frame(SETTINGS, 0, 0, &[0, 4, 0, (at % 7) as u8, 0, 0]));
+    flood(|_, _| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]));
+    flood(|stream, _| frame(WINDOW_UPDATE, 0, stream, &[0, 0, 0x40, 0]));
+    flood(|stream, _| frame(2, 0, stream, &[0, 0, 0, 0, 1]));
+    flood(|_, _| frame(200, 0, 0, b"unknown"));
+    flood(|_, at| frame(GOAWAY, 0, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, (at % 2) as u8]));
+}
+
+#[test]
+fn blocks_without_end_and_pushes_of_a_backend_end_its_connection() {
+    flood(|stream, at| match at {
+        0 => frame(HEADERS, 0, stream, OK),
+        _ => frame(CONTINUATION, 0, stream, &[0, 1, b'x', 1, b'y']),
+    });
+    flood(|stream, at| if at == 0 { frame(HEADERS, 0, stream, OK) } else { frame(CONTINUATION, 0, stream, b"") });
+    // Pushes were refused in the settings.
+    flood(|stream, at| {
+        frame(5, END_HEADERS, stream, &[0, 0, 0, 2 * (at as u8 % 100) + 2, 0x82, 0x86, 0x84, 0x41, 1, b'a'])
+    });
+    flood(|stream, at| if at == 0 { head(0, stream + 2, OK) } else { frame(RESET, 0, stream + 2, &[0, 0, 0, 8]) });
+    flood(|stream, at| if at == 0 { frame(DATA, 0, stream, b"before the head") } else { frame(PING, 0, 0, &[7; 8]) });
+}

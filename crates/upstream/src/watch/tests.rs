@@ -1,0 +1,142 @@
+use super::Marks;
+use super::frames::{FrameBounds, Frames, Passed};
+use super::marks::Mark;
+use std::rc::Rc;
+
+const HEADER: usize = 9;
+
+fn frame(kind: u8, flags: u8, stream: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    let header = [(length >> 16) as u8, (length >> 8) as u8, length as u8, kind, flags, 0, 0, 0, stream];
+    [&header[..], content].concat()
+}
+
+fn bounds(cheap_frames: u32) -> FrameBounds {
+    FrameBounds { cheap_frames, section_timeout: None }
+}
+
+fn of_client(most: u32) -> Frames {
+    let mut frames = Frames::of_client(&bounds(most));
+    frames.pass(&[b'P'; 24]).unwrap();
+    frames
+}
+
+fn of_endpoint() -> (Frames, Rc<Marks>) {
+    let marks = Rc::default();
+    (Frames::of_endpoint(&bounds(100), &marks), marks)
+}
+
+#[test]
+fn a_peer_that_sends_nothing_but_cheap_frames_is_cut_off() {
+    for kind in [0, 2, 3, 4, 6, 8, 9, 200] {
+        let mut frames = of_client(100);
+        let sent = (0..).take_while(|_| frames.pass(&frame(kind, 0, 1, b"")).is_ok()).count();
+        assert_eq!(sent, 100, "{kind}");
+    }
+}
+
+#[test]
+fn messages_and_bodies_earn_room_wherever_reads_are_cut() {
+    let mut all = Vec::new();
+    for _ in 0..1000 {
+        all.extend([frame(1, 4, 1, &[0x88; 30]), frame(0, 0, 1, &[0; 500]), frame(8, 0, 1, &[0; 4])].concat());
+        all.extend([frame(6, 0, 0, &[0; 8]), frame(8, 0, 1, &[0; 4])].concat());
+    }
+    for size in [1, 7, 64, 5000] {
+        let mut frames = of_client(10);
+        assert!(all.chunks(size).all(|piece| frames.pass(piece).is_ok()), "{size}");
+    }
+}
+
+#[test]
+fn whoever_takes_a_body_may_send_window_updates_for_it() {
+    let mut frames = of_client(10);
+    for _ in 0..10_000 {
+        frames.wrote(1024);
+        frames.pass(&frame(8, 0, 0, &[0; 4])).unwrap();
+        frames.pass(&frame(8, 0, 1, &[0; 4])).unwrap();
+    }
+    let more = (0..).take_while(|_| frames.pass(&frame(8, 0, 1, &[0; 4])).is_ok()).count();
+    assert!(more <= 10, "{more}");
+}
+
+#[test]
+fn a_section_is_what_is_no_body_until_it_is_complete() {
+    let mut frames = of_client(100);
+    let within = |frames: &mut Frames, bytes: &[u8]| {
+        frames.pass(bytes).unwrap();
+        frames.is_within_section()
+    };
+    let head = frame(1, 0, 1, &[0x82; 4]);
+    assert!(within(&mut frames, &head[..1]));
+    assert!(within(&mut frames, &head[1..HEADER + 2]));
+    assert!(within(&mut frames, &head[HEADER + 2..]), "CONTINUATION is still to come");
+    assert!(!within(&mut frames, &frame(9, 4, 1, &[0x82; 4])));
+    let data = frame(0, 0, 1, &[0; 50]);
+    assert!(!within(&mut frames, &data[..HEADER + 20]));
+    assert!(!within(&mut frames, &data[HEADER + 20..]));
+    let next = [frame(6, 0, 0, &[0; 8]), vec![0]].concat();
+    assert_eq!(frames.pass(&next), Ok(Passed { block_octets: 0, section_ended: true }));
+    assert!(frames.is_within_section());
+}
+
+/// Reads frames that are cut in every way.
+fn marks_of(frames: &[Vec<u8>]) -> Rc<Marks> {
+    let all = frames.concat();
+    let mut last = None;
+    for size in [1, 5, 9, 10, 4096] {
+        let (mut frames, marks) = of_endpoint();
+        assert!(all.chunks(size).all(|piece| frames.pass(piece).is_ok()));
+        last = Some(marks);
+    }
+    last.unwrap()
+}
+
+#[test]
+fn rfc_9113_8_1_streams_of_malformed_messages_are_marked() {
+    let marks = marks_of(&[
+        // An answer and its trailers.
+        frame(1, 4, 1, b"\x88"),
+        frame(0, 0, 1, &[0x84; 20]),
+        frame(1, 5, 1, b"\x00\x01a\x01b"),
+        // One with a path, padded, with a priority; one with a path in the second part of the block.
+        frame(1, 4 | 8 | 0x20, 3, b"\x03\x00\x00\x00\x00\x05\x88\x84\x84\x84\x84"),
+        frame(1, 0, 5, b"\x88\x44"),
+        frame(9, 4, 5, b"\x02/x"),
+        // Without a body, and trailers with a status; padding that looks like a path.
+        frame(1, 5, 7, b"\x89"),
+        frame(1, 4, 9, b"\x88"),
+        frame(1, 5 | 8, 9, b"\x02\x88\x84\x84"),
+    ]);
+    let malformed = [1, 3, 5, 7, 9].map(|stream| marks.has(stream, Mark::Malformed));
+    assert_eq!(malformed, [false, true, true, false, false]);
+    let ended = [1, 3, 5, 7, 9].map(|stream| marks.has(stream, Mark::EndsWithStatus));
+    assert_eq!(ended, [false, false, false, true, true]);
+    marks.forget(9);
+    assert!(!marks.has(9, Mark::EndsWithStatus) && marks.has(7, Mark::EndsWithStatus));
+}
+
+#[test]
+fn marks_are_bounded() {
+    let ended: Vec<_> = (0..2000).map(|_| frame(1, 5, 7, b"\x88")).collect();
+    let marks = marks_of(&[ended.concat(), frame(1, 5, 9, b"\x88")]);
+    assert!(marks.has(9, Mark::EndsWithStatus));
+    assert!(marks.len() <= 256, "{}", marks.len());
+}
+
+#[test]
+fn header_blocks_are_bounded_by_the_requests_that_earn_them() {
+    let count = |requests: usize| {
+        let marks = Rc::<Marks>::default();
+        // An error is the end of a connection; another one stands for the rest of the same.
+        let sent = || {
+            let mut frames = Frames::of_endpoint(&bounds(100), &marks);
+            (0..).take_while(|_| frames.pass(&frame(1, 5, 1, b"\x88")).is_ok()).count()
+        };
+        let before = sent();
+        (0..requests).for_each(|_| drop(marks.of(1)));
+        (before, sent())
+    };
+    assert_eq!(count(7), (10_000, 70));
+    assert_eq!(count(5000), (10_000, 10_000));
+}

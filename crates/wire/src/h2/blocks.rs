@@ -1,0 +1,310 @@
+//! Which pseudo-header fields a header block has, found without decoding it (RFC 7541 §6): the library that decodes drops some of them in
+//! silence. It follows representations and skips strings; of the dynamic table it keeps which entries are pseudo-header fields.
+
+/// Entries of the static table with names of requests, and with `:status` (RFC 7541 appendix A).
+const OF_REQUESTS: std::ops::RangeInclusive<u64> = 1..=7;
+const STATUS: std::ops::RangeInclusive<u64> = 8..=14;
+/// The first index of the dynamic table.
+const DYNAMIC: u64 = 62;
+/// `:status` as it is, and in Huffman's code (RFC 7541 appendix B).
+const STATUS_NAME: &[u8] = b":status";
+const STATUS_CODED: &[u8] = &[0xb8, 0x84, 0x8d, 0x36, 0xa3];
+/// The seven bits of `:` in that code.
+const COLON_CODED: u8 = 0x5c;
+
+/// Pseudo-header fields of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Found {
+    /// `:status`.
+    pub status: bool,
+    /// Those of requests, and what only looks like one.
+    pub other: bool,
+}
+
+/// Reads the header blocks of one direction of a connection in their order, wherever they are cut.
+#[derive(Debug, Default)]
+pub struct BlockScan {
+    step: Step,
+    kind: Kind,
+    /// The integer that is being read, and how far it is.
+    number: u64,
+    shift: u32,
+    /// Whether the string that is being read is in Huffman's code.
+    coded: bool,
+    /// Octets of it that are still to come.
+    left: u64,
+    /// The beginning of a name.
+    name: [u8; STATUS_NAME.len() + 1],
+    name_length: usize,
+    /// What the field is.
+    field: Class,
+    /// Which entries of the dynamic table are pseudo-header fields; the first bit is the youngest entry. Each takes more than 32 octets of
+    /// the 4,096 that the table has, so that there are fewer than bits. Entries that have left it need no care: the library refuses
+    /// references to them.
+    statuses: u128,
+    others: u128,
+    found: Found,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Step {
+    #[default]
+    Field,
+    Index,
+    NameLength,
+    NameLengthMore,
+    Name,
+    ValueLength,
+    ValueLengthMore,
+    Value,
+}
+
+/// The representation of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    #[default]
+    Indexed,
+    /// A literal that becomes an entry of the dynamic table.
+    Added,
+    /// A literal that does not.
+    Plain,
+    /// No field: a new size of the table.
+    Size,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Class {
+    #[default]
+    Regular,
+    Status,
+    Other,
+}
+
+impl BlockScan {
+    /// A block begins.
+    pub fn begin(&mut self) {
+        (self.step, self.found) = (Step::Field, Found::default());
+    }
+
+    /// A part of it.
+    pub fn take(&mut self, mut octets: &[u8]) {
+        while let Some((octet, rest)) = octets.split_first() {
+            match self.step {
+                Step::Field => self.begin_field(*octet),
+                Step::Index => self.more(*octet, Self::end_index),
+                Step::NameLength | Step::ValueLength => self.begin_length(*octet),
+                Step::NameLengthMore => self.more(*octet, Self::end_name_length),
+                Step::ValueLengthMore => self.more(*octet, Self::end_value_length),
+                Step::Name | Step::Value => {
+                    octets = self.skip(octets);
+                    continue;
+                }
+            }
+            octets = rest;
+        }
+    }
+
+    /// The block ends; what it has.
+    pub fn end(&mut self) -> Found {
+        std::mem::take(&mut self.found)
+    }
+
+    fn begin_field(&mut self, octet: u8) {
+        let (kind, bits) = match octet {
+            0x80.. => (Kind::Indexed, 7),
+            0x40.. => (Kind::Added, 6),
+            0x20.. => (Kind::Size, 5),
+            _ => (Kind::Plain, 4),
+        };
+        self.kind = kind;
+        self.integer(octet, bits, Step::Index, Self::end_index);
+    }
+
+    fn begin_length(&mut self, octet: u8) {
+        self.coded = octet & 0x80 != 0;
+        if self.step == Step::NameLength {
+            self.integer(octet, 7, Step::NameLengthMore, Self::end_name_length);
+        } else {
+            self.integer(octet, 7, Step::ValueLengthMore, Self::end_value_length);
+        }
+    }
+
+    /// Begins an integer whose first octet has so many bits of it (RFC 7541 §5.1).
+    fn integer(&mut self, octet: u8, bits: u32, more: Step, end: fn(&mut Self)) {
+        let most = u64::from(u8::MAX >> (8 - bits));
+        (self.number, self.shift) = (u64::from(octet) & most, 0);
+        if self.number == most { self.step = more } else { end(self) }
+    }
+
+    fn more(&mut self, octet: u8, end: fn(&mut Self)) {
+        // The library refuses numbers that are so long.
+        if self.shift < 56 {
+            self.number += u64::from(octet & 0x7f) << self.shift;
+            self.shift += 7;
+        }
+        if octet & 0x80 == 0 {
+            end(self);
+        }
+    }
+
+    fn end_index(&mut self) {
+        if self.kind == Kind::Size {
+            self.step = Step::Field;
+            return;
+        }
+        self.field = self.class_of(self.number);
+        match (self.kind, self.number) {
+            (Kind::Indexed, _) => self.end_field(),
+            (_, 0) => self.step = Step::NameLength,
+            (_, _) => self.step = Step::ValueLength,
+        }
+    }
+
+    fn class_of(&self, index: u64) -> Class {
+        let bit = |entries: u128| {
+            let at = index.checked_sub(DYNAMIC).and_then(|at| u32::try_from(at).ok());
+            at.and_then(|at| entries.checked_shr(at)).is_some_and(|bits| bits & 1 == 1)
+        };
+        match () {
+            () if OF_REQUESTS.contains(&index) || bit(self.others) => Class::Other,
+            () if STATUS.contains(&index) || bit(self.statuses) => Class::Status,
+            () => Class::Regular,
+        }
+    }
+
+    fn end_name_length(&mut self) {
+        (self.left, self.name_length) = (self.number, 0);
+        if self.left == 0 { self.end_name() } else { self.step = Step::Name }
+    }
+
+    fn end_value_length(&mut self) {
+        self.left = self.number;
+        if self.left == 0 { self.end_field() } else { self.step = Step::Value }
+    }
+
+    /// Takes octets of a string; what is left behind it.
+    fn skip<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
+        let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(octets.len());
+        let (string, rest) = octets.split_at(count);
+        self.left -= count as u64;
+        if self.step == Step::Name {
+            for (place, octet) in self.name.iter_mut().skip(self.name_length).zip(string) {
+                *place = *octet;
+            }
+            self.name_length = self.name_length.saturating_add(count);
+        }
+        match (self.left, self.step) {
+            (0, Step::Name) => self.end_name(),
+            (0, _) => self.end_field(),
+            _ => {}
+        }
+        rest
+    }
+
+    fn end_name(&mut self) {
+        let name = self.name.get(..self.name_length.min(self.name.len())).unwrap_or_default();
+        let (status, is_pseudo) = if self.coded {
+            (STATUS_CODED, name.first().is_some_and(|first| first >> 1 == COLON_CODED))
+        } else {
+            (STATUS_NAME, name.first() == Some(&b':'))
+        };
+        self.field = match is_pseudo {
+            true if name == status => Class::Status,
+            true => Class::Other,
+            false => Class::Regular,
+        };
+        self.step = Step::ValueLength;
+    }
+
+    fn end_field(&mut self) {
+        match self.field {
+            Class::Status => self.found.status = true,
+            Class::Other => self.found.other = true,
+            Class::Regular => {}
+        }
+        if self.kind == Kind::Added {
+            self.statuses = self.statuses << 1 | u128::from(self.field == Class::Status);
+            self.others = self.others << 1 | u128::from(self.field == Class::Other);
+        }
+        self.step = Step::Field;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What blocks of one connection have, read whole and octet by octet.
+    fn found(blocks: &[&[u8]]) -> Vec<(bool, bool)> {
+        let read = |size: usize| {
+            let mut scan = BlockScan::default();
+            let one = |block: &&[u8]| {
+                scan.begin();
+                block.chunks(size).for_each(|piece| scan.take(piece));
+                let Found { status, other } = scan.end();
+                (status, other)
+            };
+            blocks.iter().map(one).collect::<Vec<_>>()
+        };
+        assert_eq!(read(1), read(1000));
+        assert_eq!(read(3), read(1000));
+        read(1)
+    }
+
+    #[test]
+    fn rfc_7541_c_6_answers_have_a_status_whatever_the_table_holds() {
+        // The three answers of appendix C.6, whose table evicts entries; then one that refers to `:status: 307`.
+        let first = b"\x48\x82\x64\x02\x58\x85\xae\xc3\x77\x1a\x4b\x61\x96\xd0\x7a\xbe\x94\x10\x54\xd4\x44\xa8\x20\x05\x95\x04\x0b\x81\x66\xe0\x82\xa6\x2d\x1b\xff\x6e\x91\x9d\x29\xad\x17\x18\x63\xc7\x8f\x0b\x97\xc8\xe9\xae\x82\xae\x43\xd3";
+        assert_eq!(
+            found(&[first, b"\x48\x83\x64\x0e\xff\xc1\xc0\xbf", b"\xc0", b"\xbe"]),
+            [(true, false), (true, false), (false, false), (true, false)]
+        );
+    }
+
+    #[test]
+    fn every_way_to_write_a_pseudo_header_field_is_found() {
+        let status: [&[u8]; 7] = [
+            b"\x88",
+            b"\x8e",
+            b"\x08\x03200",
+            b"\x18\x03200",
+            b"\x48\x03200",
+            b"\x00\x07:status\x03200",
+            b"\x00\x85\xb8\x84\x8d\x36\xa3\x03200",
+        ];
+        for block in status {
+            assert_eq!(found(&[block]), [(true, false)], "{block:x?}");
+            // Behind another field whose value looks like one, and a change of the table's size.
+            let behind = [&b"\x3f\xe1\x1f\x00\x01x\x02\x88\x84"[..], block].concat();
+            assert_eq!(found(&[&behind]), [(true, false)], "{block:x?}");
+        }
+        let other: [&[u8]; 6] = [
+            b"\x84",
+            b"\x01\x01a",
+            b"\x44\x02/x",
+            b"\x00\x05:path\x01/",
+            b"\x00\x84\xb9\x58\xd3\x3f\x01/",
+            b"\x40\x03:st\x01/",
+        ];
+        for block in other {
+            assert_eq!(found(&[block]), [(false, true)], "{block:x?}");
+        }
+        let neither: [&[u8]; 4] = [b"", b"\x0f\x2f\x01a", b"\x00\x01s\x07:status", b"\xbf"];
+        for block in neither {
+            assert_eq!(found(&[block]), [(false, false)], "{block:x?}");
+        }
+    }
+
+    #[test]
+    fn entries_of_the_dynamic_table_are_told_apart_by_their_age() {
+        let mut blocks: Vec<&[u8]> = vec![b"\x48\x03418"];
+        blocks.resize(100, b"\x40\x01x\x01y");
+        // Ninety-nine entries are younger.
+        let at_99 = [0xff, (62 + 99 - 127) as u8];
+        let at_98 = [0xff, (62 + 98 - 127) as u8];
+        blocks.extend([&at_99[..], &at_98[..]]);
+        let found = found(&blocks);
+        assert_eq!(found.iter().filter(|one| one.0).count(), 2);
+        assert_eq!(found[100..], [(true, false), (false, false)]);
+    }
+}
