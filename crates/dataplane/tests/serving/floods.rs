@@ -1,6 +1,10 @@
 //! Peers that send what costs them little: their connection ends or goes on, memory stays bounded, and nobody else is worse off.
 
 use crate::backend::Backend;
+use crate::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RESET, SETTINGS, WINDOW_UPDATE,
+    frame,
+};
 use crate::gateway::Gateway;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,26 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const FRAMES: usize = 100_000;
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
-const END_STREAM: u8 = 1;
 /// `GET`, `http`, `/`, and the authority `a`, in HPACK.
 const REQUEST: &[u8] = &[0x82, 0x86, 0x84, 0x01, 0x01, b'a'];
-
-fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, content: &[u8]) {
-    out.extend_from_slice(&(content.len() as u32).to_be_bytes()[1..]);
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(content);
-}
 
 /// What a flood left behind.
 struct Aftermath {

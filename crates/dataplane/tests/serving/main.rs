@@ -10,12 +10,14 @@
 mod affinity;
 mod backend;
 mod bodies;
+
 mod client;
 mod control;
 mod edge;
 mod failures;
 mod faults;
 mod floods;
+mod frames;
 mod framing;
 mod gateway;
 mod grpc;
