@@ -120,5 +120,20 @@ def backend(port, folder, text="ok"):
     return subprocess.Popen(["nginx", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
+def files(port, folder, sizes, http2=False):
+    """nginx serving files of these sizes; in HTTP/2 it speaks nothing else."""
+    root = os.path.join(folder, "files")
+    os.mkdir(root)
+    for name, size in sizes.items():
+        with open(os.path.join(root, name), "wb") as file:
+            file.truncate(size)
+    temp = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    conf = os.path.join(folder, f"backend-{port}.conf")
+    http2 = "http2 on;" if http2 else ""
+    write(conf, f"worker_processes 1; daemon off; pid {folder}/{port}.pid; error_log /dev/null; events {{ worker_connections 16384; }}\n"
+                f"http {{ access_log off; keepalive_requests 1000000000; {temp} server {{ listen 127.0.0.1:{port} backlog=4096; {http2} root {root}; }} }}\n")
+    return subprocess.Popen(["nginx", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
 def show(name, value):
     print(json.dumps({"measure": name, **value}))
