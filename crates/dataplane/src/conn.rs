@@ -1,6 +1,7 @@
 //! What connections are made of and what those of one worker share: buffers, pipes, deadlines, the time, and the listener as they
 //! see it. Nothing here speaks HTTP; `http`, `accept` and the control side stand on it.
 
+mod budget;
 mod buffer;
 mod catch;
 mod choose;
@@ -14,6 +15,7 @@ mod space;
 mod timers;
 mod worker;
 
+pub(crate) use budget::{Account, Budget, Charge, InHand, OF_EACH_STREAM, Over, Share};
 pub(crate) use buffer::Buffer;
 pub(crate) use catch::catch;
 pub(crate) use choose::choose;
@@ -23,6 +25,6 @@ pub(crate) use listener::{ListenerState, Services};
 pub(crate) use pipe::Pipe;
 pub(crate) use relay::{Duplex, relay};
 pub(crate) use service::{Service, TableState, TlsService};
-pub(crate) use space::Space;
+pub(crate) use space::{KEPT_OUT, Space};
 pub(crate) use timers::Timer;
 pub(crate) use worker::Worker;

@@ -55,6 +55,8 @@ pub struct ApplyOutcome {
 pub struct DataPlane {
     workers: Vec<UnboundedSender<Command>>,
     metrics: Vec<Arc<WorkerMetrics>>,
+    /// What all workers hold together.
+    process: metrics::Process,
     upstream: Arc<Upstream>,
     log: Option<AccessLog>,
     drain: Arc<Drain>,
@@ -70,6 +72,7 @@ impl DataPlane {
         let mut plane = Self {
             workers: Vec::new(),
             metrics: Vec::new(),
+            process: metrics::Process::default(),
             upstream,
             log,
             drain: Arc::default(),
@@ -94,7 +97,7 @@ impl DataPlane {
         settings: (Limits, ReasonHeader, Option<u64>),
         commands: UnboundedReceiver<Command>,
     ) -> io::Result<Arc<WorkerMetrics>> {
-        let metrics = Arc::new(WorkerMetrics::new(&settings.0));
+        let metrics = Arc::new(WorkerMetrics::new(&settings.0, &self.process));
         let (upstream, log, drain) = (Arc::clone(&self.upstream), self.log.clone(), Arc::clone(&self.drain));
         let counters = Arc::clone(&metrics);
         let make = move || Worker::new(settings, upstream, counters, log, drain);

@@ -47,10 +47,28 @@ pub struct Limits {
     pub retire_grace: Duration,
     /// Connections in HTTP/2.
     pub http2: Http2Limits,
+    /// Octets of decoded request heads that clients of HTTP/2 make the gateway hold, with the copies that are made of them: HPACK lets a
+    /// client repeat a header of some kilobytes with one octet. Beyond it streams are refused.
+    pub heads: BudgetLimits,
+    /// Octets of responses that clients of HTTP/2 do not take. Beyond it backends are read no further.
+    pub responses: BudgetLimits,
+    /// Octets that backends in HTTP/2 may have sent ahead of such clients: the window of each stream. Beyond it a stream that waits is reset.
+    pub ahead: BudgetLimits,
     /// Lines of the access log that wait to be written; further ones are dropped and counted.
     pub log_lines: usize,
     /// Series of request metrics per worker; further ones are counted as one.
     pub metric_series: usize,
+}
+
+/// Octets of one kind that are held at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct BudgetLimits {
+    /// For one connection. It gets no more than what is free on its worker either, so that others have room as well.
+    pub connection: usize,
+    /// For all connections of a worker.
+    pub worker: usize,
+    /// For all workers.
+    pub process: usize,
 }
 
 /// Bounds of each connection of a client in HTTP/2.
@@ -69,6 +87,8 @@ pub struct Http2Limits {
     /// Frames that ask for nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty ones): so many in a row are taken, and
     /// requests and bodies make room for further ones; more end the connection.
     pub cheap_frames: u32,
+    /// Streams that are refused in a row since the budget of heads is used up; one more ends the connection.
+    pub refusals: u32,
 }
 
 impl Limits {
@@ -88,6 +108,7 @@ impl Default for Http2Limits {
             send_buffer: 64 << 10,
             resets: 64,
             cheap_frames: 10_000,
+            refusals: 256,
         }
     }
 }
@@ -115,6 +136,9 @@ impl Default for Limits {
             resolve_timeout: Duration::from_secs(5),
             retire_grace: Duration::from_secs(30),
             http2: Http2Limits::default(),
+            heads: BudgetLimits { connection: 2 << 20, worker: 64 << 20, process: 256 << 20 },
+            responses: BudgetLimits { connection: 1 << 20, worker: 64 << 20, process: 256 << 20 },
+            ahead: BudgetLimits { connection: 128 << 20, worker: 128 << 20, process: 512 << 20 },
             log_lines: 8192,
             metric_series: 10_000,
         }
@@ -135,6 +159,10 @@ pub(crate) const INTERIM_PASSED: u32 = 8;
 pub(crate) const INTERIM_BYTES: usize = 16 << 10;
 /// Interim responses of one attempt that are read; after more the answer is malformed.
 pub(crate) const INTERIM_RESPONSES: u32 = 1000;
+/// Smaller pieces of a body are collected before they are sent on a stream of HTTP/2.
+pub(crate) const PIECE: usize = 4 << 10;
+/// What is read at a time for a client of HTTP/2 that takes much.
+pub(crate) const STREAM_READ: usize = 64 << 10;
 /// Bodies with at least so much to come move within the system, not through this process.
 pub(crate) const SPLICE_FROM: u64 = 64 << 10;
 /// What a pipe for them holds; the most that the system lets everybody have.

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod routes;
+mod streams;
 
 use crate::limits::Limits;
 use crate::reasons::Flags;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+pub(crate) use streams::{Kind, Process, StreamMetrics};
 
 /// Upper bounds of the buckets of durations in milliseconds, and of bodies in bytes: Istio's, where the first is a half, which no
 /// whole number but zero is below.
@@ -141,6 +143,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) surplus: AtomicU64,
     /// Connections to endpoints in HTTP/2.
     pub(crate) multiplexed: AtomicU64,
+    /// Streams of clients in HTTP/2.
+    pub(crate) streams: StreamMetrics,
     /// Requests that were sent a second time.
     pub(crate) replayed: AtomicU64,
     pub(crate) retried: AtomicU64,
@@ -153,8 +157,9 @@ pub(crate) struct WorkerMetrics {
 }
 
 impl WorkerMetrics {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, process: &Process) -> Self {
         Self {
+            streams: StreamMetrics::new(process),
             requests: Mutex::default(),
             connections: Mutex::default(),
             routes: routes::Routes::default(),
@@ -239,6 +244,7 @@ pub(crate) fn render(workers: &[Arc<WorkerMetrics>], counts: &[clusters::Counts]
     register_requests(&mut registry, workers);
     register_connections(&mut registry, workers);
     routes::register(&mut registry, workers);
+    streams::register(&mut registry, workers);
     for (name, help, read) in GAUGES {
         let rows =
             workers.iter().enumerate().map(|(at, worker)| (vec![("worker", at.to_string())], read(worker))).collect();
@@ -472,7 +478,7 @@ mod tests {
     #[test]
     fn workers_are_added_up_and_series_are_bounded() {
         let limits = Limits { metric_series: 1, ..Limits::default() };
-        let workers = [Arc::new(WorkerMetrics::new(&limits)), Arc::new(WorkerMetrics::new(&limits))];
+        let workers = [1, 2].map(|_| Arc::new(WorkerMetrics::new(&limits, &Process::default())));
         let request = |destination| Request { destination, status: 200, flags: Flags::NONE };
         for worker in &workers {
             worker.request(request("a.test"), Duration::from_millis(7), 1, 2);

@@ -1,6 +1,7 @@
 //! Connections to endpoints in HTTP/2: each worker has few to an endpoint, and each carries many streams.
 
 mod driver;
+mod outgoing;
 
 use crate::cluster::ClusterState;
 use crate::coalesce::{Coalesced, Turn};
@@ -8,10 +9,10 @@ use crate::connect::{ConnectError, Connection, Place, Places, Purpose, Sender, S
 use crate::endpoint::{EndpointState, Terms};
 use crate::watch::{FrameBounds, Marks, Watched};
 use ::h2::client::{Builder, SendRequest};
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ir::UpstreamProtocol;
+pub use outgoing::{Holder, Outgoing};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,13 +23,15 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 /// Connections that a worker has to an endpoint at the most; requests beyond what they carry wait. Where they differ by client (DR-51) or by
-/// the name that TLS asks for (DR-42), so many of each kind.
-const CONNECTIONS: usize = 8;
+/// the name that TLS asks for (DR-42), so many of each kind. Streams whose clients take nothing have to leave others some.
+const CONNECTIONS: usize = 64;
 /// Beyond so many of all kinds to an endpoint, those that are idle are closed.
 const OF_ALL_KINDS: usize = 1024;
-/// Bytes of an answer that may be under way on a stream, and on a connection.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of an answer that may be under way on a stream: what an endpoint may send ahead of a client that takes nothing.
+pub const STREAM_WINDOW: u32 = 64 << 10;
+/// And on a connection. It is not there to bound memory, which the budgets of those who take nothing do: were it used up by some streams whose
+/// clients take nothing, all others of the connection would stand still.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 /// The largest head that is taken (S-122).
 const HEAD: u32 = 60 << 10;
 /// Bytes of a request that wait on a stream for the endpoint to take them.
@@ -40,7 +43,7 @@ const RESETS: usize = 256;
 #[derive(Debug)]
 pub struct H2Stream {
     /// Takes the request's head at once.
-    pub send: SendRequest<Bytes>,
+    pub send: SendRequest<Outgoing>,
     /// Whether the connection was there before.
     pub reused: bool,
     /// The address of this side.
@@ -85,7 +88,7 @@ pub fn is_unprocessed(error: &::h2::Error) -> bool {
 /// A connection that takes streams.
 #[derive(Debug)]
 struct Live {
-    send: SendRequest<Bytes>,
+    send: SendRequest<Outgoing>,
     endpoint: Arc<EndpointState>,
     purpose: Option<Box<Purpose>>,
     local: Option<SocketAddr>,
@@ -382,7 +385,7 @@ async fn make(
     let turn = Turn::default();
     let marks = Rc::default();
     let watched = Watched::of_endpoint(stream, bounds, &turn, &marks);
-    let begun = builder.handshake(Coalesced::new(watched, &turn)).await;
+    let begun = builder.handshake::<_, Outgoing>(Coalesced::new(watched, &turn)).await;
     let (send, connection) = begun.map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
     let live = Rc::new(Live {
         send,

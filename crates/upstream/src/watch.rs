@@ -3,14 +3,14 @@
 //!
 //! It counts frames that cost the peer little and us more (pings, settings, priorities, window updates, resets, empty data), bounds the
 //! time of a header block, and, for connections to endpoints, how much of header blocks is read in one turn and which pseudo-header fields
-//! they have. It changes nothing that it reads: a fault is an error of the stream or a mark on [`Marks`].
+//! they have. It tells of clients' trailers. It changes nothing that it reads: a fault is an error of the stream or a mark on [`Marks`].
 
 mod frames;
 mod marks;
 
 use crate::coalesce::Turn;
-pub use frames::FrameBounds;
 use frames::Frames;
+pub use frames::{FrameBounds, Trailing};
 pub use marks::{Marks, StreamMarks};
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -44,9 +44,9 @@ struct Turns {
 }
 
 impl<S> Watched<S> {
-    /// Looks at what a client sends, which begins with the preface of a connection.
-    pub fn of_client(inner: S, bounds: FrameBounds) -> Self {
-        Self { inner, frames: Frames::of_client(&bounds), turns: None, late: None, bounds }
+    /// Looks at what a client sends, which begins with the preface of a connection; `trailers` is told of its trailers.
+    pub fn of_client(inner: S, bounds: FrameBounds, trailers: Rc<dyn Trailing>) -> Self {
+        Self { inner, frames: Frames::of_client(&bounds, trailers), turns: None, late: None, bounds }
     }
 
     /// Looks at what an endpoint sends; streams of malformed messages are marked.

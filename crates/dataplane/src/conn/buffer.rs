@@ -7,17 +7,17 @@ use std::rc::Rc;
 /// Memory that no buffer of the worker uses now.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    small: RefCell<Vec<Box<[u8]>>>,
-    large: RefCell<Vec<Box<[u8]>>>,
+    small: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Memory {
-    fn take(&self, large: bool) -> Box<[u8]> {
+    fn take(&self, large: bool) -> Vec<u8> {
         let (kept, size) = if large { (&self.large, LARGE_BUFFER) } else { (&self.small, BUFFER) };
-        kept.borrow_mut().pop().unwrap_or_else(|| vec![0; size].into())
+        kept.borrow_mut().pop().unwrap_or_else(|| vec![0; size])
     }
 
-    fn give_back(&self, bytes: Box<[u8]>) {
+    fn give_back(&self, bytes: Vec<u8>) {
         let kept = match bytes.len() {
             BUFFER => &self.small,
             LARGE_BUFFER => &self.large,
@@ -34,14 +34,33 @@ impl Memory {
 #[derive(Debug)]
 pub(crate) struct Buffer {
     memory: Rc<Memory>,
-    bytes: Box<[u8]>,
+    /// Its length is the room that there is.
+    bytes: Vec<u8>,
+    /// Whether the memory is somebody's who wants it back.
+    lent: bool,
     start: usize,
     end: usize,
 }
 
 impl Buffer {
     pub(super) fn new(memory: &Rc<Memory>) -> Self {
-        Self { memory: Rc::clone(memory), bytes: Box::default(), start: 0, end: 0 }
+        Self { memory: Rc::clone(memory), bytes: Vec::new(), lent: false, start: 0, end: 0 }
+    }
+
+    /// Holds bytes in the memory that they have, until [`Self::take_back`].
+    pub(crate) fn lend(&mut self, bytes: Vec<u8>) {
+        self.release();
+        (self.start, self.end, self.lent) = (0, bytes.len(), !bytes.is_empty());
+        self.bytes = bytes;
+    }
+
+    /// Memory that was lent, unless it was given up for larger one meanwhile.
+    pub(crate) fn take_back(&mut self) -> Vec<u8> {
+        if !std::mem::take(&mut self.lent) {
+            return Vec::new();
+        }
+        (self.start, self.end) = (0, 0);
+        std::mem::take(&mut self.bytes)
     }
 
     /// What is there.
@@ -87,7 +106,9 @@ impl Buffer {
                 to.copy_from_slice(from);
             }
             let before = std::mem::replace(&mut self.bytes, larger);
-            self.memory.give_back(before);
+            if !std::mem::take(&mut self.lent) {
+                self.memory.give_back(before);
+            }
             (self.start, self.end) = (0, length);
         }
     }
@@ -110,6 +131,19 @@ impl Buffer {
         self.fill(count);
     }
 
+    /// The memory that it takes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Keeps what is there in memory of that size, where it is much less than the room.
+    pub(crate) fn fit(&mut self) {
+        if self.filled().len() < self.bytes.len() / 2 {
+            let filled = self.filled().to_vec();
+            self.lend(filled);
+        }
+    }
+
     /// Keeps so many bytes of what is there, and drops those behind.
     pub(crate) fn truncate(&mut self, count: usize) {
         self.end = self.end.min(self.start + count);
@@ -118,7 +152,10 @@ impl Buffer {
     /// Gives the memory back, and what is there with it.
     pub(crate) fn release(&mut self) {
         if !self.bytes.is_empty() {
-            self.memory.give_back(std::mem::take(&mut self.bytes));
+            let bytes = std::mem::take(&mut self.bytes);
+            if !std::mem::take(&mut self.lent) {
+                self.memory.give_back(bytes);
+            }
             (self.start, self.end) = (0, 0);
         }
     }
@@ -152,6 +189,27 @@ mod tests {
         buffer.grow();
         assert_eq!(buffer.filled(), [&all[10..], b"0123456789"].concat());
         assert_eq!(buffer.room().len(), LARGE_BUFFER - BUFFER);
+    }
+
+    #[test]
+    fn bytes_that_are_lent_come_back_in_their_own_memory() {
+        let memory = Rc::new(Memory::default());
+        let mut buffer = Buffer::new(&memory);
+        let bytes = b"abc".to_vec();
+        let place = bytes.as_ptr();
+        buffer.lend(bytes);
+        assert_eq!((buffer.filled(), buffer.filled().as_ptr()), (&b"abc"[..], place));
+        buffer.consume(1);
+        let bytes = buffer.take_back();
+        assert_eq!((bytes.as_slice(), bytes.as_ptr()), (&b"abc"[..], place));
+        assert!(buffer.is_empty() && buffer.take_back().is_empty());
+        buffer.lend(b"de".to_vec());
+        buffer.put(b"f");
+        assert_eq!(buffer.filled(), b"def");
+        assert!(buffer.take_back().is_empty(), "there was no room for all of it");
+        buffer.lend(b"gh".to_vec());
+        buffer.release();
+        assert!(memory.small.borrow().is_empty());
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub(crate) trait Duplex {
     fn shutdown_write(&mut self) -> io::Result<()>;
     /// Where the bytes are those of a TCP connection as they are.
     fn as_tcp(&self) -> Option<&TcpStream>;
+    /// Whether it is one of many streams of a connection.
+    fn is_stream(&self) -> bool {
+        false
+    }
 }
 
 impl Duplex for Stream {
@@ -117,7 +121,7 @@ impl<'a> Way<'a> {
             }
             let polled = match (from.as_tcp(), to.as_tcp()) {
                 (Some(from), Some(to)) if self.is_piped() => self.move_piece(from, to, context)?,
-                _ => self.read_piece(from, context)?,
+                _ => self.read_piece(from, to.is_stream(), context)?,
             };
             match polled {
                 Poll::Ready(some) => moved |= some,
@@ -146,7 +150,12 @@ impl<'a> Way<'a> {
         }
     }
 
-    fn read_piece(&mut self, from: &mut impl Duplex, context: &mut Context<'_>) -> io::Result<Poll<bool>> {
+    fn read_piece(
+        &mut self,
+        from: &mut impl Duplex,
+        to_stream: bool,
+        context: &mut Context<'_>,
+    ) -> io::Result<Poll<bool>> {
         match from.poll_read(context, self.buffer.room()) {
             Poll::Ready(Ok(0)) => {
                 self.ended = true;
@@ -155,7 +164,8 @@ impl<'a> Way<'a> {
             Poll::Ready(Ok(count)) => {
                 self.buffer.fill(count);
                 self.bulk = self.buffer.is_full();
-                if self.bulk && from.as_tcp().is_none() {
+                // A peer in HTTP/2 may take nothing of what a larger buffer holds.
+                if self.bulk && !to_stream && from.as_tcp().is_none() {
                     self.buffer.grow();
                 }
                 Ok(Poll::Ready(true))

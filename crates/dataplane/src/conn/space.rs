@@ -8,7 +8,9 @@ use std::rc::Rc;
 use wire::h1::{RequestHead, ResponseHead};
 
 /// What is written may grow as large as this before its memory is given back.
-const KEPT_OUT: usize = 64 << 10;
+pub(crate) const KEPT_OUT: usize = 32 << 10;
+/// A head that came in HTTP/2 as well; larger ones are held in the size that they have.
+const KEPT_HEAD: usize = 4 << 10;
 
 /// Space for one exchange.
 #[derive(Debug)]
@@ -46,14 +48,23 @@ impl Space {
         }
     }
 
+    /// The octets that a head in HTTP/2 takes while its exchange lasts, once it stands flat: its own and its index, and as many again for
+    /// what is sent to the backend.
+    pub(crate) fn head_octets(&mut self) -> usize {
+        if self.flat.capacity() > KEPT_HEAD {
+            self.flat.shrink_to_fit();
+        }
+        2 * self.flat.len() + self.request.index_octets()
+    }
+
     /// Makes it as new, but for the memory that a next exchange will want.
     pub(super) fn clear(&mut self) {
         self.body_in.release();
         self.up_in.release();
         self.kept.clear();
-        for out in [&mut self.up_out, &mut self.down_out, &mut self.flat] {
+        for (out, kept) in [(&mut self.up_out, KEPT_OUT), (&mut self.down_out, KEPT_OUT), (&mut self.flat, KEPT_HEAD)] {
             out.clear();
-            out.shrink_to(KEPT_OUT);
+            out.shrink_to(kept);
         }
         self.request = std::mem::take(&mut self.request).reset();
         self.response = std::mem::take(&mut self.response).reset();

@@ -3,10 +3,10 @@
 use super::buffer::Memory;
 use super::pipe::Pipes;
 use super::timers::Timers;
-use super::{Buffer, Drain, Pipe, Space, Timer};
+use super::{Budget, Buffer, Drain, Over, Pipe, Space, Timer};
 use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{Kind, WorkerMetrics, add};
 use crate::reasons::ReasonHeader;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -28,6 +28,11 @@ pub(crate) struct Worker {
     pub(crate) log: Option<LogBuffer>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) reasons: ReasonHeader,
+    /// What connections in HTTP/2 hold of decoded heads, and of responses that wait.
+    pub(crate) heads: Rc<Budget>,
+    pub(crate) responses: Rc<Budget>,
+    /// What backends in HTTP/2 have sent ahead of clients that take nothing.
+    pub(crate) ahead: Rc<Budget>,
     timers: Rc<Timers>,
     memory: Rc<Memory>,
     #[allow(clippy::vec_box, reason = "a space is large, and moves in and out with every request")]
@@ -53,7 +58,11 @@ impl Worker {
         drain: Arc<Drain>,
     ) -> Rc<Self> {
         let seed = seed.unwrap_or_else(|| foldhash::quality::RandomState::default().build_hasher().finish());
+        let budget = |limits, kind: &Kind| Budget::new(limits, Arc::clone(&kind.worker), Arc::clone(&kind.process));
         Rc::new(Self {
+            heads: budget(limits.heads, &metrics.streams.heads),
+            responses: budget(limits.responses, &metrics.streams.responses),
+            ahead: budget(limits.ahead, &metrics.streams.ahead),
             limits,
             upstream,
             pool: RefCell::new(Pool::new(PoolSettings::default())),
@@ -104,6 +113,16 @@ impl Worker {
         if cluster.report(endpoint, outcome) {
             self.upstream.watch(cluster);
         }
+    }
+
+    /// Counts a stream that a budget has no room for.
+    pub(crate) fn refuse_stream(&self, over: Over) {
+        let streams = &self.metrics.streams;
+        add(match over {
+            Over::Connection => &streams.over_connection,
+            Over::Worker => &streams.over_worker,
+            Over::Process => &streams.over_process,
+        });
     }
 
     /// Space for one exchange.

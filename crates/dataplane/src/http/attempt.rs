@@ -42,7 +42,7 @@ pub(super) async fn forward(
     ended: &mut Ended,
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
-    let mut held = Held::new(plan.web());
+    let mut held = Held::new(plan.web(), &conn.side);
     let mut tries = Tries::default();
     loop {
         let ready = at_hand(worker, plan, &mut tries, ended);
@@ -342,14 +342,18 @@ async fn fail(
             if let Side::H2(stream) = &mut conn.side {
                 let told = reject.filter(|_| plan.dialect == Some(Dialect::Grpc));
                 if told.is_none_or(|reject| stream.end_grpc(reject.grpc_status(), failure.message()).is_err()) {
-                    stream.reset(Reason::INTERNAL_ERROR);
+                    stream.reset(failure.reset());
                 }
+            }
+            if failure == Failure::ClientTrailers {
+                add(&worker.metrics.streams.malformed);
             }
             if !ended.answered {
                 // That of an answer that was not passed on.
                 ended.status = 0;
             }
-            ended.flags |= reject.map_or(Flags::DC, |reject| reject.reason().flags);
+            let own = if failure == Failure::ClientTrailers { Flags::DPE } else { Flags::DC };
+            ended.flags |= reject.map_or(own, |reject| reject.reason().flags);
             ended.detail = failure.detail();
             After::Close
         }

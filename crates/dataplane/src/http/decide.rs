@@ -7,7 +7,7 @@ use super::mirror::{Body, Copied, Head};
 use super::server::Downstream;
 use super::side::Side;
 use super::websocket;
-use crate::conn::{Space, Worker};
+use crate::conn::{KEPT_OUT, Space, Worker};
 use crate::reasons::Reject;
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
@@ -218,6 +218,10 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         }
     } else {
         write_request_in(up_out, &parts, &edits, Style { keep_case: edge.headers.keep_case, http10: false });
+        if up_out.capacity() > KEPT_OUT {
+            // It grew in doubling steps, and may be held for long.
+            up_out.shrink_to_fit();
+        }
         None
     };
     let timeout = route.forward().and_then(|forward| forward.timeout);

@@ -19,11 +19,11 @@ use super::backend::Backend;
 use super::decide::Plan;
 use super::facts::{self, Common};
 use super::record::Ended;
-use super::server::{Downstream, read};
+use super::server::{Downstream, read_some};
 use super::side::Side;
 use super::streams::Receiver;
 use super::tries::{End, Tries, policy};
-use crate::conn::{Client, Space, TableState, Timer, Worker};
+use crate::conn::{Charge, Client, OF_EACH_STREAM, Space, TableState, Timer, Worker};
 pub(super) use failure::Failure;
 use ir::{FieldName, Retries};
 pub(super) use pieces::end_chunks;
@@ -90,6 +90,8 @@ pub(super) struct Flow<'a> {
     kept: &'a [(FieldName, Vec<u8>)],
     endpoint: Option<SocketAddr>,
     begun: Instant,
+    /// While the client takes nothing: what a backend in HTTP/2 may have sent.
+    ahead: Option<Charge>,
 }
 
 impl<'a> Flow<'a> {
@@ -148,6 +150,7 @@ impl<'a> Flow<'a> {
             kept: &space.kept,
             endpoint: ended.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
             begun: ended.started,
+            ahead: None,
         }
     }
 
@@ -213,7 +216,10 @@ impl<'a> Flow<'a> {
             if self.response.input.is_full() {
                 self.response.input.grow();
             }
-            match read(stream, self.response.input, context) {
+            // What follows the head of a response waits here for a client that takes nothing.
+            let most =
+                if matches!(&*self.down, Side::H2(down) if down.is_tight()) { OF_EACH_STREAM } else { usize::MAX };
+            match read_some(stream, self.response.input, most, context) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(count)) if count > 0 => moved = true,
                 Poll::Ready(_) => return Err(Failure::UpstreamClosed),
@@ -243,6 +249,9 @@ impl<'a> Flow<'a> {
     }
 
     fn pass_head(&mut self) -> Result<(), Failure> {
+        if self.is_no_switch() {
+            return Err(Failure::UpstreamProtocol);
+        }
         if self.plan.cluster.cluster.outlier.is_some() {
             let status = self.response.told_status(self.plan.dialect.is_some());
             self.worker.report(&self.plan.cluster, self.up.endpoint(), Outcome::Answered(status));
@@ -262,6 +271,13 @@ impl<'a> Flow<'a> {
             upstream_local: &|| self.up.local_address(),
         };
         self.response.pass_head(self.down, self.plan, last, (&date, since.elapsed()), &told)
+    }
+
+    /// Whether a backend in HTTP/1.1 has answered with a success instead of the switch that a client of HTTP/2 asked for. A success would tell
+    /// the client that the switch was made (RFC 8441 §5).
+    fn is_no_switch(&self) -> bool {
+        let asked = self.asked == Asked::Upgrade && matches!(self.down, Side::H2(_));
+        asked && (200..300).contains(&self.response.head.status)
     }
 
     /// Whether the answer whose head has come is passed on.
@@ -354,10 +370,11 @@ impl<'a> Flow<'a> {
             // What is there already goes out with the head.
             moved |= self.response.take_body(self.down, &self.up)?;
             match self.response.flush(self.down, context) {
-                Poll::Pending => return Ok(moved),
+                Poll::Pending => return self.charge_ahead().map(|()| moved),
                 Poll::Ready(Ok(wrote)) => moved |= wrote,
                 Poll::Ready(Err(_)) => return Err(Failure::ClientClosed),
             }
+            self.ahead = None;
             if !self.response.head_seen || self.response.complete {
                 return Ok(moved);
             }
@@ -366,6 +383,18 @@ impl<'a> Flow<'a> {
                 Poll::Ready(()) => moved = true,
             }
         }
+    }
+
+    /// Charges the client's connection with what a backend in HTTP/2 may have sent, while the client takes nothing.
+    fn charge_ahead(&mut self) -> Result<(), Failure> {
+        if let (Side::H2(down), Backend::H2(_), None) = (&*self.down, &self.up, &self.ahead) {
+            let octets = self.response.still_to_come().min(u64::from(upstream::STREAM_WINDOW)) as usize;
+            self.ahead = Some(down.ahead.charge(octets).map_err(|over| {
+                self.worker.refuse_stream(over);
+                Failure::ClientSlow
+            })?);
+        }
+        Ok(())
     }
 
     /// Looks whether the client has reset its connection while nothing moves. That it sends no more is no such sign (RULES).

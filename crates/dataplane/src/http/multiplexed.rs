@@ -2,6 +2,7 @@
 //! says so. Frames are the library's; what it does not bound is counted by [`Watched`].
 
 mod tasks;
+mod trailers;
 
 use super::exchange;
 use super::record;
@@ -9,9 +10,8 @@ use super::reply::{self, Local};
 use super::server::Downstream;
 use super::side::{H2Side, Side};
 use super::streams::Receiver;
-use crate::conn::{Client, Space, TableState, Timer, Worker};
+use crate::conn::{Account, Charge, Client, Over, Space, TableState, Timer, Worker};
 use crate::reasons::Reject;
-use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::HeaderValue;
@@ -24,7 +24,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tasks::Job;
-use upstream::{Coalesced, FrameBounds, Replay, Stream, Turn, Watched};
+pub(super) use trailers::OfStream;
+use trailers::Trailers;
+use upstream::{Coalesced, FrameBounds, Outgoing, Replay, Stream, Turn, Watched};
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h2::FlatError;
@@ -51,6 +53,16 @@ struct Shared {
     table: Arc<TableState>,
     /// Streams under way.
     streams: Cell<usize>,
+    /// What their heads take.
+    heads: Rc<Account>,
+    /// Their trailers, as long as they are not read.
+    trailers: Rc<Trailers>,
+    /// What responses that wait for the client take.
+    responses: Rc<Account>,
+    /// What backends in HTTP/2 have sent ahead of the client.
+    ahead: Rc<Account>,
+    /// Streams that were refused since one was taken.
+    refusals: Cell<u32>,
 }
 
 /// Serves a connection to its end.
@@ -62,8 +74,10 @@ pub(super) async fn serve(worker: Rc<Worker>, conn: Downstream) {
 async fn serve_in(worker: Rc<Worker>, conn: Downstream, turn: Turn) {
     let Downstream { side: Side::H1(stream), input, timer, client, table } = conn else { return };
     let limits = &worker.limits;
+    let heads = worker.heads.account();
+    let trailers = Trailers::new(&heads);
     let bounds = FrameBounds { section_timeout: client.head_limit(&worker), ..limits.frames() };
-    let watched = Watched::of_client(Replay::new(stream, input.filled()), bounds);
+    let watched = Watched::of_client(Replay::new(stream, input.filled()), bounds, Rc::<Trailers>::clone(&trailers));
     drop(input);
     timer.set(limits.handshake_timeout);
     let Some(connection) =
@@ -71,7 +85,17 @@ async fn serve_in(worker: Rc<Worker>, conn: Downstream, turn: Turn) {
     else {
         return;
     };
-    let shared = Rc::new(Shared { worker: Rc::clone(&worker), client, table, streams: Cell::new(0) });
+    let shared = Rc::new(Shared {
+        heads,
+        trailers,
+        responses: worker.responses.account(),
+        ahead: worker.ahead.account(),
+        worker: Rc::clone(&worker),
+        client,
+        table,
+        streams: Cell::new(0),
+        refusals: Cell::new(0),
+    });
     shared.client.set_idle(&worker, &timer);
     run(connection, &shared, &timer).await;
 }
@@ -91,8 +115,8 @@ fn builder(worker: &Worker, own: &ConnectionSettings) -> Builder {
     builder
 }
 
-async fn handshake(builder: &Builder, io: Io, timer: &Timer) -> Option<Connection<Io, Bytes>> {
-    let mut handshake = pin!(builder.handshake(io));
+async fn handshake(builder: &Builder, io: Io, timer: &Timer) -> Option<Connection<Io, Outgoing>> {
+    let mut handshake = pin!(builder.handshake::<_, Outgoing>(io));
     poll_fn(|context| match handshake.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(result.ok()),
         Poll::Pending if timer.expired(context) => Poll::Ready(None),
@@ -102,31 +126,63 @@ async fn handshake(builder: &Builder, io: Io, timer: &Timer) -> Option<Connectio
 }
 
 /// Takes streams until there are to be no more, and waits for those under way.
-async fn run(mut connection: Connection<Io, Bytes>, shared: &Rc<Shared>, timer: &Timer) {
+async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<Shared>, timer: &Timer) {
     let mut ending = false;
     let mut used = false;
     loop {
         let accepted = poll_fn(|context| {
             let polled = connection.poll_accept(context);
             if polled.is_ready() {
-                return polled;
+                return polled.map(next);
+            }
+            if shared.is_over() {
+                return Poll::Ready(Err(End::BreakOff));
             }
             if !ending && shared.is_ending() {
                 ending = true;
                 connection.graceful_shutdown();
-                return connection.poll_accept(context);
+                return connection.poll_accept(context).map(next);
             }
-            shared.poll_idle(&mut used, timer, context)
+            shared.poll_idle(&mut used, timer, context).map(|()| Err(End::Over))
         });
         match accepted.await {
-            Some(Ok((request, respond))) => {
+            Ok((request, respond)) => {
                 used = true;
                 shared.take(request, respond);
             }
-            // It is over, or the client does not keep to the protocol: the library has said so already.
-            Some(Err(_)) | None => return,
+            Err(End::Over) => return,
+            Err(End::BreakOff) => return break_off(connection, shared, timer).await,
         }
     }
+}
+
+/// A stream that the library has taken.
+type Accepted = (Request<RecvStream>, SendResponse<Outgoing>);
+
+/// Why no further stream is taken.
+enum End {
+    /// The connection is over.
+    Over,
+    /// It is ended, since it goes on beyond its budget.
+    BreakOff,
+}
+
+fn next(accepted: Option<Result<Accepted, h2::Error>>) -> Result<Accepted, End> {
+    // Without one it is over, or the client does not keep to the protocol: the library has said so already.
+    accepted.and_then(Result::ok).ok_or(End::Over)
+}
+
+/// Ends a connection that goes on beyond its budget, with all of its streams.
+async fn break_off(mut connection: Connection<Io, Outgoing>, shared: &Shared, timer: &Timer) {
+    shared.worker.metrics.streams.end();
+    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    // A client that does not read does not hold it open.
+    timer.set(shared.worker.limits.linger_timeout);
+    poll_fn(|context| match connection.poll_closed(context) {
+        Poll::Pending if timer.expired(context) => Poll::Ready(()),
+        polled => polled.map(drop),
+    })
+    .await;
 }
 
 impl Shared {
@@ -134,34 +190,56 @@ impl Shared {
         self.client.is_draining(&self.worker, &self.table)
     }
 
-    /// Ready with the end when the connection has been idle for too long.
-    fn poll_idle<T>(&self, used: &mut bool, timer: &Timer, context: &mut Context<'_>) -> Poll<Option<T>> {
+    /// Whether the client goes on beyond the budget of its connection.
+    fn is_over(&self) -> bool {
+        self.refusals.get() > self.worker.limits.http2.refusals || self.trailers.is_over()
+    }
+
+    /// Ready when the connection has been idle for too long.
+    fn poll_idle(&self, used: &mut bool, timer: &Timer, context: &mut Context<'_>) -> Poll<()> {
         if self.streams.get() > 0 || std::mem::take(used) {
             self.client.set_idle(&self.worker, timer);
         }
         let over = timer.expired(context) || self.client.is_to_close(&self.worker);
         let over = over && self.streams.get() == 0;
-        if over { Poll::Ready(None) } else { Poll::Pending }
+        if over { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Begins with a stream.
-    fn take(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        self.streams.set(self.streams.get() + 1);
+    /// Begins with a stream, if its head is within the budget. The library's form of the head is not held any longer.
+    fn take(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Outgoing>) {
         let (parts, body) = request.into_parts();
-        let head = self.flatten(&parts, body.is_end_stream());
-        tasks::begin(&self.worker, Job { shared: Rc::clone(self), head, body, respond });
+        match self.flatten(&parts, body.is_end_stream()) {
+            Ok(head) => {
+                self.refusals.set(0);
+                self.streams.set(self.streams.get() + 1);
+                tasks::begin(&self.worker, Job { shared: Rc::clone(self), head, body, respond });
+            }
+            Err(over) => {
+                self.refusals.set(self.refusals.get() + 1);
+                self.worker.refuse_stream(over);
+                // Nothing of it was looked at, so that the client may send it again (RFC 9113 §8.7).
+                respond.send_reset(Reason::REFUSED_STREAM);
+            }
+        }
     }
 
-    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Head {
+    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<Head, Over> {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
         let limits = &routing::head_limits(&self.client.edge, self.worker.limits.head);
         let mut space = self.worker.take_space();
         match wire::h2::flatten_request(parts, protocol, ended, limits, &mut space.request, &mut space.flat) {
-            Ok(()) => Head::Taken(space),
+            Ok(()) => match self.heads.charge(space.head_octets()) {
+                Ok(charge) => Ok(Head::Taken(space, charge)),
+                Err(over) => {
+                    self.worker.give_space(space);
+                    Err(over)
+                }
+            },
             Err(error) => {
                 self.worker.give_space(space);
                 let web = self.table.version().http.grpc_web;
-                Head::Refused(error, Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web))
+                let dialect = Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web);
+                Ok(Head::Refused(error, dialect))
             }
         }
     }
@@ -169,8 +247,8 @@ impl Shared {
 
 /// The head of a stream.
 enum Head {
-    /// It stands flat in the space of its exchange.
-    Taken(Box<Space>),
+    /// It stands flat in the space of its exchange, and is charged to the connection.
+    Taken(Box<Space>, Charge),
     /// It is not taken; what the client speaks, where that is gRPC.
     Refused(FlatError, Option<Dialect>),
 }
@@ -178,19 +256,22 @@ enum Head {
 async fn answer(job: Job, timer: Timer) {
     let Job { shared, head, body, respond } = job;
     let worker = &shared.worker;
+    let receiver = Receiver::of_client(body, shared.trailers.of(respond.stream_id().as_u32()));
     let mut conn = Downstream {
-        side: Side::H2(Box::new(H2Side::new(Receiver::new(body), respond))),
+        side: Side::H2(Box::new(H2Side::new(receiver, respond, [&shared.heads, &shared.responses, &shared.ahead]))),
         input: worker.buffer(),
         timer,
         client: Rc::clone(&shared.client),
         table: Arc::clone(&shared.table),
     };
     match head {
-        Head::Taken(mut space) => {
-            conn.input.put(&space.flat);
+        Head::Taken(mut space, charge) => {
             let length = space.flat.len();
+            conn.input.lend(std::mem::take(&mut space.flat));
             exchange::exchange(worker, &mut conn, &mut space, length).await;
+            space.flat = conn.input.take_back();
             worker.give_space(space);
+            drop(charge);
         }
         Head::Refused(error, dialect) => refuse(worker, &mut conn, error, dialect),
     }
@@ -203,13 +284,13 @@ fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, dialect: Opt
         FlatError::TooLarge => Reject::Head(wire::h1::HeadError::TooLarge),
         FlatError::ContentLength => Reject::Head(wire::h1::HeadError::ContentLength),
         FlatError::Underscore => Reject::Head(wire::h1::HeadError::Underscore),
-        FlatError::Expectation => Reject::Head(wire::h1::HeadError::Expectation),
+        FlatError::Protocol => Reject::Head(wire::h1::HeadError::UnknownProtocol),
         FlatError::Malformed => Reject::Head(wire::h1::HeadError::Malformed),
+        FlatError::Expectation => Reject::Head(wire::h1::HeadError::Expectation),
     };
     record::refused(worker, conn, reject);
     if let (FlatError::Malformed, Side::H2(stream)) = (error, &mut conn.side) {
-        // RFC 9113 §8.1.1
-        return stream.reset(Reason::PROTOCOL_ERROR);
+        return stream.reset_malformed(worker);
     }
     let date = worker.date();
     let local = Local {

@@ -127,7 +127,19 @@ pub(super) fn read(
     buffer: &mut Buffer,
     context: &mut Context<'_>,
 ) -> Poll<std::io::Result<usize>> {
-    let polled = stream.poll_read(context, buffer.room());
+    read_some(stream, buffer, usize::MAX, context)
+}
+
+/// The same, but so many octets at the most.
+pub(super) fn read_some(
+    stream: &mut Stream,
+    buffer: &mut Buffer,
+    most: usize,
+    context: &mut Context<'_>,
+) -> Poll<std::io::Result<usize>> {
+    let room = buffer.room();
+    let most = most.min(room.len());
+    let polled = stream.poll_read(context, room.get_mut(..most).unwrap_or_default());
     if let Poll::Ready(Ok(count)) = &polled {
         buffer.fill(*count);
     }

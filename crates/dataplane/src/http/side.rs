@@ -2,14 +2,17 @@
 
 use super::flow::direct;
 use super::streams::{Receiver, Sender};
+use crate::conn::{Account, Worker};
+use crate::metrics::add;
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Response};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
-use upstream::Stream;
+use upstream::{Outgoing, Stream};
 
 /// A client's side.
 #[derive(Debug)]
@@ -47,7 +50,13 @@ impl Side {
 #[derive(Debug)]
 pub(crate) struct H2Side {
     pub(super) receiver: Receiver,
-    respond: SendResponse<Bytes>,
+    respond: SendResponse<Outgoing>,
+    /// What heads and copies of bodies hold of the connection.
+    pub(super) heads: Rc<Account>,
+    /// What responses that wait do.
+    responses: Rc<Account>,
+    /// What backends in HTTP/2 have sent ahead of it.
+    pub(super) ahead: Rc<Account>,
     /// Once the head was sent.
     pub(super) sender: Sender,
 }
@@ -57,14 +66,21 @@ pub(crate) struct H2Side {
 pub(super) struct Gone;
 
 impl H2Side {
-    pub(super) fn new(receiver: Receiver, respond: SendResponse<Bytes>) -> Self {
-        Self { receiver, respond, sender: Sender::default() }
+    /// The accounts are those of its connection: of heads, of responses, and of what is sent ahead.
+    pub(super) fn new(receiver: Receiver, respond: SendResponse<Outgoing>, accounts: [&Rc<Account>; 3]) -> Self {
+        let [heads, responses, ahead] = accounts.map(Rc::clone);
+        Self { receiver, respond, heads, responses, ahead, sender: Sender::default() }
+    }
+
+    /// Whether the connection holds so much that nothing should be read ahead of the client.
+    pub(super) fn is_tight(&self) -> bool {
+        self.responses.is_tight()
     }
 
     /// Sends the head of the answer; `ended` where no body follows.
     pub(super) fn send_head(&mut self, head: Response<()>, ended: bool) -> Result<(), Gone> {
         let stream = self.respond.send_response(head, ended).map_err(|_| Gone)?;
-        self.sender = Sender::new(stream, ended);
+        self.sender = if ended { Sender::new(stream, true) } else { Sender::sharing(stream, self.responses.share()) };
         Ok(())
     }
 
@@ -93,6 +109,12 @@ impl H2Side {
     pub(super) fn reset(&mut self, reason: Reason) {
         self.respond.send_reset(reason);
         self.sender.reset(reason);
+    }
+
+    /// Breaks the stream off since what the client sent on it is malformed (RFC 9113 §8.1.1).
+    pub(super) fn reset_malformed(&mut self, worker: &Worker) {
+        add(&worker.metrics.streams.malformed);
+        self.reset(Reason::PROTOCOL_ERROR);
     }
 
     /// Ready when the client has broken the stream off.

@@ -1,24 +1,39 @@
 //! The two halves of an HTTP/2 stream as an exchange uses them, on either side of it.
 
-use crate::conn::Duplex;
+use super::multiplexed::OfStream;
+use crate::conn::{Duplex, Share};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
+use upstream::Outgoing;
 
 /// What is sent on a stream behind its head.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
-    stream: Option<SendStream<Bytes>>,
+    stream: Option<SendStream<Outgoing>>,
     ended: bool,
+    /// What the stream holds of its client's connection; there is none towards backends.
+    share: Option<Rc<Share>>,
 }
 
 impl Sender {
     /// The half of a stream whose head was sent; `ended` where nothing follows it.
-    pub(super) fn new(stream: SendStream<Bytes>, ended: bool) -> Self {
-        Self { stream: Some(stream), ended }
+    pub(super) fn new(stream: SendStream<Outgoing>, ended: bool) -> Self {
+        Self { stream: Some(stream), ended, share: None }
+    }
+
+    /// The same, where what is sent is counted until it is written.
+    pub(super) fn sharing(stream: SendStream<Outgoing>, share: Rc<Share>) -> Self {
+        Self { stream: Some(stream), ended: false, share: Some(share) }
+    }
+
+    /// What the stream holds of its client's connection.
+    pub(super) fn share(&self) -> Option<&Rc<Share>> {
+        self.share.as_ref()
     }
 
     /// Whether the head was sent.
@@ -33,8 +48,17 @@ impl Sender {
 
     /// Sends as much as the peer takes; `last` says that the stream ends with the last byte.
     pub(super) fn poll_send(&mut self, bytes: &[u8], last: bool, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let count = ready!(self.poll_room(bytes.len(), context))?.min(bytes.len());
+        let piece = Bytes::copy_from_slice(bytes.get(..count).unwrap_or_default());
+        self.send(piece, last && count == bytes.len())?;
+        Poll::Ready(Ok(count))
+    }
+
+    /// How many octets can be sent now, of so many that are to be; not zero. What the stream gets of its connection's window is its own until it
+    /// sends, or until [`Self::give_up_room`].
+    pub(super) fn poll_room(&mut self, wanted: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        stream.reserve_capacity(bytes.len());
+        stream.reserve_capacity(wanted);
         let mut room = stream.capacity();
         while room == 0 {
             room = match ready!(stream.poll_capacity(context)) {
@@ -42,20 +66,39 @@ impl Sender {
                 Some(Err(_)) | None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             };
         }
-        let count = room.min(bytes.len());
-        let piece = Bytes::copy_from_slice(bytes.get(..count).unwrap_or_default());
-        self.ended = last && count == bytes.len();
-        match stream.send_data(piece, self.ended) {
-            Ok(()) => Poll::Ready(Ok(count)),
-            Err(_) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        let Some(share) = &self.share else { return Poll::Ready(Ok(room)) };
+        match share.poll_room(context) {
+            Poll::Ready(own) => Poll::Ready(Ok(room.min(own))),
+            Poll::Pending => {
+                stream.reserve_capacity(0);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Leaves the connection's window to others.
+    pub(super) fn give_up_room(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.reserve_capacity(0);
         }
     }
 
     /// Sends all that there is, whatever the peer takes of it now: for what is held in memory anyway.
     pub(super) fn send_all(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.send(bytes, true)
+    }
+
+    fn send(&mut self, bytes: Bytes, ended: bool) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
-        self.ended = true;
-        stream.send_data(bytes, true).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.ended = ended;
+        let piece = match &self.share {
+            Some(share) => {
+                share.take(bytes.len());
+                Outgoing::held(bytes, Rc::<Share>::clone(share))
+            }
+            None => bytes.into(),
+        };
+        stream.send_data(piece, ended).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     /// Ends the stream, with trailers if there are any.
@@ -64,7 +107,7 @@ impl Sender {
         self.ended = true;
         let sent = match trailers {
             Some(trailers) => stream.send_trailers(trailers),
-            None => stream.send_data(Bytes::new(), true),
+            None => stream.send_data(Bytes::new().into(), true),
         };
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
@@ -92,6 +135,8 @@ pub(crate) struct Receiver {
     trailing: bool,
     /// What is left of a piece that did not fit.
     rest: Bytes,
+    /// Of a client: trailers that have come and were not read.
+    trailers: Option<OfStream>,
 }
 
 /// One piece of what is received.
@@ -105,7 +150,12 @@ pub(super) enum Piece {
 impl Receiver {
     /// The half of a stream whose head has come.
     pub(super) fn new(stream: RecvStream) -> Self {
-        Self { stream: Some(stream), trailing: false, rest: Bytes::new() }
+        Self { stream: Some(stream), trailing: false, rest: Bytes::new(), trailers: None }
+    }
+
+    /// The same, for a stream of a client.
+    pub(super) fn of_client(stream: RecvStream, trailers: OfStream) -> Self {
+        Self { trailers: Some(trailers), ..Self::new(stream) }
     }
 
     /// Reads the body as bytes; 0 is its end.
@@ -138,7 +188,7 @@ impl Receiver {
             }
         }
         let trailers = ready!(stream.poll_trailers(context))?;
-        self.stream = None;
+        (self.stream, self.trailers) = (None, None);
         Poll::Ready(Ok(Piece::End(trailers)))
     }
 }
@@ -165,5 +215,9 @@ impl Duplex for Halves<'_> {
 
     fn as_tcp(&self) -> Option<&TcpStream> {
         None
+    }
+
+    fn is_stream(&self) -> bool {
+        true
     }
 }

@@ -10,6 +10,7 @@
 mod affinity;
 mod backend;
 mod bodies;
+mod budgets;
 
 mod client;
 mod control;

@@ -2,6 +2,7 @@
 //! answered by it (field.md §3).
 
 use crate::backend::Backend;
+use crate::frames::{DATA, END_STREAM, PROTOCOL_ERROR, Peer, field, head, request};
 use crate::gateway::Gateway;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -218,4 +219,133 @@ fn chunks_that_are_malformed_behind_an_answer_that_began_break_it_off() {
     assert_eq!(client.exactly(7).unwrap(), b"2\r\nok\r\n");
     go.send(()).unwrap();
     assert!(client.is_closed(), "there is no last chunk");
+}
+
+const WINDOW: u32 = 65_535;
+
+/// What becomes of a head in HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    /// Its stream is reset, or its connection ended (RFC 9113 §8.1.1).
+    Reset,
+    /// It is answered so.
+    Answer(u16),
+}
+
+fn streams() -> Vec<(Vec<u8>, Fate)> {
+    let mut heads = Vec::new();
+    // RFC 9113 §8.2.1: white space around a value, and octets that no value has.
+    for value in ["admin ", " admin", "admin\t", "\tadmin", " ", "\t", "a\0b", "a\rb", "a\nb", "a\x7fb", "\x01"] {
+        for name in ["x-role", "cookie", "host", "content-type"] {
+            heads.push(([request("GET", "/"), field(name, value)].concat(), Fate::Reset));
+        }
+    }
+    // Names that are no tokens, or not in lower case.
+    for byte in (0..=0x20_u8).chain(*b"\"(),/:;<=>?@[\\]{}XZ").chain([0x7f]) {
+        let name = format!("x{}", char::from(byte));
+        heads.push(([request("GET", "/"), field(&name, "y")].concat(), Fate::Reset));
+    }
+    heads.push(([request("GET", "/"), field("", "y")].concat(), Fate::Reset));
+    let own = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a.test")];
+    for without in [":method", ":scheme", ":path"] {
+        let kept: Vec<_> = own.into_iter().filter(|(name, _)| *name != without).collect();
+        heads.push((head(&kept), Fate::Reset));
+        let empty = own.map(|(name, value)| if name == without { (name, "") } else { (name, value) });
+        heads.push((head(&empty), Fate::Reset));
+    }
+    for more in [(":path", "/"), (":status", "200"), (":unknown", "x"), (":protocol", "websocket")] {
+        heads.push((head(&[&own[..], &[more]].concat()), Fate::Reset));
+    }
+    heads.push((head(&[&[("x-a", "b")][..], &own].concat()), Fate::Reset));
+    for name in ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection"] {
+        heads.push(([request("GET", "/"), field(name, "x")].concat(), Fate::Reset));
+    }
+    heads.push(([request("GET", "/"), field("te", "gzip")].concat(), Fate::Reset));
+    let connect = |protocol: &str| {
+        let connect = [
+            (":method", "CONNECT"),
+            (":protocol", protocol),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "a.test"),
+        ];
+        head(&connect)
+    };
+    // RFC 8441 §4: a token; RFC 9220 §3: one that is not known is not implemented.
+    for protocol in ["", " ", "web socket", "web\tsocket", "websocket ", "a\0", "a\x7f", "a\"b", "\u{e9}"] {
+        heads.push((connect(protocol), Fate::Reset));
+    }
+    for protocol in ["connect-udp", "webtransport", "http/1.1", "web-socket", "x"] {
+        let fate = if protocol == "http/1.1" { Fate::Reset } else { Fate::Answer(501) };
+        heads.push((connect(protocol), fate));
+    }
+    heads
+}
+
+#[test]
+fn rfc_9113_8_1_1_malformed_heads_of_streams_reach_nobody() {
+    let backend = Backend::answering(OK);
+    let gateway = Gateway::to(backend.address);
+    let heads = streams();
+    assert!(heads.len() > 100, "{}", heads.len());
+    let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
+    for (head, fate) in heads {
+        let shown = String::from_utf8_lossy(&head).into_owned();
+        let stream = peer.open(END_STREAM, &head);
+        peer.until(&shown, |seen| {
+            seen.resets.contains_key(&stream) || seen.goaway.is_some() || seen.heads.contains_key(&stream)
+        });
+        match fate {
+            Fate::Answer(status) => assert_eq!(peer.seen.status(stream), Some(status), "{shown:?}"),
+            Fate::Reset => {
+                let code = peer.seen.goaway.or(peer.seen.resets.get(&stream).copied());
+                assert_eq!(code, Some(PROTOCOL_ERROR), "{shown:?}");
+            }
+        }
+        assert_eq!(backend.seen(), Vec::<String>::new(), "{shown:?}");
+        // Each answer is the first of its connection, so that HPACK has no table for its status.
+        if peer.seen.goaway.is_some() || fate != Fate::Reset {
+            peer = Peer::connect(gateway.addresses()[0], WINDOW);
+        }
+    }
+    let stream = peer.open(END_STREAM, &request("GET", "/"));
+    peer.until("an answer", |seen| seen.is_ok(stream));
+    // Those that the library found are not among them.
+    assert!(gateway.metric("moongate_http2_streams_refused_total{cause=\"malformed\"}").unwrap() >= 25.0);
+}
+
+#[test]
+fn rfc_9113_8_1_malformed_trailers_of_streams_end_no_request() {
+    let backend = Backend::echo();
+    let gateway = Gateway::to(backend.address);
+    for trailer in [("x-a", "b "), ("x-a", "\tb"), ("x\"a", "b"), ("X-A", "b"), ("x-a", "a\rb")] {
+        let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
+        let stream = peer.open(0, &request("POST", "/"));
+        peer.frame(DATA, 0, stream, b"body");
+        peer.frame(1, 4 | END_STREAM, stream, &head(&[trailer]));
+        peer.until("a reset", |seen| seen.resets.contains_key(&stream) || seen.goaway.is_some());
+        let code = peer.seen.goaway.or(peer.seen.resets.get(&stream).copied());
+        assert_eq!((code, peer.seen.heads.len()), (Some(PROTOCOL_ERROR), 0), "{trailer:?}");
+    }
+    // Nothing of it stays with a connection of the backend.
+    assert_eq!(gateway.client().with_body("POST", "whole").answer().text(), "whole");
+}
+
+#[test]
+fn rfc_8441_5_a_success_is_no_switch_of_a_backend_in_http_1() {
+    let backend = Backend::answering(OK);
+    let gateway = Gateway::to(backend.address);
+    let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
+    let connect = head(&[
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "a.test"),
+        ("sec-websocket-version", "13"),
+    ]);
+    let stream = peer.open(0, &connect);
+    peer.until("an answer", |seen| seen.heads.contains_key(&stream));
+    assert_eq!(peer.seen.status(stream), Some(502));
+    assert!(backend.only().contains("upgrade: websocket"));
 }

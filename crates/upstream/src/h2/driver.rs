@@ -1,19 +1,19 @@
 //! What moves the frames of one connection to an endpoint, and finds out whether the endpoint is still there.
 
 use super::Live;
+use super::Outgoing;
 use crate::coalesce::Coalesced;
 use crate::connect::Stream;
 use crate::watch::Watched;
 use ::h2::client::Connection;
 use ::h2::{Ping, PingPong};
-use bytes::Bytes;
 use ir::KeepAlive;
 use std::pin::pin;
 use std::rc::Weak;
 
 /// Drives a connection until it ends; it takes no streams afterwards.
 pub(super) async fn drive(
-    mut connection: Connection<Coalesced<Watched<Stream>>, Bytes>,
+    mut connection: Connection<Coalesced<Watched<Stream>>, Outgoing>,
     live: Weak<Live>,
     keep_alive: Option<KeepAlive>,
 ) {

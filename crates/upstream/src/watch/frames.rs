@@ -55,6 +55,35 @@ pub(super) struct Frames {
     most: u32,
     /// For connections to endpoints.
     blocks: Option<Box<Blocks>>,
+    /// For connections of clients.
+    trailers: Option<Trailers>,
+}
+
+/// Whoever is told of a client's trailers: the library holds them, decoded, until the body before them is read.
+pub trait Trailing: std::fmt::Debug {
+    /// So many octets of a header block come that is not the first of its stream.
+    fn came(&self, stream: u32, octets: usize);
+}
+
+/// Which header blocks of a client are trailers.
+#[derive(Debug)]
+struct Trailers {
+    told: Rc<dyn Trailing>,
+    /// The last stream that was begun, and the one whose trailers are coming.
+    last: u32,
+    stream: Option<u32>,
+}
+
+impl Trailers {
+    fn begin_frame(&mut self, kind: u8, stream: u32, octets: usize) {
+        if kind == HEADERS {
+            self.stream = (stream <= self.last).then_some(stream);
+            self.last = self.last.max(stream);
+        }
+        if let (HEADERS | CONTINUATION, Some(stream)) = (kind, self.stream) {
+            self.told.came(stream, octets);
+        }
+    }
 }
 
 /// What passed.
@@ -83,8 +112,9 @@ struct Blocks {
 }
 
 impl Frames {
-    pub(super) fn of_client(bounds: &FrameBounds) -> Self {
-        Self::new(bounds, PREFACE, None)
+    pub(super) fn of_client(bounds: &FrameBounds, told: Rc<dyn Trailing>) -> Self {
+        let trailers = Some(Trailers { told, last: 0, stream: None });
+        Self { trailers, ..Self::new(bounds, PREFACE, None) }
     }
 
     pub(super) fn of_endpoint(bounds: &FrameBounds, marks: &Rc<Marks>) -> Self {
@@ -113,6 +143,7 @@ impl Frames {
             room: bounds.cheap_frames,
             most: bounds.cheap_frames,
             blocks,
+            trailers: None,
         }
     }
 
@@ -176,11 +207,15 @@ impl Frames {
         self.content = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
         self.is_data = kind == DATA;
         self.is_open = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS == 0;
+        let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
+        if let Some(trailers) = &mut self.trailers {
+            trailers.begin_frame(kind, stream, self.content);
+        }
         if let Some(blocks) = &mut self.blocks {
             if kind == HEADERS && !blocks.marks.count_block() {
                 return Err("too many header blocks");
             }
-            blocks.begin_frame(kind, flags, u32::from_be_bytes(stream) & 0x7fff_ffff);
+            blocks.begin_frame(kind, flags, stream);
         }
         let earned = match kind {
             DATA if self.content > 0 => EARNED_BY_DATA,

@@ -1,6 +1,7 @@
 use super::Marks;
-use super::frames::{FrameBounds, Frames, Passed};
+use super::frames::{FrameBounds, Frames, Passed, Trailing};
 use super::marks::Mark;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 const HEADER: usize = 9;
@@ -15,10 +16,37 @@ fn bounds(cheap_frames: u32) -> FrameBounds {
     FrameBounds { cheap_frames, section_timeout: None }
 }
 
+/// What was told of trailers.
+#[derive(Debug, Default)]
+struct Told(RefCell<Vec<(u32, usize)>>);
+
+impl Trailing for Told {
+    fn came(&self, stream: u32, octets: usize) {
+        self.0.borrow_mut().push((stream, octets));
+    }
+}
+
 fn of_client(most: u32) -> Frames {
-    let mut frames = Frames::of_client(&bounds(most));
+    telling(most, &Rc::default())
+}
+
+fn telling(most: u32, told: &Rc<Told>) -> Frames {
+    let mut frames = Frames::of_client(&bounds(most), Rc::<Told>::clone(told));
     frames.pass(&[b'P'; 24]).unwrap();
     frames
+}
+
+#[test]
+fn trailers_are_told_apart_from_heads_wherever_reads_are_cut() {
+    let blocks = [(1, 1, 30), (9, 1, 30), (1, 3, 30), (0, 1, 5), (1, 1, 20), (9, 1, 10), (1, 5, 30), (9, 5, 30)];
+    let all: Vec<u8> =
+        blocks.into_iter().flat_map(|(kind, stream, length)| frame(kind, 0, stream, &vec![0; length])).collect();
+    for size in [1, 7, 5000] {
+        let told = Rc::default();
+        let mut frames = telling(100, &told);
+        assert!(all.chunks(size).all(|piece| frames.pass(piece).is_ok()), "{size}");
+        assert_eq!(*told.0.borrow(), [(1, 20), (1, 10)], "{size}");
+    }
 }
 
 fn of_endpoint() -> (Frames, Rc<Marks>) {

@@ -42,6 +42,9 @@ pub enum HeadError {
     /// A header's name has an underscore, where that is not taken (PC-04).
     #[error("the name of a header has an underscore")]
     Underscore,
+    /// An extended CONNECT for a protocol that is not known (RFC 9220 §3).
+    #[error("the protocol of the CONNECT request is not known")]
+    UnknownProtocol,
     /// `Connection` names a header that may not be dropped.
     #[error("Connection names a header that it may not")]
     Connection,
@@ -54,7 +57,7 @@ impl HeadError {
             Self::TooLarge | Self::TooManyFields => 431,
             Self::Version => 505,
             Self::Http10 => 426,
-            Self::UnknownCoding => 501,
+            Self::UnknownCoding | Self::UnknownProtocol => 501,
             Self::Expectation => 417,
             _ => 400,
         }
@@ -76,6 +79,7 @@ impl HeadError {
             Self::Target => "http1.invalid_url",
             Self::Expectation => "http1.unknown_expectation",
             Self::Underscore => "http1.unexpected_underscore",
+            Self::UnknownProtocol => "http2.unknown_protocol",
             Self::Connection => "http1.invalid_connection",
         }
     }

@@ -109,6 +109,11 @@ impl RequestHead {
         Ok(())
     }
 
+    /// The octets of memory that the index takes.
+    pub fn index_octets(&self) -> usize {
+        self.index.capacity() * size_of::<Field>()
+    }
+
     /// As new, but with the memory of its index.
     #[must_use]
     pub fn reset(mut self) -> Self {

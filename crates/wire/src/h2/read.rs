@@ -7,9 +7,16 @@ use crate::view::{Field, Fields, Span};
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{HeaderMap, Method, request, response};
 
-/// Why a head is not taken. Each is an answer of its own, or the end of the stream.
+/// Why a head is not taken. Each is an answer of its own, but that a malformed head ends the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FlatError {
+    /// The message has what RFC 9113 §8 does not allow and the library accepts: white space around a value, a name that is not a token, a
+    /// status, an empty scheme, or a protocol of an extended CONNECT that is not a token (RFC 8441 §4). The stream is reset.
+    #[error("the message is malformed")]
+    Malformed,
+    /// The protocol of an extended CONNECT is not known (RFC 9220 §3).
+    #[error("the protocol of the CONNECT request is not known")]
+    Protocol,
     /// There is no host, or there are two that differ (RFC 9113 §8.3.1).
     #[error("the request has no host, or several")]
     Host,
@@ -25,9 +32,6 @@ pub enum FlatError {
     /// `expect` is something else than `100-continue`.
     #[error("the expectation is not known")]
     Expectation,
-    /// A field or a status that RFC 9113 §8 does not allow, and that the library accepts. The stream is reset.
-    #[error("the message is malformed")]
-    Malformed,
 }
 
 /// Lays a request's head flat at the end of `out`; `head` refers to what is there from `out`'s old end on. `protocol` is that of an
@@ -41,10 +45,13 @@ pub fn flatten_request(
     out: &mut Vec<u8>,
 ) -> Result<(), FlatError> {
     let base = out.len();
+    check_pseudo_headers(parts, protocol)?;
     let method = if protocol.is_some() { Method::GET.as_str() } else { parts.method.as_str() };
     head.method = put(out, base, method.as_bytes());
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     head.target = put(out, base, target.as_bytes());
+    // First of all what is malformed.
+    flatten_request_fields(&parts.headers, protocol.is_some(), limits, (base, &mut head.index, out))?;
     let named = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = authority(named, &parts.headers)?;
     head.host = put(out, base, host);
@@ -60,17 +67,23 @@ pub fn flatten_request(
     head.version = Version::Http11;
     head.keep_alive = true;
     head.nominates = false;
-    head.index.clear();
-    let has_underscore = |name: &http::HeaderName| name.as_str().contains('_');
-    if limits.underscores == Underscores::Reject && parts.headers.keys().any(has_underscore) {
-        return Err(FlatError::Underscore);
-    }
-    let skipped = protocol.is_some();
-    let dropped = limits.underscores == Underscores::Drop;
-    flatten_fields(&parts.headers, base, &mut head.index, out, |name| {
-        name == HOST || (skipped && name == CONTENT_LENGTH) || (dropped && has_underscore(name))
-    })?;
     check(&head.index, out.len() - base, limits)
+}
+
+fn flatten_request_fields(
+    headers: &HeaderMap,
+    switches: bool,
+    limits: &HeadLimits,
+    (base, index, out): (usize, &mut Vec<Field>, &mut Vec<u8>),
+) -> Result<(), FlatError> {
+    index.clear();
+    let has_underscore = |name: &http::HeaderName| name.as_str().contains('_');
+    let dropped = limits.underscores == Underscores::Drop;
+    flatten_fields(headers, base, index, out, |name| {
+        name == HOST || (switches && name == CONTENT_LENGTH) || (dropped && has_underscore(name))
+    })?;
+    let refused = limits.underscores == Underscores::Reject && headers.keys().any(has_underscore);
+    if refused { Err(FlatError::Underscore) } else { Ok(()) }
 }
 
 /// Lays a response's head flat at the end of `out`; `asked_head` says that the request was HEAD, `ended` that there is no body.
@@ -119,6 +132,24 @@ pub fn flatten_trailers<'a>(
     flatten_fields(trailers, 0, index, out, |name| !crate::h1::body::may_trail(name.as_str()))?;
     check(index, out.len(), limits)?;
     Ok(Fields::new(out, index))
+}
+
+/// Finds what the library lets through of pseudo-header fields. Where there is no authority, it does not tell the scheme.
+fn check_pseudo_headers(parts: &request::Parts, protocol: Option<&str>) -> Result<(), FlatError> {
+    if parts.uri.scheme_str() == Some("") {
+        return Err(FlatError::Malformed);
+    }
+    match protocol {
+        None => Ok(()),
+        Some(protocol) if !is_token(protocol.as_bytes()) => Err(FlatError::Malformed),
+        Some(protocol) if protocol.eq_ignore_ascii_case("websocket") => Ok(()),
+        Some(_) => Err(FlatError::Protocol),
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 fn check(index: &[Field], bytes: usize, limits: &HeadLimits) -> Result<(), FlatError> {

@@ -1,6 +1,7 @@
 //! What can go wrong with an attempt, and how clients and the log are told.
 
 use crate::reasons::Reject;
+use h2::Reason;
 use std::io::{self, ErrorKind};
 
 /// Why an exchange did not come to its end.
@@ -26,6 +27,10 @@ pub(in crate::http) enum Failure {
     ClientStuck,
     /// The client's body is malformed.
     ClientBody,
+    /// The trailers of a stream of HTTP/2 are malformed.
+    ClientTrailers,
+    /// The client takes nothing, and its backend in HTTP/2 has sent ahead what there was room for.
+    ClientSlow,
     /// The client's body is not the base64 that it is to be.
     NotBase64,
     /// The client's body does not come.
@@ -61,12 +66,21 @@ impl Failure {
             Self::TryTimeout => Some(Reject::TryTimeout),
             // There was none to pass on after all.
             Self::Answer => Some(Reject::UpstreamClosed),
-            Self::ClientClosed | Self::ClientStuck => None,
+            Self::ClientClosed | Self::ClientStuck | Self::ClientTrailers | Self::ClientSlow => None,
             Self::ClientBody => Some(Reject::ClientBody),
             Self::NotBase64 => Some(Reject::NotBase64),
             Self::BodyTimeout => Some(Reject::BodyTimeout),
             Self::RequestTimeout => Some(Reject::RequestTimeout),
             Self::StreamIdle => Some(Reject::StreamIdle),
+        }
+    }
+
+    /// What a client of HTTP/2 is told by the reset of its stream.
+    pub(in crate::http) fn reset(self) -> Reason {
+        match self {
+            Self::ClientTrailers => Reason::PROTOCOL_ERROR,
+            Self::ClientSlow => Reason::ENHANCE_YOUR_CALM,
+            _ => Reason::INTERNAL_ERROR,
         }
     }
 
@@ -83,7 +97,7 @@ impl Failure {
             | Self::StreamIdle
             | Self::ClientBody
             | Self::NotBase64 => self.reject().map_or("", |reject| reject.reason().body),
-            Self::ClientClosed | Self::ClientStuck => "",
+            Self::ClientClosed | Self::ClientStuck | Self::ClientTrailers | Self::ClientSlow => "",
         }
     }
 
@@ -92,6 +106,8 @@ impl Failure {
         match self {
             Self::ClientClosed => "downstream_remote_disconnect",
             Self::ClientStuck => "stream_idle_timeout",
+            Self::ClientTrailers => "http2.violation.of.messaging.rule",
+            Self::ClientSlow => "http2.response_budget_exceeded",
             Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => {
                 "upstream_reset_after_response_started{connection_termination}"
             }

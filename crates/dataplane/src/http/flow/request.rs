@@ -3,7 +3,7 @@
 use super::Failure;
 use super::direct::{self, Broken};
 use super::pieces::{checked_trailers, end_chunks, put};
-use crate::conn::{Buffer, Pipe, Worker};
+use crate::conn::{Buffer, Charge, Pipe, Worker};
 use crate::http::backend::Backend;
 use crate::http::mirror::Taps;
 use crate::http::server::read;
@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use upstream::{Connection, Stream};
 use wire::grpc_web::{Call, Decoder, NotBase64, Writing};
 use wire::h1::{BodyLength, BodyReader, ChunkWriter, HeadLimits, RequestHead, Style};
+use wire::h2::FlatError;
 
 /// What outlives an attempt: bytes that were sent, and the trailers of a body that has come to its end.
 #[derive(Debug, Default)]
@@ -25,13 +26,42 @@ pub(in crate::http) struct Held {
     text: Option<Decoder>,
     /// Copies that get the body too (VS-45).
     taps: Taps,
+    /// What the bytes are charged to, where a client has many streams.
+    charge: Option<Charge>,
+    /// Whether bytes were sent that are not kept.
+    lost: bool,
 }
 
 impl Held {
     /// For a request of which nothing was sent.
-    pub(in crate::http) fn new(web: Option<Call>) -> Self {
+    pub(in crate::http) fn new(web: Option<Call>, client: &Side) -> Self {
         let text = web.filter(|call| call.request == Writing::Text).map(|_| Decoder::default());
-        Self { text, ..Self::default() }
+        let charge = match client {
+            Side::H1(_) => None,
+            Side::H2(stream) => Some(stream.heads.nothing()),
+        };
+        Self { text, charge, ..Self::default() }
+    }
+
+    /// Keeps bytes, if the client's connection may hold so much.
+    fn keep(&mut self, bytes: &[u8]) -> bool {
+        let octets = self.bytes.len() + bytes.len();
+        let kept = self.charge.as_mut().is_none_or(|charge| charge.resize(octets).is_ok());
+        if kept {
+            self.bytes.extend_from_slice(bytes);
+        } else {
+            self.forget();
+        }
+        kept
+    }
+
+    fn forget(&mut self) {
+        self.lost = true;
+        self.bytes = Vec::new();
+        if let Some(charge) = &mut self.charge {
+            // What becomes less is never refused.
+            let _ = charge.resize(0);
+        }
     }
 
     /// Has further copies get the body, of which nothing was read yet.
@@ -272,7 +302,7 @@ impl<'a> RequestSide<'a> {
                 self.check_whole()?;
                 self.complete = true;
                 *self.body = BodyReader::Done;
-                self.held.trailers = checked_trailers(trailers, limits).map_err(|_| Failure::ClientBody)?;
+                self.held.trailers = checked_trailers(trailers, limits).map_err(of_trailers)?;
                 self.held.taps.end(|| self.held.trailers.clone());
                 if self.chunked {
                     end_chunks(self.out, self.held.trailers.as_ref());
@@ -292,8 +322,13 @@ impl<'a> RequestSide<'a> {
 
     /// Keeps what was sent, as long as there is little of it.
     fn hold(&mut self) {
-        if self.held.bytes.len() <= self.held_limit && self.held_limit > 0 {
-            self.held.bytes.extend_from_slice(self.out);
+        if self.held_limit == 0 {
+            return;
+        }
+        if self.held.bytes.len() > self.held_limit || !self.held.keep(self.out) {
+            // It is not whole any more, and will not be sent again.
+            self.held_limit = 0;
+            self.held.forget();
         }
     }
 
@@ -333,7 +368,9 @@ impl<'a> RequestSide<'a> {
 
     /// Whether all that was sent is still there.
     pub(super) fn is_whole(&self) -> bool {
-        self.received == 0 || (self.held_limit > 0 && self.held.bytes.len() + self.out.len() <= self.held_limit)
+        let kept =
+            self.received == 0 || (self.held_limit > 0 && self.held.bytes.len() + self.out.len() <= self.held_limit);
+        kept && !self.held.lost
     }
 
     /// Puts all that was sent into `out` again.
@@ -342,5 +379,12 @@ impl<'a> RequestSide<'a> {
             self.held.bytes.append(self.out);
             std::mem::swap(self.out, &mut self.held.bytes);
         }
+    }
+}
+
+fn of_trailers(error: FlatError) -> Failure {
+    match error {
+        FlatError::Malformed => Failure::ClientTrailers,
+        _ => Failure::ClientBody,
     }
 }

@@ -6,13 +6,13 @@ use super::interim::Interim;
 use super::pieces::{checked_trailers, end_chunks};
 use super::told::Told;
 use super::web::{Web, put_data};
-use crate::conn::{Buffer, Pipe, Worker};
+use crate::conn::{Buffer, InHand, Pipe, Worker};
 use crate::http::backend::{Backend, H2Backend};
 use crate::http::decide::Plan;
-use crate::http::server::read;
+use crate::http::server::{read, read_some};
 use crate::http::side::{Gone, Side};
 use crate::http::streams::{Piece, Sender};
-use crate::limits::COPY_LIMIT;
+use crate::limits::{BUFFER, COPY_LIMIT, PIECE, STREAM_READ};
 use crate::log::HttpDate;
 use http::HeaderMap;
 use ir::HeaderSettings;
@@ -44,6 +44,10 @@ pub(super) struct ResponseSide<'a> {
     /// Bytes at the front of `input` that are written from there.
     direct: usize,
     pipe: Option<Pipe>,
+    /// Whether more comes at a time than a small buffer holds.
+    bulk: bool,
+    /// What waits here for a client of HTTP/2 that takes nothing.
+    in_hand: Option<InHand>,
     /// What is made of it for a client of gRPC-Web.
     web: Option<Web>,
     chunked: bool,
@@ -85,6 +89,8 @@ impl<'a> ResponseSide<'a> {
             body: BodyReader::Done,
             direct: 0,
             pipe: None,
+            bulk: false,
+            in_hand: None,
             web: None,
             chunked: false,
             trailers: None,
@@ -268,7 +274,7 @@ impl<'a> ResponseSide<'a> {
         if !self.head_seen || self.pipe.is_some() || matches!(up, Backend::H2(_)) {
             return Ok(false);
         }
-        let copied = matches!(down, Side::H2(_)) || self.web.is_some();
+        let to_stream = matches!(down, Side::H2(_));
         while !self.complete && self.direct == 0 && self.out.len() < COPY_LIMIT {
             let step = self.body.decode(self.input.filled()).map_err(|_| Failure::UpstreamProtocol)?;
             if step.consumed == 0 && !step.done {
@@ -276,7 +282,7 @@ impl<'a> ResponseSide<'a> {
             }
             moved = true;
             self.complete = step.done;
-            if !self.pass(&step, copied) && !self.complete {
+            if !self.pass(&step, to_stream) && !self.complete {
                 self.cut(down)?;
                 break;
             }
@@ -287,16 +293,23 @@ impl<'a> ResponseSide<'a> {
                     self.end(trailers, down)?;
                 }
                 trailers if self.chunked => ChunkWriter::end_in(self.out, trailers, self.style),
-                trailers => self.trailers = trailers.filter(|_| copied).map(wire::h2::trailers),
+                trailers => self.trailers = trailers.filter(|_| to_stream).map(wire::h2::trailers),
             }
         }
         Ok(moved)
     }
 
     /// Passes data on, or marks it to be; whether more is wanted.
-    fn pass(&mut self, step: &wire::h1::Step, copied: bool) -> bool {
+    fn pass(&mut self, step: &wire::h1::Step, to_stream: bool) -> bool {
         let length = step.data.len();
-        if length > COPY_LIMIT && !copied {
+        let large = match to_stream {
+            // Small pieces are collected, unless this is all that there is.
+            true => {
+                length >= PIECE || (length > 0 && self.out.is_empty() && step.consumed == self.input.filled().len())
+            }
+            false => length > COPY_LIMIT,
+        };
+        if large && self.web.is_none() {
             // The framing before the data is done with; what follows it is looked at next time.
             self.input.consume(step.data.start);
             self.direct = length;
@@ -381,12 +394,19 @@ impl<'a> ResponseSide<'a> {
         {
             return self.move_body(up, down, context);
         }
-        match read(up, self.input, context) {
+        let polled = match down {
+            Side::H1(_) => read(up, self.input, context),
+            Side::H2(stream) => self.read_for_stream(up, &mut stream.sender, context)?,
+        };
+        match polled {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(count)) if count > 0 => {
                 // A body that fills the buffer gets a larger one.
                 if self.input.is_full() {
-                    self.input.grow();
+                    match down {
+                        Side::H1(_) => self.input.grow(),
+                        Side::H2(_) => self.bulk = true,
+                    }
                 }
             }
             Poll::Ready(Ok(_)) if self.body.ends_with_connection() => {
@@ -396,6 +416,53 @@ impl<'a> ResponseSide<'a> {
             Poll::Ready(_) => return Err(Failure::UpstreamClosed),
         }
         Ok(Poll::Ready(()))
+    }
+
+    /// Reads for a client of HTTP/2. A little is read ahead of it, so that the usual response costs no question. Where much comes, or the
+    /// connection holds much, no more is read than the client takes at once.
+    fn read_for_stream(
+        &mut self,
+        up: &mut Stream,
+        sender: &mut Sender,
+        context: &mut Context<'_>,
+    ) -> Result<Poll<io::Result<usize>>, Failure> {
+        let asks = self.bulk || sender.share().is_some_and(|share| share.is_tight());
+        let polled = if asks { self.read_what_is_taken(up, sender, context)? } else { read(up, self.input, context) };
+        if polled.is_pending() && self.input.is_empty() {
+            self.input.release();
+        }
+        Ok(polled)
+    }
+
+    fn read_what_is_taken(
+        &mut self,
+        up: &mut Stream,
+        sender: &mut Sender,
+        context: &mut Context<'_>,
+    ) -> Result<Poll<io::Result<usize>>, Failure> {
+        // While nothing comes, other streams have the window.
+        if up.poll_read_ready(context).is_pending() {
+            return Ok(Poll::Pending);
+        }
+        let wanted = if self.bulk { STREAM_READ } else { BUFFER };
+        let most = match sender.poll_room(wanted, context) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(room)) => room,
+            Poll::Ready(Err(_)) => return Err(Failure::ClientClosed),
+        };
+        if self.input.is_full() || (self.bulk && self.input.is_empty() && most > BUFFER) {
+            self.input.grow();
+        }
+        let polled = read_some(up, self.input, most, context);
+        if polled.is_pending() {
+            sender.give_up_room();
+        }
+        Ok(polled)
+    }
+
+    /// What of the body is still to come, as far as that is known.
+    pub(super) fn still_to_come(&self) -> u64 {
+        self.head.declared_length.map_or(u64::MAX, |length| length.saturating_sub(self.sent))
     }
 
     fn is_moved(&mut self, worker: &Worker, up: &Stream, down: &Stream) -> bool {
@@ -438,14 +505,35 @@ impl<'a> ResponseSide<'a> {
     }
 
     fn flush_stream(&mut self, sender: &mut Sender, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let flushed = self.flush_pieces(sender, context);
+        match sender.share().filter(|_| flushed.is_pending()) {
+            Some(share) => {
+                self.input.fit();
+                let collected = if self.out.is_empty() { 0 } else { self.out.capacity() };
+                let octets = self.input.capacity() + collected;
+                self.in_hand.get_or_insert_with(|| share.hold(0)).set(octets);
+            }
+            None => self.in_hand = None,
+        }
+        flushed
+    }
+
+    fn flush_pieces(&mut self, sender: &mut Sender, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut wrote = false;
         let last = self.complete && self.trailers.is_none();
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
-            self.written += ready!(sender.poll_send(rest, last, context))?;
+            self.written += ready!(sender.poll_send(rest, last && self.direct == 0, context))?;
             wrote = true;
         }
         self.out.clear();
         self.written = 0;
+        while self.direct > 0 {
+            let data = self.input.filled().get(..self.direct).unwrap_or_default();
+            let count = ready!(sender.poll_send(data, last, context))?;
+            self.input.consume(count);
+            self.direct -= count;
+            wrote = true;
+        }
         if self.complete && self.end_due {
             self.end_due = false;
             if !sender.is_ended() {

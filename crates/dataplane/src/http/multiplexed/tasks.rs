@@ -2,7 +2,6 @@
 
 use super::{Head, Shared, answer};
 use crate::conn::{Worker, catch};
-use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use std::cell::Cell;
@@ -10,13 +9,14 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use upstream::Outgoing;
 
 /// A stream that is to be answered.
 pub(super) struct Job {
     pub(super) shared: Rc<Shared>,
     pub(super) head: Head,
     pub(super) body: RecvStream,
-    pub(super) respond: SendResponse<Bytes>,
+    pub(super) respond: SendResponse<Outgoing>,
 }
 
 /// Where a task finds its next stream.
@@ -70,5 +70,8 @@ struct UnderWay(Rc<Shared>);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.streams.set(self.0.streams.get().saturating_sub(1));
+        if self.0.streams.get() == 0 {
+            self.0.trailers.clear();
+        }
     }
 }

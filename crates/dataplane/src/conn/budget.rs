@@ -1,0 +1,409 @@
+//! Budgets of memory that clients make this process hold: how many octets of one kind a connection, a worker and the process may hold at a time.
+//!
+//! What holds memory holds a [`Charge`] for it and returns the octets by dropping the charge. Nothing is allocated or counted here by itself:
+//! `http` charges decoded heads and responses that wait for a client.
+//!
+//! A connection gets no more than what is free in the budget of its worker. So a few connections that hold all that they can leave room for
+//! others, and many leave as much as each of them has; a new connection is served in any case. (Choudhury and Hahne, "Dynamic queue length
+//! thresholds for shared-memory packet switches", 1998.)
+
+use crate::limits::BudgetLimits;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use upstream::Holder;
+
+/// What a worker takes from the process's budget at a time, so that workers seldom touch what they share.
+const LEASE: usize = 1 << 20;
+/// What each stream may hold, whatever others of its connection hold.
+pub(crate) const OF_EACH_STREAM: usize = 2 << 10;
+/// Room that is worth waking a stream for, and what one of them uses of it.
+const WORTH_WAKING: usize = 1 << 10;
+const FOR_ONE: usize = 16 << 10;
+/// Streams read ahead of their clients while there is so much room: what 128 of them may have in any case is left for them.
+const AHEAD: usize = 288 << 10;
+
+/// Which bound a charge would exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// That of the connection.
+    Connection,
+    /// That of the worker, or the share of it that one connection may have.
+    Worker,
+    /// That of the process.
+    Process,
+}
+
+/// One kind of memory on one worker.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: BudgetLimits,
+    /// Octets held on this worker. Only this worker writes it; the metrics read it.
+    held: Arc<AtomicU64>,
+    /// What this worker has taken of the process's budget, and what all workers have.
+    leased: Cell<usize>,
+    process: Arc<AtomicUsize>,
+}
+
+/// What one connection holds of a budget.
+#[derive(Debug)]
+pub(crate) struct Account {
+    budget: Rc<Budget>,
+    held: Cell<usize>,
+    waiting: RefCell<VecDeque<Rc<Share>>>,
+}
+
+/// What one stream of a connection holds of an account: data that is queued for a client, or read for it.
+#[derive(Debug)]
+pub(crate) struct Share {
+    account: Rc<Account>,
+    held: Cell<usize>,
+    /// The task that waits for room, and whether it stands in the account's queue.
+    waker: RefCell<Option<Waker>>,
+    queued: Cell<bool>,
+}
+
+/// Octets that a stream holds itself, beside those that are queued.
+#[derive(Debug)]
+pub(crate) struct InHand {
+    share: Rc<Share>,
+    octets: usize,
+}
+
+/// Octets that something holds; they are returned when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Rc<Account>,
+    octets: usize,
+}
+
+impl Budget {
+    /// A budget that holds nothing. `held` is the worker's gauge, `process` is shared by all workers.
+    pub(crate) fn new(limits: BudgetLimits, held: Arc<AtomicU64>, process: Arc<AtomicUsize>) -> Rc<Self> {
+        Rc::new(Self { limits, held, leased: Cell::new(0), process })
+    }
+
+    /// The account of a new connection.
+    pub(crate) fn account(self: &Rc<Self>) -> Rc<Account> {
+        Rc::new(Account { budget: Rc::clone(self), held: Cell::new(0), waiting: RefCell::default() })
+    }
+
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed) as usize
+    }
+
+    /// What no connection holds, and whose bound leaves no more.
+    fn free(&self) -> (usize, Over) {
+        let of_worker = self.limits.worker.saturating_sub(self.held());
+        let unleased = self.limits.process.saturating_sub(self.process.load(Ordering::Relaxed));
+        let of_process = unleased + self.leased.get().saturating_sub(self.held());
+        if of_process < of_worker { (of_process, Over::Process) } else { (of_worker, Over::Worker) }
+    }
+
+    fn take(&self, octets: usize) -> Result<(), Over> {
+        let held = self.held() + octets;
+        if held > self.leased.get() {
+            self.lease(held - self.leased.get())?;
+        }
+        self.held.store(held as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn take_anyway(&self, octets: usize) {
+        if self.take(octets).is_err() {
+            self.process.fetch_add(octets, Ordering::Relaxed);
+            self.leased.set(self.leased.get() + octets);
+            self.held.store((self.held() + octets) as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes at least so much more of the process's budget.
+    fn lease(&self, least: usize) -> Result<(), Over> {
+        for more in [least.max(LEASE), least] {
+            let taken = self.process.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+            if taken <= self.limits.process {
+                self.leased.set(self.leased.get() + more);
+                return Ok(());
+            }
+            self.process.fetch_sub(more, Ordering::Relaxed);
+        }
+        Err(Over::Process)
+    }
+
+    fn give_back(&self, octets: usize) {
+        let held = self.held().saturating_sub(octets);
+        self.held.store(held as u64, Ordering::Relaxed);
+        let spare = self.leased.get().saturating_sub(held);
+        if spare >= 2 * LEASE {
+            self.leased.set(held + LEASE);
+            self.process.fetch_sub(spare - LEASE, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.process.fetch_sub(self.leased.get(), Ordering::Relaxed);
+    }
+}
+
+impl Account {
+    /// What it may hold beyond that.
+    pub(crate) fn room(&self) -> usize {
+        self.bound().0.saturating_sub(self.held.get())
+    }
+
+    /// Whether it holds so much that nothing should be read ahead of the client.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.room() < AHEAD
+    }
+
+    /// What it may hold at this time, and whose bound that is.
+    fn bound(&self) -> (usize, Over) {
+        let (free, over) = self.budget.free();
+        let own = self.budget.limits.connection;
+        if own <= free { (own, Over::Connection) } else { (free, over) }
+    }
+
+    /// Holds octets for as long as the charge lives, if they are within all bounds.
+    pub(crate) fn charge(self: &Rc<Self>, octets: usize) -> Result<Charge, Over> {
+        let mut charge = self.nothing();
+        charge.resize(octets)?;
+        Ok(charge)
+    }
+
+    /// A charge for no octets, which can grow.
+    pub(crate) fn nothing(self: &Rc<Self>) -> Charge {
+        Charge { account: Rc::clone(self), octets: 0 }
+    }
+
+    /// A share for a new stream.
+    pub(crate) fn share(self: &Rc<Self>) -> Rc<Share> {
+        let account = Rc::clone(self);
+        Rc::new(Share { account, held: Cell::new(0), waker: RefCell::default(), queued: Cell::new(false) })
+    }
+
+    /// Holds octets that are there already.
+    fn take_anyway(&self, octets: usize) {
+        self.held.set(self.held.get() + octets);
+        self.budget.take_anyway(octets);
+    }
+
+    fn give_back(&self, octets: usize) {
+        self.held.set(self.held.get().saturating_sub(octets));
+        self.budget.give_back(octets);
+        if !self.waiting.borrow().is_empty() {
+            self.wake();
+        }
+    }
+
+    /// Wakes as many tasks as there is room for, the first to wait first.
+    fn wake(&self) {
+        let mut room = if self.held.get() == 0 { usize::MAX } else { self.room() };
+        while room >= WORTH_WAKING {
+            let Some(share) = self.waiting.borrow_mut().pop_front() else { return };
+            share.queued.set(false);
+            share.wake();
+            room = room.saturating_sub(FOR_ONE);
+        }
+    }
+}
+
+impl Share {
+    /// What the stream may queue now; some whatever others of its connection hold, so that none of them ever stands still.
+    pub(crate) fn room(&self) -> usize {
+        self.account.room().max(OF_EACH_STREAM.saturating_sub(self.held.get()))
+    }
+
+    /// Whether the connection holds so much that no stream should read ahead of its client.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.account.is_tight()
+    }
+
+    /// Waits until there is room; how much.
+    pub(crate) fn poll_room(self: &Rc<Self>, context: &Context<'_>) -> Poll<usize> {
+        let room = self.room();
+        if room > 0 {
+            return Poll::Ready(room);
+        }
+        self.waker.replace(Some(context.waker().clone()));
+        if !self.queued.replace(true) {
+            self.account.waiting.borrow_mut().push_back(Rc::clone(self));
+        }
+        Poll::Pending
+    }
+
+    /// Holds octets for as long as the guard lives: those that were read already.
+    pub(crate) fn hold(self: &Rc<Self>, octets: usize) -> InHand {
+        self.take(octets);
+        InHand { share: Rc::clone(self), octets }
+    }
+
+    /// Counts octets; [`Holder::release`] returns them.
+    pub(crate) fn take(&self, octets: usize) {
+        self.held.set(self.held.get() + octets);
+        self.account.take_anyway(octets);
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Holder for Share {
+    fn release(&self, octets: usize) {
+        self.held.set(self.held.get().saturating_sub(octets));
+        self.account.give_back(octets);
+        if self.held.get() < OF_EACH_STREAM {
+            self.wake();
+        }
+    }
+}
+
+impl InHand {
+    /// Holds another number of octets.
+    pub(crate) fn set(&mut self, octets: usize) {
+        if octets != self.octets {
+            self.share.take(octets);
+            self.share.release(self.octets);
+            self.octets = octets;
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.share.release(self.octets);
+    }
+}
+
+impl Charge {
+    /// Changes what is held. It can always become less; where more is refused, it stays.
+    pub(crate) fn resize(&mut self, octets: usize) -> Result<(), Over> {
+        let Some(more) = octets.checked_sub(self.octets) else {
+            self.account.give_back(self.octets - octets);
+            self.octets = octets;
+            return Ok(());
+        };
+        let held = self.account.held.get() + more;
+        let (bound, over) = self.account.bound();
+        if held > bound {
+            return Err(over);
+        }
+        self.account.budget.take(more)?;
+        self.account.held.set(held);
+        self.octets = octets;
+        Ok(())
+    }
+
+    /// The octets.
+    pub(crate) fn octets(&self) -> usize {
+        self.octets
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.octets > 0 {
+            self.account.give_back(self.octets);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
+    fn budget(connection: usize, worker: usize, process: (usize, &Arc<AtomicUsize>)) -> Rc<Budget> {
+        let limits = BudgetLimits { connection, worker, process: process.0 };
+        Budget::new(limits, Arc::default(), Arc::clone(process.1))
+    }
+
+    #[test]
+    fn octets_are_returned_and_each_bound_is_named() {
+        let process = Arc::default();
+        let budget = budget(100, 1000, (1500, &process));
+        let account = budget.account();
+        let first = account.charge(60).unwrap();
+        let mut second = account.charge(40).unwrap();
+        assert_eq!(account.charge(1).unwrap_err(), Over::Connection);
+        second.resize(10).unwrap();
+        assert_eq!((account.held.get(), account.room(), second.octets), (70, 30, 10));
+        assert_eq!(second.resize(41), Err(Over::Connection));
+        drop((first, second));
+        assert_eq!((account.held.get(), budget.held()), (0, 0));
+        drop(account);
+        drop(budget);
+        assert_eq!(process.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn connections_that_hold_all_they_can_leave_room_for_a_new_one() {
+        let process = Arc::default();
+        let budget = budget(1 << 20, 1 << 20, (1 << 30, &process));
+        let greedy: Vec<_> = (0..99).map(|_| budget.account()).collect();
+        let mut charges = Vec::new();
+        loop {
+            let before = charges.len();
+            charges.extend(greedy.iter().filter_map(|account| account.charge(100).ok()));
+            if charges.len() == before {
+                break;
+            }
+        }
+        assert_eq!(greedy[0].charge(100).unwrap_err(), Over::Worker);
+        // Each has about a hundredth, and so has one that comes now.
+        let newcomer = budget.account();
+        assert!(newcomer.room() > (1 << 20) / 110, "{}", newcomer.room());
+        assert!(newcomer.charge(9000).is_ok());
+    }
+
+    #[test]
+    fn workers_share_the_budget_of_the_process() {
+        let process = Arc::default();
+        let [one, two] = [1, 2].map(|_| budget(5 << 20, 8 << 20, (6 << 20, &process)));
+        let held = one.account().charge(3 << 20).unwrap();
+        let other = two.account();
+        assert_eq!(other.charge(4 << 20).unwrap_err(), Over::Process);
+        drop(held);
+        assert!(process.load(Ordering::Relaxed) <= LEASE, "all but a lease is returned");
+        assert!(other.charge(4 << 20).is_ok());
+    }
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_waits_for_room_is_woken_when_there_is_some() {
+        let process = Arc::default();
+        let account = budget(64 << 10, 1 << 20, (1 << 20, &process)).account();
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let context = Context::from_waker(&waker);
+        let [greedy, other] = [1, 2].map(|_| account.share());
+        let held = greedy.hold(64 << 10);
+        assert!(greedy.is_tight() && greedy.poll_room(&context).is_pending());
+        // Others have theirs nevertheless.
+        assert_eq!(other.poll_room(&context), Poll::Ready(OF_EACH_STREAM));
+        let mut own = other.hold(OF_EACH_STREAM);
+        assert!(other.poll_room(&context).is_pending());
+        own.set(OF_EACH_STREAM - 1);
+        assert!(woken.0.swap(false, Ordering::Relaxed), "its own has become less");
+        drop(held);
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert_eq!(greedy.room(), (64 << 10) - OF_EACH_STREAM + 1);
+        drop((own, greedy, other));
+        assert_eq!((account.held.get(), process.load(Ordering::Relaxed)), (0, LEASE));
+    }
+}

@@ -1,0 +1,221 @@
+//! What a client of HTTP/2 can make the gateway hold: heads that HPACK makes out of some octets, and responses that it does not take. The
+//! gateway's own gauges tell what is held.
+
+use crate::backend::Backend;
+use crate::frames::{END_STREAM, ENHANCE_YOUR_CALM, Peer, REFUSED_STREAM, WINDOW_UPDATE, entry, request};
+use crate::gateway::{Gateway, World, forward, until};
+use crate::streams::Streams;
+use dataplane::Limits;
+use dataplane::limits::BudgetLimits;
+use std::net::SocketAddr;
+
+/// Streams that the gateway takes at a time from one connection.
+const STREAMS: usize = 128;
+const WINDOW: u32 = 65_535;
+
+/// A backend that answers `/quick` at once and anything else never.
+fn patient() -> Backend {
+    Backend::start(|side| {
+        while let Some((head, _)) = side.request() {
+            if head.contains(" /quick ") {
+                side.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        }
+    })
+}
+
+/// Opens streams whose heads are 14 times a header of 3.9 KB out of HPACK's dynamic table, and leaves them open.
+fn bomb(address: SocketAddr, streams: usize) -> Peer {
+    let mut peer = Peer::connect(address, WINDOW);
+    // It stands in the table from then on, if the stream is refused or not.
+    peer.open(0, &[request("POST", "/"), entry("x-large", &"v".repeat(3900))].concat());
+    more(&mut peer, streams - 1);
+    peer
+}
+
+fn more(peer: &mut Peer, streams: usize) {
+    for _ in 0..streams {
+        peer.open(0, &[request("POST", "/"), vec![0xbe; 14]].concat());
+    }
+}
+
+fn held(gateway: &Gateway, kind: &str) -> usize {
+    gateway.metric(&format!("moongate_http2_{kind}_bytes{{")).unwrap() as usize
+}
+
+fn is_answered(peer: &mut Peer) {
+    let stream = peer.open(END_STREAM, &request("GET", "/quick"));
+    peer.until("an answer", |seen| seen.is_ok(stream));
+}
+
+#[test]
+fn heads_that_cost_a_client_little_are_refused_beyond_the_budget_of_its_connection() {
+    let backend = patient();
+    let gateway = Gateway::to(backend.address);
+    let budget = Limits::default().heads.connection;
+    let mut peer = bomb(gateway.addresses()[0], STREAMS);
+    // Of 127 heads of 55 KB, with the copies that are made of them, some twenty are within it.
+    peer.until("refusals", |seen| seen.resets(REFUSED_STREAM) >= STREAMS - 25);
+    let bytes = held(&gateway, "head");
+    assert!(bytes > budget / 2 && bytes <= budget, "{bytes}");
+    assert_eq!(gateway.client().get("/quick").answer().status, 200);
+    // So are others on the same connection that are small.
+    is_answered(&mut peer);
+    drop(peer);
+    until("all is returned", || held(&gateway, "head") == 0);
+}
+
+#[test]
+fn a_connection_that_goes_on_beyond_its_budget_is_ended() {
+    let backend = patient();
+    let gateway = Gateway::to(backend.address);
+    let mut peer = bomb(gateway.addresses()[0], STREAMS / 2);
+    let mut opened = STREAMS / 2;
+    while peer.seen.goaway.is_none() {
+        let refused = opened - 25;
+        peer.until("refusals, or the end", |seen| seen.goaway.is_some() || seen.resets(REFUSED_STREAM) >= refused);
+        more(&mut peer, STREAMS / 2);
+        opened += STREAMS / 2;
+        assert!(opened < 1000, "it goes on and on");
+    }
+    assert_eq!(peer.seen.goaway, Some(ENHANCE_YOUR_CALM));
+    until("all is returned", || held(&gateway, "head") == 0);
+    gateway.has_counted("moongate_http2_connections_ended_total 1");
+    assert_eq!(gateway.client().get("/quick").answer().status, 200);
+}
+
+/// Several connections that want more than a bound; which one it is that refuses.
+fn crowd(heads: BudgetLimits, cause: &str) {
+    let backend = patient();
+    let gateway = Gateway::with_limits(backend.address, Limits { heads, ..Limits::default() });
+    let mut attackers: Vec<_> = (0..12).map(|_| bomb(gateway.addresses()[0], STREAMS)).collect();
+    attackers.iter_mut().for_each(|peer| peer.until("refusals", |seen| seen.resets(REFUSED_STREAM) >= STREAMS - 25));
+    gateway.has_counted(&format!("moongate_http2_streams_refused_total{{cause=\"{cause}\"}} "));
+    let refused = format!("moongate_http2_streams_refused_total{{cause=\"{cause}\"}}");
+    assert!(gateway.metric(&refused).unwrap() > 0.0);
+    let bytes = held(&gateway, "head");
+    assert!(bytes <= heads.worker.min(heads.process), "{bytes}");
+    // They leave as much as each of them has.
+    is_answered(&mut Peer::connect(gateway.addresses()[0], WINDOW));
+}
+
+#[test]
+fn connections_share_the_budget_of_their_worker_and_a_new_one_is_served() {
+    crowd(BudgetLimits { connection: 2 << 20, worker: 8 << 20, process: 64 << 20 }, "worker");
+}
+
+#[test]
+fn what_all_workers_hold_has_a_bound_and_a_new_connection_is_served() {
+    crowd(BudgetLimits { connection: 2 << 20, worker: 16 << 20, process: 8 << 20 }, "process");
+}
+
+/// What a response has that is asked for in these tests.
+const BODY: usize = 4 << 20;
+
+/// A backend in HTTP/1.1 that answers `/quick` with little and anything else with much.
+fn generous() -> Backend {
+    Backend::start(|side| {
+        while let Some((head, _)) = side.request() {
+            let length = if head.contains(" /quick ") { 2 } else { BODY };
+            if !side.send_with_length(&vec![b'x'; length]) {
+                return;
+            }
+        }
+    })
+}
+
+/// The same in HTTP/2.
+fn generous_streams() -> Streams {
+    Streams::start(|request, mut respond, _| async move {
+        let length = if request.uri().path() == "/quick" { 2 } else { BODY };
+        let Ok(mut send) = respond.send_response(http::Response::new(()), false) else { return };
+        let mut left = length;
+        while left > 0 {
+            send.reserve_capacity(left.min(16 << 10));
+            let Some(Ok(room)) = std::future::poll_fn(|context| send.poll_capacity(context)).await else { return };
+            let room = room.min(left);
+            left -= room;
+            if send.send_data(vec![b'x'; room].into(), left == 0).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Asks for as much as one connection may, and takes nothing of it.
+fn takes_nothing(address: SocketAddr, window: u32) -> (Peer, Vec<u32>) {
+    let mut peer = Peer::connect(address, window);
+    if window > 0 {
+        peer.frame(WINDOW_UPDATE, 0, 0, &(i32::MAX as u32 - WINDOW).to_be_bytes());
+    }
+    let streams = (0..STREAMS).map(|_| peer.open(END_STREAM, &request("GET", "/"))).collect();
+    (peer, streams)
+}
+
+#[test]
+fn responses_to_closed_windows_stay_with_the_backend() {
+    let backend = generous();
+    let gateway = Gateway::to(backend.address);
+    let limit = Limits::default().responses.connection;
+    let (mut peer, streams) = takes_nothing(gateway.addresses()[0], 0);
+    peer.until("all heads", |seen| streams.iter().all(|stream| seen.is_ok(*stream)));
+    let held = held(&gateway, "response");
+    assert!(held > 0 && held <= limit, "{held} octets");
+    assert_eq!(gateway.client().get("/quick").answer().text(), "xx");
+    // It goes on where windows are opened: those of a stream, and of the connection.
+    peer.frame(WINDOW_UPDATE, 0, 0, &(BODY as u32).to_be_bytes());
+    peer.frame(WINDOW_UPDATE, 0, streams[100], &(BODY as u32).to_be_bytes());
+    peer.until("a whole body", |seen| seen.data.get(&streams[100]) == Some(&BODY));
+    peer.until("nothing of others", |seen| seen.data.len() == 1);
+    drop(peer);
+    until("all is returned", || self::held(&gateway, "response") == 0);
+}
+
+#[test]
+fn responses_to_a_client_that_reads_nothing_stay_with_the_backend() {
+    let backend = generous();
+    let gateway = Gateway::to(backend.address);
+    let limit = Limits::default().responses.connection;
+    let (mut peer, streams) = takes_nothing(gateway.addresses()[0], i32::MAX as u32);
+    // What the sockets take is on its way; the rest waits.
+    until("the budget is used up", || held(&gateway, "response") > limit - (128 << 10));
+    assert_eq!(gateway.client().get("/quick").answer().text(), "xx");
+    // What each stream may have in any case comes on top.
+    let held = held(&gateway, "response");
+    assert!(held <= limit + STREAMS * (2 << 10), "{held} octets");
+    peer.until("all bodies", |seen| streams.iter().all(|stream| seen.data.get(stream) == Some(&BODY)));
+    until("all is returned", || self::held(&gateway, "response") == 0);
+}
+
+#[test]
+fn streams_that_take_nothing_leave_a_backend_in_http_2_to_others() {
+    let backend = generous_streams();
+    let gateway =
+        Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
+    let attackers: Vec<_> = (0..3)
+        .map(|_| {
+            let (mut peer, streams) = takes_nothing(gateway.addresses()[0], 0);
+            peer.until("all heads", |seen| streams.iter().all(|stream| seen.is_ok(*stream)));
+            peer
+        })
+        .collect();
+    assert_eq!(gateway.client().get("/quick").answer().text(), "xx");
+    let ahead = held(&gateway, "ahead");
+    assert!(ahead >= 3 * STREAMS * (64 << 10), "{ahead} octets");
+    drop(attackers);
+    until("all is returned", || held(&gateway, "ahead") == 0);
+}
+
+#[test]
+fn a_backend_in_http_2_sends_no_more_ahead_than_there_is_room_for() {
+    let backend = generous_streams();
+    let ahead = BudgetLimits { connection: 4 << 20, worker: 4 << 20, process: 64 << 20 };
+    let gateway = Gateway::start(1, Limits { ahead, ..Limits::default() }, None);
+    gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
+    let (mut peer, _) = takes_nothing(gateway.addresses()[0], 0);
+    // A connection has half of it, so that another one has as much: 32 windows.
+    peer.until("resets", |seen| seen.resets(ENHANCE_YOUR_CALM) >= STREAMS - 32);
+    assert!(held(&gateway, "ahead") <= ahead.worker / 2);
+    assert_eq!(gateway.client().get("/quick").answer().text(), "xx");
+    gateway.has_counted("moongate_http2_streams_refused_total{cause=\"worker\"} 96");
+}
