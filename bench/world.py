@@ -129,9 +129,9 @@ def files(port, folder, sizes, http2=False):
             file.truncate(size)
     temp = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     conf = os.path.join(folder, f"backend-{port}.conf")
-    http2 = "http2 on;" if http2 else ""
+    http2 = " http2" if http2 else ""
     write(conf, f"worker_processes 1; daemon off; pid {folder}/{port}.pid; error_log /dev/null; events {{ worker_connections 16384; }}\n"
-                f"http {{ access_log off; keepalive_requests 1000000000; {temp} server {{ listen 127.0.0.1:{port} backlog=4096; {http2} root {root}; }} }}\n")
+                f"http {{ access_log off; keepalive_requests 1000000000; {temp} server {{ listen 127.0.0.1:{port} backlog=4096{http2}; root {root}; }} }}\n")
     return subprocess.Popen(["nginx", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 

@@ -36,6 +36,7 @@ pub(super) async fn answer(
         status: answer.status,
         location: answer.location.as_deref(),
         body: &answer.body,
+        shared: Some(&answer.body),
         date: &date,
         edge: &client.edge,
         head_only: is_head(conn, space),

@@ -5,6 +5,7 @@ use crate::reasons::Reject;
 use bytes::Bytes;
 use http::Response;
 use ir::Edge;
+use std::sync::Arc;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::{OutFraming, ResponseParts, Style, write_response_in};
@@ -13,12 +14,17 @@ use wire::view::Fields;
 /// Tells why the gateway itself answered.
 pub(crate) const REASON: &str = "x-moongate-reason";
 
+/// Bodies up to this are copied for each stream.
+const COPIED: usize = 2 << 10;
+
 /// What every answer of the gateway's own has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Local<'a> {
     pub(crate) status: u16,
     pub(crate) location: Option<&'a [u8]>,
     pub(crate) body: &'a [u8],
+    /// The body where it is the configuration's, which any number of streams may share.
+    pub(crate) shared: Option<&'a Arc<[u8]>>,
     pub(crate) date: &'a HttpDate,
     pub(crate) edge: &'a Edge,
     pub(crate) head_only: bool,
@@ -44,6 +50,7 @@ impl<'a> Local<'a> {
             status: reason.status,
             location: None,
             body: reason.body.as_bytes(),
+            shared: None,
             date,
             edge,
             head_only,
@@ -67,7 +74,14 @@ pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<
 /// The same for a stream of HTTP/2: its head, and its body, which may be empty.
 pub(crate) fn message<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> (Response<()>, Bytes) {
     let own = headers(local, edits);
-    (wire::h2::response(&local.parts(), &own), Bytes::copy_from_slice(local.sent_body()))
+    let body = match (local.sent_body(), local.shared) {
+        // A client that takes nothing makes nothing of it be held.
+        (body, Some(shared)) if body.len() > COPIED && body.len() == shared.len() => {
+            Bytes::from_owner(Arc::clone(shared))
+        }
+        (body, _) => Bytes::copy_from_slice(body),
+    };
+    (wire::h2::response(&local.parts(), &own), body)
 }
 
 fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {

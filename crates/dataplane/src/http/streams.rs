@@ -50,7 +50,7 @@ impl Sender {
     pub(super) fn poll_send(&mut self, bytes: &[u8], last: bool, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let count = ready!(self.poll_room(bytes.len(), context))?.min(bytes.len());
         let piece = Bytes::copy_from_slice(bytes.get(..count).unwrap_or_default());
-        self.send(piece, last && count == bytes.len())?;
+        self.send(self.counted(piece), last && count == bytes.len())?;
         Poll::Ready(Ok(count))
     }
 
@@ -83,21 +83,25 @@ impl Sender {
         }
     }
 
-    /// Sends all that there is, whatever the peer takes of it now: for what is held in memory anyway.
+    /// Sends all that there is, whatever the peer takes of it now: for what is held in memory anyway, or is little.
     pub(super) fn send_all(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.send(bytes, true)
+        self.send(bytes.into(), true)
     }
 
-    fn send(&mut self, bytes: Bytes, ended: bool) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
-        self.ended = ended;
-        let piece = match &self.share {
+    /// A piece that is counted where somebody counts.
+    fn counted(&self, bytes: Bytes) -> Outgoing {
+        match &self.share {
             Some(share) => {
                 share.take(bytes.len());
                 Outgoing::held(bytes, Rc::<Share>::clone(share))
             }
             None => bytes.into(),
-        };
+        }
+    }
+
+    fn send(&mut self, piece: Outgoing, ended: bool) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        self.ended = ended;
         stream.send_data(piece, ended).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 

@@ -2,7 +2,9 @@
 //! gateway's own gauges tell what is held.
 
 use crate::backend::Backend;
-use crate::frames::{END_STREAM, ENHANCE_YOUR_CALM, Peer, REFUSED_STREAM, WINDOW_UPDATE, entry, request};
+use crate::frames::{
+    DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, Peer, REFUSED_STREAM, WINDOW_UPDATE, entry, request,
+};
 use crate::gateway::{Gateway, World, forward, until};
 use crate::streams::Streams;
 use dataplane::Limits;
@@ -218,4 +220,80 @@ fn a_backend_in_http_2_sends_no_more_ahead_than_there_is_room_for() {
     assert!(held(&gateway, "ahead") <= ahead.worker / 2);
     assert_eq!(gateway.client().get("/quick").answer().text(), "xx");
     gateway.has_counted("moongate_http2_streams_refused_total{cause=\"worker\"} 96");
+}
+
+/// Opens a stream with this head, and sends a body of one octet and trailers whose fields each take one octet.
+fn trails(peer: &mut Peer, head: &[u8], fields: usize) {
+    let stream = peer.open(0, head);
+    peer.frame(DATA, 0, stream, b"x");
+    // `accept-encoding: gzip, deflate`, out of the static table.
+    peer.frame(HEADERS, END_HEADERS | END_STREAM, stream, &vec![0x90; fields]);
+}
+
+#[test]
+fn trailers_that_wait_for_their_body_to_be_read_are_charged() {
+    let backend = patient();
+    let pool = ir::PoolLimits { max_connections: Some(1), ..ir::PoolLimits::default() };
+    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).limits(pool);
+    let gateway = Gateway::serving(&world);
+    let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
+    let first = peer.open(0, &request("POST", "/"));
+    until("the only connection is taken", || backend.seen().len() == 1);
+    // Nobody reads their bodies, since there is no connection to send them on.
+    (0..10).for_each(|_| trails(&mut peer, &request("POST", "/"), 1000));
+    until("they are charged", || held(&gateway, "head") > 10 * 100_000);
+    assert!(peer.seen.resets.is_empty());
+    (0..10).for_each(|_| trails(&mut peer, &request("POST", "/"), 1000));
+    peer.until("the end", |seen| seen.goaway == Some(ENHANCE_YOUR_CALM));
+    assert!(!peer.seen.heads.contains_key(&first));
+    until("all is returned", || held(&gateway, "head") == 0);
+}
+
+#[test]
+fn trailers_that_were_read_are_charged_no_longer() {
+    let backend = patient();
+    let gateway = Gateway::to(backend.address);
+    let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
+    // One after the other, they are far beyond what may wait.
+    for number in 1..=100 {
+        trails(&mut peer, &request("POST", "/"), 800);
+        until("a request", || backend.seen().len() == number);
+        until("its trailers are read", || held(&gateway, "head") < 64 << 10);
+    }
+    assert_eq!((peer.seen.goaway, peer.seen.resets.len()), (None, 0));
+}
+
+#[test]
+fn copies_of_bodies_are_charged_and_given_up_beyond_the_budget() {
+    let backend = Streams::start(|request, mut respond, _| async move {
+        let never = request.uri().path() == "/never";
+        let Ok((body, _)) = crate::streams::read(&mut request.into_body()).await else { return };
+        if never {
+            let _ = std::future::poll_fn(|context| respond.poll_reset(context)).await;
+        } else if let Ok(mut send) = respond.send_response(http::Response::new(()), false) {
+            let _ = send.send_data(body.into(), true);
+        }
+    });
+    let heads = BudgetLimits { connection: 100_000, worker: 64 << 20, process: 64 << 20 };
+    let gateway = Gateway::start(1, Limits { heads, ..Limits::default() }, None);
+    gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
+    let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
+    let mut send = |path| {
+        let stream = peer.open(0, &request("POST", path));
+        (0..3).for_each(|_| peer.frame(DATA, 0, stream, &[b'x'; 10_000]));
+        peer.frame(DATA, END_STREAM, stream, b"");
+        stream
+    };
+    send("/never");
+    until("a body is kept, to be sent again", || held(&gateway, "head") > 30_000);
+    for _ in 0..2 {
+        send("/never");
+    }
+    until("three are", || held(&gateway, "head") > 90_000);
+    // There is no room for a fourth one, whose request goes on nevertheless.
+    let stream = send("/echo");
+    peer.until("an answer", |seen| seen.data.get(&stream) == Some(&30_000));
+    assert!(held(&gateway, "head") <= heads.connection && peer.seen.resets.is_empty());
+    drop(peer);
+    until("all is returned", || held(&gateway, "head") == 0);
 }
