@@ -64,6 +64,7 @@ fn workloads(args: &WorkloadArgs) -> Result<Vec<Workload>> {
 
 /// `web.shop` is short for `web.shop.svc.cluster.local`.
 fn full_name(host: &str, domain: &str) -> Arc<str> {
+    let host = &*host.to_ascii_lowercase();
     match host.split('.').count() {
         1 => format!("{host}.default.svc.{domain}").into(),
         2 => format!("{host}.svc.{domain}").into(),

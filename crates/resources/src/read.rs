@@ -260,13 +260,14 @@ fn object<T: Spec>(
     };
     let under = if spec_is_root(T::KIND) { "" } else { "spec" };
     let mut found = Vec::new();
-    let spec: Option<T> = typed::deserialize(spec, &mut found);
+    let mut spec: Option<T> = typed::deserialize(spec, &mut found);
     let broken: Vec<String> = found.iter().map(|finding| join(under, &finding.field)).collect();
     findings.extend(found.into_iter().map(|finding| Finding { field: join(under, &finding.field), ..finding }));
-    if let Some(spec) = &spec {
+    if let Some(spec) = &mut spec {
         let mut checked = crate::diagnostic::Findings::default();
         spec.validate(&key, &mut checked);
         findings.extend(checked.into_vec().into_iter().filter(|finding| !follows(&finding.field, &broken)));
+        spec.normalise();
     }
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     reading.diagnostics.extend(place.diagnostics(object.as_ref(), prefix, findings));

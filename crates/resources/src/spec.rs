@@ -26,6 +26,9 @@ pub trait Spec: serde::de::DeserializeOwned + PartialEq {
     /// Records what Istio's validation would refuse or warn of in this object alone, which goes by `key`. Field paths begin at
     /// `spec` or `metadata`.
     fn validate(&self, key: &Key, findings: &mut Findings);
+
+    /// Brings what is written in more than one way into one form. Called after the validation.
+    fn normalise(&mut self) {}
 }
 
 #[cfg(test)]

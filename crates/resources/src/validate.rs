@@ -7,6 +7,7 @@ mod gateway;
 mod headers;
 mod http_route;
 mod l4_route;
+mod lower_case;
 pub(crate) mod mesh_config;
 mod names;
 mod patterns;

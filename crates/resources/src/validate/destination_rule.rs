@@ -1,6 +1,7 @@
 //! `DestinationRule`: DR-01 to DR-07. Policies are in `traffic_policy`.
 
 use super::fields::{Exported, check_export_to, check_labels, check_selector};
+use super::lower_case;
 use super::names::{is_host, is_label};
 use super::traffic_policy::check_policy;
 use crate::code;
@@ -12,6 +13,10 @@ use std::collections::BTreeSet;
 
 impl Spec for DestinationRule {
     const KIND: Kind = Kind::DestinationRule;
+
+    fn normalise(&mut self) {
+        lower_case::destination_rule(self);
+    }
 
     fn validate(&self, key: &Key, findings: &mut Findings) {
         findings.at("spec", |findings| {

@@ -3,6 +3,7 @@
 mod tls;
 
 use super::fields::check_port as check_number;
+use super::lower_case;
 use super::names::{is_address, is_host, is_label, is_partial_wildcard, is_socket_path};
 use crate::code;
 use crate::diagnostic::Findings;
@@ -13,6 +14,10 @@ use std::collections::BTreeMap;
 
 impl Spec for Gateway {
     const KIND: Kind = Kind::Gateway;
+
+    fn normalise(&mut self) {
+        lower_case::gateway(self);
+    }
 
     fn validate(&self, key: &Key, findings: &mut Findings) {
         if !is_label(&key.name) {

@@ -78,14 +78,20 @@ pub(super) fn is_socket_path(path: &str) -> bool {
     path.len() > 1 && (path.starts_with('@') || (path.starts_with('/') && !path.ends_with('/')))
 }
 
-/// Whether every host that `narrow` stands for is one that `wide` stands for.
+/// Whether every host that `narrow` stands for is one that `wide` stands for, whatever their case.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     match (wide.strip_prefix('*'), narrow.strip_prefix('*')) {
-        (Some(wide), Some(narrow)) => narrow.ends_with(wide),
-        (Some(wide), None) => narrow.ends_with(wide),
+        (Some(wide), Some(narrow)) => ends_with(narrow, wide),
+        (Some(wide), None) => ends_with(narrow, wide),
         (None, Some(_)) => false,
-        (None, None) => wide == narrow,
+        (None, None) => wide.eq_ignore_ascii_case(narrow),
     }
+}
+
+fn ends_with(text: &str, end: &str) -> bool {
+    let (text, end) = (text.as_bytes(), end.as_bytes());
+    let begin = text.len().checked_sub(end.len());
+    begin.and_then(|begin| text.get(begin..)).is_some_and(|rest| rest.eq_ignore_ascii_case(end))
 }
 
 /// Whether one host covers the other or they are the same.

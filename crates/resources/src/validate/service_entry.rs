@@ -1,6 +1,7 @@
 //! `ServiceEntry`: SE-01 to SE-15. Its endpoints are checked as those of `workload_entry`.
 
 use super::fields::{Exported, check_export_to, check_port, check_selector};
+use super::lower_case;
 use super::names::{is_address, is_address_or_cidr, is_host, is_label, is_name, is_partial_wildcard, is_resolvable};
 use super::workload_entry::{check_labels_of, check_ports as check_endpoint_ports, check_socket};
 use crate::code;
@@ -15,6 +16,10 @@ use std::collections::BTreeSet;
 
 impl Spec for ServiceEntry {
     const KIND: Kind = Kind::ServiceEntry;
+
+    fn normalise(&mut self) {
+        lower_case::service_entry(self);
+    }
 
     fn validate(&self, key: &Key, findings: &mut Findings) {
         findings.at("spec", |findings| {

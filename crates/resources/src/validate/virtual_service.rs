@@ -3,6 +3,7 @@
 use super::fields::{Exported, check_export_to, check_gateways};
 use super::http_route::{Around, check_http};
 use super::l4_route;
+use super::lower_case;
 use super::names::{is_address, is_host, is_internal_sni, overlap};
 use crate::code;
 use crate::diagnostic::Findings;
@@ -15,6 +16,10 @@ const MAX_COMPARED: usize = 1024;
 
 impl Spec for VirtualService {
     const KIND: Kind = Kind::VirtualService;
+
+    fn normalise(&mut self) {
+        lower_case::virtual_service(self);
+    }
 
     fn validate(&self, key: &Key, findings: &mut Findings) {
         findings.at("spec", |findings| {

@@ -137,3 +137,18 @@ fn vs_65_weights_are_as_those_of_http() {
     holds("VirtualService", &tcp(0, 0), &["E MG2007 spec.tcp[0].route"]);
     holds("VirtualService", &tcp(-1, 5), &["E MG2007 spec.tcp[0].route[0].weight"]);
 }
+
+/// RFC 4343: names of DNS are the same in every case.
+#[test]
+fn vs_01_hosts_are_compared_without_case_and_shown_as_they_are_written() {
+    let sni = |host: &str, sni: &str| {
+        format!(
+            "hosts: ['{host}']\ngateways: [g]\ntls:\n- match: [{{port: 443, sniHosts: ['{sni}']}}]\n  route: [{{destination: {{host: b}}}}]"
+        )
+    };
+    holds("VirtualService", &sni("A.test", "a.TEST"), &[]);
+    holds("VirtualService", &sni("*.A.test", "x.a.TEST"), &[]);
+    holds("VirtualService", &hosts("[a.test, A.TEST]"), &["E MG2004 spec.hosts[1]"]);
+    let found = super::diagnostics("VirtualService", "o", &sni("A.test", "B.test"));
+    assert!(found[0].message.contains("`B.test`"), "{found:?}");
+}
