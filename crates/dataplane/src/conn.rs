@@ -24,7 +24,7 @@ pub(crate) use drain::Drain;
 pub(crate) use listener::{ListenerState, Services};
 pub(crate) use pipe::Pipe;
 pub(crate) use relay::{Duplex, relay};
-pub(crate) use service::{Service, TableState, TlsService};
+pub(crate) use service::{Service, TableState, TlsService, retire};
 pub(crate) use space::{KEPT_OUT, Space};
 pub(crate) use timers::Timer;
 pub(crate) use worker::Worker;

@@ -6,7 +6,7 @@ mod sockets;
 pub use inherited::Inherited;
 
 use crate::accept::Command;
-use crate::conn::{ListenerState, Service, Services, TableState, TlsService};
+use crate::conn::{ListenerState, Service, Services, TableState, TlsService, retire};
 use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot, TableId};
 use routing::{Servers, Slots, TcpEntry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +116,7 @@ impl Listeners {
         };
         let before = self.open.get(id).map(|open| open.state.services().clone());
         let services = self.services(listener, before.as_deref(), slots);
-        let ending = before.is_some_and(|before| retire(&before, &services));
+        let ending = before.is_some_and(|before| retire(&before.tls, &services.tls));
         match self.open.get(id) {
             Some(open) => open.state.replace(services),
             None => {
@@ -223,17 +223,4 @@ impl Open {
 /// Both, each once.
 fn all<'a, T: Ord + Clone + 'a>(some: impl Iterator<Item = &'a T>, others: impl Iterator<Item = &'a T>) -> Vec<T> {
     some.chain(others).cloned().collect::<BTreeSet<T>>().into_iter().collect()
-}
-
-/// Lets connections end that came through servers which are gone, or would not let them in now. Whether there are such servers.
-fn retire(before: &Services, after: &Services) -> bool {
-    let mut ending = false;
-    for old in &before.tls {
-        let next = after.tls.iter().find(|next| next.server.origin == old.server.origin);
-        if next.is_none_or(|next| !old.admits_as(next)) {
-            old.drain.begin();
-            ending = true;
-        }
-    }
-    ending
 }

@@ -3,10 +3,12 @@
 mod agreed;
 mod certificates;
 mod clients;
+mod stricter;
 mod told;
 
 pub(crate) use agreed::Agreed;
 pub(crate) use certificates::Certificates;
+pub(crate) use stricter::is_stricter;
 pub(crate) use told::told;
 
 use ir::{ClientAuth, Credential, Termination};

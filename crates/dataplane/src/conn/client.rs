@@ -84,9 +84,18 @@ impl Client {
 
     /// Whether it is asked to close with the next answer, as far as the connection itself tells.
     pub(crate) fn is_draining(&self, worker: &Worker, table: &TableState) -> bool {
-        let own = || self.tls.as_ref().is_some_and(|tls| tls.service.drain.has_begun());
+        let own = || self.tls.as_ref().is_some_and(|tls| tls.service.is_draining()) || self.is_outdated();
         let is_old = || self.expires.is_some_and(|end| Instant::now() >= end);
         worker.drain.has_begun() || self.listener.drain.has_begun() || table.drain.has_begun() || own() || is_old()
+    }
+
+    /// Whether the server that its name has now would reject the client: then it takes no further request, and none that has come is
+    /// answered.
+    pub(crate) fn is_outdated(&self) -> bool {
+        let Some(tls) = self.tls.as_ref().filter(|tls| tls.service.is_reviewed()) else { return false };
+        let services = self.listener.services();
+        let now = services.servers.pick(tls.sni.as_deref()).and_then(|place| services.tls.get(place));
+        now.is_some_and(|now| now.is_stricter_than(&tls.service))
     }
 
     /// Gives it the time that a connection may be without a request (S-121), and no more than it has left.
@@ -125,7 +134,7 @@ impl Client {
 
     /// Whether it is closed even while idle.
     pub(crate) fn is_to_close(&self, worker: &Worker) -> bool {
-        worker.drain.closes_idle() || self.listener.drain.closes_idle()
+        worker.drain.closes_idle() || self.listener.drain.closes_idle() || self.is_outdated()
     }
 }
 

@@ -1,12 +1,12 @@
 //! What is done with the bytes of a connection: HTTP by a table, or a route of bytes; and where TLS is taken off before.
 
 use super::Drain;
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, is_stricter};
 use arc_swap::{ArcSwap, Guard};
 use ir::{HostPattern, HttpTable, TlsServer};
 use routing::{Slots, Table, TcpEntry};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Between two looks whether a worker still reads a table that is to be dropped.
@@ -96,8 +96,19 @@ pub(crate) struct TlsService {
     /// `None` passes TLS through.
     pub(crate) acceptor: Option<Acceptor>,
     pub(crate) service: Service,
+    standing: Arc<Standing>,
+    /// Of the reviews that there were those that it came after.
+    reviews: AtomicU64,
+}
+
+/// What became of the connections that a server accepted. Versions of a server that ask the same of clients share it, so that connections of
+/// each of them see what comes.
+#[derive(Debug, Default)]
+struct Standing {
     /// Begun when clients would be judged differently now, or the server is gone.
-    pub(crate) drain: Drain,
+    drain: Drain,
+    /// How often a server came that may reject clients that were accepted.
+    reviews: AtomicU64,
 }
 
 impl TlsService {
@@ -105,12 +116,60 @@ impl TlsService {
     pub(crate) fn build(server: &TlsServer, service: Service, before: Option<&Self>) -> Arc<Self> {
         let kept = before.and_then(|before| before.acceptor.as_ref());
         let acceptor = server.termination.as_ref().map(|termination| Acceptor::build(termination, kept));
-        Arc::new(Self { server: server.clone(), acceptor, service, drain: Drain::default() })
+        let alike = before.filter(|before| before.admits_as(server));
+        let standing = alike.map_or_else(Arc::default, |before| Arc::clone(&before.standing));
+        Arc::new(Self { server: server.clone(), acceptor, service, standing, reviews: AtomicU64::new(0) })
     }
 
     /// Whether connections that were let in by this server would be let in by `next` as well, so that they may stay.
-    pub(crate) fn admits_as(&self, next: &Self) -> bool {
-        let client = |service: &Self| service.server.termination.as_ref().map(|termination| termination.client.clone());
-        client(self) == client(next)
+    fn admits_as(&self, next: &TlsServer) -> bool {
+        let client = |server: &TlsServer| server.termination.as_ref().map(|termination| termination.client.clone());
+        client(&self.server) == client(next)
     }
+
+    /// Whether its connections are to end with their next answer.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.standing.drain.has_begun()
+    }
+
+    /// Whether its connections may be such as would be rejected now, so that each has to be looked at.
+    pub(crate) fn is_reviewed(&self) -> bool {
+        self.standing.reviews.load(Ordering::Acquire) != self.reviews.load(Ordering::Relaxed)
+    }
+
+    /// Whether it would reject clients that `before` accepted.
+    pub(crate) fn is_stricter_than(&self, before: &Self) -> bool {
+        is_stricter(before.server.termination.as_deref(), self.server.termination.as_deref())
+    }
+
+    /// Whether a client may ask for a name that both have.
+    fn overlaps(&self, other: &Self) -> bool {
+        let meets = |name: &HostPattern| other.server.names.iter().any(|its| its.intersect(name).is_some());
+        self.server.names.iter().any(meets)
+    }
+}
+
+/// Has connections end that came through servers which are gone or would judge them differently now, and looked at again that may have come
+/// through a server which would reject them now. Whether there are such servers. To be called before `after` serves.
+pub(crate) fn retire(before: &[Arc<TlsService>], after: &[Arc<TlsService>]) -> bool {
+    let same = |all: &[Arc<TlsService>], one: &TlsService| {
+        all.iter().find(|other| other.server.origin == one.server.origin).cloned()
+    };
+    let is_new = |next: &&Arc<TlsService>| same(before, next).is_none_or(|old| old.server != next.server);
+    let new: Vec<&Arc<TlsService>> = after.iter().filter(is_new).collect();
+    let mut ending = false;
+    for old in before {
+        if same(after, old).is_none_or(|next| !old.admits_as(&next.server)) {
+            old.standing.drain.begin();
+            ending = true;
+        }
+        if new.iter().any(|next| next.is_stricter_than(old) && next.overlaps(old)) {
+            old.standing.reviews.fetch_add(1, Ordering::AcqRel);
+            ending = true;
+        }
+    }
+    for next in after {
+        next.reviews.store(next.standing.reviews.load(Ordering::Acquire), Ordering::Relaxed);
+    }
+    ending
 }

@@ -205,8 +205,12 @@ impl Shared {
         if over { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Begins with a stream, if its head is within the budget. The library's form of the head is not held any longer.
+    /// Begins with a stream, if its head is within the budget. The library's form of the head is not held any longer. A client that would be
+    /// rejected now may send it again on a connection that is judged anew.
     fn take(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Outgoing>) {
+        if self.client.is_outdated() {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
         let (parts, body) = request.into_parts();
         match self.flatten(&parts, body.is_end_stream()) {
             Ok(head) => {

@@ -149,6 +149,8 @@ pub(super) fn read_some(
 /// Reads a head and answers it.
 async fn one_request(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Space) -> After {
     match read_head(worker, conn, space).await {
+        // Its server rejects such clients now: the request may come again on a connection that is judged anew.
+        Ok(Some(_)) if conn.client.is_outdated() => After::Close,
         Ok(Some(length)) => exchange::exchange(worker, conn, space, length).await,
         Ok(None) => After::Close,
         Err(reject) => {
