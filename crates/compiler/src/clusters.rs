@@ -59,7 +59,7 @@ fn for_client(
     let wanted = Wanted { host, port: backing_port, labels: part.map(|part| &part.labels), placing };
     let Secured { tls, fault, used, notes } = secured::compile(world, client, backing, effective.tls);
     let endpoints = match fault {
-        Some(why) => EndpointSource::Never(why),
+        Some(why) => EndpointSource::NoTls(why),
         None => endpoints::find(world, backing, &visible, wanted),
     };
     let cluster = Cluster {

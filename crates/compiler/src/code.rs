@@ -43,6 +43,11 @@ codes! {
     TLS_PARAMETER "MG6015" Warning "the version, suite or curve is not spoken"
     NO_ROUTE_OF_BYTES "MG6016" Error "no rule reaches the server, so that its port stays closed"
     NAME_TAKEN "MG6017" Warning "another rule has the name on this port"
+    CERTIFICATE_NAMES "MG6018" Warning "the certificate is not valid for the server's hosts"
+    MESH_CERTIFICATE "MG6019" Error "ISTIO_MUTUAL needs a mesh certificate, so that the server rejects every client"
+    CREDENTIAL_ODD "MG6020" Warning "the certificate is used, and clients may not accept it"
+    CLIENT_DEMANDS "MG6021" Error "what is demanded of client certificates contradicts other settings, and is enforced"
+    NO_TLS_PARAMETER "MG6022" Error "none of the suites or curves that are written is supported"
 
     MESH_ONLY "MG7001" Info "the VirtualService names no gateway and belongs to sidecars"
     UNKNOWN_GATEWAY "MG7002" Error "the named Gateway does not exist"
@@ -80,6 +85,7 @@ codes! {
     SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
     POD_LABELS "MG8013" Warning "the subset asks for labels of Pods, which are not known here"
     LOCALITY_UNKNOWN "MG8014" Info "the gateway's own locality is not known, so that endpoints near it are not preferred"
+    NO_MESH_CERTIFICATE "MG8020" Error "ISTIO_MUTUAL needs a mesh certificate, so that requests get 503"
 }
 
 #[cfg(test)]

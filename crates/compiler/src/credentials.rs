@@ -4,11 +4,12 @@
 
 mod pem;
 
-use crate::code::{self, Code};
+use crate::code;
 use crate::report::Notes;
 use crate::settings::Workload;
 use crate::world::World;
 use ir::{Credential, Der, Identity, StringMatch, Trust};
+use pem::Oddities;
 use resources::key::Key;
 use resources::spec::core::Secret;
 use std::collections::BTreeSet;
@@ -35,7 +36,8 @@ pub(crate) struct Finder<'a, 'n> {
 /// Something that is not there or cannot be used.
 enum Fault {
     Missing(String),
-    Broken(String),
+    /// Why, and what to do, where there is more to say.
+    Broken(String, &'static str),
 }
 
 /// A certificate and its key as they were found.
@@ -53,7 +55,7 @@ impl<'a> Finder<'a, '_> {
         for name in names {
             let found = self.secret(name).and_then(|(key, secret)| pair_of(&key, secret)).and_then(|pair| pair.read());
             match found {
-                Ok(identity) => identities.push(Arc::new(identity)),
+                Ok(found) => identities.push(self.identity(found, at)),
                 Err(fault) => return self.faulty(fault, at),
             }
         }
@@ -69,11 +71,20 @@ impl<'a> Finder<'a, '_> {
                 Pair { source: (*certificate).into(), certificate: certificate_bytes, key, staple: None }.read()
             });
             match found {
-                Ok(identity) => identities.push(Arc::new(identity)),
+                Ok(found) => identities.push(self.identity(found, at)),
                 Err(fault) => return self.faulty(fault, at),
             }
         }
         Credential::Ready(identities)
+    }
+
+    /// Reports what is odd of an identity that is used all the same.
+    fn identity(&mut self, (identity, odd): (Identity, Oddities), at: &str) -> Arc<Identity> {
+        for (message, help) in odd {
+            let field = format!("{}.{at}", self.field);
+            self.notes.add_with_help(code::CREDENTIAL_ODD, field, format!("{}: {message}", identity.source), help);
+        }
+        Arc::new(identity)
     }
 
     /// The authorities that go with a Secret (S-93): those of `<name>-cacert`, else its own.
@@ -95,13 +106,16 @@ impl<'a> Finder<'a, '_> {
         self.trusted(found, at)
     }
 
-    /// The authorities of a file, and the lists of revoked certificates of another.
-    pub(crate) fn authorities_in(&mut self, authorities: &str, revoked: &str, at: &str) -> Trusted {
-        let found = self.file(authorities).and_then(|bytes| {
-            let revoked = if revoked.is_empty() { None } else { Some(self.file(revoked)?) };
-            Ok(Authority { source: authorities.into(), certificates: bytes, revoked })
-        });
+    /// The authorities of a file.
+    pub(crate) fn authorities_in(&mut self, path: &str, at: &str) -> Trusted {
+        let found = self.file(path).map(|certificates| Authority { source: path.into(), certificates, revoked: None });
         self.trusted(found, at)
+    }
+
+    /// The lists of revoked certificates of a file; `None` where they cannot be had, so that nobody may be trusted.
+    pub(crate) fn revoked_in(&mut self, path: &str) -> Option<Vec<Der>> {
+        let found = self.file(path).and_then(|bytes| pem::revocation_lists(bytes).map_err(|broken| of(path, broken)));
+        found.map_err(|fault| self.faulty(fault, "caCrl")).ok()
     }
 
     fn trusted(&mut self, found: Result<Authority<'a>, Fault>, at: &str) -> Trusted {
@@ -148,7 +162,8 @@ impl<'a> Finder<'a, '_> {
         let certificates = value("cacert").or_else(|| value("ca.crt"));
         let certificates = certificates.ok_or_else(|| Fault::Missing(format!("ConfigMap {key} has no `ca.crt`")))?;
         let source = format!("ConfigMap {key}").into();
-        Ok(Authority { source, certificates, revoked: value("crl").or_else(|| value("ca.crl")) })
+        let revoked = value("crl").or_else(|| value("ca.crl")).filter(|list| !list.is_empty());
+        Ok(Authority { source, certificates, revoked })
     }
 
     fn file(&mut self, path: &str) -> Result<&'a [u8], Fault> {
@@ -158,14 +173,16 @@ impl<'a> Finder<'a, '_> {
     }
 
     fn faulty(&mut self, fault: Fault, at: &str) -> Credential {
-        let (code, message): (Code, String) = match &fault {
-            Fault::Missing(why) => (code::CREDENTIAL_MISSING, why.clone()),
-            Fault::Broken(why) => (code::CREDENTIAL_BROKEN, why.clone()),
-        };
-        self.notes.add(code, format!("{}.{at}", self.field), message);
+        let field = format!("{}.{at}", self.field);
         match fault {
-            Fault::Missing(why) => Credential::Missing(why.into()),
-            Fault::Broken(why) => Credential::Broken(why.into()),
+            Fault::Missing(why) => {
+                self.notes.add(code::CREDENTIAL_MISSING, field, why.clone());
+                Credential::Missing(why.into())
+            }
+            Fault::Broken(why, help) => {
+                self.notes.add_with_help(code::CREDENTIAL_BROKEN, field, why.clone(), help);
+                Credential::Broken(why.into())
+            }
         }
     }
 }
@@ -178,6 +195,15 @@ pub(crate) struct Trusted {
 }
 
 impl Trusted {
+    /// Without certificates that a list takes back; nobody where the list cannot be had.
+    pub(crate) fn without(mut self, revoked: Option<Vec<Der>>) -> Self {
+        match revoked {
+            Some(lists) => self.revoked.extend(lists),
+            None => self = Self::default(),
+        }
+        self
+    }
+
     /// With demands on names.
     pub(crate) fn with_names(self, names: &[resources::spec::scalar::Text]) -> Trust {
         Trust {
@@ -199,7 +225,7 @@ struct Authority<'a> {
 
 impl Authority<'_> {
     fn read(&self) -> Result<Trusted, Fault> {
-        let broken = |why: String| Fault::Broken(format!("{}: {why}", self.source));
+        let broken = |broken| of(&self.source, broken);
         let authorities = pem::certificates(self.certificates).map_err(broken)?;
         pem::check_authorities(&authorities).map_err(broken)?;
         let revoked = self.revoked.map_or(Ok(Vec::new()), pem::revocation_lists).map_err(broken)?;
@@ -208,17 +234,21 @@ impl Authority<'_> {
 }
 
 impl Pair<'_> {
-    fn read(&self) -> Result<Identity, Fault> {
-        let broken = |why: String| Fault::Broken(format!("{}: {why}", self.source));
-        let identity = Identity {
-            source: Arc::clone(&self.source),
-            chain: pem::certificates(self.certificate).map_err(broken)?,
-            key: pem::private_key(self.key).map_err(broken)?,
-            staple: self.staple.map(|bytes| Der(bytes.into())),
-        };
-        pem::check_pair(&identity).map_err(broken)?;
-        Ok(identity)
+    /// The identity, and what is odd of it.
+    fn read(&self) -> Result<(Identity, Oddities), Fault> {
+        let broken = |broken| of(&self.source, broken);
+        let chain = pem::certificates(self.certificate).map_err(broken)?;
+        let (key, keys) = pem::private_key(self.key).map_err(broken)?;
+        let staple = self.staple.map(|bytes| Der(bytes.into()));
+        let identity = Identity { source: Arc::clone(&self.source), chain, key, staple };
+        let odd = pem::check_pair(&identity, keys).map_err(broken)?;
+        Ok((identity, odd))
     }
+}
+
+/// What is broken of something that came from `source`.
+fn of(source: &str, broken: pem::Broken) -> Fault {
+    Fault::Broken(format!("{source}: {}", broken.why), broken.help)
 }
 
 /// S-95.
@@ -234,7 +264,8 @@ fn value<'a>(secret: &'a Secret, name: &str) -> Option<&'a [u8]> {
 fn pair_of<'a>(key: &Key, secret: &'a Secret) -> Result<Pair<'a>, Fault> {
     let of = |certificate: &str, private: &str| Some((value(secret, certificate)?, value(secret, private)?));
     let (certificate, private) = of("cert", "key").or_else(|| of("tls.crt", "tls.key")).ok_or_else(|| {
-        Fault::Broken(format!("Secret {key} has neither `tls.crt` and `tls.key` nor `cert` and `key`"))
+        let why = format!("Secret {key} has neither `tls.crt` and `tls.key` nor `cert` and `key`");
+        Fault::Broken(why, "make it by `kubectl create secret tls NAME --cert=FILE --key=FILE`")
     })?;
     let staple = value(secret, "tls.ocsp-staple");
     Ok(Pair { source: format!("Secret {key}").into(), certificate, key: private, staple })
@@ -243,6 +274,6 @@ fn pair_of<'a>(key: &Key, secret: &'a Secret) -> Result<Pair<'a>, Fault> {
 fn authority_of<'a>(key: &Key, secret: &'a Secret) -> Result<Authority<'a>, Fault> {
     let certificates = value(secret, "cacert").or_else(|| value(secret, "ca.crt"));
     let missing = || Fault::Missing(format!("Secret {key} has no `ca.crt`"));
-    let revoked = value(secret, "crl").or_else(|| value(secret, "ca.crl"));
+    let revoked = value(secret, "crl").or_else(|| value(secret, "ca.crl")).filter(|list| !list.is_empty());
     Ok(Authority { source: format!("Secret {key}").into(), certificates: certificates.ok_or_else(missing)?, revoked })
 }

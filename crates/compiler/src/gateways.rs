@@ -1,10 +1,9 @@
 //! Which listeners the workloads get: Gateways chosen by selector, merged by port (S-01 to S-22, GW-01 to GW-09).
 
+mod coverage;
 mod secured;
 mod selector;
 mod server;
-
-pub(crate) use secured::mesh_parameters;
 
 use crate::code;
 use crate::credentials::{Finder, Used};
@@ -191,6 +190,10 @@ impl<'a, 'b> Merge<'a, 'b> {
             if hosts.is_empty() {
                 return;
             }
+        }
+        if let Some(termination) = kind.termination() {
+            let patterns = hosts.iter().map(|host| &host.pattern);
+            coverage::check(&termination.credential, patterns, &format!("{field}.tls"), notes);
         }
         let (gateway, hosts) = (Arc::clone(gateway), Arc::new(ServerHosts::new(hosts)));
         let planned = PlannedServer { gateway, index, port: port.number, hosts, kind };

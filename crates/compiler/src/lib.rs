@@ -6,7 +6,7 @@
 //!
 //! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `edge`, `fast`, `report`, `visibility`,
 //! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`, `through`), what
-//! TLS needs (`credentials`), what is behind destinations (`services`, `destination_rules`, `localities`, `endpoints`,
+//! TLS needs (`credentials`, `tls_parameters`), what is behind destinations (`services`, `destination_rules`, `localities`, `endpoints`,
 //! `destinations`, `balance`, `clusters`), the joins (`ports`,
 //! `gateways`, `binding`, `remarks`), and what is kept between compilations (`memo`).
 
@@ -40,6 +40,7 @@ mod services;
 mod settings;
 mod texts;
 mod through;
+mod tls_parameters;
 mod visibility;
 mod world;
 

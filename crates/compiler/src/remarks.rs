@@ -11,8 +11,7 @@ use crate::world::World;
 use resources::set::Object;
 use resources::spec::core::Service;
 use resources::spec::destination_rule::{
-    ClientTls, ClientTlsMode, ConnectionPool, DestinationRule, LoadBalancer, PortTrafficPolicy, SimpleBalancer, Subset,
-    TrafficPolicy,
+    ConnectionPool, DestinationRule, LoadBalancer, PortTrafficPolicy, SimpleBalancer, Subset, TrafficPolicy,
 };
 use resources::spec::service_entry::{Resolution, ServiceEntry};
 use resources::spec::workload_entry::WorkloadEntry;
@@ -51,11 +50,6 @@ fn inert(policy: &TrafficPolicy) -> Vec<(&'static str, &'static str)> {
     let found = [
         (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple", "yet"),
         (
-            is_mesh_tls(policy.tls.as_deref()) || ports.iter().any(|port| is_mesh_tls(port.tls.as_deref())),
-            "tls.mode",
-            "yet",
-        ),
-        (
             balancers().any(|b| b.warmup.is_some() && !is_by_weight(b)),
             "loadBalancer.warmup",
             "here: only ROUND_ROBIN and LEAST_REQUEST spare new endpoints",
@@ -72,11 +66,6 @@ fn inert(policy: &TrafficPolicy) -> Vec<(&'static str, &'static str)> {
 /// Whether endpoints are chosen by their weights, which those that are new have less of (DR-12).
 fn is_by_weight(balancer: &LoadBalancer) -> bool {
     balancer.consistent_hash.is_none() && balancer.simple != Some(SimpleBalancer::Random)
-}
-
-/// Mutual TLS of a mesh, which nothing here has certificates for (DR-46).
-fn is_mesh_tls(tls: Option<&ClientTls>) -> bool {
-    tls.is_some_and(|tls| tls.mode == Some(ClientTlsMode::IstioMutual))
 }
 
 /// DR-14: what goes by the gateway's locality does nothing while that is not known.

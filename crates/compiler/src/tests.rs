@@ -11,5 +11,6 @@ mod incremental;
 mod limits;
 mod matches;
 mod rules;
+mod secured;
 mod tunnels;
 mod world;

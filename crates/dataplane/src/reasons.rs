@@ -4,7 +4,7 @@
 use ir::Abort;
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
-use upstream::ConnectError;
+use upstream::{ConnectError, NoEndpoint};
 use wire::h1::HeadError;
 
 /// Response flags of one exchange: a set.
@@ -137,6 +137,8 @@ pub(crate) enum Reject {
     NoCluster,
     /// The destination has no endpoints.
     NoEndpoint,
+    /// The TLS that the destination demands cannot be had, and nothing is sent without it (DR-44, DR-46).
+    NoTls,
     /// No connection could be made.
     Connect { timeout: bool },
     /// The destination has as many connections, or requests, as it may have (DR-20, DR-21).
@@ -212,6 +214,7 @@ impl Reject {
             Self::Misdirected => row(421, Flags::NR, "misdirected_request", "misdirected request: ask for this host over a connection of its own"),
             Self::NoCluster => row(503, Flags::NC, "cluster_not_found", ""),
             Self::NoEndpoint => row(503, Flags::UH, "no_healthy_upstream", "no healthy upstream"),
+            Self::NoTls => row(503, Flags::UF, "upstream_tls_unavailable", "upstream TLS is not available"),
             Self::Connect { timeout: false } => reset(503, Flags::UF, reset!("remote_connection_failure", "remote connection failure")),
             Self::Connect { timeout: true } => reset(503, Flags::UF, reset!("connection_timeout", "connection timeout")),
             Self::Overflow => reset(503, Flags::UO, reset!("overflow", "overflow")),
@@ -251,6 +254,15 @@ impl Reject {
     }
 }
 
+impl From<&NoEndpoint> for Reject {
+    fn from(none: &NoEndpoint) -> Self {
+        match none {
+            NoEndpoint::NoTls(_) => Self::NoTls,
+            NoEndpoint::Empty | NoEndpoint::Unresolved | NoEndpoint::Unbuilt | NoEndpoint::Never(_) => Self::NoEndpoint,
+        }
+    }
+}
+
 impl From<&ConnectError> for Reject {
     fn from(error: &ConnectError) -> Self {
         match error {
@@ -274,6 +286,7 @@ mod tests {
         assert_eq!(told(Reject::NoCluster), (503, "NC".into(), "cluster_not_found"));
         assert_eq!(told(Reject::NoEndpoint), (503, "UH".into(), "no_healthy_upstream"));
         assert_eq!(told(Reject::Timeout), (504, "UT".into(), "response_timeout"));
+        assert_eq!(told(Reject::NoTls), (503, "UF".into(), "upstream_tls_unavailable"));
         let detail = "upstream_reset_before_response_started{overflow}";
         assert_eq!(told(Reject::Overflow), (503, "UO".into(), detail));
         let (status, flags, detail) = told(Reject::UpstreamClosed);

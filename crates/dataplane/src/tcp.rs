@@ -7,7 +7,7 @@ mod up;
 use crate::conn::{Buffer, Client, Timer, Worker, choose};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request, add};
-use crate::reasons::Flags;
+use crate::reasons::{Flags, Reject};
 use ir::{HashKey, TargetCluster};
 use routing::TcpEntry;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tunnel::Failure;
 use up::{Reached, Up};
-use upstream::{ClusterState, ConnectError, EndpointState, InFlight, Sender, Stream, Wanted, xxhash64};
+use upstream::{ClusterState, ConnectError, EndpointState, InFlight, NoEndpoint, Sender, Stream, Wanted, xxhash64};
 
 /// A client's connection, and where its bytes go.
 pub(crate) struct Bytes {
@@ -68,9 +68,15 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
     let hash = source_hash(worker, conn, &cluster);
     loop {
         let wanted = Wanted { hash, avoid: avoid.as_slice(), excluded: 0 };
-        let Ok((endpoint, in_flight)) = choose(worker, &cluster, wanted).await else {
-            outcome.flags = Flags::UH;
-            return None;
+        let (endpoint, in_flight) = match choose(worker, &cluster, wanted).await {
+            Ok(chosen) => chosen,
+            Err(none) => {
+                outcome.flags = Reject::from(&none).reason().flags;
+                if let NoEndpoint::NoTls(reason) = none {
+                    outcome.failure = reason.to_string();
+                }
+                return None;
+            }
         };
         let failure = match reach(worker, conn, &cluster, &endpoint).await {
             Ok(reached) => {

@@ -79,6 +79,9 @@ pub enum EndpointSource {
     },
     /// There can be none at a gateway, for the reason given (SE-05): 503 `UH`.
     Never(Arc<str>),
+    /// None may be used, because the TLS that is demanded cannot be had, for the reason given: 503 `UF`,
+    /// `upstream_tls_unavailable`. Nothing is sent in clear text instead.
+    NoTls(Arc<str>),
 }
 
 /// A name to resolve.

@@ -24,6 +24,7 @@ mod snapshot;
 mod substitution;
 mod tls;
 mod tunnel;
+pub mod x509;
 
 pub use action::{Action, DirectResponse, Forward, Mirror, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
 pub use balance::{Balance, Balancer, ConsistentHash, HashCookie, HashKey, HashTable, Localities, Locality, Warmup};

@@ -212,6 +212,7 @@ impl Explainer {
             (TargetCluster::Unknown { reason, .. }, _) => (failing(503, "NC", reason), Vec::new()),
             (TargetCluster::Known(_), None) => (failing(503, "NC", "there is no such cluster"), Vec::new()),
             (_, Some(EndpointSource::Never(reason))) => (failing(503, "UH", reason), Vec::new()),
+            (_, Some(EndpointSource::NoTls(reason))) => (failing(503, "UF", reason), Vec::new()),
             (_, Some(EndpointSource::Static(endpoints))) if endpoints.is_empty() => {
                 (failing(503, "UH", "the service has no endpoints that are ready"), Vec::new())
             }

@@ -1,16 +1,28 @@
 //! What a configuration demands of a certificate beside its chain: names and pins (GW-15, DR-43). Clients and endpoints are held to
 //! the same.
 
+mod version;
+
+pub use version::{explain, verify_tls12, verify_tls13};
+
 use aws_lc_rs::digest::{SHA256, digest};
+use ir::x509::{Certificate, Name};
 use ir::{StringMatch, Trust};
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
 use webpki::EndEntityCert;
 
+/// Names of a certificate that a message lists.
+const LISTED: usize = 5;
+
 /// Whether a certificate has one of the names and one of the pins that are demanded, where any are.
 pub fn check(certificate: &CertificateDer<'_>, trust: &Trust) -> Result<(), Error> {
     let parsed = EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    if !trust.names.is_empty() && !has_name(&parsed, &trust.names) {
+    let short = |wanted: &StringMatch| match wanted {
+        StringMatch::Exact(name) => covers_by_short_wildcard(certificate, name, trust),
+        StringMatch::Prefix(_) | StringMatch::Regex(_) => false,
+    };
+    if !trust.names.is_empty() && !has_name(&parsed, &trust.names) && !trust.names.iter().any(short) {
         return Err(CertificateError::NotValidForName.into());
     }
     let is_pinned = |pins: &[[u8; 32]], bytes: &[u8]| pins.iter().any(|pin| digest(&SHA256, bytes).as_ref() == pin);
@@ -37,6 +49,43 @@ fn is_match(wanted: &StringMatch, name: &str) -> bool {
 fn covers(name: &str, wanted: &str) -> bool {
     let (Some(suffix), Some((label, rest))) = (name.strip_prefix("*."), wanted.split_once('.')) else { return false };
     !label.is_empty() && rest.eq_ignore_ascii_case(suffix)
+}
+
+/// Whether a certificate has `*.test` for the name `a.test`. webpki wants two labels behind a wildcard, so that nobody has all of a public
+/// suffix; Envoy takes one, and authorities of one's own issue such names. So it counts where the authorities are given, and not with the
+/// system's.
+pub(crate) fn covers_by_short_wildcard(certificate: &CertificateDer<'_>, wanted: &str, trust: &Trust) -> bool {
+    let Ok(certificate) = Certificate::parse(certificate) else { return false };
+    let is_short = |name: &&str| name.strip_prefix("*.").is_some_and(is_label);
+    !trust.authorities.is_empty() && certificate.dns_names().filter(is_short).any(|name| covers(name, wanted))
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Why a handshake failed, for people. rustls writes errors of others, as those here, in the form for programmers.
+pub fn describe(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(other)) => other.0.to_string(),
+        error => error.to_string(),
+    }
+}
+
+/// What a certificate is valid for, for people: some of its names.
+pub(crate) fn describe_names(certificate: &CertificateDer<'_>) -> String {
+    let names = Certificate::parse(certificate).map(|certificate| certificate.names).unwrap_or_default();
+    if names.is_empty() {
+        return "it has no subjectAltName".to_owned();
+    }
+    let text = |name: &Name<'_>| match name {
+        Name::Dns(name) | Name::Uri(name) => name.replace(|c: char| !c.is_ascii_graphic(), "?"),
+        Name::Ip(address) => address.to_string(),
+    };
+    let listed: Vec<String> = names.iter().take(LISTED).map(text).collect();
+    let more = names.len().saturating_sub(LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("it is valid for {}{more}", listed.join(", "))
 }
 
 /// A name of X.501 as text (RFC 4514): the most specific part first. `name` is the content of its sequence; what cannot be read ends it.

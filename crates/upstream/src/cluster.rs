@@ -74,6 +74,9 @@ pub enum NoEndpoint {
     /// There can be none at a gateway.
     #[error("{0}")]
     Never(Arc<str>),
+    /// The TLS that is demanded cannot be had: 503 `UF`.
+    #[error("{0}")]
+    NoTls(Arc<str>),
 }
 
 /// What is counted of a cluster: the sums of its endpoints of now.
@@ -319,6 +322,7 @@ impl ClusterState {
     fn why_none(&self) -> NoEndpoint {
         match &self.cluster.endpoints {
             EndpointSource::Never(reason) => NoEndpoint::Never(Arc::clone(reason)),
+            EndpointSource::NoTls(reason) => NoEndpoint::NoTls(Arc::clone(reason)),
             EndpointSource::Static(_) | EndpointSource::Dns { .. } => NoEndpoint::Unresolved,
         }
     }
@@ -337,7 +341,7 @@ impl ClusterState {
     /// The names to resolve, for the first who asks and only if there are any.
     pub(crate) fn begin_resolving(&self) -> Option<Arc<Names>> {
         if endpoints::known(&self.cluster.endpoints).is_some()
-            || matches!(self.cluster.endpoints, EndpointSource::Never(_))
+            || matches!(self.cluster.endpoints, EndpointSource::Never(_) | EndpointSource::NoTls(_))
         {
             return None;
         }

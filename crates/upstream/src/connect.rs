@@ -8,6 +8,7 @@ pub(crate) use places::{Claim, Grant, Place, Places, Wanted};
 pub use replay::Replay;
 pub use stream::Stream;
 
+use crate::certificate;
 use crate::endpoint::{EndpointState, Stashed, Terms};
 use crate::tls::{self, Connector};
 use ir::{EndpointAddress, ProxyProtocolVersion, TcpKeepalive};
@@ -188,7 +189,7 @@ async fn secure(stream: Stream, secured: &Secured) -> Result<Stream, ConnectErro
 fn tls_words(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidMessage(_)) => "the endpoint does not speak TLS on this port".to_owned(),
-        Some(inner) => inner.to_string(),
+        Some(inner) => certificate::describe(inner),
         None if error.kind() == ErrorKind::UnexpectedEof => "the endpoint closed during the handshake".to_owned(),
         None => words(error),
     }

@@ -13,6 +13,7 @@ mod dns;
 pub mod endpoint;
 mod h1;
 mod h2;
+pub mod identity;
 pub mod parameters;
 pub mod pool;
 pub mod store;

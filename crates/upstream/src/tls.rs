@@ -1,13 +1,17 @@
 //! TLS to endpoints (DR-40 to DR-47): what is asked for, who is believed, who we say we are.
 
 use crate::certificate;
+use crate::identity::certified;
 use crate::parameters;
-use ir::{ClientTls, Identity, KeyForm, Sni, Trust, UpstreamProtocol, Verify};
+use ir::{ClientTls, Sni, StringMatch, Trust, UpstreamProtocol, Verify};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -24,10 +28,13 @@ impl Connector {
         let provider = parameters::provider(&tls.parameters);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(&parameters::versions(&tls.parameters))?;
-        let verifier = Arc::new(Verifier::build(&tls.verify, &provider)?);
+        let verifier = Arc::new(Verifier::build(tls, &provider)?);
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = match &tls.identity {
-            Some(identity) => builder.with_client_auth_cert(chain(identity), key(identity))?,
+            Some(identity) => {
+                let certified = certified(identity).map_err(|error| Error::General(error.to_string()))?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+            }
             None => builder.with_no_client_auth(),
         };
         // DR-47.
@@ -54,19 +61,6 @@ pub(crate) fn server_name(sni: Option<&str>, address: Option<IpAddr>) -> ServerN
     named.unwrap_or_else(unnamed)
 }
 
-fn chain(identity: &Identity) -> Vec<CertificateDer<'static>> {
-    identity.chain.iter().map(|certificate| CertificateDer::from(certificate.0.to_vec())).collect()
-}
-
-fn key(identity: &Identity) -> PrivateKeyDer<'static> {
-    let der = identity.key.der.to_vec();
-    match identity.key.form {
-        KeyForm::Pkcs1 => PrivateKeyDer::Pkcs1(der.into()),
-        KeyForm::Sec1 => PrivateKeyDer::Sec1(der.into()),
-        KeyForm::Pkcs8 => PrivateKeyDer::Pkcs8(der.into()),
-    }
-}
-
 /// The authorities that the system trusts, read once.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
@@ -91,14 +85,39 @@ struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
     trust: Option<Arc<Trust>>,
     by_sni: bool,
+    /// Where the name comes from that the endpoint is asked for, for messages.
+    from: &'static str,
     provider: Arc<CryptoProvider>,
 }
 
+/// The chain is good, and the certificate is somebody else's.
+#[derive(Debug, thiserror::Error)]
+enum WrongName {
+    #[error(
+        "the endpoint's certificate is not valid for `{wanted}` ({from}); {names}: set `tls.sni` or `tls.subjectAltNames` of the DestinationRule to a name that it has"
+    )]
+    Asked { wanted: String, from: &'static str, names: String },
+    #[error(
+        "the endpoint's certificate has none of the `subjectAltNames` {wanted}; {names}: set `tls.subjectAltNames` of the DestinationRule to a name that it has"
+    )]
+    Listed { wanted: String, names: String },
+}
+
+impl From<WrongName> for Error {
+    fn from(wrong: WrongName) -> Self {
+        CertificateError::Other(OtherError(Arc::new(wrong))).into()
+    }
+}
+
 impl Verifier {
-    fn build(verify: &Verify, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
+    fn build(tls: &ClientTls, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
         let provider = Arc::clone(provider);
-        let (trust, by_sni) = match verify {
-            Verify::Nothing => return Ok(Self { chain: None, trust: None, by_sni: false, provider }),
+        let from = match &tls.sni {
+            Sni::Name(_) => "the DestinationRule's `tls.sni`",
+            Sni::Host | Sni::Absent => "the host that the request is sent to",
+        };
+        let (trust, by_sni) = match &tls.verify {
+            Verify::Nothing => return Ok(Self { chain: None, trust: None, by_sni: false, from, provider }),
             Verify::Authorities { trust, by_sni } => (trust.clone(), *by_sni),
         };
         let given = trust.as_ref().filter(|trust| !trust.authorities.is_empty());
@@ -115,8 +134,20 @@ impl Verifier {
         let revoked = trust.iter().flat_map(|trust| &trust.revoked);
         let revoked = revoked.map(|list| CertificateRevocationListDer::from(list.0.to_vec()));
         let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).with_crls(revoked);
-        let chain = builder.build().map_err(|error| Error::General(error.to_string()))?;
-        Ok(Self { chain: Some(chain), trust, by_sni, provider })
+        // As BoringSSL: a list that is out of date may lack the certificate that was revoked since.
+        let chain =
+            builder.enforce_revocation_expiration().build().map_err(|error| Error::General(error.to_string()))?;
+        Ok(Self { chain: Some(chain), trust, by_sni, from, provider })
+    }
+
+    /// Whether a certificate that webpki found not to have the name has it all the same.
+    fn has_name(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+        let (Some(trust), ServerName::DnsName(name)) = (&self.trust, name) else { return false };
+        certificate::covers_by_short_wildcard(certificate, name.as_ref(), trust)
+    }
+
+    fn listed(&self) -> Option<&Trust> {
+        self.trust.as_deref().filter(|trust| !trust.names.is_empty())
     }
 }
 
@@ -130,16 +161,27 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
-        let listed = self.trust.as_ref().is_some_and(|trust| !trust.names.is_empty());
         match chain.verify_server_cert(certificate, between, name, ocsp, now) {
             // The name is looked at last: who gets that far has a chain that is good.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if listed || !self.by_sni => {}
-            Err(error) => return Err(error),
+            )) => {
+                if self.listed().is_none() && self.by_sni && !self.has_name(certificate, name) {
+                    let (wanted, names) = (name.to_str().into_owned(), certificate::describe_names(certificate));
+                    return Err(WrongName::Asked { wanted, from: self.from, names }.into());
+                }
+            }
+            Err(error) => return Err(certificate::explain(error, certificate, between)),
             Ok(_) => {}
         }
-        self.trust.as_ref().map_or(Ok(()), |trust| certificate::check(certificate, trust))?;
+        let Some(trust) = &self.trust else { return Ok(ServerCertVerified::assertion()) };
+        certificate::check(certificate, trust).map_err(|error| match error {
+            Error::InvalidCertificate(CertificateError::NotValidForName) => {
+                let names = certificate::describe_names(certificate);
+                WrongName::Listed { wanted: list(&trust.names), names }.into()
+            }
+            error => error,
+        })?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -149,7 +191,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        certificate::verify_tls12(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -158,10 +200,23 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        certificate::verify_tls13(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// Names that are demanded, for people.
+fn list(names: &[StringMatch]) -> String {
+    let text = |name: &StringMatch| match name {
+        StringMatch::Exact(text) => format!("`{text}`"),
+        StringMatch::Prefix(text) => format!("`{text}…`"),
+        StringMatch::Regex(pattern) => format!("`{}`", pattern.as_str()),
+    };
+    names.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

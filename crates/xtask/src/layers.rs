@@ -110,6 +110,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "coalesce",
             "watch",
             "certificate",
+            "identity",
             "parameters",
             "tls",
             "connect",

@@ -1,14 +1,14 @@
 //! TLS to the endpoints of a cluster, as its DestinationRule has it (DR-40 to DR-45).
 
+use crate::code;
 use crate::credentials::{Finder, Trusted, Used};
-use crate::gateways::mesh_parameters;
 use crate::report::Notes;
 use crate::services::Backing;
 use crate::settings::Workload;
+use crate::tls_parameters::{self, Written};
 use crate::world::World;
-use ir::{ClientTls, Credential, Sni, TlsParameters, TlsVersion as Version, Trust, Verify};
+use ir::{ClientTls, Credential, Identity, Sni, Trust, Verify};
 use resources::spec::destination_rule::{self as written, ClientTlsMode};
-use resources::spec::gateway::TlsVersion;
 use resources::spec::scalar::Text;
 use std::sync::Arc;
 
@@ -29,52 +29,61 @@ pub(super) fn compile(
     tls: Option<&written::ClientTls>,
 ) -> Secured {
     let mut secured = Secured { tls: None, fault: None, used: Used::default(), notes: Notes::default() };
-    // `ISTIO_MUTUAL` is between workloads of a mesh, which take clear text too unless told otherwise (DR-46).
-    let Some(tls) = tls.filter(|tls| matches!(tls.mode, Some(ClientTlsMode::Simple | ClientTlsMode::Mutual))) else {
-        return secured;
-    };
+    let Some((tls, mode)) = tls.and_then(|tls| Some((tls, tls.mode?))) else { return secured };
     let Secured { used, notes, .. } = &mut secured;
-    let field = "spec.trafficPolicy.tls";
-    let mut finder = Finder { world, workload: client, field, notes, used };
-    let identity = match tls.mode {
-        Some(ClientTlsMode::Mutual) => match identity(tls, &mut finder) {
-            Credential::Ready(identities) => identities.into_iter().next(),
-            Credential::Broken(why) | Credential::Missing(why) => {
-                secured.fault = Some(why);
-                return secured;
-            }
-        },
-        Some(ClientTlsMode::Simple | ClientTlsMode::Disable | ClientTlsMode::IstioMutual) | None => None,
+    let mut finder = Finder { world, workload: client, field: "spec.trafficPolicy.tls", notes, used };
+    let identity = match mode {
+        ClientTlsMode::Disable => return secured,
+        ClientTlsMode::Simple => Ok(None),
+        ClientTlsMode::Mutual => identity(tls, &mut finder).map(Some),
+        // DR-46: it is never clear text instead, although endpoints may take that too.
+        ClientTlsMode::IstioMutual => Err(no_mesh_certificate(&mut finder)),
     };
-    let verify = match verify(tls, backing, &mut finder) {
-        Ok(verify) => verify,
-        Err(why) => {
-            secured.fault = Some(why);
-            return secured;
-        }
-    };
-    let version = |version: Option<TlsVersion>| match version {
-        None | Some(TlsVersion::Auto) => None,
-        Some(TlsVersion::V1_3) => Some(Version::V1_3),
-        Some(TlsVersion::V1_0 | TlsVersion::V1_1 | TlsVersion::V1_2) => Some(Version::V1_2),
-    };
-    let mesh = mesh_parameters(world.settings);
-    let lowest = version(tls.min_protocol_version).unwrap_or(mesh.lowest);
-    let highest = version(tls.max_protocol_version).unwrap_or(Version::V1_3).max(lowest);
-    let suites: Vec<Arc<str>> = tls.cipher_suites.iter().map(|suite| (&**suite).into()).collect();
-    let suites = if suites.is_empty() { mesh.suites } else { suites };
-    let parameters = TlsParameters { lowest, highest, suites, groups: mesh.groups };
-    // DR-42.
-    let sni = if tls.sni.is_empty() { Sni::Host } else { Sni::Name((&*tls.sni).into()) };
-    secured.tls = Some(Arc::new(ClientTls { sni, verify, identity, parameters }));
+    let settled = identity.and_then(|identity| settle(tls, identity, backing, &mut finder));
+    match settled {
+        Ok(settled) => secured.tls = Some(Arc::new(settled)),
+        Err(why) => secured.fault = Some(why),
+    }
     secured
 }
 
-fn identity(tls: &written::ClientTls, finder: &mut Finder<'_, '_>) -> Credential {
-    if tls.credential_name.is_empty() {
+fn settle(
+    tls: &written::ClientTls,
+    identity: Option<Arc<Identity>>,
+    backing: Backing<'_>,
+    finder: &mut Finder<'_, '_>,
+) -> Result<ClientTls, Arc<str>> {
+    let verify = verify(tls, backing, finder)?;
+    let written = Written {
+        lowest: tls.min_protocol_version,
+        highest: tls.max_protocol_version,
+        suites: &tls.cipher_suites,
+        curves: &[],
+    };
+    let parameters = tls_parameters::compile(written, finder)?;
+    // DR-42.
+    let sni = if tls.sni.is_empty() { Sni::Host } else { Sni::Name((&*tls.sni).into()) };
+    Ok(ClientTls { sni, verify, identity, parameters })
+}
+
+fn no_mesh_certificate(finder: &mut Finder<'_, '_>) -> Arc<str> {
+    const MESSAGE: &str = "ISTIO_MUTUAL needs a mesh certificate, which Moongate cannot get yet: requests get 503";
+    let help = "use SIMPLE, MUTUAL with a certificate of its own, or DISABLE where the endpoints accept clear text";
+    finder.notes.add_with_help(code::NO_MESH_CERTIFICATE, format!("{}.mode", finder.field), MESSAGE, help);
+    "ISTIO_MUTUAL needs a mesh certificate".into()
+}
+
+fn identity(tls: &written::ClientTls, finder: &mut Finder<'_, '_>) -> Result<Arc<Identity>, Arc<str>> {
+    let found = if tls.credential_name.is_empty() {
         finder.by_files(&[(&tls.client_certificate, &tls.private_key)], "clientCertificate")
     } else {
         finder.by_names(&[&tls.credential_name], "credentialName")
+    };
+    match found {
+        Credential::Ready(identities) => {
+            identities.into_iter().next().ok_or_else(|| "there is no client certificate".into())
+        }
+        Credential::Broken(why) | Credential::Missing(why) => Err(why),
     }
 }
 
@@ -88,15 +97,23 @@ fn verify(tls: &written::ClientTls, backing: Backing<'_>, finder: &mut Finder<'_
     let trusted = if !tls.credential_name.is_empty() {
         finder.authorities_of(&tls.credential_name, "credentialName")
     } else if !tls.ca_certificates.is_empty() {
-        finder.authorities_in(&tls.ca_certificates, &tls.ca_crl, "caCertificates")
+        finder.authorities_in(&tls.ca_certificates, "caCertificates")
     } else {
         Trusted::default()
     };
     if given && trusted.authorities.is_empty() {
-        return Err("there is no authority to verify the endpoints by".into());
+        return Err("there is no CA certificate to verify the endpoints by".into());
     }
+    let revoked = match &*tls.ca_crl {
+        "" => Vec::new(),
+        path => {
+            let found = finder.revoked_in(path);
+            found.ok_or_else(|| Arc::from("the list of revoked certificates in `caCrl` cannot be used"))?
+        }
+    };
     let by_sni = names.is_empty();
-    let trust: Option<Trust> = (given || !by_sni).then(|| trusted.with_names(names));
+    let demands = given || !by_sni || !revoked.is_empty();
+    let trust: Option<Trust> = demands.then(|| trusted.without(Some(revoked)).with_names(names));
     Ok(Verify::Authorities { trust: trust.map(Arc::new), by_sni })
 }
 

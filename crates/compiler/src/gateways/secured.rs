@@ -2,38 +2,51 @@
 
 use crate::code;
 use crate::credentials::{Finder, Trusted};
-use crate::settings::Settings;
-use ir::{Alpn, ClientAuth, Credential, Termination, TlsParameters, TlsVersion as Version, Trust};
-use resources::spec::gateway::{ServerTls, TlsMode, TlsVersion};
+use crate::tls_parameters::{self, Written};
+use ir::{Alpn, ClientAuth, Credential, Termination, TlsParameters, Trust};
+use resources::spec::gateway::{ServerTls, TlsMode};
 use resources::spec::scalar::Text;
 use std::sync::Arc;
 
-/// Suites of TLS 1.2 that are spoken; the others of Istio's list are older than they should be.
-const SUITES: [&str; 6] = [
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-];
-const GROUPS: [&str; 4] = ["X25519MLKEM768", "X25519", "P-256", "P-384"];
-
 /// The termination of a server; `http` says that HTTP is spoken inside.
 pub(super) fn termination(tls: &ServerTls, http: bool, finder: &mut Finder<'_, '_>) -> Termination {
+    // S-80, §8.3: what is no HTTP offers none of its versions.
+    let alpn = if http { vec![Alpn::H2, Alpn::Http11] } else { Vec::new() };
+    if tls.mode == Some(TlsMode::IstioMutual) {
+        return closed(NO_MESH_CERTIFICATE, alpn, finder);
+    }
     let credential = credential(tls, finder);
     let client = client(tls, finder);
     // S-96: without the authority that it needs a server agrees with nobody, whether clients have to show a certificate or may.
     let lacks =
         matches!(&client, ClientAuth::Optional(trust) | ClientAuth::Required(trust) if trust.authorities.is_empty());
-    let no_authority = Credential::Missing("there is no authority to verify clients by".into());
-    Termination {
-        credential: if lacks { no_authority } else { credential },
-        client,
-        parameters: parameters(tls, finder),
-        // S-80, §8.3: what is no HTTP offers none of its versions.
-        alpn: if http { vec![Alpn::H2, Alpn::Http11] } else { Vec::new() },
+    let no_authority = Credential::Missing("no CA certificate: every client is rejected".into());
+    let credential = if lacks { no_authority } else { credential };
+    let written = Written {
+        lowest: tls.min_protocol_version,
+        highest: tls.max_protocol_version,
+        suites: &tls.cipher_suites,
+        curves: &tls.ecdh_curves,
+    };
+    match tls_parameters::compile(written, finder) {
+        Ok(parameters) => Termination { credential, client, parameters, alpn },
+        Err(why) => {
+            Termination { credential: Credential::Missing(why), client, parameters: TlsParameters::default(), alpn }
+        }
     }
+}
+
+/// What is reported of ISTIO_MUTUAL, and answered to whoever asks why there is no handshake.
+const NO_MESH_CERTIFICATE: &str =
+    "ISTIO_MUTUAL needs a mesh certificate, which Moongate cannot get yet: every client is rejected";
+
+/// A server that takes its names, so that no other server answers for them, and lets nobody in (GW-10).
+fn closed(why: &str, alpn: Vec<Alpn>, finder: &mut Finder<'_, '_>) -> Termination {
+    let help = "use MUTUAL with `credentialName` and the CA certificate of its clients";
+    finder.notes.add_with_help(code::MESH_CERTIFICATE, format!("{}.mode", finder.field), why, help);
+    let nobody = Arc::new(Trusted::default().with_names(&[]));
+    let (credential, client) = (Credential::Missing(why.into()), ClientAuth::Required(nobody));
+    Termination { credential, client, parameters: TlsParameters::default(), alpn }
 }
 
 fn credential(tls: &ServerTls, finder: &mut Finder<'_, '_>) -> Credential {
@@ -56,24 +69,44 @@ fn credential(tls: &ServerTls, finder: &mut Finder<'_, '_>) -> Credential {
 }
 
 fn client(tls: &ServerTls, finder: &mut Finder<'_, '_>) -> ClientAuth {
-    let optional = match tls.mode {
-        Some(TlsMode::Mutual) => false,
-        Some(TlsMode::OptionalMutual) => true,
-        Some(TlsMode::Simple | TlsMode::Passthrough | TlsMode::AutoPassthrough | TlsMode::IstioMutual) | None => {
-            return ClientAuth::None;
+    // Who demands more of a certificate than its authority demands that there is one, as Envoy does; and whatever else is written.
+    let demand = demand(tls);
+    let mode = tls.mode.unwrap_or(TlsMode::Passthrough);
+    let contradiction = match (mode, demand) {
+        (TlsMode::Passthrough | TlsMode::AutoPassthrough | TlsMode::IstioMutual, _) => return ClientAuth::None,
+        (TlsMode::Simple, None) => return ClientAuth::None,
+        (TlsMode::Simple, Some(_)) => Some("mode"),
+        (TlsMode::Mutual | TlsMode::OptionalMutual, None) if tls.insecure_skip_verify == Some(true) => {
+            return ClientAuth::Unverified;
+        }
+        (TlsMode::Mutual | TlsMode::OptionalMutual, _) => {
+            (tls.insecure_skip_verify == Some(true)).then_some("insecureSkipVerify")
         }
     };
-    if tls.insecure_skip_verify == Some(true) {
-        return ClientAuth::Unverified;
+    if let (Some(at), Some(demand)) = (contradiction, demand) {
+        let message = format!(
+            "`{demand}` is a demand on client certificates, so that each client has to show one that is verified"
+        );
+        let help = format!("remove `{demand}`, or use MUTUAL without `insecureSkipVerify`");
+        finder.notes.add_with_help(code::CLIENT_DEMANDS, format!("{}.{at}", finder.field), message, help);
     }
     let trust = Arc::new(trust(tls, finder));
     if trust.authorities.is_empty() {
-        let message = "there is no authority to verify clients by, so that none is let in";
+        let message = "no CA certificate: every client is rejected";
         finder.notes.add(code::NO_AUTHORITY, format!("{}.mode", finder.field), message);
     }
-    // Who demands more of a certificate than its authority demands that there is one, as Envoy does.
-    let demands = !trust.names.is_empty() || !trust.key_pins.is_empty() || !trust.certificate_pins.is_empty();
-    if optional && !demands { ClientAuth::Optional(trust) } else { ClientAuth::Required(trust) }
+    let optional = mode == TlsMode::OptionalMutual && demand.is_none();
+    if optional { ClientAuth::Optional(trust) } else { ClientAuth::Required(trust) }
+}
+
+/// The field that demands something of client certificates beside their authority (GW-15).
+fn demand(tls: &ServerTls) -> Option<&'static str> {
+    let fields = [
+        ("subjectAltNames", &tls.subject_alt_names),
+        ("verifyCertificateSpki", &tls.verify_certificate_spki),
+        ("verifyCertificateHash", &tls.verify_certificate_hash),
+    ];
+    fields.into_iter().find(|(_, values)| !values.is_empty()).map(|(field, _)| field)
 }
 
 fn trust(tls: &ServerTls, finder: &mut Finder<'_, '_>) -> Trust {
@@ -88,9 +121,13 @@ fn trust(tls: &ServerTls, finder: &mut Finder<'_, '_>) -> Trust {
         let of_pair = tls.tls_certificates.iter().map(|pair| &*pair.ca_certificates).find(|path| !path.is_empty());
         match (&*tls.ca_certificates, of_pair) {
             ("", None) => Trusted::default(),
-            ("", Some(path)) => finder.authorities_in(path, &tls.ca_crl, "tlsCertificates"),
-            (path, _) => finder.authorities_in(path, &tls.ca_crl, "caCertificates"),
+            ("", Some(path)) => finder.authorities_in(path, "tlsCertificates"),
+            (path, _) => finder.authorities_in(path, "caCertificates"),
         }
+    };
+    let trusted = match &*tls.ca_crl {
+        "" => trusted,
+        path => trusted.without(finder.revoked_in(path)),
     };
     let mut trust = trusted.with_names(&tls.subject_alt_names);
     trust.key_pins = pins(&tls.verify_certificate_spki, "verifyCertificateSpki", base64, finder);
@@ -127,67 +164,4 @@ fn hex(text: &str) -> Option<[u8; 32]> {
         *place = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(pin)
-}
-
-fn parameters(tls: &ServerTls, finder: &mut Finder<'_, '_>) -> TlsParameters {
-    let mesh = mesh_parameters(finder.world.settings);
-    let lowest = version(tls.min_protocol_version, "minProtocolVersion", finder).unwrap_or(mesh.lowest);
-    let highest = version(tls.max_protocol_version, "maxProtocolVersion", finder).unwrap_or(Version::V1_3);
-    TlsParameters {
-        lowest,
-        highest: highest.max(lowest),
-        suites: unless_none(known(&tls.cipher_suites, "cipherSuites", &SUITES, finder), mesh.suites),
-        groups: unless_none(known(&tls.ecdh_curves, "ecdhCurves", &GROUPS, finder), mesh.groups),
-    }
-}
-
-fn unless_none(own: Vec<Arc<str>>, others: Vec<Arc<str>>) -> Vec<Arc<str>> {
-    if own.is_empty() { others } else { own }
-}
-
-/// What the mesh has for all that says nothing itself, as far as it is spoken (MC-03).
-pub(crate) fn mesh_parameters(settings: &Settings) -> TlsParameters {
-    let usual = TlsParameters::default();
-    let Some(written) = settings.mesh.tls_defaults.as_deref() else { return usual };
-    let spoken = |written: &[Text], known: &[&str]| -> Vec<Arc<str>> {
-        written.iter().filter(|name| known.contains(&&***name)).map(|name| (&**name).into()).collect()
-    };
-    TlsParameters {
-        lowest: if written.min_protocol_version == Some(TlsVersion::V1_3) { Version::V1_3 } else { usual.lowest },
-        suites: spoken(&written.cipher_suites, &SUITES),
-        groups: spoken(&written.ecdh_curves, &GROUPS),
-        ..usual
-    }
-}
-
-/// GW-16: versions below 1.2 are not spoken by anybody who should be let in.
-fn version(written: Option<TlsVersion>, at: &str, finder: &mut Finder<'_, '_>) -> Option<Version> {
-    match written? {
-        TlsVersion::Auto => None,
-        TlsVersion::V1_2 => Some(Version::V1_2),
-        TlsVersion::V1_3 => Some(Version::V1_3),
-        TlsVersion::V1_0 | TlsVersion::V1_1 => {
-            let message = "TLS below 1.2 is not spoken; 1.2 is taken";
-            finder.notes.add(code::TLS_PARAMETER, format!("{}.{at}", finder.field), message);
-            Some(Version::V1_2)
-        }
-    }
-}
-
-/// Those names that are known, in their order; the others are said (GW-17, GW-18).
-fn known(written: &[Text], at: &str, known: &[&str], finder: &mut Finder<'_, '_>) -> Vec<Arc<str>> {
-    let mut names: Vec<Arc<str>> = Vec::with_capacity(written.len());
-    for (index, name) in written.iter().enumerate() {
-        if !known.contains(&&**name) {
-            let message = format!("`{name}` is not spoken and left out");
-            finder.notes.add(code::TLS_PARAMETER, format!("{}.{at}[{index}]", finder.field), message);
-        } else if !names.iter().any(|there| **there == **name) {
-            names.push((&**name).into());
-        }
-    }
-    if names.is_empty() && !written.is_empty() {
-        let message = "none of them is spoken, so that the defaults are taken";
-        finder.notes.add(code::TLS_PARAMETER, format!("{}.{at}", finder.field), message);
-    }
-    names
 }

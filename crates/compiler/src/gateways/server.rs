@@ -86,13 +86,11 @@ pub(super) fn kind<'a>(
     match mode {
         // GW-10: no mode is PASSTHROUGH.
         None | Some(TlsMode::Passthrough) => Some((Kind::Passthrough, tls)),
-        Some(TlsMode::Simple | TlsMode::Mutual | TlsMode::OptionalMutual) => Some((secured, tls)),
-        Some(TlsMode::AutoPassthrough) => Some((Kind::AutoPassthrough, tls)),
-        Some(TlsMode::IstioMutual) => {
-            let message = "ISTIO_MUTUAL needs a mesh certificate, which is not supported; the port stays closed";
-            notes.add(code::NOT_SERVED, format!("{field}.tls.mode"), message);
-            None
+        // GW-10: ISTIO_MUTUAL takes its names and lets nobody in, so that no other server of the port answers for them.
+        Some(TlsMode::Simple | TlsMode::Mutual | TlsMode::OptionalMutual | TlsMode::IstioMutual) => {
+            Some((secured, tls))
         }
+        Some(TlsMode::AutoPassthrough) => Some((Kind::AutoPassthrough, tls)),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{Memo, Settings, compile};
 use ir::{
     CertificateDetails, CertificateHeader, ConnectionSettings, Edge, EscapedSlashes, HeaderSettings, Http10,
-    PathNormalization, TlsParameters, TlsVersion, Underscores,
+    PathNormalization, Underscores,
 };
 use resources::diagnostic::Severity;
 use resources::read::read_mesh_config;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn settings(mesh: &str) -> Settings {
+pub(super) fn settings(mesh: &str) -> Settings {
     let (mesh, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), mesh);
     assert!(found.iter().all(|one| one.severity == Severity::Info), "{found:?}");
     Settings { mesh, ..Settings::default() }
@@ -142,20 +142,6 @@ fn mc_02_and_pc_04_paths_are_as_the_connection_settings_have_them_before_the_mes
     assert_eq!(with(reject, "MERGE_SLASHES"), (PathNormalization::MergeSlashes, EscapedSlashes::Reject));
     let forward = "httpPathWithEscapedSlashesAction: UNESCAPE_AND_FORWARD";
     assert_eq!(with(forward, "BASE"), (PathNormalization::DecodeSlashes, EscapedSlashes::Take));
-}
-
-#[test]
-fn mc_03_what_the_mesh_says_of_tls_holds_where_nothing_else_is_said() {
-    let parameters = |mesh: &str| crate::gateways::mesh_parameters(&settings(mesh));
-    assert_eq!(parameters("{}"), TlsParameters::default());
-    let written = "minProtocolVersion: TLSV1_3, ecdhCurves: [P-256, P-521], cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256, AES128-SHA]";
-    let wanted = TlsParameters {
-        lowest: TlsVersion::V1_3,
-        groups: vec!["P-256".into()],
-        suites: vec!["ECDHE-RSA-AES128-GCM-SHA256".into()],
-        ..TlsParameters::default()
-    };
-    assert_eq!(parameters(&format!("tlsDefaults: {{{written}}}")), wanted);
 }
 
 #[test]

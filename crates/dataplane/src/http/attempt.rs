@@ -18,7 +18,9 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upstream::{ConnectError, Connection, Counted, EndpointState, H2Stream, InFlight, Outcome, Patience, Wanted};
+use upstream::{
+    ConnectError, Connection, Counted, EndpointState, H2Stream, InFlight, NoEndpoint, Outcome, Patience, Wanted,
+};
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
@@ -190,8 +192,8 @@ async fn backend(
     let (endpoint, in_flight) = match chosen {
         Some(chosen) => chosen,
         None => {
-            let none = |_| NoConnection { reject: Reject::NoEndpoint, tried: false };
-            let chosen = choose(worker, &plan.cluster, wanted(plan, tries)).await.map_err(none)?;
+            let chosen = choose(worker, &plan.cluster, wanted(plan, tries)).await;
+            let chosen = chosen.map_err(|none| nobody(&none, ended))?;
             begin(plan, &chosen, tries, ended);
             chosen
         }
@@ -201,6 +203,13 @@ async fn backend(
         None => connection(worker, plan, &endpoint, (tries, ended)).await,
     };
     taken(result, in_flight)
+}
+
+fn nobody(none: &NoEndpoint, ended: &mut Ended) -> NoConnection {
+    if let NoEndpoint::NoTls(reason) = none {
+        ended.transport_failure = reason.to_string();
+    }
+    NoConnection { reject: none.into(), tried: false }
 }
 
 async fn connection(

@@ -2,12 +2,13 @@
 
 use ir::{ClientAuth, Trust};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use std::sync::Arc;
+use upstream::certificate::{explain, verify_tls12, verify_tls13};
 
 /// What verifies clients; `None` where they are asked for nothing.
 pub(super) fn verifier(
@@ -46,7 +47,7 @@ impl Verifier {
         } else {
             let revoked = trust.revoked.iter().map(|list| CertificateRevocationListDer::from(list.0.to_vec()));
             let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-            let built = builder.with_crls(revoked).build();
+            let built = builder.with_crls(revoked).enforce_revocation_expiration().build();
             Some(built.map_err(|error| Error::General(error.to_string()))?)
         };
         Ok(Self { chain, trust: Some(Arc::clone(trust)), mandatory, provider: Arc::clone(provider) })
@@ -70,7 +71,8 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<ClientCertVerified, Error> {
         match (&self.chain, &self.trust) {
             (Some(chain), trust) => {
-                let verified = chain.verify_client_cert(certificate, between, now)?;
+                let verified = chain.verify_client_cert(certificate, between, now);
+                let verified = verified.map_err(|error| explain(error, certificate, between))?;
                 trust.as_ref().map_or(Ok(()), |trust| upstream::certificate::check(certificate, trust))?;
                 Ok(verified)
             }
@@ -85,7 +87,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls12(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -94,7 +96,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls13(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

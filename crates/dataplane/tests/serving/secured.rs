@@ -5,12 +5,15 @@ use crate::gateway::{Gateway, PATIENCE, World, forward, respond};
 use crate::streams::{Whole, ask, begin, get, run, runtime};
 use http::Request;
 use ir::{
-    Alpn, ClientAuth, Credential, Der, Identity, KeyForm, PrivateKey, StringMatch, Termination, TlsParameters, Trust,
+    Alpn, ClientAuth, Credential, Der, Identity, KeyForm, PrivateKey, StringMatch, Termination, TlsParameters,
+    TlsVersion, Trust,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::{self, sign::any_supported_type};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -140,8 +143,10 @@ pub(crate) async fn shake_on(
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything));
     let mut config = match client {
         Some(signed) => {
-            let key = PrivateKeyDer::Pkcs8(signed.key.clone().into());
-            builder.with_client_auth_cert(signed.chain.clone(), key).unwrap()
+            // Whatever the version: rustls would only take a certificate that webpki reads.
+            let key = any_supported_type(&PrivateKeyDer::Pkcs8(signed.key.clone().into())).unwrap();
+            let certified = CertifiedKey::new(signed.chain.clone(), key);
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
         }
         None => builder.with_no_client_auth(),
     };
@@ -407,4 +412,140 @@ fn s_81_a_client_that_does_not_shake_hands_is_given_up() {
         assert!(client.is_closed());
     }
     gateway.has_counted("moongate_tls_handshake_failures_total 2");
+}
+
+/// What OpenSSL makes without extensions; see `make.sh` beside it.
+fn version_1() -> Arc<Identity> {
+    let pem = |text: &[u8]| CertificateDer::from_pem_slice(text).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../../testkit/data/x509-v1/server.key")).unwrap();
+    Arc::new(Identity {
+        source: "test".into(),
+        chain: vec![Der(pem(include_bytes!("../../../testkit/data/x509-v1/server.crt")).to_vec().into())],
+        key: PrivateKey { form: KeyForm::Pkcs8, der: key.secret_der().into() },
+        staple: None,
+    })
+}
+
+/// A certificate of version 1 is served like any other. As a client's it is refused where it has to be verified, and accepted where not.
+#[test]
+fn certificates_of_version_1_are_shown_and_not_verified() {
+    let (old, authority) = (version_1(), Authority::new());
+    let world = |client: ClientAuth| {
+        let credential = Credential::Ready(vec![Arc::clone(&old)]);
+        let termination = Termination { credential, ..authority.sign(&["a.test"]).termination(client) };
+        World::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination))
+    };
+    let client = Signed { chain: vec![old.chain[0].0.to_vec().into()], key: old.key.der.to_vec() };
+    let ca = include_bytes!("../../../testkit/data/x509-v1/ca.crt");
+    let trust = Trust {
+        authorities: vec![Der(CertificateDer::from_pem_slice(ca).unwrap().to_vec().into())],
+        ..(*authority.trust(&[])).clone()
+    };
+    let gateway = Gateway::serving(&world(ClientAuth::None));
+    let ask = |client: Option<&Signed>| run(fetch(gateway.addresses()[0], "a.test", "a.test", client));
+    let (shown, answer) = ask(None).unwrap();
+    assert_eq!((&shown[..], status(&answer)), (&*old.chain[0].0, 200));
+    gateway.apply(&world(ClientAuth::Required(Arc::new(trust))));
+    assert!(ask(Some(&client)).is_err());
+    gateway.apply(&world(ClientAuth::Unverified));
+    assert_eq!(ask(Some(&client)).map(|(_, answer)| status(&answer)).unwrap(), 200);
+}
+
+/// A connection, and what of an answer to a request on it comes before it ends.
+async fn ask_again(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut answer = vec![0; 1024];
+    // The gateway may have closed already.
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let read = stream.read(&mut answer).await.unwrap_or(0);
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+/// Rules for clients before and after a change, and whether connections of before may go on.
+fn changes(authority: &Authority) -> Vec<(&'static str, Termination, Termination, bool)> {
+    let server = authority.sign(&["a.test"]);
+    let with = |client: ClientAuth| server.termination(client);
+    let required = |names: &[&str]| ClientAuth::Required(authority.trust(names));
+    let other = ClientAuth::Required(Authority::new().trust(&[]));
+    let pinned = |pin: u8| {
+        ClientAuth::Required(Arc::new(Trust { certificate_pins: vec![[pin; 32]], ..(*authority.trust(&[])).clone() }))
+    };
+    let lowest = |lowest: TlsVersion| Termination {
+        parameters: TlsParameters { lowest, ..TlsParameters::default() },
+        ..with(ClientAuth::None)
+    };
+    vec![
+        ("mode", with(ClientAuth::None), with(required(&[])), false),
+        ("optional", with(ClientAuth::Optional(authority.trust(&[]))), with(required(&[])), false),
+        ("authority", with(required(&[])), with(other), false),
+        ("name", with(required(&[])), with(required(&["other.test"])), false),
+        ("pin", with(required(&[])), with(pinned(1)), false),
+        ("version", lowest(TlsVersion::V1_2), lowest(TlsVersion::V1_3), false),
+        ("certificate", with(required(&[])), authority.sign(&["a.test"]).termination(required(&[])), true),
+        ("less", with(required(&["client.test"])), with(required(&[])), true),
+    ]
+}
+
+/// A request that comes after the rules for clients became stricter is not answered on a connection that was judged by those of before.
+#[test]
+fn connections_of_a_server_that_became_stricter_take_no_request() {
+    let authority = Authority::new();
+    let client = authority.sign(&["client.test"]);
+    for (what, before, after, goes_on) in changes(&authority) {
+        let world = |termination: &Termination| {
+            World::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination.clone()))
+        };
+        let gateway = Gateway::serving(&world(&before));
+        let address = gateway.addresses()[0];
+        let rotated = Termination {
+            credential: authority.sign(&["a.test"]).termination(ClientAuth::None).credential,
+            ..before.clone()
+        };
+        run(async {
+            let mut first = shake(address, "a.test", Some(&client), &["http/1.1"]).await.unwrap();
+            assert!(ask_again(&mut first).await.starts_with("HTTP/1.1 200"), "{what}");
+            // A version of the server in between does not let go of them.
+            gateway.apply(&world(&rotated));
+            let mut second = shake(address, "a.test", Some(&client), &["http/1.1"]).await.unwrap();
+            assert!(ask_again(&mut second).await.starts_with("HTTP/1.1 200"), "{what}");
+            let mut streams = begin(shake(address, "a.test", Some(&client), &["h2"]).await.unwrap()).await;
+            assert_eq!(ask(&mut streams, get("/"), b"", None).await.unwrap().status, 200, "{what}");
+            // A request of which the gateway has the first half when the change comes.
+            let mut half = shake(address, "a.test", Some(&client), &["http/1.1"]).await.unwrap();
+            assert!(ask_again(&mut half).await.starts_with("HTTP/1.1 200"), "{what}");
+            half.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+            gateway.apply(&world(&after));
+            for stream in [&mut first, &mut second] {
+                assert_eq!(!ask_again(stream).await.is_empty(), goes_on, "{what}");
+            }
+            let _ = half.write_all(b"a.test\r\n\r\n").await;
+            let mut answer = [0; 64];
+            assert_eq!(half.read(&mut answer).await.is_ok_and(|read| read > 0), goes_on, "{what}: half a request");
+            // Rules that became others end a connection gently, even where they demand less.
+            let stream = ask(&mut streams, get("/"), b"", None).await.is_ok();
+            assert_eq!(stream, goes_on && what != "less", "{what}: a stream");
+        });
+    }
+}
+
+/// A name that gets a server of its own: connections that asked for it and came through another are judged by it.
+#[test]
+fn a_stricter_server_for_a_name_takes_it_from_connections_of_another() {
+    let authority = Authority::new();
+    let (wild, admin) = (authority.sign(&["*"]), authority.sign(&["a.test"]));
+    let world = World::default().host("*", respond(200, "ok"));
+    let world = world.tls(&["*"], Some(wild.termination(ClientAuth::None)));
+    let gateway = Gateway::serving(&world.clone());
+    let address = gateway.addresses()[0];
+    run(async {
+        let mut own = shake(address, "a.test", None, &["http/1.1"]).await.unwrap();
+        let mut other = shake(address, "b.test", None, &["http/1.1"]).await.unwrap();
+        for stream in [&mut own, &mut other] {
+            assert!(ask_again(stream).await.starts_with("HTTP/1.1 200"));
+        }
+        let required = ClientAuth::Required(authority.trust(&[]));
+        gateway.apply(&world.tls(&["a.test"], Some(admin.termination(required))));
+        assert_eq!(ask_again(&mut own).await, "");
+        // It stays; the host is another server's now.
+        assert!(ask_again(&mut other).await.starts_with("HTTP/1.1 421"));
+    });
 }

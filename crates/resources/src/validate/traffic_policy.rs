@@ -182,12 +182,19 @@ fn check_outlier(outlier: &OutlierDetection, findings: &mut Findings) {
 
 /// DR-40 to DR-45.
 fn check_tls(tls: &ClientTls, findings: &mut Findings) {
-    let mode = tls.mode.unwrap_or(ClientTlsMode::Disable);
+    let Some(mode) = tls.mode else {
+        if *tls != ClientTls::default() {
+            let message = "without `mode` TLS is off, and requests are sent in clear text";
+            findings.warning("mode", code::CLIENT_TLS, message, "set SIMPLE or MUTUAL; DISABLE says that it is meant");
+        }
+        return;
+    };
     if !matches!(mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {
         return;
     }
     let named = !tls.credential_name.is_empty();
-    let trusts = !tls.ca_certificates.is_empty() || !tls.subject_alt_names.is_empty();
+    let trusts =
+        [!tls.ca_certificates.is_empty(), !tls.subject_alt_names.is_empty(), !tls.ca_crl.is_empty()].contains(&true);
     if tls.insecure_skip_verify == Some(true) && (trusts || (named && mode == ClientTlsMode::Simple)) {
         let message = "nothing is verified, and yet a CA or names to verify are there";
         findings.error("insecureSkipVerify", code::CLIENT_TLS, message, "keep one of them");

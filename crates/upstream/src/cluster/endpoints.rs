@@ -16,7 +16,7 @@ pub(super) fn known(source: &EndpointSource) -> Option<Vec<Endpoint>> {
         EndpointSource::Dns { names, .. } => {
             names.iter().map(|name| Some(name.endpoint(name.name.parse::<IpAddr>().ok()?))).collect()
         }
-        EndpointSource::Never(_) => None,
+        EndpointSource::Never(_) | EndpointSource::NoTls(_) => None,
     }
 }
 

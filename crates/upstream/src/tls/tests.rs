@@ -1,0 +1,117 @@
+//! Which endpoints' certificates are accepted, and what is said of the others (DR-41 to DR-45).
+
+use super::*;
+use ir::{Der, TlsParameters};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, SerialNumber, date_time_ymd,
+};
+use rustls::pki_types::pem::PemObject;
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: Der,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let certificate = Der(params.self_signed(&key).unwrap().der().to_vec().into());
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    fn sign(&self, names: &[&str]) -> CertificateDer<'static> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap().der().clone()
+    }
+
+    /// A list that takes nothing back, until a year.
+    fn list(&self, until: i32) -> Der {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2000, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Der(params.signed_by(&self.issuer).unwrap().der().to_vec().into())
+    }
+
+    fn trust(&self, names: &[&str], revoked: Vec<Der>) -> Trust {
+        Trust {
+            authorities: vec![self.certificate.clone()],
+            revoked,
+            names: names.iter().map(|name| StringMatch::Exact((*name).into())).collect(),
+            key_pins: Vec::new(),
+            certificate_pins: Vec::new(),
+        }
+    }
+}
+
+/// What comes of an endpoint's certificate for a name; an error is the text of the access log.
+fn verify(trust: Trust, sni: Sni, certificate: &CertificateDer<'_>, name: &str) -> Result<(), String> {
+    let by_sni = trust.names.is_empty();
+    let verify = Verify::Authorities { trust: Some(Arc::new(trust)), by_sni };
+    let tls = ClientTls { sni, verify, identity: None, parameters: TlsParameters::default() };
+    let verifier = Verifier::build(&tls, &parameters::provider(&tls.parameters)).unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let verified = verifier.verify_server_cert(certificate, &[], &name, &[], UnixTime::now());
+    verified.map(drop).map_err(|error| certificate::describe(&error))
+}
+
+/// As Envoy has it, and as authorities of one's own issue them.
+#[test]
+fn dr_43_a_wildcard_one_label_deep_counts_with_authorities_that_are_given() {
+    let authority = Authority::new();
+    let wild = authority.sign(&["*.test"]);
+    let asked = |name: &str| verify(authority.trust(&[], vec![]), Sni::Host, &wild, name).is_ok();
+    assert_eq!(["a.test", "A.TEST", "a.b.test", "test", "a.other"].map(asked), [true, true, false, false, false]);
+    let listed = |name: &str| verify(authority.trust(&[name], vec![]), Sni::Host, &wild, "x.invalid").is_ok();
+    assert_eq!(["a.test", "a.b.test"].map(listed), [true, false]);
+    let of_system = Trust { authorities: Vec::new(), ..authority.trust(&[], vec![]) };
+    assert!(!certificate::covers_by_short_wildcard(&wild, "a.test", &of_system));
+    assert!(!certificate::covers_by_short_wildcard(&authority.sign(&["*.a.test"]), "x.a.test", &of_system));
+}
+
+#[test]
+fn dr_43_who_has_another_name_is_told_which_field_to_set() {
+    let authority = Authority::new();
+    let shown = authority.sign(&["real.test", "10.0.0.1"]);
+    let by_sni = verify(authority.trust(&[], vec![]), Sni::Name("asked.test".into()), &shown, "asked.test");
+    let text = "the endpoint's certificate is not valid for `asked.test` (the DestinationRule's `tls.sni`); it is valid for real.test, 10.0.0.1: set `tls.sni` or `tls.subjectAltNames` of the DestinationRule to a name that it has";
+    assert_eq!(by_sni.unwrap_err(), text);
+    let by_host = verify(authority.trust(&[], vec![]), Sni::Host, &authority.sign(&[]), "asked.test").unwrap_err();
+    assert!(by_host.contains("(the host that the request is sent to); it has no subjectAltName"), "{by_host}");
+    let listed = verify(authority.trust(&["a.test", "b.test"], vec![]), Sni::Host, &shown, "asked.test").unwrap_err();
+    assert!(
+        listed.contains("has none of the `subjectAltNames` `a.test`, `b.test`; it is valid for real.test"),
+        "{listed}"
+    );
+    assert_eq!(verify(authority.trust(&["real.test"], vec![]), Sni::Host, &shown, "asked.test"), Ok(()));
+}
+
+/// webpki reads version 3 alone; see `make.sh` beside the certificates.
+#[test]
+fn an_endpoint_with_a_certificate_of_version_1_is_refused_and_told_why() {
+    let read = |pem: &[u8]| CertificateDer::from_pem_slice(pem).unwrap();
+    let leaf = read(include_bytes!("../../../testkit/data/x509-v1/server.crt"));
+    let authority = read(include_bytes!("../../../testkit/data/x509-v1/ca.crt"));
+    let trust = Trust { authorities: vec![Der(authority.to_vec().into())], ..Authority::new().trust(&[], vec![]) };
+    let error = verify(trust, Sni::Host, &leaf, "httpbin.example.com").unwrap_err();
+    assert!(error.contains("the peer's certificate is X.509 version 1, and only version 3 can be verified"), "{error}");
+}
+
+/// As BoringSSL: who keeps a new list away must not bring back what it takes away.
+#[test]
+fn s_84_a_list_of_revoked_certificates_that_is_out_of_date_trusts_nobody() {
+    let authority = Authority::new();
+    let shown = authority.sign(&["a.test"]);
+    let with = |until: i32| verify(authority.trust(&[], vec![authority.list(until)]), Sni::Host, &shown, "a.test");
+    assert_eq!(with(3000), Ok(()));
+    assert!(with(2001).is_err());
+}
