@@ -142,6 +142,7 @@ async fn metrics(State(pages): State<Pages>) -> Response {
     {
         text.push_str(&format!("moongate_config_seconds{{stage=\"{name}\"}} {:.6}\n", time.as_secs_f64()));
     }
+    text.push_str(&current.certificates.metrics());
     text.push_str(&pages.data_plane.metrics());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

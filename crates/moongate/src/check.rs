@@ -1,9 +1,10 @@
 //! `moongate check`: all that is wrong or worth knowing, for people or programs, and an exit code.
 
+use crate::certificates::Certificates;
 use crate::cli::{CheckArgs, Output};
 use crate::mesh::Mesh;
 use crate::serving::Demand;
-use crate::settings;
+use crate::{pipeline, settings};
 use anyhow::Result;
 use compiler::Memo;
 use resources::diagnostic::{Diagnostic, Severity};
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Reads, compiles and reports once.
 pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
@@ -28,6 +30,9 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     all.extend(Demand::of(&loaded.set, &loaded.diagnostics).findings(compiled.snapshot.listeners.size()));
     let mut texts = Texts::default();
     all.extend(compiled.report.located(&loaded.set).map(|diagnostic| texts.locate(diagnostic)));
+    let certificates = Certificates::of(&compiled.snapshot);
+    let ending = certificates.findings(SystemTime::now(), args.config.workload.certificate_warning());
+    all.extend(ending.into_iter().map(|one| texts.locate(pipeline::placed(one, &loaded.set))));
     if args.quiet {
         all.retain(|diagnostic| diagnostic.severity > Severity::Info);
     }

@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dataplane::ReasonHeader;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -91,9 +92,20 @@ pub(crate) struct WorkloadArgs {
     /// Serve HTTP/1.0 as well; requests that name no host are for HOST if it is given
     #[arg(long, env = "MOONGATE_HTTP10", value_name = "HOST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) http10: Option<String>,
+    /// Report certificates that end within so many days
+    #[arg(long, env = "MOONGATE_CERTIFICATE_WARNING", value_name = "DAYS", default_value_t = 30)]
+    pub(crate) certificate_warning: u32,
     /// Address of a Service that has no EndpointSlice, in place of DNS; may be given again
     #[arg(long = "endpoint", env = "MOONGATE_ENDPOINT", value_delimiter = ',', value_name = "HOST=ADDR", value_parser = pair::<String, SocketAddr>)]
     pub(crate) endpoints: Vec<(String, SocketAddr)>,
+}
+
+impl WorkloadArgs {
+    /// How long before its end a certificate is reported.
+    pub(crate) fn certificate_warning(&self) -> Duration {
+        const DAY: u64 = 86_400;
+        Duration::from_secs(u64::from(self.certificate_warning) * DAY)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

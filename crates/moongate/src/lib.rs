@@ -3,6 +3,7 @@
 //! A library beside the binary, so that tests can ask `explain` without a process for each question.
 
 mod admin;
+mod certificates;
 mod check;
 mod cli;
 mod demo;

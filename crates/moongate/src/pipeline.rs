@@ -1,6 +1,7 @@
 //! The one loop: a set comes from the source, is compiled, is taken over by the data plane, and its report is told.
 
 use crate::admin::Health;
+use crate::certificates::Certificates;
 use crate::check::Texts;
 use crate::mesh::Mesh;
 use crate::serving::Demand;
@@ -13,11 +14,14 @@ use resources::set::ResourceSet;
 use sources::Loaded;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::Receiver;
 
 /// How often listeners that could not be opened are tried again.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How often certificates are looked at again without a change of theirs.
+const CLOCK: Duration = Duration::from_secs(15 * 60);
 
 /// Findings of one change whose very lines are looked up to be logged; further ones are told with the line of their object.
 const LOCATED: usize = 64;
@@ -42,6 +46,9 @@ pub(crate) struct Current {
     pub(crate) problems: Vec<BindProblem>,
     /// What there is to say where nothing is served.
     pub(crate) unserved: Option<Diagnostic>,
+    /// The certificates that are presented, and what the clock says of them.
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) ending: Arc<[Diagnostic]>,
     pub(crate) generation: u64,
     pub(crate) stages: Stages,
 }
@@ -53,7 +60,14 @@ impl Current {
         all.extend(self.report.located(&self.set));
         all.extend(self.problems.iter().map(|problem| bind_diagnostic(problem, self)));
         all.extend(self.unserved.clone());
+        all.extend(self.ending.iter().cloned());
         all
+    }
+
+    /// Asks again what there is to say of certificates that end.
+    fn look_at_clock(&mut self, soon: Duration) {
+        let found = self.certificates.findings(SystemTime::now(), soon);
+        self.ending = found.into_iter().map(|one| placed(one, &self.set)).collect();
     }
 }
 
@@ -71,10 +85,10 @@ impl Shared {
     }
 }
 
-/// Applies every set until the source ends. `first` is called once one of them serves.
+/// Applies every set until the source ends. `first` is called once one of them serves. Certificates that end within `soon` are reported.
 pub(crate) async fn run(
     mut changes: Receiver<Loaded>,
-    mut settings: Settings,
+    (mut settings, soon): (Settings, Duration),
     data_plane: Arc<DataPlane>,
     shared: Shared,
     health: Health,
@@ -83,12 +97,14 @@ pub(crate) async fn run(
     let (mut memo, mut mesh) = (Memo::default(), Mesh::default());
     let mut before = Current::default();
     let mut first = Some(first);
+    let mut clock = tokio::time::interval(CLOCK);
     loop {
         tokio::select! {
             loaded = changes.recv() => {
                 let Some(loaded) = loaded else { return };
                 mesh.take(&loaded, &mut settings);
-                let mut current = take(&loaded, &settings, &mesh.found, &mut memo, &data_plane);
+                let mut current = take(&loaded, &settings, &mesh.found, &mut memo, (&data_plane, &before));
+                current.look_at_clock(soon);
                 let serves = judge(&mut current, &data_plane);
                 shared.set(current.clone());
                 health.set_serving(serves);
@@ -98,6 +114,15 @@ pub(crate) async fn run(
                 }
                 tell(&before, &current);
                 before = current;
+            }
+            _ = clock.tick() => {
+                let mut current = before.clone();
+                current.look_at_clock(soon);
+                if current.ending != before.ending {
+                    shared.set(current.clone());
+                    tell_ending(&before, &current);
+                    before = current;
+                }
             }
             () = tokio::time::sleep(RETRY) => {
                 if !before.problems.is_empty() {
@@ -116,7 +141,13 @@ pub(crate) async fn run(
     }
 }
 
-fn take(loaded: &Loaded, settings: &Settings, mesh: &[Diagnostic], memo: &mut Memo, data_plane: &DataPlane) -> Current {
+fn take(
+    loaded: &Loaded,
+    settings: &Settings,
+    mesh: &[Diagnostic],
+    memo: &mut Memo,
+    (data_plane, before): (&DataPlane, &Current),
+) -> Current {
     let begun = Instant::now();
     let compiled = compiler::compile(&loaded.set, settings, memo);
     let compile = begun.elapsed();
@@ -134,7 +165,13 @@ fn take(loaded: &Loaded, settings: &Settings, mesh: &[Diagnostic], memo: &mut Me
         apply = ?stages.apply,
         "configuration taken over"
     );
+    let mut certificates = Arc::clone(&before.certificates);
+    if compiled.delta.changes.as_ref().is_none_or(Certificates::may_change) {
+        Arc::make_mut(&mut certificates).update(&compiled.snapshot, compiled.delta.changes.as_ref());
+    }
     Current {
+        certificates,
+        ending: Arc::default(),
         snapshot: compiled.snapshot,
         set: Arc::clone(&loaded.set),
         report: compiled.report,
@@ -174,6 +211,11 @@ fn tell(before: &Current, current: &Current) {
         }
     }
     tell_problems(before, current);
+    tell_ending(before, current);
+}
+
+fn tell_ending(before: &Current, current: &Current) {
+    current.ending.iter().filter(|one| !before.ending.contains(one)).for_each(log);
 }
 
 fn tell_problems(before: &Current, current: &Current) {
@@ -204,6 +246,12 @@ fn place(set: &ResourceSet, object: &ObjectRef) -> Option<Position> {
     Some(Position { file: Arc::clone(&source.file), line: source.line, column: 0 })
 }
 
+/// A finding with the place of its object's document.
+pub(crate) fn placed(diagnostic: Diagnostic, set: &ResourceSet) -> Diagnostic {
+    let position = diagnostic.object.as_ref().and_then(|object| place(set, object));
+    Diagnostic { position, ..diagnostic }
+}
+
 /// The code of a listener that cannot be opened; `docs/diagnostics.md` lists it.
 pub(crate) const CANNOT_LISTEN: &str = "MG9001";
 
@@ -227,7 +275,7 @@ fn bind_diagnostic(problem: &BindProblem, current: &Current) -> Diagnostic {
     }
 }
 
-fn object_ref(origin: &ir::Origin) -> ObjectRef {
+pub(crate) fn object_ref(origin: &ir::Origin) -> ObjectRef {
     let kind = match origin.kind {
         ir::ObjectKind::Gateway => Kind::Gateway,
         ir::ObjectKind::VirtualService => Kind::VirtualService,

@@ -68,7 +68,14 @@ pub(crate) fn serve(
                 let _ = served.send(());
             }
         };
-        tokio::spawn(pipeline::run(changes, settings, Arc::clone(&data_plane), shared, health.clone(), first));
+        tokio::spawn(pipeline::run(
+            changes,
+            (settings, workload.certificate_warning()),
+            Arc::clone(&data_plane),
+            shared,
+            health.clone(),
+            first,
+        ));
         let followed = follow(args.takeover.clone(), elder, first_served, own, Arc::clone(&data_plane));
         tokio::select! {
             () = process::asked_to_end() => {
