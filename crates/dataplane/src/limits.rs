@@ -136,7 +136,7 @@ impl Default for Limits {
             resolve_timeout: Duration::from_secs(5),
             retire_grace: Duration::from_secs(30),
             http2: Http2Limits::default(),
-            heads: BudgetLimits { connection: 2 << 20, worker: 64 << 20, process: 256 << 20 },
+            heads: BudgetLimits { connection: 4 << 20, worker: 64 << 20, process: 256 << 20 },
             responses: BudgetLimits { connection: 1 << 20, worker: 64 << 20, process: 256 << 20 },
             ahead: BudgetLimits { connection: 128 << 20, worker: 128 << 20, process: 512 << 20 },
             log_lines: 8192,

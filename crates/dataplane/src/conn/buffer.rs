@@ -85,6 +85,13 @@ impl Buffer {
         if self.bytes.is_empty() {
             self.bytes = self.memory.take(false);
         }
+        if self.lent && self.filled().len() < BUFFER {
+            // There may be no room in memory that has the size of what it holds.
+            let lent = std::mem::replace(&mut self.bytes, self.memory.take(false));
+            let (start, end) = (self.start, self.end);
+            (self.lent, self.start, self.end) = (false, 0, 0);
+            self.append(lent.get(start..end).unwrap_or_default());
+        }
         if self.start > 0 && self.bytes.len() - self.end < self.bytes.len() / 2 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -123,7 +130,13 @@ impl Buffer {
         while self.room().len() < bytes.len() && self.bytes.len() < LARGE_BUFFER {
             self.grow();
         }
-        let room = self.room();
+        self.room();
+        self.append(bytes);
+    }
+
+    /// Appends what fits.
+    fn append(&mut self, bytes: &[u8]) {
+        let room = self.bytes.get_mut(self.end..).unwrap_or_default();
         let count = bytes.len().min(room.len());
         if let (Some(to), Some(from)) = (room.get_mut(..count), bytes.get(..count)) {
             to.copy_from_slice(from);
@@ -208,8 +221,10 @@ mod tests {
         assert_eq!(buffer.filled(), b"def");
         assert!(buffer.take_back().is_empty(), "there was no room for all of it");
         buffer.lend(b"gh".to_vec());
+        assert!(!buffer.room().is_empty() && buffer.filled() == b"gh", "there is room behind it");
+        buffer.lend(b"gh".to_vec());
         buffer.release();
-        assert!(memory.small.borrow().is_empty());
+        assert_eq!(memory.small.borrow().len(), 1, "only its own memory is kept");
     }
 
     #[test]

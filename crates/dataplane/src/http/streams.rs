@@ -16,6 +16,8 @@ use upstream::Outgoing;
 pub(crate) struct Sender {
     stream: Option<SendStream<Outgoing>>,
     ended: bool,
+    /// Whether some of the connection's window may be the stream's own.
+    reserved: bool,
     /// What the stream holds of its client's connection; there is none towards backends.
     share: Option<Rc<Share>>,
 }
@@ -23,12 +25,12 @@ pub(crate) struct Sender {
 impl Sender {
     /// The half of a stream whose head was sent; `ended` where nothing follows it.
     pub(super) fn new(stream: SendStream<Outgoing>, ended: bool) -> Self {
-        Self { stream: Some(stream), ended, share: None }
+        Self { stream: Some(stream), ended, reserved: false, share: None }
     }
 
     /// The same, where what is sent is counted until it is written.
     pub(super) fn sharing(stream: SendStream<Outgoing>, share: Rc<Share>) -> Self {
-        Self { stream: Some(stream), ended: false, share: Some(share) }
+        Self { share: Some(share), ..Self::new(stream, false) }
     }
 
     /// What the stream holds of its client's connection.
@@ -59,6 +61,7 @@ impl Sender {
     pub(super) fn poll_room(&mut self, wanted: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         stream.reserve_capacity(wanted);
+        self.reserved = true;
         let mut room = stream.capacity();
         while room == 0 {
             room = match ready!(stream.poll_capacity(context)) {
@@ -70,7 +73,7 @@ impl Sender {
         match share.poll_room(context) {
             Poll::Ready(own) => Poll::Ready(Ok(room.min(own))),
             Poll::Pending => {
-                stream.reserve_capacity(0);
+                self.give_up_room();
                 Poll::Pending
             }
         }
@@ -78,7 +81,7 @@ impl Sender {
 
     /// Leaves the connection's window to others.
     pub(super) fn give_up_room(&mut self) {
-        if let Some(stream) = &mut self.stream {
+        if let (true, Some(stream)) = (std::mem::take(&mut self.reserved), &mut self.stream) {
             stream.reserve_capacity(0);
         }
     }

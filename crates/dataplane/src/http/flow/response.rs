@@ -442,6 +442,7 @@ impl<'a> ResponseSide<'a> {
     ) -> Result<Poll<io::Result<usize>>, Failure> {
         // While nothing comes, other streams have the window.
         if up.poll_read_ready(context).is_pending() {
+            sender.give_up_room();
             return Ok(Poll::Pending);
         }
         let wanted = if self.bulk { STREAM_READ } else { BUFFER };
