@@ -1,27 +1,49 @@
 //! A regular expression in the dialect that RE2 and the Rust engine share, compiled once and matched whole.
+//!
+//! Values come from clients, so that the work of one match is bounded for every value: a pattern becomes a table (a DFA), through which
+//! each byte is one step. Of those whose table would be too large, only patterns whose search is short for every value are taken.
+
+mod replace;
+mod table;
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
+use regex_syntax::hir::Hir;
+use replace::Parts;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use table::Table;
 
 /// Istio refuses longer patterns (VS-12).
 const MAX_PATTERN_LENGTH: usize = 1024;
 /// Upper bound of a compiled pattern, in bytes; a pattern such as `(a{1000}){1000}` is refused instead of built.
 const MAX_COMPILED_BYTES: usize = 2 << 20;
+/// The longest value that is matched; heads are bounded below it.
+const MAX_VALUE: usize = 64 << 10;
+/// How many steps a match may take where there is no table: states of the pattern times bytes of a value. One takes less than 10 ns.
+const MAX_STEPS: usize = 400_000;
 
 /// A pattern that matches whole values, with ASCII `\d \w \s \b` as RE2 has them.
 #[derive(Clone)]
 pub struct Pattern(Arc<Inner>);
 
-/// Behind one pointer: a pattern stands in every place where a text may, of which there are very many.
+/// Behind one pointer: a pattern is in every place where a text may be, of which there are very many.
 struct Inner {
     source: Box<str>,
-    regex: Regex,
+    matcher: Matcher,
     /// The same pattern, matching parts; built when a rewrite first asks for it.
-    parts: OnceLock<Option<Regex>>,
+    parts: OnceLock<Result<Parts, InvalidPattern>>,
+}
+
+/// What judges whole values.
+#[allow(clippy::large_enum_variant, reason = "nearly every pattern is a table, and each is behind a pointer")]
+enum Matcher {
+    /// One step a byte.
+    Table(Table),
+    /// A search through the states of a small pattern; values that are longer than any match are not searched.
+    Search { regex: Regex, longest: usize },
 }
 
 /// Why a pattern is not usable.
@@ -33,6 +55,12 @@ pub enum InvalidPattern {
     /// Not a regular expression of the shared dialect, or too large when compiled.
     #[error("{0}")]
     Syntax(String),
+    /// One value could keep a worker for too long.
+    #[error(
+        "matching one value may take {0} steps, more than the {MAX_STEPS} that are allowed; bound its repetitions, or make neighbours \
+         exclude each other, such as `[^/]+/` in place of `.+/`"
+    )]
+    TooCostly(usize),
 }
 
 impl Pattern {
@@ -43,9 +71,30 @@ impl Pattern {
         }
         // RE2's perl classes are ASCII while its literals are UTF-8, hence the leading (?-u:…) is not an option:
         // the classes are rewritten before parsing.
-        let whole = format!("^(?:{})$", ascii_classes(source));
-        let regex = build(&whole).map_err(|error| InvalidPattern::Syntax(syntax_message(&error)))?;
-        Ok(Self(Arc::new(Inner { source: source.into(), regex, parts: OnceLock::new() })))
+        let whole = parse_hir(&format!("^(?:{})$", ascii_classes(source)))?;
+        let nfa = table::nfa(&whole, false).map_err(too_large)?;
+        let matcher = match Table::build(&nfa) {
+            Some(table) => Matcher::Table(table),
+            None => {
+                let longest = whole.properties().maximum_len().unwrap_or(MAX_VALUE).min(MAX_VALUE);
+                bound(nfa.states().len(), longest)?;
+                let regex = Regex::builder()
+                    .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_COMPILED_BYTES)))
+                    .build_from_hir(&whole)
+                    .map_err(|error| InvalidPattern::Syntax(error.to_string()))?;
+                Matcher::Search { regex, longest }
+            }
+        };
+        Ok(Self(Arc::new(Inner { source: source.into(), matcher, parts: OnceLock::new() })))
+    }
+
+    /// Compiles `source` to replace parts of values as well.
+    pub fn parse_for_rewrite(source: &str) -> Result<Self, InvalidPattern> {
+        let pattern = Self::parse(source)?;
+        match pattern.parts() {
+            Ok(_) => Ok(pattern),
+            Err(why) => Err(why.clone()),
+        }
     }
 
     /// The pattern as it was written.
@@ -55,66 +104,45 @@ impl Pattern {
 
     /// Whether the whole of `value` matches.
     pub fn is_match(&self, value: &[u8]) -> bool {
-        self.0.regex.is_match(Input::new(value).anchored(Anchored::Yes))
+        match &self.0.matcher {
+            Matcher::Table(table) => table.is_match(value),
+            Matcher::Search { regex, longest } => {
+                value.len() <= *longest && regex.is_match(Input::new(value).anchored(Anchored::Yes))
+            }
+        }
     }
 
     /// `value` with every part that matches replaced by `substitution`, in which `\0` is the part and `\1` to `\9` its groups, as
-    /// RE2's `GlobalReplace` has it.
-    pub fn replace_all(&self, value: &[u8], substitution: &str) -> Vec<u8> {
-        let regex = self.0.parts.get_or_init(|| build(&ascii_classes(&self.0.source)).ok());
-        let Some(regex) = regex else { return value.to_vec() };
-        let mut out = Vec::with_capacity(value.len() + substitution.len());
-        let mut copied = 0;
-        for found in regex.captures_iter(value) {
-            let Some(part) = found.get_match() else { continue };
-            out.extend_from_slice(value.get(copied..part.start()).unwrap_or_default());
-            substitute(&mut out, substitution, |group| {
-                found.get_group(group).and_then(|span| value.get(span.range())).unwrap_or_default()
-            });
-            copied = part.end();
-        }
-        out.extend_from_slice(value.get(copied..).unwrap_or_default());
-        out
+    /// RE2's `GlobalReplace` has it. `None` where it would take too many steps.
+    pub fn replace_all(&self, value: &[u8], substitution: &str) -> Option<Vec<u8>> {
+        self.parts().as_ref().ok()?.replace_all(value, substitution)
     }
 
-    /// The byte ranges of the capture groups (0 is the whole value), or `None` when `value` does not match.
-    pub fn captures(&self, value: &[u8]) -> Option<Vec<Option<std::ops::Range<usize>>>> {
-        let mut found = self.0.regex.create_captures();
-        self.0.regex.captures(value, &mut found);
-        found.is_match().then(|| found.iter().map(|group| group.map(|span| span.range())).collect())
+    fn parts(&self) -> &Result<Parts, InvalidPattern> {
+        self.0.parts.get_or_init(|| Parts::build(&parse_hir(&ascii_classes(&self.0.source))?))
     }
 }
 
-fn build(pattern: &str) -> Result<Regex, Box<regex_automata::meta::BuildError>> {
-    Regex::builder()
-        .syntax(syntax::Config::new().utf8(false).unicode(true))
-        .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_COMPILED_BYTES)))
-        .build(pattern)
-        .map_err(Box::new)
+fn parse_hir(pattern: &str) -> Result<Hir, InvalidPattern> {
+    let config = syntax::Config::new().utf8(false).unicode(true);
+    syntax::parse_with(pattern, &config).map_err(|error| {
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or("not a regular expression");
+        InvalidPattern::Syntax(last.trim_start_matches("error: ").to_owned())
+    })
 }
 
-/// Appends a substitution with its groups put in.
-fn substitute<'v>(out: &mut Vec<u8>, substitution: &str, group: impl Fn(usize) -> &'v [u8]) {
-    let mut bytes = substitution.bytes();
-    while let Some(byte) = bytes.next() {
-        match (byte, if byte == b'\\' { bytes.next() } else { None }) {
-            (b'\\', Some(digit @ b'0'..=b'9')) => out.extend_from_slice(group(usize::from(digit - b'0'))),
-            (b'\\', Some(other)) => out.push(other),
-            (byte, _) => out.push(byte),
-        }
-    }
+fn too_large(error: Box<regex_automata::nfa::thompson::BuildError>) -> InvalidPattern {
+    InvalidPattern::Syntax(match error.size_limit() {
+        Some(_) => format!("the compiled pattern is larger than {MAX_COMPILED_BYTES} bytes"),
+        None => error.to_string(),
+    })
 }
 
-/// What the engine says about a pattern it refuses, without its multi-line drawing.
-fn syntax_message(error: &regex_automata::meta::BuildError) -> String {
-    if let Some(syntax) = error.syntax_error() {
-        let text = syntax.to_string();
-        return text.lines().last().unwrap_or("not a regular expression").trim_start_matches("error: ").to_owned();
-    }
-    if error.size_limit().is_some() {
-        return format!("the compiled pattern is larger than {MAX_COMPILED_BYTES} bytes");
-    }
-    error.to_string()
+/// Whether searching values of some length through so many states is short.
+fn bound(states: usize, longest: usize) -> Result<(), InvalidPattern> {
+    let steps = states.saturating_mul(longest);
+    if steps > MAX_STEPS { Err(InvalidPattern::TooCostly(steps)) } else { Ok(()) }
 }
 
 /// Replaces `\d \w \s \b` and their negations by their ASCII forms, inside and outside of classes.
@@ -166,48 +194,4 @@ impl Serialize for Pattern {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn matches_whole_values_only() {
-        let pattern = Pattern::parse("/api|/v[0-9]+").unwrap();
-        assert!(pattern.is_match(b"/api"));
-        assert!(pattern.is_match(b"/v12"));
-        assert!(!pattern.is_match(b"/api/x"));
-        assert!(!pattern.is_match(b"x/api"));
-    }
-
-    #[test]
-    fn perl_classes_are_ascii() {
-        assert!(Pattern::parse(r"\d+").unwrap().is_match(b"42"));
-        assert!(!Pattern::parse(r"\d+").unwrap().is_match("٤٢".as_bytes()));
-        assert!(Pattern::parse(r"[\d.]+").unwrap().is_match(b"4.2"));
-        assert!(Pattern::parse(r"a\\d").unwrap().is_match(br"a\d"));
-    }
-
-    #[test]
-    fn refuses_what_re2_refuses() {
-        assert!(matches!(Pattern::parse("(?=a)"), Err(InvalidPattern::Syntax(_))));
-        assert!(matches!(Pattern::parse("(a"), Err(InvalidPattern::Syntax(_))));
-        assert!(matches!(Pattern::parse("((a{1000}){1000}){10}"), Err(InvalidPattern::Syntax(_))));
-        assert!(matches!(Pattern::parse(&"a".repeat(1025)), Err(InvalidPattern::TooLong(1025))));
-    }
-
-    #[test]
-    fn vs_37_parts_are_replaced_by_groups() {
-        let replace = |pattern: &str, value: &str, with: &str| {
-            String::from_utf8(Pattern::parse(pattern).unwrap().replace_all(value.as_bytes(), with)).unwrap()
-        };
-        assert_eq!(replace("/([a-z]+)/([0-9]+)", "/item/42/x", r"/\2/\1"), "/42/item/x");
-        assert_eq!(replace("a", "banana", "o"), "bonono");
-        assert_eq!(replace("x", "abc", "y"), "abc");
-        assert_eq!(replace("^/(v1|v2)", "/v1/v2", r"\\\0"), r"\/v1/v2");
-    }
-
-    #[test]
-    fn groups_are_byte_ranges() {
-        let groups = Pattern::parse("/(a+)/(b)?").unwrap().captures(b"/aa/").unwrap();
-        assert_eq!(groups, vec![Some(0..4), Some(1..3), None]);
-    }
-}
+mod tests;

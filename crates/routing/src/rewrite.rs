@@ -9,7 +9,9 @@ use wire::view::RequestView;
 pub fn path(rewrite: &PathRewrite, matched: &MatchPath, path: &[u8]) -> Vec<u8> {
     let new = match rewrite {
         PathRewrite::Full(full) => full.as_bytes().to_vec(),
-        PathRewrite::Regex { pattern, substitution } => pattern.replace_all(path, substitution),
+        PathRewrite::Regex { pattern, substitution } => {
+            pattern.replace_all(path, substitution).unwrap_or_else(|| path.to_vec())
+        }
         PathRewrite::Prefix(prefix) => {
             let behind = path.get(matched_length(matched)..).unwrap_or_default();
             [prefix.as_bytes(), behind].concat()

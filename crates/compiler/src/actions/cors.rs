@@ -15,7 +15,10 @@ pub(super) fn compile(written: Option<&CorsPolicy>, field: &str, notes: &mut Not
     let exact = |origin: &Text| StringMatch::Exact(texts::shared(origin));
     let origins: Vec<_> = match &written.allow_origins[..] {
         [] => written.allow_origin.iter().map(exact).collect(),
-        origins => origins.iter().filter_map(origin).collect(),
+        origins => {
+            let found = origins.iter().enumerate();
+            found.filter_map(|(at, one)| origin(one, &format!("{field}.allowOrigins[{at}]"), notes)).collect()
+        }
     };
     let credentials = written.allow_credentials.unwrap_or(false);
     if credentials && origins.iter().any(|origin| origin.is_match(b"*")) {
@@ -40,12 +43,18 @@ pub(super) fn compile(written: Option<&CorsPolicy>, field: &str, notes: &mut Not
     }))
 }
 
-/// What validation refuses matches nobody.
-fn origin(written: &Written) -> Option<StringMatch> {
+/// What validation refuses matches nobody, and so does a pattern that takes too long to match.
+fn origin(written: &Written, field: &str, notes: &mut Notes) -> Option<StringMatch> {
     match written {
         Written::Exact(text) => Some(StringMatch::Exact(texts::shared(text))),
         Written::Prefix(text) => Some(StringMatch::Prefix(texts::shared(text))),
-        Written::Regex(pattern) => Pattern::parse(pattern).ok().map(StringMatch::Regex),
+        Written::Regex(pattern) => match Pattern::parse(pattern) {
+            Ok(pattern) => Some(StringMatch::Regex(pattern)),
+            Err(why) => {
+                notes.add(code::BAD_MATCH, format!("{field}.regex"), format!("`{pattern}`: {why}"));
+                None
+            }
+        },
         Written::Present => None,
     }
 }

@@ -96,7 +96,7 @@ fn rewrite(
 ) -> Option<Option<PathRewrite>> {
     let Some(written) = written else { return Some(None) };
     if let Some(regex) = &written.uri_regex_rewrite {
-        return match Pattern::parse(&regex.pattern) {
+        return match Pattern::parse_for_rewrite(&regex.pattern) {
             Ok(pattern) => Some(Some(PathRewrite::Regex { pattern, substitution: (*regex.rewrite).into() })),
             Err(why) => {
                 let at = format!("{field}.uriRegexRewrite.match");
