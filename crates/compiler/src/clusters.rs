@@ -5,6 +5,7 @@ mod limits;
 mod secured;
 
 use crate::balance;
+use crate::code;
 use crate::credentials::Used;
 use crate::destination_rules::{self, Effective, Merged};
 use crate::endpoints::{self, Wanted};
@@ -13,7 +14,10 @@ use crate::report::Notes;
 use crate::services::{self, BackingPort};
 use crate::settings::Workload;
 use crate::world::World;
-use ir::{Cluster, ClusterId, ClusterTimeouts, EndpointSource, KeepAlive, ProxyProtocolVersion, UpstreamProtocol};
+use ir::{
+    Cluster, ClusterId, ClusterTimeouts, EndpointSource, KeepAlive, ObjectKind, ProxyProtocolVersion, UpstreamProtocol,
+};
+use resources::key::Key;
 use resources::spec::destination_rule::{H2UpgradePolicy, ProxyProtocolVersion as ProxyVersion};
 use resources::spec::mesh_config::MeshH2UpgradePolicy;
 use resources::spec::scalar;
@@ -27,11 +31,11 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// (DR-21), which is where its intermittent 503 `UC` come from.
 const IDLE: Duration = Duration::from_secs(55);
 
-/// A cluster, what was looked for to build it, and what is to be said of the DestinationRule.
+/// A cluster, what was looked for to build it, and what is to be said of DestinationRules.
 pub(crate) struct Built {
     pub(crate) cluster: Cluster,
     pub(crate) used: Used,
-    pub(crate) notes: Notes,
+    pub(crate) notes: Vec<(Key, Notes)>,
 }
 
 /// Builds the cluster, or `None` when no workload sees such a host, port or subset.
@@ -76,7 +80,35 @@ fn for_client(
         outlier: effective.outlier_detection.map(|policy| Arc::new(health::compile(policy))),
         proxy_protocol: proxy_protocol(effective),
     };
+    let of_policy = cluster.policy.as_ref().map(|policy| {
+        let key = Key { namespace: Arc::clone(&policy.namespace), name: Arc::clone(&policy.name) };
+        (key, notes)
+    });
+    let of_subset = rules.as_ref().and_then(|rules| empty_subset(rules, subset, &cluster));
+    let notes = of_policy.into_iter().chain(of_subset).filter(|(_, notes)| !notes.is_empty()).collect();
     Some(Built { cluster, used, notes })
+}
+
+/// DR-06: a subset whose labels no endpoint has.
+fn empty_subset(rules: &Merged<'_>, name: &str, cluster: &Cluster) -> Option<(Key, Notes)> {
+    let (rule, at, subset) = rules.defined(name).filter(|(_, _, subset)| !subset.labels.is_empty())?;
+    if !matches!(&cluster.endpoints, EndpointSource::Static(endpoints) if endpoints.is_empty()) {
+        return None;
+    }
+    let labels: Vec<String> = subset.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let message = format!(
+        "subset `{name}` matches no endpoint of `{}` (labels {}); requests get 503",
+        cluster.host,
+        labels.join(",")
+    );
+    let help = if cluster.origin.kind == ObjectKind::Service {
+        "labels of endpoints are those of their Pods: add its EndpointSlices and Pods (`kubectl get endpointslices,pods -o yaml`), or correct the labels"
+    } else {
+        "correct the labels of the subset or of the endpoints"
+    };
+    let mut notes = Notes::default();
+    notes.add_with_help(code::EMPTY_SUBSET, format!("spec.subsets[{at}].labels"), message, help);
+    Some((rule.clone(), notes))
 }
 
 /// S-119, DR-22: what is spoken to endpoints is never found out by asking them.

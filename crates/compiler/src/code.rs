@@ -1,4 +1,4 @@
-//! The codes of what the compiler reports, in one table: `MG6…` for Gateways, `MG7…` for VirtualServices and `MG8…` for
+//! The codes of what the compiler reports, in one table: `MG501…` for policies, `MG6…` for Gateways, `MG7…` for VirtualServices and `MG8…` for
 //! destinations and their endpoints. Codes are stable; `docs/diagnostics.md` explains them.
 
 use resources::diagnostic::Severity;
@@ -26,6 +26,10 @@ macro_rules! codes {
 }
 
 codes! {
+    POLICY_NOT_ENFORCED "MG5010" Error "the policy selects a workload of this process and is not enforced yet"
+    POLICY_ELSEWHERE "MG5011" Info "the policy selects no workload of this process"
+    POLICY_OBSERVES "MG5013" Info "the policy only audits or is a dry run, which is not supported"
+
     OTHER_WORKLOAD "MG6001" Warning "the Gateway selects no workload of this process"
     NOT_SERVED "MG6002" Error "the server's protocol or mode is not served, so that its port stays closed"
     PORT_CONFLICT "MG6003" Error "an older server has the port with another protocol"
@@ -83,9 +87,9 @@ codes! {
     POLICY_INERT "MG8009" Info "the field of a DestinationRule does not act"
     BAD_ENDPOINT "MG8010" Warning "the endpoint's address or port cannot be used and is left out"
     SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
-    POD_LABELS "MG8013" Warning "the subset asks for labels of Pods, which are not known here"
     LOCALITY_UNKNOWN "MG8014" Info "the gateway's own locality is not known, so that endpoints near it are not preferred"
     NO_MESH_CERTIFICATE "MG8020" Error "ISTIO_MUTUAL needs a mesh certificate, so that requests get 503"
+    EMPTY_SUBSET "MG8050" Error "the subset of a DestinationRule matches no endpoint"
 }
 
 #[cfg(test)]

@@ -39,7 +39,16 @@ pub(crate) struct Effective<'a> {
 impl<'a> Merged<'a> {
     /// The subset of this name; the oldest rule that defines it wins.
     pub(crate) fn subset(&self, name: &str) -> Option<&'a Subset> {
-        self.rules.iter().flat_map(|rule| &rule.spec.subsets).find(|subset| &*subset.name == name)
+        self.defined(name).map(|(_, _, subset)| subset)
+    }
+
+    /// The same, with the rule that defines it and its place there.
+    pub(crate) fn defined(&self, name: &str) -> Option<(&'a Key, usize, &'a Subset)> {
+        let of_rule = |rule: &&'a Rule| {
+            let (at, subset) = rule.spec.subsets.iter().enumerate().find(|(_, subset)| &*subset.name == name)?;
+            Some((&rule.key, at, subset))
+        };
+        self.rules.iter().find_map(of_rule)
     }
 
     /// The names of all subsets, for people.

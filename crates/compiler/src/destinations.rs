@@ -47,13 +47,6 @@ pub(crate) fn resolve(
     if !written.subset.is_empty() {
         let rules = destination_rules::lookup(world, &host, &backing.key().namespace, asking.workload);
         let subset = rules.as_ref().and_then(|rules| rules.subset(&written.subset));
-        if matches!(backing, Backing::Service(_)) && subset.is_some_and(|subset| !subset.labels.is_empty()) {
-            // DR-06: an EndpointSlice names Pods and not their labels.
-            let message =
-                format!("the labels of subset `{}` are those of Pods, which are not known here", written.subset);
-            let help = "WorkloadEntries that the Service selects have labels, and so have endpoints of ServiceEntries";
-            notes.add_with_help(code::POD_LABELS, format!("{field}.subset"), message, help);
-        }
         if subset.is_none() {
             let reason = format!("no DestinationRule for `{host}` has a subset `{}`", written.subset);
             let help = rules.map_or_else(

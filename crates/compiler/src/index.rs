@@ -3,8 +3,10 @@
 //! Kept up from change to change by [`Index::replace`]; nothing here is ever scanned whole. Lists are sorted, so that the
 //! order in which objects came never shows.
 
+mod addresses;
 mod host;
 
+pub(crate) use addresses::{Addresses, pod_of};
 pub(crate) use host::{ClusterUse, HostEntry, SortedKeys};
 
 use crate::delegates;
@@ -34,6 +36,8 @@ pub(crate) struct Index {
     delegating: FastMap<Key, BTreeSet<Key>>,
     /// EndpointSlices by their Service.
     slices: FastMap<Key, SortedKeys>,
+    /// Pods by their addresses, and what has endpoints with them.
+    pub(crate) addresses: Addresses,
     /// ServiceEntries and Services that select WorkloadEntries, by namespace.
     selecting: FastMap<Arc<str>, Selecting>,
 }
@@ -162,6 +166,7 @@ impl Index {
     }
 
     pub(crate) fn slice(&mut self, object: &Object<EndpointSlice>, present: bool) {
+        self.addresses.slice(object, present);
         if let Some(service) = service_of_slice(object) {
             self.slices.entry_ref(&service).or_default().set(&object.key, present);
         }

@@ -8,7 +8,7 @@
 //! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`, `through`), what
 //! TLS needs (`credentials`, `tls_parameters`), what is behind destinations (`services`, `destination_rules`, `localities`, `endpoints`,
 //! `destinations`, `balance`, `clusters`), the joins (`ports`,
-//! `gateways`, `binding`, `remarks`), and what is kept between compilations (`memo`).
+//! `gateways`, `binding`, `remarks`, `policies`), and what is kept between compilations (`memo`).
 
 mod actions;
 mod auto_passthrough;
@@ -32,6 +32,7 @@ mod matches;
 mod memo;
 mod names;
 mod order;
+mod policies;
 mod ports;
 mod remarks;
 mod report;

@@ -2,6 +2,7 @@
 //! everything changed, so that there is one way to compile, not two.
 
 mod changed;
+mod cluster_notes;
 mod listeners;
 mod tables;
 mod upstreams;
@@ -19,6 +20,7 @@ use crate::settings::Settings;
 use crate::through::Through;
 use crate::world::World;
 use changed::Dirty;
+use cluster_notes::ClusterNotes;
 use ir::{Changes, ClusterId, Delta, ListenerId, Snapshot};
 use resources::key::{Key, Kind};
 use resources::set::{Object, ResourceSet};
@@ -46,7 +48,7 @@ struct State {
     /// What those that have any do with bytes.
     through: BTreeMap<Key, Box<[Through]>>,
     /// What was found out about DestinationRules while clusters were built by them.
-    cluster_notes: BTreeMap<ClusterId, (Key, Notes)>,
+    cluster_notes: ClusterNotes,
     /// Secrets and files that clusters need.
     credentials: BTreeMap<ClusterId, Used>,
     /// What is found out about Gateways when listeners are put together.

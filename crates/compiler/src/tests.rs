@@ -10,6 +10,8 @@ mod gateways;
 mod incremental;
 mod limits;
 mod matches;
+mod pods;
+mod policies;
 mod rules;
 mod secured;
 mod tunnels;

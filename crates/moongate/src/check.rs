@@ -8,8 +8,8 @@ use crate::{pipeline, settings};
 use anyhow::Result;
 use compiler::Memo;
 use resources::diagnostic::{Diagnostic, Severity};
-use resources::read::locate;
-use sources::FileSource;
+use resources::read::SourceText;
+use sources::{FileSource, StreamTexts};
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let compiled = compiler::compile(&loaded.set, &settings, &mut Memo::default());
     all.extend(loaded.diagnostics.iter().cloned());
     all.extend(Demand::of(&loaded.set, &loaded.diagnostics).findings(compiled.snapshot.listeners.size()));
-    let mut texts = Texts::default();
+    let mut texts = Texts::new(&loaded.streams);
     all.extend(compiled.report.located(&loaded.set).map(|diagnostic| texts.locate(diagnostic)));
     let certificates = Certificates::of(&compiled.snapshot);
     let ending = certificates.findings(SystemTime::now(), args.config.workload.certificate_warning());
@@ -48,9 +48,10 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
 
 fn print(all: &[Diagnostic], texts: &mut Texts, objects: usize) {
     for diagnostic in all {
-        let text = diagnostic.position.as_ref().and_then(|position| texts.get(&position.file));
+        let position = diagnostic.position.as_ref();
+        let line = position.and_then(|position| texts.get(&position.file)?.line(position.line));
         // The stream takes colours out again where there is no terminal.
-        anstream::println!("{}\n", resources::render::frame(diagnostic, text.as_deref(), true));
+        anstream::println!("{}\n", resources::render::frame(diagnostic, line, true));
     }
     let count = |severity: Severity| all.iter().filter(|diagnostic| diagnostic.severity == severity).count();
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
@@ -63,21 +64,37 @@ fn print(all: &[Diagnostic], texts: &mut Texts, objects: usize) {
     );
 }
 
-/// Texts of files, each read once.
-#[derive(Default)]
-pub(crate) struct Texts(HashMap<Arc<Path>, Option<Arc<str>>>);
+/// Texts of files, each read once, and each document of them at most once more.
+pub(crate) struct Texts {
+    files: HashMap<Arc<Path>, Option<SourceText>>,
+    streams: StreamTexts,
+}
 
 impl Texts {
-    pub(crate) fn get(&mut self, file: &Arc<Path>) -> Option<Arc<str>> {
-        let read = || std::fs::read_to_string(file).ok().map(Arc::from);
-        self.0.entry(Arc::clone(file)).or_insert_with(read).clone()
+    /// `streams`: texts that cannot be read again.
+    pub(crate) fn new(streams: &StreamTexts) -> Self {
+        Self { files: HashMap::new(), streams: Arc::clone(streams) }
     }
 
-    /// A diagnostic of the compiler knows its object and field; where the field stands is found by reading the document again.
+    fn get(&mut self, file: &Arc<Path>) -> Option<&mut SourceText> {
+        let read = || {
+            if let Some(text) = self.streams.get(file) {
+                return Some(SourceText::new(Arc::clone(text)));
+            }
+            // Opening anything but a regular file may block.
+            let is_file = std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
+            let text = is_file.then(|| std::fs::read_to_string(file).ok()).flatten();
+            text.map(|text| SourceText::new(text.into()))
+        };
+        self.files.entry(Arc::clone(file)).or_insert_with(read).as_mut()
+    }
+
+    /// A diagnostic of the compiler knows its object, its field and the line on which the document begins; where the field is, is found by
+    /// reading the document again.
     pub(crate) fn locate(&mut self, mut diagnostic: Diagnostic) -> Diagnostic {
         if let (Some(position), Some(object)) = (&mut diagnostic.position, &diagnostic.object)
             && let Some(text) = self.get(&position.file)
-            && let Some((line, column)) = locate(&text, object, &diagnostic.field)
+            && let Some((line, column)) = text.locate(object, position.line, &diagnostic.field)
         {
             (position.line, position.column) = (line, column);
         }

@@ -51,7 +51,7 @@ pub(crate) enum Command {
 /// What the configuration is read from, and for whom.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConfigArgs {
-    /// Files and folders with YAML or JSON
+    /// Files and folders with YAML or JSON; `-` is standard input, which, like a pipe, is read once
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -202,6 +202,7 @@ Exit code: 0 without errors, 1 with errors, 2 when the command itself failed.
 
 Examples:
   moongate check ./config
+  kubectl get gateways,virtualservices -A -o yaml | moongate check -
   moongate check ./config --output json | jq '.[] | select(.severity == \"error\")'")]
 pub(crate) struct CheckArgs {
     #[command(flatten)]

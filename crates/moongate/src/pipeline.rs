@@ -11,8 +11,8 @@ use ir::Snapshot;
 use resources::diagnostic::{Diagnostic, Position, Severity};
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::ResourceSet;
-use sources::Loaded;
-use std::collections::BTreeSet;
+use sources::{Loaded, StreamTexts};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::Receiver;
@@ -51,6 +51,8 @@ pub(crate) struct Current {
     pub(crate) ending: Arc<[Diagnostic]>,
     pub(crate) generation: u64,
     pub(crate) stages: Stages,
+    /// Texts of input that cannot be read again.
+    pub(crate) streams: StreamTexts,
 }
 
 impl Current {
@@ -180,6 +182,7 @@ fn take(
         unserved: None,
         generation: outcome.generation,
         stages,
+        streams: Arc::clone(&loaded.streams),
     }
 }
 
@@ -196,13 +199,14 @@ fn tell(before: &Current, current: &Current) {
         let told: BTreeSet<String> = before.read.iter().map(resources::render::line).collect();
         current.read.iter().filter(|one| !told.contains(&resources::render::line(one))).for_each(log);
     }
-    let (mut said, mut texts, mut places) = (BTreeSet::new(), Texts::default(), LOCATED);
+    let (mut said, mut texts, mut places) = (BTreeSet::new(), Texts::new(&current.streams), LOCATED);
     for object in current.report.changed() {
         if !said.insert(object) {
             continue;
         }
-        let told = before.report.of(object);
-        for one in current.report.of(object).iter().filter(|one| !told.contains(one)) {
+        // An object may have as many findings as it has rules.
+        let reported: HashSet<&Diagnostic> = before.report.of(object).iter().collect();
+        for one in current.report.of(object).iter().filter(|one| !reported.contains(one)) {
             let mut found = Diagnostic { position: place(&current.set, object), ..one.clone() };
             if found.severity > Severity::Info && places > 0 {
                 (found, places) = (texts.locate(found), places - 1);

@@ -6,8 +6,10 @@ mod program {
     mod balance;
     mod cases;
     mod clients;
+    mod input;
     mod mutations;
     mod oracle;
+    mod security;
     mod serving;
     mod takeover;
     mod tonic;

@@ -29,6 +29,8 @@ codes! {
     NO_OBJECTS "MG0017" "no objects were read"
     OPEN_FILE "MG0018" "the file is being written, and is read when its writer closes it"
     TOO_MANY_FILES "MG0019" "there are more files or folders than are read"
+    ODD_KEY "MG0025" "YAML reads the key as a number, a boolean or null"
+    UNKNOWN_KIND "MG0026" "there is no such kind"
 
     GATEWAY_NO_SERVERS "MG1001" "a Gateway needs at least one server"
     GATEWAY_NO_PORT "MG1002" "a server needs a port"
@@ -91,4 +93,6 @@ codes! {
     WORKLOAD_ENTRY_ADDRESS "MG5001" "a workload needs an address that can be reached"
     WORKLOAD_ENTRY_PORTS "MG5002" "the ports of a workload are 1 to 65535, and have names"
     WORKLOAD_ENTRY_LABELS "MG5003" "the labels of a workload are those of Kubernetes"
+
+    POLICY_TARGETS "MG5012" "a policy has a selector or target references, and only those of Istio"
 }

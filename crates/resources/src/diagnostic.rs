@@ -19,7 +19,7 @@ pub enum Severity {
 }
 
 /// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Diagnostic {
     /// A stable code, `MG` and four digits; `docs/diagnostics.md` lists them.
     pub code: &'static str,
@@ -38,7 +38,7 @@ pub struct Diagnostic {
 }
 
 /// A place in a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Position {
     /// The file.
     pub file: Arc<Path>,

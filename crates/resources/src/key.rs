@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 
-/// The kinds that act.
+/// The kinds that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[allow(missing_docs, reason = "the names are the Kubernetes kinds")]
 pub enum Kind {
@@ -19,6 +19,10 @@ pub enum Kind {
     Secret,
     Namespace,
     ConfigMap,
+    Pod,
+    RequestAuthentication,
+    AuthorizationPolicy,
+    PeerAuthentication,
 }
 
 impl Kind {
@@ -36,6 +40,10 @@ impl Kind {
             Self::Secret => "Secret",
             Self::Namespace => "Namespace",
             Self::ConfigMap => "ConfigMap",
+            Self::Pod => "Pod",
+            Self::RequestAuthentication => "RequestAuthentication",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::PeerAuthentication => "PeerAuthentication",
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod read;
 pub mod render;
 pub mod set;
 pub mod spec;
+mod suggest;
 mod validate;
 mod yaml;
 

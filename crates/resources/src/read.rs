@@ -1,23 +1,28 @@
-//! Documents to objects: a file is cut into documents, each is read by itself, and all that is wrong with it is told.
+//! Documents to objects: a file is cut into documents, each is read by itself, and all that is wrong with it is reported.
 //!
-//! `sources` calls this for every document that changed; the program calls [`locate`] when it draws a frame.
+//! `sources` calls this for every document that changed; the program takes a [`SourceText`] when it draws a frame.
 
-mod places;
+mod absent;
+mod document;
+mod kinds;
+mod source_text;
 mod typed;
 
 use crate::code;
-use crate::diagnostic::{Diagnostic, Finding, Position, Severity, SourceLocation};
+use crate::diagnostic::{Diagnostic, Finding, Severity};
 use crate::key::{Key, Kind, ObjectRef};
 use crate::set::{AnyObject, Meta, Object};
 use crate::spec::Spec;
 use crate::spec::mesh_config::MeshConfig;
 use crate::spec::metadata::Metadata;
 use crate::yaml;
+use document::Document;
 use serde_json::{Map, Value};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use places::locate;
+pub use source_text::SourceText;
 
 /// One document of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,31 +38,49 @@ pub struct DocumentText<'a> {
 pub struct Reading {
     /// Objects without errors.
     pub objects: Vec<AnyObject>,
-    /// Objects that are refused; their last good version is to be kept.
-    pub refused: Vec<ObjectRef>,
+    /// Objects that are refused, with the code of their first error; their last good version is to be kept.
+    pub refused: Vec<(ObjectRef, &'static str)>,
     /// Whether the document is no YAML at all, so that it is not known which objects it holds.
     pub unreadable: bool,
     /// What was found.
     pub diagnostics: Vec<Diagnostic>,
-    /// Kinds that do not act here: `apiVersion` and `kind`.
-    pub foreign: Vec<(String, String)>,
+    /// Objects of kinds that are not read.
+    pub foreign: Vec<Foreign>,
+}
+
+/// An object of a kind that is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its `apiVersion`.
+    pub version: String,
+    /// Its `kind`.
+    pub kind: String,
+    /// Its namespace and name.
+    pub key: Key,
 }
 
 /// Cuts a file at lines that begin with `---`, before anything is parsed, so that a broken document spoils no other.
 pub fn documents(text: &str) -> impl Iterator<Item = DocumentText<'_>> {
+    let document = |(first_line, range)| Some(DocumentText { first_line, text: text.get(range)? });
+    cuts(text).into_iter().filter_map(document)
+}
+
+/// The first line of each document, and where it is in the text.
+fn cuts(text: &str) -> Vec<(u32, Range<usize>)> {
     let mut found = Vec::new();
     let (mut start, mut first_line, mut line) = (0, 1, 1);
     let mut offset = 0;
     for piece in text.split_inclusive('\n') {
         if piece.starts_with("---") && offset > start {
-            found.push(DocumentText { first_line, text: &text[start..offset] });
+            found.push((first_line, start..offset));
             (start, first_line) = (offset, line);
         }
         offset += piece.len();
         line += 1;
     }
-    found.push(DocumentText { first_line, text: &text[start..] });
-    found.into_iter().filter(|document| !is_blank(document.text))
+    found.push((first_line, start..text.len()));
+    found.retain(|(_, range)| text.get(range.clone()).is_some_and(|text| !is_blank(text)));
+    found
 }
 
 /// Whether there is nothing but comments and marks.
@@ -69,36 +92,40 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// Reads one document, `kind: List` written out.
-pub fn read(file: &Arc<Path>, document: DocumentText<'_>) -> Reading {
+pub fn read(file: &Arc<Path>, text: DocumentText<'_>) -> Reading {
     let mut reading = Reading::default();
-    let place = Place { file, document };
-    match yaml::parse(document.text) {
+    let document = Document::new(file, text);
+    match yaml::parse(text.text) {
         Err(fault) => {
             reading.unreadable = true;
-            reading.diagnostics.push(place.unreadable(&fault));
+            reading.diagnostics.push(document.unreadable(&fault));
         }
-        Ok(Value::Null) => {}
-        Ok(value) => read_value(&place, value, "", &mut reading),
+        Ok(parsed) if parsed.value.is_null() => {}
+        Ok(parsed) => {
+            let mut reader = Reader { document: &document, odd_keys: parsed.odd_keys, reading: &mut reading };
+            reader.value(parsed.value, "");
+        }
     }
     reading
 }
 
 /// Reads a YAML or JSON text into any type; the error is one line for people.
 pub fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    let value = yaml::parse(text).map_err(|fault| format!("line {}: {}", fault.line, fault.message))?;
-    serde_path_to_error::deserialize(value).map_err(|error| error.to_string())
+    let parsed = yaml::parse(text).map_err(|fault| format!("line {}: {}", fault.line, fault.message))?;
+    serde_path_to_error::deserialize(parsed.value).map_err(|error| error.to_string())
 }
 
-/// Reads mesh settings from the text of a file; what is wrong is told, and the defaults stand in for it.
+/// Reads mesh settings from the text of a file; what is wrong is reported, and the defaults take its place.
 pub fn read_mesh_config(file: &Arc<Path>, text: &str) -> (MeshConfig, Vec<Diagnostic>) {
-    let place = Place { file, document: DocumentText { first_line: 1, text } };
+    let document = Document::new(file, DocumentText { first_line: 1, text });
     let value = match yaml::parse(text) {
-        Err(fault) => return (MeshConfig::default(), vec![place.unreadable(&fault)]),
-        Ok(Value::Null) => return (MeshConfig::default(), Vec::new()),
-        Ok(value) => value,
+        Err(fault) => return (MeshConfig::default(), vec![document.unreadable(&fault)]),
+        Ok(parsed) if parsed.value.is_null() => return (MeshConfig::default(), Vec::new()),
+        Ok(parsed) => parsed.value,
     };
     let mut findings = Vec::new();
-    let mut config = typed::deserialize(value, &mut findings).unwrap_or_default();
+    let written = document.below(String::new());
+    let mut config = typed::deserialize(value, &written, true, &mut findings).unwrap_or_default();
     let mut checked = crate::diagnostic::Findings::default();
     crate::validate::mesh_config::settle(&mut config, &mut checked);
     findings.extend(checked.into_vec());
@@ -114,78 +141,97 @@ pub fn read_mesh_config(file: &Arc<Path>, text: &str) -> (MeshConfig, Vec<Diagno
         help: Some("it may stay, or be left out".to_owned()),
     });
     let found = findings.into_iter().map(known).chain(inert).collect();
-    (config, place.diagnostics(None, "", found))
+    (config, document.diagnostics(None, "", found))
 }
 
-/// A document and the file it stands in.
-struct Place<'a> {
-    file: &'a Arc<Path>,
-    document: DocumentText<'a>,
+/// Reads the objects of a document.
+struct Reader<'a> {
+    document: &'a Document<'a>,
+    /// Whether the document has keys that are read as something else than what was written.
+    odd_keys: bool,
+    reading: &'a mut Reading,
 }
 
-impl Place<'_> {
-    fn unreadable(&self, fault: &yaml::Fault) -> Diagnostic {
-        Diagnostic {
-            code: code::NOT_YAML,
-            severity: Severity::Error,
-            object: None,
-            field: String::new(),
-            position: Some(self.position(fault.line, fault.column)),
-            message: fault.message.clone(),
-            help: Some("mend the document; the others of the file are read without it".to_owned()),
-        }
+impl Reader<'_> {
+    /// A finding about what is not known as an object.
+    fn add(&mut self, prefix: &str, finding: Finding) {
+        self.reading.diagnostics.extend(self.document.diagnostics(None, prefix, vec![finding]));
     }
 
-    fn position(&self, line: u32, column: u32) -> Position {
-        Position { file: Arc::clone(self.file), line: self.document.first_line + line - 1, column }
-    }
-
-    /// Findings with their places; the document is read once more for that.
-    fn diagnostics(&self, object: Option<&ObjectRef>, prefix: &str, findings: Vec<Finding>) -> Vec<Diagnostic> {
-        if findings.is_empty() {
-            return Vec::new();
-        }
-        let (_, places) = yaml::parse_with_places(self.document.text);
-        let place = |finding: Finding| {
-            let (line, column) = places::nearest(&places, prefix, &finding.field);
-            finding.of(object.cloned(), Some(self.position(line, column)))
+    fn value(&mut self, value: Value, prefix: &str) {
+        let Value::Object(mut fields) = value else {
+            let help = "write `apiVersion`, `kind`, `metadata` and `spec`";
+            return self.add(prefix, general(code::NO_KIND, "", "not a Kubernetes object: no `kind`", help));
         };
-        findings.into_iter().map(place).collect()
-    }
-
-    fn source(&self) -> SourceLocation {
-        SourceLocation { file: Arc::clone(self.file), line: self.document.first_line }
-    }
-}
-
-fn read_value(place: &Place<'_>, value: Value, prefix: &str, reading: &mut Reading) {
-    let Value::Object(mut fields) = value else {
-        let help = "write `apiVersion`, `kind`, `metadata` and `spec`";
-        let finding = general(code::NO_KIND, "", "the document is no object", help);
-        reading.diagnostics.extend(place.diagnostics(None, prefix, vec![finding]));
-        return;
-    };
-    let text = |fields: &Map<String, Value>, name: &str| {
-        fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let (version, kind) = (text(&fields, "apiVersion"), text(&fields, "kind"));
-    if kind.ends_with("List") && fields.get("items").is_some_and(Value::is_array) {
-        if let Some(Value::Array(items)) = fields.remove("items") {
-            for (at, mut item) in items.into_iter().enumerate() {
-                inherit(&mut item, &version, &kind);
-                read_value(place, item, &join(prefix, &format!("items[{at}]")), reading);
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if kind.ends_with("List") && fields.get("items").is_some_and(Value::is_array) {
+            if let Some(Value::Array(items)) = fields.remove("items") {
+                for (at, mut item) in items.into_iter().enumerate() {
+                    inherit(&mut item, &version, &kind);
+                    self.value(item, &join(prefix, &format!("items[{at}]")));
+                }
             }
+            return;
         }
-        return;
+        if version.is_empty() || kind.is_empty() {
+            let missing = if kind.is_empty() { "kind" } else { "apiVersion" };
+            let message = format!("not a Kubernetes object: no `{missing}`");
+            return self.add(prefix, general(code::NO_KIND, "", message, format!("add `{missing}`")));
+        }
+        self.kind(fields, prefix, version, kind);
     }
-    if version.is_empty() || kind.is_empty() {
-        let missing = if kind.is_empty() { "kind" } else { "apiVersion" };
-        let finding =
-            general(code::NO_KIND, "", format!("the document has no `{missing}`"), format!("add `{missing}`"));
-        reading.diagnostics.extend(place.diagnostics(None, prefix, vec![finding]));
-        return;
+
+    fn kind(&mut self, fields: Map<String, Value>, prefix: &str, version: String, kind: String) {
+        let group = version.rsplit_once('/').map_or("", |(group, _)| group);
+        macro_rules! known {
+            ($($kind:ident in $group:literal [$($version:literal),+]),+ $(,)?) => {
+                match (group, kind.as_str()) {
+                    $(($group, stringify!($kind)) => {
+                        let versions = [$($version),+];
+                        let number = version.rsplit('/').next().unwrap_or_default();
+                        if versions.contains(&number) {
+                            self.object(fields, prefix, AnyObject::$kind);
+                        } else {
+                            let help = format!("use one of {}", versions.map(|v| join_version($group, v)).join(", "));
+                            let message = format!("`{version}` has no {kind}");
+                            self.add(prefix, general(code::WRONG_VERSION, "apiVersion", message, help));
+                        }
+                    })+
+                    _ => self.other(&fields, prefix, version, kind),
+                }
+            };
+        }
+        known! {
+            Gateway in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
+            VirtualService in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
+            DestinationRule in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
+            ServiceEntry in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
+            WorkloadEntry in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
+            RequestAuthentication in "security.istio.io" ["v1", "v1beta1"],
+            AuthorizationPolicy in "security.istio.io" ["v1", "v1beta1"],
+            PeerAuthentication in "security.istio.io" ["v1", "v1beta1"],
+            Service in "" ["v1"],
+            Endpoints in "" ["v1"],
+            Pod in "" ["v1"],
+            Secret in "" ["v1"],
+            Namespace in "" ["v1"],
+            ConfigMap in "" ["v1"],
+            EndpointSlice in "discovery.k8s.io" ["v1", "v1beta1"],
+        }
     }
-    read_kind(place, fields, prefix, (version, kind), reading);
+
+    /// An object of a kind that is not read: one that is misspelt, or another project's.
+    fn other(&mut self, fields: &Map<String, Value>, prefix: &str, version: String, kind: String) {
+        let group = version.rsplit_once('/').map_or("", |(group, _)| group);
+        if let Some((field, message, help)) = kinds::misspelt(&version, group, &kind) {
+            return self.add(prefix, general(code::UNKNOWN_KIND, field, message, help));
+        }
+        let text = |name: &str| fields.get("metadata").and_then(|metadata| metadata.get(name)?.as_str());
+        let namespace = text("namespace").filter(|namespace| !namespace.is_empty()).unwrap_or("default").into();
+        let key = Key { namespace, name: text("name").unwrap_or_default().into() };
+        self.reading.foreign.push(Foreign { version, kind, key });
+    }
 }
 
 /// Items of a typed list (`VirtualServiceList`) may leave out what the list says of all of them.
@@ -197,91 +243,96 @@ fn inherit(item: &mut Value, version: &str, kind: &str) {
     fields.entry("kind").or_insert_with(|| kind.into());
 }
 
-fn read_kind(
-    place: &Place<'_>,
-    fields: Map<String, Value>,
-    prefix: &str,
-    (version, kind): (String, String),
-    reading: &mut Reading,
-) {
-    let group = version.rsplit_once('/').map_or("", |(group, _)| group);
-    macro_rules! known {
-        ($($kind:ident in $group:literal [$($version:literal),+]),+ $(,)?) => {
-            match (group, kind.as_str()) {
-                $(($group, stringify!($kind)) => {
-                    let versions = [$($version),+];
-                    let number = version.rsplit('/').next().unwrap_or_default();
-                    if versions.contains(&number) {
-                        object(place, fields, prefix, AnyObject::$kind, reading);
-                    } else {
-                        let help = format!("use one of {}", versions.map(|v| join_version($group, v)).join(", "));
-                        let finding = general(code::WRONG_VERSION, "apiVersion", format!("`{version}` has no {kind}"), help);
-                        reading.diagnostics.extend(place.diagnostics(None, prefix, vec![finding]));
-                    }
-                })+
-                _ => reading.foreign.push((version, kind)),
-            }
-        };
-    }
-    known! {
-        Gateway in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-        VirtualService in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-        DestinationRule in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-        ServiceEntry in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-        WorkloadEntry in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-        Service in "" ["v1"],
-        Endpoints in "" ["v1"],
-        Secret in "" ["v1"],
-        Namespace in "" ["v1"],
-        ConfigMap in "" ["v1"],
-        EndpointSlice in "discovery.k8s.io" ["v1", "v1beta1"],
-    }
-}
-
 fn join_version(group: &str, version: &str) -> String {
     if group.is_empty() { format!("`{version}`") } else { format!("`{group}/{version}`") }
 }
 
-fn object<T: Spec>(
-    place: &Place<'_>,
-    mut fields: Map<String, Value>,
-    prefix: &str,
-    wrap: fn(Arc<Object<T>>) -> AnyObject,
-    reading: &mut Reading,
-) {
-    let mut findings = Vec::new();
-    let metadata = metadata(fields.remove("metadata"), T::KIND, &mut findings);
-    let key = key(T::KIND, &metadata);
-    let object = (!key.name.is_empty()).then(|| ObjectRef { kind: T::KIND, key: key.clone() });
-    // Kinds of Istio have all they say in `spec`, some of Kubernetes' own have it beside the metadata.
-    let spec = match T::KIND {
-        Kind::Endpoints | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap => Value::Object(fields),
-        _ => fields.remove("spec").unwrap_or_else(|| Value::Object(Map::new())),
-    };
-    let under = if spec_is_root(T::KIND) { "" } else { "spec" };
-    let mut found = Vec::new();
-    let mut spec: Option<T> = typed::deserialize(spec, &mut found);
-    let broken: Vec<String> = found.iter().map(|finding| join(under, &finding.field)).collect();
-    findings.extend(found.into_iter().map(|finding| Finding { field: join(under, &finding.field), ..finding }));
-    if let Some(spec) = &mut spec {
-        let mut checked = crate::diagnostic::Findings::default();
-        spec.validate(&key, &mut checked);
-        findings.extend(checked.into_vec().into_iter().filter(|finding| !follows(&finding.field, &broken)));
-        spec.normalise();
-    }
-    let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
-    reading.diagnostics.extend(place.diagnostics(object.as_ref(), prefix, findings));
-    match (spec, object) {
-        (Some(spec), Some(_)) if !refused => {
-            let meta = Meta {
-                labels: metadata.labels,
-                annotations: metadata.annotations,
-                created: metadata.creation_timestamp,
-            };
-            reading.objects.push(wrap(Arc::new(Object { key, meta, source: Some(place.source()), spec })));
+impl Reader<'_> {
+    fn object<T: Spec>(&mut self, mut fields: Map<String, Value>, prefix: &str, wrap: fn(Arc<Object<T>>) -> AnyObject) {
+        let mut findings = if self.odd_keys { self.odd_keys(prefix) } else { Vec::new() };
+        let metadata = self.metadata(fields.remove("metadata"), prefix, T::KIND, &mut findings);
+        let key = key(T::KIND, &metadata);
+        let object = (!key.name.is_empty()).then(|| ObjectRef { kind: T::KIND, key: key.clone() });
+        // Kinds of Istio have all they say in `spec`, some of Kubernetes' own have it beside the metadata.
+        let (spec, under) = if spec_is_root(T::KIND) {
+            (Value::Object(fields), "")
+        } else {
+            (fields.remove("spec").unwrap_or_else(|| Value::Object(Map::new())), "spec")
+        };
+        let mut found = Vec::new();
+        let written = self.document.below(join(prefix, under));
+        let mut spec: Option<T> = typed::deserialize(spec, &written, is_of_kubernetes(T::KIND), &mut found);
+        let broken: Vec<String> = found.iter().map(|finding| join(under, &finding.field)).collect();
+        findings.extend(found.into_iter().map(|finding| Finding { field: join(under, &finding.field), ..finding }));
+        if let Some(spec) = &mut spec {
+            let mut checked = crate::diagnostic::Findings::default();
+            spec.validate(&key, &mut checked);
+            findings.extend(checked.into_vec().into_iter().filter(|finding| !follows(&finding.field, &broken)));
+            spec.normalise();
         }
-        (_, Some(object)) => reading.refused.push(object),
-        (_, None) => {}
+        let error = findings.iter().find(|finding| finding.severity == Severity::Error).map(|finding| finding.code);
+        self.reading.diagnostics.extend(self.document.diagnostics(object.as_ref(), prefix, findings));
+        match (spec, object, error) {
+            (Some(spec), Some(_), None) => {
+                let meta = Meta {
+                    labels: metadata.labels,
+                    annotations: metadata.annotations,
+                    created: metadata.creation_timestamp,
+                };
+                let source = Some(self.document.source());
+                self.reading.objects.push(wrap(Arc::new(Object { key, meta, source, spec })));
+            }
+            (_, Some(object), error) => self.reading.refused.push((object, error.unwrap_or(code::WRONG_VALUE))),
+            (_, None, _) => {}
+        }
+    }
+
+    /// Keys that YAML reads as something else than what was written. kubectl takes them for what they are read as, but for null.
+    fn odd_keys(&self, prefix: &str) -> Vec<Finding> {
+        let finding = |odd: yaml::OddKey| {
+            let null = matches!(&*odd.written, "~" | "null" | "Null" | "NULL");
+            let kind = match (null, &*odd.read) {
+                (true, _) => "null",
+                (false, "true" | "false") => "a boolean",
+                _ => "a number",
+            };
+            let message = format!("YAML reads the key `{}` as {kind}, so that it becomes `{}`", odd.written, odd.read);
+            Finding {
+                code: code::ODD_KEY,
+                severity: if null { Severity::Error } else { Severity::Warning },
+                field: odd.path,
+                message,
+                help: Some(format!("write it in quotes: \"{}\"", odd.written)),
+            }
+        };
+        self.document.below(prefix.to_owned()).odd_keys().into_iter().map(finding).collect()
+    }
+
+    fn metadata(&self, value: Option<Value>, prefix: &str, kind: Kind, findings: &mut Vec<Finding>) -> Metadata {
+        let mut found = Vec::new();
+        let written = self.document.below(join(prefix, "metadata"));
+        let read = typed::deserialize(value.unwrap_or_default(), &written, true, &mut found);
+        let metadata: Metadata = read.unwrap_or_default();
+        let named = |finding: &Finding| &*finding.field == "name" || finding.field.is_empty();
+        let unnamed = found.iter().any(named);
+        findings
+            .extend(found.into_iter().map(|finding| Finding { field: join("metadata", &finding.field), ..finding }));
+        check_name(&metadata.name, kind, unnamed, findings);
+        metadata
+    }
+}
+
+/// `reported`: that there is none follows from an error that was found before.
+fn check_name(name: &str, kind: Kind, reported: bool, findings: &mut Vec<Finding>) {
+    let character = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    if name.is_empty() {
+        if !reported {
+            findings.push(general(code::NO_NAME, "metadata", format!("the {kind} has no name"), "add `metadata.name`"));
+        }
+    } else if name.len() > 253 || !name.bytes().all(character) || !name.starts_with(ends) || !name.ends_with(ends) {
+        let help = "use lower-case letters, digits, `-` and `.`";
+        findings.push(general(code::NO_NAME, "metadata.name", format!("invalid name `{name}`"), help));
     }
 }
 
@@ -294,24 +345,14 @@ fn follows(field: &str, broken: &[String]) -> bool {
     broken.iter().any(|path| within(field, path) || path.get(..parent(path)) == Some(field))
 }
 
+/// Whether what the object says is beside its metadata, not in `spec`.
 fn spec_is_root(kind: Kind) -> bool {
-    matches!(kind, Kind::Endpoints | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap)
+    matches!(kind, Kind::Endpoints | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap | Kind::Pod)
 }
 
-fn metadata(value: Option<Value>, kind: Kind, findings: &mut Vec<Finding>) -> Metadata {
-    let mut found = Vec::new();
-    let metadata: Metadata = typed::deserialize(value.unwrap_or_default(), &mut found).unwrap_or_default();
-    findings.extend(found.into_iter().map(|finding| Finding { field: join("metadata", &finding.field), ..finding }));
-    let name = &metadata.name;
-    let character = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-    let ends = |c: char| c.is_ascii_alphanumeric();
-    if name.is_empty() {
-        findings.push(general(code::NO_NAME, "metadata", format!("the {kind} has no name"), "add `metadata.name`"));
-    } else if name.len() > 253 || !name.bytes().all(character) || !name.starts_with(ends) || !name.ends_with(ends) {
-        let help = "use lower-case letters, digits, `-` and `.`";
-        findings.push(general(code::NO_NAME, "metadata.name", format!("`{name}` is no name of an object"), help));
-    }
-    metadata
+/// Whether Go's own JSON reads the kind, which takes null for an empty text; kinds of Istio are read by the rules of protobuf.
+fn is_of_kubernetes(kind: Kind) -> bool {
+    spec_is_root(kind) || matches!(kind, Kind::Service | Kind::Namespace)
 }
 
 fn key(kind: Kind, metadata: &Metadata) -> Key {

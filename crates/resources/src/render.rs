@@ -1,21 +1,32 @@
 //! Diagnostics as people read them: a frame with the line of the file under it, or one line.
 
 use crate::diagnostic::{Diagnostic, Severity};
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use std::fmt::Write as _;
 
-/// A frame around the place in `text`, the whole text of the file; without text or place, the bare message.
-pub fn frame(diagnostic: &Diagnostic, text: Option<&str>, colour: bool) -> String {
+/// Lines that are longer are not shown: what is written by programs on one line is read by programs.
+const MAX_LINE: usize = 1000;
+
+/// A frame around the place in `line`, the text of the line that the position names; without text, the place and the bare message.
+pub fn frame(diagnostic: &Diagnostic, line: Option<&str>, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let title = level(diagnostic.severity).primary_title(title(diagnostic)).id(diagnostic.code);
     let mut group = annotate_snippets::Group::with_title(title);
-    let path = diagnostic.position.as_ref().map(|position| position.file.display().to_string());
-    if let (Some(position), Some(text)) = (&diagnostic.position, text)
-        && let Some((start, end)) = span(text, position.line, position.column)
-    {
-        let snippet = Snippet::source(text).path(path.as_deref());
-        group = group
-            .element(snippet.annotation(AnnotationKind::Primary.span(start..end).label(diagnostic.field.as_str())));
+    if let Some(position) = &diagnostic.position {
+        let path = position.file.display().to_string();
+        let number = usize::try_from(position.line).unwrap_or(usize::MAX);
+        let shown = line.filter(|line| line.len() <= MAX_LINE);
+        match shown.and_then(|line| Some((line, span(line, position.column)?))) {
+            Some((line, (start, end))) => {
+                let snippet = Snippet::source(line).line_start(number).path(path);
+                let annotation = AnnotationKind::Primary.span(start..end).label(diagnostic.field.as_str());
+                group = group.element(snippet.annotation(annotation));
+            }
+            None => {
+                let column = usize::try_from(position.column).unwrap_or(usize::MAX).max(1);
+                group = group.element(Origin::path(path).line(number).char_column(column));
+            }
+        }
     }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
@@ -62,14 +73,12 @@ fn word(severity: Severity) -> &'static str {
     }
 }
 
-/// The bytes from a place to the end of what stands there: a key, a scalar, or the rest of the line.
-fn span(text: &str, line: u32, column: u32) -> Option<(usize, usize)> {
-    let start_of_line: usize = text.split_inclusive('\n').take(line.checked_sub(1)? as usize).map(str::len).sum();
-    let rest = text.get(start_of_line..)?.lines().next().unwrap_or_default();
-    let skip: usize = rest.chars().take(column.saturating_sub(1) as usize).map(char::len_utf8).sum();
-    let here = rest.get(skip..)?;
+/// The bytes of a line from a column to the end of what is there: a key, a scalar, or the rest of the line.
+fn span(line: &str, column: u32) -> Option<(usize, usize)> {
+    let skip: usize = line.chars().take(column.saturating_sub(1) as usize).map(char::len_utf8).sum();
+    let here = line.get(skip..)?;
     let length = here.find([':', ',', '}', ']']).filter(|at| *at > 0).unwrap_or(here.trim_end().len());
-    Some((start_of_line + skip, start_of_line + skip + length.max(usize::from(!here.is_empty()))))
+    Some((skip, skip + length.max(usize::from(!here.is_empty()))))
 }
 
 #[cfg(test)]
@@ -92,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_frame_shows_the_line_and_what_to_do() {
-        let text = frame(&diagnostic(), Some("spec:\n  host: x\n"), false);
+        let text = frame(&diagnostic(), Some("  host: x"), false);
         insta::assert_snapshot!(text, @r"
         error[MG0004]: there is no field `host` here
          --> a.yaml:2:3
@@ -113,9 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn places_outside_of_the_text_give_no_frame() {
-        let mut one = diagnostic();
-        one.position = Some(Position { file: Path::new("a.yaml").into(), line: 99, column: 1 });
-        assert!(frame(&one, Some("x"), false).starts_with("error[MG0004]"));
+    fn without_the_line_there_is_the_place() {
+        let bare = frame(&diagnostic(), None, false);
+        insta::assert_snapshot!(bare, @r"
+        error[MG0004]: there is no field `host` here
+        --> a.yaml:2:3
+         = help: did you mean `hosts`?
+        ");
+        assert_eq!(frame(&diagnostic(), Some(&" ".repeat(5000)), false), bare);
     }
 }

@@ -6,6 +6,8 @@ use crate::key::{Key, Kind, ObjectRef};
 use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service};
 use crate::spec::destination_rule::DestinationRule;
 use crate::spec::gateway::Gateway;
+use crate::spec::pod::Pod;
+use crate::spec::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
 use crate::spec::service_entry::ServiceEntry;
 use crate::spec::text_match::Labels;
 use crate::spec::virtual_service::VirtualService;
@@ -40,6 +42,15 @@ pub struct Meta {
     pub annotations: Labels,
     /// When an API server made it.
     pub created: Option<jiff::Timestamp>,
+}
+
+/// Why an object that was written is not in a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absence {
+    /// Its document has errors, of which the first has this code, and there is no version before it.
+    Invalid(&'static str),
+    /// The object of this kind and name is of another group, whose kinds are not read.
+    OtherGroup(Arc<str>),
 }
 
 /// One change of a set.
@@ -81,6 +92,8 @@ macro_rules! kinds {
             pub files: Map<Arc<str>, Arc<[u8]>>,
             /// Files that differ from the set before, sorted; those that came and went among them.
             pub changed_files: Arc<[Arc<str>]>,
+            /// Objects that somebody wrote and that are not there all the same, with the reason.
+            pub absent: Map<ObjectRef, Absence>,
             $(
                 /// Objects of this kind.
                 pub $field: Map<Key, Arc<Object<$kind>>>,
@@ -129,6 +142,10 @@ kinds! {
     Secret secrets,
     Namespace namespaces,
     ConfigMap config_maps,
+    Pod pods,
+    RequestAuthentication request_authentications,
+    AuthorizationPolicy authorization_policies,
+    PeerAuthentication peer_authentications,
 }
 
 impl ResourceSet {
@@ -156,6 +173,20 @@ impl ResourceSet {
         changed.dedup();
         self.files = files;
         self.changed_files = changed.into();
+        self
+    }
+
+    /// The set with these reasons in place of those that it has. Belongs to the same generation; objects whose reason is another count as
+    /// changed.
+    pub fn with_absent(mut self, absent: Map<ObjectRef, Absence>) -> Self {
+        let mut changed: Vec<ObjectRef> = self.changed.to_vec();
+        for (here, there) in [(&self.absent, &absent), (&absent, &self.absent)] {
+            changed
+                .extend(here.iter().filter(|(object, why)| there.get(*object) != Some(*why)).map(|(o, _)| o.clone()));
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        (self.absent, self.changed) = (absent, changed.into());
         self
     }
 

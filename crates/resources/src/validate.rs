@@ -11,6 +11,7 @@ mod lower_case;
 pub(crate) mod mesh_config;
 mod names;
 mod patterns;
+mod security;
 mod service_entry;
 mod traffic_policy;
 mod virtual_service;
@@ -20,6 +21,7 @@ use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
 use crate::spec::Spec;
 use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service};
+use crate::spec::pod::Pod;
 
 /// An API server has checked them, and nothing else makes them.
 macro_rules! unchecked {
@@ -31,7 +33,7 @@ macro_rules! unchecked {
     };
 }
 
-unchecked! { Service Endpoints EndpointSlice Secret Namespace ConfigMap }
+unchecked! { Service Endpoints EndpointSlice Secret Namespace ConfigMap Pod }
 
 #[cfg(test)]
 mod tests;

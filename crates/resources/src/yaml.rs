@@ -1,9 +1,12 @@
 //! One YAML or JSON document to a JSON value, with scalars read as kubectl reads them, and the places of its fields on demand.
 //!
 //! Good documents are read without keeping any place. When something is wrong the document is read once more with
-//! [`Places`], so that objects stay small and the common case fast. `read` is the only caller.
+//! [`Node`], so that objects stay small and the common case fast. `read` is the only caller.
 
+mod places;
 mod scalar;
+
+pub(crate) use places::{Node, OddKey};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
@@ -12,8 +15,17 @@ use std::collections::BTreeMap;
 
 /// How deep a document may nest; an object of the API has less than twenty levels.
 const MAX_DEPTH: usize = 100;
-/// How many nodes a document may have once its aliases are written out.
+/// How many nodes a document may have.
 const MAX_NODES: usize = 2_000_000;
+/// How many bytes anchored values and their copies may take: a base, so many for each byte of the document, and so many in all. Without
+/// a bound, three hundred bytes write out to gigabytes.
+const COPIES_BASE: usize = 1 << 20;
+const COPIES_PER_BYTE: usize = 64;
+const MAX_COPIES: usize = 8 << 20;
+/// What a value takes beside its text.
+const NODE_SIZE: usize = size_of::<Value>();
+/// What a field takes beside its key's text and its value: the key, its hash and its place in the index.
+const FIELD_SIZE: usize = 48;
 
 /// A document that is no YAML, or more of it than is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,38 +38,71 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
-/// Line and column of each field path, both from 1.
-pub(crate) type Places = BTreeMap<String, (u32, u32)>;
-
-/// Reads a document; `Null` when there is nothing in it.
-pub(crate) fn parse(text: &str) -> Result<Value, Fault> {
-    Reader::new(text, None).document()
+/// A document that could be read.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// What it says; `Null` when there is nothing in it.
+    pub(crate) value: Value,
+    /// Whether any key is read as something else than what was written: `on`, `0012`.
+    pub(crate) odd_keys: bool,
 }
 
-/// Reads a document and where each of its fields stands. What could be read before a fault is given all the same.
-pub(crate) fn parse_with_places(text: &str) -> (Result<Value, Fault>, Places) {
-    let mut places = Places::new();
-    let result = Reader::new(text, Some(&mut places)).document();
-    (result, places)
+/// Reads a document.
+pub(crate) fn parse(text: &str) -> Result<Parsed, Fault> {
+    let mut reader = Reader::new(text, false);
+    let (value, _) = reader.document()?;
+    Ok(Parsed { value, odd_keys: reader.odd_keys })
 }
 
-struct Reader<'t, 'p> {
+/// Reads a document and where each of its fields is.
+pub(crate) fn parse_with_places(text: &str) -> Result<(Value, Node), Fault> {
+    Reader::new(text, true).document()
+}
+
+struct Reader<'t> {
     events: Parser<'t, granit_parser::StrInput<'t>>,
-    places: Option<&'p mut Places>,
-    path: String,
-    anchors: BTreeMap<usize, (Value, usize)>,
+    /// Whether nodes are kept.
+    places: bool,
+    anchors: BTreeMap<usize, Anchored>,
     depth: usize,
     nodes: usize,
+    /// Bytes that anchored values and copies take, and may take.
+    copied: usize,
+    most_copied: usize,
+    odd_keys: bool,
 }
 
-impl<'t, 'p> Reader<'t, 'p> {
-    fn new(text: &'t str, places: Option<&'p mut Places>) -> Self {
-        let events = Parser::new_from_str(text);
-        Self { events, places, path: String::new(), anchors: BTreeMap::new(), depth: 0, nodes: 0 }
+/// What an anchor stands for.
+enum Anchored {
+    Value(Value),
+    /// Too large to be kept; an error only if an alias asks for it.
+    TooLarge,
+}
+
+type Read = (Value, Node);
+
+#[cfg(test)]
+thread_local! {
+    static DOCUMENTS_READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many documents this thread has read.
+#[cfg(test)]
+pub(crate) fn documents_read() -> usize {
+    DOCUMENTS_READ.get()
+}
+
+impl<'t> Reader<'t> {
+    fn new(text: &'t str, places: bool) -> Self {
+        #[cfg(test)]
+        DOCUMENTS_READ.set(DOCUMENTS_READ.get() + 1);
+        let most_copied = COPIES_BASE.saturating_add(text.len().saturating_mul(COPIES_PER_BYTE)).min(MAX_COPIES);
+        let (anchors, events) = (BTreeMap::new(), Parser::new_from_str(text));
+        Self { events, places, anchors, depth: 0, nodes: 0, copied: 0, most_copied, odd_keys: false }
     }
 
-    fn document(&mut self) -> Result<Value, Fault> {
-        let mut value = Value::Null;
+    fn document(&mut self) -> Result<Read, Fault> {
+        let mut read = (Value::Null, Node::scalar((1, 1), None));
         let mut documents = 0;
         loop {
             match self.next()? {
@@ -68,10 +113,10 @@ impl<'t, 'p> Reader<'t, 'p> {
                         return Err(fault(span, "a second document begins here without a line `---`"));
                     }
                     let (event, span) = self.next()?;
-                    value = self.node(event, span)?;
+                    read = self.node(event, span)?;
                 }
-                (Event::StreamEnd, _) => return Ok(value),
-                (_, span) => return Err(fault(span, "not expected here")),
+                (Event::StreamEnd, _) => return Ok(read),
+                (_, span) => return Err(fault(span, "unexpected content")),
             }
         }
     }
@@ -87,130 +132,157 @@ impl<'t, 'p> Reader<'t, 'p> {
         }
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Value, Fault> {
+    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Read, Fault> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(fault(
-                span,
-                format!("more than {MAX_NODES} values, aliases counted as often as they are used"),
-            ));
-        }
-        if self.places.is_some() {
-            let at = (small(span.start.line()), small(span.start.col() + 1));
-            let path = self.path.clone();
-            if let Some(places) = self.places.as_deref_mut() {
-                // A mapping's key was noted already; it is the better place.
-                places.entry(path).or_insert(at);
-            }
+            return Err(fault(span, format!("the document has more than {MAX_NODES} values")));
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let core = tag.as_deref().and_then(|tag| tag.core_suffix());
-                let value = scalar::resolve(text, style == ScalarStyle::Plain, core).map_err(|m| fault(span, m))?;
-                self.keep(anchor, &value, 1);
-                Ok(value)
+                let plain = style == ScalarStyle::Plain;
+                // The parser gives `~` where nothing is written.
+                let shown = if span.start == span.end { "" } else { &*text };
+                let written = (self.places && plain).then(|| Box::from(shown));
+                let value = scalar::resolve(text, plain, core).map_err(|m| fault(span, m))?;
+                let node = Node::scalar(place(span), written.filter(|_| !value.is_string()));
+                self.keep(anchor, &value);
+                Ok((value, node))
             }
             Event::SequenceStart(_, anchor, _) => self.nested(anchor, span, Self::sequence),
             Event::MappingStart(_, anchor, _) => self.nested(anchor, span, Self::mapping),
-            Event::Alias(id) => {
-                let (value, size) =
-                    self.anchors.get(&id).cloned().ok_or_else(|| fault(span, "an alias inside of its own anchor"))?;
-                self.nodes += size;
-                if self.nodes > MAX_NODES {
-                    return Err(fault(span, format!("aliases write out to more than {MAX_NODES} values")));
-                }
-                Ok(value)
-            }
-            _ => Err(fault(span, "a value was expected here")),
+            Event::Alias(id) => Ok((self.alias(id, span)?, Node::scalar(place(span), None))),
+            _ => Err(fault(span, "expected a value")),
         }
+    }
+
+    /// A copy of what an anchor stands for.
+    fn alias(&mut self, id: usize, span: Span) -> Result<Value, Fault> {
+        let most = self.most_copied;
+        let too_large = || fault(span, format!("the aliases of the document expand to more than {most} bytes"));
+        match self.anchors.get(&id) {
+            None => Err(fault(span, "an alias inside its own anchor")),
+            Some(Anchored::TooLarge) => Err(too_large()),
+            Some(Anchored::Value(value)) => {
+                self.copied = self.copied.saturating_add(size(value));
+                if self.copied > most { Err(too_large()) } else { Ok(value.clone()) }
+            }
+        }
+    }
+
+    /// Keeps what an anchor stands for.
+    fn keep(&mut self, anchor: usize, value: &Value) {
+        if anchor == 0 {
+            return;
+        }
+        // Anchors within anchors are kept once each, so that these copies count as well.
+        let size = size(value);
+        let fits = self.copied.saturating_add(size) <= self.most_copied;
+        if fits {
+            self.copied += size;
+        }
+        self.anchors.insert(anchor, if fits { Anchored::Value(value.clone()) } else { Anchored::TooLarge });
     }
 
     fn nested(
         &mut self,
         anchor: usize,
         span: Span,
-        read: fn(&mut Self) -> Result<Value, Fault>,
-    ) -> Result<Value, Fault> {
+        read: fn(&mut Self, (u32, u32)) -> Result<Read, Fault>,
+    ) -> Result<Read, Fault> {
         if self.depth == MAX_DEPTH {
             return Err(fault(span, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         self.depth += 1;
-        let before = self.nodes;
-        let value = read(self)?;
+        let (value, node) = read(self, place(span))?;
         self.depth -= 1;
-        self.keep(anchor, &value, self.nodes - before + 1);
-        Ok(value)
+        self.keep(anchor, &value);
+        Ok((value, node))
     }
 
-    fn keep(&mut self, anchor: usize, value: &Value, size: usize) {
-        if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), size));
-        }
-    }
-
-    fn sequence(&mut self) -> Result<Value, Fault> {
-        let mut items = Vec::new();
-        let length = self.path.len();
+    fn sequence(&mut self, at: (u32, u32)) -> Result<Read, Fault> {
+        let (mut items, mut nodes) = (Vec::new(), Vec::new());
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
-                return Ok(Value::Array(items));
+                return Ok((Value::Array(items), Node::sequence(at, nodes)));
             }
-            if self.places.is_some() {
-                self.path.push_str(&format!("[{}]", items.len()));
+            let (value, node) = self.node(event, span)?;
+            items.push(value);
+            if self.places {
+                nodes.push(node);
             }
-            items.push(self.node(event, span)?);
-            self.path.truncate(length);
         }
     }
 
-    fn mapping(&mut self) -> Result<Value, Fault> {
-        let mut fields = Map::new();
+    fn mapping(&mut self, at: (u32, u32)) -> Result<Read, Fault> {
+        let (mut fields, mut nodes) = (Map::new(), Vec::new());
         let mut merged: Vec<Map<String, Value>> = Vec::new();
-        let length = self.path.len();
         loop {
             let (event, span) = self.next()?;
-            let key = match event {
-                Event::MappingEnd => break,
-                Event::Scalar(text, style, ..) => {
-                    let merge = text == "<<" && style == ScalarStyle::Plain;
-                    (scalar::key(text, style == ScalarStyle::Plain), merge)
-                }
-                Event::Alias(id) => match self.anchors.get(&id) {
-                    Some((Value::String(text), _)) => (text.clone(), false),
-                    _ => return Err(fault(span, "the key of a field has to be a text")),
-                },
-                _ => return Err(fault(span, "the key of a field has to be a text")),
-            };
-            self.note_key(&key.0, span);
-            let (event, value_span) = self.next()?;
-            let value = self.node(event, value_span)?;
-            self.path.truncate(length);
-            match key {
-                (_, true) => merge_into(&mut merged, value).map_err(|m| fault(value_span, m))?,
-                (name, false) => {
-                    if let Some(_before) = fields.insert(name.clone(), value) {
-                        return Err(fault(span, format!("the field `{name}` is here a second time")));
-                    }
-                }
+            if matches!(event, Event::MappingEnd) {
+                break;
             }
+            let key = self.key(event, span)?;
+            let (event, value_span) = self.next()?;
+            let (value, node) = self.node(event, value_span)?;
+            if key.merges {
+                merge_into(&mut merged, value).map_err(|m| fault(value_span, m))?;
+                continue;
+            }
+            if self.places {
+                nodes.push(node.named(&key.name, key.written, place(span)));
+            }
+            if fields.contains_key(&key.name) {
+                return Err(fault(span, format!("duplicate key `{}`", key.name)));
+            }
+            fields.insert(key.name, value);
         }
         for fields_of_merge in merged {
             for (name, value) in fields_of_merge {
                 fields.entry(name).or_insert(value);
             }
         }
-        Ok(Value::Object(fields))
+        Ok((Value::Object(fields), Node::mapping(at, nodes)))
     }
 
-    fn note_key(&mut self, key: &str, span: Span) {
-        let Some(places) = self.places.as_deref_mut() else { return };
-        if !self.path.is_empty() {
-            self.path.push('.');
+    fn key(&mut self, event: Event<'t>, span: Span) -> Result<Key, Fault> {
+        match event {
+            Event::Scalar(text, style, ..) => {
+                let plain = style == ScalarStyle::Plain;
+                let merges = plain && text == "<<";
+                let name = scalar::key(&text, plain);
+                let written = name.is_some().then(|| Box::from(&*text));
+                self.odd_keys |= written.is_some();
+                Ok(Key { name: name.unwrap_or_else(|| text.into_owned()), written, merges })
+            }
+            Event::Alias(id) => match self.alias(id, span)? {
+                Value::String(name) => Ok(Key { name, written: None, merges: false }),
+                _ => Err(fault(span, "the key of a field has to be a string")),
+            },
+            _ => Err(fault(span, "the key of a field has to be a string")),
         }
-        self.path.push_str(key);
-        places.insert(self.path.clone(), (small(span.start.line()), small(span.start.col() + 1)));
     }
+}
+
+/// The key of a field.
+struct Key {
+    name: String,
+    /// As it was written, where it is read as something else.
+    written: Option<Box<str>>,
+    /// `<<`.
+    merges: bool,
+}
+
+/// How many bytes a value takes, about.
+fn size(value: &Value) -> usize {
+    let below = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| FIELD_SIZE + key.len() + size(value)).sum(),
+    };
+    NODE_SIZE + below
 }
 
 /// `<<: *base` and `<<: [*one, *two]`: earlier ones win.
@@ -222,13 +294,18 @@ fn merge_into(merged: &mut Vec<Map<String, Value>>, value: Value) -> Result<(), 
                 merge_into(merged, item)?;
             }
         }
-        _ => return Err("`<<` takes a mapping or a list of them".to_owned()),
+        _ => return Err("`<<` takes a mapping or a list of mappings".to_owned()),
     }
     Ok(())
 }
 
+fn place(span: Span) -> (u32, u32) {
+    (small(span.start.line()), small(span.start.col() + 1))
+}
+
 fn fault(span: Span, message: impl Into<Cow<'static, str>>) -> Fault {
-    Fault { line: small(span.start.line()), column: small(span.start.col() + 1), message: message.into().into_owned() }
+    let (line, column) = place(span);
+    Fault { line, column, message: message.into().into_owned() }
 }
 
 fn small(number: usize) -> u32 {
@@ -236,46 +313,4 @@ fn small(number: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn json_is_read_as_well() {
-        assert_eq!(parse(r#"{"a": [1, "x", null, true]}"#).unwrap(), json!({"a": [1, "x", null, true]}));
-    }
-
-    #[test]
-    fn a_field_that_is_there_twice_is_a_fault_with_its_place() {
-        let fault = parse("a: 1\nb:\n  c: 1\n  c: 2\n").unwrap_err();
-        assert_eq!((fault.line, fault.column), (4, 3));
-    }
-
-    #[test]
-    fn anchors_aliases_and_merges_are_written_out() {
-        let value = parse("base: &b {x: 1, z: 2}\nitem:\n  <<: *b\n  z: 3\nsame: *b\n").unwrap();
-        assert_eq!(value["item"], json!({"z": 3, "x": 1}));
-        assert_eq!(value["same"], json!({"x": 1, "z": 2}));
-    }
-
-    #[test]
-    fn an_alias_bomb_is_refused() {
-        let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
-        for i in 1..9 {
-            text.push_str(&format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(",")));
-        }
-        assert!(parse(&text).unwrap_err().message.contains("more than"));
-    }
-
-    #[test]
-    fn deep_nesting_is_refused() {
-        assert!(parse(&"[".repeat(100_000)).is_err());
-    }
-
-    #[test]
-    fn places_are_those_of_keys_and_items() {
-        let (_, places) = parse_with_places("spec:\n  hosts:\n  - a\n  - b\n  port: {number: 80}\n");
-        assert_eq!(places["spec.hosts[1]"], (4, 5));
-        assert_eq!(places["spec.port.number"], (5, 10));
-    }
-}
+mod tests;

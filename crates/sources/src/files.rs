@@ -4,13 +4,15 @@
 use crate::folder::{self, Stamp};
 use crate::mesh::{MeshFile, MeshText};
 use crate::named::NamedFiles;
+use crate::stream::{self, StreamTexts};
 use foldhash::quality::FixedState;
 use hashbrown::{HashMap, HashSet};
+use resources::Map;
 use resources::code;
-use resources::diagnostic::{Diagnostic, Position, Severity};
-use resources::key::{Kind, ObjectRef};
-use resources::read::{self, Reading};
-use resources::set::{AnyObject, Change, ResourceSet};
+use resources::diagnostic::{Diagnostic, Position, Severity, SourceLocation};
+use resources::key::{Key, Kind, ObjectRef};
+use resources::read::{self, Foreign, Reading};
+use resources::set::{Absence, AnyObject, Change, ResourceSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::io;
@@ -31,6 +33,8 @@ pub struct Loaded {
     pub diagnostics: Arc<[Diagnostic]>,
     /// The mesh's settings, where there is a file of them.
     pub mesh: Option<MeshText>,
+    /// Texts of input that cannot be read a second time.
+    pub streams: StreamTexts,
     /// How long it took.
     pub timing: Timing,
 }
@@ -58,6 +62,8 @@ pub struct LoadError {
 #[derive(Debug)]
 pub struct FileSource {
     roots: Vec<PathBuf>,
+    /// What was given beside the roots and can be read only once.
+    streams: StreamTexts,
     files: BTreeMap<Arc<Path>, FileState>,
     /// Objects that another file has too and that do not count, with the files they stand in.
     shadowed: BTreeMap<ObjectRef, BTreeSet<Arc<Path>>>,
@@ -93,13 +99,11 @@ struct DocumentState {
 }
 
 impl FileSource {
-    /// Files and folders to read. Each has to be there.
-    pub fn new(roots: Vec<PathBuf>) -> Result<Self, LoadError> {
-        for root in &roots {
-            std::fs::metadata(root).map_err(|source| LoadError { path: root.clone(), source })?;
-        }
+    /// Files, folders and streams (`-` is standard input) to read. Each has to be there; streams are read here, to their end.
+    pub fn new(mut roots: Vec<PathBuf>) -> Result<Self, LoadError> {
+        let streams = stream::take(&mut roots, MAX_FILE)?;
         let (files, shadowed, named, mesh) = Default::default();
-        Ok(Self { roots, files, shadowed, named, mesh, set: Arc::default(), told: Arc::default() })
+        Ok(Self { roots, streams, files, shadowed, named, mesh, set: Arc::default(), told: Arc::default() })
     }
 
     /// Reads the mesh's settings from this file, if it is one, and not from those of the folders.
@@ -114,9 +118,14 @@ impl FileSource {
         self.mesh.path()
     }
 
-    /// The paths that were given.
+    /// The files and folders that were given.
     pub fn roots(&self) -> &[PathBuf] {
         &self.roots
+    }
+
+    /// The streams that were given, by the names that positions have.
+    pub fn streams(&self) -> impl Iterator<Item = &Arc<Path>> {
+        self.streams.keys()
     }
 
     /// Looks for what changed and reads it. `None`: nothing did.
@@ -132,7 +141,8 @@ impl FileSource {
             .map(|(path, stamp)| (Arc::from(path.as_path()), *stamp))
             .collect();
         let present: HashSet<&Path> = listed.iter().map(|(path, _)| path.as_path()).collect();
-        let gone: Vec<Arc<Path>> = self.files.keys().filter(|path| !present.contains(&***path)).cloned().collect();
+        let kept = |path: &Arc<Path>| present.contains(&**path) || self.streams.contains_key(path);
+        let gone: Vec<Arc<Path>> = self.files.keys().filter(|path| !kept(path)).cloned().collect();
         let first = self.set.generation == 0;
         if changed.is_empty() && gone.is_empty() && !first && !other_mesh {
             return self.refresh_named(begun);
@@ -147,12 +157,20 @@ impl FileSource {
         for ((path, _), file) in changed.into_iter().zip(read) {
             self.put_file(path, file, &mut changes);
         }
+        if first {
+            for (path, text) in Arc::clone(&self.streams).iter() {
+                self.put_file(Arc::clone(path), read_text(path, text, Stamp::of_stream(text), None), &mut changes);
+            }
+        }
         let untouched = changes.0.is_empty() && !first;
-        let diagnostics = self.diagnostics();
+        let set = self.set.with(changes.0.into_values());
+        let absent = self.absent(&set);
+        let mut set = set.with_absent(absent);
+        let untouched = untouched && set.changed.is_empty();
+        let diagnostics = self.diagnostics(&set);
         if untouched && diagnostics == self.told && !other_mesh {
             return self.refresh_named(begun);
         }
-        let mut set = self.set.with(changes.0.into_values());
         self.name_files(&set);
         if self.named.look() || set.files.size() != self.named.read() {
             set = set.with_files(self.named.contents());
@@ -160,7 +178,7 @@ impl FileSource {
         self.set = Arc::new(set);
         self.told = Arc::clone(&diagnostics);
         let timing = Timing { parse, collect: begun.elapsed() };
-        Some(Loaded { set: Arc::clone(&self.set), diagnostics, mesh: self.mesh.text(), timing })
+        Some(self.loaded(timing))
     }
 
     /// The folders of files that objects name, to be watched as well.
@@ -187,8 +205,12 @@ impl FileSource {
         let parse = begun.elapsed();
         self.set = Arc::new(self.set.with([]).with_files(self.named.contents()));
         let timing = Timing { parse, collect: begun.elapsed() - parse };
-        let (set, diagnostics) = (Arc::clone(&self.set), Arc::clone(&self.told));
-        Some(Loaded { set, diagnostics, mesh: self.mesh.text(), timing })
+        Some(self.loaded(timing))
+    }
+
+    fn loaded(&self, timing: Timing) -> Loaded {
+        let (set, diagnostics, streams) = (Arc::clone(&self.set), Arc::clone(&self.told), Arc::clone(&self.streams));
+        Loaded { set, diagnostics, mesh: self.mesh.text(), streams, timing }
     }
 
     /// Reads files on all cores.
@@ -246,7 +268,7 @@ impl FileSource {
         let before = self.files.remove(&path);
         let held: Vec<ObjectRef> = before.as_ref().map_or_else(Vec::new, FileState::held);
         let now: HashSet<ObjectRef> = file.objects().map(AnyObject::object_ref).collect();
-        let refused: HashSet<&ObjectRef> = file.documents.iter().flat_map(|d| &d.reading.refused).collect();
+        let refused: HashSet<&ObjectRef> = file.refused().map(|(object, _)| object).collect();
         let unknown = file.unreadable.is_some() || file.documents.iter().any(|document| document.reading.unreadable);
         let mut kept = Vec::new();
         for object in held.into_iter().filter(|object| !now.contains(object)) {
@@ -298,64 +320,91 @@ impl FileSource {
         source.map(|source| Arc::clone(&source.file))
     }
 
-    fn diagnostics(&self) -> Arc<[Diagnostic]> {
+    /// Gateways that are named as if they were there: those with errors, and those of the Gateway API.
+    fn absent(&self, set: &ResourceSet) -> Map<ObjectRef, Absence> {
+        let mut absent = Map::default();
+        for file in self.files.values() {
+            for Foreign { version, kind, key } in file.documents.iter().flat_map(|document| &document.reading.foreign) {
+                if let (Some((group, _)), "Gateway") = (version.rsplit_once('/'), kind.as_str()) {
+                    let object = ObjectRef { kind: Kind::Gateway, key: key.clone() };
+                    absent.insert_mut(object, Absence::OtherGroup(group.into()));
+                }
+            }
+            for (object, code) in file.refused().filter(|(object, _)| object.kind == Kind::Gateway) {
+                absent.insert_mut(object.clone(), Absence::Invalid(code));
+            }
+        }
+        let there = absent.keys().filter(|object| set.gateways.contains_key(&object.key)).cloned().collect::<Vec<_>>();
+        for object in there {
+            absent.remove_mut(&object);
+        }
+        absent
+    }
+
+    /// What was found in all files; `set` is what came of them.
+    fn diagnostics(&self, set: &ResourceSet) -> Arc<[Diagnostic]> {
         let mut all = Vec::new();
-        let mut foreign: BTreeMap<(&str, &str), (usize, &Arc<Path>)> = BTreeMap::new();
+        let mut foreign: BTreeMap<(&str, &str), Ignored<'_>> = BTreeMap::new();
         for (path, file) in &self.files {
             all.extend(file.unreadable.clone());
             for document in &file.documents {
                 all.extend(document.reading.diagnostics.iter().cloned());
-                for (version, kind) in &document.reading.foreign {
-                    foreign.entry((version, kind)).or_insert((0, path)).0 += 1;
+                for Foreign { version, kind, key } in &document.reading.foreign {
+                    foreign.entry((version, kind)).or_insert(Ignored { keys: Vec::new(), file: path }).keys.push(key);
                 }
             }
-            all.extend(file.kept.iter().map(|object| self.last_good(object)));
+            all.extend(file.kept.iter().map(|object| last_good(set, object)));
         }
-        all.extend(self.shadowed.iter().flat_map(|(object, files)| files.iter().map(|file| self.twice(object, file))));
         all.extend(
-            foreign.into_iter().map(|((version, kind), (count, path))| foreign_kind(version, kind, count, path)),
+            self.shadowed.iter().flat_map(|(object, files)| files.iter().map(|file| self.duplicate(set, object, file))),
         );
+        all.extend(foreign.into_iter().map(|((version, kind), ignored)| foreign_kind(version, kind, &ignored)));
         let place = |one: &Diagnostic| one.position.clone().map(|place| (place.file, place.line, place.column));
         all.sort_by(|one, other| place(one).cmp(&place(other)).then_with(|| one.code.cmp(other.code)));
         all.into()
     }
 
-    fn last_good(&self, object: &ObjectRef) -> Diagnostic {
-        let position = self.set.source(object).map(|source| Position {
-            file: Arc::clone(&source.file),
-            line: source.line,
-            column: 1,
-        });
-        Diagnostic {
-            code: code::LAST_GOOD,
-            severity: Severity::Warning,
-            object: Some(object.clone()),
-            field: String::new(),
-            position,
-            message: "its document is broken, and the last good version keeps serving".to_owned(),
-            help: Some("mend the document; a restart would forget that version".to_owned()),
-        }
-    }
-
-    fn twice(&self, object: &ObjectRef, file: &Arc<Path>) -> Diagnostic {
-        let first = self
-            .set
-            .source(object)
-            .map_or_else(String::new, |source| format!("{}:{}", source.file.display(), source.line));
+    fn duplicate(&self, set: &ResourceSet, object: &ObjectRef, file: &Arc<Path>) -> Diagnostic {
         let line = self.files.get(file).and_then(|file| file.object(object)?.source().map(|source| source.line));
-        Diagnostic {
-            code: code::DEFINED_TWICE,
-            severity: Severity::Error,
-            object: Some(object.clone()),
-            field: String::new(),
-            position: Some(Position { file: Arc::clone(file), line: line.unwrap_or(1), column: 1 }),
-            message: format!("the object is in {first} too, and that one counts"),
-            help: Some("remove one of them, or give it another name".to_owned()),
-        }
+        let position = Position { file: Arc::clone(file), line: line.unwrap_or(1), column: 1 };
+        duplicate(object, position, set.source(object))
+    }
+}
+
+fn last_good(set: &ResourceSet, object: &ObjectRef) -> Diagnostic {
+    let position =
+        set.source(object).map(|source| Position { file: Arc::clone(&source.file), line: source.line, column: 1 });
+    Diagnostic {
+        code: code::LAST_GOOD,
+        severity: Severity::Warning,
+        object: Some(object.clone()),
+        field: String::new(),
+        position,
+        message: "its document has errors, and the last good version keeps serving".to_owned(),
+        help: Some("fix the document; a restart would forget that version".to_owned()),
+    }
+}
+
+/// An object that is not used, because `used` has its kind, namespace and name.
+fn duplicate(object: &ObjectRef, position: Position, used: Option<&SourceLocation>) -> Diagnostic {
+    let used = used.map_or_else(|| "an object".to_owned(), |used| format!("{}:{}", used.file.display(), used.line));
+    Diagnostic {
+        code: code::DEFINED_TWICE,
+        severity: Severity::Error,
+        object: Some(object.clone()),
+        field: String::new(),
+        position: Some(position),
+        message: format!("duplicate of {used}, which is used"),
+        help: Some("remove one of them, or give it another name".to_owned()),
     }
 }
 
 impl FileState {
+    /// Objects with errors, and the code of the first error.
+    fn refused(&self) -> impl Iterator<Item = &(ObjectRef, &'static str)> {
+        self.documents.iter().flat_map(|document| &document.reading.refused)
+    }
+
     fn objects(&self) -> impl Iterator<Item = &AnyObject> {
         self.documents.iter().flat_map(|document| &document.reading.objects)
     }
@@ -375,15 +424,20 @@ fn read_file(path: &Arc<Path>, stamp: Stamp, before: Option<&FileState>) -> File
         Ok(text) => text,
         Err(error) => return unreadable(path, stamp, error.to_string()),
     };
+    read_text(path, &text, stamp, before)
+}
+
+/// Reads the documents of a text; those that `before` has too are taken from there.
+fn read_text(path: &Arc<Path>, text: &str, stamp: Stamp, before: Option<&FileState>) -> FileState {
     let hasher = FixedState::default();
     let known: HashMap<(u64, u32), &DocumentState> = before
         .iter()
         .flat_map(|file| &file.documents)
         .map(|document| ((document.hash, document.first_line), document))
         .collect();
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     let mut documents = Vec::new();
-    for document in read::documents(&text) {
+    for document in read::documents(text) {
         let hash = hasher.hash_one(document.text);
         let reading = match known.get(&(hash, document.first_line)) {
             Some(known) => Arc::clone(&known.reading),
@@ -395,29 +449,30 @@ fn read_file(path: &Arc<Path>, stamp: Stamp, before: Option<&FileState>) -> File
     FileState { stamp, settled: stamp.is_settled(SystemTime::now()), documents, kept: Vec::new(), unreadable: None }
 }
 
-/// An object that the file has already is told, and does not count.
-fn without_repeats(reading: Arc<Reading>, seen: &mut HashSet<ObjectRef>) -> Arc<Reading> {
-    let repeats: Vec<bool> = reading.objects.iter().map(|object| !seen.insert(object.object_ref())).collect();
-    if !repeats.contains(&true) {
+/// Leaves out, and reports, objects that the file has had already; `seen` has where.
+fn without_repeats(reading: Arc<Reading>, seen: &mut HashMap<ObjectRef, Option<SourceLocation>>) -> Arc<Reading> {
+    let mut repeats = Vec::with_capacity(reading.objects.len());
+    for object in &reading.objects {
+        let name = object.object_ref();
+        let before = seen.get(&name).cloned();
+        if before.is_none() {
+            seen.insert(name, object.source().cloned());
+        }
+        repeats.push(before);
+    }
+    if repeats.iter().all(Option::is_none) {
         return reading;
     }
     let mut next = Reading { refused: reading.refused.clone(), foreign: reading.foreign.clone(), ..Reading::default() };
     next.diagnostics.clone_from(&reading.diagnostics);
-    for (object, repeat) in reading.objects.iter().zip(repeats) {
-        if !repeat {
-            next.objects.push(object.clone());
-            continue;
+    for (object, before) in reading.objects.iter().zip(repeats) {
+        match (before, object.source()) {
+            (Some(before), Some(source)) => {
+                let position = Position { file: Arc::clone(&source.file), line: source.line, column: 1 };
+                next.diagnostics.push(duplicate(&object.object_ref(), position, before.as_ref()));
+            }
+            _ => next.objects.push(object.clone()),
         }
-        let position = object.source().map(|s| Position { file: Arc::clone(&s.file), line: s.line, column: 1 });
-        next.diagnostics.push(Diagnostic {
-            code: code::DEFINED_TWICE,
-            severity: Severity::Error,
-            object: Some(object.object_ref()),
-            field: String::new(),
-            position,
-            message: "the object stands further up in the same file, and that one counts".to_owned(),
-            help: Some("remove one of them, or give it another name".to_owned()),
-        });
     }
     Arc::new(next)
 }
@@ -435,15 +490,29 @@ fn unreadable(path: &Arc<Path>, stamp: Stamp, message: String) -> FileState {
     FileState { stamp, settled: true, documents: Vec::new(), kept: Vec::new(), unreadable: Some(diagnostic) }
 }
 
-fn foreign_kind(version: &str, kind: &str, count: usize, path: &Arc<Path>) -> Diagnostic {
-    let objects = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+/// How many objects of a kind that is not read are named.
+const MAX_NAMED: usize = 3;
+
+/// Objects of one kind that is not read.
+struct Ignored<'a> {
+    keys: Vec<&'a Key>,
+    /// The file of the first.
+    file: &'a Arc<Path>,
+}
+
+fn foreign_kind(version: &str, kind: &str, ignored: &Ignored<'_>) -> Diagnostic {
+    let Ignored { keys, file } = ignored;
+    let mut names: Vec<String> = keys.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    if keys.len() > MAX_NAMED {
+        names.push(format!("and {} more", keys.len() - MAX_NAMED));
+    }
     Diagnostic {
         code: code::FOREIGN_KIND,
         severity: Severity::Info,
         object: None,
         field: String::new(),
-        position: Some(Position { file: Arc::clone(path), line: 1, column: 1 }),
-        message: format!("{kind} of {version} does not act here ({objects})"),
+        position: Some(Position { file: Arc::clone(file), line: 1, column: 1 }),
+        message: format!("{kind} of {version} is not supported and was ignored: {}", names.join(", ")),
         help: None,
     }
 }

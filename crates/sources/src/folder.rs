@@ -23,6 +23,11 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// That of input which is read once and never compared.
+    pub(crate) fn of_stream(text: &str) -> Self {
+        Self { length: u64::try_from(text.len()).unwrap_or(u64::MAX), modified: None, inode: 0 }
+    }
+
     /// Whether a change from now on would give another stamp. Where times are kept by the tick, two changes within one look alike.
     pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
         self.modified.and_then(|modified| now.duration_since(modified).ok()).is_some_and(|age| age > TICK)
@@ -84,11 +89,20 @@ pub(crate) fn stamp(metadata: &fs::Metadata) -> Stamp {
 
 /// The text of a file, or why it cannot be had.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<String> {
-    let length = fs::metadata(path)?.len();
+    let metadata = fs::metadata(path)?;
+    // Opening a FIFO waits for a writer, and a device has no end.
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let length = metadata.len();
     if length > limit {
         return Err(io::Error::other(format!("it has {length} bytes, more than the {limit} that are read")));
     }
-    let bytes = fs::read(path)?;
+    text(fs::read(path)?)
+}
+
+/// Bytes as text.
+pub(crate) fn text(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
         io::Error::other(format!("it is not UTF-8 (line {line})"))

@@ -1,4 +1,4 @@
-//! Where resources come from: files and folders on this machine, watched.
+//! Where resources come from: files and folders on this machine, watched, and streams, read once.
 //!
 //! The program takes [`Loaded`] after [`Loaded`] from here; the first comes at once, each further one after something changed. The last
 //! good version of an object lives here: while its document is broken, the set keeps what it said before.
@@ -7,8 +7,10 @@ mod files;
 mod folder;
 mod mesh;
 mod named;
+mod stream;
 mod watch;
 
 pub use files::{FileSource, LoadError, Loaded, Timing};
 pub use mesh::MeshText;
+pub use stream::StreamTexts;
 pub use watch::watch;

@@ -1,6 +1,7 @@
 //! The mesh's settings as a text: of the file that was named for them, or of `mesh.yaml` in a folder that is read.
 
 use crate::folder::{self, Stamp};
+use crate::stream;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,13 +26,28 @@ pub struct MeshText {
 pub(crate) struct MeshFile {
     /// The one that was named; it stands in place of those of folders.
     named: Option<PathBuf>,
+    /// The one that was named, where it can be read only once.
+    stream: Option<PathBuf>,
+    /// Whether the text of that stream has not been reported yet.
+    unseen: bool,
     seen: Option<(PathBuf, Stamp, bool)>,
     text: Option<MeshText>,
 }
 
 impl MeshFile {
     pub(crate) fn named(path: Option<PathBuf>) -> Self {
-        Self { named: path, ..Self::default() }
+        match path {
+            Some(path) if stream::is_stream(&path).unwrap_or(false) => Self::of_stream(path),
+            path => Self { named: path, ..Self::default() },
+        }
+    }
+
+    fn of_stream(path: PathBuf) -> Self {
+        let read = stream::read(&path, MAX);
+        let text =
+            read.inspect_err(|error| tracing::error!(path = %path.display(), %error, "cannot read the mesh settings"));
+        let text = text.ok().map(|text| MeshText { file: stream::name(&path), text: text.into() });
+        Self { stream: Some(path), unseen: true, text, ..Self::default() }
     }
 
     pub(crate) fn path(&self) -> Option<&Path> {
@@ -44,6 +60,9 @@ impl MeshFile {
 
     /// Looks for another text, and takes the file out of those that hold objects. Whether there is one.
     pub(crate) fn look(&mut self, roots: &[PathBuf], listed: &mut Vec<(PathBuf, Stamp)>) -> bool {
+        if self.stream.is_some() {
+            return std::mem::take(&mut self.unseen);
+        }
         let Some((path, stamp)) = self.find(roots, listed) else {
             self.seen = None;
             // One that was named may be on its way from one version to the next.

@@ -23,6 +23,9 @@ pub fn watch(source: FileSource) -> Receiver<Loaded> {
 }
 
 async fn run(mut source: FileSource, sender: Sender<Loaded>) {
+    for name in source.streams() {
+        tracing::info!(name = %name.display(), "input that is not a file was read once; later changes to it are not seen");
+    }
     let (events, mut changed) = unbounded_channel();
     let mut watcher = start(&source, move || {
         // Only that something changed matters; what did is found by looking.

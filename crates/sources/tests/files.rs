@@ -4,6 +4,7 @@
 
 use resources::code;
 use resources::key::{Key, Kind, ObjectRef};
+use resources::set::Absence;
 use sources::{FileSource, Loaded};
 use std::fs;
 use std::path::Path;
@@ -161,4 +162,60 @@ fn gw_11_files_that_gateways_name_are_read_with_them_and_again_when_they_change(
     assert!(source.refresh().is_none());
     fs::remove_file(folder.path().join("gateway.yaml")).unwrap();
     assert!(source.refresh().unwrap().set.files.is_empty());
+}
+
+#[test]
+fn a_duplicate_names_the_object_that_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
+    fs::write(&first, format!("{}---\n{}", entry("other", "1.1.1.1"), entry("one", "1.1.1.1"))).unwrap();
+    fs::write(&second, format!("{}---\n{}", entry("one", "2.2.2.2"), entry("other", "2.2.2.2"))).unwrap();
+    let third = folder.path().join("c.yaml");
+    fs::write(&third, format!("{}---\n{}", entry("two", "2.2.2.2"), entry("two", "2.2.2.3"))).unwrap();
+    // At the first reading, too, when there is no set yet that would say where an object was read from.
+    let loaded = source(folder.path()).refresh().unwrap();
+    let mut found: Vec<String> = loaded.diagnostics.iter().map(resources::render::line).collect();
+    found.iter_mut().for_each(|line| *line = line.replace(&format!("{}/", folder.path().display()), ""));
+    let help = "remove one of them, or give it another name";
+    assert_eq!(
+        found,
+        [
+            format!(
+                "b.yaml:1:1: error[MG0008]: WorkloadEntry default/one: duplicate of a.yaml:5, which is used; {help}"
+            ),
+            format!(
+                "b.yaml:5:1: error[MG0008]: WorkloadEntry default/other: duplicate of a.yaml:1, which is used; {help}"
+            ),
+            format!(
+                "c.yaml:5:1: error[MG0008]: WorkloadEntry default/two: duplicate of c.yaml:1, which is used; {help}"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn gateways_that_are_written_and_not_there_are_known_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    let gateway = |name: &str, version: &str, port: u16| {
+        format!(
+            "apiVersion: {version}\nkind: Gateway\nmetadata: {{name: {name}}}\nspec:\n  servers:\n  - port: {{number: {port}, name: http, protocol: HTTP}}\n    hosts: ['*']\n---\n"
+        )
+    };
+    let istio = "networking.istio.io/v1";
+    fs::write(&file, gateway("bad", istio, 0) + &gateway("other", "gateway.networking.k8s.io/v1", 80)).unwrap();
+    let mut source = source(folder.path());
+    let object =
+        |name: &str| ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: name.into() } };
+    let first = source.refresh().unwrap().set;
+    assert_eq!(first.absent.get(&object("bad")), Some(&Absence::Invalid(code::GATEWAY_PORT_NUMBER)));
+    assert_eq!(first.absent.get(&object("other")), Some(&Absence::OtherGroup("gateway.networking.k8s.io".into())));
+    assert_eq!(&*first.changed, [object("bad"), object("other")]);
+    // What has a last good version is there.
+    fs::write(&file, gateway("bad", istio, 80)).unwrap();
+    let second = source.refresh().unwrap().set;
+    assert!(second.absent.is_empty() && second.gateways.size() == 1);
+    fs::write(&file, gateway("bad", istio, 0)).unwrap();
+    let third = source.refresh().unwrap().set;
+    assert!(third.absent.is_empty() && third.gateways.size() == 1);
 }

@@ -4,8 +4,8 @@ use crate::code;
 use crate::gateways::Plans;
 use crate::report::Notes;
 use crate::world::World;
-use resources::key::Key;
-use resources::set::Object;
+use resources::key::{Key, Kind, ObjectRef};
+use resources::set::{Absence, Object};
 use resources::spec::virtual_service::VirtualService;
 use std::sync::Arc;
 
@@ -42,8 +42,8 @@ impl Refusal {
         let because = |why: String| format!("it routes nothing through Gateway {gateway} because {why}");
         match self {
             Self::Unknown => {
-                let message = because("there is no such Gateway".to_owned());
-                notes.add_with_help(code::UNKNOWN_GATEWAY, field, message, nearest_gateway(world, gateway));
+                let (message, help) = unknown(world, gateway);
+                notes.add_with_help(code::UNKNOWN_GATEWAY, field, format!("it routes nothing: {message}"), help);
             }
             Self::Elsewhere => {
                 notes.add(code::GATEWAY_ELSEWHERE, field, because("that is for another workload".to_owned()))
@@ -77,6 +77,21 @@ impl Refusal {
                 };
                 notes.add(code::NO_RULE_LEFT, field, because(why));
             }
+        }
+    }
+}
+
+/// Why a Gateway is not there, and what to do.
+fn unknown(world: World<'_>, gateway: &Key) -> (String, String) {
+    let object = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
+    match world.set.absent.get(&object) {
+        None => (format!("Gateway {gateway} not found"), nearest_gateway(world, gateway)),
+        Some(Absence::Invalid(code)) => {
+            (format!("Gateway {gateway} is invalid, see {code}"), "fix the Gateway".to_owned())
+        }
+        Some(Absence::OtherGroup(group)) => {
+            let message = format!("{gateway} is a Gateway of {group}, which is not supported");
+            (message, "`gateways` names Gateways of networking.istio.io".to_owned())
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Endpoints of Services: EndpointSlices, else Endpoints, and WorkloadEntries that the Service selects; else DNS.
 
-use super::{Found, Seen, Wanted, labels_of, workload_entries};
+use super::{Found, NO_LABELS, Seen, Wanted, labels_of, workload_entries};
+use crate::index::pod_of;
 use crate::world::World;
 use ir::{Endpoint, EndpointAddress, EndpointSource};
 use resources::set::Object;
-use resources::spec::core::{CoreServicePort, EndpointPort, EndpointSlice, Endpoints, Service};
+use resources::spec::core::{CoreServicePort, EndpointPort, EndpointSlice, Endpoints, Service, TargetRef};
 use resources::spec::scalar::NumberOrName;
+use resources::spec::text_match::Labels;
 use resources::spec::workload_entry::WorkloadEntry;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,43 +48,70 @@ fn add_slices(
     wanted: Wanted<'_>,
     found: &mut Found<'_>,
 ) {
-    // Labels of Pods are not known here: a subset with labels has none of them, as in Istio without its Pods.
-    if !wanted.takes_all() {
-        return;
-    }
     let unready = object.spec.publish_not_ready_addresses;
     let slices = world.index.slices(&object.key);
+    let adding = Adding { world, namespace: &object.key.namespace, port, unready, wanted };
     for slice in slices.iter().filter_map(|key| world.set.endpoint_slices.get(key)) {
-        add_slice(&slice.spec, port, unready, found);
+        adding.slice(&slice.spec, found);
     }
     if slices.is_empty()
         && let Some(endpoints) = world.set.endpoints.get(&object.key)
     {
-        add_endpoints(&endpoints.spec, port, unready, found);
+        adding.endpoints(&endpoints.spec, found);
     }
 }
 
-fn add_slice(slice: &EndpointSlice, port: &CoreServicePort, unready: bool, found: &mut Found<'_>) {
-    let Some(number) = number_of(&slice.ports, port) else { return };
-    for endpoint in &slice.endpoints {
-        if !unready && endpoint.conditions.ready == Some(false) {
-            continue;
-        }
-        let locality = if endpoint.zone.is_empty() { String::new() } else { found.placing.of_zone(&endpoint.zone) };
-        for address in &endpoint.addresses {
-            let node = &endpoint.node_name;
-            found.add(Seen { locality: &locality, node, ..Seen::at(address, number) });
-        }
-    }
+/// What of slices and Endpoints is added.
+struct Adding<'a> {
+    world: World<'a>,
+    namespace: &'a Arc<str>,
+    port: &'a CoreServicePort,
+    /// Also endpoints that are not ready.
+    unready: bool,
+    wanted: Wanted<'a>,
 }
 
-fn add_endpoints(endpoints: &Endpoints, port: &CoreServicePort, unready: bool, found: &mut Found<'_>) {
-    for subset in &endpoints.subsets {
-        let Some(number) = number_of(&subset.ports, port) else { continue };
-        let others = subset.not_ready_addresses.iter().filter(|_| unready);
-        for address in subset.addresses.iter().chain(others) {
-            found.add(Seen { node: &address.node_name, ..Seen::at(&address.ip, number) });
+impl<'a> Adding<'a> {
+    fn slice(&self, slice: &EndpointSlice, found: &mut Found<'_>) {
+        let Some(number) = number_of(&slice.ports, self.port) else { return };
+        for endpoint in &slice.endpoints {
+            if !self.unready && endpoint.conditions.ready == Some(false) {
+                continue;
+            }
+            let locality = if endpoint.zone.is_empty() { String::new() } else { found.placing.of_zone(&endpoint.zone) };
+            for address in &endpoint.addresses {
+                let labels = self.labels(address, endpoint.target_ref.as_ref());
+                if self.wanted.takes(labels) {
+                    let node = &endpoint.node_name;
+                    found.add(Seen { locality: &locality, node, labels, ..Seen::at(address, number) });
+                }
+            }
         }
+    }
+
+    fn endpoints(&self, endpoints: &Endpoints, found: &mut Found<'_>) {
+        for subset in &endpoints.subsets {
+            let Some(number) = number_of(&subset.ports, self.port) else { continue };
+            let others = subset.not_ready_addresses.iter().filter(|_| self.unready);
+            for address in subset.addresses.iter().chain(others) {
+                let labels = self.labels(&address.ip, address.target_ref.as_ref());
+                if self.wanted.takes(labels) {
+                    found.add(Seen { node: &address.node_name, labels, ..Seen::at(&address.ip, number) });
+                }
+            }
+        }
+    }
+
+    /// The labels of an endpoint (DR-06): those of the Pod that it names, or that has its address. Whether it is ready is for the slice to
+    /// say, as in Istio.
+    fn labels(&self, address: &str, target: Option<&TargetRef>) -> &'a Labels {
+        if self.world.set.pods.is_empty() {
+            return &NO_LABELS;
+        }
+        let pods = &self.world.set.pods;
+        let named = target.and_then(|target| pods.get(&pod_of(target, self.namespace)?));
+        let at = || pods.get(self.world.index.addresses.pod_at(address.parse().ok()?)?);
+        named.or_else(at).map_or(&NO_LABELS, |pod| &pod.meta.labels)
     }
 }
 

@@ -11,6 +11,7 @@ use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Object, ResourceSet};
 use resources::spec::core::Service;
 use resources::spec::destination_rule::{ConnectionPool, DestinationRule, Subset, TrafficPolicy, Tunnel};
+use resources::spec::pod::Pod;
 use resources::spec::scalar::Duration;
 use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
@@ -39,6 +40,10 @@ pub(super) struct Dirty {
     pub(super) tables: super::tables::Touched,
     /// Clusters that routes began or ceased to go to.
     pub(super) clusters: Vec<ClusterId>,
+    /// Policies that came, went or changed.
+    pub(super) policies: BTreeSet<ObjectRef>,
+    /// DestinationRules of which something else may be said, for what was found while clusters were built.
+    pub(super) rules: BTreeSet<Key>,
     /// Whether everything is new, so that all objects are remarked on.
     pub(super) all: bool,
 }
@@ -55,6 +60,8 @@ pub(super) fn take_all(state: &mut State, dirty: &mut Dirty) {
     set.services.values().for_each(|object| index.service(object, true));
     set.destination_rules.values().for_each(|object| index.destination_rule(object, &settings.domain, true));
     set.endpoint_slices.values().for_each(|object| index.slice(object, true));
+    set.endpoints.values().for_each(|object| index.addresses.endpoints(object, true));
+    set.pods.values().for_each(|object| index.addresses.pod(object, true));
     dirty.gateways = true;
     dirty.all = true;
 }
@@ -117,7 +124,14 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
                 }
             }
         }
-        Kind::Endpoints => endpoints_of(state, key, dirty),
+        Kind::Endpoints => {
+            for (set, present) in [(before, false), (&state.set.clone(), true)] {
+                if let Some(endpoints) = set.endpoints.get(key) {
+                    state.index.addresses.endpoints(endpoints, present);
+                }
+            }
+            endpoints_of(state, key, dirty);
+        }
         Kind::WorkloadEntry => {
             let found = [before.workload_entries.get(key), state.set.workload_entries.get(key)];
             found.into_iter().flatten().for_each(|object| workload_entry(state, object, dirty));
@@ -127,6 +141,14 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
             dirty.gateways |= state.plans.used.objects.contains(key);
             let users = state.credentials.iter().filter(|(_, used)| used.objects.contains(key));
             dirty.clusters.extend(users.map(|(id, _)| id.clone()));
+        }
+        Kind::Pod => {
+            let old = before.pods.get(key).cloned();
+            let new = state.set.pods.get(key).cloned();
+            pod(state, old.as_deref(), new.as_deref(), dirty);
+        }
+        Kind::RequestAuthentication | Kind::AuthorizationPolicy | Kind::PeerAuthentication => {
+            dirty.policies.insert(object.clone());
         }
         Kind::Namespace => {}
     }
@@ -240,6 +262,31 @@ fn endpoints_of(state: &State, service: &Key, dirty: &mut Dirty) {
     let own = state.set.services.get(service);
     dirty.gateways |=
         own.is_some_and(|own| state.settings.workloads.iter().any(|workload| ports::is_for(own, workload)));
+}
+
+/// Pods give their labels to the endpoints that have their addresses or name them.
+fn pod(state: &mut State, old: Option<&Object<Pod>>, new: Option<&Object<Pod>>, dirty: &mut Dirty) {
+    if let (Some(old), Some(new)) = (old, new)
+        && old.meta.labels == new.meta.labels
+        && old.spec == new.spec
+    {
+        return;
+    }
+    old.iter().for_each(|old| state.index.addresses.pod(old, false));
+    new.iter().for_each(|new| state.index.addresses.pod(new, true));
+    let holders = old.into_iter().chain(new).flat_map(|pod| state.index.addresses.holders(pod));
+    let services: BTreeSet<Key> = holders.filter_map(|holder| state.service_of(holder)).collect();
+    services.iter().for_each(|service| endpoints_of(state, service, dirty));
+}
+
+impl State {
+    /// The Service whose endpoints an EndpointSlice or Endpoints has.
+    fn service_of(&self, holder: &ObjectRef) -> Option<Key> {
+        match holder.kind {
+            Kind::EndpointSlice => service_of_slice(self.set.endpoint_slices.get(&holder.key)?),
+            _ => Some(holder.key.clone()),
+        }
+    }
 }
 
 /// WorkloadEntries act through the Services and ServiceEntries of their namespace that select them (SE-11).

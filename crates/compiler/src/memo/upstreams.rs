@@ -7,9 +7,12 @@ use crate::clusters::{self, Built};
 use crate::credentials::Used;
 use crate::index::{ClusterUse, HostEntry};
 use crate::names::{self, parts};
+use crate::policies;
 use crate::remarks;
+use crate::report::Report;
 use crate::texts;
 use crate::through::Through;
+use crate::world::World;
 use ir::{Action, Changes, Cluster, ClusterId, TargetCluster};
 use resources::key::{Key, Kind};
 use resources::set::Object;
@@ -69,7 +72,7 @@ impl State {
             let used = self.index.host(host).is_some_and(|entry| entry.cluster(port, subset).is_some());
             let host = self.index.shared(host);
             let built = if used { clusters::build(self.world(), &host, port, subset, id) } else { None };
-            let cluster = self.keep_findings(id, built);
+            let cluster = self.keep_findings(id, built, &mut dirty.rules);
             let different = match cluster {
                 Some(cluster) if self.snapshot.clusters.get(id).is_some_and(|before| **before == cluster) => false,
                 Some(cluster) => {
@@ -85,28 +88,26 @@ impl State {
     }
 
     /// Keeps what was found while a cluster was built.
-    fn keep_findings(&mut self, id: &ClusterId, built: Option<Built>) -> Option<Cluster> {
+    fn keep_findings(&mut self, id: &ClusterId, built: Option<Built>, rules: &mut BTreeSet<Key>) -> Option<Cluster> {
         self.credentials.remove(id);
-        self.cluster_notes.remove(id);
-        let Built { cluster, used, notes } = built?;
+        let (cluster, used, notes) = match built {
+            Some(Built { cluster, used, notes }) => (Some(cluster), used, notes),
+            None => Default::default(),
+        };
         if used != Used::default() {
             self.credentials.insert(id.clone(), used);
         }
-        if let Some(policy) = cluster.policy.as_ref().filter(|_| !notes.is_empty()) {
-            let rule = Key { namespace: Arc::clone(&policy.namespace), name: Arc::clone(&policy.name) };
-            self.cluster_notes.insert(id.clone(), (rule, notes));
-        }
-        Some(cluster)
+        self.cluster_notes.set(id, notes, rules);
+        cluster
     }
 
     /// Says anew what is said about the objects behind hosts.
     pub(super) fn remark(&mut self, dirty: &Dirty) {
         let State { set, settings, index, report, cluster_notes, .. } = self;
-        let world = crate::world::World { set, settings, index };
+        let world = World { set, settings, index };
         let of_rule = |object: &Object<DestinationRule>| {
             let mut notes = remarks::of_destination_rule(world, object);
-            let own = cluster_notes.values().filter(|(rule, _)| *rule == object.key);
-            own.for_each(|(_, found)| notes.extend(found));
+            cluster_notes.of_rule(&object.key).for_each(|found| notes.extend(found));
             notes
         };
         if dirty.all {
@@ -119,7 +120,14 @@ impl State {
             for object in set.services.values() {
                 report.set(Kind::Service, &object.key, remarks::of_service(world, object));
             }
+            set.request_authentications.keys().for_each(|key| policy(Kind::RequestAuthentication, key, world, report));
+            set.authorization_policies.keys().for_each(|key| policy(Kind::AuthorizationPolicy, key, world, report));
+            set.peer_authentications.keys().for_each(|key| policy(Kind::PeerAuthentication, key, world, report));
             return;
+        }
+        dirty.policies.iter().for_each(|object| policy(object.kind, &object.key, world, report));
+        for object in dirty.rules.iter().filter_map(|key| set.destination_rules.get(key)) {
+            report.set(Kind::DestinationRule, &object.key, of_rule(object));
         }
         let used = dirty.clusters.iter().filter_map(|id| parts(id)).map(|(_, _, host)| host);
         let hosts: BTreeSet<&str> =
@@ -140,6 +148,20 @@ impl State {
             }
         }
     }
+}
+
+/// Says anew what is said about a policy, or nothing where there is none any more.
+fn policy(kind: Kind, key: &Key, world: World<'_>, report: &mut Report) {
+    let set = world.set;
+    let notes = match kind {
+        Kind::RequestAuthentication => set.request_authentications.get(key).map(|one| policies::of_policy(world, one)),
+        Kind::AuthorizationPolicy => {
+            set.authorization_policies.get(key).map(|one| policies::of_authorization_policy(world, one))
+        }
+        Kind::PeerAuthentication => set.peer_authentications.get(key).map(|one| policies::of_policy(world, one)),
+        _ => None,
+    };
+    report.set(kind, key, notes.unwrap_or_default());
 }
 
 /// What one VirtualService does.

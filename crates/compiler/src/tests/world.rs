@@ -111,6 +111,12 @@ pub(super) fn findings(compiled: &Compiled) -> Vec<String> {
     compiled.report.iter().map(|found| format!("{} {}", found.code, found.object.as_ref().unwrap())).collect()
 }
 
+/// What is said with a code, each in a line.
+pub(super) fn found(compiled: &Compiled, code: &str) -> String {
+    let said = compiled.report.iter().filter(|found| found.code == code);
+    said.map(|found| format!("{}: {}; {}\n", found.field, found.message, found.help.as_deref().unwrap_or(""))).collect()
+}
+
 /// The ports of a cluster's endpoints.
 pub(super) fn endpoints(compiled: &Compiled, id: &str) -> Vec<String> {
     let cluster = compiled.snapshot.clusters.values().find(|cluster| cluster.id.as_str() == id).unwrap();

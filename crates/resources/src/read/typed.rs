@@ -1,8 +1,11 @@
 //! A JSON value to a typed struct, with all errors, not the first alone: at an error the node is taken out and the rest is
 //! read again.
 
+use super::absent::Proto;
+use super::document::Below;
 use crate::code;
 use crate::diagnostic::{Finding, Severity};
+use crate::suggest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
@@ -10,20 +13,34 @@ use serde_path_to_error::{Path, Segment};
 /// How often a document is read again; each time one more error is found.
 const MAX_ROUNDS: usize = 32;
 
-/// Reads `value`; what is wrong goes into `findings`. `None` when nothing could be made of it.
-pub(super) fn deserialize<T: DeserializeOwned>(mut value: Value, findings: &mut Vec<Finding>) -> Option<T> {
-    drop_nulls(&mut value, "");
+/// Reads `value`, which is written as `written` has it; what is wrong goes into `findings`. `None` when nothing could be made of it.
+/// `lenient`: null is an empty text, as Go reads it for Kubernetes' own kinds; Istio's kinds refuse it.
+pub(super) fn deserialize<T: DeserializeOwned>(
+    mut value: Value,
+    written: &Below<'_>,
+    lenient: bool,
+    findings: &mut Vec<Finding>,
+) -> Option<T> {
     if value.is_null() {
         value = Value::Object(serde_json::Map::new());
     }
     // Reading borrows, so that the value is still there when a node has to be taken out.
     for _ in 0..MAX_ROUNDS {
-        match serde_path_to_error::deserialize(&value) {
+        match serde_path_to_error::deserialize(Proto(&value)) {
             Ok(spec) => return Some(spec),
             Err(error) => {
                 let path = error.path().clone();
-                findings.push(finding(&path, error.inner(), &value));
-                if !remove(&mut value, &path, wants_text(&error.inner().to_string())) {
+                let error = error.inner().to_string();
+                let is_null = look_up(&value, &path).is_some_and(Value::is_null);
+                let mut finding = finding(&path, &error, &value, written);
+                let goes_on = if lenient && is_null && wants_text(&error) {
+                    finding.severity = Severity::Warning;
+                    set(&mut value, &path, Value::String(String::new()))
+                } else {
+                    remove(&mut value, &path, wants_text(&error))
+                };
+                findings.push(finding);
+                if !goes_on {
                     return None;
                 }
             }
@@ -32,41 +49,62 @@ pub(super) fn deserialize<T: DeserializeOwned>(mut value: Value, findings: &mut 
     None
 }
 
-/// In proto-JSON `null` is as good as absent, but as the value of a match it asks for presence (VS-15).
-fn drop_nulls(value: &mut Value, name: &str) {
-    match value {
-        Value::Object(fields) => {
-            if !matches!(name, "headers" | "withoutHeaders" | "without_headers" | "queryParams" | "query_params") {
-                fields.retain(|_, value| !value.is_null());
-            }
-            fields.iter_mut().for_each(|(name, value)| drop_nulls(value, name));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| drop_nulls(item, "")),
-        _ => {}
-    }
-}
-
-fn finding(path: &Path, error: &serde_json::Error, value: &Value) -> Finding {
-    let text = error.to_string();
+fn finding(path: &Path, text: &str, value: &Value, written: &Below<'_>) -> Finding {
     let field = field_path(path);
-    let (code, message, help) = match text.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-        Some((name, rest)) => {
-            (code::UNKNOWN_FIELD, format!("there is no field `{name}` here"), did_you_mean(name, rest))
-        }
-        None => (code::WRONG_VALUE, wrong_value(&text), quote_help(path, &text, value)),
+    // serde's sentence is without its "at line 1 column 2", which is not the document's.
+    let text = text.split(" at line ").next().unwrap_or(text);
+    let (code, message, help) = if let Some((name, known)) = unknown(text, "unknown field `") {
+        // Each field is known by its proto name, too, which is not what YAML commonly has.
+        let known: Vec<&str> = known.into_iter().filter(|known| !known.contains('_')).collect();
+        let name = written.key(&field).unwrap_or(name);
+        let help = suggest::help(name, &known, "the fields here are");
+        (
+            code::UNKNOWN_FIELD,
+            format!("there is no field `{name}` here"),
+            if help.is_empty() { "remove it".into() } else { help },
+        )
+    } else if let Some((name, known)) = unknown(text, "unknown variant `") {
+        (code::WRONG_VALUE, format!("unknown value `{name}`"), suggest::help(name, &known, "use one of"))
+    } else {
+        let found = look_up(value, path);
+        let scalar = written.scalar(&field);
+        (code::WRONG_VALUE, wrong_value(text, found, scalar), wrong_value_help(text, found, scalar))
     };
     // Two errors of one field come as two findings of one path, which is what they are.
     Finding { code, severity: Severity::Error, field, message, help: Some(help) }
 }
 
-/// serde's sentence without its "at line 1 column 2", which is not the document's.
-fn wrong_value(text: &str) -> String {
-    let text = text.split(" at line ").next().unwrap_or(text);
-    let text = text.replace("invalid type: ", "").replace("invalid value: ", "").replace("unknown variant ", "");
-    let (found, wanted) = text.split_once(", expected ").unwrap_or((&text, ""));
-    match wanted {
-        "" => text,
-        wanted => format!("{found} stands where there has to be {}", kind_of(wanted)),
+/// The name that is not known, and those that are, of serde's "unknown field `a`, expected one of `b`, `c`".
+fn unknown<'t>(text: &'t str, begin: &str) -> Option<(&'t str, Vec<&'t str>)> {
+    let (name, rest) = text
+        .strip_prefix(begin)?
+        .rsplit_once("`, expected ")
+        .or_else(|| Some((text.strip_prefix(begin)?.split_once('`')?.0, "")))?;
+    Some((name, rest.split('`').skip(1).step_by(2).collect()))
+}
+
+/// What is expected and what was found. `scalar`: how it is written in the document, where YAML reads it as no text.
+fn wrong_value(text: &str, found: Option<&Value>, scalar: Option<&str>) -> String {
+    let short = text.replace("invalid type: ", "").replace("invalid value: ", "");
+    match short.rsplit_once(", expected ") {
+        None => short,
+        Some((said, wanted)) => {
+            let found = match found {
+                Some(Value::Null) if scalar.is_none_or(str::is_empty) => "nothing (null)".to_owned(),
+                Some(Value::Null) => format!("null (`{}`)", scalar.unwrap_or_default()),
+                Some(Value::Bool(value)) => {
+                    format!("the boolean `{}`", scalar.map_or_else(|| value.to_string(), str::to_owned))
+                }
+                Some(Value::Number(value)) => {
+                    format!("the number `{}`", scalar.map_or_else(|| value.to_string(), str::to_owned))
+                }
+                Some(Value::String(value)) => format!("the string `{value}`"),
+                Some(Value::Array(_)) => "a list".to_owned(),
+                Some(Value::Object(_)) => "a map".to_owned(),
+                None => said.to_owned(),
+            };
+            format!("expected {}, found {found}", kind_of(wanted))
+        }
     }
 }
 
@@ -79,23 +117,10 @@ fn kind_of(wanted: &str) -> &str {
         "u64" | "usize" => "a whole number that is not below zero",
         "i64" => "a whole number",
         "f32" | "f64" => "a number",
+        "a sequence" => "a list",
         "struct Percent" => "a share such as `{value: 50}`",
         wanted if wanted.starts_with("struct ") => "a block of fields",
         wanted => wanted,
-    }
-}
-
-fn did_you_mean(name: &str, rest: &str) -> String {
-    let known: Vec<&str> = rest.split('`').skip(1).step_by(2).filter(|known| !known.contains('_')).collect();
-    let near =
-        known.iter().map(|known| (strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase()), known));
-    match near.min().filter(|(distance, known)| *distance <= 1 + known.len() / 3) {
-        Some((_, known)) => format!("did you mean `{known}`?"),
-        None if known.is_empty() => "remove it".to_owned(),
-        None => format!(
-            "the fields here are {}",
-            known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ")
-        ),
     }
 }
 
@@ -103,15 +128,18 @@ fn wants_text(text: &str) -> bool {
     text.contains("expected a string") || text.contains("expected string")
 }
 
-fn quote_help(path: &Path, text: &str, value: &Value) -> String {
+fn wrong_value_help(text: &str, found: Option<&Value>, scalar: Option<&str>) -> String {
     let wants_text = wants_text(text);
     let wants_time = text.contains("expected a duration");
-    match look_up(value, path) {
+    match found {
         Some(Value::Number(number)) if wants_time => format!("add the unit: {number}s"),
         Some(Value::String(number)) if wants_time && number.parse::<f64>().is_ok() => {
             format!("add the unit: {number}s")
         }
-        Some(scalar @ (Value::Bool(_) | Value::Number(_))) if wants_text => format!("write it in quotes: \"{scalar}\""),
+        Some(Value::Null) if wants_text => "write \"\" for an empty string, or remove it".to_owned(),
+        Some(value @ (Value::Bool(_) | Value::Number(_))) if wants_text => {
+            format!("write it in quotes: \"{}\"", scalar.map_or_else(|| value.to_string(), str::to_owned))
+        }
         Some(Value::String(text)) if text.parse::<f64>().is_ok() => format!("write it without quotes: {text}"),
         _ => "give the field a value of its type".to_owned(),
     }
@@ -150,7 +178,18 @@ fn look_up<'v>(value: &'v Value, path: &Path) -> Option<&'v Value> {
     })
 }
 
-/// Takes out what stands at `path`; `text` says whether a text belongs there. False when there is no such place, or it is the whole.
+/// Puts another value at `path`. False when there is no such place.
+fn set(value: &mut Value, path: &Path, other: Value) -> bool {
+    match path.iter().try_fold(value, step) {
+        Some(place) => {
+            *place = other;
+            true
+        }
+        None => false,
+    }
+}
+
+/// Takes out what is at `path`; `text` says whether a text belongs there. False when there is no such place, or it is the whole.
 fn remove(value: &mut Value, path: &Path, text: bool) -> bool {
     let segments: Vec<&Segment> =
         path.iter().filter(|s| matches!(s, Segment::Seq { .. } | Segment::Map { .. })).collect();

@@ -73,6 +73,8 @@ pub struct EndpointAddress {
     pub ip: Text,
     /// The node that it is on.
     pub node_name: Text,
+    /// What it is.
+    pub target_ref: Option<TargetRef>,
 }
 
 /// A port of endpoints.
@@ -135,6 +137,8 @@ pub struct TargetRef {
     pub kind: Text,
     /// Its name.
     pub name: Text,
+    /// Its namespace; that of what refers to it when empty.
+    pub namespace: Text,
 }
 
 /// `Secret`, with its values decoded; they are never printed or written out.

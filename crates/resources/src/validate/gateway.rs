@@ -10,6 +10,7 @@ use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
 use crate::spec::Spec;
 use crate::spec::gateway::{Gateway, Port, Protocol, Server};
+use crate::suggest;
 use std::collections::BTreeMap;
 
 impl Spec for Gateway {
@@ -96,8 +97,9 @@ fn check_port(server: &Server, port: &Port, findings: &mut Findings) {
     }
     match Protocol::parse(&port.protocol) {
         None => {
-            let message = format!("`{}` is no protocol", port.protocol);
-            let help = "use one of HTTP, HTTP2, GRPC, GRPC-WEB, HTTPS, TLS, TCP";
+            let message = format!("unknown protocol `{}`", port.protocol);
+            let known = ["HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP"];
+            let help = suggest::help(&port.protocol, &known, "use one of");
             findings.error("port.protocol", code::GATEWAY_PROTOCOL, message, help);
         }
         Some(protocol) => tls::check(protocol, server.tls.as_deref(), findings),

@@ -12,6 +12,7 @@ use crate::spec::gateway::Protocol;
 use crate::spec::scalar::Text;
 use crate::spec::service_entry::{Resolution, ServiceEntry, ServicePort};
 use crate::spec::workload_entry::WorkloadEntry;
+use crate::suggest;
 use std::collections::BTreeSet;
 
 impl Spec for ServiceEntry {
@@ -109,8 +110,9 @@ fn check_port_of(port: &ServicePort, findings: &mut Findings) {
         findings.error("name", code, message, "use at most 63 letters, digits and hyphens");
     }
     if !port.protocol.is_empty() && Protocol::parse(&port.protocol).is_none() {
-        let message = format!("`{}` is no protocol", port.protocol);
-        findings.error("protocol", code, message, "use HTTP, HTTPS, TLS, TCP or GRPC");
+        let message = format!("unknown protocol `{}`", port.protocol);
+        let known = ["HTTP", "HTTP2", "HTTPS", "TLS", "TCP", "GRPC"];
+        findings.error("protocol", code, message, suggest::help(&port.protocol, &known, "use one of"));
     }
 }
 

@@ -18,20 +18,29 @@ pub(super) fn resolve(text: Cow<'_, str>, plain: bool, tag: Option<&str>) -> Res
                 "null" => value.is_null(),
                 _ => return Ok(Value::String(text.into_owned())),
             };
-            if fits { Ok(value) } else { Err(format!("`{text}` is no `!!{tag}`")) }
+            if fits { Ok(value) } else { Err(format!("`{text}` is not a `!!{tag}`")) }
         }
     }
 }
 
-/// The text of a mapping's key, which JSON has as a text: numbers stay as they are written.
-pub(super) fn key(text: Cow<'_, str>, plain: bool) -> String {
-    match (plain, plain && text.len() <= 5) {
-        (true, true) => match plain_value(Cow::Borrowed(&text)) {
-            Value::Bool(value) => value.to_string(),
-            _ => text.into_owned(),
-        },
-        _ => text.into_owned(),
+/// The text that JSON has for a mapping's key, where that is another than what is written: booleans, and numbers in another form than
+/// Go's own.
+pub(super) fn key(text: &str, plain: bool) -> Option<String> {
+    if !plain {
+        return None;
     }
+    let read = match plain_value(Cow::Borrowed(text)) {
+        Value::Bool(value) => value.to_string(),
+        // A float without a fraction is written as Go does, without the point.
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) => float.to_string(),
+            None => number.to_string(),
+        },
+        // kubectl refuses it; here it keeps the name that it looks to have, and is reported.
+        Value::Null if !text.is_empty() => return Some("null".to_owned()),
+        _ => return None,
+    };
+    (read != text).then_some(read)
 }
 
 fn plain_value(text: Cow<'_, str>) -> Value {
@@ -134,9 +143,24 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_texts() {
-        assert_eq!(key(Cow::Borrowed("80"), true), "80");
-        assert_eq!(key(Cow::Borrowed("on"), true), "true");
-        assert_eq!(key(Cow::Borrowed("on"), false), "on");
+    fn keys_are_those_of_kubectl() {
+        for (text, read) in [
+            ("80", None),
+            ("on", Some("true")),
+            ("n", Some("false")),
+            ("true", None),
+            ("0012", Some("10")),
+            ("1.10", Some("1.1")),
+            ("1.0", Some("1")),
+            ("1_000", Some("1000")),
+            ("null", Some("null")),
+            ("~", Some("null")),
+            ("", None),
+            ("name", None),
+            ("1.2.3", None),
+        ] {
+            assert_eq!(key(text, true).as_deref(), read, "{text}");
+            assert_eq!(key(text, false), None, "{text}");
+        }
     }
 }

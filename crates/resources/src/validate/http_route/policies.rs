@@ -7,6 +7,7 @@ use crate::spec::text_match::StringMatch;
 use crate::spec::virtual_service::{
     CorsPolicy, FaultAbort, FaultDelay, GRPC_STATUSES, HttpFault, HttpRetry, HttpRoute,
 };
+use crate::suggest;
 use crate::validate::fields::check_time;
 use crate::validate::headers::is_matched_name;
 use crate::validate::patterns::check_pattern;
@@ -62,9 +63,9 @@ fn check_retries(retries: &HttpRetry, findings: &mut Findings) {
             let help = if trimmed != word && (RETRY_WORDS.contains(&trimmed) || is_status(trimmed)) {
                 "remove the blank".to_owned()
             } else {
-                format!("use statuses and {}", RETRY_WORDS.join(", "))
+                suggest::help(word, RETRY_WORDS, "use statuses and")
             };
-            findings.error("retryOn", code::HTTP_RETRIES, format!("`{word}` is no cause to retry"), help);
+            findings.error("retryOn", code::HTTP_RETRIES, format!("unknown condition `{word}`"), help);
         }
     }
 }
@@ -136,8 +137,8 @@ fn check_abort(abort: &FaultAbort, findings: &mut Findings) {
         findings.error("httpStatus", code::HTTP_FAULT, format!("{status} is no status"), "use 200 to 599");
     }
     if let Some(status) = abort.grpc_status.as_ref().filter(|status| !GRPC_STATUSES.contains(&&***status)) {
-        let help = format!("use one of {}", GRPC_STATUSES.join(", "));
-        findings.error("grpcStatus", code::HTTP_FAULT, format!("`{status}` is no status of gRPC"), help);
+        let help = suggest::help(status, &GRPC_STATUSES, "use one of");
+        findings.error("grpcStatus", code::HTTP_FAULT, format!("unknown gRPC status `{status}`"), help);
     }
     check_share(abort.percentage, 0, findings);
 }

@@ -24,7 +24,8 @@ struct Place<'a> {
 struct Earlier<'a> {
     any: Vec<Place<'a>>,
     exact: HashMap<&'a str, Vec<Place<'a>>>,
-    prefix: HashMap<&'a str, Vec<Place<'a>>>,
+    /// By the hash of the prefix, so that all beginnings of a path are looked up in one pass over it.
+    prefix: HashMap<u64, Vec<Place<'a>>>,
     regex: HashMap<&'a str, Vec<Place<'a>>>,
 }
 
@@ -89,7 +90,9 @@ impl<'a> Earlier<'a> {
             Some(StringMatch::Regex(pattern)) if is_any(pattern) => &mut self.any,
             Some(StringMatch::Prefix(text)) if matches!(&**text, "" | "/") => &mut self.any,
             Some(StringMatch::Exact(text)) => self.exact.entry(text).or_default(),
-            Some(StringMatch::Prefix(text)) => self.prefix.entry(text).or_default(),
+            Some(StringMatch::Prefix(text)) => {
+                self.prefix.entry(beginnings(text).last().unwrap_or_default()).or_default()
+            }
             Some(StringMatch::Regex(text)) => self.regex.entry(text).or_default(),
         };
         if list.len() < MAX_COMPARED {
@@ -107,8 +110,9 @@ impl<'a> Earlier<'a> {
             return Some(*place);
         }
         let prefixes = |text: &str| {
-            let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
-            ends.filter_map(|end| self.prefix.get(text.get(..end)?)).flatten().find(same_case).copied()
+            let begins = |place: &&Place<'a>| matches!(&place.one.uri, Some(StringMatch::Prefix(prefix)) if text.starts_with(&**prefix));
+            let found = beginnings(text).filter_map(|hash| self.prefix.get(&hash)).flatten();
+            found.filter(begins).find(same_case).copied()
         };
         let same = |map: &HashMap<&str, Vec<Place<'a>>>, text: &str| map.get(text)?.iter().find(same_case).copied();
         match one.uri.as_ref()? {
@@ -118,6 +122,15 @@ impl<'a> Earlier<'a> {
             StringMatch::Present => None,
         }
     }
+}
+
+/// The hash of each beginning of a text, the whole last.
+fn beginnings(text: &str) -> impl Iterator<Item = u64> {
+    // FNV-1a: that of a longer text goes on from that of a shorter one.
+    text.bytes().scan(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        *hash = (*hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Some(*hash)
+    })
 }
 
 fn is_any(pattern: &str) -> bool {

@@ -1,0 +1,96 @@
+//! RequestAuthentication, AuthorizationPolicy and PeerAuthentication: which workloads of this process they are for (AP-01, RA-01). They are
+//! not enforced yet, so that one which is for a workload here is an error. `memo` calls this.
+
+use crate::code;
+use crate::report::Notes;
+use crate::settings::Workload;
+use crate::world::World;
+use resources::key::{Key, Kind};
+use resources::set::{Meta, Object};
+use resources::spec::Spec;
+use resources::spec::security::{AuthorizationAction, AuthorizationPolicy, Policy, PolicyTarget, Targets};
+use resources::spec::text_match::selects;
+
+/// The group of the Gateway API.
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+/// The label by which the workload of a Gateway of the Gateway API is known.
+const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// The annotation of policies that only count what they would have done (AP-16).
+const DRY_RUN: &str = "istio.io/dry-run";
+
+/// What there is to say about a policy.
+pub(crate) fn of_policy<T: Policy + Spec>(world: World<'_>, object: &Object<T>) -> Notes {
+    let here: Vec<String> = world
+        .workloads()
+        .iter()
+        .filter(|workload| is_for(world, &object.key, object.spec.targets(), workload))
+        .map(|workload| format!("`{}` (namespace {})", workload.name.0, workload.namespace))
+        .collect();
+    let mut notes = Notes::default();
+    let field = field(object.spec.targets());
+    if here.is_empty() {
+        notes.add(code::POLICY_ELSEWHERE, field, "it selects no workload of this process");
+        return notes;
+    }
+    let message = format!(
+        "it selects the workload {}, and a {} is not enforced yet: it has no effect on requests",
+        here.join(" and "),
+        T::KIND
+    );
+    notes.add_with_help(code::POLICY_NOT_ENFORCED, field, message, help(T::KIND));
+    notes
+}
+
+/// What there is to say about an AuthorizationPolicy; one that decides nothing is missed by nobody.
+pub(crate) fn of_authorization_policy(world: World<'_>, object: &Object<AuthorizationPolicy>) -> Notes {
+    let audits = object.spec.action == Some(AuthorizationAction::Audit);
+    if !audits && !is_dry_run(&object.meta) {
+        return of_policy(world, object);
+    }
+    let mut notes = Notes::default();
+    let (what, field) = if audits { ("only audits", "spec.action") } else { ("is a dry run", "metadata.annotations") };
+    notes.add(code::POLICY_OBSERVES, field, format!("it {what}, which is not supported; no request depends on it"));
+    notes
+}
+
+fn is_dry_run(meta: &Meta) -> bool {
+    meta.annotations.get(DRY_RUN).is_some_and(|value| &**value == "true")
+}
+
+fn help(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PeerAuthentication => {
+            "require client certificates with `tls.mode: MUTUAL` in the Gateway, or select other workloads"
+        }
+        _ => "do not rely on it: check requests in the backends, or in front of the gateway; or select other workloads",
+    }
+}
+
+fn field(targets: Targets<'_>) -> &'static str {
+    match targets {
+        Targets { selector: Some(_), .. } => "spec.selector",
+        Targets { refs: [], .. } => "spec",
+        Targets { refs: [_], .. } => "spec.targetRef",
+        Targets { .. } => "spec.targetRefs",
+    }
+}
+
+/// Whether a policy is for a workload: by labels or by name in its own namespace, in the root namespace by labels for every one.
+fn is_for(world: World<'_>, key: &Key, targets: Targets<'_>, workload: &Workload) -> bool {
+    let root = &*key.namespace == world.settings.root_namespace();
+    let own = key.namespace == workload.namespace;
+    if !targets.refs.is_empty() {
+        return targets.refs.iter().any(|target| refers_to(target, root, own, workload));
+    }
+    (own || root) && targets.selector.is_none_or(|labels| selects(labels, &workload.labels))
+}
+
+/// Only workloads that were made for a Gateway of the Gateway API can be named.
+fn refers_to(target: &PolicyTarget, root: bool, own: bool, workload: &Workload) -> bool {
+    let Some(gateway) = workload.labels.get(GATEWAY_NAME) else { return false };
+    match (&*target.group, &*target.kind) {
+        (GATEWAY_API, "Gateway") => own && target.name == *gateway,
+        (GATEWAY_API, "GatewayClass") => root,
+        _ => false,
+    }
+}
