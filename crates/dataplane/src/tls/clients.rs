@@ -8,7 +8,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use std::sync::Arc;
-use upstream::certificate::{explain, verify_tls12, verify_tls13};
+use upstream::certificate::{describe, explain, verify_tls12, verify_tls13};
 
 /// What verifies clients; `None` where they are asked for nothing.
 pub(super) fn verifier(
@@ -72,7 +72,11 @@ impl ClientCertVerifier for Verifier {
         match (&self.chain, &self.trust) {
             (Some(chain), trust) => {
                 let verified = chain.verify_client_cert(certificate, between, now);
-                let verified = verified.map_err(|error| explain(error, certificate, between))?;
+                let verified = verified.map_err(|error| {
+                    let error = explain(error, certificate, between);
+                    tracing::debug!(cause = describe(&error), "a client's certificate is refused");
+                    error
+                })?;
                 trust.as_ref().map_or(Ok(()), |trust| upstream::certificate::check(certificate, trust))?;
                 Ok(verified)
             }

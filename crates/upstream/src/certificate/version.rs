@@ -8,11 +8,12 @@ use rustls::crypto::{
 };
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved};
+use std::fmt;
 use std::sync::Arc;
 use webpki::RawPublicKeyEntity;
 
 /// A peer's chain has a certificate of a version that is not verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the peer's {which} is X.509 version {version}, and only version 3 can be verified: issue it again with an extension, such as a \
      subjectAltName"
@@ -20,6 +21,13 @@ use webpki::RawPublicKeyEntity;
 struct OldVersion {
     which: &'static str,
     version: u8,
+}
+
+/// rustls writes errors of others so.
+impl fmt::Debug for OldVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// The error of a chain that was refused, with the cause in words where that is a certificate's version.

@@ -115,3 +115,27 @@ fn s_84_a_list_of_revoked_certificates_that_is_out_of_date_trusts_nobody() {
     assert_eq!(with(3000), Ok(()));
     assert!(with(2001).is_err());
 }
+
+/// As our own, version 1 is shown to endpoints like any other.
+#[test]
+fn a_certificate_of_version_1_is_shown_to_endpoints_and_only_with_its_key() {
+    use ir::{Identity, KeyForm, PrivateKey};
+    use rustls::pki_types::PrivateKeyDer;
+    let certificate =
+        CertificateDer::from_pem_slice(include_bytes!("../../../testkit/data/x509-v1/client.crt")).unwrap();
+    let with = |key: &[u8]| {
+        let key = PrivateKeyDer::from_pem_slice(key).unwrap();
+        let identity = Identity {
+            source: "it".into(),
+            chain: vec![Der(certificate.to_vec().into())],
+            key: PrivateKey { form: KeyForm::Pkcs8, der: key.secret_der().into() },
+            staple: None,
+        };
+        let (sni, parameters) = (Sni::Host, TlsParameters::default());
+        let tls = ClientTls { sni, verify: Verify::Nothing, identity: Some(Arc::new(identity)), parameters };
+        Connector::build(&tls, UpstreamProtocol::Http1).map(|built| built.config.client_auth_cert_resolver.has_certs())
+    };
+    assert_eq!(with(include_bytes!("../../../testkit/data/x509-v1/client.key")), Ok(true));
+    let other = with(include_bytes!("../../../testkit/data/x509-v1/server.key"));
+    assert!(other.unwrap_err().to_string().contains("private key does not match the certificate"));
+}
