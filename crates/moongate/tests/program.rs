@@ -6,6 +6,7 @@ mod program {
     mod balance;
     mod cases;
     mod clients;
+    mod hostile;
     mod input;
     mod mutations;
     mod oracle;

@@ -10,6 +10,7 @@ use super::flow::end_chunks;
 use super::server::read;
 use super::streams::{Piece, Receiver};
 use crate::conn::{Buffer, Worker, choose};
+use crate::limits::INTERIM_RESPONSES;
 use crate::metrics::add;
 use feed::{Feed, Next};
 use http::{HeaderMap, Request};
@@ -154,6 +155,8 @@ struct Exchange<'a> {
     end_due: bool,
     input: Buffer,
     head: ResponseHead,
+    /// Interim responses so far.
+    interim: u32,
     /// Once the head of the answer has come.
     body: Option<BodyReader>,
 }
@@ -178,6 +181,7 @@ impl<'a> Exchange<'a> {
             up,
             input: worker.buffer(),
             head: ResponseHead::default(),
+            interim: 0,
             body: None,
         }
     }
@@ -259,6 +263,11 @@ impl<'a> Exchange<'a> {
                     self.input.consume(length.unwrap_or(0));
                     if length.is_some() && !self.head.is_informational() {
                         self.body = Some(BodyReader::new(self.head.body));
+                    } else if length.is_some() {
+                        self.interim += 1;
+                        if self.interim > INTERIM_RESPONSES {
+                            return Poll::Ready(Err(Failed));
+                        }
                     }
                     (length.is_some(), false)
                 }

@@ -129,3 +129,46 @@ fn cve_2019_9517_a_client_that_takes_no_answers_has_a_hundred_streams_and_no_mor
     // Each stream beyond is refused in a frame; no body is sent.
     assert!(aftermath.answered < 20_000 * 128, "{}", aftermath.answered);
 }
+
+#[test]
+fn a_client_that_takes_a_large_body_may_send_window_updates_for_all_of_it() {
+    const ALL: usize = 24 << 20;
+    const PIECE: usize = 1 << 10;
+    let backend = Backend::start(|side| {
+        side.request();
+        side.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {ALL}\r\n\r\n"));
+        side.send(vec![7; ALL]);
+        side.more();
+    });
+    let gateway = Gateway::to(backend.address);
+    let mut stream = TcpStream::connect(gateway.addresses()[0]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut bytes = PREFACE.to_vec();
+    frame(&mut bytes, SETTINGS, 0, 0, &[]);
+    frame(&mut bytes, HEADERS, END_HEADERS | END_STREAM, 1, REQUEST);
+    stream.write_all(&bytes).unwrap();
+    let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+    let (mut received, mut updates, mut open) = (0, 0, 0);
+    while received < ALL {
+        let mut header = [0; 9];
+        reader.read_exact(&mut header).unwrap();
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
+        let mut content = vec![0; length];
+        reader.read_exact(&mut content).unwrap();
+        assert!(header[3] != 7 && header[3] != RESET, "it ended after {updates} window updates");
+        if header[3] != DATA {
+            continue;
+        }
+        (received, open) = (received + length, open + length);
+        bytes.clear();
+        while open >= PIECE {
+            open -= PIECE;
+            for stream in [0, 1] {
+                frame(&mut bytes, WINDOW_UPDATE, 0, stream, &(PIECE as u32).to_be_bytes());
+                updates += 1;
+            }
+        }
+        stream.write_all(&bytes).unwrap();
+    }
+    assert!(updates > 4 * 10_000, "{updates}");
+}

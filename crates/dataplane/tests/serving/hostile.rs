@@ -3,7 +3,7 @@
 
 use crate::backend::Backend;
 use crate::client::Client;
-use crate::gateway::{Gateway, until};
+use crate::gateway::{Gateway, World, forward, respond, until};
 use crate::raw::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, PING, RESET, Raw, SETTINGS, WINDOW_UPDATE,
     answer, field, frame, head,
@@ -12,6 +12,7 @@ use crate::streams::{ask, connect, get, run};
 use dataplane::Limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
 const FINAL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -297,7 +298,7 @@ fn interim_responses_without_end_are_stopped_whether_the_client_reads_or_not() {
     gateway.has_counted("response_code=\"502\",response_flags=\"UPE\"} 2");
 }
 
-/// Sends a flood behind a request that is never answered; whether the connection was ended.
+/// Has a backend send a flood in place of its first answer: its connection is ended, and the next request answered on another.
 fn flood(frames: impl Fn(u32, usize) -> Vec<u8> + Send + Sync + 'static) {
     const FRAMES: usize = 100_000;
     let asked = AtomicUsize::new(0);
@@ -318,9 +319,10 @@ fn flood(frames: impl Fn(u32, usize) -> Vec<u8> + Send + Sync + 'static) {
     });
     let gateway = raw::gateway(&backend, Limits::default());
     let mut client = gateway.client();
-    let status = client.get("/bad").answer().status;
-    assert!(matches!(status, 502 | 503), "{status}");
-    assert_eq!(client.get("/good").answer().text(), "good");
+    // Where the answer has begun, it breaks off.
+    let got = client.get("/bad").try_answer(false);
+    assert!(got.as_ref().map_or(true, |answer| matches!(answer.status, 502 | 503)), "{got:?}");
+    assert_eq!(gateway.client().get("/good").answer().text(), "good");
     assert_eq!(backend.connections(), 2, "the connection was not ended");
 }
 
@@ -349,4 +351,138 @@ fn blocks_without_end_and_pushes_of_a_backend_end_its_connection() {
     });
     flood(|stream, at| if at == 0 { head(0, stream + 2, OK) } else { frame(RESET, 0, stream + 2, &[0, 0, 0, 8]) });
     flood(|stream, at| if at == 0 { frame(DATA, 0, stream, b"before the head") } else { frame(PING, 0, 0, &[7; 8]) });
+}
+
+#[test]
+fn what_comes_behind_an_answer_without_a_body_ends_its_connection() {
+    let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let heads = [
+        ("HTTP/1.1 204 No Content\r\n\r\n", 204),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 40\r\n\r\n", 304),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200),
+    ];
+    for (head, status) in heads {
+        // With the answer, or once its connection is idle: the first answer to a request is that of the first connection that was silent.
+        for late in [false, true] {
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let wait = std::sync::Mutex::new(wait);
+            let (sent, was_sent) = std::sync::mpsc::channel::<()>();
+            let backend = Backend::start(move |side| {
+                side.request();
+                if side.number > 0 {
+                    side.send(FINAL);
+                } else if late {
+                    side.send(head);
+                    wait.lock().unwrap().recv().unwrap();
+                    side.send(evil);
+                    sent.send(()).unwrap();
+                } else {
+                    side.send([head, evil].concat());
+                }
+                side.more();
+            });
+            let gateway = Gateway::to(backend.address);
+            let mut client = gateway.client();
+            assert_eq!(client.get("/").answer().status, status, "{head:?}");
+            if late {
+                go.send(()).unwrap();
+                was_sent.recv().unwrap();
+            }
+            assert_eq!(client.get("/").answer().text(), "ok", "{head:?}");
+            assert_eq!(backend.connections(), 2, "{head:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_was_there_before_its_request_is_followed_by_nothing() {
+    let backend = Backend::start(|side| {
+        side.send(FINAL);
+        while side.request().is_some() && side.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate") {}
+    });
+    let gateway = Gateway::to(backend.address);
+    let mut client = gateway.client();
+    // Each answer comes with its own connection; none is that of the request before.
+    for number in 1..=5 {
+        assert_eq!(client.get("/").answer().text(), "ok");
+        assert_eq!(backend.connections(), number);
+    }
+}
+
+#[test]
+fn rfc_9112_7_1_chunks_of_an_answer_that_never_end_or_are_too_large_are_502() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let lines = |count: usize| "a: b\r\n".repeat(count);
+    let bodies = [
+        ["2;", &"a".repeat(300)].concat(),
+        ["2;", &"a".repeat(100_000)].concat(),
+        "0".repeat(100) + "2\r\nok\r\n0\r\n\r\n",
+        "1000000000000000\r\nok".to_owned(),
+        "ffffffffffffffff\r\nok".to_owned(),
+        ["2\r\nok\r\n0\r\n", &lines(101), "\r\n"].concat(),
+        ["2\r\nok\r\n0\r\n", &lines(2000)].concat(),
+        ["2\r\nok\r\n0\r\na: ", &"b".repeat(9000)].concat(),
+    ];
+    for body in bodies {
+        let sent = [head, &body].concat();
+        let backend = Backend::start(move |side| {
+            side.request();
+            side.send(if side.number == 0 { &sent } else { FINAL });
+            side.more();
+        });
+        let gateway = Gateway::to(backend.address);
+        let mut client = gateway.client();
+        // What is found behind the first octets that came breaks an answer off that has begun.
+        let got = client.get("/").try_answer(false);
+        assert!(got.as_ref().map_or(true, |answer| answer.status == 502), "{:?}: {got:?}", body.get(..40));
+        assert_eq!(gateway.client().get("/").answer().text(), "ok");
+    }
+}
+
+#[test]
+fn floods_of_a_body_end_its_connection_and_its_windows_are_kept() {
+    flood(|stream, at| if at == 0 { head(0, stream, OK) } else { frame(DATA, 0, stream, b"") });
+    flood(|stream, at| if at == 0 { head(0, stream, OK) } else { frame(DATA, 8, stream, &[200; 201]) });
+    // More than the window of the stream, to a client that does not read.
+    let backend = raw::backend(|raw, stream| {
+        if raw.side.number > 0 || raw.count > 0 {
+            raw.send(answer(stream, b"good"));
+            return;
+        }
+        raw.send(head(0, stream, OK));
+        let mut sent = 0;
+        while sent < 16 << 20 && raw.send(frame(DATA, 0, stream, &[7; 16_384])) {
+            sent += 16_384;
+        }
+        assert!(raw.next(RESET).is_none_or(|reset| reset == stream));
+    });
+    let gateway = raw::gateway(&backend, Limits::default());
+    let mut client = gateway.client();
+    client.get("/bad");
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+    assert_eq!(gateway.client().get("/good").answer().text(), "good");
+    assert!(!client.rest().ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn a_backend_that_takes_no_streams_costs_its_own_requests() {
+    let backend = raw::backend(|raw, stream| {
+        // From the second on there may be none.
+        raw.send(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]));
+        raw.send(answer(stream, b"ok"));
+    });
+    let world = World::default()
+        .host("*", forward("c", None))
+        .cluster_with("c", &[backend.address], Duration::from_millis(300))
+        .http2("c")
+        .host("good.test", respond(200, "good"));
+    let gateway = Gateway::serving(&world);
+    let mut client = gateway.client();
+    assert_eq!(client.get("/").answer().text(), "ok");
+    let mut other = gateway.client();
+    other.send("GET / HTTP/1.1\r\nHost: good.test\r\n\r\n");
+    let refused = client.get("/").answer();
+    assert!(refused.status == 503 || refused.text() == "ok", "{refused:?}");
+    assert_eq!(other.answer().text(), "good");
 }
