@@ -54,7 +54,7 @@ pub(crate) struct H2Side {
     /// What heads and copies of bodies hold of the connection.
     pub(super) heads: Rc<Account>,
     /// What responses that wait do.
-    responses: Rc<Account>,
+    pub(super) responses: Rc<Account>,
     /// What backends in HTTP/2 have sent ahead of it.
     pub(super) ahead: Rc<Account>,
     /// Once the head was sent.

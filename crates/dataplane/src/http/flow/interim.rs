@@ -1,7 +1,9 @@
 //! Interim responses (1xx) of one attempt, which a backend may send without end: how many are passed on, and how many are read at all.
 
 use super::Failure;
+use crate::conn::{Account, Charge};
 use crate::limits::{INTERIM_BYTES, INTERIM_PASSED, INTERIM_RESPONSES};
+use std::rc::Rc;
 
 /// What came of them so far.
 #[derive(Debug, Default)]
@@ -9,17 +11,22 @@ pub(super) struct Interim {
     received: u32,
     passed: u32,
     bytes: usize,
+    /// What those passed on are charged to, where the client has many streams.
+    charge: Option<Charge>,
 }
 
 impl Interim {
-    /// Counts one of `size` octets; whether it is passed on.
-    pub(super) fn admit(&mut self, size: usize) -> Result<bool, Failure> {
+    /// Counts one of `size` octets; whether it is passed on. For a stream of HTTP/2, whose library queues it, that is charged to `account`.
+    pub(super) fn admit(&mut self, size: usize, account: Option<&Rc<Account>>) -> Result<bool, Failure> {
         self.received += 1;
         if self.received > INTERIM_RESPONSES {
             return Err(Failure::UpstreamProtocol);
         }
         let bytes = self.bytes.saturating_add(size);
-        let passed = self.passed < INTERIM_PASSED && bytes <= INTERIM_BYTES;
+        let mut passed = self.passed < INTERIM_PASSED && bytes <= INTERIM_BYTES;
+        if let (true, Some(account)) = (passed, account) {
+            passed = self.charge.get_or_insert_with(|| account.nothing()).resize(bytes).is_ok();
+        }
         if passed {
             (self.passed, self.bytes) = (self.passed + 1, bytes);
         }
@@ -34,15 +41,15 @@ mod tests {
     #[test]
     fn few_are_passed_on_and_a_limited_number_is_read() {
         let mut interim = Interim::default();
-        let passed = (0..INTERIM_RESPONSES).filter(|_| interim.admit(10).unwrap()).count();
+        let passed = (0..INTERIM_RESPONSES).filter(|_| interim.admit(10, None).unwrap()).count();
         assert_eq!(passed, INTERIM_PASSED as usize);
-        assert_eq!(interim.admit(10), Err(Failure::UpstreamProtocol));
+        assert_eq!(interim.admit(10, None), Err(Failure::UpstreamProtocol));
     }
 
     #[test]
     fn a_large_one_is_dropped_and_smaller_ones_behind_it_are_not() {
         let mut interim = Interim::default();
         let sizes = [INTERIM_BYTES + 1, INTERIM_BYTES - 10, 11, 10];
-        assert_eq!(sizes.map(|size| interim.admit(size).unwrap()), [false, true, false, true]);
+        assert_eq!(sizes.map(|size| interim.admit(size, None).unwrap()), [false, true, false, true]);
     }
 }

@@ -157,7 +157,11 @@ impl<'a> ResponseSide<'a> {
     pub(super) fn take_interim(&mut self, bytes: usize, down: &mut Side) -> Result<(), Failure> {
         // As in the sizes of HPACK: each line costs memory beside its text (RFC 7541 §4.1).
         let size = bytes + 32 * self.head.fields(self.input.filled()).len();
-        if self.interim.admit(size)? { self.pass_interim(down) } else { Ok(()) }
+        let account = match down {
+            Side::H1(_) => None,
+            Side::H2(stream) => Some(&stream.responses),
+        };
+        if self.interim.admit(size, account)? { self.pass_interim(down) } else { Ok(()) }
     }
 
     /// 102 and its kin say nothing of the connection; their headers are passed on.
