@@ -1,6 +1,6 @@
 //! One worker's thread: it takes connections from its sockets and serves them until it is told to end.
 
-use crate::conn::{ListenerState, Worker, catch};
+use crate::conn::{Accepting, ListenerState, Worker, catch};
 use crate::entry;
 use crate::limits::ACCEPT_PAUSE;
 use crate::metrics::add;
@@ -16,8 +16,8 @@ use tokio::task::LocalSet;
 
 /// What the control side tells a worker.
 pub(crate) enum Command {
-    /// Take connections from this socket.
-    Listen(Arc<ListenerState>, std::net::TcpListener),
+    /// Accept connections from this socket, which counts until it is closed.
+    Listen(Arc<ListenerState>, std::net::TcpListener, Accepting),
     /// Everything up to this generation is published.
     Generation(u64),
     /// Something about draining changed: connections have to look.
@@ -41,8 +41,8 @@ pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedRece
         tokio::task::spawn_local(Rc::clone(&worker).tick());
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Listen(listener, socket) => {
-                    let _inside = tokio::task::spawn_local(accept(Rc::clone(&worker), listener, socket));
+                Command::Listen(listener, socket, accepting) => {
+                    let _inside = tokio::task::spawn_local(accept(Rc::clone(&worker), listener, socket, accepting));
                 }
                 Command::Generation(generation) => worker.metrics.generation.store(generation, Ordering::Release),
                 Command::Wake => worker.wake_all(),
@@ -54,11 +54,12 @@ pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedRece
 }
 
 /// Takes connections for as long as the listener is there, and after it sees that its idle ones end.
-async fn accept(worker: Rc<Worker>, listener: Arc<ListenerState>, socket: std::net::TcpListener) {
+async fn accept(worker: Rc<Worker>, listener: Arc<ListenerState>, socket: std::net::TcpListener, accepting: Accepting) {
     match TcpListener::from_std(socket) {
         Ok(socket) => accept_until_closed(&worker, &listener, socket).await,
         Err(error) => tracing::error!(%error, listener = %listener.id, "a worker cannot listen"),
     }
+    drop(accepting);
     tokio::time::sleep(worker.limits.retire_grace).await;
     listener.drain.close_idle();
     worker.wake_all();

@@ -20,7 +20,7 @@ pub(crate) use buffer::Buffer;
 pub(crate) use catch::catch;
 pub(crate) use choose::choose;
 pub(crate) use client::{Client, Secured};
-pub(crate) use drain::Drain;
+pub(crate) use drain::{AcceptCount, Accepting, Drain};
 pub(crate) use listener::{ListenerState, Services};
 pub(crate) use pipe::Pipe;
 pub(crate) use relay::{Duplex, relay};

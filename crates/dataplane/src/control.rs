@@ -148,6 +148,13 @@ impl DataPlane {
         true
     }
 
+    /// Writes the access log, where there is one, to another target from now on.
+    pub fn switch_access_log(&self, target: LogTarget) {
+        if let Some(log) = &self.log {
+            log.switch(target);
+        }
+    }
+
     /// What is listened on: each listener and the address that is really bound.
     pub fn listening(&self) -> Vec<(ListenerId, SocketAddr)> {
         self.listeners().bound()
@@ -174,15 +181,22 @@ impl DataPlane {
         metrics::render(&self.metrics, &self.upstream.counts(), self.log.as_ref().map_or(0, AccessLog::dropped))
     }
 
-    /// Takes no further connections, lets those there are end with their next answer, and closes idle ones after half of `grace`. Returns
-    /// when all have ended, or `grace` is over; then the rest is cut. Whoever sends traffic here should know before.
-    pub async fn drain(&self, grace: Duration) {
+    /// Asks clients to open no further requests on their connections (`Connection: close`, GOAWAY), while listeners stay open. To be
+    /// called once readiness is withdrawn, some time before [`Self::drain`]: load balancers notice only after a while.
+    pub fn announce_drain(&self) {
         self.drain.begin();
-        self.listeners().close();
         self.tell(|| Command::Wake);
+    }
+
+    /// Serves the connections that wait in the queues of the sockets and closes these, lets connections end with their next answer, and
+    /// closes idle ones after half of `grace`. Returns when all have ended, or `grace` is over; then the rest is cut. Whoever sends
+    /// traffic here should know before.
+    pub async fn drain(&self, grace: Duration) {
+        self.listeners().close();
+        self.announce_drain();
         let begun = Instant::now();
         let mut idle_closed = false;
-        while begun.elapsed() < grace && self.open_connections() > 0 {
+        while begun.elapsed() < grace && (self.listeners().is_accepting() || self.open_connections() > 0) {
             if !idle_closed && begun.elapsed() >= grace / 2 {
                 idle_closed = true;
                 self.drain.close_idle();

@@ -6,7 +6,7 @@ mod sockets;
 pub use inherited::Inherited;
 
 use crate::accept::Command;
-use crate::conn::{ListenerState, Service, Services, TableState, TlsService, retire};
+use crate::conn::{AcceptCount, ListenerState, Service, Services, TableState, TlsService, retire};
 use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot, TableId};
 use routing::{Servers, Slots, TcpEntry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,8 @@ pub(crate) struct Listeners {
     inherited: Inherited,
     /// Whether sockets are kept to be handed over.
     keeping: bool,
+    /// Sockets that workers accept from, those of listeners that were closed among them.
+    accepting: AcceptCount,
 }
 
 #[derive(Debug)]
@@ -164,7 +166,7 @@ impl Listeners {
                 } else {
                     sockets::share(sockets, workers.len())
                 };
-                let bound = sockets.and_then(|sockets| open.listen(sockets, workers, self.keeping));
+                let bound = sockets.and_then(|sockets| open.listen(sockets, workers, (self.keeping, &self.accepting)));
                 open.bound = bound.map_err(|error| error.to_string());
             }
         }
@@ -183,6 +185,11 @@ impl Listeners {
     pub(crate) fn bound(&self) -> Vec<(ListenerId, SocketAddr)> {
         let bound = |(id, open): (&ListenerId, &Open)| Some((id.clone(), *open.bound.as_ref().ok()?));
         self.open.iter().filter_map(bound).collect()
+    }
+
+    /// Whether connections may still wait in the queue of a socket.
+    pub(crate) fn is_accepting(&self) -> bool {
+        !self.accepting.is_zero()
     }
 
     /// Closes all of them.
@@ -207,14 +214,19 @@ impl Listeners {
 
 impl Open {
     /// Hands the workers their sockets; the address that is really bound.
-    fn listen(&mut self, sockets: Vec<TcpListener>, workers: &Workers, keeping: bool) -> io::Result<SocketAddr> {
+    fn listen(
+        &mut self,
+        sockets: Vec<TcpListener>,
+        workers: &Workers,
+        (keeping, accepting): (bool, &AcceptCount),
+    ) -> io::Result<SocketAddr> {
         let address = sockets.first().map_or(Ok(self.state.id.address), TcpListener::local_addr)?;
         if keeping {
             self.kept = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
         }
         for (worker, socket) in workers.iter().cycle().zip(sockets) {
             // A worker that is gone takes no commands; the others serve.
-            let _ = worker.send(Command::Listen(Arc::clone(&self.state), socket));
+            let _ = worker.send(Command::Listen(Arc::clone(&self.state), socket, accepting.begin()));
         }
         Ok(address)
     }

@@ -30,7 +30,7 @@ pub type LogTarget = Box<dyn Write + Send>;
 /// The way to the writing thread.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog {
-    batches: Sender<Batch>,
+    jobs: Sender<Job>,
     shared: Arc<Shared>,
     format: LogFormat,
     /// Lines that may wait.
@@ -41,6 +41,13 @@ pub(crate) struct AccessLog {
 struct Shared {
     waiting: AtomicUsize,
     dropped: AtomicU64,
+}
+
+/// What the writing thread does, in this order.
+enum Job {
+    Write(Batch),
+    /// What comes after this goes to another target.
+    Switch(LogTarget),
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +66,12 @@ pub(crate) struct LogBuffer {
 impl AccessLog {
     /// Starts the writing thread, which ends when the last handle is dropped and everything is written.
     pub(crate) fn start(target: LogTarget, format: LogFormat, most: usize) -> std::io::Result<Self> {
-        let (batches, receiver) = channel();
+        let (jobs, receiver) = channel();
         let shared = Arc::<Shared>::default();
         let counters = Arc::clone(&shared);
-        let write = move || write_batches(target, &receiver, &counters);
+        let write = move || write(target, &receiver, &counters);
         std::thread::Builder::new().name("access-log".to_owned()).spawn(write)?;
-        Ok(Self { batches, shared, format, most })
+        Ok(Self { jobs, shared, format, most })
     }
 
     /// Lines that found no room.
@@ -77,6 +84,12 @@ impl AccessLog {
         self.shared.waiting.load(Ordering::Acquire) == 0
     }
 
+    /// Writes to another target from now on: after the file was renamed, say. What waits is still written to the one before.
+    pub(crate) fn switch(&self, target: LogTarget) {
+        // The writing thread is there for as long as this handle is.
+        let _ = self.jobs.send(Job::Switch(target));
+    }
+
     /// Where a worker collects its lines.
     pub(crate) fn buffer(self) -> LogBuffer {
         LogBuffer { log: self, batch: RefCell::default() }
@@ -85,7 +98,7 @@ impl AccessLog {
     fn hand_over(&self, batch: Batch) {
         let before = self.shared.waiting.fetch_add(batch.lines, Ordering::AcqRel);
         let lines = batch.lines;
-        if before > 0 && before + lines > self.most || self.batches.send(batch).is_err() {
+        if before > 0 && before + lines > self.most || self.jobs.send(Job::Write(batch)).is_err() {
             self.shared.waiting.fetch_sub(lines, Ordering::AcqRel);
             self.shared.dropped.fetch_add(lines as u64, Ordering::Relaxed);
         }
@@ -117,8 +130,15 @@ impl LogBuffer {
     }
 }
 
-fn write_batches(mut target: LogTarget, batches: &Receiver<Batch>, shared: &Shared) {
-    while let Ok(batch) = batches.recv() {
+fn write(mut target: LogTarget, jobs: &Receiver<Job>, shared: &Shared) {
+    while let Ok(job) = jobs.recv() {
+        let batch = match job {
+            Job::Write(batch) => batch,
+            Job::Switch(other) => {
+                target = other;
+                continue;
+            }
+        };
         // A log that cannot be written is no reason to stop serving.
         if target.write_all(&batch.bytes).and_then(|()| target.flush()).is_err() {
             shared.dropped.fetch_add(batch.lines as u64, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how it is explained.
 
+use crate::logging;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dataplane::ReasonHeader;
@@ -153,7 +154,10 @@ pub(crate) struct ServeArgs {
     /// Whether answers of the gateway's own tell why in `x-moongate-reason`: where the request has that header, or always
     #[arg(long, env = "MOONGATE_REASON_HEADER", value_name = "WHEN", default_value = "off")]
     pub(crate) reason_header: Reasons,
-    /// Seconds that connections get to end when the process is asked to
+    /// Seconds from SIGTERM, which withdraws readiness, until listeners close; load balancers learn of it meanwhile
+    #[arg(long, env = "MOONGATE_DRAIN_DELAY", value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) drain_delay: u64,
+    /// Seconds that connections get to end once listeners are closed
     #[arg(long, env = "MOONGATE_DRAIN", value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,
     /// A bound of the data plane by its name in docs/features.md, such as `idle-timeout=10m`; may be given again
@@ -163,9 +167,15 @@ pub(crate) struct ServeArgs {
     /// that is found there, and is found there by the next
     #[arg(long, env = "MOONGATE_TAKEOVER", value_name = "PATH")]
     pub(crate) takeover: Option<PathBuf>,
-    /// What the process says of itself: error, warn, info, debug
-    #[arg(long, env = "MOONGATE_LOG", value_name = "LEVEL", default_value = "info")]
+    /// User, and group if it is not the user's own, to run as once the listeners are bound; then ports below 1024 need the right to bind
+    #[arg(long, env = "MOONGATE_USER", value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Level of the process's own log: off, error, warn, info, debug or trace; `TARGET=LEVEL` for parts, separated by commas
+    #[arg(long, env = "MOONGATE_LOG", value_name = "LEVEL", default_value = "info", value_parser = logging::level)]
     pub(crate) log: String,
+    /// Format of the process's own log
+    #[arg(long, env = "MOONGATE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: Output,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

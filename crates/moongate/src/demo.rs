@@ -30,7 +30,7 @@ const OTHERS: std::ops::Range<u16> = 8080..8180;
 
 /// Serves the example until the process is asked to end.
 pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
-    logging::start(if args.serve.log == "info" { "warn" } else { &args.serve.log })?;
+    logging::start(if args.serve.log == "info" { "warn" } else { &args.serve.log }, args.serve.log_format)?;
     let runtime = process::control_runtime()?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let (dev, test) =

@@ -14,9 +14,10 @@ use std::sync::Arc;
 pub(crate) fn serve(args: &EchoArgs) -> Result<()> {
     let runtime = crate::process::control_runtime()?;
     runtime.block_on(async {
+        let mut ending = crate::signals::EndingSignals::install()?;
         let address = start(args.listen, &args.name).await?;
         println!("{} listens on http://{address}/", args.name);
-        crate::process::asked_to_end().await;
+        ending.next().await;
         Ok(())
     })
 }

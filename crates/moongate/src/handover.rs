@@ -2,7 +2,8 @@
 //! finds them where the system's service manager has opened them.
 //!
 //! The two talk over a Unix socket. The elder sends one octet with each group of sockets and another when that were all; the younger
-//! answers with one octet once its first configuration serves. Whoever goes away before leaves everything as it was.
+//! answers with one octet once its first configuration serves. Whoever goes away before leaves everything as it was. Each side checks
+//! that the other belongs to a user that it trusts, and the passing of the sockets has one time limit, however slowly the other sends.
 
 use anyhow::{Context, Result, bail};
 use dataplane::Inherited;
@@ -11,7 +12,8 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
-use rustix::net::{recvmsg, sendmsg};
+use rustix::net::{recvmsg, sendmsg, sockopt};
+use rustix::process::{Uid, geteuid};
 use std::fs::Permissions;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -19,12 +21,14 @@ use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Sockets in one message; the system takes some more.
 const GROUP: usize = 64;
-/// How long the other may be silent while sockets pass.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the passing of all sockets may take.
+const PASSING: Duration = Duration::from_secs(10);
+/// How long the younger may take for its first configuration; meanwhile no other can follow.
+const FIRST_CONFIGURATION: Duration = Duration::from_secs(300);
 /// How long nobody is met after the system refused it, for want of files.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Some more sockets follow in this message.
@@ -45,9 +49,28 @@ impl Elder {
     }
 }
 
+/// Users whose processes may hand sockets to this process and take them from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrustedUsers {
+    /// The user that this process runs as later on (`--user`), if it is another one.
+    pub(crate) later: Option<Uid>,
+}
+
+impl TrustedUsers {
+    /// Checks the process at the other end: this process's own user, root, or the user of `--user`.
+    fn check(self, stream: &UnixStream) -> io::Result<()> {
+        let peer = sockopt::socket_peercred(stream)?.uid;
+        if peer == geteuid() || peer.is_root() || Some(peer) == self.later {
+            return Ok(());
+        }
+        let message = format!("it runs as user {}, which is neither this process's user nor root", peer.as_raw());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+    }
+}
+
 /// What is listened on already: by the system's service manager for this process, and by the process that serves at `path`, if one
 /// does.
-pub(crate) fn inherit(path: Option<&Path>) -> Result<(Inherited, Option<Elder>)> {
+pub(crate) fn inherit(path: Option<&Path>, users: TrustedUsers) -> Result<(Inherited, Option<Elder>)> {
     let mut inherited = Inherited::new(activated()?).context("a socket of the service manager cannot be used")?;
     let Some(path) = path else { return Ok((inherited, None)) };
     if std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.file_type().is_socket()) {
@@ -61,7 +84,8 @@ pub(crate) fn inherit(path: Option<&Path>) -> Result<(Inherited, Option<Elder>)>
         }
         Err(error) => return Err(error).with_context(|| format!("cannot reach the process at {}", path.display())),
     };
-    let sockets = receive(&stream).with_context(|| format!("the process at {} hands nothing over", path.display()))?;
+    let received = users.check(&stream).and_then(|()| receive(&stream, PASSING));
+    let sockets = received.with_context(|| format!("no sockets received from the process at {}", path.display()))?;
     inherited.extend(Inherited::new(sockets).context("a socket that was handed over cannot be used")?);
     Ok((inherited, Some(Elder(stream))))
 }
@@ -77,10 +101,17 @@ fn activated() -> Result<Vec<TcpListener>> {
     Ok(sockets)
 }
 
-fn receive(stream: &UnixStream) -> io::Result<Vec<TcpListener>> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+/// What is left until a deadline; an error when it has passed.
+fn remaining(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+fn receive(stream: &UnixStream, limit: Duration) -> io::Result<Vec<TcpListener>> {
+    let deadline = Instant::now() + limit;
     let mut sockets = Vec::new();
     loop {
+        stream.set_read_timeout(Some(remaining(deadline)?))?;
         let mut octet = [0];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(GROUP))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -99,9 +130,10 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-fn send(stream: &UnixStream, sockets: &[TcpListener]) -> io::Result<()> {
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn send(stream: &UnixStream, sockets: &[TcpListener], limit: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + limit;
     for group in sockets.chunks(GROUP) {
+        stream.set_write_timeout(Some(remaining(deadline)?))?;
         let descriptors: Vec<BorrowedFd<'_>> = group.iter().map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(GROUP))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -136,8 +168,8 @@ impl Meeting {
         take().with_context(|| format!("no process that follows can be met at {}", path.display()))
     }
 
-    /// Waits until a younger process has taken over and serves. `sockets` are what it gets.
-    pub(crate) fn wait(&self, sockets: impl Fn() -> io::Result<Vec<TcpListener>>) {
+    /// Waits until a younger process of a trusted user has taken over and serves. `sockets` are what it gets.
+    pub(crate) fn wait(&self, users: TrustedUsers, sockets: impl Fn() -> io::Result<Vec<TcpListener>>) {
         loop {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
@@ -147,7 +179,7 @@ impl Meeting {
                     continue;
                 }
             };
-            match hand_over(stream, &sockets) {
+            match users.check(&stream).and_then(|()| hand_over(stream, &sockets)) {
                 Ok(true) => return,
                 Ok(false) => tracing::warn!("a process that was to follow is gone before it served; this one goes on"),
                 Err(error) => tracing::warn!(%error, "sockets could not be handed over; this process goes on"),
@@ -163,8 +195,8 @@ impl Meeting {
 
 /// Whether the younger process serves now.
 fn hand_over(mut stream: UnixStream, sockets: impl Fn() -> io::Result<Vec<TcpListener>>) -> io::Result<bool> {
-    send(&stream, &sockets()?)?;
-    // It may take its time for its first configuration.
+    send(&stream, &sockets()?, PASSING)?;
+    stream.set_read_timeout(Some(FIRST_CONFIGURATION))?;
     let mut octet = [0];
     let count = stream.read(&mut octet)?;
     Ok(count == 1 && octet == [SERVING])
@@ -180,11 +212,28 @@ mod tests {
         let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
         let waiting = std::net::TcpStream::connect(addresses[149]).unwrap();
         let (elder, younger) = UnixStream::pair().unwrap();
-        let sending = std::thread::spawn(move || send(&elder, &sockets));
-        let received = receive(&younger).unwrap();
+        let sending = std::thread::spawn(move || send(&elder, &sockets, PASSING));
+        let received = receive(&younger, PASSING).unwrap();
         sending.join().unwrap().unwrap();
         assert_eq!(received.iter().map(|socket| socket.local_addr().unwrap()).collect::<Vec<_>>(), addresses);
         assert_eq!(received[149].accept().unwrap().1, waiting.local_addr().unwrap());
+    }
+
+    #[test]
+    fn the_passing_of_sockets_has_one_time_limit() {
+        let (elder, younger) = UnixStream::pair().unwrap();
+        // It sends for ever: each octet alone comes in time.
+        let sending = std::thread::spawn(move || {
+            let mut sent = 0_u64;
+            while (&mut &elder).write_all(&[MORE]).is_ok() {
+                sent += 1;
+            }
+            sent
+        });
+        let error = receive(&younger, Duration::from_millis(50)).unwrap_err();
+        drop(younger);
+        assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
+        assert!(sending.join().unwrap() > 0);
     }
 
     #[test]
@@ -192,7 +241,7 @@ mod tests {
         let (elder, younger) = UnixStream::pair().unwrap();
         (&mut &elder).write_all(&[MORE]).unwrap();
         drop(elder);
-        assert!(receive(&younger).is_err());
+        assert!(receive(&younger, PASSING).is_err());
     }
 
     #[test]
@@ -203,10 +252,11 @@ mod tests {
         assert_eq!(std::fs::metadata(meeting.path()).unwrap().permissions().mode() & 0o777, 0o600);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let elder = std::thread::spawn(move || meeting.wait(|| Ok(vec![socket.try_clone()?])));
-        let (_, first) = inherit(Some(&path)).unwrap();
+        let users = TrustedUsers { later: None };
+        let elder = std::thread::spawn(move || meeting.wait(users, || Ok(vec![socket.try_clone()?])));
+        let (_, first) = inherit(Some(&path), users).unwrap();
         drop(first);
-        let (mut inherited, second) = inherit(Some(&path)).unwrap();
+        let (mut inherited, second) = inherit(Some(&path), users).unwrap();
         assert_eq!(inherited.take(address).len(), 1);
         second.unwrap().relieve().unwrap();
         elder.join().unwrap();

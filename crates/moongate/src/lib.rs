@@ -15,10 +15,13 @@ mod logging;
 mod mesh;
 mod page;
 mod pipeline;
+mod privileges;
 mod process;
 mod run;
+mod service_manager;
 mod serving;
 pub mod settings;
+mod signals;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};

@@ -1,17 +1,44 @@
-//! What the process says of itself, on the standard error output.
+//! The process's own log, on the standard error output.
 
+use crate::cli::Output;
 use anyhow::{Context, Result};
 use std::io::IsTerminal;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-/// Starts saying things from `level` on.
-pub(crate) fn start(level: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(level).with_context(|| format!("`{level}` is no level of the log"))?;
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
+/// Checks the value of `--log`: a level, or `TARGET=LEVEL`, or several of them separated by commas.
+pub(crate) fn level(text: &str) -> Result<String, String> {
+    for part in text.split(',') {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if level.parse::<LevelFilter>().is_err() || level.bytes().any(|byte| byte.is_ascii_digit()) {
+            return Err(format!("unknown level `{level}`; use off, error, warn, info, debug or trace"));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+/// Starts the log, from `level` on.
+pub(crate) fn start(level: &str, format: Output) -> Result<()> {
+    let filter = EnvFilter::try_new(level).with_context(|| format!("`{level}` is not a level of the log"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = match format {
+        Output::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        Output::Json => log.json().flatten_event(true).try_init(),
+    };
     started.map_err(|error| anyhow::anyhow!("the log cannot start: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::level;
+
+    #[test]
+    fn unknown_levels_are_refused() {
+        for known in ["off", "error", "WARN", "info", "debug", "trace", "info,upstream=debug", "h2=off"] {
+            assert!(level(known).is_ok(), "{known}");
+        }
+        for unknown in ["", "inof", "verbose", "info,upstream=loud", "info,", "3"] {
+            assert!(level(unknown).is_err(), "{unknown}");
+        }
+    }
 }

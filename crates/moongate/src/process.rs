@@ -27,19 +27,6 @@ pub(crate) fn control_runtime() -> Result<tokio::runtime::Runtime> {
         .context("the control runtime cannot start")
 }
 
-/// Waits until the process is asked to end.
-pub(crate) async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
 /// Memory, open files and time on processors, in Prometheus' text format; what the system does not tell is left out.
 pub(crate) fn metrics() -> String {
     let mut out = String::new();

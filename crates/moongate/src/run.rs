@@ -2,21 +2,25 @@
 
 use crate::admin::{self, Health};
 use crate::cli::{LogStyle, RunArgs, ServeArgs, WorkloadArgs};
-use crate::handover::{Elder, Meeting};
+use crate::handover::{Elder, Meeting, TrustedUsers};
 use crate::pipeline::{self, Shared};
-use crate::{handover, limits, logging, process, settings};
+use crate::privileges::{self, RunAs};
+use crate::signals::{EndingSignals, on_signal};
+use crate::{handover, limits, logging, process, service_manager, settings};
 use anyhow::{Context, Result};
 use dataplane::{DataPlane, LogFormat, LogTarget, Options};
+use rustix::process::Uid;
 use sources::FileSource;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::SignalKind;
 use upstream::Upstream;
 
 /// Serves until the process is asked to end.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
-    logging::start(&args.serve.log)?;
+    logging::start(&args.serve.log, args.serve.log_format)?;
     serve(&args.config.paths, &args.config.workload, &args.serve, "off", |_| {})
 }
 
@@ -29,10 +33,14 @@ pub(crate) fn serve(
     started: impl FnOnce(&[SocketAddr]) + Send + 'static,
 ) -> Result<()> {
     process::raise_file_limit();
+    let run_as = args.user.as_deref().map(RunAs::parse).transpose()?;
+    privileges::warn_of_root(run_as.as_ref());
+    let users = TrustedUsers { later: run_as.as_ref().map(|run_as| Uid::from_raw(run_as.uid())) };
     let settings = settings::settings(workload)?;
     let source = FileSource::new(paths.to_vec())?.with_mesh(workload.mesh_config.clone());
-    let access_log = access_log(args.access_log.as_deref().unwrap_or(default_log), args.access_log_format)?;
-    let (mut inherited, elder) = handover::inherit(args.takeover.as_deref())?;
+    let log_target = args.access_log.clone().unwrap_or_else(|| default_log.to_owned());
+    let access_log = open_log(&log_target)?.map(|target| (target, log_format(args.access_log_format)));
+    let (mut inherited, elder) = handover::inherit(args.takeover.as_deref(), users)?;
     let ready = admin::listen(args.ready, "--ready", &mut inherited)?;
     let pages = admin::listen(args.admin, "--admin", &mut inherited)?;
     let own = [ready.try_clone()?, pages.try_clone()?];
@@ -51,6 +59,9 @@ pub(crate) fn serve(
     };
     let data_plane = Arc::new(DataPlane::start(options, upstream).context("the data plane cannot start")?);
     runtime.block_on(async {
+        let mut ending = EndingSignals::install()?;
+        let plane = Arc::clone(&data_plane);
+        on_signal(SignalKind::user_defined1(), move || reopen_log(&log_target, &plane))?;
         let (shared, health) = (Shared::default(), Health::default());
         let of_admin = [
             admin::serve_ready(ready, health.clone())?,
@@ -61,11 +72,17 @@ pub(crate) fn serve(
         let first = {
             let (health, data_plane) = (health.clone(), Arc::clone(&data_plane));
             move || {
+                let dropped = run_as.as_ref().map_or(Ok(()), RunAs::apply);
+                if dropped.is_err() {
+                    let _ = served.send(dropped);
+                    return;
+                }
                 health.set_ready(true);
+                service_manager::ready();
                 let addresses: Vec<SocketAddr> =
                     data_plane.listening().into_iter().map(|(_, address)| address).collect();
                 started(&addresses);
-                let _ = served.send(());
+                let _ = served.send(dropped);
             }
         };
         tokio::spawn(pipeline::run(
@@ -76,38 +93,61 @@ pub(crate) fn serve(
             health.clone(),
             first,
         ));
-        let followed = follow(args.takeover.clone(), elder, first_served, own, Arc::clone(&data_plane));
+        let followed = follow((args.takeover.clone(), users), elder, first_served, own, Arc::clone(&data_plane));
         tokio::select! {
-            () = process::asked_to_end() => {
-                tracing::info!(seconds = args.drain, "draining; asked once more, the process ends at once");
-                // First whoever sends traffic here has to learn that it is to go elsewhere.
+            asked = ending.next() => {
                 health.set_ready(false);
+                service_manager::stopping();
+                let delay = asked.delay(Duration::from_secs(args.drain_delay));
+                tracing::info!("draining for {} s; signal again to exit now", delay.as_secs() + args.drain);
+                if !delay.is_zero() {
+                    data_plane.announce_drain();
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => {}
+                        _ = ending.next() => return Ok(()),
+                    }
+                }
             }
             result = followed => {
                 result?;
-                tracing::info!(seconds = args.drain, "another process has taken over; draining");
+                tracing::info!("another process serves the listeners; draining for {} s", args.drain);
                 // Whether traffic is to be sent here is for the other to say now.
                 of_admin.iter().for_each(tokio::task::JoinHandle::abort);
             }
         }
         tokio::select! {
             () = data_plane.drain(Duration::from_secs(args.drain)) => {}
-            () = process::asked_to_end() => {}
+            _ = ending.next() => {}
         }
         Ok(())
     })
 }
 
+/// Opens the access log's file again, under its name; where that fails, the file before is still written to.
+fn reopen_log(target: &str, data_plane: &DataPlane) {
+    match open_log(target) {
+        Ok(Some(file)) => {
+            data_plane.switch_access_log(file);
+            tracing::info!(file = target, "access log reopened");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!("access log not reopened, the file before is still in use: {error:#}"),
+    }
+}
+
 /// Relieves the process before this one once the first configuration serves, and returns when another has taken over from this one.
 async fn follow(
-    path: Option<PathBuf>,
+    (path, users): (Option<PathBuf>, TrustedUsers),
     elder: Option<Elder>,
-    first_served: tokio::sync::oneshot::Receiver<()>,
+    first_served: tokio::sync::oneshot::Receiver<Result<()>>,
     own: [TcpListener; 2],
     data_plane: Arc<DataPlane>,
 ) -> Result<()> {
     // The way of the first configuration ends with the process alone.
-    let served = first_served.await.is_ok();
+    let served = match first_served.await {
+        Ok(dropped) => dropped.map(|()| true)?,
+        Err(_) => false,
+    };
     for address in data_plane.close_unwanted() {
         tracing::warn!(%address, "nothing of the configuration listens on a socket that was given; it is closed");
     }
@@ -127,7 +167,7 @@ async fn follow(
             }
             Ok(sockets)
         };
-        meeting.wait(sockets);
+        meeting.wait(users, sockets);
         Ok(())
     };
     // A thread of its own, which the end of the process does not wait for.
@@ -135,11 +175,14 @@ async fn follow(
     taken_over.await?
 }
 
-fn access_log(target: &str, style: LogStyle) -> Result<Option<(LogTarget, LogFormat)>> {
-    let format = match style {
+fn log_format(style: LogStyle) -> LogFormat {
+    match style {
         LogStyle::Text => LogFormat::Text,
         LogStyle::Json => LogFormat::Json,
-    };
+    }
+}
+
+fn open_log(target: &str) -> Result<Option<LogTarget>> {
     let target: LogTarget = match target {
         "off" => return Ok(None),
         "-" => Box::new(std::io::stdout()),
@@ -148,5 +191,5 @@ fn access_log(target: &str, style: LogStyle) -> Result<Option<(LogTarget, LogFor
             Box::new(file.with_context(|| format!("cannot write the access log to {path}"))?)
         }
     };
-    Ok(Some((target, format)))
+    Ok(Some(target))
 }

@@ -8,6 +8,7 @@ mod program {
     mod clients;
     mod hostile;
     mod input;
+    mod lifecycle;
     mod mutations;
     mod oracle;
     mod security;

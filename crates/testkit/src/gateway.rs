@@ -3,6 +3,7 @@
 use crate::client::{self, Request};
 use crate::ports;
 use anyhow::{Context, Result, bail};
+pub use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -48,6 +49,11 @@ impl Gateway {
 
     /// Starts the program without waiting.
     pub fn spawn(start: &Start<'_>) -> Result<Self> {
+        Self::spawn_with(start, &[])
+    }
+
+    /// The same with further variables in its environment.
+    pub fn spawn_with(start: &Start<'_>, environment: &[(&str, &str)]) -> Result<Self> {
         let map: BTreeMap<u16, u16> = start.ports.iter().map(|port| (*port, ports::free())).collect();
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (admin, ready) = (local(ports::free()), local(ports::free()));
@@ -60,6 +66,7 @@ impl Gateway {
             command.args(["--port-map", &text.join(",")]);
         }
         command.args(&start.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.envs(environment.iter().copied());
         let child = command.spawn().with_context(|| format!("cannot start {}", start.program.display()))?;
         Ok(Self { child, map, admin, ready, folder })
     }
@@ -101,8 +108,13 @@ impl Gateway {
 
     /// Asks it to end, as an orchestrator does.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 

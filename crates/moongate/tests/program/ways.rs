@@ -23,7 +23,7 @@ fn stdout(output: &Output) -> String {
 }
 
 /// Waits until something is so.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !so() {
         assert!(begun.elapsed() < PATIENCE, "waited too long: {what}");
@@ -31,29 +31,29 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-fn start(folder: &Path, ports: &[u16], args: &[&str]) -> Gateway {
+pub(super) fn start(folder: &Path, ports: &[u16], args: &[&str]) -> Gateway {
     let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     args.extend(["--bind".to_owned(), "127.0.0.1".to_owned()]);
     let start = Start { program: Path::new(PROGRAM), paths: vec![folder.to_owned()], ports: ports.to_vec(), args };
     Gateway::start(&start).unwrap()
 }
 
-fn get(gateway: &Gateway, port: u16, host: &str) -> Result<Answer, NoAnswer> {
+pub(super) fn get(gateway: &Gateway, port: u16, host: &str) -> Result<Answer, NoAnswer> {
     let headers = [("Host".to_owned(), host.to_owned())];
     client::send(gateway.address(port), &Request { method: "GET", target: "/", headers: &headers, body: b"" })
 }
 
-fn status(gateway: &Gateway, port: u16, host: &str) -> u16 {
+pub(super) fn status(gateway: &Gateway, port: u16, host: &str) -> u16 {
     get(gateway, port, host).map_or(0, |answer| answer.status)
 }
 
-fn server(name: &str, port: u16) -> String {
+pub(super) fn server(name: &str, port: u16) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  selector: {{istio: ingressgateway}}\n  servers:\n  - port: {{number: {port}, name: http, protocol: HTTP}}\n    hosts: ['*']\n---\n"
     )
 }
 
-fn direct(name: &str, gateway: &str, status: u16) -> String {
+pub(super) fn direct(name: &str, gateway: &str, status: u16) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  hosts: [{name}.test]\n  gateways: [{gateway}]\n  http:\n  - directResponse: {{status: {status}}}\n---\n"
     )
@@ -193,23 +193,6 @@ fn a_port_in_use_is_one_finding_and_the_rest_serves() {
     assert_eq!(found[0]["object"]["name"], "taken");
     drop(taken);
     until("the port is taken up once it is free", || status(&gateway, port, "b.test") == 201);
-}
-
-#[test]
-fn on_sigterm_readiness_goes_first_and_the_process_ends_well() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("a.yaml"), server("g", 80) + &direct("a", "g", 201)).unwrap();
-    let mut gateway = start(folder.path(), &[80], &["--drain", "20"]);
-    assert_eq!(status(&gateway, 80, "a.test"), 201);
-    // A connection that is open keeps the process alive for a while, in which readiness can be asked for.
-    let open = std::net::TcpStream::connect(gateway.address(80)).unwrap();
-    gateway.terminate();
-    until("it is not ready any more", || {
-        gateway.get(gateway.ready, "/healthz/ready").is_some_and(|(status, _)| status == 503)
-    });
-    assert_eq!(gateway.get(gateway.ready, "/healthz/live").map(|(status, _)| status), Some(200));
-    drop(open);
-    assert_eq!(gateway.wait().unwrap(), Some(0), "{}", gateway.log());
 }
 
 #[test]
