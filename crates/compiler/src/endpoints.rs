@@ -94,7 +94,9 @@ impl<'a> Found<'a> {
         let weight = weight.max(1);
         let locality = (!locality.is_empty()).then(|| Locality(texts::shared(locality)));
         let priority = self.placing.priority(Place { locality: locality.as_ref(), labels, node });
-        let address = match (address.strip_prefix("unix://"), address.parse::<IpAddr>()) {
+        // `[::1]` is an address as well, with any resolution.
+        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+        let address = match (address.strip_prefix("unix://"), bare.parse::<IpAddr>()) {
             (Some(path), _) => EndpointAddress::Unix(Path::new(path).into()),
             (None, Ok(ip)) => EndpointAddress::Ip(SocketAddr::new(ip, port)),
             (None, Err(_)) => {

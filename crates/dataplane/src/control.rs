@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use upstream::Upstream;
+use upstream::{Unresolved, Upstream};
 
 /// How often it is looked whether the last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -176,9 +176,19 @@ impl DataPlane {
         self.metrics.iter().map(|metrics| metrics.generation.load(Ordering::Acquire)).collect()
     }
 
+    /// Names of clusters in use whose last query had no answer.
+    pub fn unresolved(&self) -> Vec<Unresolved> {
+        self.upstream.unresolved()
+    }
+
     /// Counters in the text format of OpenMetrics.
     pub fn metrics(&self) -> String {
-        metrics::render(&self.metrics, &self.upstream.counts(), self.log.as_ref().map_or(0, AccessLog::dropped))
+        let unresolved = self.upstream.unresolved().len() as u64;
+        metrics::render(
+            &self.metrics,
+            &self.upstream.counts(),
+            (self.log.as_ref().map_or(0, AccessLog::dropped), unresolved),
+        )
     }
 
     /// Asks clients to open no further requests on their connections (`Connection: close`, GOAWAY), while listeners stay open. To be

@@ -238,7 +238,11 @@ pub(crate) fn add(counter: &AtomicU64) {
 }
 
 /// The text of all counters in Prometheus' format.
-pub(crate) fn render(workers: &[Arc<WorkerMetrics>], counts: &[clusters::Counts], log_dropped: u64) -> String {
+pub(crate) fn render(
+    workers: &[Arc<WorkerMetrics>],
+    counts: &[clusters::Counts],
+    (log_dropped, unresolved): (u64, u64),
+) -> String {
     let mut registry = Registry::default();
     clusters::register(&mut registry, counts, workers.first().map_or(0, |worker| worker.max_series));
     register_requests(&mut registry, workers);
@@ -256,6 +260,8 @@ pub(crate) fn render(workers: &[Arc<WorkerMetrics>], counts: &[clusters::Counts]
     }
     let dropped = Rows { rows: vec![(Vec::new(), log_dropped)], kind: MetricType::Counter };
     registry.register("moongate_access_log_dropped", "Lines of the access log that found no room", dropped);
+    let unresolved = Rows { rows: vec![(Vec::new(), unresolved)], kind: MetricType::Gauge };
+    registry.register("moongate_dns_unresolved", "Names of endpoints whose last query had no answer", unresolved);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut text, &registry);

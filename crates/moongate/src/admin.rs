@@ -1,7 +1,7 @@
 //! The pages for operators: health, metrics, what is served, and what is wrong.
 
 use crate::page;
-use crate::pipeline::Shared;
+use crate::pipeline::{Current, Shared};
 use crate::process;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -50,6 +50,13 @@ struct Pages {
     shared: Shared,
     health: Health,
     data_plane: Arc<DataPlane>,
+}
+
+impl Pages {
+    /// What is served, and what is known at this moment of the names of its endpoints.
+    fn current(&self) -> Current {
+        Current { unresolved: self.data_plane.unresolved(), ..self.shared.get() }
+    }
 }
 
 /// Serves `/healthz/ready` where Istio has it.
@@ -124,7 +131,7 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
 }
 
 async fn index(State(pages): State<Pages>) -> Html<String> {
-    let current = pages.shared.get();
+    let current = pages.current();
     Html(page::index(&current, pages.health.is_ready(), &pages.data_plane.listening(), &pages.data_plane.generations()))
 }
 
@@ -156,7 +163,7 @@ async fn report(
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let current = pages.shared.get();
+    let current = pages.current();
     let diagnostics = current.diagnostics();
     let accepts_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     if accepts_text || query.get("format").is_some_and(|format| format == "text") {

@@ -16,6 +16,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::Receiver;
+use upstream::Unresolved;
 
 /// How often listeners that could not be opened are tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -53,6 +54,8 @@ pub(crate) struct Current {
     pub(crate) stages: Stages,
     /// Texts of input that cannot be read again.
     pub(crate) streams: StreamTexts,
+    /// Names of endpoints without an answer, where somebody looked.
+    pub(crate) unresolved: Vec<Unresolved>,
 }
 
 impl Current {
@@ -61,6 +64,7 @@ impl Current {
         let mut all: Vec<Diagnostic> = self.read.iter().cloned().collect();
         all.extend(self.report.located(&self.set));
         all.extend(self.problems.iter().map(|problem| bind_diagnostic(problem, self)));
+        all.extend(self.unresolved.iter().map(|unresolved| unresolved_diagnostic(unresolved, self)));
         all.extend(self.unserved.clone());
         all.extend(self.ending.iter().cloned());
         all
@@ -165,7 +169,7 @@ fn take(
         parse = ?stages.parse,
         compile = ?stages.compile,
         apply = ?stages.apply,
-        "configuration taken over"
+        "configuration applied"
     );
     let mut certificates = Arc::clone(&before.certificates);
     if compiled.delta.changes.as_ref().is_none_or(Certificates::may_change) {
@@ -180,6 +184,7 @@ fn take(
         read: mesh.iter().cloned().chain(loaded.diagnostics.iter().cloned()).collect(),
         problems: outcome.problems,
         unserved: None,
+        unresolved: Vec::new(),
         generation: outcome.generation,
         stages,
         streams: Arc::clone(&loaded.streams),
@@ -276,6 +281,27 @@ fn bind_diagnostic(problem: &BindProblem, current: &Current) -> Diagnostic {
         field: origin.map_or_else(String::new, |origin| format!("spec.{}.port", origin.rule)),
         message: format!("cannot listen on {address}: {}; the other listeners serve", problem.message),
         help: Some(help),
+    }
+}
+
+/// The code of a name of an endpoint that DNS does not answer; `docs/diagnostics.md` lists it.
+pub(crate) const UNRESOLVED: &str = "MG9030";
+
+fn unresolved_diagnostic(unresolved: &Unresolved, current: &Current) -> Diagnostic {
+    let cluster = current.snapshot.clusters.get(&unresolved.cluster);
+    let object = cluster.map(|cluster| object_ref(&cluster.origin));
+    let effect = if unresolved.in_use { "the addresses before stay in use" } else { "requests get 503" };
+    Diagnostic {
+        code: UNRESOLVED,
+        severity: Severity::Warning,
+        position: object.as_ref().and_then(|object| place(&current.set, object)),
+        object,
+        field: String::new(),
+        message: format!(
+            "`{}` of cluster {} is not resolved: {}; {effect}",
+            unresolved.name, unresolved.cluster, unresolved.error
+        ),
+        help: Some("correct the name, or check the name servers of this machine".to_owned()),
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! A name is asked for when its cluster is first used, not when it is configured: a hundred thousand names cost nothing until then.
 
+mod failures;
 mod resolver;
 
+pub use failures::Unresolved;
 pub(crate) use resolver::build_resolver;
 
 use crate::cluster::{ClusterState, Names};
+use failures::Failures;
 use hickory_resolver::TokioResolver;
 use ir::{DnsName, Endpoint, EndpointSource};
 use std::net::IpAddr;
@@ -52,6 +55,7 @@ pub(crate) struct Dns {
     first: Semaphore,
     later: Semaphore,
     runtime: tokio::runtime::Handle,
+    failures: Failures,
 }
 
 /// What is known of one name.
@@ -59,18 +63,25 @@ pub(crate) struct Dns {
 struct Known {
     addresses: Vec<IpAddr>,
     failures: u32,
+    /// Why the last query had no answer.
+    error: Option<String>,
 }
 
 impl Dns {
     /// Asks on `runtime`. Without a resolver no name has an answer.
     pub(crate) fn new(runtime: tokio::runtime::Handle, resolver: Option<TokioResolver>, bounds: DnsBounds) -> Self {
         let (first, later) = (Semaphore::new(bounds.first_queries), Semaphore::new(bounds.later_queries));
-        Self { resolver, bounds, first, later, runtime }
+        Self { resolver, bounds, first, later, runtime, failures: Failures::default() }
     }
 
     /// Where tasks of the control side run.
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
         &self.runtime
+    }
+
+    /// Names without an answer, by cluster.
+    pub(crate) fn unresolved(&self) -> Vec<Unresolved> {
+        self.failures.list()
     }
 
     /// Begins to resolve a cluster's names, if it has any and nobody has begun.
@@ -86,11 +97,23 @@ impl Dns {
         // What the state before this one left holds for each name that has no answer.
         let mut known = state.upgrade().map(|state| left(&state)).unwrap_or_default();
         let mut first = true;
+        let failures = self.failures.task();
         loop {
             let Some(source) = state.upgrade().map(|state| Arc::clone(&state.cluster)) else { return };
             let EndpointSource::Dns { names, first_only } = &source.endpoints else { return };
             let again = self.ask_all(names, &mut known, first).await;
             first = false;
+            for (name, known) in names.iter().zip(&known) {
+                match &known.error {
+                    None => failures.answered(&source.id, &name.name),
+                    Some(error) => failures.failed(Unresolved {
+                        cluster: source.id.clone(),
+                        name: (&*name.name).into(),
+                        error: error.clone(),
+                        in_use: !known.addresses.is_empty(),
+                    }),
+                }
+            }
             let addresses = addresses(names, &known, *first_only);
             match state.upgrade() {
                 None => return,
@@ -107,18 +130,25 @@ impl Dns {
         let asked: Vec<_> = (0..names.len())
             .map(|number| {
                 let (dns, names) = (Arc::clone(self), Arc::clone(names));
-                self.runtime.spawn(async move { dns.ask(names.get(number)?, first).await })
+                self.runtime.spawn(async move {
+                    match names.get(number) {
+                        Some(name) => dns.ask(name, first).await,
+                        None => Err("there is no such name".to_owned()),
+                    }
+                })
             })
             .collect();
         let mut again = self.bounds.latest;
         for (answer, known) in asked.into_iter().zip(known) {
-            let time = match answer.await.ok().flatten() {
-                Some((addresses, ttl)) => {
-                    *known = Known { addresses, failures: 0 };
+            let answer = answer.await.unwrap_or_else(|error| Err(error.to_string()));
+            let time = match answer {
+                Ok((addresses, ttl)) => {
+                    *known = Known { addresses, failures: 0, error: None };
                     ttl.max(self.bounds.soonest)
                 }
-                None => {
+                Err(error) => {
                     known.failures = known.failures.saturating_add(1);
+                    known.error = Some(error);
                     self.bounds.pause(known.failures)
                 }
             };
@@ -127,23 +157,20 @@ impl Dns {
         again
     }
 
-    /// The addresses of one name and how long they hold; `None` without an answer.
-    async fn ask(&self, name: &DnsName, first: bool) -> Option<(Vec<IpAddr>, Duration)> {
+    /// The addresses of one name and how long they hold, or why there is no answer.
+    async fn ask(&self, name: &DnsName, first: bool) -> Result<(Vec<IpAddr>, Duration), String> {
         if let Ok(address) = name.name.parse() {
-            return Some((vec![address], self.bounds.latest));
+            return Ok((vec![address], self.bounds.latest));
         }
-        let resolver = self.resolver.as_ref()?;
+        let resolver = self.resolver.as_ref().ok_or("the system has no name servers")?;
         let limit = if first { &self.first } else { &self.later };
-        let _permit = limit.acquire().await.ok()?;
+        let _permit = limit.acquire().await.map_err(|error| error.to_string())?;
         match resolver.lookup_ip(&*name.name).await {
             Ok(answer) => {
                 let ttl = answer.valid_until().saturating_duration_since(Instant::now());
-                Some((one_loopback(answer.iter().collect()), ttl))
+                Ok((one_loopback(answer.iter().collect()), ttl))
             }
-            Err(error) => {
-                tracing::debug!(name = &*name.name, %error, "the name is not resolved");
-                None
-            }
+            Err(error) => Err(error.to_string()),
         }
     }
 }
@@ -168,7 +195,7 @@ fn one_loopback(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 /// What a cluster knows of its names already. An address that may be that of several names is known of each.
 fn left(state: &ClusterState) -> Vec<Known> {
     let EndpointSource::Dns { names, .. } = &state.cluster.endpoints else { return Vec::new() };
-    names.iter().map(|name| Known { addresses: state.resolved(name), failures: 0 }).collect()
+    names.iter().map(|name| Known { addresses: state.resolved(name), ..Known::default() }).collect()
 }
 
 /// Endpoints in order, each address once.

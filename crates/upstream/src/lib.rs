@@ -24,6 +24,7 @@ pub use balance::{Wanted, xxhash64};
 pub use cluster::{ClusterCounts, ClusterState, Counted, Ejections, NoEndpoint, UsageCounts};
 pub use coalesce::{Coalesced, Turn};
 pub use connect::{ConnectError, Connection, Replay, Sender, Stream};
+pub use dns::Unresolved;
 pub use endpoint::{EndpointState, InFlight, Outcome};
 pub use h1::{Patience, h1_connection};
 pub use h2::{H2Place, H2Stream, Holder, Outgoing, STREAM_WINDOW, Streams, h2_stream, is_unprocessed};

@@ -1,7 +1,7 @@
 //! All clusters of the process by slot: a number that stays for the life of a cluster's id, so that route tables hold plain integers.
 
 use crate::cluster::{ClusterState, Ejections, UsageCounts};
-use crate::dns::{Dns, DnsBounds, build_resolver};
+use crate::dns::{Dns, DnsBounds, Unresolved, build_resolver};
 use crate::endpoint::Endpoints;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -72,6 +72,11 @@ impl Upstream {
     /// Begins to resolve a cluster's names, if it has any and nobody has.
     pub fn begin_resolving(&self, state: &Arc<ClusterState>) {
         self.dns.begin(state);
+    }
+
+    /// Names of clusters in use whose last query had no answer.
+    pub fn unresolved(&self) -> Vec<Unresolved> {
+        self.dns.unresolved()
     }
 
     /// Looks after the health of a cluster's endpoints, which [`ClusterState::report`] asks for.

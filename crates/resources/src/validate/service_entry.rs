@@ -220,5 +220,14 @@ fn check_endpoint(entry: &ServiceEntry, endpoint: &WorkloadEntry, findings: &mut
             _ => "use an IP address or a name",
         };
         findings.error("address", code, format!("`{address}` cannot be an endpoint here"), help);
+    } else if is_like_ipv4(address) {
+        let message = format!("`{address}` is not an IP address, and DNS has no names that end in digits");
+        findings.warning("address", code, message, "correct the address; requests to this endpoint get 503");
     }
+}
+
+/// Whether a name reads like an IPv4 address and is none: no top-level domain is a number (RFC 3696 §2).
+fn is_like_ipv4(address: &str) -> bool {
+    let last = address.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    !is_address(address) && !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -159,6 +159,36 @@ async fn this_machine_is_one_endpoint_and_no_name_server_is_asked_for_it() {
     assert_eq!(server.asked("localhost"), 0);
 }
 
+#[tokio::test]
+async fn names_without_an_answer_are_listed_until_there_is_one() {
+    let server = NameServer::new().await;
+    server.set("gone.example.com", None);
+    let state = cluster(&[("gone.example.com.", 80)], false);
+    let dns = dns(&[server.address], QUICK);
+    assert_eq!(dns.unresolved(), []);
+    dns.begin(&state);
+    state.wait_resolved(LONG).await;
+    let list = dns.unresolved();
+    assert_eq!(list.len(), 1, "{list:?}");
+    assert_eq!((&list[0].cluster, &*list[0].name, list[0].in_use), (&state.cluster.id, "gone.example.com.", false));
+    assert!(!list[0].error.is_empty());
+    server.set("gone.example.com", Some(&[[127, 0, 0, 9]]));
+    until(&state, || addresses_of(&state) == ["127.0.0.9:80"]).await;
+    assert_eq!(dns.unresolved(), []);
+    // Once there was an answer, it stays in use.
+    server.set("gone.example.com", None);
+    until(&state, || dns.unresolved().iter().any(|unresolved| unresolved.in_use)).await;
+    assert_eq!(addresses_of(&state), ["127.0.0.9:80"]);
+    // With its cluster goes what is said of it.
+    drop(state);
+    let gone = async {
+        while !dns.unresolved().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(LONG, gone).await.is_ok());
+}
+
 #[test]
 fn only_loopback_is_taken_of_one_family() {
     let parse = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();

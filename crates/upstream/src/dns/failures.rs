@@ -1,0 +1,79 @@
+//! Names without an answer: logged when that begins and ends, and listed for reports and metrics.
+
+use ir::ClusterId;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A name of a cluster whose last query had no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The name.
+    pub name: Box<str>,
+    /// Why there is no answer.
+    pub error: String,
+    /// Whether addresses of an earlier answer stay in use; else requests get 503.
+    pub in_use: bool,
+}
+
+/// All of them. A name is here only while its cluster resolves it.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    by_name: Mutex<BTreeMap<(ClusterId, Box<str>), (u64, Unresolved)>>,
+    tasks: AtomicU64,
+}
+
+/// The names that one task resolves; dropped with the task, and its failures with it.
+#[derive(Debug)]
+pub(crate) struct TaskFailures<'a> {
+    all: &'a Failures,
+    task: u64,
+}
+
+impl Failures {
+    /// For a task that begins to resolve names.
+    pub(crate) fn task(&self) -> TaskFailures<'_> {
+        TaskFailures { all: self, task: self.tasks.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// All names without an answer, by cluster.
+    pub(crate) fn list(&self) -> Vec<Unresolved> {
+        self.lock().values().map(|(_, unresolved)| unresolved.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(ClusterId, Box<str>), (u64, Unresolved)>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TaskFailures<'_> {
+    /// A query had no answer.
+    pub(crate) fn failed(&self, unresolved: Unresolved) {
+        let Unresolved { cluster, name, error, in_use } = &unresolved;
+        let key = (cluster.clone(), name.clone());
+        let first = !self.all.lock().contains_key(&key);
+        if first {
+            let effect = if *in_use { "the addresses before stay in use" } else { "requests get 503" };
+            tracing::warn!(%cluster, %name, %error, "a name is not resolved; {effect}");
+        }
+        self.all.lock().insert(key, (self.task, unresolved));
+    }
+
+    /// A query was answered.
+    pub(crate) fn answered(&self, cluster: &ClusterId, name: &str) {
+        let mut all = self.all.lock();
+        // The common case without a key of its own.
+        if !all.is_empty() && all.remove(&(cluster.clone(), name.into())).is_some() {
+            drop(all);
+            tracing::info!(%cluster, name, "a name is resolved again");
+        }
+    }
+}
+
+impl Drop for TaskFailures<'_> {
+    fn drop(&mut self) {
+        self.all.lock().retain(|_, (task, _)| *task != self.task);
+    }
+}
