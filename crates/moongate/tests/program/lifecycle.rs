@@ -68,7 +68,7 @@ fn connections_that_wait_to_be_accepted_are_served_at_the_end() {
     let waiting: Vec<TcpStream> = (0..64)
         .map(|_| {
             let mut stream = TcpStream::connect(gateway.address(80)).unwrap();
-            stream.write_all(KEPT_ALIVE).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").unwrap();
             stream
         })
         .collect();

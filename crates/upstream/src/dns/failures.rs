@@ -18,10 +18,13 @@ pub struct Unresolved {
     pub in_use: bool,
 }
 
+/// By cluster and name, with the task that resolves it.
+type ByName = BTreeMap<(ClusterId, Box<str>), (u64, Unresolved)>;
+
 /// All of them. A name is here only while its cluster resolves it.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
-    by_name: Mutex<BTreeMap<(ClusterId, Box<str>), (u64, Unresolved)>>,
+    by_name: Mutex<ByName>,
     tasks: AtomicU64,
 }
 
@@ -43,7 +46,7 @@ impl Failures {
         self.lock().values().map(|(_, unresolved)| unresolved.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(ClusterId, Box<str>), (u64, Unresolved)>> {
+    fn lock(&self) -> MutexGuard<'_, ByName> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
