@@ -490,7 +490,8 @@ mod tests {
             worker.request(request("a.test"), Duration::from_millis(7), 1, 2);
         }
         workers[0].request(request("b.test"), Duration::ZERO, 0, 0);
-        let text = render(&workers, &[], 3);
+        let text = render(&workers, &[], (3, 2));
+        assert!(text.contains("moongate_dns_unresolved 2\n"), "{text}");
         let has = |line: &str| assert!(text.contains(line), "{line} is not in\n{text}");
         has(
             "istio_requests_total{reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",
