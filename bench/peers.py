@@ -4,10 +4,10 @@
 Each proxy has one worker, the same nginx behind it and the same wrk in front. CPU time is that of the proxy's own process,
 so that a busy machine disturbs little. Every round measures every proxy once; ratios are taken round by round.
 
-`tls` is HTTPS with keep-alive, `tlsconn` a TLS connection for each request, `h2` five connections with ten streams each; `bytes` and
+`tls` is HTTPS with keep-alive, `tlsconn` a TLS connection for each request, `h2` and `h2big` five connections with ten streams each; `bytes` and
 `through` relay TCP, the latter chosen by the name that a TLS client asks for, and tell the cost of a GiB.
 
-  bench/peers.py [--case keepalive|close|big|tls|tlsconn|h2|bytes|through] [--rounds 7] [--seconds 4] [--workers 1] [NAME...]
+  bench/peers.py [--case keepalive|close|big|tls|tlsconn|h2|h2big|bytes|through] [--rounds 7] [--seconds 4] [--workers 1] [NAME...]
 """
 import argparse
 import os
@@ -24,8 +24,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MOONGATE = os.environ.get("MOONGATE", os.path.join(ROOT, "target/release/moongate"))
 BACKEND = 18080
-BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20, "tls": 512, "tlsconn": 512, "h2": 512, "bytes": 8 << 20, "through": 8 << 20}
-SECURED = ("tls", "tlsconn", "h2")
+BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20, "tls": 512, "tlsconn": 512, "h2": 512, "h2big": 1 << 20, "bytes": 8 << 20, "through": 8 << 20}
+SECURED = ("tls", "tlsconn", "h2", "h2big")
 RELAYED = ("bytes", "through")
 NAME = "dev.example.com"
 LOCAL = "localhost"
@@ -250,7 +250,7 @@ def cpu_seconds(pid):
 
 def load(case, port, seconds, connections):
     """Requests that were answered, and those that failed."""
-    if case == "h2":
+    if case in ("h2", "h2big"):
         # Five connections of ten streams where wrk would have fifty.
         text = subprocess.run(["h2load", "-t1", f"-c{max(1, connections // 10)}", "-m10", f"-D{seconds}", "--connect-to", f"127.0.0.1:{port}",
                                f"https://{NAME}:{port}/"], capture_output=True, text=True, check=True).stdout
@@ -278,7 +278,7 @@ def main():
     parser.add_argument("names", nargs="*", default=[])
     args = parser.parse_args()
     names = args.names or (["haproxy", "moongate"] if args.case in RELAYED else ["haproxy", "nginx", "envoy", "moongate"])
-    for tool in ("wrk", "nginx") + (("h2load",) if args.case == "h2" else ()):
+    for tool in ("wrk", "nginx") + (("h2load",) if args.case in ("h2", "h2big") else ()):
         if not shutil.which(tool):
             raise SystemExit(f"{tool} is needed and not installed")
     missing = [name for name in names if name != "moongate" and not shutil.which(name)]
