@@ -69,8 +69,11 @@ fn backend(
     (address, ended)
 }
 
+/// What a backend sends to a request: once, then again and again; `None` before the request is whole.
+type Attack = dyn Fn(&[u8]) -> Option<(Vec<u8>, Vec<u8>)>;
+
 /// Whether the gateway ended it before everything was sent.
-fn flood(mut stream: TcpStream, attack: &dyn Fn(&[u8]) -> Option<(Vec<u8>, Vec<u8>)>) -> bool {
+fn flood(mut stream: TcpStream, attack: &Attack) -> bool {
     let (mut seen, mut room) = (Vec::new(), [0; 4096]);
     let (first, again) = loop {
         match stream.read(&mut room) {
