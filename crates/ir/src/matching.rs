@@ -50,7 +50,7 @@ pub enum ValueMatch {
     Text(StringMatch),
 }
 
-/// A demand on one header; several headers of the name are judged as their values joined by `,`, as Envoy does.
+/// A demand on one header. Each value of a repeated header is judged by itself, as Envoy 1.40 does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HeaderMatch {
     /// The header's name.
@@ -59,6 +59,23 @@ pub struct HeaderMatch {
     pub value: ValueMatch,
     /// `withoutHeaders`: the demand is turned round, and an absent header meets it (VS-16).
     pub invert: bool,
+}
+
+impl HeaderMatch {
+    /// Whether a request whose header of this name has these values, one for each line, is as demanded.
+    ///
+    /// One value that matches is enough (VS-15); with `invert` none may match, and an absent header is judged as an empty one (VS-16).
+    /// Every policy that looks at headers asks this, so that no value beside another hides it.
+    pub fn is_met<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>) -> bool {
+        let found = match &self.value {
+            ValueMatch::Present => values.next().is_some(),
+            ValueMatch::Text(demand) => match values.next() {
+                Some(first) => demand.is_match(first) || values.any(|value| demand.is_match(value)),
+                None => self.invert && demand.is_match(b""),
+            },
+        };
+        found != self.invert
+    }
 }
 
 /// A demand on one query parameter (VS-17).

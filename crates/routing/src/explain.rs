@@ -1,7 +1,7 @@
 //! Why a request goes where it goes: the same functions as the live path, with every verdict told in words.
 
 use crate::host::HostTable;
-use crate::judge::{Unmet, joined, judge, parameter};
+use crate::judge::{Unmet, judge, parameter};
 use crate::route::RouteEntry;
 use crate::table::{Pick, Table};
 use ir::{MatchPath, Origin, Route, StringMatch, ValueMatch};
@@ -123,15 +123,19 @@ fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>) -> String {
         }
         Unmet::Scheme => format!("the scheme {} is not one that {}", view.scheme, text(&route.matches.scheme)),
         Unmet::Header(at) => route.matches.headers.get(at).map_or_else(String::new, |demand| {
-            let value = joined(demand.name.as_str(), view);
-            let (came, wanted) = (came(value.as_deref()), wanted(&demand.value, demand.invert));
+            let values: Vec<_> = view.values(demand.name.as_str()).collect();
             // VS-16
-            let as_empty = if value.is_none() && demand.value != ValueMatch::Present && demand.invert {
+            let as_empty = if values.is_empty() && demand.value != ValueMatch::Present && demand.invert {
                 " and counts as empty"
             } else {
                 ""
             };
-            format!("the header {} {came}{as_empty}, and {wanted}", demand.name)
+            format!(
+                "the header {} {}{as_empty}, and {}",
+                demand.name,
+                all(&values),
+                wanted(&demand.value, demand.invert)
+            )
         }),
         Unmet::Query(at) => route.matches.query.get(at).map_or_else(String::new, |demand| {
             let value = parameter(&demand.name, view.query);
@@ -143,6 +147,15 @@ fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>) -> String {
 /// What a request has.
 fn came(value: Option<&[u8]>) -> String {
     value.map_or_else(|| "is not there".to_owned(), |value| format!("is `{}`", String::from_utf8_lossy(value)))
+}
+
+/// What a request has, where there may be several values.
+fn all(values: &[&[u8]]) -> String {
+    let quoted = |value: &&[u8]| format!("`{}`", String::from_utf8_lossy(value));
+    match values {
+        [] | [_] => came(values.first().copied()),
+        several => format!("has the values {}", several.iter().map(quoted).collect::<Vec<_>>().join(" and ")),
+    }
 }
 
 /// What a rule wants.

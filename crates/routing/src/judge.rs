@@ -1,7 +1,6 @@
 //! Whether a route takes a request: the one function that live requests and `explain` share.
 
-use ir::{HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
-use std::borrow::Cow;
+use ir::{MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 use wire::view::RequestView;
 
 /// The first demand that a request does not meet.
@@ -35,7 +34,7 @@ pub fn judge(matches: &RouteMatch, view: &RequestView<'_>) -> Result<(), Unmet> 
     if !matches.scheme.as_ref().is_none_or(|demand| demand.is_match(view.scheme.as_bytes())) {
         return Err(Unmet::Scheme);
     }
-    if let Some(at) = matches.headers.iter().position(|demand| !header(demand, view)) {
+    if let Some(at) = matches.headers.iter().position(|demand| !demand.is_met(view.values(demand.name.as_str()))) {
         return Err(Unmet::Header(at));
     }
     if let Some(at) = matches.query.iter().position(|demand| !query(demand, view)) {
@@ -56,33 +55,6 @@ fn path(demand: &MatchPath, path: &[u8]) -> bool {
         }
         MatchPath::Text { text: demand @ StringMatch::Regex(_), ignore_case: true } => demand.is_match(path),
     }
-}
-
-fn header(demand: &HeaderMatch, view: &RequestView<'_>) -> bool {
-    let found = joined(demand.name.as_str(), view);
-    let met = match (&demand.value, &found) {
-        (ValueMatch::Present, found) => found.is_some(),
-        (ValueMatch::Text(demand), Some(value)) => demand.is_match(value),
-        // VS-16: in `withoutHeaders` an absent header is judged as an empty one, so that `.*` is met by it and excludes it.
-        (ValueMatch::Text(wanted), None) => demand.invert && wanted.is_match(b""),
-    };
-    met != demand.invert
-}
-
-/// All values of a header, joined by `,` as Envoy joins them.
-pub(crate) fn joined<'a>(name: &str, view: &RequestView<'a>) -> Option<Cow<'a, [u8]>> {
-    if name == "host" {
-        return Some(Cow::Borrowed(view.authority));
-    }
-    let mut values = view.fields.all(name);
-    let first = values.next()?;
-    let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
-    let mut all = first.to_vec();
-    for value in std::iter::once(second).chain(values) {
-        all.push(b',');
-        all.extend_from_slice(value);
-    }
-    Some(Cow::Owned(all))
 }
 
 fn query(demand: &QueryMatch, view: &RequestView<'_>) -> bool {

@@ -86,3 +86,13 @@ pub struct RequestView<'a> {
     /// The header lines.
     pub fields: Fields<'a>,
 }
+
+impl<'a> RequestView<'a> {
+    /// The values of a header, one for each line; of `host` the authority alone, also where the target named it. Conditions on headers are
+    /// judged by these.
+    pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let is_host = name.eq_ignore_ascii_case("host");
+        let authority = is_host.then_some(self.authority);
+        authority.into_iter().chain(self.fields.all(name).filter(move |_| !is_host))
+    }
+}

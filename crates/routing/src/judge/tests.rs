@@ -1,6 +1,8 @@
+//! Tests of conditions, by row.
+
 use super::*;
 use crate::fixture::{ask, exact, get, path as at, prefix, regex};
-use ir::{Demands, HeaderName};
+use ir::{Demands, HeaderMatch, HeaderName};
 
 fn on_path(text: StringMatch, target: &str) -> bool {
     get(target, |view| judge(&RouteMatch::new(at(text), Demands::default()), view).is_ok())
@@ -59,11 +61,16 @@ fn vs_14_method_authority_and_scheme_are_compared_with_case() {
 }
 
 #[test]
-fn vs_15_headers_are_joined_and_presence_needs_no_value() {
+fn vs_15_one_value_that_matches_is_enough_and_presence_needs_none() {
     let two = "\nX-User: a\nx-user: b";
-    assert!(on_header("x-user", ValueMatch::Text(exact("a,b")), false, two));
-    assert!(!on_header("x-user", ValueMatch::Text(exact("a")), false, two));
-    assert!(on_header("x-user", ValueMatch::Text(prefix("a")), false, two));
+    for text in [exact("a"), exact("b"), prefix("b"), regex("[ab]")] {
+        assert!(on_header("x-user", ValueMatch::Text(text), false, two));
+    }
+    for text in [exact("a,b"), prefix("a,"), regex("a,b"), exact("c"), exact("")] {
+        assert!(!on_header("x-user", ValueMatch::Text(text), false, two));
+    }
+    assert!(on_header("x-user", ValueMatch::Text(exact("a,b")), false, "\nx-user: a,b"));
+    assert!(on_header("x-user", ValueMatch::Text(exact("")), false, "\nx-user: a\nx-user:"));
     assert!(on_header("x-user", ValueMatch::Present, false, "\nx-user:"));
     assert!(!on_header("x-user", ValueMatch::Present, false, ""));
     assert!(!on_header("x-user", ValueMatch::Text(regex(".*")), false, ""));
@@ -71,10 +78,14 @@ fn vs_15_headers_are_joined_and_presence_needs_no_value() {
 }
 
 #[test]
-fn vs_16_an_absent_header_is_judged_as_an_empty_one_where_demands_are_turned_round() {
+fn vs_16_no_value_may_match_and_an_absent_header_is_judged_as_an_empty_one() {
     assert!(on_header("x-user", ValueMatch::Text(exact("a")), true, ""));
     assert!(on_header("x-user", ValueMatch::Text(exact("a")), true, "\nx-user: b"));
     assert!(!on_header("x-user", ValueMatch::Text(exact("a")), true, "\nx-user: a"));
+    for lines in ["\nx-user: a\nx-user: b", "\nx-user: b\nx-user: a", "\nx-user: b\nX-User: c\nx-user: a"] {
+        assert!(!on_header("x-user", ValueMatch::Text(exact("a")), true, lines), "{lines}");
+    }
+    assert!(!on_header("cookie", ValueMatch::Text(exact("a=1")), true, "\ncookie: b=2\ncookie: a=1"));
     assert!(!on_header("x-user", ValueMatch::Text(regex(".*")), true, ""));
     assert!(on_header("x-user", ValueMatch::Present, true, ""));
     assert!(!on_header("x-user", ValueMatch::Present, true, "\nx-user: a"));
