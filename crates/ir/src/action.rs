@@ -132,14 +132,15 @@ pub struct Redirect {
     pub path: Option<PathRewrite>,
 }
 
-/// The port that a redirect names. `:80` with http and `:443` with https are left out of the `Location`.
+/// The port that a redirect names (VS-35). `:80` with http and `:443` with https are left out of the `Location`. All but `Keep` replace a
+/// port that the authority has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum RedirectPort {
     /// The one in the request's `Host`; when the scheme changes, that of the new scheme.
     Keep,
     /// This one.
     Number(u16),
-    /// `derivePort: FROM_PROTOCOL_DEFAULT`: none is written, and what the request's `Host` has stays, as with `Keep`.
+    /// `derivePort: FROM_PROTOCOL_DEFAULT`: that of the scheme, so that none is written.
     ProtocolDefault,
     /// `derivePort: FROM_REQUEST_PORT`: the server's own port number.
     RequestPort(u16),

@@ -186,9 +186,14 @@ impl Explainer {
         if let Some(answer) = asker.and_then(|asker| asker.preflight(route, view.method, view.fields)) {
             return local(&answer);
         }
+        let rewritten = match route.rewritten(view) {
+            Ok(rewritten) => rewritten,
+            Err(refusal) => return answered(refusal.status(), refusal.detail()),
+        };
         let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
         let target = |(at, target): (usize, &ir::Target)| {
-            self.target(&target.cluster, target.weight, Some(sent_head(route, at, request, view, peer)))
+            let head = sent_head(route, (at, rewritten.clone()), request, view, peer);
+            self.target(&target.cluster, target.weight, Some(head))
         };
         let mirror = |mirror: &ir::Mirror| MirrorAnswer {
             share: policies::share(mirror.share),
@@ -264,7 +269,7 @@ impl Came<'_> {
 /// The head that is sent to a target.
 fn sent_head(
     route: &RouteEntry,
-    at: usize,
+    (at, rewritten): (usize, Option<Vec<u8>>),
     (request, web, switch, edge): Asked<'_>,
     view: &RequestView<'_>,
     peer: &Peer<'_>,
@@ -279,7 +284,7 @@ fn sent_head(
     if web.is_some() {
         Call::edit_request(view.fields, &mut edits);
     }
-    route.edit_request(at, view, &policies::Asked(view), &mut edits);
+    route.edit_request(at, rewritten, view, &policies::Asked(view), &mut edits);
     if headers.forwarded_host {
         forwarded::tell_host(view.authority, view.fields, &mut edits);
     }

@@ -71,6 +71,8 @@ codes! {
     EXPORT_TO "MG2023" "`exportTo` takes `.`, `*`, `~` and names of namespaces"
     L4_ROUTE "MG2024" "the rule for TLS or TCP cannot be carried out"
     INEFFECTIVE_MATCH "MG2025" "a match before it takes all that it asks for"
+    PATH_SLASH "MG2050" "the path of a rewrite or redirect begins with one slash"
+    PATH_NOT_SENT "MG2051" "requests with the rewritten path are answered 400"
 
     DESTINATION_RULE_HOST "MG3001" "the host of a DestinationRule is a name or a wildcard"
     DESTINATION_RULE_SUBSET "MG3002" "subsets have names of their own, and labels of Kubernetes"

@@ -44,9 +44,12 @@ pub enum Refusal {
     /// The target is in a form that its method does not allow.
     #[error("the request target is not valid")]
     Target,
-    /// The path has an escaped NUL.
+    /// The path has an escaped NUL, or a `%` that starts no escape.
     #[error("the path cannot be normalised")]
     Path,
+    /// The route's rewrite would make a path of this one that backends read as another (VS-37).
+    #[error("the rewritten path is not valid")]
+    Rewrite,
     /// CONNECT, which no route takes (S-118).
     #[error("CONNECT is not routed")]
     Connect,
@@ -56,7 +59,7 @@ impl Refusal {
     /// The status of the answer.
     pub fn status(self) -> u16 {
         match self {
-            Self::Host | Self::Target | Self::Path => 400,
+            Self::Host | Self::Target | Self::Path | Self::Rewrite => 400,
             Self::Connect => 404,
         }
     }
@@ -67,6 +70,7 @@ impl Refusal {
             Self::Host => "http1.invalid_host",
             Self::Target => "http1.invalid_url",
             Self::Path => "path_normalization_failed",
+            Self::Rewrite => "path_rewrite_failed",
             Self::Connect => "route_not_found",
         }
     }

@@ -1,13 +1,47 @@
 //! Paths that are rewritten, and the `Location` of redirects (VS-35, VS-37).
 //!
-//! What is written comes from configuration and is put into a head: bytes that may not stand there are escaped.
+//! What is written comes from configuration and is put into a head: bytes that may not stand there are escaped, and a path begins with
+//! `/`, whatever was configured.
 
 use ir::{MatchPath, PathRewrite, Redirect, RedirectPort, StringMatch};
+use wire::path::{InvalidPath, has_dot_segment, has_invalid_escape};
 use wire::view::RequestView;
 
-/// The path after a rewrite, without the query.
-pub fn path(rewrite: &PathRewrite, matched: &MatchPath, path: &[u8]) -> Vec<u8> {
-    let new = match rewrite {
+/// The target that is sent instead of the client's, with its query; `None` where the client's stays, since the pattern leaves nothing of the
+/// path, as in Envoy.
+///
+/// It begins with `/` and has neither blanks nor control characters (RFC 9112 §3.2.1). It is an error where the rewrite makes a dot segment
+/// or a `%` that starts no escape: the backend would read another path than the one that was matched.
+pub fn target(
+    rewrite: &PathRewrite,
+    matched: &MatchPath,
+    view: &RequestView<'_>,
+) -> Result<Option<Vec<u8>>, InvalidPath> {
+    let new = path(rewrite, matched, view.path);
+    if new.is_empty() {
+        return Ok(None);
+    }
+    let mut out = Vec::with_capacity(new.len() + 1 + view.query.map_or(0, |query| query.len() + 1));
+    push_path(&mut out, &new, Within::Target);
+    let (sent, _) = wire::path::split(&out);
+    let configured = match rewrite {
+        PathRewrite::Full(text) | PathRewrite::Prefix(text) => text,
+        PathRewrite::Regex { substitution, .. } => substitution,
+    };
+    // A `%` at the end of what is configured would form an escape with what the client sent.
+    let (configured, _) = wire::path::split(configured.as_bytes());
+    if has_invalid_escape(configured)
+        || has_invalid_escape(sent)
+        || (has_dot_segment(sent) && !has_dot_segment(view.path))
+    {
+        return Err(InvalidPath);
+    }
+    Ok(Some(with_query(out, view.query)))
+}
+
+/// The path after a rewrite, as it is written, without the client's query.
+fn path(rewrite: &PathRewrite, matched: &MatchPath, path: &[u8]) -> Vec<u8> {
+    match rewrite {
         PathRewrite::Full(full) => full.as_bytes().to_vec(),
         PathRewrite::Regex { pattern, substitution } => {
             pattern.replace_all(path, substitution).unwrap_or_else(|| path.to_vec())
@@ -16,8 +50,7 @@ pub fn path(rewrite: &PathRewrite, matched: &MatchPath, path: &[u8]) -> Vec<u8> 
             let behind = path.get(matched_length(matched)..).unwrap_or_default();
             [prefix.as_bytes(), behind].concat()
         }
-    };
-    escape(new)
+    }
 }
 
 /// How much of a path the route's prefix took.
@@ -29,21 +62,33 @@ fn matched_length(matched: &MatchPath) -> usize {
     }
 }
 
-/// Blanks and control characters as `%XX`: in a request line or a `Location` they would end it, or begin another.
-fn escape(text: Vec<u8>) -> Vec<u8> {
-    let plain = |byte: u8| byte > 0x20 && byte != 0x7f;
-    if text.iter().all(|byte| plain(*byte)) {
-        return text;
+/// Where a path is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// In a request line, whose target has no fragment.
+    Target,
+    /// In a `Location`.
+    Location,
+}
+
+/// Appends a path that begins with `/`, whatever it began with: behind an authority it could be taken for a part of the host, and in a
+/// request line for another form of a target.
+fn push_path(out: &mut Vec<u8>, path: &[u8], within: Within) {
+    if path.first() != Some(&b'/') {
+        out.push(b'/');
     }
-    let mut out = Vec::with_capacity(text.len() + 16);
-    for byte in text {
-        if plain(byte) {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+    push_escaped(out, path, within);
+}
+
+/// Appends text of a URI. What may not stand in one is written as `%XX`: it could end the line, or begin another.
+fn push_escaped(out: &mut Vec<u8>, text: &[u8], within: Within) {
+    for &byte in text {
+        match byte {
+            b'#' if within == Within::Target => out.extend_from_slice(b"%23"),
+            0x21..=0x7e => out.push(byte),
+            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
         }
     }
-    out
 }
 
 /// A path with the client's query behind it.
@@ -58,16 +103,12 @@ pub fn with_query(mut path: Vec<u8>, query: Option<&[u8]>) -> Vec<u8> {
 /// Where a redirect leads; what it does not name stays as the client sent it.
 pub fn location(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) -> Vec<u8> {
     let scheme = redirect.scheme.as_deref().unwrap_or(view.scheme);
-    let port = written_port(redirect.port, scheme);
     let mut out = format!("{scheme}://").into_bytes();
-    match &redirect.authority {
-        Some(authority) => out.extend(escape(authority.as_bytes().to_vec())),
-        None => out.extend_from_slice(authority(view, scheme, port)),
-    }
-    if let Some(port) = port {
+    push_escaped(&mut out, authority(redirect, scheme, view), Within::Location);
+    if let Some(port) = written_port(redirect.port, scheme) {
         out.extend_from_slice(format!(":{port}").as_bytes());
     }
-    out.extend(new_path(redirect, matched, view));
+    push_new_path(&mut out, redirect, matched, view);
     out
 }
 
@@ -75,12 +116,11 @@ pub fn location(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>
 pub fn https_location(view: &RequestView<'_>) -> Vec<u8> {
     let mut out = b"https://".to_vec();
     out.extend_from_slice(view.authority);
-    out.extend(with_query(view.path.to_vec(), view.query));
-    out
+    push_path(&mut out, view.path, Within::Location);
+    with_query(out, view.query)
 }
 
-/// The port that is written. Istio takes the default port of a scheme for none, and `FROM_PROTOCOL_DEFAULT` too; Envoy then leaves
-/// alone what the client's `Host` has.
+/// The port that is written: the one that is asked for, but for the default of the scheme.
 fn written_port(port: RedirectPort, scheme: &str) -> Option<u16> {
     match port {
         RedirectPort::Keep | RedirectPort::ProtocolDefault => None,
@@ -90,11 +130,16 @@ fn written_port(port: RedirectPort, scheme: &str) -> Option<u16> {
     }
 }
 
-/// The client's authority; without its port when another one is written, or when it is the default of a scheme that changes.
-fn authority<'a>(view: &RequestView<'a>, scheme: &str, written: Option<u16>) -> &'a [u8] {
-    let (host, port) = split_port(view.authority);
+/// The authority that is written before the port: without one of its own where the redirect says something of the port (VS-35), and where
+/// the client's is the default of a scheme that changes.
+fn authority<'a>(redirect: &'a Redirect, scheme: &str, view: &RequestView<'a>) -> &'a [u8] {
+    let whole = redirect.authority.as_deref().map_or(view.authority, str::as_bytes);
+    let (host, port) = split_port(whole);
+    if redirect.port != RedirectPort::Keep {
+        return host;
+    }
     let default = matches!((view.scheme, port), ("http", Some(b"80")) | ("https", Some(b"443")));
-    if written.is_some() || (scheme != view.scheme && default) { host } else { view.authority }
+    if redirect.authority.is_none() && scheme != view.scheme && default { host } else { whole }
 }
 
 fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -109,11 +154,13 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// A whole path that has a query of its own keeps that alone; otherwise the client's query stays.
-fn new_path(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) -> Vec<u8> {
-    match &redirect.path {
-        None => with_query(view.path.to_vec(), view.query),
-        Some(rewrite @ PathRewrite::Full(full)) if full.contains('?') => path(rewrite, matched, view.path),
-        Some(rewrite) => with_query(path(rewrite, matched, view.path), view.query),
+fn push_new_path(out: &mut Vec<u8>, redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) {
+    let new = redirect.path.as_ref().map(|rewrite| path(rewrite, matched, view.path));
+    push_path(out, new.as_deref().unwrap_or(view.path), Within::Location);
+    let has_query = matches!(&redirect.path, Some(PathRewrite::Full(full)) if full.contains('?'));
+    if let Some(query) = view.query.filter(|_| !has_query) {
+        out.push(b'?');
+        out.extend_from_slice(query);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One route as it is carried out: its targets with their slots, its edits, its local answers.
 
+use crate::prepare::Refusal;
 use crate::rewrite;
 use crate::substitute::{self, Facts};
 use ir::{Action, ClusterId, FieldName, Forward, HeaderAppend, HeaderChanges, Route, TargetCluster};
@@ -107,17 +108,30 @@ impl RouteEntry {
         choose(&self.targets, random)
     }
 
-    /// Adds what the route and one of its targets change of a request (VS-34, VS-37, VS-38, VS-47). The target comes first, as Envoy has it.
-    pub fn edit_request<'a>(&'a self, target: usize, view: &RequestView<'_>, facts: &dyn Facts, edits: &mut Edits<'a>) {
+    /// The request target that is sent where a rewrite changes it (VS-37).
+    pub fn rewritten(&self, view: &RequestView<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(rewrite) = self.forward().and_then(|forward| forward.rewrite.as_ref()) else { return Ok(None) };
+        rewrite::target(rewrite, &self.route.matches.path, view).map_err(|_| Refusal::Rewrite)
+    }
+
+    /// Adds what the route and one of its targets change of a request (VS-34, VS-38, VS-47), and what [`Self::rewritten`] gave. The target
+    /// comes first, as Envoy has it.
+    pub fn edit_request<'a>(
+        &'a self,
+        target: usize,
+        rewritten: Option<Vec<u8>>,
+        view: &RequestView<'_>,
+        facts: &dyn Facts,
+        edits: &mut Edits<'a>,
+    ) {
         let target = self.forward().and_then(|forward| forward.targets.get(target));
         if let Some(target) = target {
             change(&target.request_headers, facts, edits);
         }
         change(&self.route.request_headers, facts, edits);
         let Some(forward) = self.forward() else { return };
-        if let Some(rewrite) = &forward.rewrite {
-            let path = rewrite::path(rewrite, &self.route.matches.path, view.path);
-            edits.target = Some(Cow::Owned(rewrite::with_query(path, view.query)));
+        if let Some(rewritten) = rewritten {
+            edits.target = Some(Cow::Owned(rewritten));
             // Envoy tells the backend what the client asked for, and Istio's users look at it there.
             edits.set("x-envoy-original-path", rewrite::with_query(view.path.to_vec(), view.query));
         }

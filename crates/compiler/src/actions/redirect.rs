@@ -43,7 +43,8 @@ fn text(written: &str) -> Option<Arc<str>> {
 }
 
 fn port(written: &HttpRedirect, server_port: u16) -> RedirectPort {
-    match (written.port, written.derive_port) {
+    // As in Istio, 0 is none.
+    match (written.port.filter(|port| *port != 0), written.derive_port) {
         (Some(number), _) => u16::try_from(number).map_or(RedirectPort::Keep, RedirectPort::Number),
         (None, Some(DerivePort::FromRequestPort)) => RedirectPort::RequestPort(server_port),
         (None, Some(DerivePort::FromProtocolDefault)) => RedirectPort::ProtocolDefault,

@@ -164,6 +164,10 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     if let Some(answer) = asker.as_ref().and_then(|asker| asker.preflight(&route, method, fields)) {
         return Decision::Preflight(route, answer);
     }
+    let rewritten = match route.rewritten(&view) {
+        Ok(rewritten) => rewritten,
+        Err(refusal) => return Decision::Reject(Reject::Refused(refusal), Some((route, 0))),
+    };
     let target = route.choose(|| worker.random());
     let slot = route.targets.get(target).and_then(|target| target.slot);
     let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
@@ -192,7 +196,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         route: &route,
         cluster: cluster.cluster.id.as_str(),
     };
-    route.edit_request(target, &view, &OfRequest { common, view: &view }, &mut edits);
+    route.edit_request(target, rewritten, &view, &OfRequest { common, view: &view }, &mut edits);
     if edge.headers.forwarded_host {
         forwarded::tell_host(view.authority, fields, &mut edits);
     }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod matches;
+mod paths;
 mod policies;
 mod reach;
 

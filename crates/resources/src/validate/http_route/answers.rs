@@ -1,5 +1,6 @@
 //! Redirects, direct responses and rewrites of an HTTP rule: VS-35 to VS-37.
 
+use super::paths;
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::text_match::StringMatch;
@@ -59,6 +60,7 @@ fn check_redirect(redirect: &HttpRedirect, matches: &[HttpMatch], findings: &mut
     if let Some(port) = redirect.port.filter(|port| *port != 0) {
         check_port(port, "port", code::HTTP_REDIRECT, findings);
     }
+    paths::check_redirect(redirect, findings);
 }
 
 /// VS-36.
@@ -101,6 +103,7 @@ fn check_rewrite(rewrite: &HttpRewrite, findings: &mut Findings) {
         let help = "set `uri`, `uriRegexRewrite` or `authority`";
         findings.error("", code::HTTP_REWRITE, "the rewrite changes nothing", help);
     }
+    paths::check_rewrite(rewrite, findings);
     let Some(regex) = &rewrite.uri_regex_rewrite else { return };
     if !rewrite.uri.is_empty() {
         let help = "keep one of them";

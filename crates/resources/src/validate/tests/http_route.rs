@@ -168,6 +168,45 @@ fn vs_37_rewrites_are_of_one_kind() {
 }
 
 #[test]
+fn vs_35_vs_37_paths_begin_with_one_slash() {
+    for (redirect, field) in [
+        ("uri: login", "uri"),
+        ("uri: '//evil.test'", "uri"),
+        ("uri: 'https://other.test/x'", "uri"),
+        ("uri: '?q=1'", "uri"),
+        ("prefixRewrite: new", "prefixRewrite"),
+    ] {
+        let text = format!("redirect: {{{redirect}}}, match: [{{uri: {{prefix: /x}}}}]");
+        rule(&text, &[&format!("W MG2050 redirect.{field}")]);
+    }
+    for rewrite in ["uri: new", "uri: 'http://other.test/'", "uri: //x"] {
+        with_route(&format!("rewrite: {{{rewrite}}}"), &["W MG2050 rewrite.uri"]);
+    }
+    for (pattern, text) in [("^/api/(.*)$", r"\1"), ("/", "-"), ("^/a", "http://x"), ("^/a(.*)", r"//\1"), (".*", "x")]
+    {
+        let rewrite = format!("rewrite: {{uriRegexRewrite: {{match: '{pattern}', rewrite: '{text}'}}}}");
+        with_route(&rewrite, &["W MG2050 rewrite.uriRegexRewrite.rewrite"]);
+    }
+    for (pattern, text) in
+        [("^/api(/.*)$", r"\1"), ("v[0-9]+", "v2"), ("^/(a|b)/(.*)$", r"/\2"), ("^/a", r"\0"), (r"^/\(a(/.*)", r"\1")]
+    {
+        with_route(&format!("rewrite: {{uriRegexRewrite: {{match: '{pattern}', rewrite: '{text}'}}}}"), &[]);
+    }
+}
+
+#[test]
+fn vs_37_paths_that_no_request_is_sent_with_are_found() {
+    for uri in ["/100%", "/%2", "/a/../b", "/a/."] {
+        with_route(&format!("rewrite: {{uri: '{uri}'}}"), &["W MG2051 rewrite.uri"]);
+    }
+    with_route(
+        r"rewrite: {uriRegexRewrite: {match: '^/(.*)', rewrite: '/%\1'}}",
+        &["W MG2051 rewrite.uriRegexRewrite.rewrite"],
+    );
+    with_route("rewrite: {uri: '/a%20b/..c?x=/../%'}", &[]);
+}
+
+#[test]
 fn vs_38_host_is_rewritten_in_one_place() {
     with_route("headers: {request: {set: {Host: x}}}", &[]);
     with_route("rewrite: {authority: x}, headers: {request: {set: {':authority': z}}}", &["E MG2013 headers.request"]);
