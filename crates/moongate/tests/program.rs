@@ -6,6 +6,7 @@ mod program {
     mod balance;
     mod cases;
     mod clients;
+    mod envoy;
     mod hostile;
     mod input;
     mod lifecycle;

@@ -28,6 +28,11 @@ impl Python {
         }
     }
 
+    /// A file of a package, such as a program that it brings.
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.packages.join(path)
+    }
+
     /// Runs a script.
     pub fn command(&self, script: &Path, args: &[&str]) -> Command {
         let mut command = Command::new("python3");
