@@ -56,7 +56,7 @@ fn is_dot_segment(segment: &[u8]) -> bool {
         rest = behind;
         dots += 1;
     }
-    matches!(dots, 1 | 2) && matches!(rest.first(), None | Some(b';'))
+    matches!(dots, 1 | 2) && matches!(rest, [] | [b';', ..] | [b'%', b'3', b'b' | b'B', ..])
 }
 
 /// A target in origin form cut into path and query; a fragment is dropped (S-122).
@@ -178,11 +178,16 @@ fn escaped(byte: u8) -> [u8; 3] {
 }
 
 /// Resolves the last segment if it is `.` or `..`, and says whether it was; the path then ends with the slash that it was
-/// behind. Parameters behind a `;` do not hide one.
+/// behind. Parameters behind a `;` do not hide one, nor do those behind an escaped `;`, which some backends decode before they look.
 fn resolve_dots(out: &mut Vec<u8>) -> bool {
     let Some(slash) = memchr::memrchr(b'/', out) else { return false };
     let segment = out.get(slash + 1..).unwrap_or_default();
-    match segment.split(|b| *b == b';').next().unwrap_or_default() {
+    let end = segment.iter().position(|byte| matches!(byte, b';' | b'%')).unwrap_or(segment.len());
+    let (name, behind) = segment.split_at(end);
+    if !matches!(behind, [] | [b';', ..] | [b'%', b'3', b'b' | b'B', ..]) {
+        return false;
+    }
+    match name {
         b"." => out.truncate(slash + 1),
         b".." => {
             out.truncate(slash);
