@@ -142,6 +142,9 @@ async fn metrics(State(pages): State<Pages>) -> Response {
         "# HELP moongate_config_generation Generation of the configuration.\n# TYPE moongate_config_generation gauge\n",
     );
     text.push_str(&format!("moongate_config_generation {}\n", current.generation));
+    text.push_str("# HELP moongate_config_source_errors Configured paths that cannot be listed or read now; what they held before serves.\n");
+    text.push_str("# TYPE moongate_config_source_errors gauge\n");
+    text.push_str(&format!("moongate_config_source_errors {}\n", current.unavailable));
     text.push_str("# HELP moongate_config_seconds Time that a stage of the last change took.\n# TYPE moongate_config_seconds gauge\n");
     let stages = current.stages;
     for (name, time) in

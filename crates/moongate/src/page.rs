@@ -31,6 +31,14 @@ pub(crate) fn index(current: &Current, ready: bool, listening: &[(ListenerId, So
         current.set.len(),
         current.snapshot.clusters.size(),
     );
+    if current.unavailable > 0 {
+        let paths = if current.unavailable == 1 { "path" } else { "paths" };
+        let _ = write!(
+            out,
+            "<p><span class=\"tag error\">{} configured {paths} cannot be read</span> What was read there before keeps serving.</p>",
+            current.unavailable
+        );
+    }
     listeners(&mut out, current, listening);
     findings(&mut out, current);
     out

@@ -45,6 +45,8 @@ pub(crate) struct Current {
     /// What was found while reading the files and the mesh settings.
     pub(crate) read: Arc<[Diagnostic]>,
     pub(crate) problems: Vec<BindProblem>,
+    /// Paths that are configured and cannot be read at the moment; what they held before serves.
+    pub(crate) unavailable: usize,
     /// What there is to say where nothing is served.
     pub(crate) unserved: Option<Diagnostic>,
     /// The certificates that are presented, and what the clock says of them.
@@ -183,6 +185,7 @@ fn take(
         report: compiled.report,
         read: mesh.iter().cloned().chain(loaded.diagnostics.iter().cloned()).collect(),
         problems: outcome.problems,
+        unavailable: loaded.unavailable,
         unserved: None,
         unresolved: Vec::new(),
         generation: outcome.generation,
@@ -203,6 +206,9 @@ fn tell(before: &Current, current: &Current) {
     if before.read != current.read {
         let told: BTreeSet<String> = before.read.iter().map(resources::render::line).collect();
         current.read.iter().filter(|one| !told.contains(&resources::render::line(one))).for_each(log);
+        if before.unavailable > 0 && current.unavailable == 0 {
+            tracing::info!("all configured paths can be read again");
+        }
     }
     let (mut said, mut texts, mut places) = (BTreeSet::new(), Texts::new(&current.streams), LOCATED);
     for object in current.report.changed() {

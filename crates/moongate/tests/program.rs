@@ -7,6 +7,7 @@ mod program {
     mod cases;
     mod clients;
     mod envoy;
+    mod file_operations;
     mod hostile;
     mod input;
     mod lifecycle;

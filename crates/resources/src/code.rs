@@ -23,7 +23,7 @@ codes! {
     MESH_CONFIG "MG0011" "the mesh settings cannot be read"
     MESH_INERT "MG0012" "a mesh setting has no effect here"
     UNLISTED_FOLDER "MG0013" "the folder cannot be listed, and what it held keeps serving"
-    MISSING_ROOT "MG0014" "a configured path is missing, and what it held keeps serving"
+    MISSING_ROOT "MG0014" "a configured path is missing or cannot be listed, and what it held keeps serving"
     EMPTIED_FILE "MG0015" "the file is empty, and what it held keeps serving"
     REPLACED_FILE "MG0016" "the path is no file any more, and what it held keeps serving"
     NO_OBJECTS "MG0017" "no objects were read"

@@ -40,7 +40,7 @@ pub struct Reading {
     pub objects: Vec<AnyObject>,
     /// Objects that are refused, with the code of their first error; their last good version is to be kept.
     pub refused: Vec<(ObjectRef, &'static str)>,
-    /// Whether the document is no YAML at all, so that it is not known which objects it holds.
+    /// Whether it is not known which objects the document holds: it is no YAML, or lacks what tells an object apart.
     pub unreadable: bool,
     /// What was found.
     pub diagnostics: Vec<Diagnostic>,
@@ -153,8 +153,9 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A finding about what is not known as an object.
+    /// A finding about what is not known as an object, so that it may be any.
     fn add(&mut self, prefix: &str, finding: Finding) {
+        self.reading.unreadable = true;
         self.reading.diagnostics.extend(self.document.diagnostics(None, prefix, vec![finding]));
     }
 
@@ -272,6 +273,8 @@ impl Reader<'_> {
         }
         let error = findings.iter().find(|finding| finding.severity == Severity::Error).map(|finding| finding.code);
         self.reading.diagnostics.extend(self.document.diagnostics(object.as_ref(), prefix, findings));
+        // With a name that is none it may be any object.
+        self.reading.unreadable |= error == Some(code::NO_NAME);
         match (spec, object, error) {
             (Some(spec), Some(_), None) => {
                 let meta = Meta {
@@ -283,7 +286,7 @@ impl Reader<'_> {
                 self.reading.objects.push(wrap(Arc::new(Object { key, meta, source, spec })));
             }
             (_, Some(object), error) => self.reading.refused.push((object, error.unwrap_or(code::WRONG_VALUE))),
-            (_, None, _) => {}
+            (_, None, _) => self.reading.unreadable = true,
         }
     }
 

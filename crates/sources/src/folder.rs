@@ -1,15 +1,10 @@
-//! Which files there are: those a person or a tool put there to be read, not what editors and mounts leave beside them.
+//! What tells files apart: names that are configuration and those that editors and mounts leave beside it, versions of one file, and its
+//! text. Not which files there are, which `listing` says.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
-
-/// How deep folders are looked into.
-const MAX_DEPTH: usize = 32;
-/// How many files are read at most.
-const MAX_FILES: usize = 200_000;
 
 /// Coarsest clock of a local file system.
 const TICK: Duration = Duration::from_millis(20);
@@ -28,54 +23,23 @@ impl Stamp {
         Self { length: u64::try_from(text.len()).unwrap_or(u64::MAX), modified: None, inode: 0 }
     }
 
+    /// Whether it is another version of one file, rather than a file that took its place.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        self.inode == other.inode
+    }
+
     /// Whether a change from now on would give another stamp. Where times are kept by the tick, two changes within one look alike.
     pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
         self.modified.and_then(|modified| now.duration_since(modified).ok()).is_some_and(|age| age > TICK)
     }
 }
 
-/// Files below `roots` with their stamps, sorted by path. A root that is a file is taken whatever its name.
-pub(crate) fn list(roots: &[PathBuf]) -> Vec<(PathBuf, Stamp)> {
-    let mut found = Vec::new();
-    for root in roots {
-        match fs::metadata(root) {
-            Ok(metadata) if metadata.is_dir() => walk(root, 0, &mut BTreeSet::new(), &mut found),
-            Ok(metadata) if metadata.is_file() => found.push((root.clone(), stamp(&metadata))),
-            // It is gone for the moment, or is neither.
-            Ok(_) | Err(_) => {}
-        }
-    }
-    found.sort_by(|one, other| one.0.cmp(&other.0));
-    found.dedup_by(|one, other| one.0 == other.0);
-    found
-}
-
-fn walk(folder: &Path, depth: usize, seen: &mut BTreeSet<PathBuf>, found: &mut Vec<(PathBuf, Stamp)>) {
-    // Links may lead in circles.
-    if depth > MAX_DEPTH || !fs::canonicalize(folder).is_ok_and(|real| seen.insert(real)) {
-        return;
-    }
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| !is_hidden(name)) else { continue };
-        // Links are followed: mounted ConfigMaps are links into a hidden folder that is swapped as a whole.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        if metadata.is_dir() {
-            walk(&path, depth + 1, seen, found);
-        } else if metadata.is_file() && is_document(name) && found.len() < MAX_FILES {
-            found.push((path, stamp(&metadata)));
-        }
-    }
-}
-
 /// Hidden files and folders, the `..data` of mounts, and what editors leave while they work.
-fn is_hidden(name: &str) -> bool {
+pub(crate) fn is_hidden(name: &str) -> bool {
     name.starts_with('.') || name.starts_with('#') || name.starts_with('~')
 }
 
-fn is_document(name: &str) -> bool {
+pub(crate) fn is_document(name: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|end| name.len() > end.len() && name.to_ascii_lowercase().ends_with(end))
 }
 

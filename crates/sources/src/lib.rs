@@ -3,10 +3,17 @@
 //! The program takes [`Loaded`] after [`Loaded`] from here; the first comes at once, each further one after something changed. The last
 //! good version of an object lives here: while its document is broken, the set keeps what it said before.
 
+mod document;
 mod files;
+mod findings;
 mod folder;
+mod inotify;
+mod inventory;
+mod listing;
 mod mesh;
 mod named;
+mod route;
+mod settle;
 mod stream;
 mod watch;
 

@@ -1,13 +1,18 @@
-//! Files that objects name by their paths: certificates, keys, lists of revoked ones (GW-11). They are read here and stand in the set, so
-//! that the compiler reads nothing.
+//! Files that objects name by their paths: certificates, keys, lists of revoked ones (GW-11). They are read here and are part of the set,
+//! so that the compiler reads nothing. A file that cannot be had, or that is empty, leaves what it held before.
 
-use crate::folder::{Stamp, stamp};
+use crate::findings;
+use crate::folder::Stamp;
+use crate::listing::Listed;
+use crate::settle::{Pace, Settling};
 use resources::Map;
+use resources::diagnostic::Diagnostic;
 use resources::set::ResourceSet;
 use resources::spec::destination_rule::{ClientTls, TrafficPolicy};
 use resources::spec::gateway::ServerTls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,7 +30,11 @@ pub(crate) struct NamedFiles {
 struct Named {
     path: PathBuf,
     stamp: Option<Stamp>,
+    /// Whether a later version would have another stamp.
+    settled: bool,
     content: Option<Arc<[u8]>>,
+    /// Why the content is that of an earlier version.
+    finding: Option<Diagnostic>,
 }
 
 impl NamedFiles {
@@ -35,24 +44,16 @@ impl NamedFiles {
         self.files.retain(|name, _| wanted.contains(&**name));
         for name in wanted {
             let path = base.join(name);
-            self.files.entry(name.into()).or_insert(Named { path, stamp: None, content: None });
+            let new = Named { path, stamp: None, settled: false, content: None, finding: None };
+            self.files.entry(name.into()).or_insert(new);
         }
     }
 
-    /// Reads those that changed. Whether any did.
-    pub(crate) fn look(&mut self) -> bool {
-        let now = SystemTime::now();
+    /// Reads those that changed and are complete. Whether any gave another content.
+    pub(crate) fn look(&mut self, pace: Pace, settling: &mut Settling) -> bool {
         let mut changed = false;
         for named in self.files.values_mut() {
-            let metadata = fs::metadata(&named.path).ok().filter(|metadata| metadata.is_file());
-            let next = metadata.as_ref().map(stamp).filter(|stamp| stamp.length <= MAX_FILE);
-            if next == named.stamp && next.is_none_or(|stamp| stamp.is_settled(now)) {
-                continue;
-            }
-            named.stamp = next;
-            let content = next.and_then(|_| fs::read(&named.path).ok()).map(Arc::from);
-            changed |= content != named.content;
-            named.content = content;
+            changed |= named.look(pace, settling);
         }
         changed
     }
@@ -68,10 +69,69 @@ impl NamedFiles {
         self.files.values().filter(|named| named.content.is_some()).count()
     }
 
-    /// The folders in which they are, to be watched.
-    pub(crate) fn folders(&self) -> BTreeSet<PathBuf> {
-        self.files.values().filter_map(|named| named.path.parent()).map(Path::to_owned).collect()
+    /// Where they are, to be watched.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.values().map(|named| named.path.clone())
     }
+
+    /// What is wrong with those that could be read before.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.files.values().filter_map(|named| named.finding.as_ref())
+    }
+}
+
+impl Named {
+    fn look(&mut self, pace: Pace, settling: &mut Settling) -> bool {
+        let listed = match Listed::at(&self.path) {
+            Ok(listed) => listed,
+            Err(error) => return self.lost(&error),
+        };
+        let is_known = self.stamp == Some(listed.stamp) && self.settled && self.finding.is_none();
+        if is_known && !settling.is_reported(&listed)
+            || !settling.may_read(pace, &self.path, &listed.real(), listed.stamp, self.stamp)
+        {
+            return false;
+        }
+        settling.observe();
+        let clock = settling.clock();
+        let content = match read(&listed) {
+            Ok(content) => content,
+            Err(error) => return self.lost(&error),
+        };
+        settling.observe();
+        let held = self.content.as_deref().unwrap_or_default();
+        if !settling.is_same(pace, &listed, clock) {
+            settling.again(pace);
+            return false;
+        }
+        if content.is_empty() && !held.is_empty() {
+            let finding = findings::emptied(&self.path);
+            self.finding = Some(finding);
+            return false;
+        }
+        if content.len() < held.len() && !settling.is_whole(pace, &self.path) {
+            return false;
+        }
+        (self.stamp, self.settled) = (Some(listed.stamp), listed.stamp.is_settled(SystemTime::now()));
+        self.finding = None;
+        let changed = self.content.as_deref() != Some(&*content);
+        self.content = Some(content);
+        changed
+    }
+
+    /// The file cannot be had. What was never there is missed by the objects that name it.
+    fn lost(&mut self, error: &io::Error) -> bool {
+        let message = || format!("{error}; what the file held before is used");
+        self.finding = self.content.is_some().then(|| findings::unreadable(&self.path, message()));
+        false
+    }
+}
+
+fn read(listed: &Listed) -> io::Result<Arc<[u8]>> {
+    if listed.stamp.length > MAX_FILE {
+        return Err(io::Error::other(format!("it has more than {MAX_FILE} bytes")));
+    }
+    Ok(fs::read(&listed.path)?.into())
 }
 
 /// Every path that a Gateway or DestinationRule names.

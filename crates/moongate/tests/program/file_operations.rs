@@ -1,0 +1,249 @@
+//! Seeded operations on files, thousands of them, beside a source that looks all the time: whatever it sees in between, no object is
+//! withdrawn, and in the end it has what the files say.
+
+use sources::FileSource;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const OPERATIONS: u64 = 10_000;
+/// Files, each with so many objects.
+const FILES: usize = 6;
+const OBJECTS: usize = 3;
+
+/// The same sequence in every run (SplitMix64).
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound.max(1) as u64) as usize
+    }
+}
+
+/// Counts operations as done when it is dropped, so that whoever waits for them ends with a test that fails.
+struct Finish<'a>(&'a AtomicU64);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(OPERATIONS, Ordering::Release);
+    }
+}
+
+/// The text of a file in one of its versions.
+type Text = fn(usize, u64) -> String;
+
+fn entries(file: usize, version: u64) -> String {
+    let (high, low) = (version / 256 % 256, version % 256);
+    let entry = |object: usize| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: e{file}-{object}}}\nspec:\n  address: 10.{high}.{low}.{object}\n---\n"
+        )
+    };
+    (0..OBJECTS).map(entry).collect()
+}
+
+/// The folder while it is changed. Files 0 and 1 are renamed, 2 is in a folder of its own, 3 behind a link into a folder that is swapped.
+struct Folder {
+    base: PathBuf,
+    root: PathBuf,
+    text: Text,
+    names: [String; FILES],
+    versions: [u64; FILES],
+    swaps: u64,
+}
+
+impl Folder {
+    fn new(base: &Path, text: Text) -> Self {
+        let root = base.join("root");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        let names = ["a.yaml", "b.yaml", "sub/c.yaml", "d.yaml", "e.yaml", "f.yaml"].map(str::to_owned);
+        let mut folder = Self { base: base.to_owned(), root, text, names, versions: [0; FILES], swaps: 0 };
+        symlink("..data/d.yaml", folder.path(3)).unwrap();
+        folder.swap(0);
+        for file in [0, 1, 2, 4, 5] {
+            fs::write(folder.path(file), text(file, 0)).unwrap();
+        }
+        folder
+    }
+
+    fn path(&self, file: usize) -> PathBuf {
+        self.root.join(&self.names[file])
+    }
+
+    /// Another version of file 3, as Kubernetes mounts it.
+    fn swap(&mut self, version: u64) {
+        let folder = format!("..{}", self.swaps);
+        fs::create_dir(self.root.join(&folder)).unwrap();
+        fs::write(self.root.join(&folder).join("d.yaml"), (self.text)(3, version)).unwrap();
+        symlink(&folder, self.root.join("..data_tmp")).unwrap();
+        fs::rename(self.root.join("..data_tmp"), self.root.join("..data")).unwrap();
+        if self.swaps > 0 {
+            fs::remove_dir_all(self.root.join(format!("..{}", self.swaps - 1))).unwrap();
+        }
+        self.swaps += 1;
+    }
+
+    /// One operation; when it is over, every file has all that it should have.
+    fn operate(&mut self, number: u64, seeded: &mut Seeded) {
+        let file = [0, 1, 2, 4, 5][seeded.below(5)];
+        let path = self.path(file);
+        let hidden = self.root.join(".next");
+        let text = self.text;
+        let mut next = || {
+            self.versions[file] = number;
+            text(file, number)
+        };
+        match seeded.below(14) {
+            // Truncated and written in pieces by one writer.
+            0 => {
+                let text = next();
+                let mut writer = File::create(&path).unwrap();
+                for piece in text.as_bytes().chunks(1 + seeded.below(120)) {
+                    writer.write_all(piece).unwrap();
+                }
+            }
+            // Line by line, by a writer for each.
+            1 => {
+                let text = next();
+                File::create(&path).unwrap();
+                for line in text.split_inclusive('\n') {
+                    OpenOptions::new().append(true).open(&path).unwrap().write_all(line.as_bytes()).unwrap();
+                }
+            }
+            // Renamed into place.
+            2 => {
+                fs::write(&hidden, next()).unwrap();
+                fs::rename(&hidden, &path).unwrap();
+            }
+            // Deleted and made again.
+            3 => {
+                fs::remove_file(&path).unwrap();
+                fs::write(&path, next()).unwrap();
+            }
+            // Emptied, broken, cut; then good.
+            4 => {
+                fs::write(&path, "").unwrap();
+                fs::write(&path, next()).unwrap();
+            }
+            5 => {
+                fs::write(&path, "kind: [\n").unwrap();
+                fs::write(&path, next()).unwrap();
+            }
+            6 => {
+                let text = next();
+                fs::write(&path, &text[..seeded.below(text.len())]).unwrap();
+                fs::write(&path, text).unwrap();
+            }
+            // A folder in its place for a moment.
+            7 => {
+                fs::remove_file(&path).unwrap();
+                fs::create_dir(&path).unwrap();
+                fs::remove_dir(&path).unwrap();
+                fs::write(&path, next()).unwrap();
+            }
+            // Rights taken and given.
+            8 => {
+                let folder = if seeded.below(2) == 0 { self.root.clone() } else { path.clone() };
+                for mode in [0o000, 0o755] {
+                    fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+                }
+            }
+            // Another name, before or behind the others.
+            9 => {
+                let file = seeded.below(2);
+                let name = format!("{}{number}.yaml", ["a", "m", "z"][seeded.below(3)]);
+                fs::rename(self.path(file), self.root.join(&name)).unwrap();
+                self.names[file] = name;
+            }
+            // The names of two files swapped.
+            10 => {
+                fs::rename(self.path(0), &hidden).unwrap();
+                fs::rename(self.path(1), self.path(0)).unwrap();
+                fs::rename(&hidden, self.path(1)).unwrap();
+                self.names.swap(0, 1);
+            }
+            // The mount swapped.
+            11 => {
+                self.versions[3] = number;
+                self.swap(number);
+            }
+            // A folder renamed away and back.
+            12 => {
+                let away = self.root.join(".away");
+                fs::rename(self.root.join("sub"), &away).unwrap();
+                fs::rename(&away, self.root.join("sub")).unwrap();
+            }
+            // The root itself.
+            _ => {
+                let away = self.base.join("away");
+                fs::rename(&self.root, &away).unwrap();
+                fs::rename(&away, &self.root).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn no_operation_on_files_withdraws_an_object() {
+    let base = tempfile::tempdir().unwrap();
+    let mut folder = Folder::new(base.path(), entries);
+    let mut source = FileSource::new(vec![folder.root.clone()]).unwrap();
+    source.start_watching();
+    let start = Instant::now();
+    assert_eq!(source.look(start).unwrap().set.len(), FILES * OBJECTS);
+    // A clock that goes on with the operations: no state between two of them lasts, however slow the machine is.
+    let done = AtomicU64::new(0);
+    let (looks, seen, mut last) = std::thread::scope(|scope| {
+        let (source, done) = (&mut source, &done);
+        let watcher = scope.spawn(move || {
+            let (mut looks, mut seen, mut last) = (0_u64, 0_u64, None);
+            loop {
+                let number = done.load(Ordering::Acquire);
+                source.observe();
+                let loaded = source.look(start + Duration::from_millis(number));
+                looks += 1;
+                if let Some(loaded) = loaded {
+                    seen += 1;
+                    let set = &loaded.set;
+                    assert_eq!(set.len(), FILES * OBJECTS, "after {number} operations: {:?}", loaded.diagnostics);
+                    last = Some(loaded);
+                }
+                if number == OPERATIONS {
+                    return (looks, seen, last);
+                }
+            }
+        });
+        let finish = Finish(done);
+        let mut seeded = Seeded(7);
+        for number in 1..=OPERATIONS {
+            folder.operate(number, &mut seeded);
+            done.store(number, Ordering::Release);
+            if watcher.is_finished() {
+                break;
+            }
+        }
+        drop(finish);
+        watcher.join().unwrap()
+    });
+    assert!(looks > 100 && seen > 10, "{looks} looks, of which {seen} saw something");
+    // In the end all is as the files say.
+    for settled in 1..=4 {
+        if let Some(loaded) = source.look(start + Duration::from_millis(OPERATIONS + settled * 1_000)) {
+            last = Some(loaded);
+        }
+    }
+    let loaded = last.unwrap();
+    assert_eq!((loaded.set.len(), loaded.unavailable, loaded.diagnostics.len()), (FILES * OBJECTS, 0, 0));
+    for (key, object) in &loaded.set.workload_entries {
+        let file: usize = key.name[1..2].parse().unwrap();
+        let version = folder.versions[file];
+        let expected = format!("10.{}.{}.", version / 256 % 256, version % 256);
+        assert!(object.spec.address.starts_with(&expected), "{key}: {} is not version {version}", object.spec.address);
+    }
+}

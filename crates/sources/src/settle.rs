@@ -1,0 +1,241 @@
+//! When a change of files counts. A file is read once its writer closed it or it was renamed into place; where the system reports
+//! neither, once it has been the same for [`SETTLE`]. What would withdraw objects has to be so for [`SETTLE`] as well: a file that is
+//! removed and made again, or that grows line by line, withdraws nothing. Not what the files hold; `files`, `mesh` and `named` ask here.
+
+use crate::folder::{self, Stamp};
+use crate::inotify::{Interest, State, Watches};
+use crate::listing::Listed;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a state has to last that would withdraw objects, or that the system did not report as complete.
+pub(crate) const SETTLE: Duration = Duration::from_millis(500);
+/// How soon it is looked again where a look came to no conclusion.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How long a file may be open for writing before that is a finding.
+const OPEN: Duration = Duration::from_secs(5);
+
+/// How changes are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Files are complete as they are: whoever reads once takes what there is.
+    Once,
+    /// Files change while they are watched; this is the time.
+    Watched(Instant),
+}
+
+/// Changes that do not count yet.
+#[derive(Debug, Default)]
+pub(crate) struct Settling {
+    watches: Option<Watches>,
+    /// Whether every folder could be watched.
+    complete: bool,
+    waiting: HashMap<PathBuf, Waiting>,
+    round: u64,
+    /// When something that waits may count.
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    stamp: Option<Stamp>,
+    /// Since when the file is as it is.
+    since: Instant,
+    /// Whether the system reported this version as complete.
+    is_closed: bool,
+    is_replaced: bool,
+    open: Option<Instant>,
+    /// The number of the last change that was known when it was asked for.
+    clock: u64,
+    round: u64,
+}
+
+impl Settling {
+    /// Begins to watch, where the system can.
+    pub(crate) fn start(&mut self) {
+        self.watches = Watches::new()
+            .inspect_err(
+                |error| tracing::warn!(%error, "changes cannot be watched; files are looked at twice a second"),
+            )
+            .ok();
+        self.complete = self.watches.is_some();
+    }
+
+    pub(crate) fn watches(&self) -> Option<&Watches> {
+        self.watches.as_ref()
+    }
+
+    /// Whether the system reports every change.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Begins a look at all files.
+    pub(crate) fn begin(&mut self) {
+        self.due = None;
+        self.round += 1;
+    }
+
+    /// Ends a look: what was not asked for waits no more, and events up to `clock` have been taken account of.
+    pub(crate) fn end(&mut self, clock: u64) {
+        let round = self.round;
+        self.waiting.retain(|_, waiting| waiting.round == round);
+        if let Some(watches) = &mut self.watches {
+            watches.forget_until(clock);
+        }
+    }
+
+    /// When to look again, if something waits.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Something may count at that time.
+    fn wait_until(&mut self, time: Instant) {
+        self.due = Some(self.due.map_or(time, |due| due.min(time)));
+    }
+
+    /// It is looked again after that time.
+    pub(crate) fn wait(&mut self, pace: Pace, time: Duration) {
+        if let Pace::Watched(now) = pace {
+            self.wait_until(now + time);
+        }
+    }
+
+    /// It is looked again soon: a look came to no conclusion.
+    pub(crate) fn again(&mut self, pace: Pace) {
+        self.wait(pace, AGAIN);
+    }
+
+    /// Reads what the system reported. Whether there was anything.
+    pub(crate) fn observe(&mut self) -> bool {
+        self.watches.as_mut().is_some_and(Watches::observe)
+    }
+
+    /// Watches these folders. Whether one of them was not watched before.
+    pub(crate) fn watch(&mut self, wanted: BTreeMap<Arc<Path>, Interest>) -> bool {
+        let Some(watches) = &mut self.watches else { return false };
+        let (added, failed) = watches.set(wanted);
+        if let Some(error) = &failed
+            && self.complete
+        {
+            tracing::warn!(%error, "not every folder can be watched; files are looked at twice a second");
+        }
+        self.complete = failed.is_none();
+        added
+    }
+
+    pub(crate) fn clock(&self) -> u64 {
+        self.watches.as_ref().map_or(0, Watches::clock)
+    }
+
+    /// Whether files came or went since then, as far as the system reports it.
+    pub(crate) fn is_restructured_since(&self, clock: u64) -> bool {
+        self.watches.as_ref().is_some_and(|watches| watches.is_restructured_since(clock))
+    }
+
+    /// Whether the system reported a version of a file as complete that was not asked for yet.
+    pub(crate) fn is_reported(&self, listed: &Listed) -> bool {
+        let state = |watches: &Watches| watches.state(&listed.real());
+        self.watches.as_ref().is_some_and(|watches| matches!(state(watches), State::Closed | State::Replaced))
+    }
+
+    /// Whether a file is what was listed, and did not change after the change of that number.
+    pub(crate) fn is_same(&self, pace: Pace, listed: &Listed, clock: u64) -> bool {
+        let unchanged = || {
+            let reported = self.watches.as_ref().is_some_and(|watches| watches.is_changed_since(&listed.real(), clock));
+            !reported && fs::metadata(&listed.path).is_ok_and(|metadata| folder::stamp(&metadata) == listed.stamp)
+        };
+        pace == Pace::Once || unchanged()
+    }
+
+    /// Whether a version of a file may be read; `before` is the one that counts now.
+    pub(crate) fn may_read(
+        &mut self,
+        pace: Pace,
+        path: &Path,
+        real: &Path,
+        stamp: Stamp,
+        before: Option<Stamp>,
+    ) -> bool {
+        let Pace::Watched(now) = pace else { return true };
+        let state = self.watches.as_ref().map_or(State::Unknown, |watches| watches.state(real));
+        let waiting = self.waiting(path, Some(stamp), now);
+        if state == State::Writing {
+            let open = *waiting.open.get_or_insert(now);
+            if now < open + OPEN {
+                self.wait_until(open + OPEN);
+            }
+            return false;
+        }
+        waiting.open = None;
+        waiting.is_replaced |= state == State::Replaced;
+        waiting.is_closed |= matches!(state, State::Replaced | State::Closed);
+        // Another file in its place was complete before it got there, or is one that is new.
+        if waiting.is_closed || before.is_none_or(|before| !before.is_same_file(&stamp)) {
+            return true;
+        }
+        self.is_settled(now, path)
+    }
+
+    /// Whether a version that was read, and that may be the beginning of a longer one, is whole.
+    pub(crate) fn is_whole(&mut self, pace: Pace, path: &Path) -> bool {
+        self.waiting.get(path).is_some_and(|waiting| waiting.is_replaced) || self.may_withdraw(pace, path)
+    }
+
+    /// Whether a version that was read has been there for long enough to withdraw objects.
+    pub(crate) fn may_withdraw(&mut self, pace: Pace, path: &Path) -> bool {
+        match pace {
+            Pace::Once => true,
+            Pace::Watched(now) => self.is_settled(now, path),
+        }
+    }
+
+    /// Whether a file that is gone has been so for long enough; `place` is where it would come back.
+    pub(crate) fn may_go(&mut self, pace: Pace, path: &Path, place: Option<&Path>) -> bool {
+        let Pace::Watched(now) = pace else { return true };
+        let clock = self.clock();
+        let before = self.waiting.get(path).map_or(clock, |waiting| waiting.clock);
+        // It was there in between, and is gone anew.
+        let is_new =
+            self.watches.as_ref().zip(place).is_some_and(|(watches, place)| watches.is_changed_since(place, before));
+        let waiting = self.waiting(path, None, now);
+        waiting.clock = clock;
+        if is_new {
+            waiting.since = now;
+        }
+        self.is_settled(now, path)
+    }
+
+    /// Files that have been open for writing for long.
+    pub(crate) fn open(&self, pace: Pace) -> Vec<&Path> {
+        let Pace::Watched(now) = pace else { return Vec::new() };
+        let long = |waiting: &Waiting| waiting.open.is_some_and(|open| now >= open + OPEN);
+        let mut found: Vec<&Path> =
+            self.waiting.iter().filter(|(_, waiting)| long(waiting)).map(|(path, _)| path.as_path()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    fn waiting(&mut self, path: &Path, stamp: Option<Stamp>, now: Instant) -> &mut Waiting {
+        let (round, clock) = (self.round, self.clock());
+        let new = |open| Waiting { stamp, since: now, is_closed: false, is_replaced: false, open, clock, round };
+        let waiting = self.waiting.entry(path.to_owned()).or_insert_with(|| new(None));
+        if waiting.stamp != stamp {
+            *waiting = new(waiting.open);
+        }
+        waiting.round = round;
+        waiting
+    }
+
+    fn is_settled(&mut self, now: Instant, path: &Path) -> bool {
+        let Some(until) = self.waiting.get(path).map(|waiting| waiting.since + SETTLE) else { return true };
+        if now < until {
+            self.wait_until(until);
+        }
+        now >= until
+    }
+}
