@@ -13,9 +13,9 @@ use crate::headers::{self, Operations};
 use crate::report::Notes;
 use crate::world::World;
 use base64::Engine as _;
-use ir::{Action, DirectResponse, HeaderChanges, MatchPath, PathRewrite, StringMatch};
+use ir::{Action, DirectResponse, HeaderChanges, MatchPath, PathRewrite, PathText, StringMatch};
 use resources::spec::virtual_service::{DirectResponse as Written, HttpRoute};
-use std::sync::Arc;
+use text::TextError;
 
 /// A rule's action with the header changes of the route itself.
 pub(crate) struct Compiled {
@@ -88,9 +88,13 @@ fn respond(written: &Written, field: &str, notes: &mut Notes) -> Option<DirectRe
     Some(DirectResponse { status, body: text.or_else(bytes).unwrap_or_default().into() })
 }
 
+/// Parses a text that a rewrite or redirect sends. `None`, which leaves the rule out, for one that validation refuses.
+fn sent<T>(parsed: Result<T, TextError>, field: String, notes: &mut Notes) -> Option<T> {
+    parsed.map_err(|error| notes.add_with_help(code::BAD_REWRITE, field, error.to_string(), error.help())).ok()
+}
+
 /// Replacing `text` the way the match found the path (VS-37): a prefix is replaced, an exact or pattern path as a whole.
-fn by_match(text: &str, path: &MatchPath) -> PathRewrite {
-    let text: Arc<str> = text.into();
+fn by_match(text: PathText, path: &MatchPath) -> PathRewrite {
     match path {
         MatchPath::Text { text: StringMatch::Exact(_) | StringMatch::Regex(_), .. } => PathRewrite::Full(text),
         MatchPath::Any | MatchPath::Text { text: StringMatch::Prefix(_), .. } => PathRewrite::Prefix(text),

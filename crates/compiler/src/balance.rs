@@ -1,9 +1,11 @@
 //! How a cluster's endpoints are chosen (DR-10 to DR-13).
 
 use crate::destination_rules::Effective;
-use ir::{Balance, Balancer, ConsistentHash, HashCookie, HashKey, HashTable, Localities, Warmup};
+use ir::{
+    Balance, Balancer, ConsistentHash, CookieName, CookieText, HashCookie, HashKey, HashTable, Localities, Warmup,
+};
 use resources::spec::destination_rule::{self as written, LoadBalancer, SimpleBalancer};
-use resources::spec::scalar::{self, Text};
+use resources::spec::scalar;
 use std::sync::{Arc, LazyLock};
 
 /// Points of a ring and entries of Maglev's table where nobody says otherwise (DR-11).
@@ -69,18 +71,25 @@ fn key(hash: &written::ConsistentHash) -> Option<HashKey> {
         return Some(HashKey::Header(name.to_ascii_lowercase().into()));
     }
     if let Some(cookie) = &hash.http_cookie {
-        let text = |text: &Text| -> Arc<str> { (**text).into() };
-        return Some(HashKey::Cookie(HashCookie {
-            name: text(&cookie.name),
-            path: text(&cookie.path),
-            ttl: cookie.ttl.and_then(scalar::Duration::get),
-            attributes: cookie.attributes.iter().map(|one| (text(&one.name), text(&one.value))).collect(),
-        }));
+        return hash_cookie(cookie).map(HashKey::Cookie);
     }
     if hash.use_source_ip == Some(true) {
         return Some(HashKey::SourceIp);
     }
     hash.http_query_parameter_name.as_ref().map(|name| HashKey::QueryParameter((**name).into()))
+}
+
+/// `None`, so that endpoints are random, for texts that validation refuses.
+fn hash_cookie(cookie: &written::HttpCookie) -> Option<HashCookie> {
+    let attribute = |one: &written::CookieAttribute| {
+        Some((CookieName::parse(&one.name).ok()?, CookieText::parse(&one.value).ok()?))
+    };
+    Some(HashCookie {
+        name: CookieName::parse(&cookie.name).ok()?,
+        path: CookieText::parse(&cookie.path).ok()?,
+        ttl: cookie.ttl.and_then(scalar::Duration::get),
+        attributes: cookie.attributes.iter().map(attribute).collect::<Option<_>>()?,
+    })
 }
 
 /// DR-12; the deprecated field says how long, and nothing else.

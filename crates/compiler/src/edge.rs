@@ -5,7 +5,7 @@ mod connections;
 pub(crate) use connections::paths;
 
 use crate::settings::Settings;
-use ir::{CertificateDetails, CertificateHeader, Edge, HeaderSettings, Http10, ProxyProtocol};
+use ir::{CertificateDetails, CertificateHeader, Edge, HeaderSettings, HeaderValue, Http10, ProxyProtocol};
 use resources::spec::mesh_config::{ForwardClientCertDetails, HeaderOptIn, HeaderSwitch, ProxyHeaders};
 
 /// Works the settings out.
@@ -46,7 +46,7 @@ fn headers(written: Option<&ProxyHeaders>) -> HeaderSettings {
         request_id: is_on(written.request_id),
         server: match &written.server {
             Some(server) if server.disabled == Some(true) => None,
-            Some(server) if !server.value.is_empty() => Some((&*server.value).into()),
+            Some(server) if !server.value.is_empty() => HeaderValue::parse(&server.value).ok().or(usual.server),
             Some(_) | None => usual.server,
         },
         attempt_count: is_on(written.attempt_count),

@@ -2,12 +2,11 @@
 
 use crate::code;
 use crate::report::Notes;
-use ir::{HeaderAppend, HeaderChanges, HeaderName, HeaderText, Variable};
+use ir::{Authority, HeaderAppend, HeaderChanges, HeaderName, HeaderText, Variable};
 use jiff::fmt::strtime;
 use resources::spec::scalar::Text;
 use resources::spec::virtual_service::{HeaderOperations, Headers};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What becomes of a header whose value cannot be made.
 const LEFT_OUT: &str = "mend the value; until then the header is left out";
@@ -18,7 +17,7 @@ pub(crate) struct Operations {
     pub(crate) request: HeaderChanges,
     pub(crate) response: HeaderChanges,
     /// `Host` or `:authority` that the request is to carry; `set` wins over `add` (VS-38).
-    pub(crate) authority: Option<Arc<str>>,
+    pub(crate) authority: Option<Authority>,
 }
 
 /// Compiles a block; `field` is its path.
@@ -69,14 +68,15 @@ fn is_internal(name: &str) -> bool {
     name.starts_with(':') || name.eq_ignore_ascii_case("host")
 }
 
-fn authority(headers: &BTreeMap<Text, Text>, field: &str, notes: &mut Notes) -> Option<Arc<str>> {
+fn authority(headers: &BTreeMap<Text, Text>, field: &str, notes: &mut Notes) -> Option<Authority> {
     let is_host = |name: &str| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
-    let (name, value) = headers.iter().find(|(name, _)| is_host(name))?;
+    let (name, value) = headers.iter().find(|(name, value)| is_host(name) && !value.is_empty())?;
     if value.contains('%') {
         let message = format!("backends get the Host `{value}` as it stands: variables act in other headers alone");
         notes.add(code::FIELD_INERT, format!("{field}.{name}"), message);
     }
-    Some((**value).into())
+    let parsed = Authority::parse(value);
+    parsed.map_err(|error| notes.add(code::BAD_HEADER, format!("{field}.{name}"), error.to_string())).ok()
 }
 
 fn parse_name(name: &str, field: &str, notes: &mut Notes) -> Option<HeaderName> {

@@ -12,7 +12,9 @@ use crate::settings::Workload;
 use crate::texts;
 use crate::visibility::Class;
 use crate::world::World;
-use ir::{HostPattern, ListenerId, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget, Tunnel, TunnelMethod};
+use ir::{
+    Authority, HostPattern, ListenerId, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget, Tunnel, TunnelMethod,
+};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::gateway::Gateway;
@@ -189,7 +191,7 @@ impl Compiler<'_> {
             if targets.is_empty() {
                 idle = effective.and_then(idle_timeout);
             }
-            tunnel = self.tunnel(effective, single, &field, notes);
+            tunnel = self.tunnel(effective, single, &field, notes)?;
             targets.push(TcpTarget { cluster, weight });
         }
         if targets.is_empty() {
@@ -203,28 +205,31 @@ impl Compiler<'_> {
         Some(Arc::new(TcpRoute { origin, targets, idle_timeout: idle.unwrap_or(Some(IDLE)), tunnel }))
     }
 
-    /// DR-50: that of the only destination. What AUTO_PASSTHROUGH lets in goes to its cluster as it is.
+    /// DR-50: that of the only destination. What AUTO_PASSTHROUGH lets in goes to its cluster as it is. `None`, which leaves the rule
+    /// out, for a target that validation refuses: its bytes may not go to the proxy as they are.
     fn tunnel(
         &self,
         effective: Option<Effective<'_>>,
         single: bool,
         field: &str,
         notes: &mut Notes,
-    ) -> Option<Arc<Tunnel>> {
-        let written = effective?.tunnel?;
+    ) -> Option<Option<Arc<Tunnel>>> {
+        let Some(written) = effective.and_then(|effective| effective.tunnel) else { return Some(None) };
         if auto_passthrough::is_implied(&self.object.key) {
-            return None;
+            return Some(None);
         }
         if !single {
             let message = "the tunnel of the destination's policy is not used, as the rule has several destinations";
             let help = "write a rule with this destination alone";
             notes.add_with_help(code::TUNNEL_UNUSED, field, message, help);
-            return None;
+            return Some(None);
         }
         let method = if &*written.protocol == "POST" { TunnelMethod::Post } else { TunnelMethod::Connect };
         let (host, port) = (written.target_host.trim_matches(['[', ']']), written.target_port);
         let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        Some(Arc::new(Tunnel { method, authority: authority.into() }))
+        let authority = Authority::parse(&authority);
+        let authority = authority.map_err(|error| notes.add(code::NO_ACTION, field, error.to_string())).ok()?;
+        Some(Some(Arc::new(Tunnel { method, authority })))
     }
 }
 

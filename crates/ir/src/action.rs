@@ -1,9 +1,10 @@
 //! What a route does with a request that it takes.
 
 use crate::{ClusterId, Cors, HeaderChanges, Pattern, Retries, Share};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::sync::Arc;
 use std::time::Duration;
+use text::{Authority, PathText};
 
 /// What a route does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,7 +25,7 @@ pub struct Forward {
     /// How the path is changed.
     pub rewrite: Option<PathRewrite>,
     /// The `Host` sent upstream instead of the client's (VS-38).
-    pub authority: Option<Arc<str>>,
+    pub authority: Option<Authority>,
     /// From the whole request having come until the whole response; `None` is no limit (VS-39).
     pub timeout: Option<Duration>,
     /// Further attempts; `None` is none (VS-41).
@@ -71,7 +72,7 @@ pub struct Target {
     /// Changes to the response that are made before the route's own.
     pub response_headers: HeaderChanges,
     /// A `Host` of this destination alone; the route's wins over it (VS-38).
-    pub authority: Option<Arc<str>>,
+    pub authority: Option<Authority>,
 }
 
 impl Target {
@@ -105,15 +106,15 @@ pub enum TargetCluster {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum PathRewrite {
     /// The part that the route's prefix matched is replaced; used with prefix matches alone.
-    Prefix(Arc<str>),
+    Prefix(PathText),
     /// The whole path is replaced.
-    Full(Arc<str>),
+    Full(PathText),
     /// Every match of the pattern is replaced by the text, in which `\1` is the first group.
     Regex {
         /// What is looked for; unlike in matches it may match a part.
         pattern: Pattern,
         /// What is put in its place.
-        substitution: Arc<str>,
+        substitution: PathText,
     },
 }
 
@@ -122,14 +123,39 @@ pub enum PathRewrite {
 pub struct Redirect {
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
-    /// `http` or `https`.
-    pub scheme: Option<Arc<str>>,
+    /// The scheme of the `Location`.
+    pub scheme: Option<Scheme>,
     /// The host, and with it a port if it has one.
-    pub authority: Option<Arc<str>>,
+    pub authority: Option<Authority>,
     /// The port of the `Location`.
     pub port: RedirectPort,
     /// Only `Prefix` and `Full` occur.
     pub path: Option<PathRewrite>,
+}
+
+/// The scheme that a redirect names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Scheme {
+    /// The scheme as a URI has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl Serialize for Scheme {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// The port that a redirect names (VS-35). `:80` with http and `:443` with https are left out of the `Location`. All but `Keep` replace a
@@ -156,6 +182,6 @@ pub struct DirectResponse {
     pub body: Arc<[u8]>,
 }
 
-fn as_text<S: serde::Serializer>(body: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<S: Serializer>(body: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&String::from_utf8_lossy(body))
 }

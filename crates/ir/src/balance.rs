@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
+use text::{CookieName, CookieText};
 
 /// How an endpoint is chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,13 +57,13 @@ pub enum HashKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HashCookie {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: CookieName,
     /// The path that it is made for; may be empty.
-    pub path: Arc<str>,
+    pub path: CookieText,
     /// How long it lives; zero is as long as the client's session, `None` is not made.
     pub ttl: Option<Duration>,
     /// Further attributes of one that is made; a value may be empty.
-    pub attributes: Arc<[(Arc<str>, Arc<str>)]>,
+    pub attributes: Arc<[(CookieName, CookieText)]>,
 }
 
 /// How hashes are mapped to endpoints.

@@ -2,7 +2,7 @@
 
 use crate::StringMatch;
 use serde::Serialize;
-use std::sync::Arc;
+use text::HeaderValue;
 
 /// A CORS policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -10,13 +10,13 @@ pub struct Cors {
     /// Origins that may; one that takes `*` takes all.
     pub origins: Vec<StringMatch>,
     /// Methods that a preflight allows, joined by commas; empty says nothing of them, and `*` allows the one that is asked for.
-    pub methods: Arc<str>,
+    pub methods: HeaderValue,
     /// Request headers that a preflight allows, in the same way.
-    pub headers: Arc<str>,
+    pub headers: HeaderValue,
     /// Response headers that a page may read, joined by commas.
-    pub expose: Arc<str>,
+    pub expose: HeaderValue,
     /// For how many seconds a preflight holds.
-    pub max_age: Option<Arc<str>>,
+    pub max_age: Option<u64>,
     /// Whether pages may send cookies with it.
     pub credentials: bool,
     /// Whether a preflight of another origin goes on to the backend (`FORWARD`) or is answered without allowing anything.

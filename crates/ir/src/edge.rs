@@ -4,8 +4,8 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
+use text::{Authority, HeaderValue};
 
 /// The settings of a listener and of the tables behind it that come from the mesh, not from an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -67,7 +67,7 @@ pub struct HeaderSettings {
     /// Requests get an `x-request-id`.
     pub request_id: bool,
     /// The `server` of answers; `None` leaves it as the backend wrote it (S-124).
-    pub server: Option<Arc<str>>,
+    pub server: Option<HeaderValue>,
     /// Backends are told how often a request was sent, in `x-envoy-attempt-count`.
     pub attempt_count: bool,
     /// `x-envoy-upstream-service-time` and the like.
@@ -85,7 +85,7 @@ impl Default for HeaderSettings {
     fn default() -> Self {
         Self {
             request_id: true,
-            server: Some("istio-envoy".into()),
+            server: HeaderValue::parse("istio-envoy").ok(),
             attempt_count: true,
             debug: true,
             keep_case: false,
@@ -99,7 +99,7 @@ impl Default for HeaderSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Http10 {
     /// The host of requests that name none; without it they are refused.
-    pub default_host: Option<Arc<str>>,
+    pub default_host: Option<Authority>,
 }
 
 /// What is said of a client's certificate beside its hash; Istio's gateways say all but the chain.

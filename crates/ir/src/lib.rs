@@ -26,7 +26,9 @@ mod tls;
 mod tunnel;
 pub mod x509;
 
-pub use action::{Action, DirectResponse, Forward, Mirror, PathRewrite, Redirect, RedirectPort, Target, TargetCluster};
+pub use action::{
+    Action, DirectResponse, Forward, Mirror, PathRewrite, Redirect, RedirectPort, Scheme, Target, TargetCluster,
+};
 pub use balance::{Balance, Balancer, ConsistentHash, HashCookie, HashKey, HashTable, Localities, Locality, Warmup};
 pub use cluster::{
     Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource, KeepAlive,
@@ -38,7 +40,7 @@ pub use edge::{
     ProxyProtocolVersion, Underscores,
 };
 pub use fault::{Abort, Fault, Share};
-pub use header::{HeaderAppend, HeaderChanges, HeaderLists, HeaderName, HeaderValue, InvalidHeader};
+pub use header::{HeaderAppend, HeaderChanges, HeaderLists};
 pub use health::OutlierDetection;
 pub use host::{HostPattern, InvalidHostPattern};
 pub use limits::{PoolLimits, RetryLimit, TcpKeepalive};
@@ -54,6 +56,7 @@ pub use snapshot::{Changes, Delta, Snapshot};
 pub use substitution::{
     AddressOf, AddressPart, FieldChoice, FieldName, HeaderText, InvalidText, Part, PeerFact, Template, Variable,
 };
+pub use text::{Authority, CookieName, CookieText, HeaderName, HeaderValue, PathText};
 pub use tls::{
     Alpn, ClientAuth, ClientTls, Credential, Der, Identity, KeyForm, PrivateKey, Sni, Termination, TlsParameters,
     TlsServer, TlsVersion, Trust, Verify,

@@ -1,9 +1,9 @@
 //! Values of headers that are made anew for each request: texts with `%NAME%`, as Envoy has them for custom headers (VS-47).
 
-use crate::{HeaderName, HeaderValue, InvalidHeader};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
+use text::{HeaderName, HeaderValue, TextError};
 
 /// What is written into a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub enum PeerFact {
 pub enum InvalidText {
     /// What stands between variables.
     #[error(transparent)]
-    Text(#[from] InvalidHeader),
+    Text(#[from] TextError),
     /// A `%` that begins nothing.
     #[error("`%` begins a variable that does not end")]
     Open,
@@ -229,7 +229,7 @@ impl HeaderText {
 
     /// Whether it is an empty text.
     pub fn is_empty(&self) -> bool {
-        matches!(self, Self::Fixed(value) if value.as_bytes().is_empty())
+        matches!(self, Self::Fixed(value) if value.is_empty())
     }
 }
 

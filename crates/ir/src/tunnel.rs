@@ -1,7 +1,7 @@
 //! Tunnels through HTTP proxies.
 
 use serde::Serialize;
-use std::sync::Arc;
+use text::Authority;
 
 /// A request to a proxy that opens a tunnel for bytes (DR-50).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -9,7 +9,7 @@ pub struct Tunnel {
     /// How it is asked for.
     pub method: TunnelMethod,
     /// Where the bytes are to go: host and port, with an address of IPv6 in brackets.
-    pub authority: Arc<str>,
+    pub authority: Authority,
 }
 
 /// How a tunnel is asked for.

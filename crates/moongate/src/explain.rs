@@ -269,7 +269,7 @@ impl Came<'_> {
 /// The head that is sent to a target.
 fn sent_head(
     route: &RouteEntry,
-    (at, rewritten): (usize, Option<Vec<u8>>),
+    (at, rewritten): (usize, Option<::text::Target<'static>>),
     (request, web, switch, edge): Asked<'_>,
     view: &RequestView<'_>,
     peer: &Peer<'_>,
@@ -279,7 +279,7 @@ fn sent_head(
     let id = if headers.request_id { "<a new id>" } else { "" };
     forwarded::edit(peer, view.fields, view.scheme, id, &mut edits);
     if headers.attempt_count {
-        edits.set("x-envoy-attempt-count", &b"1"[..]);
+        edits.set("x-envoy-attempt-count", "1");
     }
     if web.is_some() {
         Call::edit_request(view.fields, &mut edits);
@@ -301,7 +301,7 @@ fn local(answer: &LocalAnswer) -> Outcome {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let body = (!answer.body.is_empty()).then(|| lossy(&answer.body));
     let location = answer.location.as_deref().map(lossy);
-    let text = |(name, value): &(&str, Vec<u8>)| format!("{name}: {}", lossy(value));
+    let text = |(name, value): &(&str, ::text::FieldValue<'_>)| format!("{name}: {}", lossy(value));
     let headers = answer.fields.iter().map(text).collect();
     Outcome::Answered { status: answer.status, grpc: None, detail: answer.detail.to_owned(), location, headers, body }
 }

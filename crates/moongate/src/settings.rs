@@ -1,9 +1,9 @@
 //! What the flags mean to the compiler.
 
 use crate::cli::{Role, WorkloadArgs};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use compiler::{Settings, Workload};
-use ir::{Http10, Locality};
+use ir::{Authority, Http10, Locality};
 use std::sync::Arc;
 
 /// The settings of a process that is Istio's ingress gateway, with nothing else said.
@@ -20,9 +20,7 @@ pub fn egress() -> Settings {
 pub(crate) fn settings(args: &WorkloadArgs) -> Result<Settings> {
     let mut settings = Settings { workloads: workloads(args)?, ..Settings::default() };
     settings.proxy_protocol_from.clone_from(&args.proxy_protocol_from);
-    settings.http10 = args.http10.as_ref().map(|host| Http10 {
-        default_host: Some(host).filter(|host| !host.is_empty()).map(|host| host.as_str().into()),
-    });
+    settings.http10 = args.http10.as_deref().map(http10).transpose()?;
     settings.port_map = args.port_map.iter().copied().collect();
     for (host, address) in &args.endpoints {
         let host = full_name(host, &settings.domain);
@@ -32,6 +30,15 @@ pub(crate) fn settings(args: &WorkloadArgs) -> Result<Settings> {
         std::fs::File::open(path).with_context(|| format!("cannot read the mesh settings in {}", path.display()))?;
     }
     Ok(settings)
+}
+
+/// `--http10`, with the host of requests that name none.
+fn http10(host: &str) -> Result<Http10> {
+    let default_host = match host {
+        "" => None,
+        host => Some(Authority::parse(host).map_err(|error| anyhow!("--http10: {error}; {}", error.help()))?),
+    };
+    Ok(Http10 { default_host })
 }
 
 fn workloads(args: &WorkloadArgs) -> Result<Vec<Workload>> {

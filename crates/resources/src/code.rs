@@ -71,6 +71,7 @@ codes! {
     EXPORT_TO "MG2023" "`exportTo` takes `.`, `*`, `~` and names of namespaces"
     L4_ROUTE "MG2024" "the rule for TLS or TCP cannot be carried out"
     INEFFECTIVE_MATCH "MG2025" "a match before it takes all that it asks for"
+    HEAD_TEXT "MG2026" "the text is sent in the head of a message and has a character that is not allowed there"
     PATH_SLASH "MG2050" "the path of a rewrite or redirect begins with one slash"
     PATH_NOT_SENT "MG2051" "requests with the rewritten path are answered 400"
 

@@ -4,6 +4,7 @@
 mod destination_rule;
 mod fields;
 mod gateway;
+mod head_text;
 mod headers;
 mod http_route;
 mod l4_route;

@@ -3,6 +3,7 @@
 use crate::route::{LocalAnswer, RouteEntry};
 use ir::Cors;
 use std::borrow::Cow;
+use text::{FieldValue, HeaderValue};
 use wire::edit::Edits;
 use wire::view::Fields;
 
@@ -13,7 +14,7 @@ const EXPOSE_HEADERS: &str = "access-control-expose-headers";
 /// The page that a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker<'a> {
-    origin: Cow<'a, [u8]>,
+    origin: FieldValue<'a>,
     allowed: bool,
 }
 
@@ -25,12 +26,13 @@ impl<'a> Asker<'a> {
         let first = origins.next().filter(|origin| !origin.is_empty())?;
         // Several of them are one text, as with every header; it is the origin of no page.
         let origin = origins.fold(Cow::Borrowed(first), |all, one| Cow::Owned([&all, &b","[..], one].concat()));
+        let origin = FieldValue::checked(origin)?;
         let allowed = cors.origins.iter().any(|demand| demand.is_match(b"*") || demand.is_match(&origin));
         Some(Self { origin, allowed })
     }
 
     /// Its origin, where it is allowed to use the answer.
-    pub fn allowed(self) -> Option<Cow<'a, [u8]>> {
+    pub fn allowed(self) -> Option<FieldValue<'a>> {
         self.allowed.then_some(self.origin)
     }
 
@@ -41,23 +43,23 @@ impl<'a> Asker<'a> {
         if method != b"OPTIONS" || (!self.allowed && cors.forwards_unmatched) {
             return None;
         }
-        let asked = |allowed: &str, asked: &[u8]| match allowed {
-            "*" => asked.to_vec(),
-            allowed => allowed.as_bytes().to_vec(),
+        let asked = |allowed: &HeaderValue, asked: &[u8]| match allowed.as_str() {
+            "*" => FieldValue::checked(asked.to_vec()),
+            _ => Some(FieldValue::from(allowed).into_owned()),
         };
         let headers = fields.get("access-control-request-headers").unwrap_or_default();
         let mut told = Vec::with_capacity(6);
         if self.allowed {
-            told.push((ALLOW_ORIGIN, self.origin.to_vec()));
+            told.push((ALLOW_ORIGIN, self.origin.clone().into_owned()));
         }
         if cors.credentials {
-            told.push((ALLOW_CREDENTIALS, b"true".to_vec()));
+            told.push((ALLOW_CREDENTIALS, "true".into()));
         }
-        told.push(("access-control-allow-methods", asked(&cors.methods, wanted)));
-        told.push(("access-control-allow-headers", asked(&cors.headers, headers)));
-        told.push(("access-control-max-age", cors.max_age.as_deref().unwrap_or_default().into()));
+        told.extend(asked(&cors.methods, wanted).map(|methods| ("access-control-allow-methods", methods)));
+        told.extend(asked(&cors.headers, headers).map(|names| ("access-control-allow-headers", names)));
+        told.extend(cors.max_age.map(|age| ("access-control-max-age", age.into())));
         if self.allowed {
-            told.push((EXPOSE_HEADERS, cors.expose.as_bytes().to_vec()));
+            told.push((EXPOSE_HEADERS, FieldValue::from(&cors.expose).into_owned()));
         }
         told.retain(|(_, value)| !value.is_empty());
         Some(LocalAnswer { status: 200, detail: "cors_response", fields: told, ..LocalAnswer::default() })
@@ -66,16 +68,16 @@ impl<'a> Asker<'a> {
 
 impl RouteEntry {
     /// Adds what the policy says to the page that may use the answer, whose origin that is. Every answer of the route depends on who asks.
-    pub fn edit_for_page<'a>(&'a self, origin: Option<&'a [u8]>, edits: &mut Edits<'a>) {
+    pub fn edit_for_page<'a>(&'a self, origin: Option<&'a FieldValue<'_>>, edits: &mut Edits<'a>) {
         let Some(cors) = policy(self) else { return };
-        edits.append("vary", &b"origin"[..]);
+        edits.append("vary", "origin");
         let Some(origin) = origin else { return };
-        edits.set(ALLOW_ORIGIN, origin);
+        edits.set(ALLOW_ORIGIN, origin.by_ref());
         if cors.credentials {
-            edits.set(ALLOW_CREDENTIALS, &b"true"[..]);
+            edits.set(ALLOW_CREDENTIALS, "true");
         }
         if !cors.expose.is_empty() {
-            edits.set(EXPOSE_HEADERS, cors.expose.as_bytes());
+            edits.set(EXPOSE_HEADERS, &cors.expose);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Paths that are rewritten, and the `Location` of redirects (VS-35, VS-37).
 //!
-//! What is written comes from configuration and is put into a head: bytes that may not stand there are escaped, and a path begins with
-//! `/`, whatever was configured.
+//! What comes out is a type of the crate `text`: octets that a head may not have are escaped there. A path begins with `/`, whatever was
+//! configured.
 
-use ir::{MatchPath, PathRewrite, Redirect, RedirectPort, StringMatch};
+use ir::{MatchPath, PathRewrite, Redirect, RedirectPort, Scheme, StringMatch};
+use text::{Authority, FieldValue, Target};
 use wire::path::{InvalidPath, has_dot_segment, has_invalid_escape};
 use wire::view::RequestView;
 
@@ -16,14 +17,15 @@ pub fn target(
     rewrite: &PathRewrite,
     matched: &MatchPath,
     view: &RequestView<'_>,
-) -> Result<Option<Vec<u8>>, InvalidPath> {
+) -> Result<Option<Target<'static>>, InvalidPath> {
     let new = path(rewrite, matched, view.path);
     if new.is_empty() {
         return Ok(None);
     }
     let mut out = Vec::with_capacity(new.len() + 1 + view.query.map_or(0, |query| query.len() + 1));
-    push_path(&mut out, &new, Within::Target);
-    let (sent, _) = wire::path::split(&out);
+    push_path(&mut out, &new);
+    let target = Target::escaped(out, view.query);
+    let (sent, _) = wire::path::split(&target);
     let configured = match rewrite {
         PathRewrite::Full(text) | PathRewrite::Prefix(text) => text,
         PathRewrite::Regex { substitution, .. } => substitution,
@@ -36,7 +38,7 @@ pub fn target(
     {
         return Err(InvalidPath);
     }
-    Ok(Some(with_query(out, view.query)))
+    Ok(Some(target))
 }
 
 /// The path after a rewrite, as it is written, without the client's query.
@@ -62,33 +64,13 @@ fn matched_length(matched: &MatchPath) -> usize {
     }
 }
 
-/// Where a path is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Within {
-    /// In a request line, whose target has no fragment.
-    Target,
-    /// In a `Location`.
-    Location,
-}
-
 /// Appends a path that begins with `/`, whatever it began with: behind an authority it could be taken for a part of the host, and in a
 /// request line for another form of a target.
-fn push_path(out: &mut Vec<u8>, path: &[u8], within: Within) {
+fn push_path(out: &mut Vec<u8>, path: &[u8]) {
     if path.first() != Some(&b'/') {
         out.push(b'/');
     }
-    push_escaped(out, path, within);
-}
-
-/// Appends text of a URI. What may not stand in one is written as `%XX`: it could end the line, or begin another.
-fn push_escaped(out: &mut Vec<u8>, text: &[u8], within: Within) {
-    for &byte in text {
-        match byte {
-            b'#' if within == Within::Target => out.extend_from_slice(b"%23"),
-            0x21..=0x7e => out.push(byte),
-            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
-    }
+    out.extend_from_slice(path);
 }
 
 /// A path with the client's query behind it.
@@ -101,23 +83,23 @@ pub fn with_query(mut path: Vec<u8>, query: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// Where a redirect leads; what it does not name stays as the client sent it.
-pub fn location(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) -> Vec<u8> {
-    let scheme = redirect.scheme.as_deref().unwrap_or(view.scheme);
+pub fn location(redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) -> FieldValue<'static> {
+    let scheme = redirect.scheme.map_or(view.scheme, Scheme::as_str);
     let mut out = format!("{scheme}://").into_bytes();
-    push_escaped(&mut out, authority(redirect, scheme, view), Within::Location);
+    out.extend_from_slice(authority(redirect, scheme, view));
     if let Some(port) = written_port(redirect.port, scheme) {
         out.extend_from_slice(format!(":{port}").as_bytes());
     }
     push_new_path(&mut out, redirect, matched, view);
-    out
+    FieldValue::location(out)
 }
 
 /// Where a request is sent that has to come by HTTPS: the same authority, as Envoy has it, path and query.
-pub fn https_location(view: &RequestView<'_>) -> Vec<u8> {
+pub fn https_location(view: &RequestView<'_>) -> FieldValue<'static> {
     let mut out = b"https://".to_vec();
     out.extend_from_slice(view.authority);
-    push_path(&mut out, view.path, Within::Location);
-    with_query(out, view.query)
+    push_path(&mut out, view.path);
+    FieldValue::location(with_query(out, view.query))
 }
 
 /// The port that is written: the one that is asked for, but for the default of the scheme.
@@ -133,7 +115,7 @@ fn written_port(port: RedirectPort, scheme: &str) -> Option<u16> {
 /// The authority that is written before the port: without one of its own where the redirect says something of the port (VS-35), and where
 /// the client's is the default of a scheme that changes.
 fn authority<'a>(redirect: &'a Redirect, scheme: &str, view: &RequestView<'a>) -> &'a [u8] {
-    let whole = redirect.authority.as_deref().map_or(view.authority, str::as_bytes);
+    let whole = redirect.authority.as_ref().map_or(view.authority, Authority::as_bytes);
     let (host, port) = split_port(whole);
     if redirect.port != RedirectPort::Keep {
         return host;
@@ -156,7 +138,7 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
 /// A whole path that has a query of its own keeps that alone; otherwise the client's query stays.
 fn push_new_path(out: &mut Vec<u8>, redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) {
     let new = redirect.path.as_ref().map(|rewrite| path(rewrite, matched, view.path));
-    push_path(out, new.as_deref().unwrap_or(view.path), Within::Location);
+    push_path(out, new.as_deref().unwrap_or(view.path));
     let has_query = matches!(&redirect.path, Some(PathRewrite::Full(full)) if full.contains('?'));
     if let Some(query) = view.query.filter(|_| !has_query) {
         out.push(b'?');

@@ -4,8 +4,8 @@ use crate::prepare::Refusal;
 use crate::rewrite;
 use crate::substitute::{self, Facts};
 use ir::{Action, ClusterId, FieldName, Forward, HeaderAppend, HeaderChanges, Route, TargetCluster};
-use std::borrow::Cow;
 use std::sync::Arc;
+use text::{FieldValue, Target};
 use wire::edit::Edits;
 use wire::view::RequestView;
 
@@ -43,11 +43,11 @@ pub struct LocalAnswer {
     /// The status.
     pub status: u16,
     /// Where a redirect leads.
-    pub location: Option<Vec<u8>>,
+    pub location: Option<FieldValue<'static>>,
     /// The body.
     pub body: Arc<[u8]>,
     /// Further headers.
-    pub fields: Vec<(&'static str, Vec<u8>)>,
+    pub fields: Vec<(&'static str, FieldValue<'static>)>,
     /// Why, in a word for logs.
     pub detail: &'static str,
 }
@@ -58,7 +58,7 @@ impl LocalAnswer {
         let query = view.query.map(|query| [b"?", query].concat()).unwrap_or_default();
         // Two slashes would begin the name of another host (RFC 3986 §4.2).
         let here = if view.path.starts_with(b"//") { &b"/."[..] } else { b"" };
-        let location = Some([here, view.path, &query].concat());
+        let location = Some(FieldValue::location([here, view.path, &query].concat()));
         Self { status: 307, location, detail: "path_normalization_failed", ..Self::default() }
     }
 
@@ -109,7 +109,7 @@ impl RouteEntry {
     }
 
     /// The request target that is sent where a rewrite changes it (VS-37).
-    pub fn rewritten(&self, view: &RequestView<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+    pub fn rewritten(&self, view: &RequestView<'_>) -> Result<Option<Target<'static>>, Refusal> {
         let Some(rewrite) = self.forward().and_then(|forward| forward.rewrite.as_ref()) else { return Ok(None) };
         rewrite::target(rewrite, &self.route.matches.path, view).map_err(|_| Refusal::Rewrite)
     }
@@ -119,7 +119,7 @@ impl RouteEntry {
     pub fn edit_request<'a>(
         &'a self,
         target: usize,
-        rewritten: Option<Vec<u8>>,
+        rewritten: Option<Target<'static>>,
         view: &RequestView<'_>,
         facts: &dyn Facts,
         edits: &mut Edits<'a>,
@@ -131,14 +131,12 @@ impl RouteEntry {
         change(&self.route.request_headers, facts, edits);
         let Some(forward) = self.forward() else { return };
         if let Some(rewritten) = rewritten {
-            edits.target = Some(Cow::Owned(rewritten));
+            edits.target = Some(rewritten);
             // Envoy tells the backend what the client asked for, and Istio's users look at it there.
-            edits.set("x-envoy-original-path", rewrite::with_query(view.path.to_vec(), view.query));
+            edits.set_checked("x-envoy-original-path", rewrite::with_query(view.path.to_vec(), view.query));
         }
         let authority = forward.authority.as_ref().or_else(|| target.and_then(|target| target.authority.as_ref()));
-        if let Some(authority) = authority {
-            edits.authority = Some(Cow::Borrowed(authority.as_bytes()));
-        }
+        edits.authority = authority.or(edits.authority);
     }
 
     /// Adds what the route and one of its targets change of a response.
@@ -202,7 +200,7 @@ pub(crate) fn choose(targets: &[TargetEntry], random: impl FnOnce() -> u64) -> u
 /// Removals come first, then what is written, in its order.
 fn change<'a>(changes: &'a HeaderChanges, facts: &dyn Facts, edits: &mut Edits<'a>) {
     for name in &changes.remove {
-        edits.remove(name.as_str());
+        edits.remove(name);
     }
     let before = edits.fields.len();
     for (name, text, append) in &changes.write {
@@ -210,8 +208,8 @@ fn change<'a>(changes: &'a HeaderChanges, facts: &dyn Facts, edits: &mut Edits<'
         let seen = edits.fields.get(..before).unwrap_or_default();
         let Some(value) = substitute::value(text, facts, seen) else { continue };
         match append {
-            HeaderAppend::Append => edits.append(name.as_str(), value),
-            HeaderAppend::Overwrite => edits.set(name.as_str(), value),
+            HeaderAppend::Append => edits.append(name, value),
+            HeaderAppend::Overwrite => edits.set(name, value),
         }
     }
 }

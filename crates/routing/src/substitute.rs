@@ -3,6 +3,7 @@
 use crate::{judge, rewrite};
 use ir::{AddressOf, FieldChoice, FieldName, HeaderChanges, HeaderName, HeaderText, Part, Template, Variable};
 use std::borrow::Cow;
+use text::FieldValue;
 use wire::edit::FieldEdit;
 use wire::view::{Fields, RequestView};
 
@@ -49,14 +50,14 @@ pub fn edited<'a>(value: Option<Cow<'a, [u8]>>, edits: &'a [FieldEdit<'_>], name
 
 /// What is written into a header; `None` where nothing comes of it. `before` are the changes that were made before; those of a response
 /// where there is one.
-pub(crate) fn value<'a>(text: &'a HeaderText, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn value<'a>(text: &'a HeaderText, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Option<FieldValue<'a>> {
     match text {
-        HeaderText::Fixed(value) => Some(Cow::Borrowed(value.as_bytes())),
-        HeaderText::Made(template) => made(template, facts, before).map(Cow::Owned),
+        HeaderText::Fixed(value) => Some(value.into()),
+        HeaderText::Made(template) => made(template, facts, before),
     }
 }
 
-fn made(template: &Template, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Option<Vec<u8>> {
+fn made(template: &Template, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Option<FieldValue<'static>> {
     let mut out = Vec::with_capacity(64);
     for part in template.parts() {
         match part {
@@ -64,9 +65,8 @@ fn made(template: &Template, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Opt
             Part::Variable(variable) => put(variable, facts, before, &mut out),
         }
     }
-    // Names in certificates may hold anything.
-    out.iter_mut().filter(|byte| byte.is_ascii_control() && **byte != b'\t').for_each(|byte| *byte = b'?');
-    (!out.is_empty()).then_some(out)
+    // Names in certificates, of routes and of hosts may hold anything.
+    Some(FieldValue::cleaned(out)).filter(|value| !value.is_empty())
 }
 
 fn put(variable: &Variable, facts: &dyn Facts, before: &[FieldEdit<'_>], out: &mut Vec<u8>) {

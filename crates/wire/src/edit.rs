@@ -2,26 +2,28 @@
 //!
 //! Lists borrow from route tables and from the exchange, so that the common request allocates nothing. The meaning is that
 //! of applying the edits one after the other to the list of header lines; how that is computed is the writer's business.
+//! Names, values, targets and authorities are types that are checked when they are made (crate `text`): no edit can end a line.
 
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use text::{Authority, FieldName, FieldValue, Target};
 
 /// One change of the header lines. Names are lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldEdit<'a> {
     /// Takes away every line of the name.
-    Remove(Cow<'a, str>),
+    Remove(FieldName<'a>),
     /// Takes away every line of the name and adds one at the end.
-    Set(Cow<'a, str>, Cow<'a, [u8]>),
+    Set(FieldName<'a>, FieldValue<'a>),
     /// Adds a line at the end.
-    Append(Cow<'a, str>, Cow<'a, [u8]>),
+    Append(FieldName<'a>, FieldValue<'a>),
 }
 
-impl FieldEdit<'_> {
+impl<'a> FieldEdit<'a> {
     /// The name that is changed.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &'a str {
         match self {
-            Self::Remove(name) | Self::Set(name, _) | Self::Append(name, _) => name,
+            Self::Remove(name) | Self::Set(name, _) | Self::Append(name, _) => name.as_str(),
         }
     }
 }
@@ -30,26 +32,36 @@ impl FieldEdit<'_> {
 #[derive(Debug, Clone, Default)]
 pub struct Edits<'a> {
     /// A new request target (path and query); ignored for responses.
-    pub target: Option<Cow<'a, [u8]>>,
+    pub target: Option<Target<'a>>,
     /// A new `Host`; ignored for responses.
-    pub authority: Option<Cow<'a, [u8]>>,
+    pub authority: Option<&'a Authority>,
     /// Header changes in the order in which they were made.
     pub fields: SmallVec<[FieldEdit<'a>; 12]>,
 }
 
 impl<'a> Edits<'a> {
     /// Adds a removal.
-    pub fn remove(&mut self, name: impl Into<Cow<'a, str>>) {
+    pub fn remove(&mut self, name: impl Into<FieldName<'a>>) {
         self.fields.push(FieldEdit::Remove(name.into()));
     }
 
     /// Adds an overwrite.
-    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) {
+    pub fn set(&mut self, name: impl Into<FieldName<'a>>, value: impl Into<FieldValue<'a>>) {
         self.fields.push(FieldEdit::Set(name.into(), value.into()));
     }
 
+    /// Adds an overwrite with a value that is made at run time. One that no header may have leaves the header out: what the
+    /// message had of the name is removed all the same, so that nobody takes it for the gateway's.
+    pub fn set_checked(&mut self, name: impl Into<FieldName<'a>>, value: impl Into<Cow<'a, [u8]>>) {
+        let name = name.into();
+        self.fields.push(match FieldValue::checked(value) {
+            Some(value) => FieldEdit::Set(name, value),
+            None => FieldEdit::Remove(name),
+        });
+    }
+
     /// Adds an addition.
-    pub fn append(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) {
+    pub fn append(&mut self, name: impl Into<FieldName<'a>>, value: impl Into<FieldValue<'a>>) {
         self.fields.push(FieldEdit::Append(name.into(), value.into()));
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::edit::Edits;
 use crate::view::Fields;
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 /// Headers that steer Envoy or tell of it: not taken from outside of the mesh.
@@ -94,7 +93,7 @@ pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
 /// The edits of every request at the edge.
 ///
 /// `request_id` is the id that a request without a believed one gets; empty leaves the header as it came (PC-03).
-pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id: &'a str, edits: &mut Edits<'a>) {
+pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'static str, request_id: &'a str, edits: &mut Edits<'a>) {
     let mut forwarded_for: Option<Vec<u8>> = None;
     let mut has_id = false;
     let mut has_port = false;
@@ -137,26 +136,26 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'a str, request_id
         }
     }
     match forwarded_for {
-        None => edits.set("x-forwarded-for", peer.address.as_bytes()),
+        None => edits.set_checked("x-forwarded-for", peer.address.as_bytes()),
         Some(mut joined) => {
             joined.push(b',');
             joined.extend_from_slice(peer.address.as_bytes());
-            edits.set("x-forwarded-for", Cow::Owned(joined));
+            edits.set_checked("x-forwarded-for", joined);
         }
     }
     if let Certificate::Set(own) | Certificate::Append(own) = peer.certificate {
         let mut all = certificates.unwrap_or_default();
         all.extend_from_slice(own.as_bytes());
-        edits.set("x-forwarded-client-cert", Cow::Owned(all));
+        edits.set_checked("x-forwarded-client-cert", all);
     }
-    edits.set("x-forwarded-proto", scheme.as_bytes());
-    edits.set("x-envoy-external-address", client(peer, fields).as_bytes());
+    edits.set("x-forwarded-proto", scheme);
+    edits.set_checked("x-envoy-external-address", client(peer, fields).as_bytes());
     if let Some(port) = peer.port.filter(|_| !has_port || peer.trusted_proxies == 0) {
-        edits.set("x-forwarded-port", port.to_string().into_bytes());
+        edits.set("x-forwarded-port", u64::from(port));
     }
     // An id from outside is kept only when a trusted proxy may have made it.
     if !request_id.is_empty() && (!has_id || peer.trusted_proxies == 0) {
-        edits.set("x-request-id", request_id.as_bytes());
+        edits.set_checked("x-request-id", request_id.as_bytes());
     }
 }
 
@@ -175,7 +174,7 @@ pub fn tell_host<'a>(authority: &'a [u8], fields: Fields<'a>, edits: &mut Edits<
         all.push(b',');
     }
     all.extend_from_slice(authority);
-    edits.set("x-forwarded-host", all);
+    edits.set_checked("x-forwarded-host", all);
 }
 
 /// A version 4 UUID out of random bits.
@@ -212,7 +211,7 @@ mod tests {
         let mut edits = Edits::default();
         edit(&peer, fields, scheme(&peer, fields), "id", &mut edits);
         let show = |edit: &FieldEdit<'_>| match edit {
-            FieldEdit::Set(name, value) => format!("{name}={}", String::from_utf8_lossy(value)),
+            FieldEdit::Set(name, value) => format!("{}={}", name.as_str(), String::from_utf8_lossy(value)),
             other => format!("-{}", other.name()),
         };
         edits.fields.iter().map(show).collect()
@@ -300,7 +299,8 @@ mod tests {
             let (certificate, port) = (Certificate::Drop, Some(443));
             let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate, port };
             let fields = parsed.fields(text.as_bytes());
-            let mut edits = Edits { authority: rewritten.then(|| b"b"[..].into()), ..Edits::default() };
+            let other = text::Authority::parse("b").unwrap();
+            let mut edits = Edits { authority: rewritten.then_some(&other), ..Edits::default() };
             edit(&peer, fields, "http", "", &mut edits);
             tell_host(b"a", fields, &mut edits);
             let value = |name: &str| {

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use std::borrow::Cow;
 
 /// What a client is taken to accept that says nothing of it, as Envoy has it.
-const ACCEPT_ENCODING: &[u8] = b"identity,deflate,gzip";
+const ACCEPT_ENCODING: &str = "identity,deflate,gzip";
 
 /// The octet that a frame of trailers begins with.
 const TRAILERS: u8 = 0x80;
@@ -46,8 +46,8 @@ impl Call {
 
     /// Makes gRPC of a request's header lines; the framing is the caller's.
     pub fn edit_request(fields: Fields<'_>, edits: &mut Edits<'_>) {
-        edits.set("content-type", to_grpc(fields.get("content-type").unwrap_or_default()));
-        edits.set("te", &b"trailers"[..]);
+        edits.set_checked("content-type", to_grpc(fields.get("content-type").unwrap_or_default()));
+        edits.set("te", "trailers");
         if fields.get("grpc-accept-encoding").is_none() {
             edits.set("grpc-accept-encoding", ACCEPT_ENCODING);
         }

@@ -74,7 +74,7 @@ pub struct RequestView<'a> {
     /// `GET`, `POST`, …
     pub method: &'a [u8],
     /// `http` or `https`, as the client reached the outermost trusted proxy (`X-Forwarded-Proto` where trusted).
-    pub scheme: &'a str,
+    pub scheme: &'static str,
     /// The host and port as the client sent them (Envoy's `:authority`).
     pub authority: &'a [u8],
     /// The host alone, lower case, which route tables are keyed by (S-33, S-117).

@@ -3,7 +3,7 @@
 use crate::code;
 use crate::report::Notes;
 use crate::texts;
-use ir::{Cors, Pattern, StringMatch};
+use ir::{Cors, HeaderValue, Pattern, StringMatch};
 use resources::spec::scalar::{Duration, Text};
 use resources::spec::text_match::StringMatch as Written;
 use resources::spec::virtual_service::{CorsPolicy, UnmatchedPreflights};
@@ -31,12 +31,12 @@ pub(super) fn compile(written: Option<&CorsPolicy>, field: &str, notes: &mut Not
             "list the origins that need it",
         );
     }
-    let max_age = written.max_age.and_then(Duration::get).map(|age| age.as_secs().to_string().into());
+    let max_age = written.max_age.and_then(Duration::get).map(|age| age.as_secs());
     Some(Arc::new(Cors {
         origins,
-        methods: joined(&written.allow_methods),
-        headers: joined(&written.allow_headers),
-        expose: joined(&written.expose_headers),
+        methods: joined(&written.allow_methods, "allowMethods", field, notes)?,
+        headers: joined(&written.allow_headers, "allowHeaders", field, notes)?,
+        expose: joined(&written.expose_headers, "exposeHeaders", field, notes)?,
         max_age,
         credentials,
         forwards_unmatched: written.unmatched_preflights != Some(UnmatchedPreflights::Ignore),
@@ -59,6 +59,9 @@ fn origin(written: &Written, field: &str, notes: &mut Notes) -> Option<StringMat
     }
 }
 
-fn joined(names: &[Text]) -> Arc<str> {
-    texts::shared(&names.iter().map(|name| &**name).collect::<Vec<_>>().join(","))
+/// `None`, so that no page may use the answers, for names that validation refuses.
+fn joined(names: &[Text], list: &str, field: &str, notes: &mut Notes) -> Option<HeaderValue> {
+    let text = names.iter().map(|name| &**name).collect::<Vec<_>>().join(",");
+    let parsed = HeaderValue::parse(&text);
+    parsed.map_err(|error| notes.add(code::BAD_HEADER, format!("{field}.{list}"), error.to_string())).ok()
 }

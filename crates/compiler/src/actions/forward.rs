@@ -1,15 +1,14 @@
 //! `route`: destinations with their weights, header changes, rewrites and the timeout (VS-31 to VS-34, VS-37 to VS-39).
 
-use super::{Compiled, by_match, cors, mirrors, retries};
+use super::{Compiled, by_match, cors, mirrors, retries, sent};
 use crate::code;
 use crate::destinations::{self, Asking};
 use crate::headers::{self, Operations};
 use crate::report::Notes;
 use crate::world::World;
-use ir::{Action, Forward, HeaderChanges, MatchPath, PathRewrite, Pattern, Target};
+use ir::{Action, Authority, Forward, HeaderChanges, MatchPath, PathRewrite, PathText, Pattern, Target};
 use resources::spec::scalar::Duration;
 use resources::spec::virtual_service::{HttpRewrite, HttpRoute, RouteDestination};
-use std::sync::Arc;
 
 /// Compiles a rule that forwards; `operations` are those of the rule.
 pub(super) fn compile(
@@ -32,10 +31,14 @@ pub(super) fn compile(
         return None;
     }
     let authority = rule.rewrite.as_ref().map(|rewrite| &*rewrite.authority).filter(|authority| !authority.is_empty());
+    let authority = match authority {
+        Some(text) => Some(sent(Authority::parse(text), format!("{field}.rewrite.authority"), notes)?),
+        None => None,
+    };
     let forward = Forward {
         targets,
         rewrite,
-        authority: authority.map(Arc::from).or(operations.authority),
+        authority: authority.or(operations.authority),
         // VS-39: none unless there is one; 0 is what Istio refuses.
         timeout: rule.timeout.and_then(Duration::get).filter(|timeout| !timeout.is_zero()),
         cors: cors::compile(rule.cors_policy.as_deref(), &format!("{field}.corsPolicy"), notes),
@@ -96,8 +99,10 @@ fn rewrite(
 ) -> Option<Option<PathRewrite>> {
     let Some(written) = written else { return Some(None) };
     if let Some(regex) = &written.uri_regex_rewrite {
+        let at = format!("{field}.uriRegexRewrite.rewrite");
+        let substitution = sent(PathText::parse(&regex.rewrite), at, notes)?;
         return match Pattern::parse_for_rewrite(&regex.pattern) {
-            Ok(pattern) => Some(Some(PathRewrite::Regex { pattern, substitution: (*regex.rewrite).into() })),
+            Ok(pattern) => Some(Some(PathRewrite::Regex { pattern, substitution })),
             Err(why) => {
                 let at = format!("{field}.uriRegexRewrite.match");
                 notes.add(code::BAD_REWRITE, at, format!("`{}`: {why}; the rule is left out", regex.pattern));
@@ -105,5 +110,9 @@ fn rewrite(
             }
         };
     }
-    Some((!written.uri.is_empty()).then(|| by_match(&written.uri, path)))
+    if written.uri.is_empty() {
+        return Some(None);
+    }
+    let uri = sent(PathText::parse(&written.uri), format!("{field}.uri"), notes)?;
+    Some(Some(by_match(uri, path)))
 }

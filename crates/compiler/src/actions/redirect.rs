@@ -1,11 +1,10 @@
 //! `redirect` (VS-35).
 
-use super::by_match;
+use super::{by_match, sent};
 use crate::code;
 use crate::report::Notes;
-use ir::{MatchPath, PathRewrite, Redirect, RedirectPort};
+use ir::{Authority, MatchPath, PathRewrite, PathText, Redirect, RedirectPort, Scheme};
 use resources::spec::virtual_service::{DerivePort, HttpRedirect};
-use std::sync::Arc;
 
 /// Compiles a redirect; `field` is its path.
 pub(super) fn compile(
@@ -23,10 +22,13 @@ pub(super) fn compile(
     };
     Some(Redirect {
         status,
-        scheme: text(&written.scheme),
-        authority: text(&written.authority),
+        scheme: scheme(&written.scheme),
+        authority: match &*written.authority {
+            "" => None,
+            text => Some(sent(Authority::parse(text), format!("{field}.authority"), notes)?),
+        },
         port: port(written, server_port),
-        path: new_path(written, path),
+        path: new_path(written, path, field, notes)?,
     })
 }
 
@@ -38,8 +40,13 @@ fn status(code: u32) -> Option<u16> {
     }
 }
 
-fn text(written: &str) -> Option<Arc<str>> {
-    (!written.is_empty()).then(|| written.into())
+/// Validation refuses all others.
+fn scheme(written: &str) -> Option<Scheme> {
+    match written {
+        "http" => Some(Scheme::Http),
+        "https" => Some(Scheme::Https),
+        _ => None,
+    }
 }
 
 fn port(written: &HttpRedirect, server_port: u16) -> RedirectPort {
@@ -52,9 +59,14 @@ fn port(written: &HttpRedirect, server_port: u16) -> RedirectPort {
     }
 }
 
-fn new_path(written: &HttpRedirect, path: &MatchPath) -> Option<PathRewrite> {
-    if !written.uri.is_empty() {
-        return Some(PathRewrite::Full((*written.uri).into()));
-    }
-    (!written.prefix_rewrite.is_empty()).then(|| by_match(&written.prefix_rewrite, path))
+/// `None` for a text that cannot be sent.
+fn new_path(written: &HttpRedirect, path: &MatchPath, field: &str, notes: &mut Notes) -> Option<Option<PathRewrite>> {
+    Some(match (&*written.uri, &*written.prefix_rewrite) {
+        ("", "") => None,
+        ("", prefix) => {
+            let prefix = sent(PathText::parse(prefix), format!("{field}.prefixRewrite"), notes)?;
+            Some(by_match(prefix, path))
+        }
+        (uri, _) => Some(PathRewrite::Full(sent(PathText::parse(uri), format!("{field}.uri"), notes)?)),
+    })
 }

@@ -3,7 +3,8 @@
 use super::world::{compiled, entry, findings, gateway, host, virtual_service};
 use crate::Compiled;
 use ir::{
-    Action, Forward, HeaderAppend, HeaderChanges, MatchPath, PathRewrite, Redirect, RedirectPort, Route, StringMatch,
+    Action, Authority, Forward, HeaderAppend, HeaderChanges, MatchPath, PathRewrite, PathText, Redirect, RedirectPort,
+    Route, Scheme, StringMatch,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,10 @@ fn forward(rule: &str) -> Forward {
         Action::Forward(forward) => forward.clone(),
         other => panic!("{other:?}"),
     }
+}
+
+fn text(text: &str) -> PathText {
+    PathText::parse(text).unwrap()
 }
 
 fn redirect(fields: &str) -> Redirect {
@@ -84,11 +89,11 @@ fn vs_34_of_several_destinations_each_keeps_its_headers() {
 fn vs_35_redirects() {
     let plain = redirect("uri: /x");
     assert_eq!((plain.status, plain.port), (301, RedirectPort::Keep));
-    assert_eq!(plain.path, Some(PathRewrite::Full("/x".into())));
+    assert_eq!(plain.path, Some(PathRewrite::Full(text("/x"))));
     let full = redirect("authority: n.test, scheme: https, redirectCode: 308, port: 8443, prefixRewrite: /q");
     assert_eq!((full.status, full.port), (308, RedirectPort::Number(8443)));
-    assert_eq!((full.authority.as_deref(), full.scheme.as_deref()), (Some("n.test"), Some("https")));
-    assert_eq!(full.path, Some(PathRewrite::Prefix("/q".into())));
+    assert_eq!((full.authority, full.scheme), (Authority::parse("n.test").ok(), Some(Scheme::Https)));
+    assert_eq!(full.path, Some(PathRewrite::Prefix(text("/q"))));
     assert_eq!(redirect("scheme: https, derivePort: FROM_REQUEST_PORT").port, RedirectPort::RequestPort(80));
     assert_eq!(redirect("scheme: https, derivePort: FROM_PROTOCOL_DEFAULT").port, RedirectPort::ProtocolDefault);
 }
@@ -105,10 +110,10 @@ fn vs_36_direct_responses_have_text_or_bytes() {
 #[test]
 fn vs_37_a_rewrite_replaces_what_was_matched() {
     let by = |entry: &str| forward(&format!("{{{entry}rewrite: {{uri: /n}}, route: [{{{B}}}]}}")).rewrite.unwrap();
-    assert_eq!(by("match: [{uri: {prefix: /p}}], "), PathRewrite::Prefix("/n".into()));
-    assert_eq!(by("match: [{uri: {exact: /p}}], "), PathRewrite::Full("/n".into()));
-    assert_eq!(by("match: [{uri: {regex: '/p.*'}}], "), PathRewrite::Full("/n".into()));
-    assert_eq!(by(""), PathRewrite::Prefix("/n".into()));
+    assert_eq!(by("match: [{uri: {prefix: /p}}], "), PathRewrite::Prefix(text("/n")));
+    assert_eq!(by("match: [{uri: {exact: /p}}], "), PathRewrite::Full(text("/n")));
+    assert_eq!(by("match: [{uri: {regex: '/p.*'}}], "), PathRewrite::Full(text("/n")));
+    assert_eq!(by(""), PathRewrite::Prefix(text("/n")));
     let without = route(&format!("{{rewrite: {{uri: /n}}, route: [{{{B}}}]}}"));
     let slash = MatchPath::Text { text: StringMatch::Prefix("/".into()), ignore_case: false };
     assert_eq!(without.matches.path, slash, "the prefix `/` is what is replaced");

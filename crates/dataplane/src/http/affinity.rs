@@ -6,6 +6,7 @@ use ir::{HashCookie, HashKey};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use text::HeaderValue;
 use upstream::xxhash64;
 use wire::edit::{Edits, FieldEdit};
 use wire::forwarded::{self, Peer};
@@ -17,7 +18,7 @@ pub(super) struct Affinity {
     /// The hash of its key; `None` without a key.
     pub(super) hash: Option<u64>,
     /// The `Set-Cookie` of the answer that leads the next request to the same endpoint.
-    pub(super) set_cookie: Option<Box<str>>,
+    pub(super) set_cookie: Option<HeaderValue>,
 }
 
 /// What is known of a request before its route changes it.
@@ -94,13 +95,14 @@ fn parameter<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 fn by_cookie(cookie: &HashCookie, sent: &Sent<'_, '_>) -> Affinity {
     let lines = sent.view.fields.all("cookie");
-    let own = lines.flat_map(|line| line.split(|byte| *byte == b';')).find_map(|pair| value(pair, &cookie.name));
+    let own =
+        lines.flat_map(|line| line.split(|byte| *byte == b';')).find_map(|pair| value(pair, cookie.name.as_str()));
     match own.filter(|value| !value.is_empty()) {
         Some(value) => Affinity { hash: Some(hash(value)), set_cookie: None },
         None if cookie.ttl.is_some() => {
             let made = format!("{:016x}", of_connection(sent.client));
             let hash = hash(made.as_bytes());
-            Affinity { hash: Some(hash), set_cookie: Some(set_cookie(cookie, &made).into()) }
+            Affinity { hash: Some(hash), set_cookie: HeaderValue::parse(&set_cookie(cookie, &made)).ok() }
         }
         None => Affinity::default(),
     }
@@ -126,11 +128,11 @@ fn set_cookie(cookie: &HashCookie, value: &str) -> String {
     if seconds > 0 {
         let _ = write!(out, "; Max-Age={seconds}");
     }
-    if !cookie.path.is_empty() {
+    if !cookie.path.as_str().is_empty() {
         let _ = write!(out, "; Path={}", cookie.path);
     }
     for (name, value) in &*cookie.attributes {
-        let value = if value.is_empty() { Cow::Borrowed("") } else { Cow::Owned(format!("={value}")) };
+        let value = if value.as_str().is_empty() { Cow::Borrowed("") } else { Cow::Owned(format!("={value}")) };
         let _ = write!(out, "; {name}{value}");
     }
     out.push_str("; HttpOnly");
@@ -141,6 +143,7 @@ fn set_cookie(cookie: &HashCookie, value: &str) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+    use text::{CookieName, CookieText};
 
     #[test]
     fn dr_11_parameters_are_hashed_as_they_were_sent() {
@@ -156,15 +159,17 @@ mod tests {
         assert_eq!(value(b" a=\"b=c\"", "a"), Some(&b"b=c"[..]));
         assert_eq!(value(b"a=\"", "a"), Some(&b"\""[..]));
         assert_eq!((value(b"aa=b", "a"), value(b"a", "a")), (None, None));
-        let attributes = [("SameSite".into(), "Lax".into()), ("Secure".into(), "".into())];
+        let name = |text: &str| CookieName::parse(text).unwrap();
+        let text = |text: &str| CookieText::parse(text).unwrap();
+        let attributes = [(name("SameSite"), text("Lax")), (name("Secure"), text(""))];
         let mut cookie = HashCookie {
-            name: "c".into(),
-            path: "/p".into(),
+            name: name("c"),
+            path: text("/p"),
             ttl: Some(Duration::from_secs(60)),
             attributes: attributes.into(),
         };
         assert_eq!(set_cookie(&cookie, "f"), "c=\"f\"; Max-Age=60; Path=/p; SameSite=Lax; Secure; HttpOnly");
-        (cookie.ttl, cookie.path, cookie.attributes) = (Some(Duration::ZERO), "".into(), [].into());
+        (cookie.ttl, cookie.path, cookie.attributes) = (Some(Duration::ZERO), text(""), [].into());
         assert_eq!(set_cookie(&cookie, "f"), "c=\"f\"; HttpOnly");
     }
 

@@ -15,6 +15,7 @@ use routing::{Asker, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
+use text::{Authority, FieldValue};
 use upstream::{ClusterState, Sender};
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
@@ -62,7 +63,7 @@ pub(super) struct Plan {
     /// From the head until the whole answer: what a client of gRPC gives it (VS-39), or the mesh gives all (PC-04).
     pub(super) deadline: Option<Duration>,
     /// The origin of the page that may use the answer (VS-46).
-    pub(super) origin: Option<Box<[u8]>>,
+    pub(super) origin: Option<FieldValue<'static>>,
     /// Copies that are to be sent (VS-45); taken by whoever sends them.
     pub(super) mirrors: Cell<Vec<Copied>>,
     /// To which endpoint it belongs (DR-11).
@@ -178,7 +179,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let sent = Sent { view: &view, edits: &edits, peer: &peer, client: &conn.client };
     let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
     if edge.headers.attempt_count {
-        edits.set("x-envoy-attempt-count", &b"1"[..]);
+        edits.set("x-envoy-attempt-count", "1");
     }
     if request.version == Version::Http10 {
         // It waits for no 100 (RFC 9110 §10.1.1).
@@ -208,7 +209,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
     let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);
     if upgrade.is_some() && !http2 && matches!(conn.side, Side::H2(_)) {
         let random = u128::from(worker.random()) << 64 | u128::from(worker.random());
-        edits.set("sec-websocket-key", websocket::key(random).into_bytes());
+        edits.set_checked("sec-websocket-key", websocket::key(random).into_bytes());
     }
     let mut parts = RequestParts::of(request, &view, upgrade);
     if let Some(call) = web {
@@ -254,7 +255,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
         dialect,
         deadline,
         mirrors: Cell::new(mirrors),
-        origin: asker.and_then(Asker::allowed).map(|origin| origin.into()),
+        origin: asker.and_then(Asker::allowed).map(FieldValue::into_owned),
         affinity,
     }))
 }
@@ -330,7 +331,7 @@ fn stream_head(
 /// The host that is sent on, where connections to the cluster differ by it.
 fn host_for(cluster: &ClusterState, parts: &RequestParts<'_>, edits: &Edits<'_>) -> Option<Box<str>> {
     let differs = cluster.cluster.tls.as_ref().is_some_and(|tls| tls.sni == Sni::Host);
-    differs.then(|| host_of(edits.authority.as_deref().unwrap_or(parts.authority)))
+    differs.then(|| host_of(edits.authority.map_or(parts.authority, Authority::as_bytes)))
 }
 
 /// The host of an authority, without its port.

@@ -8,10 +8,10 @@ use super::side::Side;
 use crate::conn::{Space, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use routing::{Asker, LocalAnswer, RouteEntry};
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use text::FieldValue;
 use upstream::Stream;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
@@ -34,7 +34,7 @@ pub(super) async fn answer(
     let told = reason_header(worker, conn, space, ended);
     let local = Local {
         status: answer.status,
-        location: answer.location.as_deref(),
+        location: answer.location.as_ref(),
         body: &answer.body,
         shared: Some(&answer.body),
         date: &date,
@@ -48,7 +48,7 @@ pub(super) async fn answer(
     ended.status = local.sent_status();
     let mut edits = Edits::default();
     for (name, value) in &answer.fields {
-        edits.set(*name, value.as_slice());
+        edits.set(*name, value.by_ref());
     }
     if let Some(route) = route {
         route.edit_response(0, &facts(conn, space, route, "", ended), &mut edits);
@@ -85,17 +85,17 @@ pub(super) async fn refuse(
     // A fault answers before anybody has looked whose page it is (VS-44).
     let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
     let page = paged.and_then(|(route, _)| Asker::of(route, space.request.fields(conn.input.filled()))?.allowed());
-    let page = page.map(Cow::into_owned);
+    let page = page.map(FieldValue::into_owned);
     let mut edits = Edits::default();
     if reject == Reject::Overflow {
         // As Envoy's router tells it.
-        edits.set("x-envoy-overloaded", &b"true"[..]);
+        edits.set("x-envoy-overloaded", "true");
     }
     if let Some((route, target)) = route {
         let cluster = route.cluster(target);
         route.edit_response(target, &facts(conn, space, route, cluster, ended), &mut edits);
         if paged.is_some() {
-            route.edit_for_page(page.as_deref(), &mut edits);
+            route.edit_for_page(page.as_ref(), &mut edits);
         }
     }
     match send(worker, conn, space, &local, &mut edits).await {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Response;
 use ir::Edge;
 use std::sync::Arc;
+use text::FieldValue;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::{OutFraming, ResponseParts, Style, write_response_in};
@@ -21,7 +22,7 @@ const COPIED: usize = 2 << 10;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Local<'a> {
     pub(crate) status: u16,
-    pub(crate) location: Option<&'a [u8]>,
+    pub(crate) location: Option<&'a FieldValue<'static>>,
     pub(crate) body: &'a [u8],
     /// The body where it is the configuration's, which any number of streams may share.
     pub(crate) shared: Option<&'a Arc<[u8]>>,
@@ -87,25 +88,25 @@ pub(crate) fn message<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> (Response
 fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     let mut own = Edits::default();
     if let Some(location) = local.location {
-        own.set("location", location);
+        own.set("location", location.by_ref());
     }
     if let Some((dialect, status)) = local.grpc {
-        own.set("content-type", dialect.content_type().as_bytes());
-        own.set("grpc-status", status.to_string().into_bytes());
+        own.set("content-type", dialect.content_type());
+        own.set("grpc-status", u64::from(status));
         if !local.body.is_empty() {
-            own.set("grpc-message", wire::grpc::message(local.body).into_bytes());
+            own.set_checked("grpc-message", wire::grpc::message(local.body).into_bytes());
         }
     } else if !local.body.is_empty() {
-        own.set("content-type", &b"text/plain"[..]);
+        own.set("content-type", "text/plain");
     }
-    own.set("date", local.date.as_slice());
+    own.set_checked("date", local.date.as_slice());
     if let Some(server) = &local.edge.headers.server {
-        own.set("server", server.as_bytes());
+        own.set("server", server);
     }
     // What the route says comes last, so that it may say otherwise.
     own.fields.append(&mut edits.fields);
     if let Some(reason) = local.reason {
-        own.set(REASON, reason.as_bytes());
+        own.set_checked(REASON, reason.as_bytes());
     }
     own
 }

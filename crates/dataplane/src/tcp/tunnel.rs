@@ -179,7 +179,7 @@ impl Opening<'_> {
     }
 
     fn stream_head(&self) -> Result<Request<()>, Failure> {
-        let authority = &*self.tunnel.authority;
+        let authority = self.tunnel.authority.as_str();
         let scheme = if self.cluster.cluster.tls.is_some() { "https" } else { "http" };
         let (method, uri) = match self.tunnel.method {
             TunnelMethod::Connect => (Method::CONNECT, Uri::builder().authority(authority).build()),
@@ -189,7 +189,7 @@ impl Opening<'_> {
             }
         };
         let head = uri.and_then(|uri| Request::builder().method(method).uri(uri).body(()));
-        // The compiler lets no other authority pass.
+        // An authority that parsed is one for the library as well.
         head.map_err(|_| Failure::Malformed)
     }
 

@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::client::Answer;
 use crate::gateway::{Gateway, World, forward, retrying};
 use crate::streams::{ask, connect, get, run};
-use ir::{ConsistentHash, HashCookie, HashKey, HashTable, Retries, RetryOn};
+use ir::{ConsistentHash, CookieName, CookieText, HashCookie, HashKey, HashTable, Retries, RetryOn};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,13 +16,9 @@ fn hash(key: HashKey, table: HashTable) -> ConsistentHash {
 }
 
 fn cookie(ttl: Option<u64>) -> HashKey {
-    let attributes = [("SameSite".into(), "Lax".into())].into();
-    HashKey::Cookie(HashCookie {
-        name: "stick".into(),
-        path: "/".into(),
-        ttl: ttl.map(Duration::from_secs),
-        attributes,
-    })
+    let (name, text) = (|text| CookieName::parse(text).unwrap(), |text| CookieText::parse(text).unwrap());
+    let attributes = [(name("SameSite"), text("Lax"))].into();
+    HashKey::Cookie(HashCookie { name: name("stick"), path: text("/"), ttl: ttl.map(Duration::from_secs), attributes })
 }
 
 /// Backends that answer with their number.

@@ -272,7 +272,7 @@ impl World {
 
     /// Has the bytes of every service so far go through a tunnel to `a.test:443`.
     pub(crate) fn tunnelled(mut self, method: TunnelMethod) -> Self {
-        let tunnel = Arc::new(Tunnel { method, authority: "a.test:443".into() });
+        let tunnel = Arc::new(Tunnel { method, authority: ir::Authority::parse("a.test:443").unwrap() });
         let services = self.tls.iter_mut().map(|(_, _, service)| service).chain([&mut self.tcp]);
         for service in services.flatten() {
             if let Service::Tcp(route) = service {

@@ -27,7 +27,7 @@ fn pc_03_headers_of_the_gateways_own_can_be_left_out() {
         assert_eq!(head.contains("\nx-envoy-attempt-count: 1\r\n"), there, "{head}");
         assert!(head.contains("\nx-envoy-external-address: "), "{head}");
     }
-    let named = HeaderSettings { server: Some("edge".into()), ..usual.clone() };
+    let named = HeaderSettings { server: ir::HeaderValue::parse("edge").ok(), ..usual.clone() };
     assert_eq!(serving(&backend, named).client().get("/").answer().header("server"), Some("edge"));
     // An id that came is left as it is, where none is made.
     let gateway = serving(&backend, HeaderSettings { request_id: false, ..usual });
@@ -38,7 +38,10 @@ fn pc_03_headers_of_the_gateways_own_can_be_left_out() {
 #[test]
 fn pc_03_answers_of_the_gateways_own_have_the_server_that_is_set() {
     for (server, shown) in [(Some("edge"), Some("edge")), (None, None)] {
-        let headers = HeaderSettings { server: server.map(Into::into), ..HeaderSettings::default() };
+        let headers = HeaderSettings {
+            server: server.and_then(|server| ir::HeaderValue::parse(server).ok()),
+            ..HeaderSettings::default()
+        };
         let world = World::default().host("a.test", respond(200, "hi")).edge(Edge { headers, ..Edge::default() });
         let gateway = Gateway::serving(&world);
         assert_eq!(gateway.client().get("/").answer().header("server"), shown);
@@ -56,7 +59,9 @@ fn s_114_backends_are_told_of_the_port_and_of_a_host_that_was_rewritten() {
     let backend = Backend::answering(ANSWER);
     let headers = HeaderSettings { forwarded_host: true, forwarded_port: true, ..HeaderSettings::default() };
     let rewriting = match forward("c", None) {
-        Action::Forward(forward) => Action::Forward(Forward { authority: Some("other.test".into()), ..forward }),
+        Action::Forward(forward) => {
+            Action::Forward(Forward { authority: ir::Authority::parse("other.test").ok(), ..forward })
+        }
         other => other,
     };
     let world = World::default().host("a.test", rewriting).host("b.test", forward("c", None));

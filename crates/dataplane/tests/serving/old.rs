@@ -10,7 +10,10 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\
 const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn old(default_host: Option<&str>) -> Edge {
-    Edge { http10: Some(Http10 { default_host: default_host.map(Into::into) }), ..Edge::default() }
+    Edge {
+        http10: Some(Http10 { default_host: default_host.map(|host| ir::Authority::parse(host).unwrap()) }),
+        ..Edge::default()
+    }
 }
 
 fn world(backend: &Backend) -> World {

@@ -4,6 +4,8 @@ use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::scalar::Text;
 use crate::spec::virtual_service::{HeaderOperations, Headers, HttpRewrite};
+use crate::validate::head_text;
+use text::{HeaderName, HeaderValue};
 
 /// What a header of a token's claims begins with (VS-22).
 const CLAIMS: &str = "@request.auth.claims";
@@ -19,10 +21,6 @@ pub(super) fn is_claim(name: &str) -> bool {
     let dotted = path.strip_prefix('.').is_some_and(|path| path.split('.').all(|part| !part.is_empty()));
     let bracketed = path.strip_prefix('[').and_then(|path| path.strip_suffix(']'));
     dotted || bracketed.is_some_and(|path| path.split("][").all(|part| !part.is_empty()))
-}
-
-fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 /// The name that stands for the Host of a request.
@@ -46,7 +44,11 @@ fn check_operations(operations: &HeaderOperations, authority: bool, findings: &m
         for (name, value) in map {
             let path = if name.is_empty() { field.to_owned() } else { format!("{field}.{name}") };
             check_name(name, &path, authority, findings);
-            check_value(value, &path, findings);
+            if is_authority(name) {
+                head_text::check_authority(value, &path, code::HEAD_TEXT, findings);
+            } else {
+                check_value(value, &path, findings);
+            }
         }
     }
     for (at, name) in operations.remove.iter().enumerate() {
@@ -58,16 +60,14 @@ fn check_name(name: &str, field: &str, authority: bool, findings: &mut Findings)
     if is_authority(name) && !authority {
         let help = "use `rewrite.authority` for what backends see as Host";
         findings.error(field, code::HEADER_OPERATION, format!("`{name}` cannot be changed here"), help);
-    } else if !is_authority(name) && !is_token(name) {
-        let message = format!("`{name}` is no header that can be changed");
-        findings.error(field, code::HEADER_OPERATION, message, "use letters, digits and hyphens");
+    } else if !is_authority(name) {
+        head_text::check(HeaderName::parse(name), field, code::HEADER_OPERATION, findings);
     }
 }
 
 fn check_value(value: &str, field: &str, findings: &mut Findings) {
-    if value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
-        let message = format!("the value {value:?} has a line break or another control character");
-        findings.error(field, code::HEADER_OPERATION, message, "write it on one line");
+    if let Err(error) = HeaderValue::parse(value) {
+        findings.error(field, code::HEADER_OPERATION, error.to_string(), error.help());
     } else if !are_variables_closed(value) {
         let message = format!("`%` begins a variable that does not end: {value:?}");
         findings.error(field, code::HEADER_OPERATION, message, "write `%%` for a percent sign");

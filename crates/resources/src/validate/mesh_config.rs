@@ -1,12 +1,14 @@
 //! `MeshConfig`: what Istio would not start with. The default stands in for it.
 
 use super::fields::{Exported, check_export_to, check_time};
+use super::head_text;
 use super::names::is_label;
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::spec::mesh_config::{ConnectionSettings, MeshConfig};
 use crate::spec::scalar::{Duration, Text};
 use std::collections::BTreeMap;
+use text::HeaderValue;
 
 /// The longest time that Istio lets a connection take.
 const MAX_CONNECT: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -33,6 +35,12 @@ pub(crate) fn settle(mesh: &mut MeshConfig, findings: &mut Findings) {
     }
     if let Some(settings) = &mut mesh.default_config.connection_settings {
         settle_connections(settings, findings);
+    }
+    if let Some(server) = mesh.default_config.proxy_headers.as_mut().and_then(|headers| headers.server.as_mut()) {
+        unless_wrong(&mut server.value, findings, |value, findings| {
+            let field = "defaultConfig.proxyHeaders.server.value";
+            head_text::check(HeaderValue::parse(value), field, code::MESH_CONFIG, findings);
+        });
     }
     check_metadata(&mesh.default_config.proxy_metadata, findings);
     unless_wrong(&mut mesh.root_namespace, findings, |namespace, findings| {

@@ -2,6 +2,7 @@ use super::*;
 use crate::fixture::{ask, get, path, prefix, route};
 use ir::{Demands, HeaderName, HeaderText, PathRewrite, RouteMatch, Target, Variable};
 use std::borrow::Cow;
+use text::{Authority, PathText};
 use wire::edit::FieldEdit;
 use wire::view::Fields;
 
@@ -52,7 +53,9 @@ fn vs_47_variables_stand_for_what_the_request_was_before_the_list_that_has_them(
             entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
             let value = |name: &str| {
                 edits.fields.iter().find_map(|edit| match edit {
-                    FieldEdit::Append(of, value) if of == name => Some(String::from_utf8_lossy(value).into_owned()),
+                    FieldEdit::Append(of, value) if of.as_str() == name => {
+                        Some(String::from_utf8_lossy(value).into_owned())
+                    }
                     _ => None,
                 })
             };
@@ -126,9 +129,9 @@ fn vs_47_removals_come_before_what_is_written_and_the_target_before_the_route() 
         entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
         let expected = [
             FieldEdit::Remove("x-b".into()),
-            FieldEdit::Set("x-a".into(), b"1"[..].into()),
+            FieldEdit::Set("x-a".into(), "1".into()),
             FieldEdit::Remove("x-c".into()),
-            FieldEdit::Append("x-a".into(), b"2"[..].into()),
+            FieldEdit::Append("x-a".into(), "2".into()),
         ];
         assert_eq!(edits.fields.as_slice(), expected);
         assert_eq!((edits.target, edits.authority), (None, None));
@@ -138,27 +141,28 @@ fn vs_47_removals_come_before_what_is_written_and_the_target_before_the_route() 
 #[test]
 fn vs_37_a_rewritten_path_keeps_the_query_and_tells_the_old_one() {
     let mut forward = Forward::to(vec![target(1, 1)]);
-    forward.rewrite = Some(PathRewrite::Prefix("/v2".into()));
+    forward.rewrite = Some(PathRewrite::Prefix(PathText::parse("/v2").unwrap()));
     let entry = entry(forward, HeaderChanges::default());
     get("/api/x?q=1", |view| {
         let mut edits = Edits::default();
         entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
         assert_eq!(edits.target.as_deref(), Some(&b"/v2/x?q=1"[..]));
-        let original = FieldEdit::Set("x-envoy-original-path".into(), b"/api/x?q=1"[..].into());
+        let original = FieldEdit::Set("x-envoy-original-path".into(), "/api/x?q=1".into());
         assert_eq!(edits.fields.as_slice(), [original]);
     });
 }
 
 #[test]
 fn vs_38_the_host_of_the_route_wins_over_that_of_the_target() {
-    let own = || Target { authority: Some("target.test".into()), ..target(1, 1) };
+    let own = || Target { authority: Authority::parse("target.test").ok(), ..target(1, 1) };
     let of = |route: Option<&str>| {
-        let forward = Forward { authority: route.map(Arc::from), ..Forward::to(vec![own()]) };
+        let forward =
+            Forward { authority: route.and_then(|route| Authority::parse(route).ok()), ..Forward::to(vec![own()]) };
         let entry = entry(forward, HeaderChanges::default());
         get("/api", |view| {
             let mut edits = Edits::default();
             entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
-            edits.authority.map(|authority| String::from_utf8(authority.into_owned()).unwrap())
+            edits.authority.map(Authority::to_string)
         })
     };
     assert_eq!(of(None).as_deref(), Some("target.test"));
@@ -176,7 +180,7 @@ fn vs_36_a_direct_response_has_its_status_and_body() {
 
 #[test]
 fn pc_04_the_normalised_path_leads_to_no_other_host() {
-    let location = |path: &str| get(path, |view| LocalAnswer::to_normalised(view).location.unwrap());
+    let location = |path: &str| get(path, |view| LocalAnswer::to_normalised(view).location.unwrap().to_vec());
     assert_eq!(location("/a/b?q=1"), b"/a/b?q=1");
     assert_eq!(location("//other.test/a?q"), b"/.//other.test/a?q");
 }

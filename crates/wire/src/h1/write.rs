@@ -3,6 +3,7 @@
 use super::{BodyLength, RequestHead};
 use crate::edit::{Edits, FieldEdit};
 use crate::view::{Fields, RequestView};
+use text::Authority;
 
 /// The framing that a head announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +116,7 @@ pub fn write_request_in(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edi
         }
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    names.put(out, b"host", edits.authority.as_deref().unwrap_or(parts.authority));
+    names.put(out, b"host", edits.authority.map_or(parts.authority, Authority::as_bytes));
     names.put_all(out, (parts.fields, parts.nominates), edits, true);
     // A request of a method that usually has a body says that it has none (RFC 9110 §8.6).
     let has_none = parts.framing == OutFraming::None && matches!(parts.method, b"POST" | b"PUT" | b"PATCH");
@@ -238,10 +239,11 @@ pub(crate) fn each_field(
     }
     for (at, edit) in edits.fields.iter().enumerate() {
         if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
+            let name = name.as_str().as_bytes();
             let later = edits.fields.get(at + 1..).unwrap_or_default();
             // The framing is not to be had by configuration either.
-            if !is_replaced(name.as_bytes(), later) && !is_ours(name.as_bytes(), value, request) {
-                give(name.as_bytes(), value, true);
+            if !is_replaced(name, later) && !is_ours(name, value, request) {
+                give(name, value, true);
             }
         }
     }
@@ -250,7 +252,9 @@ pub(crate) fn each_field(
 /// Whether an edit takes a line of this name away.
 fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
     edits.iter().any(|edit| match edit {
-        FieldEdit::Remove(removed) | FieldEdit::Set(removed, _) => name.eq_ignore_ascii_case(removed.as_bytes()),
+        FieldEdit::Remove(removed) | FieldEdit::Set(removed, _) => {
+            name.eq_ignore_ascii_case(removed.as_str().as_bytes())
+        }
         FieldEdit::Append(..) => false,
     })
 }
@@ -353,10 +357,10 @@ mod tests {
     #[test]
     fn edits_mean_what_they_mean_one_after_the_other() {
         let mut edits = Edits::default();
-        edits.append("x-a", &b"2"[..]);
-        edits.set("x-b", &b"new"[..]);
-        edits.append("x-b", &b"more"[..]);
-        edits.set("x-c", &b"gone"[..]);
+        edits.append("x-a", "2");
+        edits.set("x-b", "new");
+        edits.append("x-b", "more");
+        edits.set("x-c", "gone");
         edits.remove("x-c");
         edits.remove("x-d");
         let out = written("X-A: 1\r\nX-B: old\r\nX-C: old\r\nX-D: 1\r\n", &edits, OutFraming::None);
@@ -382,8 +386,8 @@ mod tests {
         request.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
         let fields = request.fields(text.as_bytes());
         let mut edits = Edits::default();
-        edits.set("x-gone", &b"new"[..]);
-        edits.set("x-ours", &b"1"[..]);
+        edits.set("x-gone", "new");
+        edits.set("x-ours", "1");
         let (framing, upgrade) = (OutFraming::Length(3), None);
         let parts = RequestParts {
             method: b"POST",
@@ -427,8 +431,8 @@ mod tests {
     fn configuration_cannot_write_framing() {
         let mut edits = Edits::default();
         for name in ["transfer-encoding", "content-length", "connection", "host", "upgrade", "keep-alive"] {
-            edits.set(name, &b"chunked"[..]);
-            edits.append(name, &b"5"[..]);
+            edits.set(name, "chunked");
+            edits.append(name, "5");
         }
         let out = written("", &edits, OutFraming::Length(3));
         assert_eq!(out, "GET /a?b=c HTTP/1.1\r\nhost: a.test\r\ncontent-length: 3\r\n\r\n");

@@ -91,9 +91,10 @@ fn what_is_sent_has_the_edits_and_nothing_of_one_connection() {
     let raw = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: x-gone\r\nX-Gone: 1\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nTE: trailers\r\nX-Kept: 2\r\n\r\n";
     let mut head = RequestHead::default();
     head.parse(raw, &HeadLimits::default()).unwrap().unwrap();
+    let other = text::Authority::parse("b.test").unwrap();
     let mut edits = Edits::default();
-    edits.set("x-new", &b"3"[..]);
-    edits.authority = Some(b"b.test"[..].into());
+    edits.set("x-new", "3");
+    edits.authority = Some(&other);
     let sent = parts(&head, raw, None, |parts| super::request(parts, &edits, false)).unwrap();
     let names: Vec<_> = sent.headers().keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["te", "x-kept", "x-new"]);

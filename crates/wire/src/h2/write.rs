@@ -22,7 +22,7 @@ pub fn request(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Opti
         (None, None) => Bytes::copy_from_slice(parts.path),
         (None, Some(query)) => [parts.path, b"?", query].concat().into(),
     };
-    let authority = edits.authority.as_deref().unwrap_or(parts.authority);
+    let authority = edits.authority.map_or(parts.authority, text::Authority::as_bytes);
     let uri = Uri::builder()
         .scheme(if https { Scheme::HTTPS } else { Scheme::HTTP })
         .authority(Authority::from_maybe_shared(Bytes::copy_from_slice(authority)).ok()?)

@@ -209,22 +209,22 @@ impl<'a> ResponseSide<'a> {
         let mut millis = itoa::Buffer::new();
         let mut edits = Edits::default();
         if let Some(server) = &self.headers.server {
-            edits.set("server", server.as_bytes());
+            edits.set("server", server);
         }
         if self.headers.debug {
-            edits.set("x-envoy-upstream-service-time", millis.format(elapsed.as_millis()).as_bytes());
+            edits.set_checked("x-envoy-upstream-service-time", millis.format(elapsed.as_millis()).as_bytes());
         }
         if fields.get("date").is_none() {
-            edits.set("date", &date[..]);
+            edits.set_checked("date", &date[..]);
         }
         if let (true, Some(accept)) = (self.tunnel, &plan.accept) {
-            edits.set("sec-websocket-accept", accept.as_bytes());
+            edits.set_checked("sec-websocket-accept", accept.as_bytes());
         }
         if let Some(cookie) = &plan.affinity.set_cookie {
-            edits.append("set-cookie", cookie.as_bytes());
+            edits.append("set-cookie", cookie);
         }
         plan.route.edit_response(plan.target, &told.of(self.status, fields), &mut edits);
-        plan.route.edit_for_page(plan.origin.as_deref(), &mut edits);
+        plan.route.edit_for_page(plan.origin.as_ref(), &mut edits);
         self.web = plan.web().map(|call| Web::new(call, self.head, buffer, &mut edits));
         if let Some(web) = &self.web {
             framing = web.framing(framing);

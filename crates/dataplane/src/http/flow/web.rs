@@ -38,7 +38,7 @@ impl Web {
         let content_type = fields.get("content-type").unwrap_or_default();
         let alone = head.body == wire::h1::BodyLength::None && fields.get("grpc-status").is_some();
         let messages = wire::grpc::is_grpc(content_type) || grpc_web::is_grpc_web(content_type);
-        edits.set("content-type", grpc_web::from_grpc(content_type, call.answer));
+        edits.set_checked("content-type", grpc_web::from_grpc(content_type, call.answer));
         if alone || (head.status == 200 && messages) {
             Self::Messages((call.answer == Writing::Text).then(Encoder::default))
         } else {

@@ -6,6 +6,7 @@ use crate::diagnostic::Findings;
 use crate::spec::text_match::StringMatch;
 use crate::spec::virtual_service::{DirectResponse, HttpBody, HttpMatch, HttpRedirect, HttpRewrite, HttpRoute};
 use crate::validate::fields::check_port;
+use crate::validate::head_text::{check_authority, check_path};
 use crate::validate::patterns::check_pattern;
 use base64::Engine as _;
 
@@ -57,6 +58,9 @@ fn check_redirect(redirect: &HttpRedirect, matches: &[HttpMatch], findings: &mut
         }
         code => refuse("redirectCode", format!("{code} is no status of a redirect"), help),
     }
+    check_path(&redirect.uri, "uri", code::HEAD_TEXT, findings);
+    check_path(&redirect.prefix_rewrite, "prefixRewrite", code::HEAD_TEXT, findings);
+    check_authority(&redirect.authority, "authority", code::HEAD_TEXT, findings);
     if let Some(port) = redirect.port.filter(|port| *port != 0) {
         check_port(port, "port", code::HTTP_REDIRECT, findings);
     }
@@ -104,7 +108,10 @@ fn check_rewrite(rewrite: &HttpRewrite, findings: &mut Findings) {
         findings.error("", code::HTTP_REWRITE, "the rewrite changes nothing", help);
     }
     paths::check_rewrite(rewrite, findings);
+    check_path(&rewrite.uri, "uri", code::HEAD_TEXT, findings);
+    check_authority(&rewrite.authority, "authority", code::HEAD_TEXT, findings);
     let Some(regex) = &rewrite.uri_regex_rewrite else { return };
+    check_path(&regex.rewrite, "uriRegexRewrite.rewrite", code::HEAD_TEXT, findings);
     if !rewrite.uri.is_empty() {
         let help = "keep one of them";
         findings.error("uri", code::HTTP_REWRITE, "`uri` and `uriRegexRewrite` exclude each other", help);

@@ -348,3 +348,17 @@ fn original_proto_names_and_numbers_of_enums_are_read() {
     rule("direct_response: {status: 200}", &[]);
     rule("redirect: {derive_port: 1, redirect_code: 302}", &[]);
 }
+
+#[test]
+fn vs_35_to_vs_38_text_of_heads_is_what_a_head_allows() {
+    with_route("rewrite: {authority: \"e\\r\\nx\"}", &["E MG2026 rewrite.authority"]);
+    with_route("rewrite: {authority: 'user@a.test'}", &["E MG2026 rewrite.authority"]);
+    with_route("rewrite: {uri: '/a b'}", &["E MG2026 rewrite.uri"]);
+    let regex = "rewrite: {uriRegexRewrite: {match: a, rewrite: \"/b\\0\"}}";
+    with_route(regex, &["E MG2026 rewrite.uriRegexRewrite.rewrite"]);
+    with_route("headers: {request: {set: {':authority': 'a b'}}}", &["E MG2026 headers.request.set.:authority"]);
+    with_route("headers: {request: {set: {x-a: \"a\\x7F\"}}}", &["E MG2013 headers.request.set.x-a"]);
+    for good in ["rewrite: {authority: 'a.test:8080', uri: /café}", "headers: {request: {set: {host: '[::1]:80'}}}"] {
+        with_route(good, &[]);
+    }
+}

@@ -6,6 +6,8 @@ use crate::spec::destination_rule::{
     ConsistentHash, Distribute, HttpCookie, LoadBalancer, LocalityBalancer, Maglev, SimpleBalancer, Warmup,
 };
 use crate::validate::fields::check_time;
+use crate::validate::head_text;
+use text::{CookieName, CookieText};
 
 /// Maglev's table is smaller than this (DR-11).
 const MAX_TABLE: u64 = 5_000_011;
@@ -44,9 +46,6 @@ fn check_hash(hash: &ConsistentHash, findings: &mut Findings) {
         1 => {}
         _ => findings.error("", code::LOAD_BALANCER, "there is more than one key", help),
     }
-    if hash.http_cookie.as_ref().is_some_and(|cookie| cookie.name.is_empty()) {
-        findings.error("httpCookie.name", code::LOAD_BALANCER, "the cookie has no name", "name it");
-    }
     if let Some(cookie) = &hash.http_cookie {
         check_cookie(cookie, findings);
     }
@@ -78,18 +77,13 @@ fn check_hash(hash: &ConsistentHash, findings: &mut Findings) {
 
 /// What is written into `Set-Cookie` stays within its own part of it (RFC 6265 §4.1.1).
 fn check_cookie(cookie: &HttpCookie, findings: &mut Findings) {
-    let attributes = cookie.attributes.iter().enumerate().flat_map(|(at, attribute)| {
+    let code = code::LOAD_BALANCER;
+    head_text::check(CookieName::parse(&cookie.name), "httpCookie.name", code, findings);
+    head_text::check(CookieText::parse(&cookie.path), "httpCookie.path", code, findings);
+    for (at, attribute) in cookie.attributes.iter().enumerate() {
         let field = |part: &str| format!("httpCookie.attributes[{at}].{part}");
-        [(field("name"), &attribute.name), (field("value"), &attribute.value)]
-    });
-    let parts = [("httpCookie.name".to_owned(), &cookie.name), ("httpCookie.path".to_owned(), &cookie.path)];
-    for (field, text) in parts.into_iter().chain(attributes) {
-        if text.chars().any(|c| c == ';' || !matches!(c, ' '..='~'))
-            || (field.ends_with("name") && text.contains(['=', ' ']))
-        {
-            let message = format!("`{}` cannot stand in a cookie", text.escape_debug());
-            findings.error(&field, code::LOAD_BALANCER, message, "use visible ASCII characters, and no semicolon");
-        }
+        head_text::check(CookieName::parse(&attribute.name), &field("name"), code, findings);
+        head_text::check(CookieText::parse(&attribute.value), &field("value"), code, findings);
     }
 }
 
