@@ -4,6 +4,7 @@ use crate::admin::Health;
 use crate::certificates::Certificates;
 use crate::check::Texts;
 use crate::mesh::Mesh;
+use crate::service_manager;
 use crate::serving::Demand;
 use compiler::{Memo, Report, Settings};
 use dataplane::{BindProblem, DataPlane};
@@ -121,6 +122,10 @@ pub(crate) async fn run(
                     first();
                 }
                 tell(&before, &current);
+                if loaded.requested {
+                    tracing::info!("the configuration was read again");
+                    service_manager::ready();
+                }
                 before = current;
             }
             _ = clock.tick() => {

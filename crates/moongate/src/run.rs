@@ -67,7 +67,13 @@ pub(crate) fn serve(
             admin::serve_ready(ready, health.clone())?,
             admin::serve_admin(pages, shared.clone(), health.clone(), Arc::clone(&data_plane))?,
         ];
-        let changes = sources::watch(source);
+        let (changes, reload) = sources::watch(source);
+        let on_request = reload.clone();
+        on_signal(SignalKind::hangup(), move || {
+            tracing::info!("reading the configuration again");
+            service_manager::reloading();
+            on_request.request();
+        })?;
         let (served, first_served) = tokio::sync::oneshot::channel();
         let first = {
             let (health, data_plane) = (health.clone(), Arc::clone(&data_plane));
@@ -76,6 +82,10 @@ pub(crate) fn serve(
                 if dropped.is_err() {
                     let _ = served.send(dropped);
                     return;
+                }
+                if run_as.is_some() {
+                    // What the new user may not read shows now, not with the next edit.
+                    reload.request();
                 }
                 health.set_ready(true);
                 service_manager::ready();

@@ -9,6 +9,14 @@ pub(crate) fn ready() {
     send(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
 }
 
+/// The configuration is being read again; [`ready`] follows.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "the service manager is not told of the reload"),
+    }
+}
+
 /// The process drains, and ends afterwards.
 pub(crate) fn stopping() {
     send(&[NotifyState::Stopping]);

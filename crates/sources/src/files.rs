@@ -37,6 +37,8 @@ pub struct Loaded {
     pub mesh: Option<MeshText>,
     /// Texts of input that cannot be read a second time.
     pub streams: StreamTexts,
+    /// Whether everything was read again because somebody asked for it.
+    pub requested: bool,
     /// How long it took.
     pub timing: Timing,
 }
@@ -147,6 +149,19 @@ impl FileSource {
         self.round(Pace::Watched(now))
     }
 
+    /// Reads every file again that is complete at that time, whatever is known of it, and gives what there is then.
+    pub fn reread(&mut self, now: Instant) -> Loaded {
+        self.inventory.forget_stamps();
+        self.named.forget_stamps();
+        self.mesh.forget_stamp();
+        let loaded = self.round(Pace::Watched(now));
+        let loaded = loaded.unwrap_or_else(|| {
+            self.set = Arc::new(self.set.with([]));
+            self.loaded(Timing::default())
+        });
+        Loaded { requested: true, ..loaded }
+    }
+
     fn round(&mut self, pace: Pace) -> Option<Loaded> {
         let begun = Instant::now();
         let first = self.set.generation == 0;
@@ -196,7 +211,7 @@ impl FileSource {
     fn loaded(&self, timing: Timing) -> Loaded {
         let (set, diagnostics, streams) = (Arc::clone(&self.set), Arc::clone(&self.told), Arc::clone(&self.streams));
         let unavailable = findings::unavailable(&diagnostics);
-        Loaded { set, diagnostics, unavailable, mesh: self.mesh.text(), streams, timing }
+        Loaded { set, diagnostics, unavailable, mesh: self.mesh.text(), streams, requested: false, timing }
     }
 
     /// Lists the folders, and watches them. What is missing counts as gone only if two passes in a row miss it and nothing came or went

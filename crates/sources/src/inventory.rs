@@ -36,6 +36,11 @@ impl Changes {
 }
 
 impl Inventory {
+    /// Has every file read again with the next look. What it holds stays until then.
+    pub(crate) fn forget_stamps(&mut self) {
+        self.files.values_mut().for_each(|file| file.stamp = None);
+    }
+
     /// The file is gone for good, and its objects with it.
     pub(crate) fn remove(&mut self, path: &Arc<Path>, changes: &mut Changes) {
         let Some(before) = self.files.remove(path) else { return };

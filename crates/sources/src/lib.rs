@@ -20,4 +20,4 @@ mod watch;
 pub use files::{FileSource, LoadError, Loaded, Timing};
 pub use mesh::MeshText;
 pub use stream::StreamTexts;
-pub use watch::watch;
+pub use watch::{Reload, watch};

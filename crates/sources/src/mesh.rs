@@ -82,6 +82,11 @@ impl MeshFile {
         self.finding.as_ref()
     }
 
+    /// Has the file read again with the next look.
+    pub(crate) fn forget_stamp(&mut self) {
+        self.seen = None;
+    }
+
     /// Looks for another text, and takes the file out of those that hold objects. Whether there is one.
     pub(crate) fn look(
         &mut self,

@@ -58,6 +58,11 @@ impl NamedFiles {
         changed
     }
 
+    /// Has every file read again with the next look.
+    pub(crate) fn forget_stamps(&mut self) {
+        self.files.values_mut().for_each(|named| named.stamp = None);
+    }
+
     /// What could be read, by the path as it is written.
     pub(crate) fn contents(&self) -> Map<Arc<str>, Arc<[u8]>> {
         let read = |(name, named): (&Arc<str>, &Named)| Some((Arc::clone(name), Arc::clone(named.content.as_ref()?)));

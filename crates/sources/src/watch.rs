@@ -14,14 +14,28 @@ const AT_MOST: Duration = Duration::from_millis(500);
 /// How often it is looked for changes that the system does not report: network mounts, links whose way leads through other folders.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Watches a source for as long as somebody receives what it gives. Runs on the runtime that it is called on.
-pub fn watch(source: FileSource) -> Receiver<Loaded> {
-    let (sender, receiver) = channel(1);
-    tokio::spawn(run(source, sender));
-    receiver
+/// Asks a source that is watched to read everything again.
+#[derive(Debug, Clone)]
+pub struct Reload(Sender<()>);
+
+impl Reload {
+    /// Every file is read again; what comes of it has [`Loaded::requested`]. Requests that come before that are one.
+    pub fn request(&self) {
+        // Full: a request waits already.
+        let _ = self.0.try_send(());
+    }
 }
 
-async fn run(mut source: FileSource, sender: Sender<Loaded>) {
+/// Watches a source for as long as somebody receives what it gives. Runs on the runtime that it is called on.
+pub fn watch(source: FileSource) -> (Receiver<Loaded>, Reload) {
+    let (sender, receiver) = channel(1);
+    let (reload, requests) = channel(1);
+    tokio::spawn(run(source, sender, requests));
+    (receiver, Reload(reload))
+}
+
+async fn run(mut source: FileSource, sender: Sender<Loaded>, mut requests: Receiver<()>) {
+    let mut requested = false;
     for name in source.streams() {
         tracing::info!(name = %name.display(), "input that is not a file was read once; later changes to it are not seen");
     }
@@ -36,7 +50,8 @@ async fn run(mut source: FileSource, sender: Sender<Loaded>) {
     });
     loop {
         let look = tokio::task::spawn_blocking(move || {
-            let loaded = source.look(std::time::Instant::now());
+            let now = std::time::Instant::now();
+            let loaded = if requested { Some(source.reread(now)) } else { source.look(now) };
             (source, loaded)
         });
         let loaded = match look.await {
@@ -56,7 +71,8 @@ async fn run(mut source: FileSource, sender: Sender<Loaded>) {
         }
         tokio::select! {
             () = sender.closed() => return,
-            () = wait(&mut source, events.as_ref()) => {}
+            Some(()) = requests.recv() => requested = true,
+            () = wait(&mut source, events.as_ref()) => requested = false,
         }
     }
 }

@@ -44,6 +44,30 @@ fn a_changed_document_changes_its_object_alone() {
 }
 
 #[test]
+fn everything_is_read_again_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    let write = |text: String| {
+        fs::write(&file, text).unwrap();
+        fs::File::options().append(true).open(&file).unwrap().set_modified(old).unwrap();
+    };
+    write(entry("one", "1.1.1.1"));
+    let mut source = source(folder.path());
+    source.refresh().unwrap();
+    // As long and as old as before: no look can see it.
+    write(entry("one", "1.1.1.2"));
+    assert!(source.refresh().is_none());
+    let again = source.reread(std::time::Instant::now());
+    assert!(again.requested);
+    assert_eq!(address(&again, "one").as_deref(), Some("1.1.1.2"));
+    // Where nothing is new, what there is comes again, as no change.
+    let again = source.reread(std::time::Instant::now());
+    assert_eq!((again.requested, again.set.changed.len()), (true, 0));
+    assert_eq!(address(&again, "one").as_deref(), Some("1.1.1.2"));
+}
+
+#[test]
 fn a_broken_document_keeps_its_last_good_version_until_it_is_mended() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.yaml");
@@ -130,7 +154,7 @@ fn a_file_that_is_no_text_is_told_and_the_others_are_read() {
 async fn changes_come_by_themselves() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), entry("one", "1.1.1.1")).unwrap();
-    let mut changes = sources::watch(source(folder.path()));
+    let (mut changes, _reload) = sources::watch(source(folder.path()));
     assert_eq!(address(&changes.recv().await.unwrap(), "one").as_deref(), Some("1.1.1.1"));
     fs::write(folder.path().join(".tmp"), entry("one", "2.2.2.2")).unwrap();
     fs::rename(folder.path().join(".tmp"), folder.path().join("a.yaml")).unwrap();

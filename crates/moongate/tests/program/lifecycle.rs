@@ -125,6 +125,10 @@ fn a_service_manager_learns_what_the_process_does() {
     let message = next();
     assert!(message.contains("READY=1\n") && message.contains(&format!("MAINPID={}\n", gateway.pid())), "{message}");
     assert_eq!(readiness(&gateway), Some(200));
+    gateway.signal(Signal::HUP);
+    let message = next();
+    assert!(message.contains("RELOADING=1\n") && message.contains("MONOTONIC_USEC="), "{message}");
+    assert!(next().contains("READY=1\n"));
     gateway.signal(Signal::TERM);
     assert!(next().contains("STOPPING=1\n"));
     assert_eq!(gateway.wait().unwrap(), Some(0), "{}", gateway.log());
