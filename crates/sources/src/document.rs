@@ -91,12 +91,17 @@ impl FileState {
         self.documents.iter().flat_map(|document| &document.reading.refused)
     }
 
-    /// Whether it may be the beginning of a longer version: its last document is shorter than it was before.
-    pub(crate) fn is_cut(&self, before: &Self) -> bool {
-        let Some(last) = self.documents.last() else { return false };
-        let Some(name) = last.reading.objects.first().map(AnyObject::object_ref) else { return false };
-        // Also while it was empty in between.
-        before.held().into_iter().any(|(object, length)| object == name && last.length < length)
+    /// The first object of the last document, and the length of that document.
+    pub(crate) fn last(&self) -> Option<(ObjectRef, usize)> {
+        let last = self.documents.last()?;
+        Some((last.reading.objects.first()?.object_ref(), last.length))
+    }
+
+    /// The length of the document from which an object counts.
+    pub(crate) fn length_of(&self, object: &ObjectRef) -> Option<usize> {
+        let has = |document: &&DocumentState| document.reading.objects.iter().any(|one| one.object_ref() == *object);
+        let document = self.documents.iter().find(has).map(|document| document.length);
+        document.or_else(|| self.kept.get(object).or_else(|| self.lingering.get(object)).copied())
     }
 }
 

@@ -328,7 +328,7 @@ impl FileSource {
     fn put(&mut self, pace: Pace, read: Vec<(Arc<Path>, FileState)>, changes: &mut Changes) -> bool {
         let mut touched = false;
         for (path, mut file) in read {
-            if self.inventory.is_cut(&path, &file) && !self.settling.is_whole(pace, &path) {
+            if self.inventory.is_cut(&file, &self.set) && !self.settling.is_whole(pace, &path) {
                 continue;
             }
             let lingers = self.inventory.withdraws(&path, &file) && !self.settling.may_withdraw(pace, &path);

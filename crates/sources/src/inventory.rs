@@ -70,9 +70,12 @@ impl Inventory {
         is_new
     }
 
-    /// Whether a new version of a file may be the beginning of a longer one.
-    pub(crate) fn is_cut(&self, path: &Path, file: &FileState) -> bool {
-        self.files.get(path).is_some_and(|before| file.is_cut(before))
+    /// Whether a new version of a file may be the beginning of a longer one: its last document is shorter than the one from which its
+    /// object counts now, in whatever file that is. A file may have been renamed, emptied and begun anew since.
+    pub(crate) fn is_cut(&self, file: &FileState, set: &ResourceSet) -> bool {
+        let Some((object, length)) = file.last() else { return false };
+        let owner = set.source(&object).and_then(|source| self.files.get(&source.file));
+        owner.and_then(|owner| owner.length_of(&object)).is_some_and(|before| length < before)
     }
 
     /// Whether a new version of a file would withdraw objects.

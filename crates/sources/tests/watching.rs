@@ -112,6 +112,14 @@ fn a_file_that_grows_line_by_line_withdraws_nothing_meanwhile() {
     }
     assert_eq!(watched.look(100), found(BOTH, &[]));
     assert!(is_whole(&watched));
+    // Renamed and begun anew before it is looked at.
+    fs::rename(watched.path("v.yaml"), watched.path("w.yaml")).unwrap();
+    fs::write(watched.path("w.yaml"), &rules[..rules.rfind("  - directResponse").unwrap()]).unwrap();
+    watched.look(100);
+    assert!(is_whole(&watched));
+    fs::write(watched.path("w.yaml"), rules).unwrap();
+    watched.look(100);
+    assert!(is_whole(&watched));
     // One that stays short means it.
     fs::write(watched.path("a.yaml"), entry("one", "1.1.1.1")).unwrap();
     assert_eq!(watched.look(100), found(BOTH, &[]));

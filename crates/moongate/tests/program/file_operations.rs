@@ -1,5 +1,5 @@
-//! Seeded operations on files, thousands of them, beside a source that looks all the time: whatever it sees in between, no object is
-//! withdrawn, and in the end it has what the files say.
+//! Seeded operations on files, thousands of them, beside a source that looks all the time, and beside the program under load: whatever
+//! they see in between, no object is withdrawn and no request fails, and in the end they have what the files say.
 
 use sources::FileSource;
 use std::fs::{self, File, OpenOptions};
@@ -8,6 +8,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use testkit::client::{self, Request};
+use testkit::gateway::{Gateway, Start};
 
 const OPERATIONS: u64 = 10_000;
 /// Files, each with so many objects.
@@ -31,7 +33,7 @@ struct Finish<'a>(&'a AtomicU64);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        self.0.store(OPERATIONS, Ordering::Release);
+        self.0.store(u64::MAX, Ordering::Release);
     }
 }
 
@@ -46,6 +48,16 @@ fn entries(file: usize, version: u64) -> String {
         )
     };
     (0..OBJECTS).map(entry).collect()
+}
+
+/// Hosts that answer with the version of their file.
+fn services(file: usize, version: u64) -> String {
+    let service = |object: usize| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: e{file}-{object}}}\nspec:\n  hosts: [e{file}-{object}.test]\n  gateways: [g]\n  http:\n  - match:\n    - uri: {{prefix: /none}}\n    directResponse: {{status: 204}}\n  - directResponse:\n      status: 299\n      body: {{string: '{version}'}}\n---\n"
+        )
+    };
+    (0..OBJECTS).map(service).collect()
 }
 
 /// The folder while it is changed. Files 0 and 1 are renamed, 2 is in a folder of its own, 3 behind a link into a folder that is swapped.
@@ -206,7 +218,7 @@ fn no_operation_on_files_withdraws_an_object() {
             loop {
                 let number = done.load(Ordering::Acquire);
                 source.observe();
-                let loaded = source.look(start + Duration::from_millis(number));
+                let loaded = source.look(start + Duration::from_millis(number.min(OPERATIONS)));
                 looks += 1;
                 if let Some(loaded) = loaded {
                     seen += 1;
@@ -214,7 +226,7 @@ fn no_operation_on_files_withdraws_an_object() {
                     assert_eq!(set.len(), FILES * OBJECTS, "after {number} operations: {:?}", loaded.diagnostics);
                     last = Some(loaded);
                 }
-                if number == OPERATIONS {
+                if number >= OPERATIONS {
                     return (looks, seen, last);
                 }
             }
@@ -245,5 +257,74 @@ fn no_operation_on_files_withdraws_an_object() {
         let version = folder.versions[file];
         let expected = format!("10.{}.{}.", version / 256 % 256, version % 256);
         assert!(object.spec.address.starts_with(&expected), "{key}: {} is not version {version}", object.spec.address);
+    }
+}
+
+#[test]
+fn no_operation_on_files_fails_a_request() {
+    under_load(600);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn none_of_ten_thousand_operations_on_files_fails_a_request() {
+    under_load(OPERATIONS);
+}
+
+fn under_load(operations: u64) {
+    let base = tempfile::tempdir().unwrap();
+    let fixed = tempfile::tempdir().unwrap();
+    fs::write(
+        fixed.path().join("g.yaml"),
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\nspec:\n  servers:\n  - port: {number: 80, name: http, protocol: HTTP}\n    hosts: ['*']\n",
+    )
+    .unwrap();
+    let mut folder = Folder::new(base.path(), services);
+    let start = Start {
+        program: Path::new(env!("CARGO_BIN_EXE_moongate")),
+        paths: vec![fixed.path().to_owned(), folder.root.clone()],
+        ports: vec![80],
+        args: vec!["--bind".to_owned(), "127.0.0.1".to_owned()],
+    };
+    let gateway = Gateway::start(&start).unwrap();
+    let get = |file: usize, object: usize| {
+        let headers = [("Host".to_owned(), format!("e{file}-{object}.test"))];
+        let request = Request { method: "GET", target: "/", headers: &headers, body: b"" };
+        let answer = client::send(gateway.address(80), &request);
+        answer.map(|answer| (answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+    };
+    let done = AtomicU64::new(0);
+    let requests = std::thread::scope(|scope| {
+        let (get, done) = (&get, &done);
+        let load = scope.spawn(move || {
+            let mut requests = 0_usize;
+            while done.load(Ordering::Acquire) < operations {
+                let (file, object) = (requests % FILES, requests / FILES % OBJECTS);
+                let answer = get(file, object);
+                let number = done.load(Ordering::Acquire);
+                assert!(matches!(answer, Ok((299, _))), "request {requests} after {number} operations: {answer:?}");
+                requests += 1;
+            }
+            requests
+        });
+        let finish = Finish(done);
+        let mut seeded = Seeded(11);
+        for number in 1..=operations {
+            folder.operate(number, &mut seeded);
+            done.store(number, Ordering::Release);
+            if load.is_finished() {
+                break;
+            }
+        }
+        drop(finish);
+        load.join().unwrap()
+    });
+    assert!(requests > 100, "{requests}");
+    // In the end every host answers with the last version of its file.
+    let begun = Instant::now();
+    let is_last = |file: usize| matches!(get(file, 0), Ok((299, body)) if body == folder.versions[file].to_string());
+    while !(0..FILES).all(is_last) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the last versions do not serve:\n{}", gateway.log());
+        std::thread::yield_now();
     }
 }
