@@ -102,7 +102,7 @@ def main():
         backend = world.backend(BACKEND, folder)
         try:
             for name, connect in (("HTTP/1.1", plain), ("HTTP/1.1 over TLS", secured("http/1.1")), ("HTTP/2 over TLS", secured("h2"))):
-                process, _ = world.start(config)
+                process, _ = world.start(config, 1, "--limit", f"connections={args.connections + 1000}")
                 try:
                     for connection in [connect() for _ in range(1000)]:
                         connection.close()

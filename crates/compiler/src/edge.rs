@@ -16,6 +16,7 @@ pub(crate) fn compile(settings: &Settings) -> Edge {
         http10: http10(settings),
         connections: connections::compile(settings),
         certificate_details: details(settings.mesh.default_config.proxy_headers.as_deref()),
+        trusted_proxies: topology.num_trusted_proxies,
         proxy_protocol: topology.proxy_protocol.map(|_| ProxyProtocol { from: settings.proxy_protocol_from.clone() }),
     }
 }

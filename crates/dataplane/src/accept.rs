@@ -1,15 +1,17 @@
 //! One worker's thread: it takes connections from its sockets and serves them until it is told to end.
 
-use crate::conn::{Accepting, ListenerState, Worker, catch};
+use crate::conn::{Accepting, ListenerState, Place, Tracked, Worker, catch};
 use crate::entry;
-use crate::limits::ACCEPT_PAUSE;
-use crate::metrics::add;
+use crate::limits::{ACCEPT_PAUSE, LONGEST_ACCEPT_PAUSE};
+use crate::metrics::{Rejected, add};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
@@ -39,6 +41,7 @@ pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedRece
     local.block_on(&runtime, async move {
         let worker = make();
         tokio::task::spawn_local(Rc::clone(&worker).tick());
+        tokio::task::spawn_local(Rc::clone(&worker).serve_evictions());
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Listen(listener, socket, accepting) => {
@@ -67,6 +70,7 @@ async fn accept(worker: Rc<Worker>, listener: Arc<ListenerState>, socket: std::n
 
 async fn accept_until_closed(worker: &Rc<Worker>, listener: &Arc<ListenerState>, socket: TcpListener) {
     let mut closing = listener.closing();
+    let mut failures = Failures::default();
     loop {
         let accepted = poll_fn(|context| match socket.poll_accept(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -75,12 +79,12 @@ async fn accept_until_closed(worker: &Rc<Worker>, listener: &Arc<ListenerState>,
         });
         match accepted.await {
             None => break,
-            Some(Ok((stream, remote))) => take(worker, listener, stream, remote),
-            Some(Err(error)) if is_of_one_connection(&error) => {}
-            Some(Err(error)) => {
-                tracing::warn!(%error, listener = %listener.id, "connections cannot be taken for a moment");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            Some(Ok((stream, remote))) => {
+                failures = Failures::default();
+                take(worker, listener, stream, remote).await;
             }
+            Some(Err(error)) if is_of_one_connection(&error) => {}
+            Some(Err(error)) => failures.wait(worker, &error).await,
         }
     }
     // Those that wait in the queue would be reset: nobody else can take them.
@@ -89,7 +93,7 @@ async fn accept_until_closed(worker: &Rc<Worker>, listener: &Arc<ListenerState>,
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            take(worker, listener, stream, remote);
+            take(worker, listener, stream, remote).await;
         }
     }
 }
@@ -101,23 +105,62 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn take(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: std::net::SocketAddr) {
-    let metrics = &worker.metrics;
-    let is_full = metrics.open.load(Ordering::Relaxed) >= worker.limits.connections as u64;
-    // PC-04: workers that take one at the same moment may go beyond it by one each.
-    let most = listener.services().edge.connections.most;
-    let place = listener.enter(worker.limits.listener_connections);
-    let (false, false, Some(place)) = (is_full, most.is_some_and(|most| metrics.open_in_all() >= most), place) else {
-        add(&metrics.turned_away);
-        return;
+/// Errors of the system, one after the other: there are no descriptors, or there is no memory. The connections stay in the system's queue.
+/// (A descriptor that is kept to accept and close them would have clients fail that can be served a moment later.)
+#[derive(Default)]
+struct Failures {
+    count: u32,
+}
+
+impl Failures {
+    /// The first of them close what is idle, in place of which the next connection is accepted; then there are pauses, each twice as long.
+    async fn wait(&mut self, worker: &Worker, error: &io::Error) {
+        const EVICTIONS: u32 = 4;
+        add(&worker.metrics.accept_errors);
+        worker.admission.notices.add_error(error);
+        if self.count < EVICTIONS && worker.tracker.evict().is_some() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(self.pause()).await;
+        }
+        self.count = self.count.saturating_add(1);
+    }
+
+    fn pause(&self) -> Duration {
+        ACCEPT_PAUSE.saturating_mul(1 << self.count.min(16)).min(LONGEST_ACCEPT_PAUSE)
+    }
+}
+
+/// Serves a connection, or closes it where there are as many as there may be.
+async fn take(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: SocketAddr) {
+    let (tracked, place) = match admit(worker, listener, remote).await {
+        Ok(admitted) => admitted,
+        Err(rejected) => return entry::reject(worker, rejected),
     };
-    add(&metrics.accepted);
-    add(&metrics.open);
-    let serving = entry::serve(Rc::clone(worker), Arc::clone(listener), stream, remote);
+    add(&worker.metrics.accepted);
+    add(&worker.metrics.open);
+    let serving = entry::serve(Rc::clone(worker), Arc::clone(listener), (stream, remote), tracked);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         catch(&worker, Box::pin(serving)).await;
         worker.metrics.open.fetch_sub(1, Ordering::Relaxed);
         drop(place);
     });
+}
+
+/// The address first: who makes too many connections does not have those of others closed.
+async fn admit(
+    worker: &Rc<Worker>,
+    listener: &Arc<ListenerState>,
+    remote: SocketAddr,
+) -> Result<(Rc<Tracked>, Place), Rejected> {
+    let edge = Arc::clone(&listener.services().edge);
+    // Whose a connection is that begins with a PROXY header is not known yet.
+    let address = match edge.proxy_protocol {
+        Some(_) => None,
+        None => worker.addresses.admit(remote.ip(), &edge)?,
+    };
+    let place = listener.enter(worker.limits.listener_connections).ok_or(Rejected::Listener)?;
+    let permit = worker.admit(edge.connections.most).await.ok_or(Rejected::Limit)?;
+    Ok((worker.tracker.track(permit, address), place))
 }

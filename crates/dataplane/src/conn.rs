@@ -1,6 +1,8 @@
 //! What connections are made of and what those of one worker share: buffers, pipes, deadlines, the time, and the listener as they
 //! see it. Nothing here speaks HTTP; `http`, `accept` and the control side stand on it.
 
+mod addresses;
+mod admission;
 mod budget;
 mod buffer;
 mod catch;
@@ -8,23 +10,31 @@ mod choose;
 mod client;
 mod drain;
 mod listener;
+mod notices;
 mod pipe;
 mod relay;
 mod service;
 mod space;
 mod timers;
+mod tracker;
 mod worker;
 
+pub(crate) use addresses::Addresses;
+pub use addresses::TrustedProxies;
+pub(crate) use admission::Admission;
 pub(crate) use budget::{Account, Budget, Charge, InHand, OF_EACH_STREAM, Over, Share};
 pub(crate) use buffer::Buffer;
 pub(crate) use catch::catch;
 pub(crate) use choose::choose;
 pub(crate) use client::{Client, Secured};
 pub(crate) use drain::{AcceptCount, Accepting, Drain};
-pub(crate) use listener::{ListenerState, Services};
+pub(crate) use listener::{ListenerState, Place, Services};
+pub(crate) use notices::Notice;
+use notices::Notices;
 pub(crate) use pipe::Pipe;
 pub(crate) use relay::{Duplex, relay};
 pub(crate) use service::{Service, TableState, TlsService, retire};
 pub(crate) use space::{KEPT_OUT, Space};
 pub(crate) use timers::Timer;
-pub(crate) use worker::Worker;
+pub(crate) use tracker::{Stage, Tracked, Tracker};
+pub(crate) use worker::{Process, Worker};

@@ -2,7 +2,7 @@
 //! way of a request.
 
 use crate::accept::{self, Command};
-use crate::conn::{Drain, Worker};
+use crate::conn::{Addresses, Admission, Drain, Process, TrustedProxies, Worker};
 use crate::limits::Limits;
 use crate::listeners::{BindProblem, Inherited, Listeners};
 use crate::log::{AccessLog, LogFormat, LogTarget};
@@ -30,6 +30,8 @@ pub struct Options {
     pub workers: usize,
     /// Bounds.
     pub limits: Limits,
+    /// Whose connections are not limited by their address.
+    pub trusted_proxies: TrustedProxies,
     /// Where the access log goes, and how it is written.
     pub access_log: Option<(LogTarget, LogFormat)>,
     /// Whether answers tell why.
@@ -60,6 +62,7 @@ pub struct DataPlane {
     upstream: Arc<Upstream>,
     log: Option<AccessLog>,
     drain: Arc<Drain>,
+    admission: Arc<Admission>,
     generation: AtomicU64,
     listeners: Mutex<Listeners>,
 }
@@ -67,42 +70,43 @@ pub struct DataPlane {
 impl DataPlane {
     /// Starts the workers. Nothing is listened on before the first snapshot.
     pub fn start(options: Options, upstream: Arc<Upstream>) -> io::Result<Self> {
-        let Options { workers, limits, access_log, reasons, inherited, handover, seed } = options;
+        let Options { workers, limits, trusted_proxies, access_log, reasons, inherited, handover, seed } = options;
+        let workers = workers.max(1);
         let log = access_log.map(|(target, format)| AccessLog::start(target, format, limits.log_lines)).transpose()?;
+        let process = Process {
+            limits,
+            upstream: Arc::clone(&upstream),
+            reasons,
+            seed,
+            log: log.clone(),
+            drain: Arc::default(),
+            admission: Admission::new(limits.connections, limits.client_descriptors, workers),
+            addresses: Addresses::new(limits.address, trusted_proxies, limits.connections),
+        };
         let mut plane = Self {
             workers: Vec::new(),
             metrics: Vec::new(),
             process: metrics::Process::default(),
             upstream,
             log,
-            drain: Arc::default(),
+            drain: Arc::clone(&process.drain),
+            admission: Arc::clone(&process.admission),
             generation: AtomicU64::new(0),
             listeners: Mutex::new(Listeners::new(inherited, handover)),
         };
-        for number in 0..workers.max(1) {
+        for _ in 0..workers {
             let (commands, receiver) = unbounded_channel();
-            let seed = seed.map(|seed| seed.wrapping_add(number as u64));
-            plane.metrics.push(plane.start_worker((limits, reasons, seed), receiver)?);
+            plane.metrics.push(plane.start_worker(process.clone(), receiver)?);
             plane.workers.push(commands);
-        }
-        for metrics in &plane.metrics {
-            // Once: nobody else sets it.
-            let _ = metrics.all.set(plane.metrics.iter().map(Arc::downgrade).collect());
         }
         Ok(plane)
     }
 
-    fn start_worker(
-        &self,
-        settings: (Limits, ReasonHeader, Option<u64>),
-        commands: UnboundedReceiver<Command>,
-    ) -> io::Result<Arc<WorkerMetrics>> {
-        let metrics = Arc::new(WorkerMetrics::new(&settings.0, &self.process));
-        let (upstream, log, drain) = (Arc::clone(&self.upstream), self.log.clone(), Arc::clone(&self.drain));
-        let counters = Arc::clone(&metrics);
-        let make = move || Worker::new(settings, upstream, counters, log, drain);
-        let name = format!("worker-{}", self.workers.len());
-        std::thread::Builder::new().name(name).spawn(move || accept::run(make, commands))?;
+    fn start_worker(&self, process: Process, commands: UnboundedReceiver<Command>) -> io::Result<Arc<WorkerMetrics>> {
+        let metrics = Arc::new(WorkerMetrics::new(&process.limits, &self.process));
+        let (number, counters) = (self.workers.len(), Arc::clone(&metrics));
+        let make = move || Worker::new(number, process, counters);
+        std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || accept::run(make, commands))?;
         Ok(metrics)
     }
 
@@ -132,6 +136,7 @@ impl DataPlane {
     fn bind_missing(&self, listeners: &mut Listeners) {
         if !self.drain.has_begun() {
             listeners.bind_missing(&self.workers);
+            self.admission.set_listening(listeners.descriptors());
         }
     }
 
@@ -188,6 +193,7 @@ impl DataPlane {
             &self.metrics,
             &self.upstream.counts(),
             (self.log.as_ref().map_or(0, AccessLog::dropped), unresolved),
+            self.admission.most(),
         )
     }
 

@@ -1,19 +1,25 @@
 //! From an accepted socket to what is spoken on it: whose it is, clear text or TLS, and which of the listener's servers takes it.
 
+mod failure;
 mod proxied;
 
-use crate::conn::{Buffer, Client, ListenerState, Secured, Service, Services, Timer, TlsService, Worker};
+use crate::conn::{
+    Buffer, Client, ListenerState, Notice, Secured, Service, Services, Stage, Timer, TlsService, Tracked, Worker,
+};
 use crate::http::{self, Downstream, Side};
-use crate::metrics::add;
+use crate::metrics::{Rejected, add};
+use crate::reasons::HandshakeFailure;
 use crate::tcp;
 use crate::tls;
-use std::cell::Cell;
+use failure::Attempt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use upstream::{Replay, Stream};
@@ -27,12 +33,20 @@ struct Accepted {
     remote: SocketAddr,
     /// What the client reached, where somebody in front says so.
     local: Option<SocketAddr>,
+    tracked: Rc<Tracked>,
+    begun: Instant,
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerState>, stream: TcpStream, remote: SocketAddr) {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: Arc<ListenerState>,
+    (stream, remote): (TcpStream, SocketAddr),
+    tracked: Rc<Tracked>,
+) {
     let services = listener.services();
-    let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, remote, local: None };
+    let begun = Instant::now();
+    let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, remote, local: None, tracked, begun };
     if services.edge.proxy_protocol.is_some() {
         drop(services);
         return Box::pin(accepted.proxied()).await;
@@ -44,48 +58,58 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<ListenerState>, stre
     }
     let plain = services.plain.clone();
     drop(services);
-    let (input, timer) = (accepted.worker.buffer(), accepted.worker.timer());
+    let (input, timer) = (accepted.worker.buffer(), accepted.tracked.timer());
     accepted.in_clear_text(plain, input, timer).await;
 }
 
 impl Accepted {
     /// Looks at the first bytes to find out what the client speaks, and whose name it asks for.
     async fn by_first_bytes(self) {
-        let (input, timer) = (self.worker.buffer(), self.worker.timer());
-        timer.set(self.worker.limits.handshake_timeout);
-        match UnderWay::begin(&self.worker) {
-            Some(under_way) => self.told_apart(input, timer, under_way).await,
-            None => add(&self.worker.metrics.turned_away),
-        }
+        let (input, timer) = (self.worker.buffer(), self.tracked.timer());
+        timer.set(self.worker.limits.client_hello_timeout);
+        self.tracked.wait(Stage::FirstBytes);
+        self.told_apart(input, timer).await;
     }
 
-    async fn told_apart(mut self, mut input: Buffer, timer: Timer, under_way: UnderWay) {
+    async fn told_apart(mut self, mut input: Buffer, timer: Timer) {
+        let mut attempt = self.attempt();
+        if !self.tracked.begin_handshake() {
+            return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::TooManyOfAddress);
+        }
         match self.first_bytes(&mut input, &timer).await {
-            Some(Hello::Clear) => {
-                let plain = self.listener.services().plain.clone();
-                drop(under_way);
-                self.in_clear_text(plain, input, timer).await;
+            Ok(Hello::Clear) => {
+                let Some(plain) = self.listener.services().plain.clone() else {
+                    return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::ClearText);
+                };
+                self.tracked.end_handshake();
+                self.in_clear_text(Some(plain), input, timer).await;
             }
-            Some(Hello::Tls(Asked { name: sni, mesh })) => {
+            Ok(Hello::Tls(Asked { name: sni, mesh })) => {
                 let found = find(&self.listener.services(), sni.as_deref());
+                attempt.sni = sni;
                 let Some(service) = found.filter(|service| mesh || !service.server.mesh_only) else {
                     // §2.7: no server has the name, so that there is nobody to answer.
-                    add(&self.worker.metrics.unknown_names);
-                    return;
+                    return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::NoMatchingServer);
                 };
-                self.in_tls((sni, service), input, timer, under_way).await;
+                timer.set(self.worker.limits.handshake_timeout);
+                self.tracked.wait(Stage::Handshake);
+                self.in_tls(attempt, service, input, timer).await;
             }
-            Some(Hello::Malformed | Hello::Partial) | None => add(&self.worker.metrics.handshakes_failed),
+            Ok(Hello::Malformed | Hello::Partial) => {
+                attempt.failed(&self.worker, &self.tracked, HandshakeFailure::MalformedClientHello);
+            }
+            Err(cause) if input.is_empty() => attempt.silent(&self.worker, &self.tracked, cause),
+            Err(cause) => attempt.failed(&self.worker, &self.tracked, cause),
         }
     }
 
-    /// Reads until the first message is told apart; `None` when it does not come.
-    async fn first_bytes(&mut self, input: &mut Buffer, timer: &Timer) -> Option<Hello> {
+    /// Reads until the first message is told apart.
+    async fn first_bytes(&mut self, input: &mut Buffer, timer: &Timer) -> Result<Hello, HandshakeFailure> {
         poll_fn(|context| {
             loop {
                 match hello::peek(input.filled()) {
                     Hello::Partial => {}
-                    told => return Poll::Ready(Some(told)),
+                    told => return Poll::Ready(Ok(told)),
                 }
                 if input.is_full() {
                     input.grow();
@@ -93,8 +117,10 @@ impl Accepted {
                 let polled = poll_read(&mut self.stream, input, context);
                 match polled {
                     Poll::Ready(true) => {}
-                    Poll::Ready(false) => return Poll::Ready(None),
-                    Poll::Pending if timer.expired(context) => return Poll::Ready(None),
+                    Poll::Ready(false) => return Poll::Ready(Err(HandshakeFailure::ClosedByClient)),
+                    Poll::Pending if timer.expired(context) => {
+                        return Poll::Ready(Err(HandshakeFailure::ClientHelloTimeout));
+                    }
                     Poll::Pending => return Poll::Pending,
                 }
             }
@@ -109,30 +135,25 @@ impl Accepted {
 
     async fn in_clear_text(self, service: Option<Service>, input: Buffer, timer: Timer) {
         let Some(service) = service else { return };
-        let client = Client::new(&self.listener, self.ends(), None);
+        let client = Client::new(&self.listener, self.ends(), None, self.tracked);
         speak(self.worker, client, service, Stream::Tcp(self.stream), input, timer).await;
     }
 
-    async fn in_tls(
-        self,
-        (sni, service): (Option<Box<str>>, Arc<TlsService>),
-        mut input: Buffer,
-        timer: Timer,
-        under_way: UnderWay,
-    ) {
-        let ends = self.ends();
+    async fn in_tls(self, attempt: Attempt, service: Arc<TlsService>, mut input: Buffer, timer: Timer) {
+        let failed = |cause| attempt.failed(&self.worker, &self.tracked, cause);
         let (mut certificate, mut agreed) = (None, tls::Agreed::default());
         let stream = match &service.acceptor {
             None => Stream::Tcp(self.stream),
             Some(acceptor) => {
                 // S-96: without a certificate there is nothing to say.
                 let Some(config) = acceptor.config.clone() else {
-                    return add(&self.worker.metrics.handshakes_failed);
+                    return failed(HandshakeFailure::NoCertificate);
                 };
                 let accepting = TlsAcceptor::from(config).accept(Replay::new(self.stream, input.filled()));
                 input.release();
-                let Some(stream) = within(accepting, &timer).await else {
-                    return add(&self.worker.metrics.handshakes_failed);
+                let stream = match within(accepting, &timer).await {
+                    Ok(stream) => stream,
+                    Err(cause) => return failed(cause),
                 };
                 add(&self.worker.metrics.handshakes);
                 let details = self.listener.services().edge.certificate_details;
@@ -142,10 +163,10 @@ impl Accepted {
                 Stream::Tls(Box::new(TlsStream::Server(stream)))
             }
         };
-        drop(under_way);
+        self.tracked.end_handshake();
         let what = service.service.clone();
-        let tls = Secured { sni, service, certificate, agreed };
-        let client = Client::new(&self.listener, ends, Some(tls));
+        let tls = Secured { sni: attempt.sni, service, certificate, agreed };
+        let client = Client::new(&self.listener, attempt.ends, Some(tls), self.tracked);
         speak(self.worker, client, what, stream, input, timer).await;
     }
 }
@@ -163,12 +184,12 @@ fn poll_read(stream: &mut TcpStream, input: &mut Buffer, context: &mut std::task
     polled.map(|result| result.is_ok() && count > 0)
 }
 
-/// What a future gives before the timer's deadline; `None` too where it fails.
-async fn within<T, E>(future: impl Future<Output = Result<T, E>>, timer: &Timer) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(result) => Poll::Ready(result.ok()),
-        Poll::Pending if timer.expired(context) => Poll::Ready(None),
+/// What a handshake gives before the timer's deadline.
+async fn within<T>(handshake: impl Future<Output = io::Result<T>>, timer: &Timer) -> Result<T, HandshakeFailure> {
+    let mut handshake = pin!(handshake);
+    poll_fn(|context| match handshake.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(result.map_err(|error| HandshakeFailure::of(&error))),
+        Poll::Pending if timer.expired(context) => Poll::Ready(Err(HandshakeFailure::HandshakeTimeout)),
         Poll::Pending => Poll::Pending,
     })
     .await
@@ -179,31 +200,24 @@ async fn speak(worker: Rc<Worker>, client: Client, service: Service, stream: Str
     let client = Rc::new(client);
     match service {
         Service::Http(table) => {
+            client.tracked.wait(Stage::Idle);
             http::serve(worker, Downstream { side: Side::H1(stream), input, timer, client, table }).await
         }
-        Service::Tcp(entry) => {
+        Service::Tcp(entry) if client.tracked.begin() => {
             Box::pin(tcp::serve(worker, tcp::Bytes { stream, input, timer, client, entry })).await;
         }
+        Service::Tcp(_) => {}
     }
 }
 
-/// Counts a connection among those whose handshake is under way.
-struct UnderWay(Rc<Worker>);
-
-impl UnderWay {
-    fn begin(worker: &Rc<Worker>) -> Option<Self> {
-        let count: &Cell<usize> = &worker.handshakes;
-        if count.get() >= worker.limits.handshakes {
-            return None;
-        }
-        count.set(count.get() + 1);
-        Some(Self(Rc::clone(worker)))
+/// Counts a connection that is closed at once.
+pub(crate) fn reject(worker: &Worker, rejected: Rejected) {
+    if let Some(count) = worker.metrics.rejected.get(rejected as usize) {
+        add(count);
     }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let count = &self.0.handshakes;
-        count.set(count.get().saturating_sub(1));
+    match rejected {
+        Rejected::Limit => worker.admission.notices.add(Notice::Full),
+        Rejected::AddressConnections | Rejected::AddressRate => worker.admission.notices.add(Notice::Address),
+        Rejected::Listener => {}
     }
 }

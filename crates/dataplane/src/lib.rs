@@ -19,8 +19,9 @@ mod reasons;
 mod tcp;
 mod tls;
 
+pub use conn::TrustedProxies;
 pub use control::{ApplyOutcome, DataPlane, Options};
-pub use limits::Limits;
+pub use limits::{AddressLimits, Limits};
 pub use listeners::{BindProblem, Inherited};
 pub use log::{LogFormat, LogTarget};
 pub use reasons::ReasonHeader;

@@ -19,12 +19,23 @@ pub struct Limits {
     pub tunnel_timeout: Duration,
     /// Without the client taking a byte of its answer.
     pub write_timeout: Duration,
-    /// From the first byte of a connection until TLS is agreed on (S-81).
+    /// From the beginning of a connection until its ClientHello, its PROXY header or its first bytes are there.
+    pub client_hello_timeout: Duration,
+    /// From the ClientHello until TLS is agreed on (S-81).
     pub handshake_timeout: Duration,
-    /// TLS handshakes under way per worker; further connections are closed at once.
+    /// TLS handshakes under way per worker; for a further one, the one whose ClientHello has not come for longest is closed.
     pub handshakes: usize,
-    /// Connections of clients per worker; further ones are closed at once.
+    /// Connections of clients of the process; for a further one, the one that has been idle for longest is closed. A process derives it from the
+    /// descriptors that it may have.
     pub connections: usize,
+    /// Descriptors for them and for listening sockets together.
+    pub client_descriptors: usize,
+    /// What one address of a client may have.
+    pub address: AddressLimits,
+    /// Idle connections to endpoints, of all workers.
+    pub idle_upstream: u32,
+    /// Pipes that a worker uses at a time, each two descriptors; bodies beyond are copied.
+    pub pipes: usize,
     /// Connections of clients per listener, those of all workers; `None` is any number. Further ones are closed at once (S-122).
     pub listener_connections: Option<usize>,
     /// Bytes of a request's body that are kept in case it has to be sent again.
@@ -69,6 +80,24 @@ pub struct BudgetLimits {
     pub worker: usize,
     /// For all workers.
     pub process: usize,
+}
+
+/// Bounds of one address of clients, those of all workers; `None` is none. A /64 of IPv6 is one address, and trusted proxies have no bound.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AddressLimits {
+    /// Connections at once; further ones are closed.
+    pub connections: Option<usize>,
+    /// New connections a second; twice as many may come at once.
+    pub rate: Option<u32>,
+    /// TLS handshakes under way; further connections are closed.
+    pub handshakes: Option<usize>,
+}
+
+impl AddressLimits {
+    /// Whether nothing is limited.
+    pub(crate) fn are_off(&self) -> bool {
+        self.connections.is_none() && self.rate.is_none() && self.handshakes.is_none()
+    }
 }
 
 /// Bounds of each connection of a client in HTTP/2.
@@ -122,9 +151,15 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(300),
             tunnel_timeout: Duration::from_secs(3600),
             write_timeout: Duration::from_secs(300),
+            client_hello_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(15),
             handshakes: 4096,
             connections: 100_000,
+            client_descriptors: usize::MAX,
+            // What a large network behind one address does not reach; see docs/features.md.
+            address: AddressLimits { connections: Some(50_000), rate: Some(1000), handshakes: Some(1000) },
+            idle_upstream: 16_384,
+            pipes: PIPES,
             listener_connections: None,
             replay_bytes: 64 << 10,
             mirrors: 1024,
@@ -167,8 +202,8 @@ pub(crate) const STREAM_READ: usize = 64 << 10;
 pub(crate) const SPLICE_FROM: u64 = 64 << 10;
 /// What a pipe for them holds; the most that the system lets everybody have.
 pub(crate) const PIPE: usize = 1 << 20;
-/// Pipes that a worker uses at a time, each two files; what comes beyond is copied.
-pub(crate) const PIPES: usize = 512;
+/// Pipes that a worker uses at a time, where there are descriptors enough.
+const PIPES: usize = 512;
 /// Pipes that a worker keeps.
 pub(crate) const KEPT_PIPES: usize = 64;
 /// Bytes of the access log that a worker collects before it hands them over, unless its clock ticks before.
@@ -178,5 +213,6 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 pub(crate) const FINE_TICK: Duration = Duration::from_millis(10);
 /// Connections that wait to be accepted, per socket.
 pub(crate) const BACKLOG: i32 = 4096;
-/// How long nothing is accepted after the system refused a connection for want of files or memory.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long nothing is accepted after the system gave no connection for want of descriptors or memory: first, and at the most.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(1);

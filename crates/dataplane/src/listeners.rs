@@ -49,6 +49,8 @@ struct Open {
     state: Arc<ListenerState>,
     /// What is really bound; the reason when nothing is.
     bound: Result<SocketAddr, String>,
+    /// Descriptors of the sockets that workers have.
+    descriptors: usize,
     /// The same sockets that workers have, for a process that follows.
     kept: Vec<TcpListener>,
 }
@@ -123,7 +125,8 @@ impl Listeners {
             Some(open) => open.state.replace(services),
             None => {
                 let state = ListenerState::new(id, services);
-                self.open.insert(id.clone(), Open { state, bound: Err(String::new()), kept: Vec::new() });
+                self.open
+                    .insert(id.clone(), Open { state, bound: Err(String::new()), descriptors: 0, kept: Vec::new() });
             }
         }
         ending
@@ -170,6 +173,11 @@ impl Listeners {
                 open.bound = bound.map_err(|error| error.to_string());
             }
         }
+    }
+
+    /// How many descriptors the listening sockets of the process are.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.open.values().map(|open| open.descriptors + open.kept.len()).sum()
     }
 
     /// Those that are not open.
@@ -224,6 +232,7 @@ impl Open {
         if keeping {
             self.kept = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
         }
+        self.descriptors = sockets.len();
         for (worker, socket) in workers.iter().cycle().zip(sockets) {
             // A worker that is gone takes no commands; the others serve.
             let _ = worker.send(Command::Listen(Arc::clone(&self.state), socket, accepting.begin()));

@@ -1,11 +1,14 @@
 //! Counters: each worker has its own, and they are added up when somebody asks.
 
+mod arrivals;
 mod clusters;
 mod routes;
 mod streams;
 
+pub(crate) use arrivals::{Rejected, WAITS};
+
 use crate::limits::Limits;
-use crate::reasons::Flags;
+use crate::reasons::{Flags, HandshakeFailure};
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
 use prometheus_client::encoding::text::encode;
@@ -14,7 +17,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 pub(crate) use streams::{Kind, Process, StreamMetrics};
 
@@ -119,18 +122,19 @@ pub(crate) struct WorkerMetrics {
     connections: Mutex<HashMap<Series, Bytes, RandomState>>,
     routes: routes::Routes,
     max_series: usize,
-    /// Connections of clients: all that were taken, those that are open, and those for which there was no room.
+    /// Connections of clients: all that were accepted, and those that are open.
     pub(crate) accepted: AtomicU64,
     pub(crate) open: AtomicU64,
-    pub(crate) turned_away: AtomicU64,
-    /// TLS handshakes that came to their end, those that did not, and names that no server has.
+    /// Those that were rejected, by [`Rejected`]; those that were closed for others, by what they waited for ([`WAITS`]).
+    pub(crate) rejected: [AtomicU64; Rejected::ALL.len()],
+    pub(crate) evicted: [AtomicU64; WAITS.len()],
+    /// Errors of the system when a connection was to be accepted.
+    pub(crate) accept_errors: AtomicU64,
+    /// TLS handshakes that came to their end, and those that did not, by cause.
     pub(crate) handshakes: AtomicU64,
-    pub(crate) handshakes_failed: AtomicU64,
-    pub(crate) unknown_names: AtomicU64,
+    pub(crate) handshake_failures: [AtomicU64; HandshakeFailure::ALL.len()],
     /// Connections without the PROXY header that they were to begin with, or from somebody who may not send one.
     pub(crate) headers_refused: AtomicU64,
-    /// The counters of all workers, this one's among them, once they have started.
-    pub(crate) all: OnceLock<Vec<Weak<Self>>>,
     /// Connections that ended by a panic.
     pub(crate) panics: AtomicU64,
     /// Connections to endpoints that were made, that failed, and requests that found one idle.
@@ -166,12 +170,12 @@ impl WorkerMetrics {
             max_series: limits.metric_series,
             accepted: AtomicU64::new(0),
             open: AtomicU64::new(0),
-            turned_away: AtomicU64::new(0),
+            rejected: Default::default(),
+            evicted: Default::default(),
+            accept_errors: AtomicU64::new(0),
             handshakes: AtomicU64::new(0),
-            handshakes_failed: AtomicU64::new(0),
-            unknown_names: AtomicU64::new(0),
+            handshake_failures: Default::default(),
             headers_refused: AtomicU64::new(0),
-            all: OnceLock::new(),
             panics: AtomicU64::new(0),
             connected: AtomicU64::new(0),
             connect_failed: AtomicU64::new(0),
@@ -187,12 +191,6 @@ impl WorkerMetrics {
             mirrors_dropped: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
-    }
-
-    /// Connections that are open in the whole process.
-    pub(crate) fn open_in_all(&self) -> u64 {
-        let all = self.all.get().into_iter().flatten().filter_map(Weak::upgrade);
-        all.map(|one| one.open.load(Ordering::Relaxed)).sum()
     }
 
     /// Counts a request that has ended.
@@ -242,6 +240,7 @@ pub(crate) fn render(
     workers: &[Arc<WorkerMetrics>],
     counts: &[clusters::Counts],
     (log_dropped, unresolved): (u64, u64),
+    most_connections: usize,
 ) -> String {
     let mut registry = Registry::default();
     clusters::register(&mut registry, counts, workers.first().map_or(0, |worker| worker.max_series));
@@ -258,6 +257,7 @@ pub(crate) fn render(
         let sum = workers.iter().map(|worker| read(worker)).sum();
         registry.register(*name, *help, Rows { rows: vec![(Vec::new(), sum)], kind: MetricType::Counter });
     }
+    arrivals::register(&mut registry, workers, most_connections);
     let dropped = Rows { rows: vec![(Vec::new(), log_dropped)], kind: MetricType::Counter };
     registry.register("moongate_access_log_dropped", "Lines of the access log that found no room", dropped);
     let unresolved = Rows { rows: vec![(Vec::new(), unresolved)], kind: MetricType::Gauge };
@@ -289,17 +289,11 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     ("moongate_downstream_connections", "Connections of clients that were taken", |w| {
         w.accepted.load(Ordering::Relaxed)
     }),
-    ("moongate_downstream_connections_refused", "Connections of clients for which there was no room", |w| {
-        w.turned_away.load(Ordering::Relaxed)
+    ("moongate_accept_errors", "Errors of the system when a connection of a client was to be accepted", |w| {
+        w.accept_errors.load(Ordering::Relaxed)
     }),
     ("moongate_tls_handshakes", "TLS handshakes of clients that came to their end", |w| {
         w.handshakes.load(Ordering::Relaxed)
-    }),
-    ("moongate_tls_handshake_failures", "TLS handshakes of clients that failed or did not end", |w| {
-        w.handshakes_failed.load(Ordering::Relaxed)
-    }),
-    ("moongate_tls_unknown_names", "Connections in TLS for a name that no server has", |w| {
-        w.unknown_names.load(Ordering::Relaxed)
     }),
     ("moongate_proxy_headers_refused", "Connections that were closed for want of a PROXY header to believe", |w| {
         w.headers_refused.load(Ordering::Relaxed)
@@ -490,7 +484,7 @@ mod tests {
             worker.request(request("a.test"), Duration::from_millis(7), 1, 2);
         }
         workers[0].request(request("b.test"), Duration::ZERO, 0, 0);
-        let text = render(&workers, &[], (3, 2));
+        let text = render(&workers, &[], (3, 2), 7);
         assert!(text.contains("moongate_dns_unresolved 2\n"), "{text}");
         let has = |line: &str| assert!(text.contains(line), "{line} is not in\n{text}");
         has(
@@ -508,6 +502,9 @@ mod tests {
             "istio_response_bytes_bucket{le=\"+Inf\",reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",
         );
         has("moongate_access_log_dropped_total 3");
+        has("moongate_downstream_connections_limit 7");
+        has("moongate_downstream_connections_refused_total{cause=\"limit\"} 0");
+        has("moongate_tls_handshake_failures_total{cause=\"unknown_ca\"} 0");
         has("moongate_worker_generation{worker=\"1\"} 0");
     }
 }

@@ -1,6 +1,10 @@
 //! Why an answer is what it is, in one table: from each cause to the status, the response flag, the detail of the code, and the body (§2.7,
 //! TE-05). The access log, the metrics and `x-moongate-reason` say the same words, which are Envoy's.
 
+mod handshake;
+
+pub(crate) use handshake::HandshakeFailure;
+
 use ir::Abort;
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
@@ -41,6 +45,7 @@ flags! {
     DT "the time of the connection is over"
     UPE "the endpoint broke the protocol"
     NC "the destination does not exist"
+    OM "the gateway closed the connection to bound what it holds"
 }
 
 impl Flags {

@@ -12,6 +12,8 @@ use text::{Authority, HeaderValue};
 pub struct Edge {
     /// Set where every connection begins with a PROXY header (S-112).
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// How many proxies in front are trusted (`numTrustedProxies`); above 0, connections come from them and not from clients.
+    pub trusted_proxies: u32,
     /// What `x-forwarded-client-cert` says of a client's certificate (S-113).
     pub certificate_details: CertificateDetails,
     /// Which headers are written (PC-03).

@@ -1,5 +1,6 @@
 //! The pages for operators: health, metrics, what is served, and what is wrong.
 
+use crate::operators::{self, OperatorLimits};
 use crate::page;
 use crate::pipeline::{Current, Shared};
 use crate::process;
@@ -60,14 +61,15 @@ impl Pages {
 }
 
 /// Serves `/healthz/ready` where Istio has it.
-pub(crate) fn serve_ready(listener: TcpListener, health: Health) -> Result<JoinHandle<()>> {
+pub(crate) fn serve_ready(listener: TcpListener, limits: OperatorLimits, health: Health) -> Result<JoinHandle<()>> {
     let pages = Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(health);
-    spawn(listener, pages)
+    operators::serve(listener, pages, limits)
 }
 
 /// Serves all pages.
 pub(crate) fn serve_admin(
     listener: TcpListener,
+    limits: OperatorLimits,
     shared: Shared,
     health: Health,
     data_plane: Arc<DataPlane>,
@@ -80,7 +82,7 @@ pub(crate) fn serve_admin(
         .with_state(Pages { shared, health: health.clone(), data_plane })
         .merge(Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(health))
         .layer(middleware::from_fn(known_host));
-    spawn(listener, pages)
+    operators::serve(listener, pages, limits)
 }
 
 /// The socket of an address that `flag` gives: one that is listened on already, or a new one.
@@ -94,17 +96,6 @@ pub(crate) fn listen(address: SocketAddr, flag: &str, inherited: &mut Inherited)
         Ok::<_, std::io::Error>(socket)
     };
     bind().with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
-}
-
-/// Serves pages until the task is aborted; connections that there are then go on.
-fn spawn(listener: TcpListener, pages: Router) -> Result<JoinHandle<()>> {
-    let address = listener.local_addr()?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, pages).await {
-            tracing::error!(%error, %address, "these pages are gone");
-        }
-    }))
 }
 
 /// A page of the web that resolves its own name to this address may not read these pages: the Host has to be an address or

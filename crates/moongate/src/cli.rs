@@ -163,6 +163,10 @@ pub(crate) struct ServeArgs {
     /// A bound of the data plane by its name in docs/features.md, such as `idle-timeout=10m`; may be given again
     #[arg(long = "limit", env = "MOONGATE_LIMIT", value_delimiter = ',', value_name = "NAME=VALUE", value_parser = pair::<String, String>)]
     pub(crate) limits: Vec<(String, String)>,
+    /// Addresses of proxies and load balancers in front, whose connections no limit of an address applies to; `none` for no address
+    /// [default: those of this machine and of private networks; all where the mesh settings have `numTrustedProxies`]
+    #[arg(long, env = "MOONGATE_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR", value_parser = range)]
+    pub(crate) trusted_proxies: Vec<Option<ir::IpRange>>,
     /// A Unix socket by which a process takes over from the one before it without losing a connection: it takes the sockets of the one
     /// that is found there, and is found there by the next
     #[arg(long, env = "MOONGATE_TAKEOVER", value_name = "PATH")]
@@ -297,6 +301,11 @@ fn locality(text: &str) -> Result<String, String> {
         return Err(format!("`{text}` is not of the form `region/zone/subzone`"));
     }
     Ok(text.to_owned())
+}
+
+/// A range of addresses, or `none`.
+fn range(text: &str) -> Result<Option<ir::IpRange>, ir::InvalidIpRange> {
+    if text == "none" { Ok(None) } else { text.parse().map(Some) }
 }
 
 /// `key=value`, both of some type.

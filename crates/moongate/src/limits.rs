@@ -1,5 +1,7 @@
 //! `--limit NAME=VALUE`: the bounds of the data plane by name. Each stands in `docs/features.md`.
 
+use crate::descriptors::Plan;
+use crate::operators::OperatorLimits;
 use anyhow::{Result, bail};
 use dataplane::Limits;
 use resources::spec::scalar;
@@ -21,10 +23,14 @@ const SETTERS: &[Setter] = &[
     ("body-timeout", |limits, text| time(text).map(|value| limits.body_timeout = value)),
     ("write-timeout", |limits, text| time(text).map(|value| limits.write_timeout = value)),
     ("tunnel-timeout", |limits, text| time(text).map(|value| limits.tunnel_timeout = value)),
+    ("client-hello-timeout", |limits, text| time(text).map(|value| limits.client_hello_timeout = value)),
     ("handshake-timeout", |limits, text| time(text).map(|value| limits.handshake_timeout = value)),
     ("handshakes", |limits, text| any(text).map(|value| limits.handshakes = value)),
     ("connections", |limits, text| any(text).map(|value| limits.connections = value)),
     ("listener-connections", |limits, text| any(text).map(|value| limits.listener_connections = Some(value))),
+    ("address-connections", |limits, text| off(text, any).map(|value| limits.address.connections = value)),
+    ("address-rate", |limits, text| off(text, number).map(|value| limits.address.rate = value)),
+    ("address-handshakes", |limits, text| off(text, any).map(|value| limits.address.handshakes = value)),
     ("replay-bytes", |limits, text| size(text, 0..=usize::MAX).map(|value| limits.replay_bytes = value)),
     ("linger-bytes", |limits, text| size(text, 0..=usize::MAX).map(|value| limits.linger_bytes = value)),
     ("linger-timeout", |limits, text| time(text).map(|value| limits.linger_timeout = value)),
@@ -52,21 +58,82 @@ const SETTERS: &[Setter] = &[
     ("metric-series", |limits, text| any(text).map(|value| limits.metric_series = value)),
 ];
 
-/// The defaults, with what is set over them.
-pub(crate) fn limits(set: &[(String, String)]) -> Result<Limits> {
-    let mut limits = Limits::default();
-    for (name, value) in set {
-        let Some((_, setter)) = SETTERS.iter().find(|(known, _)| known == name) else {
-            let names: Vec<_> = SETTERS.iter().map(|(name, _)| *name).collect();
-            bail!("`--limit {name}`: there is no such limit; there are {}", names.join(", "));
-        };
-        if setter(&mut limits, value).is_none() {
-            bail!(
-                "`--limit {name}={value}`: use a number, a size such as 64KiB or a time such as 30s, within its bounds"
+/// The same for the ports for operators.
+type OperatorSetter = (&'static str, fn(&mut OperatorLimits, &str) -> Option<()>);
+
+const OPERATORS: &[OperatorSetter] = &[
+    ("admin-connections", |limits, text| any(text).map(|value| limits.connections = value)),
+    ("admin-timeout", |limits, text| time(text).map(|value| limits.timeout = value)),
+];
+
+/// All bounds of the process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) plane: Limits,
+    pub(crate) operators: OperatorLimits,
+    /// Connections to backends.
+    pub(crate) backends: usize,
+}
+
+/// The defaults, with what is set over them, as far as the process may have so many descriptors.
+pub(crate) fn bounds(set: &[(String, String)], descriptors: u64, workers: usize) -> Result<Bounds> {
+    let (mut plane, mut operators) = limits(set)?;
+    let is_set = |name: &str| set.iter().any(|(known, _)| known == name);
+    let wanted = is_set("connections").then_some(plane.connections);
+    let plan = Plan::of(descriptors, workers, wanted);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > plan.clients) {
+        tracing::warn!(
+            "`--limit connections={wanted}` is lowered to {}: the process may have {} descriptors (RLIMIT_NOFILE), and backends, files and operators need some of them",
+            plan.clients,
+            plan.limit
+        );
+    }
+    (plane.connections, plane.client_descriptors) = (plan.clients, plan.client_descriptors);
+    plane.pipes = plan.pipes;
+    plane.idle_upstream = plane.idle_upstream.min(u32::try_from(plan.backends / 2).unwrap_or(u32::MAX).max(1));
+    if !is_set("address-connections") {
+        plane.address.connections = Some((plan.clients / 2).max(1));
+    }
+    if operators.connections > plan.operators {
+        if is_set("admin-connections") {
+            tracing::warn!(
+                "`--limit admin-connections={}` is lowered to {}: the process may have {} descriptors (RLIMIT_NOFILE)",
+                operators.connections,
+                plan.operators,
+                plan.limit
             );
         }
+        operators.connections = plan.operators;
     }
-    Ok(limits)
+    Ok(Bounds { plane, operators, backends: plan.backends })
+}
+
+fn limits(set: &[(String, String)]) -> Result<(Limits, OperatorLimits)> {
+    let (mut plane, mut operators) = (Limits::default(), OperatorLimits::default());
+    for (name, value) in set {
+        let of_plane = SETTERS.iter().find(|(known, _)| known == name).map(|(_, set)| set(&mut plane, value));
+        let of_operators = || {
+            let setter = OPERATORS.iter().find(|(known, _)| known == name);
+            setter.map(|(_, set)| set(&mut operators, value))
+        };
+        match of_plane.or_else(of_operators) {
+            None => bail!("`--limit {name}`: there is no such limit; there are {}", names().join(", ")),
+            Some(None) => bail!(
+                "`--limit {name}={value}`: use a number, a size such as 64KiB or a time such as 30s, within its bounds"
+            ),
+            Some(Some(())) => {}
+        }
+    }
+    Ok((plane, operators))
+}
+
+fn names() -> Vec<&'static str> {
+    SETTERS.iter().map(|(name, _)| *name).chain(OPERATORS.iter().map(|(name, _)| *name)).collect()
+}
+
+/// What `read` makes of a text, or no limit.
+fn off<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    if text == "off" { Some(None) } else { read(text).map(Some) }
 }
 
 /// A number, perhaps of KiB or MiB.
@@ -101,7 +168,7 @@ mod tests {
     use super::*;
 
     fn set(name: &str, value: &str) -> Result<Limits> {
-        limits(&[(name.to_owned(), value.to_owned())])
+        limits(&[(name.to_owned(), value.to_owned())]).map(|(plane, _)| plane)
     }
 
     #[test]
@@ -120,9 +187,24 @@ mod tests {
     }
 
     #[test]
+    fn limits_follow_from_what_the_process_may_have() {
+        let set = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let all = bounds(&[], 256, 2).unwrap();
+        assert_eq!((all.plane.connections, all.backends, all.operators.connections), (80, 80, 8));
+        assert_eq!((all.plane.address.connections, all.plane.idle_upstream), (Some(40), 40));
+        assert_eq!(bounds(&set("connections", "7"), 256, 2).unwrap().plane.connections, 7);
+        assert_eq!(bounds(&set("connections", "1000000"), 20_000, 2).unwrap().plane.connections, 13_200);
+        assert_eq!(bounds(&set("address-connections", "off"), 256, 2).unwrap().plane.address.connections, None);
+        assert_eq!(bounds(&set("address-connections", "5"), 256, 2).unwrap().plane.address.connections, Some(5));
+        assert_eq!(bounds(&set("admin-connections", "9999"), 20_000, 2).unwrap().operators.connections, 64);
+        assert_eq!(bounds(&set("admin-timeout", "3s"), 20_000, 2).unwrap().operators.timeout, Duration::from_secs(3));
+        assert!(bounds(&set("address-rate", "0"), 256, 2).is_err());
+    }
+
+    #[test]
     fn s_122_every_limit_is_documented() {
         let table = include_str!("../../../docs/features.md");
-        for (name, _) in SETTERS {
+        for name in names() {
             assert!(table.contains(&format!("`{name}`")), "{name}");
         }
     }

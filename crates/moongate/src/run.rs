@@ -6,9 +6,9 @@ use crate::handover::{Elder, Meeting, TrustedUsers};
 use crate::pipeline::{self, Shared};
 use crate::privileges::{self, RunAs};
 use crate::signals::{EndingSignals, on_signal};
-use crate::{handover, limits, logging, process, service_manager, settings};
+use crate::{descriptors, handover, limits, logging, process, service_manager, settings};
 use anyhow::{Context, Result};
-use dataplane::{DataPlane, LogFormat, LogTarget, Options};
+use dataplane::{DataPlane, LogFormat, LogTarget, Options, TrustedProxies};
 use rustix::process::Uid;
 use sources::FileSource;
 use std::net::{SocketAddr, TcpListener};
@@ -32,7 +32,7 @@ pub(crate) fn serve(
     default_log: &str,
     started: impl FnOnce(&[SocketAddr]) + Send + 'static,
 ) -> Result<()> {
-    process::raise_file_limit();
+    let descriptors = descriptors::raise_limit();
     let run_as = args.user.as_deref().map(RunAs::parse).transpose()?;
     privileges::warn_of_root(run_as.as_ref());
     let users = TrustedUsers { later: run_as.as_ref().map(|run_as| Uid::from_raw(run_as.uid())) };
@@ -45,12 +45,15 @@ pub(crate) fn serve(
     let pages = admin::listen(args.admin, "--admin", &mut inherited)?;
     let own = [ready.try_clone()?, pages.try_clone()?];
     let runtime = process::control_runtime()?;
-    let upstream = Upstream::new(&upstream::Settings::default(), runtime.handle().clone());
     let workers = args.workers.unwrap_or_else(process::workers);
+    let bounds = limits::bounds(&args.limits, descriptors, workers)?;
+    let of_upstream = upstream::Settings { connections: Some(bounds.backends), ..upstream::Settings::default() };
+    let upstream = Upstream::new(&of_upstream, runtime.handle().clone());
     let handover = args.takeover.is_some();
     let options = Options {
         workers,
-        limits: limits::limits(&args.limits)?,
+        limits: bounds.plane,
+        trusted_proxies: trusted_proxies(&args.trusted_proxies),
         access_log,
         reasons: args.reason_header.into(),
         inherited,
@@ -64,8 +67,8 @@ pub(crate) fn serve(
         on_signal(SignalKind::user_defined1(), move || reopen_log(&log_target, &plane))?;
         let (shared, health) = (Shared::default(), Health::default());
         let of_admin = [
-            admin::serve_ready(ready, health.clone())?,
-            admin::serve_admin(pages, shared.clone(), health.clone(), Arc::clone(&data_plane))?,
+            admin::serve_ready(ready, bounds.operators, health.clone())?,
+            admin::serve_admin(pages, bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane))?,
         ];
         let (changes, reload) = sources::watch(source);
         let on_request = reload.clone();
@@ -183,6 +186,14 @@ async fn follow(
     // A thread of its own, which the end of the process does not wait for.
     std::thread::Builder::new().name("takeover".to_owned()).spawn(move || drop(over.send(wait())))?;
     taken_over.await?
+}
+
+/// What was given, `none` among it; nothing at all is what is usual.
+fn trusted_proxies(given: &[Option<ir::IpRange>]) -> TrustedProxies {
+    match given {
+        [] => TrustedProxies::default(),
+        given => TrustedProxies::of(given.iter().copied().flatten()),
+    }
 }
 
 fn log_format(style: LogStyle) -> LogFormat {

@@ -6,6 +6,7 @@ mod program {
     mod balance;
     mod cases;
     mod clients;
+    mod descriptors;
     mod envoy;
     mod file_operations;
     mod hostile;

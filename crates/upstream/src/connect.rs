@@ -9,7 +9,7 @@ pub use replay::Replay;
 pub use stream::Stream;
 
 use crate::certificate;
-use crate::endpoint::{EndpointState, Stashed, Terms};
+use crate::endpoint::{EndpointState, Opened, Stashed, Terms};
 use crate::tls::{self, Connector};
 use ir::{EndpointAddress, ProxyProtocolVersion, TcpKeepalive};
 use std::io::{self, ErrorKind};
@@ -35,6 +35,8 @@ pub struct Connection {
     pub(crate) terms: Terms,
     /// Its place, where the number of connections is limited.
     pub(crate) place: Option<Place>,
+    /// Its place among those of the process.
+    pub(crate) opened: Opened,
 }
 
 /// For whom something is sent, as far as connections differ by that.
@@ -144,6 +146,7 @@ pub(crate) async fn connect(
     purpose: Option<Purpose>,
     limit: Duration,
 ) -> Result<Connection, ConnectError> {
+    let opened = endpoint.open().ok_or(ConnectError::Overflow)?;
     let connecting = async {
         let mut stream = open(&endpoint.address).await?;
         if let Some(told) = purpose.as_ref().and_then(|purpose| purpose.told) {
@@ -157,7 +160,8 @@ pub(crate) async fn connect(
     let connected = tokio::time::timeout(limit, connecting).await.unwrap_or(Err(ConnectError::Timeout));
     endpoint.count_connect(connected.is_ok());
     let (endpoint, terms) = (Arc::clone(endpoint), Terms::default());
-    Ok(Connection { stream: connected?, endpoint, reused: false, purpose: purpose.map(Box::new), terms, place: None })
+    let purpose = purpose.map(Box::new);
+    Ok(Connection { stream: connected?, endpoint, reused: false, purpose, terms, place: None, opened })
 }
 
 /// Says whose the connection is, before anything else.
@@ -238,7 +242,8 @@ impl Connection {
             // Its session cannot leave this thread's runtime.
             Stream::Tls(_) => return false,
         };
-        socket.map(|socket| self.endpoint.stash(Stashed { socket, since, terms: self.terms })).is_ok()
+        let (terms, opened) = (self.terms, self.opened);
+        socket.map(|socket| self.endpoint.stash(Stashed { socket, since, terms, opened })).is_ok()
     }
 
     /// A connection that some worker left and that is still open, for this worker's runtime.
@@ -252,8 +257,8 @@ impl Connection {
                 EndpointAddress::Unix(_) => UnixStream::from_std(stashed.socket.into()).map(Stream::Unix),
             };
             if let Ok(stream) = stream {
-                let (endpoint, terms) = (Arc::clone(endpoint), stashed.terms);
-                return Some(Self { stream, endpoint, reused: true, purpose: None, terms, place: None });
+                let (endpoint, terms, opened) = (Arc::clone(endpoint), stashed.terms, stashed.opened);
+                return Some(Self { stream, endpoint, reused: true, purpose: None, terms, place: None, opened });
             }
         }
         None

@@ -13,7 +13,7 @@ pub(crate) use terms::Terms;
 use health::Health;
 use ir::EndpointAddress;
 use stash::Stash;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,35 @@ pub(crate) struct Endpoints {
     next_id: AtomicU64,
     /// Places of all of them.
     places: AtomicU32,
+    /// Connections to all of them, and how many there may be; 0 is any number.
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+}
+
+/// The right of a connection to an endpoint to be open.
+#[derive(Debug)]
+pub(crate) struct Opened(Arc<Endpoints>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Endpoints {
+    /// There may be so many connections from now on.
+    pub(crate) fn limit(&self, connections: Option<usize>) {
+        self.most_open.store(connections.map_or(0, |most| most.max(1)), Ordering::Relaxed);
+    }
+
+    fn open(self: &Arc<Self>) -> Option<Opened> {
+        let most = match self.most_open.load(Ordering::Relaxed) {
+            0 => usize::MAX,
+            most => most,
+        };
+        let more = |open: usize| (open < most).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Opened(Arc::clone(self)))
+    }
 }
 
 /// An endpoint and what all workers have to know of it.
@@ -117,6 +146,11 @@ impl EndpointState {
     pub(crate) fn set_idle_limit(&self, limit: Duration) {
         let millis = u64::try_from(limit.as_millis()).ok().filter(|_| !limit.is_zero());
         self.idle_limit.store(millis.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The right of a further connection, unless there are as many to all endpoints as there may be.
+    pub(crate) fn open(&self) -> Option<Opened> {
+        self.all.open()
     }
 
     /// Counts an attempt to connect.

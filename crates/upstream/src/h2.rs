@@ -6,7 +6,7 @@ mod outgoing;
 use crate::cluster::ClusterState;
 use crate::coalesce::{Coalesced, Turn};
 use crate::connect::{ConnectError, Connection, Place, Places, Purpose, Sender, Stream};
-use crate::endpoint::{EndpointState, Terms};
+use crate::endpoint::{EndpointState, Opened, Terms};
 use crate::watch::{FrameBounds, Marks, Watched};
 use ::h2::client::{Builder, SendRequest};
 use foldhash::fast::RandomState;
@@ -103,6 +103,8 @@ struct Live {
     is_for_all: bool,
     /// Among the connections to the cluster, where their number is limited.
     limit: Option<Place>,
+    /// Among those of the process.
+    _opened: Opened,
     /// Told when a place is free; that of all connections to the endpoint.
     freed: Rc<Notify>,
 }
@@ -363,7 +365,7 @@ async fn make(
     freed: Rc<Notify>,
     bounds: FrameBounds,
 ) -> Result<Rc<Live>, ConnectError> {
-    let Connection { stream, purpose, endpoint, terms, place, .. } = connection;
+    let Connection { stream, purpose, endpoint, terms, place, opened, .. } = connection;
     if let Stream::Tls(tls) = &stream
         && tls.get_ref().1.alpn_protocol() != Some(b"h2")
     {
@@ -400,6 +402,7 @@ async fn make(
         marks,
         is_for_all: cluster.has_one_purpose(),
         limit: place,
+        _opened: opened,
         freed,
     });
     tokio::task::spawn_local(turn.of(driver::drive(connection, Rc::downgrade(&live), keep_alive)));

@@ -20,6 +20,8 @@ type Chunk = [Option<Arc<ClusterState>>; CHUNK];
 pub struct Settings {
     /// Name servers in place of the system's.
     pub name_servers: Vec<SocketAddr>,
+    /// Connections to all endpoints; requests that need a further one are answered 503 `UO`. `None` is any number.
+    pub connections: Option<usize>,
 }
 
 /// All clusters. Workers read it without a lock; the control side changes it.
@@ -50,7 +52,9 @@ impl Upstream {
         let inside = runtime.enter();
         let resolver = build_resolver(&settings.name_servers);
         drop(inside);
-        Self::with_dns(Dns::new(runtime, resolver, DnsBounds::default()))
+        let upstream = Self::with_dns(Dns::new(runtime, resolver, DnsBounds::default()));
+        upstream.endpoints.limit(settings.connections);
+        upstream
     }
 
     pub(crate) fn with_dns(dns: Dns) -> Arc<Self> {

@@ -1,9 +1,10 @@
 //! What is known of a client's connection; all requests on it share it.
 
-use super::{ListenerState, TableState, Timer, TlsService, Worker};
+use super::{ListenerState, TableState, Timer, TlsService, Tracked, Worker};
 use crate::tls::Agreed;
 use ir::{CertificateHeader, Edge};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::forwarded::Certificate;
@@ -22,6 +23,8 @@ pub(crate) struct Client {
     pub(crate) edge: Arc<Edge>,
     /// How it came in, if by TLS.
     pub(crate) tls: Option<Secured>,
+    /// Whether it waits for its client.
+    pub(crate) tracked: Rc<Tracked>,
     /// When it takes no further request, where connections have an age (PC-04).
     expires: Option<Instant>,
 }
@@ -47,6 +50,7 @@ impl Client {
         listener: &Arc<ListenerState>,
         (remote, local): (SocketAddr, Option<SocketAddr>),
         tls: Option<Secured>,
+        tracked: Rc<Tracked>,
     ) -> Self {
         let edge = Arc::clone(&listener.services().edge);
         let age = edge.connections.max_age.filter(|age| !age.is_zero());
@@ -58,6 +62,7 @@ impl Client {
             listener: Arc::clone(listener),
             edge,
             tls,
+            tracked,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Only for what is large, between two TCP connections; all else is copied through buffers.
 
-use crate::limits::{KEPT_PIPES, PIPE, PIPES};
+use crate::limits::{KEPT_PIPES, PIPE};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -21,8 +21,9 @@ pub(super) struct Pipes {
 
 impl Pipes {
     /// A pipe, if there may be one more and the system has it.
-    pub(super) fn take(self: &Rc<Self>) -> Option<Pipe> {
-        if self.lent.get() >= PIPES {
+    /// There are never more than `most`, those that nobody uses among them.
+    pub(super) fn take(self: &Rc<Self>, most: usize) -> Option<Pipe> {
+        if self.lent.get() >= most {
             return None;
         }
         let kept = self.kept.borrow_mut().pop();

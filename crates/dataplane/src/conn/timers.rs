@@ -37,18 +37,33 @@ struct State {
     deadline: Cell<u64>,
     /// The earliest place in the wheel.
     placed: Cell<u64>,
+    /// Whatever is waited for is over, whatever deadline is set.
+    cancelled: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Timers {
-    pub(crate) fn new() -> Rc<Self> {
+    /// Ticks are counted from `begun`.
+    pub(crate) fn new(begun: Instant) -> Rc<Self> {
         let wheel = (0..PLACES).map(|_| RefCell::default()).collect();
-        Rc::new(Self { begun: Instant::now(), now: Cell::new(0), wheel, near: Notify::new() })
+        let timers = Self { begun, now: Cell::new(0), wheel, near: Notify::new() };
+        timers.now.set(timers.tick_of(Instant::now()));
+        Rc::new(timers)
+    }
+
+    /// The fine tick up to which the wheel has turned.
+    pub(crate) fn now(&self) -> u64 {
+        self.now.get()
     }
 
     /// A timer without a deadline.
     pub(crate) fn timer(self: &Rc<Self>) -> Timer {
-        let state = State { deadline: Cell::new(NEVER), placed: Cell::new(NEVER), waker: RefCell::new(None) };
+        let state = State {
+            deadline: Cell::new(NEVER),
+            placed: Cell::new(NEVER),
+            cancelled: Cell::new(false),
+            waker: RefCell::new(None),
+        };
         Timer { state: Rc::new(state), timers: Rc::clone(self) }
     }
 
@@ -151,13 +166,24 @@ impl Timer {
         self.state.deadline.set(NEVER);
     }
 
+    /// Ends every wait: the deadline has come from now on, also one that is set later.
+    pub(crate) fn cancel(&self) {
+        self.state.cancelled.set(true);
+        self.state.wake();
+    }
+
+    /// Whether all waits were ended.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.state.cancelled.get()
+    }
+
     /// Whether the deadline has come. The task is woken when it does, if it has not.
     pub(crate) fn expired(&self, context: &Context<'_>) -> bool {
         let mut waker = self.state.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
         }
-        self.state.deadline.get() <= self.timers.now.get()
+        self.state.deadline.get() <= self.timers.now.get() || self.state.cancelled.get()
     }
 }
 
@@ -188,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_deadline_comes_once_it_is_there_and_not_before() {
-        let timers = Timers::new();
+        let timers = Timers::new(Instant::now());
         let timer = timers.timer();
         timer.set_no_later(timers.begun + Duration::from_millis(50));
         assert_eq!(woken(&timers, &timer, Duration::from_millis(40)), (0, false));
@@ -197,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_deadline_beyond_the_wheel_comes_round() {
-        let timers = Timers::new();
+        let timers = Timers::new(Instant::now());
         let timer = timers.timer();
         timer.set(Duration::from_secs(3600));
         for seconds in (1..3600).step_by(5) {
@@ -208,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_deadline_that_is_moved_or_cleared_does_not_come() {
-        let timers = Timers::new();
+        let timers = Timers::new(Instant::now());
         let timer = timers.timer();
         timer.set(Duration::from_secs(1));
         timer.set(Duration::from_secs(3));
@@ -220,8 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_is_cancelled_wakes_and_stays_so_whatever_is_set() {
+        let timers = Timers::new(Instant::now());
+        let timer = timers.timer();
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        assert!(!timer.expired(&Context::from_waker(&waker)));
+        timer.cancel();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        timer.set(Duration::from_secs(9));
+        assert!(timer.expired(&Context::from_waker(&waker)) && timer.is_cancelled());
+    }
+
+    #[test]
     fn a_long_stop_misses_nothing() {
-        let timers = Timers::new();
+        let timers = Timers::new(Instant::now());
         let (one, other) = (timers.timer(), timers.timer());
         one.set(Duration::from_secs(1));
         other.set(Duration::from_secs(9));
@@ -232,7 +271,7 @@ mod tests {
 
     #[test]
     fn setting_deadlines_again_and_again_takes_no_room() {
-        let timers = Timers::new();
+        let timers = Timers::new(Instant::now());
         let timer = timers.timer();
         for _ in 0..1000 {
             timer.set(Duration::from_secs(60));

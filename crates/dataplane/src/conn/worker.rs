@@ -1,8 +1,11 @@
 //! One worker as its connections see it: limits, clusters, its pool, counters and log, and what it keeps for them.
 
+use super::addresses::Addresses;
+use super::admission::{Admission, Permit};
 use super::buffer::Memory;
 use super::pipe::Pipes;
 use super::timers::Timers;
+use super::tracker::Tracker;
 use super::{Budget, Buffer, Drain, Over, Pipe, Space, Timer};
 use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
@@ -33,6 +36,10 @@ pub(crate) struct Worker {
     pub(crate) responses: Rc<Budget>,
     /// What backends in HTTP/2 have sent ahead of clients that take nothing.
     pub(crate) ahead: Rc<Budget>,
+    pub(crate) addresses: Arc<Addresses>,
+    /// Its connections of clients.
+    pub(crate) tracker: Rc<Tracker>,
+    pub(crate) admission: Arc<Admission>,
     timers: Rc<Timers>,
     memory: Rc<Memory>,
     #[allow(clippy::vec_box, reason = "a space is large, and moves in and out with every request")]
@@ -40,8 +47,6 @@ pub(crate) struct Worker {
     pipes: Rc<Pipes>,
     /// Tasks without a stream, in the form of whoever runs them.
     tasks: RefCell<Vec<Rc<dyn Any>>>,
-    /// TLS handshakes under way.
-    pub(crate) handshakes: Cell<usize>,
     /// Copies of requests under way, and the bytes of bodies that wait for them.
     pub(crate) mirrors: Cell<usize>,
     pub(crate) mirror_bytes: Rc<Cell<usize>>,
@@ -49,39 +54,66 @@ pub(crate) struct Worker {
     date: Cell<HttpDate>,
 }
 
+/// What all workers of the process share, and how they serve.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) limits: Limits,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) reasons: ReasonHeader,
+    /// What random choices follow from; `None` is the system's.
+    pub(crate) seed: Option<u64>,
+    pub(crate) log: Option<AccessLog>,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) addresses: Arc<Addresses>,
+}
+
 impl Worker {
-    pub(crate) fn new(
-        (limits, reasons, seed): (Limits, ReasonHeader, Option<u64>),
-        upstream: Arc<Upstream>,
-        metrics: Arc<WorkerMetrics>,
-        log: Option<AccessLog>,
-        drain: Arc<Drain>,
-    ) -> Rc<Self> {
+    /// The worker of this number.
+    pub(crate) fn new(number: usize, process: Process, metrics: Arc<WorkerMetrics>) -> Rc<Self> {
+        let Process { limits, upstream, reasons, seed, log, drain, admission, addresses } = process;
+        let seed = seed.map(|seed| seed.wrapping_add(number as u64));
         let seed = seed.unwrap_or_else(|| foldhash::quality::RandomState::default().build_hasher().finish());
         let budget = |limits, kind: &Kind| Budget::new(limits, Arc::clone(&kind.worker), Arc::clone(&kind.process));
+        let timers = Timers::new(admission.origin());
         Rc::new(Self {
             heads: budget(limits.heads, &metrics.streams.heads),
             responses: budget(limits.responses, &metrics.streams.responses),
             ahead: budget(limits.ahead, &metrics.streams.ahead),
             limits,
             upstream,
-            pool: RefCell::new(Pool::new(PoolSettings::default())),
+            pool: RefCell::new(Pool::new(PoolSettings {
+                idle_in_all: limits.idle_upstream,
+                ..PoolSettings::default()
+            })),
             streams: RefCell::new(Streams::new(limits.frames())),
+            tracker: Tracker::new(number, &timers, &admission, &metrics, limits.handshakes),
             metrics,
             log: log.map(AccessLog::buffer),
             drain,
             reasons,
-            timers: Timers::new(),
+            addresses,
+            admission,
+            timers,
             memory: Rc::default(),
             spaces: RefCell::default(),
             pipes: Rc::default(),
             tasks: RefCell::default(),
-            handshakes: Cell::new(0),
             mirrors: Cell::new(0),
             mirror_bytes: Rc::default(),
             random: Cell::new(seed),
             date: Cell::new(date_of_now()),
         })
+    }
+
+    /// A permit for a new connection of a client (see [`Admission::admit`]).
+    pub(crate) async fn admit(&self, of_mesh: Option<u64>) -> Option<Permit> {
+        self.admission.admit(&self.tracker, of_mesh).await
+    }
+
+    /// Closes connections for new ones of other workers, for as long as the worker lives.
+    pub(crate) async fn serve_evictions(self: Rc<Self>) {
+        Arc::clone(&self.admission).serve(self.tracker.worker, Rc::clone(&self.tracker)).await;
     }
 
     /// Random bits: good enough to spread load and to make ids that do not collide, not for secrets.
@@ -156,7 +188,7 @@ impl Worker {
 
     /// A pipe, if there may be one more and the system has it.
     pub(crate) fn take_pipe(&self) -> Option<Pipe> {
-        self.pipes.take()
+        self.pipes.take(self.limits.pipes)
     }
 
     /// Wakes every connection, so that it sees that the end has come closer.
@@ -173,6 +205,8 @@ impl Worker {
             self.date.set(date_of_now());
             self.sweep(now);
             self.flush_log();
+            self.tracker.publish();
+            self.admission.notices.flush(self.timers.now(), self.admission.most());
         }
     }
 

@@ -1,7 +1,7 @@
 //! Connections that begin with a PROXY header (S-112): whose they are is told by whoever stands in front, before anything else.
 
-use super::{Accepted, UnderWay, poll_read};
-use crate::conn::{Buffer, Timer};
+use super::{Accepted, poll_read, reject};
+use crate::conn::{Buffer, Stage, Timer};
 use crate::metrics::add;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -10,11 +10,9 @@ use wire::proxy_protocol::{self, Header};
 impl Accepted {
     /// Serves a connection whose header is still to come. Without one, or from somebody who is not believed, it is closed.
     pub(super) async fn proxied(mut self) {
-        let (mut input, timer) = (self.worker.buffer(), self.worker.timer());
-        timer.set(self.worker.limits.handshake_timeout);
-        let Some(under_way) = UnderWay::begin(&self.worker) else {
-            return add(&self.worker.metrics.turned_away);
-        };
+        let (mut input, timer) = (self.worker.buffer(), self.tracked.timer());
+        timer.set(self.worker.limits.client_hello_timeout);
+        self.tracked.wait(Stage::FirstBytes);
         let header = if self.is_believed() { self.header(&mut input, &timer).await } else { None };
         let Some(header) = header else {
             return add(&self.worker.metrics.headers_refused);
@@ -24,13 +22,18 @@ impl Accepted {
             (self.remote, self.local) = (ends.source, Some(ends.destination));
         }
         let services = self.listener.services();
+        // Limits are those of the client, not those of whoever stands in front.
+        match self.worker.addresses.admit(self.remote.ip(), &services.edge) {
+            Ok(address) => self.tracked.set_address(address),
+            Err(rejected) => return reject(&self.worker, rejected),
+        }
         if services.servers.is_empty() {
             let plain = services.plain.clone();
-            drop((services, under_way));
+            drop(services);
             self.in_clear_text(plain, input, timer).await;
         } else {
             drop(services);
-            self.told_apart(input, timer, under_way).await;
+            self.told_apart(input, timer).await;
         }
     }
 

@@ -10,7 +10,7 @@ use super::reply::{self, Local};
 use super::server::Downstream;
 use super::side::{H2Side, Side};
 use super::streams::Receiver;
-use crate::conn::{Account, Charge, Client, Over, Space, TableState, Timer, Worker};
+use crate::conn::{Account, Charge, Client, Over, Space, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -143,7 +143,7 @@ async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<Shared>, time
                 connection.graceful_shutdown();
                 return connection.poll_accept(context).map(next);
             }
-            shared.poll_idle(&mut used, timer, context).map(|()| Err(End::Over))
+            shared.poll_idle(&mut used, timer, context).map(|()| Err(End::Idle))
         });
         match accepted.await {
             Ok((request, respond)) => {
@@ -151,6 +151,7 @@ async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<Shared>, time
                 shared.take(request, respond);
             }
             Err(End::Over) => return,
+            Err(End::Idle) => return say_goodbye(connection).await,
             Err(End::BreakOff) => return break_off(connection, shared, timer).await,
         }
     }
@@ -163,6 +164,8 @@ type Accepted = (Request<RecvStream>, SendResponse<Outgoing>);
 enum End {
     /// The connection is over.
     Over,
+    /// It has been idle for too long, or is closed for others.
+    Idle,
     /// It is ended, since it goes on beyond its budget.
     BreakOff,
 }
@@ -185,6 +188,20 @@ async fn break_off(mut connection: Connection<Io, Outgoing>, shared: &Shared, ti
     .await;
 }
 
+/// Says that an idle connection ends and that nothing was lost (RFC 9113 §6.8). A client that does not read is not waited for.
+async fn say_goodbye(mut connection: Connection<Io, Outgoing>) {
+    /// What is written goes out in the turn after it was flushed.
+    const TURNS: usize = 3;
+    connection.abrupt_shutdown(Reason::NO_ERROR);
+    for _ in 0..TURNS {
+        let is_over = poll_fn(|context| Poll::Ready(connection.poll_accept(context).is_ready())).await;
+        if is_over {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 impl Shared {
     fn is_ending(&self) -> bool {
         self.client.is_draining(&self.worker, &self.table)
@@ -195,10 +212,13 @@ impl Shared {
         self.refusals.get() > self.worker.limits.http2.refusals || self.trailers.is_over()
     }
 
-    /// Ready when the connection has been idle for too long.
+    /// Ready when the connection has been idle for too long, or is closed for others.
     fn poll_idle(&self, used: &mut bool, timer: &Timer, context: &mut Context<'_>) -> Poll<()> {
         if self.streams.get() > 0 || std::mem::take(used) {
             self.client.set_idle(&self.worker, timer);
+        }
+        if self.streams.get() == 0 {
+            self.client.tracked.wait(Stage::Idle);
         }
         let over = timer.expired(context) || self.client.is_to_close(&self.worker);
         let over = over && self.streams.get() == 0;
@@ -206,9 +226,9 @@ impl Shared {
     }
 
     /// Begins with a stream, if its head is within the budget. The library's form of the head is not held any longer. A client that would be
-    /// rejected now may send it again on a connection that is judged anew.
+    /// rejected now may send it again on a connection that is judged anew, and so may one whose connection is closed for others (RFC 9113 §8.7).
     fn take(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Outgoing>) {
-        if self.client.is_outdated() {
+        if self.client.is_outdated() || !self.client.tracked.begin() {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
         let (parts, body) = request.into_parts();

@@ -5,7 +5,7 @@ use super::local;
 use super::multiplexed;
 use super::record;
 use super::side::Side;
-use crate::conn::{Buffer, Client, Space, TableState, Timer, Worker};
+use crate::conn::{Buffer, Client, Space, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -107,6 +107,7 @@ async fn wait_for_request(worker: &Worker, conn: &mut Downstream) -> bool {
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Pending => {
                     conn.input.release();
+                    conn.client.tracked.wait(Stage::Idle);
                     let over = conn.timer.expired(context) || conn.client.is_to_close(worker);
                     return if over { Poll::Ready(false) } else { Poll::Pending };
                 }
@@ -169,7 +170,8 @@ async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) ->
     poll_fn(|context| {
         loop {
             match space.request.parse(conn.input.filled(), &limits) {
-                Ok(Some(length)) => return Poll::Ready(Ok(Some(length))),
+                // One that is closed for others meanwhile was not begun with: the client may send it again (RFC 9112 §9.3.1).
+                Ok(Some(length)) => return Poll::Ready(Ok(Some(length).filter(|_| conn.client.tracked.begin()))),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(Reject::Head(error))),
             }
@@ -182,8 +184,14 @@ async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) ->
             match read(stream, &mut conn.input, context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(Err(Reject::HeadTimeout)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    conn.client.tracked.wait(Stage::Head);
+                    return match conn.timer.expired(context) {
+                        true if conn.client.tracked.is_evicted() => Poll::Ready(Ok(None)),
+                        true => Poll::Ready(Err(Reject::HeadTimeout)),
+                        false => Poll::Pending,
+                    };
+                }
             }
         }
     })
@@ -198,6 +206,7 @@ async fn linger(worker: &Worker, conn: &mut Downstream) {
         return;
     }
     conn.timer.set(worker.limits.linger_timeout);
+    conn.client.tracked.wait(Stage::Idle);
     let mut left = worker.limits.linger_bytes;
     poll_fn(|context| {
         loop {

@@ -1,7 +1,7 @@
 //! What the gateway itself says to clients: local answers, strictness, time limits.
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, respond};
+use crate::gateway::{Gateway, World, forward, respond, until};
 use dataplane::Limits;
 use ir::{HeaderAppend, HeaderChanges, HeaderName, HeaderText};
 use std::time::Duration;
@@ -186,15 +186,18 @@ fn s_121_an_idle_connection_is_closed_in_the_end() {
 }
 
 #[test]
-fn connections_beyond_the_bound_are_closed() {
+fn connections_beyond_the_bound_are_closed_while_none_is_idle() {
     let limits = Limits { connections: 2, ..Limits::default() };
-    let backend = Backend::answering(OK);
+    let backend = Backend::echo();
     let gateway = Gateway::with_limits(backend.address, limits);
     let (mut one, mut other) = (gateway.client(), gateway.client());
-    assert_eq!((one.get("/").answer().status, other.get("/").answer().status), (200, 200));
+    for client in [&mut one, &mut other] {
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nha");
+    }
+    until("both have a request", || backend.connections() == 2);
     assert!(gateway.client().get("/").is_closed());
-    assert_eq!((one.get("/").answer().status, other.get("/").answer().status), (200, 200));
-    assert_eq!(gateway.metric("moongate_downstream_connections_refused_total"), Some(1.0));
+    assert_eq!(gateway.metric("moongate_downstream_connections_refused_total{cause=\"limit\"}"), Some(1.0));
+    assert_eq!((one.send("lf").answer().text(), other.send("lf").answer().text()), ("half", "half"));
 }
 
 #[test]

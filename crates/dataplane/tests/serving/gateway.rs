@@ -1,7 +1,9 @@
 //! A data plane with a snapshot that a test writes by hand.
 
 use crate::client::Client;
-use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options, ReasonHeader};
+use dataplane::{
+    ApplyOutcome, DataPlane, Inherited, Limits, LogFormat, LogTarget, Options, ReasonHeader, TrustedProxies,
+};
 use ir::{
     Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
     Endpoint, EndpointAddress, EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable,
@@ -61,22 +63,31 @@ impl Gateway {
     }
 
     pub(crate) fn start(workers: usize, limits: Limits, access_log: Option<(LogTarget, LogFormat)>) -> Self {
+        Self::start_with(Options { workers, limits, access_log, ..Self::options() })
+    }
+
+    /// One worker, and these proxies in front.
+    pub(crate) fn trusting(trusted_proxies: TrustedProxies, limits: Limits) -> Self {
+        Self::start_with(Options { limits, trusted_proxies, ..Self::options() })
+    }
+
+    fn options() -> Options {
+        Options {
+            workers: 1,
+            limits: Limits::default(),
+            trusted_proxies: TrustedProxies::default(),
+            access_log: None,
+            reasons: ReasonHeader::Asked,
+            inherited: Inherited::default(),
+            handover: false,
+            seed: Some(SEED),
+        }
+    }
+
+    fn start_with(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let upstream = Upstream::new(&upstream::Settings::default(), runtime.handle().clone());
-        let plane = DataPlane::start(
-            Options {
-                workers,
-                limits,
-                access_log,
-                reasons: ReasonHeader::Asked,
-                inherited: Inherited::default(),
-                handover: false,
-                seed: Some(SEED),
-            },
-            upstream,
-        )
-        .unwrap();
-        Self { plane, runtime }
+        Self { plane: DataPlane::start(options, upstream).unwrap(), runtime }
     }
 
     /// Takes a snapshot over, and waits until every worker serves it.

@@ -8,6 +8,7 @@
 )]
 
 mod affinity;
+mod arrivals;
 mod backend;
 mod bodies;
 mod budgets;

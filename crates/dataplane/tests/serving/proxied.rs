@@ -78,7 +78,7 @@ fn s_112_without_the_header_nothing_is_served() {
 #[test]
 fn s_112_the_header_has_its_time() {
     let backend = Backend::answering(OK);
-    let limits = Limits { handshake_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { client_hello_timeout: Duration::from_millis(100), ..Limits::default() };
     let gateway = Gateway::start(1, limits, None);
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
     gateway.apply(&world.edge(believing(&[])));

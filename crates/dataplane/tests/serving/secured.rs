@@ -17,6 +17,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -31,14 +32,18 @@ pub(crate) struct Authority {
 /// A certificate and its key.
 #[derive(Clone)]
 pub(crate) struct Signed {
-    chain: Vec<CertificateDer<'static>>,
-    key: Vec<u8>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: Vec<u8>,
 }
 
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // No two of them have the same name.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = Der(params.self_signed(&key).unwrap().der().to_vec().into());
         Self { issuer: Issuer::new(params, key), certificate }
@@ -49,6 +54,21 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
         Signed { chain: vec![certificate.der().clone()], key: key.serialize_der() }
+    }
+
+    /// One whose time is over.
+    pub(crate) fn sign_expired(&self, names: &[&str]) -> Signed {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2002, 1, 1));
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Signed { chain: vec![certificate.der().clone()], key: key.serialize_der() }
+    }
+
+    /// Its own certificate.
+    pub(crate) fn sign_own(&self) -> CertificateDer<'static> {
+        CertificateDer::from(self.certificate.0.to_vec())
     }
 
     pub(crate) fn trust(&self, names: &[&str]) -> Arc<Trust> {
@@ -122,7 +142,7 @@ impl ServerCertVerifier for Anything {
 }
 
 /// A handshake; `sni` empty names nobody.
-async fn shake(
+pub(crate) async fn shake(
     address: SocketAddr,
     sni: &str,
     client: Option<&Signed>,
@@ -157,7 +177,7 @@ pub(crate) async fn shake_on(
 }
 
 /// Which certificate is shown for a name, and the status of a request for a host, over HTTP/1.1.
-async fn fetch(
+pub(crate) async fn fetch(
     address: SocketAddr,
     sni: &str,
     host: &str,
@@ -194,7 +214,7 @@ fn s_14_s_82_servers_are_chosen_by_the_name_that_is_asked_for() {
             assert!(fetch(address, name, "a.test", None).await.is_err(), "{name}");
         }
     });
-    gateway.has_counted("moongate_tls_unknown_names_total 2");
+    gateway.has_counted("moongate_tls_handshake_failures_total{cause=\"no_matching_server\"} 2");
     gateway.apply(&world.tls(&["*"], Some(rest.termination(ClientAuth::None))));
     run(async {
         for name in ["b.test", ""] {
@@ -403,7 +423,7 @@ fn terminated_tcp_gives_the_backend_clear_text() {
 fn s_81_a_client_that_does_not_shake_hands_is_given_up() {
     let signed = Authority::new().sign(&["a.test"]);
     let world = World::default().host("*", respond(200, "ok"));
-    let limits = dataplane::Limits { handshake_timeout: PATIENCE / 100, ..dataplane::Limits::default() };
+    let limits = dataplane::Limits { client_hello_timeout: PATIENCE / 100, ..dataplane::Limits::default() };
     let gateway = Gateway::start(1, limits, None);
     gateway.apply(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
     for begun in [&b""[..], &[22, 3, 1, 1, 0]] {
@@ -411,7 +431,7 @@ fn s_81_a_client_that_does_not_shake_hands_is_given_up() {
         client.send(begun);
         assert!(client.is_closed());
     }
-    gateway.has_counted("moongate_tls_handshake_failures_total 2");
+    gateway.has_counted("moongate_tls_handshake_failures_total{cause=\"client_hello_timeout\"} 2");
 }
 
 /// What OpenSSL makes without extensions; see `make.sh` beside it.

@@ -343,13 +343,13 @@ fn reuse(mut connection: Connection, home: ThreadId, wanted: Wanted<'_>) -> Opti
     if home == std::thread::current().id() {
         return Some(connection);
     }
-    let Connection { stream, endpoint, reused, purpose, terms, place } = connection;
+    let Connection { stream, endpoint, reused, purpose, terms, place, opened } = connection;
     let stream = match stream {
         Stream::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream.into_std().ok()?).ok()?),
         Stream::Unix(stream) => Stream::Unix(UnixStream::from_std(stream.into_std().ok()?).ok()?),
         Stream::Tls(_) => return None,
     };
-    Some(Connection { stream, endpoint, reused, purpose, terms, place })
+    Some(Connection { stream, endpoint, reused, purpose, terms, place, opened })
 }
 
 #[cfg(test)]

@@ -82,3 +82,22 @@ fn errors_of_the_system_are_told_apart() {
     assert_eq!(of(113).to_string(), "delayed connect error: No route to host");
     assert!(matches!(of(13), ConnectError::Io(_)));
 }
+
+#[tokio::test]
+async fn connections_to_all_endpoints_have_a_bound_and_idle_ones_count() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let all = Arc::<crate::endpoint::Endpoints>::default();
+    all.limit(Some(2));
+    let address = EndpointAddress::Ip(listener.local_addr().unwrap());
+    let of = || Arc::new(EndpointState::new(&all, address.clone(), Duration::from_secs(60)));
+    let (one, other) = (of(), of());
+    let limit = Duration::from_secs(5);
+    let (first, second) = (connect(&one, None, limit).await.unwrap(), connect(&other, None, limit).await.unwrap());
+    assert!(matches!(connect(&one, None, limit).await, Err(ConnectError::Overflow)));
+    assert!(first.stash(Instant::now()));
+    assert!(matches!(connect(&other, None, limit).await, Err(ConnectError::Overflow)));
+    drop(Connection::unstash(&one).unwrap());
+    let third = connect(&other, None, limit).await.unwrap();
+    drop((second, third));
+    assert!(connect(&one, None, limit).await.is_ok());
+}

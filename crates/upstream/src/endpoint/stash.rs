@@ -1,7 +1,7 @@
 //! Connections to one endpoint that were idle for a while and wait for any worker. Not bounded by itself: each of them holds one of the
 //! endpoint's places.
 
-use super::Terms;
+use super::{Opened, Terms};
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -19,6 +19,8 @@ pub(crate) struct Stashed {
     pub(crate) since: Instant,
     /// What was agreed for it.
     pub(crate) terms: Terms,
+    /// Its place among those of the process.
+    pub(crate) opened: Opened,
 }
 
 #[derive(Debug, Default)]

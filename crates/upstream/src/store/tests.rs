@@ -85,7 +85,7 @@ async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings(
     let server = NameServer::new().await;
     server.change(|zone| zone.ttl = 60);
     server.set("backend.example.com", Some(&[[127, 0, 0, 9]]));
-    let settings = Settings { name_servers: vec![server.address] };
+    let settings = Settings { name_servers: vec![server.address], ..Settings::default() };
     let upstream = Upstream::new(&settings, tokio::runtime::Handle::current());
     let names = [
         DnsName { name: "backend.example.com.".into(), port: 81, weight: 1, locality: None, priority: 0 },

@@ -1,7 +1,7 @@
 //! Tasks that answer streams. They are kept for streams to come, since to begin one and to end it costs as much as several heads do.
 
 use super::{Head, Shared, answer};
-use crate::conn::{Worker, catch};
+use crate::conn::{Stage, Worker, catch};
 use h2::RecvStream;
 use h2::server::SendResponse;
 use std::cell::Cell;
@@ -72,6 +72,7 @@ impl Drop for UnderWay {
         self.0.streams.set(self.0.streams.get().saturating_sub(1));
         if self.0.streams.get() == 0 {
             self.0.trailers.clear();
+            self.0.client.tracked.wait(Stage::Idle);
         }
     }
 }
