@@ -172,6 +172,7 @@ impl FileSource {
         let parse = begun.elapsed();
         let begun = Instant::now();
         let mut changes = Changes::default();
+        let read = self.without_cut(pace, read);
         let mut touched = self.missing(pace, &seen, &mut changes);
         touched |= self.put(pace, read, &mut changes);
         if first {
@@ -324,13 +325,16 @@ impl FileSource {
         touched
     }
 
+    /// Leaves out what may be the beginning of a longer version.
+    fn without_cut(&mut self, pace: Pace, mut read: Vec<(Arc<Path>, FileState)>) -> Vec<(Arc<Path>, FileState)> {
+        read.retain(|(path, file)| !self.inventory.is_cut(file, &self.set) || self.settling.is_whole(pace, path));
+        read
+    }
+
     /// New versions of files. Whether there are any that count.
     fn put(&mut self, pace: Pace, read: Vec<(Arc<Path>, FileState)>, changes: &mut Changes) -> bool {
         let mut touched = false;
         for (path, mut file) in read {
-            if self.inventory.is_cut(&file, &self.set) && !self.settling.is_whole(pace, &path) {
-                continue;
-            }
             let lingers = self.inventory.withdraws(&path, &file) && !self.settling.may_withdraw(pace, &path);
             if !file.settled && file.unreadable.is_some() {
                 // The system may let it be read later without any report.

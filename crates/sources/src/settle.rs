@@ -35,6 +35,8 @@ pub(crate) struct Settling {
     complete: bool,
     waiting: HashMap<PathBuf, Waiting>,
     round: u64,
+    /// Whether a file is there in a version that was not read in this look: it may hold what others do not hold any more.
+    unread: bool,
     /// When something that waits may count.
     due: Option<Instant>,
 }
@@ -75,7 +77,7 @@ impl Settling {
 
     /// Begins a look at all files.
     pub(crate) fn begin(&mut self) {
-        self.due = None;
+        (self.due, self.unread) = (None, false);
         self.round += 1;
     }
 
@@ -105,8 +107,9 @@ impl Settling {
         }
     }
 
-    /// It is looked again soon: a look came to no conclusion.
+    /// A file could not be read for what it is, and is looked at again soon.
     pub(crate) fn again(&mut self, pace: Pace) {
+        self.unread = true;
         self.wait(pace, AGAIN);
     }
 
@@ -167,6 +170,7 @@ impl Settling {
         if state == State::Writing {
             let open = *waiting.open.get_or_insert(now);
             if now < open + OPEN {
+                self.unread = true;
                 self.wait_until(open + OPEN);
             }
             return false;
@@ -178,20 +182,34 @@ impl Settling {
         if waiting.is_closed || before.is_none_or(|before| !before.is_same_file(&stamp)) {
             return true;
         }
-        self.is_settled(now, path)
+        let settled = self.is_settled(now, path);
+        self.unread |= !settled;
+        settled
     }
 
     /// Whether a version that was read, and that may be the beginning of a longer one, is whole.
     pub(crate) fn is_whole(&mut self, pace: Pace, path: &Path) -> bool {
-        self.waiting.get(path).is_some_and(|waiting| waiting.is_replaced) || self.may_withdraw(pace, path)
+        let Pace::Watched(now) = pace else { return true };
+        let whole = self.waiting.get(path).is_some_and(|waiting| waiting.is_replaced) || self.is_settled(now, path);
+        self.unread |= !whole;
+        whole
     }
 
     /// Whether a version that was read has been there for long enough to withdraw objects.
     pub(crate) fn may_withdraw(&mut self, pace: Pace, path: &Path) -> bool {
         match pace {
             Pace::Once => true,
-            Pace::Watched(now) => self.is_settled(now, path),
+            Pace::Watched(now) => self.is_settled(now, path) && self.is_all_read(pace),
         }
+    }
+
+    /// Whether every file was read: one that was not may hold what is missing, and is looked at again. One that has been open for long
+    /// holds up nothing.
+    fn is_all_read(&mut self, pace: Pace) -> bool {
+        if self.unread {
+            self.wait(pace, AGAIN);
+        }
+        !self.unread
     }
 
     /// Whether a file that is gone has been so for long enough; `place` is where it would come back.
@@ -207,7 +225,7 @@ impl Settling {
         if is_new {
             waiting.since = now;
         }
-        self.is_settled(now, path)
+        self.is_settled(now, path) && self.is_all_read(pace)
     }
 
     /// Files that have been open for writing for long.

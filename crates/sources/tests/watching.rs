@@ -276,3 +276,24 @@ fn a_process_that_ends_in_the_middle_of_a_write_leaves_what_can_be_read() {
     assert_eq!(watched.look(10_000).0, BOTH);
     assert_eq!(watched.look(10_000).0, BOTH, "for as long as it is broken");
 }
+
+#[test]
+fn nothing_goes_while_a_file_that_may_hold_it_is_not_read() {
+    let mut watched = Watched::new(&[("a.yaml", &two("1.1.1.1", "2.2.2.2"))]);
+    // Renamed, and written to before it is looked at: the name before is gone, and the new one is not read.
+    fs::rename(watched.path("a.yaml"), watched.path("b.yaml")).unwrap();
+    let mut writer = OpenOptions::new().append(true).open(watched.path("b.yaml")).unwrap();
+    writer.write_all(b"# more\n").unwrap();
+    assert_eq!(watched.look(100), found(BOTH, &[]));
+    assert_eq!(watched.look(2_000), found(BOTH, &[]));
+    assert!(watched.source.due().is_some());
+    drop(writer);
+    assert_eq!(watched.look(100), found(BOTH, &[]));
+    fs::remove_file(watched.path("b.yaml")).unwrap();
+    // A file that stays open holds nothing up for ever.
+    let mut writer = File::create(watched.path("c.yaml")).unwrap();
+    writer.write_all(b"#").unwrap();
+    assert_eq!(watched.look(1_000), found(BOTH, &[]));
+    assert_eq!(watched.look(4_000), found(BOTH, &[]));
+    assert_eq!(watched.look(1_000).0, Vec::<String>::new());
+}
