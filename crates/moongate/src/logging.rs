@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn level(text: &str) -> Result<String, String> {
     for part in text.split(',') {
         let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
-        if level.parse::<LevelFilter>().is_err() || level.bytes().any(|byte| byte.is_ascii_digit()) {
+        // `LevelFilter` has numbers as well, and takes nothing for a level.
+        let is_word = !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphabetic());
+        if !is_word || level.parse::<LevelFilter>().is_err() {
             return Err(format!("unknown level `{level}`; use off, error, warn, info, debug or trace"));
         }
     }

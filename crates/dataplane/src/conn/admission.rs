@@ -145,6 +145,7 @@ impl Admission {
     async fn make_room(self: &Arc<Self>, tracker: &Tracker, most: usize) -> Option<Permit> {
         let deadline = Instant::now() + WAIT;
         let _waiting = Waiting::begin(self);
+        let mut asked = false;
         loop {
             let freed = self.freed.notified();
             if let Some(permit) = self.acquire(most) {
@@ -156,7 +157,13 @@ impl Admission {
             }
             match self.older(tracker.worker, tracker.oldest()) {
                 Some(part) => {
-                    part.wanted.fetch_add(1, Ordering::AcqRel);
+                    // Asked again, a worker that has not got to it yet closes no second connection for this one.
+                    if asked {
+                        let _ = part.wanted.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
+                    } else {
+                        part.wanted.fetch_add(1, Ordering::AcqRel);
+                    }
+                    asked = true;
                     part.wake.notify_one();
                     let until = (now + ASK_AGAIN).min(deadline);
                     let _ = tokio::time::timeout_at(until.into(), freed).await;

@@ -298,7 +298,7 @@ fn under_load(operations: u64) {
         let (get, done) = (&get, &done);
         let load = scope.spawn(move || {
             let mut requests = 0_usize;
-            while done.load(Ordering::Acquire) < operations {
+            while done.load(Ordering::Acquire) < operations || requests <= 100 {
                 let (file, object) = (requests % FILES, requests / FILES % OBJECTS);
                 let answer = get(file, object);
                 let number = done.load(Ordering::Acquire);

@@ -172,7 +172,8 @@ fn another_worker_closes_its_oldest() {
     drop(stop);
     let evicted = other.join().unwrap();
     let count = evicted.iter().filter(|evicted| **evicted).count();
-    assert!((30..=32).contains(&count), "{count}");
+    // Each has its own; one that asks again while a busy worker closes what it asked for may get another.
+    assert!((30..40).contains(&count), "{count}");
     assert!(evicted[..count].iter().all(|evicted| *evicted), "the oldest first");
     drop(here);
 }
