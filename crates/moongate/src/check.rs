@@ -4,13 +4,14 @@ use crate::certificates::Certificates;
 use crate::cli::{CheckArgs, Output};
 use crate::mesh::Mesh;
 use crate::serving::Demand;
-use crate::{pipeline, settings};
+use crate::{output, pipeline, settings};
 use anyhow::Result;
 use compiler::Memo;
 use resources::diagnostic::{Diagnostic, Severity};
 use resources::read::SourceText;
 use sources::{FileSource, StreamTexts};
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,29 +40,31 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let place = |one: &Diagnostic| one.position.clone().map(|place| (place.file, place.line, place.column));
     all.sort_by(|one, other| place(one).cmp(&place(other)).then_with(|| one.code.cmp(other.code)));
     match args.output {
-        Output::Json => anstream::println!("{}", serde_json::to_string_pretty(&all)?),
-        Output::Text => print(&all, &mut texts, loaded.set.len()),
+        Output::Json => output::print(&format!("{}\n", serde_json::to_string_pretty(&all)?))?,
+        Output::Text => output::print(&report(&all, &mut texts, loaded.set.len()))?,
     }
     let failed = all.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-fn print(all: &[Diagnostic], texts: &mut Texts, objects: usize) {
+fn report(all: &[Diagnostic], texts: &mut Texts, objects: usize) -> String {
+    let mut out = String::new();
     for diagnostic in all {
         let position = diagnostic.position.as_ref();
         let line = position.and_then(|position| texts.get(&position.file)?.line(position.line));
-        // The stream takes colours out again where there is no terminal.
-        anstream::println!("{}\n", resources::render::frame(diagnostic, line, true));
+        let _ = writeln!(out, "{}\n", resources::render::frame(diagnostic, line, true));
     }
     let count = |severity: Severity| all.iter().filter(|diagnostic| diagnostic.severity == severity).count();
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    anstream::println!(
+    let _ = writeln!(
+        out,
         "{}: {}, {}, {}",
         plural(objects, "object"),
         plural(count(Severity::Error), "error"),
         plural(count(Severity::Warning), "warning"),
         plural(count(Severity::Info), "note"),
     );
+    out
 }
 
 /// Texts of files, each read once, and each document of them at most once more.

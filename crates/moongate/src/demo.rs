@@ -1,7 +1,7 @@
 //! `moongate demo`: Istio's example in a folder, two small backends, and a gateway that serves it all.
 
 use crate::cli::{DemoArgs, Role, WorkloadArgs};
-use crate::{echo, logging, process, run};
+use crate::{echo, logging, output, process, run};
 use anyhow::{Context, Result, bail};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
         ..WorkloadArgs::default()
     };
     let welcome = welcome(&folder, port, &serve.admin);
-    run::serve(&[folder], &workload, &serve, "-", move |_| anstream::println!("{welcome}"))
+    run::serve(&[folder], &workload, &serve, "-", move |_| output::print(&format!("{welcome}\n")))
 }
 
 fn folder(given: Option<&Path>) -> Result<PathBuf> {

@@ -16,7 +16,7 @@ pub(crate) fn serve(args: &EchoArgs) -> Result<()> {
     runtime.block_on(async {
         let mut ending = crate::signals::EndingSignals::install()?;
         let address = start(args.listen, &args.name).await?;
-        println!("{} listens on http://{address}/", args.name);
+        crate::output::print(&format!("{} listens on http://{address}/\n", args.name))?;
         ending.next().await;
         Ok(())
     })

@@ -12,7 +12,7 @@ pub use text::text;
 
 use crate::cli::{ExplainArgs, Output};
 use crate::mesh::Mesh;
-use crate::settings;
+use crate::{output, settings};
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
 use ir::{DnsName, Edge, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
@@ -334,8 +334,8 @@ pub(crate) fn command(args: &ExplainArgs) -> Result<ExitCode> {
     let explainer = Explainer::read(paths, args.workload.mesh_config.clone(), settings)?;
     let answer = explainer.ask(&question)?;
     match args.output {
-        Output::Json => anstream::println!("{}", serde_json::to_string_pretty(&answer)?),
-        Output::Text => anstream::print!("{}", text::text(&question, &answer)),
+        Output::Json => output::print(&format!("{}\n", serde_json::to_string_pretty(&answer)?))?,
+        Output::Text => output::print(&text::text(&question, &answer))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ mod limits;
 mod logging;
 mod mesh;
 mod operators;
+mod output;
 mod page;
 mod pipeline;
 mod privileges;
@@ -27,24 +28,40 @@ mod signals;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Runs what the command line asks for.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
+    run_command().unwrap_or_else(|error| {
+        output::print_error(&error);
+        ExitCode::from(2)
+    })
+}
+
+fn run_command() -> anyhow::Result<ExitCode> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            let printed = usage.print().and_then(|()| std::io::stdout().flush());
+            // An error goes to the standard error output; help and version are what was asked for.
+            if !usage.use_stderr() {
+                output::settle(printed)?;
+            }
+            return Ok(ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)));
+        }
+    };
+    match cli.command {
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::command(&args),
         Command::Demo(args) => demo::demo(&args).map(|()| ExitCode::SUCCESS),
         Command::Echo(args) => echo::serve(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "moongate", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "moongate", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
-    };
-    result.unwrap_or_else(|error| {
-        anstream::eprintln!("{}error{}: {error:#}", anstyle::AnsiColor::Red.on_default().bold(), anstyle::Reset);
-        ExitCode::from(2)
-    })
+    }
 }

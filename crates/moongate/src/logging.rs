@@ -22,7 +22,12 @@ pub(crate) fn level(text: &str) -> Result<String, String> {
 /// Starts the log, from `level` on.
 pub(crate) fn start(level: &str, format: Output) -> Result<()> {
     let filter = EnvFilter::try_new(level).with_context(|| format!("`{level}` is not a level of the log"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        // Where the log cannot be written, a panic by a message about that would end what serves.
+        .log_internal_errors(false);
     let started = match format {
         Output::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
         Output::Json => log.json().flatten_event(true).try_init(),

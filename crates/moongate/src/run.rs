@@ -21,7 +21,7 @@ use upstream::Upstream;
 /// Serves until the process is asked to end.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     logging::start(&args.serve.log, args.serve.log_format)?;
-    serve(&args.config.paths, &args.config.workload, &args.serve, "off", |_| {})
+    serve(&args.config.paths, &args.config.workload, &args.serve, "off", |_| Ok(()))
 }
 
 /// Serves, and calls `started` with what is listened on once the first configuration serves.
@@ -30,7 +30,7 @@ pub(crate) fn serve(
     workload: &WorkloadArgs,
     args: &ServeArgs,
     default_log: &str,
-    started: impl FnOnce(&[SocketAddr]) + Send + 'static,
+    started: impl FnOnce(&[SocketAddr]) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let descriptors = descriptors::raise_limit();
     let run_as = args.user.as_deref().map(RunAs::parse).transpose()?;
@@ -94,8 +94,7 @@ pub(crate) fn serve(
                 service_manager::ready();
                 let addresses: Vec<SocketAddr> =
                     data_plane.listening().into_iter().map(|(_, address)| address).collect();
-                started(&addresses);
-                let _ = served.send(dropped);
+                let _ = served.send(started(&addresses));
             }
         };
         tokio::spawn(pipeline::run(

@@ -14,6 +14,7 @@ mod program {
     mod lifecycle;
     mod mutations;
     mod oracle;
+    mod outputs;
     mod security;
     mod serving;
     mod takeover;
