@@ -161,6 +161,9 @@ async fn report(
     let diagnostics = current.diagnostics();
     let accepts_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     if accepts_text || query.get("format").is_some_and(|format| format == "text") {
+        if diagnostics.is_empty() {
+            return "no findings\n".into_response();
+        }
         let lines = diagnostics.iter().map(|one| resources::render::line(one) + "\n");
         return lines.collect::<String>().into_response();
     }

@@ -343,6 +343,10 @@ pub(crate) fn command(args: &ExplainArgs) -> Result<ExitCode> {
 /// `[METHOD] URL PATH…`
 fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     let (first, rest) = args.words.split_first().context("a URL is needed")?;
+    // Methods are words in capitals; `-X` gives any other.
+    if !first.contains("://") && !first.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+        bail!("`{first}` is not a URL; did you mean `http://{first}`?");
+    }
     let (method, url, paths) = if first.contains("://") {
         (None, first, rest)
     } else {
@@ -355,7 +359,7 @@ fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     let (rest, secured) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
         (Some(rest), _) => (rest, false),
         (None, Some(rest)) => (rest, true),
-        (None, None) => bail!("{url}: a URL begins with http:// or https://"),
+        (None, None) => bail!("`{url}` is not a URL; did you mean `http://{url}`?"),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);

@@ -24,12 +24,13 @@ pub(crate) fn index(current: &Current, ready: bool, listening: &[(ListenerId, So
         out,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Moongate</title><style>{STYLE}</style><h1>Moongate {} {state}</h1>\
-         <p>Generation {} of the configuration: {} objects, {} clusters. Workers serve {workers:?}.</p>\
+         <p>Generation {} of the configuration: {} objects, {} clusters. {}</p>\
          <nav><a href=\"/report?format=text\">report</a><a href=\"/config\">config</a><a href=\"/metrics\">metrics</a></nav>",
         env!("CARGO_PKG_VERSION"),
         current.generation,
         current.set.len(),
         current.snapshot.clusters.size(),
+        of_workers(current.generation, workers),
     );
     if current.unavailable > 0 {
         let paths = if current.unavailable == 1 { "path" } else { "paths" };
@@ -42,6 +43,16 @@ pub(crate) fn index(current: &Current, ready: bool, listening: &[(ListenerId, So
     listeners(&mut out, current, listening);
     findings(&mut out, current);
     out
+}
+
+/// How many workers serve the generation that was applied last, in words.
+fn of_workers(generation: u64, workers: &[u64]) -> String {
+    let current = workers.iter().filter(|served| **served == generation).count();
+    if current == workers.len() {
+        format!("All {current} workers serve it.")
+    } else {
+        format!("{current} of {} workers serve it; the others still serve the one before.", workers.len())
+    }
 }
 
 fn listeners(out: &mut String, current: &Current, listening: &[(ListenerId, SocketAddr)]) {

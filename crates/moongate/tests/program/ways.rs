@@ -256,6 +256,16 @@ fn explain_tells_why_in_text_and_json() {
 }
 
 #[test]
+fn explain_names_the_scheme_that_is_missing() {
+    for arguments in [&["explain", "dev.example.com", "config"][..], &["explain", "GET", "dev.example.com", "config"]] {
+        let output = run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("did you mean `http://dev.example.com`?"), "{said}");
+    }
+}
+
+#[test]
 fn the_demo_serves_the_example_and_shows_edits() {
     let folder = tempfile::tempdir().unwrap();
     let port = testkit::ports::free();
