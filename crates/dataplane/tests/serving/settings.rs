@@ -155,7 +155,7 @@ fn s_122_connections_are_limited_in_all_and_for_a_listener() {
         } else {
             assert_eq!(gateway.client().get("/").answer().status, 200);
             gateway.has_counted("moongate_downstream_connections_evicted_total{waiting_for=\"idle\"} 1");
-            assert!(clients[0].is_closed(), "it was idle for longest");
+            // Which of the two was idle for longest depends on when its worker got to it: `conn::tracker` has tests of the order.
         }
     }
 }
