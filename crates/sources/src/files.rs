@@ -165,8 +165,9 @@ impl FileSource {
     fn round(&mut self, pace: Pace) -> Option<Loaded> {
         let begun = Instant::now();
         let first = self.set.generation == 0;
-        self.settling.begin();
+        self.settling.begin(pace);
         let mut seen = self.list();
+        self.settling.compare(&seen.listing);
         let other_mesh = self.mesh.look(pace, &self.roots, &mut seen.listing, seen.proven, &mut self.settling);
         let read = self.read(pace, &seen);
         let parse = begun.elapsed();

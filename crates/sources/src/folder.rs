@@ -1,6 +1,7 @@
 //! What tells files apart: names that are configuration and those that editors and mounts leave beside it, versions of one file, and its
 //! text. Not which files there are, which `listing` says.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -35,12 +36,18 @@ impl Stamp {
 }
 
 /// Hidden files and folders, the `..data` of mounts, and what editors leave while they work.
-pub(crate) fn is_hidden(name: &str) -> bool {
-    name.starts_with('.') || name.starts_with('#') || name.starts_with('~')
+pub(crate) fn is_hidden(name: impl AsRef<OsStr>) -> bool {
+    matches!(name.as_ref().as_encoded_bytes(), [b'.' | b'#' | b'~', ..])
 }
 
-pub(crate) fn is_document(name: &str) -> bool {
-    [".yaml", ".yml", ".json"].iter().any(|end| name.len() > end.len() && name.to_ascii_lowercase().ends_with(end))
+/// Whether a name is that of a file of configuration.
+pub(crate) fn is_document(name: impl AsRef<OsStr>) -> bool {
+    let name = name.as_ref().as_encoded_bytes();
+    let ends_with = |end: &str| {
+        let at = name.len().saturating_sub(end.len());
+        at > 0 && name.get(at..).is_some_and(|last| last.eq_ignore_ascii_case(end.as_bytes()))
+    };
+    [".yaml", ".yml", ".json"].into_iter().any(ends_with)
 }
 
 pub(crate) fn stamp(metadata: &fs::Metadata) -> Stamp {

@@ -4,6 +4,7 @@
 //! Events are in the queue before the call that caused them returns. So a queue that is read before and after a listing, or before and
 //! after a file is read, proves that nothing changed in between.
 
+use crate::folder::{is_document, is_hidden};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -48,6 +49,8 @@ pub(crate) struct Watches {
     queue: OwnedFd,
     folders: HashMap<i32, (Arc<Path>, Interest)>,
     files: HashMap<PathBuf, Activity>,
+    /// Files and folders that came under a name that may be read, since what was forgotten last.
+    arrivals: HashMap<PathBuf, Arrivals>,
     /// How many opened the file that is on its way from one name to another, by the cookie of the rename.
     moved: Option<(u32, u32)>,
     /// Counts changes; an activity has the number of its last one.
@@ -70,12 +73,20 @@ struct Activity {
     changed: u64,
 }
 
+/// How often something came under one name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Arrivals {
+    times: u32,
+    /// The number of the last change among them.
+    changed: u64,
+}
+
 impl Watches {
     /// Watches nothing yet.
     pub(crate) fn new() -> io::Result<Self> {
         let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let (folders, files) = Default::default();
-        Ok(Self { queue, folders, files, moved: None, clock: 0, structure: 0, lost: 0 })
+        let (folders, files, arrivals) = Default::default();
+        Ok(Self { queue, folders, files, arrivals, moved: None, clock: 0, structure: 0, lost: 0 })
     }
 
     /// A descriptor that is readable when there are events.
@@ -154,6 +165,12 @@ impl Watches {
         self.lost > clock || self.files.get(real).is_some_and(|activity| activity.changed > clock)
     }
 
+    /// Whether, since what was forgotten last, a file or folder came that is not there now, or one name came more than once, or events
+    /// were lost: then there may have been files that no look has seen.
+    pub(crate) fn has_unseen_arrivals(&self, mut is_there: impl FnMut(&Path) -> bool) -> bool {
+        self.arrivals.iter().any(|(path, arrivals)| arrivals.times > 1 || !is_there(path))
+    }
+
     /// How a file came to be as it is.
     pub(crate) fn state(&self, real: &Path) -> State {
         match self.files.get(real) {
@@ -172,6 +189,7 @@ impl Watches {
             }
             activity.handles > 0 || activity.changed > clock
         });
+        self.arrivals.retain(|_, arrivals| arrivals.changed > clock);
     }
 
     fn event(&mut self, watch: i32, flags: ReadFlags, cookie: u32, name: Option<&OsStr>) {
@@ -179,6 +197,8 @@ impl Watches {
             self.clock += 1;
             self.lost = self.clock;
             self.files.clear();
+            // Stands for all names whose arrival is not known.
+            self.arrivals.insert(PathBuf::new(), Arrivals { times: 2, changed: self.clock });
             return;
         }
         let Some((folder, interest)) = self.folders.get(&watch) else { return };
@@ -200,6 +220,9 @@ impl Watches {
         if flags.contains(ReadFlags::ISDIR) {
             if !flags.intersects(ReadFlags::OPEN | ReadFlags::CLOSE_NOWRITE) {
                 self.restructure();
+                if flags.intersects(ReadFlags::MOVED_TO | ReadFlags::CREATE) && !is_hidden(name) {
+                    self.arrived(&path);
+                }
                 self.files.insert(path, Activity { changed: self.clock, ..Activity::default() });
             }
             return;
@@ -212,6 +235,11 @@ impl Watches {
         self.structure = self.clock;
     }
 
+    fn arrived(&mut self, path: &Path) {
+        let arrivals = self.arrivals.entry(path.to_owned()).or_default();
+        *arrivals = Arrivals { times: arrivals.times + 1, changed: self.clock };
+    }
+
     fn file(&mut self, path: PathBuf, flags: ReadFlags, cookie: u32) {
         if flags.intersects(ReadFlags::MOVED_FROM | ReadFlags::DELETE) {
             let handles = self.files.remove(&path).map_or(0, |activity| activity.handles);
@@ -222,6 +250,9 @@ impl Watches {
         }
         if flags.intersects(ReadFlags::MOVED_TO | ReadFlags::CREATE) {
             self.restructure();
+            if path.file_name().is_some_and(|name| !is_hidden(name) && is_document(name)) {
+                self.arrived(&path);
+            }
             let replaced = flags.contains(ReadFlags::MOVED_TO);
             let handles =
                 self.moved.take().filter(|(of, _)| replaced && *of == cookie).map_or(0, |(_, handles)| handles);

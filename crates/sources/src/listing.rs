@@ -97,6 +97,11 @@ impl Listing {
         self.files.get(at)
     }
 
+    /// All files and folders, once links are followed.
+    pub(crate) fn real_paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.iter().map(Listed::real).chain(self.folders.values().map(|real| real.to_path_buf()))
+    }
+
     /// Whether it is not known if there is such a file.
     pub(crate) fn is_unknown(&self, path: &Path) -> bool {
         self.failures.iter().any(|failure| path.starts_with(&failure.path))

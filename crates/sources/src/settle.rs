@@ -1,11 +1,15 @@
 //! When a change of files counts. A file is read once its writer closed it or it was renamed into place; where the system reports
 //! neither, once it has been the same for [`SETTLE`]. What would withdraw objects has to be so for [`SETTLE`] as well: a file that is
 //! removed and made again, or that grows line by line, withdraws nothing. Not what the files hold; `files`, `mesh` and `named` ask here.
+//!
+//! Only time that was observed counts. Of the time between two looks at most [`STEP`] counts, since the process or the machine may have
+//! been stopped; and none counts towards the absence of an object if files came in between that no look has seen, since one of them may
+//! have held the object.
 
 use crate::folder::{self, Stamp};
 use crate::inotify::{Interest, State, Watches};
-use crate::listing::Listed;
-use std::collections::{BTreeMap, HashMap};
+use crate::listing::{Listed, Listing};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +17,10 @@ use std::time::{Duration, Instant};
 
 /// How long a state has to last that would withdraw objects, or that the system did not report as complete.
 pub(crate) const SETTLE: Duration = Duration::from_millis(500);
+/// How much of the time between two looks counts at most.
+const STEP: Duration = Duration::from_millis(250);
+/// How long files that no look has seen can postpone the removal of an object.
+const POSTPONED: Duration = Duration::from_secs(30);
 /// How soon it is looked again where a look came to no conclusion.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long a file may be open for writing before that is a finding.
@@ -39,13 +47,21 @@ pub(crate) struct Settling {
     unread: bool,
     /// When something that waits may count.
     due: Option<Instant>,
+    /// The time of the last look.
+    looked: Option<Instant>,
+    /// For how long every file that came has been seen.
+    overview: Duration,
 }
 
 #[derive(Debug)]
 struct Waiting {
     stamp: Option<Stamp>,
-    /// Since when the file is as it is.
-    since: Instant,
+    /// When the file was first seen as it is.
+    first: Instant,
+    /// The last look at it.
+    looked: Instant,
+    /// For how long it has been as it is, as far as that was observed.
+    age: Duration,
     /// Whether the system reported this version as complete.
     is_closed: bool,
     is_replaced: bool,
@@ -76,9 +92,24 @@ impl Settling {
     }
 
     /// Begins a look at all files.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, pace: Pace) {
         (self.due, self.unread) = (None, false);
         self.round += 1;
+        if let Pace::Watched(now) = pace {
+            self.overview = self.looked.map_or(SETTLE, |before| self.overview + observed(before, now));
+            self.looked = Some(now);
+        }
+    }
+
+    /// Takes note of the files that there are now: one that came since the last look and is not among them, or that came more than
+    /// once, may have held any object in between.
+    pub(crate) fn compare(&mut self, listing: &Listing) {
+        let Some(watches) = &self.watches else { return };
+        let mut there: Option<HashSet<PathBuf>> = None;
+        let mut is_there = |path: &Path| there.get_or_insert_with(|| listing.real_paths().collect()).contains(path);
+        if watches.has_unseen_arrivals(&mut is_there) {
+            self.overview = Duration::ZERO;
+        }
     }
 
     /// Ends a look: what was not asked for waits no more, and events up to `clock` have been taken account of.
@@ -166,7 +197,7 @@ impl Settling {
     ) -> bool {
         let Pace::Watched(now) = pace else { return true };
         let state = self.watches.as_ref().map_or(State::Unknown, |watches| watches.state(real));
-        let waiting = self.waiting(path, Some(stamp), now);
+        let waiting = self.waiting(path, Some(real), Some(stamp), now);
         if state == State::Writing {
             let open = *waiting.open.get_or_insert(now);
             if now < open + OPEN {
@@ -199,7 +230,7 @@ impl Settling {
     pub(crate) fn may_withdraw(&mut self, pace: Pace, path: &Path) -> bool {
         match pace {
             Pace::Once => true,
-            Pace::Watched(now) => self.is_settled(now, path) && self.is_all_read(pace),
+            Pace::Watched(now) => self.is_absence_settled(now, path) && self.is_all_read(pace),
         }
     }
 
@@ -215,17 +246,9 @@ impl Settling {
     /// Whether a file that is gone has been so for long enough; `place` is where it would come back.
     pub(crate) fn may_go(&mut self, pace: Pace, path: &Path, place: Option<&Path>) -> bool {
         let Pace::Watched(now) = pace else { return true };
-        let clock = self.clock();
-        let before = self.waiting.get(path).map_or(clock, |waiting| waiting.clock);
-        // It was there in between, and is gone anew.
-        let is_new =
-            self.watches.as_ref().zip(place).is_some_and(|(watches, place)| watches.is_changed_since(place, before));
-        let waiting = self.waiting(path, None, now);
-        waiting.clock = clock;
-        if is_new {
-            waiting.since = now;
-        }
-        self.is_settled(now, path) && self.is_all_read(pace)
+        // It may have been there in between, and be gone anew.
+        self.waiting(path, place, None, now);
+        self.is_absence_settled(now, path) && self.is_all_read(pace)
     }
 
     /// Files that have been open for writing for long.
@@ -238,22 +261,59 @@ impl Settling {
         found
     }
 
-    fn waiting(&mut self, path: &Path, stamp: Option<Stamp>, now: Instant) -> &mut Waiting {
+    /// The state of a file, which is at `place` once links are followed, as it is now.
+    fn waiting(&mut self, path: &Path, place: Option<&Path>, stamp: Option<Stamp>, now: Instant) -> &mut Waiting {
         let (round, clock) = (self.round, self.clock());
-        let new = |open| Waiting { stamp, since: now, is_closed: false, is_replaced: false, open, clock, round };
+        let new = |open| Waiting {
+            stamp,
+            first: now,
+            looked: now,
+            age: Duration::ZERO,
+            is_closed: false,
+            is_replaced: false,
+            open,
+            clock,
+            round,
+        };
+        let changed = |since: u64| {
+            self.watches.as_ref().zip(place).is_some_and(|(watches, place)| watches.is_changed_since(place, since))
+        };
         let waiting = self.waiting.entry(path.to_owned()).or_insert_with(|| new(None));
         if waiting.stamp != stamp {
             *waiting = new(waiting.open);
         }
-        waiting.round = round;
+        waiting.age += observed(waiting.looked, now);
+        if changed(waiting.clock) {
+            // Another version may have been there in between, and this one be back.
+            waiting.age = Duration::ZERO;
+        }
+        (waiting.looked, waiting.round, waiting.clock) = (now, round, clock);
         waiting
     }
 
     fn is_settled(&mut self, now: Instant, path: &Path) -> bool {
-        let Some(until) = self.waiting.get(path).map(|waiting| waiting.since + SETTLE) else { return true };
-        if now < until {
-            self.wait_until(until);
-        }
-        now >= until
+        let age = self.waiting.get(path).map_or(SETTLE, |waiting| waiting.age);
+        self.is_reached(now, age)
     }
+
+    /// Whether a file has been as it is for long enough to prove that what it does not hold is nowhere.
+    fn is_absence_settled(&mut self, now: Instant, path: &Path) -> bool {
+        let Some(waiting) = self.waiting.get(path) else { return self.is_reached(now, self.overview) };
+        let is_postponed = now < waiting.first + POSTPONED;
+        let age = if is_postponed { waiting.age.min(self.overview) } else { waiting.age };
+        self.is_reached(now, age)
+    }
+
+    fn is_reached(&mut self, now: Instant, age: Duration) -> bool {
+        let rest = SETTLE.saturating_sub(age);
+        if !rest.is_zero() {
+            self.wait_until(now + rest.min(STEP));
+        }
+        rest.is_zero()
+    }
+}
+
+/// How much of the time between two looks counts.
+fn observed(before: Instant, now: Instant) -> Duration {
+    now.saturating_duration_since(before).min(STEP)
 }

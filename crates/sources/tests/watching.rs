@@ -44,11 +44,17 @@ impl Watched {
         self.folder.path().join("root").join(name)
     }
 
-    /// Looks so much later, until nothing is left to do at once. The entries and codes.
+    /// Looks often until so much later, and then until nothing is left to do at once. The entries and codes.
     fn look(&mut self, milliseconds: u64) -> (Vec<String>, Vec<&'static str>) {
-        self.now += Duration::from_millis(milliseconds);
-        while let Some(loaded) = self.source.look(self.now) {
-            self.last = Some(loaded);
+        let until = self.now + Duration::from_millis(milliseconds);
+        loop {
+            self.now = until.min(self.now + Duration::from_millis(100));
+            while let Some(loaded) = self.source.look(self.now) {
+                self.last = Some(loaded);
+            }
+            if self.now == until {
+                break;
+            }
         }
         let Some(loaded) = &self.last else { return Default::default() };
         let all = loaded.set.workload_entries.iter();
@@ -231,12 +237,14 @@ fn a_change_that_the_system_does_not_report_counts_once_it_is_the_same_for_half_
     writer.write_all(format!("---\n{}", entry("three", "3.3.3.3")).as_bytes()).unwrap();
     let after = |milliseconds: u64| now + Duration::from_millis(milliseconds);
     assert!(source.look(after(100)).is_none());
+    assert!(source.look(after(350)).is_none());
     assert!(source.look(after(599)).is_none());
     assert_eq!(source.look(after(600)).unwrap().set.len(), 3);
     // What shortens a file without opening it is the same.
     fs::write(&path, two("1.1.1.1", "2.2.2.2")).unwrap();
     drop(writer);
     assert_eq!(source.look(after(2000)).map(|loaded| loaded.set.len()), None);
+    assert_eq!(source.look(after(2250)).map(|loaded| loaded.set.len()), None);
     assert_eq!(source.look(after(2500)).unwrap().set.len(), 2);
 }
 
@@ -296,4 +304,34 @@ fn nothing_goes_while_a_file_that_may_hold_it_is_not_read() {
     assert_eq!(watched.look(1_000), found(BOTH, &[]));
     assert_eq!(watched.look(4_000), found(BOTH, &[]));
     assert_eq!(watched.look(1_000).0, Vec::<String>::new());
+}
+
+#[test]
+fn time_between_two_looks_proves_little() {
+    let mut watched = Watched::new(&[("a.yaml", &two("1.1.1.1", "2.2.2.2"))]);
+    fs::remove_file(watched.path("a.yaml")).unwrap();
+    watched.look(0);
+    // The process, or the machine, was stopped, and whoever replaces the file was as well.
+    watched.now += Duration::from_secs(60);
+    assert_eq!(watched.look(0), found(BOTH, &[]));
+    assert_eq!(watched.look(200), found(BOTH, &[]));
+    assert_eq!(watched.look(100).0, Vec::<String>::new());
+}
+
+#[test]
+fn what_may_have_been_in_a_file_that_no_look_has_seen_stays() {
+    let mut watched = Watched::new(&[("a.yaml", &two("1.1.1.1", "2.2.2.2")), ("z.yaml", &entry("z", "9.9.9.9"))]);
+    let all = ["one 1.1.1.1", "two 2.2.2.2", "z 9.9.9.9"];
+    fs::remove_file(watched.path("a.yaml")).unwrap();
+    // Whenever it is looked, the objects are in no file; in between they are.
+    for number in 0..20 {
+        assert_eq!(watched.look(200), found(&all, &[]), "after {number}");
+        let name = format!("b{number}.yaml");
+        fs::write(watched.path(&name), two("1.1.1.1", "2.2.2.2")).unwrap();
+        fs::remove_file(watched.path(&name)).unwrap();
+    }
+    // A file that comes and is read hides nothing.
+    watched.look(400);
+    fs::write(watched.path("c.yaml"), entry("c", "8.8.8.8")).unwrap();
+    assert_eq!(watched.look(200), found(&["c 8.8.8.8", "z 9.9.9.9"], &[]));
 }
