@@ -274,10 +274,10 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DemoArgs {
-    /// The folder to write the example to and to watch [default: a new one]
+    /// The folder to write the example to and to watch; files that exist there are kept [default: a new one]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dir: Option<PathBuf>,
-    /// The port to listen on [default: 80, or another when that is not to be had]
+    /// The port to listen on [default: 80, or the first free one from 8080 where 80 cannot be bound]
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
     #[command(flatten)]

@@ -1,10 +1,23 @@
 //! `moongate demo`: Istio's example in a folder, two small backends, and a gateway that serves it all.
+//!
+//! Files that exist in the folder are kept with all edits: their backends then listen where these files have them.
 
 use crate::cli::{DemoArgs, Role, WorkloadArgs};
+use crate::start_up::{quoted, url};
 use crate::{echo, logging, output, process, run};
 use anyhow::{Context, Result, bail};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use dataplane::Inherited;
+use resources::key::Key;
+use resources::set::ResourceSet;
+use sources::FileSource;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The hosts of the example, each with a backend and a file of its name.
+const HOSTS: [&str; 2] = ["dev", "test"];
 
 const GATEWAY: &str = "\
 apiVersion: networking.istio.io/v1alpha3
@@ -25,48 +38,148 @@ spec:
     - test.example.com
 ";
 
-/// Ports to try when 80 is not to be had.
+/// Ports to try when 80 cannot be bound.
 const OTHERS: std::ops::Range<u16> = 8080..8180;
 
 /// Serves the example until the process is asked to end.
 pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
     logging::start(if args.serve.log == "info" { "warn" } else { &args.serve.log }, args.serve.log_format)?;
-    let runtime = process::control_runtime()?;
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (dev, test) =
-        runtime.block_on(async { anyhow::Ok((echo::start(any, "dev").await?, echo::start(any, "test").await?)) })?;
-    let folder = folder(args.dir.as_deref())?;
-    write(&folder, dev.port(), test.port())?;
     let port = port(args.port)?;
+    let folder = folder(args.dir.as_deref())?;
+    let runtime = process::control_runtime()?;
+    let files = {
+        let _inside = runtime.enter();
+        Files::prepare(&folder)?
+    };
     let mut serve = args.serve.clone();
-    // The demo is to run beside whatever else does: its pages go elsewhere when their ports are taken.
-    serve.admin = free_or_any(serve.admin);
-    serve.ready = free_or_any(serve.ready);
+    // The demo runs beside whatever else does: its pages go elsewhere when their ports cannot be bound. The sockets stay open from here
+    // on, so that no other process gets these ports.
+    let (pages, admin_note) = listen(serve.admin, "admin pages", "--admin")?;
+    let (readiness, ready_note) = listen(serve.ready, "readiness", "--ready")?;
+    (serve.admin, serve.ready) = (pages.local_addr()?, readiness.local_addr()?);
+    let bound =
+        Inherited::new([pages, readiness]).context("the sockets for admin pages and readiness cannot be used")?;
     let workload = WorkloadArgs {
         roles: vec![Role::Ingress],
         namespace: "istio-system".to_owned(),
-        port_map: vec![(80, port)],
+        port_map: vec![(80, port.number)],
         ..WorkloadArgs::default()
     };
-    let welcome = welcome(&folder, port, &serve.admin);
-    run::serve(&[folder], &workload, &serve, "-", move |_| output::print(&format!("{welcome}\n")))
-}
-
-fn folder(given: Option<&Path>) -> Result<PathBuf> {
-    let folder = given
-        .map_or_else(|| std::env::temp_dir().join(format!("moongate-demo-{}", std::process::id())), Path::to_owned);
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    Ok(folder)
-}
-
-fn write(folder: &Path, dev: u16, test: u16) -> Result<()> {
-    let put = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    let welcome = Welcome {
+        folder: folder.clone(),
+        port,
+        files,
+        notes: [admin_note, ready_note].into_iter().flatten().collect(),
+        admin: serve.admin,
+        ready: serve.ready,
     };
-    put("gateway.yaml", GATEWAY)?;
-    put("dev.yaml", &host("dev", dev))?;
-    put("test.yaml", &host("test", test))
+    run::serve(&[folder], &workload, &serve, ("-", bound), move |open| output::print(&welcome.text(open)))
+}
+
+/// The folder that is given, or a new one.
+fn folder(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = given {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        return Ok(folder.to_owned());
+    }
+    let name = format!("moongate-demo-{}", std::process::id());
+    let first = std::env::temp_dir().join(&name);
+    // Ids of processes recur, and what somebody else has left there is not this demo's.
+    let others = (1..100).map(|number| std::env::temp_dir().join(format!("{name}-{number}")));
+    for folder in std::iter::once(first.clone()).chain(others) {
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| folder.clone()).with_context(|| no_folder(&folder)),
+        }
+    }
+    bail!("{}: it exists; choose another with --dir", no_folder(&first))
+}
+
+fn no_folder(folder: &Path) -> String {
+    format!("cannot make the folder {}", folder.display())
+}
+
+/// The names of the example's files, by what became of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Files {
+    written: Vec<String>,
+    kept: Vec<String>,
+}
+
+impl Files {
+    /// Writes the files that do not exist and starts the backends, on the present runtime.
+    fn prepare(folder: &Path) -> Result<Self> {
+        let objects = objects(folder)?;
+        let is_there = |name: &str| folder.join(name).symlink_metadata().is_ok();
+        let file_of = |host: &str| format!("{host}.yaml");
+        // Backends whose ports are given come first, so that no other gets one of these ports.
+        for host in HOSTS {
+            if let Some((file, address)) = backend(&objects, host) {
+                start_kept(host, &file, address)?;
+            }
+        }
+        let mut files = Self::default();
+        files.put(folder, "gateway.yaml", is_there("gateway.yaml"), || Ok(GATEWAY.to_owned()))?;
+        for name in HOSTS {
+            let file = file_of(name);
+            files.put(folder, &file, is_there(&file), || {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                    .with_context(|| format!("the backend `{name}` cannot listen on {}", Ipv4Addr::LOCALHOST))?;
+                Ok(host(name, echo::start(listener, name)?.port()))
+            })?;
+        }
+        Ok(files)
+    }
+
+    fn put(&mut self, folder: &Path, name: &str, is_there: bool, text: impl FnOnce() -> Result<String>) -> Result<()> {
+        if is_there {
+            self.kept.push(name.to_owned());
+            return Ok(());
+        }
+        let text = text()?;
+        let path = folder.join(name);
+        // A file that has come meanwhile is an error and no loss.
+        let written = std::fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+        self.written.push(name.to_owned());
+        Ok(())
+    }
+}
+
+/// What can be read in the folder; the gateway itself reports what cannot.
+fn objects(folder: &Path) -> Result<Arc<ResourceSet>> {
+    let loaded = FileSource::new(vec![folder.to_owned()])?.refresh();
+    Ok(loaded.map(|loaded| loaded.set).unwrap_or_default())
+}
+
+/// Where the configuration expects the backend of a host, and the file that says so. `None` where it expects none on this machine.
+fn backend(objects: &ResourceSet, host: &str) -> Option<(PathBuf, SocketAddr)> {
+    let key = Key { namespace: "default".into(), name: format!("{host}-1").into() };
+    let slice = objects.endpoint_slices.get(&key)?;
+    let ip: IpAddr = slice.spec.endpoints.first()?.addresses.first()?.parse().ok()?;
+    let port = slice.spec.ports.first()?.port.filter(|port| *port != 0)?;
+    let file = slice.source.as_ref()?.file.to_path_buf();
+    ip.is_loopback().then_some((file, SocketAddr::new(ip, port)))
+}
+
+/// Starts the backend of a host where a kept file has it. Where it cannot listen there, the demo goes on without it.
+fn start_kept(host: &str, file: &Path, address: SocketAddr) -> Result<()> {
+    match TcpListener::bind(address) {
+        Ok(listener) => echo::start(listener, host).map(|_| ()),
+        Err(error) => {
+            tracing::warn!("{}", not_started(host, file, address, &error));
+            Ok(())
+        }
+    }
+}
+
+fn not_started(host: &str, file: &Path, address: SocketAddr, error: &io::Error) -> String {
+    format!(
+        "{}: the backend `{host}` of the demo is not started: {}. Free the port and start the demo again, write another port into this \
+         file, or delete the file to have it written anew at the next start",
+        file.display(),
+        cause(&format!("port {} of {}", address.port(), address.ip()), error)
+    )
 }
 
 /// A host's VirtualService, its Service, and where that one's backend is.
@@ -118,51 +231,196 @@ endpoints:
     )
 }
 
+/// The port to serve on.
+#[derive(Debug)]
+struct Port {
+    number: u16,
+    /// Why it is not port 80, where nobody asked for another.
+    note: Option<String>,
+}
+
 /// The port that is asked for, or 80, or one that is free.
-fn port(asked: Option<u16>) -> Result<u16> {
-    let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-    match asked {
-        Some(port) if free(port) => Ok(port),
-        Some(port) => bail!("port {port} is not to be had; choose another with --port"),
-        None if free(80) => Ok(80),
-        None => OTHERS
-            .into_iter()
-            .find(|port| free(*port))
-            .context("no port from 8080 to 8179 is free; choose one with --port"),
+fn port(asked: Option<u16>) -> Result<Port> {
+    if let Some(number) = asked {
+        return match can_bind(number) {
+            Ok(()) => Ok(Port { number, note: None }),
+            Err(error) => bail!("{}; choose another port with --port", cause(&format!("port {number}"), &error)),
+        };
+    }
+    let Err(error) = can_bind(80) else { return Ok(Port { number: 80, note: None }) };
+    match OTHERS.into_iter().find(|port| can_bind(*port).is_ok()) {
+        Some(number) => Ok(Port { number, note: Some(instead_of_80(&error, number)) }),
+        None => bail!("{}, and no port from 8080 to 8179 is free; choose a port with --port", cause("port 80", &error)),
     }
 }
 
-fn free_or_any(address: SocketAddr) -> SocketAddr {
-    if TcpListener::bind(address).is_ok() {
-        return address;
-    }
-    let any = TcpListener::bind((address.ip(), 0)).and_then(|listener| listener.local_addr());
-    any.unwrap_or(address)
+fn instead_of_80(error: &io::Error, number: u16) -> String {
+    format!("{}, serving on {number}", cause("port 80", error))
 }
 
-fn welcome(folder: &Path, port: u16, admin: &SocketAddr) -> String {
-    let url = if port == 80 { "http://localhost/".to_owned() } else { format!("http://localhost:{port}/") };
-    let bold = anstyle::Style::new().bold();
-    let why =
-        if port == 80 { String::new() } else { "\n  (port 80 is taken, or may not be bound by this user)".to_owned() };
-    format!(
-        "
-{bold}Moongate serves Istio's example on port {port}.{bold:#}{why}
+/// Whether a listener can have this port of all addresses.
+fn can_bind(port: u16) -> io::Result<()> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+        Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => return Err(error),
+        // Also on a system without IPv6.
+        _ => {}
+    }
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map(drop)
+}
 
+/// A socket for this address or, where the port cannot be bound, for a free one, with a note of it.
+fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<(TcpListener, Option<String>)> {
+    let error = match TcpListener::bind(address) {
+        Ok(listener) => return Ok((listener, None)),
+        Err(error) => error,
+    };
+    let why = cause(&format!("port {} of {}", address.port(), address.ip()), &error);
+    let other = TcpListener::bind((address.ip(), 0))
+        .with_context(|| format!("{why}, and no other port of it can be; choose another address with {flag}"))?;
+    let note = format!("{why}, {what} on {}", other.local_addr()?.port());
+    Ok((other, Some(note)))
+}
+
+/// Why a port cannot be bound.
+fn cause(port: &str, error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => format!("{port} is already in use"),
+        ErrorKind::PermissionDenied => format!("{port} cannot be bound by this user (permission denied)"),
+        _ => format!("{port} cannot be bound ({error})"),
+    }
+}
+
+/// What is printed once the first configuration serves.
+#[derive(Debug)]
+struct Welcome {
+    folder: PathBuf,
+    port: Port,
+    files: Files,
+    /// Which other ports were replaced.
+    notes: Vec<String>,
+    admin: SocketAddr,
+    ready: SocketAddr,
+}
+
+impl Welcome {
+    /// The text, colours included. `open`: the addresses that are listened on.
+    fn text(&self, open: &[SocketAddr]) -> String {
+        let bold = anstyle::Style::new().bold();
+        let port = self.port.number;
+        let has_port = open.iter().any(|address| address.port() == port);
+        let addresses = || open.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let headline = match open {
+            [] => "No listener serves: the configuration has no Gateway.".to_owned(),
+            _ if has_port => format!("Moongate serves Istio's example on port {port}."),
+            // The Gateway has another port since it was edited.
+            _ => format!("Moongate serves the configuration on {}.", addresses()),
+        };
+        let mut out = format!("\n{bold}{headline}{bold:#}\n");
+        for note in self.port.note.iter().filter(|_| has_port).chain(&self.notes) {
+            let _ = writeln!(out, "  {note}");
+        }
+        if has_port {
+            let url = if port == 80 { "http://localhost/".to_owned() } else { format!("http://localhost:{port}/") };
+            let _ = write!(
+                out,
+                "
 Try it in another terminal:
   curl -H 'Host: dev.example.com' {url}
   curl -H 'Host: test.example.com' {url}
   curl -i -H 'Host: other.example.com' {url}     # 404: no such host
+"
+            );
+        }
+        let folder = quoted(&self.folder);
+        let _ = writeln!(out, "\nThe configuration is in {}", self.folder.display());
+        if !self.files.kept.is_empty() {
+            if !self.files.written.is_empty() {
+                let _ = writeln!(out, "  written: {}", self.files.written.join(", "));
+            }
+            let _ = writeln!(out, "  kept as before: {} (a deleted file is written anew)", self.files.kept.join(", "));
+        }
+        let _ = write!(
+            out,
+            "\
+Edit it there: changes take effect at once, and errors are reported here. To see more:
+  moongate check {folder}
+  moongate explain http://dev.example.com/ {folder}
 
-The configuration is in {}
-Edit it there: changes show at once. What is wrong is said here, and with lines by
-  moongate check {}
-  moongate explain http://dev.example.com/ {}
+Admin pages: {}
+Readiness:   {}
+Ctrl-C ends the demo.
 
-Pages for operators: http://{admin}/            Ctrl-C ends it.
 ",
-        folder.display(),
-        folder.display(),
-        folder.display(),
-    )
+            url(self.admin, "/"),
+            url(self.ready, "/healthz/ready"),
+        );
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_another_cause_than_one_that_may_not_be_bound() {
+        let of = |kind: ErrorKind| cause("port 80", &kind.into());
+        assert_eq!(of(ErrorKind::AddrInUse), "port 80 is already in use");
+        assert_eq!(of(ErrorKind::PermissionDenied), "port 80 cannot be bound by this user (permission denied)");
+        assert_eq!(of(ErrorKind::AddrNotAvailable), "port 80 cannot be bound (address not available)");
+    }
+
+    #[test]
+    fn the_port_that_replaces_80_is_said() {
+        let note = |kind: ErrorKind| instead_of_80(&kind.into(), 8080);
+        assert_eq!(note(ErrorKind::AddrInUse), "port 80 is already in use, serving on 8080");
+        assert_eq!(
+            note(ErrorKind::PermissionDenied),
+            "port 80 cannot be bound by this user (permission denied), serving on 8080"
+        );
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let welcome = Welcome {
+            folder: PathBuf::from("a folder"),
+            port: Port { number: 8080, note: Some(note(ErrorKind::AddrInUse)) },
+            files: Files::default(),
+            notes: vec!["another note".to_owned()],
+            admin: address("127.0.0.1:15000"),
+            ready: address("0.0.0.0:15021"),
+        };
+        let text = welcome.text(&[address("[::]:8080")]);
+        assert!(
+            text.contains("on port 8080.") && text.contains("  port 80 is already in use, serving on 8080\n"),
+            "{text}"
+        );
+        assert!(text.contains("http://localhost:8080/") && text.contains("moongate check 'a folder'\n"), "{text}");
+        // The port does not matter to a Gateway that has another.
+        let text = welcome.text(&[address("[::]:81")]);
+        assert!(!text.contains("8080") && text.contains("  another note\n"), "{text}");
+        assert!(welcome.text(&[]).contains("No listener serves"));
+    }
+
+    #[test]
+    fn backends_are_started_on_this_machine_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dev.yaml");
+        let of = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            backend(&objects(folder.path()).unwrap(), "dev").map(|(_, address)| address.to_string())
+        };
+        let text = host("dev", 4000);
+        assert_eq!(of(&text).as_deref(), Some("127.0.0.1:4000"));
+        assert_eq!(of(&text.replace("127.0.0.1", "10.0.0.1")), None);
+        assert_eq!(of(&text.replace("port: 4000", "port: 0")), None);
+        assert_eq!(of("not a document of the demo"), None);
+    }
+
+    #[test]
+    fn without_dir_the_folder_is_a_new_one() {
+        let folders = [folder(None).unwrap(), folder(None).unwrap()];
+        assert_ne!(folders[0], folders[1]);
+        for folder in folders {
+            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+            std::fs::remove_dir(folder).unwrap();
+        }
+    }
 }

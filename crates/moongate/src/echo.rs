@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 /// Serves until the process is asked to end.
@@ -15,16 +15,19 @@ pub(crate) fn serve(args: &EchoArgs) -> Result<()> {
     let runtime = crate::process::control_runtime()?;
     runtime.block_on(async {
         let mut ending = crate::signals::EndingSignals::install()?;
-        let address = start(args.listen, &args.name).await?;
+        let listen = args.listen;
+        let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+        let address = start(listener, &args.name)?;
         crate::output::print(&format!("{} listens on http://{address}/\n", args.name))?;
         ending.next().await;
         Ok(())
     })
 }
 
-/// Starts a backend on the present runtime; where it really listens.
-pub(crate) async fn start(listen: SocketAddr, name: &str) -> Result<SocketAddr> {
-    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+/// Starts a backend on the present runtime; the address that it listens on.
+pub(crate) fn start(listener: TcpListener, name: &str) -> Result<SocketAddr> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
     let backend = Router::new().fallback(answer).with_state(Arc::<str>::from(name));
     tokio::spawn(async move {

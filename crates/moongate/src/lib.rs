@@ -21,10 +21,12 @@ mod pipeline;
 mod privileges;
 mod process;
 mod run;
+mod served;
 mod service_manager;
 mod serving;
 pub mod settings;
 mod signals;
+mod start_up;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};

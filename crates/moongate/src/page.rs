@@ -1,7 +1,8 @@
 //! The one page for a browser: what is served and what is wrong, at a glance. No scripts, nothing from elsewhere.
 
 use crate::pipeline::Current;
-use ir::{HttpTable, Listener, ListenerId, Service};
+use crate::served::{self, By};
+use ir::{HttpTable, Listener, ListenerId};
 use resources::diagnostic::Severity;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -64,7 +65,7 @@ fn listeners(out: &mut String, current: &Current, listening: &[(ListenerId, Sock
             None => format!("<code>{}</code> <span class=\"tag error\">not open</span>", id.address),
         };
         let servers: Vec<String> = listener.servers.iter().map(|origin| escape(&origin.to_string())).collect();
-        let hosts = served(listener, current);
+        let hosts = lines(listener, current);
         let _ = write!(
             out,
             "<tr><td>{}<td>{address}<td>{}<td>{}</tr>",
@@ -77,22 +78,22 @@ fn listeners(out: &mut String, current: &Current, listening: &[(ListenerId, Sock
 }
 
 /// What a listener serves, line by line: the hosts in clear text, then each TLS server.
-fn served(listener: &Listener, current: &Current) -> Vec<String> {
-    let mut lines = listener.plain.iter().flat_map(|service| of_service(service, current)).collect::<Vec<_>>();
-    for server in &listener.tls {
-        let names: Vec<String> = server.names.iter().map(|name| escape(&name.to_string())).collect();
-        let how = if server.termination.is_some() { "TLS" } else { "passed through" };
-        lines.push(format!("<b>{}</b> <span class=\"tag\">{how}</span>", names.join(", ")));
-        lines.extend(of_service(&server.service, current).into_iter().map(|line| format!("&emsp;{line}")));
+fn lines(listener: &Listener, current: &Current) -> Vec<String> {
+    let mut lines = Vec::new();
+    for one in served::of(listener, &current.snapshot) {
+        let behind = match one.by {
+            By::Hosts(table) => hosts(table),
+            By::Route(origin) => vec![format!("bytes by {}", escape(&origin.to_string()))],
+        };
+        if one.names.is_empty() {
+            lines.extend(behind);
+            continue;
+        }
+        let names: Vec<String> = one.names.iter().map(|name| escape(&name.to_string())).collect();
+        lines.push(format!("<b>{}</b> <span class=\"tag\">{}</span>", names.join(", "), one.protocol.as_str()));
+        lines.extend(behind.into_iter().map(|line| format!("&emsp;{line}")));
     }
     lines
-}
-
-fn of_service(service: &Service, current: &Current) -> Vec<String> {
-    match service {
-        Service::Http(id) => current.snapshot.tables.get(id).map_or_else(Vec::new, |table| hosts(table)),
-        Service::Tcp(route) => vec![format!("bytes by {}", escape(&route.origin.to_string()))],
-    }
 }
 
 fn hosts(table: &HttpTable) -> Vec<String> {

@@ -6,6 +6,7 @@ use crate::check::Texts;
 use crate::mesh::Mesh;
 use crate::service_manager;
 use crate::serving::Demand;
+use crate::start_up::StartUp;
 use compiler::{Memo, Report, Settings};
 use dataplane::{BindProblem, DataPlane};
 use ir::Snapshot;
@@ -94,14 +95,15 @@ impl Shared {
     }
 }
 
-/// Applies every set until the source ends. `first` is called once one of them serves. Certificates that end within `soon` are reported.
+/// Applies every set until the source ends. `first` is called once one of them serves; `start_up` logs what serves. Certificates that end
+/// within `soon` are reported.
 pub(crate) async fn run(
     mut changes: Receiver<Loaded>,
     (mut settings, soon): (Settings, Duration),
     data_plane: Arc<DataPlane>,
     shared: Shared,
     health: Health,
-    first: impl FnOnce(),
+    (first, mut start_up): (impl FnOnce(), StartUp),
 ) {
     let (mut memo, mut mesh) = (Memo::default(), Mesh::default());
     let mut before = Current::default();
@@ -122,6 +124,7 @@ pub(crate) async fn run(
                     first();
                 }
                 tell(&before, &current);
+                start_up.tell(&current, &data_plane.listening());
                 if loaded.requested {
                     tracing::info!("the configuration was read again");
                     service_manager::ready();
@@ -147,6 +150,7 @@ pub(crate) async fn run(
                         first();
                     }
                     tell_problems(&before, &current);
+                    start_up.tell(&current, &data_plane.listening());
                     before = current;
                 }
             }

@@ -6,9 +6,10 @@ use crate::handover::{Elder, Meeting, TrustedUsers};
 use crate::pipeline::{self, Shared};
 use crate::privileges::{self, RunAs};
 use crate::signals::{EndingSignals, on_signal};
-use crate::{descriptors, handover, limits, logging, process, service_manager, settings};
+use crate::start_up::{Input, StartUp};
+use crate::{descriptors, handover, limits, logging, process, service_manager, settings, start_up};
 use anyhow::{Context, Result};
-use dataplane::{DataPlane, LogFormat, LogTarget, Options, TrustedProxies};
+use dataplane::{DataPlane, Inherited, LogFormat, LogTarget, Options, TrustedProxies};
 use rustix::process::Uid;
 use sources::FileSource;
 use std::net::{SocketAddr, TcpListener};
@@ -21,15 +22,16 @@ use upstream::Upstream;
 /// Serves until the process is asked to end.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     logging::start(&args.serve.log, args.serve.log_format)?;
-    serve(&args.config.paths, &args.config.workload, &args.serve, "off", |_| Ok(()))
+    serve(&args.config.paths, &args.config.workload, &args.serve, ("off", Inherited::default()), |_| Ok(()))
 }
 
-/// Serves, and calls `started` with what is listened on once the first configuration serves.
+/// Serves, and calls `started` with what is listened on once the first configuration serves. `bound` are sockets that the caller has opened
+/// for addresses of `args` or of the configuration.
 pub(crate) fn serve(
     paths: &[PathBuf],
     workload: &WorkloadArgs,
     args: &ServeArgs,
-    default_log: &str,
+    (default_log, bound): (&str, Inherited),
     started: impl FnOnce(&[SocketAddr]) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let descriptors = descriptors::raise_limit();
@@ -38,11 +40,16 @@ pub(crate) fn serve(
     let users = TrustedUsers { later: run_as.as_ref().map(|run_as| Uid::from_raw(run_as.uid())) };
     let settings = settings::settings(workload)?;
     let source = FileSource::new(paths.to_vec())?.with_mesh(workload.mesh_config.clone());
+    let streams = source.streams().next().is_some();
+    let check = (!streams).then(|| start_up::check_command(paths, workload));
     let log_target = args.access_log.clone().unwrap_or_else(|| default_log.to_owned());
     let access_log = open_log(&log_target)?.map(|target| (target, log_format(args.access_log_format)));
     let (mut inherited, elder) = handover::inherit(args.takeover.as_deref(), users)?;
+    inherited.extend(bound);
     let ready = admin::listen(args.ready, "--ready", &mut inherited)?;
     let pages = admin::listen(args.admin, "--admin", &mut inherited)?;
+    let input = Input { paths: paths.to_vec(), check };
+    let start_up = StartUp::new(input, pages.local_addr()?, ready.local_addr()?);
     let own = [ready.try_clone()?, pages.try_clone()?];
     let runtime = process::control_runtime()?;
     let workers = args.workers.unwrap_or_else(process::workers);
@@ -103,7 +110,7 @@ pub(crate) fn serve(
             Arc::clone(&data_plane),
             shared,
             health.clone(),
-            first,
+            (first, start_up),
         ));
         let followed = follow((args.takeover.clone(), users), elder, first_served, own, Arc::clone(&data_plane));
         tokio::select! {

@@ -9,6 +9,7 @@ mod program {
     mod descriptors;
     mod envoy;
     mod file_operations;
+    mod first_use;
     mod hostile;
     mod input;
     mod lifecycle;

@@ -1,0 +1,220 @@
+//! What the process's own log says once a configuration serves: what was read, where the pages for operators are, and what is served where.
+//! Called by the pipeline after it has logged the findings, so that these lines are the last of a start.
+
+use crate::cli::{Role, WorkloadArgs};
+use crate::pipeline::Current;
+use crate::served::{self, By, Protocol};
+use ir::{Listener, ListenerId, Snapshot};
+use resources::diagnostic::Severity;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Hosts that a line names; of further ones it has the number.
+const HOSTS: usize = 8;
+/// Listeners with lines of their own in one change; of further ones the log has the number.
+const LISTENERS: usize = 32;
+
+/// What is logged once, and the listeners that have been logged.
+#[derive(Debug)]
+pub(crate) struct StartUp {
+    /// What was read, until it is logged.
+    input: Option<Input>,
+    admin: SocketAddr,
+    ready: SocketAddr,
+    open: BTreeSet<ListenerId>,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// As in the command line.
+    pub(crate) paths: Vec<PathBuf>,
+    /// The command that reports the findings; `None` where the input cannot be read again.
+    pub(crate) check: Option<String>,
+}
+
+impl StartUp {
+    /// `admin` and `ready`: the addresses that are bound.
+    pub(crate) fn new(input: Input, admin: SocketAddr, ready: SocketAddr) -> Self {
+        Self { input: Some(input), admin, ready, open: BTreeSet::new() }
+    }
+
+    /// Logs what was read and the pages, the first time, and each listener that has been opened or closed since the last time.
+    pub(crate) fn tell(&mut self, current: &Current, listening: &[(ListenerId, SocketAddr)]) {
+        if let Some(input) = self.input.take() {
+            self.tell_input(&input, current);
+            tracing::info!(url = %url(self.admin, "/"), address = %self.admin, "admin pages");
+            tracing::info!(url = %url(self.ready, "/healthz/ready"), address = %self.ready, "readiness");
+        }
+        let open: BTreeSet<&ListenerId> = listening.iter().map(|(id, _)| id).collect();
+        for id in self.open.iter().filter(|id| !open.contains(id)) {
+            tracing::info!(address = %id.address, "listener closed");
+        }
+        let new: Vec<_> = listening.iter().filter(|(id, _)| !self.open.contains(id)).collect();
+        for (id, address) in new.iter().take(LISTENERS) {
+            if let Some(listener) = current.snapshot.listeners.get(id) {
+                tell_listener(listener, *address, &current.snapshot);
+            }
+        }
+        if let Some(further @ 1..) = new.len().checked_sub(LISTENERS) {
+            tracing::info!(listeners = further, "further listeners serve; the admin page lists all of them");
+        }
+        self.open = open.into_iter().cloned().collect();
+    }
+
+    fn tell_input(&self, input: &Input, current: &Current) {
+        let found = current.diagnostics();
+        let count = |severity: Severity| found.iter().filter(|one| one.severity == severity).count();
+        let paths: Vec<String> = input.paths.iter().map(|path| path.display().to_string()).collect();
+        let details = input.check.clone().unwrap_or_else(|| url(self.admin, "/report?format=text"));
+        tracing::info!(
+            paths = paths.join(", "),
+            objects = current.set.len(),
+            errors = count(Severity::Error),
+            warnings = count(Severity::Warning),
+            notes = count(Severity::Info),
+            details = (!found.is_empty()).then_some(details),
+            "configuration read"
+        );
+    }
+}
+
+fn tell_listener(listener: &Listener, address: SocketAddr, snapshot: &Snapshot) {
+    // Where there is one workload, its name tells nothing.
+    let mut workloads = snapshot.listeners.keys().map(|id| &id.workload);
+    let is_only = workloads.all(|workload| *workload == listener.id.workload);
+    let workload = (!is_only).then_some(&*listener.id.workload.0);
+    let port = (listener.server_port != address.port()).then_some(listener.server_port);
+    for ((protocol, lacks_certificate), what) in services(listener, snapshot) {
+        let (hosts, routes) = (list(&what.hosts), list(&what.routes));
+        if lacks_certificate {
+            tracing::info!(
+                %address, protocol = protocol.as_str(), workload, server_port = port, hosts, routes,
+                "listening without a certificate, so that every TLS handshake fails"
+            );
+        } else {
+            tracing::info!(%address, protocol = protocol.as_str(), workload, server_port = port, hosts, routes, "serving");
+        }
+    }
+}
+
+/// What a listener serves in one protocol.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct What {
+    hosts: Option<BTreeSet<String>>,
+    /// Rules of VirtualServices that say where bytes go.
+    routes: Option<BTreeSet<String>>,
+}
+
+/// What a listener serves, by protocol and whether all handshakes fail for want of a certificate.
+fn services(listener: &Listener, snapshot: &Snapshot) -> BTreeMap<(Protocol, bool), What> {
+    let mut services: BTreeMap<(Protocol, bool), What> = BTreeMap::new();
+    for one in served::of(listener, snapshot) {
+        let what = services.entry((one.protocol, one.lacks_certificate)).or_default();
+        match one.by {
+            By::Hosts(table) => {
+                what.hosts.get_or_insert_default().extend(table.hosts.keys().map(ToString::to_string));
+            }
+            By::Route(origin) => {
+                what.routes.get_or_insert_default().insert(origin.to_string());
+                if !one.names.is_empty() {
+                    what.hosts.get_or_insert_default().extend(one.names.iter().map(ToString::to_string));
+                }
+            }
+        }
+    }
+    services
+}
+
+/// Some of them by name, and how many there are besides.
+fn list(all: &Option<BTreeSet<String>>) -> Option<String> {
+    let all = all.as_ref()?;
+    let named: Vec<&str> = all.iter().take(HOSTS).map(String::as_str).collect();
+    Some(match all.len() {
+        0 => "none".to_owned(),
+        len if len > HOSTS => format!("{} and {} more", named.join(", "), len - HOSTS),
+        _ => named.join(", "),
+    })
+}
+
+/// The URL at which a page of a bound address is found on this machine.
+pub(crate) fn url(bound: SocketAddr, path: &str) -> String {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}{path}", SocketAddr::new(ip, bound.port()))
+}
+
+/// The command that reports what is found in these paths for this workload.
+pub(crate) fn check_command(paths: &[PathBuf], workload: &WorkloadArgs) -> String {
+    let mut words = vec!["moongate".to_owned(), "check".to_owned()];
+    words.extend(paths.iter().map(|path| quoted(path)));
+    let roles = |role: &Role| match role {
+        Role::Ingress => "ingress",
+        Role::Egress => "egress",
+    };
+    if workload.roles != [Role::Ingress] {
+        words.push(format!("--as {}", workload.roles.iter().map(roles).collect::<Vec<_>>().join(",")));
+    }
+    if !workload.labels.is_empty() {
+        let labels: Vec<String> = workload.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        words.push(format!("--labels {}", labels.join(",")));
+    }
+    if workload.namespace != "istio-system" {
+        words.push(format!("--namespace {}", workload.namespace));
+    }
+    if let Some(path) = &workload.mesh_config {
+        words.push(format!("--mesh-config {}", quoted(path)));
+    }
+    words.join(" ")
+}
+
+/// A path as one word of a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@%:".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_have_an_address_that_a_client_can_connect_to() {
+        let of = |text: &str| url(text.parse().unwrap(), "/x");
+        assert_eq!(of("10.0.0.1:80"), "http://10.0.0.1:80/x");
+        assert_eq!(of("0.0.0.0:15021"), "http://127.0.0.1:15021/x");
+        assert_eq!(of("[::]:1"), "http://[::1]:1/x");
+    }
+
+    #[test]
+    fn long_lists_end_with_a_number() {
+        let hosts = |count: usize| Some((0..count).map(|number| number.to_string()).collect());
+        assert_eq!(list(&None), None);
+        assert_eq!(list(&hosts(0)).unwrap(), "none");
+        assert_eq!(list(&hosts(8)).unwrap(), "0, 1, 2, 3, 4, 5, 6, 7");
+        assert_eq!(list(&hosts(11)).unwrap(), "0, 1, 10, 2, 3, 4, 5, 6 and 3 more");
+    }
+
+    #[test]
+    fn the_check_command_reads_the_same_for_the_same_workload() {
+        let ingress =
+            WorkloadArgs { roles: vec![Role::Ingress], namespace: "istio-system".to_owned(), ..Default::default() };
+        assert_eq!(check_command(&["./config".into()], &ingress), "moongate check ./config");
+        let other = WorkloadArgs {
+            roles: vec![Role::Ingress, Role::Egress],
+            labels: vec![("a".to_owned(), "b".to_owned()), ("c".to_owned(), "d".to_owned())],
+            namespace: "edge".to_owned(),
+            mesh_config: Some("mesh.yaml".into()),
+            ..Default::default()
+        };
+        assert_eq!(
+            check_command(&["a".into(), "it's here".into()], &other),
+            r"moongate check a 'it'\''s here' --as ingress,egress --labels a=b,c=d --namespace edge --mesh-config mesh.yaml"
+        );
+    }
+}
