@@ -24,4 +24,5 @@ pub use control::{ApplyOutcome, DataPlane, Options};
 pub use limits::{AddressLimits, Limits};
 pub use listeners::{BindProblem, Inherited};
 pub use log::{LogFormat, LogTarget};
+pub use metrics::{Counters, Gauges, Labels};
 pub use reasons::ReasonHeader;

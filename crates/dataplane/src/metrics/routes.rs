@@ -1,6 +1,8 @@
 //! Requests of the routes that ask to be counted by themselves (`statPrefix`, VS-21).
 
-use super::{Histogram, MetricType, Rows, WorkerMetrics};
+use super::WorkerMetrics;
+use super::families::Counters;
+use super::requests::Histogram;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use prometheus_client::registry::Registry;
@@ -43,6 +45,6 @@ pub(super) fn register(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) 
         let row = |((prefix, status), histogram): (&Labels, &Histogram)| {
             (vec![("stat_prefix", prefix.to_string()), ("response_code", status.to_string())], read(histogram))
         };
-        registry.register(name, help, Rows { rows: all.iter().map(row).collect(), kind: MetricType::Counter });
+        registry.register(name, help, Counters(all.iter().map(row).collect()));
     }
 }

@@ -1,6 +1,7 @@
 //! What streams of HTTP/2 hold, and those that were refused.
 
-use super::{MetricType, Rows, WorkerMetrics, add};
+use super::families::{Counters, Gauges};
+use super::{WorkerMetrics, add};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -86,17 +87,13 @@ pub(super) fn register(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) 
         let row = |(at, worker): (usize, &Arc<WorkerMetrics>)| {
             (vec![("worker", at.to_string())], read(&worker.streams).load(Ordering::Relaxed))
         };
-        registry.register(
-            *name,
-            *help,
-            Rows { rows: workers.iter().enumerate().map(row).collect(), kind: MetricType::Gauge },
-        );
+        registry.register(*name, *help, Gauges(workers.iter().enumerate().map(row).collect()));
     }
-    let sum = |read: Read| workers.iter().map(|worker| read(&worker.streams).load(Ordering::Relaxed)).sum();
+    let sum = |read: Read| workers.iter().map(|worker| read(&worker.streams).load(Ordering::Relaxed)).sum::<u64>();
     let refused = REFUSED.iter().map(|(cause, read)| (vec![("cause", (*cause).to_owned())], sum(*read))).collect();
     let help = "Streams of clients that were refused or reset: the budget of their connection, worker or process is used up, or they are malformed";
-    registry.register("moongate_http2_streams_refused", help, Rows { rows: refused, kind: MetricType::Counter });
-    let ended = Rows { rows: vec![(Vec::new(), sum(|streams| &streams.ended))], kind: MetricType::Counter };
+    registry.register("moongate_http2_streams_refused", help, Counters(refused));
+    let ended = Counters::one(sum(|streams| &streams.ended));
     registry.register(
         "moongate_http2_connections_ended",
         "Connections of clients that were ended since they went on beyond their budget",
