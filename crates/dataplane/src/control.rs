@@ -9,6 +9,7 @@ use crate::log::{AccessLog, LogFormat, LogTarget};
 use crate::metrics::{self, WorkerMetrics};
 use crate::reasons::ReasonHeader;
 use ir::{ClusterId, Delta, ListenerId, Snapshot};
+use prometheus_client::registry::Registry;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -186,15 +187,11 @@ impl DataPlane {
         self.upstream.unresolved()
     }
 
-    /// Counters in the text format of OpenMetrics.
-    pub fn metrics(&self) -> String {
-        let unresolved = self.upstream.unresolved().len() as u64;
-        metrics::render(
-            &self.metrics,
-            &self.upstream.counts(),
-            (self.log.as_ref().map_or(0, AccessLog::dropped), unresolved),
-            self.admission.most(),
-        )
+    /// All metrics of the data plane, with the values that they have now.
+    pub fn metrics(&self) -> Registry {
+        let log_dropped = self.log.as_ref().map_or(0, AccessLog::dropped);
+        let unresolved = self.upstream.count_unresolved() as u64;
+        metrics::registry(&self.metrics, &self.upstream.counts(), (log_dropped, unresolved), self.admission.most())
     }
 
     /// Asks clients to open no further requests on their connections (`Connection: close`, GOAWAY), while listeners stay open. To be

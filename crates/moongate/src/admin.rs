@@ -1,9 +1,11 @@
 //! The pages for operators: health, metrics, what is served, and what is wrong.
 
+use crate::accept::{MediaType, preference};
+use crate::cli::ServeArgs;
+use crate::metrics::{self, Format};
 use crate::operators::{self, OperatorLimits};
 use crate::page;
 use crate::pipeline::{Current, Shared};
-use crate::process;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{Query, Request, State};
@@ -13,6 +15,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use dataplane::{DataPlane, Inherited};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +49,9 @@ impl Health {
     }
 }
 
+const TEXT: MediaType = MediaType { main: "text", sub: "plain", version: None };
+const JSON: MediaType = MediaType { main: "application", sub: "json", version: None };
+
 #[derive(Clone)]
 struct Pages {
     shared: Shared,
@@ -60,33 +66,68 @@ impl Pages {
     }
 }
 
-/// Serves `/healthz/ready` where Istio has it.
-pub(crate) fn serve_ready(listener: TcpListener, limits: OperatorLimits, health: Health) -> Result<JoinHandle<()>> {
-    let pages = Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(health);
-    operators::serve(listener, pages, limits)
+/// The sockets of the ports for operators.
+pub(crate) struct Sockets {
+    pub(crate) ready: TcpListener,
+    pub(crate) admin: TcpListener,
+    /// Those of `--istio-ports`: the agent's and the proxy's.
+    istio: Option<(TcpListener, TcpListener)>,
 }
 
-/// Serves all pages.
-pub(crate) fn serve_admin(
-    listener: TcpListener,
-    limits: OperatorLimits,
-    shared: Shared,
-    health: Health,
-    data_plane: Arc<DataPlane>,
-) -> Result<JoinHandle<()>> {
-    let pages = Router::new()
-        .route("/", get(index))
-        .route("/metrics", get(metrics))
-        .route("/config", get(config))
-        .route("/report", get(report))
-        .with_state(Pages { shared, health: health.clone(), data_plane })
-        .merge(Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(health))
-        .layer(middleware::from_fn(known_host));
-    operators::serve(listener, pages, limits)
+impl Sockets {
+    /// Opens them, or takes those that are listened on already.
+    pub(crate) fn open(args: &ServeArgs, inherited: &mut Inherited) -> Result<Self> {
+        let mut listen = |address, flag| listen(address, flag, inherited);
+        let ready = listen(args.ready, "--ready")?;
+        let admin = listen(args.admin, "--admin")?;
+        let istio = match args.istio_ports {
+            Some(ports) => Some((listen(ports.agent, "--istio-ports")?, listen(ports.proxy, "--istio-ports")?)),
+            None => None,
+        };
+        Ok(Self { ready, admin, istio })
+    }
+
+    /// The same sockets once more, for a process that follows.
+    pub(crate) fn to_hand_over(&self) -> io::Result<Vec<TcpListener>> {
+        let of_istio = self.istio.iter().flat_map(|(agent, proxy)| [agent, proxy]);
+        [&self.ready, &self.admin].into_iter().chain(of_istio).map(TcpListener::try_clone).collect()
+    }
+
+    /// Serves the pages of each port. Aborting a task ends its port; connections that there are then go on.
+    pub(crate) fn serve(
+        self,
+        limits: OperatorLimits,
+        shared: Shared,
+        health: Health,
+        data_plane: Arc<DataPlane>,
+    ) -> Result<Vec<JoinHandle<()>>> {
+        let pages = Pages { shared, health: health.clone(), data_plane };
+        let health_pages = || {
+            let pages = Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live));
+            pages.with_state(health.clone())
+        };
+        let admin = Router::new()
+            .route("/", get(index))
+            .route("/metrics", get(metrics))
+            .route("/config", get(config))
+            .route("/report", get(report))
+            .with_state(pages.clone())
+            .merge(health_pages())
+            .layer(middleware::from_fn(known_host));
+        let mut ports = vec![(self.ready, health_pages()), (self.admin, admin)];
+        if let Some((agent, proxy)) = self.istio {
+            // No `known_host` here: scrapers name a Pod or a Service, and the operator has opened these ports to the network. They show
+            // no more than the metrics.
+            let scraped = Router::new().route("/stats/prometheus", get(metrics)).with_state(pages);
+            let ready = Router::new().route("/healthz/ready", get(ready)).with_state(health);
+            ports.extend([(agent, scraped.clone().merge(ready)), (proxy, scraped)]);
+        }
+        ports.into_iter().map(|(socket, pages)| operators::serve(socket, pages, limits)).collect()
+    }
 }
 
 /// The socket of an address that `flag` gives: one that is listened on already, or a new one.
-pub(crate) fn listen(address: SocketAddr, flag: &str, inherited: &mut Inherited) -> Result<TcpListener> {
+fn listen(address: SocketAddr, flag: &str, inherited: &mut Inherited) -> Result<TcpListener> {
     if let Some(socket) = inherited.take(address).into_iter().next() {
         return Ok(socket);
     }
@@ -126,26 +167,10 @@ async fn index(State(pages): State<Pages>) -> Html<String> {
     Html(page::index(&current, pages.health.is_ready(), &pages.data_plane.listening(), &pages.data_plane.generations()))
 }
 
-async fn metrics(State(pages): State<Pages>) -> Response {
-    let current = pages.shared.get();
-    let mut text = process::metrics();
-    text.push_str(
-        "# HELP moongate_config_generation Generation of the configuration.\n# TYPE moongate_config_generation gauge\n",
-    );
-    text.push_str(&format!("moongate_config_generation {}\n", current.generation));
-    text.push_str("# HELP moongate_config_source_errors Configured paths that cannot be listed or read now; what they held before serves.\n");
-    text.push_str("# TYPE moongate_config_source_errors gauge\n");
-    text.push_str(&format!("moongate_config_source_errors {}\n", current.unavailable));
-    text.push_str("# HELP moongate_config_seconds Time that a stage of the last change took.\n# TYPE moongate_config_seconds gauge\n");
-    let stages = current.stages;
-    for (name, time) in
-        [("parse", stages.parse), ("collect", stages.collect), ("compile", stages.compile), ("apply", stages.apply)]
-    {
-        text.push_str(&format!("moongate_config_seconds{{stage=\"{name}\"}} {:.6}\n", time.as_secs_f64()));
-    }
-    text.push_str(&current.certificates.metrics());
-    text.push_str(&pages.data_plane.metrics());
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+async fn metrics(State(pages): State<Pages>, headers: HeaderMap) -> Response {
+    let format = Format::of(&headers);
+    let text = metrics::render(&metrics::registry(&pages.shared.get(), &pages.data_plane), format);
+    ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response()
 }
 
 async fn config(State(pages): State<Pages>) -> Response {
@@ -159,8 +184,9 @@ async fn report(
 ) -> Response {
     let current = pages.current();
     let diagnostics = current.diagnostics();
-    let accepts_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
-    if accepts_text || query.get("format").is_some_and(|format| format == "text") {
+    if preference(&headers, TEXT) > preference(&headers, JSON)
+        || query.get("format").is_some_and(|format| format == "text")
+    {
         if diagnostics.is_empty() {
             return "no findings\n".into_response();
         }

@@ -2,11 +2,12 @@
 //! time to time, as a certificate ends without a change of the configuration; `check` asks once. What a certificate is worth besides is the
 //! compiler's to say.
 
+use dataplane::Gauges;
 use ir::x509::Certificate;
 use ir::{Changes, ClusterId, Credential, Identity, ListenerId, Origin, Snapshot};
+use prometheus_client::registry::Registry;
 use resources::diagnostic::{Diagnostic, Severity};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -97,20 +98,20 @@ impl Certificates {
         found
     }
 
-    /// The end of each, in the text format of OpenMetrics.
-    pub(crate) fn metrics(&self) -> String {
-        const NAME: &str = "moongate_certificate_expiry_timestamp_seconds";
-        let mut text = format!(
-            "# HELP {NAME} End of the validity of a certificate that is presented, with its chain.\n# TYPE {NAME} gauge\n"
-        );
+    /// Adds the end of each.
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let mut said = BTreeSet::new();
-        for one in self.all().take(SERIES).filter(|one| said.insert((one.origin.to_string(), &one.source))) {
-            let object = crate::pipeline::object_ref(&one.origin).to_string();
-            let (object, rule, source) = (escaped(&object), escaped(&one.origin.rule), escaped(&one.source));
-            let end = one.not_after;
-            let _ = writeln!(text, "{NAME}{{object=\"{object}\",rule=\"{rule}\",source=\"{source}\"}} {end}");
-        }
-        text
+        let all = self.all().take(SERIES).filter(|one| said.insert((one.origin.to_string(), &one.source)));
+        let row = |one: &Presented| {
+            let labels = vec![
+                ("object", crate::pipeline::object_ref(&one.origin).to_string()),
+                ("rule", one.origin.rule.to_string()),
+                ("source", one.source.to_string()),
+            ];
+            (labels, one.not_after)
+        };
+        let help = "End of the validity of a certificate that is presented, with its chain";
+        registry.register("moongate_certificate_expiry_timestamp_seconds", help, Gauges(all.map(row).collect()));
     }
 }
 
@@ -172,11 +173,6 @@ fn date(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
-/// A value of a label.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,9 +227,14 @@ mod tests {
         let line = format!(
             "moongate_certificate_expiry_timestamp_seconds{{object=\"Gateway default/gw\",rule=\"servers[0]\",source=\"Secret istio-system/web\"}} {end}\n"
         );
-        assert!(certificates.metrics().ends_with(&line), "{}", certificates.metrics());
+        let text = |certificates: &Certificates| {
+            let mut registry = Registry::default();
+            certificates.register(&mut registry);
+            crate::metrics::render(&registry, crate::metrics::Format::Text)
+        };
+        assert!(text(&certificates).ends_with(&line), "{}", text(&certificates));
         let gone = certificates.of_listeners.keys().cloned().collect();
         certificates.update(&Snapshot::default(), Some(&Changes { listeners: gone, ..Changes::default() }));
-        assert_eq!(certificates.metrics().lines().count(), 2);
+        assert_eq!(text(&certificates), "");
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dataplane::ReasonHeader;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 const STYLES: Styles = Styles::styled()
@@ -142,6 +143,10 @@ pub(crate) struct ServeArgs {
     /// Address of the readiness page `/healthz/ready`
     #[arg(long, env = "MOONGATE_READY", value_name = "ADDR", default_value = "0.0.0.0:15021")]
     pub(crate) ready: SocketAddr,
+    /// Serve the metrics where Istio's scrapers look, too: `/stats/prometheus` on port 15020, with `/healthz/ready`, and on port 15090.
+    /// Any client that reaches these ports can read them [without a value: 0.0.0.0:15020,0.0.0.0:15090]
+    #[arg(long, env = "MOONGATE_ISTIO_PORTS", value_name = "ADDR,ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0:15020,0.0.0.0:15090")]
+    pub(crate) istio_ports: Option<IstioPorts>,
     /// Threads that serve [default: one per core]
     #[arg(long, env = "MOONGATE_WORKERS", value_name = "N")]
     pub(crate) workers: Option<usize>,
@@ -180,6 +185,25 @@ pub(crate) struct ServeArgs {
     /// Format of the process's own log
     #[arg(long, env = "MOONGATE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: Output,
+}
+
+/// Where metrics are served as Istio does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IstioPorts {
+    /// In place of Istio's agent, port 15020 there.
+    pub(crate) agent: SocketAddr,
+    /// In place of Envoy, port 15090 there.
+    pub(crate) proxy: SocketAddr,
+}
+
+impl FromStr for IstioPorts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (agent, proxy) = text.split_once(',').ok_or("give two addresses, such as `0.0.0.0:15020,0.0.0.0:15090`")?;
+        let address = |text: &str| text.trim().parse().map_err(|error| format!("`{text}`: {error}"));
+        Ok(Self { agent: address(agent)?, proxy: address(proxy)? })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -334,6 +358,20 @@ mod tests {
     fn dr_14_a_locality_has_up_to_three_parts() {
         assert!(["eu", "eu/a", "eu/a/1"].iter().all(|text| locality(text).is_ok()));
         assert!(["", "eu/", "/a", "eu/*", "a/b/c/d"].iter().all(|text| locality(text).is_err()));
+    }
+
+    #[test]
+    fn istio_ports_are_istios_own_unless_two_addresses_are_given() {
+        let ports = |args: &[&str]| {
+            let cli = Cli::try_parse_from(["moongate", "run", "config"].iter().chain(args));
+            let Ok(Cli { command: Command::Run(args) }) = cli else { return Err(()) };
+            Ok(args.serve.istio_ports.map(|ports| [ports.agent, ports.proxy].map(|one| one.to_string())))
+        };
+        let two = |agent: &str, proxy: &str| Ok(Some([agent.to_owned(), proxy.to_owned()]));
+        assert_eq!(ports(&[]), Ok(None));
+        assert_eq!(ports(&["--istio-ports"]), two("0.0.0.0:15020", "0.0.0.0:15090"));
+        assert_eq!(ports(&["--istio-ports=127.0.0.1:1,[::1]:2"]), two("127.0.0.1:1", "[::1]:2"));
+        assert!(ports(&["--istio-ports=127.0.0.1:1"]).is_err() && ports(&["--istio-ports=15020,15090"]).is_err());
     }
 
     #[test]

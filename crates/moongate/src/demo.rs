@@ -2,7 +2,7 @@
 //!
 //! Files that exist in the folder are kept with all edits: their backends then listen where these files have them.
 
-use crate::cli::{DemoArgs, Role, WorkloadArgs};
+use crate::cli::{DemoArgs, IstioPorts, Role, WorkloadArgs};
 use crate::start_up::{quoted, url};
 use crate::{echo, logging, output, process, run};
 use anyhow::{Context, Result, bail};
@@ -54,25 +54,28 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
     let mut serve = args.serve.clone();
     // The demo runs beside whatever else does: its pages go elsewhere when their ports cannot be bound. The sockets stay open from here
     // on, so that no other process gets these ports.
-    let (pages, admin_note) = listen(serve.admin, "admin pages", "--admin")?;
-    let (readiness, ready_note) = listen(serve.ready, "readiness", "--ready")?;
-    (serve.admin, serve.ready) = (pages.local_addr()?, readiness.local_addr()?);
-    let bound =
-        Inherited::new([pages, readiness]).context("the sockets for admin pages and readiness cannot be used")?;
+    let (mut bound, mut notes) = (Vec::new(), Vec::new());
+    let mut keep = |address: SocketAddr, what: &str, flag: &str| -> Result<SocketAddr> {
+        let (socket, note) = listen(address, what, flag)?;
+        let address = socket.local_addr()?;
+        bound.push(socket);
+        notes.extend(note);
+        Ok(address)
+    };
+    serve.admin = keep(serve.admin, "admin pages", "--admin")?;
+    serve.ready = keep(serve.ready, "readiness", "--ready")?;
+    if let Some(IstioPorts { agent, proxy }) = &mut serve.istio_ports {
+        *agent = keep(*agent, "metrics", "--istio-ports")?;
+        *proxy = keep(*proxy, "metrics", "--istio-ports")?;
+    }
+    let bound = Inherited::new(bound).context("the sockets for operators cannot be used")?;
     let workload = WorkloadArgs {
         roles: vec![Role::Ingress],
         namespace: "istio-system".to_owned(),
         port_map: vec![(80, port.number)],
         ..WorkloadArgs::default()
     };
-    let welcome = Welcome {
-        folder: folder.clone(),
-        port,
-        files,
-        notes: [admin_note, ready_note].into_iter().flatten().collect(),
-        admin: serve.admin,
-        ready: serve.ready,
-    };
+    let welcome = Welcome { folder: folder.clone(), port, files, notes, admin: serve.admin, ready: serve.ready };
     run::serve(&[folder], &workload, &serve, ("-", bound), move |open| output::print(&welcome.text(open)))
 }
 

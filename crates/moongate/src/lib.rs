@@ -2,6 +2,7 @@
 //!
 //! A library beside the binary, so that tests can ask `explain` without a process for each question.
 
+mod accept;
 mod admin;
 mod certificates;
 mod check;
@@ -14,6 +15,7 @@ mod handover;
 mod limits;
 mod logging;
 mod mesh;
+mod metrics;
 mod operators;
 mod output;
 mod page;

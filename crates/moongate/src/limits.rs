@@ -75,12 +75,13 @@ pub(crate) struct Bounds {
     pub(crate) backends: usize,
 }
 
-/// The defaults, with what is set over them, as far as the process may have so many descriptors.
-pub(crate) fn bounds(set: &[(String, String)], descriptors: u64, workers: usize) -> Result<Bounds> {
+/// The defaults, with what is set over them, as far as the process may have so many descriptors. `ports` is how many ports for operators
+/// there are.
+pub(crate) fn bounds(set: &[(String, String)], descriptors: u64, workers: usize, ports: usize) -> Result<Bounds> {
     let (mut plane, mut operators) = limits(set)?;
     let is_set = |name: &str| set.iter().any(|(known, _)| known == name);
     let wanted = is_set("connections").then_some(plane.connections);
-    let plan = Plan::of(descriptors, workers, wanted);
+    let plan = Plan::of(descriptors, workers, ports, wanted);
     if let Some(wanted) = wanted.filter(|wanted| *wanted > plan.clients) {
         tracing::warn!(
             "`--limit connections={wanted}` is lowered to {}: the process may have {} descriptors (RLIMIT_NOFILE), and backends, files and operators need some of them",
@@ -189,16 +190,19 @@ mod tests {
     #[test]
     fn limits_follow_from_what_the_process_may_have() {
         let set = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
-        let all = bounds(&[], 256, 2).unwrap();
+        let all = bounds(&[], 256, 2, 2).unwrap();
         assert_eq!((all.plane.connections, all.backends, all.operators.connections), (80, 80, 8));
         assert_eq!((all.plane.address.connections, all.plane.idle_upstream), (Some(40), 40));
-        assert_eq!(bounds(&set("connections", "7"), 256, 2).unwrap().plane.connections, 7);
-        assert_eq!(bounds(&set("connections", "1000000"), 20_000, 2).unwrap().plane.connections, 13_200);
-        assert_eq!(bounds(&set("address-connections", "off"), 256, 2).unwrap().plane.address.connections, None);
-        assert_eq!(bounds(&set("address-connections", "5"), 256, 2).unwrap().plane.address.connections, Some(5));
-        assert_eq!(bounds(&set("admin-connections", "9999"), 20_000, 2).unwrap().operators.connections, 64);
-        assert_eq!(bounds(&set("admin-timeout", "3s"), 20_000, 2).unwrap().operators.timeout, Duration::from_secs(3));
-        assert!(bounds(&set("address-rate", "0"), 256, 2).is_err());
+        assert_eq!(bounds(&set("connections", "7"), 256, 2, 2).unwrap().plane.connections, 7);
+        assert_eq!(bounds(&set("connections", "1000000"), 20_000, 2, 2).unwrap().plane.connections, 13_200);
+        assert_eq!(bounds(&set("address-connections", "off"), 256, 2, 2).unwrap().plane.address.connections, None);
+        assert_eq!(bounds(&set("address-connections", "5"), 256, 2, 2).unwrap().plane.address.connections, Some(5));
+        assert_eq!(bounds(&set("admin-connections", "9999"), 20_000, 2, 2).unwrap().operators.connections, 64);
+        assert_eq!(
+            bounds(&set("admin-timeout", "3s"), 20_000, 2, 2).unwrap().operators.timeout,
+            Duration::from_secs(3)
+        );
+        assert!(bounds(&set("address-rate", "0"), 256, 2, 2).is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The process itself: its limits, its cores, its signals.
 
 use anyhow::{Context, Result};
+use dataplane::{Counters, Gauges};
+use prometheus_client::registry::Registry;
 
 /// Threads that serve when nobody says how many: one per core that the process may use, by its affinity and its quota.
 pub(crate) fn workers() -> usize {
@@ -18,30 +20,24 @@ pub(crate) fn control_runtime() -> Result<tokio::runtime::Runtime> {
         .context("the control runtime cannot start")
 }
 
-/// Memory, open files and time on processors, in Prometheus' text format; what the system does not tell is left out.
-pub(crate) fn metrics() -> String {
-    let mut out = String::new();
+/// Adds memory, open files and time on processors; what the system does not tell is left out.
+pub(crate) fn register(registry: &mut Registry) {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let status = read("/proc/self/status");
     let resident =
         status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     if let Some(kilobytes) = resident {
-        push(&mut out, "process_resident_memory_bytes", "gauge", "Memory that is resident", (kilobytes << 10) as f64);
+        registry.register("process_resident_memory_bytes", "Resident memory", Gauges::one(kilobytes << 10));
     }
     if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-        push(&mut out, "process_open_fds", "gauge", "Open files and connections", entries.count() as f64);
+        registry.register("process_open_fds", "Open files and connections", Gauges::one(entries.count() as u64));
     }
     let stat = read("/proc/self/stat");
-    // The fields behind the name, which may hold anything, are told apart by blanks; the 12th and 13th are times.
+    // The name may hold anything; of the fields behind it, which blanks separate, the 12th and 13th are times.
     let fields: Vec<&str> = stat.rsplit_once(')').map_or_else(Vec::new, |(_, rest)| rest.split_whitespace().collect());
     let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok());
     if let (Some(user), Some(system)) = (ticks(11), ticks(12)) {
-        let per_second = rustix::param::clock_ticks_per_second() as f64;
-        push(&mut out, "process_cpu_seconds_total", "counter", "Time on processors", (user + system) / per_second);
+        let seconds = (user + system) / rustix::param::clock_ticks_per_second() as f64;
+        registry.register("process_cpu_seconds", "Time on processors", Counters::one(seconds));
     }
-    out
-}
-
-fn push(out: &mut String, name: &str, kind: &str, help: &str, value: f64) {
-    out.push_str(&format!("# HELP {name} {help}.\n# TYPE {name} {kind}\n{name} {value}\n"));
 }

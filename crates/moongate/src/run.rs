@@ -46,14 +46,13 @@ pub(crate) fn serve(
     let access_log = open_log(&log_target)?.map(|target| (target, log_format(args.access_log_format)));
     let (mut inherited, elder) = handover::inherit(args.takeover.as_deref(), users)?;
     inherited.extend(bound);
-    let ready = admin::listen(args.ready, "--ready", &mut inherited)?;
-    let pages = admin::listen(args.admin, "--admin", &mut inherited)?;
+    let sockets = admin::Sockets::open(args, &mut inherited)?;
+    let own = sockets.to_hand_over()?;
     let input = Input { paths: paths.to_vec(), check };
-    let start_up = StartUp::new(input, pages.local_addr()?, ready.local_addr()?);
-    let own = [ready.try_clone()?, pages.try_clone()?];
+    let start_up = StartUp::new(input, sockets.admin.local_addr()?, sockets.ready.local_addr()?);
     let runtime = process::control_runtime()?;
     let workers = args.workers.unwrap_or_else(process::workers);
-    let bounds = limits::bounds(&args.limits, descriptors, workers)?;
+    let bounds = limits::bounds(&args.limits, descriptors, workers, own.len())?;
     let of_upstream = upstream::Settings { connections: Some(bounds.backends), ..upstream::Settings::default() };
     let upstream = Upstream::new(&of_upstream, runtime.handle().clone());
     let handover = args.takeover.is_some();
@@ -73,10 +72,7 @@ pub(crate) fn serve(
         let plane = Arc::clone(&data_plane);
         on_signal(SignalKind::user_defined1(), move || reopen_log(&log_target, &plane))?;
         let (shared, health) = (Shared::default(), Health::default());
-        let of_admin = [
-            admin::serve_ready(ready, bounds.operators, health.clone())?,
-            admin::serve_admin(pages, bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane))?,
-        ];
+        let of_operators = sockets.serve(bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane))?;
         let (changes, reload) = sources::watch(source);
         let on_request = reload.clone();
         on_signal(SignalKind::hangup(), move || {
@@ -130,8 +126,8 @@ pub(crate) fn serve(
             result = followed => {
                 result?;
                 tracing::info!("another process serves the listeners; draining for {} s", args.drain);
-                // Whether traffic is to be sent here is for the other to say now.
-                of_admin.iter().for_each(tokio::task::JoinHandle::abort);
+                // The other process answers for readiness and metrics now.
+                of_operators.iter().for_each(tokio::task::JoinHandle::abort);
             }
         }
         tokio::select! {
@@ -159,7 +155,7 @@ async fn follow(
     (path, users): (Option<PathBuf>, TrustedUsers),
     elder: Option<Elder>,
     first_served: tokio::sync::oneshot::Receiver<Result<()>>,
-    own: [TcpListener; 2],
+    own: Vec<TcpListener>,
     data_plane: Arc<DataPlane>,
 ) -> Result<()> {
     // The way of the first configuration ends with the process alone.

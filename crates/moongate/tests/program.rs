@@ -13,6 +13,7 @@ mod program {
     mod hostile;
     mod input;
     mod lifecycle;
+    mod metrics;
     mod mutations;
     mod oracle;
     mod outputs;

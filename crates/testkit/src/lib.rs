@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod cases;
 pub mod client;
+pub mod debian;
 pub mod envoy;
 pub mod gateway;
 pub mod http2;

@@ -84,6 +84,11 @@ impl Dns {
         self.failures.list()
     }
 
+    /// How many names have no answer.
+    pub(crate) fn count_unresolved(&self) -> usize {
+        self.failures.count()
+    }
+
     /// Begins to resolve a cluster's names, if it has any and nobody has begun.
     pub(crate) fn begin(self: &Arc<Self>, state: &Arc<ClusterState>) {
         if let Some(progress) = state.begin_resolving() {

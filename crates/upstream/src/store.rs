@@ -83,6 +83,11 @@ impl Upstream {
         self.dns.unresolved()
     }
 
+    /// How many names of clusters in use have no answer.
+    pub fn count_unresolved(&self) -> usize {
+        self.dns.count_unresolved()
+    }
+
     /// Looks after the health of a cluster's endpoints, which [`ClusterState::report`] asks for.
     pub fn watch(&self, state: &ClusterState) {
         if let Some(watch) = state.watch() {

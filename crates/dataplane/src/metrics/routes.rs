@@ -36,15 +36,12 @@ pub(super) fn register(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) 
             all.entry(labels.clone()).or_default().add(histogram);
         }
     }
-    type Read = fn(&Histogram) -> u64;
-    let families: [(&str, &str, Read); 2] = [
-        ("moongate_route_requests", "Requests of routes with a `statPrefix`", |histogram| histogram.count),
-        ("moongate_route_milliseconds", "The sum of what they took, in milliseconds", |histogram| histogram.sum),
-    ];
-    for (name, help, read) in families {
-        let row = |((prefix, status), histogram): (&Labels, &Histogram)| {
-            (vec![("stat_prefix", prefix.to_string()), ("response_code", status.to_string())], read(histogram))
-        };
-        registry.register(name, help, Counters(all.iter().map(row).collect()));
-    }
+    let labels =
+        |(prefix, status): &Labels| vec![("stat_prefix", prefix.to_string()), ("response_code", status.to_string())];
+    let requests = all.iter().map(|(series, histogram)| (labels(series), histogram.count));
+    let help = "Requests of routes with a `statPrefix`";
+    registry.register("moongate_route_requests", help, Counters(requests.collect()));
+    let seconds = all.iter().map(|(series, histogram)| (labels(series), histogram.sum as f64 / 1000.0));
+    let help = "Time from the heads of these requests to the ends of their responses";
+    registry.register("moongate_route_seconds", help, Counters(seconds.collect()));
 }

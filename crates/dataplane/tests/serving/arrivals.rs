@@ -53,7 +53,6 @@ fn at_the_limit_idle_connections_of_any_kind_and_worker_make_room() {
             assert_eq!(client.get("/").answer().status, 200, "it is idle now, but not for longest");
         }
         let open = gateway
-            .plane
             .metrics()
             .lines()
             .filter(|line| line.starts_with("moongate_downstream_connections_open"))

@@ -92,7 +92,7 @@ fn vs_43_a_client_that_goes_during_its_delay_is_noticed_and_its_request_goes_now
             client.send("more").finish();
             std::thread::sleep(Duration::from_millis(10));
             client.reset();
-            gateway.plane.metrics().contains(NOTICED)
+            gateway.metrics().contains(NOTICED)
         });
     }
     assert_eq!(backend.connections(), 0);
@@ -104,7 +104,7 @@ fn vs_43_a_stream_that_is_broken_off_during_its_delay_goes_nowhere() {
     let gateway = waiting(&backend);
     run(async {
         let mut client = connect(gateway.addresses()[0]).await;
-        while !gateway.plane.metrics().contains(NOTICED) {
+        while !gateway.metrics().contains(NOTICED) {
             let (response, mut stream) = client.send_request(get("/"), false).unwrap();
             tokio::time::sleep(Duration::from_millis(10)).await;
             stream.send_reset(h2::Reason::CANCEL);

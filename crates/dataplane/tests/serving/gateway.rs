@@ -110,14 +110,21 @@ impl Gateway {
         self.runtime.block_on(self.plane.drain(grace));
     }
 
+    /// All metrics as OpenMetrics text.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.plane.metrics()).unwrap();
+        text
+    }
+
     /// Waits until this is in a line of the counters: they count after the client has its answer.
     pub(crate) fn has_counted(&self, part: &str) {
-        until(part, || self.plane.metrics().contains(part));
+        until(part, || self.metrics().contains(part));
     }
 
     /// The value of the first metric whose line begins so.
     pub(crate) fn metric(&self, beginning: &str) -> Option<f64> {
-        let text = self.plane.metrics();
+        let text = self.metrics();
         let line = text.lines().find(|line| line.starts_with(beginning))?;
         line.rsplit(' ').next()?.parse().ok()
     }

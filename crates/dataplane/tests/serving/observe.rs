@@ -111,7 +111,7 @@ fn te_08_requests_are_counted_by_what_became_of_them() {
         assert_eq!(client.with_body("POST", "abc").answer().status, 200);
     }
     until("the last is counted", || gateway.metric("istio_requests_total{") == Some(3.0));
-    let text = gateway.plane.metrics();
+    let text = gateway.metrics();
     let labels = r#"destination_service="c",response_code="200",response_flags="-""#;
     for (name, value) in [("istio_request_bytes_sum", 9.0), ("istio_response_bytes_sum", 15.0)] {
         let line = text.lines().find(|line| line.starts_with(name) && line.contains(labels));
@@ -161,5 +161,5 @@ fn vs_21_routes_with_a_prefix_are_counted_by_themselves() {
     client.send("GET / HTTP/1.1\r\nHost: nobody\r\n\r\n");
     assert_eq!(client.answer().status, 404);
     gateway.has_counted(r#"moongate_route_requests_total{stat_prefix="r",response_code="200"} 3"#);
-    assert!(!gateway.plane.metrics().contains(r#"stat_prefix="r",response_code="404""#));
+    assert!(!gateway.metrics().contains(r#"stat_prefix="r",response_code="404""#));
 }

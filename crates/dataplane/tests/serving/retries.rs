@@ -214,7 +214,7 @@ fn vs_40_a_client_that_goes_before_the_next_attempt_is_noticed() {
         meanwhile(|| gateway.metric("moongate_requests_retried_total") == Some(2.0)).await;
         stream.send_reset(h2::Reason::CANCEL);
         drop(response);
-        meanwhile(|| gateway.plane.metrics().lines().any(|line| line.contains(NOTICED) && line.ends_with(" 2"))).await;
+        meanwhile(|| gateway.metrics().lines().any(|line| line.contains(NOTICED) && line.ends_with(" 2"))).await;
     });
     assert_eq!(backend.seen().len(), 2);
 }

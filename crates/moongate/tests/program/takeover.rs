@@ -26,6 +26,8 @@ struct Line {
     port: u16,
     ready: SocketAddr,
     admin: SocketAddr,
+    /// Further arguments.
+    args: Vec<String>,
 }
 
 /// A process that is killed when it is dropped.
@@ -55,7 +57,8 @@ impl Process {
 impl Line {
     fn new(configuration: &str) -> Self {
         let local = || SocketAddr::from(([127, 0, 0, 1], ports::free()));
-        let line = Self { folder: tempfile::tempdir().unwrap(), port: ports::free(), ready: local(), admin: local() };
+        let (folder, args) = (tempfile::tempdir().unwrap(), Vec::new());
+        let line = Self { folder, port: ports::free(), ready: local(), admin: local(), args };
         let text = configuration.replace("number: 8080", &format!("number: {}", line.port));
         std::fs::create_dir(line.folder.path().join("config")).unwrap();
         std::fs::write(line.folder.path().join("config/all.yaml"), text).unwrap();
@@ -73,7 +76,7 @@ impl Line {
             "off",
         ]);
         command.args(["--ready", &self.ready.to_string(), "--admin", &self.admin.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null());
         command
     }
 
@@ -200,6 +203,21 @@ fn twenty_upgrades_lose_nothing() {
         Request { method: "GET", target: "/healthz/ready", headers: &[("Host".to_owned(), "a".to_owned())], body: b"" };
     assert_eq!(client::send(line.ready, &ready).unwrap().status, 200);
     assert!(last.0.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn the_ports_of_istio_pass_to_the_next_process() {
+    let mut line = Line::new(&grpc(1));
+    let addresses = [ports::free(), ports::free()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    line.args = vec![format!("--istio-ports={},{}", addresses[0], addresses[1])];
+    let mut elder = line.follow();
+    let _younger = line.follow();
+    assert_eq!(elder.end(), Some(0));
+    for address in addresses {
+        let headers = [("Host".to_owned(), "a".to_owned())];
+        let request = Request { method: "GET", target: "/stats/prometheus", headers: &headers, body: b"" };
+        assert_eq!(client::send(address, &request).unwrap().status, 200);
+    }
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl Failures {
         self.lock().values().map(|(_, unresolved)| unresolved.clone()).collect()
     }
 
+    /// How many names have no answer.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, ByName> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -54,14 +59,13 @@ impl Failures {
 impl TaskFailures<'_> {
     /// A query had no answer.
     pub(crate) fn failed(&self, unresolved: Unresolved) {
-        let Unresolved { cluster, name, error, in_use } = &unresolved;
-        let key = (cluster.clone(), name.clone());
-        let first = !self.all.lock().contains_key(&key);
-        if first {
-            let effect = if *in_use { "the addresses before stay in use" } else { "requests get 503" };
+        let key = (unresolved.cluster.clone(), unresolved.name.clone());
+        let before = self.all.lock().insert(key, (self.task, unresolved.clone()));
+        if before.is_none() {
+            let Unresolved { cluster, name, error, in_use } = unresolved;
+            let effect = if in_use { "the addresses before stay in use" } else { "requests get 503" };
             tracing::warn!(%cluster, %name, %error, "a name is not resolved; {effect}");
         }
-        self.all.lock().insert(key, (self.task, unresolved));
     }
 
     /// A query was answered.
