@@ -62,6 +62,8 @@ fn for_client(
     let placing = localities::placing(world, client, backing, effective);
     let wanted = Wanted { host, port: backing_port, labels: part.map(|part| &part.labels), placing };
     let Secured { tls, fault, used, notes } = secured::compile(world, client, backing, effective.tls);
+    let guard = rules.as_ref().and_then(Merged::guard);
+    let fault = guard.map(|rule| format!("DestinationRule {rule} has errors").into()).or(fault);
     let endpoints = match fault {
         Some(why) => EndpointSource::NoTls(why),
         None => endpoints::find(world, backing, &visible, wanted),
@@ -85,7 +87,13 @@ fn for_client(
         (key, notes)
     });
     let of_subset = rules.as_ref().and_then(|rules| empty_subset(rules, subset, &cluster));
-    let notes = of_policy.into_iter().chain(of_subset).filter(|(_, notes)| !notes.is_empty()).collect();
+    let of_guard = guard.map(|rule| {
+        let mut notes = Notes::default();
+        let message = format!("the rule has errors, so that what it asks for `{host}` is not known; requests get 503");
+        notes.add_with_help(code::RULE_INVALID, "spec.host", message, "correct what is reported of the rule");
+        (rule.clone(), notes)
+    });
+    let notes = of_policy.into_iter().chain(of_subset).chain(of_guard).filter(|(_, notes)| !notes.is_empty()).collect();
     Some(Built { cluster, used, notes })
 }
 

@@ -57,6 +57,11 @@ impl<'a> Merged<'a> {
         names.collect::<Vec<_>>().join(", ")
     }
 
+    /// The rule that has errors, and stands for itself so that nothing is sent without what it asks for.
+    pub(crate) fn guard(&self) -> Option<&'a Key> {
+        self.rules.iter().find(|rule| rule.spec.is_guard).map(|rule| &rule.key)
+    }
+
     /// The oldest of the rules.
     pub(crate) fn origin(&self) -> Option<Origin> {
         let Key { namespace, name } = self.rules.first()?.key.clone();

@@ -59,7 +59,12 @@ impl Explainer {
     /// Reads files and folders, with the mesh's settings of their own unless another file is named, and compiles them.
     pub fn read(paths: Vec<PathBuf>, mesh: Option<PathBuf>, mut settings: Settings) -> Result<Self> {
         let loaded = FileSource::new(paths)?.with_mesh(mesh).refresh().context("there is nothing to read")?;
-        Mesh::default().take(&loaded, &mut settings);
+        let mut mesh = Mesh::default();
+        mesh.take(&loaded, &mut settings);
+        if !mesh.is_usable() {
+            let errors: Vec<String> = mesh.found.iter().map(resources::render::line).collect();
+            bail!("the mesh settings cannot be used:\n{}", errors.join("\n"));
+        }
         Ok(Self::new(&loaded.set, &settings))
     }
 

@@ -19,6 +19,8 @@ const DATA: &str = "mesh";
 pub(crate) struct Mesh {
     text: Option<Arc<str>>,
     pub(crate) found: Vec<Diagnostic>,
+    /// Whether there are settings in use: the defaults where none were written, or the last ones without errors.
+    is_usable: bool,
 }
 
 /// Settings that were written somewhere.
@@ -30,10 +32,11 @@ struct Written {
 }
 
 impl Mesh {
-    /// Takes over what is written now. What has errors is not taken over while there are settings that had none; at first its defaults
-    /// stand in for them.
+    /// Takes the settings that are written now. Settings with errors are rejected, and the settings before are kept. Where there are none
+    /// before, nothing can be served: which paths are the same, or whom to trust, is not known.
     pub(crate) fn take(&mut self, loaded: &Loaded, settings: &mut Settings) {
         let Some(written) = of_file(loaded).or_else(|| of_config_map(&loaded.set, settings)) else {
+            self.is_usable = true;
             if self.text.take().is_some() {
                 self.found.clear();
                 settings.mesh = Default::default();
@@ -52,15 +55,25 @@ impl Mesh {
             }
         }
         let has_errors = found.iter().any(|one| one.severity == Severity::Error);
-        let first = self.text.is_none();
-        if first || !has_errors {
-            settings.mesh = mesh;
-        } else {
-            for one in &mut found {
-                one.message.push_str("; the settings before are kept");
+        if has_errors {
+            let effect = if self.is_usable {
+                "the settings before are kept"
+            } else {
+                "nothing is served without valid settings"
+            };
+            for one in found.iter_mut().filter(|one| one.severity == Severity::Error) {
+                one.message.push_str("; ");
+                one.message.push_str(effect);
             }
+        } else {
+            (settings.mesh, self.is_usable) = (mesh, true);
         }
         (self.text, self.found) = (Some(written.text), found);
+    }
+
+    /// Whether there are settings to serve with.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.is_usable
     }
 }
 
@@ -148,8 +161,13 @@ mod tests {
     #[test]
     fn mc_01_settings_with_errors_do_not_take_the_place_of_good_ones() {
         let mut folder = Folder::new(None);
+        assert_eq!(folder.put("mesh.yaml", "rootNamespace: 'not one'\n").root(), "");
+        assert!(folder.mesh.found[0].message.ends_with("; nothing is served without valid settings"));
+        assert!(!folder.mesh.is_usable());
         assert_eq!(folder.put("mesh.yaml", "rootNamespace: good\n").root(), "good");
+        assert!(folder.mesh.is_usable());
         assert_eq!(folder.put("mesh.yaml", "rootNamespace: 'not one'\n").root(), "good");
+        assert!(folder.mesh.is_usable());
         assert_eq!(folder.mesh.found.len(), 1);
         assert!(folder.mesh.found[0].message.ends_with("; the settings before are kept"));
         assert_eq!(folder.put("mesh.yaml", "rootNamespace: better\n").root(), "better");

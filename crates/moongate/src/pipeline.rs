@@ -114,6 +114,13 @@ pub(crate) async fn run(
             loaded = changes.recv() => {
                 let Some(loaded) = loaded else { return };
                 mesh.take(&loaded, &mut settings);
+                if !mesh.is_usable() {
+                    let current = without_mesh(&loaded, &mesh.found);
+                    shared.set(current.clone());
+                    tell(&before, &current);
+                    before = current;
+                    continue;
+                }
                 let mut current = take(&loaded, &settings, &mesh.found, &mut memo, (&data_plane, &before));
                 current.look_at_clock(soon);
                 let serves = judge(&mut current, &data_plane);
@@ -155,6 +162,17 @@ pub(crate) async fn run(
                 }
             }
         }
+    }
+}
+
+/// What is known of a configuration that cannot be applied, since its mesh settings have errors and there were none before.
+fn without_mesh(loaded: &Loaded, mesh: &[Diagnostic]) -> Current {
+    Current {
+        set: Arc::clone(&loaded.set),
+        read: mesh.iter().cloned().chain(loaded.diagnostics.iter().cloned()).collect(),
+        unavailable: loaded.unavailable,
+        streams: Arc::clone(&loaded.streams),
+        ..Current::default()
     }
 }
 

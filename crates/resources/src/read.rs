@@ -38,14 +38,25 @@ pub struct DocumentText<'a> {
 pub struct Reading {
     /// Objects without errors.
     pub objects: Vec<AnyObject>,
-    /// Objects that are refused, with the code of their first error; their last good version is to be kept.
-    pub refused: Vec<(ObjectRef, &'static str)>,
+    /// Objects with errors; their last version without is to be kept.
+    pub rejected: Vec<Rejected>,
     /// Whether it is not known which objects the document holds: it is no YAML, or lacks what tells an object apart.
     pub unreadable: bool,
     /// What was found.
     pub diagnostics: Vec<Diagnostic>,
     /// Objects of kinds that are not read.
     pub foreign: Vec<Foreign>,
+}
+
+/// An object with errors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Its kind and key.
+    pub object: ObjectRef,
+    /// The code of its first error.
+    pub code: &'static str,
+    /// What counts in its place while there is no version of it without errors, where traffic would go unsecured otherwise.
+    pub guard: Option<AnyObject>,
 }
 
 /// An object of a kind that is not read.
@@ -275,18 +286,21 @@ impl Reader<'_> {
         self.reading.diagnostics.extend(self.document.diagnostics(object.as_ref(), prefix, findings));
         // With a name that is none it may be any object.
         self.reading.unreadable |= error == Some(code::NO_NAME);
-        match (spec, object, error) {
-            (Some(spec), Some(_), None) => {
-                let meta = Meta {
-                    labels: metadata.labels,
-                    annotations: metadata.annotations,
-                    created: metadata.creation_timestamp,
-                };
-                let source = Some(self.document.source());
-                self.reading.objects.push(wrap(Arc::new(Object { key, meta, source, spec })));
+        let Some(object) = object else {
+            self.reading.unreadable = true;
+            return;
+        };
+        let meta =
+            Meta { labels: metadata.labels, annotations: metadata.annotations, created: metadata.creation_timestamp };
+        let source = Some(self.document.source());
+        let any = |spec| wrap(Arc::new(Object { key, meta, source, spec }));
+        match (spec, error) {
+            (Some(spec), None) => self.reading.objects.push(any(spec)),
+            (spec, error) => {
+                let guard = spec.and_then(T::guard).map(any);
+                let code = error.unwrap_or(code::WRONG_VALUE);
+                self.reading.rejected.push(Rejected { object, code, guard });
             }
-            (_, Some(object), error) => self.reading.refused.push((object, error.unwrap_or(code::WRONG_VALUE))),
-            (_, None, _) => self.reading.unreadable = true,
         }
     }
 

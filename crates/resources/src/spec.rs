@@ -31,6 +31,12 @@ pub trait Spec: serde::de::DeserializeOwned + PartialEq {
 
     /// Brings what is written in more than one way into one form. Called after the validation.
     fn normalise(&mut self) {}
+
+    /// What counts in place of an object with errors while there is no version of it without: a version that stops the traffic which the
+    /// object is to secure. `None` for kinds without which no traffic flows.
+    fn guard(self) -> Option<Self> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 use resources::diagnostic::{Diagnostic, Position, SourceLocation};
 use resources::key::ObjectRef;
-use resources::read::{self, Reading};
+use resources::read::{self, Reading, Rejected};
 use resources::set::AnyObject;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -29,6 +29,8 @@ pub(crate) struct FileState {
     pub(crate) documents: Vec<DocumentState>,
     /// Objects whose documents are broken, and whose last good version is kept; with the lengths of their documents then.
     pub(crate) kept: BTreeMap<ObjectRef, usize>,
+    /// What counts in place of objects that have errors, and had so from the beginning.
+    pub(crate) guards: Vec<AnyObject>,
     /// Objects that the file has no more, and that count until that is proven or another file has them.
     pub(crate) lingering: BTreeMap<ObjectRef, usize>,
     pub(crate) presence: Presence,
@@ -59,8 +61,8 @@ pub(crate) struct DocumentState {
 impl FileState {
     /// A file that held objects and is not what it was.
     pub(crate) fn absent(presence: Presence, unreadable: Option<Diagnostic>) -> Self {
-        let (documents, kept, lingering) = Default::default();
-        Self { stamp: None, settled: true, documents, kept, lingering, presence, unreadable }
+        let (documents, kept, guards, lingering) = Default::default();
+        Self { stamp: None, settled: true, documents, kept, guards, lingering, presence, unreadable }
     }
 
     pub(crate) fn objects(&self) -> impl Iterator<Item = &AnyObject> {
@@ -68,7 +70,7 @@ impl FileState {
     }
 
     pub(crate) fn object(&self, name: &ObjectRef) -> Option<&AnyObject> {
-        self.objects().find(|object| object.object_ref() == *name)
+        self.objects().chain(&self.guards).find(|object| object.object_ref() == *name)
     }
 
     /// Everything that counts, or would count, from this file, with the lengths of the documents.
@@ -78,7 +80,9 @@ impl FileState {
             document.reading.objects.iter().map(move |object| (object.object_ref(), length)).collect::<Vec<_>>()
         };
         let before = self.kept.iter().chain(&self.lingering).map(|(object, length)| (object.clone(), *length));
-        self.documents.iter().flat_map(of_document).chain(before).collect()
+        // A guard may be shorter than what it is the beginning of: nothing is known of its length.
+        let guards = self.guards.iter().map(|guard| (guard.object_ref(), 0));
+        self.documents.iter().flat_map(of_document).chain(before).chain(guards).collect()
     }
 
     /// Whether it is not known which objects the file holds, since some of it cannot be read.
@@ -86,9 +90,9 @@ impl FileState {
         self.unreadable.is_some() || self.documents.iter().any(|document| document.reading.unreadable)
     }
 
-    /// Objects that are there with errors, and the code of the first error.
-    pub(crate) fn rejected(&self) -> impl Iterator<Item = &(ObjectRef, &'static str)> {
-        self.documents.iter().flat_map(|document| &document.reading.refused)
+    /// Objects that are there with errors.
+    pub(crate) fn rejected(&self) -> impl Iterator<Item = &Rejected> {
+        self.documents.iter().flat_map(|document| &document.reading.rejected)
     }
 
     /// The first object of the last document, and the length of that document.
@@ -158,7 +162,8 @@ fn without_repeats(reading: Arc<Reading>, seen: &mut HashMap<ObjectRef, Option<S
     if repeats.iter().all(Option::is_none) {
         return reading;
     }
-    let mut next = Reading { refused: reading.refused.clone(), foreign: reading.foreign.clone(), ..Reading::default() };
+    let mut next =
+        Reading { rejected: reading.rejected.clone(), foreign: reading.foreign.clone(), ..Reading::default() };
     next.diagnostics.clone_from(&reading.diagnostics);
     for (object, before) in reading.objects.iter().zip(repeats) {
         match (before, object.source()) {

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use resources::Map;
 use resources::diagnostic::{Diagnostic, Position};
 use resources::key::{Kind, ObjectRef};
-use resources::read::{Foreign, Reading};
+use resources::read::{Foreign, Reading, Rejected};
 use resources::set::{Absence, AnyObject, Change, ResourceSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -86,7 +86,7 @@ impl Inventory {
         let now: HashSet<ObjectRef> = file
             .objects()
             .map(AnyObject::object_ref)
-            .chain(file.rejected().map(|(object, _)| object.clone()))
+            .chain(file.rejected().map(|rejected| rejected.object.clone()))
             .collect();
         let mut missing = before.held().into_iter().filter(|(object, _)| !now.contains(object));
         missing.any(|(object, _)| !self.shadowed.contains_key(&object))
@@ -109,11 +109,14 @@ impl Inventory {
             file.unreadable = Some(findings::emptied(&path));
         }
         let now: HashSet<ObjectRef> = file.objects().map(AnyObject::object_ref).collect();
-        let rejected: HashSet<ObjectRef> = file.rejected().map(|(object, _)| object.clone()).collect();
+        let rejected: HashSet<ObjectRef> = file.rejected().map(|rejected| rejected.object.clone()).collect();
+        let guards: HashMap<ObjectRef, AnyObject> =
+            before.iter().flat_map(|file| &file.guards).map(|guard| (guard.object_ref(), guard.clone())).collect();
         let unknown = file.is_unknown();
         for (object, length) in held.into_iter().filter(|(object, _)| !now.contains(object)) {
             // It is broken now, or may be in what cannot be read: its last good version stays.
-            if !is_emptied && (rejected.contains(&object) || unknown) {
+            if !is_emptied && rejected.contains(&object) && guards.contains_key(&object) {
+            } else if !is_emptied && (rejected.contains(&object) || unknown) {
                 file.kept.insert(object, length);
             } else if self.release(&object, &path, changes) {
             } else if is_emptied || lingers {
@@ -132,7 +135,37 @@ impl Inventory {
         for object in new.flat_map(|document| &document.reading.objects) {
             self.claim(object, &path, set, changes);
         }
+        self.guard(&mut file, &path, &guards, set, changes);
         self.files.insert(path, file);
+    }
+
+    /// Lets something that stops traffic count in place of each object with errors that has no version without.
+    /// `before`: those of the version before, which stay where this one does not even tell what is to be stopped.
+    fn guard(
+        &mut self,
+        file: &mut FileState,
+        path: &Arc<Path>,
+        before: &HashMap<ObjectRef, AnyObject>,
+        set: &ResourceSet,
+        changes: &mut Changes,
+    ) {
+        let guards: Vec<AnyObject> = file
+            .rejected()
+            .filter(|rejected| !file.kept.contains_key(&rejected.object))
+            .filter(|rejected| file.object(&rejected.object).is_none())
+            .filter_map(|rejected| rejected.guard.as_ref().or_else(|| before.get(&rejected.object)).cloned())
+            .collect();
+        for guard in &guards {
+            let name = guard.object_ref();
+            match owner(&name, set, changes).filter(|owner| owner != path) {
+                // Whatever the order of the files: another one has the object, perhaps without errors.
+                Some(_) => {
+                    self.shadowed.entry(name).or_default().insert(Arc::clone(path));
+                }
+                None => self.claim(guard, path, set, changes),
+            }
+        }
+        file.guards = guards;
     }
 
     /// A file has an object no more: it comes from the next file that has it. Whether there is one, or another one counted already.
@@ -191,7 +224,7 @@ impl Inventory {
                     absent.insert_mut(object, Absence::OtherGroup(group.into()));
                 }
             }
-            for (object, code) in file.rejected().filter(|(object, _)| object.kind == Kind::Gateway) {
+            for Rejected { object, code, .. } in file.rejected().filter(|one| one.object.kind == Kind::Gateway) {
                 absent.insert_mut(object.clone(), Absence::Invalid(code));
             }
         }

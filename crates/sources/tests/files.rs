@@ -89,6 +89,47 @@ fn a_broken_document_keeps_its_last_good_version_until_it_is_mended() {
     assert!(source.refresh().unwrap().set.is_empty());
 }
 
+fn rule(mode: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r}}\nspec: {{host: b.test, trafficPolicy: {{tls: {{mode: {mode}}}}}}}\n"
+    )
+}
+
+#[test]
+fn a_destination_rule_with_errors_and_no_version_before_them_guards_its_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    let guards = |loaded: &Loaded| -> Vec<bool> {
+        loaded.set.destination_rules.values().map(|rule| rule.spec.is_guard).collect()
+    };
+    fs::write(&file, rule("SIMPEL")).unwrap();
+    let mut source = source(folder.path());
+    assert_eq!(guards(&source.refresh().unwrap()), [true]);
+    // Also while its host cannot be read, and beside another error.
+    fs::write(&file, rule("SIMPEL").replace("b.test", "[b]")).unwrap();
+    let loaded = source.refresh().unwrap();
+    assert_eq!((guards(&loaded), codes(&loaded).contains(&code::LAST_GOOD)), (vec![true], false));
+    fs::write(&file, rule("SIMPLE")).unwrap();
+    assert_eq!(guards(&source.refresh().unwrap()), [false]);
+    // From now on there is a version without errors.
+    fs::write(&file, rule("SIMPEL ")).unwrap();
+    let loaded = source.refresh().unwrap();
+    assert_eq!((guards(&loaded), codes(&loaded).contains(&code::LAST_GOOD)), (vec![false], true));
+    // Another file with errors is no reason to stop what this one has.
+    fs::write(folder.path().join("b.yaml"), rule("SIMPLER")).unwrap();
+    assert_eq!(guards(&source.refresh().unwrap()), [false]);
+    fs::remove_file(&file).unwrap();
+    let loaded = source.refresh().unwrap();
+    assert_eq!(guards(&loaded), [true], "{:?}", loaded.diagnostics);
+    fs::write(&file, rule("SIMPLE")).unwrap();
+    assert_eq!(guards(&source.refresh().unwrap()), [false]);
+    fs::write(&file, rule("SIMPEL")).unwrap();
+    fs::remove_file(folder.path().join("b.yaml")).unwrap();
+    assert_eq!(guards(&source.refresh().unwrap()), [false], "it is the last good version");
+    fs::remove_file(&file).unwrap();
+    assert!(source.refresh().unwrap().set.is_empty());
+}
+
 #[test]
 fn of_two_files_with_one_object_the_first_counts_and_the_other_takes_over() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ pub(super) fn objects(yaml: &str) -> Vec<AnyObject> {
     let mut objects = Vec::new();
     for document in documents(yaml) {
         let reading = read(&file, document);
-        assert!(reading.refused.is_empty() && !reading.unreadable, "{:?}", reading.diagnostics);
+        assert!(reading.rejected.is_empty() && !reading.unreadable, "{:?}", reading.diagnostics);
         objects.extend(reading.objects);
     }
     objects

@@ -23,6 +23,15 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+fn start(folder: &Path) -> Start<'_> {
+    Start {
+        program: Path::new(PROGRAM),
+        paths: vec![folder.to_owned()],
+        ports: vec![80],
+        args: vec!["--bind".to_owned(), "127.0.0.1".to_owned()],
+    }
+}
+
 fn gateway(name: &str, label: &str, server: &str) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  selector: {{istio: {label}}}\n  servers:\n  - {server}\n---\n"
@@ -44,13 +53,7 @@ fn s_01_labels_that_match_no_workload_are_named_and_readiness_waits_for_a_listen
         assert!(report.contains(text), "{text} is not in {report}");
     }
     assert_eq!(check(folder.path(), &["--labels", "istio=ingress"]).0, Some(0));
-    let start = Start {
-        program: Path::new(PROGRAM),
-        paths: vec![folder.path().to_owned()],
-        ports: vec![80],
-        args: vec!["--bind".to_owned(), "127.0.0.1".to_owned()],
-    };
-    let process = Gateway::spawn(&start).unwrap();
+    let process = Gateway::spawn(&start(folder.path())).unwrap();
     let ready = || process.get(process.ready, "/healthz/ready").map(|(status, _)| status);
     until("it is logged", || process.log().contains("MG9002"));
     let log = process.log();
@@ -119,4 +122,28 @@ fn gw_03_a_server_that_serves_nothing_fails_check_though_others_serve() {
         let (code, report) = check(folder.path(), &[]);
         assert_eq!(code, Some(1), "{what}: {report}");
     }
+}
+
+#[test]
+fn mc_01_nothing_is_served_with_mesh_settings_that_never_were_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = folder.path().join("mesh.yaml");
+    fs::write(folder.path().join("g.yaml"), gateway("g", "ingressgateway", HTTP)).unwrap();
+    // With the default in its place, `/admin//` would be another path than the rules mean.
+    fs::write(&mesh, "pathNormalization: {normalization: MERGE}\n").unwrap();
+    let (code, report) = check(folder.path(), &[]);
+    assert!(code == Some(1) && report.contains("nothing is served without valid settings"), "{report}");
+    let process = Gateway::spawn(&start(folder.path())).unwrap();
+    let ready = || process.get(process.ready, "/healthz/ready").map(|(status, _)| status);
+    until("it is logged", || process.log().contains("nothing is served without valid settings"));
+    assert_eq!(ready(), Some(503));
+    assert!(process.get(process.address(80), "/").is_none(), "{}", process.log());
+    let (_, report) = process.get(process.admin, "/report?format=text").unwrap();
+    assert!(report.contains("nothing is served without valid settings"), "{report}");
+    fs::write(&mesh, "pathNormalization: {normalization: MERGE_SLASHES}\n").unwrap();
+    until("it serves", || ready() == Some(200));
+    // From now on settings with errors change nothing.
+    fs::write(&mesh, "pathNormalization: {normalization: MERGE}\n").unwrap();
+    until("it is logged", || process.log().contains("the settings before are kept"));
+    assert_eq!(ready(), Some(200));
 }

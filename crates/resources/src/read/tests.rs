@@ -6,7 +6,7 @@ fn read_all(text: &str) -> Reading {
     for document in documents(text) {
         let one = read(&file, document);
         all.objects.extend(one.objects);
-        all.refused.extend(one.refused);
+        all.rejected.extend(one.rejected);
         all.diagnostics.extend(one.diagnostics);
         all.foreign.extend(one.foreign);
     }
@@ -51,7 +51,7 @@ fn an_unknown_field_is_named_with_its_place_and_the_nearest_name() {
     assert_eq!(first.help.as_deref(), Some("did you mean `hosts`?"));
     assert_eq!(first.position.as_ref().map(|p| (p.line, p.column)), Some((8, 5)));
     let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: "g".into() } };
-    assert_eq!(reading.refused, [(object, code::UNKNOWN_FIELD)]);
+    assert_eq!(reading.rejected, [Rejected { object, code: code::UNKNOWN_FIELD, guard: None }]);
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub struct DestinationRule {
     /// Workloads of its namespace that it is for.
     #[serde(alias = "workload_selector")]
     pub workload_selector: Option<Box<WorkloadSelector>>,
+    /// Whether it has errors and stops the traffic to its host, since what it asks for is not known.
+    #[serde(skip)]
+    pub is_guard: bool,
 }
 
 /// A named part of a host's endpoints.

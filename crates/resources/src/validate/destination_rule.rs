@@ -18,6 +18,11 @@ impl Spec for DestinationRule {
         lower_case::destination_rule(self);
     }
 
+    fn guard(self) -> Option<Self> {
+        let Self { host, export_to, workload_selector, .. } = self;
+        is_host(&host).then(|| Self { host, export_to, workload_selector, is_guard: true, ..Self::default() })
+    }
+
     fn validate(&self, key: &Key, findings: &mut Findings) {
         findings.at("spec", |findings| {
             if !is_host(&self.host) {
