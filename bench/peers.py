@@ -7,6 +7,8 @@ so that a busy machine disturbs little. Every round measures every proxy once; r
 `tls` is HTTPS with keep-alive, `tlsconn` a TLS connection for each request, `h2` and `h2big` five connections with ten streams each; `bytes` and
 `through` relay TCP, the latter chosen by the name that a TLS client asks for, and tell the cost of a GiB.
 
+With BEFORE=PATH, another binary of Moongate is measured beside the peers, under the name `before`; it has the same configuration and arguments.
+
   bench/peers.py [--case keepalive|close|big|tls|tlsconn|h2|h2big|bytes|through] [--rounds 7] [--seconds 4] [--workers 1] [NAME...]
 """
 import argparse
@@ -23,6 +25,7 @@ import time
 TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MOONGATE = os.environ.get("MOONGATE", os.path.join(ROOT, "target/release/moongate"))
+BEFORE = os.environ.get("BEFORE")
 BACKEND = 18080
 BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20, "tls": 512, "tlsconn": 512, "h2": 512, "h2big": 1 << 20, "bytes": 8 << 20, "through": 8 << 20}
 SECURED = ("tls", "tlsconn", "h2", "h2big")
@@ -168,6 +171,9 @@ static_resources:
     load_assignment: {{cluster_name: echo, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {BACKEND}}}}}}}}}]}}]}}
 """)]
 
+    def before(self, port):
+        return [BEFORE] + self.moongate(port)[1:]
+
     def moongate(self, port):
         server, rule = {
             "bytes": (f"port: {{number: {port}, name: tcp, protocol: TCP}}", "tcp: [{%s}]"),
@@ -278,10 +284,12 @@ def main():
     parser.add_argument("names", nargs="*", default=[])
     args = parser.parse_args()
     names = args.names or (["haproxy", "moongate"] if args.case in RELAYED else ["haproxy", "nginx", "envoy", "moongate"])
+    if BEFORE and not args.names:
+        names.insert(len(names) - 1, "before")
     for tool in ("wrk", "nginx") + (("h2load",) if args.case in ("h2", "h2big") else ()):
         if not shutil.which(tool):
             raise SystemExit(f"{tool} is needed and not installed")
-    missing = [name for name in names if name != "moongate" and not shutil.which(name)]
+    missing = [name for name in names if name not in ("moongate", "before") and not shutil.which(name)]
     for name in missing:
         print(f"{name} is not installed: left out")
     names = [name for name in names if name not in missing]
@@ -292,7 +300,8 @@ def main():
         figures = {name: [] for name in names}
         try:
             for round_ in range(args.rounds):
-                for offset, name in enumerate(names):
+                # In another order each time, so that none always follows the same.
+                for offset, name in enumerate(names[round_ % len(names):] + names[:round_ % len(names)]):
                     port = 18100 + offset
                     process = start(getattr(proxies, name)(port), port)
                     try:

@@ -12,13 +12,14 @@ use wire::view::RequestView;
 /// path, as in Envoy.
 ///
 /// It begins with `/` and has neither blanks nor control characters (RFC 9112 §3.2.1). It is an error where the rewrite makes a dot segment
-/// or a `%` that starts no escape: the backend would read another path than the one that was matched.
+/// or a `%` that starts no escape: the backend would read another path than the one that was matched. So is a pattern that takes more steps
+/// on this path than it may: sent as it is, the path would not be the one that the rule has in mind.
 pub fn target(
     rewrite: &PathRewrite,
     matched: &MatchPath,
     view: &RequestView<'_>,
 ) -> Result<Option<Target<'static>>, InvalidPath> {
-    let new = path(rewrite, matched, view.path);
+    let new = path(rewrite, matched, view.path).ok_or(InvalidPath)?;
     if new.is_empty() {
         return Ok(None);
     }
@@ -41,18 +42,16 @@ pub fn target(
     Ok(Some(target))
 }
 
-/// The path after a rewrite, as it is written, without the client's query.
-fn path(rewrite: &PathRewrite, matched: &MatchPath, path: &[u8]) -> Vec<u8> {
-    match rewrite {
+/// The path after a rewrite, as it is written, without the client's query. `None` where the pattern takes too many steps.
+fn path(rewrite: &PathRewrite, matched: &MatchPath, path: &[u8]) -> Option<Vec<u8>> {
+    Some(match rewrite {
         PathRewrite::Full(full) => full.as_bytes().to_vec(),
-        PathRewrite::Regex { pattern, substitution } => {
-            pattern.replace_all(path, substitution).unwrap_or_else(|| path.to_vec())
-        }
+        PathRewrite::Regex { pattern, substitution } => pattern.replace_all(path, substitution)?,
         PathRewrite::Prefix(prefix) => {
             let behind = path.get(matched_length(matched)..).unwrap_or_default();
             [prefix.as_bytes(), behind].concat()
         }
-    }
+    })
 }
 
 /// How much of a path the route's prefix took.
@@ -137,7 +136,7 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// A whole path that has a query of its own keeps that alone; otherwise the client's query stays.
 fn push_new_path(out: &mut Vec<u8>, redirect: &Redirect, matched: &MatchPath, view: &RequestView<'_>) {
-    let new = redirect.path.as_ref().map(|rewrite| path(rewrite, matched, view.path));
+    let new = redirect.path.as_ref().and_then(|rewrite| path(rewrite, matched, view.path));
     push_path(out, new.as_deref().unwrap_or(view.path));
     let has_query = matches!(&redirect.path, Some(PathRewrite::Full(full)) if full.contains('?'));
     if let Some(query) = view.query.filter(|_| !has_query) {

@@ -8,8 +8,8 @@ use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
 
-/// How many steps through the table one value may take. One takes about 1 ns.
-const MAX_TABLE_STEPS: usize = 2_000_000;
+/// How many steps through the table one value may take. One takes about 5 ns.
+const MAX_TABLE_STEPS: usize = 800_000;
 /// Upper bound of the table that finds groups, in bytes.
 const MAX_GROUPS: usize = 256 << 10;
 /// The groups that a substitution can name, `\0` being the whole.

@@ -79,8 +79,11 @@ fn one_that_is_kept_goes_before_one_that_was_used_later() {
     let port = Port::open(2, Duration::from_secs(600));
     let (mut one, mut other) = (port.connect(PROBE), port.connect(b""));
     answer_of(&mut one);
-    // Times are told apart by the millisecond.
-    std::thread::sleep(Duration::from_millis(20));
+    // The order is that of the clock's milliseconds: wait for the next but one.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(2) {
+        std::thread::yield_now();
+    }
     one.write_all(PROBE).unwrap();
     answer_of(&mut one);
     port.probe();

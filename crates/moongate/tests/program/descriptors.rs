@@ -1,24 +1,17 @@
 //! The program with few descriptors, and clients that hold all that they may have: everybody else goes on.
 
+use super::ways::until;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use testkit::client::{self, Request};
 use testkit::gateway::{Gateway, Start};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < PATIENCE, "waited too long: {what}");
-        std::thread::yield_now();
-    }
-}
 
 /// The program, with at most so many descriptors.
 fn limited(folder: &Path, descriptors: u32) -> PathBuf {

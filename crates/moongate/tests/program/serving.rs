@@ -1,26 +1,17 @@
 //! What is said, and what readiness answers, where nothing or less than was asked for is served.
 
+use super::ways::until;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 use testkit::gateway::{Gateway, Start};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn check(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stdout, .. } =
         Command::new(PROGRAM).arg("check").arg(folder).args(arguments).output().unwrap();
     (status.code(), String::from_utf8(stdout).unwrap())
-}
-
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < PATIENCE, "waited too long: {what}");
-        std::thread::yield_now();
-    }
 }
 
 fn start(folder: &Path) -> Start<'_> {

@@ -21,7 +21,7 @@ fn replaced(prefix: &str) -> PathRewrite {
 
 fn rewritten(matched: &str, new: &str, from: &str) -> String {
     let rewrite = replaced(new);
-    String::from_utf8(path(&rewrite, &at(prefix(matched)), from.as_bytes())).unwrap()
+    String::from_utf8(path(&rewrite, &at(prefix(matched)), from.as_bytes()).unwrap()).unwrap()
 }
 
 /// The target that is sent, and how it is without a leading slash of our own where the pattern leaves nothing.
@@ -58,11 +58,11 @@ fn vs_37_a_prefix_is_replaced_as_text_slashes_and_all() {
 #[test]
 fn vs_37_a_whole_path_and_parts_by_pattern() {
     let full = full("/new");
-    assert_eq!(path(&full, &MatchPath::Any, b"/x/y"), b"/new");
+    assert_eq!(path(&full, &MatchPath::Any, b"/x/y").unwrap(), b"/new");
     let pattern = ir::Pattern::parse("^/api/(.*)$").unwrap();
     let regex = PathRewrite::Regex { pattern, substitution: text(r"/\1/n") };
-    assert_eq!(path(&regex, &MatchPath::Any, b"/api/a/b"), b"/a/b/n");
-    assert_eq!(path(&regex, &MatchPath::Any, b"/other"), b"/other");
+    assert_eq!(path(&regex, &MatchPath::Any, b"/api/a/b").unwrap(), b"/a/b/n");
+    assert_eq!(path(&regex, &MatchPath::Any, b"/other").unwrap(), b"/other");
 }
 
 #[test]
@@ -173,6 +173,15 @@ fn vs_37_a_target_begins_with_a_slash() {
     ] {
         assert_eq!(sends(&rewrite, "/p", from).as_deref(), Ok(expected), "{rewrite:?} of {from}");
     }
+}
+
+/// Sent as it is, the path would not be the one that the rule has in mind.
+#[test]
+fn vs_37_a_pattern_that_takes_too_many_steps_on_a_path_is_an_error() {
+    let pattern = ir::Pattern::parse_for_rewrite("a*b|a").unwrap();
+    let rewrite = PathRewrite::Regex { pattern, substitution: text("x") };
+    assert_eq!(sends(&rewrite, "/", "/aaa"), Ok("/xxx".to_owned()));
+    assert_eq!(sends(&rewrite, "/", &format!("/{}", "a".repeat(50_000))), Err(InvalidPath));
 }
 
 #[test]
