@@ -448,7 +448,8 @@ fn dr_20_a_limit_that_is_lowered_closes_idle_connections_beyond_it() {
         }
         for done in 0..6 {
             until("two are under way", || backend.seen().len() >= (seen + done + 2).min(seen + 6));
-            assert!(open.load(Ordering::SeqCst) <= 2);
+            // One that was closed for another worker counts until its thread of the backend has noticed.
+            until("no more than two are open", || open.load(Ordering::SeqCst) <= 2);
             gate.open(1);
         }
         clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
