@@ -17,7 +17,7 @@ pub enum HostPattern {
 
 /// A text that is no host pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither a host name, `*`, nor `*.` followed by a name")]
+#[error("`{}` is neither a host name, `*`, nor `*.` followed by a name", .0.escape_debug())]
 pub struct InvalidHostPattern(pub String);
 
 impl HostPattern {

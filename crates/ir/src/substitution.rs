@@ -257,6 +257,73 @@ impl fmt::Display for HeaderText {
     }
 }
 
+/// As Envoy writes it, without the `%` around it.
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = |f: &mut fmt::Formatter<'_>, name: &str, choice: &FieldChoice| match &choice.other {
+            None => write!(f, "{name}({})", choice.first),
+            Some(other) => write!(f, "{name}({}?{other})", choice.first),
+        };
+        match self {
+            Self::Request(choice) => call(f, "REQ", choice),
+            Self::Response(choice) => call(f, "RESP", choice),
+            Self::Query(name) => write!(f, "QUERY_PARAM({name})"),
+            Self::Path { query } => f.write_str(if *query { "PATH(WQ)" } else { "PATH(NQ)" }),
+            Self::Address(of, part) => {
+                let of = match of {
+                    AddressOf::Client => "DOWNSTREAM_REMOTE",
+                    AddressOf::Peer => "DOWNSTREAM_DIRECT_REMOTE",
+                    AddressOf::Local => "DOWNSTREAM_LOCAL",
+                    AddressOf::Upstream => "UPSTREAM_REMOTE",
+                    AddressOf::UpstreamLocal => "UPSTREAM_LOCAL",
+                };
+                let part = match part {
+                    AddressPart::Whole => "ADDRESS",
+                    AddressPart::Ip => "ADDRESS_WITHOUT_PORT",
+                    AddressPart::Port => "PORT",
+                };
+                write!(f, "{of}_{part}")
+            }
+            Self::StartTime(format) => write!(f, "START_TIME({format})"),
+            Self::Peer(fact) => f.write_str(match fact {
+                PeerFact::UriSan => "DOWNSTREAM_PEER_URI_SAN",
+                PeerFact::DnsSan => "DOWNSTREAM_PEER_DNS_SAN",
+                PeerFact::Subject => "DOWNSTREAM_PEER_SUBJECT",
+                PeerFact::Issuer => "DOWNSTREAM_PEER_ISSUER",
+                PeerFact::Serial => "DOWNSTREAM_PEER_SERIAL",
+                PeerFact::Fingerprint => "DOWNSTREAM_PEER_FINGERPRINT_256",
+                PeerFact::Certificate => "DOWNSTREAM_PEER_CERT",
+            }),
+            Self::Protocol => f.write_str("PROTOCOL"),
+            Self::RequestedServerName => f.write_str("REQUESTED_SERVER_NAME"),
+            Self::RouteName => f.write_str("ROUTE_NAME"),
+            Self::HostName => f.write_str("HOSTNAME"),
+            Self::ResponseCode => f.write_str("RESPONSE_CODE"),
+            Self::ResponseCodeDetails => f.write_str("RESPONSE_CODE_DETAILS"),
+            Self::ResponseFlags => f.write_str("RESPONSE_FLAGS"),
+            Self::UpstreamCluster => f.write_str("UPSTREAM_CLUSTER"),
+            Self::UpstreamTransportFailure => f.write_str("UPSTREAM_TRANSPORT_FAILURE_REASON"),
+            Self::TlsVersion => f.write_str("DOWNSTREAM_TLS_VERSION"),
+            Self::TlsCipher => f.write_str("DOWNSTREAM_TLS_CIPHER"),
+            // What these stand for is always empty, whichever of them was written.
+            Self::Nothing => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => name.fmt(f),
+            Self::Method => f.write_str(":method"),
+            Self::Path => f.write_str(":path"),
+            Self::Authority => f.write_str(":authority"),
+            Self::Scheme => f.write_str(":scheme"),
+            Self::Status => f.write_str(":status"),
+        }
+    }
+}
+
 impl Serialize for HeaderText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -387,6 +454,26 @@ mod tests {
                 })
                 .collect(),
             Err(error) => vec![format!("!{error}")],
+        }
+    }
+
+    #[test]
+    fn vs_47_variables_are_shown_as_they_are_written() {
+        for text in [
+            "REQ(x-a?:path)",
+            "RESP(:status)",
+            "QUERY_PARAM(q)",
+            "PATH(NQ)",
+            "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+            "UPSTREAM_LOCAL_PORT",
+            "START_TIME(%s)",
+            "DOWNSTREAM_PEER_CERT",
+            "HOSTNAME",
+            "UPSTREAM_TRANSPORT_FAILURE_REASON",
+            "DOWNSTREAM_TLS_CIPHER",
+        ] {
+            let HeaderText::Made(template) = HeaderText::parse(&format!("%{text}%")).unwrap() else { panic!("{text}") };
+            assert_eq!(template.variables().map(ToString::to_string).collect::<Vec<_>>(), [text]);
         }
     }
 

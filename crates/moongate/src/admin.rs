@@ -162,9 +162,18 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     if health.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }
 
-async fn index(State(pages): State<Pages>) -> Html<String> {
-    let current = pages.current();
-    Html(page::index(&current, pages.health.is_ready(), &pages.data_plane.listening(), &pages.data_plane.generations()))
+async fn index(State(pages): State<Pages>) -> Response {
+    let page = move || {
+        let current = pages.current();
+        page::index(&current, pages.health.is_ready(), &pages.data_plane.listening(), &pages.data_plane.generations())
+    };
+    made(page).await.map(Html).into_response()
+}
+
+/// What `make` makes, on a thread that may wait for files.
+async fn made<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> Result<T, (StatusCode, &'static str)> {
+    let failed = |_| (StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made.\n");
+    tokio::task::spawn_blocking(make).await.map_err(failed)
 }
 
 async fn metrics(State(pages): State<Pages>, headers: HeaderMap) -> Response {
@@ -182,18 +191,22 @@ async fn report(
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let current = pages.current();
-    let diagnostics = current.diagnostics();
-    if preference(&headers, TEXT) > preference(&headers, JSON)
-        || query.get("format").is_some_and(|format| format == "text")
-    {
+    let as_text = preference(&headers, TEXT) > preference(&headers, JSON)
+        || query.get("format").is_some_and(|format| format == "text");
+    let report = move || {
+        let current = pages.current();
+        let mut diagnostics = current.diagnostics();
+        current.locate(&mut diagnostics);
+        if !as_text {
+            return json(&diagnostics);
+        }
         if diagnostics.is_empty() {
             return "no findings\n".into_response();
         }
         let lines = diagnostics.iter().map(|one| resources::render::line(one) + "\n");
-        return lines.collect::<String>().into_response();
-    }
-    json(&diagnostics)
+        lines.collect::<String>().into_response()
+    };
+    made(report).await.into_response()
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Response {

@@ -20,6 +20,7 @@ mod operators;
 mod output;
 mod page;
 mod pipeline;
+mod places;
 mod privileges;
 mod process;
 mod run;
@@ -29,6 +30,7 @@ mod serving;
 pub mod settings;
 mod signals;
 mod start_up;
+mod words;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};

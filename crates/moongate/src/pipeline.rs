@@ -2,11 +2,12 @@
 
 use crate::admin::Health;
 use crate::certificates::Certificates;
-use crate::check::Texts;
 use crate::mesh::Mesh;
+use crate::places::{Places, Texts};
 use crate::service_manager;
 use crate::serving::Demand;
 use crate::start_up::StartUp;
+use crate::words::time;
 use compiler::{Memo, Report, Settings};
 use dataplane::{BindProblem, DataPlane};
 use ir::Snapshot;
@@ -58,12 +59,14 @@ pub(crate) struct Current {
     pub(crate) stages: Stages,
     /// Texts of input that cannot be read again.
     pub(crate) streams: StreamTexts,
+    /// Where fields of findings stand, as far as somebody asked.
+    pub(crate) places: Arc<Places>,
     /// Names of endpoints without an answer, where somebody looked.
     pub(crate) unresolved: Vec<Unresolved>,
 }
 
 impl Current {
-    /// Everything that was found out, of all stages.
+    /// Everything that was found out, of all stages. What was found by compiling has the line of its object.
     pub(crate) fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut all: Vec<Diagnostic> = self.read.iter().cloned().collect();
         all.extend(self.report.located(&self.set));
@@ -72,6 +75,11 @@ impl Current {
         all.extend(self.unserved.clone());
         all.extend(self.ending.iter().cloned());
         all
+    }
+
+    /// Gives findings the lines of their fields. Files are read, which may take a while.
+    pub(crate) fn locate(&self, diagnostics: &mut [Diagnostic]) {
+        self.places.locate(diagnostics, &self.set, &self.streams);
     }
 
     /// Asks again what there is to say of certificates that end.
@@ -195,9 +203,9 @@ fn take(
         changed = loaded.set.changed.len(),
         listeners = compiled.snapshot.listeners.size(),
         clusters = compiled.snapshot.clusters.size(),
-        parse = ?stages.parse,
-        compile = ?stages.compile,
-        apply = ?stages.apply,
+        parse = time(stages.parse),
+        compile = time(stages.compile),
+        apply = time(stages.apply),
         "configuration applied"
     );
     let mut certificates = Arc::clone(&before.certificates);
@@ -218,6 +226,7 @@ fn take(
         generation: outcome.generation,
         stages,
         streams: Arc::clone(&loaded.streams),
+        places: Arc::default(),
     }
 }
 
@@ -247,7 +256,7 @@ fn tell(before: &Current, current: &Current) {
         for one in current.report.of(object).iter().filter(|one| !reported.contains(one)) {
             let mut found = Diagnostic { position: place(&current.set, object), ..one.clone() };
             if found.severity > Severity::Info && places > 0 {
-                (found, places) = (texts.locate(found), places - 1);
+                (found, places) = (texts.locate(found, &current.set), places - 1);
             }
             log(&found);
         }

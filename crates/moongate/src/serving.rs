@@ -1,6 +1,7 @@
 //! Whether the process serves what the configuration asks for: no objects, no Gateway, no listener. Not what is wrong with one object,
 //! which its own findings say; called by `check`, and by the pipeline with each change and each attempt to open listeners.
 
+use crate::words::counted;
 use resources::code;
 use resources::diagnostic::{Diagnostic, Severity};
 use resources::key::Kind;
@@ -61,10 +62,6 @@ impl Demand {
         let (object, field, position) = (None, String::new(), None);
         Some(Diagnostic { code, severity, object, field, position, message, help: Some(help.to_owned()) })
     }
-}
-
-fn counted(count: usize, word: &str) -> String {
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 fn are(gateways: usize) -> String {

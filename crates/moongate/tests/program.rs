@@ -17,6 +17,7 @@ mod program {
     mod mutations;
     mod oracle;
     mod outputs;
+    mod pages;
     mod security;
     mod serving;
     mod takeover;

@@ -18,6 +18,7 @@ use crate::spec::metadata::Metadata;
 use crate::yaml;
 use document::Document;
 use serde_json::{Map, Value};
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,15 @@ pub struct DocumentText<'a> {
     pub first_line: u32,
     /// Its text.
     pub text: &'a str,
+}
+
+impl DocumentText<'_> {
+    /// A number by which this process tells the text from others.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(self.text.as_bytes());
+        hasher.finish()
+    }
 }
 
 /// What a document gave.

@@ -109,7 +109,12 @@ pub(super) fn revocation_lists(text: &[u8]) -> Result<Vec<Der>, Broken> {
     }
     for (_, der) in &read {
         let list = webpki::OwnedCertRevocationList::from_der(der);
-        list.map_err(|error| broken(format!("a list of revoked certificates cannot be used: {error:?}"), HELP))?;
+        list.map_err(|_| {
+            broken(
+                "a list of revoked certificates cannot be used: it is malformed, or of a version that is not supported",
+                HELP,
+            )
+        })?;
     }
     Ok(read.into_iter().map(|(_, der)| Der(der.into())).collect())
 }

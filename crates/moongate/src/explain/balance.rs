@@ -1,5 +1,6 @@
 //! How one of a cluster's endpoints is chosen, in words.
 
+use crate::words::time;
 use ir::{Balance, Balancer, Cluster, ConsistentHash, EndpointSource, HashKey, HashTable, Localities, Locality};
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ pub(super) fn describe(cluster: &Cluster) -> String {
         Balancer::ConsistentHash(hash) => consistent_hash(hash),
     };
     if let Some(warmup) = warmup {
-        words.push_str(&format!("; new endpoints warm up for {:?}", warmup.duration));
+        words.push_str(&format!("; new endpoints warm up for {}", time(warmup.duration)));
     }
     match localities {
         Localities::Ignored => {}

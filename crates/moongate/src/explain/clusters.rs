@@ -1,5 +1,6 @@
 //! What bounds the requests to a cluster, in words.
 
+use crate::words::time;
 use ir::{Cluster, EndpointSource, OutlierDetection, PoolLimits, RetryLimit, TcpKeepalive};
 
 /// All of it; empty where nothing is set.
@@ -29,16 +30,16 @@ fn limits(limits: &PoolLimits) -> String {
     let counts: Vec<_> = counts.into_iter().flatten().collect();
     let at_once = (!counts.is_empty()).then(|| format!("at most {} at one time", counts.join(", ")));
     let carried = limits.max_requests_per_connection.map(|count| format!("a connection carries {count} requests"));
-    let life = limits.max_connection_duration.map(|life| format!("a connection is used for {life:?}"));
+    let life = limits.max_connection_duration.map(|life| format!("a connection is used for {}", time(life)));
     let probes = limits.tcp_keepalive.map(keepalive);
     at_once.into_iter().chain(carried).chain(life).chain(probes).collect::<Vec<_>>().join("; ")
 }
 
 fn keepalive(probes: TcpKeepalive) -> String {
-    let time = probes.time.map(|time| format!(" after {time:?}"));
-    let interval = probes.interval.map(|interval| format!(" every {interval:?}"));
+    let idle = probes.time.map(|idle| format!(" after {}", time(idle)));
+    let interval = probes.interval.map(|interval| format!(" every {}", time(interval)));
     let count = probes.probes.map(|count| format!(" up to {count} times"));
-    let words: String = time.into_iter().chain(interval).chain(count).collect();
+    let words: String = idle.into_iter().chain(interval).chain(count).collect();
     format!("the system probes silent connections{words}")
 }
 
@@ -55,8 +56,8 @@ fn outlier(policy: &OutlierDetection, count: Option<usize>) -> String {
         return "no endpoint is ever ejected: every count is 0".to_owned();
     }
     let mut words = format!(
-        "an endpoint is ejected for {:?} and more after {} in a row, up to {} % of them",
-        policy.base_ejection_time,
+        "an endpoint is ejected for {} and more after {} in a row, up to {} % of them",
+        time(policy.base_ejection_time),
         rows.join(" or "),
         policy.max_ejection_percent
     );

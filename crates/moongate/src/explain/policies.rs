@@ -1,5 +1,6 @@
 //! What a route does to its requests besides sending them somewhere, in words.
 
+use crate::words;
 use ir::{Abort, Fault, FieldName, Retries, Share, Variable};
 use routing::{Facts, substitute};
 use std::borrow::Cow;
@@ -11,14 +12,14 @@ pub(super) fn retries(policy: Option<&Retries>) -> String {
     let mut causes = vec![policy.on.to_string()];
     causes.retain(|cause| !cause.is_empty());
     causes.extend(policy.statuses.iter().map(ToString::to_string));
-    let mut words = format!("up to {} on {}", policy.attempts, causes.join(","));
+    let mut shown = format!("up to {} on {}", policy.attempts, causes.join(","));
     if let Some(time) = policy.per_try_timeout {
-        words.push_str(&format!("; {time:?} for each"));
+        shown.push_str(&format!("; {} for each", words::time(time)));
     }
     if policy.implied {
-        words.push_str("; nobody said otherwise");
+        shown.push_str("; nobody said otherwise");
     }
-    words
+    shown
 }
 
 /// A share of requests.
@@ -28,7 +29,7 @@ pub(super) fn share(share: Share) -> String {
 
 /// What a fault does.
 pub(super) fn fault(fault: &Fault) -> String {
-    let delay = fault.delay.map(|(of, time)| format!("waits {time:?} {}", share(of)));
+    let delay = fault.delay.map(|(of, time)| format!("waits {} {}", words::time(time), share(of)));
     let abort = fault.abort.map(|(of, abort)| match abort {
         Abort::Http(status) => format!("answers {status} {}", share(of)),
         Abort::Grpc(status) => format!("answers grpc-status {status} {}", share(of)),
@@ -58,6 +59,6 @@ impl Facts for Asked<'_> {
     }
 
     fn put(&self, variable: &Variable, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("<{variable:?}>").as_bytes());
+        out.extend_from_slice(format!("<{variable}>").as_bytes());
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Outcome, Question, SecuredAnswer};
 use ir::{
-    CertificateHeader, ClientAuth, Cluster, Credential, Listener, TlsServer, Tunnel, TunnelMethod, UpstreamProtocol,
+    CertificateHeader, ClientAuth, Cluster, Credential, Listener, ProxyProtocolVersion, TlsServer, Tunnel,
+    TunnelMethod, UpstreamProtocol,
 };
 use wire::forwarded::Certificate;
 
@@ -63,7 +64,13 @@ pub(super) fn spoken(cluster: &Cluster, bytes: bool) -> String {
     let spoken = if cluster.tls.is_some() { format!("{inner} in TLS") } else { inner.to_owned() };
     match cluster.proxy_protocol {
         None => spoken,
-        Some(version) => format!("{spoken}, behind a PROXY header ({version:?})"),
+        Some(version) => {
+            let version = match version {
+                ProxyProtocolVersion::V1 => 1,
+                ProxyProtocolVersion::V2 => 2,
+            };
+            format!("{spoken}, behind a PROXY header (version {version})")
+        }
     }
 }
 

@@ -15,11 +15,13 @@ pub(super) struct Document<'a> {
     file: &'a Arc<Path>,
     text: DocumentText<'a>,
     tree: OnceCell<Option<Node>>,
+    /// Made once: a list may hold thousands of objects.
+    fingerprint: OnceCell<u64>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(file: &'a Arc<Path>, text: DocumentText<'a>) -> Self {
-        Self { file, text, tree: OnceCell::new() }
+        Self { file, text, tree: OnceCell::new(), fingerprint: OnceCell::new() }
     }
 
     fn tree(&self) -> Option<&Node> {
@@ -64,7 +66,8 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn source(&self) -> SourceLocation {
-        SourceLocation { file: Arc::clone(self.file), line: self.text.first_line }
+        let fingerprint = *self.fingerprint.get_or_init(|| self.text.fingerprint());
+        SourceLocation { file: Arc::clone(self.file), line: self.text.first_line, fingerprint }
     }
 }
 

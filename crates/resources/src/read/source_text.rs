@@ -1,7 +1,8 @@
 //! The text of a file with what is needed to show findings in it: its lines, and the places of fields, for which each document is read
 //! once however many findings it has.
 
-use super::cuts;
+use super::{DocumentText, cuts};
+use crate::diagnostic::SourceLocation;
 use crate::key::ObjectRef;
 use crate::yaml::{self, Node};
 use serde_json::Value;
@@ -17,8 +18,8 @@ pub struct SourceText {
     lines: Vec<usize>,
     /// Documents by the line on which they begin.
     documents: HashMap<u32, Range<usize>>,
-    /// Those that were read so far.
-    read: HashMap<u32, Option<Located>>,
+    /// Those that were looked at so far, with their fingerprints; those that are what somebody asked for were also read.
+    read: HashMap<u32, (u64, Option<Located>)>,
 }
 
 /// A document that was read, and where its objects are in it.
@@ -44,19 +45,27 @@ impl SourceText {
         self.text.get(start..)?.split('\n').next().map(|line| line.strip_suffix('\r').unwrap_or(line))
     }
 
-    /// Line and column, both from 1, of a field of an object, or of the nearest field around it. `first_line` is that of the object's
-    /// document. `None` when the object is not there.
-    pub fn locate(&mut self, object: &ObjectRef, first_line: u32, field: &str) -> Option<(u32, u32)> {
-        let range = self.documents.get(&first_line)?.clone();
-        let text = self.text.get(range)?;
-        let located = self.read.entry(first_line).or_insert_with(|| Located::read(text)).as_ref()?;
+    /// Line and column, both from 1, of a field of an object, or of the nearest field around it. `source` is where the object was read from.
+    /// `None` when the file has another text there now, or when the object is not there.
+    pub fn locate(&mut self, object: &ObjectRef, source: &SourceLocation, field: &str) -> Option<(u32, u32)> {
+        let first_line = source.line;
+        let text = self.text.get(self.documents.get(&first_line)?.clone())?;
+        let (fingerprint, located) =
+            self.read.entry(first_line).or_insert_with(|| (DocumentText { first_line, text }.fingerprint(), None));
+        if *fingerprint != source.fingerprint {
+            return None;
+        }
+        if located.is_none() {
+            *located = Located::read(text);
+        }
+        let located = located.as_ref()?;
         let (line, column) = located.tree.nearest(&super::join(located.prefix(object)?, field)).0.at;
         Some((first_line + line - 1, column))
     }
 
     /// How many documents were read to locate fields.
     pub fn documents_read(&self) -> usize {
-        self.read.len()
+        self.read.values().filter(|(_, located)| located.is_some()).count()
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::diagnostic::SourceLocation;
 
 fn read_all(text: &str) -> Reading {
     let file: Arc<Path> = Arc::from(Path::new("in.yaml"));
@@ -223,10 +224,11 @@ fn the_places_of_a_document_are_found_once_however_many_findings_it_has() {
     let lines: Vec<u32> = reading.diagnostics.iter().map(|one| one.position.as_ref().unwrap().line).collect();
     assert!(lines.windows(2).all(|pair| pair[1] - pair[0] == 8), "{lines:?}");
     // The same when findings are located later.
+    let at = whole(&text);
     let mut source = SourceText::new(text.into());
     for i in 0..200_u32 {
         let key = Key { namespace: "default".into(), name: format!("g{i}").into() };
-        let at = source.locate(&ObjectRef { kind: Kind::Gateway, key }, 1, "spec.servers[0].port.number");
+        let at = source.locate(&ObjectRef { kind: Kind::Gateway, key }, &at, "spec.servers[0].port.number");
         assert_eq!(at, Some((10 + 8 * i, 14)));
     }
     assert_eq!(source.documents_read(), 1);
@@ -272,15 +274,28 @@ fn original_proto_names_are_read_too() {
     assert!(reading.diagnostics.is_empty(), "{:?}", reading.diagnostics);
 }
 
+/// Where the first object of a text stands, if it is one document.
+fn whole(text: &str) -> SourceLocation {
+    let document = documents(text).next().unwrap();
+    let file = Path::new("in.yaml").into();
+    SourceLocation { file, line: document.first_line, fingerprint: document.fingerprint() }
+}
+
 #[test]
 fn a_field_is_located_again() {
     let text = format!("---\n{GATEWAY}");
     let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: "g".into() } };
-    let mut source = SourceText::new(text.into());
-    assert_eq!(source.locate(&object, 1, "spec.servers[0].hosts[0]"), Some((9, 13)));
-    assert_eq!(source.locate(&object, 1, "spec.servers[0].tls.mode"), Some((8, 5)));
-    assert_eq!(source.locate(&object, 2, ""), None);
+    let at = whole(&text);
+    assert_eq!(read_all(&text).objects[0].source().unwrap().fingerprint, at.fingerprint);
+    let mut source = SourceText::new(text.clone().into());
+    assert_eq!(source.locate(&object, &at, "spec.servers[0].hosts[0]"), Some((9, 13)));
+    assert_eq!(source.locate(&object, &at, "spec.servers[0].tls.mode"), Some((8, 5)));
+    assert_eq!(source.locate(&object, &SourceLocation { line: 2, ..at.clone() }, ""), None);
     assert_eq!((source.line(1), source.line(3), source.line(99)), (Some("---"), Some("kind: Gateway"), None));
+    // Not in a text that is another one by now.
+    let mut edited = SourceText::new(text.replace("spec:", "# more\nspec:").into());
+    assert_eq!(edited.locate(&object, &at, "spec.servers[0].hosts[0]"), None);
+    assert_eq!(edited.documents_read(), 0);
 }
 
 #[test]

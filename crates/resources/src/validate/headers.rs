@@ -69,7 +69,7 @@ fn check_value(value: &str, field: &str, findings: &mut Findings) {
     if let Err(error) = HeaderValue::parse(value) {
         findings.error(field, code::HEADER_OPERATION, error.to_string(), error.help());
     } else if !are_variables_closed(value) {
-        let message = format!("`%` begins a variable that does not end: {value:?}");
+        let message = format!("`%` begins a variable that does not end: `{value}`");
         findings.error(field, code::HEADER_OPERATION, message, "write `%%` for a percent sign");
     }
 }
