@@ -93,6 +93,20 @@ fn a_page_says_how_many_findings_there_are_and_shows_errors_first() {
     assert!(shown.rfind("class=\"tag error\"").unwrap() < first, "a warning is before an error");
 }
 
+#[test]
+fn explain_shows_variables_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = "headers: {request: {set: {x-from: 'at %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%'}}}";
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: b, namespace: default}\nspec: {ports: [{name: http, port: 80}]}\n";
+    let route = to_nowhere("a")
+        .replace("host: a.nowhere.test", "host: b")
+        .replace("  - route:", &format!("  - {set}\n    route:"));
+    fs::write(folder.path().join("a.yaml"), server("g", 80) + &route + service).unwrap();
+    let output = Command::new(PROGRAM).args(["explain", "http://a.test/"]).arg(folder.path()).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("x-from: at <DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT>"), "{told}");
+}
+
 /// Names, fields and messages that are longer than the screen is wide.
 fn with_long_words(folder: &Path) -> Gateway {
     let long = format!("{}.{}", ["very-long-name-of-a-service"; 2].join("-"), ["subdomain"; 12].join("."));
