@@ -13,10 +13,10 @@ mod mirror;
 mod multiplexed;
 mod record;
 mod reply;
+mod retry;
 mod server;
 mod side;
 mod streams;
-mod tries;
 mod tunnel;
 mod websocket;
 

@@ -6,9 +6,9 @@ use super::flow::{Failure, Finished, Flow, Held};
 use super::local;
 use super::mirror;
 use super::record::Ended;
+use super::retry::{RetryDecision, RetryState};
 use super::server::{After, Downstream};
 use super::side::{Gone, Side};
-use super::tries::{Next, Tries};
 use super::tunnel;
 use crate::conn::{Space, Worker, choose};
 use crate::metrics::add;
@@ -45,13 +45,13 @@ pub(super) async fn forward(
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
     let mut held = Held::new(plan.web(), &conn.side);
-    let mut tries = Tries::default();
+    let mut retry = RetryState::default();
     loop {
-        let ready = at_hand(worker, plan, &mut tries, ended);
+        let ready = at_hand(worker, plan, &mut retry, ended);
         let result = match ready {
             Ok(ready) => Ok(ready),
             // Boxed, as is what is rare below, so that the common request carries none of it.
-            Err(chosen) => conn.side.unless_gone(Box::pin(backend(worker, plan, chosen, &mut tries, ended))).await,
+            Err(chosen) => conn.side.unless_gone(Box::pin(backend(worker, plan, chosen, &mut retry, ended))).await,
         };
         if ended.endpoint.is_some() {
             // As in Envoy there are no copies of what nobody could get.
@@ -60,50 +60,50 @@ pub(super) async fn forward(
         let (up, taken) = match result {
             Err(Gone) => return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await,
             Ok(Ok(up)) => up,
-            Ok(Err(NoConnection { reject, tried })) => match tries.after_connect(worker, plan, tried) {
-                Next::Again(wait) => match Box::pin(pause(&mut conn.side, plan, ended, wait)).await {
+            Ok(Err(NoConnection { reject, tried })) => match retry.after_connect(worker, plan, tried) {
+                RetryDecision::Retry(wait) => match Box::pin(pause(&mut conn.side, plan, ended, wait)).await {
                     Ok(()) => {
-                        tries.renumber(space);
-                        ended.retried = tries.number().is_some();
+                        retry.write_attempt_count(space);
+                        ended.retried = retry.attempt_number().is_some();
                         continue;
                     }
                     Err(failure) => return fail(worker, conn, space, (plan, failure), &mut body, ended).await,
                 },
-                next => {
-                    ended.flags |= next.flags();
+                decision => {
+                    ended.flags |= decision.flags();
                     let refusal = (reject, Some((&*plan.route, plan.target)));
                     return local::refuse(worker, conn, space, refusal, &mut body, ended).await;
                 }
             },
         };
-        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut held), (ended.counted, &tries, ended));
+        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut held), (ended.counted, &retry, ended));
         let result = poll_fn(|context| flow.poll(context)).await;
         ended.take(&flow, worker.log.is_some());
         let failure = match result {
             Ok(()) => {
-                ended.flags |= flow.end().flags();
+                ended.flags |= flow.no_retry_reason().flags();
                 let finished = flow.finish();
                 // A tunnel goes on being a request.
                 let taken = Some(taken).filter(|_| matches!(finished, Finished::Tunnel(_)));
-                drop(tries);
+                drop(retry);
                 let after = settle(worker, conn, space, head, finished, (&mut body, ended)).await;
                 drop(taken);
                 return after;
             }
             Err(failure) => failure,
         };
-        match tries.after_failure(worker, plan, &mut flow, failure) {
-            Next::Again(wait) => {
+        match retry.after_failure(worker, plan, &mut flow, failure) {
+            RetryDecision::Retry(wait) => {
                 flow.rewind();
                 drop(taken);
                 if let Err(failure) = Box::pin(pause(&mut conn.side, plan, ended, wait)).await {
                     return fail(worker, conn, space, (plan, failure), &mut body, ended).await;
                 }
-                tries.renumber(space);
-                ended.retried = tries.number().is_some();
+                retry.write_attempt_count(space);
+                ended.retried = retry.attempt_number().is_some();
             }
-            next => {
-                ended.flags |= next.flags();
+            decision => {
+                ended.flags |= decision.flags();
                 return fail(worker, conn, space, (plan, failure), &mut body, ended).await;
             }
         }
@@ -133,13 +133,13 @@ fn is_late(plan: &Plan, ended: &Ended) -> bool {
 /// An endpoint, and its load while the attempt lasts.
 type Chosen = (Arc<EndpointState>, Option<InFlight>);
 
-fn wanted<'a>(plan: &'a Plan, tries: &'a Tries) -> Wanted<'a> {
-    Wanted { hash: plan.affinity.hash, avoid: tries.avoid(plan), excluded: tries.excluded() }
+fn wanted<'a>(plan: &'a Plan, retry: &'a RetryState) -> Wanted<'a> {
+    Wanted { hash: plan.affinity.hash, avoid: retry.avoid(plan), excluded: retry.excluded() }
 }
 
-fn begin(plan: &Plan, (endpoint, _): &Chosen, tries: &mut Tries, ended: &mut Ended) {
+fn begin(plan: &Plan, (endpoint, _): &Chosen, retry: &mut RetryState, ended: &mut Ended) {
     ended.endpoint = Some(Arc::clone(endpoint));
-    tries.begin(plan, endpoint.id);
+    retry.begin(plan, endpoint.id);
 }
 
 /// A side that nobody has to wait for: that of an idle connection or of one that takes a further stream, as for most requests. Else the
@@ -147,22 +147,22 @@ fn begin(plan: &Plan, (endpoint, _): &Chosen, tries: &mut Tries, ended: &mut End
 fn at_hand(
     worker: &Worker,
     plan: &Plan,
-    tries: &mut Tries,
+    retry: &mut RetryState,
     ended: &mut Ended,
 ) -> Result<Result<(Backend, Taken), NoConnection>, Option<Chosen>> {
-    let picked = plan.cluster.pick(&mut || worker.random(), wanted(plan, tries));
+    let picked = plan.cluster.pick(&mut || worker.random(), wanted(plan, retry));
     let chosen = picked.map_err(|_| None)?;
-    begin(plan, &chosen, tries, ended);
+    begin(plan, &chosen, retry, ended);
     let endpoint = &chosen.0;
     let up = match &plan.stream_head {
-        None if tries.trusts_idle() => {
+        None if retry.may_use_idle() => {
             let idle = worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
             idle.map(|connection| on_connection(worker, plan, endpoint, connection))
         }
         None => None,
         Some(_) => {
             let stream = worker.streams.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
-            stream.map(|stream| on_stream(worker, plan, endpoint, tries, stream))
+            stream.map(|stream| on_stream(worker, plan, endpoint, retry, stream))
         }
     };
     match up {
@@ -186,21 +186,21 @@ async fn backend(
     worker: &Worker,
     plan: &Plan,
     chosen: Option<Chosen>,
-    tries: &mut Tries,
+    retry: &mut RetryState,
     ended: &mut Ended,
 ) -> Result<(Backend, Taken), NoConnection> {
     let (endpoint, in_flight) = match chosen {
         Some(chosen) => chosen,
         None => {
-            let chosen = choose(worker, &plan.cluster, wanted(plan, tries)).await;
+            let chosen = choose(worker, &plan.cluster, wanted(plan, retry)).await;
             let chosen = chosen.map_err(|none| nobody(&none, ended))?;
-            begin(plan, &chosen, tries, ended);
+            begin(plan, &chosen, retry, ended);
             chosen
         }
     };
     let result = match &plan.stream_head {
-        Some(_) => stream(worker, plan, &endpoint, (tries, ended)).await,
-        None => connection(worker, plan, &endpoint, (tries, ended)).await,
+        Some(_) => stream(worker, plan, &endpoint, (retry, ended)).await,
+        None => connection(worker, plan, &endpoint, (retry, ended)).await,
     };
     taken(result, in_flight)
 }
@@ -216,9 +216,9 @@ async fn connection(
     worker: &Worker,
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
-    (tries, ended): (&Tries, &mut Ended),
+    (retry, ended): (&RetryState, &mut Ended),
 ) -> Result<(Backend, Counted), Reject> {
-    let patience = Patience { idle: tries.trusts_idle(), wait: left(plan, ended), connect: || time_left(plan, ended) };
+    let patience = Patience { idle: retry.may_use_idle(), wait: left(plan, ended), connect: || time_left(plan, ended) };
     let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), patience).await;
     let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (ended, &error)))?;
     on_connection(worker, plan, endpoint, connection)
@@ -256,21 +256,21 @@ async fn stream(
     worker: &Worker,
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
-    (tries, ended): (&Tries, &mut Ended),
+    (retry, ended): (&RetryState, &mut Ended),
 ) -> Result<(Backend, Counted), Reject> {
     let limit = time_left(plan, ended);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.sender(), limit).await {
         Ok(stream) => stream,
         Err(error) => return Err(not_connected(worker, plan, endpoint, (ended, &error))),
     };
-    on_stream(worker, plan, endpoint, tries, stream)
+    on_stream(worker, plan, endpoint, retry, stream)
 }
 
 fn on_stream(
     worker: &Worker,
     plan: &Plan,
     endpoint: &EndpointState,
-    tries: &Tries,
+    retry: &RetryState,
     stream: H2Stream,
 ) -> Result<(Backend, Counted), Reject> {
     let Some((head, bodiless)) = plan.stream_head.as_deref() else { return Err(Reject::UpstreamProtocol) };
@@ -278,7 +278,7 @@ fn on_stream(
     let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
     // What the library refuses to send never began.
     let mut head = head.clone();
-    tries.renumber_stream(&mut head);
+    retry.write_stream_attempt_count(&mut head);
     let opened = H2Backend::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
     Ok((Backend::H2(Box::new(opened)), counted))
 }

@@ -19,10 +19,10 @@ use super::backend::Backend;
 use super::decide::Plan;
 use super::facts::{self, Common};
 use super::record::Ended;
+use super::retry::{NoRetryReason, RetryState, policy};
 use super::server::{Downstream, read_some};
 use super::side::Side;
 use super::streams::Receiver;
-use super::tries::{End, Tries, policy};
 use crate::conn::{Charge, Client, OF_EACH_STREAM, Space, TableState, Timer, Worker};
 pub(super) use failure::Failure;
 use ir::{FieldName, Retries};
@@ -82,10 +82,10 @@ pub(super) struct Flow<'a> {
     /// From when the attempt's time counts, where it has one: the whole request has been sent.
     try_from: Option<Instant>,
     /// Whether the request has a place among those that are sent again, and the one that it was given for the next attempt.
-    has_place: bool,
-    place: Option<Counted>,
+    has_slot: bool,
+    retry_slot: Option<Counted>,
     /// Why an answer is passed on that would have been tried again.
-    end: End,
+    no_retry: NoRetryReason,
     /// What was kept of the request, where the endpoint is, and when the request began: for changes of the answer.
     kept: &'a [(FieldName, Vec<u8>)],
     endpoint: Option<SocketAddr>,
@@ -103,7 +103,7 @@ impl<'a> Flow<'a> {
         plan: &'a Plan,
         up: Backend,
         (body, held): (&'a mut BodyReader, &'a mut Held),
-        (started, tries, ended): (Instant, &Tries, &Ended),
+        (started, retry, ended): (Instant, &RetryState, &Ended),
     ) -> Self {
         let asked = match (plan.upgrade, space.request.method.of(conn.input.filled()) == b"HEAD") {
             (true, _) => Asked::Upgrade,
@@ -112,7 +112,7 @@ impl<'a> Flow<'a> {
         };
         let complete = body.is_done();
         // A stream may be refused, whatever the request is.
-        let retries = policy(plan).map(|policy| (policy, tries.left(plan)));
+        let retries = policy(plan).map(|policy| (policy, retry.remaining(plan)));
         // What everybody has looks at answers of gRPC alone.
         let again = retries.is_some_and(|(policy, left)| left > 0 && (!policy.implied || plan.dialect.is_some()));
         let replayable = again || matches!(up, Backend::H2(_)) || (plan.idempotent && up.is_reused());
@@ -144,9 +144,9 @@ impl<'a> Flow<'a> {
             try_from: retries
                 .filter(|(policy, _)| complete && policy.per_try_timeout.is_some())
                 .map(|_| Instant::now()),
-            has_place: tries.has_place(),
-            place: None,
-            end: End::Unwanted,
+            has_slot: retry.has_slot(),
+            retry_slot: None,
+            no_retry: NoRetryReason::NotRetriable,
             kept: &space.kept,
             endpoint: ended.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
             begun: ended.started,
@@ -265,7 +265,7 @@ impl<'a> Flow<'a> {
         let told = Told {
             common: Common { client: self.client, address: "", protocol, route, cluster },
             kept: self.kept,
-            flags: self.end.flags(),
+            flags: self.no_retry.flags(),
             begun: self.begun,
             upstream: self.endpoint,
             upstream_local: &|| self.up.local_address(),
@@ -287,17 +287,17 @@ impl<'a> Flow<'a> {
             return Ok(());
         }
         if left == 0 {
-            self.end = End::Exhausted;
+            self.no_retry = NoRetryReason::Exhausted;
             return Ok(());
         }
         if !self.request.is_whole() || self.response.any_written {
             return Ok(());
         }
-        if !self.has_place {
+        if !self.has_slot {
             // Before the answer is given up.
-            self.place = self.plan.cluster.begin_retry();
-            if self.place.is_none() {
-                self.end = End::Overflow;
+            self.retry_slot = self.plan.cluster.begin_retry();
+            if self.retry_slot.is_none() {
+                self.no_retry = NoRetryReason::Overflow;
                 return Ok(());
             }
         }
@@ -315,13 +315,13 @@ impl<'a> Flow<'a> {
     }
 
     /// Why an answer was passed on that would have been tried again.
-    pub(super) fn end(&self) -> End {
-        self.end
+    pub(super) fn no_retry_reason(&self) -> NoRetryReason {
+        self.no_retry
     }
 
     /// The place that was given for the next attempt.
-    pub(super) fn take_place(&mut self) -> Option<Counted> {
-        self.place.take()
+    pub(super) fn take_retry_slot(&mut self) -> Option<Counted> {
+        self.retry_slot.take()
     }
 
     /// Takes the heads that a stream of HTTP/2 brings. Interim ones have no flow control: they are taken from the library's queue as they
