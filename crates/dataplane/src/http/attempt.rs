@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, H2Backend};
 use super::decide::Plan;
-use super::flow::{Failure, Finished, Flow, Held};
+use super::flow::{Failure, Finished, Flow, ReplayBuffer};
 use super::local;
 use super::mirror;
 use super::record::Ended;
@@ -44,7 +44,7 @@ pub(super) async fn forward(
     ended: &mut Ended,
 ) -> After {
     let mut body = BodyReader::new(space.request.body);
-    let mut held = Held::new(plan.web(), &conn.side);
+    let mut replay = ReplayBuffer::new(plan.web(), &conn.side);
     let mut retry = RetryState::default();
     loop {
         let ready = at_hand(worker, plan, &mut retry, ended);
@@ -55,7 +55,7 @@ pub(super) async fn forward(
         };
         if ended.endpoint.is_some() {
             // As in Envoy there are no copies of what nobody could get.
-            held.copy_to(mirror::start(worker, plan.mirrors.take()));
+            replay.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
         let (up, taken) = match result {
             Err(Gone) => return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await,
@@ -76,7 +76,7 @@ pub(super) async fn forward(
                 }
             },
         };
-        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut held), (ended.counted, &retry, ended));
+        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut replay), (ended.counted, &retry, ended));
         let result = poll_fn(|context| flow.poll(context)).await;
         ended.take(&flow, worker.log.is_some());
         let failure = match result {

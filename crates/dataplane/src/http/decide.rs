@@ -3,7 +3,7 @@
 
 use super::affinity::{Affinity, Sent};
 use super::facts::{self, Common, OfRequest};
-use super::mirror::{Body, Copied, Head};
+use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::server::Downstream;
 use super::side::Side;
 use super::websocket;
@@ -65,7 +65,7 @@ pub(super) struct Plan {
     /// The origin of the page that may use the answer (VS-46).
     pub(super) origin: Option<FieldValue<'static>>,
     /// Copies that are to be sent (VS-45); taken by whoever sends them.
-    pub(super) mirrors: Cell<Vec<Copied>>,
+    pub(super) mirrors: Cell<Vec<MirrorRequest>>,
     /// To which endpoint it belongs (DR-11).
     pub(super) affinity: Affinity,
 }
@@ -286,30 +286,30 @@ fn mirrors<'a>(
     route: &RouteEntry,
     (parts, scheme): (&RequestParts<'a>, &str),
     edits: &mut Edits<'a>,
-) -> Vec<Copied> {
+) -> Vec<MirrorRequest> {
     let mirrors = route.forward().map_or(&[][..], |forward| &forward.mirrors);
     let slots = mirrors.iter().zip(&route.mirrors).filter(|(mirror, _)| mirror.share.takes(worker.random()));
     // Nobody waits for a copy's 100.
     edits.remove("expect");
     let copy = |cluster: Arc<ClusterState>| {
         let head = if speaks_http2(&cluster, &conn.side) {
-            Head::Http2(stream_head(&cluster, (parts, scheme), edits)?.0)
+            MirrorHead::Http2(stream_head(&cluster, (parts, scheme), edits)?.0)
         } else {
             let mut head = Vec::with_capacity(1024);
             let style = Style { keep_case: conn.client.edge.headers.keep_case, http10: false };
             write_request_in(&mut head, parts, edits, style);
-            Head::Http1(head)
+            MirrorHead::Http1(head)
         };
         let asked = if parts.method == b"HEAD" { Asked::Head } else { Asked::Other };
         let body = match parts.framing {
-            OutFraming::None | OutFraming::Length(0) => Body::None,
-            OutFraming::Length(_) => Body::Length,
-            OutFraming::Chunked => Body::Chunked,
+            OutFraming::None | OutFraming::Length(0) => MirrorBody::None,
+            OutFraming::Length(_) => MirrorBody::Length,
+            OutFraming::Chunked => MirrorBody::Chunked,
         };
         let timeout = route.forward().and_then(|forward| forward.timeout);
         let host = host_for(&cluster, parts, edits);
         let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends());
-        Some(Copied { host, ends, cluster, head, asked, body, timeout })
+        Some(MirrorRequest { host, ends, cluster, head, asked, body, timeout })
     };
     slots.filter_map(|(_, slot)| worker.upstream.cluster((*slot)?)).filter_map(copy).collect()
 }

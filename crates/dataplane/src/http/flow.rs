@@ -27,7 +27,7 @@ use crate::conn::{Charge, Client, OF_EACH_STREAM, Space, TableState, Timer, Work
 pub(super) use failure::Failure;
 use ir::{FieldName, Retries};
 pub(super) use pieces::end_chunks;
-pub(super) use request::Held;
+pub(super) use request::ReplayBuffer;
 use request::RequestSide;
 use response::ResponseSide;
 use std::future::Future;
@@ -102,7 +102,7 @@ impl<'a> Flow<'a> {
         space: &'a mut Space,
         plan: &'a Plan,
         up: Backend,
-        (body, held): (&'a mut BodyReader, &'a mut Held),
+        (body, replay): (&'a mut BodyReader, &'a mut ReplayBuffer),
         (started, retry, ended): (Instant, &RetryState, &Ended),
     ) -> Self {
         let asked = match (plan.upgrade, space.request.method.of(conn.input.filled()) == b"HEAD") {
@@ -120,7 +120,7 @@ impl<'a> Flow<'a> {
         let bodies = (&mut space.body_in, &mut space.up_out);
         let style =
             Style { keep_case: conn.client.edge.headers.keep_case, http10: space.request.version == Version::Http10 };
-        let request = RequestSide::new(&space.request, body, bodies, held, (limit, &up, plan.upgrade), style);
+        let request = RequestSide::new(&space.request, body, bodies, replay, (limit, &up, plan.upgrade), style);
         let settings = (&conn.client.edge.headers, style);
         let response = ResponseSide::new(&mut space.response, &mut space.up_in, &mut space.down_out, settings);
         Self {

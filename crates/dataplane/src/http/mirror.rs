@@ -1,9 +1,9 @@
 //! Copies of requests for destinations whose answers nobody waits for (VS-45). A copy has a task of its own; the request gives it its head
 //! at once and its body as it comes, and never waits for it. Answers are read and thrown away.
 
-mod feed;
+mod body_queue;
 
-pub(super) use feed::Taps;
+pub(super) use body_queue::MirrorSinks;
 
 use super::backend::{Backend, H2Backend};
 use super::flow::end_chunks;
@@ -12,7 +12,7 @@ use super::streams::{Piece, Receiver};
 use crate::conn::{Buffer, Worker, choose};
 use crate::limits::INTERIM_RESPONSES;
 use crate::metrics::add;
-use feed::{Feed, Next};
+use body_queue::{BodyQueue, QueueItem};
 use http::{HeaderMap, Request};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -27,122 +27,122 @@ use wire::proxy_protocol::Ends;
 
 /// What of a request its copy needs.
 #[derive(Debug)]
-pub(super) struct Copied {
+pub(super) struct MirrorRequest {
     pub(super) cluster: Arc<ClusterState>,
-    pub(super) head: Head,
+    pub(super) head: MirrorHead,
     /// The host that is sent on, where connections differ by it.
     pub(super) host: Option<Box<str>>,
     /// The client's connection, where backends are told of it (DR-51).
     pub(super) ends: Option<Ends>,
     pub(super) asked: Asked,
     /// How the body is sent.
-    pub(super) body: Body,
+    pub(super) body: MirrorBody,
     /// The time of the route.
     pub(super) timeout: Option<Duration>,
 }
 
 /// A head in the version that the backend speaks.
 #[derive(Debug, Clone)]
-pub(super) enum Head {
+pub(super) enum MirrorHead {
     Http1(Vec<u8>),
     Http2(Request<()>),
 }
 
 /// How a body is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub(super) enum MirrorBody {
     None,
     Length,
     Chunked,
 }
 
 /// Why a copy did not get its answer.
-struct Failed;
+struct MirrorFailed;
 
 /// A copy's place among those of the worker.
-struct Place<'a>(&'a Worker);
+struct MirrorPermit<'a>(&'a Worker);
 
-impl Drop for Place<'_> {
+impl Drop for MirrorPermit<'_> {
     fn drop(&mut self) {
         self.0.mirrors.set(self.0.mirrors.get() - 1);
     }
 }
 
 /// Begins to send copies, as far as there is room for them; the body goes to what is returned.
-pub(super) fn start(worker: &Rc<Worker>, copies: Vec<Copied>) -> Taps {
-    let mut taps = Taps::default();
-    for copied in copies {
+pub(super) fn start(worker: &Rc<Worker>, requests: Vec<MirrorRequest>) -> MirrorSinks {
+    let mut sinks = MirrorSinks::default();
+    for request in requests {
         if worker.mirrors.get() >= worker.limits.mirrors {
             add(&worker.metrics.mirrors_dropped);
             continue;
         }
         worker.mirrors.set(worker.mirrors.get() + 1);
-        let feed = Feed::new(worker.limits.mirror_bytes, &worker.mirror_bytes, worker.limits.mirror_bytes_of_all);
-        taps.add(Rc::clone(&feed));
-        tokio::task::spawn_local(run(Rc::clone(worker), copied, feed));
+        let queue = BodyQueue::new(worker.limits.mirror_bytes, &worker.mirror_bytes, worker.limits.mirror_bytes_of_all);
+        sinks.add(Rc::clone(&queue));
+        tokio::task::spawn_local(run(Rc::clone(worker), request, queue));
     }
-    taps
+    sinks
 }
 
-async fn run(worker: Rc<Worker>, copied: Copied, feed: Rc<Feed>) {
-    let _place = Place(&worker);
-    let limit = copied.timeout.unwrap_or(worker.limits.mirror_timeout);
-    let sent = tokio::time::timeout(limit, send(&worker, &copied, &feed)).await;
-    feed.close();
+async fn run(worker: Rc<Worker>, request: MirrorRequest, queue: Rc<BodyQueue>) {
+    let _permit = MirrorPermit(&worker);
+    let limit = request.timeout.unwrap_or(worker.limits.mirror_timeout);
+    let sent = tokio::time::timeout(limit, send(&worker, &request, &queue)).await;
+    queue.close();
     add(if matches!(sent, Ok(Ok(()))) { &worker.metrics.mirrored } else { &worker.metrics.mirrors_failed });
 }
 
 /// Sends a copy, and once more where the connection had been idle and was closed.
-async fn send(worker: &Worker, copied: &Copied, feed: &Feed) -> Result<(), Failed> {
-    let (endpoint, _in_flight) = choose(worker, &copied.cluster, Wanted::default()).await.map_err(|_| Failed)?;
-    let limit = copied.cluster.cluster.timeouts.connect;
+async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Result<(), MirrorFailed> {
+    let (endpoint, _in_flight) = choose(worker, &request.cluster, Wanted::default()).await.map_err(|_| MirrorFailed)?;
+    let limit = request.cluster.cluster.timeouts.connect;
     let failed = |error: &ConnectError| {
         if !error.is_own() {
-            worker.report(&copied.cluster, &endpoint, Outcome::Disconnected);
+            worker.report(&request.cluster, &endpoint, Outcome::Disconnected);
         }
-        Failed
+        MirrorFailed
     };
     let mut trusting = true;
     loop {
-        let sender = Sender { host: copied.host.as_deref(), ends: copied.ends.as_ref() };
-        let up = match &copied.head {
-            Head::Http1(_) => {
+        let sender = Sender { host: request.host.as_deref(), ends: request.ends.as_ref() };
+        let up = match &request.head {
+            MirrorHead::Http1(_) => {
                 let patience = Patience { idle: trusting, wait: None, connect: || limit };
-                let found = upstream::h1_connection(&worker.pool, &copied.cluster, &endpoint, sender, patience).await;
+                let found = upstream::h1_connection(&worker.pool, &request.cluster, &endpoint, sender, patience).await;
                 Backend::H1(found.map_err(|error| failed(&error))?)
             }
-            Head::Http2(head) => {
-                let stream = upstream::h2_stream(&worker.streams, &copied.cluster, &endpoint, sender, limit).await;
+            MirrorHead::Http2(head) => {
+                let stream = upstream::h2_stream(&worker.streams, &request.cluster, &endpoint, sender, limit).await;
                 let stream = stream.map_err(|error| failed(&error))?;
-                let opened = H2Backend::open(stream, head.clone(), copied.body == Body::None);
-                Backend::H2(Box::new(opened.map_err(|_| Failed)?))
+                let opened = H2Backend::open(stream, head.clone(), request.body == MirrorBody::None);
+                Backend::H2(Box::new(opened.map_err(|_| MirrorFailed)?))
             }
         };
-        let _counted = copied.cluster.begin_request().ok_or(Failed)?;
-        let stale = up.is_reused() && matches!(up, Backend::H1(_)) && copied.body == Body::None;
-        let mut exchange = Exchange::new(worker, copied, feed, up);
+        let _counted = request.cluster.begin_request().ok_or(MirrorFailed)?;
+        let stale = up.is_reused() && matches!(up, Backend::H1(_)) && request.body == MirrorBody::None;
+        let mut exchange = MirrorExchange::new(worker, request, queue, up);
         match poll_fn(|context| exchange.poll(context)).await {
             Ok(()) => {
-                worker.report(&copied.cluster, &endpoint, Outcome::Answered(exchange.head.status));
-                if let Some(connection) = exchange.kept() {
+                worker.report(&request.cluster, &endpoint, Outcome::Answered(exchange.head.status));
+                if let Some(connection) = exchange.reusable_connection() {
                     worker.pool.borrow_mut().put(connection, Instant::now());
                 }
                 return Ok(());
             }
-            Err(Failed) if stale && trusting && !exchange.is_answered() => trusting = false,
-            Err(Failed) => {
-                worker.report(&copied.cluster, &endpoint, Outcome::Disconnected);
-                return Err(Failed);
+            Err(MirrorFailed) if stale && trusting && !exchange.is_answered() => trusting = false,
+            Err(MirrorFailed) => {
+                worker.report(&request.cluster, &endpoint, Outcome::Disconnected);
+                return Err(MirrorFailed);
             }
         }
     }
 }
 
 /// A copy on its way.
-struct Exchange<'a> {
+struct MirrorExchange<'a> {
     worker: &'a Worker,
-    copied: &'a Copied,
-    feed: &'a Feed,
+    request: &'a MirrorRequest,
+    queue: &'a BodyQueue,
     up: Backend,
     out: Vec<u8>,
     written: usize,
@@ -161,17 +161,17 @@ struct Exchange<'a> {
     body: Option<BodyReader>,
 }
 
-impl<'a> Exchange<'a> {
-    fn new(worker: &'a Worker, copied: &'a Copied, feed: &'a Feed, up: Backend) -> Self {
-        let out = match &copied.head {
-            Head::Http1(head) => head.clone(),
-            Head::Http2(_) => Vec::new(),
+impl<'a> MirrorExchange<'a> {
+    fn new(worker: &'a Worker, request: &'a MirrorRequest, queue: &'a BodyQueue, up: Backend) -> Self {
+        let out = match &request.head {
+            MirrorHead::Http1(head) => head.clone(),
+            MirrorHead::Http2(_) => Vec::new(),
         };
-        let complete = copied.body == Body::None;
+        let complete = request.body == MirrorBody::None;
         Self {
             worker,
-            copied,
-            feed,
+            request,
+            queue,
             out,
             written: 0,
             unflushed: false,
@@ -187,21 +187,21 @@ impl<'a> Exchange<'a> {
     }
 
     /// Ready when the answer is complete, whatever it was.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
         // What the backend says counts even when it takes no more.
         let sending = self.poll_send(context);
         let answered = match self.up {
-            Backend::H1(_) => self.poll_answer(context),
+            Backend::H1(_) => self.poll_response(context),
             Backend::H2(_) => self.poll_stream(context),
         };
         match (answered, sending) {
             (Poll::Ready(answered), _) => Poll::Ready(answered),
-            (Poll::Pending, Poll::Ready(Err(Failed))) => Poll::Ready(Err(Failed)),
+            (Poll::Pending, Poll::Ready(Err(MirrorFailed))) => Poll::Ready(Err(MirrorFailed)),
             (Poll::Pending, _) => Poll::Pending,
         }
     }
 
-    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
         loop {
             ready!(self.poll_flush(context))?;
             if self.complete {
@@ -209,64 +209,64 @@ impl<'a> Exchange<'a> {
             }
             self.out.clear();
             self.written = 0;
-            let chunked = self.copied.body == Body::Chunked && matches!(self.up, Backend::H1(_));
-            match ready!(self.feed.poll_next(context)) {
-                Next::Data(data) if chunked => ChunkWriter::data(&mut self.out, &data),
-                Next::Data(data) => self.out.extend_from_slice(&data),
-                Next::End(trailers) => {
+            let chunked = self.request.body == MirrorBody::Chunked && matches!(self.up, Backend::H1(_));
+            match ready!(self.queue.poll_next(context)) {
+                QueueItem::Data(data) if chunked => ChunkWriter::data(&mut self.out, &data),
+                QueueItem::Data(data) => self.out.extend_from_slice(&data),
+                QueueItem::End(trailers) => {
                     self.complete = true;
                     if chunked {
                         end_chunks(&mut self.out, trailers.as_ref());
                     }
                     self.trailers = trailers;
                 }
-                Next::Broken => return Poll::Ready(Err(Failed)),
+                QueueItem::Broken => return Poll::Ready(Err(MirrorFailed)),
             }
         }
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             let count = match &mut self.up {
                 Backend::H1(connection) => ready!(connection.stream.poll_write(context, rest)),
                 Backend::H2(stream) => ready!(stream.sender.poll_send(rest, false, context)),
             };
-            self.written += count.ok().filter(|count| *count > 0).ok_or(Failed)?;
+            self.written += count.ok().filter(|count| *count > 0).ok_or(MirrorFailed)?;
             self.unflushed = true;
         }
         match &mut self.up {
             Backend::H1(connection) if self.unflushed => {
-                ready!(connection.stream.poll_flush(context)).map_err(|_| Failed)?;
+                ready!(connection.stream.poll_flush(context)).map_err(|_| MirrorFailed)?;
                 self.unflushed = false;
             }
             Backend::H2(stream) if self.complete && self.end_due => {
                 self.end_due = false;
-                stream.sender.end(self.trailers.take()).map_err(|_| Failed)?;
+                stream.sender.end(self.trailers.take()).map_err(|_| MirrorFailed)?;
             }
             Backend::H1(_) | Backend::H2(_) => {}
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        let Backend::H1(connection) = &mut self.up else { return Poll::Ready(Err(Failed)) };
+    fn poll_response(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
+        let Backend::H1(connection) = &mut self.up else { return Poll::Ready(Err(MirrorFailed)) };
         loop {
             let (moved, done) = match &mut self.body {
                 Some(body) => {
-                    let step = body.decode(self.input.filled()).map_err(|_| Failed)?;
+                    let step = body.decode(self.input.filled()).map_err(|_| MirrorFailed)?;
                     self.input.consume(step.consumed);
                     (step.consumed > 0, step.done)
                 }
                 None => {
                     let limits = &self.worker.limits.head;
-                    let length = self.head.parse(self.input.filled(), self.copied.asked, limits).map_err(|_| Failed)?;
+                    let length = self.head.parse(self.input.filled(), self.request.asked, limits).map_err(|_| MirrorFailed)?;
                     self.input.consume(length.unwrap_or(0));
                     if length.is_some() && !self.head.is_informational() {
                         self.body = Some(BodyReader::new(self.head.body));
                     } else if length.is_some() {
                         self.interim += 1;
                         if self.interim > INTERIM_RESPONSES {
-                            return Poll::Ready(Err(Failed));
+                            return Poll::Ready(Err(MirrorFailed));
                         }
                     }
                     (length.is_some(), false)
@@ -281,21 +281,21 @@ impl<'a> Exchange<'a> {
             if self.input.is_full() {
                 self.input.grow();
                 if self.input.is_full() {
-                    return Poll::Ready(Err(Failed));
+                    return Poll::Ready(Err(MirrorFailed));
                 }
             }
             match ready!(read(&mut connection.stream, &mut self.input, context)) {
                 Ok(0) if matches!(self.body, Some(BodyReader::UntilClose)) => return Poll::Ready(Ok(())),
-                Ok(0) | Err(_) => return Poll::Ready(Err(Failed)),
+                Ok(0) | Err(_) => return Poll::Ready(Err(MirrorFailed)),
                 Ok(_) => {}
             }
         }
     }
 
-    fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        let Backend::H2(up) = &mut self.up else { return Poll::Ready(Err(Failed)) };
+    fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
+        let Backend::H2(up) = &mut self.up else { return Poll::Ready(Err(MirrorFailed)) };
         if self.body.is_none() {
-            let answer = ready!(Pin::new(&mut up.response).poll(context)).map_err(|_| Failed)?;
+            let answer = ready!(Pin::new(&mut up.response).poll(context)).map_err(|_| MirrorFailed)?;
             self.head.status = answer.status().as_u16();
             up.receiver = Receiver::new(answer.into_body());
             self.body = Some(BodyReader::UntilClose);
@@ -304,7 +304,7 @@ impl<'a> Exchange<'a> {
             match ready!(up.receiver.poll_piece(context)) {
                 Ok(Piece::Data(_)) => {}
                 Ok(Piece::End(_)) => return Poll::Ready(Ok(())),
-                Err(_) => return Poll::Ready(Err(Failed)),
+                Err(_) => return Poll::Ready(Err(MirrorFailed)),
             }
         }
     }
@@ -315,7 +315,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The connection, where it can be used again.
-    fn kept(self) -> Option<Connection> {
+    fn reusable_connection(self) -> Option<Connection> {
         let sent = self.complete && self.written >= self.out.len() && !self.unflushed;
         match self.up {
             Backend::H1(connection) => {

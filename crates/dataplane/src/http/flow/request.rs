@@ -5,7 +5,7 @@ use super::direct::{self, Broken};
 use super::pieces::{checked_trailers, end_chunks, put};
 use crate::conn::{Buffer, Charge, Pipe, Worker};
 use crate::http::backend::Backend;
-use crate::http::mirror::Taps;
+use crate::http::mirror::MirrorSinks;
 use crate::http::server::read;
 use crate::http::side::Side;
 use crate::http::streams::{Piece, Receiver, Sender};
@@ -19,20 +19,20 @@ use wire::h2::FlatError;
 
 /// What outlives an attempt: bytes that were sent, and the trailers of a body that has come to its end.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Held {
+pub(in crate::http) struct ReplayBuffer {
     bytes: Vec<u8>,
     trailers: Option<HeaderMap>,
     /// What reads the body where it is text (S-119).
     text: Option<Decoder>,
     /// Copies that get the body too (VS-45).
-    taps: Taps,
+    mirrors: MirrorSinks,
     /// What the bytes are charged to, where a client has many streams.
     charge: Option<Charge>,
     /// Whether bytes were sent that are not kept.
     lost: bool,
 }
 
-impl Held {
+impl ReplayBuffer {
     /// For a request of which nothing was sent.
     pub(in crate::http) fn new(web: Option<Call>, client: &Side) -> Self {
         let text = web.filter(|call| call.request == Writing::Text).map(|_| Decoder::default());
@@ -44,18 +44,18 @@ impl Held {
     }
 
     /// Keeps bytes, if the client's connection may hold so much.
-    fn keep(&mut self, bytes: &[u8]) -> bool {
+    fn retain(&mut self, bytes: &[u8]) -> bool {
         let octets = self.bytes.len() + bytes.len();
         let kept = self.charge.as_mut().is_none_or(|charge| charge.resize(octets).is_ok());
         if kept {
             self.bytes.extend_from_slice(bytes);
         } else {
-            self.forget();
+            self.discard();
         }
         kept
     }
 
-    fn forget(&mut self) {
+    fn discard(&mut self) {
         self.lost = true;
         self.bytes = Vec::new();
         if let Some(charge) = &mut self.charge {
@@ -65,9 +65,9 @@ impl Held {
     }
 
     /// Has further copies get the body, of which nothing was read yet.
-    pub(in crate::http) fn copy_to(&mut self, taps: Taps) {
-        if !taps.is_empty() {
-            self.taps = taps;
+    pub(in crate::http) fn mirror_to(&mut self, mirrors: MirrorSinks) {
+        if !mirrors.is_empty() {
+            self.mirrors = mirrors;
         }
     }
 
@@ -75,13 +75,13 @@ impl Held {
     fn put(&mut self, out: &mut Vec<u8>, data: &[u8], chunked: bool) -> Result<(), Failure> {
         match &mut self.text {
             None => {
-                self.taps.push(data);
+                self.mirrors.push(data);
                 put(out, data, chunked);
             }
             Some(decoder) => {
                 let mut octets = Vec::with_capacity(data.len());
                 decoder.take(data, &mut octets).map_err(|NotBase64| Failure::NotBase64)?;
-                self.taps.push(&octets);
+                self.mirrors.push(&octets);
                 put(out, &octets, chunked);
             }
         }
@@ -100,9 +100,9 @@ pub(super) struct RequestSide<'a> {
     /// Whether TLS may hold some of it back.
     unflushed: bool,
     /// What was written before `out`, while it might have to be sent again.
-    held: &'a mut Held,
+    replay: &'a mut ReplayBuffer,
     /// How much may be held; 0 when nothing will be sent again.
-    held_limit: usize,
+    replay_limit: usize,
     pipe: Option<Pipe>,
     /// Whether the end of the body is still to be told to a stream of HTTP/2.
     end_due: bool,
@@ -123,14 +123,14 @@ impl<'a> RequestSide<'a> {
         head: &'a RequestHead,
         body: &'a mut BodyReader,
         (input, out): (&'a mut Buffer, &'a mut Vec<u8>),
-        held: &'a mut Held,
-        (held_limit, up, upgrade): (usize, &Backend, bool),
+        replay: &'a mut ReplayBuffer,
+        (replay_limit, up, upgrade): (usize, &Backend, bool),
         style: Style,
     ) -> Self {
         let complete = body.is_done();
         let (end_due, chunked) = match up {
             Backend::H1(_) => {
-                (false, head.body == BodyLength::Chunked || (held.text.is_some() && head.body != BodyLength::None))
+                (false, head.body == BodyLength::Chunked || (replay.text.is_some() && head.body != BodyLength::None))
             }
             // What is switched to goes on where the head ends.
             Backend::H2(stream) => (!upgrade && !stream.sender.is_ended(), false),
@@ -142,8 +142,8 @@ impl<'a> RequestSide<'a> {
             out,
             written: 0,
             unflushed: false,
-            held,
-            held_limit,
+            replay,
+            replay_limit,
             pipe: None,
             end_due,
             chunked,
@@ -185,7 +185,7 @@ impl<'a> RequestSide<'a> {
 
     fn flush_stream(&mut self, sender: &mut Sender, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut wrote = false;
-        let last = self.complete && self.held.trailers.is_none();
+        let last = self.complete && self.replay.trailers.is_none();
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             self.written += ready!(sender.poll_send(rest, last, context))?;
             wrote = true;
@@ -193,7 +193,7 @@ impl<'a> RequestSide<'a> {
         if self.complete && self.end_due {
             self.end_due = false;
             if !sender.is_ended() {
-                sender.end(self.held.trailers.clone())?;
+                sender.end(self.replay.trailers.clone())?;
                 wrote = true;
             }
         }
@@ -257,7 +257,7 @@ impl<'a> RequestSide<'a> {
         self.begin_piece();
         let data = self.input.filled().get(step.data.clone()).unwrap_or_default();
         self.received += data.len() as u64;
-        let taken = self.held.put(self.out, data, self.chunked);
+        let taken = self.replay.put(self.out, data, self.chunked);
         self.input.consume(step.consumed);
         taken?;
         self.complete = step.done;
@@ -265,11 +265,11 @@ impl<'a> RequestSide<'a> {
             self.check_whole()?;
         }
         if step.done {
-            self.held.taps.end(|| self.body.trailers().map(wire::h2::trailers));
+            self.replay.mirrors.end(|| self.body.trailers().map(wire::h2::trailers));
         }
         match self.body.trailers() {
             trailers if step.done && self.chunked => ChunkWriter::end_in(self.out, trailers, self.style),
-            Some(trailers) if step.done => self.held.trailers = Some(wire::h2::trailers(trailers)),
+            Some(trailers) if step.done => self.replay.trailers = Some(wire::h2::trailers(trailers)),
             Some(_) | None => {}
         }
         Ok(())
@@ -277,7 +277,7 @@ impl<'a> RequestSide<'a> {
 
     /// Whether a text has come to its end with the body.
     fn check_whole(&self) -> Result<(), Failure> {
-        match &self.held.text {
+        match &self.replay.text {
             Some(text) if !text.is_whole() => Err(Failure::NotBase64),
             Some(_) | None => Ok(()),
         }
@@ -295,17 +295,17 @@ impl<'a> RequestSide<'a> {
             Poll::Ready(Ok(Piece::Data(data))) => {
                 self.begin_piece();
                 self.received += data.len() as u64;
-                self.held.put(self.out, &data, self.chunked)?;
+                self.replay.put(self.out, &data, self.chunked)?;
             }
             Poll::Ready(Ok(Piece::End(trailers))) => {
                 self.begin_piece();
                 self.check_whole()?;
                 self.complete = true;
                 *self.body = BodyReader::Done;
-                self.held.trailers = checked_trailers(trailers, limits).map_err(of_trailers)?;
-                self.held.taps.end(|| self.held.trailers.clone());
+                self.replay.trailers = checked_trailers(trailers, limits).map_err(of_trailers)?;
+                self.replay.mirrors.end(|| self.replay.trailers.clone());
                 if self.chunked {
-                    end_chunks(self.out, self.held.trailers.as_ref());
+                    end_chunks(self.out, self.replay.trailers.as_ref());
                 }
             }
             Poll::Ready(Err(_)) => return Err(Failure::ClientClosed),
@@ -315,28 +315,28 @@ impl<'a> RequestSide<'a> {
 
     /// Makes room for the next piece, once the last one was written.
     fn begin_piece(&mut self) {
-        self.hold();
+        self.retain_sent();
         self.out.clear();
         self.written = 0;
     }
 
     /// Keeps what was sent, as long as there is little of it.
-    fn hold(&mut self) {
-        if self.held_limit == 0 {
+    fn retain_sent(&mut self) {
+        if self.replay_limit == 0 {
             return;
         }
-        if self.held.bytes.len() > self.held_limit || !self.held.keep(self.out) {
+        if self.replay.bytes.len() > self.replay_limit || !self.replay.retain(self.out) {
             // It is not whole any more, and will not be sent again.
-            self.held_limit = 0;
-            self.held.forget();
+            self.replay_limit = 0;
+            self.replay.discard();
         }
     }
 
     fn is_moved(&mut self, worker: &Worker, down: &Stream, up: &Stream) -> bool {
         if self.pipe.is_none()
             && self.input.is_empty()
-            && self.held.text.is_none()
-            && self.held.taps.is_empty()
+            && self.replay.text.is_none()
+            && self.replay.mirrors.is_empty()
             && let BodyReader::Length(left) = *self.body
         {
             self.pipe = direct::pipe(worker, left, down, up);
@@ -349,7 +349,7 @@ impl<'a> RequestSide<'a> {
             return Err(Failure::ClientBody);
         };
         // What moves past cannot be kept.
-        self.held_limit = 0;
+        self.replay_limit = 0;
         let before = *left;
         let moved = direct::poll_move(pipe, left, down, up, context);
         self.received += before - *left;
@@ -369,15 +369,15 @@ impl<'a> RequestSide<'a> {
     /// Whether all that was sent is still there.
     pub(super) fn is_whole(&self) -> bool {
         let kept =
-            self.received == 0 || (self.held_limit > 0 && self.held.bytes.len() + self.out.len() <= self.held_limit);
-        kept && !self.held.lost
+            self.received == 0 || (self.replay_limit > 0 && self.replay.bytes.len() + self.out.len() <= self.replay_limit);
+        kept && !self.replay.lost
     }
 
     /// Puts all that was sent into `out` again.
     pub(super) fn rewind(self) {
-        if !self.held.bytes.is_empty() {
-            self.held.bytes.append(self.out);
-            std::mem::swap(self.out, &mut self.held.bytes);
+        if !self.replay.bytes.is_empty() {
+            self.replay.bytes.append(self.out);
+            std::mem::swap(self.out, &mut self.replay.bytes);
         }
     }
 }

@@ -11,32 +11,32 @@ use std::task::{Context, Poll, Waker};
 
 /// The queue of one copy.
 #[derive(Debug)]
-pub(in crate::http) struct Feed {
+pub(in crate::http) struct BodyQueue {
     state: RefCell<State>,
     /// Bytes that this queue may hold, and those that all queues of the worker hold and may.
     limit: usize,
-    all: Rc<Cell<usize>>,
-    limit_of_all: usize,
+    total: Rc<Cell<usize>>,
+    total_limit: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     pieces: VecDeque<Bytes>,
     held: usize,
-    end: Option<End>,
+    end: Option<BodyEnd>,
     waker: Option<Waker>,
 }
 
 /// How a body ended.
 #[derive(Debug)]
-enum End {
+enum BodyEnd {
     Whole(Option<HeaderMap>),
     Broken,
 }
 
 /// What comes next for a copy.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum QueueItem {
     /// Some of the body.
     Data(Bytes),
     /// Its end.
@@ -45,22 +45,22 @@ pub(super) enum Next {
     Broken,
 }
 
-impl Feed {
-    pub(super) fn new(limit: usize, all: &Rc<Cell<usize>>, limit_of_all: usize) -> Rc<Self> {
-        Rc::new(Self { state: RefCell::default(), limit, all: Rc::clone(all), limit_of_all })
+impl BodyQueue {
+    pub(super) fn new(limit: usize, total: &Rc<Cell<usize>>, total_limit: usize) -> Rc<Self> {
+        Rc::new(Self { state: RefCell::default(), limit, total: Rc::clone(total), total_limit })
     }
 
     /// The next piece.
-    pub(super) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Next> {
+    pub(super) fn poll_next(&self, context: &mut Context<'_>) -> Poll<QueueItem> {
         let mut state = self.state.borrow_mut();
         if let Some(piece) = state.pieces.pop_front() {
             state.held -= piece.len();
-            self.all.set(self.all.get() - piece.len());
-            return Poll::Ready(Next::Data(piece));
+            self.total.set(self.total.get() - piece.len());
+            return Poll::Ready(QueueItem::Data(piece));
         }
         match &mut state.end {
-            Some(End::Whole(trailers)) => Poll::Ready(Next::End(trailers.take())),
-            Some(End::Broken) => Poll::Ready(Next::Broken),
+            Some(BodyEnd::Whole(trailers)) => Poll::Ready(QueueItem::End(trailers.take())),
+            Some(BodyEnd::Broken) => Poll::Ready(QueueItem::Broken),
             None => {
                 state.waker = Some(context.waker().clone());
                 Poll::Pending
@@ -70,7 +70,7 @@ impl Feed {
 
     /// Takes no more: the copy has come to its end.
     pub(super) fn close(&self) {
-        self.finish(End::Broken);
+        self.finish(BodyEnd::Broken);
         self.clear(&mut self.state.borrow_mut());
     }
 
@@ -79,19 +79,19 @@ impl Feed {
         if state.end.is_some() || piece.is_empty() {
             return;
         }
-        let all = self.all.get() + piece.len();
-        if state.held + piece.len() > self.limit || all > self.limit_of_all {
+        let total = self.total.get() + piece.len();
+        if state.held + piece.len() > self.limit || total > self.total_limit {
             self.clear(&mut state);
-            state.end = Some(End::Broken);
+            state.end = Some(BodyEnd::Broken);
         } else {
-            self.all.set(all);
+            self.total.set(total);
             state.held += piece.len();
             state.pieces.push_back(piece);
         }
         wake(state);
     }
 
-    fn finish(&self, end: End) {
+    fn finish(&self, end: BodyEnd) {
         let mut state = self.state.borrow_mut();
         if state.end.is_none() {
             state.end = Some(end);
@@ -100,7 +100,7 @@ impl Feed {
     }
 
     fn clear(&self, state: &mut State) {
-        self.all.set(self.all.get() - std::mem::take(&mut state.held));
+        self.total.set(self.total.get() - std::mem::take(&mut state.held));
         state.pieces.clear();
     }
 }
@@ -115,11 +115,11 @@ fn wake(mut state: std::cell::RefMut<'_, State>) {
 
 /// The queues of all copies of one request.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Taps(SmallVec<[Rc<Feed>; 1]>);
+pub(in crate::http) struct MirrorSinks(SmallVec<[Rc<BodyQueue>; 1]>);
 
-impl Taps {
-    pub(super) fn add(&mut self, feed: Rc<Feed>) {
-        self.0.push(feed);
+impl MirrorSinks {
+    pub(super) fn add(&mut self, queue: Rc<BodyQueue>) {
+        self.0.push(queue);
     }
 
     /// Whether nobody copies.
@@ -131,7 +131,7 @@ impl Taps {
     pub(in crate::http) fn push(&self, data: &[u8]) {
         if !self.is_empty() {
             let piece = Bytes::copy_from_slice(data);
-            self.0.iter().for_each(|feed| feed.push(piece.clone()));
+            self.0.iter().for_each(|queue| queue.push(piece.clone()));
         }
     }
 
@@ -139,15 +139,15 @@ impl Taps {
     pub(in crate::http) fn end(&self, trailers: impl FnOnce() -> Option<HeaderMap>) {
         if !self.is_empty() {
             let trailers = trailers();
-            self.0.iter().for_each(|feed| feed.finish(End::Whole(trailers.clone())));
+            self.0.iter().for_each(|queue| queue.finish(BodyEnd::Whole(trailers.clone())));
         }
     }
 }
 
-impl Drop for Taps {
+impl Drop for MirrorSinks {
     /// A body that did not come to its end broke off.
     fn drop(&mut self) {
-        self.0.iter().for_each(|feed| feed.finish(End::Broken));
+        self.0.iter().for_each(|queue| queue.finish(BodyEnd::Broken));
     }
 }
 
@@ -155,8 +155,8 @@ impl Drop for Taps {
 mod tests {
     use super::*;
 
-    fn next(feed: &Feed) -> Option<Next> {
-        match feed.poll_next(&mut Context::from_waker(Waker::noop())) {
+    fn next(queue: &BodyQueue) -> Option<QueueItem> {
+        match queue.poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(next) => Some(next),
             Poll::Pending => None,
         }
@@ -164,37 +164,37 @@ mod tests {
 
     #[test]
     fn vs_45_pieces_come_in_order_and_then_the_end() {
-        let all = Rc::default();
-        let feed = Feed::new(10, &all, 100);
-        let mut taps = Taps::default();
-        taps.add(Rc::clone(&feed));
-        assert_eq!(next(&feed), None);
-        taps.push(b"ab");
-        taps.push(b"cde");
-        assert_eq!(all.get(), 5);
-        assert_eq!(next(&feed), Some(Next::Data("ab".into())));
-        taps.end(|| None);
-        drop(taps);
-        assert_eq!([next(&feed), next(&feed)], [Some(Next::Data("cde".into())), Some(Next::End(None))]);
-        assert_eq!(all.get(), 0);
+        let total = Rc::default();
+        let queue = BodyQueue::new(10, &total, 100);
+        let mut sinks = MirrorSinks::default();
+        sinks.add(Rc::clone(&queue));
+        assert_eq!(next(&queue), None);
+        sinks.push(b"ab");
+        sinks.push(b"cde");
+        assert_eq!(total.get(), 5);
+        assert_eq!(next(&queue), Some(QueueItem::Data("ab".into())));
+        sinks.end(|| None);
+        drop(sinks);
+        assert_eq!([next(&queue), next(&queue)], [Some(QueueItem::Data("cde".into())), Some(QueueItem::End(None))]);
+        assert_eq!(total.get(), 0);
     }
 
     #[test]
     fn vs_45_who_is_too_far_behind_or_left_without_an_end_is_given_up() {
-        let all = Rc::default();
-        let [slow, other, third] = [(4, 100), (100, 100), (100, 12)].map(|(own, of_all)| Feed::new(own, &all, of_all));
-        let mut taps = Taps::default();
-        [&slow, &other, &third].iter().for_each(|feed| taps.add(Rc::clone(feed)));
-        taps.push(b"abc");
-        taps.push(b"de");
-        assert_eq!(next(&slow), Some(Next::Broken));
-        assert_eq!(next(&other), Some(Next::Data("abc".into())));
-        assert_eq!(next(&third), Some(Next::Data("abc".into())));
-        taps.push(b"abcdefgh");
-        assert_eq!(next(&third), Some(Next::Broken));
-        drop(taps);
-        assert_eq!([next(&other), next(&other)], [Some(Next::Data("de".into())), Some(Next::Data("abcdefgh".into()))]);
-        assert_eq!(next(&other), Some(Next::Broken));
-        assert_eq!(all.get(), 0);
+        let total = Rc::default();
+        let [slow, other, third] = [(4, 100), (100, 100), (100, 12)].map(|(own, of_all)| BodyQueue::new(own, &total, of_all));
+        let mut sinks = MirrorSinks::default();
+        [&slow, &other, &third].iter().for_each(|queue| sinks.add(Rc::clone(queue)));
+        sinks.push(b"abc");
+        sinks.push(b"de");
+        assert_eq!(next(&slow), Some(QueueItem::Broken));
+        assert_eq!(next(&other), Some(QueueItem::Data("abc".into())));
+        assert_eq!(next(&third), Some(QueueItem::Data("abc".into())));
+        sinks.push(b"abcdefgh");
+        assert_eq!(next(&third), Some(QueueItem::Broken));
+        drop(sinks);
+        assert_eq!([next(&other), next(&other)], [Some(QueueItem::Data("de".into())), Some(QueueItem::Data("abcdefgh".into()))]);
+        assert_eq!(next(&other), Some(QueueItem::Broken));
+        assert_eq!(total.get(), 0);
     }
 }
