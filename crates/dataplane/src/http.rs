@@ -21,6 +21,6 @@ mod tunnel;
 mod websocket;
 
 pub(crate) use backend::H2Backend;
-pub(crate) use server::{Downstream, serve};
+pub(crate) use server::{ClientConnection, serve};
 pub(crate) use side::Side;
 pub(crate) use streams::Halves;

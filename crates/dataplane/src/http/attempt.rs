@@ -7,7 +7,7 @@ use super::local;
 use super::mirror;
 use super::record::Ended;
 use super::retry::{RetryDecision, RetryState};
-use super::server::{After, Downstream};
+use super::server::{ClientConnection, Disposition};
 use super::side::{Gone, Side};
 use super::tunnel;
 use crate::conn::{Space, Worker, choose};
@@ -37,12 +37,12 @@ type Taken = (Option<InFlight>, Counted);
 /// Sends a request on, as often as it may be, and passes the answer back.
 pub(super) async fn forward(
     worker: &Rc<Worker>,
-    conn: &mut Downstream,
+    conn: &mut ClientConnection,
     space: &mut Space,
     head: usize,
     plan: &Plan,
     ended: &mut Ended,
-) -> After {
+) -> Disposition {
     let mut body = BodyReader::new(space.request.body);
     let mut replay = ReplayBuffer::new(plan.web(), &conn.side);
     let mut retry = RetryState::default();
@@ -76,7 +76,8 @@ pub(super) async fn forward(
                 }
             },
         };
-        let mut flow = Flow::new(worker, conn, space, plan, up, (&mut body, &mut replay), (ended.counted, &retry, ended));
+        let mut flow =
+            Flow::new(worker, conn, space, plan, up, (&mut body, &mut replay), (ended.counted, &retry, ended));
         let result = poll_fn(|context| flow.poll(context)).await;
         ended.take(&flow, worker.log.is_some());
         let failure = match result {
@@ -86,9 +87,9 @@ pub(super) async fn forward(
                 // A tunnel goes on being a request.
                 let taken = Some(taken).filter(|_| matches!(finished, Finished::Tunnel(_)));
                 drop(retry);
-                let after = settle(worker, conn, space, head, finished, (&mut body, ended)).await;
+                let disposition = settle(worker, conn, space, head, finished, (&mut body, ended)).await;
                 drop(taken);
-                return after;
+                return disposition;
             }
             Err(failure) => failure,
         };
@@ -310,37 +311,37 @@ fn not_connected(
     Reject::from(error)
 }
 
-/// After a complete answer: what becomes of both connections.
+/// Disposition a complete answer: what becomes of both connections.
 async fn settle(
     worker: &Rc<Worker>,
-    conn: &mut Downstream,
+    conn: &mut ClientConnection,
     space: &mut Space,
     head: usize,
     finished: Finished,
     (body, ended): (&mut BodyReader, &mut Ended),
-) -> After {
+) -> Disposition {
     match finished {
         Finished::Tunnel(up) => {
             (ended.received, ended.sent) = Box::pin(tunnel::run(worker, conn, space, head, up)).await;
-            After::Close
+            Disposition::Close
         }
         Finished::Answered { up, close } => {
             if let Some(up) = up {
                 worker.pool.borrow_mut().put(up, Instant::now());
             }
-            local::after_answer(worker, conn, space, body, close).await
+            local::after_response(worker, conn, space, body, close).await
         }
     }
 }
 
 async fn fail(
     worker: &Worker,
-    conn: &mut Downstream,
+    conn: &mut ClientConnection,
     space: &mut Space,
     (plan, failure): (&Plan, Failure),
     body: &mut BodyReader,
     ended: &mut Ended,
-) -> After {
+) -> Disposition {
     match failure.reject() {
         Some(reject) if !ended.answered => {
             let refusal = (reject, Some((&*plan.route, plan.target)));
@@ -364,17 +365,17 @@ async fn fail(
             let own = if failure == Failure::ClientTrailers { Flags::DPE } else { Flags::DC };
             ended.flags |= reject.map_or(own, |reject| reject.reason().flags);
             ended.detail = failure.detail();
-            After::Close
+            Disposition::Close
         }
     }
 }
 
 /// Ends an exchange whose client is gone before anything was sent.
-pub(super) fn abandon(client: &mut Side, ended: &mut Ended) -> After {
+pub(super) fn abandon(client: &mut Side, ended: &mut Ended) -> Disposition {
     if let Side::H2(stream) = client {
         stream.reset(Reason::CANCEL);
     }
     ended.flags |= Flags::DC;
     ended.detail = Failure::ClientClosed.detail();
-    After::Close
+    Disposition::Close
 }

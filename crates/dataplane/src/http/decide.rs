@@ -4,7 +4,7 @@
 use super::affinity::{Affinity, Sent};
 use super::facts::{self, Common, OfRequest};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
-use super::server::Downstream;
+use super::server::ClientConnection;
 use super::side::Side;
 use super::websocket;
 use crate::conn::{KEPT_OUT, Space, Worker};
@@ -113,7 +113,7 @@ impl Decision {
 }
 
 /// Decides by the table of now.
-pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head: usize) -> Decision {
+pub(super) fn decide(worker: &Worker, conn: &ClientConnection, space: &mut Space, head: usize) -> Decision {
     let Space { request, scratch, request_id, up_out, kept, .. } = space;
     forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
     let request_id = std::str::from_utf8(request_id).unwrap_or_default();
@@ -261,7 +261,7 @@ pub(super) fn decide(worker: &Worker, conn: &Downstream, space: &mut Space, head
 }
 
 /// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.
-fn misdirected(conn: &Downstream, host: &str, picked: &Pick<'_>) -> Option<Reject> {
+fn misdirected(conn: &ClientConnection, host: &str, picked: &Pick<'_>) -> Option<Reject> {
     let asked = conn.client.tls.as_ref()?.sni.as_deref();
     let place = conn.table.place()?;
     let found = matches!(picked, Pick::Route(_));
@@ -282,7 +282,7 @@ fn speaks_http2(cluster: &ClusterState, side: &Side) -> bool {
 /// backend alone is taken out of them.
 fn mirrors<'a>(
     worker: &Worker,
-    conn: &Downstream,
+    conn: &ClientConnection,
     route: &RouteEntry,
     (parts, scheme): (&RequestParts<'a>, &str),
     edits: &mut Edits<'a>,

@@ -5,13 +5,18 @@ use super::decide::{Decision, decide};
 use super::fault;
 use super::local;
 use super::record::{Ended, ended};
-use super::server::{After, Downstream};
+use super::server::{ClientConnection, Disposition};
 use crate::conn::{Space, Worker};
 use std::rc::Rc;
 use wire::h1::{BodyLength, BodyReader};
 
 /// Answers the request whose head takes the first `head` bytes of the connection's input.
-pub(super) async fn exchange(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Space, head: usize) -> After {
+pub(super) async fn exchange(
+    worker: &Rc<Worker>,
+    conn: &mut ClientConnection,
+    space: &mut Space,
+    head: usize,
+) -> Disposition {
     part_head_from_body(conn, space, head);
     let mut outcome = Ended::new();
     let decision = decide(worker, conn, space, head);
@@ -22,7 +27,7 @@ pub(super) async fn exchange(worker: &Rc<Worker>, conn: &mut Downstream, space: 
     };
     let gone = injected.is_err();
     let rejected = injected.ok().flatten().map(|reject| Decision::Reject(reject, decision.routed()));
-    let after = match rejected.as_ref().unwrap_or(&decision) {
+    let disposition = match rejected.as_ref().unwrap_or(&decision) {
         _ if gone => attempt::abandon(&mut conn.side, &mut outcome),
         Decision::Forward(plan) => attempt::forward(worker, conn, space, head, plan, &mut outcome).await,
         Decision::Local(route, answer) => local::answer(worker, conn, space, Some(route), answer, &mut outcome).await,
@@ -40,11 +45,11 @@ pub(super) async fn exchange(worker: &Rc<Worker>, conn: &mut Downstream, space: 
     if !space.body_in.is_empty() {
         conn.input.put(space.body_in.filled());
     }
-    after
+    disposition
 }
 
 /// The head stays where it is for as long as the exchange; the body is read elsewhere.
-fn part_head_from_body(conn: &mut Downstream, space: &mut Space, head: usize) {
+fn part_head_from_body(conn: &mut ClientConnection, space: &mut Space, head: usize) {
     if space.request.body != BodyLength::None {
         space.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
         conn.input.truncate(head);

@@ -20,7 +20,7 @@ use super::decide::Plan;
 use super::facts::{self, Common};
 use super::record::Ended;
 use super::retry::{NoRetryReason, RetryState, policy};
-use super::server::{Downstream, read_some};
+use super::server::{ClientConnection, read_some};
 use super::side::Side;
 use super::streams::Receiver;
 use crate::conn::{Charge, Client, OF_EACH_STREAM, Space, TableState, Timer, Worker};
@@ -98,7 +98,7 @@ impl<'a> Flow<'a> {
     /// `body` is read on and `held` kept over attempts; a request whose body was read was complete before.
     pub(super) fn new(
         worker: &'a Worker,
-        conn: &'a mut Downstream,
+        conn: &'a mut ClientConnection,
         space: &'a mut Space,
         plan: &'a Plan,
         up: Backend,
@@ -447,7 +447,7 @@ impl<'a> Flow<'a> {
         self.response.rewind();
     }
 
-    /// After a complete answer: what becomes of the backend's connection.
+    /// Disposition a complete answer: what becomes of the backend's connection.
     pub(super) fn finish(self) -> Finished {
         if self.response.tunnel {
             return Finished::Tunnel(self.up);

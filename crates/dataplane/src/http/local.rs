@@ -3,7 +3,7 @@
 use super::facts::{Common, OfResponse, protocol};
 use super::record::Ended;
 use super::reply::{self, Local};
-use super::server::{After, Downstream, read};
+use super::server::{ClientConnection, Disposition, read};
 use super::side::Side;
 use crate::conn::{Space, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
@@ -21,12 +21,12 @@ use wire::view::Fields;
 /// Answers as the route says, or its host.
 pub(super) async fn answer(
     worker: &Worker,
-    conn: &mut Downstream,
+    conn: &mut ClientConnection,
     space: &mut Space,
     route: Option<&RouteEntry>,
     answer: &LocalAnswer,
     ended: &mut Ended,
-) -> After {
+) -> Disposition {
     ended.detail = answer.detail;
     let mut body = BodyReader::new(space.request.body);
     let close = is_last(worker, conn, space, &body);
@@ -55,21 +55,21 @@ pub(super) async fn answer(
     }
     match send(worker, conn, space, &local, &mut edits).await {
         Some(sent) => ended.sent = sent,
-        None => return After::Close,
+        None => return Disposition::Close,
     }
-    after_answer(worker, conn, space, &mut body, close).await
+    after_response(worker, conn, space, &mut body, close).await
 }
 
 /// Answers with what the table of causes has for this one, and the headers that the route and its target put on every answer; `body` is
 /// as far as the request was read.
 pub(super) async fn refuse(
     worker: &Worker,
-    conn: &mut Downstream,
+    conn: &mut ClientConnection,
     space: &mut Space,
     (reject, route): (Reject, Option<(&RouteEntry, usize)>),
     body: &mut BodyReader,
     ended: &mut Ended,
-) -> After {
+) -> Disposition {
     let reason = reject.reason();
     ended.flags |= reason.flags;
     ended.detail = reason.detail;
@@ -99,16 +99,16 @@ pub(super) async fn refuse(
         }
     }
     match send(worker, conn, space, &local, &mut edits).await {
-        None => return After::Close,
+        None => return Disposition::Close,
         Some(sent) => ended.sent = sent,
     }
-    if reject.ends_connection() { After::Linger } else { after_answer(worker, conn, space, body, close).await }
+    if reject.ends_connection() { Disposition::Linger } else { after_response(worker, conn, space, body, close).await }
 }
 
 /// Sends an answer; the length of its body, or `None` when the client did not take it.
 async fn send<'a>(
     worker: &Worker,
-    conn: &mut Downstream,
+    conn: &mut ClientConnection,
     space: &mut Space,
     local: &Local<'a>,
     edits: &mut Edits<'a>,
@@ -128,22 +128,27 @@ async fn send<'a>(
 }
 
 /// Refuses a head that could not be read; the connection ends with it.
-pub(super) async fn refuse_unread(worker: &Worker, conn: &mut Downstream, space: &mut Space, reject: Reject) -> After {
+pub(super) async fn refuse_unread(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    space: &mut Space,
+    reject: Reject,
+) -> Disposition {
     let date = worker.date();
     let local = Local::refusal(reject, (&date, &conn.client.edge), false, true);
     reply::write(&mut space.down_out, &local, &mut Edits::default());
-    let Side::H1(stream) = &mut conn.side else { return After::Close };
-    if write(worker, stream, &conn.timer, &space.down_out).await { After::Linger } else { After::Close }
+    let Side::H1(stream) = &mut conn.side else { return Disposition::Close };
+    if write(worker, stream, &conn.timer, &space.down_out).await { Disposition::Linger } else { Disposition::Close }
 }
 
-fn dialect(conn: &Downstream, space: &Space) -> Option<Dialect> {
+fn dialect(conn: &ClientConnection, space: &Space) -> Option<Dialect> {
     let fields = space.request.fields(conn.input.filled());
     Dialect::of(|name| fields.get(name), conn.table.version().http.grpc_web)
 }
 
 /// What changes of an answer of the gateway's own may tell of it.
 fn facts<'a>(
-    conn: &'a Downstream,
+    conn: &'a ClientConnection,
     space: &'a Space,
     route: &'a RouteEntry,
     cluster: &'a str,
@@ -170,7 +175,7 @@ fn facts<'a>(
 }
 
 /// What `x-moongate-reason` says, where it is to say anything.
-fn reason_header(worker: &Worker, conn: &Downstream, space: &Space, ended: &Ended) -> Option<String> {
+fn reason_header(worker: &Worker, conn: &ClientConnection, space: &Space, ended: &Ended) -> Option<String> {
     let fields = || space.request.fields(conn.input.filled());
     let wanted = match worker.reasons {
         ReasonHeader::Off => false,
@@ -180,12 +185,12 @@ fn reason_header(worker: &Worker, conn: &Downstream, space: &Space, ended: &Ende
     wanted.then(|| format!("{} {}", ended.flags, ended.detail))
 }
 
-fn is_head(conn: &Downstream, space: &Space) -> bool {
+fn is_head(conn: &ClientConnection, space: &Space) -> bool {
     space.request.method.of(conn.input.filled()) == b"HEAD"
 }
 
 /// Whether an answer of the gateway's own is the connection's last: somebody wants it so, or the rest of the body would not be read.
-fn is_last(worker: &Worker, conn: &Downstream, space: &Space, body: &BodyReader) -> bool {
+fn is_last(worker: &Worker, conn: &ClientConnection, space: &Space, body: &BodyReader) -> bool {
     let unwanted = match body {
         _ if body.is_done() => false,
         // A client that waits for 100 may or may not send its body now.
@@ -197,43 +202,48 @@ fn is_last(worker: &Worker, conn: &Downstream, space: &Space, body: &BodyReader)
 }
 
 /// What follows an answer that the client has: the rest of the request is read within a bound, so that the next one can be found.
-pub(super) async fn after_answer(
+pub(super) async fn after_response(
     worker: &Worker,
-    conn: &mut Downstream,
+    conn: &mut ClientConnection,
     space: &mut Space,
     body: &mut BodyReader,
     close: bool,
-) -> After {
+) -> Disposition {
     if matches!(conn.side, Side::H2(_)) {
-        return After::Next;
+        return Disposition::KeepAlive;
     }
     match (body.is_done(), close) {
-        (true, false) => After::Next,
+        (true, false) => Disposition::KeepAlive,
         // Nothing is unread, and nothing more will come: closing resets nothing.
-        (true, true) if !space.request.keep_alive && space.body_in.is_empty() => After::Close,
+        (true, true) if !space.request.keep_alive && space.body_in.is_empty() => Disposition::Close,
         (false, false) => read_rest(worker, conn, space, body).await,
-        (_, true) => After::Linger,
+        (_, true) => Disposition::Linger,
     }
 }
 
-async fn read_rest(worker: &Worker, conn: &mut Downstream, space: &mut Space, body: &mut BodyReader) -> After {
+async fn read_rest(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    space: &mut Space,
+    body: &mut BodyReader,
+) -> Disposition {
     conn.timer.set(worker.limits.linger_timeout);
-    let Side::H1(stream) = &mut conn.side else { return After::Next };
+    let Side::H1(stream) = &mut conn.side else { return Disposition::KeepAlive };
     let mut left = worker.limits.linger_bytes;
     poll_fn(|context| {
         loop {
-            let Ok(step) = body.decode(space.body_in.filled()) else { return Poll::Ready(After::Linger) };
+            let Ok(step) = body.decode(space.body_in.filled()) else { return Poll::Ready(Disposition::Linger) };
             space.body_in.consume(step.consumed);
             match (step.done, step.consumed) {
-                (true, _) => return Poll::Ready(After::Next),
+                (true, _) => return Poll::Ready(Disposition::KeepAlive),
                 (false, 1..) => continue,
                 (false, 0) => {}
             }
             match read(stream, &mut space.body_in, context) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(After::Close),
-                Poll::Ready(Ok(count)) if count >= left => return Poll::Ready(After::Linger),
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Disposition::Close),
+                Poll::Ready(Ok(count)) if count >= left => return Poll::Ready(Disposition::Linger),
                 Poll::Ready(Ok(count)) => left -= count,
-                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(After::Linger),
+                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(Disposition::Linger),
                 Poll::Pending => return Poll::Pending,
             }
         }

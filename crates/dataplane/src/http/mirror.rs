@@ -259,7 +259,8 @@ impl<'a> MirrorExchange<'a> {
                 }
                 None => {
                     let limits = &self.worker.limits.head;
-                    let length = self.head.parse(self.input.filled(), self.request.asked, limits).map_err(|_| MirrorFailed)?;
+                    let length =
+                        self.head.parse(self.input.filled(), self.request.asked, limits).map_err(|_| MirrorFailed)?;
                     self.input.consume(length.unwrap_or(0));
                     if length.is_some() && !self.head.is_informational() {
                         self.body = Some(BodyReader::new(self.head.body));

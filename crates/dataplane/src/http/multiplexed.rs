@@ -7,7 +7,7 @@ mod trailers;
 use super::exchange;
 use super::record;
 use super::reply::{self, Local};
-use super::server::Downstream;
+use super::server::ClientConnection;
 use super::side::{H2Side, Side};
 use super::streams::Receiver;
 use crate::conn::{Account, Charge, Client, Over, Space, Stage, TableState, Timer, Worker};
@@ -66,13 +66,13 @@ struct Shared {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, conn: Downstream) {
+pub(super) async fn serve(worker: Rc<Worker>, conn: ClientConnection) {
     let turn = Turn::default();
     turn.clone().of(serve_in(worker, conn, turn)).await;
 }
 
-async fn serve_in(worker: Rc<Worker>, conn: Downstream, turn: Turn) {
-    let Downstream { side: Side::H1(stream), input, timer, client, table } = conn else { return };
+async fn serve_in(worker: Rc<Worker>, conn: ClientConnection, turn: Turn) {
+    let ClientConnection { side: Side::H1(stream), input, timer, client, table } = conn else { return };
     let limits = &worker.limits;
     let heads = worker.heads.account();
     let trailers = Trailers::new(&heads);
@@ -281,7 +281,7 @@ async fn answer(job: Job, timer: Timer) {
     let Job { shared, head, body, respond } = job;
     let worker = &shared.worker;
     let receiver = Receiver::of_client(body, shared.trailers.of(respond.stream_id().as_u32()));
-    let mut conn = Downstream {
+    let mut conn = ClientConnection {
         side: Side::H2(Box::new(H2Side::new(receiver, respond, [&shared.heads, &shared.responses, &shared.ahead]))),
         input: worker.buffer(),
         timer,
@@ -302,7 +302,7 @@ async fn answer(job: Job, timer: Timer) {
 }
 
 /// Answers a head that is not taken.
-fn refuse(worker: &Worker, conn: &mut Downstream, error: FlatError, dialect: Option<Dialect>) {
+fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialect: Option<Dialect>) {
     let reject = match error {
         FlatError::Host => Reject::Refused(routing::Refusal::Host),
         FlatError::TooLarge => Reject::Head(wire::h1::HeadError::TooLarge),

@@ -3,7 +3,7 @@
 use super::decide::Decision;
 use super::facts::protocol;
 use super::flow::Flow;
-use super::server::Downstream;
+use super::server::ClientConnection;
 use crate::conn::{Space, Worker};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request};
@@ -75,7 +75,7 @@ impl Ended {
 /// Counts an exchange, and logs it.
 pub(super) fn ended(
     worker: &Worker,
-    conn: &Downstream,
+    conn: &ClientConnection,
     space: &Space,
     head: usize,
     decision: &Decision,
@@ -104,7 +104,7 @@ struct Texts {
 }
 
 fn record<'a>(
-    conn: &'a Downstream,
+    conn: &'a ClientConnection,
     space: &'a Space,
     head: usize,
     decision: &'a Decision,
@@ -153,7 +153,7 @@ fn record<'a>(
 }
 
 /// The id that the backend saw: one that came is kept where it is believed, or where none is made.
-fn request_id<'a>(conn: &Downstream, space: &'a Space, fields: Fields<'a>) -> &'a [u8] {
+fn request_id<'a>(conn: &ClientConnection, space: &'a Space, fields: Fields<'a>) -> &'a [u8] {
     let is_made = conn.client.edge.headers.request_id;
     let is_kept = !is_made || conn.table.version().http.forwarded.trusted_proxies > 0;
     let came = fields.get("x-request-id").filter(|_| is_kept);
@@ -165,7 +165,7 @@ fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
 }
 
 /// Counts and logs a request whose head could not be read.
-pub(super) fn refused(worker: &Worker, conn: &Downstream, reject: Reject) {
+pub(super) fn refused(worker: &Worker, conn: &ClientConnection, reject: Reject) {
     let reason = reject.reason();
     let request = Request { destination: NO_DESTINATION, status: reason.status, flags: reason.flags };
     worker.metrics.request(request, Duration::ZERO, 0, 0);

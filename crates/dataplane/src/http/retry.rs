@@ -16,7 +16,7 @@ const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
 /// The longest wait, in first ones.
 const MAX_BACKOFF_FACTOR: u32 = 10;
 
-/// After so many attempts the priorities that they went to are left out.
+/// Disposition so many attempts the priorities that they went to are left out.
 const PER_PRIORITY: usize = 2;
 
 /// The attempts of one request.
@@ -90,7 +90,7 @@ impl RetryState {
         self.excluded
     }
 
-    /// Whether a connection that waited may be taken. After a failure none is trusted.
+    /// Whether a connection that waited may be taken. Disposition a failure none is trusted.
     pub(super) fn may_use_idle(&self) -> bool {
         self.retries == 0 && !self.replayed
     }
@@ -105,7 +105,7 @@ impl RetryState {
         policy(plan).map_or(0, |policy| policy.attempts.saturating_sub(self.retries))
     }
 
-    /// After an endpoint could not be reached: nothing was written, so that every request may be sent elsewhere.
+    /// Disposition an endpoint could not be reached: nothing was written, so that every request may be sent elsewhere.
     pub(super) fn after_connect(&mut self, worker: &Worker, plan: &Plan, tried: bool) -> RetryDecision {
         let Some(policy) = policy(plan).filter(|policy| tried && policy.on.broken(Broken::Connect)) else {
             return RetryDecision::Stop(NoRetryReason::NotRetriable);
@@ -119,7 +119,7 @@ impl RetryState {
         self.schedule(worker, (plan, policy), others && avoids)
     }
 
-    /// After an attempt failed on its connection.
+    /// Disposition an attempt failed on its connection.
     pub(super) fn after_failure(
         &mut self,
         worker: &Worker,

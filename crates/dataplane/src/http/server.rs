@@ -16,7 +16,7 @@ use wire::h1::HeadError;
 
 /// A connection of a client.
 #[derive(Debug)]
-pub(crate) struct Downstream {
+pub(crate) struct ClientConnection {
     pub(crate) side: Side,
     /// What came and is not done with: heads, and requests that were sent before their turn.
     pub(crate) input: Buffer,
@@ -27,16 +27,16 @@ pub(crate) struct Downstream {
 
 /// What becomes of the connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum Disposition {
     /// The next request may come.
-    Next,
+    KeepAlive,
     /// It is closed.
     Close,
     /// It is closed once the answer has arrived.
     Linger,
 }
 
-impl Downstream {
+impl ClientConnection {
     /// Whether the client is asked to close with its next answer.
     pub(super) fn is_draining(&self, worker: &Worker) -> bool {
         self.client.is_draining(worker, &self.table)
@@ -44,29 +44,29 @@ impl Downstream {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Downstream) {
-    if wait_for_request(&worker, &mut conn).await && begins_as_http2(&worker, &mut conn).await {
+pub(crate) async fn serve(worker: Rc<Worker>, mut conn: ClientConnection) {
+    if wait_for_request(&worker, &mut conn).await && detect_http2(&worker, &mut conn).await {
         return Box::pin(multiplexed::serve(worker, conn)).await;
     }
     while wait_for_request(&worker, &mut conn).await {
         let mut space = worker.take_space();
         // Boxed, so that an idle connection is small.
-        let after = Box::pin(one_request(&worker, &mut conn, &mut space)).await;
+        let disposition = Box::pin(serve_request(&worker, &mut conn, &mut space)).await;
         worker.give_space(space);
-        match after {
-            After::Next => {}
-            After::Close => break,
-            After::Linger => {
+        match disposition {
+            Disposition::KeepAlive => {}
+            Disposition::Close => break,
+            Disposition::Linger => {
                 linger(&worker, &mut conn).await;
                 return;
             }
         }
     }
-    say_goodbye(&mut conn);
+    send_close_notify(&mut conn);
 }
 
 /// In TLS the end of a connection is told, so that nobody can make one up (RFC 8446 §6.1).
-fn say_goodbye(conn: &mut Downstream) {
+fn send_close_notify(conn: &mut ClientConnection) {
     if let Side::H1(stream @ Stream::Tls(_)) = &mut conn.side {
         // The peer may be gone; then there is nobody to tell.
         let _ = stream.shutdown_write();
@@ -74,7 +74,7 @@ fn say_goodbye(conn: &mut Downstream) {
 }
 
 /// Whether the connection begins as those in HTTP/2 do: by ALPN, or with prior knowledge (RFC 9113 §3.3).
-async fn begins_as_http2(worker: &Worker, conn: &mut Downstream) -> bool {
+async fn detect_http2(worker: &Worker, conn: &mut ClientConnection) -> bool {
     let Side::H1(stream) = &mut conn.side else { return false };
     conn.client.set_head(worker, &conn.timer);
     poll_fn(|context| {
@@ -94,7 +94,7 @@ async fn begins_as_http2(worker: &Worker, conn: &mut Downstream) -> bool {
 }
 
 /// Waits for the first bytes of a request; false when none will come. No buffer is held meanwhile.
-async fn wait_for_request(worker: &Worker, conn: &mut Downstream) -> bool {
+async fn wait_for_request(worker: &Worker, conn: &mut ClientConnection) -> bool {
     if !conn.input.is_empty() {
         return true;
     }
@@ -148,12 +148,12 @@ pub(super) fn read_some(
 }
 
 /// Reads a head and answers it.
-async fn one_request(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Space) -> After {
+async fn serve_request(worker: &Rc<Worker>, conn: &mut ClientConnection, space: &mut Space) -> Disposition {
     match read_head(worker, conn, space).await {
         // Its server rejects such clients now: the request may come again on a connection that is judged anew.
-        Ok(Some(_)) if conn.client.is_outdated() => After::Close,
+        Ok(Some(_)) if conn.client.is_outdated() => Disposition::Close,
         Ok(Some(length)) => exchange::exchange(worker, conn, space, length).await,
-        Ok(None) => After::Close,
+        Ok(None) => Disposition::Close,
         Err(reject) => {
             // The client has to learn why, and nothing more of this connection can be trusted.
             record::refused(worker, conn, reject);
@@ -163,7 +163,7 @@ async fn one_request(worker: &Rc<Worker>, conn: &mut Downstream, space: &mut Spa
 }
 
 /// The length of a complete head; `None` when the client is gone.
-async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) -> Result<Option<usize>, Reject> {
+async fn read_head(worker: &Worker, conn: &mut ClientConnection, space: &mut Space) -> Result<Option<usize>, Reject> {
     conn.client.set_head(worker, &conn.timer);
     let limits = routing::head_limits(&conn.client.edge, worker.limits.head);
     let Side::H1(stream) = &mut conn.side else { return Ok(None) };
@@ -200,7 +200,7 @@ async fn read_head(worker: &Worker, conn: &mut Downstream, space: &mut Space) ->
 
 /// Closes such that the last answer arrives: writing is shut down, and what still comes is read for a while. Closing at
 /// once, with bytes unread, would reset the connection and take the answer with it.
-async fn linger(worker: &Worker, conn: &mut Downstream) {
+async fn linger(worker: &Worker, conn: &mut ClientConnection) {
     let Side::H1(stream) = &mut conn.side else { return };
     if stream.shutdown_write().is_err() {
         return;

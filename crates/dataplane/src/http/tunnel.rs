@@ -1,7 +1,7 @@
-//! After a switch of protocols: bytes both ways (S-118, S-125).
+//! Disposition a switch of protocols: bytes both ways (S-118, S-125).
 
 use super::backend::Backend;
-use super::server::Downstream;
+use super::server::ClientConnection;
 use super::side::Side;
 use super::streams::Halves;
 use crate::conn::{Space, Worker, relay};
@@ -9,7 +9,7 @@ use crate::conn::{Space, Worker, relay};
 /// Copies both ways, beginning with what either side sent behind its head. Returns how much went to the backend, and to the client.
 pub(super) async fn run(
     worker: &Worker,
-    conn: &mut Downstream,
+    conn: &mut ClientConnection,
     space: &mut Space,
     head: usize,
     up: Backend,

@@ -368,8 +368,8 @@ impl<'a> RequestSide<'a> {
 
     /// Whether all that was sent is still there.
     pub(super) fn is_whole(&self) -> bool {
-        let kept =
-            self.received == 0 || (self.replay_limit > 0 && self.replay.bytes.len() + self.out.len() <= self.replay_limit);
+        let kept = self.received == 0
+            || (self.replay_limit > 0 && self.replay.bytes.len() + self.out.len() <= self.replay_limit);
         kept && !self.replay.lost
     }
 

@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn vs_45_who_is_too_far_behind_or_left_without_an_end_is_given_up() {
         let total = Rc::default();
-        let [slow, other, third] = [(4, 100), (100, 100), (100, 12)].map(|(own, of_all)| BodyQueue::new(own, &total, of_all));
+        let [slow, other, third] =
+            [(4, 100), (100, 100), (100, 12)].map(|(own, of_all)| BodyQueue::new(own, &total, of_all));
         let mut sinks = MirrorSinks::default();
         [&slow, &other, &third].iter().for_each(|queue| sinks.add(Rc::clone(queue)));
         sinks.push(b"abc");
@@ -193,7 +194,10 @@ mod tests {
         sinks.push(b"abcdefgh");
         assert_eq!(next(&third), Some(QueueItem::Broken));
         drop(sinks);
-        assert_eq!([next(&other), next(&other)], [Some(QueueItem::Data("de".into())), Some(QueueItem::Data("abcdefgh".into()))]);
+        assert_eq!(
+            [next(&other), next(&other)],
+            [Some(QueueItem::Data("de".into())), Some(QueueItem::Data("abcdefgh".into()))]
+        );
         assert_eq!(next(&other), Some(QueueItem::Broken));
         assert_eq!(total.get(), 0);
     }
