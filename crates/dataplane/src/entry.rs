@@ -6,7 +6,7 @@ mod proxied;
 use crate::conn::{
     Buffer, Client, ListenerState, Notice, Secured, Service, Services, Stage, Timer, TlsService, Tracked, Worker,
 };
-use crate::http::{self, ClientConnection, Side};
+use crate::http::{self, ClientConnection, Downstream};
 use crate::metrics::{Rejected, add};
 use crate::reasons::HandshakeFailure;
 use crate::tcp;
@@ -201,7 +201,8 @@ async fn speak(worker: Rc<Worker>, client: Client, service: Service, stream: Str
     match service {
         Service::Http(table) => {
             client.tracked.wait(Stage::Idle);
-            http::serve(worker, ClientConnection { side: Side::H1(stream), input, timer, client, table }).await
+            http::serve(worker, ClientConnection { downstream: Downstream::H1(stream), input, timer, client, table })
+                .await
         }
         Service::Tcp(entry) if client.tracked.begin() => {
             Box::pin(tcp::serve(worker, tcp::Bytes { stream, input, timer, client, entry })).await;

@@ -2,13 +2,13 @@
 
 use super::backend::{Backend, H2Backend};
 use super::decide::Plan;
+use super::downstream::{ClientReset, Downstream};
 use super::flow::{Failure, Finished, Flow, ReplayBuffer};
 use super::local;
 use super::mirror;
 use super::record::Ended;
 use super::retry::{RetryDecision, RetryState};
 use super::server::{ClientConnection, Disposition};
-use super::side::{Gone, Side};
 use super::tunnel;
 use crate::conn::{Space, Worker, choose};
 use crate::metrics::add;
@@ -44,24 +44,28 @@ pub(super) async fn forward(
     ended: &mut Ended,
 ) -> Disposition {
     let mut body = BodyReader::new(space.request.body);
-    let mut replay = ReplayBuffer::new(plan.web(), &conn.side);
+    let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream);
     let mut retry = RetryState::default();
     loop {
         let ready = at_hand(worker, plan, &mut retry, ended);
         let result = match ready {
             Ok(ready) => Ok(ready),
             // Boxed, as is what is rare below, so that the common request carries none of it.
-            Err(chosen) => conn.side.unless_gone(Box::pin(backend(worker, plan, chosen, &mut retry, ended))).await,
+            Err(chosen) => {
+                conn.downstream.until_reset(Box::pin(backend(worker, plan, chosen, &mut retry, ended))).await
+            }
         };
         if ended.endpoint.is_some() {
             // As in Envoy there are no copies of what nobody could get.
             replay.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
         let (up, taken) = match result {
-            Err(Gone) => return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await,
+            Err(ClientReset) => {
+                return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await;
+            }
             Ok(Ok(up)) => up,
             Ok(Err(NoConnection { reject, tried })) => match retry.after_connect(worker, plan, tried) {
-                RetryDecision::Retry(wait) => match Box::pin(pause(&mut conn.side, plan, ended, wait)).await {
+                RetryDecision::Retry(wait) => match Box::pin(pause(&mut conn.downstream, plan, ended, wait)).await {
                     Ok(()) => {
                         retry.write_attempt_count(space);
                         ended.retried = retry.attempt_number().is_some();
@@ -97,7 +101,7 @@ pub(super) async fn forward(
             RetryDecision::Retry(wait) => {
                 flow.rewind();
                 drop(taken);
-                if let Err(failure) = Box::pin(pause(&mut conn.side, plan, ended, wait)).await {
+                if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, ended, wait)).await {
                     return fail(worker, conn, space, (plan, failure), &mut body, ended).await;
                 }
                 retry.write_attempt_count(space);
@@ -112,10 +116,10 @@ pub(super) async fn forward(
 }
 
 /// Waits before the next attempt, which is not to be made when the route's time is over by then, or the client is gone.
-async fn pause(client: &mut Side, plan: &Plan, ended: &Ended, wait: Duration) -> Result<(), Failure> {
+async fn pause(client: &mut Downstream, plan: &Plan, ended: &Ended, wait: Duration) -> Result<(), Failure> {
     let wait = left(plan, ended).map_or(wait, |left| left.min(wait));
     if !wait.is_zero() {
-        client.unless_gone(tokio::time::sleep(wait)).await.map_err(|Gone| Failure::ClientClosed)?;
+        client.until_reset(tokio::time::sleep(wait)).await.map_err(|ClientReset| Failure::ClientClosed)?;
     }
     if is_late(plan, ended) { Err(Failure::Timeout) } else { Ok(()) }
 }
@@ -349,7 +353,7 @@ async fn fail(
         }
         // The client is gone, or has part of an answer that will not be complete: only a close can tell it, or the status of gRPC.
         reject => {
-            if let Side::H2(stream) = &mut conn.side {
+            if let Downstream::H2(stream) = &mut conn.downstream {
                 let told = reject.filter(|_| plan.dialect == Some(Dialect::Grpc));
                 if told.is_none_or(|reject| stream.end_grpc(reject.grpc_status(), failure.message()).is_err()) {
                     stream.reset(failure.reset());
@@ -371,8 +375,8 @@ async fn fail(
 }
 
 /// Ends an exchange whose client is gone before anything was sent.
-pub(super) fn abandon(client: &mut Side, ended: &mut Ended) -> Disposition {
-    if let Side::H2(stream) = client {
+pub(super) fn abandon(client: &mut Downstream, ended: &mut Ended) -> Disposition {
+    if let Downstream::H2(stream) = client {
         stream.reset(Reason::CANCEL);
     }
     ended.flags |= Flags::DC;

@@ -2,10 +2,10 @@
 //! are `routing`'s; here they are put to it.
 
 use super::affinity::{Affinity, Sent};
+use super::downstream::Downstream;
 use super::facts::{self, Common, OfRequest};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::server::ClientConnection;
-use super::side::Side;
 use super::websocket;
 use crate::conn::{KEPT_OUT, Space, Worker};
 use crate::reasons::Reject;
@@ -193,7 +193,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, space: &mut Space
     let common = Common {
         client: &conn.client,
         address: forwarded::client(&peer, fields),
-        protocol: facts::protocol(&conn.side, request.version),
+        protocol: facts::protocol(&conn.downstream, request.version),
         route: &route,
         cluster: cluster.cluster.id.as_str(),
     };
@@ -205,9 +205,9 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, space: &mut Space
         *kept = substitute::keep(&route.kept, &view, &edits.fields);
     }
     let upgrade = request.switch(buffer);
-    let http2 = speaks_http2(&cluster, &conn.side);
+    let http2 = speaks_http2(&cluster, &conn.downstream);
     let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);
-    if upgrade.is_some() && !http2 && matches!(conn.side, Side::H2(_)) {
+    if upgrade.is_some() && !http2 && matches!(conn.downstream, Downstream::H2(_)) {
         let random = u128::from(worker.random()) << 64 | u128::from(worker.random());
         edits.set_checked("sec-websocket-key", websocket::key(random).into_bytes());
     }
@@ -270,11 +270,11 @@ fn misdirected(conn: &ClientConnection, host: &str, picked: &Pick<'_>) -> Option
 }
 
 /// DR-22, S-119.
-fn speaks_http2(cluster: &ClusterState, side: &Side) -> bool {
+fn speaks_http2(cluster: &ClusterState, downstream: &Downstream) -> bool {
     match cluster.cluster.protocol {
         UpstreamProtocol::Http1 => false,
         UpstreamProtocol::Http2 { .. } => true,
-        UpstreamProtocol::AsClient => matches!(side, Side::H2(_)),
+        UpstreamProtocol::AsClient => matches!(downstream, Downstream::H2(_)),
     }
 }
 
@@ -292,7 +292,7 @@ fn mirrors<'a>(
     // Nobody waits for a copy's 100.
     edits.remove("expect");
     let copy = |cluster: Arc<ClusterState>| {
-        let head = if speaks_http2(&cluster, &conn.side) {
+        let head = if speaks_http2(&cluster, &conn.downstream) {
             MirrorHead::Http2(stream_head(&cluster, (parts, scheme), edits)?.0)
         } else {
             let mut head = Vec::with_capacity(1024);

@@ -22,13 +22,13 @@ pub(super) async fn exchange(
     let decision = decide(worker, conn, space, head);
     let fault = decision.route().and_then(|route| route.route.fault.as_deref());
     let injected = match fault {
-        Some(fault) => fault::inject(worker, &mut conn.side, fault, &mut outcome).await,
+        Some(fault) => fault::inject(worker, &mut conn.downstream, fault, &mut outcome).await,
         None => Ok(None),
     };
-    let gone = injected.is_err();
+    let reset = injected.is_err();
     let rejected = injected.ok().flatten().map(|reject| Decision::Reject(reject, decision.routed()));
     let disposition = match rejected.as_ref().unwrap_or(&decision) {
-        _ if gone => attempt::abandon(&mut conn.side, &mut outcome),
+        _ if reset => attempt::abandon(&mut conn.downstream, &mut outcome),
         Decision::Forward(plan) => attempt::forward(worker, conn, space, head, plan, &mut outcome).await,
         Decision::Local(route, answer) => local::answer(worker, conn, space, Some(route), answer, &mut outcome).await,
         Decision::Elsewhere(answer) | Decision::Preflight(_, answer) => {

@@ -1,6 +1,6 @@
 //! What variables in header values stand for (VS-47), of the exchange that they are written for.
 
-use super::side::Side;
+use super::downstream::Downstream;
 use crate::conn::Client;
 use crate::reasons::Flags;
 use ir::{AddressOf, AddressPart, FieldName, Variable};
@@ -133,11 +133,11 @@ impl Common<'_> {
 }
 
 /// As clients name it.
-pub(super) fn protocol(side: &Side, version: Version) -> &'static str {
-    match (side, version) {
-        (Side::H1(_), Version::Http10) => "HTTP/1.0",
-        (Side::H1(_), Version::Http11) => "HTTP/1.1",
-        (Side::H2(_), _) => "HTTP/2",
+pub(super) fn protocol(downstream: &Downstream, version: Version) -> &'static str {
+    match (downstream, version) {
+        (Downstream::H1(_), Version::Http10) => "HTTP/1.0",
+        (Downstream::H1(_), Version::Http11) => "HTTP/1.1",
+        (Downstream::H2(_), _) => "HTTP/2",
     }
 }
 

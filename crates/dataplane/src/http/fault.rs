@@ -1,7 +1,7 @@
 //! Faults that a route puts in on purpose: before its rules for time and retries count (VS-43, VS-44).
 
+use super::downstream::{ClientReset, Downstream};
 use super::record::Ended;
-use super::side::{Gone, Side};
 use crate::conn::Worker;
 use crate::reasons::{Flags, Reject};
 use ir::Fault;
@@ -10,13 +10,13 @@ use std::time::Instant;
 /// Waits, if the request is one that waits and as long as its client does; what it is answered with, if it is one of those.
 pub(super) async fn inject(
     worker: &Worker,
-    client: &mut Side,
+    client: &mut Downstream,
     fault: &Fault,
     ended: &mut Ended,
-) -> Result<Option<Reject>, Gone> {
+) -> Result<Option<Reject>, ClientReset> {
     if let Some((_, time)) = fault.delay.filter(|(share, _)| share.takes(worker.random())) {
         ended.flags |= Flags::DI;
-        client.unless_gone(tokio::time::sleep(time)).await?;
+        client.until_reset(tokio::time::sleep(time)).await?;
         // The time of the route begins behind it.
         ended.counted = Instant::now();
         ended.whole = ended.counted;

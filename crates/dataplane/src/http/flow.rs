@@ -17,11 +17,11 @@ mod web;
 
 use super::backend::Backend;
 use super::decide::Plan;
+use super::downstream::Downstream;
 use super::facts::{self, Common};
 use super::record::Ended;
 use super::retry::{NoRetryReason, RetryState, policy};
 use super::server::{ClientConnection, read_some};
-use super::side::Side;
 use super::streams::Receiver;
 use crate::conn::{Charge, Client, OF_EACH_STREAM, Space, TableState, Timer, Worker};
 pub(super) use failure::Failure;
@@ -58,7 +58,7 @@ pub(super) struct Flow<'a> {
     worker: &'a Worker,
     client: &'a Client,
     table: &'a TableState,
-    down: &'a mut Side,
+    down: &'a mut Downstream,
     timer: &'a Timer,
     up: Backend,
     plan: &'a Plan,
@@ -127,7 +127,7 @@ impl<'a> Flow<'a> {
             worker,
             client: &conn.client,
             table: &conn.table,
-            down: &mut conn.side,
+            down: &mut conn.downstream,
             timer: &conn.timer,
             up,
             plan,
@@ -217,8 +217,11 @@ impl<'a> Flow<'a> {
                 self.response.input.grow();
             }
             // What follows the head of a response waits here for a client that takes nothing.
-            let most =
-                if matches!(&*self.down, Side::H2(down) if down.is_tight()) { OF_EACH_STREAM } else { usize::MAX };
+            let most = if matches!(&*self.down, Downstream::H2(down) if down.is_tight()) {
+                OF_EACH_STREAM
+            } else {
+                usize::MAX
+            };
             match read_some(stream, self.response.input, most, context) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(count)) if count > 0 => moved = true,
@@ -276,7 +279,7 @@ impl<'a> Flow<'a> {
     /// Whether a backend in HTTP/1.1 has answered with a success instead of the switch that a client of HTTP/2 asked for. A success would tell
     /// the client that the switch was made (RFC 8441 §5).
     fn is_no_switch(&self) -> bool {
-        let asked = self.asked == Asked::Upgrade && matches!(self.down, Side::H2(_));
+        let asked = self.asked == Asked::Upgrade && matches!(self.down, Downstream::H2(_));
         asked && (200..300).contains(&self.response.head.status)
     }
 
@@ -387,7 +390,7 @@ impl<'a> Flow<'a> {
 
     /// Charges the client's connection with what a backend in HTTP/2 may have sent, while the client takes nothing.
     fn charge_ahead(&mut self) -> Result<(), Failure> {
-        if let (Side::H2(down), Backend::H2(_), None) = (&*self.down, &self.up, &self.ahead) {
+        if let (Downstream::H2(down), Backend::H2(_), None) = (&*self.down, &self.up, &self.ahead) {
             let octets = self.response.still_to_come().min(u64::from(upstream::STREAM_WINDOW)) as usize;
             self.ahead = Some(down.ahead.charge(octets).map_err(|over| {
                 self.worker.refuse_stream(over);
@@ -403,9 +406,9 @@ impl<'a> Flow<'a> {
             return Ok(());
         }
         let down = match &mut *self.down {
-            Side::H1(stream) => stream,
-            Side::H2(stream) => {
-                return if stream.poll_gone(context).is_ready() { Err(Failure::ClientClosed) } else { Ok(()) };
+            Downstream::H1(stream) => stream,
+            Downstream::H2(stream) => {
+                return if stream.poll_reset(context).is_ready() { Err(Failure::ClientClosed) } else { Ok(()) };
             }
         };
         match direct::poll_client(down, context) {

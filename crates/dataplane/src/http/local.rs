@@ -1,10 +1,10 @@
 //! Answers of the gateway's own, and what follows every answer: the rest of the request, and the end of the connection.
 
+use super::downstream::Downstream;
 use super::facts::{Common, OfResponse, protocol};
 use super::record::Ended;
 use super::reply::{self, Local};
 use super::server::{ClientConnection, Disposition, read};
-use super::side::Side;
 use crate::conn::{Space, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use routing::{Asker, LocalAnswer, RouteEntry};
@@ -113,13 +113,13 @@ async fn send<'a>(
     local: &Local<'a>,
     edits: &mut Edits<'a>,
 ) -> Option<u64> {
-    match &mut conn.side {
-        Side::H1(stream) => {
+    match &mut conn.downstream {
+        Downstream::H1(stream) => {
             space.down_out.clear();
             let sent = reply::write(&mut space.down_out, local, edits);
             write(worker, stream, &conn.timer, &space.down_out).await.then_some(sent)
         }
-        Side::H2(stream) => {
+        Downstream::H2(stream) => {
             let (head, body) = reply::message(local, edits);
             let length = body.len() as u64;
             stream.send_whole(head, body).is_ok().then_some(length)
@@ -137,7 +137,7 @@ pub(super) async fn refuse_unread(
     let date = worker.date();
     let local = Local::refusal(reject, (&date, &conn.client.edge), false, true);
     reply::write(&mut space.down_out, &local, &mut Edits::default());
-    let Side::H1(stream) = &mut conn.side else { return Disposition::Close };
+    let Downstream::H1(stream) = &mut conn.downstream else { return Disposition::Close };
     if write(worker, stream, &conn.timer, &space.down_out).await { Disposition::Linger } else { Disposition::Close }
 }
 
@@ -158,7 +158,7 @@ fn facts<'a>(
         common: Common {
             client: &conn.client,
             address: "",
-            protocol: protocol(&conn.side, space.request.version),
+            protocol: protocol(&conn.downstream, space.request.version),
             route,
             cluster,
         },
@@ -209,7 +209,7 @@ pub(super) async fn after_response(
     body: &mut BodyReader,
     close: bool,
 ) -> Disposition {
-    if matches!(conn.side, Side::H2(_)) {
+    if matches!(conn.downstream, Downstream::H2(_)) {
         return Disposition::KeepAlive;
     }
     match (body.is_done(), close) {
@@ -228,7 +228,7 @@ async fn read_rest(
     body: &mut BodyReader,
 ) -> Disposition {
     conn.timer.set(worker.limits.linger_timeout);
-    let Side::H1(stream) = &mut conn.side else { return Disposition::KeepAlive };
+    let Downstream::H1(stream) = &mut conn.downstream else { return Disposition::KeepAlive };
     let mut left = worker.limits.linger_bytes;
     poll_fn(|context| {
         loop {

@@ -4,11 +4,11 @@
 mod tasks;
 mod trailers;
 
+use super::downstream::{Downstream, H2Downstream};
 use super::exchange;
 use super::record;
 use super::reply::{self, Local};
 use super::server::ClientConnection;
-use super::side::{H2Side, Side};
 use super::streams::Receiver;
 use crate::conn::{Account, Charge, Client, Over, Space, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
@@ -72,7 +72,7 @@ pub(super) async fn serve(worker: Rc<Worker>, conn: ClientConnection) {
 }
 
 async fn serve_in(worker: Rc<Worker>, conn: ClientConnection, turn: Turn) {
-    let ClientConnection { side: Side::H1(stream), input, timer, client, table } = conn else { return };
+    let ClientConnection { downstream: Downstream::H1(stream), input, timer, client, table } = conn else { return };
     let limits = &worker.limits;
     let heads = worker.heads.account();
     let trailers = Trailers::new(&heads);
@@ -282,7 +282,11 @@ async fn answer(job: Job, timer: Timer) {
     let worker = &shared.worker;
     let receiver = Receiver::of_client(body, shared.trailers.of(respond.stream_id().as_u32()));
     let mut conn = ClientConnection {
-        side: Side::H2(Box::new(H2Side::new(receiver, respond, [&shared.heads, &shared.responses, &shared.ahead]))),
+        downstream: Downstream::H2(Box::new(H2Downstream::new(
+            receiver,
+            respond,
+            [&shared.heads, &shared.responses, &shared.ahead],
+        ))),
         input: worker.buffer(),
         timer,
         client: Rc::clone(&shared.client),
@@ -313,7 +317,7 @@ fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialec
         FlatError::Expectation => Reject::Head(wire::h1::HeadError::Expectation),
     };
     record::refused(worker, conn, reject);
-    if let (FlatError::Malformed, Side::H2(stream)) = (error, &mut conn.side) {
+    if let (FlatError::Malformed, Downstream::H2(stream)) = (error, &mut conn.downstream) {
         return stream.reset_malformed(worker);
     }
     let date = worker.date();
@@ -322,7 +326,7 @@ fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialec
         ..Local::refusal(reject, (&date, &conn.client.edge), false, false)
     };
     let (head, body) = reply::message(&local, &mut Edits::default());
-    if let Side::H2(stream) = &mut conn.side
+    if let Downstream::H2(stream) = &mut conn.downstream
         && stream.send_whole(head, body).is_err()
     {
         stream.reset(Reason::INTERNAL_ERROR);

@@ -129,7 +129,7 @@ fn record<'a>(
         start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
         method: space.request.method.of(buffer),
         path: space.request.target.of(buffer),
-        protocol: protocol(&conn.side, space.request.version),
+        protocol: protocol(&conn.downstream, space.request.version),
         server_name: conn.client.server_name(),
         status: ended.status,
         flags: ended.flags,
@@ -174,7 +174,7 @@ pub(super) fn refused(worker: &Worker, conn: &ClientConnection, reject: Reject) 
     let local = local.map_or_else(String::new, |address| address.to_string());
     log.write(&Record {
         start: SystemTime::now(),
-        protocol: protocol(&conn.side, Version::Http11),
+        protocol: protocol(&conn.downstream, Version::Http11),
         server_name: conn.client.server_name(),
         status: reason.status,
         flags: reason.flags,

@@ -1,10 +1,10 @@
 //! A connection of a client: one request after the other, until either side has had enough.
 
+use super::downstream::Downstream;
 use super::exchange;
 use super::local;
 use super::multiplexed;
 use super::record;
-use super::side::Side;
 use crate::conn::{Buffer, Client, Space, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
 use std::future::poll_fn;
@@ -17,7 +17,7 @@ use wire::h1::HeadError;
 /// A connection of a client.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
-    pub(crate) side: Side,
+    pub(crate) downstream: Downstream,
     /// What came and is not done with: heads, and requests that were sent before their turn.
     pub(crate) input: Buffer,
     pub(crate) timer: Timer,
@@ -67,7 +67,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: ClientConnection) {
 
 /// In TLS the end of a connection is told, so that nobody can make one up (RFC 8446 §6.1).
 fn send_close_notify(conn: &mut ClientConnection) {
-    if let Side::H1(stream @ Stream::Tls(_)) = &mut conn.side {
+    if let Downstream::H1(stream @ Stream::Tls(_)) = &mut conn.downstream {
         // The peer may be gone; then there is nobody to tell.
         let _ = stream.shutdown_write();
     }
@@ -75,7 +75,7 @@ fn send_close_notify(conn: &mut ClientConnection) {
 
 /// Whether the connection begins as those in HTTP/2 do: by ALPN, or with prior knowledge (RFC 9113 §3.3).
 async fn detect_http2(worker: &Worker, conn: &mut ClientConnection) -> bool {
-    let Side::H1(stream) = &mut conn.side else { return false };
+    let Downstream::H1(stream) = &mut conn.downstream else { return false };
     conn.client.set_head(worker, &conn.timer);
     poll_fn(|context| {
         loop {
@@ -99,7 +99,7 @@ async fn wait_for_request(worker: &Worker, conn: &mut ClientConnection) -> bool 
         return true;
     }
     conn.client.set_idle(worker, &conn.timer);
-    let Side::H1(stream) = &mut conn.side else { return false };
+    let Downstream::H1(stream) = &mut conn.downstream else { return false };
     poll_fn(|context| {
         loop {
             match stream.poll_read_ready(context) {
@@ -166,7 +166,7 @@ async fn serve_request(worker: &Rc<Worker>, conn: &mut ClientConnection, space: 
 async fn read_head(worker: &Worker, conn: &mut ClientConnection, space: &mut Space) -> Result<Option<usize>, Reject> {
     conn.client.set_head(worker, &conn.timer);
     let limits = routing::head_limits(&conn.client.edge, worker.limits.head);
-    let Side::H1(stream) = &mut conn.side else { return Ok(None) };
+    let Downstream::H1(stream) = &mut conn.downstream else { return Ok(None) };
     poll_fn(|context| {
         loop {
             match space.request.parse(conn.input.filled(), &limits) {
@@ -201,7 +201,7 @@ async fn read_head(worker: &Worker, conn: &mut ClientConnection, space: &mut Spa
 /// Closes such that the last answer arrives: writing is shut down, and what still comes is read for a while. Closing at
 /// once, with bytes unread, would reset the connection and take the answer with it.
 async fn linger(worker: &Worker, conn: &mut ClientConnection) {
-    let Side::H1(stream) = &mut conn.side else { return };
+    let Downstream::H1(stream) = &mut conn.downstream else { return };
     if stream.shutdown_write().is_err() {
         return;
     }

@@ -1,8 +1,8 @@
 //! Disposition a switch of protocols: bytes both ways (S-118, S-125).
 
 use super::backend::Backend;
+use super::downstream::Downstream;
 use super::server::ClientConnection;
-use super::side::Side;
 use super::streams::Halves;
 use crate::conn::{Space, Worker, relay};
 
@@ -18,19 +18,19 @@ pub(super) async fn run(
     conn.input.truncate(head);
     let buffers = (&mut space.body_in, &mut space.up_in);
     let idle = conn.client.patience(worker.limits.tunnel_timeout);
-    match (&mut conn.side, up) {
-        (Side::H1(down), Backend::H1(mut up)) => {
+    match (&mut conn.downstream, up) {
+        (Downstream::H1(down), Backend::H1(mut up)) => {
             relay(worker, (down, &mut up.stream), buffers, &conn.timer, (idle, None)).await
         }
-        (Side::H1(down), Backend::H2(mut up)) => {
+        (Downstream::H1(down), Backend::H2(mut up)) => {
             let mut up = Halves(&mut up.receiver, &mut up.sender);
             relay(worker, (down, &mut up), buffers, &conn.timer, (idle, None)).await
         }
-        (Side::H2(down), Backend::H1(mut up)) => {
+        (Downstream::H2(down), Backend::H1(mut up)) => {
             let mut down = Halves(&mut down.receiver, &mut down.sender);
             relay(worker, (&mut down, &mut up.stream), buffers, &conn.timer, (idle, None)).await
         }
-        (Side::H2(down), Backend::H2(mut up)) => {
+        (Downstream::H2(down), Backend::H2(mut up)) => {
             let mut down = Halves(&mut down.receiver, &mut down.sender);
             let mut up = Halves(&mut up.receiver, &mut up.sender);
             relay(worker, (&mut down, &mut up), buffers, &conn.timer, (idle, None)).await

@@ -45,7 +45,7 @@ pub(super) fn poll_move(
 }
 
 /// Waits until a client has reset its connection.
-pub(in crate::http) async fn client_gone(client: &Stream) {
+pub(in crate::http) async fn wait_client_reset(client: &Stream) {
     let Some(client) = client.tcp() else { return std::future::pending().await };
     // Where the system cannot tell, nobody has gone.
     if client.ready(Interest::ERROR).await.is_err() {

@@ -5,9 +5,9 @@ use super::direct::{self, Broken};
 use super::pieces::{checked_trailers, end_chunks, put};
 use crate::conn::{Buffer, Charge, Pipe, Worker};
 use crate::http::backend::Backend;
+use crate::http::downstream::Downstream;
 use crate::http::mirror::MirrorSinks;
 use crate::http::server::read;
-use crate::http::side::Side;
 use crate::http::streams::{Piece, Receiver, Sender};
 use http::HeaderMap;
 use std::io;
@@ -34,11 +34,11 @@ pub(in crate::http) struct ReplayBuffer {
 
 impl ReplayBuffer {
     /// For a request of which nothing was sent.
-    pub(in crate::http) fn new(web: Option<Call>, client: &Side) -> Self {
+    pub(in crate::http) fn new(web: Option<Call>, client: &Downstream) -> Self {
         let text = web.filter(|call| call.request == Writing::Text).map(|_| Decoder::default());
         let charge = match client {
-            Side::H1(_) => None,
-            Side::H2(stream) => Some(stream.heads.nothing()),
+            Downstream::H1(_) => None,
+            Downstream::H2(stream) => Some(stream.heads.nothing()),
         };
         Self { text, charge, ..Self::default() }
     }
@@ -221,13 +221,13 @@ impl<'a> RequestSide<'a> {
     pub(super) fn take_body(
         &mut self,
         worker: &Worker,
-        down: &mut Side,
+        down: &mut Downstream,
         up: &mut Backend,
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
         let down = match down {
-            Side::H1(stream) => stream,
-            Side::H2(stream) => return self.take_piece(&mut stream.receiver, &worker.limits.head, context),
+            Downstream::H1(stream) => stream,
+            Downstream::H2(stream) => return self.take_piece(&mut stream.receiver, &worker.limits.head, context),
         };
         if let Backend::H1(Connection { stream: up, .. }) = up
             && self.is_moved(worker, down, up)

@@ -9,8 +9,8 @@ use super::web::{Web, put_data};
 use crate::conn::{Buffer, InHand, Pipe, Worker};
 use crate::http::backend::{Backend, H2Backend};
 use crate::http::decide::Plan;
+use crate::http::downstream::{ClientReset, Downstream};
 use crate::http::server::{read, read_some};
-use crate::http::side::{Gone, Side};
 use crate::http::streams::{Piece, Sender};
 use crate::limits::{BUFFER, COPY_LIMIT, PIECE, STREAM_READ};
 use crate::log::HttpDate;
@@ -154,18 +154,18 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Counts an interim response, whose head was read last and takes `bytes` octets, and passes it on unless there were too many before.
-    pub(super) fn take_interim(&mut self, bytes: usize, down: &mut Side) -> Result<(), Failure> {
+    pub(super) fn take_interim(&mut self, bytes: usize, down: &mut Downstream) -> Result<(), Failure> {
         // As in the sizes of HPACK: each line costs memory beside its text (RFC 7541 §4.1).
         let size = bytes + 32 * self.head.fields(self.input.filled()).len();
         let account = match down {
-            Side::H1(_) => None,
-            Side::H2(stream) => Some(&stream.responses),
+            Downstream::H1(_) => None,
+            Downstream::H2(stream) => Some(&stream.responses),
         };
         if self.interim.admit(size, account)? { self.pass_interim(down) } else { Ok(()) }
     }
 
     /// 102 and its kin say nothing of the connection; their headers are passed on.
-    fn pass_interim(&mut self, down: &mut Side) -> Result<(), Failure> {
+    fn pass_interim(&mut self, down: &mut Downstream) -> Result<(), Failure> {
         let parts = ResponseParts {
             status: self.head.status,
             fields: self.head.fields(self.input.filled()),
@@ -176,11 +176,11 @@ impl<'a> ResponseSide<'a> {
         };
         match down {
             // HTTP/1.0 does not know them.
-            Side::H1(_) if self.style.http10 => {}
-            Side::H1(_) => write_response_in(self.out, &parts, &Edits::default(), self.style),
-            Side::H2(stream) => {
+            Downstream::H1(_) if self.style.http10 => {}
+            Downstream::H1(_) => write_response_in(self.out, &parts, &Edits::default(), self.style),
+            Downstream::H2(stream) => {
                 let head = wire::h2::response(&parts, &Edits::default());
-                stream.send_informational(head).map_err(|Gone| Failure::ClientClosed)?;
+                stream.send_informational(head).map_err(|ClientReset| Failure::ClientClosed)?;
                 self.any_written = true;
             }
         }
@@ -190,7 +190,7 @@ impl<'a> ResponseSide<'a> {
     /// Passes the final head on.
     pub(super) fn pass_head(
         &mut self,
-        down: &mut Side,
+        down: &mut Downstream,
         plan: &Plan,
         (asked, close): (Asked, bool),
         (date, elapsed): (&HttpDate, Duration),
@@ -229,12 +229,12 @@ impl<'a> ResponseSide<'a> {
         if let Some(web) = &self.web {
             framing = web.framing(framing);
         }
-        if self.style.http10 && framing == OutFraming::Chunked && matches!(down, Side::H1(_)) {
+        if self.style.http10 && framing == OutFraming::Chunked && matches!(down, Downstream::H1(_)) {
             // The end of the connection is the end of the body.
             framing = OutFraming::None;
             self.close = true;
         }
-        self.chunked = framing == OutFraming::Chunked && !self.complete && matches!(down, Side::H1(_));
+        self.chunked = framing == OutFraming::Chunked && !self.complete && matches!(down, Downstream::H1(_));
         let upgrade = self.head.upgrade.filter(|_| self.tunnel).map(|span| span.of(buffer));
         let (status, nominates) = (self.status, self.head.nominates);
         let parts = ResponseParts { status, fields, nominates, framing, upgrade, close: self.close };
@@ -247,12 +247,12 @@ impl<'a> ResponseSide<'a> {
             return Ok(());
         }
         match down {
-            Side::H1(_) => write_response_in(self.out, &parts, &edits, self.style),
-            Side::H2(stream) => {
+            Downstream::H1(_) => write_response_in(self.out, &parts, &edits, self.style),
+            Downstream::H2(stream) => {
                 let ended = self.complete && !self.tunnel;
                 self.end_due = !self.complete;
                 let head = wire::h2::response(&parts, &edits);
-                stream.send_head(head, ended).map_err(|Gone| Failure::ClientClosed)?;
+                stream.send_head(head, ended).map_err(|ClientReset| Failure::ClientClosed)?;
                 self.any_written = true;
             }
         }
@@ -273,12 +273,12 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Hands what was read of the body to `out`, or marks it to be written from where it lies.
-    pub(super) fn take_body(&mut self, down: &mut Side, up: &Backend) -> Result<bool, Failure> {
+    pub(super) fn take_body(&mut self, down: &mut Downstream, up: &Backend) -> Result<bool, Failure> {
         let mut moved = false;
         if !self.head_seen || self.pipe.is_some() || matches!(up, Backend::H2(_)) {
             return Ok(false);
         }
-        let to_stream = matches!(down, Side::H2(_));
+        let to_stream = matches!(down, Downstream::H2(_));
         while !self.complete && self.direct == 0 && self.out.len() < COPY_LIMIT {
             let step = self.body.decode(self.input.filled()).map_err(|_| Failure::UpstreamProtocol)?;
             if step.consumed == 0 && !step.done {
@@ -332,13 +332,13 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Ends an answer of which no more is wanted; its connection is of no use any more.
-    fn cut(&mut self, down: &mut Side) -> Result<(), Failure> {
+    fn cut(&mut self, down: &mut Downstream) -> Result<(), Failure> {
         self.head.keep_alive = false;
         self.end(None, down)
     }
 
     /// Puts the end of the body, with the trailers that there are.
-    fn end(&mut self, trailers: Option<HeaderMap>, down: &mut Side) -> Result<(), Failure> {
+    fn end(&mut self, trailers: Option<HeaderMap>, down: &mut Downstream) -> Result<(), Failure> {
         self.complete = true;
         match &mut self.web {
             None => self.trailers = trailers,
@@ -357,7 +357,7 @@ impl<'a> ResponseSide<'a> {
     fn take_piece(
         &mut self,
         up: &mut H2Backend,
-        (down, limits): (&mut Side, &HeadLimits),
+        (down, limits): (&mut Downstream, &HeadLimits),
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
         match up.receiver.poll_piece(context) {
@@ -384,7 +384,7 @@ impl<'a> ResponseSide<'a> {
         &mut self,
         worker: &Worker,
         up: &mut Backend,
-        down: &mut Side,
+        down: &mut Downstream,
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
         let up = match up {
@@ -393,14 +393,14 @@ impl<'a> ResponseSide<'a> {
                 return self.take_piece(stream, (down, &worker.limits.head), context);
             }
         };
-        if let Side::H1(down) = down
+        if let Downstream::H1(down) = down
             && self.is_moved(worker, up, down)
         {
             return self.move_body(up, down, context);
         }
         let polled = match down {
-            Side::H1(_) => read(up, self.input, context),
-            Side::H2(stream) => self.read_for_stream(up, &mut stream.sender, context)?,
+            Downstream::H1(_) => read(up, self.input, context),
+            Downstream::H2(stream) => self.read_for_stream(up, &mut stream.sender, context)?,
         };
         match polled {
             Poll::Pending => return Ok(Poll::Pending),
@@ -408,8 +408,8 @@ impl<'a> ResponseSide<'a> {
                 // A body that fills the buffer gets a larger one.
                 if self.input.is_full() {
                     match down {
-                        Side::H1(_) => self.input.grow(),
-                        Side::H2(_) => self.bulk = true,
+                        Downstream::H1(_) => self.input.grow(),
+                        Downstream::H2(_) => self.bulk = true,
                     }
                 }
             }
@@ -502,10 +502,10 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Writes what is to be written to the client; whether anything was.
-    pub(super) fn flush(&mut self, down: &mut Side, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub(super) fn flush(&mut self, down: &mut Downstream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match down {
-            Side::H1(stream) => self.flush_bytes(stream, context),
-            Side::H2(stream) => self.flush_stream(&mut stream.sender, context),
+            Downstream::H1(stream) => self.flush_bytes(stream, context),
+            Downstream::H2(stream) => self.flush_stream(&mut stream.sender, context),
         }
     }
 

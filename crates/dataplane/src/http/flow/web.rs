@@ -3,7 +3,7 @@
 
 use super::Failure;
 use super::pieces::put;
-use crate::http::side::{Gone, Side};
+use crate::http::downstream::{ClientReset, Downstream};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use wire::edit::Edits;
@@ -58,16 +58,21 @@ impl Web {
     }
 
     /// Keeps a head back, where it is to tell what the body says; whether it is.
-    pub(super) fn hold(&mut self, (down, style): (&Side, Style), parts: &ResponseParts<'_>, edits: &Edits<'_>) -> bool {
+    pub(super) fn hold(
+        &mut self,
+        (down, style): (&Downstream, Style),
+        parts: &ResponseParts<'_>,
+        edits: &Edits<'_>,
+    ) -> bool {
         let Self::Told { head, .. } = self else { return false };
         *head = match down {
-            Side::H1(_) => {
+            Downstream::H1(_) => {
                 let mut bytes = Vec::with_capacity(512);
                 write_response_in(&mut bytes, parts, edits, style);
                 bytes.truncate(bytes.len().saturating_sub(2));
                 Head::Bytes(bytes)
             }
-            Side::H2(_) => Head::Stream(wire::h2::response(parts, edits)),
+            Downstream::H2(_) => Head::Stream(wire::h2::response(parts, edits)),
         };
         true
     }
@@ -97,7 +102,7 @@ impl Web {
     pub(super) fn end(
         &mut self,
         trailers: Option<&HeaderMap>,
-        down: &mut Side,
+        down: &mut Downstream,
         chunked: bool,
         out: &mut Vec<u8>,
     ) -> Result<usize, Failure> {
@@ -125,10 +130,10 @@ impl Web {
 }
 
 /// Sends a head that waited, with what there is to tell.
-fn tell(status: u8, head: Head, body: &[u8], down: &mut Side, out: &mut Vec<u8>) -> Result<(), Failure> {
+fn tell(status: u8, head: Head, body: &[u8], down: &mut Downstream, out: &mut Vec<u8>) -> Result<(), Failure> {
     let message = wire::grpc::message(body.trim_ascii());
     match (head, down) {
-        (Head::Bytes(head), Side::H1(_)) => {
+        (Head::Bytes(head), Downstream::H1(_)) => {
             out.extend_from_slice(&head);
             out.extend_from_slice(format!("grpc-status: {status}\r\n").as_bytes());
             if !message.is_empty() {
@@ -137,14 +142,14 @@ fn tell(status: u8, head: Head, body: &[u8], down: &mut Side, out: &mut Vec<u8>)
             out.extend_from_slice(b"\r\n");
             Ok(())
         }
-        (Head::Stream(mut head), Side::H2(stream)) => {
+        (Head::Stream(mut head), Downstream::H2(stream)) => {
             head.headers_mut().insert("grpc-status", HeaderValue::from(u16::from(status)));
             if let Some(message) =
                 HeaderValue::from_maybe_shared(Bytes::from(message)).ok().filter(|one| !one.is_empty())
             {
                 head.headers_mut().insert("grpc-message", message);
             }
-            stream.send_head(head, true).map_err(|Gone| Failure::ClientClosed)
+            stream.send_head(head, true).map_err(|ClientReset| Failure::ClientClosed)
         }
         _ => Ok(()),
     }

@@ -16,29 +16,29 @@ use upstream::{Outgoing, Stream};
 
 /// A client's side.
 #[derive(Debug)]
-pub(crate) enum Side {
+pub(crate) enum Downstream {
     H1(Stream),
-    H2(Box<H2Side>),
+    H2(Box<H2Downstream>),
 }
 
-impl Side {
+impl Downstream {
     /// What comes of it, unless the client resets its connection before, or breaks the stream off. That it sends no more is no such sign
     /// (RULES), and what it has sent and nobody read hides none.
-    pub(super) async fn unless_gone<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Gone> {
+    pub(super) async fn until_reset<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, ClientReset> {
         let mut wait = pin!(wait);
         match self {
             Self::H1(stream) => {
-                let mut gone = pin!(direct::client_gone(stream));
+                let mut reset = pin!(direct::wait_client_reset(stream));
                 poll_fn(|context| match wait.as_mut().poll(context) {
                     Poll::Ready(done) => Poll::Ready(Ok(done)),
-                    Poll::Pending => gone.as_mut().poll(context).map(|()| Err(Gone)),
+                    Poll::Pending => reset.as_mut().poll(context).map(|()| Err(ClientReset)),
                 })
                 .await
             }
             Self::H2(stream) => {
                 poll_fn(|context| match wait.as_mut().poll(context) {
                     Poll::Ready(done) => Poll::Ready(Ok(done)),
-                    Poll::Pending => stream.poll_gone(context).map(|()| Err(Gone)),
+                    Poll::Pending => stream.poll_reset(context).map(|()| Err(ClientReset)),
                 })
                 .await
             }
@@ -48,7 +48,7 @@ impl Side {
 
 /// A stream of a client.
 #[derive(Debug)]
-pub(crate) struct H2Side {
+pub(crate) struct H2Downstream {
     pub(super) receiver: Receiver,
     respond: SendResponse<Outgoing>,
     /// What heads and copies of bodies hold of the connection.
@@ -63,9 +63,9 @@ pub(crate) struct H2Side {
 
 /// The client has broken the stream off, or its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gone;
+pub(super) struct ClientReset;
 
-impl H2Side {
+impl H2Downstream {
     /// The accounts are those of its connection: of heads, of responses, and of what is sent ahead.
     pub(super) fn new(receiver: Receiver, respond: SendResponse<Outgoing>, accounts: [&Rc<Account>; 3]) -> Self {
         let [heads, responses, ahead] = accounts.map(Rc::clone);
@@ -78,31 +78,31 @@ impl H2Side {
     }
 
     /// Sends the head of the answer; `ended` where no body follows.
-    pub(super) fn send_head(&mut self, head: Response<()>, ended: bool) -> Result<(), Gone> {
-        let stream = self.respond.send_response(head, ended).map_err(|_| Gone)?;
+    pub(super) fn send_head(&mut self, head: Response<()>, ended: bool) -> Result<(), ClientReset> {
+        let stream = self.respond.send_response(head, ended).map_err(|_| ClientReset)?;
         self.sender = if ended { Sender::new(stream, true) } else { Sender::sharing(stream, self.responses.share()) };
         Ok(())
     }
 
     /// Sends an answer that is held in memory.
-    pub(super) fn send_whole(&mut self, head: Response<()>, body: Bytes) -> Result<(), Gone> {
+    pub(super) fn send_whole(&mut self, head: Response<()>, body: Bytes) -> Result<(), ClientReset> {
         self.send_head(head, body.is_empty())?;
-        if body.is_empty() { Ok(()) } else { self.sender.send_all(body).map_err(|_| Gone) }
+        if body.is_empty() { Ok(()) } else { self.sender.send_all(body).map_err(|_| ClientReset) }
     }
 
     /// Sends the head of an answer that is not the final one.
-    pub(super) fn send_informational(&mut self, head: Response<()>) -> Result<(), Gone> {
-        self.respond.send_informational(head).map_err(|_| Gone)
+    pub(super) fn send_informational(&mut self, head: Response<()>) -> Result<(), ClientReset> {
+        self.respond.send_informational(head).map_err(|_| ClientReset)
     }
 
     /// Ends an answer of gRPC that has begun with a status (S-119).
-    pub(super) fn end_grpc(&mut self, status: u8, message: &'static str) -> Result<(), Gone> {
+    pub(super) fn end_grpc(&mut self, status: u8, message: &'static str) -> Result<(), ClientReset> {
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert("grpc-status", HeaderValue::from(u16::from(status)));
         if !message.is_empty() {
             trailers.insert("grpc-message", HeaderValue::from_static(message));
         }
-        self.sender.end(Some(trailers)).map_err(|_| Gone)
+        self.sender.end(Some(trailers)).map_err(|_| ClientReset)
     }
 
     /// Breaks the stream off: what was sent of the answer is not the whole of it.
@@ -118,7 +118,7 @@ impl H2Side {
     }
 
     /// Ready when the client has broken the stream off.
-    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.sender.is_begun() {
             self.sender.poll_reset(context)
         } else {
