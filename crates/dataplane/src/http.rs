@@ -2,7 +2,6 @@
 
 mod affinity;
 mod attempt;
-mod backend;
 mod decide;
 mod downstream;
 mod exchange;
@@ -18,9 +17,10 @@ mod retry;
 mod server;
 mod streams;
 mod tunnel;
+mod upstream_stream;
 mod websocket;
 
-pub(crate) use backend::H2Backend;
 pub(crate) use downstream::Downstream;
 pub(crate) use server::{ClientConnection, serve};
 pub(crate) use streams::Halves;
+pub(crate) use upstream_stream::H2Upstream;

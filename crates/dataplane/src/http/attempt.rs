@@ -1,6 +1,5 @@
 //! Sending a request on: to an endpoint, over a connection, and again as far as its route's policy says.
 
-use super::backend::{Backend, H2Backend};
 use super::decide::Plan;
 use super::downstream::{ClientReset, Downstream};
 use super::flow::{Failure, Finished, Flow, ReplayBuffer};
@@ -10,6 +9,7 @@ use super::record::Ended;
 use super::retry::{RetryDecision, RetryState};
 use super::server::{ClientConnection, Disposition};
 use super::tunnel;
+use super::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::conn::{Space, Worker, choose};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
@@ -52,7 +52,7 @@ pub(super) async fn forward(
             Ok(ready) => Ok(ready),
             // Boxed, as is what is rare below, so that the common request carries none of it.
             Err(chosen) => {
-                conn.downstream.until_reset(Box::pin(backend(worker, plan, chosen, &mut retry, ended))).await
+                conn.downstream.until_reset(Box::pin(connect(worker, plan, chosen, &mut retry, ended))).await
             }
         };
         if ended.endpoint.is_some() {
@@ -154,7 +154,7 @@ fn at_hand(
     plan: &Plan,
     retry: &mut RetryState,
     ended: &mut Ended,
-) -> Result<Result<(Backend, Taken), NoConnection>, Option<Chosen>> {
+) -> Result<Result<(UpstreamStream, Taken), NoConnection>, Option<Chosen>> {
     let picked = plan.cluster.pick(&mut || worker.random(), wanted(plan, retry));
     let chosen = picked.map_err(|_| None)?;
     begin(plan, &chosen, retry, ended);
@@ -177,9 +177,9 @@ fn at_hand(
 }
 
 fn taken(
-    up: Result<(Backend, Counted), Reject>,
+    up: Result<(UpstreamStream, Counted), Reject>,
     in_flight: Option<InFlight>,
-) -> Result<(Backend, Taken), NoConnection> {
+) -> Result<(UpstreamStream, Taken), NoConnection> {
     match up {
         Ok((up, counted)) => Ok((up, (in_flight, counted))),
         Err(reject) => Err(NoConnection { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) }),
@@ -187,13 +187,13 @@ fn taken(
 }
 
 /// A side to some endpoint of the cluster: an idle connection or a new one, or a stream. A second attempt does not trust idle ones.
-async fn backend(
+async fn connect(
     worker: &Worker,
     plan: &Plan,
     chosen: Option<Chosen>,
     retry: &mut RetryState,
     ended: &mut Ended,
-) -> Result<(Backend, Taken), NoConnection> {
+) -> Result<(UpstreamStream, Taken), NoConnection> {
     let (endpoint, in_flight) = match chosen {
         Some(chosen) => chosen,
         None => {
@@ -222,7 +222,7 @@ async fn connection(
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
     (retry, ended): (&RetryState, &mut Ended),
-) -> Result<(Backend, Counted), Reject> {
+) -> Result<(UpstreamStream, Counted), Reject> {
     let patience = Patience { idle: retry.may_use_idle(), wait: left(plan, ended), connect: || time_left(plan, ended) };
     let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), patience).await;
     let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (ended, &error)))?;
@@ -234,10 +234,10 @@ fn on_connection(
     plan: &Plan,
     endpoint: &EndpointState,
     connection: Connection,
-) -> Result<(Backend, Counted), Reject> {
+) -> Result<(UpstreamStream, Counted), Reject> {
     made(worker, plan, endpoint, connection.reused);
     match plan.cluster.begin_request() {
-        Some(counted) => Ok((Backend::H1(connection), counted)),
+        Some(counted) => Ok((UpstreamStream::H1(connection), counted)),
         None => {
             // It was not used.
             worker.pool.borrow_mut().put(connection, Instant::now());
@@ -262,7 +262,7 @@ async fn stream(
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
     (retry, ended): (&RetryState, &mut Ended),
-) -> Result<(Backend, Counted), Reject> {
+) -> Result<(UpstreamStream, Counted), Reject> {
     let limit = time_left(plan, ended);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.sender(), limit).await {
         Ok(stream) => stream,
@@ -277,15 +277,15 @@ fn on_stream(
     endpoint: &EndpointState,
     retry: &RetryState,
     stream: H2Stream,
-) -> Result<(Backend, Counted), Reject> {
+) -> Result<(UpstreamStream, Counted), Reject> {
     let Some((head, bodiless)) = plan.stream_head.as_deref() else { return Err(Reject::UpstreamProtocol) };
     made(worker, plan, endpoint, stream.reused);
     let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
     // What the library refuses to send never began.
     let mut head = head.clone();
     retry.write_stream_attempt_count(&mut head);
-    let opened = H2Backend::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
-    Ok((Backend::H2(Box::new(opened)), counted))
+    let opened = H2Upstream::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
+    Ok((UpstreamStream::H2(Box::new(opened)), counted))
 }
 
 /// How long connecting may take: what the cluster gives it, and the route has left.

@@ -15,7 +15,6 @@ mod told;
 mod verdict;
 mod web;
 
-use super::backend::Backend;
 use super::decide::Plan;
 use super::downstream::Downstream;
 use super::facts::{self, Common};
@@ -23,6 +22,7 @@ use super::record::Ended;
 use super::retry::{NoRetryReason, RetryState, policy};
 use super::server::{ClientConnection, read_some};
 use super::streams::Receiver;
+use super::upstream_stream::UpstreamStream;
 use crate::conn::{Charge, Client, OF_EACH_STREAM, Space, TableState, Timer, Worker};
 pub(super) use failure::Failure;
 use ir::{FieldName, Retries};
@@ -43,7 +43,7 @@ use wire::h1::{BodyReader, Style, Version};
 /// How an exchange ended that went well.
 pub(super) enum Finished {
     /// Both sides switched protocols.
-    Tunnel(Backend),
+    Tunnel(UpstreamStream),
     /// The answer is complete.
     Answered {
         /// The backend's connection, if it can be used again.
@@ -60,7 +60,7 @@ pub(super) struct Flow<'a> {
     table: &'a TableState,
     down: &'a mut Downstream,
     timer: &'a Timer,
-    up: Backend,
+    up: UpstreamStream,
     plan: &'a Plan,
     asked: Asked,
     request: RequestSide<'a>,
@@ -101,7 +101,7 @@ impl<'a> Flow<'a> {
         conn: &'a mut ClientConnection,
         space: &'a mut Space,
         plan: &'a Plan,
-        up: Backend,
+        up: UpstreamStream,
         (body, replay): (&'a mut BodyReader, &'a mut ReplayBuffer),
         (started, retry, ended): (Instant, &RetryState, &Ended),
     ) -> Self {
@@ -115,7 +115,7 @@ impl<'a> Flow<'a> {
         let retries = policy(plan).map(|policy| (policy, retry.remaining(plan)));
         // What everybody has looks at answers of gRPC alone.
         let again = retries.is_some_and(|(policy, left)| left > 0 && (!policy.implied || plan.dialect.is_some()));
-        let replayable = again || matches!(up, Backend::H2(_)) || (plan.idempotent && up.is_reused());
+        let replayable = again || matches!(up, UpstreamStream::H2(_)) || (plan.idempotent && up.is_reused());
         let limit = if replayable { worker.limits.replay_bytes } else { 0 };
         let bodies = (&mut space.body_in, &mut space.up_out);
         let style =
@@ -208,10 +208,10 @@ impl<'a> Flow<'a> {
                 return Ok(moved);
             }
             let stream = match &mut self.up {
-                Backend::H2(_) => return self.receive_stream_head(context).map(|more| moved | more),
+                UpstreamStream::H2(_) => return self.receive_stream_head(context).map(|more| moved | more),
                 // Nothing is read while the client has not taken what was read before: a backend may send 1xx without end.
-                Backend::H1(_) if !self.response.is_flushed() => return Ok(moved),
-                Backend::H1(connection) => &mut connection.stream,
+                UpstreamStream::H1(_) if !self.response.is_flushed() => return Ok(moved),
+                UpstreamStream::H1(connection) => &mut connection.stream,
             };
             if self.response.input.is_full() {
                 self.response.input.grow();
@@ -330,7 +330,7 @@ impl<'a> Flow<'a> {
     /// Takes the heads that a stream of HTTP/2 brings. Interim ones have no flow control: they are taken from the library's queue as they
     /// come, whether the client takes them or not, or the queue would grow.
     fn receive_stream_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let Backend::H2(up) = &mut self.up else { return Ok(false) };
+        let UpstreamStream::H2(up) = &mut self.up else { return Ok(false) };
         let mut moved = false;
         while let Poll::Ready(Some(interim)) = up.response.poll_informational(context) {
             let (parts, ()) = interim.map_err(|error| Failure::of_stream(&error))?.into_parts();
@@ -390,7 +390,7 @@ impl<'a> Flow<'a> {
 
     /// Charges the client's connection with what a backend in HTTP/2 may have sent, while the client takes nothing.
     fn charge_ahead(&mut self) -> Result<(), Failure> {
-        if let (Downstream::H2(down), Backend::H2(_), None) = (&*self.down, &self.up, &self.ahead) {
+        if let (Downstream::H2(down), UpstreamStream::H2(_), None) = (&*self.down, &self.up, &self.ahead) {
             let octets = self.response.still_to_come().min(u64::from(upstream::STREAM_WINDOW)) as usize;
             self.ahead = Some(down.ahead.charge(octets).map_err(|over| {
                 self.worker.refuse_stream(over);
@@ -457,8 +457,8 @@ impl<'a> Flow<'a> {
         }
         let clean = self.response.head.keep_alive && self.request.is_sent() && self.response.input.is_empty();
         let up = match self.up {
-            Backend::H1(connection) => Some(connection).filter(|_| clean),
-            Backend::H2(_) => None,
+            UpstreamStream::H1(connection) => Some(connection).filter(|_| clean),
+            UpstreamStream::H2(_) => None,
         };
         Finished::Answered { up, close: self.response.close }
     }

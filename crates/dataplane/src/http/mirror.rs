@@ -5,10 +5,10 @@ mod body_queue;
 
 pub(super) use body_queue::MirrorSinks;
 
-use super::backend::{Backend, H2Backend};
 use super::flow::end_chunks;
 use super::server::read;
 use super::streams::{Piece, Receiver};
+use super::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::conn::{Buffer, Worker, choose};
 use crate::limits::INTERIM_RESPONSES;
 use crate::metrics::add;
@@ -109,17 +109,17 @@ async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Re
             MirrorHead::Http1(_) => {
                 let patience = Patience { idle: trusting, wait: None, connect: || limit };
                 let found = upstream::h1_connection(&worker.pool, &request.cluster, &endpoint, sender, patience).await;
-                Backend::H1(found.map_err(|error| failed(&error))?)
+                UpstreamStream::H1(found.map_err(|error| failed(&error))?)
             }
             MirrorHead::Http2(head) => {
                 let stream = upstream::h2_stream(&worker.streams, &request.cluster, &endpoint, sender, limit).await;
                 let stream = stream.map_err(|error| failed(&error))?;
-                let opened = H2Backend::open(stream, head.clone(), request.body == MirrorBody::None);
-                Backend::H2(Box::new(opened.map_err(|_| MirrorFailed)?))
+                let opened = H2Upstream::open(stream, head.clone(), request.body == MirrorBody::None);
+                UpstreamStream::H2(Box::new(opened.map_err(|_| MirrorFailed)?))
             }
         };
         let _counted = request.cluster.begin_request().ok_or(MirrorFailed)?;
-        let stale = up.is_reused() && matches!(up, Backend::H1(_)) && request.body == MirrorBody::None;
+        let stale = up.is_reused() && matches!(up, UpstreamStream::H1(_)) && request.body == MirrorBody::None;
         let mut exchange = MirrorExchange::new(worker, request, queue, up);
         match poll_fn(|context| exchange.poll(context)).await {
             Ok(()) => {
@@ -143,7 +143,7 @@ struct MirrorExchange<'a> {
     worker: &'a Worker,
     request: &'a MirrorRequest,
     queue: &'a BodyQueue,
-    up: Backend,
+    up: UpstreamStream,
     out: Vec<u8>,
     written: usize,
     /// Whether TLS may hold some of it back.
@@ -162,7 +162,7 @@ struct MirrorExchange<'a> {
 }
 
 impl<'a> MirrorExchange<'a> {
-    fn new(worker: &'a Worker, request: &'a MirrorRequest, queue: &'a BodyQueue, up: Backend) -> Self {
+    fn new(worker: &'a Worker, request: &'a MirrorRequest, queue: &'a BodyQueue, up: UpstreamStream) -> Self {
         let out = match &request.head {
             MirrorHead::Http1(head) => head.clone(),
             MirrorHead::Http2(_) => Vec::new(),
@@ -177,7 +177,7 @@ impl<'a> MirrorExchange<'a> {
             unflushed: false,
             complete,
             trailers: None,
-            end_due: !complete && matches!(up, Backend::H2(_)),
+            end_due: !complete && matches!(up, UpstreamStream::H2(_)),
             up,
             input: worker.buffer(),
             head: ResponseHead::default(),
@@ -191,8 +191,8 @@ impl<'a> MirrorExchange<'a> {
         // What the backend says counts even when it takes no more.
         let sending = self.poll_send(context);
         let answered = match self.up {
-            Backend::H1(_) => self.poll_response(context),
-            Backend::H2(_) => self.poll_stream(context),
+            UpstreamStream::H1(_) => self.poll_response(context),
+            UpstreamStream::H2(_) => self.poll_stream(context),
         };
         match (answered, sending) {
             (Poll::Ready(answered), _) => Poll::Ready(answered),
@@ -209,7 +209,7 @@ impl<'a> MirrorExchange<'a> {
             }
             self.out.clear();
             self.written = 0;
-            let chunked = self.request.body == MirrorBody::Chunked && matches!(self.up, Backend::H1(_));
+            let chunked = self.request.body == MirrorBody::Chunked && matches!(self.up, UpstreamStream::H1(_));
             match ready!(self.queue.poll_next(context)) {
                 QueueItem::Data(data) if chunked => ChunkWriter::data(&mut self.out, &data),
                 QueueItem::Data(data) => self.out.extend_from_slice(&data),
@@ -228,28 +228,28 @@ impl<'a> MirrorExchange<'a> {
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             let count = match &mut self.up {
-                Backend::H1(connection) => ready!(connection.stream.poll_write(context, rest)),
-                Backend::H2(stream) => ready!(stream.sender.poll_send(rest, false, context)),
+                UpstreamStream::H1(connection) => ready!(connection.stream.poll_write(context, rest)),
+                UpstreamStream::H2(stream) => ready!(stream.sender.poll_send(rest, false, context)),
             };
             self.written += count.ok().filter(|count| *count > 0).ok_or(MirrorFailed)?;
             self.unflushed = true;
         }
         match &mut self.up {
-            Backend::H1(connection) if self.unflushed => {
+            UpstreamStream::H1(connection) if self.unflushed => {
                 ready!(connection.stream.poll_flush(context)).map_err(|_| MirrorFailed)?;
                 self.unflushed = false;
             }
-            Backend::H2(stream) if self.complete && self.end_due => {
+            UpstreamStream::H2(stream) if self.complete && self.end_due => {
                 self.end_due = false;
                 stream.sender.end(self.trailers.take()).map_err(|_| MirrorFailed)?;
             }
-            Backend::H1(_) | Backend::H2(_) => {}
+            UpstreamStream::H1(_) | UpstreamStream::H2(_) => {}
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_response(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
-        let Backend::H1(connection) = &mut self.up else { return Poll::Ready(Err(MirrorFailed)) };
+        let UpstreamStream::H1(connection) = &mut self.up else { return Poll::Ready(Err(MirrorFailed)) };
         loop {
             let (moved, done) = match &mut self.body {
                 Some(body) => {
@@ -294,7 +294,7 @@ impl<'a> MirrorExchange<'a> {
     }
 
     fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
-        let Backend::H2(up) = &mut self.up else { return Poll::Ready(Err(MirrorFailed)) };
+        let UpstreamStream::H2(up) = &mut self.up else { return Poll::Ready(Err(MirrorFailed)) };
         if self.body.is_none() {
             let answer = ready!(Pin::new(&mut up.response).poll(context)).map_err(|_| MirrorFailed)?;
             self.head.status = answer.status().as_u16();
@@ -319,10 +319,10 @@ impl<'a> MirrorExchange<'a> {
     fn reusable_connection(self) -> Option<Connection> {
         let sent = self.complete && self.written >= self.out.len() && !self.unflushed;
         match self.up {
-            Backend::H1(connection) => {
+            UpstreamStream::H1(connection) => {
                 Some(connection).filter(|_| sent && self.head.keep_alive && self.input.is_empty())
             }
-            Backend::H2(_) => None,
+            UpstreamStream::H2(_) => None,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Disposition a switch of protocols: bytes both ways (S-118, S-125).
 
-use super::backend::Backend;
 use super::downstream::Downstream;
 use super::server::ClientConnection;
 use super::streams::Halves;
+use super::upstream_stream::UpstreamStream;
 use crate::conn::{Space, Worker, relay};
 
 /// Copies both ways, beginning with what either side sent behind its head. Returns how much went to the backend, and to the client.
@@ -12,25 +12,25 @@ pub(super) async fn run(
     conn: &mut ClientConnection,
     space: &mut Space,
     head: usize,
-    up: Backend,
+    up: UpstreamStream,
 ) -> (u64, u64) {
     space.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
     let buffers = (&mut space.body_in, &mut space.up_in);
     let idle = conn.client.patience(worker.limits.tunnel_timeout);
     match (&mut conn.downstream, up) {
-        (Downstream::H1(down), Backend::H1(mut up)) => {
+        (Downstream::H1(down), UpstreamStream::H1(mut up)) => {
             relay(worker, (down, &mut up.stream), buffers, &conn.timer, (idle, None)).await
         }
-        (Downstream::H1(down), Backend::H2(mut up)) => {
+        (Downstream::H1(down), UpstreamStream::H2(mut up)) => {
             let mut up = Halves(&mut up.receiver, &mut up.sender);
             relay(worker, (down, &mut up), buffers, &conn.timer, (idle, None)).await
         }
-        (Downstream::H2(down), Backend::H1(mut up)) => {
+        (Downstream::H2(down), UpstreamStream::H1(mut up)) => {
             let mut down = Halves(&mut down.receiver, &mut down.sender);
             relay(worker, (&mut down, &mut up.stream), buffers, &conn.timer, (idle, None)).await
         }
-        (Downstream::H2(down), Backend::H2(mut up)) => {
+        (Downstream::H2(down), UpstreamStream::H2(mut up)) => {
             let mut down = Halves(&mut down.receiver, &mut down.sender);
             let mut up = Halves(&mut up.receiver, &mut up.sender);
             relay(worker, (&mut down, &mut up), buffers, &conn.timer, (idle, None)).await

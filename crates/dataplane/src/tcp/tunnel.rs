@@ -3,7 +3,7 @@
 use super::bodies::Bodies;
 use super::up::{Reached, Up};
 use crate::conn::{Buffer, Worker};
-use crate::http::H2Backend;
+use crate::http::H2Upstream;
 use crate::metrics::add;
 use http::{Method, Request, Uri};
 use ir::{Tunnel, TunnelMethod, UpstreamProtocol};
@@ -163,7 +163,7 @@ impl Opening<'_> {
                 self.made();
             }
             let opened = self.in_time(async {
-                let mut up = H2Backend::open(stream, head.clone(), false)?;
+                let mut up = H2Upstream::open(stream, head.clone(), false)?;
                 match up.answer().await? {
                     // An answer that ends with its head has no room for bytes.
                     (200..=299, false) => Ok(Up::Stream(Box::new(up))),

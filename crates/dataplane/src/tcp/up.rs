@@ -3,7 +3,7 @@
 use super::Bytes;
 use super::bodies::Bodies;
 use crate::conn::{Buffer, Worker, relay};
-use crate::http::{H2Backend, Halves};
+use crate::http::{H2Upstream, Halves};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub(super) enum Up {
     /// The bodies of a request and its answer.
     Bodies(Box<Bodies>),
     /// A stream of HTTP/2.
-    Stream(Box<H2Backend>),
+    Stream(Box<H2Upstream>),
 }
 
 impl Up {

@@ -4,11 +4,11 @@ use super::Failure;
 use super::direct::{self, Broken};
 use super::pieces::{checked_trailers, end_chunks, put};
 use crate::conn::{Buffer, Charge, Pipe, Worker};
-use crate::http::backend::Backend;
 use crate::http::downstream::Downstream;
 use crate::http::mirror::MirrorSinks;
 use crate::http::server::read;
 use crate::http::streams::{Piece, Receiver, Sender};
+use crate::http::upstream_stream::UpstreamStream;
 use http::HeaderMap;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -124,16 +124,16 @@ impl<'a> RequestSide<'a> {
         body: &'a mut BodyReader,
         (input, out): (&'a mut Buffer, &'a mut Vec<u8>),
         replay: &'a mut ReplayBuffer,
-        (replay_limit, up, upgrade): (usize, &Backend, bool),
+        (replay_limit, up, upgrade): (usize, &UpstreamStream, bool),
         style: Style,
     ) -> Self {
         let complete = body.is_done();
         let (end_due, chunked) = match up {
-            Backend::H1(_) => {
+            UpstreamStream::H1(_) => {
                 (false, head.body == BodyLength::Chunked || (replay.text.is_some() && head.body != BodyLength::None))
             }
             // What is switched to goes on where the head ends.
-            Backend::H2(stream) => (!upgrade && !stream.sender.is_ended(), false),
+            UpstreamStream::H2(stream) => (!upgrade && !stream.sender.is_ended(), false),
         };
         Self {
             head,
@@ -150,7 +150,7 @@ impl<'a> RequestSide<'a> {
             style,
             complete,
             refused: false,
-            any_written: matches!(up, Backend::H2(_)),
+            any_written: matches!(up, UpstreamStream::H2(_)),
             received: 0,
         }
     }
@@ -176,10 +176,10 @@ impl<'a> RequestSide<'a> {
     }
 
     /// Writes what is to be written; whether anything was.
-    pub(super) fn flush(&mut self, up: &mut Backend, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub(super) fn flush(&mut self, up: &mut UpstreamStream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match up {
-            Backend::H1(connection) => self.flush_bytes(&mut connection.stream, context),
-            Backend::H2(stream) => self.flush_stream(&mut stream.sender, context),
+            UpstreamStream::H1(connection) => self.flush_bytes(&mut connection.stream, context),
+            UpstreamStream::H2(stream) => self.flush_stream(&mut stream.sender, context),
         }
     }
 
@@ -222,14 +222,14 @@ impl<'a> RequestSide<'a> {
         &mut self,
         worker: &Worker,
         down: &mut Downstream,
-        up: &mut Backend,
+        up: &mut UpstreamStream,
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
         let down = match down {
             Downstream::H1(stream) => stream,
             Downstream::H2(stream) => return self.take_piece(&mut stream.receiver, &worker.limits.head, context),
         };
-        if let Backend::H1(Connection { stream: up, .. }) = up
+        if let UpstreamStream::H1(Connection { stream: up, .. }) = up
             && self.is_moved(worker, down, up)
         {
             return self.move_body(down, up, context);

@@ -7,11 +7,11 @@ use super::pieces::{checked_trailers, end_chunks};
 use super::told::Told;
 use super::web::{Web, put_data};
 use crate::conn::{Buffer, InHand, Pipe, Worker};
-use crate::http::backend::{Backend, H2Backend};
 use crate::http::decide::Plan;
 use crate::http::downstream::{ClientReset, Downstream};
 use crate::http::server::{read, read_some};
 use crate::http::streams::{Piece, Sender};
+use crate::http::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::limits::{BUFFER, COPY_LIMIT, PIECE, STREAM_READ};
 use crate::log::HttpDate;
 use http::HeaderMap;
@@ -273,9 +273,9 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Hands what was read of the body to `out`, or marks it to be written from where it lies.
-    pub(super) fn take_body(&mut self, down: &mut Downstream, up: &Backend) -> Result<bool, Failure> {
+    pub(super) fn take_body(&mut self, down: &mut Downstream, up: &UpstreamStream) -> Result<bool, Failure> {
         let mut moved = false;
-        if !self.head_seen || self.pipe.is_some() || matches!(up, Backend::H2(_)) {
+        if !self.head_seen || self.pipe.is_some() || matches!(up, UpstreamStream::H2(_)) {
             return Ok(false);
         }
         let to_stream = matches!(down, Downstream::H2(_));
@@ -356,7 +356,7 @@ impl<'a> ResponseSide<'a> {
     /// Takes the next piece of what a stream of HTTP/2 brings.
     fn take_piece(
         &mut self,
-        up: &mut H2Backend,
+        up: &mut H2Upstream,
         (down, limits): (&mut Downstream, &HeadLimits),
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
@@ -383,13 +383,13 @@ impl<'a> ResponseSide<'a> {
     pub(super) fn more(
         &mut self,
         worker: &Worker,
-        up: &mut Backend,
+        up: &mut UpstreamStream,
         down: &mut Downstream,
         context: &mut Context<'_>,
     ) -> Result<Poll<()>, Failure> {
         let up = match up {
-            Backend::H1(connection) => &mut connection.stream,
-            Backend::H2(stream) => {
+            UpstreamStream::H1(connection) => &mut connection.stream,
+            UpstreamStream::H2(stream) => {
                 return self.take_piece(stream, (down, &worker.limits.head), context);
             }
         };

@@ -9,14 +9,14 @@ use upstream::{Connection, EndpointState, H2Stream, StreamMarks};
 
 /// A backend's side.
 #[derive(Debug)]
-pub(super) enum Backend {
+pub(super) enum UpstreamStream {
     H1(Connection),
-    H2(Box<H2Backend>),
+    H2(Box<H2Upstream>),
 }
 
 /// A stream to a backend whose head was sent.
 #[derive(Debug)]
-pub(crate) struct H2Backend {
+pub(crate) struct H2Upstream {
     pub(super) response: ResponseFuture,
     pub(crate) sender: Sender,
     /// Once the answer's head has come.
@@ -29,7 +29,7 @@ pub(crate) struct H2Backend {
     place: upstream::H2Place,
 }
 
-impl H2Backend {
+impl H2Upstream {
     /// Sends a request's head; `ended` where no body follows.
     pub(crate) fn open(stream: H2Stream, head: Request<()>, ended: bool) -> Result<Self, h2::Error> {
         let H2Stream { mut send, reused, local, place, marks, .. } = stream;
@@ -53,7 +53,7 @@ impl H2Backend {
     }
 }
 
-impl Backend {
+impl UpstreamStream {
     /// Whether it was used before, so that it may have been closed meanwhile.
     pub(super) fn is_reused(&self) -> bool {
         match self {
