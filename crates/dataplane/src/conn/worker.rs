@@ -6,7 +6,7 @@ use super::buffer::Memory;
 use super::pipe::Pipes;
 use super::timers::Timers;
 use super::tracker::Tracker;
-use super::{Budget, Buffer, Drain, Over, Pipe, Space, Timer};
+use super::{Budget, Buffer, Drain, ExchangeBuffers, Over, Pipe, Timer};
 use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
 use crate::metrics::{Kind, WorkerMetrics, add};
@@ -42,8 +42,8 @@ pub(crate) struct Worker {
     pub(crate) admission: Arc<Admission>,
     timers: Rc<Timers>,
     memory: Rc<Memory>,
-    #[allow(clippy::vec_box, reason = "a space is large, and moves in and out with every request")]
-    spaces: RefCell<Vec<Box<Space>>>,
+    #[allow(clippy::vec_box, reason = "the buffers are large, and move in and out with every request")]
+    exchange_buffers: RefCell<Vec<Box<ExchangeBuffers>>>,
     pipes: Rc<Pipes>,
     /// Tasks without a stream, in the form of whoever runs them.
     tasks: RefCell<Vec<Rc<dyn Any>>>,
@@ -96,7 +96,7 @@ impl Worker {
             admission,
             timers,
             memory: Rc::default(),
-            spaces: RefCell::default(),
+            exchange_buffers: RefCell::default(),
             pipes: Rc::default(),
             tasks: RefCell::default(),
             mirrors: Cell::new(0),
@@ -157,17 +157,17 @@ impl Worker {
         });
     }
 
-    /// Space for one exchange.
-    pub(crate) fn take_space(&self) -> Box<Space> {
-        self.spaces.borrow_mut().pop().unwrap_or_else(|| Box::new(Space::new(&self.memory)))
+    /// ExchangeBuffers for one exchange.
+    pub(crate) fn acquire_buffers(&self) -> Box<ExchangeBuffers> {
+        self.exchange_buffers.borrow_mut().pop().unwrap_or_else(|| Box::new(ExchangeBuffers::new(&self.memory)))
     }
 
     /// Takes the space of an exchange back.
-    pub(crate) fn give_space(&self, mut space: Box<Space>) {
-        let mut spaces = self.spaces.borrow_mut();
-        if spaces.len() < KEPT_BUFFERS {
-            space.clear();
-            spaces.push(space);
+    pub(crate) fn release_buffers(&self, mut buffers: Box<ExchangeBuffers>) {
+        let mut exchange_buffers = self.exchange_buffers.borrow_mut();
+        if exchange_buffers.len() < KEPT_BUFFERS {
+            buffers.clear();
+            exchange_buffers.push(buffers);
         }
     }
 

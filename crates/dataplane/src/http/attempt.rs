@@ -10,7 +10,7 @@ use super::retry::{RetryDecision, RetryState};
 use super::server::{ClientConnection, Disposition};
 use super::tunnel;
 use super::upstream_stream::{H2Upstream, UpstreamStream};
-use crate::conn::{Space, Worker, choose};
+use crate::conn::{ExchangeBuffers, Worker, choose};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
 use h2::Reason;
@@ -38,12 +38,12 @@ type Taken = (Option<InFlight>, Counted);
 pub(super) async fn forward(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     head: usize,
     plan: &Plan,
     ended: &mut Ended,
 ) -> Disposition {
-    let mut body = BodyReader::new(space.request.body);
+    let mut body = BodyReader::new(buffers.request.body);
     let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream);
     let mut retry = RetryState::default();
     loop {
@@ -61,27 +61,27 @@ pub(super) async fn forward(
         }
         let (up, taken) = match result {
             Err(ClientReset) => {
-                return fail(worker, conn, space, (plan, Failure::ClientClosed), &mut body, ended).await;
+                return fail(worker, conn, buffers, (plan, Failure::ClientClosed), &mut body, ended).await;
             }
             Ok(Ok(up)) => up,
             Ok(Err(NoConnection { reject, tried })) => match retry.after_connect(worker, plan, tried) {
                 RetryDecision::Retry(wait) => match Box::pin(pause(&mut conn.downstream, plan, ended, wait)).await {
                     Ok(()) => {
-                        retry.write_attempt_count(space);
+                        retry.write_attempt_count(buffers);
                         ended.retried = retry.attempt_number().is_some();
                         continue;
                     }
-                    Err(failure) => return fail(worker, conn, space, (plan, failure), &mut body, ended).await,
+                    Err(failure) => return fail(worker, conn, buffers, (plan, failure), &mut body, ended).await,
                 },
                 decision => {
                     ended.flags |= decision.flags();
                     let refusal = (reject, Some((&*plan.route, plan.target)));
-                    return local::refuse(worker, conn, space, refusal, &mut body, ended).await;
+                    return local::refuse(worker, conn, buffers, refusal, &mut body, ended).await;
                 }
             },
         };
         let mut flow =
-            Flow::new(worker, conn, space, plan, up, (&mut body, &mut replay), (ended.counted, &retry, ended));
+            Flow::new(worker, conn, buffers, plan, up, (&mut body, &mut replay), (ended.counted, &retry, ended));
         let result = poll_fn(|context| flow.poll(context)).await;
         ended.take(&flow, worker.log.is_some());
         let failure = match result {
@@ -91,7 +91,7 @@ pub(super) async fn forward(
                 // A tunnel goes on being a request.
                 let taken = Some(taken).filter(|_| matches!(finished, Finished::Tunnel(_)));
                 drop(retry);
-                let disposition = settle(worker, conn, space, head, finished, (&mut body, ended)).await;
+                let disposition = settle(worker, conn, buffers, head, finished, (&mut body, ended)).await;
                 drop(taken);
                 return disposition;
             }
@@ -102,14 +102,14 @@ pub(super) async fn forward(
                 flow.rewind();
                 drop(taken);
                 if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, ended, wait)).await {
-                    return fail(worker, conn, space, (plan, failure), &mut body, ended).await;
+                    return fail(worker, conn, buffers, (plan, failure), &mut body, ended).await;
                 }
-                retry.write_attempt_count(space);
+                retry.write_attempt_count(buffers);
                 ended.retried = retry.attempt_number().is_some();
             }
             decision => {
                 ended.flags |= decision.flags();
-                return fail(worker, conn, space, (plan, failure), &mut body, ended).await;
+                return fail(worker, conn, buffers, (plan, failure), &mut body, ended).await;
             }
         }
     }
@@ -319,21 +319,21 @@ fn not_connected(
 async fn settle(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     head: usize,
     finished: Finished,
     (body, ended): (&mut BodyReader, &mut Ended),
 ) -> Disposition {
     match finished {
         Finished::Tunnel(up) => {
-            (ended.received, ended.sent) = Box::pin(tunnel::run(worker, conn, space, head, up)).await;
+            (ended.received, ended.sent) = Box::pin(tunnel::run(worker, conn, buffers, head, up)).await;
             Disposition::Close
         }
         Finished::Answered { up, close } => {
             if let Some(up) = up {
                 worker.pool.borrow_mut().put(up, Instant::now());
             }
-            local::after_response(worker, conn, space, body, close).await
+            local::after_response(worker, conn, buffers, body, close).await
         }
     }
 }
@@ -341,7 +341,7 @@ async fn settle(
 async fn fail(
     worker: &Worker,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     (plan, failure): (&Plan, Failure),
     body: &mut BodyReader,
     ended: &mut Ended,
@@ -349,7 +349,7 @@ async fn fail(
     match failure.reject() {
         Some(reject) if !ended.answered => {
             let refusal = (reject, Some((&*plan.route, plan.target)));
-            local::refuse(worker, conn, space, refusal, body, ended).await
+            local::refuse(worker, conn, buffers, refusal, body, ended).await
         }
         // The client is gone, or has part of an answer that will not be complete: only a close can tell it, or the status of gRPC.
         reject => {

@@ -7,7 +7,7 @@ use super::facts::{self, Common, OfRequest};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::server::ClientConnection;
 use super::websocket;
-use crate::conn::{KEPT_OUT, Space, Worker};
+use crate::conn::{ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
 use crate::reasons::Reject;
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
@@ -113,8 +113,8 @@ impl Decision {
 }
 
 /// Decides by the table of now.
-pub(super) fn decide(worker: &Worker, conn: &ClientConnection, space: &mut Space, head: usize) -> Decision {
-    let Space { request, scratch, request_id, up_out, kept, .. } = space;
+pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) -> Decision {
+    let ExchangeBuffers { request, scratch, request_id, up_out, kept, .. } = buffers;
     forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
     let request_id = std::str::from_utf8(request_id).unwrap_or_default();
     let version = conn.table.version();
@@ -223,7 +223,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, space: &mut Space
         }
     } else {
         write_request_in(up_out, &parts, &edits, Style { keep_case: edge.headers.keep_case, http10: false });
-        if up_out.capacity() > KEPT_OUT {
+        if up_out.capacity() > MAX_KEPT_OUTPUT {
             // It grew in doubling steps, and may be held for long.
             up_out.shrink_to_fit();
         }

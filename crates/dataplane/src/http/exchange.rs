@@ -6,7 +6,7 @@ use super::fault;
 use super::local;
 use super::record::{Ended, ended};
 use super::server::{ClientConnection, Disposition};
-use crate::conn::{Space, Worker};
+use crate::conn::{ExchangeBuffers, Worker};
 use std::rc::Rc;
 use wire::h1::{BodyLength, BodyReader};
 
@@ -14,12 +14,12 @@ use wire::h1::{BodyLength, BodyReader};
 pub(super) async fn exchange(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     head: usize,
 ) -> Disposition {
-    part_head_from_body(conn, space, head);
+    part_head_from_body(conn, buffers, head);
     let mut outcome = Ended::new();
-    let decision = decide(worker, conn, space, head);
+    let decision = decide(worker, conn, buffers, head);
     let fault = decision.route().and_then(|route| route.route.fault.as_deref());
     let injected = match fault {
         Some(fault) => fault::inject(worker, &mut conn.downstream, fault, &mut outcome).await,
@@ -29,29 +29,29 @@ pub(super) async fn exchange(
     let rejected = injected.ok().flatten().map(|reject| Decision::Reject(reject, decision.routed()));
     let disposition = match rejected.as_ref().unwrap_or(&decision) {
         _ if reset => attempt::abandon(&mut conn.downstream, &mut outcome),
-        Decision::Forward(plan) => attempt::forward(worker, conn, space, head, plan, &mut outcome).await,
-        Decision::Local(route, answer) => local::answer(worker, conn, space, Some(route), answer, &mut outcome).await,
+        Decision::Forward(plan) => attempt::forward(worker, conn, buffers, head, plan, &mut outcome).await,
+        Decision::Local(route, answer) => local::answer(worker, conn, buffers, Some(route), answer, &mut outcome).await,
         Decision::Elsewhere(answer) | Decision::Preflight(_, answer) => {
-            local::answer(worker, conn, space, None, answer, &mut outcome).await
+            local::answer(worker, conn, buffers, None, answer, &mut outcome).await
         }
         Decision::Reject(reject, route) => {
-            let mut body = BodyReader::new(space.request.body);
+            let mut body = BodyReader::new(buffers.request.body);
             let route = route.as_ref().map(|(route, target)| (route.as_ref(), *target));
-            local::refuse(worker, conn, space, (*reject, route), &mut body, &mut outcome).await
+            local::refuse(worker, conn, buffers, (*reject, route), &mut body, &mut outcome).await
         }
     };
-    ended(worker, conn, space, head, &decision, &outcome);
+    ended(worker, conn, buffers, head, &decision, &outcome);
     conn.input.consume(head);
-    if !space.body_in.is_empty() {
-        conn.input.put(space.body_in.filled());
+    if !buffers.body_in.is_empty() {
+        conn.input.put(buffers.body_in.filled());
     }
     disposition
 }
 
 /// The head stays where it is for as long as the exchange; the body is read elsewhere.
-fn part_head_from_body(conn: &mut ClientConnection, space: &mut Space, head: usize) {
-    if space.request.body != BodyLength::None {
-        space.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
+fn part_head_from_body(conn: &mut ClientConnection, buffers: &mut ExchangeBuffers, head: usize) {
+    if buffers.request.body != BodyLength::None {
+        buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
         conn.input.truncate(head);
     }
 }

@@ -23,7 +23,7 @@ use super::retry::{NoRetryReason, RetryState, policy};
 use super::server::{ClientConnection, read_some};
 use super::streams::Receiver;
 use super::upstream_stream::UpstreamStream;
-use crate::conn::{Charge, Client, OF_EACH_STREAM, Space, TableState, Timer, Worker};
+use crate::conn::{Charge, Client, ExchangeBuffers, OF_EACH_STREAM, TableState, Timer, Worker};
 pub(super) use failure::Failure;
 use ir::{FieldName, Retries};
 pub(super) use pieces::end_chunks;
@@ -99,13 +99,13 @@ impl<'a> Flow<'a> {
     pub(super) fn new(
         worker: &'a Worker,
         conn: &'a mut ClientConnection,
-        space: &'a mut Space,
+        buffers: &'a mut ExchangeBuffers,
         plan: &'a Plan,
         up: UpstreamStream,
         (body, replay): (&'a mut BodyReader, &'a mut ReplayBuffer),
         (started, retry, ended): (Instant, &RetryState, &Ended),
     ) -> Self {
-        let asked = match (plan.upgrade, space.request.method.of(conn.input.filled()) == b"HEAD") {
+        let asked = match (plan.upgrade, buffers.request.method.of(conn.input.filled()) == b"HEAD") {
             (true, _) => Asked::Upgrade,
             (false, true) => Asked::Head,
             (false, false) => Asked::Other,
@@ -117,12 +117,12 @@ impl<'a> Flow<'a> {
         let again = retries.is_some_and(|(policy, left)| left > 0 && (!policy.implied || plan.dialect.is_some()));
         let replayable = again || matches!(up, UpstreamStream::H2(_)) || (plan.idempotent && up.is_reused());
         let limit = if replayable { worker.limits.replay_bytes } else { 0 };
-        let bodies = (&mut space.body_in, &mut space.up_out);
+        let bodies = (&mut buffers.body_in, &mut buffers.up_out);
         let style =
-            Style { keep_case: conn.client.edge.headers.keep_case, http10: space.request.version == Version::Http10 };
-        let request = RequestSide::new(&space.request, body, bodies, replay, (limit, &up, plan.upgrade), style);
+            Style { keep_case: conn.client.edge.headers.keep_case, http10: buffers.request.version == Version::Http10 };
+        let request = RequestSide::new(&buffers.request, body, bodies, replay, (limit, &up, plan.upgrade), style);
         let settings = (&conn.client.edge.headers, style);
-        let response = ResponseSide::new(&mut space.response, &mut space.up_in, &mut space.down_out, settings);
+        let response = ResponseSide::new(&mut buffers.response, &mut buffers.up_in, &mut buffers.down_out, settings);
         Self {
             worker,
             client: &conn.client,
@@ -147,7 +147,7 @@ impl<'a> Flow<'a> {
             has_slot: retry.has_slot(),
             retry_slot: None,
             no_retry: NoRetryReason::NotRetriable,
-            kept: &space.kept,
+            kept: &buffers.kept,
             endpoint: ended.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
             begun: ended.started,
             ahead: None,

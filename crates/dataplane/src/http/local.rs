@@ -5,7 +5,7 @@ use super::facts::{Common, OfResponse, protocol};
 use super::record::Ended;
 use super::reply::{self, Local};
 use super::server::{ClientConnection, Disposition, read};
-use crate::conn::{Space, Timer, Worker};
+use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use routing::{Asker, LocalAnswer, RouteEntry};
 use std::future::poll_fn;
@@ -22,16 +22,16 @@ use wire::view::Fields;
 pub(super) async fn answer(
     worker: &Worker,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     route: Option<&RouteEntry>,
     answer: &LocalAnswer,
     ended: &mut Ended,
 ) -> Disposition {
     ended.detail = answer.detail;
-    let mut body = BodyReader::new(space.request.body);
-    let close = is_last(worker, conn, space, &body);
+    let mut body = BodyReader::new(buffers.request.body);
+    let close = is_last(worker, conn, buffers, &body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
-    let told = reason_header(worker, conn, space, ended);
+    let told = reason_header(worker, conn, buffers, ended);
     let local = Local {
         status: answer.status,
         location: answer.location.as_ref(),
@@ -39,10 +39,10 @@ pub(super) async fn answer(
         shared: Some(&answer.body),
         date: &date,
         edge: &client.edge,
-        head_only: is_head(conn, space),
+        head_only: is_head(conn, buffers),
         close,
-        http10: space.request.version == Version::Http10,
-        grpc: dialect(conn, space).map(|dialect| (dialect, wire::grpc::status_of(answer.status))),
+        http10: buffers.request.version == Version::Http10,
+        grpc: dialect(conn, buffers).map(|dialect| (dialect, wire::grpc::status_of(answer.status))),
         reason: told.as_deref(),
     };
     ended.status = local.sent_status();
@@ -51,13 +51,13 @@ pub(super) async fn answer(
         edits.set(*name, value.by_ref());
     }
     if let Some(route) = route {
-        route.edit_response(0, &facts(conn, space, route, "", ended), &mut edits);
+        route.edit_response(0, &facts(conn, buffers, route, "", ended), &mut edits);
     }
-    match send(worker, conn, space, &local, &mut edits).await {
+    match send(worker, conn, buffers, &local, &mut edits).await {
         Some(sent) => ended.sent = sent,
         None => return Disposition::Close,
     }
-    after_response(worker, conn, space, &mut body, close).await
+    after_response(worker, conn, buffers, &mut body, close).await
 }
 
 /// Answers with what the table of causes has for this one, and the headers that the route and its target put on every answer; `body` is
@@ -65,7 +65,7 @@ pub(super) async fn answer(
 pub(super) async fn refuse(
     worker: &Worker,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     (reject, route): (Reject, Option<(&RouteEntry, usize)>),
     body: &mut BodyReader,
     ended: &mut Ended,
@@ -73,18 +73,18 @@ pub(super) async fn refuse(
     let reason = reject.reason();
     ended.flags |= reason.flags;
     ended.detail = reason.detail;
-    let close = reject.ends_connection() || is_last(worker, conn, space, body);
+    let close = reject.ends_connection() || is_last(worker, conn, buffers, body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
-    let grpc = dialect(conn, space).map(|dialect| (dialect, reject.grpc_status()));
-    let told = reason_header(worker, conn, space, ended);
-    let http10 = space.request.version == Version::Http10;
-    let refusal = Local::refusal(reject, (&date, &client.edge), is_head(conn, space), close);
+    let grpc = dialect(conn, buffers).map(|dialect| (dialect, reject.grpc_status()));
+    let told = reason_header(worker, conn, buffers, ended);
+    let http10 = buffers.request.version == Version::Http10;
+    let refusal = Local::refusal(reject, (&date, &client.edge), is_head(conn, buffers), close);
     let words = if ended.retried { reason.retried } else { reason.body };
     let local = Local { body: words.as_bytes(), grpc, http10, reason: told.as_deref(), ..refusal };
     ended.status = local.sent_status();
     // A fault answers before anybody has looked whose page it is (VS-44).
     let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
-    let page = paged.and_then(|(route, _)| Asker::of(route, space.request.fields(conn.input.filled()))?.allowed());
+    let page = paged.and_then(|(route, _)| Asker::of(route, buffers.request.fields(conn.input.filled()))?.allowed());
     let page = page.map(FieldValue::into_owned);
     let mut edits = Edits::default();
     if reject == Reject::Overflow {
@@ -93,31 +93,35 @@ pub(super) async fn refuse(
     }
     if let Some((route, target)) = route {
         let cluster = route.cluster(target);
-        route.edit_response(target, &facts(conn, space, route, cluster, ended), &mut edits);
+        route.edit_response(target, &facts(conn, buffers, route, cluster, ended), &mut edits);
         if paged.is_some() {
             route.edit_for_page(page.as_ref(), &mut edits);
         }
     }
-    match send(worker, conn, space, &local, &mut edits).await {
+    match send(worker, conn, buffers, &local, &mut edits).await {
         None => return Disposition::Close,
         Some(sent) => ended.sent = sent,
     }
-    if reject.ends_connection() { Disposition::Linger } else { after_response(worker, conn, space, body, close).await }
+    if reject.ends_connection() {
+        Disposition::Linger
+    } else {
+        after_response(worker, conn, buffers, body, close).await
+    }
 }
 
 /// Sends an answer; the length of its body, or `None` when the client did not take it.
 async fn send<'a>(
     worker: &Worker,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     local: &Local<'a>,
     edits: &mut Edits<'a>,
 ) -> Option<u64> {
     match &mut conn.downstream {
         Downstream::H1(stream) => {
-            space.down_out.clear();
-            let sent = reply::write(&mut space.down_out, local, edits);
-            write(worker, stream, &conn.timer, &space.down_out).await.then_some(sent)
+            buffers.down_out.clear();
+            let sent = reply::write(&mut buffers.down_out, local, edits);
+            write(worker, stream, &conn.timer, &buffers.down_out).await.then_some(sent)
         }
         Downstream::H2(stream) => {
             let (head, body) = reply::message(local, edits);
@@ -131,25 +135,25 @@ async fn send<'a>(
 pub(super) async fn refuse_unread(
     worker: &Worker,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     reject: Reject,
 ) -> Disposition {
     let date = worker.date();
     let local = Local::refusal(reject, (&date, &conn.client.edge), false, true);
-    reply::write(&mut space.down_out, &local, &mut Edits::default());
+    reply::write(&mut buffers.down_out, &local, &mut Edits::default());
     let Downstream::H1(stream) = &mut conn.downstream else { return Disposition::Close };
-    if write(worker, stream, &conn.timer, &space.down_out).await { Disposition::Linger } else { Disposition::Close }
+    if write(worker, stream, &conn.timer, &buffers.down_out).await { Disposition::Linger } else { Disposition::Close }
 }
 
-fn dialect(conn: &ClientConnection, space: &Space) -> Option<Dialect> {
-    let fields = space.request.fields(conn.input.filled());
+fn dialect(conn: &ClientConnection, buffers: &ExchangeBuffers) -> Option<Dialect> {
+    let fields = buffers.request.fields(conn.input.filled());
     Dialect::of(|name| fields.get(name), conn.table.version().http.grpc_web)
 }
 
 /// What changes of an answer of the gateway's own may tell of it.
 fn facts<'a>(
     conn: &'a ClientConnection,
-    space: &'a Space,
+    buffers: &'a ExchangeBuffers,
     route: &'a RouteEntry,
     cluster: &'a str,
     ended: &'a Ended,
@@ -158,11 +162,11 @@ fn facts<'a>(
         common: Common {
             client: &conn.client,
             address: "",
-            protocol: protocol(&conn.downstream, space.request.version),
+            protocol: protocol(&conn.downstream, buffers.request.version),
             route,
             cluster,
         },
-        kept: &space.kept,
+        kept: &buffers.kept,
         status: ended.status,
         fields: Fields::new(&[], &[]),
         flags: ended.flags,
@@ -175,8 +179,8 @@ fn facts<'a>(
 }
 
 /// What `x-moongate-reason` says, where it is to say anything.
-fn reason_header(worker: &Worker, conn: &ClientConnection, space: &Space, ended: &Ended) -> Option<String> {
-    let fields = || space.request.fields(conn.input.filled());
+fn reason_header(worker: &Worker, conn: &ClientConnection, buffers: &ExchangeBuffers, ended: &Ended) -> Option<String> {
+    let fields = || buffers.request.fields(conn.input.filled());
     let wanted = match worker.reasons {
         ReasonHeader::Off => false,
         ReasonHeader::Asked => fields().get(reply::REASON).is_some(),
@@ -185,27 +189,27 @@ fn reason_header(worker: &Worker, conn: &ClientConnection, space: &Space, ended:
     wanted.then(|| format!("{} {}", ended.flags, ended.detail))
 }
 
-fn is_head(conn: &ClientConnection, space: &Space) -> bool {
-    space.request.method.of(conn.input.filled()) == b"HEAD"
+fn is_head(conn: &ClientConnection, buffers: &ExchangeBuffers) -> bool {
+    buffers.request.method.of(conn.input.filled()) == b"HEAD"
 }
 
 /// Whether an answer of the gateway's own is the connection's last: somebody wants it so, or the rest of the body would not be read.
-fn is_last(worker: &Worker, conn: &ClientConnection, space: &Space, body: &BodyReader) -> bool {
+fn is_last(worker: &Worker, conn: &ClientConnection, buffers: &ExchangeBuffers, body: &BodyReader) -> bool {
     let unwanted = match body {
         _ if body.is_done() => false,
         // A client that waits for 100 may or may not send its body now.
-        _ if space.request.expect_continue => true,
+        _ if buffers.request.expect_continue => true,
         BodyReader::Length(left) => *left > worker.limits.linger_bytes as u64,
         BodyReader::Done | BodyReader::Chunked(_) | BodyReader::UntilClose => false,
     };
-    unwanted || !space.request.keep_alive || conn.is_draining(worker)
+    unwanted || !buffers.request.keep_alive || conn.is_draining(worker)
 }
 
 /// What follows an answer that the client has: the rest of the request is read within a bound, so that the next one can be found.
 pub(super) async fn after_response(
     worker: &Worker,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     body: &mut BodyReader,
     close: bool,
 ) -> Disposition {
@@ -215,8 +219,8 @@ pub(super) async fn after_response(
     match (body.is_done(), close) {
         (true, false) => Disposition::KeepAlive,
         // Nothing is unread, and nothing more will come: closing resets nothing.
-        (true, true) if !space.request.keep_alive && space.body_in.is_empty() => Disposition::Close,
-        (false, false) => read_rest(worker, conn, space, body).await,
+        (true, true) if !buffers.request.keep_alive && buffers.body_in.is_empty() => Disposition::Close,
+        (false, false) => read_rest(worker, conn, buffers, body).await,
         (_, true) => Disposition::Linger,
     }
 }
@@ -224,7 +228,7 @@ pub(super) async fn after_response(
 async fn read_rest(
     worker: &Worker,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     body: &mut BodyReader,
 ) -> Disposition {
     conn.timer.set(worker.limits.linger_timeout);
@@ -232,14 +236,14 @@ async fn read_rest(
     let mut left = worker.limits.linger_bytes;
     poll_fn(|context| {
         loop {
-            let Ok(step) = body.decode(space.body_in.filled()) else { return Poll::Ready(Disposition::Linger) };
-            space.body_in.consume(step.consumed);
+            let Ok(step) = body.decode(buffers.body_in.filled()) else { return Poll::Ready(Disposition::Linger) };
+            buffers.body_in.consume(step.consumed);
             match (step.done, step.consumed) {
                 (true, _) => return Poll::Ready(Disposition::KeepAlive),
                 (false, 1..) => continue,
                 (false, 0) => {}
             }
-            match read(stream, &mut space.body_in, context) {
+            match read(stream, &mut buffers.body_in, context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Poll::Ready(Disposition::Close),
                 Poll::Ready(Ok(count)) if count >= left => return Poll::Ready(Disposition::Linger),
                 Poll::Ready(Ok(count)) => left -= count,

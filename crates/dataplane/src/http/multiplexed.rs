@@ -10,7 +10,7 @@ use super::record;
 use super::reply::{self, Local};
 use super::server::ClientConnection;
 use super::streams::Receiver;
-use crate::conn::{Account, Charge, Client, Over, Space, Stage, TableState, Timer, Worker};
+use crate::conn::{Account, Charge, Client, ExchangeBuffers, Over, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -250,17 +250,17 @@ impl Shared {
     fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<Head, Over> {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
         let limits = &routing::head_limits(&self.client.edge, self.worker.limits.head);
-        let mut space = self.worker.take_space();
-        match wire::h2::flatten_request(parts, protocol, ended, limits, &mut space.request, &mut space.flat) {
-            Ok(()) => match self.heads.charge(space.head_octets()) {
-                Ok(charge) => Ok(Head::Taken(space, charge)),
+        let mut buffers = self.worker.acquire_buffers();
+        match wire::h2::flatten_request(parts, protocol, ended, limits, &mut buffers.request, &mut buffers.flat) {
+            Ok(()) => match self.heads.charge(buffers.head_octets()) {
+                Ok(charge) => Ok(Head::Taken(buffers, charge)),
                 Err(over) => {
-                    self.worker.give_space(space);
+                    self.worker.release_buffers(buffers);
                     Err(over)
                 }
             },
             Err(error) => {
-                self.worker.give_space(space);
+                self.worker.release_buffers(buffers);
                 let web = self.table.version().http.grpc_web;
                 let dialect = Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web);
                 Ok(Head::Refused(error, dialect))
@@ -272,7 +272,7 @@ impl Shared {
 /// The head of a stream.
 enum Head {
     /// It stands flat in the space of its exchange, and is charged to the connection.
-    Taken(Box<Space>, Charge),
+    Taken(Box<ExchangeBuffers>, Charge),
     /// It is not taken; what the client speaks, where that is gRPC.
     Refused(FlatError, Option<Dialect>),
 }
@@ -293,12 +293,12 @@ async fn answer(job: Job, timer: Timer) {
         table: Arc::clone(&shared.table),
     };
     match head {
-        Head::Taken(mut space, charge) => {
-            let length = space.flat.len();
-            conn.input.lend(std::mem::take(&mut space.flat));
-            exchange::exchange(worker, &mut conn, &mut space, length).await;
-            space.flat = conn.input.take_back();
-            worker.give_space(space);
+        Head::Taken(mut buffers, charge) => {
+            let length = buffers.flat.len();
+            conn.input.lend(std::mem::take(&mut buffers.flat));
+            exchange::exchange(worker, &mut conn, &mut buffers, length).await;
+            buffers.flat = conn.input.take_back();
+            worker.release_buffers(buffers);
             drop(charge);
         }
         Head::Refused(error, dialect) => refuse(worker, &mut conn, error, dialect),

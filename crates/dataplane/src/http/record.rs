@@ -4,7 +4,7 @@ use super::decide::Decision;
 use super::facts::protocol;
 use super::flow::Flow;
 use super::server::ClientConnection;
-use crate::conn::{Space, Worker};
+use crate::conn::{ExchangeBuffers, Worker};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request};
 use crate::reasons::{Flags, Reject};
@@ -76,7 +76,7 @@ impl Ended {
 pub(super) fn ended(
     worker: &Worker,
     conn: &ClientConnection,
-    space: &Space,
+    buffers: &ExchangeBuffers,
     head: usize,
     decision: &Decision,
     ended: &Ended,
@@ -89,7 +89,7 @@ pub(super) fn ended(
         worker.metrics.route(prefix, ended.status, taken);
     }
     if let Some(log) = &worker.log {
-        log.write(&record(conn, space, head, decision, ended, taken, &mut Texts::default()));
+        log.write(&record(conn, buffers, head, decision, ended, taken, &mut Texts::default()));
     }
 }
 
@@ -105,7 +105,7 @@ struct Texts {
 
 fn record<'a>(
     conn: &'a ClientConnection,
-    space: &'a Space,
+    buffers: &'a ExchangeBuffers,
     head: usize,
     decision: &'a Decision,
     ended: &'a Ended,
@@ -113,7 +113,7 @@ fn record<'a>(
     texts: &'a mut Texts,
 ) -> Record<'a> {
     let buffer = conn.input.filled().get(..head).unwrap_or_default();
-    let fields = space.request.fields(buffer);
+    let fields = buffers.request.fields(buffer);
     for value in fields.all("x-forwarded-for") {
         texts.forwarded_for.extend_from_slice(value);
         texts.forwarded_for.push(b',');
@@ -127,9 +127,9 @@ fn record<'a>(
     texts.downstream_remote = plain(conn.client.remote).to_string();
     Record {
         start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
-        method: space.request.method.of(buffer),
-        path: space.request.target.of(buffer),
-        protocol: protocol(&conn.downstream, space.request.version),
+        method: buffers.request.method.of(buffer),
+        path: buffers.request.target.of(buffer),
+        protocol: protocol(&conn.downstream, buffers.request.version),
         server_name: conn.client.server_name(),
         status: ended.status,
         flags: ended.flags,
@@ -141,8 +141,8 @@ fn record<'a>(
         upstream_time: ended.time_to_head,
         forwarded_for: &texts.forwarded_for,
         user_agent: fields.get("user-agent").unwrap_or_default(),
-        request_id: request_id(conn, space, fields),
-        authority: space.request.host.of(buffer),
+        request_id: request_id(conn, buffers, fields),
+        authority: buffers.request.host.of(buffer),
         upstream_host: &texts.upstream_host,
         cluster: decision.plan().map_or("", |plan| plan.cluster.cluster.id.as_str()),
         upstream_local: &texts.upstream_local,
@@ -153,11 +153,11 @@ fn record<'a>(
 }
 
 /// The id that the backend saw: one that came is kept where it is believed, or where none is made.
-fn request_id<'a>(conn: &ClientConnection, space: &'a Space, fields: Fields<'a>) -> &'a [u8] {
+fn request_id<'a>(conn: &ClientConnection, buffers: &'a ExchangeBuffers, fields: Fields<'a>) -> &'a [u8] {
     let is_made = conn.client.edge.headers.request_id;
     let is_kept = !is_made || conn.table.version().http.forwarded.trusted_proxies > 0;
     let came = fields.get("x-request-id").filter(|_| is_kept);
-    came.unwrap_or(if is_made { &space.request_id } else { b"" })
+    came.unwrap_or(if is_made { &buffers.request_id } else { b"" })
 }
 
 fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {

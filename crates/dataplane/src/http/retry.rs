@@ -3,7 +3,7 @@
 
 use super::decide::Plan;
 use super::flow::{Failure, Flow};
-use crate::conn::{Space, Worker};
+use crate::conn::{ExchangeBuffers, Worker};
 use crate::metrics::add;
 use crate::reasons::Flags;
 use ir::{Broken, Retries};
@@ -182,18 +182,18 @@ impl RetryState {
     }
 
     /// Tells the backend in a head that is sent again which attempt it sees.
-    pub(super) fn write_attempt_count(&self, space: &mut Space) {
+    pub(super) fn write_attempt_count(&self, buffers: &mut ExchangeBuffers) {
         let Some(attempt_number) = self.attempt_number() else { return };
         // In whatever case the name is written (S-115).
         let named = [b"\r\n", ATTEMPT_COUNT.as_bytes(), b": "].concat();
-        let head = memchr::memmem::find(&space.up_out, b"\r\n\r\n").unwrap_or(space.up_out.len());
-        let mut lines = space.up_out.get(..head).unwrap_or_default().windows(named.len());
+        let head = memchr::memmem::find(&buffers.up_out, b"\r\n\r\n").unwrap_or(buffers.up_out.len());
+        let mut lines = buffers.up_out.get(..head).unwrap_or_default().windows(named.len());
         let Some(start) = lines.position(|line| line.eq_ignore_ascii_case(&named)).map(|at| at + named.len()) else {
             return;
         };
-        let rest = space.up_out.get(start..).unwrap_or_default();
+        let rest = buffers.up_out.get(start..).unwrap_or_default();
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        space.up_out.splice(start..start + digits, attempt_number.to_string().into_bytes());
+        buffers.up_out.splice(start..start + digits, attempt_number.to_string().into_bytes());
     }
 
     /// The same for a stream's head.

@@ -5,7 +5,7 @@ use super::exchange;
 use super::local;
 use super::multiplexed;
 use super::record;
-use crate::conn::{Buffer, Client, Space, Stage, TableState, Timer, Worker};
+use crate::conn::{Buffer, Client, ExchangeBuffers, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -49,10 +49,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: ClientConnection) {
         return Box::pin(multiplexed::serve(worker, conn)).await;
     }
     while wait_for_request(&worker, &mut conn).await {
-        let mut space = worker.take_space();
+        let mut buffers = worker.acquire_buffers();
         // Boxed, so that an idle connection is small.
-        let disposition = Box::pin(serve_request(&worker, &mut conn, &mut space)).await;
-        worker.give_space(space);
+        let disposition = Box::pin(serve_request(&worker, &mut conn, &mut buffers)).await;
+        worker.release_buffers(buffers);
         match disposition {
             Disposition::KeepAlive => {}
             Disposition::Close => break,
@@ -148,28 +148,32 @@ pub(super) fn read_some(
 }
 
 /// Reads a head and answers it.
-async fn serve_request(worker: &Rc<Worker>, conn: &mut ClientConnection, space: &mut Space) -> Disposition {
-    match read_head(worker, conn, space).await {
+async fn serve_request(worker: &Rc<Worker>, conn: &mut ClientConnection, buffers: &mut ExchangeBuffers) -> Disposition {
+    match read_head(worker, conn, buffers).await {
         // Its server rejects such clients now: the request may come again on a connection that is judged anew.
         Ok(Some(_)) if conn.client.is_outdated() => Disposition::Close,
-        Ok(Some(length)) => exchange::exchange(worker, conn, space, length).await,
+        Ok(Some(length)) => exchange::exchange(worker, conn, buffers, length).await,
         Ok(None) => Disposition::Close,
         Err(reject) => {
             // The client has to learn why, and nothing more of this connection can be trusted.
             record::refused(worker, conn, reject);
-            local::refuse_unread(worker, conn, space, reject).await
+            local::refuse_unread(worker, conn, buffers, reject).await
         }
     }
 }
 
 /// The length of a complete head; `None` when the client is gone.
-async fn read_head(worker: &Worker, conn: &mut ClientConnection, space: &mut Space) -> Result<Option<usize>, Reject> {
+async fn read_head(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+) -> Result<Option<usize>, Reject> {
     conn.client.set_head(worker, &conn.timer);
     let limits = routing::head_limits(&conn.client.edge, worker.limits.head);
     let Downstream::H1(stream) = &mut conn.downstream else { return Ok(None) };
     poll_fn(|context| {
         loop {
-            match space.request.parse(conn.input.filled(), &limits) {
+            match buffers.request.parse(conn.input.filled(), &limits) {
                 // One that is closed for others meanwhile was not begun with: the client may send it again (RFC 9112 §9.3.1).
                 Ok(Some(length)) => return Poll::Ready(Ok(Some(length).filter(|_| conn.client.tracked.begin()))),
                 Ok(None) => {}

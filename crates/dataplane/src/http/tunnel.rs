@@ -4,36 +4,36 @@ use super::downstream::Downstream;
 use super::server::ClientConnection;
 use super::streams::Halves;
 use super::upstream_stream::UpstreamStream;
-use crate::conn::{Space, Worker, relay};
+use crate::conn::{ExchangeBuffers, Worker, relay};
 
 /// Copies both ways, beginning with what either side sent behind its head. Returns how much went to the backend, and to the client.
 pub(super) async fn run(
     worker: &Worker,
     conn: &mut ClientConnection,
-    space: &mut Space,
+    buffers: &mut ExchangeBuffers,
     head: usize,
     up: UpstreamStream,
 ) -> (u64, u64) {
-    space.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
+    buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
-    let buffers = (&mut space.body_in, &mut space.up_in);
+    let relayed = (&mut buffers.body_in, &mut buffers.up_in);
     let idle = conn.client.patience(worker.limits.tunnel_timeout);
     match (&mut conn.downstream, up) {
         (Downstream::H1(down), UpstreamStream::H1(mut up)) => {
-            relay(worker, (down, &mut up.stream), buffers, &conn.timer, (idle, None)).await
+            relay(worker, (down, &mut up.stream), relayed, &conn.timer, (idle, None)).await
         }
         (Downstream::H1(down), UpstreamStream::H2(mut up)) => {
             let mut up = Halves(&mut up.receiver, &mut up.sender);
-            relay(worker, (down, &mut up), buffers, &conn.timer, (idle, None)).await
+            relay(worker, (down, &mut up), relayed, &conn.timer, (idle, None)).await
         }
         (Downstream::H2(down), UpstreamStream::H1(mut up)) => {
             let mut down = Halves(&mut down.receiver, &mut down.sender);
-            relay(worker, (&mut down, &mut up.stream), buffers, &conn.timer, (idle, None)).await
+            relay(worker, (&mut down, &mut up.stream), relayed, &conn.timer, (idle, None)).await
         }
         (Downstream::H2(down), UpstreamStream::H2(mut up)) => {
             let mut down = Halves(&mut down.receiver, &mut down.sender);
             let mut up = Halves(&mut up.receiver, &mut up.sender);
-            relay(worker, (&mut down, &mut up), buffers, &conn.timer, (idle, None)).await
+            relay(worker, (&mut down, &mut up), relayed, &conn.timer, (idle, None)).await
         }
     }
 }

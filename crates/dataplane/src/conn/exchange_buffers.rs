@@ -8,13 +8,13 @@ use std::rc::Rc;
 use wire::h1::{RequestHead, ResponseHead};
 
 /// What is written may grow as large as this before its memory is given back.
-pub(crate) const KEPT_OUT: usize = 32 << 10;
+pub(crate) const MAX_KEPT_OUTPUT: usize = 32 << 10;
 /// A head that came in HTTP/2 as well; larger ones are held in the size that they have.
-const KEPT_HEAD: usize = 4 << 10;
+const MAX_KEPT_HEAD: usize = 4 << 10;
 
-/// Space for one exchange.
+/// ExchangeBuffers for one exchange.
 #[derive(Debug)]
-pub(crate) struct Space {
+pub(crate) struct ExchangeBuffers {
     pub(crate) request: RequestHead,
     pub(crate) response: ResponseHead,
     pub(crate) scratch: Scratch,
@@ -32,7 +32,7 @@ pub(crate) struct Space {
     pub(crate) down_out: Vec<u8>,
 }
 
-impl Space {
+impl ExchangeBuffers {
     pub(super) fn new(memory: &Rc<Memory>) -> Self {
         Self {
             request: RequestHead::default(),
@@ -51,7 +51,7 @@ impl Space {
     /// The octets that a head in HTTP/2 takes while its exchange lasts, once it stands flat: its own and its index, and as many again for
     /// what is sent to the backend.
     pub(crate) fn head_octets(&mut self) -> usize {
-        if self.flat.capacity() > KEPT_HEAD {
+        if self.flat.capacity() > MAX_KEPT_HEAD {
             self.flat.shrink_to_fit();
         }
         2 * self.flat.len() + self.request.index_octets()
@@ -62,7 +62,11 @@ impl Space {
         self.body_in.release();
         self.up_in.release();
         self.kept.clear();
-        for (out, kept) in [(&mut self.up_out, KEPT_OUT), (&mut self.down_out, KEPT_OUT), (&mut self.flat, KEPT_HEAD)] {
+        for (out, kept) in [
+            (&mut self.up_out, MAX_KEPT_OUTPUT),
+            (&mut self.down_out, MAX_KEPT_OUTPUT),
+            (&mut self.flat, MAX_KEPT_HEAD),
+        ] {
             out.clear();
             out.shrink_to(kept);
         }
