@@ -5,7 +5,7 @@ use super::downstream::{ClientReset, Downstream};
 use super::flow::{Failure, Finished, Flow, ReplayBuffer};
 use super::local;
 use super::mirror;
-use super::record::Ended;
+use super::record::StreamInfo;
 use super::retry::{RetryDecision, RetryState};
 use super::server::{ClientConnection, Disposition};
 use super::tunnel;
@@ -41,57 +41,55 @@ pub(super) async fn forward(
     buffers: &mut ExchangeBuffers,
     head: usize,
     plan: &Plan,
-    ended: &mut Ended,
+    info: &mut StreamInfo,
 ) -> Disposition {
     let mut body = BodyReader::new(buffers.request.body);
     let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream);
     let mut retry = RetryState::default();
     loop {
-        let ready = at_hand(worker, plan, &mut retry, ended);
+        let ready = at_hand(worker, plan, &mut retry, info);
         let result = match ready {
             Ok(ready) => Ok(ready),
             // Boxed, as is what is rare below, so that the common request carries none of it.
-            Err(chosen) => {
-                conn.downstream.until_reset(Box::pin(connect(worker, plan, chosen, &mut retry, ended))).await
-            }
+            Err(chosen) => conn.downstream.until_reset(Box::pin(connect(worker, plan, chosen, &mut retry, info))).await,
         };
-        if ended.endpoint.is_some() {
+        if info.endpoint.is_some() {
             // As in Envoy there are no copies of what nobody could get.
             replay.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
         let (up, taken) = match result {
             Err(ClientReset) => {
-                return fail(worker, conn, buffers, (plan, Failure::ClientClosed), &mut body, ended).await;
+                return fail(worker, conn, buffers, (plan, Failure::ClientClosed), &mut body, info).await;
             }
             Ok(Ok(up)) => up,
             Ok(Err(NoConnection { reject, tried })) => match retry.after_connect(worker, plan, tried) {
-                RetryDecision::Retry(wait) => match Box::pin(pause(&mut conn.downstream, plan, ended, wait)).await {
+                RetryDecision::Retry(wait) => match Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
                     Ok(()) => {
                         retry.write_attempt_count(buffers);
-                        ended.retried = retry.attempt_number().is_some();
+                        info.retried = retry.attempt_number().is_some();
                         continue;
                     }
-                    Err(failure) => return fail(worker, conn, buffers, (plan, failure), &mut body, ended).await,
+                    Err(failure) => return fail(worker, conn, buffers, (plan, failure), &mut body, info).await,
                 },
                 decision => {
-                    ended.flags |= decision.flags();
+                    info.flags |= decision.flags();
                     let refusal = (reject, Some((&*plan.route, plan.target)));
-                    return local::refuse(worker, conn, buffers, refusal, &mut body, ended).await;
+                    return local::refuse(worker, conn, buffers, refusal, &mut body, info).await;
                 }
             },
         };
         let mut flow =
-            Flow::new(worker, conn, buffers, plan, up, (&mut body, &mut replay), (ended.counted, &retry, ended));
+            Flow::new(worker, conn, buffers, plan, up, (&mut body, &mut replay), (info.counted, &retry, info));
         let result = poll_fn(|context| flow.poll(context)).await;
-        ended.take(&flow, worker.log.is_some());
+        info.add_attempt(&flow, worker.log.is_some());
         let failure = match result {
             Ok(()) => {
-                ended.flags |= flow.no_retry_reason().flags();
+                info.flags |= flow.no_retry_reason().flags();
                 let finished = flow.finish();
                 // A tunnel goes on being a request.
                 let taken = Some(taken).filter(|_| matches!(finished, Finished::Tunnel(_)));
                 drop(retry);
-                let disposition = settle(worker, conn, buffers, head, finished, (&mut body, ended)).await;
+                let disposition = settle(worker, conn, buffers, head, finished, (&mut body, info)).await;
                 drop(taken);
                 return disposition;
             }
@@ -101,38 +99,38 @@ pub(super) async fn forward(
             RetryDecision::Retry(wait) => {
                 flow.rewind();
                 drop(taken);
-                if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, ended, wait)).await {
-                    return fail(worker, conn, buffers, (plan, failure), &mut body, ended).await;
+                if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
+                    return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
                 }
                 retry.write_attempt_count(buffers);
-                ended.retried = retry.attempt_number().is_some();
+                info.retried = retry.attempt_number().is_some();
             }
             decision => {
-                ended.flags |= decision.flags();
-                return fail(worker, conn, buffers, (plan, failure), &mut body, ended).await;
+                info.flags |= decision.flags();
+                return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
             }
         }
     }
 }
 
 /// Waits before the next attempt, which is not to be made when the route's time is over by then, or the client is gone.
-async fn pause(client: &mut Downstream, plan: &Plan, ended: &Ended, wait: Duration) -> Result<(), Failure> {
-    let wait = left(plan, ended).map_or(wait, |left| left.min(wait));
+async fn pause(client: &mut Downstream, plan: &Plan, info: &StreamInfo, wait: Duration) -> Result<(), Failure> {
+    let wait = left(plan, info).map_or(wait, |left| left.min(wait));
     if !wait.is_zero() {
         client.until_reset(tokio::time::sleep(wait)).await.map_err(|ClientReset| Failure::ClientClosed)?;
     }
-    if is_late(plan, ended) { Err(Failure::Timeout) } else { Ok(()) }
+    if is_late(plan, info) { Err(Failure::Timeout) } else { Ok(()) }
 }
 
 /// The time that the route and the client leave it.
-fn left(plan: &Plan, ended: &Ended) -> Option<Duration> {
-    let of_route = plan.timeout.map(|limit| limit.saturating_sub(ended.whole.elapsed()));
-    let of_client = plan.deadline.map(|limit| limit.saturating_sub(ended.counted.elapsed()));
+fn left(plan: &Plan, info: &StreamInfo) -> Option<Duration> {
+    let of_route = plan.timeout.map(|limit| limit.saturating_sub(info.whole.elapsed()));
+    let of_client = plan.deadline.map(|limit| limit.saturating_sub(info.counted.elapsed()));
     of_route.into_iter().chain(of_client).min()
 }
 
-fn is_late(plan: &Plan, ended: &Ended) -> bool {
-    left(plan, ended).is_some_and(|left| left.is_zero())
+fn is_late(plan: &Plan, info: &StreamInfo) -> bool {
+    left(plan, info).is_some_and(|left| left.is_zero())
 }
 
 /// An endpoint, and its load while the attempt lasts.
@@ -142,8 +140,8 @@ fn wanted<'a>(plan: &'a Plan, retry: &'a RetryState) -> Wanted<'a> {
     Wanted { hash: plan.affinity.hash, avoid: retry.avoid(plan), excluded: retry.excluded() }
 }
 
-fn begin(plan: &Plan, (endpoint, _): &Chosen, retry: &mut RetryState, ended: &mut Ended) {
-    ended.endpoint = Some(Arc::clone(endpoint));
+fn begin(plan: &Plan, (endpoint, _): &Chosen, retry: &mut RetryState, info: &mut StreamInfo) {
+    info.endpoint = Some(Arc::clone(endpoint));
     retry.begin(plan, endpoint.id);
 }
 
@@ -153,11 +151,11 @@ fn at_hand(
     worker: &Worker,
     plan: &Plan,
     retry: &mut RetryState,
-    ended: &mut Ended,
+    info: &mut StreamInfo,
 ) -> Result<Result<(UpstreamStream, Taken), NoConnection>, Option<Chosen>> {
     let picked = plan.cluster.pick(&mut || worker.random(), wanted(plan, retry));
     let chosen = picked.map_err(|_| None)?;
-    begin(plan, &chosen, retry, ended);
+    begin(plan, &chosen, retry, info);
     let endpoint = &chosen.0;
     let up = match &plan.stream_head {
         None if retry.may_use_idle() => {
@@ -192,27 +190,27 @@ async fn connect(
     plan: &Plan,
     chosen: Option<Chosen>,
     retry: &mut RetryState,
-    ended: &mut Ended,
+    info: &mut StreamInfo,
 ) -> Result<(UpstreamStream, Taken), NoConnection> {
     let (endpoint, in_flight) = match chosen {
         Some(chosen) => chosen,
         None => {
             let chosen = choose(worker, &plan.cluster, wanted(plan, retry)).await;
-            let chosen = chosen.map_err(|none| nobody(&none, ended))?;
-            begin(plan, &chosen, retry, ended);
+            let chosen = chosen.map_err(|none| nobody(&none, info))?;
+            begin(plan, &chosen, retry, info);
             chosen
         }
     };
     let result = match &plan.stream_head {
-        Some(_) => stream(worker, plan, &endpoint, (retry, ended)).await,
-        None => connection(worker, plan, &endpoint, (retry, ended)).await,
+        Some(_) => stream(worker, plan, &endpoint, (retry, info)).await,
+        None => connection(worker, plan, &endpoint, (retry, info)).await,
     };
     taken(result, in_flight)
 }
 
-fn nobody(none: &NoEndpoint, ended: &mut Ended) -> NoConnection {
+fn nobody(none: &NoEndpoint, info: &mut StreamInfo) -> NoConnection {
     if let NoEndpoint::NoTls(reason) = none {
-        ended.transport_failure = reason.to_string();
+        info.transport_failure = reason.to_string();
     }
     NoConnection { reject: none.into(), tried: false }
 }
@@ -221,11 +219,11 @@ async fn connection(
     worker: &Worker,
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
-    (retry, ended): (&RetryState, &mut Ended),
+    (retry, info): (&RetryState, &mut StreamInfo),
 ) -> Result<(UpstreamStream, Counted), Reject> {
-    let patience = Patience { idle: retry.may_use_idle(), wait: left(plan, ended), connect: || time_left(plan, ended) };
+    let patience = Patience { idle: retry.may_use_idle(), wait: left(plan, info), connect: || time_left(plan, info) };
     let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), patience).await;
-    let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (ended, &error)))?;
+    let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (info, &error)))?;
     on_connection(worker, plan, endpoint, connection)
 }
 
@@ -261,12 +259,12 @@ async fn stream(
     worker: &Worker,
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
-    (retry, ended): (&RetryState, &mut Ended),
+    (retry, info): (&RetryState, &mut StreamInfo),
 ) -> Result<(UpstreamStream, Counted), Reject> {
-    let limit = time_left(plan, ended);
+    let limit = time_left(plan, info);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.sender(), limit).await {
         Ok(stream) => stream,
-        Err(error) => return Err(not_connected(worker, plan, endpoint, (ended, &error))),
+        Err(error) => return Err(not_connected(worker, plan, endpoint, (info, &error))),
     };
     on_stream(worker, plan, endpoint, retry, stream)
 }
@@ -289,9 +287,9 @@ fn on_stream(
 }
 
 /// How long connecting may take: what the cluster gives it, and the route has left.
-fn time_left(plan: &Plan, ended: &Ended) -> Duration {
+fn time_left(plan: &Plan, info: &StreamInfo) -> Duration {
     let limit = plan.cluster.cluster.timeouts.connect;
-    left(plan, ended).map_or(limit, |left| left.min(limit))
+    left(plan, info).map_or(limit, |left| left.min(limit))
 }
 
 /// The answer to a connection that could not be made.
@@ -299,9 +297,9 @@ fn not_connected(
     worker: &Worker,
     plan: &Plan,
     endpoint: &EndpointState,
-    (ended, error): (&mut Ended, &ConnectError),
+    (info, error): (&mut StreamInfo, &ConnectError),
 ) -> Reject {
-    if is_late(plan, ended) {
+    if is_late(plan, info) {
         return Reject::Timeout;
     }
     if matches!(error, ConnectError::Overflow) {
@@ -311,7 +309,7 @@ fn not_connected(
         worker.report(&plan.cluster, endpoint, Outcome::Disconnected);
     }
     add(&worker.metrics.connect_failed);
-    ended.transport_failure = error.to_string();
+    info.transport_failure = error.to_string();
     Reject::from(error)
 }
 
@@ -322,11 +320,11 @@ async fn settle(
     buffers: &mut ExchangeBuffers,
     head: usize,
     finished: Finished,
-    (body, ended): (&mut BodyReader, &mut Ended),
+    (body, info): (&mut BodyReader, &mut StreamInfo),
 ) -> Disposition {
     match finished {
         Finished::Tunnel(up) => {
-            (ended.received, ended.sent) = Box::pin(tunnel::run(worker, conn, buffers, head, up)).await;
+            (info.received, info.sent) = Box::pin(tunnel::run(worker, conn, buffers, head, up)).await;
             Disposition::Close
         }
         Finished::Answered { up, close } => {
@@ -344,12 +342,12 @@ async fn fail(
     buffers: &mut ExchangeBuffers,
     (plan, failure): (&Plan, Failure),
     body: &mut BodyReader,
-    ended: &mut Ended,
+    info: &mut StreamInfo,
 ) -> Disposition {
     match failure.reject() {
-        Some(reject) if !ended.answered => {
+        Some(reject) if !info.answered => {
             let refusal = (reject, Some((&*plan.route, plan.target)));
-            local::refuse(worker, conn, buffers, refusal, body, ended).await
+            local::refuse(worker, conn, buffers, refusal, body, info).await
         }
         // The client is gone, or has part of an answer that will not be complete: only a close can tell it, or the status of gRPC.
         reject => {
@@ -362,24 +360,24 @@ async fn fail(
             if failure == Failure::ClientTrailers {
                 add(&worker.metrics.streams.malformed);
             }
-            if !ended.answered {
+            if !info.answered {
                 // That of an answer that was not passed on.
-                ended.status = 0;
+                info.status = 0;
             }
             let own = if failure == Failure::ClientTrailers { Flags::DPE } else { Flags::DC };
-            ended.flags |= reject.map_or(own, |reject| reject.reason().flags);
-            ended.detail = failure.detail();
+            info.flags |= reject.map_or(own, |reject| reject.reason().flags);
+            info.detail = failure.detail();
             Disposition::Close
         }
     }
 }
 
 /// Ends an exchange whose client is gone before anything was sent.
-pub(super) fn abandon(client: &mut Downstream, ended: &mut Ended) -> Disposition {
+pub(super) fn abandon(client: &mut Downstream, info: &mut StreamInfo) -> Disposition {
     if let Downstream::H2(stream) = client {
         stream.reset(Reason::CANCEL);
     }
-    ended.flags |= Flags::DC;
-    ended.detail = Failure::ClientClosed.detail();
+    info.flags |= Flags::DC;
+    info.detail = Failure::ClientClosed.detail();
     Disposition::Close
 }

@@ -4,7 +4,7 @@ use super::attempt;
 use super::decide::{Decision, decide};
 use super::fault;
 use super::local;
-use super::record::{Ended, ended};
+use super::record::{StreamInfo, record};
 use super::server::{ClientConnection, Disposition};
 use crate::conn::{ExchangeBuffers, Worker};
 use std::rc::Rc;
@@ -17,30 +17,30 @@ pub(super) async fn exchange(
     buffers: &mut ExchangeBuffers,
     head: usize,
 ) -> Disposition {
-    part_head_from_body(conn, buffers, head);
-    let mut outcome = Ended::new();
+    split_head_from_body(conn, buffers, head);
+    let mut info = StreamInfo::new();
     let decision = decide(worker, conn, buffers, head);
     let fault = decision.route().and_then(|route| route.route.fault.as_deref());
     let injected = match fault {
-        Some(fault) => fault::inject(worker, &mut conn.downstream, fault, &mut outcome).await,
+        Some(fault) => fault::inject(worker, &mut conn.downstream, fault, &mut info).await,
         None => Ok(None),
     };
     let reset = injected.is_err();
     let rejected = injected.ok().flatten().map(|reject| Decision::Reject(reject, decision.routed()));
     let disposition = match rejected.as_ref().unwrap_or(&decision) {
-        _ if reset => attempt::abandon(&mut conn.downstream, &mut outcome),
-        Decision::Forward(plan) => attempt::forward(worker, conn, buffers, head, plan, &mut outcome).await,
-        Decision::Local(route, answer) => local::answer(worker, conn, buffers, Some(route), answer, &mut outcome).await,
+        _ if reset => attempt::abandon(&mut conn.downstream, &mut info),
+        Decision::Forward(plan) => attempt::forward(worker, conn, buffers, head, plan, &mut info).await,
+        Decision::Local(route, answer) => local::answer(worker, conn, buffers, Some(route), answer, &mut info).await,
         Decision::Elsewhere(answer) | Decision::Preflight(_, answer) => {
-            local::answer(worker, conn, buffers, None, answer, &mut outcome).await
+            local::answer(worker, conn, buffers, None, answer, &mut info).await
         }
         Decision::Reject(reject, route) => {
             let mut body = BodyReader::new(buffers.request.body);
             let route = route.as_ref().map(|(route, target)| (route.as_ref(), *target));
-            local::refuse(worker, conn, buffers, (*reject, route), &mut body, &mut outcome).await
+            local::refuse(worker, conn, buffers, (*reject, route), &mut body, &mut info).await
         }
     };
-    ended(worker, conn, buffers, head, &decision, &outcome);
+    record(worker, conn, buffers, head, &decision, &info);
     conn.input.consume(head);
     if !buffers.body_in.is_empty() {
         conn.input.put(buffers.body_in.filled());
@@ -49,7 +49,7 @@ pub(super) async fn exchange(
 }
 
 /// The head stays where it is for as long as the exchange; the body is read elsewhere.
-fn part_head_from_body(conn: &mut ClientConnection, buffers: &mut ExchangeBuffers, head: usize) {
+fn split_head_from_body(conn: &mut ClientConnection, buffers: &mut ExchangeBuffers, head: usize) {
     if buffers.request.body != BodyLength::None {
         buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
         conn.input.truncate(head);

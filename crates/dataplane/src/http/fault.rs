@@ -1,7 +1,7 @@
 //! Faults that a route puts in on purpose: before its rules for time and retries count (VS-43, VS-44).
 
 use super::downstream::{ClientReset, Downstream};
-use super::record::Ended;
+use super::record::StreamInfo;
 use crate::conn::Worker;
 use crate::reasons::{Flags, Reject};
 use ir::Fault;
@@ -12,14 +12,14 @@ pub(super) async fn inject(
     worker: &Worker,
     client: &mut Downstream,
     fault: &Fault,
-    ended: &mut Ended,
+    info: &mut StreamInfo,
 ) -> Result<Option<Reject>, ClientReset> {
     if let Some((_, time)) = fault.delay.filter(|(share, _)| share.takes(worker.random())) {
-        ended.flags |= Flags::DI;
+        info.flags |= Flags::DI;
         client.until_reset(tokio::time::sleep(time)).await?;
         // The time of the route begins behind it.
-        ended.counted = Instant::now();
-        ended.whole = ended.counted;
+        info.counted = Instant::now();
+        info.whole = info.counted;
     }
     let abort = fault.abort.filter(|(share, _)| share.takes(worker.random()));
     Ok(abort.map(|(_, abort)| Reject::Fault(abort)))

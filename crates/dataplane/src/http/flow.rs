@@ -18,7 +18,7 @@ mod web;
 use super::decide::Plan;
 use super::downstream::Downstream;
 use super::facts::{self, Common};
-use super::record::Ended;
+use super::record::StreamInfo;
 use super::retry::{NoRetryReason, RetryState, policy};
 use super::server::{ClientConnection, read_some};
 use super::streams::Receiver;
@@ -103,7 +103,7 @@ impl<'a> Flow<'a> {
         plan: &'a Plan,
         up: UpstreamStream,
         (body, replay): (&'a mut BodyReader, &'a mut ReplayBuffer),
-        (started, retry, ended): (Instant, &RetryState, &Ended),
+        (started, retry, info): (Instant, &RetryState, &StreamInfo),
     ) -> Self {
         let asked = match (plan.upgrade, buffers.request.method.of(conn.input.filled()) == b"HEAD") {
             (true, _) => Asked::Upgrade,
@@ -136,7 +136,7 @@ impl<'a> Flow<'a> {
             response,
             armed: false,
             watching: true,
-            complete_at: complete.then_some(ended.whole),
+            complete_at: complete.then_some(info.whole),
             section_begun: None,
             deadline: plan.deadline.and_then(|after| started.checked_add(after)),
             request_end: conn.client.request_end(started),
@@ -148,8 +148,8 @@ impl<'a> Flow<'a> {
             retry_slot: None,
             no_retry: NoRetryReason::NotRetriable,
             kept: &buffers.kept,
-            endpoint: ended.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
-            begun: ended.started,
+            endpoint: info.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
+            begun: info.started,
             ahead: None,
         }
     }

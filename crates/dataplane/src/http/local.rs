@@ -2,7 +2,7 @@
 
 use super::downstream::Downstream;
 use super::facts::{Common, OfResponse, protocol};
-use super::record::Ended;
+use super::record::StreamInfo;
 use super::reply::{self, Local};
 use super::server::{ClientConnection, Disposition, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
@@ -25,13 +25,13 @@ pub(super) async fn answer(
     buffers: &mut ExchangeBuffers,
     route: Option<&RouteEntry>,
     answer: &LocalAnswer,
-    ended: &mut Ended,
+    info: &mut StreamInfo,
 ) -> Disposition {
-    ended.detail = answer.detail;
+    info.detail = answer.detail;
     let mut body = BodyReader::new(buffers.request.body);
     let close = is_last(worker, conn, buffers, &body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
-    let told = reason_header(worker, conn, buffers, ended);
+    let told = reason_header(worker, conn, buffers, info);
     let local = Local {
         status: answer.status,
         location: answer.location.as_ref(),
@@ -45,16 +45,16 @@ pub(super) async fn answer(
         grpc: dialect(conn, buffers).map(|dialect| (dialect, wire::grpc::status_of(answer.status))),
         reason: told.as_deref(),
     };
-    ended.status = local.sent_status();
+    info.status = local.sent_status();
     let mut edits = Edits::default();
     for (name, value) in &answer.fields {
         edits.set(*name, value.by_ref());
     }
     if let Some(route) = route {
-        route.edit_response(0, &facts(conn, buffers, route, "", ended), &mut edits);
+        route.edit_response(0, &facts(conn, buffers, route, "", info), &mut edits);
     }
     match send(worker, conn, buffers, &local, &mut edits).await {
-        Some(sent) => ended.sent = sent,
+        Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
     after_response(worker, conn, buffers, &mut body, close).await
@@ -68,20 +68,20 @@ pub(super) async fn refuse(
     buffers: &mut ExchangeBuffers,
     (reject, route): (Reject, Option<(&RouteEntry, usize)>),
     body: &mut BodyReader,
-    ended: &mut Ended,
+    info: &mut StreamInfo,
 ) -> Disposition {
     let reason = reject.reason();
-    ended.flags |= reason.flags;
-    ended.detail = reason.detail;
+    info.flags |= reason.flags;
+    info.detail = reason.detail;
     let close = reject.ends_connection() || is_last(worker, conn, buffers, body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let grpc = dialect(conn, buffers).map(|dialect| (dialect, reject.grpc_status()));
-    let told = reason_header(worker, conn, buffers, ended);
+    let told = reason_header(worker, conn, buffers, info);
     let http10 = buffers.request.version == Version::Http10;
     let refusal = Local::refusal(reject, (&date, &client.edge), is_head(conn, buffers), close);
-    let words = if ended.retried { reason.retried } else { reason.body };
+    let words = if info.retried { reason.retried } else { reason.body };
     let local = Local { body: words.as_bytes(), grpc, http10, reason: told.as_deref(), ..refusal };
-    ended.status = local.sent_status();
+    info.status = local.sent_status();
     // A fault answers before anybody has looked whose page it is (VS-44).
     let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
     let page = paged.and_then(|(route, _)| Asker::of(route, buffers.request.fields(conn.input.filled()))?.allowed());
@@ -93,14 +93,14 @@ pub(super) async fn refuse(
     }
     if let Some((route, target)) = route {
         let cluster = route.cluster(target);
-        route.edit_response(target, &facts(conn, buffers, route, cluster, ended), &mut edits);
+        route.edit_response(target, &facts(conn, buffers, route, cluster, info), &mut edits);
         if paged.is_some() {
             route.edit_for_page(page.as_ref(), &mut edits);
         }
     }
     match send(worker, conn, buffers, &local, &mut edits).await {
         None => return Disposition::Close,
-        Some(sent) => ended.sent = sent,
+        Some(sent) => info.sent = sent,
     }
     if reject.ends_connection() {
         Disposition::Linger
@@ -156,7 +156,7 @@ fn facts<'a>(
     buffers: &'a ExchangeBuffers,
     route: &'a RouteEntry,
     cluster: &'a str,
-    ended: &'a Ended,
+    info: &'a StreamInfo,
 ) -> OfResponse<'a> {
     OfResponse {
         common: Common {
@@ -167,26 +167,31 @@ fn facts<'a>(
             cluster,
         },
         kept: &buffers.kept,
-        status: ended.status,
+        status: info.status,
         fields: Fields::new(&[], &[]),
-        flags: ended.flags,
-        detail: ended.detail,
-        begun: ended.started,
-        upstream: ended.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
+        flags: info.flags,
+        detail: info.detail,
+        begun: info.started,
+        upstream: info.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
         upstream_local: &|| None,
-        transport_failure: &ended.transport_failure,
+        transport_failure: &info.transport_failure,
     }
 }
 
 /// What `x-moongate-reason` says, where it is to say anything.
-fn reason_header(worker: &Worker, conn: &ClientConnection, buffers: &ExchangeBuffers, ended: &Ended) -> Option<String> {
+fn reason_header(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &ExchangeBuffers,
+    info: &StreamInfo,
+) -> Option<String> {
     let fields = || buffers.request.fields(conn.input.filled());
     let wanted = match worker.reasons {
         ReasonHeader::Off => false,
         ReasonHeader::Asked => fields().get(reply::REASON).is_some(),
         ReasonHeader::Always => true,
     };
-    wanted.then(|| format!("{} {}", ended.flags, ended.detail))
+    wanted.then(|| format!("{} {}", info.flags, info.detail))
 }
 
 fn is_head(conn: &ClientConnection, buffers: &ExchangeBuffers) -> bool {

@@ -316,7 +316,7 @@ fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialec
         FlatError::Malformed => Reject::Head(wire::h1::HeadError::Malformed),
         FlatError::Expectation => Reject::Head(wire::h1::HeadError::Expectation),
     };
-    record::refused(worker, conn, reject);
+    record::record_rejected_head(worker, conn, reject);
     if let (FlatError::Malformed, Downstream::H2(stream)) = (error, &mut conn.downstream) {
         return stream.reset_malformed(worker);
     }

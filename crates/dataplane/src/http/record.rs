@@ -16,7 +16,7 @@ use wire::view::Fields;
 
 /// What is known of an exchange at its end.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct StreamInfo {
     pub(super) started: Instant,
     /// From when the time counts that begins with the head.
     pub(super) counted: Instant,
@@ -37,7 +37,7 @@ pub(super) struct Ended {
     local: Option<std::net::SocketAddr>,
 }
 
-impl Ended {
+impl StreamInfo {
     /// Nothing is known yet; it begins now.
     pub(super) fn new() -> Self {
         let now = Instant::now();
@@ -60,7 +60,7 @@ impl Ended {
     }
 
     /// Takes over what a flow counted; the address of its own side, which the system has to be asked for, only if `addresses` are wanted.
-    pub(super) fn take(&mut self, flow: &Flow<'_>, addresses: bool) {
+    pub(super) fn add_attempt(&mut self, flow: &Flow<'_>, addresses: bool) {
         self.whole = flow.complete_at().unwrap_or_else(Instant::now);
         self.status = flow.status();
         self.answered = flow.has_answered();
@@ -73,23 +73,23 @@ impl Ended {
 }
 
 /// Counts an exchange, and logs it.
-pub(super) fn ended(
+pub(super) fn record(
     worker: &Worker,
     conn: &ClientConnection,
     buffers: &ExchangeBuffers,
     head: usize,
     decision: &Decision,
-    ended: &Ended,
+    info: &StreamInfo,
 ) {
-    let taken = ended.started.elapsed();
+    let elapsed = info.started.elapsed();
     let destination = decision.plan().map_or(NO_DESTINATION, |plan| &plan.cluster.cluster.host);
-    let request = Request { destination, status: ended.status, flags: ended.flags };
-    worker.metrics.request(request, taken, ended.received, ended.sent);
+    let request = Request { destination, status: info.status, flags: info.flags };
+    worker.metrics.request(request, elapsed, info.received, info.sent);
     if let Some(prefix) = decision.route().and_then(|entry| entry.route.stat_prefix.as_ref()) {
-        worker.metrics.route(prefix, ended.status, taken);
+        worker.metrics.route(prefix, info.status, elapsed);
     }
     if let Some(log) = &worker.log {
-        log.write(&record(conn, buffers, head, decision, ended, taken, &mut Texts::default()));
+        log.write(&log_record(conn, buffers, head, decision, info, elapsed, &mut Texts::default()));
     }
 }
 
@@ -103,13 +103,13 @@ struct Texts {
     downstream_remote: String,
 }
 
-fn record<'a>(
+fn log_record<'a>(
     conn: &'a ClientConnection,
     buffers: &'a ExchangeBuffers,
     head: usize,
     decision: &'a Decision,
-    ended: &'a Ended,
-    taken: Duration,
+    info: &'a StreamInfo,
+    elapsed: Duration,
     texts: &'a mut Texts,
 ) -> Record<'a> {
     let buffer = conn.input.filled().get(..head).unwrap_or_default();
@@ -121,24 +121,24 @@ fn record<'a>(
     texts.forwarded_for.extend_from_slice(conn.client.peer.as_bytes());
     let local =
         |address: Option<std::net::SocketAddr>| address.map_or_else(String::new, |address| plain(address).to_string());
-    texts.upstream_host = ended.endpoint.as_ref().map_or_else(String::new, |endpoint| endpoint.address.to_string());
-    texts.upstream_local = local(ended.local);
+    texts.upstream_host = info.endpoint.as_ref().map_or_else(String::new, |endpoint| endpoint.address.to_string());
+    texts.upstream_local = local(info.local);
     texts.downstream_local = local(conn.client.local);
     texts.downstream_remote = plain(conn.client.remote).to_string();
     Record {
-        start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
+        start: SystemTime::now().checked_sub(elapsed).unwrap_or(SystemTime::UNIX_EPOCH),
         method: buffers.request.method.of(buffer),
         path: buffers.request.target.of(buffer),
         protocol: protocol(&conn.downstream, buffers.request.version),
         server_name: conn.client.server_name(),
-        status: ended.status,
-        flags: ended.flags,
-        details: ended.detail,
-        transport_failure: &ended.transport_failure,
-        received: ended.received,
-        sent: ended.sent,
-        duration: taken,
-        upstream_time: ended.time_to_head,
+        status: info.status,
+        flags: info.flags,
+        details: info.detail,
+        transport_failure: &info.transport_failure,
+        received: info.received,
+        sent: info.sent,
+        duration: elapsed,
+        upstream_time: info.time_to_head,
         forwarded_for: &texts.forwarded_for,
         user_agent: fields.get("user-agent").unwrap_or_default(),
         request_id: request_id(conn, buffers, fields),
@@ -165,7 +165,7 @@ fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
 }
 
 /// Counts and logs a request whose head could not be read.
-pub(super) fn refused(worker: &Worker, conn: &ClientConnection, reject: Reject) {
+pub(super) fn record_rejected_head(worker: &Worker, conn: &ClientConnection, reject: Reject) {
     let reason = reject.reason();
     let request = Request { destination: NO_DESTINATION, status: reason.status, flags: reason.flags };
     worker.metrics.request(request, Duration::ZERO, 0, 0);

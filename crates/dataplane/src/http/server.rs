@@ -156,7 +156,7 @@ async fn serve_request(worker: &Rc<Worker>, conn: &mut ClientConnection, buffers
         Ok(None) => Disposition::Close,
         Err(reject) => {
             // The client has to learn why, and nothing more of this connection can be trusted.
-            record::refused(worker, conn, reject);
+            record::record_rejected_head(worker, conn, reject);
             local::refuse_unread(worker, conn, buffers, reject).await
         }
     }
