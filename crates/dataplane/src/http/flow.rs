@@ -10,8 +10,8 @@ mod interim;
 mod pieces;
 mod request;
 mod response;
+mod response_context;
 mod times;
-mod told;
 mod verdict;
 mod web;
 
@@ -30,12 +30,12 @@ pub(super) use pieces::end_chunks;
 pub(super) use request::ReplayBuffer;
 use request::RequestSide;
 use response::ResponseSide;
+use response_context::ResponseContext;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use told::Told;
 use upstream::{Connection, Counted, Outcome};
 use wire::h1::response::Asked;
 use wire::h1::{BodyReader, Style, Version};
@@ -239,7 +239,7 @@ impl<'a> Flow<'a> {
             let Some(length) = self.response.parse(self.asked, limits)? else { return Ok(()) };
             if self.response.head.is_informational() {
                 self.response.take_interim(length, self.down)?;
-            } else if self.response.is_other_switch() || !self.response.may_go_on(length) {
+            } else if self.response.is_unrequested_upgrade() || !self.response.may_begin_body(length) {
                 return Err(Failure::UpstreamProtocol);
             } else {
                 self.pass_head()?;
@@ -252,20 +252,20 @@ impl<'a> Flow<'a> {
     }
 
     fn pass_head(&mut self) -> Result<(), Failure> {
-        if self.is_no_switch() {
+        if self.is_refused_upgrade() {
             return Err(Failure::UpstreamProtocol);
         }
         if self.plan.cluster.cluster.outlier.is_some() {
-            let status = self.response.told_status(self.plan.dialect.is_some());
+            let status = self.response.effective_status(self.plan.dialect.is_some());
             self.worker.report(&self.plan.cluster, self.up.endpoint(), Outcome::Answered(status));
         }
-        self.judge_answer()?;
+        self.check_retry()?;
         let since = self.complete_at.unwrap_or_else(Instant::now);
         let date = self.worker.date();
         let last = (self.asked, self.is_last());
         let (protocol, route) = (facts::protocol(self.down, self.request.head.version), &*self.plan.route);
         let cluster = self.plan.cluster.cluster.id.as_str();
-        let told = Told {
+        let context = ResponseContext {
             common: Common { client: self.client, address: "", protocol, route, cluster },
             kept: self.kept,
             flags: self.no_retry.flags(),
@@ -273,20 +273,20 @@ impl<'a> Flow<'a> {
             upstream: self.endpoint,
             upstream_local: &|| self.up.local_address(),
         };
-        self.response.pass_head(self.down, self.plan, last, (&date, since.elapsed()), &told)
+        self.response.pass_head(self.down, self.plan, last, (&date, since.elapsed()), &context)
     }
 
     /// Whether a backend in HTTP/1.1 has answered with a success instead of the switch that a client of HTTP/2 asked for. A success would tell
     /// the client that the switch was made (RFC 8441 §5).
-    fn is_no_switch(&self) -> bool {
+    fn is_refused_upgrade(&self) -> bool {
         let asked = self.asked == Asked::Upgrade && matches!(self.down, Downstream::H2(_));
         asked && (200..300).contains(&self.response.head.status)
     }
 
     /// Whether the answer whose head has come is passed on.
-    fn judge_answer(&mut self) -> Result<(), Failure> {
+    fn check_retry(&mut self) -> Result<(), Failure> {
         let Some((policy, left)) = self.retries else { return Ok(()) };
-        if !self.response.is_to_retry(policy, self.plan.dialect.is_some()) {
+        if !self.response.is_retriable(policy, self.plan.dialect.is_some()) {
             return Ok(());
         }
         if left == 0 {

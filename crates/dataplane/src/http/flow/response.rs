@@ -4,8 +4,8 @@ use super::Failure;
 use super::direct::{self, Broken};
 use super::interim::Interim;
 use super::pieces::{checked_trailers, end_chunks};
-use super::told::Told;
-use super::web::{Web, put_data};
+use super::response_context::ResponseContext;
+use super::web::{GrpcWebResponse, put_data};
 use crate::conn::{Buffer, InHand, Pipe, Worker};
 use crate::http::decide::Plan;
 use crate::http::downstream::{ClientReset, Downstream};
@@ -48,8 +48,8 @@ pub(super) struct ResponseSide<'a> {
     bulk: bool,
     /// What waits here for a client of HTTP/2 that takes nothing.
     in_hand: Option<InHand>,
-    /// What is made of it for a client of gRPC-Web.
-    web: Option<Web>,
+    /// What is made of it for a client of gRPC-GrpcWebResponse.
+    web: Option<GrpcWebResponse>,
     chunked: bool,
     /// Trailers for a stream of HTTP/2, once the body has ended.
     trailers: Option<HeaderMap>,
@@ -142,8 +142,9 @@ impl<'a> ResponseSide<'a> {
         limits: &HeadLimits,
     ) -> Result<(), Failure> {
         let mut flat = Vec::with_capacity(512);
-        let told = (asked == Asked::Head, ended);
-        wire::h2::flatten_response(parts, told, limits, self.head, &mut flat).map_err(|_| Failure::UpstreamProtocol)?;
+        let bodiless = (asked == Asked::Head, ended);
+        wire::h2::flatten_response(parts, bodiless, limits, self.head, &mut flat)
+            .map_err(|_| Failure::UpstreamProtocol)?;
         if asked == Asked::Upgrade && parts.status.is_success() {
             // RFC 8441 §5: a success is what 101 is in HTTP/1.
             self.head.switched(WEBSOCKET, &mut flat);
@@ -194,7 +195,7 @@ impl<'a> ResponseSide<'a> {
         plan: &Plan,
         (asked, close): (Asked, bool),
         (date, elapsed): (&HttpDate, Duration),
-        told: &Told<'_>,
+        context: &ResponseContext<'_>,
     ) -> Result<(), Failure> {
         self.head_seen = true;
         self.status = self.head.status;
@@ -223,9 +224,9 @@ impl<'a> ResponseSide<'a> {
         if let Some(cookie) = &plan.affinity.set_cookie {
             edits.append("set-cookie", cookie);
         }
-        plan.route.edit_response(plan.target, &told.of(self.status, fields), &mut edits);
+        plan.route.edit_response(plan.target, &context.of(self.status, fields), &mut edits);
         plan.route.edit_for_page(plan.origin.as_ref(), &mut edits);
-        self.web = plan.web().map(|call| Web::new(call, self.head, buffer, &mut edits));
+        self.web = plan.web().map(|call| GrpcWebResponse::new(call, self.head, buffer, &mut edits));
         if let Some(web) = &self.web {
             framing = web.framing(framing);
         }

@@ -6,7 +6,7 @@ use wire::h1::BodyReader;
 
 impl ResponseSide<'_> {
     /// Whether the head is one that a policy would rather not pass on; `grpc` says that the request is gRPC.
-    pub(super) fn is_to_retry(&self, policy: &Retries, grpc: bool) -> bool {
+    pub(super) fn is_retriable(&self, policy: &Retries, grpc: bool) -> bool {
         let status = self.head.status;
         if !policy.status(status) && !grpc {
             return false;
@@ -25,19 +25,19 @@ impl ResponseSide<'_> {
     }
 
     /// The status of the head, or HTTP's for that of gRPC which it tells, where the request is `grpc`.
-    pub(super) fn told_status(&self, grpc: bool) -> u16 {
-        let told = if grpc { self.grpc_status() } else { None };
-        told.map_or(self.head.status, wire::grpc::http_status_of)
+    pub(super) fn effective_status(&self, grpc: bool) -> u16 {
+        let status = if grpc { self.grpc_status() } else { None };
+        status.map_or(self.head.status, wire::grpc::http_status_of)
     }
 
     /// Whether what is there behind a head of `length` octets can begin its body. Looked at before the head is passed on, so that there is
     /// still an answer to be had.
-    pub(super) fn may_go_on(&self, length: usize) -> bool {
+    pub(super) fn may_begin_body(&self, length: usize) -> bool {
         BodyReader::may_begin(self.head.body, self.input.filled().get(length..).unwrap_or_default())
     }
 
     /// Whether the backend switches to something that it was not asked for (S-118).
-    pub(super) fn is_other_switch(&self) -> bool {
+    pub(super) fn is_unrequested_upgrade(&self) -> bool {
         let to = self.head.upgrade.map(|span| span.of(self.input.filled()));
         self.head.status == 101 && !to.is_some_and(|to| to.eq_ignore_ascii_case(WEBSOCKET))
     }

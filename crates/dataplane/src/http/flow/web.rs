@@ -1,4 +1,4 @@
-//! gRPC-Web on its way through a flow (S-119): bodies that are text, trailers that become a frame, and answers that are no gRPC, which
+//! gRPC-GrpcWebResponse on its way through a flow (S-119): bodies that are text, trailers that become a frame, and answers that are no gRPC, which
 //! are told as a status.
 
 use super::Failure;
@@ -14,15 +14,15 @@ use wire::h1::{OutFraming, ResponseHead, ResponseParts, Style, write_response_in
 const MESSAGE_BYTES: usize = 1024;
 
 /// What is made of an answer.
-pub(super) enum Web {
+pub(super) enum GrpcWebResponse {
     /// Its messages are passed on, as text if there is an encoder.
     Messages(Option<Encoder>),
     /// It is no gRPC: its status and the beginning of its body are told in a head that waits for them.
-    Told { status: u8, head: Head, body: Vec<u8> },
+    Status { status: u8, head: PendingHead, body: Vec<u8> },
 }
 
 /// A head that is not sent yet.
-pub(super) enum Head {
+pub(super) enum PendingHead {
     /// None was made yet.
     None,
     /// For HTTP/1, without its last line end.
@@ -31,7 +31,7 @@ pub(super) enum Head {
     Stream(Response<()>),
 }
 
-impl Web {
+impl GrpcWebResponse {
     /// For an answer to a call; `edits` get the content type.
     pub(super) fn new(call: Call, head: &ResponseHead, buffer: &[u8], edits: &mut Edits<'_>) -> Self {
         let fields = head.fields(buffer);
@@ -42,7 +42,7 @@ impl Web {
         if alone || (head.status == 200 && messages) {
             Self::Messages((call.answer == Writing::Text).then(Encoder::default))
         } else {
-            Self::Told { status: wire::grpc::status_of(head.status), head: Head::None, body: Vec::new() }
+            Self::Status { status: wire::grpc::status_of(head.status), head: PendingHead::None, body: Vec::new() }
         }
     }
 
@@ -50,7 +50,7 @@ impl Web {
     pub(super) fn framing(&self, framing: OutFraming) -> OutFraming {
         match (self, framing) {
             (_, OutFraming::None) => OutFraming::None,
-            (Self::Told { .. }, _) => OutFraming::Length(0),
+            (Self::Status { .. }, _) => OutFraming::Length(0),
             // There may be trailers, which make it longer.
             (Self::Messages(_), OutFraming::Length(1..) | OutFraming::Chunked) => OutFraming::Chunked,
             (Self::Messages(_), OutFraming::Length(0)) => framing,
@@ -64,21 +64,21 @@ impl Web {
         parts: &ResponseParts<'_>,
         edits: &Edits<'_>,
     ) -> bool {
-        let Self::Told { head, .. } = self else { return false };
+        let Self::Status { head, .. } = self else { return false };
         *head = match down {
             Downstream::H1(_) => {
                 let mut bytes = Vec::with_capacity(512);
                 write_response_in(&mut bytes, parts, edits, style);
                 bytes.truncate(bytes.len().saturating_sub(2));
-                Head::Bytes(bytes)
+                PendingHead::Bytes(bytes)
             }
-            Downstream::H2(_) => Head::Stream(wire::h2::response(parts, edits)),
+            Downstream::H2(_) => PendingHead::Stream(wire::h2::response(parts, edits)),
         };
         true
     }
 
     /// Takes a piece of the body; how much is put for it, or `None` when no more of it is wanted.
-    pub(super) fn take(&mut self, data: &[u8], chunked: bool, out: &mut Vec<u8>) -> Option<usize> {
+    pub(super) fn push(&mut self, data: &[u8], chunked: bool, out: &mut Vec<u8>) -> Option<usize> {
         match self {
             Self::Messages(None) => {
                 put(out, data, chunked);
@@ -90,7 +90,7 @@ impl Web {
                 put(out, &text, chunked);
                 Some(text.len())
             }
-            Self::Told { body, .. } => {
+            Self::Status { body, .. } => {
                 let room = MESSAGE_BYTES - body.len();
                 body.extend_from_slice(data.get(..room).unwrap_or(data));
                 (body.len() < MESSAGE_BYTES).then_some(0)
@@ -121,8 +121,8 @@ impl Web {
                 put(out, &last, chunked);
                 Ok(last.len())
             }
-            Self::Told { status, head, body } => {
-                tell(*status, std::mem::replace(head, Head::None), body, down, out)?;
+            Self::Status { status, head, body } => {
+                send_status(*status, std::mem::replace(head, PendingHead::None), body, down, out)?;
                 Ok(0)
             }
         }
@@ -130,10 +130,16 @@ impl Web {
 }
 
 /// Sends a head that waited, with what there is to tell.
-fn tell(status: u8, head: Head, body: &[u8], down: &mut Downstream, out: &mut Vec<u8>) -> Result<(), Failure> {
+fn send_status(
+    status: u8,
+    head: PendingHead,
+    body: &[u8],
+    down: &mut Downstream,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
     let message = wire::grpc::message(body.trim_ascii());
     match (head, down) {
-        (Head::Bytes(head), Downstream::H1(_)) => {
+        (PendingHead::Bytes(head), Downstream::H1(_)) => {
             out.extend_from_slice(&head);
             out.extend_from_slice(format!("grpc-status: {status}\r\n").as_bytes());
             if !message.is_empty() {
@@ -142,7 +148,7 @@ fn tell(status: u8, head: Head, body: &[u8], down: &mut Downstream, out: &mut Ve
             out.extend_from_slice(b"\r\n");
             Ok(())
         }
-        (Head::Stream(mut head), Downstream::H2(stream)) => {
+        (PendingHead::Stream(mut head), Downstream::H2(stream)) => {
             head.headers_mut().insert("grpc-status", HeaderValue::from(u16::from(status)));
             if let Some(message) =
                 HeaderValue::from_maybe_shared(Bytes::from(message)).ok().filter(|one| !one.is_empty())
@@ -156,9 +162,14 @@ fn tell(status: u8, head: Head, body: &[u8], down: &mut Downstream, out: &mut Ve
 }
 
 /// Appends data as the client is to have it; how much that is, or `None` when no more is wanted.
-pub(super) fn put_data(out: &mut Vec<u8>, data: &[u8], web: &mut Option<Web>, chunked: bool) -> Option<usize> {
+pub(super) fn put_data(
+    out: &mut Vec<u8>,
+    data: &[u8],
+    web: &mut Option<GrpcWebResponse>,
+    chunked: bool,
+) -> Option<usize> {
     match web {
-        Some(web) => web.take(data, chunked, out),
+        Some(web) => web.push(data, chunked, out),
         None => {
             put(out, data, chunked);
             Some(data.len())

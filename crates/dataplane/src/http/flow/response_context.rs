@@ -8,7 +8,7 @@ use std::time::Instant;
 use wire::view::Fields;
 
 /// What changes of an answer may tell of it besides its head.
-pub(super) struct Told<'a> {
+pub(super) struct ResponseContext<'a> {
     pub(super) common: Common<'a>,
     pub(super) kept: &'a [(FieldName, Vec<u8>)],
     pub(super) flags: Flags,
@@ -17,7 +17,7 @@ pub(super) struct Told<'a> {
     pub(super) upstream_local: &'a dyn Fn() -> Option<SocketAddr>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> ResponseContext<'a> {
     pub(super) fn of(&self, status: u16, fields: Fields<'a>) -> OfResponse<'a> {
         OfResponse {
             common: self.common,
