@@ -25,7 +25,7 @@ pub struct RouteEntry {
     /// The slots of the clusters of its mirrors, in their order; `None` for one that does not exist.
     pub mirrors: Box<[Option<u32>]>,
     /// Headers of the request that the changes of its response ask for (VS-47).
-    pub kept: Box<[FieldName]>,
+    pub captured_headers: Box<[FieldName]>,
 }
 
 /// One target of a route.
@@ -84,7 +84,7 @@ impl RouteEntry {
             Action::Redirect(_) | Action::Respond(_) => &[],
         };
         let responses = of_targets.iter().map(|target| &target.response_headers).chain([&route.response_headers]);
-        Self { route: Arc::clone(route), targets, mirrors, kept: substitute::kept(responses) }
+        Self { route: Arc::clone(route), targets, mirrors, captured_headers: substitute::captured_headers(responses) }
     }
 
     /// What the route forwards, if it does.

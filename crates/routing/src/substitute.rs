@@ -109,13 +109,17 @@ fn put_field<'a>(choice: &FieldChoice, out: &mut Vec<u8>, value: impl Fn(&FieldN
 }
 
 /// The headers that are kept, out of a request and the changes that were made to it.
-pub fn keep(names: &[FieldName], view: &RequestView<'_>, edits: &[FieldEdit<'_>]) -> Vec<(FieldName, Vec<u8>)> {
+pub fn capture_headers(
+    names: &[FieldName],
+    view: &RequestView<'_>,
+    edits: &[FieldEdit<'_>],
+) -> Vec<(FieldName, Vec<u8>)> {
     let value = |name: &FieldName| Some((name.clone(), edited(of_request(view, name), edits, name)?.into_owned()));
     names.iter().filter_map(value).collect()
 }
 
 /// The headers of a request that its response will be asked for: they are kept, since the request has gone by then.
-pub(crate) fn kept<'a>(changes: impl Iterator<Item = &'a HeaderChanges>) -> Box<[FieldName]> {
+pub(crate) fn captured_headers<'a>(changes: impl Iterator<Item = &'a HeaderChanges>) -> Box<[FieldName]> {
     let mut names = Vec::new();
     let templates = changes.flat_map(|changes| &changes.write).filter_map(|(_, text, _)| match text {
         HeaderText::Made(template) => Some(template),

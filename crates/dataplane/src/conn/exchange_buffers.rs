@@ -20,7 +20,7 @@ pub(crate) struct ExchangeBuffers {
     pub(crate) scratch: Scratch,
     pub(crate) request_id: [u8; 36],
     /// Of the request, for changes of its response.
-    pub(crate) kept: Vec<(FieldName, Vec<u8>)>,
+    pub(crate) captured_headers: Vec<(FieldName, Vec<u8>)>,
     /// A head that came in HTTP/2, laid flat.
     pub(crate) flat: Vec<u8>,
     /// Of the request's body, as it came.
@@ -39,7 +39,7 @@ impl ExchangeBuffers {
             response: ResponseHead::default(),
             scratch: Scratch::default(),
             request_id: [b'0'; 36],
-            kept: Vec::new(),
+            captured_headers: Vec::new(),
             flat: Vec::new(),
             body_in: Buffer::new(memory),
             up_in: Buffer::new(memory),
@@ -61,7 +61,7 @@ impl ExchangeBuffers {
     pub(super) fn clear(&mut self) {
         self.body_in.release();
         self.up_in.release();
-        self.kept.clear();
+        self.captured_headers.clear();
         for (out, kept) in [
             (&mut self.up_out, MAX_KEPT_OUTPUT),
             (&mut self.down_out, MAX_KEPT_OUTPUT),

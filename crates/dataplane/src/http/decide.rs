@@ -114,7 +114,7 @@ impl Decision {
 
 /// Decides by the table of now.
 pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) -> Decision {
-    let ExchangeBuffers { request, scratch, request_id, up_out, kept, .. } = buffers;
+    let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, .. } = buffers;
     forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
     let request_id = std::str::from_utf8(request_id).unwrap_or_default();
     let version = conn.table.version();
@@ -151,12 +151,12 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         Pick::ToHttps => return Decision::Elsewhere(LocalAnswer::to_https(&view)),
         Pick::NoRoute(_) | Pick::NoHost => return Decision::Reject(Reject::NoRoute, None),
     };
-    kept.clear();
-    if !route.kept.is_empty() {
+    captured_headers.clear();
+    if !route.captured_headers.is_empty() {
         // As far as answers of the gateway's own need it.
         let mut edits = Edits::default();
         forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
-        *kept = substitute::keep(&route.kept, &view, &edits.fields);
+        *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
     }
     if let Some(answer) = route.local_answer(&view) {
         return Decision::Local(route, answer);
@@ -201,8 +201,8 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     if edge.headers.forwarded_host {
         forwarded::tell_host(view.authority, fields, &mut edits);
     }
-    if !route.kept.is_empty() {
-        *kept = substitute::keep(&route.kept, &view, &edits.fields);
+    if !route.captured_headers.is_empty() {
+        *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
     }
     let upgrade = request.switch(buffer);
     let http2 = speaks_http2(&cluster, &conn.downstream);

@@ -36,7 +36,7 @@ pub(in crate::http) struct OfRequest<'a> {
 pub(in crate::http) struct OfResponse<'a> {
     pub(in crate::http) common: Common<'a>,
     /// What was kept of the request.
-    pub(in crate::http) kept: &'a [(FieldName, Vec<u8>)],
+    pub(in crate::http) captured_headers: &'a [(FieldName, Vec<u8>)],
     pub(in crate::http) status: u16,
     pub(in crate::http) fields: Fields<'a>,
     pub(in crate::http) flags: Flags,
@@ -67,7 +67,10 @@ impl Facts for OfRequest<'_> {
 
 impl Facts for OfResponse<'_> {
     fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
-        self.kept.iter().find(|(kept, _)| kept == name).map(|(_, value)| Cow::Borrowed(value.as_slice()))
+        self.captured_headers
+            .iter()
+            .find(|(captured, _)| captured == name)
+            .map(|(_, value)| Cow::Borrowed(value.as_slice()))
     }
 
     fn response(&self) -> Option<(u16, Fields<'_>)> {
@@ -86,7 +89,7 @@ impl Facts for OfResponse<'_> {
                 put_time(begun.unwrap_or(SystemTime::UNIX_EPOCH), format, out);
             }
             Variable::Address(AddressOf::Client, part) => {
-                let external = self.kept.iter().find_map(|(name, value)| match name {
+                let external = self.captured_headers.iter().find_map(|(name, value)| match name {
                     FieldName::Header(name) if name.as_str() == substitute::EXTERNAL_ADDRESS => Some(value),
                     _ => None,
                 });

@@ -87,7 +87,7 @@ pub(super) struct Flow<'a> {
     /// Why an answer is passed on that would have been tried again.
     no_retry: NoRetryReason,
     /// What was kept of the request, where the endpoint is, and when the request began: for changes of the answer.
-    kept: &'a [(FieldName, Vec<u8>)],
+    captured_headers: &'a [(FieldName, Vec<u8>)],
     endpoint: Option<SocketAddr>,
     begun: Instant,
     /// While the client takes nothing: what a backend in HTTP/2 may have sent.
@@ -147,7 +147,7 @@ impl<'a> Flow<'a> {
             has_slot: retry.has_slot(),
             retry_slot: None,
             no_retry: NoRetryReason::NotRetriable,
-            kept: &buffers.kept,
+            captured_headers: &buffers.captured_headers,
             endpoint: info.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
             begun: info.started,
             ahead: None,
@@ -267,7 +267,7 @@ impl<'a> Flow<'a> {
         let cluster = self.plan.cluster.cluster.id.as_str();
         let context = ResponseContext {
             common: Common { client: self.client, address: "", protocol, route, cluster },
-            kept: self.kept,
+            captured_headers: self.captured_headers,
             flags: self.no_retry.flags(),
             begun: self.begun,
             upstream: self.endpoint,

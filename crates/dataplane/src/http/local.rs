@@ -166,7 +166,7 @@ fn facts<'a>(
             route,
             cluster,
         },
-        kept: &buffers.kept,
+        captured_headers: &buffers.captured_headers,
         status: info.status,
         fields: Fields::new(&[], &[]),
         flags: info.flags,

@@ -10,7 +10,7 @@ use wire::view::Fields;
 /// What changes of an answer may tell of it besides its head.
 pub(super) struct ResponseContext<'a> {
     pub(super) common: Common<'a>,
-    pub(super) kept: &'a [(FieldName, Vec<u8>)],
+    pub(super) captured_headers: &'a [(FieldName, Vec<u8>)],
     pub(super) flags: Flags,
     pub(super) begun: Instant,
     pub(super) upstream: Option<SocketAddr>,
@@ -21,7 +21,7 @@ impl<'a> ResponseContext<'a> {
     pub(super) fn of(&self, status: u16, fields: Fields<'a>) -> OfResponse<'a> {
         OfResponse {
             common: self.common,
-            kept: self.kept,
+            captured_headers: self.captured_headers,
             status,
             fields,
             flags: self.flags,
