@@ -23,7 +23,7 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use upstream::{Replay, Stream};
-use wire::hello::{self, Asked, Hello};
+use wire::hello::{self, ClientHello, Hello};
 
 /// A connection that was accepted.
 struct Accepted {
@@ -77,17 +77,17 @@ impl Accepted {
             return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::TooManyOfAddress);
         }
         match self.first_bytes(&mut input, &timer).await {
-            Ok(Hello::Clear) => {
+            Ok(Hello::Plaintext) => {
                 let Some(plain) = self.listener.services().plain.clone() else {
                     return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::ClearText);
                 };
                 self.tracked.end_handshake();
                 self.in_clear_text(Some(plain), input, timer).await;
             }
-            Ok(Hello::Tls(Asked { name: sni, mesh })) => {
+            Ok(Hello::Tls(ClientHello { server_name: sni, istio_alpn })) => {
                 let found = find(&self.listener.services(), sni.as_deref());
                 attempt.sni = sni;
-                let Some(service) = found.filter(|service| mesh || !service.server.mesh_only) else {
+                let Some(service) = found.filter(|service| istio_alpn || !service.server.mesh_only) else {
                     // §2.7: no server has the name, so that there is nobody to answer.
                     return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::NoMatchingServer);
                 };

@@ -11,7 +11,7 @@ const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const PROTOCOLS: u16 = 16;
 /// What the protocols of a mesh begin with: `istio`, `istio-peer-exchange`, `istio-h2`, …
-const MESH: &[u8] = b"istio";
+const ISTIO_ALPN_PREFIX: &[u8] = b"istio";
 const HOST_NAME: u8 = 0;
 const RECORD_HEADER: usize = 5;
 
@@ -21,20 +21,20 @@ pub enum Hello {
     /// Too few to say.
     Partial,
     /// Not TLS.
-    Clear,
+    Plaintext,
     /// TLS, but no first message that could be answered.
     Malformed,
     /// TLS.
-    Tls(Asked),
+    Tls(ClientHello),
 }
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Asked {
+pub struct ClientHello {
     /// The name, in lower case, if there is one.
-    pub name: Option<Box<str>>,
+    pub server_name: Option<Box<str>>,
     /// Whether it offers a protocol of Istio's, as the workloads of a mesh do among each other (DR-47).
-    pub mesh: bool,
+    pub istio_alpn: bool,
 }
 
 /// Looks at the first bytes of a connection.
@@ -42,10 +42,10 @@ pub fn peek(bytes: &[u8]) -> Hello {
     match bytes {
         [] | [HANDSHAKE] => return Hello::Partial,
         [HANDSHAKE, 3, ..] => {}
-        _ => return Hello::Clear,
+        _ => return Hello::Plaintext,
     }
     match message(bytes) {
-        Ok(Some(body)) => asked(&mut Reader(&body)).map_or(Hello::Malformed, Hello::Tls),
+        Ok(Some(body)) => parse_client_hello(&mut Reader(&body)).map_or(Hello::Malformed, Hello::Tls),
         Ok(None) if bytes.len() < MAX_HELLO => Hello::Partial,
         Ok(None) | Err(()) => Hello::Malformed,
     }
@@ -89,23 +89,23 @@ fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ()> {
 }
 
 /// What is asked for in the body of a first message; `None` when the body is malformed.
-fn asked(body: &mut Reader<'_>) -> Option<Asked> {
+fn parse_client_hello(body: &mut Reader<'_>) -> Option<ClientHello> {
     body.take(2 + 32)?;
     body.with_length(1)?;
     body.with_length(2)?;
     body.with_length(1)?;
     if body.0.is_empty() {
-        return Some(Asked::default());
+        return Some(ClientHello::default());
     }
     let mut extensions = Reader(body.with_length(2)?);
-    let mut asked = Asked::default();
+    let mut hello = ClientHello::default();
     while !extensions.0.is_empty() {
         let kind = extensions.number(2)?;
         let mut extension = Reader(extensions.with_length(2)?);
         if kind == usize::from(PROTOCOLS) {
             let mut protocols = Reader(extension.with_length(2)?);
             while !protocols.0.is_empty() {
-                asked.mesh |= protocols.with_length(1)?.starts_with(MESH);
+                hello.istio_alpn |= protocols.with_length(1)?.starts_with(ISTIO_ALPN_PREFIX);
             }
         }
         if kind != usize::from(SERVER_NAME) {
@@ -116,12 +116,12 @@ fn asked(body: &mut Reader<'_>) -> Option<Asked> {
             let kind = names.number(1)?;
             let name = names.with_length(2)?;
             // Two names of one type are not allowed: which of them was meant could be told differently elsewhere.
-            if kind == usize::from(HOST_NAME) && asked.name.replace(text(name)?).is_some() {
+            if kind == usize::from(HOST_NAME) && hello.server_name.replace(text(name)?).is_some() {
                 return None;
             }
         }
     }
-    Some(asked)
+    Some(hello)
 }
 
 /// A name is visible ASCII; anything else could match what it is not.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn tls(name: Option<&str>) -> Hello {
-        Hello::Tls(Asked { name: name.map(Into::into), mesh: false })
+        Hello::Tls(ClientHello { server_name: name.map(Into::into), istio_alpn: false })
     }
 
     #[test]
@@ -193,11 +193,11 @@ mod tests {
 
     #[test]
     fn dr_47_clients_of_a_mesh_are_known_by_their_protocols() {
-        for (protocol, mesh) in
+        for (protocol, istio_alpn) in
             [(&b"istio"[..], true), (b"istio-peer-exchange", true), (b"h2", false), (b"http/1.1", false)]
         {
-            let asked = Asked { name: Some("a.test".into()), mesh };
-            assert_eq!(peek(&records(&hello_with(&[b"a.test"], protocol), 4000)), Hello::Tls(asked));
+            let hello = ClientHello { server_name: Some("a.test".into()), istio_alpn };
+            assert_eq!(peek(&records(&hello_with(&[b"a.test"], protocol), 4000)), Hello::Tls(hello));
         }
     }
 
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn what_is_not_tls_is_told_at_once() {
         for text in [&b"G"[..], b"GET / HTTP/1.1", b"PRI * HTTP/2.0", &[22, 4, 0], &[0]] {
-            assert_eq!(peek(text), Hello::Clear, "{text:?}");
+            assert_eq!(peek(text), Hello::Plaintext, "{text:?}");
         }
     }
 
