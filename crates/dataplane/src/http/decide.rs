@@ -21,7 +21,7 @@ use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
-use wire::h1::response::Asked;
+use wire::h1::response::RequestKind;
 use wire::h1::{OutFraming, RequestParts, Style, Version, write_request_in};
 use wire::proxy_protocol::Ends;
 
@@ -262,11 +262,11 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
 
 /// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.
 fn misdirected(conn: &ClientConnection, host: &str, picked: &Pick<'_>) -> Option<Reject> {
-    let asked = conn.client.tls.as_ref()?.sni.as_deref();
+    let request_kind = conn.client.tls.as_ref()?.sni.as_deref();
     let place = conn.table.place()?;
     let found = matches!(picked, Pick::Route(_));
     let services = conn.client.listener.services();
-    services.servers.is_misdirected(place, asked, host, found).then_some(Reject::Misdirected)
+    services.servers.is_misdirected(place, request_kind, host, found).then_some(Reject::Misdirected)
 }
 
 /// DR-22, S-119.
@@ -300,7 +300,7 @@ fn mirrors<'a>(
             write_request_in(&mut head, parts, edits, style);
             MirrorHead::Http1(head)
         };
-        let asked = if parts.method == b"HEAD" { Asked::Head } else { Asked::Other };
+        let request_kind = if parts.method == b"HEAD" { RequestKind::Head } else { RequestKind::Other };
         let body = match parts.framing {
             OutFraming::None | OutFraming::Length(0) => MirrorBody::None,
             OutFraming::Length(_) => MirrorBody::Length,
@@ -309,7 +309,7 @@ fn mirrors<'a>(
         let timeout = route.forward().and_then(|forward| forward.timeout);
         let host = host_for(&cluster, parts, edits);
         let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends());
-        Some(MirrorRequest { host, ends, cluster, head, asked, body, timeout })
+        Some(MirrorRequest { host, ends, cluster, head, request_kind, body, timeout })
     };
     slots.filter_map(|(_, slot)| worker.upstream.cluster((*slot)?)).filter_map(copy).collect()
 }

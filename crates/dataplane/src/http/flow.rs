@@ -37,7 +37,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use upstream::{Connection, Counted, Outcome};
-use wire::h1::response::Asked;
+use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, Style, Version};
 
 /// How an exchange ended that went well.
@@ -62,7 +62,7 @@ pub(super) struct Flow<'a> {
     timer: &'a Timer,
     up: UpstreamStream,
     plan: &'a Plan,
-    asked: Asked,
+    request_kind: RequestKind,
     request: RequestSide<'a>,
     response: ResponseSide<'a>,
     /// Whether a deadline has been set since something moved last.
@@ -105,10 +105,10 @@ impl<'a> Flow<'a> {
         (body, replay): (&'a mut BodyReader, &'a mut ReplayBuffer),
         (started, retry, info): (Instant, &RetryState, &StreamInfo),
     ) -> Self {
-        let asked = match (plan.upgrade, buffers.request.method.of(conn.input.filled()) == b"HEAD") {
-            (true, _) => Asked::Upgrade,
-            (false, true) => Asked::Head,
-            (false, false) => Asked::Other,
+        let request_kind = match (plan.upgrade, buffers.request.method.of(conn.input.filled()) == b"HEAD") {
+            (true, _) => RequestKind::Upgrade,
+            (false, true) => RequestKind::Head,
+            (false, false) => RequestKind::Other,
         };
         let complete = body.is_done();
         // A stream may be refused, whatever the request is.
@@ -131,7 +131,7 @@ impl<'a> Flow<'a> {
             timer: &conn.timer,
             up,
             plan,
-            asked,
+            request_kind,
             request,
             response,
             armed: false,
@@ -236,7 +236,7 @@ impl<'a> Flow<'a> {
     fn read_heads(&mut self) -> Result<(), Failure> {
         while !self.response.head_seen {
             let limits = &self.worker.limits.head;
-            let Some(length) = self.response.parse(self.asked, limits)? else { return Ok(()) };
+            let Some(length) = self.response.parse(self.request_kind, limits)? else { return Ok(()) };
             if self.response.head.is_informational() {
                 self.response.take_interim(length, self.down)?;
             } else if self.response.is_unrequested_upgrade() || !self.response.may_begin_body(length) {
@@ -262,7 +262,7 @@ impl<'a> Flow<'a> {
         self.check_retry()?;
         let since = self.complete_at.unwrap_or_else(Instant::now);
         let date = self.worker.date();
-        let last = (self.asked, self.is_last());
+        let last = (self.request_kind, self.is_last());
         let (protocol, route) = (facts::protocol(self.down, self.request.head.version), &*self.plan.route);
         let cluster = self.plan.cluster.cluster.id.as_str();
         let context = ResponseContext {
@@ -279,8 +279,8 @@ impl<'a> Flow<'a> {
     /// Whether a backend in HTTP/1.1 has answered with a success instead of the switch that a client of HTTP/2 asked for. A success would tell
     /// the client that the switch was made (RFC 8441 §5).
     fn is_refused_upgrade(&self) -> bool {
-        let asked = self.asked == Asked::Upgrade && matches!(self.down, Downstream::H2(_));
-        asked && (200..300).contains(&self.response.head.status)
+        let request_kind = self.request_kind == RequestKind::Upgrade && matches!(self.down, Downstream::H2(_));
+        request_kind && (200..300).contains(&self.response.head.status)
     }
 
     /// Whether the answer whose head has come is passed on.
@@ -337,7 +337,7 @@ impl<'a> Flow<'a> {
             if up.marks.is_malformed() {
                 return Err(Failure::UpstreamProtocol);
             }
-            self.response.take_stream_head(&parts, (self.asked, true), &self.worker.limits.head)?;
+            self.response.take_stream_head(&parts, (self.request_kind, true), &self.worker.limits.head)?;
             self.response.take_interim(self.response.input.filled().len(), self.down)?;
             self.response.input.release();
             moved = true;
@@ -352,7 +352,7 @@ impl<'a> Flow<'a> {
         }
         let ended = receiver.is_end_stream();
         up.receiver = Receiver::new(receiver);
-        self.response.take_stream_head(&parts, (self.asked, ended), &self.worker.limits.head)?;
+        self.response.take_stream_head(&parts, (self.request_kind, ended), &self.worker.limits.head)?;
         self.pass_head()?;
         self.response.input.release();
         Ok(true)

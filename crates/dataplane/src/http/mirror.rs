@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use upstream::{ClusterState, ConnectError, Connection, Outcome, Patience, Sender, Wanted};
-use wire::h1::response::Asked;
+use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, ChunkWriter, ResponseHead};
 use wire::proxy_protocol::Ends;
 
@@ -34,7 +34,7 @@ pub(super) struct MirrorRequest {
     pub(super) host: Option<Box<str>>,
     /// The client's connection, where backends are told of it (DR-51).
     pub(super) ends: Option<Ends>,
-    pub(super) asked: Asked,
+    pub(super) request_kind: RequestKind,
     /// How the body is sent.
     pub(super) body: MirrorBody,
     /// The time of the route.
@@ -259,8 +259,10 @@ impl<'a> MirrorExchange<'a> {
                 }
                 None => {
                     let limits = &self.worker.limits.head;
-                    let length =
-                        self.head.parse(self.input.filled(), self.request.asked, limits).map_err(|_| MirrorFailed)?;
+                    let length = self
+                        .head
+                        .parse(self.input.filled(), self.request.request_kind, limits)
+                        .map_err(|_| MirrorFailed)?;
                     self.input.consume(length.unwrap_or(0));
                     if length.is_some() && !self.head.is_informational() {
                         self.body = Some(BodyReader::new(self.head.body));

@@ -14,7 +14,7 @@ use std::task::{Poll, ready};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 use upstream::{ClusterState, ConnectError, Connection, EndpointState, Outcome, Sender, Stream};
-use wire::h1::response::Asked;
+use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, ResponseHead};
 
 /// Why there is no tunnel. The words are those of the access log's reason; Envoy has words for a refusal alone.
@@ -117,19 +117,20 @@ impl Opening<'_> {
     /// Sends the head, and reads that of the answer; what follows it stays in the buffer.
     async fn ask(&self, connection: &mut Connection, back: &mut Buffer) -> Result<BodyReader, Failure> {
         let authority = &self.tunnel.authority;
-        let (head, asked) = match self.tunnel.method {
+        let (head, request_kind) = match self.tunnel.method {
             TunnelMethod::Connect => {
-                (format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n"), Asked::Connect)
+                (format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n"), RequestKind::Connect)
             }
-            TunnelMethod::Post => {
-                (format!("POST / HTTP/1.1\r\nhost: {authority}\r\ntransfer-encoding: chunked\r\n\r\n"), Asked::Other)
-            }
+            TunnelMethod::Post => (
+                format!("POST / HTTP/1.1\r\nhost: {authority}\r\ntransfer-encoding: chunked\r\n\r\n"),
+                RequestKind::Other,
+            ),
         };
         connection.stream.write_all(head.as_bytes()).await?;
         connection.stream.flush().await?;
         let mut head = ResponseHead::default();
         loop {
-            match head.parse(back.filled(), asked, &self.worker.limits.head) {
+            match head.parse(back.filled(), request_kind, &self.worker.limits.head) {
                 Err(_) => return Err(Failure::Malformed),
                 Ok(None) => {
                     if read(&mut connection.stream, back).await? == 0 {

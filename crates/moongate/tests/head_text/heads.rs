@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use wire::edit::Edits;
 use wire::forwarded::{self, Certificate, Peer};
-use wire::h1::response::Asked;
+use wire::h1::response::RequestKind;
 use wire::h1::{
     HeadLimits, OutFraming, RequestHead, RequestParts, ResponseHead, ResponseParts, write_request, write_response,
 };
@@ -145,7 +145,7 @@ fn response_heads(
     from: &str,
 ) -> usize {
     let mut head = ResponseHead::default();
-    head.parse(RESPONSE.as_bytes(), Asked::Other, &HeadLimits::default()).unwrap().unwrap();
+    head.parse(RESPONSE.as_bytes(), RequestKind::Other, &HeadLimits::default()).unwrap().unwrap();
     let fields = head.fields(RESPONSE.as_bytes());
     let origin = Asker::of(entry, view.fields).and_then(Asker::allowed);
     let mut edits = Edits::default();
@@ -190,7 +190,7 @@ fn written(fields: Fields<'_>, edits: &Edits<'_>, from: &str) {
     write_response(&mut bytes, &parts, edits);
     let mut head = ResponseHead::default();
     let shown = String::from_utf8_lossy(&bytes);
-    let parsed = head.parse(&bytes, Asked::Other, &HeadLimits::default());
+    let parsed = head.parse(&bytes, RequestKind::Other, &HeadLimits::default());
     let length = parsed.unwrap_or_else(|error| panic!("{from}: {error}\n{shown}"));
     assert_eq!(length, Some(bytes.len()), "{from}: more than one response\n{shown}");
     lines(head.fields(&bytes), &bytes, from);

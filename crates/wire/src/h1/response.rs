@@ -9,7 +9,7 @@ pub(crate) const STATUSES: std::ops::Range<u16> = 100..600;
 
 /// What was asked, as far as it tells whether a response has a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Asked {
+pub enum RequestKind {
     /// Anything but the two below.
     #[default]
     Other,
@@ -42,7 +42,12 @@ pub struct ResponseHead {
 
 impl ResponseHead {
     /// Reads a head from the start of `buffer`; see [`super::RequestHead::parse`].
-    pub fn parse(&mut self, buffer: &[u8], asked: Asked, limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
+    pub fn parse(
+        &mut self,
+        buffer: &[u8],
+        request_kind: RequestKind,
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
         let from = self.seen.saturating_sub(3);
         if self.seen > 0 && memchr::memmem::find(buffer.get(from..).unwrap_or_default(), b"\r\n\r\n").is_none() {
             fields::check_partial(buffer, limits)?;
@@ -65,7 +70,7 @@ impl ResponseHead {
                 if length > limits.bytes {
                     return Err(HeadError::TooLarge);
                 }
-                self.fill(buffer, &response, asked, limits)?;
+                self.fill(buffer, &response, request_kind, limits)?;
                 Ok(Some(length))
             }
         }
@@ -75,7 +80,7 @@ impl ResponseHead {
         &mut self,
         buffer: &[u8],
         response: &httparse::Response<'_, '_>,
-        asked: Asked,
+        request_kind: RequestKind,
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
         let version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
@@ -84,7 +89,7 @@ impl ResponseHead {
         if !STATUSES.contains(&self.status) {
             return Err(HeadError::Malformed);
         }
-        let opens = asked == Asked::Connect && (200..300).contains(&self.status);
+        let opens = request_kind == RequestKind::Connect && (200..300).contains(&self.status);
         let body = if opens { Some(BodyLength::None) } else { framing.body(version)? };
         self.declared_length = framing.length;
         self.keep_alive = framing.persists(version);
@@ -92,12 +97,12 @@ impl ResponseHead {
         self.upgrade = framing.upgrade.filter(|_| framing.upgrade_named);
         self.body = match self.status {
             // A switch that nobody asked for would turn the connection into something else.
-            101 if asked != Asked::Upgrade => return Err(HeadError::Malformed),
+            101 if request_kind != RequestKind::Upgrade => return Err(HeadError::Malformed),
             100..=199 | 204 if body.is_some_and(|length| length != BodyLength::None) => {
                 return Err(HeadError::ContentLength);
             }
             100..=199 | 204 | 304 => BodyLength::None,
-            _ if asked == Asked::Head => BodyLength::None,
+            _ if request_kind == RequestKind::Head => BodyLength::None,
             _ => body.unwrap_or(BodyLength::UntilClose),
         };
         if self.body == BodyLength::UntilClose {
@@ -138,19 +143,19 @@ mod tests {
 
     #[test]
     fn rfc_9110_9_3_6_success_of_connect_has_no_body_whatever_the_head_says() {
-        let body = |head: &str, asked: Asked| {
+        let body = |head: &str, request_kind: RequestKind| {
             let mut read = ResponseHead::default();
-            let length = read.parse(head.as_bytes(), asked, &HeadLimits::default())?;
+            let length = read.parse(head.as_bytes(), request_kind, &HeadLimits::default())?;
             Ok::<_, HeadError>((length.unwrap() == head.len(), read.body))
         };
         let both = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n";
-        assert_eq!(body(both, Asked::Connect), Ok((true, BodyLength::None)));
-        assert!(body(both, Asked::Other).is_err());
+        assert_eq!(body(both, RequestKind::Connect), Ok((true, BodyLength::None)));
+        assert!(body(both, RequestKind::Other).is_err());
         assert_eq!(
-            body("HTTP/1.0 204 Made\r\ncontent-length: 3\r\n\r\n", Asked::Connect),
+            body("HTTP/1.0 204 Made\r\ncontent-length: 3\r\n\r\n", RequestKind::Connect),
             Ok((true, BodyLength::None))
         );
         let refused = "HTTP/1.1 407 No\r\ncontent-length: 3\r\n\r\n";
-        assert_eq!(body(refused, Asked::Connect), Ok((true, BodyLength::Length(3))));
+        assert_eq!(body(refused, RequestKind::Connect), Ok((true, BodyLength::Length(3))));
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::edit::Edits;
 use crate::h1::{HeadLimits, OutFraming, RequestHead, RequestParts, ResponseHead, ResponseParts};
-use crate::h1::{response::Asked, write_request, write_response};
+use crate::h1::{response::RequestKind, write_request, write_response};
 use crate::view::Fields;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use proptest::prelude::*;
@@ -212,7 +212,7 @@ proptest! {
         let mut raw = format!("HTTP/1.1 {status} X\r\nConnection: x-gone\r\nX-Gone: 1\r\nKeep-Alive: 5\r\n").into_bytes();
         end_head(&mut raw, &lines, framing);
         let mut head = ResponseHead::default();
-        head.parse(&raw, Asked::Other, &HeadLimits::default()).unwrap().unwrap();
+        head.parse(&raw, RequestKind::Other, &HeadLimits::default()).unwrap().unwrap();
         let sent: Response<()> = response(&answer(&head, &raw, framing), &Edits::default());
         let (from, ()) = sent.into_parts();
         let (mut flat, mut out) = (ResponseHead::default(), Vec::new());
@@ -220,7 +220,7 @@ proptest! {
         let mut written = Vec::new();
         write_response(&mut written, &answer(&flat, &out, framing), &Edits::default());
         let mut again = ResponseHead::default();
-        again.parse(&written, Asked::Other, &HeadLimits::default()).unwrap().unwrap();
+        again.parse(&written, RequestKind::Other, &HeadLimits::default()).unwrap().unwrap();
         let kept = said_flat(again.fields(&written));
         let kept: Lines = kept.into_iter().filter(|(name, value)| !is_of_one_hop(name, value)).collect();
         prop_assert_eq!(kept, said(lines.into_iter().filter(|(name, _)| name != "x-gone")));

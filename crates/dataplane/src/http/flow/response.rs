@@ -21,7 +21,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use upstream::Stream;
 use wire::edit::Edits;
-use wire::h1::response::Asked;
+use wire::h1::response::RequestKind;
 use wire::h1::{
     BodyLength, BodyReader, ChunkWriter, HeadLimits, OutFraming, ResponseHead, ResponseParts, Style, write_response_in,
 };
@@ -128,8 +128,9 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// The length of the next head, once it is there.
-    pub(super) fn parse(&mut self, asked: Asked, limits: &HeadLimits) -> Result<Option<usize>, Failure> {
-        let parsed = self.head.parse(self.input.filled(), asked, limits).map_err(|_| Failure::UpstreamProtocol)?;
+    pub(super) fn parse(&mut self, request_kind: RequestKind, limits: &HeadLimits) -> Result<Option<usize>, Failure> {
+        let parsed =
+            self.head.parse(self.input.filled(), request_kind, limits).map_err(|_| Failure::UpstreamProtocol)?;
         let too_large = parsed.is_none() && self.input.is_full() && self.input.filled().len() > limits.bytes;
         if too_large { Err(Failure::UpstreamProtocol) } else { Ok(parsed) }
     }
@@ -138,14 +139,14 @@ impl<'a> ResponseSide<'a> {
     pub(super) fn take_stream_head(
         &mut self,
         parts: &http::response::Parts,
-        (asked, ended): (Asked, bool),
+        (request_kind, ended): (RequestKind, bool),
         limits: &HeadLimits,
     ) -> Result<(), Failure> {
         let mut flat = Vec::with_capacity(512);
-        let bodiless = (asked == Asked::Head, ended);
+        let bodiless = (request_kind == RequestKind::Head, ended);
         wire::h2::flatten_response(parts, bodiless, limits, self.head, &mut flat)
             .map_err(|_| Failure::UpstreamProtocol)?;
-        if asked == Asked::Upgrade && parts.status.is_success() {
+        if request_kind == RequestKind::Upgrade && parts.status.is_success() {
             // RFC 8441 §5: a success is what 101 is in HTTP/1.
             self.head.switched(WEBSOCKET, &mut flat);
         }
@@ -193,7 +194,7 @@ impl<'a> ResponseSide<'a> {
         &mut self,
         down: &mut Downstream,
         plan: &Plan,
-        (asked, close): (Asked, bool),
+        (request_kind, close): (RequestKind, bool),
         (date, elapsed): (&HttpDate, Duration),
         context: &ResponseContext<'_>,
     ) -> Result<(), Failure> {
@@ -204,7 +205,7 @@ impl<'a> ResponseSide<'a> {
         self.close = close && !self.tunnel;
         self.body = BodyReader::new(self.head.body);
         self.complete = self.body.is_done();
-        let mut framing = self.framing(asked);
+        let mut framing = self.framing(request_kind);
         let buffer = self.input.filled();
         let fields = self.head.fields(buffer);
         let mut millis = itoa::Buffer::new();
@@ -260,12 +261,12 @@ impl<'a> ResponseSide<'a> {
         Ok(())
     }
 
-    fn framing(&self, asked: Asked) -> OutFraming {
+    fn framing(&self, request_kind: RequestKind) -> OutFraming {
         match (self.head.body, self.head.declared_length) {
             (BodyLength::None, _) if matches!(self.status, 101 | 204) => OutFraming::None,
             // The length that a body would have had, told without one (HEAD, 304).
             (BodyLength::None, Some(length)) => OutFraming::Length(length),
-            (BodyLength::None, None) if self.status == 304 || asked == Asked::Head => OutFraming::None,
+            (BodyLength::None, None) if self.status == 304 || request_kind == RequestKind::Head => OutFraming::None,
             (BodyLength::None, None) => OutFraming::Length(0),
             (BodyLength::Length(length), _) => OutFraming::Length(length),
             // HTTP/1.1 has a better end than that of the connection.
