@@ -122,7 +122,7 @@ pub enum ReasonHeader {
     #[default]
     Off,
     /// Where the request has the header, whatever it says.
-    Asked,
+    OnRequest,
     /// Always.
     Always,
 }

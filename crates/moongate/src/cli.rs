@@ -228,7 +228,7 @@ impl From<Reasons> for ReasonHeader {
     fn from(reasons: Reasons) -> Self {
         match reasons {
             Reasons::Off => Self::Off,
-            Reasons::Asked => Self::Asked,
+            Reasons::Asked => Self::OnRequest,
             Reasons::Always => Self::Always,
         }
     }

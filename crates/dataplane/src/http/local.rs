@@ -188,7 +188,7 @@ fn reason_header(
     let fields = || buffers.request.fields(conn.input.filled());
     let wanted = match worker.reasons {
         ReasonHeader::Off => false,
-        ReasonHeader::Asked => fields().get(reply::REASON).is_some(),
+        ReasonHeader::OnRequest => fields().get(reply::REASON).is_some(),
         ReasonHeader::Always => true,
     };
     wanted.then(|| format!("{} {}", info.flags, info.detail))

@@ -77,7 +77,7 @@ impl Gateway {
             limits: Limits::default(),
             trusted_proxies: TrustedProxies::default(),
             access_log: None,
-            reasons: ReasonHeader::Asked,
+            reasons: ReasonHeader::OnRequest,
             inherited: Inherited::default(),
             handover: false,
             seed: Some(SEED),
