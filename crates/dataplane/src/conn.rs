@@ -26,7 +26,7 @@ pub(crate) use budget::{Account, Budget, Charge, InHand, OF_EACH_STREAM, Over, S
 pub(crate) use buffer::Buffer;
 pub(crate) use catch::catch;
 pub(crate) use choose::choose;
-pub(crate) use client::{Client, Secured};
+pub(crate) use client::{Client, ClientTls};
 pub(crate) use drain::{AcceptCount, Accepting, Drain};
 pub(crate) use exchange_buffers::{ExchangeBuffers, MAX_KEPT_OUTPUT};
 pub(crate) use listener::{ListenerState, Place, Services};

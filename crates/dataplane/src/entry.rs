@@ -4,7 +4,7 @@ mod failure;
 mod proxied;
 
 use crate::conn::{
-    Buffer, Client, ListenerState, Notice, Secured, Service, Services, Stage, Timer, TlsService, Tracked, Worker,
+    Buffer, Client, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked, Worker,
 };
 use crate::http::{self, ClientConnection, Downstream};
 use crate::metrics::{Rejected, add};
@@ -141,7 +141,7 @@ impl Accepted {
 
     async fn in_tls(self, attempt: Attempt, service: Arc<TlsService>, mut input: Buffer, timer: Timer) {
         let failed = |cause| attempt.failed(&self.worker, &self.tracked, cause);
-        let (mut certificate, mut agreed) = (None, tls::Agreed::default());
+        let (mut certificate, mut negotiated) = (None, tls::NegotiatedTls::default());
         let stream = match &service.acceptor {
             None => Stream::Tcp(self.stream),
             Some(acceptor) => {
@@ -158,14 +158,14 @@ impl Accepted {
                 add(&self.worker.metrics.handshakes);
                 let details = self.listener.services().edge.certificate_details;
                 let by = acceptor.uri.as_deref();
-                agreed = tls::Agreed::of(&acceptor.termination, stream.get_ref().1);
-                certificate = tls::told(&acceptor.termination, stream.get_ref().1, details, by);
+                negotiated = tls::NegotiatedTls::of(&acceptor.termination, stream.get_ref().1);
+                certificate = tls::xfcc_header(&acceptor.termination, stream.get_ref().1, details, by);
                 Stream::Tls(Box::new(TlsStream::Server(stream)))
             }
         };
         self.tracked.end_handshake();
         let what = service.service.clone();
-        let tls = Secured { sni: attempt.sni, service, certificate, agreed };
+        let tls = ClientTls { sni: attempt.sni, service, certificate, negotiated };
         let client = Client::new(&self.listener, attempt.ends, Some(tls), self.tracked);
         speak(self.worker, client, what, stream, input, timer).await;
     }

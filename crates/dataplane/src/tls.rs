@@ -1,15 +1,15 @@
 //! TLS of clients: what a server presents and demands, worked out of `ir` for rustls. Reading and writing is `conn`'s and `accept`'s.
 
-mod agreed;
 mod certificates;
 mod clients;
+mod negotiated;
 mod stricter;
-mod told;
+mod xfcc;
 
-pub(crate) use agreed::Agreed;
 pub(crate) use certificates::Certificates;
+pub(crate) use negotiated::NegotiatedTls;
 pub(crate) use stricter::is_stricter;
-pub(crate) use told::told;
+pub(crate) use xfcc::xfcc_header;
 
 use ir::{ClientAuth, Credential, Termination};
 use rustls::ServerConfig;
@@ -43,7 +43,7 @@ impl Acceptor {
             built.inspect_err(|error| tracing::error!(%error, "a server's TLS settings cannot be used")).ok()
         });
         let uri = match &termination.credential {
-            Credential::Ready(identities) => identities.first().and_then(|one| told::uri(&one.chain.first()?.0)),
+            Credential::Ready(identities) => identities.first().and_then(|one| xfcc::uri(&one.chain.first()?.0)),
             Credential::Broken(_) => before.and_then(|before| before.uri.clone()),
             Credential::Missing(_) => None,
         };

@@ -1,7 +1,7 @@
 //! What is known of a client's connection; all requests on it share it.
 
 use super::{ListenerState, TableState, Timer, TlsService, Tracked, Worker};
-use crate::tls::Agreed;
+use crate::tls::NegotiatedTls;
 use ir::{CertificateHeader, Edge};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ pub(crate) struct Client {
     /// What the mesh said of connections when it was taken.
     pub(crate) edge: Arc<Edge>,
     /// How it came in, if by TLS.
-    pub(crate) tls: Option<Secured>,
+    pub(crate) tls: Option<ClientTls>,
     /// Whether it waits for its client.
     pub(crate) tracked: Rc<Tracked>,
     /// When it takes no further request, where connections have an age (PC-04).
@@ -31,13 +31,13 @@ pub(crate) struct Client {
 
 /// How a client came in by TLS.
 #[derive(Debug)]
-pub(crate) struct Secured {
+pub(crate) struct ClientTls {
     /// The name that it asked for.
     pub(crate) sni: Option<Box<str>>,
     pub(crate) service: Arc<TlsService>,
     /// What `x-forwarded-client-cert` says of its certificate, if it showed one that was verified.
     pub(crate) certificate: Option<Box<str>>,
-    pub(crate) agreed: Agreed,
+    pub(crate) negotiated: NegotiatedTls,
 }
 
 impl Client {
@@ -49,7 +49,7 @@ impl Client {
     pub(crate) fn new(
         listener: &Arc<ListenerState>,
         (remote, local): (SocketAddr, Option<SocketAddr>),
-        tls: Option<Secured>,
+        tls: Option<ClientTls>,
         tracked: Rc<Tracked>,
     ) -> Self {
         let edge = Arc::clone(&listener.services().edge);

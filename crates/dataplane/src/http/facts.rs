@@ -110,11 +110,11 @@ impl Common<'_> {
             Variable::UpstreamCluster => self.cluster.as_bytes(),
             Variable::HostName => host_name().as_bytes(),
             Variable::Address(of, part) => return put_address(self.address(*of), *part, out),
-            Variable::TlsVersion => self.client.tls.as_ref().map_or("", |tls| tls.agreed.version()).as_bytes(),
-            Variable::TlsCipher => self.client.tls.as_ref().map_or("", |tls| tls.agreed.cipher()).as_bytes(),
+            Variable::TlsVersion => self.client.tls.as_ref().map_or("", |tls| tls.negotiated.version()).as_bytes(),
+            Variable::TlsCipher => self.client.tls.as_ref().map_or("", |tls| tls.negotiated.cipher()).as_bytes(),
             Variable::Peer(fact) => {
-                let told = self.client.tls.as_ref().map(|tls| tls.agreed.peer(*fact));
-                return out.extend_from_slice(told.unwrap_or_default().as_bytes());
+                let peer = self.client.tls.as_ref().map(|tls| tls.negotiated.peer(*fact));
+                return out.extend_from_slice(peer.unwrap_or_default().as_bytes());
             }
             // What belongs to the response, or was put already.
             _ => &[],

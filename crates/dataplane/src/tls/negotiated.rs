@@ -1,6 +1,6 @@
 //! What a handshake with a client came to, for headers that tell of it (VS-47).
 
-use super::told::{escaped, pem};
+use super::xfcc::{escaped, pem};
 use aws_lc_rs::digest::{SHA256, digest};
 use ir::{ClientAuth, PeerFact, Termination};
 use rustls::pki_types::CertificateDer;
@@ -9,14 +9,14 @@ use webpki::EndEntityCert;
 
 /// What was agreed on.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Agreed {
+pub(crate) struct NegotiatedTls {
     version: Option<ProtocolVersion>,
     suite: Option<CipherSuite>,
     /// The certificate that the client showed, if it was verified.
     peer: Option<CertificateDer<'static>>,
 }
 
-impl Agreed {
+impl NegotiatedTls {
     /// Of a handshake that is done.
     pub(crate) fn of(termination: &Termination, session: &ServerConnection) -> Self {
         let verified = matches!(termination.client, ClientAuth::Optional(_) | ClientAuth::Required(_));
@@ -86,11 +86,11 @@ mod tests {
         params.serial_number = Some(SerialNumber::from_slice(&[0xab, 0x01]));
         params.subject_alt_names.push(SanType::URI("spiffe://x/y".try_into().unwrap()));
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let agreed = Agreed { peer: Some(certificate.der().clone()), ..Agreed::default() };
-        let told = [PeerFact::UriSan, PeerFact::DnsSan, PeerFact::Subject, PeerFact::Issuer, PeerFact::Serial];
-        assert_eq!(told.map(|fact| agreed.peer(fact)), ["spiffe://x/y", "a.test,b.test", "CN=c", "CN=c", "ab01"]);
-        assert_eq!(agreed.peer(PeerFact::Fingerprint).len(), 64);
-        assert!(agreed.peer(PeerFact::Certificate).starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
-        assert_eq!(Agreed::default().peer(PeerFact::Subject), "");
+        let negotiated = NegotiatedTls { peer: Some(certificate.der().clone()), ..NegotiatedTls::default() };
+        let facts = [PeerFact::UriSan, PeerFact::DnsSan, PeerFact::Subject, PeerFact::Issuer, PeerFact::Serial];
+        assert_eq!(facts.map(|fact| negotiated.peer(fact)), ["spiffe://x/y", "a.test,b.test", "CN=c", "CN=c", "ab01"]);
+        assert_eq!(negotiated.peer(PeerFact::Fingerprint).len(), 64);
+        assert!(negotiated.peer(PeerFact::Certificate).starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
+        assert_eq!(NegotiatedTls::default().peer(PeerFact::Subject), "");
     }
 }

@@ -14,7 +14,7 @@ const LINE: usize = 64;
 
 /// The header's value for the certificate that a client showed, as far as `details` ask for it; `None` where it showed none, or none that was
 /// verified. `by` is the URI of this side's certificate.
-pub(crate) fn told(
+pub(crate) fn xfcc_header(
     termination: &Termination,
     session: &ServerConnection,
     details: CertificateDetails,
@@ -136,7 +136,7 @@ mod tests {
         params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
     }
 
-    fn said(uris: &[&str], details: CertificateDetails, by: Option<&str>) -> String {
+    fn header(uris: &[&str], details: CertificateDetails, by: Option<&str>) -> String {
         let certificate = certificate(uris);
         let hash: String = digest(&SHA256, &certificate).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let pem = escaped(&pem(&certificate));
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn s_113_gateways_say_hash_certificate_subject_uris_and_names() {
         assert_eq!(
-            said(&["spiffe://x/y"], CertificateDetails::default(), None),
+            header(&["spiffe://x/y"], CertificateDetails::default(), None),
             "Hash=H;Cert=\"P\";Subject=\"CN=c \\\"x\\\",O=A\\, B\";URI=spiffe://x/y;DNS=a.test;DNS=b.test"
         );
     }
@@ -155,10 +155,13 @@ mod tests {
     #[test]
     fn pc_03_what_is_said_is_a_matter_of_settings() {
         let none = CertificateDetails { subject: false, cert: false, chain: false, dns: false, uri: false };
-        assert_eq!(said(&["spiffe://x/y"], none, Some("spiffe://gateway")), "By=spiffe://gateway;Hash=H");
-        assert_eq!(said(&[], CertificateDetails { chain: true, ..none }, None), "Hash=H;Chain=\"PP\"");
-        assert_eq!(said(&[], CertificateDetails { uri: true, ..none }, None), "Hash=H;URI=");
+        assert_eq!(header(&["spiffe://x/y"], none, Some("spiffe://gateway")), "By=spiffe://gateway;Hash=H");
+        assert_eq!(header(&[], CertificateDetails { chain: true, ..none }, None), "Hash=H;Chain=\"PP\"");
+        assert_eq!(header(&[], CertificateDetails { uri: true, ..none }, None), "Hash=H;URI=");
         let uris = ["urn:a", "urn:b,By=c"];
-        assert_eq!(said(&uris, CertificateDetails { uri: true, ..none }, None), "Hash=H;URI=urn:a;URI=\"urn:b,By=c\"");
+        assert_eq!(
+            header(&uris, CertificateDetails { uri: true, ..none }, None),
+            "Hash=H;URI=urn:a;URI=\"urn:b,By=c\""
+        );
     }
 }
