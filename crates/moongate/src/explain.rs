@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
 use ir::{DnsName, Edge, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
-use routing::{Asker, LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, head_limits, prepare};
+use routing::{CorsRequest, LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, head_limits, prepare};
 use sources::FileSource;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -187,8 +187,8 @@ impl Explainer {
         if let Some(answer) = route.local_answer(view) {
             return local(&answer);
         }
-        let asker = Asker::of(route, view.fields);
-        if let Some(answer) = asker.and_then(|asker| asker.preflight(route, view.method, view.fields)) {
+        let cors = CorsRequest::of(route, view.fields);
+        if let Some(answer) = cors.and_then(|cors| cors.preflight(route, view.method, view.fields)) {
             return local(&answer);
         }
         let rewritten = match route.rewritten(view) {

@@ -13,12 +13,12 @@ const EXPOSE_HEADERS: &str = "access-control-expose-headers";
 
 /// The page that a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker<'a> {
+pub struct CorsRequest<'a> {
     origin: FieldValue<'a>,
     allowed: bool,
 }
 
-impl<'a> Asker<'a> {
+impl<'a> CorsRequest<'a> {
     /// The page that a request with these headers comes from; `None` without a policy, or when it comes from none.
     pub fn of(route: &RouteEntry, fields: Fields<'a>) -> Option<Self> {
         let cors = policy(route)?;
@@ -32,7 +32,7 @@ impl<'a> Asker<'a> {
     }
 
     /// Its origin, where it is allowed to use the answer.
-    pub fn allowed(self) -> Option<FieldValue<'a>> {
+    pub fn allowed_origin(self) -> Option<FieldValue<'a>> {
         self.allowed.then_some(self.origin)
     }
 
@@ -48,27 +48,27 @@ impl<'a> Asker<'a> {
             _ => Some(FieldValue::from(allowed).into_owned()),
         };
         let headers = fields.get("access-control-request-headers").unwrap_or_default();
-        let mut told = Vec::with_capacity(6);
+        let mut fields = Vec::with_capacity(6);
         if self.allowed {
-            told.push((ALLOW_ORIGIN, self.origin.clone().into_owned()));
+            fields.push((ALLOW_ORIGIN, self.origin.clone().into_owned()));
         }
         if cors.credentials {
-            told.push((ALLOW_CREDENTIALS, "true".into()));
+            fields.push((ALLOW_CREDENTIALS, "true".into()));
         }
-        told.extend(asked(&cors.methods, wanted).map(|methods| ("access-control-allow-methods", methods)));
-        told.extend(asked(&cors.headers, headers).map(|names| ("access-control-allow-headers", names)));
-        told.extend(cors.max_age.map(|age| ("access-control-max-age", age.into())));
+        fields.extend(asked(&cors.methods, wanted).map(|methods| ("access-control-allow-methods", methods)));
+        fields.extend(asked(&cors.headers, headers).map(|names| ("access-control-allow-headers", names)));
+        fields.extend(cors.max_age.map(|age| ("access-control-max-age", age.into())));
         if self.allowed {
-            told.push((EXPOSE_HEADERS, FieldValue::from(&cors.expose).into_owned()));
+            fields.push((EXPOSE_HEADERS, FieldValue::from(&cors.expose).into_owned()));
         }
-        told.retain(|(_, value)| !value.is_empty());
-        Some(LocalAnswer { status: 200, detail: "cors_response", fields: told, ..LocalAnswer::default() })
+        fields.retain(|(_, value)| !value.is_empty());
+        Some(LocalAnswer { status: 200, detail: "cors_response", fields: fields, ..LocalAnswer::default() })
     }
 }
 
 impl RouteEntry {
     /// Adds what the policy says to the page that may use the answer, whose origin that is. Every answer of the route depends on who asks.
-    pub fn edit_for_page<'a>(&'a self, origin: Option<&'a FieldValue<'_>>, edits: &mut Edits<'a>) {
+    pub fn edit_cors_response<'a>(&'a self, origin: Option<&'a FieldValue<'_>>, edits: &mut Edits<'a>) {
         let Some(cors) = policy(self) else { return };
         edits.append("vary", "origin");
         let Some(origin) = origin else { return };

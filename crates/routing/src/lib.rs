@@ -19,7 +19,7 @@ pub mod substitute;
 pub mod table;
 pub mod tcp;
 
-pub use cors::Asker;
+pub use cors::CorsRequest;
 pub use host::HostTable;
 pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};

@@ -11,7 +11,7 @@ use crate::conn::{ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
 use crate::reasons::Reject;
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
-use routing::{Asker, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare, substitute};
+use routing::{CorsRequest, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare, substitute};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,8 +161,8 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     if let Some(answer) = route.local_answer(&view) {
         return Decision::Local(route, answer);
     }
-    let asker = Asker::of(&route, fields);
-    if let Some(answer) = asker.as_ref().and_then(|asker| asker.preflight(&route, method, fields)) {
+    let cors = CorsRequest::of(&route, fields);
+    if let Some(answer) = cors.as_ref().and_then(|cors| cors.preflight(&route, method, fields)) {
         return Decision::Preflight(route, answer);
     }
     let rewritten = match route.rewritten(&view) {
@@ -255,7 +255,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         dialect,
         deadline,
         mirrors: Cell::new(mirrors),
-        origin: asker.and_then(Asker::allowed).map(FieldValue::into_owned),
+        origin: cors.and_then(CorsRequest::allowed_origin).map(FieldValue::into_owned),
         affinity,
     }))
 }

@@ -7,7 +7,7 @@ use super::reply::{self, Local};
 use super::server::{ClientConnection, Disposition, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
-use routing::{Asker, LocalAnswer, RouteEntry};
+use routing::{CorsRequest, LocalAnswer, RouteEntry};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -84,7 +84,8 @@ pub(super) async fn refuse(
     info.status = local.sent_status();
     // A fault answers before anybody has looked whose page it is (VS-44).
     let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
-    let page = paged.and_then(|(route, _)| Asker::of(route, buffers.request.fields(conn.input.filled()))?.allowed());
+    let page = paged
+        .and_then(|(route, _)| CorsRequest::of(route, buffers.request.fields(conn.input.filled()))?.allowed_origin());
     let page = page.map(FieldValue::into_owned);
     let mut edits = Edits::default();
     if reject == Reject::Overflow {
@@ -95,7 +96,7 @@ pub(super) async fn refuse(
         let cluster = route.cluster(target);
         route.edit_response(target, &facts(conn, buffers, route, cluster, info), &mut edits);
         if paged.is_some() {
-            route.edit_for_page(page.as_ref(), &mut edits);
+            route.edit_cors_response(page.as_ref(), &mut edits);
         }
     }
     match send(worker, conn, buffers, &local, &mut edits).await {

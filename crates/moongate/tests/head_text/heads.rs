@@ -2,7 +2,7 @@
 //! anything else than one message, whatever the configuration had in its strings.
 
 use ir::{Action, Balancer, FieldName, HashKey, Route, Service, Snapshot, Variable};
-use routing::{Asker, Facts, LocalAnswer, RouteEntry, substitute};
+use routing::{CorsRequest, Facts, LocalAnswer, RouteEntry, substitute};
 use std::borrow::Cow;
 use std::sync::Arc;
 use wire::edit::Edits;
@@ -119,8 +119,8 @@ fn route_heads(route: &Arc<Route>, server: Option<&ir::HeaderValue>, from: &str)
         count += 1;
     }
     if let Action::Forward(_) = route.action
-        && let Some(asker) = Asker::of(&entry, fields)
-        && let Some(answer) = asker.preflight(&entry, b"OPTIONS", preflight().fields(PREFLIGHT.as_bytes()))
+        && let Some(cors) = CorsRequest::of(&entry, fields)
+        && let Some(answer) = cors.preflight(&entry, b"OPTIONS", preflight().fields(PREFLIGHT.as_bytes()))
     {
         local(&entry, &answer, from);
         count += 1;
@@ -147,13 +147,13 @@ fn response_heads(
     let mut head = ResponseHead::default();
     head.parse(RESPONSE.as_bytes(), RequestKind::Other, &HeadLimits::default()).unwrap().unwrap();
     let fields = head.fields(RESPONSE.as_bytes());
-    let origin = Asker::of(entry, view.fields).and_then(Asker::allowed);
+    let origin = CorsRequest::of(entry, view.fields).and_then(CorsRequest::allowed_origin);
     let mut edits = Edits::default();
     if let Some(server) = server {
         edits.set("server", server);
     }
     entry.edit_response(target, &Hostile(view, Some((200, fields))), &mut edits);
-    entry.edit_for_page(origin.as_ref(), &mut edits);
+    entry.edit_cors_response(origin.as_ref(), &mut edits);
     written(fields, &edits, from);
     2
 }

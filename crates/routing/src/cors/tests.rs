@@ -30,14 +30,14 @@ type Told = Vec<(&'static str, String)>;
 /// The origin that is allowed, and the fields of the answer to a preflight.
 fn told(entry: &RouteEntry, head: &str) -> (Option<String>, Option<Told>) {
     ask(head, |view| {
-        let asker = Asker::of(entry, view.fields);
-        let answer = asker.as_ref().and_then(|asker| asker.preflight(entry, view.method, view.fields));
+        let cors = CorsRequest::of(entry, view.fields);
+        let answer = cors.as_ref().and_then(|cors| cors.preflight(entry, view.method, view.fields));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let fields = answer.map(|answer| {
             assert_eq!((answer.status, answer.detail), (200, "cors_response"));
             answer.fields.iter().map(|(name, value)| (*name, text(value))).collect()
         });
-        (asker.and_then(Asker::allowed).map(|origin| text(&origin)), fields)
+        (cors.and_then(CorsRequest::allowed_origin).map(|origin| text(&origin)), fields)
     })
 }
 
@@ -126,7 +126,7 @@ fn vs_46_answers_tell_their_page_in_place_of_what_the_backend_said_and_vary_by_i
     let names = |origin: Option<&str>| {
         let origin = origin.and_then(|origin| FieldValue::checked(origin.as_bytes()));
         let mut edits = Edits::default();
-        entry.edit_for_page(origin.as_ref(), &mut edits);
+        entry.edit_cors_response(origin.as_ref(), &mut edits);
         edits
             .fields
             .iter()

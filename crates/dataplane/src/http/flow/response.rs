@@ -226,7 +226,7 @@ impl<'a> ResponseSide<'a> {
             edits.append("set-cookie", cookie);
         }
         plan.route.edit_response(plan.target, &context.of(self.status, fields), &mut edits);
-        plan.route.edit_for_page(plan.origin.as_ref(), &mut edits);
+        plan.route.edit_cors_response(plan.origin.as_ref(), &mut edits);
         self.web = plan.web().map(|call| GrpcWebResponse::new(call, self.head, buffer, &mut edits));
         if let Some(web) = &self.web {
             framing = web.framing(framing);
