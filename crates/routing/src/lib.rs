@@ -24,7 +24,7 @@ pub use host::HostTable;
 pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};
 pub use route::{LocalAnswer, RouteEntry, Slots, TargetEntry};
-pub use servers::{Servers, Told, Whose};
+pub use servers::{ConnectionFacts, HostOwner, Servers};
 pub use substitute::Facts;
 pub use table::{Pick, Table};
 pub use tcp::TcpEntry;

@@ -14,42 +14,42 @@ pub struct Servers {
     /// The longest wildcard.
     longest: usize,
     /// For each server the first one with the same certificates and demands on clients.
-    like: Vec<usize>,
+    same_tls: Vec<usize>,
     /// For each server the first one with the same demands on clients.
-    demanding: Vec<usize>,
+    same_client_auth: Vec<usize>,
 }
 
 /// Whose a request is that came to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum HostOwner {
     /// That server's, as far as names tell.
     Own,
     /// Another's that shows the same certificates and asks the same of clients.
-    Alike,
+    SameTls,
     /// Another's that shows others and asks the same of clients.
-    Elsewhere,
+    OtherCertificate,
     /// Another's that asks something else of clients, or ends TLS elsewhere (S-38).
-    Guarded,
+    OtherClientAuth,
 }
 
 /// What becomes of a request on a connection that a server took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct ConnectionFacts {
     /// Whether the client named a server when it began.
-    pub named: bool,
+    pub has_sni: bool,
     /// Whether a rule of the connection's own server takes the request.
-    pub found: bool,
+    pub has_route: bool,
 }
 
-impl Whose {
+impl HostOwner {
     /// Whether the client is told that it came to the wrong place (S-38, P-05). A request is served as Istio would only where the server that
     /// it belongs to would have let the client in as well. Who named nobody would do so again, so that telling is of no use to it.
-    pub fn is_misdirected(self, told: Told) -> bool {
+    pub fn is_misdirected(self, facts: ConnectionFacts) -> bool {
         match self {
             Self::Own => false,
-            Self::Alike => told.named && !told.found,
-            Self::Elsewhere => told.named,
-            Self::Guarded => told.named || told.found,
+            Self::SameTls => facts.has_sni && !facts.has_route,
+            Self::OtherCertificate => facts.has_sni,
+            Self::OtherClientAuth => facts.has_sni || facts.has_route,
         }
     }
 }
@@ -65,8 +65,8 @@ impl Servers {
         }
         let terminations: Vec<Option<&Termination>> =
             listener.tls.iter().map(|server| server.termination.as_deref()).collect();
-        servers.like = first_of(&terminations, |one, other| one == other);
-        servers.demanding = first_of(&terminations, |one, other| one.client == other.client);
+        servers.same_tls = first_of(&terminations, |one, other| one == other);
+        servers.same_client_auth = first_of(&terminations, |one, other| one.client == other.client);
         servers
     }
 
@@ -85,7 +85,7 @@ impl Servers {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.like.is_empty()
+        self.same_tls.is_empty()
     }
 
     /// The server for the name that a client asks for, in lower case: that of the name itself, of the longest wildcard, or of `*`,
@@ -104,21 +104,23 @@ impl Servers {
 
     /// Whether a request for `host`, in lower case and without a port, came to the wrong place (S-38, P-05) on a connection that
     /// `server` took and whose client asked for `asked`; `found` says whether `server` has a route for it.
-    pub fn is_misdirected(&self, server: usize, asked: Option<&str>, host: &str, found: bool) -> bool {
-        if asked.is_some_and(|asked| asked.eq_ignore_ascii_case(host)) {
+    pub fn is_misdirected(&self, server: usize, sni: Option<&str>, host: &str, has_route: bool) -> bool {
+        if sni.is_some_and(|sni| sni.eq_ignore_ascii_case(host)) {
             return false;
         }
-        self.whose(server, host).is_misdirected(Told { named: asked.is_some(), found })
+        self.owner_of(server, host).is_misdirected(ConnectionFacts { has_sni: sni.is_some(), has_route })
     }
 
     /// Whose a request for `host`, in lower case and without a port, is on a connection that `server` took.
-    pub fn whose(&self, server: usize, host: &str) -> Whose {
+    pub fn owner_of(&self, server: usize, host: &str) -> HostOwner {
         match self.pick(Some(host)) {
-            None => Whose::Own,
-            Some(other) if other == server => Whose::Own,
-            Some(other) if self.like.get(other) == self.like.get(server) => Whose::Alike,
-            Some(other) if self.demanding.get(other) == self.demanding.get(server) => Whose::Elsewhere,
-            Some(_) => Whose::Guarded,
+            None => HostOwner::Own,
+            Some(other) if other == server => HostOwner::Own,
+            Some(other) if self.same_tls.get(other) == self.same_tls.get(server) => HostOwner::SameTls,
+            Some(other) if self.same_client_auth.get(other) == self.same_client_auth.get(server) => {
+                HostOwner::OtherCertificate
+            }
+            Some(_) => HostOwner::OtherClientAuth,
         }
     }
 }
@@ -192,21 +194,21 @@ mod tests {
     fn s_38_a_host_of_another_server_is_told_from_one_of_a_like_server() {
         let servers =
             servers(&[("*.a.com", "guest"), ("admin.a.com", "admin"), ("shop.a.com", "guest"), ("p.com", "")]);
-        assert_eq!(servers.whose(0, "x.a.com"), Whose::Own);
-        assert_eq!(servers.whose(0, "admin.a.com"), Whose::Elsewhere);
-        assert_eq!(servers.whose(0, "shop.a.com"), Whose::Alike);
-        assert_eq!(servers.whose(0, "p.com"), Whose::Guarded);
-        assert_eq!(servers.whose(0, "nobody.com"), Whose::Own);
+        assert_eq!(servers.owner_of(0, "x.a.com"), HostOwner::Own);
+        assert_eq!(servers.owner_of(0, "admin.a.com"), HostOwner::OtherCertificate);
+        assert_eq!(servers.owner_of(0, "shop.a.com"), HostOwner::SameTls);
+        assert_eq!(servers.owner_of(0, "p.com"), HostOwner::OtherClientAuth);
+        assert_eq!(servers.owner_of(0, "nobody.com"), HostOwner::Own);
     }
 
     #[test]
     fn p_05_a_client_is_told_where_that_helps_it_or_keeps_it_out() {
-        let told = |whose: Whose, named, found| whose.is_misdirected(Told { named, found });
-        for (named, found) in [(false, false), (false, true), (true, false), (true, true)] {
-            assert!(!told(Whose::Own, named, found));
-            assert_eq!(told(Whose::Alike, named, found), named && !found);
-            assert_eq!(told(Whose::Elsewhere, named, found), named);
-            assert_eq!(told(Whose::Guarded, named, found), named || found);
+        let facts = |owner: HostOwner, has_sni, has_route| owner.is_misdirected(ConnectionFacts { has_sni, has_route });
+        for (has_sni, has_route) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert!(!facts(HostOwner::Own, has_sni, has_route));
+            assert_eq!(facts(HostOwner::SameTls, has_sni, has_route), has_sni && !has_route);
+            assert_eq!(facts(HostOwner::OtherCertificate, has_sni, has_route), has_sni);
+            assert_eq!(facts(HostOwner::OtherClientAuth, has_sni, has_route), has_sni || has_route);
         }
     }
 }
