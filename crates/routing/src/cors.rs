@@ -62,7 +62,7 @@ impl<'a> CorsRequest<'a> {
             fields.push((EXPOSE_HEADERS, FieldValue::from(&cors.expose).into_owned()));
         }
         fields.retain(|(_, value)| !value.is_empty());
-        Some(LocalAnswer { status: 200, detail: "cors_response", fields: fields, ..LocalAnswer::default() })
+        Some(LocalAnswer { status: 200, detail: "cors_response", fields, ..LocalAnswer::default() })
     }
 }
 

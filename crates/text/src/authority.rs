@@ -74,17 +74,13 @@ pub fn authority_parts(text: &str) -> Result<AuthorityParts<'_>, TextError> {
             }
             text.split_at(inner.len() + 2)
         }
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
+        None => text.split_at(memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len())),
     };
-    let bracketed = host.starts_with('[');
-    let mut has_upper_case = false;
-    for octet in host.bytes() {
-        match octet {
-            b'A'..=b'Z' => has_upper_case = true,
-            _ if is_host_octet(octet) || bracketed => {}
-            _ => return Err(not_allowed(text).unwrap_or_else(|| shape("has brackets within a name"))),
-        }
+    let classes = host.bytes().fold(0, |classes, octet| classes | class(octet));
+    if classes & OTHER != 0 && !host.starts_with('[') {
+        return Err(not_allowed(text).unwrap_or_else(|| shape("has brackets within a name")));
     }
+    let has_upper_case = classes & UPPER_CASE != 0;
     let port = match behind.strip_prefix(':') {
         None if behind.is_empty() => "",
         Some(digits) if digits.len() <= 5 && digits.bytes().all(|octet| octet.is_ascii_digit()) => digits,
@@ -100,8 +96,33 @@ fn not_allowed(text: &str) -> Option<TextError> {
     })
 }
 
+/// Bits of the classes of octets.
+const UPPER_CASE: u8 = 1;
+const OTHER: u8 = 2;
+
+/// The class of an octet of a host; none is that of most.
+#[inline]
+fn class(octet: u8) -> u8 {
+    const CLASSES: [u8; 256] = {
+        let mut classes = [OTHER; 256];
+        let mut octet = 0_u8;
+        loop {
+            classes[octet as usize] = match octet {
+                b'A'..=b'Z' => UPPER_CASE,
+                _ if is_host_octet(octet) => 0,
+                _ => OTHER,
+            };
+            if octet == u8::MAX {
+                break classes;
+            }
+            octet += 1;
+        }
+    };
+    CLASSES.get(usize::from(octet)).copied().unwrap_or(OTHER)
+}
+
 /// Letters, digits, and what RFC 3986 §3.2.2 allows in a registered name: `-._~`, sub-delimiters and percent escapes.
-fn is_host_octet(octet: u8) -> bool {
+const fn is_host_octet(octet: u8) -> bool {
     matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
         || matches!(octet, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%')
 }
