@@ -8,10 +8,10 @@ mod redirect;
 mod retries;
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::destinations::Asking;
 use crate::headers::{self, Operations};
 use crate::report::Notes;
-use crate::world::World;
 use base64::Engine as _;
 use ir::{Action, DirectResponse, HeaderChanges, MatchPath, PathRewrite, PathText, StringMatch};
 use resources::spec::virtual_service::{DirectResponse as Written, HttpRoute};
@@ -27,7 +27,7 @@ pub(crate) struct Compiled {
 /// Compiles the action of `rule`, whose path is `field`, for a match with this path. `None` when there is nothing that could
 /// be done, which is reported.
 pub(crate) fn compile_action(
-    world: World<'_>,
+    context: CompileContext<'_>,
     asking: Asking<'_>,
     rule: &HttpRoute,
     path: &MatchPath,
@@ -50,7 +50,7 @@ pub(crate) fn compile_action(
         notes.add_with_help(code::NO_ACTION, field, "the rule has no action, and is left out", help);
         return None;
     }
-    forward::compile(world, asking, rule, path, operations, field, notes)
+    forward::compile(context, asking, rule, path, operations, field, notes)
 }
 
 fn local(action: Action, operations: Operations) -> Compiled {
@@ -68,7 +68,7 @@ fn unused(rule: &HttpRoute, action: &str, field: &str, notes: &mut Notes) {
     ];
     for (_, name) in written.into_iter().filter(|(is_there, _)| *is_there) {
         let message = format!("`{name}` does not act on a rule with `{action}`, whose requests go to no destination");
-        notes.add(code::FIELD_INERT, format!("{field}.{name}"), message);
+        notes.add(code::FIELD_NO_EFFECT, format!("{field}.{name}"), message);
     }
 }
 

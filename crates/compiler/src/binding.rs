@@ -4,14 +4,14 @@
 mod refusal;
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::gateways::{PlannedServer, Plans};
+use crate::l4::{self, L4Binding};
 use crate::names;
 use crate::report::Notes;
 use crate::routes::{self, Target};
 use crate::settings::Workload;
-use crate::through::{self, Through};
 use crate::visibility::{self, Class};
-use crate::world::World;
 use ir::{HostPattern, ListenerId, Route, TableId};
 use refusal::Refusal;
 use resources::key::Key;
@@ -55,7 +55,7 @@ impl Bound {
 #[derive(Default)]
 pub(crate) struct Binding {
     pub(crate) bound: Vec<Bound>,
-    pub(crate) through: Vec<Through>,
+    pub(crate) l4: Vec<L4Binding>,
     pub(crate) notes: Notes,
 }
 
@@ -63,20 +63,20 @@ pub(crate) struct Binding {
 type OfTables = Vec<(Arc<TableId>, Arc<[Arc<Route>]>)>;
 
 /// Binds a VirtualService.
-pub(crate) fn bind(world: World<'_>, plans: &Plans, object: &Object<VirtualService>) -> Binding {
-    let (bound, through) = (Vec::new(), Vec::new());
-    let mut binder = Binder { world, plans, object, notes: Notes::default(), bound, through, met: Vec::new() };
+pub(crate) fn bind(context: CompileContext<'_>, plans: &Plans, object: &Object<VirtualService>) -> Binding {
+    let (bound, l4) = (Vec::new(), Vec::new());
+    let mut binder = Binder { context, plans, object, notes: Notes::default(), bound, l4, met: Vec::new() };
     binder.run();
-    Binding { bound: binder.bound, through: binder.through, notes: binder.notes }
+    Binding { bound: binder.bound, l4: binder.l4, notes: binder.notes }
 }
 
 struct Binder<'a> {
-    world: World<'a>,
+    context: CompileContext<'a>,
     plans: &'a Plans,
     object: &'a Object<VirtualService>,
     notes: Notes,
     bound: Vec<Bound>,
-    through: Vec<Through>,
+    l4: Vec<L4Binding>,
     /// Hosts that some server of bytes has as well.
     met: Vec<HostPattern>,
 }
@@ -85,7 +85,7 @@ impl Binder<'_> {
     fn run(&mut self) {
         let spec = &self.object.spec;
         if spec.hosts.is_empty() {
-            if self.world.index.delegating_to(&self.object.key).next().is_none() {
+            if self.context.index.delegating_to(&self.object.key).next().is_none() {
                 let message = "a VirtualService without hosts is for others to delegate to, and none does";
                 self.notes.add(code::DELEGATE_UNUSED, "spec.hosts", message);
             }
@@ -101,7 +101,7 @@ impl Binder<'_> {
         let hosts = self.hosts();
         for (field, gateway) in &gateways {
             if let Err(refusal) = self.gateway(gateway, &hosts) {
-                refusal.say(self.world, self.plans, self.object, gateway, field, &mut self.notes);
+                refusal.say(self.context, self.plans, self.object, gateway, field, &mut self.notes);
             }
         }
         self.unbound_hosts(&hosts);
@@ -111,19 +111,19 @@ impl Binder<'_> {
     /// VS-67: rules of a kind that no server of the Gateways has a use for.
     fn unused_blocks(&mut self) {
         let spec = &self.object.spec;
-        let reached = |block: &str| self.through.iter().any(|through| through.route.origin.rule.starts_with(block));
+        let reached = |block: &str| self.l4.iter().any(|l4| l4.route.origin.rule.starts_with(block));
         let unused = [
             (!spec.http.is_empty() && self.bound.is_empty(), "http", "a server that speaks HTTP"),
             (!spec.tls.is_empty() && !reached("tls"), "tls", "a server that passes TLS through"),
             (!spec.tcp.is_empty() && !reached("tcp"), "tcp", "a server for TCP, or for TLS that is taken off"),
         ];
-        if self.bound.is_empty() && self.through.is_empty() {
+        if self.bound.is_empty() && self.l4.is_empty() {
             return;
         }
         for (is_unused, block, wanted) in unused {
             if is_unused {
                 let message = format!("its `{block}` rules are not used: none of its Gateways has {wanted} for it");
-                self.notes.add(code::FIELD_INERT, format!("spec.{block}"), message);
+                self.notes.add(code::FIELD_NO_EFFECT, format!("spec.{block}"), message);
             }
         }
     }
@@ -132,7 +132,7 @@ impl Binder<'_> {
     fn gateways(&self) -> Vec<(String, Key)> {
         let mut gateways: Vec<(String, Key)> = Vec::new();
         for (index, text) in self.object.spec.gateways.iter().enumerate() {
-            if let Some(key) = names::gateway(text, &self.object.key.namespace, self.world.domain())
+            if let Some(key) = names::gateway(text, &self.object.key.namespace, self.context.domain())
                 && !gateways.iter().any(|(_, known)| *known == key)
             {
                 gateways.push((format!("spec.gateways[{index}]"), key));
@@ -144,7 +144,7 @@ impl Binder<'_> {
     fn hosts(&mut self) -> Vec<HostPattern> {
         let mut hosts = Vec::with_capacity(self.object.spec.hosts.len());
         for (index, text) in self.object.spec.hosts.iter().enumerate() {
-            let full = names::full_host(text, &self.object.key.namespace, self.world.domain());
+            let full = names::full_host(text, &self.object.key.namespace, self.context.domain());
             match HostPattern::parse(&full) {
                 Ok(host) => hosts.push(host),
                 Err(why) => self.notes.add(code::BAD_HOST, format!("spec.hosts[{index}]"), why.to_string()),
@@ -155,7 +155,7 @@ impl Binder<'_> {
 
     /// Binds to all servers of a Gateway, for whatever workloads it is, or says the one thing that stood in the way.
     fn gateway(&mut self, gateway: &Key, hosts: &[HostPattern]) -> Result<(), Refusal> {
-        if self.world.set.gateways.get(gateway).is_none() {
+        if self.context.set.gateways.get(gateway).is_none() {
             return Err(Refusal::Unknown);
         }
         let listeners = self.plans.served.get(gateway).ok_or(Refusal::Elsewhere)?;
@@ -172,7 +172,7 @@ impl Binder<'_> {
 
     fn listener(&mut self, id: &Arc<ListenerId>, gateway: &Key, hosts: &[HostPattern]) -> Result<(), Refusal> {
         let plan = self.plans.listeners.get(id).ok_or(Refusal::Closed)?;
-        let workload = self.world.workloads().get(plan.workload).ok_or(Refusal::Closed)?;
+        let workload = self.context.workloads().get(plan.workload).ok_or(Refusal::Closed)?;
         let class = self.class(workload).ok_or_else(|| Refusal::Hidden(Arc::clone(&workload.namespace)))?;
         let servers: Vec<_> = plan.servers.iter().filter(|server| server.gateway.key == *gateway).collect();
         let mut routes = OfTables::new();
@@ -226,26 +226,26 @@ impl Binder<'_> {
         planned: &PlannedServer,
         met: Vec<HostPattern>,
     ) -> bool {
-        let server = through::Server { listener, planned, workload, class };
-        let found = through::compile(self.world, self.object, server, &mut self.notes);
+        let server = l4::Server { listener, planned, workload, class };
+        let found = l4::compile(self.context, self.object, server, &mut self.notes);
         let any = !found.is_empty();
         if any {
             self.met.extend(met);
         }
-        self.through.extend(found);
+        self.l4.extend(found);
         any
     }
 
     fn class(&self, workload: &Workload) -> Option<Class> {
         let export_to = visibility::entries(&self.object.spec.export_to);
-        let default = &self.world.settings.mesh.default_virtual_service_export_to;
+        let default = &self.context.settings.mesh.default_virtual_service_export_to;
         visibility::class(export_to, default, &self.object.key.namespace, &workload.namespace)
     }
 
     /// Compiles the routes, and shares them with those for another listener when they are the same.
     fn routes(&mut self, workload: &Workload, gateway: &Key, server: &PlannedServer) -> Arc<[Arc<Route>]> {
         let target = Target { workload, gateway, server_port: server.port };
-        let routes = routes::compile_routes(self.world, self.object, target, &mut self.notes);
+        let routes = routes::compile_routes(self.context, self.object, target, &mut self.notes);
         let same = self.bound.iter().find(|bound| bound.routes == routes);
         same.map_or(routes, |bound| Arc::clone(&bound.routes))
     }
@@ -261,12 +261,12 @@ impl Binder<'_> {
 
     /// Names the hosts that no server has, of a VirtualService that binds with others.
     fn unbound_hosts(&mut self, hosts: &[HostPattern]) {
-        if self.bound.is_empty() && self.through.is_empty() {
+        if self.bound.is_empty() && self.l4.is_empty() {
             return;
         }
         for (index, host) in hosts.iter().enumerate() {
-            let through = self.met.iter().any(|met| host.covers(met));
-            if !through && !self.bound.iter().any(|bound| bound.meets(host)) {
+            let l4 = self.met.iter().any(|met| host.covers(met));
+            if !l4 && !self.bound.iter().any(|bound| bound.meets(host)) {
                 let message = format!("`{host}` is in no server of the named Gateways, and routes nothing");
                 self.notes.add(code::HOST_UNBOUND, format!("spec.hosts[{index}]"), message);
             }

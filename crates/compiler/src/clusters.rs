@@ -6,6 +6,7 @@ mod secured;
 
 use crate::balance;
 use crate::code;
+use crate::context::CompileContext;
 use crate::credentials::Used;
 use crate::destination_rules::{self, Effective, Merged};
 use crate::endpoints::{self, Wanted};
@@ -13,7 +14,6 @@ use crate::localities;
 use crate::report::Notes;
 use crate::services::{self, BackingPort};
 use crate::settings::Workload;
-use crate::world::World;
 use ir::{
     Cluster, ClusterId, ClusterTimeouts, EndpointSource, KeepAlive, ObjectKind, ProxyProtocolVersion, UpstreamProtocol,
 };
@@ -39,34 +39,40 @@ pub(crate) struct Built {
 }
 
 /// Builds the cluster, or `None` when no workload sees such a host, port or subset.
-pub(crate) fn build(world: World<'_>, host: &Arc<str>, port: u16, subset: &str, id: &ClusterId) -> Option<Built> {
-    world.workloads().iter().find_map(|client| for_client(world, client, host, port, subset, id))
+pub(crate) fn build(
+    context: CompileContext<'_>,
+    host: &Arc<str>,
+    port: u16,
+    subset: &str,
+    id: &ClusterId,
+) -> Option<Built> {
+    context.workloads().iter().find_map(|client| for_client(context, client, host, port, subset, id))
 }
 
 fn for_client(
-    world: World<'_>,
+    context: CompileContext<'_>,
     client: &Workload,
     host: &Arc<str>,
     port: u16,
     subset: &str,
     id: &ClusterId,
 ) -> Option<Built> {
-    let visible = services::visible(world, host, &client.namespace);
+    let visible = services::visible(context, host, &client.namespace);
     let (backing, backing_port) = visible.iter().find_map(|backing| Some((*backing, backing.port(port)?)))?;
-    let rules = destination_rules::lookup(world, host, &backing.key().namespace, client);
+    let rules = destination_rules::lookup(context, host, &backing.key().namespace, client);
     let part = match subset {
         "" => None,
         name => Some(rules.as_ref()?.subset(name)?),
     };
     let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(port, part));
-    let placing = localities::placing(world, client, backing, effective);
+    let placing = localities::placing(context, client, backing, effective);
     let wanted = Wanted { host, port: backing_port, labels: part.map(|part| &part.labels), placing };
-    let Secured { tls, fault, used, notes } = secured::compile(world, client, backing, effective.tls);
+    let Secured { tls, fault, used, notes } = secured::compile(context, client, backing, effective.tls);
     let guard = rules.as_ref().and_then(Merged::guard);
     let fault = guard.map(|rule| format!("DestinationRule {rule} has errors").into()).or(fault);
     let endpoints = match fault {
-        Some(why) => EndpointSource::NoTls(why),
-        None => endpoints::find(world, backing, &visible, wanted),
+        Some(why) => EndpointSource::Withheld(why),
+        None => endpoints::find(context, backing, &visible, wanted),
     };
     let cluster = Cluster {
         id: id.clone(),
@@ -75,10 +81,10 @@ fn for_client(
         policy: rules.as_ref().and_then(Merged::origin).map(Arc::new),
         balance: balance::compile(effective, placing.localities(&endpoints)),
         endpoints,
-        protocol: protocol(world, backing_port, effective),
+        protocol: protocol(context, backing_port, effective),
         tls,
-        timeouts: timeouts(world, effective),
-        limits: limits::compile(world, effective).map(Arc::new),
+        timeouts: timeouts(context, effective),
+        limits: limits::compile(context, effective).map(Arc::new),
         outlier: effective.outlier_detection.map(|policy| Arc::new(health::compile(policy))),
         proxy_protocol: proxy_protocol(effective),
     };
@@ -120,12 +126,12 @@ fn empty_subset(rules: &Merged<'_>, name: &str, cluster: &Cluster) -> Option<(Ke
 }
 
 /// S-119, DR-22: what is spoken to endpoints is never found out by asking them.
-fn protocol(world: World<'_>, port: BackingPort<'_>, effective: Effective<'_>) -> UpstreamProtocol {
+fn protocol(context: CompileContext<'_>, port: BackingPort<'_>, effective: Effective<'_>) -> UpstreamProtocol {
     let pool = effective.connection_pool.and_then(|pool| pool.http.as_ref());
     if pool.is_some_and(|pool| pool.use_client_protocol) {
         return UpstreamProtocol::AsClient;
     }
-    let mesh = world.settings.mesh.h2_upgrade_policy == Some(MeshH2UpgradePolicy::Upgrade);
+    let mesh = context.settings.mesh.h2_upgrade_policy == Some(MeshH2UpgradePolicy::Upgrade);
     let upgraded = match pool.and_then(|pool| pool.h2_upgrade_policy) {
         Some(H2UpgradePolicy::Upgrade) => true,
         Some(H2UpgradePolicy::DoNotUpgrade) => false,
@@ -161,7 +167,7 @@ fn proxy_protocol(effective: Effective<'_>) -> Option<ProxyProtocolVersion> {
     })
 }
 
-fn timeouts(world: World<'_>, effective: Effective<'_>) -> ClusterTimeouts {
+fn timeouts(context: CompileContext<'_>, effective: Effective<'_>) -> ClusterTimeouts {
     let pool = effective.connection_pool;
     let tcp = pool.and_then(|pool| pool.tcp.as_ref());
     let connect = tcp.and_then(|tcp| tcp.connect_timeout);
@@ -170,7 +176,7 @@ fn timeouts(world: World<'_>, effective: Effective<'_>) -> ClusterTimeouts {
     let idle = idle.or_else(|| tcp.and_then(|tcp| tcp.idle_timeout));
     let length = |duration: Option<scalar::Duration>| duration.and_then(scalar::Duration::get).filter(|d| !d.is_zero());
     ClusterTimeouts {
-        connect: length(connect).or_else(|| length(world.settings.mesh.connect_timeout)).unwrap_or(CONNECT),
+        connect: length(connect).or_else(|| length(context.settings.mesh.connect_timeout)).unwrap_or(CONNECT),
         idle: length(idle).unwrap_or(IDLE),
     }
 }

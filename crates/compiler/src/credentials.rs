@@ -5,9 +5,9 @@
 mod pem;
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::report::Notes;
 use crate::settings::Workload;
-use crate::world::World;
 use ir::{Credential, Der, Identity, StringMatch, Trust};
 use pem::Oddities;
 use resources::key::Key;
@@ -25,7 +25,7 @@ pub(crate) struct Used {
 
 /// Who looks, and where what is wrong is said.
 pub(crate) struct Finder<'a, 'n> {
-    pub(crate) world: World<'a>,
+    pub(crate) context: CompileContext<'a>,
     pub(crate) workload: &'a Workload,
     /// The path of the TLS settings.
     pub(crate) field: &'n str,
@@ -144,7 +144,7 @@ impl<'a> Finder<'a, '_> {
         }
         let key = Key { namespace: Arc::clone(&self.workload.namespace), name: plain.into() };
         self.used.objects.insert(key.clone());
-        let found = self.world.set.secrets.get(&key).filter(|secret| !is_ignored(&secret.spec.kind));
+        let found = self.context.set.secrets.get(&key).filter(|secret| !is_ignored(&secret.spec.kind));
         match found {
             Some(secret) => Ok((key, &secret.spec)),
             None => Err(Fault::Missing(format!("there is no Secret {key}"))),
@@ -155,7 +155,7 @@ impl<'a> Finder<'a, '_> {
         let (namespace, plain) = name.split_once('/').unwrap_or((&self.workload.namespace, name));
         let key = Key { namespace: namespace.into(), name: plain.into() };
         self.used.objects.insert(key.clone());
-        let Some(map) = self.world.set.config_maps.get(&key) else {
+        let Some(map) = self.context.set.config_maps.get(&key) else {
             return Err(Fault::Missing(format!("there is no ConfigMap {key}")));
         };
         let value = |name: &str| map.spec.data.get(name).map(|text| text.as_bytes());
@@ -168,7 +168,7 @@ impl<'a> Finder<'a, '_> {
 
     fn file(&mut self, path: &str) -> Result<&'a [u8], Fault> {
         self.used.files.insert(path.into());
-        let found = self.world.set.files.get(path).map(|bytes| &**bytes);
+        let found = self.context.set.files.get(path).map(|bytes| &**bytes);
         found.ok_or_else(|| Fault::Missing(format!("there is no file `{path}` that can be read")))
     }
 

@@ -2,11 +2,11 @@
 //! the conditions of the rule that delegates, with what that one says where it says nothing itself.
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::names;
 use crate::report::Notes;
 use crate::texts;
 use crate::visibility;
-use crate::world::World;
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::pairs::Pairs;
@@ -55,7 +55,11 @@ pub(crate) fn named(rule: &HttpRoute, root: &Key) -> Option<Key> {
 }
 
 /// All rules of a VirtualService in their order.
-pub(crate) fn rules<'a>(world: World<'a>, object: &'a Object<VirtualService>, notes: &mut Notes) -> Vec<Rule<'a>> {
+pub(crate) fn rules<'a>(
+    context: CompileContext<'a>,
+    object: &'a Object<VirtualService>,
+    notes: &mut Notes,
+) -> Vec<Rule<'a>> {
     let mut rules = Vec::with_capacity(object.spec.http.len());
     for (index, rule) in object.spec.http.iter().enumerate() {
         let field = format!("spec.http[{index}]");
@@ -64,8 +68,8 @@ pub(crate) fn rules<'a>(world: World<'a>, object: &'a Object<VirtualService>, no
                 let place = Place::Own(index);
                 rules.push(Rule { rule: Cow::Borrowed(rule), namespace: &object.key.namespace, field, place });
             }
-            Some(key) => match find(world, &object.key, &key) {
-                Ok(delegate) => put_in(world, (object, index), delegate, &mut rules, notes),
+            Some(key) => match find(context, &object.key, &key) {
+                Ok(delegate) => put_in(context, (object, index), delegate, &mut rules, notes),
                 Err(why) => {
                     let message = format!("{why}; the rule is left out");
                     notes.add(code::DELEGATE_SKIPPED, format!("{field}.delegate"), message);
@@ -77,30 +81,30 @@ pub(crate) fn rules<'a>(world: World<'a>, object: &'a Object<VirtualService>, no
 }
 
 /// The delegate, where it is one and the root may see it.
-fn find<'a>(world: World<'a>, root: &Key, key: &Key) -> Result<&'a Object<VirtualService>, String> {
+fn find<'a>(context: CompileContext<'a>, root: &Key, key: &Key) -> Result<&'a Object<VirtualService>, String> {
     let shown = format!("VirtualService {}/{}", key.namespace, key.name);
-    let Some(delegate) = world.set.virtual_services.get(key) else {
+    let Some(delegate) = context.set.virtual_services.get(key) else {
         return Err(format!("there is no {shown}"));
     };
     if !delegate.spec.hosts.is_empty() {
         return Err(format!("{shown} has hosts of its own, which a delegate has not"));
     }
-    if !is_seen(world, delegate, &root.namespace) {
+    if !is_seen(context, delegate, &root.namespace) {
         return Err(format!("{shown} is not exported to namespace {}", root.namespace));
     }
     Ok(delegate)
 }
 
 /// Whether a delegate is exported to a namespace. Here the list is a set: `.` is its own namespace, and there is no `~`.
-fn is_seen(world: World<'_>, delegate: &Object<VirtualService>, namespace: &str) -> bool {
-    let (own, default) = (&*delegate.key.namespace, &world.settings.mesh.default_virtual_service_export_to[..]);
+fn is_seen(context: CompileContext<'_>, delegate: &Object<VirtualService>, namespace: &str) -> bool {
+    let (own, default) = (&*delegate.key.namespace, &context.settings.mesh.default_virtual_service_export_to[..]);
     let written = if delegate.spec.export_to.is_empty() { default } else { &delegate.spec.export_to };
     let mut entries = visibility::entries(written).map(|entry| if entry == "." { own } else { entry });
     written.is_empty() || entries.any(|entry| entry == "*" || entry == namespace)
 }
 
 fn put_in<'a>(
-    world: World<'a>,
+    context: CompileContext<'a>,
     (object, root_index): (&'a Object<VirtualService>, usize),
     delegate: &'a Object<VirtualService>,
     rules: &mut Vec<Rule<'a>>,
@@ -110,11 +114,11 @@ fn put_in<'a>(
     let place = |index| Place::Delegated(root_index, &delegate.key, index);
     for (index, rule) in delegate.spec.http.iter().enumerate() {
         let shown = format!("VirtualService {}/{} http[{index}]", delegate.key.namespace, delegate.key.name);
-        let own = |matches: &[HttpMatch], key: &Key| with_full_gateways(matches, &key.namespace, world.domain());
+        let own = |matches: &[HttpMatch], key: &Key| with_full_gateways(matches, &key.namespace, context.domain());
         let (roots, leaves) = (own(&root.matches, &object.key), own(&rule.matches, &delegate.key));
         match matches(&roots, &leaves) {
             Ok(matches) => rules.push(Rule {
-                rule: Cow::Owned(merged(world, (root, &object.key), rule, matches)),
+                rule: Cow::Owned(merged(context, (root, &object.key), rule, matches)),
                 namespace: &delegate.key.namespace,
                 field: format!("spec.http[{root_index}].delegate ({shown})"),
                 place: place(index),
@@ -132,10 +136,15 @@ fn put_in<'a>(
 }
 
 /// A rule of a delegate, with what the root says where it says nothing.
-fn merged(world: World<'_>, (root, key): (&HttpRoute, &Key), rule: &HttpRoute, matches: Box<[HttpMatch]>) -> HttpRoute {
+fn merged(
+    context: CompileContext<'_>,
+    (root, key): (&HttpRoute, &Key),
+    rule: &HttpRoute,
+    matches: Box<[HttpMatch]>,
+) -> HttpRoute {
     let mut merged = HttpRoute { matches, name: joined(&root.name, &rule.name), delegate: None, ..rule.clone() };
     // What the root names is in its own namespace.
-    let full = |host: &Text| Text::from(&*names::full_host(host, &key.namespace, world.domain()));
+    let full = |host: &Text| Text::from(&*names::full_host(host, &key.namespace, context.domain()));
     merged.rewrite = merged.rewrite.or_else(|| root.rewrite.clone());
     merged.timeout = merged.timeout.or(root.timeout);
     merged.retries = merged.retries.or_else(|| root.retries.clone());

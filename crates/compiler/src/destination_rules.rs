@@ -1,12 +1,12 @@
 //! Which DestinationRules hold for a host, and what they say about one port and subset (DR-01 to DR-07, DR-10, DR-20).
 
+use crate::context::CompileContext;
 use crate::index::HostEntry;
 use crate::names;
 use crate::order;
 use crate::settings::Workload;
 use crate::texts;
 use crate::visibility;
-use crate::world::World;
 use ir::{ObjectKind, Origin};
 use resources::key::Key;
 use resources::set::Object;
@@ -107,25 +107,30 @@ fn of_port<'a>(policy: &'a TrafficPolicy, under: Effective<'a>, port: u16) -> Ef
 
 /// The rules that hold for a host of a service in namespace `owner`, for a client (DR-02): those of the first level that has
 /// a rule for the host. Levels are never merged.
-pub(crate) fn lookup<'a>(world: World<'a>, host: &str, owner: &str, client: &Workload) -> Option<Merged<'a>> {
-    if world.index.host(host).is_none_or(|entry| entry.rules().is_empty()) && !world.index.has_wildcard_rules() {
+pub(crate) fn lookup<'a>(
+    context: CompileContext<'a>,
+    host: &str,
+    owner: &str,
+    client: &Workload,
+) -> Option<Merged<'a>> {
+    if context.index.host(host).is_none_or(|entry| entry.rules().is_empty()) && !context.index.has_wildcard_rules() {
         return None;
     }
-    let root = world.settings.root_namespace();
-    let own = Level { world, namespace: &client.namespace, client };
+    let root = context.settings.root_namespace();
+    let own = Level { context, namespace: &client.namespace, client };
     let own =
         if &*client.namespace == root { own.most_specific(host, is_private) } else { own.most_specific(host, stays) };
     own.and_then(choose)
-        .or_else(|| exported(world, host, owner, client))
-        .or_else(|| exported(world, host, root, client))
+        .or_else(|| exported(context, host, owner, client))
+        .or_else(|| exported(context, host, root, client))
 }
 
-fn exported<'a>(world: World<'a>, host: &str, namespace: &str, client: &Workload) -> Option<Merged<'a>> {
-    let level = Level { world, namespace, client };
-    let mut rules = level.most_specific(host, |rule, world| !is_private(rule, world))?;
+fn exported<'a>(context: CompileContext<'a>, host: &str, namespace: &str, client: &Workload) -> Option<Merged<'a>> {
+    let level = Level { context, namespace, client };
+    let mut rules = level.most_specific(host, |rule, context| !is_private(rule, context))?;
     rules.retain(|rule| {
         let export_to = visibility::entries(&rule.spec.export_to);
-        let default = &world.settings.mesh.default_destination_rule_export_to;
+        let default = &context.settings.mesh.default_destination_rule_export_to;
         visibility::class(export_to, default, &rule.key.namespace, &client.namespace).is_some()
     });
     choose(rules)
@@ -133,31 +138,31 @@ fn exported<'a>(world: World<'a>, host: &str, namespace: &str, client: &Workload
 
 /// The rules of one namespace.
 struct Level<'a, 'b> {
-    world: World<'a>,
+    context: CompileContext<'a>,
     namespace: &'b str,
     client: &'b Workload,
 }
 
 impl<'a> Level<'a, '_> {
     /// The rules for the most specific host that has any (DR-01): the very host, then the longest wildcard.
-    fn most_specific(&self, host: &str, wanted: fn(&Rule, World<'_>) -> bool) -> Option<Vec<&'a Rule>> {
-        let exact = self.world.index.host(host).map_or(&[][..], HostEntry::rules);
+    fn most_specific(&self, host: &str, wanted: fn(&Rule, CompileContext<'_>) -> bool) -> Option<Vec<&'a Rule>> {
+        let exact = self.context.index.host(host).map_or(&[][..], HostEntry::rules);
         let exact = self.pick(exact, wanted);
         if !exact.is_empty() {
             return Some(exact);
         }
-        if !self.world.index.has_wildcard_rules() {
+        if !self.context.index.has_wildcard_rules() {
             return None;
         }
-        let found = |pattern: &str| self.pick(self.world.index.wildcard_rules(pattern), wanted);
+        let found = |pattern: &str| self.pick(self.context.index.wildcard_rules(pattern), wanted);
         wildcards(host).map(|pattern| found(&pattern)).find(|rules| !rules.is_empty())
     }
 
-    fn pick(&self, keys: &[Key], wanted: fn(&Rule, World<'_>) -> bool) -> Vec<&'a Rule> {
+    fn pick(&self, keys: &[Key], wanted: fn(&Rule, CompileContext<'_>) -> bool) -> Vec<&'a Rule> {
         let from = keys.partition_point(|key| &*key.namespace < self.namespace);
         let here = keys.iter().skip(from).take_while(|key| &*key.namespace == self.namespace);
-        let rules = here.filter_map(|key| self.world.set.destination_rules.get(key));
-        let mut rules: Vec<_> = rules.filter(|rule| wanted(rule, self.world) && self.is_for_client(rule)).collect();
+        let rules = here.filter_map(|key| self.context.set.destination_rules.get(key));
+        let mut rules: Vec<_> = rules.filter(|rule| wanted(rule, self.context) && self.is_for_client(rule)).collect();
         rules.sort_by(|a, b| order::by_age(a, b));
         rules
     }
@@ -178,20 +183,20 @@ fn wildcards(host: &str) -> impl Iterator<Item = String> {
 }
 
 /// Whether only its own namespace sees the rule.
-fn is_private(rule: &Rule, world: World<'_>) -> bool {
+fn is_private(rule: &Rule, context: CompileContext<'_>) -> bool {
     if rule.spec.workload_selector.is_some() {
         return true;
     }
     let own = |entry: &str| entry == "." || entry == &*rule.key.namespace;
     match &rule.spec.export_to[..] {
-        [] => world.settings.mesh.default_destination_rule_export_to.iter().any(|entry| &**entry == "."),
+        [] => context.settings.mesh.default_destination_rule_export_to.iter().any(|entry| &**entry == "."),
         [only] => own(only),
         _ => false,
     }
 }
 
 /// Whether its own namespace sees the rule.
-fn stays(rule: &Rule, _: World<'_>) -> bool {
+fn stays(rule: &Rule, _: CompileContext<'_>) -> bool {
     let export_to = &rule.spec.export_to;
     let own = |entry: &str| entry == "." || entry == "*" || entry == &*rule.key.namespace;
     rule.spec.workload_selector.is_some() || export_to.is_empty() || export_to.iter().any(|entry| own(entry))

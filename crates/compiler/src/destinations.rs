@@ -1,12 +1,12 @@
 //! A route's destination to a cluster, or to the reason why there is none (VS-31, VS-32, DR-06).
 
 use crate::code::{self, Code};
+use crate::context::CompileContext;
 use crate::destination_rules;
 use crate::names;
 use crate::report::Notes;
 use crate::services::{self, Backing};
 use crate::settings::Workload;
-use crate::world::World;
 use ir::{ClusterId, TargetCluster};
 use resources::spec::destination_rule::Destination;
 
@@ -20,23 +20,23 @@ pub(crate) struct Asking<'a> {
 
 /// Resolves a destination; `field` is its path.
 pub(crate) fn resolve(
-    world: World<'_>,
+    context: CompileContext<'_>,
     asking: Asking<'_>,
     written: &Destination,
     field: &str,
     notes: &mut Notes,
 ) -> TargetCluster {
-    let host = names::full_host(&written.host, asking.namespace, world.domain());
-    let visible = services::visible(world, &host, &asking.workload.namespace);
+    let host = names::full_host(&written.host, asking.namespace, context.domain());
+    let visible = services::visible(context, &host, &asking.workload.namespace);
     let preferred = services::preferred(&visible, asking.namespace);
     let port = port(written, preferred, asking, field, notes);
-    let id = cluster_id(world, &host, port, &written.subset);
+    let id = cluster_id(context, &host, port, &written.subset);
     let unknown = |code: Code, at: &str, reason: String, help: String, notes: &mut Notes| {
         notes.add_with_help(code, format!("{field}.{at}"), reason.clone(), help);
         TargetCluster::Unknown { id: id.clone(), reason: reason.into() }
     };
     let Some(preferred) = preferred else {
-        let (code, reason, help) = no_host(world, &written.host, &host, asking);
+        let (code, reason, help) = no_host(context, &written.host, &host, asking);
         return unknown(code, "host", reason, help, notes);
     };
     let Some(backing) = visible.iter().find(|backing| backing.port(port).is_some()) else {
@@ -45,7 +45,7 @@ pub(crate) fn resolve(
         return unknown(code::UNKNOWN_PORT, "port.number", reason, help, notes);
     };
     if !written.subset.is_empty() {
-        let rules = destination_rules::lookup(world, &host, &backing.key().namespace, asking.workload);
+        let rules = destination_rules::lookup(context, &host, &backing.key().namespace, asking.workload);
         let subset = rules.as_ref().and_then(|rules| rules.subset(&written.subset));
         if subset.is_none() {
             let reason = format!("no DestinationRule for `{host}` has a subset `{}`", written.subset);
@@ -60,8 +60,8 @@ pub(crate) fn resolve(
 }
 
 /// The id that others already use, so that its text is shared.
-fn cluster_id(world: World<'_>, host: &str, port: u16, subset: &str) -> ClusterId {
-    let known = world.index.host(host).and_then(|entry| entry.cluster(port, subset));
+fn cluster_id(context: CompileContext<'_>, host: &str, port: u16, subset: &str) -> ClusterId {
+    let known = context.index.host(host).and_then(|entry| entry.cluster(port, subset));
     known.map_or_else(|| ClusterId::outbound(port, subset, host), |used| used.id.clone())
 }
 
@@ -86,8 +86,8 @@ fn port(
     })
 }
 
-fn no_host(world: World<'_>, written: &str, host: &str, asking: Asking<'_>) -> (Code, String, String) {
-    if let Some(hidden) = services::all(world, host).next() {
+fn no_host(context: CompileContext<'_>, written: &str, host: &str, asking: Asking<'_>) -> (Code, String, String) {
+    if let Some(hidden) = services::all(context, host).next() {
         let reason =
             format!("`{host}` of {} is not exported to namespace {}", hidden.origin(), asking.workload.namespace);
         return (code::HIDDEN_HOST, reason, "see its `exportTo`".to_owned());

@@ -3,10 +3,10 @@
 mod entry;
 mod service;
 
+use crate::context::CompileContext;
 use crate::localities::{Place, Placing};
 use crate::services::{Backing, BackingPort};
 use crate::texts;
-use crate::world::World;
 use ir::{DnsName, Endpoint, EndpointAddress, EndpointSource, Locality};
 use resources::set::Object;
 use resources::spec::text_match::{Labels, selects};
@@ -61,14 +61,14 @@ pub(crate) struct Wanted<'a> {
 
 /// The endpoints behind `backing`. `others` are the further ServiceEntries with the host.
 pub(crate) fn find(
-    world: World<'_>,
+    context: CompileContext<'_>,
     backing: Backing<'_>,
     others: &[Backing<'_>],
     wanted: Wanted<'_>,
 ) -> EndpointSource {
     match backing {
-        Backing::Service(object) => service::find(world, object, wanted),
-        Backing::Entry(object) => entry::find(world, object, others, wanted),
+        Backing::Service(object) => service::find(context, object, wanted),
+        Backing::Entry(object) => entry::find(context, object, others, wanted),
     }
 }
 
@@ -148,12 +148,12 @@ impl<'a> Found<'a> {
 
 /// WorkloadEntries of a namespace that have all labels of a selector.
 fn workload_entries<'a>(
-    world: World<'a>,
+    context: CompileContext<'a>,
     namespace: &'a str,
     selector: &'a Labels,
 ) -> impl Iterator<Item = &'a Arc<Object<WorkloadEntry>>> {
     let from = resources::key::Key { namespace: namespace.into(), name: "".into() };
-    world
+    context
         .set
         .workload_entries
         .range(from..)
@@ -163,8 +163,8 @@ fn workload_entries<'a>(
 }
 
 /// Whether a selector selects any WorkloadEntry of a namespace.
-pub(crate) fn any_selected(world: World<'_>, namespace: &str, selector: &Labels) -> bool {
-    workload_entries(world, namespace, selector).next().is_some()
+pub(crate) fn any_selected(context: CompileContext<'_>, namespace: &str, selector: &Labels) -> bool {
+    workload_entries(context, namespace, selector).next().is_some()
 }
 
 /// The labels of a WorkloadEntry: those of its spec, and those of its metadata where the spec has none of the name.

@@ -6,6 +6,7 @@ mod selector;
 mod server;
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::credentials::{Finder, Used};
 use crate::fast::FastMap;
 use crate::hosts::{ServerHost, ServerHosts};
@@ -13,7 +14,6 @@ use crate::order;
 use crate::ports;
 use crate::report::Notes;
 use crate::settings::Workload;
-use crate::world::World;
 use ir::{HostPattern, ListenerId, ObjectKind, Origin, TableId, Termination};
 use resources::key::Key;
 use resources::set::Object;
@@ -118,23 +118,23 @@ pub(crate) struct Plans {
 
 /// Plans every listener anew. Costs what all Gateways cost, and is done only when one of them, or a Service of the gateway
 /// itself, changed.
-pub(crate) fn plan(world: World<'_>) -> Plans {
+pub(crate) fn plan(context: CompileContext<'_>) -> Plans {
     let mut plans = Plans::default();
-    let mut gateways: Vec<_> = world.set.gateways.values().collect();
+    let mut gateways: Vec<_> = context.set.gateways.values().collect();
     gateways.sort_by(|a, b| order::by_age(a, b));
     for gateway in &gateways {
         let mut notes = Notes::default();
-        server::inert_fields(gateway, &mut notes);
+        server::fields_without_effect(gateway, &mut notes);
         plans.notes.insert(gateway.key.clone(), notes);
     }
-    for (index, workload) in world.workloads().iter().enumerate() {
-        let mut merge = Merge::new(world, workload, index, &mut plans);
+    for (index, workload) in context.workloads().iter().enumerate() {
+        let mut merge = Merge::new(context, workload, index, &mut plans);
         for gateway in gateways.iter().filter(|gateway| selects(&gateway.spec.selector, &workload.labels)) {
             merge.gateway(gateway);
         }
     }
     for gateway in gateways.iter().filter(|gateway| !plans.served.contains_key(&gateway.key)) {
-        let (message, help) = selector::mismatch(&gateway.spec.selector, world.workloads());
+        let (message, help) = selector::mismatch(&gateway.spec.selector, context.workloads());
         if let Some(notes) = plans.notes.get_mut(&gateway.key) {
             notes.add_with_help(code::OTHER_WORKLOAD, "spec.selector", message, help);
         }
@@ -148,7 +148,7 @@ fn is_grpc_web(protocol: &str) -> bool {
 
 /// The merging of one workload's Gateways.
 struct Merge<'a, 'b> {
-    world: World<'a>,
+    context: CompileContext<'a>,
     workload: &'a Workload,
     index: usize,
     services: Vec<&'a Arc<Object<Service>>>,
@@ -160,9 +160,9 @@ struct Merge<'a, 'b> {
 }
 
 impl<'a, 'b> Merge<'a, 'b> {
-    fn new(world: World<'a>, workload: &'a Workload, index: usize, plans: &'b mut Plans) -> Self {
-        let services = ports::services_of(world, workload);
-        Self { world, workload, index, services, plain: BTreeMap::new(), secured: FastMap::default(), plans }
+    fn new(context: CompileContext<'a>, workload: &'a Workload, index: usize, plans: &'b mut Plans) -> Self {
+        let services = ports::services_of(context, workload);
+        Self { context, workload, index, services, plain: BTreeMap::new(), secured: FastMap::default(), plans }
     }
 
     fn gateway(&mut self, gateway: &Arc<Object<Gateway>>) {
@@ -204,7 +204,7 @@ impl<'a, 'b> Merge<'a, 'b> {
         let (kind, tls) = server::kind(written, protocol, field, notes)?;
         let field = format!("{field}.tls");
         let used = &mut self.plans.used;
-        let mut finder = Finder { world: self.world, workload: self.workload, field: &field, notes, used };
+        let mut finder = Finder { context: self.context, workload: self.workload, field: &field, notes, used };
         Some(match (kind, tls) {
             (server::Kind::Http, _) => ServerKind::Http {
                 to_https: written.tls.as_ref().is_some_and(|tls| tls.https_redirect),
@@ -253,7 +253,7 @@ impl<'a, 'b> Merge<'a, 'b> {
 
     /// S-40, and `--port-map` last.
     fn bound_port(&self, number: u16, field: &str, notes: &mut Notes) -> u16 {
-        let (resolved, unknown) = ports::resolve(self.world, &self.services, number);
+        let (resolved, unknown) = ports::resolve(self.context, &self.services, number);
         if let Some(unknown) = unknown {
             let message = format!(
                 "Service {} sends this port to `{}`, which no EndpointSlice knows; the port itself is listened on",
@@ -261,7 +261,7 @@ impl<'a, 'b> Merge<'a, 'b> {
             );
             notes.add(code::TARGET_PORT_UNKNOWN, format!("{field}.port.number"), message);
         }
-        self.world.settings.port_map.get(&resolved).copied().unwrap_or(resolved)
+        self.context.settings.port_map.get(&resolved).copied().unwrap_or(resolved)
     }
 
     /// Whether a server may have an address beside those that have it already. Clear text comes with clear text of the same

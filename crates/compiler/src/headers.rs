@@ -73,7 +73,7 @@ fn authority(headers: &BTreeMap<Text, Text>, field: &str, notes: &mut Notes) -> 
     let (name, value) = headers.iter().find(|(name, value)| is_host(name) && !value.is_empty())?;
     if value.contains('%') {
         let message = format!("backends get the Host `{value}` as it stands: variables act in other headers alone");
-        notes.add(code::FIELD_INERT, format!("{field}.{name}"), message);
+        notes.add(code::FIELD_NO_EFFECT, format!("{field}.{name}"), message);
     }
     let parsed = Authority::parse(value);
     parsed.map_err(|error| notes.add(code::BAD_HEADER, format!("{field}.{name}"), error.to_string())).ok()
@@ -94,7 +94,7 @@ fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderText>
                 Variable::Nothing => {
                     let message = format!("`{text}` has a variable that is always empty here");
                     let help = "there are no metadata and filter states of Envoy";
-                    notes.add_with_help(code::FIELD_INERT, field, message, help);
+                    notes.add_with_help(code::FIELD_NO_EFFECT, field, message, help);
                 }
                 Variable::StartTime(format) if strtime::format(&**format, jiff::Timestamp::UNIX_EPOCH).is_err() => {
                     let message = format!("`{format}` is no format of `strftime`");

@@ -112,7 +112,7 @@ impl Index {
     }
 
     /// Takes a VirtualService's names in or out. `named` is what it names: destination hosts and gateways.
-    pub(crate) fn virtual_service(&mut self, key: &Key, before: &Named, after: &Named) {
+    pub(crate) fn virtual_service(&mut self, key: &Key, before: &References, after: &References) {
         for host in before.hosts.difference(&after.hosts) {
             self.host_mut(host).users.remove(key);
             self.drop_if_empty(host);
@@ -195,7 +195,7 @@ fn set_in(keys: &mut BTreeSet<Key>, key: &Key, present: bool) {
 
 /// The names in a VirtualService by which it is found again.
 #[derive(Debug, Default)]
-pub(crate) struct Named {
+pub(crate) struct References {
     /// Full destination hosts.
     pub(crate) hosts: BTreeSet<String>,
     /// Names of Gateways, without their namespaces.
@@ -204,7 +204,7 @@ pub(crate) struct Named {
     pub(crate) delegates: BTreeSet<Key>,
 }
 
-impl Named {
+impl References {
     /// What `object` names.
     pub(crate) fn of(object: &Object<VirtualService>, domain: &str) -> Self {
         let namespace = &object.key.namespace;

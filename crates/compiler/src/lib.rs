@@ -4,11 +4,11 @@
 //! [`compile`] is called by the program's pipeline with each new [`ResourceSet`](resources::set::ResourceSet). The [`Memo`]
 //! between two calls makes the cost of a change follow the change; without it everything is compiled, with the same result.
 //!
-//! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `edge`, `fast`, `report`, `visibility`,
-//! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `world`), one object's parts (`headers`, `matches`, `actions`, `routes`, `through`), what
+//! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `mesh_settings`, `fast`, `report`, `visibility`,
+//! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `context`), one object's parts (`headers`, `matches`, `actions`, `routes`, `l4`), what
 //! TLS needs (`credentials`, `tls_parameters`), what is behind destinations (`services`, `destination_rules`, `localities`, `endpoints`,
 //! `destinations`, `balance`, `clusters`), the joins (`ports`,
-//! `gateways`, `binding`, `remarks`, `policies`), and what is kept between compilations (`memo`).
+//! `gateways`, `binding`, `lints`, `policies`), and what is kept between compilations (`memo`).
 
 mod actions;
 mod auto_passthrough;
@@ -16,34 +16,34 @@ mod balance;
 mod binding;
 mod clusters;
 pub mod code;
+mod context;
 mod credentials;
 mod delegates;
 mod destination_rules;
 mod destinations;
-mod edge;
 mod endpoints;
 mod fast;
 mod gateways;
 mod headers;
 mod hosts;
 mod index;
+mod l4;
+mod lints;
 mod localities;
 mod matches;
 mod memo;
+mod mesh_settings;
 mod names;
 mod order;
 mod policies;
 mod ports;
-mod remarks;
 mod report;
 mod routes;
 mod services;
 mod settings;
 mod texts;
-mod through;
 mod tls_parameters;
 mod visibility;
-mod world;
 
 pub use memo::Memo;
 pub use report::Report;

@@ -1,9 +1,9 @@
 //! What it matters to a client where endpoints are: which setting holds, and the priority or share that it gives them (DR-13, DR-14).
 
+use crate::context::CompileContext;
 use crate::destination_rules::Effective;
 use crate::services::Backing;
 use crate::settings::Workload;
-use crate::world::World;
 use ir::{EndpointSource, Localities, Locality};
 use resources::spec::destination_rule::{Distribute, Failover, LocalityBalancer};
 use resources::spec::text_match::Labels;
@@ -55,22 +55,27 @@ pub(crate) struct Place<'a> {
 
 /// The setting that holds for a client: the DestinationRule's, the Service's, the mesh's (DR-13).
 pub(crate) fn placing<'a>(
-    world: World<'a>,
+    context: CompileContext<'a>,
     client: &'a Workload,
     backing: Backing<'a>,
     effective: Effective<'a>,
 ) -> Placing<'a> {
-    Placing { client, rule: rule(world, client, backing, effective) }
+    Placing { client, rule: rule(context, client, backing, effective) }
 }
 
-fn rule<'a>(world: World<'a>, client: &Workload, backing: Backing<'a>, effective: Effective<'a>) -> Rule<'a> {
+fn rule<'a>(
+    context: CompileContext<'a>,
+    client: &Workload,
+    backing: Backing<'a>,
+    effective: Effective<'a>,
+) -> Rule<'a> {
     let own = effective.load_balancer.and_then(|balancer| balancer.locality_lb_setting.as_deref());
     if own.is_none()
         && let Some(ranks) = ranks_of(backing)
     {
         return Rule::Failover { labels: Ranks::Known(ranks), regions: None };
     }
-    let setting = own.or(world.settings.mesh.locality_lb_setting.as_deref());
+    let setting = own.or(context.settings.mesh.locality_lb_setting.as_deref());
     // Without any, the mesh's default holds, which is on.
     if setting.is_some_and(|setting| setting.enabled == Some(false)) {
         return Rule::Ignored;
@@ -215,7 +220,7 @@ fn shares(distribute: &Distribute, endpoints: &EndpointSource) -> Vec<(Option<Lo
     match endpoints {
         EndpointSource::Static(all) => all.iter().for_each(|one| add(one.locality.as_ref(), one.weight)),
         EndpointSource::Dns { names, .. } => names.iter().for_each(|one| add(one.locality.as_ref(), one.weight)),
-        EndpointSource::Never(_) | EndpointSource::NoTls(_) => {}
+        EndpointSource::Never(_) | EndpointSource::Withheld(_) => {}
     }
     let mut shares = Vec::new();
     for (pattern, share) in distribute.to.iter() {

@@ -10,15 +10,15 @@ mod upstreams;
 use crate::Compiled;
 use crate::auto_passthrough::{self, Implied};
 use crate::binding::{self, Binding, Bound};
+use crate::context::CompileContext;
 use crate::credentials::Used;
-use crate::edge;
 use crate::fast::FastMap;
 use crate::gateways::{self, Plans};
 use crate::index::Index;
+use crate::l4::L4Binding;
+use crate::mesh_settings;
 use crate::report::{Notes, Report};
 use crate::settings::Settings;
-use crate::through::Through;
-use crate::world::World;
 use changed::Dirty;
 use cluster_notes::ClusterNotes;
 use ir::{Changes, ClusterId, Delta, ListenerId, Snapshot};
@@ -40,13 +40,13 @@ pub struct Memo {
 struct State {
     set: ResourceSet,
     settings: Settings,
-    edge: Arc<ir::Edge>,
+    mesh_settings: Arc<ir::MeshConnectionSettings>,
     index: Index,
     plans: Plans,
     /// Where each VirtualService is bound.
     bound: FastMap<Key, Box<[Bound]>>,
     /// What those that have any do with bytes.
-    through: BTreeMap<Key, Box<[Through]>>,
+    l4: BTreeMap<Key, Box<[L4Binding]>>,
     /// What was found out about DestinationRules while clusters were built by them.
     cluster_notes: ClusterNotes,
     /// Secrets and files that clusters need.
@@ -63,8 +63,8 @@ impl Memo {
         let (mut state, fresh) = match self.state.take().filter(|state| state.precedes(set, settings)) {
             Some(state) => (state, false),
             None => {
-                let edge = Arc::new(edge::compile(settings));
-                (Box::new(State { settings: settings.clone(), edge, ..State::default() }), true)
+                let mesh_settings = Arc::new(mesh_settings::compile(settings));
+                (Box::new(State { settings: settings.clone(), mesh_settings, ..State::default() }), true)
             }
         };
         let changes = state.step(&self.implied.lower(set, settings, fresh), fresh);
@@ -116,13 +116,13 @@ impl State {
         changes
     }
 
-    fn world(&self) -> World<'_> {
-        World { set: &self.set, settings: &self.settings, index: &self.index }
+    fn context(&self) -> CompileContext<'_> {
+        CompileContext { set: &self.set, settings: &self.settings, index: &self.index }
     }
 
     /// Plans the listeners, and marks every VirtualService that names a Gateway for which something is different.
     fn plan_listeners(&mut self, dirty: &mut Dirty) {
-        let plans = gateways::plan(self.world());
+        let plans = gateways::plan(self.context());
         let mut names: BTreeSet<Arc<str>> = tables::differing_gateways(&self.plans, &plans);
         names.append(&mut dirty.gateway_names);
         for name in &names {
@@ -155,8 +155,8 @@ impl State {
 
     /// Binds one VirtualService anew. What comes out as before is left as it is, down to the pointers.
     fn bind(&mut self, key: &Key, object: Option<&Arc<Object<VirtualService>>>, dirty: &mut Dirty) {
-        let Binding { bound, through, notes } = match object {
-            Some(object) => binding::bind(self.world(), &self.plans, object),
+        let Binding { bound, l4, notes } = match object {
+            Some(object) => binding::bind(self.context(), &self.plans, object),
             None => Binding::default(),
         };
         // What is implied was written by nobody.
@@ -165,17 +165,17 @@ impl State {
         let before = self.bound.remove(key).unwrap_or_default();
         let bound: Box<[Bound]> = bound.into_iter().map(|bound| reuse(bound, &before)).collect();
         self.touch_hosts(key, &before, &bound, dirty);
-        let through_before = self.through.remove(key).unwrap_or_default();
-        if *through_before != *through {
-            let both = through_before.iter().chain(&through);
-            dirty.listeners.extend(both.map(|through| Arc::clone(&through.listener)));
+        let l4_before = self.l4.remove(key).unwrap_or_default();
+        if *l4_before != *l4 {
+            let both = l4_before.iter().chain(&l4);
+            dirty.listeners.extend(both.map(|l4| Arc::clone(&l4.listener)));
         }
-        self.count_clusters((&before, &through_before), (&bound, &through), dirty);
+        self.count_clusters((&before, &l4_before), (&bound, &l4), dirty);
         if !bound.is_empty() {
             self.bound.insert(key.clone(), bound);
         }
-        if !through.is_empty() {
-            self.through.insert(key.clone(), through.into());
+        if !l4.is_empty() {
+            self.l4.insert(key.clone(), l4.into());
         }
     }
 }

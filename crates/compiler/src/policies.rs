@@ -2,9 +2,9 @@
 //! not enforced yet, so that one which is for a workload here is an error. `memo` calls this.
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::report::Notes;
 use crate::settings::Workload;
-use crate::world::World;
 use resources::key::{Key, Kind};
 use resources::set::{Meta, Object};
 use resources::spec::Spec;
@@ -19,11 +19,11 @@ const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 const DRY_RUN: &str = "istio.io/dry-run";
 
 /// What there is to say about a policy.
-pub(crate) fn of_policy<T: Policy + Spec>(world: World<'_>, object: &Object<T>) -> Notes {
-    let here: Vec<String> = world
+pub(crate) fn of_policy<T: Policy + Spec>(context: CompileContext<'_>, object: &Object<T>) -> Notes {
+    let here: Vec<String> = context
         .workloads()
         .iter()
-        .filter(|workload| is_for(world, &object.key, object.spec.targets(), workload))
+        .filter(|workload| is_for(context, &object.key, object.spec.targets(), workload))
         .map(|workload| format!("`{}` (namespace {})", workload.name.0, workload.namespace))
         .collect();
     let mut notes = Notes::default();
@@ -42,10 +42,10 @@ pub(crate) fn of_policy<T: Policy + Spec>(world: World<'_>, object: &Object<T>) 
 }
 
 /// What there is to say about an AuthorizationPolicy; one that decides nothing is missed by nobody.
-pub(crate) fn of_authorization_policy(world: World<'_>, object: &Object<AuthorizationPolicy>) -> Notes {
+pub(crate) fn of_authorization_policy(context: CompileContext<'_>, object: &Object<AuthorizationPolicy>) -> Notes {
     let audits = object.spec.action == Some(AuthorizationAction::Audit);
     if !audits && !is_dry_run(&object.meta) {
-        return of_policy(world, object);
+        return of_policy(context, object);
     }
     let mut notes = Notes::default();
     let (what, field) = if audits { ("only audits", "spec.action") } else { ("is a dry run", "metadata.annotations") };
@@ -76,8 +76,8 @@ fn field(targets: Targets<'_>) -> &'static str {
 }
 
 /// Whether a policy is for a workload: by labels or by name in its own namespace, in the root namespace by labels for every one.
-fn is_for(world: World<'_>, key: &Key, targets: Targets<'_>, workload: &Workload) -> bool {
-    let root = &*key.namespace == world.settings.root_namespace();
+fn is_for(context: CompileContext<'_>, key: &Key, targets: Targets<'_>, workload: &Workload) -> bool {
+    let root = &*key.namespace == context.settings.root_namespace();
     let own = key.namespace == workload.namespace;
     if !targets.refs.is_empty() {
         return targets.refs.iter().any(|target| refers_to(target, root, own, workload));

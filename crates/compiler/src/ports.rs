@@ -1,8 +1,8 @@
 //! From the port of a server to the port that is bound (S-40 to S-46).
 
+use crate::context::CompileContext;
 use crate::order;
 use crate::settings::Workload;
-use crate::world::World;
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::core::{CoreServicePort, Service};
@@ -27,10 +27,10 @@ pub(crate) fn is_for(object: &Object<Service>, workload: &Workload) -> bool {
 }
 
 /// The workload's own Services, oldest first. Costs the Services of its namespace that have a selector.
-pub(crate) fn services_of<'a>(world: World<'a>, workload: &Workload) -> Vec<&'a Arc<Object<Service>>> {
-    let here = world.index.selecting(&workload.namespace);
+pub(crate) fn services_of<'a>(context: CompileContext<'a>, workload: &Workload) -> Vec<&'a Arc<Object<Service>>> {
+    let here = context.index.selecting(&workload.namespace);
     let here = here.into_iter().flat_map(|selecting| &selecting.services);
-    let services = here.filter_map(|key| world.set.services.get(key));
+    let services = here.filter_map(|key| context.set.services.get(key));
     let mut services: Vec<_> = services.filter(|object| is_for(object, workload)).collect();
     services.sort_by(|a, b| order::by_age(a, b));
     services
@@ -38,7 +38,7 @@ pub(crate) fn services_of<'a>(world: World<'a>, workload: &Workload) -> Vec<&'a 
 
 /// What to listen on for a server's port (S-40): the target port of the first Service that has the port, else the port itself.
 pub(crate) fn resolve(
-    world: World<'_>,
+    context: CompileContext<'_>,
     services: &[&Arc<Object<Service>>],
     number: u16,
 ) -> (u16, Option<UnknownTarget>) {
@@ -49,7 +49,7 @@ pub(crate) fn resolve(
             None => (number, None),
             Some(NumberOrName::Number(0)) => continue,
             Some(NumberOrName::Number(target)) => (*target, None),
-            Some(NumberOrName::Name(name)) => match by_slices(world, object, port) {
+            Some(NumberOrName::Name(name)) => match by_slices(context, object, port) {
                 Some(target) => (target, None),
                 None => (number, Some(UnknownTarget { service: object.key.clone(), name: (**name).to_owned() })),
             },
@@ -59,8 +59,8 @@ pub(crate) fn resolve(
 }
 
 /// A named target port is a number in the Service's EndpointSlices.
-fn by_slices(world: World<'_>, object: &Object<Service>, port: &CoreServicePort) -> Option<u16> {
-    let slices = world.index.slices(&object.key).iter();
-    let ports = slices.filter_map(|key| world.set.endpoint_slices.get(key)).flat_map(|slice| &slice.spec.ports);
+fn by_slices(context: CompileContext<'_>, object: &Object<Service>, port: &CoreServicePort) -> Option<u16> {
+    let slices = context.index.slices(&object.key).iter();
+    let ports = slices.filter_map(|key| context.set.endpoint_slices.get(key)).flat_map(|slice| &slice.spec.ports);
     ports.into_iter().find(|found| found.name == port.name).and_then(|found| found.port)
 }

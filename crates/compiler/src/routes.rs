@@ -1,6 +1,7 @@
 //! The routes of one VirtualService for one Gateway and server port, in its own order (S-60, VS-10, VS-11, VS-18 to VS-20).
 
 use crate::actions;
+use crate::context::CompileContext;
 use crate::delegates::{self, Rule};
 use crate::destinations::Asking;
 use crate::matches::{self, Unjudgeable};
@@ -8,7 +9,6 @@ use crate::names;
 use crate::report::Notes;
 use crate::settings::Workload;
 use crate::texts;
-use crate::world::World;
 use ir::{Action, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
 use resources::key::Key;
 use resources::set::Object;
@@ -26,14 +26,14 @@ pub(crate) struct Target<'a> {
 
 /// Compiles every rule that is for `target`, up to the first that takes everything.
 pub(crate) fn compile_routes(
-    world: World<'_>,
+    context: CompileContext<'_>,
     object: &Object<VirtualService>,
     target: Target<'_>,
     notes: &mut Notes,
 ) -> Arc<[Arc<Route>]> {
-    let compiler = Compiler { world, object, target };
+    let compiler = Compiler { context, object, target };
     let mut routes = Vec::with_capacity(object.spec.http.len());
-    for rule in delegates::rules(world, object, notes) {
+    for rule in delegates::rules(context, object, notes) {
         // VS-49: what stands behind a rule that takes everything is never reached, which validation warns of.
         if compiler.rule(&rule, &mut routes, notes) {
             break;
@@ -43,7 +43,7 @@ pub(crate) fn compile_routes(
 }
 
 struct Compiler<'a> {
-    world: World<'a>,
+    context: CompileContext<'a>,
     object: &'a Object<VirtualService>,
     target: Target<'a>,
 }
@@ -83,7 +83,7 @@ impl Compiler<'_> {
                 && (entry.source_namespace.is_empty() || *entry.source_namespace == *workload.namespace);
         }
         let namespace = &self.object.key.namespace;
-        let named = entry.gateways.iter().filter_map(|name| names::gateway(name, namespace, self.world.domain()));
+        let named = entry.gateways.iter().filter_map(|name| names::gateway(name, namespace, self.context.domain()));
         named.into_iter().any(|key| key == *gateway)
     }
 
@@ -97,7 +97,7 @@ impl Compiler<'_> {
         let Key { namespace, name } = &self.object.key;
         let Target { workload, server_port, .. } = self.target;
         let asking = Asking { workload, namespace: rule.namespace, server_port };
-        let compiled = actions::compile_action(self.world, asking, &rule.rule, &matches.path, &rule.field, notes)?;
+        let compiled = actions::compile_action(self.context, asking, &rule.rule, &matches.path, &rule.field, notes)?;
         if replaces_prefix(&compiled.action) && matches.path == MatchPath::Any {
             // VS-37: a rule without a path is one with the prefix `/`, of which just that is replaced.
             matches.path = MatchPath::Text { text: StringMatch::Prefix(texts::shared("/")), ignore_case: false };

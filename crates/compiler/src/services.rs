@@ -1,10 +1,10 @@
 //! What stands behind a destination host: a Service, or ServiceEntries (VS-31, S-55, SE-12, SE-14).
 
+use crate::context::CompileContext;
 use crate::names;
 use crate::order;
 use crate::texts;
 use crate::visibility::{self, Class};
-use crate::world::World;
 use ir::{ObjectKind, Origin};
 use resources::key::Key;
 use resources::set::Object;
@@ -84,8 +84,8 @@ impl<'a> Backing<'a> {
         of_service.chain(of_entry)
     }
 
-    fn class(self, world: World<'_>, client: &str) -> Option<Class> {
-        let default = &world.settings.mesh.default_service_export_to;
+    fn class(self, context: CompileContext<'_>, client: &str) -> Option<Class> {
+        let default = &context.settings.mesh.default_service_export_to;
         match self {
             Self::Service(object) => {
                 let export_to = visibility::annotation(object.meta.annotations.get(EXPORT_TO));
@@ -104,17 +104,17 @@ impl<'a> Backing<'a> {
 }
 
 /// Everything that has the host, whoever may see it; the Service first, ServiceEntries in the order of their keys.
-pub(crate) fn all<'a>(world: World<'a>, host: &str) -> impl Iterator<Item = Backing<'a>> {
-    let service = names::service_of_host(host, world.domain()).and_then(|key| world.set.services.get(&key));
-    let entries = world.index.host(host).map_or(&[][..], |entry| entry.entries.as_slice());
-    let entries = entries.iter().filter_map(move |key| world.set.service_entries.get(key));
+pub(crate) fn all<'a>(context: CompileContext<'a>, host: &str) -> impl Iterator<Item = Backing<'a>> {
+    let service = names::service_of_host(host, context.domain()).and_then(|key| context.set.services.get(&key));
+    let entries = context.index.host(host).map_or(&[][..], |entry| entry.entries.as_slice());
+    let entries = entries.iter().filter_map(move |key| context.set.service_entries.get(key));
     service.into_iter().map(Backing::Service).chain(entries.map(Backing::Entry))
 }
 
 /// What `client`'s namespace sees of it, the preferred first: a Service before ServiceEntries, which nobody may take a
 /// Service's host with; then private, exported, public; then the oldest.
-pub(crate) fn visible<'a>(world: World<'a>, host: &str, client: &str) -> Vec<Backing<'a>> {
-    let seen = all(world, host).filter_map(|backing| Some((backing.class(world, client)?, backing)));
+pub(crate) fn visible<'a>(context: CompileContext<'a>, host: &str, client: &str) -> Vec<Backing<'a>> {
+    let seen = all(context, host).filter_map(|backing| Some((backing.class(context, client)?, backing)));
     let mut seen: Vec<_> = seen.collect();
     seen.sort_by(|(class_a, a), (class_b, b)| {
         let kind = b.is_service().cmp(&a.is_service());

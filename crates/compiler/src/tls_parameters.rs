@@ -30,7 +30,7 @@ pub(crate) struct Written<'a> {
 
 /// Works the parameters out. An error says why no handshake could keep to them.
 pub(crate) fn compile(written: Written<'_>, finder: &mut Finder<'_, '_>) -> Result<TlsParameters, Arc<str>> {
-    let mesh = finder.world.settings.mesh.tls_defaults.as_deref();
+    let mesh = finder.context.settings.mesh.tls_defaults.as_deref();
     let of_mesh = mesh.map_or(Written::default(), |mesh| Written {
         lowest: mesh.min_protocol_version,
         highest: None,

@@ -154,13 +154,13 @@ async fn admit(
     listener: &Arc<ListenerState>,
     remote: SocketAddr,
 ) -> Result<(Rc<Tracked>, Place), Rejected> {
-    let edge = Arc::clone(&listener.services().edge);
+    let mesh_settings = Arc::clone(&listener.services().mesh_settings);
     // Whose a connection is that begins with a PROXY header is not known yet.
-    let address = match edge.proxy_protocol {
+    let address = match mesh_settings.proxy_protocol {
         Some(_) => None,
-        None => worker.addresses.admit(remote.ip(), &edge)?,
+        None => worker.addresses.admit(remote.ip(), &mesh_settings)?,
     };
     let place = listener.enter(worker.limits.listener_connections).ok_or(Rejected::Listener)?;
-    let permit = worker.admit(edge.connections.most).await.ok_or(Rejected::Limit)?;
+    let permit = worker.admit(mesh_settings.connections.most).await.ok_or(Rejected::Limit)?;
     Ok((worker.tracker.track(permit, address), place))
 }

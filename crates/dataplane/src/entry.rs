@@ -47,7 +47,7 @@ pub(crate) async fn serve(
     let services = listener.services();
     let begun = Instant::now();
     let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, remote, local: None, tracked, begun };
-    if services.edge.proxy_protocol.is_some() {
+    if services.mesh_settings.proxy_protocol.is_some() {
         drop(services);
         return Box::pin(accepted.proxied()).await;
     }
@@ -156,7 +156,7 @@ impl Accepted {
                     Err(cause) => return failed(cause),
                 };
                 add(&self.worker.metrics.handshakes);
-                let details = self.listener.services().edge.certificate_details;
+                let details = self.listener.services().mesh_settings.certificate_details;
                 let by = acceptor.uri.as_deref();
                 negotiated = tls::NegotiatedTls::of(&acceptor.termination, stream.get_ref().1);
                 certificate = tls::xfcc_header(&acceptor.termination, stream.get_ref().1, details, by);

@@ -153,7 +153,7 @@ impl Listeners {
             plain: listener.plain.as_ref().and_then(service),
             servers: Servers::build(&named),
             tls,
-            edge: Arc::clone(&listener.edge),
+            mesh_settings: Arc::clone(&listener.mesh_settings),
         }
     }
 

@@ -143,7 +143,7 @@ pub(crate) enum Reject {
     /// The destination has no endpoints.
     NoEndpoint,
     /// The TLS that the destination demands cannot be had, and nothing is sent without it (DR-44, DR-46).
-    NoTls,
+    UpstreamTlsUnavailable,
     /// No connection could be made.
     Connect { timeout: bool },
     /// The destination has as many connections, or requests, as it may have (DR-20, DR-21).
@@ -219,7 +219,7 @@ impl Reject {
             Self::Misdirected => row(421, Flags::NR, "misdirected_request", "misdirected request: ask for this host over a connection of its own"),
             Self::NoCluster => row(503, Flags::NC, "cluster_not_found", ""),
             Self::NoEndpoint => row(503, Flags::UH, "no_healthy_upstream", "no healthy upstream"),
-            Self::NoTls => row(503, Flags::UF, "upstream_tls_unavailable", "upstream TLS is not available"),
+            Self::UpstreamTlsUnavailable => row(503, Flags::UF, "upstream_tls_unavailable", "upstream TLS is not available"),
             Self::Connect { timeout: false } => reset(503, Flags::UF, reset!("remote_connection_failure", "remote connection failure")),
             Self::Connect { timeout: true } => reset(503, Flags::UF, reset!("connection_timeout", "connection timeout")),
             Self::Overflow => reset(503, Flags::UO, reset!("overflow", "overflow")),
@@ -262,8 +262,10 @@ impl Reject {
 impl From<&NoEndpoint> for Reject {
     fn from(none: &NoEndpoint) -> Self {
         match none {
-            NoEndpoint::NoTls(_) => Self::NoTls,
-            NoEndpoint::Empty | NoEndpoint::Unresolved | NoEndpoint::Unbuilt | NoEndpoint::Never(_) => Self::NoEndpoint,
+            NoEndpoint::Withheld(_) => Self::UpstreamTlsUnavailable,
+            NoEndpoint::Empty | NoEndpoint::Unresolved | NoEndpoint::TableNotReady | NoEndpoint::Never(_) => {
+                Self::NoEndpoint
+            }
         }
     }
 }
@@ -291,7 +293,7 @@ mod tests {
         assert_eq!(told(Reject::NoCluster), (503, "NC".into(), "cluster_not_found"));
         assert_eq!(told(Reject::NoEndpoint), (503, "UH".into(), "no_healthy_upstream"));
         assert_eq!(told(Reject::Timeout), (504, "UT".into(), "response_timeout"));
-        assert_eq!(told(Reject::NoTls), (503, "UF".into(), "upstream_tls_unavailable"));
+        assert_eq!(told(Reject::UpstreamTlsUnavailable), (503, "UF".into(), "upstream_tls_unavailable"));
         let detail = "upstream_reset_before_response_started{overflow}";
         assert_eq!(told(Reject::Overflow), (503, "UO".into(), detail));
         let (status, flags, detail) = told(Reject::UpstreamClosed);

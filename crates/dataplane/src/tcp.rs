@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tunnel::Failure;
 use up::{Reached, Up};
-use upstream::{ClusterState, ConnectError, EndpointState, InFlight, NoEndpoint, Sender, Stream, Wanted, xxhash64};
+use upstream::{
+    ClusterState, ConnectContext, ConnectError, EndpointState, InFlight, NoEndpoint, PickContext, Stream, xxhash64,
+};
 
 /// A client's connection, and where its bytes go.
 pub(crate) struct Bytes {
@@ -67,12 +69,12 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
     let mut avoid: Option<u64> = None;
     let hash = source_hash(worker, conn, &cluster);
     loop {
-        let wanted = Wanted { hash, avoid: avoid.as_slice(), excluded: 0 };
+        let wanted = PickContext { hash, avoid: avoid.as_slice(), excluded: 0 };
         let (endpoint, in_flight) = match choose(worker, &cluster, wanted).await {
             Ok(chosen) => chosen,
             Err(none) => {
                 outcome.flags = Reject::from(&none).reason().flags;
-                if let NoEndpoint::NoTls(reason) = none {
+                if let NoEndpoint::Withheld(reason) = none {
                     outcome.failure = reason.to_string();
                 }
                 return None;
@@ -113,24 +115,24 @@ async fn reach(
     endpoint: &Arc<EndpointState>,
 ) -> Result<Reached, Failure> {
     let ends = conn.client.ends();
-    let sender = Sender { host: None, ends: ends.as_ref() };
-    if let Some(tunnel) = &conn.entry.route.tunnel {
+    let sender = ConnectContext { host: None, ends: ends.as_ref() };
+    if let Some(tunnel) = &conn.entry.config.tunnel {
         return tunnel::open(worker, cluster, (endpoint, sender), tunnel).await;
     }
-    let connection = cluster.connect(endpoint, sender, cluster.cluster.timeouts.connect).await?;
+    let connection = cluster.connect(endpoint, sender, cluster.config.timeouts.connect).await?;
     add(&worker.metrics.connected);
     Ok(Reached { up: Up::Bare(connection), back: worker.buffer(), _counted: None })
 }
 
 /// DR-11, VS-66: the hash of the client's address, where the route's first cluster wants it and the chosen one goes by any.
 fn source_hash(worker: &Worker, conn: &Bytes, chosen: &ClusterState) -> Option<u64> {
-    chosen.cluster.balance.hash()?;
+    chosen.config.balance.hash()?;
     let first = worker.upstream.cluster(conn.entry.targets.first()?.slot?)?;
     (first.hash_key() == Some(&HashKey::SourceIp)).then(|| xxhash64(conn.client.peer.as_bytes(), 0))
 }
 
 fn ended(worker: &Worker, conn: &Bytes, outcome: &Outcome, taken: Duration) {
-    let destination = outcome.cluster.as_ref().map_or(NO_DESTINATION, |cluster| &cluster.cluster.host);
+    let destination = outcome.cluster.as_ref().map_or(NO_DESTINATION, |cluster| &cluster.config.host);
     let request = Request { destination, status: 0, flags: outcome.flags };
     worker.metrics.connection(request, outcome.received, outcome.sent);
     let Some(log) = &worker.log else { return };
@@ -142,7 +144,7 @@ fn ended(worker: &Worker, conn: &Bytes, outcome: &Outcome, taken: Duration) {
         Some(TargetCluster::Known(id) | TargetCluster::Unknown { id, .. }) => id.to_string(),
         None => String::new(),
     };
-    let cluster = outcome.cluster.as_ref().map_or_else(target, |cluster| cluster.cluster.id.to_string());
+    let cluster = outcome.cluster.as_ref().map_or_else(target, |cluster| cluster.config.id.to_string());
     log.write(&Record {
         start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
         flags: outcome.flags,

@@ -81,7 +81,7 @@ pub enum EndpointSource {
     Never(Arc<str>),
     /// None may be used, because the TLS that is demanded cannot be had, for the reason given: 503 `UF`,
     /// `upstream_tls_unavailable`. Nothing is sent in clear text instead.
-    NoTls(Arc<str>),
+    Withheld(Arc<str>),
 }
 
 /// A name to resolve.

@@ -9,7 +9,6 @@ mod action;
 mod balance;
 mod cluster;
 mod cors;
-mod edge;
 mod fault;
 mod header;
 mod health;
@@ -17,6 +16,7 @@ mod host;
 mod limits;
 mod listener;
 mod matching;
+mod mesh_settings;
 mod origin;
 mod pattern;
 mod retries;
@@ -35,10 +35,6 @@ pub use cluster::{
     UpstreamProtocol,
 };
 pub use cors::Cors;
-pub use edge::{
-    CertificateDetails, ConnectionSettings, Edge, HeaderSettings, Http10, InvalidIpRange, IpRange, ProxyProtocol,
-    ProxyProtocolVersion, Underscores,
-};
 pub use fault::{Abort, Fault, Share};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists};
 pub use health::OutlierDetection;
@@ -49,6 +45,10 @@ pub use listener::{
     Route, Service, TableId, TcpRoute, TcpTarget, WorkloadName,
 };
 pub use matching::{Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
+pub use mesh_settings::{
+    CertificateDetails, ConnectionSettings, HeaderSettings, Http10, InvalidIpRange, IpRange, MeshConnectionSettings,
+    ProxyProtocol, ProxyProtocolVersion, Underscores,
+};
 pub use origin::{ObjectKind, Origin};
 pub use pattern::{InvalidPattern, Pattern};
 pub use retries::{Broken, Retries, RetryOn};

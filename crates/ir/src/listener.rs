@@ -1,7 +1,8 @@
 //! Sockets to listen on, what is served on them, the hosts behind them and each host's ordered routes.
 
 use crate::{
-    Action, Edge, Fault, HeaderChanges, HostPattern, Map, Origin, RouteMatch, TargetCluster, TlsServer, Tunnel,
+    Action, Fault, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch, TargetCluster,
+    TlsServer, Tunnel,
 };
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -48,7 +49,7 @@ pub struct Listener {
     /// Servers for connections in TLS, chosen by the name that the client asks for (S-14, S-82). No two have the same name.
     pub tls: Vec<TlsServer>,
     /// What the mesh says of its connections.
-    pub edge: Arc<Edge>,
+    pub mesh_settings: Arc<MeshConnectionSettings>,
 }
 
 /// What is done with the bytes of a connection, once TLS is off where it is taken off.

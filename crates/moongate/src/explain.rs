@@ -15,7 +15,10 @@ use crate::mesh::Mesh;
 use crate::{output, settings};
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
-use ir::{DnsName, Edge, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
+use ir::{
+    DnsName, EndpointSource, HttpTable, Listener, MeshConnectionSettings, Service, Snapshot, TableId, TargetCluster,
+    TcpRoute,
+};
 use resources::set::ResourceSet;
 use routing::{CorsRequest, LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, head_limits, prepare};
 use sources::FileSource;
@@ -112,10 +115,10 @@ impl Explainer {
     }
 
     fn ask_table(&self, came: &Came<'_>, http: &HttpTable, table: &Table, answer: &mut Answer) -> Result<()> {
-        let edge = &*came.served.listener.edge;
+        let mesh_settings = &*came.served.listener.mesh_settings;
         let head = head_of(came.question);
         let mut request = RequestHead::default();
-        match request.parse(&head, &head_limits(edge, HeadLimits::default())) {
+        match request.parse(&head, &head_limits(mesh_settings, HeadLimits::default())) {
             Ok(Some(_)) => {}
             Ok(None) => bail!("the request is not complete"),
             Err(error) => {
@@ -128,7 +131,7 @@ impl Explainer {
         let trusted_proxies = http.forwarded.trusted_proxies;
         let server = came.place.and_then(|place| came.served.listener.tls.get(place));
         let certificate = secured::certificate(server, http.forwarded.certificates);
-        let port = edge.headers.forwarded_port.then(|| came.served.listener.id.address.port());
+        let port = mesh_settings.headers.forwarded_port.then(|| came.served.listener.id.address.port());
         let address = came.question.from.to_canonical().to_string();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
         let (method, target, host) = (request.method.of(&head), request.target.of(&head), request.host.of(&head));
@@ -151,13 +154,13 @@ impl Explainer {
         answer.outcome = match route {
             _ if came.is_misdirected(view.host, route.is_some()) => answered(421, "misdirected_request"),
             Some(route) => {
-                let asked = (&request, dialect.and_then(Dialect::web), request.switch(&head), edge);
+                let asked = (&request, dialect.and_then(Dialect::web), request.switch(&head), mesh_settings);
                 self.outcome(route, asked, &view, &peer)
             }
             None if to_https => local(&LocalAnswer::to_https(&view)),
             None => answered(404, "route_not_found"),
         };
-        if let Some(fault) = route.and_then(|route| route.route.fault.as_deref()) {
+        if let Some(fault) = route.and_then(|route| route.config.fault.as_deref()) {
             answer.fault = Some(policies::fault(fault));
             if let Some(status) = policies::always_answered(fault) {
                 answer.outcome = answered(status, "fault_filter_abort");
@@ -222,7 +225,7 @@ impl Explainer {
             (TargetCluster::Unknown { reason, .. }, _) => (failing(503, "NC", reason), Vec::new()),
             (TargetCluster::Known(_), None) => (failing(503, "NC", "there is no such cluster"), Vec::new()),
             (_, Some(EndpointSource::Never(reason))) => (failing(503, "UH", reason), Vec::new()),
-            (_, Some(EndpointSource::NoTls(reason))) => (failing(503, "UF", reason), Vec::new()),
+            (_, Some(EndpointSource::Withheld(reason))) => (failing(503, "UF", reason), Vec::new()),
             (_, Some(EndpointSource::Static(endpoints))) if endpoints.is_empty() => {
                 (failing(503, "UH", "the service has no endpoints that are ready"), Vec::new())
             }
@@ -252,8 +255,8 @@ impl Explainer {
     }
 }
 
-/// A request, the call of gRPC-Web that it is, what it asks to switch to, and the settings of the edge.
-type Asked<'a> = (&'a RequestHead, Option<Call>, Option<&'a [u8]>, &'a Edge);
+/// A request, the call of gRPC-Web that it is, what it asks to switch to, and the mesh settings.
+type Asked<'a> = (&'a RequestHead, Option<Call>, Option<&'a [u8]>, &'a MeshConnectionSettings);
 
 /// How a request came to a table.
 struct Came<'a> {
@@ -275,12 +278,12 @@ impl Came<'_> {
 fn sent_head(
     route: &RouteEntry,
     (at, rewritten): (usize, Option<::text::Target<'static>>),
-    (request, web, switch, edge): Asked<'_>,
+    (request, web, switch, mesh_settings): Asked<'_>,
     view: &RequestView<'_>,
     peer: &Peer<'_>,
 ) -> String {
     let mut edits = Edits::default();
-    let headers = &edge.headers;
+    let headers = &mesh_settings.headers;
     let id = if headers.request_id { "<a new id>" } else { "" };
     forwarded::edit(peer, view.fields, view.scheme, id, &mut edits);
     if headers.attempt_count {

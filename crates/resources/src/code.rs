@@ -21,7 +21,7 @@ codes! {
     LAST_GOOD "MG0009" "the last good version keeps serving"
     UNREADABLE_FILE "MG0010" "the file cannot be read"
     MESH_CONFIG "MG0011" "the mesh settings cannot be read"
-    MESH_INERT "MG0012" "a mesh setting has no effect here"
+    MESH_NO_EFFECT "MG0012" "a mesh setting has no effect here"
     UNLISTED_FOLDER "MG0013" "the folder cannot be listed, and what it held keeps serving"
     MISSING_ROOT "MG0014" "a configured path is missing or cannot be listed, and what it held keeps serving"
     EMPTIED_FILE "MG0015" "the file is empty, and what it held keeps serving"

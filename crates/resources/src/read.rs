@@ -154,14 +154,14 @@ pub fn read_mesh_config(file: &Arc<Path>, text: &str) -> (MeshConfig, Vec<Diagno
         code::UNKNOWN_FIELD => Finding { code: code::MESH_CONFIG, severity: Severity::Warning, ..finding },
         _ => Finding { code: code::MESH_CONFIG, ..finding },
     };
-    let inert = config.inert().into_iter().map(|(field, cause)| Finding {
-        code: code::MESH_INERT,
+    let without_effect = config.without_effect().into_iter().map(|(field, cause)| Finding {
+        code: code::MESH_NO_EFFECT,
         severity: Severity::Info,
         field: field.to_owned(),
         message: format!("it has no effect: {cause}"),
         help: Some("it may stay, or be left out".to_owned()),
     });
-    let found = findings.into_iter().map(known).chain(inert).collect();
+    let found = findings.into_iter().map(known).chain(without_effect).collect();
     (config, document.diagnostics(None, "", found))
 }
 

@@ -69,7 +69,7 @@ impl Candidates {
     pub(crate) fn build(rules: &[Arc<RouteEntry>]) -> Self {
         let (mut as_written, mut any_case, mut others) = (Paths::default(), Paths::default(), Vec::new());
         for (number, rule) in (0..).zip(rules) {
-            let indexed = match &rule.route.matches.path {
+            let indexed = match &rule.config.matches.path {
                 MatchPath::Any => false,
                 MatchPath::Text { text, ignore_case: false } => as_written.add(text, number, false),
                 MatchPath::Text { text, ignore_case: true } => any_case.add(text, number, true),

@@ -57,12 +57,12 @@ pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Op
 fn verdicts(host: &HostTable, view: &RequestView<'_>) -> (Vec<Verdict>, Option<usize>) {
     let mut verdicts = Vec::new();
     for (number, rule) in host.rules.iter().enumerate() {
-        let judged = judge(&rule.route.matches, view);
+        let judged = judge(&rule.config.matches, view);
         verdicts.push(Verdict {
-            origin: rule.route.origin.clone(),
-            name: rule.route.name.to_string(),
-            demands: demands(&rule.route),
-            lost: judged.err().map(|unmet| why(&rule.route, unmet, view)),
+            origin: rule.config.origin.clone(),
+            name: rule.config.name.to_string(),
+            demands: demands(&rule.config),
+            lost: judged.err().map(|unmet| why(&rule.config, unmet, view)),
         });
         if judged.is_ok() {
             return (verdicts, Some(number));

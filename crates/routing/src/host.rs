@@ -38,6 +38,6 @@ impl HostTable {
     }
 
     fn takes(&self, number: usize, view: &RequestView<'_>) -> bool {
-        self.rules.get(number).is_some_and(|rule| judge(&rule.route.matches, view).is_ok())
+        self.rules.get(number).is_some_and(|rule| judge(&rule.config.matches, view).is_ok())
     }
 }

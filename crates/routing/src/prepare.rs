@@ -1,6 +1,6 @@
 //! The one normalisation of a request, at the top of every exchange: host and path as everything behind sees them.
 
-use ir::{Edge, EscapedSlashes, HttpTable, PathNormalization};
+use ir::{EscapedSlashes, HttpTable, MeshConnectionSettings, PathNormalization};
 use wire::forwarded::{self, Peer};
 use wire::h1::{HeadLimits, RequestHead, Underscores, Version};
 use wire::path::{self, Normalization};
@@ -77,22 +77,26 @@ impl Refusal {
 }
 
 /// What heads of requests are held to, where `usual` holds elsewhere.
-pub fn head_limits(edge: &Edge, usual: HeadLimits) -> HeadLimits {
-    let underscores = match edge.connections.underscores {
+pub fn head_limits(mesh_settings: &MeshConnectionSettings, usual: HeadLimits) -> HeadLimits {
+    let underscores = match mesh_settings.connections.underscores {
         ir::Underscores::Allow => Underscores::Allow,
         ir::Underscores::Reject => Underscores::Reject,
         ir::Underscores::Drop => Underscores::Drop,
     };
-    HeadLimits { http10: edge.http10.is_some(), underscores, ..usual }
+    HeadLimits { http10: mesh_settings.http10.is_some(), underscores, ..usual }
 }
 
 /// The host that a request names. One in HTTP/1.0 need not name any, and then there may be one for all of them (S-120).
-pub fn host<'a>(request: &RequestHead, edge: &'a Edge, buffer: &'a [u8]) -> Result<&'a [u8], Refusal> {
+pub fn host<'a>(
+    request: &RequestHead,
+    mesh_settings: &'a MeshConnectionSettings,
+    buffer: &'a [u8],
+) -> Result<&'a [u8], Refusal> {
     let named = request.host.of(buffer);
     if !named.is_empty() || request.version == Version::Http11 {
         return Ok(named);
     }
-    match edge.http10.as_ref().and_then(|http10| http10.default_host.as_ref()) {
+    match mesh_settings.http10.as_ref().and_then(|http10| http10.default_host.as_ref()) {
         Some(host) => Ok(host.as_bytes()),
         // The target may still name one.
         None if request.target.of(buffer).first() != Some(&b'/') => Ok(named),

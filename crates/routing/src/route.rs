@@ -19,7 +19,7 @@ pub type Slots<'a> = &'a mut dyn FnMut(&ClusterId) -> u32;
 #[derive(Debug)]
 pub struct RouteEntry {
     /// The route.
-    pub route: Arc<Route>,
+    pub config: Arc<Route>,
     /// One for each of the route's targets, in their order; none when it does not forward.
     pub targets: Box<[TargetEntry]>,
     /// The slots of the clusters of its mirrors, in their order; `None` for one that does not exist.
@@ -84,12 +84,12 @@ impl RouteEntry {
             Action::Redirect(_) | Action::Respond(_) => &[],
         };
         let responses = of_targets.iter().map(|target| &target.response_headers).chain([&route.response_headers]);
-        Self { route: Arc::clone(route), targets, mirrors, captured_headers: substitute::captured_headers(responses) }
+        Self { config: Arc::clone(route), targets, mirrors, captured_headers: substitute::captured_headers(responses) }
     }
 
     /// What the route forwards, if it does.
     pub fn forward(&self) -> Option<&Forward> {
-        match &self.route.action {
+        match &self.config.action {
             Action::Forward(forward) => Some(forward),
             Action::Redirect(_) | Action::Respond(_) => None,
         }
@@ -111,7 +111,7 @@ impl RouteEntry {
     /// The request target that is sent where a rewrite changes it (VS-37).
     pub fn rewritten(&self, view: &RequestView<'_>) -> Result<Option<Target<'static>>, Refusal> {
         let Some(rewrite) = self.forward().and_then(|forward| forward.rewrite.as_ref()) else { return Ok(None) };
-        rewrite::target(rewrite, &self.route.matches.path, view).map_err(|_| Refusal::Rewrite)
+        rewrite::target(rewrite, &self.config.matches.path, view).map_err(|_| Refusal::Rewrite)
     }
 
     /// Adds what the route and one of its targets change of a request (VS-34, VS-38, VS-47), and what [`Self::rewritten`] gave. The target
@@ -128,7 +128,7 @@ impl RouteEntry {
         if let Some(target) = target {
             change(&target.request_headers, facts, edits);
         }
-        change(&self.route.request_headers, facts, edits);
+        change(&self.config.request_headers, facts, edits);
         let Some(forward) = self.forward() else { return };
         if let Some(rewritten) = rewritten {
             edits.target = Some(rewritten);
@@ -144,19 +144,19 @@ impl RouteEntry {
         if let Some(target) = self.forward().and_then(|forward| forward.targets.get(target)) {
             change(&target.response_headers, facts, edits);
         }
-        change(&self.route.response_headers, facts, edits);
+        change(&self.config.response_headers, facts, edits);
     }
 
     /// The answer of a route that does not forward; `None` when it does.
     pub fn local_answer(&self, view: &RequestView<'_>) -> Option<LocalAnswer> {
-        match &self.route.action {
+        match &self.config.action {
             Action::Forward(_) => None,
             Action::Respond(response) => {
                 let body = Arc::clone(&response.body);
                 Some(LocalAnswer { status: response.status, body, detail: DIRECT, ..LocalAnswer::default() })
             }
             Action::Redirect(redirect) => {
-                let location = rewrite::location(redirect, &self.route.matches.path, view);
+                let location = rewrite::location(redirect, &self.config.matches.path, view);
                 let location = Some(location);
                 Some(LocalAnswer { status: redirect.status, location, detail: DIRECT, ..LocalAnswer::default() })
             }

@@ -170,7 +170,7 @@ mod tests {
             server_port: 443,
             plain: None,
             tls,
-            edge: Arc::default(),
+            mesh_settings: Arc::default(),
         })
     }
 

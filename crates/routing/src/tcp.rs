@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct TcpEntry {
     /// The route.
-    pub route: Arc<TcpRoute>,
+    pub config: Arc<TcpRoute>,
     /// One for each of its targets, in their order.
     pub targets: Box<[TargetEntry]>,
 }
@@ -17,7 +17,7 @@ impl TcpEntry {
     /// Works a route out.
     pub fn build(route: &Arc<TcpRoute>, slots: Slots<'_>) -> Self {
         let targets = route.targets.iter().map(|target| (&target.cluster, target.weight));
-        Self { route: Arc::clone(route), targets: TargetEntry::list(targets, slots) }
+        Self { config: Arc::clone(route), targets: TargetEntry::list(targets, slots) }
     }
 
     /// The number of a target. `random` is asked when there are several.
@@ -27,6 +27,6 @@ impl TcpEntry {
 
     /// The cluster that a target names, known or not.
     pub fn cluster(&self, target: usize) -> Option<&TargetCluster> {
-        self.route.targets.get(target).map(|target| &target.cluster)
+        self.config.targets.get(target).map(|target| &target.cluster)
     }
 }

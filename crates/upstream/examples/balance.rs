@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, NoEndpoint, Settings, Upstream, Wanted, xxhash64};
+use upstream::{ClusterState, NoEndpoint, PickContext, Settings, Upstream, xxhash64};
 
 const ROUNDS: usize = 11;
 const CHOICES: usize = 400_000;
@@ -50,19 +50,19 @@ async fn measure(name: &str, balance: Balance) {
     let state = &states([cluster(0, balance.into())])[0];
     let mut random = numbers();
     let begun = Instant::now();
-    if matches!(state.pick(&mut random, Wanted::default()), Err(NoEndpoint::Unbuilt)) {
-        state.wait_built().await;
+    if matches!(state.pick(&mut random, PickContext::default()), Err(NoEndpoint::TableNotReady)) {
+        state.wait_for_table().await;
     }
     let first = begun.elapsed();
     let keys: Vec<[u8; 16]> =
         (0..4096).map(|_| (u128::from(random()) << 64 | u128::from(random())).to_le_bytes()).collect();
-    let hashes = state.cluster.balance.hash().is_some();
+    let hashes = state.config.balance.hash().is_some();
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let begun = Instant::now();
             for number in 0..CHOICES {
                 let hash = hashes.then(|| xxhash64(&keys[number % keys.len()], 0));
-                black_box(state.pick(&mut random, Wanted { hash, ..Wanted::default() }).unwrap());
+                black_box(state.pick(&mut random, PickContext { hash, ..PickContext::default() }).unwrap());
             }
             begun.elapsed().as_nanos() as f64 / CHOICES as f64
         })

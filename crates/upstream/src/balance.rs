@@ -1,4 +1,4 @@
-//! Which endpoint takes the next request (DR-10 to DR-14). Randomness is an argument.
+//! Picks the endpoint of a request (DR-10 to DR-14). Randomness is an argument.
 
 mod hashing;
 mod level;
@@ -7,7 +7,7 @@ mod member;
 mod table;
 mod xxhash;
 
-pub use hashing::Unbuilt;
+pub use hashing::TableNotReady;
 pub(crate) use member::Member;
 pub use xxhash::xxhash64;
 
@@ -19,43 +19,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// While endpoints are new, weights are set so many times at most.
+/// The most weight changes while endpoints warm up.
 const WARMUP_STEPS: u32 = 100;
-/// And no sooner than after this.
+/// The shortest time between two of them.
 const SHORTEST_STEP: Duration = Duration::from_millis(10);
 
 /// The endpoints of a cluster at one moment.
 #[derive(Debug)]
 pub struct EndpointList {
-    /// All of them.
+    /// All endpoints.
     all: Box<[Member]>,
-    /// Those that may be chosen, by priority.
+    /// The endpoints that may be picked, by priority.
     levels: Box<[Level]>,
-    /// While any of them is new.
+    /// Set while an endpoint warms up.
     warming: Option<Warming>,
 }
 
-/// Weights that hold for a while only (DR-12).
+/// Weights of a warm-up, valid for a while (DR-12).
 #[derive(Debug)]
 struct Warming {
     until: Instant,
-    /// Whether somebody sets them anew.
+    /// Whether a thread already computes the next weights.
     renewed: AtomicBool,
 }
 
-/// What a request brings to a choice.
+/// What a request contributes to the pick.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wanted<'a> {
-    /// The hash of its key, where it has one (DR-11).
+pub struct PickContext<'a> {
+    /// The hash of the request's key, where it has one (DR-11).
     pub hash: Option<u64>,
-    /// Ids of endpoints that are not taken when others are found.
+    /// Ids of endpoints that are picked only if there are no others.
     pub avoid: &'a [u64],
-    /// Priorities that are left out while others have endpoints (VS-41): a bit for each.
+    /// Priorities to skip while others have endpoints (VS-41), one bit each.
     pub excluded: u32,
 }
 
 impl EndpointList {
-    /// Endpoints, chosen by which of them are ejected now. Round-robin goes on where `before` was.
+    /// Builds the list from the endpoints that are not ejected now. Round-robin continues from `before`.
     pub(crate) fn new(mut all: Vec<Member>, balance: &Balance, before: Option<&Self>) -> Self {
         all.iter_mut().for_each(Member::look);
         let by_weight = matches!(balance.balancer, Balancer::RoundRobin | Balancer::LeastRequest);
@@ -75,12 +75,12 @@ impl EndpointList {
         Self { all: all.into(), levels, warming }
     }
 
-    /// The same endpoints, chosen by which of them are ejected now.
+    /// The same endpoints, without those that are ejected now.
     pub(crate) fn rebalanced(&self, balance: &Balance) -> Self {
         Self::new(self.all.to_vec(), balance, Some(self))
     }
 
-    /// Whether it is time to balance anew, and nobody does yet.
+    /// Whether the weights have to be recomputed, and no other thread does so.
     pub(crate) fn is_due(&self) -> bool {
         let is_due = |warming: &Warming| {
             !warming.renewed.load(Ordering::Relaxed)
@@ -90,33 +90,33 @@ impl EndpointList {
         self.warming.as_ref().is_some_and(is_due)
     }
 
-    /// All of them.
+    /// All endpoints.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<EndpointState>> {
         self.all.iter().map(|member| &member.endpoint)
     }
 
-    /// How many there are.
+    /// The number of endpoints.
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no endpoint.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// All of them with what the list has of them.
+    /// All endpoints with their weights and localities.
     pub(crate) fn members(&self) -> &[Member] {
         &self.all
     }
 
-    /// Chooses an endpoint; `None` when none may be.
+    /// Picks an endpoint; `None` when there is none to pick.
     pub fn pick(
         &self,
         balancer: &Balancer,
         random: &mut dyn FnMut() -> u64,
-        wanted: Wanted<'_>,
-    ) -> Result<Option<Arc<EndpointState>>, Unbuilt> {
+        wanted: PickContext<'_>,
+    ) -> Result<Option<Arc<EndpointState>>, TableNotReady> {
         let hash = match balancer {
             Balancer::ConsistentHash(_) => wanted.hash.unwrap_or_else(&mut *random),
             Balancer::LeastRequest | Balancer::RoundRobin | Balancer::Random => 0,
@@ -145,14 +145,14 @@ impl EndpointList {
         Ok(group.and_then(|group| group.pick(balancer, random, wanted.avoid)).map(Arc::clone))
     }
 
-    /// The bit of the priority of an endpoint; none beyond the thirty-second priority.
+    /// The bit of an endpoint's priority; 0 beyond the thirty-second priority.
     pub(crate) fn priority_bit(&self, id: u64) -> u32 {
         let member = self.all.iter().find(|member| member.endpoint.id == id);
         member.and_then(|member| 1_u32.checked_shl(member.priority)).unwrap_or(0)
     }
 
-    /// Waits until what is being laid out can be chosen by (DR-11).
-    pub(crate) async fn wait_built(&self) {
+    /// Waits until the hash tables are built (DR-11).
+    pub(crate) async fn wait_for_table(&self) {
         for level in &self.levels {
             if let Inside::Hashing(hashing) = &level.inside {
                 hashing.wait().await;

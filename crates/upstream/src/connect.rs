@@ -1,15 +1,15 @@
 //! Connections to endpoints.
 
-mod places;
+mod limiter;
 mod replay;
 mod stream;
 
-pub(crate) use places::{Claim, Grant, Place, Places, Wanted};
+pub(crate) use limiter::{Acquire, Acquired, ConnectionLimiter, ConnectionPermit, IdleKey};
 pub use replay::Replay;
 pub use stream::Stream;
 
 use crate::certificate;
-use crate::endpoint::{EndpointState, Opened, Stashed, Terms};
+use crate::endpoint::{ConnectionLifetime, EndpointState, Opened, SharedIdle};
 use crate::tls::{self, Connector};
 use ir::{EndpointAddress, ProxyProtocolVersion, TcpKeepalive};
 use std::io::{self, ErrorKind};
@@ -29,92 +29,92 @@ pub struct Connection {
     pub endpoint: Arc<EndpointState>,
     /// Whether a request was answered on it before.
     pub reused: bool,
-    /// What it was made for, where that is not anything.
-    pub(crate) purpose: Option<Box<Purpose>>,
-    /// What was agreed for it.
-    pub(crate) terms: Terms,
-    /// Its place, where the number of connections is limited.
-    pub(crate) place: Option<Place>,
-    /// Its place among those of the process.
+    /// The requests that may use the connection; `None` where any may.
+    pub(crate) pool_key: Option<Box<PoolKey>>,
+    /// How many requests it may carry, and until when.
+    pub(crate) lifetime: ConnectionLifetime,
+    /// The permit of the cluster's [`ConnectionLimiter`], where connections are limited.
+    pub(crate) permit: Option<ConnectionPermit>,
+    /// The connection's part of the limit of the process.
     pub(crate) opened: Opened,
 }
 
-/// For whom something is sent, as far as connections differ by that.
+/// What a connection depends on besides its endpoint: the host of the request, and the client's connection.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Sender<'a> {
-    /// What the request is sent on to, without a port: TLS may ask for it (DR-42).
+pub struct ConnectContext<'a> {
+    /// The host that the request is forwarded to, without a port: the SNI where TLS uses the request's host (DR-42).
     pub host: Option<&'a str>,
-    /// The client's connection, of which endpoints may be told (DR-51); `None` where it is nobody's.
+    /// The addresses of the client's connection, for a PROXY header (DR-51); `None` where there is no client.
     pub ends: Option<&'a Ends>,
 }
 
-/// What a connection was made for: nothing else may go on it.
+/// What requests have to have in common to share a connection.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Purpose {
-    /// How TLS is spoken, if it is.
-    pub(crate) secured: Option<Secured>,
-    /// What the endpoint was told, if it was.
-    pub(crate) told: Option<Told>,
+pub(crate) struct PoolKey {
+    /// The TLS settings and the SNI; `None` is clear text.
+    pub(crate) tls: Option<TlsTarget>,
+    /// The PROXY header that the connection began with, if any.
+    pub(crate) proxy_header: Option<ProxyHeader>,
 }
 
-impl Purpose {
-    /// Whether it is for one client alone.
-    pub(crate) fn is_of_one(&self) -> bool {
-        self.told.is_some()
+impl PoolKey {
+    /// Whether the connection belongs to one client.
+    pub(crate) fn is_client_specific(&self) -> bool {
+        self.proxy_header.is_some()
     }
 }
 
-/// What an endpoint is told of whose a connection is (DR-51).
+/// The PROXY header of a connection (DR-51).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct ProxyHeader {
     pub(crate) version: ProxyProtocolVersion,
     pub(crate) ends: Option<Ends>,
 }
 
-/// How TLS is spoken on a connection: by which settings, and which name was asked for.
+/// The TLS of a connection: the settings, and the server name.
 #[derive(Debug, Clone)]
-pub(crate) struct Secured {
+pub(crate) struct TlsTarget {
     pub(crate) connector: Arc<Connector>,
     pub(crate) sni: Option<Arc<str>>,
 }
 
-impl PartialEq for Secured {
+impl PartialEq for TlsTarget {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.connector, &other.connector) && self.sni == other.sni
     }
 }
 
-/// Why there is no connection: 503 `UF`. The words are those of the access log's reason.
+/// Why there is no connection: 503 `UF`. The messages are the access log's reasons.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// It took too long.
+    /// Connecting took longer than the connect timeout.
     #[error("connection timeout")]
     Timeout,
-    /// There are as many connections as there may be, and none took the request in time: it says nothing of the endpoint.
+    /// All connections that the limits allow were busy until the timeout. It is no failure of the endpoint.
     #[error("connection timeout")]
     Busy,
-    /// Nobody listens there.
+    /// The endpoint refused the connection.
     #[error("delayed connect error: Connection refused")]
     Refused,
-    /// There is no way to it.
+    /// There is no route to the endpoint.
     #[error("delayed connect error: {}", words(.0))]
     Unreachable(io::Error),
-    /// This process may open no more files: its own lack, not the endpoint's.
+    /// The process has no file descriptor left. It is no failure of the endpoint.
     #[error("immediate connect error: {}", words(.0))]
     OutOfFiles(io::Error),
-    /// The cluster has as many connections, or requests that wait for one, as it may have (DR-20, DR-21): 503 `UO`.
+    /// The cluster is at its limit of connections or of pending requests (DR-20, DR-21): 503 `UO`.
     #[error("overflow")]
     Overflow,
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed.
     #[error("TLS_error: {0}")]
     Tls(String),
-    /// The system said no for another reason.
+    /// Another error of the system.
     #[error("delayed connect error: {}", words(.0))]
     Io(io::Error),
 }
 
 impl ConnectError {
-    /// Whether it says nothing of the endpoint.
+    /// Whether the error has its cause in this process, not in the endpoint.
     pub fn is_own(&self) -> bool {
         matches!(self, Self::OutOfFiles(_) | Self::Overflow | Self::Busy)
     }
@@ -134,62 +134,62 @@ impl From<io::Error> for ConnectError {
     }
 }
 
-/// The system's words without its number.
+/// The system's message without the error number.
 fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Makes a connection to an endpoint within `limit`, for the purpose that there is.
+/// Connects to an endpoint within `limit`, with the TLS and the PROXY header of the pool key.
 pub(crate) async fn connect(
     endpoint: &Arc<EndpointState>,
-    purpose: Option<Purpose>,
+    pool_key: Option<PoolKey>,
     limit: Duration,
 ) -> Result<Connection, ConnectError> {
     let opened = endpoint.open().ok_or(ConnectError::Overflow)?;
     let connecting = async {
         let mut stream = open(&endpoint.address).await?;
-        if let Some(told) = purpose.as_ref().and_then(|purpose| purpose.told) {
-            tell(&mut stream, told).await?;
+        if let Some(proxy_header) = pool_key.as_ref().and_then(|pool_key| pool_key.proxy_header) {
+            write_proxy_header(&mut stream, proxy_header).await?;
         }
-        match purpose.as_ref().and_then(|purpose| purpose.secured.as_ref()) {
+        match pool_key.as_ref().and_then(|pool_key| pool_key.tls.as_ref()) {
             None => Ok(stream),
-            Some(secured) => secure(stream, secured).await,
+            Some(tls) => secure(stream, tls).await,
         }
     };
     let connected = tokio::time::timeout(limit, connecting).await.unwrap_or(Err(ConnectError::Timeout));
     endpoint.count_connect(connected.is_ok());
-    let (endpoint, terms) = (Arc::clone(endpoint), Terms::default());
-    let purpose = purpose.map(Box::new);
-    Ok(Connection { stream: connected?, endpoint, reused: false, purpose, terms, place: None, opened })
+    let (endpoint, lifetime) = (Arc::clone(endpoint), ConnectionLifetime::default());
+    let pool_key = pool_key.map(Box::new);
+    Ok(Connection { stream: connected?, endpoint, reused: false, pool_key, lifetime, permit: None, opened })
 }
 
-/// Says whose the connection is, before anything else.
-async fn tell(stream: &mut Stream, told: Told) -> io::Result<()> {
+/// Writes the PROXY header, before anything else.
+async fn write_proxy_header(stream: &mut Stream, proxy_header: ProxyHeader) -> io::Result<()> {
     let mut header = Vec::new();
-    let version = match told.version {
+    let version = match proxy_header.version {
         ProxyProtocolVersion::V1 => Version::V1,
         ProxyProtocolVersion::V2 => Version::V2,
     };
-    proxy_protocol::write(version, told.ends.as_ref(), &mut header);
+    proxy_protocol::write(version, proxy_header.ends.as_ref(), &mut header);
     stream.write_all(&header).await
 }
 
-/// Agrees on TLS.
-async fn secure(stream: Stream, secured: &Secured) -> Result<Stream, ConnectError> {
+/// Does the TLS handshake.
+async fn secure(stream: Stream, tls: &TlsTarget) -> Result<Stream, ConnectError> {
     let Stream::Tcp(stream) = stream else {
-        return Err(ConnectError::Tls("TLS is not spoken over unix sockets".to_owned()));
+        return Err(ConnectError::Tls("TLS over unix sockets is not supported".to_owned()));
     };
     let address = stream.peer_addr().ok().map(|address| address.ip());
-    let name = tls::server_name(secured.sni.as_deref(), address);
-    let connector = tokio_rustls::TlsConnector::from(Arc::clone(&secured.connector.config));
+    let name = tls::server_name(tls.sni.as_deref(), address);
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(&tls.connector.config));
     match connector.connect(name, Replay::new(stream, &[])).await {
         Ok(stream) => Ok(Stream::Tls(Box::new(TlsStream::Client(stream)))),
         Err(error) => Err(ConnectError::Tls(tls_words(&error))),
     }
 }
 
-/// What went wrong in a handshake. Clear text where TLS is expected is the fault that is made most (P-12), and not what it looks like.
+/// Why a handshake failed. An endpoint that speaks clear text is the most frequent cause (P-12), and rustls' message does not say so.
 fn tls_words(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidMessage(_)) => "the endpoint does not speak TLS on this port".to_owned(),
@@ -210,7 +210,7 @@ async fn open(address: &EndpointAddress) -> io::Result<Stream> {
     })
 }
 
-/// Has the system find out whether the peer of a silent connection is still there. What it does not know of is left as it is.
+/// Switches on the TCP keepalive of a connection. Settings that are absent keep the system's values.
 pub(crate) fn keep_alive(stream: &Stream, probes: &TcpKeepalive) {
     let Some(stream) = stream.tcp() else { return };
     let mut settings = socket2::TcpKeepalive::new();
@@ -229,36 +229,36 @@ pub(crate) fn keep_alive(stream: &Stream, probes: &TcpKeepalive) {
 }
 
 impl Connection {
-    /// Until when it may be used, where its life is limited (DR-20 `maxConnectionDuration`).
-    pub fn ends(&self) -> Option<Instant> {
-        self.terms.ends()
+    /// When the connection expires, where its duration is limited (DR-20 `maxConnectionDuration`).
+    pub fn deadline(&self) -> Option<Instant> {
+        self.lifetime.deadline()
     }
 
-    /// Leaves the connection for any worker, taken off this one's runtime. Whether it could be.
-    pub(crate) fn stash(self, since: Instant) -> bool {
+    /// Moves the connection from this worker's runtime to the endpoint's shared pool. Returns whether it could be moved.
+    pub(crate) fn share(self, since: Instant) -> bool {
         let socket = match self.stream {
             Stream::Tcp(stream) => stream.into_std().map(Into::into),
             Stream::Unix(stream) => stream.into_std().map(Into::into),
-            // Its session cannot leave this thread's runtime.
+            // A TLS session cannot leave this thread's runtime.
             Stream::Tls(_) => return false,
         };
-        let (terms, opened) = (self.terms, self.opened);
-        socket.map(|socket| self.endpoint.stash(Stashed { socket, since, terms, opened })).is_ok()
+        let (lifetime, opened) = (self.lifetime, self.opened);
+        socket.map(|socket| self.endpoint.share(SharedIdle { socket, since, lifetime, opened })).is_ok()
     }
 
-    /// A connection that some worker left and that is still open, for this worker's runtime.
-    pub(crate) fn unstash(endpoint: &Arc<EndpointState>) -> Option<Self> {
-        while let Some(stashed) = endpoint.unstash() {
-            if !stashed.terms.hold(Instant::now()) || !stashed.is_open() {
+    /// An open connection from the endpoint's shared pool, registered with this worker's runtime.
+    pub(crate) fn take_shared(endpoint: &Arc<EndpointState>) -> Option<Self> {
+        while let Some(shared) = endpoint.take_shared() {
+            if !shared.lifetime.allows_request(Instant::now()) || !shared.is_open() {
                 continue;
             }
             let stream = match &endpoint.address {
-                EndpointAddress::Ip(_) => TcpStream::from_std(stashed.socket.into()).map(Stream::Tcp),
-                EndpointAddress::Unix(_) => UnixStream::from_std(stashed.socket.into()).map(Stream::Unix),
+                EndpointAddress::Ip(_) => TcpStream::from_std(shared.socket.into()).map(Stream::Tcp),
+                EndpointAddress::Unix(_) => UnixStream::from_std(shared.socket.into()).map(Stream::Unix),
             };
             if let Ok(stream) = stream {
-                let (endpoint, terms, opened) = (Arc::clone(endpoint), stashed.terms, stashed.opened);
-                return Some(Self { stream, endpoint, reused: true, purpose: None, terms, place: None, opened });
+                let (endpoint, lifetime, opened) = (Arc::clone(endpoint), shared.lifetime, shared.opened);
+                return Some(Self { stream, endpoint, reused: true, pool_key: None, lifetime, permit: None, opened });
             }
         }
         None

@@ -104,7 +104,7 @@ impl Dns {
         let mut first = true;
         let failures = self.failures.task();
         loop {
-            let Some(source) = state.upgrade().map(|state| Arc::clone(&state.cluster)) else { return };
+            let Some(source) = state.upgrade().map(|state| Arc::clone(&state.config)) else { return };
             let EndpointSource::Dns { names, first_only } = &source.endpoints else { return };
             let again = self.ask_all(names, &mut known, first).await;
             first = false;
@@ -199,7 +199,7 @@ fn one_loopback(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 
 /// What a cluster knows of its names already. An address that may be that of several names is known of each.
 fn left(state: &ClusterState) -> Vec<Known> {
-    let EndpointSource::Dns { names, .. } = &state.cluster.endpoints else { return Vec::new() };
+    let EndpointSource::Dns { names, .. } = &state.config.endpoints else { return Vec::new() };
     names.iter().map(|name| Known { addresses: state.resolved(name), ..Known::default() }).collect()
 }
 

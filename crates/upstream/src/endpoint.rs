@@ -1,38 +1,38 @@
 //! One endpoint at run time. It keeps its identity for as long as its cluster has an endpoint of that address.
 //!
-//! It holds what all workers share: the load, idle connections that any of them may take, and how many they may keep together.
+//! It contains what all workers share: the load, the pool of shared idle connections, and the count of idle slots.
 
 mod health;
-mod stash;
-mod terms;
+mod lifetime;
+mod shared_idle;
 
 pub use health::Outcome;
-pub(crate) use stash::Stashed;
-pub(crate) use terms::Terms;
+pub(crate) use lifetime::ConnectionLifetime;
+pub(crate) use shared_idle::SharedIdle;
 
 use health::Health;
 use ir::EndpointAddress;
-use stash::Stash;
+use shared_idle::SharedIdlePool;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Above this part of the places of the process, connections wait for use only so long.
+/// When more than this part of the process's idle slots is in use, idle connections of the shared pools expire sooner.
 const SCARCE: (u64, u64) = (3, 4);
 const IDLE_LIMIT_WHEN_SCARCE: Duration = Duration::from_secs(5);
 
-/// What all endpoints have in common.
+/// What all endpoints share.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
     next_id: AtomicU64,
-    /// Places of all of them.
-    places: AtomicU32,
-    /// Connections to all of them, and how many there may be; 0 is any number.
+    /// Idle slots in use, of all endpoints.
+    idle_slots: AtomicU32,
+    /// Open connections to all endpoints, and their limit; 0 is no limit.
     open: AtomicUsize,
     most_open: AtomicUsize,
 }
 
-/// The right of a connection to an endpoint to be open.
+/// One of the connections that the process may have open.
 #[derive(Debug)]
 pub(crate) struct Opened(Arc<Endpoints>);
 
@@ -43,7 +43,7 @@ impl Drop for Opened {
 }
 
 impl Endpoints {
-    /// There may be so many connections from now on.
+    /// Sets the limit of open connections to all endpoints.
     pub(crate) fn limit(&self, connections: Option<usize>) {
         self.most_open.store(connections.map_or(0, |most| most.max(1)), Ordering::Relaxed);
     }
@@ -58,27 +58,27 @@ impl Endpoints {
     }
 }
 
-/// An endpoint and what all workers have to know of it.
+/// An endpoint and the state that all workers share.
 #[derive(Debug)]
 pub struct EndpointState {
     /// Its address.
     pub address: EndpointAddress,
-    /// A number that no other endpoint of the store has or had.
+    /// Unique in the store, also among endpoints that are gone.
     pub id: u64,
     load: Load,
     gone: AtomicBool,
-    /// Whether connections to it need a place among those of its cluster (DR-20 `maxConnections`).
+    /// Whether connections need a permit of the cluster's limiter (DR-20 `maxConnections`).
     limited: AtomicBool,
-    /// What the results of its requests say of it (DR-30).
+    /// The outlier detection's counts of its responses (DR-30).
     pub(crate) health: Health,
     /// How long an idle connection is kept, in milliseconds (DR-20, DR-21).
     idle_limit: AtomicU64,
-    /// Places for idle connections that workers hold, used or not, and those that the stash uses.
-    places: AtomicU32,
+    /// Slots for idle connections: those that workers have reserved, used or not, and those of the shared pool.
+    idle_slots: AtomicU32,
     all: Arc<Endpoints>,
     opened: AtomicU64,
     failed: AtomicU64,
-    stash: Mutex<Stash>,
+    shared_idle: Mutex<SharedIdlePool>,
 }
 
 /// In a cache line of its own: it is written by every worker when several endpoints share a cluster's load.
@@ -87,7 +87,7 @@ pub struct EndpointState {
 struct Load(AtomicU32);
 
 impl EndpointState {
-    /// An endpoint that nobody has used yet.
+    /// An endpoint without connections or counts.
     pub(crate) fn new(all: &Arc<Endpoints>, address: EndpointAddress, idle_limit: Duration) -> Self {
         let endpoint = Self {
             address,
@@ -97,42 +97,42 @@ impl EndpointState {
             limited: AtomicBool::new(false),
             health: Health::default(),
             idle_limit: AtomicU64::default(),
-            places: AtomicU32::new(0),
+            idle_slots: AtomicU32::new(0),
             all: Arc::clone(all),
             opened: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            stash: Mutex::default(),
+            shared_idle: Mutex::default(),
         };
         endpoint.set_idle_limit(idle_limit);
         endpoint
     }
 
-    /// Requests that are under way; counted where a cluster balances by them and has several endpoints.
+    /// Requests in flight; counted where the cluster balances by them and has several endpoints.
     pub fn active(&self) -> u32 {
         self.load.0.load(Ordering::Relaxed)
     }
 
-    /// Connections that were made to it.
+    /// Connections made so far.
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Connections that could not be made.
+    /// Failed attempts to connect so far.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Whether the configuration has it no more; its idle connections are closed, its requests end as they would.
+    /// Whether the configuration no longer contains the endpoint: idle connections are closed, requests in flight end normally.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
-    /// Whether its failures keep it from being chosen (DR-30).
+    /// Whether outlier detection has ejected the endpoint (DR-30).
     pub fn is_ejected(&self) -> bool {
         self.health.is_ejected()
     }
 
-    /// Ejects it, or takes it back; holds for choices once [`ClusterState::rebalance`](crate::ClusterState::rebalance) was called.
+    /// Ejects or restores the endpoint. Takes effect with the next [`ClusterState::rebalance`](crate::ClusterState::rebalance).
     pub fn set_ejected(&self, ejected: bool) {
         self.health.set_ejected(ejected);
     }
@@ -148,7 +148,7 @@ impl EndpointState {
         self.idle_limit.store(millis.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The right of a further connection, unless there are as many to all endpoints as there may be.
+    /// One more open connection; `None` at the limit of the process.
     pub(crate) fn open(&self) -> Option<Opened> {
         self.all.open()
     }
@@ -159,76 +159,76 @@ impl EndpointState {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether connections to it need a place among those of its cluster.
+    /// Whether connections need a permit of the cluster's limiter.
     pub(crate) fn is_limited(&self) -> bool {
         self.limited.load(Ordering::Relaxed)
     }
 
-    /// Sets that; idle connections of before, which have none, are closed.
+    /// Sets whether they do; shared idle connections from before, which have no permit, are closed.
     pub(crate) fn set_limited(&self, limited: bool) {
         let before = self.limited.swap(limited, Ordering::Relaxed);
         if limited && !before {
-            let closed = self.stashed().clear();
-            self.release_places(closed);
+            let closed = self.shared_pool().clear();
+            self.release_idle_slots(closed);
         }
     }
 
-    /// Marks it as no longer configured.
+    /// Marks the endpoint as no longer configured.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Relaxed);
-        let closed = self.stashed().clear();
-        self.release_places(closed);
+        let closed = self.shared_pool().clear();
+        self.release_idle_slots(closed);
     }
 
-    /// Takes a place for an idle connection, unless `most` of this endpoint or `most_of_all` are taken in the process.
-    pub(crate) fn take_place(&self, most: u32, most_of_all: u32) -> bool {
-        if !take(&self.places, most) {
+    /// Reserves an idle slot, unless `most` of this endpoint or `most_of_all` of the process are in use.
+    pub(crate) fn reserve_idle_slot(&self, most: u32, most_of_all: u32) -> bool {
+        if !take(&self.idle_slots, most) {
             return false;
         }
-        let taken = take(&self.all.places, most_of_all);
+        let taken = take(&self.all.idle_slots, most_of_all);
         if !taken {
-            self.places.fetch_sub(1, Ordering::Relaxed);
+            self.idle_slots.fetch_sub(1, Ordering::Relaxed);
         }
         taken
     }
 
-    /// Gives places back.
-    pub(crate) fn release_places(&self, count: usize) {
+    /// Releases idle slots.
+    pub(crate) fn release_idle_slots(&self, count: usize) {
         let count = u32::try_from(count).unwrap_or(0);
         if count > 0 {
-            self.places.fetch_sub(count, Ordering::Relaxed);
-            self.all.places.fetch_sub(count, Ordering::Relaxed);
+            self.idle_slots.fetch_sub(count, Ordering::Relaxed);
+            self.all.idle_slots.fetch_sub(count, Ordering::Relaxed);
         }
     }
 
-    /// Leaves an idle connection for any worker, together with its place.
-    pub(crate) fn stash(&self, stashed: Stashed) {
-        let mut stash = self.stashed();
-        // Looked at under the lock: whoever retires or limits it closes what came before.
+    /// Adds an idle connection, with its slot, to the shared pool.
+    pub(crate) fn share(&self, shared: SharedIdle) {
+        let mut pool = self.shared_pool();
+        // Checked under the lock: `retire` and `set_limited` close what was added before.
         if self.is_gone() || self.is_limited() {
-            self.release_places(1);
+            self.release_idle_slots(1);
         } else {
-            stash.push(stashed);
+            pool.push(shared);
         }
     }
 
-    /// Takes an idle connection that some worker left, the youngest first.
-    pub(crate) fn unstash(&self) -> Option<Stashed> {
-        let stashed = self.stashed().pop()?;
-        self.release_places(1);
-        Some(stashed)
+    /// Removes the youngest idle connection from the shared pool.
+    pub(crate) fn take_shared(&self) -> Option<SharedIdle> {
+        let shared = self.shared_pool().pop()?;
+        self.release_idle_slots(1);
+        Some(shared)
     }
 
-    /// Closes stashed connections that are too old, and a few of those that their peer has closed. Whether any is left. Where
-    /// places become scarce (of `most_of_all`), they are too old soon: those that are in use need the places.
-    pub(crate) fn tend_stash(&self, now: Instant, most_of_all: u32) -> bool {
-        let taken = u64::from(self.all.places.load(Ordering::Relaxed));
+    /// Closes shared connections that are too old, and some of those that the peer has closed. Returns whether any is left. Where idle
+    /// slots become scarce (of `most_of_all`), the age limit is short, since connections in use need the slots.
+    pub(crate) fn sweep_shared(&self, now: Instant, most_of_all: u32) -> bool {
+        let taken = u64::from(self.all.idle_slots.load(Ordering::Relaxed));
         let scarce = taken * SCARCE.1 > u64::from(most_of_all) * SCARCE.0;
         let limit = if scarce { self.idle_limit().min(IDLE_LIMIT_WHEN_SCARCE) } else { self.idle_limit() };
-        let mut stash = self.stashed();
-        let closed = stash.tend(now, limit);
-        self.release_places(closed);
-        !stash.is_empty()
+        let mut pool = self.shared_pool();
+        let closed = pool.sweep(now, limit);
+        self.release_idle_slots(closed);
+        !pool.is_empty()
     }
 
     #[cfg(test)]
@@ -237,26 +237,26 @@ impl EndpointState {
     }
 
     #[cfg(test)]
-    pub(crate) fn places(&self) -> u32 {
-        self.places.load(Ordering::Relaxed)
+    pub(crate) fn idle_slots(&self) -> u32 {
+        self.idle_slots.load(Ordering::Relaxed)
     }
 
-    fn stashed(&self) -> MutexGuard<'_, Stash> {
-        self.stash.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shared_pool(&self) -> MutexGuard<'_, SharedIdlePool> {
+        self.shared_idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn take(places: &AtomicU32, most: u32) -> bool {
+fn take(slots: &AtomicU32, most: u32) -> bool {
     let more = |taken: u32| (taken < most).then_some(taken + 1);
-    places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
-/// Counts a request as under way until it is dropped.
+/// Counts a request as in flight until dropped.
 #[derive(Debug)]
 pub struct InFlight(Arc<EndpointState>);
 
 impl InFlight {
-    /// Counts one more.
+    /// Counts one more request.
     pub fn new(endpoint: &Arc<EndpointState>) -> Self {
         endpoint.load.0.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(endpoint))

@@ -1,7 +1,7 @@
-//! A connection for one request of HTTP/1: one that is idle, a new one, or, where their number is limited, the one that is free next.
+//! A connection for one HTTP/1 request: an idle one, a new one, or, at the limit of connections, the next that becomes free.
 
 use crate::cluster::ClusterState;
-use crate::connect::{Claim, ConnectError, Connection, Grant, Place, Sender, Wanted};
+use crate::connect::{Acquire, Acquired, ConnectContext, ConnectError, Connection, ConnectionPermit, IdleKey};
 use crate::endpoint::EndpointState;
 use crate::pool::Pool;
 use std::cell::RefCell;
@@ -9,58 +9,58 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a request waits, and for what.
+/// How long a request waits for a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience<F> {
-    /// Whether it takes a connection that was idle.
+pub struct ConnectTimeouts<F> {
+    /// Whether an idle connection may be used.
     pub idle: bool,
-    /// For a connection that is free, where there may be no more; `None` is for as long as it takes.
+    /// How long to wait at the limit of connections; `None` is without limit.
     pub wait: Option<Duration>,
-    /// For a new connection, asked for when it begins to be made.
+    /// The connect timeout; computed when connecting begins.
     pub connect: F,
 }
 
-/// A connection to an endpoint of a cluster.
+/// Gets a connection to an endpoint of a cluster.
 pub async fn h1_connection(
     pool: &RefCell<Pool>,
     cluster: &ClusterState,
     endpoint: &Arc<EndpointState>,
-    sender: Sender<'_>,
-    patience: Patience<impl FnOnce() -> Duration>,
+    context: ConnectContext<'_>,
+    timeouts: ConnectTimeouts<impl FnOnce() -> Duration>,
 ) -> Result<Connection, ConnectError> {
-    let idle = if patience.idle { pool.borrow_mut().take(cluster, endpoint, sender) } else { None };
+    let idle = if timeouts.idle { pool.borrow_mut().take(cluster, endpoint, context) } else { None };
     if let Some(connection) = idle {
         return Ok(connection);
     }
     let _pending = cluster.begin_pending().ok_or(ConnectError::Overflow)?;
-    let place = match cluster.places().map(|places| places.claim()) {
+    let permit = match cluster.limiter().map(|limiter| limiter.acquire()) {
         None => None,
-        Some(Claim::Place(place)) => Some(place),
-        Some(Claim::Wait(receiver)) => {
+        Some(Acquire::Permit(permit)) => Some(permit),
+        Some(Acquire::Wait(receiver)) => {
             cluster.count_overflow();
-            let purpose = cluster.purpose(sender)?;
-            let wanted = Wanted { endpoint: endpoint.id, purpose: purpose.as_ref() };
-            let grant = wait(receiver, patience.wait).await.ok_or(ConnectError::Busy)?;
-            match open(grant, wanted, patience.idle) {
+            let pool_key = cluster.pool_key(context)?;
+            let wanted = IdleKey { endpoint: endpoint.id, pool_key: pool_key.as_ref() };
+            let grant = wait(receiver, timeouts.wait).await.ok_or(ConnectError::Busy)?;
+            match open(grant, wanted, timeouts.idle) {
                 Ok(connection) => return Ok(connection),
-                Err(place) => place,
+                Err(permit) => permit,
             }
         }
     };
-    cluster.connect_at(endpoint, sender, place, (patience.connect)()).await
+    cluster.connect_at(endpoint, context, permit, (timeouts.connect)()).await
 }
 
-async fn wait(receiver: oneshot::Receiver<Grant>, limit: Option<Duration>) -> Option<Grant> {
+async fn wait(receiver: oneshot::Receiver<Acquired>, limit: Option<Duration>) -> Option<Acquired> {
     match limit {
         None => receiver.await.ok(),
         Some(limit) => tokio::time::timeout(limit, receiver).await.ok()?.ok(),
     }
 }
 
-fn open(grant: Grant, wanted: Wanted<'_>, idle: bool) -> Result<Connection, Option<Place>> {
+fn open(grant: Acquired, wanted: IdleKey<'_>, idle: bool) -> Result<Connection, Option<ConnectionPermit>> {
     match grant.open(wanted) {
-        // After a failure none that was idle is trusted.
-        Ok(mut connection) if !idle => Err(connection.place.take()),
+        // After a failed attempt, idle connections are not trusted.
+        Ok(mut connection) if !idle => Err(connection.permit.take()),
         opened => opened,
     }
 }

@@ -1,12 +1,12 @@
-//! Connections to endpoints in HTTP/2: each worker has few to an endpoint, and each carries many streams.
+//! HTTP/2 connections to endpoints: each worker has few to an endpoint, and each carries many streams.
 
 mod driver;
 mod outgoing;
 
 use crate::cluster::ClusterState;
 use crate::coalesce::{Coalesced, Turn};
-use crate::connect::{ConnectError, Connection, Place, Places, Purpose, Sender, Stream};
-use crate::endpoint::{EndpointState, Opened, Terms};
+use crate::connect::{ConnectContext, ConnectError, Connection, ConnectionLimiter, ConnectionPermit, PoolKey, Stream};
+use crate::endpoint::{ConnectionLifetime, EndpointState, Opened};
 use crate::watch::{FrameBounds, Marks, Watched};
 use ::h2::client::{Builder, SendRequest};
 use foldhash::fast::RandomState;
@@ -22,96 +22,96 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-/// Connections that a worker has to an endpoint at the most; requests beyond what they carry wait. Where they differ by client (DR-51) or by
-/// the name that TLS asks for (DR-42), so many of each kind. Streams whose clients take nothing have to leave others some.
+/// The most connections of a worker to an endpoint for one pool key; further requests wait. The pool key differs by client (DR-51) and by SNI
+/// (DR-42). Several, so that streams whose clients read nothing leave room for others.
 const CONNECTIONS: usize = 64;
-/// Beyond so many of all kinds to an endpoint, those that are idle are closed.
+/// Above this number of connections to an endpoint, for all pool keys together, idle ones are closed.
 const OF_ALL_KINDS: usize = 1024;
-/// Bytes of an answer that may be under way on a stream: what an endpoint may send ahead of a client that takes nothing.
+/// Receive window of a stream, in bytes: how far an endpoint may send ahead of a client that reads nothing.
 pub const STREAM_WINDOW: u32 = 64 << 10;
-/// And on a connection. It is not there to bound memory, which the budgets of those who take nothing do: were it used up by some streams whose
-/// clients take nothing, all others of the connection would stand still.
+/// Receive window of a connection, in bytes. It does not bound memory, the budgets do: if it were small, streams whose clients read nothing
+/// would use it up, and block all other streams of the connection.
 const CONNECTION_WINDOW: u32 = 1 << 30;
-/// The largest head that is taken (S-122).
+/// The largest response head, in bytes (S-122).
 const HEAD: u32 = 60 << 10;
-/// Bytes of a request that wait on a stream for the endpoint to take them.
+/// Bytes of a request that wait on a stream until the endpoint reads them.
 const SEND_BUFFER: usize = 64 << 10;
-/// Streams that were broken off and are still remembered.
+/// Reset streams that are remembered.
 const RESETS: usize = 256;
 
-/// Permission for one stream, and what it takes to begin it.
+/// The right to one stream, and what is needed to open it.
 #[derive(Debug)]
 pub struct H2Stream {
-    /// Takes the request's head at once.
+    /// Accepts the request's head at once.
     pub send: SendRequest<Outgoing>,
-    /// Whether the connection was there before.
+    /// Whether the connection existed before.
     pub reused: bool,
-    /// The address of this side.
+    /// The local address.
     pub local: Option<SocketAddr>,
-    /// To be held for as long as the stream lasts.
-    pub place: H2Place,
-    /// What is noted of malformed answers on the connection.
+    /// Held for as long as the stream lasts.
+    pub permit: StreamPermit,
+    /// Malformed responses seen on the connection.
     pub marks: Rc<Marks>,
 }
 
-/// The place of a stream on its connection; it is free for another when this is dropped.
+/// A stream's part of the connection's limit of streams. Dropping it makes room for another stream.
 #[derive(Debug)]
-pub struct H2Place(Rc<Live>);
+pub struct StreamPermit(Rc<Live>);
 
-impl H2Place {
+impl StreamPermit {
     /// The endpoint.
     pub fn endpoint(&self) -> &Arc<EndpointState> {
         &self.0.endpoint
     }
 }
 
-impl Drop for H2Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get().saturating_sub(1));
         self.0.used.set(Instant::now());
         if self.0.is_for_all {
             self.0.freed.notify_one();
         } else {
-            // Whoever is told first may want another kind, and it does not help them.
+            // The first waiter may have another pool key, for which this connection is of no use: all are woken.
             self.0.freed.notify_waiters();
         }
     }
 }
 
-/// Whether the endpoint said that it has not begun with a request, so that it may be sent again whatever it is: the stream was refused, or
-/// the connection was on its way out when it began (RFC 9113 §8.7).
+/// Whether the endpoint has not processed the request, which may therefore be sent again: the stream was refused, or the connection was
+/// closing when the stream began (RFC 9113 §8.7).
 pub fn is_unprocessed(error: &::h2::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(::h2::Reason::REFUSED_STREAM);
     error.is_remote() && (refused || error.is_go_away())
 }
 
-/// A connection that takes streams.
+/// An established connection.
 #[derive(Debug)]
 struct Live {
     send: SendRequest<Outgoing>,
     endpoint: Arc<EndpointState>,
-    purpose: Option<Box<Purpose>>,
+    pool_key: Option<Box<PoolKey>>,
     local: Option<SocketAddr>,
-    /// At most so many streams, if the configuration says so.
+    /// The configured limit of streams.
     most: usize,
     active: Cell<usize>,
     closed: Cell<bool>,
     used: Cell<Instant>,
-    terms: Cell<Terms>,
+    lifetime: Cell<ConnectionLifetime>,
     marks: Rc<Marks>,
-    /// Whether it is of use to whoever waits, since there is but one kind.
+    /// Whether any waiter can use the connection, since the cluster has one pool key.
     is_for_all: bool,
-    /// Among the connections to the cluster, where their number is limited.
-    limit: Option<Place>,
-    /// Among those of the process.
+    /// The permit of the cluster's limiter, where connections are limited.
+    limit: Option<ConnectionPermit>,
+    /// The connection's part of the limit of the process.
     _opened: Opened,
-    /// Told when a place is free; that of all connections to the endpoint.
+    /// Woken when a stream ends; shared by all connections to the endpoint.
     freed: Rc<Notify>,
 }
 
 impl Live {
-    /// A place, if there is one. Notices that the connection takes no more streams.
-    fn place(self: &Rc<Self>) -> Option<H2Place> {
+    /// The right to a stream, if the connection has room for one. Notices when the connection accepts no more streams.
+    fn try_stream(self: &Rc<Self>) -> Option<StreamPermit> {
         if !self.is_open(Instant::now) || self.active.get() >= self.most.min(self.send.current_max_send_streams()) {
             return None;
         }
@@ -119,7 +119,7 @@ impl Live {
             Poll::Ready(Ok(())) => {
                 self.active.set(self.active.get() + 1);
                 self.count();
-                Some(H2Place(Rc::clone(self)))
+                Some(StreamPermit(Rc::clone(self)))
             }
             Poll::Ready(Err(_)) => {
                 self.closed.set(true);
@@ -129,42 +129,42 @@ impl Live {
         }
     }
 
-    /// Counts a stream; after the last one the connection takes no more, and ends with those that it has.
+    /// Counts a stream. After the last one allowed, the connection accepts no more and ends with the streams it has.
     fn count(&self) {
-        let mut terms = self.terms.get();
-        if !terms.is_unbounded() {
-            terms.count();
-            self.terms.set(terms);
-            if terms.is_used_up() {
+        let mut lifetime = self.lifetime.get();
+        if !lifetime.is_unbounded() {
+            lifetime.count_request();
+            self.lifetime.set(lifetime);
+            if lifetime.is_exhausted() {
                 self.closed.set(true);
             }
         }
     }
 
-    /// Whether it still takes streams.
+    /// Whether the connection accepts streams.
     fn is_open(&self, now: impl FnOnce() -> Instant) -> bool {
-        if !self.terms.get().is_endless() && !self.terms.get().hold(now()) {
+        if !self.lifetime.get().has_no_deadline() && !self.lifetime.get().allows_request(now()) {
             self.closed.set(true);
         }
         !self.closed.get()
     }
 
-    /// Whether there are more connections than there may be by now, and this one goes: one from before there was a limit, or one that
-    /// is idle where the worker has `others`.
+    /// Whether the connection is to be closed because of the limit: it has no permit, being older than the limit, or it is idle, the limit is
+    /// exceeded, and the worker has `others`.
     fn is_surplus(&self, others: bool) -> bool {
-        match self.limit.as_ref().and_then(Place::places) {
+        match self.limit.as_ref().and_then(ConnectionPermit::limiter) {
             None => true,
-            Some(places) => others && self.active.get() == 0 && places.is_exceeded(),
+            Some(limiter) => others && self.active.get() == 0 && limiter.is_exceeded(),
         }
     }
 
-    fn stream(place: H2Place, reused: bool) -> H2Stream {
-        let live = &place.0;
-        H2Stream { send: live.send.clone(), reused, local: live.local, marks: Rc::clone(&live.marks), place }
+    fn stream(permit: StreamPermit, reused: bool) -> H2Stream {
+        let live = &permit.0;
+        H2Stream { send: live.send.clone(), reused, local: live.local, marks: Rc::clone(&live.marks), permit }
     }
 }
 
-/// A worker's connections in HTTP/2 by endpoint, used or not.
+/// A worker's HTTP/2 connections by endpoint, in use or idle.
 #[derive(Debug, Default)]
 pub struct Streams {
     by_endpoint: HashMap<u64, Slot, RandomState>,
@@ -181,19 +181,19 @@ struct Slot {
 }
 
 impl Slot {
-    /// A place for one more connection, if need be that of an idle one of another kind.
-    fn claim(&mut self, places: &Arc<Places>) -> Option<Place> {
+    /// A permit for one more connection; an idle connection with another pool key may be closed for it.
+    fn acquire(&mut self, limiter: &Arc<ConnectionLimiter>) -> Option<ConnectionPermit> {
         if !self.live.is_empty() {
-            let place = places.claim_now();
-            if place.is_some() || !self.close_idle() {
-                return place;
+            let permit = limiter.try_acquire();
+            if permit.is_some() || !self.close_idle() {
+                return permit;
             }
         }
-        // Each worker may hold one to each endpoint, or there would be endpoints that it cannot reach.
-        if self.live.is_empty() { Some(places.claim_anyway()) } else { places.claim_now() }
+        // Each worker may have one connection to each endpoint beyond the limit, or some endpoints would be out of its reach.
+        if self.live.is_empty() { Some(limiter.acquire_beyond_limit()) } else { limiter.try_acquire() }
     }
 
-    /// Closes what nobody uses; whether there was any.
+    /// Closes idle connections; returns whether there was any.
     fn close_idle(&mut self) -> bool {
         let before = self.live.len();
         self.live.retain(|live| live.active.get() > 0);
@@ -201,28 +201,33 @@ impl Slot {
     }
 }
 
-/// What a request that wants a stream does next.
+/// The next step of a request that needs a stream.
 enum Next {
     Take(H2Stream),
-    Connect(Rc<Notify>, Option<Place>),
+    Connect(Rc<Notify>, Option<ConnectionPermit>),
     Wait(Rc<Notify>),
 }
 
 impl Streams {
-    /// No connections yet; endpoints are held to these bounds.
+    /// No connections; `bounds` limit what endpoints may send.
     pub fn new(bounds: FrameBounds) -> Self {
         Self { bounds, ..Self::default() }
     }
 
-    /// A stream on a connection that has room for one.
-    pub fn take(&mut self, cluster: &ClusterState, endpoint: &EndpointState, sender: Sender<'_>) -> Option<H2Stream> {
+    /// A stream on an existing connection that has room for one.
+    pub fn take(
+        &mut self,
+        cluster: &ClusterState,
+        endpoint: &EndpointState,
+        context: ConnectContext<'_>,
+    ) -> Option<H2Stream> {
         let slot = self.by_endpoint.get(&endpoint.id)?;
-        let wanted = cluster.purpose(sender).ok()?;
-        let mut alike = slot.live.iter().filter(|live| live.purpose.as_deref() == wanted.as_ref());
-        alike.find_map(Live::place).map(|place| Live::stream(place, true))
+        let wanted = cluster.pool_key(context).ok()?;
+        let mut alike = slot.live.iter().filter(|live| live.pool_key.as_deref() == wanted.as_ref());
+        alike.find_map(Live::try_stream).map(|permit| Live::stream(permit, true))
     }
 
-    fn next(&mut self, cluster: &ClusterState, endpoint: &Arc<EndpointState>, wanted: Option<&Purpose>) -> Next {
+    fn next(&mut self, cluster: &ClusterState, endpoint: &Arc<EndpointState>, wanted: Option<&PoolKey>) -> Next {
         let slot = self.by_endpoint.entry(endpoint.id).or_insert_with(|| Slot {
             endpoint: Arc::clone(endpoint),
             live: Vec::new(),
@@ -230,10 +235,10 @@ impl Streams {
             freed: Rc::default(),
         });
         let mut alike = 0;
-        for live in slot.live.iter().filter(|live| live.purpose.as_deref() == wanted) {
+        for live in slot.live.iter().filter(|live| live.pool_key.as_deref() == wanted) {
             alike += usize::from(!live.closed.get());
-            if let Some(place) = live.place() {
-                return Next::Take(Live::stream(place, true));
+            if let Some(permit) = live.try_stream() {
+                return Next::Take(Live::stream(permit, true));
             }
         }
         slot.live.retain(|live| !live.closed.get());
@@ -241,21 +246,21 @@ impl Streams {
         if slot.live.len() >= OF_ALL_KINDS {
             slot.close_idle();
         }
-        // One at a time: those who come meanwhile share it, unless it is of one client alone.
-        let is_shared = slot.connecting > 0 && !wanted.is_some_and(Purpose::is_of_one);
+        // One connection at a time: requests that come meanwhile share it, unless it belongs to one client.
+        let is_shared = slot.connecting > 0 && !wanted.is_some_and(PoolKey::is_client_specific);
         if is_shared || alike >= CONNECTIONS {
             return Next::Wait(freed);
         }
-        let place = match cluster.places().map(|places| slot.claim(places)) {
+        let permit = match cluster.limiter().map(|limiter| slot.acquire(limiter)) {
             None => None,
-            Some(Some(place)) => Some(place),
+            Some(Some(permit)) => Some(permit),
             Some(None) => {
                 cluster.count_overflow();
                 return Next::Wait(freed);
             }
         };
         slot.connecting += 1;
-        Next::Connect(freed, place)
+        Next::Connect(freed, permit)
     }
 
     fn connected(&mut self, endpoint: u64, live: Option<Rc<Live>>) {
@@ -266,7 +271,7 @@ impl Streams {
         }
     }
 
-    /// Closes what is idle for too long or whose endpoint is gone; streams under way keep their connection.
+    /// Closes connections that were idle for too long or whose endpoint is gone; streams in flight keep their connection.
     pub fn sweep(&mut self, now: Instant) {
         self.by_endpoint.retain(|_, slot| {
             let (limit, gone, limited) =
@@ -283,7 +288,7 @@ impl Streams {
         });
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.by_endpoint.values().map(|slot| slot.live.len()).sum()
     }
@@ -300,11 +305,11 @@ pub async fn h2_stream(
     streams: &RefCell<Streams>,
     cluster: &Arc<ClusterState>,
     endpoint: &Arc<EndpointState>,
-    sender: Sender<'_>,
+    context: ConnectContext<'_>,
     limit: Duration,
 ) -> Result<H2Stream, ConnectError> {
     let deadline = tokio::time::Instant::now() + limit;
-    let wanted = cluster.purpose(sender)?;
+    let wanted = cluster.pool_key(context)?;
     let mut pending = None;
     loop {
         let next = streams.borrow_mut().next(cluster, endpoint, wanted.as_ref());
@@ -312,7 +317,7 @@ pub async fn h2_stream(
             pending = Some(cluster.begin_pending());
         }
         let overflow = matches!(pending, Some(None));
-        let (freed, place) = match next {
+        let (freed, permit) = match next {
             Next::Take(stream) => return Ok(stream),
             Next::Wait(_) if overflow => return Err(ConnectError::Overflow),
             Next::Connect(..) if overflow => {
@@ -323,23 +328,23 @@ pub async fn h2_stream(
                 timeout_at(deadline, freed.notified()).await.map_err(|_| ConnectError::Busy)?;
                 continue;
             }
-            Next::Connect(freed, place) => (freed, place),
+            Next::Connect(freed, permit) => (freed, permit),
         };
         let begun = Begun { streams, endpoint: endpoint.id };
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let connection = cluster.connect_at(endpoint, sender, place, left).await?;
+        let connection = cluster.connect_at(endpoint, context, permit, left).await?;
         let bounds = streams.borrow().bounds;
         let making = make(connection, cluster, freed, bounds);
         let live = timeout_at(deadline, making).await.map_err(|_| ConnectError::Timeout)??;
-        let place = live.place();
+        let permit = live.try_stream();
         begun.end(live);
-        if let Some(place) = place {
-            return Ok(Live::stream(place, false));
+        if let Some(permit) = permit {
+            return Ok(Live::stream(permit, false));
         }
     }
 }
 
-/// A connection is being made; whoever waits for it is told how it went, also when this task is dropped.
+/// A connection attempt. Waiters are woken when it ends, also when the task is dropped.
 struct Begun<'a> {
     streams: &'a RefCell<Streams>,
     endpoint: u64,
@@ -358,20 +363,20 @@ impl Drop for Begun<'_> {
     }
 }
 
-/// Begins HTTP/2 on a connection, and has it driven.
+/// Begins HTTP/2 on a connection, and spawns the task that drives it.
 async fn make(
     connection: Connection,
     cluster: &ClusterState,
     freed: Rc<Notify>,
     bounds: FrameBounds,
 ) -> Result<Rc<Live>, ConnectError> {
-    let Connection { stream, purpose, endpoint, terms, place, opened, .. } = connection;
+    let Connection { stream, pool_key, endpoint, lifetime, permit: limit, opened, .. } = connection;
     if let Stream::Tls(tls) = &stream
         && tls.get_ref().1.alpn_protocol() != Some(b"h2")
     {
         return Err(ConnectError::Tls("the endpoint does not speak HTTP/2 on this port".to_owned()));
     }
-    let (streams, keep_alive) = match cluster.cluster.protocol {
+    let (streams, keep_alive) = match cluster.config.protocol {
         UpstreamProtocol::Http2 { streams, keep_alive } => (streams, keep_alive),
         UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => (None, None),
     };
@@ -392,16 +397,16 @@ async fn make(
     let live = Rc::new(Live {
         send,
         endpoint,
-        purpose,
+        pool_key,
         local,
         most: streams.map_or(usize::MAX, |streams| streams as usize),
         active: Cell::new(0),
         closed: Cell::new(false),
         used: Cell::new(Instant::now()),
-        terms: Cell::new(terms),
+        lifetime: Cell::new(lifetime),
         marks,
-        is_for_all: cluster.has_one_purpose(),
-        limit: place,
+        is_for_all: cluster.has_one_pool_key(),
+        limit,
         _opened: opened,
         freed,
     });

@@ -20,14 +20,14 @@ pub mod store;
 mod tls;
 mod watch;
 
-pub use balance::{Wanted, xxhash64};
+pub use balance::{PickContext, xxhash64};
 pub use cluster::{ClusterCounts, ClusterState, Counted, Ejections, NoEndpoint, UsageCounts};
 pub use coalesce::{Coalesced, Turn};
-pub use connect::{ConnectError, Connection, Replay, Sender, Stream};
+pub use connect::{ConnectContext, ConnectError, Connection, Replay, Stream};
 pub use dns::Unresolved;
 pub use endpoint::{EndpointState, InFlight, Outcome};
-pub use h1::{Patience, h1_connection};
-pub use h2::{H2Place, H2Stream, Holder, Outgoing, STREAM_WINDOW, Streams, h2_stream, is_unprocessed};
+pub use h1::{ConnectTimeouts, h1_connection};
+pub use h2::{H2Stream, Holder, Outgoing, STREAM_WINDOW, StreamPermit, Streams, h2_stream, is_unprocessed};
 pub use pool::{Pool, PoolCounters, PoolSettings};
 pub use store::{Settings, Upstream};
 pub use watch::{FrameBounds, Marks, StreamMarks, Trailing, Watched};

@@ -1,12 +1,12 @@
-//! A worker's idle connections, by endpoint. They never leave the worker but through the stash of their endpoint, where those
-//! go that nobody used for a while and any worker may take them.
+//! A worker's idle connections, by endpoint. After a while without use they move to the shared pool of their endpoint, from where any
+//! worker may take them.
 //!
-//! How many connections to an endpoint may be idle is counted for the process. A worker takes a place when its own idle connections
-//! are more than they were lately, and gives it back when a sweep finds that they no longer are: between sweeps, taking
-//! and putting touch nothing that is shared.
+//! The number of idle connections to an endpoint is limited for the process. A worker reserves an idle slot when it holds more idle
+//! connections than lately, and a sweep releases slots that are no longer needed: between sweeps, taking and putting a connection
+//! touches no shared memory.
 
 use crate::cluster::ClusterState;
-use crate::connect::{Connection, Place, Places, Purpose, Sender, Wanted};
+use crate::connect::{ConnectContext, Connection, ConnectionLimiter, ConnectionPermit, IdleKey, PoolKey};
 use crate::endpoint::EndpointState;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -14,19 +14,19 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// Endpoints and connections that one sweep looks at; the next one goes on from there.
+/// Endpoints and connections that one sweep checks; the next sweep continues from there.
 const SWEEP_WORK: usize = 2048;
-/// How often the stash of an endpoint is looked after.
-const TEND_EVERY: Duration = Duration::from_secs(1);
+/// How often the shared pool of an endpoint is swept.
+const SLOW_SWEEP: Duration = Duration::from_secs(1);
 
-/// Bounds of a pool.
+/// Limits of a pool.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
-    /// Idle connections per endpoint, of all workers together, those in the stash among them.
+    /// Idle connections per endpoint, of all workers together, those in the shared pool among them.
     pub idle_per_endpoint: u32,
-    /// Idle connections of all workers to all endpoints; each holds a file.
+    /// Idle connections of all workers to all endpoints; each uses a file descriptor.
     pub idle_in_all: u32,
-    /// After this time without use a connection goes to the stash.
+    /// After this time without use a connection goes to the shared pool.
     pub cold_after: Duration,
 }
 
@@ -36,14 +36,14 @@ impl Default for PoolSettings {
     }
 }
 
-/// What a pool has seen.
+/// Counters of a pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PoolCounters {
-    /// Connections that were given again.
+    /// Connections that were reused.
     pub reused: u64,
-    /// Connections that were closed, or not silent, when they were wanted again.
+    /// Connections that were closed or had unexpected data when they were to be reused.
     pub stale: u64,
-    /// Connections that were closed since there were enough.
+    /// Connections that were closed because of the limits.
     pub surplus: u64,
 }
 
@@ -51,12 +51,12 @@ pub struct PoolCounters {
 #[derive(Debug)]
 pub struct Pool {
     idle: HashMap<u64, Idle, RandomState>,
-    /// The endpoints in the order in which sweeps come to them.
+    /// The endpoints in the order of the sweeps.
     turns: VecDeque<u64>,
     count: usize,
-    /// Where the number of connections is limited: those whose idle ones this worker looks after.
-    limited: HashMap<usize, Weak<Places>, RandomState>,
-    tended: Instant,
+    /// Limiters of clusters whose idle connections this worker sweeps.
+    limited: HashMap<usize, Weak<ConnectionLimiter>, RandomState>,
+    swept: Instant,
     last_sweep: Option<Instant>,
     settings: PoolSettings,
     counters: PoolCounters,
@@ -66,15 +66,15 @@ pub struct Pool {
 #[derive(Debug)]
 struct Idle {
     endpoint: Arc<EndpointState>,
-    /// The last one was used last.
+    /// The most recently used connection is the last one.
     connections: Vec<(Connection, Instant)>,
-    /// Those that were made for a purpose. In TLS they cannot leave the worker, and few others could use them.
+    /// Connections with a pool key. TLS sessions cannot leave the worker, and few other requests could use them.
     special: Vec<(Connection, Instant)>,
-    /// Places held; never fewer than connections.
-    places: usize,
+    /// Slots reserved for idle connections; never fewer than connections.
+    idle_slots: usize,
     /// The most connections since the last sweep.
     peak: usize,
-    tended: Instant,
+    swept: Instant,
 }
 
 impl Pool {
@@ -85,39 +85,38 @@ impl Pool {
             turns: VecDeque::new(),
             count: 0,
             limited: HashMap::default(),
-            tended: Instant::now(),
+            swept: Instant::now(),
             last_sweep: None,
             settings,
             counters: PoolCounters::default(),
         }
     }
 
-    /// An idle connection to an endpoint of a cluster that is still open, the one used last. In TLS it is one for the same name, made by
-    /// the settings of now; where endpoints are told of clients (DR-51), one of the same client's.
+    /// The most recently used idle connection to an endpoint that is still open and has the request's pool key.
     pub fn take(
         &mut self,
         cluster: &ClusterState,
         endpoint: &Arc<EndpointState>,
-        sender: Sender<'_>,
+        context: ConnectContext<'_>,
     ) -> Option<Connection> {
-        let purpose = cluster.purpose(sender).ok()?;
-        if let Some(places) = cluster.places() {
-            let taken = places.take_idle(Wanted { endpoint: endpoint.id, purpose: purpose.as_ref() })?;
+        let pool_key = cluster.pool_key(context).ok()?;
+        if let Some(limiter) = cluster.limiter() {
+            let taken = limiter.take_idle(IdleKey { endpoint: endpoint.id, pool_key: pool_key.as_ref() })?;
             self.counters.reused += 1;
             return Some(taken);
         }
-        match purpose {
+        match pool_key {
             None => self.take_clear(endpoint),
             Some(wanted) => self.take_special(endpoint, &wanted),
         }
     }
 
-    fn take_special(&mut self, endpoint: &EndpointState, wanted: &Purpose) -> Option<Connection> {
+    fn take_special(&mut self, endpoint: &EndpointState, wanted: &PoolKey) -> Option<Connection> {
         let idle = self.idle.get_mut(&endpoint.id)?;
-        while let Some(at) = idle.special.iter().rposition(|(one, _)| one.purpose.as_deref() == Some(wanted)) {
+        while let Some(at) = idle.special.iter().rposition(|(one, _)| one.pool_key.as_deref() == Some(wanted)) {
             let (mut connection, _) = idle.special.remove(at);
             self.count -= 1;
-            if connection.terms.hold(Instant::now()) && connection.stream.is_silent() {
+            if connection.lifetime.allows_request(Instant::now()) && connection.stream.is_silent() {
                 self.counters.reused += 1;
                 return Some(connection);
             }
@@ -130,9 +129,9 @@ impl Pool {
         if let Some(idle) = self.idle.get_mut(&endpoint.id) {
             while let Some((mut connection, since)) = idle.connections.pop() {
                 self.count -= 1;
-                // Since the sweep it may have been closed without the runtime having heard; within moments it hardly was.
+                // The peer may have closed since the last sweep without the runtime's notice; a check of the socket is needed then.
                 let rested = self.last_sweep.is_some_and(|sweep| since <= sweep);
-                let holds = connection.terms.is_endless() || connection.terms.hold(Instant::now());
+                let holds = connection.lifetime.has_no_deadline() || connection.lifetime.allows_request(Instant::now());
                 if holds && connection.stream.is_silent() && (!rested || connection.stream.is_silent_for_sure()) {
                     self.counters.reused += 1;
                     return Some(connection);
@@ -140,27 +139,27 @@ impl Pool {
                 self.counters.stale += 1;
             }
         }
-        let connection = Connection::unstash(endpoint)?;
+        let connection = Connection::take_shared(endpoint)?;
         self.counters.reused += 1;
         Some(connection)
     }
 
-    /// Keeps a connection whose answer is complete. It is closed when there are enough, or its endpoint is gone.
+    /// Keeps a connection whose response is complete. It is closed at the limits, or when its endpoint is gone.
     pub fn put(&mut self, mut connection: Connection, now: Instant) {
         if connection.endpoint.is_gone() {
             return;
         }
         connection.reused = true;
-        connection.terms.count();
-        if !connection.terms.is_unbounded() && !connection.terms.hold(now) {
+        connection.lifetime.count_request();
+        if !connection.lifetime.is_unbounded() && !connection.lifetime.allows_request(now) {
             return;
         }
-        if let Some(places) = connection.place.as_ref().and_then(Place::places).map(Arc::clone) {
-            self.tend_later(&places);
-            return places.put(connection, now);
+        if let Some(limiter) = connection.permit.as_ref().and_then(ConnectionPermit::limiter).map(Arc::clone) {
+            self.sweep_later(&limiter);
+            return limiter.put(connection, now);
         }
         if connection.endpoint.is_limited() {
-            // It was made before there was a limit.
+            // Made before there was a limit.
             return;
         }
         let endpoint = &connection.endpoint;
@@ -170,13 +169,13 @@ impl Pool {
                 endpoint: Arc::clone(endpoint),
                 connections: Vec::new(),
                 special: Vec::new(),
-                places: 0,
+                idle_slots: 0,
                 peak: 0,
-                tended: now,
+                swept: now,
             }
         });
-        if idle.has_place(&self.settings) {
-            let kept = if connection.purpose.is_some() { &mut idle.special } else { &mut idle.connections };
+        if idle.has_idle_slot(&self.settings) {
+            let kept = if connection.pool_key.is_some() { &mut idle.special } else { &mut idle.connections };
             kept.push((connection, now));
             idle.peak = idle.peak.max(idle.len());
             self.count += 1;
@@ -185,27 +184,27 @@ impl Pool {
         }
     }
 
-    /// Has idle connections looked after that are kept elsewhere, since their number is limited.
-    fn tend_later(&mut self, places: &Arc<Places>) {
-        // An address is not given again while somebody holds what stood there, if only weakly.
-        self.limited.entry(Arc::as_ptr(places) as usize).or_insert_with(|| Arc::downgrade(places));
+    /// Registers a limiter, which keeps idle connections of its own, for the sweeps of this worker.
+    fn sweep_later(&mut self, limiter: &Arc<ConnectionLimiter>) {
+        // The weak reference keeps the address from being reused.
+        self.limited.entry(Arc::as_ptr(limiter) as usize).or_insert_with(|| Arc::downgrade(limiter));
     }
 
-    fn tend_limited(&mut self, now: Instant) {
-        if self.limited.is_empty() || now.saturating_duration_since(self.tended) < TEND_EVERY {
+    fn sweep_limited(&mut self, now: Instant) {
+        if self.limited.is_empty() || now.saturating_duration_since(self.swept) < SLOW_SWEEP {
             return;
         }
-        self.tended = now;
-        self.limited.retain(|_, places| {
-            let places = places.upgrade();
-            places.iter().for_each(|places| places.tend(now));
-            places.is_some()
+        self.swept = now;
+        self.limited.retain(|_, limiter| {
+            let limiter = limiter.upgrade();
+            limiter.iter().for_each(|limiter| limiter.close_expired(now));
+            limiter.is_some()
         });
     }
 
-    /// Stashes what is cold, closes what is old or gone, forgets endpoints without connections. One call does a bounded part of it.
+    /// Moves cold connections to the shared pool, closes old ones, removes endpoints without connections. One call does a bounded part of it.
     pub fn sweep(&mut self, now: Instant) {
-        self.tend_limited(now);
+        self.sweep_limited(now);
         let mut work = SWEEP_WORK;
         for _ in 0..self.turns.len() {
             let Some(id) = self.turns.pop_front() else { break };
@@ -227,17 +226,17 @@ impl Pool {
         self.last_sweep = Some(now);
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// What was counted so far.
+    /// The counters.
     pub fn counters(&self) -> PoolCounters {
         self.counters
     }
@@ -248,40 +247,40 @@ impl Idle {
         self.connections.len() + self.special.len()
     }
 
-    /// Whether one more connection has a place.
-    fn has_place(&mut self, settings: &PoolSettings) -> bool {
-        if self.len() < self.places {
+    /// Whether one more connection has an idle slot.
+    fn has_idle_slot(&mut self, settings: &PoolSettings) -> bool {
+        if self.len() < self.idle_slots {
             return true;
         }
-        let taken = self.endpoint.take_place(settings.idle_per_endpoint, settings.idle_in_all);
-        self.places += usize::from(taken);
+        let taken = self.endpoint.reserve_idle_slot(settings.idle_per_endpoint, settings.idle_in_all);
+        self.idle_slots += usize::from(taken);
         taken
     }
 
-    /// Whether there is a reason to keep it.
+    /// Returns whether the entry is still needed.
     fn sweep(&mut self, now: Instant, settings: &PoolSettings, most: usize) -> bool {
         if self.endpoint.is_gone() || self.endpoint.is_limited() {
             return false;
         }
         self.cool(now, settings.cold_after, most);
-        // Places that no connection needed lately are for other workers.
-        let needed = self.peak.max(self.len()).min(self.places);
-        self.endpoint.release_places(self.places - needed);
-        self.places = needed;
+        // Slots that were not needed since the last sweep are for other workers.
+        let needed = self.peak.max(self.len()).min(self.idle_slots);
+        self.endpoint.release_idle_slots(self.idle_slots - needed);
+        self.idle_slots = needed;
         self.peak = self.len();
-        if now.saturating_duration_since(self.tended) < TEND_EVERY {
+        if now.saturating_duration_since(self.swept) < SLOW_SWEEP {
             return true;
         }
-        self.tended = now;
+        self.swept = now;
         let limit = self.endpoint.idle_limit();
         self.special.retain_mut(|(connection, since)| {
-            let young = now.saturating_duration_since(*since) < limit && connection.terms.hold(now);
+            let young = now.saturating_duration_since(*since) < limit && connection.lifetime.allows_request(now);
             young && connection.stream.is_silent()
         });
-        self.endpoint.tend_stash(now, settings.idle_in_all) || self.len() > 0
+        self.endpoint.sweep_shared(now, settings.idle_in_all) || self.len() > 0
     }
 
-    /// Moves the first connections, which are the coldest, to the stash with their places.
+    /// Moves the first connections, which are the coldest, to the shared pool with their slots.
     fn cool(&mut self, now: Instant, cold_after: Duration, most: usize) {
         let limit = self.endpoint.idle_limit();
         let idle = |since: &Instant| now.saturating_duration_since(*since);
@@ -289,8 +288,8 @@ impl Idle {
         let cold = self.connections.iter().position(is_warm).unwrap_or(self.connections.len()).min(most);
         for (mut connection, since) in self.connections.drain(..cold) {
             self.peak = self.peak.saturating_sub(1);
-            if idle(&since) < limit && connection.stream.is_silent() && connection.stash(since) {
-                self.places -= 1;
+            if idle(&since) < limit && connection.stream.is_silent() && connection.share(since) {
+                self.idle_slots -= 1;
             }
         }
     }
@@ -298,7 +297,7 @@ impl Idle {
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        self.endpoint.release_places(self.places);
+        self.endpoint.release_idle_slots(self.idle_slots);
     }
 }
 

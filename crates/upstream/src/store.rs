@@ -88,10 +88,10 @@ impl Upstream {
         self.dns.count_unresolved()
     }
 
-    /// Looks after the health of a cluster's endpoints, which [`ClusterState::report`] asks for.
+    /// Starts the outlier detection task of a cluster, which [`ClusterState::report`] asks for.
     pub fn watch(&self, state: &ClusterState) {
-        if let Some(watch) = state.watch() {
-            self.dns.runtime().spawn(Arc::clone(watch).run());
+        if let Some(detector) = state.outlier_detector() {
+            self.dns.runtime().spawn(Arc::clone(detector).run());
         }
     }
 
@@ -99,7 +99,7 @@ impl Upstream {
     pub fn counts(&self) -> Vec<(ClusterId, Option<UsageCounts>, Option<Ejections>)> {
         let chunks = self.chunks.load();
         let states = chunks.iter().flat_map(|chunk| chunk.iter().flatten());
-        let counts = states.map(|state| (state.cluster.id.clone(), state.usage(), state.ejections()));
+        let counts = states.map(|state| (state.config.id.clone(), state.usage(), state.ejections()));
         counts.filter(|(_, usage, ejections)| usage.is_some() || ejections.is_some()).collect()
     }
 
@@ -147,15 +147,15 @@ impl Change<'_> {
         let before = self.chunks.get(slot / CHUNK).and_then(|chunk| chunk.get(slot % CHUNK)).and_then(Option::as_ref);
         let next = match (cluster, before) {
             (None, None) => return,
-            (Some(cluster), Some(before)) if Arc::ptr_eq(cluster, &before.cluster) || **cluster == *before.cluster => {
+            (Some(cluster), Some(before)) if Arc::ptr_eq(cluster, &before.config) || **cluster == *before.config => {
                 return;
             }
             (None, Some(_)) => None,
             (Some(cluster), before) => {
                 let before = before.map(AsRef::as_ref);
                 let state = Arc::new(ClusterState::new(Arc::clone(cluster), &self.upstream.endpoints, before));
-                if let Some(watch) = state.watch() {
-                    watch.follow(&state);
+                if let Some(detector) = state.outlier_detector() {
+                    detector.follow(&state);
                 }
                 Some(state)
             }
@@ -175,10 +175,10 @@ impl Change<'_> {
         for (before, next) in self.replaced {
             before.replaced_by(next.as_deref());
             if let Some(next) = &next {
-                next.take_over_limits(&before);
+                next.carry_over_limits(&before);
             }
             if let Some(next) = next.filter(|_| before.is_in_use()) {
-                next.take_over_health(&before);
+                next.carry_over_health(&before);
                 // It is in use, so its names are wanted at once.
                 self.upstream.dns.begin(&next);
             }

@@ -2,17 +2,17 @@
 
 use super::{Compiled, by_match, cors, mirrors, retries, sent};
 use crate::code;
+use crate::context::CompileContext;
 use crate::destinations::{self, Asking};
 use crate::headers::{self, Operations};
 use crate::report::Notes;
-use crate::world::World;
 use ir::{Action, Authority, Forward, HeaderChanges, MatchPath, PathRewrite, PathText, Pattern, Target};
 use resources::spec::scalar::Duration;
 use resources::spec::virtual_service::{HttpRewrite, HttpRoute, RouteDestination};
 
 /// Compiles a rule that forwards; `operations` are those of the rule.
 pub(super) fn compile(
-    world: World<'_>,
+    context: CompileContext<'_>,
     asking: Asking<'_>,
     rule: &HttpRoute,
     path: &MatchPath,
@@ -21,7 +21,7 @@ pub(super) fn compile(
     notes: &mut Notes,
 ) -> Option<Compiled> {
     let rewrite = rewrite(rule.rewrite.as_deref(), path, &format!("{field}.rewrite"), notes)?;
-    let targets = targets(world, asking, &rule.route, field, notes);
+    let targets = targets(context, asking, &rule.route, field, notes);
     if targets.is_empty() {
         notes.add(
             code::NO_ACTION,
@@ -42,14 +42,14 @@ pub(super) fn compile(
         // VS-39: none unless there is one; 0 is what Istio refuses.
         timeout: rule.timeout.and_then(Duration::get).filter(|timeout| !timeout.is_zero()),
         cors: cors::compile(rule.cors_policy.as_deref(), &format!("{field}.corsPolicy"), notes),
-        mirrors: mirrors::compile(world, asking, rule, field, notes),
-        retries: retries::compile(rule.retries.as_deref(), &world.settings.mesh),
+        mirrors: mirrors::compile(context, asking, rule, field, notes),
+        retries: retries::compile(rule.retries.as_deref(), &context.settings.mesh),
     };
     Some(fold_headers(forward, operations.request, operations.response))
 }
 
 fn targets(
-    world: World<'_>,
+    context: CompileContext<'_>,
     asking: Asking<'_>,
     routes: &[RouteDestination],
     field: &str,
@@ -64,7 +64,7 @@ fn targets(
         let Some(destination) = route.destination.as_ref().filter(|_| weight > 0) else { continue };
         let operations = headers::compile_headers(route.headers.as_deref(), &format!("{at}.headers"), notes);
         targets.push(Target {
-            cluster: destinations::resolve(world, asking, destination, &format!("{at}.destination"), notes),
+            cluster: destinations::resolve(context, asking, destination, &format!("{at}.destination"), notes),
             weight,
             request_headers: operations.request,
             response_headers: operations.response,

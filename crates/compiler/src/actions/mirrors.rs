@@ -1,8 +1,8 @@
 //! `mirror` and `mirrors` (VS-45).
 
+use crate::context::CompileContext;
 use crate::destinations::{self, Asking};
 use crate::report::Notes;
-use crate::world::World;
 use ir::{Mirror, Share};
 use resources::spec::destination_rule::Destination;
 use resources::spec::scalar::Percent;
@@ -10,7 +10,7 @@ use resources::spec::virtual_service::HttpRoute;
 
 /// Who gets copies of the requests of a rule; `field` is its path.
 pub(super) fn compile(
-    world: World<'_>,
+    context: CompileContext<'_>,
     asking: Asking<'_>,
     rule: &HttpRoute,
     field: &str,
@@ -19,7 +19,7 @@ pub(super) fn compile(
     let mut mirrors = Vec::new();
     let mut add = |destination: Option<&Destination>, share: Share, at: String| {
         if let Some(destination) = destination.filter(|_| !share.is_none()) {
-            mirrors.push(Mirror { cluster: destinations::resolve(world, asking, destination, &at, notes), share });
+            mirrors.push(Mirror { cluster: destinations::resolve(context, asking, destination, &at, notes), share });
         }
     };
     let percent = rule.mirror_percentage.map(percent_of).or(rule.mirror_percent.map(f64::from));

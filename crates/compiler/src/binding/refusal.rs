@@ -1,9 +1,9 @@
 //! Why a VirtualService does not bind to a Gateway that it names: the causes of a 404 (§2.7), and what would mend them.
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::gateways::Plans;
 use crate::report::Notes;
-use crate::world::World;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Absence, Object};
 use resources::spec::virtual_service::VirtualService;
@@ -32,7 +32,7 @@ impl Refusal {
     /// Reports it, at the field that names the Gateway.
     pub(super) fn say(
         self,
-        world: World<'_>,
+        context: CompileContext<'_>,
         plans: &Plans,
         object: &Object<VirtualService>,
         gateway: &Key,
@@ -42,7 +42,7 @@ impl Refusal {
         let because = |why: String| format!("it routes nothing through Gateway {gateway} because {why}");
         match self {
             Self::Unknown => {
-                let (message, help) = unknown(world, gateway);
+                let (message, help) = unknown(context, gateway);
                 notes.add_with_help(code::UNKNOWN_GATEWAY, field, format!("it routes nothing: {message}"), help);
             }
             Self::Elsewhere => {
@@ -82,10 +82,10 @@ impl Refusal {
 }
 
 /// Why a Gateway is not there, and what to do.
-fn unknown(world: World<'_>, gateway: &Key) -> (String, String) {
+fn unknown(context: CompileContext<'_>, gateway: &Key) -> (String, String) {
     let object = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
-    match world.set.absent.get(&object) {
-        None => (format!("Gateway {gateway} not found"), nearest_gateway(world, gateway)),
+    match context.set.absent.get(&object) {
+        None => (format!("Gateway {gateway} not found"), nearest_gateway(context, gateway)),
         Some(Absence::Invalid(code)) => {
             (format!("Gateway {gateway} is invalid, see {code}"), "fix the Gateway".to_owned())
         }
@@ -97,8 +97,8 @@ fn unknown(world: World<'_>, gateway: &Key) -> (String, String) {
 }
 
 /// A Gateway of that name in another namespace, or those in the namespace that was named.
-fn nearest_gateway(world: World<'_>, gateway: &Key) -> String {
-    let all = || world.set.gateways.keys();
+fn nearest_gateway(context: CompileContext<'_>, gateway: &Key) -> String {
+    let all = || context.set.gateways.keys();
     let namesakes: Vec<_> = all().filter(|key| key.name == gateway.name).map(ToString::to_string).collect();
     if namesakes.is_empty() {
         return "the name of a Gateway of another namespace is written `namespace/name`".to_owned();

@@ -1,7 +1,7 @@
 //! How much may be asked of a cluster at one time (DR-20, DR-21), and what the mesh says under it (DR-08).
 
+use crate::context::CompileContext;
 use crate::destination_rules::Effective;
-use crate::world::World;
 use ir::{PoolLimits, RetryLimit, Share, TcpKeepalive};
 use resources::spec::destination_rule::{self as spec, RetryBudget};
 use resources::spec::scalar;
@@ -12,7 +12,7 @@ const BUDGET_PERCENT: f64 = 20.0;
 const BUDGET_MIN_CONCURRENCY: u32 = 3;
 
 /// All limits; `None` where there are none.
-pub(super) fn compile(world: World<'_>, effective: Effective<'_>) -> Option<PoolLimits> {
+pub(super) fn compile(context: CompileContext<'_>, effective: Effective<'_>) -> Option<PoolLimits> {
     let tcp = effective.connection_pool.and_then(|pool| pool.tcp.as_ref());
     let http = effective.connection_pool.and_then(|pool| pool.http.as_ref());
     // 0 is as good as absent.
@@ -28,7 +28,7 @@ pub(super) fn compile(world: World<'_>, effective: Effective<'_>) -> Option<Pool
         max_requests_per_connection: count(http.map(|http| http.max_requests_per_connection)),
         max_connection_duration: length(tcp.and_then(|tcp| tcp.max_connection_duration)),
         tcp_keepalive: keepalive(
-            world.settings.mesh.tcp_keepalive.as_ref(),
+            context.settings.mesh.tcp_keepalive.as_ref(),
             tcp.and_then(|tcp| tcp.tcp_keepalive.as_ref()),
         ),
     };

@@ -1,12 +1,12 @@
 //! TLS to the endpoints of a cluster, as its DestinationRule has it (DR-40 to DR-45).
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::credentials::{Finder, Trusted, Used};
 use crate::report::Notes;
 use crate::services::Backing;
 use crate::settings::Workload;
 use crate::tls_parameters::{self, Written};
-use crate::world::World;
 use ir::{ClientTls, Credential, Identity, Sni, Trust, Verify};
 use resources::spec::destination_rule::{self as written, ClientTlsMode};
 use resources::spec::scalar::Text;
@@ -23,7 +23,7 @@ pub(super) struct Secured {
 
 /// Works the settings of a rule out.
 pub(super) fn compile(
-    world: World<'_>,
+    context: CompileContext<'_>,
     client: &Workload,
     backing: Backing<'_>,
     tls: Option<&written::ClientTls>,
@@ -31,7 +31,7 @@ pub(super) fn compile(
     let mut secured = Secured { tls: None, fault: None, used: Used::default(), notes: Notes::default() };
     let Some((tls, mode)) = tls.and_then(|tls| Some((tls, tls.mode?))) else { return secured };
     let Secured { used, notes, .. } = &mut secured;
-    let mut finder = Finder { world, workload: client, field: "spec.trafficPolicy.tls", notes, used };
+    let mut finder = Finder { context, workload: client, field: "spec.trafficPolicy.tls", notes, used };
     let identity = match mode {
         ClientTlsMode::Disable => return secured,
         ClientTlsMode::Simple => Ok(None),

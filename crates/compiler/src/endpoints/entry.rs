@@ -1,8 +1,8 @@
 //! Endpoints of ServiceEntries, by their `resolution`.
 
 use super::{Found, Seen, Wanted, labels_of, workload_entries};
+use crate::context::CompileContext;
 use crate::services::Backing;
-use crate::world::World;
 use ir::EndpointSource;
 use resources::set::Object;
 use resources::spec::service_entry::{Resolution, ServiceEntry, ServicePort};
@@ -15,7 +15,7 @@ const DYNAMIC: &str = "the ServiceEntry's resolution is DYNAMIC_DNS, which does 
 
 /// The endpoints of one port of `object`.
 pub(super) fn find(
-    world: World<'_>,
+    context: CompileContext<'_>,
     object: &Object<ServiceEntry>,
     others: &[Backing<'_>],
     wanted: Wanted<'_>,
@@ -23,15 +23,15 @@ pub(super) fn find(
     let first_only = match object.spec.resolution {
         None | Some(Resolution::None) => return EndpointSource::Never(NO_ORIGINAL.into()),
         Some(Resolution::DynamicDns) => return EndpointSource::Never(DYNAMIC.into()),
-        Some(Resolution::Static) => return by_static(world, object, others, wanted),
+        Some(Resolution::Static) => return by_static(context, object, others, wanted),
         Some(Resolution::Dns) => false,
         Some(Resolution::DnsRoundRobin) => true,
     };
-    if let Some(addresses) = world.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
+    if let Some(addresses) = context.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
         return super::service::overridden(addresses);
     }
     let mut found = Found::new(wanted);
-    add(world, object, wanted, &mut found);
+    add(context, object, wanted, &mut found);
     // SE-07: without endpoints the host itself is the name.
     let has_own = !object.spec.endpoints.is_empty() || object.spec.workload_selector.is_some();
     if !has_own
@@ -46,26 +46,26 @@ pub(super) fn find(
 
 /// SE-14: ServiceEntries of one namespace with one host put their endpoints together, port by port name.
 fn by_static(
-    world: World<'_>,
+    context: CompileContext<'_>,
     object: &Object<ServiceEntry>,
     others: &[Backing<'_>],
     wanted: Wanted<'_>,
 ) -> EndpointSource {
     let mut found = Found::new(wanted);
-    add(world, object, wanted, &mut found);
+    add(context, object, wanted, &mut found);
     for other in others {
         if let Backing::Entry(other) = other
             && other.key.namespace == object.key.namespace
             && other.key != object.key
             && other.spec.resolution == Some(Resolution::Static)
         {
-            add(world, other, wanted, &mut found);
+            add(context, other, wanted, &mut found);
         }
     }
     found.into_static()
 }
 
-fn add(world: World<'_>, object: &Object<ServiceEntry>, wanted: Wanted<'_>, found: &mut Found<'_>) {
+fn add(context: CompileContext<'_>, object: &Object<ServiceEntry>, wanted: Wanted<'_>, found: &mut Found<'_>) {
     let Some(port) = port_named(object, wanted) else { return };
     let mut take = |one: &WorkloadEntry, labels: &Labels| {
         // WE-01: with a network alone it is behind that network's gateways, which are not known here.
@@ -80,7 +80,7 @@ fn add(world: World<'_>, object: &Object<ServiceEntry>, wanted: Wanted<'_>, foun
     let own = object.spec.endpoints.iter().filter(|endpoint| wanted.takes(&endpoint.labels));
     own.for_each(|endpoint| take(endpoint, &endpoint.labels));
     if let Some(selector) = &object.spec.workload_selector {
-        let selected = workload_entries(world, &object.key.namespace, &selector.labels);
+        let selected = workload_entries(context, &object.key.namespace, &selector.labels);
         for entry in selected {
             let labels = labels_of(entry);
             if wanted.takes(&labels) {

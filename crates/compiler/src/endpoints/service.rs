@@ -1,8 +1,8 @@
 //! Endpoints of Services: EndpointSlices, else Endpoints, and WorkloadEntries that the Service selects; else DNS.
 
 use super::{Found, NO_LABELS, Seen, Wanted, labels_of, workload_entries};
+use crate::context::CompileContext;
 use crate::index::pod_of;
-use crate::world::World;
 use ir::{Endpoint, EndpointAddress, EndpointSource};
 use resources::set::Object;
 use resources::spec::core::{CoreServicePort, EndpointPort, EndpointSlice, Endpoints, Service, TargetRef};
@@ -13,27 +13,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The endpoints of one port of `object`.
-pub(super) fn find(world: World<'_>, object: &Object<Service>, wanted: Wanted<'_>) -> EndpointSource {
+pub(super) fn find(context: CompileContext<'_>, object: &Object<Service>, wanted: Wanted<'_>) -> EndpointSource {
     let Some(port) = object.spec.ports.iter().find(|port| port.port == wanted.port.number) else {
         return Found::new(wanted).into_static();
     };
-    if is_resolved_by_dns(world, object) {
-        return by_dns(world, object, port, wanted);
+    if is_resolved_by_dns(context, object) {
+        return by_dns(context, object, port, wanted);
     }
     let mut found = Found::new(wanted);
-    add_slices(world, object, port, wanted, &mut found);
-    add_selected(world, object, port, wanted, &mut found);
+    add_slices(context, object, port, wanted, &mut found);
+    add_selected(context, object, port, wanted, &mut found);
     found.into_static()
 }
 
 /// Whether there is nothing but the name to go by: neither EndpointSlice, Endpoints nor a selected WorkloadEntry.
-pub(crate) fn is_resolved_by_dns(world: World<'_>, object: &Object<Service>) -> bool {
+pub(crate) fn is_resolved_by_dns(context: CompileContext<'_>, object: &Object<Service>) -> bool {
     let selected = || {
         let selector = &object.spec.selector;
-        !selector.is_empty() && workload_entries(world, &object.key.namespace, selector).next().is_some()
+        !selector.is_empty() && workload_entries(context, &object.key.namespace, selector).next().is_some()
     };
     is_external_name(object)
-        || (world.index.slices(&object.key).is_empty() && world.set.endpoints.get(&object.key).is_none() && !selected())
+        || (context.index.slices(&object.key).is_empty()
+            && context.set.endpoints.get(&object.key).is_none()
+            && !selected())
 }
 
 fn is_external_name(object: &Object<Service>) -> bool {
@@ -42,20 +44,20 @@ fn is_external_name(object: &Object<Service>) -> bool {
 
 /// Slices win over Endpoints, of which a cluster keeps both.
 fn add_slices(
-    world: World<'_>,
+    context: CompileContext<'_>,
     object: &Object<Service>,
     port: &CoreServicePort,
     wanted: Wanted<'_>,
     found: &mut Found<'_>,
 ) {
     let unready = object.spec.publish_not_ready_addresses;
-    let slices = world.index.slices(&object.key);
-    let adding = Adding { world, namespace: &object.key.namespace, port, unready, wanted };
-    for slice in slices.iter().filter_map(|key| world.set.endpoint_slices.get(key)) {
+    let slices = context.index.slices(&object.key);
+    let adding = Adding { context, namespace: &object.key.namespace, port, unready, wanted };
+    for slice in slices.iter().filter_map(|key| context.set.endpoint_slices.get(key)) {
         adding.slice(&slice.spec, found);
     }
     if slices.is_empty()
-        && let Some(endpoints) = world.set.endpoints.get(&object.key)
+        && let Some(endpoints) = context.set.endpoints.get(&object.key)
     {
         adding.endpoints(&endpoints.spec, found);
     }
@@ -63,7 +65,7 @@ fn add_slices(
 
 /// What of slices and Endpoints is added.
 struct Adding<'a> {
-    world: World<'a>,
+    context: CompileContext<'a>,
     namespace: &'a Arc<str>,
     port: &'a CoreServicePort,
     /// Also endpoints that are not ready.
@@ -105,12 +107,12 @@ impl<'a> Adding<'a> {
     /// The labels of an endpoint (DR-06): those of the Pod that it names, or that has its address. Whether it is ready is for the slice to
     /// say, as in Istio.
     fn labels(&self, address: &str, target: Option<&TargetRef>) -> &'a Labels {
-        if self.world.set.pods.is_empty() {
+        if self.context.set.pods.is_empty() {
             return &NO_LABELS;
         }
-        let pods = &self.world.set.pods;
+        let pods = &self.context.set.pods;
         let named = target.and_then(|target| pods.get(&pod_of(target, self.namespace)?));
-        let at = || pods.get(self.world.index.addresses.pod_at(address.parse().ok()?)?);
+        let at = || pods.get(self.context.index.addresses.pod_at(address.parse().ok()?)?);
         named.or_else(at).map_or(&NO_LABELS, |pod| &pod.meta.labels)
     }
 }
@@ -121,7 +123,7 @@ fn number_of(ports: &[EndpointPort], of: &CoreServicePort) -> Option<u16> {
 }
 
 fn add_selected(
-    world: World<'_>,
+    context: CompileContext<'_>,
     object: &Object<Service>,
     port: &CoreServicePort,
     wanted: Wanted<'_>,
@@ -130,7 +132,7 @@ fn add_selected(
     if object.spec.selector.is_empty() {
         return;
     }
-    let selected = workload_entries(world, &object.key.namespace, &object.spec.selector);
+    let selected = workload_entries(context, &object.key.namespace, &object.spec.selector);
     for entry in selected {
         let labels = labels_of(entry);
         if !wanted.takes(&labels) {
@@ -149,8 +151,13 @@ fn add_selected(
     }
 }
 
-fn by_dns(world: World<'_>, object: &Object<Service>, port: &CoreServicePort, wanted: Wanted<'_>) -> EndpointSource {
-    if let Some(addresses) = world.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
+fn by_dns(
+    context: CompileContext<'_>,
+    object: &Object<Service>,
+    port: &CoreServicePort,
+    wanted: Wanted<'_>,
+) -> EndpointSource {
+    if let Some(addresses) = context.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
         return overridden(addresses);
     }
     let mut found = Found::new(wanted);

@@ -107,9 +107,9 @@ pub(super) fn hosts(written: &Server, gateway: &Object<Gateway>, field: &str, no
 }
 
 /// Says once what of a Gateway has no effect.
-pub(super) fn inert_fields(gateway: &Object<Gateway>, notes: &mut Notes) {
+pub(super) fn fields_without_effect(gateway: &Object<Gateway>, notes: &mut Notes) {
     type Has = fn(&Server) -> bool;
-    let inert: [(Has, &str, &str); 2] = [
+    let without_effect: [(Has, &str, &str); 2] = [
         (
             |server| !server.default_endpoint.is_empty(),
             "defaultEndpoint",
@@ -121,9 +121,9 @@ pub(super) fn inert_fields(gateway: &Object<Gateway>, notes: &mut Notes) {
             "`targetPort` of a server has no effect; a Service of the gateway says what is listened on",
         ),
     ];
-    for (has, name, message) in inert {
+    for (has, name, message) in without_effect {
         if let Some(index) = gateway.spec.servers.iter().position(has) {
-            notes.add(code::GATEWAY_FIELD_INERT, format!("spec.servers[{index}].{name}"), message);
+            notes.add(code::GATEWAY_FIELD_NO_EFFECT, format!("spec.servers[{index}].{name}"), message);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::State;
 use crate::destination_rules;
 use crate::endpoints;
-use crate::index::{Named, service_of_slice};
+use crate::index::{References, service_of_slice};
 use crate::names;
 use crate::ports;
 use ir::{ClusterId, ListenerId};
@@ -51,10 +51,10 @@ pub(super) struct Dirty {
 /// Everything is new.
 pub(super) fn take_all(state: &mut State, dirty: &mut Dirty) {
     let State { set, index, settings, .. } = state;
-    let nothing = Named::default();
+    let nothing = References::default();
     index.reserve(set.service_entries.size().max(set.virtual_services.size()));
     for (key, object) in &set.virtual_services {
-        index.virtual_service(key, &nothing, &Named::of(object, &settings.domain));
+        index.virtual_service(key, &nothing, &References::of(object, &settings.domain));
     }
     set.service_entries.values().for_each(|object| index.service_entry(object, true));
     set.services.values().for_each(|object| index.service(object, true));
@@ -77,7 +77,7 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
         Kind::VirtualService => {
             let domain = &state.settings.domain;
             let named = |object: Option<&Arc<Object<VirtualService>>>| {
-                object.map_or_else(Named::default, |object| Named::of(object, domain))
+                object.map_or_else(References::default, |object| References::of(object, domain))
             };
             let (old, new) = (named(before.virtual_services.get(key)), named(state.set.virtual_services.get(key)));
             state.index.virtual_service(key, &old, &new);

@@ -3,12 +3,12 @@
 use super::State;
 use super::changed::Dirty;
 use crate::code;
-use crate::edge;
 use crate::fast::FastSet;
 use crate::gateways::{Plan, PlannedServer, ServerKind};
+use crate::l4::L4Binding;
+use crate::mesh_settings;
 use crate::order;
 use crate::report::Notes;
-use crate::through::Through;
 use ir::{Changes, ForwardedHeaders, HostPattern, HttpTable, Listener, ListenerId, Map};
 use ir::{Service, TableId, TlsServer};
 use resources::key::{Key, Kind};
@@ -87,34 +87,33 @@ impl State {
 
     fn table(&self, hosts: Map<HostPattern, Arc<ir::Host>>, grpc_web: bool) -> HttpTable {
         let topology = &self.settings.mesh.default_config.gateway_topology;
-        let (path_normalization, escaped_slashes) = edge::paths(&self.settings);
+        let (path_normalization, escaped_slashes) = mesh_settings::paths(&self.settings);
         HttpTable {
             hosts,
             path_normalization,
             escaped_slashes,
             forwarded: ForwardedHeaders {
                 trusted_proxies: topology.num_trusted_proxies,
-                certificates: edge::certificate_header(&self.settings),
+                certificates: mesh_settings::certificate_header(&self.settings),
             },
             grpc_web,
         }
     }
 
     /// What VirtualServices do with the bytes of a server, the one that counts first (VS-04).
-    fn through_of(&self, id: &ListenerId, server: &PlannedServer) -> Vec<&Through> {
-        let here = |through: &&Through| {
-            *through.listener == *id && through.gateway.key == server.gateway.key && through.server == server.index
-        };
-        let mut found: Vec<(&Key, &Through)> = Vec::new();
-        for (key, through) in &self.through {
-            found.extend(through.iter().filter(here).map(|through| (key, through)));
+    fn l4_bindings_of(&self, id: &ListenerId, server: &PlannedServer) -> Vec<&L4Binding> {
+        let here =
+            |l4: &&L4Binding| *l4.listener == *id && l4.gateway.key == server.gateway.key && l4.server == server.index;
+        let mut found: Vec<(&Key, &L4Binding)> = Vec::new();
+        for (key, l4) in &self.l4 {
+            found.extend(l4.iter().filter(here).map(|l4| (key, l4)));
         }
         found.sort_by(|(a, one), (b, other)| {
             let objects = self.set.virtual_services.get(*a).zip(self.set.virtual_services.get(*b));
             let age = objects.map_or(std::cmp::Ordering::Equal, |(a, b)| order::by_age(a, b));
             one.class.cmp(&other.class).then(age)
         });
-        found.into_iter().map(|(_, through)| through).collect()
+        found.into_iter().map(|(_, l4)| l4).collect()
     }
 }
 
@@ -131,7 +130,7 @@ impl<'a> Assembly<'a> {
             server_port: 0,
             plain: None,
             tls: Vec::new(),
-            edge: Arc::clone(&state.edge),
+            mesh_settings: Arc::clone(&state.mesh_settings),
         };
         let (tables, taken, notes) = Default::default();
         let mut assembly = Self { state, id, listener, tables, taken, notes };
@@ -203,14 +202,14 @@ impl<'a> Assembly<'a> {
 
     /// VS-64: the first rule of the first VirtualService.
     fn first_route(&self, server: &PlannedServer) -> Option<Service> {
-        let through = self.state.through_of(self.id, server);
-        through.first().map(|through| Service::Tcp(Arc::clone(&through.route)))
+        let l4 = self.state.l4_bindings_of(self.id, server);
+        l4.first().map(|l4| Service::Tcp(Arc::clone(&l4.route)))
     }
 
     /// A server for each rule, by the names that nobody has before (VS-63). A name that was written wider than the server's own stands behind
     /// narrower ones, as it would if it had not been narrowed (§8.3).
     fn passed_through(&mut self, server: &PlannedServer) -> bool {
-        let rules = self.state.through_of(self.id, server);
+        let rules = self.state.l4_bindings_of(self.id, server);
         let all = rules.iter().enumerate().flat_map(|(at, rule)| rule.names.iter().map(move |name| (at, name)));
         let mut all: Vec<(usize, &(HostPattern, HostPattern))> = all.collect();
         all.sort_by_key(|(_, (name, written))| if name == written { 0 } else { usize::MAX - width(written) });
@@ -224,8 +223,8 @@ impl<'a> Assembly<'a> {
             }
         }
         let mut any = false;
-        for ((through, mut names), lost) in rules.into_iter().zip(names).zip(lost) {
-            let (origin, service) = (through.route.origin.clone(), Service::Tcp(Arc::clone(&through.route)));
+        for ((l4, mut names), lost) in rules.into_iter().zip(names).zip(lost) {
+            let (origin, service) = (l4.route.origin.clone(), Service::Tcp(Arc::clone(&l4.route)));
             if !lost.is_empty() {
                 let message =
                     format!("another rule already has {} on this port, which {origin} wants", lost.join(", "));

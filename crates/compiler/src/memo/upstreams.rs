@@ -4,15 +4,15 @@ use super::State;
 use super::changed::Dirty;
 use crate::binding::Bound;
 use crate::clusters::{self, Built};
+use crate::context::CompileContext;
 use crate::credentials::Used;
 use crate::index::{ClusterUse, HostEntry};
+use crate::l4::L4Binding;
+use crate::lints;
 use crate::names::{self, parts};
 use crate::policies;
-use crate::remarks;
 use crate::report::Report;
 use crate::texts;
-use crate::through::Through;
-use crate::world::World;
 use ir::{Action, Changes, Cluster, ClusterId, TargetCluster};
 use resources::key::{Key, Kind};
 use resources::set::Object;
@@ -71,7 +71,7 @@ impl State {
             let Some((port, subset, host)) = parts(id) else { continue };
             let used = self.index.host(host).is_some_and(|entry| entry.cluster(port, subset).is_some());
             let host = self.index.shared(host);
-            let built = if used { clusters::build(self.world(), &host, port, subset, id) } else { None };
+            let built = if used { clusters::build(self.context(), &host, port, subset, id) } else { None };
             let cluster = self.keep_findings(id, built, &mut dirty.rules);
             let different = match cluster {
                 Some(cluster) if self.snapshot.clusters.get(id).is_some_and(|before| **before == cluster) => false,
@@ -104,9 +104,9 @@ impl State {
     /// Says anew what is said about the objects behind hosts.
     pub(super) fn remark(&mut self, dirty: &Dirty) {
         let State { set, settings, index, report, cluster_notes, .. } = self;
-        let world = World { set, settings, index };
+        let context = CompileContext { set, settings, index };
         let of_rule = |object: &Object<DestinationRule>| {
-            let mut notes = remarks::of_destination_rule(world, object);
+            let mut notes = lints::of_destination_rule(context, object);
             cluster_notes.of_rule(&object.key).for_each(|found| notes.extend(found));
             notes
         };
@@ -115,17 +115,19 @@ impl State {
                 report.set(Kind::DestinationRule, &object.key, of_rule(object));
             }
             for object in set.service_entries.values() {
-                report.set(Kind::ServiceEntry, &object.key, remarks::of_service_entry(world, object));
+                report.set(Kind::ServiceEntry, &object.key, lints::of_service_entry(context, object));
             }
             for object in set.services.values() {
-                report.set(Kind::Service, &object.key, remarks::of_service(world, object));
+                report.set(Kind::Service, &object.key, lints::of_service(context, object));
             }
-            set.request_authentications.keys().for_each(|key| policy(Kind::RequestAuthentication, key, world, report));
-            set.authorization_policies.keys().for_each(|key| policy(Kind::AuthorizationPolicy, key, world, report));
-            set.peer_authentications.keys().for_each(|key| policy(Kind::PeerAuthentication, key, world, report));
+            set.request_authentications
+                .keys()
+                .for_each(|key| policy(Kind::RequestAuthentication, key, context, report));
+            set.authorization_policies.keys().for_each(|key| policy(Kind::AuthorizationPolicy, key, context, report));
+            set.peer_authentications.keys().for_each(|key| policy(Kind::PeerAuthentication, key, context, report));
             return;
         }
-        dirty.policies.iter().for_each(|object| policy(object.kind, &object.key, world, report));
+        dirty.policies.iter().for_each(|object| policy(object.kind, &object.key, context, report));
         for object in dirty.rules.iter().filter_map(|key| set.destination_rules.get(key)) {
             report.set(Kind::DestinationRule, &object.key, of_rule(object));
         }
@@ -140,36 +142,38 @@ impl State {
             }
             let entries = entry.map_or(&[][..], |entry| entry.entries.as_slice());
             for object in entries.iter().filter_map(|key| set.service_entries.get(key)) {
-                report.set(Kind::ServiceEntry, &object.key, remarks::of_service_entry(world, object));
+                report.set(Kind::ServiceEntry, &object.key, lints::of_service_entry(context, object));
             }
             let service = names::service_of_host(host, &settings.domain);
             if let Some(object) = service.and_then(|key| set.services.get(&key)) {
-                report.set(Kind::Service, &object.key, remarks::of_service(world, object));
+                report.set(Kind::Service, &object.key, lints::of_service(context, object));
             }
         }
     }
 }
 
 /// Says anew what is said about a policy, or nothing where there is none any more.
-fn policy(kind: Kind, key: &Key, world: World<'_>, report: &mut Report) {
-    let set = world.set;
+fn policy(kind: Kind, key: &Key, context: CompileContext<'_>, report: &mut Report) {
+    let set = context.set;
     let notes = match kind {
-        Kind::RequestAuthentication => set.request_authentications.get(key).map(|one| policies::of_policy(world, one)),
-        Kind::AuthorizationPolicy => {
-            set.authorization_policies.get(key).map(|one| policies::of_authorization_policy(world, one))
+        Kind::RequestAuthentication => {
+            set.request_authentications.get(key).map(|one| policies::of_policy(context, one))
         }
-        Kind::PeerAuthentication => set.peer_authentications.get(key).map(|one| policies::of_policy(world, one)),
+        Kind::AuthorizationPolicy => {
+            set.authorization_policies.get(key).map(|one| policies::of_authorization_policy(context, one))
+        }
+        Kind::PeerAuthentication => set.peer_authentications.get(key).map(|one| policies::of_policy(context, one)),
         _ => None,
     };
     report.set(kind, key, notes.unwrap_or_default());
 }
 
 /// What one VirtualService does.
-pub(super) type Uses<'a> = (&'a [Bound], &'a [Through]);
+pub(super) type Uses<'a> = (&'a [Bound], &'a [L4Binding]);
 
 /// The clusters that routes go to, as often as they do.
-fn targets<'a>((bound, through): Uses<'a>) -> impl Iterator<Item = &'a ClusterId> {
-    let bytes = through.iter().flat_map(|through| &through.route.targets).map(|target| &target.cluster);
+fn targets<'a>((bound, l4): Uses<'a>) -> impl Iterator<Item = &'a ClusterId> {
+    let bytes = l4.iter().flat_map(|l4| &l4.route.targets).map(|target| &target.cluster);
     let routes = bound.iter().flat_map(|bound| bound.routes.iter());
     let forwards = routes.filter_map(|route| match &route.action {
         Action::Forward(forward) => Some(forward),

@@ -64,7 +64,7 @@ impl World {
         let priorities = match &cluster.endpoints {
             EndpointSource::Static(all) => all.iter().map(|endpoint| endpoint.priority).collect(),
             EndpointSource::Dns { names, .. } => names.iter().map(|name| name.priority).collect(),
-            EndpointSource::Never(_) | EndpointSource::NoTls(_) => Vec::new(),
+            EndpointSource::Never(_) | EndpointSource::Withheld(_) => Vec::new(),
         };
         (cluster.balance.localities == Localities::Failover).then_some(priorities)
     }

@@ -1,6 +1,6 @@
 //! TLS settings fail closed: what cannot be enforced lets nothing through, and says so.
 
-use super::edge::settings;
+use super::mesh_settings::settings;
 use super::world::{compiled_with, endpoints, entry, findings, gateway, set, virtual_service};
 use crate::{Compiled, Memo, Settings, compile};
 use ir::{ClientAuth, Credential, HostPattern, Termination, TlsParameters, TlsVersion, Trust, Verify};

@@ -126,6 +126,6 @@ pub(super) fn endpoints(compiled: &Compiled, id: &str) -> Vec<String> {
             names.iter().map(|name| format!("{}:{} {first_only}", name.name, name.port)).collect()
         }
         ir::EndpointSource::Never(_) => vec!["never".to_owned()],
-        ir::EndpointSource::NoTls(_) => vec!["no TLS".to_owned()],
+        ir::EndpointSource::Withheld(_) => vec!["no TLS".to_owned()],
     }
 }

@@ -5,7 +5,7 @@ use crate::limits::AddressLimits;
 use crate::metrics::Rejected;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
-use ir::{Edge, IpRange};
+use ir::{IpRange, MeshConnectionSettings};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -134,17 +134,21 @@ impl Addresses {
     }
 
     /// Counts a connection of an address; no permit where its connections are not limited.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, edge: &Edge) -> Result<Option<AddressPermit>, Rejected> {
-        if self.limits.are_off() || self.is_trusted(address, edge) {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        mesh_settings: &MeshConnectionSettings,
+    ) -> Result<Option<AddressPermit>, Rejected> {
+        if self.limits.are_off() || self.is_trusted(address, mesh_settings) {
             return Ok(None);
         }
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.admit_at(key(address), now)
     }
 
-    fn is_trusted(&self, address: IpAddr, edge: &Edge) -> bool {
+    fn is_trusted(&self, address: IpAddr, mesh_settings: &MeshConnectionSettings) -> bool {
         // Who says that there are proxies, and not which, has them at every address.
-        let everybody = edge.trusted_proxies > 0 && !self.trusted.are_all;
+        let everybody = mesh_settings.trusted_proxies > 0 && !self.trusted.are_all;
         everybody || self.trusted.ranges.iter().any(|range| range.contains(address))
     }
 

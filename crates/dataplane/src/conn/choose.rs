@@ -2,7 +2,7 @@
 
 use super::Worker;
 use std::sync::Arc;
-use upstream::{ClusterState, EndpointState, InFlight, NoEndpoint, Wanted};
+use upstream::{ClusterState, EndpointState, InFlight, NoEndpoint, PickContext};
 
 /// Tables that are waited for, one after the other.
 const TABLES: usize = 8;
@@ -11,7 +11,7 @@ const TABLES: usize = 8;
 pub(crate) async fn choose(
     worker: &Worker,
     cluster: &Arc<ClusterState>,
-    wanted: Wanted<'_>,
+    wanted: PickContext<'_>,
 ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
     let mut picked = cluster.pick(&mut || worker.random(), wanted);
     if matches!(picked, Err(NoEndpoint::Unresolved)) {
@@ -21,10 +21,10 @@ pub(crate) async fn choose(
     }
     // Endpoints may change while their table is laid out, and then there is another to wait for.
     for _ in 0..TABLES {
-        if !matches!(picked, Err(NoEndpoint::Unbuilt)) {
+        if !matches!(picked, Err(NoEndpoint::TableNotReady)) {
             break;
         }
-        cluster.wait_built().await;
+        cluster.wait_for_table().await;
         picked = cluster.pick(&mut || worker.random(), wanted);
     }
     picked

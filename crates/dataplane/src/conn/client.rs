@@ -2,7 +2,7 @@
 
 use super::{ListenerState, TableState, Timer, TlsService, Tracked, Worker};
 use crate::tls::NegotiatedTls;
-use ir::{CertificateHeader, Edge};
+use ir::{CertificateHeader, MeshConnectionSettings};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) struct Client {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) listener: Arc<ListenerState>,
     /// What the mesh said of connections when it was taken.
-    pub(crate) edge: Arc<Edge>,
+    pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
     /// How it came in, if by TLS.
     pub(crate) tls: Option<ClientTls>,
     /// Whether it waits for its client.
@@ -52,15 +52,15 @@ impl Client {
         tls: Option<ClientTls>,
         tracked: Rc<Tracked>,
     ) -> Self {
-        let edge = Arc::clone(&listener.services().edge);
-        let age = edge.connections.max_age.filter(|age| !age.is_zero());
+        let mesh_settings = Arc::clone(&listener.services().mesh_settings);
+        let age = mesh_settings.connections.max_age.filter(|age| !age.is_zero());
         Self {
             expires: age.and_then(|age| Instant::now().checked_add(age)),
             peer: wire::forwarded::plain_address(remote).to_string().into(),
             remote,
             local,
             listener: Arc::clone(listener),
-            edge,
+            mesh_settings,
             tls,
             tracked,
         }
@@ -105,7 +105,7 @@ impl Client {
 
     /// Gives it the time that a connection may be without a request (S-121), and no more than it has left.
     pub(crate) fn set_idle(&self, worker: &Worker, timer: &Timer) {
-        match limit(self.edge.connections.idle_timeout, worker.limits.idle_timeout) {
+        match limit(self.mesh_settings.connections.idle_timeout, worker.limits.idle_timeout) {
             Some(idle) => timer.set(idle),
             None => timer.clear(),
         }
@@ -116,7 +116,7 @@ impl Client {
 
     /// The time that a head, or the trailers of a body, may take; `None` is any.
     pub(crate) fn head_limit(&self, worker: &Worker) -> Option<Duration> {
-        limit(self.edge.connections.headers_timeout, worker.limits.head_timeout)
+        limit(self.mesh_settings.connections.headers_timeout, worker.limits.head_timeout)
     }
 
     /// Gives it the time that a head may take.
@@ -129,12 +129,12 @@ impl Client {
 
     /// When a request that began then has to have come as a whole, where the mesh gives it a time.
     pub(crate) fn request_end(&self, begun: Instant) -> Option<Instant> {
-        begun.checked_add(self.edge.connections.request_timeout.filter(|limit| !limit.is_zero())?)
+        begun.checked_add(self.mesh_settings.connections.request_timeout.filter(|limit| !limit.is_zero())?)
     }
 
     /// How long an exchange may be without a byte, where `usual` holds unless the mesh says otherwise.
     pub(crate) fn patience(&self, usual: Duration) -> Option<Duration> {
-        limit(self.edge.connections.stream_idle_timeout, usual)
+        limit(self.mesh_settings.connections.stream_idle_timeout, usual)
     }
 
     /// Whether it is closed even while idle.

@@ -4,7 +4,7 @@
 use super::Drain;
 use super::service::{Service, TlsService};
 use arc_swap::{ArcSwap, Guard};
-use ir::{Edge, ListenerId};
+use ir::{ListenerId, MeshConnectionSettings};
 use routing::Servers;
 use std::future::Future;
 use std::pin::Pin;
@@ -44,7 +44,7 @@ pub(crate) struct Services {
     pub(crate) servers: Servers,
     pub(crate) tls: Vec<Arc<TlsService>>,
     /// What the mesh says of its connections.
-    pub(crate) edge: Arc<Edge>,
+    pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
 }
 
 impl ListenerState {

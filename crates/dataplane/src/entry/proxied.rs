@@ -23,7 +23,7 @@ impl Accepted {
         }
         let services = self.listener.services();
         // Limits are those of the client, not those of whoever stands in front.
-        match self.worker.addresses.admit(self.remote.ip(), &services.edge) {
+        match self.worker.addresses.admit(self.remote.ip(), &services.mesh_settings) {
             Ok(address) => self.tracked.set_address(address),
             Err(rejected) => return reject(&self.worker, rejected),
         }
@@ -39,7 +39,7 @@ impl Accepted {
 
     fn is_believed(&self) -> bool {
         let services = self.listener.services();
-        services.edge.proxy_protocol.as_ref().is_none_or(|setting| setting.trusts(self.remote.ip()))
+        services.mesh_settings.proxy_protocol.as_ref().is_none_or(|setting| setting.trusts(self.remote.ip()))
     }
 
     /// Reads the header; `None` when it does not come, or something else does.

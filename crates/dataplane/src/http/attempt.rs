@@ -19,7 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use upstream::{
-    ConnectError, Connection, Counted, EndpointState, H2Stream, InFlight, NoEndpoint, Outcome, Patience, Wanted,
+    ConnectError, ConnectTimeouts, Connection, Counted, EndpointState, H2Stream, InFlight, NoEndpoint, Outcome,
+    PickContext,
 };
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
@@ -136,8 +137,8 @@ fn is_late(plan: &Plan, info: &StreamInfo) -> bool {
 /// An endpoint, and its load while the attempt lasts.
 type Chosen = (Arc<EndpointState>, Option<InFlight>);
 
-fn wanted<'a>(plan: &'a Plan, retry: &'a RetryState) -> Wanted<'a> {
-    Wanted { hash: plan.affinity.hash, avoid: retry.avoid(plan), excluded: retry.excluded() }
+fn wanted<'a>(plan: &'a Plan, retry: &'a RetryState) -> PickContext<'a> {
+    PickContext { hash: plan.affinity.hash, avoid: retry.avoid(plan), excluded: retry.excluded() }
 }
 
 fn begin(plan: &Plan, (endpoint, _): &Chosen, retry: &mut RetryState, info: &mut StreamInfo) {
@@ -209,7 +210,7 @@ async fn connect(
 }
 
 fn nobody(none: &NoEndpoint, info: &mut StreamInfo) -> NoConnection {
-    if let NoEndpoint::NoTls(reason) = none {
+    if let NoEndpoint::Withheld(reason) = none {
         info.transport_failure = reason.to_string();
     }
     NoConnection { reject: none.into(), tried: false }
@@ -221,8 +222,9 @@ async fn connection(
     endpoint: &Arc<EndpointState>,
     (retry, info): (&RetryState, &mut StreamInfo),
 ) -> Result<(UpstreamStream, Counted), Reject> {
-    let patience = Patience { idle: retry.may_use_idle(), wait: left(plan, info), connect: || time_left(plan, info) };
-    let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), patience).await;
+    let timeouts =
+        ConnectTimeouts { idle: retry.may_use_idle(), wait: left(plan, info), connect: || time_left(plan, info) };
+    let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), timeouts).await;
     let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (info, &error)))?;
     on_connection(worker, plan, endpoint, connection)
 }
@@ -288,7 +290,7 @@ fn on_stream(
 
 /// How long connecting may take: what the cluster gives it, and the route has left.
 fn time_left(plan: &Plan, info: &StreamInfo) -> Duration {
-    let limit = plan.cluster.cluster.timeouts.connect;
+    let limit = plan.cluster.config.timeouts.connect;
     left(plan, info).map_or(limit, |left| left.min(limit))
 }
 

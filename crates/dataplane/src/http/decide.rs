@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use text::{Authority, FieldValue};
-use upstream::{ClusterState, Sender};
+use upstream::{ClusterState, ConnectContext};
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
@@ -72,8 +72,8 @@ pub(super) struct Plan {
 
 impl Plan {
     /// For whom it is sent, as far as it matters for connections.
-    pub(super) fn sender(&self) -> Sender<'_> {
-        Sender { host: self.host.as_deref(), ends: self.ends.as_deref() }
+    pub(super) fn sender(&self) -> ConnectContext<'_> {
+        ConnectContext { host: self.host.as_deref(), ends: self.ends.as_deref() }
     }
 
     /// The call of gRPC-Web that is translated (S-119).
@@ -122,12 +122,12 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let fields = request.fields(buffer);
     let trusted_proxies = version.http.forwarded.trusted_proxies;
     let certificate = conn.client.certificate_header(version.http.forwarded.certificates);
-    let edge = &conn.client.edge;
-    let request_id = if edge.headers.request_id { request_id } else { "" };
-    let port = conn.client.local.filter(|_| edge.headers.forwarded_port).map(|local| local.port());
+    let mesh_settings = &conn.client.mesh_settings;
+    let request_id = if mesh_settings.headers.request_id { request_id } else { "" };
+    let port = conn.client.local.filter(|_| mesh_settings.headers.forwarded_port).map(|local| local.port());
     let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate, port };
     let (method, target) = (request.method.of(buffer), request.target.of(buffer));
-    let host = match routing::prepare::host(request, edge, buffer) {
+    let host = match routing::prepare::host(request, mesh_settings, buffer) {
         Ok(host) => host,
         Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
     };
@@ -178,7 +178,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
     let sent = Sent { view: &view, edits: &edits, peer: &peer, client: &conn.client };
     let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
-    if edge.headers.attempt_count {
+    if mesh_settings.headers.attempt_count {
         edits.set("x-envoy-attempt-count", "1");
     }
     if request.version == Version::Http10 {
@@ -195,10 +195,10 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         address: forwarded::client(&peer, fields),
         protocol: facts::protocol(&conn.downstream, request.version),
         route: &route,
-        cluster: cluster.cluster.id.as_str(),
+        cluster: cluster.config.id.as_str(),
     };
     route.edit_request(target, rewritten, &view, &OfRequest { common, view: &view }, &mut edits);
-    if edge.headers.forwarded_host {
+    if mesh_settings.headers.forwarded_host {
         forwarded::tell_host(view.authority, fields, &mut edits);
     }
     if !route.captured_headers.is_empty() {
@@ -222,7 +222,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
             None => return Decision::Reject(Reject::Refused(Refusal::Host), Some((Arc::clone(&route), target))),
         }
     } else {
-        write_request_in(up_out, &parts, &edits, Style { keep_case: edge.headers.keep_case, http10: false });
+        write_request_in(up_out, &parts, &edits, Style { keep_case: mesh_settings.headers.keep_case, http10: false });
         if up_out.capacity() > MAX_KEPT_OUTPUT {
             // It grew in doubling steps, and may be held for long.
             up_out.shrink_to_fit();
@@ -236,10 +236,10 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         mirrors(worker, conn, &route, (&parts, view.scheme), &mut edits)
     };
     drop(edits);
-    let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends()).map(Box::new);
+    let ends = cluster.config.proxy_protocol.and_then(|_| conn.client.ends()).map(Box::new);
     let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     let deadline = dialect.and_then(|_| fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
-    let most = edge.connections.max_stream_duration.filter(|most| !most.is_zero());
+    let most = mesh_settings.connections.max_stream_duration.filter(|most| !most.is_zero());
     let deadline = deadline.into_iter().chain(most).min();
     Decision::Forward(Box::new(Plan {
         route,
@@ -271,7 +271,7 @@ fn misdirected(conn: &ClientConnection, host: &str, picked: &Pick<'_>) -> Option
 
 /// DR-22, S-119.
 fn speaks_http2(cluster: &ClusterState, downstream: &Downstream) -> bool {
-    match cluster.cluster.protocol {
+    match cluster.config.protocol {
         UpstreamProtocol::Http1 => false,
         UpstreamProtocol::Http2 { .. } => true,
         UpstreamProtocol::AsClient => matches!(downstream, Downstream::H2(_)),
@@ -296,7 +296,7 @@ fn mirrors<'a>(
             MirrorHead::Http2(stream_head(&cluster, (parts, scheme), edits)?.0)
         } else {
             let mut head = Vec::with_capacity(1024);
-            let style = Style { keep_case: conn.client.edge.headers.keep_case, http10: false };
+            let style = Style { keep_case: conn.client.mesh_settings.headers.keep_case, http10: false };
             write_request_in(&mut head, parts, edits, style);
             MirrorHead::Http1(head)
         };
@@ -308,7 +308,7 @@ fn mirrors<'a>(
         };
         let timeout = route.forward().and_then(|forward| forward.timeout);
         let host = host_for(&cluster, parts, edits);
-        let ends = cluster.cluster.proxy_protocol.and_then(|_| conn.client.ends());
+        let ends = cluster.config.proxy_protocol.and_then(|_| conn.client.ends());
         Some(MirrorRequest { host, ends, cluster, head, request_kind, body, timeout })
     };
     slots.filter_map(|(_, slot)| worker.upstream.cluster((*slot)?)).filter_map(copy).collect()
@@ -319,7 +319,7 @@ fn stream_head(
     (parts, scheme): (&RequestParts<'_>, &str),
     edits: &Edits<'_>,
 ) -> Option<(Request<()>, bool)> {
-    let https = cluster.cluster.tls.is_some() || scheme == "https";
+    let https = cluster.config.tls.is_some() || scheme == "https";
     let mut head = wire::h2::request(parts, edits, https)?;
     if let Some(protocol) = parts.upgrade {
         head.extensions_mut().insert(h2::ext::Protocol::from(String::from_utf8_lossy(protocol).as_ref()));
@@ -330,7 +330,7 @@ fn stream_head(
 
 /// The host that is sent on, where connections to the cluster differ by it.
 fn host_for(cluster: &ClusterState, parts: &RequestParts<'_>, edits: &Edits<'_>) -> Option<Box<str>> {
-    let differs = cluster.cluster.tls.as_ref().is_some_and(|tls| tls.sni == Sni::Host);
+    let differs = cluster.config.tls.as_ref().is_some_and(|tls| tls.sni == Sni::Host);
     differs.then(|| host_of(edits.authority.map_or(parts.authority, Authority::as_bytes)))
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn exchange(
     split_head_from_body(conn, buffers, head);
     let mut info = StreamInfo::new();
     let decision = decide(worker, conn, buffers, head);
-    let fault = decision.route().and_then(|route| route.route.fault.as_deref());
+    let fault = decision.route().and_then(|route| route.config.fault.as_deref());
     let injected = match fault {
         Some(fault) => fault::inject(worker, &mut conn.downstream, fault, &mut info).await,
         None => Ok(None),

@@ -106,7 +106,7 @@ impl Common<'_> {
         let text: &[u8] = match variable {
             Variable::Protocol => self.protocol.as_bytes(),
             Variable::RequestedServerName => self.client.server_name().as_bytes(),
-            Variable::RouteName => self.route.route.name.as_bytes(),
+            Variable::RouteName => self.route.config.name.as_bytes(),
             Variable::UpstreamCluster => self.cluster.as_bytes(),
             Variable::HostName => host_name().as_bytes(),
             Variable::Address(of, part) => return put_address(self.address(*of), *part, out),

@@ -118,10 +118,12 @@ impl<'a> Flow<'a> {
         let replayable = again || matches!(up, UpstreamStream::H2(_)) || (plan.idempotent && up.is_reused());
         let limit = if replayable { worker.limits.replay_bytes } else { 0 };
         let bodies = (&mut buffers.body_in, &mut buffers.up_out);
-        let style =
-            Style { keep_case: conn.client.edge.headers.keep_case, http10: buffers.request.version == Version::Http10 };
+        let style = Style {
+            keep_case: conn.client.mesh_settings.headers.keep_case,
+            http10: buffers.request.version == Version::Http10,
+        };
         let request = RequestSide::new(&buffers.request, body, bodies, replay, (limit, &up, plan.upgrade), style);
-        let settings = (&conn.client.edge.headers, style);
+        let settings = (&conn.client.mesh_settings.headers, style);
         let response = ResponseSide::new(&mut buffers.response, &mut buffers.up_in, &mut buffers.down_out, settings);
         Self {
             worker,
@@ -255,7 +257,7 @@ impl<'a> Flow<'a> {
         if self.is_refused_upgrade() {
             return Err(Failure::UpstreamProtocol);
         }
-        if self.plan.cluster.cluster.outlier.is_some() {
+        if self.plan.cluster.config.outlier.is_some() {
             let status = self.response.effective_status(self.plan.dialect.is_some());
             self.worker.report(&self.plan.cluster, self.up.endpoint(), Outcome::Answered(status));
         }
@@ -264,7 +266,7 @@ impl<'a> Flow<'a> {
         let date = self.worker.date();
         let last = (self.request_kind, self.is_last());
         let (protocol, route) = (facts::protocol(self.down, self.request.head.version), &*self.plan.route);
-        let cluster = self.plan.cluster.cluster.id.as_str();
+        let cluster = self.plan.cluster.config.id.as_str();
         let context = ResponseContext {
             common: Common { client: self.client, address: "", protocol, route, cluster },
             captured_headers: self.captured_headers,

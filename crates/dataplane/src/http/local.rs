@@ -38,7 +38,7 @@ pub(super) async fn answer(
         body: &answer.body,
         shared: Some(&answer.body),
         date: &date,
-        edge: &client.edge,
+        mesh_settings: &client.mesh_settings,
         head_only: is_head(conn, buffers),
         close,
         http10: buffers.request.version == Version::Http10,
@@ -78,7 +78,7 @@ pub(super) async fn refuse(
     let grpc = dialect(conn, buffers).map(|dialect| (dialect, reject.grpc_status()));
     let told = reason_header(worker, conn, buffers, info);
     let http10 = buffers.request.version == Version::Http10;
-    let refusal = Local::refusal(reject, (&date, &client.edge), is_head(conn, buffers), close);
+    let refusal = Local::refusal(reject, (&date, &client.mesh_settings), is_head(conn, buffers), close);
     let words = if info.retried { reason.retried } else { reason.body };
     let local = Local { body: words.as_bytes(), grpc, http10, reason: told.as_deref(), ..refusal };
     info.status = local.sent_status();
@@ -140,7 +140,7 @@ pub(super) async fn refuse_unread(
     reject: Reject,
 ) -> Disposition {
     let date = worker.date();
-    let local = Local::refusal(reject, (&date, &conn.client.edge), false, true);
+    let local = Local::refusal(reject, (&date, &conn.client.mesh_settings), false, true);
     reply::write(&mut buffers.down_out, &local, &mut Edits::default());
     let Downstream::H1(stream) = &mut conn.downstream else { return Disposition::Close };
     if write(worker, stream, &conn.timer, &buffers.down_out).await { Disposition::Linger } else { Disposition::Close }

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, ConnectError, Connection, Outcome, Patience, Sender, Wanted};
+use upstream::{ClusterState, ConnectContext, ConnectError, ConnectTimeouts, Connection, Outcome, PickContext};
 use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, ChunkWriter, ResponseHead};
 use wire::proxy_protocol::Ends;
@@ -94,8 +94,9 @@ async fn run(worker: Rc<Worker>, request: MirrorRequest, queue: Rc<BodyQueue>) {
 
 /// Sends a copy, and once more where the connection had been idle and was closed.
 async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Result<(), MirrorFailed> {
-    let (endpoint, _in_flight) = choose(worker, &request.cluster, Wanted::default()).await.map_err(|_| MirrorFailed)?;
-    let limit = request.cluster.cluster.timeouts.connect;
+    let (endpoint, _in_flight) =
+        choose(worker, &request.cluster, PickContext::default()).await.map_err(|_| MirrorFailed)?;
+    let limit = request.cluster.config.timeouts.connect;
     let failed = |error: &ConnectError| {
         if !error.is_own() {
             worker.report(&request.cluster, &endpoint, Outcome::Disconnected);
@@ -104,11 +105,11 @@ async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Re
     };
     let mut trusting = true;
     loop {
-        let sender = Sender { host: request.host.as_deref(), ends: request.ends.as_ref() };
+        let sender = ConnectContext { host: request.host.as_deref(), ends: request.ends.as_ref() };
         let up = match &request.head {
             MirrorHead::Http1(_) => {
-                let patience = Patience { idle: trusting, wait: None, connect: || limit };
-                let found = upstream::h1_connection(&worker.pool, &request.cluster, &endpoint, sender, patience).await;
+                let timeouts = ConnectTimeouts { idle: trusting, wait: None, connect: || limit };
+                let found = upstream::h1_connection(&worker.pool, &request.cluster, &endpoint, sender, timeouts).await;
                 UpstreamStream::H1(found.map_err(|error| failed(&error))?)
             }
             MirrorHead::Http2(head) => {

@@ -81,7 +81,7 @@ async fn serve_in(worker: Rc<Worker>, conn: ClientConnection, turn: Turn) {
     drop(input);
     timer.set(limits.handshake_timeout);
     let Some(connection) =
-        handshake(&builder(&worker, &client.edge.connections), Coalesced::new(watched, &turn), &timer).await
+        handshake(&builder(&worker, &client.mesh_settings.connections), Coalesced::new(watched, &turn), &timer).await
     else {
         return;
     };
@@ -249,7 +249,7 @@ impl Shared {
 
     fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<Head, Over> {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
-        let limits = &routing::head_limits(&self.client.edge, self.worker.limits.head);
+        let limits = &routing::head_limits(&self.client.mesh_settings, self.worker.limits.head);
         let mut buffers = self.worker.acquire_buffers();
         match wire::h2::flatten_request(parts, protocol, ended, limits, &mut buffers.request, &mut buffers.flat) {
             Ok(()) => match self.heads.charge(buffers.head_octets()) {
@@ -323,7 +323,7 @@ fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialec
     let date = worker.date();
     let local = Local {
         grpc: dialect.map(|dialect| (dialect, reject.grpc_status())),
-        ..Local::refusal(reject, (&date, &conn.client.edge), false, false)
+        ..Local::refusal(reject, (&date, &conn.client.mesh_settings), false, false)
     };
     let (head, body) = reply::message(&local, &mut Edits::default());
     if let Downstream::H2(stream) = &mut conn.downstream

@@ -82,10 +82,10 @@ pub(super) fn record(
     info: &StreamInfo,
 ) {
     let elapsed = info.started.elapsed();
-    let destination = decision.plan().map_or(NO_DESTINATION, |plan| &plan.cluster.cluster.host);
+    let destination = decision.plan().map_or(NO_DESTINATION, |plan| &plan.cluster.config.host);
     let request = Request { destination, status: info.status, flags: info.flags };
     worker.metrics.request(request, elapsed, info.received, info.sent);
-    if let Some(prefix) = decision.route().and_then(|entry| entry.route.stat_prefix.as_ref()) {
+    if let Some(prefix) = decision.route().and_then(|entry| entry.config.stat_prefix.as_ref()) {
         worker.metrics.route(prefix, info.status, elapsed);
     }
     if let Some(log) = &worker.log {
@@ -144,17 +144,17 @@ fn log_record<'a>(
         request_id: request_id(conn, buffers, fields),
         authority: buffers.request.host.of(buffer),
         upstream_host: &texts.upstream_host,
-        cluster: decision.plan().map_or("", |plan| plan.cluster.cluster.id.as_str()),
+        cluster: decision.plan().map_or("", |plan| plan.cluster.config.id.as_str()),
         upstream_local: &texts.upstream_local,
         downstream_local: &texts.downstream_local,
         downstream_remote: &texts.downstream_remote,
-        route_name: decision.route().map_or("", |entry| &entry.route.name),
+        route_name: decision.route().map_or("", |entry| &entry.config.name),
     }
 }
 
 /// The id that the backend saw: one that came is kept where it is believed, or where none is made.
 fn request_id<'a>(conn: &ClientConnection, buffers: &'a ExchangeBuffers, fields: Fields<'a>) -> &'a [u8] {
-    let is_made = conn.client.edge.headers.request_id;
+    let is_made = conn.client.mesh_settings.headers.request_id;
     let is_kept = !is_made || conn.table.version().http.forwarded.trusted_proxies > 0;
     let came = fields.get("x-request-id").filter(|_| is_kept);
     came.unwrap_or(if is_made { &buffers.request_id } else { b"" })

@@ -4,7 +4,7 @@ use crate::log::HttpDate;
 use crate::reasons::Reject;
 use bytes::Bytes;
 use http::Response;
-use ir::Edge;
+use ir::MeshConnectionSettings;
 use std::sync::Arc;
 use text::FieldValue;
 use wire::edit::Edits;
@@ -27,7 +27,7 @@ pub(crate) struct Local<'a> {
     /// The body where it is the configuration's, which any number of streams may share.
     pub(crate) shared: Option<&'a Arc<[u8]>>,
     pub(crate) date: &'a HttpDate,
-    pub(crate) edge: &'a Edge,
+    pub(crate) mesh_settings: &'a MeshConnectionSettings,
     pub(crate) head_only: bool,
     pub(crate) close: bool,
     /// Whether the client speaks HTTP/1.0.
@@ -42,7 +42,7 @@ impl<'a> Local<'a> {
     /// The answer that the table of causes has.
     pub(crate) fn refusal(
         reject: Reject,
-        (date, edge): (&'a HttpDate, &'a Edge),
+        (date, mesh_settings): (&'a HttpDate, &'a MeshConnectionSettings),
         head_only: bool,
         close: bool,
     ) -> Self {
@@ -53,7 +53,7 @@ impl<'a> Local<'a> {
             body: reason.body.as_bytes(),
             shared: None,
             date,
-            edge,
+            mesh_settings,
             head_only,
             close,
             http10: false,
@@ -100,7 +100,7 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
         own.set("content-type", "text/plain");
     }
     own.set_checked("date", local.date.as_slice());
-    if let Some(server) = &local.edge.headers.server {
+    if let Some(server) = &local.mesh_settings.headers.server {
         own.set("server", server);
     }
     // What the route says comes last, so that it may say otherwise.
@@ -145,10 +145,10 @@ mod tests {
     #[test]
     fn s_126_bodies_are_plain_text_and_told_only_where_there_is_one() {
         let date = crate::log::http_date(0);
-        let edge = Edge::default();
+        let mesh_settings = MeshConnectionSettings::default();
         let written = |reject: Reject, head_only| {
             let mut out = Vec::new();
-            let local = Local::refusal(reject, (&date, &edge), head_only, false);
+            let local = Local::refusal(reject, (&date, &mesh_settings), head_only, false);
             let length = write(&mut out, &local, &mut Edits::default());
             (String::from_utf8(out).unwrap(), length)
         };

@@ -69,7 +69,7 @@ impl RetryState {
     pub(super) fn avoid(&self, plan: &Plan) -> &[u64] {
         let asked = policy(plan).and_then(|policy| policy.avoid_tried);
         // VS-40: what belongs to one endpoint goes there again, unless somebody says otherwise.
-        if asked.unwrap_or_else(|| plan.cluster.cluster.balance.hash().is_none()) { &self.tried } else { &[] }
+        if asked.unwrap_or_else(|| plan.cluster.config.balance.hash().is_none()) { &self.tried } else { &[] }
     }
 
     /// An attempt at an endpoint begins.

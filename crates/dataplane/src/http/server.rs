@@ -169,7 +169,7 @@ async fn read_head(
     buffers: &mut ExchangeBuffers,
 ) -> Result<Option<usize>, Reject> {
     conn.client.set_head(worker, &conn.timer);
-    let limits = routing::head_limits(&conn.client.edge, worker.limits.head);
+    let limits = routing::head_limits(&conn.client.mesh_settings, worker.limits.head);
     let Downstream::H1(stream) = &mut conn.downstream else { return Ok(None) };
     poll_fn(|context| {
         loop {

@@ -25,18 +25,18 @@ pub(crate) struct H2Upstream {
     pub(crate) local: Option<SocketAddr>,
     /// What is noted of its header blocks.
     pub(super) marks: StreamMarks,
-    /// The place on the connection that the stream takes.
-    place: upstream::H2Place,
+    /// The stream's part of the connection's limit of streams.
+    permit: upstream::StreamPermit,
 }
 
 impl H2Upstream {
     /// Sends a request's head; `ended` where no body follows.
     pub(crate) fn open(stream: H2Stream, head: Request<()>, ended: bool) -> Result<Self, h2::Error> {
-        let H2Stream { mut send, reused, local, place, marks, .. } = stream;
+        let H2Stream { mut send, reused, local, permit, marks, .. } = stream;
         let (response, body) = send.send_request(head, ended)?;
         let sender: Sender = Sender::new(body, ended);
         let marks = marks.of(response.stream_id().as_u32());
-        Ok(Self { response, sender, receiver: Receiver::default(), reused, local, marks, place })
+        Ok(Self { response, sender, receiver: Receiver::default(), reused, local, marks, permit })
     }
 
     /// Waits for the head of the answer: its status, and whether nothing follows.
@@ -49,7 +49,7 @@ impl H2Upstream {
 
     /// The endpoint.
     pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
-        self.place.endpoint()
+        self.permit.endpoint()
     }
 }
 

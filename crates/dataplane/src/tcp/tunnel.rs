@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
-use upstream::{ClusterState, ConnectError, Connection, EndpointState, Outcome, Sender, Stream};
+use upstream::{ClusterState, ConnectContext, ConnectError, Connection, EndpointState, Outcome, Stream};
 use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, ResponseHead};
 
@@ -73,14 +73,14 @@ impl From<h2::Error> for Failure {
 pub(super) async fn open(
     worker: &Worker,
     cluster: &Arc<ClusterState>,
-    (endpoint, sender): (&Arc<EndpointState>, Sender<'_>),
+    (endpoint, sender): (&Arc<EndpointState>, ConnectContext<'_>),
     tunnel: &Tunnel,
 ) -> Result<Reached, Failure> {
     // A tunnel is a request for as long as it lasts (DR-21).
     let counted = cluster.begin_request().ok_or(ConnectError::Overflow)?;
-    let deadline = Instant::now() + cluster.cluster.timeouts.connect;
+    let deadline = Instant::now() + cluster.config.timeouts.connect;
     let opening = Opening { worker, cluster, endpoint, sender, tunnel, deadline };
-    let (up, back) = match cluster.cluster.protocol {
+    let (up, back) = match cluster.config.protocol {
         UpstreamProtocol::Http2 { .. } => (opening.on_stream().await?, worker.buffer()),
         // The client of bytes speaks no HTTP that could be followed (DR-22).
         UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => opening.on_connection().await?,
@@ -92,7 +92,7 @@ struct Opening<'a> {
     worker: &'a Worker,
     cluster: &'a Arc<ClusterState>,
     endpoint: &'a Arc<EndpointState>,
-    sender: Sender<'a>,
+    sender: ConnectContext<'a>,
     tunnel: &'a Tunnel,
     deadline: Instant,
 }
@@ -100,7 +100,7 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// A connection of its own, and what came behind the head of the answer.
     async fn on_connection(&self) -> Result<(Up, Buffer), Failure> {
-        let limit = self.cluster.cluster.timeouts.connect;
+        let limit = self.cluster.config.timeouts.connect;
         let mut connection = self.cluster.connect(self.endpoint, self.sender, limit).await?;
         self.made();
         let mut back = self.worker.buffer();
@@ -181,7 +181,7 @@ impl Opening<'_> {
 
     fn stream_head(&self) -> Result<Request<()>, Failure> {
         let authority = self.tunnel.authority.as_str();
-        let scheme = if self.cluster.cluster.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.cluster.config.tls.is_some() { "https" } else { "http" };
         let (method, uri) = match self.tunnel.method {
             TunnelMethod::Connect => (Method::CONNECT, Uri::builder().authority(authority).build()),
             TunnelMethod::Post => {

@@ -55,14 +55,14 @@ impl Up {
 
     /// Until when it may be used (DR-20). The connection of a stream takes no more of them by then, and ends with the last.
     pub(super) fn ends(&self) -> Option<Instant> {
-        self.connection()?.ends()
+        self.connection()?.deadline()
     }
 }
 
 impl Reached {
     /// Relays to the end; returns how much went each way.
     pub(super) async fn relay(&mut self, worker: &Worker, conn: &mut Bytes) -> (u64, u64) {
-        let bounds = (conn.entry.route.idle_timeout, self.up.ends());
+        let bounds = (conn.entry.config.idle_timeout, self.up.ends());
         let Bytes { stream, input, timer, .. } = conn;
         let buffers = (input, &mut self.back);
         match &mut self.up {

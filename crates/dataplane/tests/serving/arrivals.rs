@@ -8,7 +8,7 @@ use crate::observe::Lines;
 use crate::secured::{Authority, Signed, fetch, shake};
 use crate::streams::run;
 use dataplane::{AddressLimits, Limits, LogFormat, TrustedProxies};
-use ir::{ClientAuth, Edge, ProxyProtocol};
+use ir::{ClientAuth, MeshConnectionSettings, ProxyProtocol};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -151,8 +151,11 @@ fn an_address_has_its_limits_and_proxies_have_none() {
 fn s_112_behind_a_load_balancer_the_address_is_that_of_the_header() {
     let address = AddressLimits { connections: Some(2), ..AddressLimits::default() };
     let gateway = Gateway::trusting(TrustedProxies::of([]), Limits { address, ..Limits::default() });
-    let edge = Edge { proxy_protocol: Some(ProxyProtocol { from: Vec::new() }), ..Edge::default() };
-    gateway.apply(&World::default().host("*", respond(200, "ok")).edge(edge));
+    let mesh_settings = MeshConnectionSettings {
+        proxy_protocol: Some(ProxyProtocol { from: Vec::new() }),
+        ..MeshConnectionSettings::default()
+    };
+    gateway.apply(&World::default().host("*", respond(200, "ok")).mesh_settings(mesh_settings));
     let from = |address: &str| {
         let mut client = gateway.client();
         client.send(format!("PROXY TCP4 {address} 198.51.100.1 51000 443\r\n")).get("/");

@@ -11,7 +11,7 @@ use ir::{
     Route, RouteMatch, Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination,
     TlsServer, Tunnel, TunnelMethod, UpstreamProtocol, WorkloadName,
 };
-use ir::{ClientTls, Edge, EscapedSlashes, Fault, ProxyProtocolVersion, Sni, Verify};
+use ir::{ClientTls, EscapedSlashes, Fault, MeshConnectionSettings, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -147,7 +147,7 @@ pub(crate) struct World {
     tcp: Option<Service>,
     plain: bool,
     grpc_web: bool,
-    edge: Arc<Edge>,
+    mesh_settings: Arc<MeshConnectionSettings>,
     escaped_slashes: EscapedSlashes,
 }
 
@@ -161,7 +161,7 @@ impl Default for World {
             tcp: None,
             plain: false,
             grpc_web: false,
-            edge: Arc::default(),
+            mesh_settings: Arc::default(),
             escaped_slashes: EscapedSlashes::Take,
         }
     }
@@ -331,8 +331,8 @@ impl World {
     }
 
     /// What the mesh says of connections and requests.
-    pub(crate) fn edge(mut self, edge: Edge) -> Self {
-        self.edge = Arc::new(edge);
+    pub(crate) fn mesh_settings(mut self, mesh_settings: MeshConnectionSettings) -> Self {
+        self.mesh_settings = Arc::new(mesh_settings);
         self
     }
 
@@ -384,7 +384,17 @@ impl World {
             let plain = self.tcp.clone().or((self.tls.is_empty() || self.plain).then_some(http));
             let tls = self.servers(&id);
             let servers = vec![origin(ObjectKind::Gateway)];
-            (id.clone(), Arc::new(Listener { id, servers, server_port: 80, plain, tls, edge: Arc::clone(&self.edge) }))
+            (
+                id.clone(),
+                Arc::new(Listener {
+                    id,
+                    servers,
+                    server_port: 80,
+                    plain,
+                    tls,
+                    mesh_settings: Arc::clone(&self.mesh_settings),
+                }),
+            )
         };
         Snapshot {
             listeners: self.listeners.iter().map(listener).collect(),

@@ -3,13 +3,15 @@
 use crate::backend::Backend;
 use crate::gateway::{Gateway, World, forward, respond};
 use crate::streams::{ask, connect, get, run};
-use ir::{Action, Edge, EscapedSlashes, Forward, HeaderSettings};
+use ir::{Action, EscapedSlashes, Forward, HeaderSettings, MeshConnectionSettings};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nServer: theirs\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nok";
 
 fn serving(backend: &Backend, headers: HeaderSettings) -> Gateway {
-    let edge = Edge { headers, ..Edge::default() };
-    Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).edge(edge))
+    let mesh_settings = MeshConnectionSettings { headers, ..MeshConnectionSettings::default() };
+    Gateway::serving(
+        &World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).mesh_settings(mesh_settings),
+    )
 }
 
 #[test]
@@ -42,7 +44,9 @@ fn pc_03_answers_of_the_gateways_own_have_the_server_that_is_set() {
             server: server.and_then(|server| ir::HeaderValue::parse(server).ok()),
             ..HeaderSettings::default()
         };
-        let world = World::default().host("a.test", respond(200, "hi")).edge(Edge { headers, ..Edge::default() });
+        let world = World::default()
+            .host("a.test", respond(200, "hi"))
+            .mesh_settings(MeshConnectionSettings { headers, ..MeshConnectionSettings::default() });
         let gateway = Gateway::serving(&world);
         assert_eq!(gateway.client().get("/").answer().header("server"), shown);
         let missing = gateway.client().send("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").answer();
@@ -65,7 +69,9 @@ fn s_114_backends_are_told_of_the_port_and_of_a_host_that_was_rewritten() {
         other => other,
     };
     let world = World::default().host("a.test", rewriting).host("b.test", forward("c", None));
-    let world = world.cluster("c", &[backend.address]).edge(Edge { headers, ..Edge::default() });
+    let world = world
+        .cluster("c", &[backend.address])
+        .mesh_settings(MeshConnectionSettings { headers, ..MeshConnectionSettings::default() });
     let gateway = Gateway::serving(&world);
     let port = format!("\nx-forwarded-port: {}\r\n", gateway.addresses()[0].port());
     gateway.client().get("/").answer();

@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::gateway::{Gateway, World, forward, until};
 use dataplane::{Limits, LogFormat};
-use ir::{Edge, HeaderSettings};
+use ir::{HeaderSettings, MeshConnectionSettings};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -91,7 +91,7 @@ fn te_05_no_id_is_told_where_none_is_made() {
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
     let headers = HeaderSettings { request_id: false, ..HeaderSettings::default() };
     let world = World::default().host("a.test", forward("c", None)).cluster("c", &[]);
-    gateway.apply(&world.edge(Edge { headers, ..Edge::default() }));
+    gateway.apply(&world.mesh_settings(MeshConnectionSettings { headers, ..MeshConnectionSettings::default() }));
     let mut client = gateway.client();
     for (sent, told) in [("", "-"), ("X-Request-Id: mine\r\n", "mine")] {
         client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\nUser-Agent: me\r\n{sent}\r\n"));

@@ -7,7 +7,7 @@ use crate::observe::Lines;
 use crate::secured::{Authority, shake_on};
 use crate::streams::{ask, connect, get, run, runtime};
 use dataplane::{Limits, LogFormat};
-use ir::{ClientAuth, Edge, ProxyProtocol, ProxyProtocolVersion};
+use ir::{ClientAuth, MeshConnectionSettings, ProxyProtocol, ProxyProtocolVersion};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,9 +20,9 @@ const LINE: &str = "PROXY TCP4 203.0.113.7 198.51.100.1 51000 443\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// Whose headers are believed.
-fn believing(from: &[&str]) -> Edge {
+fn believing(from: &[&str]) -> MeshConnectionSettings {
     let from = from.iter().map(|range| range.parse().unwrap()).collect();
-    Edge { proxy_protocol: Some(ProxyProtocol { from }), ..Edge::default() }
+    MeshConnectionSettings { proxy_protocol: Some(ProxyProtocol { from }), ..MeshConnectionSettings::default() }
 }
 
 /// What the whole text of version 2 is for the same two ends.
@@ -44,7 +44,7 @@ fn s_112_the_header_says_whose_connection_it_is() {
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    gateway.apply(&world.edge(believing(&[])));
+    gateway.apply(&world.mesh_settings(believing(&[])));
     // All at once, byte by byte, and in front of a second request.
     let mut client = gateway.client();
     assert_eq!(client.send(LINE).get("/").answer().status, 200);
@@ -65,7 +65,7 @@ fn s_112_the_header_says_whose_connection_it_is() {
 fn s_112_without_the_header_nothing_is_served() {
     let backend = Backend::answering(OK);
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.clone().edge(believing(&[])));
+    let gateway = Gateway::serving(&world.clone().mesh_settings(believing(&[])));
     assert!(gateway.client().get("/").is_closed());
     assert!(gateway.client().send("PROXY TCP4 1.2.3.4\r\n").is_closed());
     gateway.has_counted("moongate_proxy_headers_refused_total 2");
@@ -81,7 +81,7 @@ fn s_112_the_header_has_its_time() {
     let limits = Limits { client_hello_timeout: Duration::from_millis(100), ..Limits::default() };
     let gateway = Gateway::start(1, limits, None);
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    gateway.apply(&world.edge(believing(&[])));
+    gateway.apply(&world.mesh_settings(believing(&[])));
     assert!(gateway.client().send("PROXY TCP4").is_closed());
 }
 
@@ -89,9 +89,9 @@ fn s_112_the_header_has_its_time() {
 fn s_112_only_those_that_are_trusted_may_say_whose_it_is() {
     let backend = Backend::answering(OK);
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.clone().edge(believing(&["10.0.0.0/8", "127.0.0.0/8"])));
+    let gateway = Gateway::serving(&world.clone().mesh_settings(believing(&["10.0.0.0/8", "127.0.0.0/8"])));
     assert_eq!(gateway.client().send(LINE).get("/").answer().status, 200);
-    let gateway = Gateway::serving(&world.edge(believing(&["10.0.0.0/8"])));
+    let gateway = Gateway::serving(&world.mesh_settings(believing(&["10.0.0.0/8"])));
     assert!(gateway.client().send(LINE).get("/").is_closed());
     gateway.has_counted("moongate_proxy_headers_refused_total 1");
 }
@@ -102,7 +102,7 @@ fn s_112_it_stands_in_front_of_tls_and_of_bytes_as_well() {
     let authority = Authority::new();
     let termination = authority.sign(&["a.test"]).termination(ClientAuth::None);
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(termination)).plain().edge(believing(&[])));
+    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(termination)).plain().mesh_settings(believing(&[])));
     let address = gateway.addresses()[0];
     run(async {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -123,7 +123,7 @@ fn s_112_it_stands_in_front_of_tls_and_of_bytes_as_well() {
     });
     let bytes = World::default().cluster("c", &[echo.address]);
     for world in [bytes.clone().tcp("c"), bytes.tls_tcp(&["a.test"], None, "c").plain().tcp("c")] {
-        let gateway = Gateway::serving(&world.edge(believing(&[])));
+        let gateway = Gateway::serving(&world.mesh_settings(believing(&[])));
         let mut client = gateway.client();
         client.send(LINE).send("hello").finish();
         assert_eq!(client.rest(), b"hello");
@@ -137,7 +137,7 @@ fn s_112_the_setting_holds_for_connections_that_come_after_it() {
     let gateway = Gateway::serving(&world);
     let mut before = gateway.client();
     assert_eq!(before.get("/").answer().status, 200);
-    gateway.apply(&world.edge(believing(&[])));
+    gateway.apply(&world.mesh_settings(believing(&[])));
     assert_eq!(before.get("/").answer().status, 200);
     let address: SocketAddr = gateway.addresses()[0];
     let mut after = Client::connect(address);
@@ -174,7 +174,7 @@ fn dr_51_each_client_has_connections_of_its_own() {
 fn dr_51_what_a_header_said_of_the_client_is_passed_on() {
     let backend = Backend::answering(OK);
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V1).edge(believing(&[])));
+    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V1).mesh_settings(believing(&[])));
     assert_eq!(gateway.client().send(LINE).get("/").answer().status, 200);
     assert_eq!(told(&backend), [LINE.trim_end()]);
 }
@@ -187,7 +187,7 @@ fn dr_51_bytes_have_it_in_front_and_tls_behind_it() {
         side.send(all);
     });
     let world = World::default().cluster("c", &[backend.address]).told(ProxyProtocolVersion::V2).tcp("c");
-    let gateway = Gateway::serving(&world.clone().edge(believing(&[])));
+    let gateway = Gateway::serving(&world.clone().mesh_settings(believing(&[])));
     let mut client = gateway.client();
     client.send(LINE).send("hello").finish();
     assert_eq!(client.rest(), [&binary()[..], b"hello"].concat());
@@ -199,7 +199,7 @@ fn dr_51_bytes_have_it_in_front_and_tls_behind_it() {
         *seen.lock().unwrap() = side.exactly(length).unwrap();
     });
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).encrypted();
-    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V2).edge(believing(&[])));
+    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V2).mesh_settings(believing(&[])));
     assert_eq!(gateway.client().send(LINE).get("/").answer().status, 503);
     // 22 begins a handshake.
     assert_eq!(*first.lock().unwrap(), [&binary()[..], &[22]].concat());

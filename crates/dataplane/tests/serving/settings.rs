@@ -5,19 +5,19 @@ use crate::client::Client;
 use crate::gateway::{Gateway, World, forward, until};
 use crate::streams::{ask, begin, get, run};
 use dataplane::Limits;
-use ir::{ConnectionSettings, Edge, Underscores};
+use ir::{ConnectionSettings, MeshConnectionSettings, Underscores};
 use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const SOON: Option<Duration> = Some(Duration::from_millis(100));
 
-fn edge(connections: ConnectionSettings) -> Edge {
-    Edge { connections, ..Edge::default() }
+fn mesh_settings(connections: ConnectionSettings) -> MeshConnectionSettings {
+    MeshConnectionSettings { connections, ..MeshConnectionSettings::default() }
 }
 
 fn serving(backend: &Backend, connections: ConnectionSettings) -> Gateway {
     let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    Gateway::serving(&world.edge(edge(connections)))
+    Gateway::serving(&world.mesh_settings(mesh_settings(connections)))
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn s_122_connections_are_limited_in_all_and_for_a_listener() {
     for (limits, connections) in [(Limits::default(), of_mesh), (of_listener, ConnectionSettings::default())] {
         // One worker: how long its connections have been idle has an order.
         let gateway = Gateway::start(1, limits, None);
-        gateway.apply(&world.clone().edge(edge(connections)));
+        gateway.apply(&world.clone().mesh_settings(mesh_settings(connections)));
         let mut clients: Vec<Client> = Vec::new();
         for _ in 0..2 {
             let mut client = gateway.client();

@@ -204,7 +204,7 @@ impl Answer {
 }
 
 fn proxied(listener: &ir::Listener) -> Option<String> {
-    let setting = listener.edge.proxy_protocol.as_ref()?;
+    let setting = listener.mesh_settings.proxy_protocol.as_ref()?;
     let from: Vec<String> = setting.from.iter().map(ToString::to_string).collect();
     Some(if from.is_empty() { "anybody".to_owned() } else { from.join(", ") })
 }

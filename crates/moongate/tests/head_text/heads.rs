@@ -40,7 +40,8 @@ impl Facts for Hostile<'_> {
 pub(super) fn check(snapshot: &Snapshot, from: &str) -> usize {
     let mut count = 0;
     for (id, table) in snapshot.tables.iter() {
-        let server = snapshot.listeners.get(&id.listener).and_then(|listener| listener.edge.headers.server.clone());
+        let server =
+            snapshot.listeners.get(&id.listener).and_then(|listener| listener.mesh_settings.headers.server.clone());
         for host in table.hosts.values() {
             for route in host.routes.iter() {
                 count += route_heads(route, server.as_ref(), from);

@@ -2,7 +2,7 @@
 //!
 //! Fields that say nothing to a gateway of this kind are known, so that a slip of the pen is told from them, and left unread.
 
-mod inert;
+mod no_effect;
 
 use super::destination_rule::{LocalityBalancer, TcpKeepalive};
 use super::gateway::TlsVersion;

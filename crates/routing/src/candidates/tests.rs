@@ -53,12 +53,12 @@ proptest! {
         ask(&format!("{method} {target} HTTP/1.1\nHost: a.test{line}"), |view| {
             let first = rules.iter().find(|rule| judge(&rule.matches, view).is_ok());
             let picked = match table.pick(view) {
-                Pick::Route(entry) => Some(&entry.route),
+                Pick::Route(entry) => Some(&entry.config),
                 Pick::NoRoute(_) | Pick::NoHost | Pick::ToHttps => None,
             };
             prop_assert_eq!(picked, first);
             let (explanation, explained) = explain(&table, view);
-            prop_assert_eq!(explained.map(|entry| &entry.route), first);
+            prop_assert_eq!(explained.map(|entry| &entry.config), first);
             let lost = explanation.rules.iter().filter(|verdict| verdict.lost.is_some()).count();
             prop_assert_eq!(lost + usize::from(first.is_some()), explanation.rules.len());
             Ok(())

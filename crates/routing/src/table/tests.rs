@@ -10,7 +10,7 @@ fn build(listener: &HttpTable) -> Table {
 /// The status that a request is answered with: that of its route, or 404.
 fn answer(table: &Table, host: &str, target: &str) -> u16 {
     ask(&format!("GET {target} HTTP/1.1\nHost: {host}"), |view| match table.pick(view) {
-        Pick::Route(entry) => match &entry.route.action {
+        Pick::Route(entry) => match &entry.config.action {
             Action::Respond(response) => response.status,
             other => panic!("{other:?}"),
         },

@@ -1,5 +1,5 @@
-//! The table of a cluster's endpoints: laid out when somebody first asks for it, apart from the workers where it is large. Until a new
-//! one is ready, the one before it serves, without the endpoints that have gone.
+//! The hash table of a cluster's endpoints: built when the first request needs it, on a thread of its own where it is large. Until a new
+//! table is ready, the one before it serves, without the endpoints that are gone.
 
 use super::table::{Share, Shares, Table};
 use crate::endpoint::EndpointState;
@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, mpsc};
 use tokio::sync::Notify;
 
-/// Places of a table that are looked at for an endpoint that may be taken.
+/// Entries of a table that are checked for an endpoint that may be picked.
 const ATTEMPTS: usize = 64;
 
-/// Where tables are laid out. It holds what is to be done once for each list of endpoints, and no more.
+/// The thread that builds tables. Its queue contains each list of endpoints at most once.
 static BUILDER: LazyLock<Option<mpsc::Sender<Arc<Hashing>>>> = LazyLock::new(|| {
     let (sender, wanted) = mpsc::channel::<Arc<Hashing>>();
     let serve = move || wanted.iter().for_each(|hashing| hashing.serve());
     std::thread::Builder::new().name("moongate-tables".to_owned()).spawn(serve).ok().map(|_| sender)
 });
 
-/// Endpoints that are chosen by hash.
+/// Endpoints that are picked by hash.
 #[derive(Debug)]
 pub(super) struct Hashing {
     kind: HashTable,
@@ -27,16 +27,16 @@ pub(super) struct Hashing {
     table: OnceLock<Table>,
     asked: AtomicBool,
     built: Notify,
-    /// What serves meanwhile.
+    /// The table that serves meanwhile.
     before: ArcSwapOption<Hashing>,
 }
 
-/// The table is being laid out.
+/// The table is being built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unbuilt;
+pub struct TableNotReady;
 
 impl Hashing {
-    /// Endpoints with their parts of all weights; what is worked out already where they are those of `before`.
+    /// Endpoints with their shares of all weights; returns `before` where nothing changed.
     pub(super) fn new(kind: HashTable, shares: Shares, before: Option<&Arc<Self>>) -> Arc<Self> {
         if let Some(before) = before.filter(|before| before.is_of(kind, &shares)) {
             return Arc::clone(before);
@@ -61,15 +61,19 @@ impl Hashing {
         self.kind == kind && self.shares.len() == shares.len() && self.shares.iter().zip(shares).all(same)
     }
 
-    /// The endpoint of a hash; one whose id is in `avoid` is not taken when others are found soon.
-    pub(super) fn pick(self: &Arc<Self>, hash: u64, avoid: &[u64]) -> Result<Option<Arc<EndpointState>>, Unbuilt> {
+    /// The endpoint of a hash; one whose id is in `avoid` is picked only if no other is found soon.
+    pub(super) fn pick(
+        self: &Arc<Self>,
+        hash: u64,
+        avoid: &[u64],
+    ) -> Result<Option<Arc<EndpointState>>, TableNotReady> {
         if let Some(table) = self.table() {
             return Ok(self.find(table, hash, |endpoint| !avoid.contains(&endpoint.id)));
         }
         let before = self.before.load();
         let (Some(before), Some(table)) = (&*before, before.as_ref().and_then(|before| before.table.get())) else {
-            // It may have been laid out just now.
-            return self.table.get().map(|table| self.find(table, hash, |_| true)).ok_or(Unbuilt);
+            // The table may have been built just now.
+            return self.table.get().map(|table| self.find(table, hash, |_| true)).ok_or(TableNotReady);
         };
         let stays = |endpoint: &EndpointState| !endpoint.is_ejected() && !endpoint.is_gone();
         let found = before.find(table, hash, |one| stays(one) && !avoid.contains(&one.id));
@@ -80,7 +84,7 @@ impl Hashing {
         }))
     }
 
-    /// The first of some places whose endpoint is `wanted`, else the first.
+    /// The endpoint of the first entry that is `wanted`, else that of the first entry.
     fn find(&self, table: &Table, hash: u64, wanted: impl Fn(&EndpointState) -> bool) -> Option<Arc<EndpointState>> {
         let mut places = (0..ATTEMPTS).filter_map(|attempt| self.shares.get(table.find(hash, attempt)?));
         let (first, _) = places.next()?;
@@ -88,7 +92,7 @@ impl Hashing {
         Some(Arc::clone(found.map_or(first, |(endpoint, _)| endpoint)))
     }
 
-    /// The table, if it is there or soon made; else it is asked for.
+    /// The table, if it is built or small; else its building is requested.
     fn table(self: &Arc<Self>) -> Option<&Table> {
         if let Some(table) = self.table.get() {
             return Some(table);
@@ -111,7 +115,7 @@ impl Hashing {
         table
     }
 
-    /// For the thread that lays tables out. What nobody holds any more is left undone.
+    /// Called by the thread that builds tables. A table that is no longer referenced is not built.
     fn serve(self: &Arc<Self>) {
         if Arc::strong_count(self) > 1 {
             self.build();
@@ -119,7 +123,7 @@ impl Hashing {
         self.built.notify_waiters();
     }
 
-    /// Waits until the table is there, if somebody asked for it.
+    /// Waits until the table is built, if it was requested.
     pub(super) async fn wait(&self) {
         let built = self.built.notified();
         if self.asked.load(Ordering::Acquire) && self.table.get().is_none() {

@@ -36,7 +36,7 @@ fn seeded(mut state: u64) -> impl FnMut() -> u64 {
 
 fn picks(list: &EndpointList, balancer: Balancer, count: usize, avoid: Option<u64>) -> Vec<u64> {
     let mut random = seeded(42);
-    let wanted = Wanted { avoid: avoid.as_slice(), ..Wanted::default() };
+    let wanted = PickContext { avoid: avoid.as_slice(), ..PickContext::default() };
     (0..count).map(|_| list.pick(&balancer, &mut random, wanted).unwrap().unwrap().id).collect()
 }
 
@@ -141,7 +141,7 @@ fn one_that_is_to_be_avoided_is_taken_only_when_alone() {
 fn nothing_is_picked_of_nothing() {
     let list = list(&[]);
     for balancer in [Balancer::RoundRobin, Balancer::LeastRequest, Balancer::Random] {
-        assert!(list.pick(&balancer, &mut || 7, Wanted::default()).unwrap().is_none());
+        assert!(list.pick(&balancer, &mut || 7, PickContext::default()).unwrap().is_none());
     }
 }
 
@@ -152,7 +152,7 @@ fn dr_30_where_too_few_are_left_all_are_used() {
         before.iter().enumerate().for_each(|(at, endpoint)| endpoint.set_ejected(at < ejected));
         let list = before.rebalanced(&Balance { panic_threshold, ..Balancer::Random.into() });
         let mut random = seeded(7);
-        let mut pick = || list.pick(&Balancer::Random, &mut random, Wanted::default()).unwrap();
+        let mut pick = || list.pick(&Balancer::Random, &mut random, PickContext::default()).unwrap();
         let mut ids: Vec<_> = (0..100).filter_map(|_| Some(pick()?.id)).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -16,13 +16,13 @@ pub(super) fn known(source: &EndpointSource) -> Option<Vec<Endpoint>> {
         EndpointSource::Dns { names, .. } => {
             names.iter().map(|name| Some(name.endpoint(name.name.parse::<IpAddr>().ok()?))).collect()
         }
-        EndpointSource::Never(_) | EndpointSource::NoTls(_) => None,
+        EndpointSource::Never(_) | EndpointSource::Withheld(_) => None,
     }
 }
 
 /// The endpoints as they are configured. One that `before` has stays the same; an address that comes twice counts once.
 pub(super) fn list(state: &ClusterState, configured: Vec<Endpoint>, before: Option<&EndpointList>) -> EndpointList {
-    let idle = state.cluster.timeouts.idle;
+    let idle = state.config.timeouts.idle;
     let members = before.map_or(&[][..], EndpointList::members);
     let kept: HashMap<&EndpointAddress, &Member, RandomState> =
         members.iter().map(|member| (&member.endpoint.address, member)).collect();
@@ -37,10 +37,10 @@ pub(super) fn list(state: &ClusterState, configured: Vec<Endpoint>, before: Opti
             Some(before) => Arc::clone(&before.endpoint),
             None => Arc::new(EndpointState::new(&state.all, one.address.clone(), idle)),
         };
-        state.set_terms(&endpoint);
+        state.set_connection_settings(&endpoint);
         endpoints.push(Member::new(one, endpoint, before));
     }
-    EndpointList::new(endpoints, &state.cluster.balance, before)
+    EndpointList::new(endpoints, &state.config.balance, before)
 }
 
 /// What names resolved to that are there still, though other things are said of them or beside others: it holds until they are resolved

@@ -94,9 +94,9 @@ async fn connections_to_all_endpoints_have_a_bound_and_idle_ones_count() {
     let limit = Duration::from_secs(5);
     let (first, second) = (connect(&one, None, limit).await.unwrap(), connect(&other, None, limit).await.unwrap());
     assert!(matches!(connect(&one, None, limit).await, Err(ConnectError::Overflow)));
-    assert!(first.stash(Instant::now()));
+    assert!(first.share(Instant::now()));
     assert!(matches!(connect(&other, None, limit).await, Err(ConnectError::Overflow)));
-    drop(Connection::unstash(&one).unwrap());
+    drop(Connection::take_shared(&one).unwrap());
     let third = connect(&other, None, limit).await.unwrap();
     drop((second, third));
     assert!(connect(&one, None, limit).await.is_ok());

@@ -1,7 +1,7 @@
 pub(crate) mod server;
 
 use super::*;
-use crate::balance::Wanted;
+use crate::balance::PickContext;
 use crate::cluster::NoEndpoint;
 use crate::endpoint::EndpointState;
 use ir::{Balancer, Cluster, ClusterId, ClusterTimeouts, ObjectKind, Origin, UpstreamProtocol};
@@ -61,7 +61,7 @@ fn endpoint(state: &ClusterState, number: usize) -> Arc<EndpointState> {
 async fn until(state: &ClusterState, what: impl Fn() -> bool) {
     let turn = async {
         while !what() {
-            let _ = state.pick(&mut || 0, Wanted::default());
+            let _ = state.pick(&mut || 0, PickContext::default());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -73,7 +73,7 @@ async fn se_07_answers_are_followed_and_endpoints_keep_their_identity() {
     let server = NameServer::new().await;
     server.set("a.example.com", Some(&[[127, 0, 0, 2], [127, 0, 0, 1]]));
     let (dns, state) = (dns(&[server.address], QUICK), cluster(&[("a.example.com.", 80)], false));
-    assert_eq!(state.pick(&mut || 0, Wanted::default()).unwrap_err(), NoEndpoint::Unresolved);
+    assert_eq!(state.pick(&mut || 0, PickContext::default()).unwrap_err(), NoEndpoint::Unresolved);
     dns.begin(&state);
     state.wait_resolved(LONG).await;
     assert_eq!(addresses_of(&state), ["127.0.0.1:80", "127.0.0.2:80"]);
@@ -113,7 +113,7 @@ async fn se_07_the_last_good_answer_of_each_name_outlives_a_change_of_settings()
     state.wait_resolved(LONG).await;
     server.set("a.example.com", None);
     server.set("b.example.com", Some(&[[127, 0, 0, 3]]));
-    let mut changed = Cluster::clone(&state.cluster);
+    let mut changed = Cluster::clone(&state.config);
     changed.timeouts.idle = Duration::from_secs(7);
     let next = Arc::new(ClusterState::new(Arc::new(changed), &Arc::default(), Some(&state)));
     dns.begin(&next);
@@ -127,7 +127,7 @@ async fn a_name_that_does_not_exist_leaves_a_cluster_without_endpoints_until_it_
     let state = cluster(&[("a.example.com.", 80)], false);
     dns(&[server.address], QUICK).begin(&state);
     state.wait_resolved(LONG).await;
-    assert_eq!(state.pick(&mut || 0, Wanted::default()).unwrap_err(), NoEndpoint::Empty);
+    assert_eq!(state.pick(&mut || 0, PickContext::default()).unwrap_err(), NoEndpoint::Empty);
     server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
     until(&state, || addresses_of(&state) == ["127.0.0.1:80"]).await;
 }
@@ -146,7 +146,7 @@ async fn se_08_only_the_first_address_is_used() {
 async fn addresses_in_place_of_names_are_known_at_once() {
     let state = cluster(&[("127.0.0.1", 80), ("::1", 81)], false);
     assert_eq!(addresses_of(&state), ["127.0.0.1:80", "[::1]:81"]);
-    assert!(state.pick(&mut || 0, Wanted::default()).is_ok() && state.begin_resolving().is_none());
+    assert!(state.pick(&mut || 0, PickContext::default()).is_ok() && state.begin_resolving().is_none());
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn names_without_an_answer_are_listed_until_there_is_one() {
     state.wait_resolved(LONG).await;
     let list = dns.unresolved();
     assert_eq!((list.len(), dns.count_unresolved()), (1, 1), "{list:?}");
-    assert_eq!((&list[0].cluster, &*list[0].name, list[0].in_use), (&state.cluster.id, "gone.example.com.", false));
+    assert_eq!((&list[0].cluster, &*list[0].name, list[0].in_use), (&state.config.id, "gone.example.com.", false));
     assert!(!list[0].error.is_empty());
     server.set("gone.example.com", Some(&[[127, 0, 0, 9]]));
     until(&state, || addresses_of(&state) == ["127.0.0.9:80"]).await;
@@ -231,7 +231,7 @@ async fn a_request_waits_for_a_first_answer_no_longer_than_told() {
     let state = cluster(&[("a.example.com.", 80)], false);
     dns(&[server.address], QUICK).begin(&state);
     timeout(LONG, state.wait_resolved(Duration::from_millis(1))).await.unwrap();
-    assert_eq!(state.pick(&mut || 0, Wanted::default()).unwrap_err(), NoEndpoint::Unresolved);
+    assert_eq!(state.pick(&mut || 0, PickContext::default()).unwrap_err(), NoEndpoint::Unresolved);
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ impl Health {
     }
 
     /// Takes it into use again, with nothing held against it but how often it was out.
-    pub(crate) fn take_back(&self, now: Instant) {
+    pub(crate) fn restore(&self, now: Instant) {
         self.begin_anew();
         if let Some(record) = &mut *self.record() {
             record.returned_at = Some(now);
@@ -163,7 +163,7 @@ impl Health {
         if self.is_ejected() {
             let over = now.saturating_duration_since(record.ejected_at) >= ejection_time(policy, record.multiplier);
             if over {
-                self.take_back(now);
+                self.restore(now);
             }
             return over;
         }

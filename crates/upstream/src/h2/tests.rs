@@ -1,5 +1,5 @@
 use super::*;
-use crate::balance::Wanted;
+use crate::balance::PickContext;
 use crate::store::{Settings, Upstream};
 use ::h2::server;
 use http::{Request, Response};
@@ -50,7 +50,7 @@ impl Backend {
             Snapshot { clusters: [(id.clone(), Arc::new(cluster))].into_iter().collect(), ..Snapshot::default() };
         upstream.apply(&snapshot, &Delta::default());
         let state = upstream.cluster(upstream.slot(&id)).unwrap();
-        let (endpoint, _) = state.pick(&mut || 0, Wanted::default()).unwrap();
+        let (endpoint, _) = state.pick(&mut || 0, PickContext::default()).unwrap();
         (state, endpoint)
     }
 
@@ -75,11 +75,11 @@ fn pool() -> RefCell<Streams> {
 }
 
 async fn ask(pool: &RefCell<Streams>, of: &(Arc<ClusterState>, Arc<EndpointState>)) -> Result<bool, ::h2::Error> {
-    let H2Stream { mut send, reused, place, .. } =
-        h2_stream(pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap();
+    let H2Stream { mut send, reused, permit, .. } =
+        h2_stream(pool, &of.0, &of.1, ConnectContext::default(), Duration::from_secs(5)).await.unwrap();
     let (response, _) = send.send_request(Request::get("http://a.test/").body(()).unwrap(), true)?;
     response.await?;
-    drop(place);
+    drop(permit);
     Ok(reused)
 }
 
@@ -115,8 +115,10 @@ async fn dr_21_streams_beyond_the_limit_take_another_connection() {
         let (of, pool) = (backend.cluster(Some(1)), pool());
         let serving = async { tokio::join!(backend.serve_one(usize::MAX), backend.serve_one(usize::MAX)) };
         let asking = async {
-            let first = h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap();
-            let second = h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap();
+            let first =
+                h2_stream(&pool, &of.0, &of.1, ConnectContext::default(), Duration::from_secs(5)).await.unwrap();
+            let second =
+                h2_stream(&pool, &of.0, &of.1, ConnectContext::default(), Duration::from_secs(5)).await.unwrap();
             assert_eq!((first.reused, second.reused, pool.borrow().len()), (false, false, 2));
             drop((first, second));
             assert!(ask(&pool, &of).await.unwrap());
@@ -144,12 +146,14 @@ async fn dr_42_connections_of_other_kinds_do_not_stand_in_the_way() {
         let asking = async {
             let mut held = Vec::new();
             for _ in 0..CONNECTIONS {
-                held.push(h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap());
+                held.push(
+                    h2_stream(&pool, &of.0, &of.1, ConnectContext::default(), Duration::from_secs(5)).await.unwrap(),
+                );
             }
             // Who waits in vain for those that are wanted has no fault of the endpoint to tell.
-            let late = h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_millis(10)).await;
+            let late = h2_stream(&pool, &of.0, &of.1, ConnectContext::default(), Duration::from_millis(10)).await;
             assert!(late.unwrap_err().is_own());
-            let other = Purpose { secured: None, told: None };
+            let other = PoolKey { tls: None, proxy_header: None };
             let next = |wanted| pool.borrow_mut().next(&of.0, &of.1, wanted);
             assert!(matches!(next(None), Next::Wait(_)));
             assert!(matches!(next(Some(&other)), Next::Connect(..)));
@@ -168,8 +172,8 @@ async fn dr_20_an_idle_connection_of_another_kind_gives_its_place() {
         let (of, pool) = (backend.cluster_with(None, Some(limits)), pool());
         let serving = backend.serve_one(usize::MAX);
         let asking = async {
-            let held = h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5)).await.unwrap();
-            let other = Purpose { secured: None, told: None };
+            let held = h2_stream(&pool, &of.0, &of.1, ConnectContext::default(), Duration::from_secs(5)).await.unwrap();
+            let other = PoolKey { tls: None, proxy_header: None };
             let next = || pool.borrow_mut().next(&of.0, &of.1, Some(&other));
             assert!(matches!(next(), Next::Wait(_)));
             drop(held);
@@ -212,7 +216,7 @@ async fn an_endpoint_that_refuses_is_an_error_for_all_that_wait() {
         let backend = Backend::new().await;
         let (of, pool) = (backend.cluster(None), pool());
         drop(backend);
-        let stream = || h2_stream(&pool, &of.0, &of.1, Sender::default(), Duration::from_secs(5));
+        let stream = || h2_stream(&pool, &of.0, &of.1, ConnectContext::default(), Duration::from_secs(5));
         let (a, b) = tokio::join!(stream(), stream());
         assert!(matches!((a, b), (Err(ConnectError::Refused), Err(ConnectError::Refused))));
     })

@@ -120,7 +120,7 @@ async fn a_cold_connection_goes_to_any_worker() {
     // It works on the other worker's runtime.
     tokio::io::AsyncWriteExt::write_all(&mut backend.peers[0], b"x").await.unwrap();
     readable(&connection).await;
-    assert_eq!(backend.endpoint.places(), 0);
+    assert_eq!(backend.endpoint.idle_slots(), 0);
 }
 
 #[tokio::test]
@@ -142,11 +142,11 @@ async fn a_stashed_connection_that_its_peer_closed_is_closed_and_never_given() {
     let mut backend = Backend::new().await;
     let (mut pool, now) = backend.pool(2, PoolSettings::default()).await;
     pool.sweep(now + SECOND);
-    assert_eq!(backend.endpoint.places(), 2);
+    assert_eq!(backend.endpoint.idle_slots(), 2);
     let last = backend.peers.pop();
     drop(last);
     pool.sweep(now + 3 * SECOND);
-    assert_eq!(backend.endpoint.places(), 1);
+    assert_eq!(backend.endpoint.idle_slots(), 1);
     backend.peers.clear();
     assert!(pool.take_clear(&backend.endpoint).is_none());
 }
@@ -157,9 +157,9 @@ async fn dr_21_a_stashed_connection_is_closed_after_the_idle_time_and_the_endpoi
     let (mut pool, now) = backend.pool(3, PoolSettings::default()).await;
     pool.sweep(now + SECOND);
     pool.sweep(now + 59 * SECOND);
-    assert_eq!((backend.endpoint.places(), pool.idle.len()), (3, 1));
+    assert_eq!((backend.endpoint.idle_slots(), pool.idle.len()), (3, 1));
     pool.sweep(now + 61 * SECOND);
-    assert_eq!((backend.endpoint.places(), pool.idle.len(), pool.turns.len()), (0, 0, 0));
+    assert_eq!((backend.endpoint.idle_slots(), pool.idle.len(), pool.turns.len()), (0, 0, 0));
     assert_eq!(Arc::strong_count(&backend.endpoint), 1);
 }
 
@@ -184,7 +184,7 @@ async fn connections_of_an_endpoint_that_is_gone_are_closed() {
     pool.sweep(now + SECOND);
     pool.put(busy, now);
     assert!(pool.is_empty() && pool.take_clear(&backend.endpoint).is_none());
-    assert_eq!((backend.endpoint.places(), pool.turns.len()), (0, 0));
+    assert_eq!((backend.endpoint.idle_slots(), pool.turns.len()), (0, 0));
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn idle_connections_to_an_endpoint_are_bounded_for_all_workers() {
     one.sweep(now);
     other.put(backend.connected().await, now);
     one.put(busy, now);
-    assert_eq!((one.len(), other.len(), backend.endpoint.places()), (1, 2, 3));
+    assert_eq!((one.len(), other.len(), backend.endpoint.idle_slots()), (1, 2, 3));
 }
 
 #[tokio::test]
@@ -213,12 +213,12 @@ async fn idle_connections_in_all_are_bounded_and_the_cold_make_room() {
     let (mut pool, now) = one.pool(5, settings).await;
     assert_eq!((pool.len(), pool.counters().surplus), (4, 1));
     pool.put(other.connected().await, now);
-    assert_eq!((pool.len(), pool.counters().surplus, other.endpoint.places()), (4, 2, 0));
+    assert_eq!((pool.len(), pool.counters().surplus, other.endpoint.idle_slots()), (4, 2, 0));
     pool.sweep(now + SECOND);
     pool.sweep(now + 4 * SECOND);
-    assert_eq!(one.endpoint.places(), 4);
+    assert_eq!(one.endpoint.idle_slots(), 4);
     pool.sweep(now + 5 * SECOND);
-    assert_eq!(one.endpoint.places(), 0);
+    assert_eq!(one.endpoint.idle_slots(), 0);
     pool.put(other.connected().await, now);
     assert_eq!(pool.len(), 1);
 }
@@ -227,9 +227,9 @@ async fn idle_connections_in_all_are_bounded_and_the_cold_make_room() {
 async fn places_end_with_the_pool() {
     let mut backend = Backend::new().await;
     let (pool, _) = backend.pool(4, PoolSettings::default()).await;
-    assert_eq!(backend.endpoint.places(), 4);
+    assert_eq!(backend.endpoint.idle_slots(), 4);
     drop(pool);
-    assert_eq!(backend.endpoint.places(), 0);
+    assert_eq!(backend.endpoint.idle_slots(), 0);
 }
 
 #[tokio::test]
@@ -238,9 +238,9 @@ async fn taking_and_putting_leaves_places_alone() {
     let (mut pool, now) = backend.pool(2, PoolSettings::default()).await;
     for _ in 0..100 {
         let taken = pool.take_clear(&backend.endpoint).unwrap();
-        assert_eq!((backend.endpoint.places(), pool.len()), (2, 1));
+        assert_eq!((backend.endpoint.idle_slots(), pool.len()), (2, 1));
         pool.put(taken, now);
         pool.sweep(now);
     }
-    assert_eq!((backend.endpoint.places(), pool.len(), pool.turns.len()), (2, 2, 1));
+    assert_eq!((backend.endpoint.idle_slots(), pool.len(), pool.turns.len()), (2, 2, 1));
 }

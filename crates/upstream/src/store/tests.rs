@@ -1,5 +1,5 @@
 use super::*;
-use crate::balance::{EndpointList, Wanted};
+use crate::balance::{EndpointList, PickContext};
 use crate::cluster::NoEndpoint;
 use crate::dns::tests::server::NameServer;
 use crate::endpoint::EndpointState;
@@ -74,7 +74,7 @@ async fn a_cluster_without_endpoints_says_so() {
     let clusters = [cluster("empty", fixed(&[])), cluster("never", EndpointSource::Never("because".into()))];
     upstream.apply(&snapshot(&clusters), &everything());
     let pick = |at: usize| {
-        upstream.cluster(upstream.slot(&clusters[at].id)).unwrap().pick(&mut || 0, Wanted::default()).unwrap_err()
+        upstream.cluster(upstream.slot(&clusters[at].id)).unwrap().pick(&mut || 0, PickContext::default()).unwrap_err()
     };
     assert_eq!(pick(0), NoEndpoint::Empty);
     assert_eq!(pick(1), NoEndpoint::Never("because".into()));
@@ -94,7 +94,7 @@ async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings(
     let one = cluster("dns", EndpointSource::Dns { names: names.into(), first_only: false });
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
     let state = upstream.cluster(upstream.slot(&one.id)).unwrap();
-    assert_eq!(state.pick(&mut || 0, Wanted::default()).unwrap_err(), NoEndpoint::Unresolved);
+    assert_eq!(state.pick(&mut || 0, PickContext::default()).unwrap_err(), NoEndpoint::Unresolved);
     assert_eq!(server.asked("backend.example.com"), 0);
     upstream.begin_resolving(&state);
     state.wait_resolved(Duration::from_secs(10)).await;
@@ -157,9 +157,10 @@ async fn an_old_state_still_serves_and_keeps_nothing() {
     // Held by a request since before the change, and first used after it.
     let held = upstream.cluster(upstream.slot(&one.id)).unwrap();
     upstream.apply(&snapshot(&[cluster("a", fixed(&[2]))]), &everything());
-    let (endpoint, _) = held.pick(&mut || 0, Wanted::default()).unwrap();
+    let (endpoint, _) = held.pick(&mut || 0, PickContext::default()).unwrap();
     assert!(endpoint.is_gone());
-    let (endpoint, _) = upstream.cluster(upstream.slot(&one.id)).unwrap().pick(&mut || 0, Wanted::default()).unwrap();
+    let (endpoint, _) =
+        upstream.cluster(upstream.slot(&one.id)).unwrap().pick(&mut || 0, PickContext::default()).unwrap();
     assert!(!endpoint.is_gone());
 }
 
@@ -175,7 +176,7 @@ fn random(state: &mut u64) -> u64 {
 type Seen = BTreeMap<String, Arc<EndpointState>>;
 
 /// What a cluster's endpoints have to be after a change, given those seen before.
-fn judge(state: &ClusterState, ports: &BTreeSet<u16>, before: &Seen) -> Seen {
+fn check_state(state: &ClusterState, ports: &BTreeSet<u16>, before: &Seen) -> Seen {
     let seen: Seen = state.endpoints().unwrap().iter().map(|one| (one.address.to_string(), Arc::clone(one))).collect();
     assert!(seen.keys().eq(ports.iter().map(|port| format!("127.0.0.1:{port}")).collect::<BTreeSet<_>>().iter()));
     assert!(seen.values().all(|endpoint| !endpoint.is_gone()));
@@ -225,7 +226,7 @@ async fn churn_keeps_slots_and_endpoints_that_stay_and_marks_those_that_go() {
                     None => assert!(before.values().all(|endpoint| endpoint.is_gone())),
                     // Some are not looked at, as most clusters are not.
                     Some(_) if before.is_empty() && random(&mut state).is_multiple_of(2) => {}
-                    Some(now) => drop(seen.insert(name.clone(), judge(&now, &have[&name], &before))),
+                    Some(now) => drop(seen.insert(name.clone(), check_state(&now, &have[&name], &before))),
                 }
             }
         }
@@ -242,7 +243,7 @@ async fn dr_30_an_ejected_endpoint_is_not_chosen_until_it_is_taken_back() {
     let mut chosen = || -> BTreeSet<String> {
         let mut pick = || {
             state
-                .pick(&mut || numbers.next().unwrap(), Wanted::default())
+                .pick(&mut || numbers.next().unwrap(), PickContext::default())
                 .map(|(endpoint, _)| endpoint.address.to_string())
         };
         (0..100).filter_map(|_| pick().ok()).collect()

@@ -18,13 +18,13 @@ fn ip(text: &str) -> IpAddr {
 fn connections_of_an_address_are_limited_and_come_back() {
     let limits = AddressLimits { connections: Some(2), ..AddressLimits::default() };
     let all = addresses(limits, nobody());
-    let edge = Edge::default();
-    let one = all.admit(ip("192.0.2.1"), &edge).unwrap();
-    let _two = all.admit(ip("::ffff:192.0.2.1"), &edge).unwrap();
-    assert_eq!(all.admit(ip("192.0.2.1"), &edge).err(), Some(Rejected::AddressConnections));
-    assert!(all.admit(ip("192.0.2.2"), &edge).is_ok(), "others are others");
+    let mesh_settings = MeshConnectionSettings::default();
+    let one = all.admit(ip("192.0.2.1"), &mesh_settings).unwrap();
+    let _two = all.admit(ip("::ffff:192.0.2.1"), &mesh_settings).unwrap();
+    assert_eq!(all.admit(ip("192.0.2.1"), &mesh_settings).err(), Some(Rejected::AddressConnections));
+    assert!(all.admit(ip("192.0.2.2"), &mesh_settings).is_ok(), "others are others");
     drop(one);
-    assert!(all.admit(ip("192.0.2.1"), &edge).is_ok());
+    assert!(all.admit(ip("192.0.2.1"), &mesh_settings).is_ok());
 }
 
 #[test]
@@ -54,34 +54,35 @@ fn a_rate_lets_twice_its_number_come_at_once_and_then_one_for_each_share_of_a_se
 fn handshakes_of_an_address_are_limited_and_end_with_their_connection() {
     let limits = AddressLimits { handshakes: Some(2), ..AddressLimits::default() };
     let all = addresses(limits, nobody());
-    let mut permits: Vec<_> = (0..3).map(|_| all.admit(ip("192.0.2.1"), &Edge::default()).unwrap().unwrap()).collect();
+    let mut permits: Vec<_> =
+        (0..3).map(|_| all.admit(ip("192.0.2.1"), &MeshConnectionSettings::default()).unwrap().unwrap()).collect();
     assert_eq!(permits.iter_mut().map(|permit| permit.begin_handshake()).collect::<Vec<_>>(), [true, true, false]);
     permits[0].end_handshake();
     permits[0].end_handshake();
     assert!(permits[2].begin_handshake());
     drop(permits.remove(1));
     assert!(permits[0].begin_handshake());
-    assert!(!all.admit(ip("192.0.2.1"), &Edge::default()).unwrap().unwrap().begin_handshake());
+    assert!(!all.admit(ip("192.0.2.1"), &MeshConnectionSettings::default()).unwrap().unwrap().begin_handshake());
 }
 
 #[test]
 fn proxies_and_private_addresses_are_not_limited() {
     let limits = AddressLimits { connections: Some(1), ..AddressLimits::default() };
-    let held = |trusted: TrustedProxies, edge: &Edge, address: &str| {
+    let held = |trusted: TrustedProxies, mesh_settings: &MeshConnectionSettings, address: &str| {
         let all = addresses(limits, trusted);
-        let held: Vec<_> = (0..3).map_while(|_| all.admit(ip(address), edge).ok()).collect();
+        let held: Vec<_> = (0..3).map_while(|_| all.admit(ip(address), mesh_settings).ok()).collect();
         held.len()
     };
-    let edge = Edge::default();
+    let mesh_settings = MeshConnectionSettings::default();
     for address in ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.1.1", "100.64.3.3", "::1", "fd12::1", "fe80::1"] {
-        assert_eq!(held(TrustedProxies::default(), &edge, address), 3, "{address}");
-        assert_eq!(held(nobody(), &edge, address), 1, "{address}");
+        assert_eq!(held(TrustedProxies::default(), &mesh_settings, address), 3, "{address}");
+        assert_eq!(held(nobody(), &mesh_settings, address), 1, "{address}");
     }
     for address in ["192.0.2.1", "172.32.0.1", "100.128.0.1", "2001:db8::1", "::ffff:192.0.2.1"] {
-        assert_eq!(held(TrustedProxies::default(), &edge, address), 1, "{address}");
+        assert_eq!(held(TrustedProxies::default(), &mesh_settings, address), 1, "{address}");
     }
     // `numTrustedProxies`: there are proxies, and nobody says which.
-    let behind = Edge { trusted_proxies: 1, ..Edge::default() };
+    let behind = MeshConnectionSettings { trusted_proxies: 1, ..MeshConnectionSettings::default() };
     assert_eq!(held(TrustedProxies::default(), &behind, "192.0.2.1"), 3);
     let named = || TrustedProxies::of(["198.51.100.0/24".parse().unwrap()]);
     assert_eq!(held(named(), &behind, "192.0.2.1"), 1);

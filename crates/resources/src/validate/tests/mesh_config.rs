@@ -14,18 +14,18 @@ fn mesh(text: &str) -> (MeshConfig, Vec<String>) {
 }
 
 /// Fields that are told to have no effect.
-fn inert(text: &str) -> Vec<String> {
+fn without_effect(text: &str) -> Vec<String> {
     let (_, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), text);
     found.iter().map(short).filter(|found| found.contains("MG0012")).collect()
 }
 
 #[test]
 fn mc_05_settings_without_effect_are_told_of() {
-    assert_eq!(inert("connectTimeout: 5s\nrootNamespace: a\nh2UpgradePolicy: UPGRADE\n"), [""; 0]);
+    assert_eq!(without_effect("connectTimeout: 5s\nrootNamespace: a\nh2UpgradePolicy: UPGRADE\n"), [""; 0]);
     let text = "accessLogFile: /dev/stdout\ntrustDomain: a.test\nextensionProviders: [{name: x}]\ndiscoverySelectors: []\n\
                 defaultConfig: {discoveryAddress: a, image: {}, drainDuration: 5s, tracing: {}}\n";
     assert_eq!(
-        inert(text),
+        without_effect(text),
         [
             "W MG0012 accessLogFile",
             "W MG0012 extensionProviders",

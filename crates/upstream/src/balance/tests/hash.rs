@@ -9,7 +9,7 @@ const TABLES: [HashTable; 2] = [HashTable::Ring { minimum_size: 1024 }, HashTabl
 
 /// The id of the endpoint of a hash.
 fn find(list: &EndpointList, balance: &Balance, hash: u64, avoid: &[u64]) -> Option<u64> {
-    let wanted = Wanted { hash: Some(hash), avoid, ..Wanted::default() };
+    let wanted = PickContext { hash: Some(hash), avoid, ..PickContext::default() };
     let mut none = || panic!("a hash needs no randomness");
     list.pick(&balance.balancer, &mut none, wanted).unwrap().map(|endpoint| endpoint.id)
 }
@@ -138,10 +138,10 @@ fn dr_11_nothing_is_found_where_nothing_is_or_all_are_ejected() {
 async fn dr_11_a_large_table_is_laid_out_apart_and_the_one_before_serves_meanwhile() {
     let balance = balance(HashTable::Maglev { size: 65_537 });
     let list = EndpointList::new(members(1, &[1; 20]), &balance, None);
-    let wanted = Wanted { hash: Some(5), ..Wanted::default() };
+    let wanted = PickContext { hash: Some(5), ..PickContext::default() };
     let first = list.pick(&balance.balancer, &mut || 0, wanted);
-    assert_eq!(first.unwrap_err(), Unbuilt);
-    list.wait_built().await;
+    assert_eq!(first.unwrap_err(), TableNotReady);
+    list.wait_for_table().await;
     let hashes = hashes(500);
     let before = owners(&list, &balance, &hashes);
     let gone = list.iter().next().unwrap();
@@ -151,6 +151,6 @@ async fn dr_11_a_large_table_is_laid_out_apart_and_the_one_before_serves_meanwhi
     let meanwhile = owners(&rest, &balance, &hashes);
     assert!(!meanwhile.contains(&gone.id));
     assert!(before.iter().zip(&meanwhile).filter(|(before, after)| before != after).count() < 100);
-    rest.wait_built().await;
+    rest.wait_for_table().await;
     assert!(!owners(&rest, &balance, &hashes).contains(&gone.id));
 }

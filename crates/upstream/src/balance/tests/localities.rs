@@ -135,7 +135,7 @@ fn vs_41_priorities_that_were_tried_are_left_out_while_others_are_healthy() {
     let first = list.iter().next().unwrap().id;
     let counted = |list: &EndpointList, excluded: u32| {
         let mut random = seeded(5);
-        let wanted = Wanted { excluded, ..Wanted::default() };
+        let wanted = PickContext { excluded, ..PickContext::default() };
         let mut pick = || list.pick(&balance.balancer, &mut random, wanted).unwrap().unwrap().id;
         let mut counted = [0_usize; 4];
         (0..1000).for_each(|_| counted[(pick() - first) as usize] += 1);

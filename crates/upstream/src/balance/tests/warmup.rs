@@ -23,7 +23,7 @@ async fn assert_shares(balance: Balance, ages: [u64; 2], weights: [u32; 2]) {
     let mut random = seeded(9);
     let mut counted = [0, 0];
     for _ in 0..20_000 {
-        let picked = list.pick(&balance.balancer, &mut random, Wanted::default()).unwrap().unwrap();
+        let picked = list.pick(&balance.balancer, &mut random, PickContext::default()).unwrap().unwrap();
         counted[usize::from(!Arc::ptr_eq(&picked, &first))] += 1;
     }
     assert_within_three_sigma(&counted, &weights);
@@ -84,7 +84,7 @@ async fn dr_12_an_endpoint_that_comes_back_from_ejection_is_as_old_as_it_was() {
     let list = list.rebalanced(&balance);
     assert!(list.warming.is_some());
     let mut random = seeded(9);
-    let mut pick = || list.pick(&balance.balancer, &mut random, Wanted::default()).unwrap().unwrap();
+    let mut pick = || list.pick(&balance.balancer, &mut random, PickContext::default()).unwrap().unwrap();
     let count = (0..7_000).filter(|_| Arc::ptr_eq(&pick(), &young)).count();
     assert!(count.abs_diff(3000) < 10, "{count}");
 }

@@ -104,6 +104,6 @@ async fn dr_30_what_failed_while_it_was_out_is_forgotten() {
     health.eject(&policy, Instant::now());
     assert!([fail(), fail(), fail()][2]);
     assert_eq!(health.take_detected(), 0);
-    health.take_back(Instant::now());
+    health.restore(Instant::now());
     assert_eq!([fail(), fail(), fail()], [false, false, true]);
 }

@@ -1,9 +1,9 @@
-//! Places for the connections to a cluster whose number is limited, over all workers and endpoints (DR-20 `maxConnections`).
+//! The limit of a cluster's connections, over all workers and endpoints (DR-20 `maxConnections`).
 //!
-//! A connection holds its place for life. One that is idle waits here, for any worker, and goes to whoever has waited longest. Where
-//! all places are taken by idle connections of other endpoints, one of them is closed for whoever needs its place.
+//! A connection holds a permit until it is closed. Idle connections are kept here for all workers; the request that has waited longest
+//! gets the next one. Where idle connections of other endpoints hold all permits, one of them is closed to free its permit.
 
-use super::{Connection, Purpose, Stream};
+use super::{Connection, PoolKey, Stream};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -13,24 +13,24 @@ use std::time::Instant;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 
-/// Idle connections that are kept; further ones are closed.
+/// The most idle connections that are kept; further ones are closed.
 const IDLE: usize = 1024;
-/// Those who have given up waiting are cleared away when so many wait, and twice as many as were left then.
+/// Cancelled waiters are removed when so many wait, and again at twice the number that remained.
 const CLEAR_FROM: usize = 64;
 
-/// The places of a cluster.
+/// The permits and the idle connections of a cluster.
 #[derive(Debug)]
-pub(crate) struct Places(Mutex<State>);
+pub(crate) struct ConnectionLimiter(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     most: u32,
     used: u32,
-    /// By endpoint; the last one was used last.
+    /// By endpoint id; the most recently used connection is the last one.
     idle: HashMap<u64, Vec<Idle>, RandomState>,
     idle_count: usize,
-    /// The first has waited longest.
-    waiting: VecDeque<oneshot::Sender<Grant>>,
+    /// First in, first out.
+    waiting: VecDeque<oneshot::Sender<Acquired>>,
     clear_at: usize,
 }
 
@@ -38,49 +38,49 @@ struct State {
 struct Idle {
     connection: Connection,
     since: Instant,
-    /// The thread whose runtime knows the connection.
+    /// The thread whose runtime the connection is registered with.
     home: ThreadId,
 }
 
-/// A place of a connection. It is free again, or somebody else's, when this is dropped.
+/// The right of one connection to exist. Dropping it releases it, or passes it to the first waiter.
 #[derive(Debug)]
-pub(crate) struct Place(Option<Arc<Places>>);
+pub(crate) struct ConnectionPermit(Option<Arc<ConnectionLimiter>>);
 
-/// What somebody gets who waited.
+/// What a waiter receives.
 #[derive(Debug)]
-pub(crate) enum Grant {
-    /// A place for a new connection.
-    Place(Place),
-    /// A connection that has become idle; of whatever endpoint.
+pub(crate) enum Acquired {
+    /// A permit for a new connection.
+    Permit(ConnectionPermit),
+    /// A connection that has become idle; its endpoint may be another one than the waiter's.
     Idle(Box<Connection>, ThreadId),
 }
 
-/// What somebody gets who asks.
+/// The result of [`ConnectionLimiter::acquire`].
 #[derive(Debug)]
-pub(crate) enum Claim {
-    /// A place for a new connection.
-    Place(Place),
-    /// Something later.
-    Wait(oneshot::Receiver<Grant>),
+pub(crate) enum Acquire {
+    /// A permit for a new connection.
+    Permit(ConnectionPermit),
+    /// The limit is reached: the receiver gets a permit or a connection later.
+    Wait(oneshot::Receiver<Acquired>),
 }
 
-/// What is asked for.
+/// Which idle connections can carry a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
-    /// The endpoint.
+pub(crate) struct IdleKey<'a> {
+    /// The id of the endpoint.
     pub(crate) endpoint: u64,
-    /// What it has to be for.
-    pub(crate) purpose: Option<&'a Purpose>,
+    /// The pool key that the connection has to have.
+    pub(crate) pool_key: Option<&'a PoolKey>,
 }
 
-impl Wanted<'_> {
+impl IdleKey<'_> {
     fn fits(&self, connection: &Connection, home: ThreadId) -> bool {
-        let usable = connection.purpose.is_none() || home == std::thread::current().id();
-        connection.endpoint.id == self.endpoint && connection.purpose.as_deref() == self.purpose && usable
+        let usable = connection.pool_key.is_none() || home == std::thread::current().id();
+        connection.endpoint.id == self.endpoint && connection.pool_key.as_deref() == self.pool_key && usable
     }
 }
 
-impl Default for Places {
+impl Default for ConnectionLimiter {
     fn default() -> Self {
         Self(Mutex::new(State {
             most: u32::MAX,
@@ -93,9 +93,9 @@ impl Default for Places {
     }
 }
 
-impl Places {
-    /// An idle connection that is as wanted, unless somebody waits who comes first.
-    pub(crate) fn take_idle(&self, wanted: Wanted<'_>) -> Option<Connection> {
+impl ConnectionLimiter {
+    /// An idle connection that matches the key; `None` while other requests wait, which come first.
+    pub(crate) fn take_idle(&self, wanted: IdleKey<'_>) -> Option<Connection> {
         loop {
             let (connection, home) = {
                 let mut state = self.state();
@@ -104,21 +104,21 @@ impl Places {
                 }
                 state.take_idle(wanted)?
             };
-            // Closed outside of the lock, where it is of no use: its place comes back here.
+            // An unusable connection is closed outside of the lock, which its permit needs.
             if let Some(connection) = reuse(connection, home, wanted) {
                 return Some(connection);
             }
         }
     }
 
-    /// A place for a new connection, or the promise of one.
-    pub(crate) fn claim(self: &Arc<Self>) -> Claim {
+    /// A permit for a new connection, or a place in the queue.
+    pub(crate) fn acquire(self: &Arc<Self>) -> Acquire {
         let closed = {
             let mut state = self.state();
             if !state.is_awaited() {
                 if state.used < state.most {
                     state.used += 1;
-                    return Claim::Place(Place(Some(Arc::clone(self))));
+                    return Acquire::Permit(ConnectionPermit(Some(Arc::clone(self))));
                 }
                 state.take_any_idle()
             } else {
@@ -128,31 +128,31 @@ impl Places {
         };
         match closed {
             Ok(mut connection) => {
-                Claim::Place(connection.place.take().unwrap_or_else(|| Place(Some(Arc::clone(self)))))
+                Acquire::Permit(connection.permit.take().unwrap_or_else(|| ConnectionPermit(Some(Arc::clone(self)))))
             }
-            Err(receiver) => Claim::Wait(receiver),
+            Err(receiver) => Acquire::Wait(receiver),
         }
     }
 
-    /// A place at once, or none.
-    pub(crate) fn claim_now(self: &Arc<Self>) -> Option<Place> {
-        match self.claim() {
-            Claim::Place(place) => Some(place),
-            // Nobody waits there: it goes on to the next.
-            Claim::Wait(_) => None,
+    /// A permit, if one is free now.
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<ConnectionPermit> {
+        match self.acquire() {
+            Acquire::Permit(permit) => Some(permit),
+            // The receiver is dropped, so that the next waiter gets what it would have received.
+            Acquire::Wait(_) => None,
         }
     }
 
-    /// A place in any case, also beyond the limit.
-    pub(crate) fn claim_anyway(self: &Arc<Self>) -> Place {
+    /// A permit, even beyond the limit.
+    pub(crate) fn acquire_beyond_limit(self: &Arc<Self>) -> ConnectionPermit {
         self.state().used += 1;
-        Place(Some(Arc::clone(self)))
+        ConnectionPermit(Some(Arc::clone(self)))
     }
 
-    /// Gives an idle connection to whoever waits, or keeps it. Where there are more than there may be by now, it is closed.
+    /// Hands an idle connection to the first waiter, or keeps it. While the limit is exceeded, the connection is closed.
     pub(crate) fn put(&self, connection: Connection, now: Instant) {
         let home = std::thread::current().id();
-        let mut grant = Grant::Idle(Box::new(connection), home);
+        let mut grant = Acquired::Idle(Box::new(connection), home);
         loop {
             let next = {
                 let mut state = self.state();
@@ -160,7 +160,7 @@ impl Places {
                 match next {
                     Some(next) => next,
                     None => {
-                        if let Grant::Idle(connection, home) = grant
+                        if let Acquired::Idle(connection, home) = grant
                             && let Some(surplus) = state.keep(*connection, home, now)
                         {
                             drop(state);
@@ -177,14 +177,14 @@ impl Places {
         }
     }
 
-    /// Closes what is idle for too long, or of no use any more.
-    pub(crate) fn tend(&self, now: Instant) {
+    /// Closes connections that were idle for too long or cannot be used any more.
+    pub(crate) fn close_expired(&self, now: Instant) {
         let mut closed = Vec::new();
         let mut state = self.state();
         for idle in state.idle.values_mut() {
             let stays = |one: &mut Idle| {
                 let old = now.saturating_duration_since(one.since) >= one.connection.endpoint.idle_limit();
-                let fit = !old && !one.connection.endpoint.is_gone() && one.connection.terms.hold(now);
+                let fit = !old && !one.connection.endpoint.is_gone() && one.connection.lifetime.allows_request(now);
                 fit && one.connection.stream.is_silent()
             };
             closed.extend(idle.extract_if(.., |one| !stays(one)));
@@ -195,15 +195,15 @@ impl Places {
         drop(closed);
     }
 
-    /// Sets how many there are. Who waits gets what is more; idle connections beyond it are closed.
-    pub(crate) fn set_most(self: &Arc<Self>, most: Option<u32>) {
+    /// Sets the limit. New permits go to waiters; idle connections beyond the limit are closed.
+    pub(crate) fn set_limit(self: &Arc<Self>, most: Option<u32>) {
         let surplus = {
             let mut state = self.state();
             state.most = most.unwrap_or(u32::MAX);
             let count = state.used.saturating_sub(state.most);
             std::iter::from_fn(|| state.take_any_idle()).take(count as usize).collect::<Vec<_>>()
         };
-        // Closed outside of the lock: their places come back here.
+        // Closed outside of the lock, which their permits need.
         drop(surplus);
         loop {
             let next = {
@@ -215,18 +215,18 @@ impl Places {
                 state.used += 1;
                 next
             };
-            // Whoever has given up gives it back.
-            drop(next.send(Grant::Place(Place(Some(Arc::clone(self))))));
+            // A waiter that has gone drops the permit, which releases it.
+            drop(next.send(Acquired::Permit(ConnectionPermit(Some(Arc::clone(self))))));
         }
     }
 
-    /// Whether more are taken than there are by now.
+    /// Whether more permits are in use than the limit allows.
     pub(crate) fn is_exceeded(&self) -> bool {
         let state = self.state();
         state.used > state.most
     }
 
-    /// How many are taken.
+    /// The number of permits in use.
     pub(crate) fn used(&self) -> u32 {
         self.state().used
     }
@@ -237,7 +237,7 @@ impl Places {
 }
 
 impl State {
-    /// Whether anybody waits.
+    /// Whether any request waits.
     fn is_awaited(&mut self) -> bool {
         while self.waiting.front().is_some_and(oneshot::Sender::is_closed) {
             self.waiting.pop_front();
@@ -245,7 +245,7 @@ impl State {
         !self.waiting.is_empty()
     }
 
-    fn wait(&mut self) -> oneshot::Receiver<Grant> {
+    fn wait(&mut self) -> oneshot::Receiver<Acquired> {
         if self.waiting.len() >= self.clear_at {
             self.waiting.retain(|one| !one.is_closed());
             self.clear_at = CLEAR_FROM.max(2 * self.waiting.len());
@@ -255,7 +255,7 @@ impl State {
         receiver
     }
 
-    fn take_idle(&mut self, wanted: Wanted<'_>) -> Option<(Connection, ThreadId)> {
+    fn take_idle(&mut self, wanted: IdleKey<'_>) -> Option<(Connection, ThreadId)> {
         let idle = self.idle.get_mut(&wanted.endpoint)?;
         let at = idle.iter().rposition(|one| wanted.fits(&one.connection, one.home))?;
         let Idle { connection, home, .. } = idle.remove(at);
@@ -269,7 +269,7 @@ impl State {
         Some(idle.remove(0).connection)
     }
 
-    /// Keeps an idle connection, or gives back what is not to be kept.
+    /// Keeps an idle connection, or returns one that must be closed.
     fn keep(&mut self, connection: Connection, home: ThreadId, since: Instant) -> Option<Connection> {
         if self.idle_count >= IDLE || self.used > self.most || connection.endpoint.is_gone() {
             return Some(connection);
@@ -280,19 +280,19 @@ impl State {
     }
 }
 
-impl Place {
-    /// Whose it is.
-    pub(crate) fn places(&self) -> Option<&Arc<Places>> {
+impl ConnectionPermit {
+    /// The limiter that the permit belongs to.
+    pub(crate) fn limiter(&self) -> Option<&Arc<ConnectionLimiter>> {
         self.0.as_ref()
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let Some(mut places) = self.0.take() else { return };
+        let Some(mut limiter) = self.0.take() else { return };
         loop {
             let next = {
-                let mut state = places.state();
+                let mut state = limiter.state();
                 let next = if state.used > state.most { None } else { state.waiting.pop_front() };
                 let Some(next) = next else {
                     state.used = state.used.saturating_sub(1);
@@ -300,9 +300,9 @@ impl Drop for Place {
                 };
                 next
             };
-            match next.send(Grant::Place(Place(Some(places)))) {
-                Err(Grant::Place(mut back)) if back.0.is_some() => match back.0.take() {
-                    Some(back) => places = back,
+            match next.send(Acquired::Permit(ConnectionPermit(Some(limiter)))) {
+                Err(Acquired::Permit(mut back)) if back.0.is_some() => match back.0.take() {
+                    Some(back) => limiter = back,
                     None => return,
                 },
                 _ => return,
@@ -311,45 +311,45 @@ impl Drop for Place {
     }
 }
 
-impl Grant {
-    /// The connection where it is as wanted, or a place for one.
-    pub(crate) fn open(self, wanted: Wanted<'_>) -> Result<Connection, Option<Place>> {
+impl Acquired {
+    /// The connection if it matches the key, else a permit for a new one.
+    pub(crate) fn open(self, wanted: IdleKey<'_>) -> Result<Connection, Option<ConnectionPermit>> {
         match self {
-            Self::Place(place) => Err(Some(place)),
+            Self::Permit(permit) => Err(Some(permit)),
             Self::Idle(connection, home) if wanted.fits(&connection, home) => {
                 let mut connection = *connection;
-                let place = connection.place.take();
+                let permit = connection.permit.take();
                 match reuse(connection, home, wanted) {
-                    Some(connection) => Ok(Connection { place, ..connection }),
-                    None => Err(place),
+                    Some(connection) => Ok(Connection { permit, ..connection }),
+                    None => Err(permit),
                 }
             }
-            Self::Idle(mut connection, _) => Err(connection.place.take()),
+            Self::Idle(mut connection, _) => Err(connection.permit.take()),
         }
     }
 }
 
-/// An idle connection, for this thread's runtime; `None` where it is of no use any more.
-fn reuse(mut connection: Connection, home: ThreadId, wanted: Wanted<'_>) -> Option<Connection> {
+/// An idle connection, registered with this thread's runtime; `None` where it cannot be used any more.
+fn reuse(mut connection: Connection, home: ThreadId, wanted: IdleKey<'_>) -> Option<Connection> {
     debug_assert!(wanted.fits(&connection, home));
     let is_silent = match &connection.stream {
-        // What TLS sends for itself is no byte of an answer, and only looks like one from outside.
+        // Records that TLS sends by itself are not part of a response, but a check of the socket cannot tell.
         Stream::Tls(_) => connection.stream.is_silent(),
         Stream::Tcp(_) | Stream::Unix(_) => connection.stream.is_silent_for_sure(),
     };
-    if !connection.terms.hold(Instant::now()) || !is_silent {
+    if !connection.lifetime.allows_request(Instant::now()) || !is_silent {
         return None;
     }
     if home == std::thread::current().id() {
         return Some(connection);
     }
-    let Connection { stream, endpoint, reused, purpose, terms, place, opened } = connection;
+    let Connection { stream, endpoint, reused, pool_key, lifetime, permit, opened } = connection;
     let stream = match stream {
         Stream::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream.into_std().ok()?).ok()?),
         Stream::Unix(stream) => Stream::Unix(UnixStream::from_std(stream.into_std().ok()?).ok()?),
         Stream::Tls(_) => return None,
     };
-    Some(Connection { stream, endpoint, reused, purpose, terms, place, opened })
+    Some(Connection { stream, endpoint, reused, pool_key, lifetime, permit, opened })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use text::{Authority, HeaderValue};
 
 /// The settings of a listener and of the tables behind it that come from the mesh, not from an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Edge {
+pub struct MeshConnectionSettings {
     /// Set where every connection begins with a PROXY header (S-112).
     pub proxy_protocol: Option<ProxyProtocol>,
     /// How many proxies in front are trusted (`numTrustedProxies`); above 0, connections come from them and not from clients.

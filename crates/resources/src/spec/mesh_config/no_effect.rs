@@ -12,7 +12,7 @@ const OF_INGRESS: &str = "Ingresses are not read";
 
 impl MeshConfig {
     /// Fields that are written and have no effect, with the cause.
-    pub fn inert(&self) -> Vec<(&'static str, &'static str)> {
+    pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let fields = [
             (!self.access_log_file.is_empty(), "accessLogFile", OF_TELEMETRY),
             (!self.access_log_format.is_empty(), "accessLogFormat", OF_TELEMETRY),
@@ -50,12 +50,12 @@ impl MeshConfig {
             (self.ingress_controller_mode.is_some(), "ingressControllerMode", OF_INGRESS),
         ];
         let fields = fields.into_iter().filter_map(|(there, field, cause)| there.then_some((field, cause)));
-        fields.chain(self.default_config.inert()).collect()
+        fields.chain(self.default_config.without_effect()).collect()
     }
 }
 
 impl ProxyConfig {
-    fn inert(&self) -> Vec<(&'static str, &'static str)> {
+    fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         const OF_DRAIN: &str = "`--drain` says how long connections have to end";
         let limits = self.connection_settings.as_deref();
         let buffers = "buffers have bounds of their own";

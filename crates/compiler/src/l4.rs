@@ -2,6 +2,7 @@
 
 use crate::auto_passthrough;
 use crate::code;
+use crate::context::CompileContext;
 use crate::destination_rules::{self, Effective};
 use crate::destinations::{self, Asking};
 use crate::gateways::{PlannedServer, ServerKind};
@@ -11,7 +12,6 @@ use crate::services;
 use crate::settings::Workload;
 use crate::texts;
 use crate::visibility::Class;
-use crate::world::World;
 use ir::{
     Authority, HostPattern, ListenerId, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget, Tunnel, TunnelMethod,
 };
@@ -28,7 +28,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// What one VirtualService does with the bytes of one server.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Through {
+pub(crate) struct L4Binding {
     pub(crate) listener: Arc<ListenerId>,
     pub(crate) gateway: Arc<Object<Gateway>>,
     /// Which server of the Gateway.
@@ -56,12 +56,12 @@ struct Conditions<'a> {
 
 /// The rules of a VirtualService that are for a server.
 pub(crate) fn compile(
-    world: World<'_>,
+    context: CompileContext<'_>,
     object: &Object<VirtualService>,
     server: Server<'_>,
     notes: &mut Notes,
-) -> Vec<Through> {
-    let compiler = Compiler { world, object, server };
+) -> Vec<L4Binding> {
+    let compiler = Compiler { context, object, server };
     match &server.planned.kind {
         ServerKind::Passthrough if !auto_passthrough::is_implied(&object.key) => compiler.by_name(notes),
         ServerKind::AutoPassthrough if auto_passthrough::is_implied(&object.key) => compiler.by_name(notes),
@@ -72,14 +72,14 @@ pub(crate) fn compile(
 }
 
 struct Compiler<'a> {
-    world: World<'a>,
+    context: CompileContext<'a>,
     object: &'a Object<VirtualService>,
     server: Server<'a>,
 }
 
 impl Compiler<'_> {
     /// `tls` rules, each for the names that it has in common with the server: a rule cannot open what the Gateway does not name (§8.3).
-    fn by_name(&self, notes: &mut Notes) -> Vec<Through> {
+    fn by_name(&self, notes: &mut Notes) -> Vec<L4Binding> {
         let mut found = Vec::new();
         for (index, rule) in self.object.spec.tls.iter().enumerate() {
             let mut names = Vec::new();
@@ -88,7 +88,7 @@ impl Compiler<'_> {
                     continue;
                 }
                 let field = format!("spec.tls[{index}].match[{at}]");
-                inert(entry.destination_subnets.is_empty() && entry.source_labels.is_empty(), &field, notes);
+                without_effect(entry.destination_subnets.is_empty() && entry.source_labels.is_empty(), &field, notes);
                 for (place, text) in entry.sni_hosts.iter().enumerate() {
                     self.name(text, &format!("{field}.sniHosts[{place}]"), &mut names, notes);
                 }
@@ -98,7 +98,7 @@ impl Compiler<'_> {
             if !names.is_empty()
                 && let Some(route) = self.route(&rule.route, "tls", index, notes)
             {
-                found.push(self.through(names, route));
+                found.push(self.bind(names, route));
             }
         }
         found
@@ -126,19 +126,19 @@ impl Compiler<'_> {
     }
 
     /// The first `tcp` rule that is for the server (VS-64).
-    fn whole(&self, notes: &mut Notes) -> Option<Through> {
+    fn whole(&self, notes: &mut Notes) -> Option<L4Binding> {
         for (index, rule) in self.object.spec.tcp.iter().enumerate() {
             let mut fits = rule.matches.is_empty();
             for (at, entry) in rule.matches.iter().enumerate() {
                 let unasked = entry.destination_subnets.is_empty()
                     && entry.source_labels.is_empty()
                     && entry.source_subnet.is_empty();
-                inert(unasked, &format!("spec.tcp[{index}].match[{at}]"), notes);
+                without_effect(unasked, &format!("spec.tcp[{index}].match[{at}]"), notes);
                 fits |= self.is_for_server(&Conditions { port: entry.port, gateways: &entry.gateways });
             }
             if fits {
                 let route = self.route(&rule.route, "tcp", index, notes)?;
-                return Some(self.through(Vec::new(), route));
+                return Some(self.bind(Vec::new(), route));
             }
         }
         None
@@ -152,12 +152,12 @@ impl Compiler<'_> {
         }
         let namespace = &self.object.key.namespace;
         let mut named =
-            conditions.gateways.iter().filter_map(|name| names::gateway(name, namespace, self.world.domain()));
+            conditions.gateways.iter().filter_map(|name| names::gateway(name, namespace, self.context.domain()));
         conditions.gateways.is_empty() || named.any(|key| key == planned.gateway.key)
     }
 
-    fn through(&self, names: Vec<(HostPattern, HostPattern)>, route: Arc<TcpRoute>) -> Through {
-        Through {
+    fn bind(&self, names: Vec<(HostPattern, HostPattern)>, route: Arc<TcpRoute>) -> L4Binding {
+        L4Binding {
             listener: Arc::clone(self.server.listener),
             gateway: Arc::clone(&self.server.planned.gateway),
             server: self.server.planned.index,
@@ -186,8 +186,8 @@ impl Compiler<'_> {
             let weight = if single { 1 } else { u32::try_from(destination.weight).unwrap_or(0) };
             let Some(written) = destination.destination.as_ref().filter(|_| weight > 0) else { continue };
             let field = format!("spec.{block}[{index}].route[{at}].destination");
-            let cluster = destinations::resolve(self.world, asking, written, &field, notes);
-            let effective = effective(self.world, workload, &cluster);
+            let cluster = destinations::resolve(self.context, asking, written, &field, notes);
+            let effective = effective(self.context, workload, &cluster);
             if targets.is_empty() {
                 idle = effective.and_then(idle_timeout);
             }
@@ -233,20 +233,20 @@ impl Compiler<'_> {
     }
 }
 
-fn inert(unasked: bool, field: &str, notes: &mut Notes) {
+fn without_effect(unasked: bool, field: &str, notes: &mut Notes) {
     if !unasked {
         let message = "subnets and labels of clients have no meaning at a gateway";
-        notes.add(code::FIELD_INERT, field, message);
+        notes.add(code::FIELD_NO_EFFECT, field, message);
     }
 }
 
 /// The policy of a destination.
-fn effective<'a>(world: World<'a>, workload: &Workload, cluster: &TargetCluster) -> Option<Effective<'a>> {
+fn effective<'a>(context: CompileContext<'a>, workload: &Workload, cluster: &TargetCluster) -> Option<Effective<'a>> {
     let TargetCluster::Known(id) = cluster else { return None };
     let (port, subset, host) = names::parts(id)?;
-    let visible = services::visible(world, host, &workload.namespace);
+    let visible = services::visible(context, host, &workload.namespace);
     let backing = visible.iter().find(|backing| backing.port(port).is_some())?;
-    let rules = destination_rules::lookup(world, host, &backing.key().namespace, workload)?;
+    let rules = destination_rules::lookup(context, host, &backing.key().namespace, workload)?;
     Some(rules.effective(port, rules.subset(subset).filter(|_| !subset.is_empty())))
 }
 

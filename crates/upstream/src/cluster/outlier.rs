@@ -1,5 +1,5 @@
-//! Takes endpoints out of use whose requests fail, and back (DR-30). Workers count; when a row of failures is long enough they wake a task
-//! of the control side, which decides for all of them. The task ends when all endpoints have been well for long enough.
+//! Outlier detection: ejects endpoints whose requests fail, and restores them (DR-30). Workers count; after enough consecutive failures they
+//! wake a task of the control side, which decides for all of them. The task ends when all endpoints have been healthy for long enough.
 
 use super::ClusterState;
 use crate::endpoint::{EndpointState, Outcome};
@@ -9,31 +9,31 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What the states of a cluster have in common that follow one another in its slot.
+/// The outlier detection's state, carried over between configurations of a cluster.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
-    /// The state of now.
+pub(crate) struct OutlierDetector {
+    /// The current state of the cluster.
     state: Mutex<Weak<ClusterState>>,
-    /// Whether a task looks after it.
+    /// Whether the task runs.
     running: AtomicBool,
     wake: Notify,
     ejections: AtomicU64,
     overflow: AtomicU64,
 }
 
-/// What is counted of a cluster whose endpoints may be ejected.
+/// Counters of a cluster with outlier detection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ejections {
-    /// Endpoints that are out of use now.
+    /// Endpoints ejected now.
     pub active: u64,
     /// Ejections so far.
     pub total: u64,
-    /// Ejections that there was no room for (`maxEjectionPercent`).
+    /// Ejections prevented by `maxEjectionPercent`.
     pub overflow: u64,
 }
 
-impl Watch {
-    /// From now on it is this state that is looked after.
+impl OutlierDetector {
+    /// Switches to a new state of the cluster.
     pub(crate) fn follow(&self, state: &Arc<ClusterState>) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(state);
     }
@@ -42,28 +42,28 @@ impl Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// Looks after the cluster for as long as there is something to look after.
+    /// The task: ejects and restores endpoints until all are healthy.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut last = Instant::now();
         loop {
-            let Some(interval) = self.state().and_then(|state| Some(state.cluster.outlier.as_ref()?.interval)) else {
+            let Some(interval) = self.state().and_then(|state| Some(state.config.outlier.as_ref()?.interval)) else {
                 return;
             };
             let tick = tokio::time::timeout_at(last + interval, self.wake.notified()).await.is_err();
             let (Some(state), now) = (self.state(), Instant::now()) else { return };
-            state.judge(tick, now);
+            state.eject_and_restore(tick, now);
             if tick {
                 last = now;
             }
             match self.state().filter(|next| !Arc::ptr_eq(next, &state)) {
-                // It has come meanwhile, and may not have seen this.
+                // The next state came meanwhile, and may not have seen the ejections.
                 Some(next) => next.rebalance(),
-                None if state.is_replaced() => return state.take_all_back(),
+                None if state.is_replaced() => return state.restore_all(),
                 None => {}
             }
             if state.is_settled() {
                 self.running.store(false, Ordering::SeqCst);
-                // Who failed before that has woken nobody else.
+                // A failure before the flag was cleared has woken no other task.
                 if state.is_settled() || self.running.swap(true, Ordering::SeqCst) {
                     return;
                 }
@@ -73,21 +73,22 @@ impl Watch {
 }
 
 impl ClusterState {
-    /// Tells what came of a request or a connection. Whether [`Upstream::watch`](crate::Upstream::watch) is to be called.
+    /// Counts the outcome of a request or a connection. Returns whether to call [`Upstream::watch`](crate::Upstream::watch).
     pub fn report(&self, endpoint: &EndpointState, outcome: Outcome) -> bool {
-        let (Some(policy), Some(watch)) = (&self.cluster.outlier, self.watch()) else { return false };
+        let (Some(policy), Some(detector)) = (&self.config.outlier, self.outlier_detector()) else { return false };
         if !endpoint.health.count(policy, outcome) {
             return false;
         }
-        let running = watch.running.swap(true, Ordering::SeqCst);
-        watch.wake.notify_one();
+        let running = detector.running.swap(true, Ordering::SeqCst);
+        detector.wake.notify_one();
         !running
     }
 
-    /// Takes out of use what has failed, as far as there is room, and where a `tick` says that an interval is over, back what was out for
-    /// long enough.
-    fn judge(&self, tick: bool, now: Instant) {
-        let (Some(policy), Some(watch), Some(list)) = (&self.cluster.outlier, self.watch(), self.endpoints.load_full())
+    /// Ejects endpoints that failed, as far as the policy allows, and at a `tick` (the end of an interval) restores those that were ejected
+    /// for long enough.
+    fn eject_and_restore(&self, tick: bool, now: Instant) {
+        let (Some(policy), Some(detector), Some(list)) =
+            (&self.config.outlier, self.outlier_detector(), self.endpoints.load_full())
         else {
             return;
         };
@@ -95,18 +96,18 @@ impl ClusterState {
         if tick {
             for endpoint in list.iter().filter(|endpoint| endpoint.health.sweep(policy, now)) {
                 changed = true;
-                tracing::info!(cluster = %self.cluster.id, endpoint = %endpoint.address, "the endpoint is used again");
+                tracing::info!(cluster = %self.config.id, endpoint = %endpoint.address, "endpoint restored");
             }
         }
         let mut out = list.iter().filter(|endpoint| endpoint.is_ejected()).count();
         for endpoint in list.iter().filter(|endpoint| endpoint.health.take_detected() > 0) {
             if has_room(policy, out, list.len()) {
                 endpoint.health.eject(policy, now);
-                watch.ejections.fetch_add(1, Ordering::Relaxed);
+                detector.ejections.fetch_add(1, Ordering::Relaxed);
                 (out, changed) = (out + 1, true);
-                tracing::info!(cluster = %self.cluster.id, endpoint = %endpoint.address, "the endpoint fails and is not used for a while");
+                tracing::info!(cluster = %self.config.id, endpoint = %endpoint.address, "endpoint ejected");
             } else {
-                watch.overflow.fetch_add(1, Ordering::Relaxed);
+                detector.overflow.fetch_add(1, Ordering::Relaxed);
             }
         }
         if changed {
@@ -114,25 +115,25 @@ impl ClusterState {
         }
     }
 
-    /// Takes all of its endpoints back.
-    fn take_all_back(&self) {
+    /// Restores all endpoints.
+    fn restore_all(&self) {
         let Some(list) = self.endpoints.load_full() else { return };
         let ejected: Vec<_> = list.iter().filter(|endpoint| endpoint.is_ejected()).collect();
-        ejected.iter().for_each(|endpoint| endpoint.health.take_back(Instant::now()));
+        ejected.iter().for_each(|endpoint| endpoint.health.restore(Instant::now()));
         if !ejected.is_empty() {
             self.rebalance();
         }
     }
 
-    /// What the state before may have found out, and nobody may look after any more, once this one stands in its slot.
-    pub(crate) fn take_over_health(&self, before: &Self) {
-        if self.cluster.outlier != before.cluster.outlier {
-            // A row that is longer than the policy of now allows would never be found.
+    /// Applies what the state before has detected, once this state is in the slot.
+    pub(crate) fn carry_over_health(&self, before: &Self) {
+        if self.config.outlier != before.config.outlier {
+            // Consecutive failures beyond the new policy's threshold would never be detected.
             self.endpoints.load().iter().flat_map(|list| list.iter()).for_each(|endpoint| endpoint.health.begin_anew());
         }
-        match self.watch() {
+        match self.outlier_detector() {
             Some(_) => self.rebalance(),
-            None => self.take_all_back(),
+            None => self.restore_all(),
         }
     }
 
@@ -141,18 +142,18 @@ impl ClusterState {
         self.endpoints.load().as_ref().is_none_or(|list| list.iter().all(settled))
     }
 
-    /// What is counted of its ejections, where there may be any and somebody uses it.
+    /// The counters, where the cluster has outlier detection and is in use.
     pub fn ejections(&self) -> Option<Ejections> {
-        let (watch, list) = (self.watch()?, self.endpoints.load_full()?);
+        let (detector, list) = (self.outlier_detector()?, self.endpoints.load_full()?);
         Some(Ejections {
             active: list.iter().filter(|endpoint| endpoint.is_ejected()).count() as u64,
-            total: watch.ejections.load(Ordering::Relaxed),
-            overflow: watch.overflow.load(Ordering::Relaxed),
+            total: detector.ejections.load(Ordering::Relaxed),
+            overflow: detector.overflow.load(Ordering::Relaxed),
         })
     }
 }
 
-/// Envoy's rule: also the first one is ejected only where the percentage has room for it.
+/// Envoy's rule: even the first ejection needs room in the percentage.
 fn has_room(policy: &OutlierDetection, out: usize, all: usize) -> bool {
     100 * (out + 1) <= all * policy.max_ejection_percent as usize
 }

@@ -6,13 +6,13 @@ use resources::set::ResourceSet;
 
 /// What is looked at; never changed while something is compiled.
 #[derive(Clone, Copy)]
-pub(crate) struct World<'a> {
+pub(crate) struct CompileContext<'a> {
     pub(crate) set: &'a ResourceSet,
     pub(crate) settings: &'a Settings,
     pub(crate) index: &'a Index,
 }
 
-impl<'a> World<'a> {
+impl<'a> CompileContext<'a> {
     /// The cluster's domain.
     pub(crate) fn domain(&self) -> &'a str {
         &self.settings.domain

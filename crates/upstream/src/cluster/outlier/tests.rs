@@ -1,5 +1,5 @@
 use super::*;
-use crate::balance::Wanted;
+use crate::balance::PickContext;
 use crate::store::{Settings, Upstream};
 use ir::{
     Balancer, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind,
@@ -83,7 +83,7 @@ impl World {
     fn used(&self) -> usize {
         let state = self.state();
         let mut ids: Vec<_> =
-            (0..64).filter_map(|_| Some(state.pick(&mut || 0, Wanted::default()).ok()?.0.id)).collect();
+            (0..64).filter_map(|_| Some(state.pick(&mut || 0, PickContext::default()).ok()?.0.id)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids.len()
@@ -95,7 +95,7 @@ impl World {
     }
 
     fn is_running(&self) -> bool {
-        self.state().watch().unwrap().running.load(Ordering::SeqCst)
+        self.state().outlier_detector().unwrap().running.load(Ordering::SeqCst)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{Memo, Settings, compile};
 use ir::{
-    CertificateDetails, CertificateHeader, ConnectionSettings, Edge, EscapedSlashes, HeaderSettings, Http10,
-    PathNormalization, Underscores,
+    CertificateDetails, CertificateHeader, ConnectionSettings, EscapedSlashes, HeaderSettings, Http10,
+    MeshConnectionSettings, PathNormalization, Underscores,
 };
 use resources::diagnostic::Severity;
 use resources::read::read_mesh_config;
@@ -18,22 +18,22 @@ pub(super) fn settings(mesh: &str) -> Settings {
     Settings { mesh, ..Settings::default() }
 }
 
-fn edge(mesh: &str) -> Edge {
-    crate::edge::compile(&settings(mesh))
+fn mesh_settings(mesh: &str) -> MeshConnectionSettings {
+    crate::mesh_settings::compile(&settings(mesh))
 }
 
 #[test]
 fn s_112_a_header_is_expected_where_the_topology_says_so() {
-    assert_eq!(edge("{}").proxy_protocol, None);
+    assert_eq!(mesh_settings("{}").proxy_protocol, None);
     let mut settings = settings("defaultConfig: {gatewayTopology: {proxyProtocol: {}}}");
     settings.proxy_protocol_from = vec!["10.0.0.0/8".parse().unwrap()];
-    let found = crate::edge::compile(&settings).proxy_protocol.unwrap();
+    let found = crate::mesh_settings::compile(&settings).proxy_protocol.unwrap();
     assert_eq!(found.from, settings.proxy_protocol_from);
 }
 
 #[test]
 fn s_113_the_topologys_mode_comes_before_that_of_all_proxies() {
-    let mode = |mesh: &str| crate::edge::certificate_header(&settings(mesh));
+    let mode = |mesh: &str| crate::mesh_settings::certificate_header(&settings(mesh));
     assert_eq!(mode("{}"), CertificateHeader::SanitizeSet);
     let all = "proxyHeaders: {forwardedClientCert: SANITIZE}";
     assert_eq!(mode(&format!("defaultConfig: {{{all}}}")), CertificateHeader::Sanitize);
@@ -45,16 +45,20 @@ fn s_113_the_topologys_mode_comes_before_that_of_all_proxies() {
 
 #[test]
 fn pc_03_details_that_are_written_have_defaults_of_their_own() {
-    assert_eq!(edge("{}").certificate_details, CertificateDetails::default());
-    let written = edge("defaultConfig: {proxyHeaders: {setCurrentClientCertDetails: {chain: true, dns: false}}}");
+    assert_eq!(mesh_settings("{}").certificate_details, CertificateDetails::default());
+    let written =
+        mesh_settings("defaultConfig: {proxyHeaders: {setCurrentClientCertDetails: {chain: true, dns: false}}}");
     let wanted = CertificateDetails { subject: true, cert: false, chain: true, dns: false, uri: true };
     assert_eq!(written.certificate_details, wanted);
 }
 
 #[test]
 fn pc_03_headers_are_written_unless_they_are_disabled_or_need_to_be_asked_for() {
-    assert_eq!(edge("{}").headers, HeaderSettings::default());
-    assert_eq!(edge("defaultConfig: {proxyHeaders: {server: {disabled: false}}}").headers, HeaderSettings::default());
+    assert_eq!(mesh_settings("{}").headers, HeaderSettings::default());
+    assert_eq!(
+        mesh_settings("defaultConfig: {proxyHeaders: {server: {disabled: false}}}").headers,
+        HeaderSettings::default()
+    );
     let written = "requestId: {disabled: true}, server: {disabled: true, value: x}, attemptCount: {disabled: true}, \
                    envoyDebugHeaders: {disabled: true}, preserveHttp1HeaderCase: true, xForwardedHost: {enabled: true}, \
                    xForwardedPort: {enabled: true}";
@@ -67,25 +71,25 @@ fn pc_03_headers_are_written_unless_they_are_disabled_or_need_to_be_asked_for() 
         forwarded_host: true,
         forwarded_port: true,
     };
-    assert_eq!(edge(&format!("defaultConfig: {{proxyHeaders: {{{written}}}}}")).headers, wanted);
-    let named = edge("defaultConfig: {proxyHeaders: {server: {value: edge}}}").headers.server;
+    assert_eq!(mesh_settings(&format!("defaultConfig: {{proxyHeaders: {{{written}}}}}")).headers, wanted);
+    let named = mesh_settings("defaultConfig: {proxyHeaders: {server: {value: mesh_settings}}}").headers.server;
     assert_eq!(named.as_ref().map(|name| name.as_str()), Some("edge"));
 }
 
 #[test]
 fn s_120_http_1_0_is_switched_on_by_metadata_or_by_the_process() {
-    assert_eq!(edge("{}").http10, None);
-    assert_eq!(edge("defaultConfig: {proxyMetadata: {ISTIO_META_HTTP10: '0'}}").http10, None);
+    assert_eq!(mesh_settings("{}").http10, None);
+    assert_eq!(mesh_settings("defaultConfig: {proxyMetadata: {ISTIO_META_HTTP10: '0'}}").http10, None);
     let by_metadata = "defaultConfig: {proxyMetadata: {ISTIO_META_HTTP10: '1'}}";
-    assert_eq!(edge(by_metadata).http10, Some(Http10::default()));
+    assert_eq!(mesh_settings(by_metadata).http10, Some(Http10::default()));
     let own = Http10 { default_host: ir::Authority::parse("a.test").ok() };
     let settings = Settings { http10: Some(own.clone()), ..settings(by_metadata) };
-    assert_eq!(crate::edge::compile(&settings).http10, Some(own));
+    assert_eq!(crate::mesh_settings::compile(&settings).http10, Some(own));
 }
 
 #[test]
 fn pc_04_the_profile_stands_in_for_what_is_not_written() {
-    assert_eq!(edge("{}").connections, ConnectionSettings::default());
+    assert_eq!(mesh_settings("{}").connections, ConnectionSettings::default());
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let wanted = ConnectionSettings {
         idle_timeout: seconds(3600),
@@ -98,7 +102,7 @@ fn pc_04_the_profile_stands_in_for_what_is_not_written() {
         underscores: Underscores::Reject,
         ..ConnectionSettings::default()
     };
-    assert_eq!(edge("defaultConfig: {connectionSettings: {profile: EDGE}}").connections, wanted);
+    assert_eq!(mesh_settings("defaultConfig: {connectionSettings: {profile: EDGE}}").connections, wanted);
     let some = "profile: EDGE, httpMaxConcurrentStreams: 200, httpStreamIdleTimeout: 0s, \
                 httpHeadersWithUnderscoresAction: HEADERS_WITH_UNDERSCORES_DROP_HEADER, globalDownstreamConnectionLimit: 7, \
                 httpMaxConnectionDuration: 1h, httpMaxStreamDuration: 10s";
@@ -111,22 +115,22 @@ fn pc_04_the_profile_stands_in_for_what_is_not_written() {
         underscores: Underscores::Drop,
         ..wanted
     };
-    assert_eq!(edge(&format!("defaultConfig: {{connectionSettings: {{{some}}}}}")).connections, wanted);
+    assert_eq!(mesh_settings(&format!("defaultConfig: {{connectionSettings: {{{some}}}}}")).connections, wanted);
 }
 
 #[test]
 fn s_121_metadata_stands_in_for_settings_that_are_not_written() {
     let metadata = "proxyMetadata: {ISTIO_META_IDLE_TIMEOUT: 5m, ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS: '9'}";
-    let found = edge(&format!("defaultConfig: {{{metadata}}}")).connections;
+    let found = mesh_settings(&format!("defaultConfig: {{{metadata}}}")).connections;
     assert_eq!((found.idle_timeout, found.most), (Some(Duration::from_secs(300)), Some(9)));
     let own = "connectionSettings: {httpIdleTimeout: 1m, globalDownstreamConnectionLimit: 2}";
-    let found = edge(&format!("defaultConfig: {{{metadata}, {own}}}")).connections;
+    let found = mesh_settings(&format!("defaultConfig: {{{metadata}, {own}}}")).connections;
     assert_eq!((found.idle_timeout, found.most), (Some(Duration::from_secs(60)), Some(2)));
 }
 
 #[test]
 fn mc_02_and_pc_04_paths_are_as_the_connection_settings_have_them_before_the_mesh() {
-    let paths = |mesh: &str| crate::edge::paths(&settings(mesh));
+    let paths = |mesh: &str| crate::mesh_settings::paths(&settings(mesh));
     let with = |own: &str, mesh: &str| {
         paths(&format!(
             "pathNormalization: {{normalization: {mesh}}}\ndefaultConfig: {{connectionSettings: {{{own}}}}}"
@@ -134,8 +138,8 @@ fn mc_02_and_pc_04_paths_are_as_the_connection_settings_have_them_before_the_mes
     };
     assert_eq!(paths("{}"), (PathNormalization::Base, EscapedSlashes::Take));
     assert_eq!(with("", "NONE"), (PathNormalization::None, EscapedSlashes::Take));
-    let edge = "profile: EDGE";
-    assert_eq!(with(edge, "BASE"), (PathNormalization::DecodeAndMergeSlashes, EscapedSlashes::Redirect));
+    let mesh_settings = "profile: EDGE";
+    assert_eq!(with(mesh_settings, "BASE"), (PathNormalization::DecodeAndMergeSlashes, EscapedSlashes::Redirect));
     let keep = "profile: EDGE, httpMergeSlashes: false, httpPathWithEscapedSlashesAction: KEEP_UNCHANGED";
     assert_eq!(with(keep, "DECODE_AND_MERGE_SLASHES"), (PathNormalization::Base, EscapedSlashes::Take));
     let reject = "httpPathWithEscapedSlashesAction: REJECT_REQUEST";

@@ -1,13 +1,13 @@
 //! What there is to say about DestinationRules, ServiceEntries and Services by themselves and by how they are used.
 
 use crate::code;
+use crate::context::CompileContext;
 use crate::destination_rules;
 use crate::endpoints;
 use crate::index::HostEntry;
 use crate::names;
 use crate::order;
 use crate::report::Notes;
-use crate::world::World;
 use resources::set::Object;
 use resources::spec::core::Service;
 use resources::spec::destination_rule::{
@@ -18,7 +18,7 @@ use resources::spec::workload_entry::WorkloadEntry;
 use std::net::IpAddr;
 
 /// Of a DestinationRule: what does not act yet, each once, and subsets that an older rule defines (DR-04).
-pub(crate) fn of_destination_rule(world: World<'_>, object: &Object<DestinationRule>) -> Notes {
+pub(crate) fn of_destination_rule(context: CompileContext<'_>, object: &Object<DestinationRule>) -> Notes {
     let mut notes = Notes::default();
     let mut said = Vec::new();
     let subsets = object.spec.subsets.iter().enumerate().filter_map(|(index, subset)| {
@@ -26,20 +26,20 @@ pub(crate) fn of_destination_rule(world: World<'_>, object: &Object<DestinationR
     });
     let whole = object.spec.traffic_policy.as_deref().map(|policy| ("spec.trafficPolicy".to_owned(), policy));
     for (field, policy) in whole.into_iter().chain(subsets) {
-        for (name, why) in inert(policy) {
+        for (name, why) in without_effect(policy) {
             if !said.contains(&name) {
                 said.push(name);
-                notes.add(code::POLICY_INERT, format!("{field}.{name}"), format!("`{name}` does not act {why}"));
+                notes.add(code::POLICY_NO_EFFECT, format!("{field}.{name}"), format!("`{name}` does not act {why}"));
             }
         }
     }
-    unknown_locality(world, object, &mut notes);
-    shadowed_subsets(world, object, &mut notes);
+    unknown_locality(context, object, &mut notes);
+    shadowed_subsets(context, object, &mut notes);
     notes
 }
 
 /// The fields of a policy that do not act, and when or why not.
-fn inert(policy: &TrafficPolicy) -> Vec<(&'static str, &'static str)> {
+fn without_effect(policy: &TrafficPolicy) -> Vec<(&'static str, &'static str)> {
     let mut balancers = vec![policy.load_balancer.as_deref()];
     let mut pools = vec![policy.connection_pool.as_deref()];
     let ports = &policy.port_level_settings;
@@ -69,8 +69,8 @@ fn is_by_weight(balancer: &LoadBalancer) -> bool {
 }
 
 /// DR-14: what goes by the gateway's locality does nothing while that is not known.
-fn unknown_locality(world: World<'_>, object: &Object<DestinationRule>, notes: &mut Notes) {
-    if world.workloads().iter().any(|workload| workload.locality.is_some()) {
+fn unknown_locality(context: CompileContext<'_>, object: &Object<DestinationRule>, notes: &mut Notes) {
+    if context.workloads().iter().any(|workload| workload.locality.is_some()) {
         return;
     }
     let subsets = object.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_deref());
@@ -92,15 +92,15 @@ fn goes_by_locality(balancer: &LoadBalancer) -> bool {
     })
 }
 
-fn shadowed_subsets(world: World<'_>, object: &Object<DestinationRule>, notes: &mut Notes) {
-    let host = destination_rules::host_of(object, world.domain());
+fn shadowed_subsets(context: CompileContext<'_>, object: &Object<DestinationRule>, notes: &mut Notes) {
+    let host = destination_rules::host_of(object, context.domain());
     let keys = if host.starts_with('*') {
-        world.index.wildcard_rules(&host)
+        context.index.wildcard_rules(&host)
     } else {
-        world.index.host(&host).map_or(&[][..], HostEntry::rules)
+        context.index.host(&host).map_or(&[][..], HostEntry::rules)
     };
     let namesakes = keys.iter().filter(|key| key.namespace == object.key.namespace && **key != object.key);
-    let others = namesakes.filter_map(|key| world.set.destination_rules.get(key));
+    let others = namesakes.filter_map(|key| context.set.destination_rules.get(key));
     for older in others.filter(|other| order::by_age(other, object).is_lt()) {
         let has = |subset: &Subset| older.spec.subsets.iter().any(|theirs| theirs.name == subset.name);
         for (index, subset) in object.spec.subsets.iter().enumerate().filter(|(_, subset)| has(subset)) {
@@ -111,10 +111,10 @@ fn shadowed_subsets(world: World<'_>, object: &Object<DestinationRule>, notes: &
 }
 
 /// Of a ServiceEntry that routes go to.
-pub(crate) fn of_service_entry(world: World<'_>, object: &Object<ServiceEntry>) -> Notes {
+pub(crate) fn of_service_entry(context: CompileContext<'_>, object: &Object<ServiceEntry>) -> Notes {
     let mut notes = Notes::default();
     let spec = &object.spec;
-    if !spec.hosts.iter().any(|host| is_used(world, host)) {
+    if !spec.hosts.iter().any(|host| is_used(context, host)) {
         return notes;
     }
     match spec.resolution {
@@ -136,7 +136,7 @@ pub(crate) fn of_service_entry(world: World<'_>, object: &Object<ServiceEntry>) 
         of_endpoint(spec, endpoint, &format!("spec.endpoints[{index}]"), &mut notes);
     }
     let selector = spec.workload_selector.as_ref();
-    let selects_none = selector.is_some_and(|s| !endpoints::any_selected(world, &object.key.namespace, &s.labels));
+    let selects_none = selector.is_some_and(|s| !endpoints::any_selected(context, &object.key.namespace, &s.labels));
     if selects_none {
         notes.add(code::NO_ENDPOINTS, "spec.workloadSelector", "it selects no WorkloadEntry; requests get 503");
     } else if selector.is_none() && spec.endpoints.is_empty() && spec.resolution == Some(Resolution::Static) {
@@ -166,13 +166,13 @@ fn of_endpoint(spec: &ServiceEntry, endpoint: &WorkloadEntry, field: &str, notes
 }
 
 /// Of a Service that routes go to.
-pub(crate) fn of_service(world: World<'_>, object: &Object<Service>) -> Notes {
+pub(crate) fn of_service(context: CompileContext<'_>, object: &Object<Service>) -> Notes {
     let mut notes = Notes::default();
-    let host = names::service_host(&object.key.name, &object.key.namespace, world.domain());
-    if !is_used(world, &host) {
+    let host = names::service_host(&object.key.name, &object.key.namespace, context.domain());
+    if !is_used(context, &host) {
         return notes;
     }
-    if endpoints::is_resolved_by_dns(world, object) && !world.settings.endpoints.contains_key(&*host) {
+    if endpoints::is_resolved_by_dns(context, object) && !context.settings.endpoints.contains_key(&*host) {
         let name = match &*object.spec.external_name {
             "" => format!("{}.{}.svc", object.key.name, object.key.namespace),
             external => external.to_owned(),
@@ -185,6 +185,6 @@ pub(crate) fn of_service(world: World<'_>, object: &Object<Service>) -> Notes {
 }
 
 /// Whether some route goes to a cluster of the host.
-fn is_used(world: World<'_>, host: &str) -> bool {
-    world.index.host(host).is_some_and(HostEntry::has_clusters)
+fn is_used(context: CompileContext<'_>, host: &str) -> bool {
+    context.index.host(host).is_some_and(HostEntry::has_clusters)
 }

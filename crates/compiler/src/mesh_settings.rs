@@ -5,13 +5,15 @@ mod connections;
 pub(crate) use connections::paths;
 
 use crate::settings::Settings;
-use ir::{CertificateDetails, CertificateHeader, Edge, HeaderSettings, HeaderValue, Http10, ProxyProtocol};
+use ir::{
+    CertificateDetails, CertificateHeader, HeaderSettings, HeaderValue, Http10, MeshConnectionSettings, ProxyProtocol,
+};
 use resources::spec::mesh_config::{ForwardClientCertDetails, HeaderOptIn, HeaderSwitch, ProxyHeaders};
 
 /// Works the settings out.
-pub(crate) fn compile(settings: &Settings) -> Edge {
+pub(crate) fn compile(settings: &Settings) -> MeshConnectionSettings {
     let topology = &settings.mesh.default_config.gateway_topology;
-    Edge {
+    MeshConnectionSettings {
         headers: headers(settings.mesh.default_config.proxy_headers.as_deref()),
         http10: http10(settings),
         connections: connections::compile(settings),
