@@ -72,7 +72,7 @@ fn pc_03_headers_are_written_unless_they_are_disabled_or_need_to_be_asked_for() 
         forwarded_port: true,
     };
     assert_eq!(mesh_settings(&format!("defaultConfig: {{proxyHeaders: {{{written}}}}}")).headers, wanted);
-    let named = mesh_settings("defaultConfig: {proxyHeaders: {server: {value: mesh_settings}}}").headers.server;
+    let named = mesh_settings("defaultConfig: {proxyHeaders: {server: {value: edge}}}").headers.server;
     assert_eq!(named.as_ref().map(|name| name.as_str()), Some("edge"));
 }
 

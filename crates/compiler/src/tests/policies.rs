@@ -35,12 +35,9 @@ fn ap_01_the_root_namespace_is_for_every_namespace_and_others_for_their_own() {
     for kind in KINDS {
         let said = |namespace: &str, spec: &str| findings(&compiled_with(&policy(kind, namespace, spec), &settings));
         assert_eq!(said("istio-system", ""), [format!("MG5010 {kind} istio-system/p")]);
-        assert_eq!(
-            said("edge", "selector: {matchLabels: {istio: ingressgateway}}"),
-            [format!("MG5010 {kind} mesh_settings/p")]
-        );
+        assert_eq!(said("edge", "selector: {matchLabels: {istio: ingressgateway}}"), [format!("MG5010 {kind} edge/p")]);
         assert_eq!(said("default", ""), [format!("MG5011 {kind} default/p")]);
-        assert_eq!(said("edge", "selector: {matchLabels: {istio: other}}"), [format!("MG5011 {kind} mesh_settings/p")]);
+        assert_eq!(said("edge", "selector: {matchLabels: {istio: other}}"), [format!("MG5011 {kind} edge/p")]);
     }
     let mut settings = settings;
     settings.mesh.root_namespace = "root".into();
