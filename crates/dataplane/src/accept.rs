@@ -81,7 +81,7 @@ async fn accept_until_closed(worker: &Rc<Worker>, listener: &Arc<ListenerState>,
             None => break,
             Some(Ok((stream, remote))) => {
                 failures = Failures::default();
-                take(worker, listener, stream, remote).await;
+                accept_connection(worker, listener, stream, remote).await;
             }
             Some(Err(error)) if is_of_one_connection(&error) => {}
             Some(Err(error)) => failures.wait(worker, &error).await,
@@ -93,7 +93,7 @@ async fn accept_until_closed(worker: &Rc<Worker>, listener: &Arc<ListenerState>,
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            take(worker, listener, stream, remote).await;
+            accept_connection(worker, listener, stream, remote).await;
         }
     }
 }
@@ -132,7 +132,7 @@ impl Failures {
 }
 
 /// Serves a connection, or closes it where there are as many as there may be.
-async fn take(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: SocketAddr) {
+async fn accept_connection(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: SocketAddr) {
     let (tracked, place) = match admit(worker, listener, remote).await {
         Ok(admitted) => admitted,
         Err(rejected) => return entry::reject(worker, rejected),

@@ -117,12 +117,12 @@ impl DataPlane {
         self.upstream.apply(snapshot, delta);
         let mut listeners = self.listeners();
         let slots = &mut |id: &ClusterId| self.upstream.slot(id);
-        let ending = listeners.take_over(snapshot, delta.changes.as_ref(), slots);
+        let ending = listeners.apply(snapshot, delta.changes.as_ref(), slots);
         self.bind_missing(&mut listeners);
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        self.tell(|| Command::Generation(generation));
+        self.send_to_workers(|| Command::Generation(generation));
         if ending {
-            self.tell(|| Command::Wake);
+            self.send_to_workers(|| Command::Wake);
         }
         ApplyOutcome { problems: listeners.problems(), generation }
     }
@@ -198,7 +198,7 @@ impl DataPlane {
     /// called once readiness is withdrawn, some time before [`Self::drain`]: load balancers notice only after a while.
     pub fn announce_drain(&self) {
         self.drain.begin();
-        self.tell(|| Command::Wake);
+        self.send_to_workers(|| Command::Wake);
     }
 
     /// Serves the connections that wait in the queues of the sockets and closes these, lets connections end with their next answer, and
@@ -213,11 +213,11 @@ impl DataPlane {
             if !idle_closed && begun.elapsed() >= grace / 2 {
                 idle_closed = true;
                 self.drain.close_idle();
-                self.tell(|| Command::Wake);
+                self.send_to_workers(|| Command::Wake);
             }
             tokio::time::sleep(DRAIN_STEP).await;
         }
-        self.tell(|| Command::Stop);
+        self.send_to_workers(|| Command::Stop);
         self.wait_written().await;
     }
 
@@ -237,7 +237,7 @@ impl DataPlane {
         self.metrics.iter().map(|metrics| metrics.open.load(Ordering::Relaxed)).sum()
     }
 
-    fn tell(&self, command: impl Fn() -> Command) {
+    fn send_to_workers(&self, command: impl Fn() -> Command) {
         for worker in &self.workers {
             let _ = worker.send(command());
         }

@@ -1,7 +1,7 @@
 //! From an accepted socket to what is spoken on it: whose it is, clear text or TLS, and which of the listener's servers takes it.
 
 mod failure;
-mod proxied;
+mod proxy_header;
 
 use crate::conn::{
     Buffer, Client, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked, Worker,
@@ -11,7 +11,7 @@ use crate::metrics::{Rejected, add};
 use crate::reasons::HandshakeFailure;
 use crate::tcp;
 use crate::tls;
-use failure::Attempt;
+use failure::HandshakeAttempt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -49,43 +49,43 @@ pub(crate) async fn serve(
     let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, remote, local: None, tracked, begun };
     if services.mesh_settings.proxy_protocol.is_some() {
         drop(services);
-        return Box::pin(accepted.proxied()).await;
+        return Box::pin(accepted.serve_behind_proxy()).await;
     }
     if !services.servers.is_empty() {
         drop(services);
         // Boxed, so that what comes after the handshake does not carry it.
-        return Box::pin(accepted.by_first_bytes()).await;
+        return Box::pin(accepted.detect_in_time()).await;
     }
     let plain = services.plain.clone();
     drop(services);
     let (input, timer) = (accepted.worker.buffer(), accepted.tracked.timer());
-    accepted.in_clear_text(plain, input, timer).await;
+    accepted.serve_plaintext(plain, input, timer).await;
 }
 
 impl Accepted {
     /// Looks at the first bytes to find out what the client speaks, and whose name it asks for.
-    async fn by_first_bytes(self) {
+    async fn detect_in_time(self) {
         let (input, timer) = (self.worker.buffer(), self.tracked.timer());
         timer.set(self.worker.limits.client_hello_timeout);
         self.tracked.wait(Stage::FirstBytes);
-        self.told_apart(input, timer).await;
+        self.detect_protocol(input, timer).await;
     }
 
-    async fn told_apart(mut self, mut input: Buffer, timer: Timer) {
-        let mut attempt = self.attempt();
+    async fn detect_protocol(mut self, mut input: Buffer, timer: Timer) {
+        let mut attempt = self.begin_attempt();
         if !self.tracked.begin_handshake() {
             return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::TooManyOfAddress);
         }
-        match self.first_bytes(&mut input, &timer).await {
+        match self.read_client_hello(&mut input, &timer).await {
             Ok(Hello::Plaintext) => {
                 let Some(plain) = self.listener.services().plain.clone() else {
                     return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::ClearText);
                 };
                 self.tracked.end_handshake();
-                self.in_clear_text(Some(plain), input, timer).await;
+                self.serve_plaintext(Some(plain), input, timer).await;
             }
             Ok(Hello::Tls(ClientHello { server_name: sni, istio_alpn })) => {
-                let found = find(&self.listener.services(), sni.as_deref());
+                let found = find_server(&self.listener.services(), sni.as_deref());
                 attempt.sni = sni;
                 let Some(service) = found.filter(|service| istio_alpn || !service.server.mesh_only) else {
                     // §2.7: no server has the name, so that there is nobody to answer.
@@ -93,7 +93,7 @@ impl Accepted {
                 };
                 timer.set(self.worker.limits.handshake_timeout);
                 self.tracked.wait(Stage::Handshake);
-                self.in_tls(attempt, service, input, timer).await;
+                self.serve_tls(attempt, service, input, timer).await;
             }
             Ok(Hello::Malformed | Hello::Partial) => {
                 attempt.failed(&self.worker, &self.tracked, HandshakeFailure::MalformedClientHello);
@@ -104,12 +104,12 @@ impl Accepted {
     }
 
     /// Reads until the first message is told apart.
-    async fn first_bytes(&mut self, input: &mut Buffer, timer: &Timer) -> Result<Hello, HandshakeFailure> {
+    async fn read_client_hello(&mut self, input: &mut Buffer, timer: &Timer) -> Result<Hello, HandshakeFailure> {
         poll_fn(|context| {
             loop {
                 match hello::peek(input.filled()) {
                     Hello::Partial => {}
-                    told => return Poll::Ready(Ok(told)),
+                    parsed => return Poll::Ready(Ok(parsed)),
                 }
                 if input.is_full() {
                     input.grow();
@@ -129,17 +129,17 @@ impl Accepted {
     }
 
     /// The client's address, and the one that it reached.
-    fn ends(&self) -> (SocketAddr, Option<SocketAddr>) {
+    fn addresses(&self) -> (SocketAddr, Option<SocketAddr>) {
         (self.remote, self.local.or_else(|| self.stream.local_addr().ok()))
     }
 
-    async fn in_clear_text(self, service: Option<Service>, input: Buffer, timer: Timer) {
+    async fn serve_plaintext(self, service: Option<Service>, input: Buffer, timer: Timer) {
         let Some(service) = service else { return };
-        let client = Client::new(&self.listener, self.ends(), None, self.tracked);
-        speak(self.worker, client, service, Stream::Tcp(self.stream), input, timer).await;
+        let client = Client::new(&self.listener, self.addresses(), None, self.tracked);
+        serve_protocol(self.worker, client, service, Stream::Tcp(self.stream), input, timer).await;
     }
 
-    async fn in_tls(self, attempt: Attempt, service: Arc<TlsService>, mut input: Buffer, timer: Timer) {
+    async fn serve_tls(self, attempt: HandshakeAttempt, service: Arc<TlsService>, mut input: Buffer, timer: Timer) {
         let failed = |cause| attempt.failed(&self.worker, &self.tracked, cause);
         let (mut certificate, mut negotiated) = (None, tls::NegotiatedTls::default());
         let stream = match &service.acceptor {
@@ -151,7 +151,7 @@ impl Accepted {
                 };
                 let accepting = TlsAcceptor::from(config).accept(Replay::new(self.stream, input.filled()));
                 input.release();
-                let stream = match within(accepting, &timer).await {
+                let stream = match before_deadline(accepting, &timer).await {
                     Ok(stream) => stream,
                     Err(cause) => return failed(cause),
                 };
@@ -167,12 +167,12 @@ impl Accepted {
         let what = service.service.clone();
         let tls = ClientTls { sni: attempt.sni, service, certificate, negotiated };
         let client = Client::new(&self.listener, attempt.ends, Some(tls), self.tracked);
-        speak(self.worker, client, what, stream, input, timer).await;
+        serve_protocol(self.worker, client, what, stream, input, timer).await;
     }
 }
 
 /// The server of a name.
-fn find(services: &Services, name: Option<&str>) -> Option<Arc<TlsService>> {
+fn find_server(services: &Services, name: Option<&str>) -> Option<Arc<TlsService>> {
     services.servers.pick(name).and_then(|place| services.tls.get(place)).cloned()
 }
 
@@ -185,7 +185,10 @@ fn poll_read(stream: &mut TcpStream, input: &mut Buffer, context: &mut std::task
 }
 
 /// What a handshake gives before the timer's deadline.
-async fn within<T>(handshake: impl Future<Output = io::Result<T>>, timer: &Timer) -> Result<T, HandshakeFailure> {
+async fn before_deadline<T>(
+    handshake: impl Future<Output = io::Result<T>>,
+    timer: &Timer,
+) -> Result<T, HandshakeFailure> {
     let mut handshake = pin!(handshake);
     poll_fn(|context| match handshake.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(result.map_err(|error| HandshakeFailure::of(&error))),
@@ -196,7 +199,14 @@ async fn within<T>(handshake: impl Future<Output = io::Result<T>>, timer: &Timer
 }
 
 /// Speaks what the service has the connection speak.
-async fn speak(worker: Rc<Worker>, client: Client, service: Service, stream: Stream, input: Buffer, timer: Timer) {
+async fn serve_protocol(
+    worker: Rc<Worker>,
+    client: Client,
+    service: Service,
+    stream: Stream,
+    input: Buffer,
+    timer: Timer,
+) {
     let client = Rc::new(client);
     match service {
         Service::Http(table) => {

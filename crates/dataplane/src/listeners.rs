@@ -63,21 +63,21 @@ impl Listeners {
 
     /// Takes over what changed, or everything when that is not known. Nothing is bound yet. Whether some connections have less reason to
     /// stay than before.
-    pub(crate) fn take_over(&mut self, snapshot: &Snapshot, changes: Option<&Changes>, slots: Slots<'_>) -> bool {
+    pub(crate) fn apply(&mut self, snapshot: &Snapshot, changes: Option<&Changes>, slots: Slots<'_>) -> bool {
         let (tables, listeners) = match changes {
             Some(changes) => (changes.tables.clone(), changes.listeners.clone()),
             None => (all(snapshot.tables.keys(), self.tables.keys()), all(snapshot.listeners.keys(), self.open.keys())),
         };
         // Tables first: services name them.
         for id in tables.iter().filter(|id| snapshot.tables.contains_key(*id)) {
-            self.put_table(id, snapshot, slots);
+            self.apply_table(id, snapshot, slots);
         }
         if let Some(changes) = changes {
-            self.take_hosts(snapshot, changes, slots);
+            self.update_hosts(snapshot, changes, slots);
         }
         let mut ending = false;
         for id in &listeners {
-            ending |= self.put(id, snapshot, slots);
+            ending |= self.apply_listener(id, snapshot, slots);
         }
         for id in tables.iter().filter(|id| !snapshot.tables.contains_key(*id)) {
             if let Some(table) = self.tables.remove(id) {
@@ -88,7 +88,7 @@ impl Listeners {
         ending
     }
 
-    fn put_table(&mut self, id: &TableId, snapshot: &Snapshot, slots: Slots<'_>) {
+    fn apply_table(&mut self, id: &TableId, snapshot: &Snapshot, slots: Slots<'_>) {
         let Some(http) = snapshot.tables.get(id) else { return };
         match self.tables.get(id) {
             Some(table) => table.replace(http, slots),
@@ -96,7 +96,7 @@ impl Listeners {
         }
     }
 
-    fn take_hosts(&self, snapshot: &Snapshot, changes: &Changes, slots: Slots<'_>) {
+    fn update_hosts(&self, snapshot: &Snapshot, changes: &Changes, slots: Slots<'_>) {
         let mut hosts: BTreeMap<&TableId, Vec<HostPattern>> = BTreeMap::new();
         for (id, host) in &changes.hosts {
             hosts.entry(id).or_default().push(host.clone());
@@ -109,7 +109,7 @@ impl Listeners {
     }
 
     /// Opens, changes or closes one listener. Whether connections have less reason to stay.
-    fn put(&mut self, id: &ListenerId, snapshot: &Snapshot, slots: Slots<'_>) -> bool {
+    fn apply_listener(&mut self, id: &ListenerId, snapshot: &Snapshot, slots: Slots<'_>) -> bool {
         let Some(listener) = snapshot.listeners.get(id) else {
             let gone = self.open.remove(id);
             if let Some(open) = &gone {

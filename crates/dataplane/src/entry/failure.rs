@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 /// What is known of a connection whose handshake is under way.
-pub(super) struct Attempt {
+pub(super) struct HandshakeAttempt {
     pub(super) begun: Instant,
     pub(super) ends: (SocketAddr, Option<SocketAddr>),
     /// The name that the client asked for, as far as that is known.
@@ -19,12 +19,12 @@ pub(super) struct Attempt {
 
 impl Accepted {
     /// Of a connection that has just been looked at.
-    pub(super) fn attempt(&self) -> Attempt {
-        Attempt { begun: self.begun, ends: self.ends(), sni: None }
+    pub(super) fn begin_attempt(&self) -> HandshakeAttempt {
+        HandshakeAttempt { begun: self.begun, ends: self.addresses(), sni: None }
     }
 }
 
-impl Attempt {
+impl HandshakeAttempt {
     /// Counts a connection that sent nothing, unless it was the client that closed it.
     pub(super) fn silent(&self, worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) {
         if cause != HandshakeFailure::ClosedByClient {

@@ -9,11 +9,11 @@ use wire::proxy_protocol::{self, Header};
 
 impl Accepted {
     /// Serves a connection whose header is still to come. Without one, or from somebody who is not believed, it is closed.
-    pub(super) async fn proxied(mut self) {
+    pub(super) async fn serve_behind_proxy(mut self) {
         let (mut input, timer) = (self.worker.buffer(), self.tracked.timer());
         timer.set(self.worker.limits.client_hello_timeout);
         self.tracked.wait(Stage::FirstBytes);
-        let header = if self.is_believed() { self.header(&mut input, &timer).await } else { None };
+        let header = if self.is_trusted() { self.read_proxy_header(&mut input, &timer).await } else { None };
         let Some(header) = header else {
             return add(&self.worker.metrics.headers_refused);
         };
@@ -30,25 +30,25 @@ impl Accepted {
         if services.servers.is_empty() {
             let plain = services.plain.clone();
             drop(services);
-            self.in_clear_text(plain, input, timer).await;
+            self.serve_plaintext(plain, input, timer).await;
         } else {
             drop(services);
-            self.told_apart(input, timer).await;
+            self.detect_protocol(input, timer).await;
         }
     }
 
-    fn is_believed(&self) -> bool {
+    fn is_trusted(&self) -> bool {
         let services = self.listener.services();
         services.mesh_settings.proxy_protocol.as_ref().is_none_or(|setting| setting.trusts(self.remote.ip()))
     }
 
     /// Reads the header; `None` when it does not come, or something else does.
-    async fn header(&mut self, input: &mut Buffer, timer: &Timer) -> Option<Header> {
+    async fn read_proxy_header(&mut self, input: &mut Buffer, timer: &Timer) -> Option<Header> {
         poll_fn(|context| {
             loop {
                 match proxy_protocol::parse(input.filled()) {
                     Ok(None) => {}
-                    told => return Poll::Ready(told.ok().flatten()),
+                    parsed => return Poll::Ready(parsed.ok().flatten()),
                 }
                 match poll_read(&mut self.stream, input, context) {
                     Poll::Ready(true) => {}
