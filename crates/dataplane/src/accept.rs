@@ -1,6 +1,6 @@
 //! One worker's thread: it takes connections from its sockets and serves them until it is told to end.
 
-use crate::conn::{Accepting, ListenerState, Place, Tracked, Worker, catch};
+use crate::conn::{Accepting, ListenerPermit, ListenerState, Tracked, Worker, catch};
 use crate::entry;
 use crate::limits::{ACCEPT_PAUSE, LONGEST_ACCEPT_PAUSE};
 use crate::metrics::{Rejected, add};
@@ -133,7 +133,7 @@ impl Failures {
 
 /// Serves a connection, or closes it where there are as many as there may be.
 async fn accept_connection(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: SocketAddr) {
-    let (tracked, place) = match admit(worker, listener, remote).await {
+    let (tracked, permit) = match admit(worker, listener, remote).await {
         Ok(admitted) => admitted,
         Err(rejected) => return entry::reject(worker, rejected),
     };
@@ -144,7 +144,7 @@ async fn accept_connection(worker: &Rc<Worker>, listener: &Arc<ListenerState>, s
     tokio::task::spawn_local(async move {
         catch(&worker, Box::pin(serving)).await;
         worker.metrics.open.fetch_sub(1, Ordering::Relaxed);
-        drop(place);
+        drop(permit);
     });
 }
 
@@ -153,14 +153,14 @@ async fn admit(
     worker: &Rc<Worker>,
     listener: &Arc<ListenerState>,
     remote: SocketAddr,
-) -> Result<(Rc<Tracked>, Place), Rejected> {
+) -> Result<(Rc<Tracked>, ListenerPermit), Rejected> {
     let mesh_settings = Arc::clone(&listener.services().mesh_settings);
     // Whose a connection is that begins with a PROXY header is not known yet.
     let address = match mesh_settings.proxy_protocol {
         Some(_) => None,
         None => worker.addresses.admit(remote.ip(), &mesh_settings)?,
     };
-    let place = listener.enter(worker.limits.listener_connections).ok_or(Rejected::Listener)?;
-    let permit = worker.admit(mesh_settings.connections.most).await.ok_or(Rejected::Limit)?;
-    Ok((worker.tracker.track(permit, address), place))
+    let permit = listener.acquire(worker.limits.listener_connections).ok_or(Rejected::Listener)?;
+    let process_permit = worker.admit(mesh_settings.connections.most).await.ok_or(Rejected::Limit)?;
+    Ok((worker.tracker.track(process_permit, address), permit))
 }

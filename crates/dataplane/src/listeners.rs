@@ -143,7 +143,7 @@ impl Listeners {
         for server in &listener.tls {
             let Some(service) = service(&server.service) else { continue };
             if let Service::Http(table) = &service {
-                table.set_place(tls.len());
+                table.set_server_index(tls.len());
             }
             let kept = before.and_then(|before| before.tls.iter().find(|old| old.server.origin == server.origin));
             tls.push(TlsService::build(server, service, kept.map(AsRef::as_ref)));

@@ -21,10 +21,10 @@ macro_rules! flags {
         const FLAGS: &[(Flags, &str, &str)] = &[$((Flags::$name, stringify!($name), $meaning)),*];
 
         #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the field's names")]
-        enum Place { $($name),* }
+        enum FlagBit { $($name),* }
 
         impl Flags {
-            $(#[doc = $meaning] pub(crate) const $name: Self = Self(1 << Place::$name as u32);)*
+            $(#[doc = $meaning] pub(crate) const $name: Self = Self(1 << FlagBit::$name as u32);)*
         }
     };
 }

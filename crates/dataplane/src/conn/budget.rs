@@ -19,7 +19,7 @@ use upstream::Holder;
 /// What a worker takes from the process's budget at a time, so that workers seldom touch what they share.
 const LEASE: usize = 1 << 20;
 /// What each stream may hold, whatever others of its connection hold.
-pub(crate) const OF_EACH_STREAM: usize = 2 << 10;
+pub(crate) const MIN_PER_STREAM: usize = 2 << 10;
 /// Room that is worth waking a stream for, and what one of them uses of it.
 const WORTH_WAKING: usize = 1 << 10;
 const FOR_ONE: usize = 16 << 10;
@@ -28,7 +28,7 @@ const AHEAD: usize = 288 << 10;
 
 /// Which bound a charge would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Over {
+pub(crate) enum BudgetExceeded {
     /// That of the connection.
     Connection,
     /// That of the worker, or the share of it that one connection may have.
@@ -53,12 +53,12 @@ pub(crate) struct Budget {
 pub(crate) struct Account {
     budget: Rc<Budget>,
     held: Cell<usize>,
-    waiting: RefCell<VecDeque<Rc<Share>>>,
+    waiting: RefCell<VecDeque<Rc<StreamShare>>>,
 }
 
 /// What one stream of a connection holds of an account: data that is queued for a client, or read for it.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct StreamShare {
     account: Rc<Account>,
     held: Cell<usize>,
     /// The task that waits for room, and whether it stands in the account's queue.
@@ -68,8 +68,8 @@ pub(crate) struct Share {
 
 /// Octets that a stream holds itself, beside those that are queued.
 #[derive(Debug)]
-pub(crate) struct InHand {
-    share: Rc<Share>,
+pub(crate) struct HeldOctets {
+    share: Rc<StreamShare>,
     octets: usize,
 }
 
@@ -96,14 +96,14 @@ impl Budget {
     }
 
     /// What no connection holds, and whose bound leaves no more.
-    fn free(&self) -> (usize, Over) {
+    fn free(&self) -> (usize, BudgetExceeded) {
         let of_worker = self.limits.worker.saturating_sub(self.held());
         let unleased = self.limits.process.saturating_sub(self.process.load(Ordering::Relaxed));
         let of_process = unleased + self.leased.get().saturating_sub(self.held());
-        if of_process < of_worker { (of_process, Over::Process) } else { (of_worker, Over::Worker) }
+        if of_process < of_worker { (of_process, BudgetExceeded::Process) } else { (of_worker, BudgetExceeded::Worker) }
     }
 
-    fn take(&self, octets: usize) -> Result<(), Over> {
+    fn take(&self, octets: usize) -> Result<(), BudgetExceeded> {
         let held = self.held() + octets;
         if held > self.leased.get() {
             self.lease(held - self.leased.get())?;
@@ -112,7 +112,7 @@ impl Budget {
         Ok(())
     }
 
-    fn take_anyway(&self, octets: usize) {
+    fn hold_anyway(&self, octets: usize) {
         if self.take(octets).is_err() {
             self.process.fetch_add(octets, Ordering::Relaxed);
             self.leased.set(self.leased.get() + octets);
@@ -121,7 +121,7 @@ impl Budget {
     }
 
     /// Takes at least so much more of the process's budget.
-    fn lease(&self, least: usize) -> Result<(), Over> {
+    fn lease(&self, least: usize) -> Result<(), BudgetExceeded> {
         for more in [least.max(LEASE), least] {
             let taken = self.process.fetch_add(more, Ordering::Relaxed).saturating_add(more);
             if taken <= self.limits.process {
@@ -130,7 +130,7 @@ impl Budget {
             }
             self.process.fetch_sub(more, Ordering::Relaxed);
         }
-        Err(Over::Process)
+        Err(BudgetExceeded::Process)
     }
 
     fn give_back(&self, octets: usize) {
@@ -162,14 +162,14 @@ impl Account {
     }
 
     /// What it may hold at this time, and whose bound that is.
-    fn bound(&self) -> (usize, Over) {
+    fn bound(&self) -> (usize, BudgetExceeded) {
         let (free, over) = self.budget.free();
         let own = self.budget.limits.connection;
-        if own <= free { (own, Over::Connection) } else { (free, over) }
+        if own <= free { (own, BudgetExceeded::Connection) } else { (free, over) }
     }
 
     /// Holds octets for as long as the charge lives, if they are within all bounds.
-    pub(crate) fn charge(self: &Rc<Self>, octets: usize) -> Result<Charge, Over> {
+    pub(crate) fn charge(self: &Rc<Self>, octets: usize) -> Result<Charge, BudgetExceeded> {
         let mut charge = self.nothing();
         charge.resize(octets)?;
         Ok(charge)
@@ -181,15 +181,15 @@ impl Account {
     }
 
     /// A share for a new stream.
-    pub(crate) fn share(self: &Rc<Self>) -> Rc<Share> {
+    pub(crate) fn share(self: &Rc<Self>) -> Rc<StreamShare> {
         let account = Rc::clone(self);
-        Rc::new(Share { account, held: Cell::new(0), waker: RefCell::default(), queued: Cell::new(false) })
+        Rc::new(StreamShare { account, held: Cell::new(0), waker: RefCell::default(), queued: Cell::new(false) })
     }
 
     /// Holds octets that are there already.
-    fn take_anyway(&self, octets: usize) {
+    fn hold_anyway(&self, octets: usize) {
         self.held.set(self.held.get() + octets);
-        self.budget.take_anyway(octets);
+        self.budget.hold_anyway(octets);
     }
 
     fn give_back(&self, octets: usize) {
@@ -212,10 +212,10 @@ impl Account {
     }
 }
 
-impl Share {
+impl StreamShare {
     /// What the stream may queue now; some whatever others of its connection hold, so that none of them ever stands still.
     pub(crate) fn room(&self) -> usize {
-        self.account.room().max(OF_EACH_STREAM.saturating_sub(self.held.get()))
+        self.account.room().max(MIN_PER_STREAM.saturating_sub(self.held.get()))
     }
 
     /// Whether the connection holds so much that no stream should read ahead of its client.
@@ -237,15 +237,15 @@ impl Share {
     }
 
     /// Holds octets for as long as the guard lives: those that were read already.
-    pub(crate) fn hold(self: &Rc<Self>, octets: usize) -> InHand {
+    pub(crate) fn hold(self: &Rc<Self>, octets: usize) -> HeldOctets {
         self.take(octets);
-        InHand { share: Rc::clone(self), octets }
+        HeldOctets { share: Rc::clone(self), octets }
     }
 
     /// Counts octets; [`Holder::release`] returns them.
     pub(crate) fn take(&self, octets: usize) {
         self.held.set(self.held.get() + octets);
-        self.account.take_anyway(octets);
+        self.account.hold_anyway(octets);
     }
 
     fn wake(&self) {
@@ -255,17 +255,17 @@ impl Share {
     }
 }
 
-impl Holder for Share {
+impl Holder for StreamShare {
     fn release(&self, octets: usize) {
         self.held.set(self.held.get().saturating_sub(octets));
         self.account.give_back(octets);
-        if self.held.get() < OF_EACH_STREAM {
+        if self.held.get() < MIN_PER_STREAM {
             self.wake();
         }
     }
 }
 
-impl InHand {
+impl HeldOctets {
     /// Holds another number of octets.
     pub(crate) fn set(&mut self, octets: usize) {
         if octets != self.octets {
@@ -276,7 +276,7 @@ impl InHand {
     }
 }
 
-impl Drop for InHand {
+impl Drop for HeldOctets {
     fn drop(&mut self) {
         self.share.release(self.octets);
     }
@@ -284,7 +284,7 @@ impl Drop for InHand {
 
 impl Charge {
     /// Changes what is held. It can always become less; where more is refused, it stays.
-    pub(crate) fn resize(&mut self, octets: usize) -> Result<(), Over> {
+    pub(crate) fn resize(&mut self, octets: usize) -> Result<(), BudgetExceeded> {
         let Some(more) = octets.checked_sub(self.octets) else {
             self.account.give_back(self.octets - octets);
             self.octets = octets;
@@ -333,10 +333,10 @@ mod tests {
         let account = budget.account();
         let first = account.charge(60).unwrap();
         let mut second = account.charge(40).unwrap();
-        assert_eq!(account.charge(1).unwrap_err(), Over::Connection);
+        assert_eq!(account.charge(1).unwrap_err(), BudgetExceeded::Connection);
         second.resize(10).unwrap();
         assert_eq!((account.held.get(), account.room(), second.octets), (70, 30, 10));
-        assert_eq!(second.resize(41), Err(Over::Connection));
+        assert_eq!(second.resize(41), Err(BudgetExceeded::Connection));
         drop((first, second));
         assert_eq!((account.held.get(), budget.held()), (0, 0));
         drop(account);
@@ -357,7 +357,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(greedy[0].charge(100).unwrap_err(), Over::Worker);
+        assert_eq!(greedy[0].charge(100).unwrap_err(), BudgetExceeded::Worker);
         // Each has about a hundredth, and so has one that comes now.
         let newcomer = budget.account();
         assert!(newcomer.room() > (1 << 20) / 110, "{}", newcomer.room());
@@ -370,7 +370,7 @@ mod tests {
         let [one, two] = [1, 2].map(|_| budget(5 << 20, 8 << 20, (6 << 20, &process)));
         let held = one.account().charge(3 << 20).unwrap();
         let other = two.account();
-        assert_eq!(other.charge(4 << 20).unwrap_err(), Over::Process);
+        assert_eq!(other.charge(4 << 20).unwrap_err(), BudgetExceeded::Process);
         drop(held);
         assert!(process.load(Ordering::Relaxed) <= LEASE, "all but a lease is returned");
         assert!(other.charge(4 << 20).is_ok());
@@ -395,14 +395,14 @@ mod tests {
         let held = greedy.hold(64 << 10);
         assert!(greedy.is_tight() && greedy.poll_room(&context).is_pending());
         // Others have theirs nevertheless.
-        assert_eq!(other.poll_room(&context), Poll::Ready(OF_EACH_STREAM));
-        let mut own = other.hold(OF_EACH_STREAM);
+        assert_eq!(other.poll_room(&context), Poll::Ready(MIN_PER_STREAM));
+        let mut own = other.hold(MIN_PER_STREAM);
         assert!(other.poll_room(&context).is_pending());
-        own.set(OF_EACH_STREAM - 1);
+        own.set(MIN_PER_STREAM - 1);
         assert!(woken.0.swap(false, Ordering::Relaxed), "its own has become less");
         drop(held);
         assert!(woken.0.load(Ordering::Relaxed));
-        assert_eq!(greedy.room(), (64 << 10) - OF_EACH_STREAM + 1);
+        assert_eq!(greedy.room(), (64 << 10) - MIN_PER_STREAM + 1);
         drop((own, greedy, other));
         assert_eq!((account.held.get(), process.load(Ordering::Relaxed)), (0, LEASE));
     }

@@ -97,7 +97,7 @@ impl Client {
     /// Whether the server that its name has now would reject the client: then it takes no further request, and none that has come is
     /// answered.
     pub(crate) fn is_outdated(&self) -> bool {
-        let Some(tls) = self.tls.as_ref().filter(|tls| tls.service.is_reviewed()) else { return false };
+        let Some(tls) = self.tls.as_ref().filter(|tls| tls.service.needs_review()) else { return false };
         let services = self.listener.services();
         let now = services.servers.pick(tls.sni.as_deref()).and_then(|place| services.tls.get(place));
         now.is_some_and(|now| now.is_stricter_than(&tls.service))
@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// How long an exchange may be without a byte, where `usual` holds unless the mesh says otherwise.
-    pub(crate) fn patience(&self, usual: Duration) -> Option<Duration> {
+    pub(crate) fn stream_idle_timeout(&self, usual: Duration) -> Option<Duration> {
         limit(self.mesh_settings.connections.stream_idle_timeout, usual)
     }
 

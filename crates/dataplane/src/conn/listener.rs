@@ -25,9 +25,9 @@ pub(crate) struct ListenerState {
 }
 
 /// The place of a connection among those of its listener.
-pub(crate) struct Place(Option<Arc<ListenerState>>);
+pub(crate) struct ListenerPermit(Option<Arc<ListenerState>>);
 
-impl Drop for Place {
+impl Drop for ListenerPermit {
     fn drop(&mut self) {
         if let Some(listener) = &self.0 {
             listener.open.fetch_sub(1, Ordering::Relaxed);
@@ -59,11 +59,11 @@ impl ListenerState {
     }
 
     /// A place for a connection, unless there are as many as there may be. Where there may be any number, they are not counted.
-    pub(crate) fn enter(self: &Arc<Self>, most: Option<usize>) -> Option<Place> {
-        let Some(most) = most else { return Some(Place(None)) };
+    pub(crate) fn acquire(self: &Arc<Self>, most: Option<usize>) -> Option<ListenerPermit> {
+        let Some(most) = most else { return Some(ListenerPermit(None)) };
         let more = |open: usize| (open < most).then_some(open + 1);
         let entered = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        entered.ok().map(|_| Place(Some(Arc::clone(self))))
+        entered.ok().map(|_| ListenerPermit(Some(Arc::clone(self))))
     }
 
     /// What it serves now; to be held while a connection or a request is judged, and no longer.

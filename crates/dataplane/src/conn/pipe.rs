@@ -84,7 +84,7 @@ impl Pipe {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(PIPE);
         loop {
             ready!(from.poll_read_ready(context))?;
-            let moved = from.try_io(Interest::READABLE, || self.splice(from, Way::In, most));
+            let moved = from.try_io(Interest::READABLE, || self.splice(from, Direction::In, most));
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(count) => {
@@ -100,7 +100,7 @@ impl Pipe {
     pub(crate) fn poll_empty(&mut self, to: &TcpStream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(to.poll_write_ready(context))?;
-            let moved = to.try_io(Interest::WRITABLE, || self.splice(to, Way::Out, self.waiting));
+            let moved = to.try_io(Interest::WRITABLE, || self.splice(to, Direction::Out, self.waiting));
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -113,19 +113,19 @@ impl Pipe {
         }
     }
 
-    fn splice(&self, socket: &TcpStream, way: Way, most: usize) -> io::Result<usize> {
+    fn splice(&self, socket: &TcpStream, direction: Direction, most: usize) -> io::Result<usize> {
         let Some(Ends { out, into }) = &self.ends else { return Ok(0) };
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let moved = match way {
-            Way::In => splice(socket.as_fd(), None, into, None, most, flags),
-            Way::Out => splice(out, None, socket.as_fd(), None, most, flags),
+        let moved = match direction {
+            Direction::In => splice(socket.as_fd(), None, into, None, most, flags),
+            Direction::Out => splice(out, None, socket.as_fd(), None, most, flags),
         };
         Ok(moved?)
     }
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Direction {
     In,
     Out,
 }

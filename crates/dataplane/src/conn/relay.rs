@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use upstream::Stream;
 
 /// A pipe that brings less than this at a time is given up.
-const LITTLE: usize = 4 << 10;
+const MIN_PIPED: usize = 4 << 10;
 
 /// One end of a relay: a connection, or a stream on one.
 pub(crate) trait Duplex {
@@ -54,7 +54,7 @@ impl Duplex for Stream {
 }
 
 /// One direction.
-struct Way<'a> {
+struct Pump<'a> {
     worker: &'a Worker,
     buffer: &'a mut Buffer,
     pipe: Option<Pipe>,
@@ -73,8 +73,8 @@ pub(crate) async fn relay(
     timer: &Timer,
     (idle, end): (Option<Duration>, Option<Instant>),
 ) -> (u64, u64) {
-    let mut to_up = Way::new(worker, to_up);
-    let mut to_down = Way::new(worker, to_down);
+    let mut to_up = Pump::new(worker, to_up);
+    let mut to_down = Pump::new(worker, to_down);
     let wait = || {
         idle.map_or_else(|| timer.clear(), |idle| timer.set(idle));
         if let Some(end) = end {
@@ -99,7 +99,7 @@ pub(crate) async fn relay(
     (to_up.passed, to_down.passed)
 }
 
-impl<'a> Way<'a> {
+impl<'a> Pump<'a> {
     fn new(worker: &'a Worker, buffer: &'a mut Buffer) -> Self {
         Self { worker, buffer, pipe: None, bulk: false, passed: 0, ended: false, shut: false }
     }
@@ -208,7 +208,7 @@ impl<'a> Way<'a> {
                 self.ended = true;
                 Ok(Poll::Ready(false))
             }
-            Poll::Ready(count) if count < LITTLE => {
+            Poll::Ready(count) if count < MIN_PIPED => {
                 // What is in the pipe has to come out of it first, so that it stays for this once.
                 while !pipe.is_empty() {
                     match pipe.poll_empty(to, context)? {

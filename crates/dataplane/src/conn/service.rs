@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Between two looks whether a worker still reads a table that is to be dropped.
-const RELEASE_STEP: Duration = Duration::from_micros(50);
+const RELEASE_POLL: Duration = Duration::from_micros(50);
 /// The place of a table that stands behind no TLS server.
-const NOWHERE: usize = usize::MAX;
+const NO_SERVER: usize = usize::MAX;
 
 /// What is done with bytes.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub(crate) struct TableState {
     pub(crate) drain: Drain,
     version: ArcSwap<TableVersion>,
     /// Which of the listener's TLS servers it stands behind.
-    place: AtomicUsize,
+    server_index: AtomicUsize,
 }
 
 /// One version of a table.
@@ -49,7 +49,7 @@ impl TableState {
         Arc::new(Self {
             drain: Drain::default(),
             version: ArcSwap::from_pointee(TableVersion::build(http, slots)),
-            place: AtomicUsize::new(NOWHERE),
+            server_index: AtomicUsize::new(NO_SERVER),
         })
     }
 
@@ -73,18 +73,18 @@ impl TableState {
     fn publish(&self, version: TableVersion) {
         let last = self.version.swap(Arc::new(version));
         while Arc::strong_count(&last) > 1 {
-            std::thread::sleep(RELEASE_STEP);
+            std::thread::sleep(RELEASE_POLL);
         }
     }
 
     /// Says which of the listener's TLS servers it stands behind.
-    pub(crate) fn set_place(&self, place: usize) {
-        self.place.store(place, Ordering::Relaxed);
+    pub(crate) fn set_server_index(&self, server_index: usize) {
+        self.server_index.store(server_index, Ordering::Relaxed);
     }
 
     /// Which of the listener's TLS servers it stands behind; `None` for clear text.
-    pub(crate) fn place(&self) -> Option<usize> {
-        Some(self.place.load(Ordering::Relaxed)).filter(|place| *place != NOWHERE)
+    pub(crate) fn server_index(&self) -> Option<usize> {
+        Some(self.server_index.load(Ordering::Relaxed)).filter(|server_index| *server_index != NO_SERVER)
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct TlsService {
     /// `None` passes TLS through.
     pub(crate) acceptor: Option<Acceptor>,
     pub(crate) service: Service,
-    standing: Arc<Standing>,
+    acceptance: Arc<Acceptance>,
     /// Of the reviews that there were those that it came after.
     reviews: AtomicU64,
 }
@@ -104,7 +104,7 @@ pub(crate) struct TlsService {
 /// What became of the connections that a server accepted. Versions of a server that ask the same of clients share it, so that connections of
 /// each of them see what comes.
 #[derive(Debug, Default)]
-struct Standing {
+struct Acceptance {
     /// Begun when clients would be judged differently now, or the server is gone.
     drain: Drain,
     /// How often a server came that may reject clients that were accepted.
@@ -116,25 +116,25 @@ impl TlsService {
     pub(crate) fn build(server: &TlsServer, service: Service, before: Option<&Self>) -> Arc<Self> {
         let kept = before.and_then(|before| before.acceptor.as_ref());
         let acceptor = server.termination.as_ref().map(|termination| Acceptor::build(termination, kept));
-        let alike = before.filter(|before| before.admits_as(server));
-        let standing = alike.map_or_else(Arc::default, |before| Arc::clone(&before.standing));
-        Arc::new(Self { server: server.clone(), acceptor, service, standing, reviews: AtomicU64::new(0) })
+        let alike = before.filter(|before| before.has_same_client_auth(server));
+        let acceptance = alike.map_or_else(Arc::default, |before| Arc::clone(&before.acceptance));
+        Arc::new(Self { server: server.clone(), acceptor, service, acceptance, reviews: AtomicU64::new(0) })
     }
 
     /// Whether connections that were let in by this server would be let in by `next` as well, so that they may stay.
-    fn admits_as(&self, next: &TlsServer) -> bool {
+    fn has_same_client_auth(&self, next: &TlsServer) -> bool {
         let client = |server: &TlsServer| server.termination.as_ref().map(|termination| termination.client.clone());
         client(&self.server) == client(next)
     }
 
     /// Whether its connections are to end with their next answer.
     pub(crate) fn is_draining(&self) -> bool {
-        self.standing.drain.has_begun()
+        self.acceptance.drain.has_begun()
     }
 
     /// Whether its connections may be such as would be rejected now, so that each has to be looked at.
-    pub(crate) fn is_reviewed(&self) -> bool {
-        self.standing.reviews.load(Ordering::Acquire) != self.reviews.load(Ordering::Relaxed)
+    pub(crate) fn needs_review(&self) -> bool {
+        self.acceptance.reviews.load(Ordering::Acquire) != self.reviews.load(Ordering::Relaxed)
     }
 
     /// Whether it would reject clients that `before` accepted.
@@ -159,17 +159,17 @@ pub(crate) fn retire(before: &[Arc<TlsService>], after: &[Arc<TlsService>]) -> b
     let new: Vec<&Arc<TlsService>> = after.iter().filter(is_new).collect();
     let mut ending = false;
     for old in before {
-        if same(after, old).is_none_or(|next| !old.admits_as(&next.server)) {
-            old.standing.drain.begin();
+        if same(after, old).is_none_or(|next| !old.has_same_client_auth(&next.server)) {
+            old.acceptance.drain.begin();
             ending = true;
         }
         if new.iter().any(|next| next.is_stricter_than(old) && next.overlaps(old)) {
-            old.standing.reviews.fetch_add(1, Ordering::AcqRel);
+            old.acceptance.reviews.fetch_add(1, Ordering::AcqRel);
             ending = true;
         }
     }
     for next in after {
-        next.reviews.store(next.standing.reviews.load(Ordering::Acquire), Ordering::Relaxed);
+        next.reviews.store(next.acceptance.reviews.load(Ordering::Acquire), Ordering::Relaxed);
     }
     ending
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Places of the wheel, one for each fine tick. Deadlines further away come round more than once.
-const PLACES: u64 = 1024;
+const SLOTS: u64 = 1024;
 const NEVER: u64 = u64::MAX;
 
 /// All timers of a worker.
@@ -36,7 +36,7 @@ pub(crate) struct Timer {
 struct State {
     deadline: Cell<u64>,
     /// The earliest place in the wheel.
-    placed: Cell<u64>,
+    slot_tick: Cell<u64>,
     /// Whatever is waited for is over, whatever deadline is set.
     cancelled: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -45,7 +45,7 @@ struct State {
 impl Timers {
     /// Ticks are counted from `begun`.
     pub(crate) fn new(begun: Instant) -> Rc<Self> {
-        let wheel = (0..PLACES).map(|_| RefCell::default()).collect();
+        let wheel = (0..SLOTS).map(|_| RefCell::default()).collect();
         let timers = Self { begun, now: Cell::new(0), wheel, near: Notify::new() };
         timers.now.set(timers.tick_of(Instant::now()));
         Rc::new(timers)
@@ -60,7 +60,7 @@ impl Timers {
     pub(crate) fn timer(self: &Rc<Self>) -> Timer {
         let state = State {
             deadline: Cell::new(NEVER),
-            placed: Cell::new(NEVER),
+            slot_tick: Cell::new(NEVER),
             cancelled: Cell::new(false),
             waker: RefCell::new(None),
         };
@@ -72,11 +72,11 @@ impl Timers {
         u64::try_from(ticks).unwrap_or(NEVER)
     }
 
-    fn place(&self, state: &Rc<State>, tick: u64) {
-        let tick = tick.clamp(self.now.get() + 1, self.now.get() + PLACES - 1);
-        state.placed.set(tick);
-        if let Some(place) = self.wheel.get((tick % PLACES) as usize) {
-            place.borrow_mut().push(Rc::downgrade(state));
+    fn insert(&self, state: &Rc<State>, tick: u64) {
+        let tick = tick.clamp(self.now.get() + 1, self.now.get() + SLOTS - 1);
+        state.slot_tick.set(tick);
+        if let Some(slot) = self.wheel.get((tick % SLOTS) as usize) {
+            slot.borrow_mut().push(Rc::downgrade(state));
         }
     }
 
@@ -84,33 +84,33 @@ impl Timers {
     pub(crate) fn turn(&self, moment: Instant) {
         let until = self.tick_of(moment);
         // After a long stop one full turn sees every place.
-        let from = self.now.get().max(until.saturating_sub(PLACES));
+        let from = self.now.get().max(until.saturating_sub(SLOTS));
         for tick in from + 1..=until {
             self.now.set(tick);
-            let Some(place) = self.wheel.get((tick % PLACES) as usize) else { continue };
-            for state in place.take().iter().filter_map(Weak::upgrade) {
-                self.come(&state, tick);
+            let Some(slot) = self.wheel.get((tick % SLOTS) as usize) else { continue };
+            for state in slot.take().iter().filter_map(Weak::upgrade) {
+                self.reach(&state, tick);
             }
         }
         self.now.set(until.max(from));
     }
 
-    fn come(&self, state: &Rc<State>, tick: u64) {
-        if state.placed.get() > tick {
+    fn reach(&self, state: &Rc<State>, tick: u64) {
+        if state.slot_tick.get() > tick {
             return; // It stands elsewhere too.
         }
-        state.placed.set(NEVER);
+        state.slot_tick.set(NEVER);
         match state.deadline.get() {
             NEVER => {}
             deadline if deadline <= tick => state.wake(),
-            deadline => self.place(state, deadline),
+            deadline => self.insert(state, deadline),
         }
     }
 
     /// Wakes every task that waits for a deadline.
     pub(crate) fn wake_all(&self) {
-        for place in &self.wheel {
-            place.borrow().iter().filter_map(Weak::upgrade).for_each(|state| state.wake());
+        for slot in &self.wheel {
+            slot.borrow().iter().filter_map(Weak::upgrade).for_each(|state| state.wake());
         }
     }
 
@@ -119,7 +119,7 @@ impl Timers {
         let coarse = (TICK.as_micros() / FINE_TICK.as_micros()) as u64;
         let now = self.now.get();
         let is_taken =
-            |tick: &u64| self.wheel.get((tick % PLACES) as usize).is_some_and(|place| !place.borrow().is_empty());
+            |tick: &u64| self.wheel.get((tick % SLOTS) as usize).is_some_and(|slot| !slot.borrow().is_empty());
         let ticks = (now + 1..now + coarse).find(is_taken).map_or(coarse, |tick| tick - now);
         let since = (now + ticks).saturating_mul(u64::try_from(FINE_TICK.as_micros()).unwrap_or(1));
         let at = self.begun + Duration::from_micros(since);
@@ -153,8 +153,8 @@ impl Timer {
 
     fn set_tick(&self, tick: u64) {
         self.state.deadline.set(tick);
-        if tick < self.state.placed.get() {
-            self.timers.place(&self.state, tick);
+        if tick < self.state.slot_tick.get() {
+            self.timers.insert(&self.state, tick);
             if tick <= self.timers.now.get() + (TICK.as_micros() / FINE_TICK.as_micros()) as u64 {
                 self.timers.near.notify_one();
             }
@@ -278,7 +278,7 @@ mod tests {
             timer.set(Duration::from_secs(3600));
             timer.clear();
         }
-        let entries: usize = timers.wheel.iter().map(|place| place.borrow().len()).sum();
+        let entries: usize = timers.wheel.iter().map(|slot| slot.borrow().len()).sum();
         assert!(entries <= 2, "{entries}");
     }
 }

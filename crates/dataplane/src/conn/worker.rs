@@ -6,7 +6,7 @@ use super::buffer::Memory;
 use super::pipe::Pipes;
 use super::timers::Timers;
 use super::tracker::Tracker;
-use super::{Budget, Buffer, Drain, ExchangeBuffers, Over, Pipe, Timer};
+use super::{Budget, BudgetExceeded, Buffer, Drain, ExchangeBuffers, Pipe, Timer};
 use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
 use crate::metrics::{Kind, WorkerMetrics, add};
@@ -148,12 +148,12 @@ impl Worker {
     }
 
     /// Counts a stream that a budget has no room for.
-    pub(crate) fn refuse_stream(&self, over: Over) {
+    pub(crate) fn refuse_stream(&self, over: BudgetExceeded) {
         let streams = &self.metrics.streams;
         add(match over {
-            Over::Connection => &streams.over_connection,
-            Over::Worker => &streams.over_worker,
-            Over::Process => &streams.over_process,
+            BudgetExceeded::Connection => &streams.over_connection,
+            BudgetExceeded::Worker => &streams.over_worker,
+            BudgetExceeded::Process => &streams.over_process,
         });
     }
 

@@ -263,7 +263,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
 /// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.
 fn misdirected(conn: &ClientConnection, host: &str, picked: &Pick<'_>) -> Option<Reject> {
     let request_kind = conn.client.tls.as_ref()?.sni.as_deref();
-    let place = conn.table.place()?;
+    let place = conn.table.server_index()?;
     let found = matches!(picked, Pick::Route(_));
     let services = conn.client.listener.services();
     services.servers.is_misdirected(place, request_kind, host, found).then_some(Reject::Misdirected)

@@ -23,7 +23,7 @@ use super::retry::{NoRetryReason, RetryState, policy};
 use super::server::{ClientConnection, read_some};
 use super::streams::Receiver;
 use super::upstream_stream::UpstreamStream;
-use crate::conn::{Charge, Client, ExchangeBuffers, OF_EACH_STREAM, TableState, Timer, Worker};
+use crate::conn::{Charge, Client, ExchangeBuffers, MIN_PER_STREAM, TableState, Timer, Worker};
 pub(super) use failure::Failure;
 use ir::{FieldName, Retries};
 pub(super) use pieces::end_chunks;
@@ -220,7 +220,7 @@ impl<'a> Flow<'a> {
             }
             // What follows the head of a response waits here for a client that takes nothing.
             let most = if matches!(&*self.down, Downstream::H2(down) if down.is_tight()) {
-                OF_EACH_STREAM
+                MIN_PER_STREAM
             } else {
                 usize::MAX
             };

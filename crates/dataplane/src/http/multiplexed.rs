@@ -10,7 +10,7 @@ use super::record;
 use super::reply::{self, Local};
 use super::server::ClientConnection;
 use super::streams::Receiver;
-use crate::conn::{Account, Charge, Client, ExchangeBuffers, Over, Stage, TableState, Timer, Worker};
+use crate::conn::{Account, BudgetExceeded, Charge, Client, ExchangeBuffers, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -150,7 +150,7 @@ async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<Shared>, time
                 used = true;
                 shared.take(request, respond);
             }
-            Err(End::Over) => return,
+            Err(End::BudgetExceeded) => return,
             Err(End::Idle) => return say_goodbye(connection).await,
             Err(End::BreakOff) => return break_off(connection, shared, timer).await,
         }
@@ -163,7 +163,7 @@ type Accepted = (Request<RecvStream>, SendResponse<Outgoing>);
 /// Why no further stream is taken.
 enum End {
     /// The connection is over.
-    Over,
+    BudgetExceeded,
     /// It has been idle for too long, or is closed for others.
     Idle,
     /// It is ended, since it goes on beyond its budget.
@@ -172,7 +172,7 @@ enum End {
 
 fn next(accepted: Option<Result<Accepted, h2::Error>>) -> Result<Accepted, End> {
     // Without one it is over, or the client does not keep to the protocol: the library has said so already.
-    accepted.and_then(Result::ok).ok_or(End::Over)
+    accepted.and_then(Result::ok).ok_or(End::BudgetExceeded)
 }
 
 /// Ends a connection that goes on beyond its budget, with all of its streams.
@@ -247,7 +247,7 @@ impl Shared {
         }
     }
 
-    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<Head, Over> {
+    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<Head, BudgetExceeded> {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
         let limits = &routing::head_limits(&self.client.mesh_settings, self.worker.limits.head);
         let mut buffers = self.worker.acquire_buffers();

@@ -1,7 +1,7 @@
 //! The two halves of an HTTP/2 stream as an exchange uses them, on either side of it.
 
 use super::multiplexed::OfStream;
-use crate::conn::{Duplex, Share};
+use crate::conn::{Duplex, StreamShare};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
@@ -19,7 +19,7 @@ pub(crate) struct Sender {
     /// Whether some of the connection's window may be the stream's own.
     reserved: bool,
     /// What the stream holds of its client's connection; there is none towards backends.
-    share: Option<Rc<Share>>,
+    share: Option<Rc<StreamShare>>,
 }
 
 impl Sender {
@@ -29,12 +29,12 @@ impl Sender {
     }
 
     /// The same, where what is sent is counted until it is written.
-    pub(super) fn sharing(stream: SendStream<Outgoing>, share: Rc<Share>) -> Self {
+    pub(super) fn sharing(stream: SendStream<Outgoing>, share: Rc<StreamShare>) -> Self {
         Self { share: Some(share), ..Self::new(stream, false) }
     }
 
     /// What the stream holds of its client's connection.
-    pub(super) fn share(&self) -> Option<&Rc<Share>> {
+    pub(super) fn share(&self) -> Option<&Rc<StreamShare>> {
         self.share.as_ref()
     }
 
@@ -96,7 +96,7 @@ impl Sender {
         match &self.share {
             Some(share) => {
                 share.take(bytes.len());
-                Outgoing::held(bytes, Rc::<Share>::clone(share))
+                Outgoing::held(bytes, Rc::<StreamShare>::clone(share))
             }
             None => bytes.into(),
         }

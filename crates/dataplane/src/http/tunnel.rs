@@ -17,7 +17,7 @@ pub(super) async fn run(
     buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
     let relayed = (&mut buffers.body_in, &mut buffers.up_in);
-    let idle = conn.client.patience(worker.limits.tunnel_timeout);
+    let idle = conn.client.stream_idle_timeout(worker.limits.tunnel_timeout);
     match (&mut conn.downstream, up) {
         (Downstream::H1(down), UpstreamStream::H1(mut up)) => {
             relay(worker, (down, &mut up.stream), relayed, &conn.timer, (idle, None)).await

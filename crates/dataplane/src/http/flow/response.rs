@@ -6,7 +6,7 @@ use super::interim::Interim;
 use super::pieces::{checked_trailers, end_chunks};
 use super::response_context::ResponseContext;
 use super::web::{GrpcWebResponse, put_data};
-use crate::conn::{Buffer, InHand, Pipe, Worker};
+use crate::conn::{Buffer, HeldOctets, Pipe, Worker};
 use crate::http::decide::Plan;
 use crate::http::downstream::{ClientReset, Downstream};
 use crate::http::server::{read, read_some};
@@ -47,7 +47,7 @@ pub(super) struct ResponseSide<'a> {
     /// Whether more comes at a time than a small buffer holds.
     bulk: bool,
     /// What waits here for a client of HTTP/2 that takes nothing.
-    in_hand: Option<InHand>,
+    in_hand: Option<HeldOctets>,
     /// What is made of it for a client of gRPC-GrpcWebResponse.
     web: Option<GrpcWebResponse>,
     chunked: bool,

@@ -9,12 +9,12 @@ impl Flow<'_> {
     pub(super) fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
         let route_end = route_end.into_iter().chain(self.deadline).min();
-        let (try_end, patience, section) = (self.try_end(), self.patience(), self.section());
+        let (try_end, idle_limit, section) = (self.try_end(), self.idle_limit(), self.section());
         let section_end = section.map(|(end, _)| end);
         let request_end = self.request_end.filter(|_| !self.request.complete && !self.response.head_seen);
         if !self.armed {
             self.armed = true;
-            match patience {
+            match idle_limit {
                 Some((limit, _)) => self.timer.set(limit),
                 None => self.timer.clear(),
             }
@@ -27,7 +27,7 @@ impl Flow<'_> {
         }
         let now = Instant::now();
         let over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
-        let failure = match (patience, section) {
+        let failure = match (idle_limit, section) {
             _ if over(route_end) => Failure::Timeout,
             _ if over(try_end) => Failure::TryTimeout,
             _ if over(request_end) => Failure::RequestTimeout,
@@ -60,9 +60,9 @@ impl Flow<'_> {
     }
 
     /// How long nothing may happen, and what it means when nothing does.
-    fn patience(&self) -> Option<(Duration, Failure)> {
+    fn idle_limit(&self) -> Option<(Duration, Failure)> {
         let limits = &self.worker.limits;
-        let limit = |usual: Duration, failure| self.client.patience(usual).map(|limit| (limit, failure));
+        let limit = |usual: Duration, failure| self.client.stream_idle_timeout(usual).map(|limit| (limit, failure));
         if !self.response.is_flushed() {
             limit(limits.write_timeout, Failure::ClientStuck)
         } else if !self.response.head_seen && self.request.awaits_body() {
