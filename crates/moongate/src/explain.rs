@@ -294,7 +294,7 @@ fn sent_head(
     }
     route.edit_request(at, rewritten, view, &policies::Asked(view), &mut edits);
     if headers.forwarded_host {
-        forwarded::tell_host(view.authority, view.fields, &mut edits);
+        forwarded::set_forwarded_host(view.authority, view.fields, &mut edits);
     }
     let mut parts = RequestParts::of(request, view, switch);
     if let Some(call) = web {

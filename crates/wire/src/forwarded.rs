@@ -160,7 +160,7 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'static str, reque
 }
 
 /// Tells backends of the host that the client asked for, where they get another one (S-114).
-pub fn tell_host<'a>(authority: &'a [u8], fields: Fields<'a>, edits: &mut Edits<'a>) {
+pub fn set_forwarded_host<'a>(authority: &'a [u8], fields: Fields<'a>, edits: &mut Edits<'a>) {
     if edits.authority.is_none() || authority.is_empty() {
         return;
     }
@@ -302,7 +302,7 @@ mod tests {
             let other = text::Authority::parse("b").unwrap();
             let mut edits = Edits { authority: rewritten.then_some(&other), ..Edits::default() };
             edit(&peer, fields, "http", "", &mut edits);
-            tell_host(b"a", fields, &mut edits);
+            set_forwarded_host(b"a", fields, &mut edits);
             let value = |name: &str| {
                 let set = edits.fields.iter().find(|edit| edit.name() == name);
                 set.map(|edit| match edit {

@@ -22,7 +22,7 @@ pub(super) struct Affinity {
 }
 
 /// What is known of a request before its route changes it.
-pub(super) struct Sent<'a, 'b> {
+pub(super) struct HashInput<'a, 'b> {
     pub(super) view: &'a RequestView<'a>,
     pub(super) edits: &'a Edits<'b>,
     pub(super) peer: &'a Peer<'a>,
@@ -31,12 +31,12 @@ pub(super) struct Sent<'a, 'b> {
 
 impl Affinity {
     /// By a key.
-    pub(super) fn of(key: &HashKey, sent: &Sent<'_, '_>) -> Self {
+    pub(super) fn of(key: &HashKey, input: &HashInput<'_, '_>) -> Self {
         let hash = match key {
-            HashKey::Header(name) => header(name, sent),
-            HashKey::SourceIp => Some(source(forwarded::client(sent.peer, sent.view.fields))),
-            HashKey::QueryParameter(name) => parameter(sent.view.query.unwrap_or_default(), name.as_bytes()).map(hash),
-            HashKey::Cookie(cookie) => return by_cookie(cookie, sent),
+            HashKey::Header(name) => header(name, input),
+            HashKey::SourceIp => Some(source(forwarded::client(input.peer, input.view.fields))),
+            HashKey::QueryParameter(name) => parameter(input.view.query.unwrap_or_default(), name.as_bytes()).map(hash),
+            HashKey::Cookie(cookie) => return by_cookie(cookie, input),
         };
         Self { hash, set_cookie: None }
     }
@@ -55,8 +55,8 @@ fn source(address: &str) -> u64 {
 }
 
 /// All values of a header, whatever their order.
-fn header(name: &str, sent: &Sent<'_, '_>) -> Option<u64> {
-    let view = sent.view;
+fn header(name: &str, input: &HashInput<'_, '_>) -> Option<u64> {
+    let view = input.view;
     match name {
         ":authority" | "host" => return Some(hash(view.authority)),
         ":method" => return Some(hash(view.method)),
@@ -68,7 +68,7 @@ fn header(name: &str, sent: &Sent<'_, '_>) -> Option<u64> {
         _ => {}
     }
     let mut values: Vec<&[u8]> = view.fields.all(name).collect();
-    for edit in sent.edits.fields.iter().filter(|edit| edit.name() == name) {
+    for edit in input.edits.fields.iter().filter(|edit| edit.name() == name) {
         if !matches!(edit, FieldEdit::Append(..)) {
             values.clear();
         }
@@ -93,14 +93,14 @@ fn parameter<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     })
 }
 
-fn by_cookie(cookie: &HashCookie, sent: &Sent<'_, '_>) -> Affinity {
-    let lines = sent.view.fields.all("cookie");
+fn by_cookie(cookie: &HashCookie, input: &HashInput<'_, '_>) -> Affinity {
+    let lines = input.view.fields.all("cookie");
     let own =
         lines.flat_map(|line| line.split(|byte| *byte == b';')).find_map(|pair| value(pair, cookie.name.as_str()));
     match own.filter(|value| !value.is_empty()) {
         Some(value) => Affinity { hash: Some(hash(value)), set_cookie: None },
         None if cookie.ttl.is_some() => {
-            let made = format!("{:016x}", of_connection(sent.client));
+            let made = format!("{:016x}", of_connection(input.client));
             let hash = hash(made.as_bytes());
             Affinity { hash: Some(hash), set_cookie: HeaderValue::parse(&set_cookie(cookie, &made)).ok() }
         }

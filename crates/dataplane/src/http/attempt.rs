@@ -33,7 +33,7 @@ struct NoConnection {
 }
 
 /// What an attempt takes for as long as it lasts: of its endpoint, and of its cluster.
-type Taken = (Option<InFlight>, Counted);
+type AttemptPermits = (Option<InFlight>, Counted);
 
 /// Sends a request on, as often as it may be, and passes the answer back.
 pub(super) async fn forward(
@@ -48,7 +48,7 @@ pub(super) async fn forward(
     let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream);
     let mut retry = RetryState::default();
     loop {
-        let ready = at_hand(worker, plan, &mut retry, info);
+        let ready = take_pooled(worker, plan, &mut retry, info);
         let result = match ready {
             Ok(ready) => Ok(ready),
             // Boxed, as is what is rare below, so that the common request carries none of it.
@@ -58,7 +58,7 @@ pub(super) async fn forward(
             // As in Envoy there are no copies of what nobody could get.
             replay.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
-        let (up, taken) = match result {
+        let (up, permits) = match result {
             Err(ClientReset) => {
                 return fail(worker, conn, buffers, (plan, Failure::ClientClosed), &mut body, info).await;
             }
@@ -88,10 +88,10 @@ pub(super) async fn forward(
                 info.flags |= flow.no_retry_reason().flags();
                 let finished = flow.finish();
                 // A tunnel goes on being a request.
-                let taken = Some(taken).filter(|_| matches!(finished, Finished::Tunnel(_)));
+                let permits = Some(permits).filter(|_| matches!(finished, Finished::Tunnel(_)));
                 drop(retry);
-                let disposition = settle(worker, conn, buffers, head, finished, (&mut body, info)).await;
-                drop(taken);
+                let disposition = finish(worker, conn, buffers, head, finished, (&mut body, info)).await;
+                drop(permits);
                 return disposition;
             }
             Err(failure) => failure,
@@ -99,7 +99,7 @@ pub(super) async fn forward(
         match retry.after_failure(worker, plan, &mut flow, failure) {
             RetryDecision::Retry(wait) => {
                 flow.rewind();
-                drop(taken);
+                drop(permits);
                 if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
                     return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
                 }
@@ -116,45 +116,45 @@ pub(super) async fn forward(
 
 /// Waits before the next attempt, which is not to be made when the route's time is over by then, or the client is gone.
 async fn pause(client: &mut Downstream, plan: &Plan, info: &StreamInfo, wait: Duration) -> Result<(), Failure> {
-    let wait = left(plan, info).map_or(wait, |left| left.min(wait));
+    let wait = time_left(plan, info).map_or(wait, |left| left.min(wait));
     if !wait.is_zero() {
         client.until_reset(tokio::time::sleep(wait)).await.map_err(|ClientReset| Failure::ClientClosed)?;
     }
-    if is_late(plan, info) { Err(Failure::Timeout) } else { Ok(()) }
+    if is_timed_out(plan, info) { Err(Failure::Timeout) } else { Ok(()) }
 }
 
 /// The time that the route and the client leave it.
-fn left(plan: &Plan, info: &StreamInfo) -> Option<Duration> {
+fn time_left(plan: &Plan, info: &StreamInfo) -> Option<Duration> {
     let of_route = plan.timeout.map(|limit| limit.saturating_sub(info.whole.elapsed()));
     let of_client = plan.deadline.map(|limit| limit.saturating_sub(info.counted.elapsed()));
     of_route.into_iter().chain(of_client).min()
 }
 
-fn is_late(plan: &Plan, info: &StreamInfo) -> bool {
-    left(plan, info).is_some_and(|left| left.is_zero())
+fn is_timed_out(plan: &Plan, info: &StreamInfo) -> bool {
+    time_left(plan, info).is_some_and(|left| left.is_zero())
 }
 
 /// An endpoint, and its load while the attempt lasts.
-type Chosen = (Arc<EndpointState>, Option<InFlight>);
+type ChosenEndpoint = (Arc<EndpointState>, Option<InFlight>);
 
-fn wanted<'a>(plan: &'a Plan, retry: &'a RetryState) -> PickContext<'a> {
+fn pick_context<'a>(plan: &'a Plan, retry: &'a RetryState) -> PickContext<'a> {
     PickContext { hash: plan.affinity.hash, avoid: retry.avoid(plan), excluded: retry.excluded() }
 }
 
-fn begin(plan: &Plan, (endpoint, _): &Chosen, retry: &mut RetryState, info: &mut StreamInfo) {
+fn begin(plan: &Plan, (endpoint, _): &ChosenEndpoint, retry: &mut RetryState, info: &mut StreamInfo) {
     info.endpoint = Some(Arc::clone(endpoint));
     retry.begin(plan, endpoint.id);
 }
 
 /// A side that nobody has to wait for: that of an idle connection or of one that takes a further stream, as for most requests. Else the
 /// endpoint, if one could be chosen.
-fn at_hand(
+fn take_pooled(
     worker: &Worker,
     plan: &Plan,
     retry: &mut RetryState,
     info: &mut StreamInfo,
-) -> Result<Result<(UpstreamStream, Taken), NoConnection>, Option<Chosen>> {
-    let picked = plan.cluster.pick(&mut || worker.random(), wanted(plan, retry));
+) -> Result<Result<(UpstreamStream, AttemptPermits), NoConnection>, Option<ChosenEndpoint>> {
+    let picked = plan.cluster.pick(&mut || worker.random(), pick_context(plan, retry));
     let chosen = picked.map_err(|_| None)?;
     begin(plan, &chosen, retry, info);
     let endpoint = &chosen.0;
@@ -170,15 +170,15 @@ fn at_hand(
         }
     };
     match up {
-        Some(up) => Ok(taken(up, chosen.1)),
+        Some(up) => Ok(with_permits(up, chosen.1)),
         None => Err(Some(chosen)),
     }
 }
 
-fn taken(
+fn with_permits(
     up: Result<(UpstreamStream, Counted), Reject>,
     in_flight: Option<InFlight>,
-) -> Result<(UpstreamStream, Taken), NoConnection> {
+) -> Result<(UpstreamStream, AttemptPermits), NoConnection> {
     match up {
         Ok((up, counted)) => Ok((up, (in_flight, counted))),
         Err(reject) => Err(NoConnection { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) }),
@@ -189,15 +189,15 @@ fn taken(
 async fn connect(
     worker: &Worker,
     plan: &Plan,
-    chosen: Option<Chosen>,
+    chosen: Option<ChosenEndpoint>,
     retry: &mut RetryState,
     info: &mut StreamInfo,
-) -> Result<(UpstreamStream, Taken), NoConnection> {
+) -> Result<(UpstreamStream, AttemptPermits), NoConnection> {
     let (endpoint, in_flight) = match chosen {
         Some(chosen) => chosen,
         None => {
-            let chosen = choose(worker, &plan.cluster, wanted(plan, retry)).await;
-            let chosen = chosen.map_err(|none| nobody(&none, info))?;
+            let chosen = choose(worker, &plan.cluster, pick_context(plan, retry)).await;
+            let chosen = chosen.map_err(|none| no_endpoint(&none, info))?;
             begin(plan, &chosen, retry, info);
             chosen
         }
@@ -206,10 +206,10 @@ async fn connect(
         Some(_) => stream(worker, plan, &endpoint, (retry, info)).await,
         None => connection(worker, plan, &endpoint, (retry, info)).await,
     };
-    taken(result, in_flight)
+    with_permits(result, in_flight)
 }
 
-fn nobody(none: &NoEndpoint, info: &mut StreamInfo) -> NoConnection {
+fn no_endpoint(none: &NoEndpoint, info: &mut StreamInfo) -> NoConnection {
     if let NoEndpoint::Withheld(reason) = none {
         info.transport_failure = reason.to_string();
     }
@@ -223,9 +223,9 @@ async fn connection(
     (retry, info): (&RetryState, &mut StreamInfo),
 ) -> Result<(UpstreamStream, Counted), Reject> {
     let timeouts =
-        ConnectTimeouts { idle: retry.may_use_idle(), wait: left(plan, info), connect: || time_left(plan, info) };
+        ConnectTimeouts { idle: retry.may_use_idle(), wait: time_left(plan, info), connect: || connect_timeout(plan, info) };
     let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), timeouts).await;
-    let connection = connection.map_err(|error| not_connected(worker, plan, endpoint, (info, &error)))?;
+    let connection = connection.map_err(|error| connect_failure(worker, plan, endpoint, (info, &error)))?;
     on_connection(worker, plan, endpoint, connection)
 }
 
@@ -235,7 +235,7 @@ fn on_connection(
     endpoint: &EndpointState,
     connection: Connection,
 ) -> Result<(UpstreamStream, Counted), Reject> {
-    made(worker, plan, endpoint, connection.reused);
+    record_connection(worker, plan, endpoint, connection.reused);
     match plan.cluster.begin_request() {
         Some(counted) => Ok((UpstreamStream::H1(connection), counted)),
         None => {
@@ -247,7 +247,7 @@ fn on_connection(
 }
 
 /// Counts a connection that was found or made.
-fn made(worker: &Worker, plan: &Plan, endpoint: &EndpointState, reused: bool) {
+fn record_connection(worker: &Worker, plan: &Plan, endpoint: &EndpointState, reused: bool) {
     if reused {
         add(&worker.metrics.reused);
     } else {
@@ -263,10 +263,10 @@ async fn stream(
     endpoint: &Arc<EndpointState>,
     (retry, info): (&RetryState, &mut StreamInfo),
 ) -> Result<(UpstreamStream, Counted), Reject> {
-    let limit = time_left(plan, info);
+    let limit = connect_timeout(plan, info);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.sender(), limit).await {
         Ok(stream) => stream,
-        Err(error) => return Err(not_connected(worker, plan, endpoint, (info, &error))),
+        Err(error) => return Err(connect_failure(worker, plan, endpoint, (info, &error))),
     };
     on_stream(worker, plan, endpoint, retry, stream)
 }
@@ -279,7 +279,7 @@ fn on_stream(
     stream: H2Stream,
 ) -> Result<(UpstreamStream, Counted), Reject> {
     let Some((head, bodiless)) = plan.stream_head.as_deref() else { return Err(Reject::UpstreamProtocol) };
-    made(worker, plan, endpoint, stream.reused);
+    record_connection(worker, plan, endpoint, stream.reused);
     let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
     // What the library refuses to send never began.
     let mut head = head.clone();
@@ -289,19 +289,19 @@ fn on_stream(
 }
 
 /// How long connecting may take: what the cluster gives it, and the route has left.
-fn time_left(plan: &Plan, info: &StreamInfo) -> Duration {
+fn connect_timeout(plan: &Plan, info: &StreamInfo) -> Duration {
     let limit = plan.cluster.config.timeouts.connect;
-    left(plan, info).map_or(limit, |left| left.min(limit))
+    time_left(plan, info).map_or(limit, |left| left.min(limit))
 }
 
 /// The answer to a connection that could not be made.
-fn not_connected(
+fn connect_failure(
     worker: &Worker,
     plan: &Plan,
     endpoint: &EndpointState,
     (info, error): (&mut StreamInfo, &ConnectError),
 ) -> Reject {
-    if is_late(plan, info) {
+    if is_timed_out(plan, info) {
         return Reject::Timeout;
     }
     if matches!(error, ConnectError::Overflow) {
@@ -316,7 +316,7 @@ fn not_connected(
 }
 
 /// Disposition a complete answer: what becomes of both connections.
-async fn settle(
+async fn finish(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,

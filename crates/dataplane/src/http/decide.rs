@@ -1,7 +1,7 @@
 //! Everything that can be said of a request without waiting: where it goes, and the head that goes there. The decisions themselves
 //! are `routing`'s; here they are put to it.
 
-use super::affinity::{Affinity, Sent};
+use super::affinity::{Affinity, HashInput};
 use super::downstream::Downstream;
 use super::facts::{self, Common, OfRequest};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
@@ -29,13 +29,13 @@ use wire::proxy_protocol::Ends;
 pub(super) enum Decision {
     /// Answered here; by a route, where one was found.
     Reject(Reject, Option<(Arc<RouteEntry>, usize)>),
-    /// Sent to HTTPS (S-70), or to another form of its path (PC-04).
-    Elsewhere(LocalAnswer),
+    /// HashInput to HTTPS (S-70), or to another form of its path (PC-04).
+    Redirect(LocalAnswer),
     /// Answered by its route.
     Local(Arc<RouteEntry>, LocalAnswer),
     /// A preflight, answered by the policy of its route (VS-46).
     Preflight(Arc<RouteEntry>, LocalAnswer),
-    /// Sent on; the head stands in `up_out`.
+    /// HashInput on; the head stands in `up_out`.
     Forward(Box<Plan>),
 }
 
@@ -87,7 +87,7 @@ impl Decision {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
-            Self::Reject(..) | Self::Elsewhere(_) | Self::Local(..) | Self::Preflight(..) => None,
+            Self::Reject(..) | Self::Redirect(_) | Self::Local(..) | Self::Preflight(..) => None,
         }
     }
 
@@ -95,7 +95,7 @@ impl Decision {
     pub(super) fn routed(&self) -> Option<(Arc<RouteEntry>, usize)> {
         match self {
             Self::Forward(plan) => Some((Arc::clone(&plan.route), plan.target)),
-            Self::Elsewhere(_) => None,
+            Self::Redirect(_) => None,
             Self::Local(route, _) | Self::Preflight(route, _) => Some((Arc::clone(route), 0)),
             Self::Reject(_, routed) => routed.clone(),
         }
@@ -105,7 +105,7 @@ impl Decision {
     pub(super) fn route(&self) -> Option<&RouteEntry> {
         match self {
             Self::Forward(plan) => Some(&plan.route),
-            Self::Elsewhere(_) => None,
+            Self::Redirect(_) => None,
             Self::Local(route, _) | Self::Preflight(route, _) => Some(route),
             Self::Reject(_, route) => route.as_ref().map(|(route, _)| route.as_ref()),
         }
@@ -137,7 +137,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
             return Decision::Reject(Reject::Refused(Refusal::Path), None);
         }
         Ok(prepared) if prepared.to_normalised => {
-            return Decision::Elsewhere(LocalAnswer::to_normalised(&prepared.view));
+            return Decision::Redirect(LocalAnswer::to_normalised(&prepared.view));
         }
         Ok(prepared) => prepared.view,
         Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
@@ -148,7 +148,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     }
     let route = match picked {
         Pick::Route(route) => Arc::clone(route),
-        Pick::ToHttps => return Decision::Elsewhere(LocalAnswer::to_https(&view)),
+        Pick::ToHttps => return Decision::Redirect(LocalAnswer::to_https(&view)),
         Pick::NoRoute(_) | Pick::NoHost => return Decision::Reject(Reject::NoRoute, None),
     };
     captured_headers.clear();
@@ -176,7 +176,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     };
     let mut edits = Edits::default();
     forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
-    let sent = Sent { view: &view, edits: &edits, peer: &peer, client: &conn.client };
+    let sent = HashInput { view: &view, edits: &edits, peer: &peer, client: &conn.client };
     let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
     if mesh_settings.headers.attempt_count {
         edits.set("x-envoy-attempt-count", "1");
@@ -199,7 +199,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     };
     route.edit_request(target, rewritten, &view, &OfRequest { common, view: &view }, &mut edits);
     if mesh_settings.headers.forwarded_host {
-        forwarded::tell_host(view.authority, fields, &mut edits);
+        forwarded::set_forwarded_host(view.authority, fields, &mut edits);
     }
     if !route.captured_headers.is_empty() {
         *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);

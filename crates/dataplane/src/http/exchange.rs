@@ -31,7 +31,7 @@ pub(super) async fn exchange(
         _ if reset => attempt::abandon(&mut conn.downstream, &mut info),
         Decision::Forward(plan) => attempt::forward(worker, conn, buffers, head, plan, &mut info).await,
         Decision::Local(route, answer) => local::answer(worker, conn, buffers, Some(route), answer, &mut info).await,
-        Decision::Elsewhere(answer) | Decision::Preflight(_, answer) => {
+        Decision::Redirect(answer) | Decision::Preflight(_, answer) => {
             local::answer(worker, conn, buffers, None, answer, &mut info).await
         }
         Decision::Reject(reject, route) => {

@@ -3,7 +3,7 @@
 use super::downstream::Downstream;
 use super::facts::{Common, OfResponse, protocol};
 use super::record::StreamInfo;
-use super::reply::{self, Local};
+use super::reply::{self, LocalReply};
 use super::server::{ClientConnection, Disposition, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
@@ -31,8 +31,8 @@ pub(super) async fn answer(
     let mut body = BodyReader::new(buffers.request.body);
     let close = is_last(worker, conn, buffers, &body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
-    let told = reason_header(worker, conn, buffers, info);
-    let local = Local {
+    let reason = reason_header(worker, conn, buffers, info);
+    let local = LocalReply {
         status: answer.status,
         location: answer.location.as_ref(),
         body: &answer.body,
@@ -43,7 +43,7 @@ pub(super) async fn answer(
         close,
         http10: buffers.request.version == Version::Http10,
         grpc: dialect(conn, buffers).map(|dialect| (dialect, wire::grpc::status_of(answer.status))),
-        reason: told.as_deref(),
+        reason: reason.as_deref(),
     };
     info.status = local.sent_status();
     let mut edits = Edits::default();
@@ -76,11 +76,11 @@ pub(super) async fn refuse(
     let close = reject.ends_connection() || is_last(worker, conn, buffers, body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let grpc = dialect(conn, buffers).map(|dialect| (dialect, reject.grpc_status()));
-    let told = reason_header(worker, conn, buffers, info);
+    let reason_header = reason_header(worker, conn, buffers, info);
     let http10 = buffers.request.version == Version::Http10;
-    let refusal = Local::refusal(reject, (&date, &client.mesh_settings), is_head(conn, buffers), close);
+    let refusal = LocalReply::refusal(reject, (&date, &client.mesh_settings), is_head(conn, buffers), close);
     let words = if info.retried { reason.retried } else { reason.body };
-    let local = Local { body: words.as_bytes(), grpc, http10, reason: told.as_deref(), ..refusal };
+    let local = LocalReply { body: words.as_bytes(), grpc, http10, reason: reason_header.as_deref(), ..refusal };
     info.status = local.sent_status();
     // A fault answers before anybody has looked whose page it is (VS-44).
     let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
@@ -115,7 +115,7 @@ async fn send<'a>(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    local: &Local<'a>,
+    local: &LocalReply<'a>,
     edits: &mut Edits<'a>,
 ) -> Option<u64> {
     match &mut conn.downstream {
@@ -140,7 +140,7 @@ pub(super) async fn refuse_unread(
     reject: Reject,
 ) -> Disposition {
     let date = worker.date();
-    let local = Local::refusal(reject, (&date, &conn.client.mesh_settings), false, true);
+    let local = LocalReply::refusal(reject, (&date, &conn.client.mesh_settings), false, true);
     reply::write(&mut buffers.down_out, &local, &mut Edits::default());
     let Downstream::H1(stream) = &mut conn.downstream else { return Disposition::Close };
     if write(worker, stream, &conn.timer, &buffers.down_out).await { Disposition::Linger } else { Disposition::Close }

@@ -7,7 +7,7 @@ mod trailers;
 use super::downstream::{Downstream, H2Downstream};
 use super::exchange;
 use super::record;
-use super::reply::{self, Local};
+use super::reply::{self, LocalReply};
 use super::server::ClientConnection;
 use super::streams::Receiver;
 use crate::conn::{Account, BudgetExceeded, Charge, Client, ExchangeBuffers, Stage, TableState, Timer, Worker};
@@ -23,8 +23,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tasks::Job;
-pub(super) use trailers::OfStream;
+use tasks::StreamJob;
+pub(super) use trailers::StreamTrailers;
 use trailers::Trailers;
 use upstream::{Coalesced, FrameBounds, Outgoing, Replay, Stream, Turn, Watched};
 use wire::edit::Edits;
@@ -136,32 +136,32 @@ async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<Shared>, time
                 return polled.map(next);
             }
             if shared.is_over() {
-                return Poll::Ready(Err(End::BreakOff));
+                return Poll::Ready(Err(AcceptEnd::BreakOff));
             }
-            if !ending && shared.is_ending() {
+            if !ending && shared.is_draining() {
                 ending = true;
                 connection.graceful_shutdown();
                 return connection.poll_accept(context).map(next);
             }
-            shared.poll_idle(&mut used, timer, context).map(|()| Err(End::Idle))
+            shared.poll_idle(&mut used, timer, context).map(|()| Err(AcceptEnd::Idle))
         });
         match accepted.await {
             Ok((request, respond)) => {
                 used = true;
-                shared.take(request, respond);
+                shared.accept(request, respond);
             }
-            Err(End::BudgetExceeded) => return,
-            Err(End::Idle) => return say_goodbye(connection).await,
-            Err(End::BreakOff) => return break_off(connection, shared, timer).await,
+            Err(AcceptEnd::BudgetExceeded) => return,
+            Err(AcceptEnd::Idle) => return close_gracefully(connection).await,
+            Err(AcceptEnd::BreakOff) => return abort(connection, shared, timer).await,
         }
     }
 }
 
 /// A stream that the library has taken.
-type Accepted = (Request<RecvStream>, SendResponse<Outgoing>);
+type AcceptedStream = (Request<RecvStream>, SendResponse<Outgoing>);
 
 /// Why no further stream is taken.
-enum End {
+enum AcceptEnd {
     /// The connection is over.
     BudgetExceeded,
     /// It has been idle for too long, or is closed for others.
@@ -170,13 +170,13 @@ enum End {
     BreakOff,
 }
 
-fn next(accepted: Option<Result<Accepted, h2::Error>>) -> Result<Accepted, End> {
+fn next(accepted: Option<Result<AcceptedStream, h2::Error>>) -> Result<AcceptedStream, AcceptEnd> {
     // Without one it is over, or the client does not keep to the protocol: the library has said so already.
-    accepted.and_then(Result::ok).ok_or(End::BudgetExceeded)
+    accepted.and_then(Result::ok).ok_or(AcceptEnd::BudgetExceeded)
 }
 
 /// Ends a connection that goes on beyond its budget, with all of its streams.
-async fn break_off(mut connection: Connection<Io, Outgoing>, shared: &Shared, timer: &Timer) {
+async fn abort(mut connection: Connection<Io, Outgoing>, shared: &Shared, timer: &Timer) {
     shared.worker.metrics.streams.end();
     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
     // A client that does not read does not hold it open.
@@ -189,7 +189,7 @@ async fn break_off(mut connection: Connection<Io, Outgoing>, shared: &Shared, ti
 }
 
 /// Says that an idle connection ends and that nothing was lost (RFC 9113 §6.8). A client that does not read is not waited for.
-async fn say_goodbye(mut connection: Connection<Io, Outgoing>) {
+async fn close_gracefully(mut connection: Connection<Io, Outgoing>) {
     /// What is written goes out in the turn after it was flushed.
     const TURNS: usize = 3;
     connection.abrupt_shutdown(Reason::NO_ERROR);
@@ -203,7 +203,7 @@ async fn say_goodbye(mut connection: Connection<Io, Outgoing>) {
 }
 
 impl Shared {
-    fn is_ending(&self) -> bool {
+    fn is_draining(&self) -> bool {
         self.client.is_draining(&self.worker, &self.table)
     }
 
@@ -227,7 +227,7 @@ impl Shared {
 
     /// Begins with a stream, if its head is within the budget. The library's form of the head is not held any longer. A client that would be
     /// rejected now may send it again on a connection that is judged anew, and so may one whose connection is closed for others (RFC 9113 §8.7).
-    fn take(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Outgoing>) {
+    fn accept(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Outgoing>) {
         if self.client.is_outdated() || !self.client.tracked.begin() {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
@@ -236,7 +236,7 @@ impl Shared {
             Ok(head) => {
                 self.refusals.set(0);
                 self.streams.set(self.streams.get() + 1);
-                tasks::begin(&self.worker, Job { shared: Rc::clone(self), head, body, respond });
+                tasks::begin(&self.worker, StreamJob { shared: Rc::clone(self), head, body, respond });
             }
             Err(over) => {
                 self.refusals.set(self.refusals.get() + 1);
@@ -247,13 +247,13 @@ impl Shared {
         }
     }
 
-    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<Head, BudgetExceeded> {
+    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<StreamHead, BudgetExceeded> {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
         let limits = &routing::head_limits(&self.client.mesh_settings, self.worker.limits.head);
         let mut buffers = self.worker.acquire_buffers();
         match wire::h2::flatten_request(parts, protocol, ended, limits, &mut buffers.request, &mut buffers.flat) {
             Ok(()) => match self.heads.charge(buffers.head_octets()) {
-                Ok(charge) => Ok(Head::Taken(buffers, charge)),
+                Ok(charge) => Ok(StreamHead::Taken(buffers, charge)),
                 Err(over) => {
                     self.worker.release_buffers(buffers);
                     Err(over)
@@ -263,22 +263,22 @@ impl Shared {
                 self.worker.release_buffers(buffers);
                 let web = self.table.version().http.grpc_web;
                 let dialect = Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web);
-                Ok(Head::Refused(error, dialect))
+                Ok(StreamHead::Refused(error, dialect))
             }
         }
     }
 }
 
 /// The head of a stream.
-enum Head {
+enum StreamHead {
     /// It stands flat in the space of its exchange, and is charged to the connection.
     Taken(Box<ExchangeBuffers>, Charge),
     /// It is not taken; what the client speaks, where that is gRPC.
     Refused(FlatError, Option<Dialect>),
 }
 
-async fn answer(job: Job, timer: Timer) {
-    let Job { shared, head, body, respond } = job;
+async fn answer(job: StreamJob, timer: Timer) {
+    let StreamJob { shared, head, body, respond } = job;
     let worker = &shared.worker;
     let receiver = Receiver::of_client(body, shared.trailers.of(respond.stream_id().as_u32()));
     let mut conn = ClientConnection {
@@ -293,7 +293,7 @@ async fn answer(job: Job, timer: Timer) {
         table: Arc::clone(&shared.table),
     };
     match head {
-        Head::Taken(mut buffers, charge) => {
+        StreamHead::Taken(mut buffers, charge) => {
             let length = buffers.flat.len();
             conn.input.lend(std::mem::take(&mut buffers.flat));
             exchange::exchange(worker, &mut conn, &mut buffers, length).await;
@@ -301,7 +301,7 @@ async fn answer(job: Job, timer: Timer) {
             worker.release_buffers(buffers);
             drop(charge);
         }
-        Head::Refused(error, dialect) => refuse(worker, &mut conn, error, dialect),
+        StreamHead::Refused(error, dialect) => refuse(worker, &mut conn, error, dialect),
     }
 }
 
@@ -321,9 +321,9 @@ fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialec
         return stream.reset_malformed(worker);
     }
     let date = worker.date();
-    let local = Local {
+    let local = LocalReply {
         grpc: dialect.map(|dialect| (dialect, reject.grpc_status())),
-        ..Local::refusal(reject, (&date, &conn.client.mesh_settings), false, false)
+        ..LocalReply::refusal(reject, (&date, &conn.client.mesh_settings), false, false)
     };
     let (head, body) = reply::message(&local, &mut Edits::default());
     if let Downstream::H2(stream) = &mut conn.downstream

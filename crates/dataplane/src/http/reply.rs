@@ -16,11 +16,11 @@ use wire::view::Fields;
 pub(crate) const REASON: &str = "x-moongate-reason";
 
 /// Bodies up to this are copied for each stream.
-const COPIED: usize = 2 << 10;
+const MAX_COPIED: usize = 2 << 10;
 
 /// What every answer of the gateway's own has.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Local<'a> {
+pub(crate) struct LocalReply<'a> {
     pub(crate) status: u16,
     pub(crate) location: Option<&'a FieldValue<'static>>,
     pub(crate) body: &'a [u8],
@@ -38,7 +38,7 @@ pub(crate) struct Local<'a> {
     pub(crate) reason: Option<&'a str>,
 }
 
-impl<'a> Local<'a> {
+impl<'a> LocalReply<'a> {
     /// The answer that the table of causes has.
     pub(crate) fn refusal(
         reject: Reject,
@@ -64,7 +64,7 @@ impl<'a> Local<'a> {
 }
 
 /// Appends an answer of the gateway's own; `edits` come from the route, where there is one. Returns the length of the body written.
-pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<'a>) -> u64 {
+pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &LocalReply<'a>, edits: &mut Edits<'a>) -> u64 {
     let own = headers(local, edits);
     write_response_in(out, &local.parts(), &own, Style { keep_case: false, http10: local.http10 });
     let body = local.sent_body();
@@ -73,11 +73,11 @@ pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &Local<'a>, edits: &mut Edits<
 }
 
 /// The same for a stream of HTTP/2: its head, and its body, which may be empty.
-pub(crate) fn message<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> (Response<()>, Bytes) {
+pub(crate) fn message<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> (Response<()>, Bytes) {
     let own = headers(local, edits);
     let body = match (local.sent_body(), local.shared) {
         // A client that takes nothing makes nothing of it be held.
-        (body, Some(shared)) if body.len() > COPIED && body.len() == shared.len() => {
+        (body, Some(shared)) if body.len() > MAX_COPIED && body.len() == shared.len() => {
             Bytes::from_owner(Arc::clone(shared))
         }
         (body, _) => Bytes::copy_from_slice(body),
@@ -85,7 +85,7 @@ pub(crate) fn message<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> (Response
     (wire::h2::response(&local.parts(), &own), body)
 }
 
-fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
+fn headers<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     let mut own = Edits::default();
     if let Some(location) = local.location {
         own.set("location", location.by_ref());
@@ -111,7 +111,7 @@ fn headers<'a>(local: &Local<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     own
 }
 
-impl<'a> Local<'a> {
+impl<'a> LocalReply<'a> {
     /// The status as the client sees it: gRPC has its own elsewhere.
     pub(crate) fn sent_status(&self) -> u16 {
         self.grpc.map_or(self.status, |(dialect, _)| dialect.status(self.status))
@@ -148,7 +148,7 @@ mod tests {
         let mesh_settings = MeshConnectionSettings::default();
         let written = |reject: Reject, head_only| {
             let mut out = Vec::new();
-            let local = Local::refusal(reject, (&date, &mesh_settings), head_only, false);
+            let local = LocalReply::refusal(reject, (&date, &mesh_settings), head_only, false);
             let length = write(&mut out, &local, &mut Edits::default());
             (String::from_utf8(out).unwrap(), length)
         };

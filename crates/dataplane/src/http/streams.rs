@@ -1,6 +1,6 @@
 //! The two halves of an HTTP/2 stream as an exchange uses them, on either side of it.
 
-use super::multiplexed::OfStream;
+use super::multiplexed::StreamTrailers;
 use crate::conn::{Duplex, StreamShare};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
@@ -143,7 +143,7 @@ pub(crate) struct Receiver {
     /// What is left of a piece that did not fit.
     rest: Bytes,
     /// Of a client: trailers that have come and were not read.
-    trailers: Option<OfStream>,
+    trailers: Option<StreamTrailers>,
 }
 
 /// One piece of what is received.
@@ -161,7 +161,7 @@ impl Receiver {
     }
 
     /// The same, for a stream of a client.
-    pub(super) fn of_client(stream: RecvStream, trailers: OfStream) -> Self {
+    pub(super) fn of_client(stream: RecvStream, trailers: StreamTrailers) -> Self {
         Self { trailers: Some(trailers), ..Self::new(stream) }
     }
 

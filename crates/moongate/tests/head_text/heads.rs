@@ -105,7 +105,7 @@ fn route_heads(route: &Arc<Route>, server: Option<&ir::HeaderValue>, from: &str)
         // A rewrite that gives no path that may be sent is answered 400.
         let Ok(rewritten) = entry.rewritten(&view) else { continue };
         entry.edit_request(target, rewritten, &view, &Hostile(&view, None), &mut edits);
-        forwarded::tell_host(view.authority, fields, &mut edits);
+        forwarded::set_forwarded_host(view.authority, fields, &mut edits);
         let mut out = Vec::new();
         write_request(&mut out, &parts, &edits);
         request(&out, from);

@@ -10,11 +10,11 @@ use tokio::io::Interest;
 use upstream::Stream;
 
 /// Which side of a moved body failed.
-pub(super) enum Broken {
+pub(super) enum SpliceError {
     /// The one that sends it.
-    From,
+    Source,
     /// The one that it goes to.
-    To,
+    Sink,
 }
 
 /// A pipe for a body of which so much is still to come, if that is worth it and can be done.
@@ -30,17 +30,17 @@ pub(super) fn poll_move(
     from: &Stream,
     to: &Stream,
     context: &mut Context<'_>,
-) -> Poll<Result<(), Broken>> {
-    let (Stream::Tcp(from), Stream::Tcp(to)) = (from, to) else { return Poll::Ready(Err(Broken::From)) };
+) -> Poll<Result<(), SpliceError>> {
+    let (Stream::Tcp(from), Stream::Tcp(to)) = (from, to) else { return Poll::Ready(Err(SpliceError::Source)) };
     if !pipe.is_empty() {
-        return pipe.poll_empty(to, context).map(|emptied| emptied.map(|_| ()).map_err(|_| Broken::To));
+        return pipe.poll_empty(to, context).map(|emptied| emptied.map(|_| ()).map_err(|_| SpliceError::Sink));
     }
     match ready!(pipe.poll_fill(from, *left, context)) {
         Ok(count) if count > 0 => {
             *left = left.saturating_sub(count as u64);
             Poll::Ready(Ok(()))
         }
-        Ok(_) | Err(_) => Poll::Ready(Err(Broken::From)),
+        Ok(_) | Err(_) => Poll::Ready(Err(SpliceError::Source)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! From the client to the backend.
 
 use super::Failure;
-use super::direct::{self, Broken};
+use super::direct::{self, SpliceError};
 use super::pieces::{checked_trailers, end_chunks, put};
 use crate::conn::{Buffer, Charge, Pipe, Worker};
 use crate::http::downstream::Downstream;
@@ -356,8 +356,8 @@ impl<'a> RequestSide<'a> {
         match moved {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(Broken::From)) => return Err(Failure::ClientClosed),
-            Poll::Ready(Err(Broken::To)) => self.refused = true,
+            Poll::Ready(Err(SpliceError::Source)) => return Err(Failure::ClientClosed),
+            Poll::Ready(Err(SpliceError::Sink)) => self.refused = true,
         }
         if *left == 0 && pipe.is_empty() {
             self.complete = true;

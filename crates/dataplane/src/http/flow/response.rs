@@ -1,7 +1,7 @@
 //! From the backend to the client.
 
 use super::Failure;
-use super::direct::{self, Broken};
+use super::direct::{self, SpliceError};
 use super::interim::Interim;
 use super::pieces::{checked_trailers, end_chunks};
 use super::response_context::ResponseContext;
@@ -493,8 +493,8 @@ impl<'a> ResponseSide<'a> {
         match moved {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(Broken::From)) => return Err(Failure::UpstreamClosed),
-            Poll::Ready(Err(Broken::To)) => return Err(Failure::ClientClosed),
+            Poll::Ready(Err(SpliceError::Source)) => return Err(Failure::UpstreamClosed),
+            Poll::Ready(Err(SpliceError::Sink)) => return Err(Failure::ClientClosed),
         }
         if *left == 0 && pipe.is_empty() {
             self.complete = true;

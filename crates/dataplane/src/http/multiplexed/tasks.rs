@@ -1,6 +1,6 @@
 //! Tasks that answer streams. They are kept for streams to come, since to begin one and to end it costs as much as several heads do.
 
-use super::{Head, Shared, answer};
+use super::{Shared, StreamHead, answer};
 use crate::conn::{Stage, Worker, catch};
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -12,21 +12,21 @@ use std::task::{Poll, Waker};
 use upstream::Outgoing;
 
 /// A stream that is to be answered.
-pub(super) struct Job {
+pub(super) struct StreamJob {
     pub(super) shared: Rc<Shared>,
-    pub(super) head: Head,
+    pub(super) head: StreamHead,
     pub(super) body: RecvStream,
     pub(super) respond: SendResponse<Outgoing>,
 }
 
 /// Where a task finds its next stream.
 struct Task {
-    job: Cell<Option<Job>>,
+    job: Cell<Option<StreamJob>>,
     waker: Cell<Option<Waker>>,
 }
 
 /// Has a stream answered, by a task that has none or by a new one.
-pub(super) fn begin(worker: &Worker, job: Job) {
+pub(super) fn begin(worker: &Worker, job: StreamJob) {
     match worker.take_task().and_then(|task| task.downcast::<Task>().ok()) {
         Some(task) => {
             task.job.set(Some(job));

@@ -38,8 +38,8 @@ impl Trailers {
     }
 
     /// Those of a stream, which are returned when this is dropped.
-    pub(super) fn of(self: &Rc<Self>, stream: u32) -> OfStream {
-        OfStream { trailers: Rc::clone(self), stream }
+    pub(super) fn of(self: &Rc<Self>, stream: u32) -> StreamTrailers {
+        StreamTrailers { trailers: Rc::clone(self), stream }
     }
 }
 
@@ -55,12 +55,12 @@ impl Trailing for Trailers {
 
 /// The trailers of a stream that was begun.
 #[derive(Debug)]
-pub(in crate::http) struct OfStream {
+pub(in crate::http) struct StreamTrailers {
     trailers: Rc<Trailers>,
     stream: u32,
 }
 
-impl Drop for OfStream {
+impl Drop for StreamTrailers {
     fn drop(&mut self) {
         let mut held = self.trailers.held.borrow_mut();
         if !held.is_empty() {
