@@ -215,7 +215,7 @@ async fn serve_protocol(
                 .await
         }
         Service::Tcp(entry) if client.tracked.begin() => {
-            Box::pin(tcp::serve(worker, tcp::Bytes { stream, input, timer, client, entry })).await;
+            Box::pin(tcp::serve(worker, tcp::TcpConnection { stream, input, timer, client, entry })).await;
         }
         Service::Tcp(_) => {}
     }

@@ -1,8 +1,8 @@
 //! Connections whose bytes are passed on as they are: TCP in clear text, TLS that is taken off, and TLS that is passed through.
 
-mod bodies;
+mod post_tunnel;
+mod tcp_upstream;
 mod tunnel;
-mod up;
 
 use crate::conn::{Buffer, Client, Timer, Worker, choose};
 use crate::log::Record;
@@ -13,14 +13,12 @@ use routing::TcpEntry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tunnel::Failure;
-use up::{Reached, Up};
-use upstream::{
-    ClusterState, ConnectContext, ConnectError, EndpointState, InFlight, NoEndpoint, PickContext, Stream, xxhash64,
-};
+use tcp_upstream::{TcpUpstream, UpstreamPath};
+use tunnel::TunnelError;
+use upstream::{ClusterState, ConnectError, EndpointState, ConnectContext, InFlight, NoEndpoint, PickContext, Stream, xxhash64};
 
 /// A client's connection, and where its bytes go.
-pub(crate) struct Bytes {
+pub(crate) struct TcpConnection {
     pub(crate) stream: Stream,
     /// What came already.
     pub(crate) input: Buffer,
@@ -31,7 +29,7 @@ pub(crate) struct Bytes {
 
 /// How a connection went.
 #[derive(Default)]
-struct Outcome {
+struct StreamInfo {
     cluster: Option<Arc<ClusterState>>,
     flags: Flags,
     failure: String,
@@ -42,30 +40,34 @@ struct Outcome {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, mut conn: Bytes) {
+pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
     let begun = Instant::now();
-    let mut outcome = Outcome::default();
-    if let Some((mut reached, _in_flight)) = connect(&worker, &conn, &mut outcome).await {
-        let up = &reached.up;
-        outcome.upstream_host = up.endpoint().map_or_else(String::new, |endpoint| endpoint.address.to_string());
-        outcome.upstream_local = up.local_address().map_or_else(String::new, |address| address.to_string());
-        (outcome.received, outcome.sent) = reached.relay(&worker, &mut conn).await;
-        if reached.up.ends().is_some_and(|end| end <= Instant::now()) {
-            outcome.flags = Flags::DT;
+    let mut info = StreamInfo::default();
+    if let Some((mut path, _in_flight)) = connect(&worker, &conn, &mut info).await {
+        let up = &path.up;
+        info.upstream_host = up.endpoint().map_or_else(String::new, |endpoint| endpoint.address.to_string());
+        info.upstream_local = up.local_address().map_or_else(String::new, |address| address.to_string());
+        (info.received, info.sent) = path.relay(&worker, &mut conn).await;
+        if path.up.ends().is_some_and(|end| end <= Instant::now()) {
+            info.flags = Flags::DT;
         }
     }
-    ended(&worker, &conn, &outcome, begun.elapsed());
+    record(&worker, &conn, &info, begun.elapsed());
 }
 
 /// A way to one of the route's clusters; a second endpoint is tried when the first cannot be reached.
-async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option<(Reached, Option<InFlight>)> {
+async fn connect(
+    worker: &Worker,
+    conn: &TcpConnection,
+    info: &mut StreamInfo,
+) -> Option<(UpstreamPath, Option<InFlight>)> {
     let target = conn.entry.choose(|| worker.random());
     let slot = conn.entry.targets.get(target).and_then(|target| target.slot);
     let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
-        outcome.flags = Flags::NC;
+        info.flags = Flags::NC;
         return None;
     };
-    outcome.cluster = Some(Arc::clone(&cluster));
+    info.cluster = Some(Arc::clone(&cluster));
     let mut avoid: Option<u64> = None;
     let hash = source_hash(worker, conn, &cluster);
     loop {
@@ -73,21 +75,21 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
         let (endpoint, in_flight) = match choose(worker, &cluster, wanted).await {
             Ok(chosen) => chosen,
             Err(none) => {
-                outcome.flags = Reject::from(&none).reason().flags;
+                info.flags = Reject::from(&none).reason().flags;
                 if let NoEndpoint::Withheld(reason) = none {
-                    outcome.failure = reason.to_string();
+                    info.failure = reason.to_string();
                 }
                 return None;
             }
         };
         let failure = match reach(worker, conn, &cluster, &endpoint).await {
-            Ok(reached) => {
+            Ok(path) => {
                 worker.report(&cluster, &endpoint, upstream::Outcome::Served);
-                outcome.flags = Flags::NONE;
-                return Some((reached, in_flight));
+                info.flags = Flags::NONE;
+                return Some((path, in_flight));
             }
-            Err(Failure::Connect(ConnectError::Overflow)) => {
-                outcome.flags = Flags::UO;
+            Err(TunnelError::Connect(ConnectError::Overflow)) => {
+                info.flags = Flags::UO;
                 return None;
             }
             Err(failure) => failure,
@@ -97,8 +99,8 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
             worker.report(&cluster, &endpoint, failure.outcome());
         }
         // As Envoy tells it, which counts the attempts of bytes as well.
-        (outcome.flags, outcome.failure) = (Flags::UF | Flags::URX, failure.to_string());
-        outcome.upstream_host = endpoint.address.to_string();
+        (info.flags, info.failure) = (Flags::UF | Flags::URX, failure.to_string());
+        info.upstream_host = endpoint.address.to_string();
         let others = cluster.endpoints().is_some_and(|endpoints| endpoints.len() > 1);
         if avoid.is_some() || !others || !failure.is_of_endpoint() {
             return None;
@@ -110,10 +112,10 @@ async fn connect(worker: &Worker, conn: &Bytes, outcome: &mut Outcome) -> Option
 /// A connection to an endpoint, or a tunnel through it.
 async fn reach(
     worker: &Worker,
-    conn: &Bytes,
+    conn: &TcpConnection,
     cluster: &Arc<ClusterState>,
     endpoint: &Arc<EndpointState>,
-) -> Result<Reached, Failure> {
+) -> Result<UpstreamPath, TunnelError> {
     let ends = conn.client.ends();
     let sender = ConnectContext { host: None, ends: ends.as_ref() };
     if let Some(tunnel) = &conn.entry.config.tunnel {
@@ -121,20 +123,20 @@ async fn reach(
     }
     let connection = cluster.connect(endpoint, sender, cluster.config.timeouts.connect).await?;
     add(&worker.metrics.connected);
-    Ok(Reached { up: Up::Bare(connection), back: worker.buffer(), _counted: None })
+    Ok(UpstreamPath { up: TcpUpstream::Bare(connection), back: worker.buffer(), _counted: None })
 }
 
 /// DR-11, VS-66: the hash of the client's address, where the route's first cluster wants it and the chosen one goes by any.
-fn source_hash(worker: &Worker, conn: &Bytes, chosen: &ClusterState) -> Option<u64> {
+fn source_hash(worker: &Worker, conn: &TcpConnection, chosen: &ClusterState) -> Option<u64> {
     chosen.config.balance.hash()?;
     let first = worker.upstream.cluster(conn.entry.targets.first()?.slot?)?;
     (first.hash_key() == Some(&HashKey::SourceIp)).then(|| xxhash64(conn.client.peer.as_bytes(), 0))
 }
 
-fn ended(worker: &Worker, conn: &Bytes, outcome: &Outcome, taken: Duration) {
-    let destination = outcome.cluster.as_ref().map_or(NO_DESTINATION, |cluster| &cluster.config.host);
-    let request = Request { destination, status: 0, flags: outcome.flags };
-    worker.metrics.connection(request, outcome.received, outcome.sent);
+fn record(worker: &Worker, conn: &TcpConnection, info: &StreamInfo, taken: Duration) {
+    let destination = info.cluster.as_ref().map_or(NO_DESTINATION, |cluster| &cluster.config.host);
+    let request = Request { destination, status: 0, flags: info.flags };
+    worker.metrics.connection(request, info.received, info.sent);
     let Some(log) = &worker.log else { return };
     let client = &conn.client;
     let plain = |address: std::net::SocketAddr| {
@@ -144,18 +146,18 @@ fn ended(worker: &Worker, conn: &Bytes, outcome: &Outcome, taken: Duration) {
         Some(TargetCluster::Known(id) | TargetCluster::Unknown { id, .. }) => id.to_string(),
         None => String::new(),
     };
-    let cluster = outcome.cluster.as_ref().map_or_else(target, |cluster| cluster.config.id.to_string());
+    let cluster = info.cluster.as_ref().map_or_else(target, |cluster| cluster.config.id.to_string());
     log.write(&Record {
         start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
-        flags: outcome.flags,
-        transport_failure: &outcome.failure,
-        received: outcome.received,
-        sent: outcome.sent,
+        flags: info.flags,
+        transport_failure: &info.failure,
+        received: info.received,
+        sent: info.sent,
         duration: taken,
         server_name: client.server_name(),
-        upstream_host: &outcome.upstream_host,
+        upstream_host: &info.upstream_host,
         cluster: &cluster,
-        upstream_local: &outcome.upstream_local,
+        upstream_local: &info.upstream_local,
         downstream_local: &client.local.map_or_else(String::new, plain),
         downstream_remote: &plain(client.remote),
         ..Record::empty()

@@ -1,7 +1,7 @@
 //! Tunnels through a proxy (DR-50): the endpoint is asked by CONNECT or POST to pass bytes on, and has to say yes before any are sent.
 
-use super::bodies::Bodies;
-use super::up::{Reached, Up};
+use super::post_tunnel::PostTunnel;
+use super::tcp_upstream::{TcpUpstream, UpstreamPath};
 use crate::conn::{Buffer, Worker};
 use crate::http::H2Upstream;
 use crate::metrics::add;
@@ -19,7 +19,7 @@ use wire::h1::{BodyReader, ResponseHead};
 
 /// Why there is no tunnel. The words are those of the access log's reason; Envoy has words for a refusal alone.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum TunnelError {
     /// There is no connection to the proxy.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -37,7 +37,7 @@ pub(super) enum Failure {
     Late,
 }
 
-impl Failure {
+impl TunnelError {
     /// Whether it says nothing of the endpoint.
     pub(super) fn is_own(&self) -> bool {
         matches!(self, Self::Connect(error) if error.is_own())
@@ -57,13 +57,13 @@ impl Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for TunnelError {
     fn from(_: io::Error) -> Self {
         Self::Closed
     }
 }
 
-impl From<h2::Error> for Failure {
+impl From<h2::Error> for TunnelError {
     fn from(_: h2::Error) -> Self {
         Self::Closed
     }
@@ -75,7 +75,7 @@ pub(super) async fn open(
     cluster: &Arc<ClusterState>,
     (endpoint, sender): (&Arc<EndpointState>, ConnectContext<'_>),
     tunnel: &Tunnel,
-) -> Result<Reached, Failure> {
+) -> Result<UpstreamPath, TunnelError> {
     // A tunnel is a request for as long as it lasts (DR-21).
     let counted = cluster.begin_request().ok_or(ConnectError::Overflow)?;
     let deadline = Instant::now() + cluster.config.timeouts.connect;
@@ -85,7 +85,7 @@ pub(super) async fn open(
         // The client of bytes speaks no HTTP that could be followed (DR-22).
         UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => opening.on_connection().await?,
     };
-    Ok(Reached { up, back, _counted: Some(counted) })
+    Ok(UpstreamPath { up, back, _counted: Some(counted) })
 }
 
 struct Opening<'a> {
@@ -99,23 +99,23 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     /// A connection of its own, and what came behind the head of the answer.
-    async fn on_connection(&self) -> Result<(Up, Buffer), Failure> {
+    async fn on_connection(&self) -> Result<(TcpUpstream, Buffer), TunnelError> {
         let limit = self.cluster.config.timeouts.connect;
         let mut connection = self.cluster.connect(self.endpoint, self.sender, limit).await?;
         self.made();
         let mut back = self.worker.buffer();
         let body = self.in_time(self.ask(&mut connection, &mut back)).await?;
         Ok(match self.tunnel.method {
-            TunnelMethod::Connect => (Up::Bare(connection), back),
+            TunnelMethod::Connect => (TcpUpstream::Bare(connection), back),
             TunnelMethod::Post => {
-                let bodies = Bodies::new(connection, body, back);
-                (Up::Bodies(Box::new(bodies)), self.worker.buffer())
+                let post = PostTunnel::new(connection, body, back);
+                (TcpUpstream::PostTunnel(Box::new(post)), self.worker.buffer())
             }
         })
     }
 
     /// Sends the head, and reads that of the answer; what follows it stays in the buffer.
-    async fn ask(&self, connection: &mut Connection, back: &mut Buffer) -> Result<BodyReader, Failure> {
+    async fn ask(&self, connection: &mut Connection, back: &mut Buffer) -> Result<BodyReader, TunnelError> {
         let authority = &self.tunnel.authority;
         let (head, request_kind) = match self.tunnel.method {
             TunnelMethod::Connect => {
@@ -131,10 +131,10 @@ impl Opening<'_> {
         let mut head = ResponseHead::default();
         loop {
             match head.parse(back.filled(), request_kind, &self.worker.limits.head) {
-                Err(_) => return Err(Failure::Malformed),
+                Err(_) => return Err(TunnelError::Malformed),
                 Ok(None) => {
                     if read(&mut connection.stream, back).await? == 0 {
-                        return Err(Failure::Closed);
+                        return Err(TunnelError::Closed);
                     }
                 }
                 Ok(Some(length)) => {
@@ -142,7 +142,7 @@ impl Opening<'_> {
                     match head.status {
                         200..=299 => return Ok(BodyReader::new(head.body)),
                         _ if head.is_informational() => {}
-                        status => return Err(Failure::Refused(status)),
+                        status => return Err(TunnelError::Refused(status)),
                     }
                 }
             }
@@ -150,7 +150,7 @@ impl Opening<'_> {
     }
 
     /// A stream of HTTP/2. One that broke on a connection that was there before is asked for once more: no byte was sent on it.
-    async fn on_stream(&self) -> Result<Up, Failure> {
+    async fn on_stream(&self) -> Result<TcpUpstream, TunnelError> {
         let head = self.stream_head()?;
         let mut again = true;
         loop {
@@ -167,19 +167,19 @@ impl Opening<'_> {
                 let mut up = H2Upstream::open(stream, head.clone(), false)?;
                 match up.answer().await? {
                     // An answer that ends with its head has no room for bytes.
-                    (200..=299, false) => Ok(Up::Stream(Box::new(up))),
-                    (200..=299, true) => Err(Failure::Malformed),
-                    (status, _) => Err(Failure::Refused(status)),
+                    (200..=299, false) => Ok(TcpUpstream::Stream(Box::new(up))),
+                    (200..=299, true) => Err(TunnelError::Malformed),
+                    (status, _) => Err(TunnelError::Refused(status)),
                 }
             });
             match opened.await {
-                Err(Failure::Closed) if reused && again => again = false,
+                Err(TunnelError::Closed) if reused && again => again = false,
                 opened => return opened,
             }
         }
     }
 
-    fn stream_head(&self) -> Result<Request<()>, Failure> {
+    fn stream_head(&self) -> Result<Request<()>, TunnelError> {
         let authority = self.tunnel.authority.as_str();
         let scheme = if self.cluster.config.tls.is_some() { "https" } else { "http" };
         let (method, uri) = match self.tunnel.method {
@@ -191,7 +191,7 @@ impl Opening<'_> {
         };
         let head = uri.and_then(|uri| Request::builder().method(method).uri(uri).body(()));
         // An authority that parsed is one for the library as well.
-        head.map_err(|_| Failure::Malformed)
+        head.map_err(|_| TunnelError::Malformed)
     }
 
     fn made(&self) {
@@ -199,8 +199,8 @@ impl Opening<'_> {
         self.worker.report(self.cluster, self.endpoint, Outcome::Connected);
     }
 
-    async fn in_time<T>(&self, asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        timeout_at(self.deadline, asking).await.unwrap_or(Err(Failure::Late))
+    async fn in_time<T>(&self, asking: impl Future<Output = Result<T, TunnelError>>) -> Result<T, TunnelError> {
+        timeout_at(self.deadline, asking).await.unwrap_or(Err(TunnelError::Late))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the bytes of a client go to: a connection, or a tunnel over one.
 
-use super::Bytes;
-use super::bodies::Bodies;
+use super::TcpConnection;
+use super::post_tunnel::PostTunnel;
 use crate::conn::{Buffer, Worker, relay};
 use crate::http::{H2Upstream, Halves};
 use std::net::SocketAddr;
@@ -10,8 +10,8 @@ use std::time::Instant;
 use upstream::{Connection, Counted, EndpointState};
 
 /// The way to an endpoint.
-pub(super) struct Reached {
-    pub(super) up: Up,
+pub(super) struct UpstreamPath {
+    pub(super) up: TcpUpstream,
     /// What came from there already.
     pub(super) back: Buffer,
     /// Its place among the requests to the cluster, where it is one.
@@ -19,20 +19,20 @@ pub(super) struct Reached {
 }
 
 /// The endpoint's side.
-pub(super) enum Up {
+pub(super) enum TcpUpstream {
     /// The bytes as they are; in a tunnel, behind the heads of CONNECT.
     Bare(Connection),
     /// The bodies of a request and its answer.
-    Bodies(Box<Bodies>),
+    PostTunnel(Box<PostTunnel>),
     /// A stream of HTTP/2.
     Stream(Box<H2Upstream>),
 }
 
-impl Up {
+impl TcpUpstream {
     fn connection(&self) -> Option<&Connection> {
         match self {
             Self::Bare(connection) => Some(connection),
-            Self::Bodies(bodies) => Some(&bodies.connection),
+            Self::PostTunnel(post) => Some(&post.connection),
             Self::Stream(_) => None,
         }
     }
@@ -41,7 +41,7 @@ impl Up {
     pub(super) fn endpoint(&self) -> Option<&Arc<EndpointState>> {
         match self {
             Self::Stream(stream) => Some(stream.endpoint()),
-            Self::Bare(_) | Self::Bodies(_) => self.connection().map(|connection| &connection.endpoint),
+            Self::Bare(_) | Self::PostTunnel(_) => self.connection().map(|connection| &connection.endpoint),
         }
     }
 
@@ -49,7 +49,7 @@ impl Up {
     pub(super) fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Stream(stream) => stream.local,
-            Self::Bare(_) | Self::Bodies(_) => self.connection()?.stream.local_address(),
+            Self::Bare(_) | Self::PostTunnel(_) => self.connection()?.stream.local_address(),
         }
     }
 
@@ -59,16 +59,18 @@ impl Up {
     }
 }
 
-impl Reached {
+impl UpstreamPath {
     /// Relays to the end; returns how much went each way.
-    pub(super) async fn relay(&mut self, worker: &Worker, conn: &mut Bytes) -> (u64, u64) {
+    pub(super) async fn relay(&mut self, worker: &Worker, conn: &mut TcpConnection) -> (u64, u64) {
         let bounds = (conn.entry.config.idle_timeout, self.up.ends());
-        let Bytes { stream, input, timer, .. } = conn;
+        let TcpConnection { stream, input, timer, .. } = conn;
         let buffers = (input, &mut self.back);
         match &mut self.up {
-            Up::Bare(connection) => relay(worker, (stream, &mut connection.stream), buffers, timer, bounds).await,
-            Up::Bodies(bodies) => relay(worker, (stream, &mut **bodies), buffers, timer, bounds).await,
-            Up::Stream(up) => {
+            TcpUpstream::Bare(connection) => {
+                relay(worker, (stream, &mut connection.stream), buffers, timer, bounds).await
+            }
+            TcpUpstream::PostTunnel(post) => relay(worker, (stream, &mut **post), buffers, timer, bounds).await,
+            TcpUpstream::Stream(up) => {
                 let mut halves = Halves(&mut up.receiver, &mut up.sender);
                 relay(worker, (stream, &mut halves), buffers, timer, bounds).await
             }

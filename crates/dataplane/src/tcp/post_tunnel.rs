@@ -1,4 +1,4 @@
-//! Bytes as the bodies of a request and its answer, over HTTP/1.1 (DR-50 `POST`): chunks in one direction, whatever the proxy chose in the
+//! TcpConnection as the bodies of a request and its answer, over HTTP/1.1 (DR-50 `POST`): chunks in one direction, whatever the proxy chose in the
 //! other.
 
 use crate::conn::{Buffer, Duplex};
@@ -13,7 +13,7 @@ const CHUNK: usize = 16 << 10;
 
 /// A connection whose heads were sent.
 #[derive(Debug)]
-pub(super) struct Bodies {
+pub(super) struct PostTunnel {
     pub(super) connection: Connection,
     body: BodyReader,
     input: Buffer,
@@ -21,7 +21,7 @@ pub(super) struct Bodies {
     written: usize,
 }
 
-impl Bodies {
+impl PostTunnel {
     /// `input` is what came behind the head of the answer, whose body `body` reads.
     pub(super) fn new(connection: Connection, body: BodyReader, input: Buffer) -> Self {
         Self { connection, body, input, output: Vec::new(), written: 0 }
@@ -61,7 +61,7 @@ impl Bodies {
     }
 }
 
-impl Duplex for Bodies {
+impl Duplex for PostTunnel {
     fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             if let Some(count) = self.take(room)? {
