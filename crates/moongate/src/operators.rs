@@ -20,7 +20,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use stream::Impatient;
+use stream::WriteTimeout;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -172,7 +172,7 @@ async fn answer(stream: TcpStream, pages: Router, active: Arc<AtomicU64>, listed
     let mut builder = http1::Builder::new();
     // The time of a head begins with the connection or with the answer before, so that it bounds silent connections as well.
     builder.timer(TokioTimer::new()).header_read_timeout(limit).max_buf_size(HEAD);
-    let serving = builder.serve_connection(TokioIo::new(Impatient::new(stream, limit)), service);
+    let serving = builder.serve_connection(TokioIo::new(WriteTimeout::new(stream, limit)), service);
     // Whatever ends it, there is nobody to report it to.
     let _ = timeout(AGE, serving).await;
     drop(listed);
