@@ -1,4 +1,4 @@
-//! One worker's thread: it takes connections from its sockets and serves them until it is told to end.
+//! The thread of a worker: accepts connections on its sockets and serves them until it is stopped.
 
 use crate::conn::{Accepting, ListenerPermit, ListenerState, Tracked, Worker, catch};
 use crate::entry;
@@ -16,19 +16,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 
-/// What the control side tells a worker.
+/// A command of the control side to a worker.
 pub(crate) enum Command {
-    /// Accept connections from this socket, which counts until it is closed.
+    /// Accept connections on this socket, which counts as accepting until it is closed.
     Listen(Arc<ListenerState>, std::net::TcpListener, Accepting),
-    /// Everything up to this generation is published.
+    /// All snapshots up to this generation are applied.
     Generation(u64),
-    /// Something about draining changed: connections have to look.
+    /// The drain state changed: wake all connections to check it.
     Wake,
-    /// End, with all connections.
+    /// Stop, and close all connections.
     Stop,
 }
 
-/// Runs a worker on this thread until it is told to stop.
+/// Runs a worker on this thread until it is stopped.
 pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedReceiver<Command>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().event_interval(61).build() {
         Ok(runtime) => runtime,
@@ -56,7 +56,7 @@ pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedRece
     });
 }
 
-/// Takes connections for as long as the listener is there, and after it sees that its idle ones end.
+/// Accepts connections while the listener is open, and later closes its idle connections.
 async fn accept(worker: Rc<Worker>, listener: Arc<ListenerState>, socket: std::net::TcpListener, accepting: Accepting) {
     match TcpListener::from_std(socket) {
         Ok(socket) => accept_until_closed(&worker, &listener, socket).await,
@@ -87,7 +87,7 @@ async fn accept_until_closed(worker: &Rc<Worker>, listener: &Arc<ListenerState>,
             Some(Err(error)) => failures.wait(worker, &error).await,
         }
     }
-    // Those that wait in the queue would be reset: nobody else can take them.
+    // Connections in the queue of the closed socket would be reset, so they are accepted.
     let Ok(socket) = socket.into_std() else { return };
     while let Ok((stream, remote)) = socket.accept() {
         if stream.set_nonblocking(true).is_ok()
@@ -105,15 +105,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Errors of the system, one after the other: there are no descriptors, or there is no memory. The connections stay in the system's queue.
-/// (A descriptor that is kept to accept and close them would have clients fail that can be served a moment later.)
+/// Consecutive errors of `accept`: no descriptors or no memory. The connections stay in the system's queue. (A reserve descriptor to accept and
+/// close them would fail clients that can be served a moment later.)
 #[derive(Default)]
 struct Failures {
     count: u32,
 }
 
 impl Failures {
-    /// The first of them close what is idle, in place of which the next connection is accepted; then there are pauses, each twice as long.
+    /// The first errors evict an idle connection each, which frees a descriptor; further errors pause, each twice as long.
     async fn wait(&mut self, worker: &Worker, error: &io::Error) {
         const EVICTIONS: u32 = 4;
         add(&worker.metrics.accept_errors);
@@ -131,7 +131,7 @@ impl Failures {
     }
 }
 
-/// Serves a connection, or closes it where there are as many as there may be.
+/// Serves a connection, or rejects it at a limit.
 async fn accept_connection(worker: &Rc<Worker>, listener: &Arc<ListenerState>, stream: TcpStream, remote: SocketAddr) {
     let (tracked, permit) = match admit(worker, listener, remote).await {
         Ok(admitted) => admitted,
@@ -148,14 +148,14 @@ async fn accept_connection(worker: &Rc<Worker>, listener: &Arc<ListenerState>, s
     });
 }
 
-/// The address first: who makes too many connections does not have those of others closed.
+/// The limit of the address comes first: a client with too many connections evicts no connections of others.
 async fn admit(
     worker: &Rc<Worker>,
     listener: &Arc<ListenerState>,
     remote: SocketAddr,
 ) -> Result<(Rc<Tracked>, ListenerPermit), Rejected> {
     let mesh_settings = Arc::clone(&listener.services().mesh_settings);
-    // Whose a connection is that begins with a PROXY header is not known yet.
+    // With a PROXY header, the client's address is not known yet.
     let address = match mesh_settings.proxy_protocol {
         Some(_) => None,
         None => worker.addresses.admit(remote.ip(), &mesh_settings)?,

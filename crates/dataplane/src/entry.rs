@@ -1,4 +1,4 @@
-//! From an accepted socket to what is spoken on it: whose it is, clear text or TLS, and which of the listener's servers takes it.
+//! From an accepted socket to its protocol: the client's address, plaintext or TLS, and the server of the listener.
 
 mod failure;
 mod proxy_header;
@@ -25,13 +25,13 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 use upstream::{Replay, Stream};
 use wire::hello::{self, ClientHello, Hello};
 
-/// A connection that was accepted.
+/// An accepted connection.
 struct Accepted {
     worker: Rc<Worker>,
     listener: Arc<ListenerState>,
     stream: TcpStream,
     remote: SocketAddr,
-    /// What the client reached, where somebody in front says so.
+    /// The address that the client connected to, if a PROXY header says so.
     local: Option<SocketAddr>,
     tracked: Rc<Tracked>,
     begun: Instant,
@@ -53,7 +53,7 @@ pub(crate) async fn serve(
     }
     if !services.servers.is_empty() {
         drop(services);
-        // Boxed, so that what comes after the handshake does not carry it.
+        // Boxed, so that the future after the handshake stays small.
         return Box::pin(accepted.detect_in_time()).await;
     }
     let plain = services.plain.clone();
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
 }
 
 impl Accepted {
-    /// Looks at the first bytes to find out what the client speaks, and whose name it asks for.
+    /// Reads the first octets within a timeout, to find the protocol and the SNI.
     async fn detect_in_time(self) {
         let (input, timer) = (self.worker.buffer(), self.tracked.timer());
         timer.set(self.worker.limits.client_hello_timeout);
@@ -88,7 +88,7 @@ impl Accepted {
                 let found = find_server(&self.listener.services(), sni.as_deref());
                 attempt.sni = sni;
                 let Some(service) = found.filter(|service| istio_alpn || !service.server.mesh_only) else {
-                    // §2.7: no server has the name, so that there is nobody to answer.
+                    // §2.7: no server has the name, so the connection is closed.
                     return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::NoMatchingServer);
                 };
                 timer.set(self.worker.limits.handshake_timeout);
@@ -103,7 +103,7 @@ impl Accepted {
         }
     }
 
-    /// Reads until the first message is told apart.
+    /// Reads until the first message is recognised.
     async fn read_client_hello(&mut self, input: &mut Buffer, timer: &Timer) -> Result<Hello, HandshakeFailure> {
         poll_fn(|context| {
             loop {
@@ -128,7 +128,7 @@ impl Accepted {
         .await
     }
 
-    /// The client's address, and the one that it reached.
+    /// The client's address, and the local address.
     fn addresses(&self) -> (SocketAddr, Option<SocketAddr>) {
         (self.remote, self.local.or_else(|| self.stream.local_addr().ok()))
     }
@@ -145,7 +145,7 @@ impl Accepted {
         let stream = match &service.acceptor {
             None => Stream::Tcp(self.stream),
             Some(acceptor) => {
-                // S-96: without a certificate there is nothing to say.
+                // S-96: without a certificate the handshake fails.
                 let Some(config) = acceptor.config.clone() else {
                     return failed(HandshakeFailure::NoCertificate);
                 };
@@ -171,7 +171,7 @@ impl Accepted {
     }
 }
 
-/// The server of a name.
+/// The server for a name.
 fn find_server(services: &Services, name: Option<&str>) -> Option<Arc<TlsService>> {
     services.servers.pick(name).and_then(|place| services.tls.get(place)).cloned()
 }
@@ -184,7 +184,7 @@ fn poll_read(stream: &mut TcpStream, input: &mut Buffer, context: &mut std::task
     polled.map(|result| result.is_ok() && count > 0)
 }
 
-/// What a handshake gives before the timer's deadline.
+/// Waits for a handshake until the timer's deadline.
 async fn before_deadline<T>(
     handshake: impl Future<Output = io::Result<T>>,
     timer: &Timer,
@@ -198,7 +198,7 @@ async fn before_deadline<T>(
     .await
 }
 
-/// Speaks what the service has the connection speak.
+/// Serves a connection with the protocol of its service.
 async fn serve_protocol(
     worker: Rc<Worker>,
     client: Client,
@@ -221,7 +221,7 @@ async fn serve_protocol(
     }
 }
 
-/// Counts a connection that is closed at once.
+/// Counts a rejected connection.
 pub(crate) fn reject(worker: &Worker, rejected: Rejected) {
     if let Some(count) = worker.metrics.rejected.get(rejected as usize) {
         add(count);

@@ -1,4 +1,4 @@
-//! HTTP: from a connection of a client to the answers on it. `entry` hands connections in.
+//! HTTP: from a connection of a client to the responses on it. `entry` calls it.
 
 mod affinity;
 mod attempt;

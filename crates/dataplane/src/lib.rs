@@ -1,10 +1,11 @@
 //! From sockets to responses: listeners, workers, HTTP/1.1, the access log and counters.
 //!
-//! The program starts one [`DataPlane`], hands it every snapshot, and asks it to drain at the end. It knows of no resources, no
-//! compiler and no files.
+//! The program starts one [`DataPlane`], applies every snapshot to it, and drains it at the end. It depends on no resources, no compiler and no
+//! files.
 //!
-//! From below: `limits`, `reasons`, the one table of causes; `metrics`, `log`; `tls`, what servers present; `conn`, what connections are made of; `http` and `tcp`, what is
-//! spoken on them; `accept`, the worker's thread; `listeners` and `control`, the side that is not a worker's.
+//! From below: `limits`, `reasons`, the one table of causes; `metrics`, `log`; `tls`, TLS of clients; `conn`, the parts of connections; `http`
+//! and `tcp`, the protocols on them; `entry`, from a socket to its protocol; `accept`, the thread of a worker; `listeners` and `control`, the
+//! control side.
 
 mod accept;
 mod conn;

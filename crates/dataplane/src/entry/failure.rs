@@ -1,5 +1,5 @@
-//! Connections that end before anything is spoken on them: they are counted by their cause, and a failed TLS handshake has a line in the
-//! access log. A connection that sent nothing and was closed by its client is the probe of a load balancer, and no failure.
+//! Connections that end before their protocol starts: counted by cause; a failed TLS handshake also gets a line in the access log. A connection
+//! that sent nothing and was closed by its client is a load balancer's probe, not a failure.
 
 use super::Accepted;
 use crate::conn::{Tracked, Worker};
@@ -9,30 +9,30 @@ use crate::reasons::HandshakeFailure;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-/// What is known of a connection whose handshake is under way.
+/// A handshake in progress.
 pub(super) struct HandshakeAttempt {
     pub(super) begun: Instant,
     pub(super) ends: (SocketAddr, Option<SocketAddr>),
-    /// The name that the client asked for, as far as that is known.
+    /// The SNI, once it is known.
     pub(super) sni: Option<Box<str>>,
 }
 
 impl Accepted {
-    /// Of a connection that has just been looked at.
+    /// The handshake of a new connection.
     pub(super) fn begin_attempt(&self) -> HandshakeAttempt {
         HandshakeAttempt { begun: self.begun, ends: self.addresses(), sni: None }
     }
 }
 
 impl HandshakeAttempt {
-    /// Counts a connection that sent nothing, unless it was the client that closed it.
+    /// Counts a connection that sent nothing, unless the client closed it.
     pub(super) fn silent(&self, worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) {
         if cause != HandshakeFailure::ClosedByClient {
             count(worker, tracked, cause);
         }
     }
 
-    /// Counts a failed handshake and writes its line. What ends a connection that is to be closed for others is that, whatever it looks like.
+    /// Counts a failed handshake and writes its log line. For an evicted connection the cause is the eviction.
     pub(super) fn failed(&self, worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) {
         let cause = count(worker, tracked, cause);
         let Some(log) = &worker.log else { return };

@@ -1,4 +1,4 @@
-//! Connections that begin with a PROXY header (S-112): whose they are is told by whoever stands in front, before anything else.
+//! Connections that begin with a PROXY header (S-112), in which the proxy in front sends the client's address.
 
 use super::{Accepted, poll_read, reject};
 use crate::conn::{Buffer, Stage, Timer};
@@ -8,7 +8,7 @@ use std::task::Poll;
 use wire::proxy_protocol::{self, Header};
 
 impl Accepted {
-    /// Serves a connection whose header is still to come. Without one, or from somebody who is not believed, it is closed.
+    /// Serves a connection that has to begin with a PROXY header. It is closed without one, or if the sender is not trusted.
     pub(super) async fn serve_behind_proxy(mut self) {
         let (mut input, timer) = (self.worker.buffer(), self.tracked.timer());
         timer.set(self.worker.limits.client_hello_timeout);
@@ -22,7 +22,7 @@ impl Accepted {
             (self.remote, self.local) = (ends.source, Some(ends.destination));
         }
         let services = self.listener.services();
-        // Limits are those of the client, not those of whoever stands in front.
+        // Limits apply to the client's address, not to the proxy's.
         match self.worker.addresses.admit(self.remote.ip(), &services.mesh_settings) {
             Ok(address) => self.tracked.set_address(address),
             Err(rejected) => return reject(&self.worker, rejected),
@@ -42,7 +42,7 @@ impl Accepted {
         services.mesh_settings.proxy_protocol.as_ref().is_none_or(|setting| setting.trusts(self.remote.ip()))
     }
 
-    /// Reads the header; `None` when it does not come, or something else does.
+    /// Reads the PROXY header; `None` if it is missing, invalid or late.
     async fn read_proxy_header(&mut self, input: &mut Buffer, timer: &Timer) -> Option<Header> {
         poll_fn(|context| {
             loop {

@@ -1,5 +1,4 @@
-//! What of a request is hashed where its cluster chooses endpoints by that (DR-11), as Envoy does it; and the cookie that is made for a
-//! client that has none.
+//! The hash of a request for consistent hashing (DR-11), as Envoy computes it; and the cookie for a client that has none.
 
 use crate::conn::Client;
 use ir::{HashCookie, HashKey};
@@ -12,16 +11,16 @@ use wire::edit::{Edits, FieldEdit};
 use wire::forwarded::{self, Peer};
 use wire::view::RequestView;
 
-/// To which endpoint a request belongs.
+/// The affinity of a request to an endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Affinity {
     /// The hash of its key; `None` without a key.
     pub(super) hash: Option<u64>,
-    /// The `Set-Cookie` of the answer that leads the next request to the same endpoint.
+    /// The `Set-Cookie` of the response, which leads the next request to the same endpoint.
     pub(super) set_cookie: Option<HeaderValue>,
 }
 
-/// What is known of a request before its route changes it.
+/// The request before the edits of its route.
 pub(super) struct HashInput<'a, 'b> {
     pub(super) view: &'a RequestView<'a>,
     pub(super) edits: &'a Edits<'b>,

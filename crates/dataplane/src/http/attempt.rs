@@ -1,4 +1,4 @@
-//! Sending a request on: to an endpoint, over a connection, and again as far as its route's policy says.
+//! Forwards a request: chooses an endpoint, connects, sends, and retries by the route's policy.
 
 use super::decide::Plan;
 use super::downstream::{ClientReset, Downstream};
@@ -28,14 +28,14 @@ use wire::h1::BodyReader;
 /// Why there is no connection.
 struct NoConnection {
     reject: Reject,
-    /// Whether there was an endpoint that was tried.
+    /// Whether an endpoint was tried.
     tried: bool,
 }
 
-/// What an attempt takes for as long as it lasts: of its endpoint, and of its cluster.
+/// What an attempt counts while it lasts: load of its endpoint, and a request of its cluster.
 type AttemptPermits = (Option<InFlight>, Counted);
 
-/// Sends a request on, as often as it may be, and passes the answer back.
+/// Forwards a request, with retries, and returns the response to the client.
 pub(super) async fn forward(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
@@ -51,11 +51,11 @@ pub(super) async fn forward(
         let ready = take_pooled(worker, plan, &mut retry, info);
         let result = match ready {
             Ok(ready) => Ok(ready),
-            // Boxed, as is what is rare below, so that the common request carries none of it.
+            // Boxed, like the other rare steps below, so that the future of the common request stays small.
             Err(chosen) => conn.downstream.until_reset(Box::pin(connect(worker, plan, chosen, &mut retry, info))).await,
         };
         if info.endpoint.is_some() {
-            // As in Envoy there are no copies of what nobody could get.
+            // As in Envoy, a request without an endpoint is not mirrored.
             replay.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
         let (up, permits) = match result {
@@ -87,7 +87,7 @@ pub(super) async fn forward(
             Ok(()) => {
                 info.flags |= flow.no_retry_reason().flags();
                 let finished = flow.finish();
-                // A tunnel goes on being a request.
+                // A tunnel still counts as a request.
                 let permits = Some(permits).filter(|_| matches!(finished, Finished::Tunnel(_)));
                 drop(retry);
                 let disposition = finish(worker, conn, buffers, head, finished, (&mut body, info)).await;
@@ -114,7 +114,7 @@ pub(super) async fn forward(
     }
 }
 
-/// Waits before the next attempt, which is not to be made when the route's time is over by then, or the client is gone.
+/// Waits before the next attempt; an error if the route's timeout ends or the client resets meanwhile.
 async fn pause(client: &mut Downstream, plan: &Plan, info: &StreamInfo, wait: Duration) -> Result<(), Failure> {
     let wait = time_left(plan, info).map_or(wait, |left| left.min(wait));
     if !wait.is_zero() {
@@ -123,7 +123,7 @@ async fn pause(client: &mut Downstream, plan: &Plan, info: &StreamInfo, wait: Du
     if is_timed_out(plan, info) { Err(Failure::Timeout) } else { Ok(()) }
 }
 
-/// The time that the route and the client leave it.
+/// The time left until the route's timeout or the client's deadline.
 fn time_left(plan: &Plan, info: &StreamInfo) -> Option<Duration> {
     let of_route = plan.timeout.map(|limit| limit.saturating_sub(info.whole.elapsed()));
     let of_client = plan.deadline.map(|limit| limit.saturating_sub(info.counted.elapsed()));
@@ -134,7 +134,7 @@ fn is_timed_out(plan: &Plan, info: &StreamInfo) -> bool {
     time_left(plan, info).is_some_and(|left| left.is_zero())
 }
 
-/// An endpoint, and its load while the attempt lasts.
+/// The chosen endpoint, and its load while the attempt lasts.
 type ChosenEndpoint = (Arc<EndpointState>, Option<InFlight>);
 
 fn pick_context<'a>(plan: &'a Plan, retry: &'a RetryState) -> PickContext<'a> {
@@ -146,8 +146,8 @@ fn begin(plan: &Plan, (endpoint, _): &ChosenEndpoint, retry: &mut RetryState, in
     retry.begin(plan, endpoint.id);
 }
 
-/// A side that nobody has to wait for: that of an idle connection or of one that takes a further stream, as for most requests. Else the
-/// endpoint, if one could be chosen.
+/// An idle connection, or a stream on an open one, without waiting; this serves most requests. The error is the chosen endpoint, if there is
+/// one.
 fn take_pooled(
     worker: &Worker,
     plan: &Plan,
@@ -185,7 +185,7 @@ fn with_permits(
     }
 }
 
-/// A side to some endpoint of the cluster: an idle connection or a new one, or a stream. A second attempt does not trust idle ones.
+/// Connects to an endpoint of the cluster: an idle or a new connection, or a stream. A retry does not use idle connections.
 async fn connect(
     worker: &Worker,
     plan: &Plan,
@@ -239,14 +239,14 @@ fn on_connection(
     match plan.cluster.begin_request() {
         Some(counted) => Ok((UpstreamStream::H1(connection), counted)),
         None => {
-            // It was not used.
+            // The connection was not used.
             worker.pool.borrow_mut().put(connection, Instant::now());
             Err(Reject::Overflow)
         }
     }
 }
 
-/// Counts a connection that was found or made.
+/// Counts a connection that was reused or established.
 fn record_connection(worker: &Worker, plan: &Plan, endpoint: &EndpointState, reused: bool) {
     if reused {
         add(&worker.metrics.reused);
@@ -256,7 +256,7 @@ fn record_connection(worker: &Worker, plan: &Plan, endpoint: &EndpointState, reu
     }
 }
 
-/// A stream of HTTP/2 on which the request's head was sent.
+/// Opens an HTTP/2 stream and sends the head of the request.
 async fn stream(
     worker: &Worker,
     plan: &Plan,
@@ -281,20 +281,20 @@ fn on_stream(
     let Some((head, bodiless)) = plan.stream_head.as_deref() else { return Err(Reject::UpstreamProtocol) };
     record_connection(worker, plan, endpoint, stream.reused);
     let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
-    // What the library refuses to send never began.
+    // If the library rejects the head, nothing was sent.
     let mut head = head.clone();
     retry.write_stream_attempt_count(&mut head);
     let opened = H2Upstream::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
     Ok((UpstreamStream::H2(Box::new(opened)), counted))
 }
 
-/// How long connecting may take: what the cluster gives it, and the route has left.
+/// How long connecting may take: the cluster's timeout, within the time left.
 fn connect_timeout(plan: &Plan, info: &StreamInfo) -> Duration {
     let limit = plan.cluster.config.timeouts.connect;
     time_left(plan, info).map_or(limit, |left| left.min(limit))
 }
 
-/// The answer to a connection that could not be made.
+/// The reject for a connection that could not be established.
 fn connect_failure(
     worker: &Worker,
     plan: &Plan,
@@ -315,7 +315,7 @@ fn connect_failure(
     Reject::from(error)
 }
 
-/// Disposition a complete answer: what becomes of both connections.
+/// Releases both connections after a complete response.
 async fn finish(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
@@ -351,7 +351,8 @@ async fn fail(
             let refusal = (reject, Some((&*plan.route, plan.target)));
             local::refuse(worker, conn, buffers, refusal, body, info).await
         }
-        // The client is gone, or has part of an answer that will not be complete: only a close can tell it, or the status of gRPC.
+        // The client has reset, or has received a part of a response that stays incomplete: only a close, a reset or a gRPC status can report
+        // that.
         reject => {
             if let Downstream::H2(stream) = &mut conn.downstream {
                 let told = reject.filter(|_| plan.dialect == Some(Dialect::Grpc));
@@ -363,7 +364,7 @@ async fn fail(
                 add(&worker.metrics.streams.malformed);
             }
             if !info.answered {
-                // That of an answer that was not passed on.
+                // The status of a response that was not sent to the client does not count.
                 info.status = 0;
             }
             let own = if failure == Failure::ClientTrailers { Flags::DPE } else { Flags::DC };
@@ -374,7 +375,7 @@ async fn fail(
     }
 }
 
-/// Ends an exchange whose client is gone before anything was sent.
+/// Ends an exchange whose client has reset before anything was sent.
 pub(super) fn abandon(client: &mut Downstream, info: &mut StreamInfo) -> Disposition {
     if let Downstream::H2(stream) = client {
         stream.reset(Reason::CANCEL);

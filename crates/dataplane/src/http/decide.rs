@@ -1,5 +1,5 @@
-//! Everything that can be said of a request without waiting: where it goes, and the head that goes there. The decisions themselves
-//! are `routing`'s; here they are put to it.
+//! Decides a request without waiting: its destination, and the head that is sent there. `routing` makes the decisions; this module gives it the
+//! request.
 
 use super::affinity::{Affinity, HashInput};
 use super::downstream::Downstream;
@@ -25,53 +25,53 @@ use wire::h1::response::RequestKind;
 use wire::h1::{OutFraming, RequestParts, Style, Version, write_request_in};
 use wire::proxy_protocol::Ends;
 
-/// What is to be done with a request.
+/// What happens to a request.
 pub(super) enum Decision {
-    /// Answered here; by a route, where one was found.
+    /// Rejected by the gateway; with the route and target, if one was found.
     Reject(Reject, Option<(Arc<RouteEntry>, usize)>),
-    /// HashInput to HTTPS (S-70), or to another form of its path (PC-04).
+    /// Redirected to HTTPS (S-70), or to its normalised path (PC-04).
     Redirect(LocalAnswer),
     /// Answered by its route.
     Local(Arc<RouteEntry>, LocalAnswer),
     /// A preflight, answered by the policy of its route (VS-46).
     Preflight(Arc<RouteEntry>, LocalAnswer),
-    /// HashInput on; the head stands in `up_out`.
+    /// Forwarded; an HTTP/1 head is in `up_out`.
     Forward(Box<Plan>),
 }
 
-/// Where a request is sent. It holds the route and the cluster, never the table.
+/// How a request is forwarded. It holds the route and the cluster, never the table.
 pub(super) struct Plan {
     pub(super) route: Arc<RouteEntry>,
     pub(super) target: usize,
     pub(super) cluster: Arc<ClusterState>,
     /// Whether the backend is asked to switch protocols.
     pub(super) upgrade: bool,
-    /// May be sent twice without harm (RFC 9110 §9.2.2).
+    /// Whether the method is idempotent (RFC 9110 §9.2.2).
     pub(super) idempotent: bool,
-    /// The head of a stream of HTTP/2 where that is what the backend speaks, and whether no body follows; else it stands in `up_out`.
+    /// The head for an HTTP/2 backend, and whether no body follows. The head for an HTTP/1 backend is in `up_out`.
     pub(super) stream_head: Option<Box<(Request<()>, bool)>>,
-    /// What a client of HTTP/1 is told of its WebSocket's key where the backend, in HTTP/2, has not seen it.
+    /// `Sec-WebSocket-Accept` for an HTTP/1 client of an HTTP/2 backend, which has not seen the key.
     pub(super) accept: Option<String>,
-    /// The host that is sent on, where a TLS handshake with the backend asks for it (DR-42).
+    /// The host of the request, if it is the SNI of the TLS handshake with the backend (DR-42).
     host: Option<Box<str>>,
-    /// The client's connection, where backends are told of it (DR-51).
+    /// The addresses of the client's connection, if the backend gets a PROXY header (DR-51).
     ends: Option<Box<Ends>>,
-    /// From the whole request until the whole answer (VS-39).
+    /// From the end of the request until the end of the response (VS-39).
     pub(super) timeout: Option<Duration>,
-    /// What the client speaks, where that is gRPC (S-119).
+    /// The client's dialect of gRPC, if it speaks gRPC (S-119).
     pub(super) dialect: Option<Dialect>,
-    /// From the head until the whole answer: what a client of gRPC gives it (VS-39), or the mesh gives all (PC-04).
+    /// From the head until the end of the response: the timeout of a gRPC client (VS-39), or the mesh's `maxStreamDuration` (PC-04).
     pub(super) deadline: Option<Duration>,
-    /// The origin of the page that may use the answer (VS-46).
+    /// The origin that may use the response (VS-46).
     pub(super) origin: Option<FieldValue<'static>>,
-    /// Copies that are to be sent (VS-45); taken by whoever sends them.
+    /// The mirror requests (VS-45); the first attempt takes them.
     pub(super) mirrors: Cell<Vec<MirrorRequest>>,
-    /// To which endpoint it belongs (DR-11).
+    /// The affinity to an endpoint (DR-11).
     pub(super) affinity: Affinity,
 }
 
 impl Plan {
-    /// For whom it is sent, as far as it matters for connections.
+    /// The properties of the request that select a connection.
     pub(super) fn sender(&self) -> ConnectContext<'_> {
         ConnectContext { host: self.host.as_deref(), ends: self.ends.as_deref() }
     }
@@ -83,7 +83,7 @@ impl Plan {
 }
 
 impl Decision {
-    /// Where it is sent, if it is.
+    /// The plan, if the request is forwarded.
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
@@ -91,7 +91,7 @@ impl Decision {
         }
     }
 
-    /// The route that took it, and which of its targets was chosen; 0 where none was.
+    /// The route that matched, and the index of the chosen target; 0 if none was chosen.
     pub(super) fn routed(&self) -> Option<(Arc<RouteEntry>, usize)> {
         match self {
             Self::Forward(plan) => Some((Arc::clone(&plan.route), plan.target)),
@@ -101,7 +101,7 @@ impl Decision {
         }
     }
 
-    /// The route that took it, if one did.
+    /// The route that matched, if any.
     pub(super) fn route(&self) -> Option<&RouteEntry> {
         match self {
             Self::Forward(plan) => Some(&plan.route),
@@ -112,7 +112,7 @@ impl Decision {
     }
 }
 
-/// Decides by the table of now.
+/// Decides a request by the current table.
 pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) -> Decision {
     let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, .. } = buffers;
     forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
@@ -132,7 +132,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
     };
     let view = match prepare(RawRequest { method, target, host, fields }, &version.http, &peer, scratch) {
-        // A call of gRPC goes nowhere else.
+        // A gRPC client does not follow redirects.
         Ok(prepared) if prepared.to_normalised && Dialect::of(|name| fields.get(name), false).is_some() => {
             return Decision::Reject(Reject::Refused(Refusal::Path), None);
         }
@@ -153,7 +153,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     };
     captured_headers.clear();
     if !route.captured_headers.is_empty() {
-        // As far as answers of the gateway's own need it.
+        // Local responses may need them.
         let mut edits = Edits::default();
         forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
         *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
@@ -182,7 +182,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         edits.set("x-envoy-attempt-count", "1");
     }
     if request.version == Version::Http10 {
-        // It waits for no 100 (RFC 9110 §10.1.1).
+        // An HTTP/1.0 client does not wait for 100 (RFC 9110 §10.1.1).
         edits.remove("expect");
     }
     let dialect = Dialect::of(|name| fields.get(name), version.http.grpc_web);
@@ -224,7 +224,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     } else {
         write_request_in(up_out, &parts, &edits, Style { keep_case: mesh_settings.headers.keep_case, http10: false });
         if up_out.capacity() > MAX_KEPT_OUTPUT {
-            // It grew in doubling steps, and may be held for long.
+            // The buffer grew by doubling and may be held for long.
             up_out.shrink_to_fit();
         }
         None
@@ -278,8 +278,8 @@ fn speaks_http2(cluster: &ClusterState, downstream: &Downstream) -> bool {
     }
 }
 
-/// The copies that the mirrors of a route get of a request (VS-45). `edits` are those of the request; what is between its client and its
-/// backend alone is taken out of them.
+/// The requests to the mirrors of a route (VS-45). `edits` are those of the request; this function removes the headers that concern only its
+/// client and its backend.
 fn mirrors<'a>(
     worker: &Worker,
     conn: &ClientConnection,
@@ -289,7 +289,7 @@ fn mirrors<'a>(
 ) -> Vec<MirrorRequest> {
     let mirrors = route.forward().map_or(&[][..], |forward| &forward.mirrors);
     let slots = mirrors.iter().zip(&route.mirrors).filter(|(mirror, _)| mirror.share.takes(worker.random()));
-    // Nobody waits for a copy's 100.
+    // A mirror request does not wait for 100.
     edits.remove("expect");
     let copy = |cluster: Arc<ClusterState>| {
         let head = if speaks_http2(&cluster, &conn.downstream) {
@@ -328,7 +328,7 @@ fn stream_head(
     Some((head, bodiless && parts.upgrade.is_none()))
 }
 
-/// The host that is sent on, where connections to the cluster differ by it.
+/// The host of the request, if connections to the cluster differ by host.
 fn host_for(cluster: &ClusterState, parts: &RequestParts<'_>, edits: &Edits<'_>) -> Option<Box<str>> {
     let differs = cluster.config.tls.as_ref().is_some_and(|tls| tls.sni == Sni::Host);
     differs.then(|| host_of(edits.authority.map_or(parts.authority, Authority::as_bytes)))

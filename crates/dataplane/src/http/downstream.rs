@@ -1,4 +1,4 @@
-//! The client's side of an exchange: a connection of HTTP/1, or one stream of HTTP/2.
+//! The client of an exchange: an HTTP/1 connection, or one HTTP/2 stream.
 
 use super::flow::direct;
 use super::streams::{Receiver, Sender};
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use upstream::{Outgoing, Stream};
 
-/// A client's side.
+/// The client of an exchange.
 #[derive(Debug)]
 pub(crate) enum Downstream {
     H1(Stream),
@@ -22,8 +22,8 @@ pub(crate) enum Downstream {
 }
 
 impl Downstream {
-    /// What comes of it, unless the client resets its connection before, or breaks the stream off. That it sends no more is no such sign
-    /// (RULES), and what it has sent and nobody read hides none.
+    /// Waits for a future, unless the client resets its connection or stream before. A half-close is not a reset (RULES), and unread input does
+    /// not hide a reset.
     pub(super) async fn until_reset<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, ClientReset> {
         let mut wait = pin!(wait);
         match self {
@@ -46,27 +46,27 @@ impl Downstream {
     }
 }
 
-/// A stream of a client.
+/// An HTTP/2 stream of a client.
 #[derive(Debug)]
 pub(crate) struct H2Downstream {
     pub(super) receiver: Receiver,
     respond: SendResponse<Outgoing>,
-    /// What heads and copies of bodies hold of the connection.
+    /// The account of heads and replay buffers.
     pub(super) heads: Rc<Account>,
-    /// What responses that wait do.
+    /// The account of responses that wait for the client.
     pub(super) responses: Rc<Account>,
-    /// What backends in HTTP/2 have sent ahead of it.
+    /// The account of what HTTP/2 backends have sent ahead of the client.
     pub(super) ahead: Rc<Account>,
-    /// Once the head was sent.
+    /// Set once the head was sent.
     pub(super) sender: Sender,
 }
 
-/// The client has broken the stream off, or its connection.
+/// The client has reset the stream or its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientReset;
 
 impl H2Downstream {
-    /// The accounts are those of its connection: of heads, of responses, and of what is sent ahead.
+    /// `accounts` are those of the connection: heads, responses, and what is sent ahead.
     pub(super) fn new(receiver: Receiver, respond: SendResponse<Outgoing>, accounts: [&Rc<Account>; 3]) -> Self {
         let [heads, responses, ahead] = accounts.map(Rc::clone);
         Self { receiver, respond, heads, responses, ahead, sender: Sender::default() }
@@ -77,25 +77,25 @@ impl H2Downstream {
         self.responses.is_tight()
     }
 
-    /// Sends the head of the answer; `ended` where no body follows.
+    /// Sends the head of the response; `ended` if no body follows.
     pub(super) fn send_head(&mut self, head: Response<()>, ended: bool) -> Result<(), ClientReset> {
         let stream = self.respond.send_response(head, ended).map_err(|_| ClientReset)?;
         self.sender = if ended { Sender::new(stream, true) } else { Sender::sharing(stream, self.responses.share()) };
         Ok(())
     }
 
-    /// Sends an answer that is held in memory.
+    /// Sends a response whose body is in memory.
     pub(super) fn send_whole(&mut self, head: Response<()>, body: Bytes) -> Result<(), ClientReset> {
         self.send_head(head, body.is_empty())?;
         if body.is_empty() { Ok(()) } else { self.sender.send_all(body).map_err(|_| ClientReset) }
     }
 
-    /// Sends the head of an answer that is not the final one.
+    /// Sends an interim response (1xx).
     pub(super) fn send_informational(&mut self, head: Response<()>) -> Result<(), ClientReset> {
         self.respond.send_informational(head).map_err(|_| ClientReset)
     }
 
-    /// Ends an answer of gRPC that has begun with a status (S-119).
+    /// Ends a gRPC response that has begun, with a status in its trailers (S-119).
     pub(super) fn end_grpc(&mut self, status: u8, message: &'static str) -> Result<(), ClientReset> {
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert("grpc-status", HeaderValue::from(u16::from(status)));
@@ -105,19 +105,19 @@ impl H2Downstream {
         self.sender.end(Some(trailers)).map_err(|_| ClientReset)
     }
 
-    /// Breaks the stream off: what was sent of the answer is not the whole of it.
+    /// Resets the stream: the response is incomplete.
     pub(super) fn reset(&mut self, reason: Reason) {
         self.respond.send_reset(reason);
         self.sender.reset(reason);
     }
 
-    /// Breaks the stream off since what the client sent on it is malformed (RFC 9113 §8.1.1).
+    /// Resets the stream because the request is malformed (RFC 9113 §8.1.1).
     pub(super) fn reset_malformed(&mut self, worker: &Worker) {
         add(&worker.metrics.streams.malformed);
         self.reset(Reason::PROTOCOL_ERROR);
     }
 
-    /// Ready when the client has broken the stream off.
+    /// Ready when the client has reset the stream.
     pub(super) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.sender.is_begun() {
             self.sender.poll_reset(context)

@@ -1,4 +1,4 @@
-//! One request: decided, sent on or answered here, counted. The one orchestrator; each step is a module beside.
+//! One request, from its head to its record: decide, forward or reply, record. This is the only orchestrator; each step is a module of its own.
 
 use super::attempt;
 use super::decide::{Decision, decide};
@@ -10,7 +10,7 @@ use crate::conn::{ExchangeBuffers, Worker};
 use std::rc::Rc;
 use wire::h1::{BodyLength, BodyReader};
 
-/// Answers the request whose head takes the first `head` bytes of the connection's input.
+/// Answers the request whose head is the first `head` bytes of the connection's input.
 pub(super) async fn exchange(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
@@ -48,7 +48,7 @@ pub(super) async fn exchange(
     disposition
 }
 
-/// The head stays where it is for as long as the exchange; the body is read elsewhere.
+/// The head stays in the connection's input during the exchange; the body is read into another buffer.
 fn split_head_from_body(conn: &mut ClientConnection, buffers: &mut ExchangeBuffers, head: usize) {
     if buffers.request.body != BodyLength::None {
         buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What variables in header values stand for (VS-47), of the exchange that they are written for.
+//! The values of variables in header values (VS-47), for one exchange.
 
 use super::downstream::Downstream;
 use crate::conn::Client;
@@ -14,28 +14,28 @@ use std::time::{Instant, SystemTime};
 use wire::h1::Version;
 use wire::view::{Fields, RequestView};
 
-/// What request and response have in common.
+/// Values common to request and response.
 #[derive(Clone, Copy)]
 pub(in crate::http) struct Common<'a> {
     pub(in crate::http) client: &'a Client,
-    /// The client's address, as far as proxies in front are trusted; empty where nobody asks.
+    /// The client's address behind trusted proxies; empty if no edit uses it.
     pub(in crate::http) address: &'a str,
     pub(in crate::http) protocol: &'static str,
     pub(in crate::http) route: &'a RouteEntry,
-    /// The cluster that it goes to.
+    /// The cluster of the request.
     pub(in crate::http) cluster: &'a str,
 }
 
-/// Of a request that is about to be sent on.
+/// Values for the edits of a request.
 pub(in crate::http) struct OfRequest<'a> {
     pub(in crate::http) common: Common<'a>,
     pub(in crate::http) view: &'a RequestView<'a>,
 }
 
-/// Of an answer that is about to be sent.
+/// Values for the edits of a response.
 pub(in crate::http) struct OfResponse<'a> {
     pub(in crate::http) common: Common<'a>,
-    /// What was kept of the request.
+    /// The captured headers of the request.
     pub(in crate::http) captured_headers: &'a [(FieldName, Vec<u8>)],
     pub(in crate::http) status: u16,
     pub(in crate::http) fields: Fields<'a>,
@@ -43,7 +43,7 @@ pub(in crate::http) struct OfResponse<'a> {
     pub(in crate::http) detail: &'a str,
     pub(in crate::http) begun: Instant,
     pub(in crate::http) upstream: Option<SocketAddr>,
-    /// The system has to be asked for it.
+    /// A function, because it costs a system call.
     pub(in crate::http) upstream_local: &'a dyn Fn() -> Option<SocketAddr>,
     pub(in crate::http) transport_failure: &'a str,
 }
@@ -116,7 +116,7 @@ impl Common<'_> {
                 let peer = self.client.tls.as_ref().map(|tls| tls.negotiated.peer(*fact));
                 return out.extend_from_slice(peer.unwrap_or_default().as_bytes());
             }
-            // What belongs to the response, or was put already.
+            // Variables of the response, or handled by the caller.
             _ => &[],
         };
         out.extend_from_slice(text);
@@ -125,7 +125,7 @@ impl Common<'_> {
     fn address(&self, of: AddressOf) -> Option<SocketAddr> {
         match of {
             AddressOf::Client if !self.address.is_empty() && self.address != &*self.client.peer => {
-                // What a proxy tells of has no port.
+                // An address from a proxy's header has no port.
                 self.address.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 0))
             }
             AddressOf::Client | AddressOf::Peer => Some(self.client.remote),
@@ -135,7 +135,7 @@ impl Common<'_> {
     }
 }
 
-/// As clients name it.
+/// The protocol as clients name it.
 pub(super) fn protocol(downstream: &Downstream, version: Version) -> &'static str {
     match (downstream, version) {
         (Downstream::H1(_), Version::Http10) => "HTTP/1.0",
@@ -155,7 +155,7 @@ fn put_address(address: Option<SocketAddr>, part: AddressPart, out: &mut Vec<u8>
     };
 }
 
-/// The format was tried when it was compiled.
+/// The format was validated by the compiler.
 fn put_time(time: SystemTime, format: &str, out: &mut Vec<u8>) {
     let text = Timestamp::try_from(time).ok().and_then(|time| jiff::fmt::strtime::format(format, time).ok());
     out.extend_from_slice(text.unwrap_or_default().as_bytes());

@@ -1,4 +1,4 @@
-//! Faults that a route puts in on purpose: before its rules for time and retries count (VS-43, VS-44).
+//! Fault injection, before the route's timeout and retries apply (VS-43, VS-44).
 
 use super::downstream::{ClientReset, Downstream};
 use super::record::StreamInfo;
@@ -7,7 +7,7 @@ use crate::reasons::{Flags, Reject};
 use ir::Fault;
 use std::time::Instant;
 
-/// Waits, if the request is one that waits and as long as its client does; what it is answered with, if it is one of those.
+/// Delays the request, and returns the reject of an abort, each for its share of requests. The error is a reset by the client during the delay.
 pub(super) async fn inject(
     worker: &Worker,
     client: &mut Downstream,
@@ -17,7 +17,7 @@ pub(super) async fn inject(
     if let Some((_, time)) = fault.delay.filter(|(share, _)| share.takes(worker.random())) {
         info.flags |= Flags::DI;
         client.until_reset(tokio::time::sleep(time)).await?;
-        // The time of the route begins behind it.
+        // The route's timeout starts after the delay.
         info.counted = Instant::now();
         info.whole = info.counted;
     }

@@ -1,8 +1,7 @@
-//! Both directions of one exchange, polled together: the request's body keeps flowing while the answer already comes.
+//! Both directions of one attempt, polled together: the request body keeps flowing while the response already arrives.
 //!
-//! It copies small pieces behind the head that is to be written anyway, so that one call of the system takes both, writes middling
-//! ones from where they were read, and has the system move large bodies from socket to socket. It reads no further while what it
-//! read is not written.
+//! Small pieces are copied behind the head, so that one system call writes both. Medium pieces are written from the read buffer. Large bodies
+//! move between the sockets in the kernel. A flow reads nothing further until what it read is written.
 
 pub(super) mod direct;
 mod failure;
@@ -40,15 +39,15 @@ use upstream::{Connection, Counted, Outcome};
 use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, Style, Version};
 
-/// How an exchange ended that went well.
+/// The result of a successful attempt.
 pub(super) enum Finished {
     /// Both sides switched protocols.
     Tunnel(UpstreamStream),
-    /// The answer is complete.
+    /// The response is complete.
     Answered {
-        /// The backend's connection, if it can be used again.
+        /// The backend's connection, if it is reusable.
         up: Option<Connection>,
-        /// Whether the client was told that its connection ends.
+        /// Whether the response has `Connection: close`.
         close: bool,
     },
 }
@@ -65,37 +64,37 @@ pub(super) struct Flow<'a> {
     request_kind: RequestKind,
     request: RequestSide<'a>,
     response: ResponseSide<'a>,
-    /// Whether a deadline has been set since something moved last.
+    /// Whether a deadline was set since the last progress.
     armed: bool,
-    /// Whether it is still of use to look if the client has gone.
+    /// Whether the client is still watched for a reset.
     watching: bool,
-    /// From when the route's time counts (VS-39): the whole request has come.
+    /// The start of the route's timeout (VS-39): the end of the request was received.
     complete_at: Option<Instant>,
-    /// Since when a head or trailers are there in part.
+    /// When a head or trailer section began that is still incomplete.
     section_begun: Option<Instant>,
-    /// When a client of gRPC wants no answer any more.
+    /// The deadline of a gRPC client, or of the mesh.
     deadline: Option<Instant>,
-    /// When the whole request has to have come, where the mesh gives it a time (PC-04).
+    /// The deadline for the end of the request, if the mesh sets one (PC-04).
     request_end: Option<Instant>,
-    /// The policy of the route, and attempts that it has left.
+    /// The route's retry policy, and the number of retries left.
     retries: Option<(&'a Retries, u32)>,
-    /// From when the attempt's time counts, where it has one: the whole request has been sent.
+    /// The start of the per-try timeout, if there is one: the end of the request was sent.
     try_from: Option<Instant>,
-    /// Whether the request has a place among those that are sent again, and the one that it was given for the next attempt.
+    /// Whether the request has a slot within the cluster's limit on retries, and the slot acquired for the next attempt.
     has_slot: bool,
     retry_slot: Option<Counted>,
-    /// Why an answer is passed on that would have been tried again.
+    /// Why a retriable response is sent to the client.
     no_retry: NoRetryReason,
-    /// What was kept of the request, where the endpoint is, and when the request began: for changes of the answer.
+    /// Captured request headers, the endpoint's address, and the start of the request: for edits of the response.
     captured_headers: &'a [(FieldName, Vec<u8>)],
     endpoint: Option<SocketAddr>,
     begun: Instant,
-    /// While the client takes nothing: what a backend in HTTP/2 may have sent.
+    /// While the client reads nothing: a charge for what an HTTP/2 backend may have sent.
     ahead: Option<Charge>,
 }
 
 impl<'a> Flow<'a> {
-    /// `body` is read on and `held` kept over attempts; a request whose body was read was complete before.
+    /// `body` and `replay` last over all attempts; if `body` is done, the request was complete before.
     pub(super) fn new(
         worker: &'a Worker,
         conn: &'a mut ClientConnection,
@@ -111,9 +110,9 @@ impl<'a> Flow<'a> {
             (false, false) => RequestKind::Other,
         };
         let complete = body.is_done();
-        // A stream may be refused, whatever the request is.
+        // The backend may refuse a stream of any request.
         let retries = policy(plan).map(|policy| (policy, retry.remaining(plan)));
-        // What everybody has looks at answers of gRPC alone.
+        // The default policy checks only gRPC responses.
         let again = retries.is_some_and(|(policy, left)| left > 0 && (!policy.implied || plan.dialect.is_some()));
         let replayable = again || matches!(up, UpstreamStream::H2(_)) || (plan.idempotent && up.is_reused());
         let limit = if replayable { worker.limits.replay_bytes } else { 0 };
@@ -156,7 +155,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Moves what can be moved; ready when the answer is complete or cannot become so.
+    /// Makes progress in both directions; ready when the response is complete or the attempt has failed.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
             let mut moved = self.send_request(context)?;
@@ -174,14 +173,14 @@ impl<'a> Flow<'a> {
         self.wait(context)
     }
 
-    /// Writes what is to be written to the backend, and takes more of the body when that is done.
+    /// Writes pending octets to the backend, then reads more of the request body.
     fn send_request(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         while !self.request.refused {
             match self.request.flush(&mut self.up, context) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(wrote)) => moved |= wrote,
-                // It may have answered before it closed; what it said is read first.
+                // The backend may have responded before it closed; its response is read first.
                 Poll::Ready(Err(_)) => {
                     self.request.refused = true;
                     return Ok(true);
@@ -202,7 +201,7 @@ impl<'a> Flow<'a> {
         Ok(moved)
     }
 
-    /// Reads the answer's head, once there is something to be answered.
+    /// Reads the head of the response, once a part of the request was written.
     fn receive_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         while !self.response.head_seen {
@@ -211,14 +210,14 @@ impl<'a> Flow<'a> {
             }
             let stream = match &mut self.up {
                 UpstreamStream::H2(_) => return self.receive_stream_head(context).map(|more| moved | more),
-                // Nothing is read while the client has not taken what was read before: a backend may send 1xx without end.
+                // Nothing is read until the client has received the earlier interim responses: a backend may send any number of them.
                 UpstreamStream::H1(_) if !self.response.is_flushed() => return Ok(moved),
                 UpstreamStream::H1(connection) => &mut connection.stream,
             };
             if self.response.input.is_full() {
                 self.response.input.grow();
             }
-            // What follows the head of a response waits here for a client that takes nothing.
+            // Octets after the head wait here for a client that does not read.
             let most = if matches!(&*self.down, Downstream::H2(down) if down.is_tight()) {
                 MIN_PER_STREAM
             } else {
@@ -234,7 +233,7 @@ impl<'a> Flow<'a> {
         Ok(moved)
     }
 
-    /// Informational answers are passed on as they come; the final one ends the loop.
+    /// Forwards interim responses as they arrive; the final response ends the loop.
     fn read_heads(&mut self) -> Result<(), Failure> {
         while !self.response.head_seen {
             let limits = &self.worker.limits.head;
@@ -247,7 +246,7 @@ impl<'a> Flow<'a> {
                 self.pass_head()?;
             }
             self.response.input.consume(length);
-            // What is there of the next one began later.
+            // The next head began later.
             self.section_begun = None;
         }
         Ok(())
@@ -278,14 +277,14 @@ impl<'a> Flow<'a> {
         self.response.pass_head(self.down, self.plan, last, (&date, since.elapsed()), &context)
     }
 
-    /// Whether a backend in HTTP/1.1 has answered with a success instead of the switch that a client of HTTP/2 asked for. A success would tell
-    /// the client that the switch was made (RFC 8441 §5).
+    /// Whether an HTTP/1.1 backend has responded with a success instead of the switch that an HTTP/2 client asked for. To the client, a success
+    /// means that the switch was made (RFC 8441 §5).
     fn is_refused_upgrade(&self) -> bool {
         let request_kind = self.request_kind == RequestKind::Upgrade && matches!(self.down, Downstream::H2(_));
         request_kind && (200..300).contains(&self.response.head.status)
     }
 
-    /// Whether the answer whose head has come is passed on.
+    /// Whether the response is sent to the client; an error if the request is retried.
     fn check_retry(&mut self) -> Result<(), Failure> {
         let Some((policy, left)) = self.retries else { return Ok(()) };
         if !self.response.is_retriable(policy, self.plan.dialect.is_some()) {
@@ -299,7 +298,7 @@ impl<'a> Flow<'a> {
             return Ok(());
         }
         if !self.has_slot {
-            // Before the answer is given up.
+            // Acquired before the response is dropped.
             self.retry_slot = self.plan.cluster.begin_retry();
             if self.retry_slot.is_none() {
                 self.no_retry = NoRetryReason::Overflow;
@@ -309,28 +308,28 @@ impl<'a> Flow<'a> {
         Err(Failure::Answer)
     }
 
-    /// Whether the request can be sent again after the attempt broke.
+    /// Whether the request can be sent again after a failed attempt.
     pub(super) fn is_repeatable(&self) -> bool {
         !self.response.head_seen && !self.response.any_written && self.request.is_whole()
     }
 
-    /// Whether the backend has any of the request.
+    /// Whether any part of the request was written.
     pub(super) fn is_begun(&self) -> bool {
         self.request.any_written
     }
 
-    /// Why an answer was passed on that would have been tried again.
+    /// Why a retriable response was sent to the client.
     pub(super) fn no_retry_reason(&self) -> NoRetryReason {
         self.no_retry
     }
 
-    /// The place that was given for the next attempt.
+    /// The slot acquired for the next attempt.
     pub(super) fn take_retry_slot(&mut self) -> Option<Counted> {
         self.retry_slot.take()
     }
 
-    /// Takes the heads that a stream of HTTP/2 brings. Interim ones have no flow control: they are taken from the library's queue as they
-    /// come, whether the client takes them or not, or the queue would grow.
+    /// Receives heads from an HTTP/2 stream. Interim heads have no flow control, so they are always taken from the library's queue, which would
+    /// grow otherwise.
     fn receive_stream_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let UpstreamStream::H2(up) = &mut self.up else { return Ok(false) };
         let mut moved = false;
@@ -360,19 +359,19 @@ impl<'a> Flow<'a> {
         Ok(true)
     }
 
-    /// Whether the client is told that its connection ends with this answer.
+    /// Whether the response closes the client's connection.
     fn is_last(&self) -> bool {
         let draining = self.client.is_draining(self.worker, self.table);
-        // A client that still waits for 100 may send its body after a final answer or not: what comes next cannot be told apart.
+        // A client that still waits for 100 may or may not send its body after a final response, so the next octets are ambiguous.
         let unwanted = self.request.head.expect_continue && self.request.received == 0;
         draining || unwanted || !self.request.head.keep_alive
     }
 
-    /// Writes what is to be written to the client, and takes more of the body when that is done.
+    /// Writes pending octets to the client, then reads more of the response body.
     fn send_response(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         loop {
-            // What is there already goes out with the head.
+            // Body octets that are already read go out with the head.
             moved |= self.response.take_body(self.down, &self.up)?;
             match self.response.flush(self.down, context) {
                 Poll::Pending => return self.charge_ahead().map(|()| moved),
@@ -390,7 +389,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Charges the client's connection with what a backend in HTTP/2 may have sent, while the client takes nothing.
+    /// While the client reads nothing, charges its connection for what an HTTP/2 backend may have sent.
     fn charge_ahead(&mut self) -> Result<(), Failure> {
         if let (Downstream::H2(down), UpstreamStream::H2(_), None) = (&*self.down, &self.up, &self.ahead) {
             let octets = self.response.still_to_come().min(u64::from(upstream::STREAM_WINDOW)) as usize;
@@ -402,7 +401,7 @@ impl<'a> Flow<'a> {
         Ok(())
     }
 
-    /// Looks whether the client has reset its connection while nothing moves. That it sends no more is no such sign (RULES).
+    /// Checks for a reset by the client while there is no progress. A half-close is not a reset (RULES).
     fn watch_client(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
         if !self.watching || !self.request.complete {
             return Ok(());
@@ -421,8 +420,9 @@ impl<'a> Flow<'a> {
         Ok(())
     }
 
-    /// Whether the request may be sent once more for nothing (RULES on replay): nothing of it was written, or it went out on a connection
-    /// that had been idle, may be repeated, and nobody said how often; it is still there as a whole, and no byte of an answer came.
+    /// Whether the request may be replayed without a policy (RULES on replay): nothing of it was written, or it was written to a reused
+    /// connection, is idempotent, and the route has no explicit policy. The whole request must be in the replay buffer, and no octet of a
+    /// response may have arrived.
     pub(super) fn may_replay(&self, failure: Failure) -> bool {
         let unanswered = !self.response.head_seen && self.response.input.is_empty() && !self.response.any_written;
         let implied = self.retries.is_some_and(|(policy, _)| policy.implied);
@@ -435,7 +435,7 @@ impl<'a> Flow<'a> {
         lost && unanswered && self.request.is_whole()
     }
 
-    /// Tells what an attempt that broke says of its endpoint (DR-30): not what the client did, and not what was told with the head.
+    /// Reports a failed attempt to outlier detection (DR-30). Failures of the client, and results reported with the head, do not count.
     pub(super) fn report(&self, failure: Failure) {
         let outcome = match failure {
             Failure::UpstreamClosed | Failure::UpstreamUnprocessed | Failure::UpstreamProtocol => Outcome::Disconnected,
@@ -446,13 +446,13 @@ impl<'a> Flow<'a> {
         self.worker.report(&self.plan.cluster, self.up.endpoint(), outcome);
     }
 
-    /// Makes everything ready for another attempt.
+    /// Resets both directions for another attempt.
     pub(super) fn rewind(self) {
         self.request.rewind();
         self.response.rewind();
     }
 
-    /// Disposition a complete answer: what becomes of the backend's connection.
+    /// The result of a complete response: the backend's connection, if it is reusable.
     pub(super) fn finish(self) -> Finished {
         if self.response.tunnel {
             return Finished::Tunnel(self.up);
@@ -465,7 +465,7 @@ impl<'a> Flow<'a> {
         Finished::Answered { up, close: self.response.close }
     }
 
-    /// When the whole request had come, if it has.
+    /// When the end of the request was received, if it was.
     pub(super) fn complete_at(&self) -> Option<Instant> {
         self.complete_at
     }
@@ -486,7 +486,7 @@ impl<'a> Flow<'a> {
         self.response.time_to_head
     }
 
-    /// Whether the client has any byte of an answer.
+    /// Whether the head of the final response was received.
     pub(super) fn has_answered(&self) -> bool {
         self.response.head_seen
     }

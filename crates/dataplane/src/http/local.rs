@@ -1,4 +1,4 @@
-//! Answers of the gateway's own, and what follows every answer: the rest of the request, and the end of the connection.
+//! Local responses, and what follows every response: the rest of the request, and the end of the connection.
 
 use super::downstream::Downstream;
 use super::facts::{Common, OfResponse, protocol};
@@ -18,7 +18,7 @@ use wire::grpc::Dialect;
 use wire::h1::{BodyReader, Version};
 use wire::view::Fields;
 
-/// Answers as the route says, or its host.
+/// Sends the local response of a route or host.
 pub(super) async fn answer(
     worker: &Worker,
     conn: &mut ClientConnection,
@@ -60,8 +60,7 @@ pub(super) async fn answer(
     after_response(worker, conn, buffers, &mut body, close).await
 }
 
-/// Answers with what the table of causes has for this one, and the headers that the route and its target put on every answer; `body` is
-/// as far as the request was read.
+/// Rejects a request with the response in the table of causes, edited by the route and its target. `body` is the state of the request body.
 pub(super) async fn refuse(
     worker: &Worker,
     conn: &mut ClientConnection,
@@ -82,14 +81,14 @@ pub(super) async fn refuse(
     let words = if info.retried { reason.retried } else { reason.body };
     let local = LocalReply { body: words.as_bytes(), grpc, http10, reason: reason_header.as_deref(), ..refusal };
     info.status = local.sent_status();
-    // A fault answers before anybody has looked whose page it is (VS-44).
+    // An abort fault comes before CORS (VS-44).
     let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
     let page = paged
         .and_then(|(route, _)| CorsRequest::of(route, buffers.request.fields(conn.input.filled()))?.allowed_origin());
     let page = page.map(FieldValue::into_owned);
     let mut edits = Edits::default();
     if reject == Reject::Overflow {
-        // As Envoy's router tells it.
+        // As Envoy's router does.
         edits.set("x-envoy-overloaded", "true");
     }
     if let Some((route, target)) = route {
@@ -110,7 +109,7 @@ pub(super) async fn refuse(
     }
 }
 
-/// Sends an answer; the length of its body, or `None` when the client did not take it.
+/// Sends a response; the length of its body, or `None` if the client did not receive it.
 async fn send<'a>(
     worker: &Worker,
     conn: &mut ClientConnection,
@@ -132,7 +131,7 @@ async fn send<'a>(
     }
 }
 
-/// Refuses a head that could not be read; the connection ends with it.
+/// Rejects a head that could not be read, and closes the connection.
 pub(super) async fn refuse_unread(
     worker: &Worker,
     conn: &mut ClientConnection,
@@ -151,7 +150,7 @@ fn dialect(conn: &ClientConnection, buffers: &ExchangeBuffers) -> Option<Dialect
     Dialect::of(|name| fields.get(name), conn.table.version().http.grpc_web)
 }
 
-/// What changes of an answer of the gateway's own may tell of it.
+/// The values for edits of a local response.
 fn facts<'a>(
     conn: &'a ClientConnection,
     buffers: &'a ExchangeBuffers,
@@ -179,7 +178,7 @@ fn facts<'a>(
     }
 }
 
-/// What `x-moongate-reason` says, where it is to say anything.
+/// The value of `x-moongate-reason`, if it is sent.
 fn reason_header(
     worker: &Worker,
     conn: &ClientConnection,
@@ -199,11 +198,11 @@ fn is_head(conn: &ClientConnection, buffers: &ExchangeBuffers) -> bool {
     buffers.request.method.of(conn.input.filled()) == b"HEAD"
 }
 
-/// Whether an answer of the gateway's own is the connection's last: somebody wants it so, or the rest of the body would not be read.
+/// Whether a local response closes the connection: the client or a drain asks for it, or the rest of the body is too long to read.
 fn is_last(worker: &Worker, conn: &ClientConnection, buffers: &ExchangeBuffers, body: &BodyReader) -> bool {
     let unwanted = match body {
         _ if body.is_done() => false,
-        // A client that waits for 100 may or may not send its body now.
+        // A client that waits for 100 may or may not send its body.
         _ if buffers.request.expect_continue => true,
         BodyReader::Length(left) => *left > worker.limits.linger_bytes as u64,
         BodyReader::Done | BodyReader::Chunked(_) | BodyReader::UntilClose => false,
@@ -211,7 +210,7 @@ fn is_last(worker: &Worker, conn: &ClientConnection, buffers: &ExchangeBuffers, 
     unwanted || !buffers.request.keep_alive || conn.is_draining(worker)
 }
 
-/// What follows an answer that the client has: the rest of the request is read within a bound, so that the next one can be found.
+/// After a response: reads the rest of the request within a bound, to find the next request.
 pub(super) async fn after_response(
     worker: &Worker,
     conn: &mut ClientConnection,
@@ -224,7 +223,7 @@ pub(super) async fn after_response(
     }
     match (body.is_done(), close) {
         (true, false) => Disposition::KeepAlive,
-        // Nothing is unread, and nothing more will come: closing resets nothing.
+        // Nothing is unread and nothing follows, so a close causes no reset.
         (true, true) if !buffers.request.keep_alive && buffers.body_in.is_empty() => Disposition::Close,
         (false, false) => read_rest(worker, conn, buffers, body).await,
         (_, true) => Disposition::Linger,
@@ -261,7 +260,7 @@ async fn read_rest(
     .await
 }
 
-/// Writes an answer; false when the client did not take it.
+/// Writes a response; `false` if the client did not receive it.
 async fn write(worker: &Worker, stream: &mut Stream, timer: &Timer, bytes: &[u8]) -> bool {
     timer.set(worker.limits.write_timeout);
     let mut written = 0;

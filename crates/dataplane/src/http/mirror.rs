@@ -1,5 +1,5 @@
-//! Copies of requests for destinations whose answers nobody waits for (VS-45). A copy has a task of its own; the request gives it its head
-//! at once and its body as it comes, and never waits for it. Answers are read and thrown away.
+//! Mirroring (VS-45): copies of requests whose responses are read and dropped. Each mirror request is a task of its own. The original request
+//! hands it the head at once and the body as it arrives, and never waits for it.
 
 mod body_queue;
 
@@ -25,19 +25,19 @@ use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, ChunkWriter, ResponseHead};
 use wire::proxy_protocol::Ends;
 
-/// What of a request its copy needs.
+/// A request to a mirror.
 #[derive(Debug)]
 pub(super) struct MirrorRequest {
     pub(super) cluster: Arc<ClusterState>,
     pub(super) head: MirrorHead,
-    /// The host that is sent on, where connections differ by it.
+    /// The host of the request, if connections to the cluster differ by host.
     pub(super) host: Option<Box<str>>,
-    /// The client's connection, where backends are told of it (DR-51).
+    /// The addresses of the client's connection, if the backend gets a PROXY header (DR-51).
     pub(super) ends: Option<Ends>,
     pub(super) request_kind: RequestKind,
     /// How the body is sent.
     pub(super) body: MirrorBody,
-    /// The time of the route.
+    /// The timeout of the route.
     pub(super) timeout: Option<Duration>,
 }
 
@@ -56,10 +56,10 @@ pub(super) enum MirrorBody {
     Chunked,
 }
 
-/// Why a copy did not get its answer.
+/// A mirror request got no response.
 struct MirrorFailed;
 
-/// A copy's place among those of the worker.
+/// A slot within the worker's limit on mirror requests.
 struct MirrorPermit<'a>(&'a Worker);
 
 impl Drop for MirrorPermit<'_> {
@@ -68,7 +68,7 @@ impl Drop for MirrorPermit<'_> {
     }
 }
 
-/// Begins to send copies, as far as there is room for them; the body goes to what is returned.
+/// Starts mirror requests within the worker's limit; the caller pushes the body into the returned sinks.
 pub(super) fn start(worker: &Rc<Worker>, requests: Vec<MirrorRequest>) -> MirrorSinks {
     let mut sinks = MirrorSinks::default();
     for request in requests {
@@ -92,7 +92,7 @@ async fn run(worker: Rc<Worker>, request: MirrorRequest, queue: Rc<BodyQueue>) {
     add(if matches!(sent, Ok(Ok(()))) { &worker.metrics.mirrored } else { &worker.metrics.mirrors_failed });
 }
 
-/// Sends a copy, and once more where the connection had been idle and was closed.
+/// Sends a mirror request; once more if an idle connection turned out to be closed.
 async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Result<(), MirrorFailed> {
     let (endpoint, _in_flight) =
         choose(worker, &request.cluster, PickContext::default()).await.map_err(|_| MirrorFailed)?;
@@ -139,7 +139,7 @@ async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Re
     }
 }
 
-/// A copy on its way.
+/// A mirror request in progress.
 struct MirrorExchange<'a> {
     worker: &'a Worker,
     request: &'a MirrorRequest,
@@ -147,18 +147,18 @@ struct MirrorExchange<'a> {
     up: UpstreamStream,
     out: Vec<u8>,
     written: usize,
-    /// Whether TLS may hold some of it back.
+    /// Whether TLS may still buffer written octets.
     unflushed: bool,
-    /// Whether all of the body is in `out`, and what follows it on a stream.
+    /// Whether all of the body is in `out`, and its trailers for an HTTP/2 stream.
     complete: bool,
     trailers: Option<HeaderMap>,
-    /// Whether the end is still to be told to a stream.
+    /// Whether the HTTP/2 stream still has to be ended.
     end_due: bool,
     input: Buffer,
     head: ResponseHead,
     /// Interim responses so far.
     interim: u32,
-    /// Once the head of the answer has come.
+    /// Set once the head of the response was received.
     body: Option<BodyReader>,
 }
 
@@ -187,9 +187,9 @@ impl<'a> MirrorExchange<'a> {
         }
     }
 
-    /// Ready when the answer is complete, whatever it was.
+    /// Ready when the response is complete, whatever its status.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
-        // What the backend says counts even when it takes no more.
+        // A response counts even if the backend accepts no further octets.
         let sending = self.poll_send(context);
         let answered = match self.up {
             UpstreamStream::H1(_) => self.poll_response(context),
@@ -313,12 +313,12 @@ impl<'a> MirrorExchange<'a> {
         }
     }
 
-    /// Whether any of an answer has come.
+    /// Whether any part of a response was received.
     fn is_answered(&self) -> bool {
         self.body.is_some() || !self.input.is_empty()
     }
 
-    /// The connection, where it can be used again.
+    /// The connection, if it is reusable.
     fn reusable_connection(self) -> Option<Connection> {
         let sent = self.complete && self.written >= self.out.len() && !self.unflushed;
         match self.up {

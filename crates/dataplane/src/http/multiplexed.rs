@@ -1,5 +1,5 @@
-//! A connection of a client in HTTP/2: it takes streams, each of which is one task, and ends when the client, a limit or a drain
-//! says so. Frames are the library's; what it does not bound is counted by [`Watched`].
+//! An HTTP/2 connection of a client: accepts streams, each of which is one task, and ends by the client, a limit or a drain. The library `h2`
+//! handles frames; [`Watched`] bounds what it does not.
 
 mod tasks;
 mod trailers;
@@ -33,10 +33,10 @@ use wire::h2::FlatError;
 
 type Io = Coalesced<Watched<Replay<Stream>>>;
 
-/// What begins every connection of HTTP/2 (RFC 9113 §3.4).
+/// The connection preface (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Whether a connection in clear text begins as HTTP/2 does; `None` while it cannot be told.
+/// Whether a connection begins with the HTTP/2 preface; `None` while there are too few octets.
 pub(super) fn is_preface(begun: &[u8]) -> Option<bool> {
     let common = begun.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
     match () {
@@ -46,22 +46,22 @@ pub(super) fn is_preface(begun: &[u8]) -> Option<bool> {
     }
 }
 
-/// What all streams of a connection share.
+/// State that all streams of a connection share.
 struct Shared {
     worker: Rc<Worker>,
     client: Rc<Client>,
     table: Arc<TableState>,
-    /// Streams under way.
+    /// Open streams.
     streams: Cell<usize>,
-    /// What their heads take.
+    /// The account of their heads.
     heads: Rc<Account>,
-    /// Their trailers, as long as they are not read.
+    /// Their unread trailers.
     trailers: Rc<Trailers>,
-    /// What responses that wait for the client take.
+    /// The account of responses that wait for the client.
     responses: Rc<Account>,
-    /// What backends in HTTP/2 have sent ahead of the client.
+    /// The account of what HTTP/2 backends have sent ahead of the client.
     ahead: Rc<Account>,
-    /// Streams that were refused since one was taken.
+    /// Streams refused in a row.
     refusals: Cell<u32>,
 }
 
@@ -125,7 +125,7 @@ async fn handshake(builder: &Builder, io: Io, timer: &Timer) -> Option<Connectio
     .await
 }
 
-/// Takes streams until there are to be no more, and waits for those under way.
+/// Accepts streams until the connection ends, and waits for the open ones.
 async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<Shared>, timer: &Timer) {
     let mut ending = false;
     let mut used = false;
@@ -157,29 +157,29 @@ async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<Shared>, time
     }
 }
 
-/// A stream that the library has taken.
+/// A stream that the library has accepted.
 type AcceptedStream = (Request<RecvStream>, SendResponse<Outgoing>);
 
-/// Why no further stream is taken.
+/// Why no further stream is accepted.
 enum AcceptEnd {
-    /// The connection is over.
+    /// The connection has ended.
     BudgetExceeded,
-    /// It has been idle for too long, or is closed for others.
+    /// It was idle for too long, or is evicted.
     Idle,
-    /// It is ended, since it goes on beyond its budget.
+    /// It is aborted because it exceeds its budget.
     BreakOff,
 }
 
 fn next(accepted: Option<Result<AcceptedStream, h2::Error>>) -> Result<AcceptedStream, AcceptEnd> {
-    // Without one it is over, or the client does not keep to the protocol: the library has said so already.
+    // `None` is the end of the connection; an error is a protocol violation, which the library has already reported to the client.
     accepted.and_then(Result::ok).ok_or(AcceptEnd::BudgetExceeded)
 }
 
-/// Ends a connection that goes on beyond its budget, with all of its streams.
+/// Aborts a connection that exceeds its budget, with all of its streams.
 async fn abort(mut connection: Connection<Io, Outgoing>, shared: &Shared, timer: &Timer) {
     shared.worker.metrics.streams.end();
     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-    // A client that does not read does not hold it open.
+    // A client that does not read cannot hold the connection open.
     timer.set(shared.worker.limits.linger_timeout);
     poll_fn(|context| match connection.poll_closed(context) {
         Poll::Pending if timer.expired(context) => Poll::Ready(()),
@@ -188,9 +188,10 @@ async fn abort(mut connection: Connection<Io, Outgoing>, shared: &Shared, timer:
     .await;
 }
 
-/// Says that an idle connection ends and that nothing was lost (RFC 9113 §6.8). A client that does not read is not waited for.
+/// Closes an idle connection with GOAWAY, so that the client knows that no request was lost (RFC 9113 §6.8). Does not wait for a client that
+/// does not read.
 async fn close_gracefully(mut connection: Connection<Io, Outgoing>) {
-    /// What is written goes out in the turn after it was flushed.
+    /// Frames are written in the turn after they were flushed.
     const TURNS: usize = 3;
     connection.abrupt_shutdown(Reason::NO_ERROR);
     for _ in 0..TURNS {
@@ -207,12 +208,12 @@ impl Shared {
         self.client.is_draining(&self.worker, &self.table)
     }
 
-    /// Whether the client goes on beyond the budget of its connection.
+    /// Whether the client exceeds the budget of its connection.
     fn is_over(&self) -> bool {
         self.refusals.get() > self.worker.limits.http2.refusals || self.trailers.is_over()
     }
 
-    /// Ready when the connection has been idle for too long, or is closed for others.
+    /// Ready when the connection was idle for too long, or is evicted.
     fn poll_idle(&self, used: &mut bool, timer: &Timer, context: &mut Context<'_>) -> Poll<()> {
         if self.streams.get() > 0 || std::mem::take(used) {
             self.client.set_idle(&self.worker, timer);
@@ -225,8 +226,8 @@ impl Shared {
         if over { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Begins with a stream, if its head is within the budget. The library's form of the head is not held any longer. A client that would be
-    /// rejected now may send it again on a connection that is judged anew, and so may one whose connection is closed for others (RFC 9113 §8.7).
+    /// Accepts a stream if its head is within the budget, and drops the library's copy of the head. If the server would reject this client now,
+    /// or the connection is evicted, the stream is refused, so that the client may retry it on a new connection (RFC 9113 §8.7).
     fn accept(self: &Rc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Outgoing>) {
         if self.client.is_outdated() || !self.client.tracked.begin() {
             return respond.send_reset(Reason::REFUSED_STREAM);
@@ -241,7 +242,7 @@ impl Shared {
             Err(over) => {
                 self.refusals.set(self.refusals.get() + 1);
                 self.worker.refuse_stream(over);
-                // Nothing of it was looked at, so that the client may send it again (RFC 9113 §8.7).
+                // The request was not processed, so the client may retry it (RFC 9113 §8.7).
                 respond.send_reset(Reason::REFUSED_STREAM);
             }
         }
@@ -271,9 +272,9 @@ impl Shared {
 
 /// The head of a stream.
 enum StreamHead {
-    /// It stands flat in the space of its exchange, and is charged to the connection.
+    /// The head is in the buffers of its exchange, and charged to the connection.
     Taken(Box<ExchangeBuffers>, Charge),
-    /// It is not taken; what the client speaks, where that is gRPC.
+    /// The head is invalid; with the client's dialect of gRPC, if it speaks gRPC.
     Refused(FlatError, Option<Dialect>),
 }
 
@@ -305,7 +306,7 @@ async fn answer(job: StreamJob, timer: Timer) {
     }
 }
 
-/// Answers a head that is not taken.
+/// Rejects an invalid head.
 fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialect: Option<Dialect>) {
     let reject = match error {
         FlatError::Host => Reject::Refused(routing::Refusal::Host),

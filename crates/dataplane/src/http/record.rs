@@ -1,4 +1,4 @@
-//! How an exchange ended: for the metrics, and for the access log where there is one.
+//! Records an exchange at its end: metrics, and the access log if there is one.
 
 use super::decide::Decision;
 use super::facts::protocol;
@@ -14,22 +14,22 @@ use upstream::EndpointState;
 use wire::h1::Version;
 use wire::view::Fields;
 
-/// What is known of an exchange at its end.
+/// What is known of an exchange.
 #[derive(Debug)]
 pub(super) struct StreamInfo {
     pub(super) started: Instant,
-    /// From when the time counts that begins with the head.
+    /// The start of deadlines that count from the head.
     pub(super) counted: Instant,
-    /// From when the route's time counts (VS-39): the whole request has come, or none of it was waited for yet.
+    /// The start of the route's timeout (VS-39): the end of the request, or the start of the exchange before that.
     pub(super) whole: Instant,
     pub(super) status: u16,
     pub(super) flags: Flags,
     pub(super) detail: &'static str,
     pub(super) transport_failure: String,
-    /// Whether it was sent again as its route's policy says.
+    /// Whether the route's policy retried it.
     pub(super) retried: bool,
     pub(super) endpoint: Option<Arc<EndpointState>>,
-    /// Whether the client has any part of an answer.
+    /// Whether the client has received a part of a response.
     pub(super) answered: bool,
     pub(super) received: u64,
     pub(super) sent: u64,
@@ -38,7 +38,7 @@ pub(super) struct StreamInfo {
 }
 
 impl StreamInfo {
-    /// Nothing is known yet; it begins now.
+    /// An exchange that starts now.
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -59,12 +59,12 @@ impl StreamInfo {
         }
     }
 
-    /// Takes over what a flow counted; the address of its own side, which the system has to be asked for, only if `addresses` are wanted.
+    /// Adds the counts of an attempt. Its local address, which costs a system call, only if `addresses` is set.
     pub(super) fn add_attempt(&mut self, flow: &Flow<'_>, addresses: bool) {
         self.whole = flow.complete_at().unwrap_or_else(Instant::now);
         self.status = flow.status();
         self.answered = flow.has_answered();
-        // An attempt counts what it read itself.
+        // Each attempt counts only the octets that it read.
         self.received += flow.received();
         self.sent = flow.sent();
         self.time_to_head = flow.time_to_head();
@@ -72,7 +72,7 @@ impl StreamInfo {
     }
 }
 
-/// Counts an exchange, and logs it.
+/// Counts and logs an exchange.
 pub(super) fn record(
     worker: &Worker,
     conn: &ClientConnection,
@@ -93,7 +93,7 @@ pub(super) fn record(
     }
 }
 
-/// Texts that a line borrows.
+/// Texts that a log line borrows.
 #[derive(Default)]
 struct Texts {
     forwarded_for: Vec<u8>,
@@ -152,7 +152,7 @@ fn log_record<'a>(
     }
 }
 
-/// The id that the backend saw: one that came is kept where it is believed, or where none is made.
+/// The request id that the backend received: the client's if it is trusted or if none is generated.
 fn request_id<'a>(conn: &ClientConnection, buffers: &'a ExchangeBuffers, fields: Fields<'a>) -> &'a [u8] {
     let is_made = conn.client.mesh_settings.headers.request_id;
     let is_kept = !is_made || conn.table.version().http.forwarded.trusted_proxies > 0;
@@ -164,7 +164,7 @@ fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
     std::net::SocketAddr::new(wire::forwarded::plain_address(address), address.port())
 }
 
-/// Counts and logs a request whose head could not be read.
+/// Counts and logs a request whose head is invalid.
 pub(super) fn record_rejected_head(worker: &Worker, conn: &ClientConnection, reject: Reject) {
     let reason = reject.reason();
     let request = Request { destination: NO_DESTINATION, status: reason.status, flags: reason.flags };

@@ -1,4 +1,4 @@
-//! Answers that are not a backend's, as they are written.
+//! Local responses, and how they are written.
 
 use crate::log::HttpDate;
 use crate::reasons::Reject;
@@ -12,19 +12,19 @@ use wire::grpc::Dialect;
 use wire::h1::{OutFraming, ResponseParts, Style, write_response_in};
 use wire::view::Fields;
 
-/// Tells why the gateway itself answered.
+/// The header with the reason of a local response.
 pub(crate) const REASON: &str = "x-moongate-reason";
 
-/// Bodies up to this are copied for each stream.
+/// Bodies up to this size are copied for each stream.
 const MAX_COPIED: usize = 2 << 10;
 
-/// What every answer of the gateway's own has.
+/// A local response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LocalReply<'a> {
     pub(crate) status: u16,
     pub(crate) location: Option<&'a FieldValue<'static>>,
     pub(crate) body: &'a [u8],
-    /// The body where it is the configuration's, which any number of streams may share.
+    /// The body if it is part of the configuration: streams share it.
     pub(crate) shared: Option<&'a Arc<[u8]>>,
     pub(crate) date: &'a HttpDate,
     pub(crate) mesh_settings: &'a MeshConnectionSettings,
@@ -32,14 +32,14 @@ pub(crate) struct LocalReply<'a> {
     pub(crate) close: bool,
     /// Whether the client speaks HTTP/1.0.
     pub(crate) http10: bool,
-    /// What the client speaks, where that is gRPC, and gRPC's status: it is told in the head, and there is no body.
+    /// The client's dialect of gRPC and the gRPC status, if it speaks gRPC: the head has the status, and there is no body.
     pub(crate) grpc: Option<(Dialect, u8)>,
-    /// What `x-moongate-reason` says, where it was asked for.
+    /// The value of `x-moongate-reason`, if it is sent.
     pub(crate) reason: Option<&'a str>,
 }
 
 impl<'a> LocalReply<'a> {
-    /// The answer that the table of causes has.
+    /// The response in the table of causes.
     pub(crate) fn refusal(
         reject: Reject,
         (date, mesh_settings): (&'a HttpDate, &'a MeshConnectionSettings),
@@ -63,7 +63,7 @@ impl<'a> LocalReply<'a> {
     }
 }
 
-/// Appends an answer of the gateway's own; `edits` come from the route, where there is one. Returns the length of the body written.
+/// Appends a local response; `edits` are those of the route. Returns the octets of body written.
 pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &LocalReply<'a>, edits: &mut Edits<'a>) -> u64 {
     let own = headers(local, edits);
     write_response_in(out, &local.parts(), &own, Style { keep_case: false, http10: local.http10 });
@@ -72,11 +72,11 @@ pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &LocalReply<'a>, edits: &mut E
     body.len() as u64
 }
 
-/// The same for a stream of HTTP/2: its head, and its body, which may be empty.
+/// The same for an HTTP/2 stream: head and body, which may be empty.
 pub(crate) fn message<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> (Response<()>, Bytes) {
     let own = headers(local, edits);
     let body = match (local.sent_body(), local.shared) {
-        // A client that takes nothing makes nothing of it be held.
+        // A shared body costs no memory while the client does not read.
         (body, Some(shared)) if body.len() > MAX_COPIED && body.len() == shared.len() => {
             Bytes::from_owner(Arc::clone(shared))
         }
@@ -103,7 +103,7 @@ fn headers<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     if let Some(server) = &local.mesh_settings.headers.server {
         own.set("server", server);
     }
-    // What the route says comes last, so that it may say otherwise.
+    // The route's edits come last, so that they override.
     own.fields.append(&mut edits.fields);
     if let Some(reason) = local.reason {
         own.set_checked(REASON, reason.as_bytes());
@@ -112,7 +112,7 @@ fn headers<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
 }
 
 impl<'a> LocalReply<'a> {
-    /// The status as the client sees it: gRPC has its own elsewhere.
+    /// The HTTP status that the client receives; it differs for gRPC.
     pub(crate) fn sent_status(&self) -> u16 {
         self.grpc.map_or(self.status, |(dialect, _)| dialect.status(self.status))
     }

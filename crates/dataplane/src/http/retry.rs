@@ -1,5 +1,5 @@
-//! How often a request was sent, and whether it is sent again: for a route's policy (VS-40, VS-41), and once for nothing, when a connection
-//! that had been idle turned out to be closed (RULES on replay).
+//! The attempts of one request, and whether there is another one: by the route's policy (VS-40, VS-41), or one replay when an idle connection
+//! turned out to be closed (RULES on replay).
 
 use super::decide::Plan;
 use super::flow::{Failure, Flow};
@@ -11,40 +11,40 @@ use smallvec::SmallVec;
 use std::time::Duration;
 use upstream::Counted;
 
-/// The header that tells the backend which attempt it sees.
+/// The header with the number of the attempt.
 const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
-/// The longest wait, in first ones.
+/// The longest backoff, as a multiple of the base interval.
 const MAX_BACKOFF_FACTOR: u32 = 10;
 
-/// Disposition so many attempts the priorities that they went to are left out.
+/// After this many attempts, the priorities of their endpoints are excluded.
 const PER_PRIORITY: usize = 2;
 
 /// The attempts of one request.
 #[derive(Debug, Default)]
 pub(super) struct RetryState {
-    /// Those of the policy that were begun after the first.
+    /// Retries by the policy.
     retries: u32,
-    /// Whether the one for nothing was made.
+    /// Whether the replay was used.
     replayed: bool,
-    /// The place of the one under way among all those of the cluster.
+    /// The slot of the current attempt within the cluster's limit on retries.
     slot: Option<Counted>,
-    /// Endpoints that were tried.
+    /// Endpoints of the attempts so far.
     tried: SmallVec<[u64; 2]>,
-    /// Priorities of the cluster that are left out (VS-41), and those of attempts since they were last counted.
+    /// Excluded priorities of the cluster (VS-41), as a bit set.
     excluded: u32,
     since: (u32, usize),
 }
 
-/// What comes after an attempt that failed.
+/// What follows an attempt that failed.
 pub(super) enum RetryDecision {
-    /// Another one, after a while.
+    /// Another attempt, after a wait.
     Retry(Duration),
     /// None.
     Stop(NoRetryReason),
 }
 
 impl RetryDecision {
-    /// What marks what comes of it.
+    /// The response flags that the decision adds.
     pub(super) fn flags(&self) -> Flags {
         match self {
             Self::Retry(_) => Flags::NONE,
@@ -53,64 +53,64 @@ impl RetryDecision {
     }
 }
 
-/// Why there is no other attempt.
+/// Why there is no further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoRetryReason {
-    /// Nobody wants one.
+    /// No policy asks for one.
     NotRetriable,
-    /// There were enough.
+    /// The policy's number of attempts is reached.
     Exhausted,
-    /// The cluster has as many as it may have at one time (DR-21).
+    /// The cluster is at its limit on concurrent retries (DR-21).
     Overflow,
 }
 
 impl RetryState {
-    /// Endpoints that are not to be tried again while there are others.
+    /// Endpoints to avoid while there are others.
     pub(super) fn avoid(&self, plan: &Plan) -> &[u64] {
         let asked = policy(plan).and_then(|policy| policy.avoid_tried);
-        // VS-40: what belongs to one endpoint goes there again, unless somebody says otherwise.
+        // VS-40: with consistent hashing a retry goes to the same endpoint, unless the policy says otherwise.
         if asked.unwrap_or_else(|| plan.cluster.config.balance.hash().is_none()) { &self.tried } else { &[] }
     }
 
-    /// An attempt at an endpoint begins.
+    /// Records the start of an attempt at an endpoint.
     pub(super) fn begin(&mut self, plan: &Plan, endpoint: u64) {
         self.tried.push(endpoint);
         if policy(plan).is_some_and(|policy| policy.remote_localities) {
             let (priorities, count) = self.since;
             self.since = (priorities | plan.cluster.priority_bit(endpoint), count + 1);
-            // Envoy's previous priorities, as often as Istio asks for them.
+            // Envoy's previous-priorities predicate with Istio's update frequency.
             if self.since.1 == PER_PRIORITY {
                 (self.excluded, self.since) = (self.excluded | self.since.0, (0, 0));
             }
         }
     }
 
-    /// Priorities of the cluster that are left out.
+    /// Excluded priorities of the cluster, as a bit set.
     pub(super) fn excluded(&self) -> u32 {
         self.excluded
     }
 
-    /// Whether a connection that waited may be taken. Disposition a failure none is trusted.
+    /// Whether the attempt may use an idle connection. After a failure it may not.
     pub(super) fn may_use_idle(&self) -> bool {
         self.retries == 0 && !self.replayed
     }
 
-    /// Whether it has a place among those that are sent again.
+    /// Whether the request has a slot within the cluster's limit on retries.
     pub(super) fn has_slot(&self) -> bool {
         self.slot.is_some()
     }
 
-    /// How many attempts of the policy are left.
+    /// How many retries the policy still allows.
     pub(super) fn remaining(&self, plan: &Plan) -> u32 {
         policy(plan).map_or(0, |policy| policy.attempts.saturating_sub(self.retries))
     }
 
-    /// Disposition an endpoint could not be reached: nothing was written, so that every request may be sent elsewhere.
+    /// Decides after a failed connect: nothing was written, so every request may go to another endpoint.
     pub(super) fn after_connect(&mut self, worker: &Worker, plan: &Plan, tried: bool) -> RetryDecision {
         let Some(policy) = policy(plan).filter(|policy| tried && policy.on.broken(Broken::Connect)) else {
             return RetryDecision::Stop(NoRetryReason::NotRetriable);
         };
-        // Another endpoint is asked at once.
+        // Another endpoint is tried without a wait.
         let others = plan
             .cluster
             .endpoints()
@@ -119,7 +119,7 @@ impl RetryState {
         self.schedule(worker, (plan, policy), others && avoids)
     }
 
-    /// Disposition an attempt failed on its connection.
+    /// Decides after an attempt failed on its connection.
     pub(super) fn after_failure(
         &mut self,
         worker: &Worker,
@@ -131,7 +131,7 @@ impl RetryState {
             self.replayed = true;
             self.tried.clear();
             add(&worker.metrics.replayed);
-            // That a connection was closed while it was idle says nothing of the endpoint.
+            // A connection that was closed while idle says nothing about the endpoint.
             return RetryDecision::Retry(Duration::ZERO);
         }
         flow.report(failure);
@@ -159,7 +159,7 @@ impl RetryState {
         if self.retries >= policy.attempts {
             return RetryDecision::Stop(NoRetryReason::Exhausted);
         }
-        // The place of the attempt before is this one's.
+        // The slot of the previous attempt is reused.
         self.slot = self.slot.take().or_else(|| plan.cluster.begin_retry());
         if self.slot.is_none() {
             return RetryDecision::Stop(NoRetryReason::Overflow);
@@ -169,22 +169,22 @@ impl RetryState {
         RetryDecision::Retry(if at_once { Duration::ZERO } else { self.backoff(policy, worker.random()) })
     }
 
-    /// Somewhere below a bound that doubles, so that not all come at the same time.
+    /// A random wait below a bound that doubles, so that retries do not come at the same time.
     fn backoff(&self, policy: &Retries, random: u64) -> Duration {
         let bounds = 2_u32.saturating_pow(self.retries).saturating_sub(1).min(MAX_BACKOFF_FACTOR);
         let bound = policy.backoff.saturating_mul(bounds.max(1)).as_micros();
         Duration::from_micros(u64::try_from(u128::from(random) % bound.max(1)).unwrap_or(0))
     }
 
-    /// The number of the attempt, counted from 1, where it is not the first.
+    /// The number of the attempt, counted from 1; `None` for the first.
     pub(super) fn attempt_number(&self) -> Option<u32> {
         (self.retries > 0).then(|| self.retries + 1)
     }
 
-    /// Tells the backend in a head that is sent again which attempt it sees.
+    /// Writes the number of the attempt into the head that is sent again.
     pub(super) fn write_attempt_count(&self, buffers: &mut ExchangeBuffers) {
         let Some(attempt_number) = self.attempt_number() else { return };
-        // In whatever case the name is written (S-115).
+        // The name may be written in any case (S-115).
         let named = [b"\r\n", ATTEMPT_COUNT.as_bytes(), b": "].concat();
         let head = memchr::memmem::find(&buffers.up_out, b"\r\n\r\n").unwrap_or(buffers.up_out.len());
         let mut lines = buffers.up_out.get(..head).unwrap_or_default().windows(named.len());
@@ -196,7 +196,7 @@ impl RetryState {
         buffers.up_out.splice(start..start + digits, attempt_number.to_string().into_bytes());
     }
 
-    /// The same for a stream's head.
+    /// The same for the head of an HTTP/2 stream.
     pub(super) fn write_stream_attempt_count(&self, head: &mut http::Request<()>) {
         if let (Some(attempt_number), Some(value)) = (self.attempt_number(), head.headers_mut().get_mut(ATTEMPT_COUNT))
         {
@@ -211,7 +211,7 @@ pub(super) fn policy(plan: &Plan) -> Option<&Retries> {
 }
 
 impl NoRetryReason {
-    /// What marks an answer that was to be tried again and was not (TE-05).
+    /// The response flags of a response that was not retried (TE-05).
     pub(super) fn flags(self) -> Flags {
         match self {
             Self::NotRetriable => Flags::NONE,

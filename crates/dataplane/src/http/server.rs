@@ -1,4 +1,4 @@
-//! A connection of a client: one request after the other, until either side has had enough.
+//! A connection of a client: serves one request after another until either side closes.
 
 use super::downstream::Downstream;
 use super::exchange;
@@ -18,26 +18,26 @@ use wire::h1::HeadError;
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     pub(crate) downstream: Downstream,
-    /// What came and is not done with: heads, and requests that were sent before their turn.
+    /// Octets received but not consumed: heads and pipelined requests.
     pub(crate) input: Buffer,
     pub(crate) timer: Timer,
     pub(crate) client: Rc<Client>,
     pub(crate) table: Arc<TableState>,
 }
 
-/// What becomes of the connection after an exchange.
+/// What happens to the connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Disposition {
-    /// The next request may come.
+    /// The next request may follow.
     KeepAlive,
     /// It is closed.
     Close,
-    /// It is closed once the answer has arrived.
+    /// It is closed after the response has arrived at the client.
     Linger,
 }
 
 impl ClientConnection {
-    /// Whether the client is asked to close with its next answer.
+    /// Whether the next response closes the connection.
     pub(super) fn is_draining(&self, worker: &Worker) -> bool {
         self.client.is_draining(worker, &self.table)
     }
@@ -65,15 +65,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: ClientConnection) {
     send_close_notify(&mut conn);
 }
 
-/// In TLS the end of a connection is told, so that nobody can make one up (RFC 8446 §6.1).
+/// Sends close_notify, which protects the end of a TLS connection from truncation (RFC 8446 §6.1).
 fn send_close_notify(conn: &mut ClientConnection) {
     if let Downstream::H1(stream @ Stream::Tls(_)) = &mut conn.downstream {
-        // The peer may be gone; then there is nobody to tell.
+        // The peer may have closed; then the alert is not needed.
         let _ = stream.shutdown_write();
     }
 }
 
-/// Whether the connection begins as those in HTTP/2 do: by ALPN, or with prior knowledge (RFC 9113 §3.3).
+/// Whether the connection begins with the HTTP/2 preface, after ALPN or with prior knowledge (RFC 9113 §3.3).
 async fn detect_http2(worker: &Worker, conn: &mut ClientConnection) -> bool {
     let Downstream::H1(stream) = &mut conn.downstream else { return false };
     conn.client.set_head(worker, &conn.timer);
@@ -93,7 +93,7 @@ async fn detect_http2(worker: &Worker, conn: &mut ClientConnection) -> bool {
     .await
 }
 
-/// Waits for the first bytes of a request; false when none will come. No buffer is held meanwhile.
+/// Waits for the first octets of a request; `false` if the connection ends. Holds no buffer meanwhile.
 async fn wait_for_request(worker: &Worker, conn: &mut ClientConnection) -> bool {
     if !conn.input.is_empty() {
         return true;
@@ -122,7 +122,7 @@ async fn wait_for_request(worker: &Worker, conn: &mut ClientConnection) -> bool 
     .await
 }
 
-/// Reads into the room of a buffer. A full buffer reads nothing and is no end: the caller has made room before.
+/// Reads into the free space of a buffer. The caller ensures that there is some: 0 octets mean the end of the stream.
 pub(super) fn read(
     stream: &mut Stream,
     buffer: &mut Buffer,
@@ -131,7 +131,7 @@ pub(super) fn read(
     read_some(stream, buffer, usize::MAX, context)
 }
 
-/// The same, but so many octets at the most.
+/// The same, with at most `most` octets.
 pub(super) fn read_some(
     stream: &mut Stream,
     buffer: &mut Buffer,
@@ -150,19 +150,19 @@ pub(super) fn read_some(
 /// Reads a head and answers it.
 async fn serve_request(worker: &Rc<Worker>, conn: &mut ClientConnection, buffers: &mut ExchangeBuffers) -> Disposition {
     match read_head(worker, conn, buffers).await {
-        // Its server rejects such clients now: the request may come again on a connection that is judged anew.
+        // The server would reject this client now: the client may retry on a new connection.
         Ok(Some(_)) if conn.client.is_outdated() => Disposition::Close,
         Ok(Some(length)) => exchange::exchange(worker, conn, buffers, length).await,
         Ok(None) => Disposition::Close,
         Err(reject) => {
-            // The client has to learn why, and nothing more of this connection can be trusted.
+            // The client gets the reason; the rest of the connection's input is not trusted.
             record::record_rejected_head(worker, conn, reject);
             local::refuse_unread(worker, conn, buffers, reject).await
         }
     }
 }
 
-/// The length of a complete head; `None` when the client is gone.
+/// The length of a complete head; `None` if the client has closed.
 async fn read_head(
     worker: &Worker,
     conn: &mut ClientConnection,
@@ -174,7 +174,7 @@ async fn read_head(
     poll_fn(|context| {
         loop {
             match buffers.request.parse(conn.input.filled(), &limits) {
-                // One that is closed for others meanwhile was not begun with: the client may send it again (RFC 9112 §9.3.1).
+                // If the connection was evicted meanwhile, the request was not processed: the client may retry it (RFC 9112 §9.3.1).
                 Ok(Some(length)) => return Poll::Ready(Ok(Some(length).filter(|_| conn.client.tracked.begin()))),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(Reject::Head(error))),
@@ -202,8 +202,8 @@ async fn read_head(
     .await
 }
 
-/// Closes such that the last answer arrives: writing is shut down, and what still comes is read for a while. Closing at
-/// once, with bytes unread, would reset the connection and take the answer with it.
+/// Lingering close, so that the last response arrives: shuts down writing and reads the remaining input for a while. A close with unread input
+/// would reset the connection and destroy the response.
 async fn linger(worker: &Worker, conn: &mut ClientConnection) {
     let Downstream::H1(stream) = &mut conn.downstream else { return };
     if stream.shutdown_write().is_err() {

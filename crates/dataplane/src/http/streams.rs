@@ -1,4 +1,4 @@
-//! The two halves of an HTTP/2 stream as an exchange uses them, on either side of it.
+//! The two halves of an HTTP/2 stream, for clients and backends.
 
 use super::multiplexed::StreamTrailers;
 use crate::conn::{Duplex, StreamShare};
@@ -11,29 +11,29 @@ use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 use upstream::Outgoing;
 
-/// What is sent on a stream behind its head.
+/// The sending half of a stream, after its head.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
     stream: Option<SendStream<Outgoing>>,
     ended: bool,
-    /// Whether some of the connection's window may be the stream's own.
+    /// Whether the stream may hold a part of the connection's window.
     reserved: bool,
-    /// What the stream holds of its client's connection; there is none towards backends.
+    /// The share of the client's connection; `None` towards backends.
     share: Option<Rc<StreamShare>>,
 }
 
 impl Sender {
-    /// The half of a stream whose head was sent; `ended` where nothing follows it.
+    /// The sending half after the head; `ended` if nothing follows.
     pub(super) fn new(stream: SendStream<Outgoing>, ended: bool) -> Self {
         Self { stream: Some(stream), ended, reserved: false, share: None }
     }
 
-    /// The same, where what is sent is counted until it is written.
+    /// The same, but octets are charged to `share` until they are written.
     pub(super) fn sharing(stream: SendStream<Outgoing>, share: Rc<StreamShare>) -> Self {
         Self { share: Some(share), ..Self::new(stream, false) }
     }
 
-    /// What the stream holds of its client's connection.
+    /// The share of the client's connection.
     pub(super) fn share(&self) -> Option<&Rc<StreamShare>> {
         self.share.as_ref()
     }
@@ -56,8 +56,8 @@ impl Sender {
         Poll::Ready(Ok(count))
     }
 
-    /// How many octets can be sent now, of so many that are to be; not zero. What the stream gets of its connection's window is its own until it
-    /// sends, or until [`Self::give_up_room`].
+    /// How many of `wanted` octets can be sent now; never zero. The stream keeps its part of the connection's window until it sends, or until
+    /// [`Self::give_up_room`].
     pub(super) fn poll_room(&mut self, wanted: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         stream.reserve_capacity(wanted);
@@ -79,19 +79,19 @@ impl Sender {
         }
     }
 
-    /// Leaves the connection's window to others.
+    /// Returns the reserved window to the connection.
     pub(super) fn give_up_room(&mut self) {
         if let (true, Some(stream)) = (std::mem::take(&mut self.reserved), &mut self.stream) {
             stream.reserve_capacity(0);
         }
     }
 
-    /// Sends all that there is, whatever the peer takes of it now: for what is held in memory anyway, or is little.
+    /// Sends all octets without regard to flow control: for small bodies, or those already in memory.
     pub(super) fn send_all(&mut self, bytes: Bytes) -> io::Result<()> {
         self.send(bytes.into(), true)
     }
 
-    /// A piece that is counted where somebody counts.
+    /// A piece, charged to the share if there is one.
     fn counted(&self, bytes: Bytes) -> Outgoing {
         match &self.share {
             Some(share) => {
@@ -119,14 +119,14 @@ impl Sender {
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Breaks the stream off.
+    /// Resets the stream.
     pub(super) fn reset(&mut self, reason: Reason) {
         if let Some(stream) = &mut self.stream {
             stream.send_reset(reason);
         }
     }
 
-    /// Ready when the peer has broken the stream off.
+    /// Ready when the peer has reset the stream.
     pub(super) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.stream {
             Some(stream) => stream.poll_reset(context).map(drop),
@@ -135,14 +135,14 @@ impl Sender {
     }
 }
 
-/// What is received on a stream behind its head.
+/// The receiving half of a stream, after its head.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     stream: Option<RecvStream>,
     trailing: bool,
-    /// What is left of a piece that did not fit.
+    /// The rest of a piece that did not fit.
     rest: Bytes,
-    /// Of a client: trailers that have come and were not read.
+    /// For a client: the charge of trailers that were received but not read.
     trailers: Option<StreamTrailers>,
 }
 
@@ -155,7 +155,7 @@ pub(super) enum Piece {
 }
 
 impl Receiver {
-    /// The half of a stream whose head has come.
+    /// The receiving half after the head.
     pub(super) fn new(stream: RecvStream) -> Self {
         Self { stream: Some(stream), trailing: false, rest: Bytes::new(), trailers: None }
     }
@@ -181,7 +181,7 @@ impl Receiver {
         Poll::Ready(Ok(piece.len()))
     }
 
-    /// The next piece. What is given may be sent again by the peer at once: a piece is asked for only when there is room for it.
+    /// The next piece. Its octets are returned to the peer's window at once, so the caller polls only when it has room.
     pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, h2::Error>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(Piece::End(None))) };
         if !self.trailing {
@@ -200,7 +200,7 @@ impl Receiver {
     }
 }
 
-/// Both halves as one end of a relay.
+/// Both halves as one peer of a relay.
 pub(crate) struct Halves<'a>(pub(crate) &'a mut Receiver, pub(crate) &'a mut Sender);
 
 impl Duplex for Halves<'_> {

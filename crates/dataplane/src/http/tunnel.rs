@@ -1,4 +1,4 @@
-//! Disposition a switch of protocols: bytes both ways (S-118, S-125).
+//! After a switch of protocols: relays bytes in both directions (S-118, S-125).
 
 use super::downstream::Downstream;
 use super::server::ClientConnection;
@@ -6,7 +6,7 @@ use super::streams::Halves;
 use super::upstream_stream::UpstreamStream;
 use crate::conn::{ExchangeBuffers, Worker, relay};
 
-/// Copies both ways, beginning with what either side sent behind its head. Returns how much went to the backend, and to the client.
+/// Relays in both directions, starting with what each peer sent after its head. Returns the octets sent to the backend and to the client.
 pub(super) async fn run(
     worker: &Worker,
     conn: &mut ClientConnection,

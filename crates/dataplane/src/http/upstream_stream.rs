@@ -1,4 +1,4 @@
-//! The backend's side of an exchange: a connection of HTTP/1, or one stream of HTTP/2.
+//! The backend of an exchange: an HTTP/1 connection, or one HTTP/2 stream.
 
 use super::streams::{Receiver, Sender};
 use h2::client::ResponseFuture;
@@ -7,30 +7,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use upstream::{Connection, EndpointState, H2Stream, StreamMarks};
 
-/// A backend's side.
+/// The backend of an exchange.
 #[derive(Debug)]
 pub(super) enum UpstreamStream {
     H1(Connection),
     H2(Box<H2Upstream>),
 }
 
-/// A stream to a backend whose head was sent.
+/// An HTTP/2 stream to a backend; the head of the request was sent.
 #[derive(Debug)]
 pub(crate) struct H2Upstream {
     pub(super) response: ResponseFuture,
     pub(crate) sender: Sender,
-    /// Once the answer's head has come.
+    /// Set once the head of the response was received.
     pub(crate) receiver: Receiver,
     pub(super) reused: bool,
     pub(crate) local: Option<SocketAddr>,
-    /// What is noted of its header blocks.
+    /// Findings about its header blocks.
     pub(super) marks: StreamMarks,
-    /// The stream's part of the connection's limit of streams.
+    /// The permit within the connection's limit on streams.
     permit: upstream::StreamPermit,
 }
 
 impl H2Upstream {
-    /// Sends a request's head; `ended` where no body follows.
+    /// Sends the head of a request; `ended` if no body follows.
     pub(crate) fn open(stream: H2Stream, head: Request<()>, ended: bool) -> Result<Self, h2::Error> {
         let H2Stream { mut send, reused, local, permit, marks, .. } = stream;
         let (response, body) = send.send_request(head, ended)?;
@@ -39,7 +39,7 @@ impl H2Upstream {
         Ok(Self { response, sender, receiver: Receiver::default(), reused, local, marks, permit })
     }
 
-    /// Waits for the head of the answer: its status, and whether nothing follows.
+    /// Waits for the head of the response: its status, and whether it ends the stream.
     pub(crate) async fn answer(&mut self) -> Result<(u16, bool), h2::Error> {
         let (head, receiver) = (&mut self.response).await?.into_parts();
         let ended = receiver.is_end_stream();
@@ -54,7 +54,7 @@ impl H2Upstream {
 }
 
 impl UpstreamStream {
-    /// Whether it was used before, so that it may have been closed meanwhile.
+    /// Whether the connection was used before, so that the peer may have closed it.
     pub(super) fn is_reused(&self) -> bool {
         match self {
             Self::H1(connection) => connection.reused,
@@ -70,7 +70,7 @@ impl UpstreamStream {
         }
     }
 
-    /// The address of this side, where it has one.
+    /// The local address of the connection, if there is one.
     pub(super) fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::H1(connection) => connection.stream.local_address(),

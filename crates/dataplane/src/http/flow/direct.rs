@@ -1,5 +1,4 @@
-//! What a flow does with sockets directly: large bodies that the system moves from one to the other, and the look at a client that
-//! waits.
+//! Operations of a flow on sockets: splicing of large bodies, and the check for a reset by a waiting client.
 
 use crate::conn::{Pipe, Worker};
 use crate::limits::SPLICE_FROM;
@@ -9,15 +8,15 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use upstream::Stream;
 
-/// Which side of a moved body failed.
+/// Which side of a spliced body failed.
 pub(super) enum SpliceError {
-    /// The one that sends it.
+    /// The sender.
     Source,
-    /// The one that it goes to.
+    /// The receiver.
     Sink,
 }
 
-/// A pipe for a body of which so much is still to come, if that is worth it and can be done.
+/// A pipe for a body with `left` octets to come, if it is large and both sides are plain TCP.
 pub(super) fn pipe(worker: &Worker, left: u64, from: &Stream, to: &Stream) -> Option<Pipe> {
     let tcp = matches!((from, to), (Stream::Tcp(_), Stream::Tcp(_)));
     if tcp && left >= SPLICE_FROM { worker.take_pipe() } else { None }
@@ -47,14 +46,14 @@ pub(super) fn poll_move(
 /// Waits until a client has reset its connection.
 pub(in crate::http) async fn wait_client_reset(client: &Stream) {
     let Some(client) = client.tcp() else { return std::future::pending().await };
-    // Where the system cannot tell, nobody has gone.
+    // If readiness fails, no reset is reported.
     if client.ready(Interest::ERROR).await.is_err() {
         std::future::pending().await
     }
 }
 
-/// Looks at a client that waits for its answer: an error when it has reset its connection; ready when it has closed its side or sent more,
-/// so that nothing further can be learned without reading.
+/// Checks a client that waits for its response: an error after a reset; ready after a half-close or further input, which hide a later reset
+/// from this check.
 pub(super) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
     let Some(client) = client.tcp() else { return Poll::Ready(Ok(())) };
     loop {

@@ -1,43 +1,43 @@
-//! What can go wrong with an attempt, and how clients and the log are told.
+//! The failures of an attempt, and how each is reported to clients and the log.
 
 use crate::reasons::Reject;
 use h2::Reason;
 use std::io::{self, ErrorKind};
 
-/// Why an exchange did not come to its end.
+/// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum Failure {
-    /// The backend closed, before or while it answered.
+    /// The backend closed before the end of its response.
     UpstreamClosed,
-    /// The backend said that it has not begun with the request.
+    /// The backend refused the request without processing it.
     UpstreamUnprocessed,
-    /// The backend's answer is malformed.
+    /// The response is malformed.
     UpstreamProtocol,
-    /// The head of the backend's answer, or its trailers, began and take too long.
+    /// The head or the trailers of the response began, and did not end in time.
     HeadTimeout,
-    /// The route's time is over.
+    /// The route's timeout ended.
     Timeout,
-    /// The attempt's time is over.
+    /// The per-try timeout ended.
     TryTimeout,
-    /// An answer has come that is not passed on while there are attempts left.
+    /// The response is retriable, and a retry is left.
     Answer,
     /// The client closed.
     ClientClosed,
-    /// The client does not take its answer.
+    /// The client does not read its response.
     ClientStuck,
     /// The client's body is malformed.
     ClientBody,
     /// The trailers of a stream of HTTP/2 are malformed.
     ClientTrailers,
-    /// The client takes nothing, and its backend in HTTP/2 has sent ahead what there was room for.
+    /// The client does not read, and the budget for what its HTTP/2 backend may send ahead is used up.
     ClientSlow,
-    /// The client's body is not the base64 that it is to be.
+    /// The body has to be base64, and is not.
     NotBase64,
-    /// The client's body does not come.
+    /// No octet of the body arrived in time.
     BodyTimeout,
-    /// The request does not come as a whole in its time.
+    /// The end of the request did not arrive in time.
     RequestTimeout,
-    /// Nothing has happened for too long.
+    /// The stream was idle for too long.
     StreamIdle,
 }
 
@@ -47,7 +47,7 @@ impl Failure {
         match () {
             () if upstream::is_unprocessed(error) => Self::UpstreamUnprocessed,
             () if error.is_library() => Self::UpstreamProtocol,
-            // What [`upstream::Watched`] found in the frames.
+            // A finding of [`upstream::Watched`] in the frames.
             () => match error.get_io().map(io::Error::kind) {
                 Some(ErrorKind::InvalidData) => Self::UpstreamProtocol,
                 Some(ErrorKind::TimedOut) => Self::HeadTimeout,
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// The answer that tells it, where there is somebody to tell.
+    /// The local response for it; `None` if the client cannot receive one.
     pub(in crate::http) fn reject(self) -> Option<Reject> {
         match self {
             Self::UpstreamClosed | Self::UpstreamUnprocessed => Some(Reject::UpstreamClosed),
@@ -64,7 +64,7 @@ impl Failure {
             Self::HeadTimeout => Some(Reject::ResponseHeadTimeout),
             Self::Timeout => Some(Reject::Timeout),
             Self::TryTimeout => Some(Reject::TryTimeout),
-            // There was none to pass on after all.
+            // A retriable response that was dropped, without another attempt.
             Self::Answer => Some(Reject::UpstreamClosed),
             Self::ClientClosed | Self::ClientStuck | Self::ClientTrailers | Self::ClientSlow => None,
             Self::ClientBody => Some(Reject::ClientBody),
@@ -75,7 +75,7 @@ impl Failure {
         }
     }
 
-    /// What a client of HTTP/2 is told by the reset of its stream.
+    /// The code of the reset for an HTTP/2 client.
     pub(in crate::http) fn reset(self) -> Reason {
         match self {
             Self::ClientTrailers => Reason::PROTOCOL_ERROR,
@@ -84,7 +84,7 @@ impl Failure {
         }
     }
 
-    /// What a client of gRPC is told of an answer that had begun.
+    /// The `grpc-message` that ends a response which had begun.
     pub(in crate::http) fn message(self) -> &'static str {
         match self {
             Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => "the answer of the backend broke off",
@@ -101,7 +101,7 @@ impl Failure {
         }
     }
 
-    /// What the log tells of an answer that had begun.
+    /// The detail in the log for a response which had begun.
     pub(in crate::http) fn detail(self) -> &'static str {
         match self {
             Self::ClientClosed => "downstream_remote_disconnect",

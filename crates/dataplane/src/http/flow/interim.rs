@@ -1,22 +1,23 @@
-//! Interim responses (1xx) of one attempt, which a backend may send without end: how many are passed on, and how many are read at all.
+//! Limits on the interim responses (1xx) of one attempt: how many are forwarded, and how many are read.
 
 use super::Failure;
 use crate::conn::{Account, Charge};
 use crate::limits::{INTERIM_BYTES, INTERIM_PASSED, INTERIM_RESPONSES};
 use std::rc::Rc;
 
-/// What came of them so far.
+/// Counts of the interim responses so far.
 #[derive(Debug, Default)]
 pub(super) struct Interim {
     received: u32,
     passed: u32,
     bytes: usize,
-    /// What those passed on are charged to, where the client has many streams.
+    /// The charge for the forwarded ones, for an HTTP/2 client.
     charge: Option<Charge>,
 }
 
 impl Interim {
-    /// Counts one of `size` octets; whether it is passed on. For a stream of HTTP/2, whose library queues it, that is charged to `account`.
+    /// Counts an interim response of `size` octets; whether it is forwarded. For an HTTP/2 client, whose library queues it, `account` is
+    /// charged.
     pub(super) fn admit(&mut self, size: usize, account: Option<&Rc<Account>>) -> Result<bool, Failure> {
         self.received += 1;
         if self.received > INTERIM_RESPONSES {

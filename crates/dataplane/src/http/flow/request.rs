@@ -1,4 +1,4 @@
-//! From the client to the backend.
+//! The request direction of a flow: from the client to the backend.
 
 use super::Failure;
 use super::direct::{self, SpliceError};
@@ -17,23 +17,23 @@ use wire::grpc_web::{Call, Decoder, NotBase64, Writing};
 use wire::h1::{BodyLength, BodyReader, ChunkWriter, HeadLimits, RequestHead, Style};
 use wire::h2::FlatError;
 
-/// What outlives an attempt: bytes that were sent, and the trailers of a body that has come to its end.
+/// State that lasts over all attempts: the octets sent so far, for a replay, and the trailers of a finished body.
 #[derive(Debug, Default)]
 pub(in crate::http) struct ReplayBuffer {
     bytes: Vec<u8>,
     trailers: Option<HeaderMap>,
-    /// What reads the body where it is text (S-119).
+    /// The decoder of a base64 body (S-119).
     text: Option<Decoder>,
-    /// Copies that get the body too (VS-45).
+    /// The mirrors that receive the body too (VS-45).
     mirrors: MirrorSinks,
-    /// What the bytes are charged to, where a client has many streams.
+    /// The charge for the octets, for an HTTP/2 client.
     charge: Option<Charge>,
-    /// Whether bytes were sent that are not kept.
+    /// Whether octets were sent that are not in the buffer.
     lost: bool,
 }
 
 impl ReplayBuffer {
-    /// For a request of which nothing was sent.
+    /// An empty buffer for a new request.
     pub(in crate::http) fn new(web: Option<Call>, client: &Downstream) -> Self {
         let text = web.filter(|call| call.request == Writing::Text).map(|_| Decoder::default());
         let charge = match client {
@@ -43,7 +43,7 @@ impl ReplayBuffer {
         Self { text, charge, ..Self::default() }
     }
 
-    /// Keeps bytes, if the client's connection may hold so much.
+    /// Appends octets, if the budget of the client's connection allows it.
     fn retain(&mut self, bytes: &[u8]) -> bool {
         let octets = self.bytes.len() + bytes.len();
         let kept = self.charge.as_mut().is_none_or(|charge| charge.resize(octets).is_ok());
@@ -59,19 +59,19 @@ impl ReplayBuffer {
         self.lost = true;
         self.bytes = Vec::new();
         if let Some(charge) = &mut self.charge {
-            // What becomes less is never refused.
+            // A smaller charge is never refused.
             let _ = charge.resize(0);
         }
     }
 
-    /// Has further copies get the body, of which nothing was read yet.
+    /// Sets the mirrors, before any of the body is read.
     pub(in crate::http) fn mirror_to(&mut self, mirrors: MirrorSinks) {
         if !mirrors.is_empty() {
             self.mirrors = mirrors;
         }
     }
 
-    /// Appends a piece of the body, as a chunk where it is sent in chunks.
+    /// Appends a piece of the body to `out`, as a chunk if `chunked`.
     fn put(&mut self, out: &mut Vec<u8>, data: &[u8], chunked: bool) -> Result<(), Failure> {
         match &mut self.text {
             None => {
@@ -89,29 +89,29 @@ impl ReplayBuffer {
     }
 }
 
-/// The request's side of a flow.
+/// The request direction of a flow.
 pub(super) struct RequestSide<'a> {
     pub(super) head: &'a RequestHead,
     body: &'a mut BodyReader,
     input: &'a mut Buffer,
-    /// What is written next; first of all the head.
+    /// Octets to write next; at first the head.
     out: &'a mut Vec<u8>,
     written: usize,
-    /// Whether TLS may hold some of it back.
+    /// Whether TLS may still buffer written octets.
     unflushed: bool,
-    /// What was written before `out`, while it might have to be sent again.
+    /// What was written before `out`, for a replay.
     replay: &'a mut ReplayBuffer,
-    /// How much may be held; 0 when nothing will be sent again.
+    /// The limit of the replay buffer; 0 without a replay.
     replay_limit: usize,
     pipe: Option<Pipe>,
-    /// Whether the end of the body is still to be told to a stream of HTTP/2.
+    /// Whether the HTTP/2 stream still has to be ended.
     end_due: bool,
     /// Whether the body is written in chunks.
     chunked: bool,
     style: Style,
-    /// Whether all of the body was handed to `out`, or moved.
+    /// Whether all of the body is in `out` or was spliced.
     pub(super) complete: bool,
-    /// Whether the backend takes no more.
+    /// Whether the backend accepts no further octets.
     pub(super) refused: bool,
     pub(super) any_written: bool,
     /// Bytes of the body.
@@ -132,7 +132,7 @@ impl<'a> RequestSide<'a> {
             UpstreamStream::H1(_) => {
                 (false, head.body == BodyLength::Chunked || (replay.text.is_some() && head.body != BodyLength::None))
             }
-            // What is switched to goes on where the head ends.
+            // After an upgrade the stream stays open.
             UpstreamStream::H2(stream) => (!upgrade && !stream.sender.is_ended(), false),
         };
         Self {
@@ -159,23 +159,23 @@ impl<'a> RequestSide<'a> {
         self.written >= self.out.len() && !self.unflushed && !(self.complete && self.end_due)
     }
 
-    /// Whether all of it has gone to the backend.
+    /// Whether the whole request was written.
     pub(super) fn is_sent(&self) -> bool {
         self.complete && !self.refused && self.is_flushed()
     }
 
-    /// Whether the trailers of its body are there in part.
+    /// Whether the trailer section is incomplete.
     pub(super) fn is_in_trailers(&self) -> bool {
         !self.complete && self.body.is_in_trailers()
     }
 
-    /// Whether it is the client that is waited for.
+    /// Whether the flow waits for the client's body.
     pub(super) fn awaits_body(&self) -> bool {
         let in_pipe = self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty());
         !self.complete && !self.refused && self.is_flushed() && !in_pipe
     }
 
-    /// Writes what is to be written; whether anything was.
+    /// Writes pending octets; whether any were written.
     pub(super) fn flush(&mut self, up: &mut UpstreamStream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match up {
             UpstreamStream::H1(connection) => self.flush_bytes(&mut connection.stream, context),
@@ -217,7 +217,7 @@ impl<'a> RequestSide<'a> {
         Poll::Ready(Ok(wrote))
     }
 
-    /// Takes the next piece of the body: into `out`, which is written, or past this process.
+    /// Reads the next piece of the body into `out`, or splices it.
     pub(super) fn take_body(
         &mut self,
         worker: &Worker,
@@ -275,7 +275,7 @@ impl<'a> RequestSide<'a> {
         Ok(())
     }
 
-    /// Whether a text has come to its end with the body.
+    /// Checks that base64 text is complete at the end of the body.
     fn check_whole(&self) -> Result<(), Failure> {
         match &self.replay.text {
             Some(text) if !text.is_whole() => Err(Failure::NotBase64),
@@ -283,7 +283,7 @@ impl<'a> RequestSide<'a> {
         }
     }
 
-    /// Takes the next piece of what a stream of HTTP/2 brings.
+    /// Receives the next piece from an HTTP/2 stream.
     fn take_piece(
         &mut self,
         receiver: &mut Receiver,
@@ -313,20 +313,20 @@ impl<'a> RequestSide<'a> {
         Ok(Poll::Ready(()))
     }
 
-    /// Makes room for the next piece, once the last one was written.
+    /// Prepares `out` for the next piece, once the last one was written.
     fn begin_piece(&mut self) {
         self.retain_sent();
         self.out.clear();
         self.written = 0;
     }
 
-    /// Keeps what was sent, as long as there is little of it.
+    /// Moves what was sent into the replay buffer, up to its limit.
     fn retain_sent(&mut self) {
         if self.replay_limit == 0 {
             return;
         }
         if self.replay.bytes.len() > self.replay_limit || !self.replay.retain(self.out) {
-            // It is not whole any more, and will not be sent again.
+            // The buffer is incomplete, so the request cannot be replayed.
             self.replay_limit = 0;
             self.replay.discard();
         }
@@ -348,7 +348,7 @@ impl<'a> RequestSide<'a> {
         let (Some(pipe), BodyReader::Length(left)) = (&mut self.pipe, &mut *self.body) else {
             return Err(Failure::ClientBody);
         };
-        // What moves past cannot be kept.
+        // Spliced octets cannot be replayed.
         self.replay_limit = 0;
         let before = *left;
         let moved = direct::poll_move(pipe, left, down, up, context);
@@ -366,14 +366,14 @@ impl<'a> RequestSide<'a> {
         Ok(Poll::Ready(()))
     }
 
-    /// Whether all that was sent is still there.
+    /// Whether all that was sent can be replayed.
     pub(super) fn is_whole(&self) -> bool {
         let kept = self.received == 0
             || (self.replay_limit > 0 && self.replay.bytes.len() + self.out.len() <= self.replay_limit);
         kept && !self.replay.lost
     }
 
-    /// Puts all that was sent into `out` again.
+    /// Puts everything sent so far back into `out`.
     pub(super) fn rewind(self) {
         if !self.replay.bytes.is_empty() {
             self.replay.bytes.append(self.out);

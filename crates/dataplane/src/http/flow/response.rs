@@ -1,4 +1,4 @@
-//! From the backend to the client.
+//! The response direction of a flow: from the backend to the client.
 
 use super::Failure;
 use super::direct::{self, SpliceError};
@@ -26,40 +26,40 @@ use wire::h1::{
     BodyLength, BodyReader, ChunkWriter, HeadLimits, OutFraming, ResponseHead, ResponseParts, Style, write_response_in,
 };
 
-/// What may be switched to (S-118).
+/// The only protocol to switch to (S-118).
 pub(super) const WEBSOCKET: &[u8] = b"websocket";
 
-/// The answer's side of a flow.
+/// The response direction of a flow.
 pub(super) struct ResponseSide<'a> {
     pub(super) head: &'a mut ResponseHead,
     pub(super) input: &'a mut Buffer,
     out: &'a mut Vec<u8>,
     headers: &'a HeaderSettings,
-    /// How heads are written to a client of HTTP/1.
+    /// The style of heads for an HTTP/1 client.
     style: Style,
     written: usize,
-    /// Whether TLS may hold some of it back.
+    /// Whether TLS may still buffer written octets.
     unflushed: bool,
     body: BodyReader,
     /// Bytes at the front of `input` that are written from there.
     direct: usize,
     pipe: Option<Pipe>,
-    /// Whether more comes at a time than a small buffer holds.
+    /// Whether the body fills small buffers.
     bulk: bool,
-    /// What waits here for a client of HTTP/2 that takes nothing.
+    /// What is held for an HTTP/2 client that does not read.
     in_hand: Option<HeldOctets>,
     /// What is made of it for a client of gRPC-GrpcWebResponse.
     web: Option<GrpcWebResponse>,
     chunked: bool,
-    /// Trailers for a stream of HTTP/2, once the body has ended.
+    /// Trailers for an HTTP/2 client, once the body has ended.
     trailers: Option<HeaderMap>,
-    /// Whether the end of the body is still to be told to a stream of HTTP/2.
+    /// Whether the HTTP/2 stream still has to be ended.
     end_due: bool,
-    /// Whether a large piece has to be followed by the end of its chunk.
+    /// Whether the end of a chunk follows a large piece.
     chunk_end: bool,
     pub(super) head_seen: bool,
     interim: Interim,
-    /// Whether all of the body was handed to `out`, or moved.
+    /// Whether all of the body is in `out` or was spliced.
     pub(super) complete: bool,
     pub(super) any_written: bool,
     /// Bytes of the body.
@@ -67,7 +67,7 @@ pub(super) struct ResponseSide<'a> {
     pub(super) status: u16,
     pub(super) time_to_head: Option<Duration>,
     pub(super) tunnel: bool,
-    /// Whether the client was told that its connection ends.
+    /// Whether the response has `Connection: close`.
     pub(super) close: bool,
 }
 
@@ -116,18 +116,18 @@ impl<'a> ResponseSide<'a> {
             && !(self.complete && self.end_due)
     }
 
-    /// Whether a head or the trailers are there in part, and it is the backend that is waited for.
+    /// Whether a head or trailer section is incomplete and the flow waits for the backend.
     pub(super) fn has_partial_section(&self) -> bool {
         let partial = if self.head_seen { self.body.is_in_trailers() } else { !self.input.is_empty() };
         partial && !self.complete && self.is_flushed()
     }
 
-    /// Whether the client has all of it.
+    /// Whether the whole response was written.
     pub(super) fn is_complete(&self) -> bool {
         self.complete && self.is_flushed()
     }
 
-    /// The length of the next head, once it is there.
+    /// The length of the next head, once it is complete.
     pub(super) fn parse(&mut self, request_kind: RequestKind, limits: &HeadLimits) -> Result<Option<usize>, Failure> {
         let parsed =
             self.head.parse(self.input.filled(), request_kind, limits).map_err(|_| Failure::UpstreamProtocol)?;
@@ -135,7 +135,7 @@ impl<'a> ResponseSide<'a> {
         if too_large { Err(Failure::UpstreamProtocol) } else { Ok(parsed) }
     }
 
-    /// Takes a head that came on a stream of HTTP/2; `ended` says that no body follows.
+    /// Receives a head from an HTTP/2 stream; `ended` says that no body follows.
     pub(super) fn take_stream_head(
         &mut self,
         parts: &http::response::Parts,
@@ -147,7 +147,7 @@ impl<'a> ResponseSide<'a> {
         wire::h2::flatten_response(parts, bodiless, limits, self.head, &mut flat)
             .map_err(|_| Failure::UpstreamProtocol)?;
         if request_kind == RequestKind::Upgrade && parts.status.is_success() {
-            // RFC 8441 §5: a success is what 101 is in HTTP/1.
+            // RFC 8441 §5: a success has the meaning of 101 in HTTP/1.
             self.head.switched(WEBSOCKET, &mut flat);
         }
         self.input.release();
@@ -155,9 +155,9 @@ impl<'a> ResponseSide<'a> {
         Ok(())
     }
 
-    /// Counts an interim response, whose head was read last and takes `bytes` octets, and passes it on unless there were too many before.
+    /// Counts the interim response in the head read last, of `bytes` octets, and forwards it if it is within the limits.
     pub(super) fn take_interim(&mut self, bytes: usize, down: &mut Downstream) -> Result<(), Failure> {
-        // As in the sizes of HPACK: each line costs memory beside its text (RFC 7541 §4.1).
+        // The size of an HPACK entry: each line costs memory besides its text (RFC 7541 §4.1).
         let size = bytes + 32 * self.head.fields(self.input.filled()).len();
         let account = match down {
             Downstream::H1(_) => None,
@@ -166,7 +166,7 @@ impl<'a> ResponseSide<'a> {
         if self.interim.admit(size, account)? { self.pass_interim(down) } else { Ok(()) }
     }
 
-    /// 102 and its kin say nothing of the connection; their headers are passed on.
+    /// Interim responses have no connection headers of the gateway; their own headers are forwarded.
     fn pass_interim(&mut self, down: &mut Downstream) -> Result<(), Failure> {
         let parts = ResponseParts {
             status: self.head.status,
@@ -177,7 +177,7 @@ impl<'a> ResponseSide<'a> {
             close: false,
         };
         match down {
-            // HTTP/1.0 does not know them.
+            // HTTP/1.0 has no interim responses.
             Downstream::H1(_) if self.style.http10 => {}
             Downstream::H1(_) => write_response_in(self.out, &parts, &Edits::default(), self.style),
             Downstream::H2(stream) => {
@@ -189,7 +189,7 @@ impl<'a> ResponseSide<'a> {
         Ok(())
     }
 
-    /// Passes the final head on.
+    /// Sends the final head.
     pub(super) fn pass_head(
         &mut self,
         down: &mut Downstream,
@@ -264,17 +264,17 @@ impl<'a> ResponseSide<'a> {
     fn framing(&self, request_kind: RequestKind) -> OutFraming {
         match (self.head.body, self.head.declared_length) {
             (BodyLength::None, _) if matches!(self.status, 101 | 204) => OutFraming::None,
-            // The length that a body would have had, told without one (HEAD, 304).
+            // The length of the body that is not sent (HEAD, 304).
             (BodyLength::None, Some(length)) => OutFraming::Length(length),
             (BodyLength::None, None) if self.status == 304 || request_kind == RequestKind::Head => OutFraming::None,
             (BodyLength::None, None) => OutFraming::Length(0),
             (BodyLength::Length(length), _) => OutFraming::Length(length),
-            // HTTP/1.1 has a better end than that of the connection.
+            // In HTTP/1.1, chunks mark the end better than a close.
             (BodyLength::Chunked | BodyLength::UntilClose, _) => OutFraming::Chunked,
         }
     }
 
-    /// Hands what was read of the body to `out`, or marks it to be written from where it lies.
+    /// Moves body octets from the input to `out`, or marks them to be written from the input.
     pub(super) fn take_body(&mut self, down: &mut Downstream, up: &UpstreamStream) -> Result<bool, Failure> {
         let mut moved = false;
         if !self.head_seen || self.pipe.is_some() || matches!(up, UpstreamStream::H2(_)) {
@@ -305,18 +305,18 @@ impl<'a> ResponseSide<'a> {
         Ok(moved)
     }
 
-    /// Passes data on, or marks it to be; whether more is wanted.
+    /// Copies or marks data; whether more is wanted.
     fn pass(&mut self, step: &wire::h1::Step, to_stream: bool) -> bool {
         let length = step.data.len();
         let large = match to_stream {
-            // Small pieces are collected, unless this is all that there is.
+            // Small pieces are collected, unless nothing else is read.
             true => {
                 length >= PIECE || (length > 0 && self.out.is_empty() && step.consumed == self.input.filled().len())
             }
             false => length > COPY_LIMIT,
         };
         if large && self.web.is_none() {
-            // The framing before the data is done with; what follows it is looked at next time.
+            // The framing before the data is consumed; what follows is decoded next time.
             self.input.consume(step.data.start);
             self.direct = length;
             self.sent += length as u64;
@@ -333,13 +333,13 @@ impl<'a> ResponseSide<'a> {
         taken.is_some()
     }
 
-    /// Ends an answer of which no more is wanted; its connection is of no use any more.
+    /// Ends a response early; the backend's connection is not reusable.
     fn cut(&mut self, down: &mut Downstream) -> Result<(), Failure> {
         self.head.keep_alive = false;
         self.end(None, down)
     }
 
-    /// Puts the end of the body, with the trailers that there are.
+    /// Writes the end of the body, with its trailers.
     fn end(&mut self, trailers: Option<HeaderMap>, down: &mut Downstream) -> Result<(), Failure> {
         self.complete = true;
         match &mut self.web {
@@ -355,7 +355,7 @@ impl<'a> ResponseSide<'a> {
         Ok(())
     }
 
-    /// Takes the next piece of what a stream of HTTP/2 brings.
+    /// Receives the next piece from an HTTP/2 stream.
     fn take_piece(
         &mut self,
         up: &mut H2Upstream,
@@ -375,13 +375,13 @@ impl<'a> ResponseSide<'a> {
                 let trailers = checked_trailers(trailers, limits).map_err(|_| Failure::UpstreamProtocol)?;
                 self.end(trailers, down)?;
             }
-            // Part of an answer, and no end: the client must not take it for the whole.
+            // The response is incomplete: the client must not see a regular end.
             Poll::Ready(Err(error)) => return Err(Failure::of_stream(&error)),
         }
         Ok(Poll::Ready(()))
     }
 
-    /// Takes more of the body: reads it, or moves it past this process.
+    /// Reads more of the body, or splices it.
     pub(super) fn more(
         &mut self,
         worker: &Worker,
@@ -407,7 +407,7 @@ impl<'a> ResponseSide<'a> {
         match polled {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(count)) if count > 0 => {
-                // A body that fills the buffer gets a larger one.
+                // A body that fills the buffer gets a larger buffer.
                 if self.input.is_full() {
                     match down {
                         Downstream::H1(_) => self.input.grow(),
@@ -418,14 +418,14 @@ impl<'a> ResponseSide<'a> {
             Poll::Ready(Ok(_)) if self.body.ends_with_connection() => {
                 self.end(None, down)?;
             }
-            // Part of an answer, and no end: the client must not take it for the whole.
+            // The response is incomplete: the client must not see a regular end.
             Poll::Ready(_) => return Err(Failure::UpstreamClosed),
         }
         Ok(Poll::Ready(()))
     }
 
-    /// Reads for a client of HTTP/2. A little is read ahead of it, so that the usual response costs no question. Where much comes, or the
-    /// connection holds much, no more is read than the client takes at once.
+    /// Reads for an HTTP/2 client. A little is read ahead, so that a small response costs no check of the window. For a large body, or a
+    /// connection that holds much, no more is read than the client can receive now.
     fn read_for_stream(
         &mut self,
         up: &mut Stream,
@@ -446,7 +446,7 @@ impl<'a> ResponseSide<'a> {
         sender: &mut Sender,
         context: &mut Context<'_>,
     ) -> Result<Poll<io::Result<usize>>, Failure> {
-        // While nothing comes, other streams have the window.
+        // While nothing arrives, the window is left to other streams.
         if up.poll_read_ready(context).is_pending() {
             sender.give_up_room();
             return Ok(Poll::Pending);
@@ -467,7 +467,7 @@ impl<'a> ResponseSide<'a> {
         Ok(polled)
     }
 
-    /// What of the body is still to come, as far as that is known.
+    /// The octets of the body still to come; `u64::MAX` if unknown.
     pub(super) fn still_to_come(&self) -> u64 {
         self.head.declared_length.map_or(u64::MAX, |length| length.saturating_sub(self.sent))
     }
@@ -503,7 +503,7 @@ impl<'a> ResponseSide<'a> {
         Ok(Poll::Ready(()))
     }
 
-    /// Writes what is to be written to the client; whether anything was.
+    /// Writes pending octets to the client; whether any were written.
     pub(super) fn flush(&mut self, down: &mut Downstream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match down {
             Downstream::H1(stream) => self.flush_bytes(stream, context),
@@ -590,7 +590,7 @@ impl<'a> ResponseSide<'a> {
         }
     }
 
-    /// Forgets a backend that gave no answer.
+    /// Resets the direction for another attempt.
     pub(super) fn rewind(self) {
         self.input.release();
         self.out.clear();

@@ -1,4 +1,4 @@
-//! What changes of an answer may tell of it besides its head (VS-47).
+//! The values that edits of a response may use besides its head (VS-47).
 
 use crate::http::facts::{Common, OfResponse};
 use crate::reasons::Flags;
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 use wire::view::Fields;
 
-/// What changes of an answer may tell of it besides its head.
+/// The values that edits of a response may use besides its head.
 pub(super) struct ResponseContext<'a> {
     pub(super) common: Common<'a>,
     pub(super) captured_headers: &'a [(FieldName, Vec<u8>)],

@@ -1,11 +1,11 @@
-//! How long an exchange may take: the ends that the route, an attempt and the request have, and how long nothing may move.
+//! The deadlines of an attempt: timeouts of the route, the attempt and the request, and idle timeouts.
 
 use super::{Failure, Flow};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 impl Flow<'_> {
-    /// Waits for the first of the ends that the exchange has, and says which it was.
+    /// Waits for the first deadline; the error says which one passed.
     pub(super) fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
         let route_end = route_end.into_iter().chain(self.deadline).min();
@@ -38,14 +38,14 @@ impl Flow<'_> {
         Poll::Ready(Err(failure))
     }
 
-    /// When the attempt has to have brought an answer.
+    /// The deadline of the per-try timeout.
     fn try_end(&self) -> Option<Instant> {
         let (policy, _) = self.retries.filter(|_| !self.response.head_seen)?;
         self.try_from?.checked_add(policy.per_try_timeout?)
     }
 
-    /// When the head or the trailers that are there in part have to be complete, and what it means when they are not: peers may send them
-    /// octet by octet, so that something happens all the time.
+    /// The deadline for an incomplete head or trailer section, and its failure. The idle timeout does not cover this: a peer may send one octet
+    /// at a time.
     fn section(&mut self) -> Option<(Instant, Failure)> {
         let (limit, failure) = if self.response.has_partial_section() {
             (Some(self.worker.limits.head_timeout).filter(|limit| !limit.is_zero()), Failure::HeadTimeout)
@@ -59,7 +59,7 @@ impl Flow<'_> {
         begun.checked_add(limit?).map(|end| (end, failure))
     }
 
-    /// How long nothing may happen, and what it means when nothing does.
+    /// The current idle timeout, and its failure.
     fn idle_limit(&self) -> Option<(Duration, Failure)> {
         let limits = &self.worker.limits;
         let limit = |usual: Duration, failure| self.client.stream_idle_timeout(usual).map(|limit| (limit, failure));
@@ -68,7 +68,7 @@ impl Flow<'_> {
         } else if !self.response.head_seen && self.request.awaits_body() {
             limit(limits.body_timeout, Failure::BodyTimeout)
         } else {
-            // Only the mesh sets a time for backends that do nothing (S-121).
+            // Only the mesh sets an idle timeout for backends (S-121).
             limit(Duration::ZERO, Failure::StreamIdle)
         }
     }

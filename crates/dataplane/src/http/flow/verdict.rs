@@ -1,11 +1,11 @@
-//! What the head of an answer says of the attempt: whether it is tried again or refused, and how its endpoint does.
+//! Checks of a response head: retriable, invalid, and its status for outlier detection.
 
 use super::response::{ResponseSide, WEBSOCKET};
 use ir::{Retries, RetryOn};
 use wire::h1::BodyReader;
 
 impl ResponseSide<'_> {
-    /// Whether the head is one that a policy would rather not pass on; `grpc` says that the request is gRPC.
+    /// Whether the policy retries this response; `grpc` says that the request is gRPC.
     pub(super) fn is_retriable(&self, policy: &Retries, grpc: bool) -> bool {
         let status = self.head.status;
         if !policy.status(status) && !grpc {
@@ -18,25 +18,25 @@ impl ResponseSide<'_> {
         policy.status(status) || self.grpc_status().is_some_and(|status| policy.on.grpc(status))
     }
 
-    /// The status of gRPC that the head tells.
+    /// The gRPC status in the head.
     fn grpc_status(&self) -> Option<u8> {
         let text = self.head.fields(self.input.filled()).get("grpc-status")?;
         std::str::from_utf8(text).ok()?.parse().ok()
     }
 
-    /// The status of the head, or HTTP's for that of gRPC which it tells, where the request is `grpc`.
+    /// The HTTP status; for a gRPC request, the HTTP equivalent of the gRPC status in the head.
     pub(super) fn effective_status(&self, grpc: bool) -> u16 {
         let status = if grpc { self.grpc_status() } else { None };
         status.map_or(self.head.status, wire::grpc::http_status_of)
     }
 
-    /// Whether what is there behind a head of `length` octets can begin its body. Looked at before the head is passed on, so that there is
-    /// still an answer to be had.
+    /// Whether the octets after a head of `length` octets can begin its body. Checked before the head is sent, so that an error response is
+    /// still possible.
     pub(super) fn may_begin_body(&self, length: usize) -> bool {
         BodyReader::may_begin(self.head.body, self.input.filled().get(length..).unwrap_or_default())
     }
 
-    /// Whether the backend switches to something that it was not asked for (S-118).
+    /// Whether the backend switches to a protocol that was not requested (S-118).
     pub(super) fn is_unrequested_upgrade(&self) -> bool {
         let to = self.head.upgrade.map(|span| span.of(self.input.filled()));
         self.head.status == 101 && !to.is_some_and(|to| to.eq_ignore_ascii_case(WEBSOCKET))

@@ -10,20 +10,20 @@ use wire::edit::Edits;
 use wire::grpc_web::{self, Call, Encoder, Writing};
 use wire::h1::{OutFraming, ResponseHead, ResponseParts, Style, write_response_in};
 
-/// How much of an answer that is no gRPC is told as `grpc-message`.
+/// The octets of a body that become `grpc-message`, if the response is not gRPC.
 const MESSAGE_BYTES: usize = 1024;
 
-/// What is made of an answer.
+/// The translation of a response.
 pub(super) enum GrpcWebResponse {
-    /// Its messages are passed on, as text if there is an encoder.
+    /// Its messages are forwarded, as base64 if there is an encoder.
     Messages(Option<Encoder>),
-    /// It is no gRPC: its status and the beginning of its body are told in a head that waits for them.
+    /// It is not gRPC: its status and the start of its body become a gRPC status in the head, which is held back.
     Status { status: u8, head: PendingHead, body: Vec<u8> },
 }
 
-/// A head that is not sent yet.
+/// A head that is held back.
 pub(super) enum PendingHead {
-    /// None was made yet.
+    /// There is none yet.
     None,
     /// For HTTP/1, without its last line end.
     Bytes(Vec<u8>),
@@ -32,7 +32,7 @@ pub(super) enum PendingHead {
 }
 
 impl GrpcWebResponse {
-    /// For an answer to a call; `edits` get the content type.
+    /// The translation of a response to a call; sets the content type in `edits`.
     pub(super) fn new(call: Call, head: &ResponseHead, buffer: &[u8], edits: &mut Edits<'_>) -> Self {
         let fields = head.fields(buffer);
         let content_type = fields.get("content-type").unwrap_or_default();
@@ -46,18 +46,18 @@ impl GrpcWebResponse {
         }
     }
 
-    /// The framing of the answer, in place of what the backend's would be.
+    /// The framing of the response, given that of the backend.
     pub(super) fn framing(&self, framing: OutFraming) -> OutFraming {
         match (self, framing) {
             (_, OutFraming::None) => OutFraming::None,
             (Self::Status { .. }, _) => OutFraming::Length(0),
-            // There may be trailers, which make it longer.
+            // Trailers may make the body longer.
             (Self::Messages(_), OutFraming::Length(1..) | OutFraming::Chunked) => OutFraming::Chunked,
             (Self::Messages(_), OutFraming::Length(0)) => framing,
         }
     }
 
-    /// Keeps a head back, where it is to tell what the body says; whether it is.
+    /// Holds the head back if its status depends on the body; whether it does.
     pub(super) fn hold(
         &mut self,
         (down, style): (&Downstream, Style),
@@ -77,7 +77,7 @@ impl GrpcWebResponse {
         true
     }
 
-    /// Takes a piece of the body; how much is put for it, or `None` when no more of it is wanted.
+    /// Translates a piece of the body; the octets written for it, or `None` if no more is wanted.
     pub(super) fn push(&mut self, data: &[u8], chunked: bool, out: &mut Vec<u8>) -> Option<usize> {
         match self {
             Self::Messages(None) => {
@@ -98,7 +98,7 @@ impl GrpcWebResponse {
         }
     }
 
-    /// Puts the end of the body: its trailers, or the head that waited for it. How much of a body is put.
+    /// Writes the end of the body: its trailers, or the held head. Returns the octets of body written.
     pub(super) fn end(
         &mut self,
         trailers: Option<&HeaderMap>,
@@ -112,7 +112,7 @@ impl GrpcWebResponse {
                 let mut last = Vec::new();
                 match encoder {
                     Some(encoder) => {
-                        // What is left of a message that did not come to its end.
+                        // The rest of an incomplete message.
                         encoder.finish(&mut last);
                         Encoder::default().take(&frame, &mut last);
                     }
@@ -129,7 +129,7 @@ impl GrpcWebResponse {
     }
 }
 
-/// Sends a head that waited, with what there is to tell.
+/// Sends a held head with its gRPC status.
 fn send_status(
     status: u8,
     head: PendingHead,
@@ -161,7 +161,7 @@ fn send_status(
     }
 }
 
-/// Appends data as the client is to have it; how much that is, or `None` when no more is wanted.
+/// Appends data in the client's encoding; the octets written, or `None` if no more is wanted.
 pub(super) fn put_data(
     out: &mut Vec<u8>,
     data: &[u8],

@@ -1,5 +1,4 @@
-//! What a request's body gives to its copies: pieces in a bounded queue each, so that a copy that is slow falls behind and is given up,
-//! and the request never waits for it.
+//! The body of a request for its mirrors: a bounded queue for each. A slow mirror overflows its queue and is aborted; the request never waits.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -9,11 +8,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// The queue of one copy.
+/// The queue of one mirror request.
 #[derive(Debug)]
 pub(in crate::http) struct BodyQueue {
     state: RefCell<State>,
-    /// Bytes that this queue may hold, and those that all queues of the worker hold and may.
+    /// The limit of this queue; the octets in all queues of the worker, and their limit.
     limit: usize,
     total: Rc<Cell<usize>>,
     total_limit: usize,
@@ -34,14 +33,14 @@ enum BodyEnd {
     Broken,
 }
 
-/// What comes next for a copy.
+/// The next item of a queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum QueueItem {
-    /// Some of the body.
+    /// A piece of the body.
     Data(Bytes),
     /// Its end.
     End(Option<HeaderMap>),
-    /// Nothing: the body broke off, or the copy is too far behind.
+    /// The body was aborted, or the queue overflowed.
     Broken,
 }
 
@@ -68,7 +67,7 @@ impl BodyQueue {
         }
     }
 
-    /// Takes no more: the copy has come to its end.
+    /// Closes the queue: the mirror request has ended.
     pub(super) fn close(&self) {
         self.finish(BodyEnd::Broken);
         self.clear(&mut self.state.borrow_mut());
@@ -113,7 +112,7 @@ fn wake(mut state: std::cell::RefMut<'_, State>) {
     }
 }
 
-/// The queues of all copies of one request.
+/// The queues of all mirrors of one request.
 #[derive(Debug, Default)]
 pub(in crate::http) struct MirrorSinks(SmallVec<[Rc<BodyQueue>; 1]>);
 
@@ -122,12 +121,12 @@ impl MirrorSinks {
         self.0.push(queue);
     }
 
-    /// Whether nobody copies.
+    /// Whether there are no mirrors.
     pub(in crate::http) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Gives a piece of the body.
+    /// Pushes a piece of the body.
     pub(in crate::http) fn push(&self, data: &[u8]) {
         if !self.is_empty() {
             let piece = Bytes::copy_from_slice(data);
@@ -135,7 +134,7 @@ impl MirrorSinks {
         }
     }
 
-    /// Gives the end of the body. `trailers` is asked when somebody copies.
+    /// Pushes the end of the body. `trailers` is called only if there are mirrors.
     pub(in crate::http) fn end(&self, trailers: impl FnOnce() -> Option<HeaderMap>) {
         if !self.is_empty() {
             let trailers = trailers();
@@ -145,7 +144,7 @@ impl MirrorSinks {
 }
 
 impl Drop for MirrorSinks {
-    /// A body that did not come to its end broke off.
+    /// Without an end, the body was aborted.
     fn drop(&mut self) {
         self.0.iter().for_each(|queue| queue.finish(BodyEnd::Broken));
     }

@@ -1,4 +1,4 @@
-//! Tasks that answer streams. They are kept for streams to come, since to begin one and to end it costs as much as several heads do.
+//! Tasks that serve streams. They are reused, because starting and ending a task costs as much as several heads.
 
 use super::{Shared, StreamHead, answer};
 use crate::conn::{Stage, Worker, catch};
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use upstream::Outgoing;
 
-/// A stream that is to be answered.
+/// A stream to serve.
 pub(super) struct StreamJob {
     pub(super) shared: Rc<Shared>,
     pub(super) head: StreamHead,
@@ -19,13 +19,13 @@ pub(super) struct StreamJob {
     pub(super) respond: SendResponse<Outgoing>,
 }
 
-/// Where a task finds its next stream.
+/// The slot through which a task receives its next stream.
 struct Task {
     job: Cell<Option<StreamJob>>,
     waker: Cell<Option<Waker>>,
 }
 
-/// Has a stream answered, by a task that has none or by a new one.
+/// Serves a stream on an idle task, or on a new one.
 pub(super) fn begin(worker: &Worker, job: StreamJob) {
     match worker.take_task().and_then(|task| task.downcast::<Task>().ok()) {
         Some(task) => {
@@ -41,7 +41,7 @@ pub(super) fn begin(worker: &Worker, job: StreamJob) {
 }
 
 async fn run(task: Rc<Task>) {
-    // It is the task that is woken by it, whatever stream that has.
+    // The timer wakes the task, whatever stream it serves.
     let mut timer = None;
     loop {
         let job = poll_fn(|context| match task.job.take() {
@@ -56,7 +56,7 @@ async fn run(task: Rc<Task>) {
         let worker = &under_way.0.worker;
         let timer = timer.get_or_insert_with(|| worker.timer());
         timer.clear();
-        // A fault ends its own stream alone; the connection breaks it off when its halves are dropped.
+        // A panic ends only its own stream, which is reset when its halves are dropped.
         catch(worker, pin!(answer(job, timer.clone()))).await;
         if !under_way.0.worker.give_task(Rc::<Task>::clone(&task)) {
             return;
@@ -64,7 +64,7 @@ async fn run(task: Rc<Task>) {
     }
 }
 
-/// A stream that is under way.
+/// An open stream.
 struct UnderWay(Rc<Shared>);
 
 impl Drop for UnderWay {

@@ -1,5 +1,5 @@
-//! Trailers that the library holds, decoded, until the body before them is read. HPACK makes a field out of one octet, so that they are
-//! charged for what they may have become. [`upstream::Watched`] tells of them; a stream's receiving half returns them.
+//! Decoded trailers, which the library holds until the body before them is read. HPACK can encode a field in one octet, so the charge is an
+//! upper bound of the decoded size. [`upstream::Watched`] reports trailers; the receiving half of the stream releases them.
 
 use crate::conn::{Account, Charge};
 use std::cell::{Cell, RefCell};
@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use upstream::Trailing;
 
-/// What a field takes in the library's map.
+/// The octets of a field in the library's map.
 const OF_FIELD: usize = 128;
 
-/// The trailers of one connection that were not read yet.
+/// The unread trailers of one connection.
 #[derive(Debug)]
 pub(in crate::http) struct Trailers {
     account: Rc<Account>,
@@ -24,12 +24,12 @@ impl Trailers {
         Rc::new(Self { account: Rc::clone(account), held: RefCell::default(), over: Cell::new(false) })
     }
 
-    /// Whether there are more than the connection may hold.
+    /// Whether they exceed the budget of the connection.
     pub(super) fn is_over(&self) -> bool {
         self.over.get()
     }
 
-    /// Forgets those of streams that were refused: there is no other.
+    /// Releases the trailers of refused streams; called while there are no other streams.
     pub(super) fn clear(&self) {
         let mut held = self.held.borrow_mut();
         if !held.is_empty() {
@@ -37,7 +37,7 @@ impl Trailers {
         }
     }
 
-    /// Those of a stream, which are returned when this is dropped.
+    /// A guard that releases the trailers of a stream when it is dropped.
     pub(super) fn of(self: &Rc<Self>, stream: u32) -> StreamTrailers {
         StreamTrailers { trailers: Rc::clone(self), stream }
     }
@@ -53,7 +53,7 @@ impl Trailing for Trailers {
     }
 }
 
-/// The trailers of a stream that was begun.
+/// The trailers of an accepted stream.
 #[derive(Debug)]
 pub(in crate::http) struct StreamTrailers {
     trailers: Rc<Trailers>,
