@@ -1,5 +1,5 @@
-//! What connections are made of and what those of one worker share: buffers, pipes, deadlines, the time, and the listener as they
-//! see it. Nothing here speaks HTTP; `http`, `accept` and the control side stand on it.
+//! The parts of connections and the state that a worker shares among them: buffers, pipes, timers, budgets, and the listener as connections see
+//! it. Nothing here depends on HTTP; `http`, `accept` and the control side build on it.
 
 mod addresses;
 mod admission;

@@ -1,4 +1,4 @@
-//! A fault of this program costs one connection, or one stream of one, and no more.
+//! A panic costs one connection or one stream, and no more.
 
 use super::Worker;
 use crate::metrics::add;
@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Runs a future to its end, which may be a panic: that is counted and told.
+/// Runs a future; a panic is counted and logged.
 pub(crate) async fn catch(worker: &Worker, future: impl Future<Output = ()> + Unpin) {
     if CatchPanic(future).await.is_err() {
         add(&worker.metrics.panics);
@@ -21,7 +21,7 @@ impl<F: Future + Unpin> Future for CatchPanic<F> {
     type Output = Result<F::Output, ()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // What the future shares with others (pools, counters) is only ever changed in whole steps.
+        // State shared with other futures (pools, counters) is only changed in complete steps.
         match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(context))) {
             Ok(polled) => polled.map(Ok),
             Err(_) => Poll::Ready(Err(())),

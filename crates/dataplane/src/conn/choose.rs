@@ -1,13 +1,13 @@
-//! An endpoint of a cluster, for whoever sends something there.
+//! Chooses an endpoint of a cluster, and waits where the choice is not ready.
 
 use super::Worker;
 use std::sync::Arc;
 use upstream::{ClusterState, EndpointState, InFlight, NoEndpoint, PickContext};
 
-/// Tables that are waited for, one after the other.
+/// The number of tables to wait for in a row.
 const TABLES: usize = 8;
 
-/// An endpoint of a cluster; waits for the first answer to its name, and for the table of its endpoints (DR-11).
+/// Chooses an endpoint; waits for the first DNS answer of the cluster, and for its hash table (DR-11).
 pub(crate) async fn choose(
     worker: &Worker,
     cluster: &Arc<ClusterState>,
@@ -19,7 +19,7 @@ pub(crate) async fn choose(
         cluster.wait_resolved(worker.limits.resolve_timeout).await;
         picked = cluster.pick(&mut || worker.random(), wanted);
     }
-    // Endpoints may change while their table is laid out, and then there is another to wait for.
+    // Endpoints may change while their table is built; then there is another one to wait for.
     for _ in 0..TABLES {
         if !matches!(picked, Err(NoEndpoint::TableNotReady)) {
             break;

@@ -1,4 +1,4 @@
-//! What is known of a client's connection; all requests on it share it.
+//! The properties of a client's connection, shared by its requests.
 
 use super::{ListenerState, TableState, Timer, TlsService, Tracked, Worker};
 use crate::tls::NegotiatedTls;
@@ -13,35 +13,35 @@ use wire::proxy_protocol::Ends;
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// Its address as text, without the port.
+    /// The client's address as text, without the port.
     pub(crate) peer: Box<str>,
     pub(crate) remote: SocketAddr,
-    /// The address that it reached.
+    /// The local address.
     pub(crate) local: Option<SocketAddr>,
     pub(crate) listener: Arc<ListenerState>,
-    /// What the mesh said of connections when it was taken.
+    /// The mesh's connection settings when it was accepted.
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
-    /// How it came in, if by TLS.
+    /// Its TLS session, if it uses TLS.
     pub(crate) tls: Option<ClientTls>,
-    /// Whether it waits for its client.
+    /// Its entry in the tracker.
     pub(crate) tracked: Rc<Tracked>,
-    /// When it takes no further request, where connections have an age (PC-04).
+    /// When it accepts no further request, if connections have a maximum age (PC-04).
     expires: Option<Instant>,
 }
 
-/// How a client came in by TLS.
+/// The TLS session of a client.
 #[derive(Debug)]
 pub(crate) struct ClientTls {
-    /// The name that it asked for.
+    /// The SNI.
     pub(crate) sni: Option<Box<str>>,
     pub(crate) service: Arc<TlsService>,
-    /// What `x-forwarded-client-cert` says of its certificate, if it showed one that was verified.
+    /// The value of `x-forwarded-client-cert`, if the client presented a certificate that was verified.
     pub(crate) certificate: Option<Box<str>>,
     pub(crate) negotiated: NegotiatedTls,
 }
 
 impl Client {
-    /// The name that the client's TLS asked for; empty if it did not.
+    /// The SNI; empty if there is none.
     pub(crate) fn server_name(&self) -> &str {
         self.tls.as_ref().and_then(|tls| tls.sni.as_deref()).unwrap_or_default()
     }
@@ -66,7 +66,7 @@ impl Client {
         }
     }
 
-    /// Both ends of it, where they are known.
+    /// The addresses of both peers, if they are known.
     pub(crate) fn ends(&self) -> Option<Ends> {
         Some(Ends { source: self.remote, destination: self.local? })
     }
@@ -76,7 +76,7 @@ impl Client {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// What becomes of the header that tells of the client's certificate (S-113).
+    /// What happens to `x-forwarded-client-cert` (S-113).
     pub(crate) fn certificate_header(&self, setting: CertificateHeader) -> Certificate<'_> {
         let own = self.tls.as_ref().and_then(|tls| tls.certificate.as_deref());
         match (setting, own) {
@@ -87,15 +87,14 @@ impl Client {
         }
     }
 
-    /// Whether it is asked to close with the next answer, as far as the connection itself tells.
+    /// Whether the next response closes it.
     pub(crate) fn is_draining(&self, worker: &Worker, table: &TableState) -> bool {
         let own = || self.tls.as_ref().is_some_and(|tls| tls.service.is_draining()) || self.is_outdated();
         let is_old = || self.expires.is_some_and(|end| Instant::now() >= end);
         worker.drain.has_begun() || self.listener.drain.has_begun() || table.drain.has_begun() || own() || is_old()
     }
 
-    /// Whether the server that its name has now would reject the client: then it takes no further request, and none that has come is
-    /// answered.
+    /// Whether the current server for its SNI would reject the client: then it accepts no further request, and answers none.
     pub(crate) fn is_outdated(&self) -> bool {
         let Some(tls) = self.tls.as_ref().filter(|tls| tls.service.needs_review()) else { return false };
         let services = self.listener.services();
@@ -103,7 +102,7 @@ impl Client {
         now.is_some_and(|now| now.is_stricter_than(&tls.service))
     }
 
-    /// Gives it the time that a connection may be without a request (S-121), and no more than it has left.
+    /// Sets the idle timeout (S-121), limited by the maximum age.
     pub(crate) fn set_idle(&self, worker: &Worker, timer: &Timer) {
         match limit(self.mesh_settings.connections.idle_timeout, worker.limits.idle_timeout) {
             Some(idle) => timer.set(idle),
@@ -114,12 +113,12 @@ impl Client {
         }
     }
 
-    /// The time that a head, or the trailers of a body, may take; `None` is any.
+    /// The timeout of a head or trailer section; `None` is no timeout.
     pub(crate) fn head_limit(&self, worker: &Worker) -> Option<Duration> {
         limit(self.mesh_settings.connections.headers_timeout, worker.limits.head_timeout)
     }
 
-    /// Gives it the time that a head may take.
+    /// Sets the timeout of a head.
     pub(crate) fn set_head(&self, worker: &Worker, timer: &Timer) {
         match self.head_limit(worker) {
             Some(head) => timer.set(head),
@@ -127,23 +126,23 @@ impl Client {
         }
     }
 
-    /// When a request that began then has to have come as a whole, where the mesh gives it a time.
+    /// The deadline for the end of a request that began at `begun`, if the mesh sets a timeout.
     pub(crate) fn request_end(&self, begun: Instant) -> Option<Instant> {
         begun.checked_add(self.mesh_settings.connections.request_timeout.filter(|limit| !limit.is_zero())?)
     }
 
-    /// How long an exchange may be without a byte, where `usual` holds unless the mesh says otherwise.
+    /// The mesh's stream idle timeout, or `usual` if it sets none.
     pub(crate) fn stream_idle_timeout(&self, usual: Duration) -> Option<Duration> {
         limit(self.mesh_settings.connections.stream_idle_timeout, usual)
     }
 
-    /// Whether it is closed even while idle.
+    /// Whether it is closed while idle.
     pub(crate) fn is_to_close(&self, worker: &Worker) -> bool {
         worker.drain.closes_idle() || self.listener.drain.closes_idle() || self.is_outdated()
     }
 }
 
-/// The mesh's time where it has one, else the usual one; zero is none at all.
+/// The mesh's timeout, or the usual one; zero is no timeout.
 fn limit(of_mesh: Option<Duration>, usual: Duration) -> Option<Duration> {
     Some(of_mesh.unwrap_or(usual)).filter(|limit| !limit.is_zero())
 }

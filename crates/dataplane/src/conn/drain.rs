@@ -1,14 +1,14 @@
-//! How far the end of a listener, or of the process, has come. The control side sets it, connections look.
+//! The drain state of a listener or of the process. The control side sets it; connections check it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// Stages of an end; there is no way back.
+/// The stages of a drain; they only advance.
 #[derive(Debug, Default)]
 pub(crate) struct Drain(AtomicU8);
 
 impl Drain {
-    /// Connections are asked to close with their next answer.
+    /// Connections close with their next response.
     pub(crate) fn begin(&self) {
         self.0.fetch_max(1, Ordering::AcqRel);
     }
@@ -27,17 +27,17 @@ impl Drain {
     }
 }
 
-/// How many sockets are accepted from. The process ends no earlier than the last of them is closed: connections that wait in the queue
-/// of a socket are served, not reset.
+/// The number of sockets that are accepted from. The process ends after the last of them is closed, so that connections in the queues are
+/// served, not reset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AcceptCount(Arc<AtomicUsize>);
 
-/// One socket that is accepted from, until this is dropped.
+/// A guard that counts one accepting socket.
 #[derive(Debug)]
 pub(crate) struct Accepting(AcceptCount);
 
 impl AcceptCount {
-    /// Counts a socket from before it is handed to its worker.
+    /// Counts a socket; called before its worker receives it.
     pub(crate) fn begin(&self) -> Accepting {
         self.0.fetch_add(1, Ordering::AcqRel);
         Accepting(self.clone())

@@ -1,4 +1,4 @@
-//! What an exchange needs while it lasts, used again by the next one of any connection of the worker.
+//! The buffers of an exchange, reused by later exchanges of the worker.
 
 use super::Buffer;
 use super::buffer::Memory;
@@ -7,27 +7,27 @@ use routing::Scratch;
 use std::rc::Rc;
 use wire::h1::{RequestHead, ResponseHead};
 
-/// What is written may grow as large as this before its memory is given back.
+/// The size up to which an output buffer keeps its memory.
 pub(crate) const MAX_KEPT_OUTPUT: usize = 32 << 10;
-/// A head that came in HTTP/2 as well; larger ones are held in the size that they have.
+/// The size up to which the buffer of an HTTP/2 head keeps its memory.
 const MAX_KEPT_HEAD: usize = 4 << 10;
 
-/// ExchangeBuffers for one exchange.
+/// The buffers of one exchange.
 #[derive(Debug)]
 pub(crate) struct ExchangeBuffers {
     pub(crate) request: RequestHead,
     pub(crate) response: ResponseHead,
     pub(crate) scratch: Scratch,
     pub(crate) request_id: [u8; 36],
-    /// Of the request, for changes of its response.
+    /// Captured headers of the request, for edits of the response.
     pub(crate) captured_headers: Vec<(FieldName, Vec<u8>)>,
-    /// A head that came in HTTP/2, laid flat.
+    /// An HTTP/2 head in the form of HTTP/1.
     pub(crate) flat: Vec<u8>,
-    /// Of the request's body, as it came.
+    /// Received octets of the request body.
     pub(crate) body_in: Buffer,
-    /// Of the response, as it came.
+    /// Received octets of the response.
     pub(crate) up_in: Buffer,
-    /// What is to be written to the backend, and to the client.
+    /// Octets to write to the backend, and to the client.
     pub(crate) up_out: Vec<u8>,
     pub(crate) down_out: Vec<u8>,
 }
@@ -48,8 +48,8 @@ impl ExchangeBuffers {
         }
     }
 
-    /// The octets that a head in HTTP/2 takes while its exchange lasts, once it stands flat: its own and its index, and as many again for
-    /// what is sent to the backend.
+    /// The octets to charge for an HTTP/2 head while its exchange lasts: the flat head, its index, and the same size for the head that is sent
+    /// to the backend.
     pub(crate) fn head_octets(&mut self) -> usize {
         if self.flat.capacity() > MAX_KEPT_HEAD {
             self.flat.shrink_to_fit();
@@ -57,7 +57,7 @@ impl ExchangeBuffers {
         2 * self.flat.len() + self.request.index_octets()
     }
 
-    /// Makes it as new, but for the memory that a next exchange will want.
+    /// Clears all buffers, but keeps memory for the next exchange.
     pub(super) fn clear(&mut self) {
         self.body_in.release();
         self.up_in.release();

@@ -1,5 +1,5 @@
-//! A listener as connections see it: what it serves now, and whether it is to close. The control side makes and changes it; sockets are
-//! not here but in `listeners`.
+//! A listener as connections see it: its services, and whether it is closed. The control side creates and updates it; its sockets are in
+//! `listeners`.
 
 use super::Drain;
 use super::service::{Service, TlsService};
@@ -13,18 +13,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 use tokio::sync::watch;
 
-/// One listener as workers see it.
+/// A listener as workers see it.
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
     pub(crate) drain: Drain,
     services: ArcSwap<Services>,
     closed: watch::Sender<bool>,
-    /// Connections, where they are limited.
+    /// The number of connections, if it is limited.
     open: AtomicUsize,
 }
 
-/// The place of a connection among those of its listener.
+/// A slot within the listener's limit on connections.
 pub(crate) struct ListenerPermit(Option<Arc<ListenerState>>);
 
 impl Drop for ListenerPermit {
@@ -38,12 +38,12 @@ impl Drop for ListenerPermit {
 /// What a listener serves.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
-    /// In clear text.
+    /// The plaintext service.
     pub(crate) plain: Option<Service>,
-    /// In TLS, by name.
+    /// The TLS servers by name.
     pub(crate) servers: Servers,
     pub(crate) tls: Vec<Arc<TlsService>>,
-    /// What the mesh says of its connections.
+    /// The mesh's connection settings.
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
 }
 
@@ -58,7 +58,7 @@ impl ListenerState {
         })
     }
 
-    /// A place for a connection, unless there are as many as there may be. Where there may be any number, they are not counted.
+    /// A permit for a connection, within the limit. Without a limit, connections are not counted.
     pub(crate) fn acquire(self: &Arc<Self>, most: Option<usize>) -> Option<ListenerPermit> {
         let Some(most) = most else { return Some(ListenerPermit(None)) };
         let more = |open: usize| (open < most).then_some(open + 1);
@@ -66,17 +66,17 @@ impl ListenerState {
         entered.ok().map(|_| ListenerPermit(Some(Arc::clone(self))))
     }
 
-    /// What it serves now; to be held while a connection or a request is judged, and no longer.
+    /// The current services; hold them only while a connection or request is decided.
     pub(crate) fn services(&self) -> Guard<Arc<Services>> {
         self.services.load()
     }
 
-    /// Serves something else from now on.
+    /// Replaces the services.
     pub(crate) fn replace(&self, services: Services) {
         self.services.store(Arc::new(services));
     }
 
-    /// No further connections are taken once the queue is empty; those there are end with their next answer.
+    /// Stops accepting once the queue is empty; open connections close with their next response.
     pub(crate) fn close(&self) {
         self.drain.begin();
         self.closed.send_replace(true);
@@ -89,7 +89,7 @@ impl ListenerState {
     }
 }
 
-/// Tells when a listener is closed.
+/// Notifies when a listener is closed.
 pub(crate) struct Closing {
     waiting: Pin<Box<dyn Future<Output = ()> + Send>>,
     done: bool,

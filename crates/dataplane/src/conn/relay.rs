@@ -1,5 +1,5 @@
-//! Bytes both ways between two connections or streams, until both sides are done or nothing moves for too long (S-125). Half-closes are passed
-//! on. Where much comes at once between two TCP connections, the system moves it; small pieces are copied, which costs less.
+//! Relays octets in both directions between two connections or streams, until both have ended or the idle timeout (S-125). Half-closes are
+//! forwarded. Bulk data between two TCP connections is spliced; small pieces are copied, which costs less.
 
 use super::{Buffer, Pipe, Timer, Worker};
 use std::future::poll_fn;
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use upstream::Stream;
 
-/// A pipe that brings less than this at a time is given up.
+/// A pipe that moves less than this at a time is released.
 const MIN_PIPED: usize = 4 << 10;
 
 /// One end of a relay: a connection, or a stream on one.
 pub(crate) trait Duplex {
     fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
-    /// Sends what was kept back.
+    /// Flushes buffered octets.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
-    /// Tells the peer that no more will be written.
+    /// Shuts down writing.
     fn shutdown_write(&mut self) -> io::Result<()>;
-    /// Where the bytes are those of a TCP connection as they are.
+    /// The TCP connection, if the octets are its own, without TLS or framing.
     fn as_tcp(&self) -> Option<&TcpStream>;
     /// Whether it is one of many streams of a connection.
     fn is_stream(&self) -> bool {
@@ -58,7 +58,7 @@ struct Pump<'a> {
     worker: &'a Worker,
     buffer: &'a mut Buffer,
     pipe: Option<Pipe>,
-    /// The last read filled the buffer: more is coming than fits.
+    /// The last read filled the buffer.
     bulk: bool,
     passed: u64,
     ended: bool,
@@ -104,7 +104,7 @@ impl<'a> Pump<'a> {
         Self { worker, buffer, pipe: None, bulk: false, passed: 0, ended: false, shut: false }
     }
 
-    /// Moves what can be moved; says whether anything was.
+    /// Moves as much as possible; whether anything was moved.
     fn pump(&mut self, from: &mut impl Duplex, to: &mut impl Duplex, context: &mut Context<'_>) -> io::Result<bool> {
         let mut moved = false;
         loop {
@@ -179,7 +179,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Whether the system moves what comes; takes a pipe for it when much does.
+    /// Whether the direction is spliced; acquires a pipe for bulk data.
     fn is_piped(&mut self) -> bool {
         if self.pipe.is_none() && self.bulk {
             self.pipe = self.worker.take_pipe();

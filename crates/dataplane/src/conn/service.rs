@@ -1,4 +1,4 @@
-//! What is done with the bytes of a connection: HTTP by a table, or a route of bytes; and where TLS is taken off before.
+//! The services of a listener: HTTP with a route table, or TCP with a route; and the TLS servers in front of them.
 
 use super::Drain;
 use crate::tls::{Acceptor, is_stricter};
@@ -9,25 +9,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Between two looks whether a worker still reads a table that is to be dropped.
+/// The interval of checks whether a worker still reads a replaced table.
 const RELEASE_POLL: Duration = Duration::from_micros(50);
-/// The place of a table that stands behind no TLS server.
+/// The server index of a table without a TLS server.
 const NO_SERVER: usize = usize::MAX;
 
-/// What is done with bytes.
+/// A service for connections.
 #[derive(Debug, Clone)]
 pub(crate) enum Service {
     Http(Arc<TableState>),
     Tcp(Arc<TcpEntry>),
 }
 
-/// One table of HTTP hosts. It stays the same for as long as its id is configured, so that connections see what changes.
+/// One table of HTTP hosts. The value lives as long as its id is configured, so that connections see updates.
 #[derive(Debug)]
 pub(crate) struct TableState {
-    /// Begun when it is configured no more.
+    /// Begun when the table is removed.
     pub(crate) drain: Drain,
     version: ArcSwap<TableVersion>,
-    /// Which of the listener's TLS servers it stands behind.
+    /// The index of its TLS server in the listener.
     server_index: AtomicUsize,
 }
 
@@ -53,23 +53,23 @@ impl TableState {
         })
     }
 
-    /// What it holds now; to be held while a request is decided, and no longer.
+    /// The current version; hold it only while a request is decided.
     pub(crate) fn version(&self) -> Guard<Arc<TableVersion>> {
         self.version.load()
     }
 
-    /// Takes over a table that differs in more than some hosts.
+    /// Replaces the whole table.
     pub(crate) fn replace(&self, http: &HttpTable, slots: Slots<'_>) {
         self.publish(TableVersion::build(http, slots));
     }
 
-    /// Takes over changed hosts.
+    /// Replaces changed hosts.
     pub(crate) fn update(&self, http: &HttpTable, changed: &[HostPattern], slots: Slots<'_>) {
         let table = self.version.load().table.update(http, changed, slots);
         self.publish(TableVersion { http: http.clone(), table });
     }
 
-    /// Puts a version in place of the last one, which is dropped here: tearing down a large table would stop a worker for a while.
+    /// Publishes a version and drops the previous one here: dropping a large table would block a worker.
     fn publish(&self, version: TableVersion) {
         let last = self.version.swap(Arc::new(version));
         while Arc::strong_count(&last) > 1 {
@@ -77,12 +77,12 @@ impl TableState {
         }
     }
 
-    /// Says which of the listener's TLS servers it stands behind.
+    /// Sets the index of its TLS server in the listener.
     pub(crate) fn set_server_index(&self, server_index: usize) {
         self.server_index.store(server_index, Ordering::Relaxed);
     }
 
-    /// Which of the listener's TLS servers it stands behind; `None` for clear text.
+    /// The index of its TLS server in the listener; `None` for plaintext.
     pub(crate) fn server_index(&self) -> Option<usize> {
         Some(self.server_index.load(Ordering::Relaxed)).filter(|server_index| *server_index != NO_SERVER)
     }
@@ -91,28 +91,28 @@ impl TableState {
 /// One TLS server of a listener.
 #[derive(Debug)]
 pub(crate) struct TlsService {
-    /// What it was made of.
+    /// Its configuration.
     pub(crate) server: TlsServer,
     /// `None` passes TLS through.
     pub(crate) acceptor: Option<Acceptor>,
     pub(crate) service: Service,
     acceptance: Arc<Acceptance>,
-    /// Of the reviews that there were those that it came after.
+    /// The number of reviews when this version was applied.
     reviews: AtomicU64,
 }
 
-/// What became of the connections that a server accepted. Versions of a server that ask the same of clients share it, so that connections of
-/// each of them see what comes.
+/// The validity of connections that a server accepted. Versions of a server with the same client authentication share it, so that the
+/// connections of each version see updates.
 #[derive(Debug, Default)]
 struct Acceptance {
-    /// Begun when clients would be judged differently now, or the server is gone.
+    /// Begun when the client authentication changes, or the server is removed.
     drain: Drain,
-    /// How often a server came that may reject clients that were accepted.
+    /// How often a server was applied that may reject accepted clients.
     reviews: AtomicU64,
 }
 
 impl TlsService {
-    /// Works a server out; `before` is the one of the same origin.
+    /// Builds a server; `before` is the previous version of the same origin.
     pub(crate) fn build(server: &TlsServer, service: Service, before: Option<&Self>) -> Arc<Self> {
         let kept = before.and_then(|before| before.acceptor.as_ref());
         let acceptor = server.termination.as_ref().map(|termination| Acceptor::build(termination, kept));
@@ -121,18 +121,18 @@ impl TlsService {
         Arc::new(Self { server: server.clone(), acceptor, service, acceptance, reviews: AtomicU64::new(0) })
     }
 
-    /// Whether connections that were let in by this server would be let in by `next` as well, so that they may stay.
+    /// Whether `next` has the same client authentication, so that connections may stay.
     fn has_same_client_auth(&self, next: &TlsServer) -> bool {
         let client = |server: &TlsServer| server.termination.as_ref().map(|termination| termination.client.clone());
         client(&self.server) == client(next)
     }
 
-    /// Whether its connections are to end with their next answer.
+    /// Whether its connections close with their next response.
     pub(crate) fn is_draining(&self) -> bool {
         self.acceptance.drain.has_begun()
     }
 
-    /// Whether its connections may be such as would be rejected now, so that each has to be looked at.
+    /// Whether its connections have to be checked, because a newer server may reject their clients.
     pub(crate) fn needs_review(&self) -> bool {
         self.acceptance.reviews.load(Ordering::Acquire) != self.reviews.load(Ordering::Relaxed)
     }
@@ -142,15 +142,15 @@ impl TlsService {
         is_stricter(before.server.termination.as_deref(), self.server.termination.as_deref())
     }
 
-    /// Whether a client may ask for a name that both have.
+    /// Whether some name belongs to both servers.
     fn overlaps(&self, other: &Self) -> bool {
         let meets = |name: &HostPattern| other.server.names.iter().any(|its| its.intersect(name).is_some());
         self.server.names.iter().any(meets)
     }
 }
 
-/// Has connections end that came through servers which are gone or would judge them differently now, and looked at again that may have come
-/// through a server which would reject them now. Whether there are such servers. To be called before `after` serves.
+/// Drains the connections of servers that are removed or whose client authentication changes, and marks connections for a check that a stricter
+/// server may reject. Returns whether there are such servers. Call it before `after` serves.
 pub(crate) fn retire(before: &[Arc<TlsService>], after: &[Arc<TlsService>]) -> bool {
     let same = |all: &[Arc<TlsService>], one: &TlsService| {
         all.iter().find(|other| other.server.origin == one.server.origin).cloned()

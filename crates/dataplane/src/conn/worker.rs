@@ -1,4 +1,4 @@
-//! One worker as its connections see it: limits, clusters, its pool, counters and log, and what it keeps for them.
+//! A worker as its connections see it: limits, clusters, pool, counters, log, and reusable memory.
 
 use super::addresses::Addresses;
 use super::admission::{Admission, Permit};
@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use upstream::{ClusterState, EndpointState, Outcome, Pool, PoolSettings, Streams, Upstream};
 
-/// A thread, its pool of connections to endpoints, its buffers and counters.
+/// The state of a worker thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) limits: Limits,
@@ -31,10 +31,10 @@ pub(crate) struct Worker {
     pub(crate) log: Option<LogBuffer>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) reasons: ReasonHeader,
-    /// What connections in HTTP/2 hold of decoded heads, and of responses that wait.
+    /// Budgets for HTTP/2 clients: decoded heads, and responses that wait.
     pub(crate) heads: Rc<Budget>,
     pub(crate) responses: Rc<Budget>,
-    /// What backends in HTTP/2 have sent ahead of clients that take nothing.
+    /// The budget for what HTTP/2 backends send ahead of clients that do not read.
     pub(crate) ahead: Rc<Budget>,
     pub(crate) addresses: Arc<Addresses>,
     /// Its connections of clients.
@@ -45,9 +45,9 @@ pub(crate) struct Worker {
     #[allow(clippy::vec_box, reason = "the buffers are large, and move in and out with every request")]
     exchange_buffers: RefCell<Vec<Box<ExchangeBuffers>>>,
     pipes: Rc<Pipes>,
-    /// Tasks without a stream, in the form of whoever runs them.
+    /// Idle stream tasks; the type is that of `http`.
     tasks: RefCell<Vec<Rc<dyn Any>>>,
-    /// Copies of requests under way, and the bytes of bodies that wait for them.
+    /// Mirror requests in progress, and the octets in their queues.
     pub(crate) mirrors: Cell<usize>,
     pub(crate) mirror_bytes: Rc<Cell<usize>>,
     random: Cell<u64>,
@@ -60,7 +60,7 @@ pub(crate) struct Process {
     pub(crate) limits: Limits,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) reasons: ReasonHeader,
-    /// What random choices follow from; `None` is the system's.
+    /// The seed of random choices; `None` takes the system's.
     pub(crate) seed: Option<u64>,
     pub(crate) log: Option<AccessLog>,
     pub(crate) drain: Arc<Drain>,
@@ -125,12 +125,12 @@ impl Worker {
         mixed ^ (mixed >> 31)
     }
 
-    /// The value of the `Date` header of about now.
+    /// The current value of the `Date` header, updated at each tick.
     pub(crate) fn date(&self) -> HttpDate {
         self.date.get()
     }
 
-    /// A buffer that holds nothing.
+    /// An empty buffer.
     pub(crate) fn buffer(&self) -> Buffer {
         Buffer::new(&self.memory)
     }
@@ -140,14 +140,14 @@ impl Worker {
         self.timers.timer()
     }
 
-    /// Tells what came of a request or a connection (DR-30).
+    /// Reports the outcome of a request or a connection to outlier detection (DR-30).
     pub(crate) fn report(&self, cluster: &ClusterState, endpoint: &EndpointState, outcome: Outcome) {
         if cluster.report(endpoint, outcome) {
             self.upstream.watch(cluster);
         }
     }
 
-    /// Counts a stream that a budget has no room for.
+    /// Counts a stream that exceeds a budget.
     pub(crate) fn refuse_stream(&self, over: BudgetExceeded) {
         let streams = &self.metrics.streams;
         add(match over {
@@ -157,12 +157,12 @@ impl Worker {
         });
     }
 
-    /// ExchangeBuffers for one exchange.
+    /// Buffers for one exchange.
     pub(crate) fn acquire_buffers(&self) -> Box<ExchangeBuffers> {
         self.exchange_buffers.borrow_mut().pop().unwrap_or_else(|| Box::new(ExchangeBuffers::new(&self.memory)))
     }
 
-    /// Takes the space of an exchange back.
+    /// Returns the buffers of an exchange.
     pub(crate) fn release_buffers(&self, mut buffers: Box<ExchangeBuffers>) {
         let mut exchange_buffers = self.exchange_buffers.borrow_mut();
         if exchange_buffers.len() < KEPT_BUFFERS {
@@ -171,12 +171,12 @@ impl Worker {
         }
     }
 
-    /// A task that waits for a stream.
+    /// An idle stream task.
     pub(crate) fn take_task(&self) -> Option<Rc<dyn Any>> {
         self.tasks.borrow_mut().pop()
     }
 
-    /// Keeps a task for another stream. Whether it is kept; otherwise it is to end.
+    /// Keeps an idle stream task; `false` if the task has to end.
     pub(crate) fn give_task(&self, task: Rc<dyn Any>) -> bool {
         let mut tasks = self.tasks.borrow_mut();
         let kept = tasks.len() < KEPT_BUFFERS;
@@ -186,17 +186,17 @@ impl Worker {
         kept
     }
 
-    /// A pipe, if there may be one more and the system has it.
+    /// A pipe, within the worker's limit and the system's.
     pub(crate) fn take_pipe(&self) -> Option<Pipe> {
         self.pipes.take(self.limits.pipes)
     }
 
-    /// Wakes every connection, so that it sees that the end has come closer.
+    /// Wakes every connection, so that it checks the drain state.
     pub(crate) fn wake_all(&self) {
         self.timers.wake_all();
     }
 
-    /// Looks at deadlines and idle connections, for as long as the worker lives.
+    /// Processes deadlines and idle connections, as long as the worker lives.
     pub(crate) async fn tick(self: Rc<Self>) {
         loop {
             self.timers.next_turn().await;
@@ -222,7 +222,7 @@ impl Worker {
         self.metrics.surplus.store(counters.surplus, Ordering::Relaxed);
     }
 
-    /// Hands over the lines that were collected.
+    /// Passes the collected log lines to the writing thread.
     pub(crate) fn flush_log(&self) {
         if let Some(log) = &self.log {
             log.flush();

@@ -48,7 +48,7 @@ pub(super) struct ResponseSide<'a> {
     bulk: bool,
     /// What is held for an HTTP/2 client that does not read.
     in_hand: Option<HeldOctets>,
-    /// What is made of it for a client of gRPC-GrpcWebResponse.
+    /// The translation for a gRPC-Web client.
     web: Option<GrpcWebResponse>,
     chunked: bool,
     /// Trailers for an HTTP/2 client, once the body has ended.

@@ -1,5 +1,4 @@
-//! gRPC-GrpcWebResponse on its way through a flow (S-119): bodies that are text, trailers that become a frame, and answers that are no gRPC, which
-//! are told as a status.
+//! gRPC-Web in a flow (S-119): base64 bodies, trailers as a frame, and responses that are not gRPC, which become a gRPC status.
 
 use super::Failure;
 use super::pieces::put;
