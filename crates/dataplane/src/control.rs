@@ -1,5 +1,4 @@
-//! The control side: it starts workers, takes snapshots over, and ends the whole. The program calls it; nothing here is on the
-//! way of a request.
+//! The control side: starts workers, applies snapshots, and drains. The program calls it; no request passes through it.
 
 use crate::accept::{self, Command};
 use crate::conn::{Addresses, Admission, Drain, Process, TrustedProxies, Worker};
@@ -18,34 +17,34 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use upstream::{Unresolved, Upstream};
 
-/// How often it is looked whether the last connection has ended.
+/// The interval of checks whether the last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
-/// How long the last lines of the access log may take.
+/// How long to wait for the last lines of the access log.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// How often it is looked whether all workers have a snapshot.
+/// The interval of checks whether all workers have a snapshot.
 const APPLIED_STEP: Duration = Duration::from_millis(1);
 
-/// How the data plane is started.
+/// The settings of the data plane.
 pub struct Options {
     /// Threads that serve; at least one.
     pub workers: usize,
     /// Bounds.
     pub limits: Limits,
-    /// Whose connections are not limited by their address.
+    /// The proxies whose connections have no limit per address.
     pub trusted_proxies: TrustedProxies,
-    /// Where the access log goes, and how it is written.
+    /// The target and format of the access log.
     pub access_log: Option<(LogTarget, LogFormat)>,
-    /// Whether answers tell why.
+    /// When local responses have a reason header.
     pub reasons: ReasonHeader,
-    /// Sockets that are listened on already.
+    /// Listening sockets of a previous process or the service manager.
     pub inherited: Inherited,
-    /// Whether another process may take the sockets over.
+    /// Whether sockets are kept for a successor process.
     pub handover: bool,
-    /// What the random choices of the workers follow from, for tests; `None` is the system's.
+    /// The seed of the workers' random choices, for tests; `None` takes the system's.
     pub seed: Option<u64>,
 }
 
-/// What came of a snapshot.
+/// The result of applying a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ApplyOutcome {
     /// Listeners that are not open; they are tried again with each snapshot and by [`DataPlane::retry`].
@@ -58,7 +57,7 @@ pub struct ApplyOutcome {
 pub struct DataPlane {
     workers: Vec<UnboundedSender<Command>>,
     metrics: Vec<Arc<WorkerMetrics>>,
-    /// What all workers hold together.
+    /// Gauges that all workers share.
     process: metrics::Process,
     upstream: Arc<Upstream>,
     log: Option<AccessLog>,
@@ -111,8 +110,8 @@ impl DataPlane {
         Ok(metrics)
     }
 
-    /// Takes a snapshot over: clusters first, then tables, which are swapped in one by one; then new listeners are opened, and those
-    /// that are gone are closed. `delta` is what is different from the snapshot applied before.
+    /// Applies a snapshot: clusters, then tables, each by an atomic swap; then opens new listeners and closes removed ones. `delta` is the
+    /// difference from the snapshot applied before.
     pub fn apply(&self, snapshot: &Snapshot, delta: &Delta) -> ApplyOutcome {
         self.upstream.apply(snapshot, delta);
         let mut listeners = self.listeners();
@@ -127,7 +126,7 @@ impl DataPlane {
         ApplyOutcome { problems: listeners.problems(), generation }
     }
 
-    /// Tries once more to open what could not be opened; to be called from time to time.
+    /// Retries listeners that could not be opened; call it periodically.
     pub fn retry(&self) -> Vec<BindProblem> {
         let mut listeners = self.listeners();
         self.bind_missing(&mut listeners);
@@ -141,8 +140,8 @@ impl DataPlane {
         }
     }
 
-    /// Waits until every worker has taken over a generation, at most for `limit`; whether they have. A request that begins after it is
-    /// decided by that generation or a later one; so it is right after [`Self::apply`], but new sockets are accepted on only now.
+    /// Waits at most `limit` until every worker has applied a generation; whether they have. A request that begins after it is decided by that
+    /// generation or a later one; so it is right after [`Self::apply`], but new sockets are accepted on only now.
     pub fn wait_applied(&self, generation: u64, limit: Duration) -> bool {
         let begun = Instant::now();
         while !self.generations().iter().all(|served| *served >= generation) {
@@ -161,7 +160,7 @@ impl DataPlane {
         }
     }
 
-    /// What is listened on: each listener and the address that is really bound.
+    /// The open listeners and their bound addresses.
     pub fn listening(&self) -> Vec<(ListenerId, SocketAddr)> {
         self.listeners().bound()
     }
@@ -201,9 +200,9 @@ impl DataPlane {
         self.send_to_workers(|| Command::Wake);
     }
 
-    /// Serves the connections that wait in the queues of the sockets and closes these, lets connections end with their next answer, and
-    /// closes idle ones after half of `grace`. Returns when all have ended, or `grace` is over; then the rest is cut. Whoever sends
-    /// traffic here should know before.
+    /// Serves the connections that wait in the queues of the sockets and closes these, lets connections end with their next answer, and closes
+    /// idle ones after half of `grace`. Returns when all have ended, or `grace` is over; then the rest is cut. Call [`Self::announce_drain`]
+    /// before, so that load balancers stop sending traffic.
     pub async fn drain(&self, grace: Duration) {
         self.listeners().close();
         self.announce_drain();

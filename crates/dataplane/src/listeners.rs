@@ -1,4 +1,4 @@
-//! The listeners of the process, on the control side: which there are, what of them is really bound, and what workers are told.
+//! The listeners of the process, on the control side: configured listeners, bound sockets, and commands to workers.
 
 mod inherited;
 mod sockets;
@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How long an address counts as ours after its listener was closed: its sockets may still be open.
+/// How long an address counts as the process's own after its listener was closed: its sockets may still be open.
 const RECENT: Duration = Duration::from_secs(5);
 
-/// The way to each worker.
+/// The command channels of the workers.
 pub(crate) type Workers = [UnboundedSender<Command>];
 
 /// A listener that cannot be opened.
@@ -27,7 +27,7 @@ pub(crate) type Workers = [UnboundedSender<Command>];
 pub struct BindProblem {
     /// The listener.
     pub listener: ListenerId,
-    /// What the system said.
+    /// The error of the system.
     pub message: String,
 }
 
@@ -38,31 +38,31 @@ pub(crate) struct Listeners {
     tables: BTreeMap<TableId, Arc<TableState>>,
     closed: BTreeMap<SocketAddr, Instant>,
     inherited: Inherited,
-    /// Whether sockets are kept to be handed over.
+    /// Whether sockets are kept for a successor process.
     keeping: bool,
-    /// Sockets that workers accept from, those of listeners that were closed among them.
+    /// The count of sockets that workers accept from, including those of closed listeners.
     accepting: AcceptCount,
 }
 
 #[derive(Debug)]
 struct Open {
     state: Arc<ListenerState>,
-    /// What is really bound; the reason when nothing is.
+    /// The bound address, or the error.
     bound: Result<SocketAddr, String>,
     /// Descriptors of the sockets that workers have.
     descriptors: usize,
-    /// The same sockets that workers have, for a process that follows.
+    /// Duplicates of the workers' sockets, for a successor process.
     kept: Vec<TcpListener>,
 }
 
 impl Listeners {
-    /// None yet. Sockets that are `inherited` are taken before new ones are opened; `keeping` says that they may be handed over.
+    /// No listeners. Sockets in `inherited` are used before new ones are opened; `keeping` keeps sockets for a successor.
     pub(crate) fn new(inherited: Inherited, keeping: bool) -> Self {
         Self { inherited, keeping, ..Self::default() }
     }
 
-    /// Takes over what changed, or everything when that is not known. Nothing is bound yet. Whether some connections have less reason to
-    /// stay than before.
+    /// Applies the changes, or the whole snapshot if the changes are unknown. Binds nothing. Returns whether connections have to check their
+    /// drain state.
     pub(crate) fn apply(&mut self, snapshot: &Snapshot, changes: Option<&Changes>, slots: Slots<'_>) -> bool {
         let (tables, listeners) = match changes {
             Some(changes) => (changes.tables.clone(), changes.listeners.clone()),
@@ -108,7 +108,7 @@ impl Listeners {
         }
     }
 
-    /// Opens, changes or closes one listener. Whether connections have less reason to stay.
+    /// Adds, updates or closes one listener. Returns whether connections have to check their drain state.
     fn apply_listener(&mut self, id: &ListenerId, snapshot: &Snapshot, slots: Slots<'_>) -> bool {
         let Some(listener) = snapshot.listeners.get(id) else {
             let gone = self.open.remove(id);
@@ -157,7 +157,7 @@ impl Listeners {
         }
     }
 
-    /// Binds what is not bound yet, and hands each worker its socket.
+    /// Binds unbound listeners, and sends each worker its socket.
     pub(crate) fn bind_missing(&mut self, workers: &Workers) {
         self.closed.retain(|_, since| since.elapsed() < RECENT);
         for (id, open) in &mut self.open {
@@ -175,12 +175,12 @@ impl Listeners {
         }
     }
 
-    /// How many descriptors the listening sockets of the process are.
+    /// The number of descriptors of listening sockets.
     pub(crate) fn descriptors(&self) -> usize {
         self.open.values().map(|open| open.descriptors + open.kept.len()).sum()
     }
 
-    /// Those that are not open.
+    /// The listeners that are not bound, with the errors.
     pub(crate) fn problems(&self) -> Vec<BindProblem> {
         let problem = |(id, open): (&ListenerId, &Open)| {
             let message = open.bound.as_ref().err()?.clone();
@@ -189,7 +189,7 @@ impl Listeners {
         self.open.iter().filter_map(problem).collect()
     }
 
-    /// Those that are open, and the addresses that are really bound.
+    /// The bound listeners, with their addresses.
     pub(crate) fn bound(&self) -> Vec<(ListenerId, SocketAddr)> {
         let bound = |(id, open): (&ListenerId, &Open)| Some((id.clone(), *open.bound.as_ref().ok()?));
         self.open.iter().filter_map(bound).collect()
@@ -200,7 +200,7 @@ impl Listeners {
         !self.accepting.is_zero()
     }
 
-    /// Closes all of them.
+    /// Closes all listeners.
     pub(crate) fn close(&mut self) {
         self.inherited.close();
         for open in self.open.values_mut() {
@@ -209,19 +209,19 @@ impl Listeners {
         }
     }
 
-    /// The sockets of all that are open, to be handed over.
+    /// Duplicates of all listening sockets, for a successor.
     pub(crate) fn sockets(&self) -> io::Result<Vec<TcpListener>> {
         self.open.values().flat_map(|open| &open.kept).map(TcpListener::try_clone).collect()
     }
 
-    /// Closes what was inherited and no listener wants; the addresses.
+    /// Closes inherited sockets without a listener; returns their addresses.
     pub(crate) fn close_unwanted(&mut self) -> Vec<SocketAddr> {
         self.inherited.close()
     }
 }
 
 impl Open {
-    /// Hands the workers their sockets; the address that is really bound.
+    /// Sends the workers their sockets; returns the bound address.
     fn listen(
         &mut self,
         sockets: Vec<TcpListener>,
@@ -234,14 +234,14 @@ impl Open {
         }
         self.descriptors = sockets.len();
         for (worker, socket) in workers.iter().cycle().zip(sockets) {
-            // A worker that is gone takes no commands; the others serve.
+            // A stopped worker receives no commands; the others serve.
             let _ = worker.send(Command::Listen(Arc::clone(&self.state), socket, accepting.begin()));
         }
         Ok(address)
     }
 }
 
-/// Both, each once.
+/// The union, without duplicates.
 fn all<'a, T: Ord + Clone + 'a>(some: impl Iterator<Item = &'a T>, others: impl Iterator<Item = &'a T>) -> Vec<T> {
     some.chain(others).cloned().collect::<BTreeSet<T>>().into_iter().collect()
 }

@@ -1,4 +1,4 @@
-//! Connections whose bytes are passed on as they are: TCP in clear text, TLS that is taken off, and TLS that is passed through.
+//! TCP proxying: plain TCP, terminated TLS, and TLS passthrough.
 
 mod post_tunnel;
 mod tcp_upstream;
@@ -17,19 +17,19 @@ use tcp_upstream::{TcpUpstream, UpstreamPath};
 use tunnel::TunnelError;
 use upstream::{ClusterState, ConnectError, EndpointState, ConnectContext, InFlight, NoEndpoint, PickContext, Stream, xxhash64};
 
-/// A client's connection, and where its bytes go.
+/// A client's connection, and its route.
 pub(crate) struct TcpConnection {
     pub(crate) stream: Stream,
-    /// What came already.
+    /// Octets that were already received.
     pub(crate) input: Buffer,
     pub(crate) timer: Timer,
     pub(crate) client: Rc<Client>,
     pub(crate) entry: Arc<TcpEntry>,
 }
 
-/// How a connection went.
+/// What is known of a connection.
 #[derive(Default)]
-struct StreamInfo {
+struct ConnectionInfo {
     cluster: Option<Arc<ClusterState>>,
     flags: Flags,
     failure: String,
@@ -42,7 +42,7 @@ struct StreamInfo {
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
     let begun = Instant::now();
-    let mut info = StreamInfo::default();
+    let mut info = ConnectionInfo::default();
     if let Some((mut path, _in_flight)) = connect(&worker, &conn, &mut info).await {
         let up = &path.up;
         info.upstream_host = up.endpoint().map_or_else(String::new, |endpoint| endpoint.address.to_string());
@@ -55,11 +55,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
     record(&worker, &conn, &info, begun.elapsed());
 }
 
-/// A way to one of the route's clusters; a second endpoint is tried when the first cannot be reached.
+/// Connects to one of the route's clusters; tries a second endpoint if the first is unreachable.
 async fn connect(
     worker: &Worker,
     conn: &TcpConnection,
-    info: &mut StreamInfo,
+    info: &mut ConnectionInfo,
 ) -> Option<(UpstreamPath, Option<InFlight>)> {
     let target = conn.entry.choose(|| worker.random());
     let slot = conn.entry.targets.get(target).and_then(|target| target.slot);
@@ -98,7 +98,7 @@ async fn connect(
         if !failure.is_own() {
             worker.report(&cluster, &endpoint, failure.outcome());
         }
-        // As Envoy tells it, which counts the attempts of bytes as well.
+        // As in Envoy, which counts attempts for TCP as well.
         (info.flags, info.failure) = (Flags::UF | Flags::URX, failure.to_string());
         info.upstream_host = endpoint.address.to_string();
         let others = cluster.endpoints().is_some_and(|endpoints| endpoints.len() > 1);
@@ -109,7 +109,7 @@ async fn connect(
     }
 }
 
-/// A connection to an endpoint, or a tunnel through it.
+/// Connects to an endpoint, or opens a tunnel through it.
 async fn reach(
     worker: &Worker,
     conn: &TcpConnection,
@@ -126,14 +126,14 @@ async fn reach(
     Ok(UpstreamPath { up: TcpUpstream::Bare(connection), back: worker.buffer(), _counted: None })
 }
 
-/// DR-11, VS-66: the hash of the client's address, where the route's first cluster wants it and the chosen one goes by any.
+/// DR-11, VS-66: the hash of the client's address, if the route's first cluster asks for it and the chosen cluster uses hashing.
 fn source_hash(worker: &Worker, conn: &TcpConnection, chosen: &ClusterState) -> Option<u64> {
     chosen.config.balance.hash()?;
     let first = worker.upstream.cluster(conn.entry.targets.first()?.slot?)?;
     (first.hash_key() == Some(&HashKey::SourceIp)).then(|| xxhash64(conn.client.peer.as_bytes(), 0))
 }
 
-fn record(worker: &Worker, conn: &TcpConnection, info: &StreamInfo, taken: Duration) {
+fn record(worker: &Worker, conn: &TcpConnection, info: &ConnectionInfo, taken: Duration) {
     let destination = info.cluster.as_ref().map_or(NO_DESTINATION, |cluster| &cluster.config.host);
     let request = Request { destination, status: 0, flags: info.flags };
     worker.metrics.connection(request, info.received, info.sent);

@@ -1,4 +1,4 @@
-//! TLS of clients: what a server presents and demands, worked out of `ir` for rustls. Reading and writing is `conn`'s and `accept`'s.
+//! TLS of clients: builds the rustls configuration of a server from `ir`. Sockets belong to `conn` and `entry`.
 
 mod certificates;
 mod clients;
@@ -16,25 +16,25 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use std::sync::Arc;
 
-/// Tickets that a client gets with a handshake, to come back with.
+/// Session tickets that a client receives with a handshake.
 const TICKETS: usize = 1;
 
-/// How TLS is taken off for one server.
+/// The TLS termination of one server.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    /// What it was made of.
+    /// Its configuration.
     pub(crate) termination: Arc<Termination>,
-    /// `None` while there is no certificate that could be presented: handshakes fail (S-96).
+    /// `None` while there is no usable certificate: handshakes fail (S-96).
     pub(crate) config: Option<Arc<ServerConfig>>,
     certificates: Option<Arc<Certificates>>,
     tickets: Option<Arc<dyn ProducesTickets>>,
-    /// The URI of the certificate that is presented, if it has one (S-113).
+    /// The URI SAN of the server's certificate, if there is one (S-113).
     pub(crate) uri: Option<Box<str>>,
 }
 
 impl Acceptor {
-    /// Works a termination out. What the acceptor before had stays where it still serves: the certificates when the new ones cannot
-    /// be used (S-97), and the key of tickets while the same clients are trusted.
+    /// Builds the acceptor of a termination. It keeps the certificates of the previous acceptor if the new ones are unusable (S-97), and its
+    /// ticket key if the client authentication is the same.
     pub(crate) fn build(termination: &Arc<Termination>, before: Option<&Self>) -> Self {
         let certificates = certificates(&termination.credential, before);
         let tickets = tickets(termination, before);
@@ -66,7 +66,7 @@ fn certificates(credential: &Credential, before: Option<&Acceptor>) -> Option<Ar
     }
 }
 
-/// Clients that have to prove who they are do so each time (a ticket would skip the look at the certificate).
+/// With client authentication there are no tickets: a resumed session would skip the verification of the certificate.
 fn tickets(termination: &Termination, before: Option<&Acceptor>) -> Option<Arc<dyn ProducesTickets>> {
     if termination.client != ClientAuth::None {
         return None;
@@ -95,7 +95,7 @@ fn config(
         config.ticketer = Arc::clone(tickets);
         config.send_tls13_tickets = TICKETS;
     }
-    // A server that prefers its own order is what Istio's Envoys are.
+    // Istio's Envoys use the server's order of preference.
     config.ignore_client_order = true;
     config.max_early_data_size = 0;
     Ok(config)

@@ -1,4 +1,4 @@
-//! For hosts with many rules: which of them can take a path at all, in their order, without looking at each.
+//! An index for hosts with many rules: the rules that can match a path, in order, without a check of each.
 
 use crate::route::RouteEntry;
 use foldhash::fast::RandomState;
@@ -7,20 +7,20 @@ use ir::{MatchPath, StringMatch};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Hosts with fewer rules are looked through from the first to the last, which is quicker than any index.
+/// Hosts with fewer rules are searched linearly, which is faster than an index.
 pub(crate) const FEW: usize = 12;
 
 /// Numbers of rules, ascending.
 type Numbers = SmallVec<[u32; 4]>;
-/// Every list that may hold a candidate.
+/// All lists with candidates.
 type Lists<'a> = SmallVec<[&'a [u32]; 16]>;
 type ByPath = HashMap<Box<[u8]>, Numbers, RandomState>;
 
-/// Rules by the exact path and by the prefix that they demand. All others are candidates for every path.
+/// Rules by exact path and by prefix. All others are candidates for every path.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     as_written: Paths,
-    /// Those that ignore case (VS-13), by the path in lower case; hardly anybody has them.
+    /// Rules that ignore case (VS-13), by the path in lower case; they are rare.
     any_case: Option<Box<Paths>>,
     others: Box<[u32]>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Candidates {
 struct Paths {
     exact: ByPath,
     prefixes: ByPath,
-    /// The lengths of prefixes that occur, ascending: as many look-ups as there are lengths.
+    /// The lengths of all prefixes, ascending: one look-up for each length.
     lengths: Vec<usize>,
 }
 
@@ -84,7 +84,7 @@ impl Candidates {
         Self { as_written, any_case: ignores_case.then(|| Box::new(any_case)), others: others.into() }
     }
 
-    /// The first candidate, in the order of the rules, that `takes` says yes to.
+    /// The first candidate, in the order of the rules, for which `takes` is true.
     pub(crate) fn first(&self, path: &[u8], takes: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut lists = Lists::new();
         self.as_written.find(path, &mut lists);
@@ -100,7 +100,7 @@ impl Candidates {
     }
 }
 
-/// The least number of all lists that `takes` says yes to. Every list ascends, so that the next is the least of their heads.
+/// The smallest number in all lists for which `takes` is true. Every list ascends, so the next number is the smallest of their heads.
 fn in_order(mut lists: Lists<'_>, mut takes: impl FnMut(u32) -> bool) -> Option<u32> {
     loop {
         let heads = lists.iter_mut().filter_map(|list| list.split_first().map(|(number, rest)| (*number, rest, list)));

@@ -1,4 +1,4 @@
-//! CORS as a route has it (VS-46): who may use an answer, and the answers to preflights. What the filter of Istio's proxy does.
+//! The CORS policy of a route (VS-46): allowed origins, and responses to preflight requests, as in Envoy's filter.
 
 use crate::route::{LocalAnswer, RouteEntry};
 use ir::Cors;
@@ -11,7 +11,7 @@ const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 const ALLOW_CREDENTIALS: &str = "access-control-allow-credentials";
 const EXPOSE_HEADERS: &str = "access-control-expose-headers";
 
-/// The page that a request comes from.
+/// A request with an origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorsRequest<'a> {
     origin: FieldValue<'a>,
@@ -19,24 +19,24 @@ pub struct CorsRequest<'a> {
 }
 
 impl<'a> CorsRequest<'a> {
-    /// The page that a request with these headers comes from; `None` without a policy, or when it comes from none.
+    /// The origin in these headers; `None` without a policy or an origin.
     pub fn of(route: &RouteEntry, fields: Fields<'a>) -> Option<Self> {
         let cors = policy(route)?;
         let mut origins = fields.all("origin");
         let first = origins.next().filter(|origin| !origin.is_empty())?;
-        // Several of them are one text, as with every header; it is the origin of no page.
+        // Several values are joined, as for every header; the result matches no origin.
         let origin = origins.fold(Cow::Borrowed(first), |all, one| Cow::Owned([&all, &b","[..], one].concat()));
         let origin = FieldValue::checked(origin)?;
         let allowed = cors.origins.iter().any(|demand| demand.is_match(b"*") || demand.is_match(&origin));
         Some(Self { origin, allowed })
     }
 
-    /// Its origin, where it is allowed to use the answer.
+    /// The origin, if the policy allows it.
     pub fn allowed_origin(self) -> Option<FieldValue<'a>> {
         self.allowed.then_some(self.origin)
     }
 
-    /// The answer to a preflight; `None` when the request is none, or one that the backend answers.
+    /// The response to a preflight request; `None` for other requests, and for preflights that are forwarded.
     pub fn preflight(&self, route: &RouteEntry, method: &[u8], fields: Fields<'_>) -> Option<LocalAnswer> {
         let cors = policy(route)?;
         let wanted = fields.get("access-control-request-method").filter(|wanted| !wanted.is_empty())?;
@@ -67,7 +67,8 @@ impl<'a> CorsRequest<'a> {
 }
 
 impl RouteEntry {
-    /// Adds what the policy says to the page that may use the answer, whose origin that is. Every answer of the route depends on who asks.
+    /// Adds the CORS headers of the policy for an allowed `origin`. `Vary` is added in any case, since every response of the route depends on
+    /// the origin.
     pub fn edit_cors_response<'a>(&'a self, origin: Option<&'a FieldValue<'_>>, edits: &mut Edits<'a>) {
         let Some(cors) = policy(self) else { return };
         edits.append("vary", "origin");

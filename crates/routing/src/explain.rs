@@ -1,4 +1,4 @@
-//! Why a request goes where it goes: the same functions as the live path, with every verdict told in words.
+//! Explains the routing of a request: the functions of the live path, with every verdict as text.
 
 use crate::host::HostTable;
 use crate::judge::{Unmet, judge, parameter};
@@ -8,35 +8,35 @@ use ir::{MatchPath, Origin, Route, StringMatch, ValueMatch};
 use serde::Serialize;
 use wire::view::RequestView;
 
-/// The way of a request through a table.
+/// The routing decision for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Explanation {
-    /// The host that covers the request's; `None`: there is none.
+    /// The host that matches; `None` if there is none.
     pub host: Option<String>,
-    /// Other hosts that cover it too, the next specific first: nothing falls through to them (S-34).
+    /// Less specific hosts that match too, the most specific first; there is no fallback to them (S-34).
     pub passed_over: Vec<String>,
-    /// Each rule that was looked at, in order; the last one is the one that takes the request, if one does.
+    /// Each rule that was checked, in order; the last one matches, if any does.
     pub rules: Vec<Verdict>,
-    /// Whether one takes it.
+    /// Whether a rule matches.
     pub found: bool,
-    /// Whether the host sends it to HTTPS before any rule is looked at (S-70).
+    /// Whether the host redirects it to HTTPS before any rule is checked (S-70).
     pub to_https: bool,
 }
 
-/// What a rule says to a request.
+/// The verdict of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// The rule.
     pub origin: Origin,
     /// Its name, if it has one.
     pub name: String,
-    /// What it demands, in words.
+    /// Its conditions, as text.
     pub demands: String,
-    /// Why it does not take the request; `None`: it does.
+    /// Why it does not match; `None` if it does.
     pub lost: Option<String>,
 }
 
-/// Judges a request by every rule up to the one that takes it, and gives that one.
+/// Checks every rule up to the first match, and returns that one.
 pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Option<&'t RouteEntry>) {
     let mut covering = table.covering(view.host);
     let Some(host) = covering.next() else {
@@ -71,7 +71,7 @@ fn verdicts(host: &HostTable, view: &RequestView<'_>) -> (Vec<Verdict>, Option<u
     (verdicts, None)
 }
 
-/// All that a route demands, in words.
+/// The conditions of a route, as text.
 pub fn demands(route: &Route) -> String {
     let matches = &route.matches;
     let mut parts = Vec::new();
@@ -144,12 +144,12 @@ fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>) -> String {
     }
 }
 
-/// What a request has.
+/// The value in a request.
 fn came(value: Option<&[u8]>) -> String {
     value.map_or_else(|| "is not there".to_owned(), |value| format!("is `{}`", String::from_utf8_lossy(value)))
 }
 
-/// What a request has, where there may be several values.
+/// The values in a request.
 fn all(values: &[&[u8]]) -> String {
     let quoted = |value: &&[u8]| format!("`{}`", String::from_utf8_lossy(value));
     match values {
@@ -158,7 +158,7 @@ fn all(values: &[&[u8]]) -> String {
     }
 }
 
-/// What a rule wants.
+/// The condition of a rule.
 fn wanted(value: &ValueMatch, invert: bool) -> String {
     let may = if invert { "may not be" } else { "has to be" };
     match value {

@@ -1,4 +1,4 @@
-//! One host and its rules: the first of them that takes a request.
+//! One host and its rules: finds the first rule that matches.
 
 use crate::candidates::{Candidates, FEW};
 use crate::judge::judge;
@@ -14,7 +14,7 @@ pub struct HostTable {
     pub pattern: HostPattern,
     /// Its rules in their order.
     pub rules: Box<[Arc<RouteEntry>]>,
-    /// Whether requests that did not come by HTTPS are sent there (S-70).
+    /// Whether requests over plain HTTP are redirected to HTTPS (S-70).
     pub https_redirect: bool,
     candidates: Option<Box<Candidates>>,
 }
@@ -27,7 +27,7 @@ impl HostTable {
         Self { pattern: host.pattern.clone(), rules, https_redirect: host.https_redirect, candidates }
     }
 
-    /// The number of the first rule that takes a request.
+    /// The index of the first rule that matches.
     pub fn first_match(&self, view: &RequestView<'_>) -> Option<usize> {
         match &self.candidates {
             None => (0..self.rules.len()).find(|number| self.takes(*number, view)),

@@ -1,9 +1,9 @@
-//! Whether a route takes a request: the one function that live requests and `explain` share.
+//! Whether a route matches a request: the one function that live requests and `explain` share.
 
 use ir::{MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 use wire::view::RequestView;
 
-/// The first demand that a request does not meet.
+/// The first condition that a request does not meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmet {
     /// On the path.
@@ -20,7 +20,7 @@ pub enum Unmet {
     Query(usize),
 }
 
-/// Judges a request by all demands of a route.
+/// Checks all conditions of a route.
 pub fn judge(matches: &RouteMatch, view: &RequestView<'_>) -> Result<(), Unmet> {
     if !path(&matches.path, view.path) {
         return Err(Unmet::Path);

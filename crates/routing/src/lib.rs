@@ -1,7 +1,7 @@
-//! Route tables built from `ir`: which rule takes a request, what becomes of its head, and why.
+//! Route tables built from `ir`: which rule matches a request, how its head is edited, and why.
 //!
-//! Everything is a pure function of a table and a view of the request, so that a live request, `explain` and the tests ask the
-//! same code. The data plane and `explain` call [`prepare::prepare`], then [`table::Table::pick`], then the edits of the route.
+//! Everything is a pure function of a table and a view of the request, so that live requests, `explain` and tests use the same code. The data
+//! plane and `explain` call [`prepare::prepare`], then [`table::Table::pick`], then the edits of the route.
 
 mod candidates;
 pub mod cors;

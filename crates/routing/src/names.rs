@@ -76,7 +76,7 @@ impl Names {
         self.shards.get(self.shard(hash))?.find(hash, |host| text(host) == name)
     }
 
-    /// Puts a host in place of the one of its name.
+    /// Inserts a host, replacing the one of the same name.
     pub(crate) fn put(&mut self, host: Arc<HostTable>) {
         self.remove(text(&host));
         let hash = self.hasher.hash_one(text(&host));
@@ -87,7 +87,7 @@ impl Names {
         Arc::make_mut(shard).insert_unique(hash, host, |host| hasher.hash_one(text(host)));
     }
 
-    /// Takes a host away, if it is there.
+    /// Removes a host, if it exists.
     pub(crate) fn remove(&mut self, name: &str) {
         let hash = self.hasher.hash_one(name);
         let at = self.shard(hash);

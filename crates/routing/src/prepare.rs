@@ -1,4 +1,4 @@
-//! The one normalisation of a request, at the top of every exchange: host and path as everything behind sees them.
+//! The only normalisation of a request, at the start of every exchange: host and path as all later steps see them.
 
 use ir::{EscapedSlashes, HttpTable, MeshConnectionSettings, PathNormalization};
 use wire::forwarded::{self, Peer};
@@ -19,7 +19,7 @@ pub struct RawRequest<'a> {
     pub fields: Fields<'a>,
 }
 
-/// Space for what has to be written anew; used again for every request of a connection.
+/// Reusable buffers for the normalised host and path.
 #[derive(Debug, Default)]
 pub struct Scratch {
     host: String,
@@ -29,28 +29,28 @@ pub struct Scratch {
 /// A request as it is routed.
 #[derive(Debug, Clone, Copy)]
 pub struct Prepared<'a> {
-    /// What every decision looks at.
+    /// The view that every decision uses.
     pub view: RequestView<'a>,
-    /// Whether it has to be sent by its normalised path, since its slashes were escaped (PC-04).
+    /// Whether the client is redirected to the normalised path, because of escaped slashes (PC-04).
     pub to_normalised: bool,
 }
 
 /// A request that cannot be routed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The host is none, or ambiguous.
+    /// The host is missing or ambiguous.
     #[error("the host is not valid")]
     Host,
     /// The target is in a form that its method does not allow.
     #[error("the request target is not valid")]
     Target,
-    /// The path has an escaped NUL, or a `%` that starts no escape.
+    /// The path has an escaped NUL or an invalid `%` escape.
     #[error("the path cannot be normalised")]
     Path,
-    /// The route's rewrite would make a path of this one that backends read as another (VS-37).
+    /// The route's rewrite would result in a path that backends read differently (VS-37).
     #[error("the rewritten path is not valid")]
     Rewrite,
-    /// CONNECT, which no route takes (S-118).
+    /// CONNECT, which no route matches (S-118).
     #[error("CONNECT is not routed")]
     Connect,
 }
@@ -76,7 +76,7 @@ impl Refusal {
     }
 }
 
-/// What heads of requests are held to, where `usual` holds elsewhere.
+/// The limits of request heads: `usual` with the mesh's settings.
 pub fn head_limits(mesh_settings: &MeshConnectionSettings, usual: HeadLimits) -> HeadLimits {
     let underscores = match mesh_settings.connections.underscores {
         ir::Underscores::Allow => Underscores::Allow,
@@ -86,19 +86,15 @@ pub fn head_limits(mesh_settings: &MeshConnectionSettings, usual: HeadLimits) ->
     HeadLimits { http10: mesh_settings.http10.is_some(), underscores, ..usual }
 }
 
-/// The host that a request names. One in HTTP/1.0 need not name any, and then there may be one for all of them (S-120).
-pub fn host<'a>(
-    request: &RequestHead,
-    mesh_settings: &'a MeshConnectionSettings,
-    buffer: &'a [u8],
-) -> Result<&'a [u8], Refusal> {
+/// The host of a request. An HTTP/1.0 request may have none, and then the mesh's default host applies (S-120).
+pub fn host<'a>(request: &RequestHead, mesh_settings: &'a MeshConnectionSettings, buffer: &'a [u8]) -> Result<&'a [u8], Refusal> {
     let named = request.host.of(buffer);
     if !named.is_empty() || request.version == Version::Http11 {
         return Ok(named);
     }
     match mesh_settings.http10.as_ref().and_then(|http10| http10.default_host.as_ref()) {
         Some(host) => Ok(host.as_bytes()),
-        // The target may still name one.
+        // The target may have a host.
         None if request.target.of(buffer).first() != Some(&b'/') => Ok(named),
         None => Err(Refusal::Host),
     }
@@ -145,7 +141,7 @@ fn split_target(raw: RawRequest<'_>) -> Result<(&[u8], &[u8]), Refusal> {
                 _ if authority.is_empty() => Err(Refusal::Host),
                 None => Ok((authority, b"/")),
                 Some(b'/') => Ok((authority, origin)),
-                // A query or fragment without a path; such targets come from nobody but testers.
+                // A query or fragment without a path; only test tools send such targets.
                 Some(_) => Err(Refusal::Target),
             }
         }

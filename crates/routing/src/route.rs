@@ -1,4 +1,4 @@
-//! One route as it is carried out: its targets with their slots, its edits, its local answers.
+//! One route at run time: its targets with their slots, its edits, its local responses.
 
 use crate::prepare::Refusal;
 use crate::rewrite;
@@ -15,7 +15,7 @@ const DIRECT: &str = "direct_response";
 /// Gives a cluster's slot: a number that stays for the life of its id.
 pub type Slots<'a> = &'a mut dyn FnMut(&ClusterId) -> u32;
 
-/// A route with what is worked out once.
+/// A route with its derived values.
 #[derive(Debug)]
 pub struct RouteEntry {
     /// The route.
@@ -24,7 +24,7 @@ pub struct RouteEntry {
     pub targets: Box<[TargetEntry]>,
     /// The slots of the clusters of its mirrors, in their order; `None` for one that does not exist.
     pub mirrors: Box<[Option<u32>]>,
-    /// Headers of the request that the changes of its response ask for (VS-47).
+    /// Request headers that the edits of its response use (VS-47).
     pub captured_headers: Box<[FieldName]>,
 }
 
@@ -37,7 +37,7 @@ pub struct TargetEntry {
     cumulative: u64,
 }
 
-/// An answer that comes from the route itself.
+/// A response of the route itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalAnswer {
     /// The status.
@@ -48,12 +48,12 @@ pub struct LocalAnswer {
     pub body: Arc<[u8]>,
     /// Further headers.
     pub fields: Vec<(&'static str, FieldValue<'static>)>,
-    /// Why, in a word for logs.
+    /// The detail for logs.
     pub detail: &'static str,
 }
 
 impl LocalAnswer {
-    /// The answer to a request that has to come by its normalised path (PC-04).
+    /// The redirect to the normalised path (PC-04).
     pub fn to_normalised(view: &RequestView<'_>) -> Self {
         let query = view.query.map(|query| [b"?", query].concat()).unwrap_or_default();
         // Two slashes would begin the name of another host (RFC 3986 §4.2).
@@ -62,14 +62,14 @@ impl LocalAnswer {
         Self { status: 307, location, detail: "path_normalization_failed", ..Self::default() }
     }
 
-    /// The answer to a request that has to come by HTTPS (S-70, S-72).
+    /// The redirect to HTTPS (S-70, S-72).
     pub fn to_https(view: &RequestView<'_>) -> Self {
         Self { status: 301, location: Some(rewrite::https_location(view)), detail: DIRECT, ..Self::default() }
     }
 }
 
 impl RouteEntry {
-    /// Works a route out.
+    /// Builds a route.
     pub fn build(route: &Arc<Route>, slots: Slots<'_>) -> Self {
         let (targets, mirrors) = match &route.action {
             Action::Forward(forward) => {
@@ -87,7 +87,7 @@ impl RouteEntry {
         Self { config: Arc::clone(route), targets, mirrors, captured_headers: substitute::captured_headers(responses) }
     }
 
-    /// What the route forwards, if it does.
+    /// The forward action, if the route forwards.
     pub fn forward(&self) -> Option<&Forward> {
         match &self.config.action {
             Action::Forward(forward) => Some(forward),
@@ -114,8 +114,8 @@ impl RouteEntry {
         rewrite::target(rewrite, &self.config.matches.path, view).map_err(|_| Refusal::Rewrite)
     }
 
-    /// Adds what the route and one of its targets change of a request (VS-34, VS-38, VS-47), and what [`Self::rewritten`] gave. The target
-    /// comes first, as Envoy has it.
+    /// Adds the request edits of the route and one of its targets (VS-34, VS-38, VS-47), and the result of [`Self::rewritten`]. The target's
+    /// edits come first, as in Envoy.
     pub fn edit_request<'a>(
         &'a self,
         target: usize,
@@ -132,14 +132,14 @@ impl RouteEntry {
         let Some(forward) = self.forward() else { return };
         if let Some(rewritten) = rewritten {
             edits.target = Some(rewritten);
-            // Envoy tells the backend what the client asked for, and Istio's users look at it there.
+            // Envoy sends the original path to the backend, and users of Istio rely on it.
             edits.set_checked("x-envoy-original-path", rewrite::with_query(view.path.to_vec(), view.query));
         }
         let authority = forward.authority.as_ref().or_else(|| target.and_then(|target| target.authority.as_ref()));
         edits.authority = authority.or(edits.authority);
     }
 
-    /// Adds what the route and one of its targets change of a response.
+    /// Adds the response edits of the route and one of its targets.
     pub fn edit_response<'a>(&'a self, target: usize, facts: &dyn Facts, edits: &mut Edits<'a>) {
         if let Some(target) = self.forward().and_then(|forward| forward.targets.get(target)) {
             change(&target.response_headers, facts, edits);
@@ -147,7 +147,7 @@ impl RouteEntry {
         change(&self.config.response_headers, facts, edits);
     }
 
-    /// The answer of a route that does not forward; `None` when it does.
+    /// The response of a route that does not forward; `None` if it forwards.
     pub fn local_answer(&self, view: &RequestView<'_>) -> Option<LocalAnswer> {
         match &self.config.action {
             Action::Forward(_) => None,
@@ -204,7 +204,7 @@ fn change<'a>(changes: &'a HeaderChanges, facts: &dyn Facts, edits: &mut Edits<'
     }
     let before = edits.fields.len();
     for (name, text, append) in &changes.write {
-        // What the list itself writes is not seen by its variables; what it removes is gone for them.
+        // Variables do not see headers that the same list writes; they do see its removals.
         let seen = edits.fields.get(..before).unwrap_or_default();
         let Some(value) = substitute::value(text, facts, seen) else { continue };
         match append {

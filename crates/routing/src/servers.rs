@@ -1,10 +1,10 @@
-//! Which server of a listener takes a connection in TLS, and which requests on it belong to another one.
+//! Selects the TLS server of a connection by SNI, and finds requests that belong to another server.
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use ir::{HostPattern, Listener, Termination};
 
-/// The TLS servers of one listener by name. Servers are told apart by their place in the listener.
+/// The TLS servers of one listener by name. A server is identified by its index in the listener.
 #[derive(Debug, Clone, Default)]
 pub struct Servers {
     exact: HashMap<Box<str>, usize, RandomState>,
@@ -13,37 +13,37 @@ pub struct Servers {
     any: Option<usize>,
     /// The longest wildcard.
     longest: usize,
-    /// For each server the first one with the same certificates and demands on clients.
+    /// For each server, the first server with the same TLS settings.
     same_tls: Vec<usize>,
-    /// For each server the first one with the same demands on clients.
+    /// For each server, the first server with the same client authentication.
     same_client_auth: Vec<usize>,
 }
 
-/// Whose a request is that came to a server.
+/// The owner of a request's host, seen from the server that accepted the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostOwner {
-    /// That server's, as far as names tell.
+    /// The same server, or no server has the name.
     Own,
-    /// Another's that shows the same certificates and asks the same of clients.
+    /// Another server with the same certificates and client authentication.
     SameTls,
-    /// Another's that shows others and asks the same of clients.
+    /// Another server with other certificates and the same client authentication.
     OtherCertificate,
-    /// Another's that asks something else of clients, or ends TLS elsewhere (S-38).
+    /// Another server with other client authentication, or with TLS passthrough (S-38).
     OtherClientAuth,
 }
 
-/// What becomes of a request on a connection that a server took.
+/// Facts about a request and its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionFacts {
-    /// Whether the client named a server when it began.
+    /// Whether the client sent an SNI.
     pub has_sni: bool,
-    /// Whether a rule of the connection's own server takes the request.
+    /// Whether a route of the connection's server matches the request.
     pub has_route: bool,
 }
 
 impl HostOwner {
-    /// Whether the client is told that it came to the wrong place (S-38, P-05). A request is served as Istio would only where the server that
-    /// it belongs to would have let the client in as well. Who named nobody would do so again, so that telling is of no use to it.
+    /// Whether the request is rejected with 421 (S-38, P-05). As in Istio, a request may be served here only if the owner of its host would
+    /// have accepted the client too. A client without an SNI would connect to the same server again, so a 421 does not help it.
     pub fn is_misdirected(self, facts: ConnectionFacts) -> bool {
         match self {
             Self::Own => false,
@@ -83,13 +83,13 @@ impl Servers {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no servers.
     pub fn is_empty(&self) -> bool {
         self.same_tls.is_empty()
     }
 
-    /// The server for the name that a client asks for, in lower case: that of the name itself, of the longest wildcard, or of `*`,
-    /// which also takes clients that ask for none (S-14, S-82).
+    /// The server for an SNI in lower case: by the exact name, the longest wildcard, or `*`, which also matches clients without an SNI (S-14,
+    /// S-82).
     pub fn pick(&self, name: Option<&str>) -> Option<usize> {
         let found = name.and_then(|name| self.exact.get(name).or_else(|| self.wildcard(name)));
         found.copied().or(self.any)
@@ -102,8 +102,8 @@ impl Servers {
         crate::table::suffixes(name, self.longest).find_map(|suffix| self.suffixes.get(suffix))
     }
 
-    /// Whether a request for `host`, in lower case and without a port, came to the wrong place (S-38, P-05) on a connection that
-    /// `server` took and whose client asked for `asked`; `found` says whether `server` has a route for it.
+    /// Whether a request for `host`, in lower case and without a port, is misdirected (S-38, P-05) on a connection that `server` accepted with
+    /// the SNI `sni`; `has_route` says whether `server` has a route for it.
     pub fn is_misdirected(&self, server: usize, sni: Option<&str>, host: &str, has_route: bool) -> bool {
         if sni.is_some_and(|sni| sni.eq_ignore_ascii_case(host)) {
             return false;
@@ -111,7 +111,7 @@ impl Servers {
         self.owner_of(server, host).is_misdirected(ConnectionFacts { has_sni: sni.is_some(), has_route })
     }
 
-    /// Whose a request for `host`, in lower case and without a port, is on a connection that `server` took.
+    /// The owner of `host`, in lower case and without a port, seen from `server`.
     pub fn owner_of(&self, server: usize, host: &str) -> HostOwner {
         match self.pick(Some(host)) {
             None => HostOwner::Own,
@@ -125,7 +125,7 @@ impl Servers {
     }
 }
 
-/// For each server the first one that is the same; those that end no TLS are the same as nobody.
+/// For each server, the first server that is `same`. A server with TLS passthrough equals no other.
 fn first_of(all: &[Option<&Termination>], same: fn(&Termination, &Termination) -> bool) -> Vec<usize> {
     let alike = |one: Option<&Termination>, other: Option<&Termination>| match (one, other) {
         (Some(one), Some(other)) => same(one, other),

@@ -1,4 +1,4 @@
-//! Header values that are made anew for each request (VS-47). What a request is comes from whoever asks: the data plane, or `explain`.
+//! Header values with variables (VS-47). The caller supplies the values: the data plane, or `explain`.
 
 use crate::{judge, rewrite};
 use ir::{AddressOf, FieldChoice, FieldName, HeaderChanges, HeaderName, HeaderText, Part, Template, Variable};
@@ -7,10 +7,10 @@ use text::FieldValue;
 use wire::edit::FieldEdit;
 use wire::view::{Fields, RequestView};
 
-/// Where requests say which address counts as the client's.
+/// The header with the client's address behind trusted proxies.
 pub const EXTERNAL_ADDRESS: &str = "x-envoy-external-address";
 
-/// What is known of an exchange.
+/// The values of an exchange.
 pub trait Facts {
     /// A header of the request as the client sent it, or for a response as it went to the backend; never `:status`.
     fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>>;
@@ -48,8 +48,7 @@ pub fn edited<'a>(value: Option<Cow<'a, [u8]>>, edits: &'a [FieldEdit<'_>], name
     value
 }
 
-/// What is written into a header; `None` where nothing comes of it. `before` are the changes that were made before; those of a response
-/// where there is one.
+/// The value of a header; `None` if it is empty. `before` are the earlier edits, of the response if there is one.
 pub(crate) fn value<'a>(text: &'a HeaderText, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Option<FieldValue<'a>> {
     match text {
         HeaderText::Fixed(value) => Some(value.into()),
@@ -108,7 +107,7 @@ fn put_field<'a>(choice: &FieldChoice, out: &mut Vec<u8>, value: impl Fn(&FieldN
     out.extend_from_slice(&found.unwrap_or_default());
 }
 
-/// The headers that are kept, out of a request and the changes that were made to it.
+/// Captures headers of a request after its edits.
 pub fn capture_headers(
     names: &[FieldName],
     view: &RequestView<'_>,
@@ -118,7 +117,7 @@ pub fn capture_headers(
     names.iter().filter_map(value).collect()
 }
 
-/// The headers of a request that its response will be asked for: they are kept, since the request has gone by then.
+/// The request headers that the edits of a response use: they are captured, since the request is no longer available then.
 pub(crate) fn captured_headers<'a>(changes: impl Iterator<Item = &'a HeaderChanges>) -> Box<[FieldName]> {
     let mut names = Vec::new();
     let templates = changes.flat_map(|changes| &changes.write).filter_map(|(_, text, _)| match text {

@@ -19,16 +19,16 @@ pub struct Table {
     any: Option<Arc<HostTable>>,
 }
 
-/// What becomes of a request.
+/// The result of routing a request.
 #[derive(Debug)]
 pub enum Pick<'a> {
-    /// This route takes it.
+    /// This route matches.
     Route(&'a Arc<RouteEntry>),
-    /// The host is there, and none of its rules takes it: 404.
+    /// The host matches, but none of its rules: 404.
     NoRoute(&'a HostTable),
-    /// There is no such host: 404.
+    /// No host matches: 404.
     NoHost,
-    /// The host wants HTTPS, and the request did not come by it (S-70).
+    /// The host redirects to HTTPS (S-70).
     ToHttps,
 }
 
@@ -84,13 +84,13 @@ impl Table {
         self.exact.len() + self.suffixes.len() + usize::from(self.any.is_some())
     }
 
-    /// The most specific host that covers a name: the name itself, the longest wildcard, `*` (S-34).
+    /// The most specific host that matches a name: the name itself, the longest wildcard, `*` (S-34).
     pub fn host(&self, name: &str) -> Option<&HostTable> {
         let found = self.exact.get(name).or_else(|| self.wildcard(name)).or(self.any.as_ref());
         found.map(AsRef::as_ref)
     }
 
-    /// All hosts that cover a name, the one that counts first; the others say in `explain` what was passed over (S-34).
+    /// All hosts that match a name, the most specific first; `explain` shows the others as passed over (S-34).
     pub fn covering<'t, 'n>(&'t self, name: &'n str) -> impl Iterator<Item = &'t HostTable> + use<'t, 'n> {
         let wildcards = suffixes(name, self.suffixes.longest()).filter_map(|suffix| self.suffixes.get(suffix));
         self.exact.get(name).into_iter().chain(wildcards).chain(&self.any).map(AsRef::as_ref)
@@ -103,7 +103,7 @@ impl Table {
         suffixes(name, self.suffixes.longest()).find_map(|suffix| self.suffixes.get(suffix))
     }
 
-    /// The route that takes a request.
+    /// Routes a request.
     pub fn pick(&self, view: &RequestView<'_>) -> Pick<'_> {
         let Some(host) = self.host(view.host) else { return Pick::NoHost };
         if host.https_redirect && view.scheme != "https" {

@@ -1,10 +1,10 @@
-//! Where the bytes of a connection go: one of a route's clusters, in proportion to their weights (VS-65).
+//! TCP routes: chooses one of a route's clusters by weight (VS-65).
 
 use crate::route::{Slots, TargetEntry, choose};
 use ir::{TargetCluster, TcpRoute};
 use std::sync::Arc;
 
-/// A route of bytes with the slots of its clusters.
+/// A TCP route with the slots of its clusters.
 #[derive(Debug)]
 pub struct TcpEntry {
     /// The route.
@@ -14,7 +14,7 @@ pub struct TcpEntry {
 }
 
 impl TcpEntry {
-    /// Works a route out.
+    /// Builds a route.
     pub fn build(route: &Arc<TcpRoute>, slots: Slots<'_>) -> Self {
         let targets = route.targets.iter().map(|target| (&target.cluster, target.weight));
         Self { config: Arc::clone(route), targets: TargetEntry::list(targets, slots) }

@@ -1,5 +1,4 @@
-//! TcpConnection as the bodies of a request and its answer, over HTTP/1.1 (DR-50 `POST`): chunks in one direction, whatever the proxy chose in the
-//! other.
+//! A tunnel in the bodies of an HTTP/1.1 request and its response (DR-50 `POST`): chunks in the request, any framing in the response.
 
 use crate::conn::{Buffer, Duplex};
 use std::io;
@@ -8,7 +7,7 @@ use tokio::net::TcpStream;
 use upstream::Connection;
 use wire::h1::{BodyReader, ChunkWriter};
 
-/// Most bytes of a chunk.
+/// The largest chunk.
 const CHUNK: usize = 16 << 10;
 
 /// A connection whose heads were sent.
@@ -22,7 +21,7 @@ pub(super) struct PostTunnel {
 }
 
 impl PostTunnel {
-    /// `input` is what came behind the head of the answer, whose body `body` reads.
+    /// `input` has the octets after the head of the response, and `body` decodes them.
     pub(super) fn new(connection: Connection, body: BodyReader, input: Buffer) -> Self {
         Self { connection, body, input, output: Vec::new(), written: 0 }
     }
@@ -39,11 +38,11 @@ impl PostTunnel {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes as much of the body out of what was read as there is room for; nothing where more has to be read.
+    /// Decodes read octets into `room`; `None` if more has to be read.
     fn take(&mut self, room: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             let filled = self.input.filled();
-            // The reader counts what it is shown, so that it is shown no more than there is room for.
+            // The decoder counts its input, so the input is limited to the room.
             let shown = filled.get(..filled.len().min(room.len())).unwrap_or_default();
             let step = self.body.decode(shown).map_err(io::Error::other)?;
             let data = shown.get(step.data.clone()).unwrap_or_default();
@@ -94,12 +93,12 @@ impl Duplex for PostTunnel {
         self.connection.stream.poll_flush(context)
     }
 
-    /// The last chunk. The connection stays open for the answer's rest.
+    /// Sends the last chunk. The connection stays open for the rest of the response.
     fn shutdown_write(&mut self) -> io::Result<()> {
         ChunkWriter::end(&mut self.output, None);
         match self.poll_flush(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(sent) => sent,
-            // The relay goes on flushing.
+            // The relay continues to flush.
             Poll::Pending => Ok(()),
         }
     }

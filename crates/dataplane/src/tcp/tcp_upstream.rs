@@ -1,4 +1,4 @@
-//! What the bytes of a client go to: a connection, or a tunnel over one.
+//! The upstream of a TCP connection: a connection, or a tunnel.
 
 use super::TcpConnection;
 use super::post_tunnel::PostTunnel;
@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::time::Instant;
 use upstream::{Connection, Counted, EndpointState};
 
-/// The way to an endpoint.
+/// An open path to an endpoint.
 pub(super) struct UpstreamPath {
     pub(super) up: TcpUpstream,
-    /// What came from there already.
+    /// Octets that were already received from it.
     pub(super) back: Buffer,
-    /// Its place among the requests to the cluster, where it is one.
+    /// Its count among the cluster's requests, for a tunnel.
     pub(super) _counted: Option<Counted>,
 }
 
-/// The endpoint's side.
+/// The connection or stream to the endpoint.
 pub(super) enum TcpUpstream {
-    /// The bytes as they are; in a tunnel, behind the heads of CONNECT.
+    /// Raw octets; in a tunnel, after the heads of CONNECT.
     Bare(Connection),
     /// The bodies of a request and its answer.
     PostTunnel(Box<PostTunnel>),
@@ -45,7 +45,7 @@ impl TcpUpstream {
         }
     }
 
-    /// The address of this side, where it has one.
+    /// The local address, if there is one.
     pub(super) fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Stream(stream) => stream.local,
@@ -53,14 +53,14 @@ impl TcpUpstream {
         }
     }
 
-    /// Until when it may be used (DR-20). The connection of a stream takes no more of them by then, and ends with the last.
+    /// When its maximum lifetime ends (DR-20). The connection of a stream accepts no further streams then, and closes after the last.
     pub(super) fn ends(&self) -> Option<Instant> {
         self.connection()?.deadline()
     }
 }
 
 impl UpstreamPath {
-    /// Relays to the end; returns how much went each way.
+    /// Relays to the end; returns the octets sent to the backend and to the client.
     pub(super) async fn relay(&mut self, worker: &Worker, conn: &mut TcpConnection) -> (u64, u64) {
         let bounds = (conn.entry.config.idle_timeout, self.up.ends());
         let TcpConnection { stream, input, timer, .. } = conn;

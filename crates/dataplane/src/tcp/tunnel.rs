@@ -1,4 +1,4 @@
-//! Tunnels through a proxy (DR-50): the endpoint is asked by CONNECT or POST to pass bytes on, and has to say yes before any are sent.
+//! Tunnels through a proxy (DR-50): a CONNECT or POST request to the endpoint, which has to succeed before any octets are relayed.
 
 use super::post_tunnel::PostTunnel;
 use super::tcp_upstream::{TcpUpstream, UpstreamPath};
@@ -17,33 +17,33 @@ use upstream::{ClusterState, ConnectContext, ConnectError, Connection, EndpointS
 use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, ResponseHead};
 
-/// Why there is no tunnel. The words are those of the access log's reason; Envoy has words for a refusal alone.
+/// Why a tunnel failed. The texts go into the access log; Envoy has a text only for a rejection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TunnelError {
     /// There is no connection to the proxy.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// It answered with another status than one of success.
+    /// The status is not a success.
     #[error("tunnel_response:{0}")]
     Refused(u16),
-    /// Its answer is no head of HTTP, or one that is too long.
+    /// The response is not a valid HTTP head, or it is too long.
     #[error("the proxy's answer is malformed")]
     Malformed,
-    /// It closed the connection, or broke the stream off.
+    /// The proxy closed the connection or reset the stream.
     #[error("the proxy closed before it answered")]
     Closed,
-    /// It did not answer in the time that connecting may take.
+    /// The proxy did not respond within the connect timeout.
     #[error("the proxy did not answer in time")]
     Late,
 }
 
 impl TunnelError {
-    /// Whether it says nothing of the endpoint.
+    /// Whether the cause is the gateway's own, not the endpoint's.
     pub(super) fn is_own(&self) -> bool {
         matches!(self, Self::Connect(error) if error.is_own())
     }
 
-    /// What it says of the endpoint (DR-30).
+    /// The outcome for outlier detection (DR-30).
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Late => Outcome::TimedOut,
@@ -51,7 +51,7 @@ impl TunnelError {
         }
     }
 
-    /// Whether another endpoint may be asked: this one could not be, or did not answer.
+    /// Whether another endpoint may be tried.
     pub(super) fn is_of_endpoint(&self) -> bool {
         !matches!(self, Self::Refused(_))
     }
@@ -69,20 +69,20 @@ impl From<h2::Error> for TunnelError {
     }
 }
 
-/// Opens a tunnel through an endpoint, in the time that connecting may take.
+/// Opens a tunnel through an endpoint within the connect timeout.
 pub(super) async fn open(
     worker: &Worker,
     cluster: &Arc<ClusterState>,
     (endpoint, sender): (&Arc<EndpointState>, ConnectContext<'_>),
     tunnel: &Tunnel,
 ) -> Result<UpstreamPath, TunnelError> {
-    // A tunnel is a request for as long as it lasts (DR-21).
+    // A tunnel counts as a request while it lasts (DR-21).
     let counted = cluster.begin_request().ok_or(ConnectError::Overflow)?;
     let deadline = Instant::now() + cluster.config.timeouts.connect;
     let opening = Opening { worker, cluster, endpoint, sender, tunnel, deadline };
     let (up, back) = match cluster.config.protocol {
         UpstreamProtocol::Http2 { .. } => (opening.on_stream().await?, worker.buffer()),
-        // The client of bytes speaks no HTTP that could be followed (DR-22).
+        // A TCP client has no HTTP version to follow (DR-22).
         UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => opening.on_connection().await?,
     };
     Ok(UpstreamPath { up, back, _counted: Some(counted) })
@@ -98,7 +98,7 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// A connection of its own, and what came behind the head of the answer.
+    /// Opens a connection; returns it and the octets after the head of the response.
     async fn on_connection(&self) -> Result<(TcpUpstream, Buffer), TunnelError> {
         let limit = self.cluster.config.timeouts.connect;
         let mut connection = self.cluster.connect(self.endpoint, self.sender, limit).await?;
@@ -114,7 +114,7 @@ impl Opening<'_> {
         })
     }
 
-    /// Sends the head, and reads that of the answer; what follows it stays in the buffer.
+    /// Sends the head and reads the head of the response; later octets stay in the buffer.
     async fn ask(&self, connection: &mut Connection, back: &mut Buffer) -> Result<BodyReader, TunnelError> {
         let authority = &self.tunnel.authority;
         let (head, request_kind) = match self.tunnel.method {
@@ -149,7 +149,7 @@ impl Opening<'_> {
         }
     }
 
-    /// A stream of HTTP/2. One that broke on a connection that was there before is asked for once more: no byte was sent on it.
+    /// Opens an HTTP/2 stream. If it fails on a reused connection, it is tried once more: no tunnel octets were sent on it.
     async fn on_stream(&self) -> Result<TcpUpstream, TunnelError> {
         let head = self.stream_head()?;
         let mut again = true;
@@ -166,7 +166,7 @@ impl Opening<'_> {
             let opened = self.in_time(async {
                 let mut up = H2Upstream::open(stream, head.clone(), false)?;
                 match up.answer().await? {
-                    // An answer that ends with its head has no room for bytes.
+                    // A response without a body cannot carry a tunnel.
                     (200..=299, false) => Ok(TcpUpstream::Stream(Box::new(up))),
                     (200..=299, true) => Err(TunnelError::Malformed),
                     (status, _) => Err(TunnelError::Refused(status)),
@@ -190,7 +190,7 @@ impl Opening<'_> {
             }
         };
         let head = uri.and_then(|uri| Request::builder().method(method).uri(uri).body(()));
-        // An authority that parsed is one for the library as well.
+        // A parsed authority is valid for the library.
         head.map_err(|_| TunnelError::Malformed)
     }
 

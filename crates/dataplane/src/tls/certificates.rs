@@ -1,4 +1,4 @@
-//! The certificates of one server, of which a client is shown one that it can check (GW-13).
+//! The certificates of one server; each client gets one that it can verify (GW-13).
 
 use ir::Identity;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -6,12 +6,12 @@ use rustls::sign::CertifiedKey;
 use std::sync::Arc;
 use upstream::identity::{InvalidIdentity, certified};
 
-/// What a server presents.
+/// The certificates of a server.
 #[derive(Debug)]
 pub(crate) struct Certificates(Vec<Arc<CertifiedKey>>);
 
 impl Certificates {
-    /// Works identities out; the first that fits is shown.
+    /// Builds the certificates; the first compatible one is presented.
     pub(crate) fn build(identities: &[Arc<Identity>]) -> Result<Self, InvalidIdentity> {
         identities.iter().map(|identity| certified(identity).map(Arc::new)).collect::<Result<_, _>>().map(Self)
     }

@@ -1,4 +1,4 @@
-//! What is asked of clients (§2.9, GW-15, GW-19).
+//! Verification of client certificates (§2.9, GW-15, GW-19).
 
 use ir::{ClientAuth, Trust};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -10,7 +10,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use std::sync::Arc;
 use upstream::certificate::{describe, explain, verify_tls12, verify_tls13};
 
-/// What verifies clients; `None` where they are asked for nothing.
+/// The verifier of client certificates; `None` if none are requested.
 pub(super) fn verifier(
     client: &ClientAuth,
     provider: &Arc<CryptoProvider>,
@@ -25,7 +25,7 @@ pub(super) fn verifier(
     })
 }
 
-/// The chain first, then what the configuration demands of the certificate itself.
+/// Verifies the chain first, then the configured names and pins.
 #[derive(Debug)]
 struct Verifier {
     /// `None`: any chain is accepted if there is no `trust` either, and none if there is.
@@ -42,7 +42,7 @@ impl Verifier {
             roots.add(CertificateDer::from(authority.0.to_vec()))?;
         }
         let chain = if roots.is_empty() {
-            // Nobody is trusted, so that nobody gets in: never the other way round.
+            // Without a CA certificate every client is rejected (fail closed).
             None
         } else {
             let revoked = trust.revoked.iter().map(|list| CertificateRevocationListDer::from(list.0.to_vec()));

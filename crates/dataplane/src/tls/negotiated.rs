@@ -1,4 +1,4 @@
-//! What a handshake with a client came to, for headers that tell of it (VS-47).
+//! The negotiated parameters of a client's TLS session, for header variables (VS-47).
 
 use super::xfcc::{escaped, pem};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -7,17 +7,17 @@ use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use webpki::EndEntityCert;
 
-/// What was agreed on.
+/// The negotiated parameters.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NegotiatedTls {
     version: Option<ProtocolVersion>,
     suite: Option<CipherSuite>,
-    /// The certificate that the client showed, if it was verified.
+    /// The client's certificate, if it was verified.
     peer: Option<CertificateDer<'static>>,
 }
 
 impl NegotiatedTls {
-    /// Of a handshake that is done.
+    /// The parameters of a finished handshake.
     pub(crate) fn of(termination: &Termination, session: &ServerConnection) -> Self {
         let verified = matches!(termination.client, ClientAuth::Optional(_) | ClientAuth::Required(_));
         let peer = session.peer_certificates().filter(|_| verified).and_then(<[_]>::first);
@@ -28,7 +28,7 @@ impl NegotiatedTls {
         }
     }
 
-    /// `TLSv1.2`, `TLSv1.3`; empty where it is not known.
+    /// `TLSv1.2` or `TLSv1.3`; empty if unknown.
     pub(crate) fn version(&self) -> &'static str {
         match self.version {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -37,7 +37,7 @@ impl NegotiatedTls {
         }
     }
 
-    /// The suite by the name that OpenSSL and Envoy have for it.
+    /// The cipher suite by its OpenSSL name, as in Envoy.
     pub(crate) fn cipher(&self) -> &'static str {
         match self.suite {
             Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
@@ -53,7 +53,7 @@ impl NegotiatedTls {
         }
     }
 
-    /// A fact about the client's certificate, as Envoy writes it; empty where there is none.
+    /// A property of the client's certificate, as Envoy writes it; empty without a certificate.
     pub(crate) fn peer(&self, fact: PeerFact) -> String {
         let parsed = self.peer.as_ref().and_then(|peer| Some((peer, EndEntityCert::try_from(peer).ok()?)));
         let Some((peer, parsed)) = parsed else { return String::new() };

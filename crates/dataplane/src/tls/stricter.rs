@@ -1,10 +1,9 @@
-//! Whether a server would reject clients now that it accepted before. `conn` asks, so that connections of before take no further request.
+//! Whether a new version of a server would reject clients that the previous one accepted. `conn` uses it to drain their connections.
 
 use ir::{ClientAuth, Termination, TlsParameters, Trust};
 use std::sync::Arc;
 
-/// Whether some client that `before` accepted would be rejected by `now`. `None` passes TLS through: what was taken off here is then
-/// another's to take off.
+/// Whether `now` would reject some client that `before` accepted. `None` is TLS passthrough, which the gateway does not terminate.
 pub(crate) fn is_stricter(before: Option<&Termination>, now: Option<&Termination>) -> bool {
     match (before, now) {
         (None, _) => false,
@@ -27,7 +26,7 @@ fn of_clients(before: &ClientAuth, now: &ClientAuth) -> bool {
 
 fn of_trust(before: &Arc<Trust>, now: &Arc<Trust>) -> bool {
     let pins = |trust: &Trust| [trust.key_pins.clone(), trust.certificate_pins.clone()].concat();
-    // Any one authority, name or pin is enough; no name and no pin demand nothing.
+    // One matching authority, name or pin is enough; empty lists of names and pins demand nothing.
     before != now
         && (lacks_some_of(&now.authorities, &before.authorities)
             || demands_more(&before.names, &now.names)
@@ -35,7 +34,7 @@ fn of_trust(before: &Arc<Trust>, now: &Arc<Trust>) -> bool {
             || lacks_some_of(&before.revoked, &now.revoked))
 }
 
-/// Where an empty list demands nothing.
+/// For lists where empty demands nothing.
 fn demands_more<T: PartialEq>(before: &[T], now: &[T]) -> bool {
     !now.is_empty() && (before.is_empty() || lacks_some_of(now, before))
 }
@@ -44,7 +43,7 @@ fn lacks_some_of<T: PartialEq>(list: &[T], wanted: &[T]) -> bool {
     wanted.iter().any(|one| !list.contains(one))
 }
 
-/// Where an empty list is the default one.
+/// For lists where empty is the default.
 fn of_parameters(before: &TlsParameters, now: &TlsParameters) -> bool {
     now.lowest > before.lowest
         || now.highest < before.highest

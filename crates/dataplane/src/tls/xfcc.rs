@@ -1,4 +1,4 @@
-//! What backends are told of a client's certificate: `x-forwarded-client-cert` in Envoy's form (S-113).
+//! The header `x-forwarded-client-cert`, with the client's certificate for backends, in Envoy's format (S-113).
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -12,8 +12,8 @@ use webpki::EndEntityCert;
 /// Characters in a line of PEM.
 const LINE: usize = 64;
 
-/// The header's value for the certificate that a client showed, as far as `details` ask for it; `None` where it showed none, or none that was
-/// verified. `by` is the URI of this side's certificate.
+/// The value of the header, with the parts that `details` select; `None` without a verified client certificate. `by` is the URI SAN of the
+/// server's certificate.
 pub(crate) fn xfcc_header(
     termination: &Termination,
     session: &ServerConnection,
@@ -28,7 +28,7 @@ pub(crate) fn xfcc_header(
     chain.first().map(|certificate| value(certificate, chain, details, by).into())
 }
 
-/// The first URI among the names of a certificate.
+/// The first URI SAN of a certificate.
 pub(super) fn uri(certificate: &[u8]) -> Option<Box<str>> {
     let certificate = CertificateDer::from(certificate);
     let parsed = EndEntityCert::try_from(&certificate).ok()?;
@@ -65,7 +65,7 @@ fn value(
         let before = out.len();
         parsed.valid_uri_names().for_each(|name| put(&mut out, ";URI=", name));
         if out.len() == before {
-            // The key is there where there is none, too.
+            // The key is written even if there is no URI.
             out.push_str(";URI=");
         }
     }
@@ -75,7 +75,7 @@ fn value(
     out
 }
 
-/// Appends a value, in quotes where it could be taken for more than one.
+/// Appends a value, in quotes if it has delimiters.
 fn put(out: &mut String, key: &str, value: &str) {
     out.push_str(key);
     let quoted = value.contains([',', ';', '=', '"']);
@@ -85,7 +85,7 @@ fn put(out: &mut String, key: &str, value: &str) {
     for c in value.chars() {
         match c {
             '"' => out.push_str("\\\""),
-            // It could end the header.
+            // A control character could end the header.
             c if c.is_control() => out.push('?'),
             c => out.push(c),
         }
