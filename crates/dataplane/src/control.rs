@@ -58,7 +58,7 @@ pub struct DataPlane {
     workers: Vec<UnboundedSender<Command>>,
     metrics: Vec<Arc<WorkerMetrics>>,
     /// Gauges that all workers share.
-    process: metrics::Process,
+    process: metrics::ProcessGauges,
     upstream: Arc<Upstream>,
     log: Option<AccessLog>,
     drain: Arc<Drain>,
@@ -86,7 +86,7 @@ impl DataPlane {
         let mut plane = Self {
             workers: Vec::new(),
             metrics: Vec::new(),
-            process: metrics::Process::default(),
+            process: metrics::ProcessGauges::default(),
             upstream,
             log,
             drain: Arc::clone(&process.drain),

@@ -31,14 +31,14 @@ pub type LogTarget = Box<dyn Write + Send>;
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog {
     jobs: Sender<Job>,
-    shared: Arc<Shared>,
+    shared: Arc<LogCounters>,
     format: LogFormat,
     /// Lines that may wait.
     most: usize,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct LogCounters {
     waiting: AtomicUsize,
     dropped: AtomicU64,
 }
@@ -67,7 +67,7 @@ impl AccessLog {
     /// Starts the writing thread, which ends when the last handle is dropped and everything is written.
     pub(crate) fn start(target: LogTarget, format: LogFormat, most: usize) -> std::io::Result<Self> {
         let (jobs, receiver) = channel();
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<LogCounters>::default();
         let counters = Arc::clone(&shared);
         let write = move || write(target, &receiver, &counters);
         std::thread::Builder::new().name("access-log".to_owned()).spawn(write)?;
@@ -130,7 +130,7 @@ impl LogBuffer {
     }
 }
 
-fn write(mut target: LogTarget, jobs: &Receiver<Job>, shared: &Shared) {
+fn write(mut target: LogTarget, jobs: &Receiver<Job>, shared: &LogCounters) {
     while let Ok(job) = jobs.recv() {
         let batch = match job {
             Job::Write(batch) => batch,

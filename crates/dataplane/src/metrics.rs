@@ -1,4 +1,4 @@
-//! Counters: each worker has its own, and they are added up when somebody asks.
+//! Counters: each worker has its own, and a scrape adds them up.
 
 mod arrivals;
 mod clusters;
@@ -10,7 +10,7 @@ mod streams;
 pub(crate) use arrivals::{Rejected, WAITS};
 pub use families::{Counters, Gauges, Labels};
 pub(crate) use requests::{NO_DESTINATION, Request};
-pub(crate) use streams::{Kind, Process, StreamMetrics};
+pub(crate) use streams::{BudgetGauge, ProcessGauges, StreamMetrics};
 
 use crate::limits::Limits;
 use crate::reasons::HandshakeFailure;
@@ -36,7 +36,7 @@ pub(crate) struct WorkerMetrics {
     /// TLS handshakes that came to their end, and those that did not, by cause.
     pub(crate) handshakes: AtomicU64,
     pub(crate) handshake_failures: [AtomicU64; HandshakeFailure::ALL.len()],
-    /// Connections without the PROXY header that they were to begin with, or from somebody who may not send one.
+    /// Connections rejected for a missing PROXY header, or for one from an untrusted sender.
     pub(crate) headers_refused: AtomicU64,
     /// Connections that ended by a panic.
     pub(crate) panics: AtomicU64,
@@ -64,7 +64,7 @@ pub(crate) struct WorkerMetrics {
 }
 
 impl WorkerMetrics {
-    pub(crate) fn new(limits: &Limits, process: &Process) -> Self {
+    pub(crate) fn new(limits: &Limits, process: &ProcessGauges) -> Self {
         Self {
             streams: StreamMetrics::new(process),
             requests: Default::default(),
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn workers_are_added_up_and_series_are_bounded() {
         let limits = Limits { metric_series: 1, ..Limits::default() };
-        let workers = [1, 2].map(|_| Arc::new(WorkerMetrics::new(&limits, &Process::default())));
+        let workers = [1, 2].map(|_| Arc::new(WorkerMetrics::new(&limits, &ProcessGauges::default())));
         let request = |destination| Request { destination, status: 200, flags: Flags::NONE };
         for worker in &workers {
             worker.request(request("a.test"), Duration::from_millis(7), 1, 2);

@@ -127,7 +127,7 @@ pub enum ReasonHeader {
     Always,
 }
 
-/// Why a request is answered here.
+/// Why the gateway rejects a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reject {
     /// The head is malformed.
@@ -174,7 +174,7 @@ pub(crate) enum Reject {
     Fault(Abort),
 }
 
-/// What is told of a cause.
+/// What is reported for a cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reason {
     pub(crate) status: u16,
@@ -205,7 +205,7 @@ macro_rules! reset {
 }
 
 impl Reject {
-    /// The table.
+    /// The table of causes.
     #[rustfmt::skip]
     pub(crate) fn reason(self) -> Reason {
         let reset = |status, flags, (detail, body, retried)| Reason { status, flags, detail, body, retried };
@@ -248,8 +248,7 @@ impl Reject {
         }
     }
 
-    /// Whether nothing more of the connection is to be believed or had: the rest of the body does not come, or the request is
-    /// one that no sound client sends.
+    /// Whether the connection has to be closed: the rest of the body does not arrive, or the request is one that no valid client sends.
     pub(crate) fn ends_connection(self) -> bool {
         match self {
             Self::ClientBody | Self::BodyTimeout | Self::RequestTimeout => true,

@@ -25,8 +25,8 @@ pub(crate) struct Names {
     longest: usize,
 }
 
-/// Names come from configuration and are looked for by names from the network: the seed is the process's own, so that nobody
-/// can choose names that collide. It stays the same over versions of a table, which share shards.
+/// Names come from configuration and are looked up by names from the network: the seed is random per process, so that no client can choose
+/// names that collide. It stays the same over versions of a table, which share shards.
 fn hasher() -> FixedState {
     static SEED: OnceLock<u64> = OnceLock::new();
     FixedState::with_seed(*SEED.get_or_init(|| foldhash::quality::RandomState::default().hash_one(0)))

@@ -1,5 +1,5 @@
-//! What each client address has of the process: connections, new ones a second, TLS handshakes under way. All workers share one table, in
-//! parts with a lock each; a connection of a known address costs no allocation.
+//! Limits per client address: connections, new connections per second, concurrent TLS handshakes. All workers share one table, in parts with a
+//! lock each; a connection of a known address costs no allocation.
 
 use crate::limits::AddressLimits;
 use crate::metrics::Rejected;
@@ -13,18 +13,18 @@ use std::time::Instant;
 
 /// Parts of the table.
 const PARTS: usize = 64;
-/// Addresses without a connection that each part remembers, for the sake of their rate.
+/// Addresses without a connection that each part keeps, for their rate.
 const REMEMBERED: usize = 1024;
-/// A connection, in the unit in which rates are counted: so many are a connection.
+/// The rate units of one connection.
 const ONE: u64 = 1000;
-/// So many times what comes in a second may come at once.
+/// The burst, as a multiple of the rate per second.
 const BURST: u64 = 2;
 
-/// Whose connections are not limited by their address.
+/// The proxies whose connections have no limit per address.
 #[derive(Debug, Clone)]
 pub struct TrustedProxies {
     ranges: Arc<[IpRange]>,
-    /// Somebody wrote them down, so that no other address is a proxy.
+    /// The ranges are configured, so that no other address is a proxy.
     are_all: bool,
 }
 
@@ -71,12 +71,12 @@ type Part = HashMap<u128, Entry, RandomState>;
 struct Entry {
     open: u32,
     handshakes: u32,
-    /// What is left of the rate, and when that was worked out (in milliseconds).
+    /// The rate units left, and when they were updated (in milliseconds).
     left: u64,
     at: u64,
 }
 
-/// The place of a connection among those of its address.
+/// A permit of the client address for one connection.
 #[derive(Debug)]
 pub(crate) struct AddressPermit {
     addresses: Arc<Addresses>,
@@ -98,7 +98,7 @@ impl AddressPermit {
         }
     }
 
-    /// Counts a TLS handshake; `false` where the address has as many as it may have.
+    /// Counts a TLS handshake; `false` at the limit of the address.
     pub(super) fn begin_handshake(&mut self) -> bool {
         let Some(most) = self.addresses.limits.handshakes else { return true };
         let mut admitted = true;
@@ -110,7 +110,7 @@ impl AddressPermit {
         admitted
     }
 
-    /// The handshake is over.
+    /// Ends the handshake.
     pub(super) fn end_handshake(&mut self) {
         if std::mem::take(&mut self.in_handshake) {
             self.change(|entry| entry.handshakes = entry.handshakes.saturating_sub(1));
@@ -147,7 +147,7 @@ impl Addresses {
     }
 
     fn is_trusted(&self, address: IpAddr, mesh_settings: &MeshConnectionSettings) -> bool {
-        // Who says that there are proxies, and not which, has them at every address.
+        // With a number of trusted proxies and no ranges, every address may be a proxy.
         let everybody = mesh_settings.trusted_proxies > 0 && !self.trusted.are_all;
         everybody || self.trusted.ranges.iter().any(|range| range.contains(address))
     }
@@ -158,7 +158,7 @@ impl Addresses {
         if !part.contains_key(&key) && part.len() >= self.room {
             forget(&mut part, self.room - REMEMBERED / 2);
             if part.len() >= self.room {
-                // Keys that are spread by chance do not come here; whoever does is bounded by the process's limit.
+                // Evenly spread keys never overflow a part; an overflow is bounded by the limit of the process.
                 return Ok(None);
             }
         }
@@ -196,7 +196,7 @@ fn forget(part: &mut Part, left: usize) {
     part.retain(|_, entry| entry.open > 0 || entry.at > limit);
 }
 
-/// What is one client: an IPv4 address, or the /64 of an IPv6 address, which is the least that a network gets (RFC 6177).
+/// The key of one client: an IPv4 address, or the /64 of an IPv6 address, the smallest prefix that a network gets (RFC 6177).
 fn key(address: IpAddr) -> u128 {
     let of_v4 = |address: Ipv4Addr| address.to_ipv6_mapped().to_bits();
     match address.to_canonical() {

@@ -1,5 +1,5 @@
-//! Connections of clients in the whole process: how many there may be, and how a worker gets room for a new one where all are taken.
-//! Workers part this; which connection of a worker is closed for a new one is the decision of its [`Tracker`](super::Tracker).
+//! The limit on client connections of the process, and eviction: how a worker gets room for a new connection at the limit. Workers share this;
+//! the [`Tracker`](super::Tracker) of a worker decides which of its connections is evicted.
 
 use super::{Notices, Tracker};
 use std::rc::Rc;
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// How long a new connection waits for another worker to close one.
+/// How long a new connection waits for an eviction by another worker.
 const WAIT: Duration = Duration::from_secs(1);
 /// How long it waits before it asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// The time of a worker that has no connection to close.
+/// The value of `oldest` for a worker without a connection to evict.
 const NONE: u64 = u64::MAX;
 
 /// The connections of the process.
@@ -23,7 +23,7 @@ pub(crate) struct Admission {
     descriptors: usize,
     listening: AtomicUsize,
     open: AtomicUsize,
-    parts: Box<[Part]>,
+    parts: Box<[WorkerPart]>,
     /// New connections that wait for [`Self::freed`].
     waiting: AtomicUsize,
     freed: Notify,
@@ -33,7 +33,7 @@ pub(crate) struct Admission {
 
 /// One worker's part of it.
 #[derive(Debug)]
-struct Part {
+struct WorkerPart {
     /// When the connection that has waited longest for its client began to, in the worker's ticks.
     oldest: AtomicU64,
     /// Connections that other workers ask this one to close.
@@ -41,7 +41,7 @@ struct Part {
     wake: Notify,
 }
 
-/// The right of one connection to be open.
+/// A permit for one open connection.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<Admission>);
 
@@ -55,7 +55,7 @@ impl Drop for Permit {
 impl Admission {
     /// At most so many connections, and descriptors for them and for listening sockets, of so many workers.
     pub(crate) fn new(most: usize, descriptors: usize, workers: usize) -> Arc<Self> {
-        let part = |_| Part { oldest: AtomicU64::new(NONE), wanted: AtomicUsize::new(0), wake: Notify::new() };
+        let part = |_| WorkerPart { oldest: AtomicU64::new(NONE), wanted: AtomicUsize::new(0), wake: Notify::new() };
         Arc::new(Self {
             most,
             descriptors,
@@ -69,17 +69,17 @@ impl Admission {
         })
     }
 
-    /// What all workers count time from.
+    /// The origin of all workers' ticks.
     pub(crate) fn origin(&self) -> Instant {
         self.origin
     }
 
-    /// Says how many listening sockets there are.
+    /// Sets the number of listening sockets.
     pub(crate) fn set_listening(&self, sockets: usize) {
         self.listening.store(sockets, Ordering::Relaxed);
     }
 
-    /// How many connections there may be.
+    /// The current limit on connections.
     pub(crate) fn most(&self) -> usize {
         let descriptors = self.descriptors.saturating_sub(self.listening.load(Ordering::Relaxed));
         self.most.min(descriptors).max(1)
@@ -89,14 +89,14 @@ impl Admission {
         of_mesh.and_then(|most| usize::try_from(most).ok()).map_or(self.most(), |most| most.min(self.most()))
     }
 
-    /// A permit, while there are fewer connections than there may be.
+    /// A permit, below the limit.
     fn acquire(self: &Arc<Self>, most: usize) -> Option<Permit> {
         let more = |open: usize| (open < most).then_some(open + 1);
         let acquired = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
         acquired.ok().map(|_| Permit(Arc::clone(self)))
     }
 
-    /// Says since when a worker's oldest waiting connection waits; `None` where it has none.
+    /// Publishes since when a worker's oldest waiting connection waits; `None` if there is none.
     pub(super) fn publish(&self, worker: usize, oldest: Option<u64>) {
         if let Some(part) = self.parts.get(worker) {
             part.oldest.store(oldest.unwrap_or(NONE), Ordering::Release);
@@ -104,7 +104,7 @@ impl Admission {
     }
 
     /// The other worker whose oldest waiting connection is older than `own`.
-    fn older(&self, worker: usize, own: Option<u64>) -> Option<&Part> {
+    fn older(&self, worker: usize, own: Option<u64>) -> Option<&WorkerPart> {
         let others = self.parts.iter().enumerate().filter(|(at, _)| *at != worker);
         let oldest = others.map(|(_, part)| (part.oldest.load(Ordering::Acquire), part)).min_by_key(|(age, _)| *age);
         oldest.filter(|(age, _)| *age < own.unwrap_or(NONE)).map(|(_, part)| part)
@@ -116,7 +116,7 @@ impl Admission {
         }
     }
 
-    /// Closes connections of a worker for new ones of others, for as long as the worker lives.
+    /// Evicts connections of a worker for new ones of other workers, as long as the worker lives.
     pub(super) async fn serve(self: Arc<Self>, worker: usize, tracker: Rc<Tracker>) {
         let Some(part) = self.parts.get(worker) else { return };
         loop {
@@ -127,13 +127,13 @@ impl Admission {
                 closed().await;
             }
             drop(permits);
-            // Those that found nothing have to learn that as well.
+            // Waiters without a permit have to check again too.
             self.notify();
         }
     }
 
-    /// A permit for a new connection of a worker. Where there is none, the connection of the process that has waited longest for its client
-    /// is closed; `None` where no connection waits for its client. `of_mesh` is the mesh's own limit.
+    /// A permit for a new connection. At the limit, evicts the connection of the process that has waited longest for its client; `None` if no
+    /// connection waits. `of_mesh` is the mesh's limit.
     pub(super) async fn admit(self: &Arc<Self>, tracker: &Tracker, of_mesh: Option<u64>) -> Option<Permit> {
         let most = self.most_with(of_mesh);
         match self.acquire(most) {
@@ -157,7 +157,7 @@ impl Admission {
             }
             match self.older(tracker.worker, tracker.oldest()) {
                 Some(part) => {
-                    // Asked again, a worker that has not got to it yet closes no second connection for this one.
+                    // A repeated request must not evict a second connection for this one.
                     if asked {
                         let _ = part.wanted.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
                     } else {
@@ -171,7 +171,7 @@ impl Admission {
                 None => {
                     let permit = tracker.evict()?;
                     closed().await;
-                    // The limit may have been lowered since; then each new connection takes the place of several.
+                    // The limit may have been lowered; then one new connection needs several evictions.
                     if self.open.load(Ordering::Acquire) <= most {
                         return Some(permit);
                     }
@@ -181,12 +181,12 @@ impl Admission {
     }
 }
 
-/// Has those that were evicted close before their permit serves another, or there would be more descriptors than permits.
+/// Lets evicted connections close before their permits are reused, or there would be more descriptors than permits.
 async fn closed() {
     tokio::task::yield_now().await;
 }
 
-/// Counts who waits for room.
+/// Counts waiters for room.
 struct Waiting<'a>(&'a Admission);
 
 impl<'a> Waiting<'a> {

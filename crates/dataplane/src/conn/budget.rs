@@ -1,7 +1,7 @@
-//! Budgets of memory that clients make this process hold: how many octets of one kind a connection, a worker and the process may hold at a time.
+//! Budgets for memory that clients cause the process to hold: limits in octets per connection, worker and process, for each kind of memory.
 //!
-//! What holds memory holds a [`Charge`] for it and returns the octets by dropping the charge. Nothing is allocated or counted here by itself:
-//! `http` charges decoded heads and responses that wait for a client.
+//! The owner of memory holds a [`Charge`] for it, and returns the octets by dropping the charge. This module allocates nothing itself: `http`
+//! charges decoded heads and responses that wait for a client.
 //!
 //! A connection gets no more than what is free in the budget of its worker. So a few connections that hold all that they can leave room for
 //! others, and many leave as much as each of them has; a new connection is served in any case. (Choudhury and Hahne, "Dynamic queue length
@@ -16,24 +16,24 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use upstream::Holder;
 
-/// What a worker takes from the process's budget at a time, so that workers seldom touch what they share.
+/// The octets that a worker leases from the process's budget at a time, so that workers rarely contend.
 const LEASE: usize = 1 << 20;
-/// What each stream may hold, whatever others of its connection hold.
+/// The octets that each stream may hold in any case.
 pub(crate) const MIN_PER_STREAM: usize = 2 << 10;
-/// Room that is worth waking a stream for, and what one of them uses of it.
+/// The least room to wake a stream for, and the room that one stream is expected to use.
 const WORTH_WAKING: usize = 1 << 10;
 const FOR_ONE: usize = 16 << 10;
-/// Streams read ahead of their clients while there is so much room: what 128 of them may have in any case is left for them.
+/// The least room for reading ahead of clients; it leaves the minimum of 128 streams.
 const AHEAD: usize = 288 << 10;
 
-/// Which bound a charge would exceed.
+/// The limit that a charge would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BudgetExceeded {
-    /// That of the connection.
+    /// The limit of the connection.
     Connection,
-    /// That of the worker, or the share of it that one connection may have.
+    /// The limit of the worker, or a connection's share of it.
     Worker,
-    /// That of the process.
+    /// The limit of the process.
     Process,
 }
 
@@ -43,12 +43,12 @@ pub(crate) struct Budget {
     limits: BudgetLimits,
     /// Octets held on this worker. Only this worker writes it; the metrics read it.
     held: Arc<AtomicU64>,
-    /// What this worker has taken of the process's budget, and what all workers have.
+    /// The octets leased by this worker, and by all workers.
     leased: Cell<usize>,
     process: Arc<AtomicUsize>,
 }
 
-/// What one connection holds of a budget.
+/// The octets that one connection holds of a budget.
 #[derive(Debug)]
 pub(crate) struct Account {
     budget: Rc<Budget>,
@@ -56,17 +56,17 @@ pub(crate) struct Account {
     waiting: RefCell<VecDeque<Rc<StreamShare>>>,
 }
 
-/// What one stream of a connection holds of an account: data that is queued for a client, or read for it.
+/// The octets that one stream holds of an account: data queued or read for its client.
 #[derive(Debug)]
 pub(crate) struct StreamShare {
     account: Rc<Account>,
     held: Cell<usize>,
-    /// The task that waits for room, and whether it stands in the account's queue.
+    /// The task that waits for room, and whether it is in the account's queue.
     waker: RefCell<Option<Waker>>,
     queued: Cell<bool>,
 }
 
-/// Octets that a stream holds itself, beside those that are queued.
+/// Octets that a stream holds besides its queued data.
 #[derive(Debug)]
 pub(crate) struct HeldOctets {
     share: Rc<StreamShare>,
@@ -95,7 +95,7 @@ impl Budget {
         self.held.load(Ordering::Relaxed) as usize
     }
 
-    /// What no connection holds, and whose bound leaves no more.
+    /// The free octets, and the limit that applies.
     fn free(&self) -> (usize, BudgetExceeded) {
         let of_worker = self.limits.worker.saturating_sub(self.held());
         let unleased = self.limits.process.saturating_sub(self.process.load(Ordering::Relaxed));
@@ -120,7 +120,7 @@ impl Budget {
         }
     }
 
-    /// Takes at least so much more of the process's budget.
+    /// Leases at least `least` more octets from the process's budget.
     fn lease(&self, least: usize) -> Result<(), BudgetExceeded> {
         for more in [least.max(LEASE), least] {
             let taken = self.process.fetch_add(more, Ordering::Relaxed).saturating_add(more);
@@ -151,24 +151,24 @@ impl Drop for Budget {
 }
 
 impl Account {
-    /// What it may hold beyond that.
+    /// The octets that it may hold in addition.
     pub(crate) fn room(&self) -> usize {
         self.bound().0.saturating_sub(self.held.get())
     }
 
-    /// Whether it holds so much that nothing should be read ahead of the client.
+    /// Whether there is too little room to read ahead of the client.
     pub(crate) fn is_tight(&self) -> bool {
         self.room() < AHEAD
     }
 
-    /// What it may hold at this time, and whose bound that is.
+    /// The octets that it may hold now, and the limit that applies.
     fn bound(&self) -> (usize, BudgetExceeded) {
         let (free, over) = self.budget.free();
         let own = self.budget.limits.connection;
         if own <= free { (own, BudgetExceeded::Connection) } else { (free, over) }
     }
 
-    /// Holds octets for as long as the charge lives, if they are within all bounds.
+    /// Charges octets if they are within all limits.
     pub(crate) fn charge(self: &Rc<Self>, octets: usize) -> Result<Charge, BudgetExceeded> {
         let mut charge = self.nothing();
         charge.resize(octets)?;
@@ -186,7 +186,7 @@ impl Account {
         Rc::new(StreamShare { account, held: Cell::new(0), waker: RefCell::default(), queued: Cell::new(false) })
     }
 
-    /// Holds octets that are there already.
+    /// Charges octets that are already allocated, beyond limits if necessary.
     fn hold_anyway(&self, octets: usize) {
         self.held.set(self.held.get() + octets);
         self.budget.hold_anyway(octets);
@@ -213,17 +213,17 @@ impl Account {
 }
 
 impl StreamShare {
-    /// What the stream may queue now; some whatever others of its connection hold, so that none of them ever stands still.
+    /// The octets that the stream may queue now; a minimum is always allowed, so that no stream stalls.
     pub(crate) fn room(&self) -> usize {
         self.account.room().max(MIN_PER_STREAM.saturating_sub(self.held.get()))
     }
 
-    /// Whether the connection holds so much that no stream should read ahead of its client.
+    /// Whether there is too little room to read ahead of the client.
     pub(crate) fn is_tight(&self) -> bool {
         self.account.is_tight()
     }
 
-    /// Waits until there is room; how much.
+    /// Waits for room, and returns it.
     pub(crate) fn poll_room(self: &Rc<Self>, context: &Context<'_>) -> Poll<usize> {
         let room = self.room();
         if room > 0 {
@@ -236,7 +236,7 @@ impl StreamShare {
         Poll::Pending
     }
 
-    /// Holds octets for as long as the guard lives: those that were read already.
+    /// Charges octets that were already read, until the guard is dropped.
     pub(crate) fn hold(self: &Rc<Self>, octets: usize) -> HeldOctets {
         self.take(octets);
         HeldOctets { share: Rc::clone(self), octets }
@@ -266,7 +266,7 @@ impl Holder for StreamShare {
 }
 
 impl HeldOctets {
-    /// Holds another number of octets.
+    /// Changes the number of octets.
     pub(crate) fn set(&mut self, octets: usize) {
         if octets != self.octets {
             self.share.take(octets);
@@ -283,7 +283,7 @@ impl Drop for HeldOctets {
 }
 
 impl Charge {
-    /// Changes what is held. It can always become less; where more is refused, it stays.
+    /// Changes the number of octets. A decrease never fails; a refused increase changes nothing.
     pub(crate) fn resize(&mut self, octets: usize) -> Result<(), BudgetExceeded> {
         let Some(more) = octets.checked_sub(self.octets) else {
             self.account.give_back(self.octets - octets);

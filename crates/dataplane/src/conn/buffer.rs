@@ -1,10 +1,10 @@
-//! Buffers that hold memory only while there is something to hold, and where a worker keeps that memory meanwhile.
+//! Buffers that hold memory only while they hold data, and the worker's free list of that memory.
 
 use crate::limits::{BUFFER, KEPT_BUFFERS, LARGE_BUFFER};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Memory that no buffer of the worker uses now.
+/// The worker's unused buffer memory.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     small: RefCell<Vec<Vec<u8>>>,
@@ -30,13 +30,13 @@ impl Memory {
     }
 }
 
-/// Bytes that were read and are not done with.
+/// Octets that were read and not consumed.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     memory: Rc<Memory>,
-    /// Its length is the room that there is.
+    /// Its length is the capacity of the buffer.
     bytes: Vec<u8>,
-    /// Whether the memory is somebody's who wants it back.
+    /// Whether the memory is borrowed from the caller.
     lent: bool,
     start: usize,
     end: usize,
@@ -54,7 +54,7 @@ impl Buffer {
         self.bytes = bytes;
     }
 
-    /// Memory that was lent, unless it was given up for larger one meanwhile.
+    /// The lent memory; empty if it was replaced by a larger buffer.
     pub(crate) fn take_back(&mut self) -> Vec<u8> {
         if !std::mem::take(&mut self.lent) {
             return Vec::new();
@@ -72,7 +72,7 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// Drops so many bytes from the front.
+    /// Removes octets from the front.
     pub(crate) fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {
@@ -80,7 +80,7 @@ impl Buffer {
         }
     }
 
-    /// Room to read into, behind what is there. What is there moves to the front when the room behind it gets small.
+    /// Free space to read into, after the data. The data moves to the front when that space gets small.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.bytes.is_empty() {
             self.bytes = self.memory.take(false);
@@ -99,7 +99,7 @@ impl Buffer {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Counts what was read into the room.
+    /// Adds octets that were read into the free space.
     pub(crate) fn fill(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
     }
@@ -162,7 +162,7 @@ impl Buffer {
         self.end = self.end.min(self.start + count);
     }
 
-    /// Gives the memory back, and what is there with it.
+    /// Returns the memory and drops the data.
     pub(crate) fn release(&mut self) {
         if !self.bytes.is_empty() {
             let bytes = std::mem::take(&mut self.bytes);

@@ -1,6 +1,6 @@
-//! Bodies that never come up into this process: the system moves them from one socket to the other through a pipe.
+//! Splicing: the kernel moves a body from one socket to the other through a pipe, without a copy to user space.
 //!
-//! Only for what is large, between two TCP connections; all else is copied through buffers.
+//! Only for large bodies between two TCP connections; all else is copied through buffers.
 
 use crate::limits::{KEPT_PIPES, PIPE};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// A worker's pipes: those that nobody uses, and how many are in use.
+/// A worker's pipes: the unused ones, and the number in use.
 #[derive(Debug, Default)]
 pub(super) struct Pipes {
     kept: RefCell<Vec<Ends>>,
@@ -20,8 +20,7 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// A pipe, if there may be one more and the system has it.
-    /// There are never more than `most`, those that nobody uses among them.
+    /// A pipe, if there may be one more and the system has it. There are never more than `most` pipes, including unused ones.
     pub(super) fn take(self: &Rc<Self>, most: usize) -> Option<Pipe> {
         if self.lent.get() >= most {
             return None;

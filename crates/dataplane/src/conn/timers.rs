@@ -1,7 +1,7 @@
-//! Deadlines of a worker's connections: one wheel that turns ten times a second, or faster while a near deadline is set.
+//! Timers of a worker's connections: one timer wheel that turns ten times a second, or faster while a near deadline is set.
 //!
-//! Setting a deadline is a store. A timer stands in the wheel at or before its deadline; when its place comes and the deadline
-//! has moved on, it is put in again. So a connection that sets two deadlines with every request costs the wheel nothing.
+//! Setting a deadline is a store. A timer is in the wheel at or before its deadline; when its slot is reached and the deadline has moved on, it
+//! is inserted again. So a connection that sets two deadlines with every request does not change the wheel.
 
 use crate::limits::{FINE_TICK, TICK};
 use std::cell::{Cell, RefCell};
@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// Places of the wheel, one for each fine tick. Deadlines further away come round more than once.
+/// Slots of the wheel, one for each fine tick. Later deadlines are inserted more than once.
 const SLOTS: u64 = 1024;
 const NEVER: u64 = u64::MAX;
 
@@ -20,24 +20,24 @@ pub(crate) struct Timers {
     begun: Instant,
     /// The fine tick up to which the wheel has turned.
     now: Cell<u64>,
-    wheel: Box<[RefCell<Vec<Weak<State>>>]>,
+    wheel: Box<[RefCell<Vec<Weak<TimerState>>>]>,
     /// A deadline was set that comes before the next turn.
     near: Notify,
 }
 
-/// A deadline for the task that polls it; clones are the same one.
+/// A timer for the task that polls it; clones share the deadline.
 #[derive(Debug, Clone)]
 pub(crate) struct Timer {
-    state: Rc<State>,
+    state: Rc<TimerState>,
     timers: Rc<Timers>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TimerState {
     deadline: Cell<u64>,
-    /// The earliest place in the wheel.
+    /// The earliest slot in the wheel.
     slot_tick: Cell<u64>,
-    /// Whatever is waited for is over, whatever deadline is set.
+    /// The timer has expired, whatever deadline is set.
     cancelled: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -58,7 +58,7 @@ impl Timers {
 
     /// A timer without a deadline.
     pub(crate) fn timer(self: &Rc<Self>) -> Timer {
-        let state = State {
+        let state = TimerState {
             deadline: Cell::new(NEVER),
             slot_tick: Cell::new(NEVER),
             cancelled: Cell::new(false),
@@ -72,7 +72,7 @@ impl Timers {
         u64::try_from(ticks).unwrap_or(NEVER)
     }
 
-    fn insert(&self, state: &Rc<State>, tick: u64) {
+    fn insert(&self, state: &Rc<TimerState>, tick: u64) {
         let tick = tick.clamp(self.now.get() + 1, self.now.get() + SLOTS - 1);
         state.slot_tick.set(tick);
         if let Some(slot) = self.wheel.get((tick % SLOTS) as usize) {
@@ -80,10 +80,10 @@ impl Timers {
         }
     }
 
-    /// Turns the wheel up to `moment`, and wakes the tasks whose deadline has come.
+    /// Turns the wheel up to `moment`, and wakes the tasks whose deadlines have passed.
     pub(crate) fn turn(&self, moment: Instant) {
         let until = self.tick_of(moment);
-        // After a long stop one full turn sees every place.
+        // After a long pause, one full turn visits every slot.
         let from = self.now.get().max(until.saturating_sub(SLOTS));
         for tick in from + 1..=until {
             self.now.set(tick);
@@ -95,7 +95,7 @@ impl Timers {
         self.now.set(until.max(from));
     }
 
-    fn reach(&self, state: &Rc<State>, tick: u64) {
+    fn reach(&self, state: &Rc<TimerState>, tick: u64) {
         if state.slot_tick.get() > tick {
             return; // It stands elsewhere too.
         }
@@ -130,7 +130,7 @@ impl Timers {
     }
 }
 
-impl State {
+impl TimerState {
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -139,13 +139,13 @@ impl State {
 }
 
 impl Timer {
-    /// Sets the deadline so far from now, exact to a tenth of a second.
+    /// Sets the deadline to `after` from now, exact to a tenth of a second.
     pub(crate) fn set(&self, after: Duration) {
         let ticks = u64::try_from((after + TICK).as_micros() / FINE_TICK.as_micros()).unwrap_or(NEVER - 1);
         self.set_tick(self.timers.now.get().saturating_add(ticks));
     }
 
-    /// Brings the deadline forward to a moment, exact to a hundredth of a second; for what somebody configured.
+    /// Brings the deadline forward to a moment, exact to a hundredth of a second; for configured timeouts.
     pub(crate) fn set_no_later(&self, moment: Instant) {
         let tick = self.timers.tick_of(moment).saturating_add(1);
         self.set_tick(tick.min(self.state.deadline.get()));
@@ -161,23 +161,23 @@ impl Timer {
         }
     }
 
-    /// Takes the deadline away.
+    /// Removes the deadline.
     pub(crate) fn clear(&self) {
         self.state.deadline.set(NEVER);
     }
 
-    /// Ends every wait: the deadline has come from now on, also one that is set later.
+    /// Expires the timer for good, whatever deadline is set later.
     pub(crate) fn cancel(&self) {
         self.state.cancelled.set(true);
         self.state.wake();
     }
 
-    /// Whether all waits were ended.
+    /// Whether the timer was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.state.cancelled.get()
     }
 
-    /// Whether the deadline has come. The task is woken when it does, if it has not.
+    /// Whether the deadline has passed; if not, wakes the task when it does.
     pub(crate) fn expired(&self, context: &Context<'_>) -> bool {
         let mut waker = self.state.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {

@@ -1,5 +1,5 @@
-//! A worker's connections of clients that wait for their client, in the order in which they began to: who is closed where there are to be
-//! new ones. A connection with a request under way, or whose bytes are passed on, is not among them.
+//! A worker's client connections that wait for their client, ordered by the start of the wait: the candidates for eviction. Connections with a
+//! request in progress, or with TCP proxying, are not candidates.
 //!
 //! A request costs two steps that touch memory of the worker alone, and no allocation.
 
@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Its PROXY header or ClientHello, or the bytes that tell that there is none.
+    /// Its PROXY header, its ClientHello, or its first octets.
     FirstBytes,
     /// The rest of its TLS handshake.
     Handshake,
@@ -32,7 +32,7 @@ impl Stage {
     /// All of them, by number; `metrics::WAITS` has their names.
     const ALL: [Self; WAITS.len()] = [Self::FirstBytes, Self::Handshake, Self::Head, Self::Idle];
 
-    /// Before TLS is agreed on.
+    /// Whether the TLS handshake is not finished.
     fn is_handshake(self) -> bool {
         matches!(self, Self::FirstBytes | Self::Handshake)
     }
@@ -65,7 +65,7 @@ struct Node {
     after: u32,
     stage: Stage,
     linked: bool,
-    /// A request is under way. It stays in its list until somebody looks for the oldest.
+    /// A request is in progress. The node stays in its list until the next search for the oldest.
     busy: bool,
     since: u64,
     timer: Timer,
@@ -87,7 +87,7 @@ struct Nodes {
 }
 
 impl Tracker {
-    /// None yet; at most so many of them in a handshake.
+    /// An empty tracker; `handshakes` limits the connections in a handshake.
     pub(super) fn new(
         worker: usize,
         timers: &Rc<Timers>,
@@ -106,7 +106,7 @@ impl Tracker {
         })
     }
 
-    /// A new connection, which waits for its client from now on, also before its task has its first turn.
+    /// Adds a connection, which waits for its client from now on.
     pub(crate) fn track(self: &Rc<Self>, permit: Permit, address: Option<AddressPermit>) -> Rc<Tracked> {
         let timer = self.timers.timer();
         let node = Node {
@@ -125,7 +125,7 @@ impl Tracker {
         Rc::new(tracked)
     }
 
-    /// Closes the connection that has waited longest for its client; its permit is free for another. `None` where none waits.
+    /// Evicts the connection that has waited longest for its client, and returns its permit; `None` if none waits.
     pub(crate) fn evict(&self) -> Option<Permit> {
         let stage = self.nodes.borrow_mut().oldest()?.1;
         let permit = self.evict_of(stage);
@@ -134,12 +134,12 @@ impl Tracker {
         permit
     }
 
-    /// Since when the connection that has waited longest does.
+    /// The start of the longest wait.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.nodes.borrow_mut().oldest().map(|(since, _)| since)
     }
 
-    /// Tells the other workers since when the oldest one waits.
+    /// Publishes the start of the longest wait to the other workers.
     pub(super) fn publish(&self) {
         self.admission.publish(self.worker, self.oldest());
     }
@@ -154,8 +154,8 @@ impl Tracker {
         permit
     }
 
-    /// Makes room for one more handshake: where there are as many as there may be, the one whose ClientHello has not come for longest is
-    /// closed, or that which has gone on for longest.
+    /// Makes room for one more handshake: at the limit, evicts the connection that has waited longest for its ClientHello, or else the longest
+    /// handshake.
     fn limit_handshakes(&self) {
         let under_way = {
             let nodes = self.nodes.borrow();
@@ -168,12 +168,12 @@ impl Tracker {
 }
 
 impl Tracked {
-    /// The deadline of whatever the connection waits for. It has come, whatever is set later, once the connection is to be closed for others.
+    /// The timer of the connection. After an eviction it has expired, whatever deadline is set later.
     pub(crate) fn timer(&self) -> Timer {
         self.timer.clone()
     }
 
-    /// The connection waits for its client from now on, unless it does already.
+    /// Marks the connection as waiting for its client.
     pub(crate) fn wait(&self, stage: Stage) {
         if stage == Stage::FirstBytes {
             self.tracker.limit_handshakes();
@@ -185,28 +185,28 @@ impl Tracked {
         }
     }
 
-    /// It has a request now, or passes bytes on. Whether it may: otherwise it is closed for others already.
+    /// Marks the connection as busy; `false` if it was evicted.
     pub(crate) fn begin(&self) -> bool {
         self.tracker.nodes.borrow_mut().begin(self.at);
         !self.timer.is_cancelled()
     }
 
-    /// Whether it is to be closed for others.
+    /// Whether it was evicted.
     pub(crate) fn is_evicted(&self) -> bool {
         self.timer.is_cancelled()
     }
 
-    /// Counts it among those of an address.
+    /// Sets its permit of the client address.
     pub(crate) fn set_address(&self, permit: Option<AddressPermit>) {
         *self.address.borrow_mut() = permit;
     }
 
-    /// Counts its TLS handshake among those of its address; `false` where there are as many as there may be.
+    /// Counts its TLS handshake; `false` at the limit of its address.
     pub(crate) fn begin_handshake(&self) -> bool {
         self.address.borrow_mut().as_mut().is_none_or(AddressPermit::begin_handshake)
     }
 
-    /// Its handshake is over.
+    /// Ends its handshake.
     pub(crate) fn end_handshake(&self) {
         if let Some(permit) = &mut *self.address.borrow_mut() {
             permit.end_handshake();
@@ -216,7 +216,7 @@ impl Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        // The permit is given back after the borrow, since others may be told.
+        // The permit is dropped after the borrow, since this may notify others.
         let node = self.tracker.nodes.borrow_mut().remove(self.at);
         drop(node);
     }
@@ -253,7 +253,7 @@ impl Nodes {
         self.lists.get(stage as usize).map_or(0, |list| list.length)
     }
 
-    /// Puts a connection behind all others of its stage. Whether none waited before.
+    /// Moves a connection to the end of its stage's list; whether all lists were empty.
     fn wait(&mut self, at: u32, stage: Stage, now: u64) -> bool {
         let Some(node) = self.get_mut(at) else { return false };
         if node.linked && !node.busy && node.stage == stage {
@@ -314,7 +314,7 @@ impl Nodes {
         }
     }
 
-    /// The first of a stage that has no request. Those with one leave the list.
+    /// The first waiting connection of a stage; busy ones are unlinked.
     fn first(&mut self, stage: Stage) -> Option<u32> {
         loop {
             let first = self.lists.get(stage as usize)?.first;
@@ -325,7 +325,7 @@ impl Nodes {
         }
     }
 
-    /// Since when the one that has waited longest waits, and for what.
+    /// The start and the stage of the longest wait.
     fn oldest(&mut self) -> Option<(u64, Stage)> {
         let mut of = |stage: Stage| {
             let first = self.first(stage)?;
@@ -334,7 +334,7 @@ impl Nodes {
         Stage::ALL.into_iter().filter_map(&mut of).min_by_key(|(since, _)| *since)
     }
 
-    /// Takes the one that has waited longest out of its list, with its permit.
+    /// Removes the first waiting connection of a stage, with its permit.
     fn take_first(&mut self, stage: Stage) -> Option<(Timer, Option<Permit>)> {
         let first = self.first(stage)?;
         self.unlink(first);

@@ -9,7 +9,7 @@ use super::tracker::Tracker;
 use super::{Budget, BudgetExceeded, Buffer, Drain, ExchangeBuffers, Pipe, Timer};
 use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
-use crate::metrics::{Kind, WorkerMetrics, add};
+use crate::metrics::{BudgetGauge, WorkerMetrics, add};
 use crate::reasons::ReasonHeader;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -74,7 +74,8 @@ impl Worker {
         let Process { limits, upstream, reasons, seed, log, drain, admission, addresses } = process;
         let seed = seed.map(|seed| seed.wrapping_add(number as u64));
         let seed = seed.unwrap_or_else(|| foldhash::quality::RandomState::default().build_hasher().finish());
-        let budget = |limits, kind: &Kind| Budget::new(limits, Arc::clone(&kind.worker), Arc::clone(&kind.process));
+        let budget =
+            |limits, kind: &BudgetGauge| Budget::new(limits, Arc::clone(&kind.worker), Arc::clone(&kind.process));
         let timers = Timers::new(admission.origin());
         Rc::new(Self {
             heads: budget(limits.heads, &metrics.streams.heads),

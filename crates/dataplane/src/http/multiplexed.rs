@@ -47,7 +47,7 @@ pub(super) fn is_preface(begun: &[u8]) -> Option<bool> {
 }
 
 /// State that all streams of a connection share.
-struct Shared {
+struct ConnectionState {
     worker: Rc<Worker>,
     client: Rc<Client>,
     table: Arc<TableState>,
@@ -85,7 +85,7 @@ async fn serve_in(worker: Rc<Worker>, conn: ClientConnection, turn: Turn) {
     else {
         return;
     };
-    let shared = Rc::new(Shared {
+    let shared = Rc::new(ConnectionState {
         heads,
         trailers,
         responses: worker.responses.account(),
@@ -126,7 +126,7 @@ async fn handshake(builder: &Builder, io: Io, timer: &Timer) -> Option<Connectio
 }
 
 /// Accepts streams until the connection ends, and waits for the open ones.
-async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<Shared>, timer: &Timer) {
+async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<ConnectionState>, timer: &Timer) {
     let mut ending = false;
     let mut used = false;
     loop {
@@ -176,7 +176,7 @@ fn next(accepted: Option<Result<AcceptedStream, h2::Error>>) -> Result<AcceptedS
 }
 
 /// Aborts a connection that exceeds its budget, with all of its streams.
-async fn abort(mut connection: Connection<Io, Outgoing>, shared: &Shared, timer: &Timer) {
+async fn abort(mut connection: Connection<Io, Outgoing>, shared: &ConnectionState, timer: &Timer) {
     shared.worker.metrics.streams.end();
     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
     // A client that does not read cannot hold the connection open.
@@ -203,7 +203,7 @@ async fn close_gracefully(mut connection: Connection<Io, Outgoing>) {
     }
 }
 
-impl Shared {
+impl ConnectionState {
     fn is_draining(&self) -> bool {
         self.client.is_draining(&self.worker, &self.table)
     }

@@ -1,15 +1,15 @@
-//! Listening sockets that another process opened: the one that this one follows, or the system's service manager.
+//! Listening sockets that another process opened: the predecessor, or the system's service manager.
 
 use socket2::SockRef;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// Sockets that are waiting for a listener that wants them. Connections queue in them meanwhile.
+/// Sockets without a listener yet. Connections queue in them meanwhile.
 #[derive(Debug, Default)]
 pub struct Inherited(Vec<(SocketAddr, TcpListener)>);
 
 impl Inherited {
-    /// Takes sockets over; an error where one of them is none of TCP.
+    /// Takes over sockets; an error if one of them is not TCP.
     pub fn new(sockets: impl IntoIterator<Item = TcpListener>) -> io::Result<Self> {
         let with_address = |socket: TcpListener| {
             socket.set_nonblocking(true)?;
@@ -25,14 +25,14 @@ impl Inherited {
         self.0.extend(others.0);
     }
 
-    /// Those that listen on an address; every address of either family stands for the same.
+    /// Removes and returns the sockets of an address; the unspecified addresses of both families are equal.
     pub fn take(&mut self, address: SocketAddr) -> Vec<TcpListener> {
         let any = |one: SocketAddr| one.ip().is_unspecified();
         let same = |one: SocketAddr| one == address || (one.port() == address.port() && any(one) && any(address));
         self.0.extract_if(.., |(one, _)| same(*one)).map(|(_, socket)| socket).collect()
     }
 
-    /// Closes those that nobody wanted; their addresses.
+    /// Closes the unused sockets; returns their addresses.
     pub(crate) fn close(&mut self) -> Vec<SocketAddr> {
         self.0.drain(..).map(|(address, _)| address).collect()
     }

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// Sockets for an address, one per worker; the kernel shares connections out among them.
 ///
-/// A port that somebody else has is an error: sockets that share ports would be let in beside another process of the same user
-/// without a word. `ours` skips that probe, for an address that this process has only just given up.
+/// A port in use is an error: `SO_REUSEPORT` alone would silently share the port with another process of the same user, so a plain bind probes
+/// it first. `ours` skips the probe, for an address that this process has just closed.
 pub(super) fn bind(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<TcpListener>> {
     match bind_as(address, workers, ours) {
         // A system without IPv6 still has every address of IPv4.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What all workers have taken of the budgets of the process.
 #[derive(Debug, Default)]
-pub(crate) struct Process {
+pub(crate) struct ProcessGauges {
     heads: Arc<AtomicUsize>,
     responses: Arc<AtomicUsize>,
     ahead: Arc<AtomicUsize>,
@@ -16,7 +16,7 @@ pub(crate) struct Process {
 
 /// Octets of one kind: those that this worker holds, and what all workers have taken of the process's budget.
 #[derive(Debug)]
-pub(crate) struct Kind {
+pub(crate) struct BudgetGauge {
     pub(crate) worker: Arc<AtomicU64>,
     pub(crate) process: Arc<AtomicUsize>,
 }
@@ -25,9 +25,9 @@ pub(crate) struct Kind {
 #[derive(Debug)]
 pub(crate) struct StreamMetrics {
     /// Octets of decoded heads, of responses that wait for clients, and of those that backends in HTTP/2 have sent ahead of clients.
-    pub(crate) heads: Kind,
-    pub(crate) responses: Kind,
-    pub(crate) ahead: Kind,
+    pub(crate) heads: BudgetGauge,
+    pub(crate) responses: BudgetGauge,
+    pub(crate) ahead: BudgetGauge,
     /// Streams that were refused, or broken off, since a budget was used up: that of the connection, the worker or the process.
     pub(crate) over_connection: AtomicU64,
     pub(crate) over_worker: AtomicU64,
@@ -39,8 +39,8 @@ pub(crate) struct StreamMetrics {
 }
 
 impl StreamMetrics {
-    pub(super) fn new(process: &Process) -> Self {
-        let kind = |process: &Arc<AtomicUsize>| Kind { worker: Arc::default(), process: Arc::clone(process) };
+    pub(super) fn new(process: &ProcessGauges) -> Self {
+        let kind = |process: &Arc<AtomicUsize>| BudgetGauge { worker: Arc::default(), process: Arc::clone(process) };
         Self {
             heads: kind(&process.heads),
             responses: kind(&process.responses),

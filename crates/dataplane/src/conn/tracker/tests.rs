@@ -16,7 +16,7 @@ impl Connections {
     fn new(most: usize, handshakes: usize) -> Self {
         let admission = Admission::new(most, usize::MAX, 1);
         let timers = Timers::new(admission.origin());
-        let metrics = Arc::new(WorkerMetrics::new(&Limits::default(), &crate::metrics::Process::default()));
+        let metrics = Arc::new(WorkerMetrics::new(&Limits::default(), &crate::metrics::ProcessGauges::default()));
         let tracker = Tracker::new(0, &timers, &admission, &metrics, handshakes);
         Self { admission, timers, tracker, metrics }
     }
@@ -130,7 +130,7 @@ fn another_worker_closes_its_oldest() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let worker = |number: usize, admission: &Arc<Admission>| {
         let timers = Timers::new(admission.origin());
-        let metrics = Arc::new(WorkerMetrics::new(&Limits::default(), &crate::metrics::Process::default()));
+        let metrics = Arc::new(WorkerMetrics::new(&Limits::default(), &crate::metrics::ProcessGauges::default()));
         Tracker::new(number, &timers, admission, &metrics, 9)
     };
     let other = {

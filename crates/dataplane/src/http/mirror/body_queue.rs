@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 /// The queue of one mirror request.
 #[derive(Debug)]
 pub(in crate::http) struct BodyQueue {
-    state: RefCell<State>,
+    state: RefCell<QueueState>,
     /// The limit of this queue; the octets in all queues of the worker, and their limit.
     limit: usize,
     total: Rc<Cell<usize>>,
@@ -19,7 +19,7 @@ pub(in crate::http) struct BodyQueue {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     pieces: VecDeque<Bytes>,
     held: usize,
     end: Option<BodyEnd>,
@@ -98,13 +98,13 @@ impl BodyQueue {
         }
     }
 
-    fn clear(&self, state: &mut State) {
+    fn clear(&self, state: &mut QueueState) {
         self.total.set(self.total.get() - std::mem::take(&mut state.held));
         state.pieces.clear();
     }
 }
 
-fn wake(mut state: std::cell::RefMut<'_, State>) {
+fn wake(mut state: std::cell::RefMut<'_, QueueState>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {

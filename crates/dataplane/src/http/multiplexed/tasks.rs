@@ -1,6 +1,6 @@
 //! Tasks that serve streams. They are reused, because starting and ending a task costs as much as several heads.
 
-use super::{Shared, StreamHead, answer};
+use super::{ConnectionState, StreamHead, answer};
 use crate::conn::{Stage, Worker, catch};
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -13,7 +13,7 @@ use upstream::Outgoing;
 
 /// A stream to serve.
 pub(super) struct StreamJob {
-    pub(super) shared: Rc<Shared>,
+    pub(super) shared: Rc<ConnectionState>,
     pub(super) head: StreamHead,
     pub(super) body: RecvStream,
     pub(super) respond: SendResponse<Outgoing>,
@@ -65,7 +65,7 @@ async fn run(task: Rc<Task>) {
 }
 
 /// An open stream.
-struct UnderWay(Rc<Shared>);
+struct UnderWay(Rc<ConnectionState>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
