@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tcp_upstream::{TcpUpstream, UpstreamPath};
 use tunnel::TunnelError;
-use upstream::{ClusterState, ConnectError, EndpointState, ConnectContext, InFlight, NoEndpoint, PickContext, Stream, xxhash64};
+use upstream::{
+    ClusterState, ConnectContext, ConnectError, EndpointState, InFlight, NoEndpoint, PickContext, Stream, xxhash64,
+};
 
 /// A client's connection, and its route.
 pub(crate) struct TcpConnection {

@@ -87,7 +87,11 @@ pub fn head_limits(mesh_settings: &MeshConnectionSettings, usual: HeadLimits) ->
 }
 
 /// The host of a request. An HTTP/1.0 request may have none, and then the mesh's default host applies (S-120).
-pub fn host<'a>(request: &RequestHead, mesh_settings: &'a MeshConnectionSettings, buffer: &'a [u8]) -> Result<&'a [u8], Refusal> {
+pub fn host<'a>(
+    request: &RequestHead,
+    mesh_settings: &'a MeshConnectionSettings,
+    buffer: &'a [u8],
+) -> Result<&'a [u8], Refusal> {
     let named = request.host.of(buffer);
     if !named.is_empty() || request.version == Version::Http11 {
         return Ok(named);

@@ -222,8 +222,11 @@ async fn connection(
     endpoint: &Arc<EndpointState>,
     (retry, info): (&RetryState, &mut StreamInfo),
 ) -> Result<(UpstreamStream, Counted), Reject> {
-    let timeouts =
-        ConnectTimeouts { idle: retry.may_use_idle(), wait: time_left(plan, info), connect: || connect_timeout(plan, info) };
+    let timeouts = ConnectTimeouts {
+        idle: retry.may_use_idle(),
+        wait: time_left(plan, info),
+        connect: || connect_timeout(plan, info),
+    };
     let connection = upstream::h1_connection(&worker.pool, &plan.cluster, endpoint, plan.sender(), timeouts).await;
     let connection = connection.map_err(|error| connect_failure(worker, plan, endpoint, (info, &error)))?;
     on_connection(worker, plan, endpoint, connection)
