@@ -15,12 +15,13 @@ use crate::mesh::Mesh;
 use crate::{output, settings};
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
-use ir::{
-    DnsName, EndpointSource, HttpTable, Listener, MeshConnectionSettings, Service, Snapshot, TableId, TargetCluster,
-    TcpRoute,
-};
+use ir::{DnsName, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
-use routing::{CorsRequest, LocalAnswer, RawRequest, RouteEntry, Scratch, Servers, Table, head_limits, prepare};
+use routing::explain::Explanation;
+use routing::{
+    Decision, Forwarding, LocalAnswer, Matched, Pick, RequestContext, RouteAction, RouteEntry, RouteResponse,
+    RouteTarget, Scratch, Servers, Table, decision, head_limits,
+};
 use sources::FileSource;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,9 +30,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
-use wire::grpc::Dialect;
-use wire::grpc_web::Call;
-use wire::h1::{HeadLimits, RequestHead, RequestParts, Style, write_request_in};
+use wire::h1::{HeadLimits, RequestHead, Style, write_request_in};
 use wire::view::RequestView;
 
 /// A configuration that questions can be asked of.
@@ -126,7 +125,6 @@ impl Explainer {
                 return Ok(());
             }
         }
-        let fields = request.fields(&head);
         let scheme = if came.place.is_some() { "https" } else { "http" };
         let trusted_proxies = http.forwarded.trusted_proxies;
         let server = came.place.and_then(|place| came.served.listener.tls.get(place));
@@ -134,31 +132,38 @@ impl Explainer {
         let port = mesh_settings.headers.forwarded_port.then(|| came.served.listener.id.address.port());
         let address = came.question.from.to_canonical().to_string();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
-        let (method, target, host) = (request.method.of(&head), request.target.of(&head), request.host.of(&head));
-        let dialect = Dialect::of(|name| fields.get(name), http.grpc_web);
+        let context = RequestContext { request: &request, buffer: &head, http, mesh_settings, peer: &peer };
         let mut scratch = Scratch::default();
-        let view = match prepare(RawRequest { method, target, host, fields }, http, &peer, &mut scratch) {
-            Ok(prepared) if prepared.to_normalised => {
-                answer.outcome = local(&LocalAnswer::to_normalised(&prepared.view));
-                return Ok(());
-            }
-            Ok(prepared) => prepared.view,
-            Err(refusal) => {
-                answer.outcome = answered(refusal.status(), refusal.detail());
-                return Ok(());
+        let mut explanation = Explanation::default();
+        let pick = |view: &RequestView<'_>| {
+            let (found, route) = routing::explain::explain(table, view);
+            explanation = found;
+            match route {
+                Some(route) => Pick::Route(route),
+                None if explanation.to_https => Pick::ToHttps,
+                None => Pick::NoHost,
             }
         };
-        let (explanation, route) = routing::explain::explain(table, &view);
-        let to_https = explanation.to_https;
+        let decision = decision::decide(&context, &mut scratch, |host, found| came.is_misdirected(host, found), pick);
         (answer.host, answer.rules) = (explanation.host, explanation.rules);
-        answer.outcome = match route {
-            _ if came.is_misdirected(view.host, route.is_some()) => answered(421, "misdirected_request"),
-            Some(route) => {
-                let asked = (&request, dialect.and_then(Dialect::web), request.switch(&head), mesh_settings);
-                self.outcome(route, asked, &view, &peer)
-            }
-            None if to_https => local(&LocalAnswer::to_https(&view)),
-            None => answered(404, "route_not_found"),
+        let route = match &decision {
+            Decision::Matched(matched) => Some(&**matched.route),
+            _ => None,
+        };
+        answer.outcome = match decision {
+            Decision::Refused(refusal) => answered(refusal.status(), refusal.detail()),
+            Decision::Redirect(redirect) => local(&redirect),
+            Decision::Misdirected => answered(421, "misdirected_request"),
+            Decision::NoRoute => answered(404, "route_not_found"),
+            Decision::Matched(Matched { route, view, action }) => match action {
+                RouteAction::Respond(RouteResponse::Local(response) | RouteResponse::Preflight(response)) => {
+                    local(&response)
+                }
+                RouteAction::Respond(RouteResponse::Refused(refusal)) => answered(refusal.status(), refusal.detail()),
+                RouteAction::Forward(Forwarding { rewritten, .. }) => {
+                    self.forwarded(&context, route, rewritten.as_ref(), &view)
+                }
+            },
         };
         if let Some(fault) = route.and_then(|route| route.config.fault.as_deref()) {
             answer.fault = Some(policies::fault(fault));
@@ -166,7 +171,7 @@ impl Explainer {
                 answer.outcome = answered(status, "fault_filter_abort");
             }
         }
-        if let Some(dialect) = dialect {
+        if let Some(dialect) = context.dialect() {
             answer.outcome.tell_grpc(dialect);
         }
         Ok(())
@@ -186,22 +191,17 @@ impl Explainer {
         Outcome::Bytes { rule: route.origin.clone(), targets: route.targets.iter().map(target).collect() }
     }
 
-    fn outcome(&self, route: &RouteEntry, request: Asked<'_>, view: &RequestView<'_>, peer: &Peer<'_>) -> Outcome {
-        if let Some(answer) = route.local_answer(view) {
-            return local(&answer);
-        }
-        let cors = CorsRequest::of(route, view.fields);
-        if let Some(answer) = cors.and_then(|cors| cors.preflight(route, view.method, view.fields)) {
-            return local(&answer);
-        }
-        let rewritten = match route.rewritten(view) {
-            Ok(rewritten) => rewritten,
-            Err(refusal) => return answered(refusal.status(), refusal.detail()),
-        };
+    fn forwarded(
+        &self,
+        context: &RequestContext<'_>,
+        route: &RouteEntry,
+        rewritten: Option<&::text::Target<'static>>,
+        view: &RequestView<'_>,
+    ) -> Outcome {
         let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
-        let target = |(at, target): (usize, &ir::Target)| {
-            let head = sent_head(route, (at, rewritten.clone()), request, view, peer);
-            self.target(&target.cluster, target.weight, Some(head))
+        let target = |(index, target): (usize, &ir::Target)| {
+            let to = RouteTarget { route, target: index, rewritten: rewritten.cloned(), dialect: context.dialect() };
+            self.target(&target.cluster, target.weight, Some(sent_head(context, to, view)))
         };
         let mirror = |mirror: &ir::Mirror| MirrorAnswer {
             share: policies::share(mirror.share),
@@ -255,9 +255,6 @@ impl Explainer {
     }
 }
 
-/// A request, the call of gRPC-Web that it is, what it asks to switch to, and the mesh settings.
-type Asked<'a> = (&'a RequestHead, Option<Call>, Option<&'a [u8]>, &'a MeshConnectionSettings);
-
 /// How a request came to a table.
 struct Came<'a> {
     question: &'a Question,
@@ -275,31 +272,12 @@ impl Came<'_> {
 }
 
 /// The head that is sent to a target.
-fn sent_head(
-    route: &RouteEntry,
-    (at, rewritten): (usize, Option<::text::Target<'static>>),
-    (request, web, switch, mesh_settings): Asked<'_>,
-    view: &RequestView<'_>,
-    peer: &Peer<'_>,
-) -> String {
+fn sent_head<'a>(context: &RequestContext<'a>, to: RouteTarget<'a>, view: &RequestView<'a>) -> String {
     let mut edits = Edits::default();
-    let headers = &mesh_settings.headers;
+    let headers = &context.mesh_settings.headers;
     let id = if headers.request_id { "<a new id>" } else { "" };
-    forwarded::edit(peer, view.fields, view.scheme, id, &mut edits);
-    if headers.attempt_count {
-        edits.set("x-envoy-attempt-count", "1");
-    }
-    if web.is_some() {
-        Call::edit_request(view.fields, &mut edits);
-    }
-    route.edit_request(at, rewritten, view, &policies::Asked(view), &mut edits);
-    if headers.forwarded_host {
-        forwarded::set_forwarded_host(view.authority, view.fields, &mut edits);
-    }
-    let mut parts = RequestParts::of(request, view, switch);
-    if let Some(call) = web {
-        parts.framing = call.framing(parts.framing);
-    }
+    forwarded::edit(context.peer, view.fields, view.scheme, id, &mut edits);
+    let parts = decision::edit_request(context, to, view, &policies::Asked(view), &mut edits);
     let mut head = Vec::new();
     write_request_in(&mut head, &parts, &edits, Style { keep_case: headers.keep_case, http10: false });
     String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned()

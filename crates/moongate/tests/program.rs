@@ -23,5 +23,6 @@ mod program {
     mod takeover;
     mod tonic;
     mod twin;
+    mod twin_seeded;
     mod ways;
 }

@@ -6,6 +6,7 @@ use crate::route::RouteEntry;
 use crate::table::{Pick, Table};
 use ir::{MatchPath, Origin, Route, StringMatch, ValueMatch};
 use serde::Serialize;
+use std::sync::Arc;
 use wire::view::RequestView;
 
 /// The routing decision for a request.
@@ -37,7 +38,7 @@ pub struct Verdict {
 }
 
 /// Checks every rule up to the first match, and returns that one.
-pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Option<&'t RouteEntry>) {
+pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Option<&'t Arc<RouteEntry>>) {
     let mut covering = table.covering(view.host);
     let Some(host) = covering.next() else {
         return (Explanation::default(), None);
@@ -51,7 +52,7 @@ pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Op
     debug_assert_eq!(winner, host.first_match(view), "explain and the live path disagree");
     let (name, found) = (Some(host.pattern.to_string()), winner.is_some());
     let explanation = Explanation { host: name, passed_over, rules, found, to_https: false };
-    (explanation, winner.and_then(|number| host.rules.get(number)).map(AsRef::as_ref))
+    (explanation, winner.and_then(|number| host.rules.get(number)))
 }
 
 fn verdicts(host: &HostTable, view: &RequestView<'_>) -> (Vec<Verdict>, Option<usize>) {

@@ -1,10 +1,11 @@
 //! Route tables built from `ir`: which rule matches a request, how its head is edited, and why.
 //!
 //! Everything is a pure function of a table and a view of the request, so that live requests, `explain` and tests use the same code. The data
-//! plane and `explain` call [`prepare::prepare`], then [`table::Table::pick`], then the edits of the route.
+//! plane and `explain` call [`decision::decide`], which normalises, picks a route and asks it, and then [`decision::edit_request`].
 
 mod candidates;
 pub mod cors;
+pub mod decision;
 pub mod explain;
 #[cfg(test)]
 mod fixture;
@@ -20,6 +21,7 @@ pub mod table;
 pub mod tcp;
 
 pub use cors::CorsRequest;
+pub use decision::{Decision, Forwarding, Matched, RequestContext, RouteAction, RouteResponse, RouteTarget};
 pub use host::HostTable;
 pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};

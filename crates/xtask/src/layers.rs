@@ -101,6 +101,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "table",
             "servers",
             "tcp",
+            "decision",
             "explain",
         ],
     ),

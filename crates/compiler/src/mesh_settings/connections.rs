@@ -23,8 +23,8 @@ fn written(settings: &Settings) -> (Option<&ConnectionSettings>, bool) {
 
 /// Works the limits out. Metadata stands in for what is not written; the profile for what neither says.
 pub(super) fn compile(settings: &Settings) -> ir::ConnectionSettings {
-    let (written, mesh_settings) = written(settings);
-    let by_profile = |value: Duration| mesh_settings.then_some(value);
+    let (written, is_edge) = written(settings);
+    let by_profile = |value: Duration| is_edge.then_some(value);
     let time =
         |of: fn(&ConnectionSettings) -> Option<scalar::Duration>| written.and_then(of).and_then(|time| time.get());
     let count =
@@ -41,16 +41,14 @@ pub(super) fn compile(settings: &Settings) -> ir::ConnectionSettings {
         request_timeout: time(|of| of.http_request_timeout).or(by_profile(FIVE_MINUTES)),
         stream_idle_timeout: time(|of| of.http_stream_idle_timeout).or(by_profile(FIVE_MINUTES)),
         max_stream_duration: time(|of| of.http_max_stream_duration),
-        streams: count(|of| of.http_max_concurrent_streams).or(mesh_settings.then_some(100)),
-        stream_window: window(count(|of| of.http2_initial_stream_window_size).or(mesh_settings.then_some(64 << 10))),
-        connection_window: window(
-            count(|of| of.http2_initial_connection_window_size).or(mesh_settings.then_some(1 << 20)),
-        ),
+        streams: count(|of| of.http_max_concurrent_streams).or(is_edge.then_some(100)),
+        stream_window: window(count(|of| of.http2_initial_stream_window_size).or(is_edge.then_some(64 << 10))),
+        connection_window: window(count(|of| of.http2_initial_connection_window_size).or(is_edge.then_some(1 << 20))),
         underscores: match written.and_then(|written| written.http_headers_with_underscores_action) {
             Some(UnderscoresAction::Allow) => Underscores::Allow,
             Some(UnderscoresAction::RejectRequest) => Underscores::Reject,
             Some(UnderscoresAction::DropHeader) => Underscores::Drop,
-            None | Some(UnderscoresAction::Unspecified) if mesh_settings => Underscores::Reject,
+            None | Some(UnderscoresAction::Unspecified) if is_edge => Underscores::Reject,
             None | Some(UnderscoresAction::Unspecified) => Underscores::Allow,
         },
     }
@@ -58,18 +56,18 @@ pub(super) fn compile(settings: &Settings) -> ir::ConnectionSettings {
 
 /// How paths are normalised, and what becomes of those with escaped slashes.
 pub(crate) fn paths(settings: &Settings) -> (PathNormalization, EscapedSlashes) {
-    let (written, mesh_settings) = written(settings);
+    let (written, is_edge) = written(settings);
     let (normalise, merge, escaped) = match settings.mesh.path_normalization.normalization {
         None | Some(Normalization::Default | Normalization::Base) => (true, false, EscapedSlashesAction::KeepUnchanged),
         Some(Normalization::None) => (false, false, EscapedSlashesAction::KeepUnchanged),
         Some(Normalization::MergeSlashes) => (true, true, EscapedSlashesAction::KeepUnchanged),
         Some(Normalization::DecodeAndMergeSlashes) => (true, true, EscapedSlashesAction::UnescapeAndForward),
     };
-    let merge = written.and_then(|written| written.http_merge_slashes).unwrap_or(merge || mesh_settings);
+    let merge = written.and_then(|written| written.http_merge_slashes).unwrap_or(merge || is_edge);
     let action = written.and_then(|written| written.http_path_with_escaped_slashes_action);
     let escaped = match action.filter(|action| *action != EscapedSlashesAction::Unspecified) {
         Some(action) => action,
-        None if mesh_settings => EscapedSlashesAction::UnescapeAndRedirect,
+        None if is_edge => EscapedSlashesAction::UnescapeAndRedirect,
         None => escaped,
     };
     let decode =

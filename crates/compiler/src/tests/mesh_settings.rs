@@ -138,8 +138,8 @@ fn mc_02_and_pc_04_paths_are_as_the_connection_settings_have_them_before_the_mes
     };
     assert_eq!(paths("{}"), (PathNormalization::Base, EscapedSlashes::Take));
     assert_eq!(with("", "NONE"), (PathNormalization::None, EscapedSlashes::Take));
-    let mesh_settings = "profile: EDGE";
-    assert_eq!(with(mesh_settings, "BASE"), (PathNormalization::DecodeAndMergeSlashes, EscapedSlashes::Redirect));
+    let edge = "profile: EDGE";
+    assert_eq!(with(edge, "BASE"), (PathNormalization::DecodeAndMergeSlashes, EscapedSlashes::Redirect));
     let keep = "profile: EDGE, httpMergeSlashes: false, httpPathWithEscapedSlashesAction: KEEP_UNCHANGED";
     assert_eq!(with(keep, "DECODE_AND_MERGE_SLASHES"), (PathNormalization::Base, EscapedSlashes::Take));
     let reject = "httpPathWithEscapedSlashesAction: REJECT_REQUEST";

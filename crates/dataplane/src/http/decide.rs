@@ -11,7 +11,10 @@ use crate::conn::{ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
 use crate::reasons::Reject;
 use http::Request;
 use ir::{Sni, UpstreamProtocol};
-use routing::{CorsRequest, LocalAnswer, Pick, RawRequest, Refusal, RouteEntry, prepare, substitute};
+use routing::{
+    CorsRequest, Forwarding, LocalAnswer, Matched, Refusal, RequestContext, RouteAction, RouteEntry, RouteResponse,
+    RouteTarget, decision, substitute,
+};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +25,7 @@ use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
 use wire::h1::response::RequestKind;
-use wire::h1::{OutFraming, RequestParts, Style, Version, write_request_in};
+use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
 use wire::proxy_protocol::Ends;
 
 /// What happens to a request.
@@ -119,77 +122,57 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let request_id = std::str::from_utf8(request_id).unwrap_or_default();
     let version = conn.table.version();
     let buffer = conn.input.filled().get(..head).unwrap_or_default();
-    let fields = request.fields(buffer);
     let trusted_proxies = version.http.forwarded.trusted_proxies;
     let certificate = conn.client.certificate_header(version.http.forwarded.certificates);
-    let mesh_settings = &conn.client.mesh_settings;
+    let mesh_settings = &*conn.client.mesh_settings;
     let request_id = if mesh_settings.headers.request_id { request_id } else { "" };
     let port = conn.client.local.filter(|_| mesh_settings.headers.forwarded_port).map(|local| local.port());
     let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate, port };
-    let (method, target) = (request.method.of(buffer), request.target.of(buffer));
-    let host = match routing::prepare::host(request, mesh_settings, buffer) {
-        Ok(host) => host,
-        Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
+    let context = RequestContext { request, buffer, http: &version.http, mesh_settings, peer: &peer };
+    let is_misdirected = |host: &str, found| is_misdirected(conn, host, found);
+    let decision = decision::decide(&context, scratch, is_misdirected, |view| version.table.pick(view));
+    let Matched { route, view, action } = match decision {
+        routing::Decision::Refused(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
+        routing::Decision::Redirect(answer) => return Decision::Redirect(answer),
+        routing::Decision::Misdirected => return Decision::Reject(Reject::Misdirected, None),
+        routing::Decision::NoRoute => return Decision::Reject(Reject::NoRoute, None),
+        routing::Decision::Matched(matched) => matched,
     };
-    let view = match prepare(RawRequest { method, target, host, fields }, &version.http, &peer, scratch) {
-        // A gRPC client does not follow redirects.
-        Ok(prepared) if prepared.to_normalised && Dialect::of(|name| fields.get(name), false).is_some() => {
-            return Decision::Reject(Reject::Refused(Refusal::Path), None);
-        }
-        Ok(prepared) if prepared.to_normalised => {
-            return Decision::Redirect(LocalAnswer::to_normalised(&prepared.view));
-        }
-        Ok(prepared) => prepared.view,
-        Err(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
-    };
-    let picked = version.table.pick(&view);
-    if let Some(reject) = misdirected(conn, view.host, &picked) {
-        return Decision::Reject(reject, None);
-    }
-    let route = match picked {
-        Pick::Route(route) => Arc::clone(route),
-        Pick::ToHttps => return Decision::Redirect(LocalAnswer::to_https(&view)),
-        Pick::NoRoute(_) | Pick::NoHost => return Decision::Reject(Reject::NoRoute, None),
-    };
+    let route = Arc::clone(route);
     captured_headers.clear();
-    if !route.captured_headers.is_empty() {
-        // Local responses may need them.
-        let mut edits = Edits::default();
-        forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
-        *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
-    }
-    if let Some(answer) = route.local_answer(&view) {
-        return Decision::Local(route, answer);
-    }
-    let cors = CorsRequest::of(&route, fields);
-    if let Some(answer) = cors.as_ref().and_then(|cors| cors.preflight(&route, method, fields)) {
-        return Decision::Preflight(route, answer);
-    }
-    let rewritten = match route.rewritten(&view) {
-        Ok(rewritten) => rewritten,
-        Err(refusal) => return Decision::Reject(Reject::Refused(refusal), Some((route, 0))),
+    let mut edits = Edits::default();
+    let fields = view.fields;
+    let forwarding = match action {
+        RouteAction::Forward(forwarding) => {
+            forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
+            forwarding
+        }
+        RouteAction::Respond(response) => {
+            if !route.captured_headers.is_empty() {
+                // The response may need them.
+                forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
+                *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
+            }
+            drop(edits);
+            return match response {
+                RouteResponse::Local(answer) => Decision::Local(route, answer),
+                RouteResponse::Preflight(answer) => Decision::Preflight(route, answer),
+                RouteResponse::Refused(refusal) => Decision::Reject(Reject::Refused(refusal), Some((route, 0))),
+            };
+        }
     };
     let target = route.choose(|| worker.random());
     let slot = route.targets.get(target).and_then(|target| target.slot);
     let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
+        if !route.captured_headers.is_empty() {
+            *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
+        }
+        drop(edits);
         return Decision::Reject(Reject::NoCluster, Some((route, target)));
     };
-    let mut edits = Edits::default();
-    forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
     let sent = HashInput { view: &view, edits: &edits, peer: &peer, client: &conn.client };
     let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
-    if mesh_settings.headers.attempt_count {
-        edits.set("x-envoy-attempt-count", "1");
-    }
-    if request.version == Version::Http10 {
-        // An HTTP/1.0 client does not wait for 100 (RFC 9110 §10.1.1).
-        edits.remove("expect");
-    }
-    let dialect = Dialect::of(|name| fields.get(name), version.http.grpc_web);
-    let web = dialect.and_then(Dialect::web);
-    if web.is_some() {
-        Call::edit_request(fields, &mut edits);
-    }
+    let dialect = context.dialect();
     let common = Common {
         client: &conn.client,
         address: forwarded::client(&peer, fields),
@@ -197,10 +180,10 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         route: &route,
         cluster: cluster.config.id.as_str(),
     };
-    route.edit_request(target, rewritten, &view, &OfRequest { common, view: &view }, &mut edits);
-    if mesh_settings.headers.forwarded_host {
-        forwarded::set_forwarded_host(view.authority, fields, &mut edits);
-    }
+    let Forwarding { rewritten, cors } = forwarding;
+    let to = RouteTarget { route: &route, target, rewritten, dialect };
+    let facts = OfRequest { common, view: &view };
+    let parts = decision::edit_request(&context, to, &view, &facts, &mut edits);
     if !route.captured_headers.is_empty() {
         *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
     }
@@ -210,10 +193,6 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     if upgrade.is_some() && !http2 && matches!(conn.downstream, Downstream::H2(_)) {
         let random = u128::from(worker.random()) << 64 | u128::from(worker.random());
         edits.set_checked("sec-websocket-key", websocket::key(random).into_bytes());
-    }
-    let mut parts = RequestParts::of(request, &view, upgrade);
-    if let Some(call) = web {
-        parts.framing = call.framing(parts.framing);
     }
     let host = host_for(&cluster, &parts, &edits);
     let stream_head = if http2 {
@@ -237,7 +216,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     };
     drop(edits);
     let ends = cluster.config.proxy_protocol.and_then(|_| conn.client.ends()).map(Box::new);
-    let idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
+    let idempotent = matches!(view.method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
     let deadline = dialect.and_then(|_| fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
     let most = mesh_settings.connections.max_stream_duration.filter(|most| !most.is_zero());
     let deadline = deadline.into_iter().chain(most).min();
@@ -261,12 +240,9 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
 }
 
 /// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.
-fn misdirected(conn: &ClientConnection, host: &str, picked: &Pick<'_>) -> Option<Reject> {
-    let request_kind = conn.client.tls.as_ref()?.sni.as_deref();
-    let place = conn.table.server_index()?;
-    let found = matches!(picked, Pick::Route(_));
-    let services = conn.client.listener.services();
-    services.servers.is_misdirected(place, request_kind, host, found).then_some(Reject::Misdirected)
+fn is_misdirected(conn: &ClientConnection, host: &str, found: bool) -> bool {
+    let (Some(tls), Some(server)) = (&conn.client.tls, conn.table.server_index()) else { return false };
+    conn.client.listener.services().servers.is_misdirected(server, tls.sni.as_deref(), host, found)
 }
 
 /// DR-22, S-119.
