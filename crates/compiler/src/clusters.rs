@@ -9,7 +9,7 @@ use crate::code;
 use crate::context::CompileContext;
 use crate::credentials::Used;
 use crate::destination_rules::{self, Effective, Merged};
-use crate::endpoints::{self, Wanted};
+use crate::endpoints::{self, EndpointQuery};
 use crate::localities;
 use crate::report::Notes;
 use crate::services::{self, BackingPort};
@@ -66,7 +66,7 @@ fn for_client(
     };
     let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(port, part));
     let placing = localities::placing(context, client, backing, effective);
-    let wanted = Wanted { host, port: backing_port, labels: part.map(|part| &part.labels), placing };
+    let wanted = EndpointQuery { host, port: backing_port, labels: part.map(|part| &part.labels), placing };
     let Secured { tls, fault, used, notes } = secured::compile(context, client, backing, effective.tls);
     let guard = rules.as_ref().and_then(Merged::guard);
     let fault = guard.map(|rule| format!("DestinationRule {rule} has errors").into()).or(fault);

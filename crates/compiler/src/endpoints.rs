@@ -50,7 +50,7 @@ impl<'a> Seen<'a> {
 
 /// What endpoints are looked for.
 #[derive(Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct EndpointQuery<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: BackingPort<'a>,
     /// The labels of a subset; only endpoints that have them all count (DR-06).
@@ -64,7 +64,7 @@ pub(crate) fn find(
     context: CompileContext<'_>,
     backing: Backing<'_>,
     others: &[Backing<'_>],
-    wanted: Wanted<'_>,
+    wanted: EndpointQuery<'_>,
 ) -> EndpointSource {
     match backing {
         Backing::Service(object) => service::find(context, object, wanted),
@@ -72,7 +72,7 @@ pub(crate) fn find(
     }
 }
 
-impl Wanted<'_> {
+impl EndpointQuery<'_> {
     fn takes(&self, labels: &Labels) -> bool {
         self.labels.is_none_or(|wanted| selects(wanted, labels))
     }
@@ -84,7 +84,7 @@ impl Wanted<'_> {
 }
 
 impl<'a> Found<'a> {
-    pub(crate) fn new(wanted: Wanted<'a>) -> Self {
+    pub(crate) fn new(wanted: EndpointQuery<'a>) -> Self {
         Self { placing: wanted.placing, addresses: Vec::new(), names: Vec::new() }
     }
 

@@ -90,10 +90,10 @@ impl State {
         self.report.begin();
         let before = std::mem::replace(&mut self.set, set.clone());
         if fresh {
-            changed::take_all(self, &mut dirty);
+            changed::apply_all(self, &mut dirty);
         } else {
-            set.changed.iter().for_each(|object| changed::take(self, &before, object, &mut dirty));
-            set.changed_files.iter().for_each(|path| changed::take_file(self, path, &mut dirty));
+            set.changed.iter().for_each(|object| changed::apply(self, &before, object, &mut dirty));
+            set.changed_files.iter().for_each(|path| changed::apply_file(self, path, &mut dirty));
         }
         if dirty.gateways {
             self.plan_listeners(&mut dirty);

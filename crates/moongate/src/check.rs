@@ -3,7 +3,7 @@
 use crate::certificates::Certificates;
 use crate::cli::{CheckArgs, Output};
 use crate::mesh::Mesh;
-use crate::places::Texts;
+use crate::positions::Texts;
 use crate::serving::Demand;
 use crate::words::counted;
 use crate::{output, pipeline, settings};
@@ -22,7 +22,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let mut source = source.with_mesh(args.config.workload.mesh_config.clone());
     let Some(loaded) = source.refresh() else { return Ok(ExitCode::SUCCESS) };
     let mut mesh = Mesh::default();
-    mesh.take(&loaded, &mut settings);
+    mesh.apply(&loaded, &mut settings);
     let mut all = mesh.found;
     let compiled = compiler::compile(&loaded.set, &settings, &mut Memo::default());
     all.extend(loaded.diagnostics.iter().cloned());

@@ -62,7 +62,7 @@ impl Explainer {
     pub fn read(paths: Vec<PathBuf>, mesh: Option<PathBuf>, mut settings: Settings) -> Result<Self> {
         let loaded = FileSource::new(paths)?.with_mesh(mesh).refresh().context("there is nothing to read")?;
         let mut mesh = Mesh::default();
-        mesh.take(&loaded, &mut settings);
+        mesh.apply(&loaded, &mut settings);
         if !mesh.is_usable() {
             let errors: Vec<String> = mesh.found.iter().map(resources::render::line).collect();
             bail!("the mesh settings cannot be used:\n{}", errors.join("\n"));
@@ -172,7 +172,7 @@ impl Explainer {
             }
         }
         if let Some(dialect) = context.dialect() {
-            answer.outcome.tell_grpc(dialect);
+            answer.outcome.explain_grpc(dialect);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! Listening sockets that pass from process to process: a new one takes them over from the one it follows and tells it when it serves, or
-//! finds them where the system's service manager has opened them.
+//! Hand-over of listening sockets: a new process receives them from its predecessor and reports when it serves, or gets them from the
+//! system's service manager.
 //!
-//! The two talk over a Unix socket. The elder sends one octet with each group of sockets and another when that were all; the younger
+//! The two talk over a Unix socket. The predecessor sends one octet with each group of sockets and another when that were all; the successor
 //! answers with one octet once its first configuration serves. Whoever goes away before leaves everything as it was. Each side checks
 //! that the other belongs to a user that it trusts, and the passing of the sockets has one time limit, however slowly the other sends.
 
@@ -27,24 +27,24 @@ use std::time::{Duration, Instant};
 const GROUP: usize = 64;
 /// How long the passing of all sockets may take.
 const PASSING: Duration = Duration::from_secs(10);
-/// How long the younger may take for its first configuration; meanwhile no other can follow.
+/// How long the successor may take for its first configuration; meanwhile no other can follow.
 const FIRST_CONFIGURATION: Duration = Duration::from_secs(300);
-/// How long nobody is met after the system refused it, for want of files.
+/// The pause after an accept failed, for example for want of file descriptors.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Some more sockets follow in this message.
 const MORE: u8 = b'S';
-/// That were all.
+/// All sockets are sent.
 const END: u8 = b'E';
-/// The younger process serves.
+/// The successor process serves.
 const SERVING: u8 = b'R';
 
-/// The process that this one follows; it goes on serving until it is told otherwise.
+/// The process that this one replaces; it goes on serving until this one reports that it serves.
 #[derive(Debug)]
-pub(crate) struct Elder(UnixStream);
+pub(crate) struct Predecessor(UnixStream);
 
-impl Elder {
-    /// Tells it that this process serves: it takes no further connections from now on, and ends when those that it has have ended.
-    pub(crate) fn relieve(mut self) -> io::Result<()> {
+impl Predecessor {
+    /// Reports that this process serves: the predecessor stops accepting, drains its connections and ends.
+    pub(crate) fn report_serving(mut self) -> io::Result<()> {
         self.0.write_all(&[SERVING])
     }
 }
@@ -63,22 +63,23 @@ impl TrustedUsers {
         if peer == geteuid() || peer.is_root() || Some(peer) == self.later {
             return Ok(());
         }
-        let message = format!("it runs as user {}, which is neither this process's user nor root", peer.as_raw());
+        let message =
+            format!("the process runs as user {}, which is neither this process's user nor root", peer.as_raw());
         Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
     }
 }
 
 /// What is listened on already: by the system's service manager for this process, and by the process that serves at `path`, if one
 /// does.
-pub(crate) fn inherit(path: Option<&Path>, users: TrustedUsers) -> Result<(Inherited, Option<Elder>)> {
+pub(crate) fn inherit(path: Option<&Path>, users: TrustedUsers) -> Result<(Inherited, Option<Predecessor>)> {
     let mut inherited = Inherited::new(activated()?).context("a socket of the service manager cannot be used")?;
     let Some(path) = path else { return Ok((inherited, None)) };
     if std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.file_type().is_socket()) {
-        bail!("{} is there and no socket; give --takeover a path of its own", path.display());
+        bail!("{} exists and is not a socket; choose another path for --takeover", path.display());
     }
     let stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
-        // Nobody is there yet, or was left behind by one that is gone.
+        // There is no predecessor, or only the socket of one that has ended.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok((inherited, None));
         }
@@ -87,7 +88,7 @@ pub(crate) fn inherit(path: Option<&Path>, users: TrustedUsers) -> Result<(Inher
     let received = users.check(&stream).and_then(|()| receive(&stream, PASSING));
     let sockets = received.with_context(|| format!("no sockets received from the process at {}", path.display()))?;
     inherited.extend(Inherited::new(sockets).context("a socket that was handed over cannot be used")?);
-    Ok((inherited, Some(Elder(stream))))
+    Ok((inherited, Some(Predecessor(stream))))
 }
 
 /// Sockets that systemd, or what behaves like it, has opened for this process.
@@ -96,7 +97,7 @@ fn activated() -> Result<Vec<TcpListener>> {
     let mut sockets = Vec::new();
     for number in 0..given.len() {
         let socket = given.take_tcp_listener(number);
-        sockets.extend(socket.with_context(|| format!("socket {number} of the service manager is none of TCP"))?);
+        sockets.extend(socket.with_context(|| format!("socket {number} of the service manager is not a TCP socket"))?);
     }
     Ok(sockets)
 }
@@ -145,16 +146,16 @@ fn send(stream: &UnixStream, sockets: &[TcpListener], limit: Duration) -> io::Re
     (&mut &*stream).write_all(&[END])
 }
 
-/// Where a younger process finds this one.
+/// The Unix socket on which a successor process asks for the listening sockets.
 #[derive(Debug)]
-pub(crate) struct Meeting {
+pub(crate) struct TakeoverSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
-impl Meeting {
-    /// Takes the place at `path`, from an elder process too; only the same user has access to it.
-    pub(crate) fn at(path: &Path) -> Result<Self> {
+impl TakeoverSocket {
+    /// Binds `path`, replacing a predecessor's socket; only the same user has access to it.
+    pub(crate) fn bind(path: &Path) -> Result<Self> {
         let take = || {
             // Made beside and moved there, so that it is never without its permissions, and never missing.
             let mut begun = path.as_os_str().to_owned();
@@ -165,35 +166,37 @@ impl Meeting {
             std::fs::rename(&begun, path)?;
             Ok::<_, io::Error>(Self { listener, path: path.to_owned() })
         };
-        take().with_context(|| format!("no process that follows can be met at {}", path.display()))
+        take().with_context(|| format!("cannot open the take-over socket {}", path.display()))
     }
 
-    /// Waits until a younger process of a trusted user has taken over and serves. `sockets` are what it gets.
-    pub(crate) fn wait(&self, users: TrustedUsers, sockets: impl Fn() -> io::Result<Vec<TcpListener>>) {
+    /// Waits until a successor process of a trusted user has taken over and serves. `sockets` are what it gets.
+    pub(crate) fn serve(&self, users: TrustedUsers, sockets: impl Fn() -> io::Result<Vec<TcpListener>>) {
         loop {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "a process that is to follow cannot be met for a moment");
+                    tracing::warn!(%error, "cannot accept a connection on the take-over socket; trying again in a second");
                     std::thread::sleep(PAUSE);
                     continue;
                 }
             };
             match users.check(&stream).and_then(|()| hand_over(stream, &sockets)) {
                 Ok(true) => return,
-                Ok(false) => tracing::warn!("a process that was to follow is gone before it served; this one goes on"),
-                Err(error) => tracing::warn!(%error, "sockets could not be handed over; this process goes on"),
+                Ok(false) => tracing::warn!("the successor ended before it served; this process goes on serving"),
+                Err(error) => {
+                    tracing::warn!(%error, "the sockets could not be handed over; this process goes on serving")
+                }
             }
         }
     }
 
-    /// Where it is.
+    /// The path of the socket.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Whether the younger process serves now.
+/// Whether the successor process serves now.
 fn hand_over(mut stream: UnixStream, sockets: impl Fn() -> io::Result<Vec<TcpListener>>) -> io::Result<bool> {
     send(&stream, &sockets()?, PASSING)?;
     stream.set_read_timeout(Some(FIRST_CONFIGURATION))?;
@@ -211,9 +214,9 @@ mod tests {
         let sockets: Vec<TcpListener> = (0..150).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
         let waiting = std::net::TcpStream::connect(addresses[149]).unwrap();
-        let (elder, younger) = UnixStream::pair().unwrap();
-        let sending = std::thread::spawn(move || send(&elder, &sockets, PASSING));
-        let received = receive(&younger, PASSING).unwrap();
+        let (predecessor, successor) = UnixStream::pair().unwrap();
+        let sending = std::thread::spawn(move || send(&predecessor, &sockets, PASSING));
+        let received = receive(&successor, PASSING).unwrap();
         sending.join().unwrap().unwrap();
         assert_eq!(received.iter().map(|socket| socket.local_addr().unwrap()).collect::<Vec<_>>(), addresses);
         assert_eq!(received[149].accept().unwrap().1, waiting.local_addr().unwrap());
@@ -221,44 +224,44 @@ mod tests {
 
     #[test]
     fn the_passing_of_sockets_has_one_time_limit() {
-        let (elder, younger) = UnixStream::pair().unwrap();
+        let (predecessor, successor) = UnixStream::pair().unwrap();
         // It sends for ever: each octet alone comes in time.
         let sending = std::thread::spawn(move || {
             let mut sent = 0_u64;
-            while (&mut &elder).write_all(&[MORE]).is_ok() {
+            while (&mut &predecessor).write_all(&[MORE]).is_ok() {
                 sent += 1;
             }
             sent
         });
-        let error = receive(&younger, Duration::from_millis(50)).unwrap_err();
-        drop(younger);
+        let error = receive(&successor, Duration::from_millis(50)).unwrap_err();
+        drop(successor);
         assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
         assert!(sending.join().unwrap() > 0);
     }
 
     #[test]
     fn one_that_breaks_off_has_handed_nothing_over() {
-        let (elder, younger) = UnixStream::pair().unwrap();
-        (&mut &elder).write_all(&[MORE]).unwrap();
-        drop(elder);
-        assert!(receive(&younger, PASSING).is_err());
+        let (predecessor, successor) = UnixStream::pair().unwrap();
+        (&mut &predecessor).write_all(&[MORE]).unwrap();
+        drop(predecessor);
+        assert!(receive(&successor, PASSING).is_err());
     }
 
     #[test]
-    fn a_younger_process_that_fails_leaves_the_elder_waiting_for_the_next() {
+    fn a_successor_that_fails_leaves_the_predecessor_serving() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("handover");
-        let meeting = Meeting::at(&path).unwrap();
-        assert_eq!(std::fs::metadata(meeting.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        let takeover_socket = TakeoverSocket::bind(&path).unwrap();
+        assert_eq!(std::fs::metadata(takeover_socket.path()).unwrap().permissions().mode() & 0o777, 0o600);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let users = TrustedUsers { later: None };
-        let elder = std::thread::spawn(move || meeting.wait(users, || Ok(vec![socket.try_clone()?])));
+        let predecessor = std::thread::spawn(move || takeover_socket.serve(users, || Ok(vec![socket.try_clone()?])));
         let (_, first) = inherit(Some(&path), users).unwrap();
         drop(first);
         let (mut inherited, second) = inherit(Some(&path), users).unwrap();
         assert_eq!(inherited.take(address).len(), 1);
-        second.unwrap().relieve().unwrap();
-        elder.join().unwrap();
+        second.unwrap().report_serving().unwrap();
+        predecessor.join().unwrap();
     }
 }

@@ -20,7 +20,7 @@ mod operators;
 mod output;
 mod page;
 mod pipeline;
-mod places;
+mod positions;
 mod privileges;
 mod process;
 mod run;

@@ -32,9 +32,9 @@ struct Written {
 }
 
 impl Mesh {
-    /// Takes the settings that are written now. Settings with errors are rejected, and the settings before are kept. Where there are none
+    /// Applies the current settings. Settings with errors are rejected, and the settings before are kept. Where there are none
     /// before, nothing can be served: which paths are the same, or whom to trust, is not known.
-    pub(crate) fn take(&mut self, loaded: &Loaded, settings: &mut Settings) {
+    pub(crate) fn apply(&mut self, loaded: &Loaded, settings: &mut Settings) {
         let Some(written) = of_file(loaded).or_else(|| of_config_map(&loaded.set, settings)) else {
             self.is_usable = true;
             if self.text.take().is_some() {
@@ -127,7 +127,7 @@ mod tests {
 
         fn root(&mut self) -> String {
             if let Some(loaded) = self.source.refresh() {
-                self.mesh.take(&loaded, &mut self.settings);
+                self.mesh.apply(&loaded, &mut self.settings);
             }
             self.settings.mesh.root_namespace.to_string()
         }

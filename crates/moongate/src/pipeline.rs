@@ -3,7 +3,7 @@
 use crate::admin::Health;
 use crate::certificates::Certificates;
 use crate::mesh::Mesh;
-use crate::places::{Places, Texts};
+use crate::positions::{PositionCache, Texts};
 use crate::service_manager;
 use crate::serving::Demand;
 use crate::start_up::StartUp;
@@ -60,7 +60,7 @@ pub(crate) struct Current {
     /// Texts of input that cannot be read again.
     pub(crate) streams: StreamTexts,
     /// Where fields of findings stand, as far as somebody asked.
-    pub(crate) places: Arc<Places>,
+    pub(crate) positions: Arc<PositionCache>,
     /// Names of endpoints without an answer, where somebody looked.
     pub(crate) unresolved: Vec<Unresolved>,
 }
@@ -79,11 +79,11 @@ impl Current {
 
     /// Gives findings the lines of their fields. Files are read, which may take a while.
     pub(crate) fn locate(&self, diagnostics: &mut [Diagnostic]) {
-        self.places.locate(diagnostics, &self.set, &self.streams);
+        self.positions.locate(diagnostics, &self.set, &self.streams);
     }
 
     /// Asks again what there is to say of certificates that end.
-    fn look_at_clock(&mut self, soon: Duration) {
+    fn update_expiring(&mut self, soon: Duration) {
         let found = self.certificates.findings(SystemTime::now(), soon);
         self.ending = found.into_iter().map(|one| placed(one, &self.set)).collect();
     }
@@ -121,25 +121,25 @@ pub(crate) async fn run(
         tokio::select! {
             loaded = changes.recv() => {
                 let Some(loaded) = loaded else { return };
-                mesh.take(&loaded, &mut settings);
+                mesh.apply(&loaded, &mut settings);
                 if !mesh.is_usable() {
                     let current = without_mesh(&loaded, &mesh.found);
                     shared.set(current.clone());
-                    tell(&before, &current);
+                    log_changes(&before, &current);
                     before = current;
                     continue;
                 }
-                let mut current = take(&loaded, &settings, &mesh.found, &mut memo, (&data_plane, &before));
-                current.look_at_clock(soon);
-                let serves = judge(&mut current, &data_plane);
+                let mut current = apply(&loaded, &settings, &mesh.found, &mut memo, (&data_plane, &before));
+                current.update_expiring(soon);
+                let serves = check_listeners(&mut current, &data_plane);
                 shared.set(current.clone());
                 health.set_serving(serves);
                 // Readiness does not wait for the log.
                 if serves && let Some(first) = first.take() {
                     first();
                 }
-                tell(&before, &current);
-                start_up.tell(&current, &data_plane.listening());
+                log_changes(&before, &current);
+                start_up.log_serving(&current, &data_plane.listening());
                 if loaded.requested {
                     tracing::info!("the configuration was read again");
                     service_manager::ready();
@@ -148,24 +148,24 @@ pub(crate) async fn run(
             }
             _ = clock.tick() => {
                 let mut current = before.clone();
-                current.look_at_clock(soon);
+                current.update_expiring(soon);
                 if current.ending != before.ending {
                     shared.set(current.clone());
-                    tell_ending(&before, &current);
+                    log_expiring(&before, &current);
                     before = current;
                 }
             }
             () = tokio::time::sleep(RETRY) => {
                 if !before.problems.is_empty() {
                     let mut current = Current { problems: data_plane.retry(), ..before.clone() };
-                    let serves = judge(&mut current, &data_plane);
+                    let serves = check_listeners(&mut current, &data_plane);
                     shared.set(current.clone());
                     health.set_serving(serves);
                     if serves && let Some(first) = first.take() {
                         first();
                     }
-                    tell_problems(&before, &current);
-                    start_up.tell(&current, &data_plane.listening());
+                    log_problems(&before, &current);
+                    start_up.log_serving(&current, &data_plane.listening());
                     before = current;
                 }
             }
@@ -184,7 +184,7 @@ fn without_mesh(loaded: &Loaded, mesh: &[Diagnostic]) -> Current {
     }
 }
 
-fn take(
+fn apply(
     loaded: &Loaded,
     settings: &Settings,
     mesh: &[Diagnostic],
@@ -226,19 +226,19 @@ fn take(
         generation: outcome.generation,
         stages,
         streams: Arc::clone(&loaded.streams),
-        places: Arc::default(),
+        positions: Arc::default(),
     }
 }
 
 /// Whether the listeners that are open are what the configuration asks for; what there is to say becomes part of `current`.
-fn judge(current: &mut Current, data_plane: &DataPlane) -> bool {
+fn check_listeners(current: &mut Current, data_plane: &DataPlane) -> bool {
     let (demand, listeners) = (Demand::of(&current.set, &current.read), data_plane.listening().len());
     current.unserved = demand.findings(listeners);
     demand.is_met(listeners)
 }
 
 /// Logs what was not said of the configuration before. What is only good to know is left to `check`. The cost follows what changed.
-fn tell(before: &Current, current: &Current) {
+fn log_changes(before: &Current, current: &Current) {
     if before.read != current.read {
         let told: BTreeSet<String> = before.read.iter().map(resources::render::line).collect();
         current.read.iter().filter(|one| !told.contains(&resources::render::line(one))).for_each(log);
@@ -261,15 +261,15 @@ fn tell(before: &Current, current: &Current) {
             log(&found);
         }
     }
-    tell_problems(before, current);
-    tell_ending(before, current);
+    log_problems(before, current);
+    log_expiring(before, current);
 }
 
-fn tell_ending(before: &Current, current: &Current) {
+fn log_expiring(before: &Current, current: &Current) {
     current.ending.iter().filter(|one| !before.ending.contains(one)).for_each(log);
 }
 
-fn tell_problems(before: &Current, current: &Current) {
+fn log_problems(before: &Current, current: &Current) {
     for problem in current.problems.iter().filter(|problem| !before.problems.contains(problem)) {
         log(&bind_diagnostic(problem, current));
     }

@@ -2,7 +2,7 @@
 
 use crate::admin::{self, Health};
 use crate::cli::{LogStyle, RunArgs, ServeArgs, WorkloadArgs};
-use crate::handover::{Elder, Meeting, TrustedUsers};
+use crate::handover::{Predecessor, TakeoverSocket, TrustedUsers};
 use crate::pipeline::{self, Shared};
 use crate::privileges::{self, RunAs};
 use crate::signals::{EndingSignals, on_signal};
@@ -44,7 +44,7 @@ pub(crate) fn serve(
     let check = (!streams).then(|| start_up::check_command(paths, workload));
     let log_target = args.access_log.clone().unwrap_or_else(|| default_log.to_owned());
     let access_log = open_log(&log_target)?.map(|target| (target, log_format(args.access_log_format)));
-    let (mut inherited, elder) = handover::inherit(args.takeover.as_deref(), users)?;
+    let (mut inherited, predecessor) = handover::inherit(args.takeover.as_deref(), users)?;
     inherited.extend(bound);
     let sockets = admin::Sockets::open(args, &mut inherited)?;
     let own = sockets.to_hand_over()?;
@@ -108,7 +108,7 @@ pub(crate) fn serve(
             health.clone(),
             (first, start_up),
         ));
-        let followed = follow((args.takeover.clone(), users), elder, first_served, own, Arc::clone(&data_plane));
+        let followed = follow((args.takeover.clone(), users), predecessor, first_served, own, Arc::clone(&data_plane));
         tokio::select! {
             asked = ending.next() => {
                 health.set_ready(false);
@@ -153,7 +153,7 @@ fn reopen_log(target: &str, data_plane: &DataPlane) {
 /// Relieves the process before this one once the first configuration serves, and returns when another has taken over from this one.
 async fn follow(
     (path, users): (Option<PathBuf>, TrustedUsers),
-    elder: Option<Elder>,
+    predecessor: Option<Predecessor>,
     first_served: tokio::sync::oneshot::Receiver<Result<()>>,
     own: Vec<TcpListener>,
     data_plane: Arc<DataPlane>,
@@ -169,11 +169,11 @@ async fn follow(
     let Some(path) = path.filter(|_| served) else { return std::future::pending().await };
     let (over, taken_over) = tokio::sync::oneshot::channel();
     let wait = move || {
-        let meeting = Meeting::at(&path)?;
-        if let Some(elder) = elder {
+        let takeover_socket = TakeoverSocket::bind(&path)?;
+        if let Some(predecessor) = predecessor {
             // One that has ended meanwhile needs no relief.
-            let _ = elder.relieve();
-            tracing::info!(path = %meeting.path().display(), "took over from the process before");
+            let _ = predecessor.report_serving();
+            tracing::info!(path = %takeover_socket.path().display(), "took over from the process before");
         }
         let sockets = || {
             let mut sockets = data_plane.sockets()?;
@@ -182,7 +182,7 @@ async fn follow(
             }
             Ok(sockets)
         };
-        meeting.wait(users, sockets);
+        takeover_socket.serve(users, sockets);
         Ok(())
     };
     // A thread of its own, which the end of the process does not wait for.

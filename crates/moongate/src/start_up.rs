@@ -41,9 +41,9 @@ impl StartUp {
     }
 
     /// Logs what was read and the pages, the first time, and each listener that has been opened or closed since the last time.
-    pub(crate) fn tell(&mut self, current: &Current, listening: &[(ListenerId, SocketAddr)]) {
+    pub(crate) fn log_serving(&mut self, current: &Current, listening: &[(ListenerId, SocketAddr)]) {
         if let Some(input) = self.input.take() {
-            self.tell_input(&input, current);
+            self.log_input(&input, current);
             tracing::info!(url = %url(self.admin, "/"), address = %self.admin, "admin pages");
             tracing::info!(url = %url(self.ready, "/healthz/ready"), address = %self.ready, "readiness");
         }
@@ -54,7 +54,7 @@ impl StartUp {
         let new: Vec<_> = listening.iter().filter(|(id, _)| !self.open.contains(id)).collect();
         for (id, address) in new.iter().take(LISTENERS) {
             if let Some(listener) = current.snapshot.listeners.get(id) {
-                tell_listener(listener, *address, &current.snapshot);
+                log_listener(listener, *address, &current.snapshot);
             }
         }
         if let Some(further @ 1..) = new.len().checked_sub(LISTENERS) {
@@ -63,7 +63,7 @@ impl StartUp {
         self.open = open.into_iter().cloned().collect();
     }
 
-    fn tell_input(&self, input: &Input, current: &Current) {
+    fn log_input(&self, input: &Input, current: &Current) {
         let found = current.diagnostics();
         let count = |severity: Severity| found.iter().filter(|one| one.severity == severity).count();
         let paths: Vec<String> = input.paths.iter().map(|path| path.display().to_string()).collect();
@@ -80,7 +80,7 @@ impl StartUp {
     }
 }
 
-fn tell_listener(listener: &Listener, address: SocketAddr, snapshot: &Snapshot) {
+fn log_listener(listener: &Listener, address: SocketAddr, snapshot: &Snapshot) {
     // Where there is one workload, its name tells nothing.
     let mut workloads = snapshot.listeners.keys().map(|id| &id.workload);
     let is_only = workloads.all(|workload| *workload == listener.id.workload);

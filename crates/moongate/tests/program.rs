@@ -15,6 +15,7 @@ mod program {
     mod lifecycle;
     mod metrics;
     mod mutations;
+    mod operation;
     mod oracle;
     mod outputs;
     mod pages;
@@ -24,5 +25,4 @@ mod program {
     mod tonic;
     mod twin;
     mod twin_seeded;
-    mod ways;
 }

@@ -91,7 +91,7 @@ struct Seen {
 impl FileSource {
     /// Files, folders and streams (`-` is standard input) to read. Each has to be there; streams are read here, to their end.
     pub fn new(mut paths: Vec<PathBuf>) -> Result<Self, LoadError> {
-        let streams = stream::take(&mut paths, MAX_FILE)?;
+        let streams = stream::read_all(&mut paths, MAX_FILE)?;
         let root = |path: PathBuf| match std::fs::metadata(&path) {
             Ok(metadata) => Ok(Root { is_folder: metadata.is_dir(), path }),
             Err(source) => Err(LoadError { path, source }),
@@ -145,7 +145,7 @@ impl FileSource {
     }
 
     /// Reads what changed and is complete at that time. `None`: nothing is.
-    pub fn look(&mut self, now: Instant) -> Option<Loaded> {
+    pub fn poll(&mut self, now: Instant) -> Option<Loaded> {
         self.round(Pace::Watched(now))
     }
 
@@ -168,7 +168,7 @@ impl FileSource {
         self.settling.begin(pace);
         let mut seen = self.list();
         self.settling.compare(&seen.listing);
-        let other_mesh = self.mesh.look(pace, &self.roots, &mut seen.listing, seen.proven, &mut self.settling);
+        let other_mesh = self.mesh.poll(pace, &self.roots, &mut seen.listing, seen.proven, &mut self.settling);
         let read = self.read(pace, &seen);
         let parse = begun.elapsed();
         let begun = Instant::now();
@@ -189,7 +189,7 @@ impl FileSource {
         if let Some(set) = &set {
             self.name_files(set);
         }
-        let other_named = self.named.look(pace, &mut self.settling);
+        let other_named = self.named.poll(pace, &mut self.settling);
         let failures = self.failures(pace, &seen.listing);
         touched |= first || other_mesh || other_named || failures != self.failures;
         self.failures = failures;

@@ -88,7 +88,7 @@ impl MeshFile {
     }
 
     /// Looks for another text, and takes the file out of those that hold objects. Whether there is one.
-    pub(crate) fn look(
+    pub(crate) fn poll(
         &mut self,
         pace: Pace,
         roots: &[Root],

@@ -50,10 +50,10 @@ impl NamedFiles {
     }
 
     /// Reads those that changed and are complete. Whether any gave another content.
-    pub(crate) fn look(&mut self, pace: Pace, settling: &mut Settling) -> bool {
+    pub(crate) fn poll(&mut self, pace: Pace, settling: &mut Settling) -> bool {
         let mut changed = false;
         for named in self.files.values_mut() {
-            changed |= named.look(pace, settling);
+            changed |= named.poll(pace, settling);
         }
         changed
     }
@@ -86,7 +86,7 @@ impl NamedFiles {
 }
 
 impl Named {
-    fn look(&mut self, pace: Pace, settling: &mut Settling) -> bool {
+    fn poll(&mut self, pace: Pace, settling: &mut Settling) -> bool {
         let listed = match Listed::at(&self.path) {
             Ok(listed) => listed,
             Err(error) => return self.lost(&error),

@@ -31,7 +31,7 @@ pub(crate) fn name(path: &Path) -> Arc<Path> {
 }
 
 /// Takes the streams out of `paths`, and reads each of them to its end.
-pub(crate) fn take(paths: &mut Vec<PathBuf>, limit: u64) -> Result<StreamTexts, LoadError> {
+pub(crate) fn read_all(paths: &mut Vec<PathBuf>, limit: u64) -> Result<StreamTexts, LoadError> {
     let mut texts = BTreeMap::new();
     let mut others = Vec::with_capacity(paths.len());
     for path in std::mem::take(paths) {

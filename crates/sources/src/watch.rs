@@ -51,7 +51,7 @@ async fn run(mut source: FileSource, sender: Sender<Loaded>, mut requests: Recei
     loop {
         let look = tokio::task::spawn_blocking(move || {
             let now = std::time::Instant::now();
-            let loaded = if requested { Some(source.reread(now)) } else { source.look(now) };
+            let loaded = if requested { Some(source.reread(now)) } else { source.poll(now) };
             (source, loaded)
         });
         let loaded = match look.await {

@@ -2,8 +2,8 @@
 //! they speak HTTP/2, and a forward proxy 9041. They listen wherever a port was free.
 
 use crate::backend::Backend;
+use crate::faulty_backend::{Attempts, FaultyBackend};
 use crate::http2::Http2;
-use crate::odd::{Attempts, Odd};
 use crate::proxy::Proxy;
 use crate::secured::Certificates;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ const PROXY: u16 = 9041;
 #[derive(Debug)]
 pub struct Backends {
     by_number: BTreeMap<u16, Backend>,
-    odd: BTreeMap<u16, Odd>,
+    faulty: BTreeMap<u16, FaultyBackend>,
     http2: BTreeMap<u16, Http2>,
     proxy: Proxy,
     /// How often requests came to those that misbehave.
@@ -50,23 +50,23 @@ impl Backends {
             let tls = certificates.backend(name, *authority)?;
             by_number.insert(*number, Backend::start(*number, Some(tls))?);
         }
-        let (mut odd, attempts) = (BTreeMap::new(), Attempts::default());
+        let (mut faulty, attempts) = (BTreeMap::new(), Attempts::default());
         for number in ODD {
-            odd.extend(Odd::start(number, &attempts)?.map(|backend| (number, backend)));
+            faulty.extend(FaultyBackend::start(number, &attempts)?.map(|backend| (number, backend)));
         }
         let secured = certificates.server("back0")?;
         let http2 = BTreeMap::from([
             (HTTP2, Http2::start(HTTP2, None)?),
             (HTTP2_SECURED, Http2::start(HTTP2_SECURED, Some(secured))?),
         ]);
-        Ok(Self { by_number, odd, http2, proxy: Proxy::start()?, attempts })
+        Ok(Self { by_number, faulty, http2, proxy: Proxy::start()?, attempts })
     }
 
     fn addresses(&self) -> impl Iterator<Item = (u16, SocketAddr)> {
         let usual = self.by_number.iter().map(|(number, backend)| (*number, backend.address));
-        let odd = self.odd.iter().map(|(number, backend)| (*number, backend.address));
+        let faulty = self.faulty.iter().map(|(number, backend)| (*number, backend.address));
         let http2 = self.http2.iter().map(|(number, backend)| (*number, backend.address));
-        usual.chain(odd).chain(http2).chain([(PROXY, self.proxy.address)])
+        usual.chain(faulty).chain(http2).chain([(PROXY, self.proxy.address)])
     }
 
     /// The number of the backend that listens on a port.

@@ -57,7 +57,7 @@ pub struct PickContext<'a> {
 impl EndpointList {
     /// Builds the list from the endpoints that are not ejected now. Round-robin continues from `before`.
     pub(crate) fn new(mut all: Vec<Member>, balance: &Balance, before: Option<&Self>) -> Self {
-        all.iter_mut().for_each(Member::look);
+        all.iter_mut().for_each(Member::update_ejected);
         let by_weight = matches!(balance.balancer, Balancer::RoundRobin | Balancer::LeastRequest);
         let now = Instant::now();
         let warmup = balance.warmup.filter(|_| by_weight);

@@ -1,6 +1,6 @@
 //! Endpoints of ServiceEntries, by their `resolution`.
 
-use super::{Found, Seen, Wanted, labels_of, workload_entries};
+use super::{EndpointQuery, Found, Seen, labels_of, workload_entries};
 use crate::context::CompileContext;
 use crate::services::Backing;
 use ir::EndpointSource;
@@ -18,7 +18,7 @@ pub(super) fn find(
     context: CompileContext<'_>,
     object: &Object<ServiceEntry>,
     others: &[Backing<'_>],
-    wanted: Wanted<'_>,
+    wanted: EndpointQuery<'_>,
 ) -> EndpointSource {
     let first_only = match object.spec.resolution {
         None | Some(Resolution::None) => return EndpointSource::Never(NO_ORIGINAL.into()),
@@ -49,7 +49,7 @@ fn by_static(
     context: CompileContext<'_>,
     object: &Object<ServiceEntry>,
     others: &[Backing<'_>],
-    wanted: Wanted<'_>,
+    wanted: EndpointQuery<'_>,
 ) -> EndpointSource {
     let mut found = Found::new(wanted);
     add(context, object, wanted, &mut found);
@@ -65,7 +65,7 @@ fn by_static(
     found.into_static()
 }
 
-fn add(context: CompileContext<'_>, object: &Object<ServiceEntry>, wanted: Wanted<'_>, found: &mut Found<'_>) {
+fn add(context: CompileContext<'_>, object: &Object<ServiceEntry>, wanted: EndpointQuery<'_>, found: &mut Found<'_>) {
     let Some(port) = port_named(object, wanted) else { return };
     let mut take = |one: &WorkloadEntry, labels: &Labels| {
         // WE-01: with a network alone it is behind that network's gateways, which are not known here.
@@ -90,7 +90,7 @@ fn add(context: CompileContext<'_>, object: &Object<ServiceEntry>, wanted: Wante
     }
 }
 
-fn port_named<'a>(object: &'a Object<ServiceEntry>, wanted: Wanted<'_>) -> Option<&'a ServicePort> {
+fn port_named<'a>(object: &'a Object<ServiceEntry>, wanted: EndpointQuery<'_>) -> Option<&'a ServicePort> {
     object.spec.ports.iter().find(|port| *port.name == *wanted.port.name)
 }
 

@@ -1,6 +1,6 @@
 //! Endpoints of Services: EndpointSlices, else Endpoints, and WorkloadEntries that the Service selects; else DNS.
 
-use super::{Found, NO_LABELS, Seen, Wanted, labels_of, workload_entries};
+use super::{EndpointQuery, Found, NO_LABELS, Seen, labels_of, workload_entries};
 use crate::context::CompileContext;
 use crate::index::pod_of;
 use ir::{Endpoint, EndpointAddress, EndpointSource};
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The endpoints of one port of `object`.
-pub(super) fn find(context: CompileContext<'_>, object: &Object<Service>, wanted: Wanted<'_>) -> EndpointSource {
+pub(super) fn find(context: CompileContext<'_>, object: &Object<Service>, wanted: EndpointQuery<'_>) -> EndpointSource {
     let Some(port) = object.spec.ports.iter().find(|port| port.port == wanted.port.number) else {
         return Found::new(wanted).into_static();
     };
@@ -47,7 +47,7 @@ fn add_slices(
     context: CompileContext<'_>,
     object: &Object<Service>,
     port: &CoreServicePort,
-    wanted: Wanted<'_>,
+    wanted: EndpointQuery<'_>,
     found: &mut Found<'_>,
 ) {
     let unready = object.spec.publish_not_ready_addresses;
@@ -70,7 +70,7 @@ struct Adding<'a> {
     port: &'a CoreServicePort,
     /// Also endpoints that are not ready.
     unready: bool,
-    wanted: Wanted<'a>,
+    wanted: EndpointQuery<'a>,
 }
 
 impl<'a> Adding<'a> {
@@ -126,7 +126,7 @@ fn add_selected(
     context: CompileContext<'_>,
     object: &Object<Service>,
     port: &CoreServicePort,
-    wanted: Wanted<'_>,
+    wanted: EndpointQuery<'_>,
     found: &mut Found<'_>,
 ) {
     if object.spec.selector.is_empty() {
@@ -155,7 +155,7 @@ fn by_dns(
     context: CompileContext<'_>,
     object: &Object<Service>,
     port: &CoreServicePort,
-    wanted: Wanted<'_>,
+    wanted: EndpointQuery<'_>,
 ) -> EndpointSource {
     if let Some(addresses) = context.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
         return overridden(addresses);

@@ -49,7 +49,7 @@ pub(super) struct Dirty {
 }
 
 /// Everything is new.
-pub(super) fn take_all(state: &mut State, dirty: &mut Dirty) {
+pub(super) fn apply_all(state: &mut State, dirty: &mut Dirty) {
     let State { set, index, settings, .. } = state;
     let nothing = References::default();
     index.reserve(set.service_entries.size().max(set.virtual_services.size()));
@@ -67,7 +67,7 @@ pub(super) fn take_all(state: &mut State, dirty: &mut Dirty) {
 }
 
 /// Brings the indexes up to date for one object, and marks what depends on it.
-pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, dirty: &mut Dirty) {
+pub(super) fn apply(state: &mut State, before: &ResourceSet, object: &ObjectRef, dirty: &mut Dirty) {
     let key = &object.key;
     match object.kind {
         Kind::Gateway => {
@@ -155,7 +155,7 @@ pub(super) fn take(state: &mut State, before: &ResourceSet, object: &ObjectRef, 
 }
 
 /// Marks what depends on a file.
-pub(super) fn take_file(state: &State, path: &Arc<str>, dirty: &mut Dirty) {
+pub(super) fn apply_file(state: &State, path: &Arc<str>, dirty: &mut Dirty) {
     dirty.gateways |= state.plans.used.files.contains(path);
     let users = state.credentials.iter().filter(|(_, used)| used.files.contains(path));
     dirty.clusters.extend(users.map(|(id, _)| id.clone()));

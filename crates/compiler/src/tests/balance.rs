@@ -25,13 +25,13 @@ spec:
 ";
 
 /// A gateway at r1/a/x, unless said otherwise, and what is said of its one destination.
-struct World {
+struct Fixture {
     entry: String,
     policy: String,
     settings: Settings,
 }
 
-impl World {
+impl Fixture {
     fn new(policy: &str) -> Self {
         let mut settings = Settings::default();
         settings.workloads[0].locality = Some(Locality("r1/a/x".into()));
@@ -78,7 +78,7 @@ impl World {
 }
 
 fn hash(policy: &str) -> (Option<HashKey>, HashTable) {
-    match World::new(&format!("loadBalancer: {{consistentHash: {{{policy}}}}}")).balance().balancer {
+    match Fixture::new(&format!("loadBalancer: {{consistentHash: {{{policy}}}}}")).balance().balancer {
         Balancer::ConsistentHash(hash) => (hash.key.clone(), hash.table),
         other => panic!("{other:?}"),
     }
@@ -105,7 +105,7 @@ fn dr_11_keys_and_tables_are_those_that_are_written() {
 
 #[test]
 fn dr_12_a_warm_up_is_for_balancers_by_weight() {
-    let warmup = |policy: &str| World::new(&format!("loadBalancer: {{{policy}}}")).balance().warmup;
+    let warmup = |policy: &str| Fixture::new(&format!("loadBalancer: {{{policy}}}")).balance().warmup;
     let parts = |policy: &str| warmup(policy).map(|one| (one.duration.as_secs(), one.minimum_percent, one.aggression));
     assert_eq!(parts("warmup: {duration: 60s}"), Some((60, 10.0, 1.0)));
     assert_eq!(parts("simple: ROUND_ROBIN, warmupDurationSecs: 30s"), Some((30, 10.0, 1.0)));
@@ -116,7 +116,7 @@ fn dr_12_a_warm_up_is_for_balancers_by_weight() {
 
 #[test]
 fn dr_10_least_conn_is_least_request_and_passthrough_is_reported() {
-    let of = |simple: &str| World::new(&format!("loadBalancer: {{simple: {simple}}}"));
+    let of = |simple: &str| Fixture::new(&format!("loadBalancer: {{simple: {simple}}}"));
     assert_eq!(of("LEAST_CONN").balance(), Balance::from(Balancer::LeastRequest));
     assert_eq!(findings(&of("LEAST_CONN").compiled()), [""; 0]);
     assert_eq!(findings(&of("PASSTHROUGH").compiled()), ["MG8009 DestinationRule default/own"]);
@@ -125,17 +125,17 @@ fn dr_10_least_conn_is_least_request_and_passthrough_is_reported() {
 #[test]
 fn dr_13_without_outlier_detection_there_is_no_failover() {
     let failover = "loadBalancer: {localityLbSetting: {enabled: true}}";
-    assert_eq!(World::new(failover).priorities(), None);
+    assert_eq!(Fixture::new(failover).priorities(), None);
     let both = format!("{failover}, outlierDetection: {{}}");
-    assert_eq!(World::new(&both).priorities(), Some(vec![0, 1, 2, 3, 3, 3]));
+    assert_eq!(Fixture::new(&both).priorities(), Some(vec![0, 1, 2, 3, 3, 3]));
     // The mesh's default is on.
-    assert_eq!(World::new("outlierDetection: {}").priorities(), Some(vec![0, 1, 2, 3, 3, 3]));
+    assert_eq!(Fixture::new("outlierDetection: {}").priorities(), Some(vec![0, 1, 2, 3, 3, 3]));
 }
 
 #[test]
 fn dr_13_the_rule_wins_over_the_service_and_the_service_over_the_mesh() {
     let close = |policy: &str| {
-        let mut world = World::new(policy);
+        let mut world = Fixture::new(policy);
         world.entry = world.entry.replace("{}", "{networking.istio.io/traffic-distribution: PreferClose}");
         world
     };
@@ -145,7 +145,7 @@ fn dr_13_the_rule_wins_over_the_service_and_the_service_over_the_mesh() {
     world.settings.mesh.locality_lb_setting = Some(Box::new(off()));
     assert_eq!(world.priorities(), Some(vec![0, 1, 2, 3, 3, 3]));
     assert_eq!(close("loadBalancer: {localityLbSetting: {enabled: false}}").priorities(), None);
-    let mut world = World::new("outlierDetection: {}");
+    let mut world = Fixture::new("outlierDetection: {}");
     world.settings.mesh.locality_lb_setting = Some(Box::new(off()));
     assert_eq!(world.priorities(), None);
     world.policy = "outlierDetection: {}, loadBalancer: {localityLbSetting: {enabled: true}}".to_owned();
@@ -159,7 +159,7 @@ fn off() -> LocalityBalancer {
 #[test]
 fn dr_13_a_region_fails_over_to_the_one_that_is_named() {
     let policy = "outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: r1, to: r3}]}}";
-    let mut world = World::new(policy);
+    let mut world = Fixture::new(policy);
     assert_eq!(world.priorities(), Some(vec![0, 1, 2, 4, 3, 4]));
     world.settings.workloads[0].locality = Some(Locality("r2".into()));
     // Nobody said where r2 fails over to. Priorities have no gaps.
@@ -170,7 +170,7 @@ fn dr_13_a_region_fails_over_to_the_one_that_is_named() {
 fn dr_13_labels_rank_endpoints() {
     let by = |labels: &str| {
         let setting = format!("localityLbSetting: {{failoverPriority: [{labels}]}}");
-        World::new(&format!("outlierDetection: {{}}, loadBalancer: {{{setting}}}"))
+        Fixture::new(&format!("outlierDetection: {{}}, loadBalancer: {{{setting}}}"))
     };
     assert_eq!(by("topology.kubernetes.io/region").priorities(), Some(vec![0, 0, 0, 1, 1, 1]));
     let zones = "topology.kubernetes.io/region, topology.kubernetes.io/zone, topology.istio.io/subzone";
@@ -192,7 +192,7 @@ fn dr_13_shares_go_to_the_localities_that_are_named() {
     let to = |to: &str| {
         let setting =
             format!("localityLbSetting: {{distribute: [{{from: r9, to: {{r9: 100}}}}, {{from: r1/*, to: {{{to}}}}}]}}");
-        World::new(&format!("loadBalancer: {{{setting}}}"))
+        Fixture::new(&format!("loadBalancer: {{{setting}}}"))
     };
     assert_eq!(to("r1/a/x: 80, r2: 20").shares(), ["r1/a/x=80", "r2/a=20"]);
     // 80 divided by weights 1, 1 and 3.
@@ -207,8 +207,8 @@ fn dr_13_shares_go_to_the_localities_that_are_named() {
 #[test]
 fn dr_14_an_unknown_locality_is_told_and_changes_nothing() {
     let mut world =
-        World::new("outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: r1, to: r3}]}}");
-    let told = |world: &World| findings(&world.compiled()).contains(&"MG8014 DestinationRule default/own".to_owned());
+        Fixture::new("outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: r1, to: r3}]}}");
+    let told = |world: &Fixture| findings(&world.compiled()).contains(&"MG8014 DestinationRule default/own".to_owned());
     assert!(!told(&world));
     world.settings.workloads[0].locality = None;
     assert!(told(&world));
@@ -217,7 +217,7 @@ fn dr_14_an_unknown_locality_is_told_and_changes_nothing() {
 
 #[test]
 fn dr_13_names_have_localities_as_addresses_do() {
-    let mut world = World::new("outlierDetection: {}");
+    let mut world = Fixture::new("outlierDetection: {}");
     world.entry = world.entry.replace("STATIC", "DNS").replace("127.0.0.6", "six.test");
     assert_eq!(world.priorities(), Some(vec![0, 1, 2, 3, 3, 3]));
 }
@@ -225,7 +225,7 @@ fn dr_13_names_have_localities_as_addresses_do() {
 #[test]
 fn dr_13_zones_of_slices_are_of_the_gateways_region_by_their_names() {
     let mut world =
-        World::new("outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: eu-1, to: us-2}]}}");
+        Fixture::new("outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: eu-1, to: us-2}]}}");
     world.settings.workloads[0].locality = Some(Locality("eu-1/eu-1a".into()));
     world.entry = "apiVersion: v1\nkind: Service\nmetadata: {name: b, namespace: default}\n\
                    spec: {ports: [{name: http, port: 80}]}\n---\n\

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::client::Answer;
-use crate::gateway::{Gateway, World, forward, retrying};
+use crate::gateway::{Gateway, Setup, forward, retrying};
 use crate::streams::{ask, connect, get, run};
 use ir::{ConsistentHash, CookieName, CookieText, HashCookie, HashKey, HashTable, Retries, RetryOn};
 use std::collections::BTreeSet;
@@ -33,7 +33,7 @@ fn addresses(backends: &[Backend]) -> Vec<SocketAddr> {
 }
 
 fn to(backends: &[Backend], hash: ConsistentHash) -> Gateway {
-    Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &addresses(backends)).hashed(hash))
+    Gateway::serving(&Setup::default().host("*", forward("c", None)).cluster("c", &addresses(backends)).hashed(hash))
 }
 
 /// The answer to a request with some header lines.
@@ -121,8 +121,8 @@ fn tried(avoid: Option<bool>) -> usize {
         implied: false,
         ..Retries::default()
     };
-    let world = World::default().host("*", retrying("c", None, Some(retries))).cluster("c", &addresses(&backends));
-    let gateway = Gateway::serving(&world.hashed(hash(HashKey::Header("x-user".into()), RING)));
+    let setup = Setup::default().host("*", retrying("c", None, Some(retries))).cluster("c", &addresses(&backends));
+    let gateway = Gateway::serving(&setup.hashed(hash(HashKey::Header("x-user".into()), RING)));
     assert_eq!(answer(&gateway, "/", "X-User: a\r\n").status, 503);
     assert_eq!(backends.iter().map(|backend| backend.seen().len()).sum::<usize>(), 4);
     backends.iter().filter(|backend| !backend.seen().is_empty()).count()
@@ -138,8 +138,8 @@ fn vs_66_connections_go_by_the_address_of_the_client() {
     let greeting = |number: usize| Backend::start(move |side| assert!(side.send(number.to_string())));
     let backends: Vec<Backend> = (0..5).map(greeting).collect();
     let seen = |key: Option<HashKey>| {
-        let world = World::default().tcp("c").cluster("c", &addresses(&backends));
-        let gateway = Gateway::serving(&world.hashed(ConsistentHash { key, table: RING }));
+        let setup = Setup::default().tcp("c").cluster("c", &addresses(&backends));
+        let gateway = Gateway::serving(&setup.hashed(ConsistentHash { key, table: RING }));
         (0..30).map(|_| gateway.client().rest()).collect::<BTreeSet<_>>().len()
     };
     assert_eq!(seen(Some(HashKey::SourceIp)), 1);
@@ -151,12 +151,12 @@ fn vs_66_connections_go_by_the_address_of_the_client() {
 fn dr_11_an_endpoint_that_is_gone_takes_only_its_own_keys_along() {
     let backends = backends(4);
     let key = || hash(HashKey::Header("x-user".into()), RING);
-    let world =
-        |addresses: &[SocketAddr]| World::default().host("*", forward("c", None)).cluster("c", addresses).hashed(key());
-    let gateway = Gateway::serving(&world(&addresses(&backends)));
+    let setup =
+        |addresses: &[SocketAddr]| Setup::default().host("*", forward("c", None)).cluster("c", addresses).hashed(key());
+    let gateway = Gateway::serving(&setup(&addresses(&backends)));
     let of = |user: usize| answer(&gateway, "/", &format!("X-User: {user}\r\n")).text().to_owned();
     let before: Vec<String> = (0..60).map(of).collect();
-    gateway.apply(&world(&addresses(&backends)[1..]));
+    gateway.apply(&setup(&addresses(&backends)[1..]));
     let after: Vec<String> = (0..60).map(of).collect();
     assert!(!after.contains(&"0".to_owned()));
     let moved = before.iter().zip(&after).filter(|(before, after)| **before != "0" && before != after).count();
@@ -177,8 +177,8 @@ fn vs_41_after_two_attempts_another_priority_is_tried_where_that_is_asked_for() 
             implied: false,
             ..Retries::default()
         };
-        let world = World::default().host("*", retrying("c", None, Some(retries)));
-        let gateway = Gateway::serving(&world.cluster("c", &addresses(&backends)).in_priorities());
+        let setup = Setup::default().host("*", retrying("c", None, Some(retries)));
+        let gateway = Gateway::serving(&setup.cluster("c", &addresses(&backends)).in_priorities());
         assert_eq!(gateway.client().get("/").answer().status, 503);
         backends.each_ref().map(|backend| backend.seen().len())
     };

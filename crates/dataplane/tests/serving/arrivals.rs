@@ -3,7 +3,7 @@
 
 use crate::backend::Backend;
 use crate::client::Client;
-use crate::gateway::{Gateway, World, forward, respond, until};
+use crate::gateway::{Gateway, Setup, forward, respond, until};
 use crate::observe::Lines;
 use crate::secured::{Authority, Signed, fetch, shake};
 use crate::streams::run;
@@ -45,7 +45,7 @@ fn at_the_limit_idle_connections_of_any_kind_and_worker_make_room() {
     for begun in [&b""[..], b"GET / HTTP/1.1\r\nHost: a.te", b"PRI * HTT", preface] {
         // Of four workers, most have to ask another one.
         let gateway = Gateway::start(4, limits, None);
-        gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
+        gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
         let all: Vec<_> = (0..300).map(|_| connect(gateway.addresses()[0], begun)).collect();
         let sum = |metric: &str| -> f64 {
             let lines = gateway.metrics();
@@ -70,7 +70,7 @@ fn at_the_limit_idle_connections_of_any_kind_and_worker_make_room() {
 #[test]
 fn rfc_9113_6_8_an_idle_connection_of_http_2_is_told_that_it_ends() {
     let gateway = Gateway::start(1, Limits { connections: 1, ..Limits::default() }, None);
-    gateway.apply(&World::default().host("*", respond(200, "ok")));
+    gateway.apply(&Setup::default().host("*", respond(200, "ok")));
     let mut idle = Client::connect(gateway.addresses()[0]);
     idle.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     // Its own settings show that the gateway has understood.
@@ -105,7 +105,7 @@ fn thousands_of_half_client_hellos_keep_no_new_client_out() {
     let limits = Limits { handshakes: limits.handshakes.min(count / 2), ..limits };
     let gateway = Gateway::start(1, limits, None);
     gateway.apply(
-        &World::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(signed.termination(ClientAuth::None))),
+        &Setup::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(signed.termination(ClientAuth::None))),
     );
     let address = gateway.addresses()[0];
     let mut all = Vec::with_capacity(count);
@@ -128,9 +128,9 @@ fn thousands_of_half_client_hellos_keep_no_new_client_out() {
 fn an_address_has_its_limits_and_proxies_have_none() {
     let address = AddressLimits { connections: Some(3), ..AddressLimits::default() };
     let limits = Limits { address, ..Limits::default() };
-    let world = World::default().host("*", respond(200, "ok"));
+    let setup = Setup::default().host("*", respond(200, "ok"));
     let gateway = Gateway::trusting(TrustedProxies::of([]), limits);
-    gateway.apply(&world);
+    gateway.apply(&setup);
     let mut held: Vec<_> = (0..3).map(|_| gateway.client()).collect();
     for client in &mut held {
         assert_eq!(client.get("/").answer().status, 200);
@@ -144,7 +144,7 @@ fn an_address_has_its_limits_and_proxies_have_none() {
     until("there is room again", || gateway.client().get("/").try_answer(false).is_ok());
     // As long as nobody says otherwise, this machine is no stranger.
     let gateway = Gateway::trusting(TrustedProxies::default(), limits);
-    gateway.apply(&world);
+    gateway.apply(&setup);
     let held: Vec<_> = (0..20).map(|_| gateway.client()).collect();
     assert_eq!(gateway.client().get("/").answer().status, 200);
     drop(held);
@@ -158,7 +158,7 @@ fn s_112_behind_a_load_balancer_the_address_is_that_of_the_header() {
         proxy_protocol: Some(ProxyProtocol { from: Vec::new() }),
         ..MeshConnectionSettings::default()
     };
-    gateway.apply(&World::default().host("*", respond(200, "ok")).mesh_settings(mesh_settings));
+    gateway.apply(&Setup::default().host("*", respond(200, "ok")).mesh_settings(mesh_settings));
     let from = |address: &str| {
         let mut client = gateway.client();
         client.send(format!("PROXY TCP4 {address} 198.51.100.1 51000 443\r\n")).get("/");
@@ -180,7 +180,7 @@ fn s_112_behind_a_load_balancer_the_address_is_that_of_the_header() {
 fn connections_that_are_made_too_fast_and_handshakes_of_one_address_are_bounded() {
     let address = AddressLimits { rate: Some(10), ..AddressLimits::default() };
     let gateway = Gateway::trusting(TrustedProxies::of([]), Limits { address, ..Limits::default() });
-    gateway.apply(&World::default().host("*", respond(200, "ok")));
+    gateway.apply(&Setup::default().host("*", respond(200, "ok")));
     let served = (0..200).filter(|_| gateway.client().get("/").try_answer(false).is_ok()).count();
     assert!((20..200).contains(&served), "{served}");
     assert!(gateway.metric("moongate_downstream_connections_refused_total{cause=\"address_rate\"}").unwrap() > 0.0);
@@ -189,7 +189,7 @@ fn connections_that_are_made_too_fast_and_handshakes_of_one_address_are_bounded(
     let gateway = Gateway::trusting(TrustedProxies::of([]), Limits { address, ..Limits::default() });
     let signed = Authority::new().sign(&["a.test"]);
     gateway.apply(
-        &World::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(signed.termination(ClientAuth::None))),
+        &Setup::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(signed.termination(ClientAuth::None))),
     );
     let mut held: Vec<_> = (0..5).map(|_| connect(gateway.addresses()[0], HALF_HELLO)).collect();
     until("they are under way", || gateway.metric("moongate_downstream_connections_open") == Some(5.0));
@@ -218,10 +218,10 @@ fn each_failed_handshake_has_a_line_and_a_cause() {
     let named = ClientAuth::Required(authority.trust(&["somebody.test"]));
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
-    let world = World::default().host("*", respond(200, "ok"));
-    let world = world.tls(&["a.test"], Some(server.termination(ClientAuth::None)));
-    let world = world.tls(&["m.test"], Some(server.termination(required)));
-    gateway.apply(&world.tls(&["n.test"], Some(server.termination(named))));
+    let setup = Setup::default().host("*", respond(200, "ok"));
+    let setup = setup.tls(&["a.test"], Some(server.termination(ClientAuth::None)));
+    let setup = setup.tls(&["m.test"], Some(server.termination(required)));
+    gateway.apply(&setup.tls(&["n.test"], Some(server.termination(named))));
     let with = |name: &'static str, client: Option<Signed>| -> Box<dyn Fn(SocketAddr)> {
         Box::new(move |address| drop(run(fetch(address, name, name, client.as_ref()))))
     };

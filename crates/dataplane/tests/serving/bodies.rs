@@ -1,7 +1,7 @@
 //! Heads and bodies on their way through.
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, until};
+use crate::gateway::{Gateway, Setup, forward, until};
 use crate::streams::Streams;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -398,8 +398,8 @@ fn a_length_of_nothing_is_passed_on_where_the_client_sent_it() {
     assert_eq!(client.answer().status, 200);
     assert!(!backend.seen().pop().unwrap().contains("content-length"));
     let streams = Streams::echo();
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[streams.address]).http2("c");
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[streams.address]).http2("c");
+    let gateway = Gateway::serving(&setup);
     let mut client = gateway.client();
     client.send("DELETE / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(client.answer().status, 200);

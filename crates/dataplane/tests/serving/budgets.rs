@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::frames::{
     DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, Peer, REFUSED_STREAM, WINDOW_UPDATE, entry, request,
 };
-use crate::gateway::{Gateway, World, forward, until};
+use crate::gateway::{Gateway, Setup, forward, until};
 use crate::streams::Streams;
 use dataplane::Limits;
 use dataplane::limits::BudgetLimits;
@@ -193,7 +193,7 @@ fn responses_to_a_client_that_reads_nothing_stay_with_the_backend() {
 fn streams_that_take_nothing_leave_a_backend_in_http_2_to_others() {
     let backend = generous_streams();
     let gateway =
-        Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
+        Gateway::serving(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
     let attackers: Vec<_> = (0..3)
         .map(|_| {
             let (mut peer, streams) = takes_nothing(gateway.addresses()[0], 0);
@@ -213,7 +213,7 @@ fn a_backend_in_http_2_sends_no_more_ahead_than_there_is_room_for() {
     let backend = generous_streams();
     let ahead = BudgetLimits { connection: 4 << 20, worker: 4 << 20, process: 64 << 20 };
     let gateway = Gateway::start(1, Limits { ahead, ..Limits::default() }, None);
-    gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
+    gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
     let (mut peer, _) = takes_nothing(gateway.addresses()[0], 0);
     // A connection has half of it, so that another one has as much: 32 windows.
     peer.until("resets", |seen| seen.resets(ENHANCE_YOUR_CALM) >= STREAMS - 32);
@@ -234,8 +234,8 @@ fn trails(peer: &mut Peer, head: &[u8], fields: usize) {
 fn trailers_that_wait_for_their_body_to_be_read_are_charged() {
     let backend = patient();
     let pool = ir::PoolLimits { max_connections: Some(1), ..ir::PoolLimits::default() };
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).limits(pool);
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).limits(pool);
+    let gateway = Gateway::serving(&setup);
     let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
     let first = peer.open(0, &request("POST", "/"));
     until("the only connection is taken", || backend.seen().len() == 1);
@@ -276,7 +276,7 @@ fn copies_of_bodies_are_charged_and_given_up_beyond_the_budget() {
     });
     let heads = BudgetLimits { connection: 100_000, worker: 64 << 20, process: 64 << 20 };
     let gateway = Gateway::start(1, Limits { heads, ..Limits::default() }, None);
-    gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
+    gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
     let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
     let mut send = |path| {
         let stream = peer.open(0, &request("POST", path));

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::client::Client;
-use crate::gateway::{ANY, Gateway, World, forward, listener_id, respond, until};
+use crate::gateway::{ANY, Gateway, Setup, forward, listener_id, respond, until};
 use dataplane::Limits;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, mpsc};
@@ -15,10 +15,10 @@ fn free_port() -> SocketAddr {
 #[test]
 fn a_change_shows_on_connections_that_are_open() {
     let gateway = Gateway::start(2, Limits::default(), None);
-    gateway.apply(&World::default().host("*", respond(200, "before")));
+    gateway.apply(&Setup::default().host("*", respond(200, "before")));
     let mut client = gateway.client();
     assert_eq!(client.get("/").answer().text(), "before");
-    let outcome = gateway.apply(&World::default().host("*", respond(200, "after")));
+    let outcome = gateway.apply(&Setup::default().host("*", respond(200, "after")));
     assert_eq!(client.get("/").answer().text(), "after");
     assert_eq!(gateway.plane.generations(), [outcome.generation; 2]);
     assert_eq!(gateway.metric(r#"moongate_worker_generation{worker="1"}"#), Some(outcome.generation as f64));
@@ -27,7 +27,7 @@ fn a_change_shows_on_connections_that_are_open() {
 #[test]
 fn every_worker_takes_connections() {
     let gateway = Gateway::start(2, Limits::default(), None);
-    gateway.apply(&World::default().host("*", respond(200, "ok")));
+    gateway.apply(&Setup::default().host("*", respond(200, "ok")));
     let mut clients: Vec<Client> = (0..64).map(|_| gateway.client()).collect();
     for client in &mut clients {
         assert_eq!(client.get("/").answer().text(), "ok");
@@ -43,7 +43,7 @@ fn a_port_in_use_is_told_and_the_rest_serves() {
     let taken = TcpListener::bind(ANY).unwrap();
     let address = taken.local_addr().unwrap();
     let gateway = Gateway::start(2, Limits::default(), None);
-    let outcome = gateway.apply(&World::default().listening(&[ANY, address]).host("*", respond(200, "ok")));
+    let outcome = gateway.apply(&Setup::default().listening(&[ANY, address]).host("*", respond(200, "ok")));
     assert_eq!(outcome.problems.len(), 1);
     assert_eq!(outcome.problems[0].listener, listener_id(address));
     assert!(outcome.problems[0].message.contains("in use"), "{:?}", outcome.problems);
@@ -62,7 +62,7 @@ fn a_port_that_another_of_its_kind_shares_is_in_use() {
     shared.listen(1).unwrap();
     let address = shared.local_addr().unwrap().as_socket().unwrap();
     let gateway = Gateway::start(1, Limits::default(), None);
-    let outcome = gateway.apply(&World::default().listening(&[address]).host("*", respond(200, "ok")));
+    let outcome = gateway.apply(&Setup::default().listening(&[address]).host("*", respond(200, "ok")));
     assert_eq!(outcome.problems.len(), 1);
 }
 
@@ -70,7 +70,7 @@ fn a_port_that_another_of_its_kind_shares_is_in_use() {
 fn listeners_come_and_go_and_the_others_keep_their_connections() {
     let (stays, goes) = (free_port(), free_port());
     let gateway = Gateway::start(2, Limits::default(), None);
-    let both = World::default().listening(&[stays, goes]).host("*", respond(200, "ok"));
+    let both = Setup::default().listening(&[stays, goes]).host("*", respond(200, "ok"));
     assert_eq!(gateway.apply(&both).problems, []);
     let (mut kept, mut last) = (Client::connect(stays), Client::connect(goes));
     assert_eq!(kept.get("/").answer().text(), "ok");
@@ -91,22 +91,22 @@ fn idle_connections_of_a_listener_that_is_gone_are_closed_after_a_grace() {
     let goes = free_port();
     let limits = Limits { retire_grace: Duration::from_millis(100), ..Limits::default() };
     let gateway = Gateway::start(1, limits, None);
-    let world = World::default().host("*", respond(200, "ok"));
-    gateway.apply(&world.clone().listening(&[goes]));
+    let setup = Setup::default().host("*", respond(200, "ok"));
+    gateway.apply(&setup.clone().listening(&[goes]));
     let mut client = Client::connect(goes);
     assert_eq!(client.get("/").answer().text(), "ok");
-    gateway.apply(&world);
+    gateway.apply(&setup);
     assert!(client.is_closed());
 }
 
 #[test]
 fn any_address_is_every_address_and_ipv4_peers_look_like_themselves() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    let world = World::default()
+    let setup = Setup::default()
         .listening(&["[::]:0".parse().unwrap()])
         .host("*", forward("c", None))
         .cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world);
+    let gateway = Gateway::serving(&setup);
     let port = gateway.addresses()[0].port();
     let mut client = Client::connect(SocketAddr::from(([127, 0, 0, 1], port)));
     assert_eq!(client.get("/").answer().status, 200);
@@ -157,12 +157,12 @@ fn a_drain_ends_when_its_grace_does() {
 #[test]
 fn no_request_fails_while_the_configuration_changes() {
     let (one, other) = (Backend::echo(), Backend::echo());
-    let world = |at: &Backend| {
-        World::default().host("*", forward("c", Some(Duration::from_secs(9)))).cluster("c", &[at.address])
+    let setup = |at: &Backend| {
+        Setup::default().host("*", forward("c", Some(Duration::from_secs(9)))).cluster("c", &[at.address])
     };
     let gateway = Gateway::start(2, Limits::default(), None);
     let address = {
-        gateway.apply(&world(&one));
+        gateway.apply(&setup(&one));
         gateway.addresses()[0]
     };
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -178,7 +178,7 @@ fn no_request_fails_while_the_configuration_changes() {
         };
         let asking = [scope.spawn(ask), scope.spawn(ask)];
         for turn in 0..100 {
-            gateway.apply(&world(if turn % 2 == 0 { &other } else { &one }));
+            gateway.apply(&setup(if turn % 2 == 0 { &other } else { &one }));
         }
         done.store(true, std::sync::atomic::Ordering::SeqCst);
         for asked in asking {

@@ -1,7 +1,7 @@
 //! What the gateway itself says to clients: local answers, strictness, time limits.
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, respond, until};
+use crate::gateway::{Gateway, Setup, forward, respond, until};
 use dataplane::Limits;
 use ir::{HeaderAppend, HeaderChanges, HeaderName, HeaderText};
 use std::time::Duration;
@@ -11,8 +11,8 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 #[test]
 fn vs_36_a_direct_answer_has_its_body_and_the_routes_headers() {
     let change = (HeaderName::parse("x-by-route").unwrap(), HeaderText::parse("yes").unwrap(), HeaderAppend::Append);
-    let world = World::default().route("*", respond(418, "teapot"), HeaderChanges::new(Vec::new(), vec![change]));
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().route("*", respond(418, "teapot"), HeaderChanges::new(Vec::new(), vec![change]));
+    let gateway = Gateway::serving(&setup);
     let mut client = gateway.client();
     for _ in 0..2 {
         let answer = client.get("/").answer();
@@ -29,10 +29,10 @@ fn vs_36_a_direct_answer_has_its_body_and_the_routes_headers() {
 fn vs_47_a_routes_headers_are_on_its_failures_too() {
     let change = (HeaderName::parse("x-by-route").unwrap(), HeaderText::parse("yes").unwrap(), HeaderAppend::Append);
     let changes = HeaderChanges::new(Vec::new(), vec![change]);
-    let missing = World::default().route("*", forward("missing", None), changes.clone());
-    let empty = World::default().route("*", forward("c", None), changes).cluster("c", &[]);
-    for world in [missing, empty] {
-        let gateway = Gateway::serving(&world);
+    let missing = Setup::default().route("*", forward("missing", None), changes.clone());
+    let empty = Setup::default().route("*", forward("c", None), changes).cluster("c", &[]);
+    for setup in [missing, empty] {
+        let gateway = Gateway::serving(&setup);
         let answer = gateway.client().get("/").answer();
         assert_eq!((answer.status, answer.header("x-by-route")), (503, Some("yes")));
     }
@@ -40,7 +40,7 @@ fn vs_47_a_routes_headers_are_on_its_failures_too() {
 
 #[test]
 fn a_direct_answer_to_a_request_with_a_body_reads_the_body() {
-    let gateway = Gateway::serving(&World::default().host("*", respond(200, "ok")));
+    let gateway = Gateway::serving(&Setup::default().host("*", respond(200, "ok")));
     let mut client = gateway.client();
     for _ in 0..3 {
         assert_eq!(client.with_body("POST", vec![b'x'; 50_000]).answer().text(), "ok");
@@ -52,7 +52,7 @@ fn a_direct_answer_to_a_request_with_a_body_reads_the_body() {
 
 #[test]
 fn a_direct_answer_arrives_though_the_body_is_large() {
-    let gateway = Gateway::serving(&World::default().host("*", respond(200, "ok")));
+    let gateway = Gateway::serving(&Setup::default().host("*", respond(200, "ok")));
     let mut client = gateway.client();
     let mut writer = client.stream.try_clone().unwrap();
     let sender = std::thread::spawn(move || {
@@ -121,7 +121,7 @@ fn a_bad_chunk_ends_the_exchange() {
 
 #[test]
 fn s_120_http_1_0_is_told_to_upgrade_with_an_empty_body() {
-    let gateway = Gateway::serving(&World::default().host("*", respond(200, "ok")));
+    let gateway = Gateway::serving(&Setup::default().host("*", respond(200, "ok")));
     let mut client = gateway.client();
     let answer = client.send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n").answer();
     assert_eq!((answer.status, answer.text()), (426, ""));
@@ -203,12 +203,12 @@ fn connections_beyond_the_bound_are_closed_while_none_is_idle() {
 #[test]
 fn s_34_hosts_are_told_apart_by_name() {
     let (one, other) = (Backend::answering(OK), Backend::answering(OK));
-    let world = World::default()
+    let setup = Setup::default()
         .host("a.test", forward("one", None))
         .host("*.b.test", forward("other", None))
         .cluster("one", &[one.address])
         .cluster("other", &[other.address]);
-    let gateway = Gateway::serving(&world);
+    let gateway = Gateway::serving(&setup);
     let mut client = gateway.client();
     for host in ["a.test", "x.b.test", "A.TEST:8080", "y.b.test"] {
         client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));

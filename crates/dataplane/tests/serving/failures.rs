@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::client::reset;
-use crate::gateway::{Gateway, World, forward, until};
+use crate::gateway::{Gateway, Setup, forward, until};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn vs_39_a_route_that_takes_too_long_is_504() {
         side.more();
     });
     let action = forward("c", Some(Duration::from_millis(200)));
-    let gateway = Gateway::serving(&World::default().host("*", action).cluster("c", &[backend.address]));
+    let gateway = Gateway::serving(&Setup::default().host("*", action).cluster("c", &[backend.address]));
     let mut client = gateway.client();
     for method in ["GET", "POST"] {
         let answer = client.with_body(method, "abc").answer();
@@ -33,15 +33,15 @@ fn vs_39_the_time_that_a_connection_takes_counts() {
     // A queue that is full takes no connections: the system answers nothing.
     let (full, _waiting) = full_queue();
     let action = forward("c", Some(Duration::from_millis(200)));
-    let gateway = Gateway::serving(&World::default().host("*", action).cluster("c", &[full]));
+    let gateway = Gateway::serving(&Setup::default().host("*", action).cluster("c", &[full]));
     assert_eq!(gateway.client().get("/").answer().status, 504);
 }
 
 #[test]
 fn dr_20_a_connection_that_takes_too_long_is_503_uf() {
     let (full, _waiting) = full_queue();
-    let world = World::default().host("*", forward("c", None)).cluster_with("c", &[full], Duration::from_millis(200));
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("*", forward("c", None)).cluster_with("c", &[full], Duration::from_millis(200));
+    let gateway = Gateway::serving(&setup);
     let answer = gateway.client().get("/").answer();
     assert_eq!(answer.status, 503);
     assert_eq!(
@@ -82,8 +82,8 @@ fn a_refused_connection_is_503_uf() {
 #[test]
 fn an_endpoint_that_refuses_is_left_for_another() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[nobody(), backend.address]);
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[nobody(), backend.address]);
+    let gateway = Gateway::serving(&setup);
     let mut client = gateway.client();
     for _ in 0..6 {
         assert_eq!(client.with_body("POST", "no byte of it was written").answer().status, 200);
@@ -92,7 +92,7 @@ fn an_endpoint_that_refuses_is_left_for_another() {
 
 #[test]
 fn s_05_no_endpoint_is_503_uh() {
-    let gateway = Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[]));
+    let gateway = Gateway::serving(&Setup::default().host("*", forward("c", None)).cluster("c", &[]));
     let answer = gateway.client().get("/").answer();
     assert_eq!((answer.status, answer.text()), (503, "no healthy upstream"));
     gateway.has_counted(r#"response_code="503",response_flags="UH""#);
@@ -100,7 +100,7 @@ fn s_05_no_endpoint_is_503_uh() {
 
 #[test]
 fn vs_32_no_cluster_is_503_nc() {
-    let gateway = Gateway::serving(&World::default().host("*", forward("missing", None)));
+    let gateway = Gateway::serving(&Setup::default().host("*", forward("missing", None)));
     let answer = gateway.client().get("/").answer();
     assert_eq!((answer.status, answer.text()), (503, ""));
     gateway.has_counted(r#"response_code="503",response_flags="NC""#);
@@ -108,7 +108,7 @@ fn vs_32_no_cluster_is_503_nc() {
 
 #[test]
 fn no_host_is_404_nr() {
-    let gateway = Gateway::serving(&World::default().host("b.test", forward("c", None)));
+    let gateway = Gateway::serving(&Setup::default().host("b.test", forward("c", None)));
     let mut client = gateway.client();
     for _ in 0..2 {
         let answer = client.get("/").answer();

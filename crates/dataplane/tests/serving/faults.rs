@@ -1,7 +1,7 @@
 //! Faults that routes put in (VS-43, VS-44).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, respond, until};
+use crate::gateway::{Gateway, Setup, forward, respond, until};
 use crate::streams::{connect, get, run};
 use ir::{Abort, Fault, Share};
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 const ALL: f64 = 100.0;
 
 fn faulty(backend: &Backend, timeout: Option<Duration>, fault: Fault) -> Gateway {
-    let world = World::default().host("a.test", forward("c", timeout)).host("b.test", respond(200, "fixed"));
-    Gateway::serving(&world.fault(fault).cluster("c", &[backend.address]))
+    let setup = Setup::default().host("a.test", forward("c", timeout)).host("b.test", respond(200, "fixed"));
+    Gateway::serving(&setup.fault(fault).cluster("c", &[backend.address]))
 }
 
 fn abort(percent: f64, abort: Abort) -> Fault {

@@ -45,19 +45,19 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// One listener whose only host, `*`, sends everything to this endpoint.
     pub(crate) fn to(endpoint: SocketAddr) -> Self {
-        Self::serving(&World::default().host("*", forward("c", None)).cluster("c", &[endpoint]))
+        Self::serving(&Setup::default().host("*", forward("c", None)).cluster("c", &[endpoint]))
     }
 
     /// The same, with other limits.
     pub(crate) fn with_limits(endpoint: SocketAddr, limits: Limits) -> Self {
         let gateway = Self::start(1, limits, None);
-        gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[endpoint]));
+        gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[endpoint]));
         gateway
     }
 
-    pub(crate) fn serving(world: &World) -> Self {
+    pub(crate) fn serving(setup: &Setup) -> Self {
         let gateway = Self::start(1, Limits::default(), None);
-        let outcome = gateway.apply(world);
+        let outcome = gateway.apply(setup);
         assert_eq!(outcome.problems, []);
         gateway
     }
@@ -91,8 +91,8 @@ impl Gateway {
     }
 
     /// Takes a snapshot over, and waits until every worker serves it.
-    pub(crate) fn apply(&self, world: &World) -> ApplyOutcome {
-        let outcome = self.plane.apply(&world.snapshot(), &Delta::default());
+    pub(crate) fn apply(&self, setup: &Setup) -> ApplyOutcome {
+        let outcome = self.plane.apply(&setup.snapshot(), &Delta::default());
         assert!(self.plane.wait_applied(outcome.generation, PATIENCE), "a worker does not take over");
         outcome
     }
@@ -138,7 +138,7 @@ impl Drop for Gateway {
 
 /// What a snapshot is made from.
 #[derive(Clone)]
-pub(crate) struct World {
+pub(crate) struct Setup {
     listeners: Vec<SocketAddr>,
     hosts: Vec<Host>,
     clusters: Vec<Cluster>,
@@ -151,7 +151,7 @@ pub(crate) struct World {
     escaped_slashes: EscapedSlashes,
 }
 
-impl Default for World {
+impl Default for Setup {
     fn default() -> Self {
         Self {
             listeners: vec![ANY],
@@ -167,7 +167,7 @@ impl Default for World {
     }
 }
 
-impl World {
+impl Setup {
     /// Listens on these addresses alone.
     pub(crate) fn listening(mut self, listeners: &[SocketAddr]) -> Self {
         self.listeners = listeners.to_vec();

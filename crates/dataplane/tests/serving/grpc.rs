@@ -1,7 +1,7 @@
 //! gRPC: answers of the gateway's own in its terms, and its deadlines (S-119, VS-39).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, respond};
+use crate::gateway::{Gateway, Setup, forward, respond};
 use crate::streams::{Streams, Whole, ask, connect, post, run};
 use h2::Reason;
 use http::{HeaderMap, Request};
@@ -21,12 +21,12 @@ fn trailer(answer: &Whole) -> Option<&str> {
 }
 
 fn to(backend: &Streams) -> Gateway {
-    Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"))
+    Gateway::serving(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"))
 }
 
 #[test]
 fn answers_of_the_gateway_are_told_in_the_head_alone() {
-    let nowhere = World::default().host("a.test", forward("c", None)).cluster("c", &[]);
+    let nowhere = Setup::default().host("a.test", forward("c", None)).cluster("c", &[]);
     let gateway = Gateway::serving(&nowhere.host("b.test", respond(403, "not & <you> 100%")));
     run(async {
         let mut client = connect(gateway.addresses()[0]).await;
@@ -129,8 +129,8 @@ fn counting() -> Streams {
 const TRAILERS: &[u8] = b"\x80\0\0\0\x20grpc-status:9\r\ngrpc-message:so\r\n";
 
 fn translating(backend: &Streams) -> Gateway {
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    Gateway::serving(&world.http2("c").grpc_web())
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    Gateway::serving(&setup.http2("c").grpc_web())
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn s_119_what_is_no_answer_of_grpc_is_told_as_a_status() {
         // Without end: no more is read than is told.
         while side.send(format!("400\r\n{}\r\n", "x".repeat(1024))) {}
     });
-    let world = World::default().host("a.test", forward("c", None)).cluster("c", &[page.address]);
-    let gateway = Gateway::serving(&world.host("b.test", respond(403, "no")).grpc_web());
+    let setup = Setup::default().host("a.test", forward("c", None)).cluster("c", &[page.address]);
+    let gateway = Gateway::serving(&setup.host("b.test", respond(403, "no")).grpc_web());
     let mut client = gateway.client();
     let mut told = |host: &str| {
         client.send(format!(

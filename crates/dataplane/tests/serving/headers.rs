@@ -1,7 +1,7 @@
 //! Which headers the gateway writes, and in which case (PC-03, S-114, S-115, S-124).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, respond};
+use crate::gateway::{Gateway, Setup, forward, respond};
 use crate::streams::{ask, connect, get, run};
 use ir::{Action, EscapedSlashes, Forward, HeaderSettings, MeshConnectionSettings};
 
@@ -10,7 +10,7 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nServer: theirs\r\nX-Own: 1\r\nContent-L
 fn serving(backend: &Backend, headers: HeaderSettings) -> Gateway {
     let mesh_settings = MeshConnectionSettings { headers, ..MeshConnectionSettings::default() };
     Gateway::serving(
-        &World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).mesh_settings(mesh_settings),
+        &Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).mesh_settings(mesh_settings),
     )
 }
 
@@ -44,10 +44,10 @@ fn pc_03_answers_of_the_gateways_own_have_the_server_that_is_set() {
             server: server.and_then(|server| ir::HeaderValue::parse(server).ok()),
             ..HeaderSettings::default()
         };
-        let world = World::default()
+        let setup = Setup::default()
             .host("a.test", respond(200, "hi"))
             .mesh_settings(MeshConnectionSettings { headers, ..MeshConnectionSettings::default() });
-        let gateway = Gateway::serving(&world);
+        let gateway = Gateway::serving(&setup);
         assert_eq!(gateway.client().get("/").answer().header("server"), shown);
         let missing = gateway.client().send("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").answer();
         assert_eq!((missing.status, missing.header("server")), (404, shown));
@@ -68,11 +68,11 @@ fn s_114_backends_are_told_of_the_port_and_of_a_host_that_was_rewritten() {
         }
         other => other,
     };
-    let world = World::default().host("a.test", rewriting).host("b.test", forward("c", None));
-    let world = world
+    let setup = Setup::default().host("a.test", rewriting).host("b.test", forward("c", None));
+    let setup = setup
         .cluster("c", &[backend.address])
         .mesh_settings(MeshConnectionSettings { headers, ..MeshConnectionSettings::default() });
-    let gateway = Gateway::serving(&world);
+    let gateway = Gateway::serving(&setup);
     let port = format!("\nx-forwarded-port: {}\r\n", gateway.addresses()[0].port());
     gateway.client().get("/").answer();
     let head = backend.seen().pop().unwrap();
@@ -116,7 +116,7 @@ fn s_115_names_keep_their_case_in_both_directions() {
 fn s_117_a_port_is_no_part_of_the_host_and_stays_in_what_the_backend_sees() {
     let backend = Backend::answering(ANSWER);
     let gateway =
-        Gateway::serving(&World::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]));
+        Gateway::serving(&Setup::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]));
     for (request, host, path) in [
         ("GET /x HTTP/1.1\r\nHost: A.test:8443\r\n\r\n", "A.test:8443", "/x"),
         // The authority of an absolute target counts, whatever Host says (RFC 9112 §3.2.2).
@@ -141,8 +141,8 @@ fn s_117_a_port_is_no_part_of_the_host_and_stays_in_what_the_backend_sees() {
 #[test]
 fn pc_04_a_call_of_grpc_with_escaped_slashes_is_refused_not_redirected() {
     let backend = Backend::answering(ANSWER);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.escaped_slashes(EscapedSlashes::Redirect));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.escaped_slashes(EscapedSlashes::Redirect));
     let answer = gateway.client().send("GET /a%2Fb?c HTTP/1.1\r\nHost: a\r\n\r\n").answer();
     assert_eq!((answer.status, answer.header("location")), (307, Some("/a%2Fb?c")));
     let call = "POST /a%2Fb HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n";
@@ -153,7 +153,7 @@ fn pc_04_a_call_of_grpc_with_escaped_slashes_is_refused_not_redirected() {
 #[test]
 fn s_111_headers_that_steer_envoy_are_not_taken_from_outside() {
     let backend = Backend::answering(ANSWER);
-    let gateway = Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
+    let gateway = Gateway::serving(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
     let claims = "X-Envoy-Internal: true\r\nX-Envoy-External-Address: 1.2.3.4\r\nX-Envoy-Retry-On: 5xx\r\n\
                   X-Envoy-Upstream-Rq-Timeout-Ms: 1\r\nX-Forwarded-Proto: https\r\nX-Request-Id: mine\r\n";
     gateway.client().send(format!("GET / HTTP/1.1\r\nHost: a\r\n{claims}\r\n")).answer();

@@ -3,7 +3,7 @@
 
 use crate::backend::Backend;
 use crate::client::Client;
-use crate::gateway::{Gateway, World, forward, respond, until};
+use crate::gateway::{Gateway, Setup, forward, respond, until};
 use crate::raw::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, PING, RESET, Raw, SETTINGS, WINDOW_UPDATE,
     answer, field, frame, head,
@@ -473,12 +473,12 @@ fn a_backend_that_takes_no_streams_costs_its_own_requests() {
         raw.send(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]));
         raw.send(answer(stream, b"ok"));
     });
-    let world = World::default()
+    let setup = Setup::default()
         .host("*", forward("c", None))
         .cluster_with("c", &[backend.address], Duration::from_millis(300))
         .http2("c")
         .host("good.test", respond(200, "good"));
-    let gateway = Gateway::serving(&world);
+    let gateway = Gateway::serving(&setup);
     let mut client = gateway.client();
     assert_eq!(client.get("/").answer().text(), "ok");
     let mut other = gateway.client();

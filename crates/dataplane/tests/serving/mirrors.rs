@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Side};
 use crate::client::Client;
-use crate::gateway::{Gateway, World, mirroring, until};
+use crate::gateway::{Gateway, Setup, mirroring, until};
 use crate::streams::{self, Streams};
 use dataplane::Limits;
 use ir::Share;
@@ -29,11 +29,11 @@ fn bodies(bodies: &Bodies) -> Vec<Vec<u8>> {
     bodies.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn world(primary: &Backend, share: f64, mirrors: &[&Backend]) -> World {
+fn setup(primary: &Backend, share: f64, mirrors: &[&Backend]) -> Setup {
     let names: Vec<String> = (0..mirrors.len()).map(|number| format!("m{number}")).collect();
     let named: Vec<_> = names.iter().map(|name| (name.as_str(), Share::of_percent(share))).collect();
-    let world = World::default().host("*", mirroring("c", &named)).cluster("c", &[primary.address]);
-    names.iter().zip(mirrors).fold(world, |world, (name, mirror)| world.cluster(name, &[mirror.address]))
+    let setup = Setup::default().host("*", mirroring("c", &named)).cluster("c", &[primary.address]);
+    names.iter().zip(mirrors).fold(setup, |setup, (name, mirror)| setup.cluster(name, &[mirror.address]))
 }
 
 fn counted(gateway: &Gateway, metric: &str, count: f64) {
@@ -48,7 +48,7 @@ const DROPPED: &str = "moongate_mirrors_dropped";
 fn vs_45_every_mirror_gets_the_head_and_the_body_that_the_backend_gets() {
     let primary = Backend::echo();
     let ((one, of_one), (two, of_two)) = (keeping(), keeping());
-    let gateway = Gateway::serving(&world(&primary, 100.0, &[&one, &two]));
+    let gateway = Gateway::serving(&setup(&primary, 100.0, &[&one, &two]));
     let mut client = gateway.client();
     assert_eq!(client.with_body("POST", "a body").answer().text(), "a body");
     counted(&gateway, MIRRORED, 2.0);
@@ -70,7 +70,7 @@ fn vs_45_every_mirror_gets_the_head_and_the_body_that_the_backend_gets() {
 #[test]
 fn vs_45_a_share_of_requests_is_copied_within_three_sigma() {
     let (primary, (mirror, _)) = (Backend::answering(OK), keeping());
-    let gateway = Gateway::serving(&world(&primary, 25.0, &[&mirror]));
+    let gateway = Gateway::serving(&setup(&primary, 25.0, &[&mirror]));
     let mut client = gateway.client();
     let all = 2_000;
     for _ in 0..all {
@@ -92,7 +92,7 @@ fn vs_45_a_mirror_that_reads_and_answers_nothing_slows_nobody() {
             side.stream.peer_addr().is_err() || !side.send("HTTP/1.1 100 Continue\r\n\r\n")
         });
     });
-    let gateway = Gateway::serving(&world(&primary, 100.0, &[&stuck]));
+    let gateway = Gateway::serving(&setup(&primary, 100.0, &[&stuck]));
     let mut client = gateway.client();
     // More than sockets and the queue hold together.
     let body = vec![b'x'; 32 << 20];
@@ -105,7 +105,7 @@ fn vs_45_a_mirror_that_reads_and_answers_nothing_slows_nobody() {
 fn vs_45_a_copy_ends_where_its_request_breaks_off() {
     let primary = Backend::start(|side| while side.more().is_some() {});
     let mirror = Backend::start(|side| while side.more().is_some() {});
-    let gateway = Gateway::serving(&world(&primary, 100.0, &[&mirror]));
+    let gateway = Gateway::serving(&setup(&primary, 100.0, &[&mirror]));
     let mut client = gateway.client();
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhalf");
     until("the copy is on its way", || mirror.connections() == 1);
@@ -118,14 +118,14 @@ fn vs_45_mirrors_that_are_not_there_or_have_no_room_cost_nothing() {
     let primary = Backend::answering(OK);
     let gone = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let named = [("gone", Share::of_percent(100.0)), ("unknown", Share::of_percent(100.0))];
-    let world =
-        World::default().host("*", mirroring("c", &named)).cluster("c", &[primary.address]).cluster("gone", &[gone]);
-    let gateway = Gateway::serving(&world);
+    let setup =
+        Setup::default().host("*", mirroring("c", &named)).cluster("c", &[primary.address]).cluster("gone", &[gone]);
+    let gateway = Gateway::serving(&setup);
     assert_eq!(gateway.client().get("/").answer().text(), "ok");
     counted(&gateway, FAILED, 1.0);
 
     let gateway = Gateway::start(1, Limits { mirrors: 0, ..Limits::default() }, None);
-    gateway.apply(&world);
+    gateway.apply(&setup);
     assert_eq!(gateway.client().get("/").answer().text(), "ok");
     counted(&gateway, DROPPED, 1.0);
 }
@@ -134,14 +134,14 @@ fn vs_45_mirrors_that_are_not_there_or_have_no_room_cost_nothing() {
 fn vs_45_what_no_endpoint_could_get_is_not_copied() {
     let (mirror, _) = keeping();
     let named = [("m0", Share::of_percent(100.0))];
-    let world = |endpoints: &[std::net::SocketAddr]| {
-        World::default().host("*", mirroring("c", &named)).cluster("c", endpoints).cluster("m0", &[mirror.address])
+    let setup = |endpoints: &[std::net::SocketAddr]| {
+        Setup::default().host("*", mirroring("c", &named)).cluster("c", endpoints).cluster("m0", &[mirror.address])
     };
-    let gateway = Gateway::serving(&world(&[]));
+    let gateway = Gateway::serving(&setup(&[]));
     assert_eq!(gateway.client().get("/nobody").answer().status, 503);
     // One that is there, and does not listen.
     let gone = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    gateway.apply(&world(&[gone]));
+    gateway.apply(&setup(&[gone]));
     assert_eq!(gateway.client().get("/gone").answer().status, 503);
     counted(&gateway, MIRRORED, 1.0);
     assert!(mirror.only().starts_with("GET /gone "));
@@ -156,7 +156,7 @@ fn vs_45_a_stale_connection_is_replaced() {
             side.send(OK);
         }),
     );
-    let gateway = Gateway::serving(&world(&primary, 100.0, &[&mirror]));
+    let gateway = Gateway::serving(&setup(&primary, 100.0, &[&mirror]));
     for count in [1.0, 2.0, 3.0] {
         assert_eq!(gateway.client().get("/").answer().text(), "ok");
         counted(&gateway, MIRRORED, count);
@@ -176,8 +176,8 @@ fn vs_45_mirrors_speak_their_own_version() {
         respond.send_response(http::Response::new(()), true).unwrap();
     });
     let shares = [("m0", Share::of_percent(100.0)), ("m1", Share::of_percent(100.0))];
-    let world = World::default().host("*", mirroring("c", &shares)).cluster("c", &[primary.address]);
-    let gateway = Gateway::serving(&world.cluster("m0", &[older.address]).cluster("m1", &[newer.address]).http2("m1"));
+    let setup = Setup::default().host("*", mirroring("c", &shares)).cluster("c", &[primary.address]);
+    let gateway = Gateway::serving(&setup.cluster("m0", &[older.address]).cluster("m1", &[newer.address]).http2("m1"));
     streams::run(async {
         let mut send = streams::connect(gateway.addresses()[0]).await;
         let trailers = http::HeaderMap::from_iter([("x-end".parse().unwrap(), "end".parse().unwrap())]);

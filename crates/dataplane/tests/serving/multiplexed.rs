@@ -1,7 +1,7 @@
 //! HTTP/2 on either side, and each version translated into the other (RFC 9113 §8).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, respond, until};
+use crate::gateway::{Gateway, Setup, forward, respond, until};
 use crate::streams::{Streams, ask, connect, get, meanwhile, post, read, run};
 use bytes::Bytes;
 use dataplane::Limits;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 fn to_streams(backend: &Streams) -> Gateway {
-    Gateway::serving(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"))
+    Gateway::serving(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"))
 }
 
 fn trailers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -153,8 +153,8 @@ fn rfc_9113_8_2_3_cookies_are_joined_for_http_1() {
 
 #[test]
 fn answers_of_the_gateway_itself_are_streams_as_well() {
-    let world = World::default().host("a.test", respond(418, "teapot")).host("gone.test", forward("none", None));
-    let gateway = Gateway::serving(&world.cluster("none", &[]));
+    let setup = Setup::default().host("a.test", respond(418, "teapot")).host("gone.test", forward("none", None));
+    let gateway = Gateway::serving(&setup.cluster("none", &[]));
     run(async {
         let mut client = connect(gateway.addresses()[0]).await;
         let answer = ask(&mut client, get("/"), b"", None).await.unwrap();
@@ -201,7 +201,7 @@ fn an_answer_that_breaks_off_is_broken_off_for_the_client() {
         side.request();
         side.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
     });
-    gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[closing.address]));
+    gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[closing.address]));
     run(async {
         let mut client = connect(gateway.addresses()[0]).await;
         let error = ask(&mut client, get("/"), b"", None).await.unwrap_err();

@@ -1,7 +1,7 @@
 //! The access log and the counters.
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, until};
+use crate::gateway::{Gateway, Setup, forward, until};
 use dataplane::{Limits, LogFormat};
 use ir::{HeaderSettings, MeshConnectionSettings};
 use std::io::Write;
@@ -34,7 +34,7 @@ fn logged(format: LogFormat, endpoint: Option<std::net::SocketAddr>) -> (Gateway
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), format)));
     let endpoints: Vec<_> = endpoint.into_iter().collect();
-    gateway.apply(&World::default().host("a.test", forward("c", None)).cluster("c", &endpoints));
+    gateway.apply(&Setup::default().host("a.test", forward("c", None)).cluster("c", &endpoints));
     (gateway, lines)
 }
 
@@ -90,8 +90,8 @@ fn te_05_no_id_is_told_where_none_is_made() {
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
     let headers = HeaderSettings { request_id: false, ..HeaderSettings::default() };
-    let world = World::default().host("a.test", forward("c", None)).cluster("c", &[]);
-    gateway.apply(&world.mesh_settings(MeshConnectionSettings { headers, ..MeshConnectionSettings::default() }));
+    let setup = Setup::default().host("a.test", forward("c", None)).cluster("c", &[]);
+    gateway.apply(&setup.mesh_settings(MeshConnectionSettings { headers, ..MeshConnectionSettings::default() }));
     let mut client = gateway.client();
     for (sent, told) in [("", "-"), ("X-Request-Id: mine\r\n", "mine")] {
         client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\nUser-Agent: me\r\n{sent}\r\n"));
@@ -139,7 +139,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     let (go, wait) = std::sync::mpsc::channel();
     let limits = Limits { log_lines: 4, ..Limits::default() };
     let gateway = Gateway::start(1, limits, Some((Box::new(Stuck(wait)), LogFormat::Text)));
-    gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
+    gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
     let mut client = gateway.client();
     for _ in 0..400 {
         assert_eq!(client.get("/").answer().status, 200);
@@ -152,7 +152,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
 fn vs_21_routes_with_a_prefix_are_counted_by_themselves() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let gateway =
-        Gateway::serving(&World::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]));
+        Gateway::serving(&Setup::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]));
     let mut client = gateway.client();
     for _ in 0..3 {
         client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");

@@ -1,7 +1,7 @@
 //! Endpoints whose requests fail, and that are not used for a while (DR-30).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, retrying, until};
+use crate::gateway::{Gateway, Setup, forward, retrying, until};
 use ir::{Balance, OutlierDetection};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -23,9 +23,9 @@ fn policy() -> OutlierDetection {
     }
 }
 
-fn world(endpoints: &[SocketAddr], policy: OutlierDetection) -> World {
-    let world = World::default().host("*", retrying("c", None, None)).cluster("c", endpoints);
-    world.with_clusters(|cluster| cluster.outlier = Some(Arc::new(policy.clone())))
+fn setup(endpoints: &[SocketAddr], policy: OutlierDetection) -> Setup {
+    let setup = Setup::default().host("*", retrying("c", None, None)).cluster("c", endpoints);
+    setup.with_clusters(|cluster| cluster.outlier = Some(Arc::new(policy.clone())))
 }
 
 fn answering(status: u16) -> Backend {
@@ -44,7 +44,7 @@ fn eject(gateway: &Gateway, count: f64) {
 #[test]
 fn dr_30_an_endpoint_that_answers_500_is_left_for_another() {
     let (bad, good) = (answering(500), Backend::answering(OK));
-    let gateway = Gateway::serving(&world(&[bad.address, good.address], policy()));
+    let gateway = Gateway::serving(&setup(&[bad.address, good.address], policy()));
     eject(&gateway, 1.0);
     let before = bad.seen().len();
     let mut client = gateway.client();
@@ -58,7 +58,7 @@ fn dr_30_an_endpoint_comes_back_after_its_time() {
     let (bad, good) = (answering(500), Backend::answering(OK));
     let short = Duration::from_millis(20);
     let policy = OutlierDetection { interval: short, base_ejection_time: short, max_ejection_time: short, ..policy() };
-    let gateway = Gateway::serving(&world(&[bad.address, good.address], policy));
+    let gateway = Gateway::serving(&setup(&[bad.address, good.address], policy));
     let mut client = gateway.client();
     // Ejected, taken back, and ejected again.
     until("two ejections", || {
@@ -70,13 +70,13 @@ fn dr_30_an_endpoint_comes_back_after_its_time() {
 #[test]
 fn dr_30_with_none_left_it_is_503_uh_unless_all_are_used_then() {
     let bad = answering(500);
-    let gateway = Gateway::serving(&world(&[bad.address], policy()));
+    let gateway = Gateway::serving(&setup(&[bad.address], policy()));
     let mut client = gateway.client();
     until("no endpoint", || client.get("/").answer().status == 503);
     assert_eq!(client.get("/").answer().text(), "no healthy upstream");
     gateway.has_counted(r#"response_code="503",response_flags="UH""#);
 
-    let panicking = world(&[bad.address], policy()).with_clusters(|cluster| {
+    let panicking = setup(&[bad.address], policy()).with_clusters(|cluster| {
         cluster.balance = Arc::new(Balance { panic_threshold: 50, ..Balance::clone(&cluster.balance) });
     });
     let gateway = Gateway::serving(&panicking);
@@ -97,9 +97,9 @@ fn dr_30_connections_that_fail_break_or_take_too_long_count() {
     let all = [(nobody, split), (nobody, policy()), (breaking.address, policy()), (slow.address, policy())];
     for (bad, policy) in all {
         let action = forward("c", Some(Duration::from_millis(50)));
-        let world = World::default().host("*", action).cluster("c", &[bad, good.address]);
-        let world = world.with_clusters(|cluster| cluster.outlier = Some(Arc::new(policy.clone())));
-        let gateway = Gateway::serving(&world);
+        let setup = Setup::default().host("*", action).cluster("c", &[bad, good.address]);
+        let setup = setup.with_clusters(|cluster| cluster.outlier = Some(Arc::new(policy.clone())));
+        let gateway = Gateway::serving(&setup);
         eject(&gateway, 1.0);
         let mut client = gateway.client();
         assert!((0..10).all(|_| client.get("/").answer().status == 200));
@@ -114,7 +114,7 @@ fn dr_30_grpcs_statuses_count_as_those_of_http() {
         ))
     };
     let (internal, not_found) = (told(13), told(5));
-    let gateway = Gateway::serving(&world(&[internal.address, not_found.address], policy()));
+    let gateway = Gateway::serving(&setup(&[internal.address, not_found.address], policy()));
     let mut client = gateway.client();
     until("an ejection", || {
         client.send("POST /p.S/M HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n");
@@ -133,8 +133,8 @@ fn dr_30_connections_of_bytes_that_fail_count() {
     let good = Backend::start(|side| {
         side.send("hello");
     });
-    let world = World::default().tcp("c").cluster("c", &[nobody, good.address]);
-    let gateway = Gateway::serving(&world.with_clusters(|cluster| cluster.outlier = Some(Arc::new(policy()))));
+    let setup = Setup::default().tcp("c").cluster("c", &[nobody, good.address]);
+    let gateway = Gateway::serving(&setup.with_clusters(|cluster| cluster.outlier = Some(Arc::new(policy()))));
     until("an ejection", || {
         assert_eq!(gateway.client().rest(), b"hello");
         gateway.metric(ACTIVE) == Some(1.0)

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::client::Client;
-use crate::gateway::{Gateway, World, forward, retrying, until};
+use crate::gateway::{Gateway, Setup, forward, retrying, until};
 use crate::secured::Authority;
 use crate::streams::{Streams, ask, connect, get, meanwhile, run};
 use dataplane::Limits;
@@ -44,8 +44,8 @@ impl Gate {
     }
 }
 
-fn limited(endpoints: &[SocketAddr], limits: PoolLimits) -> World {
-    World::default().host("*", forward("c", None)).cluster("c", endpoints).limits(limits)
+fn limited(endpoints: &[SocketAddr], limits: PoolLimits) -> Setup {
+    Setup::default().host("*", forward("c", None)).cluster("c", endpoints).limits(limits)
 }
 
 fn connections(most: u32) -> PoolLimits {
@@ -113,8 +113,8 @@ fn dr_20_connections_are_counted_over_all_workers() {
 fn dr_20_connections_in_tls_are_counted_over_all_workers_though_they_stay_with_one() {
     let backend = Backend::answering(OK);
     let signed = Authority::new().sign(&["b.test"]);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let behind = Gateway::serving(&world.tls(&["*"], Some(signed.termination(ClientAuth::None))));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let behind = Gateway::serving(&setup.tls(&["*"], Some(signed.termination(ClientAuth::None))));
     let tls = ClientTls {
         sni: Sni::Name("b.test".into()),
         verify: Verify::Nothing,
@@ -124,8 +124,8 @@ fn dr_20_connections_in_tls_are_counted_over_all_workers_though_they_stay_with_o
     let tls = Arc::new(tls);
     for most in [1, 3] {
         let gateway = Gateway::start(4, Limits::default(), None);
-        let world = limited(&[behind.addresses()[0]], connections(most));
-        gateway.apply(&world.with_clusters(|cluster| cluster.tls = Some(Arc::clone(&tls))));
+        let setup = limited(&[behind.addresses()[0]], connections(most));
+        gateway.apply(&setup.with_clusters(|cluster| cluster.tls = Some(Arc::clone(&tls))));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -156,8 +156,8 @@ fn dr_20_who_waits_does_so_within_the_time_of_the_route_and_no_longer_than_the_c
     let backend = gate.backend();
     let action = forward("c", Some(Duration::from_millis(150)));
     let limits = connections(1);
-    let world = World::default().host("a.test", forward("c", None)).host("b.test", action);
-    let gateway = Gateway::serving(&world.cluster("c", &[backend.address]).limits(limits));
+    let setup = Setup::default().host("a.test", forward("c", None)).host("b.test", action);
+    let gateway = Gateway::serving(&setup.cluster("c", &[backend.address]).limits(limits));
     let mut first = gateway.client();
     first.get("/");
     until("it is there", || backend.seen().len() == 1);
@@ -226,8 +226,8 @@ fn dr_21_who_waits_while_a_connection_is_made_counts_in_both_versions() {
     for http2 in [false, true] {
         let (full, _waiting) = crate::failures::full_queue();
         let limits = PoolLimits { max_pending_requests: Some(1), ..PoolLimits::default() };
-        let world = limited(&[full], limits);
-        let gateway = Gateway::serving(&if http2 { world.http2("c") } else { world });
+        let setup = limited(&[full], limits);
+        let gateway = Gateway::serving(&if http2 { setup.http2("c") } else { setup });
         let mut first = gateway.client();
         first.get("/");
         pending(&gateway, 1.0);
@@ -256,8 +256,8 @@ fn dr_20_a_connection_takes_no_requests_after_its_time() {
     let limits = PoolLimits { max_connection_duration: Some(Duration::from_millis(30)), ..PoolLimits::default() };
     for limits in [limits.clone(), PoolLimits { max_connections: Some(1), ..limits.clone() }] {
         let (one, two) = (Backend::answering(OK), Streams::echo());
-        for world in [limited(&[one.address], limits.clone()), limited(&[two.address], limits.clone()).http2("c")] {
-            let gateway = Gateway::serving(&world);
+        for setup in [limited(&[one.address], limits.clone()), limited(&[two.address], limits.clone()).http2("c")] {
+            let gateway = Gateway::serving(&setup);
             let mut client = gateway.client();
             until("a second connection", || {
                 assert_eq!(client.get("/").answer().status, 200);
@@ -292,8 +292,8 @@ fn dr_20_connections_of_bytes_beyond_the_limit_are_closed() {
         side.send("hello");
         waiting.pass();
     });
-    let world = World::default().tcp("c").cluster("c", &[backend.address]).limits(connections(1));
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().tcp("c").cluster("c", &[backend.address]).limits(connections(1));
+    let gateway = Gateway::serving(&setup);
     let mut first = gateway.client();
     assert_eq!(first.exactly(5).unwrap(), b"hello");
     assert!(gateway.client().rest().is_empty());
@@ -309,8 +309,8 @@ fn dr_20_connections_of_bytes_beyond_the_limit_are_closed() {
 fn dr_20_a_connection_of_bytes_is_closed_after_its_time() {
     let backend = Backend::start(|side| while side.more().is_some() {});
     let limits = PoolLimits { max_connection_duration: Some(Duration::from_millis(50)), ..PoolLimits::default() };
-    let world = World::default().tcp("c").cluster("c", &[backend.address]).limits(limits);
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().tcp("c").cluster("c", &[backend.address]).limits(limits);
+    let gateway = Gateway::serving(&setup);
     // Traffic does not hold it open.
     let mut client = gateway.client();
     until("it is closed", || client.send("more").is_closed());
@@ -341,8 +341,8 @@ fn dr_21_a_budget_bounds_retries_by_what_is_under_way() {
     };
     let budget = RetryLimit::Budget { percent: Share::of_percent(50.0), min_concurrency: 1 };
     let limits = PoolLimits { max_retries: Some(budget), ..PoolLimits::default() };
-    let world = World::default().host("*", retrying("c", None, Some(policy))).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.limits(limits));
+    let setup = Setup::default().host("*", retrying("c", None, Some(policy))).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.limits(limits));
     let held = |count: usize, target: &str| -> Vec<Client> {
         let before = backend.seen().len();
         let clients = (0..count).map(|_| {

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::client::Client;
-use crate::gateway::{Gateway, World, forward};
+use crate::gateway::{Gateway, Setup, forward};
 use crate::observe::Lines;
 use crate::secured::{Authority, shake_on};
 use crate::streams::{ask, connect, get, run, runtime};
@@ -43,8 +43,8 @@ fn s_112_the_header_says_whose_connection_it_is() {
     let backend = Backend::answering(OK);
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    gateway.apply(&world.mesh_settings(believing(&[])));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    gateway.apply(&setup.mesh_settings(believing(&[])));
     // All at once, byte by byte, and in front of a second request.
     let mut client = gateway.client();
     assert_eq!(client.send(LINE).get("/").answer().status, 200);
@@ -64,13 +64,13 @@ fn s_112_the_header_says_whose_connection_it_is() {
 #[test]
 fn s_112_without_the_header_nothing_is_served() {
     let backend = Backend::answering(OK);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.clone().mesh_settings(believing(&[])));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.clone().mesh_settings(believing(&[])));
     assert!(gateway.client().get("/").is_closed());
     assert!(gateway.client().send("PROXY TCP4 1.2.3.4\r\n").is_closed());
     gateway.has_counted("moongate_proxy_headers_refused_total 2");
     // Where it is not asked for, it is no request.
-    let gateway = Gateway::serving(&world);
+    let gateway = Gateway::serving(&setup);
     assert_eq!(gateway.client().send(LINE).answer().status, 400);
     assert_eq!(backend.connections(), 0);
 }
@@ -80,18 +80,18 @@ fn s_112_the_header_has_its_time() {
     let backend = Backend::answering(OK);
     let limits = Limits { client_hello_timeout: Duration::from_millis(100), ..Limits::default() };
     let gateway = Gateway::start(1, limits, None);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    gateway.apply(&world.mesh_settings(believing(&[])));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    gateway.apply(&setup.mesh_settings(believing(&[])));
     assert!(gateway.client().send("PROXY TCP4").is_closed());
 }
 
 #[test]
 fn s_112_only_those_that_are_trusted_may_say_whose_it_is() {
     let backend = Backend::answering(OK);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.clone().mesh_settings(believing(&["10.0.0.0/8", "127.0.0.0/8"])));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.clone().mesh_settings(believing(&["10.0.0.0/8", "127.0.0.0/8"])));
     assert_eq!(gateway.client().send(LINE).get("/").answer().status, 200);
-    let gateway = Gateway::serving(&world.mesh_settings(believing(&["10.0.0.0/8"])));
+    let gateway = Gateway::serving(&setup.mesh_settings(believing(&["10.0.0.0/8"])));
     assert!(gateway.client().send(LINE).get("/").is_closed());
     gateway.has_counted("moongate_proxy_headers_refused_total 1");
 }
@@ -101,8 +101,8 @@ fn s_112_it_stands_in_front_of_tls_and_of_bytes_as_well() {
     let backend = Backend::answering(OK);
     let authority = Authority::new();
     let termination = authority.sign(&["a.test"]).termination(ClientAuth::None);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(termination)).plain().mesh_settings(believing(&[])));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.tls(&["a.test"], Some(termination)).plain().mesh_settings(believing(&[])));
     let address = gateway.addresses()[0];
     run(async {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -121,9 +121,9 @@ fn s_112_it_stands_in_front_of_tls_and_of_bytes_as_well() {
         let all = side.taken();
         side.send(all);
     });
-    let bytes = World::default().cluster("c", &[echo.address]);
-    for world in [bytes.clone().tcp("c"), bytes.tls_tcp(&["a.test"], None, "c").plain().tcp("c")] {
-        let gateway = Gateway::serving(&world.mesh_settings(believing(&[])));
+    let bytes = Setup::default().cluster("c", &[echo.address]);
+    for setup in [bytes.clone().tcp("c"), bytes.tls_tcp(&["a.test"], None, "c").plain().tcp("c")] {
+        let gateway = Gateway::serving(&setup.mesh_settings(believing(&[])));
         let mut client = gateway.client();
         client.send(LINE).send("hello").finish();
         assert_eq!(client.rest(), b"hello");
@@ -133,11 +133,11 @@ fn s_112_it_stands_in_front_of_tls_and_of_bytes_as_well() {
 #[test]
 fn s_112_the_setting_holds_for_connections_that_come_after_it() {
     let backend = Backend::answering(OK);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup);
     let mut before = gateway.client();
     assert_eq!(before.get("/").answer().status, 200);
-    gateway.apply(&world.mesh_settings(believing(&[])));
+    gateway.apply(&setup.mesh_settings(believing(&[])));
     assert_eq!(before.get("/").answer().status, 200);
     let address: SocketAddr = gateway.addresses()[0];
     let mut after = Client::connect(address);
@@ -154,8 +154,8 @@ fn told(backend: &Backend) -> Vec<String> {
 #[test]
 fn dr_51_each_client_has_connections_of_its_own() {
     let backend = Backend::answering(OK);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V1));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.told(ProxyProtocolVersion::V1));
     let mut clients = [gateway.client(), gateway.client()];
     for _ in 0..3 {
         for client in &mut clients {
@@ -173,8 +173,8 @@ fn dr_51_each_client_has_connections_of_its_own() {
 #[test]
 fn dr_51_what_a_header_said_of_the_client_is_passed_on() {
     let backend = Backend::answering(OK);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V1).mesh_settings(believing(&[])));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.told(ProxyProtocolVersion::V1).mesh_settings(believing(&[])));
     assert_eq!(gateway.client().send(LINE).get("/").answer().status, 200);
     assert_eq!(told(&backend), [LINE.trim_end()]);
 }
@@ -186,8 +186,8 @@ fn dr_51_bytes_have_it_in_front_and_tls_behind_it() {
         let all = side.taken();
         side.send(all);
     });
-    let world = World::default().cluster("c", &[backend.address]).told(ProxyProtocolVersion::V2).tcp("c");
-    let gateway = Gateway::serving(&world.clone().mesh_settings(believing(&[])));
+    let setup = Setup::default().cluster("c", &[backend.address]).told(ProxyProtocolVersion::V2).tcp("c");
+    let gateway = Gateway::serving(&setup.clone().mesh_settings(believing(&[])));
     let mut client = gateway.client();
     client.send(LINE).send("hello").finish();
     assert_eq!(client.rest(), [&binary()[..], b"hello"].concat());
@@ -198,8 +198,8 @@ fn dr_51_bytes_have_it_in_front_and_tls_behind_it() {
         let length = binary().len() + 1;
         *seen.lock().unwrap() = side.exactly(length).unwrap();
     });
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).encrypted();
-    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V2).mesh_settings(believing(&[])));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).encrypted();
+    let gateway = Gateway::serving(&setup.told(ProxyProtocolVersion::V2).mesh_settings(believing(&[])));
     assert_eq!(gateway.client().send(LINE).get("/").answer().status, 503);
     // 22 begins a handshake.
     assert_eq!(*first.lock().unwrap(), [&binary()[..], &[22]].concat());
@@ -231,8 +231,8 @@ fn dr_51_streams_of_two_clients_do_not_share_a_connection() {
         });
         (address, told)
     });
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[address]).http2("c");
-    let gateway = Gateway::serving(&world.told(ProxyProtocolVersion::V2));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[address]).http2("c");
+    let gateway = Gateway::serving(&setup.told(ProxyProtocolVersion::V2));
     runtime.block_on(async {
         let mut shown = Vec::new();
         for _ in 0..10 {

@@ -1,7 +1,7 @@
 //! A backend in HTTP/2 whose frames a test writes by hand.
 
 use crate::backend::{Backend, Side};
-use crate::gateway::{Gateway, World, forward};
+use crate::gateway::{Gateway, Setup, forward};
 use dataplane::Limits;
 
 pub(crate) const DATA: u8 = 0;
@@ -85,6 +85,6 @@ pub(crate) fn backend(script: impl Fn(&mut Raw<'_>, u32) + Send + Sync + 'static
 /// A gateway before it.
 pub(crate) fn gateway(backend: &Backend, limits: Limits) -> Gateway {
     let gateway = Gateway::start(1, limits, None);
-    gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
+    gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
     gateway
 }

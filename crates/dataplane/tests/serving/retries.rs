@@ -1,7 +1,7 @@
 //! Retry policies of routes, counted by what the backend got (VS-40, VS-41).
 
 use crate::backend::{Backend, Side};
-use crate::gateway::{Gateway, World, retrying, until};
+use crate::gateway::{Gateway, Setup, retrying, until};
 use crate::observe::Lines;
 use crate::streams::{connect, get, meanwhile, run};
 use dataplane::{Limits, LogFormat};
@@ -18,7 +18,7 @@ fn policy(attempts: u32, on: RetryOn) -> Retries {
 }
 
 fn to(backend: &Backend, retries: Option<Retries>) -> Gateway {
-    Gateway::serving(&World::default().host("*", retrying("c", None, retries)).cluster("c", &[backend.address]))
+    Gateway::serving(&Setup::default().host("*", retrying("c", None, retries)).cluster("c", &[backend.address]))
 }
 
 /// A backend that treats its first requests badly, over all connections, and answers the others.
@@ -104,7 +104,7 @@ fn vs_39_all_attempts_share_the_time_of_the_route() {
     let backend = failing(usize::MAX, |side| side.send(UNAVAILABLE));
     let endless = Retries { backoff: Duration::from_millis(40), ..policy(1000, RetryOn::SERVER_ERROR) };
     let action = retrying("c", Some(Duration::from_millis(150)), Some(endless));
-    let gateway = Gateway::serving(&World::default().host("*", action).cluster("c", &[backend.address]));
+    let gateway = Gateway::serving(&Setup::default().host("*", action).cluster("c", &[backend.address]));
     assert_eq!(gateway.client().get("/").answer().status, 504);
     gateway.has_counted(r#"response_flags="UT""#);
 }
@@ -115,7 +115,7 @@ fn vs_41_the_log_counts_a_body_once_however_often_it_is_sent() {
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
     let action = retrying("c", None, Some(policy(2, RetryOn::SERVER_ERROR)));
-    gateway.apply(&World::default().host("*", action).cluster("c", &[backend.address]));
+    gateway.apply(&Setup::default().host("*", action).cluster("c", &[backend.address]));
     assert_eq!(gateway.client().with_body("POST", "a body").answer().text(), "ok");
     assert!(lines.get(1)[0].contains(" 6 2 "), "{:?}", lines.get(1));
 }
@@ -125,7 +125,7 @@ fn vs_39_the_time_of_the_route_begins_with_the_whole_request_for_every_attempt()
     let backend = failing(1, |side| side.send(UNAVAILABLE));
     let limit = Duration::from_secs(1);
     let action = retrying("c", Some(limit), Some(policy(1, RetryOn::SERVER_ERROR)));
-    let gateway = Gateway::serving(&World::default().host("*", action).cluster("c", &[backend.address]));
+    let gateway = Gateway::serving(&Setup::default().host("*", action).cluster("c", &[backend.address]));
     let mut client = gateway.client();
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\na");
     // The body takes longer to come than the answer may.
@@ -156,8 +156,8 @@ fn dr_21_so_many_are_sent_again_at_one_time() {
     });
     let action = retrying("c", None, Some(policy(5, RetryOn::SERVER_ERROR)));
     let limits = PoolLimits { max_retries: Some(RetryLimit::Count(1)), ..PoolLimits::default() };
-    let world = World::default().host("*", action).cluster("c", &[backend.address]).limits(limits);
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("*", action).cluster("c", &[backend.address]).limits(limits);
+    let gateway = Gateway::serving(&setup);
     let mut first = gateway.client();
     first.get("/first");
     crate::gateway::until("two requests", || backend.seen().len() == 2);
@@ -222,15 +222,15 @@ fn vs_40_a_client_that_goes_before_the_next_attempt_is_noticed() {
 #[test]
 fn vs_40_what_is_told_of_the_last_attempt_says_that_there_were_others() {
     const TOLD: &str = "upstream connect error or disconnect/reset before headers. ";
-    let told = |backend: SocketAddr, retries: Retries, world: fn(World) -> World| {
-        let world = world(World::default().host("*", retrying("c", None, Some(retries))).cluster("c", &[backend]));
-        let answer = Gateway::serving(&world).client().get("/").answer();
+    let told = |backend: SocketAddr, retries: Retries, setup: fn(Setup) -> Setup| {
+        let setup = setup(Setup::default().host("*", retrying("c", None, Some(retries))).cluster("c", &[backend]));
+        let answer = Gateway::serving(&setup).client().get("/").answer();
         (answer.status, answer.text().strip_prefix(TOLD).unwrap_or_default().to_owned())
     };
-    let as_is = |world: World| world;
-    let none_again = |world: World| {
+    let as_is = |setup: Setup| setup;
+    let none_again = |setup: Setup| {
         let max_retries = Some(RetryLimit::Count(0));
-        world.limits(PoolLimits { max_retries, ..PoolLimits::default() })
+        setup.limits(PoolLimits { max_retries, ..PoolLimits::default() })
     };
     let closing = failing(usize::MAX, |_| false);
     let garbled = failing(usize::MAX, |side| side.send("no answer\r\n\r\n"));

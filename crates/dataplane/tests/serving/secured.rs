@@ -1,7 +1,7 @@
 //! TLS of clients: servers by name, certificates, client certificates, and what is passed through (§2.9, S-14, S-38, S-82, S-96, S-97).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, PATIENCE, World, forward, respond};
+use crate::gateway::{Gateway, PATIENCE, Setup, forward, respond};
 use crate::streams::{Whole, ask, begin, get, run, runtime};
 use http::Request;
 use ir::{
@@ -200,10 +200,10 @@ fn status(answer: &str) -> u16 {
 fn s_14_s_82_servers_are_chosen_by_the_name_that_is_asked_for() {
     let authority = Authority::new();
     let (one, wild, rest) = (authority.sign(&["a.test"]), authority.sign(&["*.a.test"]), authority.sign(&["rest"]));
-    let world = World::default().host("*", respond(200, "ok"));
-    let world = world.tls(&["a.test"], Some(one.termination(ClientAuth::None)));
-    let world = world.tls(&["*.a.test"], Some(wild.termination(ClientAuth::None)));
-    let gateway = Gateway::serving(&world.clone());
+    let setup = Setup::default().host("*", respond(200, "ok"));
+    let setup = setup.tls(&["a.test"], Some(one.termination(ClientAuth::None)));
+    let setup = setup.tls(&["*.a.test"], Some(wild.termination(ClientAuth::None)));
+    let gateway = Gateway::serving(&setup.clone());
     let address = gateway.addresses()[0];
     run(async {
         for (name, shown) in [("a.test", &one), ("x.a.test", &wild), ("y.x.a.test", &wild)] {
@@ -215,7 +215,7 @@ fn s_14_s_82_servers_are_chosen_by_the_name_that_is_asked_for() {
         }
     });
     gateway.has_counted("moongate_tls_handshake_failures_total{cause=\"no_matching_server\"} 2");
-    gateway.apply(&world.tls(&["*"], Some(rest.termination(ClientAuth::None))));
+    gateway.apply(&setup.tls(&["*"], Some(rest.termination(ClientAuth::None))));
     run(async {
         for name in ["b.test", ""] {
             let (certificate, answer) = fetch(address, name, "b.test", None).await.unwrap();
@@ -228,8 +228,8 @@ fn s_14_s_82_servers_are_chosen_by_the_name_that_is_asked_for() {
 fn http_2_is_agreed_on_and_requests_are_those_of_https() {
     let signed = Authority::new().sign(&["a.test"]);
     let backend = Backend::echo();
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
     run(async {
         let stream = shake(gateway.addresses()[0], "a.test", None, &["h2", "http/1.1"]).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -243,8 +243,8 @@ fn http_2_is_agreed_on_and_requests_are_those_of_https() {
 fn bodies_of_any_size_go_through_tls_both_ways() {
     let signed = Authority::new().sign(&["a.test"]);
     let backend = Backend::echo();
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
     run(async {
         for length in [0, 1, 20_000, 2_000_000] {
             let stream = shake(gateway.addresses()[0], "a.test", None, &["http/1.1"]).await.unwrap();
@@ -273,8 +273,8 @@ fn mutual_demands_a_certificate_that_is_trusted_and_has_the_name() {
     let (good, stranger) = (authority.sign(&["client.test"]), other.sign(&["client.test"]));
     let unnamed = authority.sign(&["someone.test"]);
     let served = |client: ClientAuth| {
-        let world = World::default().host("*", respond(200, "ok"));
-        Gateway::serving(&world.tls(&["a.test"], Some(server.termination(client))))
+        let setup = Setup::default().host("*", respond(200, "ok"));
+        Gateway::serving(&setup.tls(&["a.test"], Some(server.termination(client))))
     };
     let is_let_in = |gateway: &Gateway, client: Option<&Signed>| {
         let address = gateway.addresses()[0];
@@ -297,10 +297,10 @@ fn mutual_demands_a_certificate_that_is_trusted_and_has_the_name() {
 fn s_38_a_host_of_another_server_is_misdirected_over_one_connection_too() {
     let authority = Authority::new();
     let (guest, admin) = (authority.sign(&["*.a.test"]), authority.sign(&["admin.a.test"]));
-    let world = World::default().host("*", respond(200, "ok"));
-    let world = world.tls(&["*.a.test"], Some(guest.termination(ClientAuth::None)));
+    let setup = Setup::default().host("*", respond(200, "ok"));
+    let setup = setup.tls(&["*.a.test"], Some(guest.termination(ClientAuth::None)));
     let demanded = ClientAuth::Required(authority.trust(&[]));
-    let gateway = Gateway::serving(&world.tls(&["admin.a.test"], Some(admin.termination(demanded))));
+    let gateway = Gateway::serving(&setup.tls(&["admin.a.test"], Some(admin.termination(demanded))));
     let address = gateway.addresses()[0];
     run(async {
         let (_, answer) = fetch(address, "x.a.test", "admin.a.test", None).await.unwrap();
@@ -321,7 +321,7 @@ fn s_97_a_certificate_is_swapped_and_the_last_good_one_is_kept() {
     let (first, second) = (authority.sign(&["a.test"]), authority.sign(&["a.test"]));
     let with = |credential: Credential| {
         let termination = Termination { credential, ..first.termination(ClientAuth::None) };
-        World::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination))
+        Setup::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination))
     };
     let gateway = Gateway::serving(&with(Credential::Ready(vec![first.identity()])));
     let address = gateway.addresses()[0];
@@ -357,8 +357,8 @@ fn passthrough_and_tcp_pass_bytes_on_and_half_closes_with_them() {
         let all = side.taken();
         side.send([&all[..], b"|end"].concat());
     });
-    let world = World::default().cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world.clone().tcp("c"));
+    let setup = Setup::default().cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.clone().tcp("c"));
     let large = vec![7; 3_000_000];
     for sent in [&b""[..], b"hello", &large] {
         let mut client = gateway.client();
@@ -366,7 +366,7 @@ fn passthrough_and_tcp_pass_bytes_on_and_half_closes_with_them() {
         assert!(client.rest() == [sent, b"|end"].concat(), "{} bytes", sent.len());
     }
     gateway.has_counted("istio_tcp_received_bytes_total{reporter=\"source\",request_protocol=\"tcp\",destination_service=\"c\",response_flags=\"-\"} 3000005");
-    let gateway = Gateway::serving(&world.tls_tcp(&["a.test"], None, "c"));
+    let gateway = Gateway::serving(&setup.tls_tcp(&["a.test"], None, "c"));
     let address = gateway.addresses()[0];
     run(async {
         // The backend is no TLS server: what it sends back is the very hello that it got.
@@ -391,8 +391,8 @@ fn passthrough_and_tcp_pass_bytes_on_and_half_closes_with_them() {
 #[test]
 fn s_18_clear_text_and_tls_share_a_port() {
     let signed = Authority::new().sign(&["a.test"]);
-    let world = World::default().host("*", respond(200, "ok"));
-    let gateway = Gateway::serving(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))).plain());
+    let setup = Setup::default().host("*", respond(200, "ok"));
+    let gateway = Gateway::serving(&setup.tls(&["a.test"], Some(signed.termination(ClientAuth::None))).plain());
     assert_eq!(gateway.client().get("/").answer().status, 200);
     assert_eq!(run(fetch(gateway.addresses()[0], "a.test", "a.test", None)).map(|(_, a)| status(&a)).unwrap(), 200);
 }
@@ -405,10 +405,10 @@ fn terminated_tcp_gives_the_backend_clear_text() {
         let all = side.taken();
         side.send([&all[..], b"|end"].concat());
     });
-    let world = World::default().cluster("c", &[backend.address]);
+    let setup = Setup::default().cluster("c", &[backend.address]);
     let mut termination = signed.termination(ClientAuth::None);
     termination.alpn.clear();
-    let gateway = Gateway::serving(&world.tls_tcp(&["a.test"], Some(termination), "c"));
+    let gateway = Gateway::serving(&setup.tls_tcp(&["a.test"], Some(termination), "c"));
     run(async {
         let mut stream = shake(gateway.addresses()[0], "a.test", None, &[]).await.unwrap();
         stream.write_all(b"hello").await.unwrap();
@@ -422,10 +422,10 @@ fn terminated_tcp_gives_the_backend_clear_text() {
 #[test]
 fn s_81_a_client_that_does_not_shake_hands_is_given_up() {
     let signed = Authority::new().sign(&["a.test"]);
-    let world = World::default().host("*", respond(200, "ok"));
+    let setup = Setup::default().host("*", respond(200, "ok"));
     let limits = dataplane::Limits { client_hello_timeout: PATIENCE / 100, ..dataplane::Limits::default() };
     let gateway = Gateway::start(1, limits, None);
-    gateway.apply(&world.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
+    gateway.apply(&setup.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
     for begun in [&b""[..], &[22, 3, 1, 1, 0]] {
         let mut client = gateway.client();
         client.send(begun);
@@ -450,10 +450,10 @@ fn version_1() -> Arc<Identity> {
 #[test]
 fn certificates_of_version_1_are_shown_and_not_verified() {
     let (old, authority) = (version_1(), Authority::new());
-    let world = |client: ClientAuth| {
+    let setup = |client: ClientAuth| {
         let credential = Credential::Ready(vec![Arc::clone(&old)]);
         let termination = Termination { credential, ..authority.sign(&["a.test"]).termination(client) };
-        World::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination))
+        Setup::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination))
     };
     let client = Signed { chain: vec![old.chain[0].0.to_vec().into()], key: old.key.der.to_vec() };
     let ca = include_bytes!("../../../testkit/data/x509-v1/ca.crt");
@@ -461,13 +461,13 @@ fn certificates_of_version_1_are_shown_and_not_verified() {
         authorities: vec![Der(CertificateDer::from_pem_slice(ca).unwrap().to_vec().into())],
         ..(*authority.trust(&[])).clone()
     };
-    let gateway = Gateway::serving(&world(ClientAuth::None));
+    let gateway = Gateway::serving(&setup(ClientAuth::None));
     let ask = |client: Option<&Signed>| run(fetch(gateway.addresses()[0], "a.test", "a.test", client));
     let (shown, answer) = ask(None).unwrap();
     assert_eq!((&shown[..], status(&answer)), (&*old.chain[0].0, 200));
-    gateway.apply(&world(ClientAuth::Required(Arc::new(trust))));
+    gateway.apply(&setup(ClientAuth::Required(Arc::new(trust))));
     assert!(ask(Some(&client)).is_err());
-    gateway.apply(&world(ClientAuth::Unverified));
+    gateway.apply(&setup(ClientAuth::Unverified));
     assert_eq!(ask(Some(&client)).map(|(_, answer)| status(&answer)).unwrap(), 200);
 }
 
@@ -511,10 +511,10 @@ fn connections_of_a_server_that_became_stricter_take_no_request() {
     let authority = Authority::new();
     let client = authority.sign(&["client.test"]);
     for (what, before, after, goes_on) in changes(&authority) {
-        let world = |termination: &Termination| {
-            World::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination.clone()))
+        let setup = |termination: &Termination| {
+            Setup::default().host("*", respond(200, "ok")).tls(&["a.test"], Some(termination.clone()))
         };
-        let gateway = Gateway::serving(&world(&before));
+        let gateway = Gateway::serving(&setup(&before));
         let address = gateway.addresses()[0];
         let rotated = Termination {
             credential: authority.sign(&["a.test"]).termination(ClientAuth::None).credential,
@@ -524,7 +524,7 @@ fn connections_of_a_server_that_became_stricter_take_no_request() {
             let mut first = shake(address, "a.test", Some(&client), &["http/1.1"]).await.unwrap();
             assert!(ask_again(&mut first).await.starts_with("HTTP/1.1 200"), "{what}");
             // A version of the server in between does not let go of them.
-            gateway.apply(&world(&rotated));
+            gateway.apply(&setup(&rotated));
             let mut second = shake(address, "a.test", Some(&client), &["http/1.1"]).await.unwrap();
             assert!(ask_again(&mut second).await.starts_with("HTTP/1.1 200"), "{what}");
             let mut streams = begin(shake(address, "a.test", Some(&client), &["h2"]).await.unwrap()).await;
@@ -533,7 +533,7 @@ fn connections_of_a_server_that_became_stricter_take_no_request() {
             let mut half = shake(address, "a.test", Some(&client), &["http/1.1"]).await.unwrap();
             assert!(ask_again(&mut half).await.starts_with("HTTP/1.1 200"), "{what}");
             half.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
-            gateway.apply(&world(&after));
+            gateway.apply(&setup(&after));
             for stream in [&mut first, &mut second] {
                 assert_eq!(!ask_again(stream).await.is_empty(), goes_on, "{what}");
             }
@@ -552,9 +552,9 @@ fn connections_of_a_server_that_became_stricter_take_no_request() {
 fn a_stricter_server_for_a_name_takes_it_from_connections_of_another() {
     let authority = Authority::new();
     let (wild, admin) = (authority.sign(&["*"]), authority.sign(&["a.test"]));
-    let world = World::default().host("*", respond(200, "ok"));
-    let world = world.tls(&["*"], Some(wild.termination(ClientAuth::None)));
-    let gateway = Gateway::serving(&world.clone());
+    let setup = Setup::default().host("*", respond(200, "ok"));
+    let setup = setup.tls(&["*"], Some(wild.termination(ClientAuth::None)));
+    let gateway = Gateway::serving(&setup.clone());
     let address = gateway.addresses()[0];
     run(async {
         let mut own = shake(address, "a.test", None, &["http/1.1"]).await.unwrap();
@@ -563,7 +563,7 @@ fn a_stricter_server_for_a_name_takes_it_from_connections_of_another() {
             assert!(ask_again(stream).await.starts_with("HTTP/1.1 200"));
         }
         let required = ClientAuth::Required(authority.trust(&[]));
-        gateway.apply(&world.tls(&["a.test"], Some(admin.termination(required))));
+        gateway.apply(&setup.tls(&["a.test"], Some(admin.termination(required))));
         assert_eq!(ask_again(&mut own).await, "");
         // It stays; the host is another server's now.
         assert!(ask_again(&mut other).await.starts_with("HTTP/1.1 421"));

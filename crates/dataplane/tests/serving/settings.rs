@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::client::Client;
-use crate::gateway::{Gateway, World, forward, until};
+use crate::gateway::{Gateway, Setup, forward, until};
 use crate::streams::{ask, begin, get, run};
 use dataplane::Limits;
 use ir::{ConnectionSettings, MeshConnectionSettings, Underscores};
@@ -16,8 +16,8 @@ fn mesh_settings(connections: ConnectionSettings) -> MeshConnectionSettings {
 }
 
 fn serving(backend: &Backend, connections: ConnectionSettings) -> Gateway {
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
-    Gateway::serving(&world.mesh_settings(mesh_settings(connections)))
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    Gateway::serving(&setup.mesh_settings(mesh_settings(connections)))
 }
 
 #[test]
@@ -134,13 +134,13 @@ fn pc_04_streams_and_windows_are_those_of_the_mesh() {
 #[test]
 fn s_122_connections_are_limited_in_all_and_for_a_listener() {
     let backend = Backend::answering(OK);
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
     let of_mesh = ConnectionSettings { most: Some(2), ..ConnectionSettings::default() };
     let of_listener = Limits { listener_connections: Some(2), ..Limits::default() };
     for (limits, connections) in [(Limits::default(), of_mesh), (of_listener, ConnectionSettings::default())] {
         // One worker: how long its connections have been idle has an order.
         let gateway = Gateway::start(1, limits, None);
-        gateway.apply(&world.clone().mesh_settings(mesh_settings(connections)));
+        gateway.apply(&setup.clone().mesh_settings(mesh_settings(connections)));
         let mut clients: Vec<Client> = Vec::new();
         for _ in 0..2 {
             let mut client = gateway.client();

@@ -2,7 +2,7 @@
 //! sent, with the trailers.
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward};
+use crate::gateway::{Gateway, Setup, forward};
 use crate::streams::{Streams, connect, read, runtime};
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -154,9 +154,9 @@ async fn in_http_2(
 #[test]
 fn a_body_and_its_trailers_arrive_in_every_pair_of_versions() {
     let (one, two) = backends();
-    let world = World::default().host("one.test", forward("one", None)).host("two.test", forward("two", None));
-    let world = world.cluster("one", &[one.address]).cluster("two", &[two.address]).http2("two");
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("one.test", forward("one", None)).host("two.test", forward("two", None));
+    let setup = setup.cluster("one", &[one.address]).cluster("two", &[two.address]).http2("two");
+    let gateway = Gateway::serving(&setup);
     let runtime = runtime();
     let mut streams = runtime.block_on(connect(gateway.addresses()[0]));
     let mut client = gateway.client();

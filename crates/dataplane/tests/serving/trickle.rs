@@ -1,7 +1,7 @@
 //! Heads and trailers that come octet by octet: `head-timeout` bounds each of them, from its first octet to its last, and nothing else.
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward};
+use crate::gateway::{Gateway, Setup, forward};
 use crate::raw::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, OK, SETTINGS, answer, field, frame, head,
 };
@@ -151,7 +151,7 @@ fn header_blocks_of_clients_that_trickle_end_their_connection() {
         raw.send(answer(stream, b"ok"));
     });
     let gateway = Gateway::start(1, limits(), None);
-    gateway.apply(&World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
+    gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
     let request = [0x83, 0x86, 0x84, 0x41, 1, b'a'];
     let begun = |stream| [head(0, stream, &request), frame(DATA, 0, stream, b"x")].concat();
     for begin in [

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Side};
 use crate::client::Client;
-use crate::gateway::{Gateway, World, until};
+use crate::gateway::{Gateway, Setup, until};
 use crate::secured::Authority;
 use crate::streams::{Streams, read};
 use bytes::Bytes;
@@ -16,8 +16,8 @@ const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 const CONNECT: &str = "CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nhost: a.test:443\r\ntransfer-encoding: chunked\r\n\r\n";
 
-fn through(proxy: SocketAddr, method: TunnelMethod) -> World {
-    World::default().tcp("c").tunnelled(method).cluster_with("c", &[proxy], Duration::from_secs(10))
+fn through(proxy: SocketAddr, method: TunnelMethod) -> Setup {
+    Setup::default().tcp("c").tunnelled(method).cluster_with("c", &[proxy], Duration::from_secs(10))
 }
 
 /// A gateway that asks this proxy by CONNECT.
@@ -185,9 +185,9 @@ fn dr_50_a_proxy_that_never_answers_is_waited_for_as_long_as_connecting_may_take
     ];
     for script in silent {
         let proxy = Backend::start(script);
-        for world in [through(proxy.address, TunnelMethod::Connect), through(proxy.address, TunnelMethod::Post)] {
+        for setup in [through(proxy.address, TunnelMethod::Connect), through(proxy.address, TunnelMethod::Post)] {
             let short = |cluster: &mut ir::Cluster| cluster.timeouts.connect = Duration::from_millis(150);
-            let gateway = Gateway::serving(&world.with_clusters(short));
+            let gateway = Gateway::serving(&setup.with_clusters(short));
             is_refused(&gateway, &mut gateway.client());
         }
     }
@@ -213,16 +213,16 @@ fn dr_50_another_proxy_is_asked_where_one_cannot_be_reached_but_not_where_it_ref
         side.send("hello");
     });
     let closing = Backend::start(|side| drop(side.head()));
-    let world = |first: SocketAddr| {
-        World::default().tcp("c").tunnelled(TunnelMethod::Connect).cluster("c", &[first, good.address])
+    let setup = |first: SocketAddr| {
+        Setup::default().tcp("c").tunnelled(TunnelMethod::Connect).cluster("c", &[first, good.address])
     };
-    let gateway = Gateway::serving(&world(closing.address));
+    let gateway = Gateway::serving(&setup(closing.address));
     until("both were asked first", || {
         assert_eq!(gateway.client().rest(), b"hello");
         closing.connections() > 0
     });
     let refusing = Backend::answering("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
-    let gateway = Gateway::serving(&world(refusing.address));
+    let gateway = Gateway::serving(&setup(refusing.address));
     until("the one that refuses was asked", || {
         let told = gateway.client().rest();
         assert!(told.is_empty() || told == b"hello");
@@ -268,8 +268,8 @@ fn dr_50_streams_that_are_refused_broken_or_silent_end_the_connection() {
     });
     for proxy in [&refusing, &broken, &ended, &silent] {
         let short = |cluster: &mut ir::Cluster| cluster.timeouts.connect = Duration::from_millis(500);
-        let world = through(proxy.address, TunnelMethod::Connect).http2("c").with_clusters(short);
-        let gateway = Gateway::serving(&world);
+        let setup = through(proxy.address, TunnelMethod::Connect).http2("c").with_clusters(short);
+        let gateway = Gateway::serving(&setup);
         is_refused(&gateway, &mut gateway.client());
         // The next one goes over the same connection.
         is_refused(&gateway, &mut gateway.client());
@@ -331,16 +331,16 @@ fn dr_50_the_proxy_may_be_spoken_to_in_tls() {
     });
     let streams = echo_streams();
     let in_tls = |proxy: SocketAddr| {
-        let world = World::default().tls_tcp(&["proxy.test"], Some(signed.termination(ClientAuth::None)), "c");
-        Gateway::serving(&world.cluster("c", &[proxy]))
+        let setup = Setup::default().tls_tcp(&["proxy.test"], Some(signed.termination(ClientAuth::None)), "c");
+        Gateway::serving(&setup.cluster("c", &[proxy]))
     };
     let (first, second) = (in_tls(clear.address), in_tls(streams.address));
     let worlds = [
         through(first.addresses()[0], TunnelMethod::Connect),
         through(second.addresses()[0], TunnelMethod::Connect).http2("c"),
     ];
-    for world in worlds {
-        let gateway = Gateway::serving(&world.with_clusters(|cluster| cluster.tls = Some(Arc::clone(&tls))));
+    for setup in worlds {
+        let gateway = Gateway::serving(&setup.with_clusters(|cluster| cluster.tls = Some(Arc::clone(&tls))));
         let mut client = gateway.client();
         client.send("hello").finish();
         assert_eq!(client.rest(), b"hello");
@@ -357,9 +357,9 @@ fn dr_50_bytes_of_tls_go_through_a_tunnel_as_they_are() {
             side.send(hello);
         }
     });
-    let world = World::default().tls_tcp(&["a.test"], None, "c");
-    let world = world.tunnelled(TunnelMethod::Connect).cluster("c", &[proxy.address]);
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().tls_tcp(&["a.test"], None, "c");
+    let setup = setup.tunnelled(TunnelMethod::Connect).cluster("c", &[proxy.address]);
+    let gateway = Gateway::serving(&setup);
     let hello = hello_of("a.test");
     let mut client = gateway.client();
     assert_eq!(client.send(&hello).exactly(hello.len()).unwrap(), hello);

@@ -167,7 +167,7 @@ pub struct SecuredAnswer {
 
 impl Outcome {
     /// Says the gateway's own answers as a client of gRPC gets them.
-    pub(super) fn tell_grpc(&mut self, dialect: Dialect) {
+    pub(super) fn explain_grpc(&mut self, dialect: Dialect) {
         let told = |status: &mut u16, grpc: &mut Option<u8>| {
             *grpc = Some(wire::grpc::status_of(*status));
             *status = dialect.status(*status);

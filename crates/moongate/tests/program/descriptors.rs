@@ -1,6 +1,6 @@
 //! The program with few descriptors, and clients that hold all that they may have: everybody else goes on.
 
-use super::ways::until;
+use super::operation::until;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -208,7 +208,7 @@ fn no_operation_on_files_withdraws_an_object() {
     let mut source = FileSource::new(vec![folder.root.clone()]).unwrap();
     source.start_watching();
     let start = Instant::now();
-    assert_eq!(source.look(start).unwrap().set.len(), FILES * OBJECTS);
+    assert_eq!(source.poll(start).unwrap().set.len(), FILES * OBJECTS);
     // A clock that goes on with the operations: no state between two of them lasts, however slow the machine is.
     let done = AtomicU64::new(0);
     let (looks, seen, mut last) = std::thread::scope(|scope| {
@@ -218,7 +218,7 @@ fn no_operation_on_files_withdraws_an_object() {
             loop {
                 let number = done.load(Ordering::Acquire);
                 source.observe();
-                let loaded = source.look(start + Duration::from_millis(number.min(OPERATIONS)));
+                let loaded = source.poll(start + Duration::from_millis(number.min(OPERATIONS)));
                 looks += 1;
                 if let Some(loaded) = loaded {
                     seen += 1;
@@ -246,7 +246,7 @@ fn no_operation_on_files_withdraws_an_object() {
     assert!(looks > 100 && seen > 10, "{looks} looks, of which {seen} saw something");
     // In the end all is as the files say.
     for settled in 1..=4 {
-        if let Some(loaded) = source.look(start + Duration::from_millis(OPERATIONS + settled * 1_000)) {
+        if let Some(loaded) = source.poll(start + Duration::from_millis(OPERATIONS + settled * 1_000)) {
             last = Some(loaded);
         }
     }

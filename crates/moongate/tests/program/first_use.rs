@@ -1,6 +1,6 @@
 //! What a new user sees: the lines of a start in text and JSON, and the demo with files and ports that are there already.
 
-use super::ways::{direct, server, until};
+use super::operation::{direct, server, until};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Signals, the end of the process, its user, and what a service manager learns of it.
 
-use super::ways::{direct, server, start, status, until};
+use super::operation::{direct, server, start, status, until};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;

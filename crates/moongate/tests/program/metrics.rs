@@ -1,7 +1,7 @@
 //! `/metrics` in both formats, as Prometheus' own parsers and linter read them, and the ports where Istio has them.
 
 use super::clients::script;
-use super::ways::{direct, get, server, start, status, until};
+use super::operation::{direct, get, server, start, status, until};
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;

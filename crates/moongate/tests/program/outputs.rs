@@ -13,7 +13,7 @@ fn into(stdout: Stdio, arguments: &[&str]) -> Output {
 #[test]
 fn a_full_output_is_an_error_and_a_closed_pipe_is_none() {
     let folder = tempfile::tempdir().unwrap();
-    let text = super::ways::server("g", 80) + &super::ways::direct("a", "g", 201);
+    let text = super::operation::server("g", 80) + &super::operation::direct("a", "g", 201);
     fs::write(folder.path().join("a.yaml"), text).unwrap();
     let folder = folder.path().to_str().unwrap();
     let commands: [&[&str]; 8] = [

@@ -1,6 +1,6 @@
 //! The page for a browser, and the report: lines of fields, many findings and none, and a screen as narrow as a phone's.
 
-use super::ways::{direct, server, start, until};
+use super::operation::{direct, server, start, until};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What is said, and what readiness answers, where nothing or less than was asked for is served.
 
-use super::ways::until;
+use super::operation::until;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

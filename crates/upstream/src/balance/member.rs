@@ -41,7 +41,7 @@ impl Member {
 
     /// Looks whether it is ejected. One that comes back is not new again: as in Envoy, whose slow start begins anew with active health
     /// checks alone.
-    pub(super) fn look(&mut self) {
+    pub(super) fn update_ejected(&mut self) {
         self.ejected = self.endpoint.is_ejected();
     }
 

@@ -126,8 +126,8 @@ impl Ring {
     }
 }
 
-/// An endpoint's way through the table.
-struct Way {
+/// An endpoint's permutation through the table.
+struct Permutation {
     place: u64,
     skip: u64,
     share: f64,
@@ -139,30 +139,31 @@ fn maglev(size: u64, shares: &Shares) -> Box<[u32]> {
     const FREE: u32 = u32::MAX;
     let size = size.max(2);
     let most = shares.iter().map(|(_, share)| *share).fold(0.0, f64::max);
-    let way = |(endpoint, share): &Share| {
+    let permutation = |(endpoint, share): &Share| {
         let key = text(&endpoint.address);
         let skip = xxhash64(&key, 1) % (size - 1) + 1;
-        Way { place: xxhash64(&key, 0) % size, skip, share: *share, due: 0.0 }
+        Permutation { place: xxhash64(&key, 0) % size, skip, share: *share, due: 0.0 }
     };
-    let mut ways: Vec<Way> = shares.iter().map(way).collect();
+    let mut permutations: Vec<Permutation> = shares.iter().map(permutation).collect();
     let mut entries = vec![FREE; usize::try_from(size).unwrap_or(0)];
-    let mut left = if ways.is_empty() { 0 } else { entries.len() };
+    let mut left = if permutations.is_empty() { 0 } else { entries.len() };
     let mut round = 1.0;
     let mut before = usize::MAX;
     // A round that fills nothing would be followed by others: only a size that is no prime leads there.
     while left > 0 && left < before {
         before = left;
-        for (number, way) in (0_u32..).zip(&mut ways) {
+        for (number, permutation) in (0_u32..).zip(&mut permutations) {
             // One of the largest weight has a turn in each round, others more seldom.
-            if left == 0 || round * way.share < way.due {
+            if left == 0 || round * permutation.share < permutation.due {
                 continue;
             }
-            way.due += most;
+            permutation.due += most;
             for _ in 0..size {
-                let Some(entry) = usize::try_from(way.place).ok().and_then(|place| entries.get_mut(place)) else {
+                let Some(entry) = usize::try_from(permutation.place).ok().and_then(|place| entries.get_mut(place))
+                else {
                     break;
                 };
-                way.place = (way.place + way.skip) % size;
+                permutation.place = (permutation.place + permutation.skip) % size;
                 if *entry == FREE {
                     *entry = number;
                     left -= 1;

@@ -13,7 +13,7 @@ const MAX_COMPARED: usize = 16;
 
 /// Where a match stands.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct IndexedMatch<'a> {
     rule: usize,
     at: usize,
     one: &'a HttpMatch,
@@ -22,11 +22,11 @@ struct Place<'a> {
 /// Earlier matches by what they ask of the path.
 #[derive(Default)]
 struct Earlier<'a> {
-    any: Vec<Place<'a>>,
-    exact: HashMap<&'a str, Vec<Place<'a>>>,
+    any: Vec<IndexedMatch<'a>>,
+    exact: HashMap<&'a str, Vec<IndexedMatch<'a>>>,
     /// By the hash of the prefix, so that all beginnings of a path are looked up in one pass over it.
-    prefix: HashMap<u64, Vec<Place<'a>>>,
-    regex: HashMap<&'a str, Vec<Place<'a>>>,
+    prefix: HashMap<u64, Vec<IndexedMatch<'a>>>,
+    regex: HashMap<&'a str, Vec<IndexedMatch<'a>>>,
 }
 
 pub(super) fn check_http(rules: &[HttpRoute], findings: &mut Findings) {
@@ -59,7 +59,7 @@ fn check_matches<'a>(rule: usize, written: &'a HttpRoute, earlier: &mut Earlier<
     let mut covered = Vec::new();
     for (at, one) in written.matches.iter().enumerate() {
         covered.extend(earlier.covering(one).map(|before| (at, before)));
-        earlier.add(Place { rule, at, one });
+        earlier.add(IndexedMatch { rule, at, one });
     }
     if covered.len() == written.matches.len() {
         let last = covered.last().map_or_else(String::new, |(_, before)| path(before));
@@ -73,7 +73,7 @@ fn check_matches<'a>(rule: usize, written: &'a HttpRoute, earlier: &mut Earlier<
     }
 }
 
-fn path(place: &Place<'_>) -> String {
+fn path(place: &IndexedMatch<'_>) -> String {
     format!("http[{}].match[{}]", place.rule, place.at)
 }
 
@@ -84,7 +84,7 @@ fn never_reached(rule: usize, cause: &str, findings: &mut Findings) {
 }
 
 impl<'a> Earlier<'a> {
-    fn add(&mut self, place: Place<'a>) {
+    fn add(&mut self, place: IndexedMatch<'a>) {
         let list = match &place.one.uri {
             None | Some(StringMatch::Present) => &mut self.any,
             Some(StringMatch::Regex(pattern)) if is_any(pattern) => &mut self.any,
@@ -101,20 +101,22 @@ impl<'a> Earlier<'a> {
     }
 
     /// The first of the earlier matches that takes all that `one` would.
-    fn covering(&self, one: &HttpMatch) -> Option<Place<'a>> {
-        let whole = |place: &&Place<'a>| asks_no_more(place.one, one);
+    fn covering(&self, one: &HttpMatch) -> Option<IndexedMatch<'a>> {
+        let whole = |place: &&IndexedMatch<'a>| asks_no_more(place.one, one);
         // A match that looks at the case takes less than one that does not.
-        let same_case =
-            |place: &&Place<'a>| asks_no_more(place.one, one) && (place.one.ignore_uri_case || !one.ignore_uri_case);
+        let same_case = |place: &&IndexedMatch<'a>| {
+            asks_no_more(place.one, one) && (place.one.ignore_uri_case || !one.ignore_uri_case)
+        };
         if let Some(place) = self.any.iter().find(whole) {
             return Some(*place);
         }
         let prefixes = |text: &str| {
-            let begins = |place: &&Place<'a>| matches!(&place.one.uri, Some(StringMatch::Prefix(prefix)) if text.starts_with(&**prefix));
+            let begins = |place: &&IndexedMatch<'a>| matches!(&place.one.uri, Some(StringMatch::Prefix(prefix)) if text.starts_with(&**prefix));
             let found = beginnings(text).filter_map(|hash| self.prefix.get(&hash)).flatten();
             found.filter(begins).find(same_case).copied()
         };
-        let same = |map: &HashMap<&str, Vec<Place<'a>>>, text: &str| map.get(text)?.iter().find(same_case).copied();
+        let same =
+            |map: &HashMap<&str, Vec<IndexedMatch<'a>>>, text: &str| map.get(text)?.iter().find(same_case).copied();
         match one.uri.as_ref()? {
             StringMatch::Exact(text) => same(&self.exact, text).or_else(|| prefixes(text)),
             StringMatch::Prefix(text) => prefixes(text),

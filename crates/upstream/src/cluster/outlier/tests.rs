@@ -22,14 +22,14 @@ fn policy(percent: u32) -> OutlierDetection {
 }
 
 /// A store with one cluster.
-struct World(Arc<Upstream>, ClusterId);
+struct Fixture(Arc<Upstream>, ClusterId);
 
-impl World {
+impl Fixture {
     fn new(endpoints: u16, outlier: Option<OutlierDetection>) -> Self {
         let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
-        let world = Self(upstream, ClusterId::outbound(80, "", "a.test"));
-        world.apply(1..=endpoints, outlier);
-        world
+        let fixture = Self(upstream, ClusterId::outbound(80, "", "a.test"));
+        fixture.apply(1..=endpoints, outlier);
+        fixture
     }
 
     fn apply(&self, ports: impl Iterator<Item = u16>, outlier: Option<OutlierDetection>) {
@@ -101,43 +101,43 @@ impl World {
 
 #[tokio::test(start_paused = true)]
 async fn dr_30_an_endpoint_that_fails_is_out_for_its_time_and_comes_back() {
-    let world = World::new(4, Some(policy(50)));
-    assert_eq!((world.used(), world.is_running()), (4, false));
-    world.fail(0).await;
-    assert_eq!((world.used(), world.counts(), world.is_running()), (3, (1, 1, 0), true));
+    let fixture = Fixture::new(4, Some(policy(50)));
+    assert_eq!((fixture.used(), fixture.is_running()), (4, false));
+    fixture.fail(0).await;
+    assert_eq!((fixture.used(), fixture.counts(), fixture.is_running()), (3, (1, 1, 0), true));
     tokio::time::sleep(Duration::from_secs(29)).await;
-    assert_eq!(world.used(), 3);
+    assert_eq!(fixture.used(), 3);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!((world.used(), world.counts()), (4, (0, 1, 0)));
+    assert_eq!((fixture.used(), fixture.counts()), (4, (0, 1, 0)));
     // Its next time would be longer for as long as it is looked after.
-    world.fail(0).await;
+    fixture.fail(0).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(world.used(), 3);
+    assert_eq!(fixture.used(), 3);
     // Looked at once in an interval.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!((world.used(), world.counts()), (4, (0, 2, 0)));
+    assert_eq!((fixture.used(), fixture.counts()), (4, (0, 2, 0)));
     // One interval for each time that it was out.
     tokio::time::sleep(Duration::from_secs(15)).await;
-    assert!(world.is_running());
+    assert!(fixture.is_running());
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert!(!world.is_running());
-    world.fail(0).await;
-    assert_eq!((world.used(), world.is_running()), (3, true));
+    assert!(!fixture.is_running());
+    fixture.fail(0).await;
+    assert_eq!((fixture.used(), fixture.is_running()), (3, true));
 }
 
 #[tokio::test(start_paused = true)]
 async fn dr_30_no_more_are_ejected_than_the_percentage_has_room_for_not_even_the_first() {
-    let world = World::new(4, Some(policy(50)));
+    let fixture = Fixture::new(4, Some(policy(50)));
     for at in [0, 1, 2] {
-        world.fail(at).await;
+        fixture.fail(at).await;
     }
-    assert_eq!((world.used(), world.counts()), (2, (2, 2, 1)));
-    let few = World::new(4, Some(policy(10)));
+    assert_eq!((fixture.used(), fixture.counts()), (2, (2, 2, 1)));
+    let few = Fixture::new(4, Some(policy(10)));
     few.fail(0).await;
     few.fail(0).await;
     assert_eq!((few.used(), few.counts()), (4, (0, 0, 2)));
     assert!(!few.is_running());
-    let all = World::new(2, Some(policy(100)));
+    let all = Fixture::new(2, Some(policy(100)));
     all.fail(0).await;
     all.fail(1).await;
     assert_eq!(all.used(), 0);
@@ -145,11 +145,11 @@ async fn dr_30_no_more_are_ejected_than_the_percentage_has_room_for_not_even_the
 
 #[tokio::test(start_paused = true)]
 async fn dr_30_an_endpoint_that_stays_keeps_its_state_and_one_that_goes_takes_it_along() {
-    let world = World::new(4, Some(policy(100)));
-    world.fail(0).await;
-    let before = world.state();
-    world.apply(1..=5, Some(policy(50)));
-    assert_eq!((world.used(), world.counts()), (4, (1, 1, 0)));
+    let fixture = Fixture::new(4, Some(policy(100)));
+    fixture.fail(0).await;
+    let before = fixture.state();
+    fixture.apply(1..=5, Some(policy(50)));
+    assert_eq!((fixture.used(), fixture.counts()), (4, (1, 1, 0)));
     // Requests that began before tell the state of now.
     let other = Arc::clone(before.endpoints().unwrap().iter().nth(1).unwrap());
     for _ in 0..2 {
@@ -158,31 +158,31 @@ async fn dr_30_an_endpoint_that_stays_keeps_its_state_and_one_that_goes_takes_it
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    assert_eq!((world.used(), world.counts()), (3, (2, 2, 0)));
-    world.apply(2..=5, Some(policy(50)));
-    assert_eq!((world.used(), world.counts()), (3, (1, 2, 0)));
+    assert_eq!((fixture.used(), fixture.counts()), (3, (2, 2, 0)));
+    fixture.apply(2..=5, Some(policy(50)));
+    assert_eq!((fixture.used(), fixture.counts()), (3, (1, 2, 0)));
     // Nobody would take them back.
-    world.apply(2..=5, None);
-    assert_eq!((world.used(), world.state().ejections()), (4, None));
+    fixture.apply(2..=5, None);
+    assert_eq!((fixture.used(), fixture.state().ejections()), (4, None));
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(world.used(), 4);
+    assert_eq!(fixture.used(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn dr_30_an_endpoint_that_fails_already_is_ejected_when_fewer_failures_are_enough() {
-    let world = World::new(2, Some(OutlierDetection { consecutive_5xx: 100, ..policy(50) }));
-    world.fail(0).await;
-    world.fail(0).await;
-    world.apply(1..=2, Some(policy(50)));
-    assert_eq!(world.used(), 2);
-    world.fail(0).await;
-    assert_eq!((world.used(), world.counts()), (1, (1, 1, 0)));
+    let fixture = Fixture::new(2, Some(OutlierDetection { consecutive_5xx: 100, ..policy(50) }));
+    fixture.fail(0).await;
+    fixture.fail(0).await;
+    fixture.apply(1..=2, Some(policy(50)));
+    assert_eq!(fixture.used(), 2);
+    fixture.fail(0).await;
+    assert_eq!((fixture.used(), fixture.counts()), (1, (1, 1, 0)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn dr_30_a_cluster_without_a_policy_counts_nothing() {
-    let world = World::new(2, None);
-    let (state, endpoint) = (world.state(), world.endpoint(0));
+    let fixture = Fixture::new(2, None);
+    let (state, endpoint) = (fixture.state(), fixture.endpoint(0));
     assert!((0..100).all(|_| !state.report(&endpoint, Outcome::Answered(500))));
-    assert_eq!((world.used(), state.ejections()), (2, None));
+    assert_eq!((fixture.used(), state.ejections()), (2, None));
 }

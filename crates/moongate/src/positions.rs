@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Line and column, where the field was found.
-type Place = Option<(u32, u32)>;
+type FieldPosition = Option<(u32, u32)>;
 
 /// Texts of files, each read once, and each document of them at most once more.
 pub(crate) struct Texts {
@@ -47,17 +47,17 @@ impl Texts {
         diagnostic
     }
 
-    fn find(&mut self, object: &ObjectRef, set: &ResourceSet, field: &str) -> Place {
+    fn find(&mut self, object: &ObjectRef, set: &ResourceSet, field: &str) -> FieldPosition {
         let source = set.source(object)?;
         self.get(&source.file)?.locate(object, source, field)
     }
 }
 
-/// Places of one configuration, each looked up once: a report may have ten thousand findings, and pages ask for it again and again.
+/// PositionCache of one configuration, each looked up once: a report may have ten thousand findings, and pages ask for it again and again.
 #[derive(Default)]
-pub(crate) struct Places(Mutex<HashMap<ObjectRef, HashMap<Box<str>, Place>>>);
+pub(crate) struct PositionCache(Mutex<HashMap<ObjectRef, HashMap<Box<str>, FieldPosition>>>);
 
-impl Places {
+impl PositionCache {
     /// Gives each diagnostic the place of its field, as [`Texts::locate`] does. Files are read, which may take a while.
     pub(crate) fn locate(&self, diagnostics: &mut [Diagnostic], set: &ResourceSet, streams: &StreamTexts) {
         let mut texts = Texts::new(streams);
@@ -81,7 +81,7 @@ fn unlocated(diagnostic: &Diagnostic) -> Option<&ObjectRef> {
     diagnostic.object.as_ref()
 }
 
-fn put(diagnostic: &mut Diagnostic, found: Place) {
+fn put(diagnostic: &mut Diagnostic, found: FieldPosition) {
     if let (Some(position), Some(found)) = (&mut diagnostic.position, found) {
         (position.line, position.column) = found;
     }
@@ -121,19 +121,19 @@ spec:
             message: String::new(),
             help: None,
         };
-        let line = |places: &Places| {
+        let line = |positions: &PositionCache| {
             let mut all = [finding.clone()];
-            places.locate(&mut all, &set, &StreamTexts::default());
+            positions.locate(&mut all, &set, &StreamTexts::default());
             all[0].position.as_ref().unwrap().line
         };
-        let places = Places::default();
+        let positions = PositionCache::default();
         std::fs::write(&file, TEXT).unwrap();
-        assert_eq!(line(&places), 7);
+        assert_eq!(line(&positions), 7);
         assert_eq!(Texts::new(&StreamTexts::default()).locate(finding.clone(), &set).position.unwrap().line, 7);
         // An edit that is not applied yet: what is known stays, and nothing new is learned from it.
         std::fs::write(&file, TEXT.replace("spec:", "# more\nspec:")).unwrap();
-        assert_eq!((line(&places), line(&Places::default())), (7, 1));
+        assert_eq!((line(&positions), line(&PositionCache::default())), (7, 1));
         std::fs::remove_file(&file).unwrap();
-        assert_eq!((line(&places), line(&Places::default())), (7, 1));
+        assert_eq!((line(&positions), line(&PositionCache::default())), (7, 1));
     }
 }

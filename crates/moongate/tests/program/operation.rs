@@ -1,4 +1,4 @@
-//! The program's own ways: the example, edits, broken documents, ports in use, its end, exit codes.
+//! Operating the program: the example, edits, broken documents, ports in use, its end, exit codes.
 
 use std::fs;
 use std::net::SocketAddr;

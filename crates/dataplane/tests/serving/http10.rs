@@ -1,7 +1,7 @@
 //! Clients that speak HTTP/1.0 (S-120).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, respond};
+use crate::gateway::{Gateway, Setup, forward, respond};
 use crate::observe::Lines;
 use dataplane::{Limits, LogFormat};
 use ir::{Http10, MeshConnectionSettings};
@@ -9,15 +9,15 @@ use ir::{Http10, MeshConnectionSettings};
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-End: 1\r\n\r\n";
 const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-fn old(default_host: Option<&str>) -> MeshConnectionSettings {
+fn http10(default_host: Option<&str>) -> MeshConnectionSettings {
     MeshConnectionSettings {
         http10: Some(Http10 { default_host: default_host.map(|host| ir::Authority::parse(host).unwrap()) }),
         ..MeshConnectionSettings::default()
     }
 }
 
-fn world(backend: &Backend) -> World {
-    World::default().host("a.test", forward("c", None)).cluster("c", &[backend.address])
+fn setup(backend: &Backend) -> Setup {
+    Setup::default().host("a.test", forward("c", None)).cluster("c", &[backend.address])
 }
 
 fn whole(gateway: &Gateway, request: &str) -> String {
@@ -27,10 +27,10 @@ fn whole(gateway: &Gateway, request: &str) -> String {
 #[test]
 fn s_120_http_1_0_is_refused_unless_it_is_switched_on() {
     let backend = Backend::answering(LENGTH);
-    let gateway = Gateway::serving(&world(&backend));
+    let gateway = Gateway::serving(&setup(&backend));
     let answer = gateway.client().send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n").answer();
     assert_eq!((answer.status, backend.connections()), (426, 0));
-    let gateway = Gateway::serving(&world(&backend).mesh_settings(old(None)));
+    let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)));
     let answer = whole(&gateway, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("\r\n\r\nok"), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
@@ -41,7 +41,7 @@ fn s_120_http_1_0_is_refused_unless_it_is_switched_on() {
 #[test]
 fn s_120_a_connection_stays_where_the_client_asks_for_it() {
     let backend = Backend::answering(LENGTH);
-    let gateway = Gateway::serving(&world(&backend).mesh_settings(old(None)));
+    let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)));
     let mut client = gateway.client();
     for _ in 0..2 {
         client.send("GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n");
@@ -55,7 +55,7 @@ fn s_120_a_connection_stays_where_the_client_asks_for_it() {
 #[test]
 fn s_120_no_chunks_are_sent_to_who_cannot_read_them() {
     let backend = Backend::answering(CHUNKED);
-    let gateway = Gateway::serving(&world(&backend).mesh_settings(old(None)));
+    let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)));
     let answer = whole(&gateway, "GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n");
     assert!(answer.ends_with("\r\n\r\nok") && !answer.contains("transfer-encoding"), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
@@ -66,11 +66,11 @@ fn s_120_no_chunks_are_sent_to_who_cannot_read_them() {
 #[test]
 fn s_120_a_request_without_a_host_is_for_the_default_one() {
     let backend = Backend::answering(LENGTH);
-    let gateway = Gateway::serving(&world(&backend).mesh_settings(old(None)));
+    let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)));
     assert!(whole(&gateway, "GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 400 "));
     assert!(whole(&gateway, "GET http://a.test/x HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 200 "));
     assert_eq!(gateway.client().send("GET / HTTP/1.1\r\n\r\n").answer().status, 400);
-    let gateway = Gateway::serving(&world(&backend).mesh_settings(old(Some("a.test"))));
+    let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(Some("a.test"))));
     assert!(whole(&gateway, "GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 200 "));
     assert!(backend.seen().pop().unwrap().contains("\r\nhost: a.test\r\n"));
     assert_eq!(gateway.client().send("GET / HTTP/1.1\r\n\r\n").answer().status, 400);
@@ -84,7 +84,7 @@ fn s_120_nothing_that_1_0_does_not_know_is_sent_or_believed() {
             side.send(LENGTH);
         }
     });
-    let gateway = Gateway::serving(&world(&backend).mesh_settings(old(None)));
+    let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)));
     let head = "Expect: 100-continue\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n";
     let answer = whole(&gateway, &format!("POST / HTTP/1.0\r\nHost: a.test\r\n{head}\r\nx"));
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
@@ -97,7 +97,7 @@ fn s_120_nothing_that_1_0_does_not_know_is_sent_or_believed() {
 #[test]
 fn s_120_a_status_that_is_told_to_a_call_of_grpc_web_leaves_the_connection_as_it_was_asked_for() {
     let backend = Backend::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno");
-    let gateway = Gateway::serving(&world(&backend).mesh_settings(old(None)).grpc_web());
+    let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)).grpc_web());
     let mut client = gateway.client();
     for _ in 0..2 {
         let head = "Connection: keep-alive\r\nContent-Type: application/grpc-web\r\nContent-Length: 0\r\n\r\n";
@@ -111,7 +111,7 @@ fn s_120_a_status_that_is_told_to_a_call_of_grpc_web_leaves_the_connection_as_it
 fn s_120_answers_of_the_gateways_own_and_the_log_say_1_0() {
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
-    gateway.apply(&World::default().host("a.test", respond(200, "hi")).mesh_settings(old(None)));
+    gateway.apply(&Setup::default().host("a.test", respond(200, "hi")).mesh_settings(http10(None)));
     let answer = whole(&gateway, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("hi"), "{answer}");
     assert!(lines.get(1)[0].contains("\"GET / HTTP/1.0\" 200"));

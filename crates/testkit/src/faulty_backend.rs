@@ -13,7 +13,7 @@ const SLOW: Duration = Duration::from_millis(1200);
 
 /// What a backend does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum Fault {
     Status(u16),
     /// It closes without an answer.
     Close,
@@ -22,18 +22,18 @@ enum Manner {
     Half,
 }
 
-/// The manner of a number, and whether it is the first request alone that meets it. Nobody listens at 9024.
-fn manner(number: u16) -> Option<(Manner, bool)> {
+/// The fault of a number, and whether it is the first request alone that meets it. Nobody listens at 9024.
+fn fault(number: u16) -> Option<(Fault, bool)> {
     Some(match number {
-        9021 => (Manner::Status(503), false),
-        9022 => (Manner::Close, false),
-        9023 => (Manner::Slow, false),
-        9025 => (Manner::Status(500), false),
-        9026 => (Manner::Status(503), true),
-        9027 => (Manner::Close, true),
-        9028 => (Manner::Status(409), false),
-        9029 => (Manner::Slow, true),
-        9030 => (Manner::Half, false),
+        9021 => (Fault::Status(503), false),
+        9022 => (Fault::Close, false),
+        9023 => (Fault::Slow, false),
+        9025 => (Fault::Status(500), false),
+        9026 => (Fault::Status(503), true),
+        9027 => (Fault::Close, true),
+        9028 => (Fault::Status(409), false),
+        9029 => (Fault::Slow, true),
+        9030 => (Fault::Half, false),
         _ => return None,
     })
 }
@@ -59,16 +59,16 @@ impl Attempts {
 
 /// A running backend; it ends when dropped.
 #[derive(Debug)]
-pub struct Odd {
+pub struct FaultyBackend {
     /// Where it listens.
     pub address: SocketAddr,
     ended: Arc<AtomicBool>,
 }
 
-impl Odd {
+impl FaultyBackend {
     /// Starts the one of a number, if that misbehaves; it counts in `attempts`.
     pub fn start(number: u16, attempts: &Attempts) -> std::io::Result<Option<Self>> {
-        let Some(manner) = manner(number) else { return Ok(None) };
+        let Some(fault) = fault(number) else { return Ok(None) };
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -77,14 +77,14 @@ impl Odd {
             for stream in listener.incoming().map_while(|stream| stream.ok().filter(|_| !flag.load(Ordering::Relaxed)))
             {
                 let attempts = attempts.clone();
-                std::thread::spawn(move || serve(stream, number, manner, &attempts));
+                std::thread::spawn(move || serve(stream, number, fault, &attempts));
             }
         });
         Ok(Some(Self { address, ended }))
     }
 }
 
-impl Drop for Odd {
+impl Drop for FaultyBackend {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         // Wakes the accepting thread so that it sees the flag.
@@ -92,23 +92,23 @@ impl Drop for Odd {
     }
 }
 
-fn serve(stream: TcpStream, number: u16, (manner, once): (Manner, bool), attempts: &Attempts) {
+fn serve(stream: TcpStream, number: u16, (fault, once): (Fault, bool), attempts: &Attempts) {
     let mut reader = BufReader::new(stream);
     while let Some(seen) = read(&mut reader, number) {
         let before = attempts.count(&seen);
-        let manner = if once && before > 0 { Manner::Status(200) } else { manner };
-        let status = match manner {
-            Manner::Close => return,
-            Manner::Half => {
+        let fault = if once && before > 0 { Fault::Status(200) } else { fault };
+        let status = match fault {
+            Fault::Close => return,
+            Fault::Half => {
                 let half = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nx-from-backend: yes\r\n\r\nhalf";
                 let _ = reader.get_mut().write_all(half);
                 return;
             }
-            Manner::Slow => {
+            Fault::Slow => {
                 std::thread::sleep(SLOW);
                 200
             }
-            Manner::Status(status) => status,
+            Fault::Status(status) => status,
         };
         let body = if seen.method == "HEAD" { "" } else { "ok" };
         let answer = format!(

@@ -1,7 +1,7 @@
 //! Backends that take their time, and the times that they are given (DR-21, VS-39, VS-66).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, World, forward, until};
+use crate::gateway::{Gateway, Setup, forward, until};
 use crate::streams::{Streams, ask, connect, get, run};
 use ir::PoolLimits;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ fn dr_21_connections_without_requests_are_closed_after_their_time() {
             counter.fetch_add(1, Ordering::SeqCst);
         });
         let limits = PoolLimits { max_connections: most, ..PoolLimits::default() };
-        let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).limits(limits);
-        let gateway = Gateway::serving(&world.with_clusters(|cluster| cluster.timeouts.idle = SHORT));
+        let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).limits(limits);
+        let gateway = Gateway::serving(&setup.with_clusters(|cluster| cluster.timeouts.idle = SHORT));
         assert_eq!(gateway.client().get("/").answer().status, 200);
         until("it is closed", || closed.load(Ordering::SeqCst) == 1);
         assert_eq!(gateway.client().get("/").answer().status, 200);
         assert_eq!(backend.connections(), 2);
     }
     let streams = Streams::echo();
-    let world = World::default().host("*", forward("c", None)).cluster("c", &[streams.address]).http2("c");
-    let gateway = Gateway::serving(&world.with_clusters(|cluster| cluster.timeouts.idle = SHORT));
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[streams.address]).http2("c");
+    let gateway = Gateway::serving(&setup.with_clusters(|cluster| cluster.timeouts.idle = SHORT));
     until("a second connection", || {
         assert_eq!(gateway.client().get("/").answer().status, 200);
         std::thread::sleep(2 * SHORT);
@@ -41,7 +41,7 @@ fn dr_21_connections_without_requests_are_closed_after_their_time() {
 #[test]
 fn vs_66_connections_of_bytes_without_traffic_are_closed_after_their_time() {
     let backend = Backend::start(|side| while side.more().is_some() {});
-    let gateway = Gateway::serving(&World::default().tcp_idle("c", SHORT).cluster("c", &[backend.address]));
+    let gateway = Gateway::serving(&Setup::default().tcp_idle("c", SHORT).cluster("c", &[backend.address]));
     let mut client = gateway.client();
     client.send("something");
     assert!(client.rest().is_empty());
@@ -72,8 +72,8 @@ fn vs_39_an_answer_that_stops_ends_with_the_time_of_the_route_and_is_never_taken
         side.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
         while side.more().is_some() {}
     });
-    let world = World::default().host("*", forward("c", Some(SHORT))).cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("*", forward("c", Some(SHORT))).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup);
     let broken = gateway.client().get("/").try_answer(false);
     assert!(broken.is_err(), "{broken:?}");
     run(async {
@@ -92,8 +92,8 @@ fn vs_39_a_stream_without_an_answer_is_504_and_its_connection_goes_on() {
             respond.send_response(http::Response::new(()), true).unwrap();
         }
     });
-    let world = World::default().host("*", forward("c", Some(SHORT))).cluster("c", &[backend.address]).http2("c");
-    let gateway = Gateway::serving(&world);
+    let setup = Setup::default().host("*", forward("c", Some(SHORT))).cluster("c", &[backend.address]).http2("c");
+    let gateway = Gateway::serving(&setup);
     let mut client = gateway.client();
     let answer = client.get("/never").answer();
     assert_eq!((answer.status, answer.text()), (504, "upstream request timeout"));
@@ -108,8 +108,8 @@ fn a_backend_that_speaks_no_http_2_where_it_is_to_is_502_or_503_if_it_says_nothi
             side.more();
             side.send(words);
         });
-        let world = World::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c");
-        let gateway = Gateway::serving(&world);
+        let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c");
+        let gateway = Gateway::serving(&setup);
         assert_eq!(gateway.client().get("/").answer().status, status);
     }
 }
