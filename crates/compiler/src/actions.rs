@@ -67,7 +67,7 @@ fn unused(rule: &HttpRoute, action: &str, field: &str, notes: &mut Notes) {
         (rule.timeout.is_some(), "timeout"),
     ];
     for (_, name) in written.into_iter().filter(|(is_there, _)| *is_there) {
-        let message = format!("`{name}` does not act on a rule with `{action}`, whose requests go to no destination");
+        let message = format!("`{name}` has no effect on a rule with `{action}`, whose requests go to no destination");
         notes.add(code::FIELD_NO_EFFECT, format!("{field}.{name}"), message);
     }
 }

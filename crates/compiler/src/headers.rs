@@ -9,7 +9,7 @@ use resources::spec::virtual_service::{HeaderOperations, Headers};
 use std::collections::BTreeMap;
 
 /// What becomes of a header whose value cannot be made.
-const LEFT_OUT: &str = "mend the value; until then the header is left out";
+const LEFT_OUT: &str = "fix the value; until then the header is left out";
 
 /// What one `headers` block asks for.
 #[derive(Debug, Default, Clone)]
@@ -97,7 +97,7 @@ fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderText>
                     notes.add_with_help(code::FIELD_NO_EFFECT, field, message, help);
                 }
                 Variable::StartTime(format) if strtime::format(&**format, jiff::Timestamp::UNIX_EPOCH).is_err() => {
-                    let message = format!("`{format}` is no format of `strftime`");
+                    let message = format!("`{format}` is not a valid `strftime` format");
                     notes.add_with_help(code::BAD_HEADER, field, message, LEFT_OUT);
                     return None;
                 }
@@ -128,7 +128,7 @@ mod tests {
             "`%DYNAMIC_METADATA(x)%` has a variable that is always empty here",
             "`50%`: `%` begins a variable that does not end",
             "`%NOBODY%`: there is no variable `NOBODY`",
-            "`%!` is no format of `strftime`",
+            "`%!` is not a valid `strftime` format",
         ];
         assert_eq!(notes.messages(), expected);
     }

@@ -106,7 +106,7 @@ impl Compiler<'_> {
 
     fn name(&self, text: &str, field: &str, names: &mut Vec<(HostPattern, HostPattern)>, notes: &mut Notes) {
         let Ok(name) = HostPattern::parse(text) else {
-            notes.add(code::BAD_HOST, field, format!("`{text}` is no name that a client can ask for"));
+            notes.add(code::BAD_HOST, field, format!("`{text}` is not a valid server name"));
             return;
         };
         let hosts = &self.server.planned.hosts;

@@ -29,7 +29,7 @@ pub(crate) fn of_destination_rule(context: CompileContext<'_>, object: &Object<D
         for (name, why) in without_effect(policy) {
             if !said.contains(&name) {
                 said.push(name);
-                notes.add(code::POLICY_NO_EFFECT, format!("{field}.{name}"), format!("`{name}` does not act {why}"));
+                notes.add(code::POLICY_NO_EFFECT, format!("{field}.{name}"), format!("`{name}` {why}"));
             }
         }
     }
@@ -48,16 +48,20 @@ fn without_effect(policy: &TrafficPolicy) -> Vec<(&'static str, &'static str)> {
     let balancers = || balancers.iter().flatten();
     let retries = |pool: &&ConnectionPool| pool.http.as_ref().is_some_and(|http| http.max_retries > 0);
     let found = [
-        (balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)), "loadBalancer.simple", "yet"),
+        (
+            balancers().any(|b| b.simple == Some(SimpleBalancer::Passthrough)),
+            "loadBalancer.simple",
+            "has no effect: PASSTHROUGH is not supported yet",
+        ),
         (
             balancers().any(|b| b.warmup.is_some() && !is_by_weight(b)),
             "loadBalancer.warmup",
-            "here: only ROUND_ROBIN and LEAST_REQUEST spare new endpoints",
+            "has no effect: only ROUND_ROBIN and LEAST_REQUEST warm up new endpoints",
         ),
         (
             policy.retry_budget.is_some() && pools.into_iter().flatten().any(|pool| retries(&pool)),
             "connectionPool.http.maxRetries",
-            "here: `retryBudget` stands in its place",
+            "has no effect: `retryBudget` is used instead",
         ),
     ];
     found.into_iter().filter_map(|(there, name, why)| there.then_some((name, why))).collect()
@@ -126,7 +130,7 @@ pub(crate) fn of_service_entry(context: CompileContext<'_>, object: &Object<Serv
             return notes;
         }
         Some(Resolution::DynamicDns) => {
-            let message = "resolution DYNAMIC_DNS does not act at gateways yet; requests get 503";
+            let message = "resolution DYNAMIC_DNS is not supported yet; requests get 503";
             notes.add(code::NEVER_RESOLVED, "spec.resolution", message);
             return notes;
         }

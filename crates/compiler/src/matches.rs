@@ -107,14 +107,14 @@ fn header(
 ) -> Result<Option<HeaderMatch>, Unjudgeable> {
     let block = format!("{field}.{}", if invert { "withoutHeaders" } else { "headers" });
     if name.starts_with(CLAIMS) {
-        let message = "conditions on claims of tokens do not act yet: nobody has the claim";
+        let message = "conditions on token claims are not supported yet, and never match";
         notes.add(code::NOT_YET, format!("{block}.{name}"), message);
         // VS-22: without a validated token no claim matches, and `withoutHeaders` is met.
         return if invert { Ok(None) } else { Err(Unjudgeable) };
     }
     if ["uri", "scheme", "method", "authority"].contains(&name) {
         // VS-15: Istio passes over these.
-        let message = format!("`{name}` is no header; use the field `{name}` of the match");
+        let message = format!("`{name}` is not a header; use the field `{name}` of the match");
         notes.add(code::BAD_MATCH, format!("{block}.{name}"), message);
         return Ok(None);
     }

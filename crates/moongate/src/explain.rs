@@ -223,7 +223,7 @@ impl Explainer {
         };
         let (fails, endpoints) = match (target, found.map(|cluster| &cluster.endpoints)) {
             (TargetCluster::Unknown { reason, .. }, _) => (failing(503, "NC", reason), Vec::new()),
-            (TargetCluster::Known(_), None) => (failing(503, "NC", "there is no such cluster"), Vec::new()),
+            (TargetCluster::Known(_), None) => (failing(503, "NC", "cluster not found"), Vec::new()),
             (_, Some(EndpointSource::Never(reason))) => (failing(503, "UH", reason), Vec::new()),
             (_, Some(EndpointSource::Withheld(reason))) => (failing(503, "UF", reason), Vec::new()),
             (_, Some(EndpointSource::Static(endpoints))) if endpoints.is_empty() => {
@@ -351,7 +351,7 @@ fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     let (authority, target) = rest.split_at(end);
     let port = match authority.rsplit_once(':') {
         Some((_, port)) if !port.ends_with(']') => {
-            port.parse().with_context(|| format!("{url}: `{port}` is no port"))?
+            port.parse().with_context(|| format!("{url}: `{port}` is not a valid port"))?
         }
         _ if secured => 443,
         _ => 80,

@@ -118,7 +118,7 @@ fn limits(set: &[(String, String)]) -> Result<(Limits, OperatorLimits)> {
             setter.map(|(_, set)| set(&mut operators, value))
         };
         match of_plane.or_else(of_operators) {
-            None => bail!("`--limit {name}`: there is no such limit; there are {}", names().join(", ")),
+            None => bail!("`--limit {name}`: unknown limit; the limits are {}", names().join(", ")),
             Some(None) => bail!(
                 "`--limit {name}={value}`: use a number, a size such as 64KiB or a time such as 30s, within its bounds"
             ),

@@ -94,7 +94,7 @@ mod tests {
             object: None,
             field: "spec.host".into(),
             position: Some(Position { file: Path::new("a.yaml").into(), line: 2, column: 3 }),
-            message: "there is no field `host` here".into(),
+            message: "unknown field `host`".into(),
             help: Some("did you mean `hosts`?".into()),
         }
     }
@@ -103,7 +103,7 @@ mod tests {
     fn a_frame_shows_the_line_and_what_to_do() {
         let text = frame(&diagnostic(), Some("  host: x"), false);
         insta::assert_snapshot!(text, @r"
-        error[MG0004]: there is no field `host` here
+        error[MG0004]: unknown field `host`
          --> a.yaml:2:3
           |
         2 |   host: x
@@ -117,7 +117,7 @@ mod tests {
     fn one_line_holds_it_all() {
         assert_eq!(
             line(&diagnostic()),
-            "a.yaml:2:3: error[MG0004]: there is no field `host` here (spec.host); did you mean `hosts`?"
+            "a.yaml:2:3: error[MG0004]: unknown field `host` (spec.host); did you mean `hosts`?"
         );
     }
 
@@ -125,7 +125,7 @@ mod tests {
     fn without_the_line_there_is_the_place() {
         let bare = frame(&diagnostic(), None, false);
         insta::assert_snapshot!(bare, @r"
-        error[MG0004]: there is no field `host` here
+        error[MG0004]: unknown field `host`
         --> a.yaml:2:3
          = help: did you mean `hosts`?
         ");

@@ -31,7 +31,7 @@ pub struct RouteEntry {
 /// One target of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetEntry {
-    /// The slot of its cluster; `None` when there is no such cluster: 503 `NC` (VS-32).
+    /// The slot of its cluster; `None` when cluster not found: 503 `NC` (VS-32).
     pub slot: Option<u32>,
     /// The sum of the weights up to and with it.
     cumulative: u64,

@@ -79,7 +79,7 @@ impl Listed {
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
         if !metadata.is_file() {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(io::Error::other("not a regular file"));
         }
         Self::new(path.to_owned(), folder::stamp(&metadata))
     }
@@ -169,7 +169,7 @@ impl Pass {
                 Ok(listed) => self.listing.files.push(listed),
                 Err(error) => self.fail(path, Cause::Root(error.to_string())),
             },
-            Ok(_) => self.fail(path, Cause::Root("it is no regular file".to_owned())),
+            Ok(_) => self.fail(path, Cause::Root("not a regular file".to_owned())),
         }
     }
 

@@ -138,7 +138,7 @@ impl Dns {
                 self.runtime.spawn(async move {
                     match names.get(number) {
                         Some(name) => dns.ask(name, first).await,
-                        None => Err("there is no such name".to_owned()),
+                        None => Err("the name does not exist".to_owned()),
                     }
                 })
             })

@@ -222,7 +222,7 @@ fn module_files(source: &Path, module: &str) -> Result<Vec<PathBuf>> {
         }
     }
     if found.is_empty() {
-        bail!("{} has no module {module}: mend the table in crates/xtask/src/layers.rs", source.display());
+        bail!("{} has no module {module}: fix the table in crates/xtask/src/layers.rs", source.display());
     }
     found.sort();
     Ok(found)

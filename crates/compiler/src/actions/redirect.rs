@@ -15,7 +15,7 @@ pub(super) fn compile(
     notes: &mut Notes,
 ) -> Option<Redirect> {
     let Some(status) = status(written.redirect_code) else {
-        let message = format!("{} is no status that a redirect may have", written.redirect_code);
+        let message = format!("{} is not a redirect status", written.redirect_code);
         let help = "it is one of 301, 302, 303, 307 and 308";
         notes.add_with_help(code::BAD_REWRITE, format!("{field}.redirectCode"), message, help);
         return None;

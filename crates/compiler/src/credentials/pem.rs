@@ -84,7 +84,7 @@ pub(super) fn private_key(text: &[u8]) -> Result<(PrivateKey, usize), Broken> {
         || text.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
     if is_encrypted {
         let help = "decrypt it: `openssl pkey -in FILE -out FILE`";
-        return Err(broken("the private key is encrypted, and nobody is there to give its passphrase", help));
+        return Err(broken("the private key is encrypted, which is not supported", help));
     }
     let kinds = [SectionKind::PrivateKey, SectionKind::RsaPrivateKey, SectionKind::EcPrivateKey];
     let read = sections(text, &kinds, "private key")?;

@@ -11,7 +11,7 @@ use resources::spec::workload_entry::WorkloadEntry;
 
 /// SE-05: what a gateway has in place of an original destination.
 const NO_ORIGINAL: &str = "the ServiceEntry's resolution is NONE: requests go to the address that the client asked for, which a gateway does not know";
-const DYNAMIC: &str = "the ServiceEntry's resolution is DYNAMIC_DNS, which does not act at gateways yet";
+const DYNAMIC: &str = "the ServiceEntry's resolution is DYNAMIC_DNS, which is not supported yet";
 
 /// The endpoints of one port of `object`.
 pub(super) fn find(

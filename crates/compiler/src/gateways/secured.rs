@@ -142,7 +142,11 @@ fn pins(texts: &[Text], at: &str, read: fn(&str) -> Option<[u8; 32]>, finder: &m
         let pin = read(text);
         if pin.is_none() {
             let field = format!("{}.{at}[{index}]", finder.field);
-            finder.notes.add(code::BAD_PIN, field, format!("`{text}` is no SHA-256, so that no certificate has it"));
+            finder.notes.add(
+                code::BAD_PIN,
+                field,
+                format!("`{text}` is not a SHA-256 digest, and matches no certificate"),
+            );
         }
         pins.push(pin.unwrap_or([0; 32]));
     }

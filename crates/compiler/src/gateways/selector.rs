@@ -11,7 +11,7 @@ pub(super) fn mismatch(selector: &Labels, workloads: &[Workload]) -> (String, St
         missing(selector, workload).map(|(key, _)| actual(workload, key)).collect::<Vec<_>>().join(", ")
     };
     let message = match workloads {
-        [] => format!("selects {}, but this process is no gateway", quoted(selector.iter())),
+        [] => format!("selects {}, but this process is not a gateway", quoted(selector.iter())),
         [workload] => {
             format!("selects {}, but this gateway has {}", quoted(missing(selector, workload)), differs(workload))
         }

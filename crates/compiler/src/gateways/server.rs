@@ -31,10 +31,14 @@ pub(super) fn port(written: &Server, field: &str, notes: &mut Notes) -> Option<S
     let number = u16::try_from(port.number).ok().filter(|number| *number > 0);
     let protocol = Protocol::parse(&port.protocol);
     if number.is_none() {
-        notes.add(code::BAD_SERVER_PORT, format!("{field}.port.number"), format!("{} is no port", port.number));
+        notes.add(
+            code::BAD_SERVER_PORT,
+            format!("{field}.port.number"),
+            format!("{} is not a valid port", port.number),
+        );
     }
     if protocol.is_none() {
-        let message = format!("`{}` is no protocol that Istio knows", port.protocol);
+        let message = format!("unknown protocol `{}`", port.protocol);
         notes.add(code::BAD_SERVER_PORT, format!("{field}.port.protocol"), message);
     }
     Some(ServerPort { number: number?, protocol: protocol? })
@@ -47,7 +51,7 @@ pub(super) fn bind(written: &Server, workload: &Workload, field: &str, notes: &m
     }
     let bind = written.bind.parse().ok();
     if bind.is_none() {
-        notes.add(code::BAD_BIND, format!("{field}.bind"), format!("`{}` is no IP address", written.bind));
+        notes.add(code::BAD_BIND, format!("{field}.bind"), format!("`{}` is not an IP address", written.bind));
     }
     bind
 }

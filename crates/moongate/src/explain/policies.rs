@@ -17,7 +17,7 @@ pub(super) fn retries(policy: Option<&Retries>) -> String {
         shown.push_str(&format!("; {} for each", words::time(time)));
     }
     if policy.implied {
-        shown.push_str("; nobody said otherwise");
+        shown.push_str(" (default)");
     }
     shown
 }

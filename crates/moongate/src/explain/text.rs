@@ -34,7 +34,7 @@ pub fn text(question: &Question, answer: &Answer) -> String {
             let _ = match &answer.host {
                 _ if !is_http => Ok(()),
                 Some(host) => writeln!(out, "host      {host}"),
-                None => writeln!(out, "host      {BAD}none covers it{BAD:#}"),
+                None => writeln!(out, "host      {BAD}no matching host{BAD:#}"),
             };
         }
     }

@@ -249,6 +249,6 @@ fn a_path_that_is_no_socket_is_left_alone() {
     std::fs::write(&path, "data").unwrap();
     let output = line.command().arg("--takeover").arg(&path).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("is there and no socket"), "{said}");
+    assert!(!output.status.success() && said.contains("exists and is not a socket"), "{said}");
     assert_eq!(std::fs::read_to_string(Path::new(&path)).unwrap(), "data");
 }

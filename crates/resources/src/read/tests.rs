@@ -105,7 +105,7 @@ fn what_is_expected_and_found_is_said_in_words_of_yaml() {
         said("tls: {mode: on-demand}"),
         "unknown value `on-demand`; use one of `DISABLE`, `SIMPLE`, `MUTUAL`, `ISTIO_MUTUAL`"
     );
-    assert_eq!(said("conectionPool: {}"), "there is no field `conectionPool` here; did you mean `connectionPool`?");
+    assert_eq!(said("conectionPool: {}"), "unknown field `conectionPool`; did you mean `connectionPool`?");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn finding(path: &Path, text: &str, value: &Value, written: &Below<'_>) -> Findi
         let help = suggest::help(name, &known, "the fields here are");
         (
             code::UNKNOWN_FIELD,
-            format!("there is no field `{name}` here"),
+            format!("unknown field `{name}`"),
             if help.is_empty() { "remove it".into() } else { help },
         )
     } else if let Some((name, known)) = unknown(text, "unknown variant `") {

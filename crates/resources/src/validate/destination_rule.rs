@@ -26,7 +26,7 @@ impl Spec for DestinationRule {
     fn validate(&self, key: &Key, findings: &mut Findings) {
         findings.at("spec", |findings| {
             if !is_host(&self.host) {
-                let message = format!("`{}` is no host", self.host);
+                let message = format!("`{}` is not a valid host", self.host);
                 findings.error("host", code::DESTINATION_RULE_HOST, message, "name a Service, a host or `*.suffix`");
             }
             if let Some(policy) = &self.traffic_policy {
@@ -47,11 +47,11 @@ fn check_subsets(subsets: &[Subset], findings: &mut Findings) {
     for (at, subset) in subsets.iter().enumerate() {
         findings.at(format_args!("subsets[{at}]"), |findings| {
             if !is_label(&subset.name) {
-                let message = format!("`{}` is no name of a subset", subset.name);
+                let message = format!("`{}` is not a valid subset name", subset.name);
                 let help = "use letters, digits and hyphens";
                 findings.error("name", code::DESTINATION_RULE_SUBSET, message, help);
             } else if !names.insert(&subset.name) {
-                let message = format!("`{}` is there a second time", subset.name);
+                let message = format!("duplicate subset `{}`", subset.name);
                 let help = "give each subset a name of its own";
                 findings.error("name", code::DESTINATION_RULE_SUBSET, message, help);
             }

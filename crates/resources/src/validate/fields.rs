@@ -20,7 +20,7 @@ pub(super) struct Exported<'a> {
 
 pub(super) fn check_port(number: u32, field: &str, code: &'static str, findings: &mut Findings) {
     if !(1..=65535).contains(&number) {
-        findings.error(field, code, format!("{number} is no port number"), "use a number from 1 to 65535");
+        findings.error(field, code, format!("{number} is not a valid port number"), "use a number from 1 to 65535");
     }
 }
 
@@ -48,11 +48,11 @@ pub(super) fn check_export_to(exported: Exported<'_>, findings: &mut Findings) {
         let field = format!("{list}[{at}]");
         let namespace = if &**entry == "." { namespace } else { entry };
         if !(matches!(&**entry, "." | "*" | "~") || is_label(entry)) {
-            let message = format!("`{entry}` is no namespace");
+            let message = format!("`{entry}` is not a valid namespace");
             let help = "use `.` for its own namespace, `*` for all, or names of namespaces";
             findings.error(&field, code::EXPORT_TO, message, help);
         } else if !seen.insert(namespace) {
-            let message = format!("the namespace `{namespace}` is there a second time");
+            let message = format!("duplicate namespace `{namespace}`");
             findings.error(&field, code::EXPORT_TO, message, "keep one of them");
         }
     }
@@ -67,7 +67,7 @@ pub(super) fn check_export_to(exported: Exported<'_>, findings: &mut Findings) {
 pub(super) fn check_labels(labels: &Labels, field: &str, code: &'static str, findings: &mut Findings) {
     if let Some(label) = bad_label(labels) {
         let help = "use letters, digits, `-`, `_` and `.`, with letters or digits at both ends";
-        findings.error(field, code, format!("`{label}` is no label"), help);
+        findings.error(field, code, format!("`{label}` is not a valid label"), help);
     }
 }
 

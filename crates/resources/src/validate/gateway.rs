@@ -22,7 +22,7 @@ impl Spec for Gateway {
 
     fn validate(&self, key: &Key, findings: &mut Findings) {
         if !is_label(&key.name) {
-            let message = format!("`{}` is no name of a Gateway", key.name);
+            let message = format!("`{}` is not a valid Gateway name", key.name);
             let help = "use at most 63 letters, digits and hyphens, without dots";
             findings.error("metadata.name", code::GATEWAY_OBJECT_NAME, message, help);
         }
@@ -76,7 +76,7 @@ fn check_server(server: &Server, findings: &mut Findings) {
         None => server.bind.is_empty() || is_address(&server.bind),
     };
     if !good {
-        let message = format!("`{}` is no address", server.bind);
+        let message = format!("`{}` is not a valid address", server.bind);
         findings.error("bind", code::GATEWAY_BIND, message, "use an IP address, or `unix://` and an absolute path");
     }
 }
@@ -116,7 +116,7 @@ fn check_host(host: &str, field: &str, findings: &mut Findings) {
     } else if is_partial_wildcard(name) && is_host(name) {
         refuse(format!("in `{host}` the `*` is part of a label"), "write `*.` and the rest of the name");
     } else if !(is_host(name) || is_address(name)) {
-        refuse(format!("`{host}` is no host"), "write a name, an address, `*.suffix` or `*`");
+        refuse(format!("`{host}` is not a valid host"), "write a name, an address, `*.suffix` or `*`");
     } else if name != "*" && !name.contains('.') && !is_address(name) {
         refuse(format!("`{host}` is a short name"), "write the full name, for example `web.default.svc.cluster.local`");
     }

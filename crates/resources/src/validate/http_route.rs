@@ -107,7 +107,7 @@ pub(super) fn check_weights(weights: impl ExactSizeIterator<Item = i32>, finding
         if weight < 0 {
             let field = format!("route[{at}].weight");
             let help = "use 0 or a positive number";
-            findings.error(&field, code::ROUTE_WEIGHT, format!("{weight} is no weight"), help);
+            findings.error(&field, code::ROUTE_WEIGHT, format!("{weight} is not a valid weight"), help);
         }
     }
     if several && sum == 0 {
@@ -130,10 +130,10 @@ pub(super) fn check_destination(destination: Option<&Destination>, field: &str, 
             findings.error("host", code::DESTINATION, "the destination has no host", help);
         } else if &**host == "*" || !is_host(host) {
             let help = "name a Service, or the host of a ServiceEntry that has the address among its endpoints";
-            findings.error("host", code::DESTINATION, format!("`{host}` is no host of a service"), help);
+            findings.error("host", code::DESTINATION, format!("`{host}` is not a valid service host"), help);
         }
         if !destination.subset.is_empty() && !is_label(&destination.subset) {
-            let message = format!("`{}` is no name of a subset", destination.subset);
+            let message = format!("`{}` is not a valid subset name", destination.subset);
             findings.error("subset", code::DESTINATION, message, "use letters, digits and hyphens");
         }
         if let Some(port) = destination.port {
@@ -170,7 +170,7 @@ fn check_mirrors(rule: &HttpRoute, findings: &mut Findings) {
 
 fn check_share(share: Option<Percent>, field: &str, findings: &mut Findings) {
     if let Some(share) = share.filter(|share| !(0.0..=100.0).contains(&share.value)) {
-        let message = format!("{} is no share of 0 to 100", share.value);
+        let message = format!("must be between 0 and 100, is {}", share.value);
         findings.error(field, code::HTTP_MIRROR, message, "use a number from 0 to 100");
     }
 }

@@ -73,7 +73,7 @@ fn check_sni(sni: &str, field: &str, hosts: &[Text], findings: &mut Findings) {
         let message = format!("clients do not ask for an address as `{sni}` by name");
         findings.warning(field, code::L4_ROUTE, message, "use the name of the server");
     } else if !(is_host(sni) || is_internal_sni(sni)) {
-        findings.error(field, code::L4_ROUTE, format!("`{sni}` is no name"), "write a name or `*.suffix`");
+        findings.error(field, code::L4_ROUTE, format!("`{sni}` is not a valid name"), "write a name or `*.suffix`");
     } else if !hosts.iter().any(|host| covers(host, sni)) {
         let message = format!("`{sni}` is within none of the hosts of the VirtualService");
         findings.error(field, code::L4_ROUTE, message, "add it to `hosts`, or use a name within them");
@@ -84,7 +84,12 @@ fn check_sni(sni: &str, field: &str, hosts: &[Text], findings: &mut Findings) {
 fn check_conditions(conditions: &Conditions<'_>, findings: &mut Findings) {
     for (at, subnet) in conditions.subnets.iter().enumerate().filter(|(_, subnet)| !is_address_or_cidr(subnet)) {
         let field = format!("destinationSubnets[{at}]");
-        findings.error(&field, code::L4_ROUTE, format!("`{subnet}` is no network"), "use an IP address or a CIDR");
+        findings.error(
+            &field,
+            code::L4_ROUTE,
+            format!("`{subnet}` is not a valid network"),
+            "use an IP address or a CIDR",
+        );
     }
     if let Some(port) = conditions.port.filter(|port| *port != 0) {
         check_port(port, "port", code::L4_ROUTE, findings);
@@ -92,7 +97,7 @@ fn check_conditions(conditions: &Conditions<'_>, findings: &mut Findings) {
     check_labels(conditions.labels, "sourceLabels", code::L4_ROUTE, findings);
     check_gateways(conditions.gateways, findings);
     if !conditions.namespace.is_empty() && !is_label(conditions.namespace) {
-        let message = format!("`{}` is no namespace", conditions.namespace);
+        let message = format!("`{}` is not a valid namespace", conditions.namespace);
         findings.error("sourceNamespace", code::L4_ROUTE, message, "use letters, digits and hyphens");
     }
 }

@@ -119,7 +119,7 @@ fn unless_wrong<T: Default>(value: &mut T, findings: &mut Findings, check: impl 
 
 fn check_label(namespace: &Text, field: &str, findings: &mut Findings) {
     if !namespace.is_empty() && !is_label(namespace) {
-        let message = format!("`{namespace}` is no namespace");
+        let message = format!("`{namespace}` is not a valid namespace");
         findings.error(field, code::MESH_CONFIG, message, "use letters, digits and hyphens");
     }
 }
@@ -127,7 +127,7 @@ fn check_label(namespace: &Text, field: &str, findings: &mut Findings) {
 fn check_domain(domain: &Text, field: &str, findings: &mut Findings) {
     let name = domain.strip_suffix('.').unwrap_or(domain);
     if !domain.is_empty() && !name.split('.').all(is_label) {
-        let message = format!("`{domain}` is no trust domain");
+        let message = format!("`{domain}` is not a valid trust domain");
         findings.error(field, code::MESH_CONFIG, message, "use a name such as `cluster.local`");
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn check_pattern(pattern: &str, field: &str, findings: &mut Findings)
         return;
     }
     if let Err(cause) = is_pattern(pattern) {
-        let message = format!("`{}` is no pattern: {cause}", shortened(pattern));
+        let message = format!("`{}` is not a valid pattern: {cause}", shortened(pattern));
         findings.error(field, code::REGEX, message, "write it as RE2 does, without look-around and back-references");
     }
 }

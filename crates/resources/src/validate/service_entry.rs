@@ -50,7 +50,7 @@ fn check_hosts(hosts: &[Text], findings: &mut Findings) {
         let field = || format!("hosts[{at}]");
         if &**host == "*" || !is_host(host) {
             let help = "use a name or `*.suffix`";
-            findings.error(&field(), code, format!("`{host}` is no host of a service"), help);
+            findings.error(&field(), code, format!("`{host}` is not a valid service host"), help);
         } else if is_partial_wildcard(host) {
             let message = format!("in `{host}` the `*` is part of a label");
             findings.warning(&field(), code, message, "write `*.` and the rest of the name");
@@ -66,7 +66,7 @@ fn check_addresses(entry: &ServiceEntry, findings: &mut Findings) {
         let field = || format!("addresses[{at}]");
         if !is_address_or_cidr(address) {
             let help = "use an IP address or a CIDR";
-            findings.error(&field(), code, format!("`{address}` is no address"), help);
+            findings.error(&field(), code, format!("`{address}` is not a valid address"), help);
         } else if address.contains('/') && !networks {
             let message = format!("a network as `{address}` goes with the resolutions NONE and STATIC alone");
             findings.error(&field(), code, message, "use an address, or another resolution");
@@ -81,12 +81,12 @@ fn check_ports(entry: &ServiceEntry, findings: &mut Findings) {
         findings.at(format_args!("ports[{at}]"), |findings| {
             check_port_of(port, findings);
             if !port.name.is_empty() && !names.insert(&port.name) {
-                let message = format!("`{}` is there a second time", port.name);
+                let message = format!("duplicate port name `{}`", port.name);
                 let help = "give each port a name of its own";
                 findings.error("name", code::SERVICE_ENTRY_PORTS, message, help);
             }
             if !numbers.insert(port.number) {
-                let message = format!("{} is there a second time", port.number);
+                let message = format!("duplicate port number {}", port.number);
                 findings.error("number", code::SERVICE_ENTRY_PORTS, message, "keep one of them");
             }
             if port.target_port != 0 && resolution(entry) == Resolution::None {
@@ -106,7 +106,7 @@ fn check_port_of(port: &ServicePort, findings: &mut Findings) {
     if port.name.is_empty() {
         findings.error("name", code, "the port has no name", "name it, for example `http`");
     } else if !is_label(&port.name) {
-        let message = format!("`{}` is no name of a port", port.name);
+        let message = format!("`{}` is not a valid port name", port.name);
         findings.error("name", code, message, "use at most 63 letters, digits and hyphens");
     }
     if !port.protocol.is_empty() && Protocol::parse(&port.protocol).is_none() {

@@ -42,7 +42,7 @@ pub(super) fn check_policy(policy: &TrafficPolicy, findings: &mut Findings) {
     if let Some(percent) = policy.retry_budget.as_ref().and_then(|budget| budget.percent)
         && !(0.0..=100.0).contains(&percent.value)
     {
-        let message = format!("{} is no share of 0 to 100", percent.value);
+        let message = format!("must be between 0 and 100, is {}", percent.value);
         findings.error("retryBudget.percent", code::CONNECTION_POOL, message, "use a number from 0 to 100");
     }
 }
@@ -57,7 +57,8 @@ fn check_ports(policy: &TrafficPolicy, findings: &mut Findings) {
                     findings.error("port", code::PORT_LEVEL_SETTINGS, "the settings are for no port", help);
                 }
                 Some(port) if !(1..=65535).contains(&port.number) => {
-                    let message = format!("{} is no port number, so that the settings are not used", port.number);
+                    let message =
+                        format!("{} is not a valid port number, so that the settings are not used", port.number);
                     let help = "use a number from 1 to 65535";
                     findings.warning("port.number", code::PORT_LEVEL_SETTINGS, message, help);
                 }
@@ -159,13 +160,13 @@ fn check_outlier(outlier: &OutlierDetection, findings: &mut Findings) {
         [("maxEjectionPercent", outlier.max_ejection_percent), ("minHealthPercent", outlier.min_health_percent)]
     {
         if !(0..=100).contains(&percent) {
-            findings.error(field, code, format!("{percent} is no percentage"), "use 0 to 100");
+            findings.error(field, code, format!("{percent} is not a valid percentage"), "use 0 to 100");
         }
     }
     for (at, status) in outlier.outlier_detection_http_error_codes.iter().enumerate() {
         if !status.parse::<u16>().is_ok_and(|status| (100..600).contains(&status)) {
             let field = format!("outlierDetectionHttpErrorCodes[{at}]");
-            findings.error(&field, code, format!("`{status}` is no status of HTTP"), "use 100 to 599");
+            findings.error(&field, code, format!("`{status}` is not an HTTP status"), "use 100 to 599");
         }
     }
     if outlier.consecutive_errors != 0 {
@@ -222,7 +223,7 @@ fn check_tunnel(tunnel: &Tunnel, findings: &mut Findings) {
         findings.error("protocol", code::TUNNEL, message, "use CONNECT or POST");
     }
     if !(is_name(&tunnel.target_host) || is_address(&tunnel.target_host)) {
-        let message = format!("`{}` is no host", tunnel.target_host);
+        let message = format!("`{}` is not a valid host", tunnel.target_host);
         findings.error("targetHost", code::TUNNEL, message, "use a name or an IP address");
     }
     check_port(tunnel.target_port, "targetPort", code::TUNNEL, findings);

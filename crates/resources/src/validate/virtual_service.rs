@@ -70,7 +70,7 @@ fn check_hosts(spec: &VirtualService, findings: &mut Findings) {
         let field = || format!("hosts[{at}]");
         if !(is_host(host) || is_address(host) || (by_sni && is_internal_sni(host))) {
             let help = "write a name, an address, `*.suffix` or `*`";
-            findings.error(&field(), code::VIRTUAL_SERVICE_HOST, format!("`{host}` is no host"), help);
+            findings.error(&field(), code::VIRTUAL_SERVICE_HOST, format!("`{host}` is not a valid host"), help);
         }
         if &**host == "*" && mesh {
             let help = "name the Gateways that it is for in `gateways`";

@@ -30,7 +30,7 @@ fn check_address(entry: &WorkloadEntry, findings: &mut Findings) {
     } else if entry.address.starts_with("unix://") {
         check_socket(entry, code, findings);
     } else if !(is_address(&entry.address) || is_resolvable(&entry.address)) {
-        let message = format!("`{}` is no address", entry.address);
+        let message = format!("`{}` is not a valid address", entry.address);
         findings.error("address", code, message, "use an IP address, a name, or `unix://` and an absolute path");
     }
 }
@@ -39,7 +39,7 @@ fn check_address(entry: &WorkloadEntry, findings: &mut Findings) {
 pub(super) fn check_socket(entry: &WorkloadEntry, code: &'static str, findings: &mut Findings) {
     let path = entry.address.strip_prefix("unix://").unwrap_or_default();
     if !is_socket_path(path) {
-        let message = format!("`{path}` is no absolute path of a file");
+        let message = format!("`{path}` is not an absolute path");
         findings.error("address", code, message, "write `unix:///path/to/socket`, or `unix://@name`");
     }
     if !entry.ports.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn check_ports(entry: &WorkloadEntry, code: &'static str, findings: &
     for (name, number) in &entry.ports {
         let field = format!("ports.{name}");
         if !is_label(name) {
-            let message = format!("`{name}` is no name of a port");
+            let message = format!("`{name}` is not a valid port name");
             findings.error(&field, code, message, "use at most 63 letters, digits and hyphens");
         }
         check_port(*number, &field, code, findings);

@@ -3,8 +3,8 @@
 use super::{MeshConfig, ProxyConfig};
 
 const OF_TELEMETRY: &str =
-    "logs and metrics are a matter of flags (`--access-log`); Istio's telemetry does not act yet";
-const OF_MUTUAL_TLS: &str = "mutual TLS within a mesh does not act yet";
+    "logs and metrics are a matter of flags (`--access-log`); Istio's telemetry settings are not supported yet";
+const OF_MUTUAL_TLS: &str = "mutual TLS within a mesh is not supported yet";
 const OF_ISTIOD: &str = "it is for Istio's control plane, which has no part here";
 const OF_SIDECARS: &str = "it is for sidecars";
 const OF_ENVOY: &str = "it is for Envoy or the way that it is started";

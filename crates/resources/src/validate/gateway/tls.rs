@@ -166,7 +166,7 @@ fn check_versions(tls: &ServerTls, findings: &mut Findings) {
     for (at, suite) in tls.cipher_suites.iter().enumerate() {
         let known = CIPHER_SUITES.contains(&&**suite);
         if !known || !seen.insert(suite) {
-            let what = if known { "is there a second time" } else { "is not known" };
+            let what = if known { "is a duplicate" } else { "is not known" };
             let message = format!("`{suite}` {what}, and is left out");
             findings.warning(&format!("cipherSuites[{at}]"), code::GATEWAY_CIPHERS, message, "remove it");
         }

@@ -47,7 +47,7 @@ fn check_redirect(redirect: &HttpRedirect, matches: &[HttpMatch], findings: &mut
         refuse("derivePort", "`port` and `derivePort` exclude each other".to_owned(), "keep one of them");
     }
     if !matches!(&*redirect.scheme, "" | "http" | "https") {
-        refuse("scheme", format!("`{}` is no scheme", redirect.scheme), "use `http` or `https`");
+        refuse("scheme", format!("`{}` is not a valid scheme", redirect.scheme), "use `http` or `https`");
     }
     let help = "use 301, 302, 303, 307 or 308";
     match redirect.redirect_code {
@@ -56,7 +56,7 @@ fn check_redirect(redirect: &HttpRedirect, matches: &[HttpMatch], findings: &mut
             let message = format!("{code} is a status that no redirect can be carried out with");
             findings.warning("redirectCode", code::HTTP_REDIRECT, message, help);
         }
-        code => refuse("redirectCode", format!("{code} is no status of a redirect"), help),
+        code => refuse("redirectCode", format!("{code} is not a redirect status"), help),
     }
     check_path(&redirect.uri, "uri", code::HEAD_TEXT, findings);
     check_path(&redirect.prefix_rewrite, "prefixRewrite", code::HEAD_TEXT, findings);
@@ -70,7 +70,7 @@ fn check_redirect(redirect: &HttpRedirect, matches: &[HttpMatch], findings: &mut
 /// VS-36.
 fn check_direct(response: &DirectResponse, findings: &mut Findings) {
     if !(200..600).contains(&response.status) {
-        let message = format!("{} is no status of a response", response.status);
+        let message = format!("{} is not a response status", response.status);
         findings.error("status", code::HTTP_DIRECT_RESPONSE, message, "use 200 to 599");
     }
     let length = match response.body.as_ref().map_or(Ok(0), length) {

@@ -40,7 +40,7 @@ fn check_one(one: &HttpMatch, around: Around, findings: &mut Findings) {
     check_gateways(&one.gateways, findings);
     check_labels(&one.source_labels, "sourceLabels", code::HTTP_MATCH, findings);
     if !one.source_namespace.is_empty() && !is_label(&one.source_namespace) {
-        let message = format!("`{}` is no namespace", one.source_namespace);
+        let message = format!("`{}` is not a valid namespace", one.source_namespace);
         findings.error("sourceNamespace", code::HTTP_MATCH, message, "use letters, digits and hyphens");
     }
 }
@@ -73,7 +73,7 @@ fn check_names(map: &Pairs<StringMatch>, field: &str, around: Around, findings: 
                 ":scheme" => "use the field `scheme` of the match",
                 _ => "use letters, digits, `-` and `_`",
             };
-            findings.error(&path, code::HTTP_MATCH, format!("`{name}` is no header name"), help);
+            findings.error(&path, code::HTTP_MATCH, format!("`{name}` is not a valid header name"), help);
         }
     }
 }

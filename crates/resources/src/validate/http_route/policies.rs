@@ -134,7 +134,7 @@ fn check_abort(abort: &FaultAbort, findings: &mut Findings) {
         findings.error("http2Error", code::HTTP_FAULT, "Istio has never carried this out", help);
     }
     if let Some(status) = abort.http_status.filter(|status| !(200..600).contains(status)) {
-        findings.error("httpStatus", code::HTTP_FAULT, format!("{status} is no status"), "use 200 to 599");
+        findings.error("httpStatus", code::HTTP_FAULT, format!("{status} is not a valid status"), "use 200 to 599");
     }
     if let Some(status) = abort.grpc_status.as_ref().filter(|status| !GRPC_STATUSES.contains(&&***status)) {
         let help = suggest::help(status, &GRPC_STATUSES, "use one of");
@@ -147,11 +147,11 @@ fn check_abort(abort: &FaultAbort, findings: &mut Findings) {
 fn check_share(percentage: Option<Percent>, percent: i32, findings: &mut Findings) {
     let counts = |share: f64| share == 0.0 || (0.0001..=100.0).contains(&share);
     if let Some(share) = percentage.filter(|share| !counts(share.value)) {
-        let message = format!("{} is no share of 0.0001 to 100", share.value);
+        let message = format!("must be between 0.0001 and 100, is {}", share.value);
         findings.error("percentage.value", code::HTTP_FAULT, message, "use 0, or 0.0001 to 100");
     }
     if !(0..=100).contains(&percent) {
-        let message = format!("{percent} is no share of 0 to 100");
+        let message = format!("must be between 0 and 100, is {percent}");
         findings.warning("percent", code::HTTP_FAULT, message, "use `percentage` with 0 to 100");
     }
 }
@@ -170,7 +170,7 @@ fn check_cors(cors: &CorsPolicy, findings: &mut Findings) {
         }
     }
     for (at, method) in cors.allow_methods.iter().enumerate().filter(|(_, method)| !METHODS.contains(&&***method)) {
-        let message = format!("`{method}` is no method");
+        let message = format!("`{method}` is not a valid method");
         let help = format!("use one of {}", METHODS.join(", "));
         findings.error(&format!("allowMethods[{at}]"), code::HTTP_CORS, message, help);
     }
@@ -178,7 +178,12 @@ fn check_cors(cors: &CorsPolicy, findings: &mut Findings) {
         let wrong = |name: &str| name != "*" && !is_matched_name(name);
         for (at, name) in names.iter().enumerate().filter(|(_, name)| wrong(name)) {
             let help = "use letters, digits, `-` and `_`, or `*`";
-            findings.error(&format!("{field}[{at}]"), code::HTTP_CORS, format!("`{name}` is no header name"), help);
+            findings.error(
+                &format!("{field}[{at}]"),
+                code::HTTP_CORS,
+                format!("`{name}` is not a valid header name"),
+                help,
+            );
         }
     }
     check_time(cors.max_age, "maxAge", code::HTTP_CORS, findings);

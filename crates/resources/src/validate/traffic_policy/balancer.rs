@@ -65,7 +65,7 @@ fn check_hash(hash: &ConsistentHash, findings: &mut Findings) {
     if let Some(Maglev { table_size }) = hash.maglev
         && !(table_size < MAX_TABLE && is_prime(table_size))
     {
-        let message = format!("{table_size} is no size of a table");
+        let message = format!("{table_size} is not a valid table size");
         findings.error(
             "maglev.tableSize",
             code::LOAD_BALANCER,
@@ -100,7 +100,7 @@ fn check_warmup(warmup: &Warmup, findings: &mut Findings) {
     }
     check_time(warmup.duration, "duration", code, findings);
     if let Some(percent) = warmup.minimum_percent.filter(|percent| !(0.0..=100.0).contains(percent)) {
-        findings.error("minimumPercent", code, format!("{percent} is no percentage"), "use 0 to 100");
+        findings.error("minimumPercent", code, format!("{percent} is not a valid percentage"), "use 0 to 100");
     }
     if let Some(aggression) = warmup.aggression.filter(|aggression| aggression.is_nan() || *aggression < 1.0) {
         findings.error("aggression", code, format!("{aggression} is less than 1"), "use 1 or more");
@@ -131,7 +131,7 @@ fn check_locality(locality: &LocalityBalancer, outlier: bool, findings: &mut Fin
     for (at, failover) in locality.failover.iter().enumerate() {
         let whole = |region: &str| !region.contains(['/', '*']);
         if failover.from == failover.to || !whole(&failover.from) || !whole(&failover.to) {
-            let message = format!("`{}` to `{}` is no failover", failover.from, failover.to);
+            let message = format!("`{}` to `{}` is not a valid failover", failover.from, failover.to);
             findings.error(&format!("failover[{at}]"), code, message, "name two different regions");
         }
     }
@@ -140,7 +140,7 @@ fn check_locality(locality: &LocalityBalancer, outlier: bool, findings: &mut Fin
 fn check_distribute(distribute: &Distribute, findings: &mut Findings) {
     let code = code::LOAD_BALANCER;
     for (to, share) in distribute.to.iter().filter(|(_, share)| !(1..=100).contains(*share)) {
-        findings.error(&format!("to.{to}"), code, format!("{share} is no share"), "use 1 to 100");
+        findings.error(&format!("to.{to}"), code, format!("{share} is not a valid share"), "use 1 to 100");
     }
     let sum: u64 = distribute.to.values().map(|share| u64::from(*share)).sum();
     if sum != 100 {
@@ -156,7 +156,7 @@ fn check_apart<'a>(localities: impl Iterator<Item = &'a str>, field: &str, findi
     for locality in localities {
         let stars = locality.matches('*').count();
         if locality.split('/').any(str::is_empty) || stars > 1 || (stars == 1 && !locality.ends_with('*')) {
-            let message = format!("`{locality}` is no locality");
+            let message = format!("`{locality}` is not a valid locality");
             findings.error(field, code, message, "write `region/zone/subzone`, or less of it, or `*` at its end");
         } else if let Some(other) = before.iter().find(|other| is_within(locality, other) || is_within(other, locality))
         {
