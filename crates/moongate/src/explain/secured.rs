@@ -48,7 +48,7 @@ pub(super) fn nobody(question: &Question, listener: &Listener) -> Outcome {
     let all: Vec<String> = listener.tls.iter().flat_map(|server| &server.names).map(ToString::to_string).collect();
     let asked = match &hello.sni {
         Some(name) => format!("no server has the name `{name}`"),
-        None => "the client names nobody, and no server has `*`".to_owned(),
+        None => "the client sent no server name, and no server has `*`".to_owned(),
     };
     Outcome::NoHandshake { reason: format!("{asked}; there are {}", all.join(", ")) }
 }
