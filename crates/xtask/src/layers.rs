@@ -1,145 +1,95 @@
-//! `layers`: the directions between crates, and between the modules of the larger ones.
+//! `layers`: the directions between crates, and between the modules of each.
 //!
-//! The table here is the one of ARCHITECTURE.md. What a crate may import is listed, so that a new edge is a decision
-//! that somebody writes down, not an accident.
+//! `table` has what is allowed, so that a new edge is a decision that a change states. `modules` parses the files,
+//! `imports` resolves the paths in them, and `order` and `circles` judge the result.
+
+mod circles;
+mod imports;
+mod modules;
+mod order;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
-use std::collections::BTreeMap;
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, TargetKind};
+use imports::Import;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use table::{BANNED, CRATES, KNOWN_CIRCLES, KNOWN_UPWARD, ORDER};
 
-/// Every crate of ours and which others of ours it may use outside tests.
-const CRATES: &[(&str, &[&str])] = &[
-    ("text", &[]),
-    ("ir", &["text"]),
-    ("wire", &["text"]),
-    ("resources", &["text"]),
-    ("routing", &["ir", "text", "wire"]),
-    ("upstream", &["ir", "wire"]),
-    ("compiler", &["ir", "resources", "text"]),
-    ("sources", &["resources"]),
-    ("dataplane", &["ir", "routing", "text", "upstream", "wire"]),
-    ("moongate", &["compiler", "dataplane", "ir", "resources", "routing", "sources", "text", "upstream", "wire"]),
-    ("testkit", &["resources"]),
-    ("xtask", &[]),
-];
-
-/// Crates of others that a crate may not use, and why.
-const BANNED: &[(&str, &[&str], &str)] = &[
-    ("text", &["tokio", "http", "httparse", "hyper"], "rules about characters, of no library"),
-    ("ir", &["tokio", "kube", "tonic", "hyper"], "the contract is plain values"),
-    ("wire", &["tokio", "hyper", "socket2"], "the codec is sans-io"),
-    ("resources", &["tokio", "kube", "hyper"], "documents to values, no client"),
-    ("compiler", &["tokio", "rustix", "socket2", "hyper"], "pure: no clock, net or environment"),
-    ("routing", &["tokio", "rustix", "socket2", "hyper"], "decisions are pure"),
-    ("dataplane", &["kube", "tonic", "axum", "hyper"], "the engines are ours"),
-];
-
-/// Modules of a crate, lowest first: a module may import those before it, never those behind it.
-const MODULES: &[(&str, &[&str])] = &[
-    (
-        "compiler",
-        &[
-            "code",
-            "fast",
-            "names",
-            "order",
-            "settings",
-            "mesh_settings",
-            "texts",
-            "visibility",
-            "hosts",
-            "index",
-            "report",
-            "headers",
-            "matches",
-            "context",
-            "destination_rules",
-            "ports",
-            "services",
-            "destinations",
-            "localities",
-            "endpoints",
-            "gateways",
-            "actions",
-            "balance",
-            "clusters",
-            "lints",
-            "routes",
-            "binding",
-            "memo",
-        ],
-    ),
-    (
-        "dataplane",
-        &[
-            "limits",
-            "reasons",
-            "metrics",
-            "log",
-            "tls",
-            "conn",
-            "http",
-            "tcp",
-            "entry",
-            "accept",
-            "listeners",
-            "control",
-        ],
-    ),
-    (
-        "routing",
-        &[
-            "judge",
-            "rewrite",
-            "substitute",
-            "route",
-            "candidates",
-            "host",
-            "names",
-            "table",
-            "servers",
-            "tcp",
-            "decision",
-            "explain",
-        ],
-    ),
-    (
-        "upstream",
-        &[
-            "endpoint",
-            "balance",
-            "coalesce",
-            "watch",
-            "certificate",
-            "identity",
-            "parameters",
-            "tls",
-            "connect",
-            "cluster",
-            "dns",
-            "store",
-            "pool",
-            "h1",
-            "h2",
-        ],
-    ),
-];
-
-/// Compares both tables with the workspace.
+/// Compares the tables with the workspace.
 pub(crate) fn check() -> Result<()> {
     let metadata = MetadataCommand::new().no_deps().exec().context("`cargo metadata` failed")?;
+    let Workspace { modules, imports } = read(&metadata)?;
+    let found = circles::find(&imports);
     let mut faults = crate_faults(&metadata);
-    for (name, order) in MODULES {
-        let source = metadata.workspace_root.join("crates").join(name).join("src");
-        faults.extend(module_faults(name, source.as_std_path(), order)?);
-    }
+    faults.extend(circles::faults(&found, &known_circles(), &imports));
+    faults.extend(order::faults(&modules, &imports, ORDER, &known_circles(), KNOWN_UPWARD));
     if !faults.is_empty() {
         bail!("the layers do not hold:\n  {}", faults.join("\n  "));
     }
-    println!("layers hold: {} crates, {} with ordered modules", CRATES.len(), MODULES.len());
+    println!(
+        "layers hold: {} crates, {} modules, {} lists of order, {} known circles",
+        CRATES.len(),
+        modules.len(),
+        ORDER.len(),
+        KNOWN_CIRCLES.len()
+    );
     Ok(())
+}
+
+/// Prints an order of a module's children that holds, as a line for the table, and what stands in its way.
+pub(crate) fn propose(module: &str) -> Result<()> {
+    let metadata = MetadataCommand::new().no_deps().exec().context("`cargo metadata` failed")?;
+    let Workspace { modules, imports } = read(&metadata)?;
+    if !modules.contains(module) {
+        bail!("there is no module {module} in the workspace (names are as `dataplane::http`)");
+    }
+    let (mut order, against) = order::propose(module, &modules, &imports, ORDER, &known_circles());
+    if order.last() == Some(&order::ITSELF) {
+        order.pop();
+    }
+    println!("(\"{module}\", &{order:?}),");
+    for import in against {
+        println!("against it: {}", circles::line(import));
+    }
+    Ok(())
+}
+
+/// What the checks compare.
+struct Workspace {
+    /// The modules that have a file, by name.
+    modules: BTreeSet<String>,
+    imports: Vec<Import>,
+}
+
+/// Reads the modules of every library and program of the workspace; tests, examples and benches are not read.
+fn read(metadata: &Metadata) -> Result<Workspace> {
+    let root = metadata.workspace_root.as_std_path();
+    let mut workspace = Workspace { modules: BTreeSet::new(), imports: Vec::new() };
+    for package in metadata.workspace_packages() {
+        let library = package.targets.iter().find(|target| target.kind.contains(&TargetKind::Lib));
+        let programs = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin));
+        for target in library.into_iter().chain(programs) {
+            let name = match library {
+                Some(library) if !std::ptr::eq(library, target) => format!("{}(bin {})", package.name, target.name),
+                _ => package.name.to_string(),
+            };
+            let source = target.src_path.as_std_path();
+            let source = source.strip_prefix(root).unwrap_or(source);
+            let tree = modules::load(&name, source, &|path| fs::read_to_string(root.join(path)).ok())?;
+            workspace.imports.extend(imports::of(&tree));
+            workspace.modules.extend(
+                tree.into_iter().enumerate().filter(|(id, module)| *id == module.node).map(|(_, module)| module.name),
+            );
+        }
+    }
+    Ok(workspace)
+}
+
+fn known_circles() -> Vec<BTreeSet<String>> {
+    KNOWN_CIRCLES.iter().map(|circle| circle.iter().map(|&module| module.to_owned()).collect()).collect()
 }
 
 fn crate_faults(metadata: &Metadata) -> Vec<String> {
@@ -148,7 +98,7 @@ fn crate_faults(metadata: &Metadata) -> Vec<String> {
     for package in metadata.workspace_packages() {
         let name = package.name.as_str();
         let Some(may) = allowed.get(name) else {
-            faults.push(format!("{name} stands on no floor: add it to the table in crates/xtask/src/layers.rs"));
+            faults.push(format!("{name} has no floor: add it to CRATES in crates/xtask/src/layers/table.rs"));
             continue;
         };
         for dependency in package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development) {
@@ -163,82 +113,4 @@ fn crate_faults(metadata: &Metadata) -> Vec<String> {
         }
     }
     faults
-}
-
-fn module_faults(krate: &str, source: &Path, order: &[&str]) -> Result<Vec<String>> {
-    let mut faults = Vec::new();
-    for (rank, module) in order.iter().enumerate() {
-        for file in module_files(source, module)? {
-            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            for (number, line) in text.lines().enumerate() {
-                for above in &order[rank + 1..] {
-                    if imports(line, above) {
-                        faults.push(format!(
-                            "{krate}: {}:{} imports {above}, which stands above {module}",
-                            file.display(),
-                            number + 1
-                        ));
-                    }
-                }
-            }
-        }
-    }
-    Ok(faults)
-}
-
-/// Whether a line of code names `crate::<module>` (a line of comment does not count).
-fn imports(line: &str, module: &str) -> bool {
-    let code = line.split("//").next().unwrap_or_default();
-    code.match_indices("crate::").any(|(at, found)| {
-        let rest = &code[at + found.len()..];
-        let named = |text: &str| {
-            text.strip_prefix(module).is_some_and(|after| !after.starts_with(|c: char| c == '_' || c.is_alphanumeric()))
-        };
-        match rest.strip_prefix('{') {
-            Some(list) => list.split([',', '}']).any(|part| named(part.trim())),
-            None => named(rest),
-        }
-    })
-}
-
-/// `module.rs` and every file below `module/`.
-fn module_files(source: &Path, module: &str) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let file = source.join(format!("{module}.rs"));
-    if file.exists() {
-        found.push(file);
-    }
-    let mut open = vec![source.join(module)];
-    while let Some(folder) = open.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries {
-            let path = entry?.path();
-            if path.is_dir() {
-                open.push(path);
-            // Tests may look at the whole of their crate.
-            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
-                found.push(path);
-            }
-        }
-    }
-    if found.is_empty() {
-        bail!("{} has no module {module}: fix the table in crates/xtask/src/layers.rs", source.display());
-    }
-    found.sort();
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::imports;
-
-    #[test]
-    fn an_import_is_seen_alone_and_in_a_list() {
-        assert!(imports("use crate::http::server;", "http"));
-        assert!(imports("use crate::{limits, http};", "http"));
-        assert!(imports("    crate::http::serve(conn)", "http"));
-        assert!(!imports("use crate::http_date;", "http"));
-        assert!(!imports("// see crate::http", "http"));
-        assert!(!imports("use wire::http;", "http"));
-    }
 }

@@ -9,13 +9,15 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask <chore>
 
-  layers     hold the floors of ARCHITECTURE.md against the crates' dependencies and the modules' imports
+  layers     compare the crates' dependencies and the modules' imports with the layers of ARCHITECTURE.md
+  layers MODULE
+             print an order of the modules in MODULE (such as `dataplane::http`) that their imports allow
   licences   hold every dependency's licence against deny.toml
   rows       list the row ids of the behaviour reference that cases and tests cite";
 
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
-        Some("layers") => layers::check(),
+        Some("layers") => std::env::args().nth(2).map_or_else(layers::check, |module| layers::propose(&module)),
         Some("licences") => licences::check(),
         Some("rows") => rows::list(),
         Some("help" | "--help" | "-h") | None => {
