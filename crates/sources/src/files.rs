@@ -114,7 +114,7 @@ impl FileSource {
         self.streams.keys()
     }
 
-    /// Begins to watch the folders, as far as the system can. Each [`look`](Self::look) from now on knows which files are being written.
+    /// Begins to watch the folders, as far as the system can. Each [`poll`](Self::poll) from now on knows which files are being written.
     pub fn start_watching(&mut self) {
         self.settling.start();
     }
