@@ -1,11 +1,13 @@
 //! What a rule does: forward, redirect or answer (VS-30 to VS-39).
 
+mod compiled;
 mod cors;
 pub(crate) mod fault;
 mod forward;
 mod mirrors;
 mod redirect;
 mod retries;
+mod rewrite;
 
 use crate::code;
 use crate::context::CompileContext;
@@ -13,16 +15,9 @@ use crate::destinations::Asking;
 use crate::headers::{self, Operations};
 use crate::report::Notes;
 use base64::Engine as _;
-use ir::{Action, DirectResponse, HeaderChanges, MatchPath, PathRewrite, PathText, StringMatch};
+use compiled::Compiled;
+use ir::{Action, DirectResponse, MatchPath};
 use resources::spec::virtual_service::{DirectResponse as Written, HttpRoute};
-use text::TextError;
-
-/// A rule's action with the header changes of the route itself.
-pub(crate) struct Compiled {
-    pub(crate) action: Action,
-    pub(crate) request_headers: HeaderChanges,
-    pub(crate) response_headers: HeaderChanges,
-}
 
 /// Compiles the action of `rule`, whose path is `field`, for a match with this path. `None` when there is nothing that could
 /// be done, which is reported.
@@ -86,17 +81,4 @@ fn respond(written: &Written, field: &str, notes: &mut Notes) -> Option<DirectRe
         base64::engine::general_purpose::STANDARD.decode(encoded).ok()
     };
     Some(DirectResponse { status, body: text.or_else(bytes).unwrap_or_default().into() })
-}
-
-/// Parses a text that a rewrite or redirect sends. `None`, which leaves the rule out, for one that validation refuses.
-fn sent<T>(parsed: Result<T, TextError>, field: String, notes: &mut Notes) -> Option<T> {
-    parsed.map_err(|error| notes.add_with_help(code::BAD_REWRITE, field, error.to_string(), error.help())).ok()
-}
-
-/// Replacing `text` the way the match found the path (VS-37): a prefix is replaced, an exact or pattern path as a whole.
-fn by_match(text: PathText, path: &MatchPath) -> PathRewrite {
-    match path {
-        MatchPath::Text { text: StringMatch::Exact(_) | StringMatch::Regex(_), .. } => PathRewrite::Full(text),
-        MatchPath::Any | MatchPath::Text { text: StringMatch::Prefix(_), .. } => PathRewrite::Prefix(text),
-    }
 }

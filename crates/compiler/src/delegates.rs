@@ -46,14 +46,6 @@ impl Rule<'_> {
     }
 }
 
-/// The delegate that a rule names, if it delegates.
-pub(crate) fn named(rule: &HttpRoute, root: &Key) -> Option<Key> {
-    let delegate = rule.delegate.as_ref()?;
-    let own = delegate.namespace.is_empty();
-    let namespace = if own { Arc::clone(&root.namespace) } else { (*delegate.namespace).into() };
-    Some(Key { namespace, name: (*delegate.name).into() })
-}
-
 /// All rules of a VirtualService in their order.
 pub(crate) fn rules<'a>(
     context: CompileContext<'a>,
@@ -63,7 +55,7 @@ pub(crate) fn rules<'a>(
     let mut rules = Vec::with_capacity(object.spec.http.len());
     for (index, rule) in object.spec.http.iter().enumerate() {
         let field = format!("spec.http[{index}]");
-        match named(rule, &object.key) {
+        match names::delegate(rule, &object.key) {
             None => {
                 let place = Place::Own(index);
                 rules.push(Rule { rule: Cow::Borrowed(rule), namespace: &object.key.namespace, field, place });

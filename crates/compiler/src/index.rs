@@ -9,7 +9,6 @@ mod host;
 pub(crate) use addresses::{Addresses, pod_of};
 pub(crate) use host::{ClusterUse, HostEntry, SortedKeys};
 
-use crate::delegates;
 use crate::fast::{FastMap, FastSet};
 use crate::names;
 use resources::key::Key;
@@ -220,7 +219,7 @@ impl References {
         Self {
             hosts: hosts.map(|to| names::full_host(&to.host, namespace, domain).into_owned()).collect(),
             gateways: gateways.map(|key| (*key.name).to_owned()).collect(),
-            delegates: spec.http.iter().filter_map(|rule| delegates::named(rule, &object.key)).collect(),
+            delegates: spec.http.iter().filter_map(|rule| names::delegate(rule, &object.key)).collect(),
         }
     }
 }

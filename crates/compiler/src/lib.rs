@@ -16,6 +16,7 @@ mod balance;
 mod binding;
 mod clusters;
 pub mod code;
+mod compiled;
 mod context;
 mod credentials;
 mod delegates;
@@ -45,22 +46,10 @@ mod texts;
 mod tls_parameters;
 mod visibility;
 
+pub use compiled::Compiled;
 pub use memo::Memo;
 pub use report::Report;
 pub use settings::{Settings, Workload};
-
-use std::sync::Arc;
-
-/// What a compilation yields.
-#[derive(Debug, Clone)]
-pub struct Compiled {
-    /// What the gateway must do.
-    pub snapshot: Arc<ir::Snapshot>,
-    /// What was found out about objects.
-    pub report: Report,
-    /// What is different from the snapshot before, of the same memo.
-    pub delta: ir::Delta,
-}
 
 /// Compiles a set. `memo` is what the call before left, and is used when `set` is the one right after that call's set and the
 /// settings are the same; otherwise everything is compiled anew, and the delta says so.

@@ -4,28 +4,25 @@
 mod changed;
 mod cluster_notes;
 mod listeners;
+mod state;
 mod tables;
 mod upstreams;
 
-use crate::Compiled;
 use crate::auto_passthrough::{self, Implied};
 use crate::binding::{self, Binding, Bound};
+use crate::compiled::Compiled;
 use crate::context::CompileContext;
-use crate::credentials::Used;
-use crate::fast::FastMap;
-use crate::gateways::{self, Plans};
-use crate::index::Index;
-use crate::l4::L4Binding;
+use crate::gateways;
 use crate::mesh_settings;
-use crate::report::{Notes, Report};
+use crate::report::Notes;
 use crate::settings::Settings;
 use changed::Dirty;
-use cluster_notes::ClusterNotes;
-use ir::{Changes, ClusterId, Delta, ListenerId, Snapshot};
+use ir::{Changes, Delta};
 use resources::key::{Key, Kind};
 use resources::set::{Object, ResourceSet};
 use resources::spec::virtual_service::VirtualService;
-use std::collections::{BTreeMap, BTreeSet};
+use state::State;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a compilation leaves for the next. The default knows nothing.
@@ -33,28 +30,6 @@ use std::sync::Arc;
 pub struct Memo {
     state: Option<Box<State>>,
     implied: Implied,
-}
-
-/// Everything that the last compilation found, arranged by what it depends on.
-#[derive(Debug, Default)]
-struct State {
-    set: ResourceSet,
-    settings: Settings,
-    mesh_settings: Arc<ir::MeshConnectionSettings>,
-    index: Index,
-    plans: Plans,
-    /// Where each VirtualService is bound.
-    bound: FastMap<Key, Box<[Bound]>>,
-    /// What those that have any do with bytes.
-    l4: BTreeMap<Key, Box<[L4Binding]>>,
-    /// What was found out about DestinationRules while clusters were built by them.
-    cluster_notes: ClusterNotes,
-    /// Secrets and files that clusters need.
-    credentials: BTreeMap<ClusterId, Used>,
-    /// What is found out about Gateways when listeners are put together.
-    listener_notes: BTreeMap<Arc<ListenerId>, BTreeMap<Key, Notes>>,
-    snapshot: Snapshot,
-    report: Report,
 }
 
 impl Memo {

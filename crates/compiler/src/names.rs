@@ -1,6 +1,7 @@
 //! Names as objects write them: short names of hosts, and names of Gateways.
 
 use resources::key::Key;
+use resources::spec::virtual_service::HttpRoute;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -23,6 +24,14 @@ pub(crate) fn service_of_host(host: &str, domain: &str) -> Option<Key> {
     let own = host.strip_suffix(domain)?.strip_suffix(".svc.")?;
     let (name, namespace) = own.split_once('.')?;
     (!name.is_empty() && !namespace.contains('.')).then(|| Key { namespace: namespace.into(), name: name.into() })
+}
+
+/// The delegate that a rule names, if it delegates.
+pub(crate) fn delegate(rule: &HttpRoute, root: &Key) -> Option<Key> {
+    let named = rule.delegate.as_ref()?;
+    let own = named.namespace.is_empty();
+    let namespace = if own { Arc::clone(&root.namespace) } else { (*named.namespace).into() };
+    Some(Key { namespace, name: (*named.name).into() })
 }
 
 /// A Gateway as VirtualServices name it: `name`, `namespace/name`, `./name`, or the old `name.namespace.svc.domain` (VS-02).

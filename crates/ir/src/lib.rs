@@ -15,6 +15,7 @@ mod health;
 mod host;
 mod limits;
 mod listener;
+mod map;
 mod matching;
 mod mesh_settings;
 mod origin;
@@ -42,8 +43,9 @@ pub use host::{HostPattern, InvalidHostPattern};
 pub use limits::{PoolLimits, RetryLimit, TcpKeepalive};
 pub use listener::{
     CertificateHeader, EscapedSlashes, ForwardedHeaders, Host, HttpTable, Listener, ListenerId, PathNormalization,
-    Route, Service, TableId, TcpRoute, TcpTarget, WorkloadName,
+    Route, Service, TableId, TcpRoute, TcpTarget, TlsServer, WorkloadName,
 };
+pub use map::Map;
 pub use matching::{Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 pub use mesh_settings::{
     CertificateDetails, ConnectionSettings, HeaderSettings, Http10, InvalidIpRange, IpRange, MeshConnectionSettings,
@@ -59,9 +61,6 @@ pub use substitution::{
 pub use text::{Authority, CookieName, CookieText, HeaderName, HeaderValue, PathText};
 pub use tls::{
     Alpn, ClientAuth, ClientTls, Credential, Der, Identity, KeyForm, PrivateKey, Sni, Termination, TlsParameters,
-    TlsServer, TlsVersion, Trust, Verify,
+    TlsVersion, Trust, Verify,
 };
 pub use tunnel::{Tunnel, TunnelMethod};
-
-/// An ordered persistent map: clones share structure, so that a snapshot costs what changed in it.
-pub type Map<K, V> = rpds::RedBlackTreeMapSync<K, V>;

@@ -2,7 +2,7 @@
 
 use crate::{
     Action, Fault, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch, TargetCluster,
-    TlsServer, Tunnel,
+    Termination, Tunnel,
 };
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -50,6 +50,21 @@ pub struct Listener {
     pub tls: Vec<TlsServer>,
     /// What the mesh says of its connections.
     pub mesh_settings: Arc<MeshConnectionSettings>,
+}
+
+/// One server of a listener for connections in TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TlsServer {
+    /// The Gateway and `servers[i]`, or for what is passed through the VirtualService and `tls[i]`.
+    pub origin: Origin,
+    /// The names that clients ask for; `*` also takes those that name none (S-82).
+    pub names: Vec<HostPattern>,
+    /// Whether it is for clients of a mesh alone, which offer a protocol of Istio's (GW-10).
+    pub mesh_only: bool,
+    /// How TLS is taken off; `None` passes it through as it is.
+    pub termination: Option<Arc<Termination>>,
+    /// What is done with the bytes.
+    pub service: Service,
 }
 
 /// What is done with the bytes of a connection, once TLS is off where it is taken off.

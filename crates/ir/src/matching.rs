@@ -1,9 +1,10 @@
 //! What a route demands of a request: the compiled form of one `match` entry (VS-11).
 
-use crate::{HeaderName, Pattern};
+use crate::Pattern;
 use serde::Serialize;
 use std::ops::Deref;
 use std::sync::Arc;
+use text::HeaderName;
 
 /// A demand on one text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,25 +1,10 @@
 //! TLS towards clients and towards endpoints: who is presented, who is believed, and what may be negotiated. Everything here is
 //! parsed; the files and Secrets that it came from were read before.
 
-use crate::{HostPattern, Origin, Service, StringMatch};
+use crate::StringMatch;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
-
-/// One server of a listener for connections in TLS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TlsServer {
-    /// The Gateway and `servers[i]`, or for what is passed through the VirtualService and `tls[i]`.
-    pub origin: Origin,
-    /// The names that clients ask for; `*` also takes those that name none (S-82).
-    pub names: Vec<HostPattern>,
-    /// Whether it is for clients of a mesh alone, which offer a protocol of Istio's (GW-10).
-    pub mesh_only: bool,
-    /// How TLS is taken off; `None` passes it through as it is.
-    pub termination: Option<Arc<Termination>>,
-    /// What is done with the bytes.
-    pub service: Service,
-}
 
 /// How TLS of clients is taken off (§2.9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,12 +1,13 @@
 //! `moongate check`: all that is wrong or worth knowing, for people or programs, and an exit code.
 
 use crate::certificates::Certificates;
-use crate::cli::{CheckArgs, Output};
+use crate::cli::CheckArgs;
 use crate::mesh::Mesh;
+use crate::output::{self, Output};
 use crate::positions::Texts;
 use crate::serving::Demand;
 use crate::words::counted;
-use crate::{output, pipeline, settings};
+use crate::{pipeline, settings};
 use anyhow::Result;
 use compiler::Memo;
 use resources::diagnostic::{Diagnostic, Severity};

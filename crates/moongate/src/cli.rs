@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how it is explained.
 
 use crate::logging;
+use crate::output::Output;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dataplane::ReasonHeader;
@@ -251,14 +252,6 @@ pub(crate) struct CheckArgs {
     /// Leave out what is only good to know
     #[arg(long, short)]
     pub(crate) quiet: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people
-    Text,
-    /// For programs
-    Json,
 }
 
 #[derive(Debug, Clone, Args)]

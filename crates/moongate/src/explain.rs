@@ -10,9 +10,10 @@ mod text;
 pub use answer::{Answer, Failing, Hello, MirrorAnswer, Outcome, Question, SecuredAnswer, TargetAnswer};
 pub use text::text;
 
-use crate::cli::{ExplainArgs, Output};
+use crate::cli::ExplainArgs;
 use crate::mesh::Mesh;
-use crate::{output, settings};
+use crate::output::{self, Output};
+use crate::settings;
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
 use ir::{DnsName, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};

@@ -1,6 +1,6 @@
 //! The process's own log, on the standard error output.
 
-use crate::cli::Output;
+use crate::output::Output;
 use anyhow::{Context, Result};
 use std::io::IsTerminal;
 use tracing::level_filters::LevelFilter;

@@ -3,7 +3,17 @@
 //! Not the process's own log (see `logging`), and not the access log, which the data plane writes.
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use std::io::{self, ErrorKind, Write};
+
+/// The form of what a command prints, and of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
 
 /// Prints a text whole; where the output is no terminal, its colours are removed. A reader that has closed the output, such as `head`,
 /// needs no more of it: that is no error.

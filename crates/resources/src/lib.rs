@@ -6,6 +6,7 @@
 pub mod code;
 pub mod diagnostic;
 pub mod key;
+mod map;
 pub mod read;
 pub mod render;
 pub mod set;
@@ -14,5 +15,4 @@ mod suggest;
 mod validate;
 mod yaml;
 
-/// An ordered persistent map: clones share structure.
-pub type Map<K, V> = rpds::RedBlackTreeMapSync<K, V>;
+pub use map::Map;

@@ -3,7 +3,9 @@
 //! `sources` calls this for every document that changed; the program takes a [`SourceText`] when it draws a frame.
 
 mod absent;
+mod cut;
 mod document;
+mod field_path;
 mod kinds;
 mod source_text;
 mod typed;
@@ -17,31 +19,13 @@ use crate::spec::mesh_config::MeshConfig;
 use crate::spec::metadata::Metadata;
 use crate::yaml;
 use document::Document;
+use field_path::join;
 use serde_json::{Map, Value};
-use std::hash::{DefaultHasher, Hasher};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use cut::{DocumentText, documents};
 pub use source_text::SourceText;
-
-/// One document of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DocumentText<'a> {
-    /// The line of the file on which it begins, from 1.
-    pub first_line: u32,
-    /// Its text.
-    pub text: &'a str,
-}
-
-impl DocumentText<'_> {
-    /// A number by which this process tells the text from others.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(self.text.as_bytes());
-        hasher.finish()
-    }
-}
 
 /// What a document gave.
 #[derive(Debug, Default)]
@@ -78,38 +62,6 @@ pub struct Foreign {
     pub kind: String,
     /// Its namespace and name.
     pub key: Key,
-}
-
-/// Cuts a file at lines that begin with `---`, before anything is parsed, so that a broken document spoils no other.
-pub fn documents(text: &str) -> impl Iterator<Item = DocumentText<'_>> {
-    let document = |(first_line, range)| Some(DocumentText { first_line, text: text.get(range)? });
-    cuts(text).into_iter().filter_map(document)
-}
-
-/// The first line of each document, and where it is in the text.
-fn cuts(text: &str) -> Vec<(u32, Range<usize>)> {
-    let mut found = Vec::new();
-    let (mut start, mut first_line, mut line) = (0, 1, 1);
-    let mut offset = 0;
-    for piece in text.split_inclusive('\n') {
-        if piece.starts_with("---") && offset > start {
-            found.push((first_line, start..offset));
-            (start, first_line) = (offset, line);
-        }
-        offset += piece.len();
-        line += 1;
-    }
-    found.push((first_line, start..text.len()));
-    found.retain(|(_, range)| text.get(range.clone()).is_some_and(|text| !is_blank(text)));
-    found
-}
-
-/// Whether there is nothing but comments and marks.
-fn is_blank(text: &str) -> bool {
-    text.lines().all(|line| {
-        let line = line.trim();
-        line.is_empty() || line.starts_with('#') || matches!(line, "---" | "...")
-    })
 }
 
 /// Reads one document, `kind: List` written out.
@@ -398,15 +350,6 @@ fn general(code: &'static str, field: &str, message: impl Into<String>, help: im
         field: field.to_owned(),
         message: message.into(),
         help: Some(help.into()),
-    }
-}
-
-fn join(prefix: &str, field: &str) -> String {
-    match (prefix.is_empty(), field.is_empty()) {
-        (true, _) => field.to_owned(),
-        (_, true) => prefix.to_owned(),
-        _ if field.starts_with('[') => format!("{prefix}{field}"),
-        _ => format!("{prefix}.{field}"),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::document::{self, FileState, MAX_FILE, Presence};
 use crate::findings;
 use crate::inventory::{Changes, Inventory};
 use crate::listing::{self, Listed, Listing, Root};
+use crate::load_error::LoadError;
 use crate::mesh::{MeshFile, MeshText};
 use crate::named::NamedFiles;
 use crate::route;
@@ -50,16 +51,6 @@ pub struct Timing {
     pub parse: Duration,
     /// Putting the set together.
     pub collect: Duration,
-}
-
-/// A path that cannot be read at all.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
-pub struct LoadError {
-    /// The path.
-    pub path: PathBuf,
-    /// Why.
-    pub source: io::Error,
 }
 
 /// Files and folders, and what was read from them so far.

@@ -10,6 +10,7 @@ mod folder;
 mod inotify;
 mod inventory;
 mod listing;
+mod load_error;
 mod mesh;
 mod named;
 mod route;
@@ -17,7 +18,8 @@ mod settle;
 mod stream;
 mod watch;
 
-pub use files::{FileSource, LoadError, Loaded, Timing};
+pub use files::{FileSource, Loaded, Timing};
+pub use load_error::LoadError;
 pub use mesh::MeshText;
 pub use stream::StreamTexts;
 pub use watch::{Reload, watch};

@@ -1,7 +1,7 @@
 //! Input that can be read only once: standard input, pipes, FIFOs, process substitution. It is read to its end when the source is made,
 //! and its text is kept, because opening it again would block or find nothing. `files` and `mesh` call this.
 
-use crate::files::LoadError;
+use crate::load_error::LoadError;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, File};

@@ -2,10 +2,12 @@
 //!
 //! It contains what all workers share: the load, the pool of shared idle connections, and the count of idle slots.
 
+mod endpoints;
 mod health;
 mod lifetime;
 mod shared_idle;
 
+pub(crate) use endpoints::{Endpoints, Opened};
 pub use health::Outcome;
 pub(crate) use lifetime::ConnectionLifetime;
 pub(crate) use shared_idle::SharedIdle;
@@ -13,50 +15,13 @@ pub(crate) use shared_idle::SharedIdle;
 use health::Health;
 use ir::EndpointAddress;
 use shared_idle::SharedIdlePool;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// When more than this part of the process's idle slots is in use, idle connections of the shared pools expire sooner.
 const SCARCE: (u64, u64) = (3, 4);
 const IDLE_LIMIT_WHEN_SCARCE: Duration = Duration::from_secs(5);
-
-/// What all endpoints share.
-#[derive(Debug, Default)]
-pub(crate) struct Endpoints {
-    next_id: AtomicU64,
-    /// Idle slots in use, of all endpoints.
-    idle_slots: AtomicU32,
-    /// Open connections to all endpoints, and their limit; 0 is no limit.
-    open: AtomicUsize,
-    most_open: AtomicUsize,
-}
-
-/// One of the connections that the process may have open.
-#[derive(Debug)]
-pub(crate) struct Opened(Arc<Endpoints>);
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Endpoints {
-    /// Sets the limit of open connections to all endpoints.
-    pub(crate) fn limit(&self, connections: Option<usize>) {
-        self.most_open.store(connections.map_or(0, |most| most.max(1)), Ordering::Relaxed);
-    }
-
-    fn open(self: &Arc<Self>) -> Option<Opened> {
-        let most = match self.most_open.load(Ordering::Relaxed) {
-            0 => usize::MAX,
-            most => most,
-        };
-        let more = |open: usize| (open < most).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Opened(Arc::clone(self)))
-    }
-}
 
 /// An endpoint and the state that all workers share.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! `route`: destinations with their weights, header changes, rewrites and the timeout (VS-31 to VS-34, VS-37 to VS-39).
 
-use super::{Compiled, by_match, cors, mirrors, retries, sent};
+use super::compiled::Compiled;
+use super::rewrite::{by_match, sent};
+use super::{cors, mirrors, retries};
 use crate::code;
 use crate::context::CompileContext;
 use crate::destinations::{self, Asking};

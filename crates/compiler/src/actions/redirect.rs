@@ -1,6 +1,6 @@
 //! `redirect` (VS-35).
 
-use super::{by_match, sent};
+use super::rewrite::{by_match, sent};
 use crate::code;
 use crate::report::Notes;
 use ir::{Authority, MatchPath, PathRewrite, PathText, Redirect, RedirectPort, Scheme};

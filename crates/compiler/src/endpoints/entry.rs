@@ -1,6 +1,7 @@
 //! Endpoints of ServiceEntries, by their `resolution`.
 
-use super::{EndpointQuery, Found, Seen, labels_of, workload_entries};
+use super::found::{EndpointQuery, Found, Seen};
+use super::workloads::{labels_of, workload_entries};
 use crate::context::CompileContext;
 use crate::services::Backing;
 use ir::EndpointSource;

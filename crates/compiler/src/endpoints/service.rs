@@ -1,6 +1,7 @@
 //! Endpoints of Services: EndpointSlices, else Endpoints, and WorkloadEntries that the Service selects; else DNS.
 
-use super::{EndpointQuery, Found, NO_LABELS, Seen, labels_of, workload_entries};
+use super::found::{EndpointQuery, Found, NO_LABELS, Seen};
+use super::workloads::{labels_of, workload_entries};
 use crate::context::CompileContext;
 use crate::index::pod_of;
 use ir::{Endpoint, EndpointAddress, EndpointSource};

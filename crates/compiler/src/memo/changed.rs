@@ -6,7 +6,7 @@ use crate::endpoints;
 use crate::index::{References, service_of_slice};
 use crate::names;
 use crate::ports;
-use ir::{ClusterId, ListenerId};
+use ir::{ClusterId, HostPattern, ListenerId, TableId};
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Object, ResourceSet};
 use resources::spec::core::Service;
@@ -17,8 +17,11 @@ use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
 use resources::spec::virtual_service::VirtualService;
 use resources::spec::workload_entry::WorkloadEntry;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Tables and hosts whose routes changed, with the VirtualService that changed them.
+pub(super) type Touched = BTreeMap<Arc<TableId>, Vec<(HostPattern, Key)>>;
 
 /// What has to be looked at again.
 #[derive(Default)]
@@ -37,7 +40,7 @@ pub(super) struct Dirty {
     /// Gateways of which something else may be said.
     pub(super) gateway_notes: BTreeSet<Key>,
     /// Tables and hosts whose routes changed.
-    pub(super) tables: super::tables::Touched,
+    pub(super) tables: Touched,
     /// Clusters that routes began or ceased to go to.
     pub(super) clusters: Vec<ClusterId>,
     /// Policies that came, went or changed.

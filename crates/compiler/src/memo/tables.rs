@@ -11,11 +11,8 @@ use resources::key::Key;
 use resources::set::Object;
 use resources::spec::virtual_service::VirtualService;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Tables and hosts whose routes changed, with the VirtualService that changed them.
-pub(super) type Touched = BTreeMap<Arc<TableId>, Vec<(HostPattern, Key)>>;
 
 /// What one VirtualService puts on a host through one server.
 struct Contribution<'a> {

@@ -1,7 +1,8 @@
 //! A document while it is read: its file, its text and, where something has to be reported, the tree of its places, which is made once
 //! however many findings there are.
 
-use super::{DocumentText, join};
+use super::cut::DocumentText;
+use super::field_path::join;
 use crate::code;
 use crate::diagnostic::{Diagnostic, Finding, Position, Severity, SourceLocation};
 use crate::key::ObjectRef;

@@ -1,7 +1,8 @@
 //! The text of a file with what is needed to show findings in it: its lines, and the places of fields, for which each document is read
 //! once however many findings it has.
 
-use super::{DocumentText, cuts};
+use super::cut::{DocumentText, cuts};
+use super::field_path::join;
 use crate::diagnostic::SourceLocation;
 use crate::key::ObjectRef;
 use crate::yaml::{self, Node};
@@ -59,7 +60,7 @@ impl SourceText {
             *located = Located::read(text);
         }
         let located = located.as_ref()?;
-        let (line, column) = located.tree.nearest(&super::join(located.prefix(object)?, field)).0.at;
+        let (line, column) = located.tree.nearest(&join(located.prefix(object)?, field)).0.at;
         Some((first_line + line - 1, column))
     }
 
@@ -94,7 +95,7 @@ fn find_objects(value: &Value, path: &mut String, found: &mut HashMap<(String, S
     if let Some(items) = value.get("items").and_then(Value::as_array) {
         for (at, item) in items.iter().enumerate() {
             let length = path.len();
-            *path = super::join(path, &format!("items[{at}]"));
+            *path = join(path, &format!("items[{at}]"));
             find_objects(item, path, found);
             path.truncate(length);
         }

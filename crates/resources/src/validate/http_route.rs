@@ -2,6 +2,7 @@
 //! policies of a rule are in the modules below.
 
 mod answers;
+mod around;
 mod matches;
 mod paths;
 mod policies;
@@ -16,14 +17,7 @@ use crate::spec::destination_rule::Destination;
 use crate::spec::scalar::Percent;
 use crate::spec::virtual_service::{Delegate, HttpRoute};
 
-/// What a rule's VirtualService is.
-#[derive(Clone, Copy)]
-pub(super) struct Around {
-    /// Its rules are put into those of others (VS-48).
-    pub(super) delegate: bool,
-    /// It is for gateways, and not for the mesh as well (VS-22).
-    pub(super) gateways_alone: bool,
-}
+pub(super) use around::Around;
 
 pub(super) fn check_http(rules: &[HttpRoute], around: Around, findings: &mut Findings) {
     for (at, rule) in rules.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Connections to one endpoint that were idle for a while, for any worker. Bounded by the endpoint's idle slots: each connection has one.
 
-use super::{ConnectionLifetime, Opened};
+use super::endpoints::Opened;
+use super::lifetime::ConnectionLifetime;
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
