@@ -47,6 +47,18 @@ pub fn line(diagnostic: &Diagnostic) -> String {
     if let Some(help) = &diagnostic.help {
         let _ = write!(out, "; {help}");
     }
+    escape_controls(out)
+}
+
+/// Escapes control characters, which the texts of a document may have: they would end the line, or control a terminal.
+fn escape_controls(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
     out
 }
 
@@ -130,5 +142,20 @@ mod tests {
          = help: did you mean `hosts`?
         ");
         assert_eq!(frame(&diagnostic(), Some(&" ".repeat(5000)), false), bare);
+    }
+
+    #[test]
+    fn a_line_stays_one_line_whatever_a_document_says() {
+        let diagnostic = Diagnostic {
+            code: "MG0000",
+            severity: Severity::Error,
+            object: None,
+            field: "spec.x\u{1b}[2J".to_owned(),
+            position: None,
+            message: "invalid `a\nERROR forged`".to_owned(),
+            help: None,
+        };
+        let line = line(&diagnostic);
+        assert!(!line.contains(char::is_control) && line.contains("a\\nERROR forged"), "{line}");
     }
 }

@@ -73,7 +73,7 @@ pub fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// The normalised form of a path without query and fragment; `scratch` is used when it differs from `path`.
 ///
-/// `*` stays as it is. A `%` that starts no escape is an error in every mode, an escaped NUL in those that decode, as in Envoy. So each `%`
+/// `*` stays as it is. A `%` that starts no escape is an error in every mode, a NUL, escaped or not, in those that decode, as in Envoy. So each `%`
 /// of the result starts an escape that was in `path`, and none of them is of a character that this mode decodes.
 pub fn normalise<'a>(path: &'a [u8], mode: Normalization, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], InvalidPath> {
     if path == b"*" {
@@ -146,6 +146,7 @@ impl Source<'_> {
             b'/' | b'\\' => Unit::Slash,
             b'.' => Unit::Dot,
             b'%' => return self.escape().map(Some),
+            0 => return Err(InvalidPath),
             b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | 0..=0x20 | 0x7f.. => Unit::Escape(escaped(byte)),
             byte => Unit::Byte(byte),
         }))

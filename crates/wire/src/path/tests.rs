@@ -39,6 +39,7 @@ fn s_116_dot_segments_are_resolved_and_slashes_are_kept() {
         assert_eq!(normal(path, Normalization::Base).as_deref(), Some(expected), "{path}");
     }
     assert_eq!(normal("/a%00b", Normalization::Base), None);
+    assert_eq!(normal("/a\0b", Normalization::Base), None);
 }
 
 #[test]
