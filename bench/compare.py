@@ -40,10 +40,7 @@ def compare(args, case):
                 port = 18100 + offset
                 part = os.path.join(folder, str(offset))
                 os.mkdir(part)
-                command = [binary] + peers.Proxies(part, 1, case).moongate(port)[1:]
-                # The pages of the two would want the same ports.
-                command = [word.replace(":18081", f":{18091 + offset}").replace(":18082", f":{18093 + offset}") for word in command]
-                running.append(peers.start(command, port))
+                running.append(peers.start([binary] + peers.Proxies(part, 1, case).moongate(port)[1:], port))
                 sides.append((port, running[-1].pid))
                 peers.load(case, port, 1, args.connections)
             pairs, failed = [], 0

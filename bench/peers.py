@@ -211,7 +211,7 @@ spec:
   endpoints: [{{address: 127.0.0.1, ports: {{{kind}: {BACKEND}}}}}]
 """)
         return [MOONGATE, "run", os.path.join(self.folder, "moongate"), "--workers", str(self.workers), "--access-log", "off",
-                "--bind", "127.0.0.1", "--admin", "127.0.0.1:18081", "--ready", "127.0.0.1:18082"]
+                "--bind", "127.0.0.1", "--admin", f"127.0.0.1:{port + 100}", "--ready", f"127.0.0.1:{port + 200}"]
 
 
 def start(command, port):

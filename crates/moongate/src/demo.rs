@@ -238,7 +238,7 @@ endpoints:
 #[derive(Debug)]
 struct Port {
     number: u16,
-    /// Why it is not port 80, where nobody asked for another.
+    /// Why it is not port 80, if no other port is configured.
     note: Option<String>,
 }
 

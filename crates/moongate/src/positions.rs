@@ -53,7 +53,8 @@ impl Texts {
     }
 }
 
-/// PositionCache of one configuration, each looked up once: a report may have ten thousand findings, and pages ask for it again and again.
+/// The positions of the fields of one configuration, each looked up once: a report may have ten thousand findings, and is asked for again
+/// and again.
 #[derive(Default)]
 pub(crate) struct PositionCache(Mutex<HashMap<ObjectRef, HashMap<Box<str>, FieldPosition>>>);
 

@@ -97,6 +97,12 @@ pub fn send(ends: impl Into<Ends>, request: &Request<'_>) -> Result<Answer, NoAn
     parse(&raw, request.method == "HEAD")
 }
 
+/// The answer to a GET with no header but `Host`.
+pub fn get(ends: impl Into<Ends>, host: &str, target: &str) -> Result<Answer, NoAnswer> {
+    let headers = [("Host".to_owned(), host.to_owned())];
+    send(ends, &Request { method: "GET", target, headers: &headers, body: b"" })
+}
+
 /// The same, where the client ends its half of the connection behind the request.
 pub fn send_and_end(ends: impl Into<Ends>, request: &Request<'_>) -> Result<Answer, NoAnswer> {
     let mut stream = connect(ends)?;

@@ -1,6 +1,6 @@
 //! The real program as a child process, with every port it uses chosen by the test.
 
-use crate::client::{self, Request};
+use crate::client;
 use crate::ports;
 use anyhow::{Context, Result, bail};
 pub use rustix::process::Signal;
@@ -86,8 +86,7 @@ impl Gateway {
 
     /// Status and body of a page of the admin or ready address.
     pub fn get(&self, address: SocketAddr, target: &str) -> Option<(u16, String)> {
-        let headers = [("Host".to_owned(), address.to_string())];
-        let answer = client::send(address, &Request { method: "GET", target, headers: &headers, body: b"" }).ok()?;
+        let answer = client::get(address, &address.to_string(), target).ok()?;
         Some((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     }
 

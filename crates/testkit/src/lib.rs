@@ -16,6 +16,7 @@ pub mod ports;
 pub mod proxy;
 pub mod python;
 pub mod secured;
+pub mod seeded;
 
 /// Runs `work` on every item, on as many threads as there are cores; results in the order of the items.
 pub fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {

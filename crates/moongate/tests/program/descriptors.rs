@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use testkit::client::{self, Request};
+use testkit::client;
 use testkit::gateway::{Gateway, Start};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
@@ -74,9 +74,7 @@ spec:
 }
 
 fn ask(address: SocketAddr, target: &str) -> u16 {
-    let headers = [("Host".to_owned(), "a.test".to_owned())];
-    let request = Request { method: "GET", target, headers: &headers, body: b"" };
-    client::send(address, &request).map_or(0, |answer| answer.status)
+    client::get(address, "a.test", target).map_or(0, |answer| answer.status)
 }
 
 #[test]

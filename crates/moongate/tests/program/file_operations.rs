@@ -8,25 +8,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use testkit::client::{self, Request};
+use testkit::client;
 use testkit::gateway::{Gateway, Start};
+use testkit::seeded::Seeded;
 
 const OPERATIONS: u64 = 10_000;
 /// Files, each with so many objects.
 const FILES: usize = 6;
 const OBJECTS: usize = 3;
-
-/// The same sequence in every run (SplitMix64).
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound.max(1) as u64) as usize
-    }
-}
 
 /// Counts operations as done when it is dropped, so that whoever waits for them ends with a test that fails.
 struct Finish<'a>(&'a AtomicU64);
@@ -283,9 +272,7 @@ fn none_of_ten_thousand_operations_on_files_fails_a_request() {
     };
     let gateway = Gateway::start(&start).unwrap();
     let get = |file: usize, object: usize| {
-        let headers = [("Host".to_owned(), format!("e{file}-{object}.test"))];
-        let request = Request { method: "GET", target: "/", headers: &headers, body: b"" };
-        let answer = client::send(gateway.address(80), &request);
+        let answer = client::get(gateway.address(80), &format!("e{file}-{object}.test"), "/");
         answer.map(|answer| (answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     };
     let done = AtomicU64::new(0);

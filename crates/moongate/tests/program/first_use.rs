@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use testkit::client::{self, Answer, Request};
+use testkit::client::{self, Answer};
 use testkit::ports;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
@@ -76,8 +76,7 @@ impl Drop for Process {
 }
 
 fn get(address: SocketAddr, host: &str, target: &str) -> Option<Answer> {
-    let headers = [("Host".to_owned(), host.to_owned())];
-    client::send(address, &Request { method: "GET", target, headers: &headers, body: b"" }).ok()
+    client::get(address, host, target).ok()
 }
 
 fn local(port: u16) -> SocketAddr {

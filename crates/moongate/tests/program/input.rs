@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use testkit::client::{self, Request};
+use testkit::client;
 use testkit::gateway::{Gateway, Start};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
@@ -91,9 +91,7 @@ fn a_fifo_is_served_from_and_opened_once() {
     let gateway = Gateway::start(&Start { program: Path::new(PROGRAM), paths: vec![fifo], ports: vec![80], args });
     let gateway = gateway.unwrap();
     writer.join().unwrap();
-    let headers = [("Host".to_owned(), "a.test".to_owned())];
-    let request = Request { method: "GET", target: "/", headers: &headers, body: b"" };
-    assert_eq!(client::send(gateway.address(80), &request).unwrap().status, 204);
+    assert_eq!(client::get(gateway.address(80), "a.test", "/").unwrap().status, 204);
     let begun = Instant::now();
     while !gateway.log().contains("nowhere.test") {
         assert!(begun.elapsed() < Duration::from_secs(20), "nothing was reported: {}", gateway.log());

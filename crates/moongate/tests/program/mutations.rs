@@ -7,18 +7,7 @@ use resources::read::{documents, read};
 use resources::set::{Change, ResourceSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The same sequence in every run (SplitMix64).
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound.max(1) as u64) as usize
-    }
-}
+use testkit::seeded::Seeded;
 
 /// What stands beside the documents that are changed, and has to go on serving.
 const BESIDE: &str = "\

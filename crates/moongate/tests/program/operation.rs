@@ -39,8 +39,7 @@ pub(super) fn start(folder: &Path, ports: &[u16], args: &[&str]) -> Gateway {
 }
 
 pub(super) fn get(gateway: &Gateway, port: u16, host: &str) -> Result<Answer, NoAnswer> {
-    let headers = [("Host".to_owned(), host.to_owned())];
-    client::send(gateway.address(port), &Request { method: "GET", target: "/", headers: &headers, body: b"" })
+    client::get(gateway.address(port), host, "/")
 }
 
 pub(super) fn status(gateway: &Gateway, port: u16, host: &str) -> u16 {

@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use testkit::gateway::{Gateway, Start};
+use testkit::seeded::Seeded;
 
 const HOSTS: usize = 40;
 /// For each of [`MESHES`]; fewer where each takes long.
@@ -22,26 +23,6 @@ const MESHES: [&str; 6] = [
     "defaultConfig: {connectionSettings: {httpPathWithEscapedSlashesAction: UNESCAPE_AND_REDIRECT}}",
     "defaultConfig: {connectionSettings: {httpPathWithEscapedSlashesAction: REJECT_REQUEST}}",
 ];
-
-/// The same sequence in every run (SplitMix64).
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound.max(1) as u64) as usize
-    }
-
-    fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(all.len())]
-    }
-
-    fn sometimes(&mut self, one_in: usize) -> bool {
-        self.below(one_in) == 0
-    }
-}
 
 const PIECES: [&str; 16] =
     ["/", "/a", "/b", "c", "/d", "/api", "/v1", "/admin", "//", "/./", "/../", "%2F", "%41", "/%2e%2e/", "/x%20y", "%"];
