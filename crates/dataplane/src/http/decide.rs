@@ -164,9 +164,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let target = route.choose(|| worker.random());
     let slot = route.targets.get(target).and_then(|target| target.slot);
     let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
-        if !route.captured_headers.is_empty() {
-            *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
-        }
+        *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
         drop(edits);
         return Decision::Reject(Reject::NoCluster, Some((route, target)));
     };
@@ -184,9 +182,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let to = RouteTarget { route: &route, target, rewritten, dialect };
     let facts = OfRequest { common, view: &view };
     let parts = decision::edit_request(&context, to, &view, &facts, &mut edits);
-    if !route.captured_headers.is_empty() {
-        *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
-    }
+    *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
     let upgrade = request.switch(buffer);
     let http2 = speaks_http2(&cluster, &conn.downstream);
     let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);

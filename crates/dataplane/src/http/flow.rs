@@ -280,8 +280,8 @@ impl<'a> Flow<'a> {
     /// Whether an HTTP/1.1 backend has responded with a success instead of the switch that an HTTP/2 client asked for. To the client, a success
     /// means that the switch was made (RFC 8441 §5).
     fn is_refused_upgrade(&self) -> bool {
-        let request_kind = self.request_kind == RequestKind::Upgrade && matches!(self.down, Downstream::H2(_));
-        request_kind && (200..300).contains(&self.response.head.status)
+        let is_upgrade = self.request_kind == RequestKind::Upgrade && matches!(self.down, Downstream::H2(_));
+        is_upgrade && (200..300).contains(&self.response.head.status)
     }
 
     /// Whether the response is sent to the client; an error if the request is retried.
