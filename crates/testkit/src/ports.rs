@@ -1,7 +1,9 @@
 //! Ports for tests: free now, and below the range that the system hands to outgoing connections, so that a port on which
 //! nobody is to listen stays that way while a test runs.
 
-use std::net::TcpListener;
+use socket2::{Domain, Socket, Type};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 const FIRST: u16 = 12_000;
@@ -25,4 +27,20 @@ pub fn free() -> u16 {
         }
     }
     panic!("no port between {FIRST} and {LAST} is free")
+}
+
+/// An address of 127.0.0.1 that refuses connections until the process ends: a socket that does not listen is bound to it, so that no test
+/// that runs at the same time is given its port.
+///
+/// # Panics
+/// If the system has no port left.
+#[allow(clippy::expect_used, reason = "a test cannot go on without a port")]
+pub fn refusing() -> SocketAddr {
+    static KEPT: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    let address =
+        socket.local_addr().ok().and_then(|address| address.as_socket()).expect("the address of a bound socket");
+    KEPT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(socket);
+    address
 }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 fn free_port() -> SocketAddr {
-    TcpListener::bind(ANY).unwrap().local_addr().unwrap()
+    SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, testkit::ports::free()))
 }
 
 #[test]

@@ -3,13 +3,9 @@
 use crate::backend::Backend;
 use crate::client::reset;
 use crate::gateway::{Gateway, Setup, forward, until};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
-
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
-}
+use testkit::ports::refusing;
 
 #[test]
 fn vs_39_a_route_that_takes_too_long_is_504() {
@@ -69,7 +65,7 @@ pub(crate) fn full_queue() -> (SocketAddr, impl Drop) {
 
 #[test]
 fn a_refused_connection_is_503_uf() {
-    let gateway = Gateway::to(nobody());
+    let gateway = Gateway::to(refusing());
     let mut client = gateway.client();
     let answer = client.get("/").answer();
     assert_eq!(answer.status, 503);
@@ -82,7 +78,7 @@ fn a_refused_connection_is_503_uf() {
 #[test]
 fn an_endpoint_that_refuses_is_left_for_another() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[nobody(), backend.address]);
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[refusing(), backend.address]);
     let gateway = Gateway::serving(&setup);
     let mut client = gateway.client();
     for _ in 0..6 {

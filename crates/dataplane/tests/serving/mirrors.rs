@@ -7,6 +7,7 @@ use crate::streams::{self, Streams};
 use dataplane::Limits;
 use ir::Share;
 use std::sync::{Arc, Mutex, PoisonError};
+use testkit::ports::refusing;
 
 type Bodies = Arc<Mutex<Vec<Vec<u8>>>>;
 
@@ -116,7 +117,7 @@ fn vs_45_a_copy_ends_where_its_request_breaks_off() {
 #[test]
 fn vs_45_mirrors_that_are_not_there_or_have_no_room_cost_nothing() {
     let primary = Backend::answering(OK);
-    let gone = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let gone = refusing();
     let named = [("gone", Share::of_percent(100.0)), ("unknown", Share::of_percent(100.0))];
     let setup =
         Setup::default().host("*", mirroring("c", &named)).cluster("c", &[primary.address]).cluster("gone", &[gone]);
@@ -140,7 +141,7 @@ fn vs_45_what_no_endpoint_could_get_is_not_copied() {
     let gateway = Gateway::serving(&setup(&[]));
     assert_eq!(gateway.client().get("/nobody").answer().status, 503);
     // One that is there, and does not listen.
-    let gone = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let gone = refusing();
     gateway.apply(&setup(&[gone]));
     assert_eq!(gateway.client().get("/gone").answer().status, 503);
     counted(&gateway, MIRRORED, 1.0);

@@ -6,9 +6,10 @@ use crate::observe::Lines;
 use crate::streams::{connect, get, meanwhile, run};
 use dataplane::{Limits, LogFormat};
 use ir::{PoolLimits, Retries, RetryLimit, RetryOn};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testkit::ports::refusing;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
@@ -73,7 +74,7 @@ fn vs_41_connections_that_break_and_attempts_that_take_too_long_leave_no_answer(
         while side.more().is_some() {}
         false
     });
-    let limited = Retries { per_try_timeout: Some(Duration::from_millis(50)), ..policy(1, RetryOn::RESET) };
+    let limited = Retries { per_try_timeout: Some(Duration::from_millis(400)), ..policy(1, RetryOn::RESET) };
     let gateway = to(&slow, Some(limited.clone()));
     assert_eq!(gateway.client().get("/").answer().status, 200);
     assert_eq!(counts(&slow), ["1", "2"]);
@@ -234,7 +235,7 @@ fn vs_40_what_is_told_of_the_last_attempt_says_that_there_were_others() {
     };
     let closing = failing(usize::MAX, |_| false);
     let garbled = failing(usize::MAX, |side| side.send("no answer\r\n\r\n"));
-    let nobody = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let nobody = refusing();
     let again = |words: &str| format!("retried and the latest reset reason: {words}");
     let once = |words: &str| format!("reset reason: {words}");
     let reset = || policy(2, RetryOn::RESET);

@@ -9,7 +9,7 @@ use ir::{ConnectionSettings, MeshConnectionSettings, Underscores};
 use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-const SOON: Option<Duration> = Some(Duration::from_millis(100));
+const SOON: Option<Duration> = Some(Duration::from_millis(300));
 
 fn mesh_settings(connections: ConnectionSettings) -> MeshConnectionSettings {
     MeshConnectionSettings { connections, ..MeshConnectionSettings::default() }

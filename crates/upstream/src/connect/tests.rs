@@ -29,8 +29,7 @@ async fn a_unix_socket_is_connected_to() {
 
 #[tokio::test]
 async fn a_port_without_listener_refuses() {
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let endpoint = endpoint(EndpointAddress::Ip(address));
+    let endpoint = endpoint(EndpointAddress::Ip(testkit::ports::refusing()));
     let error = connect(&endpoint, None, Duration::from_secs(5)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused), "{error:?}");
     assert_eq!(error.to_string(), "delayed connect error: Connection refused");
