@@ -15,6 +15,7 @@ pub(super) const CRATES: &[(&str, &[&str])] = &[
     ("dataplane", &["ir", "routing", "text", "upstream", "wire"]),
     ("moongate", &["compiler", "dataplane", "ir", "resources", "routing", "sources", "text", "upstream", "wire"]),
     ("testkit", &["resources"]),
+    ("fuzz_targets", &["compiler", "ir", "resources", "routing", "text", "wire"]),
     ("xtask", &[]),
 ];
 
@@ -363,6 +364,21 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("wire", &["edit", "hello", "host", "path", "proxy_protocol", "view", "forwarded", "h1", "grpc_web", "grpc", "h2"]),
     ("wire::h1", &["error", "message", "fields", "request", "response", "write", "body"]),
     ("wire::h2", &["blocks", "read", "write"]),
+    (
+        "fuzz_targets",
+        &[
+            "random",
+            "target",
+            "http1",
+            "bodies",
+            "http2",
+            "entry",
+            "paths",
+            "grpc_web",
+            "configuration",
+            "seeded",
+        ],
+    ),
     ("xtask", &["layers", "licences", "rows"]),
     ("xtask::layers", &["modules", "imports", "circles", "order", "table"]),
 ];
