@@ -101,7 +101,8 @@ pub fn flatten_response(
     if !STATUSES.contains(&head.status) || head.status == 101 {
         return Err(FlatError::Malformed);
     }
-    head.declared_length = declared;
+    // RFC 9110 §8.6: these have no `Content-Length`, also in an answer to HEAD.
+    head.declared_length = declared.filter(|_| !matches!(head.status, 100..=199 | 204));
     let bodiless = asked_head || matches!(head.status, 100..=199 | 204 | 304);
     head.body = match (bodiless || ended, declared) {
         (true, _) | (false, Some(0)) => BodyLength::None,

@@ -72,6 +72,26 @@ fn rfc_8441_an_extended_connect_becomes_a_switch_and_back() {
     assert_eq!((sent.method().as_str(), sent.uri().to_string().as_str()), ("CONNECT", "https://a.test/chat"));
 }
 
+#[test]
+fn rfc_8441_a_switch_with_another_method_than_get_is_not_sent() {
+    let raw = b"POST /chat HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let mut head = RequestHead::default();
+    head.parse(raw, &HeadLimits::default()).unwrap().unwrap();
+    let sent = parts(&head, raw, head.switch(raw), |parts| super::request(parts, &Edits::default(), true).is_some());
+    assert!(!sent);
+}
+
+#[test]
+fn rfc_9110_8_6_a_status_without_content_has_no_length() {
+    for (status, declared) in [(204, None), (103, None), (304, Some(7)), (200, Some(7))] {
+        let (from, ()) =
+            Response::builder().status(status).header("content-length", "7").body(()).unwrap().into_parts();
+        let mut head = ResponseHead::default();
+        flatten_response(&from, (true, true), &HeadLimits::default(), &mut head, &mut Vec::new()).unwrap();
+        assert_eq!(head.declared_length, declared, "{status}");
+    }
+}
+
 fn parts<R>(head: &RequestHead, out: &[u8], upgrade: Option<&[u8]>, with: impl FnOnce(&RequestParts<'_>) -> R) -> R {
     with(&RequestParts {
         method: head.method.of(out),
