@@ -214,7 +214,8 @@ fn passed_on(fields: Fields<'_>, is_request: bool) -> Lines {
 /// The lines as HTTP/2 carries them: sorted by name, cookies as one (RFC 9113 §8.2.3).
 fn in_http2(mut lines: Lines) -> Lines {
     let cookies: Vec<&[u8]> = lines.iter().filter(|(name, _)| name == b"cookie").map(|(_, value)| &value[..]).collect();
-    let cookie = (!cookies.is_empty()).then(|| (b"cookie".to_vec(), cookies.join(&b"; "[..])));
+    let said: Vec<&[u8]> = cookies.iter().copied().filter(|cookie| !cookie.is_empty()).collect();
+    let cookie = (!cookies.is_empty()).then(|| (b"cookie".to_vec(), said.join(&b"; "[..])));
     lines.retain(|(name, _)| name != b"cookie");
     lines.extend(cookie);
     lines.sort_by(|one, other| one.0.cmp(&other.0));
@@ -298,6 +299,10 @@ fn check_request_in_http2(head: &RequestHead, parts: &RequestParts<'_>) {
 
 /// A response that was read is written as one response, in either version, that says the same.
 pub(crate) fn check_response(head: &ResponseHead, buffer: &[u8], kind: RequestKind, random: &mut Random) {
+    // HTTP/1 refuses a second `Host` in responses, too, where it means nothing; HTTP/2 passes it on.
+    if head.fields(buffer).all("host").count() > 1 {
+        return;
+    }
     let framing = match (head.body, head.declared_length) {
         (BodyLength::None, Some(length)) if kind == RequestKind::Head || head.status == 304 => {
             OutFraming::Length(length)

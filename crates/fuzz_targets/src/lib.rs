@@ -14,6 +14,7 @@ mod http2;
 mod paths;
 mod random;
 pub mod seeded;
+mod target;
 
 pub use bodies::http1_body;
 pub use configuration::configuration;
@@ -22,19 +23,7 @@ pub use grpc_web::grpc_web;
 pub use http1::http1_head;
 pub use http2::http2_head;
 pub use paths::host_and_path;
-
-/// A function for fuzzing with what mutations of its input need.
-#[derive(Debug, Clone, Copy)]
-pub struct Target {
-    /// Its name, which is also that of its corpus and of its binary for cargo-fuzz.
-    pub name: &'static str,
-    /// The function. It returns whether the input was accepted, and panics where a property does not hold.
-    pub run: fn(&[u8]) -> bool,
-    /// Pieces that inputs are made of.
-    pub tokens: &'static [&'static [u8]],
-    /// The longest input, in octets.
-    pub longest: usize,
-}
+pub use target::Target;
 
 /// Every target.
 pub const TARGETS: [Target; 8] = [

@@ -87,7 +87,10 @@ fn check_path(path: &[u8], mode: Normalization) -> bool {
     }
     if matches!(mode, Normalization::DecodeSlashes | Normalization::DecodeAndMergeSlashes) {
         assert!(!has_escaped_slash(normal), "{}", text());
-        assert!(!has_dot_segment(&decoded(normal)), "{}", text());
+        // What is an escape after this is none for a backend that decodes once.
+        let decoded = decoded(normal);
+        let is_dots = |segment: &[u8]| matches!(segment.split(|octet| *octet == b';').next(), Some(b"." | b".."));
+        assert!(!decoded.split(|octet| matches!(octet, b'/' | b'\\')).any(is_dots), "{}", text());
     }
     true
 }

@@ -4,8 +4,8 @@
 //! are the corpus as it is. Other inputs are mutations: bits and octets that change, pieces that are inserted, removed, repeated and joined,
 //! with the target's own tokens among them; a few are random octets.
 
-use crate::Target;
 use crate::random::Random;
+use crate::target::Target;
 use anyhow::{Context, Result};
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};

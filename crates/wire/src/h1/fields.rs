@@ -16,6 +16,8 @@ pub(super) struct Framing {
     pub(super) upgrade: Option<Span>,
     pub(super) host: Option<Span>,
     pub(super) expect_continue: bool,
+    /// `Expect` is something else than `100-continue`.
+    pub(super) expects_other: bool,
     /// `Connection` names other headers, which are not passed on.
     pub(super) nominates: bool,
 }
@@ -99,10 +101,8 @@ impl Framing {
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => once(&mut self.host, span_of(buffer, value), HeadError::Host)?,
             6 if name.eq_ignore_ascii_case("expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(HeadError::Expectation);
-                }
-                self.expect_continue = true;
+                let is_continue = value.eq_ignore_ascii_case(b"100-continue");
+                (self.expect_continue, self.expects_other) = (is_continue, self.expects_other || !is_continue);
             }
             7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade = Some(span_of(buffer, value)),
             10 if name.eq_ignore_ascii_case("connection") => self.read_connection(value)?,

@@ -92,6 +92,9 @@ impl RequestHead {
     }
 
     fn frame(&mut self, framing: &Framing) -> Result<(), HeadError> {
+        if framing.expects_other {
+            return Err(HeadError::Expectation);
+        }
         let body = framing.body(self.version)?;
         self.body = body.unwrap_or(BodyLength::None);
         self.declares_empty = framing.length == Some(0);

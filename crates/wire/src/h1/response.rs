@@ -158,4 +158,11 @@ mod tests {
         let refused = "HTTP/1.1 407 No\r\ncontent-length: 3\r\n\r\n";
         assert_eq!(body(refused, RequestKind::Connect), Ok((true, BodyLength::Length(3))));
     }
+
+    #[test]
+    fn rfc_9110_10_1_1_an_expectation_is_one_of_requests_alone() {
+        let head = b"HTTP/1.1 200 OK\r\nexpect: x\r\ncontent-length: 3\r\n\r\n";
+        let length = ResponseHead::default().parse(head, RequestKind::Other, &HeadLimits::default());
+        assert_eq!(length, Ok(Some(head.len())));
+    }
 }

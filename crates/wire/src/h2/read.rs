@@ -186,10 +186,11 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, FlatError> {
 }
 
 fn expects_continue(headers: &HeaderMap) -> Result<bool, FlatError> {
-    match headers.get(EXPECT) {
-        None => Ok(false),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        Some(_) => Err(FlatError::Expectation),
+    let is_continue = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(EXPECT).iter().all(is_continue) {
+        Ok(headers.contains_key(EXPECT))
+    } else {
+        Err(FlatError::Expectation)
     }
 }
 
@@ -231,7 +232,9 @@ fn is_well_formed(name: &http::HeaderName, value: &http::HeaderValue) -> bool {
 fn cookies(headers: &HeaderMap, base: usize, out: &mut Vec<u8>) -> Field {
     let name = put(out, base, COOKIE.as_str().as_bytes());
     let start = out.len();
-    for (at, piece) in headers.get_all(COOKIE).iter().enumerate() {
+    // Without the empty ones, which would leave a blank at an end of the value.
+    let pieces = headers.get_all(COOKIE).iter().filter(|piece| !piece.is_empty());
+    for (at, piece) in pieces.enumerate() {
         if at > 0 {
             out.extend_from_slice(b"; ");
         }

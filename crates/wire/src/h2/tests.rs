@@ -42,6 +42,9 @@ fn rfc_9113_8_2_3_cookies_are_joined() {
         flat(get("https://a.test/", &[("cookie", "a=1"), ("x-b", "2"), ("cookie", "c=3")]), None, true).unwrap();
     assert_eq!(head.fields(&out).all("cookie").collect::<Vec<_>>(), [b"a=1; c=3"]);
     assert_eq!(head.fields(&out).len(), 2);
+    let (head, out) =
+        flat(get("https://a.test/", &[("cookie", ""), ("cookie", "a=1"), ("cookie", "")]), None, true).unwrap();
+    assert_eq!(head.fields(&out).all("cookie").collect::<Vec<_>>(), [b"a=1"]);
 }
 
 #[test]
@@ -70,6 +73,17 @@ fn rfc_8441_an_extended_connect_becomes_a_switch_and_back() {
     assert_eq!(head.upgrade.map(|span| text(span.of(&out))), Some("websocket"));
     let sent = parts(&head, &out, Some(b"websocket"), |parts| super::request(parts, &Edits::default(), true)).unwrap();
     assert_eq!((sent.method().as_str(), sent.uri().to_string().as_str()), ("CONNECT", "https://a.test/chat"));
+}
+
+#[test]
+fn every_expectation_is_looked_at() {
+    let expect = |values: &[&str]| {
+        let headers: Vec<_> = values.iter().map(|value| ("expect", *value)).collect();
+        flat(get("https://a.test/", &headers), None, false).map(|(head, _)| head.expect_continue)
+    };
+    assert_eq!(expect(&["100-continue", "100-Continue"]), Ok(true));
+    assert_eq!(expect(&["100-continue", "x"]), Err(FlatError::Expectation));
+    assert_eq!(expect(&[]), Ok(false));
 }
 
 #[test]
