@@ -3,8 +3,6 @@
 //!
 //! `fuzz/` gives these functions to libFuzzer. [`seeded`] runs them on stable Rust: the tests of this crate a little, `.ci/run` for longer.
 
-#![allow(clippy::missing_panics_doc, reason = "a panic is how a target reports a fault")]
-
 mod bodies;
 mod configuration;
 mod entry;

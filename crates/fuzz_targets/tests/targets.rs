@@ -1,5 +1,7 @@
 //! Each target with a fixed number of inputs, and that what `fuzz/` has fits the targets.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use fuzz_targets::seeded::{self, Budget};
 use fuzz_targets::{TARGETS, Target};
 use std::path::Path;
