@@ -1,7 +1,8 @@
 //! Switches of protocols (S-118).
 
 use crate::backend::Backend;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Setup, forward};
+use crate::streams::Streams;
 
 const ASK: &str =
     "GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
@@ -105,6 +106,21 @@ fn a_switch_with_a_body_is_not_asked_for() {
     );
     assert_eq!(client.answer().text(), "ab");
     assert!(!backend.only().contains("upgrade"), "{}", backend.only());
+}
+
+#[test]
+fn rfc_6455_4_1_a_switch_by_another_method_than_get_is_not_asked_for() {
+    let post = ASK.replacen("GET ", "POST ", 1);
+    let (one, two) = (Backend::echo(), Streams::echo());
+    let cluster = |address| Setup::default().host("*", forward("c", None)).cluster("c", &[address]);
+    for setup in [cluster(one.address), cluster(two.address).http2("c")] {
+        let gateway = Gateway::serving(&setup);
+        let mut client = gateway.client();
+        assert_eq!(client.send(&post).answer().status, 200);
+        assert_eq!(client.get("/").answer().status, 200);
+    }
+    assert!(one.seen()[0].starts_with("POST "), "{}", one.seen()[0]);
+    assert!(!one.seen()[0].contains("upgrade"), "{}", one.seen()[0]);
 }
 
 #[test]

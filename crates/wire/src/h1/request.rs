@@ -33,9 +33,12 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// What the backend is asked to switch to. Other switches than WebSocket's are not asked of it (S-118): the request stays HTTP.
+    /// The protocol that the backend is asked to switch to. Only WebSocket's is asked for (S-118), and only by its method, GET (RFC 6455 §4.1);
+    /// any other request with `Upgrade` stays HTTP.
     pub fn switch<'a>(&self, buffer: &'a [u8]) -> Option<&'a [u8]> {
-        self.upgrade.map(|span| span.of(buffer)).filter(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        let protocol = self.upgrade?.of(buffer);
+        let is_websocket = protocol.eq_ignore_ascii_case(b"websocket") && self.method.of(buffer) == b"GET";
+        is_websocket.then_some(protocol)
     }
 
     /// Reads a head from the start of `buffer`. `Ok(None)`: more bytes are needed. Else the length of the head, which ends

@@ -87,15 +87,6 @@ fn every_expectation_is_looked_at() {
 }
 
 #[test]
-fn rfc_8441_a_switch_with_another_method_than_get_is_not_sent() {
-    let raw = b"POST /chat HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let mut head = RequestHead::default();
-    head.parse(raw, &HeadLimits::default()).unwrap().unwrap();
-    let sent = parts(&head, raw, head.switch(raw), |parts| super::request(parts, &Edits::default(), true).is_some());
-    assert!(!sent);
-}
-
-#[test]
 fn rfc_9110_8_6_a_status_without_content_has_no_length() {
     for (status, declared) in [(204, None), (103, None), (304, Some(7)), (200, Some(7))] {
         let (from, ()) =

@@ -14,8 +14,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 /// A switch of protocols becomes an extended CONNECT, which the caller marks with its protocol.
 pub fn request(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Option<Request<()>> {
     let method = match parts.upgrade {
-        // An extended CONNECT is a GET for the other side; it cannot carry another method.
-        Some(_) if parts.method != b"GET" => return None,
         Some(_) => Method::CONNECT,
         None => Method::from_bytes(parts.method).ok()?,
     };
