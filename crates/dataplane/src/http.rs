@@ -2,6 +2,7 @@
 
 mod affinity;
 mod attempt;
+mod attempt_count;
 mod decide;
 mod downstream;
 mod exchange;

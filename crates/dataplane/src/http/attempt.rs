@@ -1,12 +1,13 @@
 //! Forwards a request: chooses an endpoint, connects, sends, and retries by the route's policy.
 
+use super::attempt_count;
 use super::decide::Plan;
 use super::downstream::{ClientReset, Downstream};
 use super::flow::{Failure, Finished, Flow, ReplayBuffer};
 use super::local;
 use super::mirror;
 use super::record::StreamInfo;
-use super::retry::{RetryDecision, RetryState};
+use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use super::server::{ClientConnection, Disposition};
 use super::tunnel;
 use super::upstream_stream::{H2Upstream, UpstreamStream};
@@ -24,6 +25,9 @@ use upstream::{
 };
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
+
+/// The attempts of a request; a retry holds a permit within the limit of its cluster.
+type RetryState = super::retry::RetryState<Counted>;
 
 /// Why there is no connection.
 struct NoConnection {
@@ -63,21 +67,20 @@ pub(super) async fn forward(
                 return fail(worker, conn, buffers, (plan, Failure::ClientClosed), &mut body, info).await;
             }
             Ok(Ok(up)) => up,
-            Ok(Err(NoConnection { reject, tried })) => match retry.after_connect(worker, plan, tried) {
-                RetryDecision::Retry(wait) => match Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
-                    Ok(()) => {
-                        retry.write_attempt_count(buffers);
-                        info.retried = retry.attempt_number().is_some();
-                        continue;
-                    }
-                    Err(failure) => return fail(worker, conn, buffers, (plan, failure), &mut body, info).await,
-                },
-                decision => {
+            Ok(Err(NoConnection { reject, tried })) => {
+                let outcome = without_connection(plan, &retry, tried);
+                let decision = decide_retry(worker, plan, &mut retry, outcome);
+                let Some(wait) = decision.wait() else {
                     info.flags |= decision.flags();
                     let refusal = (reject, Some((&*plan.route, plan.target)));
                     return local::refuse(worker, conn, buffers, refusal, &mut body, info).await;
+                };
+                if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
+                    return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
                 }
-            },
+                number_attempt(&retry, buffers, info);
+                continue;
+            }
         };
         let mut flow =
             Flow::new(worker, conn, buffers, plan, up, (&mut body, &mut replay), (info.counted, &retry, info));
@@ -96,21 +99,60 @@ pub(super) async fn forward(
             }
             Err(failure) => failure,
         };
-        match retry.after_failure(worker, plan, &mut flow, failure) {
-            RetryDecision::Retry(wait) => {
-                flow.rewind();
-                drop(permits);
-                if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
-                    return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
-                }
-                retry.write_attempt_count(buffers);
-                info.retried = retry.attempt_number().is_some();
-            }
-            decision => {
-                info.flags |= decision.flags();
-                return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
-            }
+        let outcome = flow.outcome(failure);
+        let decision = decide_retry(worker, plan, &mut retry, outcome);
+        if decision != RetryDecision::Replay {
+            flow.report(failure);
         }
+        let Some(wait) = decision.wait() else {
+            info.flags |= decision.flags();
+            return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
+        };
+        flow.rewind();
+        drop(permits);
+        if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
+            return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
+        }
+        number_attempt(&retry, buffers, info);
+    }
+}
+
+/// Decides whether there is another attempt, and counts it.
+fn decide_retry(
+    worker: &Worker,
+    plan: &Plan,
+    retry: &mut RetryState,
+    outcome: AttemptOutcome<Counted>,
+) -> RetryDecision {
+    let acquire = || plan.cluster.begin_retry();
+    let decision = retry.decide(plan.retry_policy(), outcome, acquire, || worker.random());
+    match decision {
+        RetryDecision::Retry(_) => add(&worker.metrics.retried),
+        RetryDecision::Replay => add(&worker.metrics.replayed),
+        RetryDecision::Stop(_) => {}
+    }
+    decision
+}
+
+/// The outcome of an attempt without a connection; `tried` says whether an endpoint was tried.
+fn without_connection(plan: &Plan, retry: &RetryState, tried: bool) -> AttemptOutcome<Counted> {
+    let is_other = |one: &Arc<EndpointState>| !one.is_ejected() && !retry.has_tried(one.id);
+    let has_others = || plan.cluster.endpoints().is_some_and(|all| all.iter().any(is_other));
+    AttemptOutcome {
+        failure: if tried { AttemptFailure::Connect { has_others: has_others() } } else { AttemptFailure::Final },
+        is_started: false,
+        is_replayable: true,
+        may_be_stale: false,
+        response: ResponseProgress::Nothing,
+        permit: None,
+    }
+}
+
+/// Writes the number of the attempt into the head of the request, and remembers that there was a retry.
+fn number_attempt(retry: &RetryState, buffers: &mut ExchangeBuffers, info: &mut StreamInfo) {
+    if let Some(number) = retry.attempt_number() {
+        attempt_count::write(&mut buffers.up_out, number);
+        info.retried = true;
     }
 }
 
@@ -138,12 +180,12 @@ fn is_timed_out(plan: &Plan, info: &StreamInfo) -> bool {
 type ChosenEndpoint = (Arc<EndpointState>, Option<InFlight>);
 
 fn pick_context<'a>(plan: &'a Plan, retry: &'a RetryState) -> PickContext<'a> {
-    PickContext { hash: plan.affinity.hash, avoid: retry.avoid(plan), excluded: retry.excluded() }
+    PickContext { hash: plan.affinity.hash, avoid: retry.avoid(plan.retry_policy()), excluded: retry.excluded() }
 }
 
 fn begin(plan: &Plan, (endpoint, _): &ChosenEndpoint, retry: &mut RetryState, info: &mut StreamInfo) {
     info.endpoint = Some(Arc::clone(endpoint));
-    retry.begin(plan, endpoint.id);
+    retry.begin(plan.retry_policy(), endpoint.id, || plan.cluster.priority_bit(endpoint.id));
 }
 
 /// An idle connection, or a stream on an open one, without waiting; this serves most requests. The error is the chosen endpoint, if there is
@@ -286,7 +328,9 @@ fn on_stream(
     let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
     // If the library rejects the head, nothing was sent.
     let mut head = head.clone();
-    retry.write_stream_attempt_count(&mut head);
+    if let Some(number) = retry.attempt_number() {
+        attempt_count::write_stream(&mut head, number);
+    }
     let opened = H2Upstream::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
     Ok((UpstreamStream::H2(Box::new(opened)), counted))
 }

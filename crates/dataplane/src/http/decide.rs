@@ -5,6 +5,7 @@ use super::affinity::{Affinity, HashInput};
 use super::downstream::Downstream;
 use super::facts::{self, Common, OfRequest};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
+use super::retry::RetryPolicy;
 use super::server::ClientConnection;
 use super::websocket;
 use crate::conn::{ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
@@ -77,6 +78,14 @@ impl Plan {
     /// The properties of the request that select a connection.
     pub(super) fn sender(&self) -> ConnectContext<'_> {
         ConnectContext { host: self.host.as_deref(), ends: self.ends.as_deref() }
+    }
+
+    /// The settings of its retries.
+    pub(super) fn retry_policy(&self) -> RetryPolicy<'_> {
+        RetryPolicy {
+            retries: self.route.forward().and_then(|forward| forward.retries.as_deref()),
+            is_hashed: self.cluster.config.balance.hash().is_some(),
+        }
     }
 
     /// The call of gRPC-Web that is translated (S-119).

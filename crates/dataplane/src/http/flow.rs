@@ -18,7 +18,7 @@ use super::decide::Plan;
 use super::downstream::Downstream;
 use super::facts::{self, Common};
 use super::record::StreamInfo;
-use super::retry::{NoRetryReason, RetryState, policy};
+use super::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress, RetryState};
 use super::server::{ClientConnection, read_some};
 use super::streams::Receiver;
 use super::upstream_stream::UpstreamStream;
@@ -80,9 +80,9 @@ pub(super) struct Flow<'a> {
     retries: Option<(&'a Retries, u32)>,
     /// The start of the per-try timeout, if there is one: the end of the request was sent.
     try_from: Option<Instant>,
-    /// Whether the request has a slot within the cluster's limit on retries, and the slot acquired for the next attempt.
-    has_slot: bool,
-    retry_slot: Option<Counted>,
+    /// Whether the attempt has a permit within the cluster's limit on retries, and the permit acquired for the next attempt.
+    has_permit: bool,
+    retry_permit: Option<Counted>,
     /// Why a retriable response is sent to the client.
     no_retry: NoRetryReason,
     /// Captured request headers, the endpoint's address, and the start of the request: for edits of the response.
@@ -102,7 +102,7 @@ impl<'a> Flow<'a> {
         plan: &'a Plan,
         up: UpstreamStream,
         (body, replay): (&'a mut BodyReader, &'a mut ReplayBuffer),
-        (started, retry, info): (Instant, &RetryState, &StreamInfo),
+        (started, retry, info): (Instant, &RetryState<Counted>, &StreamInfo),
     ) -> Self {
         let request_kind = match (plan.upgrade, buffers.request.method.of(conn.input.filled()) == b"HEAD") {
             (true, _) => RequestKind::Upgrade,
@@ -111,7 +111,8 @@ impl<'a> Flow<'a> {
         };
         let complete = body.is_done();
         // The backend may refuse a stream of any request.
-        let retries = policy(plan).map(|policy| (policy, retry.remaining(plan)));
+        let policy = plan.retry_policy();
+        let retries = policy.retries.map(|retries| (retries, retry.remaining(policy)));
         // The default policy checks only gRPC responses.
         let again = retries.is_some_and(|(policy, left)| left > 0 && (!policy.implied || plan.dialect.is_some()));
         let replayable = again || matches!(up, UpstreamStream::H2(_)) || (plan.idempotent && up.is_reused());
@@ -145,8 +146,8 @@ impl<'a> Flow<'a> {
             try_from: retries
                 .filter(|(policy, _)| complete && policy.per_try_timeout.is_some())
                 .map(|_| Instant::now()),
-            has_slot: retry.has_slot(),
-            retry_slot: None,
+            has_permit: retry.has_permit(),
+            retry_permit: None,
             no_retry: NoRetryReason::NotRetriable,
             captured_headers: &buffers.captured_headers,
             endpoint: info.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
@@ -297,10 +298,10 @@ impl<'a> Flow<'a> {
         if !self.request.is_whole() || self.response.any_written {
             return Ok(());
         }
-        if !self.has_slot {
+        if !self.has_permit {
             // Acquired before the response is dropped.
-            self.retry_slot = self.plan.cluster.begin_retry();
-            if self.retry_slot.is_none() {
+            self.retry_permit = self.plan.cluster.begin_retry();
+            if self.retry_permit.is_none() {
                 self.no_retry = NoRetryReason::Overflow;
                 return Ok(());
             }
@@ -308,24 +309,9 @@ impl<'a> Flow<'a> {
         Err(Failure::Answer)
     }
 
-    /// Whether the request can be sent again after a failed attempt.
-    pub(super) fn is_repeatable(&self) -> bool {
-        !self.response.head_seen && !self.response.any_written && self.request.is_whole()
-    }
-
-    /// Whether any part of the request was written.
-    pub(super) fn is_begun(&self) -> bool {
-        self.request.any_written
-    }
-
     /// Why a retriable response was sent to the client.
     pub(super) fn no_retry_reason(&self) -> NoRetryReason {
         self.no_retry
-    }
-
-    /// The slot acquired for the next attempt.
-    pub(super) fn take_retry_slot(&mut self) -> Option<Counted> {
-        self.retry_slot.take()
     }
 
     /// Receives heads from an HTTP/2 stream. Interim heads have no flow control, so they are always taken from the library's queue, which would
@@ -420,19 +406,30 @@ impl<'a> Flow<'a> {
         Ok(())
     }
 
-    /// Whether the request may be replayed without a policy (RULES on replay): nothing of it was written, or it was written to a reused
-    /// connection, is idempotent, and the route has no explicit policy. The whole request must be in the replay buffer, and no octet of a
-    /// response may have arrived.
-    pub(super) fn may_replay(&self, failure: Failure) -> bool {
-        let unanswered = !self.response.head_seen && self.response.input.is_empty() && !self.response.any_written;
-        let implied = self.retries.is_some_and(|(policy, _)| policy.implied);
-        let safe = !self.request.any_written || (implied && self.up.is_reused() && self.plan.idempotent);
-        let lost = match failure {
-            Failure::UpstreamUnprocessed => true,
-            Failure::UpstreamClosed => safe,
-            _ => false,
+    /// What a failure of the attempt means for retries. Takes the permit that was acquired for the next attempt.
+    pub(super) fn outcome(&mut self, failure: Failure) -> AttemptOutcome<Counted> {
+        let response = if self.response.head_seen || self.response.any_written {
+            ResponseProgress::Begun
+        } else if self.response.input.is_empty() {
+            ResponseProgress::Nothing
+        } else {
+            ResponseProgress::PartialHead
         };
-        lost && unanswered && self.request.is_whole()
+        AttemptOutcome {
+            failure: match failure {
+                Failure::UpstreamClosed => AttemptFailure::Closed,
+                Failure::UpstreamUnprocessed => AttemptFailure::Unprocessed,
+                Failure::UpstreamProtocol | Failure::HeadTimeout => AttemptFailure::Protocol,
+                Failure::TryTimeout => AttemptFailure::TryTimeout,
+                Failure::Answer => AttemptFailure::Response,
+                _ => AttemptFailure::Final,
+            },
+            is_started: self.request.any_written,
+            is_replayable: self.request.is_whole(),
+            may_be_stale: self.up.is_reused() && self.plan.idempotent,
+            response,
+            permit: self.retry_permit.take(),
+        }
     }
 
     /// Reports a failed attempt to outlier detection (DR-30). Failures of the client, and results reported with the head, do not count.

@@ -1,56 +1,116 @@
-//! The attempts of one request, and whether there is another one: by the route's policy (VS-40, VS-41), or one replay when an idle connection
-//! turned out to be closed (RULES on replay).
+//! Whether a failed attempt is followed by another one: by the route's policy (VS-40, VS-41), or by one replay when an idle connection turned out
+//! to be closed (RULES on replay).
+//!
+//! The decision is pure: it is made over an [`AttemptOutcome`], without a clock, a connection or a cluster.
 
-use super::decide::Plan;
-use super::flow::{Failure, Flow};
-use crate::conn::{ExchangeBuffers, Worker};
-use crate::metrics::add;
 use crate::reasons::Flags;
 use ir::{Broken, Retries};
 use smallvec::SmallVec;
 use std::time::Duration;
-use upstream::Counted;
 
-/// The header with the number of the attempt.
-const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
 /// The longest backoff, as a multiple of the base interval.
 const MAX_BACKOFF_FACTOR: u32 = 10;
 
 /// After this many attempts, the priorities of their endpoints are excluded.
 const PER_PRIORITY: usize = 2;
 
-/// The attempts of one request.
-#[derive(Debug, Default)]
-pub(super) struct RetryState {
+/// The attempts of one request. `P` is the permit of a retry within the cluster's limit (DR-21), held while the retry lasts.
+#[derive(Debug)]
+pub(super) struct RetryState<P> {
     /// Retries by the policy.
     retries: u32,
     /// Whether the replay was used.
     replayed: bool,
-    /// The slot of the current attempt within the cluster's limit on retries.
-    slot: Option<Counted>,
+    /// The permit of the current attempt, if it is a retry.
+    permit: Option<P>,
     /// Endpoints of the attempts so far.
     tried: SmallVec<[u64; 2]>,
     /// Excluded priorities of the cluster (VS-41), as a bit set.
     excluded: u32,
+    /// The priorities of the attempts since the last exclusion, as a bit set, and their number.
     since: (u32, usize),
 }
 
-/// What follows an attempt that failed.
-pub(super) enum RetryDecision {
-    /// Another attempt, after a wait.
-    Retry(Duration),
-    /// None.
-    Stop(NoRetryReason),
+/// The settings of retries for one request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RetryPolicy<'a> {
+    /// The policy of the route.
+    pub(super) retries: Option<&'a Retries>,
+    /// Whether the cluster chooses endpoints by a hash of the request.
+    pub(super) is_hashed: bool,
 }
 
-impl RetryDecision {
-    /// The response flags that the decision adds.
-    pub(super) fn flags(&self) -> Flags {
+/// A failed attempt.
+#[derive(Debug)]
+pub(super) struct AttemptOutcome<P> {
+    pub(super) failure: AttemptFailure,
+    /// Whether any octet of the request was written.
+    pub(super) is_started: bool,
+    /// Whether the request can be sent again: all of it that was received is still there.
+    pub(super) is_replayable: bool,
+    /// Whether the attempt used a connection that had been idle, and the method is idempotent: the connection may have been closed before the
+    /// request arrived.
+    pub(super) may_be_stale: bool,
+    pub(super) response: ResponseProgress,
+    /// A permit that was acquired before a retriable response was dropped.
+    pub(super) permit: Option<P>,
+}
+
+/// What was received of the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResponseProgress {
+    /// No octet.
+    Nothing,
+    /// A part of its head; the client received nothing.
+    PartialHead,
+    /// Its head, or an interim response that was sent to the client.
+    Begun,
+}
+
+/// Why an attempt failed, as far as retries depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AttemptFailure {
+    /// No connection to the endpoint could be established.
+    Connect {
+        /// Whether the cluster has an endpoint in use that was not tried.
+        has_others: bool,
+    },
+    /// The backend closed the connection or stream.
+    Closed,
+    /// The backend refused the request without processing it.
+    Unprocessed,
+    /// The response was malformed, or its head did not end in time.
+    Protocol,
+    /// The per-try timeout ended.
+    TryTimeout,
+    /// The response is retriable.
+    Response,
+    /// A failure that no policy retries: of the client, or the end of the route's timeout.
+    Final,
+}
+
+impl AttemptFailure {
+    /// The cause in the terms of the policy.
+    fn cause(self, is_started: bool) -> Option<Broken> {
         match self {
-            Self::Retry(_) => Flags::NONE,
-            Self::Stop(reason) => reason.flags(),
+            Self::Connect { .. } => Some(Broken::Connect),
+            Self::Closed | Self::Protocol => Some(Broken::Reset { written: is_started }),
+            Self::Unprocessed => Some(Broken::Refused),
+            Self::TryTimeout => Some(Broken::Timeout),
+            Self::Response | Self::Final => None,
         }
     }
+}
+
+/// What follows an attempt that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetryDecision {
+    /// Another attempt by the policy, after a wait.
+    Retry(Duration),
+    /// The same request at once, since the connection had been closed: that says nothing about the endpoint.
+    Replay,
+    /// None.
+    Stop(NoRetryReason),
 }
 
 /// Why there is no further attempt.
@@ -64,20 +124,31 @@ pub(super) enum NoRetryReason {
     Overflow,
 }
 
-impl RetryState {
+impl<P> Default for RetryState<P> {
+    fn default() -> Self {
+        Self { retries: 0, replayed: false, permit: None, tried: SmallVec::new(), excluded: 0, since: (0, 0) }
+    }
+}
+
+impl<P> RetryState<P> {
     /// Endpoints to avoid while there are others.
-    pub(super) fn avoid(&self, plan: &Plan) -> &[u64] {
-        let asked = policy(plan).and_then(|policy| policy.avoid_tried);
+    pub(super) fn avoid(&self, policy: RetryPolicy<'_>) -> &[u64] {
+        let asked = policy.retries.and_then(|retries| retries.avoid_tried);
         // VS-40: with consistent hashing a retry goes to the same endpoint, unless the policy says otherwise.
-        if asked.unwrap_or_else(|| plan.cluster.config.balance.hash().is_none()) { &self.tried } else { &[] }
+        if asked.unwrap_or(!policy.is_hashed) { &self.tried } else { &[] }
     }
 
-    /// Records the start of an attempt at an endpoint.
-    pub(super) fn begin(&mut self, plan: &Plan, endpoint: u64) {
+    /// Whether an attempt was made at an endpoint.
+    pub(super) fn has_tried(&self, endpoint: u64) -> bool {
+        self.tried.contains(&endpoint)
+    }
+
+    /// Records the start of an attempt at an endpoint; `priority` is the bit of its priority.
+    pub(super) fn begin(&mut self, policy: RetryPolicy<'_>, endpoint: u64, priority: impl FnOnce() -> u32) {
         self.tried.push(endpoint);
-        if policy(plan).is_some_and(|policy| policy.remote_localities) {
+        if policy.retries.is_some_and(|retries| retries.remote_localities) {
             let (priorities, count) = self.since;
-            self.since = (priorities | plan.cluster.priority_bit(endpoint), count + 1);
+            self.since = (priorities | priority(), count + 1);
             // Envoy's previous-priorities predicate with Istio's update frequency.
             if self.since.1 == PER_PRIORITY {
                 (self.excluded, self.since) = (self.excluded | self.since.0, (0, 0));
@@ -95,78 +166,45 @@ impl RetryState {
         self.retries == 0 && !self.replayed
     }
 
-    /// Whether the request has a slot within the cluster's limit on retries.
-    pub(super) fn has_slot(&self) -> bool {
-        self.slot.is_some()
+    /// Whether the attempt has a permit within the cluster's limit on retries.
+    pub(super) fn has_permit(&self) -> bool {
+        self.permit.is_some()
     }
 
     /// How many retries the policy still allows.
-    pub(super) fn remaining(&self, plan: &Plan) -> u32 {
-        policy(plan).map_or(0, |policy| policy.attempts.saturating_sub(self.retries))
+    pub(super) fn remaining(&self, policy: RetryPolicy<'_>) -> u32 {
+        policy.retries.map_or(0, |retries| retries.attempts.saturating_sub(self.retries))
     }
 
-    /// Decides after a failed connect: nothing was written, so every request may go to another endpoint.
-    pub(super) fn after_connect(&mut self, worker: &Worker, plan: &Plan, tried: bool) -> RetryDecision {
-        let Some(policy) = policy(plan).filter(|policy| tried && policy.on.broken(Broken::Connect)) else {
-            return RetryDecision::Stop(NoRetryReason::NotRetriable);
-        };
-        // Another endpoint is tried without a wait.
-        let others = plan
-            .cluster
-            .endpoints()
-            .is_some_and(|all| all.iter().any(|one| !one.is_ejected() && !self.tried.contains(&one.id)));
-        let avoids = !self.avoid(plan).is_empty();
-        self.schedule(worker, (plan, policy), others && avoids)
-    }
-
-    /// Decides after an attempt failed on its connection.
-    pub(super) fn after_failure(
+    /// Decides after a failed attempt. `acquire` acquires a permit within the cluster's limit on retries; `random` is for the backoff.
+    pub(super) fn decide(
         &mut self,
-        worker: &Worker,
-        plan: &Plan,
-        flow: &mut Flow<'_>,
-        failure: Failure,
+        policy: RetryPolicy<'_>,
+        outcome: AttemptOutcome<P>,
+        acquire: impl FnOnce() -> Option<P>,
+        random: impl FnOnce() -> u64,
     ) -> RetryDecision {
-        if !self.replayed && flow.may_replay(failure) {
+        if !self.replayed && is_stale(policy, &outcome) {
             self.replayed = true;
             self.tried.clear();
-            add(&worker.metrics.replayed);
-            // A connection that was closed while idle says nothing about the endpoint.
-            return RetryDecision::Retry(Duration::ZERO);
+            return RetryDecision::Replay;
         }
-        flow.report(failure);
-        let how = match failure {
-            Failure::UpstreamClosed | Failure::UpstreamProtocol | Failure::HeadTimeout => {
-                Broken::Reset { written: flow.is_begun() }
-            }
-            Failure::UpstreamUnprocessed => Broken::Refused,
-            Failure::TryTimeout => Broken::Timeout,
-            Failure::Answer => {
-                self.slot = self.slot.take().or(flow.take_retry_slot());
-                return policy(plan).map_or(RetryDecision::Stop(NoRetryReason::NotRetriable), |policy| {
-                    self.schedule(worker, (plan, policy), false)
-                });
-            }
-            _ => return RetryDecision::Stop(NoRetryReason::NotRetriable),
+        let Some(retries) = policy.retries.filter(|retries| is_retriable(retries, &outcome)) else {
+            return RetryDecision::Stop(NoRetryReason::NotRetriable);
         };
-        let wanted = policy(plan).filter(|policy| policy.on.broken(how) && flow.is_repeatable());
-        wanted.map_or(RetryDecision::Stop(NoRetryReason::NotRetriable), |policy| {
-            self.schedule(worker, (plan, policy), false)
-        })
-    }
-
-    fn schedule(&mut self, worker: &Worker, (plan, policy): (&Plan, &Retries), at_once: bool) -> RetryDecision {
-        if self.retries >= policy.attempts {
+        if self.retries >= retries.attempts {
             return RetryDecision::Stop(NoRetryReason::Exhausted);
         }
-        // The slot of the previous attempt is reused.
-        self.slot = self.slot.take().or_else(|| plan.cluster.begin_retry());
-        if self.slot.is_none() {
+        // The permit of the previous attempt is reused.
+        self.permit = self.permit.take().or(outcome.permit).or_else(acquire);
+        if self.permit.is_none() {
             return RetryDecision::Stop(NoRetryReason::Overflow);
         }
         self.retries += 1;
-        add(&worker.metrics.retried);
-        RetryDecision::Retry(if at_once { Duration::ZERO } else { self.backoff(policy, worker.random()) })
+        let has_others = outcome.failure == AttemptFailure::Connect { has_others: true };
+        // Another endpoint is tried without a wait.
+        let at_once = has_others && !self.avoid(policy).is_empty();
+        RetryDecision::Retry(if at_once { Duration::ZERO } else { self.backoff(retries, random()) })
     }
 
     /// A random wait below a bound that doubles, so that retries do not come at the same time.
@@ -180,34 +218,46 @@ impl RetryState {
     pub(super) fn attempt_number(&self) -> Option<u32> {
         (self.retries > 0).then(|| self.retries + 1)
     }
+}
 
-    /// Writes the number of the attempt into the head that is sent again.
-    pub(super) fn write_attempt_count(&self, buffers: &mut ExchangeBuffers) {
-        let Some(attempt_number) = self.attempt_number() else { return };
-        // The name may be written in any case (S-115).
-        let named = [b"\r\n", ATTEMPT_COUNT.as_bytes(), b": "].concat();
-        let head = memchr::memmem::find(&buffers.up_out, b"\r\n\r\n").unwrap_or(buffers.up_out.len());
-        let mut lines = buffers.up_out.get(..head).unwrap_or_default().windows(named.len());
-        let Some(start) = lines.position(|line| line.eq_ignore_ascii_case(&named)).map(|at| at + named.len()) else {
-            return;
-        };
-        let rest = buffers.up_out.get(start..).unwrap_or_default();
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        buffers.up_out.splice(start..start + digits, attempt_number.to_string().into_bytes());
-    }
+/// Whether the request is replayed without a policy (RULES on replay): the backend refused it, nothing of it was written, or it was written to a
+/// connection that may have been closed before, and the route has no policy of its own. No octet of a response may have arrived.
+fn is_stale<P>(policy: RetryPolicy<'_>, outcome: &AttemptOutcome<P>) -> bool {
+    let is_implied = policy.retries.is_some_and(|retries| retries.implied);
+    let is_lost = match outcome.failure {
+        AttemptFailure::Unprocessed => true,
+        AttemptFailure::Closed => !outcome.is_started || (is_implied && outcome.may_be_stale),
+        _ => false,
+    };
+    is_lost && outcome.response == ResponseProgress::Nothing && outcome.is_replayable
+}
 
-    /// The same for the head of an HTTP/2 stream.
-    pub(super) fn write_stream_attempt_count(&self, head: &mut http::Request<()>) {
-        if let (Some(attempt_number), Some(value)) = (self.attempt_number(), head.headers_mut().get_mut(ATTEMPT_COUNT))
-        {
-            *value = http::HeaderValue::from(attempt_number);
-        }
+fn is_retriable<P>(retries: &Retries, outcome: &AttemptOutcome<P>) -> bool {
+    let can_repeat = outcome.response != ResponseProgress::Begun && outcome.is_replayable;
+    match outcome.failure.cause(outcome.is_started) {
+        Some(cause) => can_repeat && retries.on.broken(cause),
+        // The response was compared with the policy when it arrived.
+        None => outcome.failure == AttemptFailure::Response,
     }
 }
 
-/// The policy of the route.
-pub(super) fn policy(plan: &Plan) -> Option<&Retries> {
-    plan.route.forward()?.retries.as_deref()
+impl RetryDecision {
+    /// The wait before the next attempt, if there is one.
+    pub(super) fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Retry(wait) => Some(wait),
+            Self::Replay => Some(Duration::ZERO),
+            Self::Stop(_) => None,
+        }
+    }
+
+    /// The response flags that the decision adds.
+    pub(super) fn flags(self) -> Flags {
+        match self {
+            Self::Retry(_) | Self::Replay => Flags::NONE,
+            Self::Stop(reason) => reason.flags(),
+        }
+    }
 }
 
 impl NoRetryReason {
@@ -222,17 +272,4 @@ impl NoRetryReason {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ir::RetryOn;
-
-    #[test]
-    fn vs_40_waits_are_random_below_a_bound_that_doubles_up_to_ten_times_the_first() {
-        let policy = Retries { attempts: 9, on: RetryOn::RESET, ..Retries::default() };
-        let longest = |retries| {
-            let retry = RetryState { retries, ..RetryState::default() };
-            (0..10_000_u64).map(|random| retry.backoff(&policy, random * 0x9e37_79b9)).max().unwrap().as_millis()
-        };
-        assert_eq!([1, 2, 3, 4, 9].map(longest), [24, 74, 174, 249, 249]);
-    }
-}
+mod tests;

@@ -124,6 +124,8 @@ pub(super) const ORDER: &[List<'static>] = &[
         "dataplane::http",
         &[
             "affinity",
+            "attempt_count",
+            "retry",
             "exchange",
             "reply",
             "websocket",
@@ -142,7 +144,6 @@ pub(super) const ORDER: &[List<'static>] = &[
             "flow",
             "attempt",
             "mirror",
-            "retry",
         ],
     ),
     (
@@ -317,6 +318,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         "testkit",
         &[
             "client",
+            "seeded",
             "debian",
             "ports",
             "gateway",
@@ -390,7 +392,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[
         "dataplane::http::multiplexed",
         "dataplane::http::multiplexed::tasks",
         "dataplane::http::record",
-        "dataplane::http::retry",
         "dataplane::http::server",
         "dataplane::http::tunnel",
     ],
