@@ -139,10 +139,11 @@ async fn accept_connection(worker: &Rc<Worker>, listener: &Arc<ListenerState>, s
     };
     add(&worker.metrics.accepted);
     add(&worker.metrics.open);
-    let serving = entry::serve(Rc::clone(worker), Arc::clone(listener), (stream, remote), tracked);
+    // Boxed here, so that the task is small: the runtime moves a task several times.
+    let serving = Box::pin(entry::serve(Rc::clone(worker), Arc::clone(listener), (stream, remote), tracked));
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        catch(&worker, Box::pin(serving)).await;
+        catch(&worker, serving).await;
         worker.metrics.open.fetch_sub(1, Ordering::Relaxed);
         drop(permit);
     });
