@@ -223,9 +223,7 @@ async fn serve_protocol(
 
 /// Counts a rejected connection.
 pub(crate) fn reject(worker: &Worker, rejected: Rejected) {
-    if let Some(count) = worker.metrics.rejected.get(rejected as usize) {
-        add(count);
-    }
+    worker.metrics.arrivals.reject(rejected);
     match rejected {
         Rejected::Limit => worker.admission.notices.add(Notice::Full),
         Rejected::AddressConnections | Rejected::AddressRate => worker.admission.notices.add(Notice::Address),

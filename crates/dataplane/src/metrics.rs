@@ -2,60 +2,62 @@
 
 mod arrivals;
 mod clusters;
+mod counter;
 mod families;
 mod requests;
 mod routes;
 mod streams;
 
 pub(crate) use arrivals::{Rejected, WAITS};
+pub(crate) use counter::add;
 pub use families::{Counters, Gauges, Labels};
 pub(crate) use requests::{NO_DESTINATION, Request};
 pub(crate) use streams::{BudgetGauge, ProcessGauges, StreamMetrics};
 
 use crate::limits::Limits;
-use crate::reasons::HandshakeFailure;
+use arrivals::ArrivalMetrics;
 use prometheus_client::registry::Registry;
+use requests::RequestMetrics;
+use routes::RouteMetrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// One worker's counters.
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
-    requests: requests::Requests,
-    connections: requests::Connections,
-    routes: routes::Routes,
+    requests: RequestMetrics,
+    routes: RouteMetrics,
     max_series: usize,
-    /// Connections of clients: all that were accepted, and those that are open.
+    /// Client connections accepted so far, and those that are open.
     pub(crate) accepted: AtomicU64,
     pub(crate) open: AtomicU64,
-    /// Those that were rejected, by [`Rejected`]; those that were closed for others, by what they waited for ([`WAITS`]).
-    pub(crate) rejected: [AtomicU64; Rejected::ALL.len()],
-    pub(crate) evicted: [AtomicU64; WAITS.len()],
-    /// Errors of the system when a connection was to be accepted.
+    /// Client connections that were rejected or evicted, and failed TLS handshakes.
+    pub(crate) arrivals: ArrivalMetrics,
+    /// Errors of `accept`.
     pub(crate) accept_errors: AtomicU64,
-    /// TLS handshakes that came to their end, and those that did not, by cause.
+    /// Completed TLS handshakes.
     pub(crate) handshakes: AtomicU64,
-    pub(crate) handshake_failures: [AtomicU64; HandshakeFailure::ALL.len()],
     /// Connections rejected for a missing PROXY header, or for one from an untrusted sender.
     pub(crate) headers_refused: AtomicU64,
     /// Connections that ended by a panic.
     pub(crate) panics: AtomicU64,
-    /// Connections to endpoints that were made, that failed, and requests that found one idle.
+    /// Upstream connections that were made, that failed, and requests that reused an idle one.
     pub(crate) connected: AtomicU64,
     pub(crate) connect_failed: AtomicU64,
     pub(crate) reused: AtomicU64,
-    /// Connections to endpoints: those that are idle, those found closed when they were wanted again, and those closed since there were enough.
+    /// Upstream connections that are idle, that were found closed when reused, and that were closed because enough were idle.
     pub(crate) idle: AtomicU64,
     pub(crate) stale: AtomicU64,
     pub(crate) surplus: AtomicU64,
-    /// Connections to endpoints in HTTP/2.
+    /// Upstream connections in HTTP/2.
     pub(crate) multiplexed: AtomicU64,
-    /// Streams of clients in HTTP/2.
+    /// HTTP/2 streams of clients.
     pub(crate) streams: StreamMetrics,
-    /// Requests that were sent a second time.
+    /// Requests that were sent again because the connection was lost, and retries of route policies.
     pub(crate) replayed: AtomicU64,
     pub(crate) retried: AtomicU64,
-    /// Copies of requests that were answered, those that were not, and those for which there was no room.
+    /// Mirror requests that were answered, that failed, and that were dropped at the limit.
     pub(crate) mirrored: AtomicU64,
     pub(crate) mirrors_failed: AtomicU64,
     pub(crate) mirrors_dropped: AtomicU64,
@@ -67,17 +69,14 @@ impl WorkerMetrics {
     pub(crate) fn new(limits: &Limits, process: &ProcessGauges) -> Self {
         Self {
             streams: StreamMetrics::new(process),
-            requests: Default::default(),
-            connections: Default::default(),
-            routes: routes::Routes::default(),
+            requests: RequestMetrics::new(limits.metric_series),
+            routes: RouteMetrics::new(limits.metric_series),
             max_series: limits.metric_series,
             accepted: AtomicU64::new(0),
             open: AtomicU64::new(0),
-            rejected: Default::default(),
-            evicted: Default::default(),
+            arrivals: ArrivalMetrics::default(),
             accept_errors: AtomicU64::new(0),
             handshakes: AtomicU64::new(0),
-            handshake_failures: Default::default(),
             headers_refused: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             connected: AtomicU64::new(0),
@@ -95,14 +94,24 @@ impl WorkerMetrics {
             generation: AtomicU64::new(0),
         }
     }
+
+    /// Counts a finished request.
+    pub(crate) fn request(&self, request: Request<'_>, taken: Duration, received: u64, sent: u64) {
+        self.requests.count_request(request, taken, received, sent);
+    }
+
+    /// Counts a finished TCP connection.
+    pub(crate) fn connection(&self, connection: Request<'_>, received: u64, sent: u64) {
+        self.requests.count_connection(connection, received, sent);
+    }
+
+    /// Counts a finished request of a route with a `statPrefix`.
+    pub(crate) fn route(&self, prefix: &Arc<str>, status: u16, taken: Duration) {
+        self.routes.count(prefix, status, taken);
+    }
 }
 
-/// Adds one; counters have no order among each other.
-pub(crate) fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// All families as they are now; `unresolved` is how many names of endpoints have no answer.
+/// All families with their current values; `unresolved` is the number of endpoint names that do not resolve.
 pub(crate) fn registry(
     workers: &[Arc<WorkerMetrics>],
     counts: &[clusters::Counts],
@@ -111,9 +120,9 @@ pub(crate) fn registry(
 ) -> Registry {
     let mut registry = Registry::default();
     clusters::register(&mut registry, counts, workers.first().map_or(0, |worker| worker.max_series));
-    requests::register(&mut registry, workers);
-    routes::register(&mut registry, workers);
-    streams::register(&mut registry, workers);
+    requests::register(&mut registry, &each(workers, |worker| &worker.requests));
+    routes::register(&mut registry, &each(workers, |worker| &worker.routes));
+    streams::register(&mut registry, &each(workers, |worker| &worker.streams));
     for (name, help, read) in GAUGES {
         let rows =
             workers.iter().enumerate().map(|(at, worker)| (vec![("worker", at.to_string())], read(worker))).collect();
@@ -123,12 +132,17 @@ pub(crate) fn registry(
         let sum: u64 = workers.iter().map(|worker| read(worker)).sum();
         registry.register(*name, *help, Counters::one(sum));
     }
-    arrivals::register(&mut registry, workers, most_connections);
-    let help = "Lines of the access log that found no room";
+    arrivals::register(&mut registry, &each(workers, |worker| &worker.arrivals), most_connections);
+    let help = "Lines of the access log that were dropped because its queue was full";
     registry.register("moongate_access_log_dropped", help, Counters::one(log_dropped));
-    let help = "Names of endpoints whose last query had no answer";
+    let help = "Endpoint names whose last DNS query failed";
     registry.register("moongate_dns_unresolved", help, Gauges::one(unresolved));
     registry
+}
+
+/// One part of the metrics of each worker.
+fn each<T>(workers: &[Arc<WorkerMetrics>], part: impl Fn(&WorkerMetrics) -> &T) -> Vec<&T> {
+    workers.iter().map(|worker| part(worker)).collect()
 }
 
 type Read = fn(&WorkerMetrics) -> u64;
@@ -137,59 +151,59 @@ const GAUGES: &[(&str, &str, Read)] = &[
     ("moongate_worker_generation", "Generation of the configuration that a worker serves", |w| {
         w.generation.load(Ordering::Relaxed)
     }),
-    ("moongate_downstream_connections_open", "Connections of clients that are open", |w| {
-        w.open.load(Ordering::Relaxed)
-    }),
-    ("moongate_upstream_connections_http2", "Connections to endpoints in HTTP/2", |w| {
+    ("moongate_downstream_connections_open", "Open client connections", |w| w.open.load(Ordering::Relaxed)),
+    ("moongate_upstream_connections_http2", "Open HTTP/2 connections to endpoints", |w| {
         w.multiplexed.load(Ordering::Relaxed)
     }),
-    ("moongate_upstream_connections_idle", "Connections to endpoints that are idle", |w| {
-        w.idle.load(Ordering::Relaxed)
-    }),
+    ("moongate_upstream_connections_idle", "Idle connections to endpoints", |w| w.idle.load(Ordering::Relaxed)),
 ];
 
 const COUNTERS: &[(&str, &str, Read)] = &[
-    ("moongate_downstream_connections", "Connections of clients that were taken", |w| {
+    ("moongate_downstream_connections", "Client connections that were accepted", |w| {
         w.accepted.load(Ordering::Relaxed)
     }),
-    ("moongate_accept_errors", "Errors of the system when a connection of a client was to be accepted", |w| {
+    ("moongate_accept_errors", "System errors while client connections were accepted", |w| {
         w.accept_errors.load(Ordering::Relaxed)
     }),
-    ("moongate_tls_handshakes", "TLS handshakes of clients that came to their end", |w| {
+    ("moongate_tls_handshakes", "TLS handshakes of clients that were completed", |w| {
         w.handshakes.load(Ordering::Relaxed)
     }),
-    ("moongate_proxy_headers_refused", "Connections that were closed for want of a PROXY header to believe", |w| {
-        w.headers_refused.load(Ordering::Relaxed)
-    }),
-    ("moongate_connection_panics", "Connections that ended by a fault of this program", |w| {
+    (
+        "moongate_proxy_headers_refused",
+        "Connections that were closed because they had no PROXY header from a trusted address",
+        |w| w.headers_refused.load(Ordering::Relaxed),
+    ),
+    ("moongate_connection_panics", "Connections that ended by a panic of this program", |w| {
         w.panics.load(Ordering::Relaxed)
     }),
-    ("moongate_upstream_connections", "Connections to endpoints that were made", |w| {
+    ("moongate_upstream_connections", "Connections to endpoints that were established", |w| {
         w.connected.load(Ordering::Relaxed)
     }),
-    ("moongate_upstream_connect_failures", "Connections to endpoints that could not be made", |w| {
+    ("moongate_upstream_connect_failures", "Connections to endpoints that could not be established", |w| {
         w.connect_failed.load(Ordering::Relaxed)
     }),
-    ("moongate_upstream_connections_reused", "Requests that found an idle connection", |w| {
+    ("moongate_upstream_connections_reused", "Requests that reused an idle connection", |w| {
         w.reused.load(Ordering::Relaxed)
     }),
-    ("moongate_upstream_connections_stale", "Idle connections that were closed when they were wanted again", |w| {
-        w.stale.load(Ordering::Relaxed)
-    }),
-    ("moongate_upstream_connections_surplus", "Connections that were closed since enough were idle", |w| {
+    (
+        "moongate_upstream_connections_stale",
+        "Idle connections that turned out to be closed when they were reused",
+        |w| w.stale.load(Ordering::Relaxed),
+    ),
+    ("moongate_upstream_connections_surplus", "Connections that were closed because enough were idle", |w| {
         w.surplus.load(Ordering::Relaxed)
     }),
-    ("moongate_requests_retried", "Further attempts that the policies of routes asked for", |w| {
-        w.retried.load(Ordering::Relaxed)
-    }),
-    ("moongate_requests_mirrored", "Copies of requests that were answered", |w| w.mirrored.load(Ordering::Relaxed)),
-    ("moongate_mirrors_failed", "Copies of requests that were not answered or given up", |w| {
+    ("moongate_requests_retried", "Retries by the policies of routes", |w| w.retried.load(Ordering::Relaxed)),
+    ("moongate_requests_mirrored", "Mirror requests that were answered", |w| w.mirrored.load(Ordering::Relaxed)),
+    ("moongate_mirrors_failed", "Mirror requests that failed or were aborted", |w| {
         w.mirrors_failed.load(Ordering::Relaxed)
     }),
-    ("moongate_mirrors_dropped", "Copies of requests that there was no room for", |w| {
+    ("moongate_mirrors_dropped", "Mirror requests that were dropped because too many were in flight", |w| {
         w.mirrors_dropped.load(Ordering::Relaxed)
     }),
-    ("moongate_requests_replayed", "Requests that were sent a second time", |w| w.replayed.load(Ordering::Relaxed)),
+    ("moongate_requests_replayed", "Requests that were sent again because their connection was lost", |w| {
+        w.replayed.load(Ordering::Relaxed)
+    }),
 ];
 
 #[cfg(test)]
@@ -200,7 +214,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn workers_are_added_up_and_series_are_bounded() {
+    fn workers_are_summed_and_series_are_bounded() {
         let limits = Limits { metric_series: 1, ..Limits::default() };
         let workers = [1, 2].map(|_| Arc::new(WorkerMetrics::new(&limits, &ProcessGauges::default())));
         let request = |destination| Request { destination, status: 200, flags: Flags::NONE };

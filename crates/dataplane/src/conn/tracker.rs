@@ -7,7 +7,7 @@ use super::addresses::AddressPermit;
 use super::admission::{Admission, Permit};
 use super::timers::Timers;
 use super::{Notice, Timer};
-use crate::metrics::{WAITS, WorkerMetrics, add};
+use crate::metrics::{WAITS, WorkerMetrics};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -147,9 +147,7 @@ impl Tracker {
     fn evict_of(&self, stage: Stage) -> Option<Permit> {
         let evicted = self.nodes.borrow_mut().take_first(stage);
         let (timer, permit) = evicted?;
-        if let Some(count) = self.metrics.evicted.get(stage as usize) {
-            add(count);
-        }
+        self.metrics.arrivals.evict(stage as usize);
         timer.cancel();
         permit
     }

@@ -4,7 +4,6 @@
 use super::Accepted;
 use crate::conn::{Tracked, Worker};
 use crate::log::Record;
-use crate::metrics::add;
 use crate::reasons::HandshakeFailure;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -54,8 +53,6 @@ impl HandshakeAttempt {
 
 fn count(worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) -> HandshakeFailure {
     let cause = if tracked.is_evicted() { HandshakeFailure::Evicted } else { cause };
-    if let Some(count) = worker.metrics.handshake_failures.get(cause as usize) {
-        add(count);
-    }
+    worker.metrics.arrivals.fail(cause);
     cause
 }

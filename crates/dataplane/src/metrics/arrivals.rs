@@ -1,52 +1,98 @@
-//! Counters of connections that were rejected, closed for others, or ended in their TLS handshake, each by its cause.
+//! Counters of client connections that were rejected, evicted, or ended in their TLS handshake, each by its cause.
 
-use super::WorkerMetrics;
-use super::families::{Counters, Gauges};
+use super::counter::add;
+use super::families::{Counters, Gauges, Labels};
 use crate::reasons::HandshakeFailure;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One worker's counters of such connections.
+#[derive(Debug, Default)]
+pub(crate) struct ArrivalMetrics {
+    /// By [`Rejected`].
+    rejected: [AtomicU64; Rejected::ALL.len()],
+    /// By the number of `conn::Stage`, as [`WAITS`] names it.
+    evicted: [AtomicU64; WAITS.len()],
+    /// By [`HandshakeFailure`].
+    failed: [AtomicU64; HandshakeFailure::ALL.len()],
+}
+
+impl ArrivalMetrics {
+    /// Counts a rejected connection.
+    pub(crate) fn reject(&self, cause: Rejected) {
+        count(&self.rejected, cause as usize);
+    }
+
+    /// Counts a connection that was evicted while it waited in the stage of this number.
+    pub(crate) fn evict(&self, stage: usize) {
+        count(&self.evicted, stage);
+    }
+
+    /// Counts a failed handshake.
+    pub(crate) fn fail(&self, cause: HandshakeFailure) {
+        count(&self.failed, cause as usize);
+    }
+
+    /// The connections evicted in the stage of this number.
+    #[cfg(test)]
+    pub(crate) fn evicted(&self, stage: usize) -> u64 {
+        self.evicted[stage].load(Ordering::Relaxed)
+    }
+}
+
+fn count(counters: &[AtomicU64], index: usize) {
+    if let Some(counter) = counters.get(index) {
+        add(counter);
+    }
+}
 
 /// Why a new connection was closed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejected {
-    /// The process has as many as it may have, and none of them is idle.
+    /// The process is at its limit of connections, and none of them can be evicted.
     Limit,
-    /// The listener has as many as it may have.
+    /// The listener is at its limit of connections.
     Listener,
-    /// Its address has.
+    /// The client's address is at its limit of connections.
     AddressConnections,
-    /// Its address makes them too fast.
+    /// The client's address is at its limit of new connections per second.
     AddressRate,
 }
 
 impl Rejected {
-    /// All of them, by number, as the label has them.
+    /// The values of the label `cause`, by number.
     pub(crate) const ALL: [&str; 4] = ["limit", "listener", "address_connections", "address_rate"];
 }
 
-/// What a connection waits for, as the label has it: by the number of `conn::Stage`.
+/// What a connection waits for: the values of the label `waiting_for`, by the number of `conn::Stage`.
 pub(crate) const WAITS: [&str; 4] = ["first_bytes", "handshake", "request_head", "idle"];
 
-pub(super) fn register(registry: &mut Registry, workers: &[Arc<WorkerMetrics>], most: usize) {
-    let help = "Connections of clients that may be open";
+/// Adds the families; `most` is the limit of open connections.
+pub(super) fn register(registry: &mut Registry, workers: &[&ArrivalMetrics], most: usize) {
+    let help = "Limit of open client connections";
     registry.register("moongate_downstream_connections_limit", help, Gauges::one(most as u64));
-    let sum = |read: &dyn Fn(&WorkerMetrics) -> Option<&AtomicU64>| {
-        workers.iter().filter_map(|worker| read(worker)).map(|count| count.load(Ordering::Relaxed)).sum::<u64>()
+    let rejected = rows("cause", Rejected::ALL, |worker| &worker.rejected, workers);
+    let help = "Client connections that were closed at once";
+    registry.register("moongate_downstream_connections_refused", help, Counters(rejected));
+    let evicted = rows("waiting_for", WAITS, |worker| &worker.evicted, workers);
+    let help = "Client connections that were closed to make room for others";
+    registry.register("moongate_downstream_connections_evicted", help, Counters(evicted));
+    let causes = HandshakeFailure::ALL.iter().map(|(cause, _)| cause.label());
+    let failed = rows("cause", causes, |worker| &worker.failed, workers);
+    let help = "TLS handshakes of clients that failed or timed out";
+    registry.register("moongate_tls_handshake_failures", help, Counters(failed));
+}
+
+/// The sums over the workers, one for each value of the label.
+fn rows(
+    label: &'static str,
+    values: impl IntoIterator<Item = &'static str>,
+    counters: impl Fn(&ArrivalMetrics) -> &[AtomicU64],
+    workers: &[&ArrivalMetrics],
+) -> Vec<(Labels, u64)> {
+    let sum = |index: usize| {
+        let counts = workers.iter().filter_map(|worker| counters(worker).get(index));
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
     };
-    let labelled = |name: &'static str, label: &str, value| (vec![(name, label.to_owned())], value);
-    let rejected = Rejected::ALL.iter().enumerate();
-    let rows = rejected.map(|(at, label)| labelled("cause", label, sum(&|worker| worker.rejected.get(at)))).collect();
-    let help = "Connections of clients that were closed at once";
-    registry.register("moongate_downstream_connections_refused", help, Counters(rows));
-    let evicted = WAITS.iter().enumerate();
-    let rows =
-        evicted.map(|(at, label)| labelled("waiting_for", label, sum(&|worker| worker.evicted.get(at)))).collect();
-    let help = "Connections of clients that were closed to make room for others";
-    registry.register("moongate_downstream_connections_evicted", help, Counters(rows));
-    let causes = HandshakeFailure::ALL.iter().enumerate();
-    let of = |at: usize| sum(&|worker| worker.handshake_failures.get(at));
-    let rows = causes.map(|(at, (cause, _))| labelled("cause", cause.label(), of(at))).collect();
-    let help = "TLS handshakes of clients that failed or did not end";
-    registry.register("moongate_tls_handshake_failures", help, Counters(rows));
+    values.into_iter().enumerate().map(|(index, value)| (vec![(label, value.to_owned())], sum(index))).collect()
 }

@@ -1,18 +1,18 @@
-//! Families of metrics whose values are gathered when they are asked for: counters and gauges with labels. The program's own metrics use
+//! Families of counters and gauges with labels, made of values that are collected at the time of the scrape. The program's own metrics use
 //! them too.
 
 use prometheus_client::encoding::{EncodeCounterValue, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use std::fmt::{self, Debug};
 
-/// Names and values of labels; none of a family with one value.
+/// Names and values of labels; empty for a family with one value.
 pub type Labels = Vec<(&'static str, String)>;
 
-/// Counters of one family. A family without values is not shown.
+/// Counters of one family. A family without values is omitted.
 #[derive(Debug)]
 pub struct Counters<V>(pub Vec<(Labels, V)>);
 
-/// Gauges of one family. A family without values is not shown.
+/// Gauges of one family. A family without values is omitted.
 #[derive(Debug)]
 pub struct Gauges<V>(pub Vec<(Labels, V)>);
 

@@ -1,6 +1,5 @@
-//! Requests and connections of bytes that have ended, by where they went and what came of them, under Istio's names.
+//! Finished requests and TCP connections, by destination and result, under Istio's names.
 
-use super::WorkerMetrics;
 use super::families::Counters;
 use crate::reasons::Flags;
 use foldhash::fast::RandomState;
@@ -12,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Upper bounds of the buckets of durations in milliseconds, and of bodies in bytes: Istio's, where the first is a half, which no
-/// whole number but zero is below.
+/// Upper bounds of the buckets, in milliseconds for durations and in bytes for bodies: Istio's. Istio's first bound is 0.5, which of the
+/// whole numbers only 0 is below.
 const BOUNDS: [u64; 20] = [
     0,
     1,
@@ -37,31 +36,35 @@ const BOUNDS: [u64; 20] = [
     u64::MAX,
 ];
 
-/// A worker's requests, and its connections of bytes.
-pub(super) type Requests = Mutex<HashMap<Series, Numbers, RandomState>>;
-pub(super) type Connections = Mutex<HashMap<Series, Bytes, RandomState>>;
+/// One worker's requests and TCP connections, by series.
+#[derive(Debug)]
+pub(super) struct RequestMetrics {
+    requests: Mutex<HashMap<Series, Numbers, RandomState>>,
+    connections: Mutex<HashMap<Series, Bytes, RandomState>>,
+    max_series: usize,
+}
 
-/// What tells a series of request metrics apart.
+/// The labels of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Series {
     /// The host of the cluster, or `unknown`.
     destination: Box<str>,
-    /// The status; 0 when there was no answer.
+    /// The status; 0 if there was no response.
     status: u16,
     flags: Flags,
 }
 
-/// A request that has ended.
+/// The labels of a finished request or TCP connection.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) struct Request<'a> {
     /// The host of the cluster, or [`NO_DESTINATION`].
     pub(crate) destination: &'a str,
-    /// The status; 0 when there was no answer.
+    /// The status; 0 if there was no response.
     pub(crate) status: u16,
     pub(crate) flags: Flags,
 }
 
-/// The destination of requests that were sent nowhere.
+/// The destination of requests that were not forwarded.
 pub(crate) const NO_DESTINATION: &str = "unknown";
 
 impl Equivalent<Series> for Request<'_> {
@@ -76,7 +79,7 @@ impl Request<'_> {
     }
 }
 
-/// Numbers of a series.
+/// The histograms of a series.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Numbers {
     milliseconds: Histogram,
@@ -110,7 +113,7 @@ impl Histogram {
     }
 }
 
-/// What is counted of connections whose bytes are passed on.
+/// The counters of TCP connections of a series.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bytes {
     connections: u64,
@@ -118,10 +121,14 @@ pub(super) struct Bytes {
     sent: u64,
 }
 
-impl WorkerMetrics {
-    /// Counts a request that has ended.
-    pub(crate) fn request(&self, request: Request<'_>, taken: Duration, received: u64, sent: u64) {
-        // Only the one that asks for the page ever waits for this lock with the worker.
+impl RequestMetrics {
+    pub(super) fn new(max_series: usize) -> Self {
+        Self { requests: Mutex::default(), connections: Mutex::default(), max_series }
+    }
+
+    /// Counts a finished request. New series beyond the limit are counted as `other`.
+    pub(super) fn count_request(&self, request: Request<'_>, taken: Duration, received: u64, sent: u64) {
+        // The lock is contended only while metrics are collected.
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let full = requests.len() >= self.max_series;
         let numbers = match requests.get_mut(&request) {
@@ -136,25 +143,25 @@ impl WorkerMetrics {
         numbers.sent.put(sent);
     }
 
-    /// Counts a connection of bytes that has ended.
-    pub(crate) fn connection(&self, of: Request<'_>, received: u64, sent: u64) {
+    /// Counts a finished TCP connection. New series beyond the limit are counted as `other`.
+    pub(super) fn count_connection(&self, connection: Request<'_>, received: u64, sent: u64) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = connections.contains_key(&of);
-        let of = if known || connections.len() < self.max_series { of } else { Request { destination: "other", ..of } };
-        let bytes = connections.entry(of.series()).or_default();
+        let has_room = connections.len() < self.max_series || connections.contains_key(&connection);
+        let counted = if has_room { connection } else { Request { destination: "other", ..connection } };
+        let bytes = connections.entry(counted.series()).or_default();
         bytes.connections += 1;
         bytes.received = bytes.received.saturating_add(received);
         bytes.sent = bytes.sent.saturating_add(sent);
     }
 }
 
-/// Adds the families of requests and of connections of bytes.
-pub(super) fn register(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
+/// Adds the families of requests and of TCP connections.
+pub(super) fn register(registry: &mut Registry, workers: &[&RequestMetrics]) {
     register_requests(registry, workers);
     register_connections(registry, workers);
 }
 
-fn register_requests(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
+fn register_requests(registry: &mut Registry, workers: &[&RequestMetrics]) {
     let mut all: BTreeMap<Series, Numbers> = BTreeMap::new();
     for worker in workers {
         let requests = worker.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,12 +180,12 @@ fn register_requests(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
 type ReadBytes = fn(&Bytes) -> u64;
 
 const CONNECTIONS: &[(&str, &str, ReadBytes)] = &[
-    ("istio_tcp_connections_closed", "Connections of bytes that have ended", |bytes| bytes.connections),
-    ("istio_tcp_received_bytes", "Bytes that clients of such connections sent", |bytes| bytes.received),
-    ("istio_tcp_sent_bytes", "Bytes that clients of such connections got", |bytes| bytes.sent),
+    ("istio_tcp_connections_closed", "TCP connections that were closed", |bytes| bytes.connections),
+    ("istio_tcp_received_bytes", "Bytes received from clients on TCP connections", |bytes| bytes.received),
+    ("istio_tcp_sent_bytes", "Bytes sent to clients on TCP connections", |bytes| bytes.sent),
 ];
 
-fn register_connections(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
+fn register_connections(registry: &mut Registry, workers: &[&RequestMetrics]) {
     let mut all: BTreeMap<Series, Bytes> = BTreeMap::new();
     for worker in workers {
         let connections = worker.connections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -198,7 +205,7 @@ fn register_connections(registry: &mut Registry, workers: &[Arc<WorkerMetrics>])
 type ReadHistogram = fn(&Numbers) -> &Histogram;
 
 const HISTOGRAMS: &[(&str, &str, ReadHistogram)] = &[
-    ("istio_request_duration_milliseconds", "Time from the head of a request to the end of its answer", |numbers| {
+    ("istio_request_duration_milliseconds", "Time from the head of a request to the end of its response", |numbers| {
         &numbers.milliseconds
     }),
     ("istio_request_bytes", "Bytes of request bodies", |numbers| &numbers.received),
@@ -234,7 +241,7 @@ impl Series {
     }
 }
 
-/// One histogram of all series.
+/// One of the histograms, of all series.
 #[derive(Debug)]
 struct Histograms {
     all: Arc<[(Series, Numbers)]>,

@@ -1,12 +1,12 @@
-//! What streams of HTTP/2 hold, and those that were refused.
+//! Memory that HTTP/2 streams of clients hold, and streams that were rejected.
 
+use super::counter::add;
 use super::families::{Counters, Gauges};
-use super::{WorkerMetrics, add};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// What all workers have taken of the budgets of the process.
+/// Octets that all workers together have taken from the budgets of the process.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessGauges {
     heads: Arc<AtomicUsize>,
@@ -14,27 +14,27 @@ pub(crate) struct ProcessGauges {
     ahead: Arc<AtomicUsize>,
 }
 
-/// Octets of one kind: those that this worker holds, and what all workers have taken of the process's budget.
+/// Octets charged to a budget: by this worker, and by all workers of the process.
 #[derive(Debug)]
 pub(crate) struct BudgetGauge {
     pub(crate) worker: Arc<AtomicU64>,
     pub(crate) process: Arc<AtomicUsize>,
 }
 
-/// What is counted of a worker's streams.
+/// One worker's counters of HTTP/2 streams.
 #[derive(Debug)]
 pub(crate) struct StreamMetrics {
-    /// Octets of decoded heads, of responses that wait for clients, and of those that backends in HTTP/2 have sent ahead of clients.
+    /// Octets of decoded request heads, of responses that wait for clients, and of responses that HTTP/2 backends may send ahead of clients.
     pub(crate) heads: BudgetGauge,
     pub(crate) responses: BudgetGauge,
     pub(crate) ahead: BudgetGauge,
-    /// Streams that were refused, or broken off, since a budget was used up: that of the connection, the worker or the process.
+    /// Streams that were refused or reset because a budget was used up: that of the connection, the worker or the process.
     pub(crate) over_connection: AtomicU64,
     pub(crate) over_worker: AtomicU64,
     pub(crate) over_process: AtomicU64,
-    /// Streams that were reset since their head or trailers were malformed.
+    /// Streams that were reset because their head or trailers were malformed.
     pub(crate) malformed: AtomicU64,
-    /// Connections that were ended since they went on beyond their budget.
+    /// Connections that were closed because they continued to exceed their budget.
     pub(crate) ended: AtomicU64,
 }
 
@@ -53,7 +53,7 @@ impl StreamMetrics {
         }
     }
 
-    /// Counts a connection that is ended.
+    /// Counts a connection that is closed for that reason.
     pub(crate) fn end(&self) {
         add(&self.ended);
     }
@@ -62,15 +62,15 @@ impl StreamMetrics {
 type Read = fn(&StreamMetrics) -> &AtomicU64;
 
 const GAUGES: &[(&str, &str, Read)] = &[
-    ("moongate_http2_head_bytes", "Octets of request heads that clients of HTTP/2 make a worker hold", |streams| {
+    ("moongate_http2_head_bytes", "Octets of request heads that a worker holds for HTTP/2 streams", |streams| {
         &streams.heads.worker
     }),
-    ("moongate_http2_response_bytes", "Octets of responses that wait for clients of HTTP/2", |streams| {
+    ("moongate_http2_response_bytes", "Octets of responses that wait for HTTP/2 clients", |streams| {
         &streams.responses.worker
     }),
     (
         "moongate_http2_ahead_bytes",
-        "Octets that backends in HTTP/2 may have sent ahead of clients that take nothing",
+        "Octets that HTTP/2 backends may send ahead of clients that do not read",
         |streams| &streams.ahead.worker,
     ),
 ];
@@ -82,21 +82,21 @@ const REFUSED: &[(&str, Read)] = &[
     ("malformed", |streams| &streams.malformed),
 ];
 
-pub(super) fn register(registry: &mut Registry, workers: &[Arc<WorkerMetrics>]) {
+pub(super) fn register(registry: &mut Registry, workers: &[&StreamMetrics]) {
     for (name, help, read) in GAUGES {
-        let row = |(at, worker): (usize, &Arc<WorkerMetrics>)| {
-            (vec![("worker", at.to_string())], read(&worker.streams).load(Ordering::Relaxed))
+        let row = |(at, worker): (usize, &&StreamMetrics)| {
+            (vec![("worker", at.to_string())], read(worker).load(Ordering::Relaxed))
         };
         registry.register(*name, *help, Gauges(workers.iter().enumerate().map(row).collect()));
     }
-    let sum = |read: Read| workers.iter().map(|worker| read(&worker.streams).load(Ordering::Relaxed)).sum::<u64>();
+    let sum = |read: Read| workers.iter().map(|worker| read(worker).load(Ordering::Relaxed)).sum::<u64>();
     let refused = REFUSED.iter().map(|(cause, read)| (vec![("cause", (*cause).to_owned())], sum(*read))).collect();
-    let help = "Streams of clients that were refused or reset: the budget of their connection, worker or process is used up, or they are malformed";
+    let help = "Client streams that were refused or reset because the budget of their connection, worker or process was used up, or because they were malformed";
     registry.register("moongate_http2_streams_refused", help, Counters(refused));
     let ended = Counters::one(sum(|streams| &streams.ended));
     registry.register(
         "moongate_http2_connections_ended",
-        "Connections of clients that were ended since they went on beyond their budget",
+        "Client connections that were closed because they continued to exceed their budget",
         ended,
     );
 }

@@ -165,7 +165,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("dataplane::http::multiplexed", &["tasks", "trailers"]),
     ("dataplane::listeners", &["inherited", "sockets"]),
     ("dataplane::log", &["date", "line"]),
-    ("dataplane::metrics", &["families", "arrivals", "clusters", "requests", "routes", "streams"]),
+    ("dataplane::metrics", &["counter", "families", "arrivals", "clusters", "requests", "routes", "streams"]),
     ("dataplane::tcp", &["post_tunnel", "tcp_upstream", "tunnel"]),
     ("dataplane::tls", &["certificates", "clients", "stricter", "xfcc", "negotiated"]),
     (
@@ -394,13 +394,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[
         "dataplane::http::record",
         "dataplane::http::server",
         "dataplane::http::tunnel",
-    ],
-    &[
-        "dataplane::metrics",
-        "dataplane::metrics::arrivals",
-        "dataplane::metrics::requests",
-        "dataplane::metrics::routes",
-        "dataplane::metrics::streams",
     ],
     &["dataplane::reasons", "dataplane::reasons::handshake"],
     &["dataplane::tcp", "dataplane::tcp::tcp_upstream", "dataplane::tcp::tunnel"],

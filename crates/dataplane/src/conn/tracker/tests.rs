@@ -57,7 +57,7 @@ fn the_one_that_has_been_idle_for_longest_makes_room() {
     assert!(of.accept().is_none(), "all have a request");
     drop(newcomers.pop());
     assert!(of.accept().is_some());
-    assert_eq!(of.metrics.evicted[Stage::Idle as usize].load(std::sync::atomic::Ordering::Relaxed), 3);
+    assert_eq!(of.metrics.arrivals.evicted(Stage::Idle as usize), 3);
 }
 
 #[test]
