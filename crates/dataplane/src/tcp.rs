@@ -1,33 +1,25 @@
 //! TCP proxying: plain TCP, terminated TLS, and TLS passthrough.
 
+mod connection;
 mod post_tunnel;
 mod tcp_upstream;
 mod tunnel;
 
-use crate::conn::{Buffer, Client, Timer, Worker, choose};
+pub(crate) use connection::TcpConnection;
+
+use crate::conn::{Worker, choose};
 use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request, add};
 use crate::reasons::{Flags, Reject};
 use ir::{HashKey, TargetCluster};
-use routing::TcpEntry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tcp_upstream::{TcpUpstream, UpstreamPath};
 use tunnel::TunnelError;
 use upstream::{
-    ClusterState, ConnectContext, ConnectError, EndpointState, InFlight, NoEndpoint, PickContext, Stream, xxhash64,
+    ClusterState, ConnectContext, ConnectError, EndpointState, InFlight, NoEndpoint, PickContext, xxhash64,
 };
-
-/// A client's connection, and its route.
-pub(crate) struct TcpConnection {
-    pub(crate) stream: Stream,
-    /// Octets that were already received.
-    pub(crate) input: Buffer,
-    pub(crate) timer: Timer,
-    pub(crate) client: Rc<Client>,
-    pub(crate) entry: Arc<TcpEntry>,
-}
 
 /// What is known of a connection.
 #[derive(Default)]

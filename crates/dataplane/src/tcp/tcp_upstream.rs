@@ -1,6 +1,6 @@
 //! The upstream of a TCP connection: a connection, or a tunnel.
 
-use super::TcpConnection;
+use super::connection::TcpConnection;
 use super::post_tunnel::PostTunnel;
 use crate::conn::{Buffer, Worker, relay};
 use crate::http::{H2Upstream, Halves};

@@ -166,7 +166,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("dataplane::listeners", &["inherited", "sockets"]),
     ("dataplane::log", &["date", "line"]),
     ("dataplane::metrics", &["counter", "families", "arrivals", "clusters", "requests", "routes", "streams"]),
-    ("dataplane::tcp", &["post_tunnel", "tcp_upstream", "tunnel"]),
+    ("dataplane::tcp", &["connection", "post_tunnel", "tcp_upstream", "tunnel"]),
     ("dataplane::tls", &["certificates", "clients", "stricter", "xfcc", "negotiated"]),
     (
         "ir",
@@ -396,7 +396,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[
         "dataplane::http::tunnel",
     ],
     &["dataplane::reasons", "dataplane::reasons::handshake"],
-    &["dataplane::tcp", "dataplane::tcp::tcp_upstream", "dataplane::tcp::tunnel"],
     &["ir::pattern", "ir::pattern::replace", "ir::pattern::table"],
     &[
         "moongate::admin",
