@@ -1,17 +1,13 @@
-//! The limit on client connections of the process, and eviction: how a worker gets room for a new connection at the limit. Workers share this;
-//! the [`Tracker`](super::Tracker) of a worker decides which of its connections is evicted.
+//! The limit on client connections of the process, which the workers share: permits, the age of each worker's oldest waiting connection, and
+//! requests to evict one. `eviction` uses it.
 
-use super::{Notices, Tracker};
-use std::rc::Rc;
+use super::notices::Notices;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
-/// How long a new connection waits for an eviction by another worker.
-const WAIT: Duration = Duration::from_secs(1);
-/// How long it waits before it asks again.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// The value of `oldest` for a worker without a connection to evict.
 const NONE: u64 = u64::MAX;
 
@@ -33,7 +29,7 @@ pub(crate) struct Admission {
 
 /// One worker's part of it.
 #[derive(Debug)]
-struct WorkerPart {
+pub(super) struct WorkerPart {
     /// When the connection that has waited longest for its client began to, in the worker's ticks.
     oldest: AtomicU64,
     /// Connections that other workers ask this one to close.
@@ -85,12 +81,13 @@ impl Admission {
         self.most.min(descriptors).max(1)
     }
 
-    fn most_with(&self, of_mesh: Option<u64>) -> usize {
+    /// The current limit on connections, where `of_mesh` is the mesh's limit.
+    pub(super) fn most_with(&self, of_mesh: Option<u64>) -> usize {
         of_mesh.and_then(|most| usize::try_from(most).ok()).map_or(self.most(), |most| most.min(self.most()))
     }
 
     /// A permit, below the limit.
-    fn acquire(self: &Arc<Self>, most: usize) -> Option<Permit> {
+    pub(super) fn acquire(self: &Arc<Self>, most: usize) -> Option<Permit> {
         let more = |open: usize| (open < most).then_some(open + 1);
         let acquired = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
         acquired.ok().map(|_| Permit(Arc::clone(self)))
@@ -104,97 +101,58 @@ impl Admission {
     }
 
     /// The other worker whose oldest waiting connection is older than `own`.
-    fn older(&self, worker: usize, own: Option<u64>) -> Option<&WorkerPart> {
+    pub(super) fn older(&self, worker: usize, own: Option<u64>) -> Option<&WorkerPart> {
         let others = self.parts.iter().enumerate().filter(|(at, _)| *at != worker);
         let oldest = others.map(|(_, part)| (part.oldest.load(Ordering::Acquire), part)).min_by_key(|(age, _)| *age);
         oldest.filter(|(age, _)| *age < own.unwrap_or(NONE)).map(|(_, part)| part)
     }
 
-    fn notify(&self) {
+    /// Wakes the waiters for room.
+    pub(super) fn notify(&self) {
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.freed.notify_waiters();
         }
     }
 
-    /// Evicts connections of a worker for new ones of other workers, as long as the worker lives.
-    pub(super) async fn serve(self: Arc<Self>, worker: usize, tracker: Rc<Tracker>) {
-        let Some(part) = self.parts.get(worker) else { return };
-        loop {
-            part.wake.notified().await;
-            let wanted = part.wanted.swap(0, Ordering::AcqRel);
-            let permits: Vec<Permit> = (0..wanted).map_while(|_| tracker.evict()).collect();
-            if !permits.is_empty() {
-                closed().await;
-            }
-            drop(permits);
-            // Waiters without a permit have to check again too.
-            self.notify();
-        }
+    /// The number of open connections.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
     }
 
-    /// A permit for a new connection. At the limit, evicts the connection of the process that has waited longest for its client; `None` if no
-    /// connection waits. `of_mesh` is the mesh's limit.
-    pub(super) async fn admit(self: &Arc<Self>, tracker: &Tracker, of_mesh: Option<u64>) -> Option<Permit> {
-        let most = self.most_with(of_mesh);
-        match self.acquire(most) {
-            Some(permit) => Some(permit),
-            None => Box::pin(self.make_room(tracker, most)).await,
-        }
+    /// Waits for the end of a connection; created before the check of the limit, so that no end is missed.
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 
-    async fn make_room(self: &Arc<Self>, tracker: &Tracker, most: usize) -> Option<Permit> {
-        let deadline = Instant::now() + WAIT;
-        let _waiting = Waiting::begin(self);
-        let mut asked = false;
-        loop {
-            let freed = self.freed.notified();
-            if let Some(permit) = self.acquire(most) {
-                return Some(permit);
-            }
-            let now = Instant::now();
-            if now >= deadline {
-                return None;
-            }
-            match self.older(tracker.worker, tracker.oldest()) {
-                Some(part) => {
-                    // A repeated request must not evict a second connection for this one.
-                    if asked {
-                        let _ = part.wanted.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
-                    } else {
-                        part.wanted.fetch_add(1, Ordering::AcqRel);
-                    }
-                    asked = true;
-                    part.wake.notify_one();
-                    let until = (now + ASK_AGAIN).min(deadline);
-                    let _ = tokio::time::timeout_at(until.into(), freed).await;
-                }
-                None => {
-                    let permit = tracker.evict()?;
-                    closed().await;
-                    // The limit may have been lowered; then one new connection needs several evictions.
-                    if self.open.load(Ordering::Acquire) <= most {
-                        return Some(permit);
-                    }
-                }
-            }
-        }
+    /// Registers a waiter for room, until dropped.
+    pub(super) fn begin_waiting(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Waiting(self)
+    }
+
+    /// Waits until other workers ask this one to evict connections; returns how many. `None` if there is no such worker.
+    pub(super) async fn evictions(&self, worker: usize) -> Option<usize> {
+        let part = self.parts.get(worker)?;
+        part.wake.notified().await;
+        Some(part.wanted.swap(0, Ordering::AcqRel))
     }
 }
 
-/// Lets evicted connections close before their permits are reused, or there would be more descriptors than permits.
-async fn closed() {
-    tokio::task::yield_now().await;
+impl WorkerPart {
+    /// Asks the worker to evict one connection. A repeated request must not evict a second one for the same waiter.
+    pub(super) fn ask(&self, is_repeated: bool) {
+        if is_repeated {
+            let _ = self.wanted.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire);
+        } else {
+            self.wanted.fetch_add(1, Ordering::AcqRel);
+        }
+        self.wake.notify_one();
+    }
 }
 
 /// Counts waiters for room.
-struct Waiting<'a>(&'a Admission);
-
-impl<'a> Waiting<'a> {
-    fn begin(admission: &'a Admission) -> Self {
-        admission.waiting.fetch_add(1, Ordering::AcqRel);
-        Self(admission)
-    }
-}
+#[derive(Debug)]
+pub(super) struct Waiting<'a>(&'a Admission);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {

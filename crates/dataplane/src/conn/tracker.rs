@@ -45,7 +45,7 @@ pub(crate) struct Tracker {
     pub(super) worker: usize,
     nodes: RefCell<Nodes>,
     timers: Rc<Timers>,
-    admission: Arc<Admission>,
+    pub(super) admission: Arc<Admission>,
     metrics: Arc<WorkerMetrics>,
     handshakes: usize,
 }

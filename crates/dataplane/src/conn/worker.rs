@@ -107,14 +107,14 @@ impl Worker {
         })
     }
 
-    /// A permit for a new connection of a client (see [`Admission::admit`]).
+    /// A permit for a new connection of a client (see `eviction`).
     pub(crate) async fn admit(&self, of_mesh: Option<u64>) -> Option<Permit> {
-        self.admission.admit(&self.tracker, of_mesh).await
+        self.tracker.admit(of_mesh).await
     }
 
     /// Closes connections for new ones of other workers, for as long as the worker lives.
     pub(crate) async fn serve_evictions(self: Rc<Self>) {
-        Arc::clone(&self.admission).serve(self.tracker.worker, Rc::clone(&self.tracker)).await;
+        Rc::clone(&self.tracker).serve_evictions().await;
     }
 
     /// Random bits: good enough to spread load and to make ids that do not collide, not for secrets.

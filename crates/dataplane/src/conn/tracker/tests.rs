@@ -24,7 +24,7 @@ impl Connections {
     /// A new connection, for which another is closed where it has to be.
     fn accept(&self) -> Option<Rc<Tracked>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let permit = runtime.block_on(self.admission.admit(&self.tracker, None));
+        let permit = runtime.block_on(self.tracker.admit(None));
         Some(self.tracker.track(permit?, None))
     }
 
@@ -141,13 +141,13 @@ fn another_worker_closes_its_oldest() {
                 let tracker = worker(0, &admission);
                 let mut all = Vec::new();
                 for _ in 0..40 {
-                    let permit = admission.admit(&tracker, None).await.unwrap();
+                    let permit = tracker.admit(None).await.unwrap();
                     all.push(tracker.track(permit, None));
                 }
                 all.iter().for_each(|one| one.wait(Stage::Idle));
                 ready.wait();
                 tokio::select! {
-                    () = Arc::clone(&admission).serve(0, Rc::clone(&tracker)) => {}
+                    () = Rc::clone(&tracker).serve_evictions() => {}
                     _ = stopped => {}
                 }
                 all.iter().map(|one| one.is_evicted()).collect::<Vec<_>>()
@@ -161,7 +161,7 @@ fn another_worker_closes_its_oldest() {
         let tracker = worker(1, &admission);
         let mut here = Vec::new();
         for _ in 0..30 {
-            let permit = admission.admit(&tracker, None).await.expect("somebody is idle");
+            let permit = tracker.admit(None).await.expect("somebody is idle");
             let tracked = tracker.track(permit, None);
             assert!(tracked.begin());
             here.push(tracked);
