@@ -1,7 +1,7 @@
 //! From an accepted socket to its protocol: the client's address, plaintext or TLS, and the server of the listener.
 
 mod failure;
-mod proxy_header;
+mod first_bytes;
 
 use crate::conn::{
     Buffer, Client, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked, Worker,
@@ -23,7 +23,7 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use upstream::{Replay, Stream};
-use wire::hello::{self, ClientHello, Hello};
+use wire::hello::{ClientHello, Hello};
 
 /// An accepted connection.
 struct Accepted {
@@ -72,11 +72,11 @@ impl Accepted {
     }
 
     async fn detect_protocol(mut self, mut input: Buffer, timer: Timer) {
-        let mut attempt = self.begin_attempt();
+        let mut attempt = HandshakeAttempt { begun: self.begun, ends: self.addresses(), sni: None };
         if !self.tracked.begin_handshake() {
             return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::TooManyOfAddress);
         }
-        match self.read_client_hello(&mut input, &timer).await {
+        match first_bytes::read_client_hello(&mut self.stream, &mut input, &timer).await {
             Ok(Hello::Plaintext) => {
                 let Some(plain) = self.listener.services().plain.clone() else {
                     return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::ClearText);
@@ -103,29 +103,43 @@ impl Accepted {
         }
     }
 
-    /// Reads until the first message is recognised.
-    async fn read_client_hello(&mut self, input: &mut Buffer, timer: &Timer) -> Result<Hello, HandshakeFailure> {
-        poll_fn(|context| {
-            loop {
-                match hello::peek(input.filled()) {
-                    Hello::Partial => {}
-                    parsed => return Poll::Ready(Ok(parsed)),
-                }
-                if input.is_full() {
-                    input.grow();
-                }
-                let polled = poll_read(&mut self.stream, input, context);
-                match polled {
-                    Poll::Ready(true) => {}
-                    Poll::Ready(false) => return Poll::Ready(Err(HandshakeFailure::ClosedByClient)),
-                    Poll::Pending if timer.expired(context) => {
-                        return Poll::Ready(Err(HandshakeFailure::ClientHelloTimeout));
-                    }
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        })
-        .await
+    /// Serves a connection that has to begin with a PROXY header (S-112), in which the proxy in front sends the client's address. It is closed
+    /// without one, or if the sender is not trusted.
+    async fn serve_behind_proxy(mut self) {
+        let (mut input, timer) = (self.worker.buffer(), self.tracked.timer());
+        timer.set(self.worker.limits.client_hello_timeout);
+        self.tracked.wait(Stage::FirstBytes);
+        let header = if self.is_trusted() {
+            first_bytes::read_proxy_header(&mut self.stream, &mut input, &timer).await
+        } else {
+            None
+        };
+        let Some(header) = header else {
+            return add(&self.worker.metrics.headers_refused);
+        };
+        input.consume(header.length);
+        if let Some(ends) = header.ends {
+            (self.remote, self.local) = (ends.source, Some(ends.destination));
+        }
+        let services = self.listener.services();
+        // Limits apply to the client's address, not to the proxy's.
+        match self.worker.addresses.admit(self.remote.ip(), &services.mesh_settings) {
+            Ok(address) => self.tracked.set_address(address),
+            Err(rejected) => return reject(&self.worker, rejected),
+        }
+        if services.servers.is_empty() {
+            let plain = services.plain.clone();
+            drop(services);
+            self.serve_plaintext(plain, input, timer).await;
+        } else {
+            drop(services);
+            self.detect_protocol(input, timer).await;
+        }
+    }
+
+    fn is_trusted(&self) -> bool {
+        let services = self.listener.services();
+        services.mesh_settings.proxy_protocol.as_ref().is_none_or(|setting| setting.trusts(self.remote.ip()))
     }
 
     /// The client's address, and the local address.
@@ -174,14 +188,6 @@ impl Accepted {
 /// The server for a name.
 fn find_server(services: &Services, name: Option<&str>) -> Option<Arc<TlsService>> {
     services.servers.pick(name).and_then(|place| services.tls.get(place)).cloned()
-}
-
-fn poll_read(stream: &mut TcpStream, input: &mut Buffer, context: &mut std::task::Context<'_>) -> Poll<bool> {
-    let mut read = tokio::io::ReadBuf::new(input.room());
-    let polled = tokio::io::AsyncRead::poll_read(std::pin::Pin::new(stream), context, &mut read);
-    let count = read.filled().len();
-    input.fill(count);
-    polled.map(|result| result.is_ok() && count > 0)
 }
 
 /// Waits for a handshake until the timer's deadline.

@@ -1,7 +1,6 @@
 //! Connections that end before their protocol starts: counted by cause; a failed TLS handshake also gets a line in the access log. A connection
 //! that sent nothing and was closed by its client is a load balancer's probe, not a failure.
 
-use super::Accepted;
 use crate::conn::{Tracked, Worker};
 use crate::log::Record;
 use crate::reasons::HandshakeFailure;
@@ -14,13 +13,6 @@ pub(super) struct HandshakeAttempt {
     pub(super) ends: (SocketAddr, Option<SocketAddr>),
     /// The SNI, once it is known.
     pub(super) sni: Option<Box<str>>,
-}
-
-impl Accepted {
-    /// The handshake of a new connection.
-    pub(super) fn begin_attempt(&self) -> HandshakeAttempt {
-        HandshakeAttempt { begun: self.begun, ends: self.addresses(), sni: None }
-    }
 }
 
 impl HandshakeAttempt {
