@@ -1,7 +1,7 @@
 //! Why a connection of a client ended in its TLS handshake: one table of causes, for the access log and for
 //! `moongate_tls_handshake_failures`. The words are those of the alerts of RFC 8446 §6 where there is one.
 
-use super::Flags;
+use super::flags::Flags;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use std::io;
 

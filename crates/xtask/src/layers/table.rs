@@ -167,6 +167,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("dataplane::listeners", &["inherited", "sockets"]),
     ("dataplane::log", &["date", "line"]),
     ("dataplane::metrics", &["counter", "families", "arrivals", "clusters", "requests", "routes", "streams"]),
+    ("dataplane::reasons", &["flags", "handshake"]),
     ("dataplane::tcp", &["connection", "post_tunnel", "tcp_upstream", "tunnel"]),
     ("dataplane::tls", &["certificates", "clients", "stricter", "xfcc", "negotiated"]),
     (
@@ -394,7 +395,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[
         "dataplane::http::server",
         "dataplane::http::tunnel",
     ],
-    &["dataplane::reasons", "dataplane::reasons::handshake"],
     &["ir::pattern", "ir::pattern::replace", "ir::pattern::table"],
     &[
         "moongate::admin",
