@@ -3,9 +3,13 @@
 //! Values come from clients, so that the work of one match is bounded for every value: a pattern becomes a table (a DFA), through which
 //! each byte is one step. Of those whose table would be too large, only patterns whose search is short for every value are taken.
 
+mod bounds;
 mod replace;
 mod table;
 
+pub use bounds::InvalidPattern;
+
+use bounds::{MAX_COMPILED_BYTES, MAX_PATTERN_LENGTH, MAX_VALUE, check_steps, too_large};
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
@@ -15,15 +19,6 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use table::Table;
-
-/// Istio refuses longer patterns (VS-12).
-const MAX_PATTERN_LENGTH: usize = 1024;
-/// Upper bound of a compiled pattern, in bytes; a pattern such as `(a{1000}){1000}` is refused instead of built.
-const MAX_COMPILED_BYTES: usize = 2 << 20;
-/// The longest value that is matched; heads are bounded below it.
-const MAX_VALUE: usize = 64 << 10;
-/// How many steps a match may take where there is no table: states of the pattern times bytes of a value. One takes less than 10 ns.
-const MAX_STEPS: usize = 400_000;
 
 /// A pattern that matches whole values, with ASCII `\d \w \s \b` as RE2 has them.
 #[derive(Clone)]
@@ -46,23 +41,6 @@ enum Matcher {
     Search { regex: Regex, longest: usize },
 }
 
-/// Why a pattern is not usable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPattern {
-    /// Longer than Istio allows.
-    #[error("the pattern has {0} characters, more than the {MAX_PATTERN_LENGTH} that are allowed")]
-    TooLong(usize),
-    /// Not a regular expression of the shared dialect, or too large when compiled.
-    #[error("{0}")]
-    Syntax(String),
-    /// One value could keep a worker for too long.
-    #[error(
-        "matching one value may take {0} steps, more than the {MAX_STEPS} that are allowed; bound its repetitions, or make neighbours \
-         exclude each other, such as `[^/]+/` in place of `.+/`"
-    )]
-    TooCostly(usize),
-}
-
 impl Pattern {
     /// Compiles `source`. It will match whole values only, as Istio's regex matches do (VS-12).
     pub fn parse(source: &str) -> Result<Self, InvalidPattern> {
@@ -77,7 +55,7 @@ impl Pattern {
             Some(table) => Matcher::Table(table),
             None => {
                 let longest = whole.properties().maximum_len().unwrap_or(MAX_VALUE).min(MAX_VALUE);
-                bound(nfa.states().len(), longest)?;
+                check_steps(nfa.states().len(), longest)?;
                 let regex = Regex::builder()
                     .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_COMPILED_BYTES)))
                     .build_from_hir(&whole)
@@ -130,19 +108,6 @@ fn parse_hir(pattern: &str) -> Result<Hir, InvalidPattern> {
         let last = text.lines().last().unwrap_or("not a regular expression");
         InvalidPattern::Syntax(last.trim_start_matches("error: ").to_owned())
     })
-}
-
-fn too_large(error: Box<regex_automata::nfa::thompson::BuildError>) -> InvalidPattern {
-    InvalidPattern::Syntax(match error.size_limit() {
-        Some(_) => format!("the compiled pattern is larger than {MAX_COMPILED_BYTES} bytes"),
-        None => error.to_string(),
-    })
-}
-
-/// Whether searching values of some length through so many states is short.
-fn bound(states: usize, longest: usize) -> Result<(), InvalidPattern> {
-    let steps = states.saturating_mul(longest);
-    if steps > MAX_STEPS { Err(InvalidPattern::TooCostly(steps)) } else { Ok(()) }
 }
 
 /// Replaces `\d \w \s \b` and their negations by their ASCII forms, inside and outside of classes.

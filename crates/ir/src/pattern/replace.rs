@@ -1,7 +1,7 @@
 //! Parts of a value that match a pattern, replaced as RE2's `GlobalReplace` does (VS-37), with every step counted.
 
+use super::bounds::{InvalidPattern, MAX_STEPS, MAX_VALUE, check_steps, too_large};
 use super::table::{Found, Table, nfa};
-use super::{InvalidPattern, MAX_STEPS, MAX_VALUE, bound, too_large};
 use regex_automata::dfa::onepass;
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::util::primitives::NonMaxUsize;
@@ -88,7 +88,7 @@ impl Groups {
         }
         let count = states.states().len();
         // Parts of common length have to be possible.
-        bound(count, COMMON_LENGTH)?;
+        check_steps(count, COMMON_LENGTH)?;
         let search = PikeVM::new_from_nfa(states).map_err(|error| too_large(Box::new(error)))?;
         Ok(Self::Search(Box::new(search), count))
     }

@@ -1,6 +1,6 @@
 //! A pattern as a table, through which each byte of a value is one step: a DFA that is built whole when the pattern is read, or not at all.
 
-use super::MAX_COMPILED_BYTES;
+use super::bounds::MAX_COMPILED_BYTES;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::{Anchored, Input};

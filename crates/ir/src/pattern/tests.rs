@@ -1,3 +1,4 @@
+use super::bounds::MAX_STEPS;
 use super::*;
 
 #[test]

@@ -196,7 +196,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "x509",
         ],
     ),
-    ("ir::pattern", &["replace", "table"]),
+    ("ir::pattern", &["bounds", "table", "replace"]),
     (
         "moongate",
         &[
@@ -395,7 +395,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[
         "dataplane::http::server",
         "dataplane::http::tunnel",
     ],
-    &["ir::pattern", "ir::pattern::replace", "ir::pattern::table"],
     &[
         "moongate::admin",
         "moongate::certificates",
