@@ -1,16 +1,19 @@
 //! Connections to endpoints.
 
 mod limiter;
+mod pool_key;
 mod replay;
 mod stream;
 
+pub use limiter::Connection;
 pub(crate) use limiter::{Acquire, Acquired, ConnectionLimiter, ConnectionPermit, IdleKey};
+pub(crate) use pool_key::{PoolKey, ProxyHeader, TlsTarget};
 pub use replay::Replay;
 pub use stream::Stream;
 
 use crate::certificate;
-use crate::endpoint::{ConnectionLifetime, EndpointState, Opened, SharedIdle};
-use crate::tls::{self, Connector};
+use crate::endpoint::{ConnectionLifetime, EndpointState, SharedIdle};
+use crate::tls;
 use ir::{EndpointAddress, ProxyProtocolVersion, TcpKeepalive};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -20,25 +23,6 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 use wire::proxy_protocol::{self, Ends, Version};
 
-/// A connection to an endpoint. What is read from it belongs to the exchange that reads, never to the connection.
-#[derive(Debug)]
-pub struct Connection {
-    /// The stream.
-    pub stream: Stream,
-    /// The endpoint.
-    pub endpoint: Arc<EndpointState>,
-    /// Whether a request was answered on it before.
-    pub reused: bool,
-    /// The requests that may use the connection; `None` where any may.
-    pub(crate) pool_key: Option<Box<PoolKey>>,
-    /// How many requests it may carry, and until when.
-    pub(crate) lifetime: ConnectionLifetime,
-    /// The permit of the cluster's [`ConnectionLimiter`], where connections are limited.
-    pub(crate) permit: Option<ConnectionPermit>,
-    /// The connection's part of the limit of the process.
-    pub(crate) opened: Opened,
-}
-
 /// What a connection depends on besides its endpoint: the host of the request, and the client's connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ConnectContext<'a> {
@@ -46,42 +30,6 @@ pub struct ConnectContext<'a> {
     pub host: Option<&'a str>,
     /// The addresses of the client's connection, for a PROXY header (DR-51); `None` where there is no client.
     pub ends: Option<&'a Ends>,
-}
-
-/// What requests have to have in common to share a connection.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct PoolKey {
-    /// The TLS settings and the SNI; `None` is clear text.
-    pub(crate) tls: Option<TlsTarget>,
-    /// The PROXY header that the connection began with, if any.
-    pub(crate) proxy_header: Option<ProxyHeader>,
-}
-
-impl PoolKey {
-    /// Whether the connection belongs to one client.
-    pub(crate) fn is_client_specific(&self) -> bool {
-        self.proxy_header.is_some()
-    }
-}
-
-/// The PROXY header of a connection (DR-51).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ProxyHeader {
-    pub(crate) version: ProxyProtocolVersion,
-    pub(crate) ends: Option<Ends>,
-}
-
-/// The TLS of a connection: the settings, and the server name.
-#[derive(Debug, Clone)]
-pub(crate) struct TlsTarget {
-    pub(crate) connector: Arc<Connector>,
-    pub(crate) sni: Option<Arc<str>>,
-}
-
-impl PartialEq for TlsTarget {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.connector, &other.connector) && self.sni == other.sni
-    }
 }
 
 /// Why there is no connection: 503 `UF`. The messages are the access log's reasons.

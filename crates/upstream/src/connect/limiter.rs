@@ -2,8 +2,12 @@
 //!
 //! A connection holds a permit until it is closed. Idle connections are kept here for all workers; the request that has waited longest
 //! gets the next one. Where idle connections of other endpoints hold all permits, one of them is closed to free its permit.
+//!
+//! [`Connection`] is defined here too: it holds its permit, and the limiter holds idle connections.
 
-use super::{Connection, PoolKey, Stream};
+use super::pool_key::PoolKey;
+use super::stream::Stream;
+use crate::endpoint::{ConnectionLifetime, EndpointState, Opened};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -17,6 +21,25 @@ use tokio::sync::oneshot;
 const IDLE: usize = 1024;
 /// Cancelled waiters are removed when so many wait, and again at twice the number that remained.
 const CLEAR_FROM: usize = 64;
+
+/// A connection to an endpoint. What is read from it belongs to the exchange that reads, never to the connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The stream.
+    pub stream: Stream,
+    /// The endpoint.
+    pub endpoint: Arc<EndpointState>,
+    /// Whether a request was answered on it before.
+    pub reused: bool,
+    /// The requests that may use the connection; `None` where any may.
+    pub(crate) pool_key: Option<Box<PoolKey>>,
+    /// How many requests it may carry, and until when.
+    pub(crate) lifetime: ConnectionLifetime,
+    /// The permit of the cluster's [`ConnectionLimiter`], where connections are limited.
+    pub(crate) permit: Option<ConnectionPermit>,
+    /// The connection's part of the limit of the process.
+    pub(crate) opened: Opened,
+}
 
 /// The permits and the idle connections of a cluster.
 #[derive(Debug)]

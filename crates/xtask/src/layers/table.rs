@@ -360,7 +360,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ),
     ("upstream::balance", &["line", "member", "xxhash", "table", "hashing", "level"]),
     ("upstream::cluster", &["endpoints", "names", "outlier", "usage"]),
-    ("upstream::connect", &["replay", "stream", "limiter"]),
+    ("upstream::connect", &["replay", "stream", "pool_key", "limiter"]),
     ("upstream::dns", &["failures", "resolver"]),
     ("upstream::endpoint", &["endpoints", "health", "lifetime", "shared_idle"]),
     ("upstream::h2", &["outgoing", "driver"]),
@@ -404,7 +404,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[
         "moongate::start_up",
     ],
     &["upstream::cluster", "upstream::cluster::endpoints", "upstream::cluster::outlier", "upstream::cluster::usage"],
-    &["upstream::connect", "upstream::connect::limiter"],
     &["upstream::h2", "upstream::h2::driver"],
 ];
 
