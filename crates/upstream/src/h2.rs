@@ -1,23 +1,24 @@
 //! HTTP/2 connections to endpoints: each worker has few to an endpoint, and each carries many streams.
 
+mod connection;
 mod driver;
 mod outgoing;
 
 use crate::cluster::ClusterState;
 use crate::coalesce::{Coalesced, Turn};
 use crate::connect::{ConnectContext, ConnectError, Connection, ConnectionLimiter, ConnectionPermit, PoolKey, Stream};
-use crate::endpoint::{ConnectionLifetime, EndpointState, Opened};
-use crate::watch::{FrameBounds, Marks, Watched};
-use ::h2::client::{Builder, SendRequest};
+use crate::endpoint::EndpointState;
+use crate::watch::{FrameBounds, Watched};
+use ::h2::client::Builder;
+use connection::H2Connection;
+pub use connection::{H2Stream, StreamPermit};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ir::UpstreamProtocol;
 pub use outgoing::{Holder, Outgoing};
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
@@ -39,129 +40,11 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Reset streams that are remembered.
 const RESETS: usize = 256;
 
-/// The right to one stream, and what is needed to open it.
-#[derive(Debug)]
-pub struct H2Stream {
-    /// Accepts the request's head at once.
-    pub send: SendRequest<Outgoing>,
-    /// Whether the connection existed before.
-    pub reused: bool,
-    /// The local address.
-    pub local: Option<SocketAddr>,
-    /// Held for as long as the stream lasts.
-    pub permit: StreamPermit,
-    /// Malformed responses seen on the connection.
-    pub marks: Rc<Marks>,
-}
-
-/// A stream's part of the connection's limit of streams. Dropping it makes room for another stream.
-#[derive(Debug)]
-pub struct StreamPermit(Rc<Live>);
-
-impl StreamPermit {
-    /// The endpoint.
-    pub fn endpoint(&self) -> &Arc<EndpointState> {
-        &self.0.endpoint
-    }
-}
-
-impl Drop for StreamPermit {
-    fn drop(&mut self) {
-        self.0.active.set(self.0.active.get().saturating_sub(1));
-        self.0.used.set(Instant::now());
-        if self.0.is_for_all {
-            self.0.freed.notify_one();
-        } else {
-            // The first waiter may have another pool key, for which this connection is of no use: all are woken.
-            self.0.freed.notify_waiters();
-        }
-    }
-}
-
 /// Whether the endpoint has not processed the request, which may therefore be sent again: the stream was refused, or the connection was
 /// closing when the stream began (RFC 9113 §8.7).
 pub fn is_unprocessed(error: &::h2::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(::h2::Reason::REFUSED_STREAM);
     error.is_remote() && (refused || error.is_go_away())
-}
-
-/// An established connection.
-#[derive(Debug)]
-struct Live {
-    send: SendRequest<Outgoing>,
-    endpoint: Arc<EndpointState>,
-    pool_key: Option<Box<PoolKey>>,
-    local: Option<SocketAddr>,
-    /// The configured limit of streams.
-    most: usize,
-    active: Cell<usize>,
-    closed: Cell<bool>,
-    used: Cell<Instant>,
-    lifetime: Cell<ConnectionLifetime>,
-    marks: Rc<Marks>,
-    /// Whether any waiter can use the connection, since the cluster has one pool key.
-    is_for_all: bool,
-    /// The permit of the cluster's limiter, where connections are limited.
-    limit: Option<ConnectionPermit>,
-    /// The connection's part of the limit of the process.
-    _opened: Opened,
-    /// Woken when a stream ends; shared by all connections to the endpoint.
-    freed: Rc<Notify>,
-}
-
-impl Live {
-    /// The right to a stream, if the connection has room for one. Notices when the connection accepts no more streams.
-    fn try_stream(self: &Rc<Self>) -> Option<StreamPermit> {
-        if !self.is_open(Instant::now) || self.active.get() >= self.most.min(self.send.current_max_send_streams()) {
-            return None;
-        }
-        match self.send.clone().poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                self.active.set(self.active.get() + 1);
-                self.count();
-                Some(StreamPermit(Rc::clone(self)))
-            }
-            Poll::Ready(Err(_)) => {
-                self.closed.set(true);
-                None
-            }
-            Poll::Pending => None,
-        }
-    }
-
-    /// Counts a stream. After the last one allowed, the connection accepts no more and ends with the streams it has.
-    fn count(&self) {
-        let mut lifetime = self.lifetime.get();
-        if !lifetime.is_unbounded() {
-            lifetime.count_request();
-            self.lifetime.set(lifetime);
-            if lifetime.is_exhausted() {
-                self.closed.set(true);
-            }
-        }
-    }
-
-    /// Whether the connection accepts streams.
-    fn is_open(&self, now: impl FnOnce() -> Instant) -> bool {
-        if !self.lifetime.get().has_no_deadline() && !self.lifetime.get().allows_request(now()) {
-            self.closed.set(true);
-        }
-        !self.closed.get()
-    }
-
-    /// Whether the connection is to be closed because of the limit: it has no permit, being older than the limit, or it is idle, the limit is
-    /// exceeded, and the worker has `others`.
-    fn is_surplus(&self, others: bool) -> bool {
-        match self.limit.as_ref().and_then(ConnectionPermit::limiter) {
-            None => true,
-            Some(limiter) => others && self.active.get() == 0 && limiter.is_exceeded(),
-        }
-    }
-
-    fn stream(permit: StreamPermit, reused: bool) -> H2Stream {
-        let live = &permit.0;
-        H2Stream { send: live.send.clone(), reused, local: live.local, marks: Rc::clone(&live.marks), permit }
-    }
 }
 
 /// A worker's HTTP/2 connections by endpoint, in use or idle.
@@ -175,7 +58,7 @@ pub struct Streams {
 #[derive(Debug)]
 struct Slot {
     endpoint: Arc<EndpointState>,
-    live: Vec<Rc<Live>>,
+    live: Vec<Rc<H2Connection>>,
     connecting: usize,
     freed: Rc<Notify>,
 }
@@ -224,7 +107,7 @@ impl Streams {
         let slot = self.by_endpoint.get(&endpoint.id)?;
         let wanted = cluster.pool_key(context).ok()?;
         let mut alike = slot.live.iter().filter(|live| live.pool_key.as_deref() == wanted.as_ref());
-        alike.find_map(Live::try_stream).map(|permit| Live::stream(permit, true))
+        alike.find_map(H2Connection::try_stream).map(|permit| H2Connection::stream(permit, true))
     }
 
     fn next(&mut self, cluster: &ClusterState, endpoint: &Arc<EndpointState>, wanted: Option<&PoolKey>) -> Next {
@@ -238,7 +121,7 @@ impl Streams {
         for live in slot.live.iter().filter(|live| live.pool_key.as_deref() == wanted) {
             alike += usize::from(!live.closed.get());
             if let Some(permit) = live.try_stream() {
-                return Next::Take(Live::stream(permit, true));
+                return Next::Take(H2Connection::stream(permit, true));
             }
         }
         slot.live.retain(|live| !live.closed.get());
@@ -263,7 +146,7 @@ impl Streams {
         Next::Connect(freed, permit)
     }
 
-    fn connected(&mut self, endpoint: u64, live: Option<Rc<Live>>) {
+    fn connected(&mut self, endpoint: u64, live: Option<Rc<H2Connection>>) {
         if let Some(slot) = self.by_endpoint.get_mut(&endpoint) {
             slot.connecting = slot.connecting.saturating_sub(1);
             slot.live.extend(live);
@@ -339,7 +222,7 @@ pub async fn h2_stream(
         let permit = live.try_stream();
         begun.end(live);
         if let Some(permit) = permit {
-            return Ok(Live::stream(permit, false));
+            return Ok(H2Connection::stream(permit, false));
         }
     }
 }
@@ -351,7 +234,7 @@ struct Begun<'a> {
 }
 
 impl Begun<'_> {
-    fn end(self, live: Rc<Live>) {
+    fn end(self, live: Rc<H2Connection>) {
         self.streams.borrow_mut().connected(self.endpoint, Some(live));
         std::mem::forget(self);
     }
@@ -369,7 +252,7 @@ async fn make(
     cluster: &ClusterState,
     freed: Rc<Notify>,
     bounds: FrameBounds,
-) -> Result<Rc<Live>, ConnectError> {
+) -> Result<Rc<H2Connection>, ConnectError> {
     let Connection { stream, pool_key, endpoint, lifetime, permit: limit, opened, .. } = connection;
     if let Stream::Tls(tls) = &stream
         && tls.get_ref().1.alpn_protocol() != Some(b"h2")
@@ -394,7 +277,7 @@ async fn make(
     let watched = Watched::of_endpoint(stream, bounds, &turn, &marks);
     let begun = builder.handshake::<_, Outgoing>(Coalesced::new(watched, &turn)).await;
     let (send, connection) = begun.map_err(|error| ConnectError::Io(std::io::Error::other(error)))?;
-    let live = Rc::new(Live {
+    let live = Rc::new(H2Connection {
         send,
         endpoint,
         pool_key,

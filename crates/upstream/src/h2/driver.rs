@@ -1,7 +1,7 @@
-//! What moves the frames of one connection to an endpoint, and finds out whether the endpoint is still there.
+//! Drives an HTTP/2 connection to an endpoint: moves its frames, and detects with pings that the endpoint is lost.
 
-use super::Live;
-use super::Outgoing;
+use super::connection::H2Connection;
+use super::outgoing::Outgoing;
 use crate::coalesce::Coalesced;
 use crate::connect::Stream;
 use crate::watch::Watched;
@@ -14,7 +14,7 @@ use std::rc::Weak;
 /// Drives a connection until it ends; it takes no streams afterwards.
 pub(super) async fn drive(
     mut connection: Connection<Coalesced<Watched<Stream>>, Outgoing>,
-    live: Weak<Live>,
+    live: Weak<H2Connection>,
     keep_alive: Option<KeepAlive>,
 ) {
     let pings = keep_alive.and_then(|keep_alive| Some((connection.ping_pong()?, keep_alive)));
@@ -36,8 +36,8 @@ pub(super) async fn drive(
     }
 }
 
-/// Returns when a ping has no answer (DR-23). Nobody is asked while nothing is under way.
-async fn lost(mut pings: PingPong, keep_alive: KeepAlive, live: &Weak<Live>) {
+/// Returns when a ping has no answer (DR-23). No ping is sent while there is no stream.
+async fn lost(mut pings: PingPong, keep_alive: KeepAlive, live: &Weak<H2Connection>) {
     loop {
         tokio::time::sleep(keep_alive.interval).await;
         if live.upgrade().is_none_or(|live| live.active.get() == 0) {

@@ -363,7 +363,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("upstream::connect", &["replay", "stream", "pool_key", "limiter"]),
     ("upstream::dns", &["failures", "resolver"]),
     ("upstream::endpoint", &["endpoints", "health", "lifetime", "shared_idle"]),
-    ("upstream::h2", &["outgoing", "driver"]),
+    ("upstream::h2", &["outgoing", "connection", "driver"]),
     ("upstream::watch", &["marks", "frames"]),
     ("wire", &["edit", "hello", "host", "path", "proxy_protocol", "view", "forwarded", "h1", "grpc_web", "grpc", "h2"]),
     ("wire::h1", &["error", "message", "fields", "request", "response", "write", "body"]),
@@ -404,7 +404,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[
         "moongate::start_up",
     ],
     &["upstream::cluster", "upstream::cluster::endpoints", "upstream::cluster::outlier", "upstream::cluster::usage"],
-    &["upstream::h2", "upstream::h2::driver"],
 ];
 
 /// Imports against the order, outside of those circles: a module, and the one that it imports. The list only shrinks.
