@@ -36,5 +36,5 @@ pub(crate) use pipe::Pipe;
 pub(crate) use relay::{Duplex, relay};
 pub(crate) use service::{Service, TableState, TlsService, retire};
 pub(crate) use timers::Timer;
-pub(crate) use tracker::{Stage, Tracked, Tracker};
+pub(crate) use tracker::{Stage, Tracked};
 pub(crate) use worker::{Process, Worker};

@@ -15,12 +15,16 @@ pub use usage::{Counted, UsageCounts};
 
 use crate::balance::{EndpointList, Member, PickContext, TableNotReady};
 use crate::connect::{
-    ConnectContext, ConnectError, Connection, ConnectionPermit, PoolKey, ProxyHeader, TlsTarget, connect, keep_alive,
+    ConnectContext, ConnectError, Connection, ConnectionLimiter, ConnectionPermit, PoolKey, ProxyHeader, TlsTarget,
+    connect, keep_alive,
 };
-use crate::endpoint::{ConnectionLifetime, EndpointState, Endpoints, InFlight};
+use crate::endpoint::{ConnectionLifetime, EndpointState, Endpoints, InFlight, Outcome};
 use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
-use ir::{Balancer, Cluster, DnsName, Endpoint, EndpointAddress, EndpointSource, HashKey, Sni};
+use endpoints::{EndpointSettings, ListContext};
+use ir::{
+    Balancer, Cluster, DnsName, Endpoint, EndpointAddress, EndpointSource, HashKey, OutlierDetection, PoolLimits, Sni,
+};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -179,22 +183,22 @@ impl ClusterState {
         Ok(Connection { lifetime: ConnectionLifetime::new(limits, Instant::now()), permit, ..connection })
     }
 
-    /// Applies the connection settings of the cluster to an endpoint.
-    fn set_connection_settings(&self, endpoint: &EndpointState) {
-        endpoint.set_idle_limit(self.config.timeouts.idle);
-        endpoint.set_limited(self.limiter().is_some());
+    fn list_context(&self) -> ListContext<'_> {
+        let settings = EndpointSettings { idle: self.config.timeouts.idle, is_limited: self.limiter().is_some() };
+        ListContext { all: &self.all, balance: &self.config.balance, settings }
     }
 
     fn carry_over(&self, list: &Arc<EndpointList>, before: &Cluster) {
         let next = match endpoints::known(&self.config.endpoints) {
-            Some(addresses) => Some(Arc::new(endpoints::list(self, addresses, Some(list)))),
+            Some(addresses) => Some(Arc::new(endpoints::list(self.list_context(), addresses, Some(list)))),
             // The same names: the addresses stay until the names are resolved again.
             None if before.endpoints == self.config.endpoints => {
-                list.iter().for_each(|endpoint| self.set_connection_settings(endpoint));
+                let settings = self.list_context().settings;
+                list.iter().for_each(|endpoint| settings.apply(endpoint));
                 Some(Arc::new(list.rebalanced(&self.config.balance)))
             }
             None => endpoints::carried(&before.endpoints, &self.config.endpoints, list)
-                .map(|addresses| Arc::new(endpoints::list(self, addresses, Some(list)))),
+                .map(|addresses| Arc::new(endpoints::list(self.list_context(), addresses, Some(list)))),
         };
         self.endpoints.store(next);
     }
@@ -213,7 +217,7 @@ impl ClusterState {
         if let Some(list) = self.endpoints.load_full() {
             return Some(list);
         }
-        let list = Arc::new(endpoints::list(self, endpoints::known(&self.config.endpoints)?, None));
+        let list = Arc::new(endpoints::list(self.list_context(), endpoints::known(&self.config.endpoints)?, None));
         // Two workers may get here at once; both have to use the same endpoints.
         let before = self.endpoints.compare_and_swap(&None::<Arc<EndpointList>>, Some(Arc::clone(&list)));
         let list = before.as_ref().map_or(list, Arc::clone);
@@ -235,9 +239,100 @@ impl ClusterState {
         self.carryover.as_ref()?.outlier_detector.as_ref()
     }
 
-    /// Whether another state, or none, is in the slot.
-    fn is_replaced(&self) -> bool {
-        self.replaced.load(Ordering::SeqCst)
+    fn outlier_detection(&self) -> Option<(&OutlierDetection, &Arc<OutlierDetector>)> {
+        Some((self.config.outlier.as_deref()?, self.outlier_detector()?))
+    }
+
+    /// Counts the outcome of a request or a connection. Returns whether to call [`Upstream::watch`](crate::Upstream::watch).
+    pub fn report(&self, endpoint: &EndpointState, outcome: Outcome) -> bool {
+        self.outlier_detection().is_some_and(|(policy, detector)| detector.report(policy, endpoint, outcome))
+    }
+
+    /// Ejects and restores endpoints; a `tick` is the end of an interval.
+    pub(crate) fn eject_and_restore(&self, tick: bool, now: tokio::time::Instant) {
+        let (Some((policy, detector)), Some(list)) = (self.outlier_detection(), self.endpoints.load_full()) else {
+            return;
+        };
+        if detector.eject_and_restore((&self.config.id, policy), &list, tick, now) {
+            self.rebalance();
+        }
+    }
+
+    /// Restores all endpoints.
+    pub(crate) fn restore_all(&self) {
+        self.endpoints.load().iter().for_each(|list| outlier::restore_all(list));
+        self.rebalance();
+    }
+
+    /// Applies what the state before has detected, once this state is in the slot.
+    pub(crate) fn carry_over_health(&self, before: &Self) {
+        if self.config.outlier != before.config.outlier {
+            // Consecutive failures beyond the new policy's threshold would never be detected.
+            self.endpoints.load().iter().flat_map(|list| list.iter()).for_each(|endpoint| endpoint.health.begin_anew());
+        }
+        match (self.outlier_detector(), before.outlier_detector()) {
+            (Some(_), _) => self.rebalance(),
+            (None, Some(_)) => self.restore_all(),
+            (None, None) => {}
+        }
+    }
+
+    /// Whether no endpoint needs the task of the outlier detection.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.endpoints.load().as_deref().is_none_or(outlier::is_settled)
+    }
+
+    /// The counters, where the cluster has outlier detection and is in use.
+    pub fn ejections(&self) -> Option<Ejections> {
+        Some(self.outlier_detector()?.counts(&*self.endpoints.load_full()?))
+    }
+
+    fn used(&self) -> Option<&Usage> {
+        self.carryover.as_ref()?.usage.as_deref()
+    }
+
+    fn limited(&self) -> Option<(&PoolLimits, &Usage)> {
+        Some((self.config.limits.as_deref()?, self.used()?))
+    }
+
+    /// The limiter of the cluster's connections, where they are limited.
+    pub(crate) fn limiter(&self) -> Option<&Arc<ConnectionLimiter>> {
+        let (limits, usage) = self.limited()?;
+        limits.max_connections.map(|_| &usage.limiter)
+    }
+
+    /// Counts a request that waits for a connection; `None` at the limit.
+    pub(crate) fn begin_pending(&self) -> Option<Counted> {
+        self.limited().map_or(Some(Counted::NOTHING), |(limits, usage)| usage.begin_pending(limits))
+    }
+
+    /// Counts a request; `None` at the limit.
+    pub fn begin_request(&self) -> Option<Counted> {
+        self.limited().map_or(Some(Counted::NOTHING), |(limits, usage)| usage.begin_request(limits))
+    }
+
+    /// Counts a retry; `None` at the limit.
+    pub fn begin_retry(&self) -> Option<Counted> {
+        self.limited().map_or(Some(Counted::NOTHING), |(limits, usage)| usage.begin_retry(limits))
+    }
+
+    /// Counts a connection refused by the limit.
+    pub(crate) fn count_overflow(&self) {
+        if let Some(usage) = self.used() {
+            usage.count_overflow();
+        }
+    }
+
+    /// Applies the new limits to what is in flight already.
+    pub(crate) fn carry_over_limits(&self, before: &Self) {
+        if let Some(usage) = self.used().or(before.used()) {
+            usage.limiter.set_limit(self.config.limits.as_ref().and_then(|limits| limits.max_connections));
+        }
+    }
+
+    /// The counters, where there are limits and the cluster is in use.
+    pub fn usage(&self) -> Option<UsageCounts> {
+        self.used().filter(|_| self.is_in_use()).map(Usage::counts)
     }
 
     /// Whether a request has used the cluster, so that the endpoints exist.
@@ -263,7 +358,7 @@ impl ClusterState {
         let replaced = self.replaced.load(Ordering::SeqCst);
         let holds = before.as_ref().is_some_and(|list| replaced || endpoints::is_same(list, &addresses));
         if !holds {
-            let next = endpoints::list(self, addresses, before.as_deref());
+            let next = endpoints::list(self.list_context(), addresses, before.as_deref());
             if let Some(before) = &before {
                 endpoints::retire_missing(before, Some(&next));
             }

@@ -10,6 +10,7 @@ pub mod cluster;
 mod coalesce;
 pub mod connect;
 mod dns;
+mod ejection;
 pub mod endpoint;
 mod h1;
 mod h2;

@@ -2,6 +2,7 @@
 
 use crate::cluster::{ClusterState, Ejections, UsageCounts};
 use crate::dns::{Dns, DnsBounds, Unresolved, build_resolver};
+use crate::ejection;
 use crate::endpoint::Endpoints;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -89,10 +90,14 @@ impl Upstream {
     }
 
     /// Starts the outlier detection task of a cluster, which [`ClusterState::report`] asks for.
-    pub fn watch(&self, state: &ClusterState) {
-        if let Some(detector) = state.outlier_detector() {
-            self.dns.runtime().spawn(Arc::clone(detector).run());
-        }
+    pub fn watch(self: &Arc<Self>, state: &ClusterState) {
+        let Some(detector) = state.outlier_detector() else { return };
+        let (upstream, id, detector) = (Arc::downgrade(self), state.config.id.clone(), Arc::clone(detector));
+        self.dns.runtime().spawn(async move {
+            // Not in the worker, which must not wait for a change of the slots.
+            let Some(slot) = upstream.upgrade().map(|upstream| upstream.slot(&id)) else { return };
+            ejection::run(detector, || upstream.upgrade()?.cluster(slot)).await;
+        });
     }
 
     /// What is counted of the clusters that have limits or may eject endpoints, and are in use.
@@ -153,11 +158,7 @@ impl Change<'_> {
             (None, Some(_)) => None,
             (Some(cluster), before) => {
                 let before = before.map(AsRef::as_ref);
-                let state = Arc::new(ClusterState::new(Arc::clone(cluster), &self.upstream.endpoints, before));
-                if let Some(detector) = state.outlier_detector() {
-                    detector.follow(&state);
-                }
-                Some(state)
+                Some(Arc::new(ClusterState::new(Arc::clone(cluster), &self.upstream.endpoints, before)))
             }
         };
         while self.chunks.len() <= slot / CHUNK {

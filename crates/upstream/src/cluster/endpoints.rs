@@ -1,15 +1,40 @@
-//! Lists of endpoints out of addresses: known ones, or answers to names. An address keeps its endpoint.
+//! Lists of endpoints, made of configured or resolved addresses. An address keeps its endpoint.
 
-use super::ClusterState;
 use crate::balance::{EndpointList, Member};
-use crate::endpoint::EndpointState;
+use crate::endpoint::{EndpointState, Endpoints};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use ir::{DnsName, Endpoint, EndpointAddress, EndpointSource};
+use ir::{Balance, DnsName, Endpoint, EndpointAddress, EndpointSource};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// The endpoints of a source that needs no resolving: IP addresses in place of names are as good as known.
+/// What a cluster sets on each of its endpoints.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EndpointSettings {
+    /// How long a connection may be idle.
+    pub(super) idle: Duration,
+    /// Whether the connections of the cluster are limited.
+    pub(super) is_limited: bool,
+}
+
+impl EndpointSettings {
+    pub(super) fn apply(self, endpoint: &EndpointState) {
+        endpoint.set_idle_limit(self.idle);
+        endpoint.set_limited(self.is_limited);
+    }
+}
+
+/// What lists of a cluster are made with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListContext<'a> {
+    /// All endpoints of the process.
+    pub(super) all: &'a Arc<Endpoints>,
+    pub(super) balance: &'a Balance,
+    pub(super) settings: EndpointSettings,
+}
+
+/// The endpoints of a source that needs no resolving; an IP address in place of a name counts as resolved.
 pub(super) fn known(source: &EndpointSource) -> Option<Vec<Endpoint>> {
     match source {
         EndpointSource::Static(endpoints) => Some(endpoints.to_vec()),
@@ -20,9 +45,8 @@ pub(super) fn known(source: &EndpointSource) -> Option<Vec<Endpoint>> {
     }
 }
 
-/// The endpoints as they are configured. One that `before` has stays the same; an address that comes twice counts once.
-pub(super) fn list(state: &ClusterState, configured: Vec<Endpoint>, before: Option<&EndpointList>) -> EndpointList {
-    let idle = state.config.timeouts.idle;
+/// A list of the configured endpoints. Endpoints in `before` are kept; a repeated address counts once.
+pub(super) fn list(context: ListContext<'_>, configured: Vec<Endpoint>, before: Option<&EndpointList>) -> EndpointList {
     let members = before.map_or(&[][..], EndpointList::members);
     let kept: HashMap<&EndpointAddress, &Member, RandomState> =
         members.iter().map(|member| (&member.endpoint.address, member)).collect();
@@ -35,16 +59,16 @@ pub(super) fn list(state: &ClusterState, configured: Vec<Endpoint>, before: Opti
         let before = kept.get(&one.address).copied().filter(|member| !member.endpoint.is_gone());
         let endpoint = match before {
             Some(before) => Arc::clone(&before.endpoint),
-            None => Arc::new(EndpointState::new(&state.all, one.address.clone(), idle)),
+            None => Arc::new(EndpointState::new(context.all, one.address.clone(), context.settings.idle)),
         };
-        state.set_connection_settings(&endpoint);
+        context.settings.apply(&endpoint);
         endpoints.push(Member::new(one, endpoint, before));
     }
-    EndpointList::new(endpoints, &state.config.balance, before)
+    EndpointList::new(endpoints, context.balance, before)
 }
 
-/// What names resolved to that are there still, though other things are said of them or beside others: it holds until they are resolved
-/// again. `None` where nothing of it is known.
+/// The resolved addresses of `list` whose names are in both sources, with the settings of `next`: used until the names are resolved again.
+/// `None` if there are none.
 pub(super) fn carried(before: &EndpointSource, next: &EndpointSource, list: &EndpointList) -> Option<Vec<Endpoint>> {
     let (EndpointSource::Dns { names: before, .. }, EndpointSource::Dns { names: next, .. }) = (before, next) else {
         return None;
@@ -52,7 +76,7 @@ pub(super) fn carried(before: &EndpointSource, next: &EndpointSource, list: &End
     let named = |wanted: &DnsName| next.iter().find(|name| name.name == wanted.name && name.port == wanted.port);
     let carry = |member: &Member| {
         let EndpointAddress::Ip(address) = &member.endpoint.address else { return None };
-        // It may be that of several names; all of them have to be there.
+        // An address may belong to several names; all of them have to be in `next`.
         let of_address = before.iter().filter(|name| member.is(&name.endpoint(address.ip())));
         let names: Option<Vec<&DnsName>> = of_address.map(named).collect();
         Some(names?.first()?.endpoint(address.ip()))
@@ -61,13 +85,13 @@ pub(super) fn carried(before: &EndpointSource, next: &EndpointSource, list: &End
     (!carried.is_empty()).then_some(carried)
 }
 
-/// Whether a list is what these endpoints, each coming once, would give.
+/// Whether a list of these endpoints, none of which is repeated, would be equal to `list`.
 pub(super) fn is_same(list: &EndpointList, configured: &[Endpoint]) -> bool {
     let same = |(member, one): (&Member, &Endpoint)| member.is(one) && !member.endpoint.is_gone();
     list.len() == configured.len() && list.members().iter().zip(configured).all(same)
 }
 
-/// Marks the endpoints of `list` as gone that `kept` does not have.
+/// Marks endpoints of `list` as gone that are not in `kept`.
 pub(super) fn retire_missing(list: &EndpointList, kept: Option<&EndpointList>) {
     let kept: HashSet<u64, RandomState> =
         kept.into_iter().flat_map(EndpointList::iter).map(|endpoint| endpoint.id).collect();

@@ -1,7 +1,6 @@
 //! Connections, pending requests, requests and retries of a cluster, over all workers, where they are limited (DR-20, DR-21). The counts
 //! survive a change of the cluster's configuration.
 
-use super::ClusterState;
 use crate::connect::ConnectionLimiter;
 use ir::{Cluster, PoolLimits, RetryLimit};
 use std::sync::Arc;
@@ -22,6 +21,11 @@ pub(crate) struct Usage {
 /// Counts one until dropped.
 #[derive(Debug)]
 pub struct Counted(Option<Arc<AtomicU32>>);
+
+impl Counted {
+    /// Without a limit there is nothing to count.
+    pub(super) const NOTHING: Self = Self(None);
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -69,92 +73,65 @@ fn needs_sum(limits: &PoolLimits) -> bool {
     matches!(limits.max_retries, Some(RetryLimit::Budget { .. }))
 }
 
-impl ClusterState {
-    fn used(&self) -> Option<&Usage> {
-        self.carryover.as_ref()?.usage.as_deref()
-    }
-
-    fn limited(&self) -> Option<(&PoolLimits, &Usage)> {
-        Some((self.config.limits.as_deref()?, self.used()?))
-    }
-
-    /// The limiter of the cluster's connections, where they are limited.
-    pub(crate) fn limiter(&self) -> Option<&Arc<ConnectionLimiter>> {
-        let (limits, usage) = self.limited()?;
-        limits.max_connections.map(|_| &usage.limiter)
-    }
-
+impl Usage {
     /// Counts a request that waits for a connection; `None` at the limit (DR-21 `http1MaxPendingRequests`).
-    pub(crate) fn begin_pending(&self) -> Option<Counted> {
-        let Some((limits, usage)) = self.limited() else { return Some(Counted(None)) };
+    pub(super) fn begin_pending(&self, limits: &PoolLimits) -> Option<Counted> {
         // Where connections are limited, the number of pending requests is of interest.
         if limits.max_pending_requests.is_none() && limits.max_connections.is_none() && !needs_sum(limits) {
-            return Some(Counted(None));
+            return Some(Counted::NOTHING);
         }
-        let begun = count(&usage.pending, limits.max_pending_requests.unwrap_or(u32::MAX));
+        let begun = count(&self.pending, limits.max_pending_requests.unwrap_or(u32::MAX));
         if begun.is_none() {
-            usage.pending_overflow.fetch_add(1, Ordering::Relaxed);
+            self.pending_overflow.fetch_add(1, Ordering::Relaxed);
         }
         begun
     }
 
     /// Counts a request; `None` at the limit (DR-21 `http2MaxRequests`).
-    pub fn begin_request(&self) -> Option<Counted> {
-        let Some((limits, usage)) = self.limited() else { return Some(Counted(None)) };
+    pub(super) fn begin_request(&self, limits: &PoolLimits) -> Option<Counted> {
         if limits.max_requests.is_none() && !needs_sum(limits) {
-            return Some(Counted(None));
+            return Some(Counted::NOTHING);
         }
-        let begun = count(&usage.requests, limits.max_requests.unwrap_or(u32::MAX));
+        let begun = count(&self.requests, limits.max_requests.unwrap_or(u32::MAX));
         if begun.is_none() {
-            usage.pending_overflow.fetch_add(1, Ordering::Relaxed);
+            self.pending_overflow.fetch_add(1, Ordering::Relaxed);
         }
         begun
     }
 
     /// Counts a retry; `None` at the limit (DR-21 `maxRetries`, `retryBudget`).
-    pub fn begin_retry(&self) -> Option<Counted> {
-        let Some((limits, usage)) = self.limited() else { return Some(Counted(None)) };
+    pub(super) fn begin_retry(&self, limits: &PoolLimits) -> Option<Counted> {
         let most = match limits.max_retries {
-            None => return Some(Counted(None)),
+            None => return Some(Counted::NOTHING),
             Some(RetryLimit::Count(most)) => most,
             Some(RetryLimit::Budget { percent, min_concurrency }) => {
                 let of = |count: &AtomicU32| count.load(Ordering::Relaxed);
-                percent.of(of(&usage.requests).saturating_add(of(&usage.pending))).max(min_concurrency)
+                percent.of(of(&self.requests).saturating_add(of(&self.pending))).max(min_concurrency)
             }
         };
-        let begun = count(&usage.retries, most);
+        let begun = count(&self.retries, most);
         if begun.is_none() {
-            usage.retries_overflow.fetch_add(1, Ordering::Relaxed);
+            self.retries_overflow.fetch_add(1, Ordering::Relaxed);
         }
         begun
     }
 
     /// Counts a connection refused by the limit.
-    pub(crate) fn count_overflow(&self) {
-        if let Some(usage) = self.used() {
-            usage.connections_overflow.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(super) fn count_overflow(&self) {
+        self.connections_overflow.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Applies the new limits to what is in flight already.
-    pub(crate) fn carry_over_limits(&self, before: &Self) {
-        if let Some(usage) = self.used().or(before.used()) {
-            usage.limiter.set_limit(self.config.limits.as_ref().and_then(|limits| limits.max_connections));
-        }
-    }
-
-    /// The counters, where there are limits and the cluster is in use.
-    pub fn usage(&self) -> Option<UsageCounts> {
-        let usage = self.used().filter(|_| self.is_in_use())?;
+    /// The counters.
+    pub(super) fn counts(&self) -> UsageCounts {
         let now = |count: &AtomicU32| u64::from(count.load(Ordering::Relaxed));
         let total = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Some(UsageCounts {
-            connections: u64::from(usage.limiter.used()),
-            requests: now(&usage.requests),
-            pending: now(&usage.pending),
-            connections_overflow: total(&usage.connections_overflow),
-            pending_overflow: total(&usage.pending_overflow),
-            retries_overflow: total(&usage.retries_overflow),
-        })
+        UsageCounts {
+            connections: u64::from(self.limiter.used()),
+            requests: now(&self.requests),
+            pending: now(&self.pending),
+            connections_overflow: total(&self.connections_overflow),
+            pending_overflow: total(&self.pending_overflow),
+            retries_overflow: total(&self.retries_overflow),
+        }
     }
 }

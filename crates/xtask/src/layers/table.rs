@@ -328,6 +328,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "python",
             "envoy",
             "secured",
+            "seeded",
             "backend",
             "faulty_backend",
             "http2",
@@ -351,6 +352,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "tls",
             "connect",
             "cluster",
+            "ejection",
             "dns",
             "store",
             "pool",
@@ -403,7 +405,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[
         "moongate::pipeline",
         "moongate::start_up",
     ],
-    &["upstream::cluster", "upstream::cluster::endpoints", "upstream::cluster::outlier", "upstream::cluster::usage"],
 ];
 
 /// Imports against the order, outside of those circles: a module, and the one that it imports. The list only shrinks.

@@ -1,9 +1,10 @@
 use super::*;
 use crate::balance::PickContext;
+use crate::endpoint::{EndpointState, Outcome};
 use crate::store::{Settings, Upstream};
 use ir::{
     Balancer, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind,
-    Origin, Snapshot, UpstreamProtocol,
+    Origin, OutlierDetection, Snapshot, UpstreamProtocol,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -95,7 +96,7 @@ impl Fixture {
     }
 
     fn is_running(&self) -> bool {
-        self.state().outlier_detector().unwrap().running.load(Ordering::SeqCst)
+        self.state().outlier_detector().unwrap().is_running()
     }
 }
 
