@@ -221,7 +221,7 @@ impl<'a, 'b> Merge<'a, 'b> {
     }
 
     /// The hosts of a TLS server that no older one has on the address. Istio leaves the whole server out for one of them (S-15); here the
-    /// others are served (§8.3). They are compared without their namespaces (S-16).
+    /// others are served (S-15). They are compared without their namespaces (S-16).
     fn unclaimed(
         &mut self,
         address: SocketAddr,

@@ -78,7 +78,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// `tls` rules, each for the names that it has in common with the server: a rule cannot open what the Gateway does not name (§8.3).
+    /// `tls` rules, each for the names that it has in common with the server: a rule cannot open what the Gateway does not name (VS-62).
     fn by_name(&self, notes: &mut Notes) -> Vec<L4Binding> {
         let mut found = Vec::new();
         for (index, rule) in self.object.spec.tls.iter().enumerate() {

@@ -88,7 +88,7 @@ impl Accepted {
                 let found = find_server(&self.listener.services(), sni.as_deref());
                 attempt.sni = sni;
                 let Some(service) = found.filter(|service| istio_alpn || !service.server.mesh_only) else {
-                    // §2.7: no server has the name, so the connection is closed.
+                    // No server has the name, so the connection is closed (S-14).
                     return attempt.failed(&self.worker, &self.tracked, HandshakeFailure::NoMatchingServer);
                 };
                 timer.set(self.worker.limits.handshake_timeout);

@@ -1,5 +1,5 @@
-//! Why an answer is what it is, in one table: from each cause to the status, the response flag, the detail of the code, and the body (§2.7,
-//! TE-05). The access log, the metrics and `x-moongate-reason` say the same words, which are Envoy's.
+//! Why the gateway answers by itself, in one table: from each cause to the status, the response flag, the detail of the code, and the body
+//! (TE-05). The access log, the metrics and `x-moongate-reason` use the same words, which are Envoy's.
 
 mod flags;
 mod handshake;
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn section_2_7_causes_have_istios_status_flag_and_detail() {
+    fn causes_have_istios_status_flag_and_detail() {
         let told = |reject: Reject| {
             let Reason { status, flags, detail, .. } = reject.reason();
             (status, flags.to_string(), detail)

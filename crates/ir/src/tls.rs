@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
 
-/// How TLS of clients is taken off (§2.9).
+/// How TLS of clients is terminated (GW-10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Termination {
     /// Who the server is.

@@ -132,7 +132,7 @@ impl Recording {
     }
 }
 
-/// Whether an answer of ours is one that Istio should have given: 421 where the name of the handshake and the host differ (S-38, §8.3).
+/// Whether an answer of ours is one that Istio should have given: 421 where the name of the handshake and the host differ (S-38).
 pub fn is_stricter(question: &Question, ours: &Value) -> bool {
     let host = question.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
     let host = host.map(|(_, value)| value.rsplit_once(':').map_or(&**value, |(host, _)| host));

@@ -13,13 +13,14 @@ usage: cargo xtask <chore>
   layers MODULE
              print an order of the modules in MODULE (such as `dataplane::http`) that their imports allow
   licences   hold every dependency's licence against deny.toml
-  rows       list the row ids of the behaviour reference that cases and tests cite";
+  rows       compare the row ids (such as `S-62`) that are cited with those that docs/rows.md explains
+  rows ID    print the files that cite an id";
 
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("layers") => std::env::args().nth(2).map_or_else(layers::check, |module| layers::propose(&module)),
         Some("licences") => licences::check(),
-        Some("rows") => rows::list(),
+        Some("rows") => std::env::args().nth(2).map_or_else(rows::check, |id| rows::find(&id)),
         Some("help" | "--help" | "-h") | None => {
             println!("{USAGE}");
             Ok(())

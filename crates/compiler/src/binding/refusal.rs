@@ -1,4 +1,4 @@
-//! Why a VirtualService does not bind to a Gateway that it names: the causes of a 404 (§2.7), and what would mend them.
+//! Why a VirtualService does not bind to a Gateway that it names: the causes of a 404, and how to fix them.
 
 use crate::code;
 use crate::context::CompileContext;

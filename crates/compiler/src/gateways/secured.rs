@@ -1,4 +1,4 @@
-//! What a server does with TLS: from its settings to a termination (§2.9, GW-10 to GW-19).
+//! What a server does with TLS: from its settings to a termination (GW-10 to GW-19).
 
 use crate::code;
 use crate::credentials::{Finder, Trusted};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The termination of a server; `http` says that HTTP is spoken inside.
 pub(super) fn termination(tls: &ServerTls, http: bool, finder: &mut Finder<'_, '_>) -> Termination {
-    // S-80, §8.3: what is no HTTP offers none of its versions.
+    // S-80: a server that is not HTTP offers no version of HTTP.
     let alpn = if http { vec![Alpn::H2, Alpn::Http11] } else { Vec::new() };
     if tls.mode == Some(TlsMode::IstioMutual) {
         return closed(NO_MESH_CERTIFICATE, alpn, finder);

@@ -207,7 +207,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// A server for each rule, by the names that nobody has before (VS-63). A name that was written wider than the server's own stands behind
-    /// narrower ones, as it would if it had not been narrowed (§8.3).
+    /// narrower ones, as it would if it had not been narrowed.
     fn passed_through(&mut self, server: &PlannedServer) -> bool {
         let rules = self.state.l4_bindings_of(self.id, server);
         let all = rules.iter().enumerate().flat_map(|(at, rule)| rule.names.iter().map(move |name| (at, name)));

@@ -1,4 +1,4 @@
-//! Verification of client certificates (§2.9, GW-15, GW-19).
+//! Verification of client certificates (GW-10, GW-15, GW-19).
 
 use ir::{ClientAuth, Trust};
 use rustls::client::danger::HandshakeSignatureValid;

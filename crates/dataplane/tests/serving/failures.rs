@@ -1,4 +1,4 @@
-//! Backends that fail, and what the client is told (§2.7).
+//! Backends that fail, and the responses that clients receive.
 
 use crate::backend::Backend;
 use crate::client::reset;

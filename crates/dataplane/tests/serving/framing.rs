@@ -1,5 +1,5 @@
 //! Every way to say how long a body is, with a second request behind it: a backend sees what a strict reader of RFC 9112 makes of the
-//! bytes, or nothing (field.md §3: CL.TE, TE.CL, TE.TE, CL.0, 0.CL).
+//! bytes, or nothing (CL.TE, TE.CL, TE.TE, CL.0, 0.CL).
 
 use crate::backend::Backend;
 use crate::client::Client;

@@ -1,5 +1,5 @@
 //! Malformed heads, chunks and answers by the hundred: what no strict reader takes reaches nobody, and nothing that is asked afterwards is
-//! answered by it (field.md §3).
+//! answered by it.
 
 use crate::backend::Backend;
 use crate::frames::{DATA, END_STREAM, PROTOCOL_ERROR, Peer, field, head, request};

@@ -1,4 +1,4 @@
-//! TLS of clients: servers by name, certificates, client certificates, and what is passed through (§2.9, S-14, S-38, S-82, S-96, S-97).
+//! TLS of clients: servers by name, certificates, client certificates, and what is passed through (GW-10, S-14, S-38, S-82, S-96, S-97).
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, PATIENCE, Setup, forward, respond};
