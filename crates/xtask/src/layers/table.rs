@@ -328,7 +328,6 @@ pub(super) const ORDER: &[List<'static>] = &[
             "python",
             "envoy",
             "secured",
-            "seeded",
             "backend",
             "faulty_backend",
             "http2",

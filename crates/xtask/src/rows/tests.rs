@@ -31,7 +31,10 @@ fn each_cited_id_has_a_row() {
     let (known, unknown) = ("S-62", format!("S-{}", 999));
     let page = "| id | meaning |\n|---|---|\n| S-62 | Routes without conditions are last. |\n";
     assert_eq!(faults(&files(known), page), Vec::<String>::new());
-    assert_eq!(faults(&files(&format!("{known} {unknown}")), page), [format!("a.rs cites {unknown}, which has no row")]);
+    assert_eq!(
+        faults(&files(&format!("{known} {unknown}")), page),
+        [format!("a.rs cites {unknown}, which has no row")]
+    );
 }
 
 #[test]
