@@ -5,11 +5,11 @@ mod refusal;
 
 use crate::code;
 use crate::context::CompileContext;
-use crate::gateways::{PlannedServer, Plans};
-use crate::l4::{self, L4Binding};
+use crate::frontends::istio::gateway::{PlannedServer, Plans};
+use crate::frontends::istio::l4::{self, L4Binding};
+use crate::frontends::istio::routes::{self, Target};
 use crate::names;
 use crate::report::Notes;
-use crate::routes::{self, Target};
 use crate::settings::Workload;
 use crate::visibility::{self, Class};
 use ir::{HostPattern, ListenerId, Route, TableId};

@@ -4,14 +4,12 @@
 //! [`compile`] is called by the program's pipeline with each new [`ResourceSet`](resources::set::ResourceSet). The [`Memo`]
 //! between two calls makes the cost of a change follow the change; without it everything is compiled, with the same result.
 //!
-//! Modules, lowest first: what things are called and how they are ordered (`code`, `settings`, `mesh_settings`, `fast`, `report`, `visibility`,
-//! `order`, `names`, `texts`, `hosts`), the indexes (`index`, `context`), one object's parts (`headers`, `matches`, `actions`, `routes`, `l4`), what
-//! TLS needs (`credentials`, `tls_parameters`), what is behind destinations (`services`, `destination_rules`, `localities`, `endpoints`,
-//! `destinations`, `balance`, `clusters`), the joins (`ports`,
-//! `gateways`, `binding`, `lints`, `policies`), and what is kept between compilations (`memo`).
+//! Modules, lowest first: names, order, settings and reports (`code`, `settings`, `mesh_settings`, `fast`, `report`, `visibility`, `order`,
+//! `names`, `texts`, `hosts`), the indexes (`index`, `context`), what TLS needs (`credentials`, `tls_parameters`), what is behind destinations
+//! (`services`, `destination_rules`, `localities`, `endpoints`, `destinations`, `balance`, `clusters`), findings about single objects (`lints`,
+//! `policies`), the front ends, one for each dialect (`frontends`), the joins (`binding`), and what is kept between compilations
+//! (`incremental`).
 
-mod actions;
-mod auto_passthrough;
 mod balance;
 mod binding;
 mod clusters;
@@ -19,27 +17,21 @@ pub mod code;
 mod compiled;
 mod context;
 mod credentials;
-mod delegates;
 mod destination_rules;
 mod destinations;
 mod endpoints;
 mod fast;
-mod gateways;
-mod headers;
+mod frontends;
 mod hosts;
+mod incremental;
 mod index;
-mod l4;
 mod lints;
 mod localities;
-mod matches;
-mod memo;
 mod mesh_settings;
 mod names;
 mod order;
 mod policies;
-mod ports;
 mod report;
-mod routes;
 mod services;
 mod settings;
 mod texts;
@@ -47,7 +39,7 @@ mod tls_parameters;
 mod visibility;
 
 pub use compiled::Compiled;
-pub use memo::Memo;
+pub use incremental::Memo;
 pub use report::Report;
 pub use settings::{Settings, Workload};
 

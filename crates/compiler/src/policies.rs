@@ -1,5 +1,5 @@
 //! RequestAuthentication, AuthorizationPolicy and PeerAuthentication: which workloads of this process they are for (AP-01, RA-01). They are
-//! not enforced yet, so that one which is for a workload here is an error. `memo` calls this.
+//! not enforced yet, so that one which is for a workload here is an error. `incremental` calls this.
 
 use crate::code;
 use crate::context::CompileContext;

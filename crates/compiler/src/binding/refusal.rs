@@ -2,7 +2,7 @@
 
 use crate::code;
 use crate::context::CompileContext;
-use crate::gateways::Plans;
+use crate::frontends::istio::gateway::Plans;
 use crate::report::Notes;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Absence, Object};

@@ -1,11 +1,11 @@
 //! Routes of bytes: the `tls` and `tcp` rules of a VirtualService for one server (VS-60 to VS-67, S-36, S-37).
 
-use crate::auto_passthrough;
 use crate::code;
 use crate::context::CompileContext;
 use crate::destination_rules::{self, Effective};
 use crate::destinations::{self, Asking};
-use crate::gateways::{PlannedServer, ServerKind};
+use crate::frontends::istio::auto_passthrough;
+use crate::frontends::istio::gateway::{PlannedServer, ServerKind};
 use crate::names;
 use crate::report::Notes;
 use crate::services;

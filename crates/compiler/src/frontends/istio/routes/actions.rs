@@ -12,7 +12,7 @@ mod rewrite;
 use crate::code;
 use crate::context::CompileContext;
 use crate::destinations::Asking;
-use crate::headers::{self, Operations};
+use crate::frontends::istio::routes::headers::{self, Operations};
 use crate::report::Notes;
 use base64::Engine as _;
 use compiled::Compiled;

@@ -1,11 +1,11 @@
 //! The listeners of the snapshot, and the tables that they name: what is opened, for whom, and what stays closed for want of a route.
 
-use super::State;
-use super::changed::Dirty;
+use super::dirty::Dirty;
+use super::state::State;
 use crate::code;
 use crate::fast::FastSet;
-use crate::gateways::{Plan, PlannedServer, ServerKind};
-use crate::l4::L4Binding;
+use crate::frontends::istio::gateway::{Plan, PlannedServer, ServerKind};
+use crate::frontends::istio::l4::L4Binding;
 use crate::mesh_settings;
 use crate::order;
 use crate::report::Notes;

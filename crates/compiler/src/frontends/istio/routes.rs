@@ -1,15 +1,18 @@
 //! The routes of one VirtualService for one Gateway and server port, in its own order (S-60, VS-10, VS-11, VS-18 to VS-20).
 
-use crate::actions;
+mod actions;
+mod headers;
+mod matches;
+
 use crate::context::CompileContext;
-use crate::delegates::{self, Rule};
 use crate::destinations::Asking;
-use crate::matches::{self, Unjudgeable};
+use crate::frontends::istio::delegates::{self, Rule};
 use crate::names;
 use crate::report::Notes;
 use crate::settings::Workload;
 use crate::texts;
 use ir::{Action, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
+use matches::Unjudgeable;
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::text_match::selects;

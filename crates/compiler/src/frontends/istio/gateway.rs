@@ -1,6 +1,7 @@
 //! Which listeners the workloads get: Gateways chosen by selector, merged by port (S-01 to S-22, GW-01 to GW-09).
 
 mod coverage;
+pub(crate) mod ports;
 mod secured;
 mod selector;
 mod server;
@@ -11,7 +12,6 @@ use crate::credentials::{Finder, Used};
 use crate::fast::FastMap;
 use crate::hosts::{ServerHost, ServerHosts};
 use crate::order;
-use crate::ports;
 use crate::report::Notes;
 use crate::settings::Workload;
 use ir::{HostPattern, ListenerId, ObjectKind, Origin, TableId, Termination};

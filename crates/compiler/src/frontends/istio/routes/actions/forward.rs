@@ -6,7 +6,7 @@ use super::{cors, mirrors, retries};
 use crate::code;
 use crate::context::CompileContext;
 use crate::destinations::{self, Asking};
-use crate::headers::{self, Operations};
+use crate::frontends::istio::routes::headers::{self, Operations};
 use crate::report::Notes;
 use ir::{Action, Authority, Forward, HeaderChanges, MatchPath, PathRewrite, PathText, Pattern, Target};
 use resources::spec::scalar::Duration;

@@ -1,10 +1,10 @@
 //! The hosts of each table: who puts routes where.
 
-use super::State;
-use super::changed::Dirty;
+use super::dirty::Dirty;
+use super::state::State;
 use crate::binding::Bound;
 use crate::fast::FastMap;
-use crate::gateways::{Plan, PlannedServer, Plans};
+use crate::frontends::istio::gateway::{Plan, PlannedServer, Plans};
 use crate::order;
 use ir::{Changes, Host, HostPattern, Map, Origin, TableId};
 use resources::key::Key;

@@ -1,12 +1,12 @@
 //! From a changed object to everything that has to be looked at again.
 
-use super::State;
+use super::dirty::Dirty;
+use super::state::State;
 use crate::destination_rules;
 use crate::endpoints;
+use crate::frontends::istio::gateway::ports;
 use crate::index::{References, service_of_slice};
 use crate::names;
-use crate::ports;
-use ir::{ClusterId, HostPattern, ListenerId, TableId};
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Object, ResourceSet};
 use resources::spec::core::Service;
@@ -17,39 +17,8 @@ use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
 use resources::spec::virtual_service::VirtualService;
 use resources::spec::workload_entry::WorkloadEntry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// Tables and hosts whose routes changed, with the VirtualService that changed them.
-pub(super) type Touched = BTreeMap<Arc<TableId>, Vec<(HostPattern, Key)>>;
-
-/// What has to be looked at again.
-#[derive(Default)]
-pub(super) struct Dirty {
-    /// The listeners.
-    pub(super) gateways: bool,
-    /// Names of Gateways that came, went or changed.
-    pub(super) gateway_names: BTreeSet<Arc<str>>,
-    /// Hosts behind which there may be something else now: ports, visibility, subsets.
-    pub(super) hosts: BTreeSet<Arc<str>>,
-    /// Hosts whose endpoints alone may be different.
-    pub(super) endpoints: BTreeSet<Arc<str>>,
-    pub(super) virtual_services: BTreeSet<Key>,
-    /// Listeners that have to be put together anew.
-    pub(super) listeners: BTreeSet<Arc<ListenerId>>,
-    /// Gateways of which something else may be said.
-    pub(super) gateway_notes: BTreeSet<Key>,
-    /// Tables and hosts whose routes changed.
-    pub(super) tables: Touched,
-    /// Clusters that routes began or ceased to go to.
-    pub(super) clusters: Vec<ClusterId>,
-    /// Policies that came, went or changed.
-    pub(super) policies: BTreeSet<ObjectRef>,
-    /// DestinationRules of which something else may be said, for what was found while clusters were built.
-    pub(super) rules: BTreeSet<Key>,
-    /// Whether everything is new, so that all objects are remarked on.
-    pub(super) all: bool,
-}
 
 /// Everything is new.
 pub(super) fn apply_all(state: &mut State, dirty: &mut Dirty) {
@@ -180,13 +149,12 @@ impl Reach {
             _ => Self::Routes,
         }
     }
-}
 
-impl Dirty {
-    fn reached(&mut self, reach: Reach) -> &mut BTreeSet<Arc<str>> {
-        match reach {
-            Reach::Routes => &mut self.hosts,
-            Reach::Clusters => &mut self.endpoints,
+    /// Where hosts are marked.
+    fn hosts(self, dirty: &mut Dirty) -> &mut BTreeSet<Arc<str>> {
+        match self {
+            Self::Routes => &mut dirty.hosts,
+            Self::Clusters => &mut dirty.endpoints,
         }
     }
 }
@@ -240,7 +208,7 @@ fn destination_rule(
     let domain = Arc::clone(&state.settings.domain);
     state.index.destination_rule(object, &domain, present);
     let host = destination_rules::host_of(object, &domain);
-    let reached = dirty.reached(reach);
+    let reached = reach.hosts(dirty);
     reached.insert((*host).into());
     if let Some(suffix) = host.strip_prefix('*') {
         reached.extend(state.index.used_hosts().filter(|used| used.ends_with(suffix)).cloned());
@@ -249,13 +217,13 @@ fn destination_rule(
 
 fn service_entry(state: &mut State, object: &Object<ServiceEntry>, present: bool, reach: Reach, dirty: &mut Dirty) {
     state.index.service_entry(object, present);
-    dirty.reached(reach).extend(object.spec.hosts.iter().map(|host| Arc::from(&**host)));
+    reach.hosts(dirty).extend(object.spec.hosts.iter().map(|host| Arc::from(&**host)));
 }
 
 fn service(state: &mut State, object: &Object<Service>, present: bool, reach: Reach, dirty: &mut Dirty) {
     state.index.service(object, present);
     let key = &object.key;
-    dirty.reached(reach).insert(names::service_host(&key.name, &key.namespace, &state.settings.domain).into());
+    reach.hosts(dirty).insert(names::service_host(&key.name, &key.namespace, &state.settings.domain).into());
     // S-40: its ports say where the gateway listens.
     dirty.gateways |= state.settings.workloads.iter().any(|workload| ports::is_for(object, workload));
 }

@@ -1,22 +1,24 @@
 //! What is kept between two compilations, and the steps from one to the next. A first compilation takes the same steps with
 //! everything changed, so that there is one way to compile, not two.
 
-mod changed;
 mod cluster_notes;
+mod clusters;
+mod dirty;
+mod findings;
+mod invalidate;
 mod listeners;
 mod state;
 mod tables;
-mod upstreams;
 
-use crate::auto_passthrough::{self, Implied};
 use crate::binding::{self, Binding, Bound};
 use crate::compiled::Compiled;
 use crate::context::CompileContext;
-use crate::gateways;
+use crate::frontends::istio::auto_passthrough::{self, Implied};
+use crate::frontends::istio::gateway;
 use crate::mesh_settings;
 use crate::report::Notes;
 use crate::settings::Settings;
-use changed::Dirty;
+use dirty::Dirty;
 use ir::{Changes, Delta};
 use resources::key::{Key, Kind};
 use resources::set::{Object, ResourceSet};
@@ -65,10 +67,10 @@ impl State {
         self.report.begin();
         let before = std::mem::replace(&mut self.set, set.clone());
         if fresh {
-            changed::apply_all(self, &mut dirty);
+            invalidate::apply_all(self, &mut dirty);
         } else {
-            set.changed.iter().for_each(|object| changed::apply(self, &before, object, &mut dirty));
-            set.changed_files.iter().for_each(|path| changed::apply_file(self, path, &mut dirty));
+            set.changed.iter().for_each(|object| invalidate::apply(self, &before, object, &mut dirty));
+            set.changed_files.iter().for_each(|path| invalidate::apply_file(self, path, &mut dirty));
         }
         if dirty.gateways {
             self.plan_listeners(&mut dirty);
@@ -97,7 +99,7 @@ impl State {
 
     /// Plans the listeners, and marks every VirtualService that names a Gateway for which something is different.
     fn plan_listeners(&mut self, dirty: &mut Dirty) {
-        let plans = gateways::plan(self.context());
+        let plans = gateway::plan(self.context());
         let mut names: BTreeSet<Arc<str>> = tables::differing_gateways(&self.plans, &plans);
         names.append(&mut dirty.gateway_names);
         for name in &names {
