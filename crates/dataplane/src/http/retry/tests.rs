@@ -36,32 +36,29 @@ fn vs_40_each_condition_retries_its_causes() {
         RetryOn::REFUSED_STREAM,
         RetryOn::NONE,
     ];
-    let unwritten = |failure| AttemptOutcome { is_started: false, ..outcome(failure) };
-    let table: [(&str, fn() -> AttemptOutcome<()>, [bool; 7]); 6] = [
-        (
-            "connect",
-            || AttemptOutcome { is_started: false, ..outcome(ALONE) },
-            [true, true, true, true, true, false, false],
-        ),
-        ("closed", || outcome(Closed), [true, true, true, false, false, false, false]),
-        ("malformed", || outcome(Protocol), [true, true, true, false, false, false, false]),
-        ("per-try timeout", || outcome(TryTimeout), [true, true, true, false, false, false, false]),
-        ("the route's timeout", || outcome(Final), [false; 7]),
-        ("a retriable response", || outcome(Response), [true; 7]),
+    let table = [
+        (ALONE, false, [true, true, true, true, true, false, false]),
+        (Closed, true, [true, true, true, false, false, false, false]),
+        (Protocol, true, [true, true, true, false, false, false, false]),
+        (TryTimeout, true, [true, true, true, false, false, false, false]),
+        // The end of the route's timeout, or a failure of the client.
+        (Final, true, [false; 7]),
+        // The response was compared with the policy before.
+        (Response, true, [true; 7]),
     ];
-    for (name, outcome, expected) in table {
+    for (failure, is_started, expected) in table {
+        let outcome = || AttemptOutcome { is_started, ..outcome(failure) };
         for (on, expected) in conditions.into_iter().zip(expected) {
             let decision = decide(&mut RetryState::default(), Some(&retries(1, on)), outcome());
-            assert_eq!(matches!(decision, RetryDecision::Retry(_)), expected, "{name}, {on:?}");
+            assert_eq!(matches!(decision, RetryDecision::Retry(_)), expected, "{failure:?}, {on:?}");
         }
-        assert!(matches!(
-            decide(&mut RetryState::default(), None, outcome()),
-            RetryDecision::Stop(NoRetryReason::NotRetriable)
-        ));
+        let without_policy = decide(&mut RetryState::default(), None, AttemptOutcome { is_started: true, ..outcome() });
+        assert_eq!(without_policy, RetryDecision::Stop(NoRetryReason::NotRetriable), "{failure:?}");
     }
     // A malformed response to a request of which nothing was written: only the last condition names it.
     let before = retries(1, RetryOn::RESET_BEFORE_REQUEST);
-    assert!(matches!(decide(&mut RetryState::default(), Some(&before), unwritten(Protocol)), RetryDecision::Retry(_)));
+    let unwritten = AttemptOutcome { is_started: false, ..outcome(Protocol) };
+    assert!(matches!(decide(&mut RetryState::default(), Some(&before), unwritten), RetryDecision::Retry(_)));
 }
 
 #[test]
