@@ -5,7 +5,7 @@
 mod date;
 mod line;
 
-pub(crate) use date::{HttpDate, http_date};
+pub(crate) use date::http_date;
 pub(crate) use line::Record;
 
 use crate::limits::LOG_BATCH;

@@ -124,7 +124,7 @@ async fn reach(
 fn source_hash(worker: &Worker, conn: &TcpConnection, chosen: &ClusterState) -> Option<u64> {
     chosen.config.balance.hash()?;
     let first = worker.upstream.cluster(conn.entry.targets.first()?.slot?)?;
-    (first.hash_key() == Some(&HashKey::SourceIp)).then(|| xxhash64(conn.client.peer.as_bytes(), 0))
+    (first.hash_key() == Some(&HashKey::SourceIp)).then(|| xxhash64(&conn.client.peer, 0))
 }
 
 fn record(worker: &Worker, conn: &TcpConnection, info: &ConnectionInfo, taken: Duration) {

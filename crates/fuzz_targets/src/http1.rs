@@ -247,7 +247,13 @@ pub(crate) fn prepared<R>(
         fields: head.fields(buffer),
     };
     let certificate = wire::forwarded::Certificate::Drop;
-    let peer = Peer { address: "192.0.2.1", scheme: "http", trusted_proxies: 0, certificate, port: None };
+    let peer = Peer {
+        address: &std::net::IpAddr::from([192, 0, 2, 1]).into(),
+        scheme: "http",
+        trusted_proxies: 0,
+        certificate,
+        port: None,
+    };
     prepare(raw, table, &peer, &mut Scratch::default()).ok().map(|prepared| with(&prepared.view))
 }
 

@@ -131,7 +131,7 @@ impl Explainer {
         let server = came.place.and_then(|place| came.served.listener.tls.get(place));
         let certificate = secured::certificate(server, http.forwarded.certificates);
         let port = mesh_settings.headers.forwarded_port.then(|| came.served.listener.id.address.port());
-        let address = came.question.from.to_canonical().to_string();
+        let address = came.question.from.to_canonical().into();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
         let context = RequestContext { request: &request, buffer: &head, http, mesh_settings, peer: &peer };
         let mut scratch = Scratch::default();
@@ -276,7 +276,7 @@ impl Came<'_> {
 fn sent_head<'a>(context: &RequestContext<'a>, to: RouteTarget<'a>, view: &RequestView<'a>) -> String {
     let mut edits = Edits::default();
     let headers = &context.mesh_settings.headers;
-    let id = if headers.request_id { "<a new id>" } else { "" };
+    let id = headers.request_id.then(|| "<a new id>".into());
     forwarded::edit(context.peer, view.fields, view.scheme, id, &mut edits);
     let parts = decision::edit_request(context, to, view, &policies::Asked(view), &mut edits);
     let mut head = Vec::new();

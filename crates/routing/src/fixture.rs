@@ -32,8 +32,13 @@ pub(crate) fn try_ask<R>(
         fields: parsed.fields(buffer),
     };
     let trusted_proxies = listener.forwarded.trusted_proxies;
-    let peer =
-        Peer { address: "192.0.2.1", scheme: "http", trusted_proxies, certificate: Default::default(), port: None };
+    let peer = Peer {
+        address: &std::net::IpAddr::from([192, 0, 2, 1]).into(),
+        scheme: "http",
+        trusted_proxies,
+        certificate: Default::default(),
+        port: None,
+    };
     prepare(raw, listener, &peer, &mut Scratch::default()).map(|prepared| with(&prepared.view))
 }
 

@@ -69,6 +69,12 @@ impl<'a> FieldValue<'a> {
         self.0
     }
 
+    /// A value that this program made, as [`crate::MadeText`] holds it.
+    pub(crate) fn of_made(octets: Cow<'a, [u8]>) -> Self {
+        debug_assert!(is_value(&octets));
+        Self(octets)
+    }
+
     /// A value that borrows this one.
     pub fn by_ref(&self) -> FieldValue<'_> {
         FieldValue(Cow::Borrowed(&self.0))

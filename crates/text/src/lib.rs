@@ -9,6 +9,7 @@ mod cookie;
 mod error;
 mod field;
 mod header;
+mod made;
 mod octets;
 mod path;
 
@@ -17,5 +18,6 @@ pub use cookie::{CookieName, CookieText};
 pub use error::{Part, TextError};
 pub use field::{FieldName, FieldValue};
 pub use header::{HeaderName, HeaderValue};
+pub use made::{AddressText, Decimal, HttpDate, MadeText, Uuid};
 pub use octets::{is_token, is_value};
 pub use path::{PathText, Target, escape_location};

@@ -35,14 +35,15 @@ fn writing() -> f64 {
     let mut request = RequestHead::default();
     let _ = request.parse(HEAD, &HeadLimits::default());
     let fields = request.fields(HEAD);
+    let (address, id) = (std::net::IpAddr::from([127, 0, 0, 1]).into(), text::Uuid::from_random(0));
     let peer =
-        Peer { address: "127.0.0.1", scheme: "http", trusted_proxies: 0, certificate: Default::default(), port: None };
+        Peer { address: &address, scheme: "http", trusted_proxies: 0, certificate: Default::default(), port: None };
     let mut out = Vec::with_capacity(2048);
     let begun = Instant::now();
     for _ in 0..TURNS {
         out.clear();
         let mut edits = Edits::default();
-        forwarded::edit(&peer, fields, "http", "0d2b7a3c-5f0e-4a51-9d6f-0123456789ab", &mut edits);
+        forwarded::edit(&peer, fields, "http", Some((&id).into()), &mut edits);
         let parts = RequestParts {
             method: b"GET",
             path: b"/api/v1/users",

@@ -3,6 +3,7 @@
 use crate::edit::Edits;
 use crate::view::Fields;
 use std::net::{IpAddr, SocketAddr};
+use text::{AddressText, FieldValue};
 
 /// Headers that steer Envoy or tell of it: not taken from outside of the mesh.
 const INTERNAL: &[&str] = &[
@@ -36,8 +37,8 @@ const INTERNAL: &[&str] = &[
 /// What is known of a connection and of the listener that took it.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer<'a> {
-    /// The address as text; made once per connection.
-    pub address: &'a str,
+    /// The address as text.
+    pub address: &'a AddressText,
     /// `http` or `https`, as the connection itself is.
     pub scheme: &'static str,
     /// How many proxies in front are trusted (`numTrustedProxies`).
@@ -81,19 +82,25 @@ pub fn scheme(peer: &Peer<'_>, fields: Fields<'_>) -> &'static str {
 
 /// The address that counts as the client's (S-111): the n-th from the right of `X-Forwarded-For`, the peer when there are fewer.
 pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
-    let Some(back) = peer.trusted_proxies.checked_sub(1) else { return peer.address };
+    let Some(back) = peer.trusted_proxies.checked_sub(1) else { return peer.address.as_str() };
     // Several lines are one list (RFC 9110 §5.3).
     let lines = || fields.all("x-forwarded-for").filter(|line| !line.is_empty());
     let all = || lines().flat_map(|line| line.split(|byte| *byte == b','));
     let from_left = all().count().checked_sub(1 + back as usize);
     let found = from_left.and_then(|at| std::str::from_utf8(all().nth(at)?).ok()).map(str::trim);
-    found.filter(|text| text.parse::<IpAddr>().is_ok()).unwrap_or(peer.address)
+    found.filter(|text| text.parse::<IpAddr>().is_ok()).unwrap_or(peer.address.as_str())
 }
 
 /// The edits of every request at the edge.
 ///
-/// `request_id` is the id that a request without a believed one gets; empty leaves the header as it came (PC-03).
-pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'static str, request_id: &'a str, edits: &mut Edits<'a>) {
+/// `request_id` is the id for a request that has none, or none that is trusted; `None` leaves the header as it was received (PC-03).
+pub fn edit<'a>(
+    peer: &Peer<'a>,
+    fields: Fields<'a>,
+    scheme: &'static str,
+    request_id: Option<FieldValue<'a>>,
+    edits: &mut Edits<'a>,
+) {
     let mut forwarded_for: Option<Vec<u8>> = None;
     let mut has_id = false;
     let mut has_port = false;
@@ -136,10 +143,10 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'static str, reque
         }
     }
     match forwarded_for {
-        None => edits.set_checked("x-forwarded-for", peer.address.as_bytes()),
+        None => edits.set("x-forwarded-for", peer.address),
         Some(mut joined) => {
             joined.push(b',');
-            joined.extend_from_slice(peer.address.as_bytes());
+            joined.extend_from_slice(peer.address);
             edits.set_checked("x-forwarded-for", joined);
         }
     }
@@ -149,13 +156,16 @@ pub fn edit<'a>(peer: &Peer<'a>, fields: Fields<'a>, scheme: &'static str, reque
         edits.set_checked("x-forwarded-client-cert", all);
     }
     edits.set("x-forwarded-proto", scheme);
-    edits.set_checked("x-envoy-external-address", client(peer, fields).as_bytes());
+    match client(peer, fields) {
+        own if std::ptr::eq(own, peer.address.as_str()) => edits.set("x-envoy-external-address", peer.address),
+        other => edits.set_checked("x-envoy-external-address", other.as_bytes()),
+    }
     if let Some(port) = peer.port.filter(|_| !has_port || peer.trusted_proxies == 0) {
         edits.set("x-forwarded-port", u64::from(port));
     }
     // An id from outside is kept only when a trusted proxy may have made it.
-    if !request_id.is_empty() && (!has_id || peer.trusted_proxies == 0) {
-        edits.set_checked("x-request-id", request_id.as_bytes());
+    if let Some(request_id) = request_id.filter(|_| !has_id || peer.trusted_proxies == 0) {
+        edits.set("x-request-id", request_id);
     }
 }
 
@@ -177,26 +187,15 @@ pub fn set_forwarded_host<'a>(authority: &'a [u8], fields: Fields<'a>, edits: &m
     edits.set_checked("x-forwarded-host", all);
 }
 
-/// A version 4 UUID out of random bits.
-pub fn request_id(random: u128, out: &mut [u8; 36]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let bits = (random & !(0xf << 76) | (4 << 76)) & !(0x3 << 62) | (0x2 << 62);
-    let mut nibble = 32;
-    for (at, place) in out.iter_mut().enumerate() {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            *place = b'-';
-        } else {
-            nibble -= 1;
-            *place = DIGITS.get((bits >> (nibble * 4)) as usize & 15).copied().unwrap_or(b'0');
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::edit::FieldEdit;
     use crate::h1::{HeadLimits, RequestHead};
+
+    fn nines() -> AddressText {
+        IpAddr::from([9, 9, 9, 9]).into()
+    }
 
     fn edits_of(head: &str, trusted_proxies: u32) -> Vec<String> {
         edits_with(head, trusted_proxies, Certificate::Drop)
@@ -206,10 +205,10 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
         let mut parsed = RequestHead::default();
         parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
-        let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate, port: None };
+        let peer = Peer { address: &nines(), scheme: "http", trusted_proxies, certificate, port: None };
         let fields = parsed.fields(text.as_bytes());
         let mut edits = Edits::default();
-        edit(&peer, fields, scheme(&peer, fields), "id", &mut edits);
+        edit(&peer, fields, scheme(&peer, fields), Some("id".into()), &mut edits);
         let show = |edit: &FieldEdit<'_>| match edit {
             FieldEdit::Set(name, value) => format!("{}={}", name.as_str(), String::from_utf8_lossy(value)),
             other => format!("-{}", other.name()),
@@ -278,7 +277,7 @@ mod tests {
             let mut parsed = RequestHead::default();
             parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
             let certificate = Certificate::Drop;
-            let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate, port: None };
+            let peer = Peer { address: &nines(), scheme: "http", trusted_proxies, certificate, port: None };
             client(&peer, parsed.fields(text.as_bytes())).to_owned()
         };
         let lines = ["1.1.1.1, 2.2.2.2", "3.3.3.3", "2001:db8::4"];
@@ -297,11 +296,11 @@ mod tests {
             let mut parsed = RequestHead::default();
             parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
             let (certificate, port) = (Certificate::Drop, Some(443));
-            let peer = Peer { address: "9.9.9.9", scheme: "http", trusted_proxies, certificate, port };
+            let peer = Peer { address: &nines(), scheme: "http", trusted_proxies, certificate, port };
             let fields = parsed.fields(text.as_bytes());
             let other = text::Authority::parse("b").unwrap();
             let mut edits = Edits { authority: rewritten.then_some(&other), ..Edits::default() };
-            edit(&peer, fields, "http", "", &mut edits);
+            edit(&peer, fields, "http", None, &mut edits);
             set_forwarded_host(b"a", fields, &mut edits);
             let value = |name: &str| {
                 let set = edits.fields.iter().find(|edit| edit.name() == name);
@@ -317,12 +316,5 @@ mod tests {
         assert_eq!(told("X-Forwarded-Port: 1\r\n", 0, true), [some("a"), some("443"), None]);
         assert_eq!(told("X-Forwarded-Port: 1\r\nX-Forwarded-Host: c\r\n", 1, true), [some("c,a"), None, None]);
         assert_eq!(told("X-Forwarded-Host: c, a\r\n", 1, true), [None, some("443"), None]);
-    }
-
-    #[test]
-    fn an_id_is_a_uuid_of_version_4() {
-        let mut id = [0; 36];
-        request_id(u128::MAX, &mut id);
-        assert_eq!(&id, b"ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 }

@@ -7,14 +7,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use text::AddressText;
 use wire::forwarded::Certificate;
 use wire::proxy_protocol::Ends;
 
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// The client's address as text, without the port.
-    pub(crate) peer: Box<str>,
+    /// The client's address, without the port.
+    pub(crate) peer: AddressText,
     pub(crate) remote: SocketAddr,
     /// The local address.
     pub(crate) local: Option<SocketAddr>,
@@ -56,7 +57,7 @@ impl Client {
         let age = mesh_settings.connections.max_age.filter(|age| !age.is_zero());
         Self {
             expires: age.and_then(|age| Instant::now().checked_add(age)),
-            peer: wire::forwarded::plain_address(remote).to_string().into(),
+            peer: wire::forwarded::plain_address(remote).into(),
             remote,
             local,
             listener: Arc::clone(listener),

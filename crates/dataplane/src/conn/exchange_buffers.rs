@@ -5,6 +5,7 @@ use super::buffer::Memory;
 use ir::FieldName;
 use routing::Scratch;
 use std::rc::Rc;
+use text::Uuid;
 use wire::h1::{RequestHead, ResponseHead};
 
 /// The size up to which an output buffer keeps its memory.
@@ -18,7 +19,7 @@ pub(crate) struct ExchangeBuffers {
     pub(crate) request: RequestHead,
     pub(crate) response: ResponseHead,
     pub(crate) scratch: Scratch,
-    pub(crate) request_id: [u8; 36],
+    pub(crate) request_id: Uuid,
     /// Captured headers of the request, for edits of the response.
     pub(crate) captured_headers: Vec<(FieldName, Vec<u8>)>,
     /// An HTTP/2 head in the form of HTTP/1.
@@ -38,7 +39,7 @@ impl ExchangeBuffers {
             request: RequestHead::default(),
             response: ResponseHead::default(),
             scratch: Scratch::default(),
-            request_id: [b'0'; 36],
+            request_id: Uuid::from_random(0),
             captured_headers: Vec::new(),
             flat: Vec::new(),
             body_in: Buffer::new(memory),

@@ -8,7 +8,7 @@ use super::timers::Timers;
 use super::tracker::Tracker;
 use super::{Budget, BudgetExceeded, Buffer, Drain, ExchangeBuffers, Pipe, Timer};
 use crate::limits::{KEPT_BUFFERS, Limits};
-use crate::log::{AccessLog, HttpDate, LogBuffer, http_date};
+use crate::log::{AccessLog, LogBuffer, http_date};
 use crate::metrics::{BudgetGauge, WorkerMetrics, add};
 use crate::reasons::ReasonHeader;
 use std::any::Any;
@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use text::HttpDate;
 use upstream::{ClusterState, EndpointState, Outcome, Pool, PoolSettings, Streams, Upstream};
 
 /// The state of a worker thread.

@@ -19,7 +19,7 @@ use routing::{
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
-use text::{Authority, FieldValue};
+use text::{Authority, FieldValue, Uuid};
 use upstream::{ClusterState, ConnectContext};
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
@@ -127,14 +127,13 @@ impl Decision {
 /// Decides a request by the current table.
 pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) -> Decision {
     let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, .. } = buffers;
-    forwarded::request_id(u128::from(worker.random()) << 64 | u128::from(worker.random()), request_id);
-    let request_id = std::str::from_utf8(request_id).unwrap_or_default();
+    *request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
     let version = conn.table.version();
     let buffer = conn.input.filled().get(..head).unwrap_or_default();
     let trusted_proxies = version.http.forwarded.trusted_proxies;
     let certificate = conn.client.certificate_header(version.http.forwarded.certificates);
     let mesh_settings = &*conn.client.mesh_settings;
-    let request_id = if mesh_settings.headers.request_id { request_id } else { "" };
+    let request_id = || mesh_settings.headers.request_id.then_some(FieldValue::from(&*request_id));
     let port = conn.client.local.filter(|_| mesh_settings.headers.forwarded_port).map(|local| local.port());
     let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate, port };
     let context = RequestContext { request, buffer, http: &version.http, mesh_settings, peer: &peer };
@@ -153,13 +152,13 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let fields = view.fields;
     let forwarding = match action {
         RouteAction::Forward(forwarding) => {
-            forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
+            forwarded::edit(&peer, fields, view.scheme, request_id(), &mut edits);
             forwarding
         }
         RouteAction::Respond(response) => {
             if !route.captured_headers.is_empty() {
                 // The response may need them.
-                forwarded::edit(&peer, fields, view.scheme, request_id, &mut edits);
+                forwarded::edit(&peer, fields, view.scheme, request_id(), &mut edits);
                 *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
             }
             drop(edits);

@@ -124,7 +124,7 @@ impl Common<'_> {
 
     fn address(&self, of: AddressOf) -> Option<SocketAddr> {
         match of {
-            AddressOf::Client if !self.address.is_empty() && self.address != &*self.client.peer => {
+            AddressOf::Client if !self.address.is_empty() && self.address != self.client.peer.as_str() => {
                 // An address from a proxy's header has no port.
                 self.address.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 0))
             }

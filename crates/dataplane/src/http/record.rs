@@ -118,7 +118,7 @@ fn log_record<'a>(
         texts.forwarded_for.extend_from_slice(value);
         texts.forwarded_for.push(b',');
     }
-    texts.forwarded_for.extend_from_slice(conn.client.peer.as_bytes());
+    texts.forwarded_for.extend_from_slice(&conn.client.peer);
     let local =
         |address: Option<std::net::SocketAddr>| address.map_or_else(String::new, |address| plain(address).to_string());
     texts.upstream_host = info.endpoint.as_ref().map_or_else(String::new, |endpoint| endpoint.address.to_string());

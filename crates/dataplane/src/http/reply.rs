@@ -1,12 +1,11 @@
 //! Local responses, and how they are written.
 
-use crate::log::HttpDate;
 use crate::reasons::Reject;
 use bytes::Bytes;
 use http::Response;
 use ir::MeshConnectionSettings;
 use std::sync::Arc;
-use text::FieldValue;
+use text::{FieldValue, HttpDate};
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::{OutFraming, ResponseParts, Style, write_response_in};
@@ -99,7 +98,7 @@ fn headers<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
     } else if !local.body.is_empty() {
         own.set("content-type", "text/plain");
     }
-    own.set_checked("date", local.date.as_slice());
+    own.set("date", local.date);
     if let Some(server) = &local.mesh_settings.headers.server {
         own.set("server", server);
     }

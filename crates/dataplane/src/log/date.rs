@@ -1,9 +1,7 @@
 //! Moments as texts: in `Date` headers and in the log.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// The value of a `Date` header.
-pub(crate) type HttpDate = [u8; 29];
+use text::HttpDate;
 
 /// The value of a `Date` header (RFC 9110 §5.6.7).
 pub(crate) fn http_date(seconds: u64) -> HttpDate {
@@ -12,9 +10,7 @@ pub(crate) fn http_date(seconds: u64) -> HttpDate {
     let Date { year, month, day, hour, minute, second, weekday } = Date::of(seconds);
     let weekday = DAYS.get(weekday).unwrap_or(&"");
     let month = MONTHS.get((month as usize).wrapping_sub(1)).unwrap_or(&"");
-    let text = format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
-    // Every year with four digits gives this length.
-    text.as_bytes().try_into().unwrap_or([b' '; 29])
+    HttpDate::from_text(&format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT"))
 }
 
 /// Appends a moment as `2024-02-29T12:34:56.123Z`.
@@ -76,8 +72,8 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_http() {
-        assert_eq!(&http_date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(&http_date(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(http_date(784_111_777).as_str(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(951_782_400).as_str(), "Tue, 29 Feb 2000 00:00:00 GMT");
     }
 
     #[test]

@@ -89,19 +89,20 @@ fn route_heads(route: &Arc<Route>, server: Option<&ir::HeaderValue>, from: &str)
         query: Some(b"q=1"),
         fields,
     };
+    let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
     // The serialisers are given what parsers let through; only rewrites see the hostile path.
     let parts = RequestParts::of(&head, &RequestView { path: b"/api/x", ..view }, None);
     let mut count = 0;
     for target in 0..entry.targets.len().max(1) {
         let mut edits = Edits::default();
         let peer = Peer {
-            address: "192.0.2.1",
+            address: &address,
             scheme: "http",
             trusted_proxies: 1,
             certificate: Certificate::Append("Subject=\"\r\nx-smug: 1\""),
             port: Some(80),
         };
-        forwarded::edit(&peer, fields, "http", "id\r\nx-smug: 1", &mut edits);
+        forwarded::edit(&peer, fields, "http", Some("id".into()), &mut edits);
         // A rewrite that gives no path that may be sent is answered 400.
         let Ok(rewritten) = entry.rewritten(&view) else { continue };
         entry.edit_request(target, rewritten, &view, &Hostile(&view, None), &mut edits);

@@ -14,7 +14,13 @@ fn decided(head: &str, http: &HttpTable, is_misdirected: bool) -> String {
     request.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
     let table = Table::build(http, &mut |_| 0);
     let (trusted_proxies, certificate, port) = Default::default();
-    let peer = Peer { address: "192.0.2.1", scheme: "http", trusted_proxies, certificate, port };
+    let peer = Peer {
+        address: &std::net::IpAddr::from([192, 0, 2, 1]).into(),
+        scheme: "http",
+        trusted_proxies,
+        certificate,
+        port,
+    };
     let mesh_settings = MeshConnectionSettings::default();
     let context =
         RequestContext { request: &request, buffer: text.as_bytes(), http, mesh_settings: &mesh_settings, peer: &peer };

@@ -337,7 +337,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "oracle",
         ],
     ),
-    ("text", &["error", "authority", "cookie", "octets", "header", "path", "field"]),
+    ("text", &["error", "authority", "cookie", "octets", "header", "path", "field", "made"]),
     (
         "upstream",
         &[

@@ -13,12 +13,12 @@ use crate::http::server::{read, read_some};
 use crate::http::streams::{Piece, Sender};
 use crate::http::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::limits::{BUFFER, COPY_LIMIT, PIECE, STREAM_READ};
-use crate::log::HttpDate;
 use http::HeaderMap;
 use ir::HeaderSettings;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use text::{Decimal, HttpDate};
 use upstream::Stream;
 use wire::edit::Edits;
 use wire::h1::response::RequestKind;
@@ -208,16 +208,16 @@ impl<'a> ResponseSide<'a> {
         let mut framing = self.framing(request_kind);
         let buffer = self.input.filled();
         let fields = self.head.fields(buffer);
-        let mut millis = itoa::Buffer::new();
+        let millis = Decimal::from(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         let mut edits = Edits::default();
         if let Some(server) = &self.headers.server {
             edits.set("server", server);
         }
         if self.headers.debug {
-            edits.set_checked("x-envoy-upstream-service-time", millis.format(elapsed.as_millis()).as_bytes());
+            edits.set("x-envoy-upstream-service-time", &millis);
         }
         if fields.get("date").is_none() {
-            edits.set_checked("date", &date[..]);
+            edits.set("date", date);
         }
         if let (true, Some(accept)) = (self.tunnel, &plan.accept) {
             edits.set_checked("sec-websocket-accept", accept.as_bytes());
