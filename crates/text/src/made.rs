@@ -55,18 +55,31 @@ impl<const N: usize> Write for Room<'_, N> {
 impl Uuid {
     /// Of random bits.
     pub fn from_random(random: u128) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let bits = (random & !(0xf << 76) | (4 << 76)) & !(0x3 << 62) | (0x2 << 62);
-        let mut octets = [b'-'; 36];
-        let mut nibble = 32;
-        for (at, place) in octets.iter_mut().enumerate() {
-            if !matches!(at, 8 | 13 | 18 | 23) {
-                nibble -= 1;
-                *place = DIGITS.get((bits >> (nibble * 4)) as usize & 15).copied().unwrap_or(b'0');
-            }
-        }
+        // Every request has one, so that eight digits are made at a time.
+        let digits = |at: u32| hex_digits((bits >> at) as u32);
+        let [a0, a1, a2, a3, a4, a5, a6, a7] = digits(96);
+        let [b0, b1, b2, b3, c0, c1, c2, c3] = digits(64);
+        let [d0, d1, d2, d3, e0, e1, e2, e3] = digits(32);
+        let [e4, e5, e6, e7, e8, e9, ea, eb] = digits(0);
+        let octets = [
+            a0, a1, a2, a3, a4, a5, a6, a7, b'-', b0, b1, b2, b3, b'-', c0, c1, c2, c3, b'-', d0, d1, d2, d3, b'-', e0,
+            e1, e2, e3, e4, e5, e6, e7, e8, e9, ea, eb,
+        ];
         Self { octets, length: 36 }
     }
+}
+
+/// The eight digits of a number in hexadecimal.
+fn hex_digits(number: u32) -> [u8; 8] {
+    const EACH: u64 = u64::MAX / 255;
+    let spread = u64::from(number);
+    let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
+    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    // One digit an octet.
+    let values = (spread | spread << 4) & (EACH * 0x0f);
+    let is_letter = (values + EACH * 6) >> 4 & EACH;
+    (values + EACH * u64::from(b'0') + is_letter * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 impl HttpDate {
@@ -123,6 +136,13 @@ impl<'a, const N: usize> From<&'a MadeText<N>> for FieldValue<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_format() {
+        for number in (0..=u32::MAX).step_by(0x0101_0107).chain([u32::MAX, 0x0123_4567, 0x89ab_cdef]) {
+            assert_eq!(hex_digits(number), *format!("{number:08x}").as_bytes());
+        }
+    }
 
     #[test]
     fn made_values_are_valid() {

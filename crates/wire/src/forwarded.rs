@@ -156,9 +156,9 @@ pub fn edit<'a>(
         edits.set_checked("x-forwarded-client-cert", all);
     }
     edits.set("x-forwarded-proto", scheme);
-    match client(peer, fields) {
-        own if std::ptr::eq(own, peer.address.as_str()) => edits.set("x-envoy-external-address", peer.address),
-        other => edits.set_checked("x-envoy-external-address", other.as_bytes()),
+    match peer.trusted_proxies {
+        0 => edits.set("x-envoy-external-address", peer.address),
+        _ => edits.set_checked("x-envoy-external-address", client(peer, fields).as_bytes()),
     }
     if let Some(port) = peer.port.filter(|_| !has_port || peer.trusted_proxies == 0) {
         edits.set("x-forwarded-port", u64::from(port));
