@@ -33,7 +33,7 @@ pub(crate) fn of_policy<T: Policy + Spec>(context: CompileContext<'_>, object: &
         return notes;
     }
     let message = format!(
-        "it selects the workload {}, and a {} is not enforced yet: it has no effect on requests",
+        "it selects the workload {}, and {} is not enforced yet: it has no effect on requests",
         here.join(" and "),
         T::KIND
     );
