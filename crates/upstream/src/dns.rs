@@ -1,4 +1,4 @@
-//! Names to addresses, off the hot path: on the control runtime, by their TTL, with the last good answer kept (SE-07, SE-08).
+//! Names to addresses, off the hot path: in tasks of the store, by their TTL, with the last good answer kept (SE-07, SE-08).
 //!
 //! A name is asked for when its cluster is first used, not when it is configured: a hundred thousand names cost nothing until then.
 
@@ -9,6 +9,7 @@ pub use failures::Unresolved;
 pub(crate) use resolver::build_resolver;
 
 use crate::cluster::{ClusterState, Names};
+use crate::tasks::Tasks;
 use failures::Failures;
 use hickory_resolver::TokioResolver;
 use ir::{DnsName, Endpoint, EndpointSource};
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 /// Bounds of what is asked, and how often.
 #[derive(Debug, Clone, Copy)]
@@ -50,11 +52,17 @@ impl Default for DnsBounds {
 /// Resolves the names of clusters, each from its first use on for as long as the cluster is there.
 #[derive(Debug)]
 pub(crate) struct Dns {
+    tasks: Arc<Tasks>,
+    queries: Arc<Queries>,
+}
+
+/// What the tasks of all clusters share.
+#[derive(Debug)]
+struct Queries {
     resolver: Option<TokioResolver>,
     bounds: DnsBounds,
     first: Semaphore,
     later: Semaphore,
-    runtime: tokio::runtime::Handle,
     failures: Failures,
 }
 
@@ -67,37 +75,38 @@ struct Known {
     error: Option<String>,
 }
 
-impl Dns {
-    /// Asks on `runtime`. Without a resolver no name has an answer.
-    pub(crate) fn new(runtime: tokio::runtime::Handle, resolver: Option<TokioResolver>, bounds: DnsBounds) -> Self {
-        let (first, later) = (Semaphore::new(bounds.first_queries), Semaphore::new(bounds.later_queries));
-        Self { resolver, bounds, first, later, runtime, failures: Failures::default() }
-    }
+/// The addresses of a name and how long they hold, or why there is no answer.
+type Answer = Result<(Vec<IpAddr>, Duration), String>;
 
-    /// Where tasks of the control side run.
-    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
-        &self.runtime
+impl Dns {
+    /// Queries are made in `tasks`. Without a resolver no name has an answer.
+    pub(crate) fn new(tasks: Arc<Tasks>, resolver: Option<TokioResolver>, bounds: DnsBounds) -> Self {
+        let (first, later) = (Semaphore::new(bounds.first_queries), Semaphore::new(bounds.later_queries));
+        let queries = Queries { resolver, bounds, first, later, failures: Failures::default() };
+        Self { tasks, queries: Arc::new(queries) }
     }
 
     /// Names without an answer, by cluster.
     pub(crate) fn unresolved(&self) -> Vec<Unresolved> {
-        self.failures.list()
+        self.queries.failures.list()
     }
 
     /// How many names have no answer.
     pub(crate) fn count_unresolved(&self) -> usize {
-        self.failures.count()
+        self.queries.failures.count()
     }
 
     /// Begins to resolve a cluster's names, if it has any and nobody has begun.
-    pub(crate) fn begin(self: &Arc<Self>, state: &Arc<ClusterState>) {
+    pub(crate) fn begin(&self, state: &Arc<ClusterState>) {
         if let Some(progress) = state.begin_resolving() {
-            let (dns, state) = (Arc::clone(self), Arc::downgrade(state));
+            let (queries, state) = (Arc::clone(&self.queries), Arc::downgrade(state));
             // The task ends by itself once the cluster is dropped.
-            self.runtime.spawn(async move { dns.keep_resolving(&state, &progress).await });
+            self.tasks.spawn(async move { queries.keep_resolving(&state, &progress).await });
         }
     }
+}
 
+impl Queries {
     async fn keep_resolving(self: &Arc<Self>, state: &Weak<ClusterState>, progress: &Names) {
         // What the state before this one left holds for each name that has no answer.
         let mut known = state.upgrade().map(|state| left(&state)).unwrap_or_default();
@@ -132,20 +141,27 @@ impl Dns {
 
     /// Asks for all names at once; the time until they have to be asked for again.
     async fn ask_all(self: &Arc<Self>, names: &Arc<[DnsName]>, known: &mut [Known], first: bool) -> Duration {
-        let asked: Vec<_> = (0..names.len())
-            .map(|number| {
-                let (dns, names) = (Arc::clone(self), Arc::clone(names));
-                self.runtime.spawn(async move {
-                    match names.get(number) {
-                        Some(name) => dns.ask(name, first).await,
-                        None => Err("the name does not exist".to_owned()),
-                    }
-                })
-            })
-            .collect();
+        let mut asked = JoinSet::new();
+        for number in 0..names.len() {
+            let (queries, names) = (Arc::clone(self), Arc::clone(names));
+            asked.spawn(async move {
+                let answer = match names.get(number) {
+                    Some(name) => queries.ask(name, first).await,
+                    None => Err("the name does not exist".to_owned()),
+                };
+                (number, answer)
+            });
+        }
+        let mut answers: Vec<Answer> = names.iter().map(|_| Err("the query was aborted".to_owned())).collect();
+        while let Some(answered) = asked.join_next().await {
+            if let Ok((number, answer)) = answered
+                && let Some(place) = answers.get_mut(number)
+            {
+                *place = answer;
+            }
+        }
         let mut again = self.bounds.latest;
-        for (answer, known) in asked.into_iter().zip(known) {
-            let answer = answer.await.unwrap_or_else(|error| Err(error.to_string()));
+        for (answer, known) in answers.into_iter().zip(known) {
             let time = match answer {
                 Ok((addresses, ttl)) => {
                     *known = Known { addresses, failures: 0, error: None };
@@ -163,7 +179,7 @@ impl Dns {
     }
 
     /// The addresses of one name and how long they hold, or why there is no answer.
-    async fn ask(&self, name: &DnsName, first: bool) -> Result<(Vec<IpAddr>, Duration), String> {
+    async fn ask(&self, name: &DnsName, first: bool) -> Answer {
         if let Ok(address) = name.name.parse() {
             return Ok((vec![address], self.bounds.latest));
         }

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod parameters;
 pub mod pool;
 pub mod store;
+mod tasks;
 mod tls;
 mod watch;
 

@@ -4,6 +4,7 @@ use crate::cluster::{ClusterState, Ejections, UsageCounts};
 use crate::dns::{Dns, DnsBounds, Unresolved, build_resolver};
 use crate::ejection;
 use crate::endpoint::Endpoints;
+use crate::tasks::Tasks;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -31,7 +32,9 @@ pub struct Upstream {
     chunks: ArcSwap<Vec<Arc<Chunk>>>,
     slots: Mutex<Slots>,
     endpoints: Arc<Endpoints>,
-    dns: Arc<Dns>,
+    dns: Dns,
+    /// Name resolution and outlier detection; dropped, and with it ended, with the store.
+    tasks: Arc<Tasks>,
 }
 
 #[derive(Debug, Default)]
@@ -48,19 +51,16 @@ struct Change<'a> {
 }
 
 impl Upstream {
-    /// No clusters yet. Names are resolved on `runtime`.
+    /// No clusters yet. Names are resolved, and endpoints ejected and restored, in tasks on `runtime`, which end with the store.
     pub fn new(settings: &Settings, runtime: tokio::runtime::Handle) -> Arc<Self> {
         let inside = runtime.enter();
         let resolver = build_resolver(&settings.name_servers);
         drop(inside);
-        let upstream = Self::with_dns(Dns::new(runtime, resolver, DnsBounds::default()));
-        upstream.endpoints.limit(settings.connections);
-        upstream
-    }
-
-    pub(crate) fn with_dns(dns: Dns) -> Arc<Self> {
-        let (chunks, slots) = (ArcSwap::default(), Mutex::default());
-        Arc::new(Self { chunks, slots, endpoints: Arc::default(), dns: Arc::new(dns) })
+        let tasks = Arc::new(Tasks::new(runtime));
+        let dns = Dns::new(Arc::clone(&tasks), resolver, DnsBounds::default());
+        let (chunks, slots, endpoints) = (ArcSwap::default(), Mutex::default(), Arc::<Endpoints>::default());
+        endpoints.limit(settings.connections);
+        Arc::new(Self { chunks, slots, endpoints, dns, tasks })
     }
 
     /// The slot of an id, the same in every call.
@@ -93,7 +93,7 @@ impl Upstream {
     pub fn watch(self: &Arc<Self>, state: &ClusterState) {
         let Some(detector) = state.outlier_detector() else { return };
         let (upstream, id, detector) = (Arc::downgrade(self), state.config.id.clone(), Arc::clone(detector));
-        self.dns.runtime().spawn(async move {
+        self.tasks.spawn(async move {
             // Not in the worker, which must not wait for a change of the slots.
             let Some(slot) = upstream.upgrade().map(|upstream| upstream.slot(&id)) else { return };
             ejection::run(detector, || upstream.upgrade()?.cluster(slot)).await;

@@ -20,8 +20,8 @@ const QUICK: DnsBounds = DnsBounds {
 };
 const LONG: Duration = Duration::from_secs(10);
 
-fn dns(servers: &[SocketAddr], bounds: DnsBounds) -> Arc<Dns> {
-    Arc::new(Dns::new(tokio::runtime::Handle::current(), build_resolver(servers), bounds))
+fn dns(servers: &[SocketAddr], bounds: DnsBounds) -> Dns {
+    Dns::new(Arc::new(Tasks::new(tokio::runtime::Handle::current())), build_resolver(servers), bounds)
 }
 
 fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
@@ -90,7 +90,8 @@ async fn se_07_the_last_good_answer_holds_when_the_server_fails() {
     server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
     server.set("b.example.com", Some(&[[127, 0, 0, 2]]));
     let state = cluster(&[("a.example.com.", 80), ("b.example.com.", 80)], false);
-    dns(&[server.address], QUICK).begin(&state);
+    let dns = dns(&[server.address], QUICK);
+    dns.begin(&state);
     state.wait_resolved(LONG).await;
     // One of two fails, then both.
     server.set("a.example.com", None);
@@ -125,7 +126,8 @@ async fn se_07_the_last_good_answer_of_each_name_outlives_a_change_of_settings()
 async fn a_name_that_does_not_exist_leaves_a_cluster_without_endpoints_until_it_does() {
     let server = NameServer::new().await;
     let state = cluster(&[("a.example.com.", 80)], false);
-    dns(&[server.address], QUICK).begin(&state);
+    let dns = dns(&[server.address], QUICK);
+    dns.begin(&state);
     state.wait_resolved(LONG).await;
     assert_eq!(state.pick(&mut || 0, PickContext::default()).unwrap_err(), NoEndpoint::Empty);
     server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
@@ -137,7 +139,8 @@ async fn se_08_only_the_first_address_is_used() {
     let server = NameServer::new().await;
     server.set("a.example.com", Some(&[[127, 0, 0, 2], [127, 0, 0, 1]]));
     let state = cluster(&[("a.example.com.", 80)], true);
-    dns(&[server.address], QUICK).begin(&state);
+    let dns = dns(&[server.address], QUICK);
+    dns.begin(&state);
     state.wait_resolved(LONG).await;
     assert_eq!(addresses_of(&state).len(), 1);
 }
@@ -153,7 +156,8 @@ async fn addresses_in_place_of_names_are_known_at_once() {
 async fn this_machine_is_one_endpoint_and_no_name_server_is_asked_for_it() {
     let server = NameServer::new().await;
     let state = cluster(&[("localhost", 80)], false);
-    dns(&[server.address], QUICK).begin(&state);
+    let dns = dns(&[server.address], QUICK);
+    dns.begin(&state);
     state.wait_resolved(LONG).await;
     assert_eq!(addresses_of(&state), ["127.0.0.1:80"]);
     assert_eq!(server.asked("localhost"), 0);
@@ -229,7 +233,8 @@ async fn a_request_waits_for_a_first_answer_no_longer_than_told() {
     let server = NameServer::new().await;
     server.change(|zone| zone.holds = true);
     let state = cluster(&[("a.example.com.", 80)], false);
-    dns(&[server.address], QUICK).begin(&state);
+    let dns = dns(&[server.address], QUICK);
+    dns.begin(&state);
     timeout(LONG, state.wait_resolved(Duration::from_millis(1))).await.unwrap();
     assert_eq!(state.pick(&mut || 0, PickContext::default()).unwrap_err(), NoEndpoint::Unresolved);
 }
@@ -243,7 +248,7 @@ async fn names_of_a_cluster_that_is_gone_are_no_longer_asked_for() {
     state.wait_resolved(LONG).await;
     let gone = cluster(&[("127.0.0.1", 80)], false);
     drop(state);
-    until(&gone, || Arc::strong_count(&dns) == 1).await;
+    until(&gone, || Arc::strong_count(&dns.queries) == 1).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,10 +2,10 @@ use super::*;
 use crate::balance::{EndpointList, PickContext};
 use crate::cluster::NoEndpoint;
 use crate::dns::tests::server::NameServer;
-use crate::endpoint::EndpointState;
+use crate::endpoint::{EndpointState, Outcome};
 use ir::{
     Balancer, Changes, ClusterTimeouts, DnsName, Endpoint, EndpointAddress, EndpointSource, ObjectKind, Origin,
-    UpstreamProtocol,
+    OutlierDetection, UpstreamProtocol,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -260,4 +260,43 @@ async fn dr_30_an_ejected_endpoint_is_not_chosen_until_it_is_taken_back() {
     all[0].set_ejected(false);
     state.rebalance();
     assert_eq!(chosen(), BTreeSet::from([all[0].address.to_string()]));
+}
+
+#[tokio::test]
+async fn health_checks_and_name_resolution_end_with_the_store() {
+    let settings = Settings { name_servers: vec![SocketAddr::from(([127, 0, 0, 1], 1))], ..Settings::default() };
+    let upstream = Upstream::new(&settings, tokio::runtime::Handle::current());
+    let policy = OutlierDetection {
+        consecutive_5xx: 1,
+        consecutive_gateway_failure: 0,
+        consecutive_local_origin_failure: None,
+        error_statuses: [].into(),
+        interval: Duration::from_secs(3600),
+        base_ejection_time: Duration::from_secs(3600),
+        max_ejection_time: Duration::from_secs(3600),
+        max_ejection_percent: 100,
+    };
+    let checked = Arc::new(Cluster { outlier: Some(Arc::new(policy)), ..(*cluster("a", fixed(&[1]))).clone() });
+    let name = DnsName { name: "a.invalid.".into(), port: 80, weight: 1, locality: None, priority: 0 };
+    let named = cluster("b", EndpointSource::Dns { names: [name].into(), first_only: false });
+    upstream.apply(&snapshot(&[Arc::clone(&checked), Arc::clone(&named)]), &everything());
+    let (checked, named) = (upstream.slot(&checked.id), upstream.slot(&named.id));
+    let (checked, named) = (upstream.cluster(checked).unwrap(), upstream.cluster(named).unwrap());
+    let endpoint = Arc::clone(checked.endpoints().unwrap().iter().next().unwrap());
+    assert!(checked.report(&endpoint, Outcome::Answered(500)));
+    upstream.watch(&checked);
+    upstream.begin_resolving(&named);
+    // Both tasks run, and wait for an hour and for a name server.
+    while !endpoint.is_ejected() {
+        tokio::task::yield_now().await;
+    }
+    let (alive, tasks) = (tokio::runtime::Handle::current().metrics(), Arc::downgrade(&upstream.tasks));
+    assert!(alive.num_alive_tasks() >= 2);
+    drop(upstream);
+    assert!(tasks.upgrade().is_none(), "no task keeps its owner alive");
+    while alive.num_alive_tasks() > 0 {
+        tokio::task::yield_now().await;
+    }
+    // Not because their clusters are gone.
+    drop((checked, named));
 }

@@ -352,6 +352,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "connect",
             "cluster",
             "ejection",
+            "tasks",
             "dns",
             "store",
             "pool",
