@@ -2,10 +2,11 @@
 
 use crate::accept::{MediaType, preference};
 use crate::cli::ServeArgs;
+use crate::current::{Current, Shared};
 use crate::metrics::{self, Format};
 use crate::operators::{self, OperatorLimits};
 use crate::page;
-use crate::pipeline::{Current, Shared};
+use crate::readiness::Health;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{Query, Request, State};
@@ -18,36 +19,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::task::JoinHandle;
-
-/// Whether traffic may be sent here: both the process and its configuration have to be ready.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Health(Arc<Readiness>);
-
-#[derive(Debug, Default)]
-struct Readiness {
-    /// From the first configuration that serves until the process drains.
-    process: AtomicBool,
-    /// Whether the listeners that the configuration asks for are open.
-    serving: AtomicBool,
-}
-
-impl Health {
-    /// The process begins, or ceases, to want traffic.
-    pub(crate) fn set_ready(&self, ready: bool) {
-        self.0.process.store(ready, Ordering::Release);
-    }
-
-    /// The configuration has a listener that serves, or asks for none.
-    pub(crate) fn set_serving(&self, serving: bool) {
-        self.0.serving.store(serving, Ordering::Release);
-    }
-
-    fn is_ready(&self) -> bool {
-        self.0.process.load(Ordering::Acquire) && self.0.serving.load(Ordering::Acquire)
-    }
-}
+use tokio::task::JoinSet;
 
 const TEXT: MediaType = MediaType { main: "text", sub: "plain", version: None };
 const JSON: MediaType = MediaType { main: "application", sub: "json", version: None };
@@ -68,10 +40,19 @@ impl Pages {
 
 /// The sockets of the ports for operators.
 pub(crate) struct Sockets {
-    pub(crate) ready: TcpListener,
-    pub(crate) admin: TcpListener,
+    ready: TcpListener,
+    admin: TcpListener,
     /// Those of `--istio-ports`: the agent's and the proxy's.
     istio: Option<(TcpListener, TcpListener)>,
+}
+
+/// The bound addresses of the ports for operators.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OperatorAddresses {
+    pub(crate) admin: SocketAddr,
+    pub(crate) ready: SocketAddr,
+    /// Those of `--istio-ports`: the agent's and the proxy's.
+    pub(crate) istio: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Sockets {
@@ -87,20 +68,29 @@ impl Sockets {
         Ok(Self { ready, admin, istio })
     }
 
+    /// The addresses that they are bound to.
+    pub(crate) fn addresses(&self) -> io::Result<OperatorAddresses> {
+        let istio = match &self.istio {
+            Some((agent, proxy)) => Some((agent.local_addr()?, proxy.local_addr()?)),
+            None => None,
+        };
+        Ok(OperatorAddresses { admin: self.admin.local_addr()?, ready: self.ready.local_addr()?, istio })
+    }
+
     /// The same sockets once more, for a process that follows.
     pub(crate) fn to_hand_over(&self) -> io::Result<Vec<TcpListener>> {
         let of_istio = self.istio.iter().flat_map(|(agent, proxy)| [agent, proxy]);
         [&self.ready, &self.admin].into_iter().chain(of_istio).map(TcpListener::try_clone).collect()
     }
 
-    /// Serves the pages of each port. Aborting a task ends its port; connections that there are then go on.
+    /// Serves the pages of each port, each in a task. Aborting them closes the ports; connections that there are then go on.
     pub(crate) fn serve(
         self,
         limits: OperatorLimits,
         shared: Shared,
         health: Health,
         data_plane: Arc<DataPlane>,
-    ) -> Result<Vec<JoinHandle<()>>> {
+    ) -> Result<JoinSet<()>> {
         let pages = Pages { shared, health: health.clone(), data_plane };
         let health_pages = || {
             let pages = Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live));
@@ -122,7 +112,11 @@ impl Sockets {
             let ready = Router::new().route("/healthz/ready", get(ready)).with_state(health);
             ports.extend([(agent, scraped.clone().merge(ready)), (proxy, scraped)]);
         }
-        ports.into_iter().map(|(socket, pages)| operators::serve(socket, pages, limits)).collect()
+        let mut tasks = JoinSet::new();
+        for (socket, pages) in ports {
+            operators::serve(&mut tasks, socket, pages, limits)?;
+        }
+        Ok(tasks)
     }
 }
 

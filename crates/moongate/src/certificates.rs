@@ -2,6 +2,7 @@
 //! time to time, as a certificate ends without a change of the configuration; `check` asks once. What a certificate is worth besides is the
 //! compiler's to say.
 
+use crate::objects::object_ref;
 use dataplane::Gauges;
 use ir::x509::Certificate;
 use ir::{Changes, ClusterId, Credential, Identity, ListenerId, Origin, Snapshot};
@@ -104,7 +105,7 @@ impl Certificates {
         let all = self.all().take(SERIES).filter(|one| said.insert((one.origin.to_string(), &one.source)));
         let row = |one: &Presented| {
             let labels = vec![
-                ("object", crate::pipeline::object_ref(&one.origin).to_string()),
+                ("object", object_ref(&one.origin).to_string()),
                 ("rule", one.origin.rule.to_string()),
                 ("source", one.source.to_string()),
             ];
@@ -140,7 +141,7 @@ impl Presented {
             ir::ObjectKind::Gateway => format!("spec.{}.tls", self.origin.rule),
             _ => "spec.trafficPolicy.tls".to_owned(),
         };
-        let object = Some(crate::pipeline::object_ref(&self.origin));
+        let object = Some(object_ref(&self.origin));
         Some(Diagnostic { code, severity, object, field, position: None, message, help: Some(help.to_owned()) })
     }
 }

@@ -7,11 +7,11 @@ use crate::output::{self, Output};
 use crate::positions::Texts;
 use crate::serving::Demand;
 use crate::words::counted;
-use crate::{pipeline, settings};
+use crate::{objects, settings};
 use anyhow::Result;
 use compiler::Memo;
 use resources::diagnostic::{Diagnostic, Severity};
-use sources::FileSource;
+use sources::FileReader;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -19,7 +19,7 @@ use std::time::SystemTime;
 /// Reads, compiles and reports once.
 pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let mut settings = settings::settings(&args.config.workload)?;
-    let source = FileSource::new(args.config.paths.clone())?;
+    let source = FileReader::new(args.config.paths.clone())?;
     let mut source = source.with_mesh(args.config.workload.mesh_config.clone());
     let Some(loaded) = source.refresh() else { return Ok(ExitCode::SUCCESS) };
     let mut mesh = Mesh::default();
@@ -32,7 +32,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     all.extend(compiled.report.located(&loaded.set).map(|diagnostic| texts.locate(diagnostic, &loaded.set)));
     let certificates = Certificates::of(&compiled.snapshot);
     let ending = certificates.findings(SystemTime::now(), args.config.workload.certificate_warning());
-    all.extend(ending.into_iter().map(|one| texts.locate(pipeline::placed(one, &loaded.set), &loaded.set)));
+    all.extend(ending.into_iter().map(|one| texts.locate(objects::placed(one, &loaded.set), &loaded.set)));
     if args.quiet {
         all.retain(|diagnostic| diagnostic.severity > Severity::Info);
     }

@@ -9,12 +9,13 @@ use anyhow::{Context, Result, bail};
 use dataplane::Inherited;
 use resources::key::Key;
 use resources::set::ResourceSet;
-use sources::FileSource;
+use sources::FileReader;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// The hosts of the example, each with a backend and a file of its name.
 const HOSTS: [&str; 2] = ["dev", "test"];
@@ -47,9 +48,10 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
     let port = port(args.port)?;
     let folder = folder(args.dir.as_deref())?;
     let runtime = process::control_runtime()?;
+    let mut backends = JoinSet::new();
     let files = {
         let _inside = runtime.enter();
-        Files::prepare(&folder)?
+        Files::prepare(&folder, &mut backends)?
     };
     let mut serve = args.serve.clone();
     // The demo runs beside whatever else does: its pages go elsewhere when their ports cannot be bound. The sockets stay open from here
@@ -111,14 +113,14 @@ struct Files {
 
 impl Files {
     /// Writes the files that do not exist and starts the backends, on the present runtime.
-    fn prepare(folder: &Path) -> Result<Self> {
+    fn prepare(folder: &Path, backends: &mut JoinSet<()>) -> Result<Self> {
         let objects = objects(folder)?;
         let is_there = |name: &str| folder.join(name).symlink_metadata().is_ok();
         let file_of = |host: &str| format!("{host}.yaml");
         // Backends whose ports are given come first, so that no other gets one of these ports.
         for host in HOSTS {
             if let Some((file, address)) = backend(&objects, host) {
-                start_kept(host, &file, address)?;
+                start_kept(backends, host, &file, address)?;
             }
         }
         let mut files = Self::default();
@@ -128,7 +130,7 @@ impl Files {
             files.put(folder, &file, is_there(&file), || {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
                     .with_context(|| format!("the backend `{name}` cannot listen on {}", Ipv4Addr::LOCALHOST))?;
-                Ok(host(name, echo::start(listener, name)?.port()))
+                Ok(host(name, echo::start(backends, listener, name)?.port()))
             })?;
         }
         Ok(files)
@@ -151,7 +153,7 @@ impl Files {
 
 /// What can be read in the folder; the gateway itself reports what cannot.
 fn objects(folder: &Path) -> Result<Arc<ResourceSet>> {
-    let loaded = FileSource::new(vec![folder.to_owned()])?.refresh();
+    let loaded = FileReader::new(vec![folder.to_owned()])?.refresh();
     Ok(loaded.map(|loaded| loaded.set).unwrap_or_default())
 }
 
@@ -166,9 +168,9 @@ fn backend(objects: &ResourceSet, host: &str) -> Option<(PathBuf, SocketAddr)> {
 }
 
 /// Starts the backend of a host where a kept file has it. Where it cannot listen there, the demo goes on without it.
-fn start_kept(host: &str, file: &Path, address: SocketAddr) -> Result<()> {
+fn start_kept(backends: &mut JoinSet<()>, host: &str, file: &Path, address: SocketAddr) -> Result<()> {
     match TcpListener::bind(address) {
-        Ok(listener) => echo::start(listener, host).map(|_| ()),
+        Ok(listener) => echo::start(backends, listener, host).map(|_| ()),
         Err(error) => {
             tracing::warn!("{}", not_started(host, file, address, &error));
             Ok(())

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// Serves until the process is asked to end.
 pub(crate) fn serve(args: &EchoArgs) -> Result<()> {
@@ -17,22 +18,23 @@ pub(crate) fn serve(args: &EchoArgs) -> Result<()> {
         let mut ending = crate::signals::EndingSignals::install()?;
         let listen = args.listen;
         let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-        let address = start(listener, &args.name)?;
+        let mut tasks = JoinSet::new();
+        let address = start(&mut tasks, listener, &args.name)?;
         crate::output::print(&format!("{} listens on http://{address}/\n", args.name))?;
         ending.next().await;
         Ok(())
     })
 }
 
-/// Starts a backend on the present runtime; the address that it listens on.
-pub(crate) fn start(listener: TcpListener, name: &str) -> Result<SocketAddr> {
+/// Starts a backend as one of `tasks`, on the present runtime; the address that it listens on.
+pub(crate) fn start(tasks: &mut JoinSet<()>, listener: TcpListener, name: &str) -> Result<SocketAddr> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
     let backend = Router::new().fallback(answer).with_state(Arc::<str>::from(name));
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         if let Err(error) = axum::serve(listener, backend).await {
-            tracing::error!(%error, "the echo service is gone");
+            tracing::error!(%error, "the echo service stopped");
         }
     });
     Ok(address)

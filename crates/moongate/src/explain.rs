@@ -23,7 +23,7 @@ use routing::{
     Decision, Forwarding, LocalAnswer, Matched, Pick, RequestContext, RouteAction, RouteEntry, RouteResponse,
     RouteTarget, Scratch, Servers, Table, decision, head_limits,
 };
-use sources::FileSource;
+use sources::FileReader;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ impl Explainer {
 
     /// Reads files and folders, with the mesh's settings of their own unless another file is named, and compiles them.
     pub fn read(paths: Vec<PathBuf>, mesh: Option<PathBuf>, mut settings: Settings) -> Result<Self> {
-        let loaded = FileSource::new(paths)?.with_mesh(mesh).refresh().context("there is nothing to read")?;
+        let loaded = FileReader::new(paths)?.with_mesh(mesh).refresh().context("there is nothing to read")?;
         let mut mesh = Mesh::default();
         mesh.apply(&loaded, &mut settings);
         if !mesh.is_usable() {

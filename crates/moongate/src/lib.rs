@@ -4,9 +4,11 @@
 
 mod accept;
 mod admin;
+mod applier;
 mod certificates;
 mod check;
 mod cli;
+mod current;
 mod demo;
 mod descriptors;
 mod echo;
@@ -16,6 +18,7 @@ mod limits;
 mod logging;
 mod mesh;
 mod metrics;
+mod objects;
 mod operators;
 mod output;
 mod page;
@@ -23,12 +26,16 @@ mod pipeline;
 mod positions;
 mod privileges;
 mod process;
+mod publisher;
+mod readiness;
+mod report_log;
 mod run;
 mod served;
 mod service_manager;
 mod serving;
 pub mod settings;
 mod signals;
+mod sink;
 mod start_up;
 mod words;
 

@@ -98,7 +98,7 @@ fn of_config_map(set: &ResourceSet, settings: &Settings) -> Option<Written> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sources::FileSource;
+    use sources::FileReader;
     use std::fs;
 
     const OF_CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  \
@@ -107,7 +107,7 @@ mod tests {
     /// The settings of a folder as it is now.
     struct Folder {
         folder: tempfile::TempDir,
-        source: FileSource,
+        source: FileReader,
         mesh: Mesh,
         settings: Settings,
     }
@@ -116,7 +116,7 @@ mod tests {
         fn new(named: Option<&str>) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let named = named.map(|name| folder.path().join(name));
-            let source = FileSource::new(vec![folder.path().to_owned()]).unwrap().with_mesh(named);
+            let source = FileReader::new(vec![folder.path().to_owned()]).unwrap().with_mesh(named);
             Self { folder, source, mesh: Mesh::default(), settings: Settings::default() }
         }
 

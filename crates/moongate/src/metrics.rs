@@ -4,7 +4,7 @@
 mod text_format;
 
 use crate::accept::{MediaType, preference};
-use crate::pipeline::Current;
+use crate::current::Current;
 use crate::process;
 use axum::http::HeaderMap;
 use dataplane::{DataPlane, Gauges};

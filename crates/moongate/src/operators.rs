@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use stream::WriteTimeout;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// How long a connection lasts at the most; scrapers and browsers open another.
@@ -49,11 +49,17 @@ impl Default for OperatorLimits {
     }
 }
 
-/// Serves pages until the task is aborted; connections that there are then go on.
-pub(crate) fn serve(listener: TcpListener, pages: Router, limits: OperatorLimits) -> Result<JoinHandle<()>> {
+/// Serves pages in one of `tasks`, until it is aborted; connections that there are then go on.
+pub(crate) fn serve(
+    tasks: &mut JoinSet<()>,
+    listener: TcpListener,
+    pages: Router,
+    limits: OperatorLimits,
+) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let open = Arc::new(Open { limits, begun: Instant::now(), next: AtomicU64::new(0), all: Mutex::default() });
-    Ok(tokio::spawn(accept(listener, pages, open)))
+    tasks.spawn(accept(listener, pages, open));
+    Ok(())
 }
 
 async fn accept(listener: tokio::net::TcpListener, pages: Router, open: Arc<Open>) {

@@ -1,6 +1,6 @@
 //! The page for a browser: what is served and what is wrong. No scripts, nothing from elsewhere.
 
-use crate::pipeline::Current;
+use crate::current::Current;
 use crate::served::{self, By};
 use crate::words::counted;
 use ir::{HttpTable, Listener, ListenerId};

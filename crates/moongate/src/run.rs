@@ -1,11 +1,16 @@
 //! `moongate run`: everything put together, from start to end.
 
-use crate::admin::{self, Health};
+use crate::admin;
+use crate::applier::Applier;
 use crate::cli::{LogStyle, RunArgs, ServeArgs, WorkloadArgs};
+use crate::current::Shared;
 use crate::handover::{Predecessor, TakeoverSocket, TrustedUsers};
-use crate::pipeline::{self, Shared};
+use crate::pipeline::Pipeline;
 use crate::privileges::{self, RunAs};
+use crate::readiness::{Health, Readiness};
+use crate::report_log::ReportLog;
 use crate::signals::{EndingSignals, on_signal};
+use crate::sink::ReportSink;
 use crate::start_up::{Input, StartUp};
 use crate::{descriptors, handover, limits, logging, process, service_manager, settings, start_up};
 use anyhow::{Context, Result};
@@ -17,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::SignalKind;
+use tokio::task::JoinSet;
 use upstream::Upstream;
 
 /// Serves until the process is asked to end.
@@ -39,9 +45,8 @@ pub(crate) fn serve(
     privileges::warn_of_root(run_as.as_ref());
     let users = TrustedUsers { later: run_as.as_ref().map(|run_as| Uid::from_raw(run_as.uid())) };
     let settings = settings::settings(workload)?;
-    let source = FileSource::new(paths.to_vec())?.with_mesh(workload.mesh_config.clone());
-    let streams = source.streams().next().is_some();
-    let check = (!streams).then(|| start_up::check_command(paths, workload));
+    let source = FileSource::new(paths.to_vec(), workload.mesh_config.clone())?;
+    let check = (!source.has_streams()).then(|| start_up::check_command(paths, workload));
     let log_target = args.access_log.clone().unwrap_or_else(|| default_log.to_owned());
     let access_log = open_log(&log_target)?.map(|target| (target, log_format(args.access_log_format)));
     let (mut inherited, predecessor) = handover::inherit(args.takeover.as_deref(), users)?;
@@ -49,7 +54,7 @@ pub(crate) fn serve(
     let sockets = admin::Sockets::open(args, &mut inherited)?;
     let own = sockets.to_hand_over()?;
     let input = Input { paths: paths.to_vec(), check };
-    let start_up = StartUp::new(input, sockets.admin.local_addr()?, sockets.ready.local_addr()?);
+    let start_up = StartUp::new(input, sockets.addresses()?);
     let runtime = process::control_runtime()?;
     let workers = args.workers.unwrap_or_else(process::workers);
     let bounds = limits::bounds(&args.limits, descriptors, workers, own.len())?;
@@ -70,16 +75,20 @@ pub(crate) fn serve(
     runtime.block_on(async {
         let mut ending = EndingSignals::install()?;
         let plane = Arc::clone(&data_plane);
-        on_signal(SignalKind::user_defined1(), move || reopen_log(&log_target, &plane))?;
+        // Owns the tasks of the process, and ends them with this block.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(on_signal(SignalKind::user_defined1(), move || reopen_log(&log_target, &plane))?);
         let (shared, health) = (Shared::default(), Health::default());
-        let of_operators = sockets.serve(bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane))?;
-        let (changes, reload) = sources::watch(source);
+        let mut of_operators =
+            sockets.serve(bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane))?;
+        let reload = source.reload();
+        let source = sources::watch(source);
         let on_request = reload.clone();
-        on_signal(SignalKind::hangup(), move || {
+        tasks.spawn(on_signal(SignalKind::hangup(), move || {
             tracing::info!("reading the configuration again");
             service_manager::reloading();
             on_request.request();
-        })?;
+        })?);
         let (served, first_served) = tokio::sync::oneshot::channel();
         let first = {
             let (health, data_plane) = (health.clone(), Arc::clone(&data_plane));
@@ -100,14 +109,17 @@ pub(crate) fn serve(
                 let _ = served.send(started(&addresses));
             }
         };
-        tokio::spawn(pipeline::run(
-            changes,
-            (settings, workload.certificate_warning()),
-            Arc::clone(&data_plane),
-            shared,
-            health.clone(),
-            (first, start_up),
-        ));
+        // Readiness does not wait for the log.
+        let sinks: Vec<Box<dyn ReportSink>> = vec![
+            Box::new(shared),
+            Box::new(Readiness::new(health.clone(), first)),
+            Box::new(ReportLog),
+            Box::new(start_up),
+            Box::new(service_manager::Reloads),
+        ];
+        let appliers: Vec<Arc<dyn Applier>> = vec![Arc::clone(&data_plane) as _];
+        let pipeline = Pipeline::new(settings, workload.certificate_warning(), appliers, sinks);
+        tasks.spawn(pipeline.run(source));
         let followed = follow((args.takeover.clone(), users), predecessor, first_served, own, Arc::clone(&data_plane));
         tokio::select! {
             asked = ending.next() => {
@@ -127,7 +139,7 @@ pub(crate) fn serve(
                 result?;
                 tracing::info!("another process serves the listeners; draining for {} s", args.drain);
                 // The other process answers for readiness and metrics now.
-                of_operators.iter().for_each(tokio::task::JoinHandle::abort);
+                of_operators.abort_all();
             }
         }
         tokio::select! {

@@ -1,7 +1,20 @@
 //! What systemd, or another service manager with its protocol, learns of this process (`sd_notify`): that it is ready, reads its
 //! configuration again, or stops. Where no manager asks, nothing is sent.
 
+use crate::sink::{ReportSink, Update};
 use sd_notify::NotifyState;
+
+/// Reports to the manager that the configuration has been read again.
+pub(crate) struct Reloads;
+
+impl ReportSink for Reloads {
+    fn receive(&mut self, update: &Update<'_>) {
+        if update.requested && update.current.generation > 0 {
+            tracing::info!("the configuration was read again");
+            ready();
+        }
+    }
+}
 
 /// The process serves its first configuration, or has read it again. The id is sent too, since after a take-over the manager knows the
 /// process before.

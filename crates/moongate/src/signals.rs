@@ -47,14 +47,14 @@ impl EndingSignals {
     }
 }
 
-/// Installs a handler that calls `act` whenever a signal of this kind arrives, for as long as the runtime lives.
-pub(crate) fn on_signal(kind: SignalKind, act: impl Fn() + Send + 'static) -> Result<tokio::task::JoinHandle<()>> {
+/// Installs a handler; the future calls `act` whenever a signal of this kind arrives, and does not end.
+pub(crate) fn on_signal(kind: SignalKind, act: impl Fn() + Send + 'static) -> Result<impl Future<Output = ()>> {
     let mut signals = install(kind)?;
-    Ok(tokio::spawn(async move {
+    Ok(async move {
         while signals.recv().await.is_some() {
             act();
         }
-    }))
+    })
 }
 
 fn install(kind: SignalKind) -> Result<Signal> {

@@ -1,17 +1,24 @@
 //! What the process's own log says once a configuration serves: what was read, where the pages for operators are, and what is served where.
-//! Called by the pipeline after it has logged the findings, so that these lines are the last of a start.
+//! It is the sink after the log of findings, so that these lines are the last of a start.
 
+use crate::admin::OperatorAddresses;
 use crate::cli::{Role, WorkloadArgs};
-use crate::pipeline::Current;
+use crate::current::Current;
 use crate::served::{self, By, Protocol};
-use ir::{Listener, ListenerId, Snapshot};
+use crate::sink::{ReportSink, Update};
+use ir::{HostPattern, Listener, ListenerId, Snapshot};
 use resources::diagnostic::Severity;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+/// The page of metrics at the ports of `--istio-ports`.
+const METRICS: &str = "/stats/prometheus";
 /// Hosts that a line names; of further ones it has the number.
 const HOSTS: usize = 8;
+/// Hosts of several tables up to which each is counted once.
+const COUNTED: usize = 1024;
 /// Listeners with lines of their own in one change; of further ones the log has the number.
 const LISTENERS: usize = 32;
 
@@ -20,8 +27,7 @@ const LISTENERS: usize = 32;
 pub(crate) struct StartUp {
     /// What was read, until it is logged.
     input: Option<Input>,
-    admin: SocketAddr,
-    ready: SocketAddr,
+    operators: OperatorAddresses,
     open: BTreeSet<ListenerId>,
 }
 
@@ -35,18 +41,23 @@ pub(crate) struct Input {
 }
 
 impl StartUp {
-    /// `admin` and `ready`: the addresses that are bound.
-    pub(crate) fn new(input: Input, admin: SocketAddr, ready: SocketAddr) -> Self {
-        Self { input: Some(input), admin, ready, open: BTreeSet::new() }
+    pub(crate) fn new(input: Input, operators: OperatorAddresses) -> Self {
+        Self { input: Some(input), operators, open: BTreeSet::new() }
     }
 
     /// Logs what was read and the pages, the first time, and each listener that has been opened or closed since the last time.
-    pub(crate) fn log_serving(&mut self, current: &Current, listening: &[(ListenerId, SocketAddr)]) {
+    fn log_serving(&mut self, current: &Current) {
         if let Some(input) = self.input.take() {
             self.log_input(&input, current);
-            tracing::info!(url = %url(self.admin, "/"), address = %self.admin, "admin pages");
-            tracing::info!(url = %url(self.ready, "/healthz/ready"), address = %self.ready, "readiness");
+            let OperatorAddresses { admin, ready, istio } = self.operators;
+            tracing::info!(url = %url(admin, "/"), address = %admin, "admin pages");
+            tracing::info!(url = %url(ready, "/healthz/ready"), address = %ready, "readiness");
+            if let Some((agent, proxy)) = istio {
+                tracing::info!(url = %url(agent, METRICS), address = %agent, "metrics and readiness at the port of Istio's agent");
+                tracing::info!(url = %url(proxy, METRICS), address = %proxy, "metrics at the port of Istio's proxy");
+            }
         }
+        let listening = &current.listening;
         let open: BTreeSet<&ListenerId> = listening.iter().map(|(id, _)| id).collect();
         for id in self.open.iter().filter(|id| !open.contains(id)) {
             tracing::info!(address = %id.address, "listener closed");
@@ -67,7 +78,7 @@ impl StartUp {
         let found = current.diagnostics();
         let count = |severity: Severity| found.iter().filter(|one| one.severity == severity).count();
         let paths: Vec<String> = input.paths.iter().map(|path| path.display().to_string()).collect();
-        let details = input.check.clone().unwrap_or_else(|| url(self.admin, "/report?format=text"));
+        let details = input.check.clone().unwrap_or_else(|| url(self.operators.admin, "/report?format=text"));
         tracing::info!(
             paths = paths.join(", "),
             objects = current.set.len(),
@@ -80,6 +91,15 @@ impl StartUp {
     }
 }
 
+impl ReportSink for StartUp {
+    fn receive(&mut self, update: &Update<'_>) {
+        // Nothing has been applied yet where the mesh settings have errors.
+        if update.current.generation > 0 {
+            self.log_serving(update.current);
+        }
+    }
+}
+
 fn log_listener(listener: &Listener, address: SocketAddr, snapshot: &Snapshot) {
     // Where there is one workload, its name tells nothing.
     let mut workloads = snapshot.listeners.keys().map(|id| &id.workload);
@@ -87,7 +107,8 @@ fn log_listener(listener: &Listener, address: SocketAddr, snapshot: &Snapshot) {
     let workload = (!is_only).then_some(&*listener.id.workload.0);
     let port = (listener.server_port != address.port()).then_some(listener.server_port);
     for ((protocol, lacks_certificate), what) in services(listener, snapshot) {
-        let (hosts, routes) = (list(&what.hosts), list(&what.routes));
+        let (hosts, routes) =
+            (what.hosts.map(|hosts| hosts.list()), what.routes.map(|routes| list(&routes, routes.len())));
         if lacks_certificate {
             tracing::info!(
                 %address, protocol = protocol.as_str(), workload, server_port = port, hosts, routes,
@@ -100,26 +121,55 @@ fn log_listener(listener: &Listener, address: SocketAddr, snapshot: &Snapshot) {
 }
 
 /// What a listener serves in one protocol.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct What {
-    hosts: Option<BTreeSet<String>>,
+#[derive(Debug, Default)]
+struct What<'a> {
+    hosts: Option<Hosts<'a>>,
     /// Rules of VirtualServices that say where bytes go.
     routes: Option<BTreeSet<String>>,
 }
 
+/// The hosts of a table.
+type HostMap = ir::Map<HostPattern, Arc<ir::Host>>;
+
+/// Hosts of tables, and names of TLS servers. There may be a hundred thousand, of which a line names a few.
+#[derive(Debug, Default)]
+struct Hosts<'a> {
+    tables: Vec<&'a HostMap>,
+    names: Vec<&'a HostPattern>,
+}
+
+impl Hosts<'_> {
+    fn all(&self) -> impl Iterator<Item = &HostPattern> {
+        self.tables.iter().flat_map(|table| table.keys()).chain(self.names.iter().copied())
+    }
+
+    /// The first of them, and how many more there are. A host of several tables is counted once, unless there are very many.
+    fn list(&self) -> String {
+        let firsts = self.tables.iter().flat_map(|table| table.keys().take(HOSTS));
+        let mut named = BTreeSet::new();
+        for host in firsts.chain(self.names.iter().copied()) {
+            named.insert(host);
+            if named.len() > HOSTS {
+                named.pop_last();
+            }
+        }
+        let total = self.tables.iter().map(|table| table.size()).sum::<usize>() + self.names.len();
+        let total = if total <= COUNTED { self.all().collect::<HashSet<_>>().len() } else { total };
+        list(&named.into_iter().map(ToString::to_string).collect(), total)
+    }
+}
+
 /// What a listener serves, by protocol and whether all handshakes fail for want of a certificate.
-fn services(listener: &Listener, snapshot: &Snapshot) -> BTreeMap<(Protocol, bool), What> {
-    let mut services: BTreeMap<(Protocol, bool), What> = BTreeMap::new();
+fn services<'a>(listener: &'a Listener, snapshot: &'a Snapshot) -> BTreeMap<(Protocol, bool), What<'a>> {
+    let mut services: BTreeMap<(Protocol, bool), What<'a>> = BTreeMap::new();
     for one in served::of(listener, snapshot) {
         let what = services.entry((one.protocol, one.lacks_certificate)).or_default();
         match one.by {
-            By::Hosts(table) => {
-                what.hosts.get_or_insert_default().extend(table.hosts.keys().map(ToString::to_string));
-            }
+            By::Hosts(table) => what.hosts.get_or_insert_default().tables.push(&table.hosts),
             By::Route(origin) => {
                 what.routes.get_or_insert_default().insert(origin.to_string());
                 if !one.names.is_empty() {
-                    what.hosts.get_or_insert_default().extend(one.names.iter().map(ToString::to_string));
+                    what.hosts.get_or_insert_default().names.extend(one.names);
                 }
             }
         }
@@ -127,15 +177,14 @@ fn services(listener: &Listener, snapshot: &Snapshot) -> BTreeMap<(Protocol, boo
     services
 }
 
-/// Some of them by name, and how many there are besides.
-fn list(all: &Option<BTreeSet<String>>) -> Option<String> {
-    let all = all.as_ref()?;
+/// Some of them by name, and how many more there are of `total`.
+fn list(all: &BTreeSet<String>, total: usize) -> String {
     let named: Vec<&str> = all.iter().take(HOSTS).map(String::as_str).collect();
-    Some(match all.len() {
-        0 => "none".to_owned(),
-        len if len > HOSTS => format!("{} and {} more", named.join(", "), len - HOSTS),
-        _ => named.join(", "),
-    })
+    match total.saturating_sub(named.len()) {
+        0 if named.is_empty() => "none".to_owned(),
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 /// The URL at which a page of a bound address is found on this machine.
@@ -193,11 +242,29 @@ mod tests {
 
     #[test]
     fn long_lists_end_with_a_number() {
-        let hosts = |count: usize| Some((0..count).map(|number| number.to_string()).collect());
-        assert_eq!(list(&None), None);
-        assert_eq!(list(&hosts(0)).unwrap(), "none");
-        assert_eq!(list(&hosts(8)).unwrap(), "0, 1, 2, 3, 4, 5, 6, 7");
-        assert_eq!(list(&hosts(11)).unwrap(), "0, 1, 10, 2, 3, 4, 5, 6 and 3 more");
+        let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect();
+        assert_eq!(list(&numbers(0), 0), "none");
+        assert_eq!(list(&numbers(8), 8), "0, 1, 2, 3, 4, 5, 6, 7");
+        assert_eq!(list(&numbers(11), 11), "0, 1, 10, 2, 3, 4, 5, 6 and 3 more");
+    }
+
+    #[test]
+    fn hosts_are_named_in_order_and_counted() {
+        let host = |number: usize| HostPattern::parse(&format!("h{number:06}.test")).unwrap();
+        let table = |from: usize, to: usize| {
+            let shared = Arc::new(ir::Host { pattern: host(0), routes: [].into(), https_redirect: false });
+            (from..to).map(|number| (host(number), Arc::clone(&shared))).collect::<HostMap>()
+        };
+        let text = |tables: &[&HostMap], names: &[HostPattern]| {
+            Hosts { tables: tables.to_vec(), names: names.iter().collect() }.list()
+        };
+        assert_eq!(text(&[], &[]), "none");
+        // A host of two servers is one host.
+        assert_eq!(text(&[&table(1, 3), &table(2, 4)], &[]), "h000001.test, h000002.test, h000003.test");
+        assert_eq!(text(&[&table(1, 2)], &[host(0), host(1)]), "h000000.test, h000001.test");
+        let first = "h000000.test, h000001.test, h000002.test, h000003.test, h000004.test, h000005.test, h000006.test, h000007.test";
+        assert_eq!(text(&[&table(8, 10), &table(0, 9)], &[]), format!("{first} and 2 more"));
+        assert_eq!(text(&[&table(0, 100_000)], &[]), format!("{first} and 99992 more"));
     }
 
     #[test]

@@ -122,6 +122,18 @@ macro_rules! kinds {
                 match object.kind { $(Kind::$kind => self.$field.get(&object.key)?.source.as_ref()),+ }
             }
 
+            /// Whether there is such an object.
+            pub fn contains(&self, object: &ObjectRef) -> bool {
+                match object.kind { $(Kind::$kind => self.$field.contains_key(&object.key)),+ }
+            }
+
+            /// The kind and key of every object.
+            pub fn objects(&self) -> impl Iterator<Item = ObjectRef> + '_ {
+                std::iter::empty()$(.chain(
+                    self.$field.keys().map(|key| ObjectRef { kind: Kind::$kind, key: key.clone() })
+                ))+
+            }
+
             /// How many objects there are.
             pub fn len(&self) -> usize {
                 0 $(+ self.$field.size())+
@@ -190,10 +202,29 @@ impl ResourceSet {
         self
     }
 
+    /// The set as part of the generation of `before`, which no reader has seen: what differs in `before` differs in this set as well.
+    pub fn gathered_with(mut self, before: &Self) -> Self {
+        self.generation = before.generation;
+        self.changed = union(&self.changed, &before.changed);
+        self.changed_files = union(&self.changed_files, &before.changed_files);
+        self
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Two sorted lists as one.
+fn union<T: Ord + Clone>(one: &Arc<[T]>, other: &Arc<[T]>) -> Arc<[T]> {
+    if one.is_empty() || other.is_empty() {
+        return Arc::clone(if one.is_empty() { other } else { one });
+    }
+    let mut all: Vec<T> = one.iter().chain(other.iter()).cloned().collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into()
 }
 
 #[cfg(test)]

@@ -1,61 +1,36 @@
-//! Files to a set: only files that changed are read, and what became bad, or cannot be had, keeps its last good version. What a file
+//! Files to events: only files that changed are read, and what became bad, or cannot be read, keeps its last good version. What a file
 //! holds, who has an object, and when a change counts, are in `document`, `inventory` and `settle`.
 
 use crate::document::{self, FileState, MAX_FILE, Presence};
+use crate::event::{Batch, Scope, SourceEvent, Timing, Upsert};
 use crate::findings;
-use crate::inventory::{Changes, Inventory};
+use crate::inventory::{Changes, Inventory, View};
 use crate::listing::{self, Listed, Listing, Root};
 use crate::load_error::LoadError;
-use crate::mesh::{MeshFile, MeshText};
+use crate::mesh::MeshFile;
 use crate::named::NamedFiles;
 use crate::route;
 use crate::settle::{Pace, SETTLE, Settling};
 use crate::stream::{self, StreamTexts};
 use hashbrown::HashMap;
+use resources::Map;
 use resources::diagnostic::Diagnostic;
-use resources::key::{Kind, ObjectRef};
-use resources::set::ResourceSet;
+use resources::key::ObjectRef;
+use resources::set::{Absence, Change, ResourceSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How often the folders are listed again in one look, until two passes agree and nothing happened meanwhile.
 const PASSES: usize = 8;
 
-/// A set, and how it came to be.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The objects.
-    pub set: Arc<ResourceSet>,
-    /// What was found out while reading, of all files, sorted by place.
-    pub diagnostics: Arc<[Diagnostic]>,
-    /// Paths that are configured and cannot be listed or read at the moment; what they held before is in the set.
-    pub unavailable: usize,
-    /// The mesh's settings, where there is a file of them.
-    pub mesh: Option<MeshText>,
-    /// Texts of input that cannot be read a second time.
-    pub streams: StreamTexts,
-    /// Whether everything was read again because somebody asked for it.
-    pub requested: bool,
-    /// How long it took.
-    pub timing: Timing,
-}
-
-/// How long a reading took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Timing {
-    /// Reading files and parsing documents.
-    pub parse: Duration,
-    /// Putting the set together.
-    pub collect: Duration,
-}
-
 /// Files and folders, and what was read from them so far.
 #[derive(Debug)]
-pub struct FileSource {
+pub(crate) struct Files {
     roots: Vec<Root>,
     /// What was given beside the roots and can be read only once.
     streams: StreamTexts,
@@ -64,10 +39,14 @@ pub struct FileSource {
     named: NamedFiles,
     mesh: MeshFile,
     settling: Settling,
-    set: Arc<ResourceSet>,
+    /// Whether something was read already.
+    begun: bool,
     /// What is wrong with paths as such.
     failures: Vec<Diagnostic>,
-    told: Arc<[Diagnostic]>,
+    /// The findings that were reported last, without those of paths that cannot be read.
+    reported: Arc<[Diagnostic]>,
+    /// Paths that were reported as unavailable, with the reasons.
+    unavailable: BTreeMap<Arc<Path>, Vec<Diagnostic>>,
 }
 
 /// The folders at one moment.
@@ -79,83 +58,78 @@ struct Seen {
     clock: u64,
 }
 
-impl FileSource {
+impl Files {
     /// Files, folders and streams (`-` is standard input) to read. Each has to be there; streams are read here, to their end.
-    pub fn new(mut paths: Vec<PathBuf>) -> Result<Self, LoadError> {
+    pub(crate) fn new(mut paths: Vec<PathBuf>) -> Result<Self, LoadError> {
         let streams = stream::read_all(&mut paths, MAX_FILE)?;
         let root = |path: PathBuf| match std::fs::metadata(&path) {
             Ok(metadata) => Ok(Root { is_folder: metadata.is_dir(), path }),
             Err(source) => Err(LoadError { path, source }),
         };
         let roots = paths.into_iter().map(root).collect::<Result<_, _>>()?;
-        let (inventory, named, mesh, settling, failures) = Default::default();
-        let (set, told) = Default::default();
-        Ok(Self { roots, streams, inventory, named, mesh, settling, set, failures, told })
+        let (inventory, named, mesh, settling, begun) = Default::default();
+        let (failures, reported, unavailable) = Default::default();
+        Ok(Self { roots, streams, inventory, named, mesh, settling, begun, failures, reported, unavailable })
     }
 
-    /// Reads the mesh's settings from this file, if it is one, and not from those of the folders.
-    #[must_use]
-    pub fn with_mesh(mut self, path: Option<PathBuf>) -> Self {
+    /// Reads the mesh settings from this file instead of those in the folders.
+    pub(crate) fn set_mesh(&mut self, path: Option<PathBuf>) {
         self.mesh = MeshFile::named(path);
-        self
     }
 
     /// The streams that were given, by the names that positions have.
-    pub fn streams(&self) -> impl Iterator<Item = &Arc<Path>> {
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &Arc<Path>> {
         self.streams.keys()
     }
 
     /// Begins to watch the folders, as far as the system can. Each [`poll`](Self::poll) from now on knows which files are being written.
-    pub fn start_watching(&mut self) {
+    pub(crate) fn start_watching(&mut self) {
         self.settling.start();
     }
 
     /// A descriptor that is readable when there is something to [`observe`](Self::observe).
-    pub fn events(&self) -> Option<io::Result<OwnedFd>> {
+    pub(crate) fn events(&self) -> Option<io::Result<OwnedFd>> {
         self.settling.watches().map(|watches| watches.descriptor())
     }
 
     /// Takes in what the system reported. Whether files may have changed.
-    pub fn observe(&mut self) -> bool {
+    pub(crate) fn observe(&mut self) -> bool {
         self.settling.observe()
     }
 
     /// Whether the system reports every change in every folder.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.settling.is_complete()
     }
 
     /// When to look again though nothing is reported, since something waits to settle.
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.settling.due()
     }
 
-    /// Reads what changed, and takes every file as complete. `None`: nothing changed.
-    pub fn refresh(&mut self) -> Option<Loaded> {
-        self.round(Pace::Once)
+    /// Reads what changed, and takes every file as complete. `set` has the objects of all events so far. `None`: nothing changed.
+    pub(crate) fn refresh(&mut self, set: &ResourceSet) -> Option<Batch> {
+        self.round(Pace::Once, set)
     }
 
     /// Reads what changed and is complete at that time. `None`: nothing is.
-    pub fn poll(&mut self, now: Instant) -> Option<Loaded> {
-        self.round(Pace::Watched(now))
+    pub(crate) fn poll(&mut self, now: Instant, set: &ResourceSet) -> Option<Batch> {
+        self.round(Pace::Watched(now), set)
     }
 
-    /// Reads every file again that is complete at that time, whatever is known of it, and gives what there is then.
-    pub fn reread(&mut self, now: Instant) -> Loaded {
+    /// Reads every file again that is complete at that time, whatever is known of it.
+    pub(crate) fn reread(&mut self, now: Instant, set: &ResourceSet) -> Batch {
         self.inventory.forget_stamps();
         self.named.forget_stamps();
         self.mesh.forget_stamp();
-        let loaded = self.round(Pace::Watched(now));
-        let loaded = loaded.unwrap_or_else(|| {
-            self.set = Arc::new(self.set.with([]));
-            self.loaded(Timing::default())
-        });
-        Loaded { requested: true, ..loaded }
+        let mut batch = self.round(Pace::Watched(now), set).unwrap_or_default();
+        batch.events.push(SourceEvent::Reloaded);
+        batch
     }
 
-    fn round(&mut self, pace: Pace) -> Option<Loaded> {
+    fn round(&mut self, pace: Pace, set: &ResourceSet) -> Option<Batch> {
         let begun = Instant::now();
-        let first = self.set.generation == 0;
+        let first = !std::mem::replace(&mut self.begun, true);
         self.settling.begin(pace);
         let mut seen = self.list();
         self.settling.compare(&seen.listing);
@@ -164,22 +138,14 @@ impl FileSource {
         let parse = begun.elapsed();
         let begun = Instant::now();
         let mut changes = Changes::default();
-        let read = self.without_cut(pace, read);
+        let read = self.without_cut(pace, read, set);
         let mut touched = self.missing(pace, &seen, &mut changes);
-        touched |= self.put(pace, read, &mut changes);
+        touched |= self.put(pace, read, set, &mut changes);
         if first {
-            self.put_streams(&mut changes);
+            self.put_streams(set, &mut changes);
         }
-        let mut set = (first || !changes.is_empty()).then(|| self.set.with(changes.into_values()));
-        if touched || first {
-            let absent = self.inventory.absent(set.as_ref().unwrap_or(&self.set));
-            if set.is_some() || absent != self.set.absent {
-                set = Some(set.unwrap_or_else(|| self.set.with([])).with_absent(absent));
-            }
-        }
-        if let Some(set) = &set {
-            self.name_files(set);
-        }
+        let absent = (touched || first).then(|| self.inventory.absent(View { set, changes: &changes }));
+        self.name_files(&changes);
         let other_named = self.named.poll(pace, &mut self.settling);
         let failures = self.failures(pace, &seen.listing);
         touched |= first || other_mesh || other_named || failures != self.failures;
@@ -188,23 +154,26 @@ impl FileSource {
         if !touched {
             return None;
         }
-        let diagnostics = self.diagnostics(set.as_ref().unwrap_or(&self.set));
-        if set.is_none() && !other_mesh && !other_named && diagnostics == self.told {
-            return None;
+        let mut events = self.findings(View { set, changes: &changes });
+        if first {
+            events.push(SourceEvent::Streams(Arc::clone(&self.streams)));
         }
-        let mut set = set.take().unwrap_or_else(|| self.set.with([]));
+        events.extend(changes.into_values().map(|change| match change {
+            Change::Put(object) => SourceEvent::Upsert(Upsert { object, version: None, findings: Arc::default() }),
+            Change::Delete(object) => SourceEvent::Delete(object),
+        }));
+        events.extend(absent.iter().flat_map(|absent| differing(&set.absent, absent)));
         if other_named || set.files.size() != self.named.read() {
-            set = set.with_files(self.named.contents());
+            events.push(SourceEvent::Files(self.named.contents()));
         }
-        self.set = Arc::new(set);
-        self.told = diagnostics;
-        Some(self.loaded(Timing { parse, collect: begun.elapsed() }))
-    }
-
-    fn loaded(&self, timing: Timing) -> Loaded {
-        let (set, diagnostics, streams) = (Arc::clone(&self.set), Arc::clone(&self.told), Arc::clone(&self.streams));
-        let unavailable = findings::unavailable(&diagnostics);
-        Loaded { set, diagnostics, unavailable, mesh: self.mesh.text(), streams, requested: false, timing }
+        if first || other_mesh {
+            events.push(SourceEvent::Mesh(self.mesh.text()));
+        }
+        if first {
+            events.push(SourceEvent::Complete(Scope::All));
+        }
+        let timing = Timing { parse, collect: begun.elapsed() };
+        (!events.is_empty()).then_some(Batch { events, timing })
     }
 
     /// Lists the folders, and watches them. What is missing counts as gone only if two passes in a row miss it and nothing came or went
@@ -318,13 +287,18 @@ impl FileSource {
     }
 
     /// Leaves out what may be the beginning of a longer version.
-    fn without_cut(&mut self, pace: Pace, mut read: Vec<(Arc<Path>, FileState)>) -> Vec<(Arc<Path>, FileState)> {
-        read.retain(|(path, file)| !self.inventory.is_cut(file, &self.set) || self.settling.is_whole(pace, path));
+    fn without_cut(
+        &mut self,
+        pace: Pace,
+        mut read: Vec<(Arc<Path>, FileState)>,
+        set: &ResourceSet,
+    ) -> Vec<(Arc<Path>, FileState)> {
+        read.retain(|(path, file)| !self.inventory.is_cut(file, set) || self.settling.is_whole(pace, path));
         read
     }
 
     /// New versions of files. Whether there are any that count.
-    fn put(&mut self, pace: Pace, read: Vec<(Arc<Path>, FileState)>, changes: &mut Changes) -> bool {
+    fn put(&mut self, pace: Pace, read: Vec<(Arc<Path>, FileState)>, set: &ResourceSet, changes: &mut Changes) -> bool {
         let mut touched = false;
         for (path, mut file) in read {
             let lingers = self.inventory.withdraws(&path, &file) && !self.settling.may_withdraw(pace, &path);
@@ -334,29 +308,25 @@ impl FileSource {
             }
             // Read again until nothing lingers.
             file.settled &= !lingers;
-            self.inventory.put(path, file, lingers, &self.set, changes);
+            self.inventory.put(path, file, lingers, set, changes);
             touched = true;
         }
         touched
     }
 
-    fn put_streams(&mut self, changes: &mut Changes) {
+    fn put_streams(&mut self, set: &ResourceSet, changes: &mut Changes) {
         for (path, text) in Arc::clone(&self.streams).iter() {
             let stamp = crate::folder::Stamp::of_stream(text);
             let file = document::read_text(path, text, stamp, None);
-            self.inventory.put(Arc::clone(path), file, false, &self.set, changes);
+            self.inventory.put(Arc::clone(path), file, false, set, changes);
         }
     }
 
     /// Takes note of the files that objects name; relative paths begin where the configuration is.
-    fn name_files(&mut self, set: &ResourceSet) {
-        let names_files = |object: &ObjectRef| matches!(object.kind, Kind::Gateway | Kind::DestinationRule);
-        if !set.changed.iter().any(names_files) {
-            return;
-        }
+    fn name_files(&mut self, changes: &Changes) {
         let root = self.roots.first();
         let base = root.and_then(|root| if root.is_folder { Some(&*root.path) } else { root.path.parent() });
-        self.named.name(set, base.unwrap_or(Path::new(".")));
+        self.named.name(changes, base.unwrap_or(Path::new(".")));
     }
 
     /// What is wrong with paths as such.
@@ -374,12 +344,35 @@ impl FileSource {
         all
     }
 
-    /// Everything that was found, sorted by place.
-    fn diagnostics(&self, set: &ResourceSet) -> Arc<[Diagnostic]> {
-        let mut all = self.inventory.diagnostics(set);
+    /// What is found differently from what was reported last.
+    fn findings(&mut self, view: View<'_>) -> Vec<SourceEvent> {
+        let mut all = self.inventory.diagnostics(view);
         all.extend(self.failures.iter().cloned());
-        let place = |one: &Diagnostic| one.position.clone().map(|place| (place.file, place.line, place.column));
-        all.sort_by(|one, other| place(one).cmp(&place(other)).then_with(|| one.code.cmp(other.code)));
-        all.into()
+        findings::sort(&mut all);
+        let mut unavailable: BTreeMap<Arc<Path>, Vec<Diagnostic>> = BTreeMap::new();
+        for one in all.extract_if(.., |one| findings::is_unavailable(one)) {
+            if let Some(position) = &one.position {
+                unavailable.entry(Arc::clone(&position.file)).or_default().push(one);
+            }
+        }
+        let scope = |path: &Arc<Path>| Scope::Path(Arc::clone(path));
+        let restored = self.unavailable.keys().filter(|path| !unavailable.contains_key(*path));
+        let mut events: Vec<SourceEvent> = restored.map(|path| SourceEvent::Available(scope(path))).collect();
+        let other = unavailable.iter().filter(|(path, found)| self.unavailable.get(*path) != Some(*found));
+        events.extend(other.map(|(path, found)| SourceEvent::Unavailable(scope(path), found.as_slice().into())));
+        self.unavailable = unavailable;
+        if *all != *self.reported {
+            self.reported = all.into();
+            events.push(SourceEvent::Findings(Arc::clone(&self.reported)));
+        }
+        events
     }
+}
+
+/// What makes the first of two maps the second.
+fn differing(before: &Map<ObjectRef, Absence>, after: &Map<ObjectRef, Absence>) -> Vec<SourceEvent> {
+    let gone = before.keys().filter(|object| !after.contains_key(*object)).map(|object| (object, None));
+    let other = after.iter().filter(|(object, why)| before.get(*object) != Some(*why));
+    let all = gone.chain(other.map(|(object, why)| (object, Some(why.clone()))));
+    all.map(|(object, why)| SourceEvent::Absent(object.clone(), why)).collect()
 }

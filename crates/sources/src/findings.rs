@@ -5,11 +5,10 @@ use crate::listing::{Cause, Failure};
 use resources::code;
 use resources::diagnostic::{Diagnostic, Position, Severity, SourceLocation};
 use resources::key::{Key, ObjectRef};
-use resources::set::ResourceSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Codes of what is configured and cannot be had at the moment, so that what it held before is kept.
+/// Codes of paths that are configured and cannot be read at present, so that what they held before is kept.
 const UNAVAILABLE: [&str; 6] = [
     code::UNREADABLE_FILE,
     code::UNLISTED_FOLDER,
@@ -22,9 +21,15 @@ const UNAVAILABLE: [&str; 6] = [
 /// How many objects of a kind that is not read are named.
 const MAX_NAMED: usize = 3;
 
-/// How many of the findings are of sources that cannot be had.
-pub(crate) fn unavailable(all: &[Diagnostic]) -> usize {
-    all.iter().filter(|one| UNAVAILABLE.contains(&one.code)).count()
+/// Whether a finding means that a path cannot be read at present.
+pub(crate) fn is_unavailable(one: &Diagnostic) -> bool {
+    UNAVAILABLE.contains(&one.code)
+}
+
+/// Sorts findings by place.
+pub(crate) fn sort(all: &mut [Diagnostic]) {
+    let place = |one: &Diagnostic| one.position.clone().map(|place| (place.file, place.line, place.column));
+    all.sort_by(|one, other| place(one).cmp(&place(other)).then_with(|| one.code.cmp(other.code)));
 }
 
 /// A path as a whole.
@@ -91,10 +96,9 @@ pub(crate) fn unlisted(failure: &Failure, holds: bool) -> Option<Diagnostic> {
     })
 }
 
-/// An object whose document is broken.
-pub(crate) fn last_good(set: &ResourceSet, object: &ObjectRef) -> Diagnostic {
-    let position =
-        set.source(object).map(|source| Position { file: Arc::clone(&source.file), line: source.line, column: 1 });
+/// An object whose document is broken; `used` is where its last good version was.
+pub(crate) fn last_good(used: Option<&SourceLocation>, object: &ObjectRef) -> Diagnostic {
+    let position = used.map(|used| Position { file: Arc::clone(&used.file), line: used.line, column: 1 });
     Diagnostic {
         code: code::LAST_GOOD,
         severity: Severity::Warning,

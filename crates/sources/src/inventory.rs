@@ -5,7 +5,7 @@ use crate::document::{FileState, Presence};
 use crate::findings::{self, Ignored};
 use hashbrown::{HashMap, HashSet};
 use resources::Map;
-use resources::diagnostic::{Diagnostic, Position};
+use resources::diagnostic::{Diagnostic, Position, SourceLocation};
 use resources::key::{Kind, ObjectRef};
 use resources::read::{Foreign, Reading, Rejected};
 use resources::set::{Absence, AnyObject, Change, ResourceSet};
@@ -26,12 +26,37 @@ pub(crate) struct Inventory {
 pub(crate) struct Changes(HashMap<ObjectRef, Change>);
 
 impl Changes {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ObjectRef, &Change)> {
+        self.0.iter()
     }
 
-    pub(crate) fn into_values(self) -> impl Iterator<Item = Change> {
+    pub(crate) fn into_values(self) -> impl ExactSizeIterator<Item = Change> {
         self.0.into_values()
+    }
+}
+
+/// The objects after the changes of a round so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) set: &'a ResourceSet,
+    pub(crate) changes: &'a Changes,
+}
+
+impl<'a> View<'a> {
+    /// Where an object was read from.
+    pub(crate) fn source(self, object: &ObjectRef) -> Option<&'a SourceLocation> {
+        match self.changes.0.get(object) {
+            Some(Change::Put(put)) => put.source(),
+            Some(Change::Delete(_)) => None,
+            None => self.set.source(object),
+        }
+    }
+
+    fn contains(self, object: &ObjectRef) -> bool {
+        match self.changes.0.get(object) {
+            Some(change) => matches!(change, Change::Put(_)),
+            None => self.set.contains(object),
+        }
     }
 }
 
@@ -215,7 +240,7 @@ impl Inventory {
     }
 
     /// Gateways that are named as if they were there: those with errors, and those of the Gateway API.
-    pub(crate) fn absent(&self, set: &ResourceSet) -> Map<ObjectRef, Absence> {
+    pub(crate) fn absent(&self, view: View<'_>) -> Map<ObjectRef, Absence> {
         let mut absent = Map::default();
         for file in self.files.values() {
             for Foreign { version, kind, key } in file.documents.iter().flat_map(|document| &document.reading.foreign) {
@@ -228,15 +253,15 @@ impl Inventory {
                 absent.insert_mut(object.clone(), Absence::Invalid(code));
             }
         }
-        let there = absent.keys().filter(|object| set.gateways.contains_key(&object.key)).cloned().collect::<Vec<_>>();
+        let there = absent.keys().filter(|object| view.contains(object)).cloned().collect::<Vec<_>>();
         for object in there {
             absent.remove_mut(&object);
         }
         absent
     }
 
-    /// What was found in all files; `set` is what came of them.
-    pub(crate) fn diagnostics(&self, set: &ResourceSet) -> Vec<Diagnostic> {
+    /// What was found in all files; `view` has the objects that came of them.
+    pub(crate) fn diagnostics(&self, view: View<'_>) -> Vec<Diagnostic> {
         let mut all = Vec::new();
         let mut foreign: BTreeMap<(&str, &str), Ignored<'_>> = BTreeMap::new();
         for (path, file) in &self.files {
@@ -249,11 +274,11 @@ impl Inventory {
             }
             // What is wrong with a file as a whole is said once.
             if file.unreadable.is_none() {
-                all.extend(file.kept.keys().map(|object| findings::last_good(set, object)));
+                all.extend(file.kept.keys().map(|object| findings::last_good(view.source(object), object)));
             }
         }
         for (object, files) in &self.shadowed {
-            all.extend(files.iter().map(|file| self.duplicate(set, object, file)));
+            all.extend(files.iter().map(|file| self.duplicate(view, object, file)));
         }
         all.extend(
             foreign.into_iter().map(|((version, kind), ignored)| findings::foreign_kind(version, kind, &ignored)),
@@ -261,19 +286,14 @@ impl Inventory {
         all
     }
 
-    fn duplicate(&self, set: &ResourceSet, object: &ObjectRef, file: &Arc<Path>) -> Diagnostic {
+    fn duplicate(&self, view: View<'_>, object: &ObjectRef, file: &Arc<Path>) -> Diagnostic {
         let line = self.files.get(file).and_then(|file| file.object(object)?.source().map(|source| source.line));
         let position = Position { file: Arc::clone(file), line: line.unwrap_or(1), column: 1 };
-        findings::duplicate(object, position, set.source(object))
+        findings::duplicate(object, position, view.source(object))
     }
 }
 
 /// The file that an object counts from, after the changes so far.
 fn owner(object: &ObjectRef, set: &ResourceSet, changes: &Changes) -> Option<Arc<Path>> {
-    let source = match changes.0.get(object) {
-        Some(Change::Put(put)) => put.source(),
-        Some(Change::Delete(_)) => None,
-        None => set.source(object),
-    };
-    source.map(|source| Arc::clone(&source.file))
+    View { set, changes }.source(object).map(|source| Arc::clone(&source.file))
 }

@@ -1,9 +1,13 @@
 //! Where resources come from: files and folders on this machine, watched, and streams, read once.
 //!
-//! The program takes [`Loaded`] after [`Loaded`] from here; the first comes at once, each further one after something changed. The last
-//! good version of an object lives here: while its document is broken, the set keeps what it said before.
+//! A [`Source`] reports [`SourceEvent`]s. [`watch`] makes sets of them, and the program takes [`Loaded`] after [`Loaded`] from it; the first
+//! comes at once, each further one after something changed. The last good version of an object lives here: while its document is broken,
+//! the set keeps what it said before.
 
+mod collector;
 mod document;
+mod event;
+mod file_source;
 mod files;
 mod findings;
 mod folder;
@@ -13,13 +17,19 @@ mod listing;
 mod load_error;
 mod mesh;
 mod named;
+mod reader;
 mod route;
 mod settle;
+mod source;
 mod stream;
 mod watch;
 
-pub use files::{FileSource, Loaded, Timing};
+pub use collector::{Collector, Loaded};
+pub use event::{Batch, ObjectVersion, Rejection, Scope, SourceEvent, Timing, Upsert};
+pub use file_source::{FileSource, Reload};
 pub use load_error::LoadError;
 pub use mesh::MeshText;
+pub use reader::FileReader;
+pub use source::Source;
 pub use stream::StreamTexts;
-pub use watch::{Reload, watch};
+pub use watch::{Watch, watch};

@@ -3,13 +3,15 @@
 
 use crate::findings;
 use crate::folder::Stamp;
+use crate::inventory::Changes;
 use crate::listing::Listed;
 use crate::settle::{Pace, Settling};
 use resources::Map;
 use resources::diagnostic::Diagnostic;
-use resources::set::ResourceSet;
-use resources::spec::destination_rule::{ClientTls, TrafficPolicy};
-use resources::spec::gateway::ServerTls;
+use resources::key::ObjectRef;
+use resources::set::{AnyObject, Change};
+use resources::spec::destination_rule::{ClientTls, DestinationRule, TrafficPolicy};
+use resources::spec::gateway::{Gateway, ServerTls};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -24,6 +26,8 @@ const MAX_FILE: u64 = 4 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct NamedFiles {
     files: BTreeMap<Arc<str>, Named>,
+    /// The files that each object names, of objects that name any.
+    by_object: BTreeMap<ObjectRef, BTreeSet<Arc<str>>>,
 }
 
 #[derive(Debug)]
@@ -38,14 +42,36 @@ struct Named {
 }
 
 impl NamedFiles {
-    /// Forgets files that no object names any more, and knows those that are new.
-    pub(crate) fn name(&mut self, set: &ResourceSet, base: &Path) {
-        let wanted = wanted(set);
-        self.files.retain(|name, _| wanted.contains(&**name));
+    /// Takes note of the files that changed objects name, and forgets those that none names any more. Relative paths begin at `base`.
+    pub(crate) fn name(&mut self, changes: &Changes, base: &Path) {
+        let mut differs = false;
+        for (object, change) in changes.iter() {
+            let names: BTreeSet<Arc<str>> = match change {
+                Change::Put(AnyObject::Gateway(gateway)) => named_by(of_gateway(&gateway.spec)),
+                Change::Put(AnyObject::DestinationRule(rule)) => named_by(of_rule(&rule.spec)),
+                Change::Put(_) => continue,
+                Change::Delete(_) => BTreeSet::new(),
+            };
+            let before = self.by_object.get(object);
+            if before.map_or(names.is_empty(), |before| *before == names) {
+                continue;
+            }
+            differs = true;
+            if names.is_empty() {
+                self.by_object.remove(object);
+            } else {
+                self.by_object.insert(object.clone(), names);
+            }
+        }
+        if !differs {
+            return;
+        }
+        let wanted: BTreeSet<&Arc<str>> = self.by_object.values().flatten().collect();
+        self.files.retain(|name, _| wanted.contains(name));
         for name in wanted {
-            let path = base.join(name);
+            let path = base.join(&**name);
             let new = Named { path, stamp: None, settled: false, content: None, finding: None };
-            self.files.entry(name.into()).or_insert(new);
+            self.files.entry(Arc::clone(name)).or_insert(new);
         }
     }
 
@@ -139,16 +165,18 @@ fn read(listed: &Listed) -> io::Result<Arc<[u8]>> {
     Ok(fs::read(&listed.path)?.into())
 }
 
-/// Every path that a Gateway or DestinationRule names.
-fn wanted(set: &ResourceSet) -> BTreeSet<&str> {
-    let servers = set.gateways.values().flat_map(|gateway| &gateway.spec.servers);
-    let mut all: Vec<&str> = servers.filter_map(|server| server.tls.as_deref()).flat_map(of_server).collect();
-    for rule in set.destination_rules.values() {
-        let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_deref());
-        let policies = rule.spec.traffic_policy.as_deref().into_iter().chain(subsets);
-        all.extend(policies.flat_map(of_policy));
-    }
-    all.into_iter().filter(|path| !path.is_empty()).collect()
+/// The paths that are not empty.
+fn named_by<'a>(paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<Arc<str>> {
+    paths.into_iter().filter(|path| !path.is_empty()).map(Arc::from).collect()
+}
+
+fn of_gateway(gateway: &Gateway) -> Vec<&str> {
+    gateway.servers.iter().filter_map(|server| server.tls.as_deref()).flat_map(of_server).collect()
+}
+
+fn of_rule(rule: &DestinationRule) -> Vec<&str> {
+    let subsets = rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_deref());
+    rule.traffic_policy.as_deref().into_iter().chain(subsets).flat_map(of_policy).collect()
 }
 
 fn of_server(tls: &ServerTls) -> Vec<&str> {

@@ -6,7 +6,7 @@
 
 use resources::code;
 use resources::key::Key;
-use sources::{FileSource, Loaded};
+use sources::{FileReader, Loaded};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -29,12 +29,12 @@ fn codes(loaded: &Loaded) -> Vec<&'static str> {
     loaded.diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
 }
 
-fn source(folder: &Path) -> FileSource {
-    FileSource::new(vec![folder.to_owned()]).unwrap()
+fn source(folder: &Path) -> FileReader {
+    FileReader::new(vec![folder.to_owned()]).unwrap()
 }
 
 /// What a change of the folder leads to: the entries, the codes, and how many paths are unavailable.
-fn after(source: &mut FileSource) -> (Vec<String>, Vec<&'static str>, usize) {
+fn after(source: &mut FileReader) -> (Vec<String>, Vec<&'static str>, usize) {
     let loaded = source.refresh().expect("something is different");
     (entries(&loaded), codes(&loaded), loaded.unavailable)
 }

@@ -5,7 +5,7 @@
 
 use resources::code;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sources::FileSource;
+use sources::FileReader;
 use std::fs::{self, File};
 
 #[test]
@@ -22,7 +22,7 @@ fn without_descriptors_everything_is_kept() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(128), ..limit }).unwrap();
     for watched in [false, true] {
-        let mut source = FileSource::new(vec![folder.path().to_owned()]).unwrap();
+        let mut source = FileReader::new(vec![folder.path().to_owned()]).unwrap();
         if watched {
             source.start_watching();
         }

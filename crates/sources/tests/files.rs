@@ -5,7 +5,7 @@
 use resources::code;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::Absence;
-use sources::{FileSource, Loaded};
+use sources::{FileReader, FileSource, Loaded};
 use std::fs;
 use std::path::Path;
 
@@ -24,8 +24,8 @@ fn codes(loaded: &Loaded) -> Vec<&'static str> {
     loaded.diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
 }
 
-fn source(folder: &Path) -> FileSource {
-    FileSource::new(vec![folder.to_owned()]).unwrap()
+fn source(folder: &Path) -> FileReader {
+    FileReader::new(vec![folder.to_owned()]).unwrap()
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_mounted_config_map_is_swapped_as_a_whole() {
 
 #[test]
 fn a_path_that_is_not_there_is_an_error_that_names_it() {
-    let error = FileSource::new(vec!["/no/such/folder".into()]).unwrap_err();
+    let error = FileReader::new(vec!["/no/such/folder".into()]).unwrap_err();
     assert!(error.to_string().starts_with("/no/such/folder: "), "{error}");
 }
 
@@ -195,11 +195,11 @@ fn a_file_that_is_no_text_is_told_and_the_others_are_read() {
 async fn changes_come_by_themselves() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), entry("one", "1.1.1.1")).unwrap();
-    let (mut changes, _reload) = sources::watch(source(folder.path()));
-    assert_eq!(address(&changes.recv().await.unwrap(), "one").as_deref(), Some("1.1.1.1"));
+    let mut changes = sources::watch(FileSource::new(vec![folder.path().to_owned()], None).unwrap());
+    assert_eq!(address(&changes.next().await.unwrap(), "one").as_deref(), Some("1.1.1.1"));
     fs::write(folder.path().join(".tmp"), entry("one", "2.2.2.2")).unwrap();
     fs::rename(folder.path().join(".tmp"), folder.path().join("a.yaml")).unwrap();
-    assert_eq!(address(&changes.recv().await.unwrap(), "one").as_deref(), Some("2.2.2.2"));
+    assert_eq!(address(&changes.next().await.unwrap(), "one").as_deref(), Some("2.2.2.2"));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn gw_11_files_that_gateways_name_are_read_with_them_and_again_when_they_change(
     fs::create_dir(folder.path().join("certs")).unwrap();
     fs::write(folder.path().join("certs/a.crt"), "one").unwrap();
     fs::write(folder.path().join("gateway.yaml"), gateway).unwrap();
-    let mut source = FileSource::new(vec![folder.path().to_owned()]).unwrap();
+    let mut source = FileReader::new(vec![folder.path().to_owned()]).unwrap();
     let set = source.refresh().unwrap().set;
     let content = |set: &resources::set::ResourceSet, name: &str| set.files.get(name).map(|bytes| bytes.to_vec());
     assert_eq!((content(&set, "certs/a.crt"), content(&set, "certs/a.key")), (Some(b"one".to_vec()), None));

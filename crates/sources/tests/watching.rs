@@ -5,7 +5,7 @@
 
 use resources::code;
 use resources::key::Key;
-use sources::{FileSource, Loaded};
+use sources::{FileReader, Loaded};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -21,7 +21,7 @@ fn entry(name: &str, address: &str) -> String {
 /// A source that is watched, with a clock of its own.
 struct Watched {
     folder: tempfile::TempDir,
-    source: FileSource,
+    source: FileReader,
     now: Instant,
     last: Option<Loaded>,
 }
@@ -33,7 +33,7 @@ impl Watched {
         for (name, text) in files {
             fs::write(folder.path().join("root").join(name), text).unwrap();
         }
-        let mut source = FileSource::new(vec![folder.path().join("root")]).unwrap();
+        let mut source = FileReader::new(vec![folder.path().join("root")]).unwrap();
         source.start_watching();
         let mut watched = Self { folder, source, now: Instant::now(), last: None };
         watched.poll(0);
@@ -189,7 +189,7 @@ fn a_root_behind_a_link_follows_the_link() {
         fs::write(folder.path().join(release).join("config/a.yaml"), entry("one", address)).unwrap();
     }
     symlink("1", folder.path().join("current")).unwrap();
-    let mut source = FileSource::new(vec![folder.path().join("current/config")]).unwrap();
+    let mut source = FileReader::new(vec![folder.path().join("current/config")]).unwrap();
     source.start_watching();
     assert_eq!(source.poll(Instant::now()).unwrap().set.len(), 1);
     symlink("2", folder.path().join("next")).unwrap();
@@ -230,7 +230,7 @@ fn a_change_that_the_system_does_not_report_counts_once_it_is_the_same_for_half_
     let path = folder.path().join("a.yaml");
     fs::write(&path, two("1.1.1.1", "2.2.2.2")).unwrap();
     let mut writer = OpenOptions::new().append(true).open(&path).unwrap();
-    let mut source = FileSource::new(vec![folder.path().to_owned()]).unwrap();
+    let mut source = FileReader::new(vec![folder.path().to_owned()]).unwrap();
     source.start_watching();
     let now = Instant::now();
     assert_eq!(source.poll(now).unwrap().set.len(), 2);

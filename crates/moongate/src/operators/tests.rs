@@ -10,6 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Port {
     address: SocketAddr,
+    _tasks: JoinSet<()>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -24,9 +25,10 @@ impl Port {
             .route("/large", get(|| async { vec![0_u8; 32 << 20] }))
             .route("/never", get(std::future::pending::<()>));
         let inside = runtime.enter();
-        drop(serve(listener, pages, OperatorLimits { connections, timeout: limit }).unwrap());
+        let mut tasks = JoinSet::new();
+        serve(&mut tasks, listener, pages, OperatorLimits { connections, timeout: limit }).unwrap();
         drop(inside);
-        Self { address, _runtime: runtime }
+        Self { address, _tasks: tasks, _runtime: runtime }
     }
 
     fn connect(&self, bytes: &[u8]) -> TcpStream {

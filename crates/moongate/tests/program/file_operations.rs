@@ -1,7 +1,7 @@
 //! Seeded operations on files, thousands of them, beside a source that looks all the time, and beside the program under load: whatever
 //! they see in between, no object is withdrawn and no request fails, and in the end they have what the files say.
 
-use sources::FileSource;
+use sources::FileReader;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -194,7 +194,7 @@ impl Folder {
 fn no_operation_on_files_withdraws_an_object() {
     let base = tempfile::tempdir().unwrap();
     let mut folder = Folder::new(base.path(), entries);
-    let mut source = FileSource::new(vec![folder.root.clone()]).unwrap();
+    let mut source = FileReader::new(vec![folder.root.clone()]).unwrap();
     source.start_watching();
     let start = Instant::now();
     assert_eq!(source.poll(start).unwrap().set.len(), FILES * OBJECTS);

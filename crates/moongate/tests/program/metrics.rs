@@ -190,4 +190,8 @@ fn istios_scrapers_find_the_metrics_and_nothing_else_on_the_ports_that_they_know
     assert_eq!(scrape(agent, "/healthz/ready", host, "*/*").status, 200);
     assert_eq!(scrape(proxy, "/healthz/ready", host, "*/*").status, 404);
     assert_eq!(scrape(gateway.admin, "/metrics", host, "*/*").status, 403);
+    for (name, address) in [("agent", agent), ("proxy", proxy)] {
+        let line = format!("at the port of Istio's {name} url=http://{address}/stats/prometheus address={address}");
+        until("the log names the address", || gateway.log().contains(&line));
+    }
 }

@@ -190,8 +190,28 @@ fn a_port_in_use_is_one_finding_and_the_rest_serves() {
     let found: Vec<_> = report.iter().filter(|one| one["code"] == "MG9001").collect();
     assert_eq!(found.len(), 1, "{page}");
     assert_eq!(found[0]["object"]["name"], "taken");
+    until("the log names the line of the port", || gateway.log().contains("a.yaml:16:5: error[MG9001]"));
     drop(taken);
     until("the port is taken up once it is free", || status(&gateway, port, "b.test") == 201);
+}
+
+#[test]
+fn the_log_names_the_line_of_a_certificate_that_expires() {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let (certificate, key) = (
+        include_str!("../../../testkit/data/x509-v1/server.crt"),
+        include_str!("../../../testkit/data/x509-v1/server.key"),
+    );
+    let tls = "HTTPS}\n    tls: {mode: SIMPLE, credentialName: web}";
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: web, namespace: istio-system}}\nstringData:\n  tls.crt: |\n{}  tls.key: |\n{}",
+        pem(certificate),
+        pem(key)
+    );
+    fs::write(folder.path().join("a.yaml"), server("g", 443).replace("HTTP}", tls) + &secret).unwrap();
+    let gateway = start(folder.path(), &[443], &["--certificate-warning", "100000"]);
+    until("the finding is logged", || gateway.log().contains("a.yaml:8:5: warning[MG9042]"));
 }
 
 #[test]
