@@ -1,11 +1,11 @@
 //! Hosts of servers, and where they meet the hosts of VirtualServices (GW-06, S-30 to S-33).
 
-use crate::fast::FastMap;
+use crate::fast::{FastMap, FastSet};
 use ir::{HostPattern, InvalidHostPattern};
 use std::sync::Arc;
 
 /// One host of a server: what it stands for, and the only namespace whose VirtualServices may bind to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ServerHost {
     pub(crate) namespace: Option<Arc<str>>,
     pub(crate) pattern: HostPattern,
@@ -24,6 +24,8 @@ impl PartialEq for ServerHosts {
         self.list == other.list
     }
 }
+
+impl Eq for ServerHosts {}
 
 impl ServerHost {
     /// Reads `[namespace/]host` of a Gateway in `own` (S-30).
@@ -65,13 +67,32 @@ impl ServerHosts {
         found
     }
 
-    /// Whether some host overlaps, but for the namespace that it is meant for.
-    pub(crate) fn refuses_only_namespace(&self, hosts: &[HostPattern]) -> bool {
+    /// Whether some host overlaps, whatever namespaces the hosts of the server admit.
+    pub(crate) fn overlaps(&self, hosts: &[HostPattern]) -> bool {
         hosts.iter().any(|host| self.near(host).any(|own| own.pattern.intersect(host).is_some()))
     }
 
+    /// Whether this very pattern is one of them, for whatever namespace.
+    pub(crate) fn names(&self, pattern: &HostPattern) -> bool {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.contains_key(name),
+            HostPattern::Suffix(_) | HostPattern::Any => self.patterns().any(|own| own == pattern),
+        }
+    }
+
+    /// Those that only one of both has.
+    pub(crate) fn symmetric_difference(&self, other: &Self) -> Vec<ServerHost> {
+        let set = |hosts: &Self| hosts.list.iter().cloned().collect::<FastSet<_>>();
+        set(self).symmetric_difference(&set(other)).cloned().collect()
+    }
+
+    /// All of them with the namespaces that they admit.
+    pub(crate) fn list(&self) -> &[ServerHost] {
+        &self.list
+    }
+
     /// All of them.
-    pub(crate) fn patterns(&self) -> impl Iterator<Item = &HostPattern> {
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &HostPattern> + Clone {
         self.list.iter().map(|host| &host.pattern)
     }
 

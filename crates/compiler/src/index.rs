@@ -7,17 +7,16 @@ mod addresses;
 mod host;
 
 pub(crate) use addresses::{Addresses, pod_of};
-pub(crate) use host::{ClusterUse, HostEntry, SortedKeys};
+pub(crate) use host::{ClusterUse, HostEntry, Sorted};
 
 use crate::fast::{FastMap, FastSet};
 use crate::names;
-use resources::key::Key;
+use resources::key::{Key, ObjectRef};
 use resources::set::Object;
 use resources::spec::core::{EndpointSlice, Service};
 use resources::spec::destination_rule::DestinationRule;
 use resources::spec::service_entry::ServiceEntry;
-use resources::spec::virtual_service::VirtualService;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The label of an EndpointSlice that names its Service.
@@ -28,13 +27,13 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(crate) struct Index {
     hosts: FastMap<Arc<str>, HostEntry>,
     /// DestinationRules for `*` and `*.suffix`, by that text.
-    wildcard_rules: FastMap<Arc<str>, SortedKeys>,
-    /// VirtualServices by the names (without namespaces) of the Gateways that they name.
-    by_gateway_name: FastMap<Arc<str>, FastSet<Key>>,
-    /// VirtualServices by those that they delegate to.
-    delegating: FastMap<Key, BTreeSet<Key>>,
+    wildcard_rules: FastMap<Arc<str>, Sorted<Key>>,
+    /// Objects with routes, by the Gateways that they name, and those by their names without namespaces.
+    by_gateway: FastMap<Arc<str>, BTreeMap<ObjectRef, FastSet<ObjectRef>>>,
+    /// Objects with routes, by those that they delegate to.
+    delegating: FastMap<ObjectRef, BTreeSet<ObjectRef>>,
     /// EndpointSlices by their Service.
-    slices: FastMap<Key, SortedKeys>,
+    slices: FastMap<Key, Sorted<Key>>,
     /// Pods by their addresses, and what has endpoints with them.
     pub(crate) addresses: Addresses,
     /// ServiceEntries and Services that select WorkloadEntries, by namespace.
@@ -82,7 +81,7 @@ impl Index {
 
     /// The DestinationRules whose host is `pattern`, which begins with `*`.
     pub(crate) fn wildcard_rules(&self, pattern: &str) -> &[Key] {
-        self.wildcard_rules.get(pattern).map_or(&[], SortedKeys::as_slice)
+        self.wildcard_rules.get(pattern).map_or(&[], Sorted::as_slice)
     }
 
     /// Whether there is any such rule.
@@ -92,7 +91,7 @@ impl Index {
 
     /// The EndpointSlices of a Service.
     pub(crate) fn slices(&self, service: &Key) -> &[Key] {
-        self.slices.get(service).map_or(&[], SortedKeys::as_slice)
+        self.slices.get(service).map_or(&[], Sorted::as_slice)
     }
 
     /// What selects WorkloadEntries in a namespace.
@@ -100,40 +99,63 @@ impl Index {
         self.selecting.get(namespace)
     }
 
-    /// VirtualServices that name a Gateway of this name, in whatever namespace.
-    pub(crate) fn naming_gateway(&self, name: &str) -> impl Iterator<Item = &Key> {
-        self.by_gateway_name.get(name).into_iter().flatten()
+    /// Objects with routes that name this Gateway.
+    pub(crate) fn naming(&self, gateway: &ObjectRef) -> impl Iterator<Item = &ObjectRef> {
+        let named = self.by_gateway.get(&*gateway.key.name).and_then(|gateways| gateways.get(gateway));
+        named.into_iter().flatten()
     }
 
-    /// VirtualServices with a rule that delegates to this one.
-    pub(crate) fn delegating_to(&self, delegate: &Key) -> impl Iterator<Item = &Key> {
+    /// Objects with routes that name a Gateway of this name, in whatever namespace.
+    pub(crate) fn naming_namesakes(&self, name: &str) -> impl Iterator<Item = &ObjectRef> {
+        self.by_gateway.get(name).into_iter().flat_map(BTreeMap::values).flatten()
+    }
+
+    /// Objects with a rule that delegates to this one.
+    pub(crate) fn delegating_to(&self, delegate: &ObjectRef) -> impl Iterator<Item = &ObjectRef> {
         self.delegating.get(delegate).into_iter().flatten()
     }
 
-    /// Takes a VirtualService's names in or out. `named` is what it names: destination hosts and gateways.
-    pub(crate) fn virtual_service(&mut self, key: &Key, before: &References, after: &References) {
+    /// Takes the names in an object with routes in or out.
+    pub(crate) fn references(&mut self, source: &ObjectRef, before: &References, after: &References) {
         for host in before.hosts.difference(&after.hosts) {
-            self.host_mut(host).users.remove(key);
+            self.host_mut(host).users.remove(source);
             self.drop_if_empty(host);
         }
         for host in after.hosts.difference(&before.hosts) {
-            self.host_mut(host).users.insert(key);
+            self.host_mut(host).users.insert(source);
         }
-        for name in before.gateways.difference(&after.gateways) {
-            if let Some(set) = self.by_gateway_name.get_mut(name.as_str()) {
-                set.remove(key);
+        for gateway in before.gateways.difference(&after.gateways) {
+            self.unname(gateway, source);
+        }
+        for gateway in after.gateways.difference(&before.gateways) {
+            let namesakes = slot(&mut self.by_gateway, &gateway.key.name);
+            if !namesakes.contains_key(gateway) {
+                namesakes.insert(gateway.clone(), FastSet::default());
             }
-        }
-        for name in after.gateways.difference(&before.gateways) {
-            slot(&mut self.by_gateway_name, name).insert(key.clone());
+            if let Some(naming) = namesakes.get_mut(gateway) {
+                naming.insert(source.clone());
+            }
         }
         for delegate in before.delegates.difference(&after.delegates) {
             if let Some(roots) = self.delegating.get_mut(delegate) {
-                roots.remove(key);
+                roots.remove(source);
             }
         }
         for delegate in after.delegates.difference(&before.delegates) {
-            self.delegating.entry_ref(delegate).or_default().insert(key.clone());
+            self.delegating.entry_ref(delegate).or_default().insert(source.clone());
+        }
+    }
+
+    fn unname(&mut self, gateway: &ObjectRef, source: &ObjectRef) {
+        let Some(namesakes) = self.by_gateway.get_mut(&*gateway.key.name) else { return };
+        if let Some(naming) = namesakes.get_mut(gateway) {
+            naming.remove(source);
+            if naming.is_empty() {
+                namesakes.remove(gateway);
+            }
+        }
+        if namesakes.is_empty() {
+            self.by_gateway.remove(&*gateway.key.name);
         }
     }
 
@@ -192,34 +214,12 @@ fn set_in(keys: &mut BTreeSet<Key>, key: &Key, present: bool) {
     }
 }
 
-/// The names in a VirtualService by which it is found again.
+/// The names in an object with routes by which it is found again.
 #[derive(Debug, Default)]
 pub(crate) struct References {
     /// Full destination hosts.
     pub(crate) hosts: BTreeSet<String>,
-    /// Names of Gateways, without their namespaces.
-    pub(crate) gateways: BTreeSet<String>,
-    /// Other VirtualServices whose rules it puts in.
-    pub(crate) delegates: BTreeSet<Key>,
-}
-
-impl References {
-    /// What `object` names.
-    pub(crate) fn of(object: &Object<VirtualService>, domain: &str) -> Self {
-        let namespace = &object.key.namespace;
-        let spec = &object.spec;
-        let of_http = spec.http.iter().flat_map(|rule| {
-            let targets = rule.route.iter().filter_map(|route| route.destination.as_ref());
-            let mirrors = rule.mirrors.iter().filter_map(|mirror| mirror.destination.as_ref());
-            targets.chain(mirrors).chain(rule.mirror.as_deref())
-        });
-        let of_bytes = spec.tls.iter().flat_map(|rule| &rule.route).chain(spec.tcp.iter().flat_map(|rule| &rule.route));
-        let hosts = of_http.chain(of_bytes.filter_map(|route| route.destination.as_ref()));
-        let gateways = object.spec.gateways.iter().filter_map(|name| names::gateway(name, namespace, domain));
-        Self {
-            hosts: hosts.map(|to| names::full_host(&to.host, namespace, domain).into_owned()).collect(),
-            gateways: gateways.map(|key| (*key.name).to_owned()).collect(),
-            delegates: spec.http.iter().filter_map(|rule| names::delegate(rule, &object.key)).collect(),
-        }
-    }
+    pub(crate) gateways: BTreeSet<ObjectRef>,
+    /// Other objects whose rules it puts in.
+    pub(crate) delegates: BTreeSet<ObjectRef>,
 }

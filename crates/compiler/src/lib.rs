@@ -7,11 +7,10 @@
 //! Modules, lowest first: names, order, settings and reports (`code`, `settings`, `mesh_settings`, `fast`, `report`, `visibility`, `order`,
 //! `names`, `texts`, `hosts`), the indexes (`index`, `context`), what TLS needs (`credentials`, `tls_parameters`), what is behind destinations
 //! (`services`, `destination_rules`, `localities`, `endpoints`, `destinations`, `balance`, `clusters`), findings about single objects (`lints`,
-//! `policies`), the front ends, one for each dialect (`frontends`), the joins (`binding`), and what is kept between compilations
-//! (`incremental`).
+//! `policies`), plans that know no dialect (`plan`), the front ends that make them, one for each dialect (`frontends`), and the steps from one
+//! compilation to the next with what is kept between them (`incremental`).
 
 mod balance;
-mod binding;
 mod clusters;
 pub mod code;
 mod compiled;
@@ -30,6 +29,7 @@ mod localities;
 mod mesh_settings;
 mod names;
 mod order;
+mod plan;
 mod policies;
 mod report;
 mod services;
@@ -38,7 +38,7 @@ mod texts;
 mod tls_parameters;
 mod visibility;
 
-pub use compiled::Compiled;
+pub use compiled::{Compiled, Work};
 pub use incremental::Memo;
 pub use report::Report;
 pub use settings::{Settings, Workload};

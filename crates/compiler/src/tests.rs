@@ -12,6 +12,7 @@ mod matches;
 mod mesh_settings;
 mod pods;
 mod policies;
+mod replanning;
 mod rules;
 mod secured;
 mod tunnels;

@@ -3,5 +3,8 @@
 pub(crate) mod auto_passthrough;
 mod delegates;
 pub(crate) mod gateway;
-pub(crate) mod l4;
-pub(crate) mod routes;
+mod l4;
+pub(crate) mod references;
+mod refusal;
+mod routes;
+pub(crate) mod virtual_service;

@@ -1,84 +1,68 @@
-//! The clusters that routes go to.
+//! The step from routes to the clusters that they go to.
 
-use super::dirty::Dirty;
-use super::state::State;
-use crate::binding::Bound;
+use super::bindings::Targets;
+use super::cluster_notes::ClusterNotes;
+use super::step::Step;
 use crate::clusters::{self, Built};
+use crate::context::CompileContext;
 use crate::credentials::Used;
-use crate::frontends::istio::l4::L4Binding;
-use crate::index::ClusterUse;
+use crate::index::{ClusterUse, Index};
 use crate::names::parts;
+use crate::report::Notes;
 use crate::texts;
-use ir::{Action, Changes, Cluster, ClusterId, TargetCluster};
+use ir::{Cluster, ClusterId, Map};
 use resources::key::Key;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-impl State {
-    /// Counts which clusters routes go to. Counting up comes first, so that what stays is never forgotten in between.
-    pub(super) fn count_clusters(&mut self, before: Uses<'_>, after: Uses<'_>, dirty: &mut Dirty) {
-        for id in targets(after) {
-            self.count_up(id, dirty);
-        }
-        for id in targets(before) {
-            self.count_down(id, dirty);
-        }
+/// The clusters, and what building them needed and found.
+#[derive(Debug, Default)]
+pub(super) struct Clusters {
+    clusters: Map<ClusterId, Arc<Cluster>>,
+    /// What was found out about DestinationRules.
+    notes: ClusterNotes,
+    /// Secrets and files that clusters need.
+    credentials: BTreeMap<ClusterId, Used>,
+}
+
+impl Clusters {
+    pub(super) fn map(&self) -> &Map<ClusterId, Arc<Cluster>> {
+        &self.clusters
     }
 
-    fn count_up(&mut self, id: &ClusterId, dirty: &mut Dirty) {
-        let Some((port, subset, host)) = parts(id) else { return };
-        let entry = self.index.host_mut(host);
-        match entry.clusters.iter_mut().find(|used| used.id == *id) {
-            Some(used) => used.uses += 1,
-            None => {
-                entry.clusters.reserve_exact(1);
-                entry.clusters.push(ClusterUse { port, subset: texts::shared(subset), id: id.clone(), uses: 1 });
-                dirty.clusters.push(id.clone());
-            }
-        }
+    /// The clusters that name a Secret, a ConfigMap or a file.
+    pub(super) fn using(&self, is_used: impl Fn(&Used) -> bool) -> impl Iterator<Item = &ClusterId> {
+        self.credentials.iter().filter(move |(_, used)| is_used(used)).map(|(id, _)| id)
     }
 
-    fn count_down(&mut self, id: &ClusterId, dirty: &mut Dirty) {
-        let Some((_, _, host)) = parts(id) else { return };
-        let entry = self.index.host_mut(host);
-        if let Some(used) = entry.clusters.iter_mut().find(|used| used.id == *id) {
-            used.uses = used.uses.saturating_sub(1);
-            if used.uses == 0 {
-                entry.clusters.retain(|used| used.id != *id);
-                dirty.clusters.push(id.clone());
-            }
-        }
-        self.index.drop_if_empty(host);
+    /// What was found of a DestinationRule while clusters were built by it.
+    pub(super) fn findings<'a>(&'a self, rule: &'a Key) -> impl Iterator<Item = &'a Notes> {
+        self.notes.of_rule(rule)
     }
 
-    /// Builds every cluster anew that may be different, and forgets those that nothing goes to.
-    pub(super) fn build_clusters(&mut self, dirty: &mut Dirty, changes: &mut Changes) {
-        for host in dirty.hosts.iter().chain(&dirty.endpoints) {
-            if let Some(entry) = self.index.host(host) {
-                dirty.clusters.extend(entry.clusters.iter().map(|used| used.id.clone()));
-            }
-        }
-        // In order: neighbours in the map are neighbours in memory.
-        dirty.clusters.sort_unstable();
-        dirty.clusters.dedup();
-        for id in &dirty.clusters {
+    /// Builds the clusters of `ids` anew, and removes those that nothing goes to; returns the DestinationRules of which something else is
+    /// reported.
+    pub(super) fn build(&mut self, context: CompileContext<'_>, ids: &[ClusterId], step: &mut Step) -> BTreeSet<Key> {
+        let mut rules = BTreeSet::new();
+        for id in ids {
             let Some((port, subset, host)) = parts(id) else { continue };
-            let used = self.index.host(host).is_some_and(|entry| entry.cluster(port, subset).is_some());
-            let host = self.index.shared(host);
-            let built = if used { clusters::build(self.context(), &host, port, subset, id) } else { None };
-            let cluster = self.keep_findings(id, built, &mut dirty.rules);
-            let different = match cluster {
-                Some(cluster) if self.snapshot.clusters.get(id).is_some_and(|before| **before == cluster) => false,
+            let used = context.index.host(host).is_some_and(|entry| entry.cluster(port, subset).is_some());
+            let host = context.index.shared(host);
+            step.work.clusters += usize::from(used);
+            let built = if used { clusters::build(context, &host, port, subset, id) } else { None };
+            let different = match self.keep_findings(id, built, &mut rules) {
+                Some(cluster) if self.clusters.get(id).is_some_and(|before| **before == cluster) => false,
                 Some(cluster) => {
-                    self.snapshot.clusters.insert_mut(cluster.id.clone(), Arc::new(cluster));
+                    self.clusters.insert_mut(cluster.id.clone(), Arc::new(cluster));
                     true
                 }
-                None => self.snapshot.clusters.remove_mut(id),
+                None => self.clusters.remove_mut(id),
             };
             if different {
-                changes.clusters.push(id.clone());
+                step.changes.clusters.push(id.clone());
             }
         }
+        rules
     }
 
     /// Keeps what was found while a cluster was built.
@@ -91,28 +75,40 @@ impl State {
         if used != Used::default() {
             self.credentials.insert(id.clone(), used);
         }
-        self.cluster_notes.set(id, notes, rules);
+        self.notes.set(id, notes, rules);
         cluster
     }
 }
 
-/// What one VirtualService does.
-pub(super) type Uses<'a> = (&'a [Bound], &'a [L4Binding]);
+/// Counts which clusters an object goes to that was bound anew, and adds those that objects began or ceased to go to. Counting up comes first,
+/// so that what stays is never forgotten in between.
+pub(super) fn count(index: &mut Index, Targets { before, now }: Targets<'_>, different: &mut Vec<ClusterId>) {
+    now.ids().for_each(|id| count_up(index, id, different));
+    before.ids().for_each(|id| count_down(index, id, different));
+}
 
-/// The clusters that routes go to, as often as they do.
-fn targets<'a>((bound, l4): Uses<'a>) -> impl Iterator<Item = &'a ClusterId> {
-    let bytes = l4.iter().flat_map(|l4| &l4.route.targets).map(|target| &target.cluster);
-    let routes = bound.iter().flat_map(|bound| bound.routes.iter());
-    let forwards = routes.filter_map(|route| match &route.action {
-        Action::Forward(forward) => Some(forward),
-        Action::Redirect(_) | Action::Respond(_) => None,
-    });
-    let clusters = forwards.flat_map(|forward| {
-        let targets = forward.targets.iter().map(|target| &target.cluster);
-        targets.chain(forward.mirrors.iter().map(|mirror| &mirror.cluster))
-    });
-    clusters.chain(bytes).filter_map(|cluster| match cluster {
-        TargetCluster::Known(id) => Some(id),
-        TargetCluster::Unknown { .. } => None,
-    })
+fn count_up(index: &mut Index, id: &ClusterId, different: &mut Vec<ClusterId>) {
+    let Some((port, subset, host)) = parts(id) else { return };
+    let entry = index.host_mut(host);
+    match entry.clusters.iter_mut().find(|used| used.id == *id) {
+        Some(used) => used.uses += 1,
+        None => {
+            entry.clusters.reserve_exact(1);
+            entry.clusters.push(ClusterUse { port, subset: texts::shared(subset), id: id.clone(), uses: 1 });
+            different.push(id.clone());
+        }
+    }
+}
+
+fn count_down(index: &mut Index, id: &ClusterId, different: &mut Vec<ClusterId>) {
+    let Some((_, _, host)) = parts(id) else { return };
+    let entry = index.host_mut(host);
+    if let Some(used) = entry.clusters.iter_mut().find(|used| used.id == *id) {
+        used.uses = used.uses.saturating_sub(1);
+        if used.uses == 0 {
+            entry.clusters.retain(|used| used.id != *id);
+            different.push(id.clone());
+        }
+    }
+    index.drop_if_empty(host);
 }

@@ -1,74 +1,88 @@
-//! What is reported of the objects behind hosts, and of policies.
+//! The step from what is known to the report: what is said of the objects behind hosts, and of policies.
 
+use super::clusters::Clusters;
 use super::dirty::Dirty;
-use super::state::State;
 use crate::context::CompileContext;
 use crate::index::HostEntry;
 use crate::lints;
 use crate::names::{self, parts};
 use crate::policies;
-use crate::report::Report;
-use resources::key::{Key, Kind};
+use crate::report::{Notes, Report};
+use ir::ClusterId;
+use resources::key::{Key, Kind, ObjectRef};
 use resources::set::Object;
 use resources::spec::destination_rule::DestinationRule;
 use std::collections::BTreeSet;
 
-impl State {
-    /// Says anew what is said about the objects behind hosts.
-    pub(super) fn remark(&mut self, dirty: &Dirty) {
-        let State { set, settings, index, report, cluster_notes, .. } = self;
-        let context = CompileContext { set, settings, index };
-        let of_rule = |object: &Object<DestinationRule>| {
-            let mut notes = lints::of_destination_rule(context, object);
-            cluster_notes.of_rule(&object.key).for_each(|found| notes.extend(found));
-            notes
-        };
-        if dirty.all {
-            for object in set.destination_rules.values() {
-                report.set(Kind::DestinationRule, &object.key, of_rule(object));
-            }
-            for object in set.service_entries.values() {
-                report.set(Kind::ServiceEntry, &object.key, lints::of_service_entry(context, object));
-            }
-            for object in set.services.values() {
-                report.set(Kind::Service, &object.key, lints::of_service(context, object));
-            }
-            set.request_authentications
-                .keys()
-                .for_each(|key| policy(Kind::RequestAuthentication, key, context, report));
-            set.authorization_policies.keys().for_each(|key| policy(Kind::AuthorizationPolicy, key, context, report));
-            set.peer_authentications.keys().for_each(|key| policy(Kind::PeerAuthentication, key, context, report));
-            return;
-        }
-        dirty.policies.iter().for_each(|object| policy(object.kind, &object.key, context, report));
-        for object in dirty.rules.iter().filter_map(|key| set.destination_rules.get(key)) {
+/// Of what something else may be reported.
+pub(super) struct Different<'a> {
+    pub(super) dirty: &'a Dirty,
+    /// Clusters that were built, or that are gone.
+    pub(super) clusters: &'a [ClusterId],
+    /// DestinationRules, for what was found while clusters were built.
+    pub(super) rules: &'a BTreeSet<Key>,
+}
+
+/// Reports anew what may be different.
+pub(super) fn report(context: CompileContext<'_>, known: &Clusters, different: Different<'_>, report: &mut Report) {
+    let Different { dirty, clusters, rules } = different;
+    let set = context.set;
+    let of_rule = |object: &Object<DestinationRule>| {
+        let mut notes = lints::of_destination_rule(context, object);
+        known.findings(&object.key).for_each(|found| notes.extend(found));
+        notes
+    };
+    if dirty.all {
+        for object in set.destination_rules.values() {
             report.set(Kind::DestinationRule, &object.key, of_rule(object));
         }
-        let used = dirty.clusters.iter().filter_map(|id| parts(id)).map(|(_, _, host)| host);
-        let hosts: BTreeSet<&str> =
-            dirty.hosts.iter().chain(&dirty.endpoints).map(|host| &**host).chain(used).collect();
-        for host in hosts {
-            let entry = index.host(host);
-            let rules = entry.map_or(&[][..], HostEntry::rules).iter().chain(index.wildcard_rules(host));
-            for object in rules.filter_map(|key| set.destination_rules.get(key)) {
-                report.set(Kind::DestinationRule, &object.key, of_rule(object));
-            }
-            let entries = entry.map_or(&[][..], |entry| entry.entries.as_slice());
-            for object in entries.iter().filter_map(|key| set.service_entries.get(key)) {
-                report.set(Kind::ServiceEntry, &object.key, lints::of_service_entry(context, object));
-            }
-            let service = names::service_of_host(host, &settings.domain);
-            if let Some(object) = service.and_then(|key| set.services.get(&key)) {
-                report.set(Kind::Service, &object.key, lints::of_service(context, object));
-            }
+        for object in set.service_entries.values() {
+            report.set(Kind::ServiceEntry, &object.key, lints::of_service_entry(context, object));
+        }
+        for object in set.services.values() {
+            report.set(Kind::Service, &object.key, lints::of_service(context, object));
+        }
+        all_policies(context).for_each(|object| policy(context, &object, report));
+        return;
+    }
+    for ObjectRef { kind, key } in &dirty.gone {
+        report.set(*kind, key, Notes::default());
+    }
+    dirty.policies.iter().for_each(|object| policy(context, object, report));
+    for object in rules.iter().filter_map(|key| set.destination_rules.get(key)) {
+        report.set(Kind::DestinationRule, &object.key, of_rule(object));
+    }
+    let used = clusters.iter().filter_map(parts).map(|(_, _, host)| host);
+    let hosts: BTreeSet<&str> = dirty.hosts.iter().chain(&dirty.endpoints).map(|host| &**host).chain(used).collect();
+    for host in hosts {
+        let entry = context.index.host(host);
+        let rules = entry.map_or(&[][..], HostEntry::rules).iter().chain(context.index.wildcard_rules(host));
+        for object in rules.filter_map(|key| set.destination_rules.get(key)) {
+            report.set(Kind::DestinationRule, &object.key, of_rule(object));
+        }
+        let entries = entry.map_or(&[][..], |entry| entry.entries.as_slice());
+        for object in entries.iter().filter_map(|key| set.service_entries.get(key)) {
+            report.set(Kind::ServiceEntry, &object.key, lints::of_service_entry(context, object));
+        }
+        let service = names::service_of_host(host, context.domain());
+        if let Some(object) = service.and_then(|key| set.services.get(&key)) {
+            report.set(Kind::Service, &object.key, lints::of_service(context, object));
         }
     }
 }
 
-/// Says anew what is said about a policy, or nothing where there is none any more.
-fn policy(kind: Kind, key: &Key, context: CompileContext<'_>, report: &mut Report) {
+fn all_policies(context: CompileContext<'_>) -> impl Iterator<Item = ObjectRef> {
     let set = context.set;
-    let notes = match kind {
+    let of = |kind: Kind| move |key: &Key| ObjectRef { kind, key: key.clone() };
+    let requests = set.request_authentications.keys().map(of(Kind::RequestAuthentication));
+    let authorizations = set.authorization_policies.keys().map(of(Kind::AuthorizationPolicy));
+    requests.chain(authorizations).chain(set.peer_authentications.keys().map(of(Kind::PeerAuthentication)))
+}
+
+/// Reports anew what is found of a policy, or nothing where there is none any more.
+fn policy(context: CompileContext<'_>, object: &ObjectRef, report: &mut Report) {
+    let (set, key) = (context.set, &object.key);
+    let notes = match object.kind {
         Kind::RequestAuthentication => {
             set.request_authentications.get(key).map(|one| policies::of_policy(context, one))
         }
@@ -78,5 +92,5 @@ fn policy(kind: Kind, key: &Key, context: CompileContext<'_>, report: &mut Repor
         Kind::PeerAuthentication => set.peer_authentications.get(key).map(|one| policies::of_policy(context, one)),
         _ => None,
     };
-    report.set(kind, key, notes.unwrap_or_default());
+    report.set(object.kind, key, notes.unwrap_or_default());
 }

@@ -1,12 +1,15 @@
 //! From a changed object to everything that has to be looked at again.
 
+use super::clusters::Clusters;
 use super::dirty::Dirty;
-use super::state::State;
+use super::servers::Servers;
+use crate::credentials::Used;
 use crate::destination_rules;
 use crate::endpoints;
-use crate::frontends::istio::gateway::ports;
-use crate::index::{References, service_of_slice};
+use crate::frontends;
+use crate::index::{Index, References, service_of_slice};
 use crate::names;
+use crate::settings::Settings;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Object, ResourceSet};
 use resources::spec::core::Service;
@@ -15,18 +18,26 @@ use resources::spec::pod::Pod;
 use resources::spec::scalar::Duration;
 use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
-use resources::spec::virtual_service::VirtualService;
 use resources::spec::workload_entry::WorkloadEntry;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Everything is new.
-pub(super) fn apply_all(state: &mut State, dirty: &mut Dirty) {
-    let State { set, index, settings, .. } = state;
+/// The parts of the state that tell what depends on what.
+pub(super) struct Dependencies<'a> {
+    pub(super) before: &'a ResourceSet,
+    pub(super) set: &'a ResourceSet,
+    pub(super) settings: &'a Settings,
+    pub(super) index: &'a mut Index,
+    pub(super) servers: &'a Servers,
+    pub(super) clusters: &'a Clusters,
+}
+
+/// Everything is new: fills the indexes.
+pub(super) fn everything(set: &ResourceSet, settings: &Settings, index: &mut Index) -> Dirty {
     let nothing = References::default();
-    index.reserve(set.service_entries.size().max(set.virtual_services.size()));
-    for (key, object) in &set.virtual_services {
-        index.virtual_service(key, &nothing, &References::of(object, &settings.domain));
+    index.reserve(set.service_entries.size().max(frontends::count_route_sources(set)));
+    for source in frontends::route_sources(set) {
+        index.references(&source, &nothing, &frontends::references(set, &source, &settings.domain));
     }
     set.service_entries.values().for_each(|object| index.service_entry(object, true));
     set.services.values().for_each(|object| index.service(object, true));
@@ -34,103 +45,184 @@ pub(super) fn apply_all(state: &mut State, dirty: &mut Dirty) {
     set.endpoint_slices.values().for_each(|object| index.slice(object, true));
     set.endpoints.values().for_each(|object| index.addresses.endpoints(object, true));
     set.pods.values().for_each(|object| index.addresses.pod(object, true));
-    dirty.gateways = true;
-    dirty.all = true;
+    Dirty { all: true, all_gateways: true, ..Dirty::default() }
 }
 
-/// Brings the indexes up to date for one object, and marks what depends on it.
-pub(super) fn apply(state: &mut State, before: &ResourceSet, object: &ObjectRef, dirty: &mut Dirty) {
-    let key = &object.key;
-    match object.kind {
-        Kind::Gateway => {
-            dirty.gateways = true;
-            dirty.gateway_names.insert(Arc::clone(&key.name));
-        }
-        Kind::VirtualService => {
-            let domain = &state.settings.domain;
-            let named = |object: Option<&Arc<Object<VirtualService>>>| {
-                object.map_or_else(References::default, |object| References::of(object, domain))
-            };
-            let (old, new) = (named(before.virtual_services.get(key)), named(state.set.virtual_services.get(key)));
-            state.index.virtual_service(key, &old, &new);
-            dirty.virtual_services.insert(key.clone());
-            // Whether anybody delegates to them is said there.
-            dirty.virtual_services.extend(old.delegates.symmetric_difference(&new.delegates).cloned());
-        }
-        Kind::DestinationRule => {
-            let old = before.destination_rules.get(key).cloned();
-            let new = state.set.destination_rules.get(key).cloned();
-            let reach = Reach::of(old.as_deref(), new.as_deref(), destination_rule_looks_alike);
-            old.iter().for_each(|old| destination_rule(state, old, false, reach, dirty));
-            new.iter().for_each(|new| destination_rule(state, new, true, reach, dirty));
-            if new.is_none() {
-                state.report.set(Kind::DestinationRule, key, Default::default());
+impl Dependencies<'_> {
+    /// Brings the indexes up to date for what changed, and returns what depends on it.
+    pub(super) fn changed(&mut self) -> Dirty {
+        let mut dirty = Dirty::default();
+        let set = self.set;
+        set.changed.iter().for_each(|object| self.object(object, &mut dirty));
+        set.changed_files.iter().for_each(|path| self.credential(|used| used.files.contains(path), &mut dirty));
+        self.users_of_hosts(&mut dirty);
+        dirty
+    }
+
+    fn object(&mut self, object: &ObjectRef, dirty: &mut Dirty) {
+        let (before, set) = (self.before, self.set);
+        let key = &object.key;
+        match object.kind {
+            Kind::Gateway => {
+                dirty.gateways.insert(object.clone());
             }
-        }
-        Kind::ServiceEntry => {
-            let old = before.service_entries.get(key).cloned();
-            let new = state.set.service_entries.get(key).cloned();
-            let reach = Reach::of(old.as_deref(), new.as_deref(), service_entry_looks_alike);
-            old.iter().for_each(|old| service_entry(state, old, false, reach, dirty));
-            new.iter().for_each(|new| service_entry(state, new, true, reach, dirty));
-            if new.is_none() {
-                state.report.set(Kind::ServiceEntry, key, Default::default());
+            Kind::VirtualService => {
+                let domain = &self.settings.domain;
+                let old = frontends::references(before, object, domain);
+                let new = frontends::references(set, object, domain);
+                self.index.references(object, &old, &new);
+                dirty.sources.insert(object.clone());
+                // Whether anything delegates to them is reported there.
+                dirty.sources.extend(old.delegates.symmetric_difference(&new.delegates).cloned());
             }
-        }
-        Kind::Service => {
-            let old = before.services.get(key).cloned();
-            let new = state.set.services.get(key).cloned();
-            let reach = Reach::of(old.as_deref(), new.as_deref(), service_looks_alike);
-            old.iter().for_each(|old| service(state, old, false, reach, dirty));
-            new.iter().for_each(|new| service(state, new, true, reach, dirty));
-            if new.is_none() {
-                state.report.set(Kind::Service, key, Default::default());
+            Kind::DestinationRule => {
+                let (old, new) = (before.destination_rules.get(key), set.destination_rules.get(key));
+                let reach = Reach::of(old, new, destination_rule_looks_alike);
+                old.into_iter().for_each(|old| self.destination_rule(old, false, reach, dirty));
+                new.into_iter().for_each(|new| self.destination_rule(new, true, reach, dirty));
+                dirty.gone.extend(new.is_none().then(|| object.clone()));
             }
-        }
-        Kind::EndpointSlice => {
-            for (set, present) in [(before, false), (&state.set.clone(), true)] {
-                let Some(slice) = set.endpoint_slices.get(key) else { continue };
-                state.index.slice(slice, present);
-                if let Some(service) = service_of_slice(slice) {
-                    endpoints_of(state, &service, dirty);
+            Kind::ServiceEntry => {
+                let (old, new) = (before.service_entries.get(key), set.service_entries.get(key));
+                let reach = Reach::of(old, new, service_entry_looks_alike);
+                old.into_iter().for_each(|old| self.service_entry(old, false, reach, dirty));
+                new.into_iter().for_each(|new| self.service_entry(new, true, reach, dirty));
+                dirty.gone.extend(new.is_none().then(|| object.clone()));
+            }
+            Kind::Service => {
+                let (old, new) = (before.services.get(key), set.services.get(key));
+                let reach = Reach::of(old, new, service_looks_alike);
+                old.into_iter().for_each(|old| self.service(old, false, reach, dirty));
+                new.into_iter().for_each(|new| self.service(new, true, reach, dirty));
+                dirty.gone.extend(new.is_none().then(|| object.clone()));
+            }
+            Kind::EndpointSlice => {
+                for (set, present) in [(before, false), (set, true)] {
+                    let Some(slice) = set.endpoint_slices.get(key) else { continue };
+                    self.index.slice(slice, present);
+                    if let Some(service) = service_of_slice(slice) {
+                        self.endpoints_of(&service, dirty);
+                    }
                 }
             }
-        }
-        Kind::Endpoints => {
-            for (set, present) in [(before, false), (&state.set.clone(), true)] {
-                if let Some(endpoints) = set.endpoints.get(key) {
-                    state.index.addresses.endpoints(endpoints, present);
+            Kind::Endpoints => {
+                for (set, present) in [(before, false), (set, true)] {
+                    if let Some(endpoints) = set.endpoints.get(key) {
+                        self.index.addresses.endpoints(endpoints, present);
+                    }
                 }
+                self.endpoints_of(key, dirty);
             }
-            endpoints_of(state, key, dirty);
+            Kind::WorkloadEntry => {
+                let found = [before.workload_entries.get(key), set.workload_entries.get(key)];
+                found.into_iter().flatten().for_each(|object| self.workload_entry(object, dirty));
+            }
+            // Also those that were looked for in vain.
+            Kind::Secret | Kind::ConfigMap => self.credential(|used| used.objects.contains(key), dirty),
+            Kind::Pod => self.pod(before.pods.get(key), set.pods.get(key), dirty),
+            Kind::RequestAuthentication | Kind::AuthorizationPolicy | Kind::PeerAuthentication => {
+                dirty.policies.insert(object.clone());
+            }
+            Kind::Namespace => {}
         }
-        Kind::WorkloadEntry => {
-            let found = [before.workload_entries.get(key), state.set.workload_entries.get(key)];
-            found.into_iter().flatten().for_each(|object| workload_entry(state, object, dirty));
+    }
+
+    /// Marks what depends on a Secret, a ConfigMap or a file.
+    fn credential(&self, is_used: impl Fn(&Used) -> bool, dirty: &mut Dirty) {
+        dirty.gateways.extend(self.servers.using(&is_used).cloned());
+        dirty.clusters.extend(self.clusters.using(&is_used).cloned());
+    }
+
+    fn users_of_hosts(&self, dirty: &mut Dirty) {
+        for host in &dirty.hosts {
+            if let Some(entry) = self.index.host(host) {
+                dirty.sources.extend(entry.users.as_slice().iter().cloned());
+            }
         }
-        // Also those that were looked for in vain.
-        Kind::Secret | Kind::ConfigMap => {
-            dirty.gateways |= state.plans.used.objects.contains(key);
-            let users = state.credentials.iter().filter(|(_, used)| used.objects.contains(key));
-            dirty.clusters.extend(users.map(|(id, _)| id.clone()));
+    }
+
+    fn destination_rule(&mut self, object: &Object<DestinationRule>, present: bool, reach: Reach, dirty: &mut Dirty) {
+        let domain = &self.settings.domain;
+        self.index.destination_rule(object, domain, present);
+        let host = destination_rules::host_of(object, domain);
+        let reached = reach.hosts(dirty);
+        reached.insert((*host).into());
+        if let Some(suffix) = host.strip_prefix('*') {
+            reached.extend(self.index.used_hosts().filter(|used| used.ends_with(suffix)).cloned());
         }
-        Kind::Pod => {
-            let old = before.pods.get(key).cloned();
-            let new = state.set.pods.get(key).cloned();
-            pod(state, old.as_deref(), new.as_deref(), dirty);
+    }
+
+    fn service_entry(&mut self, object: &Object<ServiceEntry>, present: bool, reach: Reach, dirty: &mut Dirty) {
+        self.index.service_entry(object, present);
+        reach.hosts(dirty).extend(object.spec.hosts.iter().map(|host| Arc::from(&**host)));
+    }
+
+    fn service(&mut self, object: &Object<Service>, present: bool, reach: Reach, dirty: &mut Dirty) {
+        self.index.service(object, present);
+        reach.hosts(dirty).insert(self.host_of(&object.key));
+        // S-40: its ports say where the gateway listens.
+        dirty.all_gateways |= self.is_of_gateway(object);
+    }
+
+    fn endpoints_of(&self, service: &Key, dirty: &mut Dirty) {
+        dirty.endpoints.insert(self.host_of(service));
+        dirty.all_gateways |= self.set.services.get(service).is_some_and(|object| self.is_of_gateway(object));
+    }
+
+    fn host_of(&self, service: &Key) -> Arc<str> {
+        names::service_host(&service.name, &service.namespace, &self.settings.domain).into()
+    }
+
+    /// Whether a Service is one of a workload of this process.
+    fn is_of_gateway(&self, object: &Object<Service>) -> bool {
+        self.settings.workloads.iter().any(|workload| frontends::is_of_workload(object, workload))
+    }
+
+    /// Pods give their labels to the endpoints that have their addresses or name them.
+    fn pod(&mut self, old: Option<&Arc<Object<Pod>>>, new: Option<&Arc<Object<Pod>>>, dirty: &mut Dirty) {
+        if let (Some(old), Some(new)) = (old, new)
+            && old.meta.labels == new.meta.labels
+            && old.spec == new.spec
+        {
+            return;
         }
-        Kind::RequestAuthentication | Kind::AuthorizationPolicy | Kind::PeerAuthentication => {
-            dirty.policies.insert(object.clone());
+        old.into_iter().for_each(|old| self.index.addresses.pod(old, false));
+        new.into_iter().for_each(|new| self.index.addresses.pod(new, true));
+        let holders = old.into_iter().chain(new).flat_map(|pod| self.index.addresses.holders(pod));
+        let services: BTreeSet<Key> = holders.filter_map(|holder| self.service_of(holder)).collect();
+        services.iter().for_each(|service| self.endpoints_of(service, dirty));
+    }
+
+    /// The Service whose endpoints an EndpointSlice or Endpoints has.
+    fn service_of(&self, holder: &ObjectRef) -> Option<Key> {
+        match holder.kind {
+            Kind::EndpointSlice => service_of_slice(self.set.endpoint_slices.get(&holder.key)?),
+            _ => Some(holder.key.clone()),
         }
-        Kind::Namespace => {}
+    }
+
+    /// WorkloadEntries act through the Services and ServiceEntries of their namespace that select them (SE-11).
+    fn workload_entry(&self, object: &Object<WorkloadEntry>, dirty: &mut Dirty) {
+        let Some(selecting) = self.index.selecting(&object.key.namespace) else { return };
+        let labels = endpoints::labels_of(object);
+        for entry in selecting.entries.iter().filter_map(|key| self.set.service_entries.get(key)) {
+            let selector = entry.spec.workload_selector.as_ref();
+            if selector.is_some_and(|selector| selects(&selector.labels, &labels)) {
+                dirty.endpoints.extend(entry.spec.hosts.iter().map(|host| Arc::from(&**host)));
+            }
+        }
+        for service in selecting.services.iter().filter_map(|key| self.set.services.get(key)) {
+            if selects(&service.spec.selector, &labels) {
+                dirty.endpoints.insert(self.host_of(&service.key));
+            }
+        }
     }
 }
 
-/// Marks what depends on a file.
-pub(super) fn apply_file(state: &State, path: &Arc<str>, dirty: &mut Dirty) {
-    dirty.gateways |= state.plans.used.files.contains(path);
-    let users = state.credentials.iter().filter(|(_, used)| used.files.contains(path));
-    dirty.clusters.extend(users.map(|(id, _)| id.clone()));
+/// Adds the objects that put the rules of others in: what a delegate says, its roots say.
+pub(super) fn add_roots(index: &Index, sources: &mut BTreeSet<ObjectRef>) {
+    let roots: Vec<ObjectRef> = sources.iter().flat_map(|source| index.delegating_to(source)).cloned().collect();
+    sources.extend(roots);
 }
 
 /// How far a change reaches.
@@ -143,7 +235,7 @@ enum Reach {
 }
 
 impl Reach {
-    fn of<T>(old: Option<&Object<T>>, new: Option<&Object<T>>, alike: fn(&T, &T) -> bool) -> Self {
+    fn of<T>(old: Option<&Arc<Object<T>>>, new: Option<&Arc<Object<T>>>, alike: fn(&T, &T) -> bool) -> Self {
         match (old, new) {
             (Some(old), Some(new)) if old.meta == new.meta && alike(&old.spec, &new.spec) => Self::Clusters,
             _ => Self::Routes,
@@ -196,84 +288,4 @@ fn service_entry_looks_alike(old: &ServiceEntry, new: &ServiceEntry) -> bool {
 /// Whether routes see the same: the ports.
 fn service_looks_alike(old: &Service, new: &Service) -> bool {
     old.ports == new.ports
-}
-
-fn destination_rule(
-    state: &mut State,
-    object: &Object<DestinationRule>,
-    present: bool,
-    reach: Reach,
-    dirty: &mut Dirty,
-) {
-    let domain = Arc::clone(&state.settings.domain);
-    state.index.destination_rule(object, &domain, present);
-    let host = destination_rules::host_of(object, &domain);
-    let reached = reach.hosts(dirty);
-    reached.insert((*host).into());
-    if let Some(suffix) = host.strip_prefix('*') {
-        reached.extend(state.index.used_hosts().filter(|used| used.ends_with(suffix)).cloned());
-    }
-}
-
-fn service_entry(state: &mut State, object: &Object<ServiceEntry>, present: bool, reach: Reach, dirty: &mut Dirty) {
-    state.index.service_entry(object, present);
-    reach.hosts(dirty).extend(object.spec.hosts.iter().map(|host| Arc::from(&**host)));
-}
-
-fn service(state: &mut State, object: &Object<Service>, present: bool, reach: Reach, dirty: &mut Dirty) {
-    state.index.service(object, present);
-    let key = &object.key;
-    reach.hosts(dirty).insert(names::service_host(&key.name, &key.namespace, &state.settings.domain).into());
-    // S-40: its ports say where the gateway listens.
-    dirty.gateways |= state.settings.workloads.iter().any(|workload| ports::is_for(object, workload));
-}
-
-fn endpoints_of(state: &State, service: &Key, dirty: &mut Dirty) {
-    dirty.endpoints.insert(names::service_host(&service.name, &service.namespace, &state.settings.domain).into());
-    let own = state.set.services.get(service);
-    dirty.gateways |=
-        own.is_some_and(|own| state.settings.workloads.iter().any(|workload| ports::is_for(own, workload)));
-}
-
-/// Pods give their labels to the endpoints that have their addresses or name them.
-fn pod(state: &mut State, old: Option<&Object<Pod>>, new: Option<&Object<Pod>>, dirty: &mut Dirty) {
-    if let (Some(old), Some(new)) = (old, new)
-        && old.meta.labels == new.meta.labels
-        && old.spec == new.spec
-    {
-        return;
-    }
-    old.iter().for_each(|old| state.index.addresses.pod(old, false));
-    new.iter().for_each(|new| state.index.addresses.pod(new, true));
-    let holders = old.into_iter().chain(new).flat_map(|pod| state.index.addresses.holders(pod));
-    let services: BTreeSet<Key> = holders.filter_map(|holder| state.service_of(holder)).collect();
-    services.iter().for_each(|service| endpoints_of(state, service, dirty));
-}
-
-impl State {
-    /// The Service whose endpoints an EndpointSlice or Endpoints has.
-    fn service_of(&self, holder: &ObjectRef) -> Option<Key> {
-        match holder.kind {
-            Kind::EndpointSlice => service_of_slice(self.set.endpoint_slices.get(&holder.key)?),
-            _ => Some(holder.key.clone()),
-        }
-    }
-}
-
-/// WorkloadEntries act through the Services and ServiceEntries of their namespace that select them (SE-11).
-fn workload_entry(state: &State, object: &Object<WorkloadEntry>, dirty: &mut Dirty) {
-    let Some(selecting) = state.index.selecting(&object.key.namespace) else { return };
-    let labels = endpoints::labels_of(object);
-    for entry in selecting.entries.iter().filter_map(|key| state.set.service_entries.get(key)) {
-        let selector = entry.spec.workload_selector.as_ref();
-        if selector.is_some_and(|selector| selects(&selector.labels, &labels)) {
-            dirty.endpoints.extend(entry.spec.hosts.iter().map(|host| Arc::from(&**host)));
-        }
-    }
-    for service in selecting.services.iter().filter_map(|key| state.set.services.get(key)) {
-        if selects(&service.spec.selector, &labels) {
-            let Key { namespace, name } = &service.key;
-            dirty.endpoints.insert(names::service_host(name, namespace, &state.settings.domain).into());
-        }
-    }
 }

@@ -1,139 +1,113 @@
 //! The listeners of the snapshot, and the tables that they name: what is opened, for whom, and what stays closed for want of a route.
 
-use super::dirty::Dirty;
-use super::state::State;
+use super::bindings::Bindings;
+use super::step::Step;
+use super::tables::{Parts, Tables};
 use crate::code;
 use crate::fast::FastSet;
-use crate::frontends::istio::gateway::{Plan, PlannedServer, ServerKind};
-use crate::frontends::istio::l4::L4Binding;
-use crate::mesh_settings;
-use crate::order;
+use crate::plan::bindings::L4Binding;
+use crate::plan::servers::{ListenerPlan, ServerKind, ServerPlan};
 use crate::report::Notes;
-use ir::{Changes, ForwardedHeaders, HostPattern, HttpTable, Listener, ListenerId, Map};
-use ir::{Service, TableId, TlsServer};
-use resources::key::{Key, Kind};
-use std::collections::BTreeMap;
+use ir::{HostPattern, Listener, ListenerId, Map, MeshConnectionSettings, Service, TableId, TlsServer};
+use resources::key::ObjectRef;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// The listeners, and what was found of Gateways while they were put together.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    listeners: Map<ListenerId, Arc<Listener>>,
+    notes: BTreeMap<Arc<ListenerId>, BTreeMap<ObjectRef, Notes>>,
+    /// What the mesh says of the connections of every listener.
+    mesh_settings: Arc<MeshConnectionSettings>,
+}
 
 /// A listener while it is put together.
 struct Assembly<'a> {
-    state: &'a State,
-    id: &'a Arc<ListenerId>,
+    bindings: &'a Bindings,
     listener: Listener,
     /// Tables with whether gRPC-Web is translated.
     tables: BTreeMap<TableId, bool>,
     /// Names that some server has.
     taken: FastSet<HostPattern>,
-    notes: BTreeMap<Key, Notes>,
+    notes: BTreeMap<ObjectRef, Notes>,
 }
 
-impl State {
-    /// Puts the listeners together that may be different, with their tables; hosts of tables that stay are kept.
-    pub(super) fn open_listeners(&mut self, dirty: &mut Dirty, changes: &mut Changes) {
-        for id in std::mem::take(&mut dirty.listeners) {
-            let (listener, tables, notes) = match self.plans.listeners.get(&id) {
-                Some(plan) => Assembly::put_together(self, &id, plan),
-                None => (None, BTreeMap::new(), BTreeMap::new()),
-            };
-            self.put_tables(&id, &tables, changes);
-            self.put_listener(&id, listener, changes);
-            let before = self.listener_notes.remove(&id).unwrap_or_default();
-            dirty.gateway_notes.extend(before.into_keys().chain(notes.keys().cloned()));
-            if !notes.is_empty() {
-                self.listener_notes.insert(id, notes);
-            }
-        }
-        for key in std::mem::take(&mut dirty.gateway_notes) {
-            let Some(mut notes) = self.plans.notes.get(&key).cloned() else { continue };
-            for of_listener in self.listener_notes.values().filter_map(|notes| notes.get(&key)) {
-                notes.extend(of_listener);
-            }
-            self.report.set(Kind::Gateway, &key, notes);
-        }
+impl Listeners {
+    pub(super) fn new(mesh_settings: MeshConnectionSettings) -> Self {
+        Self { mesh_settings: Arc::new(mesh_settings), ..Self::default() }
     }
 
-    fn put_listener(&mut self, id: &ListenerId, listener: Option<Listener>, changes: &mut Changes) {
-        let before = self.snapshot.listeners.get(id);
+    pub(super) fn map(&self) -> &Map<ListenerId, Arc<Listener>> {
+        &self.listeners
+    }
+
+    /// What was found of a Gateway while a listener was put together.
+    pub(super) fn findings(&self, id: &ListenerId, gateway: &ObjectRef) -> Option<&Notes> {
+        self.notes.get(id)?.get(gateway)
+    }
+
+    /// Puts listeners together, and opens their tables; returns the Gateways of which something else may be reported.
+    pub(super) fn assemble(
+        &mut self,
+        parts: Parts<'_>,
+        ids: BTreeSet<Arc<ListenerId>>,
+        tables: &mut Tables,
+        step: &mut Step,
+    ) -> BTreeSet<ObjectRef> {
+        let mut reported = BTreeSet::new();
+        for id in ids {
+            step.work.listeners += 1;
+            let (listener, of_listener, notes) = match parts.plans.listeners.get(&id) {
+                Some(plan) => Assembly::put_together(parts.bindings, plan, &self.mesh_settings),
+                None => Default::default(),
+            };
+            tables.open(&id, &of_listener, parts.settings, step);
+            self.put(&id, listener, step);
+            let before = self.notes.remove(&id).unwrap_or_default();
+            if before != notes {
+                reported.extend(before.into_keys().chain(notes.keys().cloned()));
+            }
+            if !notes.is_empty() {
+                self.notes.insert(id, notes);
+            }
+        }
+        reported
+    }
+
+    fn put(&mut self, id: &ListenerId, listener: Option<Listener>, step: &mut Step) {
+        let before = self.listeners.get(id);
         match listener {
             Some(listener) if before.is_some_and(|before| **before == listener) => return,
-            Some(listener) => self.snapshot.listeners.insert_mut(id.clone(), Arc::new(listener)),
+            Some(listener) => self.listeners.insert_mut(id.clone(), Arc::new(listener)),
             None if before.is_none() => return,
             None => {
-                self.snapshot.listeners.remove_mut(id);
+                self.listeners.remove_mut(id);
             }
         }
-        changes.listeners.push(id.clone());
-    }
-
-    fn put_tables(&mut self, id: &ListenerId, tables: &BTreeMap<TableId, bool>, changes: &mut Changes) {
-        let first = TableId { listener: id.clone(), server: None };
-        let here =
-            self.snapshot.tables.range(&first..).map(|(table, _)| table).take_while(|table| table.listener == *id);
-        let gone: Vec<_> = here.filter(|table| !tables.contains_key(*table)).cloned().collect();
-        for table in gone {
-            self.snapshot.tables.remove_mut(&table);
-            changes.tables.push(table);
-        }
-        for (table, grpc_web) in tables {
-            let before = self.snapshot.tables.get(table);
-            let hosts = before.map_or_else(Map::default, |table| table.hosts.clone());
-            let next = self.table(hosts, *grpc_web);
-            if before.is_none_or(|before| differs(before, &next)) {
-                self.snapshot.tables.insert_mut(table.clone(), Arc::new(next));
-                changes.tables.push(table.clone());
-            }
-        }
-    }
-
-    fn table(&self, hosts: Map<HostPattern, Arc<ir::Host>>, grpc_web: bool) -> HttpTable {
-        let topology = &self.settings.mesh.default_config.gateway_topology;
-        let (path_normalization, escaped_slashes) = mesh_settings::paths(&self.settings);
-        HttpTable {
-            hosts,
-            path_normalization,
-            escaped_slashes,
-            forwarded: ForwardedHeaders {
-                trusted_proxies: topology.num_trusted_proxies,
-                certificates: mesh_settings::certificate_header(&self.settings),
-            },
-            grpc_web,
-        }
-    }
-
-    /// What VirtualServices do with the bytes of a server, the one that counts first (VS-04).
-    fn l4_bindings_of(&self, id: &ListenerId, server: &PlannedServer) -> Vec<&L4Binding> {
-        let here =
-            |l4: &&L4Binding| *l4.listener == *id && l4.gateway.key == server.gateway.key && l4.server == server.index;
-        let mut found: Vec<(&Key, &L4Binding)> = Vec::new();
-        for (key, l4) in &self.l4 {
-            found.extend(l4.iter().filter(here).map(|l4| (key, l4)));
-        }
-        found.sort_by(|(a, one), (b, other)| {
-            let objects = self.set.virtual_services.get(*a).zip(self.set.virtual_services.get(*b));
-            let age = objects.map_or(std::cmp::Ordering::Equal, |(a, b)| order::by_age(a, b));
-            one.class.cmp(&other.class).then(age)
-        });
-        found.into_iter().map(|(_, l4)| l4).collect()
+        step.changes.listeners.push(id.clone());
     }
 }
 
+/// A listener, unless there is nothing to serve; its tables, each with whether gRPC-Web is translated; and what was found of its Gateways.
+type Assembled = (Option<Listener>, BTreeMap<TableId, bool>, BTreeMap<ObjectRef, Notes>);
+
 impl<'a> Assembly<'a> {
-    /// The listener, unless there is nothing to serve; its tables; and what is to be said.
     fn put_together(
-        state: &'a State,
-        id: &'a Arc<ListenerId>,
-        plan: &Plan,
-    ) -> (Option<Listener>, BTreeMap<TableId, bool>, BTreeMap<Key, Notes>) {
+        bindings: &'a Bindings,
+        plan: &ListenerPlan,
+        mesh_settings: &Arc<MeshConnectionSettings>,
+    ) -> Assembled {
         let listener = Listener {
-            id: (**id).clone(),
+            id: (*plan.id).clone(),
             servers: Vec::new(),
             server_port: 0,
             plain: None,
             tls: Vec::new(),
-            mesh_settings: Arc::clone(&state.mesh_settings),
+            mesh_settings: Arc::clone(mesh_settings),
         };
         let (tables, taken, notes) = Default::default();
-        let mut assembly = Self { state, id, listener, tables, taken, notes };
+        let mut assembly = Self { bindings, listener, tables, taken, notes };
         // What ends TLS has its names whatever a rule for another server says.
         for server in plan.servers.iter().filter(|server| server.kind.termination().is_some()) {
             assembly.taken.extend(server.hosts.patterns().cloned());
@@ -144,8 +118,8 @@ impl<'a> Assembly<'a> {
         (serves.then_some(listener), tables, notes)
     }
 
-    fn server(&mut self, server: &PlannedServer) {
-        let table = server.table(self.id);
+    fn server(&mut self, server: &ServerPlan) {
+        let table = server.place.table.as_deref().cloned();
         let grpc_web = matches!(server.kind, ServerKind::Http { grpc_web: true, .. });
         if let Some(table) = &table {
             *self.tables.entry(table.clone()).or_default() |= grpc_web;
@@ -169,7 +143,7 @@ impl<'a> Assembly<'a> {
             (ServerKind::Http { .. } | ServerKind::Https(_), None) => false,
         };
         if opened {
-            self.listener.servers.push(server.origin());
+            self.listener.servers.push(server.origin.clone());
             if self.listener.server_port == 0 {
                 self.listener.server_port = server.port;
             }
@@ -183,12 +157,12 @@ impl<'a> Assembly<'a> {
         self.note(server, code::NO_ROUTE_OF_BYTES, message.to_owned());
     }
 
-    fn note(&mut self, server: &PlannedServer, code: code::Code, message: String) {
-        let notes = self.notes.entry(server.gateway.key.clone()).or_default();
-        notes.add(code, format!("spec.servers[{}]", server.index), message);
+    fn note(&mut self, server: &ServerPlan, code: code::Code, message: String) {
+        let notes = self.notes.entry(server.place.owner.object.clone()).or_default();
+        notes.add(code, server.field(), message);
     }
 
-    fn terminated(&mut self, server: &PlannedServer, service: Service) {
+    fn terminated(&mut self, server: &ServerPlan, service: Service) {
         let mut names: Vec<_> = server.hosts.patterns().cloned().collect();
         // S-30, S-82: with `*` among them the others ask for nothing more.
         if names.contains(&HostPattern::Any) {
@@ -197,19 +171,28 @@ impl<'a> Assembly<'a> {
         names.sort_unstable();
         names.dedup();
         let termination = server.kind.termination().cloned();
-        self.listener.tls.push(TlsServer { origin: server.origin(), names, mesh_only: false, termination, service });
+        self.listener.tls.push(TlsServer {
+            origin: server.origin.clone(),
+            names,
+            mesh_only: false,
+            termination,
+            service,
+        });
+    }
+
+    fn l4_of(&self, server: &ServerPlan) -> Vec<&'a L4Binding> {
+        self.bindings.of_bytes(&self.listener.id, &server.place.owner.object, server.place.index)
     }
 
     /// VS-64: the first rule of the first VirtualService.
-    fn first_route(&self, server: &PlannedServer) -> Option<Service> {
-        let l4 = self.state.l4_bindings_of(self.id, server);
-        l4.first().map(|l4| Service::Tcp(Arc::clone(&l4.route)))
+    fn first_route(&self, server: &ServerPlan) -> Option<Service> {
+        self.l4_of(server).first().map(|l4| Service::Tcp(Arc::clone(&l4.route)))
     }
 
     /// A server for each rule, by the names that nobody has before (VS-63). A name that was written wider than the server's own stands behind
     /// narrower ones, as it would if it had not been narrowed.
-    fn passed_through(&mut self, server: &PlannedServer) -> bool {
-        let rules = self.state.l4_bindings_of(self.id, server);
+    fn passed_through(&mut self, server: &ServerPlan) -> bool {
+        let rules = self.l4_of(server);
         let all = rules.iter().enumerate().flat_map(|(at, rule)| rule.names.iter().map(move |name| (at, name)));
         let mut all: Vec<(usize, &(HostPattern, HostPattern))> = all.collect();
         all.sort_by_key(|(_, (name, written))| if name == written { 0 } else { usize::MAX - width(written) });
@@ -234,7 +217,7 @@ impl<'a> Assembly<'a> {
                 any = true;
                 names.sort_unstable();
                 let mesh_only = server.kind == ServerKind::AutoPassthrough;
-                let origin = if mesh_only { server.origin() } else { origin };
+                let origin = if mesh_only { server.origin.clone() } else { origin };
                 self.listener.tls.push(TlsServer { origin, names, mesh_only, termination: None, service });
             }
         }
@@ -249,12 +232,4 @@ fn width(pattern: &HostPattern) -> usize {
         HostPattern::Suffix(suffix) => suffix.len(),
         HostPattern::Any => 0,
     }
-}
-
-/// Whether two tables differ in more than their hosts.
-fn differs(one: &HttpTable, other: &HttpTable) -> bool {
-    one.path_normalization != other.path_normalization
-        || one.escaped_slashes != other.escaped_slashes
-        || one.forwarded != other.forwarded
-        || one.grpc_web != other.grpc_web
 }

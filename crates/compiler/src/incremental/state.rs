@@ -1,38 +1,194 @@
-//! What the last compilation found; the steps in the modules beside this one bring it up to date.
+//! What the last compilation found, and the step to the next: each part brings itself up to date by one method, in the order of what
+//! depends on what, and says what that makes different for those behind it.
 
-use super::cluster_notes::ClusterNotes;
-use crate::binding::Bound;
-use crate::credentials::Used;
-use crate::fast::FastMap;
-use crate::frontends::istio::gateway::Plans;
-use crate::frontends::istio::l4::L4Binding;
+use super::bindings::{Bindings, Source};
+use super::clusters::{self, Clusters};
+use super::dirty::Dirty;
+use super::findings::{self, Different};
+use super::invalidate::{self, Dependencies};
+use super::listeners::Listeners;
+use super::servers::{Difference, Replanned, Servers};
+use super::step::Step;
+use super::tables::{Parts, Tables, Touched};
+use crate::compiled::Work;
+use crate::context::CompileContext;
+use crate::frontends;
 use crate::index::Index;
-use crate::report::{Notes, Report};
+use crate::mesh_settings;
+use crate::plan::bindings::Binding;
+use crate::report::Report;
 use crate::settings::Settings;
 use ir::{ClusterId, ListenerId, Snapshot};
-use resources::key::Key;
+use resources::key::ObjectRef;
 use resources::set::ResourceSet;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Everything that the last compilation found, arranged by what it depends on.
+/// Everything that the last compilation found. Each part belongs to its own step.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) set: ResourceSet,
-    pub(super) settings: Settings,
-    pub(super) mesh_settings: Arc<ir::MeshConnectionSettings>,
-    pub(super) index: Index,
-    pub(super) plans: Plans,
-    /// Where each VirtualService is bound.
-    pub(super) bound: FastMap<Key, Box<[Bound]>>,
-    /// What those that have any do with bytes.
-    pub(super) l4: BTreeMap<Key, Box<[L4Binding]>>,
-    /// What was found out about DestinationRules while clusters were built by them.
-    pub(super) cluster_notes: ClusterNotes,
-    /// Secrets and files that clusters need.
-    pub(super) credentials: BTreeMap<ClusterId, Used>,
-    /// What is found out about Gateways when listeners are put together.
-    pub(super) listener_notes: BTreeMap<Arc<ListenerId>, BTreeMap<Key, Notes>>,
-    pub(super) snapshot: Snapshot,
-    pub(super) report: Report,
+    set: ResourceSet,
+    settings: Settings,
+    index: Index,
+    servers: Servers,
+    bindings: Bindings,
+    listeners: Listeners,
+    tables: Tables,
+    clusters: Clusters,
+    report: Report,
+}
+
+/// What the binding of objects makes different.
+#[derive(Default)]
+struct Rebinding {
+    hosts: Touched,
+    listeners: BTreeSet<Arc<ListenerId>>,
+    clusters: Vec<ClusterId>,
+}
+
+impl State {
+    /// Of nothing yet.
+    pub(super) fn new(settings: Settings) -> Self {
+        let listeners = Listeners::new(mesh_settings::compile(&settings));
+        Self { settings, listeners, ..Self::default() }
+    }
+
+    /// Whether `set` is the one right after that of this state, under the same settings.
+    pub(super) fn precedes(&self, set: &ResourceSet, settings: &Settings) -> bool {
+        self.set.generation.checked_add(1) == Some(set.generation) && self.settings == *settings
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            listeners: self.listeners.map().clone(),
+            tables: self.tables.map().clone(),
+            clusters: self.clusters.map().clone(),
+        }
+    }
+
+    pub(super) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// From the set before to `set`. A first compilation takes the same steps with everything changed, so that there is one way to compile,
+    /// not two.
+    pub(super) fn step(&mut self, set: &ResourceSet, fresh: bool) -> Step {
+        let mut step = Step::default();
+        self.report.begin();
+        let mut dirty = self.invalidate(set, fresh);
+        let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
+        let replanned = self.servers.replan(context, &dirty, &mut step.work);
+        let sources = if fresh { BTreeSet::new() } else { self.sources(&mut dirty, &replanned) };
+        let mut rebinding = self.rebind(fresh, sources, &mut step.work);
+        for (table, host) in replanned.redirects {
+            rebinding.hosts.entry(table).or_default().push(host);
+        }
+        rebinding.listeners.extend(replanned.listeners);
+        let parts = Parts { settings: &self.settings, plans: self.servers.plans(), bindings: &self.bindings };
+        let mut gateways = self.listeners.assemble(parts, rebinding.listeners, &mut self.tables, &mut step);
+        self.tables.fill(parts, rebinding.hosts, &mut step);
+        gateways.extend(replanned.findings);
+        self.report_gateways(gateways);
+        let clusters = self.dirty_clusters(&mut dirty, rebinding.clusters);
+        let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
+        let rules = self.clusters.build(context, &clusters, &mut step);
+        findings::report(
+            context,
+            &self.clusters,
+            Different { dirty: &dirty, clusters: &clusters, rules: &rules },
+            &mut self.report,
+        );
+        step.sorted()
+    }
+
+    /// Takes over `set`, brings the indexes up to date, and returns what has to be looked at again.
+    fn invalidate(&mut self, set: &ResourceSet, fresh: bool) -> Dirty {
+        let before = std::mem::replace(&mut self.set, set.clone());
+        if fresh {
+            return invalidate::everything(set, &self.settings, &mut self.index);
+        }
+        let mut dependencies = Dependencies {
+            before: &before,
+            set,
+            settings: &self.settings,
+            index: &mut self.index,
+            servers: &self.servers,
+            clusters: &self.clusters,
+        };
+        dependencies.changed()
+    }
+
+    /// The objects with routes that have to be bound anew: those that are dirty, those that Gateways are different for, and those that put
+    /// rules of these in.
+    fn sources(&self, dirty: &mut Dirty, replanned: &Replanned) -> BTreeSet<ObjectRef> {
+        let mut sources = std::mem::take(&mut dirty.sources);
+        for name in &replanned.names {
+            sources.extend(self.index.naming_namesakes(name).cloned());
+        }
+        for (gateway, difference) in &replanned.gateways {
+            sources.extend(self.concerned(gateway, difference).cloned());
+        }
+        invalidate::add_roots(&self.index, &mut sources);
+        sources
+    }
+
+    /// The objects with routes for which it makes a difference how a Gateway is different. Of hosts that came or went, only those that
+    /// overlap: whatever an object binds to otherwise is the same, and of one that binds with all its hosts no finding names the Gateway's.
+    fn concerned<'a>(&'a self, gateway: &ObjectRef, difference: &Difference) -> impl Iterator<Item = &'a ObjectRef> {
+        let hosts = difference.hosts();
+        let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
+        self.index.naming(gateway).filter(move |source| {
+            let Some(hosts) = &hosts else { return true };
+            self.bindings.has_l4(source)
+                || !self.report.of(source).is_empty()
+                || hosts.overlaps(&frontends::hosts(context, source))
+        })
+    }
+
+    /// Binds objects with routes anew, all of them in a first compilation.
+    fn rebind(&mut self, fresh: bool, sources: BTreeSet<ObjectRef>, work: &mut Work) -> Rebinding {
+        let mut rebinding = Rebinding::default();
+        if fresh {
+            let set = self.set.clone();
+            self.bindings.reserve(frontends::count_route_sources(&set));
+            frontends::route_sources(&set).for_each(|source| self.bind(&source, &mut rebinding, work));
+        } else {
+            sources.iter().for_each(|source| self.bind(source, &mut rebinding, work));
+        }
+        rebinding
+    }
+
+    /// Binds one. Its clusters are counted at once, so that the next one shares their names.
+    fn bind(&mut self, source: &ObjectRef, rebinding: &mut Rebinding, work: &mut Work) {
+        work.sources += 1;
+        let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
+        let Binding { created, bound, l4, notes } = frontends::bind(context, self.servers.plans(), source);
+        self.report.set(source.kind, &source.key, notes);
+        let rebound = self.bindings.put(source, Source::new(created, bound), Source::new(created, l4));
+        clusters::count(&mut self.index, self.bindings.targets(source, &rebound), &mut rebinding.clusters);
+        for (table, host) in rebound.hosts {
+            rebinding.hosts.entry(table).or_default().push(host);
+        }
+        rebinding.listeners.extend(rebound.listeners);
+    }
+
+    /// The clusters that may be different: those of dirty hosts, those whose certificates are dirty, and `different`.
+    fn dirty_clusters(&self, dirty: &mut Dirty, different: Vec<ClusterId>) -> Vec<ClusterId> {
+        let mut ids = different;
+        ids.append(&mut dirty.clusters);
+        for entry in dirty.hosts.iter().chain(&dirty.endpoints).filter_map(|host| self.index.host(host)) {
+            ids.extend(entry.clusters.iter().map(|used| used.id.clone()));
+        }
+        // In order: neighbours in the map are neighbours in memory.
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    fn report_gateways(&mut self, gateways: BTreeSet<ObjectRef>) {
+        for gateway in gateways {
+            let found = self.servers.findings(&gateway, |id| self.listeners.findings(id, &gateway));
+            self.report.set(gateway.kind, &gateway.key, found);
+        }
+    }
 }

@@ -1,167 +1,129 @@
-//! The hosts of each table: who puts routes where.
+//! The tables of the snapshot, and the hosts of each.
 
-use super::dirty::Dirty;
-use super::state::State;
-use crate::binding::Bound;
-use crate::fast::FastMap;
-use crate::frontends::istio::gateway::{Plan, PlannedServer, Plans};
+use super::bindings::Bindings;
+use super::step::Step;
+use crate::mesh_settings;
 use crate::order;
-use ir::{Changes, Host, HostPattern, Map, Origin, TableId};
-use resources::key::Key;
-use resources::set::Object;
-use resources::spec::virtual_service::VirtualService;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use crate::plan::servers::ServerPlans;
+use crate::settings::Settings;
+use ir::{ForwardedHeaders, Host, HostPattern, HttpTable, ListenerId, Map, TableId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What one VirtualService puts on a host through one server.
-struct Contribution<'a> {
-    object: &'a Object<VirtualService>,
-    bound: &'a Bound,
+/// The tables.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    tables: Map<TableId, Arc<HttpTable>>,
 }
 
-impl Contribution<'_> {
-    /// The order in which Istio puts routes on a host: server by server as they merge, then VirtualServices in their order
-    /// (VS-04, S-61).
-    fn order(&self, other: &Self) -> Ordering {
-        order::by_age(&self.bound.gateway, &other.bound.gateway)
-            .then(self.bound.server.cmp(&other.bound.server))
-            .then(self.bound.class.cmp(&other.bound.class))
-            .then_with(|| order::by_age(self.object, other.object))
+/// Hosts of tables whose routes may be different.
+pub(super) type Touched = BTreeMap<Arc<TableId>, Vec<HostPattern>>;
+
+/// What listeners and tables are put together from.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) plans: &'a ServerPlans,
+    pub(super) bindings: &'a Bindings,
+}
+
+impl Tables {
+    pub(super) fn map(&self) -> &Map<TableId, Arc<HttpTable>> {
+        &self.tables
     }
-}
 
-impl State {
-    /// Marks the hosts where it makes a difference that a VirtualService is bound like this and not as before.
-    pub(super) fn touch_hosts(&self, key: &Key, before: &[Bound], after: &[Bound], dirty: &mut Dirty) {
-        for (here, there) in [(before, after), (after, before)] {
-            for bound in here {
-                let kept = |host: &HostPattern| there.iter().any(|other| same_place(bound, other) && other.has(host));
-                for host in bound.hosts.iter().filter(|host| !kept(host)) {
-                    let touched = dirty.tables.entry(Arc::clone(&bound.table)).or_default();
-                    touched.push((host.clone(), key.clone()));
-                }
-            }
+    /// Opens the tables of a listener, each with whether gRPC-Web is translated, and closes those that it has no more. Hosts of tables that
+    /// stay are kept.
+    pub(super) fn open(
+        &mut self,
+        listener: &ListenerId,
+        tables: &BTreeMap<TableId, bool>,
+        settings: &Settings,
+        step: &mut Step,
+    ) {
+        let first = TableId { listener: listener.clone(), server: None };
+        let here = self.tables.range(&first..).map(|(table, _)| table).take_while(|table| table.listener == *listener);
+        let gone: Vec<_> = here.filter(|table| !tables.contains_key(*table)).cloned().collect();
+        for table in gone {
+            self.tables.remove_mut(&table);
+            step.changes.tables.push(table);
         }
-    }
-
-    /// Marks the hosts of servers that send to HTTPS: they have an entry without any VirtualService (S-70).
-    pub(super) fn touch_redirects(&self, dirty: &mut Dirty) {
-        for (id, plan) in &self.plans.listeners {
-            for server in plan.servers.iter().filter(|server| server.kind.to_https()) {
-                let table = Arc::new(TableId { listener: (**id).clone(), server: None });
-                let hosts = server.hosts.patterns().map(|host| (host.clone(), server.gateway.key.clone()));
-                dirty.tables.entry(table).or_default().extend(hosts);
+        for (table, grpc_web) in tables {
+            let before = self.tables.get(table);
+            let hosts = before.map_or_else(Map::default, |table| table.hosts.clone());
+            let next = empty(settings, hosts, *grpc_web);
+            if before.is_none_or(|before| differs(before, &next)) {
+                self.tables.insert_mut(table.clone(), Arc::new(next));
+                step.changes.tables.push(table.clone());
             }
         }
     }
 
     /// Puts the touched hosts of each table together anew.
-    pub(super) fn fill_tables(&mut self, dirty: &mut Dirty, changes: &mut Changes) {
-        for (id, touched) in &mut dirty.tables {
-            let Some(before) = self.snapshot.tables.get(&**id) else { continue };
+    pub(super) fn fill(&mut self, parts: Parts<'_>, touched: Touched, step: &mut Step) {
+        for (id, mut touched) in touched {
+            let Some(before) = self.tables.get(&*id) else { continue };
             let mut table = (**before).clone();
-            let new = changes.tables.contains(id);
+            let new = step.changes.tables.contains(&id);
             // In order: neighbours in the map are neighbours in memory.
             touched.sort_unstable();
             touched.dedup();
-            for of_host in touched.chunk_by(|(a, _), (b, _)| a == b) {
-                let Some((pattern, _)) = of_host.first() else { continue };
-                if self.fill_host(id, &mut table.hosts, pattern, of_host) && !new {
-                    changes.hosts.push(((**id).clone(), pattern.clone()));
+            step.work.hosts += touched.len();
+            for pattern in touched {
+                if fill_host(parts, &id, &mut table.hosts, &pattern) && !new {
+                    step.changes.hosts.push(((*id).clone(), pattern));
                 }
             }
-            self.snapshot.tables.insert_mut((**id).clone(), Arc::new(table));
+            self.tables.insert_mut((*id).clone(), Arc::new(table));
         }
-    }
-
-    /// Puts one host together anew, and says whether it is different now. Who had put routes there is read from the routes.
-    fn fill_host(
-        &self,
-        id: &Arc<TableId>,
-        hosts: &mut Map<HostPattern, Arc<Host>>,
-        pattern: &HostPattern,
-        touching: &[(HostPattern, Key)],
-    ) -> bool {
-        let before = hosts.get(pattern);
-        let mut keys: Vec<Key> = touching.iter().map(|(_, key)| key.clone()).collect();
-        // Routes of one VirtualService stand beside each other for the most part.
-        let routes = before.map_or(&[][..], |host| &host.routes);
-        let runs = routes.chunk_by(|a, b| Arc::ptr_eq(&a.origin.name, &b.origin.name));
-        keys.extend(runs.filter_map(<[_]>::first).map(|route| key_of(&route.origin)));
-        keys.sort_unstable();
-        keys.dedup();
-        let mut contributions = self.contributions(id, pattern, &keys);
-        let redirects = self.redirects(id, pattern);
-        if contributions.is_empty() && !redirects {
-            return hosts.remove_mut(pattern);
-        }
-        contributions.sort_by(Contribution::order);
-        let parts: Vec<_> = contributions.iter().map(|contribution| &contribution.bound.routes).collect();
-        // S-73: one server that sends to HTTPS decides for the host.
-        let https_redirect = redirects || contributions.iter().any(|contribution| contribution.bound.to_https);
-        let host = Host { pattern: pattern.clone(), routes: order::catch_alls_last(&parts), https_redirect };
-        if before.is_some_and(|before| **before == host) {
-            return false;
-        }
-        hosts.insert_mut(pattern.clone(), Arc::new(host));
-        true
-    }
-
-    /// Whether a server that sends to HTTPS names the very host.
-    fn redirects(&self, id: &TableId, pattern: &HostPattern) -> bool {
-        let servers = self.plans.listeners.get(&id.listener).filter(|_| id.server.is_none());
-        let mut servers = servers.into_iter().flat_map(|plan| &plan.servers).filter(|server| server.kind.to_https());
-        servers.any(|server| server.hosts.patterns().any(|host| host == pattern))
-    }
-
-    fn contributions(&self, id: &Arc<TableId>, pattern: &HostPattern, keys: &[Key]) -> Vec<Contribution<'_>> {
-        let mut contributions = Vec::with_capacity(keys.len());
-        for key in keys {
-            let Some(bound) = self.bound.get(key) else { continue };
-            let Some(object) = self.set.virtual_services.get(key) else { continue };
-            let here = bound.iter().filter(|bound| bound.table == *id && bound.has(pattern));
-            contributions.extend(here.map(|bound| Contribution { object, bound }));
-        }
-        contributions
     }
 }
 
-fn key_of(origin: &Origin) -> Key {
-    Key { namespace: Arc::clone(&origin.namespace), name: Arc::clone(&origin.name) }
-}
-
-/// Whether two put the same routes in the same place of the order.
-fn same_place(one: &Bound, other: &Bound) -> bool {
-    one.table == other.table
-        && one.to_https == other.to_https
-        && Arc::ptr_eq(&one.gateway, &other.gateway)
-        && one.server == other.server
-        && one.class == other.class
-        && Arc::ptr_eq(&one.routes, &other.routes)
-}
-
-/// The names of Gateways that are served differently in two plans, so that VirtualServices have to be bound anew.
-pub(super) fn differing_gateways(one: &Plans, other: &Plans) -> BTreeSet<Arc<str>> {
-    let mut names = BTreeSet::new();
-    for (a, b) in [(one, other), (other, one)] {
-        for (key, listeners) in &a.served {
-            if b.served.get(key) != Some(listeners) {
-                names.insert(Arc::clone(&key.name));
-            }
-        }
-        let differing = a.listeners.iter().flat_map(|(id, plan)| {
-            let theirs: FastMap<(&Key, usize), &PlannedServer> =
-                b.listeners.get(id).into_iter().flat_map(places).collect();
-            let ours = places(plan)
-                .filter(move |(place, server)| theirs.get(place).is_none_or(|other| !other.binds_alike(server)));
-            ours.map(|((key, _), _)| Arc::clone(&key.name)).collect::<Vec<_>>()
-        });
-        names.extend(differing);
+/// A table with these hosts.
+fn empty(settings: &Settings, hosts: Map<HostPattern, Arc<Host>>, grpc_web: bool) -> HttpTable {
+    let topology = &settings.mesh.default_config.gateway_topology;
+    let (path_normalization, escaped_slashes) = mesh_settings::paths(settings);
+    HttpTable {
+        hosts,
+        path_normalization,
+        escaped_slashes,
+        forwarded: ForwardedHeaders {
+            trusted_proxies: topology.num_trusted_proxies,
+            certificates: mesh_settings::certificate_header(settings),
+        },
+        grpc_web,
     }
-    names
 }
 
-fn places(plan: &Plan) -> impl Iterator<Item = ((&Key, usize), &PlannedServer)> {
-    plan.servers.iter().map(|server| ((&server.gateway.key, server.index), server))
+/// Puts one host together anew, and returns whether it is different now.
+fn fill_host(parts: Parts<'_>, id: &TableId, hosts: &mut Map<HostPattern, Arc<Host>>, pattern: &HostPattern) -> bool {
+    let contributions = parts.bindings.of_host(id, pattern);
+    let redirects = redirects(parts.plans, id, pattern);
+    if contributions.is_empty() && !redirects {
+        return hosts.remove_mut(pattern);
+    }
+    let routes: Vec<_> = contributions.iter().map(|bound| &bound.routes).collect();
+    // S-73: one server that sends to HTTPS decides for the host.
+    let https_redirect = redirects || contributions.iter().any(|bound| bound.place.to_https);
+    let host = Host { pattern: pattern.clone(), routes: order::catch_alls_last(&routes), https_redirect };
+    if hosts.get(pattern).is_some_and(|before| **before == host) {
+        return false;
+    }
+    hosts.insert_mut(pattern.clone(), Arc::new(host));
+    true
+}
+
+/// Whether a server that sends to HTTPS names the very host.
+fn redirects(plans: &ServerPlans, id: &TableId, pattern: &HostPattern) -> bool {
+    let plan = plans.listeners.get(&id.listener).filter(|_| id.server.is_none());
+    let mut servers = plan.into_iter().flat_map(|plan| &plan.servers).filter(|server| server.place.to_https);
+    servers.any(|server| server.hosts.names(pattern))
+}
+
+/// Whether two tables differ in more than their hosts.
+fn differs(one: &HttpTable, other: &HttpTable) -> bool {
+    one.path_normalization != other.path_normalization
+        || one.escaped_slashes != other.escaped_slashes
+        || one.forwarded != other.forwarded
+        || one.grpc_web != other.grpc_web
 }

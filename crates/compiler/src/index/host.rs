@@ -2,18 +2,18 @@
 //! kept in place.
 
 use ir::ClusterId;
-use resources::key::Key;
+use resources::key::{Key, ObjectRef};
 use std::sync::Arc;
 
 /// Everything that goes by one host.
 #[derive(Debug, Default)]
 pub(crate) struct HostEntry {
     /// ServiceEntries that have it.
-    pub(crate) entries: SortedKeys,
+    pub(crate) entries: Sorted<Key>,
     /// DestinationRules for just this host.
-    rules: Option<Box<SortedKeys>>,
-    /// VirtualServices with routes to it.
-    pub(crate) users: SortedKeys,
+    rules: Option<Box<Sorted<Key>>>,
+    /// Objects with routes to it.
+    pub(crate) users: Sorted<ObjectRef>,
     /// Clusters of it that routes go to.
     pub(crate) clusters: Vec<ClusterUse>,
 }
@@ -34,7 +34,7 @@ impl HostEntry {
 
     /// DestinationRules for just this host.
     pub(crate) fn rules(&self) -> &[Key] {
-        self.rules.as_deref().map_or(&[], SortedKeys::as_slice)
+        self.rules.as_deref().map_or(&[], Sorted::as_slice)
     }
 
     pub(crate) fn set_rule(&mut self, key: &Key, present: bool) {
@@ -56,25 +56,25 @@ impl HostEntry {
     }
 }
 
-/// Keys in their order, without repetition; the only one stands in place.
+/// Values in their order, without repetition; the only one stands in place.
 #[derive(Debug)]
-pub(crate) enum SortedKeys {
-    One(Key),
+pub(crate) enum Sorted<T> {
+    One(T),
     /// None, or at least two.
-    Others(Vec<Key>),
+    Others(Vec<T>),
 }
 
-impl Default for SortedKeys {
+impl<T> Default for Sorted<T> {
     fn default() -> Self {
         Self::Others(Vec::new())
     }
 }
 
-impl SortedKeys {
-    pub(crate) fn as_slice(&self) -> &[Key] {
+impl<T: Ord + Clone> Sorted<T> {
+    pub(crate) fn as_slice(&self) -> &[T] {
         match self {
-            Self::One(key) => std::slice::from_ref(key),
-            Self::Others(keys) => keys,
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Others(values) => values,
         }
     }
 
@@ -82,39 +82,39 @@ impl SortedKeys {
         self.as_slice().is_empty()
     }
 
-    pub(crate) fn insert(&mut self, key: &Key) {
+    pub(crate) fn insert(&mut self, value: &T) {
         match self {
-            Self::One(only) if only == key => {}
+            Self::One(only) if only == value => {}
             Self::One(only) => {
-                let (first, last) = if *only < *key { (&*only, key) } else { (key, &*only) };
+                let (first, last) = if *only < *value { (&*only, value) } else { (value, &*only) };
                 *self = Self::Others(vec![first.clone(), last.clone()]);
             }
-            Self::Others(keys) if keys.is_empty() => *self = Self::One(key.clone()),
-            Self::Others(keys) => {
-                if let Err(at) = keys.binary_search(key) {
-                    keys.insert(at, key.clone());
+            Self::Others(values) if values.is_empty() => *self = Self::One(value.clone()),
+            Self::Others(values) => {
+                if let Err(at) = values.binary_search(value) {
+                    values.insert(at, value.clone());
                 }
             }
         }
     }
 
-    pub(crate) fn remove(&mut self, key: &Key) {
+    pub(crate) fn remove(&mut self, value: &T) {
         match self {
-            Self::One(only) if only == key => *self = Self::default(),
+            Self::One(only) if only == value => *self = Self::default(),
             Self::One(_) => {}
-            Self::Others(keys) => {
-                if let Ok(at) = keys.binary_search(key) {
-                    keys.remove(at);
+            Self::Others(values) => {
+                if let Ok(at) = values.binary_search(value) {
+                    values.remove(at);
                 }
-                if let [only] = &keys[..] {
+                if let [only] = &values[..] {
                     *self = Self::One(only.clone());
                 }
             }
         }
     }
 
-    pub(crate) fn set(&mut self, key: &Key, present: bool) {
-        if present { self.insert(key) } else { self.remove(key) }
+    pub(crate) fn set(&mut self, value: &T, present: bool) {
+        if present { self.insert(value) } else { self.remove(value) }
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn keys_are_sorted_and_the_only_one_takes_no_list() {
         let key = |name: &str| Key { namespace: "a".into(), name: name.into() };
-        let mut keys = SortedKeys::default();
+        let mut keys = Sorted::default();
         for name in ["c", "a", "b", "a"] {
             keys.insert(&key(name));
         }
@@ -133,9 +133,9 @@ mod tests {
         keys.remove(&key("b"));
         keys.remove(&key("x"));
         keys.remove(&key("a"));
-        assert!(matches!(&keys, SortedKeys::One(only) if *only == key("c")));
+        assert!(matches!(&keys, Sorted::One(only) if *only == key("c")));
         keys.remove(&key("c"));
         assert!(keys.is_empty());
-        assert_eq!(size_of::<SortedKeys>(), size_of::<Key>());
+        assert_eq!(size_of::<Sorted<Key>>(), size_of::<Key>());
     }
 }

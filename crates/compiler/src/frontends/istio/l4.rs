@@ -5,19 +5,17 @@ use crate::context::CompileContext;
 use crate::destination_rules::{self, Effective};
 use crate::destinations::{self, Asking};
 use crate::frontends::istio::auto_passthrough;
-use crate::frontends::istio::gateway::{PlannedServer, ServerKind};
+use crate::frontends::istio::references;
 use crate::names;
+use crate::plan::bindings::{BytesRule, RouteTarget};
+use crate::plan::servers::ServerKind;
 use crate::report::Notes;
 use crate::services;
 use crate::settings::Workload;
 use crate::texts;
-use crate::visibility::Class;
-use ir::{
-    Authority, HostPattern, ListenerId, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget, Tunnel, TunnelMethod,
-};
+use ir::{Authority, HostPattern, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget, Tunnel, TunnelMethod};
 use resources::key::Key;
 use resources::set::Object;
-use resources::spec::gateway::Gateway;
 use resources::spec::scalar::{self, Text};
 use resources::spec::virtual_service::{L4Destination, VirtualService};
 use std::sync::Arc;
@@ -25,28 +23,6 @@ use std::time::Duration;
 
 /// S-125.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// What one VirtualService does with the bytes of one server.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct L4Binding {
-    pub(crate) listener: Arc<ListenerId>,
-    pub(crate) gateway: Arc<Object<Gateway>>,
-    /// Which server of the Gateway.
-    pub(crate) server: usize,
-    pub(crate) class: Class,
-    /// The names that clients ask for, each with the one that it was written as where that is wider; none where the server's own count.
-    pub(crate) names: Vec<(HostPattern, HostPattern)>,
-    pub(crate) route: Arc<TcpRoute>,
-}
-
-/// For whom rules are compiled.
-#[derive(Clone, Copy)]
-pub(crate) struct Server<'a> {
-    pub(crate) listener: &'a Arc<ListenerId>,
-    pub(crate) planned: &'a PlannedServer,
-    pub(crate) workload: &'a Workload,
-    pub(crate) class: Class,
-}
 
 /// Conditions that both kinds of rules have.
 struct Conditions<'a> {
@@ -58,11 +34,11 @@ struct Conditions<'a> {
 pub(crate) fn compile(
     context: CompileContext<'_>,
     object: &Object<VirtualService>,
-    server: Server<'_>,
+    target: RouteTarget<'_>,
     notes: &mut Notes,
-) -> Vec<L4Binding> {
-    let compiler = Compiler { context, object, server };
-    match &server.planned.kind {
+) -> Vec<BytesRule> {
+    let compiler = Compiler { context, object, target };
+    match &target.server.kind {
         ServerKind::Passthrough if !auto_passthrough::is_implied(&object.key) => compiler.by_name(notes),
         ServerKind::AutoPassthrough if auto_passthrough::is_implied(&object.key) => compiler.by_name(notes),
         ServerKind::Passthrough | ServerKind::AutoPassthrough => Vec::new(),
@@ -74,12 +50,12 @@ pub(crate) fn compile(
 struct Compiler<'a> {
     context: CompileContext<'a>,
     object: &'a Object<VirtualService>,
-    server: Server<'a>,
+    target: RouteTarget<'a>,
 }
 
 impl Compiler<'_> {
     /// `tls` rules, each for the names that it has in common with the server: a rule cannot open what the Gateway does not name (VS-62).
-    fn by_name(&self, notes: &mut Notes) -> Vec<L4Binding> {
+    fn by_name(&self, notes: &mut Notes) -> Vec<BytesRule> {
         let mut found = Vec::new();
         for (index, rule) in self.object.spec.tls.iter().enumerate() {
             let mut names = Vec::new();
@@ -98,7 +74,7 @@ impl Compiler<'_> {
             if !names.is_empty()
                 && let Some(route) = self.route(&rule.route, "tls", index, notes)
             {
-                found.push(self.bind(names, route));
+                found.push(BytesRule { names, route });
             }
         }
         found
@@ -109,8 +85,8 @@ impl Compiler<'_> {
             notes.add(code::BAD_HOST, field, format!("`{text}` is not a valid server name"));
             return;
         };
-        let hosts = &self.server.planned.hosts;
-        if self.server.planned.kind == ServerKind::AutoPassthrough {
+        let hosts = &self.target.server.hosts;
+        if self.target.server.kind == ServerKind::AutoPassthrough {
             let service = auto_passthrough::service_of(text);
             if service.is_some_and(|host| !hosts.intersect(&[host], &self.object.key.namespace).is_empty()) {
                 names.push((name.clone(), name));
@@ -126,7 +102,7 @@ impl Compiler<'_> {
     }
 
     /// The first `tcp` rule that is for the server (VS-64).
-    fn whole(&self, notes: &mut Notes) -> Option<L4Binding> {
+    fn whole(&self, notes: &mut Notes) -> Option<BytesRule> {
         for (index, rule) in self.object.spec.tcp.iter().enumerate() {
             let mut fits = rule.matches.is_empty();
             for (at, entry) in rule.matches.iter().enumerate() {
@@ -138,7 +114,7 @@ impl Compiler<'_> {
             }
             if fits {
                 let route = self.route(&rule.route, "tcp", index, notes)?;
-                return Some(self.bind(Vec::new(), route));
+                return Some(BytesRule { names: Vec::new(), route });
             }
         }
         None
@@ -146,25 +122,13 @@ impl Compiler<'_> {
 
     /// VS-61.
     fn is_for_server(&self, conditions: &Conditions<'_>) -> bool {
-        let planned = self.server.planned;
-        if conditions.port.is_some_and(|port| port != 0 && port != u32::from(planned.port)) {
+        let server = self.target.server;
+        if conditions.port.is_some_and(|port| port != 0 && port != u32::from(server.port)) {
             return false;
         }
-        let namespace = &self.object.key.namespace;
-        let mut named =
-            conditions.gateways.iter().filter_map(|name| names::gateway(name, namespace, self.context.domain()));
-        conditions.gateways.is_empty() || named.any(|key| key == planned.gateway.key)
-    }
-
-    fn bind(&self, names: Vec<(HostPattern, HostPattern)>, route: Arc<TcpRoute>) -> L4Binding {
-        L4Binding {
-            listener: Arc::clone(self.server.listener),
-            gateway: Arc::clone(&self.server.planned.gateway),
-            server: self.server.planned.index,
-            class: self.server.class,
-            names,
-            route,
-        }
+        let domain = self.context.domain();
+        let mut named = conditions.gateways.iter().filter_map(|name| references::gateway(name, self.object, domain));
+        conditions.gateways.is_empty() || named.any(|gateway| gateway == server.place.owner.object)
     }
 
     fn route(
@@ -175,8 +139,8 @@ impl Compiler<'_> {
         notes: &mut Notes,
     ) -> Option<Arc<TcpRoute>> {
         let Key { namespace, name } = &self.object.key;
-        let workload = self.server.workload;
-        let asking = Asking { workload, namespace, server_port: self.server.planned.port };
+        let workload = self.target.workload;
+        let asking = Asking { workload, namespace, server_port: self.target.server.port };
         let single = destinations.len() == 1;
         let mut targets = Vec::with_capacity(destinations.len());
         let mut idle = None;

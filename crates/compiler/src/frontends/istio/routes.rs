@@ -7,9 +7,9 @@ mod matches;
 use crate::context::CompileContext;
 use crate::destinations::Asking;
 use crate::frontends::istio::delegates::{self, Rule};
-use crate::names;
+use crate::frontends::istio::references;
+use crate::plan::bindings::RouteTarget;
 use crate::report::Notes;
-use crate::settings::Workload;
 use crate::texts;
 use ir::{Action, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
 use matches::Unjudgeable;
@@ -19,19 +19,11 @@ use resources::spec::text_match::selects;
 use resources::spec::virtual_service::{HttpMatch, VirtualService};
 use std::sync::Arc;
 
-/// For whom routes are compiled.
-#[derive(Clone, Copy)]
-pub(crate) struct Target<'a> {
-    pub(crate) workload: &'a Workload,
-    pub(crate) gateway: &'a Key,
-    pub(crate) server_port: u16,
-}
-
 /// Compiles every rule that is for `target`, up to the first that takes everything.
 pub(crate) fn compile_routes(
     context: CompileContext<'_>,
     object: &Object<VirtualService>,
-    target: Target<'_>,
+    target: RouteTarget<'_>,
     notes: &mut Notes,
 ) -> Arc<[Arc<Route>]> {
     let compiler = Compiler { context, object, target };
@@ -48,7 +40,7 @@ pub(crate) fn compile_routes(
 struct Compiler<'a> {
     context: CompileContext<'a>,
     object: &'a Object<VirtualService>,
-    target: Target<'a>,
+    target: RouteTarget<'a>,
 }
 
 impl Compiler<'_> {
@@ -77,17 +69,17 @@ impl Compiler<'_> {
 
     /// VS-18 to VS-20: whether an entry is for this Gateway, port and workload.
     fn is_for_target(&self, entry: &HttpMatch) -> bool {
-        let Target { workload, gateway, server_port } = self.target;
-        if entry.port.is_some_and(|port| port != 0 && port != u32::from(server_port)) {
+        let RouteTarget { workload, server, .. } = self.target;
+        if entry.port.is_some_and(|port| port != 0 && port != u32::from(server.port)) {
             return false;
         }
         if entry.gateways.is_empty() {
             return selects(&entry.source_labels, &workload.labels)
                 && (entry.source_namespace.is_empty() || *entry.source_namespace == *workload.namespace);
         }
-        let namespace = &self.object.key.namespace;
-        let named = entry.gateways.iter().filter_map(|name| names::gateway(name, namespace, self.context.domain()));
-        named.into_iter().any(|key| key == *gateway)
+        let domain = self.context.domain();
+        let mut named = entry.gateways.iter().filter_map(|name| references::gateway(name, self.object, domain));
+        named.any(|gateway| gateway == server.place.owner.object)
     }
 
     fn route(
@@ -98,8 +90,8 @@ impl Compiler<'_> {
         notes: &mut Notes,
     ) -> Option<Arc<Route>> {
         let Key { namespace, name } = &self.object.key;
-        let Target { workload, server_port, .. } = self.target;
-        let asking = Asking { workload, namespace: rule.namespace, server_port };
+        let RouteTarget { workload, server, .. } = self.target;
+        let asking = Asking { workload, namespace: rule.namespace, server_port: server.port };
         let compiled = actions::compile_action(self.context, asking, &rule.rule, &matches.path, &rule.field, notes)?;
         if replaces_prefix(&compiled.action) && matches.path == MatchPath::Any {
             // VS-37: a rule without a path is one with the prefix `/`, of which just that is replaced.

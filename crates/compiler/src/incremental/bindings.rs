@@ -1,0 +1,240 @@
+//! The step from objects with routes to servers and hosts: where each is bound, and for each host of a table who puts routes there.
+
+use crate::fast::FastMap;
+use crate::index::Sorted;
+use crate::order;
+use crate::plan::bindings::{Bound, L4Binding};
+use ir::{Action, ClusterId, HostPattern, ListenerId, TableId, TargetCluster};
+use jiff::Timestamp;
+use resources::key::ObjectRef;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Where objects with routes are bound.
+#[derive(Debug, Default)]
+pub(super) struct Bindings {
+    bound: FastMap<ObjectRef, Source<Bound>>,
+    /// What those do with bytes that have rules for them.
+    l4: BTreeMap<ObjectRef, Source<L4Binding>>,
+    /// Those by listener.
+    l4_of: BTreeMap<Arc<ListenerId>, BTreeSet<ObjectRef>>,
+    /// The objects that contribute routes to each host.
+    contributors: FastMap<Arc<TableId>, FastMap<HostPattern, Sorted<ObjectRef>>>,
+}
+
+/// What one object is bound to, with its time of creation.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Source<B> {
+    created: Option<Timestamp>,
+    bindings: Box<[B]>,
+}
+
+impl<B> Default for Source<B> {
+    fn default() -> Self {
+        Self { created: None, bindings: Box::default() }
+    }
+}
+
+impl<B> Source<B> {
+    pub(super) fn new(created: Option<Timestamp>, bindings: Vec<B>) -> Self {
+        Self { created, bindings: bindings.into() }
+    }
+}
+
+/// What one object puts on a host through one server.
+struct Contribution<'a> {
+    source: &'a ObjectRef,
+    created: Option<Timestamp>,
+    bound: &'a Bound,
+}
+
+/// What is different after an object was bound anew.
+#[derive(Debug, Default)]
+pub(super) struct Rebound {
+    before: (Source<Bound>, Source<L4Binding>),
+    /// Hosts whose routes may be different.
+    pub(super) hosts: Vec<(Arc<TableId>, HostPattern)>,
+    /// Listeners whose routes of bytes are different.
+    pub(super) listeners: Vec<Arc<ListenerId>>,
+}
+
+impl Bindings {
+    /// Makes room for what a first compilation brings.
+    pub(super) fn reserve(&mut self, sources: usize) {
+        self.bound.reserve(sources);
+    }
+
+    /// Whether an object has rules for bytes that are bound.
+    pub(super) fn has_l4(&self, source: &ObjectRef) -> bool {
+        self.l4.contains_key(source)
+    }
+
+    /// Puts the bindings of an object in place of those before. Routes that come out as before stay the same by pointer.
+    pub(super) fn put(&mut self, source: &ObjectRef, mut bound: Source<Bound>, l4: Source<L4Binding>) -> Rebound {
+        let before = self.bound.remove(source).unwrap_or_default();
+        for bound in &mut bound.bindings {
+            if let Some(same) = before.bindings.iter().find(|old| old.routes == bound.routes) {
+                bound.routes = Arc::clone(&same.routes);
+            }
+        }
+        let l4_before = self.l4.remove(source).unwrap_or_default();
+        let mut rebound = Rebound::default();
+        touch_hosts(&before, &bound, &mut rebound.hosts);
+        self.contribute(source, &before.bindings, &bound.bindings);
+        if l4_before != l4 {
+            for listener in l4_before.bindings.iter().map(|l4| &l4.place.listener) {
+                if let Some(sources) = self.l4_of.get_mut(listener) {
+                    sources.remove(source);
+                    if sources.is_empty() {
+                        self.l4_of.remove(listener);
+                    }
+                }
+                rebound.listeners.push(Arc::clone(listener));
+            }
+            for listener in l4.bindings.iter().map(|l4| &l4.place.listener) {
+                self.l4_of.entry(Arc::clone(listener)).or_default().insert(source.clone());
+                rebound.listeners.push(Arc::clone(listener));
+            }
+        }
+        if !bound.bindings.is_empty() {
+            self.bound.insert(source.clone(), bound);
+        }
+        if !l4.bindings.is_empty() {
+            self.l4.insert(source.clone(), l4);
+        }
+        rebound.before = (before, l4_before);
+        rebound
+    }
+
+    /// What an object goes to, before it was bound anew and since.
+    pub(super) fn targets<'a>(&'a self, source: &ObjectRef, rebound: &'a Rebound) -> Targets<'a> {
+        let (bound, l4) = &rebound.before;
+        let now = Uses {
+            bound: self.bound.get(source).map_or(&[][..], |bound| &bound.bindings),
+            l4: self.l4.get(source).map_or(&[][..], |l4| &l4.bindings),
+        };
+        Targets { before: Uses { bound: &bound.bindings, l4: &l4.bindings }, now }
+    }
+
+    /// What objects put on a host, in the order in which Istio puts routes there: server by server as they merge, then object by object
+    /// (VS-04, S-61).
+    pub(super) fn of_host(&self, table: &TableId, host: &HostPattern) -> Vec<&Bound> {
+        let sources = self.contributors.get(table).and_then(|hosts| hosts.get(host)).map_or(&[][..], Sorted::as_slice);
+        let mut found: Vec<Contribution<'_>> = Vec::with_capacity(sources.len());
+        for source in sources {
+            let Some(bound) = self.bound.get(source) else { continue };
+            let here = bound.bindings.iter().filter(|bound| *bound.table == *table && bound.has(host));
+            found.extend(here.map(|here| Contribution { source, created: bound.created, bound: here }));
+        }
+        found.sort_by(Contribution::order);
+        found.into_iter().map(|contribution| contribution.bound).collect()
+    }
+
+    /// What objects do with the bytes of a server, the one that counts first (VS-04).
+    pub(super) fn of_bytes(&self, listener: &ListenerId, owner: &ObjectRef, index: usize) -> Vec<&L4Binding> {
+        let sources = self.l4_of.get(listener).into_iter().flatten();
+        let mut found: Vec<(&ObjectRef, Option<Timestamp>, &L4Binding)> = Vec::new();
+        for (source, l4) in sources.filter_map(|source| Some((source, self.l4.get(source)?))) {
+            let is_here = |l4: &&L4Binding| {
+                let place = &l4.place;
+                *place.listener == *listener && place.index == index && place.owner.object == *owner
+            };
+            found.extend(l4.bindings.iter().filter(is_here).map(|here| (source, l4.created, here)));
+        }
+        found.sort_by(|(a, a_created, one), (b, b_created, other)| {
+            one.class.cmp(&other.class).then_with(|| order::age((*a_created, &a.key), (*b_created, &b.key)))
+        });
+        found.into_iter().map(|(_, _, l4)| l4).collect()
+    }
+
+    /// Brings the contributors of hosts up to date.
+    fn contribute(&mut self, source: &ObjectRef, before: &[Bound], after: &[Bound]) {
+        let is_in = |all: &[Bound], table: &Arc<TableId>, host: &HostPattern| {
+            all.iter().any(|bound| bound.table == *table && bound.has(host))
+        };
+        for bound in before {
+            let Some(hosts) = self.contributors.get_mut(&bound.table) else { continue };
+            for host in bound.hosts.iter().filter(|host| !is_in(after, &bound.table, host)) {
+                let Some(sources) = hosts.get_mut(host) else { continue };
+                sources.remove(source);
+                if sources.is_empty() {
+                    hosts.remove(host);
+                }
+            }
+            if hosts.is_empty() {
+                self.contributors.remove(&bound.table);
+            }
+        }
+        for bound in after {
+            let hosts = self.contributors.entry_ref(&bound.table).or_default();
+            for host in bound.hosts.iter().filter(|host| !is_in(before, &bound.table, host)) {
+                hosts.entry_ref(host).or_default().insert(source);
+            }
+        }
+    }
+}
+
+impl Contribution<'_> {
+    fn order(&self, other: &Self) -> Ordering {
+        let (here, there) = (&self.bound.place, &other.bound.place);
+        let age = || order::age((self.created, &self.source.key), (other.created, &other.source.key));
+        here.owner
+            .by_age(&there.owner)
+            .then(here.index.cmp(&there.index))
+            .then(self.bound.class.cmp(&other.bound.class))
+            .then_with(age)
+            .then_with(|| self.source.kind.cmp(&other.source.kind))
+    }
+}
+
+/// Adds the hosts where it makes a difference that an object is bound like this and not as before.
+fn touch_hosts(before: &Source<Bound>, after: &Source<Bound>, touched: &mut Vec<(Arc<TableId>, HostPattern)>) {
+    let same_age = before.created == after.created;
+    for (here, there) in [(before, after), (after, before)] {
+        for bound in &here.bindings {
+            let is_same = |host: &HostPattern| {
+                same_age && there.bindings.iter().any(|other| same_place(bound, other) && other.has(host))
+            };
+            let differing = bound.hosts.iter().filter(|host| !is_same(host));
+            touched.extend(differing.map(|host| (Arc::clone(&bound.table), host.clone())));
+        }
+    }
+}
+
+/// Whether two put the same routes in the same place of the order.
+fn same_place(one: &Bound, other: &Bound) -> bool {
+    one.place == other.place && one.class == other.class && Arc::ptr_eq(&one.routes, &other.routes)
+}
+
+/// What an object goes to, before it was bound anew and since.
+pub(super) struct Targets<'a> {
+    pub(super) before: Uses<'a>,
+    pub(super) now: Uses<'a>,
+}
+
+/// What one object does.
+pub(super) struct Uses<'a> {
+    bound: &'a [Bound],
+    l4: &'a [L4Binding],
+}
+
+impl<'a> Uses<'a> {
+    /// The clusters that its routes go to, as often as they do.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &'a ClusterId> {
+        let bytes = self.l4.iter().flat_map(|l4| &l4.route.targets).map(|target| &target.cluster);
+        let routes = self.bound.iter().flat_map(|bound| bound.routes.iter());
+        let forwards = routes.filter_map(|route| match &route.action {
+            Action::Forward(forward) => Some(forward),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        });
+        let clusters = forwards.flat_map(|forward| {
+            let targets = forward.targets.iter().map(|target| &target.cluster);
+            targets.chain(forward.mirrors.iter().map(|mirror| &mirror.cluster))
+        });
+        clusters.chain(bytes).filter_map(|cluster| match cluster {
+            TargetCluster::Known(id) => Some(id),
+            TargetCluster::Unknown { .. } => None,
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! What comes of one compilation, while its steps are taken.
+
+use crate::compiled::Work;
+use ir::Changes;
+
+/// What is different in the snapshot, and what was done to find out.
+#[derive(Default)]
+pub(super) struct Step {
+    pub(super) changes: Changes,
+    pub(super) work: Work,
+}
+
+impl Step {
+    /// With every change once and in its order.
+    pub(super) fn sorted(mut self) -> Self {
+        let Changes { listeners, tables, hosts, clusters } = &mut self.changes;
+        listeners.sort_unstable();
+        listeners.dedup();
+        tables.sort_unstable();
+        tables.dedup();
+        hosts.sort_unstable();
+        hosts.dedup();
+        clusters.sort_unstable();
+        clusters.dedup();
+        self
+    }
+}

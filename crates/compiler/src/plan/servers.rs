@@ -1,0 +1,195 @@
+//! What the front ends plan of a Gateway: servers that ask for addresses. Whether they get them is for `merge` to say.
+
+use crate::credentials::Used;
+use crate::hosts::ServerHosts;
+use crate::plan::owner::Owner;
+use crate::report::Notes;
+use ir::{ListenerId, Origin, TableId, Termination};
+use resources::key::{Key, ObjectRef};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What a front end makes of one Gateway, whatever others there are.
+#[derive(Debug, PartialEq)]
+pub(crate) struct GatewayPlan {
+    pub(crate) owner: Arc<Owner>,
+    /// Whether some workload of this process is selected.
+    pub(crate) selected: bool,
+    /// Its servers, in its own order for each workload after the other.
+    pub(crate) candidates: Vec<Candidate>,
+    /// What was found of the whole object.
+    pub(crate) notes: Notes,
+    /// Secrets, ConfigMaps and files that servers name.
+    pub(crate) used: Used,
+}
+
+/// One server of a Gateway for one workload.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Candidate {
+    pub(crate) workload: usize,
+    /// Its place in the Gateway.
+    pub(crate) index: usize,
+    /// Its path in the Gateway.
+    pub(crate) field: String,
+    /// What was found before an address was asked for.
+    pub(crate) notes: Notes,
+    /// `None` where the server cannot be opened whatever others there are.
+    pub(crate) claim: Option<Claim>,
+}
+
+/// A server that asks for an address.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Claim {
+    pub(crate) address: SocketAddr,
+    pub(crate) family: Family,
+    /// `None` for one that takes the address and does not open it.
+    pub(crate) server: Option<ServerPlan>,
+    /// What was found of it, which counts only if it gets the address.
+    pub(crate) notes: Notes,
+}
+
+/// What decides who shares an address (S-10 to S-12, S-18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// HTTP in clear text.
+    Http,
+    /// Whatever begins with a ClientHello.
+    Tls,
+    /// Anything else, which shares an address with nothing.
+    Other,
+}
+
+/// Where a server is: what routes that bind to it have to know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ServerPlace {
+    pub(crate) listener: Arc<ListenerId>,
+    pub(crate) owner: Arc<Owner>,
+    /// Its place in its owner.
+    pub(crate) index: usize,
+    /// The table that its routes go into, if HTTP is spoken.
+    pub(crate) table: Option<Arc<TableId>>,
+    /// Whether it sends what comes in clear text to HTTPS (S-70).
+    pub(crate) to_https: bool,
+}
+
+/// A server of a listener.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ServerPlan {
+    pub(crate) place: Arc<ServerPlace>,
+    /// The owner and the rule of it, as they are shown.
+    pub(crate) origin: Origin,
+    /// The port that routes and URLs name; the listener may be bound to another.
+    pub(crate) port: u16,
+    pub(crate) hosts: Arc<ServerHosts>,
+    pub(crate) kind: ServerKind,
+}
+
+/// What a server does with connections.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ServerKind {
+    /// HTTP in clear text, perhaps to be sent to HTTPS (S-70).
+    Http { to_https: bool, grpc_web: bool },
+    /// HTTP in TLS.
+    Https(Arc<Termination>),
+    /// Bytes in TLS that is taken off.
+    Tls(Arc<Termination>),
+    /// TLS that is passed through.
+    Passthrough,
+    /// TLS of a mesh that is passed to whom its names say (GW-10).
+    AutoPassthrough,
+    /// Bytes.
+    Tcp,
+}
+
+impl ServerKind {
+    /// The termination, where TLS is taken off.
+    pub(crate) fn termination(&self) -> Option<&Arc<Termination>> {
+        match self {
+            Self::Https(termination) | Self::Tls(termination) => Some(termination),
+            Self::Http { .. } | Self::Passthrough | Self::AutoPassthrough | Self::Tcp => None,
+        }
+    }
+
+    /// Whether connections begin with a ClientHello.
+    pub(crate) fn is_tls(&self) -> bool {
+        !matches!(self, Self::Http { .. } | Self::Tcp)
+    }
+
+    fn to_https(&self) -> bool {
+        matches!(self, Self::Http { to_https: true, .. })
+    }
+}
+
+impl ServerPlace {
+    /// The place of a server whose rule in its owner is `rule` (`servers[0]`).
+    pub(crate) fn new(
+        listener: Arc<ListenerId>,
+        owner: Arc<Owner>,
+        index: usize,
+        rule: &str,
+        kind: &ServerKind,
+    ) -> Self {
+        let Key { namespace, name } = &owner.object.key;
+        let table = |server| Some(Arc::new(TableId { listener: (*listener).clone(), server }));
+        let table = match kind {
+            ServerKind::Http { .. } => table(None),
+            ServerKind::Https(_) => table(Some(format!("{namespace}/{name}/{rule}").into())),
+            ServerKind::Tls(_) | ServerKind::Passthrough | ServerKind::AutoPassthrough | ServerKind::Tcp => None,
+        };
+        Self { table, to_https: kind.to_https(), listener, owner, index }
+    }
+}
+
+impl ServerPlan {
+    /// Whether routes bind to both alike but for hosts: certificates have no part in that.
+    pub(crate) fn is_placed_as(&self, other: &Self) -> bool {
+        self.place == other.place
+            && self.port == other.port
+            && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
+    }
+
+    /// The path of the server in its owner.
+    pub(crate) fn field(&self) -> String {
+        format!("spec.{}", self.origin.rule)
+    }
+}
+
+/// A listener that will be opened.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ListenerPlan {
+    pub(crate) id: Arc<ListenerId>,
+    /// Which of the workloads it belongs to.
+    pub(crate) workload: usize,
+    /// Its servers in the order in which they merge (S-10), oldest owner first.
+    pub(crate) servers: Vec<ServerPlan>,
+}
+
+/// Where a Gateway is served.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// It is for another workload.
+    Elsewhere,
+    /// On these listeners, in the order of its servers; none where nothing of it is open.
+    On(Vec<Arc<ListenerId>>),
+}
+
+/// All listeners, and where each Gateway is served: what routes bind to.
+#[derive(Debug, Default)]
+pub(crate) struct ServerPlans {
+    pub(crate) listeners: BTreeMap<Arc<ListenerId>, Arc<ListenerPlan>>,
+    /// Every Gateway that there is.
+    pub(crate) gateways: BTreeMap<ObjectRef, Served>,
+}
+
+impl ServerPlans {
+    /// The listeners that have servers of a Gateway, with those servers.
+    pub(crate) fn of_gateway<'a>(&'a self, gateway: &'a ObjectRef) -> impl Iterator<Item = &'a ServerPlan> {
+        let listeners = match self.gateways.get(gateway) {
+            Some(Served::On(listeners)) => &listeners[..],
+            Some(Served::Elsewhere) | None => &[],
+        };
+        let servers = listeners.iter().filter_map(|id| self.listeners.get(id)).flat_map(|plan| &plan.servers);
+        servers.filter(move |server| server.place.owner.object == *gateway)
+    }
+}
