@@ -4,6 +4,7 @@ use crate::fast::FastMap;
 use crate::index::Sorted;
 use crate::order;
 use crate::plan::bindings::{Bound, L4Binding};
+use crate::plan::servers::ServerPlace;
 use ir::{Action, ClusterId, HostPattern, ListenerId, TableId, TargetCluster};
 use jiff::Timestamp;
 use resources::key::ObjectRef;
@@ -17,11 +18,14 @@ pub(super) struct Bindings {
     bound: FastMap<ObjectRef, Source<Bound>>,
     /// What those do with bytes that have rules for them.
     l4: BTreeMap<ObjectRef, Source<L4Binding>>,
-    /// Those by listener.
-    l4_of: BTreeMap<Arc<ListenerId>, BTreeSet<ObjectRef>>,
+    /// Those by the server that they are bound to.
+    l4_of: FastMap<ServerId, BTreeSet<ObjectRef>>,
     /// The objects that contribute routes to each host.
     contributors: FastMap<Arc<TableId>, FastMap<HostPattern, Sorted<ObjectRef>>>,
 }
+
+/// A server by its listener, its owner and its place in its owner.
+type ServerId = (Arc<ListenerId>, ObjectRef, usize);
 
 /// What one object is bound to, with its time of creation.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,18 +87,18 @@ impl Bindings {
         touch_hosts(&before, &bound, &mut rebound.hosts);
         self.contribute(source, &before.bindings, &bound.bindings);
         if l4_before != l4 {
-            for listener in l4_before.bindings.iter().map(|l4| &l4.place.listener) {
-                if let Some(sources) = self.l4_of.get_mut(listener) {
+            for server in l4_before.bindings.iter().map(|l4| server_id(&l4.place)) {
+                if let Some(sources) = self.l4_of.get_mut(&server) {
                     sources.remove(source);
                     if sources.is_empty() {
-                        self.l4_of.remove(listener);
+                        self.l4_of.remove(&server);
                     }
                 }
-                rebound.listeners.push(Arc::clone(listener));
+                rebound.listeners.push(server.0);
             }
-            for listener in l4.bindings.iter().map(|l4| &l4.place.listener) {
-                self.l4_of.entry(Arc::clone(listener)).or_default().insert(source.clone());
-                rebound.listeners.push(Arc::clone(listener));
+            for server in l4.bindings.iter().map(|l4| server_id(&l4.place)) {
+                rebound.listeners.push(Arc::clone(&server.0));
+                self.l4_of.entry(server).or_default().insert(source.clone());
             }
         }
         if !bound.bindings.is_empty() {
@@ -132,14 +136,12 @@ impl Bindings {
     }
 
     /// What objects do with the bytes of a server, the one that counts first (VS-04).
-    pub(super) fn of_bytes(&self, listener: &ListenerId, owner: &ObjectRef, index: usize) -> Vec<&L4Binding> {
-        let sources = self.l4_of.get(listener).into_iter().flatten();
+    pub(super) fn of_bytes(&self, server: &ServerPlace) -> Vec<&L4Binding> {
+        let server = server_id(server);
+        let sources = self.l4_of.get(&server).into_iter().flatten();
         let mut found: Vec<(&ObjectRef, Option<Timestamp>, &L4Binding)> = Vec::new();
         for (source, l4) in sources.filter_map(|source| Some((source, self.l4.get(source)?))) {
-            let is_here = |l4: &&L4Binding| {
-                let place = &l4.place;
-                *place.listener == *listener && place.index == index && place.owner.object == *owner
-            };
+            let is_here = |l4: &&L4Binding| server_id(&l4.place) == server;
             found.extend(l4.bindings.iter().filter(is_here).map(|here| (source, l4.created, here)));
         }
         found.sort_by(|(a, a_created, one), (b, b_created, other)| {
@@ -186,6 +188,10 @@ impl Contribution<'_> {
             .then_with(age)
             .then_with(|| self.source.kind.cmp(&other.source.kind))
     }
+}
+
+fn server_id(place: &ServerPlace) -> ServerId {
+    (Arc::clone(&place.listener), place.owner.object.clone(), place.index)
 }
 
 /// Adds the hosts where it makes a difference that an object is bound like this and not as before.

@@ -109,10 +109,10 @@ impl<'a> Assembly<'a> {
         let (tables, taken, notes) = Default::default();
         let mut assembly = Self { bindings, listener, tables, taken, notes };
         // What ends TLS has its names whatever a rule for another server says.
-        for server in plan.servers.iter().filter(|server| server.kind.termination().is_some()) {
+        for server in plan.servers().iter().filter(|server| server.kind.termination().is_some()) {
             assembly.taken.extend(server.hosts.patterns().cloned());
         }
-        plan.servers.iter().for_each(|server| assembly.server(server));
+        plan.servers().iter().for_each(|server| assembly.server(server));
         let Assembly { listener, tables, notes, .. } = assembly;
         let serves = listener.plain.is_some() || !listener.tls.is_empty();
         (serves.then_some(listener), tables, notes)
@@ -181,7 +181,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn l4_of(&self, server: &ServerPlan) -> Vec<&'a L4Binding> {
-        self.bindings.of_bytes(&self.listener.id, &server.place.owner.object, server.place.index)
+        self.bindings.of_bytes(&server.place)
     }
 
     /// VS-64: the first rule of the first VirtualService.

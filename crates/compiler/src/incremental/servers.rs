@@ -252,7 +252,7 @@ fn differences(
 }
 
 fn servers(plan: Option<&ListenerPlan>) -> &[ServerPlan] {
-    plan.map_or(&[], |plan| &plan.servers)
+    plan.map_or(&[], |plan| plan.servers())
 }
 
 /// Adds the hosts for which it is different whether a server of the address sends them to HTTPS.
@@ -262,7 +262,7 @@ fn redirects(
     redirects: &mut Vec<(Arc<TableId>, HostPattern)>,
 ) {
     let of = |plan: Option<&ListenerPlan>| {
-        let servers = plan.into_iter().flat_map(|plan| &plan.servers).filter(|server| server.place.to_https);
+        let servers = plan.into_iter().flat_map(|plan| plan.servers()).filter(|server| server.place.to_https);
         let hosts = servers.filter_map(|server| Some((server.place.table.as_ref()?, &server.hosts)));
         let hosts = hosts.flat_map(|(table, hosts)| hosts.patterns().map(|host| (Arc::clone(table), host.clone())));
         hosts.collect::<BTreeSet<_>>()

@@ -116,7 +116,7 @@ fn fill_host(parts: Parts<'_>, id: &TableId, hosts: &mut Map<HostPattern, Arc<Ho
 /// Whether a server that sends to HTTPS names the very host.
 fn redirects(plans: &ServerPlans, id: &TableId, pattern: &HostPattern) -> bool {
     let plan = plans.listeners.get(&id.listener).filter(|_| id.server.is_none());
-    let mut servers = plan.into_iter().flat_map(|plan| &plan.servers).filter(|server| server.place.to_https);
+    let mut servers = plan.into_iter().flat_map(|plan| plan.servers()).filter(|server| server.place.to_https);
     servers.any(|server| server.hosts.names(pattern))
 }
 

@@ -163,9 +163,9 @@ impl<'a> Binder<'a> {
         let plan = self.plans.listeners.get(id).ok_or(Refusal::Closed)?;
         let workload = self.workloads.get(plan.workload).ok_or(Refusal::Closed)?;
         let class = (self.source.class)(workload).ok_or_else(|| Refusal::Hidden(Arc::clone(&workload.namespace)))?;
-        let servers: Vec<_> = plan.servers.iter().filter(|server| server.place.owner.object == *gateway).collect();
+        let servers = plan.of(gateway);
         let mut routes = OfTables::new();
-        let mut outcome = Err(self.no_overlap(&servers));
+        let mut outcome = Err(self.no_overlap(servers));
         for server in servers {
             let met = server.hosts.intersect(&self.source.hosts, &self.source.owner.object.key.namespace);
             if met.is_empty() {
@@ -230,7 +230,7 @@ impl<'a> Binder<'a> {
         same.map_or(routes, |bound| Arc::clone(&bound.routes))
     }
 
-    fn no_overlap(&self, servers: &[&ServerPlan]) -> Refusal {
+    fn no_overlap(&self, servers: &[ServerPlan]) -> Refusal {
         let theirs = servers.iter().map(|server| server.hosts.describe()).collect::<Vec<_>>().join(", ");
         if servers.iter().any(|server| server.hosts.overlaps(&self.source.hosts)) {
             Refusal::Namespace

@@ -57,10 +57,7 @@ pub(crate) fn merge(address: SocketAddr, workloads: &[Workload], gateways: &[&Ga
             }
         }
     }
-    merged.listener = servers.and_then(|(workload, servers)| {
-        let id = Arc::clone(&servers.first()?.place.listener);
-        Some(Arc::new(ListenerPlan { id, workload, servers }))
-    });
+    merged.listener = servers.and_then(|(workload, servers)| ListenerPlan::new(workload, servers)).map(Arc::new);
     merged
 }
 

@@ -1,6 +1,7 @@
 //! What the front ends plan of a Gateway: servers that ask for addresses. Whether they get them is for `merge` to say.
 
 use crate::credentials::Used;
+use crate::fast::FastMap;
 use crate::hosts::ServerHosts;
 use crate::plan::owner::Owner;
 use crate::report::Notes;
@@ -8,6 +9,7 @@ use ir::{ListenerId, Origin, TableId, Termination};
 use resources::key::{Key, ObjectRef};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What a front end makes of one Gateway, whatever others there are.
@@ -162,7 +164,34 @@ pub(crate) struct ListenerPlan {
     /// Which of the workloads it belongs to.
     pub(crate) workload: usize,
     /// Its servers in the order in which they merge (S-10), oldest owner first.
-    pub(crate) servers: Vec<ServerPlan>,
+    servers: Vec<ServerPlan>,
+    /// Where those of each owner are among them.
+    owned: FastMap<ObjectRef, Range<usize>>,
+}
+
+impl ListenerPlan {
+    /// A listener with these servers, those of one owner beside each other; `None` where there are none.
+    pub(crate) fn new(workload: usize, servers: Vec<ServerPlan>) -> Option<Self> {
+        let id = Arc::clone(&servers.first()?.place.listener);
+        let mut owned = FastMap::default();
+        let mut begin = 0;
+        for run in servers.chunk_by(|a, b| a.place.owner.object == b.place.owner.object) {
+            let end = begin + run.len();
+            owned.extend(run.first().map(|first| (first.place.owner.object.clone(), begin..end)));
+            begin = end;
+        }
+        Some(Self { id, workload, servers, owned })
+    }
+
+    /// All servers, in their order.
+    pub(crate) fn servers(&self) -> &[ServerPlan] {
+        &self.servers
+    }
+
+    /// The servers of one owner.
+    pub(crate) fn of(&self, owner: &ObjectRef) -> &[ServerPlan] {
+        self.owned.get(owner).and_then(|range| self.servers.get(range.clone())).unwrap_or_default()
+    }
 }
 
 /// Where a Gateway is served.
@@ -183,13 +212,12 @@ pub(crate) struct ServerPlans {
 }
 
 impl ServerPlans {
-    /// The listeners that have servers of a Gateway, with those servers.
+    /// The servers of a Gateway that are open.
     pub(crate) fn of_gateway<'a>(&'a self, gateway: &'a ObjectRef) -> impl Iterator<Item = &'a ServerPlan> {
         let listeners = match self.gateways.get(gateway) {
             Some(Served::On(listeners)) => &listeners[..],
             Some(Served::Elsewhere) | None => &[],
         };
-        let servers = listeners.iter().filter_map(|id| self.listeners.get(id)).flat_map(|plan| &plan.servers);
-        servers.filter(move |server| server.place.owner.object == *gateway)
+        listeners.iter().filter_map(|id| self.listeners.get(id)).flat_map(|plan| plan.of(gateway))
     }
 }
