@@ -3,6 +3,7 @@
 use crate::conn::{Accepting, ListenerPermit, ListenerState, Tracked, Worker, catch};
 use crate::entry;
 use crate::limits::{ACCEPT_PAUSE, LONGEST_ACCEPT_PAUSE};
+use crate::log::AccessLog;
 use crate::metrics::{Rejected, add};
 use std::future::poll_fn;
 use std::io;
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Listen(Arc<ListenerState>, std::net::TcpListener, Accepting),
     /// All snapshots up to this generation are applied.
     Generation(u64),
+    /// Write to this access log from now on, or to none.
+    Log(Option<AccessLog>),
     /// The drain state changed: wake all connections to check it.
     Wake,
     /// Stop, and close all connections.
@@ -48,6 +51,7 @@ pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedRece
                     let _inside = tokio::task::spawn_local(accept(Rc::clone(&worker), listener, socket, accepting));
                 }
                 Command::Generation(generation) => worker.metrics.generation.store(generation, Ordering::Release),
+                Command::Log(log) => worker.set_log(log),
                 Command::Wake => worker.wake_all(),
                 Command::Stop => break,
             }

@@ -4,10 +4,10 @@ use crate::accept::{self, Command};
 use crate::conn::{Addresses, Admission, Drain, Process, TrustedProxies, Worker};
 use crate::limits::Limits;
 use crate::listeners::{BindProblem, Inherited, Listeners};
-use crate::log::{AccessLog, LogFormat, LogTarget};
+use crate::log::{AccessLog, LogCounters, LogTarget};
 use crate::metrics::{self, WorkerMetrics};
 use crate::reasons::ReasonHeader;
-use ir::{ClusterId, Delta, ListenerId, Snapshot};
+use ir::{ClusterId, Delta, ListenerId, LogFormat, Snapshot};
 use prometheus_client::registry::Registry;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -32,7 +32,7 @@ pub struct Options {
     pub limits: Limits,
     /// The proxies whose connections have no limit per address.
     pub trusted_proxies: TrustedProxies,
-    /// The target and format of the access log.
+    /// The target and format of the access log at the start; [`DataPlane::start_access_log`] changes it.
     pub access_log: Option<(LogTarget, LogFormat)>,
     /// When local responses have a reason header.
     pub reasons: ReasonHeader,
@@ -60,7 +60,10 @@ pub struct DataPlane {
     /// Gauges that all workers share.
     process: metrics::ProcessGauges,
     upstream: Arc<Upstream>,
-    log: Option<AccessLog>,
+    log: Mutex<Option<AccessLog>>,
+    log_counters: Arc<LogCounters>,
+    /// Lines of the access log that may wait.
+    log_lines: usize,
     drain: Arc<Drain>,
     admission: Arc<Admission>,
     generation: AtomicU64,
@@ -72,7 +75,9 @@ impl DataPlane {
     pub fn start(options: Options, upstream: Arc<Upstream>) -> io::Result<Self> {
         let Options { workers, limits, trusted_proxies, access_log, reasons, inherited, handover, seed } = options;
         let workers = workers.max(1);
-        let log = access_log.map(|(target, format)| AccessLog::start(target, format, limits.log_lines)).transpose()?;
+        let (log_counters, log_lines) = (Arc::default(), limits.log_lines);
+        let start = |(target, format)| AccessLog::start(target, format, log_lines, &log_counters);
+        let log = access_log.map(start).transpose()?;
         let process = Process {
             limits,
             upstream: Arc::clone(&upstream),
@@ -88,7 +93,9 @@ impl DataPlane {
             metrics: Vec::new(),
             process: metrics::ProcessGauges::default(),
             upstream,
-            log,
+            log: Mutex::new(log),
+            log_counters,
+            log_lines,
             drain: Arc::clone(&process.drain),
             admission: Arc::clone(&process.admission),
             generation: AtomicU64::new(0),
@@ -153,11 +160,38 @@ impl DataPlane {
         true
     }
 
-    /// Writes the access log, where there is one, to another target from now on.
+    /// Starts an access log, in place of the one before. Lines of requests that have ended are still written to that one.
+    pub fn start_access_log(&self, target: LogTarget, format: LogFormat) -> io::Result<()> {
+        let log = AccessLog::start(target, format, self.log_lines, &self.log_counters)?;
+        self.set_log(Some(log));
+        Ok(())
+    }
+
+    /// Changes the format of the access log, if there is one.
+    pub fn set_access_log_format(&self, format: LogFormat) {
+        let log = self.log().as_ref().map(|log| log.with_format(format));
+        self.set_log(log);
+    }
+
+    /// Stops the access log.
+    pub fn stop_access_log(&self) {
+        self.set_log(None);
+    }
+
+    fn set_log(&self, log: Option<AccessLog>) {
+        self.send_to_workers(|| Command::Log(log.clone()));
+        *self.log() = log;
+    }
+
+    /// Writes the access log, if there is one, to another target from now on.
     pub fn switch_access_log(&self, target: LogTarget) {
-        if let Some(log) = &self.log {
+        if let Some(log) = &*self.log() {
             log.switch(target);
         }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Option<AccessLog>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The open listeners and their bound addresses.
@@ -188,7 +222,7 @@ impl DataPlane {
 
     /// All metrics of the data plane, with the values that they have now.
     pub fn metrics(&self) -> Registry {
-        let log_dropped = self.log.as_ref().map_or(0, AccessLog::dropped);
+        let log_dropped = self.log_counters.dropped();
         let unresolved = self.upstream.count_unresolved() as u64;
         metrics::registry(&self.metrics, &self.upstream.counts(), (log_dropped, unresolved), self.admission.most())
     }
@@ -225,7 +259,7 @@ impl DataPlane {
         let begun = Instant::now();
         let is_done = || {
             let ended = self.workers.iter().all(UnboundedSender::is_closed);
-            ended && self.log.as_ref().is_none_or(AccessLog::is_written)
+            ended && self.log_counters.is_written()
         };
         while !is_done() && begun.elapsed() < LAST_LINES {
             tokio::time::sleep(DRAIN_STEP).await;

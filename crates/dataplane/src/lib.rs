@@ -3,13 +3,15 @@
 //! The program starts one [`DataPlane`], applies every snapshot to it, and drains it at the end. It depends on no resources, no compiler and no
 //! files.
 //!
-//! From below: `limits`, `reasons`, the one table of causes; `metrics`, `log`; `tls`, TLS of clients; `conn`, the parts of connections; `http`
+//! From below: `limits`, `reasons`, the one table of causes; `tls`, TLS of clients; `stream_info`, what is known of a stream, and its sinks, `metrics`
+//! and `log`; `conn`, the parts of connections; `http`
 //! and `tcp`, the protocols on them; `entry`, from a socket to its protocol; `accept`, the thread of a worker; `listeners` and `control`, the
 //! control side.
 
 mod accept;
 mod conn;
 mod control;
+mod date;
 mod entry;
 mod http;
 pub mod limits;
@@ -17,6 +19,7 @@ mod listeners;
 mod log;
 mod metrics;
 mod reasons;
+mod stream_info;
 mod tcp;
 mod tls;
 
@@ -24,6 +27,6 @@ pub use conn::TrustedProxies;
 pub use control::{ApplyOutcome, DataPlane, Options};
 pub use limits::{AddressLimits, Limits};
 pub use listeners::{BindProblem, Inherited};
-pub use log::{LogFormat, LogTarget};
+pub use log::LogTarget;
 pub use metrics::{Counters, Gauges, Labels};
 pub use reasons::ReasonHeader;

@@ -1,28 +1,18 @@
-//! The access log, off the way of requests: each worker collects lines and hands them over many at a time to one writing thread.
+//! The access log: each worker collects lines and passes them in batches to one writing thread.
 //!
-//! What waits there is bounded; further lines are dropped and counted, and no request ever waits.
+//! The number of lines that wait is bounded; further lines are dropped and counted, and no request ever waits.
 
-mod date;
-mod line;
-
-pub(crate) use date::http_date;
-pub(crate) use line::Record;
+pub(crate) use crate::date::http_date;
 
 use crate::limits::LOG_BATCH;
+use crate::stream_info::LogFacts;
+use ir::{AddressOf, FieldName, LogFormat, Operator};
+use routing::log_line;
 use std::cell::RefCell;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-
-/// How a line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Istio's default text.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
 
 /// Where lines go.
 pub type LogTarget = Box<dyn Write + Send>;
@@ -31,22 +21,32 @@ pub type LogTarget = Box<dyn Write + Send>;
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog {
     jobs: Sender<Job>,
-    shared: Arc<LogCounters>,
-    format: LogFormat,
+    counters: Arc<LogCounters>,
+    format: Arc<LineFormat>,
     /// Lines that may wait.
     most: usize,
 }
 
+/// Counts of all access logs of the process, one after the other.
 #[derive(Debug, Default)]
-struct LogCounters {
+pub(crate) struct LogCounters {
     waiting: AtomicUsize,
     dropped: AtomicU64,
 }
 
-/// What the writing thread does, in this order.
+/// The format of lines, and what has to be known for it.
+#[derive(Debug)]
+struct LineFormat {
+    format: LogFormat,
+    request_fields: Box<[FieldName]>,
+    response_fields: Box<[FieldName]>,
+    has_upstream_local: bool,
+}
+
+/// A job of the writing thread; jobs are done in order.
 enum Job {
     Write(Batch),
-    /// What comes after this goes to another target.
+    /// Later batches go to another target.
     Switch(LogTarget),
 }
 
@@ -56,7 +56,7 @@ struct Batch {
     lines: usize,
 }
 
-/// One worker's lines that were not handed over yet.
+/// The lines of a worker that were not passed to the writing thread yet.
 #[derive(Debug)]
 pub(crate) struct LogBuffer {
     log: AccessLog,
@@ -65,54 +65,109 @@ pub(crate) struct LogBuffer {
 
 impl AccessLog {
     /// Starts the writing thread, which ends when the last handle is dropped and everything is written.
-    pub(crate) fn start(target: LogTarget, format: LogFormat, most: usize) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        target: LogTarget,
+        format: LogFormat,
+        most: usize,
+        counters: &Arc<LogCounters>,
+    ) -> std::io::Result<Self> {
         let (jobs, receiver) = channel();
-        let shared = Arc::<LogCounters>::default();
-        let counters = Arc::clone(&shared);
-        let write = move || write(target, &receiver, &counters);
+        let shared = Arc::clone(counters);
+        let write = move || write(target, &receiver, &shared);
         std::thread::Builder::new().name("access-log".to_owned()).spawn(write)?;
-        Ok(Self { jobs, shared, format, most })
+        Ok(Self { jobs, counters: Arc::clone(counters), format: Arc::new(LineFormat::new(format)), most })
     }
 
-    /// Lines that found no room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+    /// The same log with another format.
+    pub(crate) fn with_format(&self, format: LogFormat) -> Self {
+        Self { format: Arc::new(LineFormat::new(format)), ..self.clone() }
     }
 
-    /// Whether all that was handed over is written.
-    pub(crate) fn is_written(&self) -> bool {
-        self.shared.waiting.load(Ordering::Acquire) == 0
-    }
-
-    /// Writes to another target from now on: after the file was renamed, say. What waits is still written to the one before.
+    /// Writes to another target from now on, for example after the file was renamed. Lines that wait are written to the target before.
     pub(crate) fn switch(&self, target: LogTarget) {
-        // The writing thread is there for as long as this handle is.
+        // The writing thread lives as long as this handle.
         let _ = self.jobs.send(Job::Switch(target));
     }
 
-    /// Where a worker collects its lines.
+    /// The buffer of a worker.
     pub(crate) fn buffer(self) -> LogBuffer {
         LogBuffer { log: self, batch: RefCell::default() }
     }
 
     fn hand_over(&self, batch: Batch) {
-        let before = self.shared.waiting.fetch_add(batch.lines, Ordering::AcqRel);
+        let before = self.counters.waiting.fetch_add(batch.lines, Ordering::AcqRel);
         let lines = batch.lines;
         if before > 0 && before + lines > self.most || self.jobs.send(Job::Write(batch)).is_err() {
-            self.shared.waiting.fetch_sub(lines, Ordering::AcqRel);
-            self.shared.dropped.fetch_add(lines as u64, Ordering::Relaxed);
+            self.counters.waiting.fetch_sub(lines, Ordering::AcqRel);
+            self.counters.dropped.fetch_add(lines as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl LogCounters {
+    /// Lines that were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Whether all lines that were passed to a writing thread are written.
+    pub(crate) fn is_written(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+}
+
+impl LineFormat {
+    fn new(format: LogFormat) -> Self {
+        let (mut request_fields, mut response_fields, mut has_upstream_local) = (Vec::new(), Vec::new(), false);
+        for operator in format.operators() {
+            let (fields, choice) = match operator {
+                Operator::Request(choice) => (&mut request_fields, choice),
+                Operator::Response(choice) => (&mut response_fields, choice),
+                Operator::Path { .. } | Operator::Query(_) => {
+                    request_fields.push(FieldName::Path);
+                    continue;
+                }
+                Operator::Address(AddressOf::UpstreamLocal, _) => {
+                    has_upstream_local = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            for name in [Some(&choice.first), choice.other.as_ref()].into_iter().flatten() {
+                if !fields.contains(name) {
+                    fields.push(name.clone());
+                }
+            }
+        }
+        Self {
+            request_fields: request_fields.into(),
+            response_fields: response_fields.into(),
+            has_upstream_local,
+            format,
         }
     }
 }
 
 impl LogBuffer {
+    /// Headers of requests that lines have.
+    pub(crate) fn request_fields(&self) -> &[FieldName] {
+        &self.log.format.request_fields
+    }
+
+    /// Headers of responses that lines have.
+    pub(crate) fn response_fields(&self) -> &[FieldName] {
+        &self.log.format.response_fields
+    }
+
+    /// Whether lines have the gateway's address towards endpoints.
+    pub(crate) fn has_upstream_local(&self) -> bool {
+        self.log.format.has_upstream_local
+    }
+
     /// Adds a line.
-    pub(crate) fn write(&self, record: &Record<'_>) {
+    pub(crate) fn write(&self, facts: &LogFacts<'_>) {
         let mut batch = self.batch.borrow_mut();
-        match self.log.format {
-            LogFormat::Text => record.write_text(&mut batch.bytes),
-            LogFormat::Json => record.write_json(&mut batch.bytes),
-        }
+        log_line::write(&self.log.format.format, facts, &mut batch.bytes);
         batch.lines += 1;
         if batch.bytes.len() >= LOG_BATCH {
             drop(batch);
@@ -120,7 +175,7 @@ impl LogBuffer {
         }
     }
 
-    /// Hands over what there is. To be called from time to time, and at the end.
+    /// Passes all lines to the writing thread; call it periodically, and at the end.
     pub(crate) fn flush(&self) {
         let mut batch = self.batch.borrow_mut();
         if batch.lines > 0 {
@@ -130,7 +185,7 @@ impl LogBuffer {
     }
 }
 
-fn write(mut target: LogTarget, jobs: &Receiver<Job>, shared: &LogCounters) {
+fn write(mut target: LogTarget, jobs: &Receiver<Job>, counters: &LogCounters) {
     while let Ok(job) = jobs.recv() {
         let batch = match job {
             Job::Write(batch) => batch,
@@ -139,10 +194,10 @@ fn write(mut target: LogTarget, jobs: &Receiver<Job>, shared: &LogCounters) {
                 continue;
             }
         };
-        // A log that cannot be written is no reason to stop serving.
+        // Serving goes on while the log cannot be written.
         if target.write_all(&batch.bytes).and_then(|()| target.flush()).is_err() {
-            shared.dropped.fetch_add(batch.lines as u64, Ordering::Relaxed);
+            counters.dropped.fetch_add(batch.lines as u64, Ordering::Relaxed);
         }
-        shared.waiting.fetch_sub(batch.lines, Ordering::AcqRel);
+        counters.waiting.fetch_sub(batch.lines, Ordering::AcqRel);
     }
 }

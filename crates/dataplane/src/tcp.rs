@@ -8,52 +8,40 @@ mod tunnel;
 pub(crate) use connection::TcpConnection;
 
 use crate::conn::{Worker, choose};
-use crate::log::Record;
 use crate::metrics::{NO_DESTINATION, Request, add};
 use crate::reasons::{Flags, Reject};
+use crate::stream_info::{LogFacts, LogKind, StreamFacts, StreamInfo};
 use ir::{HashKey, TargetCluster};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 use tcp_upstream::{TcpUpstream, UpstreamPath};
 use tunnel::TunnelError;
 use upstream::{
     ClusterState, ConnectContext, ConnectError, EndpointState, InFlight, NoEndpoint, PickContext, xxhash64,
 };
 
-/// What is known of a connection.
-#[derive(Default)]
-struct ConnectionInfo {
-    cluster: Option<Arc<ClusterState>>,
-    flags: Flags,
-    failure: String,
-    upstream_host: String,
-    upstream_local: String,
-    received: u64,
-    sent: u64,
-}
-
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
-    let begun = Instant::now();
-    let mut info = ConnectionInfo::default();
-    if let Some((mut path, _in_flight)) = connect(&worker, &conn, &mut info).await {
+    let (mut info, mut cluster) = (StreamInfo::new(), None);
+    if let Some((mut path, _in_flight)) = connect(&worker, &conn, &mut cluster, &mut info).await {
         let up = &path.up;
-        info.upstream_host = up.endpoint().map_or_else(String::new, |endpoint| endpoint.address.to_string());
-        info.upstream_local = up.local_address().map_or_else(String::new, |address| address.to_string());
+        info.endpoint = up.endpoint().map(Arc::clone);
+        info.upstream_local = up.local_address();
         (info.received, info.sent) = path.relay(&worker, &mut conn).await;
         if path.up.ends().is_some_and(|end| end <= Instant::now()) {
             info.flags = Flags::DT;
         }
     }
-    record(&worker, &conn, &info, begun.elapsed());
+    record(&worker, &conn, cluster.as_deref(), &info);
 }
 
 /// Connects to one of the route's clusters; tries a second endpoint if the first is unreachable.
 async fn connect(
     worker: &Worker,
     conn: &TcpConnection,
-    info: &mut ConnectionInfo,
+    chosen_cluster: &mut Option<Arc<ClusterState>>,
+    info: &mut StreamInfo,
 ) -> Option<(UpstreamPath, Option<InFlight>)> {
     let target = conn.entry.choose(|| worker.random());
     let slot = conn.entry.targets.get(target).and_then(|target| target.slot);
@@ -61,7 +49,7 @@ async fn connect(
         info.flags = Flags::NC;
         return None;
     };
-    info.cluster = Some(Arc::clone(&cluster));
+    *chosen_cluster = Some(Arc::clone(&cluster));
     let mut avoid: Option<u64> = None;
     let hash = source_hash(worker, conn, &cluster);
     loop {
@@ -71,11 +59,12 @@ async fn connect(
             Err(none) => {
                 info.flags = Reject::from(&none).reason().flags;
                 if let NoEndpoint::Withheld(reason) = none {
-                    info.failure = reason.to_string();
+                    info.transport_failure = reason.to_string();
                 }
                 return None;
             }
         };
+        info.begin_attempt(&endpoint);
         let failure = match reach(worker, conn, &cluster, &endpoint).await {
             Ok(path) => {
                 worker.report(&cluster, &endpoint, upstream::Outcome::Served);
@@ -93,8 +82,7 @@ async fn connect(
             worker.report(&cluster, &endpoint, failure.outcome());
         }
         // As in Envoy, which counts attempts for TCP as well.
-        (info.flags, info.failure) = (Flags::UF | Flags::URX, failure.to_string());
-        info.upstream_host = endpoint.address.to_string();
+        (info.flags, info.transport_failure) = (Flags::UF | Flags::URX, failure.to_string());
         let others = cluster.endpoints().is_some_and(|endpoints| endpoints.len() > 1);
         if avoid.is_some() || !others || !failure.is_of_endpoint() {
             return None;
@@ -127,33 +115,23 @@ fn source_hash(worker: &Worker, conn: &TcpConnection, chosen: &ClusterState) -> 
     (first.hash_key() == Some(&HashKey::SourceIp)).then(|| xxhash64(&conn.client.peer, 0))
 }
 
-fn record(worker: &Worker, conn: &TcpConnection, info: &ConnectionInfo, taken: Duration) {
-    let destination = info.cluster.as_ref().map_or(NO_DESTINATION, |cluster| &cluster.config.host);
+fn record(worker: &Worker, conn: &TcpConnection, cluster: Option<&ClusterState>, info: &StreamInfo) {
+    let destination = cluster.map_or(NO_DESTINATION, |cluster| &cluster.config.host);
     let request = Request { destination, status: 0, flags: info.flags };
     worker.metrics.connection(request, info.received, info.sent);
-    let Some(log) = &worker.log else { return };
-    let client = &conn.client;
-    let plain = |address: std::net::SocketAddr| {
-        std::net::SocketAddr::new(wire::forwarded::plain_address(address), address.port()).to_string()
-    };
+    let Some(log) = worker.log() else { return };
     let target = || match conn.entry.cluster(0) {
-        Some(TargetCluster::Known(id) | TargetCluster::Unknown { id, .. }) => id.to_string(),
-        None => String::new(),
+        Some(TargetCluster::Known(id) | TargetCluster::Unknown { id, .. }) => id.as_str(),
+        None => "",
     };
-    let cluster = info.cluster.as_ref().map_or_else(target, |cluster| cluster.config.id.to_string());
-    log.write(&Record {
-        start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
-        flags: info.flags,
-        transport_failure: &info.failure,
-        received: info.received,
-        sent: info.sent,
-        duration: taken,
-        server_name: client.server_name(),
-        upstream_host: &info.upstream_host,
-        cluster: &cluster,
-        upstream_local: &info.upstream_local,
-        downstream_local: &client.local.map_or_else(String::new, plain),
-        downstream_remote: &plain(client.remote),
-        ..Record::empty()
+    log.write(&LogFacts {
+        kind: LogKind::Connection,
+        stream: StreamFacts {
+            cluster: cluster.map_or_else(target, |cluster| cluster.config.id.as_str()),
+            ..conn.client.facts()
+        },
+        info,
+        ended: Instant::now(),
+        request: &|_| None,
     });
 }

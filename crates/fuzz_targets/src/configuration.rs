@@ -3,7 +3,7 @@
 use crate::http1::prepared;
 use crate::random::Random;
 use compiler::{Memo, Settings, Workload, compile};
-use ir::{FieldName, HostPattern, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute, Variable};
+use ir::{FieldName, HostPattern, Listener, Operator, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::diagnostic::{Diagnostic, Severity};
 use resources::read::{Reading, SourceText, documents, read, read_mesh_config};
 use resources::set::{Absence, Change, ResourceSet};
@@ -192,7 +192,7 @@ impl Facts for Hostile<'_> {
         self.responds.then_some((200, self.view.fields))
     }
 
-    fn put(&self, _: &Variable, out: &mut Vec<u8>) {
+    fn put(&self, _: &Operator, out: &mut Vec<u8>) {
         out.extend_from_slice(b" a\r\ntransfer-encoding: chunked\r\n\r\n\0 ");
     }
 }

@@ -1,9 +1,9 @@
 //! Changes of headers, whose names and values were parsed, so that writing them can never produce a malformed head.
 
-use crate::HeaderText;
 use serde::Serialize;
 use std::ops::Deref;
 use text::HeaderName;
+use text::format::HeaderText;
 
 /// Whether a written header replaces those of its name or joins them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -22,7 +22,6 @@ mod origin;
 mod pattern;
 mod retries;
 mod snapshot;
-mod substitution;
 mod tls;
 mod tunnel;
 pub mod x509;
@@ -55,8 +54,9 @@ pub use origin::{ObjectKind, Origin};
 pub use pattern::{InvalidPattern, Pattern};
 pub use retries::{Broken, Retries, RetryOn};
 pub use snapshot::{Changes, Delta, Snapshot};
-pub use substitution::{
-    AddressOf, AddressPart, FieldChoice, FieldName, HeaderText, InvalidText, Part, PeerFact, Template, Variable,
+pub use text::format::{
+    AddressOf, AddressPart, Clock, DurationUnit, Fact, FieldChoice, FieldName, Format, HeaderText, InvalidFormat,
+    InvalidText, JsonNode, LogFormat, Operator, Part, PeerFact, Span, TimeFormat,
 };
 pub use text::{Authority, CookieName, CookieText, HeaderName, HeaderValue, PathText};
 pub use tls::{

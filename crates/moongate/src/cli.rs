@@ -151,12 +151,12 @@ pub(crate) struct ServeArgs {
     /// Threads that serve [default: one per core]
     #[arg(long, env = "MOONGATE_WORKERS", value_name = "N")]
     pub(crate) workers: Option<usize>,
-    /// Where a line for each request goes: a file, `-` for the standard output, or `off`
+    /// Where a line for each request goes: a file, `-` for the standard output, or `off` [default: `accessLogFile` of the mesh settings]
     #[arg(long, env = "MOONGATE_ACCESS_LOG", value_name = "FILE|-|off")]
     pub(crate) access_log: Option<String>,
-    /// How such a line looks
-    #[arg(long, env = "MOONGATE_ACCESS_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
-    pub(crate) access_log_format: LogStyle,
+    /// The format of these lines [default: `accessLogFormat` and `accessLogEncoding` of the mesh settings]
+    #[arg(long, env = "MOONGATE_ACCESS_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) access_log_format: Option<LogStyle>,
     /// Whether answers of the gateway's own tell why in `x-moongate-reason`: where the request has that header, or always
     #[arg(long, env = "MOONGATE_REASON_HEADER", value_name = "WHEN", default_value = "off")]
     pub(crate) reason_header: Reasons,

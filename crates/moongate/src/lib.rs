@@ -3,6 +3,7 @@
 //! A library beside the binary, so that tests can ask `explain` without a process for each question.
 
 mod accept;
+mod access_log;
 mod admin;
 mod applier;
 mod certificates;

@@ -10,6 +10,7 @@ use crate::sink::{ReportSink, Update};
 use crate::words::time;
 use compiler::{Memo, Settings};
 use resources::diagnostic::Diagnostic;
+use resources::spec::mesh_config::MeshConfig;
 use sources::{Loaded, Watch};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(crate) struct Pipeline {
     sinks: Vec<Box<dyn ReportSink>>,
     memo: Memo,
     mesh: Mesh,
+    /// Applies what the mesh settings say besides the objects, before every publication.
+    apply_mesh: Box<dyn Fn(&MeshConfig) + Send>,
     current: Current,
 }
 
@@ -45,7 +48,13 @@ impl Pipeline {
     ) -> Self {
         let (memo, mesh, current) = Default::default();
         let publisher = Publisher::new(appliers, PUBLISH);
-        Self { settings, certificate_warning, publisher, sinks, memo, mesh, current }
+        let apply_mesh = Box::new(|_: &MeshConfig| {});
+        Self { settings, certificate_warning, publisher, sinks, memo, mesh, apply_mesh, current }
+    }
+
+    /// Calls `apply` with the mesh settings before every publication.
+    pub(crate) fn with_mesh(self, apply: impl Fn(&MeshConfig) + Send + 'static) -> Self {
+        Self { apply_mesh: Box::new(apply), ..self }
     }
 
     /// Applies everything that comes from the source. Once that has ended, what is there is still looked after.
@@ -78,6 +87,7 @@ impl Pipeline {
         if !self.mesh.is_usable() {
             return self.report(not_applied(loaded, &self.mesh.found), loaded.requested);
         }
+        (self.apply_mesh)(&self.settings.mesh);
         let mut current = self.compile_and_publish(loaded).await;
         current.update_expiring(self.certificate_warning);
         self.take_over_applied(&mut current);

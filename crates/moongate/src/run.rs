@@ -1,5 +1,6 @@
 //! `moongate run`: everything put together, from start to end.
 
+use crate::access_log::AccessLog;
 use crate::admin;
 use crate::applier::Applier;
 use crate::cli::{LogStyle, RunArgs, ServeArgs, WorkloadArgs};
@@ -14,7 +15,8 @@ use crate::sink::ReportSink;
 use crate::start_up::{Input, StartUp};
 use crate::{descriptors, handover, limits, logging, process, service_manager, settings, start_up};
 use anyhow::{Context, Result};
-use dataplane::{DataPlane, Inherited, LogFormat, LogTarget, Options, TrustedProxies};
+use dataplane::{DataPlane, Inherited, Options, TrustedProxies};
+use ir::LogFormat;
 use rustix::process::Uid;
 use sources::FileSource;
 use std::net::{SocketAddr, TcpListener};
@@ -28,7 +30,7 @@ use upstream::Upstream;
 /// Serves until the process is asked to end.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     logging::start(&args.serve.log, args.serve.log_format)?;
-    serve(&args.config.paths, &args.config.workload, &args.serve, ("off", Inherited::default()), |_| Ok(()))
+    serve(&args.config.paths, &args.config.workload, &args.serve, (None, Inherited::default()), |_| Ok(()))
 }
 
 /// Serves, and calls `started` with what is listened on once the first configuration serves. `bound` are sockets that the caller has opened
@@ -37,7 +39,7 @@ pub(crate) fn serve(
     paths: &[PathBuf],
     workload: &WorkloadArgs,
     args: &ServeArgs,
-    (default_log, bound): (&str, Inherited),
+    (default_log, bound): (Option<&str>, Inherited),
     started: impl FnOnce(&[SocketAddr]) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let descriptors = descriptors::raise_limit();
@@ -47,8 +49,9 @@ pub(crate) fn serve(
     let settings = settings::settings(workload)?;
     let source = FileSource::new(paths.to_vec(), workload.mesh_config.clone())?;
     let check = (!source.has_streams()).then(|| start_up::check_command(paths, workload));
-    let log_target = args.access_log.clone().unwrap_or_else(|| default_log.to_owned());
-    let access_log = open_log(&log_target)?.map(|target| (target, log_format(args.access_log_format)));
+    let log_target = args.access_log.clone().or_else(|| default_log.map(str::to_owned));
+    let (log, access_log) = AccessLog::open(log_target, args.access_log_format.map(log_format))?;
+    let log = Arc::new(log);
     let (mut inherited, predecessor) = handover::inherit(args.takeover.as_deref(), users)?;
     inherited.extend(bound);
     let sockets = admin::Sockets::open(args, &mut inherited)?;
@@ -74,10 +77,10 @@ pub(crate) fn serve(
     let data_plane = Arc::new(DataPlane::start(options, upstream).context("the data plane cannot start")?);
     runtime.block_on(async {
         let mut ending = EndingSignals::install()?;
-        let plane = Arc::clone(&data_plane);
+        let (plane, reopened) = (Arc::clone(&data_plane), Arc::clone(&log));
         // Owns the tasks of the process, and ends them with this block.
         let mut tasks = JoinSet::new();
-        tasks.spawn(on_signal(SignalKind::user_defined1(), move || reopen_log(&log_target, &plane))?);
+        tasks.spawn(on_signal(SignalKind::user_defined1(), move || reopened.reopen(&plane))?);
         let (shared, health) = (Shared::default(), Health::default());
         let mut of_operators =
             sockets.serve(bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane))?;
@@ -118,7 +121,9 @@ pub(crate) fn serve(
             Box::new(service_manager::Reloads),
         ];
         let appliers: Vec<Arc<dyn Applier>> = vec![Arc::clone(&data_plane) as _];
-        let pipeline = Pipeline::new(settings, workload.certificate_warning(), appliers, sinks);
+        let plane = Arc::clone(&data_plane);
+        let pipeline = Pipeline::new(settings, workload.certificate_warning(), appliers, sinks)
+            .with_mesh(move |mesh| log.apply(mesh, &plane));
         tasks.spawn(pipeline.run(source));
         let followed = follow((args.takeover.clone(), users), predecessor, first_served, own, Arc::clone(&data_plane));
         tokio::select! {
@@ -148,18 +153,6 @@ pub(crate) fn serve(
         }
         Ok(())
     })
-}
-
-/// Opens the access log's file again, under its name; where that fails, the file before is still written to.
-fn reopen_log(target: &str, data_plane: &DataPlane) {
-    match open_log(target) {
-        Ok(Some(file)) => {
-            data_plane.switch_access_log(file);
-            tracing::info!(file = target, "access log reopened");
-        }
-        Ok(None) => {}
-        Err(error) => tracing::error!("access log not reopened, the file before is still in use: {error:#}"),
-    }
 }
 
 /// Relieves the process before this one once the first configuration serves, and returns when another has taken over from this one.
@@ -212,19 +205,7 @@ fn trusted_proxies(given: &[Option<ir::IpRange>]) -> TrustedProxies {
 
 fn log_format(style: LogStyle) -> LogFormat {
     match style {
-        LogStyle::Text => LogFormat::Text,
-        LogStyle::Json => LogFormat::Json,
+        LogStyle::Text => LogFormat::istio_text(),
+        LogStyle::Json => LogFormat::istio_json(),
     }
-}
-
-fn open_log(target: &str) -> Result<Option<LogTarget>> {
-    let target: LogTarget = match target {
-        "off" => return Ok(None),
-        "-" => Box::new(std::io::stdout()),
-        path => {
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-            Box::new(file.with_context(|| format!("cannot write the access log to {path}"))?)
-        }
-    };
-    Ok(Some(target))
 }

@@ -11,6 +11,7 @@ pub mod explain;
 mod fixture;
 mod host;
 pub mod judge;
+pub mod log_line;
 mod names;
 pub mod prepare;
 pub mod rewrite;

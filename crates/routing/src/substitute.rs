@@ -1,10 +1,11 @@
-//! Header values with variables (VS-47). The caller supplies the values: the data plane, or `explain`.
+//! Values of Envoy's operators (`%NAME%`), in headers (VS-47) and in lines of the access log. The caller supplies the facts: the data plane, or
+//! `explain`.
 
 use crate::{judge, rewrite};
-use ir::{AddressOf, FieldChoice, FieldName, HeaderChanges, HeaderName, HeaderText, Part, Template, Variable};
+use ir::{AddressOf, Fact, FieldChoice, FieldName, Format, HeaderChanges, HeaderName, HeaderText, Operator, Part};
 use std::borrow::Cow;
 use text::FieldValue;
-use wire::edit::FieldEdit;
+use wire::edit::{Edits, FieldEdit};
 use wire::view::{Fields, RequestView};
 
 /// The header with the client's address behind trusted proxies.
@@ -18,8 +19,9 @@ pub trait Facts {
     /// The response's status and header lines, once there is one.
     fn response(&self) -> Option<(u16, Fields<'_>)>;
 
-    /// Appends what a variable stands for that is neither header nor path nor query.
-    fn put(&self, variable: &Variable, out: &mut Vec<u8>);
+    /// Appends the value of an operator that is neither a request header nor path nor query; nothing where there is no value. Response headers
+    /// and the status are asked for here where [`Facts::response`] has none.
+    fn put(&self, operator: &Operator, out: &mut Vec<u8>);
 }
 
 /// A header of a request by its name, or what HTTP/2 has in place of one.
@@ -52,53 +54,59 @@ pub fn edited<'a>(value: Option<Cow<'a, [u8]>>, edits: &'a [FieldEdit<'_>], name
 pub(crate) fn value<'a>(text: &'a HeaderText, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Option<FieldValue<'a>> {
     match text {
         HeaderText::Fixed(value) => Some(value.into()),
-        HeaderText::Made(template) => made(template, facts, before),
+        HeaderText::Made(format) => made(format, facts, before),
     }
 }
 
-fn made(template: &Template, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Option<FieldValue<'static>> {
+fn made(format: &Format, facts: &dyn Facts, before: &[FieldEdit<'_>]) -> Option<FieldValue<'static>> {
     let mut out = Vec::with_capacity(64);
-    for part in template.parts() {
+    for part in format.parts() {
         match part {
             Part::Text(text) => out.extend_from_slice(text.as_bytes()),
-            Part::Variable(variable) => put(variable, facts, before, &mut out),
+            Part::Operator(operator, length) => put(operator, *length, facts, before, &mut out),
         }
     }
     // Names in certificates, of routes and of hosts may hold anything.
     Some(FieldValue::cleaned(out)).filter(|value| !value.is_empty())
 }
 
-fn put(variable: &Variable, facts: &dyn Facts, before: &[FieldEdit<'_>], out: &mut Vec<u8>) {
-    let response = facts.response();
-    match variable {
-        Variable::Request(choice) => put_field(choice, out, |name| match response {
-            None => edited(facts.request(name), before, name),
-            Some(_) => facts.request(name),
+/// Appends the value of an operator, cut to `length` octets; nothing where there is no value.
+pub(crate) fn put(
+    operator: &Operator,
+    length: Option<usize>,
+    facts: &dyn Facts,
+    before: &[FieldEdit<'_>],
+    out: &mut Vec<u8>,
+) {
+    let begin = out.len();
+    put_whole(operator, facts, before, out);
+    if let Some(length) = length {
+        out.truncate(begin.saturating_add(length));
+    }
+}
+
+fn put_whole(operator: &Operator, facts: &dyn Facts, before: &[FieldEdit<'_>], out: &mut Vec<u8>) {
+    match (operator, facts.response()) {
+        (Operator::Request(choice), None) => put_field(choice, out, |name| edited(facts.request(name), before, name)),
+        (Operator::Request(choice), Some(_)) => put_field(choice, out, |name| facts.request(name)),
+        (Operator::Response(choice), Some((status, fields))) => put_field(choice, out, |name| match name {
+            FieldName::Header(header) => edited(fields.get(header.as_str()).map(Cow::Borrowed), before, name),
+            FieldName::Status => Some(Cow::Owned(status.to_string().into_bytes())),
+            _ => None,
         }),
-        Variable::Response(choice) => {
-            let Some((status, fields)) = response else { return };
-            put_field(choice, out, |name| match name {
-                FieldName::Header(header) => edited(fields.get(header.as_str()).map(Cow::Borrowed), before, name),
-                FieldName::Status => Some(Cow::Owned(status.to_string().into_bytes())),
-                _ => None,
-            });
-        }
-        Variable::ResponseCode => {
-            let status = response.map(|(status, _)| status.to_string());
-            out.extend_from_slice(status.unwrap_or_default().as_bytes());
-        }
-        Variable::Path { .. } | Variable::Query(_) => {
+        (Operator::Fact(Fact::ResponseCode), Some((status, _))) => out.extend_from_slice(status.to_string().as_bytes()),
+        (Operator::Path { .. } | Operator::Query(_), _) => {
             let Some(target) = facts.request(&FieldName::Path) else { return };
             let mut parts = target.splitn(2, |byte| *byte == b'?');
             let (path, query) = (parts.next().unwrap_or_default(), parts.next());
-            out.extend_from_slice(match variable {
-                Variable::Path { query: true } => &target,
-                Variable::Query(name) => judge::parameter(name, query).unwrap_or_default(),
+            out.extend_from_slice(match operator {
+                Operator::Path { query: true } => &target,
+                Operator::Query(name) => judge::parameter(name, query).unwrap_or_default(),
                 _ => path,
             });
         }
-        Variable::Nothing => {}
-        other => facts.put(other, out),
+        (Operator::Absent(_), _) => {}
+        (other, _) => facts.put(other, out),
     }
 }
 
@@ -117,20 +125,56 @@ pub fn capture_headers(
     names.iter().filter_map(value).collect()
 }
 
+/// Captures for the access log what edits change of a request. A header that is removed has an empty value.
+pub fn capture_edited(names: &[FieldName], view: &RequestView<'_>, edits: &Edits<'_>) -> Vec<(FieldName, Vec<u8>)> {
+    let value = |name: &FieldName| {
+        let value = match name {
+            FieldName::Path => edits.target.as_ref()?.to_vec(),
+            FieldName::Authority => edits.authority?.as_str().as_bytes().to_vec(),
+            FieldName::Header(header) => {
+                let is_edited = edits.fields.iter().any(|edit| edit.name().eq_ignore_ascii_case(header.as_str()));
+                is_edited
+                    .then(|| edited(of_request(view, name), &edits.fields, name).unwrap_or_default().into_owned())?
+            }
+            FieldName::Method | FieldName::Scheme | FieldName::Status => return None,
+        };
+        Some((name.clone(), value))
+    };
+    names.iter().filter_map(value).collect()
+}
+
+/// Captures headers of a response after its edits.
+pub fn capture_response(
+    names: &[FieldName],
+    status: u16,
+    fields: Fields<'_>,
+    edits: &[FieldEdit<'_>],
+) -> Vec<(FieldName, Vec<u8>)> {
+    let value = |name: &FieldName| {
+        let value = match name {
+            FieldName::Header(header) => edited(fields.get(header.as_str()).map(Cow::Borrowed), edits, name)?,
+            FieldName::Status => Cow::Owned(status.to_string().into_bytes()),
+            _ => return None,
+        };
+        Some((name.clone(), value.into_owned()))
+    };
+    names.iter().filter_map(value).collect()
+}
+
 /// The request headers that the edits of a response use: they are captured, since the request is no longer available then.
 pub(crate) fn captured_headers<'a>(changes: impl Iterator<Item = &'a HeaderChanges>) -> Box<[FieldName]> {
     let mut names = Vec::new();
-    let templates = changes.flat_map(|changes| &changes.write).filter_map(|(_, text, _)| match text {
-        HeaderText::Made(template) => Some(template),
+    let formats = changes.flat_map(|changes| &changes.write).filter_map(|(_, text, _)| match text {
+        HeaderText::Made(format) => Some(format),
         HeaderText::Fixed(_) => None,
     });
-    for variable in templates.flat_map(Template::variables) {
-        match variable {
-            Variable::Request(choice) => {
+    for operator in formats.flat_map(Format::operators) {
+        match operator {
+            Operator::Request(choice) => {
                 names.extend([Some(&choice.first), choice.other.as_ref()].into_iter().flatten().cloned())
             }
-            Variable::Path { .. } | Variable::Query(_) => names.push(FieldName::Path),
-            Variable::Address(AddressOf::Client, _) => {
+            Operator::Path { .. } | Operator::Query(_) => names.push(FieldName::Path),
+            Operator::Address(AddressOf::Client, _) => {
                 names.extend(HeaderName::parse(EXTERNAL_ADDRESS).map(FieldName::Header))
             }
             _ => {}

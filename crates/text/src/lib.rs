@@ -3,11 +3,14 @@
 //! What each part of a head allows is decided here and nowhere else. `resources` parses configuration with these types, `ir` holds
 //! them, and `wire` takes nothing else as an edit of a head, so that text made at run time (variables, substitutions, echoed
 //! origins) passes the same functions. Nothing here knows a kind, a connection or a version of HTTP.
+//!
+//! Texts with Envoy's operators, which stand in headers and in formats of the access log, are parsed here too ([`format`]).
 
 mod authority;
 mod cookie;
 mod error;
 mod field;
+pub mod format;
 mod header;
 mod made;
 mod octets;

@@ -145,7 +145,7 @@ fn vs_39_there_is_no_timeout_unless_one_is_set() {
 }
 
 #[test]
-fn vs_47_what_is_no_variable_is_left_out_and_reported() {
+fn vs_47_headers_with_unknown_operators_are_left_out_and_reported() {
     let compiled = with(&format!("{{headers: {{request: {{set: {{a: '%NOBODY%', b: '100%%'}}}}}}, route: [{{{B}}}]}}"));
     assert_eq!(written(&host(&compiled, "a.test").routes[0].request_headers), "b=100%");
     assert_eq!(findings(&compiled), ["MG7011 VirtualService default/one"]);

@@ -1,6 +1,7 @@
 //! The properties of a client's connection, shared by its requests.
 
 use super::{ListenerState, TableState, Timer, TlsService, Tracked, Worker};
+use crate::stream_info::StreamFacts;
 use crate::tls::NegotiatedTls;
 use ir::{CertificateHeader, MeshConnectionSettings};
 use std::net::SocketAddr;
@@ -65,6 +66,12 @@ impl Client {
             tls,
             tracked,
         }
+    }
+
+    /// Its facts for header values and the access log.
+    pub(crate) fn facts(&self) -> StreamFacts<'_> {
+        let tls = self.tls.as_ref().map(|tls| &tls.negotiated);
+        StreamFacts::of_connection((self.remote, self.local), self.server_name(), tls)
     }
 
     /// The addresses of both peers, if they are known.

@@ -22,6 +22,10 @@ pub(crate) struct ExchangeBuffers {
     pub(crate) request_id: Uuid,
     /// Captured headers of the request, for edits of the response.
     pub(crate) captured_headers: Vec<(FieldName, Vec<u8>)>,
+    /// Headers of the request that the access log has and that were changed on the way to the endpoint; empty where they were removed.
+    pub(crate) logged_headers: Vec<(FieldName, Vec<u8>)>,
+    /// The path and query as they were matched, if the access log has them.
+    pub(crate) logged_path: Vec<u8>,
     /// An HTTP/2 head in the form of HTTP/1.
     pub(crate) flat: Vec<u8>,
     /// Received octets of the request body.
@@ -41,6 +45,8 @@ impl ExchangeBuffers {
             scratch: Scratch::default(),
             request_id: Uuid::from_random(0),
             captured_headers: Vec::new(),
+            logged_headers: Vec::new(),
+            logged_path: Vec::new(),
             flat: Vec::new(),
             body_in: Buffer::new(memory),
             up_in: Buffer::new(memory),
@@ -63,6 +69,9 @@ impl ExchangeBuffers {
         self.body_in.release();
         self.up_in.release();
         self.captured_headers.clear();
+        self.logged_headers.clear();
+        self.logged_path.clear();
+        self.logged_path.shrink_to(MAX_KEPT_HEAD);
         for (out, kept) in [
             (&mut self.up_out, MAX_KEPT_OUTPUT),
             (&mut self.down_out, MAX_KEPT_OUTPUT),

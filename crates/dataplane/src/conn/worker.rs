@@ -29,7 +29,8 @@ pub(crate) struct Worker {
     pub(crate) pool: RefCell<Pool>,
     pub(crate) streams: RefCell<Streams>,
     pub(crate) metrics: Arc<WorkerMetrics>,
-    pub(crate) log: Option<LogBuffer>,
+    /// The access log, if it is on; changed by [`Self::set_log`].
+    log: RefCell<Option<Rc<LogBuffer>>>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) reasons: ReasonHeader,
     /// Budgets for HTTP/2 clients: decoded heads, and responses that wait.
@@ -91,7 +92,7 @@ impl Worker {
             streams: RefCell::new(Streams::new(limits.frames())),
             tracker: Tracker::new(number, &timers, &admission, &metrics, limits.handshakes),
             metrics,
-            log: log.map(AccessLog::buffer),
+            log: RefCell::new(log.map(|log| Rc::new(log.buffer()))),
             drain,
             reasons,
             addresses,
@@ -226,9 +227,20 @@ impl Worker {
 
     /// Passes the collected log lines to the writing thread.
     pub(crate) fn flush_log(&self) {
-        if let Some(log) = &self.log {
+        if let Some(log) = &*self.log.borrow() {
             log.flush();
         }
+    }
+
+    /// The access log, if it is on.
+    pub(crate) fn log(&self) -> Option<Rc<LogBuffer>> {
+        self.log.borrow().clone()
+    }
+
+    /// Writes to another access log from now on, or to none.
+    pub(crate) fn set_log(&self, log: Option<AccessLog>) {
+        self.flush_log();
+        *self.log.borrow_mut() = log.map(|log| Rc::new(log.buffer()));
     }
 }
 

@@ -2,10 +2,10 @@
 //! that sent nothing and was closed by its client is a load balancer's probe, not a failure.
 
 use crate::conn::{Tracked, Worker};
-use crate::log::Record;
 use crate::reasons::HandshakeFailure;
+use crate::stream_info::{LogFacts, LogKind, StreamFacts, StreamInfo};
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// A handshake in progress.
 pub(super) struct HandshakeAttempt {
@@ -26,19 +26,14 @@ impl HandshakeAttempt {
     /// Counts a failed handshake and writes its log line. For an evicted connection the cause is the eviction.
     pub(super) fn failed(&self, worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) {
         let cause = count(worker, tracked, cause);
-        let Some(log) = &worker.log else { return };
-        let taken = self.begun.elapsed();
-        let plain =
-            |address: SocketAddr| SocketAddr::new(wire::forwarded::plain_address(address), address.port()).to_string();
-        log.write(&Record {
-            start: SystemTime::now().checked_sub(taken).unwrap_or(SystemTime::UNIX_EPOCH),
-            flags: cause.flags(),
-            details: cause.detail(),
-            duration: taken,
-            server_name: self.sni.as_deref().unwrap_or_default(),
-            downstream_local: &self.ends.1.map_or_else(String::new, plain),
-            downstream_remote: &plain(self.ends.0),
-            ..Record::empty()
+        let Some(log) = worker.log() else { return };
+        let info = StreamInfo { flags: cause.flags(), detail: cause.detail(), ..StreamInfo::since(self.begun) };
+        log.write(&LogFacts {
+            kind: LogKind::Listener,
+            stream: StreamFacts::of_connection(self.ends, self.sni.as_deref().unwrap_or_default(), None),
+            info: &info,
+            ended: Instant::now(),
+            request: &|_| None,
         });
     }
 }

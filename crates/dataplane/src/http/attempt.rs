@@ -6,7 +6,7 @@ use super::downstream::{ClientReset, Downstream};
 use super::flow::{Failure, Finished, Flow, ReplayBuffer};
 use super::local;
 use super::mirror;
-use super::record::StreamInfo;
+use super::record::add_attempt;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use super::server::{ClientConnection, Disposition};
 use super::tunnel;
@@ -14,6 +14,7 @@ use super::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::conn::{ExchangeBuffers, Worker, choose};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
+use crate::stream_info::StreamInfo;
 use h2::Reason;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -85,7 +86,7 @@ pub(super) async fn forward(
         let mut flow =
             Flow::new(worker, conn, buffers, plan, up, (&mut body, &mut replay), (info.counted, &retry, info));
         let result = poll_fn(|context| flow.poll(context)).await;
-        info.add_attempt(&flow, worker.log.is_some());
+        add_attempt(info, &flow, worker);
         let failure = match result {
             Ok(()) => {
                 info.flags |= flow.no_retry_reason().flags();
@@ -184,7 +185,7 @@ fn pick_context<'a>(plan: &'a Plan, retry: &'a RetryState) -> PickContext<'a> {
 }
 
 fn begin(plan: &Plan, (endpoint, _): &ChosenEndpoint, retry: &mut RetryState, info: &mut StreamInfo) {
-    info.endpoint = Some(Arc::clone(endpoint));
+    info.begin_attempt(endpoint);
     retry.begin(plan.retry_policy(), endpoint.id, || plan.cluster.priority_bit(endpoint.id));
 }
 

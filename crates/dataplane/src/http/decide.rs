@@ -3,15 +3,16 @@
 
 use super::affinity::{Affinity, HashInput};
 use super::downstream::Downstream;
-use super::facts::{self, Common, OfRequest};
+use super::facts::{self, RequestFacts};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::retry::RetryPolicy;
 use super::server::ClientConnection;
 use super::websocket;
 use crate::conn::{ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
 use crate::reasons::Reject;
+use crate::stream_info::StreamFacts;
 use http::Request;
-use ir::{Sni, UpstreamProtocol};
+use ir::{FieldName, Sni, UpstreamProtocol};
 use routing::{
     CorsRequest, Forwarding, LocalAnswer, Matched, Refusal, RequestContext, RouteAction, RouteEntry, RouteResponse,
     RouteTarget, decision, substitute,
@@ -126,7 +127,8 @@ impl Decision {
 
 /// Decides a request by the current table.
 pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) -> Decision {
-    let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, .. } = buffers;
+    let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, logged_headers, logged_path, .. } =
+        buffers;
     *request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
     let version = conn.table.version();
     let buffer = conn.input.filled().get(..head).unwrap_or_default();
@@ -136,9 +138,17 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let request_id = || mesh_settings.headers.request_id.then_some(FieldValue::from(&*request_id));
     let port = conn.client.local.filter(|_| mesh_settings.headers.forwarded_port).map(|local| local.port());
     let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate, port };
+    let log = worker.log();
+    let logged = log.as_ref().map_or(&[][..], |log| log.request_fields());
     let context = RequestContext { request, buffer, http: &version.http, mesh_settings, peer: &peer };
     let is_misdirected = |host: &str, found| is_misdirected(conn, host, found);
-    let decision = decision::decide(&context, scratch, is_misdirected, |view| version.table.pick(view));
+    logged_path.clear();
+    let decision = decision::decide(&context, scratch, is_misdirected, |view| {
+        if logged.contains(&FieldName::Path) {
+            logged_path.extend_from_slice(&substitute::of_request(view, &FieldName::Path).unwrap_or_default());
+        }
+        version.table.pick(view)
+    });
     let Matched { route, view, action } = match decision {
         routing::Decision::Refused(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
         routing::Decision::Redirect(answer) => return Decision::Redirect(answer),
@@ -148,6 +158,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     };
     let route = Arc::clone(route);
     captured_headers.clear();
+    logged_headers.clear();
     let mut edits = Edits::default();
     let fields = view.fields;
     let forwarding = match action {
@@ -179,18 +190,17 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let sent = HashInput { view: &view, edits: &edits, peer: &peer, client: &conn.client };
     let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
     let dialect = context.dialect();
-    let common = Common {
-        client: &conn.client,
-        address: forwarded::client(&peer, fields),
-        protocol: facts::protocol(&conn.downstream, request.version),
-        route: &route,
-        cluster: cluster.config.id.as_str(),
+    let protocol = facts::protocol(&conn.downstream, request.version);
+    let stream = StreamFacts {
+        client: facts::address_behind(&conn.client, forwarded::client(&peer, fields)),
+        ..facts::stream_facts(&conn.client, protocol, Some(&route), cluster.config.id.as_str())
     };
     let Forwarding { rewritten, cors } = forwarding;
     let to = RouteTarget { route: &route, target, rewritten, dialect };
-    let facts = OfRequest { common, view: &view };
+    let facts = RequestFacts { stream, view: &view };
     let parts = decision::edit_request(&context, to, &view, &facts, &mut edits);
     *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
+    *logged_headers = substitute::capture_edited(logged, &view, &edits);
     let upgrade = request.switch(buffer);
     let http2 = speaks_http2(&cluster, &conn.downstream);
     let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);

@@ -4,9 +4,10 @@ use super::attempt;
 use super::decide::{Decision, decide};
 use super::fault;
 use super::local;
-use super::record::{StreamInfo, record};
+use super::record::record;
 use super::server::{ClientConnection, Disposition};
 use crate::conn::{ExchangeBuffers, Worker};
+use crate::stream_info::StreamInfo;
 use std::rc::Rc;
 use wire::h1::{BodyLength, BodyReader};
 
@@ -18,7 +19,7 @@ pub(super) async fn exchange(
     head: usize,
 ) -> Disposition {
     split_head_from_body(conn, buffers, head);
-    let mut info = StreamInfo::new();
+    let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
     let decision = decide(worker, conn, buffers, head);
     let fault = decision.route().and_then(|route| route.config.fault.as_deref());
     let injected = match fault {

@@ -1,9 +1,9 @@
 //! Fault injection, before the route's timeout and retries apply (VS-43, VS-44).
 
 use super::downstream::{ClientReset, Downstream};
-use super::record::StreamInfo;
 use crate::conn::Worker;
 use crate::reasons::{Flags, Reject};
+use crate::stream_info::StreamInfo;
 use ir::Fault;
 use std::time::Instant;
 

@@ -16,13 +16,13 @@ mod web;
 
 use super::decide::Plan;
 use super::downstream::Downstream;
-use super::facts::{self, Common};
-use super::record::StreamInfo;
+use super::facts;
 use super::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress, RetryState};
 use super::server::{ClientConnection, read_some};
 use super::streams::Receiver;
 use super::upstream_stream::UpstreamStream;
 use crate::conn::{Charge, Client, ExchangeBuffers, MIN_PER_STREAM, TableState, Timer, Worker};
+use crate::stream_info::{OutcomeFacts, StreamInfo};
 pub(super) use failure::Failure;
 use ir::{FieldName, Retries};
 pub(super) use pieces::end_chunks;
@@ -267,13 +267,20 @@ impl<'a> Flow<'a> {
         let last = (self.request_kind, self.is_last());
         let (protocol, route) = (facts::protocol(self.down, self.request.head.version), &*self.plan.route);
         let cluster = self.plan.cluster.config.id.as_str();
-        let context = ResponseContext {
-            common: Common { client: self.client, address: "", protocol, route, cluster },
-            captured_headers: self.captured_headers,
+        let log = self.worker.log();
+        let outcome = OutcomeFacts {
+            started: self.begun,
             flags: self.no_retry.flags(),
-            begun: self.begun,
+            detail: "via_upstream",
+            transport_failure: "",
             upstream: self.endpoint,
             upstream_local: &|| self.up.local_address(),
+        };
+        let context = ResponseContext {
+            stream: facts::stream_facts(self.client, protocol, Some(route), cluster),
+            outcome,
+            captured_headers: self.captured_headers,
+            logged: log.as_ref().map_or(&[], |log| log.response_fields()),
         };
         self.response.pass_head(self.down, self.plan, last, (&date, since.elapsed()), &context)
     }
@@ -435,7 +442,10 @@ impl<'a> Flow<'a> {
     /// Reports a failed attempt to outlier detection (DR-30). Failures of the client, and results reported with the head, do not count.
     pub(super) fn report(&self, failure: Failure) {
         let outcome = match failure {
-            Failure::UpstreamClosed | Failure::UpstreamUnprocessed | Failure::UpstreamProtocol => Outcome::Disconnected,
+            Failure::UpstreamClosed
+            | Failure::UpstreamIncomplete
+            | Failure::UpstreamUnprocessed
+            | Failure::UpstreamProtocol => Outcome::Disconnected,
             Failure::HeadTimeout => Outcome::TimedOut,
             Failure::Timeout | Failure::TryTimeout if !self.response.head_seen => Outcome::TimedOut,
             _ => return,
@@ -465,6 +475,11 @@ impl<'a> Flow<'a> {
     /// When the end of the request was received, if it was.
     pub(super) fn complete_at(&self) -> Option<Instant> {
         self.complete_at
+    }
+
+    /// Headers of the response that the access log has, as the client received them.
+    pub(super) fn logged_headers(&self) -> &[(FieldName, Vec<u8>)] {
+        &self.response.logged_headers
     }
 
     pub(super) fn received(&self) -> u64 {

@@ -1,13 +1,14 @@
 //! Local responses, and what follows every response: the rest of the request, and the end of the connection.
 
 use super::downstream::Downstream;
-use super::facts::{Common, OfResponse, protocol};
-use super::record::StreamInfo;
+use super::facts::{self, ResponseFacts, protocol};
 use super::reply::{self, LocalReply};
 use super::server::{ClientConnection, Disposition, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
-use routing::{CorsRequest, LocalAnswer, RouteEntry};
+use crate::stream_info::StreamInfo;
+use ir::FieldName;
+use routing::{CorsRequest, LocalAnswer, RouteEntry, substitute};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -51,9 +52,9 @@ pub(super) async fn answer(
         edits.set(*name, value.by_ref());
     }
     if let Some(route) = route {
-        route.edit_response(0, &facts(conn, buffers, route, "", info), &mut edits);
+        route.edit_response(0, &response_facts(conn, buffers, route, "", info), &mut edits);
     }
-    match send(worker, conn, buffers, &local, &mut edits).await {
+    match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
@@ -72,6 +73,10 @@ pub(super) async fn refuse(
     let reason = reject.reason();
     info.flags |= reason.flags;
     info.detail = reason.detail;
+    if let (BodyReader::Length(left), true, 0) = (&*body, info.endpoint.is_some(), info.received) {
+        // As in Envoy, what was received while the gateway connected counts.
+        info.received = (buffers.body_in.filled().len() as u64).min(*left);
+    }
     let close = reject.ends_connection() || is_last(worker, conn, buffers, body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let grpc = dialect(conn, buffers).map(|dialect| (dialect, reject.grpc_status()));
@@ -93,12 +98,12 @@ pub(super) async fn refuse(
     }
     if let Some((route, target)) = route {
         let cluster = route.cluster(target);
-        route.edit_response(target, &facts(conn, buffers, route, cluster, info), &mut edits);
+        route.edit_response(target, &response_facts(conn, buffers, route, cluster, info), &mut edits);
         if paged.is_some() {
             route.edit_cors_response(page.as_ref(), &mut edits);
         }
     }
-    match send(worker, conn, buffers, &local, &mut edits).await {
+    match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
         None => return Disposition::Close,
         Some(sent) => info.sent = sent,
     }
@@ -109,22 +114,28 @@ pub(super) async fn refuse(
     }
 }
 
-/// Sends a response; the length of its body, or `None` if the client did not receive it.
+/// Sends a response with the edits of its route; the length of its body, or `None` if the client did not receive it. `logged` receives the
+/// headers that the access log has.
 async fn send<'a>(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
     local: &LocalReply<'a>,
-    edits: &mut Edits<'a>,
+    (edits, logged): (Edits<'a>, &mut Vec<(FieldName, Vec<u8>)>),
 ) -> Option<u64> {
+    let edits = reply::headers(local, edits);
+    if let Some(log) = worker.log() {
+        let none = Fields::new(&[], &[]);
+        *logged = substitute::capture_response(log.response_fields(), local.sent_status(), none, &edits.fields);
+    }
     match &mut conn.downstream {
         Downstream::H1(stream) => {
             buffers.down_out.clear();
-            let sent = reply::write(&mut buffers.down_out, local, edits);
+            let sent = reply::write(&mut buffers.down_out, local, &edits);
             write(worker, stream, &conn.timer, &buffers.down_out).await.then_some(sent)
         }
         Downstream::H2(stream) => {
-            let (head, body) = reply::message(local, edits);
+            let (head, body) = reply::message(local, &edits);
             let length = body.len() as u64;
             stream.send_whole(head, body).is_ok().then_some(length)
         }
@@ -140,7 +151,7 @@ pub(super) async fn refuse_unread(
 ) -> Disposition {
     let date = worker.date();
     let local = LocalReply::refusal(reject, (&date, &conn.client.mesh_settings), false, true);
-    reply::write(&mut buffers.down_out, &local, &mut Edits::default());
+    reply::write(&mut buffers.down_out, &local, &reply::headers(&local, Edits::default()));
     let Downstream::H1(stream) = &mut conn.downstream else { return Disposition::Close };
     if write(worker, stream, &conn.timer, &buffers.down_out).await { Disposition::Linger } else { Disposition::Close }
 }
@@ -150,31 +161,21 @@ fn dialect(conn: &ClientConnection, buffers: &ExchangeBuffers) -> Option<Dialect
     Dialect::of(|name| fields.get(name), conn.table.version().http.grpc_web)
 }
 
-/// The values for edits of a local response.
-fn facts<'a>(
+/// The facts for edits of a local response.
+fn response_facts<'a>(
     conn: &'a ClientConnection,
     buffers: &'a ExchangeBuffers,
     route: &'a RouteEntry,
     cluster: &'a str,
     info: &'a StreamInfo,
-) -> OfResponse<'a> {
-    OfResponse {
-        common: Common {
-            client: &conn.client,
-            address: "",
-            protocol: protocol(&conn.downstream, buffers.request.version),
-            route,
-            cluster,
-        },
+) -> ResponseFacts<'a> {
+    let protocol = protocol(&conn.downstream, buffers.request.version);
+    ResponseFacts {
+        stream: facts::stream_facts(&conn.client, protocol, Some(route), cluster),
+        outcome: info.outcome(&|| None),
         captured_headers: &buffers.captured_headers,
         status: info.status,
         fields: Fields::new(&[], &[]),
-        flags: info.flags,
-        detail: info.detail,
-        begun: info.started,
-        upstream: info.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
-        upstream_local: &|| None,
-        transport_failure: &info.transport_failure,
     }
 }
 

@@ -326,7 +326,7 @@ fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialec
         grpc: dialect.map(|dialect| (dialect, reject.grpc_status())),
         ..LocalReply::refusal(reject, (&date, &conn.client.mesh_settings), false, false)
     };
-    let (head, body) = reply::message(&local, &mut Edits::default());
+    let (head, body) = reply::message(&local, &reply::headers(&local, Edits::default()));
     if let Downstream::H2(stream) = &mut conn.downstream
         && stream.send_whole(head, body).is_err()
     {

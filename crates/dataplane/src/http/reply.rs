@@ -62,18 +62,16 @@ impl<'a> LocalReply<'a> {
     }
 }
 
-/// Appends a local response; `edits` are those of the route. Returns the octets of body written.
-pub(crate) fn write<'a>(out: &mut Vec<u8>, local: &LocalReply<'a>, edits: &mut Edits<'a>) -> u64 {
-    let own = headers(local, edits);
-    write_response_in(out, &local.parts(), &own, Style { keep_case: false, http10: local.http10 });
+/// Appends a local response with its headers. Returns the octets of body written.
+pub(crate) fn write(out: &mut Vec<u8>, local: &LocalReply<'_>, headers: &Edits<'_>) -> u64 {
+    write_response_in(out, &local.parts(), headers, Style { keep_case: false, http10: local.http10 });
     let body = local.sent_body();
     out.extend_from_slice(body);
     body.len() as u64
 }
 
 /// The same for an HTTP/2 stream: head and body, which may be empty.
-pub(crate) fn message<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> (Response<()>, Bytes) {
-    let own = headers(local, edits);
+pub(crate) fn message(local: &LocalReply<'_>, headers: &Edits<'_>) -> (Response<()>, Bytes) {
     let body = match (local.sent_body(), local.shared) {
         // A shared body costs no memory while the client does not read.
         (body, Some(shared)) if body.len() > MAX_COPIED && body.len() == shared.len() => {
@@ -81,10 +79,11 @@ pub(crate) fn message<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> (Res
         }
         (body, _) => Bytes::copy_from_slice(body),
     };
-    (wire::h2::response(&local.parts(), &own), body)
+    (wire::h2::response(&local.parts(), headers), body)
 }
 
-fn headers<'a>(local: &LocalReply<'a>, edits: &mut Edits<'a>) -> Edits<'a> {
+/// The headers of a local response; `edits` are those of the route.
+pub(crate) fn headers<'a>(local: &LocalReply<'a>, mut edits: Edits<'a>) -> Edits<'a> {
     let mut own = Edits::default();
     if let Some(location) = local.location {
         own.set("location", location.by_ref());
@@ -148,7 +147,7 @@ mod tests {
         let written = |reject: Reject, head_only| {
             let mut out = Vec::new();
             let local = LocalReply::refusal(reject, (&date, &mesh_settings), head_only, false);
-            let length = write(&mut out, &local, &mut Edits::default());
+            let length = write(&mut out, &local, &headers(&local, Edits::default()));
             (String::from_utf8(out).unwrap(), length)
         };
         let (text, length) = written(Reject::NoEndpoint, false);

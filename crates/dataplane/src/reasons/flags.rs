@@ -3,78 +3,105 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-/// Response flags of one exchange: a set.
+/// Response flags of one exchange, in the order in which they were set, as Envoy writes them. Five bits for each, the first in the lowest bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Flags(u32);
+pub(crate) struct Flags(u64);
 
 macro_rules! flags {
-    ($($name:ident $meaning:literal)*) => {
-        /// Short names in the order in which Envoy writes them, and their meanings.
-        const FLAGS: &[(Flags, &str, &str)] = &[$((Flags::$name, stringify!($name), $meaning)),*];
+    ($($name:ident $long:literal $meaning:literal)*) => {
+        /// Short and long names of flags, and their meanings.
+        const FLAGS: &[(Flags, &str, &str, &str)] = &[$((Flags::$name, stringify!($name), $long, $meaning)),*];
 
         #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the field's names")]
-        enum FlagBit { $($name),* }
+        enum FlagCode { None, $($name),* }
 
         impl Flags {
-            $(#[doc = $meaning] pub(crate) const $name: Self = Self(1 << FlagBit::$name as u32);)*
+            $(#[doc = $meaning] pub(crate) const $name: Self = Self(FlagCode::$name as u64);)*
         }
     };
 }
 
 flags! {
-    UH "there is no endpoint that may be used"
-    UT "the time of the route or of the attempt is over"
-    UF "no connection to the endpoint could be made"
-    UC "the endpoint closed the connection"
-    UO "the cluster has as many connections, requests or retries as it may have"
-    NR "no host or rule takes the request"
-    DI "a fault made the request wait"
-    FI "a fault answered the request"
-    DC "the client closed the connection"
-    URX "there were as many attempts as there may be"
-    SI "nothing came for too long"
-    DPE "the client broke the protocol"
-    DT "the time of the connection is over"
-    UPE "the endpoint broke the protocol"
-    NC "the destination does not exist"
-    OM "the gateway closed the connection to bound what it holds"
+    UH "NoHealthyUpstream" "there is no endpoint that may be used"
+    UT "UpstreamRequestTimeout" "the time of the route or of the attempt is over"
+    UF "UpstreamConnectionFailure" "no connection to the endpoint could be made"
+    UC "UpstreamConnectionTermination" "the endpoint closed the connection"
+    UO "UpstreamOverflow" "the cluster has as many connections, requests or retries as it may have"
+    NR "NoRouteFound" "no host or rule takes the request"
+    DI "DelayInjected" "a fault made the request wait"
+    FI "FaultInjected" "a fault answered the request"
+    DC "DownstreamConnectionTermination" "the client closed the connection"
+    URX "UpstreamRetryLimitExceeded" "there were as many attempts as there may be"
+    SI "StreamIdleTimeout" "nothing came for too long"
+    DPE "DownstreamProtocolError" "the client broke the protocol"
+    DT "DurationTimeout" "the time of the connection is over"
+    UPE "UpstreamProtocolError" "the endpoint broke the protocol"
+    NC "NoClusterFound" "the destination does not exist"
+    OM "OverloadManagerTerminated" "the gateway closed the connection to bound what it holds"
 }
+
+const CODE_BITS: u32 = 5;
+const CODE: u64 = (1 << CODE_BITS) - 1;
+const _: () = assert!(FLAGS.len() <= CODE as usize);
 
 impl Flags {
     /// None.
-    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(FlagCode::None as u64);
 
-    fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
+    /// One by one.
+    fn each(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self.0), |rest| Some(rest >> CODE_BITS))
+            .map(|rest| rest & CODE)
+            .take_while(|code| *code > 0)
+            .map(Self)
     }
 
-    /// The names of all, joined by commas; `-` where there are none.
-    pub(crate) fn text(self) -> FlagText {
+    /// Names, joined by commas; `-` where there are none.
+    fn join(self, name: fn(&(Self, &'static str, &'static str, &'static str)) -> &'static str) -> FlagText {
         let mut text = FlagText { bytes: [0; FlagText::ROOM], length: 0 };
-        for (_, name, _) in FLAGS.iter().filter(|(flag, ..)| self.has(*flag)) {
+        for found in self.each().filter_map(|flag| FLAGS.iter().find(|(known, ..)| *known == flag)) {
             if text.length > 0 {
                 text.push(",");
             }
-            text.push(name);
+            text.push(name(found));
         }
         if text.length == 0 {
             text.push("-");
         }
         text
     }
+
+    /// The short names.
+    pub(crate) fn text(self) -> FlagText {
+        self.join(|(_, short, ..)| short)
+    }
+
+    /// The long names.
+    pub(crate) fn long_text(self) -> FlagText {
+        self.join(|(_, _, long, _)| long)
+    }
 }
 
 impl BitOr for Flags {
     type Output = Self;
 
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    fn bitor(mut self, other: Self) -> Self {
+        if self == Self::NONE || other == Self::NONE {
+            return Self(self.0 | other.0);
+        }
+        for flag in other.each() {
+            let count = self.each().count() as u32;
+            if !self.each().any(|own| own == flag) && count < u64::BITS / CODE_BITS {
+                self.0 |= flag.0 << (count * CODE_BITS);
+            }
+        }
+        self
     }
 }
 
 impl BitOrAssign for Flags {
     fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
+        *self = *self | other;
     }
 }
 
@@ -92,8 +119,8 @@ pub(crate) struct FlagText {
 }
 
 impl FlagText {
-    /// For all of them.
-    const ROOM: usize = 64;
+    /// For the long names of five flags and the short names of all; further ones are left out.
+    const ROOM: usize = 160;
 
     fn push(&mut self, text: &str) {
         if let Some(room) = self.bytes.get_mut(self.length..self.length + text.len()) {
@@ -112,20 +139,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn te_05_flags_are_written_in_envoys_order_whatever_came_first() {
+    fn te_05_flags_are_written_in_the_order_in_which_they_were_set() {
         assert_eq!(Flags::NONE.to_string(), "-");
-        assert_eq!((Flags::URX | Flags::UF | Flags::DI).to_string(), "UF,DI,URX");
-        assert_eq!((Flags::UPE | Flags::UO).to_string(), "UO,UPE");
-        let all = FLAGS.iter().fold(Flags::NONE, |all, (flag, ..)| all | *flag);
-        let names: Vec<_> = FLAGS.iter().map(|(_, name, _)| *name).collect();
-        assert_eq!(all.to_string(), names.join(","));
+        assert_eq!((Flags::NONE | Flags::UF).to_string(), "UF");
+        assert_eq!((Flags::DI | Flags::URX | Flags::UF | Flags::URX).to_string(), "DI,URX,UF");
+        assert_eq!((Flags::URX | (Flags::URX | Flags::UC)).to_string(), "URX,UC");
+        let most = FLAGS.iter().fold(Flags::NONE, |all, (flag, ..)| all | *flag);
+        let names: Vec<_> = FLAGS.iter().take(12).map(|(_, name, ..)| *name).collect();
+        assert_eq!(most.to_string(), names.join(","));
+        let long = (Flags::URX | Flags::UC).long_text();
+        assert_eq!(long.as_str(), "UpstreamRetryLimitExceeded,UpstreamConnectionTermination");
     }
 
     /// The table of the documents is the one here.
     #[test]
     fn te_05_every_flag_is_explained_in_the_documents() {
         let page = include_str!("../../../../docs/flags.md");
-        for (_, name, meaning) in FLAGS {
+        for (_, name, _, meaning) in FLAGS {
             assert!(page.contains(&format!("| `{name}` | {meaning} |")), "docs/flags.md lacks `{name}` | {meaning}");
         }
     }

@@ -7,7 +7,8 @@ use crate::gateway::{Gateway, Setup, forward, respond, until};
 use crate::observe::Lines;
 use crate::secured::{Authority, Signed, fetch, shake};
 use crate::streams::run;
-use dataplane::{AddressLimits, Limits, LogFormat, TrustedProxies};
+use dataplane::{AddressLimits, Limits, TrustedProxies};
+use ir::LogFormat;
 use ir::{ClientAuth, MeshConnectionSettings, ProxyProtocol};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{Read, Write};
@@ -217,7 +218,7 @@ fn each_failed_handshake_has_a_line_and_a_cause() {
     let required = ClientAuth::Required(authority.trust(&[]));
     let named = ClientAuth::Required(authority.trust(&["somebody.test"]));
     let lines = Lines::default();
-    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
+    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::istio_text())));
     let setup = Setup::default().host("*", respond(200, "ok"));
     let setup = setup.tls(&["a.test"], Some(server.termination(ClientAuth::None)));
     let setup = setup.tls(&["m.test"], Some(server.termination(required)));

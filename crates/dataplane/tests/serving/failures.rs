@@ -44,7 +44,7 @@ fn dr_20_a_connection_that_takes_too_long_is_503_uf() {
         answer.text(),
         "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: connection timeout"
     );
-    gateway.has_counted(r#"response_flags="UF,URX""#);
+    gateway.has_counted(r#"response_flags="URX,UF""#);
 }
 
 /// A listening socket whose queue has no room, and what fills it.

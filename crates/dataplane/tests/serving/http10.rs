@@ -3,7 +3,8 @@
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, respond};
 use crate::observe::Lines;
-use dataplane::{Limits, LogFormat};
+use dataplane::Limits;
+use ir::LogFormat;
 use ir::{Http10, MeshConnectionSettings};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-End: 1\r\n\r\n";
@@ -110,7 +111,7 @@ fn s_120_a_status_that_is_told_to_a_call_of_grpc_web_leaves_the_connection_as_it
 #[test]
 fn s_120_answers_of_the_gateways_own_and_the_log_say_1_0() {
     let lines = Lines::default();
-    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
+    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::istio_text())));
     gateway.apply(&Setup::default().host("a.test", respond(200, "hi")).mesh_settings(http10(None)));
     let answer = whole(&gateway, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("hi"), "{answer}");

@@ -2,7 +2,8 @@
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, until};
-use dataplane::{Limits, LogFormat};
+use dataplane::Limits;
+use ir::LogFormat;
 use ir::{HeaderSettings, MeshConnectionSettings};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -41,7 +42,7 @@ fn logged(format: LogFormat, endpoint: Option<std::net::SocketAddr>) -> (Gateway
 #[test]
 fn te_05_a_line_tells_of_each_request() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-    let (gateway, lines) = logged(LogFormat::Text, Some(backend.address));
+    let (gateway, lines) = logged(LogFormat::istio_text(), Some(backend.address));
     let mut client = gateway.client();
     client.send("POST /p?q HTTP/1.1\r\nHost: a.test\r\nUser-Agent: me\r\nContent-Length: 3\r\n\r\nabc");
     assert_eq!(client.answer().status, 200);
@@ -64,19 +65,19 @@ fn te_05_a_line_tells_of_each_request() {
 
 #[test]
 fn te_05_json_is_one_object_a_line() {
-    let (gateway, lines) = logged(LogFormat::Json, None);
+    let (gateway, lines) = logged(LogFormat::istio_json(), None);
     let mut client = gateway.client();
-    client.send("GET /\"x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    client.send("GET /x HTTP/1.1\r\nHost: a.test\r\nUser-Agent: a\"b\r\n\r\n");
     assert_eq!(client.answer().status, 503);
     let line: serde_json::Value = serde_json::from_str(&lines.get(1)[0]).unwrap();
     assert_eq!((&line["response_code"], &line["response_flags"]), (&503.into(), &"UH".into()));
-    assert_eq!((&line["path"], &line["response_code_details"]), (&"/\"x".into(), &"no_healthy_upstream".into()));
+    assert_eq!((&line["user_agent"], &line["response_code_details"]), (&"a\"b".into(), &"no_healthy_upstream".into()));
     assert_eq!(line["route_name"], "r");
 }
 
 #[test]
 fn te_05_the_protocol_is_the_clients() {
-    let (gateway, lines) = logged(LogFormat::Text, None);
+    let (gateway, lines) = logged(LogFormat::istio_text(), None);
     crate::streams::run(async {
         let mut client = crate::streams::connect(gateway.addresses()[0]).await;
         let answer = crate::streams::ask(&mut client, crate::streams::get("/x"), b"", None).await.unwrap();
@@ -88,7 +89,7 @@ fn te_05_the_protocol_is_the_clients() {
 #[test]
 fn te_05_no_id_is_told_where_none_is_made() {
     let lines = Lines::default();
-    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
+    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::istio_text())));
     let headers = HeaderSettings { request_id: false, ..HeaderSettings::default() };
     let setup = Setup::default().host("a.test", forward("c", None)).cluster("c", &[]);
     gateway.apply(&setup.mesh_settings(MeshConnectionSettings { headers, ..MeshConnectionSettings::default() }));
@@ -138,7 +139,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let (go, wait) = std::sync::mpsc::channel();
     let limits = Limits { log_lines: 4, ..Limits::default() };
-    let gateway = Gateway::start(1, limits, Some((Box::new(Stuck(wait)), LogFormat::Text)));
+    let gateway = Gateway::start(1, limits, Some((Box::new(Stuck(wait)), LogFormat::istio_text())));
     gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
     let mut client = gateway.client();
     for _ in 0..400 {

@@ -6,7 +6,8 @@ use crate::gateway::{Gateway, Setup, forward};
 use crate::observe::Lines;
 use crate::secured::{Authority, shake_on};
 use crate::streams::{ask, connect, get, run, runtime};
-use dataplane::{Limits, LogFormat};
+use dataplane::Limits;
+use ir::LogFormat;
 use ir::{ClientAuth, MeshConnectionSettings, ProxyProtocol, ProxyProtocolVersion};
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -42,7 +43,7 @@ fn forwarded_for(backend: &Backend) -> Vec<String> {
 fn s_112_the_header_says_whose_connection_it_is() {
     let backend = Backend::answering(OK);
     let lines = Lines::default();
-    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
+    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::istio_text())));
     let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
     gateway.apply(&setup.mesh_settings(believing(&[])));
     // All at once, byte by byte, and in front of a second request.

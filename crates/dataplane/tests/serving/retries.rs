@@ -4,7 +4,8 @@ use crate::backend::{Backend, Side};
 use crate::gateway::{Gateway, Setup, retrying, until};
 use crate::observe::Lines;
 use crate::streams::{connect, get, meanwhile, run};
-use dataplane::{Limits, LogFormat};
+use dataplane::Limits;
+use ir::LogFormat;
 use ir::{PoolLimits, Retries, RetryLimit, RetryOn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -114,7 +115,7 @@ fn vs_39_all_attempts_share_the_time_of_the_route() {
 fn vs_41_the_log_counts_a_body_once_however_often_it_is_sent() {
     let backend = failing(2, |side| side.send(UNAVAILABLE));
     let lines = Lines::default();
-    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::Text)));
+    let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::istio_text())));
     let action = retrying("c", None, Some(policy(2, RetryOn::SERVER_ERROR)));
     gateway.apply(&Setup::default().host("*", action).cluster("c", &[backend.address]));
     assert_eq!(gateway.client().with_body("POST", "a body").answer().text(), "ok");

@@ -1,7 +1,7 @@
 //! What a route does to its requests besides sending them somewhere, in words.
 
 use crate::words;
-use ir::{Abort, Fault, FieldName, Retries, Share, Variable};
+use ir::{Abort, Fact, Fault, FieldName, Operator, Retries, Share};
 use routing::{Facts, substitute};
 use std::borrow::Cow;
 use wire::view::{Fields, RequestView};
@@ -46,7 +46,7 @@ pub(super) fn always_answered(fault: &Fault) -> Option<u16> {
     })
 }
 
-/// A request of which only its head is known: what variables in headers stand for besides it is shown as a placeholder (VS-47).
+/// A request of which only its head is known: operators in headers that need more are shown as placeholders (VS-47).
 pub(super) struct Asked<'a>(pub(super) &'a RequestView<'a>);
 
 impl Facts for Asked<'_> {
@@ -58,7 +58,10 @@ impl Facts for Asked<'_> {
         None
     }
 
-    fn put(&self, variable: &Variable, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("<{variable}>").as_bytes());
+    fn put(&self, operator: &Operator, out: &mut Vec<u8>) {
+        // There is no response yet.
+        if !matches!(operator, Operator::Response(_) | Operator::Fact(Fact::ResponseCode)) {
+            out.extend_from_slice(format!("<{operator}>").as_bytes());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Every head that a snapshot can produce, written by the serialisers of both versions and read again: none of them may be
 //! anything else than one message, whatever the configuration had in its strings.
 
-use ir::{Action, Balancer, FieldName, HashKey, Route, Service, Snapshot, Variable};
+use ir::{Action, Balancer, FieldName, HashKey, Operator, Route, Service, Snapshot};
 use routing::{CorsRequest, Facts, LocalAnswer, RouteEntry, substitute};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Facts for Hostile<'_> {
         self.1
     }
 
-    fn put(&self, _: &Variable, out: &mut Vec<u8>) {
+    fn put(&self, _: &Operator, out: &mut Vec<u8>) {
         out.extend_from_slice(b" \r\nx-smug: 1\r\n\r\nGET /SMUG\0\x7f ");
     }
 }

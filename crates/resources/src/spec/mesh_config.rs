@@ -2,6 +2,7 @@
 //!
 //! Fields that say nothing to a gateway of this kind are known, so that a slip of the pen is told from them, and left unread.
 
+pub mod log_format;
 mod no_effect;
 
 use super::destination_rule::{LocalityBalancer, TcpKeepalive};
@@ -45,10 +46,10 @@ pub struct MeshConfig {
     /// Settings of proxies.
     #[serde(alias = "default_config")]
     pub default_config: ProxyConfig,
-    /// Where the access log is written; nowhere when empty (TE-03).
+    /// The file of the access log; off when empty (TE-03). `--access-log` overrides it.
     #[serde(alias = "access_log_file")]
     pub access_log_file: Text,
-    /// Its lines, or a JSON object as a text; Istio's own when empty (TE-05).
+    /// The format of its lines, or a JSON object as a text; Istio's default when empty (TE-05).
     #[serde(alias = "access_log_format")]
     pub access_log_format: Text,
     /// Text or JSON.

@@ -9,6 +9,7 @@ use crate::spec::mesh_config::{ConnectionSettings, MeshConfig};
 use crate::spec::scalar::{Duration, Text};
 use std::collections::BTreeMap;
 use text::HeaderValue;
+use text::format::Operator;
 
 /// The longest time that Istio lets a connection take.
 const MAX_CONNECT: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -43,10 +44,31 @@ pub(crate) fn settle(mesh: &mut MeshConfig, findings: &mut Findings) {
         });
     }
     check_metadata(&mesh.default_config.proxy_metadata, findings);
+    check_log_format(mesh, findings);
     unless_wrong(&mut mesh.root_namespace, findings, |namespace, findings| {
         check_label(namespace, "rootNamespace", findings);
     });
     unless_wrong(&mut mesh.trust_domain, findings, |domain, findings| check_domain(domain, "trustDomain", findings));
+}
+
+/// TE-05: every operator has to exist; those without a value here are reported.
+fn check_log_format(mesh: &mut MeshConfig, findings: &mut Findings) {
+    const FIELD: &str = "accessLogFormat";
+    match mesh.log_format() {
+        Ok(format) => {
+            for operator in format.operators() {
+                if let Operator::Absent(name) = operator {
+                    let message =
+                        format!("the gateway has no value for the operator `{name}`: it is written as `-` or null");
+                    findings.warning(FIELD, code::MESH_CONFIG, message, "leave the operator out");
+                }
+            }
+        }
+        Err(error) => {
+            findings.error(FIELD, code::MESH_CONFIG, error.to_string(), "docs/access-log.md lists the operators");
+            mesh.access_log_format = Text::default();
+        }
+    }
 }
 
 /// PC-04: no time and no number is below zero.

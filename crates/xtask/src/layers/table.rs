@@ -21,7 +21,7 @@ pub(super) const CRATES: &[(&str, &[&str])] = &[
 
 /// Crates of others that a crate may not use, and why.
 pub(super) const BANNED: &[(&str, &[&str], &str)] = &[
-    ("text", &["tokio", "http", "httparse", "hyper"], "rules about characters, of no library"),
+    ("text", &["tokio", "http", "httparse", "hyper"], "rules about characters and formats, of no engine"),
     ("ir", &["tokio", "kube", "tonic", "hyper"], "the contract is plain values"),
     ("wire", &["tokio", "hyper", "socket2"], "the codec is sans-io"),
     ("resources", &["tokio", "kube", "hyper"], "documents to values, no client"),
@@ -100,10 +100,12 @@ pub(super) const ORDER: &[List<'static>] = &[
         "dataplane",
         &[
             "limits",
+            "date",
             "reasons",
+            "tls",
+            "stream_info",
             "metrics",
             "log",
-            "tls",
             "conn",
             "http",
             "tcp",
@@ -181,9 +183,9 @@ pub(super) const ORDER: &[List<'static>] = &[
     ),
     ("dataplane::http::multiplexed", &["tasks", "trailers"]),
     ("dataplane::listeners", &["inherited", "sockets"]),
-    ("dataplane::log", &["date", "line"]),
     ("dataplane::metrics", &["counter", "families", "arrivals", "clusters", "requests", "routes", "streams"]),
     ("dataplane::reasons", &["flags", "handshake"]),
+    ("dataplane::stream_info", &["facts", "info", "log_facts"]),
     ("dataplane::tcp", &["connection", "post_tunnel", "tcp_upstream", "tunnel"]),
     ("dataplane::tls", &["certificates", "clients", "stricter", "xfcc", "negotiated"]),
     (
@@ -201,7 +203,6 @@ pub(super) const ORDER: &[List<'static>] = &[
             "matching",
             "cors",
             "retries",
-            "substitution",
             "header",
             "tls",
             "cluster",
@@ -225,6 +226,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "descriptors",
             "handover",
             "mesh",
+            "access_log",
             "operators",
             "limits",
             "output",
@@ -300,6 +302,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("resources::validate::http_route", &["around", "matches", "paths", "answers", "policies", "reach"]),
+    ("resources::spec::mesh_config", &["self", "log_format", "no_effect"]),
     ("resources::yaml", &["places", "scalar"]),
     (
         "routing",
@@ -308,6 +311,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "prepare",
             "rewrite",
             "substitute",
+            "log_line",
             "route",
             "cors",
             "candidates",
@@ -365,7 +369,8 @@ pub(super) const ORDER: &[List<'static>] = &[
             "oracle",
         ],
     ),
-    ("text", &["error", "authority", "cookie", "octets", "header", "path", "field", "made"]),
+    ("text", &["error", "authority", "cookie", "octets", "header", "path", "field", "made", "format"]),
+    ("text::format", &["time_format", "operator", "parse", "header_text", "log_format"]),
     (
         "upstream",
         &[

@@ -10,6 +10,8 @@ use upstream::Stream;
 
 /// Which side of a spliced body failed.
 pub(super) enum SpliceError {
+    /// The sender closed before the end.
+    End,
     /// The sender.
     Source,
     /// The receiver.
@@ -39,7 +41,8 @@ pub(super) fn poll_move(
             *left = left.saturating_sub(count as u64);
             Poll::Ready(Ok(()))
         }
-        Ok(_) | Err(_) => Poll::Ready(Err(SpliceError::Source)),
+        Ok(_) => Poll::Ready(Err(SpliceError::End)),
+        Err(_) => Poll::Ready(Err(SpliceError::Source)),
     }
 }
 

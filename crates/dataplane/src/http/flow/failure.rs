@@ -7,8 +7,10 @@ use std::io::{self, ErrorKind};
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum Failure {
-    /// The backend closed before the end of its response.
+    /// The backend closed before the head of its response, or reset its connection or stream.
     UpstreamClosed,
+    /// The backend closed within the body of its response.
+    UpstreamIncomplete,
     /// The backend refused the request without processing it.
     UpstreamUnprocessed,
     /// The response is malformed.
@@ -60,7 +62,8 @@ impl Failure {
     pub(in crate::http) fn reject(self) -> Option<Reject> {
         match self {
             Self::UpstreamClosed | Self::UpstreamUnprocessed => Some(Reject::UpstreamClosed),
-            Self::UpstreamProtocol => Some(Reject::UpstreamProtocol),
+            // As in Envoy, whose codec finds the body incomplete.
+            Self::UpstreamProtocol | Self::UpstreamIncomplete => Some(Reject::UpstreamProtocol),
             Self::HeadTimeout => Some(Reject::ResponseHeadTimeout),
             Self::Timeout => Some(Reject::Timeout),
             Self::TryTimeout => Some(Reject::TryTimeout),
@@ -87,7 +90,9 @@ impl Failure {
     /// The `grpc-message` that ends a response which had begun.
     pub(in crate::http) fn message(self) -> &'static str {
         match self {
-            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => "the answer of the backend broke off",
+            Self::UpstreamClosed | Self::UpstreamIncomplete | Self::UpstreamUnprocessed | Self::Answer => {
+                "the answer of the backend broke off"
+            }
             Self::UpstreamProtocol => "the answer of the backend is malformed",
             Self::HeadTimeout
             | Self::Timeout
@@ -111,7 +116,9 @@ impl Failure {
             Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => {
                 "upstream_reset_after_response_started{connection_termination}"
             }
-            Self::UpstreamProtocol => "upstream_reset_after_response_started{protocol_error}",
+            Self::UpstreamProtocol | Self::UpstreamIncomplete => {
+                "upstream_reset_after_response_started{protocol_error}"
+            }
             Self::HeadTimeout
             | Self::Timeout
             | Self::TryTimeout

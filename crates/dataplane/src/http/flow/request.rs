@@ -356,7 +356,7 @@ impl<'a> RequestSide<'a> {
         match moved {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(SpliceError::Source)) => return Err(Failure::ClientClosed),
+            Poll::Ready(Err(SpliceError::Source | SpliceError::End)) => return Err(Failure::ClientClosed),
             Poll::Ready(Err(SpliceError::Sink)) => self.refused = true,
         }
         if *left == 0 && pipe.is_empty() {

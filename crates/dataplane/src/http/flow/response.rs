@@ -14,7 +14,8 @@ use crate::http::streams::{Piece, Sender};
 use crate::http::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::limits::{BUFFER, COPY_LIMIT, PIECE, STREAM_READ};
 use http::HeaderMap;
-use ir::HeaderSettings;
+use ir::{FieldName, HeaderSettings};
+use routing::substitute;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub(super) struct ResponseSide<'a> {
     pub(super) tunnel: bool,
     /// Whether the response has `Connection: close`.
     pub(super) close: bool,
+    /// Headers of the response that the access log has.
+    pub(super) logged_headers: Vec<(FieldName, Vec<u8>)>,
 }
 
 impl<'a> ResponseSide<'a> {
@@ -105,6 +108,7 @@ impl<'a> ResponseSide<'a> {
             time_to_head: None,
             tunnel: false,
             close: false,
+            logged_headers: Vec::new(),
         }
     }
 
@@ -231,6 +235,7 @@ impl<'a> ResponseSide<'a> {
         if let Some(web) = &self.web {
             framing = web.framing(framing);
         }
+        self.logged_headers = substitute::capture_response(context.logged, self.status, fields, &edits.fields);
         if self.style.http10 && framing == OutFraming::Chunked && matches!(down, Downstream::H1(_)) {
             // The end of the connection is the end of the body.
             framing = OutFraming::None;
@@ -419,7 +424,8 @@ impl<'a> ResponseSide<'a> {
                 self.end(None, down)?;
             }
             // The response is incomplete: the client must not see a regular end.
-            Poll::Ready(_) => return Err(Failure::UpstreamClosed),
+            Poll::Ready(Ok(_)) => return Err(Failure::UpstreamIncomplete),
+            Poll::Ready(Err(_)) => return Err(Failure::UpstreamClosed),
         }
         Ok(Poll::Ready(()))
     }
@@ -493,6 +499,7 @@ impl<'a> ResponseSide<'a> {
         match moved {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(SpliceError::End)) => return Err(Failure::UpstreamIncomplete),
             Poll::Ready(Err(SpliceError::Source)) => return Err(Failure::UpstreamClosed),
             Poll::Ready(Err(SpliceError::Sink)) => return Err(Failure::ClientClosed),
         }

@@ -1,35 +1,27 @@
-//! The values that edits of a response may use besides its head (VS-47).
+//! The facts that edits of a response and its log line use besides its head (VS-47).
 
-use crate::http::facts::{Common, OfResponse};
-use crate::reasons::Flags;
+use crate::http::facts::ResponseFacts;
+use crate::stream_info::{OutcomeFacts, StreamFacts};
 use ir::FieldName;
-use std::net::SocketAddr;
-use std::time::Instant;
 use wire::view::Fields;
 
-/// The values that edits of a response may use besides its head.
+/// The facts that edits of a response and its log line use besides its head.
 pub(super) struct ResponseContext<'a> {
-    pub(super) common: Common<'a>,
+    pub(super) stream: StreamFacts<'a>,
+    pub(super) outcome: OutcomeFacts<'a>,
     pub(super) captured_headers: &'a [(FieldName, Vec<u8>)],
-    pub(super) flags: Flags,
-    pub(super) begun: Instant,
-    pub(super) upstream: Option<SocketAddr>,
-    pub(super) upstream_local: &'a dyn Fn() -> Option<SocketAddr>,
+    /// Headers of the response that the access log has.
+    pub(super) logged: &'a [FieldName],
 }
 
 impl<'a> ResponseContext<'a> {
-    pub(super) fn of(&self, status: u16, fields: Fields<'a>) -> OfResponse<'a> {
-        OfResponse {
-            common: self.common,
+    pub(super) fn of(&self, status: u16, fields: Fields<'a>) -> ResponseFacts<'a> {
+        ResponseFacts {
+            stream: self.stream,
+            outcome: self.outcome,
             captured_headers: self.captured_headers,
             status,
             fields,
-            flags: self.flags,
-            detail: "via_upstream",
-            begun: self.begun,
-            upstream: self.upstream,
-            upstream_local: self.upstream_local,
-            transport_failure: "",
         }
     }
 }

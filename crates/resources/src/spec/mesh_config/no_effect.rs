@@ -2,8 +2,7 @@
 
 use super::{MeshConfig, ProxyConfig};
 
-const OF_TELEMETRY: &str =
-    "logs and metrics are a matter of flags (`--access-log`); Istio's telemetry settings are not supported yet";
+const OF_TELEMETRY: &str = "Istio's telemetry settings are not supported yet, except for `accessLogFile`";
 const OF_MUTUAL_TLS: &str = "mutual TLS within a mesh is not supported yet";
 const OF_ISTIOD: &str = "it is for Istio's control plane, which has no part here";
 const OF_SIDECARS: &str = "it is for sidecars";
@@ -14,9 +13,6 @@ impl MeshConfig {
     /// Fields that are written and have no effect, with the cause.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let fields = [
-            (!self.access_log_file.is_empty(), "accessLogFile", OF_TELEMETRY),
-            (!self.access_log_format.is_empty(), "accessLogFormat", OF_TELEMETRY),
-            (self.access_log_encoding.is_some(), "accessLogEncoding", OF_TELEMETRY),
             (self.extension_providers.0, "extensionProviders", OF_TELEMETRY),
             (self.default_providers.0, "defaultProviders", OF_TELEMETRY),
             (self.enable_tracing.0, "enableTracing", OF_TELEMETRY),

@@ -7,6 +7,7 @@ use crate::spec::mesh_config::{
 };
 use std::path::Path;
 use std::sync::Arc;
+use text::format::LogFormat;
 
 fn mesh(text: &str) -> (MeshConfig, Vec<String>) {
     let (config, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), text);
@@ -22,12 +23,11 @@ fn without_effect(text: &str) -> Vec<String> {
 #[test]
 fn mc_05_settings_without_effect_are_told_of() {
     assert_eq!(without_effect("connectTimeout: 5s\nrootNamespace: a\nh2UpgradePolicy: UPGRADE\n"), [""; 0]);
-    let text = "accessLogFile: /dev/stdout\ntrustDomain: a.test\nextensionProviders: [{name: x}]\ndiscoverySelectors: []\n\
+    let text = "accessLogFile: /dev/stdout\naccessLogFormat: x\naccessLogEncoding: TEXT\ntrustDomain: a.test\nextensionProviders: [{name: x}]\ndiscoverySelectors: []\n\
                 defaultConfig: {discoveryAddress: a, image: {}, drainDuration: 5s, tracing: {}}\n";
     assert_eq!(
         without_effect(text),
         [
-            "W MG0012 accessLogFile",
             "W MG0012 extensionProviders",
             "W MG0012 trustDomain",
             "W MG0012 discoverySelectors",
@@ -62,6 +62,34 @@ fn mc_04_and_mc_05_settings_of_all_gateways_are_read() {
     assert_eq!(config.default_http_retry_policy.map(|retry| retry.attempts), Some(0));
     assert_eq!((&*config.root_namespace, &*config.trust_domain), ("root", "a.test"));
     assert_eq!(config.enable_auto_mtls, Some(false));
+}
+
+#[test]
+fn te_05_a_format_is_checked_and_says_what_is_wrong_where() {
+    let messages = |text: &str| {
+        let (config, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), text);
+        let said: Vec<String> = found.iter().map(|one| format!("{} {}", short(one), one.message)).collect();
+        (config.log_format().unwrap(), said, found.first().and_then(|one| one.position.as_ref().map(|at| at.line)))
+    };
+    let (format, found, _) = messages("accessLogFile: /dev/stdout\naccessLogFormat: '%PROTOCOL%'");
+    assert_eq!((format, found), (LogFormat::text("%PROTOCOL%").unwrap(), vec![]));
+    let json = |format: &str| messages(&format!("accessLogEncoding: JSON\naccessLogFormat: '{format}'"));
+    let (format, found, _) = json(r#"{"b": {"c": ["%PROTOCOL%", 1, null]}, "a": true}"#);
+    assert_eq!((format.operators().len(), found), (1, vec![]));
+    assert_eq!(messages("accessLogEncoding: JSON").0, LogFormat::istio_json());
+    assert_eq!(messages("{}").0, LogFormat::istio_text());
+    let at = "MG0011 accessLogFormat";
+    let (format, found, line) = messages("rootNamespace: a\naccessLogFormat: 'a %PROTOCOLL%'");
+    assert_eq!((format, line), (LogFormat::istio_text(), Some(2)));
+    assert_eq!(found, [format!("E {at} unknown operator `PROTOCOLL` at character 3; did you mean `PROTOCOL`?")]);
+    let (_, found, _) = json(r#"{"a": {"b": [1, "%REQ%"]}}"#);
+    assert_eq!(found, [format!("E {at} `a.b[1]`: operator `REQ` at character 1 takes the name of a header")]);
+    assert_eq!(json("[]").1, [format!("E {at} it is not a JSON object, which `accessLogEncoding` demands")]);
+    assert!(
+        json("%PROTOCOL%").1[0].starts_with(&format!("E {at} it is not JSON, which `accessLogEncoding` demands: "))
+    );
+    let absent = "the gateway has no value for the operator `TRAILER`: it is written as `-` or null";
+    assert_eq!(messages("accessLogFormat: '%TRAILER(x)%'").1, [format!("W {at} {absent}")]);
 }
 
 #[test]

@@ -2,8 +2,7 @@
 
 use crate::code;
 use crate::report::Notes;
-use ir::{Authority, HeaderAppend, HeaderChanges, HeaderName, HeaderText, Variable};
-use jiff::fmt::strtime;
+use ir::{Authority, HeaderAppend, HeaderChanges, HeaderName, HeaderText, Operator};
 use resources::spec::scalar::Text;
 use resources::spec::virtual_service::{HeaderOperations, Headers};
 use std::collections::BTreeMap;
@@ -72,7 +71,7 @@ fn authority(headers: &BTreeMap<Text, Text>, field: &str, notes: &mut Notes) -> 
     let is_host = |name: &str| name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority");
     let (name, value) = headers.iter().find(|(name, value)| is_host(name) && !value.is_empty())?;
     if value.contains('%') {
-        let message = format!("backends get the Host `{value}` as it stands: variables act in other headers alone");
+        let message = format!("the Host `{value}` is sent as it is: operators act in other headers only");
         notes.add(code::FIELD_NO_EFFECT, format!("{field}.{name}"), message);
     }
     let parsed = Authority::parse(value);
@@ -88,20 +87,12 @@ fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderText>
     let value = HeaderText::parse(text)
         .map_err(|why| notes.add_with_help(code::BAD_HEADER, field, format!("`{text}`: {why}"), LEFT_OUT))
         .ok()?;
-    if let HeaderText::Made(template) = &value {
-        for variable in template.variables() {
-            match variable {
-                Variable::Nothing => {
-                    let message = format!("`{text}` has a variable that is always empty here");
-                    let help = "there are no metadata and filter states of Envoy";
-                    notes.add_with_help(code::FIELD_NO_EFFECT, field, message, help);
-                }
-                Variable::StartTime(format) if strtime::format(&**format, jiff::Timestamp::UNIX_EPOCH).is_err() => {
-                    let message = format!("`{format}` is not a valid `strftime` format");
-                    notes.add_with_help(code::BAD_HEADER, field, message, LEFT_OUT);
-                    return None;
-                }
-                _ => {}
+    if let HeaderText::Made(format) = &value {
+        for operator in format.operators() {
+            if let Operator::Absent(name) = operator {
+                let message =
+                    format!("`{text}`: the gateway has no value for the operator `{name}`, which stays empty");
+                notes.add_with_help(code::FIELD_NO_EFFECT, field, message, "leave the operator out");
             }
         }
     }
@@ -125,10 +116,10 @@ mod tests {
             [None, None, None, None]
         );
         let expected = [
-            "`%DYNAMIC_METADATA(x)%` has a variable that is always empty here",
-            "`50%`: `%` begins a variable that does not end",
-            "`%NOBODY%`: there is no variable `NOBODY`",
-            "`%!` is not a valid `strftime` format",
+            "`%DYNAMIC_METADATA(x)%`: the gateway has no value for the operator `DYNAMIC_METADATA`, which stays empty",
+            "`50%`: `%` at character 3 begins an operator that does not end; write `%%` for a percent sign",
+            "`%NOBODY%`: unknown operator `NOBODY` at character 1",
+            "`%START_TIME(%!)%`: operator `START_TIME` at character 1 takes a valid `strftime` format",
         ];
         assert_eq!(notes.messages(), expected);
     }

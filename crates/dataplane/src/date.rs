@@ -14,7 +14,7 @@ pub(crate) fn http_date(seconds: u64) -> HttpDate {
 }
 
 /// Appends a moment as `2024-02-29T12:34:56.123Z`.
-pub(super) fn push_time(out: &mut Vec<u8>, time: SystemTime) {
+pub(crate) fn push_time(out: &mut Vec<u8>, time: SystemTime) {
     let since: Duration = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let Date { year, month, day, hour, minute, second, .. } = Date::of(since.as_secs());
     push_number(out, year, 4);

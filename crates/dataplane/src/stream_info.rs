@@ -1,0 +1,31 @@
+//! What is known of a stream: an exchange of HTTP, a connection that is passed through, or a failed handshake. The access log and the metrics are
+//! sinks of it, and header values use the same facts.
+//!
+//! Which clock starts and ends where:
+//!
+//! ```text
+//!             head of the     fault    end of the    head of the     end of the
+//!             request         delay    request       response        response
+//!             |---------------|--------|-------------|---------------|
+//!  started    *..............................................................  DURATION, metrics, START_TIME
+//!  counted                    *..............................................  deadline of a gRPC client, `maxStreamDuration`,
+//!                                                                              `httpRequestTimeout` (to the end of the request)
+//!  whole                      *--------*.....................................  timeout of the route: counts from `counted` while the request
+//!                                                                              is incomplete, and anew from its end (VS-39)
+//!  request_end                         *
+//!  response_begin                                    *
+//!             |<------ REQUEST_DURATION |            |<RESPONSE_TX_DURATION->|
+//!             |<------------ RESPONSE_DURATION ----->|
+//!                                      |<----------->|                         x-envoy-upstream-service-time
+//! ```
+//!
+//! An attempt has two further clocks, in `http::flow`: that of `perTryTimeout`, from the moment that the whole request was sent, and that of a head
+//! or trailer section, from its first octet.
+
+mod facts;
+mod info;
+mod log_facts;
+
+pub(crate) use facts::{OutcomeFacts, StreamFacts};
+pub(crate) use info::StreamInfo;
+pub(crate) use log_facts::{LogFacts, LogKind};

@@ -1,0 +1,93 @@
+//! What is known of a stream while it lasts.
+
+use super::facts::OutcomeFacts;
+use crate::reasons::Flags;
+use ir::FieldName;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use upstream::EndpointState;
+
+/// What is known of a stream.
+#[derive(Debug)]
+pub(crate) struct StreamInfo {
+    pub(crate) started: Instant,
+    /// The start of deadlines that count from the head.
+    pub(crate) counted: Instant,
+    /// The start of the route's timeout (VS-39): the end of the request, or the start of the exchange before that.
+    pub(crate) whole: Instant,
+    /// When the end of the request was received.
+    pub(crate) request_end: Option<Instant>,
+    /// When the head of the endpoint's response was received.
+    pub(crate) response_begin: Option<Instant>,
+    /// The status that the client received; 0 without a response.
+    pub(crate) status: u16,
+    pub(crate) flags: Flags,
+    /// Envoy's detail of the status; empty for none.
+    pub(crate) detail: &'static str,
+    /// Why there is no connection to the endpoint; empty for none.
+    pub(crate) transport_failure: String,
+    /// How often an endpoint was chosen.
+    pub(crate) attempts: u32,
+    /// Whether the route's policy retried it.
+    pub(crate) retried: bool,
+    /// The endpoint of the last attempt, and the gateway's address towards it where a sink uses it.
+    pub(crate) endpoint: Option<Arc<EndpointState>>,
+    pub(crate) upstream_local: Option<SocketAddr>,
+    /// Whether the client has received a part of a response.
+    pub(crate) answered: bool,
+    /// Octets of bodies, or of a connection: received from the client, and sent to it.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// Headers of the response that the format of the access log uses, as the client received them.
+    pub(crate) response_headers: Vec<(FieldName, Vec<u8>)>,
+}
+
+impl StreamInfo {
+    /// A stream that starts now.
+    pub(crate) fn new() -> Self {
+        Self::since(Instant::now())
+    }
+
+    /// A stream that started before.
+    pub(crate) fn since(started: Instant) -> Self {
+        Self {
+            started,
+            counted: started,
+            whole: started,
+            request_end: None,
+            response_begin: None,
+            status: 0,
+            flags: Flags::NONE,
+            detail: "",
+            transport_failure: String::new(),
+            attempts: 0,
+            retried: false,
+            endpoint: None,
+            upstream_local: None,
+            answered: false,
+            received: 0,
+            sent: 0,
+            response_headers: Vec::new(),
+        }
+    }
+
+    /// Begins an attempt at an endpoint.
+    pub(crate) fn begin_attempt(&mut self, endpoint: &Arc<EndpointState>) {
+        self.endpoint = Some(Arc::clone(endpoint));
+        self.attempts += 1;
+        self.transport_failure.clear();
+    }
+
+    /// The facts of the outcome; `upstream_local` is a function, because it may cost a system call.
+    pub(crate) fn outcome<'a>(&'a self, upstream_local: &'a dyn Fn() -> Option<SocketAddr>) -> OutcomeFacts<'a> {
+        OutcomeFacts {
+            started: self.started,
+            flags: self.flags,
+            detail: self.detail,
+            transport_failure: &self.transport_failure,
+            upstream: self.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
+            upstream_local,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Writes one line of the access log (TE-05).
+//!
+//! What a peer sends cannot end a line or a string in it: in text, quotes, backslashes and control characters are escaped.
+
+use crate::substitute::{self, Facts};
+use ir::{Format, JsonNode, LogFormat, Operator, Part};
+
+/// Appends a line.
+pub fn write(format: &LogFormat, facts: &dyn Facts, out: &mut Vec<u8>) {
+    match format {
+        LogFormat::Text(format) => write_text(format, facts, out, escape),
+        LogFormat::Json(node) => {
+            write_json(node, facts, out);
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Appends a text; operators without a value become `-`. `escape` changes what stands behind an index.
+fn write_text(format: &Format, facts: &dyn Facts, out: &mut Vec<u8>, escape: impl Fn(&mut Vec<u8>, usize)) {
+    for part in format.parts() {
+        match part {
+            Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Part::Operator(operator, length) => {
+                let begin = out.len();
+                substitute::put(operator, *length, facts, &[], out);
+                if out.len() == begin {
+                    out.push(b'-');
+                } else {
+                    escape(out, begin);
+                }
+            }
+        }
+    }
+}
+
+fn escape(out: &mut Vec<u8>, begin: usize) {
+    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f | 0x7f);
+    if out.get(begin..).is_none_or(|value| value.iter().all(is_plain)) {
+        return;
+    }
+    for byte in out.split_off(begin) {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            byte if is_plain(&byte) => out.push(byte),
+            byte => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+}
+
+fn write_json(node: &JsonNode, facts: &dyn Facts, out: &mut Vec<u8>) {
+    match node {
+        JsonNode::Literal(json) => out.extend_from_slice(json.as_bytes()),
+        JsonNode::Format(format) => match format.parts() {
+            [Part::Operator(operator, length)] => write_value(operator, *length, facts, out),
+            _ => {
+                let mut text = Vec::new();
+                write_text(format, facts, &mut text, |_, _| {});
+                write_string(&text, out);
+            }
+        },
+        JsonNode::Object(fields) => {
+            out.push(b'{');
+            for (at, (key, value)) in fields.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_string(key.as_bytes(), out);
+                out.push(b':');
+                write_json(value, facts, out);
+            }
+            out.push(b'}');
+        }
+        JsonNode::List(values) => {
+            out.push(b'[');
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_json(value, facts, out);
+            }
+            out.push(b']');
+        }
+    }
+}
+
+/// The value of an operator that stands alone.
+fn write_value(operator: &Operator, length: Option<usize>, facts: &dyn Facts, out: &mut Vec<u8>) {
+    let begin = out.len();
+    substitute::put(operator, length, facts, &[], out);
+    if out.len() == begin {
+        out.extend_from_slice(b"null");
+    } else if !(operator.is_number() && out.get(begin..).is_some_and(|value| value.iter().all(u8::is_ascii_digit))) {
+        let value = out.split_off(begin);
+        write_string(&value, out);
+    }
+}
+
+/// A JSON string. Octets that are not UTF-8 become U+FFFD.
+fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in String::from_utf8_lossy(text).bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0..=0x1f | 0x7f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            byte => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ir::{Fact, FieldName};
+    use std::borrow::Cow;
+    use wire::view::Fields;
+
+    /// A request with two headers and a response with the status 200.
+    struct Exchange(&'static [u8]);
+
+    impl Facts for Exchange {
+        fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
+            match name {
+                FieldName::Path => Some(Cow::Borrowed(b"/a?b=c")),
+                FieldName::Header(name) if name.as_str() == "x-a" => Some(Cow::Borrowed(self.0)),
+                _ => None,
+            }
+        }
+
+        fn response(&self) -> Option<(u16, Fields<'_>)> {
+            None
+        }
+
+        fn put(&self, operator: &Operator, out: &mut Vec<u8>) {
+            match operator {
+                Operator::Fact(Fact::ResponseCode) => out.extend_from_slice(b"200"),
+                Operator::Fact(Fact::RouteName) => out.extend_from_slice(b"r"),
+                _ => {}
+            }
+        }
+    }
+
+    fn line(format: &LogFormat, header: &'static [u8]) -> String {
+        let mut out = Vec::new();
+        write(format, &Exchange(header), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn te_05_text_has_a_dash_for_what_is_missing() {
+        let text = |format: &str| line(&LogFormat::text(format).unwrap(), b"hello");
+        assert_eq!(text("%RESPONSE_CODE% %PROTOCOL% %REQ(x-a)%"), "200 - hello\n");
+        assert_eq!(text("%REQ(x-b?x-a):3%|%REQ(x-b?x-c)%|%TRAILER(x)%"), "hel|-|-\n");
+        assert_eq!(text("%PATH(NQ)% %PATH% %QUERY_PARAM(b)% 100%%"), "/a /a?b=c c 100%\n");
+        assert_eq!(text("%REQ(x-a):0%"), "-\n");
+    }
+
+    #[test]
+    fn te_05_what_a_peer_sends_cannot_end_a_line_or_a_string() {
+        let text = LogFormat::text("\"%REQ(x-a)%\"").unwrap();
+        assert_eq!(line(&text, b"a\"b\\c\nd\x7f"), "\"a\\\"b\\\\c\\x0ad\\x7f\"\n");
+        let format = |text: &str| JsonNode::Format(Format::parse(text).unwrap());
+        let json = LogFormat::Json(JsonNode::object(vec![("k".into(), format("%REQ(x-a)%"))]));
+        assert_eq!(line(&json, b"a\"b\\c\nd\xff"), "{\"k\":\"a\\\"b\\\\c\\u000ad\u{fffd}\"}\n");
+    }
+
+    #[test]
+    fn te_05_an_operator_alone_keeps_its_type_in_json() {
+        let format = |text: &str| JsonNode::Format(Format::parse(text).unwrap());
+        let json = LogFormat::Json(JsonNode::object(vec![
+            ("number".into(), format("%RESPONSE_CODE%")),
+            ("text".into(), format("%ROUTE_NAME%")),
+            ("missing".into(), format("%PROTOCOL%")),
+            ("mixed".into(), format("%RESPONSE_CODE%-%PROTOCOL%")),
+            ("fixed".into(), JsonNode::Literal("true".into())),
+            ("list".into(), JsonNode::List([format("%RESPONSE_CODE%"), format("x")].into())),
+        ]));
+        let expected =
+            r#"{"fixed":true,"list":[200,"x"],"missing":null,"mixed":"200--","number":200,"text":"r"}"#.to_owned();
+        assert_eq!(line(&json, b""), expected + "\n");
+    }
+}
