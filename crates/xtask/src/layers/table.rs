@@ -417,7 +417,6 @@ pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[&[
     "dataplane::http::attempt",
     "dataplane::http::decide",
     "dataplane::http::exchange",
-    "dataplane::http::fault",
     "dataplane::http::flow",
     "dataplane::http::flow::request",
     "dataplane::http::flow::response",
