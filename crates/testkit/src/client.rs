@@ -1,12 +1,17 @@
 //! A client that sends exactly the bytes it is told to, and reads one answer without forgiving anything.
 
 use socket2::{Domain, Protocol, Socket, Type};
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Bound of every wait; reached only when something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+thread_local! {
+    static PEERS: RefCell<Vec<SocketAddr>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -150,7 +155,15 @@ pub(crate) fn connect(ends: impl Into<Ends>) -> Result<TcpStream, NoAnswer> {
         _ => NoAnswer::Closed,
     })?;
     let _ = stream.set_read_timeout(Some(ends.patience));
+    if let Ok(address) = stream.local_addr() {
+        PEERS.with_borrow_mut(|peers| peers.push(address));
+    }
     Ok(stream)
+}
+
+/// The addresses of the connections that this thread has opened since the last call: a gateway's peers.
+pub fn take_peers() -> Vec<SocketAddr> {
+    PEERS.take()
 }
 
 fn read_all(stream: &mut TcpStream) -> Result<Vec<u8>, NoAnswer> {

@@ -5,6 +5,7 @@ use crate::secured::Hello;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -158,6 +159,26 @@ pub fn differences(istio: &Value, ours: &Value, config: &str) -> Vec<String> {
     };
     let part = |field: &&&str| istio.get(**field) != ours.get(**field) && !any_of(field);
     compared.iter().filter(part).map(|field| (*field).to_owned()).collect()
+}
+
+/// The fields in which the lines of the access log of an exchange part from Istio's, as `log.FIELD`; `log` where the numbers of lines differ.
+/// `has_backend` says that the body is the echo of a backend, whose length says nothing.
+pub fn log_differences(istio: &[Value], ours: &[Value], has_backend: bool) -> Vec<String> {
+    if istio.len() != ours.len() {
+        return vec!["log".to_owned()];
+    }
+    let mut fields = BTreeSet::new();
+    for (istio, ours) in istio.iter().zip(ours) {
+        // Octets of TLS that passes through vary.
+        let is_raw = istio["protocol"].is_null() && !istio["requested_server_name"].is_null();
+        for (field, value) in istio.as_object().into_iter().flatten() {
+            let varies = is_raw && field.starts_with("bytes_") || has_backend && field == "bytes_sent";
+            if !varies && ours.get(field) != Some(value) {
+                fields.insert(format!("log.{field}"));
+            }
+        }
+    }
+    fields.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 
 use super::twin;
 use moongate::explain::{Outcome, TargetAnswer};
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use testkit::gateway::{Gateway, Start};
+use testkit::client::take_peers;
+use testkit::gateway::{Gateway, Signal, Start};
 use testkit::numbers::{Backends, named_ports};
-use testkit::oracle::{Exchange, Recording, differences, is_stricter};
+use testkit::oracle::{Exchange, Recording, differences, is_stricter, log_differences};
 use testkit::secured::Certificates;
 
 fn root() -> PathBuf {
@@ -95,7 +97,10 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
     std::fs::write(&path, backends.rewrite(&recording.config).replace("../../certs", &certs)).unwrap();
     let mut ports = named_ports(&recording.config);
     ports.extend(recording.exchanges.iter().map(|exchange| exchange.question.port));
-    let mut args: Vec<String> = ["--access-log", "off", "--workers", "1"].map(str::to_owned).to_vec();
+    let log = folder.path().join("access.log");
+    let is_logged = recording.exchanges.iter().any(|exchange| exchange.istio["log"].is_array());
+    let target = if is_logged { log.display().to_string() } else { "off".to_owned() };
+    let mut args = vec!["--access-log".to_owned(), target, "--workers".to_owned(), "1".to_owned()];
     if let Some(mesh) = recording.mesh_config() {
         args.extend(["--mesh-config".to_owned(), mesh.display().to_string()]);
     }
@@ -104,14 +109,16 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
     let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
     let explainer = twin::explainer(&path, recording.mesh_config().as_ref(), &own_args);
     let start = Start { program, paths: vec![path], ports: ports.into_iter().collect(), args };
-    let gateway = Gateway::start(&start).unwrap_or_else(|error| panic!("{}: {error}", recording.name));
-    let mut found = Found::default();
+    let mut gateway = Gateway::start(&start).unwrap_or_else(|error| panic!("{}: {error}", recording.name));
+    let (mut found, mut logged) = (Found::default(), Vec::new());
     for (number, exchange) in recording.exchanges.iter().enumerate() {
         let name = format!("{}:{number}", recording.name);
+        take_peers();
         let ours = ask(exchange, &name, gateway.address(exchange.question.port), (backends, certificates));
         let told = twin::ask(&explainer, &exchange.question);
         let number_of = |port: u16| backends.number(port);
         found.twins.extend(twin::part(&told, &ours, number_of).map(|problem| format!("{name} {problem}")));
+        let peers = take_peers();
         let fields = differences(&exchange.istio, &ours, &recording.config);
         // Of several targets or endpoints either side may take any: both have to be in the set.
         let endpoints =
@@ -125,13 +132,64 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
                 Some(_) => fields == ["backends"] && among(&exchange.istio) && among(&ours),
             };
         let by_chance = in_set || was_crowded(recording, &exchange.istio, &ours);
+        if fields.is_empty() && is_logged {
+            logged.push((name.clone(), exchange, peers, by_chance));
+        }
         if !fields.is_empty() && !by_chance && !is_stricter(&exchange.question, &ours) {
             let what =
                 format!("{name} {fields:?}\n  {:?}\n  istio {}\n  ours  {ours}", exchange.question, exchange.istio);
             found.parted.push((name, what));
         }
     }
+    if is_logged {
+        // All lines are written when the process has ended.
+        gateway.signal(Signal::INT);
+        gateway.wait().unwrap();
+        let lines = lines(&log, |port| gateway.address(port).port(), backends);
+        found.parted.extend(logged.iter().filter_map(|(name, exchange, peers, by_chance)| {
+            log_parts(name, exchange, &lines_of(&lines, peers), *by_chance)
+        }));
+    }
     found
+}
+
+/// Lines of the access log by the client's address, with the numbers of ports in the recording.
+fn lines(log: &Path, listens: impl Fn(u16) -> u16, backends: &Backends) -> BTreeMap<String, Vec<Value>> {
+    let text = std::fs::read_to_string(log).unwrap();
+    let mut lines: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let fields = line.as_object_mut().unwrap();
+        let Some(Value::String(peer)) = fields.remove("peer") else { panic!("a line has no peer: {text}") };
+        let is_there = !fields["request_id"].is_null();
+        fields.insert("request_id".to_owned(), is_there.into());
+        let mut rename = |field: &str, number: &dyn Fn(u16) -> Option<u16>| {
+            let address = fields[field].as_str().and_then(|address| address.parse::<SocketAddr>().ok());
+            if let Some((address, number)) = address.and_then(|address| Some((address, number(address.port())?))) {
+                fields.insert(field.to_owned(), SocketAddr::new(address.ip(), number).to_string().into());
+            }
+        };
+        rename("upstream_host", &|port| backends.number(port));
+        rename("downstream_local_address", &|port| {
+            (1..=u16::MAX).find(|number| *number != port && listens(*number) == port)
+        });
+        lines.entry(peer).or_default().push(line);
+    }
+    lines
+}
+
+fn lines_of(lines: &BTreeMap<String, Vec<Value>>, peers: &[SocketAddr]) -> Vec<Value> {
+    peers.iter().flat_map(|peer| lines.get(&peer.to_string()).into_iter().flatten()).cloned().collect()
+}
+
+/// Name and description of lines that part from Istio's.
+fn log_parts(name: &str, exchange: &Exchange, ours: &[Value], by_chance: bool) -> Option<(String, String)> {
+    let istio = exchange.istio["log"].as_array()?;
+    let has_backend = !exchange.istio["backend"].is_null();
+    let mut fields = log_differences(istio, ours, has_backend);
+    fields.retain(|field| !(by_chance && ["log.upstream_host", "log.upstream_cluster"].contains(&field.as_str())));
+    let what = || format!("{name} {fields:?}\n  {:?}\n  istio {istio:?}\n  ours  {ours:?}", exchange.question);
+    (!fields.is_empty()).then(|| (name.to_owned(), what()))
 }
 
 #[test]
