@@ -145,7 +145,9 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
         // All lines are written when the process has ended.
         gateway.signal(Signal::INT);
         gateway.wait().unwrap();
-        let lines = lines(&log, |port| gateway.address(port).port(), backends);
+        let ports = recording.exchanges.iter().map(|exchange| exchange.question.port);
+        let numbers = ports.map(|number| (gateway.address(number).port(), number)).collect();
+        let lines = lines(&log, &numbers, backends);
         found.parted.extend(logged.iter().filter_map(|(name, exchange, peers, by_chance)| {
             log_parts(name, exchange, &lines_of(&lines, peers), *by_chance)
         }));
@@ -154,7 +156,7 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
 }
 
 /// Lines of the access log by the client's address, with the numbers of ports in the recording.
-fn lines(log: &Path, listens: impl Fn(u16) -> u16, backends: &Backends) -> BTreeMap<String, Vec<Value>> {
+fn lines(log: &Path, numbers: &BTreeMap<u16, u16>, backends: &Backends) -> BTreeMap<String, Vec<Value>> {
     let text = std::fs::read_to_string(log).unwrap();
     let mut lines: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in text.lines() {
@@ -170,9 +172,7 @@ fn lines(log: &Path, listens: impl Fn(u16) -> u16, backends: &Backends) -> BTree
             }
         };
         rename("upstream_host", &|port| backends.number(port));
-        rename("downstream_local_address", &|port| {
-            (1..=u16::MAX).find(|number| *number != port && listens(*number) == port)
-        });
+        rename("downstream_local_address", &|port| numbers.get(&port).copied());
         lines.entry(peer).or_default().push(line);
     }
     lines
