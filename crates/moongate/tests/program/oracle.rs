@@ -149,7 +149,7 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
         let numbers = ports.map(|number| (gateway.address(number).port(), number)).collect();
         let lines = lines(&log, &numbers, backends);
         found.parted.extend(logged.iter().filter_map(|(name, exchange, peers, by_chance)| {
-            log_parts(name, exchange, &lines_of(&lines, peers), *by_chance)
+            log_parts(name, exchange, &lines_of(&lines, peers, exchange.question.port), *by_chance)
         }));
     }
     found
@@ -178,8 +178,12 @@ fn lines(log: &Path, numbers: &BTreeMap<u16, u16>, backends: &Backends) -> BTree
     lines
 }
 
-fn lines_of(lines: &BTreeMap<String, Vec<Value>>, peers: &[SocketAddr]) -> Vec<Value> {
-    peers.iter().flat_map(|peer| lines.get(&peer.to_string()).into_iter().flatten()).cloned().collect()
+/// The lines of an exchange: of its peers, at its listener. A client's port may be used again towards another one.
+fn lines_of(lines: &BTreeMap<String, Vec<Value>>, peers: &[SocketAddr], listener: u16) -> Vec<Value> {
+    let of_peers = peers.iter().flat_map(|peer| lines.get(&peer.to_string()).into_iter().flatten());
+    let listener = format!(":{listener}");
+    let is_here = |line: &&Value| line["downstream_local_address"].as_str().is_some_and(|at| at.ends_with(&listener));
+    of_peers.filter(is_here).cloned().collect()
 }
 
 /// Name and description of lines that part from Istio's.
