@@ -1,6 +1,7 @@
 //! Forwards a request: chooses an endpoint, connects, sends, and retries by the route's policy.
 
 use super::attempt_count;
+use super::client::{ClientConnection, Disposition};
 use super::decide::Plan;
 use super::downstream::{ClientReset, Downstream};
 use super::flow::{Failure, Finished, Flow, ReplayBuffer};
@@ -8,7 +9,6 @@ use super::local;
 use super::mirror;
 use super::record::add_attempt;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
-use super::server::{ClientConnection, Disposition};
 use super::tunnel;
 use super::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::conn::{ExchangeBuffers, Worker, choose};

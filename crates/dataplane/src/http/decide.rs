@@ -2,11 +2,11 @@
 //! request.
 
 use super::affinity::{Affinity, HashInput};
+use super::client::ClientConnection;
 use super::downstream::Downstream;
 use super::facts::{self, RequestFacts};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::retry::RetryPolicy;
-use super::server::ClientConnection;
 use super::websocket;
 use crate::conn::{ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
 use crate::reasons::Reject;

@@ -1,6 +1,6 @@
 //! The client of an exchange: an HTTP/1 connection, or one HTTP/2 stream.
 
-use super::flow::direct;
+use super::direct;
 use super::streams::{Receiver, Sender};
 use crate::conn::{Account, Worker};
 use crate::metrics::add;

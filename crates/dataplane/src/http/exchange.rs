@@ -1,11 +1,11 @@
 //! One request, from its head to its record: decide, forward or reply, record. This is the only orchestrator; each step is a module of its own.
 
 use super::attempt;
+use super::client::{ClientConnection, Disposition};
 use super::decide::{Decision, decide};
 use super::fault;
 use super::local;
 use super::record::record;
-use super::server::{ClientConnection, Disposition};
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;

@@ -3,10 +3,8 @@
 //! Small pieces are copied behind the head, so that one system call writes both. Medium pieces are written from the read buffer. Large bodies
 //! move between the sockets in the kernel. A flow reads nothing further until what it read is written.
 
-pub(super) mod direct;
 mod failure;
 mod interim;
-mod pieces;
 mod request;
 mod response;
 mod response_context;
@@ -14,18 +12,18 @@ mod times;
 mod verdict;
 mod web;
 
+use super::client::{ClientConnection, read_some};
 use super::decide::Plan;
+use super::direct;
 use super::downstream::Downstream;
 use super::facts;
 use super::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress, RetryState};
-use super::server::{ClientConnection, read_some};
 use super::streams::Receiver;
 use super::upstream_stream::UpstreamStream;
 use crate::conn::{Charge, Client, ExchangeBuffers, MIN_PER_STREAM, TableState, Timer, Worker};
 use crate::stream_info::{OutcomeFacts, StreamInfo};
 pub(super) use failure::Failure;
 use ir::{FieldName, Retries};
-pub(super) use pieces::end_chunks;
 pub(super) use request::ReplayBuffer;
 use request::RequestSide;
 use response::ResponseSide;

@@ -1,18 +1,14 @@
 //! Mirroring (VS-45): copies of requests whose responses are read and dropped. Each mirror request is a task of its own. The original request
 //! hands it the head at once and the body as it arrives, and never waits for it.
 
-mod body_queue;
-
-pub(super) use body_queue::MirrorSinks;
-
-use super::flow::end_chunks;
-use super::server::read;
+use super::body_queue::{BodyQueue, MirrorSinks, QueueItem};
+use super::client::read;
+use super::pieces::end_chunks;
 use super::streams::{Piece, Receiver};
 use super::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::conn::{Buffer, Worker, choose};
 use crate::limits::INTERIM_RESPONSES;
 use crate::metrics::add;
-use body_queue::{BodyQueue, QueueItem};
 use http::{HeaderMap, Request};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -2,13 +2,13 @@
 //! handles frames; [`Watched`] bounds what it does not.
 
 mod tasks;
-mod trailers;
 
+use super::client::ClientConnection;
 use super::downstream::{Downstream, H2Downstream};
 use super::exchange;
 use super::record;
 use super::reply::{self, LocalReply};
-use super::server::ClientConnection;
+use super::stream_trailers::Trailers;
 use super::streams::Receiver;
 use crate::conn::{Account, BudgetExceeded, Charge, Client, ExchangeBuffers, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
@@ -23,9 +23,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tasks::StreamJob;
-pub(super) use trailers::StreamTrailers;
-use trailers::Trailers;
 use upstream::{Coalesced, FrameBounds, Outgoing, Replay, Stream, Turn, Watched};
 use wire::edit::Edits;
 use wire::grpc::Dialect;
@@ -276,6 +273,38 @@ enum StreamHead {
     Taken(Box<ExchangeBuffers>, Charge),
     /// The head is invalid; with the client's dialect of gRPC, if it speaks gRPC.
     Refused(FlatError, Option<Dialect>),
+}
+
+/// A stream to serve.
+struct StreamJob {
+    shared: Rc<ConnectionState>,
+    head: StreamHead,
+    body: RecvStream,
+    respond: SendResponse<Outgoing>,
+}
+
+impl tasks::Job for StreamJob {
+    fn worker(&self) -> &Rc<Worker> {
+        &self.shared.worker
+    }
+
+    async fn run(self, timer: Timer) {
+        let _under_way = UnderWay(Rc::clone(&self.shared));
+        answer(self, timer).await;
+    }
+}
+
+/// An open stream.
+struct UnderWay(Rc<ConnectionState>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+        if self.0.streams.get() == 0 {
+            self.0.trailers.clear();
+            self.0.client.tracked.wait(Stage::Idle);
+        }
+    }
 }
 
 async fn answer(job: StreamJob, timer: Timer) {

@@ -1,9 +1,9 @@
 //! Gives an exchange that has ended to its sinks: the metrics, and the access log if it is on.
 
+use super::client::ClientConnection;
 use super::decide::Decision;
 use super::facts::{address_behind, protocol, stream_facts};
 use super::flow::Flow;
-use super::server::ClientConnection;
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::metrics::{NO_DESTINATION, Request};
 use crate::reasons::Reject;

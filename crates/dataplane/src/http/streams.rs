@@ -1,6 +1,6 @@
 //! The two halves of an HTTP/2 stream, for clients and backends.
 
-use super::multiplexed::StreamTrailers;
+use super::stream_trailers::StreamTrailers;
 use crate::conn::{Duplex, StreamShare};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};

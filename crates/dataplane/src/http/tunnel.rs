@@ -1,7 +1,7 @@
 //! After a switch of protocols: relays bytes in both directions (S-118, S-125).
 
+use super::client::ClientConnection;
 use super::downstream::Downstream;
-use super::server::ClientConnection;
 use super::streams::Halves;
 use super::upstream_stream::UpstreamStream;
 use crate::conn::{ExchangeBuffers, Worker, relay};

@@ -1,12 +1,12 @@
 //! The request direction of a flow: from the client to the backend.
 
 use super::Failure;
-use super::direct::{self, SpliceError};
-use super::pieces::{checked_trailers, end_chunks, put};
 use crate::conn::{Buffer, Charge, Pipe, Worker};
+use crate::http::body_queue::MirrorSinks;
+use crate::http::client::read;
+use crate::http::direct::{self, SpliceError};
 use crate::http::downstream::Downstream;
-use crate::http::mirror::MirrorSinks;
-use crate::http::server::read;
+use crate::http::pieces::{checked_trailers, end_chunks, put};
 use crate::http::streams::{Piece, Receiver, Sender};
 use crate::http::upstream_stream::UpstreamStream;
 use http::HeaderMap;

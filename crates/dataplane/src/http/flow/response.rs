@@ -1,15 +1,15 @@
 //! The response direction of a flow: from the backend to the client.
 
 use super::Failure;
-use super::direct::{self, SpliceError};
 use super::interim::Interim;
-use super::pieces::{checked_trailers, end_chunks};
 use super::response_context::ResponseContext;
 use super::web::{GrpcWebResponse, put_data};
 use crate::conn::{Buffer, HeldOctets, Pipe, Worker};
+use crate::http::client::{read, read_some};
 use crate::http::decide::Plan;
+use crate::http::direct::{self, SpliceError};
 use crate::http::downstream::{ClientReset, Downstream};
-use crate::http::server::{read, read_some};
+use crate::http::pieces::{checked_trailers, end_chunks};
 use crate::http::streams::{Piece, Sender};
 use crate::http::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::limits::{BUFFER, COPY_LIMIT, PIECE, STREAM_READ};

@@ -1,33 +1,29 @@
 //! Tasks that serve streams. They are reused, because starting and ending a task costs as much as several heads.
 
-use super::{ConnectionState, StreamHead, answer};
-use crate::conn::{Stage, Worker, catch};
-use h2::RecvStream;
-use h2::server::SendResponse;
+use crate::conn::{Timer, Worker, catch};
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use upstream::Outgoing;
 
 /// A stream to serve.
-pub(super) struct StreamJob {
-    pub(super) shared: Rc<ConnectionState>,
-    pub(super) head: StreamHead,
-    pub(super) body: RecvStream,
-    pub(super) respond: SendResponse<Outgoing>,
+pub(super) trait Job: 'static {
+    /// The worker that serves it.
+    fn worker(&self) -> &Rc<Worker>;
+    /// Serves it. The timer is that of the task.
+    fn run(self, timer: Timer) -> impl Future<Output = ()>;
 }
 
 /// The slot through which a task receives its next stream.
-struct Task {
-    job: Cell<Option<StreamJob>>,
+struct Task<J> {
+    job: Cell<Option<J>>,
     waker: Cell<Option<Waker>>,
 }
 
 /// Serves a stream on an idle task, or on a new one.
-pub(super) fn begin(worker: &Worker, job: StreamJob) {
-    match worker.take_task().and_then(|task| task.downcast::<Task>().ok()) {
+pub(super) fn begin<J: Job>(worker: &Worker, job: J) {
+    match worker.take_task().and_then(|task| task.downcast::<Task<J>>().ok()) {
         Some(task) => {
             task.job.set(Some(job));
             if let Some(waker) = task.waker.take() {
@@ -40,7 +36,7 @@ pub(super) fn begin(worker: &Worker, job: StreamJob) {
     }
 }
 
-async fn run(task: Rc<Task>) {
+async fn run<J: Job>(task: Rc<Task<J>>) {
     // The timer wakes the task, whatever stream it serves.
     let mut timer = None;
     loop {
@@ -52,27 +48,13 @@ async fn run(task: Rc<Task>) {
             }
         })
         .await;
-        let under_way = UnderWay(Rc::clone(&job.shared));
-        let worker = &under_way.0.worker;
+        let worker = Rc::clone(job.worker());
         let timer = timer.get_or_insert_with(|| worker.timer());
         timer.clear();
         // A panic ends only its own stream, which is reset when its halves are dropped.
-        catch(worker, pin!(answer(job, timer.clone()))).await;
-        if !under_way.0.worker.give_task(Rc::<Task>::clone(&task)) {
+        catch(&worker, pin!(job.run(timer.clone()))).await;
+        if !worker.give_task(Rc::<Task<J>>::clone(&task)) {
             return;
-        }
-    }
-}
-
-/// An open stream.
-struct UnderWay(Rc<ConnectionState>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get().saturating_sub(1));
-        if self.0.streams.get() == 0 {
-            self.0.trailers.clear();
-            self.0.client.tracked.wait(Stage::Idle);
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::metrics::{self, WorkerMetrics};
 use crate::reasons::ReasonHeader;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 
 #[test]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 /// The queue of one mirror request.
 #[derive(Debug)]
-pub(in crate::http) struct BodyQueue {
+pub(super) struct BodyQueue {
     state: RefCell<QueueState>,
     /// The limit of this queue; the octets in all queues of the worker, and their limit.
     limit: usize,
@@ -114,7 +114,7 @@ fn wake(mut state: std::cell::RefMut<'_, QueueState>) {
 
 /// The queues of all mirrors of one request.
 #[derive(Debug, Default)]
-pub(in crate::http) struct MirrorSinks(SmallVec<[Rc<BodyQueue>; 1]>);
+pub(super) struct MirrorSinks(SmallVec<[Rc<BodyQueue>; 1]>);
 
 impl MirrorSinks {
     pub(super) fn add(&mut self, queue: Rc<BodyQueue>) {
@@ -122,12 +122,12 @@ impl MirrorSinks {
     }
 
     /// Whether there are no mirrors.
-    pub(in crate::http) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Pushes a piece of the body.
-    pub(in crate::http) fn push(&self, data: &[u8]) {
+    pub(super) fn push(&self, data: &[u8]) {
         if !self.is_empty() {
             let piece = Bytes::copy_from_slice(data);
             self.0.iter().for_each(|queue| queue.push(piece.clone()));
@@ -135,7 +135,7 @@ impl MirrorSinks {
     }
 
     /// Pushes the end of the body. `trailers` is called only if there are mirrors.
-    pub(in crate::http) fn end(&self, trailers: impl FnOnce() -> Option<HeaderMap>) {
+    pub(super) fn end(&self, trailers: impl FnOnce() -> Option<HeaderMap>) {
         if !self.is_empty() {
             let trailers = trailers();
             self.0.iter().for_each(|queue| queue.finish(BodyEnd::Whole(trailers.clone())));

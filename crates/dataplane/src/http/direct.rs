@@ -47,7 +47,7 @@ pub(super) fn poll_move(
 }
 
 /// Waits until a client has reset its connection.
-pub(in crate::http) async fn wait_client_reset(client: &Stream) {
+pub(super) async fn wait_client_reset(client: &Stream) {
     let Some(client) = client.tcp() else { return std::future::pending().await };
     // If readiness fails, no reset is reported.
     if client.ready(Interest::ERROR).await.is_err() {

@@ -12,7 +12,7 @@ const OF_FIELD: usize = 128;
 
 /// The unread trailers of one connection.
 #[derive(Debug)]
-pub(in crate::http) struct Trailers {
+pub(super) struct Trailers {
     account: Rc<Account>,
     /// By stream.
     held: RefCell<HashMap<u32, Charge>>,
@@ -55,7 +55,7 @@ impl Trailing for Trailers {
 
 /// The trailers of an accepted stream.
 #[derive(Debug)]
-pub(in crate::http) struct StreamTrailers {
+pub(super) struct StreamTrailers {
     trailers: Rc<Trailers>,
     stream: u32,
 }

@@ -14,7 +14,7 @@ pub(super) fn put(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
 }
 
 /// Appends the last chunk with the trailers that a stream of HTTP/2 ended with, which were checked before.
-pub(in crate::http) fn end_chunks(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+pub(super) fn end_chunks(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     let limits = HeadLimits { bytes: usize::MAX, fields: usize::MAX, ..HeadLimits::default() };
     let (mut index, mut flat) = (Vec::new(), Vec::new());
     let trailers = trailers.map(|trailers| wire::h2::flatten_trailers(trailers, &limits, &mut index, &mut flat));
