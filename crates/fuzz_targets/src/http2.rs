@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use std::collections::VecDeque;
 use wire::h1::response::RequestKind;
 use wire::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead};
-use wire::h2::{BlockScan, Found, flatten_request, flatten_response, flatten_trailers};
+use wire::h2::{BlockScan, PseudoFields, flatten_request, flatten_response, flatten_trailers};
 
 /// Header fields as lines of `name: value`; an empty line begins another head of the same connection. The octets are a header block, too.
 ///
@@ -269,7 +269,7 @@ fn check_blocks(heads: &[Lines], random: &mut Random) {
             begin = end;
         }
         let is = |test: fn(&[u8]) -> bool| head.iter().any(|(name, _)| test(name));
-        let expected = Found {
+        let expected = PseudoFields {
             status: is(|name| name == b":status"),
             other: is(|name| name.starts_with(b":") && name != b":status"),
         };

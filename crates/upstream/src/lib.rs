@@ -32,4 +32,4 @@ pub use h1::{ConnectTimeouts, h1_connection};
 pub use h2::{H2Stream, Holder, Outgoing, STREAM_WINDOW, StreamPermit, Streams, h2_stream, is_unprocessed};
 pub use pool::{Pool, PoolCounters, PoolSettings};
 pub use store::{Settings, Upstream};
-pub use watch::{FrameBounds, Marks, StreamMarks, Trailing, Watched};
+pub use watch::{FrameBounds, Marks, StreamMarks, TrailerObserver, Watched};

@@ -1,16 +1,16 @@
-//! The reading side of a connection in HTTP/2, of either side of the gateway: what the library that reads the frames does not bound or
-//! check.
+//! The reading side of an HTTP/2 connection, of a client or to an endpoint: bounds and checks that the library which reads the frames lacks.
 //!
-//! It counts frames that cost the peer little and us more (pings, settings, priorities, window updates, resets, empty data), bounds the
-//! time of a header block, and, for connections to endpoints, how much of header blocks is read in one turn and which pseudo-header fields
-//! they have. It tells of clients' trailers. It changes nothing that it reads: a fault is an error of the stream or a mark on [`Marks`].
+//! It counts frames that cost the peer little and the gateway more (pings, settings, priorities, window updates, resets, empty data), limits the
+//! time of a header block, finds pseudo-header fields that make a message malformed, and limits how much of header blocks is read from an
+//! endpoint in one turn. It does not change what it reads: a violation is an error of the connection, or a mark of the stream ([`Marks`],
+//! [`TrailerObserver`]).
 
 mod frames;
 mod marks;
 
 use crate::coalesce::Turn;
 use frames::Frames;
-pub use frames::{FrameBounds, Trailing};
+pub use frames::{FrameBounds, TrailerObserver};
 pub use marks::{Marks, StreamMarks};
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -19,23 +19,23 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Octets of header blocks that are read from an endpoint in one turn. The library queues heads without a bound: it gets no more before
-/// the tasks of their streams had a turn to take them.
+/// Octets of header blocks that are read from an endpoint in one turn. The library queues heads without a bound, so the tasks of their streams
+/// get a turn to accept them before more is read.
 const BLOCKS_PER_TURN: usize = 16 << 10;
 
-/// A stream whose frames are looked at as they are read.
+/// A stream whose frames are inspected as they are read.
 #[derive(Debug)]
 pub struct Watched<S> {
     inner: S,
     frames: Frames,
     /// For connections to endpoints.
     turns: Option<Turns>,
-    /// When the header block, or the frame, that is there in part has to be complete.
+    /// The deadline of an incomplete header block or frame.
     late: Option<Pin<Box<Sleep>>>,
     bounds: FrameBounds,
 }
 
-/// How much of header blocks was read in this turn of the connection's task.
+/// Octets of header blocks that may still be read in this turn of the connection's task.
 #[derive(Debug)]
 struct Turns {
     turn: Turn,
@@ -44,12 +44,12 @@ struct Turns {
 }
 
 impl<S> Watched<S> {
-    /// Looks at what a client sends, which begins with the preface of a connection; `trailers` is told of its trailers.
-    pub fn of_client(inner: S, bounds: FrameBounds, trailers: Rc<dyn Trailing>) -> Self {
+    /// Inspects what a client sends, which begins with the connection preface. Trailers are reported to `trailers`.
+    pub fn of_client(inner: S, bounds: FrameBounds, trailers: Rc<dyn TrailerObserver>) -> Self {
         Self { inner, frames: Frames::of_client(&bounds, trailers), turns: None, late: None, bounds }
     }
 
-    /// Looks at what an endpoint sends; streams of malformed messages are marked.
+    /// Inspects what an endpoint sends. Streams of malformed messages are marked.
     pub fn of_endpoint(inner: S, bounds: FrameBounds, turn: &Turn, marks: &Rc<Marks>) -> Self {
         let turns = Turns { turn: turn.clone(), last: turn.now(), left: BLOCKS_PER_TURN };
         Self { inner, frames: Frames::of_endpoint(&bounds, marks), turns: Some(turns), late: None, bounds }
@@ -60,7 +60,7 @@ impl<S> Watched<S> {
         &self.inner
     }
 
-    /// Sets the end of the section that is there in part, or takes it away.
+    /// Sets or clears the deadline of the incomplete section.
     fn time_section(&mut self, began_another: bool) {
         if !self.frames.is_within_section() {
             self.late = None;

@@ -7,7 +7,7 @@ mod blocks;
 mod read;
 mod write;
 
-pub use blocks::{BlockScan, Found};
+pub use blocks::{BlockScan, PseudoFields};
 pub use read::{FlatError, flatten_request, flatten_response, flatten_trailers};
 pub use write::{request, response, trailers};
 

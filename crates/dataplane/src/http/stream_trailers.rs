@@ -5,17 +5,25 @@ use crate::conn::{Account, Charge};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use upstream::Trailing;
+use upstream::TrailerObserver;
 
 /// The octets of a field in the library's map.
 const OF_FIELD: usize = 128;
+
+/// The unread trailers of one stream.
+#[derive(Debug)]
+struct Held {
+    charge: Charge,
+    /// Whether they have pseudo-header fields (RFC 9113 §8.1).
+    malformed: bool,
+}
 
 /// The unread trailers of one connection.
 #[derive(Debug)]
 pub(super) struct Trailers {
     account: Rc<Account>,
     /// By stream.
-    held: RefCell<HashMap<u32, Charge>>,
+    held: RefCell<HashMap<u32, Held>>,
     over: Cell<bool>,
 }
 
@@ -43,10 +51,17 @@ impl Trailers {
     }
 }
 
-impl Trailing for Trailers {
-    fn came(&self, stream: u32, octets: usize) {
+impl TrailerObserver for Trailers {
+    fn mark_malformed(&self, stream: u32) {
+        if let Some(held) = self.held.borrow_mut().get_mut(&stream) {
+            held.malformed = true;
+        }
+    }
+
+    fn begin_frame(&self, stream: u32, octets: usize) {
         let mut held = self.held.borrow_mut();
-        let charge = held.entry(stream).or_insert_with(|| self.account.nothing());
+        let nothing = || Held { charge: self.account.nothing(), malformed: false };
+        let Held { charge, .. } = held.entry(stream).or_insert_with(nothing);
         if charge.resize(charge.octets() + octets * OF_FIELD).is_err() {
             self.over.set(true);
         }
@@ -58,6 +73,13 @@ impl Trailing for Trailers {
 pub(super) struct StreamTrailers {
     trailers: Rc<Trailers>,
     stream: u32,
+}
+
+impl StreamTrailers {
+    /// Whether trailers were received that have pseudo-header fields.
+    pub(in crate::http) fn are_malformed(&self) -> bool {
+        self.trailers.held.borrow().get(&self.stream).is_some_and(|held| held.malformed)
+    }
 }
 
 impl Drop for StreamTrailers {
@@ -81,14 +103,17 @@ mod tests {
         let limits = BudgetLimits { connection: 10_000, worker: 1 << 20, process: 1 << 20 };
         let account = Budget::new(limits, Arc::default(), Arc::default()).account();
         let trailers = Trailers::new(&account);
-        trailers.came(1, 20);
-        trailers.came(1, 10);
+        trailers.begin_frame(1, 20);
+        trailers.begin_frame(1, 10);
         assert_eq!((account.room(), trailers.is_over()), (10_000 - 30 * OF_FIELD, false));
-        drop(trailers.of(3));
+        trailers.mark_malformed(1);
+        let (one, three) = (trailers.of(1), trailers.of(3));
+        assert_eq!((one.are_malformed(), three.are_malformed()), (true, false));
+        drop(three);
         assert_eq!(account.room(), 10_000 - 30 * OF_FIELD);
-        drop(trailers.of(1));
+        drop(one);
         assert_eq!(account.room(), 10_000);
-        trailers.came(3, 100);
+        trailers.begin_frame(3, 100);
         assert!(trailers.is_over());
         trailers.clear();
         assert_eq!(account.room(), 10_000);

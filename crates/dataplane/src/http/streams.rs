@@ -144,6 +144,8 @@ pub(crate) struct Receiver {
     rest: Bytes,
     /// For a client: the charge of trailers that were received but not read.
     trailers: Option<StreamTrailers>,
+    /// Whether the trailers that were read have pseudo-header fields (RFC 9113 §8.1); for clients only.
+    malformed: bool,
 }
 
 /// One piece of what is received.
@@ -157,7 +159,7 @@ pub(super) enum Piece {
 impl Receiver {
     /// The receiving half after the head.
     pub(super) fn new(stream: RecvStream) -> Self {
-        Self { stream: Some(stream), trailing: false, rest: Bytes::new(), trailers: None }
+        Self { stream: Some(stream), trailing: false, rest: Bytes::new(), trailers: None, malformed: false }
     }
 
     /// The same, for a stream of a client.
@@ -165,11 +167,17 @@ impl Receiver {
         Self { trailers: Some(trailers), ..Self::new(stream) }
     }
 
+    /// Whether the trailers, once [`Piece::End`] was read, make the request malformed.
+    pub(super) fn has_malformed_trailers(&self) -> bool {
+        self.malformed
+    }
+
     /// Reads the body as bytes; 0 is its end.
     fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         while self.rest.is_empty() {
             match ready!(self.poll_piece(context)) {
                 Ok(Piece::Data(data)) => self.rest = data,
+                Ok(Piece::End(_)) if self.malformed => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
                 Ok(Piece::End(_)) => return Poll::Ready(Ok(0)),
                 Err(error) => return Poll::Ready(Err(io::Error::other(error))),
             }
@@ -195,6 +203,7 @@ impl Receiver {
             }
         }
         let trailers = ready!(stream.poll_trailers(context))?;
+        self.malformed |= self.trailers.as_ref().is_some_and(StreamTrailers::are_malformed);
         (self.stream, self.trailers) = (None, None);
         Poll::Ready(Ok(Piece::End(trailers)))
     }

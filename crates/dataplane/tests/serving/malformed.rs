@@ -318,7 +318,16 @@ fn rfc_9113_8_1_1_malformed_heads_of_streams_reach_nobody() {
 fn rfc_9113_8_1_malformed_trailers_of_streams_end_no_request() {
     let backend = Backend::echo();
     let gateway = Gateway::to(backend.address);
-    for trailer in [("x-a", "b "), ("x-a", "\tb"), ("x\"a", "b"), ("X-A", "b"), ("x-a", "a\rb")] {
+    for trailer in [
+        ("x-a", "b "),
+        ("x-a", "\tb"),
+        ("x\"a", "b"),
+        ("X-A", "b"),
+        ("x-a", "a\rb"),
+        (":path", "/other"),
+        (":status", "200"),
+        (":method", "GET"),
+    ] {
         let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
         let stream = peer.open(0, &request("POST", "/"));
         peer.frame(DATA, 0, stream, b"body");

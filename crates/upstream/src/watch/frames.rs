@@ -1,12 +1,12 @@
-//! Frames as they pass (RFC 9113 §4.1): headers of frames in full, and of contents only what is looked at.
+//! Frames as they pass (RFC 9113 §4.1): the headers of frames, and the header blocks.
 
 use super::marks::{Mark, Marks};
 use std::rc::Rc;
 use std::time::Duration;
-use wire::h2::BlockScan;
+use wire::h2::{BlockScan, PseudoFields};
 
 const HEADER: usize = 9;
-/// What begins every connection of HTTP/2 (RFC 9113 §3.4).
+/// The length of the connection preface (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -15,16 +15,16 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
-/// What a frame of a body earns, and one that begins a message.
+/// The cheap frames that a DATA frame earns, and a HEADERS frame.
 const EARNED_BY_DATA: u32 = 4;
 const EARNED_BY_HEAD: u32 = 16;
-/// Octets that are sent to the peer for one more cheap frame: whoever takes a body has to send window updates.
+/// Octets sent to the peer that earn one more cheap frame: a peer that receives a body has to send window updates.
 const SENT_FOR_ONE: usize = 512;
 
-/// What is taken of a peer.
+/// Bounds of what is accepted from a peer.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameBounds {
-    /// Frames that ask for nothing: so many in a row are taken, and messages make room for further ones.
+    /// The most cheap frames (those that carry no message) in a row; messages earn further ones.
     pub cheap_frames: u32,
     /// From the first octet of a header block until it is complete; `None` is any time.
     pub section_timeout: Option<Duration>,
@@ -36,41 +36,51 @@ impl Default for FrameBounds {
     }
 }
 
-/// Where in the frames the reading is, and how many more cheap ones there may be.
+/// The position within the frames, and the number of further cheap ones that are accepted.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Octets of the preface that are still to come.
+    /// Octets of the preface that are not read yet.
     preface: usize,
     header: [u8; HEADER],
     filled: usize,
-    /// Octets of the frame's content that are still to come.
+    /// Octets of the frame's content that are not read yet.
     content: usize,
-    /// Whether the content that is to come is that of a body.
+    /// Whether the content is that of a body.
     is_data: bool,
     /// Whether CONTINUATION has to follow.
     is_open: bool,
-    /// Octets that were sent and have earned nothing yet.
+    /// Octets that were sent, and have not earned a cheap frame yet.
     sent: usize,
     room: u32,
     most: u32,
-    /// For connections to endpoints.
-    blocks: Option<Box<Blocks>>,
-    /// For connections of clients.
-    trailers: Option<Trailers>,
+    blocks: Box<Blocks>,
+    peer: Peer,
 }
 
-/// Whoever is told of a client's trailers: the library holds them, decoded, until the body before them is read.
-pub trait Trailing: std::fmt::Debug {
-    /// So many octets of a header block come that is not the first of its stream.
-    fn came(&self, stream: u32, octets: usize);
+/// The sender of the frames, and where its header blocks are reported.
+#[derive(Debug)]
+enum Peer {
+    Client(Trailers),
+    Endpoint(Rc<Marks>),
+}
+
+/// The receiver of reports about a client's trailers, which the library holds, decoded, until the body before them is read.
+pub trait TrailerObserver: std::fmt::Debug {
+    /// A frame with `octets` of a stream's trailers begins.
+    fn begin_frame(&self, stream: u32, octets: usize);
+
+    /// The trailers of a stream have pseudo-header fields, which makes the request malformed (RFC 9113 §8.1). The library drops such fields
+    /// silently.
+    fn mark_malformed(&self, stream: u32);
 }
 
 /// Which header blocks of a client are trailers.
 #[derive(Debug)]
 struct Trailers {
-    told: Rc<dyn Trailing>,
-    /// The last stream that was begun, and the one whose trailers are coming.
+    observer: Rc<dyn TrailerObserver>,
+    /// The highest stream so far.
     last: u32,
+    /// The stream of the current header block, if that is trailers.
     stream: Option<u32>,
 }
 
@@ -81,57 +91,45 @@ impl Trailers {
             self.last = self.last.max(stream);
         }
         if let (HEADERS | CONTINUATION, Some(stream)) = (kind, self.stream) {
-            self.told.came(stream, octets);
+            self.observer.begin_frame(stream, octets);
         }
     }
 }
 
-/// What passed.
+/// What was read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Passed {
     /// Octets of frames with header blocks.
     pub(super) block_octets: usize,
-    /// Whether a frame came to its end, and with it the header block that it belongs to.
+    /// Whether a frame was completed, and with it its header block.
     pub(super) section_ended: bool,
 }
 
-/// The header blocks of an endpoint.
-#[derive(Debug)]
+/// The header blocks of a connection.
+#[derive(Debug, Default)]
 struct Blocks {
     scan: BlockScan,
-    marks: Rc<Marks>,
     stream: u32,
     ends_stream: bool,
-    /// Octets before the block in its frame, and padding behind it.
+    /// Octets before the block in its frame, and padding after it.
     before: usize,
     padding: usize,
-    /// Whether the length of the padding is still to come.
+    /// Whether the length of the padding is not read yet.
     padded: bool,
-    /// Whether the content that is to come is a part of a block.
+    /// Whether the content of the frame is a part of a block.
     within: bool,
 }
 
 impl Frames {
-    pub(super) fn of_client(bounds: &FrameBounds, told: Rc<dyn Trailing>) -> Self {
-        let trailers = Some(Trailers { told, last: 0, stream: None });
-        Self { trailers, ..Self::new(bounds, PREFACE, None) }
+    pub(super) fn of_client(bounds: &FrameBounds, observer: Rc<dyn TrailerObserver>) -> Self {
+        Self::new(bounds, PREFACE, Peer::Client(Trailers { observer, last: 0, stream: None }))
     }
 
     pub(super) fn of_endpoint(bounds: &FrameBounds, marks: &Rc<Marks>) -> Self {
-        let blocks = Blocks {
-            scan: BlockScan::default(),
-            marks: Rc::clone(marks),
-            stream: 0,
-            ends_stream: false,
-            before: 0,
-            padding: 0,
-            padded: false,
-            within: false,
-        };
-        Self::new(bounds, 0, Some(Box::new(blocks)))
+        Self::new(bounds, 0, Peer::Endpoint(Rc::clone(marks)))
     }
 
-    fn new(bounds: &FrameBounds, preface: usize, blocks: Option<Box<Blocks>>) -> Self {
+    fn new(bounds: &FrameBounds, preface: usize, peer: Peer) -> Self {
         Self {
             preface,
             header: [0; HEADER],
@@ -142,12 +140,12 @@ impl Frames {
             sent: 0,
             room: bounds.cheap_frames,
             most: bounds.cheap_frames,
-            blocks,
-            trailers: None,
+            blocks: Box::default(),
+            peer,
         }
     }
 
-    /// Whether something is there in part that has to come to its end soon: all but bodies, and the preface, which has a time of its own.
+    /// Whether a frame or a header block is incomplete, for which there is a timeout. Bodies have none here, and the preface has its own.
     pub(super) fn is_within_section(&self) -> bool {
         self.filled > 0 || self.is_open || (self.content > 0 && !self.is_data)
     }
@@ -162,7 +160,7 @@ impl Frames {
         }
     }
 
-    /// Looks at what was read; an error says what the peer has sent too much of.
+    /// Inspects octets that were read; an error says what the peer sent too much of.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Result<Passed, &'static str> {
         let mut passed = Passed::default();
         let of_preface = self.preface.min(bytes.len());
@@ -191,9 +189,9 @@ impl Frames {
 
     fn take_content(&mut self, octets: &[u8], passed: &mut Passed) {
         self.content -= octets.len();
-        if let Some(blocks) = self.blocks.as_mut().filter(|blocks| blocks.within) {
+        if self.blocks.within {
             passed.block_octets += octets.len();
-            blocks.take(octets, self.content);
+            self.blocks.take(octets, self.content);
         }
         if self.content == 0 {
             self.end_frame(passed);
@@ -208,15 +206,12 @@ impl Frames {
         self.is_data = kind == DATA;
         self.is_open = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS == 0;
         let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
-        if let Some(trailers) = &mut self.trailers {
-            trailers.begin_frame(kind, stream, self.content);
+        match &mut self.peer {
+            Peer::Client(trailers) => trailers.begin_frame(kind, stream, self.content),
+            Peer::Endpoint(marks) if kind == HEADERS && !marks.count_block() => return Err("too many header blocks"),
+            Peer::Endpoint(_) => {}
         }
-        if let Some(blocks) = &mut self.blocks {
-            if kind == HEADERS && !blocks.marks.count_block() {
-                return Err("too many header blocks");
-            }
-            blocks.begin_frame(kind, flags, stream);
-        }
+        self.blocks.begin_frame(kind, flags, stream);
         let earned = match kind {
             DATA if self.content > 0 => EARNED_BY_DATA,
             HEADERS => EARNED_BY_HEAD,
@@ -232,14 +227,29 @@ impl Frames {
 
     fn end_frame(&mut self, passed: &mut Passed) {
         passed.section_ended |= !self.is_open;
-        match &mut self.blocks {
-            Some(blocks) if blocks.within => {
-                passed.block_octets += HEADER;
-                if !self.is_open {
-                    blocks.end();
+        if !self.blocks.within {
+            return;
+        }
+        passed.block_octets += HEADER;
+        if !self.is_open {
+            let found = self.blocks.scan.end();
+            self.peer.report(&self.blocks, found);
+        }
+    }
+}
+
+impl Peer {
+    /// Reports a complete header block with these pseudo-header fields.
+    fn report(&self, block: &Blocks, found: PseudoFields) {
+        match self {
+            Self::Client(trailers) if found.status || found.other => {
+                if let Some(stream) = trailers.stream {
+                    trailers.observer.mark_malformed(stream);
                 }
             }
-            _ => {}
+            Self::Endpoint(marks) if found.other => marks.put(block.stream, Mark::Malformed),
+            Self::Endpoint(marks) if found.status && block.ends_stream => marks.put(block.stream, Mark::EndsWithStatus),
+            Self::Client(_) | Self::Endpoint(_) => {}
         }
     }
 }
@@ -256,7 +266,7 @@ impl Blocks {
         }
     }
 
-    /// Takes content of which so much is `left` behind it.
+    /// Takes content of a frame; `left` octets of the frame follow.
     fn take(&mut self, mut octets: &[u8], left: usize) {
         if let (true, Some((length, rest))) = (self.padded, octets.split_first()) {
             (self.padded, self.padding, octets) = (false, usize::from(*length), rest);
@@ -266,14 +276,5 @@ impl Blocks {
         octets = octets.get(skipped..).unwrap_or_default();
         let padding = self.padding.saturating_sub(left).min(octets.len());
         self.scan.take(octets.get(..octets.len() - padding).unwrap_or_default());
-    }
-
-    fn end(&mut self) {
-        let found = self.scan.end();
-        if found.other {
-            self.marks.put(self.stream, Mark::Malformed);
-        } else if found.status && self.ends_stream {
-            self.marks.put(self.stream, Mark::EndsWithStatus);
-        }
     }
 }

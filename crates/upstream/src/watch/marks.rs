@@ -1,29 +1,29 @@
-//! What the header blocks of an endpoint have that the library drops in silence: pseudo-header fields of requests in answers (`h2` 0.4.20,
-//! `client.rs`, `Peer::convert_poll_message`), and any of them in trailers (`proto/streams/recv.rs`, `recv_trailers`). RFC 9113 §8.1 has
-//! such messages malformed.
+//! Marks of streams whose responses are malformed by RFC 9113 §8.1 because of pseudo-header fields that the library drops silently: those of
+//! requests in responses (`h2` 0.4.20, `client.rs`, `Peer::convert_poll_message`), and any of them in trailers (`proto/streams/recv.rs`,
+//! `recv_trailers`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Marks that are kept; the oldest goes first. Those of streams that were given up before their answer came are never forgotten otherwise.
+/// The most marks that are kept; the oldest is dropped first. Marks of streams that were abandoned before their response are dropped only so.
 const MOST: usize = 256;
 
-/// Header blocks that an endpoint may send beyond those that requests have earned, and those that each earns: an answer has one, perhaps
-/// trailers, and interim responses. The library takes any number on a stream that was reset.
+/// Header blocks that an endpoint may send besides those that requests earn, and those that each request earns: a response has one, perhaps
+/// trailers, and interim responses. The library accepts any number on a stream that was reset.
 const BLOCKS: u32 = 10_000;
 const EARNED_BY_REQUEST: u32 = 10;
 
-/// What is to be known of a stream's header blocks.
+/// A finding in the header blocks of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// One has pseudo-header fields that are none of an answer.
+    /// One has pseudo-header fields that responses do not have.
     Malformed,
-    /// The one that ends the stream has a status: it is an answer without a body, or trailers that are malformed.
+    /// The block that ends the stream has a status: it is a response without a body, or malformed trailers.
     EndsWithStatus,
 }
 
-/// The marks of one connection, and how many more header blocks may come on it.
+/// The marks of one connection, and the number of further header blocks that are accepted on it.
 #[derive(Debug)]
 pub struct Marks {
     marks: RefCell<VecDeque<(u32, Mark)>>,
@@ -37,13 +37,13 @@ impl Default for Marks {
 }
 
 impl Marks {
-    /// Those of one stream, which has begun.
+    /// The marks of a new stream.
     pub fn of(self: &Rc<Self>, stream: u32) -> StreamMarks {
         self.blocks.set((self.blocks.get() + EARNED_BY_REQUEST).min(BLOCKS));
         StreamMarks { marks: Rc::clone(self), stream }
     }
 
-    /// Counts a header block; false where there are too many.
+    /// Counts a header block; `false` at the limit.
     pub(super) fn count_block(&self) -> bool {
         let left = self.blocks.get().checked_sub(1);
         self.blocks.set(left.unwrap_or(0));
@@ -64,7 +64,7 @@ impl Marks {
         self.marks.borrow().contains(&(stream, mark))
     }
 
-    /// Forgets a stream that is over.
+    /// Drops the marks of a stream.
     pub(super) fn forget(&self, stream: u32) {
         self.marks.borrow_mut().retain(|(marked, _)| *marked != stream);
     }
@@ -75,7 +75,7 @@ impl Marks {
     }
 }
 
-/// The marks of one stream; they are forgotten with it.
+/// The marks of one stream, dropped with it.
 #[derive(Debug)]
 pub struct StreamMarks {
     marks: Rc<Marks>,
@@ -83,12 +83,12 @@ pub struct StreamMarks {
 }
 
 impl StreamMarks {
-    /// Whether a header block has fields that none of an answer may have.
+    /// Whether a header block has pseudo-header fields that responses do not have.
     pub fn is_malformed(&self) -> bool {
         self.marks.has(self.stream, Mark::Malformed)
     }
 
-    /// Whether the header block that ended the stream has a status, which trailers may not.
+    /// Whether the header block that ended the stream has a status, which trailers may not have.
     pub fn ends_with_status(&self) -> bool {
         self.marks.has(self.stream, Mark::EndsWithStatus)
     }

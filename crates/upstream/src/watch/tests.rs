@@ -1,5 +1,5 @@
 use super::Marks;
-use super::frames::{FrameBounds, Frames, Passed, Trailing};
+use super::frames::{FrameBounds, Frames, Passed, TrailerObserver};
 use super::marks::Mark;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,36 +16,63 @@ fn bounds(cheap_frames: u32) -> FrameBounds {
     FrameBounds { cheap_frames, section_timeout: None }
 }
 
-/// What was told of trailers.
+/// The reports about trailers.
 #[derive(Debug, Default)]
-struct Told(RefCell<Vec<(u32, usize)>>);
+struct Reports {
+    frames: RefCell<Vec<(u32, usize)>>,
+    malformed: RefCell<Vec<u32>>,
+}
 
-impl Trailing for Told {
-    fn came(&self, stream: u32, octets: usize) {
-        self.0.borrow_mut().push((stream, octets));
+impl TrailerObserver for Reports {
+    fn begin_frame(&self, stream: u32, octets: usize) {
+        self.frames.borrow_mut().push((stream, octets));
+    }
+
+    fn mark_malformed(&self, stream: u32) {
+        self.malformed.borrow_mut().push(stream);
     }
 }
 
 fn of_client(most: u32) -> Frames {
-    telling(most, &Rc::default())
+    reporting(most, &Rc::default())
 }
 
-fn telling(most: u32, told: &Rc<Told>) -> Frames {
-    let mut frames = Frames::of_client(&bounds(most), Rc::<Told>::clone(told));
+fn reporting(most: u32, reports: &Rc<Reports>) -> Frames {
+    let mut frames = Frames::of_client(&bounds(most), Rc::<Reports>::clone(reports));
     frames.pass(&[b'P'; 24]).unwrap();
     frames
 }
 
 #[test]
-fn trailers_are_told_apart_from_heads_wherever_reads_are_cut() {
+fn trailers_are_distinguished_from_heads_wherever_reads_are_cut() {
     let blocks = [(1, 1, 30), (9, 1, 30), (1, 3, 30), (0, 1, 5), (1, 1, 20), (9, 1, 10), (1, 5, 30), (9, 5, 30)];
     let all: Vec<u8> =
         blocks.into_iter().flat_map(|(kind, stream, length)| frame(kind, 0, stream, &vec![0; length])).collect();
     for size in [1, 7, 5000] {
-        let told = Rc::default();
-        let mut frames = telling(100, &told);
+        let reports = Rc::default();
+        let mut frames = reporting(100, &reports);
         assert!(all.chunks(size).all(|piece| frames.pass(piece).is_ok()), "{size}");
-        assert_eq!(*told.0.borrow(), [(1, 20), (1, 10)], "{size}");
+        assert_eq!(*reports.frames.borrow(), [(1, 20), (1, 10)], "{size}");
+    }
+}
+
+#[test]
+fn rfc_9113_8_1_pseudo_header_fields_in_trailers_of_clients_are_reported() {
+    // A head, whose path becomes an entry of the dynamic table, and trailers with a regular field.
+    let head = b"\x82\x86\x44\x02/x\x41\x06a.test";
+    let fine = [frame(1, 4, 1, head), frame(1, 5, 1, b"\x00\x01a\x02:b")].concat();
+    // A path by the static table, by the dynamic table, and by name; a status; a name that only begins like one; in two frames.
+    let malformed: [&[u8]; 6] =
+        [b"\x84", b"\xbf", b"\x00\x05:path\x01/", b"\x88", b"\x00\x02:x\x00", b"\x00\x01a\x01b\x44\x02/y"];
+    for (at, block) in malformed.into_iter().enumerate() {
+        let (first, second) = block.split_at(block.len() / 2);
+        let next = [frame(1, 4, 3, b"\x82\x86\x84"), frame(1, 1, 3, first), frame(9, 4, 3, second)].concat();
+        for size in [1, 5, 9, 4096] {
+            let reports = Rc::default();
+            let mut frames = reporting(100, &reports);
+            assert!([&fine[..], &next].concat().chunks(size).all(|piece| frames.pass(piece).is_ok()));
+            assert_eq!(*reports.malformed.borrow(), [3], "{at} {size}");
+        }
     }
 }
 

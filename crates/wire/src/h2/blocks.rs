@@ -14,7 +14,7 @@ const COLON_CODED: u8 = 0x5c;
 
 /// Pseudo-header fields of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Found {
+pub struct PseudoFields {
     /// `:status`.
     pub status: bool,
     /// Those of requests, and what only looks like one.
@@ -43,7 +43,7 @@ pub struct BlockScan {
     /// references to them.
     statuses: u128,
     others: u128,
-    found: Found,
+    found: PseudoFields,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,7 +83,7 @@ enum Class {
 impl BlockScan {
     /// A block begins.
     pub fn begin(&mut self) {
-        (self.step, self.found) = (Step::Field, Found::default());
+        (self.step, self.found) = (Step::Field, PseudoFields::default());
     }
 
     /// A part of it.
@@ -105,7 +105,7 @@ impl BlockScan {
     }
 
     /// The block ends; what it has.
-    pub fn end(&mut self) -> Found {
+    pub fn end(&mut self) -> PseudoFields {
         std::mem::take(&mut self.found)
     }
 
@@ -241,7 +241,7 @@ mod tests {
             let one = |block: &&[u8]| {
                 scan.begin();
                 block.chunks(size).for_each(|piece| scan.take(piece));
-                let Found { status, other } = scan.end();
+                let PseudoFields { status, other } = scan.end();
                 (status, other)
             };
             blocks.iter().map(one).collect::<Vec<_>>()

@@ -297,6 +297,7 @@ impl<'a> RequestSide<'a> {
                 self.received += data.len() as u64;
                 self.replay.put(self.out, &data, self.chunked)?;
             }
+            Poll::Ready(Ok(Piece::End(_))) if receiver.has_malformed_trailers() => return Err(Failure::ClientTrailers),
             Poll::Ready(Ok(Piece::End(trailers))) => {
                 self.begin_piece();
                 self.check_whole()?;
