@@ -1,8 +1,8 @@
 //! Changes to a head: an ordered list that is applied once, while the head is written.
 //!
-//! Lists borrow from route tables and from the exchange, so that the common request allocates nothing. The meaning is that
-//! of applying the edits one after the other to the list of header lines; how that is computed is the writer's business.
-//! Names, values, targets and authorities are types that are checked when they are made (crate `text`): no edit can end a line.
+//! Lists borrow from route tables and from the exchange, so that the common request allocates nothing. The result is that of applying the
+//! edits in order to the list of header lines; the writer may compute it in another way. Names, values, targets and authorities are types
+//! that are checked when they are created (crate `text`): no edit can end a line.
 
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -11,9 +11,9 @@ use text::{Authority, FieldName, FieldValue, Target};
 /// One change of the header lines. Names are lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldEdit<'a> {
-    /// Takes away every line of the name.
+    /// Removes every line of the name.
     Remove(FieldName<'a>),
-    /// Takes away every line of the name and adds one at the end.
+    /// Removes every line of the name, and adds one at the end.
     Set(FieldName<'a>, FieldValue<'a>),
     /// Adds a line at the end.
     Append(FieldName<'a>, FieldValue<'a>),
@@ -35,7 +35,7 @@ pub struct Edits<'a> {
     pub target: Option<Target<'a>>,
     /// A new `Host`; ignored for responses.
     pub authority: Option<&'a Authority>,
-    /// Header changes in the order in which they were made.
+    /// Header changes, in order.
     pub fields: SmallVec<[FieldEdit<'a>; 12]>,
 }
 
@@ -50,8 +50,8 @@ impl<'a> Edits<'a> {
         self.fields.push(FieldEdit::Set(name.into(), value.into()));
     }
 
-    /// Adds an overwrite with a value that is made at run time. One that no header may have leaves the header out: what the
-    /// message had of the name is removed all the same, so that nobody takes it for the gateway's.
+    /// Adds an overwrite with a value that is made at run time. An invalid value only removes the header, so that the value of the message is
+    /// not mistaken for the gateway's.
     pub fn set_checked(&mut self, name: impl Into<FieldName<'a>>, value: impl Into<Cow<'a, [u8]>>) {
         let name = name.into();
         self.fields.push(match FieldValue::checked(value) {

@@ -1,11 +1,11 @@
-//! What a gateway says of the client to the backend, and what it does not believe of what the client says: S-111 to S-114, S-124.
+//! Headers that tell the backend about the client, and those of the client that are not trusted: S-111 to S-114, S-124.
 
 use crate::edit::Edits;
 use crate::view::Fields;
 use std::net::{IpAddr, SocketAddr};
 use text::{AddressText, FieldValue};
 
-/// Headers that steer Envoy or tell of it: not taken from outside of the mesh.
+/// Headers that control Envoy or describe it: not accepted from outside of the mesh.
 const INTERNAL: &[&str] = &[
     "x-envoy-internal",
     "x-envoy-original-path",
@@ -34,41 +34,41 @@ const INTERNAL: &[&str] = &[
     "x-envoy-peer-metadata-id",
 ];
 
-/// What is known of a connection and of the listener that took it.
+/// Facts about a client's connection and its listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer<'a> {
-    /// The address as text.
+    /// The client's address as text, formatted once per connection.
     pub address: &'a AddressText,
-    /// `http` or `https`, as the connection itself is.
+    /// The scheme of the connection itself, `http` or `https`.
     pub scheme: &'static str,
-    /// How many proxies in front are trusted (`numTrustedProxies`).
+    /// The number of trusted proxies in front (`numTrustedProxies`).
     pub trusted_proxies: u32,
-    /// What becomes of `x-forwarded-client-cert` (S-113).
+    /// The handling of `x-forwarded-client-cert` (S-113).
     pub certificate: Certificate<'a>,
-    /// The port that the client reached, where backends are told of it (S-114).
+    /// The port that the client connected to, if it is forwarded (S-114).
     pub port: Option<u16>,
 }
 
-/// What becomes of the header that tells of the client's certificate.
+/// The handling of the header with the client's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Certificate<'a> {
-    /// What comes is dropped.
+    /// The received header is dropped.
     #[default]
     Drop,
-    /// What comes is kept.
+    /// The received header is kept.
     Keep,
-    /// This stands in place of what comes.
+    /// The received header is replaced by this value.
     Set(&'a str),
-    /// This comes behind what comes.
+    /// This value is appended to the received header.
     Append(&'a str),
 }
 
-/// An address without the form that IPv4 takes on an IPv6 socket.
+/// An address, where an IPv4-mapped IPv6 address becomes IPv4.
 pub fn plain_address(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
-/// The scheme as the client reached the outermost trusted proxy (S-114).
+/// The scheme that the client used to the outermost trusted proxy (S-114).
 pub fn scheme(peer: &Peer<'_>, fields: Fields<'_>) -> &'static str {
     if peer.trusted_proxies == 0 {
         return peer.scheme;
@@ -80,7 +80,7 @@ pub fn scheme(peer: &Peer<'_>, fields: Fields<'_>) -> &'static str {
     }
 }
 
-/// The address that counts as the client's (S-111): the n-th from the right of `X-Forwarded-For`, the peer when there are fewer.
+/// The client's address (S-111): the n-th from the right of `X-Forwarded-For`, or the peer's if there are fewer.
 pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
     let Some(back) = peer.trusted_proxies.checked_sub(1) else { return peer.address.as_str() };
     // Several lines are one list (RFC 9110 §5.3).
@@ -91,9 +91,9 @@ pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
     found.filter(|text| text.parse::<IpAddr>().is_ok()).unwrap_or(peer.address.as_str())
 }
 
-/// The edits of every request at the edge.
+/// Adds the edits of every request of an edge gateway.
 ///
-/// `request_id` is the id for a request that has none, or none that is trusted; `None` leaves the header as it was received (PC-03).
+/// `request_id` is the id for a request without a trusted one; `None` leaves the header unchanged (PC-03).
 pub fn edit<'a>(
     peer: &Peer<'a>,
     fields: Fields<'a>,
@@ -106,13 +106,13 @@ pub fn edit<'a>(
     let mut has_port = false;
     let mut certificates: Option<Vec<u8>> = None;
     for (name, value) in fields.iter() {
-        // `x-request-id` and the internal ones begin alike; the rest is not looked at closer.
+        // `x-request-id` and the internal ones have a common prefix; others are skipped early.
         if name.len() < 12 || !name.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'x')) {
             continue;
         }
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         if is("x-forwarded-for") {
-            // As in Envoy, a line without a value adds nothing to the list.
+            // As in Envoy, an empty line adds nothing to the list.
             if value.is_empty() {
                 continue;
             }
@@ -163,13 +163,13 @@ pub fn edit<'a>(
     if let Some(port) = peer.port.filter(|_| !has_port || peer.trusted_proxies == 0) {
         edits.set("x-forwarded-port", u64::from(port));
     }
-    // An id from outside is kept only when a trusted proxy may have made it.
+    // An id from outside is kept only if a trusted proxy may have set it.
     if let Some(request_id) = request_id.filter(|_| !has_id || peer.trusted_proxies == 0) {
         edits.set("x-request-id", request_id);
     }
 }
 
-/// Tells backends of the host that the client asked for, where they get another one (S-114).
+/// Sets `x-forwarded-host` to the client's host if the backend gets another one (S-114).
 pub fn set_forwarded_host<'a>(authority: &'a [u8], fields: Fields<'a>, edits: &mut Edits<'a>) {
     if edits.authority.is_none() || authority.is_empty() {
         return;
@@ -249,14 +249,14 @@ mod tests {
     #[test]
     fn s_113_the_certificate_of_the_client_is_told_as_it_is_configured() {
         let came = "X-Forwarded-Client-Cert: Hash=1\r\n";
-        let told = |certificate| {
+        let edited = |certificate| {
             let edits = edits_with(came, 0, certificate);
             edits.into_iter().filter(|edit| edit.contains("client-cert")).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(told(Certificate::Drop), "-x-forwarded-client-cert");
-        assert_eq!(told(Certificate::Keep), "");
-        assert_eq!(told(Certificate::Set("Hash=2")), "x-forwarded-client-cert=Hash=2");
-        assert_eq!(told(Certificate::Append("Hash=2")), "x-forwarded-client-cert=Hash=1,Hash=2");
+        assert_eq!(edited(Certificate::Drop), "-x-forwarded-client-cert");
+        assert_eq!(edited(Certificate::Keep), "");
+        assert_eq!(edited(Certificate::Set("Hash=2")), "x-forwarded-client-cert=Hash=2");
+        assert_eq!(edited(Certificate::Append("Hash=2")), "x-forwarded-client-cert=Hash=1,Hash=2");
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
         let lines = ["1.1.1.1, 2.2.2.2", "3.3.3.3", "2001:db8::4"];
         let found: Vec<String> = (0..=5).map(|trusted| counted(&lines, trusted)).collect();
         assert_eq!(found, ["9.9.9.9", "2001:db8::4", "3.3.3.3", "2.2.2.2", "1.1.1.1", "9.9.9.9"]);
-        // What is no address is nobody's, and nor is what is not there.
+        // An invalid or missing entry is no address.
         assert_eq!(counted(&["1.1.1.1, unknown"], 1), "9.9.9.9");
         assert_eq!(counted(&[], 1), "9.9.9.9");
         assert_eq!(counted(&["1.1.1.1,"], 1), "9.9.9.9");
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn s_114_host_and_port_are_told_where_that_is_asked_for() {
-        let told = |came: &str, trusted_proxies, rewritten: bool| {
+        let edited = |came: &str, trusted_proxies, rewritten: bool| {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{came}\r\n");
             let mut parsed = RequestHead::default();
             parsed.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
@@ -312,9 +312,9 @@ mod tests {
             [value("x-forwarded-host"), value("x-forwarded-port"), value("x-request-id")]
         };
         let some = |text: &str| Some(text.to_owned());
-        assert_eq!(told("", 0, false), [None, some("443"), None]);
-        assert_eq!(told("X-Forwarded-Port: 1\r\n", 0, true), [some("a"), some("443"), None]);
-        assert_eq!(told("X-Forwarded-Port: 1\r\nX-Forwarded-Host: c\r\n", 1, true), [some("c,a"), None, None]);
-        assert_eq!(told("X-Forwarded-Host: c, a\r\n", 1, true), [None, some("443"), None]);
+        assert_eq!(edited("", 0, false), [None, some("443"), None]);
+        assert_eq!(edited("X-Forwarded-Port: 1\r\n", 0, true), [some("a"), some("443"), None]);
+        assert_eq!(edited("X-Forwarded-Port: 1\r\nX-Forwarded-Host: c\r\n", 1, true), [some("c,a"), None, None]);
+        assert_eq!(edited("X-Forwarded-Host: c, a\r\n", 1, true), [None, some("443"), None]);
     }
 }

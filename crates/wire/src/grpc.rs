@@ -1,23 +1,23 @@
-//! What a proxy has to know of gRPC: which requests are such, until when they are to be answered, and how an answer of its own is told.
+//! gRPC as a proxy has to know it: which requests are gRPC, their deadline, and the form of the gateway's own responses.
 
 use crate::grpc_web::{Call, Writing};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// gRPC's status of a request whose time is over.
+/// The gRPC status for an expired deadline.
 pub const DEADLINE_EXCEEDED: u8 = 4;
 
-/// What a client of gRPC speaks.
+/// The protocol of a gRPC client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// gRPC itself.
     Grpc,
-    /// gRPC-Web, where that is translated.
+    /// gRPC-Web, if it is translated.
     Web(Call),
 }
 
 impl Dialect {
-    /// What a request says by the header that `get` finds; `web` is whether gRPC-Web is translated. `None` for what is no gRPC.
+    /// The protocol of a request, whose headers `get` finds; `web` enables the translation of gRPC-Web. `None` if the request is not gRPC.
     pub fn of<'a>(get: impl Fn(&str) -> Option<&'a [u8]>, web: bool) -> Option<Self> {
         let content_type = get("content-type")?;
         match (is_grpc(content_type), web) {
@@ -27,7 +27,7 @@ impl Dialect {
         }
     }
 
-    /// The call, where it is translated.
+    /// The call, if it is translated.
     pub fn web(self) -> Option<Call> {
         match self {
             Self::Grpc => None,
@@ -35,7 +35,7 @@ impl Dialect {
         }
     }
 
-    /// The content type of an answer that has no message.
+    /// The content type of a response without a message.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Grpc => "application/grpc",
@@ -44,7 +44,7 @@ impl Dialect {
         }
     }
 
-    /// The status of HTTP that an answer of the gateway's own has: gRPC tells its own elsewhere, and browsers look at both.
+    /// The HTTP status of a response of the gateway's own. gRPC has its status in a header; browsers use both.
     pub fn status(self, http: u16) -> u16 {
         match self {
             Self::Grpc => 200,
@@ -53,13 +53,13 @@ impl Dialect {
     }
 }
 
-/// Whether a request or an answer is gRPC, by its `content-type`: `application/grpc`, or that with a format behind `+`.
+/// Whether a request or a response is gRPC, by its `content-type`: `application/grpc`, or that with `+` and a format.
 pub fn is_grpc(content_type: &[u8]) -> bool {
     let named = content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"));
     named && matches!(content_type.get(16), None | Some(b'+' | b';'))
 }
 
-/// gRPC's status in place of one of HTTP, as gRPC's clients and Envoy translate it.
+/// The gRPC status for an HTTP status, as gRPC clients and Envoy map it.
 pub fn status_of(http: u16) -> u8 {
     match http {
         400 => 13,
@@ -71,7 +71,7 @@ pub fn status_of(http: u16) -> u8 {
     }
 }
 
-/// The status of HTTP in place of gRPC's, as Envoy translates it.
+/// The HTTP status for a gRPC status, as Envoy maps it.
 pub fn http_status_of(grpc: u8) -> u16 {
     match grpc {
         0 => 200,
@@ -89,7 +89,7 @@ pub fn http_status_of(grpc: u8) -> u16 {
     }
 }
 
-/// The time that a `grpc-timeout` gives: up to eight digits and a unit. `None` for what is none, and for zero, which is no limit (VS-39).
+/// Parses a `grpc-timeout`: up to eight digits and a unit. `None` if it is invalid, or zero, which is no limit (VS-39).
 pub fn timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 {
@@ -110,7 +110,7 @@ pub fn timeout(value: &[u8]) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }
 
-/// A text as `grpc-message` carries it: printable ASCII, all else and `%` as percent and two digits.
+/// Encodes a text for `grpc-message`: printable ASCII stays, `%` and everything else is percent-encoded.
 pub fn message(text: &[u8]) -> String {
     let mut message = String::with_capacity(text.len());
     for byte in text {

@@ -1,5 +1,5 @@
-//! gRPC-Web: gRPC for clients that see no trailers (S-119). Messages are framed as in gRPC, as octets or as base64; the trailers are a
-//! last frame of the body, which its first octet marks.
+//! gRPC-Web: gRPC for clients that cannot read trailers (S-119). Messages are framed as in gRPC, as octets or as base64; the trailers are the
+//! last frame of the body, which a flag in its first octet marks.
 
 use crate::edit::Edits;
 use crate::h1::OutFraming;
@@ -9,16 +9,16 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use std::borrow::Cow;
 
-/// What a client is taken to accept that says nothing of it, as Envoy has it.
+/// The `accept` of a client that sends none, as in Envoy.
 const ACCEPT_ENCODING: &str = "identity,deflate,gzip";
 
-/// The octet that a frame of trailers begins with.
+/// The first octet of a trailer frame.
 const TRAILERS: u8 = 0x80;
 
-/// A message's frame begins with an octet of flags and four of its length.
+/// The header of a message frame: an octet of flags, and four of its length.
 const FRAME_HEADER: usize = 5;
 
-/// How messages are written.
+/// The encoding of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writing {
     /// As octets.
@@ -27,24 +27,24 @@ pub enum Writing {
     Text,
 }
 
-/// What a call of gRPC-Web is written in.
+/// The encodings of a gRPC-Web call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
-    /// What comes.
+    /// Of the request.
     pub request: Writing,
-    /// What the client asks for, by its `accept`.
+    /// Of the response, by the client's `accept`.
     pub answer: Writing,
 }
 
 impl Call {
-    /// The call that a request makes by its `content-type` and `accept`; `None` where it is no gRPC-Web.
+    /// The call of a request with this `content-type` and `accept`; `None` if it is not gRPC-Web.
     pub fn of(content_type: &[u8], accept: Option<&[u8]>) -> Option<Self> {
         let (request, _) = parse(content_type)?;
         let accepted = accept.and_then(parse);
         Some(Self { request, answer: accepted.map_or(Writing::Binary, |(writing, _)| writing) })
     }
 
-    /// Makes gRPC of a request's header lines; the framing is the caller's.
+    /// Adds the edits that turn a request's head into gRPC; the caller sets the framing.
     pub fn edit_request(fields: Fields<'_>, edits: &mut Edits<'_>) {
         edits.set_checked("content-type", to_grpc(fields.get("content-type").unwrap_or_default()));
         edits.set("te", "trailers");
@@ -53,7 +53,7 @@ impl Call {
         }
     }
 
-    /// How the body that is sent on is framed: base64 has another length.
+    /// The framing of the forwarded body: base64 has another length.
     pub fn framing(self, framing: OutFraming) -> OutFraming {
         match (self.request, framing) {
             (Writing::Text, OutFraming::Length(1..)) => OutFraming::Chunked,
@@ -62,7 +62,7 @@ impl Call {
     }
 }
 
-/// gRPC's content type in place of gRPC-Web's: the format of the messages stays.
+/// The gRPC content type for one of gRPC-Web, with the same message format.
 pub fn to_grpc(content_type: &[u8]) -> Cow<'static, [u8]> {
     match parse(content_type) {
         Some((_, format)) if !is_proto(format) => [b"application/grpc", format].concat().into(),
@@ -70,7 +70,7 @@ pub fn to_grpc(content_type: &[u8]) -> Cow<'static, [u8]> {
     }
 }
 
-/// gRPC-Web's content type in place of gRPC's, which is that of an answer.
+/// The gRPC-Web content type of a response, for one of gRPC.
 pub fn from_grpc(content_type: &[u8], writing: Writing) -> Cow<'static, [u8]> {
     let format = content_type.get(b"application/grpc".len()..).unwrap_or_default();
     let format = without_parameters(format);
@@ -83,12 +83,12 @@ pub fn from_grpc(content_type: &[u8], writing: Writing) -> Cow<'static, [u8]> {
     }
 }
 
-/// Whether an answer is gRPC-Web already.
+/// Whether a response is gRPC-Web already.
 pub fn is_grpc_web(content_type: &[u8]) -> bool {
     matches!(parse(content_type), Some((Writing::Binary, _)))
 }
 
-/// The writing that a media type names, and the format of its messages, which is empty or begins with `+`.
+/// The encoding of a media type, and the format of its messages, which is empty or begins with `+`.
 fn parse(media: &[u8]) -> Option<(Writing, &[u8])> {
     const BINARY: &[u8] = b"application/grpc-web";
     const TEXT: &[u8] = b"-text";
@@ -112,20 +112,20 @@ fn is_proto(format: &[u8]) -> bool {
     format.is_empty() || format.eq_ignore_ascii_case(b"+proto")
 }
 
-/// A body is not base64.
+/// The body is not base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not base64")]
 pub struct NotBase64;
 
-/// Reads base64 that comes in pieces. Several texts, each with its padding, may follow one another.
+/// Decodes base64 in pieces of any size. There may be several texts, each with its padding.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Less than four characters, whose octets need more of them.
+    /// Up to three characters that wait for the rest of their group.
     begun: Vec<u8>,
 }
 
 impl Decoder {
-    /// Appends what a piece says.
+    /// Appends the decoded octets of a piece.
     pub fn take(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
         let mut rest = piece;
         if !self.begun.is_empty() {
@@ -144,13 +144,13 @@ impl Decoder {
         Ok(())
     }
 
-    /// Whether all that came was understood: the padding is part of the text.
+    /// Whether the input ends with a complete text, including its padding.
     pub fn is_whole(&self) -> bool {
         self.begun.is_empty()
     }
 }
 
-/// Decodes whole groups of four; each with padding ends one text.
+/// Decodes complete groups of four; a group with padding ends a text.
 fn decode(mut groups: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
     while !groups.is_empty() {
         let end = groups.iter().position(|byte| *byte == b'=').map_or(groups.len(), |at| (at / 4 + 1) * 4);
@@ -161,19 +161,19 @@ fn decode(mut groups: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
     Ok(())
 }
 
-/// Writes messages that come in pieces as base64, each message as a text of its own, so that a client has all of it when it is sent.
+/// Encodes messages in pieces of any size as base64, each message as a text of its own, so that the client can decode it at once.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    /// Octets of the frame's header that were seen.
+    /// Octets of the frame header read so far.
     header: Vec<u8>,
-    /// Octets of the message that are still to come.
+    /// Octets of the message that are not read yet.
     left: usize,
-    /// Less than three octets, whose characters need more of them.
+    /// Up to two octets that wait for the rest of their group.
     begun: Vec<u8>,
 }
 
 impl Encoder {
-    /// Appends the text of a piece.
+    /// Appends the encoded text of a piece.
     pub fn take(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
         while !piece.is_empty() {
             let wanted = if self.left > 0 { self.left } else { FRAME_HEADER - self.header.len() };
@@ -194,7 +194,7 @@ impl Encoder {
         }
     }
 
-    /// Appends what is left of a text, with its padding.
+    /// Appends the rest of a text, with its padding.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         encode(&self.begun, out);
         self.begun.clear();
@@ -222,7 +222,7 @@ fn encode(octets: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + octets.len().div_ceil(3) * 4, 0);
     if let Some(room) = out.get_mut(start..) {
-        // The room is what the text takes.
+        // The buffer has exactly the size of the text.
         let _ = STANDARD.encode_slice(octets, room);
     }
 }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     proptest! {
-        /// However messages and texts are cut, what is read is what was written, and each message ends its text.
+        /// For any cuts of messages and texts, decoding returns what was encoded, and each message ends its text.
         #[test]
         fn what_is_written_as_text_is_read_as_it_was(
             messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6),

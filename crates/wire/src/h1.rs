@@ -1,7 +1,7 @@
-//! HTTP/1.1 as RFC 9112 has it, without leniency: heads in, bodies through, heads out.
+//! HTTP/1.1 by RFC 9112, without leniency: parses and writes heads, and decodes and encodes bodies.
 //!
-//! A message is framed here once, strictly, and written anew; nothing of its framing is ever copied through. What two readers
-//! could take for different messages is refused.
+//! The framing of a message is parsed strictly, and written anew; it is never copied. A message that two readers could frame differently is
+//! rejected.
 
 pub mod body;
 pub mod error;

@@ -1,7 +1,7 @@
-//! Heads of HTTP/2: laid out flat, so that everything behind sees them as it sees those of HTTP/1, and made anew for the other side.
+//! HTTP/2 heads: converted into flat ones, so that everything else sees them like HTTP/1 heads, and built for the other side.
 //!
-//! Framing, compression and flow control are the library's that reads and writes frames. Here is what RFC 9113 §8 says of messages:
-//! pseudo-header fields, cookies, and headers that belong to one connection.
+//! Framing, compression and flow control are done by the `h2` library. This module has the rules of RFC 9113 §8 about messages: pseudo-header
+//! fields, cookies, and headers that belong to one connection.
 
 mod blocks;
 mod read;

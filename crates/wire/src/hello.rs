@@ -1,43 +1,43 @@
-//! The first message of a TLS client, read without answering it: whether there is one, and whose name it asks for (RFC 8446 §4.1.2,
-//! RFC 6066 §3). Servers are chosen by the name as it was sent; libraries hide names that they do not like.
+//! The ClientHello of a TLS client, read without answering it: whether there is one, and its server name (RFC 8446 §4.1.2, RFC 6066 §3).
+//! Servers are selected by the name as it was sent; TLS libraries hide names that they consider invalid.
 
 use std::borrow::Cow;
 
-/// The longest first message that is read, with the headers of its records; today's are about 2 KiB.
+/// The longest ClientHello that is read, with the headers of its records; common ones have about 2 KiB.
 pub const MAX_HELLO: usize = 16 << 10;
 
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const PROTOCOLS: u16 = 16;
-/// What the protocols of a mesh begin with: `istio`, `istio-peer-exchange`, `istio-h2`, …
+/// The prefix of the ALPN protocols of a mesh: `istio`, `istio-peer-exchange`, `istio-h2`, …
 const ISTIO_ALPN_PREFIX: &[u8] = b"istio";
 const HOST_NAME: u8 = 0;
 const RECORD_HEADER: usize = 5;
 
-/// What the first bytes of a connection are.
+/// The kind of a connection, by its first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hello {
-    /// Too few to say.
+    /// More bytes are needed.
     Partial,
     /// Not TLS.
     Plaintext,
-    /// TLS, but no first message that could be answered.
+    /// TLS, but not a valid ClientHello.
     Malformed,
     /// TLS.
     Tls(ClientHello),
 }
 
-/// What a client asks for.
+/// The parts of a ClientHello that select a server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientHello {
-    /// The name, in lower case, if there is one.
+    /// The server name, in lower case, if there is one.
     pub server_name: Option<Box<str>>,
-    /// Whether it offers a protocol of Istio's, as the workloads of a mesh do among each other (DR-47).
+    /// Whether it offers an ALPN protocol of Istio, as workloads of a mesh do among each other (DR-47).
     pub istio_alpn: bool,
 }
 
-/// Looks at the first bytes of a connection.
+/// Inspects the first bytes of a connection.
 pub fn peek(bytes: &[u8]) -> Hello {
     match bytes {
         [] | [HANDSHAKE] => return Hello::Partial,
@@ -51,7 +51,7 @@ pub fn peek(bytes: &[u8]) -> Hello {
     }
 }
 
-/// The body of the first handshake message, which may be spread over several records; `None` while it is not complete.
+/// The body of the first handshake message, which may span several records; `None` while it is incomplete.
 fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ()> {
     let mut rest = bytes;
     let mut joined: Cow<'_, [u8]> = Cow::Borrowed(&[]);
@@ -88,7 +88,7 @@ fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ()> {
     }
 }
 
-/// What is asked for in the body of a first message; `None` when the body is malformed.
+/// Parses the body of a ClientHello; `None` if it is malformed.
 fn parse_client_hello(body: &mut Reader<'_>) -> Option<ClientHello> {
     body.take(2 + 32)?;
     body.with_length(1)?;
@@ -115,7 +115,7 @@ fn parse_client_hello(body: &mut Reader<'_>) -> Option<ClientHello> {
         while !names.0.is_empty() {
             let kind = names.number(1)?;
             let name = names.with_length(2)?;
-            // Two names of one type are not allowed: which of them was meant could be told differently elsewhere.
+            // Two names of one type are not allowed: others could use the other one.
             if kind == usize::from(HOST_NAME) && hello.server_name.replace(text(name)?).is_some() {
                 return None;
             }
@@ -124,7 +124,7 @@ fn parse_client_hello(body: &mut Reader<'_>) -> Option<ClientHello> {
     Some(hello)
 }
 
-/// A name is visible ASCII; anything else could match what it is not.
+/// A name is visible ASCII; other characters could match another name.
 fn text(name: &[u8]) -> Option<Box<str>> {
     let sound = !name.is_empty() && name.len() <= 255 && name.iter().all(u8::is_ascii_graphic);
     sound.then(|| String::from_utf8_lossy(name).to_ascii_lowercase().into())

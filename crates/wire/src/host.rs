@@ -1,13 +1,13 @@
-//! The host that routing goes by, out of what a client sent as its authority.
+//! The host that routing uses, taken from the authority of a request.
 
-/// An authority that is no host with an optional port.
+/// The authority is not a host with an optional port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the host is not valid")]
 pub struct InvalidHost;
 
-/// The host of an authority, without its port (S-117), written in lower case into `scratch` when it has to be.
+/// The host of an authority, without its port (S-117), in lower case; `scratch` holds it if it differs from the authority.
 ///
-/// Refused is what [`text::authority_parts`] refuses; an empty authority gives an empty host.
+/// Rejects what [`text::authority_parts`] rejects. An empty authority gives an empty host.
 pub fn host_of<'a>(authority: &'a [u8], scratch: &'a mut String) -> Result<&'a str, InvalidHost> {
     let text = std::str::from_utf8(authority).map_err(|_| InvalidHost)?;
     let parts = text::authority_parts(text).map_err(|_| InvalidHost)?;

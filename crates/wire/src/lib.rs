@@ -1,7 +1,7 @@
 //! Sans-io rules about bytes: HTTP/1 framing, heads and their edits, host and path normalisation, forwarded headers.
 //!
-//! No socket, clock or runtime is known here: the data plane hands in bytes and gets back decisions and bytes.
-//! Everything that reads from a peer is total: any input gives a value or an error, never a panic.
+//! There is no socket, clock or runtime here: the data plane passes bytes in, and gets decisions and bytes back. Every function that reads input
+//! of a peer is total: any input gives a value or an error, never a panic.
 
 pub mod edit;
 pub mod forwarded;

@@ -1,17 +1,17 @@
-//! Paths as they are matched and sent on: the fragment off, and normalised as MeshConfig says (S-116, S-122, MC-02).
+//! Paths as they are matched and forwarded: without fragment, and normalised as MeshConfig configures it (S-116, S-122, MC-02).
 
 /// How a path is normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Normalization {
-    /// As it came.
+    /// Not at all.
     None,
-    /// Dot segments resolved, `\` to `/`, needless escapes undone.
+    /// Dot segments are resolved, `\` becomes `/`, and unnecessary escapes are decoded.
     Base,
-    /// And runs of slashes to one.
+    /// Also, runs of slashes become one.
     MergeSlashes,
-    /// And `%2F`, `%5C` undone first.
+    /// Also, `%2F` and `%5C` are decoded first.
     DecodeAndMergeSlashes,
-    /// The same, but runs of slashes stay.
+    /// The same, except that runs of slashes are kept.
     DecodeSlashes,
 }
 
@@ -31,20 +31,20 @@ pub fn has_escaped_slash(path: &[u8]) -> bool {
     memchr::memchr(b'%', path).is_some() && path.windows(3).any(is_one)
 }
 
-/// A path that cannot be normalised.
+/// The path cannot be normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the path cannot be normalised")]
 pub struct InvalidPath;
 
-/// Whether a path has a `%` that starts no escape (RFC 3986 §2.1).
+/// Whether a path has a `%` that does not start an escape (RFC 3986 §2.1).
 ///
-/// Such a `%` and what is decoded behind it may form a new escape (`/%%36%31dmin`), which the backend decodes after the rules were matched.
+/// Such a `%` and decoded characters after it may form a new escape (`/%%36%31dmin`), which the backend decodes after the rules were matched.
 pub fn has_invalid_escape(path: &[u8]) -> bool {
     let digit = |at: usize| path.get(at).is_some_and(u8::is_ascii_hexdigit);
     memchr::memchr_iter(b'%', path).any(|at| !digit(at + 1) || !digit(at + 2))
 }
 
-/// Whether a path has a segment that backends resolve: `.` or `..`, also with escaped dots or with parameters behind them.
+/// Whether a path has a segment that backends resolve: `.` or `..`, also with escaped dots, or followed by parameters.
 pub fn has_dot_segment(path: &[u8]) -> bool {
     path.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dot_segment)
 }
@@ -59,7 +59,7 @@ fn is_dot_segment(segment: &[u8]) -> bool {
     matches!(dots, 1 | 2) && matches!(rest, [] | [b';', ..] | [b'%', b'3', b'b' | b'B', ..])
 }
 
-/// A target in origin form cut into path and query; a fragment is dropped (S-122).
+/// Splits a target in origin form into path and query; a fragment is dropped (S-122).
 pub fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     let target = match memchr::memchr(b'#', target) {
         Some(at) => target.get(..at).unwrap_or_default(),
@@ -71,10 +71,10 @@ pub fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// The normalised form of a path without query and fragment; `scratch` is used when it differs from `path`.
+/// The normalised form of a path without query and fragment; `scratch` holds it if it differs from `path`.
 ///
-/// `*` stays as it is. A `%` that starts no escape is an error in every mode, a NUL, escaped or not, in those that decode, as in Envoy. So each `%`
-/// of the result starts an escape that was in `path`, and none of them is of a character that this mode decodes.
+/// `*` is unchanged. A `%` that does not start an escape is an error in every mode; a NUL, escaped or not, is one in the modes that decode, as
+/// in Envoy. So each `%` of the result starts an escape of `path`, and none is an escape of a character that the mode decodes.
 pub fn normalise<'a>(path: &'a [u8], mode: Normalization, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], InvalidPath> {
     if path == b"*" {
         return Ok(path);
@@ -106,7 +106,7 @@ pub fn normalise<'a>(path: &'a [u8], mode: Normalization, scratch: &'a mut Vec<u
     Ok(scratch)
 }
 
-/// Whether nothing would change, which is so for nearly every path.
+/// Whether nothing would change, which holds for nearly every path.
 fn is_normal(path: &[u8], mode: Normalization) -> bool {
     let mut before = 0;
     for &byte in path {
@@ -152,7 +152,7 @@ impl Source<'_> {
         }))
     }
 
-    /// Escapes of letters, digits, `-`, `_`, `~` and dots are undone, slashes where that is asked for, others stay.
+    /// Decodes escapes of letters, digits, `-`, `_`, `~` and dots, and of slashes in the modes that do; keeps others.
     fn escape(&mut self) -> Result<Unit, InvalidPath> {
         let (high, low) = (self.path.get(self.at).copied(), self.path.get(self.at + 1).copied());
         let (Some(high), Some(low)) = (high, low) else { return Err(InvalidPath) };
@@ -178,8 +178,8 @@ fn escaped(byte: u8) -> [u8; 3] {
     [b'%', digit(byte >> 4), digit(byte & 15)]
 }
 
-/// Resolves the last segment if it is `.` or `..`, and says whether it was; the path then ends with the slash that it was
-/// behind. Parameters behind a `;` do not hide one, nor do those behind an escaped `;`, which some backends decode before they look.
+/// Resolves the last segment if it is `.` or `..`; returns whether it was. The path then ends with the slash before the segment. Parameters
+/// after a `;` do not hide such a segment, nor do those after an escaped `;`, which some backends decode first.
 fn resolve_dots(out: &mut Vec<u8>) -> bool {
     let Some(slash) = memchr::memrchr(b'/', out) else { return false };
     let segment = out.get(slash + 1..).unwrap_or_default();
@@ -203,7 +203,7 @@ fn resolve_dots(out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Runs of slashes to one. A path of nothing but slashes keeps its first and its last, as Envoy has it.
+/// Replaces runs of slashes by one. A path of only slashes keeps its first and its last, as in Envoy.
 fn merge_slashes(out: &mut Vec<u8>) {
     let several = out.len() > 1;
     let mut before = 0;

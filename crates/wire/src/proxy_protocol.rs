@@ -1,18 +1,18 @@
-//! The PROXY protocol, versions 1 and 2: what a load balancer says in front of a connection of whose it is (S-112), and what this
-//! gateway says to backends (DR-51). The text is HAProxy's `proxy-protocol.txt`.
+//! The PROXY protocol, versions 1 and 2: a header in front of a connection with the addresses of the client's connection, read from load
+//! balancers (S-112) and written for backends (DR-51). The specification is HAProxy's `proxy-protocol.txt`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header of version 1, its line end included.
+/// The longest header of version 1, including its line end.
 pub const MAX_V1: usize = 107;
-/// The longest header of version 2 that is taken, with all that stands behind the addresses.
+/// The longest header of version 2 that is accepted, including what follows the addresses.
 pub const MAX_V2: usize = V2_HEAD + (4 << 10);
 
-/// What begins a header of version 1.
+/// The beginning of a header of version 1.
 const V1: &[u8] = b"PROXY ";
-/// What begins a header of version 2.
+/// The signature of a header of version 2.
 const V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Up to here the length of the rest is told.
+/// The length of the fixed part of a header of version 2, which ends with the length of the rest.
 const V2_HEAD: usize = 16;
 
 /// A version of the protocol.
@@ -27,22 +27,22 @@ pub enum Version {
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ends {
-    /// Who opened it.
+    /// The address of the side that opened it.
     pub source: SocketAddr,
-    /// What was reached.
+    /// The address that it was opened to.
     pub destination: SocketAddr,
 }
 
-/// A header that was read.
+/// A parsed header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// How many bytes it has; the connection itself begins behind them.
+    /// Its length in bytes, after which the connection begins.
     pub length: usize,
-    /// Whose connection it is; `None` says that it is the sender's own (LOCAL, UNKNOWN), or of a kind without such addresses.
+    /// The client's connection; `None` if it is the sender's own (LOCAL, UNKNOWN), or has no IP addresses.
     pub ends: Option<Ends>,
 }
 
-/// Bytes that are no header.
+/// The bytes are not a valid header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection does not begin with a PROXY header")]
 pub struct NoHeader;
@@ -58,7 +58,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Header>, NoHeader> {
     Err(NoHeader)
 }
 
-/// Whether the bytes begin with `start`, or may still come to.
+/// Whether the bytes begin with `start`, or may after more bytes.
 fn begins_with(bytes: &[u8], start: &[u8]) -> bool {
     let common = bytes.len().min(start.len());
     bytes.get(..common) == start.get(..common)
@@ -113,14 +113,14 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<Header>, NoHeader> {
         _ if is_local => None,
         0x11 | 0x12 => Some(ends_of::<4>(rest).ok_or(NoHeader)?),
         0x21 | 0x22 => Some(ends_of::<16>(rest).ok_or(NoHeader)?),
-        // Unspecified, and unix sockets: there is no address to be had.
+        // Unspecified, and unix sockets: there are no IP addresses.
         0x00 | 0x31 | 0x32 => None,
         _ => return Err(NoHeader),
     };
     Ok(Some(Header { length, ends }))
 }
 
-/// Two addresses of `N` bytes and their ports. What stands behind them is not looked at.
+/// Two addresses of `N` bytes and their ports. What follows is ignored.
 fn ends_of<const N: usize>(rest: &[u8]) -> Option<Ends>
 where
     IpAddr: From<[u8; N]>,
@@ -133,7 +133,7 @@ where
     Some(Ends { source: end(source, from), destination: end(destination, to) })
 }
 
-/// Appends the header that says whose connection it is; `None` says that it is this side's own. Ends of different families are told as
+/// Appends a header for a client's connection; `None` is for a connection of the gateway's own. Ends of different families are written as
 /// IPv6.
 pub fn write(version: Version, ends: Option<&Ends>, out: &mut Vec<u8>) {
     let Some(ends) = ends else {
@@ -174,7 +174,7 @@ pub fn write(version: Version, ends: Option<&Ends>, out: &mut Vec<u8>) {
     }
 }
 
-/// Both addresses in one family, IPv4 where both are it.
+/// Both addresses in one family: IPv4 if both are IPv4.
 fn alike(ends: &Ends) -> (IpAddr, IpAddr) {
     let (source, destination) = (ends.source.ip().to_canonical(), ends.destination.ip().to_canonical());
     if source.is_ipv4() == destination.is_ipv4() {

@@ -1,25 +1,25 @@
 //! The one read-only view of a head that routing, policies, `explain` and the access log share.
 //!
-//! It borrows from the codec's read buffer (HTTP/1) and from the exchange's scratch space (what was normalised), and never
-//! copies. What is changed stands in [`crate::edit`].
+//! It borrows from the codec's read buffer and from the buffers of the exchange (normalised values), and never copies. Changes are in
+//! [`crate::edit`].
 
 /// A byte range of the buffer that a head was read into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
     /// First byte.
     pub start: u32,
-    /// One behind the last byte.
+    /// One past the last byte.
     pub end: u32,
 }
 
 impl Span {
-    /// The bytes of this range, or none when it does not lie within `buffer`.
+    /// The bytes of this range; empty if it is not within `buffer`.
     pub fn of(self, buffer: &[u8]) -> &[u8] {
         buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
-/// One header line: where its name and its value, without the blanks around it, stand.
+/// The positions of a header line's name and value, without the white space around the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Field {
     /// The name as it was sent.
@@ -36,12 +36,12 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The lines that `index` marks in `buffer`.
+    /// The lines of `buffer` at the positions of `index`.
     pub fn new(buffer: &'a [u8], index: &'a [Field]) -> Self {
         Self { buffer, index }
     }
 
-    /// How many lines there are.
+    /// The number of lines.
     pub fn len(&self) -> usize {
         self.index.len()
     }
@@ -51,13 +51,13 @@ impl<'a> Fields<'a> {
         self.index.is_empty()
     }
 
-    /// Name and value of every line; names in the case in which they were sent.
+    /// Name and value of every line; names in the case in which they were received.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let buffer = self.buffer;
         self.index.iter().map(move |field| (field.name.of(buffer), field.value.of(buffer)))
     }
 
-    /// The values of all lines of one name, compared without case.
+    /// The values of all lines of a name, compared without regard to case.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
@@ -68,28 +68,28 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A request as every decision sees it: normalised once, at the top of the exchange.
+/// A request as every decision sees it, normalised once, at the start of the exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestView<'a> {
     /// `GET`, `POST`, …
     pub method: &'a [u8],
-    /// `http` or `https`, as the client reached the outermost trusted proxy (`X-Forwarded-Proto` where trusted).
+    /// `http` or `https`, as the client used it to the outermost trusted proxy (`X-Forwarded-Proto` if trusted).
     pub scheme: &'static str,
     /// The host and port as the client sent them (Envoy's `:authority`).
     pub authority: &'a [u8],
-    /// The host alone, lower case, which route tables are keyed by (S-33, S-117).
+    /// The host without port, in lower case: the key of route tables (S-33, S-117).
     pub host: &'a str,
     /// The normalised path (S-116), without query and fragment; begins with `/`, or is `*` (OPTIONS) or empty (CONNECT).
     pub path: &'a [u8],
-    /// What stands behind the `?`.
+    /// The part after the `?`.
     pub query: Option<&'a [u8]>,
     /// The header lines.
     pub fields: Fields<'a>,
 }
 
 impl<'a> RequestView<'a> {
-    /// The values of a header, one for each line; of `host` the authority alone, also where the target named it. Conditions on headers are
-    /// judged by these.
+    /// The values of a header that conditions are evaluated on: one for each line; for `host` the authority alone, also if it came from the
+    /// target.
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let is_host = name.eq_ignore_ascii_case("host");
         let authority = is_host.then_some(self.authority);

@@ -1,21 +1,21 @@
-//! Bodies: where they end, and which bytes of the stream are theirs.
+//! Decoding and encoding of bodies.
 
 use super::write::Style;
 use super::{BodyError, BodyLength, MAX_FIELDS};
 use crate::view::{Field, Fields};
 use std::ops::Range;
 
-/// Longest line with the size of a chunk, extensions included.
+/// The longest line with a chunk size, including extensions.
 const MAX_SIZE_LINE: usize = 256;
-/// Longest trailer section.
+/// The longest trailer section, in bytes.
 const MAX_TRAILERS: usize = 8 << 10;
-/// Most digits of a chunk's size; more could not be counted.
+/// The most digits of a chunk size; more would overflow.
 const MAX_SIZE_DIGITS: u8 = 15;
 
-/// What one look at the input gave.
+/// The result of decoding a piece of input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Bytes of the input that are done with; those of `data` among them.
+    /// Bytes of the input that are consumed, including those of `data`.
     pub consumed: usize,
     /// The bytes of the input that belong to the body; may be empty.
     pub data: Range<usize>,
@@ -23,16 +23,16 @@ pub struct Step {
     pub done: bool,
 }
 
-/// Reads a body piece by piece, without copying it.
+/// Decodes a body piece by piece, without copying it.
 #[derive(Debug)]
 pub enum BodyReader {
-    /// There is nothing to read, or nothing more.
+    /// There is no body, or it is complete.
     Done,
-    /// So many bytes are left.
+    /// This many bytes are left.
     Length(u64),
-    /// Chunks; boxed, as most bodies are none.
+    /// Chunks; boxed, as most bodies have none.
     Chunked(Box<Chunks>),
-    /// All until the connection closes.
+    /// Everything until the connection closes.
     UntilClose,
 }
 
@@ -80,12 +80,12 @@ impl BodyReader {
         }
     }
 
-    /// Whether the body ends when the connection does, so that an end is none too early.
+    /// Whether the body ends with the connection.
     pub fn ends_with_connection(&self) -> bool {
         matches!(self, Self::UntilClose)
     }
 
-    /// Looks at `input`, which begins where the last step ended. Asked again until nothing more is consumed.
+    /// Decodes `input`, which begins where the last step ended. Call again until nothing is consumed.
     pub fn decode(&mut self, input: &[u8]) -> Result<Step, BodyError> {
         match self {
             Self::Done => Ok(Step { consumed: 0, data: 0..0, done: true }),
@@ -99,7 +99,7 @@ impl BodyReader {
         }
     }
 
-    /// Whether a body of this length may begin like `input`, for a head that is not passed on yet.
+    /// Checks the start of a body of this length, for a head that is not forwarded yet.
     pub fn may_begin(length: BodyLength, input: &[u8]) -> bool {
         if length != BodyLength::Chunked {
             return true;
@@ -114,12 +114,12 @@ impl BodyReader {
         }
     }
 
-    /// Whether its chunks are over and the section of its trailers is not.
+    /// Whether the chunks are complete and the trailer section is not.
     pub fn is_in_trailers(&self) -> bool {
         matches!(self, Self::Chunked(chunks) if chunks.state == ChunkState::Trailers)
     }
 
-    /// The trailers of a complete chunked body, without those that may not be sent as such (RFC 9110 §6.5.1).
+    /// The trailers of a complete chunked body, without fields that are not allowed in trailers (RFC 9110 §6.5.1).
     pub fn trailers(&self) -> Option<Fields<'_>> {
         match self {
             Self::Chunked(chunks) if !chunks.index.is_empty() => Some(Fields::new(&chunks.trailers, &chunks.index)),
@@ -179,7 +179,7 @@ impl Chunks {
         Ok(())
     }
 
-    /// Extensions are dropped (RFC 9112 §7.1.1), but they may not hold what could be taken for the end of a line.
+    /// Extensions are dropped (RFC 9112 §7.1.1), but must not contain what others could treat as a line end.
     fn extension(&mut self, byte: u8) -> Result<(), BodyError> {
         self.line += 1;
         match byte {
@@ -231,7 +231,7 @@ impl Chunks {
     }
 }
 
-/// Fields for framing, routing, authentication and the like may not come as trailers.
+/// Fields for framing, routing, authentication and similar purposes are not allowed in trailers.
 pub(crate) fn may_trail(name: &str) -> bool {
     const NEVER: [&str; 18] = [
         "transfer-encoding",
@@ -257,12 +257,12 @@ pub(crate) fn may_trail(name: &str) -> bool {
     !forwarded && !NEVER.iter().any(|never| name.eq_ignore_ascii_case(never))
 }
 
-/// Writes a body in chunks.
+/// Encodes a body in chunks.
 #[derive(Debug, Default)]
 pub struct ChunkWriter;
 
 impl ChunkWriter {
-    /// Adds a chunk; nothing for no data, as an empty chunk would be the end.
+    /// Appends a chunk; nothing for no data, as an empty chunk would end the body.
     pub fn data(out: &mut Vec<u8>, data: &[u8]) {
         if data.is_empty() {
             return;
@@ -272,7 +272,7 @@ impl ChunkWriter {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Adds the line with the size, for a chunk whose data is written by itself.
+    /// Appends the line with the size, for a chunk whose data is written separately.
     pub fn prefix(out: &mut Vec<u8>, length: usize) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);
@@ -282,12 +282,12 @@ impl ChunkWriter {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Adds the last chunk and the trailers.
+    /// Appends the last chunk and the trailers.
     pub fn end(out: &mut Vec<u8>, trailers: Option<Fields<'_>>) {
         Self::end_in(out, trailers, Style::default());
     }
 
-    /// The same, in another style.
+    /// The same, in a given style.
     pub fn end_in(out: &mut Vec<u8>, trailers: Option<Fields<'_>>, style: Style) {
         out.extend_from_slice(b"0\r\n");
         for (name, value) in trailers.iter().flat_map(Fields::iter) {

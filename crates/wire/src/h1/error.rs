@@ -1,57 +1,57 @@
-//! What is wrong with a message, and the status that says so.
+//! Errors of messages, and the status of the response to each.
 
-/// Why a head is refused. The connection is not usable afterwards.
+/// Why a head is rejected. The connection is not usable afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// Not HTTP/1.
-    #[error("the head is no HTTP/1.1")]
+    #[error("the head is not HTTP/1.1")]
     Malformed,
-    /// A line that ends with LF alone, or has CR inside.
+    /// A line ends with LF alone, or contains CR.
     #[error("a line of the head does not end with CR LF")]
     BareLineFeed,
-    /// A version other than 1.0 and 1.1.
-    #[error("the version of HTTP is not supported")]
+    /// The version is not 1.0 or 1.1.
+    #[error("the HTTP version is not supported")]
     Version,
     /// HTTP/1.0 (S-120).
-    #[error("HTTP/1.0 is not served")]
+    #[error("HTTP/1.0 is not enabled")]
     Http10,
-    /// More bytes than allowed.
+    /// The head has too many bytes.
     #[error("the head is too large")]
     TooLarge,
-    /// More header lines than allowed.
+    /// The head has too many header lines.
     #[error("the head has too many header lines")]
     TooManyFields,
-    /// `Content-Length` twice, no number, or together with `Transfer-Encoding`.
-    #[error("Content-Length is not one plain number, or stands beside Transfer-Encoding")]
+    /// `Content-Length` is repeated, not a number, or combined with `Transfer-Encoding`.
+    #[error("Content-Length is not a single number, or is combined with Transfer-Encoding")]
     ContentLength,
-    /// `Transfer-Encoding` that is not `chunked` alone.
+    /// `Transfer-Encoding` is not `chunked` alone.
     #[error("Transfer-Encoding is not `chunked` alone")]
     TransferEncoding,
-    /// A coding that is not known.
+    /// The transfer coding is unknown.
     #[error("the transfer coding is not implemented")]
     UnknownCoding,
-    /// No `Host`, or more than one, or a bad one.
-    #[error("there is not exactly one valid Host")]
+    /// `Host` is missing, repeated or invalid.
+    #[error("Host is missing, repeated or invalid")]
     Host,
-    /// A request target in a form that its method does not allow.
-    #[error("the request target is not valid")]
+    /// The request target has a form that its method does not allow.
+    #[error("the request target is invalid")]
     Target,
-    /// `Expect` other than `100-continue`.
-    #[error("the expectation is not known")]
+    /// `Expect` is not `100-continue`.
+    #[error("the expectation is unknown")]
     Expectation,
-    /// A header's name has an underscore, where that is not taken (PC-04).
+    /// The name of a header has an underscore, and such names are rejected (PC-04).
     #[error("the name of a header has an underscore")]
     Underscore,
-    /// An extended CONNECT for a protocol that is not known (RFC 9220 §3).
-    #[error("the protocol of the CONNECT request is not known")]
+    /// An extended CONNECT has an unknown protocol (RFC 9220 §3).
+    #[error("the protocol of the CONNECT request is unknown")]
     UnknownProtocol,
-    /// `Connection` names a header that may not be dropped.
-    #[error("Connection names a header that it may not")]
+    /// `Connection` names a header that must not be dropped.
+    #[error("Connection names a header that must not be dropped")]
     Connection,
 }
 
 impl HeadError {
-    /// The status of the answer to a request with such a head.
+    /// The status of the response to a request with such a head.
     pub fn status(self) -> u16 {
         match self {
             Self::TooLarge | Self::TooManyFields => 431,
@@ -63,7 +63,7 @@ impl HeadError {
         }
     }
 
-    /// A word for logs (`%RESPONSE_CODE_DETAILS%`).
+    /// The detail for logs (`%RESPONSE_CODE_DETAILS%`).
     pub fn detail(self) -> &'static str {
         match self {
             Self::Malformed => "http1.codec_error",
@@ -85,16 +85,16 @@ impl HeadError {
     }
 }
 
-/// Why a body is refused. The connection is not usable afterwards.
+/// Why a body is rejected. The connection is not usable afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The size of a chunk is not hexadecimal digits, or its line is too long.
-    #[error("the size of a chunk is not valid")]
+    /// A chunk size is not hexadecimal, or its line is too long.
+    #[error("a chunk size is invalid")]
     ChunkSize,
     /// A chunk does not end with CR LF.
     #[error("a chunk does not end with CR LF")]
     ChunkEnd,
     /// The trailers are malformed or too large.
-    #[error("the trailers are not valid")]
+    #[error("the trailers are invalid")]
     Trailers,
 }

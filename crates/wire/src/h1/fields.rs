@@ -1,10 +1,10 @@
-//! What requests and responses share: the index of header lines, and the headers that frame a message.
+//! The parts that requests and responses share: the index of header lines, and the headers that frame a message.
 
 use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Underscores, Version};
 use crate::view::{Field, Span};
 use memchr::memchr_iter;
 
-/// What the header lines say about the message and the connection.
+/// The header fields that concern the framing and the connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Framing {
     pub(super) length: Option<u64>,
@@ -16,13 +16,13 @@ pub(super) struct Framing {
     pub(super) upgrade: Option<Span>,
     pub(super) host: Option<Span>,
     pub(super) expect_continue: bool,
-    /// `Expect` is something else than `100-continue`.
+    /// `Expect` is not `100-continue`.
     pub(super) expects_other: bool,
-    /// `Connection` names other headers, which are not passed on.
+    /// `Connection` names other headers, which are not forwarded.
     pub(super) nominates: bool,
 }
 
-/// Where a part of a buffer lies in it. Both come from one allocation; otherwise the span is empty.
+/// The position of `part` in a buffer. It is empty unless `part` belongs to the buffer's allocation.
 pub(super) fn span_of(buffer: &[u8], part: &[u8]) -> Span {
     let start = (part.as_ptr() as usize).wrapping_sub(buffer.as_ptr() as usize);
     let end = start.saturating_add(part.len());
@@ -32,7 +32,7 @@ pub(super) fn span_of(buffer: &[u8], part: &[u8]) -> Span {
     Span { start: start as u32, end: end as u32 }
 }
 
-/// Every LF of a head has to follow a CR; httparse is lenient there.
+/// Checks that every LF of a head follows a CR, which httparse does not.
 pub(super) fn check_line_ends(head: &[u8]) -> Result<(), HeadError> {
     for at in memchr_iter(b'\n', head) {
         if at.checked_sub(1).and_then(|before| head.get(before)) != Some(&b'\r') {
@@ -42,13 +42,13 @@ pub(super) fn check_line_ends(head: &[u8]) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// For a head that is not complete: whether more bytes can still make it one.
+/// Checks whether an incomplete head can become valid with more bytes.
 pub(super) fn check_partial(buffer: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
     check_line_ends(buffer)?;
     if buffer.len() >= limits.bytes { Err(HeadError::TooLarge) } else { Ok(()) }
 }
 
-/// httparse's errors in our terms.
+/// Maps the errors of httparse.
 pub(super) fn head_error(error: httparse::Error) -> HeadError {
     match error {
         httparse::Error::TooManyHeaders => HeadError::TooManyFields,
@@ -58,7 +58,7 @@ pub(super) fn head_error(error: httparse::Error) -> HeadError {
     }
 }
 
-/// Fills the index and reads the headers that frame.
+/// Fills the index, and reads the framing headers.
 pub(super) fn index(
     buffer: &[u8],
     headers: &[httparse::Header<'_>],
@@ -85,7 +85,7 @@ pub(super) fn index(
     Ok(framing)
 }
 
-/// Takes off spaces and tabs around a value.
+/// Trims spaces and tabs around a value.
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
@@ -110,7 +110,7 @@ impl Framing {
                 once(&mut self.length, parse_length(value)?, HeadError::ContentLength)?;
             }
             17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                // Twice is `chunked, chunked`, which is not allowed either.
+                // Two lines mean `chunked, chunked`, which is not allowed either.
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     let known =
                         |c: &[u8]| [&b"chunked"[..], b"identity", b""].iter().any(|k| c.eq_ignore_ascii_case(k));
@@ -133,7 +133,7 @@ impl Framing {
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade_named = true;
             } else if is_kept(option) {
-                // A client that could have these dropped on the way could change who it is or how the message is framed.
+                // A client that could get these dropped could change its identity, or the framing of the message.
                 return Err(HeadError::Connection);
             } else {
                 self.nominates = true;
@@ -142,7 +142,7 @@ impl Framing {
         Ok(())
     }
 
-    /// How the end of the body is found, once conflicts are ruled out; `None` when neither header is there.
+    /// The length of the body, after conflicts are rejected; `None` if neither header is present.
     pub(super) fn body(&self, version: Version) -> Result<Option<BodyLength>, HeadError> {
         match (self.chunked, self.length) {
             (true, Some(_)) => Err(HeadError::ContentLength),
@@ -154,18 +154,18 @@ impl Framing {
         }
     }
 
-    /// Whether the connection may be used again (RFC 9112 §9.3).
+    /// Whether the connection can be reused (RFC 9112 §9.3).
     pub(super) fn persists(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 }
 
-/// A header that may come once.
+/// The value of a header that may appear once.
 fn once<T>(place: &mut Option<T>, value: T, error: HeadError) -> Result<(), HeadError> {
     if place.replace(value).is_some() { Err(error) } else { Ok(()) }
 }
 
-/// Headers that `Connection` may not name: framing, identity, and what is added on the way.
+/// Headers that `Connection` may not name: framing, identity, and headers that proxies add.
 fn is_kept(name: &[u8]) -> bool {
     const KEPT: [&[u8]; 8] = [
         b"host",
@@ -181,7 +181,7 @@ fn is_kept(name: &[u8]) -> bool {
     forwarded || KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
 }
 
-/// Digits alone, no sign, no list (RFC 9110 §8.6).
+/// Parses digits; no sign, no list (RFC 9110 §8.6).
 pub(crate) fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
     if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
         return Err(HeadError::ContentLength);

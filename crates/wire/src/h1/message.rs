@@ -1,31 +1,31 @@
-//! Terms of messages that both reading and writing use.
+//! Types of messages that reading and writing share.
 
-/// How large a head may be.
+/// Limits of heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// All of it, in bytes.
+    /// The size in bytes.
     pub bytes: usize,
-    /// Its header lines; at most [`MAX_FIELDS`].
+    /// The number of header lines; at most [`MAX_FIELDS`].
     pub fields: usize,
-    /// Whether HTTP/1.0 is served (S-120).
+    /// Whether HTTP/1.0 is accepted (S-120).
     pub http10: bool,
-    /// What becomes of names with underscores (PC-04).
+    /// The handling of names with underscores (PC-04).
     pub underscores: Underscores,
 }
 
-/// What becomes of header names with underscores, which some backends take for hyphens.
+/// The handling of header names with underscores, which some backends treat as hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Underscores {
-    /// They are passed on.
+    /// They are forwarded.
     #[default]
     Allow,
-    /// The request is refused.
+    /// The request is rejected.
     Reject,
-    /// The header is left out.
+    /// The header is dropped.
     Drop,
 }
 
-/// Header lines that can be parsed at all.
+/// The most header lines that can be parsed.
 pub const MAX_FIELDS: usize = 100;
 
 impl Default for HeadLimits {
@@ -45,16 +45,16 @@ pub enum Version {
     Http11,
 }
 
-/// How the end of a body is found (RFC 9112 §6.3).
+/// The length of a body (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BodyLength {
-    /// There is none.
+    /// There is no body.
     #[default]
     None,
-    /// After that many bytes; not zero.
+    /// The body has this many bytes; not zero.
     Length(u64),
-    /// After the last chunk.
+    /// The body ends with its last chunk.
     Chunked,
-    /// When the connection closes; of responses alone.
+    /// The body ends with the connection; responses only.
     UntilClose,
 }

@@ -4,7 +4,7 @@ use super::fields::{self, Framing};
 use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
 use crate::view::{Field, Fields, Span};
 
-/// The head of a request as an index over the buffer that it was read into. It is used again for every request of a connection.
+/// The head of a request, as an index over the buffer that it was read into. It is reused for every request of a connection.
 #[derive(Debug, Default)]
 pub struct RequestHead {
     /// The method.
@@ -13,36 +13,36 @@ pub struct RequestHead {
     pub target: Span,
     /// The version.
     pub version: Version,
-    /// The body's length.
+    /// The length of the body.
     pub body: BodyLength,
-    /// Whether `Content-Length: 0` says that there is no body; it is passed on.
+    /// Whether there is `Content-Length: 0`, which is forwarded.
     pub declares_empty: bool,
-    /// The value of `Host`; also there when the target has an authority of its own.
+    /// The value of `Host`; also set if the target has an authority.
     pub host: Span,
-    /// What the client wants to switch to, if `Connection` says so too and there is no body.
+    /// The protocol that the client wants to switch to, if `Connection` names `upgrade` and there is no body.
     pub upgrade: Option<Span>,
-    /// Whether the client waits for 100 before it sends the body.
+    /// Whether the client waits for a 100 response before it sends the body.
     pub expect_continue: bool,
-    /// Whether the client will send another request.
+    /// Whether the client may send another request on the connection.
     pub keep_alive: bool,
     /// Whether `Connection` names headers that have to be dropped.
     pub nominates: bool,
     pub(crate) index: Vec<Field>,
-    /// Up to here an incomplete head was looked at, so that a slow one costs no more than a fast one.
+    /// How far an incomplete head was scanned, so that a slow one costs no more than a fast one.
     seen: usize,
 }
 
 impl RequestHead {
-    /// The protocol that the backend is asked to switch to. Only WebSocket's is asked for (S-118), and only by its method, GET (RFC 6455 §4.1);
-    /// any other request with `Upgrade` stays HTTP.
+    /// The protocol that the backend is asked to switch to: only WebSocket (S-118), and only for GET (RFC 6455 §4.1). Any other request with
+    /// `Upgrade` stays HTTP.
     pub fn switch<'a>(&self, buffer: &'a [u8]) -> Option<&'a [u8]> {
         let protocol = self.upgrade?.of(buffer);
         let is_websocket = protocol.eq_ignore_ascii_case(b"websocket") && self.method.of(buffer) == b"GET";
         is_websocket.then_some(protocol)
     }
 
-    /// Reads a head from the start of `buffer`. `Ok(None)`: more bytes are needed. Else the length of the head, which ends
-    /// with the empty line.
+    /// Parses a head at the start of `buffer`. `Ok(None)`: more bytes are needed. Otherwise returns the length of the head, which ends with the
+    /// empty line.
     pub fn parse(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         if self.seen > 0 && !self.may_be_complete(buffer) {
             fields::check_partial(buffer, limits)?;
@@ -71,7 +71,7 @@ impl RequestHead {
         }
     }
 
-    /// Whether an empty line came since the last look.
+    /// Whether an empty line arrived since the last scan.
     fn may_be_complete(&self, buffer: &[u8]) -> bool {
         let from = self.seen.saturating_sub(3);
         memchr::memmem::find(buffer.get(from..).unwrap_or_default(), b"\r\n\r\n").is_some()
@@ -101,39 +101,39 @@ impl RequestHead {
         let body = framing.body(self.version)?;
         self.body = body.unwrap_or(BodyLength::None);
         self.declares_empty = framing.length == Some(0);
-        // Before 1.1 a request need not say which host it is for.
+        // Before 1.1 a request does not need a host.
         let may_lack_host = self.version == Version::Http10;
         self.host = framing.host.or(may_lack_host.then(Span::default)).ok_or(HeadError::Host)?;
         self.keep_alive = framing.persists(self.version);
-        // An expectation of a request without a body has nothing to wait for (RFC 9110 §10.1.1).
+        // Without a body there is nothing to wait for (RFC 9110 §10.1.1).
         let knows_continue = self.version == Version::Http11;
         self.expect_continue = framing.expect_continue && knows_continue && self.body != BodyLength::None;
-        // A body before the switch is where requests are smuggled: such a request stays HTTP.
+        // A body before an upgrade allows request smuggling: such a request stays HTTP.
         let switches = framing.upgrade_named && self.body == BodyLength::None && self.version == Version::Http11;
         self.upgrade = framing.upgrade.filter(|_| switches);
         self.nominates = framing.nominates;
         Ok(())
     }
 
-    /// The octets of memory that the index takes.
+    /// The memory of the index, in octets.
     pub fn index_octets(&self) -> usize {
         self.index.capacity() * size_of::<Field>()
     }
 
-    /// As new, but with the memory of its index.
+    /// Resets it, and keeps the memory of its index.
     #[must_use]
     pub fn reset(mut self) -> Self {
         self.index.clear();
         Self { index: self.index, ..Self::default() }
     }
 
-    /// The header lines over the buffer that the head was read from.
+    /// The header lines, over the buffer that the head was read from.
     pub fn fields<'a>(&'a self, buffer: &'a [u8]) -> Fields<'a> {
         Fields::new(buffer, &self.index)
     }
 }
 
-/// A version is one that is not supported only where a version stands: `GET /a b HTTP/1.1` is malformed.
+/// An unsupported version is reported only at the place of a version: `GET /a b HTTP/1.1` is malformed.
 fn head_error(error: httparse::Error, buffer: &[u8]) -> HeadError {
     let error = fields::head_error(error);
     let line = buffer.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty()).unwrap_or_default();
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_space_in_the_target_is_no_version() {
+    fn a_space_in_the_target_is_malformed() {
         let error = |line: &str| {
             let text = format!("{line}\r\nHost: a.test\r\n\r\n");
             RequestHead::default().parse(text.as_bytes(), &HeadLimits::default()).unwrap_err()

@@ -4,44 +4,44 @@ use super::fields;
 use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
 use crate::view::{Field, Fields, Span};
 
-/// Statuses that are served, of either version of HTTP.
+/// The statuses that are accepted, in both versions of HTTP.
 pub(crate) const STATUSES: std::ops::Range<u16> = 100..600;
 
-/// What was asked, as far as it tells whether a response has a body.
+/// The kind of a request, as far as it decides whether the response has a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RequestKind {
-    /// Anything but the two below.
+    /// Any other request.
     #[default]
     Other,
-    /// HEAD: never a body.
+    /// HEAD: the response never has a body.
     Head,
-    /// To switch protocols: 101 ends HTTP.
+    /// An upgrade: 101 ends HTTP.
     Upgrade,
-    /// CONNECT: a status of success ends HTTP, whatever the head says of a body (RFC 9110 §9.3.6).
+    /// CONNECT: a 2xx status ends HTTP, whatever the head says about a body (RFC 9110 §9.3.6).
     Connect,
 }
 
-/// The head of a response as an index over the buffer that it was read into.
+/// The head of a response, as an index over the buffer that it was read into.
 #[derive(Debug, Default)]
 pub struct ResponseHead {
     /// The status.
     pub status: u16,
-    /// The body's length.
+    /// The length of the body.
     pub body: BodyLength,
-    /// What `Content-Length` says, also where there is no body (HEAD, 304).
+    /// The value of `Content-Length`, also if there is no body (HEAD, 304).
     pub declared_length: Option<u64>,
-    /// Whether the backend will take another request.
+    /// Whether the backend accepts another request on the connection.
     pub keep_alive: bool,
     /// Whether `Connection` names headers that have to be dropped.
     pub nominates: bool,
-    /// What the backend switches to.
+    /// The protocol that the backend switches to.
     pub upgrade: Option<Span>,
     pub(crate) index: Vec<Field>,
     seen: usize,
 }
 
 impl ResponseHead {
-    /// Reads a head from the start of `buffer`; see [`super::RequestHead::parse`].
+    /// Parses a head at the start of `buffer`; see [`super::RequestHead::parse`].
     pub fn parse(
         &mut self,
         buffer: &[u8],
@@ -96,7 +96,7 @@ impl ResponseHead {
         self.nominates = framing.nominates;
         self.upgrade = framing.upgrade.filter(|_| framing.upgrade_named);
         self.body = match self.status {
-            // A switch that nobody asked for would turn the connection into something else.
+            // An upgrade that was not requested would change the protocol of the connection.
             101 if request_kind != RequestKind::Upgrade => return Err(HeadError::Malformed),
             100..=199 | 204 if body.is_some_and(|length| length != BodyLength::None) => {
                 return Err(HeadError::ContentLength);
@@ -111,7 +111,7 @@ impl ResponseHead {
         Ok(())
     }
 
-    /// Makes it the head of a switch to a protocol, whose name is put at the end of what the head refers to.
+    /// Turns the head into that of an upgrade to a protocol, whose name is appended to the buffer that the head refers to.
     pub fn switched(&mut self, protocol: &[u8], out: &mut Vec<u8>) {
         let start = out.len() as u32;
         out.extend_from_slice(protocol);
@@ -119,19 +119,19 @@ impl ResponseHead {
         self.upgrade = Some(Span { start, end: out.len() as u32 });
     }
 
-    /// Whether a final response is still to come.
+    /// Whether it is interim: the final response follows.
     pub fn is_informational(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }
 
-    /// As new, but with the memory of its index.
+    /// Resets it, and keeps the memory of its index.
     #[must_use]
     pub fn reset(mut self) -> Self {
         self.index.clear();
         Self { index: self.index, ..Self::default() }
     }
 
-    /// The header lines over the buffer that the head was read from.
+    /// The header lines, over the buffer that the head was read from.
     pub fn fields<'a>(&'a self, buffer: &'a [u8]) -> Fields<'a> {
         Fields::new(buffer, &self.index)
     }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_9110_10_1_1_an_expectation_is_one_of_requests_alone() {
+    fn rfc_9110_10_1_1_expect_applies_to_requests_only() {
         let head = b"HTTP/1.1 200 OK\r\nexpect: x\r\ncontent-length: 3\r\n\r\n";
         let length = ResponseHead::default().parse(head, RequestKind::Other, &HeadLimits::default());
         assert_eq!(length, Ok(Some(head.len())));

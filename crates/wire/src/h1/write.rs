@@ -1,4 +1,4 @@
-//! Heads as they are sent: written anew from the view and the edits, with framing that is ours alone.
+//! Writes heads from a view and its edits. The framing is always the gateway's own.
 
 use super::{BodyLength, RequestHead};
 use crate::edit::{Edits, FieldEdit};
@@ -8,9 +8,9 @@ use text::Authority;
 /// The framing that a head announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutFraming {
-    /// No header: there is no body, or the end of the connection ends it.
+    /// No header: there is no body, or it ends with the connection.
     None,
-    /// `Content-Length`, also where the body itself is not sent (HEAD, 304).
+    /// `Content-Length`, also if the body itself is not sent (HEAD, 304).
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
@@ -26,7 +26,7 @@ impl From<BodyLength> for OutFraming {
     }
 }
 
-/// What a request's head is made of.
+/// The parts of a request's head.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestParts<'a> {
     /// The method.
@@ -35,22 +35,22 @@ pub struct RequestParts<'a> {
     pub path: &'a [u8],
     /// The query.
     pub query: Option<&'a [u8]>,
-    /// The `Host`, as the client sent it.
+    /// The `Host` that the client sent.
     pub authority: &'a [u8],
     /// The client's header lines.
     pub fields: Fields<'a>,
     /// Whether the client's `Connection` names headers to be dropped.
     pub nominates: bool,
-    /// How the body is framed.
+    /// The framing of the body.
     pub framing: OutFraming,
-    /// What is switched to.
+    /// The protocol of an upgrade.
     pub upgrade: Option<&'a [u8]>,
-    /// Whether the connection is asked to be closed afterwards.
+    /// Whether to ask for the connection to be closed afterwards.
     pub close: bool,
 }
 
 impl<'a> RequestParts<'a> {
-    /// A request as routing has seen it; `upgrade` is what the backend is asked to switch to.
+    /// A request as routing has seen it; `upgrade` is the protocol that is requested of the backend.
     pub fn of(request: &RequestHead, view: &RequestView<'a>, upgrade: Option<&'a [u8]>) -> Self {
         Self {
             method: view.method,
@@ -69,7 +69,7 @@ impl<'a> RequestParts<'a> {
     }
 }
 
-/// What a response's head is made of.
+/// The parts of a response's head.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseParts<'a> {
     /// The status.
@@ -78,20 +78,20 @@ pub struct ResponseParts<'a> {
     pub fields: Fields<'a>,
     /// Whether the backend's `Connection` names headers to be dropped.
     pub nominates: bool,
-    /// How the body is framed.
+    /// The framing of the body.
     pub framing: OutFraming,
-    /// What is switched to.
+    /// The protocol of an upgrade.
     pub upgrade: Option<&'a [u8]>,
     /// Whether the connection is closed afterwards.
     pub close: bool,
 }
 
-/// How a head is written, where that is not as for most.
+/// Options for writing a head; the default suits most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Style {
-    /// Names in the case in which they came, not in lower case (S-115).
+    /// Keep the case of received names, instead of lower case (S-115).
     pub keep_case: bool,
-    /// For a client that speaks HTTP/1.0 (S-120); of responses alone.
+    /// For an HTTP/1.0 client (S-120); responses only.
     pub http10: bool,
 }
 
@@ -100,9 +100,9 @@ pub fn write_request(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edits<
     write_request_in(out, parts, edits, Style::default());
 }
 
-/// The same, in another style.
+/// The same, in a given style.
 pub fn write_request_in(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edits<'_>, style: Style) {
-    let names = Names { of: parts.fields, kept: style.keep_case };
+    let names = NameCase { received: parts.fields, keep: style.keep_case };
     out.extend_from_slice(parts.method);
     out.push(b' ');
     match &edits.target {
@@ -118,7 +118,7 @@ pub fn write_request_in(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edi
     out.extend_from_slice(b" HTTP/1.1\r\n");
     names.put(out, b"host", edits.authority.map_or(parts.authority, Authority::as_bytes));
     names.put_all(out, (parts.fields, parts.nominates), edits, true);
-    // A request of a method that usually has a body says that it has none (RFC 9110 §8.6).
+    // A request with a method that usually has a body states that it has none (RFC 9110 §8.6).
     let has_none = parts.framing == OutFraming::None && matches!(parts.method, b"POST" | b"PUT" | b"PATCH");
     framing(out, if has_none { OutFraming::Length(0) } else { parts.framing }, names);
     connection(out, parts.upgrade, parts.close, names);
@@ -130,14 +130,14 @@ pub fn write_response(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edit
     write_response_in(out, parts, edits, Style::default());
 }
 
-/// The same, in another style.
+/// The same, in a given style.
 pub fn write_response_in(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edits<'_>, style: Style) {
-    let names = Names { of: parts.fields, kept: style.keep_case };
+    let names = NameCase { received: parts.fields, keep: style.keep_case };
     status_line(out, parts.status, style.http10);
     names.put_all(out, (parts.fields, parts.nominates), edits, false);
     framing(out, parts.framing, names);
     if style.http10 && !parts.close {
-        // What 1.1 takes for granted.
+        // The default of HTTP/1.1, which HTTP/1.0 has to state.
         names.put(out, b"connection", b"keep-alive");
     } else {
         connection(out, parts.upgrade, parts.close, names);
@@ -153,18 +153,18 @@ fn status_line(out: &mut Vec<u8>, status: u16, http10: bool) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// How names are spelled.
+/// The case of names.
 #[derive(Clone, Copy)]
-struct Names<'a> {
-    /// The head that came.
-    of: Fields<'a>,
-    kept: bool,
+struct NameCase<'a> {
+    /// The received head.
+    received: Fields<'a>,
+    keep: bool,
 }
 
-impl Names<'_> {
-    /// The lines of a head but for its framing.
+impl NameCase<'_> {
+    /// Appends the lines of a head, except its framing.
     fn put_all(self, out: &mut Vec<u8>, (fields, nominates): (Fields<'_>, bool), edits: &Edits<'_>, request: bool) {
-        if self.kept {
+        if self.keep {
             return each_field(fields, nominates, edits, request, |name, value, _| self.put(out, name, value));
         }
         each_field(fields, nominates, edits, request, |name, value, lower| {
@@ -172,18 +172,18 @@ impl Names<'_> {
         });
     }
 
-    /// A line whose name is given in lower case.
+    /// Appends a line, whose name is given in lower case.
     fn put(self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-        if !self.kept {
+        if !self.keep {
             return line(out, name, value);
         }
-        // Of several spellings of a name the first counts, as Envoy has it; what did not come is in lower case.
-        let came = self.of.iter().map(|(came, _)| came).find(|came| came.eq_ignore_ascii_case(name));
+        // Of several spellings of a name the first is used, as in Envoy; names that were not received are in lower case.
+        let came = self.received.iter().map(|(came, _)| came).find(|came| came.eq_ignore_ascii_case(name));
         field(out, came.unwrap_or(name), value, true);
     }
 }
 
-fn framing(out: &mut Vec<u8>, framing: OutFraming, names: Names<'_>) {
+fn framing(out: &mut Vec<u8>, framing: OutFraming, names: NameCase<'_>) {
     match framing {
         OutFraming::None => {}
         OutFraming::Length(length) => {
@@ -193,7 +193,7 @@ fn framing(out: &mut Vec<u8>, framing: OutFraming, names: Names<'_>) {
     }
 }
 
-fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool, names: Names<'_>) {
+fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool, names: NameCase<'_>) {
     if let Some(protocol) = upgrade {
         names.put(out, b"upgrade", protocol);
         names.put(out, b"connection", b"upgrade");
@@ -202,7 +202,7 @@ fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool, names: Nam
     }
 }
 
-/// One header line, its name in lower case unless it is `kept` as it is (S-115).
+/// Appends a header line, with its name in lower case unless its case is `kept` (S-115).
 pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8], kept: bool) {
     let start = out.len();
     line(out, name, value);
@@ -219,8 +219,8 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Gives every header line of a head that is sent, but for its framing: what came and stays, then what is added. The last argument says
-/// that the name is in lower case for sure.
+/// Calls back for every header line to send, except the framing: received lines that are kept, then added ones. The last argument is
+/// whether the name is known to be in lower case.
 pub(crate) fn each_field(
     fields: Fields<'_>,
     nominates: bool,
@@ -241,7 +241,7 @@ pub(crate) fn each_field(
         if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
             let name = name.as_str().as_bytes();
             let later = edits.fields.get(at + 1..).unwrap_or_default();
-            // The framing is not to be had by configuration either.
+            // Configuration cannot set the framing either.
             if !is_replaced(name, later) && !is_ours(name, value, request) {
                 give(name, value, true);
             }
@@ -249,7 +249,7 @@ pub(crate) fn each_field(
     }
 }
 
-/// Whether an edit takes a line of this name away.
+/// Whether an edit removes lines of this name.
 fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
     edits.iter().any(|edit| match edit {
         FieldEdit::Remove(removed) | FieldEdit::Set(removed, _) => {
@@ -259,13 +259,13 @@ fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
     })
 }
 
-/// Headers of one hop (RFC 9110 §7.6.1), the framing and, in requests, the `Host`: written by us or not at all.
+/// Headers of one hop (RFC 9110 §7.6.1), the framing and, in requests, `Host`: never copied, only written by this module.
 fn is_ours(name: &[u8], value: &[u8], request: bool) -> bool {
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
     match name.len() {
         2 => is(b"te") && !value.eq_ignore_ascii_case(b"trailers"),
         4 => request && is(b"host"),
-        // 100 is answered or passed on by the exchange itself.
+        // The exchange itself answers or forwards `100-continue`.
         7 => is(b"upgrade"),
         10 => is(b"connection") || is(b"keep-alive"),
         14 => is(b"content-length") || is(b"http2-settings"),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn edits_mean_what_they_mean_one_after_the_other() {
+    fn edits_apply_in_order() {
         let mut edits = Edits::default();
         edits.append("x-a", "2");
         edits.set("x-b", "new");
@@ -368,19 +368,19 @@ mod tests {
     }
 
     #[test]
-    fn rfc_9110_7_6_1_headers_of_one_hop_are_not_passed_on() {
+    fn rfc_9110_7_6_1_headers_of_one_hop_are_not_forwarded() {
         let hop = "Connection: x-secret, keep-alive\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nProxy-Connection: close\r\nTE: gzip\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nX-Kept: 1\r\n";
         let out = written(hop, &Edits::default(), OutFraming::None);
         assert_eq!(out, "GET /a?b=c HTTP/1.1\r\nhost: a.test\r\nx-kept: 1\r\n\r\n");
     }
 
     #[test]
-    fn te_trailers_is_passed_on() {
+    fn te_trailers_is_forwarded() {
         assert!(written("TE: trailers\r\n", &Edits::default(), OutFraming::None).contains("te: trailers\r\n"));
     }
 
     #[test]
-    fn s_115_names_keep_their_case_where_that_is_asked_for() {
+    fn s_115_names_keep_their_case_if_configured() {
         let text = "POST / HTTP/1.1\r\nHOST: a\r\nX-Two: 1\r\nx-TWO: 2\r\nX-Gone: 1\r\nContent-LENGTH: 3\r\n\r\n";
         let mut request = RequestHead::default();
         request.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn s_120_a_response_for_http_1_0_says_so_and_whether_the_connection_stays() {
+    fn s_120_a_response_to_http_1_0_has_its_version_and_states_keep_alive() {
         let parts = |close| ResponseParts {
             status: 200,
             fields: Fields::new(&[], &[]),

@@ -1,46 +1,45 @@
-//! Which pseudo-header fields a header block has, found without decoding it (RFC 7541 §6): the library that decodes drops some of them in
-//! silence. It follows representations and skips strings; of the dynamic table it keeps which entries are pseudo-header fields.
+//! Finds the pseudo-header fields of a header block without decoding it (RFC 7541 §6), because the library that decodes it drops some of them
+//! silently. The scan follows representations and skips strings; of the dynamic table it keeps only which entries are pseudo-header fields.
 
-/// Entries of the static table with names of requests, and with `:status` (RFC 7541 appendix A).
+/// Entries of the static table with pseudo-header fields of requests, and with `:status` (RFC 7541 appendix A).
 const OF_REQUESTS: std::ops::RangeInclusive<u64> = 1..=7;
 const STATUS: std::ops::RangeInclusive<u64> = 8..=14;
 /// The first index of the dynamic table.
 const DYNAMIC: u64 = 62;
-/// `:status` as it is, and in Huffman's code (RFC 7541 appendix B).
+/// `:status` as a plain string, and in the Huffman code (RFC 7541 appendix B).
 const STATUS_NAME: &[u8] = b":status";
 const STATUS_CODED: &[u8] = &[0xb8, 0x84, 0x8d, 0x36, 0xa3];
-/// The seven bits of `:` in that code.
+/// The seven bits of `:` in the Huffman code.
 const COLON_CODED: u8 = 0x5c;
 
-/// Pseudo-header fields of a block.
+/// The kinds of pseudo-header fields that a block has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PseudoFields {
     /// `:status`.
     pub status: bool,
-    /// Those of requests, and what only looks like one.
+    /// Any other name that begins with `:`.
     pub other: bool,
 }
 
-/// Reads the header blocks of one direction of a connection in their order, wherever they are cut.
+/// Scans all header blocks of one direction of a connection, in order and in pieces of any size.
 #[derive(Debug, Default)]
 pub struct BlockScan {
     step: Step,
     kind: Kind,
-    /// The integer that is being read, and how far it is.
+    /// The integer that is being read, and the position of its next bits.
     number: u64,
     shift: u32,
-    /// Whether the string that is being read is in Huffman's code.
+    /// Whether the string that is being read is in the Huffman code.
     coded: bool,
-    /// Octets of it that are still to come.
+    /// Octets of the string that are not read yet.
     left: u64,
     /// The beginning of a name.
     name: [u8; STATUS_NAME.len() + 1],
     name_length: usize,
-    /// What the field is.
+    /// The class of the field that is being read.
     field: Class,
-    /// Which entries of the dynamic table are pseudo-header fields; the first bit is the youngest entry. Each takes more than 32 octets of
-    /// the 4,096 that the table has, so that there are fewer than bits. Entries that have left it need no care: the library refuses
-    /// references to them.
+    /// Which entries of the dynamic table are pseudo-header fields; the lowest bit is the newest entry. An entry takes more than 32 octets of
+    /// the table's 4,096, so there are fewer entries than bits. Evicted entries need no handling: the library rejects references to them.
     statuses: u128,
     others: u128,
     found: PseudoFields,
@@ -64,11 +63,11 @@ enum Step {
 enum Kind {
     #[default]
     Indexed,
-    /// A literal that becomes an entry of the dynamic table.
+    /// A literal that is added to the dynamic table.
     Added,
-    /// A literal that does not.
+    /// A literal that is not added.
     Plain,
-    /// No field: a new size of the table.
+    /// Not a field: an update of the table size.
     Size,
 }
 
@@ -81,12 +80,12 @@ enum Class {
 }
 
 impl BlockScan {
-    /// A block begins.
+    /// Begins a block.
     pub fn begin(&mut self) {
         (self.step, self.found) = (Step::Field, PseudoFields::default());
     }
 
-    /// A part of it.
+    /// Scans a part of the block.
     pub fn take(&mut self, mut octets: &[u8]) {
         while let Some((octet, rest)) = octets.split_first() {
             match self.step {
@@ -104,7 +103,7 @@ impl BlockScan {
         }
     }
 
-    /// The block ends; what it has.
+    /// Ends the block; returns what was found.
     pub fn end(&mut self) -> PseudoFields {
         std::mem::take(&mut self.found)
     }
@@ -129,7 +128,7 @@ impl BlockScan {
         }
     }
 
-    /// Begins an integer whose first octet has so many bits of it (RFC 7541 §5.1).
+    /// Begins an integer with a prefix of `bits` bits (RFC 7541 §5.1).
     fn integer(&mut self, octet: u8, bits: u32, more: Step, end: fn(&mut Self)) {
         let most = u64::from(u8::MAX >> (8 - bits));
         (self.number, self.shift) = (u64::from(octet) & most, 0);
@@ -137,7 +136,7 @@ impl BlockScan {
     }
 
     fn more(&mut self, octet: u8, end: fn(&mut Self)) {
-        // The library refuses numbers that are so long.
+        // The library rejects longer integers.
         if self.shift < 56 {
             self.number += u64::from(octet & 0x7f) << self.shift;
             self.shift += 7;
@@ -182,7 +181,7 @@ impl BlockScan {
         if self.left == 0 { self.end_field() } else { self.step = Step::Value }
     }
 
-    /// Takes octets of a string; what is left behind it.
+    /// Consumes octets of a string; returns the rest.
     fn skip<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
         let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(octets.len());
         let (string, rest) = octets.split_at(count);
@@ -234,7 +233,7 @@ impl BlockScan {
 mod tests {
     use super::*;
 
-    /// What blocks of one connection have, read whole and octet by octet.
+    /// The result of scanning blocks of one connection, whole and in pieces.
     fn found(blocks: &[&[u8]]) -> Vec<(bool, bool)> {
         let read = |size: usize| {
             let mut scan = BlockScan::default();
@@ -252,8 +251,8 @@ mod tests {
     }
 
     #[test]
-    fn rfc_7541_c_6_answers_have_a_status_whatever_the_table_holds() {
-        // The three answers of appendix C.6, whose table evicts entries; then one that refers to `:status: 307`.
+    fn rfc_7541_c_6_responses_have_a_status_whatever_the_table_holds() {
+        // The three responses of appendix C.6, whose table evicts entries; then one that refers to `:status: 307`.
         let first = b"\x48\x82\x64\x02\x58\x85\xae\xc3\x77\x1a\x4b\x61\x96\xd0\x7a\xbe\x94\x10\x54\xd4\x44\xa8\x20\x05\x95\x04\x0b\x81\x66\xe0\x82\xa6\x2d\x1b\xff\x6e\x91\x9d\x29\xad\x17\x18\x63\xc7\x8f\x0b\x97\xc8\xe9\xae\x82\xae\x43\xd3";
         assert_eq!(
             found(&[first, b"\x48\x83\x64\x0e\xff\xc1\xc0\xbf", b"\xc0", b"\xbe"]),
@@ -274,7 +273,7 @@ mod tests {
         ];
         for block in status {
             assert_eq!(found(&[block]), [(true, false)], "{block:x?}");
-            // Behind another field whose value looks like one, and a change of the table's size.
+            // After a table size update, and another field whose value looks like one.
             let behind = [&b"\x3f\xe1\x1f\x00\x01x\x02\x88\x84"[..], block].concat();
             assert_eq!(found(&[&behind]), [(true, false)], "{block:x?}");
         }
@@ -296,10 +295,10 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_the_dynamic_table_are_told_apart_by_their_age() {
+    fn entries_of_the_dynamic_table_are_found_by_their_age() {
         let mut blocks: Vec<&[u8]> = vec![b"\x48\x03418"];
         blocks.resize(100, b"\x40\x01x\x01y");
-        // Ninety-nine entries are younger.
+        // Ninety-nine entries are newer.
         let at_99 = [0xff, (62 + 99 - 127) as u8];
         let at_98 = [0xff, (62 + 98 - 127) as u8];
         blocks.extend([&at_99[..], &at_98[..]]);

@@ -1,4 +1,4 @@
-//! From the library's heads to flat ones.
+//! Converts heads of the `h2` library into flat ones.
 
 use crate::h1::fields::parse_length;
 use crate::h1::response::STATUSES;
@@ -7,35 +7,35 @@ use crate::view::{Field, Fields, Span};
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{HeaderMap, Method, request, response};
 
-/// Why a head is not taken. Each is an answer of its own, but that a malformed head ends the stream.
+/// Why a head is rejected. Each has a response of its own, except that a malformed head resets the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FlatError {
-    /// The message has what RFC 9113 §8 does not allow and the library accepts: white space around a value, a name that is not a token, a
-    /// status, an empty scheme, or a protocol of an extended CONNECT that is not a token (RFC 8441 §4). The stream is reset.
+    /// The message violates RFC 9113 §8 in a way that the library accepts: white space around a value, a name that is not a token, a status,
+    /// an empty scheme, or a protocol of an extended CONNECT that is not a token (RFC 8441 §4). The stream is reset.
     #[error("the message is malformed")]
     Malformed,
     /// The protocol of an extended CONNECT is not known (RFC 9220 §3).
     #[error("the protocol of the CONNECT request is not known")]
     Protocol,
-    /// There is no host, or there are two that differ (RFC 9113 §8.3.1).
+    /// There is no host, or there are two different ones (RFC 9113 §8.3.1).
     #[error("the request has no host, or several")]
     Host,
-    /// More header lines or bytes than are taken.
+    /// Too many header lines or bytes.
     #[error("the head is too large")]
     TooLarge,
     /// `content-length` is not a number, or there are several.
     #[error("the content-length is not valid")]
     ContentLength,
-    /// A header's name has an underscore, where that is not taken (PC-04).
+    /// The name of a header has an underscore, and such names are rejected (PC-04).
     #[error("the name of a header has an underscore")]
     Underscore,
-    /// `expect` is something else than `100-continue`.
-    #[error("the expectation is not known")]
+    /// `expect` is not `100-continue`.
+    #[error("the expectation is unknown")]
     Expectation,
 }
 
-/// Lays a request's head flat at the end of `out`; `head` refers to what is there from `out`'s old end on. `protocol` is that of an
-/// extended CONNECT (RFC 8441), which becomes the request that HTTP/1 switches protocols with. `ended` says that there is no body.
+/// Appends a request's head to `out` in flat form; the positions in `head` count from the old end of `out`. `protocol` is that of an extended
+/// CONNECT (RFC 8441), which becomes a request with `Upgrade`, as in HTTP/1. `ended`: there is no body.
 pub fn flatten_request(
     parts: &request::Parts,
     protocol: Option<&str>,
@@ -50,7 +50,7 @@ pub fn flatten_request(
     head.method = put(out, base, method.as_bytes());
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     head.target = put(out, base, target.as_bytes());
-    // First of all what is malformed.
+    // Malformed requests come first.
     flatten_request_fields(&parts.headers, protocol.is_some(), limits, (base, &mut head.index, out))?;
     let named = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = authority(named, &parts.headers)?;
@@ -86,7 +86,7 @@ fn flatten_request_fields(
     if refused { Err(FlatError::Underscore) } else { Ok(()) }
 }
 
-/// Lays a response's head flat at the end of `out`; `asked_head` says that the request was HEAD, `ended` that there is no body.
+/// Appends a response's head to `out` in flat form. `asked_head`: the request was HEAD; `ended`: there is no body.
 pub fn flatten_response(
     parts: &response::Parts,
     (asked_head, ended): (bool, bool),
@@ -97,11 +97,11 @@ pub fn flatten_response(
     let base = out.len();
     let declared = length(&parts.headers)?;
     head.status = parts.status.as_u16();
-    // One rule for both versions; 101 is none of HTTP/2 (RFC 9113 §8.6).
+    // One rule for both versions, except that HTTP/2 has no 101 (RFC 9113 §8.6).
     if !STATUSES.contains(&head.status) || head.status == 101 {
         return Err(FlatError::Malformed);
     }
-    // RFC 9110 §8.6: these have no `Content-Length`, also in an answer to HEAD.
+    // RFC 9110 §8.6: these have no `Content-Length`, also in a response to HEAD.
     head.declared_length = declared.filter(|_| !matches!(head.status, 100..=199 | 204));
     let bodiless = asked_head || matches!(head.status, 100..=199 | 204 | 304);
     head.body = match (bodiless || ended, declared) {
@@ -117,8 +117,8 @@ pub fn flatten_response(
     check(&head.index, out.len() - base, limits)
 }
 
-/// Lays trailers flat in `out`, without those that may not be sent as such; `index` refers to `out`. They are as many, and as large, as
-/// a head may be.
+/// Writes trailers to `out` in flat form, without fields that are not allowed in trailers; the positions in `index` refer to `out`. The limits
+/// of heads apply.
 pub fn flatten_trailers<'a>(
     trailers: &HeaderMap,
     limits: &HeadLimits,
@@ -135,7 +135,7 @@ pub fn flatten_trailers<'a>(
     Ok(Fields::new(out, index))
 }
 
-/// Finds what the library lets through of pseudo-header fields. Where there is no authority, it does not tell the scheme.
+/// Checks pseudo-header fields that the library accepts. Without an authority, the library does not report the scheme.
 fn check_pseudo_headers(parts: &request::Parts, protocol: Option<&str>) -> Result<(), FlatError> {
     if parts.uri.scheme_str() == Some("") {
         return Err(FlatError::Malformed);
@@ -157,14 +157,14 @@ fn check(index: &[Field], bytes: usize, limits: &HeadLimits) -> Result<(), FlatE
     if index.len() > limits.fields || bytes > limits.bytes { Err(FlatError::TooLarge) } else { Ok(()) }
 }
 
-/// Appends bytes; where they lie, counted from `base`.
+/// Appends bytes; returns their position, counted from `base`.
 fn put(out: &mut Vec<u8>, base: usize, bytes: &[u8]) -> Span {
     let start = out.len() - base;
     out.extend_from_slice(bytes);
     Span { start: start as u32, end: (out.len() - base) as u32 }
 }
 
-/// The host, which `:authority` and `host` have to agree on where both are there.
+/// The host. If there are both `:authority` and `host`, they have to agree.
 fn authority<'a>(named: Option<&'a [u8]>, headers: &'a HeaderMap) -> Result<&'a [u8], FlatError> {
     let mut hosts = headers.get_all(HOST).iter();
     match (named, hosts.next(), hosts.next()) {
@@ -194,7 +194,7 @@ fn expects_continue(headers: &HeaderMap) -> Result<bool, FlatError> {
     }
 }
 
-/// Lays fields flat. Cookies, which HTTP/2 may send in pieces, become one line (RFC 9113 §8.2.3).
+/// Appends fields. Cookies, which HTTP/2 may split, become one line (RFC 9113 §8.2.3).
 fn flatten_fields(
     headers: &HeaderMap,
     base: usize,
@@ -222,7 +222,7 @@ fn flatten_fields(
     Ok(())
 }
 
-/// What the library does not check of RFC 9113 §8.2.1: it takes `"` for a character of names, and blanks around values.
+/// Checks of RFC 9113 §8.2.1 that the library lacks: it accepts `"` in names, and white space around values.
 fn is_well_formed(name: &http::HeaderName, value: &http::HeaderValue) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let value = value.as_bytes();
@@ -232,7 +232,7 @@ fn is_well_formed(name: &http::HeaderName, value: &http::HeaderValue) -> bool {
 fn cookies(headers: &HeaderMap, base: usize, out: &mut Vec<u8>) -> Field {
     let name = put(out, base, COOKIE.as_str().as_bytes());
     let start = out.len();
-    // Without the empty ones, which would leave a blank at an end of the value.
+    // Empty ones are left out: they would leave a space at an end of the value.
     let pieces = headers.get_all(COOKIE).iter().filter(|piece| !piece.is_empty());
     for (at, piece) in pieces.enumerate() {
         if at > 0 {

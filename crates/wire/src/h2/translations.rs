@@ -1,4 +1,4 @@
-//! Properties of heads that go from one version to the other and back.
+//! Properties of heads that are translated to the other version and back.
 
 use super::*;
 use crate::edit::Edits;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 type Lines = Vec<(String, Vec<u8>)>;
 
-/// Names of which each version and each hop has its own idea.
+/// Names that each version or hop handles in its own way.
 const SPECIAL: [&str; 16] = [
     "connection",
     "keep-alive",
@@ -30,7 +30,7 @@ const SPECIAL: [&str; 16] = [
     "accept",
 ];
 
-/// What concerns one connection, or is said by the framing.
+/// Names that concern one connection, or the framing.
 fn is_of_one_hop(name: &str, value: &[u8]) -> bool {
     match name {
         "te" => value != b"trailers",
@@ -40,7 +40,7 @@ fn is_of_one_hop(name: &str, value: &[u8]) -> bool {
     }
 }
 
-/// Lines that may stand in any head.
+/// Lines that any head may have.
 fn lines() -> impl Strategy<Value = Lines> {
     let named = "[a-z][a-z0-9_.-]{0,9}".prop_filter("special", |name| !SPECIAL.contains(&name.as_str()));
     let common = prop::sample::select(vec!["set-cookie", "date", "server", "accept", "x-forwarded-for"]);
@@ -48,7 +48,7 @@ fn lines() -> impl Strategy<Value = Lines> {
     prop::collection::vec((name, value()), 0..12)
 }
 
-/// Values of visible characters, spaces within, and octets beyond ASCII.
+/// Values of visible characters, inner spaces, and octets beyond ASCII.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let octet = prop_oneof![8 => 0x21..0x7f_u8, 1 => Just(b' '), 1 => Just(b'\t'), 1 => 0x80..=0xff_u8];
     prop::collection::vec(octet, 0..20).prop_map(|octets| octets.trim_ascii().to_vec())
@@ -62,7 +62,7 @@ fn map(lines: &Lines) -> HeaderMap {
     map
 }
 
-/// By name, and for each name in order: what a head says.
+/// The fields of a head, by name, and for each name in order.
 fn said(lines: impl Iterator<Item = (String, Vec<u8>)>) -> Lines {
     let mut lines: Lines = lines.collect();
     lines.sort_by(|one, other| one.0.cmp(&other.0));
@@ -102,13 +102,13 @@ fn answer<'a>(head: &'a ResponseHead, buffer: &'a [u8], framing: OutFraming) -> 
     }
 }
 
-/// A request of HTTP/1, as it is read.
+/// A parsed HTTP/1 request.
 fn read(raw: &[u8]) -> Option<RequestHead> {
     let mut head = RequestHead::default();
     head.parse(raw, &HeadLimits::default()).ok().flatten().map(|_| head)
 }
 
-/// How a body is told in HTTP/1.
+/// The framing of a body in HTTP/1.
 fn framing() -> impl Strategy<Value = OutFraming> {
     prop_oneof![
         Just(OutFraming::None),
@@ -125,7 +125,7 @@ fn framing_line(framing: OutFraming) -> String {
     }
 }
 
-/// The rest of a head of HTTP/1: lines, whose names it has in capitals, and the framing.
+/// The rest of an HTTP/1 head: lines, with names in capitals, and the framing.
 fn end_head(raw: &mut Vec<u8>, lines: &Lines, framing: OutFraming) {
     for (name, value) in lines {
         raw.extend_from_slice(name.to_uppercase().as_bytes());
@@ -138,7 +138,7 @@ fn end_head(raw: &mut Vec<u8>, lines: &Lines, framing: OutFraming) {
 }
 
 proptest! {
-    /// HTTP/1 to HTTP/2 and back: all that is not of one hop, and the framing.
+    /// HTTP/1 to HTTP/2 and back: all fields that are not of one hop, and the framing.
     #[test]
     fn a_request_of_http_1_comes_back_as_it_was(
         lines in lines(),
@@ -163,12 +163,12 @@ proptest! {
         prop_assume!(head.is_some());
         let head = head.unwrap();
         let sent = request(&parts(&head, &raw), &Edits::default(), true).unwrap();
-        let told = [("content-length".to_owned(), framing)].into_iter().filter_map(|(name, framing)| match framing {
+        let framed = [("content-length".to_owned(), framing)].into_iter().filter_map(|(name, framing)| match framing {
             OutFraming::Length(length) => Some((name, length.to_string().into_bytes())),
             OutFraming::None | OutFraming::Chunked => None,
         });
         let passed = lines.iter().filter(|(name, value)| !is_of_one_hop(name, value) && !nominated.contains(name));
-        prop_assert_eq!(said_by(sent.headers()), said(passed.clone().cloned().chain(told)));
+        prop_assert_eq!(said_by(sent.headers()), said(passed.clone().cloned().chain(framed)));
 
         let (parts_of, ()) = sent.into_parts();
         let (mut flat, mut out) = (RequestHead::default(), Vec::new());
@@ -185,7 +185,7 @@ proptest! {
         prop_assert_eq!(kept, said(passed.cloned()));
     }
 
-    /// HTTP/2 to HTTP/2 by way of the flat head: everything, but that cookies are one line.
+    /// HTTP/2 to HTTP/2 through the flat head: everything, except that cookies become one line.
     #[test]
     fn a_request_of_http_2_stays_what_it_is(
         lines in lines(),
@@ -205,7 +205,7 @@ proptest! {
         prop_assert_eq!(sent.uri(), &from.uri);
     }
 
-    /// Answers: HTTP/1 to HTTP/2 and back.
+    /// Responses: HTTP/1 to HTTP/2 and back.
     #[test]
     fn an_answer_of_http_1_comes_back_as_it_was(lines in lines(), status in 200..600_u16, framing in framing()) {
         prop_assume!(!matches!(status, 204 | 304) && framing != OutFraming::None);
@@ -227,7 +227,7 @@ proptest! {
         prop_assert_eq!((again.status, OutFraming::from(again.body)), (status, framing));
     }
 
-    /// Trailers both ways, without those that may not be sent as such.
+    /// Trailers both ways, without fields that are not allowed in trailers.
     #[test]
     fn trailers_come_back_as_they_were(lines in lines()) {
         let (mut index, mut flat) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! From the view and the edits to heads that the library sends.
+//! Builds heads for the `h2` library from a view and its edits.
 
 use crate::edit::Edits;
 use crate::h1::write::each_field;
@@ -9,9 +9,9 @@ use http::header::CONTENT_LENGTH;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
-/// A request's head; `None` where it holds what HTTP/2 cannot say, such as a host that is none. `https` is the scheme that is told.
+/// A request's head; `None` if HTTP/2 cannot express it, as with an invalid host. `https` selects the scheme.
 ///
-/// A switch of protocols becomes an extended CONNECT, which the caller marks with its protocol.
+/// An upgrade becomes an extended CONNECT, to which the caller adds the protocol.
 pub fn request(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Option<Request<()>> {
     let method = match parts.upgrade {
         Some(_) => Method::CONNECT,
@@ -33,7 +33,7 @@ pub fn request(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Opti
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = fields(parts.fields, parts.nominates, edits, true, parts.framing);
-    // Keys of the switch mean nothing here (RFC 8441 §5).
+    // Keys of the WebSocket handshake are not used here (RFC 8441 §5).
     if parts.upgrade.is_some() {
         request.headers_mut().remove("sec-websocket-key");
     }
@@ -43,7 +43,7 @@ pub fn request(parts: &RequestParts<'_>, edits: &Edits<'_>, https: bool) -> Opti
 /// A response's head.
 pub fn response(parts: &ResponseParts<'_>, edits: &Edits<'_>) -> Response<()> {
     let mut response = Response::new(());
-    // A switch that worked is an ordinary success here.
+    // A successful upgrade is a 200 here.
     let status = if parts.upgrade.is_some() { 200 } else { parts.status };
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     *response.headers_mut() = fields(parts.fields, parts.nominates, edits, false, parts.framing);
@@ -53,7 +53,7 @@ pub fn response(parts: &ResponseParts<'_>, edits: &Edits<'_>) -> Response<()> {
     response
 }
 
-/// Trailers; those that HTTP/2 cannot say are left out.
+/// Trailers; fields that HTTP/2 cannot express are left out.
 pub fn trailers(from: Fields<'_>) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(from.len());
     for (name, value) in from.iter() {
@@ -71,7 +71,7 @@ fn fields(from: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool, f
     each_field(from, nominates, edits, request, |name, value, _| {
         let Ok(name) = HeaderName::from_bytes(name) else { return };
         texts.extend_from_slice(value);
-        // Frozen piece by piece: all of them stay in the one allocation.
+        // Split off piece by piece: all of them stay in one allocation.
         if let Ok(value) = HeaderValue::from_maybe_shared(texts.split().freeze()) {
             map.append(name, value);
         }

@@ -1,4 +1,4 @@
-//! Tests of paths: tables by row, and properties of what a backend makes of what it is sent.
+//! Tests of paths: tables by row, and properties of how a backend interprets the forwarded path.
 
 use super::*;
 use proptest::prelude::*;
@@ -127,7 +127,7 @@ fn dot_segments_are_found_in_all_their_forms() {
     }
 }
 
-/// What a backend makes of a path: every escape decoded, once, and then dot segments removed (RFC 3986 §5.2.4).
+/// A path as a backend interprets it: every escape is decoded once, then dot segments are removed (RFC 3986 §5.2.4).
 fn as_backends_read(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::new();
     let mut rest = path;
@@ -160,7 +160,7 @@ fn as_backends_read(path: &[u8]) -> Vec<u8> {
     [&b"/"[..], &kept.join(&b'/')].concat()
 }
 
-/// Paths of the pieces that attacks are made of.
+/// Paths made of pieces that attacks use.
 fn odd_path() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => prop::sample::select(vec!["%", "2", "5", "e", "6", "1", "F", "f", "/", ".", ";", "\\", "a", "d", "~"]),
@@ -170,7 +170,7 @@ fn odd_path() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..14).prop_map(|pieces| format!("/{}", pieces.concat()))
 }
 
-/// What rules are made of: characters that an escape need not stand for, and slashes.
+/// The text of rules: characters that need no escape, and slashes.
 fn plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~')
 }
@@ -178,14 +178,14 @@ fn plain(byte: u8) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, rng_seed: RngSeed::Fixed(4), failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// MC-02: where slashes are decoded, no exact or prefix rule of plain characters sees another path than the backend does.
+    /// MC-02: if slashes are decoded, exact and prefix rules of plain characters see the same path as the backend.
     #[test]
     fn mc_02_backends_read_the_path_that_was_matched(path in odd_path()) {
         for mode in [Normalization::DecodeAndMergeSlashes, Normalization::DecodeSlashes] {
             let mut scratch = Vec::new();
             let Ok(sent) = normalise(path.as_bytes(), mode, &mut scratch) else { continue };
             let read = as_backends_read(sent);
-            // How far a rule of plain characters can look: up to the first that is none.
+            // A rule of plain characters matches at most up to the first other character.
             let seen = |path: &[u8]| path.iter().take_while(|byte| plain(**byte)).count();
             prop_assert_eq!(sent.get(..seen(sent)), read.get(..seen(&read)), "{} is sent as {:?}", path, String::from_utf8_lossy(sent));
             prop_assert_eq!(seen(sent) == sent.len(), seen(&read) == read.len(), "{}", path);
@@ -193,7 +193,7 @@ proptest! {
         }
     }
 
-    /// S-116: nothing is left to decode that a mode decodes, and no escape is made that did not come.
+    /// S-116: no escape is left that the mode decodes, and no new escape is formed.
     #[test]
     fn s_116_what_was_normalised_stays_as_it_is(path in odd_path()) {
         for mode in MODES {
