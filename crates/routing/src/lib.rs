@@ -10,9 +10,9 @@ pub mod explain;
 #[cfg(test)]
 mod fixture;
 mod host;
+mod host_map;
 pub mod judge;
 pub mod log_line;
-mod names;
 pub mod prepare;
 pub mod rewrite;
 pub mod route;

@@ -4,7 +4,7 @@
 //! shard. The control side builds them; workers only read.
 
 use crate::host::HostTable;
-use crate::names::Names;
+use crate::host_map::HostMap;
 use crate::route::{RouteEntry, Slots};
 use ir::{HostPattern, HttpTable};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use wire::view::RequestView;
 /// The table of one listener or TLS server.
 #[derive(Debug, Clone)]
 pub struct Table {
-    exact: Names,
+    exact: HostMap,
     /// By the text behind the `*`, which begins with a dot.
-    suffixes: Names,
+    suffixes: HostMap,
     any: Option<Arc<HostTable>>,
 }
 
@@ -37,8 +37,8 @@ impl Table {
     pub fn build(listener: &HttpTable, slots: Slots<'_>) -> Self {
         let suffixes = listener.hosts.keys().filter(|pattern| matches!(pattern, HostPattern::Suffix(_))).count();
         let mut table = Self {
-            exact: Names::with_room_for(listener.hosts.size() - suffixes),
-            suffixes: Names::with_room_for(suffixes),
+            exact: HostMap::with_room_for(listener.hosts.size() - suffixes),
+            suffixes: HostMap::with_room_for(suffixes),
             any: None,
         };
         for host in listener.hosts.values() {

@@ -1,6 +1,6 @@
 //! Backends that answer with what they received, as JSON, each on a port of its own.
 
-use crate::secured::Secured;
+use crate::secured::BackendTls;
 use rustls::server::Acceptor;
 use rustls::{ServerConnection, StreamOwned};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ pub struct Backend {
 
 impl Backend {
     /// Starts one on a free port of 127.0.0.1 that calls itself `number`, with a certificate if it speaks TLS.
-    pub fn start(number: u16, tls: Option<Secured>) -> std::io::Result<Self> {
+    pub fn start(number: u16, tls: Option<BackendTls>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -105,7 +105,7 @@ struct Greeting {
 }
 
 /// Begins TLS, and tells what the client asked for.
-fn accept(mut stream: &TcpStream, tls: &Secured) -> Option<(ServerConnection, Greeting)> {
+fn accept(mut stream: &TcpStream, tls: &BackendTls) -> Option<(ServerConnection, Greeting)> {
     let mut acceptor = Acceptor::default();
     let accepted = loop {
         if acceptor.read_tls(&mut stream).ok()? == 0 {

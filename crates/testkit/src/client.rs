@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Bound of every wait; reached only when something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for a connection and for each read; reached only if something is broken.
+pub(crate) const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 thread_local! {
     static PEERS: RefCell<Vec<SocketAddr>> = const { RefCell::new(Vec::new()) };
@@ -46,13 +46,13 @@ pub struct Ends {
     pub to: SocketAddr,
     /// The client's own address; any unless given.
     pub from: Option<IpAddr>,
-    /// How long each wait may take.
-    pub patience: Duration,
+    /// The longest wait for the connection and for each read.
+    pub timeout: Duration,
 }
 
 impl From<SocketAddr> for Ends {
     fn from(to: SocketAddr) -> Self {
-        Self { to, from: None, patience: PATIENCE }
+        Self { to, from: None, timeout: CLIENT_TIMEOUT }
     }
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn connect(ends: impl Into<Ends>) -> Result<TcpStream, NoAnswer> {
         if let Some(from) = ends.from {
             socket.bind(&SocketAddr::new(from, 0).into())?;
         }
-        socket.connect_timeout(&ends.to.into(), ends.patience)?;
+        socket.connect_timeout(&ends.to.into(), ends.timeout)?;
         Ok::<_, std::io::Error>(TcpStream::from(socket))
     };
     let stream = open().map_err(|error| match error.kind() {
@@ -154,7 +154,7 @@ pub(crate) fn connect(ends: impl Into<Ends>) -> Result<TcpStream, NoAnswer> {
         std::io::ErrorKind::TimedOut => NoAnswer::Timeout,
         _ => NoAnswer::Closed,
     })?;
-    let _ = stream.set_read_timeout(Some(ends.patience));
+    let _ = stream.set_read_timeout(Some(ends.timeout));
     if let Ok(address) = stream.local_addr() {
         PEERS.with_borrow_mut(|peers| peers.push(address));
     }

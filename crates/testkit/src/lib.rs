@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod python;
 pub mod secured;
 pub mod seeded;
+pub mod wait;
 
 /// Runs `work` on every item, on as many threads as there are cores; results in the order of the items.
 pub fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {

@@ -93,7 +93,7 @@ impl Question {
         let head_only = self.method == "HEAD";
         let mut ends = Ends { from: self.from, ..Ends::from(address) };
         if self.unanswered {
-            ends.patience = UNANSWERED;
+            ends.timeout = UNANSWERED;
         }
         let answered = match &self.tls {
             None if self.proxied.is_some() => {

@@ -1,5 +1,4 @@
-//! TLS for tests: the certificates of `oracle/certs`, backends that show them, and a client that takes whatever it is shown and tells what
-//! that was.
+//! TLS for tests: the certificates of `oracle/certs`, backends that use them, and a client that accepts every certificate and reports its name.
 
 use crate::client::{self, Ends, NoAnswer};
 use anyhow::{Context, Result};
@@ -45,9 +44,9 @@ pub struct Hello {
 
 /// Names of certificates by the SHA-256 of their DER.
 #[derive(Debug, Default)]
-pub struct Names(BTreeMap<Vec<u8>, String>);
+pub struct CertificateNames(BTreeMap<Vec<u8>, String>);
 
-impl Names {
+impl CertificateNames {
     /// The name of the first certificate of a chain; `unknown` for one that is none of them, `None` where there is no chain.
     pub fn of(&self, chain: Option<&[CertificateDer<'_>]>) -> Option<&str> {
         let first = chain?.first()?;
@@ -57,18 +56,18 @@ impl Names {
 
 /// What a backend needs to speak TLS, and to say which certificate a client showed.
 #[derive(Debug, Clone)]
-pub struct Secured {
+pub struct BackendTls {
     /// What the backend shows and asks for.
     pub config: Arc<ServerConfig>,
     /// Names of the certificates that clients may show.
-    pub names: Arc<Names>,
+    pub names: Arc<CertificateNames>,
 }
 
 /// Certificates by name, in a folder of `NAME.crt` and `NAME.key`.
 #[derive(Debug)]
 pub struct Certificates {
     folder: PathBuf,
-    names: Arc<Names>,
+    names: Arc<CertificateNames>,
 }
 
 impl Certificates {
@@ -86,7 +85,7 @@ impl Certificates {
                 names.insert(digest(&SHA256, &certificate).as_ref().to_vec(), name.to_owned());
             }
         }
-        Ok(Self { folder: folder.to_owned(), names: Arc::new(Names(names)) })
+        Ok(Self { folder: folder.to_owned(), names: Arc::new(CertificateNames(names)) })
     }
 
     fn chain(&self, name: &str) -> Result<Vec<CertificateDer<'static>>> {
@@ -105,7 +104,7 @@ impl Certificates {
     }
 
     /// What a backend needs to show the certificate `name`, and, where `authority` is given, to reject clients without one that it signed.
-    pub fn backend(&self, name: &str, authority: Option<&str>) -> Result<Secured> {
+    pub fn backend(&self, name: &str, authority: Option<&str>) -> Result<BackendTls> {
         let provider = Arc::new(provider::default_provider());
         let builder =
             ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -119,7 +118,7 @@ impl Certificates {
             }
         };
         let config = Arc::new(builder.with_single_cert(self.chain(name)?, self.key(name)?)?);
-        Ok(Secured { config, names: Arc::clone(&self.names) })
+        Ok(BackendTls { config, names: Arc::clone(&self.names) })
     }
 
     fn client(&self, hello: &Hello) -> Result<Arc<ClientConfig>> {
@@ -129,8 +128,9 @@ impl Certificates {
         let provider = Arc::new(provider);
         let versions = if hello.max.as_deref() == Some("1.2") { vec![&TLS12] } else { vec![&TLS13, &TLS12] };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions)?;
-        let builder =
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider, hello.signed.clone())));
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate { provider, key: hello.signed.clone() }));
         let mut config = match &hello.client {
             Some(name) => builder.with_client_auth_cert(self.chain(name)?, self.key(name)?)?,
             None => builder.with_no_client_auth(),
@@ -166,11 +166,21 @@ impl Certificates {
     }
 }
 
-/// Takes whatever it is shown, if it is signed by the kind of key.
+/// Accepts every certificate of a server, if it has a key of the given kind.
 #[derive(Debug)]
-struct Anything(Arc<CryptoProvider>, Option<String>);
+pub struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+    /// `rsa` or `ecdsa`; any if absent.
+    key: Option<String>,
+}
 
-impl ServerCertVerifier for Anything {
+impl Default for AnyCertificate {
+    fn default() -> Self {
+        Self { provider: Arc::new(provider::default_provider()), key: None }
+    }
+}
+
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -201,8 +211,8 @@ impl ServerCertVerifier for Anything {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let mut schemes = self.0.signature_verification_algorithms.supported_schemes();
-        schemes.retain(|scheme| self.1.as_deref().is_none_or(|kind| is_of(*scheme, kind)));
+        let mut schemes = self.provider.signature_verification_algorithms.supported_schemes();
+        schemes.retain(|scheme| self.key.as_deref().is_none_or(|kind| is_of(*scheme, kind)));
         schemes
     }
 }

@@ -3,13 +3,13 @@
 //! Most clusters of a large configuration get no requests: such a cluster costs no more memory than its configuration.
 
 mod endpoints;
-mod names;
 mod outlier;
+mod resolution;
 mod usage;
 
-pub(crate) use names::Names;
 pub use outlier::Ejections;
 pub(crate) use outlier::OutlierDetector;
+pub(crate) use resolution::NameResolution;
 pub(crate) use usage::Usage;
 pub use usage::{Counted, UsageCounts};
 
@@ -39,7 +39,7 @@ pub struct ClusterState {
     /// The configuration.
     pub config: Arc<Cluster>,
     endpoints: ArcSwapOption<EndpointList>,
-    names: OnceLock<Arc<Names>>,
+    names: OnceLock<Arc<NameResolution>>,
     /// Set where the cluster uses TLS.
     connector: Option<Box<WorkedOut>>,
     all: Arc<Endpoints>,
@@ -439,7 +439,7 @@ impl ClusterState {
     }
 
     /// The names to resolve; `Some` only for the first caller, and only if there are names.
-    pub(crate) fn begin_resolving(&self) -> Option<Arc<Names>> {
+    pub(crate) fn begin_resolving(&self) -> Option<Arc<NameResolution>> {
         if endpoints::known(&self.config.endpoints).is_some()
             || matches!(self.config.endpoints, EndpointSource::Never(_) | EndpointSource::Withheld(_))
         {

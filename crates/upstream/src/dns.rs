@@ -8,7 +8,7 @@ mod resolver;
 pub use failures::Unresolved;
 pub(crate) use resolver::build_resolver;
 
-use crate::cluster::{ClusterState, Names};
+use crate::cluster::{ClusterState, NameResolution};
 use crate::tasks::Tasks;
 use failures::Failures;
 use hickory_resolver::TokioResolver;
@@ -107,7 +107,7 @@ impl Dns {
 }
 
 impl Queries {
-    async fn keep_resolving(self: &Arc<Self>, state: &Weak<ClusterState>, progress: &Names) {
+    async fn keep_resolving(self: &Arc<Self>, state: &Weak<ClusterState>, progress: &NameResolution) {
         // What the state before this one left holds for each name that has no answer.
         let mut known = state.upgrade().map(|state| left(&state)).unwrap_or_default();
         let mut first = true;

@@ -1,6 +1,6 @@
 //! Backends that do what a test tells them: each connection gets a thread and a script.
 
-use crate::gateway::PATIENCE;
+use crate::gateway::TIMEOUT;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,7 +38,7 @@ impl Backend {
                     return;
                 }
                 let (stream, script) = (stream.unwrap(), Arc::clone(&script));
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(TIMEOUT)).unwrap();
                 stream.set_nodelay(true).unwrap();
                 let number = counter.fetch_add(1, Ordering::SeqCst);
                 let mut side = Side { stream, buffer: Vec::new(), number, seen: Arc::clone(&list) };

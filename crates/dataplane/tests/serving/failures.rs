@@ -255,7 +255,7 @@ fn a_client_that_resets_ends_its_request() {
     client.get("/");
     was_got.recv().unwrap();
     client.reset();
-    assert_eq!(end.recv_timeout(crate::gateway::PATIENCE), Ok(true), "the backend works for nobody");
+    assert_eq!(end.recv_timeout(crate::gateway::TIMEOUT), Ok(true), "the backend works for nobody");
 }
 
 #[test]
@@ -285,6 +285,6 @@ fn a_client_that_leaves_within_its_body_ends_the_request() {
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhalf").finish();
-    assert_eq!(end.recv_timeout(crate::gateway::PATIENCE), Ok(true));
+    assert_eq!(end.recv_timeout(crate::gateway::TIMEOUT), Ok(true));
     assert!(client.is_closed());
 }

@@ -1,6 +1,6 @@
 //! HTTP/2 frame by frame, for clients that no library would be.
 
-use crate::gateway::PATIENCE;
+use crate::gateway::TIMEOUT;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -162,7 +162,7 @@ impl Peer {
         let begun = Instant::now();
         let mut room = vec![0; 1 << 16];
         while !so(&self.seen) {
-            assert!(begun.elapsed() < PATIENCE && !self.seen.closed, "not seen: {what}: {:?}", self.seen);
+            assert!(begun.elapsed() < TIMEOUT && !self.seen.closed, "not seen: {what}: {:?}", self.seen);
             match self.stream.read(&mut room) {
                 Ok(0) => self.seen.closed = true,
                 Ok(count) => self.take(&room[..count]),

@@ -13,27 +13,16 @@ use ir::{
 use ir::{ClientTls, EscapedSlashes, Fault, MeshConnectionSettings, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+pub(crate) use testkit::wait::{TIMEOUT, until};
 use tokio::runtime::Runtime;
 use upstream::Upstream;
-
-/// Bound of every wait in these tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is random in these tests is the same in each run.
 const SEED: u64 = 1;
 
 /// Any port of this machine.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-/// Waits until something is so.
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < PATIENCE, "waited too long: {what}");
-        std::thread::yield_now();
-    }
-}
 
 /// A running data plane.
 pub(crate) struct Gateway {
@@ -92,7 +81,7 @@ impl Gateway {
     /// Takes a snapshot over, and waits until every worker serves it.
     pub(crate) fn apply(&self, setup: &Setup) -> ApplyOutcome {
         let outcome = self.plane.apply(&setup.snapshot(), &Delta::default());
-        assert!(self.plane.wait_applied(outcome.generation, PATIENCE), "a worker does not take over");
+        assert!(self.plane.wait_applied(outcome.generation, TIMEOUT), "a worker does not take over");
         outcome
     }
 
@@ -271,13 +260,13 @@ impl Setup {
 
     /// A TLS server whose bytes go to a cluster.
     pub(crate) fn tls_tcp(mut self, names: &[&str], termination: Option<Termination>, cluster: &str) -> Self {
-        self.tls.push((patterns(names), termination, Some(bytes_to(cluster, PATIENCE))));
+        self.tls.push((patterns(names), termination, Some(bytes_to(cluster, TIMEOUT))));
         self
     }
 
     /// Passes bytes in clear text on to a cluster.
     pub(crate) fn tcp(mut self, cluster: &str) -> Self {
-        self.tcp = Some(bytes_to(cluster, PATIENCE));
+        self.tcp = Some(bytes_to(cluster, TIMEOUT));
         self
     }
 

@@ -10,7 +10,7 @@ use ir::{ClientAuth, ClientTls, PoolLimits, Retries, RetryLimit, RetryOn, Share,
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const OVERFLOW: &str = "upstream connect error or disconnect/reset before headers. reset reason: overflow";
@@ -271,13 +271,14 @@ fn dr_20_a_connection_takes_no_requests_after_its_time() {
 fn dr_20_a_request_may_outlive_the_time_of_its_connection() {
     let gate = Gate::default();
     let backend = gate.backend();
-    let life = Some(Duration::from_millis(30));
-    let limits = PoolLimits { max_connection_duration: life, ..connections(1) };
+    let life = Duration::from_millis(30);
+    let limits = PoolLimits { max_connection_duration: Some(life), ..connections(1) };
     let gateway = Gateway::serving(&limited(&[backend.address], limits));
     let mut client = gateway.client();
     client.get("/");
-    until("it is there", || backend.seen().len() == 1);
-    std::thread::sleep(Duration::from_millis(60));
+    until("the request", || backend.seen().len() == 1);
+    let begun = Instant::now();
+    until("the end of the connection's time", || begun.elapsed() > life);
     gate.open(2);
     assert_eq!(client.answer().status, 200);
     assert_eq!(client.get("/").answer().status, 200);

@@ -1,26 +1,20 @@
 //! A backend in HTTP/2 whose frames a test writes by hand.
 
 use crate::backend::{Backend, Side};
+pub(crate) use crate::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RESET, SETTINGS, WINDOW_UPDATE,
+};
 use crate::gateway::{Gateway, Setup, forward};
 use dataplane::Limits;
 
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const RESET: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
 /// `:status: 200` in HPACK.
 pub(crate) const OK: &[u8] = &[0x88];
 
 /// One frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
-    let length = (content.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
+    let mut frame = Vec::new();
+    crate::frames::frame(&mut frame, kind, flags, stream, content);
+    frame
 }
 
 /// A whole header block in one frame.

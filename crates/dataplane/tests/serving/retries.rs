@@ -9,7 +9,7 @@ use ir::LogFormat;
 use ir::{PoolLimits, Retries, RetryLimit, RetryOn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::ports::refusing;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -129,10 +129,14 @@ fn vs_39_the_time_of_the_route_begins_with_the_whole_request_for_every_attempt()
     let action = retrying("c", Some(limit), Some(policy(1, RetryOn::SERVER_ERROR)));
     let gateway = Gateway::serving(&Setup::default().host("*", action).cluster("c", &[backend.address]));
     let mut client = gateway.client();
-    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\na");
-    // The body takes longer to come than the answer may.
-    std::thread::sleep(limit + Duration::from_millis(50));
-    assert_eq!(client.send("b").answer().status, 200);
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    // The body takes longer than the timeout of the route.
+    let begun = Instant::now();
+    while begun.elapsed() <= limit {
+        client.send("1\r\na\r\n");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert_eq!(client.send("0\r\n\r\n").answer().status, 200);
     assert_eq!(counts(&backend), ["1", "2"]);
 }
 

@@ -1,7 +1,7 @@
 //! TLS of clients: servers by name, certificates, client certificates, and what is passed through (GW-10, S-14, S-38, S-82, S-96, S-97).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, PATIENCE, Setup, forward, respond};
+use crate::gateway::{Gateway, Setup, TIMEOUT, forward, respond};
 use crate::streams::{Whole, ask, begin, get, run, runtime};
 use http::Request;
 use ir::{
@@ -9,15 +9,15 @@ use ir::{
     TlsVersion, Trust,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::{self, sign::any_supported_type};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::secured::AnyCertificate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -102,45 +102,6 @@ impl Signed {
     }
 }
 
-/// Accepts whatever it is shown, to be looked at afterwards.
-#[derive(Debug)]
-struct Anything;
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// A handshake; `sni` empty names nobody.
 pub(crate) async fn shake(
     address: SocketAddr,
@@ -160,7 +121,7 @@ pub(crate) async fn shake_on(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything));
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::<AnyCertificate>::default());
     let mut config = match client {
         Some(signed) => {
             // Whatever the version: rustls would only take a certificate that webpki reads.
@@ -373,7 +334,7 @@ fn passthrough_and_tcp_pass_bytes_on_and_half_closes_with_them() {
         let stream = TcpStream::connect(address).await.unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let config = config.with_safe_default_protocol_versions().unwrap().dangerous();
-        let config = config.with_custom_certificate_verifier(Arc::new(Anything)).with_no_client_auth();
+        let config = config.with_custom_certificate_verifier(Arc::<AnyCertificate>::default()).with_no_client_auth();
         let name = ServerName::try_from("a.test").unwrap();
         let mut hello = Vec::new();
         let mut session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
@@ -423,7 +384,7 @@ fn terminated_tcp_gives_the_backend_clear_text() {
 fn s_81_a_client_that_does_not_shake_hands_is_given_up() {
     let signed = Authority::new().sign(&["a.test"]);
     let setup = Setup::default().host("*", respond(200, "ok"));
-    let limits = dataplane::Limits { client_hello_timeout: PATIENCE / 100, ..dataplane::Limits::default() };
+    let limits = dataplane::Limits { client_hello_timeout: TIMEOUT / 100, ..dataplane::Limits::default() };
     let gateway = Gateway::start(1, limits, None);
     gateway.apply(&setup.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
     for begun in [&b""[..], &[22, 3, 1, 1, 0]] {

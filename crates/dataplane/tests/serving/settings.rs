@@ -6,7 +6,7 @@ use crate::gateway::{Gateway, Setup, forward, until};
 use crate::streams::{ask, begin, get, run};
 use dataplane::Limits;
 use ir::{ConnectionSettings, MeshConnectionSettings, Underscores};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const SOON: Option<Duration> = Some(Duration::from_millis(300));
@@ -57,14 +57,17 @@ fn pc_04_heads_and_whole_requests_have_their_time() {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
     let answer = client.answer();
     assert_eq!((answer.status, answer.text()), (408, "request timeout"));
-    // What came in its time may take long to be answered.
-    let slow = Backend::start(|side| {
+    // The response to a request that arrived in time may take longer.
+    let limit = Duration::from_millis(300);
+    let slow = Backend::start(move |side| {
         while side.request().is_some() {
-            std::thread::sleep(Duration::from_millis(300));
+            let begun = Instant::now();
+            until("the end of the request's time", || begun.elapsed() > limit);
             side.send(OK);
         }
     });
-    let gateway = serving(&slow, ConnectionSettings { request_timeout: SOON, ..ConnectionSettings::default() });
+    let settings = ConnectionSettings { request_timeout: Some(limit), ..ConnectionSettings::default() };
+    let gateway = serving(&slow, settings);
     assert_eq!(gateway.client().with_body("POST", "abc").answer().status, 200);
 }
 

@@ -1,6 +1,6 @@
 //! A client and a backend that speak HTTP/2.
 
-use crate::gateway::PATIENCE;
+use crate::gateway::TIMEOUT;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::server::SendResponse;
@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Runs a test's part that speaks HTTP/2.
 pub(crate) fn run<R>(part: impl Future<Output = R>) -> R {
-    runtime().block_on(async { tokio::time::timeout(PATIENCE, part).await.expect("waited too long") })
+    runtime().block_on(async { tokio::time::timeout(TIMEOUT, part).await.expect("waited too long") })
 }
 
 /// For connections that outlive a part.

@@ -11,9 +11,7 @@ use testkit::gateway::{Gateway, Start};
 use testkit::numbers::{Backends, named_ports};
 use testkit::outcome::Question;
 use testkit::secured::Certificates;
-
-/// Bound of the wait for a changed configuration to act; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+use testkit::wait::TIMEOUT;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases")
@@ -62,7 +60,7 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
             std::fs::rename(beside, &path).unwrap();
             asked.explainer = explainer();
         }
-        let until = Instant::now() + sent.config.as_ref().map_or(Duration::ZERO, |_| PATIENCE);
+        let until = Instant::now() + sent.config.as_ref().map_or(Duration::ZERO, |_| TIMEOUT);
         faults.extend(loop {
             let found = asked.faults(sent, question, &gateway);
             if found.is_empty() || Instant::now() >= until {

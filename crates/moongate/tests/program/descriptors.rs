@@ -1,17 +1,15 @@
 //! The program with few descriptors, and clients that hold all that they may have: everybody else goes on.
 
-use super::operation::until;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use testkit::client;
 use testkit::gateway::{Gateway, Start};
+use testkit::wait::{TIMEOUT, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program, with at most so many descriptors.
 fn limited(folder: &Path, descriptors: u32) -> PathBuf {
@@ -146,6 +144,6 @@ fn without_descriptors_accepting_pauses_and_goes_on() {
     assert!(lines < 20, "{lines}");
     prlimit(pid, Resource::Nofile, before).unwrap();
     assert_eq!(ask(gateway.address(80), "/direct"), 201);
-    idle[0].set_read_timeout(Some(PATIENCE)).unwrap();
+    idle[0].set_read_timeout(Some(TIMEOUT)).unwrap();
     assert!(!matches!(idle[0].read(&mut [0; 8]), Ok(1..)), "the oldest was closed");
 }

@@ -1,12 +1,13 @@
 //! What a new user sees: the lines of a start in text and JSON, and the demo with files and ports that are there already.
 
-use super::operation::{direct, server, until};
+use super::operation::{direct, server};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use testkit::client::{self, Answer};
 use testkit::ports;
+use testkit::wait::until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 const ANY: [&str; 4] = ["--admin", "127.0.0.1:0", "--ready", "127.0.0.1:0"];

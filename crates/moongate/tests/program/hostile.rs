@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use testkit::gateway::{Gateway, Start};
+use testkit::wait::TIMEOUT;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Octets that a backend sends at the most; those of the attack that this is made after were 33 MB, and took 869 MB.
 const MOST: usize = 32 << 20;
 const GROWTH_KB: u64 = 64 << 10;
@@ -153,7 +153,7 @@ fn interim_responses_without_end_take_no_memory_and_end_their_connection() {
         let clients: Vec<_> = (0..CLIENTS).map(|_| ask(process.address(80), host)).collect();
         let begun = Instant::now();
         while ended.load(Ordering::SeqCst) < connections {
-            assert!(begun.elapsed() < PATIENCE, "nobody ended the attack of {host}");
+            assert!(begun.elapsed() < TIMEOUT, "nobody ended the attack of {host}");
             most = most.max(resident_kb(process.pid()));
             std::thread::park_timeout(Duration::from_millis(5));
         }

@@ -1,6 +1,6 @@
 //! Signals, the end of the process, its user, and what a service manager learns of it.
 
-use super::operation::{direct, server, start, status, until};
+use super::operation::{direct, server, start, status};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,6 +9,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use testkit::client;
 use testkit::gateway::{Gateway, Signal, Start};
+use testkit::wait::until;
 
 const KEPT_ALIVE: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 

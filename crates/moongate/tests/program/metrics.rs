@@ -1,7 +1,7 @@
 //! `/metrics` in both formats, as Prometheus' own parsers and linter read them, and the ports where Istio has them.
 
 use super::clients::script;
-use super::operation::{direct, get, server, start, status, until};
+use super::operation::{direct, get, server, start, status};
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use testkit::backend::Backend;
 use testkit::client::{self, Answer, Request};
 use testkit::gateway::Gateway;
 use testkit::python::Python;
+use testkit::wait::until;
 use testkit::{debian, ports};
 
 /// What Prometheus 2 sends.

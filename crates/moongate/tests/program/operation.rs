@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 use testkit::client::{self, Answer, NoAnswer, Request};
 use testkit::gateway::{Gateway, Start};
 use testkit::numbers::Backends;
 use testkit::secured::Certificates;
+use testkit::wait::until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().unwrap()
@@ -20,15 +19,6 @@ fn run(arguments: &[&str]) -> Output {
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Waits until something is so.
-pub(super) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < PATIENCE, "waited too long: {what}");
-        std::thread::yield_now();
-    }
 }
 
 pub(super) fn start(folder: &Path, ports: &[u16], args: &[&str]) -> Gateway {

@@ -1,12 +1,13 @@
 //! The page for a browser, and the report: lines of fields, many findings and none, and a screen as narrow as a phone's.
 
-use super::operation::{direct, server, start, until};
+use super::operation::{direct, server, start};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use testkit::debian;
 use testkit::gateway::Gateway;
+use testkit::wait::until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 

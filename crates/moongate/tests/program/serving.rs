@@ -1,10 +1,10 @@
 //! What is said, and what readiness answers, where nothing or less than was asked for is served.
 
-use super::operation::until;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use testkit::gateway::{Gateway, Start};
+use testkit::wait::until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use testkit::client::{self, Request};
 use testkit::ports;
 use testkit::python::Python;
+use testkit::wait::TIMEOUT;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Processes that follow one another.
 const UPGRADES: usize = 20;
 
@@ -44,7 +44,7 @@ impl Process {
     /// Waits for its end; its exit code.
     fn end(&mut self) -> Option<i32> {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < TIMEOUT {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status.code();
             }
@@ -90,7 +90,7 @@ impl Line {
         let begun = Instant::now();
         let said = |text: &str| std::fs::read_to_string(&log).unwrap().contains(text);
         while !(if first { path.exists() } else { said("took over from the process before") }) {
-            assert!(begun.elapsed() < PATIENCE, "{}", std::fs::read_to_string(&log).unwrap());
+            assert!(begun.elapsed() < TIMEOUT, "{}", std::fs::read_to_string(&log).unwrap());
             std::thread::yield_now();
         }
         process
@@ -103,7 +103,7 @@ fn ask_on(address: SocketAddr, keep_alive: bool, over: &AtomicBool, answers: &At
     let request = format!("GET /forbidden. HTTP/1.1\r\nHost: grpc.example\r\nConnection: {connection}\r\n\r\n");
     while !over.load(Ordering::Relaxed) {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         loop {
             stream.write_all(request.as_bytes()).unwrap();
             let mut answer = Vec::new();
@@ -127,7 +127,7 @@ struct Chat(TcpStream);
 impl Chat {
     fn open(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let head = "GET /chat HTTP/1.1\r\nHost: ws.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
         let mut answer = Vec::new();

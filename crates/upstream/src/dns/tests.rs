@@ -254,7 +254,7 @@ async fn names_of_a_cluster_that_is_gone_are_no_longer_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn names_that_nobody_uses_rest_until_somebody_does() {
     let (time, longest) = (Duration::from_secs(5), Duration::from_secs(300));
-    let names = Names::default();
+    let names = NameResolution::default();
     let begun = tokio::time::Instant::now();
     names.rest(time, longest).await;
     assert_eq!(begun.elapsed(), longest);

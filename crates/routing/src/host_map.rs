@@ -17,7 +17,7 @@ type Shard = HashTable<Arc<HostTable>>;
 
 /// Hosts by the text of their pattern.
 #[derive(Debug, Clone)]
-pub(crate) struct Names {
+pub(crate) struct HostMap {
     shards: Box<[Arc<Shard>]>,
     hasher: FixedState,
     count: usize,
@@ -40,7 +40,7 @@ fn text(host: &HostTable) -> &str {
     }
 }
 
-impl Names {
+impl HostMap {
     /// No hosts, with shards for about so many.
     pub(crate) fn with_room_for(count: usize) -> Self {
         let shards = (count / SHARD_SIZE).next_power_of_two().clamp(1, MAX_SHARDS);

@@ -1,22 +1,22 @@
-//! How far the resolving of a cluster's names has come, between the requests that need an answer and the task that asks.
+//! The state of the resolution of a cluster's names, shared by requests that wait for it and the task that queries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Made when somebody first asks for a cluster with names.
+/// Created by the first request for a cluster with names.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct NameResolution {
     begun: AtomicBool,
-    /// Whether a request came since the last answer.
+    /// Whether there was a request since the last answer.
     used: AtomicBool,
     answered: Notify,
     wanted: Notify,
 }
 
-impl Names {
-    /// Whether this is the first to begin.
+impl NameResolution {
+    /// Begins the resolution; `false` if it has begun before.
     pub(super) fn begin(&self) -> bool {
         !self.begun.swap(true, Ordering::AcqRel)
     }
@@ -29,12 +29,12 @@ impl Names {
         }
     }
 
-    /// Wakes those who wait.
+    /// Wakes the requests that wait.
     pub(super) fn answered(&self) {
         self.answered.notify_waiters();
     }
 
-    /// Waits for an answer unless there `is` one, at most for `limit`.
+    /// Waits for an answer unless there `is` one, for at most `limit`.
     pub(super) async fn wait(&self, limit: Duration, is: impl Fn() -> bool) {
         let answered = self.answered.notified();
         if !is() {
@@ -42,11 +42,11 @@ impl Names {
         }
     }
 
-    /// Waits until it is time to ask again: after `time` if there were requests meanwhile, else with the next one, or after `longest`.
+    /// Waits until the next query is due: after `time` if there were requests meanwhile, otherwise at the next request, or after `longest`.
     pub(crate) async fn rest(&self, time: Duration, longest: Duration) {
         let end = Instant::now() + longest;
         tokio::time::sleep(time).await;
-        // A wake-up may be left from a request that was seen already, hence the loop.
+        // A notification may be left from an earlier request, hence the loop.
         while !self.used.swap(false, Ordering::Relaxed) {
             if tokio::time::timeout_at(end, self.wanted.notified()).await.is_err() {
                 return;

@@ -1,0 +1,15 @@
+//! Waiting for conditions.
+
+use std::time::{Duration, Instant};
+
+/// The longest wait of a test; reached only if something is broken.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds; panics with `what` after [`TIMEOUT`].
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < TIMEOUT, "waited too long: {what}");
+        std::thread::yield_now();
+    }
+}
