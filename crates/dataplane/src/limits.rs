@@ -1,127 +1,127 @@
-//! Every bound of the data plane, in one place, with what it is for.
+//! All limits and timeouts of the data plane, each with its purpose.
 
 use std::time::Duration;
 use upstream::FrameBounds;
 use wire::h1::HeadLimits;
 
-/// Bounds that protect the gateway from its peers, and its peers from each other.
+/// Limits that protect the gateway from its peers, and its peers from each other.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The size of request and response heads (S-122).
     pub head: HeadLimits,
-    /// From the first byte of a request until its head is complete: slow heads hold a connection, nothing else.
+    /// From the first byte of a request until its head is complete.
     pub head_timeout: Duration,
-    /// Without a request on a connection of a client (S-121).
+    /// How long a client connection may be idle between requests (S-121).
     pub idle_timeout: Duration,
-    /// Without a byte of a request's body, while the backend waits for it and has not answered.
+    /// How long the next byte of a request body may take while the backend waits for it and has not responded.
     pub body_timeout: Duration,
-    /// Without a byte in either direction after a switch of protocols (S-125).
+    /// How long an upgraded connection may be idle in both directions (S-125).
     pub tunnel_timeout: Duration,
-    /// Without the client taking a byte of its answer.
+    /// How long the client may read nothing of its response.
     pub write_timeout: Duration,
-    /// From the beginning of a connection until its ClientHello, its PROXY header or its first bytes are there.
+    /// From the start of a connection until its ClientHello, its PROXY header or its first bytes are received.
     pub client_hello_timeout: Duration,
-    /// From the ClientHello until TLS is agreed on (S-81).
+    /// From the ClientHello until the end of the TLS handshake (S-81).
     pub handshake_timeout: Duration,
-    /// TLS handshakes under way per worker; for a further one, the one whose ClientHello has not come for longest is closed.
+    /// TLS handshakes in progress per worker; a further one evicts the connection that has waited longest for its ClientHello.
     pub handshakes: usize,
-    /// Connections of clients of the process; for a further one, the one that has been idle for longest is closed. A process derives it from the
-    /// descriptors that it may have.
+    /// Client connections of the process; a further one evicts the connection that has been idle longest. The program derives it from its limit
+    /// of file descriptors.
     pub connections: usize,
-    /// Descriptors for them and for listening sockets together.
+    /// File descriptors for client connections and listening sockets together.
     pub client_descriptors: usize,
-    /// What one address of a client may have.
+    /// Limits of each client address.
     pub address: AddressLimits,
-    /// Idle connections to endpoints, of all workers.
+    /// Idle upstream connections of all workers.
     pub idle_upstream: u32,
-    /// Pipes that a worker uses at a time, each two descriptors; bodies beyond are copied.
+    /// Pipes in use per worker, of two file descriptors each; without one, a body is copied.
     pub pipes: usize,
-    /// Connections of clients per listener, those of all workers; `None` is any number. Further ones are closed at once (S-122).
+    /// Client connections per listener, over all workers; `None` is unlimited. Further ones are closed at once (S-122).
     pub listener_connections: Option<usize>,
-    /// Bytes of a request's body that are kept in case it has to be sent again.
+    /// Bytes of a request body that are kept for a retry.
     pub replay_bytes: usize,
-    /// Copies of requests that a worker sends at one time (VS-45); further requests are not copied.
+    /// Mirror requests in flight per worker (VS-45); further ones are dropped.
     pub mirrors: usize,
-    /// Bytes of a request's body that wait for its copy to be sent; one that falls behind further is given up.
+    /// Bytes of a request body that wait to be sent to a mirror; a mirror that falls further behind is aborted.
     pub mirror_bytes: usize,
-    /// Bytes that wait for all copies of a worker.
+    /// Bytes that wait for all mirrors of a worker.
     pub mirror_bytes_of_all: usize,
-    /// How long a copy may take, where its route has no time limit.
+    /// The timeout of a mirror request whose route has none.
     pub mirror_timeout: Duration,
-    /// Bytes of a request that are still read after its answer, so that the answer arrives or the connection can be used again.
+    /// Bytes of a request that are still read after its response, so that the client receives the response, or the connection can be reused.
     pub linger_bytes: usize,
-    /// And for how long.
+    /// How long they are read.
     pub linger_timeout: Duration,
-    /// How long a request waits for the first answer to the destination's name.
+    /// How long a request waits for the first resolution of the destination's name.
     pub resolve_timeout: Duration,
-    /// How long idle connections of a removed listener may wait for the request that lets them end in order.
+    /// How long idle connections of a removed listener stay open for a last request.
     pub retire_grace: Duration,
-    /// Connections in HTTP/2.
+    /// HTTP/2 client connections.
     pub http2: Http2Limits,
-    /// Octets of decoded request heads that clients of HTTP/2 make the gateway hold, with the copies that are made of them: HPACK lets a
-    /// client repeat a header of some kilobytes with one octet. Beyond it streams are refused.
+    /// Octets of decoded request heads of HTTP/2 clients and their copies: with HPACK a client can repeat a header of some kilobytes with one
+    /// octet. At the limit, streams are refused.
     pub heads: BudgetLimits,
-    /// Octets of responses that clients of HTTP/2 do not take. Beyond it backends are read no further.
+    /// Octets of responses that HTTP/2 clients have not read. At the limit, backends are not read.
     pub responses: BudgetLimits,
-    /// Octets that backends in HTTP/2 may have sent ahead of such clients: the window of each stream. Beyond it a stream that waits is reset.
+    /// Octets that HTTP/2 backends may send ahead of such clients: the window of each stream. At the limit, a waiting stream is reset.
     pub ahead: BudgetLimits,
-    /// Lines of the access log that wait to be written; further ones are dropped and counted.
+    /// Queued lines of the access log; further ones are dropped and counted.
     pub log_lines: usize,
-    /// Series of request metrics per worker; further ones are counted as one.
+    /// Series of request metrics per worker; further ones are counted as `other`.
     pub metric_series: usize,
 }
 
-/// Octets of one kind that are held at a time.
+/// Limits of one kind of buffered octets.
 #[derive(Debug, Clone, Copy)]
 pub struct BudgetLimits {
-    /// For one connection. It gets no more than what is free on its worker either, so that others have room as well.
+    /// Per connection. It also gets no more than what is free on its worker, so that others have room.
     pub connection: usize,
-    /// For all connections of a worker.
+    /// Per worker.
     pub worker: usize,
-    /// For all workers.
+    /// Per process.
     pub process: usize,
 }
 
-/// Bounds of one address of clients, those of all workers; `None` is none. A /64 of IPv6 is one address, and trusted proxies have no bound.
+/// Limits of a client address, over all workers; `None` is unlimited. An IPv6 /64 counts as one address, and trusted proxies have no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AddressLimits {
-    /// Connections at once; further ones are closed.
+    /// Open connections; further ones are closed.
     pub connections: Option<usize>,
-    /// New connections a second; twice as many may come at once.
+    /// New connections per second, with bursts of twice as many.
     pub rate: Option<u32>,
-    /// TLS handshakes under way; further connections are closed.
+    /// TLS handshakes in progress; further connections are closed.
     pub handshakes: Option<usize>,
 }
 
 impl AddressLimits {
-    /// Whether nothing is limited.
+    /// Whether there are no limits.
     pub(crate) fn are_off(&self) -> bool {
         self.connections.is_none() && self.rate.is_none() && self.handshakes.is_none()
     }
 }
 
-/// Bounds of each connection of a client in HTTP/2.
+/// Limits of an HTTP/2 client connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Http2Limits {
-    /// Streams at once.
+    /// Open streams.
     pub streams: u32,
-    /// Bytes of a request's body that may be under way on a stream.
+    /// The receive window of a stream, in bytes.
     pub stream_window: u32,
-    /// Bytes of all bodies that may be under way on a connection.
+    /// The receive window of a connection, in bytes.
     pub connection_window: u32,
-    /// Bytes of an answer that wait on a stream for the client to take them.
+    /// Bytes of a response that wait on a stream for the client to read them.
     pub send_buffer: usize,
-    /// Streams that the client broke off and that are still remembered, or not yet begun with; more end the connection.
+    /// Streams reset by the client that are remembered or not accepted yet; more close the connection.
     pub resets: usize,
-    /// Frames that ask for nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty ones): so many in a row are taken, and
-    /// requests and bodies make room for further ones; more end the connection.
+    /// The most cheap frames (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty ones) in a row; requests and bodies earn further ones.
+    /// More close the connection.
     pub cheap_frames: u32,
-    /// Streams that are refused in a row since the budget of heads is used up; one more ends the connection.
+    /// The most streams in a row that are refused because the budget of heads is used up; one more closes the connection.
     pub refusals: u32,
 }
 
 impl Limits {
-    /// What is taken of an endpoint that speaks HTTP/2.
+    /// The bounds of frames of HTTP/2 endpoints.
     pub(crate) fn frames(&self) -> FrameBounds {
         let section_timeout = Some(self.head_timeout).filter(|limit| !limit.is_zero());
         FrameBounds { cheap_frames: self.http2.cheap_frames, section_timeout }
@@ -156,7 +156,7 @@ impl Default for Limits {
             handshakes: 4096,
             connections: 100_000,
             client_descriptors: usize::MAX,
-            // What a large network behind one address does not reach; see docs/features.md.
+            // More than a large network behind one address needs; see docs/features.md.
             address: AddressLimits { connections: Some(50_000), rate: Some(1000), handshakes: Some(1000) },
             idle_upstream: 16_384,
             pipes: PIPES,
@@ -180,39 +180,39 @@ impl Default for Limits {
     }
 }
 
-/// What a connection reads into; more than most heads and small bodies, so that one read takes them whole.
+/// The size of a read buffer: more than most heads and small bodies, so that one read is enough for them.
 pub(crate) const BUFFER: usize = 16 << 10;
-/// What it reads into once a body turns out to be large; more than any head.
+/// The size of the read buffer for large bodies; more than any head.
 pub(crate) const LARGE_BUFFER: usize = 128 << 10;
-/// Buffers of each size, and spaces of exchanges, that a worker keeps.
+/// Buffers of each size, and buffers of exchanges, that a worker keeps for reuse.
 pub(crate) const KEPT_BUFFERS: usize = 256;
-/// Data up to this is copied behind the head, so that both go out in one call; more is written from where it lies.
+/// Data of up to this size is copied after the head, so that one call writes both; larger data is written without copying.
 pub(crate) const COPY_LIMIT: usize = 16 << 10;
-/// Interim responses (1xx) of one attempt that are passed on to the client, and their octets with 32 for each line; further ones are
+/// Interim responses (1xx) of one attempt that are forwarded to the client, and their octets, with 32 added for each line; further ones are
 /// dropped.
 pub(crate) const INTERIM_PASSED: u32 = 8;
 pub(crate) const INTERIM_BYTES: usize = 16 << 10;
-/// Interim responses of one attempt that are read; after more the answer is malformed.
+/// Interim responses of one attempt that are accepted; with more the response is malformed.
 pub(crate) const INTERIM_RESPONSES: u32 = 1000;
-/// Smaller pieces of a body are collected before they are sent on a stream of HTTP/2.
+/// Smaller pieces of a body are collected before they are sent on an HTTP/2 stream.
 pub(crate) const PIECE: usize = 4 << 10;
-/// What is read at a time for a client of HTTP/2 that takes much.
+/// The most that is read at a time for an HTTP/2 client.
 pub(crate) const STREAM_READ: usize = 64 << 10;
-/// Bodies with at least so much to come move within the system, not through this process.
+/// Bodies with at least this many bytes left are spliced, without copying them through the process.
 pub(crate) const SPLICE_FROM: u64 = 64 << 10;
-/// What a pipe for them holds; the most that the system lets everybody have.
+/// The size of a pipe for splicing: the most that the system allows without privileges.
 pub(crate) const PIPE: usize = 1 << 20;
-/// Pipes that a worker uses at a time, where there are descriptors enough.
+/// The default of [`Limits::pipes`].
 const PIPES: usize = 512;
-/// Pipes that a worker keeps.
+/// Pipes that a worker keeps for reuse.
 pub(crate) const KEPT_PIPES: usize = 64;
-/// Bytes of the access log that a worker collects before it hands them over, unless its clock ticks before.
+/// Bytes of the access log that a worker collects before it hands them over; it also does so at each tick.
 pub(crate) const LOG_BATCH: usize = 32 << 10;
-/// How often deadlines are looked at, and how often when one is near.
+/// How often deadlines are checked, and how often if one is near.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 pub(crate) const FINE_TICK: Duration = Duration::from_millis(10);
-/// Connections that wait to be accepted, per socket.
+/// The backlog of connections to accept, per socket.
 pub(crate) const BACKLOG: i32 = 4096;
-/// How long nothing is accepted after the system gave no connection for want of descriptors or memory: first, and at the most.
+/// How long no connection is accepted after `accept` failed for lack of file descriptors or memory: at first, and at most.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(1);

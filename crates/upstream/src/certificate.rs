@@ -157,7 +157,7 @@ mod tests {
     use super::subject;
 
     #[test]
-    fn a_name_is_told_from_its_end() {
+    fn a_subject_is_written_from_its_last_part() {
         let part = |kind: u8, text: &str| {
             let value = [&[0x0c, text.len() as u8][..], text.as_bytes()].concat();
             let pair = [&[0x06, 3, 0x55, 4, kind][..], &value].concat();

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_one_turn_goes_out_in_one_call_in_its_order() {
+    fn bytes_written_in_one_turn_are_sent_in_one_call_in_order() {
         let mut context = Context::from_waker(Waker::noop());
         let (mut stream, turn) = coalesced(usize::MAX);
         for part in [&b"one"[..], b"two"] {

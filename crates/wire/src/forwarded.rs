@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn s_111_the_peer_is_added_and_its_claims_are_not_believed() {
+    fn s_111_the_peer_is_appended_and_its_claims_are_not_trusted() {
         let edits = edits_of(
             "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Envoy-Max-Retries: 3\r\nX-Forwarded-Client-Cert: By=x\r\n",
             0,
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn s_113_the_certificate_of_the_client_is_told_as_it_is_configured() {
+    fn s_113_the_client_certificate_is_forwarded_as_configured() {
         let came = "X-Forwarded-Client-Cert: Hash=1\r\n";
         let edited = |certificate| {
             let edits = edits_with(came, 0, certificate);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn s_111_trusted_proxies_are_believed() {
+    fn s_111_trusted_proxies_are_trusted() {
         let edits =
             edits_of("X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nX-Forwarded-Proto: https\r\nX-Request-Id: theirs\r\n", 2);
         assert_eq!(
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn s_114_host_and_port_are_told_where_that_is_asked_for() {
+    fn s_114_host_and_port_are_forwarded_if_configured() {
         let edited = |came: &str, trusted_proxies, rewritten: bool| {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{came}\r\n");
             let mut parsed = RequestHead::default();

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn dr_47_clients_of_a_mesh_are_known_by_their_protocols() {
+    fn dr_47_mesh_clients_are_recognised_by_alpn() {
         for (protocol, istio_alpn) in
             [(&b"istio"[..], true), (b"istio-peer-exchange", true), (b"h2", false), (b"http/1.1", false)]
         {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_tls_is_told_at_once() {
+    fn other_protocols_than_tls_are_recognised_at_once() {
         for text in [&b"G"[..], b"GET / HTTP/1.1", b"PRI * HTTP/2.0", &[22, 4, 0], &[0]] {
             assert_eq!(peek(text), Hello::Plaintext, "{text:?}");
         }

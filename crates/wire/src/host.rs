@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn invalid_hosts_are_rejected() {
         for bad in [
             "user@a.com",
             "a.com:80:80",

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_released_is_used_again() {
+    fn released_buffers_are_reused() {
         let memory = Rc::new(Memory::default());
         let mut buffer = Buffer::new(&memory);
         buffer.put(b"abc");

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_comes_once_it_is_there_and_not_before() {
+    fn a_deadline_expires_at_its_time_and_not_before() {
         let timers = Timers::new(Instant::now());
         let timer = timers.timer();
         timer.set_no_later(timers.begun + Duration::from_millis(50));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_beyond_the_wheel_comes_round() {
+    fn a_deadline_beyond_the_wheel_expires_in_a_later_round() {
         let timers = Timers::new(Instant::now());
         let timer = timers.timer();
         timer.set(Duration::from_secs(3600));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn setting_deadlines_again_and_again_takes_no_room() {
+    fn setting_deadlines_repeatedly_takes_no_memory() {
         let timers = Timers::new(Instant::now());
         let timer = timers.timer();
         for _ in 0..1000 {

@@ -129,12 +129,12 @@ fn tried(avoid: Option<bool>) -> usize {
 }
 
 #[test]
-fn vs_40_what_is_tried_again_stays_with_its_endpoint_unless_asked_otherwise() {
+fn vs_40_retries_with_consistent_hashing_use_the_same_endpoint_unless_configured() {
     assert_eq!([tried(None), tried(Some(false)), tried(Some(true))], [1, 1, 2]);
 }
 
 #[test]
-fn vs_66_connections_go_by_the_address_of_the_client() {
+fn vs_66_tcp_connections_hash_the_address_of_the_client() {
     let greeting = |number: usize| Backend::start(move |side| assert!(side.send(number.to_string())));
     let backends: Vec<Backend> = (0..5).map(greeting).collect();
     let seen = |key: Option<HashKey>| {
@@ -148,7 +148,7 @@ fn vs_66_connections_go_by_the_address_of_the_client() {
 }
 
 #[test]
-fn dr_11_an_endpoint_that_is_gone_takes_only_its_own_keys_along() {
+fn dr_11_a_removed_endpoint_moves_only_its_own_keys() {
     let backends = backends(4);
     let key = || hash(HashKey::Header("x-user".into()), RING);
     let setup =
@@ -164,7 +164,7 @@ fn dr_11_an_endpoint_that_is_gone_takes_only_its_own_keys_along() {
 }
 
 #[test]
-fn vs_41_after_two_attempts_another_priority_is_tried_where_that_is_asked_for() {
+fn vs_41_retry_remote_localities_tries_another_priority_after_two_attempts() {
     let unwell = || Backend::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
     let tried = |remote_localities: bool| {
         let backends = [unwell(), unwell()];

@@ -69,7 +69,7 @@ fn at_the_limit_idle_connections_of_any_kind_and_worker_make_room() {
 }
 
 #[test]
-fn rfc_9113_6_8_an_idle_connection_of_http_2_is_told_that_it_ends() {
+fn rfc_9113_6_8_an_idle_http_2_connection_ends_with_goaway() {
     let gateway = Gateway::start(1, Limits { connections: 1, ..Limits::default() }, None);
     gateway.apply(&Setup::default().host("*", respond(200, "ok")));
     let mut idle = Client::connect(gateway.addresses()[0]);
@@ -98,7 +98,7 @@ fn a_request_under_way_is_never_closed_for_another() {
 }
 
 #[test]
-fn thousands_of_half_client_hellos_keep_no_new_client_out() {
+fn thousands_of_partial_client_hellos_do_not_block_a_new_client() {
     let count = 5000.min(raise_limit().saturating_sub(2000) / 2);
     let signed = Authority::new().sign(&["a.test"]);
     // The usual limit of handshakes, which the attack goes beyond where the system lets it.

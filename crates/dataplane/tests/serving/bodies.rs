@@ -29,7 +29,7 @@ fn standstill(what: &str, number: &AtomicUsize) -> usize {
 }
 
 #[test]
-fn s_111_s_124_a_request_goes_on_with_what_the_gateway_says_of_it() {
+fn s_111_s_124_a_request_is_forwarded_with_the_headers_of_the_gateway() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nServer: theirs\r\nContent-Length: 2\r\n\r\nok");
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
@@ -48,7 +48,7 @@ fn s_111_s_124_a_request_goes_on_with_what_the_gateway_says_of_it() {
 }
 
 #[test]
-fn bodies_of_every_framing_go_up_whole() {
+fn bodies_of_every_framing_are_forwarded_whole() {
     let backend = Backend::echo();
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
@@ -69,7 +69,7 @@ fn bodies_of_every_framing_go_up_whole() {
 }
 
 #[test]
-fn chunks_and_trailers_go_up_and_extensions_do_not() {
+fn chunks_and_trailers_are_forwarded_without_extensions() {
     let backend = Backend::echo();
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
@@ -134,7 +134,7 @@ fn an_answer_that_ends_with_its_connection_becomes_chunked() {
 }
 
 #[test]
-fn rfc_9112_6_3_answers_without_bodies_keep_what_they_say_of_them() {
+fn rfc_9112_6_3_responses_without_bodies_keep_their_content_length() {
     let backend = Backend::start(|side| {
         while let Some((head, _)) = side.request() {
             let answer = match head.split(' ').nth(1) {
@@ -191,7 +191,7 @@ fn more_pipelined_requests_than_a_buffer_holds_are_answered() {
 }
 
 #[test]
-fn s_123_a_client_that_waits_for_100_gets_the_backends() {
+fn s_123_a_client_that_waits_for_100_gets_that_of_the_backend() {
     let backend = Backend::start(|side| {
         while let Some(head) = side.head() {
             assert!(head.contains("expect: 100-continue"), "{head}");
@@ -244,7 +244,7 @@ fn informational_answers_come_before_the_final_one() {
 }
 
 #[test]
-fn an_early_answer_comes_at_once_and_the_rest_of_the_request_is_read() {
+fn an_early_response_is_forwarded_at_once_and_the_rest_of_the_request_is_read() {
     let backend = Backend::start(|side| {
         let head = side.head();
         side.send_with_length(b"early");
@@ -381,7 +381,7 @@ fn a_connection_is_used_again_for_as_long_as_both_want() {
 }
 
 #[test]
-fn a_length_of_nothing_is_passed_on_where_the_client_sent_it() {
+fn content_length_0_is_forwarded_if_the_client_sent_it() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();

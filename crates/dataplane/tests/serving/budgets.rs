@@ -51,7 +51,7 @@ fn is_answered(peer: &mut Peer) {
 }
 
 #[test]
-fn heads_that_cost_a_client_little_are_refused_beyond_the_budget_of_its_connection() {
+fn heads_that_are_cheap_for_a_client_are_refused_beyond_the_budget_of_its_connection() {
     let backend = patient();
     let gateway = Gateway::to(backend.address);
     let budget = Limits::default().heads.connection;
@@ -68,7 +68,7 @@ fn heads_that_cost_a_client_little_are_refused_beyond_the_budget_of_its_connecti
 }
 
 #[test]
-fn a_connection_that_goes_on_beyond_its_budget_is_ended() {
+fn a_connection_that_continues_to_exceed_its_budget_is_closed() {
     let backend = patient();
     let gateway = Gateway::to(backend.address);
     let mut peer = bomb(gateway.addresses()[0], STREAMS / 2);
@@ -107,7 +107,7 @@ fn connections_share_the_budget_of_their_worker_and_a_new_one_is_served() {
 }
 
 #[test]
-fn what_all_workers_hold_has_a_bound_and_a_new_connection_is_served() {
+fn the_budget_of_the_process_is_bounded_and_a_new_connection_is_served() {
     crowd(BudgetLimits { connection: 2 << 20, worker: 16 << 20, process: 8 << 20 }, "process");
 }
 
@@ -299,7 +299,7 @@ fn copies_of_bodies_are_charged_and_given_up_beyond_the_budget() {
 }
 
 #[test]
-fn a_response_in_chunks_goes_on_where_a_closed_window_cut_it() {
+fn a_chunked_response_continues_where_a_closed_window_interrupted_it() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let backend = Backend::start(move |side| {

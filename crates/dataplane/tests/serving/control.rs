@@ -25,7 +25,7 @@ fn a_change_shows_on_connections_that_are_open() {
 }
 
 #[test]
-fn every_worker_takes_connections() {
+fn every_worker_accepts_connections() {
     let gateway = Gateway::start(2, Limits::default(), None);
     gateway.apply(&Setup::default().host("*", respond(200, "ok")));
     let mut clients: Vec<Client> = (0..64).map(|_| gateway.client()).collect();
@@ -39,7 +39,7 @@ fn every_worker_takes_connections() {
 }
 
 #[test]
-fn a_port_in_use_is_told_and_the_rest_serves() {
+fn a_port_in_use_is_reported_and_the_rest_serves() {
     let taken = TcpListener::bind(ANY).unwrap();
     let address = taken.local_addr().unwrap();
     let gateway = Gateway::start(2, Limits::default(), None);
@@ -67,7 +67,7 @@ fn a_port_that_another_of_its_kind_shares_is_in_use() {
 }
 
 #[test]
-fn listeners_come_and_go_and_the_others_keep_their_connections() {
+fn added_and_removed_listeners_leave_the_connections_of_others_open() {
     let (stays, goes) = (free_port(), free_port());
     let gateway = Gateway::start(2, Limits::default(), None);
     let both = Setup::default().listening(&[stays, goes]).host("*", respond(200, "ok"));
@@ -87,7 +87,7 @@ fn listeners_come_and_go_and_the_others_keep_their_connections() {
 }
 
 #[test]
-fn idle_connections_of_a_listener_that_is_gone_are_closed_after_a_grace() {
+fn idle_connections_of_a_removed_listener_are_closed_after_a_grace_period() {
     let goes = free_port();
     let limits = Limits { retire_grace: Duration::from_millis(100), ..Limits::default() };
     let gateway = Gateway::start(1, limits, None);
@@ -114,7 +114,7 @@ fn any_address_is_every_address_and_ipv4_peers_look_like_themselves() {
 }
 
 #[test]
-fn a_drain_lets_requests_end_and_says_so() {
+fn a_drain_lets_requests_end_and_announces_the_close() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let backend = Backend::start(move |side| {

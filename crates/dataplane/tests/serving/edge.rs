@@ -70,7 +70,7 @@ fn a_direct_answer_arrives_though_the_body_is_large() {
 }
 
 #[test]
-fn heads_that_could_mean_two_things_are_refused_and_reach_nobody() {
+fn ambiguous_heads_are_rejected_and_not_forwarded() {
     let backend = Backend::answering(OK);
     let gateway = Gateway::to(backend.address);
     let filling = "x".repeat(70_000);
@@ -120,7 +120,7 @@ fn a_bad_chunk_ends_the_exchange() {
 }
 
 #[test]
-fn s_120_http_1_0_is_told_to_upgrade_with_an_empty_body() {
+fn s_120_http_1_0_is_answered_426_with_an_empty_body() {
     let gateway = Gateway::serving(&Setup::default().host("*", respond(200, "ok")));
     let mut client = gateway.client();
     let answer = client.send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n").answer();
@@ -139,7 +139,7 @@ fn a_slow_head_is_408() {
 }
 
 #[test]
-fn a_slow_head_has_no_more_time_for_coming_byte_by_byte() {
+fn the_timeout_of_a_head_is_not_extended_by_single_bytes() {
     let limits = Limits { head_timeout: Duration::from_millis(400), ..Limits::default() };
     let backend = Backend::answering(OK);
     let gateway = Gateway::with_limits(backend.address, limits);
@@ -201,7 +201,7 @@ fn connections_beyond_the_bound_are_closed_while_none_is_idle() {
 }
 
 #[test]
-fn s_34_hosts_are_told_apart_by_name() {
+fn s_34_hosts_are_matched_by_name() {
     let (one, other) = (Backend::answering(OK), Backend::answering(OK));
     let setup = Setup::default()
         .host("a.test", forward("one", None))

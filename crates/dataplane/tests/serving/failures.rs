@@ -143,7 +143,7 @@ fn a_reset_before_the_answer_is_503_uc() {
 }
 
 #[test]
-fn half_a_body_is_never_taken_for_a_whole_one() {
+fn an_incomplete_body_is_not_treated_as_complete() {
     for head in ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
         for with_reset in [false, true] {
             let backend = Backend::start(move |side| {

@@ -18,7 +18,7 @@ fn abort(percent: f64, abort: Abort) -> Fault {
 }
 
 #[test]
-fn vs_44_an_abort_answers_before_the_backend_is_asked() {
+fn vs_44_an_abort_responds_before_the_request_is_forwarded() {
     let backend = Backend::echo();
     let gateway = faulty(&backend, None, abort(ALL, Abort::Http(418)));
     let mut client = gateway.client();
@@ -32,7 +32,7 @@ fn vs_44_an_abort_answers_before_the_backend_is_asked() {
 }
 
 #[test]
-fn vs_44_a_status_of_grpc_is_told_in_each_ones_own_way() {
+fn vs_44_a_grpc_status_is_written_for_each_protocol() {
     let backend = Backend::echo();
     let gateway = faulty(&backend, None, abort(ALL, Abort::Grpc(14)));
     let mut client = gateway.client();
@@ -74,7 +74,7 @@ fn waiting(backend: &Backend) -> Gateway {
 const NOTICED: &str = r#"response_code="0",response_flags="DI,DC""#;
 
 #[test]
-fn vs_43_a_client_that_goes_during_its_delay_is_noticed_and_its_request_goes_nowhere() {
+fn vs_43_a_client_that_closes_during_its_delay_is_detected_and_its_request_is_not_forwarded() {
     let backend = Backend::echo();
     let requests = [
         "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
@@ -99,7 +99,7 @@ fn vs_43_a_client_that_goes_during_its_delay_is_noticed_and_its_request_goes_now
 }
 
 #[test]
-fn vs_43_a_stream_that_is_broken_off_during_its_delay_goes_nowhere() {
+fn vs_43_a_stream_that_is_reset_during_its_delay_is_not_forwarded() {
     let backend = Backend::echo();
     let gateway = waiting(&backend);
     run(async {
@@ -116,7 +116,7 @@ fn vs_43_a_stream_that_is_broken_off_during_its_delay_goes_nowhere() {
 }
 
 #[test]
-fn vs_43_a_client_that_ends_its_half_during_its_delay_gets_its_answer() {
+fn vs_43_a_client_that_half_closes_during_its_delay_gets_its_response() {
     let backend = Backend::echo();
     let fault = Fault { delay: Some((Share::of_percent(ALL), Duration::from_millis(100))), abort: None };
     let gateway = faulty(&backend, None, fault);

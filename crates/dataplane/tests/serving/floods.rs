@@ -115,7 +115,7 @@ fn cve_2019_9518_empty_data_ends_at_its_limit() {
 }
 
 #[test]
-fn cve_2019_9517_a_client_that_takes_no_answers_has_a_hundred_streams_and_no_more() {
+fn cve_2019_9517_a_client_that_reads_no_responses_gets_a_hundred_streams_and_no_more() {
     let aftermath = flood(|out, number| {
         if number == 0 {
             // No octet of any body may come.
@@ -131,7 +131,7 @@ fn cve_2019_9517_a_client_that_takes_no_answers_has_a_hundred_streams_and_no_mor
 }
 
 #[test]
-fn a_client_that_takes_a_large_body_may_send_window_updates_for_all_of_it() {
+fn a_client_that_reads_a_large_body_may_send_window_updates_for_all_of_it() {
     const ALL: usize = 24 << 20;
     const PIECE: usize = 1 << 10;
     let backend = Backend::start(|side| {

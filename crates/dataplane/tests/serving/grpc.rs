@@ -25,7 +25,7 @@ fn to(backend: &Streams) -> Gateway {
 }
 
 #[test]
-fn answers_of_the_gateway_are_told_in_the_head_alone() {
+fn responses_of_the_gateway_to_grpc_have_a_head_only() {
     let nowhere = Setup::default().host("a.test", forward("c", None)).cluster("c", &[]);
     let gateway = Gateway::serving(&nowhere.host("b.test", respond(403, "not & <you> 100%")));
     run(async {
@@ -53,7 +53,7 @@ fn answers_of_the_gateway_are_told_in_the_head_alone() {
 }
 
 #[test]
-fn a_deadline_is_kept_from_the_head_on_and_the_backend_told() {
+fn a_deadline_counts_from_the_head_and_is_sent_to_the_backend() {
     let backend = Streams::start(|_, mut respond, _| async move {
         // Nothing is answered until the gateway breaks the stream off.
         let reason = std::future::poll_fn(|context| respond.poll_reset(context)).await.unwrap();
@@ -98,7 +98,7 @@ fn a_status_in_trailers_or_in_the_head_passes_as_it_is() {
 }
 
 #[test]
-fn what_is_no_grpc_is_answered_as_ever() {
+fn requests_that_are_not_grpc_get_http_responses() {
     let backend = Backend::echo();
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
@@ -183,7 +183,7 @@ fn s_119_text_is_base64_both_ways_and_each_message_a_text_of_its_own() {
 }
 
 #[test]
-fn s_119_what_is_no_answer_of_grpc_is_told_as_a_status() {
+fn s_119_a_response_that_is_not_grpc_becomes_a_status() {
     let page = Backend::start(|side| {
         side.request();
         side.send("HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n50% <off>");

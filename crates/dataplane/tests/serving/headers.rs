@@ -59,7 +59,7 @@ fn pc_03_answers_of_the_gateways_own_have_the_server_that_is_set() {
 }
 
 #[test]
-fn s_114_backends_are_told_of_the_port_and_of_a_host_that_was_rewritten() {
+fn s_114_backends_receive_the_port_and_the_rewritten_host() {
     let backend = Backend::answering(ANSWER);
     let headers = HeaderSettings { forwarded_host: true, forwarded_port: true, ..HeaderSettings::default() };
     let rewriting = match forward("c", None) {
@@ -113,7 +113,7 @@ fn s_115_names_keep_their_case_in_both_directions() {
 }
 
 #[test]
-fn s_117_a_port_is_no_part_of_the_host_and_stays_in_what_the_backend_sees() {
+fn s_117_a_port_is_ignored_when_matching_and_kept_for_the_backend() {
     let backend = Backend::answering(ANSWER);
     let gateway =
         Gateway::serving(&Setup::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]));
@@ -151,7 +151,7 @@ fn pc_04_a_call_of_grpc_with_escaped_slashes_is_refused_not_redirected() {
 }
 
 #[test]
-fn s_111_headers_that_steer_envoy_are_not_taken_from_outside() {
+fn s_111_headers_that_control_envoy_are_not_accepted_from_outside() {
     let backend = Backend::answering(ANSWER);
     let gateway = Gateway::serving(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
     let claims = "X-Envoy-Internal: true\r\nX-Envoy-External-Address: 1.2.3.4\r\nX-Envoy-Retry-On: 5xx\r\n\

@@ -354,7 +354,7 @@ fn blocks_without_end_and_pushes_of_a_backend_end_its_connection() {
 }
 
 #[test]
-fn what_comes_behind_an_answer_without_a_body_ends_its_connection() {
+fn bytes_after_a_response_without_a_body_close_its_connection() {
     let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     let heads = [
         ("HTTP/1.1 204 No Content\r\n\r\n", 204),
@@ -467,7 +467,7 @@ fn floods_of_a_body_end_its_connection_and_its_windows_are_kept() {
 }
 
 #[test]
-fn a_backend_that_takes_no_streams_costs_its_own_requests() {
+fn a_backend_that_accepts_no_streams_fails_only_its_own_requests() {
     let backend = raw::backend(|raw, stream| {
         // From the second on there may be none.
         raw.send(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]));

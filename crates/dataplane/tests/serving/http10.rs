@@ -40,7 +40,7 @@ fn s_120_http_1_0_is_refused_unless_it_is_switched_on() {
 }
 
 #[test]
-fn s_120_a_connection_stays_where_the_client_asks_for_it() {
+fn s_120_a_connection_is_kept_alive_if_the_client_asks_for_it() {
     let backend = Backend::answering(LENGTH);
     let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)));
     let mut client = gateway.client();
@@ -54,7 +54,7 @@ fn s_120_a_connection_stays_where_the_client_asks_for_it() {
 }
 
 #[test]
-fn s_120_no_chunks_are_sent_to_who_cannot_read_them() {
+fn s_120_no_chunks_are_sent_to_http_1_0_clients() {
     let backend = Backend::answering(CHUNKED);
     let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)));
     let answer = whole(&gateway, "GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n");
@@ -78,7 +78,7 @@ fn s_120_a_request_without_a_host_is_for_the_default_one() {
 }
 
 #[test]
-fn s_120_nothing_that_1_0_does_not_know_is_sent_or_believed() {
+fn s_120_features_unknown_to_http_1_0_are_neither_sent_nor_accepted() {
     let backend = Backend::start(|side| {
         while side.request().is_some() {
             side.send("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
@@ -96,7 +96,7 @@ fn s_120_nothing_that_1_0_does_not_know_is_sent_or_believed() {
 }
 
 #[test]
-fn s_120_a_status_that_is_told_to_a_call_of_grpc_web_leaves_the_connection_as_it_was_asked_for() {
+fn s_120_a_status_for_a_grpc_web_call_keeps_the_connection_as_requested() {
     let backend = Backend::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno");
     let gateway = Gateway::serving(&setup(&backend).mesh_settings(http10(None)).grpc_web());
     let mut client = gateway.client();

@@ -78,7 +78,7 @@ fn heads() -> Vec<String> {
 }
 
 #[test]
-fn malformed_heads_reach_nobody_and_end_the_connection() {
+fn malformed_heads_are_not_forwarded_and_end_the_connection() {
     let backend = Backend::answering(OK);
     let gateway = Gateway::to(backend.address);
     let heads = heads();
@@ -283,7 +283,7 @@ fn streams() -> Vec<(Vec<u8>, Fate)> {
 }
 
 #[test]
-fn rfc_9113_8_1_1_malformed_heads_of_streams_reach_nobody() {
+fn rfc_9113_8_1_1_malformed_heads_of_streams_are_not_forwarded() {
     let backend = Backend::answering(OK);
     let gateway = Gateway::to(backend.address);
     let heads = streams();
@@ -315,7 +315,7 @@ fn rfc_9113_8_1_1_malformed_heads_of_streams_reach_nobody() {
 }
 
 #[test]
-fn rfc_9113_8_1_malformed_trailers_of_streams_end_no_request() {
+fn rfc_9113_8_1_malformed_trailers_reset_the_stream() {
     let backend = Backend::echo();
     let gateway = Gateway::to(backend.address);
     for trailer in [

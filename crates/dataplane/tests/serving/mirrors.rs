@@ -84,7 +84,7 @@ fn vs_45_a_share_of_requests_is_copied_within_three_sigma() {
 }
 
 #[test]
-fn vs_45_a_mirror_that_reads_and_answers_nothing_slows_nobody() {
+fn vs_45_a_mirror_that_neither_reads_nor_responds_slows_no_request() {
     let primary = Backend::answering(OK);
     let stuck = Backend::start(|side: &mut Side| {
         // It reads the head, and then nothing until the gateway has gone.

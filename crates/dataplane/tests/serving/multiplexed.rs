@@ -68,7 +68,7 @@ fn many_streams_at_once_are_answered_each() {
 }
 
 #[test]
-fn large_bodies_go_both_ways_within_the_windows() {
+fn large_bodies_pass_both_ways_within_the_windows() {
     for streams in [false, true] {
         let (one, two) = (Backend::echo(), Streams::echo());
         let gateway = if streams { to_streams(&two) } else { Gateway::to(one.address) };
@@ -119,7 +119,7 @@ fn trailers_are_passed_on_in_every_direction() {
 }
 
 #[test]
-fn http_1_becomes_http_2_for_a_backend_that_wants_it() {
+fn http_1_becomes_http_2_for_an_http_2_backend() {
     let backend = Streams::echo();
     let gateway = to_streams(&backend);
     let mut client = gateway.client();
@@ -171,7 +171,7 @@ fn answers_of_the_gateway_itself_are_streams_as_well() {
 }
 
 #[test]
-fn a_stream_that_the_client_breaks_off_ends_at_the_backend() {
+fn a_stream_reset_by_the_client_is_reset_at_the_backend() {
     let backend = Backend::start(|side| {
         side.head();
         // Nothing more comes, and then the end.
@@ -194,7 +194,7 @@ fn a_stream_that_the_client_breaks_off_ends_at_the_backend() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_broken_off_for_the_client() {
+fn an_aborted_response_is_aborted_for_the_client() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nhalf");
     let gateway = Gateway::with_limits(backend.address, Limits { replay_bytes: 0, ..Limits::default() });
     let closing = Backend::start(|side| {
@@ -210,7 +210,7 @@ fn an_answer_that_breaks_off_is_broken_off_for_the_client() {
 }
 
 #[test]
-fn a_backend_that_refuses_a_stream_is_asked_again() {
+fn a_refused_stream_is_retried() {
     let backend = Streams::start(|_, mut respond, (connection, count)| async move {
         if (connection, count) == (0, 0) {
             respond.send_reset(Reason::REFUSED_STREAM);
@@ -226,7 +226,7 @@ fn a_backend_that_refuses_a_stream_is_asked_again() {
 }
 
 #[test]
-fn a_backend_that_breaks_a_stream_off_is_not_asked_again() {
+fn a_reset_stream_is_not_retried() {
     let backend = Streams::start(|_, mut respond, _| async move { respond.send_reset(Reason::INTERNAL_ERROR) });
     let gateway = to_streams(&backend);
     assert_eq!(gateway.client().with_body("POST", "x").answer().status, 503);
@@ -234,7 +234,7 @@ fn a_backend_that_breaks_a_stream_off_is_not_asked_again() {
 }
 
 #[test]
-fn a_drain_tells_clients_to_go_and_lets_streams_end() {
+fn a_drain_sends_goaway_and_lets_streams_end() {
     let backend = Backend::start(|side| {
         side.request();
         side.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");

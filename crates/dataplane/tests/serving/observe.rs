@@ -87,7 +87,7 @@ fn te_05_the_protocol_is_the_clients() {
 }
 
 #[test]
-fn te_05_no_id_is_told_where_none_is_made() {
+fn te_05_no_request_id_is_logged_if_none_is_generated() {
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::istio_text())));
     let headers = HeaderSettings { request_id: false, ..HeaderSettings::default() };
@@ -104,7 +104,7 @@ fn te_05_no_id_is_told_where_none_is_made() {
 }
 
 #[test]
-fn te_08_requests_are_counted_by_what_became_of_them() {
+fn te_08_requests_are_counted_by_their_result() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();

@@ -55,7 +55,7 @@ fn dr_30_an_endpoint_that_answers_500_is_left_for_another() {
 }
 
 #[test]
-fn dr_30_an_endpoint_comes_back_after_its_time() {
+fn dr_30_an_endpoint_is_restored_after_its_ejection_time() {
     let (bad, good) = (answering(500), Backend::answering(OK));
     let short = Duration::from_millis(20);
     let policy = OutlierDetection { interval: short, base_ejection_time: short, max_ejection_time: short, ..policy() };

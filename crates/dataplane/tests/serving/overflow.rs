@@ -151,7 +151,7 @@ fn dr_20_an_idle_connection_makes_room_for_one_to_another_endpoint() {
 }
 
 #[test]
-fn dr_20_who_waits_does_so_within_the_time_of_the_route_and_no_longer_than_the_client() {
+fn dr_20_a_pending_request_waits_at_most_for_the_timeout_of_the_route_and_while_its_client_waits() {
     let gate = Gate::default();
     let backend = gate.backend();
     let action = forward("c", Some(Duration::from_millis(150)));
@@ -222,7 +222,7 @@ fn dr_21_requests_under_way_are_limited_in_both_versions() {
 }
 
 #[test]
-fn dr_21_who_waits_while_a_connection_is_made_counts_in_both_versions() {
+fn dr_21_requests_that_wait_for_a_new_connection_count_in_both_versions() {
     for http2 in [false, true] {
         let (full, _waiting) = crate::failures::full_queue();
         let limits = PoolLimits { max_pending_requests: Some(1), ..PoolLimits::default() };
@@ -252,7 +252,7 @@ fn dr_21_a_connection_carries_so_many_requests() {
 }
 
 #[test]
-fn dr_20_a_connection_takes_no_requests_after_its_time() {
+fn dr_20_a_connection_accepts_no_requests_after_its_maximum_duration() {
     let limits = PoolLimits { max_connection_duration: Some(Duration::from_millis(30)), ..PoolLimits::default() };
     for limits in [limits.clone(), PoolLimits { max_connections: Some(1), ..limits.clone() }] {
         let (one, two) = (Backend::answering(OK), Streams::echo());
@@ -268,7 +268,7 @@ fn dr_20_a_connection_takes_no_requests_after_its_time() {
 }
 
 #[test]
-fn dr_20_a_request_may_outlive_the_time_of_its_connection() {
+fn dr_20_a_request_may_outlive_the_maximum_duration_of_its_connection() {
     let gate = Gate::default();
     let backend = gate.backend();
     let life = Duration::from_millis(30);
@@ -286,7 +286,7 @@ fn dr_20_a_request_may_outlive_the_time_of_its_connection() {
 }
 
 #[test]
-fn dr_20_connections_of_bytes_beyond_the_limit_are_closed() {
+fn dr_20_tcp_connections_beyond_the_limit_are_closed() {
     let gate = Gate::default();
     let waiting = gate.clone();
     let backend = Backend::start(move |side| {
@@ -307,7 +307,7 @@ fn dr_20_connections_of_bytes_beyond_the_limit_are_closed() {
 }
 
 #[test]
-fn dr_20_a_connection_of_bytes_is_closed_after_its_time() {
+fn dr_20_a_tcp_connection_is_closed_after_its_maximum_duration() {
     let backend = Backend::start(|side| while side.more().is_some() {});
     let limits = PoolLimits { max_connection_duration: Some(Duration::from_millis(50)), ..PoolLimits::default() };
     let setup = Setup::default().tcp("c").cluster("c", &[backend.address]).limits(limits);
@@ -319,7 +319,7 @@ fn dr_20_a_connection_of_bytes_is_closed_after_its_time() {
 }
 
 #[test]
-fn dr_21_a_budget_bounds_retries_by_what_is_under_way() {
+fn dr_21_a_budget_limits_retries_by_the_requests_in_flight() {
     let gate = Gate::default();
     let held = gate.clone();
     let backend = Backend::start(move |side| {

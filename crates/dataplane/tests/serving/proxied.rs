@@ -40,7 +40,7 @@ fn forwarded_for(backend: &Backend) -> Vec<String> {
 }
 
 #[test]
-fn s_112_the_header_says_whose_connection_it_is() {
+fn s_112_the_header_has_the_address_of_the_client() {
     let backend = Backend::answering(OK);
     let lines = Lines::default();
     let gateway = Gateway::start(1, Limits::default(), Some((Box::new(lines.clone()), LogFormat::istio_text())));
@@ -98,7 +98,7 @@ fn s_112_only_those_that_are_trusted_may_say_whose_it_is() {
 }
 
 #[test]
-fn s_112_it_stands_in_front_of_tls_and_of_bytes_as_well() {
+fn s_112_the_header_precedes_tls_and_tcp_as_well() {
     let backend = Backend::answering(OK);
     let authority = Authority::new();
     let termination = authority.sign(&["a.test"]).termination(ClientAuth::None);
@@ -172,7 +172,7 @@ fn dr_51_each_client_has_connections_of_its_own() {
 }
 
 #[test]
-fn dr_51_what_a_header_said_of_the_client_is_passed_on() {
+fn dr_51_a_received_client_address_is_forwarded() {
     let backend = Backend::answering(OK);
     let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
     let gateway = Gateway::serving(&setup.told(ProxyProtocolVersion::V1).mesh_settings(believing(&[])));

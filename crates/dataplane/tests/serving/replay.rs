@@ -106,7 +106,7 @@ fn a_body_that_is_too_large_to_keep_is_not_sent_again() {
 }
 
 #[test]
-fn an_answer_that_has_begun_is_not_asked_for_again() {
+fn a_response_that_has_begun_is_not_retried() {
     let backend = Backend::start(|side| {
         side.request();
         side.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");

@@ -44,7 +44,7 @@ fn counts(backend: &Backend) -> Vec<String> {
 }
 
 #[test]
-fn vs_41_answers_are_tried_again_as_often_as_the_policy_says_with_their_bodies() {
+fn vs_41_requests_are_retried_with_their_bodies_as_often_as_configured() {
     let backend = failing(2, |side| side.send(UNAVAILABLE));
     let gateway = to(&backend, Some(policy(2, RetryOn::SERVER_ERROR)));
     let mut client = gateway.client();
@@ -102,7 +102,7 @@ fn vs_40_the_default_sends_nothing_again_that_may_have_been_processed() {
 }
 
 #[test]
-fn vs_39_all_attempts_share_the_time_of_the_route() {
+fn vs_39_all_attempts_share_the_route_timeout() {
     let backend = failing(usize::MAX, |side| side.send(UNAVAILABLE));
     let endless = Retries { backoff: Duration::from_millis(40), ..policy(1000, RetryOn::SERVER_ERROR) };
     let action = retrying("c", Some(Duration::from_millis(150)), Some(endless));
@@ -123,7 +123,7 @@ fn vs_41_the_log_counts_a_body_once_however_often_it_is_sent() {
 }
 
 #[test]
-fn vs_39_the_time_of_the_route_begins_with_the_whole_request_for_every_attempt() {
+fn vs_39_the_route_timeout_begins_with_the_complete_request_for_every_attempt() {
     let backend = failing(1, |side| side.send(UNAVAILABLE));
     let limit = Duration::from_secs(1);
     let action = retrying("c", Some(limit), Some(policy(1, RetryOn::SERVER_ERROR)));
@@ -141,7 +141,7 @@ fn vs_39_the_time_of_the_route_begins_with_the_whole_request_for_every_attempt()
 }
 
 #[test]
-fn a_body_that_is_larger_than_what_is_kept_is_not_sent_again() {
+fn a_body_larger_than_the_replay_buffer_is_not_retried() {
     let backend = failing(9, |side| side.send(UNAVAILABLE));
     let gateway = to(&backend, Some(policy(3, RetryOn::SERVER_ERROR)));
     assert_eq!(gateway.client().with_body("POST", vec![b'x'; 200_000]).answer().status, 503);
@@ -149,7 +149,7 @@ fn a_body_that_is_larger_than_what_is_kept_is_not_sent_again() {
 }
 
 #[test]
-fn dr_21_so_many_are_sent_again_at_one_time() {
+fn dr_21_concurrent_retries_are_limited() {
     let count = AtomicUsize::new(0);
     let backend = Backend::start(move |side| {
         side.request();
@@ -174,7 +174,7 @@ fn dr_21_so_many_are_sent_again_at_one_time() {
 }
 
 #[test]
-fn vs_40_grpcs_unavailable_in_the_head_is_tried_again_by_default() {
+fn vs_40_grpc_unavailable_in_the_head_is_retried_by_default() {
     let unavailable =
         "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: 14\r\nContent-Length: 0\r\n\r\n";
     let backend = failing(2, move |side| side.send(unavailable));
@@ -188,7 +188,7 @@ fn vs_40_grpcs_unavailable_in_the_head_is_tried_again_by_default() {
 }
 
 #[test]
-fn vs_41_who_wants_no_retries_gets_none_over_a_stale_connection_either() {
+fn vs_41_zero_attempts_means_no_retry_over_a_stale_connection_either() {
     for (retries, status) in [(Some(Retries::default()), 200), (None, 503)] {
         let count = AtomicUsize::new(0);
         let backend = Backend::start(move |side| {
@@ -203,7 +203,7 @@ fn vs_41_who_wants_no_retries_gets_none_over_a_stale_connection_either() {
 }
 
 #[test]
-fn vs_40_a_client_that_goes_before_the_next_attempt_is_noticed() {
+fn vs_40_a_client_that_closes_before_the_next_attempt_is_detected() {
     const NOTICED: &str = r#"response_code="0",response_flags="DC""#;
     let backend = failing(usize::MAX, |side| side.send(UNAVAILABLE));
     let slow = Retries { backoff: Duration::from_secs(3600), ..policy(1, RetryOn::SERVER_ERROR) };
@@ -226,7 +226,7 @@ fn vs_40_a_client_that_goes_before_the_next_attempt_is_noticed() {
 }
 
 #[test]
-fn vs_40_what_is_told_of_the_last_attempt_says_that_there_were_others() {
+fn vs_40_the_failure_of_the_last_attempt_mentions_retries() {
     const TOLD: &str = "upstream connect error or disconnect/reset before headers. ";
     let told = |backend: SocketAddr, retries: Retries, setup: fn(Setup) -> Setup| {
         let setup = setup(Setup::default().host("*", retrying("c", None, Some(retries))).cluster("c", &[backend]));

@@ -158,7 +158,7 @@ fn status(answer: &str) -> u16 {
 }
 
 #[test]
-fn s_14_s_82_servers_are_chosen_by_the_name_that_is_asked_for() {
+fn s_14_s_82_servers_are_selected_by_sni() {
     let authority = Authority::new();
     let (one, wild, rest) = (authority.sign(&["a.test"]), authority.sign(&["*.a.test"]), authority.sign(&["rest"]));
     let setup = Setup::default().host("*", respond(200, "ok"));
@@ -201,7 +201,7 @@ fn http_2_is_agreed_on_and_requests_are_those_of_https() {
 }
 
 #[test]
-fn bodies_of_any_size_go_through_tls_both_ways() {
+fn bodies_of_any_size_pass_through_tls_both_ways() {
     let signed = Authority::new().sign(&["a.test"]);
     let backend = Backend::echo();
     let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
@@ -381,7 +381,7 @@ fn terminated_tcp_gives_the_backend_clear_text() {
 }
 
 #[test]
-fn s_81_a_client_that_does_not_shake_hands_is_given_up() {
+fn s_81_a_client_that_does_not_finish_its_handshake_is_closed() {
     let signed = Authority::new().sign(&["a.test"]);
     let setup = Setup::default().host("*", respond(200, "ok"));
     let limits = dataplane::Limits { client_hello_timeout: TIMEOUT / 100, ..dataplane::Limits::default() };
@@ -468,7 +468,7 @@ fn changes(authority: &Authority) -> Vec<(&'static str, Termination, Termination
 
 /// A request that comes after the rules for clients became stricter is not answered on a connection that was judged by those of before.
 #[test]
-fn connections_of_a_server_that_became_stricter_take_no_request() {
+fn connections_of_a_server_that_became_stricter_accept_no_request() {
     let authority = Authority::new();
     let client = authority.sign(&["client.test"]);
     for (what, before, after, goes_on) in changes(&authority) {

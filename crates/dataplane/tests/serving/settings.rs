@@ -48,7 +48,7 @@ fn pc_04_a_connection_that_is_too_old_ends_in_order() {
 }
 
 #[test]
-fn pc_04_heads_and_whole_requests_have_their_time() {
+fn pc_04_heads_and_requests_have_timeouts() {
     let backend = Backend::echo();
     let gateway = serving(&backend, ConnectionSettings { headers_timeout: SOON, ..ConnectionSettings::default() });
     assert_eq!(gateway.client().send("GET / HT").answer().status, 408);

@@ -12,7 +12,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(150);
 
 #[test]
-fn dr_21_connections_without_requests_are_closed_after_their_time() {
+fn dr_21_idle_connections_are_closed_after_the_idle_timeout() {
     for most in [None, Some(4)] {
         let closed = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&closed);
@@ -39,7 +39,7 @@ fn dr_21_connections_without_requests_are_closed_after_their_time() {
 }
 
 #[test]
-fn vs_66_connections_of_bytes_without_traffic_are_closed_after_their_time() {
+fn vs_66_idle_tcp_connections_are_closed_after_the_idle_timeout() {
     let backend = Backend::start(|side| while side.more().is_some() {});
     let gateway = Gateway::serving(&Setup::default().tcp_idle("c", SHORT).cluster("c", &[backend.address]));
     let mut client = gateway.client();
@@ -48,7 +48,7 @@ fn vs_66_connections_of_bytes_without_traffic_are_closed_after_their_time() {
 }
 
 #[test]
-fn an_answer_that_comes_byte_by_byte_is_passed_on_whole() {
+fn a_response_that_arrives_byte_by_byte_is_forwarded_whole() {
     let backend = Backend::start(|side| {
         side.request();
         for byte in "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n\r\n".bytes() {
@@ -66,7 +66,7 @@ fn an_answer_that_comes_byte_by_byte_is_passed_on_whole() {
 }
 
 #[test]
-fn vs_39_an_answer_that_stops_ends_with_the_time_of_the_route_and_is_never_taken_for_whole() {
+fn vs_39_an_incomplete_response_ends_with_the_route_timeout_and_is_not_complete_for_the_client() {
     let backend = Backend::start(|side| {
         side.request();
         side.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
@@ -84,7 +84,7 @@ fn vs_39_an_answer_that_stops_ends_with_the_time_of_the_route_and_is_never_taken
 }
 
 #[test]
-fn vs_39_a_stream_without_an_answer_is_504_and_its_connection_goes_on() {
+fn vs_39_a_stream_without_a_response_is_504_and_its_connection_stays() {
     let backend = Streams::start(|request, mut respond, _| async move {
         if request.uri().path() == "/never" {
             let _ = std::future::poll_fn(|context| respond.poll_reset(context)).await;
@@ -102,7 +102,7 @@ fn vs_39_a_stream_without_an_answer_is_504_and_its_connection_goes_on() {
 }
 
 #[test]
-fn a_backend_that_speaks_no_http_2_where_it_is_to_is_502_or_503_if_it_says_nothing() {
+fn a_backend_that_does_not_speak_the_configured_http_2_is_502_or_503() {
     for (words, status) in [("HTTP/1.1 400 Bad Request\r\n\r\n", 502), ("", 503)] {
         let backend = Backend::start(move |side| {
             side.more();

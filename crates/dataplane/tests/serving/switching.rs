@@ -32,7 +32,7 @@ fn s_118_after_101_bytes_flow_both_ways_and_each_side_ends_for_itself() {
 }
 
 #[test]
-fn what_the_client_sends_before_101_is_passed_on_after_it() {
+fn bytes_that_a_client_sends_before_101_are_forwarded_after_it() {
     let backend = Backend::start(|side| {
         side.head();
         side.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
@@ -97,7 +97,7 @@ fn a_request_behind_a_refused_switch_is_a_request() {
 }
 
 #[test]
-fn a_switch_with_a_body_is_not_asked_for() {
+fn an_upgrade_with_a_body_is_not_requested() {
     let backend = Backend::echo();
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
@@ -109,7 +109,7 @@ fn a_switch_with_a_body_is_not_asked_for() {
 }
 
 #[test]
-fn rfc_6455_4_1_a_switch_by_another_method_than_get_is_not_asked_for() {
+fn rfc_6455_4_1_an_upgrade_with_another_method_than_get_is_not_requested() {
     let post = ASK.replacen("GET ", "POST ", 1);
     let (one, two) = (Backend::echo(), Streams::echo());
     let cluster = |address| Setup::default().host("*", forward("c", None)).cluster("c", &[address]);

@@ -144,7 +144,7 @@ fn dr_50_the_bodies_of_post_are_read_as_they_are_written() {
 }
 
 #[test]
-fn dr_50_a_proxy_that_says_no_or_nothing_of_use_ends_the_connection() {
+fn dr_50_a_proxy_that_rejects_or_answers_invalidly_ends_the_connection() {
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(200 << 10));
     let answers = [
         "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 2\r\n\r\nno",
@@ -173,7 +173,7 @@ fn dr_50_a_proxy_that_says_no_or_nothing_of_use_ends_the_connection() {
 }
 
 #[test]
-fn dr_50_a_proxy_that_never_answers_is_waited_for_as_long_as_connecting_may_take() {
+fn dr_50_a_proxy_that_never_responds_is_bounded_by_the_connect_timeout() {
     let silent: [fn(&mut Side); 2] = [
         |side| while side.more().is_some() {},
         |side| {
@@ -206,7 +206,7 @@ fn dr_50_informational_answers_are_passed_over() {
 }
 
 #[test]
-fn dr_50_another_proxy_is_asked_where_one_cannot_be_reached_but_not_where_it_refuses() {
+fn dr_50_another_proxy_is_tried_if_one_is_unreachable_but_not_if_it_rejects() {
     let good = Backend::start(|side| {
         side.head();
         side.send(YES);
@@ -348,7 +348,7 @@ fn dr_50_the_proxy_may_be_spoken_to_in_tls() {
 }
 
 #[test]
-fn dr_50_bytes_of_tls_go_through_a_tunnel_as_they_are() {
+fn dr_50_tls_bytes_pass_through_a_tunnel_unchanged() {
     let proxy = Backend::start(|side| {
         side.head().unwrap();
         side.send(YES);

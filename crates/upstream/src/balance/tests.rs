@@ -79,7 +79,7 @@ fn dr_10_round_robin_spreads_the_turns_of_a_heavy_endpoint() {
 }
 
 #[test]
-fn round_robin_goes_on_when_endpoints_change() {
+fn round_robin_continues_when_endpoints_change() {
     let before = list(&[1, 1, 1]);
     picks(&before, Balancer::RoundRobin, 1, None);
     let after = before.rebalanced(&Balancer::RoundRobin.into());
@@ -124,7 +124,7 @@ fn a_load_ends_with_its_guard() {
 }
 
 #[test]
-fn one_that_is_to_be_avoided_is_taken_only_when_alone() {
+fn an_avoided_endpoint_is_picked_only_if_it_is_the_only_one() {
     let alone = list(&[1]);
     let only = alone.iter().next().unwrap().id;
     assert_eq!(picks(&alone, Balancer::LeastRequest, 1, Some(only)), [only]);

@@ -52,7 +52,7 @@ async fn dr_20_a_listener_that_does_not_accept_is_given_up() {
 }
 
 #[tokio::test]
-async fn dr_20_the_system_probes_as_it_is_told() {
+async fn dr_20_keepalive_settings_reach_the_socket() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = endpoint(EndpointAddress::Ip(listener.local_addr().unwrap()));
     let connection = connect(&endpoint, None, Duration::from_secs(5)).await.unwrap();
@@ -73,7 +73,7 @@ async fn dr_20_the_system_probes_as_it_is_told() {
 }
 
 #[test]
-fn errors_of_the_system_are_told_apart() {
+fn system_errors_are_distinguished() {
     let of = |code: i32| ConnectError::from(io::Error::from_raw_os_error(code));
     assert!(matches!(of(24), ConnectError::OutOfFiles(_)) && matches!(of(23), ConnectError::OutOfFiles(_)));
     assert!(matches!(of(111), ConnectError::Refused) && matches!(of(110), ConnectError::Timeout));

@@ -153,7 +153,7 @@ async fn addresses_in_place_of_names_are_known_at_once() {
 }
 
 #[tokio::test]
-async fn this_machine_is_one_endpoint_and_no_name_server_is_asked_for_it() {
+async fn localhost_is_one_endpoint_and_is_not_queried() {
     let server = NameServer::new().await;
     let state = cluster(&[("localhost", 80)], false);
     let dns = dns(&[server.address], QUICK);
@@ -194,7 +194,7 @@ async fn names_without_an_answer_are_listed_until_there_is_one() {
 }
 
 #[test]
-fn only_loopback_is_taken_of_one_family() {
+fn localhost_resolves_to_one_family() {
     let parse = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
     assert_eq!(one_loopback(parse(&["::1", "127.0.0.1"])), parse(&["127.0.0.1"]));
     for kept in [&["::1"][..], &["2001:db8::1", "192.0.2.1"], &["2001:db8::1", "127.0.0.1"]] {
@@ -229,7 +229,7 @@ async fn a_thousand_clusters_do_not_ask_at_once() {
 }
 
 #[tokio::test]
-async fn a_request_waits_for_a_first_answer_no_longer_than_told() {
+async fn a_request_waits_for_the_first_resolution_up_to_its_limit() {
     let server = NameServer::new().await;
     server.change(|zone| zone.holds = true);
     let state = cluster(&[("a.example.com.", 80)], false);
@@ -240,7 +240,7 @@ async fn a_request_waits_for_a_first_answer_no_longer_than_told() {
 }
 
 #[tokio::test]
-async fn names_of_a_cluster_that_is_gone_are_no_longer_asked_for() {
+async fn names_of_a_removed_cluster_are_not_queried() {
     let server = NameServer::new().await;
     server.set("a.example.com", Some(&[[127, 0, 0, 1]]));
     let (dns, state) = (dns(&[server.address], QUICK), cluster(&[("a.example.com.", 80)], false));
@@ -252,7 +252,7 @@ async fn names_of_a_cluster_that_is_gone_are_no_longer_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_nobody_uses_rest_until_somebody_does() {
+async fn unused_names_are_not_queried_until_they_are_used() {
     let (time, longest) = (Duration::from_secs(5), Duration::from_secs(300));
     let names = NameResolution::default();
     let begun = tokio::time::Instant::now();
@@ -274,7 +274,7 @@ async fn names_that_nobody_uses_rest_until_somebody_does() {
 }
 
 #[test]
-fn failures_are_asked_again_less_and_less_often() {
+fn failed_queries_back_off() {
     let bounds = DnsBounds::default();
     let pauses: Vec<_> = [1, 2, 3, 4, 5, 99].iter().map(|failures| bounds.pause(*failures).as_secs()).collect();
     assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);

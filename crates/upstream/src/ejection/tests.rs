@@ -101,7 +101,7 @@ impl Fixture {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dr_30_an_endpoint_that_fails_is_out_for_its_time_and_comes_back() {
+async fn dr_30_a_failing_endpoint_is_ejected_for_its_time_and_restored() {
     let fixture = Fixture::new(4, Some(policy(50)));
     assert_eq!((fixture.used(), fixture.is_running()), (4, false));
     fixture.fail(0).await;
@@ -127,7 +127,7 @@ async fn dr_30_an_endpoint_that_fails_is_out_for_its_time_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dr_30_no_more_are_ejected_than_the_percentage_has_room_for_not_even_the_first() {
+async fn dr_30_ejections_are_limited_by_the_percentage_even_the_first() {
     let fixture = Fixture::new(4, Some(policy(50)));
     for at in [0, 1, 2] {
         fixture.fail(at).await;
@@ -145,7 +145,7 @@ async fn dr_30_no_more_are_ejected_than_the_percentage_has_room_for_not_even_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn dr_30_an_endpoint_that_stays_keeps_its_state_and_one_that_goes_takes_it_along() {
+async fn dr_30_a_kept_endpoint_keeps_its_state_and_a_removed_one_loses_it() {
     let fixture = Fixture::new(4, Some(policy(100)));
     fixture.fail(0).await;
     let before = fixture.state();

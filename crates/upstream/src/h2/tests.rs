@@ -131,7 +131,7 @@ async fn dr_21_streams_beyond_the_limit_take_another_connection() {
 }
 
 #[tokio::test]
-async fn dr_42_connections_of_other_kinds_do_not_stand_in_the_way() {
+async fn dr_42_connections_with_other_pool_keys_do_not_block() {
     local(async {
         let backend = Backend::new().await;
         let (of, pool) = (backend.cluster(Some(1)), pool());
@@ -185,7 +185,7 @@ async fn dr_20_an_idle_connection_of_another_kind_gives_its_place() {
 }
 
 #[tokio::test]
-async fn a_connection_that_goes_away_loses_no_request() {
+async fn goaway_loses_no_request() {
     local(async {
         let backend = Backend::new().await;
         let (of, pool) = (backend.cluster(None), pool());

@@ -86,7 +86,7 @@ async fn a_closed_connection_is_never_given() {
 }
 
 #[tokio::test]
-async fn a_connection_that_rested_is_asked_for_sure() {
+async fn a_connection_that_was_idle_is_checked_before_its_reuse() {
     let mut backend = Backend::new().await;
     let (mut pool, now) = backend.pool(1, PoolSettings::default()).await;
     pool.sweep(now);
@@ -96,7 +96,7 @@ async fn a_connection_that_rested_is_asked_for_sure() {
 }
 
 #[tokio::test]
-async fn a_connection_with_bytes_that_nobody_asked_for_is_never_given() {
+async fn a_connection_with_unexpected_bytes_is_not_reused() {
     let mut backend = Backend::new().await;
     let connection = backend.connected().await;
     tokio::io::AsyncWriteExt::write_all(&mut backend.peers[0], b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
@@ -107,7 +107,7 @@ async fn a_connection_with_bytes_that_nobody_asked_for_is_never_given() {
 }
 
 #[tokio::test]
-async fn a_cold_connection_goes_to_any_worker() {
+async fn a_cold_connection_is_available_to_any_worker() {
     let mut backend = Backend::new().await;
     let (mut one, now) = backend.pool(1, PoolSettings::default()).await;
     let mut other = Pool::new(PoolSettings::default());
@@ -124,7 +124,7 @@ async fn a_cold_connection_goes_to_any_worker() {
 }
 
 #[tokio::test]
-async fn a_cold_connection_to_a_unix_socket_goes_to_any_worker() {
+async fn a_cold_unix_connection_is_available_to_any_worker() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let _listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -173,7 +173,7 @@ async fn dr_21_a_short_idle_time_holds_before_a_connection_is_cold() {
 }
 
 #[tokio::test]
-async fn connections_of_an_endpoint_that_is_gone_are_closed() {
+async fn connections_of_a_removed_endpoint_are_closed() {
     let mut backend = Backend::new().await;
     let (mut pool, now) = backend.pool(3, PoolSettings::default()).await;
     let busy = backend.connected().await;

@@ -69,7 +69,7 @@ async fn a_slot_stays_and_endpoints_keep_their_identity() {
 }
 
 #[tokio::test]
-async fn a_cluster_without_endpoints_says_so() {
+async fn a_cluster_without_endpoints_reports_it() {
     let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
     let clusters = [cluster("empty", fixed(&[])), cluster("never", EndpointSource::Never("because".into()))];
     upstream.apply(&snapshot(&clusters), &everything());
@@ -234,7 +234,7 @@ async fn churn_keeps_slots_and_endpoints_that_stay_and_marks_those_that_go() {
 }
 
 #[tokio::test]
-async fn dr_30_an_ejected_endpoint_is_not_chosen_until_it_is_taken_back() {
+async fn dr_30_an_ejected_endpoint_is_not_picked_until_it_is_restored() {
     let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
     let one = cluster("a", fixed(&[1, 2]));
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());

@@ -79,7 +79,7 @@ fn dr_43_a_wildcard_one_label_deep_counts_with_authorities_that_are_given() {
 }
 
 #[test]
-fn dr_43_who_has_another_name_is_told_which_field_to_set() {
+fn dr_43_a_wrong_name_is_reported_with_the_field_to_set() {
     let authority = Authority::new();
     let shown = authority.sign(&["real.test", "10.0.0.1"]);
     let by_sni = verify(authority.trust(&[], vec![]), Sni::Name("asked.test".into()), &shown, "asked.test");
@@ -97,7 +97,7 @@ fn dr_43_who_has_another_name_is_told_which_field_to_set() {
 
 /// webpki reads version 3 alone; see `make.sh` beside the certificates.
 #[test]
-fn an_endpoint_with_a_certificate_of_version_1_is_refused_and_told_why() {
+fn an_endpoint_with_a_version_1_certificate_is_rejected_with_the_reason() {
     let read = |pem: &[u8]| CertificateDer::from_pem_slice(pem).unwrap();
     let leaf = read(include_bytes!("../../../testkit/data/x509-v1/server.crt"));
     let authority = read(include_bytes!("../../../testkit/data/x509-v1/ca.crt"));
@@ -108,7 +108,7 @@ fn an_endpoint_with_a_certificate_of_version_1_is_refused_and_told_why() {
 
 /// As BoringSSL: who keeps a new list away must not bring back what it takes away.
 #[test]
-fn s_84_a_list_of_revoked_certificates_that_is_out_of_date_trusts_nobody() {
+fn s_84_an_expired_crl_rejects_every_certificate() {
     let authority = Authority::new();
     let shown = authority.sign(&["a.test"]);
     let with = |until: i32| verify(authority.trust(&[], vec![authority.list(until)]), Sni::Host, &shown, "a.test");

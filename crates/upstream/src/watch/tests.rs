@@ -82,7 +82,7 @@ fn of_endpoint() -> (Frames, Rc<Marks>) {
 }
 
 #[test]
-fn a_peer_that_sends_nothing_but_cheap_frames_is_cut_off() {
+fn a_peer_that_sends_only_cheap_frames_is_closed() {
     for kind in [0, 2, 3, 4, 6, 8, 9, 200] {
         let mut frames = of_client(100);
         let sent = (0..).take_while(|_| frames.pass(&frame(kind, 0, 1, b"")).is_ok()).count();
@@ -104,7 +104,7 @@ fn messages_and_bodies_earn_room_wherever_reads_are_cut() {
 }
 
 #[test]
-fn whoever_takes_a_body_may_send_window_updates_for_it() {
+fn a_peer_that_reads_a_body_may_send_window_updates_for_it() {
     let mut frames = of_client(10);
     for _ in 0..10_000 {
         frames.wrote(1024);
@@ -116,7 +116,7 @@ fn whoever_takes_a_body_may_send_window_updates_for_it() {
 }
 
 #[test]
-fn a_section_is_what_is_no_body_until_it_is_complete() {
+fn frames_other_than_data_are_sections_until_they_are_complete() {
     let mut frames = of_client(100);
     let within = |frames: &mut Frames, bytes: &[u8]| {
         frames.pass(bytes).unwrap();

@@ -58,7 +58,7 @@ fn rfc_9113_8_3_1_the_host_is_one() {
 }
 
 #[test]
-fn lengths_that_are_none_are_refused() {
+fn invalid_lengths_are_rejected() {
     for lengths in [&["x"][..], &["1", "1"], &["+1"], &["1, 1"]] {
         let headers: Vec<_> = lengths.iter().map(|length| ("content-length", *length)).collect();
         assert_eq!(flat(get("https://a.test/", &headers), None, false).unwrap_err(), FlatError::ContentLength);
@@ -66,7 +66,7 @@ fn lengths_that_are_none_are_refused() {
 }
 
 #[test]
-fn rfc_8441_an_extended_connect_becomes_a_switch_and_back() {
+fn rfc_8441_an_extended_connect_becomes_an_upgrade_and_back() {
     let request = Request::connect("https://a.test/chat").body(()).unwrap();
     let (head, out) = flat(request, Some("websocket"), false).unwrap();
     assert_eq!((text(head.method.of(&out)), head.body), ("GET", BodyLength::None));
@@ -112,7 +112,7 @@ fn parts<R>(head: &RequestHead, out: &[u8], upgrade: Option<&[u8]>, with: impl F
 }
 
 #[test]
-fn what_is_sent_has_the_edits_and_nothing_of_one_connection() {
+fn a_written_head_has_the_edits_and_no_fields_of_one_connection() {
     let raw = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: x-gone\r\nX-Gone: 1\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nTE: trailers\r\nX-Kept: 2\r\n\r\n";
     let mut head = RequestHead::default();
     head.parse(raw, &HeadLimits::default()).unwrap().unwrap();
@@ -127,7 +127,7 @@ fn what_is_sent_has_the_edits_and_nothing_of_one_connection() {
 }
 
 #[test]
-fn a_response_goes_there_and_back() {
+fn a_response_survives_both_translations() {
     let (from, ()) = Response::builder()
         .status(404)
         .header("set-cookie", "a=1")

@@ -30,7 +30,7 @@ fn s_112_unknown_and_local_keep_the_sockets_address() {
 }
 
 #[test]
-fn s_112_version_2_is_read_with_what_stands_behind_the_addresses() {
+fn s_112_version_2_is_read_with_what_follows_the_addresses() {
     let mut rest = vec![203, 0, 113, 7, 10, 0, 0, 1, 0xc7, 0x38, 1, 0xbb];
     rest.extend_from_slice(&[0x04, 0, 2, 9, 9]);
     let header = Header { length: 33, ends: Some(ends("203.0.113.7:51000", "10.0.0.1:443")) };
@@ -38,7 +38,7 @@ fn s_112_version_2_is_read_with_what_stands_behind_the_addresses() {
 }
 
 #[test]
-fn s_112_what_is_no_header_is_refused_as_soon_as_it_can_be_told() {
+fn s_112_an_invalid_header_is_rejected_as_early_as_possible() {
     let long = [&b"PROXY UNKNOWN "[..], &[b'x'; MAX_V1]].concat();
     let too_long = [&V2[..], &[0x21, 0x11, 0xff, 0xff]].concat();
     for bad in [
@@ -76,7 +76,7 @@ fn dr_51_version_1_is_written_as_a_line() {
 }
 
 #[test]
-fn dr_51_a_connection_of_our_own_is_told_as_such() {
+fn dr_51_a_connection_of_the_gateway_is_written_as_local() {
     for version in [Version::V1, Version::V2] {
         let mut out = Vec::new();
         write(version, None, &mut out);

@@ -35,7 +35,7 @@ impl Connections {
 }
 
 #[test]
-fn the_one_that_has_been_idle_for_longest_makes_room() {
+fn the_connection_that_has_been_idle_longest_is_evicted() {
     let of = Connections::new(3, 9);
     let all: Vec<_> = (0..3).map(|_| of.accept().unwrap()).collect();
     for one in &all {
@@ -78,7 +78,7 @@ fn waiting_again_for_the_same_is_no_news_and_another_stage_is() {
 }
 
 #[test]
-fn a_handshake_too_many_closes_the_one_whose_client_hello_has_not_come_for_longest() {
+fn a_further_handshake_evicts_the_connection_that_has_waited_longest_for_its_client_hello() {
     let of = Connections::new(100, 3);
     let all: Vec<_> = (0..5).map(|_| of.accept().unwrap()).collect();
     for one in &all[..3] {
@@ -124,7 +124,7 @@ fn places_and_permits_come_back() {
 
 /// Worker A is full of idle connections, and all new ones come to worker B.
 #[test]
-fn another_worker_closes_its_oldest() {
+fn another_worker_evicts_its_oldest() {
     let admission = Admission::new(100, 40, 2);
     let ready = Arc::new(std::sync::Barrier::new(2));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -102,7 +102,7 @@ fn dr_11_when_an_endpoint_leaves_its_keys_move_and_hardly_any_other() {
 }
 
 #[test]
-fn dr_11_a_request_without_the_key_goes_anywhere() {
+fn dr_11_a_request_without_the_key_is_balanced_at_random() {
     let balance = balance(HashTable::Maglev { size: 2003 });
     let list = EndpointList::new(members(1, &[1; 4]), &balance, None);
     let counted = counts(&list, &picks(&list, balance.balancer, 20_000, None));

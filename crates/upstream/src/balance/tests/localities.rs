@@ -35,7 +35,7 @@ fn shares(ejected: &[usize], panic_threshold: u32) -> Vec<u64> {
 }
 
 #[test]
-fn dr_13_the_next_priority_takes_what_is_too_much_for_the_healthy() {
+fn dr_13_the_next_priority_gets_what_exceeds_the_healthy_capacity() {
     // The tables of Envoy's documentation, with its factor of 140 %.
     for (ejected, expected) in [
         ([0, 0], [100, 0]),
@@ -75,7 +75,7 @@ fn dr_30_below_the_threshold_all_are_chosen_from() {
 }
 
 #[test]
-fn dr_13_requests_go_to_priorities_and_localities_by_their_shares() {
+fn dr_13_requests_are_distributed_to_priorities_and_localities_by_weight() {
     let places = [(0, HERE), (0, HERE), (0, "r/a/2"), (0, "r/a/2"), (1, "r/b"), (1, "r/c")];
     for balancer in [Balancer::Random, Balancer::RoundRobin, Balancer::LeastRequest] {
         let balance = failover(balancer.clone());

@@ -72,7 +72,7 @@ async fn dr_12_weights_are_set_anew_while_an_endpoint_is_new_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dr_12_an_endpoint_that_comes_back_from_ejection_is_as_old_as_it_was() {
+async fn dr_12_a_restored_endpoint_keeps_its_age() {
     let balance = balance(Balancer::RoundRobin, 10.0, 1.0);
     let list = two(&balance, [600, 30]).await;
     let young = Arc::clone(list.iter().nth(1).unwrap());

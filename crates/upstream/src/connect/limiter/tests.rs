@@ -57,7 +57,7 @@ fn granted(receiver: &mut Receiver<Acquired>) -> Option<Acquired> {
 }
 
 #[test]
-fn dr_20_places_go_to_those_who_wait_in_their_order() {
+fn dr_20_permits_go_to_waiters_in_order() {
     let limiter = limiter(2);
     let held = [permit(&limiter), permit(&limiter)];
     let mut waiting = [wait(&limiter), wait(&limiter), wait(&limiter)];
@@ -75,7 +75,7 @@ fn dr_20_places_go_to_those_who_wait_in_their_order() {
 }
 
 #[test]
-fn dr_20_who_gives_up_waiting_is_passed_over() {
+fn dr_20_cancelled_waiters_are_skipped() {
     let limiter = limiter(1);
     let held = permit(&limiter);
     let (given_up, mut waiting) = (wait(&limiter), wait(&limiter));
@@ -96,7 +96,7 @@ fn dr_20_who_gives_up_waiting_is_passed_over() {
 }
 
 #[test]
-fn dr_20_a_limit_that_changes_holds_for_what_is_there() {
+fn dr_20_a_changed_limit_applies_to_existing_connections() {
     let limiter = limiter(1);
     let first = permit(&limiter);
     let mut waiting = [wait(&limiter), wait(&limiter)];
@@ -146,7 +146,7 @@ fn dr_20_no_place_is_lost_among_threads_that_wait_and_give_up() {
 }
 
 #[tokio::test]
-async fn dr_20_an_idle_connection_goes_to_who_waits_and_is_closed_for_one_who_wants_another_endpoint() {
+async fn dr_20_an_idle_connection_goes_to_a_waiter_or_is_closed_for_one_of_another_endpoint() {
     let store = Arc::default();
     let (mut a, b) = (Backend::new(&store).await, Backend::new(&store).await);
     let limiter = limiter(1);
@@ -172,7 +172,7 @@ async fn dr_20_an_idle_connection_goes_to_who_waits_and_is_closed_for_one_who_wa
 }
 
 #[tokio::test]
-async fn dr_20_an_idle_connection_that_is_closed_old_or_gone_gives_its_place_back() {
+async fn dr_20_an_unusable_idle_connection_releases_its_permit() {
     let store = Arc::default();
     let mut a = Backend::new(&store).await;
     let limiter = limiter(3);
@@ -201,7 +201,7 @@ async fn dr_20_an_idle_connection_that_is_closed_old_or_gone_gives_its_place_bac
 }
 
 #[tokio::test]
-async fn dr_20_a_connection_moves_to_the_thread_that_takes_it() {
+async fn dr_20_a_connection_moves_to_the_thread_that_acquires_it() {
     let mut a = Backend::new(&Arc::default()).await;
     let limiter = limiter(1);
     let connection = a.connected(permit(&limiter)).await;

@@ -32,7 +32,7 @@ fn detected(policy: &OutlierDetection, outcomes: &[Outcome]) -> Vec<bool> {
 use Outcome::{Answered, Connected, Disconnected, Served, TimedOut};
 
 #[test]
-fn dr_30_failures_in_a_row_are_detected_and_an_answer_that_is_none_ends_the_row() {
+fn dr_30_consecutive_failures_are_detected_and_a_success_resets_them() {
     let policy = OutlierDetection { consecutive_gateway_failure: 0, ..policy() };
     let of = |outcomes: &[Outcome]| detected(&policy, outcomes);
     assert_eq!(of(&[Answered(500), Answered(501), Answered(599)]), [false, false, true]);
@@ -59,7 +59,7 @@ fn dr_30_gateway_errors_are_a_row_of_their_own_that_other_errors_end() {
 }
 
 #[test]
-fn dr_30_local_failures_are_told_apart_where_that_is_wanted() {
+fn dr_30_local_failures_are_counted_separately_if_configured() {
     let policy = OutlierDetection { consecutive_local_origin_failure: Some(2), ..policy() };
     assert_eq!(detected(&policy, &[Disconnected, TimedOut]), [false, true]);
     assert_eq!(detected(&policy, &[Disconnected, Connected, Disconnected]), [false; 3]);
@@ -96,7 +96,7 @@ async fn dr_30_each_ejection_takes_longer_and_healthy_intervals_make_it_shorter_
 }
 
 #[tokio::test(start_paused = true)]
-async fn dr_30_what_failed_while_it_was_out_is_forgotten() {
+async fn dr_30_failures_during_an_ejection_are_ignored() {
     let (health, policy) = (Health::default(), policy());
     let fail = || health.count(&policy, Answered(500));
     assert!([fail(), fail(), fail()][2]);
