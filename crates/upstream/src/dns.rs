@@ -66,9 +66,9 @@ struct Queries {
     failures: Failures,
 }
 
-/// What is known of one name.
+/// The state of one name.
 #[derive(Debug, Default, Clone)]
-struct Known {
+struct NameState {
     addresses: Vec<IpAddr>,
     failures: u32,
     /// Why the last query had no answer.
@@ -140,7 +140,7 @@ impl Queries {
     }
 
     /// Asks for all names at once; the time until they have to be asked for again.
-    async fn ask_all(self: &Arc<Self>, names: &Arc<[DnsName]>, known: &mut [Known], first: bool) -> Duration {
+    async fn ask_all(self: &Arc<Self>, names: &Arc<[DnsName]>, known: &mut [NameState], first: bool) -> Duration {
         let mut asked = JoinSet::new();
         for number in 0..names.len() {
             let (queries, names) = (Arc::clone(self), Arc::clone(names));
@@ -164,7 +164,7 @@ impl Queries {
         for (answer, known) in answers.into_iter().zip(known) {
             let time = match answer {
                 Ok((addresses, ttl)) => {
-                    *known = Known { addresses, failures: 0, error: None };
+                    *known = NameState { addresses, failures: 0, error: None };
                     ttl.max(self.bounds.soonest)
                 }
                 Err(error) => {
@@ -214,13 +214,13 @@ fn one_loopback(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 }
 
 /// What a cluster knows of its names already. An address that may be that of several names is known of each.
-fn left(state: &ClusterState) -> Vec<Known> {
+fn left(state: &ClusterState) -> Vec<NameState> {
     let EndpointSource::Dns { names, .. } = &state.config.endpoints else { return Vec::new() };
-    names.iter().map(|name| Known { addresses: state.resolved(name), ..Known::default() }).collect()
+    names.iter().map(|name| NameState { addresses: state.resolved(name), ..NameState::default() }).collect()
 }
 
 /// Endpoints in order, each address once.
-fn addresses(names: &[DnsName], known: &[Known], first_only: bool) -> Vec<Endpoint> {
+fn addresses(names: &[DnsName], known: &[NameState], first_only: bool) -> Vec<Endpoint> {
     let wanted = if first_only { 1 } else { usize::MAX };
     let mut found: Vec<_> = names
         .iter()

@@ -1,7 +1,7 @@
 //! Parts of a value that match a pattern, replaced as RE2's `GlobalReplace` does (VS-37), with every step counted.
 
 use super::bounds::{InvalidPattern, MAX_STEPS, MAX_VALUE, check_steps, too_large};
-use super::table::{Found, Table, nfa};
+use super::table::{PartMatch, Table, nfa};
 use regex_automata::dfa::onepass;
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::util::primitives::NonMaxUsize;
@@ -49,10 +49,10 @@ impl Parts {
         let (mut at, mut last_end) = (0, None);
         while at <= value.len() {
             let end = match self.table.part_at(value, at, &mut table_steps) {
-                Found::TooMuch => return None,
+                PartMatch::TooMuch => return None,
                 // Nothing at all right behind a part is no part of its own.
-                Found::To(end) if end > at || last_end != Some(at) => end,
-                Found::To(_) | Found::None => {
+                PartMatch::To(end) if end > at || last_end != Some(at) => end,
+                PartMatch::To(_) | PartMatch::None => {
                     out.extend(value.get(at));
                     at += 1;
                     continue;

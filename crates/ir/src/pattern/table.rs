@@ -14,13 +14,13 @@ const MAX_BUILDING: usize = 1 << 20;
 /// A table.
 pub(super) struct Table(dense::DFA<Vec<u32>>);
 
-/// A part that was looked for.
-pub(super) enum Found {
-    /// It begins where it was looked for, and ends here.
+/// The result of a search for a part.
+pub(super) enum PartMatch {
+    /// A part begins at the position, and ends here.
     To(usize),
-    /// There is none.
+    /// No part begins at the position.
     None,
-    /// It was not found out within the steps that are left.
+    /// The steps were used up before the end of the search.
     TooMuch,
 }
 
@@ -47,12 +47,12 @@ impl Table {
     }
 
     /// The end of the part that begins at `at`, as RE2 prefers it. Takes what it needs from `steps`.
-    pub(super) fn part_at(&self, value: &[u8], at: usize, steps: &mut usize) -> Found {
+    pub(super) fn part_at(&self, value: &[u8], at: usize, steps: &mut usize) -> PartMatch {
         let input = Input::new(value).range(at..).anchored(Anchored::Yes);
-        let Ok(mut state) = self.0.start_state_forward(&input) else { return Found::None };
+        let Ok(mut state) = self.0.start_state_forward(&input) else { return PartMatch::None };
         let mut end = None;
         for (index, byte) in value.iter().enumerate().skip(at) {
-            let Some(left) = steps.checked_sub(1) else { return Found::TooMuch };
+            let Some(left) = steps.checked_sub(1) else { return PartMatch::TooMuch };
             *steps = left;
             state = self.0.next_state(state, *byte);
             if self.0.is_special_state(state) {
@@ -60,13 +60,13 @@ impl Table {
                 if self.0.is_match_state(state) {
                     end = Some(index);
                 } else if self.0.is_dead_state(state) {
-                    return end.map_or(Found::None, Found::To);
+                    return end.map_or(PartMatch::None, PartMatch::To);
                 }
             }
         }
         if self.0.is_match_state(self.0.next_eoi_state(state)) {
             end = Some(value.len());
         }
-        end.map_or(Found::None, Found::To)
+        end.map_or(PartMatch::None, PartMatch::To)
     }
 }

@@ -108,9 +108,9 @@ const MAPS: &[&str] = &[
     "proxyMetadata",
 ];
 
-/// A place in a document.
+/// The position of a field in a document.
 #[derive(Clone)]
-struct Place {
+struct FieldPosition {
     /// As serde_json has it.
     pointer: String,
     /// As diagnostics have it, and the same without numbers and names.
@@ -129,14 +129,14 @@ fn is_map(parent: &str, name: &str, value: &Value) -> bool {
     }
 }
 
-fn places(value: &Value, at: &Place, map: bool, found: &mut Vec<Place>) {
+fn places(value: &Value, at: &FieldPosition, map: bool, found: &mut Vec<FieldPosition>) {
     match value {
         Value::String(_) => found.push(at.clone()),
         Value::Array(items) => {
             for (number, item) in items.iter().enumerate() {
                 let pointer = format!("{}/{number}", at.pointer);
                 let (field, shape) = (format!("{}[{number}]", at.field), format!("{}[]", at.shape));
-                places(item, &Place { pointer, field, shape, key: None }, false, found);
+                places(item, &FieldPosition { pointer, field, shape, key: None }, false, found);
             }
         }
         Value::Object(fields) => {
@@ -144,14 +144,14 @@ fn places(value: &Value, at: &Place, map: bool, found: &mut Vec<Place>) {
                 let escaped = name.replace('~', "~0").replace('/', "~1");
                 let dot = if at.field.is_empty() { "" } else { "." };
                 let shown = if map { "*" } else { name };
-                let below = Place {
+                let below = FieldPosition {
                     pointer: format!("{}/{escaped}", at.pointer),
                     field: format!("{}{dot}{name}", at.field),
                     shape: format!("{}{dot}{shown}", at.shape),
                     key: None,
                 };
                 if map {
-                    found.push(Place { key: Some(name.clone()), pointer: at.pointer.clone(), ..below.clone() });
+                    found.push(FieldPosition { key: Some(name.clone()), pointer: at.pointer.clone(), ..below.clone() });
                 }
                 places(item, &below, is_map(&at.shape, name, item), found);
             }
@@ -160,16 +160,16 @@ fn places(value: &Value, at: &Place, map: bool, found: &mut Vec<Place>) {
     }
 }
 
-fn places_of(document: &Value) -> Vec<Place> {
+fn places_of(document: &Value) -> Vec<FieldPosition> {
     let mut found = Vec::new();
-    let root = Place { pointer: String::new(), field: String::new(), shape: String::new(), key: None };
+    let root = FieldPosition { pointer: String::new(), field: String::new(), shape: String::new(), key: None };
     places(document, &root, false, &mut found);
     found.retain(|place| !matches!(place.field.as_str(), "apiVersion" | "kind"));
     found
 }
 
 /// The document with another text at a place.
-fn with(document: &Value, place: &Place, change: impl FnOnce(&str) -> String) -> Value {
+fn with(document: &Value, place: &FieldPosition, change: impl FnOnce(&str) -> String) -> Value {
     let mut document = document.clone();
     let at = document.pointer_mut(&place.pointer).unwrap();
     match (&place.key, at) {
@@ -268,7 +268,7 @@ impl Sample {
     }
 
     /// All texts, with the number of their document; the mesh's settings come last.
-    fn places(&self) -> Vec<(usize, Place)> {
+    fn places(&self) -> Vec<(usize, FieldPosition)> {
         let all = self.documents.iter().chain([&self.mesh]).enumerate();
         all.flat_map(|(number, document)| places_of(document).into_iter().map(move |place| (number, place))).collect()
     }
@@ -278,7 +278,7 @@ impl Sample {
     }
 
     /// Changes a text: the errors that this gives, or none when it is accepted; then every head is checked.
-    fn change(&self, number: usize, place: &Place, change: impl FnOnce(&str) -> String) -> Vec<Diagnostic> {
+    fn change(&self, number: usize, place: &FieldPosition, change: impl FnOnce(&str) -> String) -> Vec<Diagnostic> {
         let from = format!("{} {}", self.kind(number), place.field);
         let mut settings = Settings::default();
         let mut set = self.set.clone();

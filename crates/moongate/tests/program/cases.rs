@@ -46,7 +46,7 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
     args.extend(["--access-log", "off", "--workers", "1"].map(str::to_owned));
     let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
     let explainer = || twin::explainer(&path, case.mesh_config().as_ref(), &case.story.args);
-    let mut asked = Asked { explainer: explainer(), backends, certificates };
+    let mut context = CaseContext { explainer: explainer(), backends, certificates };
     let start = Start { program, paths: vec![path.clone()], ports: ports.into_iter().collect(), args };
     let gateway = match Gateway::start(&start) {
         Ok(gateway) => gateway,
@@ -58,11 +58,11 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
             let beside = folder.path().join("next");
             std::fs::write(&beside, backends.rewrite(&config)).unwrap();
             std::fs::rename(beside, &path).unwrap();
-            asked.explainer = explainer();
+            context.explainer = explainer();
         }
         let until = Instant::now() + sent.config.as_ref().map_or(Duration::ZERO, |_| TIMEOUT);
         faults.extend(loop {
-            let found = asked.faults(sent, question, &gateway);
+            let found = context.faults(sent, question, &gateway);
             if found.is_empty() || Instant::now() >= until {
                 break found;
             }
@@ -73,15 +73,15 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
     faults.into_iter().map(|fault| format!("{}: {fault}", case.name)).collect()
 }
 
-/// What a request of a case is sent with.
-struct Asked<'a> {
+/// What the requests of a case share.
+struct CaseContext<'a> {
     explainer: Explainer,
     backends: &'a Backends,
     certificates: &'a Certificates,
 }
 
-impl Asked<'_> {
-    /// Sends a request, and asks `explain` the same; what is not as it has to be.
+impl CaseContext<'_> {
+    /// Sends a request, and passes it to `explain`; returns the differences from the expectations.
     fn faults(&self, sent: &Sent, question: &Question, gateway: &Gateway) -> Vec<String> {
         // What this machine has not cannot be connected to: IPv6, say.
         if sent.to.is_some_and(|to| TcpListener::bind((to, 0)).is_err()) {

@@ -40,7 +40,7 @@ fn compare(profile: &str) {
     let waits =
         recordings.iter().any(|recording| recording.exchanges.iter().any(|one| !one.istio["attempts"].is_null()));
     let threads = if waits { recordings.len() } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    let results: Vec<Found> =
+    let results: Vec<Differences> =
         testkit::parallel_on(threads, &recordings, |recording| run(recording, &backends, &certificates));
     let twins: Vec<&str> = results.iter().flat_map(|found| &found.twins).map(String::as_str).collect();
     let parted: Vec<&(String, String)> = results.iter().flat_map(|found| &found.parted).collect();
@@ -80,16 +80,16 @@ fn was_crowded(recording: &Recording, istio: &serde_json::Value, ours: &serde_js
     recording.config.contains("maxRetries: 1") && count(istio) < count(ours)
 }
 
-/// What was found in one recording.
+/// The differences of one recording.
 #[derive(Default)]
-struct Found {
-    /// Name and description of every answer that parts from Istio's.
+struct Differences {
+    /// Name and description of every response that differs from Istio's.
     parted: Vec<(String, String)>,
-    /// Where `explain` parts from the data plane.
+    /// Differences between `explain` and the data plane.
     twins: Vec<String>,
 }
 
-fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) -> Found {
+fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) -> Differences {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.yaml");
     // Files are named from the recording's own folder.
@@ -110,7 +110,7 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
     let explainer = twin::explainer(&path, recording.mesh_config().as_ref(), &own_args);
     let start = Start { program, paths: vec![path], ports: ports.into_iter().collect(), args };
     let mut gateway = Gateway::start(&start).unwrap_or_else(|error| panic!("{}: {error}", recording.name));
-    let (mut found, mut logged) = (Found::default(), Vec::new());
+    let (mut found, mut logged) = (Differences::default(), Vec::new());
     for (number, exchange) in recording.exchanges.iter().enumerate() {
         let name = format!("{}:{number}", recording.name);
         take_peers();

@@ -25,10 +25,10 @@ fn entry(cors: Cors) -> RouteEntry {
     RouteEntry::build(&route(RouteMatch::default(), Action::Forward(forward)), &mut |_| 0)
 }
 
-type Told = Vec<(&'static str, String)>;
+type CorsFields = Vec<(&'static str, String)>;
 
 /// The origin that is allowed, and the fields of the answer to a preflight.
-fn told(entry: &RouteEntry, head: &str) -> (Option<String>, Option<Told>) {
+fn cors_of(entry: &RouteEntry, head: &str) -> (Option<String>, Option<CorsFields>) {
     ask(head, |view| {
         let cors = CorsRequest::of(entry, view.fields);
         let answer = cors.as_ref().and_then(|cors| cors.preflight(entry, view.method, view.fields));
@@ -47,7 +47,7 @@ const PREFLIGHT: &str =
 #[test]
 fn vs_46_an_allowed_preflight_is_told_all_of_the_policy() {
     let entry = entry(policy(vec![exact("https://a.test")]));
-    let (origin, fields) = told(&entry, &format!("{PREFLIGHT}\nOrigin: https://a.test"));
+    let (origin, fields) = cors_of(&entry, &format!("{PREFLIGHT}\nOrigin: https://a.test"));
     assert_eq!(origin.as_deref(), Some("https://a.test"));
     let expected = [
         ("access-control-allow-origin", "https://a.test"),
@@ -69,7 +69,7 @@ fn vs_46_a_star_allows_what_is_asked_for() {
         expose: value(""),
         ..policy(vec![regex(".*")])
     };
-    let fields = told(&entry(any), &format!("{PREFLIGHT}\nOrigin: null")).1.unwrap();
+    let fields = cors_of(&entry(any), &format!("{PREFLIGHT}\nOrigin: null")).1.unwrap();
     assert_eq!(fields[0].1, "null");
     assert_eq!(
         fields[2..],
@@ -90,7 +90,7 @@ fn vs_46_origins_match_as_texts_prefixes_and_patterns_and_in_their_case() {
     ];
     for (demand, origin, allowed) in cases {
         let entry = entry(policy(vec![exact("https://other.test"), demand.clone()]));
-        let got = told(&entry, &format!("GET / HTTP/1.1\nHost: a.test\nOrigin: {origin}")).0;
+        let got = cors_of(&entry, &format!("GET / HTTP/1.1\nHost: a.test\nOrigin: {origin}")).0;
         assert_eq!(got.is_some(), allowed, "{demand:?} {origin}");
     }
 }
@@ -104,20 +104,20 @@ fn vs_46_what_is_no_preflight_goes_on() {
         "OPTIONS / HTTP/1.1\nHost: a.test\nOrigin: https://a.test\nAccess-Control-Request-Method:",
         PREFLIGHT,
     ];
-    assert!(others.iter().all(|head| told(&entry, head).1.is_none()));
+    assert!(others.iter().all(|head| cors_of(&entry, head).1.is_none()));
 }
 
 #[test]
 fn vs_46_a_preflight_of_another_origin_is_forwarded_or_allowed_nothing() {
     let head = format!("{PREFLIGHT}\nOrigin: https://evil.test");
-    assert_eq!(told(&entry(policy(vec![exact("https://a.test")])), &head), (None, None));
+    assert_eq!(cors_of(&entry(policy(vec![exact("https://a.test")])), &head), (None, None));
     let ignoring = Cors { forwards_unmatched: false, ..policy(vec![exact("https://a.test")]) };
-    let (origin, fields) = told(&entry(ignoring), &head);
+    let (origin, fields) = cors_of(&entry(ignoring), &head);
     assert_eq!(origin, None);
     assert!(fields.unwrap().iter().all(|(name, _)| *name != ALLOW_ORIGIN && *name != EXPOSE_HEADERS));
     // Two origins are none that is in the list.
     let both = format!("{PREFLIGHT}\nOrigin: https://a.test\nOrigin: https://evil.test");
-    assert_eq!(told(&entry(policy(vec![exact("https://a.test")])), &both), (None, None));
+    assert_eq!(cors_of(&entry(policy(vec![exact("https://a.test")])), &both), (None, None));
 }
 
 #[test]

@@ -24,10 +24,10 @@ fn changes(remove: &[&str], write: &[(&str, &str, HeaderAppend)]) -> HeaderChang
     HeaderChanges::new(remove.iter().map(|n| name(n)).collect(), write.collect())
 }
 
-/// A request that nothing more is known of than its view.
-struct Asked<'a>(&'a RequestView<'a>);
+/// The facts of a request of which only the view is known.
+struct ViewFacts<'a>(&'a RequestView<'a>);
 
-impl Facts for Asked<'_> {
+impl Facts for ViewFacts<'_> {
     fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
         substitute::of_request(self.0, name)
     }
@@ -52,7 +52,7 @@ fn vs_47_variables_stand_for_what_the_request_was_before_the_list_that_has_them(
         let head = "GET /api/x?q=1&r HTTP/1.1\nHost: a.test\nX-A: 0\nx-e: \nx-d: d";
         ask(head, |view| {
             let mut edits = Edits::default();
-            entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
+            entry.edit_request(0, entry.rewritten(view).unwrap(), view, &ViewFacts(view), &mut edits);
             let value = |name: &str| {
                 edits.fields.iter().find_map(|edit| match edit {
                     FieldEdit::Append(of, value) if of.as_str() == name => {
@@ -111,7 +111,7 @@ fn vs_47_what_a_list_removes_is_gone_for_its_variables_and_what_a_later_one_remo
         let entry = entry(Forward::to(vec![own]), changes(of_route, &[]));
         ask("GET /api HTTP/1.1\nHost: a.test\nX-Old: 1", |view| {
             let mut edits = Edits::default();
-            entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
+            entry.edit_request(0, entry.rewritten(view).unwrap(), view, &ViewFacts(view), &mut edits);
             let name = FieldName::Header(HeaderName::parse("x-new").unwrap());
             let value = substitute::edited(None, &edits.fields, &name);
             value.map(|value| String::from_utf8_lossy(&value).into_owned())
@@ -128,7 +128,7 @@ fn vs_47_removals_come_before_what_is_written_and_the_target_before_the_route() 
     let entry = entry(Forward::to(vec![own]), changes(&["x-c"], &[("x-a", "2", HeaderAppend::Append)]));
     get("/api", |view| {
         let mut edits = Edits::default();
-        entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
+        entry.edit_request(0, entry.rewritten(view).unwrap(), view, &ViewFacts(view), &mut edits);
         let expected = [
             FieldEdit::Remove("x-b".into()),
             FieldEdit::Set("x-a".into(), "1".into()),
@@ -147,7 +147,7 @@ fn vs_37_a_rewritten_path_keeps_the_query_and_tells_the_old_one() {
     let entry = entry(forward, HeaderChanges::default());
     get("/api/x?q=1", |view| {
         let mut edits = Edits::default();
-        entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
+        entry.edit_request(0, entry.rewritten(view).unwrap(), view, &ViewFacts(view), &mut edits);
         assert_eq!(edits.target.as_deref(), Some(&b"/v2/x?q=1"[..]));
         let original = FieldEdit::Set("x-envoy-original-path".into(), "/api/x?q=1".into());
         assert_eq!(edits.fields.as_slice(), [original]);
@@ -163,7 +163,7 @@ fn vs_38_the_host_of_the_route_wins_over_that_of_the_target() {
         let entry = entry(forward, HeaderChanges::default());
         get("/api", |view| {
             let mut edits = Edits::default();
-            entry.edit_request(0, entry.rewritten(view).unwrap(), view, &Asked(view), &mut edits);
+            entry.edit_request(0, entry.rewritten(view).unwrap(), view, &ViewFacts(view), &mut edits);
             edits.authority.map(Authority::to_string)
         })
     };
