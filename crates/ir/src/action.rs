@@ -1,4 +1,4 @@
-//! What a route does with a request that it takes.
+//! What a route does with a request that it matches.
 
 use crate::{ClusterId, Cors, HeaderChanges, Pattern, Retries, Share};
 use serde::{Serialize, Serializer};
@@ -20,15 +20,15 @@ pub enum Action {
 /// Sends a request to one of some clusters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Forward {
-    /// At least one; with several, each is taken in proportion to its weight (VS-33), and no weight is zero.
+    /// At least one. Of several, each is selected in proportion to its weight (VS-33); no weight is zero.
     pub targets: Vec<Target>,
     /// How the path is changed.
     pub rewrite: Option<PathRewrite>,
     /// The `Host` sent upstream instead of the client's (VS-38).
     pub authority: Option<Authority>,
-    /// From the whole request having come until the whole response; `None` is no limit (VS-39).
+    /// From the end of the request to the end of the response; `None` is unlimited (VS-39).
     pub timeout: Option<Duration>,
-    /// Further attempts; `None` is none (VS-41).
+    /// The retry policy; `None` means no retries (VS-41).
     pub retries: Option<Arc<Retries>>,
     /// Which pages of other origins may use the answers; `None` says nothing of it (VS-46).
     pub cors: Option<Arc<Cors>>,
@@ -51,7 +51,7 @@ impl Forward {
     }
 }
 
-/// A destination that gets copies of a share of requests, and whose answers nobody waits for.
+/// A destination that receives copies of a share of the requests, and whose responses are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mirror {
     /// Where they go.
@@ -97,7 +97,7 @@ pub enum TargetCluster {
     Unknown {
         /// The name that the cluster would have had.
         id: ClusterId,
-        /// Why there is none, in a sentence for people.
+        /// Why it is unknown, as a sentence for people.
         reason: Arc<str>,
     },
 }
@@ -177,7 +177,7 @@ pub enum RedirectPort {
 pub struct DirectResponse {
     /// 200 to 599.
     pub status: u16,
-    /// The body; empty is none.
+    /// The body; may be empty.
     #[serde(serialize_with = "as_text")]
     pub body: Arc<[u8]>,
 }

@@ -59,9 +59,9 @@ pub struct Cluster {
     pub timeouts: ClusterTimeouts,
     /// How much may be asked of it at one time; `None` has no limits (DR-20, DR-21).
     pub limits: Option<Arc<PoolLimits>>,
-    /// When endpoints are taken out of use (DR-30).
+    /// The outlier detection (DR-30).
     pub outlier: Option<Arc<OutlierDetection>>,
-    /// Endpoints are told whose a connection is (DR-51).
+    /// The PROXY header that connections begin with (DR-51).
     pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
@@ -161,7 +161,7 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2 (S-119).
     Http2 {
-        /// At most so many requests at once on a connection (DR-21); `None` is what the endpoint allows.
+        /// The most concurrent requests on a connection (DR-21); `None` is the endpoint's limit.
         streams: Option<u32>,
         /// Pings while it is in use (DR-23).
         keep_alive: Option<KeepAlive>,

@@ -7,9 +7,9 @@ use text::HeaderValue;
 /// A CORS policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cors {
-    /// Origins that may; one that takes `*` takes all.
+    /// The allowed origins; `*` matches all.
     pub origins: Vec<StringMatch>,
-    /// Methods that a preflight allows, joined by commas; empty says nothing of them, and `*` allows the one that is asked for.
+    /// The methods that a preflight allows, joined by commas; empty omits the header, and `*` allows the requested one.
     pub methods: HeaderValue,
     /// Request headers that a preflight allows, in the same way.
     pub headers: HeaderValue,
@@ -19,6 +19,6 @@ pub struct Cors {
     pub max_age: Option<u64>,
     /// Whether pages may send cookies with it.
     pub credentials: bool,
-    /// Whether a preflight of another origin goes on to the backend (`FORWARD`) or is answered without allowing anything.
+    /// Whether a preflight of another origin is forwarded to the backend (`FORWARD`), or answered without allowing anything.
     pub forwards_unmatched: bool,
 }

@@ -35,7 +35,7 @@ impl Share {
         Self((percent.clamp(0.0, 100.0) * 10_000.0).round() as u32)
     }
 
-    /// Whether it is nobody.
+    /// Whether the share is zero.
     pub fn is_none(self) -> bool {
         self.0 == 0
     }

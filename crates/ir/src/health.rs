@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::time::Duration;
 
-/// When an endpoint is taken out of use, and for how long. Everything is counted for each endpoint, over all routes and workers.
+/// When an endpoint is ejected, and for how long. Failures are counted per endpoint, over all routes and workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutlierDetection {
     /// So many failures in a row: 5xx, and where they are not told apart, connections that failed or were reset and answers that did

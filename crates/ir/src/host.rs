@@ -15,13 +15,13 @@ pub enum HostPattern {
     Any,
 }
 
-/// A text that is no host pattern.
+/// The text is not a host pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is neither a host name, `*`, nor `*.` followed by a name", .0.escape_debug())]
 pub struct InvalidHostPattern(pub String);
 
 impl HostPattern {
-    /// Reads `*`, `*.suffix` or a name, and lower-cases it. A namespace prefix has to be taken off before.
+    /// Parses `*`, `*.suffix` or a name, in lower case. The caller removes a namespace prefix.
     pub fn parse(text: &str) -> Result<Self, InvalidHostPattern> {
         let lower = text.to_ascii_lowercase();
         if lower == "*" {
@@ -37,7 +37,7 @@ impl HostPattern {
         Ok(if wildcard { Self::Suffix(lower[1..].into()) } else { Self::Exact(name.into()) })
     }
 
-    /// Whether every host that `other` stands for is also covered by `self`.
+    /// Whether `self` covers every host that `other` covers.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) => true,

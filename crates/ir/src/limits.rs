@@ -18,7 +18,7 @@ pub struct PoolLimits {
     pub max_retries: Option<RetryLimit>,
     /// Requests that one connection carries in its life; at least 1.
     pub max_requests_per_connection: Option<u32>,
-    /// The life of a connection: afterwards it takes no requests, and one of TCP is closed.
+    /// The maximum duration of a connection: afterwards it accepts no requests, and a TCP connection is closed.
     pub max_connection_duration: Option<Duration>,
     /// Probes of the system on connections that are silent.
     pub tcp_keepalive: Option<TcpKeepalive>,
@@ -38,7 +38,7 @@ pub enum RetryLimit {
     },
 }
 
-/// Probes of the system; what is `None` is as the system has it.
+/// TCP keepalive; `None` is the system's value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct TcpKeepalive {
     /// Without an answer to so many, the connection is given up.

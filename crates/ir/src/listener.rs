@@ -1,4 +1,4 @@
-//! Sockets to listen on, what is served on them, the hosts behind them and each host's ordered routes.
+//! Listeners, what is served on them, their hosts, and each host's ordered routes.
 
 use crate::{
     Action, Fault, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch, TargetCluster,
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct WorkloadName(pub Arc<str>);
 
-/// What tells listeners apart: the workload and the address that is bound. `[::]` is every address, IPv4 included.
+/// The key of a listener: the workload and the address that is bound. `[::]` is every address, including IPv4.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId {
     /// Whose it is.
@@ -35,10 +35,10 @@ impl Serialize for ListenerId {
     }
 }
 
-/// One listening address, with what is served on it in clear text, in TLS, or both (S-18).
+/// One listening address, with what is served on it in clear text, over TLS, or both (S-18).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listener {
-    /// What tells it apart.
+    /// Its key.
     pub id: ListenerId,
     /// The servers that share it (S-10), oldest Gateway first.
     pub servers: Vec<Origin>,
@@ -46,7 +46,7 @@ pub struct Listener {
     pub server_port: u16,
     /// What is done with connections in clear text; `None` closes them.
     pub plain: Option<Service>,
-    /// Servers for connections in TLS, chosen by the name that the client asks for (S-14, S-82). No two have the same name.
+    /// Servers for TLS connections, selected by SNI (S-14, S-82). No two have the same name.
     pub tls: Vec<TlsServer>,
     /// What the mesh says of its connections.
     pub mesh_settings: Arc<MeshConnectionSettings>,
@@ -55,19 +55,19 @@ pub struct Listener {
 /// One server of a listener for connections in TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TlsServer {
-    /// The Gateway and `servers[i]`, or for what is passed through the VirtualService and `tls[i]`.
+    /// The Gateway and `servers[i]`, or for passthrough the VirtualService and `tls[i]`.
     pub origin: Origin,
-    /// The names that clients ask for; `*` also takes those that name none (S-82).
+    /// The SNI names; `*` also matches clients without SNI (S-82).
     pub names: Vec<HostPattern>,
     /// Whether it is for clients of a mesh alone, which offer a protocol of Istio's (GW-10).
     pub mesh_only: bool,
-    /// How TLS is taken off; `None` passes it through as it is.
+    /// How TLS is terminated; `None` is passthrough.
     pub termination: Option<Arc<Termination>>,
     /// What is done with the bytes.
     pub service: Service,
 }
 
-/// What is done with the bytes of a connection, once TLS is off where it is taken off.
+/// What is served on a connection, after TLS is terminated if it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Service {
     /// HTTP by this table.
@@ -76,7 +76,7 @@ pub enum Service {
     Tcp(Arc<TcpRoute>),
 }
 
-/// What tells tables apart: the listener and, where it is not that of clear text, the server whose TLS it stands behind.
+/// The key of a table: the listener and, unless the table is for clear text, the TLS server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId {
     /// The listener.
@@ -105,7 +105,7 @@ impl Serialize for TableId {
 pub struct TcpRoute {
     /// The VirtualService and `tcp[i]` or `tls[i]`.
     pub origin: Origin,
-    /// At least one; each is taken in proportion to its weight, and no weight is zero.
+    /// At least one. Each is selected in proportion to its weight; no weight is zero.
     pub targets: Vec<TcpTarget>,
     /// How long a connection may be silent (VS-66, S-125); `None` is for ever.
     pub idle_timeout: Option<Duration>,
@@ -173,7 +173,7 @@ pub struct Route {
 /// MeshConfig `pathNormalization` (MC-02).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum PathNormalization {
-    /// As it came.
+    /// Unchanged.
     None,
     /// RFC 3986 dot segments, and `\` to `/` (S-116).
     Base,
@@ -211,14 +211,14 @@ pub struct ForwardedHeaders {
 pub enum CertificateHeader {
     /// It is dropped.
     Sanitize,
-    /// What comes over mutual TLS is kept.
+    /// The header is kept on mutual TLS.
     ForwardOnly,
-    /// What comes over mutual TLS is kept, and the client's certificate added.
+    /// The header is kept on mutual TLS, and the client's certificate is appended.
     AppendForward,
-    /// It tells of the client's certificate, and of nothing else.
+    /// The header is replaced by the client's certificate.
     #[default]
     SanitizeSet,
-    /// Whatever comes is kept.
+    /// The header is always kept.
     AlwaysForwardOnly,
 }
 

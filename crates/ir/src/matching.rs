@@ -82,7 +82,7 @@ impl HeaderMatch {
 /// A demand on one query parameter (VS-17).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueryMatch {
-    /// The parameter's name, as it stands undecoded in the URL.
+    /// The parameter's name, undecoded as in the URL.
     pub name: Arc<str>,
     /// What its first value has to be.
     pub value: ValueMatch,

@@ -20,18 +20,18 @@ pub struct MeshConnectionSettings {
     pub headers: HeaderSettings,
     /// Set where HTTP/1.0 is served (S-120).
     pub http10: Option<Http10>,
-    /// Limits of connections (PC-04); where there are none, the process's own hold.
+    /// Limits of connections (PC-04), which override those of the process.
     pub connections: ConnectionSettings,
 }
 
-/// Limits of connections of clients. A time of zero is no limit.
+/// Limits of client connections. A time of zero is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ConnectionSettings {
     /// Of all listeners and workers together.
     pub most: Option<u64>,
     /// Without a request (S-121).
     pub idle_timeout: Option<Duration>,
-    /// From its beginning until it takes no further request.
+    /// From the start of a connection until it accepts no further request.
     pub max_age: Option<Duration>,
     /// From the first byte of a head to its end.
     pub headers_timeout: Option<Duration>,
@@ -70,7 +70,7 @@ pub struct HeaderSettings {
     pub request_id: bool,
     /// The `server` of answers; `None` leaves it as the backend wrote it (S-124).
     pub server: Option<HeaderValue>,
-    /// Backends are told how often a request was sent, in `x-envoy-attempt-count`.
+    /// Whether requests get `x-envoy-attempt-count`, with the number of the attempt.
     pub attempt_count: bool,
     /// `x-envoy-upstream-service-time` and the like.
     pub debug: bool,
@@ -133,7 +133,7 @@ pub struct ProxyProtocol {
 }
 
 impl ProxyProtocol {
-    /// Whether this sender is believed.
+    /// Whether the sender is trusted.
     pub fn trusts(&self, sender: IpAddr) -> bool {
         self.from.is_empty() || self.from.iter().any(|range| range.contains(sender))
     }
@@ -155,7 +155,7 @@ pub struct IpRange {
     length: u8,
 }
 
-/// A text that is no range of addresses.
+/// The text is not a range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an IP address or a range such as 10.0.0.0/8")]
 pub struct InvalidIpRange;

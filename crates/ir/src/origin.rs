@@ -1,4 +1,4 @@
-//! Which object, and which rule of it, a part of the snapshot came from: for logs, metrics, `explain` and diagnostics.
+//! The object, and the rule in it, that a part of the snapshot comes from: for logs, metrics, `explain` and diagnostics.
 
 use serde::Serialize;
 use std::fmt;
@@ -17,7 +17,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// The kind as it stands in YAML.
+    /// The kind, as in YAML.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "Gateway",

@@ -1,7 +1,7 @@
 //! A regular expression in the dialect that RE2 and the Rust engine share, compiled once and matched whole.
 //!
 //! Values come from clients, so that the work of one match is bounded for every value: a pattern becomes a table (a DFA), through which
-//! each byte is one step. Of those whose table would be too large, only patterns whose search is short for every value are taken.
+//! each byte is one step. Of patterns whose table would be too large, only those whose search is short for every value are accepted.
 
 mod bounds;
 mod replace;
@@ -28,7 +28,7 @@ pub struct Pattern(Arc<Inner>);
 struct Inner {
     source: Box<str>,
     matcher: Matcher,
-    /// The same pattern, matching parts; built when a rewrite first asks for it.
+    /// The same pattern, matching parts; built for the first rewrite.
     parts: OnceLock<Result<Parts, InvalidPattern>>,
 }
 

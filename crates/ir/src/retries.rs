@@ -21,7 +21,7 @@ pub struct Retries {
     pub avoid_tried: Option<bool>,
     /// Whether priorities are left out once two attempts went there, as long as others are left (VS-41 `retryRemoteLocalities`).
     pub remote_localities: bool,
-    /// Whether nobody asked for it: a connection that had been idle and is closed is made up for then (RULES on replay).
+    /// Whether it is the default policy: then a request on a stale idle connection is also replayed.
     pub implied: bool,
 }
 
@@ -64,7 +64,7 @@ impl RetryOn {
     pub const REFUSED_STREAM: Self = Self(1 << 6);
     /// Answers of a rate limiter, which are no cause otherwise.
     pub const RATE_LIMITED: Self = Self(1 << 7);
-    /// gRPC's `CANCELLED`, told in the head.
+    /// gRPC's `CANCELLED`, in the head of the response.
     pub const CANCELLED: Self = Self(1 << 8);
     /// gRPC's `DEADLINE_EXCEEDED`.
     pub const DEADLINE_EXCEEDED: Self = Self(1 << 9);
@@ -75,7 +75,7 @@ impl RetryOn {
     /// gRPC's `UNAVAILABLE`.
     pub const UNAVAILABLE: Self = Self(1 << 12);
 
-    /// Causes where nobody says any.
+    /// The default conditions.
     pub const USUAL: Self = Self::CONNECT_FAILURE.and(Self::REFUSED_STREAM).and(Self::UNAVAILABLE).and(Self::CANCELLED);
 
     const WORDS: [(&'static str, Self); 13] = [

@@ -1,4 +1,4 @@
-//! The whole of what the gateway must do at one moment, and what changed since the moment before.
+//! The complete configuration of the gateway, resolved and ordered, and the difference from the one before.
 
 use crate::cluster::Clusters;
 use crate::{ClusterId, HostPattern, HttpTable, Listener, ListenerId, Map, TableId};
@@ -8,10 +8,10 @@ use std::sync::Arc;
 /// Everything the data plane needs. Parts are shared between snapshots and equal by pointer where nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct Snapshot {
-    /// Listeners by what tells them apart.
+    /// Listeners by key.
     #[serde(serialize_with = "values")]
     pub listeners: Map<ListenerId, Arc<Listener>>,
-    /// Tables of HTTP hosts by what tells them apart; each is named by a listener.
+    /// Tables of HTTP hosts by key; each belongs to a listener.
     #[serde(serialize_with = "values_by_name")]
     pub tables: Map<TableId, Arc<HttpTable>>,
     /// Clusters that some route names, by name.
@@ -29,9 +29,9 @@ pub struct Delta {
 /// The parts that were added, changed or removed; each is looked up in the new snapshot, and absent there if removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Listeners that are new, gone or different.
+    /// Listeners that are added, removed or changed.
     pub listeners: Vec<ListenerId>,
-    /// Tables that are new, gone, or differ in more than their hosts.
+    /// Tables that are added, removed, or changed in more than their hosts.
     pub tables: Vec<TableId>,
     /// Hosts of other tables.
     pub hosts: Vec<(TableId, HostPattern)>,

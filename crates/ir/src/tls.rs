@@ -1,5 +1,5 @@
-//! TLS towards clients and towards endpoints: who is presented, who is believed, and what may be negotiated. Everything here is
-//! parsed; the files and Secrets that it came from were read before.
+//! TLS towards clients and endpoints: the certificates that are presented and trusted, and what may be negotiated. Everything is parsed here;
+//! the files and Secrets are read before.
 
 use crate::StringMatch;
 use serde::{Serialize, Serializer};
@@ -26,14 +26,14 @@ pub enum Credential {
     Ready(Vec<Arc<Identity>>),
     /// They are there and cannot be used; the last that could be are kept (S-97).
     Broken(Arc<str>),
-    /// There are none, for this reason: handshakes fail (S-96).
+    /// There is no certificate, for this reason: handshakes fail (S-96).
     Missing(Arc<str>),
 }
 
 /// A certificate with its chain and its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Identity {
-    /// Where it came from, such as `Secret istio-system/web`.
+    /// Its source, such as `Secret istio-system/web`.
     pub source: Arc<str>,
     /// The certificate itself first.
     pub chain: Vec<Der>,
@@ -100,18 +100,18 @@ pub enum ClientAuth {
     Optional(Arc<Trust>),
     /// A certificate is demanded and verified (MUTUAL).
     Required(Arc<Trust>),
-    /// A certificate is asked for and not verified (GW-19).
+    /// A certificate is requested and not verified (GW-19).
     Unverified,
 }
 
-/// Whose certificates are believed.
+/// Which certificates are trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trust {
-    /// Certificates of authorities; none believes nobody.
+    /// The CA certificates; without any, no certificate is trusted.
     pub authorities: Vec<Der>,
     /// Lists of revoked certificates (S-84).
     pub revoked: Vec<Der>,
-    /// One of these has to be among the certificate's names; none asks for no name.
+    /// One of these has to be among the certificate's names; empty demands no name.
     pub names: Vec<StringMatch>,
     /// SHA-256 of the public key, one of which it has to be (GW-15).
     pub key_pins: Vec<[u8; 32]>,
@@ -155,7 +155,7 @@ pub enum Alpn {
 }
 
 impl Alpn {
-    /// As it stands in the handshake.
+    /// Its name in the handshake.
     pub fn as_bytes(self) -> &'static [u8] {
         match self {
             Self::H2 => b"h2",
@@ -167,7 +167,7 @@ impl Alpn {
 /// TLS towards endpoints (DR-40 to DR-47).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClientTls {
-    /// The name that is asked for.
+    /// The SNI.
     pub sni: Sni,
     /// Whether and how the endpoint's certificate is verified.
     pub verify: Verify,
@@ -177,7 +177,7 @@ pub struct ClientTls {
     pub parameters: TlsParameters,
 }
 
-/// The name that is asked for in a handshake with an endpoint.
+/// The SNI in a handshake with an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Sni {
     /// This one.
@@ -197,7 +197,7 @@ pub enum Verify {
     Authorities {
         /// `None` is the system's.
         trust: Option<Arc<Trust>>,
-        /// Without names in `trust`: whether the name that was asked for has to be in the certificate (DR-43).
+        /// Whether the certificate has to have the SNI's name, if `trust` has no names (DR-43).
         by_sni: bool,
     },
 }

@@ -6,13 +6,13 @@ use text::Authority;
 /// A request to a proxy that opens a tunnel for bytes (DR-50).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Tunnel {
-    /// How it is asked for.
+    /// The method of the request.
     pub method: TunnelMethod,
     /// Where the bytes are to go: host and port, with an address of IPv6 in brackets.
     pub authority: Authority,
 }
 
-/// How a tunnel is asked for.
+/// The method of the request that opens a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum TunnelMethod {
     /// CONNECT: the bytes follow both heads.
