@@ -1,5 +1,4 @@
-//! What a configuration demands of a certificate beside its chain: names and pins (GW-15, DR-43). Clients and endpoints are held to
-//! the same.
+//! Checks of a certificate besides its chain: names and pins (GW-15, DR-43), the same for clients and endpoints.
 
 mod version;
 
@@ -12,10 +11,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error};
 use webpki::EndEntityCert;
 
-/// Names of a certificate that a message lists.
+/// The most names of a certificate that a message lists.
 const LISTED: usize = 5;
 
-/// Whether a certificate has one of the names and one of the pins that are demanded, where any are.
+/// Checks that a certificate has one of the demanded names, and one of the demanded pins, if there are any.
 pub fn check(certificate: &CertificateDer<'_>, trust: &Trust) -> Result<(), Error> {
     let parsed = EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
     let short = |wanted: &StringMatch| match wanted {
@@ -45,15 +44,15 @@ fn is_match(wanted: &StringMatch, name: &str) -> bool {
     }
 }
 
-/// Whether a name with a wildcard label stands for the one that is wanted (RFC 6125 §6.4.3).
+/// Whether a name with a wildcard label covers the wanted one (RFC 6125 §6.4.3).
 fn covers(name: &str, wanted: &str) -> bool {
     let (Some(suffix), Some((label, rest))) = (name.strip_prefix("*."), wanted.split_once('.')) else { return false };
     !label.is_empty() && rest.eq_ignore_ascii_case(suffix)
 }
 
-/// Whether a certificate has `*.test` for the name `a.test`. webpki wants two labels behind a wildcard, so that nobody has all of a public
-/// suffix; Envoy takes one, and authorities of one's own issue such names. So it counts where the authorities are given, and not with the
-/// system's.
+/// Whether a certificate has `*.test` for the name `a.test`. webpki demands two labels after a wildcard, so that no certificate covers a public
+/// suffix; Envoy accepts one, and private CAs issue such names. It is accepted if the configuration gives the CA, and not with the CAs of the
+/// system.
 pub(crate) fn covers_by_short_wildcard(certificate: &CertificateDer<'_>, wanted: &str, trust: &Trust) -> bool {
     let Ok(certificate) = Certificate::parse(certificate) else { return false };
     let is_short = |name: &&str| name.strip_prefix("*.").is_some_and(is_label);
@@ -64,7 +63,7 @@ fn is_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Why a handshake failed, for people. rustls writes errors of others, as those here, in the form for programmers.
+/// Why a handshake failed, for people. rustls formats other errors, such as those of this module, with `Debug`.
 pub fn describe(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => other.0.to_string(),
@@ -72,7 +71,7 @@ pub fn describe(error: &Error) -> String {
     }
 }
 
-/// What a certificate is valid for, for people: some of its names.
+/// Some of the names of a certificate, for people.
 pub(crate) fn describe_names(certificate: &CertificateDer<'_>) -> String {
     let names = Certificate::parse(certificate).map(|certificate| certificate.names).unwrap_or_default();
     if names.is_empty() {
@@ -88,7 +87,8 @@ pub(crate) fn describe_names(certificate: &CertificateDer<'_>) -> String {
     format!("it is valid for {}{more}", listed.join(", "))
 }
 
-/// A name of X.501 as text (RFC 4514): the most specific part first. `name` is the content of its sequence; what cannot be read ends it.
+/// An X.501 name as text (RFC 4514), with the most specific part first. `name` is the content of its sequence; the text ends at an invalid
+/// element.
 pub fn subject(name: &[u8]) -> String {
     let mut parts = Vec::new();
     let mut rest = name;
@@ -109,7 +109,7 @@ pub fn subject(name: &[u8]) -> String {
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 
-/// The first element of DER: its tag, its content, and what comes behind it.
+/// The first DER element: its tag, its content, and the rest.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (length, rest) = rest.split_first()?;
@@ -146,7 +146,7 @@ fn attribute(pair: &[u8]) -> Option<String> {
         if matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';') || (at == 0 && matches!(c, '#' | ' ')) {
             text.push('\\');
         }
-        // A control character could end the header that this is put into.
+        // A control character could end the header that the text is written to.
         text.push(if c.is_control() { '?' } else { c });
     }
     Some(format!("{name}={text}"))

@@ -1,5 +1,5 @@
-//! A stream that collects what is written to it until everybody who has something to write has written, for HTTP/2: the frames of
-//! all streams that are answered in one turn of the runtime go out in one call of the system.
+//! A stream for HTTP/2 that collects writes until every task that is ready has written: the frames of all streams that are answered in one turn
+//! of the runtime are sent with one system call.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -9,27 +9,27 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is collected at the most, about; more is sent at once.
+/// About how much is collected; more is sent at once.
 const LIMIT: usize = 64 << 10;
-/// Memory that is kept while there is nothing to send.
+/// The memory that is kept while there is nothing to send.
 const KEPT: usize = 4 << 10;
 
-/// A stream that sends what was collected when it is flushed in a later turn of its task than it was flushed first.
+/// A stream that sends the collected bytes when it is flushed in a later turn of its task than the first flush.
 ///
-/// The first flush has its task woken again and says that it is done, for the library takes no further frame before. It is woken when
-/// the runtime has looked at the sockets once more, which costs one call that does not wait: by the time that the task runs and flushes
-/// again, as it does in each turn, every task that was awake has had its turn, and so has every one whose socket had something for it.
+/// The first flush wakes its task again, and reports that it is done, because the library accepts no further frame before. The task is woken
+/// after the runtime has polled the sockets once more, which costs one system call that does not block. When the task runs and flushes again,
+/// as it does in each turn, every task that was ready, or whose socket was, has had its turn.
 #[derive(Debug)]
 pub struct Coalesced<S> {
     inner: S,
     buffer: Vec<u8>,
     sent: usize,
     turn: Turn,
-    /// The turn in which it was to be flushed first.
+    /// The turn of the first flush.
     deferred: Option<u32>,
 }
 
-/// Tells the turns of a task apart.
+/// Counts the turns of a task.
 #[derive(Debug, Clone, Default)]
 pub struct Turn(Rc<Cell<u32>>);
 
@@ -51,7 +51,7 @@ impl Turn {
 }
 
 impl<S> Coalesced<S> {
-    /// Collects what is written to `inner` during a turn. Nothing is flushed but inside of [`Turn::of`].
+    /// Collects writes to `inner` during a turn. Nothing is flushed outside of [`Turn::of`].
     pub fn new(inner: S, turn: &Turn) -> Self {
         Self { inner, buffer: Vec::new(), sent: 0, turn: turn.clone(), deferred: None }
     }
@@ -78,7 +78,7 @@ impl<S: AsyncWrite + Unpin> Coalesced<S> {
     }
 }
 
-/// Has the task woken once the runtime has looked what the sockets have, and whoever waited for them has been woken.
+/// Wakes the task after the runtime has polled the sockets and woken the tasks that wait for them.
 fn after_the_next_look(context: &mut Context<'_>) {
     let _ = pin!(tokio::task::yield_now()).poll(context);
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
-    /// Counts calls, and takes at most so much with each.
+    /// Counts calls, and accepts a limited number of bytes with each.
     struct Calls {
         at_most: usize,
         calls: usize,

@@ -1,8 +1,8 @@
-//! Certificates of our own with their keys, as rustls presents them: servers' to clients and ours to endpoints. Whose certificates are
-//! trusted is `certificate`'s and `tls`'.
+//! The gateway's certificates and keys in the form of rustls: of servers for clients, and of the gateway for endpoints. Trust is the subject of
+//! `certificate` and `tls`.
 //!
-//! rustls compares a key with its certificate by webpki, which reads X.509 version 3 alone; peers that OpenSSL or BoringSSL verify for
-//! accept version 1. So the comparison is made here, by `ir::x509`.
+//! rustls compares a key with its certificate by webpki, which reads only X.509 version 3, while peers with OpenSSL or BoringSSL accept version 1.
+//! So this module compares them by `ir::x509`.
 
 use ir::x509::{Certificate, InvalidCertificate};
 use ir::{Identity, KeyForm};
@@ -10,21 +10,21 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-/// Why a certificate cannot be presented. The compiler has refused such pairs before, with more words.
+/// Why a certificate cannot be presented. The compiler has reported such pairs before, with more detail.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidIdentity {
-    /// There is none, or it cannot be read.
+    /// There is no certificate, or it cannot be read.
     #[error("{0}")]
     Certificate(#[from] InvalidCertificate),
-    /// The key is of a kind that is not supported.
+    /// The kind of the key is not supported.
     #[error("the private key cannot be used: {0}")]
     Key(#[from] rustls::Error),
-    /// The key belongs to another certificate.
+    /// The key does not match the certificate.
     #[error("private key does not match the certificate")]
     Mismatch,
 }
 
-/// Works out what is presented.
+/// Converts a certificate with its key.
 pub fn certified(identity: &Identity) -> Result<CertifiedKey, InvalidIdentity> {
     let der = identity.key.der.to_vec();
     let key = match identity.key.form {

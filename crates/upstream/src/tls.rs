@@ -1,4 +1,4 @@
-//! TLS to endpoints (DR-40 to DR-47): what is asked for, who is believed, who we say we are.
+//! TLS to endpoints (DR-40 to DR-47): SNI and ALPN, verification of the endpoint, and the gateway's certificate.
 
 use crate::certificate;
 use crate::identity::certified;
@@ -15,7 +15,7 @@ use rustls::{
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-/// How TLS is spoken to the endpoints of one cluster.
+/// The TLS settings for the endpoints of a cluster, ready for use.
 #[derive(Debug)]
 pub(crate) struct Connector {
     pub(crate) config: Arc<ClientConfig>,
@@ -23,7 +23,7 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Works the settings of a cluster out.
+    /// Builds it from the settings of a cluster.
     pub(crate) fn build(tls: &ClientTls, protocol: UpstreamProtocol) -> Result<Self, Error> {
         let provider = parameters::provider(&tls.parameters);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
@@ -44,7 +44,7 @@ impl Connector {
         Ok(Self { config: Arc::new(config), sni: tls.sni.clone() })
     }
 
-    /// The name that is asked for where a request goes to `host`; `None` asks for none.
+    /// The SNI of a connection for a request to `host`; `None` sends none.
     pub(crate) fn sni(&self, host: Option<&str>) -> Option<Arc<str>> {
         match &self.sni {
             Sni::Name(name) => Some(Arc::clone(name)),
@@ -54,14 +54,14 @@ impl Connector {
     }
 }
 
-/// The name for a handshake. An address is no name to be asked for, but certificates may have it.
+/// The name for a handshake. An address is not sent as SNI, but certificates may have it.
 pub(crate) fn server_name(sni: Option<&str>, address: Option<IpAddr>) -> ServerName<'static> {
     let named = sni.and_then(|name| ServerName::try_from(name.trim_matches(['[', ']']).to_owned()).ok());
     let unnamed = || ServerName::IpAddress(address.unwrap_or(IpAddr::from([0, 0, 0, 0])).into());
     named.unwrap_or_else(unnamed)
 }
 
-/// The authorities that the system trusts, read once.
+/// The CA certificates of the system, read once.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let read = || {
@@ -78,19 +78,19 @@ fn system_roots() -> Arc<RootCertStore> {
     Arc::clone(ROOTS.get_or_init(read))
 }
 
-/// The chain first, then names and pins.
+/// Verifies the chain first, then names and pins.
 #[derive(Debug)]
 struct Verifier {
-    /// `None` verifies nothing.
+    /// `None` disables the verification.
     chain: Option<Arc<WebPkiServerVerifier>>,
     trust: Option<Arc<Trust>>,
     by_sni: bool,
-    /// Where the name comes from that the endpoint is asked for, for messages.
+    /// The origin of the SNI, for messages.
     from: &'static str,
     provider: Arc<CryptoProvider>,
 }
 
-/// The chain is good, and the certificate is somebody else's.
+/// The chain is valid, but the certificate has another name.
 #[derive(Debug, thiserror::Error)]
 enum WrongName {
     #[error(
@@ -134,13 +134,13 @@ impl Verifier {
         let revoked = trust.iter().flat_map(|trust| &trust.revoked);
         let revoked = revoked.map(|list| CertificateRevocationListDer::from(list.0.to_vec()));
         let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).with_crls(revoked);
-        // As BoringSSL: a list that is out of date may lack the certificate that was revoked since.
+        // As in BoringSSL: an expired CRL may lack certificates that were revoked later.
         let chain =
             builder.enforce_revocation_expiration().build().map_err(|error| Error::General(error.to_string()))?;
         Ok(Self { chain: Some(chain), trust, by_sni, from, provider })
     }
 
-    /// Whether a certificate that webpki found not to have the name has it all the same.
+    /// Whether a certificate covers a name that webpki rejected.
     fn has_name(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
         let (Some(trust), ServerName::DnsName(name)) = (&self.trust, name) else { return false };
         certificate::covers_by_short_wildcard(certificate, name.as_ref(), trust)
@@ -162,7 +162,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(certificate, between, name, ocsp, now) {
-            // The name is looked at last: who gets that far has a chain that is good.
+            // The name is checked last, so the chain is valid here.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => {
@@ -208,7 +208,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Names that are demanded, for people.
+/// The demanded names, for people.
 fn list(names: &[StringMatch]) -> String {
     let text = |name: &StringMatch| match name {
         StringMatch::Exact(text) => format!("`{text}`"),

@@ -1,38 +1,39 @@
-//! Things laid out on a line, each as long as its weight: endpoints of one place, or places. Chosen by a point of the line, or in turn.
+//! Weighted items on a line, each as long as its weight: endpoints of a locality, or localities. An item is picked by a point of the line, or in
+//! turn.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where things lie on a line.
+/// The positions of items on a line.
 #[derive(Debug)]
 pub(super) struct Line {
     count: usize,
-    /// When their weights differ.
+    /// The weights differ.
     weights: Option<Weights>,
     turn: Turn,
 }
 
-/// Weights laid out on a line: a thing's share of it is its weight.
+/// Weights on a line: an item's share of it is its weight.
 #[derive(Debug)]
 struct Weights {
-    /// Where each share ends.
+    /// The end of each share.
     ends: Box<[u64]>,
-    /// How far round-robin walks on the line each time: about the golden section of it, so that neighbouring turns are far apart and a
-    /// thing's turns are spread, and without a common divisor, so that each place comes once in a round.
+    /// The step of round-robin: about the golden section of the line, so that the turns of an item are spread, and without a common divisor with
+    /// its length, so that each point is visited once in a round.
     stride: u64,
 }
 
-/// Whose turn it is. In a cache line of its own: every worker writes it.
+/// The current turn, in a cache line of its own, since every worker writes it.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Turn(AtomicU64);
 
 impl Line {
-    /// Things of these weights, of which so many turns were taken.
+    /// Items of these weights, after `turn` turns.
     pub(super) fn new(weights: &[u64], turn: u64) -> Self {
         Self { count: weights.len(), weights: Weights::new(weights), turn: Turn(AtomicU64::new(turn)) }
     }
 
-    /// Turns that were taken.
+    /// The number of turns so far.
     pub(super) fn turn(&self) -> u64 {
         self.turn.0.load(Ordering::Relaxed)
     }
@@ -42,14 +43,14 @@ impl Line {
         self.weights.is_none()
     }
 
-    /// The weight of one; 1 where all are equal.
+    /// The weight of an item; 1 if all are equal.
     pub(super) fn weight(&self, number: usize) -> u64 {
         let Some(Weights { ends, .. }) = &self.weights else { return 1 };
         let start = number.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
         ends.get(number).map_or(1, |end| end - start)
     }
 
-    /// The one at a point of the line; points beyond its end begin anew.
+    /// The item at a point of the line; points beyond its end wrap around.
     pub(super) fn at(&self, point: u64) -> Option<usize> {
         let length = self.weights.as_ref().map_or(self.count as u64, Weights::total);
         let point = point.checked_rem(length)?;
@@ -59,7 +60,7 @@ impl Line {
         }
     }
 
-    /// The one whose turn it is.
+    /// The item whose turn it is.
     pub(super) fn next(&self) -> Option<usize> {
         let turn = self.turn.0.fetch_add(1, Ordering::Relaxed);
         self.at(self.weights.as_ref().map_or(turn, |weights| weights.point(turn)))

@@ -1,5 +1,5 @@
-//! Peers' certificates below X.509 version 3. webpki, which verifies chains, reads none; here a refusal for that says so, and signatures
-//! of handshakes are verified where nobody asks for a chain. The verifiers of both sides call it.
+//! Peers' certificates of X.509 versions below 3, which webpki does not read: errors of chains name the version as the cause, and signatures of
+//! handshakes are verified if no chain is demanded. The verifiers of both sides use it.
 
 use ir::x509::Certificate;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use webpki::RawPublicKeyEntity;
 
-/// A peer's chain has a certificate of a version that is not verified.
+/// A peer's chain has a certificate of an unsupported version.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the peer's {which} is X.509 version {version}, and only version 3 can be verified: issue it again with an extension, such as a \
@@ -23,20 +23,20 @@ struct OldVersion {
     version: u8,
 }
 
-/// rustls writes errors of others so.
+/// The type of other errors in rustls.
 impl fmt::Debug for OldVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
 }
 
-/// The error of a chain that was refused, with the cause in words where that is a certificate's version.
+/// The error of a rejected chain, with the version of a certificate as the cause if it is.
 pub fn explain(error: Error, leaf: &CertificateDer<'_>, between: &[CertificateDer<'_>]) -> Error {
     let old = |which: &'static str, der: &CertificateDer<'_>| {
         let version = version(der).filter(|version| *version != 3)?;
         Some(Error::from(CertificateError::Other(OtherError(Arc::new(OldVersion { which, version })))))
     };
-    // What issued a certificate is looked for among others first: one of an old version matters only where no issuer was found.
+    // webpki skips certificates that it cannot read: an old version matters only if no issuer was found.
     let unknown = matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer));
     let of_between = || between.iter().filter(|_| unknown).find_map(|der| old("intermediate certificate", der));
     old("certificate", leaf).or_else(of_between).unwrap_or(error)
@@ -46,7 +46,7 @@ fn version(der: &CertificateDer<'_>) -> Option<u8> {
     Some(Certificate::parse(der).ok()?.version)
 }
 
-/// Verifies a signature of TLS 1.2, by a certificate of any version.
+/// Verifies a TLS 1.2 signature with a certificate of any version.
 pub fn verify_tls12(
     message: &[u8],
     certificate: &CertificateDer<'_>,
@@ -59,7 +59,7 @@ pub fn verify_tls12(
     }
 }
 
-/// Verifies a signature of TLS 1.3, by a certificate of any version.
+/// Verifies a TLS 1.3 signature with a certificate of any version.
 pub fn verify_tls13(
     message: &[u8],
     certificate: &CertificateDer<'_>,
@@ -72,13 +72,13 @@ pub fn verify_tls13(
     }
 }
 
-/// The key of a certificate that webpki does not read for its version.
+/// The key of a certificate that webpki does not read because of its version.
 fn old_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'a>> {
     let certificate = Certificate::parse(certificate).ok().filter(|certificate| certificate.version != 3)?;
     Some(SubjectPublicKeyInfoDer::from(certificate.public_key))
 }
 
-/// As rustls does by a certificate: in TLS 1.2 a scheme does not say the curve, so that each algorithm of it is tried.
+/// As in rustls: in TLS 1.2 a scheme does not fix the curve, so each of its algorithms is tried.
 fn by_key(
     message: &[u8],
     key: &SubjectPublicKeyInfoDer<'_>,

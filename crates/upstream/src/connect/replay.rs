@@ -1,4 +1,4 @@
-//! A stream of which some bytes were read before: the start of a handshake, looked at to find out whose it is.
+//! A stream with bytes that were already read: the start of a handshake, inspected to select a server.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The stream, and what is given first when it is read.
+/// The stream, and the bytes that are read first.
 #[derive(Debug)]
 pub struct Replay<S = TcpStream> {
     stream: S,
@@ -15,7 +15,7 @@ pub struct Replay<S = TcpStream> {
 }
 
 impl<S> Replay<S> {
-    /// A stream that gives `before` first.
+    /// A stream that begins with `before`.
     pub fn new(stream: S, before: &[u8]) -> Self {
         Self { stream, before: before.into(), given: 0 }
     }

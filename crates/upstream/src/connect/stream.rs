@@ -20,20 +20,20 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Reads what is there, at most as much as fits.
+    /// Reads available bytes, up to the size of the buffer.
     pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        // Through `AsyncRead`: a read that does not fill the buffer tells the runtime that nothing is left, which saves the next
-        // one a call of the system.
+        // Through `AsyncRead`: after a read that does not fill the buffer, the runtime knows that the socket is empty, which saves the system
+        // call of the next read.
         let mut read = ReadBuf::new(buffer);
         Pin::new(self).poll_read(context, &mut read).map_ok(|()| read.filled().len())
     }
 
-    /// Writes what there is room for. In TLS that may be kept back: [`Self::poll_flush`] has it sent.
+    /// Writes as many bytes as possible. With TLS they may be buffered until [`Self::poll_flush`].
     pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         AsyncWrite::poll_write(Pin::new(self), context, bytes)
     }
 
-    /// Writes what there is room for, out of several parts.
+    /// Writes as many bytes as possible from several parts.
     pub fn poll_write_vectored(
         &mut self,
         context: &mut Context<'_>,
@@ -42,7 +42,7 @@ impl Stream {
         AsyncWrite::poll_write_vectored(Pin::new(self), context, parts)
     }
 
-    /// Sends what was kept back.
+    /// Sends buffered bytes.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
@@ -50,18 +50,18 @@ impl Stream {
         }
     }
 
-    /// Whether there may be something to read, without reading it.
+    /// Whether there may be bytes to read; does not read them.
     pub fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(context),
             Self::Unix(stream) => stream.poll_read_ready(context),
-            // What was taken off the socket and decrypted already is not to be seen there.
+            // Bytes that are already decrypted are not in the socket any more.
             Self::Tls(stream) if !session(stream).wants_read() => Poll::Ready(Ok(())),
             Self::Tls(stream) => stream.get_ref().0.stream().poll_read_ready(context),
         }
     }
 
-    /// The TCP stream below, where there is one.
+    /// The TCP stream below, if there is one.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
@@ -70,18 +70,18 @@ impl Stream {
         }
     }
 
-    /// The address of this side, where it has one.
+    /// The local address, if there is one.
     pub fn local_address(&self) -> Option<std::net::SocketAddr> {
         self.tcp()?.local_addr().ok()
     }
 
-    /// Tells the peer that no more will be written.
+    /// Shuts down the writing side.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write),
             Self::Unix(stream) => socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write),
             Self::Tls(stream) => {
-                // What does not fit now is lost, as it is for whoever closes without waiting.
+                // The alert is lost if it cannot be written now, as for a close without waiting.
                 match Pin::new(&mut **stream).poll_shutdown(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(result) => result,
                     Poll::Pending => {
@@ -92,14 +92,14 @@ impl Stream {
         }
     }
 
-    /// Whether nothing came and the peer has not closed: an idle connection is to be silent. A byte that nobody asked for would be
-    /// taken for the start of the next answer. What TLS sends for itself, such as tickets, is no such byte.
+    /// Whether the peer has sent nothing and has not closed, as an idle connection has to be: an unexpected byte would be read as the start of the
+    /// next response. Records of TLS itself, such as tickets, do not count.
     pub fn is_silent(&mut self) -> bool {
         let mut byte = [0];
         self.poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
     }
 
-    /// The same, but asks the system in any case: what came in the last moments may not be known to the runtime yet.
+    /// The same, but always checks the socket: the runtime may not know yet about bytes that have just arrived.
     pub(crate) fn is_silent_for_sure(&self) -> bool {
         let mut byte = [std::mem::MaybeUninit::uninit()];
         let peeked = match self {

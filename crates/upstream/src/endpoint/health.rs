@@ -1,5 +1,5 @@
-//! What the results of requests say of one endpoint (DR-30): failures in a row, and how often and until when it is out. It stays with the
-//! endpoint, whatever becomes of its cluster's configuration.
+//! The health of one endpoint for outlier detection (DR-30): consecutive failures, and the number and the end of its ejections. It belongs to
+//! the endpoint, and survives changes of the cluster's configuration.
 
 use ir::OutlierDetection;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -7,22 +7,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What came of a request or of a connection.
+/// The outcome of a request or a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// An answer with this status; that of gRPC is told as HTTP's.
+    /// A response with this status; a gRPC status is mapped to HTTP.
     Answered(u16),
-    /// A connection was made for requests, which tell the rest.
+    /// A connection for requests was established; their outcomes are reported separately.
     Connected,
-    /// A connection of bytes was made, and no more will be told of it.
+    /// A TCP connection was established; nothing else is reported about it.
     Served,
-    /// A connection was not made, or was reset.
+    /// A connection failed, or was reset.
     Disconnected,
-    /// No answer came in time.
+    /// There was no response in time.
     TimedOut,
 }
 
-/// What is counted in a row.
+/// The kinds of consecutive failures.
 #[derive(Debug, Clone, Copy)]
 enum Row {
     ServerErrors,
@@ -32,20 +32,20 @@ enum Row {
 
 const ROWS: [Row; 3] = [Row::ServerErrors, Row::GatewayFailures, Row::LocalFailures];
 
-/// The health of an endpoint. Written only where something fails, or has failed.
+/// The health of an endpoint. Written only after failures.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     in_a_row: [AtomicU32; 3],
-    /// A bit for each row that has become long enough since somebody looked.
+    /// A bit for each kind that has reached its threshold since the last check.
     detected: AtomicU8,
     ejected: AtomicBool,
-    /// There once it was ejected.
+    /// Set by the first ejection.
     record: Mutex<Option<Record>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Record {
-    /// How many times the base time the next ejection takes, less one.
+    /// The factor of the base time for the next ejection, less one.
     multiplier: u32,
     ejected_at: Instant,
     returned_at: Option<Instant>,
@@ -60,7 +60,7 @@ impl Health {
         self.ejected.store(ejected, Ordering::Relaxed);
     }
 
-    /// Counts an outcome; whether somebody is to look at it now.
+    /// Counts an outcome; returns whether a threshold was reached.
     pub(crate) fn count(&self, policy: &OutlierDetection, outcome: Outcome) -> bool {
         let apart = policy.consecutive_local_origin_failure;
         match (outcome, apart) {
@@ -98,10 +98,10 @@ impl Health {
         self.add(Row::ServerErrors, policy.consecutive_5xx) || gateway
     }
 
-    /// Whether the row is just long enough: `most` of them, where 0 is never.
+    /// Counts a failure; returns whether it is the one that reaches the threshold `most`, where 0 disables it.
     fn add(&self, row: Row, most: u32) -> bool {
         let Some(count) = self.in_a_row.get(row as usize) else { return false };
-        // Nobody looks where nothing is to be found.
+        // A disabled kind is not counted.
         if most == 0 || count.fetch_add(1, Ordering::Relaxed).saturating_add(1) != most {
             return false;
         }
@@ -117,17 +117,17 @@ impl Health {
         }
     }
 
-    /// All rows begin anew.
+    /// Resets the counts of consecutive failures.
     pub(crate) fn begin_anew(&self) {
         ROWS.into_iter().for_each(|row| self.clear(row));
     }
 
-    /// Whether a row has become long enough since the last look.
+    /// Whether a threshold was reached since the last check.
     pub(crate) fn is_detected(&self) -> bool {
         self.detected.load(Ordering::SeqCst) != 0
     }
 
-    /// The rows that have become long enough since the last look begin anew; how many there were. While it is ejected they do not count.
+    /// Resets the kinds that reached their threshold since the last check; returns their number, 0 while the endpoint is ejected.
     pub(crate) fn take_detected(&self) -> u32 {
         let detected = self.detected.swap(0, Ordering::SeqCst);
         if self.is_ejected() {
@@ -137,7 +137,7 @@ impl Health {
         detected.count_ones()
     }
 
-    /// Takes it out of use.
+    /// Ejects the endpoint.
     pub(crate) fn eject(&self, policy: &OutlierDetection, now: Instant) {
         let mut record = self.record();
         let multiplier = record.as_ref().map_or(0, |record| record.multiplier);
@@ -148,7 +148,7 @@ impl Health {
         self.set_ejected(true);
     }
 
-    /// Takes it into use again, with nothing held against it but how often it was out.
+    /// Restores the endpoint, and resets everything except the number of its ejections.
     pub(crate) fn restore(&self, now: Instant) {
         self.begin_anew();
         if let Some(record) = &mut *self.record() {
@@ -157,7 +157,7 @@ impl Health {
         self.set_ejected(false);
     }
 
-    /// Looks at it once in an interval. Whether it was taken back.
+    /// Checks the endpoint at the end of an interval; returns whether it was restored.
     pub(crate) fn sweep(&self, policy: &OutlierDetection, now: Instant) -> bool {
         let Some(record) = *self.record() else { return false };
         if self.is_ejected() {
@@ -174,7 +174,7 @@ impl Health {
         false
     }
 
-    /// Whether time alone changes nothing.
+    /// Whether it does not change with time.
     pub(crate) fn is_settled(&self) -> bool {
         !self.is_ejected() && self.record().as_ref().is_none_or(|record| record.multiplier == 0)
     }
