@@ -100,7 +100,7 @@ impl Collector {
         if !self.is_gathering {
             self.set = Arc::new(self.set.with([]));
         }
-        // An incomplete set is served by nobody: its changes are those of the next one as well.
+        // An incomplete set is not compiled: its changes are changes of the next set, too.
         self.is_gathering = !self.complete;
         (self.objects_changed, self.source_changed) = (false, false);
         Loaded {

@@ -2,6 +2,17 @@
 //!
 //! Absence has to be proven: an object goes only by [`SourceEvent::Delete`], or because a listing that began with
 //! [`SourceEvent::Restart`] reached [`SourceEvent::Complete`] without it. A part that cannot be read keeps what it held.
+//!
+//! A watch of an API server reports, for each kind:
+//!
+//! | the watch | events |
+//! |---|---|
+//! | list, first or again after an expired `resourceVersion` | `Restart(Kind)`, `Upsert` or `Reject` for each object, `Complete(Kind)` |
+//! | ADDED, MODIFIED | `Upsert`, or `Reject` where the object has errors |
+//! | DELETED | `Delete` |
+//! | connection lost, forbidden | `Unavailable(Kind)`, `Available(Kind)` once the watch goes on |
+//! | kind not installed | `Complete(Kind)`, and a list once it is |
+//! | all kinds listed for the first time | `Complete(All)` |
 
 use crate::mesh::MeshText;
 use crate::stream::StreamTexts;

@@ -41,7 +41,7 @@ pub(crate) struct Files {
     settling: Settling,
     /// Whether something was read already.
     begun: bool,
-    /// What is wrong with paths as such.
+    /// Findings about paths, not about their documents.
     failures: Vec<Diagnostic>,
     /// The findings that were reported last, without those of paths that cannot be read.
     reported: Arc<[Diagnostic]>,
@@ -329,7 +329,7 @@ impl Files {
         self.named.name(changes, base.unwrap_or(Path::new(".")));
     }
 
-    /// What is wrong with paths as such.
+    /// Findings about paths, not about their documents.
     fn failures(&mut self, pace: Pace, listing: &Listing) -> Vec<Diagnostic> {
         let holds = |path: &Path| self.inventory.files.keys().any(|file| file.starts_with(path));
         let mut all: Vec<Diagnostic> =
