@@ -1,8 +1,9 @@
 //! The access log by the mesh settings, and the flags that override them (TE-03, TE-05).
 
-use super::operation::{direct, server, start, status, until};
+use super::operation::{direct, server, start, status};
 use std::fs;
 use std::path::{Path, PathBuf};
+use testkit::wait::until;
 
 /// A folder with a configuration, and the file of its access log.
 fn folder() -> (tempfile::TempDir, PathBuf) {
