@@ -132,9 +132,8 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
                 Some(_) => fields == ["backends"] && among(&exchange.istio) && among(&ours),
             };
         let by_chance = in_set || was_crowded(recording, &exchange.istio, &ours);
-        if fields.is_empty() && is_logged {
-            logged.push((name.clone(), exchange, peers, by_chance));
-        }
+        // Lines are compared where the answers agree.
+        logged.push((name.clone(), exchange, peers, fields.is_empty().then_some(by_chance)));
         if !fields.is_empty() && !by_chance && !is_stricter(&exchange.question, &ours) {
             let what =
                 format!("{name} {fields:?}\n  {:?}\n  istio {}\n  ours  {ours}", exchange.question, exchange.istio);
@@ -147,10 +146,25 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
         gateway.wait().unwrap();
         let ports = recording.exchanges.iter().map(|exchange| exchange.question.port);
         let numbers = ports.map(|number| (gateway.address(number).port(), number)).collect();
-        let lines = lines(&log, &numbers, backends);
-        found.parted.extend(logged.iter().filter_map(|(name, exchange, peers, by_chance)| {
-            log_parts(name, exchange, &lines_of(&lines, peers, exchange.question.port), *by_chance)
-        }));
+        let mut lines = lines(&log, &numbers, backends);
+        let mut left: BTreeMap<(SocketAddr, u16), usize> = BTreeMap::new();
+        let ends = |exchange: &Exchange, peers: &[SocketAddr]| -> Vec<(SocketAddr, u16)> {
+            peers.iter().map(|peer| (*peer, exchange.question.port)).collect()
+        };
+        for (_, exchange, peers, _) in &logged {
+            ends(exchange, peers).into_iter().for_each(|end| *left.entry(end).or_default() += 1);
+        }
+        for (name, exchange, peers, by_chance) in &logged {
+            let mut ours = Vec::new();
+            for end in ends(exchange, peers) {
+                let later = left.get_mut(&end).map_or(0, |count| {
+                    *count -= 1;
+                    *count
+                });
+                ours.extend(take_lines(&mut lines, end, later > 0));
+            }
+            found.parted.extend(by_chance.and_then(|by_chance| log_parts(name, exchange, &ours, by_chance)));
+        }
     }
     found
 }
@@ -178,12 +192,23 @@ fn lines(log: &Path, numbers: &BTreeMap<u16, u16>, backends: &Backends) -> BTree
     lines
 }
 
-/// The lines of an exchange: of its peers, at its listener. A client's port may be used again towards another one.
-fn lines_of(lines: &BTreeMap<String, Vec<Value>>, peers: &[SocketAddr], listener: u16) -> Vec<Value> {
-    let of_peers = peers.iter().flat_map(|peer| lines.get(&peer.to_string()).into_iter().flatten());
+/// The lines of a client's connection to a listener, in their order. The client's port may be used again: towards another listener, or, if
+/// `again` is set, by a later connection to the same one; each connection has one line then.
+fn take_lines(
+    lines: &mut BTreeMap<String, Vec<Value>>,
+    (peer, listener): (SocketAddr, u16),
+    again: bool,
+) -> Vec<Value> {
+    let Some(of_peer) = lines.get_mut(&peer.to_string()) else { return Vec::new() };
     let listener = format!(":{listener}");
-    let is_here = |line: &&Value| line["downstream_local_address"].as_str().is_some_and(|at| at.ends_with(&listener));
-    of_peers.filter(is_here).cloned().collect()
+    let is_here = |line: &Value| line["downstream_local_address"].as_str().is_some_and(|at| at.ends_with(&listener));
+    let most = if again { 1 } else { usize::MAX };
+    let (mut taken, mut rest) = (Vec::new(), Vec::new());
+    for line in std::mem::take(of_peer) {
+        if is_here(&line) && taken.len() < most { taken.push(line) } else { rest.push(line) }
+    }
+    *of_peer = rest;
+    taken
 }
 
 /// Name and description of lines that part from Istio's.
