@@ -4,7 +4,7 @@
 //! them, and `wire` takes nothing else as an edit of a head, so that text made at run time (variables, substitutions, echoed
 //! origins) passes the same functions. Nothing here knows a kind, a connection or a version of HTTP.
 //!
-//! Texts with Envoy's operators, which stand in headers and in formats of the access log, are parsed here too ([`format`]).
+//! Texts with Envoy's operators, which stand in headers and in formats of the access log, are parsed here too ([`mod@format`]).
 
 mod authority;
 mod cookie;
