@@ -65,7 +65,7 @@ pub(super) async fn forward(
         }
         let (up, permits) = match result {
             Err(ClientReset) => {
-                return fail(worker, conn, buffers, (plan, Failure::ClientClosed), &mut body, info).await;
+                return Box::pin(fail(worker, conn, buffers, (plan, Failure::ClientClosed), &mut body, info)).await;
             }
             Ok(Ok(up)) => up,
             Ok(Err(NoConnection { reject, tried })) => {
@@ -74,10 +74,10 @@ pub(super) async fn forward(
                 let Some(wait) = decision.wait() else {
                     info.flags |= decision.flags();
                     let refusal = (reject, Some((&*plan.route, plan.target)));
-                    return local::refuse(worker, conn, buffers, refusal, &mut body, info).await;
+                    return Box::pin(local::refuse(worker, conn, buffers, refusal, &mut body, info)).await;
                 };
                 if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
-                    return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
+                    return Box::pin(fail(worker, conn, buffers, (plan, failure), &mut body, info)).await;
                 }
                 number_attempt(&retry, buffers, info);
                 continue;
@@ -107,12 +107,12 @@ pub(super) async fn forward(
         }
         let Some(wait) = decision.wait() else {
             info.flags |= decision.flags();
-            return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
+            return Box::pin(fail(worker, conn, buffers, (plan, failure), &mut body, info)).await;
         };
         flow.rewind();
         drop(permits);
         if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
-            return fail(worker, conn, buffers, (plan, failure), &mut body, info).await;
+            return Box::pin(fail(worker, conn, buffers, (plan, failure), &mut body, info)).await;
         }
         number_attempt(&retry, buffers, info);
     }

@@ -288,9 +288,9 @@ impl tasks::Job for StreamJob {
         &self.shared.worker
     }
 
-    async fn run(self, timer: Timer) {
-        let _under_way = UnderWay(Rc::clone(&self.shared));
-        answer(self, timer).await;
+    // Not `async`: a future inside another one would be copied once more.
+    fn run(self, timer: Timer) -> impl Future<Output = ()> {
+        answer(self, timer)
     }
 }
 
@@ -309,6 +309,7 @@ impl Drop for UnderWay {
 
 async fn answer(job: StreamJob, timer: Timer) {
     let StreamJob { shared, head, body, respond } = job;
+    let _under_way = UnderWay(Rc::clone(&shared));
     let worker = &shared.worker;
     let receiver = Receiver::of_client(body, shared.trailers.of(respond.stream_id().as_u32()));
     let mut conn = ClientConnection {
