@@ -82,13 +82,18 @@ pub fn scheme(peer: &Peer<'_>, fields: Fields<'_>) -> &'static str {
 
 /// The client's address (S-111): the n-th from the right of `X-Forwarded-For`, or the peer's if there are fewer.
 pub fn client<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> &'a str {
-    let Some(back) = peer.trusted_proxies.checked_sub(1) else { return peer.address.as_str() };
+    client_behind(peer, fields).unwrap_or(peer.address.as_str())
+}
+
+/// The same, if it is not the address of the peer.
+pub fn client_behind<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> Option<&'a str> {
+    let back = peer.trusted_proxies.checked_sub(1)?;
     // Several lines are one list (RFC 9110 §5.3).
     let lines = || fields.all("x-forwarded-for").filter(|line| !line.is_empty());
     let all = || lines().flat_map(|line| line.split(|byte| *byte == b','));
     let from_left = all().count().checked_sub(1 + back as usize);
     let found = from_left.and_then(|at| std::str::from_utf8(all().nth(at)?).ok()).map(str::trim);
-    found.filter(|text| text.parse::<IpAddr>().is_ok()).unwrap_or(peer.address.as_str())
+    found.filter(|text| text.parse::<IpAddr>().is_ok() && *text.as_bytes() != **peer.address)
 }
 
 /// Adds the edits of every request of an edge gateway.
@@ -156,9 +161,9 @@ pub fn edit<'a>(
         edits.set_checked("x-forwarded-client-cert", all);
     }
     edits.set("x-forwarded-proto", scheme);
-    match peer.trusted_proxies {
-        0 => edits.set("x-envoy-external-address", peer.address),
-        _ => edits.set_checked("x-envoy-external-address", client(peer, fields).as_bytes()),
+    match client_behind(peer, fields) {
+        None => edits.set("x-envoy-external-address", peer.address),
+        Some(client) => edits.set_checked("x-envoy-external-address", client.as_bytes()),
     }
     if let Some(port) = peer.port.filter(|_| !has_port || peer.trusted_proxies == 0) {
         edits.set("x-forwarded-port", u64::from(port));

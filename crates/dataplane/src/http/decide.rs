@@ -192,7 +192,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let dialect = context.dialect();
     let protocol = facts::protocol(&conn.downstream, request.version);
     let stream = StreamFacts {
-        client: facts::address_behind(&conn.client, forwarded::client(&peer, fields)),
+        client: facts::address_behind(&peer, fields),
         ..facts::stream_facts(&conn.client, protocol, Some(&route), cluster.config.id.as_str())
     };
     let Forwarding { rewritten, cors } = forwarding;

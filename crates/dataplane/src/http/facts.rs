@@ -8,6 +8,7 @@ use routing::{Facts, RouteEntry, substitute};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::SystemTime;
+use wire::forwarded::{self, Peer};
 use wire::h1::Version;
 use wire::view::{Fields, RequestView};
 
@@ -83,8 +84,8 @@ pub(in crate::http) fn stream_facts<'a>(
 }
 
 /// The client's address behind trusted proxies, if it is not that of the connection.
-pub(in crate::http) fn address_behind(client: &Client, address: &str) -> Option<IpAddr> {
-    if address == client.peer.as_str() { None } else { address.parse().ok() }
+pub(in crate::http) fn address_behind<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> Option<IpAddr> {
+    forwarded::client_behind(peer, fields)?.parse().ok()
 }
 
 /// The protocol as clients name it.

@@ -11,7 +11,7 @@ use crate::stream_info::{LogFacts, LogKind, StreamFacts, StreamInfo};
 use ir::FieldName;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
-use wire::forwarded::{self, Certificate, Peer};
+use wire::forwarded::{Certificate, Peer};
 use wire::h1::Version;
 use wire::view::Fields;
 
@@ -90,7 +90,7 @@ impl<'a> LoggedRequest<'a> {
         let trusted_proxies = self.conn.table.version().http.forwarded.trusted_proxies;
         let (address, scheme) = (&client.peer, client.scheme());
         let peer = Peer { address, scheme, trusted_proxies, certificate: Certificate::Drop, port: None };
-        address_behind(client, forwarded::client(&peer, self.fields))
+        address_behind(&peer, self.fields)
     }
 
     fn value(self, name: &FieldName) -> Option<Cow<'a, [u8]>> {
