@@ -86,7 +86,7 @@ pub(super) async fn forward(
         let mut flow =
             Flow::new(worker, conn, buffers, plan, up, (&mut body, &mut replay), (info.counted, &retry, info));
         let result = poll_fn(|context| flow.poll(context)).await;
-        add_attempt(info, &flow, worker);
+        add_attempt(info, &mut flow, worker);
         let failure = match result {
             Ok(()) => {
                 info.flags |= flow.no_retry_reason().flags();

@@ -142,7 +142,6 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let logged = log.as_ref().map_or(&[][..], |log| log.request_fields());
     let context = RequestContext { request, buffer, http: &version.http, mesh_settings, peer: &peer };
     let is_misdirected = |host: &str, found| is_misdirected(conn, host, found);
-    logged_path.clear();
     let decision = decision::decide(&context, scratch, is_misdirected, |view| {
         if logged.contains(&FieldName::Path) {
             logged_path.extend_from_slice(&substitute::of_request(view, &FieldName::Path).unwrap_or_default());
@@ -157,8 +156,6 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         routing::Decision::Matched(matched) => matched,
     };
     let route = Arc::clone(route);
-    captured_headers.clear();
-    logged_headers.clear();
     let mut edits = Edits::default();
     let fields = view.fields;
     let forwarding = match action {

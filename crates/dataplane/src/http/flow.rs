@@ -476,8 +476,8 @@ impl<'a> Flow<'a> {
     }
 
     /// Headers of the response that the access log has, as the client received them.
-    pub(super) fn logged_headers(&self) -> &[(FieldName, Vec<u8>)] {
-        &self.response.logged_headers
+    pub(super) fn take_logged_headers(&mut self) -> Vec<(FieldName, Vec<u8>)> {
+        std::mem::take(&mut self.response.logged_headers)
     }
 
     pub(super) fn received(&self) -> u64 {

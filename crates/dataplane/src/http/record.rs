@@ -16,7 +16,7 @@ use wire::h1::Version;
 use wire::view::Fields;
 
 /// Adds the facts of an attempt that has ended.
-pub(super) fn add_attempt(info: &mut StreamInfo, flow: &Flow<'_>, worker: &Worker) {
+pub(super) fn add_attempt(info: &mut StreamInfo, flow: &mut Flow<'_>, worker: &Worker) {
     info.request_end = flow.complete_at();
     info.whole = info.request_end.unwrap_or_else(Instant::now);
     info.response_begin = flow.time_to_head().map(|time| info.whole + time);
@@ -28,7 +28,7 @@ pub(super) fn add_attempt(info: &mut StreamInfo, flow: &Flow<'_>, worker: &Worke
     if let Some(log) = worker.log() {
         // The address costs a system call.
         info.upstream_local = if log.has_upstream_local() { flow.local_address() } else { None };
-        info.response_headers = flow.logged_headers().to_vec();
+        info.response_headers = flow.take_logged_headers();
     }
 }
 
