@@ -37,6 +37,14 @@ struct NoConnection {
     tried: bool,
 }
 
+/// Why no attempt led to a whole response.
+enum Unanswered {
+    /// The last one had no connection.
+    NotConnected(Reject),
+    /// The last one failed on its connection, or the client has reset.
+    Failed(Failure),
+}
+
 /// What an attempt counts while it lasts: load of its endpoint, and a request of its cluster.
 type AttemptPermits = (Option<InFlight>, Counted);
 
@@ -52,7 +60,7 @@ pub(super) async fn forward(
     let mut body = BodyReader::new(buffers.request.body);
     let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream);
     let mut retry = RetryState::default();
-    loop {
+    let unanswered = loop {
         let ready = take_pooled(worker, plan, &mut retry, info);
         let result = match ready {
             Ok(ready) => Ok(ready),
@@ -64,20 +72,17 @@ pub(super) async fn forward(
             replay.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
         let (up, permits) = match result {
-            Err(ClientReset) => {
-                return Box::pin(fail(worker, conn, buffers, (plan, Failure::ClientClosed), &mut body, info)).await;
-            }
+            Err(ClientReset) => break Unanswered::Failed(Failure::ClientClosed),
             Ok(Ok(up)) => up,
             Ok(Err(NoConnection { reject, tried })) => {
                 let outcome = without_connection(plan, &retry, tried);
                 let decision = decide_retry(worker, plan, &mut retry, outcome);
                 let Some(wait) = decision.wait() else {
                     info.flags |= decision.flags();
-                    let refusal = (reject, Some((&*plan.route, plan.target)));
-                    return Box::pin(local::refuse(worker, conn, buffers, refusal, &mut body, info)).await;
+                    break Unanswered::NotConnected(reject);
                 };
                 if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
-                    return Box::pin(fail(worker, conn, buffers, (plan, failure), &mut body, info)).await;
+                    break Unanswered::Failed(failure);
                 }
                 number_attempt(&retry, buffers, info);
                 continue;
@@ -107,14 +112,21 @@ pub(super) async fn forward(
         }
         let Some(wait) = decision.wait() else {
             info.flags |= decision.flags();
-            return Box::pin(fail(worker, conn, buffers, (plan, failure), &mut body, info)).await;
+            break Unanswered::Failed(failure);
         };
         flow.rewind();
         drop(permits);
         if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
-            return Box::pin(fail(worker, conn, buffers, (plan, failure), &mut body, info)).await;
+            break Unanswered::Failed(failure);
         }
         number_attempt(&retry, buffers, info);
+    };
+    match unanswered {
+        Unanswered::NotConnected(reject) => {
+            let refusal = (reject, Some((&*plan.route, plan.target)));
+            Box::pin(local::refuse(worker, conn, buffers, refusal, &mut body, info)).await
+        }
+        Unanswered::Failed(failure) => Box::pin(fail(worker, conn, buffers, (plan, failure), &mut body, info)).await,
     }
 }
 
