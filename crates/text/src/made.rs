@@ -35,6 +35,13 @@ impl<const N: usize> MadeText<N> {
         text
     }
 
+    /// A text; empty if it has more than `N` octets.
+    fn copy(value: &str) -> Self {
+        let mut text = Self::EMPTY;
+        let _ = Room(&mut text).write_str(value);
+        text
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self).unwrap_or_default()
@@ -85,7 +92,7 @@ fn hex_digits(number: u32) -> [u8; 8] {
 impl HttpDate {
     /// Of a formatted date; empty if a header may not have it.
     pub fn from_text(date: &str) -> Self {
-        if is_value(date.as_bytes()) { Self::of(date) } else { Self::EMPTY }
+        if is_value(date.as_bytes()) { Self::copy(date) } else { Self::EMPTY }
     }
 }
 
@@ -97,13 +104,7 @@ impl From<IpAddr> for AddressText {
 
 impl From<u64> for Decimal {
     fn from(number: u64) -> Self {
-        let length = number.checked_ilog10().map_or(1, |power| power as usize + 1);
-        let (mut octets, mut rest) = ([0; 20], number);
-        for place in octets.iter_mut().take(length).rev() {
-            *place = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        Self { octets, length }
+        Self::copy(itoa::Buffer::new().format(number))
     }
 }
 
