@@ -21,6 +21,11 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
+/// The path of readiness, as with Istio's agent.
+pub(crate) const READINESS: &str = "/healthz/ready";
+/// The path of the metrics where Istio's scrapers look.
+pub(crate) const SCRAPED_METRICS: &str = "/stats/prometheus";
+
 const TEXT: MediaType = MediaType { main: "text", sub: "plain", version: None };
 const JSON: MediaType = MediaType { main: "application", sub: "json", version: None };
 
@@ -93,7 +98,7 @@ impl Sockets {
     ) -> Result<JoinSet<()>> {
         let pages = Pages { shared, health: health.clone(), data_plane };
         let health_pages = || {
-            let pages = Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live));
+            let pages = Router::new().route(READINESS, get(ready)).route("/healthz/live", get(live));
             pages.with_state(health.clone())
         };
         let admin = Router::new()
@@ -108,8 +113,8 @@ impl Sockets {
         if let Some((agent, proxy)) = self.istio {
             // No `known_host` here: scrapers name a Pod or a Service, and the operator has opened these ports to the network. They show
             // no more than the metrics.
-            let scraped = Router::new().route("/stats/prometheus", get(metrics)).with_state(pages);
-            let ready = Router::new().route("/healthz/ready", get(ready)).with_state(health);
+            let scraped = Router::new().route(SCRAPED_METRICS, get(metrics)).with_state(pages);
+            let ready = Router::new().route(READINESS, get(ready)).with_state(health);
             ports.extend([(agent, scraped.clone().merge(ready)), (proxy, scraped)]);
         }
         let mut tasks = JoinSet::new();

@@ -2,6 +2,7 @@
 //!
 //! Files that exist in the folder are kept with all edits: their backends then listen where these files have them.
 
+use crate::admin::READINESS;
 use crate::cli::{DemoArgs, IstioPorts, Role, WorkloadArgs};
 use crate::start_up::{quoted, url};
 use crate::{echo, logging, output, process, run};
@@ -357,7 +358,7 @@ Ctrl-C ends the demo.
 
 ",
             url(self.admin, "/"),
-            url(self.ready, "/healthz/ready"),
+            url(self.ready, READINESS),
         );
         out
     }

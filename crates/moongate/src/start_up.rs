@@ -1,7 +1,7 @@
 //! What the process's own log says once a configuration serves: what was read, where the pages for operators are, and what is served where.
 //! It is the sink after the log of findings, so that these lines are the last of a start.
 
-use crate::admin::OperatorAddresses;
+use crate::admin::{OperatorAddresses, READINESS, SCRAPED_METRICS};
 use crate::cli::{Role, WorkloadArgs};
 use crate::current::Current;
 use crate::served::{self, By, Protocol};
@@ -13,8 +13,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The page of metrics at the ports of `--istio-ports`.
-const METRICS: &str = "/stats/prometheus";
 /// Hosts that a line names; of further ones it has the number.
 const HOSTS: usize = 8;
 /// Hosts of several tables up to which each is counted once.
@@ -51,10 +49,10 @@ impl StartUp {
             self.log_input(&input, current);
             let OperatorAddresses { admin, ready, istio } = self.operators;
             tracing::info!(url = %url(admin, "/"), address = %admin, "admin pages");
-            tracing::info!(url = %url(ready, "/healthz/ready"), address = %ready, "readiness");
+            tracing::info!(url = %url(ready, READINESS), address = %ready, "readiness");
             if let Some((agent, proxy)) = istio {
-                tracing::info!(url = %url(agent, METRICS), address = %agent, "metrics and readiness at the port of Istio's agent");
-                tracing::info!(url = %url(proxy, METRICS), address = %proxy, "metrics at the port of Istio's proxy");
+                tracing::info!(url = %url(agent, SCRAPED_METRICS), address = %agent, "metrics and readiness at the port of Istio's agent");
+                tracing::info!(url = %url(proxy, SCRAPED_METRICS), address = %proxy, "metrics at the port of Istio's proxy");
             }
         }
         let listening = &current.listening;
