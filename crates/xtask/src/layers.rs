@@ -16,7 +16,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, TargetKind};
 use imports::Import;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use table::{BANNED, CRATES, KNOWN_CIRCLES, KNOWN_UPWARD, ORDER};
+use table::{BANNED, CRATES, ORDER};
 
 /// Compares the tables with the workspace.
 pub(crate) fn check() -> Result<()> {
@@ -24,17 +24,16 @@ pub(crate) fn check() -> Result<()> {
     let Workspace { modules, imports } = read(&metadata)?;
     let found = circles::find(&imports);
     let mut faults = crate_faults(&metadata);
-    faults.extend(circles::faults(&found, &known_circles(), &imports));
-    faults.extend(order::faults(&modules, &imports, ORDER, &known_circles(), KNOWN_UPWARD));
+    faults.extend(circles::faults(&found, &imports));
+    faults.extend(order::faults(&modules, &imports, ORDER));
     if !faults.is_empty() {
         bail!("the layers do not hold:\n  {}", faults.join("\n  "));
     }
     println!(
-        "layers hold: {} crates, {} modules, {} lists of order, {} known circles",
+        "layers hold: {} crates, {} modules, {} lists of order, no circle",
         CRATES.len(),
         modules.len(),
-        ORDER.len(),
-        KNOWN_CIRCLES.len()
+        ORDER.len()
     );
     Ok(())
 }
@@ -46,7 +45,7 @@ pub(crate) fn propose(module: &str) -> Result<()> {
     if !modules.contains(module) {
         bail!("there is no module {module} in the workspace (names are as `dataplane::http`)");
     }
-    let (mut order, against) = order::propose(module, &modules, &imports, ORDER, &known_circles());
+    let (mut order, against) = order::propose(module, &modules, &imports, ORDER);
     if order.last() == Some(&order::ITSELF) {
         order.pop();
     }
@@ -86,10 +85,6 @@ fn read(metadata: &Metadata) -> Result<Workspace> {
         }
     }
     Ok(workspace)
-}
-
-fn known_circles() -> Vec<BTreeSet<String>> {
-    KNOWN_CIRCLES.iter().map(|circle| circle.iter().map(|&module| module.to_owned()).collect()).collect()
 }
 
 fn crate_faults(metadata: &Metadata) -> Vec<String> {

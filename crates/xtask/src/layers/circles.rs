@@ -19,42 +19,16 @@ pub(super) fn find(imports: &[Import]) -> Vec<BTreeSet<String>> {
     search.found
 }
 
-/// Compares the circles with those that are known, each way.
-pub(super) fn faults(found: &[BTreeSet<String>], known: &[BTreeSet<String>], imports: &[Import]) -> Vec<String> {
-    let mut faults = Vec::new();
-    for circle in found.iter().filter(|circle| !known.contains(*circle)) {
-        let near: Vec<_> = known.iter().filter(|known| !known.is_disjoint(circle)).collect();
-        let new: BTreeSet<_> =
-            circle.iter().filter(|module| !near.iter().any(|known| known.contains(*module))).collect();
-        if near.len() == 1 && new.is_empty() {
-            // Smaller than what is known, which is reported below.
-            continue;
-        }
+/// Reports each circle with a shortest way around.
+pub(super) fn faults(found: &[BTreeSet<String>], imports: &[Import]) -> Vec<String> {
+    let fault = |circle: &BTreeSet<String>| {
         let mut text = format!("a circle of imports among {} modules: {}", circle.len(), list(circle));
-        if !near.is_empty() {
-            let _ = write!(text, "\n    beyond the known circle: {}", list(new));
-        }
         for import in shortest(circle, imports) {
             let _ = write!(text, "\n    {}", line(import));
         }
-        faults.push(text);
-    }
-    for circle in known.iter().filter(|circle| !found.contains(*circle)) {
-        let left: Vec<_> = found.iter().filter(|found| found.is_subset(circle)).map(list).collect();
-        if left.is_empty() && found.iter().any(|found| !found.is_disjoint(circle)) {
-            continue;
-        }
-        let now = if left.is_empty() {
-            "is gone: remove it from".to_owned()
-        } else {
-            format!("is smaller now: put [{}] into", left.join("], ["))
-        };
-        faults.push(format!(
-            "the known circle [{}] {now} KNOWN_CIRCLES in crates/xtask/src/layers/table.rs",
-            list(circle)
-        ));
-    }
-    faults
+        text
+    };
+    found.iter().map(fault).collect()
 }
 
 /// An import as a line of a report.

@@ -10,38 +10,19 @@ pub(super) const ITSELF: &str = "self";
 /// A module and its children, lowest first.
 pub(super) type List<'a> = (&'a str, &'a [&'a str]);
 
-/// Compares lists with the modules that there are and the imports among them. `circles` are those that are tolerated: an
-/// import within one of them is no fault of order. `upward` are modules and what they import against the order; each
-/// has to be there.
-pub(super) fn faults(
-    modules: &BTreeSet<String>,
-    imports: &[Import],
-    lists: &[List<'_>],
-    circles: &[BTreeSet<String>],
-    upward: &[(&str, &str)],
-) -> Vec<String> {
+/// Compares lists with the modules that there are and the imports among them.
+pub(super) fn faults(modules: &BTreeSet<String>, imports: &[Import], lists: &[List<'_>]) -> Vec<String> {
     let mut faults = list_faults(modules, lists);
-    let mut met = BTreeSet::new();
-    for import in imports.iter().filter(|import| !within(import, circles)) {
+    for import in imports {
         let (parent, from, to) = sides(import);
         let Some((_, list)) = lists.iter().find(|(listed, _)| *listed == parent) else { continue };
         if let (Some(low), Some(high)) = (rank(list, from), rank(list, to))
             && low < high
-            && !met.contains(&(import.from.as_str(), import.to.as_str()))
         {
-            if upward.contains(&(import.from.as_str(), import.to.as_str())) {
-                met.insert((import.from.as_str(), import.to.as_str()));
-                continue;
-            }
             let above = if to == ITSELF { parent } else { to };
             let below = if from == ITSELF { parent } else { from };
             faults.push(format!("{}, but {above} stands above {below} in the list of {parent}", circles::line(import)));
         }
-    }
-    for (from, to) in upward.iter().filter(|pair| !met.contains(*pair)) {
-        faults.push(format!(
-            "{from} no longer imports {to} against the order: remove it from KNOWN_UPWARD in crates/xtask/src/layers/table.rs"
-        ));
     }
     faults
 }
@@ -89,7 +70,6 @@ pub(super) fn propose<'a>(
     modules: &'a BTreeSet<String>,
     imports: &'a [Import],
     lists: &[List<'a>],
-    known: &[BTreeSet<String>],
 ) -> (Vec<&'a str>, Vec<&'a Import>) {
     let before: &[&str] = lists.iter().find(|(listed, _)| *listed == parent).map_or(&[], |(_, list)| list);
     let mut left: Vec<&str> = children(modules).remove(parent).unwrap_or_default().into_iter().collect();
@@ -97,7 +77,6 @@ pub(super) fn propose<'a>(
     left.sort_by_key(|child| (*child == ITSELF, rank(before, child).unwrap_or(0), *child));
     let edges: Vec<_> = imports
         .iter()
-        .filter(|import| !within(import, known))
         .map(|import| (sides(import), import))
         .filter(|((common, _, _), _)| *common == parent)
         .map(|((_, from, to), import)| (from, to, import))
@@ -128,10 +107,6 @@ fn children(modules: &BTreeSet<String>) -> BTreeMap<&str, BTreeSet<&str>> {
         children.entry(parent).or_default().insert(child);
     }
     children
-}
-
-fn within(import: &Import, known: &[BTreeSet<String>]) -> bool {
-    known.iter().any(|circle| circle.contains(&import.from) && circle.contains(&import.to))
 }
 
 /// The lowest module that both ends of an import are in, and the two children of it that they are in or are.

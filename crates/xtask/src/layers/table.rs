@@ -403,10 +403,3 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("xtask", &["layers", "licences", "rows"]),
     ("xtask::layers", &["modules", "imports", "circles", "order", "table"]),
 ];
-
-/// Circles of imports that are still there, each with all its modules. The list only shrinks: a circle that is not here
-/// or has a further module is a fault, and so is an entry that is larger than its circle.
-pub(super) const KNOWN_CIRCLES: &[&[&str]] = &[];
-
-/// Imports against the order, outside of those circles: a module, and the one that it imports. The list only shrinks.
-pub(super) const KNOWN_UPWARD: &[(&str, &str)] = &[];
