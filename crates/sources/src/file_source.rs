@@ -37,7 +37,7 @@ pub struct FileSource {
 pub struct Reload(Sender<()>);
 
 impl Reload {
-    /// Every file is read again; what comes of it has [`Loaded::requested`](crate::Loaded::requested). Requests that come before that are one.
+    /// Reads every file again; the result has [`Loaded::requested`](crate::Loaded::requested). Requests before that count as one.
     pub fn request(&self) {
         // Full: a request waits already.
         let _ = self.0.try_send(());

@@ -280,7 +280,7 @@ fn policies_of_bytes(rule: &DestinationRule) -> Vec<Option<OfBytes<'_>>> {
     policies.map(|policy| policy.as_deref().map(|policy| (policy.tunnel.as_deref(), of_policy(policy)))).collect()
 }
 
-/// Whether routes see the same: hosts, ports, and for whom.
+/// Whether routes see the same: hosts, ports and visibility.
 fn service_entry_looks_alike(old: &ServiceEntry, new: &ServiceEntry) -> bool {
     old.hosts == new.hosts && old.ports == new.ports && old.export_to == new.export_to
 }

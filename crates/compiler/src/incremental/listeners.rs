@@ -1,4 +1,4 @@
-//! The listeners of the snapshot, and the tables that they name: what is opened, for whom, and what stays closed for want of a route.
+//! The listeners of the snapshot with their tables, and the findings about servers that stay closed because they have no route.
 
 use super::bindings::Bindings;
 use super::step::Step;
@@ -189,7 +189,7 @@ impl<'a> Assembly<'a> {
         self.l4_of(server).first().map(|l4| Service::Tcp(Arc::clone(&l4.route)))
     }
 
-    /// A server for each rule, by the names that nobody has before (VS-63). A name that was written wider than the server's own stands behind
+    /// A server for each rule, by the names that no earlier rule has (VS-63). A name that was written wider than the server's own stands behind
     /// narrower ones, as it would if it had not been narrowed.
     fn passed_through(&mut self, server: &ServerPlan) -> bool {
         let rules = self.l4_of(server);

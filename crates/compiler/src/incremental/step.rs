@@ -1,4 +1,4 @@
-//! What comes of one compilation, while its steps are taken.
+//! The result of one compilation, which its steps fill.
 
 use crate::compiled::Work;
 use ir::Changes;

@@ -98,7 +98,7 @@ pub(crate) enum ServerKind {
     Tls(Arc<Termination>),
     /// TLS that is passed through.
     Passthrough,
-    /// TLS of a mesh that is passed to whom its names say (GW-10).
+    /// TLS of a mesh that is forwarded by its SNI (GW-10).
     AutoPassthrough,
     /// Bytes.
     Tcp,

@@ -3,7 +3,7 @@ use ir::ClusterId;
 use std::sync::Mutex;
 use std::sync::mpsc;
 
-/// An applier that does what it is told each time, and notes what it was given.
+/// An applier that follows a script, and records its input.
 struct Fake {
     name: &'static str,
     orders: Mutex<mpsc::Receiver<Order>>,

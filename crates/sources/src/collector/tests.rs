@@ -123,7 +123,7 @@ fn an_incomplete_configuration_is_reported_only_where_something_is_unavailable()
     let restored = [SourceEvent::Available(Scope::Kind(Kind::Secret)), SourceEvent::Complete(Scope::All)];
     collector.apply(restored.to_vec().into());
     let loaded = collector.take();
-    // What nobody could serve is new all the same.
+    // Changes of an incomplete configuration, which is not served, are changes of the next set.
     assert_eq!((loaded.complete, loaded.unavailable, &*loaded.set.changed), (true, 0, &[entry_ref("one")][..]));
     assert_eq!(loaded.set.generation, 1);
 }

@@ -1,5 +1,5 @@
-//! VirtualServices: the Gateways and hosts that they name, for whom their rules are, and what is reported of a rule that takes effect
-//! nowhere (S-50 to S-55, VS-01 to VS-03).
+//! VirtualServices: the Gateways and hosts that they name, the workloads of their rules, and the findings about a rule without effect
+//! (S-50 to S-55, VS-01 to VS-03).
 
 use super::auto_passthrough;
 use super::l4;
@@ -20,7 +20,7 @@ use resources::key::ObjectRef;
 use resources::set::Object;
 use resources::spec::virtual_service::VirtualService;
 
-/// Binds a VirtualService. Of one that nobody wrote nothing is reported.
+/// Binds a VirtualService. There are no findings about an implied one.
 pub(crate) fn bind(context: CompileContext<'_>, plans: &ServerPlans, object: &Object<VirtualService>) -> Binding {
     let mut binding = bind_written(context, plans, object);
     if auto_passthrough::is_implied(&object.key) {
