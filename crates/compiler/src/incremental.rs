@@ -7,6 +7,7 @@ mod dirty;
 mod findings;
 mod invalidate;
 mod listeners;
+mod policies;
 mod servers;
 mod state;
 mod step;

@@ -20,6 +20,7 @@ mod matching;
 mod mesh_settings;
 mod origin;
 mod pattern;
+pub mod policy;
 mod retries;
 mod snapshot;
 mod tls;

@@ -1,5 +1,6 @@
 //! Listeners, what is served on them, their hosts, and each host's ordered routes.
 
+use crate::policy::Policies;
 use crate::{
     Action, Fault, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch, TargetCluster,
     Termination, Tunnel,
@@ -50,6 +51,8 @@ pub struct Listener {
     pub tls: Vec<TlsServer>,
     /// What the mesh says of its connections.
     pub mesh_settings: Arc<MeshConnectionSettings>,
+    /// What the workload demands of every request or connection.
+    pub policies: Policies,
 }
 
 /// One server of a listener for connections in TLS.

@@ -171,6 +171,7 @@ mod tests {
             plain: None,
             tls,
             mesh_settings: Arc::default(),
+            policies: ir::policy::Policies::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! The listeners of the snapshot with their tables, and the findings about servers that stay closed because they have no route.
 
 use super::bindings::Bindings;
+use super::policies::WorkloadPolicies;
 use super::step::Step;
 use super::tables::{Parts, Tables};
 use crate::code;
@@ -8,7 +9,7 @@ use crate::fast::FastSet;
 use crate::plan::bindings::L4Binding;
 use crate::plan::servers::{ListenerPlan, ServerKind, ServerPlan};
 use crate::report::Notes;
-use ir::{HostPattern, Listener, ListenerId, Map, MeshConnectionSettings, Service, TableId, TlsServer};
+use ir::{HostPattern, Listener, ListenerId, Map, MeshConnectionSettings, Service, TableId, TlsServer, WorkloadName};
 use resources::key::ObjectRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ impl Listeners {
         for id in ids {
             step.work.listeners += 1;
             let (listener, of_listener, notes) = match parts.plans.listeners.get(&id) {
-                Some(plan) => Assembly::put_together(parts.bindings, plan, &self.mesh_settings),
+                Some(plan) => Assembly::put_together(parts, plan, &self.mesh_settings),
                 None => Default::default(),
             };
             tables.open(&id, &of_listener, parts.settings, step);
@@ -73,6 +74,20 @@ impl Listeners {
             }
         }
         reported
+    }
+
+    /// Gives the listeners of these workloads the policies that the workloads have now.
+    pub(super) fn demand(&mut self, workloads: &BTreeSet<WorkloadName>, policies: &WorkloadPolicies, step: &mut Step) {
+        let concerned = |id: &&ListenerId| workloads.contains(&id.workload);
+        let ids: Vec<ListenerId> = match workloads.is_empty() {
+            true => Vec::new(),
+            false => self.listeners.keys().filter(concerned).cloned().collect(),
+        };
+        for id in ids {
+            let policies = policies.of(&id.workload);
+            let next = self.listeners.get(&id).map(|before| Listener { policies, ..(**before).clone() });
+            self.put(&id, next, step);
+        }
     }
 
     fn put(&mut self, id: &ListenerId, listener: Option<Listener>, step: &mut Step) {
@@ -93,11 +108,8 @@ impl Listeners {
 type Assembled = (Option<Listener>, BTreeMap<TableId, bool>, BTreeMap<ObjectRef, Notes>);
 
 impl<'a> Assembly<'a> {
-    fn put_together(
-        bindings: &'a Bindings,
-        plan: &ListenerPlan,
-        mesh_settings: &Arc<MeshConnectionSettings>,
-    ) -> Assembled {
+    fn put_together(parts: Parts<'a>, plan: &ListenerPlan, mesh_settings: &Arc<MeshConnectionSettings>) -> Assembled {
+        let bindings = parts.bindings;
         let listener = Listener {
             id: (*plan.id).clone(),
             servers: Vec::new(),
@@ -105,6 +117,7 @@ impl<'a> Assembly<'a> {
             plain: None,
             tls: Vec::new(),
             mesh_settings: Arc::clone(mesh_settings),
+            policies: parts.policies.of(&plan.id.workload),
         };
         let (tables, taken, notes) = Default::default();
         let mut assembly = Self { bindings, listener, tables, taken, notes };

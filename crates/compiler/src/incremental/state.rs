@@ -7,6 +7,7 @@ use super::dirty::Dirty;
 use super::findings::{self, Different};
 use super::invalidate::{self, Dependencies};
 use super::listeners::Listeners;
+use super::policies::WorkloadPolicies;
 use super::servers::{Difference, Replanned, Servers};
 use super::step::Step;
 use super::tables::{Parts, Tables, Touched};
@@ -32,6 +33,7 @@ pub(super) struct State {
     index: Index,
     servers: Servers,
     bindings: Bindings,
+    policies: WorkloadPolicies,
     listeners: Listeners,
     tables: Tables,
     clusters: Clusters,
@@ -79,13 +81,20 @@ impl State {
         let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
         let replanned = self.servers.replan(context, &dirty, &mut step.work);
         let sources = if fresh { BTreeSet::new() } else { self.sources(&mut dirty, &replanned) };
+        let demanding = self.policies.compile(context, &dirty);
         let mut rebinding = self.rebind(fresh, sources, &mut step.work);
         for (table, host) in replanned.redirects {
             rebinding.hosts.entry(table).or_default().push(host);
         }
         rebinding.listeners.extend(replanned.listeners);
-        let parts = Parts { settings: &self.settings, plans: self.servers.plans(), bindings: &self.bindings };
+        let parts = Parts {
+            settings: &self.settings,
+            plans: self.servers.plans(),
+            bindings: &self.bindings,
+            policies: &self.policies,
+        };
         let mut gateways = self.listeners.assemble(parts, rebinding.listeners, &mut self.tables, &mut step);
+        self.listeners.demand(&demanding, &self.policies, &mut step);
         self.tables.fill(parts, rebinding.hosts, &mut step);
         gateways.extend(replanned.findings);
         self.report_gateways(gateways);

@@ -1,6 +1,7 @@
 //! The tables of the snapshot, and the hosts of each.
 
 use super::bindings::Bindings;
+use super::policies::WorkloadPolicies;
 use super::step::Step;
 use crate::mesh_settings;
 use crate::order;
@@ -25,6 +26,7 @@ pub(super) struct Parts<'a> {
     pub(super) settings: &'a Settings,
     pub(super) plans: &'a ServerPlans,
     pub(super) bindings: &'a Bindings,
+    pub(super) policies: &'a WorkloadPolicies,
 }
 
 impl Tables {

@@ -136,6 +136,7 @@ pub(crate) struct Setup {
     plain: bool,
     grpc_web: bool,
     mesh_settings: Arc<MeshConnectionSettings>,
+    policies: ir::policy::Policies,
     escaped_slashes: EscapedSlashes,
 }
 
@@ -150,6 +151,7 @@ impl Default for Setup {
             plain: false,
             grpc_web: false,
             mesh_settings: Arc::default(),
+            policies: ir::policy::Policies::default(),
             escaped_slashes: EscapedSlashes::Take,
         }
     }
@@ -381,6 +383,7 @@ impl Setup {
                     plain,
                     tls,
                     mesh_settings: Arc::clone(&self.mesh_settings),
+                    policies: self.policies.clone(),
                 }),
             )
         };
