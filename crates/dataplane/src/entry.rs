@@ -3,10 +3,11 @@
 mod failure;
 mod first_bytes;
 
+use crate::codec::Downstream;
 use crate::conn::{
     Buffer, Client, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked, Worker,
 };
-use crate::http::{self, ClientConnection, Downstream};
+use crate::http::{self, ClientConnection};
 use crate::metrics::{Rejected, add};
 use crate::reasons::HandshakeFailure;
 use crate::tcp;

@@ -4,11 +4,12 @@
 //! files.
 //!
 //! From below: `limits`, `reasons`, the one table of causes; `tls`, TLS of clients; `stream_info`, what is known of a stream, and its sinks, `metrics`
-//! and `log`; `conn`, the parts of connections; `http`
-//! and `tcp`, the protocols on them; `entry`, from a socket to its protocol; `accept`, the thread of a worker; `listeners` and `control`, the
+//! and `log`; `conn`, the parts of connections; `codec`, both sides
+//! of an exchange; `http` and `tcp`, the protocols on them; `entry`, from a socket to its protocol; `accept`, the thread of a worker; `listeners` and `control`, the
 //! control side.
 
 mod accept;
+mod codec;
 mod conn;
 mod control;
 mod date;

@@ -3,14 +3,13 @@
 use super::attempt_count;
 use super::client::{ClientConnection, Disposition};
 use super::decide::Plan;
-use super::downstream::{ClientReset, Downstream};
 use super::flow::{Failure, Finished, Flow, ReplayBuffer};
 use super::local;
 use super::mirror;
 use super::record::add_attempt;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use super::tunnel;
-use super::upstream_stream::{H2Upstream, UpstreamStream};
+use crate::codec::{ClientReset, Downstream, H2Upstream, UpstreamStream};
 use crate::conn::{ExchangeBuffers, Worker, choose};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};

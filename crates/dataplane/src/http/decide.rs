@@ -3,11 +3,11 @@
 
 use super::affinity::{Affinity, HashInput};
 use super::client::ClientConnection;
-use super::downstream::Downstream;
 use super::facts::{self, RequestFacts};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::retry::RetryPolicy;
 use super::websocket;
+use crate::codec::Downstream;
 use crate::conn::{ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
 use crate::reasons::Reject;
 use crate::stream_info::StreamFacts;

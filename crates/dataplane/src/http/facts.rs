@@ -1,6 +1,6 @@
 //! The facts of one exchange, for values of headers (VS-47).
 
-use super::downstream::Downstream;
+use crate::codec::Downstream;
 use crate::conn::Client;
 use crate::stream_info::{OutcomeFacts, StreamFacts};
 use ir::{AddressOf, FieldName, Operator};

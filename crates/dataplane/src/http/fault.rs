@@ -1,6 +1,6 @@
 //! Fault injection, before the route's timeout and retries apply (VS-43, VS-44).
 
-use super::downstream::{ClientReset, Downstream};
+use crate::codec::{ClientReset, Downstream};
 use crate::conn::Worker;
 use crate::reasons::{Flags, Reject};
 use crate::stream_info::StreamInfo;

@@ -12,14 +12,11 @@ mod times;
 mod verdict;
 mod web;
 
-use super::client::{ClientConnection, read_some};
+use super::client::ClientConnection;
 use super::decide::Plan;
-use super::direct;
-use super::downstream::Downstream;
 use super::facts;
 use super::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress, RetryState};
-use super::streams::Receiver;
-use super::upstream_stream::UpstreamStream;
+use crate::codec::{Downstream, Receiver, UpstreamStream, read_some, splice};
 use crate::conn::{Charge, Client, ExchangeBuffers, MIN_PER_STREAM, TableState, Timer, Worker};
 use crate::stream_info::{OutcomeFacts, StreamInfo};
 pub(super) use failure::Failure;
@@ -403,7 +400,7 @@ impl<'a> Flow<'a> {
                 return if stream.poll_reset(context).is_ready() { Err(Failure::ClientClosed) } else { Ok(()) };
             }
         };
-        match direct::poll_client(down, context) {
+        match splice::poll_client(down, context) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.watching = false,
             Poll::Ready(Err(_)) => return Err(Failure::ClientClosed),

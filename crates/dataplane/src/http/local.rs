@@ -1,9 +1,9 @@
 //! Local responses, and what follows every response: the rest of the request, and the end of the connection.
 
-use super::client::{ClientConnection, Disposition, read};
-use super::downstream::Downstream;
+use super::client::{ClientConnection, Disposition};
 use super::facts::{self, ResponseFacts, protocol};
 use super::reply::{self, LocalReply};
+use crate::codec::{Downstream, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use crate::stream_info::StreamInfo;

@@ -2,10 +2,7 @@
 //! hands it the head at once and the body as it arrives, and never waits for it.
 
 use super::body_queue::{BodyQueue, MirrorSinks, QueueItem};
-use super::client::read;
-use super::pieces::end_chunks;
-use super::streams::{Piece, Receiver};
-use super::upstream_stream::{H2Upstream, UpstreamStream};
+use crate::codec::{H2Upstream, Piece, Receiver, UpstreamStream, chunks::end_chunks, read};
 use crate::conn::{Buffer, Worker, choose};
 use crate::limits::INTERIM_RESPONSES;
 use crate::metrics::add;

@@ -4,12 +4,10 @@
 mod tasks;
 
 use super::client::ClientConnection;
-use super::downstream::{Downstream, H2Downstream};
 use super::exchange;
 use super::record;
 use super::reply::{self, LocalReply};
-use super::stream_trailers::Trailers;
-use super::streams::Receiver;
+use crate::codec::{Downstream, H2Downstream, Receiver, Trailers};
 use crate::conn::{Account, BudgetExceeded, Charge, Client, ExchangeBuffers, Stage, TableState, Timer, Worker};
 use crate::reasons::Reject;
 use h2::server::{Builder, Connection, SendResponse};

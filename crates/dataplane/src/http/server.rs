@@ -1,11 +1,11 @@
 //! A connection of a client: serves one request after another until either side closes.
 
-use super::client::{ClientConnection, Disposition, read};
-use super::downstream::Downstream;
+use super::client::{ClientConnection, Disposition};
 use super::exchange;
 use super::local;
 use super::multiplexed;
 use super::record;
+use crate::codec::{Downstream, read};
 use crate::conn::{ExchangeBuffers, Stage, Worker};
 use crate::reasons::Reject;
 use std::future::poll_fn;

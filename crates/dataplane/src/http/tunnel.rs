@@ -1,9 +1,7 @@
 //! After a switch of protocols: relays bytes in both directions (S-118, S-125).
 
 use super::client::ClientConnection;
-use super::downstream::Downstream;
-use super::streams::Halves;
-use super::upstream_stream::UpstreamStream;
+use crate::codec::{Downstream, Halves, UpstreamStream};
 use crate::conn::{ExchangeBuffers, Worker, relay};
 
 /// Relays in both directions, starting with what each peer sent after its head. Returns the octets sent to the backend and to the client.

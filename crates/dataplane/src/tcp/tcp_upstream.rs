@@ -2,8 +2,8 @@
 
 use super::connection::TcpConnection;
 use super::post_tunnel::PostTunnel;
+use crate::codec::{H2Upstream, Halves};
 use crate::conn::{Buffer, Worker, relay};
-use crate::http::{H2Upstream, Halves};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;

@@ -2,8 +2,8 @@
 
 use super::post_tunnel::PostTunnel;
 use super::tcp_upstream::{TcpUpstream, UpstreamPath};
+use crate::codec::H2Upstream;
 use crate::conn::{Buffer, Worker};
-use crate::http::H2Upstream;
 use crate::metrics::add;
 use http::{Method, Request, Uri};
 use ir::{Tunnel, TunnelMethod, UpstreamProtocol};

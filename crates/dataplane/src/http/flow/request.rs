@@ -1,14 +1,14 @@
 //! The request direction of a flow: from the client to the backend.
 
 use super::Failure;
+use crate::codec::{
+    Downstream, Piece, Receiver, Sender, UpstreamStream,
+    chunks::{checked_trailers, end_chunks, put},
+    read,
+    splice::{self, SpliceError},
+};
 use crate::conn::{Buffer, Charge, Pipe, Worker};
 use crate::http::body_queue::MirrorSinks;
-use crate::http::client::read;
-use crate::http::direct::{self, SpliceError};
-use crate::http::downstream::Downstream;
-use crate::http::pieces::{checked_trailers, end_chunks, put};
-use crate::http::streams::{Piece, Receiver, Sender};
-use crate::http::upstream_stream::UpstreamStream;
 use http::HeaderMap;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -340,7 +340,7 @@ impl<'a> RequestSide<'a> {
             && self.replay.mirrors.is_empty()
             && let BodyReader::Length(left) = *self.body
         {
-            self.pipe = direct::pipe(worker, left, down, up);
+            self.pipe = splice::pipe(worker, left, down, up);
         }
         self.pipe.is_some()
     }
@@ -352,7 +352,7 @@ impl<'a> RequestSide<'a> {
         // Spliced octets cannot be replayed.
         self.replay_limit = 0;
         let before = *left;
-        let moved = direct::poll_move(pipe, left, down, up, context);
+        let moved = splice::poll_move(pipe, left, down, up, context);
         self.received += before - *left;
         match moved {
             Poll::Pending => return Ok(Poll::Pending),

@@ -4,14 +4,14 @@ use super::Failure;
 use super::interim::Interim;
 use super::response_context::ResponseContext;
 use super::web::{GrpcWebResponse, put_data};
+use crate::codec::{
+    ClientReset, Downstream, H2Upstream, Piece, Sender, UpstreamStream,
+    chunks::{checked_trailers, end_chunks},
+    read, read_some,
+    splice::{self, SpliceError},
+};
 use crate::conn::{Buffer, HeldOctets, Pipe, Worker};
-use crate::http::client::{read, read_some};
 use crate::http::decide::Plan;
-use crate::http::direct::{self, SpliceError};
-use crate::http::downstream::{ClientReset, Downstream};
-use crate::http::pieces::{checked_trailers, end_chunks};
-use crate::http::streams::{Piece, Sender};
-use crate::http::upstream_stream::{H2Upstream, UpstreamStream};
 use crate::limits::{BUFFER, COPY_LIMIT, PIECE, STREAM_READ};
 use http::HeaderMap;
 use ir::{FieldName, HeaderSettings};
@@ -484,7 +484,7 @@ impl<'a> ResponseSide<'a> {
             && self.web.is_none()
             && let BodyReader::Length(left) = self.body
         {
-            self.pipe = direct::pipe(worker, left, up, down);
+            self.pipe = splice::pipe(worker, left, up, down);
         }
         self.pipe.is_some()
     }
@@ -494,7 +494,7 @@ impl<'a> ResponseSide<'a> {
             return Err(Failure::UpstreamProtocol);
         };
         let before = *left;
-        let moved = direct::poll_move(pipe, left, up, down, context);
+        let moved = splice::poll_move(pipe, left, up, down, context);
         self.sent += before - *left;
         match moved {
             Poll::Pending => return Ok(Poll::Pending),

@@ -1,8 +1,7 @@
 //! gRPC-Web in a flow (S-119): base64 bodies, trailers as a frame, and responses that are not gRPC, which become a gRPC status.
 
 use super::Failure;
-use crate::http::downstream::{ClientReset, Downstream};
-use crate::http::pieces::put;
+use crate::codec::{ClientReset, Downstream, chunks::put};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use wire::edit::Edits;

@@ -24,32 +24,32 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// The sending half after the head; `ended` if nothing follows.
-    pub(super) fn new(stream: SendStream<Outgoing>, ended: bool) -> Self {
+    pub(crate) fn new(stream: SendStream<Outgoing>, ended: bool) -> Self {
         Self { stream: Some(stream), ended, reserved: false, share: None }
     }
 
     /// The same, but octets are charged to `share` until they are written.
-    pub(super) fn sharing(stream: SendStream<Outgoing>, share: Rc<StreamShare>) -> Self {
+    pub(crate) fn sharing(stream: SendStream<Outgoing>, share: Rc<StreamShare>) -> Self {
         Self { share: Some(share), ..Self::new(stream, false) }
     }
 
     /// The share of the client's connection.
-    pub(super) fn share(&self) -> Option<&Rc<StreamShare>> {
+    pub(crate) fn share(&self) -> Option<&Rc<StreamShare>> {
         self.share.as_ref()
     }
 
     /// Whether the head was sent.
-    pub(super) fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         self.stream.is_some()
     }
 
     /// Whether the end was sent.
-    pub(super) fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         self.ended
     }
 
     /// Sends as much as the peer takes; `last` says that the stream ends with the last byte.
-    pub(super) fn poll_send(&mut self, bytes: &[u8], last: bool, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_send(&mut self, bytes: &[u8], last: bool, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let count = ready!(self.poll_room(bytes.len(), context))?.min(bytes.len());
         let piece = Bytes::copy_from_slice(bytes.get(..count).unwrap_or_default());
         self.send(self.counted(piece), last && count == bytes.len())?;
@@ -58,7 +58,7 @@ impl Sender {
 
     /// How many of `wanted` octets can be sent now; never zero. The stream keeps its part of the connection's window until it sends, or until
     /// [`Self::give_up_room`].
-    pub(super) fn poll_room(&mut self, wanted: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_room(&mut self, wanted: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         stream.reserve_capacity(wanted);
         self.reserved = true;
@@ -80,14 +80,14 @@ impl Sender {
     }
 
     /// Returns the reserved window to the connection.
-    pub(super) fn give_up_room(&mut self) {
+    pub(crate) fn give_up_room(&mut self) {
         if let (true, Some(stream)) = (std::mem::take(&mut self.reserved), &mut self.stream) {
             stream.reserve_capacity(0);
         }
     }
 
     /// Sends all octets without regard to flow control: for small bodies, or those already in memory.
-    pub(super) fn send_all(&mut self, bytes: Bytes) -> io::Result<()> {
+    pub(crate) fn send_all(&mut self, bytes: Bytes) -> io::Result<()> {
         self.send(bytes.into(), true)
     }
 
@@ -109,7 +109,7 @@ impl Sender {
     }
 
     /// Ends the stream, with trailers if there are any.
-    pub(super) fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
+    pub(crate) fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
         self.ended = true;
         let sent = match trailers {
@@ -120,14 +120,14 @@ impl Sender {
     }
 
     /// Resets the stream.
-    pub(super) fn reset(&mut self, reason: Reason) {
+    pub(crate) fn reset(&mut self, reason: Reason) {
         if let Some(stream) = &mut self.stream {
             stream.send_reset(reason);
         }
     }
 
     /// Ready when the peer has reset the stream.
-    pub(super) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.stream {
             Some(stream) => stream.poll_reset(context).map(drop),
             None => Poll::Pending,
@@ -149,7 +149,7 @@ pub(crate) struct Receiver {
 }
 
 /// One piece of what is received.
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Some of the body.
     Data(Bytes),
     /// Its end.
@@ -158,17 +158,17 @@ pub(super) enum Piece {
 
 impl Receiver {
     /// The receiving half after the head.
-    pub(super) fn new(stream: RecvStream) -> Self {
+    pub(crate) fn new(stream: RecvStream) -> Self {
         Self { stream: Some(stream), trailing: false, rest: Bytes::new(), trailers: None, malformed: false }
     }
 
     /// The same, for a stream of a client.
-    pub(super) fn of_client(stream: RecvStream, trailers: StreamTrailers) -> Self {
+    pub(crate) fn of_client(stream: RecvStream, trailers: StreamTrailers) -> Self {
         Self { trailers: Some(trailers), ..Self::new(stream) }
     }
 
     /// Whether the trailers, once [`Piece::End`] was read, make the request malformed.
-    pub(super) fn has_malformed_trailers(&self) -> bool {
+    pub(crate) fn has_malformed_trailers(&self) -> bool {
         self.malformed
     }
 
@@ -190,7 +190,7 @@ impl Receiver {
     }
 
     /// The next piece. Its octets are returned to the peer's window at once, so the caller polls only when it has room.
-    pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, h2::Error>> {
+    pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, h2::Error>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(Piece::End(None))) };
         if !self.trailing {
             match ready!(stream.poll_data(context)) {

@@ -9,7 +9,7 @@ use tokio::io::Interest;
 use upstream::Stream;
 
 /// Which side of a spliced body failed.
-pub(super) enum SpliceError {
+pub(crate) enum SpliceError {
     /// The sender closed before the end.
     End,
     /// The sender.
@@ -19,13 +19,13 @@ pub(super) enum SpliceError {
 }
 
 /// A pipe for a body with `left` octets to come, if it is large and both sides are plain TCP.
-pub(super) fn pipe(worker: &Worker, left: u64, from: &Stream, to: &Stream) -> Option<Pipe> {
+pub(crate) fn pipe(worker: &Worker, left: u64, from: &Stream, to: &Stream) -> Option<Pipe> {
     let tcp = matches!((from, to), (Stream::Tcp(_), Stream::Tcp(_)));
     if tcp && left >= SPLICE_FROM { worker.take_pipe() } else { None }
 }
 
 /// Moves one piece into the pipe or out of it; `left` is what is still to come into it.
-pub(super) fn poll_move(
+pub(crate) fn poll_move(
     pipe: &mut Pipe,
     left: &mut u64,
     from: &Stream,
@@ -47,7 +47,7 @@ pub(super) fn poll_move(
 }
 
 /// Waits until a client has reset its connection.
-pub(super) async fn wait_client_reset(client: &Stream) {
+pub(crate) async fn wait_client_reset(client: &Stream) {
     let Some(client) = client.tcp() else { return std::future::pending().await };
     // If readiness fails, no reset is reported.
     if client.ready(Interest::ERROR).await.is_err() {
@@ -57,7 +57,7 @@ pub(super) async fn wait_client_reset(client: &Stream) {
 
 /// Checks a client that waits for its response: an error after a reset; ready after a half-close or further input, which hide a later reset
 /// from this check.
-pub(super) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(crate) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
     let Some(client) = client.tcp() else { return Poll::Ready(Ok(())) };
     loop {
         ready!(client.poll_read_ready(context))?;

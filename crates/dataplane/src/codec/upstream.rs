@@ -9,7 +9,7 @@ use upstream::{Connection, EndpointState, H2Stream, StreamMarks};
 
 /// The backend of an exchange.
 #[derive(Debug)]
-pub(super) enum UpstreamStream {
+pub(crate) enum UpstreamStream {
     H1(Connection),
     H2(Box<H2Upstream>),
 }
@@ -17,14 +17,14 @@ pub(super) enum UpstreamStream {
 /// An HTTP/2 stream to a backend; the head of the request was sent.
 #[derive(Debug)]
 pub(crate) struct H2Upstream {
-    pub(super) response: ResponseFuture,
+    pub(crate) response: ResponseFuture,
     pub(crate) sender: Sender,
     /// Set once the head of the response was received.
     pub(crate) receiver: Receiver,
-    pub(super) reused: bool,
+    pub(crate) reused: bool,
     pub(crate) local: Option<SocketAddr>,
     /// Findings about its header blocks.
-    pub(super) marks: StreamMarks,
+    pub(crate) marks: StreamMarks,
     /// The permit within the connection's limit on streams.
     permit: upstream::StreamPermit,
 }
@@ -55,7 +55,7 @@ impl H2Upstream {
 
 impl UpstreamStream {
     /// Whether the connection was used before, so that the peer may have closed it.
-    pub(super) fn is_reused(&self) -> bool {
+    pub(crate) fn is_reused(&self) -> bool {
         match self {
             Self::H1(connection) => connection.reused,
             Self::H2(stream) => stream.reused,
@@ -63,7 +63,7 @@ impl UpstreamStream {
     }
 
     /// The endpoint.
-    pub(super) fn endpoint(&self) -> &Arc<EndpointState> {
+    pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
         match self {
             Self::H1(connection) => &connection.endpoint,
             Self::H2(stream) => stream.endpoint(),
@@ -71,7 +71,7 @@ impl UpstreamStream {
     }
 
     /// The local address of the connection, if there is one.
-    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::H1(connection) => connection.stream.local_address(),
             Self::H2(stream) => stream.local,

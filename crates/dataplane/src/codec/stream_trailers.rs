@@ -20,7 +20,7 @@ struct Held {
 
 /// The unread trailers of one connection.
 #[derive(Debug)]
-pub(super) struct Trailers {
+pub(crate) struct Trailers {
     account: Rc<Account>,
     /// By stream.
     held: RefCell<HashMap<u32, Held>>,
@@ -28,17 +28,17 @@ pub(super) struct Trailers {
 }
 
 impl Trailers {
-    pub(super) fn new(account: &Rc<Account>) -> Rc<Self> {
+    pub(crate) fn new(account: &Rc<Account>) -> Rc<Self> {
         Rc::new(Self { account: Rc::clone(account), held: RefCell::default(), over: Cell::new(false) })
     }
 
     /// Whether they exceed the budget of the connection.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over.get()
     }
 
     /// Releases the trailers of refused streams; called while there are no other streams.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut held = self.held.borrow_mut();
         if !held.is_empty() {
             held.clear();
@@ -46,7 +46,7 @@ impl Trailers {
     }
 
     /// A guard that releases the trailers of a stream when it is dropped.
-    pub(super) fn of(self: &Rc<Self>, stream: u32) -> StreamTrailers {
+    pub(crate) fn of(self: &Rc<Self>, stream: u32) -> StreamTrailers {
         StreamTrailers { trailers: Rc::clone(self), stream }
     }
 }
@@ -70,14 +70,14 @@ impl TrailerObserver for Trailers {
 
 /// The trailers of an accepted stream.
 #[derive(Debug)]
-pub(super) struct StreamTrailers {
+pub(crate) struct StreamTrailers {
     trailers: Rc<Trailers>,
     stream: u32,
 }
 
 impl StreamTrailers {
     /// Whether trailers were received that have pseudo-header fields.
-    pub(in crate::http) fn are_malformed(&self) -> bool {
+    pub(crate) fn are_malformed(&self) -> bool {
         self.trailers.held.borrow().get(&self.stream).is_some_and(|held| held.malformed)
     }
 }
