@@ -4,6 +4,9 @@
 
 pub mod log_format;
 mod no_effect;
+mod providers;
+
+pub use providers::{ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, ExtensionProvider};
 
 use super::destination_rule::{LocalityBalancer, TcpKeepalive};
 use super::gateway::TlsVersion;
@@ -88,6 +91,9 @@ pub struct MeshConfig {
     /// Which Ingresses are taken.
     #[serde(alias = "ingress_controller_mode")]
     pub ingress_controller_mode: Option<IngressControllerMode>,
+    /// The services that policies refer to (AP-13).
+    #[serde(alias = "extension_providers")]
+    pub extension_providers: Vec<ExtensionProvider>,
     #[serde(skip_serializing)]
     ca: Unread,
     #[serde(alias = "ca_certificates", skip_serializing)]
@@ -110,8 +116,6 @@ pub struct MeshConfig {
     enable_prometheus_merge: Unread,
     #[serde(alias = "enable_tracing", skip_serializing)]
     enable_tracing: Unread,
-    #[serde(alias = "extension_providers", skip_serializing)]
-    extension_providers: Unread,
     #[serde(alias = "inbound_cluster_stat_name", skip_serializing)]
     inbound_cluster_stat_name: Unread,
     #[serde(alias = "inbound_traffic_policy", skip_serializing)]

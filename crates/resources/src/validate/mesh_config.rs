@@ -1,5 +1,7 @@
 //! `MeshConfig`: what Istio would not start with. The default stands in for it.
 
+mod providers;
+
 use super::fields::{Exported, check_export_to, check_time};
 use super::head_text;
 use super::names::is_label;
@@ -44,6 +46,7 @@ pub(crate) fn settle(mesh: &mut MeshConfig, findings: &mut Findings) {
         });
     }
     check_metadata(&mesh.default_config.proxy_metadata, findings);
+    providers::settle(&mut mesh.extension_providers, findings);
     check_log_format(mesh, findings);
     unless_wrong(&mut mesh.root_namespace, findings, |namespace, findings| {
         check_label(namespace, "rootNamespace", findings);

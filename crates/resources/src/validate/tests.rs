@@ -9,6 +9,7 @@ mod destination_rule;
 mod gateway;
 mod http_route;
 mod mesh_config;
+mod providers;
 mod service_entry;
 mod virtual_service;
 mod workload_entry;

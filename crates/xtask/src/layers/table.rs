@@ -293,7 +293,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("resources::validate::http_route", &["around", "matches", "paths", "answers", "policies", "reach"]),
-    ("resources::spec::mesh_config", &["self", "log_format", "no_effect"]),
+    ("resources::spec::mesh_config", &["providers", "self", "log_format", "no_effect"]),
     ("resources::yaml", &["places", "scalar"]),
     (
         "routing",

@@ -13,7 +13,6 @@ impl MeshConfig {
     /// Fields that are written and have no effect, with the cause.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let fields = [
-            (self.extension_providers.0, "extensionProviders", OF_TELEMETRY),
             (self.default_providers.0, "defaultProviders", OF_TELEMETRY),
             (self.enable_tracing.0, "enableTracing", OF_TELEMETRY),
             (self.enable_envoy_access_log_service.0, "enableEnvoyAccessLogService", OF_TELEMETRY),

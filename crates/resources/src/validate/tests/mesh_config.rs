@@ -23,12 +23,11 @@ fn without_effect(text: &str) -> Vec<String> {
 #[test]
 fn mc_05_settings_without_effect_are_told_of() {
     assert_eq!(without_effect("connectTimeout: 5s\nrootNamespace: a\nh2UpgradePolicy: UPGRADE\n"), [""; 0]);
-    let text = "accessLogFile: /dev/stdout\naccessLogFormat: x\naccessLogEncoding: TEXT\ntrustDomain: a.test\nextensionProviders: [{name: x}]\ndiscoverySelectors: []\n\
+    let text = "accessLogFile: /dev/stdout\naccessLogFormat: x\naccessLogEncoding: TEXT\ntrustDomain: a.test\ndiscoverySelectors: []\n\
                 defaultConfig: {discoveryAddress: a, image: {}, drainDuration: 5s, tracing: {}}\n";
     assert_eq!(
         without_effect(text),
         [
-            "W MG0012 extensionProviders",
             "W MG0012 trustDomain",
             "W MG0012 discoverySelectors",
             "W MG0012 defaultConfig.drainDuration",
