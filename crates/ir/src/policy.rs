@@ -8,7 +8,7 @@ mod external;
 
 pub use authentication::Authentication;
 pub use authorization::Authorization;
-pub use external::ExternalAuthorization;
+pub use external::{CheckBody, CheckProtocol, ExternalAuthorization, ExternalCheck, HttpCheck, NamePattern};
 
 use serde::Serialize;
 use std::sync::Arc;

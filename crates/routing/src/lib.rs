@@ -7,6 +7,7 @@ mod candidates;
 pub mod cors;
 pub mod decision;
 pub mod explain;
+pub mod ext_authz;
 #[cfg(test)]
 mod fixture;
 mod host;

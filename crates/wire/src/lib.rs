@@ -4,6 +4,7 @@
 //! of a peer is total: any input gives a value or an error, never a panic.
 
 pub mod edit;
+pub mod ext_authz;
 pub mod forwarded;
 pub mod grpc;
 pub mod grpc_web;

@@ -313,8 +313,10 @@ pub(super) const ORDER: &[List<'static>] = &[
             "servers",
             "tcp",
             "explain",
+            "ext_authz",
         ],
     ),
+    ("routing::ext_authz", &["request", "changes", "self", "grpc", "http"]),
     (
         "sources",
         &[
@@ -392,7 +394,23 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("upstream::endpoint", &["endpoints", "health", "lifetime", "shared_idle"]),
     ("upstream::h2", &["outgoing", "connection", "driver"]),
     ("upstream::watch", &["marks", "frames"]),
-    ("wire", &["edit", "hello", "host", "path", "proxy_protocol", "view", "forwarded", "h1", "grpc_web", "grpc", "h2"]),
+    (
+        "wire",
+        &[
+            "edit",
+            "ext_authz",
+            "hello",
+            "host",
+            "path",
+            "proxy_protocol",
+            "view",
+            "forwarded",
+            "h1",
+            "grpc_web",
+            "grpc",
+            "h2",
+        ],
+    ),
     ("wire::h1", &["error", "message", "fields", "request", "response", "write", "body"]),
     ("wire::h2", &["blocks", "read", "write"]),
     (

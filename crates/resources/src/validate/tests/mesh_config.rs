@@ -142,7 +142,7 @@ fn s_120_to_s_122_metadata_without_effect_is_warned_of() {
 
 #[test]
 fn fields_that_gateways_do_not_read_are_known() {
-    let text = "extensionProviders: [{name: x}]\ndiscoverySelectors: []\ndefaultConfig: {tracing: {}, discoveryAddress: a:1}\n";
+    let text = "extensionProviders: [{name: x, zipkin: {}}]\ndiscoverySelectors: []\ndefaultConfig: {tracing: {}, discoveryAddress: a:1}\n";
     assert_eq!(mesh(text).1, [""; 0]);
 }
 

@@ -48,7 +48,10 @@ extensionProviders:
     let kinds: Vec<Vec<&str>> = config.extension_providers.iter().map(|one| one.kinds().collect()).collect();
     assert_eq!(kinds, [vec!["envoyExtAuthzHttp"], vec!["envoyExtAuthzGrpc"], vec!["zipkin"]]);
     let http = config.extension_providers[0].envoy_ext_authz_http.as_ref().unwrap();
-    assert_eq!((&*http.service, http.port, http.fail_open, &*http.status_on_error), ("auth/authz.test", 8000, true, "503"));
+    assert_eq!(
+        (&*http.service, http.port, http.fail_open, &*http.status_on_error),
+        ("auth/authz.test", 8000, true, "503")
+    );
     assert_eq!(http.include_request_headers_in_check.len(), 4);
     let grpc = config.extension_providers[1].envoy_ext_authz_grpc.as_ref().unwrap();
     assert!(grpc.fail_open && grpc.clear_route_cache && grpc.include_request_body_in_check.unwrap().pack_as_bytes);
@@ -80,10 +83,7 @@ fn ap_13_a_provider_with_an_error_is_taken_out_and_the_field_is_named() {
             http("includeAdditionalHeadersInCheck: {host: b}"),
             "[0].envoyExtAuthzHttp.includeAdditionalHeadersInCheck.host",
         ),
-        (
-            http("includeRequestBodyInCheck: {}"),
-            "[0].envoyExtAuthzHttp.includeRequestBodyInCheck.maxRequestBytes",
-        ),
+        (http("includeRequestBodyInCheck: {}"), "[0].envoyExtAuthzHttp.includeRequestBodyInCheck.maxRequestBytes"),
         (
             http("includeRequestBodyInCheck: {maxRequestBytes: 8388609}"),
             "[0].envoyExtAuthzHttp.includeRequestBodyInCheck.maxRequestBytes",
