@@ -28,7 +28,11 @@ macro_rules! codes {
 codes! {
     POLICY_NOT_ENFORCED "MG5010" Error "the policy selects a workload of this process and is not enforced yet"
     POLICY_ELSEWHERE "MG5011" Info "the policy selects no workload of this process"
-    POLICY_OBSERVES "MG5013" Info "the policy only audits or is a dry run, which is not supported"
+    POLICY_OBSERVES "MG5013" Info "the policy only audits or is a dry run: no request depends on it"
+    HOST_WITHOUT_PORT "MG5030" Warning "a host of a policy does not match the same host with a port"
+    PATH_WITHOUT_SLASH "MG5031" Warning "a path of a policy does not match the same path with a trailing slash"
+    RULE_NEVER_MATCHES "MG5032" Warning "the rule of a policy never matches"
+    HTTP_RULE_ON_TCP "MG5033" Warning "the rule has conditions on HTTP, and applies to TCP or passthrough servers in another way"
 
     OTHER_WORKLOAD "MG6001" Warning "the Gateway selects no workload of this process"
     NOT_SERVED "MG6002" Error "the server's protocol or mode is not served, so that its port stays closed"

@@ -31,4 +31,6 @@ pub struct Work {
     pub hosts: usize,
     /// Clusters that were built.
     pub clusters: usize,
+    /// Policies that were compiled.
+    pub policies: usize,
 }

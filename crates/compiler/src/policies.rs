@@ -1,12 +1,20 @@
-//! RequestAuthentication, AuthorizationPolicy and PeerAuthentication: which workloads of this process they are for (AP-01, RA-01). They are
-//! not enforced yet, so that one which is for a workload here is an error. `incremental` calls this.
+//! RequestAuthentication, AuthorizationPolicy and PeerAuthentication: which workloads of this process they are for (AP-01, RA-01), and what
+//! they say. One that is for a workload here and not enforced is an error. `incremental` calls this.
+
+mod authorization;
+mod lints;
+mod trust_domains;
+
+pub(crate) use authorization::{PolicyRules, rules_of};
+pub(crate) use trust_domains::TrustDomains;
 
 use crate::code;
 use crate::context::CompileContext;
 use crate::report::Notes;
 use crate::settings::Workload;
+use ir::WorkloadName;
 use resources::key::{Key, Kind};
-use resources::set::{Meta, Object};
+use resources::set::Object;
 use resources::spec::Spec;
 use resources::spec::security::{AuthorizationAction, AuthorizationPolicy, Policy, PolicyTarget, Targets};
 use resources::spec::text_match::selects;
@@ -15,15 +23,11 @@ use resources::spec::text_match::selects;
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 /// The label by which the workload of a Gateway of the Gateway API is known.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-/// The annotation of policies that only count what they would have done (AP-16).
-const DRY_RUN: &str = "istio.io/dry-run";
 
 /// What there is to say about a policy.
 pub(crate) fn of_policy<T: Policy + Spec>(context: CompileContext<'_>, object: &Object<T>) -> Notes {
-    let here: Vec<String> = context
-        .workloads()
+    let here: Vec<String> = workloads_of(context, &object.key, object.spec.targets())
         .iter()
-        .filter(|workload| is_for(context, &object.key, object.spec.targets(), workload))
         .map(|workload| format!("`{}` (namespace {})", workload.name.0, workload.namespace))
         .collect();
     let mut notes = Notes::default();
@@ -41,20 +45,29 @@ pub(crate) fn of_policy<T: Policy + Spec>(context: CompileContext<'_>, object: &
     notes
 }
 
-/// What there is to say about an AuthorizationPolicy; one that decides nothing is missed by nobody.
-pub(crate) fn of_authorization_policy(context: CompileContext<'_>, object: &Object<AuthorizationPolicy>) -> Notes {
-    let audits = object.spec.action == Some(AuthorizationAction::Audit);
-    if !audits && !is_dry_run(&object.meta) {
+/// What there is to say about an AuthorizationPolicy. `has_tcp_servers` tells which workloads have servers whose bytes are passed on.
+pub(crate) fn of_authorization_policy(
+    context: CompileContext<'_>,
+    object: &Object<AuthorizationPolicy>,
+    has_tcp_servers: impl Fn(&WorkloadName) -> bool,
+) -> Notes {
+    let mut notes = Notes::default();
+    let workloads = workloads_of(context, &object.key, object.spec.targets());
+    if workloads.is_empty() {
         return of_policy(context, object);
     }
-    let mut notes = Notes::default();
-    let (what, field) = if audits { ("only audits", "spec.action") } else { ("is a dry run", "metadata.annotations") };
-    notes.add(code::POLICY_OBSERVES, field, format!("it {what}, which is not supported; no request depends on it"));
+    let rules = rules_of(object, &TrustDomains::of(&context.settings.mesh));
+    let tcp = workloads.iter().any(|workload| has_tcp_servers(&workload.name));
+    lints::of_rules(&rules, tcp, &mut notes);
+    let audits = rules.action == AuthorizationAction::Audit;
+    if audits || rules.dry_run {
+        let (what, field) =
+            if audits { ("only audits", "spec.action") } else { ("is a dry run", "metadata.annotations") };
+        notes.add(code::POLICY_OBSERVES, field, format!("it {what}: no request depends on it"));
+        return notes;
+    }
+    notes.extend(&of_policy(context, object));
     notes
-}
-
-fn is_dry_run(meta: &Meta) -> bool {
-    meta.annotations.get(DRY_RUN).is_some_and(|value| &**value == "true")
 }
 
 fn help(kind: Kind) -> &'static str {
@@ -73,6 +86,11 @@ fn field(targets: Targets<'_>) -> &'static str {
         Targets { refs: [_], .. } => "spec.targetRef",
         Targets { .. } => "spec.targetRefs",
     }
+}
+
+/// The workloads of this process that a policy is for.
+pub(crate) fn workloads_of<'a>(context: CompileContext<'a>, key: &Key, targets: Targets<'_>) -> Vec<&'a Workload> {
+    context.workloads().iter().filter(|workload| is_for(context, key, targets, workload)).collect()
 }
 
 /// Whether a policy is for a workload: by labels or by name in its own namespace, in the root namespace by labels for every one.

@@ -161,6 +161,16 @@ pub struct IpRange {
 pub struct InvalidIpRange;
 
 impl IpRange {
+    /// The address, of which the first bits count.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits count.
+    pub fn length(&self) -> u8 {
+        self.length
+    }
+
     /// Whether it has the address. An IPv4 address is the same in its IPv6 form.
     pub fn contains(&self, address: IpAddr) -> bool {
         let differing = match (self.address, address.to_canonical()) {

@@ -14,6 +14,8 @@ pub enum ObjectKind {
     ServiceEntry,
     WorkloadEntry,
     Service,
+    AuthorizationPolicy,
+    RequestAuthentication,
 }
 
 impl ObjectKind {
@@ -26,6 +28,8 @@ impl ObjectKind {
             Self::ServiceEntry => "ServiceEntry",
             Self::WorkloadEntry => "WorkloadEntry",
             Self::Service => "Service",
+            Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::RequestAuthentication => "RequestAuthentication",
         }
     }
 }

@@ -7,7 +7,10 @@ mod authorization;
 mod external;
 
 pub use authentication::Authentication;
-pub use authorization::Authorization;
+pub use authorization::{
+    ActionRules, Authorization, AuthorizationRule, Condition, Demand, HeaderOf, IdentityMatch, InvalidPathTemplate,
+    PathMatch, PathTemplate, RequestPrincipal, RuleList, TextMatch,
+};
 pub use external::{CheckBody, CheckProtocol, ExternalAuthorization, ExternalCheck, HttpCheck, NamePattern};
 
 use serde::Serialize;

@@ -14,6 +14,8 @@ pub(crate) fn object_ref(origin: &ir::Origin) -> ObjectRef {
         ir::ObjectKind::ServiceEntry => Kind::ServiceEntry,
         ir::ObjectKind::WorkloadEntry => Kind::WorkloadEntry,
         ir::ObjectKind::Service => Kind::Service,
+        ir::ObjectKind::AuthorizationPolicy => Kind::AuthorizationPolicy,
+        ir::ObjectKind::RequestAuthentication => Kind::RequestAuthentication,
     };
     ObjectRef { kind, key: Key { namespace: Arc::clone(&origin.namespace), name: Arc::clone(&origin.name) } }
 }

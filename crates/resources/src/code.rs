@@ -98,4 +98,8 @@ codes! {
     WORKLOAD_ENTRY_LABELS "MG5003" "the labels of a workload are those of Kubernetes"
 
     POLICY_TARGETS "MG5012" "a policy has a selector or target references, and only those of Istio"
+    AUTHORIZATION_RULE "MG5020" "a rule of an AuthorizationPolicy is incomplete or contradicts itself"
+    AUTHORIZATION_VALUE "MG5021" "a value of an AuthorizationPolicy cannot be evaluated"
+    AUTHORIZATION_KEY "MG5022" "the key of a condition of an AuthorizationPolicy is unknown"
+    AUTHORIZATION_ACTION "MG5023" "the action of an AuthorizationPolicy does not fit its provider, rules or conditions"
 }

@@ -15,6 +15,7 @@ pub mod security;
 pub mod service_entry;
 pub mod text_match;
 pub mod virtual_service;
+pub mod when_key;
 pub mod workload_entry;
 
 use crate::diagnostic::Findings;

@@ -1,6 +1,7 @@
 //! What Istio's validation refuses or warns of in one object alone (the rows marked V). What is wrong among objects is found
 //! by `compiler`.
 
+mod authorization;
 mod destination_rule;
 mod fields;
 mod gateway;

@@ -3,7 +3,9 @@
 //! Everything is a pure function of a table and a view of the request, so that live requests, `explain` and tests use the same code. The data
 //! plane and `explain` call [`decision::decide`], which normalises, picks a route and asks it, and then [`decision::edit_request`].
 
+pub mod authorization;
 mod candidates;
+pub mod claims;
 pub mod cors;
 pub mod decision;
 pub mod explain;

@@ -8,7 +8,7 @@ use crate::lints;
 use crate::names::{self, parts};
 use crate::policies;
 use crate::report::{Notes, Report};
-use ir::ClusterId;
+use ir::{ClusterId, WorkloadName};
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::Object;
 use resources::spec::destination_rule::DestinationRule;
@@ -21,11 +21,15 @@ pub(super) struct Different<'a> {
     pub(super) clusters: &'a [ClusterId],
     /// DestinationRules, for what was found while clusters were built.
     pub(super) rules: &'a BTreeSet<Key>,
+    /// The workloads that have servers whose bytes are passed on.
+    pub(super) tcp: &'a BTreeSet<WorkloadName>,
+    /// Whether those are others than before.
+    pub(super) tcp_differs: bool,
 }
 
 /// Reports anew what may be different.
 pub(super) fn report(context: CompileContext<'_>, known: &Clusters, different: Different<'_>, report: &mut Report) {
-    let Different { dirty, clusters, rules } = different;
+    let Different { dirty, clusters, rules, tcp, tcp_differs } = different;
     let set = context.set;
     let of_rule = |object: &Object<DestinationRule>| {
         let mut notes = lints::of_destination_rule(context, object);
@@ -42,13 +46,16 @@ pub(super) fn report(context: CompileContext<'_>, known: &Clusters, different: D
         for object in set.services.values() {
             report.set(Kind::Service, &object.key, lints::of_service(context, object));
         }
-        all_policies(context).for_each(|object| policy(context, &object, report));
+        all_policies(context).for_each(|object| policy(context, &object, tcp, report));
         return;
     }
     for ObjectRef { kind, key } in &dirty.gone {
         report.set(*kind, key, Notes::default());
     }
-    dirty.policies.iter().for_each(|object| policy(context, object, report));
+    dirty.policies.iter().for_each(|object| policy(context, object, tcp, report));
+    if tcp_differs {
+        all_policies(context).for_each(|object| policy(context, &object, tcp, report));
+    }
     for object in rules.iter().filter_map(|key| set.destination_rules.get(key)) {
         report.set(Kind::DestinationRule, &object.key, of_rule(object));
     }
@@ -80,14 +87,17 @@ fn all_policies(context: CompileContext<'_>) -> impl Iterator<Item = ObjectRef> 
 }
 
 /// Reports anew what is found of a policy, or nothing where there is none any more.
-fn policy(context: CompileContext<'_>, object: &ObjectRef, report: &mut Report) {
+fn policy(context: CompileContext<'_>, object: &ObjectRef, tcp: &BTreeSet<WorkloadName>, report: &mut Report) {
     let (set, key) = (context.set, &object.key);
     let notes = match object.kind {
         Kind::RequestAuthentication => {
             set.request_authentications.get(key).map(|one| policies::of_policy(context, one))
         }
         Kind::AuthorizationPolicy => {
-            set.authorization_policies.get(key).map(|one| policies::of_authorization_policy(context, one))
+            let has_tcp_servers = |workload: &WorkloadName| tcp.contains(workload);
+            set.authorization_policies
+                .get(key)
+                .map(|one| policies::of_authorization_policy(context, one, has_tcp_servers))
         }
         Kind::PeerAuthentication => set.peer_authentications.get(key).map(|one| policies::of_policy(context, one)),
         _ => None,

@@ -76,6 +76,17 @@ impl Listeners {
         reported
     }
 
+    /// The workloads that have servers whose bytes are passed on. `AUTO_PASSTHROUGH`, which no policy is for (AP-12), does not count.
+    pub(super) fn with_tcp_servers(&self) -> BTreeSet<WorkloadName> {
+        let is_tcp = |service: &Service| matches!(service, Service::Tcp(_));
+        let has = |listener: &Listener| {
+            let passed_on = |server: &TlsServer| is_tcp(&server.service) && !server.mesh_only;
+            listener.plain.as_ref().is_some_and(is_tcp) || listener.tls.iter().any(passed_on)
+        };
+        let found = self.listeners.iter().filter(|(_, listener)| has(listener));
+        found.map(|(id, _)| id.workload.clone()).collect()
+    }
+
     /// Gives the listeners of these workloads the policies that the workloads have now.
     pub(super) fn demand(&mut self, workloads: &BTreeSet<WorkloadName>, policies: &WorkloadPolicies, step: &mut Step) {
         let concerned = |id: &&ListenerId| workloads.contains(&id.workload);

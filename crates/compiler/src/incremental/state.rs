@@ -19,7 +19,7 @@ use crate::mesh_settings;
 use crate::plan::bindings::Binding;
 use crate::report::Report;
 use crate::settings::Settings;
-use ir::{ClusterId, ListenerId, Snapshot};
+use ir::{ClusterId, ListenerId, Snapshot, WorkloadName};
 use resources::key::ObjectRef;
 use resources::set::ResourceSet;
 use std::collections::BTreeSet;
@@ -37,6 +37,8 @@ pub(super) struct State {
     listeners: Listeners,
     tables: Tables,
     clusters: Clusters,
+    /// The workloads that have servers whose bytes are passed on.
+    tcp: BTreeSet<WorkloadName>,
     report: Report,
 }
 
@@ -81,7 +83,7 @@ impl State {
         let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
         let replanned = self.servers.replan(context, &dirty, &mut step.work);
         let sources = if fresh { BTreeSet::new() } else { self.sources(&mut dirty, &replanned) };
-        let demanding = self.policies.compile(context, &dirty);
+        let demanding = self.policies.compile(context, &dirty, &mut step);
         let mut rebinding = self.rebind(fresh, sources, &mut step.work);
         for (table, host) in replanned.redirects {
             rebinding.hosts.entry(table).or_default().push(host);
@@ -101,12 +103,14 @@ impl State {
         let clusters = self.dirty_clusters(&mut dirty, rebinding.clusters);
         let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
         let rules = self.clusters.build(context, &clusters, &mut step);
-        findings::report(
-            context,
-            &self.clusters,
-            Different { dirty: &dirty, clusters: &clusters, rules: &rules },
-            &mut self.report,
-        );
+        let tcp_differs = !step.changes.listeners.is_empty() && {
+            let tcp = self.listeners.with_tcp_servers();
+            let before = std::mem::replace(&mut self.tcp, tcp);
+            before != self.tcp
+        };
+        let (tcp, dirty) = (&self.tcp, &dirty);
+        let different = Different { dirty, clusters: &clusters, rules: &rules, tcp, tcp_differs };
+        findings::report(context, &self.clusters, different, &mut self.report);
         step.sorted()
     }
 

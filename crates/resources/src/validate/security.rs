@@ -1,10 +1,10 @@
-//! The security policies, as far as they are checked while they are not enforced: which workloads they are for (AP-01).
+//! Which workloads the security policies are for (AP-01).
 
 use crate::code;
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
 use crate::spec::Spec;
-use crate::spec::security::{AuthorizationPolicy, PeerAuthentication, Policy, RequestAuthentication};
+use crate::spec::security::{PeerAuthentication, Policy, RequestAuthentication};
 
 /// How many target references a policy may have.
 const MAX_REFS: usize = 16;
@@ -20,11 +20,17 @@ macro_rules! policies {
     };
 }
 
-policies! { RequestAuthentication AuthorizationPolicy PeerAuthentication }
+policies! { RequestAuthentication PeerAuthentication }
 
-fn check_targets(policy: &impl Policy, findings: &mut Findings) {
+/// Whether a policy selects workloads in two ways.
+pub(super) fn has_two_selections(policy: &impl Policy) -> bool {
     let targets = policy.targets();
-    if targets.selector.is_some() && !targets.refs.is_empty() {
+    targets.selector.is_some() && !targets.refs.is_empty()
+}
+
+pub(super) fn check_targets(policy: &impl Policy, findings: &mut Findings) {
+    let targets = policy.targets();
+    if has_two_selections(policy) {
         let message = "a policy cannot have both `selector` and target references";
         findings.error("selector", code::POLICY_TARGETS, message, "keep one of them");
     }

@@ -5,6 +5,7 @@ use crate::read::{documents, read};
 use std::path::Path;
 use std::sync::Arc;
 
+mod authorization;
 mod destination_rule;
 mod gateway;
 mod http_route;
@@ -17,8 +18,9 @@ mod workload_entry;
 /// All diagnostics of one object of a kind that says `spec`, in namespace `apps`.
 fn diagnostics(kind: &str, name: &str, spec: &str) -> Vec<Diagnostic> {
     let spec = spec.trim().replace('\n', "\n  ");
+    let group = if kind == "AuthorizationPolicy" { "security" } else { "networking" };
     let text = format!(
-        "apiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: apps}}\nspec:\n  {spec}\n"
+        "apiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: apps}}\nspec:\n  {spec}\n"
     );
     let file: Arc<Path> = Arc::from(Path::new("in.yaml"));
     documents(&text).flat_map(|document| read(&file, document).diagnostics).collect()

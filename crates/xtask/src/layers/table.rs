@@ -97,6 +97,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("compiler::plan", &["owner", "servers", "coverage", "merge", "bindings"]),
+    ("compiler::policies", &["trust_domains", "authorization", "lints"]),
     (
         "dataplane",
         &[
@@ -204,6 +205,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("ir::policy", &["authentication", "authorization", "external"]),
+    ("ir::policy::authorization", &["path_template", "text_match"]),
     ("ir::pattern", &["bounds", "table", "replace"]),
     (
         "moongate",
@@ -267,6 +269,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "security",
             "virtual_service",
             "mesh_config",
+            "when_key",
             "workload_entry",
             "service_entry",
         ],
@@ -285,6 +288,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "http_route",
             "l4_route",
             "security",
+            "authorization",
             "traffic_policy",
             "destination_rule",
             "virtual_service",
@@ -298,6 +302,8 @@ pub(super) const ORDER: &[List<'static>] = &[
     (
         "routing",
         &[
+            "claims",
+            "authorization",
             "judge",
             "prepare",
             "rewrite",
@@ -317,6 +323,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("routing::ext_authz", &["request", "changes", "self", "grpc", "http"]),
+    ("routing::authorization", &["facts", "judge", "keys", "index"]),
     (
         "sources",
         &[

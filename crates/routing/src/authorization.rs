@@ -1,0 +1,129 @@
+//! Whether a request or a connection is allowed by the AuthorizationPolicies of a workload (AP-02 to AP-16): a pure decision over facts.
+//!
+//! [`decide`] finds the first rule that matches, in the order of the names, with an index of the rules; [`Authorizer::trace`] judges every
+//! rule, for `explain`. Both call the same function for one rule.
+
+mod facts;
+mod index;
+mod judge;
+mod keys;
+
+pub use facts::{AccessFacts, ConnectionAccess};
+pub use judge::{Unmet, judge};
+
+use index::RuleIndex;
+use ir::policy::{ActionRules, Authorization, AuthorizationRule, RuleList};
+
+/// The policies of a workload, with an index of their rules.
+#[derive(Debug)]
+pub struct Authorizer {
+    /// For HTTP requests.
+    pub requests: ActionIndex,
+    /// For connections whose bytes are passed on.
+    pub connections: ActionIndex,
+}
+
+/// Rules by action.
+#[derive(Debug)]
+pub struct ActionIndex {
+    audit: Option<RuleIndex>,
+    deny: Option<RuleIndex>,
+    allow: Option<RuleIndex>,
+    dry_run_deny: Option<RuleIndex>,
+    dry_run_allow: Option<RuleIndex>,
+    /// Whether a condition looks at a header.
+    has_headers: bool,
+}
+
+/// The decision on a request or connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict<'r> {
+    /// What is enforced.
+    pub decision: Decision<'r>,
+    /// The `AUDIT` rule that matches.
+    pub audited: Option<&'r AuthorizationRule>,
+    /// What the `DENY` policies that are a dry run decide, if there are any (AP-16).
+    pub dry_run_deny: Option<Decision<'r>>,
+    /// What the `ALLOW` policies that are a dry run decide, if there are any.
+    pub dry_run_allow: Option<Decision<'r>>,
+}
+
+/// A decision of policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision<'r> {
+    /// Allowed: no `DENY` rule matches, and an `ALLOW` rule does, where there is one.
+    Allowed,
+    /// A `DENY` rule matches.
+    Denied(&'r AuthorizationRule),
+    /// There are `ALLOW` policies, and none of their rules matches (AP-03).
+    NotAllowed,
+}
+
+impl Decision<'_> {
+    /// Whether the request or connection goes on.
+    pub fn is_allowed(&self) -> bool {
+        *self == Self::Allowed
+    }
+
+    /// Envoy's detail of a denial: `rbac_access_denied_matched_policy[…]`, in which white space becomes `_`.
+    pub fn detail(&self) -> String {
+        let rule = match self {
+            Self::Denied(rule) => &*rule.name,
+            Self::Allowed | Self::NotAllowed => "none",
+        };
+        format!("rbac_access_denied_matched_policy[{}]", rule.replace(char::is_whitespace, "_"))
+    }
+}
+
+impl Authorizer {
+    /// Indexes the rules.
+    pub fn build(authorization: &Authorization) -> Self {
+        let Authorization { requests, connections } = authorization;
+        Self { requests: ActionIndex::build(requests), connections: ActionIndex::build(connections) }
+    }
+}
+
+impl ActionIndex {
+    /// Indexes the rules of one protocol.
+    pub fn build(rules: &ActionRules) -> Self {
+        let ActionRules { audit, deny, allow, dry_run_deny, dry_run_allow } = rules;
+        let index = |rules: &Option<RuleList>| rules.as_ref().map(RuleIndex::build);
+        let all = [audit, deny, allow, dry_run_deny, dry_run_allow].into_iter().flatten();
+        let has_headers = all.flat_map(|rules| rules.iter()).any(|rule| judge::looks_at_headers(rule));
+        Self {
+            audit: index(audit),
+            deny: index(deny),
+            allow: index(allow),
+            dry_run_deny: index(dry_run_deny),
+            dry_run_allow: index(dry_run_allow),
+            has_headers,
+        }
+    }
+
+    /// Whether a condition looks at a header, so that the facts need the edits of the head.
+    pub fn has_headers(&self) -> bool {
+        self.has_headers
+    }
+
+    /// Decides.
+    pub fn decide<'r>(&'r self, facts: &AccessFacts<'_>) -> Verdict<'r> {
+        let first = |index: &'r Option<RuleIndex>| index.as_ref().map(|index| index.first(facts));
+        let deny =
+            |found: Option<Option<&'r AuthorizationRule>>| found.flatten().map_or(Decision::Allowed, Decision::Denied);
+        let allow = |found: Option<&'r AuthorizationRule>| found.map_or(Decision::NotAllowed, |_| Decision::Allowed);
+        let denied = deny(first(&self.deny));
+        let decision = match first(&self.allow).filter(|_| denied.is_allowed()) {
+            Some(found) => allow(found),
+            None => denied,
+        };
+        Verdict {
+            decision,
+            audited: first(&self.audit).flatten(),
+            dry_run_deny: self.dry_run_deny.is_some().then(|| deny(first(&self.dry_run_deny))),
+            dry_run_allow: first(&self.dry_run_allow).map(allow),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
