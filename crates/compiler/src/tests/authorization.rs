@@ -117,7 +117,7 @@ fn ap_09_identities_are_of_the_mesh() {
     settings.mesh.trust_domain = "td".into();
     let text = policy(
         "p",
-        "rules: [{when: [{key: source.principal, values: [cluster.local/ns/a/sa/b, x/*, '*', '*/sa/b', '*.x']}, {key: source.serviceAccount, values: [c]}, {key: source.namespace, values: [n, 'm*']}]}]",
+        "rules: [{when: [{key: source.principal, values: [cluster.local/ns/a/sa/b, x/*, '*', '*/sa/b', '*.x']}, {key: source.serviceAccount, values: [c]}, {key: source.namespace, values: ['n', 'm*']}]}]",
     );
     let compiled = compiled_with(&format!("{}{text}", gateway("g", "'*'")), &settings);
     let rule = only(&rules(&compiled).0.allow);
