@@ -34,6 +34,11 @@ codes! {
     RULE_NEVER_MATCHES "MG5032" Warning "the rule of a policy never matches"
     HTTP_RULE_ON_TCP "MG5033" Warning "the rule has conditions on HTTP, and applies to TCP or passthrough servers in another way"
 
+    PROVIDER_UNKNOWN "MG5040" Error "the provider of a policy cannot be asked, so that every request is denied"
+    PROVIDER_CONFLICT "MG5041" Error "policies for one workload name several providers, so that every request is denied"
+    CUSTOM_ON_TCP "MG5042" Error "connections to TCP or passthrough servers are not checked, and are closed"
+    CUSTOM_NOT_ON_TCP "MG5043" Warning "a provider in HTTP does not check connections to TCP or passthrough servers"
+
     OTHER_WORKLOAD "MG6001" Warning "the Gateway selects no workload of this process"
     NOT_SERVED "MG6002" Error "the server's protocol or mode is not served, so that its port stays closed"
     PORT_CONFLICT "MG6003" Error "an older server has the port with another protocol"

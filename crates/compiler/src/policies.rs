@@ -2,10 +2,12 @@
 //! they say. One that is for a workload here and not enforced is an error. `incremental` calls this.
 
 mod authorization;
+mod external;
 mod lints;
 mod trust_domains;
 
 pub(crate) use authorization::{PolicyRules, rules_of};
+pub(crate) use external::{External, deny_all, external};
 pub(crate) use trust_domains::TrustDomains;
 
 use crate::code;
@@ -45,11 +47,13 @@ pub(crate) fn of_policy<T: Policy + Spec>(context: CompileContext<'_>, object: &
     notes
 }
 
-/// What there is to say about an AuthorizationPolicy. `has_tcp_servers` tells which workloads have servers whose bytes are passed on.
-pub(crate) fn of_authorization_policy(
+/// What there is to say about an AuthorizationPolicy. `has_tcp_servers` tells which workloads have servers whose bytes are passed on;
+/// `externals` is what those workloads demand if its action is `CUSTOM`.
+pub(crate) fn of_authorization_policy<'a>(
     context: CompileContext<'_>,
     object: &Object<AuthorizationPolicy>,
     has_tcp_servers: impl Fn(&WorkloadName) -> bool,
+    externals: impl Iterator<Item = &'a External>,
 ) -> Notes {
     let mut notes = Notes::default();
     let workloads = workloads_of(context, &object.key, object.spec.targets());
@@ -59,6 +63,17 @@ pub(crate) fn of_authorization_policy(
     let rules = rules_of(object, &TrustDomains::of(&context.settings.mesh));
     let tcp = workloads.iter().any(|workload| has_tcp_servers(&workload.name));
     lints::of_rules(&rules, tcp, &mut notes);
+    for External { notes: found, closes_connections, .. } in externals {
+        notes.extend(found);
+        if tcp && *closes_connections {
+            let message =
+                "connections to TCP and passthrough servers cannot be checked yet: those that a rule covers are closed";
+            notes.add_with_help(code::CUSTOM_ON_TCP, "spec.action", message, "select a workload without such servers");
+        } else if tcp {
+            let message = "a provider in HTTP is not asked about connections to TCP and passthrough servers";
+            notes.add_with_help(code::CUSTOM_NOT_ON_TCP, "spec.action", message, "add a `DENY` policy for their ports");
+        }
+    }
     let audits = rules.action == AuthorizationAction::Audit;
     if audits || rules.dry_run {
         let (what, field) =

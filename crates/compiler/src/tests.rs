@@ -6,6 +6,7 @@ mod balance;
 mod binding;
 mod destinations;
 mod example;
+mod external;
 mod gateways;
 mod incremental;
 mod limits;

@@ -87,6 +87,16 @@ pub(super) fn count(index: &mut Index, Targets { before, now }: Targets<'_>, dif
     before.ids().for_each(|id| count_down(index, id, different));
 }
 
+/// The same for the clusters of services for authorization.
+pub(super) fn count_services(
+    index: &mut Index,
+    (before, now): &(Vec<ClusterId>, Vec<ClusterId>),
+    different: &mut Vec<ClusterId>,
+) {
+    now.iter().for_each(|id| count_up(index, id, different));
+    before.iter().for_each(|id| count_down(index, id, different));
+}
+
 fn count_up(index: &mut Index, id: &ClusterId, different: &mut Vec<ClusterId>) {
     let Some((port, subset, host)) = parts(id) else { return };
     let entry = index.host_mut(host);

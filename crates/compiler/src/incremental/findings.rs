@@ -2,6 +2,7 @@
 
 use super::clusters::Clusters;
 use super::dirty::Dirty;
+use super::policies::WorkloadPolicies;
 use crate::context::CompileContext;
 use crate::index::HostEntry;
 use crate::lints;
@@ -25,11 +26,16 @@ pub(super) struct Different<'a> {
     pub(super) tcp: &'a BTreeSet<WorkloadName>,
     /// Whether those are others than before.
     pub(super) tcp_differs: bool,
+    /// What was found of the providers of policies.
+    pub(super) policies: &'a WorkloadPolicies,
+    /// The policies for which that is different.
+    pub(super) noted: &'a BTreeSet<Key>,
 }
 
 /// Reports anew what may be different.
 pub(super) fn report(context: CompileContext<'_>, known: &Clusters, different: Different<'_>, report: &mut Report) {
-    let Different { dirty, clusters, rules, tcp, tcp_differs } = different;
+    let Different { dirty, clusters, rules, tcp, tcp_differs, policies, noted } = different;
+    let policy = |object: &ObjectRef, report: &mut Report| policy(context, object, (tcp, policies), report);
     let set = context.set;
     let of_rule = |object: &Object<DestinationRule>| {
         let mut notes = lints::of_destination_rule(context, object);
@@ -46,15 +52,18 @@ pub(super) fn report(context: CompileContext<'_>, known: &Clusters, different: D
         for object in set.services.values() {
             report.set(Kind::Service, &object.key, lints::of_service(context, object));
         }
-        all_policies(context).for_each(|object| policy(context, &object, tcp, report));
+        all_policies(context).for_each(|object| policy(&object, report));
         return;
     }
     for ObjectRef { kind, key } in &dirty.gone {
         report.set(*kind, key, Notes::default());
     }
-    dirty.policies.iter().for_each(|object| policy(context, object, tcp, report));
+    dirty.policies.iter().for_each(|object| policy(object, report));
+    for key in noted {
+        policy(&ObjectRef { kind: Kind::AuthorizationPolicy, key: key.clone() }, report);
+    }
     if tcp_differs {
-        all_policies(context).for_each(|object| policy(context, &object, tcp, report));
+        all_policies(context).for_each(|object| policy(&object, report));
     }
     for object in rules.iter().filter_map(|key| set.destination_rules.get(key)) {
         report.set(Kind::DestinationRule, &object.key, of_rule(object));
@@ -87,7 +96,12 @@ fn all_policies(context: CompileContext<'_>) -> impl Iterator<Item = ObjectRef> 
 }
 
 /// Reports anew what is found of a policy, or nothing where there is none any more.
-fn policy(context: CompileContext<'_>, object: &ObjectRef, tcp: &BTreeSet<WorkloadName>, report: &mut Report) {
+fn policy(
+    context: CompileContext<'_>,
+    object: &ObjectRef,
+    (tcp, known): (&BTreeSet<WorkloadName>, &WorkloadPolicies),
+    report: &mut Report,
+) {
     let (set, key) = (context.set, &object.key);
     let notes = match object.kind {
         Kind::RequestAuthentication => {
@@ -97,7 +111,7 @@ fn policy(context: CompileContext<'_>, object: &ObjectRef, tcp: &BTreeSet<Worklo
             let has_tcp_servers = |workload: &WorkloadName| tcp.contains(workload);
             set.authorization_policies
                 .get(key)
-                .map(|one| policies::of_authorization_policy(context, one, has_tcp_servers))
+                .map(|one| policies::of_authorization_policy(context, one, has_tcp_servers, known.external(key)))
         }
         Kind::PeerAuthentication => set.peer_authentications.get(key).map(|one| policies::of_policy(context, one)),
         _ => None,

@@ -3,9 +3,10 @@
 use super::dirty::Dirty;
 use super::step::Step;
 use crate::context::CompileContext;
-use crate::policies::{PolicyRules, TrustDomains, rules_of, workloads_of};
-use ir::WorkloadName;
+use crate::policies::{External, PolicyRules, TrustDomains, deny_all, external, rules_of, workloads_of};
+use crate::settings::Workload;
 use ir::policy::{ActionRules, Authorization, AuthorizationRule, Policies, RuleList};
+use ir::{ClusterId, WorkloadName};
 use resources::key::{Key, Kind};
 use resources::spec::security::{AuthorizationAction, Policy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,28 @@ pub(super) struct WorkloadPolicies {
 struct Demanded {
     /// The rules of each AuthorizationPolicy for it.
     authorization: BTreeMap<Key, Arc<PolicyRules>>,
+    /// What those with the action `CUSTOM` demand (AP-13).
+    external: Option<External>,
     policies: Policies,
+}
+
+/// What is different after policies were compiled.
+#[derive(Debug, Default)]
+pub(super) struct Demanding {
+    /// Workloads that demand something else.
+    pub(super) workloads: BTreeSet<WorkloadName>,
+    /// The clusters that services for authorization had before, and those that they have now.
+    pub(super) clusters: (Vec<ClusterId>, Vec<ClusterId>),
+    /// AuthorizationPolicies of which something else may be said.
+    pub(super) noted: BTreeSet<Key>,
+}
+
+impl Demanded {
+    /// The keys of the policies with the action `CUSTOM`.
+    fn custom(&self) -> impl Iterator<Item = (&Key, &Arc<PolicyRules>)> {
+        let is_custom = |rules: &PolicyRules| rules.action == AuthorizationAction::Custom && !rules.dry_run;
+        self.authorization.iter().filter(move |(_, rules)| is_custom(rules))
+    }
 }
 
 impl WorkloadPolicies {
@@ -32,23 +54,38 @@ impl WorkloadPolicies {
     }
 
     /// Compiles the policies that are dirty, puts together what depends on them, and returns the workloads that demand something else now.
-    pub(super) fn compile(
-        &mut self,
-        context: CompileContext<'_>,
-        dirty: &Dirty,
-        step: &mut Step,
-    ) -> BTreeSet<WorkloadName> {
+    pub(super) fn compile(&mut self, context: CompileContext<'_>, dirty: &Dirty, step: &mut Step) -> Demanding {
         let touched = self.authorization(context, dirty, step);
-        let mut different = BTreeSet::new();
-        for workload in touched {
-            let Some(demanded) = self.of.get_mut(&workload) else { continue };
-            let authorization = authorization_of(demanded.authorization.values()).map(Arc::new);
-            if demanded.policies.authorization != authorization {
+        let mut different = Demanding::default();
+        for workload in context.workloads() {
+            let Some(demanded) = self.of.get_mut(&workload.name) else { continue };
+            let is_touched = touched.contains(&workload.name);
+            // The service of a provider may have come or gone.
+            if !is_touched && (dirty.hosts.is_empty() || demanded.external.is_none()) {
+                continue;
+            }
+            let external = external_of(context, workload, demanded);
+            if demanded.external != external {
+                different.clusters.0.extend(demanded.external.as_ref().and_then(External::cluster).cloned());
+                different.clusters.1.extend(external.as_ref().and_then(External::cluster).cloned());
+                different.noted.extend(demanded.custom().map(|(key, _)| key.clone()));
+                demanded.external = external;
+            }
+            let authorization = authorization_of(demanded).map(Arc::new);
+            let ext_authz = demanded.external.as_ref().map(|external| Arc::new(external.authorization.clone()));
+            if demanded.policies.authorization != authorization || demanded.policies.ext_authz != ext_authz {
                 demanded.policies.authorization = authorization;
-                different.insert(workload);
+                demanded.policies.ext_authz = ext_authz;
+                different.workloads.insert(workload.name.clone());
             }
         }
         different
+    }
+
+    /// What the workloads of a policy with the action `CUSTOM` demand.
+    pub(super) fn external<'a>(&'a self, policy: &'a Key) -> impl Iterator<Item = &'a External> {
+        let concerned = self.of.values().filter(move |demanded| demanded.custom().any(|(key, _)| key == policy));
+        concerned.filter_map(|demanded| demanded.external.as_ref())
     }
 
     /// Compiles AuthorizationPolicies, and returns the workloads whose rules they change.
@@ -90,12 +127,41 @@ impl WorkloadPolicies {
     }
 }
 
-/// The rules of several policies, by action; `None` if none of them says anything.
-fn authorization_of<'a>(policies: impl Iterator<Item = &'a Arc<PolicyRules>> + Clone) -> Option<Authorization> {
+/// The external authorization of a workload, if it has `CUSTOM` policies.
+fn external_of(context: CompileContext<'_>, workload: &Workload, demanded: &Demanded) -> Option<External> {
+    let mut providers = BTreeSet::new();
+    let mut rules: Vec<Arc<AuthorizationRule>> = Vec::new();
+    for (key, policy) in demanded.custom() {
+        let object = context.set.authorization_policies.get(key);
+        let provider = object.and_then(|object| object.spec.provider.as_ref());
+        providers.insert(provider.map_or("", |provider| &*provider.name));
+        rules.extend(policy.requests.iter().map(Arc::clone));
+    }
+    rules.sort_by(|one, other| one.name.cmp(&other.name));
+    (!providers.is_empty()).then(|| external(context, workload, &providers, rules.into()))
+}
+
+/// The rules of the policies of a workload, by action; `None` if none of them says anything.
+fn authorization_of(demanded: &Demanded) -> Option<Authorization> {
+    let policies = demanded.authorization.values();
     let requests = by_action(policies.clone(), |policy| &policy.requests);
-    let connections = by_action(policies, |policy| &policy.connections);
-    // Both have the same actions.
-    (!requests.is_empty()).then_some(Authorization { requests, connections })
+    let mut connections = by_action(policies, |policy| &policy.connections);
+    if demanded.external.as_ref().is_some_and(|external| external.closes_connections) {
+        close_unchecked(demanded, &mut connections);
+    }
+    (!requests.is_empty() || !connections.is_empty()).then_some(Authorization { requests, connections })
+}
+
+/// Connections cannot be checked yet: those are denied that a rule of a `CUSTOM` policy matches, or all if there is no service.
+fn close_unchecked(demanded: &Demanded, connections: &mut ActionRules) {
+    let has_service = demanded.external.as_ref().is_some_and(|external| external.cluster().is_some());
+    let mut closed: Vec<Arc<AuthorizationRule>> = match demanded.custom().next().filter(|_| !has_service) {
+        Some((key, _)) => vec![Arc::new(deny_all(key))],
+        None => demanded.custom().flat_map(|(_, policy)| &policy.connections).map(Arc::clone).collect(),
+    };
+    closed.extend(connections.deny.iter().flat_map(|rules| rules.iter()).map(Arc::clone));
+    closed.sort_by(|one, other| one.name.cmp(&other.name));
+    connections.deny = Some(closed.into());
 }
 
 fn by_action<'a>(

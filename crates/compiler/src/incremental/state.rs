@@ -85,6 +85,7 @@ impl State {
         let sources = if fresh { BTreeSet::new() } else { self.sources(&mut dirty, &replanned) };
         let demanding = self.policies.compile(context, &dirty, &mut step);
         let mut rebinding = self.rebind(fresh, sources, &mut step.work);
+        clusters::count_services(&mut self.index, &demanding.clusters, &mut rebinding.clusters);
         for (table, host) in replanned.redirects {
             rebinding.hosts.entry(table).or_default().push(host);
         }
@@ -96,7 +97,7 @@ impl State {
             policies: &self.policies,
         };
         let mut gateways = self.listeners.assemble(parts, rebinding.listeners, &mut self.tables, &mut step);
-        self.listeners.demand(&demanding, &self.policies, &mut step);
+        self.listeners.demand(&demanding.workloads, &self.policies, &mut step);
         self.tables.fill(parts, rebinding.hosts, &mut step);
         gateways.extend(replanned.findings);
         self.report_gateways(gateways);
@@ -109,7 +110,8 @@ impl State {
             before != self.tcp
         };
         let (tcp, dirty) = (&self.tcp, &dirty);
-        let different = Different { dirty, clusters: &clusters, rules: &rules, tcp, tcp_differs };
+        let (policies, noted) = (&self.policies, &demanding.noted);
+        let different = Different { dirty, clusters: &clusters, rules: &rules, tcp, tcp_differs, policies, noted };
         findings::report(context, &self.clusters, different, &mut self.report);
         step.sorted()
     }

@@ -1,5 +1,6 @@
 //! AuthorizationPolicy with the action `CUSTOM`: an external service decides (AP-13 to AP-15).
 
+use super::authorization::RuleList;
 use crate::ClusterId;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -36,6 +37,8 @@ pub struct ExternalCheck {
     pub clear_route_cache: bool,
     /// How much of the body the service gets; `None` is nothing.
     pub body: Option<CheckBody>,
+    /// The rules of the `CUSTOM` policies: a request that none of them matches is not checked.
+    pub rules: RuleList,
 }
 
 /// The protocol of a check.

@@ -97,7 +97,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("compiler::plan", &["owner", "servers", "coverage", "merge", "bindings"]),
-    ("compiler::policies", &["trust_domains", "authorization", "lints"]),
+    ("compiler::policies", &["trust_domains", "authorization", "external", "lints"]),
     (
         "dataplane",
         &[

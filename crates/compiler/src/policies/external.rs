@@ -1,0 +1,239 @@
+//! AuthorizationPolicies with the action `CUSTOM`: the service that decides for a workload (AP-13, AP-14).
+
+use crate::code;
+use crate::context::CompileContext;
+use crate::report::Notes;
+use crate::services;
+use crate::settings::Workload;
+use ir::policy::{
+    AuthorizationRule, CheckBody, CheckProtocol, ExternalAuthorization, ExternalCheck, HttpCheck, NamePattern, RuleList,
+};
+use ir::{ClusterId, ObjectKind, Origin};
+use resources::key::Key;
+use resources::spec::mesh_config::{ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, ExtensionProvider};
+use resources::spec::scalar::{self, Text};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use text::{HeaderName, HeaderValue, PathText};
+
+/// How long a check takes at most unless the provider says it; Istio waits 600 s.
+const TIMEOUT: Duration = Duration::from_secs(1);
+const FORBIDDEN: u16 = 403;
+const PROVIDER: &str = "spec.provider.name";
+
+/// What the `CUSTOM` policies of a workload demand.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct External {
+    /// For requests.
+    pub(crate) authorization: ExternalAuthorization,
+    /// Whether connections whose bytes are passed on are closed where a rule matches; else no rule is for them.
+    pub(crate) closes_connections: bool,
+    /// What there is to say of each of the policies.
+    pub(crate) notes: Notes,
+}
+
+impl External {
+    /// The cluster of the service.
+    pub(crate) fn cluster(&self) -> Option<&ClusterId> {
+        match &self.authorization {
+            ExternalAuthorization::DenyAll => None,
+            ExternalAuthorization::Check(check) => Some(&check.cluster),
+        }
+    }
+}
+
+/// What a workload demands whose policies name these providers and have these rules.
+pub(crate) fn external(
+    context: CompileContext<'_>,
+    workload: &Workload,
+    providers: &BTreeSet<&str>,
+    rules: RuleList,
+) -> External {
+    let mut notes = Notes::default();
+    let check = match providers.iter().copied().collect::<Vec<_>>()[..] {
+        [name] => check(context, workload, (name, rules), &mut notes),
+        _ => {
+            let all = providers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
+            let message = format!(
+                "the policies for the workload `{}` name the providers {all}: all its requests are denied",
+                workload.name.0
+            );
+            notes.add_with_help(code::PROVIDER_CONFLICT, PROVIDER, message, "name one provider for a workload");
+            None
+        }
+    };
+    // As in Istio, a provider in HTTP is not asked about connections.
+    let closes_connections = check.as_ref().is_none_or(|check| check.protocol == CheckProtocol::Grpc);
+    let authorization =
+        check.map_or(ExternalAuthorization::DenyAll, |check| ExternalAuthorization::Check(Box::new(check)));
+    External { authorization, closes_connections, notes }
+}
+
+/// The rule that denies everything where no service can be asked, as Istio names it.
+pub(crate) fn deny_all(policy: &Key) -> AuthorizationRule {
+    AuthorizationRule {
+        name: "default-deny-all-due-to-bad-CUSTOM-action".into(),
+        origin: Origin {
+            kind: ObjectKind::AuthorizationPolicy,
+            namespace: Arc::clone(&policy.namespace),
+            name: Arc::clone(&policy.name),
+            rule: "provider".into(),
+        },
+        from: vec![Vec::new()],
+        to: vec![Vec::new()],
+        when: Vec::new(),
+    }
+}
+
+/// The check; `None`, with a note, if the provider cannot be asked.
+fn check(
+    context: CompileContext<'_>,
+    workload: &Workload,
+    (name, rules): (&str, RuleList),
+    notes: &mut Notes,
+) -> Option<ExternalCheck> {
+    let all = &context.settings.mesh.extension_providers;
+    let mut refuse = |message: String, help: String| {
+        let message = format!("{message}: all requests of the workload `{}` are denied", workload.name.0);
+        notes.add_with_help(code::PROVIDER_UNKNOWN, PROVIDER, message, help);
+    };
+    let Some(provider) = all.iter().find(|provider| *provider.name == *name) else {
+        let known: Vec<&str> = all.iter().filter(|one| one.authorizes()).map(|one| &*one.name).collect();
+        let help = match &known[..] {
+            [] => "add it to `extensionProviders` in the mesh settings, without errors".to_owned(),
+            known => format!("the mesh settings have: {}", known.join(", ")),
+        };
+        refuse(format!("there is no provider `{name}`"), help);
+        return None;
+    };
+    let Some(options) = Options::of(provider) else {
+        let kinds: Vec<&str> = provider.kinds().collect();
+        let message = format!("the provider `{name}` is of the kind `{}`, which does not authorize", kinds.join(", "));
+        refuse(message, "name a provider with `envoyExtAuthzGrpc` or `envoyExtAuthzHttp`".to_owned());
+        return None;
+    };
+    let cluster = match cluster(context, workload, &options) {
+        Ok(cluster) => cluster,
+        Err((message, help)) => {
+            refuse(format!("the provider `{name}` cannot be asked: {message}"), help);
+            return None;
+        }
+    };
+    if options.body.is_some() {
+        let help = "leave `includeRequestBodyInCheck` out";
+        refuse(format!("the provider `{name}` checks bodies, which is not supported yet"), help.to_owned());
+        return None;
+    }
+    Some(ExternalCheck {
+        provider: name.into(),
+        cluster,
+        protocol: options.protocol,
+        timeout: options.timeout.and_then(scalar::Duration::get).unwrap_or(TIMEOUT),
+        fail_open: options.fail_open,
+        status_on_error: options.status_on_error.parse().unwrap_or(FORBIDDEN),
+        clear_route_cache: options.clear_route_cache,
+        body: options.body.map(|body| CheckBody {
+            octets: usize::try_from(body.max_request_bytes).unwrap_or(usize::MAX),
+            partial: body.allow_partial_message,
+            raw: body.pack_as_bytes,
+        }),
+        rules,
+    })
+}
+
+/// The options that both kinds have.
+struct Options<'a> {
+    service: &'a str,
+    port: u32,
+    timeout: Option<scalar::Duration>,
+    fail_open: bool,
+    status_on_error: &'a str,
+    clear_route_cache: bool,
+    body: Option<ExtAuthzBody>,
+    protocol: CheckProtocol,
+}
+
+impl<'a> Options<'a> {
+    fn of(provider: &'a ExtensionProvider) -> Option<Self> {
+        match (&provider.envoy_ext_authz_grpc, &provider.envoy_ext_authz_http) {
+            (Some(grpc), _) => Some(Self::of_grpc(grpc)),
+            (None, Some(http)) => Some(Self::of_http(http)),
+            (None, None) => None,
+        }
+    }
+
+    fn of_grpc(grpc: &'a ExtAuthzGrpc) -> Self {
+        Self {
+            service: &grpc.service,
+            port: grpc.port,
+            timeout: grpc.timeout,
+            fail_open: grpc.fail_open,
+            status_on_error: &grpc.status_on_error,
+            clear_route_cache: grpc.clear_route_cache,
+            body: grpc.include_request_body_in_check,
+            protocol: CheckProtocol::Grpc,
+        }
+    }
+
+    fn of_http(http: &'a ExtAuthzHttp) -> Self {
+        let patterns = |names: &[Text]| names.iter().map(|name| NamePattern::parse(name)).collect::<Vec<_>>();
+        let included = match http.include_request_headers_in_check.is_empty() {
+            true => &http.include_headers_in_check,
+            false => &http.include_request_headers_in_check,
+        };
+        let added = http.include_additional_headers_in_check.iter();
+        let added =
+            added.filter_map(|(name, value)| Some((HeaderName::parse(name).ok()?, HeaderValue::parse(value).ok()?)));
+        let check = HttpCheck {
+            path_prefix: PathText::parse(&http.path_prefix).ok().filter(|_| !http.path_prefix.is_empty()),
+            request_headers: patterns(included),
+            additional_headers: added.collect(),
+            to_upstream_on_allow: patterns(&http.headers_to_upstream_on_allow),
+            to_downstream_on_allow: patterns(&http.headers_to_downstream_on_allow),
+            to_downstream_on_deny: patterns(&http.headers_to_downstream_on_deny),
+        };
+        Self {
+            service: &http.service,
+            port: http.port,
+            timeout: http.timeout,
+            fail_open: http.fail_open,
+            status_on_error: &http.status_on_error,
+            clear_route_cache: http.clear_route_cache,
+            body: http.include_request_body_in_check,
+            protocol: CheckProtocol::Http(Box::new(check)),
+        }
+    }
+}
+
+/// The cluster of `[<namespace>/]<host>`, or why there is none and what helps.
+fn cluster(
+    context: CompileContext<'_>,
+    workload: &Workload,
+    options: &Options<'_>,
+) -> Result<ClusterId, (String, String)> {
+    let (namespace, host) = match options.service.split_once('/') {
+        Some((namespace, host)) => (Some(namespace), host),
+        None => (None, options.service),
+    };
+    let visible = services::visible(context, host, &workload.namespace);
+    let of_namespace: Vec<_> = visible
+        .iter()
+        .filter(|backing| namespace.is_none_or(|namespace| &*backing.key().namespace == namespace))
+        .collect();
+    let Some(backing) = of_namespace.first() else {
+        let message = format!("no Service or ServiceEntry that the workload sees is `{}`", options.service);
+        return Err((message, "write `[<namespace>/]<host name>`, with the whole host name".to_owned()));
+    };
+    let namespaces: BTreeSet<&str> = of_namespace.iter().map(|backing| &*backing.key().namespace).collect();
+    if namespaces.len() > 1 {
+        let found = namespaces.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!("`{host}` is in the namespaces {found}");
+        return Err((message, "write `<namespace>/<host name>`".to_owned()));
+    }
+    let port = u16::try_from(options.port).unwrap_or(0);
+    if !of_namespace.iter().any(|backing| backing.port(port).is_some()) {
+        return Err((format!("`{host}` has no port {port}"), format!("its ports: {}", backing.port_numbers())));
+    }
+    Ok(ClusterId::outbound(port, "", host))
+}
