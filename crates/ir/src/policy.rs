@@ -6,7 +6,7 @@ mod authentication;
 mod authorization;
 mod external;
 
-pub use authentication::Authentication;
+pub use authentication::{Authentication, ClaimHeader, KeySource, Provider, RemoteKeys, TokenHeader};
 pub use authorization::{
     ActionRules, Authorization, AuthorizationRule, Condition, Demand, HeaderOf, IdentityMatch, InvalidPathTemplate,
     PathMatch, PathTemplate, RequestPrincipal, RuleList, TextMatch,

@@ -98,6 +98,9 @@ codes! {
     WORKLOAD_ENTRY_LABELS "MG5003" "the labels of a workload are those of Kubernetes"
 
     POLICY_TARGETS "MG5012" "a policy has a selector or target references, and only those of Istio"
+    JWT_RULE "MG5014" "a rule of a RequestAuthentication is incomplete"
+    JWT_KEYS "MG5015" "the keys of a RequestAuthentication cannot be used"
+    JWT_HEADER "MG5016" "a RequestAuthentication cannot use the header"
     AUTHORIZATION_RULE "MG5020" "a rule of an AuthorizationPolicy is incomplete or contradicts itself"
     AUTHORIZATION_VALUE "MG5021" "a value of an AuthorizationPolicy cannot be evaluated"
     AUTHORIZATION_KEY "MG5022" "the key of a condition of an AuthorizationPolicy is unknown"

@@ -13,6 +13,7 @@ mod lower_case;
 pub(crate) mod mesh_config;
 mod names;
 mod patterns;
+mod request_authentication;
 mod security;
 mod service_entry;
 mod traffic_policy;

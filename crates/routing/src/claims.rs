@@ -2,12 +2,10 @@
 //!
 //! A request has the claims of one token at most: of several verified tokens Istio keeps the payload of one (see `authentication`).
 
-use serde_json::{Map, Value};
+use jose::Payload;
+use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
-
-/// The payload of a token: a JSON object.
-pub type Payload = Map<String, Value>;
 
 /// Claims whose text is a list of words in every token.
 const SPACE_DELIMITED: [&str; 2] = ["scope", "permission"];

@@ -3,6 +3,7 @@
 //! Everything is a pure function of a table and a view of the request, so that live requests, `explain` and tests use the same code. The data
 //! plane and `explain` call [`decision::decide`], which normalises, picks a route and asks it, and then [`decision::edit_request`].
 
+pub mod authentication;
 pub mod authorization;
 mod candidates;
 pub mod claims;
@@ -24,6 +25,7 @@ pub mod substitute;
 pub mod table;
 pub mod tcp;
 
+pub use claims::Claims;
 pub use cors::CorsRequest;
 pub use decision::{Decision, Forwarding, Matched, RequestContext, RouteAction, RouteResponse, RouteTarget};
 pub use host::HostTable;

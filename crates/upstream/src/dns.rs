@@ -86,6 +86,16 @@ impl Dns {
         Self { tasks, queries: Arc::new(queries) }
     }
 
+    /// The addresses of a name now, or why there are none; an address is its own.
+    pub(crate) async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        if let Ok(address) = name.parse() {
+            return Ok(vec![address]);
+        }
+        let resolver = self.queries.resolver.as_ref().ok_or("the system has no name servers")?;
+        let answer = resolver.lookup_ip(name).await.map_err(|error| error.to_string())?;
+        Ok(answer.iter().collect())
+    }
+
     /// Names without an answer, by cluster.
     pub(crate) fn unresolved(&self) -> Vec<Unresolved> {
         self.queries.failures.list()

@@ -4,6 +4,7 @@ use crate::cluster::{ClusterState, Ejections, UsageCounts};
 use crate::dns::{Dns, DnsBounds, Unresolved, build_resolver};
 use crate::ejection;
 use crate::endpoint::Endpoints;
+use crate::fetch::{Blocked, FetchError, Fetcher};
 use crate::tasks::Tasks;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -11,6 +12,7 @@ use hashbrown::HashMap;
 use ir::{Cluster, ClusterId, Delta, Snapshot};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Slots per chunk: what one changed cluster copies.
 const CHUNK: usize = 256;
@@ -24,6 +26,8 @@ pub struct Settings {
     pub name_servers: Vec<SocketAddr>,
     /// Connections to all endpoints; requests that need a further one are answered 503 `UO`. `None` is any number.
     pub connections: Option<usize>,
+    /// Addresses that documents are not fetched from.
+    pub blocked: Blocked,
 }
 
 /// All clusters. Workers read it without a lock; the control side changes it.
@@ -33,7 +37,8 @@ pub struct Upstream {
     slots: Mutex<Slots>,
     endpoints: Arc<Endpoints>,
     dns: Dns,
-    /// Name resolution and outlier detection; dropped, and with it ended, with the store.
+    fetcher: Fetcher,
+    /// Name resolution, outlier detection and fetches; dropped, and with it ended, with the store.
     tasks: Arc<Tasks>,
 }
 
@@ -60,7 +65,8 @@ impl Upstream {
         let dns = Dns::new(Arc::clone(&tasks), resolver, DnsBounds::default());
         let (chunks, slots, endpoints) = (ArcSwap::default(), Mutex::default(), Arc::<Endpoints>::default());
         endpoints.limit(settings.connections);
-        Arc::new(Self { chunks, slots, endpoints, dns, tasks })
+        let fetcher = Fetcher::new(settings.blocked.clone());
+        Arc::new(Self { chunks, slots, endpoints, dns, fetcher, tasks })
     }
 
     /// The slot of an id, the same in every call.
@@ -77,6 +83,16 @@ impl Upstream {
     /// Begins to resolve a cluster's names, if it has any and nobody has.
     pub fn begin_resolving(&self, state: &Arc<ClusterState>) {
         self.dns.begin(state);
+    }
+
+    /// Runs a task on the runtime of the control side. It is aborted when the store is dropped, so that it must not hold the store.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// The document at a URL: the body of a response with the status 200, of at most `octets`, within `timeout`. No redirect is followed.
+    pub async fn fetch(&self, url: &str, timeout: Duration, octets: usize) -> Result<Vec<u8>, FetchError> {
+        self.fetcher.fetch(&self.dns, url, timeout, octets).await
     }
 
     /// Names of clusters in use whose last query had no answer.

@@ -189,6 +189,9 @@ pub struct RequestAuthentication {
     /// Issuers and their keys.
     #[serde(alias = "jwt_rules")]
     pub jwt_rules: Vec<JwtRule>,
+    /// Whether it stands for one with errors: no token is valid.
+    #[serde(skip)]
+    pub is_guard: bool,
 }
 
 /// An issuer of tokens (RA-02 to RA-05).

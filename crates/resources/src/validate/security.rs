@@ -4,7 +4,7 @@ use crate::code;
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
 use crate::spec::Spec;
-use crate::spec::security::{PeerAuthentication, Policy, RequestAuthentication};
+use crate::spec::security::{PeerAuthentication, Policy};
 
 /// How many target references a policy may have.
 const MAX_REFS: usize = 16;
@@ -20,7 +20,7 @@ macro_rules! policies {
     };
 }
 
-policies! { RequestAuthentication PeerAuthentication }
+policies! { PeerAuthentication }
 
 /// Whether a policy selects workloads in two ways.
 pub(super) fn has_two_selections(policy: &impl Policy) -> bool {

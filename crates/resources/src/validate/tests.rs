@@ -11,6 +11,7 @@ mod gateway;
 mod http_route;
 mod mesh_config;
 mod providers;
+mod request_authentication;
 mod service_entry;
 mod virtual_service;
 mod workload_entry;
@@ -18,7 +19,7 @@ mod workload_entry;
 /// All diagnostics of one object of a kind that says `spec`, in namespace `apps`.
 fn diagnostics(kind: &str, name: &str, spec: &str) -> Vec<Diagnostic> {
     let spec = spec.trim().replace('\n', "\n  ");
-    let group = if kind == "AuthorizationPolicy" { "security" } else { "networking" };
+    let group = if matches!(kind, "AuthorizationPolicy" | "RequestAuthentication") { "security" } else { "networking" };
     let text = format!(
         "apiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: apps}}\nspec:\n  {spec}\n"
     );

@@ -5,15 +5,19 @@ use super::order::List;
 /// Every crate of ours and which others of ours it may use outside tests.
 pub(super) const CRATES: &[(&str, &[&str])] = &[
     ("text", &[]),
+    ("jose", &[]),
     ("ir", &["text"]),
     ("wire", &["text"]),
-    ("resources", &["text"]),
-    ("routing", &["ir", "text", "wire"]),
+    ("resources", &["jose", "text"]),
+    ("routing", &["ir", "jose", "text", "wire"]),
     ("upstream", &["ir", "wire"]),
     ("compiler", &["ir", "resources", "text"]),
     ("sources", &["resources"]),
     ("dataplane", &["ir", "routing", "text", "upstream", "wire"]),
-    ("moongate", &["compiler", "dataplane", "ir", "resources", "routing", "sources", "text", "upstream", "wire"]),
+    (
+        "moongate",
+        &["compiler", "dataplane", "ir", "jose", "resources", "routing", "sources", "text", "upstream", "wire"],
+    ),
     ("testkit", &["resources"]),
     ("fuzz_targets", &["compiler", "ir", "resources", "routing", "text", "wire"]),
     ("xtask", &[]),
@@ -22,6 +26,7 @@ pub(super) const CRATES: &[(&str, &[&str])] = &[
 /// Crates of others that a crate may not use, and why.
 pub(super) const BANNED: &[(&str, &[&str], &str)] = &[
     ("text", &["tokio", "http", "httparse", "hyper"], "rules about characters and formats, of no engine"),
+    ("jose", &["tokio", "http", "hyper"], "keys and tokens as values, no client"),
     ("ir", &["tokio", "kube", "tonic", "hyper"], "the contract is plain values"),
     ("wire", &["tokio", "hyper", "socket2"], "the codec is sans-io"),
     ("resources", &["tokio", "kube", "hyper"], "documents to values, no client"),
@@ -207,6 +212,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("ir::policy", &["authentication", "authorization", "external"]),
     ("ir::policy::authorization", &["path_template", "text_match"]),
     ("ir::pattern", &["bounds", "table", "replace"]),
+    ("jose", &["failure", "json", "token", "key", "keys"]),
     (
         "moongate",
         &[
@@ -288,6 +294,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "http_route",
             "l4_route",
             "security",
+            "request_authentication",
             "authorization",
             "traffic_policy",
             "destination_rule",
@@ -303,6 +310,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         "routing",
         &[
             "claims",
+            "authentication",
             "authorization",
             "judge",
             "prepare",
@@ -323,6 +331,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("routing::ext_authz", &["request", "changes", "self", "grpc", "http"]),
+    ("routing::authentication", &["output", "verified", "locations"]),
     ("routing::authorization", &["facts", "judge", "keys", "index"]),
     (
         "sources",
@@ -388,6 +397,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "ejection",
             "tasks",
             "dns",
+            "fetch",
             "store",
             "pool",
             "h1",
