@@ -1,11 +1,13 @@
 //! RequestAuthentication, AuthorizationPolicy and PeerAuthentication: which workloads of this process they are for (AP-01, RA-01), and what
 //! they say. One that is for a workload here and not enforced is an error. `incremental` calls this.
 
+mod authentication;
 mod authorization;
 mod external;
 mod lints;
 mod trust_domains;
 
+pub(crate) use authentication::{AuthenticationRules, authentication_of, authentication_rules};
 pub(crate) use authorization::{PolicyRules, rules_of};
 pub(crate) use external::{External, deny_all, external};
 pub(crate) use trust_domains::TrustDomains;

@@ -1,6 +1,7 @@
 //! Tests of the whole compilation, each named after the row that it holds.
 
 mod actions;
+mod authentication;
 mod authorization;
 mod balance;
 mod binding;

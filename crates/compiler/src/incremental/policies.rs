@@ -3,7 +3,10 @@
 use super::dirty::Dirty;
 use super::step::Step;
 use crate::context::CompileContext;
-use crate::policies::{External, PolicyRules, TrustDomains, deny_all, external, rules_of, workloads_of};
+use crate::policies::{
+    AuthenticationRules, External, PolicyRules, TrustDomains, authentication_of, authentication_rules, deny_all,
+    external, rules_of, workloads_of,
+};
 use crate::settings::Workload;
 use ir::policy::{ActionRules, Authorization, AuthorizationRule, Policies, RuleList};
 use ir::{ClusterId, WorkloadName};
@@ -23,6 +26,8 @@ pub(super) struct WorkloadPolicies {
 struct Demanded {
     /// The rules of each AuthorizationPolicy for it.
     authorization: BTreeMap<Key, Arc<PolicyRules>>,
+    /// The rules of each RequestAuthentication for it.
+    authentication: BTreeMap<Key, Arc<AuthenticationRules>>,
     /// What those with the action `CUSTOM` demand (AP-13).
     external: Option<External>,
     policies: Policies,
@@ -55,7 +60,8 @@ impl WorkloadPolicies {
 
     /// Compiles the policies that are dirty, puts together what depends on them, and returns the workloads that demand something else now.
     pub(super) fn compile(&mut self, context: CompileContext<'_>, dirty: &Dirty, step: &mut Step) -> Demanding {
-        let touched = self.authorization(context, dirty, step);
+        let mut touched = self.authorization(context, dirty, step);
+        touched.append(&mut self.authentication(context, dirty, step));
         let mut different = Demanding::default();
         for workload in context.workloads() {
             let Some(demanded) = self.of.get_mut(&workload.name) else { continue };
@@ -73,9 +79,10 @@ impl WorkloadPolicies {
             }
             let authorization = authorization_of(demanded).map(Arc::new);
             let ext_authz = demanded.external.as_ref().map(|external| Arc::new(external.authorization.clone()));
-            if demanded.policies.authorization != authorization || demanded.policies.ext_authz != ext_authz {
-                demanded.policies.authorization = authorization;
-                demanded.policies.ext_authz = ext_authz;
+            let authentication = authentication_of(demanded.authentication.values()).map(Arc::new);
+            let policies = Policies { authorization, authentication, ext_authz };
+            if demanded.policies != policies {
+                demanded.policies = policies;
                 different.workloads.insert(workload.name.clone());
             }
         }
@@ -90,41 +97,74 @@ impl WorkloadPolicies {
 
     /// Compiles AuthorizationPolicies, and returns the workloads whose rules they change.
     fn authorization(&mut self, context: CompileContext<'_>, dirty: &Dirty, step: &mut Step) -> BTreeSet<WorkloadName> {
-        let set = context.set;
-        let keys: Vec<Key> = if dirty.all {
-            set.authorization_policies.keys().cloned().collect()
-        } else {
-            let policies = dirty.policies.iter().filter(|object| object.kind == Kind::AuthorizationPolicy);
-            policies.map(|object| object.key.clone()).collect()
-        };
+        let policies = &context.set.authorization_policies;
+        let keys = dirty_keys(dirty, Kind::AuthorizationPolicy, policies.keys());
         let mut touched = BTreeSet::new();
         if keys.is_empty() {
             return touched;
         }
         let domains = TrustDomains::of(&context.settings.mesh);
         for key in keys {
-            let object = set.authorization_policies.get(&key);
+            let object = policies.get(&key);
             let workloads = object.map(|object| workloads_of(context, &key, object.spec.targets())).unwrap_or_default();
             let rules = object.filter(|_| !workloads.is_empty()).map(|object| {
                 step.work.policies += 1;
                 Arc::new(rules_of(object, &domains))
             });
-            for workload in context.workloads() {
-                let is_for = workloads.iter().any(|one| one.name == workload.name);
-                let demanded = self.of.entry(workload.name.clone()).or_default();
-                let differs = match rules.as_ref().filter(|_| is_for) {
-                    Some(rules) => {
-                        demanded.authorization.insert(key.clone(), Arc::clone(rules)).as_ref() != Some(rules)
-                    }
-                    None => demanded.authorization.remove(&key).is_some(),
-                };
-                if differs {
-                    touched.insert(workload.name.clone());
-                }
-            }
+            self.put(context, (&key, &workloads, rules), |demanded| &mut demanded.authorization, &mut touched);
         }
         touched
     }
+
+    /// Compiles RequestAuthentications, and returns the workloads whose rules they change.
+    fn authentication(
+        &mut self,
+        context: CompileContext<'_>,
+        dirty: &Dirty,
+        step: &mut Step,
+    ) -> BTreeSet<WorkloadName> {
+        let policies = &context.set.request_authentications;
+        let mut touched = BTreeSet::new();
+        for key in dirty_keys(dirty, Kind::RequestAuthentication, policies.keys()) {
+            let object = policies.get(&key);
+            let workloads = object.map(|object| workloads_of(context, &key, object.spec.targets())).unwrap_or_default();
+            let rules = object.filter(|_| !workloads.is_empty()).map(|object| {
+                step.work.policies += 1;
+                Arc::new(authentication_rules(object))
+            });
+            self.put(context, (&key, &workloads, rules), |demanded| &mut demanded.authentication, &mut touched);
+        }
+        touched
+    }
+
+    /// Gives the workloads that a policy is for its rules, and takes them from the others. Those for which that makes a difference are `touched`.
+    fn put<R: PartialEq>(
+        &mut self,
+        context: CompileContext<'_>,
+        (key, workloads, rules): (&Key, &[&Workload], Option<Arc<R>>),
+        place: impl Fn(&mut Demanded) -> &mut BTreeMap<Key, Arc<R>>,
+        touched: &mut BTreeSet<WorkloadName>,
+    ) {
+        for workload in context.workloads() {
+            let is_for = workloads.iter().any(|one| one.name == workload.name);
+            let of_workload = place(self.of.entry(workload.name.clone()).or_default());
+            let differs = match rules.as_ref().filter(|_| is_for) {
+                Some(rules) => of_workload.insert(key.clone(), Arc::clone(rules)).as_ref() != Some(rules),
+                None => of_workload.remove(key).is_some(),
+            };
+            if differs {
+                touched.insert(workload.name.clone());
+            }
+        }
+    }
+}
+
+/// The policies of a kind that have to be compiled.
+fn dirty_keys<'a>(dirty: &Dirty, kind: Kind, all: impl Iterator<Item = &'a Key>) -> Vec<Key> {
+    if dirty.all {
+        return all.cloned().collect();
+    }
+    dirty.policies.iter().filter(|object| object.kind == kind).map(|object| object.key.clone()).collect()
 }
 
 /// The external authorization of a workload, if it has `CUSTOM` policies.

@@ -102,7 +102,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("compiler::plan", &["owner", "servers", "coverage", "merge", "bindings"]),
-    ("compiler::policies", &["trust_domains", "authorization", "external", "lints"]),
+    ("compiler::policies", &["authentication", "trust_domains", "authorization", "external", "lints"]),
     (
         "dataplane",
         &[
