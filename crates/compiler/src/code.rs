@@ -70,7 +70,6 @@ codes! {
     NO_OVERLAP "MG7006" Warning "no host of the VirtualService overlaps with a host of the Gateway"
     NAMESPACE_REFUSED "MG7007" Warning "the Gateway's hosts are not for the VirtualService's namespace"
     NO_RULE_LEFT "MG7008" Warning "every rule is for another gateway, port or client"
-    NOT_YET "MG7009" Warning "the field of a VirtualService is not supported yet"
     FIELD_NO_EFFECT "MG7010" Info "the field of a VirtualService has no meaning at a gateway"
     BAD_HEADER "MG7011" Warning "the header cannot be written and is left out"
     BAD_MATCH "MG7012" Error "the condition cannot be evaluated, and never matches"
@@ -84,6 +83,7 @@ codes! {
     DELEGATE_UNUSED "MG7020" Warning "no other VirtualService delegates to the one without hosts"
     CORS_OPEN "MG7021" Warning "every origin may use answers with the cookies of its visitors"
     TUNNEL_UNUSED "MG7022" Warning "the tunnel of a destination is not used by a rule with several"
+    CLAIMS_UNVERIFIED "MG7023" Error "the condition is on token claims, and no RequestAuthentication verifies tokens for the workload"
 
     UNKNOWN_HOST "MG8001" Error "no Service or ServiceEntry has the destination's host"
     HIDDEN_HOST "MG8002" Error "the destination's host is not exported to the gateway's namespace"

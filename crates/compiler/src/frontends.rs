@@ -56,6 +56,12 @@ pub(crate) fn route_sources(set: &ResourceSet) -> impl Iterator<Item = ObjectRef
     set.virtual_services.keys().map(|key| ObjectRef { kind: Kind::VirtualService, key: key.clone() })
 }
 
+/// The objects with routes that have conditions on the claims of tokens.
+pub(crate) fn with_claims(set: &ResourceSet) -> impl Iterator<Item = ObjectRef> {
+    let having = set.virtual_services.values().filter(|object| istio::has_claims(&object.spec));
+    having.map(|object| ObjectRef { kind: Kind::VirtualService, key: object.key.clone() })
+}
+
 /// The names in an object with routes by which it is found again; none where there is no such object.
 pub(crate) fn references(set: &ResourceSet, source: &ObjectRef, domain: &str) -> References {
     match source.kind {

@@ -105,6 +105,14 @@ fn field(targets: Targets<'_>) -> &'static str {
     }
 }
 
+/// Whether a RequestAuthentication verifies tokens for a workload.
+pub(crate) fn is_authenticated(context: CompileContext<'_>, workload: &Workload) -> bool {
+    let mut objects = context.set.request_authentications.values();
+    objects.any(|object| {
+        !object.spec.jwt_rules.is_empty() && is_for(context, &object.key, object.spec.targets(), workload)
+    })
+}
+
 /// The workloads of this process that a policy is for.
 pub(crate) fn workloads_of<'a>(context: CompileContext<'a>, key: &Key, targets: Targets<'_>) -> Vec<&'a Workload> {
     context.workloads().iter().filter(|workload| is_for(context, key, targets, workload)).collect()

@@ -46,7 +46,7 @@ pub use listener::{
     Route, Service, TableId, TcpRoute, TcpTarget, TlsServer, WorkloadName,
 };
 pub use map::Map;
-pub use matching::{Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
+pub use matching::{ClaimMatch, Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 pub use mesh_settings::{
     CertificateDetails, ConnectionSettings, HeaderSettings, Http10, InvalidIpRange, IpRange, MeshConnectionSettings,
     ProxyProtocol, ProxyProtocolVersion, Underscores,

@@ -79,6 +79,28 @@ impl HeaderMatch {
     }
 }
 
+/// A demand on one claim of the verified token (VS-22).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClaimMatch {
+    /// The names of the claim, from the outermost.
+    pub path: Vec<Arc<str>>,
+    /// What the claim, or one element of its list, has to be.
+    pub value: ValueMatch,
+    /// `withoutHeaders`: the demand is turned round, and an absent claim meets it.
+    pub invert: bool,
+}
+
+impl ClaimMatch {
+    /// Whether a token whose claim has these texts is as demanded. Without a token there are none.
+    pub fn is_met<'v>(&self, mut texts: impl Iterator<Item = &'v str>) -> bool {
+        let found = texts.any(|text| match &self.value {
+            ValueMatch::Present => true,
+            ValueMatch::Text(demand) => demand.is_match(text.as_bytes()),
+        });
+        found != self.invert
+    }
+}
+
 /// A demand on one query parameter (VS-17).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueryMatch {
@@ -111,10 +133,12 @@ pub struct Demands {
     pub headers: Vec<HeaderMatch>,
     /// On query parameters, sorted by name.
     pub query: Vec<QueryMatch>,
+    /// On claims of the verified token.
+    pub claims: Vec<ClaimMatch>,
 }
 
 static NO_DEMANDS: Demands =
-    Demands { method: None, authority: None, scheme: None, headers: Vec::new(), query: Vec::new() };
+    Demands { method: None, authority: None, scheme: None, headers: Vec::new(), query: Vec::new(), claims: Vec::new() };
 
 impl Default for RouteMatch {
     fn default() -> Self {

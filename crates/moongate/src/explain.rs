@@ -137,7 +137,7 @@ impl Explainer {
         let mut scratch = Scratch::default();
         let mut explanation = Explanation::default();
         let pick = |view: &RequestView<'_>| {
-            let (found, route) = routing::explain::explain(table, view);
+            let (found, route) = routing::explain::explain(table, view, &routing::Claims::default());
             explanation = found;
             match route {
                 Some(route) => Pick::Route(route),

@@ -10,7 +10,7 @@ use ir::{
     Action, ClusterId, Demands, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, MatchPath,
     ObjectKind, Origin, PathNormalization, Route, RouteMatch, StringMatch, Target, TargetCluster,
 };
-use routing::{Pick, Table};
+use routing::{Claims, Pick, Table};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ fn round(table: &Table, asked: &[(&str, &str)]) -> Duration {
             query: None,
             fields: Fields::new(&[], &[]),
         };
-        found += usize::from(matches!(table.pick(black_box(&view)), Pick::Route(_)));
+        found += usize::from(matches!(table.pick(black_box(&view), &Claims::default()), Pick::Route(_)));
     }
     black_box(found);
     started.elapsed()

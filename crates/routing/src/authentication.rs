@@ -9,11 +9,13 @@ pub use output::Output;
 pub use verified::Verified;
 
 use crate::claims::Claims;
+use crate::route::LocalAnswer;
 use ir::HeaderName;
 use ir::policy::{Authentication, Provider};
 use jose::Failure;
 use locations::{Found, Location};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use text::FieldValue;
 use wire::view::RequestView;
 
 /// Tokens of a request that are looked at for one issuer; with more the request is refused, since each costs a verification.
@@ -147,16 +149,25 @@ fn is_preflight(view: &RequestView<'_>) -> bool {
     view.method == b"OPTIONS" && has("origin") && has("access-control-request-method")
 }
 
+/// The response to a request with a token that is not valid (RA-02): as Envoy's, also in its detail for logs.
+pub fn refused(view: &RequestView<'_>, failure: Failure) -> LocalAnswer {
+    static DETAILS: LazyLock<Vec<(Failure, String)>> = LazyLock::new(|| {
+        let detail = |failure: Failure| format!("jwt_authn_access_denied{{{}}}", failure.text().replace(' ', "_"));
+        Failure::ALL.iter().map(|failure| (*failure, detail(*failure))).collect()
+    });
+    let detail = DETAILS.iter().find(|(known, _)| *known == failure).map_or("", |(_, detail)| detail.as_str());
+    let status = if failure.is_forbidden() { 403 } else { 401 };
+    let fields = vec![("www-authenticate", FieldValue::cleaned(challenge(view, failure)))];
+    LocalAnswer { status, location: None, body: failure.text().as_bytes().into(), fields, detail }
+}
+
 /// The value of `WWW-Authenticate` for a failure: the URI without a query, which may hold a token, as the realm.
-pub fn challenge(view: &RequestView<'_>, failure: Failure) -> Vec<u8> {
+fn challenge(view: &RequestView<'_>, failure: Failure) -> Vec<u8> {
     let mut challenge = b"Bearer realm=\"".to_vec();
     let path = view.path.get(..MAX_REALM_PATH).unwrap_or(view.path);
-    for octet in [view.scheme.as_bytes(), b"://", view.authority, path].concat() {
-        match octet {
-            b'"' | b'\\' => challenge.push(b'_'),
-            octet => challenge.push(octet),
-        }
-    }
+    let uri = [view.scheme.as_bytes(), b"://", view.authority, path].concat();
+    // A quote or backslash would end the text.
+    challenge.extend(uri.into_iter().map(|octet| if matches!(octet, b'"' | b'\\') { b'_' } else { octet }));
     challenge.push(b'"');
     if failure != Failure::Missing {
         challenge.extend_from_slice(b", error=\"invalid_token\"");

@@ -1,5 +1,6 @@
 //! Explains the routing of a request: the functions of the live path, with every verdict as text.
 
+use crate::claims::Claims;
 use crate::host::HostTable;
 use crate::judge::{Unmet, judge, parameter};
 use crate::route::RouteEntry;
@@ -37,33 +38,37 @@ pub struct Verdict {
     pub lost: Option<String>,
 }
 
-/// Checks every rule up to the first match, and returns that one.
-pub fn explain<'t>(table: &'t Table, view: &RequestView<'_>) -> (Explanation, Option<&'t Arc<RouteEntry>>) {
+/// Checks every rule up to the first match, and returns that one. `claims` are those of the verified token.
+pub fn explain<'t>(
+    table: &'t Table,
+    view: &RequestView<'_>,
+    claims: &Claims,
+) -> (Explanation, Option<&'t Arc<RouteEntry>>) {
     let mut covering = table.covering(view.host);
     let Some(host) = covering.next() else {
         return (Explanation::default(), None);
     };
     let passed_over = covering.map(|host| host.pattern.to_string()).collect();
-    if matches!(table.pick(view), Pick::ToHttps) {
+    if matches!(table.pick(view, claims), Pick::ToHttps) {
         let host = Some(host.pattern.to_string());
         return (Explanation { host, passed_over, to_https: true, ..Explanation::default() }, None);
     }
-    let (rules, winner) = verdicts(host, view);
-    debug_assert_eq!(winner, host.first_match(view), "explain and the live path disagree");
+    let (rules, winner) = verdicts(host, view, claims);
+    debug_assert_eq!(winner, host.first_match(view, claims), "explain and the live path disagree");
     let (name, found) = (Some(host.pattern.to_string()), winner.is_some());
     let explanation = Explanation { host: name, passed_over, rules, found, to_https: false };
     (explanation, winner.and_then(|number| host.rules.get(number)))
 }
 
-fn verdicts(host: &HostTable, view: &RequestView<'_>) -> (Vec<Verdict>, Option<usize>) {
+fn verdicts(host: &HostTable, view: &RequestView<'_>, claims: &Claims) -> (Vec<Verdict>, Option<usize>) {
     let mut verdicts = Vec::new();
     for (number, rule) in host.rules.iter().enumerate() {
-        let judged = judge(&rule.config.matches, view);
+        let judged = judge(&rule.config.matches, view, claims);
         verdicts.push(Verdict {
             origin: rule.config.origin.clone(),
             name: rule.config.name.to_string(),
             demands: demands(&rule.config),
-            lost: judged.err().map(|unmet| why(&rule.config, unmet, view)),
+            lost: judged.err().map(|unmet| why(&rule.config, unmet, view, claims)),
         });
         if judged.is_ok() {
             return (verdicts, Some(number));
@@ -92,6 +97,10 @@ pub fn demands(route: &Route) -> String {
     for query in &matches.query {
         parts.push(format!("query parameter {} {}", query.name, value_words(&query.value)));
     }
+    for claim in &matches.claims {
+        let not = if claim.invert { "not " } else { "" };
+        parts.push(format!("claim {} {not}{}", claim.path.join("."), value_words(&claim.value)));
+    }
     if parts.is_empty() { "anything".to_owned() } else { parts.join(", ") }
 }
 
@@ -110,7 +119,7 @@ fn value_words(value: &ValueMatch) -> String {
     }
 }
 
-fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>) -> String {
+fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>, claims: &Claims) -> String {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let text = |demand: &Option<StringMatch>| demand.as_ref().map_or_else(String::new, words);
     match unmet {
@@ -141,6 +150,17 @@ fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>) -> String {
         Unmet::Query(at) => route.matches.query.get(at).map_or_else(String::new, |demand| {
             let value = parameter(&demand.name, view.query);
             format!("the query parameter {} {}, and {}", demand.name, came(value), wanted(&demand.value, false))
+        }),
+        Unmet::Claim(at) => route.matches.claims.get(at).map_or_else(String::new, |demand| {
+            let name = demand.path.join(".");
+            if claims.is_empty() {
+                return format!(
+                    "there is no verified token, and the claim {name} {}",
+                    wanted(&demand.value, demand.invert)
+                );
+            }
+            let texts: Vec<_> = claims.texts(demand.path.iter().map(AsRef::as_ref)).map(str::as_bytes).collect();
+            format!("the claim {name} {}, and {}", all(&texts), wanted(&demand.value, demand.invert))
         }),
     }
 }

@@ -1,6 +1,7 @@
 //! One host and its rules: finds the first rule that matches.
 
 use crate::candidates::{Candidates, FEW};
+use crate::claims::Claims;
 use crate::judge::judge;
 use crate::route::{RouteEntry, Slots};
 use ir::{Host, HostPattern};
@@ -28,16 +29,16 @@ impl HostTable {
     }
 
     /// The index of the first rule that matches.
-    pub fn first_match(&self, view: &RequestView<'_>) -> Option<usize> {
+    pub fn first_match(&self, view: &RequestView<'_>, claims: &Claims) -> Option<usize> {
         match &self.candidates {
-            None => (0..self.rules.len()).find(|number| self.takes(*number, view)),
-            Some(candidates) => {
-                candidates.first(view.path, |number| self.takes(number as usize, view)).map(|number| number as usize)
-            }
+            None => (0..self.rules.len()).find(|number| self.takes(*number, view, claims)),
+            Some(candidates) => candidates
+                .first(view.path, |number| self.takes(number as usize, view, claims))
+                .map(|number| number as usize),
         }
     }
 
-    fn takes(&self, number: usize, view: &RequestView<'_>) -> bool {
-        self.rules.get(number).is_some_and(|rule| judge(&rule.config.matches, view).is_ok())
+    fn takes(&self, number: usize, view: &RequestView<'_>, claims: &Claims) -> bool {
+        self.rules.get(number).is_some_and(|rule| judge(&rule.config.matches, view, claims).is_ok())
     }
 }

@@ -1,6 +1,7 @@
 //! Whether a route matches a request: the one function that live requests and `explain` share.
 
-use ir::{MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
+use crate::claims::Claims;
+use ir::{ClaimMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};
 use wire::view::RequestView;
 
 /// The first condition that a request does not meet.
@@ -18,10 +19,12 @@ pub enum Unmet {
     Header(usize),
     /// On the query parameter with this number in the route's list.
     Query(usize),
+    /// On the claim with this number in the route's list.
+    Claim(usize),
 }
 
-/// Checks all conditions of a route.
-pub fn judge(matches: &RouteMatch, view: &RequestView<'_>) -> Result<(), Unmet> {
+/// Checks all conditions of a route. `claims` are those of the verified token of the request.
+pub fn judge(matches: &RouteMatch, view: &RequestView<'_>, claims: &Claims) -> Result<(), Unmet> {
     if !path(&matches.path, view.path) {
         return Err(Unmet::Path);
     }
@@ -40,6 +43,9 @@ pub fn judge(matches: &RouteMatch, view: &RequestView<'_>) -> Result<(), Unmet> 
     if let Some(at) = matches.query.iter().position(|demand| !query(demand, view)) {
         return Err(Unmet::Query(at));
     }
+    if let Some(at) = matches.claims.iter().position(|demand| !claim(demand, claims)) {
+        return Err(Unmet::Claim(at));
+    }
     Ok(())
 }
 
@@ -55,6 +61,10 @@ fn path(demand: &MatchPath, path: &[u8]) -> bool {
         }
         MatchPath::Text { text: demand @ StringMatch::Regex(_), ignore_case: true } => demand.is_match(path),
     }
+}
+
+fn claim(demand: &ClaimMatch, claims: &Claims) -> bool {
+    demand.is_met(claims.texts(demand.path.iter().map(AsRef::as_ref)))
 }
 
 fn query(demand: &QueryMatch, view: &RequestView<'_>) -> bool {

@@ -3,6 +3,7 @@
 //! Tables are immutable and share what did not change: hosts lie in shards behind `Arc`, and one changed host costs a copy of its
 //! shard. The control side builds them; workers only read.
 
+use crate::claims::Claims;
 use crate::host::HostTable;
 use crate::host_map::HostMap;
 use crate::route::{RouteEntry, Slots};
@@ -103,13 +104,13 @@ impl Table {
         suffixes(name, self.suffixes.longest()).find_map(|suffix| self.suffixes.get(suffix))
     }
 
-    /// Routes a request.
-    pub fn pick(&self, view: &RequestView<'_>) -> Pick<'_> {
+    /// Routes a request; `claims` are those of its verified token.
+    pub fn pick(&self, view: &RequestView<'_>, claims: &Claims) -> Pick<'_> {
         let Some(host) = self.host(view.host) else { return Pick::NoHost };
         if host.https_redirect && view.scheme != "https" {
             return Pick::ToHttps;
         }
-        match host.first_match(view).and_then(|number| host.rules.get(number)) {
+        match host.first_match(view, claims).and_then(|number| host.rules.get(number)) {
             Some(rule) => Pick::Route(rule),
             None => Pick::NoRoute(host),
         }

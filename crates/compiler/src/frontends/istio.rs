@@ -8,3 +8,5 @@ pub(crate) mod references;
 mod refusal;
 mod routes;
 pub(crate) mod virtual_service;
+
+pub(crate) use routes::has_claims;

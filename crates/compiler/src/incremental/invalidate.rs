@@ -16,6 +16,7 @@ use resources::spec::core::Service;
 use resources::spec::destination_rule::{ConnectionPool, DestinationRule, Subset, TrafficPolicy, Tunnel};
 use resources::spec::pod::Pod;
 use resources::spec::scalar::Duration;
+use resources::spec::security::RequestAuthentication;
 use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
 use resources::spec::workload_entry::WorkloadEntry;
@@ -120,7 +121,20 @@ impl Dependencies<'_> {
             // Also those that were looked for in vain.
             Kind::Secret | Kind::ConfigMap => self.credential(|used| used.objects.contains(key), dirty),
             Kind::Pod => self.pod(before.pods.get(key), set.pods.get(key), dirty),
-            Kind::RequestAuthentication | Kind::AuthorizationPolicy | Kind::PeerAuthentication => {
+            Kind::RequestAuthentication => {
+                let seen = |set: &ResourceSet| {
+                    let object = set.request_authentications.get(key)?;
+                    let RequestAuthentication { selector, target_ref, target_refs, jwt_rules, .. } = &object.spec;
+                    let targets = (selector.clone(), target_ref.clone(), target_refs.clone());
+                    (!jwt_rules.is_empty()).then_some(targets)
+                };
+                if seen(before) != seen(set) {
+                    // Conditions on claims are reported where no token is verified.
+                    dirty.sources.extend(frontends::with_claims(set));
+                }
+                dirty.policies.insert(object.clone());
+            }
+            Kind::AuthorizationPolicy | Kind::PeerAuthentication => {
                 dirty.policies.insert(object.clone());
             }
             Kind::Namespace => {}

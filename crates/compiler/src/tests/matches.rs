@@ -1,8 +1,9 @@
 //! Conditions of routes (VS-11 to VS-17, VS-22).
 
-use super::world::{compiled, findings, gateway, host, virtual_service};
-use crate::Compiled;
+use super::world::{compiled, findings, gateway, host, objects, set, virtual_service};
+use crate::{Compiled, Memo, Settings, compile};
 use ir::{MatchPath, Route, RouteMatch, StringMatch, ValueMatch};
+use resources::set::Change;
 use std::sync::Arc;
 
 fn with(entry: &str) -> Compiled {
@@ -60,13 +61,39 @@ fn vs_17_query_parameters() {
 }
 
 #[test]
-fn vs_22_a_condition_on_claims_never_matches_rather_than_being_dropped() {
-    let compiled = with("{uri: {prefix: /admin}, headers: {'@request.auth.claims.group': {exact: admin}}}");
-    assert_eq!(
-        first(&compiled).matches.path,
-        MatchPath::Text { text: StringMatch::Exact("/other".into()), ignore_case: false }
+fn vs_22_claims_are_matched_by_their_names_and_never_as_headers() {
+    let found = matches(
+        "{headers: {'@request.auth.claims.a.b': {exact: x}, x-a: {exact: 'y'}}, withoutHeaders: {'@request.auth.claims[c.d][e]': {prefix: z}}}",
     );
-    assert_eq!(findings(&compiled), ["MG7009 VirtualService default/one"]);
+    assert_eq!(found.headers.len(), 1);
+    let claim = |at: usize| (found.claims[at].path.join("|"), found.claims[at].invert);
+    assert_eq!((claim(0), claim(1)), (("a|b".into(), false), ("c.d|e".into(), true)));
+    assert_eq!(found.claims[0].value, ValueMatch::Text(StringMatch::Exact("x".into())));
+    assert!(!found.is_catch_all());
+}
+
+#[test]
+fn vs_22_claims_that_nobody_verifies_are_an_error() {
+    let route = "{headers: {'@request.auth.claims.sub': {exact: a}}}";
+    let without = with(route);
+    assert_eq!(findings(&without), ["MG7023 VirtualService default/one"]);
+    let spec = |of: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: p, namespace: istio-system}}\nspec: {{{of}}}\n---\n"
+        )
+    };
+    let (mut memo, settings) = (Memo::default(), Settings::default());
+    let text = "  hosts: [a.test]\n  gateways: [gw]\n  http:\n  - match: [ENTRY]\n    directResponse: {status: 200}"
+        .replace("ENTRY", route);
+    let first = set(&[gateway("gw", "'*'"), virtual_service("one", &text)].concat());
+    let said = |compiled: &Compiled| findings(compiled).iter().any(|found| found.starts_with("MG7023"));
+    assert!(said(&compile(&first, &settings, &mut memo)));
+    let rules = "jwtRules: [{issuer: 'https://a'}]";
+    let second = first.with(objects(&spec(rules)).into_iter().map(Change::Put));
+    assert!(!said(&compile(&second, &settings, &mut memo)));
+    let elsewhere = format!("selector: {{matchLabels: {{a: b}}}}, {rules}");
+    let third = second.with(objects(&spec(&elsewhere)).into_iter().map(Change::Put));
+    assert!(said(&compile(&third, &settings, &mut memo)));
 }
 
 #[test]

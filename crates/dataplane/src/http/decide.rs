@@ -146,7 +146,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         if logged.contains(&FieldName::Path) {
             logged_path.extend_from_slice(&substitute::of_request(view, &FieldName::Path).unwrap_or_default());
         }
-        version.table.pick(view)
+        version.table.pick(view, &routing::Claims::default())
     });
     let Matched { route, view, action } = match decision {
         routing::Decision::Refused(refusal) => return Decision::Reject(Reject::Refused(refusal), None),

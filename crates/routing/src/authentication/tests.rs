@@ -653,4 +653,11 @@ fn ra_02_the_challenge_names_the_uri_without_its_query() {
     assert_eq!(of("/a\"b", Failure::Expired), r#"Bearer realm="http://a.test/a%22b", error="invalid_token""#);
     assert_eq!(of("/a", Failure::Missing), r#"Bearer realm="http://a.test/a""#);
     assert!(of(&format!("/{}", "x".repeat(1000)), Failure::Expired).len() < 400);
+    let answer = |failure| get("/a", |view| refused(view, failure));
+    let expired = answer(Failure::Expired);
+    assert_eq!((expired.status, &*expired.body), (401, &b"Jwt is expired"[..]));
+    assert_eq!(expired.detail, "jwt_authn_access_denied{Jwt_is_expired}");
+    assert_eq!(expired.fields[0].0, "www-authenticate");
+    assert_eq!(answer(Failure::Audience).status, 403);
+    assert_eq!(answer(Failure::Sub).detail, "jwt_authn_access_denied{Jwt_payload_[sub]_field_is_not_a_string}");
 }

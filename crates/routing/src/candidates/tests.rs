@@ -1,4 +1,5 @@
 use super::*;
+use crate::claims::Claims;
 use crate::explain::explain;
 use crate::fixture::{answering, ask, exact, host, listener, prefix, regex};
 use crate::judge::judge;
@@ -51,13 +52,13 @@ proptest! {
         let method = if post { "POST" } else { "GET" };
         let line = if header { "\nX-A: 1" } else { "" };
         ask(&format!("{method} {target} HTTP/1.1\nHost: a.test{line}"), |view| {
-            let first = rules.iter().find(|rule| judge(&rule.matches, view).is_ok());
-            let picked = match table.pick(view) {
+            let first = rules.iter().find(|rule| judge(&rule.matches, view, &Claims::default()).is_ok());
+            let picked = match table.pick(view, &Claims::default()) {
                 Pick::Route(entry) => Some(&entry.config),
                 Pick::NoRoute(_) | Pick::NoHost | Pick::ToHttps => None,
             };
             prop_assert_eq!(picked, first);
-            let (explanation, explained) = explain(&table, view);
+            let (explanation, explained) = explain(&table, view, &Claims::default());
             prop_assert_eq!(explained.map(|entry| &entry.config), first);
             let lost = explanation.rules.iter().filter(|verdict| verdict.lost.is_some()).count();
             prop_assert_eq!(lost + usize::from(first.is_some()), explanation.rules.len());

@@ -1,6 +1,7 @@
 //! Which request comes to which decision, as a table.
 
 use super::*;
+use crate::claims::Claims;
 use crate::fixture::{answering, exact, host, hosts, listener, path, prefix, route};
 use crate::table::Table;
 use ir::{Action, Cors, Demands, EscapedSlashes, Forward, MatchPath, PathRewrite, RouteMatch};
@@ -28,7 +29,7 @@ fn decided(head: &str, http: &HttpTable, is_misdirected: bool) -> String {
         let location = answer.location.map(|location| String::from_utf8_lossy(&location).into_owned());
         format!("{} {}", answer.status, location.unwrap_or_default()).trim_end().to_owned()
     };
-    match decide(&context, &mut scratch, |_, _| is_misdirected, |view| table.pick(view)) {
+    match decide(&context, &mut scratch, |_, _| is_misdirected, |view| table.pick(view, &Claims::default())) {
         Decision::Refused(refusal) => format!("refused {refusal:?}"),
         Decision::Redirect(answer) => format!("redirect {}", local(answer)),
         Decision::Misdirected => "misdirected".to_owned(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::claims::Claims;
 use crate::fixture::{answering, ask, exact, host, listener, path, prefix};
 use ir::{Demands, HeaderMatch, HeaderName, QueryMatch};
 
@@ -6,7 +7,7 @@ fn why(demands: Demands, head: &str) -> String {
     let rule = answering(201, path(prefix("/")), demands);
     let table = Table::build(&listener([host("a.test", vec![rule])]), &mut |_| 0);
     ask(head, |view| {
-        let (explanation, winner) = explain(&table, view);
+        let (explanation, winner) = explain(&table, view, &Claims::default());
         assert!(winner.is_none() && !explanation.found);
         explanation.rules.first().and_then(|verdict| verdict.lost.clone()).unwrap()
     })
@@ -22,7 +23,7 @@ fn each_rule_before_the_winner_says_why_it_lost() {
     ];
     let table = Table::build(&listener([host("a.test", rules)]), &mut |_| 0);
     ask("GET /b HTTP/1.1\nHost: a.test", |view| {
-        let (explanation, winner) = explain(&table, view);
+        let (explanation, winner) = explain(&table, view, &Claims::default());
         let lost: Vec<Option<&str>> = explanation.rules.iter().map(|verdict| verdict.lost.as_deref()).collect();
         assert_eq!(
             lost,
@@ -38,7 +39,7 @@ fn s_34_wider_hosts_that_are_passed_over_are_named() {
     let one = |pattern: &str| host(pattern, vec![answering(201, path(prefix("/x")), Demands::default())]);
     let table = Table::build(&listener(["*", "*.test", "*.a.test", "x.a.test"].map(one)), &mut |_| 0);
     ask("GET / HTTP/1.1\nHost: X.a.test:80", |view| {
-        let (explanation, winner) = explain(&table, view);
+        let (explanation, winner) = explain(&table, view, &Claims::default());
         assert_eq!(explanation.host.as_deref(), Some("x.a.test"));
         assert_eq!(explanation.passed_over, ["*.a.test", "*.test", "*"]);
         assert!(winner.is_none());
@@ -49,7 +50,7 @@ fn s_34_wider_hosts_that_are_passed_over_are_named() {
 fn a_host_that_nothing_covers_has_no_rules() {
     let table = Table::build(&listener([]), &mut |_| 0);
     ask("GET / HTTP/1.1\nHost: a.test", |view| {
-        let (explanation, _) = explain(&table, view);
+        let (explanation, _) = explain(&table, view, &Claims::default());
         assert_eq!((explanation.host, explanation.rules.len(), explanation.found), (None, 0, false));
     });
 }

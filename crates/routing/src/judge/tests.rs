@@ -5,11 +5,11 @@ use crate::fixture::{ask, exact, get, path as at, prefix, regex};
 use ir::{Demands, HeaderMatch, HeaderName};
 
 fn on_path(text: StringMatch, target: &str) -> bool {
-    get(target, |view| judge(&RouteMatch::new(at(text), Demands::default()), view).is_ok())
+    get(target, |view| judge(&RouteMatch::new(at(text), Demands::default()), view, &Claims::default()).is_ok())
 }
 
 fn with(demands: Demands, head: &str) -> Result<(), Unmet> {
-    ask(head, |view| judge(&RouteMatch::new(MatchPath::Any, demands), view))
+    ask(head, |view| judge(&RouteMatch::new(MatchPath::Any, demands), view, &Claims::default()))
 }
 
 fn on_header(name: &str, value: ValueMatch, invert: bool, lines: &str) -> bool {
@@ -37,7 +37,7 @@ fn vs_12_a_prefix_is_plain_text_and_a_query_is_no_part_of_the_path() {
 fn vs_13_case_is_ignored_in_exact_and_prefix_alone() {
     let ignoring = |text: StringMatch, target: &str| {
         let matches = RouteMatch::new(MatchPath::Text { text, ignore_case: true }, Demands::default());
-        get(target, |view| judge(&matches, view).is_ok())
+        get(target, |view| judge(&matches, view, &Claims::default()).is_ok())
     };
     assert!(ignoring(exact("/Api"), "/aPI"));
     assert!(!ignoring(exact("/Api"), "/aPI/"));
@@ -112,4 +112,41 @@ fn the_first_unmet_demand_is_named() {
     });
     let demands = Demands { headers: headers.to_vec(), ..Demands::default() };
     assert_eq!(with(demands, "GET / HTTP/1.1\nHost: a\nx-a: 1"), Err(Unmet::Header(1)));
+}
+
+#[test]
+fn vs_22_one_text_of_a_claim_that_matches_is_enough() {
+    let token = r#"{"sub": "alice", "n": 7, "scope": "read write", "a": {"b": ["x", "y"]}, "dotted.name": "z"}"#;
+    let token = Claims::new(serde_json::from_str(token).unwrap(), &[]);
+    let judged = |claims: &Claims, path: &[&str], value: ValueMatch, invert| {
+        let path = path.iter().map(|name| (*name).into()).collect();
+        let demands = Demands { claims: vec![ClaimMatch { path, value, invert }], ..Demands::default() };
+        // A client cannot say it in a header.
+        let head = "GET / HTTP/1.1\nHost: a.test\nx-request.auth.claims.sub: bob\nsub: bob";
+        ask(head, |view| judge(&RouteMatch::new(MatchPath::Any, demands), view, claims))
+    };
+    let text = ValueMatch::Text;
+    for (path, value) in [
+        (&["sub"][..], text(exact("alice"))),
+        (&["sub"], text(prefix("al"))),
+        (&["sub"], ValueMatch::Present),
+        (&["scope"], text(exact("write"))),
+        (&["a", "b"], text(regex("[y]"))),
+        (&["dotted.name"], text(exact("z"))),
+    ] {
+        assert_eq!(judged(&token, path, value.clone(), false), Ok(()), "{path:?}");
+        assert_eq!(judged(&token, path, value.clone(), true), Err(Unmet::Claim(0)), "{path:?}");
+        assert_eq!(judged(&Claims::default(), path, value.clone(), false), Err(Unmet::Claim(0)), "{path:?}");
+        assert_eq!(judged(&Claims::default(), path, value, true), Ok(()), "{path:?}");
+    }
+    for (path, value) in [
+        (&["sub"][..], text(exact("bob"))),
+        (&["n"], text(exact("7"))),
+        (&["scope"], text(exact("read write"))),
+        (&["a"], ValueMatch::Present),
+        (&["dotted", "name"], text(exact("z"))),
+    ] {
+        assert_eq!(judged(&token, path, value.clone(), false), Err(Unmet::Claim(0)), "{path:?}");
+        assert_eq!(judged(&token, path, value, true), Ok(()), "{path:?}");
+    }
 }

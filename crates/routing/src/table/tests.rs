@@ -1,4 +1,5 @@
 use super::*;
+use crate::claims::Claims;
 use crate::fixture::{answering, ask, exact, host, hosts, listener, path, prefix};
 use ir::{Action, Demands};
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ fn build(listener: &HttpTable) -> Table {
 
 /// The status that a request is answered with: that of its route, or 404.
 fn answer(table: &Table, host: &str, target: &str) -> u16 {
-    ask(&format!("GET {target} HTTP/1.1\nHost: {host}"), |view| match table.pick(view) {
+    ask(&format!("GET {target} HTTP/1.1\nHost: {host}"), |view| match table.pick(view, &Claims::default()) {
         Pick::Route(entry) => match &entry.config.action {
             Action::Respond(response) => response.status,
             other => panic!("{other:?}"),
@@ -147,9 +148,9 @@ fn s_70_a_host_that_wants_https_sends_requests_there_before_any_route() {
     let mut host = host("a.com", Vec::new());
     host.https_redirect = true;
     let table = build(&listener([host]));
-    request("http", "a.com", |view| assert!(matches!(table.pick(view), Pick::ToHttps)));
+    request("http", "a.com", |view| assert!(matches!(table.pick(view, &Claims::default()), Pick::ToHttps)));
     // S-71: as the client reached a trusted proxy.
-    request("https", "a.com", |view| assert!(matches!(table.pick(view), Pick::NoRoute(_))));
+    request("https", "a.com", |view| assert!(matches!(table.pick(view, &Claims::default()), Pick::NoRoute(_))));
 }
 
 fn request(scheme: &'static str, host: &str, check: impl FnOnce(&RequestView<'_>)) {

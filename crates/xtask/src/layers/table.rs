@@ -310,7 +310,6 @@ pub(super) const ORDER: &[List<'static>] = &[
         "routing",
         &[
             "claims",
-            "authentication",
             "authorization",
             "judge",
             "prepare",
@@ -318,6 +317,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "substitute",
             "log_line",
             "route",
+            "authentication",
             "cors",
             "candidates",
             "host",

@@ -4,11 +4,13 @@ mod actions;
 mod headers;
 mod matches;
 
+use crate::code;
 use crate::context::CompileContext;
 use crate::destinations::Asking;
 use crate::frontends::istio::delegates::{self, Rule};
 use crate::frontends::istio::references;
 use crate::plan::bindings::RouteTarget;
+use crate::policies;
 use crate::report::Notes;
 use crate::texts;
 use ir::{Action, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
@@ -18,6 +20,11 @@ use resources::set::Object;
 use resources::spec::text_match::selects;
 use resources::spec::virtual_service::{HttpMatch, VirtualService};
 use std::sync::Arc;
+
+/// Whether a rule has conditions on claims (VS-22).
+pub(crate) fn has_claims(spec: &VirtualService) -> bool {
+    spec.http.iter().flat_map(|rule| &rule.matches).any(matches::has_claims)
+}
 
 /// Compiles every rule that is for `target`, up to the first that takes everything.
 pub(crate) fn compile_routes(
@@ -58,6 +65,15 @@ impl Compiler<'_> {
                 Ok(matches) => matches,
                 Err(Unjudgeable) => continue,
             };
+            if !matches.claims.is_empty() && !policies::is_authenticated(self.context, self.target.workload) {
+                let message = format!(
+                    "no RequestAuthentication is for the workload `{}`: no request has claims here",
+                    self.target.workload.name.0
+                );
+                let help =
+                    "add a RequestAuthentication that selects the workload, with a rule for the issuer of the tokens";
+                notes.add_with_help(code::CLAIMS_UNVERIFIED, format!("{}.match[{at}]", rule.field), message, help);
+            }
             let takes_all = matches.is_catch_all();
             routes.extend(self.route(rule, Some((at, entry)), matches, notes));
             if takes_all {

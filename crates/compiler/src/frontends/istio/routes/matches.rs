@@ -3,15 +3,35 @@
 use crate::code;
 use crate::report::Notes;
 use crate::texts;
-use ir::{Demands, HeaderMatch, HeaderName, MatchPath, Pattern, QueryMatch, RouteMatch, StringMatch, ValueMatch};
+use ir::{
+    ClaimMatch, Demands, HeaderMatch, HeaderName, MatchPath, Pattern, QueryMatch, RouteMatch, StringMatch, ValueMatch,
+};
 use resources::spec::text_match::StringMatch as Written;
 use resources::spec::virtual_service::HttpMatch;
+use std::sync::Arc;
 
 /// A condition that cannot be judged. It never matches: to leave it out would let requests in that it was to keep out.
 pub(crate) struct Unjudgeable;
 
 /// Keys of `headers` that Istio reads as claims of a token (VS-22).
 const CLAIMS: &str = "@request.auth.claims";
+
+/// Whether an entry has conditions on claims.
+pub(crate) fn has_claims(written: &HttpMatch) -> bool {
+    let is_claim = |name: &str| claim_path(name).is_some();
+    written.headers.keys().chain(written.without_headers.keys()).any(|name| is_claim(name))
+}
+
+/// The names of a claim: those behind dots, or those in brackets, which may have dots.
+fn claim_path(name: &str) -> Option<Vec<Arc<str>>> {
+    let start = name.get(..CLAIMS.len()).filter(|start| start.eq_ignore_ascii_case(CLAIMS))?;
+    let path = name.get(start.len()..)?;
+    let names: Vec<&str> = match (path.strip_prefix('.'), path.strip_prefix('[')) {
+        (Some(path), _) => path.split('.').collect(),
+        (None, path) => path?.strip_suffix(']')?.split("][").collect(),
+    };
+    names.iter().all(|name| !name.is_empty()).then(|| names.into_iter().map(Arc::from).collect())
+}
 
 /// A field by its parent's path and its name, put together only where it is reported.
 #[derive(Clone, Copy)]
@@ -20,11 +40,19 @@ struct At<'a>(&'a str, &'a str);
 /// Compiles one entry; `field` is its path.
 pub(crate) fn compile_match(written: &HttpMatch, field: &str, notes: &mut Notes) -> Result<RouteMatch, Unjudgeable> {
     let mut headers = Vec::with_capacity(written.headers.len() + written.without_headers.len());
-    for (name, value) in &written.headers {
-        headers.extend(header(name, value, false, field, notes)?);
-    }
-    for (name, value) in &written.without_headers {
-        headers.extend(header(name, value, true, field, notes)?);
+    let mut claims = Vec::new();
+    for (block, map, invert) in
+        [("headers", &written.headers, false), ("withoutHeaders", &written.without_headers, true)]
+    {
+        for (name, value) in map {
+            match claim_path(name) {
+                Some(path) => {
+                    let value = value_match(value, At(&format!("{field}.{block}"), name), notes)?;
+                    claims.push(ClaimMatch { path, value, invert });
+                }
+                None => headers.extend(header(name, value, invert, field, notes)?),
+            }
+        }
     }
     headers.sort_by(|a, b| (&a.name, a.invert).cmp(&(&b.name, b.invert)));
     let path = path(written, field, notes)?;
@@ -34,6 +62,7 @@ pub(crate) fn compile_match(written: &HttpMatch, field: &str, notes: &mut Notes)
         scheme: text(written.scheme.as_ref(), At(field, "scheme"), notes)?,
         headers,
         query: query(written, field, notes)?,
+        claims,
     };
     Ok(RouteMatch::new(path, others))
 }
@@ -106,12 +135,6 @@ fn header(
     notes: &mut Notes,
 ) -> Result<Option<HeaderMatch>, Unjudgeable> {
     let block = format!("{field}.{}", if invert { "withoutHeaders" } else { "headers" });
-    if name.starts_with(CLAIMS) {
-        let message = "conditions on token claims are not supported yet, and never match";
-        notes.add(code::NOT_YET, format!("{block}.{name}"), message);
-        // VS-22: without a validated token no claim matches, and `withoutHeaders` is met.
-        return if invert { Ok(None) } else { Err(Unjudgeable) };
-    }
     if ["uri", "scheme", "method", "authority"].contains(&name) {
         // VS-15: Istio passes over these.
         let message = format!("`{name}` is not a header; use the field `{name}` of the match");
