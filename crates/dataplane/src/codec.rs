@@ -1,15 +1,35 @@
-//! The two sides of an exchange: [`Downstream`], the client, and [`UpstreamStream`], the backend. `http` and `tcp` call it.
+//! Both sides of an exchange: [`Downstream`], the client, and [`Upstream`], the backend. `http` and `tcp` call it, and only `codec` knows which
+//! version of HTTP either side speaks.
+//!
+//! A head is received by [`Upstream::poll_head`], a body by `poll_data` as [`Piece`]s. What is sent waits in a [`SendBuffer`], which `poll_send`
+//! writes. [`Splice`] moves large bodies in the kernel, and [`Tunnel`] relays octets in both directions.
 
-pub(crate) mod chunks;
+mod chunks;
 mod downstream;
+mod grpc_web;
+mod head;
+mod pace;
+mod post_tunnel;
 mod read;
-pub(crate) mod splice;
+mod receive;
+mod reset;
+mod send;
+mod splice;
 mod stream_trailers;
 mod streams;
+mod tunnel;
 mod upstream;
 
-pub(crate) use downstream::{ClientReset, Downstream, H2Downstream};
-pub(crate) use read::{read, read_some};
-pub(crate) use stream_trailers::Trailers;
-pub(crate) use streams::{Halves, Piece, Receiver, Sender};
-pub(crate) use upstream::{H2Upstream, UpstreamStream};
+pub(crate) use downstream::{ClientAccounts, ClientReset, Downstream};
+pub(crate) use grpc_web::GrpcWebResponse;
+pub(crate) use pace::Pace;
+pub(crate) use post_tunnel::PostTunnel;
+pub(crate) use read::read;
+pub(crate) use receive::{Piece, ReceiveError, Received, Trailers};
+pub(crate) use reset::ResetCode;
+pub(crate) use send::{BodyFraming, SendBuffer};
+pub(crate) use splice::{Splice, TransferError};
+pub(crate) use stream_trailers::UnreadTrailers;
+pub(crate) use streams::Receiver;
+pub(crate) use tunnel::{Relayed, Tunnel, TunnelClient};
+pub(crate) use upstream::{HeadInput, Upstream};

@@ -32,7 +32,7 @@ pub(crate) use drain::{AcceptCount, Accepting, Drain};
 pub(crate) use exchange_buffers::{ExchangeBuffers, MAX_KEPT_OUTPUT};
 pub(crate) use listener::{ListenerPermit, ListenerState, Services};
 pub(crate) use notices::Notice;
-pub(crate) use pipe::Pipe;
+pub(crate) use pipe::{Pipe, PipeError, PipeStep};
 pub(crate) use relay::{Duplex, relay};
 pub(crate) use service::{Service, TableState, TlsService, retire};
 pub(crate) use timers::Timer;

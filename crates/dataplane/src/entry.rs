@@ -218,8 +218,11 @@ async fn serve_protocol(
     match service {
         Service::Http(table) => {
             client.tracked.wait(Stage::Idle);
-            http::serve(worker, ClientConnection { downstream: Downstream::H1(stream), input, timer, client, table })
-                .await
+            http::serve(
+                worker,
+                ClientConnection { downstream: Downstream::connection(stream), input, timer, client, table },
+            )
+            .await
         }
         Service::Tcp(entry) if client.tracked.begin() => {
             Box::pin(tcp::serve(worker, tcp::TcpConnection { stream, input, timer, client, entry })).await;

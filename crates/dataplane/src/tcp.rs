@@ -1,12 +1,11 @@
 //! TCP proxying: plain TCP, terminated TLS, and TLS passthrough.
 
 mod connection;
-mod post_tunnel;
-mod tcp_upstream;
 mod tunnel;
 
 pub(crate) use connection::TcpConnection;
 
+use crate::codec::{Relayed, Tunnel, TunnelClient, Upstream};
 use crate::conn::{Worker, choose};
 use crate::metrics::{NO_DESTINATION, Request, add};
 use crate::reasons::{Flags, Reject};
@@ -15,21 +14,36 @@ use ir::{HashKey, TargetCluster};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tcp_upstream::{TcpUpstream, UpstreamPath};
-use tunnel::TunnelError;
+use tunnel::{TunnelError, TunnelOpener};
 use upstream::{
-    ClusterState, ConnectContext, ConnectError, EndpointState, InFlight, NoEndpoint, PickContext, xxhash64,
+    ClusterState, ConnectContext, ConnectError, Counted, EndpointState, InFlight, NoEndpoint, PickContext, xxhash64,
 };
+
+/// An open path to an endpoint.
+struct UpstreamPath {
+    tunnel: Tunnel,
+    /// Its count among the cluster's requests, if it leads through a proxy.
+    _counted: Option<Counted>,
+}
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
     let (mut info, mut cluster) = (StreamInfo::new(), None);
-    if let Some((mut path, _in_flight)) = connect(&worker, &conn, &mut cluster, &mut info).await {
-        let up = &path.up;
-        info.endpoint = up.endpoint().map(Arc::clone);
-        info.upstream_local = up.local_address();
-        (info.received, info.sent) = path.relay(&worker, &mut conn).await;
-        if path.up.ends().is_some_and(|end| end <= Instant::now()) {
+    if let Some((UpstreamPath { mut tunnel, _counted }, _in_flight)) =
+        connect(&worker, &conn, &mut cluster, &mut info).await
+    {
+        info.endpoint = Some(Arc::clone(tunnel.endpoint()));
+        info.upstream_local = tunnel.local_address();
+        let deadline = tunnel.deadline();
+        let client = TunnelClient {
+            peer: &mut conn.stream,
+            received: &mut conn.input,
+            timer: &conn.timer,
+            idle_timeout: conn.entry.config.idle_timeout,
+        };
+        let Relayed { to_backend, to_client } = tunnel.run(&worker, client, deadline).await;
+        (info.received, info.sent) = (to_backend, to_client);
+        if deadline.is_some_and(|end| end <= Instant::now()) {
             info.flags = Flags::DT;
         }
     }
@@ -101,11 +115,12 @@ async fn reach(
     let ends = conn.client.ends();
     let sender = ConnectContext { host: None, ends: ends.as_ref() };
     if let Some(tunnel) = &conn.entry.config.tunnel {
-        return tunnel::open(worker, cluster, (endpoint, sender), tunnel).await;
+        let (tunnel, counted) = TunnelOpener { worker, cluster, endpoint, sender, tunnel }.open().await?;
+        return Ok(UpstreamPath { tunnel, _counted: Some(counted) });
     }
     let connection = cluster.connect(endpoint, sender, cluster.config.timeouts.connect).await?;
     add(&worker.metrics.connected);
-    Ok(UpstreamPath { up: TcpUpstream::Bare(connection), back: worker.buffer(), _counted: None })
+    Ok(UpstreamPath { tunnel: Tunnel::open(Upstream::connection(connection), worker.buffer()), _counted: None })
 }
 
 /// DR-11, VS-66: the hash of the client's address, if the route's first cluster asks for it and the chosen cluster uses hashing.

@@ -1,7 +1,8 @@
 //! Route tables built from `ir`: which rule matches a request, how its head is edited, and why.
 //!
 //! Everything is a pure function of a table and a view of the request, so that live requests, `explain` and tests use the same code. The data
-//! plane and `explain` call [`decision::decide`], which normalises, picks a route and asks it, and then [`decision::edit_request`].
+//! plane and `explain` call [`decision::decide`], which normalises, picks a route and asks it, and then [`decision::edit_request`]. The data plane asks
+//! [`response_head::response_head`] for the head of a response.
 
 pub mod authentication;
 pub mod authorization;
@@ -18,6 +19,7 @@ mod host_map;
 pub mod judge;
 pub mod log_line;
 pub mod prepare;
+pub mod response_head;
 pub mod rewrite;
 pub mod route;
 pub mod servers;
@@ -31,6 +33,7 @@ pub use decision::{Decision, Forwarding, Matched, RequestContext, RouteAction, R
 pub use host::HostTable;
 pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};
+pub use response_head::{BackendHead, ClientFraming, ClientHead, ResponseContext, WebResponse};
 pub use route::{LocalAnswer, RouteEntry, Slots, TargetEntry};
 pub use servers::{ConnectionFacts, HostOwner, Servers};
 pub use substitute::Facts;

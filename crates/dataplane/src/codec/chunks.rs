@@ -5,7 +5,7 @@ use wire::h1::{ChunkWriter, HeadLimits};
 use wire::h2::FlatError;
 
 /// Appends data, as a chunk where the body is sent in chunks.
-pub(crate) fn put(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
+pub(super) fn put(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
     if chunked {
         ChunkWriter::data(out, data);
     } else {
@@ -14,7 +14,7 @@ pub(crate) fn put(out: &mut Vec<u8>, data: &[u8], chunked: bool) {
 }
 
 /// Appends the last chunk with the trailers that a stream of HTTP/2 ended with, which were checked before.
-pub(crate) fn end_chunks(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+pub(super) fn end_chunks(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     let limits = HeadLimits { bytes: usize::MAX, fields: usize::MAX, ..HeadLimits::default() };
     let (mut index, mut flat) = (Vec::new(), Vec::new());
     let trailers = trailers.map(|trailers| wire::h2::flatten_trailers(trailers, &limits, &mut index, &mut flat));
@@ -22,7 +22,7 @@ pub(crate) fn end_chunks(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
 }
 
 /// The trailers of a stream of HTTP/2 without those that may not be sent as such; `None` where nothing is left.
-pub(crate) fn checked_trailers(
+pub(super) fn checked_trailers(
     trailers: Option<HeaderMap>,
     limits: &HeadLimits,
 ) -> Result<Option<HeaderMap>, FlatError> {

@@ -11,7 +11,7 @@ pub(crate) fn read(stream: &mut Stream, buffer: &mut Buffer, context: &mut Conte
 }
 
 /// The same, with at most `most` octets.
-pub(crate) fn read_some(
+pub(super) fn read_some(
     stream: &mut Stream,
     buffer: &mut Buffer,
     most: usize,

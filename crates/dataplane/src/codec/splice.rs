@@ -1,70 +1,78 @@
-//! Operations of a flow on sockets: splicing of large bodies, and the check for a reset by a waiting client.
+//! Moves large bodies between two TCP connections in the kernel.
 
-use crate::conn::{Pipe, Worker};
+use super::receive::ReceiveError;
+use crate::conn::{Duplex, Pipe, PipeError, PipeStep, Worker};
 use crate::limits::SPLICE_FROM;
-use std::io;
-use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
-use tokio::io::Interest;
-use upstream::Stream;
+use wire::h1::BodyReader;
 
-/// Which side of a spliced body failed.
-pub(crate) enum SpliceError {
-    /// The sender closed before the end.
-    End,
+/// Which side of a body failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransferError {
     /// The sender.
-    Source,
+    Source(ReceiveError),
     /// The receiver.
     Sink,
 }
 
-/// A pipe for a body with `left` octets to come, if it is large and both sides are plain TCP.
-pub(crate) fn pipe(worker: &Worker, left: u64, from: &Stream, to: &Stream) -> Option<Pipe> {
-    let tcp = matches!((from, to), (Stream::Tcp(_), Stream::Tcp(_)));
-    if tcp && left >= SPLICE_FROM { worker.take_pipe() } else { None }
+/// The splice of a body, if it has begun.
+#[derive(Debug, Default)]
+pub(crate) struct Splice(Option<Pipe>);
+
+/// What a step has moved.
+pub(crate) struct Spliced {
+    /// Octets of the body that were received.
+    pub(crate) received: u64,
+    /// Whether all of the body was sent.
+    pub(crate) is_done: bool,
 }
 
-/// Moves one piece into the pipe or out of it; `left` is what is still to come into it.
-pub(crate) fn poll_move(
-    pipe: &mut Pipe,
-    left: &mut u64,
-    from: &Stream,
-    to: &Stream,
-    context: &mut Context<'_>,
-) -> Poll<Result<(), SpliceError>> {
-    let (Stream::Tcp(from), Stream::Tcp(to)) = (from, to) else { return Poll::Ready(Err(SpliceError::Source)) };
-    if !pipe.is_empty() {
-        return pipe.poll_empty(to, context).map(|emptied| emptied.map(|_| ()).map_err(|_| SpliceError::Sink));
+impl Splice {
+    /// Whether the body is spliced.
+    pub(crate) fn is_active(&self) -> bool {
+        self.0.is_some()
     }
-    match ready!(pipe.poll_fill(from, *left, context)) {
-        Ok(count) if count > 0 => {
-            *left = left.saturating_sub(count as u64);
-            Poll::Ready(Ok(()))
+
+    /// Whether nothing waits in the pipe.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(Pipe::is_empty)
+    }
+
+    /// Begins where the rest of the body is large and both sides are plain TCP.
+    pub(crate) fn begin(&mut self, worker: &Worker, body: &BodyReader, from: &impl Duplex, to: &impl Duplex) {
+        if let BodyReader::Length(SPLICE_FROM..) = body
+            && from.as_tcp().is_some()
+            && to.as_tcp().is_some()
+        {
+            self.0 = worker.take_pipe();
         }
-        Ok(_) => Poll::Ready(Err(SpliceError::End)),
-        Err(_) => Poll::Ready(Err(SpliceError::Source)),
     }
-}
 
-/// Waits until a client has reset its connection.
-pub(crate) async fn wait_client_reset(client: &Stream) {
-    let Some(client) = client.tcp() else { return std::future::pending().await };
-    // If readiness fails, no reset is reported.
-    if client.ready(Interest::ERROR).await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// Checks a client that waits for its response: an error after a reset; ready after a half-close or further input, which hide a later reset
-/// from this check.
-pub(crate) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let Some(client) = client.tcp() else { return Poll::Ready(Ok(())) };
-    loop {
-        ready!(client.poll_read_ready(context))?;
-        let peek = || socket2::SockRef::from(client).peek(&mut [MaybeUninit::uninit()]);
-        match client.try_io(Interest::READABLE, peek) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            peeked => return Poll::Ready(peeked.map(|_| ())),
+    /// Moves a piece into the pipe or out of it.
+    pub(crate) fn poll_move(
+        &mut self,
+        body: &mut BodyReader,
+        (from, to): (&impl Duplex, &impl Duplex),
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Spliced, TransferError>> {
+        let (Some(pipe), BodyReader::Length(left)) = (&mut self.0, body) else {
+            return Poll::Ready(Err(TransferError::Source(ReceiveError::Malformed)));
+        };
+        let (Some(from), Some(to)) = (from.as_tcp(), to.as_tcp()) else {
+            return Poll::Ready(Err(TransferError::Source(ReceiveError::Closed)));
+        };
+        let received = match ready!(pipe.poll_step(from, to, *left, context)) {
+            Ok(PipeStep::Filled(0)) => return Poll::Ready(Err(TransferError::Source(ReceiveError::Incomplete))),
+            Ok(PipeStep::Filled(count)) => count as u64,
+            Ok(PipeStep::Emptied(_)) => 0,
+            Err(PipeError::Source) => return Poll::Ready(Err(TransferError::Source(ReceiveError::Closed))),
+            Err(PipeError::Sink) => return Poll::Ready(Err(TransferError::Sink)),
+        };
+        *left = left.saturating_sub(received);
+        let is_done = *left == 0 && pipe.is_empty();
+        if is_done {
+            self.0 = None;
         }
+        Poll::Ready(Ok(Spliced { received, is_done }))
     }
 }

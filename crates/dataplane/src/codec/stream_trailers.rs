@@ -20,14 +20,14 @@ struct Held {
 
 /// The unread trailers of one connection.
 #[derive(Debug)]
-pub(crate) struct Trailers {
+pub(crate) struct UnreadTrailers {
     account: Rc<Account>,
     /// By stream.
     held: RefCell<HashMap<u32, Held>>,
     over: Cell<bool>,
 }
 
-impl Trailers {
+impl UnreadTrailers {
     pub(crate) fn new(account: &Rc<Account>) -> Rc<Self> {
         Rc::new(Self { account: Rc::clone(account), held: RefCell::default(), over: Cell::new(false) })
     }
@@ -51,7 +51,7 @@ impl Trailers {
     }
 }
 
-impl TrailerObserver for Trailers {
+impl TrailerObserver for UnreadTrailers {
     fn mark_malformed(&self, stream: u32) {
         if let Some(held) = self.held.borrow_mut().get_mut(&stream) {
             held.malformed = true;
@@ -71,13 +71,13 @@ impl TrailerObserver for Trailers {
 /// The trailers of an accepted stream.
 #[derive(Debug)]
 pub(crate) struct StreamTrailers {
-    trailers: Rc<Trailers>,
+    trailers: Rc<UnreadTrailers>,
     stream: u32,
 }
 
 impl StreamTrailers {
     /// Whether trailers were received that have pseudo-header fields.
-    pub(crate) fn are_malformed(&self) -> bool {
+    pub(super) fn are_malformed(&self) -> bool {
         self.trailers.held.borrow().get(&self.stream).is_some_and(|held| held.malformed)
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     fn trailers_are_charged_until_they_are_read() {
         let limits = BudgetLimits { connection: 10_000, worker: 1 << 20, process: 1 << 20 };
         let account = Budget::new(limits, Arc::default(), Arc::default()).account();
-        let trailers = Trailers::new(&account);
+        let trailers = UnreadTrailers::new(&account);
         trailers.begin_frame(1, 20);
         trailers.begin_frame(1, 10);
         assert_eq!((account.room(), trailers.is_over()), (10_000 - 30 * OF_FIELD, false));

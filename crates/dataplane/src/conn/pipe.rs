@@ -67,19 +67,51 @@ impl Drop for Pipe {
     }
 }
 
+/// What one step of a splice has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PipeStep {
+    /// So many octets came into the pipe; 0 when the sender has closed.
+    Filled(usize),
+    /// So many octets left it.
+    Emptied(usize),
+}
+
+/// Which side of a splice failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PipeError {
+    Source,
+    Sink,
+}
+
+impl From<PipeError> for io::Error {
+    fn from(_: PipeError) -> Self {
+        io::ErrorKind::BrokenPipe.into()
+    }
+}
+
 impl Pipe {
+    /// Moves what is in the pipe to `to`, or else at most `most` octets from `from` into it.
+    pub(crate) fn poll_step(
+        &mut self,
+        from: &TcpStream,
+        to: &TcpStream,
+        most: u64,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<PipeStep, PipeError>> {
+        if self.is_empty() {
+            self.poll_fill(from, most, context).map_ok(PipeStep::Filled).map_err(|_| PipeError::Source)
+        } else {
+            self.poll_empty(to, context).map_ok(PipeStep::Emptied).map_err(|_| PipeError::Sink)
+        }
+    }
+
     /// Whether nothing waits in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
     /// Takes bytes from a connection, at most `most`, while none wait; 0 when the peer has closed.
-    pub(crate) fn poll_fill(
-        &mut self,
-        from: &TcpStream,
-        most: u64,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_fill(&mut self, from: &TcpStream, most: u64, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(PIPE);
         loop {
             ready!(from.poll_read_ready(context))?;
@@ -96,7 +128,7 @@ impl Pipe {
     }
 
     /// Gives what waits to a connection.
-    pub(crate) fn poll_empty(&mut self, to: &TcpStream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_empty(&mut self, to: &TcpStream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(to.poll_write_ready(context))?;
             let moved = to.try_io(Interest::WRITABLE, || self.splice(to, Direction::Out, self.waiting));

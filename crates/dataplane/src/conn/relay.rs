@@ -1,7 +1,7 @@
 //! Relays octets in both directions between two connections or streams, until both have ended or the idle timeout (S-125). Half-closes are
 //! forwarded. Bulk data between two TCP connections is spliced; small pieces are copied, which costs less.
 
-use super::{Buffer, Pipe, Timer, Worker};
+use super::{Buffer, Pipe, PipeStep, Timer, Worker};
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
@@ -194,33 +194,26 @@ impl<'a> Pump<'a> {
 
     fn move_piece(&mut self, from: &TcpStream, to: &TcpStream, context: &mut Context<'_>) -> io::Result<Poll<bool>> {
         let Some(pipe) = &mut self.pipe else { return Ok(Poll::Ready(false)) };
-        if !pipe.is_empty() {
-            return match pipe.poll_empty(to, context)? {
-                Poll::Ready(count) => {
-                    self.passed += count as u64;
-                    Ok(Poll::Ready(true))
-                }
-                Poll::Pending => Ok(Poll::Pending),
-            };
-        }
-        match pipe.poll_fill(from, u64::MAX, context)? {
-            Poll::Ready(0) => {
+        match pipe.poll_step(from, to, u64::MAX, context)? {
+            Poll::Ready(PipeStep::Filled(0)) => {
                 self.ended = true;
-                Ok(Poll::Ready(false))
+                return Ok(Poll::Ready(false));
             }
-            Poll::Ready(count) if count < MIN_PIPED => {
-                // What is in the pipe has to come out of it first, so that it stays for this once.
+            Poll::Ready(PipeStep::Filled(count)) if count < MIN_PIPED => {
+                // The pipe is released once it is empty.
                 while !pipe.is_empty() {
-                    match pipe.poll_empty(to, context)? {
-                        Poll::Ready(count) => self.passed += count as u64,
+                    match pipe.poll_step(from, to, u64::MAX, context)? {
+                        Poll::Ready(PipeStep::Emptied(count)) => self.passed += count as u64,
+                        Poll::Ready(PipeStep::Filled(_)) => {}
                         Poll::Pending => return Ok(Poll::Pending),
                     }
                 }
                 (self.pipe, self.bulk) = (None, false);
-                Ok(Poll::Ready(true))
             }
-            Poll::Ready(_) => Ok(Poll::Ready(true)),
-            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(PipeStep::Emptied(count)) => self.passed += count as u64,
+            Poll::Ready(PipeStep::Filled(_)) => {}
+            Poll::Pending => return Ok(Poll::Pending),
         }
+        Ok(Poll::Ready(true))
     }
 }

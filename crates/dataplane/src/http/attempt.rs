@@ -3,18 +3,17 @@
 use super::attempt_count;
 use super::client::{ClientConnection, Disposition};
 use super::decide::Plan;
-use super::flow::{Failure, Finished, Flow, ReplayBuffer};
+use super::flow::{AttemptStart, Failure, Finished, Flow, ReplayBuffer, RequestProgress};
 use super::local;
 use super::mirror;
 use super::record::add_attempt;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use super::tunnel;
-use crate::codec::{ClientReset, Downstream, H2Upstream, UpstreamStream};
+use crate::codec::{ClientReset, Downstream, ResetCode, Upstream};
 use crate::conn::{ExchangeBuffers, Worker, choose};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
 use crate::stream_info::StreamInfo;
-use h2::Reason;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -87,8 +86,8 @@ pub(super) async fn forward(
                 continue;
             }
         };
-        let mut flow =
-            Flow::new(worker, conn, buffers, plan, up, (&mut body, &mut replay), (info.counted, &retry, info));
+        let progress = RequestProgress { body: &mut body, replay: &mut replay };
+        let mut flow = Flow::new(worker, conn, buffers, plan, up, progress, AttemptStart { retry: &retry, info });
         let result = poll_fn(|context| flow.poll(context)).await;
         add_attempt(info, &mut flow, worker);
         let failure = match result {
@@ -207,7 +206,7 @@ fn take_pooled(
     plan: &Plan,
     retry: &mut RetryState,
     info: &mut StreamInfo,
-) -> Result<Result<(UpstreamStream, AttemptPermits), NoConnection>, Option<ChosenEndpoint>> {
+) -> Result<Result<(Upstream, AttemptPermits), NoConnection>, Option<ChosenEndpoint>> {
     let picked = plan.cluster.pick(&mut || worker.random(), pick_context(plan, retry));
     let chosen = picked.map_err(|_| None)?;
     begin(plan, &chosen, retry, info);
@@ -230,9 +229,9 @@ fn take_pooled(
 }
 
 fn with_permits(
-    up: Result<(UpstreamStream, Counted), Reject>,
+    up: Result<(Upstream, Counted), Reject>,
     in_flight: Option<InFlight>,
-) -> Result<(UpstreamStream, AttemptPermits), NoConnection> {
+) -> Result<(Upstream, AttemptPermits), NoConnection> {
     match up {
         Ok((up, counted)) => Ok((up, (in_flight, counted))),
         Err(reject) => Err(NoConnection { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) }),
@@ -246,7 +245,7 @@ async fn connect(
     chosen: Option<ChosenEndpoint>,
     retry: &mut RetryState,
     info: &mut StreamInfo,
-) -> Result<(UpstreamStream, AttemptPermits), NoConnection> {
+) -> Result<(Upstream, AttemptPermits), NoConnection> {
     let (endpoint, in_flight) = match chosen {
         Some(chosen) => chosen,
         None => {
@@ -275,7 +274,7 @@ async fn connection(
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
     (retry, info): (&RetryState, &mut StreamInfo),
-) -> Result<(UpstreamStream, Counted), Reject> {
+) -> Result<(Upstream, Counted), Reject> {
     let timeouts = ConnectTimeouts {
         idle: retry.may_use_idle(),
         wait: time_left(plan, info),
@@ -291,10 +290,10 @@ fn on_connection(
     plan: &Plan,
     endpoint: &EndpointState,
     connection: Connection,
-) -> Result<(UpstreamStream, Counted), Reject> {
+) -> Result<(Upstream, Counted), Reject> {
     record_connection(worker, plan, endpoint, connection.reused);
     match plan.cluster.begin_request() {
-        Some(counted) => Ok((UpstreamStream::H1(connection), counted)),
+        Some(counted) => Ok((Upstream::connection(connection), counted)),
         None => {
             // The connection was not used.
             worker.pool.borrow_mut().put(connection, Instant::now());
@@ -319,7 +318,7 @@ async fn stream(
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
     (retry, info): (&RetryState, &mut StreamInfo),
-) -> Result<(UpstreamStream, Counted), Reject> {
+) -> Result<(Upstream, Counted), Reject> {
     let limit = connect_timeout(plan, info);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.sender(), limit).await {
         Ok(stream) => stream,
@@ -334,7 +333,7 @@ fn on_stream(
     endpoint: &EndpointState,
     retry: &RetryState,
     stream: H2Stream,
-) -> Result<(UpstreamStream, Counted), Reject> {
+) -> Result<(Upstream, Counted), Reject> {
     let Some((head, bodiless)) = plan.stream_head.as_deref() else { return Err(Reject::UpstreamProtocol) };
     record_connection(worker, plan, endpoint, stream.reused);
     let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
@@ -343,8 +342,8 @@ fn on_stream(
     if let Some(number) = retry.attempt_number() {
         attempt_count::write_stream(&mut head, number);
     }
-    let opened = H2Upstream::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
-    Ok((UpstreamStream::H2(Box::new(opened)), counted))
+    let opened = Upstream::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
+    Ok((opened, counted))
 }
 
 /// How long connecting may take: the cluster's timeout, within the time left.
@@ -385,7 +384,8 @@ async fn finish(
 ) -> Disposition {
     match finished {
         Finished::Tunnel(up) => {
-            (info.received, info.sent) = Box::pin(tunnel::run(worker, conn, buffers, head, up)).await;
+            let relayed = Box::pin(tunnel::run(worker, conn, buffers, head, up)).await;
+            (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
             Disposition::Close
         }
         Finished::Answered { up, close } => {
@@ -413,12 +413,9 @@ async fn fail(
         // The client has reset, or has received a part of a response that stays incomplete: only a close, a reset or a gRPC status can report
         // that.
         reject => {
-            if let Downstream::H2(stream) = &mut conn.downstream {
-                let told = reject.filter(|_| plan.dialect == Some(Dialect::Grpc));
-                if told.is_none_or(|reject| stream.end_grpc(reject.grpc_status(), failure.message()).is_err()) {
-                    stream.reset(failure.reset());
-                }
-            }
+            let told = reject.filter(|_| plan.dialect == Some(Dialect::Grpc));
+            let status = told.map(|reject| (reject.grpc_status(), failure.message()));
+            conn.downstream.break_off(status, failure.reset());
             if failure == Failure::ClientTrailers {
                 add(&worker.metrics.streams.malformed);
             }
@@ -436,9 +433,7 @@ async fn fail(
 
 /// Ends an exchange whose client has reset before anything was sent.
 pub(super) fn abandon(client: &mut Downstream, info: &mut StreamInfo) -> Disposition {
-    if let Downstream::H2(stream) = client {
-        stream.reset(Reason::CANCEL);
-    }
+    client.reset(ResetCode::Cancel);
     info.flags |= Flags::DC;
     info.detail = Failure::ClientClosed.detail();
     Disposition::Close

@@ -201,7 +201,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let upgrade = request.switch(buffer);
     let http2 = speaks_http2(&cluster, &conn.downstream);
     let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);
-    if upgrade.is_some() && !http2 && matches!(conn.downstream, Downstream::H2(_)) {
+    if upgrade.is_some() && !http2 && conn.downstream.is_multiplexed() {
         let random = u128::from(worker.random()) << 64 | u128::from(worker.random());
         edits.set_checked("sec-websocket-key", websocket::key(random).into_bytes());
     }
@@ -261,7 +261,7 @@ fn speaks_http2(cluster: &ClusterState, downstream: &Downstream) -> bool {
     match cluster.config.protocol {
         UpstreamProtocol::Http1 => false,
         UpstreamProtocol::Http2 { .. } => true,
-        UpstreamProtocol::AsClient => matches!(downstream, Downstream::H2(_)),
+        UpstreamProtocol::AsClient => downstream.is_multiplexed(),
     }
 }
 

@@ -90,9 +90,5 @@ pub(in crate::http) fn address_behind<'a>(peer: &Peer<'a>, fields: Fields<'a>) -
 
 /// The protocol as clients name it.
 pub(super) fn protocol(downstream: &Downstream, version: Version) -> &'static str {
-    match (downstream, version) {
-        (Downstream::H1(_), Version::Http10) => "HTTP/1.0",
-        (Downstream::H1(_), Version::Http11) => "HTTP/1.1",
-        (Downstream::H2(_), _) => "HTTP/2",
-    }
+    downstream.protocol(version)
 }

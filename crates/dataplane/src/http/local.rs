@@ -3,7 +3,7 @@
 use super::client::{ClientConnection, Disposition};
 use super::facts::{self, ResponseFacts, protocol};
 use super::reply::{self, LocalReply};
-use crate::codec::{Downstream, read};
+use crate::codec::{BodyFraming, Downstream, SendBuffer, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use crate::stream_info::StreamInfo;
@@ -13,7 +13,6 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use text::FieldValue;
-use upstream::Stream;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::{BodyReader, Version};
@@ -128,18 +127,12 @@ async fn send<'a>(
         let none = Fields::new(&[], &[]);
         *logged = substitute::capture_response(log.response_fields(), local.sent_status(), none, &edits.fields);
     }
-    match &mut conn.downstream {
-        Downstream::H1(stream) => {
-            buffers.down_out.clear();
-            let sent = reply::write(&mut buffers.down_out, local, &edits);
-            write(worker, stream, &conn.timer, &buffers.down_out).await.then_some(sent)
-        }
-        Downstream::H2(stream) => {
-            let (head, body) = reply::message(local, &edits);
-            let length = body.len() as u64;
-            stream.send_whole(head, body).is_ok().then_some(length)
-        }
+    if let Some(sent) = conn.downstream.send_message(|| reply::message(local, &edits)) {
+        return sent.ok();
     }
+    buffers.down_out.clear();
+    let sent = reply::write(&mut buffers.down_out, local, &edits);
+    write(worker, &mut conn.downstream, &conn.timer, &mut buffers.down_out).await.then_some(sent)
 }
 
 /// Rejects a head that could not be read, and closes the connection.
@@ -152,8 +145,11 @@ pub(super) async fn refuse_unread(
     let date = worker.date();
     let local = LocalReply::refusal(reject, (&date, &conn.client.mesh_settings), false, true);
     reply::write(&mut buffers.down_out, &local, &reply::headers(&local, Edits::default()));
-    let Downstream::H1(stream) = &mut conn.downstream else { return Disposition::Close };
-    if write(worker, stream, &conn.timer, &buffers.down_out).await { Disposition::Linger } else { Disposition::Close }
+    if write(worker, &mut conn.downstream, &conn.timer, &mut buffers.down_out).await {
+        Disposition::Linger
+    } else {
+        Disposition::Close
+    }
 }
 
 fn dialect(conn: &ClientConnection, buffers: &ExchangeBuffers) -> Option<Dialect> {
@@ -219,7 +215,7 @@ pub(super) async fn after_response(
     body: &mut BodyReader,
     close: bool,
 ) -> Disposition {
-    if matches!(conn.downstream, Downstream::H2(_)) {
+    if conn.downstream.is_multiplexed() {
         return Disposition::KeepAlive;
     }
     match (body.is_done(), close) {
@@ -238,7 +234,7 @@ async fn read_rest(
     body: &mut BodyReader,
 ) -> Disposition {
     conn.timer.set(worker.limits.linger_timeout);
-    let Downstream::H1(stream) = &mut conn.downstream else { return Disposition::KeepAlive };
+    let Some(stream) = conn.downstream.as_connection() else { return Disposition::KeepAlive };
     let mut left = worker.limits.linger_bytes;
     poll_fn(|context| {
         loop {
@@ -262,26 +258,20 @@ async fn read_rest(
 }
 
 /// Writes a response; `false` if the client did not receive it.
-async fn write(worker: &Worker, stream: &mut Stream, timer: &Timer, bytes: &[u8]) -> bool {
+async fn write(worker: &Worker, client: &mut Downstream, timer: &Timer, response: &mut Vec<u8>) -> bool {
     timer.set(worker.limits.write_timeout);
+    let mut send = SendBuffer::new(response, BodyFraming::Octets);
+    let mut no_input = worker.buffer();
     let mut written = 0;
     poll_fn(|context| {
-        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match stream.poll_write(context, rest) {
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    written += count;
-                    timer.set(worker.limits.write_timeout);
-                }
-                Poll::Ready(_) => return Poll::Ready(false),
-                Poll::Pending if timer.expired(context) => return Poll::Ready(false),
-                Poll::Pending => return Poll::Pending,
-            }
+        if let Poll::Ready(sent) = client.poll_send(&mut send, &mut no_input, context) {
+            return Poll::Ready(sent.is_ok());
         }
-        match stream.poll_flush(context) {
-            Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
-            Poll::Pending if timer.expired(context) => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
+        if send.written() > written {
+            written = send.written();
+            timer.set(worker.limits.write_timeout);
         }
+        if timer.expired(context) { Poll::Ready(false) } else { Poll::Pending }
     })
     .await
 }

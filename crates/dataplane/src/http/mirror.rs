@@ -2,20 +2,19 @@
 //! hands it the head at once and the body as it arrives, and never waits for it.
 
 use super::body_queue::{BodyQueue, MirrorSinks, QueueItem};
-use crate::codec::{H2Upstream, Piece, Receiver, UpstreamStream, chunks::end_chunks, read};
+use crate::codec::{HeadInput, Piece, Received, SendBuffer, Trailers, Upstream};
 use crate::conn::{Buffer, Worker, choose};
 use crate::limits::INTERIM_RESPONSES;
 use crate::metrics::add;
-use http::{HeaderMap, Request};
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use http::Request;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use upstream::{ClusterState, ConnectContext, ConnectError, ConnectTimeouts, Connection, Outcome, PickContext};
 use wire::h1::response::RequestKind;
-use wire::h1::{BodyReader, ChunkWriter, ResponseHead};
+use wire::h1::{BodyReader, ResponseHead, Style};
 use wire::proxy_protocol::Ends;
 
 /// A request to a mirror.
@@ -103,18 +102,22 @@ async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Re
             MirrorHead::Http1(_) => {
                 let timeouts = ConnectTimeouts { idle: trusting, wait: None, connect: || limit };
                 let found = upstream::h1_connection(&worker.pool, &request.cluster, &endpoint, sender, timeouts).await;
-                UpstreamStream::H1(found.map_err(|error| failed(&error))?)
+                Upstream::connection(found.map_err(|error| failed(&error))?)
             }
             MirrorHead::Http2(head) => {
                 let stream = upstream::h2_stream(&worker.streams, &request.cluster, &endpoint, sender, limit).await;
                 let stream = stream.map_err(|error| failed(&error))?;
-                let opened = H2Upstream::open(stream, head.clone(), request.body == MirrorBody::None);
-                UpstreamStream::H2(Box::new(opened.map_err(|_| MirrorFailed)?))
+                let is_bodiless = request.body == MirrorBody::None;
+                Upstream::open(stream, head.clone(), is_bodiless).map_err(|_| MirrorFailed)?
             }
         };
         let _counted = request.cluster.begin_request().ok_or(MirrorFailed)?;
-        let stale = up.is_reused() && matches!(up, UpstreamStream::H1(_)) && request.body == MirrorBody::None;
-        let mut exchange = MirrorExchange::new(worker, request, queue, up);
+        let stale = up.is_reused() && !up.is_multiplexed() && request.body == MirrorBody::None;
+        let mut out = match &request.head {
+            MirrorHead::Http1(head) => head.clone(),
+            MirrorHead::Http2(_) => Vec::new(),
+        };
+        let mut exchange = MirrorExchange::new(worker, request, queue, up, &mut out);
         match poll_fn(|context| exchange.poll(context)).await {
             Ok(()) => {
                 worker.report(&request.cluster, &endpoint, Outcome::Answered(exchange.head.status));
@@ -137,16 +140,10 @@ struct MirrorExchange<'a> {
     worker: &'a Worker,
     request: &'a MirrorRequest,
     queue: &'a BodyQueue,
-    up: UpstreamStream,
-    out: Vec<u8>,
-    written: usize,
-    /// Whether TLS may still buffer written octets.
-    unflushed: bool,
-    /// Whether all of the body is in `out`, and its trailers for an HTTP/2 stream.
-    complete: bool,
-    trailers: Option<HeaderMap>,
-    /// Whether the HTTP/2 stream still has to be ended.
-    end_due: bool,
+    up: Upstream,
+    send: SendBuffer<'a>,
+    /// Whether all of the request is in the send buffer.
+    is_complete: bool,
     input: Buffer,
     head: ResponseHead,
     /// Interim responses so far.
@@ -156,23 +153,22 @@ struct MirrorExchange<'a> {
 }
 
 impl<'a> MirrorExchange<'a> {
-    fn new(worker: &'a Worker, request: &'a MirrorRequest, queue: &'a BodyQueue, up: UpstreamStream) -> Self {
-        let out = match &request.head {
-            MirrorHead::Http1(head) => head.clone(),
-            MirrorHead::Http2(_) => Vec::new(),
-        };
-        let complete = request.body == MirrorBody::None;
+    /// `out` has the head of the request, if the backend speaks HTTP/1.
+    fn new(
+        worker: &'a Worker,
+        request: &'a MirrorRequest,
+        queue: &'a BodyQueue,
+        up: Upstream,
+        out: &'a mut Vec<u8>,
+    ) -> Self {
+        let chunks = (request.body == MirrorBody::Chunked).then(Style::default);
         Self {
             worker,
             request,
             queue,
-            out,
-            written: 0,
-            unflushed: false,
-            complete,
-            trailers: None,
-            end_due: !complete && matches!(up, UpstreamStream::H2(_)),
+            send: up.send_buffer(out, chunks, false),
             up,
+            is_complete: request.body == MirrorBody::None,
             input: worker.buffer(),
             head: ResponseHead::default(),
             interim: 0,
@@ -184,11 +180,7 @@ impl<'a> MirrorExchange<'a> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
         // A response counts even if the backend accepts no further octets.
         let sending = self.poll_send(context);
-        let answered = match self.up {
-            UpstreamStream::H1(_) => self.poll_response(context),
-            UpstreamStream::H2(_) => self.poll_stream(context),
-        };
-        match (answered, sending) {
+        match (self.poll_response(context), sending) {
             (Poll::Ready(answered), _) => Poll::Ready(answered),
             (Poll::Pending, Poll::Ready(Err(MirrorFailed))) => Poll::Ready(Err(MirrorFailed)),
             (Poll::Pending, _) => Poll::Pending,
@@ -197,113 +189,65 @@ impl<'a> MirrorExchange<'a> {
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
         loop {
-            ready!(self.poll_flush(context))?;
-            if self.complete {
+            ready!(self.up.poll_send(&mut self.send, &mut self.input, context)).map_err(|_| MirrorFailed)?;
+            if self.is_complete {
                 return Poll::Ready(Ok(()));
             }
-            self.out.clear();
-            self.written = 0;
-            let chunked = self.request.body == MirrorBody::Chunked && matches!(self.up, UpstreamStream::H1(_));
+            self.send.clear();
             match ready!(self.queue.poll_next(context)) {
-                QueueItem::Data(data) if chunked => ChunkWriter::data(&mut self.out, &data),
-                QueueItem::Data(data) => self.out.extend_from_slice(&data),
+                QueueItem::Data(data) => self.send.push(&data),
                 QueueItem::End(trailers) => {
-                    self.complete = true;
-                    if chunked {
-                        end_chunks(&mut self.out, trailers.as_ref());
-                    }
-                    self.trailers = trailers;
+                    self.is_complete = true;
+                    self.send.end(trailers.map_or(Trailers::None, Trailers::Map));
                 }
                 QueueItem::Broken => return Poll::Ready(Err(MirrorFailed)),
             }
         }
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
-        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
-            let count = match &mut self.up {
-                UpstreamStream::H1(connection) => ready!(connection.stream.poll_write(context, rest)),
-                UpstreamStream::H2(stream) => ready!(stream.sender.poll_send(rest, false, context)),
-            };
-            self.written += count.ok().filter(|count| *count > 0).ok_or(MirrorFailed)?;
-            self.unflushed = true;
-        }
-        match &mut self.up {
-            UpstreamStream::H1(connection) if self.unflushed => {
-                ready!(connection.stream.poll_flush(context)).map_err(|_| MirrorFailed)?;
-                self.unflushed = false;
-            }
-            UpstreamStream::H2(stream) if self.complete && self.end_due => {
-                self.end_due = false;
-                stream.sender.end(self.trailers.take()).map_err(|_| MirrorFailed)?;
-            }
-            UpstreamStream::H1(_) | UpstreamStream::H2(_) => {}
-        }
-        Poll::Ready(Ok(()))
-    }
-
     fn poll_response(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
-        let UpstreamStream::H1(connection) = &mut self.up else { return Poll::Ready(Err(MirrorFailed)) };
+        while self.body.is_none() {
+            ready!(self.poll_head(context))?;
+        }
         loop {
-            let (moved, done) = match &mut self.body {
-                Some(body) => {
-                    let step = body.decode(self.input.filled()).map_err(|_| MirrorFailed)?;
-                    self.input.consume(step.consumed);
-                    (step.consumed > 0, step.done)
-                }
-                None => {
-                    let limits = &self.worker.limits.head;
-                    let length = self
-                        .head
-                        .parse(self.input.filled(), self.request.request_kind, limits)
-                        .map_err(|_| MirrorFailed)?;
-                    self.input.consume(length.unwrap_or(0));
-                    if length.is_some() && !self.head.is_informational() {
-                        self.body = Some(BodyReader::new(self.head.body));
-                    } else if length.is_some() {
-                        self.interim += 1;
-                        if self.interim > INTERIM_RESPONSES {
-                            return Poll::Ready(Err(MirrorFailed));
-                        }
-                    }
-                    (length.is_some(), false)
-                }
-            };
-            if done {
-                return Poll::Ready(Ok(()));
-            }
-            if moved {
-                continue;
-            }
-            if self.input.is_full() {
-                self.input.grow();
-                if self.input.is_full() {
-                    return Poll::Ready(Err(MirrorFailed));
+            let Some(body) = &mut self.body else { return Poll::Ready(Err(MirrorFailed)) };
+            while let Some(piece) = Piece::decode(body, &self.input).map_err(|_| MirrorFailed)? {
+                piece.consume(&mut self.input);
+                if piece.is_last {
+                    return Poll::Ready(Ok(()));
                 }
             }
-            match ready!(read(&mut connection.stream, &mut self.input, context)) {
-                Ok(0) if matches!(self.body, Some(BodyReader::UntilClose)) => return Poll::Ready(Ok(())),
-                Ok(0) | Err(_) => return Poll::Ready(Err(MirrorFailed)),
-                Ok(_) => {}
+            let received = self.up.poll_data(&mut self.input, &self.worker.limits.head, context);
+            match ready!(received).map_err(|_| MirrorFailed)? {
+                Received::Octets => {}
+                Received::Piece(piece) if piece.is_last => return Poll::Ready(Ok(())),
+                Received::Piece(_) => {}
+                Received::Closed if body.ends_with_connection() => return Poll::Ready(Ok(())),
+                Received::Closed => return Poll::Ready(Err(MirrorFailed)),
             }
         }
     }
 
-    fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
-        let UpstreamStream::H2(up) = &mut self.up else { return Poll::Ready(Err(MirrorFailed)) };
-        if self.body.is_none() {
-            let answer = ready!(Pin::new(&mut up.response).poll(context)).map_err(|_| MirrorFailed)?;
-            self.head.status = answer.status().as_u16();
-            up.receiver = Receiver::new(answer.into_body());
-            self.body = Some(BodyReader::UntilClose);
+    /// Receives the next head; the final one sets the body.
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
+        let into = HeadInput {
+            head: &mut self.head,
+            input: &mut self.input,
+            request_kind: self.request.request_kind,
+            limits: &self.worker.limits.head,
+            most: usize::MAX,
+            may_read: true,
+        };
+        let Some(length) = ready!(self.up.poll_head(into, context)).map_err(|_| MirrorFailed)? else {
+            return Poll::Ready(Ok(()));
+        };
+        self.up.consume_head(&mut self.input, length);
+        if !self.head.is_informational() {
+            self.body = Some(BodyReader::new(self.head.body));
+            return Poll::Ready(Ok(()));
         }
-        loop {
-            match ready!(up.receiver.poll_piece(context)) {
-                Ok(Piece::Data(_)) => {}
-                Ok(Piece::End(_)) => return Poll::Ready(Ok(())),
-                Err(_) => return Poll::Ready(Err(MirrorFailed)),
-            }
-        }
+        self.interim += 1;
+        Poll::Ready(if self.interim > INTERIM_RESPONSES { Err(MirrorFailed) } else { Ok(()) })
     }
 
     /// Whether any part of a response was received.
@@ -313,12 +257,7 @@ impl<'a> MirrorExchange<'a> {
 
     /// The connection, if it is reusable.
     fn reusable_connection(self) -> Option<Connection> {
-        let sent = self.complete && self.written >= self.out.len() && !self.unflushed;
-        match self.up {
-            UpstreamStream::H1(connection) => {
-                Some(connection).filter(|_| sent && self.head.keep_alive && self.input.is_empty())
-            }
-            UpstreamStream::H2(_) => None,
-        }
+        let is_sent = self.is_complete && self.send.is_flushed();
+        self.up.into_reusable().filter(|_| is_sent && self.head.keep_alive && self.input.is_empty())
     }
 }

@@ -7,8 +7,9 @@ use super::client::ClientConnection;
 use super::exchange;
 use super::record;
 use super::reply::{self, LocalReply};
-use crate::codec::{Downstream, H2Downstream, Receiver, Trailers};
-use crate::conn::{Account, BudgetExceeded, Charge, Client, ExchangeBuffers, Stage, TableState, Timer, Worker};
+use crate::codec::{ClientAccounts, ClientReset, Downstream, Receiver, ResetCode, UnreadTrailers};
+use crate::conn::{BudgetExceeded, Charge, Client, ExchangeBuffers, Stage, TableState, Timer, Worker};
+use crate::metrics::add;
 use crate::reasons::Reject;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
@@ -48,14 +49,10 @@ struct ConnectionState {
     table: Arc<TableState>,
     /// Open streams.
     streams: Cell<usize>,
-    /// The account of their heads.
-    heads: Rc<Account>,
+    /// What they are charged to.
+    accounts: ClientAccounts,
     /// Their unread trailers.
-    trailers: Rc<Trailers>,
-    /// The account of responses that wait for the client.
-    responses: Rc<Account>,
-    /// The account of what HTTP/2 backends have sent ahead of the client.
-    ahead: Rc<Account>,
+    trailers: Rc<UnreadTrailers>,
     /// Streams refused in a row.
     refusals: Cell<u32>,
 }
@@ -67,12 +64,14 @@ pub(super) async fn serve(worker: Rc<Worker>, conn: ClientConnection) {
 }
 
 async fn serve_in(worker: Rc<Worker>, conn: ClientConnection, turn: Turn) {
-    let ClientConnection { downstream: Downstream::H1(stream), input, timer, client, table } = conn else { return };
+    let ClientConnection { downstream, input, timer, client, table } = conn;
+    let Some(stream) = downstream.into_connection() else { return };
     let limits = &worker.limits;
     let heads = worker.heads.account();
-    let trailers = Trailers::new(&heads);
+    let trailers = UnreadTrailers::new(&heads);
     let bounds = FrameBounds { section_timeout: client.head_limit(&worker), ..limits.frames() };
-    let watched = Watched::of_client(Replay::new(stream, input.filled()), bounds, Rc::<Trailers>::clone(&trailers));
+    let watched =
+        Watched::of_client(Replay::new(stream, input.filled()), bounds, Rc::<UnreadTrailers>::clone(&trailers));
     drop(input);
     timer.set(limits.handshake_timeout);
     let Some(connection) =
@@ -80,11 +79,10 @@ async fn serve_in(worker: Rc<Worker>, conn: ClientConnection, turn: Turn) {
     else {
         return;
     };
+    let accounts = ClientAccounts { heads, responses: worker.responses.account(), ahead: worker.ahead.account() };
     let shared = Rc::new(ConnectionState {
-        heads,
+        accounts,
         trailers,
-        responses: worker.responses.account(),
-        ahead: worker.ahead.account(),
         worker: Rc::clone(&worker),
         client,
         table,
@@ -248,7 +246,7 @@ impl ConnectionState {
         let limits = &routing::head_limits(&self.client.mesh_settings, self.worker.limits.head);
         let mut buffers = self.worker.acquire_buffers();
         match wire::h2::flatten_request(parts, protocol, ended, limits, &mut buffers.request, &mut buffers.flat) {
-            Ok(()) => match self.heads.charge(buffers.head_octets()) {
+            Ok(()) => match self.accounts.heads.charge(buffers.head_octets()) {
                 Ok(charge) => Ok(StreamHead::Taken(buffers, charge)),
                 Err(over) => {
                     self.worker.release_buffers(buffers);
@@ -311,11 +309,7 @@ async fn answer(job: StreamJob, timer: Timer) {
     let worker = &shared.worker;
     let receiver = Receiver::of_client(body, shared.trailers.of(respond.stream_id().as_u32()));
     let mut conn = ClientConnection {
-        downstream: Downstream::H2(Box::new(H2Downstream::new(
-            receiver,
-            respond,
-            [&shared.heads, &shared.responses, &shared.ahead],
-        ))),
+        downstream: Downstream::stream(receiver, respond, shared.accounts.clone()),
         input: worker.buffer(),
         timer,
         client: Rc::clone(&shared.client),
@@ -346,19 +340,19 @@ fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialec
         FlatError::Expectation => Reject::Head(wire::h1::HeadError::Expectation),
     };
     record::record_rejected_head(worker, conn, reject);
-    if let (FlatError::Malformed, Downstream::H2(stream)) = (error, &mut conn.downstream) {
-        return stream.reset_malformed(worker);
+    if let FlatError::Malformed = error {
+        // RFC 9113 §8.1.1.
+        add(&worker.metrics.streams.malformed);
+        return conn.downstream.reset(ResetCode::Protocol);
     }
     let date = worker.date();
     let local = LocalReply {
         grpc: dialect.map(|dialect| (dialect, reject.grpc_status())),
         ..LocalReply::refusal(reject, (&date, &conn.client.mesh_settings), false, false)
     };
-    let (head, body) = reply::message(&local, &reply::headers(&local, Edits::default()));
-    if let Downstream::H2(stream) = &mut conn.downstream
-        && stream.send_whole(head, body).is_err()
-    {
-        stream.reset(Reason::INTERNAL_ERROR);
+    let message = || reply::message(&local, &reply::headers(&local, Edits::default()));
+    if let Some(Err(ClientReset)) = conn.downstream.send_message(message) {
+        conn.downstream.reset(ResetCode::Internal);
     }
 }
 

@@ -5,7 +5,7 @@ use super::exchange;
 use super::local;
 use super::multiplexed;
 use super::record;
-use crate::codec::{Downstream, read};
+use crate::codec::read;
 use crate::conn::{ExchangeBuffers, Stage, Worker};
 use crate::reasons::Reject;
 use std::future::poll_fn;
@@ -38,7 +38,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: ClientConnection) {
 
 /// Sends close_notify, which protects the end of a TLS connection from truncation (RFC 8446 §6.1).
 fn send_close_notify(conn: &mut ClientConnection) {
-    if let Downstream::H1(stream @ Stream::Tls(_)) = &mut conn.downstream {
+    if let Some(stream @ Stream::Tls(_)) = conn.downstream.as_connection() {
         // The peer may have closed; then the alert is not needed.
         let _ = stream.shutdown_write();
     }
@@ -46,7 +46,7 @@ fn send_close_notify(conn: &mut ClientConnection) {
 
 /// Whether the connection begins with the HTTP/2 preface, after ALPN or with prior knowledge (RFC 9113 §3.3).
 async fn detect_http2(worker: &Worker, conn: &mut ClientConnection) -> bool {
-    let Downstream::H1(stream) = &mut conn.downstream else { return false };
+    let Some(stream) = conn.downstream.as_connection() else { return false };
     conn.client.set_head(worker, &conn.timer);
     poll_fn(|context| {
         loop {
@@ -70,7 +70,7 @@ async fn wait_for_request(worker: &Worker, conn: &mut ClientConnection) -> bool 
         return true;
     }
     conn.client.set_idle(worker, &conn.timer);
-    let Downstream::H1(stream) = &mut conn.downstream else { return false };
+    let Some(stream) = conn.downstream.as_connection() else { return false };
     poll_fn(|context| {
         loop {
             match stream.poll_read_ready(context) {
@@ -116,7 +116,7 @@ async fn read_head(
 ) -> Result<Option<usize>, Reject> {
     conn.client.set_head(worker, &conn.timer);
     let limits = routing::head_limits(&conn.client.mesh_settings, worker.limits.head);
-    let Downstream::H1(stream) = &mut conn.downstream else { return Ok(None) };
+    let Some(stream) = conn.downstream.as_connection() else { return Ok(None) };
     poll_fn(|context| {
         loop {
             match buffers.request.parse(conn.input.filled(), &limits) {
@@ -151,7 +151,7 @@ async fn read_head(
 /// Lingering close, so that the last response arrives: shuts down writing and reads the remaining input for a while. A close with unread input
 /// would reset the connection and destroy the response.
 async fn linger(worker: &Worker, conn: &mut ClientConnection) {
-    let Downstream::H1(stream) = &mut conn.downstream else { return };
+    let Some(stream) = conn.downstream.as_connection() else { return };
     if stream.shutdown_write().is_err() {
         return;
     }

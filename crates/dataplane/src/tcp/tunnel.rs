@@ -1,19 +1,15 @@
-//! Tunnels through a proxy (DR-50): a CONNECT or POST request to the endpoint, which has to succeed before any octets are relayed.
+//! Opens tunnels through a proxy (DR-50): a CONNECT or POST request to the endpoint, which has to succeed before any octets are relayed.
 
-use super::post_tunnel::PostTunnel;
-use super::tcp_upstream::{TcpUpstream, UpstreamPath};
-use crate::codec::H2Upstream;
+use crate::codec::{HeadInput, PostTunnel, ReceiveError, Tunnel, Upstream};
 use crate::conn::{Buffer, Worker};
 use crate::metrics::add;
 use http::{Method, Request, Uri};
-use ir::{Tunnel, TunnelMethod, UpstreamProtocol};
+use ir::{TunnelMethod, UpstreamProtocol};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
-use std::task::{Poll, ready};
-use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
-use upstream::{ClusterState, ConnectContext, ConnectError, Connection, EndpointState, Outcome, Stream};
+use upstream::{ClusterState, ConnectContext, ConnectError, Counted, EndpointState, Outcome};
 use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, ResponseHead};
 
@@ -69,108 +65,82 @@ impl From<h2::Error> for TunnelError {
     }
 }
 
-/// Opens a tunnel through an endpoint within the connect timeout.
-pub(super) async fn open(
-    worker: &Worker,
-    cluster: &Arc<ClusterState>,
-    (endpoint, sender): (&Arc<EndpointState>, ConnectContext<'_>),
-    tunnel: &Tunnel,
-) -> Result<UpstreamPath, TunnelError> {
-    // A tunnel counts as a request while it lasts (DR-21).
-    let counted = cluster.begin_request().ok_or(ConnectError::Overflow)?;
-    let deadline = Instant::now() + cluster.config.timeouts.connect;
-    let opening = Opening { worker, cluster, endpoint, sender, tunnel, deadline };
-    let (up, back) = match cluster.config.protocol {
-        UpstreamProtocol::Http2 { .. } => (opening.on_stream().await?, worker.buffer()),
-        // A TCP client has no HTTP version to follow (DR-22).
-        UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => opening.on_connection().await?,
-    };
-    Ok(UpstreamPath { up, back, _counted: Some(counted) })
-}
-
-struct Opening<'a> {
-    worker: &'a Worker,
-    cluster: &'a Arc<ClusterState>,
-    endpoint: &'a Arc<EndpointState>,
-    sender: ConnectContext<'a>,
-    tunnel: &'a Tunnel,
-    deadline: Instant,
-}
-
-impl Opening<'_> {
-    /// Opens a connection; returns it and the octets after the head of the response.
-    async fn on_connection(&self) -> Result<(TcpUpstream, Buffer), TunnelError> {
-        let limit = self.cluster.config.timeouts.connect;
-        let mut connection = self.cluster.connect(self.endpoint, self.sender, limit).await?;
-        self.made();
-        let mut back = self.worker.buffer();
-        let body = self.in_time(self.ask(&mut connection, &mut back)).await?;
-        Ok(match self.tunnel.method {
-            TunnelMethod::Connect => (TcpUpstream::Bare(connection), back),
-            TunnelMethod::Post => {
-                let post = PostTunnel::new(connection, body, back);
-                (TcpUpstream::PostTunnel(Box::new(post)), self.worker.buffer())
-            }
-        })
-    }
-
-    /// Sends the head and reads the head of the response; later octets stay in the buffer.
-    async fn ask(&self, connection: &mut Connection, back: &mut Buffer) -> Result<BodyReader, TunnelError> {
-        let authority = &self.tunnel.authority;
-        let (head, request_kind) = match self.tunnel.method {
-            TunnelMethod::Connect => {
-                (format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n"), RequestKind::Connect)
-            }
-            TunnelMethod::Post => (
-                format!("POST / HTTP/1.1\r\nhost: {authority}\r\ntransfer-encoding: chunked\r\n\r\n"),
-                RequestKind::Other,
-            ),
-        };
-        connection.stream.write_all(head.as_bytes()).await?;
-        connection.stream.flush().await?;
-        let mut head = ResponseHead::default();
-        loop {
-            match head.parse(back.filled(), request_kind, &self.worker.limits.head) {
-                Err(_) => return Err(TunnelError::Malformed),
-                Ok(None) => {
-                    if read(&mut connection.stream, back).await? == 0 {
-                        return Err(TunnelError::Closed);
-                    }
-                }
-                Ok(Some(length)) => {
-                    back.consume(length);
-                    match head.status {
-                        200..=299 => return Ok(BodyReader::new(head.body)),
-                        _ if head.is_informational() => {}
-                        status => return Err(TunnelError::Refused(status)),
-                    }
-                }
+impl From<ReceiveError> for TunnelError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Malformed | ReceiveError::MalformedTrailers => Self::Malformed,
+            ReceiveError::Closed | ReceiveError::Incomplete | ReceiveError::Unprocessed | ReceiveError::TimedOut => {
+                Self::Closed
             }
         }
     }
+}
 
-    /// Opens an HTTP/2 stream. If it fails on a reused connection, it is tried once more: no tunnel octets were sent on it.
-    async fn on_stream(&self) -> Result<TcpUpstream, TunnelError> {
+/// An endpoint of a cluster, through which a tunnel is opened.
+#[derive(Clone, Copy)]
+pub(super) struct TunnelOpener<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) cluster: &'a Arc<ClusterState>,
+    pub(super) endpoint: &'a Arc<EndpointState>,
+    pub(super) sender: ConnectContext<'a>,
+    pub(super) tunnel: &'a ir::Tunnel,
+}
+
+/// What the proxy answered with a success.
+struct ProxyAnswer {
+    body: BodyReader,
+    /// Octets after the head.
+    received: Buffer,
+}
+
+impl TunnelOpener<'_> {
+    /// Opens a tunnel within the connect timeout. It counts as a request of the cluster while it lasts (DR-21).
+    pub(super) async fn open(self) -> Result<(Tunnel, Counted), TunnelError> {
+        let counted = self.cluster.begin_request().ok_or(ConnectError::Overflow)?;
+        let deadline = Instant::now() + self.cluster.config.timeouts.connect;
+        let tunnel = match self.cluster.config.protocol {
+            UpstreamProtocol::Http2 { .. } => self.on_stream(deadline).await?,
+            // A TCP client has no HTTP version to follow (DR-22).
+            UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => self.on_connection(deadline).await?,
+        };
+        Ok((tunnel, counted))
+    }
+
+    async fn on_connection(&self, deadline: Instant) -> Result<Tunnel, TunnelError> {
+        let limit = self.cluster.config.timeouts.connect;
+        let connection = self.cluster.connect(self.endpoint, self.sender, limit).await?;
+        self.record_connection();
+        let mut up = Upstream::connection(connection);
+        let mut head = self.octet_head();
+        let ProxyAnswer { body, received } = in_time(deadline, self.ask(&mut up, &mut head)).await?;
+        Ok(match (self.tunnel.method, up.into_reusable()) {
+            (TunnelMethod::Post, Some(connection)) => {
+                Tunnel::post(PostTunnel::new(connection, body, received), self.worker.buffer())
+            }
+            (TunnelMethod::Connect, Some(connection)) => Tunnel::open(Upstream::connection(connection), received),
+            (_, None) => return Err(TunnelError::Closed),
+        })
+    }
+
+    /// Opens a stream. If it fails on a reused connection, it is tried once more: no tunnel octets were sent on it.
+    async fn on_stream(&self, deadline: Instant) -> Result<Tunnel, TunnelError> {
         let head = self.stream_head()?;
         let mut again = true;
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             let stream =
                 upstream::h2_stream(&self.worker.streams, self.cluster, self.endpoint, self.sender, left).await?;
             let reused = stream.reused;
             if reused {
                 add(&self.worker.metrics.reused);
             } else {
-                self.made();
+                self.record_connection();
             }
-            let opened = self.in_time(async {
-                let mut up = H2Upstream::open(stream, head.clone(), false)?;
-                match up.answer().await? {
-                    // A response without a body cannot carry a tunnel.
-                    (200..=299, false) => Ok(TcpUpstream::Stream(Box::new(up))),
-                    (200..=299, true) => Err(TunnelError::Malformed),
-                    (status, _) => Err(TunnelError::Refused(status)),
-                }
+            let opened = in_time(deadline, async {
+                let mut up = Upstream::open(stream, head.clone(), false)?;
+                let ProxyAnswer { received, .. } = self.ask(&mut up, &mut Vec::new()).await?;
+                // A response without a body cannot carry a tunnel.
+                if up.has_ended() { Err(TunnelError::Malformed) } else { Ok(Tunnel::open(up, received)) }
             });
             match opened.await {
                 Err(TunnelError::Closed) if reused && again => again = false,
@@ -179,6 +149,50 @@ impl Opening<'_> {
         }
     }
 
+    /// Sends what is left of the head, and receives the head of the response.
+    async fn ask(&self, up: &mut Upstream, out: &mut Vec<u8>) -> Result<ProxyAnswer, TunnelError> {
+        let (mut head, mut input) = (ResponseHead::default(), self.worker.buffer());
+        let is_switch = true;
+        let mut send = up.send_buffer(out, None, is_switch);
+        poll_fn(|context| up.poll_send(&mut send, &mut input, context)).await?;
+        let limits = &self.worker.limits.head;
+        let request_kind = self.request_kind();
+        loop {
+            let length = poll_fn(|context| {
+                let (head, input) = (&mut head, &mut input);
+                let into = HeadInput { head, input, request_kind, limits, most: usize::MAX, may_read: true };
+                up.poll_head(into, context)
+            });
+            let Some(length) = length.await? else { continue };
+            up.consume_head(&mut input, length);
+            match head.status {
+                200..=299 => return Ok(ProxyAnswer { body: BodyReader::new(head.body), received: input }),
+                _ if head.is_informational() => {}
+                status => return Err(TunnelError::Refused(status)),
+            }
+        }
+    }
+
+    fn request_kind(&self) -> RequestKind {
+        match self.tunnel.method {
+            TunnelMethod::Connect => RequestKind::Connect,
+            TunnelMethod::Post => RequestKind::Other,
+        }
+    }
+
+    /// The head for a proxy in HTTP/1.
+    fn octet_head(&self) -> Vec<u8> {
+        let authority = &self.tunnel.authority;
+        match self.tunnel.method {
+            TunnelMethod::Connect => format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n"),
+            TunnelMethod::Post => {
+                format!("POST / HTTP/1.1\r\nhost: {authority}\r\ntransfer-encoding: chunked\r\n\r\n")
+            }
+        }
+        .into_bytes()
+    }
+
+    /// The head for a proxy in HTTP/2.
     fn stream_head(&self) -> Result<Request<()>, TunnelError> {
         let authority = self.tunnel.authority.as_str();
         let scheme = if self.cluster.config.tls.is_some() { "https" } else { "http" };
@@ -194,24 +208,16 @@ impl Opening<'_> {
         head.map_err(|_| TunnelError::Malformed)
     }
 
-    fn made(&self) {
+    /// Counts a connection that was established.
+    fn record_connection(&self) {
         add(&self.worker.metrics.connected);
         self.worker.report(self.cluster, self.endpoint, Outcome::Connected);
     }
-
-    async fn in_time<T>(&self, asking: impl Future<Output = Result<T, TunnelError>>) -> Result<T, TunnelError> {
-        timeout_at(self.deadline, asking).await.unwrap_or(Err(TunnelError::Late))
-    }
 }
 
-async fn read(stream: &mut Stream, buffer: &mut Buffer) -> io::Result<usize> {
-    if buffer.is_full() {
-        buffer.grow();
-    }
-    poll_fn(|context| {
-        let count = ready!(stream.poll_read(context, buffer.room()))?;
-        buffer.fill(count);
-        Poll::Ready(Ok(count))
-    })
-    .await
+async fn in_time<T>(
+    deadline: Instant,
+    opening: impl Future<Output = Result<T, TunnelError>>,
+) -> Result<T, TunnelError> {
+    timeout_at(deadline, opening).await.unwrap_or(Err(TunnelError::Late))
 }

@@ -1,8 +1,7 @@
 //! The failures of an attempt, and how each is reported to clients and the log.
 
+use crate::codec::{ClientReset, ReceiveError, ResetCode};
 use crate::reasons::Reject;
-use h2::Reason;
-use std::io::{self, ErrorKind};
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,18 +42,32 @@ pub(in crate::http) enum Failure {
     StreamIdle,
 }
 
+impl From<ClientReset> for Failure {
+    fn from(_: ClientReset) -> Self {
+        Self::ClientClosed
+    }
+}
+
 impl Failure {
-    /// What an error of a stream to a backend means.
-    pub(super) fn of_stream(error: &h2::Error) -> Self {
-        match () {
-            () if upstream::is_unprocessed(error) => Self::UpstreamUnprocessed,
-            () if error.is_library() => Self::UpstreamProtocol,
-            // A finding of [`upstream::Watched`] in the frames.
-            () => match error.get_io().map(io::Error::kind) {
-                Some(ErrorKind::InvalidData) => Self::UpstreamProtocol,
-                Some(ErrorKind::TimedOut) => Self::HeadTimeout,
-                _ => Self::UpstreamClosed,
-            },
+    /// Why nothing more is received from the backend.
+    pub(super) fn of_backend(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Closed => Self::UpstreamClosed,
+            ReceiveError::Incomplete => Self::UpstreamIncomplete,
+            ReceiveError::Unprocessed => Self::UpstreamUnprocessed,
+            ReceiveError::Malformed | ReceiveError::MalformedTrailers => Self::UpstreamProtocol,
+            ReceiveError::TimedOut => Self::HeadTimeout,
+        }
+    }
+
+    /// Why nothing more is received from the client.
+    pub(super) fn of_client(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Closed | ReceiveError::Incomplete | ReceiveError::Unprocessed | ReceiveError::TimedOut => {
+                Self::ClientClosed
+            }
+            ReceiveError::Malformed => Self::ClientBody,
+            ReceiveError::MalformedTrailers => Self::ClientTrailers,
         }
     }
 
@@ -78,12 +91,12 @@ impl Failure {
         }
     }
 
-    /// The code of the reset for an HTTP/2 client.
-    pub(in crate::http) fn reset(self) -> Reason {
+    /// The code of the reset for a client that receives a stream.
+    pub(in crate::http) fn reset(self) -> ResetCode {
         match self {
-            Self::ClientTrailers => Reason::PROTOCOL_ERROR,
-            Self::ClientSlow => Reason::ENHANCE_YOUR_CALM,
-            _ => Reason::INTERNAL_ERROR,
+            Self::ClientTrailers => ResetCode::Protocol,
+            Self::ClientSlow => ResetCode::ExcessiveLoad,
+            _ => ResetCode::Internal,
         }
     }
 

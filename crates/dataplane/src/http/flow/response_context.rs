@@ -1,12 +1,23 @@
-//! The facts that edits of a response and its log line use besides its head (VS-47).
+//! What is known besides the head of a response, once it was received: for the head that the client receives, and for its log line (VS-47).
 
+use crate::http::decide::Plan;
 use crate::http::facts::ResponseFacts;
 use crate::stream_info::{OutcomeFacts, StreamFacts};
 use ir::FieldName;
+use std::time::Duration;
+use text::HttpDate;
+use wire::h1::response::RequestKind;
 use wire::view::Fields;
 
-/// The facts that edits of a response and its log line use besides its head.
+/// What is known besides the head of a response.
 pub(super) struct ResponseContext<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) request_kind: RequestKind,
+    /// Whether the client's connection is closed after the response.
+    pub(super) is_last: bool,
+    pub(super) date: &'a HttpDate,
+    /// From the end of the request to the head of the response.
+    pub(super) elapsed: Duration,
     pub(super) stream: StreamFacts<'a>,
     pub(super) outcome: OutcomeFacts<'a>,
     pub(super) captured_headers: &'a [(FieldName, Vec<u8>)],
@@ -15,7 +26,7 @@ pub(super) struct ResponseContext<'a> {
 }
 
 impl<'a> ResponseContext<'a> {
-    pub(super) fn of(&self, status: u16, fields: Fields<'a>) -> ResponseFacts<'a> {
+    pub(super) fn facts(&self, status: u16, fields: Fields<'a>) -> ResponseFacts<'a> {
         ResponseFacts {
             stream: self.stream,
             outcome: self.outcome,

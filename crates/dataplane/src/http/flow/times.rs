@@ -11,7 +11,7 @@ impl Flow<'_> {
         let route_end = route_end.into_iter().chain(self.deadline).min();
         let (try_end, idle_limit, section) = (self.try_end(), self.idle_limit(), self.section());
         let section_end = section.map(|(end, _)| end);
-        let request_end = self.request_end.filter(|_| !self.request.complete && !self.response.head_seen);
+        let request_end = self.request_end.filter(|_| !self.request.is_complete() && !self.response.has_head());
         if !self.armed {
             self.armed = true;
             match idle_limit {
@@ -40,7 +40,7 @@ impl Flow<'_> {
 
     /// The deadline of the per-try timeout.
     fn try_end(&self) -> Option<Instant> {
-        let (policy, _) = self.retries.filter(|_| !self.response.head_seen)?;
+        let (policy, _) = self.retries.filter(|_| !self.response.has_head())?;
         self.try_from?.checked_add(policy.per_try_timeout?)
     }
 
@@ -65,7 +65,7 @@ impl Flow<'_> {
         let limit = |usual: Duration, failure| self.client.stream_idle_timeout(usual).map(|limit| (limit, failure));
         if !self.response.is_flushed() {
             limit(limits.write_timeout, Failure::ClientStuck)
-        } else if !self.response.head_seen && self.request.awaits_body() {
+        } else if !self.response.has_head() && self.request.awaits_body() {
             limit(limits.body_timeout, Failure::BodyTimeout)
         } else {
             // Only the mesh sets an idle timeout for backends (S-121).

@@ -1,10 +1,10 @@
 //! A tunnel in the bodies of an HTTP/1.1 request and its response (DR-50 `POST`): chunks in the request, any framing in the response.
 
 use crate::conn::{Buffer, Duplex};
+use ::upstream::Connection;
 use std::io;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::net::TcpStream;
-use upstream::Connection;
 use wire::h1::{BodyReader, ChunkWriter};
 
 /// The largest chunk.
@@ -12,7 +12,7 @@ const CHUNK: usize = 16 << 10;
 
 /// A connection whose heads were sent.
 #[derive(Debug)]
-pub(super) struct PostTunnel {
+pub(crate) struct PostTunnel {
     pub(super) connection: Connection,
     body: BodyReader,
     input: Buffer,
@@ -22,7 +22,7 @@ pub(super) struct PostTunnel {
 
 impl PostTunnel {
     /// `input` has the octets after the head of the response, and `body` decodes them.
-    pub(super) fn new(connection: Connection, body: BodyReader, input: Buffer) -> Self {
+    pub(crate) fn new(connection: Connection, body: BodyReader, input: Buffer) -> Self {
         Self { connection, body, input, output: Vec::new(), written: 0 }
     }
 

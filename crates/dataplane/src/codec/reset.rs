@@ -1,0 +1,55 @@
+//! Resets: the codes that the gateway sends, and the check for a client that has reset its connection.
+
+use std::future::pending;
+use std::io;
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use upstream::Stream;
+
+/// Why the gateway resets a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResetCode {
+    /// The response stays incomplete.
+    Internal,
+    /// The request is malformed.
+    Protocol,
+    /// The client makes the gateway hold too much.
+    ExcessiveLoad,
+    /// The response is no longer needed.
+    Cancel,
+}
+
+impl From<ResetCode> for h2::Reason {
+    fn from(code: ResetCode) -> Self {
+        match code {
+            ResetCode::Internal => Self::INTERNAL_ERROR,
+            ResetCode::Protocol => Self::PROTOCOL_ERROR,
+            ResetCode::ExcessiveLoad => Self::ENHANCE_YOUR_CALM,
+            ResetCode::Cancel => Self::CANCEL,
+        }
+    }
+}
+
+/// Waits until a client has reset its connection.
+pub(super) async fn wait_client_reset(client: &Stream) {
+    let Some(client) = client.tcp() else { return pending().await };
+    // If readiness fails, no reset is reported.
+    if client.ready(Interest::ERROR).await.is_err() {
+        pending().await
+    }
+}
+
+/// Checks a client that waits for its response: an error after a reset; ready after a half-close or further input, which hide a later reset
+/// from this check.
+pub(super) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let Some(client) = client.tcp() else { return Poll::Ready(Ok(())) };
+    loop {
+        ready!(client.poll_read_ready(context))?;
+        let peek = || socket2::SockRef::from(client).peek(&mut [MaybeUninit::uninit()]);
+        match client.try_io(Interest::READABLE, peek) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            peeked => return Poll::Ready(peeked.map(|_| ())),
+        }
+    }
+}

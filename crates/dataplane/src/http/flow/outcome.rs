@@ -1,0 +1,107 @@
+//! What an attempt has led to: for retries, for outlier detection, and for the record of the exchange.
+
+use super::response::ResponseState;
+use super::{Failure, Finished, Flow};
+use crate::http::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress};
+use ir::FieldName;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use upstream::{Counted, Outcome};
+
+impl Flow<'_> {
+    /// What a failure of the attempt means for retries. Takes the permit that was acquired for the next attempt.
+    pub(in crate::http) fn outcome(&mut self, failure: Failure) -> AttemptOutcome<Counted> {
+        let response = if self.has_answered() || self.response.send.any_written() {
+            ResponseProgress::Begun
+        } else if self.response.input.is_empty() {
+            ResponseProgress::Nothing
+        } else {
+            ResponseProgress::PartialHead
+        };
+        AttemptOutcome {
+            failure: match failure {
+                Failure::UpstreamClosed => AttemptFailure::Closed,
+                Failure::UpstreamUnprocessed => AttemptFailure::Unprocessed,
+                Failure::UpstreamProtocol | Failure::HeadTimeout => AttemptFailure::Protocol,
+                Failure::TryTimeout => AttemptFailure::TryTimeout,
+                Failure::Answer => AttemptFailure::Response,
+                _ => AttemptFailure::Final,
+            },
+            is_started: self.request.any_written(),
+            is_replayable: self.request.is_whole(),
+            may_be_stale: self.up.is_reused() && self.plan.idempotent,
+            response,
+            permit: self.retry_permit.take(),
+        }
+    }
+
+    /// Reports a failed attempt to outlier detection (DR-30). Failures of the client, and results reported with the head, do not count.
+    pub(in crate::http) fn report(&self, failure: Failure) {
+        let outcome = match failure {
+            Failure::UpstreamClosed
+            | Failure::UpstreamIncomplete
+            | Failure::UpstreamUnprocessed
+            | Failure::UpstreamProtocol => Outcome::Disconnected,
+            Failure::HeadTimeout => Outcome::TimedOut,
+            Failure::Timeout | Failure::TryTimeout if !self.has_answered() => Outcome::TimedOut,
+            _ => return,
+        };
+        self.worker.report(&self.plan.cluster, self.up.endpoint(), outcome);
+    }
+
+    /// Resets both directions for another attempt.
+    pub(in crate::http) fn rewind(self) {
+        self.request.rewind();
+        self.response.rewind();
+    }
+
+    /// The result of a complete response: the backend's connection, if it is reusable.
+    pub(in crate::http) fn finish(self) -> Finished {
+        if self.response.state == ResponseState::Tunnel {
+            return Finished::Tunnel(self.up);
+        }
+        let is_clean = self.response.head.keep_alive && self.request.is_sent() && self.response.input.is_empty();
+        let up = self.up.into_reusable().filter(|_| is_clean);
+        Finished::Answered { up, close: self.response.close }
+    }
+
+    /// Why a retriable response was sent to the client.
+    pub(in crate::http) fn no_retry_reason(&self) -> NoRetryReason {
+        self.no_retry
+    }
+
+    /// When the end of the request was received, if it was.
+    pub(in crate::http) fn complete_at(&self) -> Option<Instant> {
+        self.complete_at
+    }
+
+    /// Headers of the response that the access log has, as the client received them.
+    pub(in crate::http) fn take_logged_headers(&mut self) -> Vec<(FieldName, Vec<u8>)> {
+        std::mem::take(&mut self.response.logged_headers)
+    }
+
+    pub(in crate::http) fn received(&self) -> u64 {
+        self.request.received
+    }
+
+    pub(in crate::http) fn sent(&self) -> u64 {
+        self.response.sent
+    }
+
+    pub(in crate::http) fn status(&self) -> u16 {
+        self.response.status
+    }
+
+    pub(in crate::http) fn time_to_head(&self) -> Option<Duration> {
+        self.response.time_to_head
+    }
+
+    /// Whether the head of the final response was received.
+    pub(in crate::http) fn has_answered(&self) -> bool {
+        self.response.has_head()
+    }
+
+    pub(in crate::http) fn local_address(&self) -> Option<SocketAddr> {
+        self.up.local_address()
+    }
+}

@@ -1,0 +1,75 @@
+//! Heads of responses in a flow: interim ones, and the final one. `routing` decides what the client receives.
+
+use super::Failure;
+use super::response::{ResponseSide, ResponseState};
+use super::response_context::ResponseContext;
+use crate::codec::{Downstream, GrpcWebResponse, Trailers};
+use routing::{BackendHead, ClientHead, response_head, substitute};
+use text::Decimal;
+use wire::edit::Edits;
+use wire::h1::{BodyReader, OutFraming, ResponseParts};
+
+impl ResponseSide<'_> {
+    /// Counts the interim response in the head received last, of `bytes` octets, and forwards it if it is within the limits.
+    pub(super) fn take_interim(&mut self, bytes: usize, down: &mut Downstream) -> Result<(), Failure> {
+        let fields = self.head.fields(self.input.filled());
+        // The size of an HPACK entry: each line costs memory besides its text (RFC 7541 §4.1).
+        let size = bytes + 32 * fields.len();
+        if !self.interim.admit(size, down.response_account())? {
+            return Ok(());
+        }
+        // Interim responses have no connection headers of the gateway; their own headers are forwarded.
+        let parts = ResponseParts {
+            status: self.head.status,
+            fields,
+            nominates: self.head.nominates,
+            framing: OutFraming::None,
+            upgrade: None,
+            close: false,
+        };
+        Ok(down.send_interim(&parts, self.style, &mut self.send)?)
+    }
+
+    /// Sends the final head.
+    pub(super) fn pass_head(&mut self, down: &mut Downstream, context: &ResponseContext<'_>) -> Result<(), Failure> {
+        let backend = BackendHead::new(self.head, self.input.filled(), context.request_kind);
+        let (plan, status) = (context.plan, self.head.status);
+        let elapsed = Decimal::from(u64::try_from(context.elapsed.as_millis()).unwrap_or(u64::MAX));
+        let head = routing::ResponseContext {
+            backend,
+            client: down.framing(self.style.http10),
+            is_last: context.is_last,
+            headers: self.headers,
+            route: &plan.route,
+            target: plan.target,
+            origin: plan.origin.as_ref(),
+            set_cookie: plan.affinity.set_cookie.as_ref(),
+            accept: plan.accept.as_deref(),
+            web: plan.web(),
+            date: context.date,
+            elapsed: &elapsed,
+        };
+        let mut edits = Edits::default();
+        let facts = context.facts(status, backend.fields);
+        let ClientHead { parts, web } = response_head::response_head(&head, &facts, &mut edits);
+        self.body = BodyReader::new(self.head.body);
+        let is_bodiless = self.body.is_done();
+        self.state = match is_bodiless {
+            _ if backend.is_switch() => ResponseState::Tunnel,
+            true => ResponseState::Done,
+            false => ResponseState::Body,
+        };
+        (self.status, self.close, self.time_to_head) = (status, parts.close, Some(context.elapsed));
+        self.logged_headers = substitute::capture_response(context.logged, status, backend.fields, &edits.fields);
+        self.web = web.map(GrpcWebResponse::from);
+        if let Some(web) = &mut self.web
+            && web.hold(|| down.encode_head(&parts, &edits, self.style))
+        {
+            if is_bodiless {
+                web.end(&Trailers::None, down, &mut self.send)?;
+            }
+            return Ok(());
+        }
+        Ok(down.send_head(&parts, &edits, (self.style, is_bodiless), &mut self.send)?)
+    }
+}
