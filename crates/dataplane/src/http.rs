@@ -2,19 +2,20 @@
 
 mod affinity;
 mod attempt;
-mod attempt_count;
 mod body_queue;
 mod client;
 mod decide;
 mod exchange;
 mod facts;
-mod fault;
+mod filters;
 mod flow;
 mod local;
 mod mirror;
 mod multiplexed;
+mod plan;
 mod record;
 mod reply;
+mod request_head;
 mod retry;
 mod server;
 mod tunnel;

@@ -2,7 +2,7 @@
 //! same.
 
 use crate::random::Random;
-use ir::{ForwardedHeaders, HttpTable, PathNormalization};
+use ir::{HttpSettings, HttpTable, PathNormalization};
 use routing::{RawRequest, Scratch, prepare};
 use std::fmt::Debug;
 use wire::edit::Edits;
@@ -224,13 +224,7 @@ fn in_http2(mut lines: Lines) -> Lines {
 
 /// A table without hosts; only its settings count.
 pub(crate) fn table(path_normalization: PathNormalization) -> HttpTable {
-    HttpTable {
-        hosts: ir::Map::default(),
-        path_normalization,
-        escaped_slashes: ir::EscapedSlashes::Take,
-        forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: ir::CertificateHeader::default() },
-        grpc_web: false,
-    }
+    HttpTable { hosts: ir::Map::default(), settings: HttpSettings { path_normalization, ..HttpSettings::default() } }
 }
 
 /// A request as it is routed; `None` where it is refused.
@@ -254,7 +248,7 @@ pub(crate) fn prepared<R>(
         certificate,
         port: None,
     };
-    prepare(raw, table, &peer, &mut Scratch::default()).ok().map(|prepared| with(&prepared.view))
+    prepare(raw, table.settings, &peer, &mut Scratch::default()).ok().map(|prepared| with(&prepared.view))
 }
 
 /// A request that was read is written as one request, in either version, that is routed as it was.

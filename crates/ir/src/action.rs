@@ -1,6 +1,6 @@
 //! What a route does with a request that it matches.
 
-use crate::{ClusterId, Cors, HeaderChanges, Pattern, Retries, Share};
+use crate::{ClusterId, HeaderChanges, Pattern, Retries, Share};
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,6 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// The retry policy; `None` means no retries (VS-41).
     pub retries: Option<Arc<Retries>>,
-    /// Which pages of other origins may use the answers; `None` says nothing of it (VS-46).
-    pub cors: Option<Arc<Cors>>,
     /// Who gets copies of requests (VS-45).
     pub mirrors: Box<[Mirror]>,
 }
@@ -39,15 +37,7 @@ pub struct Forward {
 impl Forward {
     /// One that does nothing else to a request.
     pub fn to(targets: Vec<Target>) -> Self {
-        Self {
-            targets,
-            rewrite: None,
-            authority: None,
-            timeout: None,
-            retries: None,
-            cors: None,
-            mirrors: Box::default(),
-        }
+        Self { targets, rewrite: None, authority: None, timeout: None, retries: None, mirrors: Box::default() }
     }
 }
 

@@ -10,6 +10,7 @@ mod balance;
 mod cluster;
 mod cors;
 mod fault;
+mod filter;
 mod header;
 mod health;
 mod host;
@@ -37,13 +38,14 @@ pub use cluster::{
 };
 pub use cors::Cors;
 pub use fault::{Abort, Fault, Share};
+pub use filter::Filter;
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists};
 pub use health::OutlierDetection;
 pub use host::{HostPattern, InvalidHostPattern};
 pub use limits::{PoolLimits, RetryLimit, TcpKeepalive};
 pub use listener::{
-    CertificateHeader, EscapedSlashes, ForwardedHeaders, Host, HttpTable, Listener, ListenerId, PathNormalization,
-    Route, Service, TableId, TcpRoute, TcpTarget, TlsServer, WorkloadName,
+    CertificateHeader, EscapedSlashes, ForwardedHeaders, Host, HttpSettings, HttpTable, Listener, ListenerId,
+    PathNormalization, Route, Service, TableId, TcpRoute, TcpTarget, TlsServer, WorkloadName,
 };
 pub use map::Map;
 pub use matching::{ClaimMatch, Demands, HeaderMatch, MatchPath, QueryMatch, RouteMatch, StringMatch, ValueMatch};

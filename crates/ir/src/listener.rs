@@ -2,7 +2,7 @@
 
 use crate::policy::Policies;
 use crate::{
-    Action, Fault, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch, TargetCluster,
+    Action, Filter, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch, TargetCluster,
     Termination, Tunnel,
 };
 use serde::{Serialize, Serializer};
@@ -131,6 +131,14 @@ pub struct HttpTable {
     /// Hosts; the most specific pattern wins and nothing falls through (S-34).
     #[serde(serialize_with = "hosts_by_name")]
     pub hosts: Map<HostPattern, Arc<Host>>,
+    /// The settings for all requests.
+    #[serde(flatten)]
+    pub settings: HttpSettings,
+}
+
+/// The settings of a table that apply to all requests, whatever their host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct HttpSettings {
     /// How paths are normalised before matching (MC-02).
     pub path_normalization: PathNormalization,
     /// What becomes of requests with escaped slashes.
@@ -163,8 +171,8 @@ pub struct Route {
     pub origin: Origin,
     /// What it demands.
     pub matches: RouteMatch,
-    /// What is done to its requests before anything else.
-    pub fault: Option<Box<Fault>>,
+    /// What happens to its requests before its action, in order.
+    pub filters: Box<[Filter]>,
     /// What it does.
     pub action: Action,
     /// Changes to the request (VS-47).
@@ -174,11 +182,12 @@ pub struct Route {
 }
 
 /// MeshConfig `pathNormalization` (MC-02).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub enum PathNormalization {
     /// Unchanged.
     None,
     /// RFC 3986 dot segments, and `\` to `/` (S-116).
+    #[default]
     Base,
     /// And runs of slashes to one.
     MergeSlashes,
@@ -201,7 +210,7 @@ pub enum EscapedSlashes {
 }
 
 /// MeshConfig `gatewayTopology` as far as it acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ForwardedHeaders {
     /// How many proxies in front are trusted (`numTrustedProxies`, 0).
     pub trusted_proxies: u32,

@@ -16,12 +16,11 @@ use crate::output::{self, Output};
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
-use ir::{DnsName, EndpointSource, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
+use ir::{DnsName, EndpointSource, Filter, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
-use routing::explain::Explanation;
 use routing::{
-    Decision, Forwarding, LocalAnswer, Matched, Pick, RequestContext, RouteAction, RouteEntry, RouteResponse,
-    RouteTarget, Scratch, Servers, Table, decision, head_limits,
+    FilterState, LocalAnswer, Pick, RequestContext, RouteAction, RouteEntry, RouteTarget, Scratch, Servers, Table,
+    Unrouted, decision, head_limits,
 };
 use sources::FileReader;
 use std::collections::BTreeMap;
@@ -127,55 +126,52 @@ impl Explainer {
             }
         }
         let scheme = if came.place.is_some() { "https" } else { "http" };
-        let trusted_proxies = http.forwarded.trusted_proxies;
+        let trusted_proxies = http.settings.forwarded.trusted_proxies;
         let server = came.place.and_then(|place| came.served.listener.tls.get(place));
-        let certificate = secured::certificate(server, http.forwarded.certificates);
+        let certificate = secured::certificate(server, http.settings.forwarded.certificates);
         let port = mesh_settings.headers.forwarded_port.then(|| came.served.listener.id.address.port());
         let address = came.question.from.to_canonical().into();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
-        let context = RequestContext { request: &request, buffer: &head, http, mesh_settings, peer: &peer };
+        let (settings, buffer) = (http.settings, &*head);
+        let context = RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer };
         let mut scratch = Scratch::default();
-        let mut explanation = Explanation::default();
-        let pick = |view: &RequestView<'_>| {
-            let (found, route) = routing::explain::explain(table, view, &routing::Claims::default());
-            explanation = found;
-            match route {
-                Some(route) => Pick::Route(route),
-                None if explanation.to_https => Pick::ToHttps,
-                None => Pick::NoHost,
-            }
+        answer.outcome = match decision::prepare(&context, &mut scratch) {
+            Ok(view) => self.routed(came, &context, (table, &view), answer),
+            Err(unrouted) => without_route(&unrouted),
         };
-        let decision = decision::decide(&context, &mut scratch, |host, found| came.is_misdirected(host, found), pick);
-        (answer.host, answer.rules) = (explanation.host, explanation.rules);
-        let route = match &decision {
-            Decision::Matched(matched) => Some(&**matched.route),
-            _ => None,
-        };
-        answer.outcome = match decision {
-            Decision::Refused(refusal) => answered(refusal.status(), refusal.detail()),
-            Decision::Redirect(redirect) => local(&redirect),
-            Decision::Misdirected => answered(421, "misdirected_request"),
-            Decision::NoRoute => answered(404, "route_not_found"),
-            Decision::Matched(Matched { route, view, action }) => match action {
-                RouteAction::Respond(RouteResponse::Local(response) | RouteResponse::Preflight(response)) => {
-                    local(&response)
-                }
-                RouteAction::Respond(RouteResponse::Refused(refusal)) => answered(refusal.status(), refusal.detail()),
-                RouteAction::Forward(Forwarding { rewritten, .. }) => {
-                    self.forwarded(&context, route, rewritten.as_ref(), &view)
-                }
-            },
-        };
-        if let Some(fault) = route.and_then(|route| route.config.fault.as_deref()) {
-            answer.fault = Some(policies::fault(fault));
-            if let Some(status) = policies::always_answered(fault) {
-                answer.outcome = answered(status, "fault_filter_abort");
-            }
-        }
         if let Some(dialect) = context.dialect() {
             answer.outcome.explain_grpc(dialect);
         }
         Ok(())
+    }
+
+    /// What becomes of a request that can be routed.
+    fn routed(
+        &self,
+        came: &Came<'_>,
+        context: &RequestContext<'_>,
+        (table, view): (&Table, &RequestView<'_>),
+        answer: &mut Answer,
+    ) -> Outcome {
+        let (explanation, route) = routing::explain::explain(table, view, &routing::Claims::default());
+        let picked = match route {
+            Some(route) => Pick::Route(route),
+            None if explanation.to_https => Pick::ToHttps,
+            None => Pick::NoHost,
+        };
+        (answer.host, answer.rules) = (explanation.host, explanation.rules);
+        let route = match decision::route(view, picked, |found| came.is_misdirected(view.host, found)) {
+            Ok(route) => route,
+            Err(unrouted) => return without_route(&unrouted),
+        };
+        if let Some(outcome) = filtered(route, view, answer) {
+            return outcome;
+        }
+        match decision::act(route, view) {
+            RouteAction::Respond(response) => local(&response),
+            RouteAction::Refuse(refusal) => answered(refusal.status(), refusal.detail()),
+            RouteAction::Forward(rewritten) => self.forwarded(context, route, rewritten.as_ref(), view),
+        }
     }
 
     /// What becomes of bytes.
@@ -272,13 +268,43 @@ impl Came<'_> {
     }
 }
 
+/// What the filters of a route do; an outcome if one of them responds to every such request.
+fn filtered(route: &RouteEntry, view: &RequestView<'_>, answer: &mut Answer) -> Option<Outcome> {
+    let mut state = FilterState::default();
+    for filter in &*route.config.filters {
+        match filter {
+            Filter::Fault(fault) => {
+                answer.fault = Some(policies::fault(fault));
+                if let Some(status) = policies::always_answered(fault) {
+                    return Some(answered(status, "fault_filter_abort"));
+                }
+            }
+            Filter::Cors(cors) => {
+                if let Some(response) = state.run_cors(cors, view.method, view.fields) {
+                    return Some(local(&response));
+                }
+            }
+        }
+    }
+    None
+}
+
+fn without_route(unrouted: &Unrouted) -> Outcome {
+    match unrouted {
+        Unrouted::Refused(refusal) => answered(refusal.status(), refusal.detail()),
+        Unrouted::Redirect(redirect) => local(redirect),
+        Unrouted::Misdirected => answered(421, "misdirected_request"),
+        Unrouted::NoRoute => answered(404, "route_not_found"),
+    }
+}
+
 /// The head that is sent to a target.
 fn sent_head<'a>(context: &RequestContext<'a>, to: RouteTarget<'a>, view: &RequestView<'a>) -> String {
     let mut edits = Edits::default();
     let headers = &context.mesh_settings.headers;
     let id = headers.request_id.then(|| "<a new id>".into());
     forwarded::edit(context.peer, view.fields, view.scheme, id, &mut edits);
-    let parts = decision::edit_request(context, to, view, &policies::Asked(view), &mut edits);
+    let parts = decision::request_head(context, to, view, (&policies::Asked(view), 1), &mut edits);
     let mut head = Vec::new();
     write_request_in(&mut head, &parts, &edits, Style { keep_case: headers.keep_case, http10: false });
     String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned()

@@ -7,8 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on stops")]
 
 use ir::{
-    Action, ClusterId, Demands, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, MatchPath,
-    ObjectKind, Origin, PathNormalization, Route, RouteMatch, StringMatch, Target, TargetCluster,
+    Action, ClusterId, Demands, Forward, HeaderChanges, Host, HostPattern, HttpSettings, HttpTable, MatchPath,
+    ObjectKind, Origin, Route, RouteMatch, StringMatch, Target, TargetCluster,
 };
 use routing::{Claims, Pick, Table};
 use std::hint::black_box;
@@ -114,10 +114,7 @@ fn resident() -> usize {
 fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpTable {
     HttpTable {
         hosts: hosts.into_iter().map(|host| (host.pattern.clone(), Arc::new(host))).collect(),
-        path_normalization: PathNormalization::Base,
-        escaped_slashes: Default::default(),
-        forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
-        grpc_web: false,
+        settings: HttpSettings::default(),
     }
 }
 
@@ -138,7 +135,7 @@ fn route(path: MatchPath) -> Arc<Route> {
         },
         matches: RouteMatch::new(path, Demands::default()),
         stat_prefix: None,
-        fault: None,
+        filters: Box::default(),
         action: Action::Forward(forward),
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),

@@ -1,6 +1,6 @@
 //! The CORS policy of a route (VS-46): allowed origins, and responses to preflight requests, as in Envoy's filter.
 
-use crate::route::{LocalAnswer, RouteEntry};
+use crate::route::LocalAnswer;
 use ir::Cors;
 use std::borrow::Cow;
 use text::{FieldValue, HeaderValue};
@@ -13,15 +13,14 @@ const EXPOSE_HEADERS: &str = "access-control-expose-headers";
 
 /// A request with an origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CorsRequest<'a> {
+pub(crate) struct CorsRequest<'a> {
     origin: FieldValue<'a>,
     allowed: bool,
 }
 
 impl<'a> CorsRequest<'a> {
-    /// The origin in these headers; `None` without a policy or an origin.
-    pub fn of(route: &RouteEntry, fields: Fields<'a>) -> Option<Self> {
-        let cors = policy(route)?;
+    /// The origin in these headers; `None` without one.
+    pub(crate) fn of(cors: &Cors, fields: Fields<'a>) -> Option<Self> {
         let mut origins = fields.all("origin");
         let first = origins.next().filter(|origin| !origin.is_empty())?;
         // Several values are joined, as for every header; the result matches no origin.
@@ -32,13 +31,12 @@ impl<'a> CorsRequest<'a> {
     }
 
     /// The origin, if the policy allows it.
-    pub fn allowed_origin(self) -> Option<FieldValue<'a>> {
+    pub(crate) fn allowed_origin(self) -> Option<FieldValue<'a>> {
         self.allowed.then_some(self.origin)
     }
 
     /// The response to a preflight request; `None` for other requests, and for preflights that are forwarded.
-    pub fn preflight(&self, route: &RouteEntry, method: &[u8], fields: Fields<'_>) -> Option<LocalAnswer> {
-        let cors = policy(route)?;
+    pub(crate) fn preflight(&self, cors: &Cors, method: &[u8], fields: Fields<'_>) -> Option<LocalAnswer> {
         let wanted = fields.get("access-control-request-method").filter(|wanted| !wanted.is_empty())?;
         if method != b"OPTIONS" || (!self.allowed && cors.forwards_unmatched) {
             return None;
@@ -66,25 +64,18 @@ impl<'a> CorsRequest<'a> {
     }
 }
 
-impl RouteEntry {
-    /// Adds the CORS headers of the policy for an allowed `origin`. `Vary` is added in any case, since every response of the route depends on
-    /// the origin.
-    pub fn edit_cors_response<'a>(&'a self, origin: Option<&'a FieldValue<'_>>, edits: &mut Edits<'a>) {
-        let Some(cors) = policy(self) else { return };
-        edits.append("vary", "origin");
-        let Some(origin) = origin else { return };
-        edits.set(ALLOW_ORIGIN, origin.by_ref());
-        if cors.credentials {
-            edits.set(ALLOW_CREDENTIALS, "true");
-        }
-        if !cors.expose.is_empty() {
-            edits.set(EXPOSE_HEADERS, &cors.expose);
-        }
+/// Adds the CORS headers of the policy for an allowed `origin`. `Vary` is added in any case, since every response of the route depends on the
+/// origin.
+pub(crate) fn edit_response<'a>(cors: &'a Cors, origin: Option<&'a FieldValue<'_>>, edits: &mut Edits<'a>) {
+    edits.append("vary", "origin");
+    let Some(origin) = origin else { return };
+    edits.set(ALLOW_ORIGIN, origin.by_ref());
+    if cors.credentials {
+        edits.set(ALLOW_CREDENTIALS, "true");
     }
-}
-
-fn policy(route: &RouteEntry) -> Option<&Cors> {
-    route.forward()?.cors.as_deref()
+    if !cors.expose.is_empty() {
+        edits.set(EXPOSE_HEADERS, &cors.expose);
+    }
 }
 
 #[cfg(test)]

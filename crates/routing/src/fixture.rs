@@ -2,8 +2,8 @@
 
 use crate::prepare::{RawRequest, Refusal, Scratch, prepare};
 use ir::{
-    Action, Demands, DirectResponse, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable, MatchPath,
-    ObjectKind, Origin, PathNormalization, Route, RouteMatch, StringMatch,
+    Action, Demands, DirectResponse, HeaderChanges, Host, HostPattern, HttpSettings, HttpTable, MatchPath, ObjectKind,
+    Origin, Route, RouteMatch, StringMatch,
 };
 use std::sync::Arc;
 use wire::forwarded::Peer;
@@ -31,7 +31,7 @@ pub(crate) fn try_ask<R>(
         host: parsed.host.of(buffer),
         fields: parsed.fields(buffer),
     };
-    let trusted_proxies = listener.forwarded.trusted_proxies;
+    let trusted_proxies = listener.settings.forwarded.trusted_proxies;
     let peer = Peer {
         address: &std::net::IpAddr::from([192, 0, 2, 1]).into(),
         scheme: "http",
@@ -39,7 +39,7 @@ pub(crate) fn try_ask<R>(
         certificate: Default::default(),
         port: None,
     };
-    prepare(raw, listener, &peer, &mut Scratch::default()).map(|prepared| with(&prepared.view))
+    prepare(raw, listener.settings, &peer, &mut Scratch::default()).map(|prepared| with(&prepared.view))
 }
 
 /// A request for a path of `a.test`.
@@ -81,7 +81,7 @@ pub(crate) fn route(matches: RouteMatch, action: Action) -> Arc<Route> {
         origin,
         matches,
         stat_prefix: None,
-        fault: None,
+        filters: Box::default(),
         action,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
@@ -95,10 +95,7 @@ pub(crate) fn host(pattern: &str, routes: Vec<Arc<Route>>) -> Host {
 pub(crate) fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpTable {
     HttpTable {
         hosts: hosts.into_iter().map(|host| (host.pattern.clone(), Arc::new(host))).collect(),
-        path_normalization: PathNormalization::Base,
-        escaped_slashes: Default::default(),
-        forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
-        grpc_web: false,
+        settings: HttpSettings::default(),
     }
 }
 

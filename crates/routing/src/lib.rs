@@ -1,8 +1,8 @@
 //! Route tables built from `ir`: which rule matches a request, how its head is edited, and why.
 //!
 //! Everything is a pure function of a table and a view of the request, so that live requests, `explain` and tests use the same code. The data
-//! plane and `explain` call [`decision::decide`], which normalises, picks a route and asks it, and then [`decision::edit_request`]. The data plane asks
-//! [`response_head::response_head`] for the head of a response.
+//! plane and `explain` call the steps of [`decision`] and [`filter`] in the same order. The data plane asks
+//! [`response_head::response_head`] what becomes of the head of a backend's response.
 
 pub mod authentication;
 pub mod authorization;
@@ -12,6 +12,10 @@ pub mod cors;
 pub mod decision;
 pub mod explain;
 pub mod ext_authz;
+mod cors;
+pub mod decision;
+pub mod explain;
+pub mod filter;
 #[cfg(test)]
 mod fixture;
 mod host;
@@ -28,8 +32,8 @@ pub mod table;
 pub mod tcp;
 
 pub use claims::Claims;
-pub use cors::CorsRequest;
-pub use decision::{Decision, Forwarding, Matched, RequestContext, RouteAction, RouteResponse, RouteTarget};
+pub use decision::{RequestContext, RouteAction, RouteTarget, Unrouted};
+pub use filter::FilterState;
 pub use host::HostTable;
 pub use judge::{Unmet, judge};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};

@@ -1,6 +1,6 @@
 //! The only normalisation of a request, at the start of every exchange: host and path as all later steps see them.
 
-use ir::{EscapedSlashes, HttpTable, MeshConnectionSettings, PathNormalization};
+use ir::{EscapedSlashes, HttpSettings, MeshConnectionSettings, PathNormalization};
 use wire::forwarded::{self, Peer};
 use wire::h1::{HeadLimits, RequestHead, Underscores, Version};
 use wire::path::{self, Normalization};
@@ -104,10 +104,10 @@ pub fn host<'a>(
     }
 }
 
-/// Normalises host and path by the listener's settings.
+/// Normalises host and path by the settings of the table.
 pub fn prepare<'a>(
     raw: RawRequest<'a>,
-    listener: &HttpTable,
+    settings: HttpSettings,
     peer: &Peer<'_>,
     scratch: &'a mut Scratch,
 ) -> Result<Prepared<'a>, Refusal> {
@@ -117,11 +117,11 @@ pub fn prepare<'a>(
     let (authority, origin) = split_target(raw)?;
     let host = wire::host::host_of(authority, &mut scratch.host).map_err(|_| Refusal::Host)?;
     let (whole, query) = path::split(origin);
-    let escaped = listener.escaped_slashes != EscapedSlashes::Take && path::has_escaped_slash(whole);
-    if escaped && listener.escaped_slashes == EscapedSlashes::Reject {
+    let escaped = settings.escaped_slashes != EscapedSlashes::Take && path::has_escaped_slash(whole);
+    if escaped && settings.escaped_slashes == EscapedSlashes::Reject {
         return Err(Refusal::Path);
     }
-    let path = path::normalise(whole, normalization(listener.path_normalization), &mut scratch.path)
+    let path = path::normalise(whole, normalization(settings.path_normalization), &mut scratch.path)
         .map_err(|_| Refusal::Path)?;
     let scheme = forwarded::scheme(peer, raw.fields);
     let view = RequestView { method: raw.method, scheme, authority, host, path, query, fields: raw.fields };

@@ -1,10 +1,11 @@
 //! What becomes of the head of a backend's response: whether it is valid, whether the request is retried, and the head that the client receives.
 //! Everything is decided over facts; the data plane reads and writes the octets, and has the clock.
 
+use crate::filter::{self, FilterState};
 use crate::route::RouteEntry;
 use crate::substitute::Facts;
 use ir::{HeaderSettings, Retries, RetryOn};
-use text::{Decimal, FieldValue, HeaderValue, HttpDate};
+use text::{Decimal, HeaderValue, HttpDate};
 use wire::edit::Edits;
 use wire::grpc_web::{self, Call, Writing};
 use wire::h1::response::RequestKind;
@@ -53,8 +54,8 @@ pub struct ResponseContext<'a> {
     pub route: &'a RouteEntry,
     /// The index of the route's target.
     pub target: usize,
-    /// The origin that may use the response (VS-46).
-    pub origin: Option<&'a FieldValue<'static>>,
+    /// What the filters of the route keep of the request.
+    pub filters: &'a FilterState,
     /// The cookie that keeps the client at its endpoint (DR-11).
     pub set_cookie: Option<&'a HeaderValue>,
     /// `Sec-WebSocket-Accept`, if the backend has not seen the client's key.
@@ -150,8 +151,7 @@ impl<'a> BackendHead<'a> {
 pub fn response_head<'a>(context: &ResponseContext<'a>, facts: &dyn Facts, edits: &mut Edits<'a>) -> ClientHead<'a> {
     let backend = context.backend;
     own_headers(context, edits);
-    context.route.edit_response(context.target, facts, edits);
-    context.route.edit_cors_response(context.origin, edits);
+    filter::response_head(context.route, context.target, context.filters, facts, edits);
     let web = context.web.map(|call| web_response(&backend, call, edits));
     let mut framing = web.map_or(backend.framing(), |web| web.framing(backend.framing()));
     // The end of the connection is the end of the body.

@@ -7,7 +7,7 @@ use crate::mesh_settings;
 use crate::order;
 use crate::plan::servers::ServerPlans;
 use crate::settings::Settings;
-use ir::{ForwardedHeaders, Host, HostPattern, HttpTable, ListenerId, Map, TableId};
+use ir::{ForwardedHeaders, Host, HostPattern, HttpSettings, HttpTable, ListenerId, Map, TableId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -85,16 +85,11 @@ impl Tables {
 fn empty(settings: &Settings, hosts: Map<HostPattern, Arc<Host>>, grpc_web: bool) -> HttpTable {
     let topology = &settings.mesh.default_config.gateway_topology;
     let (path_normalization, escaped_slashes) = mesh_settings::paths(settings);
-    HttpTable {
-        hosts,
-        path_normalization,
-        escaped_slashes,
-        forwarded: ForwardedHeaders {
-            trusted_proxies: topology.num_trusted_proxies,
-            certificates: mesh_settings::certificate_header(settings),
-        },
-        grpc_web,
-    }
+    let forwarded = ForwardedHeaders {
+        trusted_proxies: topology.num_trusted_proxies,
+        certificates: mesh_settings::certificate_header(settings),
+    };
+    HttpTable { hosts, settings: HttpSettings { path_normalization, escaped_slashes, forwarded, grpc_web } }
 }
 
 /// Puts one host together anew, and returns whether it is different now.
@@ -124,8 +119,5 @@ fn redirects(plans: &ServerPlans, id: &TableId, pattern: &HostPattern) -> bool {
 
 /// Whether two tables differ in more than their hosts.
 fn differs(one: &HttpTable, other: &HttpTable) -> bool {
-    one.path_normalization != other.path_normalization
-        || one.escaped_slashes != other.escaped_slashes
-        || one.forwarded != other.forwarded
-        || one.grpc_web != other.grpc_web
+    one.settings != other.settings
 }

@@ -42,7 +42,7 @@ fn difference(before: &Snapshot, after: &Snapshot) -> Changes {
             changes.tables.push(id.clone());
             continue;
         };
-        if a_http.grpc_web != b_http.grpc_web {
+        if a_http.settings.grpc_web != b_http.settings.grpc_web {
             changes.tables.push(id.clone());
             continue;
         }

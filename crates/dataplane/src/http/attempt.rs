@@ -1,12 +1,12 @@
 //! Forwards a request: chooses an endpoint, connects, sends, and retries by the route's policy.
 
-use super::attempt_count;
 use super::client::{ClientConnection, Disposition};
-use super::decide::Plan;
 use super::flow::{AttemptStart, Failure, Finished, Flow, ReplayBuffer, RequestProgress};
 use super::local;
 use super::mirror;
+use super::plan::Plan;
 use super::record::add_attempt;
+use super::request_head;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use super::tunnel;
 use crate::codec::{ClientReset, Downstream, ResetCode, Upstream};
@@ -82,7 +82,7 @@ pub(super) async fn forward(
                 if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
                     break Unanswered::Failed(failure);
                 }
-                number_attempt(&retry, buffers, info);
+                begin_again(worker, conn, buffers, (head, plan, &retry), info);
                 continue;
             }
         };
@@ -117,11 +117,11 @@ pub(super) async fn forward(
         if let Err(failure) = Box::pin(pause(&mut conn.downstream, plan, info, wait)).await {
             break Unanswered::Failed(failure);
         }
-        number_attempt(&retry, buffers, info);
+        begin_again(worker, conn, buffers, (head, plan, &retry), info);
     };
     match unanswered {
         Unanswered::NotConnected(reject) => {
-            let refusal = (reject, Some((&*plan.route, plan.target)));
+            let refusal = (reject, Some(plan.reply_route()));
             Box::pin(local::refuse(worker, conn, buffers, refusal, &mut body, info)).await
         }
         Unanswered::Failed(failure) => Box::pin(fail(worker, conn, buffers, (plan, failure), &mut body, info)).await,
@@ -159,12 +159,17 @@ fn without_connection(plan: &Plan, retry: &RetryState, tried: bool) -> AttemptOu
     }
 }
 
-/// Writes the number of the attempt into the head of the request, and remembers that there was a retry.
-fn number_attempt(retry: &RetryState, buffers: &mut ExchangeBuffers, info: &mut StreamInfo) {
-    if let Some(number) = retry.attempt_number() {
-        attempt_count::write(&mut buffers.up_out, number);
-        info.retried = true;
-    }
+/// Writes the head for another attempt, and remembers a retry.
+fn begin_again(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    (head, plan, retry): (usize, &Plan, &RetryState),
+    info: &mut StreamInfo,
+) {
+    let number = retry.attempt_number();
+    info.retried |= number.is_some();
+    request_head::renew(worker, conn, buffers, (head, plan, number.unwrap_or(1)));
 }
 
 /// Waits before the next attempt; an error if the route's timeout ends or the client resets meanwhile.
@@ -211,15 +216,15 @@ fn take_pooled(
     let chosen = picked.map_err(|_| None)?;
     begin(plan, &chosen, retry, info);
     let endpoint = &chosen.0;
-    let up = match &plan.stream_head {
-        None if retry.may_use_idle() => {
+    let up = match plan.http2 {
+        false if retry.may_use_idle() => {
             let idle = worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
             idle.map(|connection| on_connection(worker, plan, endpoint, connection))
         }
-        None => None,
-        Some(_) => {
+        false => None,
+        true => {
             let stream = worker.streams.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
-            stream.map(|stream| on_stream(worker, plan, endpoint, retry, stream))
+            stream.map(|stream| on_stream(worker, plan, endpoint, stream))
         }
     };
     match up {
@@ -255,9 +260,9 @@ async fn connect(
             chosen
         }
     };
-    let result = match &plan.stream_head {
-        Some(_) => stream(worker, plan, &endpoint, (retry, info)).await,
-        None => connection(worker, plan, &endpoint, (retry, info)).await,
+    let result = match plan.http2 {
+        true => stream(worker, plan, &endpoint, info).await,
+        false => connection(worker, plan, &endpoint, (retry, info)).await,
     };
     with_permits(result, in_flight)
 }
@@ -317,32 +322,27 @@ async fn stream(
     worker: &Worker,
     plan: &Plan,
     endpoint: &Arc<EndpointState>,
-    (retry, info): (&RetryState, &mut StreamInfo),
+    info: &mut StreamInfo,
 ) -> Result<(Upstream, Counted), Reject> {
     let limit = connect_timeout(plan, info);
     let stream = match upstream::h2_stream(&worker.streams, &plan.cluster, endpoint, plan.sender(), limit).await {
         Ok(stream) => stream,
         Err(error) => return Err(connect_failure(worker, plan, endpoint, (info, &error))),
     };
-    on_stream(worker, plan, endpoint, retry, stream)
+    on_stream(worker, plan, endpoint, stream)
 }
 
 fn on_stream(
     worker: &Worker,
     plan: &Plan,
     endpoint: &EndpointState,
-    retry: &RetryState,
     stream: H2Stream,
 ) -> Result<(Upstream, Counted), Reject> {
-    let Some((head, bodiless)) = plan.stream_head.as_deref() else { return Err(Reject::UpstreamProtocol) };
     record_connection(worker, plan, endpoint, stream.reused);
     let counted = plan.cluster.begin_request().ok_or(Reject::Overflow)?;
+    let Some(head) = plan.stream_head.take() else { return Err(Reject::UpstreamProtocol) };
     // If the library rejects the head, nothing was sent.
-    let mut head = head.clone();
-    if let Some(number) = retry.attempt_number() {
-        attempt_count::write_stream(&mut head, number);
-    }
-    let opened = Upstream::open(stream, head, *bodiless).map_err(|_| Reject::UpstreamClosed)?;
+    let opened = Upstream::open(stream, head.request, head.bodiless).map_err(|_| Reject::UpstreamClosed)?;
     Ok((opened, counted))
 }
 
@@ -407,7 +407,7 @@ async fn fail(
 ) -> Disposition {
     match failure.reject() {
         Some(reject) if !info.answered => {
-            let refusal = (reject, Some((&*plan.route, plan.target)));
+            let refusal = (reject, Some(plan.reply_route()));
             local::refuse(worker, conn, buffers, refusal, body, info).await
         }
         // The client has reset, or has received a part of a response that stays incomplete: only a close, a reset or a gRPC status can report

@@ -1,253 +1,78 @@
-//! Decides a request without waiting: its destination, and the head that is sent there. `routing` makes the decisions; this module gives it the
-//! request.
+//! Decides a request without waiting: its route, and then the response or how the request is forwarded. `routing` makes the decisions; this module
+//! gives it the request.
 
 use super::affinity::{Affinity, HashInput};
 use super::client::ClientConnection;
-use super::facts::{self, RequestFacts};
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
-use super::retry::RetryPolicy;
+use super::plan::{Decision, Plan, Reply, Routed};
+use super::request_head::{HeadSource, edit_forwarded, peer, speaks_http2, stream_head};
 use super::websocket;
-use crate::codec::Downstream;
-use crate::conn::{ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
+use crate::conn::{ExchangeBuffers, Worker};
 use crate::reasons::Reject;
-use crate::stream_info::StreamFacts;
-use http::Request;
-use ir::{FieldName, Sni, UpstreamProtocol};
-use routing::{
-    CorsRequest, Forwarding, LocalAnswer, Matched, Refusal, RequestContext, RouteAction, RouteEntry, RouteResponse,
-    RouteTarget, decision, substitute,
-};
+use ir::{FieldName, HttpSettings, Sni};
+use routing::{FilterState, Refusal, RequestContext, RouteAction, RouteEntry, Scratch, Unrouted, decision, substitute};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
-use text::{Authority, FieldValue, Uuid};
-use upstream::{ClusterState, ConnectContext};
+use text::{Authority, Target, Uuid};
+use upstream::ClusterState;
 use wire::edit::Edits;
-use wire::forwarded::{self, Peer};
-use wire::grpc::Dialect;
-use wire::grpc_web::Call;
+use wire::forwarded::Peer;
 use wire::h1::response::RequestKind;
-use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
-use wire::proxy_protocol::Ends;
+use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
+use wire::view::RequestView;
 
-/// What happens to a request.
-pub(super) enum Decision {
-    /// Rejected by the gateway; with the route and target, if one was found.
-    Reject(Reject, Option<(Arc<RouteEntry>, usize)>),
-    /// Redirected to HTTPS (S-70), or to its normalised path (PC-04).
-    Redirect(LocalAnswer),
-    /// Answered by its route.
-    Local(Arc<RouteEntry>, LocalAnswer),
-    /// A preflight, answered by the policy of its route (VS-46).
-    Preflight(Arc<RouteEntry>, LocalAnswer),
-    /// Forwarded; an HTTP/1 head is in `up_out`.
-    Forward(Box<Plan>),
-}
-
-/// How a request is forwarded. It holds the route and the cluster, never the table.
-pub(super) struct Plan {
-    pub(super) route: Arc<RouteEntry>,
-    pub(super) target: usize,
-    pub(super) cluster: Arc<ClusterState>,
-    /// Whether the backend is asked to switch protocols.
-    pub(super) upgrade: bool,
-    /// Whether the method is idempotent (RFC 9110 §9.2.2).
-    pub(super) idempotent: bool,
-    /// The head for an HTTP/2 backend, and whether no body follows. The head for an HTTP/1 backend is in `up_out`.
-    pub(super) stream_head: Option<Box<(Request<()>, bool)>>,
-    /// `Sec-WebSocket-Accept` for an HTTP/1 client of an HTTP/2 backend, which has not seen the key.
-    pub(super) accept: Option<String>,
-    /// The host of the request, if it is the SNI of the TLS handshake with the backend (DR-42).
-    host: Option<Box<str>>,
-    /// The addresses of the client's connection, if the backend gets a PROXY header (DR-51).
-    ends: Option<Box<Ends>>,
-    /// From the end of the request until the end of the response (VS-39).
-    pub(super) timeout: Option<Duration>,
-    /// The client's dialect of gRPC, if it speaks gRPC (S-119).
-    pub(super) dialect: Option<Dialect>,
-    /// From the head until the end of the response: the timeout of a gRPC client (VS-39), or the mesh's `maxStreamDuration` (PC-04).
-    pub(super) deadline: Option<Duration>,
-    /// The origin that may use the response (VS-46).
-    pub(super) origin: Option<FieldValue<'static>>,
-    /// The mirror requests (VS-45); the first attempt takes them.
-    pub(super) mirrors: Cell<Vec<MirrorRequest>>,
-    /// The affinity to an endpoint (DR-11).
-    pub(super) affinity: Affinity,
-}
-
-impl Plan {
-    /// The properties of the request that select a connection.
-    pub(super) fn sender(&self) -> ConnectContext<'_> {
-        ConnectContext { host: self.host.as_deref(), ends: self.ends.as_deref() }
-    }
-
-    /// The settings of its retries.
-    pub(super) fn retry_policy(&self) -> RetryPolicy<'_> {
-        RetryPolicy {
-            retries: self.route.forward().and_then(|forward| forward.retries.as_deref()),
-            is_hashed: self.cluster.config.balance.hash().is_some(),
-        }
-    }
-
-    /// The call of gRPC-Web that is translated (S-119).
-    pub(super) fn web(&self) -> Option<Call> {
-        self.dialect.and_then(Dialect::web)
-    }
-}
-
-impl Decision {
-    /// The plan, if the request is forwarded.
-    pub(super) fn plan(&self) -> Option<&Plan> {
-        match self {
-            Self::Forward(plan) => Some(plan),
-            Self::Reject(..) | Self::Redirect(_) | Self::Local(..) | Self::Preflight(..) => None,
-        }
-    }
-
-    /// The route that matched, and the index of the chosen target; 0 if none was chosen.
-    pub(super) fn routed(&self) -> Option<(Arc<RouteEntry>, usize)> {
-        match self {
-            Self::Forward(plan) => Some((Arc::clone(&plan.route), plan.target)),
-            Self::Redirect(_) => None,
-            Self::Local(route, _) | Self::Preflight(route, _) => Some((Arc::clone(route), 0)),
-            Self::Reject(_, routed) => routed.clone(),
-        }
-    }
-
-    /// The route that matched, if any.
-    pub(super) fn route(&self) -> Option<&RouteEntry> {
-        match self {
-            Self::Forward(plan) => Some(&plan.route),
-            Self::Redirect(_) => None,
-            Self::Local(route, _) | Self::Preflight(route, _) => Some(route),
-            Self::Reject(_, route) => route.as_ref().map(|(route, _)| route.as_ref()),
-        }
-    }
-}
-
-/// Decides a request by the current table.
+/// Finds the route of a request by the current table. Decides the request further if the route has no filters.
 pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) -> Decision {
-    let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, logged_headers, logged_path, .. } =
-        buffers;
-    *request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
+    buffers.request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
     let version = conn.table.version();
-    let buffer = conn.input.filled().get(..head).unwrap_or_default();
-    let trusted_proxies = version.http.forwarded.trusted_proxies;
-    let certificate = conn.client.certificate_header(version.http.forwarded.certificates);
-    let mesh_settings = &*conn.client.mesh_settings;
-    let request_id = || mesh_settings.headers.request_id.then_some(FieldValue::from(&*request_id));
-    let port = conn.client.local.filter(|_| mesh_settings.headers.forwarded_port).map(|local| local.port());
-    let peer = Peer { address: &conn.client.peer, scheme: conn.client.scheme(), trusted_proxies, certificate, port };
-    let log = worker.log();
-    let logged = log.as_ref().map_or(&[][..], |log| log.request_fields());
-    let context = RequestContext { request, buffer, http: &version.http, mesh_settings, peer: &peer };
-    let is_misdirected = |host: &str, found| is_misdirected(conn, host, found);
-    let decision = decision::decide(&context, scratch, is_misdirected, |view| {
-        if logged.contains(&FieldName::Path) {
-            logged_path.extend_from_slice(&substitute::of_request(view, &FieldName::Path).unwrap_or_default());
-        }
-        version.table.pick(view, &routing::Claims::default())
-    });
-    let Matched { route, view, action } = match decision {
-        routing::Decision::Refused(refusal) => return Decision::Reject(Reject::Refused(refusal), None),
-        routing::Decision::Redirect(answer) => return Decision::Redirect(answer),
-        routing::Decision::Misdirected => return Decision::Reject(Reject::Misdirected, None),
-        routing::Decision::NoRoute => return Decision::Reject(Reject::NoRoute, None),
-        routing::Decision::Matched(matched) => matched,
+    let settings = version.http.settings;
+    let peer = peer(&conn.client, settings);
+    let (mut request, scratch) = Request::of(worker, conn, buffers, head);
+    let context = request.context(settings, &peer);
+    let view = match decision::prepare(&context, scratch) {
+        Ok(view) => view,
+        Err(unrouted) => return respond(unrouted),
     };
-    let route = Arc::clone(route);
-    let mut edits = Edits::default();
-    let fields = view.fields;
-    let forwarding = match action {
-        RouteAction::Forward(forwarding) => {
-            forwarded::edit(&peer, fields, view.scheme, request_id(), &mut edits);
-            forwarding
-        }
-        RouteAction::Respond(response) => {
-            if !route.captured_headers.is_empty() {
-                // The response may need them.
-                forwarded::edit(&peer, fields, view.scheme, request_id(), &mut edits);
-                *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
-            }
-            drop(edits);
-            return match response {
-                RouteResponse::Local(answer) => Decision::Local(route, answer),
-                RouteResponse::Preflight(answer) => Decision::Preflight(route, answer),
-                RouteResponse::Refused(refusal) => Decision::Reject(Reject::Refused(refusal), Some((route, 0))),
-            };
-        }
+    request.log_path(&view);
+    let is_misdirected = |found| is_misdirected(conn, view.host, found);
+    let route = match decision::route(&view, version.table.pick(&view, &routing::Claims::default()), is_misdirected) {
+        Ok(route) => Arc::clone(route),
+        Err(unrouted) => return respond(unrouted),
     };
+    drop(version);
     let target = route.choose(|| worker.random());
     let slot = route.targets.get(target).and_then(|target| target.slot);
-    let Some(cluster) = slot.and_then(|slot| worker.upstream.cluster(slot)) else {
-        *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
-        drop(edits);
-        return Decision::Reject(Reject::NoCluster, Some((route, target)));
-    };
-    let sent = HashInput { view: &view, edits: &edits, peer: &peer, client: &conn.client };
-    let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
-    let dialect = context.dialect();
-    let protocol = facts::protocol(&conn.downstream, request.version);
-    let stream = StreamFacts {
-        client: facts::address_behind(&peer, fields),
-        ..facts::stream_facts(&conn.client, protocol, Some(&route), cluster.config.id.as_str())
-    };
-    let Forwarding { rewritten, cors } = forwarding;
-    let to = RouteTarget { route: &route, target, rewritten, dialect };
-    let facts = RequestFacts { stream, view: &view };
-    let parts = decision::edit_request(&context, to, &view, &facts, &mut edits);
-    *captured_headers = substitute::capture_headers(&route.captured_headers, &view, &edits.fields);
-    *logged_headers = substitute::capture_edited(logged, &view, &edits);
-    let upgrade = request.switch(buffer);
-    let http2 = speaks_http2(&cluster, &conn.downstream);
-    let accept = upgrade.filter(|_| http2).and_then(|_| fields.get("sec-websocket-key")).map(websocket::accept);
-    if upgrade.is_some() && !http2 && conn.downstream.is_multiplexed() {
-        let random = u128::from(worker.random()) << 64 | u128::from(worker.random());
-        edits.set_checked("sec-websocket-key", websocket::key(random).into_bytes());
+    let cluster = slot.and_then(|slot| worker.upstream.cluster(slot));
+    let routed = Routed { route, target, cluster, settings, filters: FilterState::default() };
+    if routed.route.config.filters.is_empty() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
+}
+
+/// Decides a request further, after the filters of its route.
+pub(super) fn proceed(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    routed: Routed,
+) -> Decision {
+    let peer = peer(&conn.client, routed.settings);
+    let (request, scratch) = Request::of(worker, conn, buffers, head);
+    let context = request.context(routed.settings, &peer);
+    match decision::prepare(&context, scratch) {
+        Ok(view) => request.act(&context, &view, routed),
+        Err(unrouted) => respond(unrouted),
     }
-    let host = host_for(&cluster, &parts, &edits);
-    let stream_head = if http2 {
-        match stream_head(&cluster, (&parts, view.scheme), &edits) {
-            Some(head) => Some(Box::new(head)),
-            None => return Decision::Reject(Reject::Refused(Refusal::Host), Some((Arc::clone(&route), target))),
-        }
-    } else {
-        write_request_in(up_out, &parts, &edits, Style { keep_case: mesh_settings.headers.keep_case, http10: false });
-        if up_out.capacity() > MAX_KEPT_OUTPUT {
-            // The buffer grew by doubling and may be held for long.
-            up_out.shrink_to_fit();
-        }
-        None
+}
+
+/// The response to a request without a route.
+fn respond(unrouted: Unrouted) -> Decision {
+    let reply = match unrouted {
+        Unrouted::Refused(refusal) => Reply::Reject(Reject::Refused(refusal)),
+        Unrouted::Redirect(answer) => Reply::Plain(answer),
+        Unrouted::Misdirected => Reply::Reject(Reject::Misdirected),
+        Unrouted::NoRoute => Reply::Reject(Reject::NoRoute),
     };
-    let timeout = route.forward().and_then(|forward| forward.timeout);
-    let mirrors = if route.mirrors.is_empty() || upgrade.is_some() {
-        Vec::new()
-    } else {
-        mirrors(worker, conn, &route, (&parts, view.scheme), &mut edits)
-    };
-    drop(edits);
-    let ends = cluster.config.proxy_protocol.and_then(|_| conn.client.ends()).map(Box::new);
-    let idempotent = matches!(view.method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
-    let deadline = dialect.and_then(|_| fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
-    let most = mesh_settings.connections.max_stream_duration.filter(|most| !most.is_zero());
-    let deadline = deadline.into_iter().chain(most).min();
-    Decision::Forward(Box::new(Plan {
-        route,
-        target,
-        cluster,
-        upgrade: upgrade.is_some(),
-        idempotent,
-        stream_head,
-        accept,
-        host,
-        ends,
-        timeout,
-        dialect,
-        deadline,
-        mirrors: Cell::new(mirrors),
-        origin: cors.and_then(CorsRequest::allowed_origin).map(FieldValue::into_owned),
-        affinity,
-    }))
+    Decision::Respond(reply, None)
 }
 
 /// S-38, P-05: a request for a host of another TLS server of the listener may have come to the wrong place.
@@ -256,12 +81,141 @@ fn is_misdirected(conn: &ClientConnection, host: &str, found: bool) -> bool {
     conn.client.listener.services().servers.is_misdirected(server, tls.sni.as_deref(), host, found)
 }
 
-/// DR-22, S-119.
-fn speaks_http2(cluster: &ClusterState, downstream: &Downstream) -> bool {
-    match cluster.config.protocol {
-        UpstreamProtocol::Http1 => false,
-        UpstreamProtocol::Http2 { .. } => true,
-        UpstreamProtocol::AsClient => downstream.is_multiplexed(),
+/// A request that is decided, and where the results go.
+struct Request<'a> {
+    worker: &'a Worker,
+    conn: &'a ClientConnection,
+    head: &'a RequestHead,
+    buffer: &'a [u8],
+    id: &'a Uuid,
+    up_out: &'a mut Vec<u8>,
+    captured_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
+    logged_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
+    logged_path: &'a mut Vec<u8>,
+}
+
+impl<'a> Request<'a> {
+    /// The request whose head is the first `head` octets of the connection's input, and the buffers to normalise it in.
+    fn of(
+        worker: &'a Worker,
+        conn: &'a ClientConnection,
+        buffers: &'a mut ExchangeBuffers,
+        head: usize,
+    ) -> (Self, &'a mut Scratch) {
+        let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, logged_headers, .. } = buffers;
+        let buffer = conn.input.filled().get(..head).unwrap_or_default();
+        let logged_path = &mut buffers.logged_path;
+        let (head, id) = (&*request, &*request_id);
+        (Self { worker, conn, head, buffer, id, up_out, captured_headers, logged_headers, logged_path }, scratch)
+    }
+
+    fn context<'c>(&self, settings: HttpSettings, peer: &'c Peer<'c>) -> RequestContext<'c>
+    where
+        'a: 'c,
+    {
+        let mesh_settings = &*self.conn.client.mesh_settings;
+        RequestContext { request: self.head, buffer: self.buffer, settings, mesh_settings, peer }
+    }
+
+    /// Keeps the path and query as they are matched, if the access log has them.
+    fn log_path(&mut self, view: &RequestView<'_>) {
+        let log = self.worker.log();
+        let is_logged = log.as_ref().is_some_and(|log| log.request_fields().contains(&FieldName::Path));
+        if let Some(path) = is_logged.then(|| substitute::of_request(view, &FieldName::Path)).flatten() {
+            self.logged_path.extend_from_slice(&path);
+        }
+    }
+
+    /// Does what the route says.
+    fn act(self, context: &RequestContext<'_>, view: &RequestView<'_>, routed: Routed) -> Decision {
+        match decision::act(&routed.route, view) {
+            RouteAction::Forward(rewritten) => self.forward(context, view, routed, rewritten),
+            RouteAction::Respond(answer) => self.respond(context, view, Reply::Route(answer), routed),
+            RouteAction::Refuse(refusal) => {
+                self.respond(context, view, Reply::Reject(Reject::Refused(refusal)), routed)
+            }
+        }
+    }
+
+    /// A response of the gateway; its edits may need headers of the request.
+    fn respond(self, context: &RequestContext<'_>, view: &RequestView<'_>, reply: Reply, routed: Routed) -> Decision {
+        if !routed.route.captured_headers.is_empty() {
+            let mut edits = Edits::default();
+            edit_forwarded(context, view, self.id, &mut edits);
+            *self.captured_headers = substitute::capture_headers(&routed.route.captured_headers, view, &edits.fields);
+        }
+        Decision::Respond(reply, Some(routed))
+    }
+
+    /// Writes the head of the first attempt, and plans how the request is forwarded.
+    fn forward(
+        self,
+        context: &RequestContext<'_>,
+        view: &RequestView<'_>,
+        routed: Routed,
+        rewritten: Option<Target<'static>>,
+    ) -> Decision {
+        let Some(cluster) = routed.cluster.clone() else {
+            return self.respond(context, view, Reply::Reject(Reject::NoCluster), routed);
+        };
+        let Self { worker, conn, .. } = self;
+        let Routed { route, target, settings, filters, .. } = routed;
+        let mut edits = Edits::default();
+        edit_forwarded(context, view, self.id, &mut edits);
+        let sent = HashInput { view, edits: &edits, peer: context.peer, client: &conn.client };
+        let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
+        let source = HeadSource {
+            worker,
+            client: &conn.client,
+            downstream: &conn.downstream,
+            context,
+            view,
+            route: &route,
+            target,
+            cluster: &cluster,
+        };
+        let parts = source.edit(rewritten, 1, &mut edits);
+        *self.captured_headers = substitute::capture_headers(&route.captured_headers, view, &edits.fields);
+        if let Some(log) = worker.log() {
+            *self.logged_headers = substitute::capture_edited(log.request_fields(), view, &edits);
+        }
+        let Ok(stream_head) = source.write(&parts, &edits, self.up_out) else {
+            let routed =
+                Routed { route: Arc::clone(&route), target, cluster: Some(Arc::clone(&cluster)), settings, filters };
+            return Decision::Respond(Reply::Reject(Reject::Refused(Refusal::Host)), Some(routed));
+        };
+        let (http2, upgrade) = (stream_head.is_some(), parts.upgrade.is_some());
+        let accept = (upgrade && http2).then(|| view.fields.get("sec-websocket-key")).flatten();
+        let dialect = context.dialect();
+        let deadline = dialect.and_then(|_| view.fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
+        let most = context.mesh_settings.connections.max_stream_duration.filter(|most| !most.is_zero());
+        let host = host_for(&cluster, &parts, &edits);
+        let mirrors = if route.mirrors.is_empty() || upgrade {
+            Vec::new()
+        } else {
+            mirrors(worker, conn, &route, (&parts, view.scheme), &mut edits)
+        };
+        drop(edits);
+        Decision::Forward(Box::new(Plan {
+            upgrade,
+            idempotent: matches!(view.method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"),
+            http2,
+            stream_head: Cell::new(stream_head),
+            head_length: Cell::new(self.up_out.len()),
+            accept: accept.map(websocket::accept),
+            host,
+            ends: cluster.config.proxy_protocol.and_then(|_| conn.client.ends()).map(Box::new),
+            timeout: route.forward().and_then(|forward| forward.timeout),
+            dialect,
+            deadline: deadline.into_iter().chain(most).min(),
+            mirrors: Cell::new(mirrors),
+            affinity,
+            route,
+            target,
+            cluster,
+            settings,
+            filters,
+        }))
     }
 }
 
@@ -280,7 +234,7 @@ fn mirrors<'a>(
     edits.remove("expect");
     let copy = |cluster: Arc<ClusterState>| {
         let head = if speaks_http2(&cluster, &conn.downstream) {
-            MirrorHead::Http2(stream_head(&cluster, (parts, scheme), edits)?.0)
+            MirrorHead::Http2(stream_head(&cluster, (parts, scheme), edits)?.request)
         } else {
             let mut head = Vec::with_capacity(1024);
             let style = Style { keep_case: conn.client.mesh_settings.headers.keep_case, http10: false };
@@ -299,20 +253,6 @@ fn mirrors<'a>(
         Some(MirrorRequest { host, ends, cluster, head, request_kind, body, timeout })
     };
     slots.filter_map(|(_, slot)| worker.upstream.cluster((*slot)?)).filter_map(copy).collect()
-}
-
-fn stream_head(
-    cluster: &ClusterState,
-    (parts, scheme): (&RequestParts<'_>, &str),
-    edits: &Edits<'_>,
-) -> Option<(Request<()>, bool)> {
-    let https = cluster.config.tls.is_some() || scheme == "https";
-    let mut head = wire::h2::request(parts, edits, https)?;
-    if let Some(protocol) = parts.upgrade {
-        head.extensions_mut().insert(h2::ext::Protocol::from(String::from_utf8_lossy(protocol).as_ref()));
-    }
-    let bodiless = matches!(parts.framing, OutFraming::None | OutFraming::Length(0));
-    Some((head, bodiless && parts.upgrade.is_none()))
 }
 
 /// The host of the request, if connections to the cluster differ by host.

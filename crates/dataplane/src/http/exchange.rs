@@ -1,10 +1,12 @@
-//! One request, from its head to its record: decide, forward or reply, record. This is the only orchestrator; each step is a module of its own.
+//! One request, from its head to its record: decide, filter, forward or reply, record. This is the only orchestrator; each step is a module of
+//! its own.
 
 use super::attempt;
 use super::client::{ClientConnection, Disposition};
-use super::decide::{Decision, decide};
-use super::fault;
+use super::decide::{decide, proceed};
+use super::filters::run_route_filters;
 use super::local;
+use super::plan::{Decision, Reply, Routed};
 use super::record::record;
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::stream_info::StreamInfo;
@@ -20,26 +22,16 @@ pub(super) async fn exchange(
 ) -> Disposition {
     split_head_from_body(conn, buffers, head);
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
-    let decision = decide(worker, conn, buffers, head);
-    let fault = decision.route().and_then(|route| route.config.fault.as_deref());
-    let injected = match fault {
-        Some(fault) => fault::inject(worker, &mut conn.downstream, fault, &mut info).await,
-        None => Ok(None),
-    };
-    let reset = injected.is_err();
-    let rejected = injected.ok().flatten().map(|reject| Decision::Reject(reject, decision.routed()));
-    let disposition = match rejected.as_ref().unwrap_or(&decision) {
-        _ if reset => attempt::abandon(&mut conn.downstream, &mut info),
+    let mut decision = decide(worker, conn, buffers, head);
+    if let Decision::Filter(routed) = decision {
+        // Boxed, so that the future of a request without filters stays small.
+        let filtered = Box::pin(run_route_filters(worker, conn, buffers, routed, &mut info)).await;
+        decision = filtered.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, routed));
+    }
+    let disposition = match &decision {
         Decision::Forward(plan) => attempt::forward(worker, conn, buffers, head, plan, &mut info).await,
-        Decision::Local(route, answer) => local::answer(worker, conn, buffers, Some(route), answer, &mut info).await,
-        Decision::Redirect(answer) | Decision::Preflight(_, answer) => {
-            local::answer(worker, conn, buffers, None, answer, &mut info).await
-        }
-        Decision::Reject(reject, route) => {
-            let mut body = BodyReader::new(buffers.request.body);
-            let route = route.as_ref().map(|(route, target)| (route.as_ref(), *target));
-            local::refuse(worker, conn, buffers, (*reject, route), &mut body, &mut info).await
-        }
+        Decision::Respond(reply, routed) => respond(worker, conn, buffers, (reply, routed.as_ref()), &mut info).await,
+        Decision::Filter(_) | Decision::Abandoned(_) => attempt::abandon(&mut conn.downstream, &mut info),
     };
     record(worker, conn, buffers, head, &decision, &info);
     conn.input.consume(head);
@@ -47,6 +39,25 @@ pub(super) async fn exchange(
         conn.input.put(buffers.body_in.filled());
     }
     disposition
+}
+
+/// Sends a response of the gateway.
+async fn respond(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    (reply, routed): (&Reply, Option<&Routed>),
+    info: &mut StreamInfo,
+) -> Disposition {
+    let route = routed.map(Routed::reply_route);
+    match reply {
+        Reply::Route(answer) => local::answer(worker, conn, buffers, route, answer, info).await,
+        Reply::Plain(answer) => local::answer(worker, conn, buffers, None, answer, info).await,
+        Reply::Reject(reject) => {
+            let mut body = BodyReader::new(buffers.request.body);
+            local::refuse(worker, conn, buffers, (*reject, route), &mut body, info).await
+        }
+    }
 }
 
 /// The head stays in the connection's input during the exchange; the body is read into another buffer.

@@ -15,7 +15,7 @@ mod response_head;
 mod times;
 
 use super::client::ClientConnection;
-use super::decide::Plan;
+use super::plan::Plan;
 use super::retry::{NoRetryReason, RetryState};
 use crate::codec::{Downstream, Upstream};
 use crate::conn::{Charge, Client, ExchangeBuffers, TableState, Timer, Worker};

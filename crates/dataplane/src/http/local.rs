@@ -2,17 +2,17 @@
 
 use super::client::{ClientConnection, Disposition};
 use super::facts::{self, ResponseFacts, protocol};
+use super::plan::ReplyRoute;
 use super::reply::{self, LocalReply};
 use crate::codec::{BodyFraming, Downstream, SendBuffer, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use crate::stream_info::StreamInfo;
 use ir::FieldName;
-use routing::{CorsRequest, LocalAnswer, RouteEntry, substitute};
+use routing::{LocalAnswer, RouteEntry, substitute};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use text::FieldValue;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::{BodyReader, Version};
@@ -23,7 +23,7 @@ pub(super) async fn answer(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    route: Option<&RouteEntry>,
+    route: Option<ReplyRoute<'_>>,
     answer: &LocalAnswer,
     info: &mut StreamInfo,
 ) -> Disposition {
@@ -51,7 +51,8 @@ pub(super) async fn answer(
         edits.set(*name, value.by_ref());
     }
     if let Some(route) = route {
-        route.edit_response(0, &response_facts(conn, buffers, route, "", info), &mut edits);
+        let facts = response_facts(conn, buffers, route.route, "", info);
+        routing::filter::response_head(route.route, route.target, route.filters, &facts, &mut edits);
     }
     match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
         Some(sent) => info.sent = sent,
@@ -65,7 +66,7 @@ pub(super) async fn refuse(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (reject, route): (Reject, Option<(&RouteEntry, usize)>),
+    (reject, route): (Reject, Option<ReplyRoute<'_>>),
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
@@ -85,22 +86,14 @@ pub(super) async fn refuse(
     let words = if info.retried { reason.retried } else { reason.body };
     let local = LocalReply { body: words.as_bytes(), grpc, http10, reason: reason_header.as_deref(), ..refusal };
     info.status = local.sent_status();
-    // An abort fault comes before CORS (VS-44).
-    let paged = route.filter(|_| !matches!(reject, Reject::Fault(_)));
-    let page = paged
-        .and_then(|(route, _)| CorsRequest::of(route, buffers.request.fields(conn.input.filled()))?.allowed_origin());
-    let page = page.map(FieldValue::into_owned);
     let mut edits = Edits::default();
     if reject == Reject::Overflow {
         // As Envoy's router does.
         edits.set("x-envoy-overloaded", "true");
     }
-    if let Some((route, target)) = route {
-        let cluster = route.cluster(target);
-        route.edit_response(target, &response_facts(conn, buffers, route, cluster, info), &mut edits);
-        if paged.is_some() {
-            route.edit_cors_response(page.as_ref(), &mut edits);
-        }
+    if let Some(ReplyRoute { route, target, filters }) = route {
+        let facts = response_facts(conn, buffers, route, route.cluster(target), info);
+        routing::filter::response_head(route, target, filters, &facts, &mut edits);
     }
     match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
         None => return Disposition::Close,
@@ -154,7 +147,7 @@ pub(super) async fn refuse_unread(
 
 fn dialect(conn: &ClientConnection, buffers: &ExchangeBuffers) -> Option<Dialect> {
     let fields = buffers.request.fields(conn.input.filled());
-    Dialect::of(|name| fields.get(name), conn.table.version().http.grpc_web)
+    Dialect::of(|name| fields.get(name), conn.table.version().http.settings.grpc_web)
 }
 
 /// The facts for edits of a local response.

@@ -255,7 +255,7 @@ impl ConnectionState {
             },
             Err(error) => {
                 self.worker.release_buffers(buffers);
-                let web = self.table.version().http.grpc_web;
+                let web = self.table.version().http.settings.grpc_web;
                 let dialect = Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web);
                 Ok(StreamHead::Refused(error, dialect))
             }

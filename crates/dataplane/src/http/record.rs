@@ -1,9 +1,9 @@
 //! Gives an exchange that has ended to its sinks: the metrics, and the access log if it is on.
 
 use super::client::ClientConnection;
-use super::decide::Decision;
 use super::facts::{address_behind, protocol, stream_facts};
 use super::flow::Flow;
+use super::plan::Decision;
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::metrics::{NO_DESTINATION, Request};
 use crate::reasons::Reject;
@@ -43,7 +43,7 @@ pub(super) fn record(
 ) {
     let ended = Instant::now();
     let elapsed = ended.saturating_duration_since(info.started);
-    let destination = decision.plan().map_or(NO_DESTINATION, |plan| &plan.cluster.config.host);
+    let destination = decision.cluster().map_or(NO_DESTINATION, |cluster| &cluster.config.host);
     let request = Request { destination, status: info.status, flags: info.flags };
     worker.metrics.request(request, elapsed, info.received, info.sent);
     if let Some(prefix) = decision.route().and_then(|entry| entry.config.stat_prefix.as_ref()) {
@@ -52,14 +52,14 @@ pub(super) fn record(
     let Some(log) = worker.log() else { return };
     let logged = LoggedRequest::new(conn, buffers, head, info.endpoint.is_some());
     log.write(&LogFacts {
-        kind: LogKind::Request { http2: decision.plan().is_some_and(|plan| plan.stream_head.is_some()) },
+        kind: LogKind::Request { http2: decision.plan().is_some_and(|plan| plan.http2) },
         stream: StreamFacts {
             client: logged.client(),
             ..stream_facts(
                 &conn.client,
                 protocol(&conn.downstream, buffers.request.version),
                 decision.route(),
-                decision.plan().map_or("", |plan| plan.cluster.config.id.as_str()),
+                decision.cluster().map_or("", |cluster| cluster.config.id.as_str()),
             )
         },
         info,
@@ -87,7 +87,7 @@ impl<'a> LoggedRequest<'a> {
     /// The client's address behind trusted proxies, if it is not that of the connection.
     fn client(self) -> Option<std::net::IpAddr> {
         let client = &self.conn.client;
-        let trusted_proxies = self.conn.table.version().http.forwarded.trusted_proxies;
+        let trusted_proxies = self.conn.table.version().http.settings.forwarded.trusted_proxies;
         let (address, scheme) = (&client.peer, client.scheme());
         let peer = Peer { address, scheme, trusted_proxies, certificate: Certificate::Drop, port: None };
         address_behind(&peer, self.fields)
@@ -128,7 +128,7 @@ impl<'a> LoggedRequest<'a> {
     /// The client's id if it is trusted or if none is generated, or else the generated id.
     fn request_id(self) -> Option<&'a [u8]> {
         let is_made = self.conn.client.mesh_settings.headers.request_id;
-        let is_kept = !is_made || self.conn.table.version().http.forwarded.trusted_proxies > 0;
+        let is_kept = !is_made || self.conn.table.version().http.settings.forwarded.trusted_proxies > 0;
         let came = self.fields.get("x-request-id").filter(|_| is_kept);
         came.or_else(|| is_made.then_some(&*self.buffers.request_id))
     }

@@ -5,10 +5,10 @@ use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogTarget, Options, 
 use ir::LogFormat;
 use ir::{
     Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
-    Endpoint, EndpointAddress, EndpointSource, Forward, ForwardedHeaders, HeaderChanges, Host, HostPattern, HttpTable,
-    Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin, PathNormalization, PoolLimits, Retries,
-    Route, RouteMatch, Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination,
-    TlsServer, Tunnel, TunnelMethod, UpstreamProtocol, WorkloadName,
+    Endpoint, EndpointAddress, EndpointSource, Forward, HeaderChanges, Host, HostPattern, HttpSettings, HttpTable,
+    Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin, PoolLimits, Retries, Route, RouteMatch,
+    Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, Tunnel,
+    TunnelMethod, UpstreamProtocol, WorkloadName,
 };
 use ir::{ClientTls, EscapedSlashes, Fault, MeshConnectionSettings, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -176,7 +176,7 @@ impl Setup {
             origin: origin(ObjectKind::VirtualService),
             matches: RouteMatch::new(MatchPath::Any, Demands::default()),
             stat_prefix: Some("r".into()),
-            fault: None,
+            filters: Box::default(),
             action,
             request_headers: HeaderChanges::default(),
             response_headers,
@@ -220,7 +220,9 @@ impl Setup {
             host.routes = host
                 .routes
                 .iter()
-                .map(|route| Arc::new(Route { fault: Some(Box::new(fault)), ..(**route).clone() }))
+                .map(|route| {
+                    Arc::new(Route { filters: [ir::Filter::Fault(Box::new(fault))].into(), ..(**route).clone() })
+                })
                 .collect();
         }
         self
@@ -357,10 +359,11 @@ impl Setup {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let http = HttpTable {
             hosts: self.hosts.iter().map(|host| (host.pattern.clone(), Arc::new(host.clone()))).collect(),
-            path_normalization: PathNormalization::Base,
-            escaped_slashes: self.escaped_slashes,
-            forwarded: ForwardedHeaders { trusted_proxies: 0, certificates: Default::default() },
-            grpc_web: self.grpc_web,
+            settings: HttpSettings {
+                escaped_slashes: self.escaped_slashes,
+                grpc_web: self.grpc_web,
+                ..HttpSettings::default()
+            },
         };
         let tables = |address: &SocketAddr| {
             let listener = listener_id(*address);

@@ -1,8 +1,8 @@
 //! Every head that a snapshot can produce, written by the serialisers of both versions and read again: none of them may be
 //! anything else than one message, whatever the configuration had in its strings.
 
-use ir::{Action, Balancer, FieldName, HashKey, Operator, Route, Service, Snapshot};
-use routing::{CorsRequest, Facts, LocalAnswer, RouteEntry, substitute};
+use ir::{Balancer, FieldName, Filter, HashKey, Operator, Route, Service, Snapshot};
+use routing::{Facts, FilterState, LocalAnswer, RouteEntry, substitute};
 use std::borrow::Cow;
 use std::sync::Arc;
 use wire::edit::Edits;
@@ -120,12 +120,14 @@ fn route_heads(route: &Arc<Route>, server: Option<&ir::HeaderValue>, from: &str)
         local(&entry, &answer, from);
         count += 1;
     }
-    if let Action::Forward(_) = route.action
-        && let Some(cors) = CorsRequest::of(&entry, fields)
-        && let Some(answer) = cors.preflight(&entry, b"OPTIONS", preflight().fields(PREFLIGHT.as_bytes()))
-    {
-        local(&entry, &answer, from);
-        count += 1;
+    for filter in &*route.filters {
+        let Filter::Cors(cors) = filter else { continue };
+        let preflight = preflight();
+        let answer = FilterState::default().run_cors(cors, b"OPTIONS", preflight.fields(PREFLIGHT.as_bytes()));
+        if let Some(answer) = answer {
+            local(&entry, &answer, from);
+            count += 1;
+        }
     }
     count
 }
@@ -149,13 +151,17 @@ fn response_heads(
     let mut head = ResponseHead::default();
     head.parse(RESPONSE.as_bytes(), RequestKind::Other, &HeadLimits::default()).unwrap().unwrap();
     let fields = head.fields(RESPONSE.as_bytes());
-    let origin = CorsRequest::of(entry, view.fields).and_then(CorsRequest::allowed_origin);
+    let mut state = FilterState::default();
+    for filter in &*entry.config.filters {
+        if let Filter::Cors(cors) = filter {
+            state.run_cors(cors, b"GET", view.fields);
+        }
+    }
     let mut edits = Edits::default();
     if let Some(server) = server {
         edits.set("server", server);
     }
-    entry.edit_response(target, &Hostile(view, Some((200, fields))), &mut edits);
-    entry.edit_cors_response(origin.as_ref(), &mut edits);
+    routing::filter::response_head(entry, target, &state, &Hostile(view, Some((200, fields))), &mut edits);
     written(fields, &edits, from);
     2
 }

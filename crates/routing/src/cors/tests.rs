@@ -1,7 +1,6 @@
 use super::*;
-use crate::fixture::{ask, exact, prefix, regex, route};
-use ir::{Action, Forward, RouteMatch, StringMatch};
-use std::sync::Arc;
+use crate::fixture::{ask, exact, prefix, regex};
+use ir::StringMatch;
 
 fn value(text: &str) -> HeaderValue {
     HeaderValue::parse(text).unwrap()
@@ -19,25 +18,19 @@ fn policy(origins: Vec<StringMatch>) -> Cors {
     }
 }
 
-fn entry(cors: Cors) -> RouteEntry {
-    let cors = Some(Arc::new(cors));
-    let forward = Forward { cors, ..Forward::to(Vec::new()) };
-    RouteEntry::build(&route(RouteMatch::default(), Action::Forward(forward)), &mut |_| 0)
-}
-
 type CorsFields = Vec<(&'static str, String)>;
 
 /// The origin that is allowed, and the fields of the answer to a preflight.
-fn cors_of(entry: &RouteEntry, head: &str) -> (Option<String>, Option<CorsFields>) {
+fn cors_of(cors: &Cors, head: &str) -> (Option<String>, Option<CorsFields>) {
     ask(head, |view| {
-        let cors = CorsRequest::of(entry, view.fields);
-        let answer = cors.as_ref().and_then(|cors| cors.preflight(entry, view.method, view.fields));
+        let request = CorsRequest::of(cors, view.fields);
+        let answer = request.as_ref().and_then(|request| request.preflight(cors, view.method, view.fields));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let fields = answer.map(|answer| {
             assert_eq!((answer.status, answer.detail), (200, "cors_response"));
             answer.fields.iter().map(|(name, value)| (*name, text(value))).collect()
         });
-        (cors.and_then(CorsRequest::allowed_origin).map(|origin| text(&origin)), fields)
+        (request.and_then(CorsRequest::allowed_origin).map(|origin| text(&origin)), fields)
     })
 }
 
@@ -46,8 +39,8 @@ const PREFLIGHT: &str =
 
 #[test]
 fn vs_46_an_allowed_preflight_is_told_all_of_the_policy() {
-    let entry = entry(policy(vec![exact("https://a.test")]));
-    let (origin, fields) = cors_of(&entry, &format!("{PREFLIGHT}\nOrigin: https://a.test"));
+    let cors = policy(vec![exact("https://a.test")]);
+    let (origin, fields) = cors_of(&cors, &format!("{PREFLIGHT}\nOrigin: https://a.test"));
     assert_eq!(origin.as_deref(), Some("https://a.test"));
     let expected = [
         ("access-control-allow-origin", "https://a.test"),
@@ -69,7 +62,7 @@ fn vs_46_a_star_allows_what_is_asked_for() {
         expose: value(""),
         ..policy(vec![regex(".*")])
     };
-    let fields = cors_of(&entry(any), &format!("{PREFLIGHT}\nOrigin: null")).1.unwrap();
+    let fields = cors_of(&any, &format!("{PREFLIGHT}\nOrigin: null")).1.unwrap();
     assert_eq!(fields[0].1, "null");
     assert_eq!(
         fields[2..],
@@ -89,44 +82,44 @@ fn vs_46_origins_match_as_texts_prefixes_and_patterns_and_in_their_case() {
         (regex("https://[a-z]+\\.test"), "https://abc.test.evil", false),
     ];
     for (demand, origin, allowed) in cases {
-        let entry = entry(policy(vec![exact("https://other.test"), demand.clone()]));
-        let got = cors_of(&entry, &format!("GET / HTTP/1.1\nHost: a.test\nOrigin: {origin}")).0;
+        let cors = policy(vec![exact("https://other.test"), demand.clone()]);
+        let got = cors_of(&cors, &format!("GET / HTTP/1.1\nHost: a.test\nOrigin: {origin}")).0;
         assert_eq!(got.is_some(), allowed, "{demand:?} {origin}");
     }
 }
 
 #[test]
 fn vs_46_what_is_no_preflight_goes_on() {
-    let entry = entry(policy(vec![exact("https://a.test")]));
+    let cors = policy(vec![exact("https://a.test")]);
     let others = [
         "OPTIONS / HTTP/1.1\nHost: a.test\nOrigin: https://a.test",
         "GET / HTTP/1.1\nHost: a.test\nOrigin: https://a.test\nAccess-Control-Request-Method: PUT",
         "OPTIONS / HTTP/1.1\nHost: a.test\nOrigin: https://a.test\nAccess-Control-Request-Method:",
         PREFLIGHT,
     ];
-    assert!(others.iter().all(|head| cors_of(&entry, head).1.is_none()));
+    assert!(others.iter().all(|head| cors_of(&cors, head).1.is_none()));
 }
 
 #[test]
 fn vs_46_a_preflight_of_another_origin_is_forwarded_or_allowed_nothing() {
     let head = format!("{PREFLIGHT}\nOrigin: https://evil.test");
-    assert_eq!(cors_of(&entry(policy(vec![exact("https://a.test")])), &head), (None, None));
+    assert_eq!(cors_of(&policy(vec![exact("https://a.test")]), &head), (None, None));
     let ignoring = Cors { forwards_unmatched: false, ..policy(vec![exact("https://a.test")]) };
-    let (origin, fields) = cors_of(&entry(ignoring), &head);
+    let (origin, fields) = cors_of(&ignoring, &head);
     assert_eq!(origin, None);
     assert!(fields.unwrap().iter().all(|(name, _)| *name != ALLOW_ORIGIN && *name != EXPOSE_HEADERS));
     // Two origins are none that is in the list.
     let both = format!("{PREFLIGHT}\nOrigin: https://a.test\nOrigin: https://evil.test");
-    assert_eq!(cors_of(&entry(policy(vec![exact("https://a.test")])), &both), (None, None));
+    assert_eq!(cors_of(&policy(vec![exact("https://a.test")]), &both), (None, None));
 }
 
 #[test]
 fn vs_46_answers_tell_their_page_in_place_of_what_the_backend_said_and_vary_by_it() {
-    let entry = entry(policy(vec![exact("https://a.test")]));
+    let cors = policy(vec![exact("https://a.test")]);
     let names = |origin: Option<&str>| {
         let origin = origin.and_then(|origin| FieldValue::checked(origin.as_bytes()));
         let mut edits = Edits::default();
-        entry.edit_cors_response(origin.as_ref(), &mut edits);
+        edit_response(&cors, origin.as_ref(), &mut edits);
         edits
             .fields
             .iter()

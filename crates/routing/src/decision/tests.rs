@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::claims::Claims;
+use crate::filter::FilterState;
 use crate::fixture::{answering, exact, host, hosts, listener, path, prefix, route};
 use crate::table::Table;
-use ir::{Action, Cors, Demands, EscapedSlashes, Forward, MatchPath, PathRewrite, RouteMatch};
+use ir::{Action, Cors, Demands, EscapedSlashes, Filter, Forward, HttpTable, MatchPath, PathRewrite, RouteMatch};
 use text::{HeaderValue, PathText};
 use wire::h1::HeadLimits;
 
@@ -23,26 +24,45 @@ fn decided(head: &str, http: &HttpTable, is_misdirected: bool) -> String {
         port,
     };
     let mesh_settings = MeshConnectionSettings::default();
-    let context =
-        RequestContext { request: &request, buffer: text.as_bytes(), http, mesh_settings: &mesh_settings, peer: &peer };
+    let context = RequestContext {
+        request: &request,
+        buffer: text.as_bytes(),
+        settings: http.settings,
+        mesh_settings: &mesh_settings,
+        peer: &peer,
+    };
     let local = |answer: LocalAnswer| {
         let location = answer.location.map(|location| String::from_utf8_lossy(&location).into_owned());
         format!("{} {}", answer.status, location.unwrap_or_default()).trim_end().to_owned()
     };
-    match decide(&context, &mut scratch, |_, _| is_misdirected, |view| table.pick(view, &Claims::default())) {
-        Decision::Refused(refusal) => format!("refused {refusal:?}"),
-        Decision::Redirect(answer) => format!("redirect {}", local(answer)),
-        Decision::Misdirected => "misdirected".to_owned(),
-        Decision::NoRoute => "no route".to_owned(),
-        Decision::Matched(matched) => match matched.action {
-            RouteAction::Respond(RouteResponse::Local(answer)) => format!("local {}", local(answer)),
-            RouteAction::Respond(RouteResponse::Preflight(answer)) => format!("preflight {}", local(answer)),
-            RouteAction::Respond(RouteResponse::Refused(refusal)) => format!("route refused {refusal:?}"),
-            RouteAction::Forward(Forwarding { rewritten, cors }) => {
-                let target = rewritten.map(|target| String::from_utf8_lossy(&target).into_owned());
-                format!("forward {}{}", target.unwrap_or_default(), if cors.is_some() { " with origin" } else { "" })
-            }
-        },
+    let answered = |unrouted: Unrouted| match unrouted {
+        Unrouted::Refused(refusal) => format!("refused {refusal:?}"),
+        Unrouted::Redirect(answer) => format!("redirect {}", local(answer)),
+        Unrouted::Misdirected => "misdirected".to_owned(),
+        Unrouted::NoRoute => "no route".to_owned(),
+    };
+    let view = match prepare(&context, &mut scratch) {
+        Ok(view) => view,
+        Err(unrouted) => return answered(unrouted),
+    };
+    let entry = match super::route(&view, table.pick(&view, &Claims::default()), |_| is_misdirected) {
+        Ok(entry) => entry,
+        Err(unrouted) => return answered(unrouted),
+    };
+    let mut state = FilterState::default();
+    for filter in &*entry.config.filters {
+        let Filter::Cors(cors) = filter else { continue };
+        if let Some(answer) = state.run_cors(cors, view.method, view.fields) {
+            return format!("preflight {}", local(answer));
+        }
+    }
+    match act(entry, &view) {
+        RouteAction::Respond(answer) => format!("local {}", local(answer)),
+        RouteAction::Refuse(refusal) => format!("route refused {refusal:?}"),
+        RouteAction::Forward(rewritten) => {
+            let target = rewritten.map(|target| String::from_utf8_lossy(&target).into_owned());
+            format!("forward {}", target.unwrap_or_default())
+        }
     }
 }
 
@@ -68,17 +88,18 @@ fn each_step_decides_before_the_next() {
         credentials: false,
         forwards_unmatched: false,
     };
-    let with_cors = Forward { cors: Some(Arc::new(good)), ..Forward::to(Vec::new()) };
+    let plain = &forward(Forward::to(Vec::new()))[0];
+    let with_cors = ir::Route { filters: [Filter::Cors(Arc::new(good))].into(), ..(**plain).clone() };
     let mut http = listener([
         host("a.test", vec![answering(204, path(prefix("/a")), Demands::default())]),
         secure,
         host("forward.test", forward(Forward::to(Vec::new()))),
         host("rewrite.test", forward(rewrite("/new"))),
         host("broken.test", forward(rewrite("/n%"))),
-        host("cors.test", forward(with_cors)),
+        host("cors.test", vec![Arc::new(with_cors)]),
     ]);
-    http.escaped_slashes = EscapedSlashes::Redirect;
-    http.path_normalization = ir::PathNormalization::DecodeAndMergeSlashes;
+    http.settings.escaped_slashes = EscapedSlashes::Redirect;
+    http.settings.path_normalization = ir::PathNormalization::DecodeAndMergeSlashes;
     for (head, expected) in [
         ("CONNECT a.test:80 HTTP/1.1\nHost: a.test", "refused Connect"),
         ("GET /a HTTP/1.1\nHost: a b", "refused Host"),
@@ -93,7 +114,7 @@ fn each_step_decides_before_the_next() {
         ("GET / HTTP/1.1\nHost: forward.test", "forward"),
         ("GET /old HTTP/1.1\nHost: rewrite.test", "forward /new"),
         ("GET /old HTTP/1.1\nHost: broken.test", "route refused Rewrite"),
-        ("GET / HTTP/1.1\nHost: cors.test\nOrigin: https://good.test", "forward  with origin"),
+        ("GET / HTTP/1.1\nHost: cors.test\nOrigin: https://good.test", "forward"),
         (
             "OPTIONS / HTTP/1.1\nHost: cors.test\nOrigin: https://good.test\nAccess-Control-Request-Method: PUT",
             "preflight 200",

@@ -39,7 +39,8 @@ fn rfc_9112_3_2_targets_of_no_form_are_refused() {
 #[test]
 fn s_116_and_mc_02_paths_are_normalised_as_the_listener_says() {
     let as_set = |mode, target: &str| {
-        let listener = HttpTable { path_normalization: mode, ..listener([]) };
+        let mut listener = listener([]);
+        listener.settings.path_normalization = mode;
         let head = format!("GET {target} HTTP/1.1\nHost: a");
         try_ask(&head, &listener, |view| String::from_utf8_lossy(view.path).into_owned())
     };

@@ -13,7 +13,7 @@ use crate::plan::bindings::RouteTarget;
 use crate::policies;
 use crate::report::Notes;
 use crate::texts;
-use ir::{Action, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
+use ir::{Action, Filter, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
 use matches::Unjudgeable;
 use resources::key::Key;
 use resources::set::Object;
@@ -123,12 +123,24 @@ impl Compiler<'_> {
                 rule: rule.path(entry.map(|(at, _)| at)),
             },
             matches,
-            fault: actions::fault::compile(rule.rule.fault.as_deref()),
+            filters: filters(rule, &compiled.action, notes),
             action: compiled.action,
             request_headers: compiled.request_headers,
             response_headers: compiled.response_headers,
         }))
     }
+}
+
+/// The filters of a route. CORS is for requests that are forwarded (VS-46).
+fn filters(rule: &Rule<'_>, action: &Action, notes: &mut Notes) -> Box<[Filter]> {
+    let fault = actions::fault::compile(rule.rule.fault.as_deref()).map(Filter::Fault);
+    let cors = match action {
+        Action::Forward(_) => {
+            actions::cors::compile(rule.rule.cors_policy.as_deref(), &format!("{}.corsPolicy", rule.field), notes)
+        }
+        Action::Redirect(_) | Action::Respond(_) => None,
+    };
+    Filter::in_order(fault.into_iter().chain(cors.map(Filter::Cors)))
 }
 
 fn replaces_prefix(action: &Action) -> bool {

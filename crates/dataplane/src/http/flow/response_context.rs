@@ -1,7 +1,7 @@
 //! What is known besides the head of a response, once it was received: for the head that the client receives, and for its log line (VS-47).
 
-use crate::http::decide::Plan;
 use crate::http::facts::ResponseFacts;
+use crate::http::plan::Plan;
 use crate::stream_info::{OutcomeFacts, StreamFacts};
 use ir::FieldName;
 use std::time::Duration;

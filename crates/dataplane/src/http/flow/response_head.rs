@@ -42,7 +42,7 @@ impl ResponseSide<'_> {
             headers: self.headers,
             route: &plan.route,
             target: plan.target,
-            origin: plan.origin.as_ref(),
+            filters: &plan.filters,
             set_cookie: plan.affinity.set_cookie.as_ref(),
             accept: plan.accept.as_deref(),
             web: plan.web(),

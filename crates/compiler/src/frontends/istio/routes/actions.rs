@@ -1,7 +1,7 @@
 //! What a rule does: forward, redirect or answer (VS-30 to VS-39).
 
 mod compiled;
-mod cors;
+pub(super) mod cors;
 pub(crate) mod fault;
 mod forward;
 mod mirrors;

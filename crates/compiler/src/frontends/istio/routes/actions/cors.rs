@@ -10,7 +10,11 @@ use resources::spec::virtual_service::{CorsPolicy, UnmatchedPreflights};
 use std::sync::Arc;
 
 /// The policy of a rule; `field` is its path.
-pub(super) fn compile(written: Option<&CorsPolicy>, field: &str, notes: &mut Notes) -> Option<Arc<Cors>> {
+pub(in crate::frontends::istio::routes) fn compile(
+    written: Option<&CorsPolicy>,
+    field: &str,
+    notes: &mut Notes,
+) -> Option<Arc<Cors>> {
     let written = written?;
     let exact = |origin: &Text| StringMatch::Exact(texts::shared(origin));
     let origins: Vec<_> = match &written.allow_origins[..] {

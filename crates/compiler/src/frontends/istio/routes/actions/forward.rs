@@ -2,7 +2,7 @@
 
 use super::compiled::Compiled;
 use super::rewrite::{by_match, sent};
-use super::{cors, mirrors, retries};
+use super::{mirrors, retries};
 use crate::code;
 use crate::context::CompileContext;
 use crate::destinations::{self, Asking};
@@ -43,7 +43,6 @@ pub(super) fn compile(
         authority: authority.or(operations.authority),
         // VS-39: none unless there is one; 0 is what Istio refuses.
         timeout: rule.timeout.and_then(Duration::get).filter(|timeout| !timeout.is_zero()),
-        cors: cors::compile(rule.cors_policy.as_deref(), &format!("{field}.corsPolicy"), notes),
         mirrors: mirrors::compile(context, asking, rule, field, notes),
         retries: retries::compile(rule.retries.as_deref(), &context.settings.mesh),
     };

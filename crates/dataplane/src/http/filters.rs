@@ -1,0 +1,7 @@
+//! The filters of an exchange. `pipeline` has their order; each has a module of its own that waits and sends, and its decisions are in `routing`.
+
+mod fault;
+mod pipeline;
+mod verdict;
+
+pub(super) use pipeline::run_route_filters;

@@ -1,0 +1,166 @@
+//! The head of a request as one attempt sends it: `routing` decides the edits, and this module writes the head in the version of the backend. The
+//! head of the first attempt is written when the request is decided, and that of each further attempt is written anew.
+
+use super::client::ClientConnection;
+use super::facts::{self, RequestFacts};
+use super::plan::{Plan, StreamHead};
+use super::websocket;
+use crate::codec::Downstream;
+use crate::conn::{Client, ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
+use crate::stream_info::StreamFacts;
+use ir::{HttpSettings, UpstreamProtocol};
+use routing::{RequestContext, RouteAction, RouteEntry, RouteTarget, decision};
+use text::{FieldValue, Target, Uuid};
+use upstream::ClusterState;
+use wire::edit::Edits;
+use wire::forwarded::{self, Peer};
+use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
+use wire::view::RequestView;
+
+/// The target of a rewritten request is not valid in HTTP/2.
+#[derive(Debug)]
+pub(super) struct InvalidTarget;
+
+/// A request, its route, and the cluster that it is sent to.
+#[derive(Clone, Copy)]
+pub(super) struct HeadSource<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) client: &'a Client,
+    pub(super) downstream: &'a Downstream,
+    pub(super) context: &'a RequestContext<'a>,
+    pub(super) view: &'a RequestView<'a>,
+    pub(super) route: &'a RouteEntry,
+    pub(super) target: usize,
+    pub(super) cluster: &'a ClusterState,
+}
+
+/// The client, for `routing`.
+pub(super) fn peer(client: &Client, settings: HttpSettings) -> Peer<'_> {
+    let certificate = client.certificate_header(settings.forwarded.certificates);
+    let port = client.local.filter(|_| client.mesh_settings.headers.forwarded_port).map(|local| local.port());
+    let trusted_proxies = settings.forwarded.trusted_proxies;
+    Peer { address: &client.peer, scheme: client.scheme(), trusted_proxies, certificate, port }
+}
+
+/// Adds the edits that every request gets, whatever its route.
+pub(super) fn edit_forwarded<'a>(
+    context: &RequestContext<'a>,
+    view: &RequestView<'a>,
+    id: &'a Uuid,
+    edits: &mut Edits<'a>,
+) {
+    let id = context.mesh_settings.headers.request_id.then_some(FieldValue::from(id));
+    forwarded::edit(context.peer, view.fields, view.scheme, id, edits);
+}
+
+/// Whether requests of a client to a cluster are sent in HTTP/2 (DR-22, S-119).
+pub(super) fn speaks_http2(cluster: &ClusterState, downstream: &Downstream) -> bool {
+    match cluster.config.protocol {
+        UpstreamProtocol::Http1 => false,
+        UpstreamProtocol::Http2 { .. } => true,
+        UpstreamProtocol::AsClient => downstream.is_multiplexed(),
+    }
+}
+
+impl<'a> HeadSource<'a> {
+    /// Adds the edits of the route, after those of [`edit_forwarded`], and returns the other parts. `attempt` is the number of the attempt, from 1.
+    pub(super) fn edit(
+        &self,
+        rewritten: Option<Target<'static>>,
+        attempt: u32,
+        edits: &mut Edits<'a>,
+    ) -> RequestParts<'a> {
+        let (context, view) = (self.context, self.view);
+        let protocol = facts::protocol(self.downstream, context.request.version);
+        let stream = StreamFacts {
+            client: facts::address_behind(context.peer, view.fields),
+            ..facts::stream_facts(self.client, protocol, Some(self.route), self.cluster.config.id.as_str())
+        };
+        let to = RouteTarget { route: self.route, target: self.target, rewritten, dialect: context.dialect() };
+        let facts = RequestFacts { stream, view };
+        let parts = decision::request_head(context, to, view, (&facts, attempt), edits);
+        let is_stream = self.downstream.is_multiplexed();
+        if parts.upgrade.is_some() && is_stream && !speaks_http2(self.cluster, self.downstream) {
+            let random = u128::from(self.worker.random()) << 64 | u128::from(self.worker.random());
+            edits.set_checked("sec-websocket-key", websocket::key(random).into_bytes());
+        }
+        parts
+    }
+
+    /// Writes the head for a backend in HTTP/1 into `up_out`, or returns that for one in HTTP/2.
+    pub(super) fn write(
+        &self,
+        parts: &RequestParts<'a>,
+        edits: &Edits<'a>,
+        up_out: &mut Vec<u8>,
+    ) -> Result<Option<Box<StreamHead>>, InvalidTarget> {
+        if speaks_http2(self.cluster, self.downstream) {
+            let head = stream_head(self.cluster, (parts, self.view.scheme), edits).ok_or(InvalidTarget)?;
+            return Ok(Some(Box::new(head)));
+        }
+        let keep_case = self.context.mesh_settings.headers.keep_case;
+        write_request_in(up_out, parts, edits, Style { keep_case, http10: false });
+        if up_out.capacity() > MAX_KEPT_OUTPUT {
+            // The buffer grew by doubling and may be held for long.
+            up_out.shrink_to_fit();
+        }
+        Ok(None)
+    }
+}
+
+/// The head for a backend in HTTP/2; `None` if the target is not valid there.
+pub(super) fn stream_head(
+    cluster: &ClusterState,
+    (parts, scheme): (&RequestParts<'_>, &str),
+    edits: &Edits<'_>,
+) -> Option<StreamHead> {
+    let https = cluster.config.tls.is_some() || scheme == "https";
+    let mut request = wire::h2::request(parts, edits, https)?;
+    if let Some(protocol) = parts.upgrade {
+        request.extensions_mut().insert(h2::ext::Protocol::from(String::from_utf8_lossy(protocol).as_ref()));
+    }
+    let bodiless = matches!(parts.framing, OutFraming::None | OutFraming::Length(0)) && parts.upgrade.is_none();
+    Some(StreamHead { request, bodiless })
+}
+
+/// Writes the head for a further attempt. The request, the route and the target are those of the first attempt, so that only what depends on
+/// the attempt differs.
+pub(super) fn renew(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    (head, plan, attempt): (usize, &Plan, u32),
+) {
+    let ExchangeBuffers { request, scratch, request_id, up_out, .. } = buffers;
+    let peer = peer(&conn.client, plan.settings);
+    let context = RequestContext {
+        request,
+        buffer: conn.input.filled().get(..head).unwrap_or_default(),
+        settings: plan.settings,
+        mesh_settings: &conn.client.mesh_settings,
+        peer: &peer,
+    };
+    // Both succeeded for the first attempt, over the same facts.
+    let Ok(view) = decision::prepare(&context, scratch) else { return };
+    let RouteAction::Forward(rewritten) = decision::act(&plan.route, &view) else { return };
+    let source = HeadSource {
+        worker,
+        client: &conn.client,
+        downstream: &conn.downstream,
+        context: &context,
+        view: &view,
+        route: &plan.route,
+        target: plan.target,
+        cluster: &plan.cluster,
+    };
+    let mut edits = Edits::default();
+    edit_forwarded(&context, &view, request_id, &mut edits);
+    let parts = source.edit(rewritten, attempt, &mut edits);
+    let mut written = Vec::with_capacity(plan.head_length.get() + 16);
+    if let Ok(stream_head) = source.write(&parts, &edits, &mut written) {
+        plan.stream_head.set(stream_head);
+        // What is kept of the body follows the head.
+        let before = plan.head_length.replace(written.len()).min(up_out.len());
+        up_out.splice(..before, written);
+    }
+}
