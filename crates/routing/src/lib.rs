@@ -12,9 +12,6 @@ pub mod cors;
 pub mod decision;
 pub mod explain;
 pub mod ext_authz;
-mod cors;
-pub mod decision;
-pub mod explain;
 pub mod filter;
 #[cfg(test)]
 mod fixture;
