@@ -27,7 +27,7 @@ pub(crate) use budget::{Account, Budget, BudgetExceeded, Charge, HeldOctets, MIN
 pub(crate) use buffer::Buffer;
 pub(crate) use catch::catch;
 pub(crate) use choose::choose;
-pub(crate) use client::{Client, ClientTls};
+pub(crate) use client::{Client, ClientEnds, ClientTls};
 pub(crate) use drain::{AcceptCount, Accepting, Drain};
 pub(crate) use exchange_buffers::{ExchangeBuffers, MAX_KEPT_OUTPUT};
 pub(crate) use listener::{ListenerPermit, ListenerState, Services};

@@ -5,7 +5,8 @@ mod first_bytes;
 
 use crate::codec::Downstream;
 use crate::conn::{
-    Buffer, Client, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked, Worker,
+    Buffer, Client, ClientEnds, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked,
+    Worker,
 };
 use crate::http::{self, ClientConnection};
 use crate::metrics::{Rejected, add};
@@ -15,7 +16,7 @@ use crate::tls;
 use failure::HandshakeAttempt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ struct Accepted {
     worker: Rc<Worker>,
     listener: Arc<ListenerState>,
     stream: TcpStream,
+    /// The address of the peer.
+    source: IpAddr,
     remote: SocketAddr,
     /// The address that the client connected to, if a PROXY header says so.
     local: Option<SocketAddr>,
@@ -47,7 +50,8 @@ pub(crate) async fn serve(
 ) {
     let services = listener.services();
     let begun = Instant::now();
-    let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, remote, local: None, tracked, begun };
+    let (source, local) = (remote.ip(), None);
+    let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, source, remote, local, tracked, begun };
     if services.mesh_settings.proxy_protocol.is_some() {
         drop(services);
         return Box::pin(accepted.serve_behind_proxy()).await;
@@ -143,9 +147,10 @@ impl Accepted {
         services.mesh_settings.proxy_protocol.as_ref().is_none_or(|setting| setting.trusts(self.remote.ip()))
     }
 
-    /// The client's address, and the local address.
-    fn addresses(&self) -> (SocketAddr, Option<SocketAddr>) {
-        (self.remote, self.local.or_else(|| self.stream.local_addr().ok()))
+    /// The addresses of the client and of the gateway.
+    fn addresses(&self) -> ClientEnds {
+        let local = self.local.or_else(|| self.stream.local_addr().ok());
+        ClientEnds { source: self.source, remote: self.remote, local, named: self.local.is_some() }
     }
 
     async fn serve_plaintext(self, service: Option<Service>, input: Buffer, timer: Timer) {

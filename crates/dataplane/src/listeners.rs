@@ -7,7 +7,9 @@ pub use inherited::Inherited;
 
 use crate::accept::Command;
 use crate::conn::{AcceptCount, ListenerState, Service, Services, TableState, TlsService, retire};
+use ir::policy::Authorization;
 use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot, TableId};
+use routing::authorization::Authorizer;
 use routing::{Servers, Slots, TcpEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -38,6 +40,8 @@ pub(crate) struct Listeners {
     tables: BTreeMap<TableId, Arc<TableState>>,
     closed: BTreeMap<SocketAddr, Instant>,
     inherited: Inherited,
+    /// The policies of workloads, built once for all listeners of each.
+    authorizers: Vec<(Arc<Authorization>, Arc<Authorizer>)>,
     /// Whether sockets are kept for a successor process.
     keeping: bool,
     /// The count of sockets that workers accept from, including those of closed listeners.
@@ -119,7 +123,8 @@ impl Listeners {
             return gone.is_some();
         };
         let before = self.open.get(id).map(|open| open.state.services().clone());
-        let services = self.services(listener, before.as_deref(), slots);
+        let authorizer = listener.policies.authorization.as_ref().map(|policies| self.authorizer(policies));
+        let services = Services { authorizer, ..self.services(listener, before.as_deref(), slots) };
         let ending = before.is_some_and(|before| retire(&before.tls, &services.tls));
         match self.open.get(id) {
             Some(open) => open.state.replace(services),
@@ -130,6 +135,18 @@ impl Listeners {
             }
         }
         ending
+    }
+
+    /// The policies of a workload with their index; those that no listener has any more are forgotten.
+    fn authorizer(&mut self, policies: &Arc<Authorization>) -> Arc<Authorizer> {
+        self.authorizers.retain(|(_, authorizer)| Arc::strong_count(authorizer) > 1);
+        let known = self.authorizers.iter().find(|(known, _)| Arc::ptr_eq(known, policies));
+        if let Some((_, authorizer)) = known {
+            return Arc::clone(authorizer);
+        }
+        let authorizer = Arc::new(Authorizer::build(policies));
+        self.authorizers.push((Arc::clone(policies), Arc::clone(&authorizer)));
+        authorizer
     }
 
     fn services(&self, listener: &Listener, before: Option<&Services>, slots: Slots<'_>) -> Services {
@@ -154,6 +171,8 @@ impl Listeners {
             servers: Servers::build(&named),
             tls,
             mesh_settings: Arc::clone(&listener.mesh_settings),
+            policy_port: listener.policy_port,
+            authorizer: None,
         }
     }
 

@@ -4,6 +4,7 @@ mod arrivals;
 mod clusters;
 mod counter;
 mod families;
+mod policies;
 mod requests;
 mod routes;
 mod streams;
@@ -11,6 +12,7 @@ mod streams;
 pub(crate) use arrivals::{Rejected, WAITS};
 pub(crate) use counter::add;
 pub use families::{Counters, Gauges, Labels};
+pub(crate) use policies::{PolicyMetrics, Protocol};
 pub(crate) use requests::{NO_DESTINATION, Request};
 pub(crate) use streams::{BudgetGauge, ProcessGauges, StreamMetrics};
 
@@ -34,6 +36,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) open: AtomicU64,
     /// Client connections that were rejected or evicted, and failed TLS handshakes.
     pub(crate) arrivals: ArrivalMetrics,
+    /// Decisions of policies.
+    pub(crate) policies: PolicyMetrics,
     /// Errors of `accept`.
     pub(crate) accept_errors: AtomicU64,
     /// Completed TLS handshakes.
@@ -75,6 +79,7 @@ impl WorkerMetrics {
             accepted: AtomicU64::new(0),
             open: AtomicU64::new(0),
             arrivals: ArrivalMetrics::default(),
+            policies: PolicyMetrics::default(),
             accept_errors: AtomicU64::new(0),
             handshakes: AtomicU64::new(0),
             headers_refused: AtomicU64::new(0),
@@ -132,6 +137,7 @@ pub(crate) fn registry(
         let sum: u64 = workers.iter().map(|worker| read(worker)).sum();
         registry.register(*name, *help, Counters::one(sum));
     }
+    policies::register(&mut registry, &each(workers, |worker| &worker.policies));
     arrivals::register(&mut registry, &each(workers, |worker| &worker.arrivals), most_connections);
     let help = "Lines of the access log that were dropped because its queue was full";
     registry.register("moongate_access_log_dropped", help, Counters::one(log_dropped));

@@ -1,5 +1,6 @@
 //! TCP proxying: plain TCP, terminated TLS, and TLS passthrough.
 
+mod authorization;
 mod connection;
 mod tunnel;
 
@@ -29,6 +30,10 @@ struct UpstreamPath {
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
     let (mut info, mut cluster) = (StreamInfo::new(), None);
+    if let Some(denied) = authorization::denied(&worker, &conn.client) {
+        info.denied = Some(denied);
+        return record(&worker, &conn, None, &info);
+    }
     if let Some((UpstreamPath { mut tunnel, _counted }, _in_flight)) =
         connect(&worker, &conn, &mut cluster, &mut info).await
     {

@@ -45,6 +45,8 @@ pub struct Listener {
     pub servers: Vec<Origin>,
     /// The `port.number` of the first of them, which `explain`'s URLs and redirects name (S-43).
     pub server_port: u16,
+    /// The port that policies know it by: the port of the address, before `--port-map` (AP-08).
+    pub policy_port: u16,
     /// What is done with connections in clear text; `None` closes them.
     pub plain: Option<Service>,
     /// Servers for TLS connections, selected by SNI (S-14, S-82). No two have the same name.

@@ -168,6 +168,7 @@ mod tests {
             id: id.clone(),
             servers: Vec::new(),
             server_port: 443,
+            policy_port: 443,
             plain: None,
             tls,
             mesh_settings: Arc::default(),

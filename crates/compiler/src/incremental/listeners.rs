@@ -9,6 +9,7 @@ use crate::fast::FastSet;
 use crate::plan::bindings::L4Binding;
 use crate::plan::servers::{ListenerPlan, ServerKind, ServerPlan};
 use crate::report::Notes;
+use crate::settings::Settings;
 use ir::{HostPattern, Listener, ListenerId, Map, MeshConnectionSettings, Service, TableId, TlsServer, WorkloadName};
 use resources::key::ObjectRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,6 +126,7 @@ impl<'a> Assembly<'a> {
             id: (*plan.id).clone(),
             servers: Vec::new(),
             server_port: 0,
+            policy_port: policy_port(plan.id.address.port(), parts.settings),
             plain: None,
             tls: Vec::new(),
             mesh_settings: Arc::clone(mesh_settings),
@@ -247,6 +249,12 @@ impl<'a> Assembly<'a> {
         }
         any
     }
+}
+
+/// The port that is bound as `bound`, before `--port-map`.
+fn policy_port(bound: u16, settings: &Settings) -> u16 {
+    let mapped = settings.port_map.iter().find(|(_, target)| **target == bound);
+    mapped.map_or(bound, |(port, _)| *port)
 }
 
 /// How much of a name a pattern says.

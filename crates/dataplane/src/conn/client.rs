@@ -4,7 +4,8 @@ use super::{ListenerState, TableState, Timer, TlsService, Tracked, Worker};
 use crate::stream_info::StreamFacts;
 use crate::tls::NegotiatedTls;
 use ir::{CertificateHeader, MeshConnectionSettings};
-use std::net::SocketAddr;
+use routing::authorization::ConnectionAccess;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,10 @@ pub(crate) struct Client {
     pub(crate) remote: SocketAddr,
     /// The local address.
     pub(crate) local: Option<SocketAddr>,
+    /// The address of the peer, which is a proxy's where connections begin with a PROXY header.
+    source: IpAddr,
+    /// The port that policies know the local address by (AP-08).
+    port: u16,
     pub(crate) listener: Arc<ListenerState>,
     /// The mesh's connection settings when it was accepted.
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
@@ -29,6 +34,19 @@ pub(crate) struct Client {
     pub(crate) tracked: Rc<Tracked>,
     /// When it accepts no further request, if connections have a maximum age (PC-04).
     expires: Option<Instant>,
+}
+
+/// The addresses of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientEnds {
+    /// The peer.
+    pub(crate) source: IpAddr,
+    /// The client: the peer, or what a PROXY header says.
+    pub(crate) remote: SocketAddr,
+    /// What the client connected to.
+    pub(crate) local: Option<SocketAddr>,
+    /// Whether a PROXY header names the last two.
+    pub(crate) named: bool,
 }
 
 /// The TLS session of a client.
@@ -50,17 +68,21 @@ impl Client {
 
     pub(crate) fn new(
         listener: &Arc<ListenerState>,
-        (remote, local): (SocketAddr, Option<SocketAddr>),
+        ends: ClientEnds,
         tls: Option<ClientTls>,
         tracked: Rc<Tracked>,
     ) -> Self {
-        let mesh_settings = Arc::clone(&listener.services().mesh_settings);
+        let services = listener.services();
+        let mesh_settings = Arc::clone(&services.mesh_settings);
+        let ClientEnds { source, remote, local, named } = ends;
         let age = mesh_settings.connections.max_age.filter(|age| !age.is_zero());
         Self {
             expires: age.and_then(|age| Instant::now().checked_add(age)),
             peer: wire::forwarded::plain_address(remote).into(),
             remote,
             local,
+            source: source.to_canonical(),
+            port: local.filter(|_| named).map_or(services.policy_port, |local| local.port()),
             listener: Arc::clone(listener),
             mesh_settings,
             tls,
@@ -72,6 +94,17 @@ impl Client {
     pub(crate) fn facts(&self) -> StreamFacts<'_> {
         let tls = self.tls.as_ref().map(|tls| &tls.negotiated);
         StreamFacts::of_connection((self.remote, self.local), self.server_name(), tls)
+    }
+
+    /// Its facts for policies.
+    pub(crate) fn access(&self) -> ConnectionAccess<'_> {
+        ConnectionAccess {
+            source: self.source,
+            destination: self.local.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |local| local.ip().to_canonical()),
+            port: self.port,
+            server_name: self.server_name(),
+            identity: self.tls.as_ref().map_or(&[], |tls| tls.negotiated.identity()),
+        }
     }
 
     /// The addresses of both peers, if they are known.

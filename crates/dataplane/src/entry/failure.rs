@@ -1,16 +1,15 @@
 //! Connections that end before their protocol starts: counted by cause; a failed TLS handshake also gets a line in the access log. A connection
 //! that sent nothing and was closed by its client is a load balancer's probe, not a failure.
 
-use crate::conn::{Tracked, Worker};
+use crate::conn::{ClientEnds, Tracked, Worker};
 use crate::reasons::HandshakeFailure;
 use crate::stream_info::{LogFacts, LogKind, StreamFacts, StreamInfo};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 /// A handshake in progress.
 pub(super) struct HandshakeAttempt {
     pub(super) begun: Instant,
-    pub(super) ends: (SocketAddr, Option<SocketAddr>),
+    pub(super) ends: ClientEnds,
     /// The SNI, once it is known.
     pub(super) sni: Option<Box<str>>,
 }
@@ -30,7 +29,11 @@ impl HandshakeAttempt {
         let info = StreamInfo { flags: cause.flags(), detail: cause.detail(), ..StreamInfo::since(self.begun) };
         log.write(&LogFacts {
             kind: LogKind::Listener,
-            stream: StreamFacts::of_connection(self.ends, self.sni.as_deref().unwrap_or_default(), None),
+            stream: StreamFacts::of_connection(
+                (self.ends.remote, self.ends.local),
+                self.sni.as_deref().unwrap_or_default(),
+                None,
+            ),
             info: &info,
             ended: Instant::now(),
             request: &|_| None,

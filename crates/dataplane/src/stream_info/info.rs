@@ -25,6 +25,8 @@ pub(crate) struct StreamInfo {
     pub(crate) flags: Flags,
     /// Envoy's detail of the status; empty for none.
     pub(crate) detail: &'static str,
+    /// Which policy denied it, in place of the detail.
+    pub(crate) denied: Option<Box<str>>,
     /// Why there is no connection to the endpoint; empty for none.
     pub(crate) transport_failure: String,
     /// How often an endpoint was chosen.
@@ -60,6 +62,7 @@ impl StreamInfo {
             status: 0,
             flags: Flags::NONE,
             detail: "",
+            denied: None,
             transport_failure: String::new(),
             attempts: 0,
             retried: false,
@@ -84,7 +87,8 @@ impl StreamInfo {
         OutcomeFacts {
             started: self.started,
             flags: self.flags,
-            detail: self.detail,
+            // A connection has no status, and the denial in another place.
+            detail: self.denied.as_deref().filter(|_| self.status != 0).unwrap_or(self.detail),
             transport_failure: &self.transport_failure,
             upstream: self.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
             upstream_local,

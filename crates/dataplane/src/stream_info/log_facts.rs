@@ -67,6 +67,9 @@ impl Facts for LogFacts<'_> {
                 LogKind::Connection => b"TcpConnectionEnd",
                 LogKind::Listener => b"NotSet",
             }),
+            Operator::Fact(Fact::ConnectionTerminationDetails) if self.kind == LogKind::Connection => {
+                out.extend_from_slice(info.denied.as_deref().unwrap_or_default().as_bytes());
+            }
             Operator::Duration(span) => self.put_duration(*span, out),
             // An endpoint may have an address that is no IP.
             Operator::Address(AddressOf::Upstream, AddressPart::Whole) => {

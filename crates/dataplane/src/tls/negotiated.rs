@@ -5,6 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use ir::{ClientAuth, PeerFact, Termination};
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
+use std::cell::OnceCell;
 use webpki::EndEntityCert;
 
 /// The negotiated parameters.
@@ -14,6 +15,8 @@ pub(crate) struct NegotiatedTls {
     suite: Option<CipherSuite>,
     /// The client's certificate, if it was verified.
     peer: Option<CertificateDer<'static>>,
+    /// The names in it, once a policy has asked for them.
+    identity: OnceCell<Box<[Box<str>]>>,
 }
 
 impl NegotiatedTls {
@@ -25,6 +28,7 @@ impl NegotiatedTls {
             version: session.protocol_version(),
             suite: session.negotiated_cipher_suite().map(|suite| suite.suite()),
             peer: peer.map(|certificate| certificate.clone().into_owned()),
+            identity: OnceCell::new(),
         }
     }
 
@@ -51,6 +55,17 @@ impl NegotiatedTls {
             Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256) => "ECDHE-ECDSA-CHACHA20-POLY1305",
             _ => "",
         }
+    }
+
+    /// The names of the client's certificate that policies compare: its URIs, its DNS names, its subject (AP-09).
+    pub(crate) fn identity(&self) -> &[Box<str>] {
+        self.identity.get_or_init(|| {
+            let Some(parsed) = self.peer.as_ref().and_then(|peer| EndEntityCert::try_from(peer).ok()) else {
+                return Box::default();
+            };
+            let names = parsed.valid_uri_names().chain(parsed.valid_dns_names()).map(Box::from);
+            names.chain(std::iter::once(upstream::certificate::subject(parsed.subject()).into())).collect()
+        })
     }
 
     /// A property of the client's certificate, as Envoy writes it; empty without a certificate.
@@ -89,6 +104,8 @@ mod tests {
         let negotiated = NegotiatedTls { peer: Some(certificate.der().clone()), ..NegotiatedTls::default() };
         let facts = [PeerFact::UriSan, PeerFact::DnsSan, PeerFact::Subject, PeerFact::Issuer, PeerFact::Serial];
         assert_eq!(facts.map(|fact| negotiated.peer(fact)), ["spiffe://x/y", "a.test,b.test", "CN=c", "CN=c", "ab01"]);
+        assert_eq!(negotiated.identity().join(" "), "spiffe://x/y a.test b.test CN=c");
+        assert!(NegotiatedTls::default().identity().is_empty());
         assert_eq!(negotiated.peer(PeerFact::Fingerprint).len(), 64);
         assert!(negotiated.peer(PeerFact::Certificate).starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
         assert_eq!(NegotiatedTls::default().peer(PeerFact::Subject), "");

@@ -383,6 +383,7 @@ impl Setup {
                     id,
                     servers,
                     server_port: 80,
+                    policy_port: 80,
                     plain,
                     tls,
                     mesh_settings: Arc::clone(&self.mesh_settings),

@@ -211,10 +211,13 @@ pub(super) const ORDER: &[List<'static>] = &[
     ),
     ("dataplane::http::filters", &["verdict", "fault", "pipeline"]),
     ("dataplane::listeners", &["inherited", "sockets"]),
-    ("dataplane::metrics", &["counter", "families", "arrivals", "clusters", "requests", "routes", "streams"]),
+    (
+        "dataplane::metrics",
+        &["counter", "families", "arrivals", "clusters", "policies", "requests", "routes", "streams"],
+    ),
     ("dataplane::reasons", &["flags", "handshake"]),
     ("dataplane::stream_info", &["facts", "info", "log_facts"]),
-    ("dataplane::tcp", &["connection", "tunnel"]),
+    ("dataplane::tcp", &["authorization", "connection", "tunnel"]),
     ("dataplane::tls", &["certificates", "clients", "stricter", "xfcc", "negotiated"]),
     (
         "ir",
