@@ -6,7 +6,7 @@ mod sockets;
 pub use inherited::Inherited;
 
 use crate::accept::Command;
-use crate::conn::{AcceptCount, ListenerState, Service, Services, TableState, TlsService, retire};
+use crate::conn::{AcceptCount, ExternalGate, ListenerState, Service, Services, TableState, TlsService, retire};
 use ir::policy::Authorization;
 use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot, TableId};
 use routing::authorization::Authorizer;
@@ -166,8 +166,10 @@ impl Listeners {
             tls.push(TlsService::build(server, service, kept.map(AsRef::as_ref)));
             named.tls.push(server.clone());
         }
+        let plain = listener.plain.as_ref().and_then(service);
         Services {
-            plain: listener.plain.as_ref().and_then(service),
+            plain,
+            ext_authz: listener.policies.ext_authz.as_ref().map(|ext_authz| ExternalGate::new(ext_authz, slots)),
             servers: Servers::build(&named),
             tls,
             mesh_settings: Arc::clone(&listener.mesh_settings),

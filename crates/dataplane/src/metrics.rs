@@ -65,8 +65,19 @@ pub(crate) struct WorkerMetrics {
     pub(crate) mirrored: AtomicU64,
     pub(crate) mirrors_failed: AtomicU64,
     pub(crate) mirrors_dropped: AtomicU64,
+    /// Checks of external authorization, by their results.
+    pub(crate) checks: CheckMetrics,
     /// The generation of the snapshot that the worker serves.
     pub(crate) generation: AtomicU64,
+}
+
+/// Checks of external authorization (AP-13).
+#[derive(Debug, Default)]
+pub(crate) struct CheckMetrics {
+    pub(crate) allowed: AtomicU64,
+    pub(crate) denied: AtomicU64,
+    /// Those without a decision, whatever followed.
+    pub(crate) failed: AtomicU64,
 }
 
 impl WorkerMetrics {
@@ -96,6 +107,7 @@ impl WorkerMetrics {
             mirrored: AtomicU64::new(0),
             mirrors_failed: AtomicU64::new(0),
             mirrors_dropped: AtomicU64::new(0),
+            checks: CheckMetrics::default(),
             generation: AtomicU64::new(0),
         }
     }
@@ -206,6 +218,15 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     }),
     ("moongate_mirrors_dropped", "Mirror requests that were dropped because too many were in flight", |w| {
         w.mirrors_dropped.load(Ordering::Relaxed)
+    }),
+    ("moongate_ext_authz_allowed", "Requests that a service for authorization allowed", |w| {
+        w.checks.allowed.load(Ordering::Relaxed)
+    }),
+    ("moongate_ext_authz_denied", "Requests that a service for authorization denied", |w| {
+        w.checks.denied.load(Ordering::Relaxed)
+    }),
+    ("moongate_ext_authz_failures", "Requests that a service for authorization had no decision on", |w| {
+        w.checks.failed.load(Ordering::Relaxed)
     }),
     ("moongate_requests_replayed", "Requests that were sent again because their connection was lost", |w| {
         w.replayed.load(Ordering::Relaxed)

@@ -13,8 +13,6 @@ use text::{FieldValue, HeaderName};
 
 /// The header that tells a service whether it got the whole body.
 const PARTIAL_BODY: &str = "x-envoy-auth-partial-body";
-/// The header of a request that was allowed without a decision.
-pub const FAILURE_MODE_ALLOWED: &str = "x-envoy-auth-failure-mode-allowed";
 /// The status of a denying response that has none.
 const FORBIDDEN: u16 = 403;
 

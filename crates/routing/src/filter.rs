@@ -2,6 +2,7 @@
 //! these functions in the order of the filters.
 
 use crate::cors::{self, CorsRequest};
+use crate::ext_authz::Changes;
 use crate::route::{LocalAnswer, RouteEntry};
 use crate::substitute::Facts;
 use ir::{Cors, Filter};
@@ -13,6 +14,8 @@ use wire::view::Fields;
 /// does not edit the response (VS-44).
 #[derive(Debug, Clone, Default)]
 pub struct FilterState {
+    /// What the service for authorization changes of the response (AP-13).
+    checked: Option<Box<Changes>>,
     cors: Option<CorsState>,
 }
 
@@ -24,6 +27,11 @@ struct CorsState {
 }
 
 impl FilterState {
+    /// The state of a request that a service for authorization has allowed with changes to its response.
+    pub fn checked(changes: Option<Box<Changes>>) -> Self {
+        Self { checked: changes, cors: None }
+    }
+
     /// Runs CORS on a request. Returns the response to a preflight request, unless the request is forwarded.
     pub fn run_cors(&mut self, cors: &Cors, method: &[u8], fields: Fields<'_>) -> Option<LocalAnswer> {
         let request = CorsRequest::of(cors, fields);
@@ -52,5 +60,10 @@ pub fn response_head<'a>(
                 }
             }
         }
+    }
+    // The first filter of the request is the last one of the response.
+    if let Some(changes) = &state.checked {
+        let fields = facts.response().map_or_else(|| Fields::new(&[], &[]), |(_, fields)| fields);
+        changes.edit_response(fields, edits);
     }
 }

@@ -4,6 +4,7 @@ use super::Buffer;
 use super::buffer::Memory;
 use ir::FieldName;
 use routing::Scratch;
+use routing::ext_authz::Changes;
 use std::rc::Rc;
 use text::Uuid;
 use wire::h1::{RequestHead, ResponseHead};
@@ -26,6 +27,8 @@ pub(crate) struct ExchangeBuffers {
     pub(crate) logged_headers: Vec<(FieldName, Vec<u8>)>,
     /// The path and query as they were matched, if the access log has them.
     pub(crate) logged_path: Vec<u8>,
+    /// What the service for authorization changes of the response, until the request has a route.
+    pub(crate) checked: Option<Box<Changes>>,
     /// An HTTP/2 head in the form of HTTP/1.
     pub(crate) flat: Vec<u8>,
     /// Received octets of the request body.
@@ -47,6 +50,7 @@ impl ExchangeBuffers {
             captured_headers: Vec::new(),
             logged_headers: Vec::new(),
             logged_path: Vec::new(),
+            checked: None,
             flat: Vec::new(),
             body_in: Buffer::new(memory),
             up_in: Buffer::new(memory),
@@ -71,6 +75,7 @@ impl ExchangeBuffers {
         self.captured_headers.clear();
         self.logged_headers.clear();
         self.logged_path.clear();
+        self.checked = None;
         self.logged_path.shrink_to(MAX_KEPT_HEAD);
         for (out, kept) in [
             (&mut self.up_out, MAX_KEPT_OUTPUT),

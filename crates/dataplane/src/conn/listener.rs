@@ -2,6 +2,7 @@
 //! `listeners`.
 
 use super::Drain;
+use super::external_gate::ExternalGate;
 use super::service::{Service, TlsService};
 use arc_swap::{ArcSwap, Guard};
 use ir::{ListenerId, MeshConnectionSettings};
@@ -46,6 +47,8 @@ pub(crate) struct Services {
     /// The TLS servers by name.
     pub(crate) servers: Servers,
     pub(crate) tls: Vec<Arc<TlsService>>,
+    /// The external authorization of the workload.
+    pub(crate) ext_authz: Option<Arc<ExternalGate>>,
     /// The mesh's connection settings.
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
     /// The port that policies know the listener by.
@@ -56,7 +59,7 @@ pub(crate) struct Services {
 
 impl Services {
     fn has_policies(&self) -> bool {
-        self.authorizer.is_some()
+        self.authorizer.is_some() || self.ext_authz.is_some()
     }
 }
 

@@ -10,6 +10,7 @@ use super::websocket;
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::reasons::Reject;
 use ir::{FieldName, HttpSettings, Sni};
+use routing::ext_authz::Changes;
 use routing::{FilterState, Refusal, RequestContext, RouteAction, RouteEntry, Scratch, Unrouted, decision, substitute};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -23,7 +24,6 @@ use wire::view::RequestView;
 
 /// Finds the route of a request by the current table. Decides the request further if the route has no filters.
 pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) -> Decision {
-    buffers.request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
     let version = conn.table.version();
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
@@ -40,10 +40,11 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         Err(unrouted) => return respond(unrouted),
     };
     drop(version);
+    let filters = FilterState::checked(request.checked.take());
     let target = route.choose(|| worker.random());
     let slot = route.targets.get(target).and_then(|target| target.slot);
     let cluster = slot.and_then(|slot| worker.upstream.cluster(slot));
-    let routed = Routed { route, target, cluster, settings, filters: FilterState::default() };
+    let routed = Routed { route, target, cluster, settings, filters };
     if routed.route.config.filters.is_empty() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
 }
 
@@ -92,6 +93,7 @@ struct Request<'a> {
     captured_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
     logged_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
     logged_path: &'a mut Vec<u8>,
+    checked: &'a mut Option<Box<Changes>>,
 }
 
 impl<'a> Request<'a> {
@@ -104,9 +106,12 @@ impl<'a> Request<'a> {
     ) -> (Self, &'a mut Scratch) {
         let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, logged_headers, .. } = buffers;
         let buffer = conn.input.filled().get(..head).unwrap_or_default();
-        let logged_path = &mut buffers.logged_path;
+        let (logged_path, checked) = (&mut buffers.logged_path, &mut buffers.checked);
         let (head, id) = (&*request, &*request_id);
-        (Self { worker, conn, head, buffer, id, up_out, captured_headers, logged_headers, logged_path }, scratch)
+        (
+            Self { worker, conn, head, buffer, id, up_out, captured_headers, logged_headers, logged_path, checked },
+            scratch,
+        )
     }
 
     fn context<'c>(&self, settings: HttpSettings, peer: &'c Peer<'c>) -> RequestContext<'c>

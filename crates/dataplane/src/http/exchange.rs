@@ -4,13 +4,14 @@
 use super::attempt;
 use super::client::{ClientConnection, Disposition};
 use super::decide::{decide, proceed};
-use super::filters::run_route_filters;
+use super::filters::{ext_authz, run_route_filters};
 use super::local;
 use super::plan::{Decision, Reply, Routed};
 use super::record::record;
-use crate::conn::{ExchangeBuffers, Worker};
+use crate::conn::{ExchangeBuffers, ExternalGate, Worker};
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;
+use text::Uuid;
 use wire::h1::{BodyLength, BodyReader};
 
 /// Answers the request whose head is the first `head` bytes of the connection's input.
@@ -18,11 +19,18 @@ pub(super) async fn exchange(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    head: usize,
+    mut head: usize,
 ) -> Disposition {
     split_head_from_body(conn, buffers, head);
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
-    let mut decision = decide(worker, conn, buffers, head);
+    buffers.request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
+    let is_gated = conn.client.listener.has_policies();
+    let gated = match is_gated.then(|| conn.client.listener.services().ext_authz.clone()).flatten() {
+        None => None,
+        // Boxed, so that the future of a request without it stays small.
+        Some(gate) => Box::pin(check(worker, conn, buffers, (&gate, &mut head), &mut info)).await,
+    };
+    let mut decision = gated.unwrap_or_else(|| decide(worker, conn, buffers, head));
     if let Decision::Filter(routed) = decision {
         // Boxed, so that the future of a request without filters stays small.
         let filtered = Box::pin(run_route_filters(worker, conn, buffers, routed, &mut info)).await;
@@ -41,6 +49,25 @@ pub(super) async fn exchange(
     disposition
 }
 
+/// Asks the service for authorization; `None` if the request passes. `head` is the length of its head, which may be another one then.
+async fn check(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    (gate, head): (&ExternalGate, &mut usize),
+    info: &mut StreamInfo,
+) -> Option<Decision> {
+    let settings = conn.table.version().http.settings;
+    match ext_authz::run(worker, conn, buffers, (gate, settings, *head), info).await {
+        ext_authz::Outcome::Pass(length) => {
+            *head = length;
+            None
+        }
+        ext_authz::Outcome::Deny(denial) => Some(Decision::Respond(Reply::Denied(denial), None)),
+        ext_authz::Outcome::Abandon => Some(Decision::Abandoned(None)),
+    }
+}
+
 /// Sends a response of the gateway.
 async fn respond(
     worker: &Worker,
@@ -52,6 +79,7 @@ async fn respond(
     let route = routed.map(Routed::reply_route);
     match reply {
         Reply::Route(answer) => local::answer(worker, conn, buffers, route, answer, info).await,
+        Reply::Denied(denial) => local::deny(worker, conn, buffers, denial, info).await,
         Reply::Plain(answer) => local::answer(worker, conn, buffers, None, answer, info).await,
         Reply::Reject(reject) => {
             let mut body = BodyReader::new(buffers.request.body);

@@ -9,6 +9,7 @@ use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use crate::stream_info::StreamInfo;
 use ir::FieldName;
+use routing::ext_authz::Denial;
 use routing::{LocalAnswer, RouteEntry, substitute};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -53,6 +54,49 @@ pub(super) async fn answer(
     if let Some(route) = route {
         let facts = response_facts(conn, buffers, route.route, "", info);
         routing::filter::response_head(route.route, route.target, route.filters, &facts, &mut edits);
+    }
+    match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
+        Some(sent) => info.sent = sent,
+        None => return Disposition::Close,
+    }
+    after_response(worker, conn, buffers, &mut body, close).await
+}
+
+/// Sends the response of a service for authorization (AP-13).
+pub(super) async fn deny(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    denial: &Denial,
+    info: &mut StreamInfo,
+) -> Disposition {
+    let mut body = BodyReader::new(buffers.request.body);
+    let close = is_last(worker, conn, buffers, &body);
+    let (date, client) = (worker.date(), Rc::clone(&conn.client));
+    let reason = reason_header(worker, conn, buffers, info);
+    let status = denial.status.unwrap_or(403);
+    let local = LocalReply {
+        status,
+        location: None,
+        body: &denial.body,
+        shared: None,
+        date: &date,
+        mesh_settings: &client.mesh_settings,
+        head_only: is_head(conn, buffers),
+        close,
+        http10: buffers.request.version == Version::Http10,
+        grpc: dialect(conn, buffers).map(|dialect| (dialect, wire::grpc::status_of(status))),
+        reason: reason.as_deref(),
+    };
+    info.status = local.sent_status();
+    let mut edits = Edits::default();
+    // The first of a name replaces what the gateway writes by itself.
+    for (at, (name, value)) in denial.headers.iter().enumerate() {
+        if denial.headers.iter().take(at).any(|(earlier, _)| earlier == name) {
+            edits.append(name, value.by_ref());
+        } else {
+            edits.set(name, value.by_ref());
+        }
     }
     match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
         Some(sent) => info.sent = sent,

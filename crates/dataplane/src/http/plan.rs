@@ -6,6 +6,7 @@ use super::retry::RetryPolicy;
 use crate::reasons::Reject;
 use http::Request;
 use ir::HttpSettings;
+use routing::ext_authz::Denial;
 use routing::{FilterState, LocalAnswer, RouteEntry};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ pub(super) enum Decision {
     Respond(Reply, Option<Routed>),
     /// The request is forwarded.
     Forward(Box<Plan>),
-    /// The client has reset its connection or stream.
-    Abandoned(Routed),
+    /// The client has reset its connection or stream; with the route, if one was found.
+    Abandoned(Option<Routed>),
 }
 
 /// A response of the gateway.
@@ -35,6 +36,8 @@ pub(super) enum Reply {
     Route(LocalAnswer),
     /// A response without edits: a redirect to HTTPS (S-70) or to the normalised path (PC-04), or that to a preflight request (VS-46).
     Plain(LocalAnswer),
+    /// That of a service for authorization (AP-13).
+    Denied(Box<Denial>),
 }
 
 /// A request that has a route. It holds the route and the cluster, never the table.
@@ -147,8 +150,8 @@ impl Decision {
     pub(super) fn route(&self) -> Option<&RouteEntry> {
         match self {
             Self::Forward(plan) => Some(&plan.route),
-            Self::Respond(_, routed) => routed.as_ref().map(|routed| &*routed.route),
-            Self::Filter(routed) | Self::Abandoned(routed) => Some(&routed.route),
+            Self::Respond(_, routed) | Self::Abandoned(routed) => routed.as_ref().map(|routed| &*routed.route),
+            Self::Filter(routed) => Some(&routed.route),
         }
     }
 
@@ -156,8 +159,10 @@ impl Decision {
     pub(super) fn cluster(&self) -> Option<&ClusterState> {
         match self {
             Self::Forward(plan) => Some(&plan.cluster),
-            Self::Respond(_, routed) => routed.as_ref().and_then(|routed| routed.cluster.as_deref()),
-            Self::Filter(routed) | Self::Abandoned(routed) => routed.cluster.as_deref(),
+            Self::Respond(_, routed) | Self::Abandoned(routed) => {
+                routed.as_ref().and_then(|routed| routed.cluster.as_deref())
+            }
+            Self::Filter(routed) => routed.cluster.as_deref(),
         }
     }
 }

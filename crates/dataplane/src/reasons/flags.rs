@@ -36,6 +36,7 @@ flags! {
     DPE "DownstreamProtocolError" "the client broke the protocol"
     DT "DurationTimeout" "the time of the connection is over"
     UPE "UpstreamProtocolError" "the endpoint broke the protocol"
+    UAEX "UnauthorizedExternalService" "the service for authorization denied the request, or had no decision"
     NC "NoClusterFound" "the destination does not exist"
     OM "OverloadManagerTerminated" "the gateway closed the connection to bound what it holds"
 }

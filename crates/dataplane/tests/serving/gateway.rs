@@ -3,6 +3,7 @@
 use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogTarget, Options, ReasonHeader, TrustedProxies};
 use ir::LogFormat;
+use ir::policy::ExternalAuthorization;
 use ir::{
     Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
     Endpoint, EndpointAddress, EndpointSource, Forward, HeaderChanges, Host, HostPattern, HttpSettings, HttpTable,
@@ -328,6 +329,12 @@ impl Setup {
         self
     }
 
+    /// Asks a service about every request.
+    pub(crate) fn checked(mut self, authorization: ExternalAuthorization) -> Self {
+        self.policies.ext_authz = Some(Arc::new(authorization));
+        self
+    }
+
     /// Translates gRPC-Web.
     pub(crate) fn grpc_web(mut self) -> Self {
         self.grpc_web = true;
@@ -416,7 +423,7 @@ fn bytes_to(cluster: &str, idle: Duration) -> Service {
     }))
 }
 
-fn id(name: &str) -> ClusterId {
+pub(crate) fn id(name: &str) -> ClusterId {
     ClusterId::outbound(80, "", name)
 }
 

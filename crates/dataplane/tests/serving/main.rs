@@ -16,6 +16,7 @@ mod budgets;
 mod client;
 mod control;
 mod edge;
+mod ext_authz;
 mod failures;
 mod faults;
 mod floods;

@@ -17,6 +17,8 @@ const PROTECTED: &[&str] = &[
     "trailer",
     "http2-settings",
 ];
+/// The header of a request that was allowed without a decision.
+const FAILURE_MODE_ALLOWED: &str = "x-envoy-auth-failure-mode-allowed";
 /// The most changes that are taken from one response.
 const MAX_CHANGES: usize = 256;
 
@@ -82,6 +84,14 @@ pub(super) fn checked<'a>(
 }
 
 impl Changes {
+    /// What a request gets that is allowed without a decision.
+    pub fn failed_open() -> Self {
+        let value = FieldValue::from("true");
+        let name = HeaderName::parse(FAILURE_MODE_ALLOWED).ok();
+        let request = name.map(|name| HeaderChange { name, value, action: HeaderAction::Set });
+        Self { request: request.into_iter().collect(), ..Self::default() }
+    }
+
     /// Bounds what one response changes.
     pub(super) fn bounded(mut self) -> Option<Self> {
         let all = [self.request.len(), self.remove.len(), self.response.len(), self.query_set.len()];

@@ -2,6 +2,7 @@
 
 use super::fields::{self, Framing};
 use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
+use crate::edit::FieldEdit;
 use crate::view::{Field, Fields, Span};
 
 /// The head of a request, as an index over the buffer that it was read into. It is reused for every request of a connection.
@@ -115,6 +116,46 @@ impl RequestHead {
         Ok(())
     }
 
+    /// Changes the header lines and the query as if the client had sent them so: what decides a request before its route is chosen does that.
+    /// `buffer` ends with the head; the returned octets have to be put right behind it.
+    ///
+    /// Lines that the client's `Connection` names are removed, so that a client cannot have a line dropped that is written here.
+    pub fn amend(&mut self, buffer: &[u8], edits: &[FieldEdit<'_>], query: Option<Option<&[u8]>>) -> Vec<u8> {
+        let mut index = std::mem::take(&mut self.index);
+        if std::mem::take(&mut self.nominates) {
+            let received = index.clone();
+            let options =
+                Fields::new(buffer, &received).all("connection").flat_map(|value| value.split(|b| *b == b','));
+            let named: Vec<&[u8]> = options.map(<[u8]>::trim_ascii).collect();
+            index.retain(|field| !named.iter().any(|name| name.eq_ignore_ascii_case(field.name.of(buffer))));
+        }
+        index.retain(|field| !is_replaced(field.name.of(buffer), edits));
+        self.index = index;
+        let mut added = Vec::new();
+        let mut put = |octets: &[u8]| {
+            let start = (buffer.len() + added.len()) as u32;
+            added.extend_from_slice(octets);
+            Span { start, end: start + octets.len() as u32 }
+        };
+        for (at, edit) in edits.iter().enumerate() {
+            if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
+                let name = name.as_str().as_bytes();
+                if !is_replaced(name, edits.get(at + 1..).unwrap_or_default()) {
+                    self.index.push(Field { name: put(name), value: put(value) });
+                }
+            }
+        }
+        if let Some(query) = query {
+            let target = self.target.of(buffer);
+            let path = target.split(|octet| *octet == b'?').next().unwrap_or_default();
+            self.target = match query {
+                Some(query) => put(&[path, b"?", query].concat()),
+                None => put(path),
+            };
+        }
+        added
+    }
+
     /// The memory of the index, in octets.
     pub fn index_octets(&self) -> usize {
         self.index.capacity() * size_of::<Field>()
@@ -133,6 +174,14 @@ impl RequestHead {
     }
 }
 
+/// Whether an edit removes the lines of a name.
+fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
+    edits.iter().any(|edit| match edit {
+        FieldEdit::Remove(other) | FieldEdit::Set(other, _) => name.eq_ignore_ascii_case(other.as_str().as_bytes()),
+        FieldEdit::Append(..) => false,
+    })
+}
+
 /// An unsupported version is reported only at the place of a version: `GET /a b HTTP/1.1` is malformed.
 fn head_error(error: httparse::Error, buffer: &[u8]) -> HeadError {
     let error = fields::head_error(error);
@@ -145,6 +194,7 @@ fn head_error(error: httparse::Error, buffer: &[u8]) -> HeadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edit::Edits;
 
     #[test]
     fn a_space_in_the_target_is_malformed() {
@@ -158,5 +208,36 @@ mod tests {
         for line in ["GET /a HTTP/2.0", "GET /a HTTP/1.2", "GET /a HTTP/9"] {
             assert_eq!(error(line), HeadError::Version, "{line}");
         }
+    }
+
+    #[test]
+    fn an_amended_head_is_as_if_the_client_had_sent_it_so() {
+        let text = "GET /a?b=1 HTTP/1.1\r\nHost: a.test\r\nX-A: 1\r\nx-a: 2\r\nX-B: 1\r\nX-C: 1\r\nConnection: x-c, x-d\r\n\r\n";
+        let amended = |edits: &Edits<'_>, query: Option<Option<&[u8]>>| {
+            let mut head = RequestHead::default();
+            head.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+            let added = head.amend(text.as_bytes(), &edits.fields, query);
+            let buffer = [text.as_bytes(), &added].concat();
+            let own = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+            let lines = head.fields(&buffer).iter().map(|(name, value)| format!("{}: {}", own(name), own(value)));
+            assert!(!head.nominates);
+            (own(head.target.of(&buffer)), lines.collect::<Vec<_>>())
+        };
+        let mut edits = Edits::default();
+        let (target, lines) = amended(&edits, None);
+        assert_eq!(
+            (&*target, lines.join("|")),
+            ("/a?b=1", "Host: a.test|X-A: 1|x-a: 2|X-B: 1|Connection: x-c, x-d".into())
+        );
+        edits.set("x-a", "3");
+        edits.append("x-a", "4");
+        edits.remove("x-b");
+        edits.set("x-d", "5");
+        edits.set("x-e", "6");
+        edits.set("x-e", "7");
+        let (target, lines) = amended(&edits, Some(Some(b"c=2")));
+        let wanted = "Host: a.test|Connection: x-c, x-d|x-a: 3|x-a: 4|x-d: 5|x-e: 7";
+        assert_eq!((&*target, &*lines.join("|")), ("/a?c=2", wanted));
+        assert_eq!(amended(&edits, Some(None)).0, "/a");
     }
 }

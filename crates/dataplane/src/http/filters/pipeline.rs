@@ -33,7 +33,7 @@ pub(in crate::http) async fn run_route_filters(
         match verdict {
             Verdict::Continue => {}
             Verdict::Reply(reply) => return Err(Decision::Respond(reply, Some(routed))),
-            Verdict::Abandon => return Err(Decision::Abandoned(routed)),
+            Verdict::Abandon => return Err(Decision::Abandoned(Some(routed))),
         }
     }
     Ok(routed)
