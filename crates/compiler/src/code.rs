@@ -29,6 +29,7 @@ codes! {
     POLICY_NOT_ENFORCED "MG5010" Error "the policy selects a workload of this process and is not enforced yet"
     POLICY_ELSEWHERE "MG5011" Info "the policy selects no workload of this process"
     POLICY_OBSERVES "MG5013" Info "the policy only audits or is a dry run: no request depends on it"
+    TOKENS_OPTIONAL "MG5017" Info "the RequestAuthentication requires no token, and no AuthorizationPolicy is for the workload"
     HOST_WITHOUT_PORT "MG5030" Warning "a host of a policy does not match the same host with a port"
     PATH_WITHOUT_SLASH "MG5031" Warning "a path of a policy does not match the same path with a trailing slash"
     RULE_NEVER_MATCHES "MG5032" Warning "the rule of a policy never matches"

@@ -20,7 +20,9 @@ use ir::WorkloadName;
 use resources::key::{Key, Kind};
 use resources::set::Object;
 use resources::spec::Spec;
-use resources::spec::security::{AuthorizationAction, AuthorizationPolicy, Policy, PolicyTarget, Targets};
+use resources::spec::security::{
+    AuthorizationAction, AuthorizationPolicy, Policy, PolicyTarget, RequestAuthentication, Targets,
+};
 use resources::spec::text_match::selects;
 
 /// The group of the Gateway API.
@@ -46,6 +48,26 @@ pub(crate) fn of_policy<T: Policy + Spec>(context: CompileContext<'_>, object: &
         T::KIND
     );
     notes.add_with_help(code::POLICY_NOT_ENFORCED, field, message, help(T::KIND));
+    notes
+}
+
+/// What there is to say about a RequestAuthentication.
+pub(crate) fn of_request_authentication(context: CompileContext<'_>, object: &Object<RequestAuthentication>) -> Notes {
+    let workloads = workloads_of(context, &object.key, object.spec.targets());
+    if workloads.is_empty() {
+        return of_policy(context, object);
+    }
+    let mut notes = Notes::default();
+    let is_authorized = |workload: &Workload| {
+        let mut policies = context.set.authorization_policies.values();
+        policies.any(|policy| is_for(context, &policy.key, policy.spec.targets(), workload))
+    };
+    for workload in workloads.into_iter().filter(|workload| !is_authorized(workload)) {
+        let message =
+            format!("no AuthorizationPolicy is for the workload `{}`: requests without a token pass", workload.name.0);
+        let help = "deny requests without a token: an AuthorizationPolicy with `action: DENY` and `notRequestPrincipals: [\"*\"]`";
+        notes.add_with_help(code::TOKENS_OPTIONAL, field(object.spec.targets()), message, help);
+    }
     notes
 }
 

@@ -2,6 +2,7 @@
 
 use crate::accept::{self, Command};
 use crate::conn::{Addresses, Admission, Drain, Process, TrustedProxies, Worker};
+use crate::keys::KeySets;
 use crate::limits::Limits;
 use crate::listeners::{BindProblem, Inherited, Listeners};
 use crate::log::{AccessLog, LogCounters, LogTarget};
@@ -88,6 +89,7 @@ impl DataPlane {
             admission: Admission::new(limits.connections, limits.client_descriptors, workers),
             addresses: Addresses::new(limits.address, trusted_proxies, limits.connections),
         };
+        let keys = KeySets::new(Arc::clone(&upstream));
         let mut plane = Self {
             workers: Vec::new(),
             metrics: Vec::new(),
@@ -99,7 +101,7 @@ impl DataPlane {
             drain: Arc::clone(&process.drain),
             admission: Arc::clone(&process.admission),
             generation: AtomicU64::new(0),
-            listeners: Mutex::new(Listeners::new(inherited, handover)),
+            listeners: Mutex::new(Listeners::new(inherited, handover, keys)),
         };
         for _ in 0..workers {
             let (commands, receiver) = unbounded_channel();

@@ -15,6 +15,7 @@ mod control;
 mod date;
 mod entry;
 mod http;
+mod keys;
 pub mod limits;
 mod listeners;
 mod log;

@@ -7,6 +7,7 @@ pub use inherited::Inherited;
 
 use crate::accept::Command;
 use crate::conn::{AcceptCount, ExternalGate, ListenerState, Service, Services, TableState, TlsService, retire};
+use crate::keys::KeySets;
 use ir::policy::Authorization;
 use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot, TableId};
 use routing::authorization::Authorizer;
@@ -34,7 +35,7 @@ pub struct BindProblem {
 }
 
 /// All listeners and tables.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Listeners {
     open: BTreeMap<ListenerId, Open>,
     tables: BTreeMap<TableId, Arc<TableState>>,
@@ -42,6 +43,8 @@ pub(crate) struct Listeners {
     inherited: Inherited,
     /// The policies of workloads, built once for all listeners of each.
     authorizers: Vec<(Arc<Authorization>, Arc<Authorizer>)>,
+    /// The keys of the issuers of tokens.
+    keys: KeySets,
     /// Whether sockets are kept for a successor process.
     keeping: bool,
     /// The count of sockets that workers accept from, including those of closed listeners.
@@ -61,8 +64,9 @@ struct Open {
 
 impl Listeners {
     /// No listeners. Sockets in `inherited` are used before new ones are opened; `keeping` keeps sockets for a successor.
-    pub(crate) fn new(inherited: Inherited, keeping: bool) -> Self {
-        Self { inherited, keeping, ..Self::default() }
+    pub(crate) fn new(inherited: Inherited, keeping: bool, keys: KeySets) -> Self {
+        let (open, tables, closed, authorizers, accepting) = Default::default();
+        Self { open, tables, closed, inherited, authorizers, keys, keeping, accepting }
     }
 
     /// Applies the changes, or the whole snapshot if the changes are unknown. Binds nothing. Returns whether connections have to check their
@@ -124,7 +128,8 @@ impl Listeners {
         };
         let before = self.open.get(id).map(|open| open.state.services().clone());
         let authorizer = listener.policies.authorization.as_ref().map(|policies| self.authorizer(policies));
-        let services = Services { authorizer, ..self.services(listener, before.as_deref(), slots) };
+        let issuers = listener.policies.authentication.as_ref().map(|config| self.keys.issuers(config));
+        let services = Services { authorizer, issuers, ..self.services(listener, before.as_deref(), slots) };
         let ending = before.is_some_and(|before| retire(&before.tls, &services.tls));
         match self.open.get(id) {
             Some(open) => open.state.replace(services),
@@ -174,6 +179,7 @@ impl Listeners {
             tls,
             mesh_settings: Arc::clone(&listener.mesh_settings),
             policy_port: listener.policy_port,
+            issuers: None,
             authorizer: None,
         }
     }

@@ -173,6 +173,9 @@ pub(crate) struct ServeArgs {
     /// [default: those of this machine and of private networks; all where the mesh settings have `numTrustedProxies`]
     #[arg(long, env = "MOONGATE_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR", value_parser = range)]
     pub(crate) trusted_proxies: Vec<Option<ir::IpRange>>,
+    /// Addresses and ranges that keys of token issuers are not fetched from, or `none` [default: those of this machine, and link-local ones]
+    #[arg(long, env = "MOONGATE_JWKS_BLOCKED_RANGES", value_delimiter = ',', value_name = "CIDR", value_parser = range)]
+    pub(crate) jwks_blocked_ranges: Vec<Option<ir::IpRange>>,
     /// A Unix socket by which a process takes over from the one before it without losing a connection: it takes the sockets of the one
     /// that is found there, and is found there by the next
     #[arg(long, env = "MOONGATE_TAKEOVER", value_name = "PATH")]
@@ -270,6 +273,9 @@ pub(crate) struct ExplainArgs {
     /// A header line; may be given again
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
+    /// A file with a token, which is sent as `Authorization: Bearer`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) jwt: Option<PathBuf>,
     /// The name that the client asks for in TLS, in place of the URL's host; empty for none
     #[arg(long, value_name = "NAME")]
     pub(crate) sni: Option<String>,

@@ -6,8 +6,9 @@ mod clusters;
 mod policies;
 mod secured;
 mod text;
+mod tokens;
 
-pub use answer::{Answer, Failing, Hello, MirrorAnswer, Outcome, Question, SecuredAnswer, TargetAnswer};
+pub use answer::{Answer, Failing, Hello, MirrorAnswer, Outcome, Question, SecuredAnswer, TargetAnswer, TokenAnswer};
 pub use text::text;
 
 use crate::cli::ExplainArgs;
@@ -19,8 +20,8 @@ use compiler::{Memo, Settings};
 use ir::{DnsName, EndpointSource, Filter, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
 use resources::set::ResourceSet;
 use routing::{
-    FilterState, LocalAnswer, Pick, RequestContext, RouteAction, RouteEntry, RouteTarget, Scratch, Servers, Table,
-    Unrouted, decision, head_limits,
+    Claims, FilterState, LocalAnswer, Pick, RequestContext, RouteAction, RouteEntry, RouteTarget, Scratch, Servers,
+    Table, Unrouted, decision, head_limits,
 };
 use sources::FileReader;
 use std::collections::BTreeMap;
@@ -115,7 +116,7 @@ impl Explainer {
 
     fn ask_table(&self, came: &Came<'_>, http: &HttpTable, table: &Table, answer: &mut Answer) -> Result<()> {
         let mesh_settings = &*came.served.listener.mesh_settings;
-        let head = head_of(came.question);
+        let mut head = head_of(came.question);
         let mut request = RequestHead::default();
         match request.parse(&head, &head_limits(mesh_settings, HeadLimits::default())) {
             Ok(Some(_)) => {}
@@ -132,11 +133,37 @@ impl Explainer {
         let port = mesh_settings.headers.forwarded_port.then(|| came.served.listener.id.address.port());
         let address = came.question.from.to_canonical().into();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
-        let (settings, buffer) = (http.settings, &*head);
+        let settings = http.settings;
+        let mut claims = Claims::default();
+        if let Some(config) = &came.served.listener.policies.authentication {
+            let context = RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer };
+            let mut scratch = Scratch::default();
+            // What cannot be routed is refused below.
+            let found = decision::prepare(&context, &mut scratch).ok().map(|view| {
+                let found = tokens::authenticate(config, &view, &mut answer.tokens);
+                found.map_err(|failure| local(&routing::authentication::refused(&view, failure)))
+            });
+            let dialect = context.dialect();
+            match found {
+                None => {}
+                Some(Ok(found)) => {
+                    claims = found.claims;
+                    tokens::amend(&mut request, &mut head, &found.changes);
+                }
+                Some(Err(outcome)) => {
+                    answer.outcome = outcome;
+                    if let Some(dialect) = dialect {
+                        answer.outcome.explain_grpc(dialect);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        let buffer = &*head;
         let context = RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer };
         let mut scratch = Scratch::default();
         answer.outcome = match decision::prepare(&context, &mut scratch) {
-            Ok(view) => self.routed(came, &context, (table, &view), answer),
+            Ok(view) => self.routed(came, &context, (table, &view, &claims), answer),
             Err(unrouted) => without_route(&unrouted),
         };
         if let Some(dialect) = context.dialect() {
@@ -150,10 +177,10 @@ impl Explainer {
         &self,
         came: &Came<'_>,
         context: &RequestContext<'_>,
-        (table, view): (&Table, &RequestView<'_>),
+        (table, view, claims): (&Table, &RequestView<'_>, &Claims),
         answer: &mut Answer,
     ) -> Outcome {
-        let (explanation, route) = routing::explain::explain(table, view, &routing::Claims::default());
+        let (explanation, route) = routing::explain::explain(table, view, claims);
         let picked = match route {
             Some(route) => Pick::Route(route),
             None if explanation.to_https => Pick::ToHttps,
@@ -388,6 +415,10 @@ fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
         let (name, value) =
             line.split_once(':').with_context(|| format!("`{line}` is not of the form `name: value`"))?;
         headers.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    if let Some(file) = &args.jwt {
+        let token = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+        headers.push(("Authorization".to_owned(), format!("Bearer {}", token.trim())));
     }
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         headers.insert(0, ("Host".to_owned(), authority.to_owned()));

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::SignalKind;
 use tokio::task::JoinSet;
-use upstream::Upstream;
+use upstream::{Blocked, Upstream};
 
 /// Serves until the process is asked to end.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -61,7 +61,11 @@ pub(crate) fn serve(
     let runtime = process::control_runtime()?;
     let workers = args.workers.unwrap_or_else(process::workers);
     let bounds = limits::bounds(&args.limits, descriptors, workers, own.len())?;
-    let of_upstream = upstream::Settings { connections: Some(bounds.backends), ..upstream::Settings::default() };
+    let of_upstream = upstream::Settings {
+        connections: Some(bounds.backends),
+        blocked: blocked(&args.jwks_blocked_ranges),
+        ..upstream::Settings::default()
+    };
     let upstream = Upstream::new(&of_upstream, runtime.handle().clone());
     let handover = args.takeover.is_some();
     let options = Options {
@@ -200,6 +204,13 @@ fn trusted_proxies(given: &[Option<ir::IpRange>]) -> TrustedProxies {
     match given {
         [] => TrustedProxies::default(),
         given => TrustedProxies::of(given.iter().copied().flatten()),
+    }
+}
+
+fn blocked(given: &[Option<ir::IpRange>]) -> Blocked {
+    match given {
+        [] => Blocked::default(),
+        given => Blocked::of(given.iter().copied().flatten()),
     }
 }
 

@@ -16,6 +16,7 @@ use jose::Failure;
 use locations::{Found, Location};
 use std::sync::{Arc, LazyLock};
 use text::FieldValue;
+use wire::edit::Edits;
 use wire::view::RequestView;
 
 /// Tokens of a request that are looked at for one issuer; with more the request is refused, since each costs a verification.
@@ -59,8 +60,18 @@ impl HeadChanges {
         self.remove_params.is_empty() && self.append.is_empty() && !self.remove.iter().any(has)
     }
 
+    /// The changes as edits of header lines, and the new query of a head with this target, if it is another one: `None` for none.
+    pub fn of_head(&self, target: &[u8]) -> (Edits<'_>, Option<Option<Vec<u8>>>) {
+        let mut edits = Edits::default();
+        self.remove.iter().for_each(|name| edits.remove(name));
+        self.append.iter().for_each(|line| edits.append(&line.name, line.value.by_ref()));
+        let at = target.iter().position(|octet| *octet == b'?').filter(|_| !self.remove_params.is_empty());
+        let query = at.and_then(|at| target.get(at + 1..)).map(|query| self.query(query));
+        (edits, query.map(|query| Some(query).filter(|query| !query.is_empty())))
+    }
+
     /// The query without the parameters that are removed; the others stay as they were sent.
-    pub fn query(&self, query: &[u8]) -> Vec<u8> {
+    fn query(&self, query: &[u8]) -> Vec<u8> {
         locations::without_params(query, &self.remove_params)
     }
 }

@@ -62,6 +62,11 @@ pub(super) fn report(context: CompileContext<'_>, known: &Clusters, different: D
     for key in noted {
         policy(&ObjectRef { kind: Kind::AuthorizationPolicy, key: key.clone() }, report);
     }
+    if dirty.policies.iter().any(|object| object.kind == Kind::AuthorizationPolicy) {
+        // Whether tokens are optional is reported there.
+        let objects = all_policies(context).filter(|object| object.kind == Kind::RequestAuthentication);
+        objects.for_each(|object| policy(&object, report));
+    }
     if tcp_differs {
         all_policies(context).for_each(|object| policy(&object, report));
     }
@@ -105,7 +110,7 @@ fn policy(
     let (set, key) = (context.set, &object.key);
     let notes = match object.kind {
         Kind::RequestAuthentication => {
-            set.request_authentications.get(key).map(|one| policies::of_policy(context, one))
+            set.request_authentications.get(key).map(|one| policies::of_request_authentication(context, one))
         }
         Kind::AuthorizationPolicy => {
             let has_tcp_servers = |workload: &WorkloadName| tcp.contains(workload);

@@ -49,7 +49,11 @@ fn ra_01_rules_of_all_objects_for_a_workload_are_sorted_by_issuer() {
                 ", creationTimestamp: '2026-01-01T00:00:00Z'",
                 &format!("jwtRules: [{}]", rule("b", ", audiences: [x]")),
             ),
-            policy("other", "", &format!("selector: {{matchLabels: {{istio: other}}}}, jwtRules: [{}]", rule("zero", ""))),
+            policy(
+                "other",
+                "",
+                &format!("selector: {{matchLabels: {{istio: other}}}}, jwtRules: [{}]", rule("zero", "")),
+            ),
         ]
         .concat(),
     );

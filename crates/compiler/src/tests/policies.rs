@@ -1,4 +1,4 @@
-//! Which workloads security policies are for (AP-01, RA-01), while none of them is enforced.
+//! Which workloads security policies are for (AP-01, RA-01), and what is reported of those that are not enforced.
 
 use super::world::{compiled, compiled_with, findings, found};
 use crate::{Settings, Workload};
@@ -9,7 +9,7 @@ fn policy(kind: &str, namespace: &str, spec: &str) -> String {
     )
 }
 
-const KINDS: [&str; 3] = ["RequestAuthentication", "AuthorizationPolicy", "PeerAuthentication"];
+const KINDS: [&str; 2] = ["AuthorizationPolicy", "PeerAuthentication"];
 
 #[test]
 fn ap_01_a_policy_for_a_workload_here_is_an_error_that_names_both() {
@@ -41,7 +41,7 @@ fn ap_01_the_root_namespace_is_for_every_namespace_and_others_for_their_own() {
     }
     let mut settings = settings;
     settings.mesh.root_namespace = "root".into();
-    let said = |namespace: &str| findings(&compiled_with(&policy(KINDS[1], namespace, ""), &settings));
+    let said = |namespace: &str| findings(&compiled_with(&policy(KINDS[0], namespace, ""), &settings));
     assert_eq!(said("root"), ["MG5010 AuthorizationPolicy root/p"]);
     assert_eq!(said("istio-system"), ["MG5011 AuthorizationPolicy istio-system/p"]);
 }
@@ -62,10 +62,20 @@ fn ap_01_target_references_name_workloads_of_the_gateway_api() {
 #[test]
 fn ap_16_what_only_observes_is_good_to_know() {
     assert_eq!(
-        findings(&compiled(&policy(KINDS[1], "istio-system", "action: AUDIT"))),
+        findings(&compiled(&policy(KINDS[0], "istio-system", "action: AUDIT"))),
         ["MG5013 AuthorizationPolicy istio-system/p"]
     );
-    let dry = policy(KINDS[1], "istio-system, annotations: {istio.io/dry-run: 'true'}", "");
+    let dry = policy(KINDS[0], "istio-system, annotations: {istio.io/dry-run: 'true'}", "");
     assert_eq!(findings(&compiled(&dry)), ["MG5013 AuthorizationPolicy istio-system/p"]);
     assert!(found(&compiled(&dry), "MG5013").contains("dry run"));
+}
+
+#[test]
+fn ra_02_tokens_that_no_policy_requires_are_good_to_know() {
+    let authentication = policy("RequestAuthentication", "istio-system", "jwtRules: [{issuer: 'https://a'}]");
+    assert_eq!(findings(&compiled(&authentication)), ["MG5017 RequestAuthentication istio-system/p"]);
+    let elsewhere = authentication.replace("istio-system", "default");
+    assert_eq!(findings(&compiled(&elsewhere)), ["MG5011 RequestAuthentication default/p"]);
+    let policies = format!("{authentication}---\n{}", policy("AuthorizationPolicy", "istio-system", "rules: [{}]"));
+    assert_eq!(found(&compiled(&policies), "MG5017"), "");
 }

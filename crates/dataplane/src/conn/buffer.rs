@@ -125,6 +125,11 @@ impl Buffer {
         self.start == 0 && self.end == self.bytes.len() && !self.bytes.is_empty()
     }
 
+    /// Whether so many further bytes can be appended.
+    pub(crate) fn fits(&self, more: usize) -> bool {
+        self.end - self.start + more <= LARGE_BUFFER
+    }
+
     /// Appends bytes that were read elsewhere; they fit, as no buffer is larger than another can become.
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         while self.room().len() < bytes.len() && self.bytes.len() < LARGE_BUFFER {

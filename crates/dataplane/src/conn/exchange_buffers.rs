@@ -3,8 +3,8 @@
 use super::Buffer;
 use super::buffer::Memory;
 use ir::FieldName;
-use routing::Scratch;
 use routing::ext_authz::Changes;
+use routing::{Claims, Scratch};
 use std::rc::Rc;
 use text::Uuid;
 use wire::h1::{RequestHead, ResponseHead};
@@ -29,6 +29,8 @@ pub(crate) struct ExchangeBuffers {
     pub(crate) logged_path: Vec<u8>,
     /// What the service for authorization changes of the response, until the request has a route.
     pub(crate) checked: Option<Box<Changes>>,
+    /// The claims of the verified token.
+    pub(crate) claims: Claims,
     /// An HTTP/2 head in the form of HTTP/1.
     pub(crate) flat: Vec<u8>,
     /// Received octets of the request body.
@@ -51,6 +53,7 @@ impl ExchangeBuffers {
             logged_headers: Vec::new(),
             logged_path: Vec::new(),
             checked: None,
+            claims: Claims::default(),
             flat: Vec::new(),
             body_in: Buffer::new(memory),
             up_in: Buffer::new(memory),
@@ -76,6 +79,7 @@ impl ExchangeBuffers {
         self.logged_headers.clear();
         self.logged_path.clear();
         self.checked = None;
+        self.claims = Claims::default();
         self.logged_path.shrink_to(MAX_KEPT_HEAD);
         for (out, kept) in [
             (&mut self.up_out, MAX_KEPT_OUTPUT),

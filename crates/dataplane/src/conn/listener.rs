@@ -4,6 +4,7 @@
 use super::Drain;
 use super::external_gate::ExternalGate;
 use super::service::{Service, TlsService};
+use crate::keys::TokenIssuers;
 use arc_swap::{ArcSwap, Guard};
 use ir::{ListenerId, MeshConnectionSettings};
 use routing::Servers;
@@ -53,13 +54,15 @@ pub(crate) struct Services {
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
     /// The port that policies know the listener by.
     pub(crate) policy_port: u16,
+    /// The issuers whose tokens the workload accepts.
+    pub(crate) issuers: Option<Arc<TokenIssuers>>,
     /// The AuthorizationPolicies of the workload.
     pub(crate) authorizer: Option<Arc<Authorizer>>,
 }
 
 impl Services {
     fn has_policies(&self) -> bool {
-        self.authorizer.is_some() || self.ext_authz.is_some()
+        self.authorizer.is_some() || self.ext_authz.is_some() || self.issuers.is_some()
     }
 }
 

@@ -7,6 +7,7 @@ use super::pipe::Pipes;
 use super::timers::Timers;
 use super::tracker::Tracker;
 use super::{Budget, BudgetExceeded, Buffer, Drain, ExchangeBuffers, Pipe, Timer};
+use crate::keys::TokenCache;
 use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, LogBuffer, http_date};
 use crate::metrics::{BudgetGauge, WorkerMetrics, add};
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     /// Mirror requests in progress, and the octets in their queues.
     pub(crate) mirrors: Cell<usize>,
     pub(crate) mirror_bytes: Rc<Cell<usize>>,
+    /// Tokens that were verified lately.
+    pub(crate) tokens: RefCell<TokenCache>,
     random: Cell<u64>,
     date: Cell<HttpDate>,
 }
@@ -104,6 +107,7 @@ impl Worker {
             tasks: RefCell::default(),
             mirrors: Cell::new(0),
             mirror_bytes: Rc::default(),
+            tokens: RefCell::default(),
             random: Cell::new(seed),
             date: Cell::new(date_of_now()),
         })

@@ -11,7 +11,9 @@ use crate::conn::{ExchangeBuffers, Worker};
 use crate::reasons::Reject;
 use ir::{FieldName, HttpSettings, Sni};
 use routing::ext_authz::Changes;
-use routing::{FilterState, Refusal, RequestContext, RouteAction, RouteEntry, Scratch, Unrouted, decision, substitute};
+use routing::{
+    Claims, FilterState, Refusal, RequestContext, RouteAction, RouteEntry, Scratch, Unrouted, decision, substitute,
+};
 use std::cell::Cell;
 use std::sync::Arc;
 use text::{Authority, Target, Uuid};
@@ -35,7 +37,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     };
     request.log_path(&view);
     let is_misdirected = |found| is_misdirected(conn, view.host, found);
-    let route = match decision::route(&view, version.table.pick(&view, &routing::Claims::default()), is_misdirected) {
+    let route = match decision::route(&view, version.table.pick(&view, request.claims), is_misdirected) {
         Ok(route) => Arc::clone(route),
         Err(unrouted) => return respond(unrouted),
     };
@@ -94,6 +96,7 @@ struct Request<'a> {
     logged_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
     logged_path: &'a mut Vec<u8>,
     checked: &'a mut Option<Box<Changes>>,
+    claims: &'a Claims,
 }
 
 impl<'a> Request<'a> {
@@ -107,9 +110,22 @@ impl<'a> Request<'a> {
         let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, logged_headers, .. } = buffers;
         let buffer = conn.input.filled().get(..head).unwrap_or_default();
         let (logged_path, checked) = (&mut buffers.logged_path, &mut buffers.checked);
+        let claims = &buffers.claims;
         let (head, id) = (&*request, &*request_id);
         (
-            Self { worker, conn, head, buffer, id, up_out, captured_headers, logged_headers, logged_path, checked },
+            Self {
+                worker,
+                conn,
+                head,
+                buffer,
+                id,
+                up_out,
+                captured_headers,
+                logged_headers,
+                logged_path,
+                checked,
+                claims,
+            },
             scratch,
         )
     }

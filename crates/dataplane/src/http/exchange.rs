@@ -4,13 +4,14 @@
 use super::attempt;
 use super::client::{ClientConnection, Disposition};
 use super::decide::{decide, proceed};
-use super::filters::{ext_authz, run_route_filters};
+use super::filters::{authentication, ext_authz, run_route_filters};
 use super::local;
 use super::plan::{Decision, Reply, Routed};
 use super::record::record;
 use crate::conn::{ExchangeBuffers, ExternalGate, Worker};
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;
+use std::sync::Arc;
 use text::Uuid;
 use wire::h1::{BodyLength, BodyReader};
 
@@ -25,11 +26,8 @@ pub(super) async fn exchange(
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
     buffers.request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
     let is_gated = conn.client.listener.has_policies();
-    let gated = match is_gated.then(|| conn.client.listener.services().ext_authz.clone()).flatten() {
-        None => None,
-        // Boxed, so that the future of a request without it stays small.
-        Some(gate) => Box::pin(check(worker, conn, buffers, (&gate, &mut head), &mut info)).await,
-    };
+    // Boxed, so that the future of a request without policies stays small.
+    let gated = if is_gated { Box::pin(gate(worker, conn, buffers, &mut head, &mut info)).await } else { None };
     let mut decision = gated.unwrap_or_else(|| decide(worker, conn, buffers, head));
     if let Decision::Filter(routed) = decision {
         // Boxed, so that the future of a request without filters stays small.
@@ -47,6 +45,30 @@ pub(super) async fn exchange(
         conn.input.put(buffers.body_in.filled());
     }
     disposition
+}
+
+/// Asks what the policies of the listener's workload say before the request is routed, in Istio's order (S-110); `None` if the request passes. `head` is
+/// the length of its head, which may be another one then.
+async fn gate(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: &mut usize,
+    info: &mut StreamInfo,
+) -> Option<Decision> {
+    let services = Arc::clone(&conn.client.listener.services());
+    if let Some(gate) = &services.ext_authz
+        && let Some(decision) = check(worker, conn, buffers, (gate, head), info).await
+    {
+        return Some(decision);
+    }
+    if let Some(issuers) = &services.issuers {
+        match authentication::run(worker, conn, buffers, issuers, *head) {
+            Ok(length) => *head = length,
+            Err(answer) => return Some(Decision::Respond(Reply::Plain(answer), None)),
+        }
+    }
+    None
 }
 
 /// Asks the service for authorization; `None` if the request passes. `head` is the length of its head, which may be another one then.

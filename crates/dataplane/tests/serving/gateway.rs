@@ -3,7 +3,7 @@
 use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogTarget, Options, ReasonHeader, TrustedProxies};
 use ir::LogFormat;
-use ir::policy::ExternalAuthorization;
+use ir::policy::{Authentication, ExternalAuthorization};
 use ir::{
     Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
     Endpoint, EndpointAddress, EndpointSource, Forward, HeaderChanges, Host, HostPattern, HttpSettings, HttpTable,
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use testkit::wait::{TIMEOUT, until};
 use tokio::runtime::Runtime;
-use upstream::Upstream;
+use upstream::{Blocked, Upstream};
 
 /// What is random in these tests is the same in each run.
 const SEED: u64 = 1;
@@ -75,7 +75,8 @@ impl Gateway {
 
     fn start_with(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let upstream = Upstream::new(&upstream::Settings::default(), runtime.handle().clone());
+        let settings = upstream::Settings { blocked: Blocked::of([]), ..upstream::Settings::default() };
+        let upstream = Upstream::new(&settings, runtime.handle().clone());
         Self { plane: DataPlane::start(options, upstream).unwrap(), runtime }
     }
 
@@ -320,6 +321,12 @@ impl Setup {
     /// What becomes of requests with escaped slashes.
     pub(crate) fn escaped_slashes(mut self, escaped_slashes: EscapedSlashes) -> Self {
         self.escaped_slashes = escaped_slashes;
+        self
+    }
+
+    /// The tokens that the listeners accept.
+    pub(crate) fn authentication(mut self, authentication: Arc<Authentication>) -> Self {
+        self.policies.authentication = Some(authentication);
         self
     }
 

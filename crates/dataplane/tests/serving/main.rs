@@ -42,6 +42,7 @@ mod settings;
 mod slow_backends;
 mod streams;
 mod switching;
+mod tokens;
 mod translations;
 mod trickle;
 mod tunnels;

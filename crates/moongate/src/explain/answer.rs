@@ -45,6 +45,8 @@ pub struct Answer {
     pub proxied: Option<String>,
     /// The server that takes the client's name, where it comes by TLS.
     pub secured: Option<SecuredAnswer>,
+    /// The tokens that were verified, in the order in which they were.
+    pub tokens: Vec<TokenAnswer>,
     /// The host of the table that covers the request's.
     pub host: Option<String>,
     /// Every rule that was looked at.
@@ -53,6 +55,17 @@ pub struct Answer {
     pub fault: Option<String>,
     /// What comes of it.
     pub outcome: Outcome,
+}
+
+/// One token, and one rule of a RequestAuthentication that looked at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenAnswer {
+    /// The rule.
+    pub rule: String,
+    /// The beginning of the token.
+    pub token: String,
+    /// Whether it is valid, or why not, in words.
+    pub verdict: String,
 }
 
 /// What comes of a request.
@@ -195,6 +208,7 @@ impl Answer {
             servers: listener.map_or_else(Vec::new, |listener| listener.servers.clone()),
             proxied: listener.and_then(proxied),
             secured: None,
+            tokens: Vec::new(),
             host: None,
             rules: Vec::new(),
             fault: None,

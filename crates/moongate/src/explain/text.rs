@@ -31,8 +31,18 @@ pub fn text(question: &Question, answer: &Answer) -> String {
                 let _ = writeln!(out, "tls       {shown}{SOFT}{}{SOFT:#}", secured.client);
             }
             let is_http = matches!(answer.outcome, Outcome::Answered { .. } | Outcome::Forwarded { .. });
+            for token in &answer.tokens {
+                let colour = if token.verdict.starts_with("valid") { GOOD } else { BAD };
+                let _ = writeln!(
+                    out,
+                    "token     {colour}{}{colour:#}  {} {SOFT}{}{SOFT:#}",
+                    token.verdict, token.token, token.rule
+                );
+            }
+            let is_refused =
+                matches!(&answer.outcome, Outcome::Answered { detail, .. } if detail.starts_with("jwt_authn"));
             let _ = match &answer.host {
-                _ if !is_http => Ok(()),
+                _ if !is_http || is_refused => Ok(()),
                 Some(host) => writeln!(out, "host      {host}"),
                 None => writeln!(out, "host      {BAD}no matching host{BAD:#}"),
             };

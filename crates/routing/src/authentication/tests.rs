@@ -638,6 +638,8 @@ fn ra_04_a_token_that_is_not_sent_on_is_removed_where_it_was() {
     assert!(with(true, "/a", &header).is_empty());
     let changes = with(false, &format!("/a?b=%20&access_token={token}&c"), "");
     assert_eq!(changes.query(b"b=%20&access_token=x&c&access%5ftoken=y"), b"b=%20&c");
+    assert_eq!(changes.of_head(b"/a?access_token=x").1, Some(None));
+    assert_eq!(changes.of_head(b"/a").1, None);
     assert!(!changes.is_empty() && with(true, &format!("/a?access_token={token}"), "").is_empty());
     // Envoy leaves cookies.
     assert!(with(false, "/a", &format!("\nCookie: c={token}")).is_empty());

@@ -13,7 +13,7 @@ pub(super) const CRATES: &[(&str, &[&str])] = &[
     ("upstream", &["ir", "wire"]),
     ("compiler", &["ir", "resources", "text"]),
     ("sources", &["resources"]),
-    ("dataplane", &["ir", "routing", "text", "upstream", "wire"]),
+    ("dataplane", &["ir", "jose", "routing", "text", "upstream", "wire"]),
     (
         "moongate",
         &["compiler", "dataplane", "ir", "jose", "resources", "routing", "sources", "text", "upstream", "wire"],
@@ -113,6 +113,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "stream_info",
             "metrics",
             "log",
+            "keys",
             "conn",
             "codec",
             "http",
@@ -210,7 +211,8 @@ pub(super) const ORDER: &[List<'static>] = &[
             "times",
         ],
     ),
-    ("dataplane::http::filters", &["verdict", "ext_authz", "fault", "pipeline"]),
+    ("dataplane::http::filters", &["authentication", "verdict", "ext_authz", "fault", "pipeline"]),
+    ("dataplane::keys", &["remote", "issuers", "cache"]),
     ("dataplane::listeners", &["inherited", "sockets"]),
     (
         "dataplane::metrics",
@@ -294,7 +296,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "demo",
         ],
     ),
-    ("moongate::explain", &["answer", "balance", "clusters", "policies", "secured", "text"]),
+    ("moongate::explain", &["answer", "balance", "clusters", "policies", "secured", "text", "tokens"]),
     (
         "resources",
         &["code", "map", "key", "diagnostic", "render", "spec", "suggest", "validate", "yaml", "set", "read"],
