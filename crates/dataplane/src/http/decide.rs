@@ -67,6 +67,26 @@ pub(super) fn proceed(
     }
 }
 
+/// The response of a filter to a request that has a route.
+pub(super) fn reply(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    (reply, routed): (Reply, Routed),
+) -> Decision {
+    if routed.route.captured_headers.is_empty() {
+        return Decision::Respond(reply, Some(routed));
+    }
+    let peer = peer(&conn.client, routed.settings);
+    let (request, scratch) = Request::of(worker, conn, buffers, head);
+    let context = request.context(routed.settings, &peer);
+    match decision::prepare(&context, scratch) {
+        Ok(view) => request.respond(&context, &view, reply, routed),
+        Err(unrouted) => respond(unrouted),
+    }
+}
+
 /// The response to a request without a route.
 fn respond(unrouted: Unrouted) -> Decision {
     let reply = match unrouted {

@@ -31,7 +31,7 @@ pub(super) async fn exchange(
     let mut decision = gated.unwrap_or_else(|| decide(worker, conn, buffers, head));
     if let Decision::Filter(routed) = decision {
         // Boxed, so that the future of a request without filters stays small.
-        let filtered = Box::pin(run_route_filters(worker, conn, buffers, routed, &mut info)).await;
+        let filtered = Box::pin(run_route_filters(worker, conn, buffers, head, routed, &mut info)).await;
         decision = filtered.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, routed));
     }
     let disposition = match &decision {

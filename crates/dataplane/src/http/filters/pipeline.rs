@@ -4,6 +4,7 @@ use super::fault;
 use super::verdict::Verdict;
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::http::client::ClientConnection;
+use crate::http::decide;
 use crate::http::plan::{Decision, Reply, Routed};
 use crate::stream_info::StreamInfo;
 use ir::Filter;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 pub(in crate::http) async fn run_route_filters(
     worker: &Worker,
     conn: &mut ClientConnection,
-    buffers: &ExchangeBuffers,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
     mut routed: Routed,
     info: &mut StreamInfo,
 ) -> Result<Routed, Decision> {
@@ -32,7 +34,7 @@ pub(in crate::http) async fn run_route_filters(
         };
         match verdict {
             Verdict::Continue => {}
-            Verdict::Reply(reply) => return Err(Decision::Respond(reply, Some(routed))),
+            Verdict::Reply(reply) => return Err(decide::reply(worker, conn, buffers, head, (reply, routed))),
             Verdict::Abandon => return Err(Decision::Abandoned(Some(routed))),
         }
     }
