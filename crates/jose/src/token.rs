@@ -3,7 +3,9 @@
 use crate::failure::Failure;
 use crate::json;
 use base64::Engine;
+use base64::alphabet::URL_SAFE;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
 /// The payload of a token: a JSON object.
@@ -13,6 +15,14 @@ pub type Payload = Map<String, Value>;
 pub const CLOCK_SKEW: u64 = 60;
 /// Octets of a token; a longer one is not read.
 pub const MAX_TOKEN: usize = 32 << 10;
+
+/// Bits behind the last octet of a signature are passed over, as in Envoy.
+const SIGNATURE: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Algorithms that a token may name. Which of them counts is decided by the key. `none` is not among them.
 const ALGORITHMS: [&str; 13] = [
@@ -44,7 +54,7 @@ impl<'t> Token<'t> {
         if text.len() > MAX_TOKEN || encoded_payload.contains('.') || parts.iter().any(|part| part.is_empty()) {
             return Err(Failure::BadFormat);
         }
-        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| Failure::HeaderBase64)?;
+        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| bad_header(header))?;
         let header = json::object(&header).ok_or(Failure::HeaderJson)?;
         let alg = header.get("alg").and_then(Value::as_str).ok_or(Failure::HeaderAlg)?;
         if !ALGORITHMS.contains(&alg) {
@@ -68,7 +78,7 @@ impl<'t> Token<'t> {
             Some(Value::Array(list)) if list.iter().all(Value::is_string) => {}
             Some(_) => return Err(Failure::Aud),
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Failure::SignatureBase64)?;
+        let signature = SIGNATURE.decode(signature).map_err(|_| Failure::SignatureBase64)?;
         let (alg, kid) = (alg.into(), kid.map(Into::into));
         Ok(Self { alg, kid, message, signature, encoded_payload, payload, not_before, expires })
     }
@@ -132,6 +142,15 @@ impl<'t> Token<'t> {
             _ => &[],
         };
         list.iter().filter_map(Value::as_str)
+    }
+}
+
+/// Why a header that is not base64url is refused. Envoy passes over blanks, so that it finds no JSON in what is left of most such texts.
+fn bad_header(header: &str) -> Failure {
+    let rest: String = header.split_ascii_whitespace().collect();
+    match SIGNATURE.decode(rest) {
+        Ok(octets) if json::object(&octets).is_none() => Failure::HeaderJson,
+        _ => Failure::HeaderBase64,
     }
 }
 

@@ -50,6 +50,29 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     if routed.route.config.filters.is_empty() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
 }
 
+/// The route of a request that was denied before it was routed, for the access log and the metrics: Envoy picks one first of all, without claims.
+pub(super) fn denied(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+) -> Option<Routed> {
+    let version = conn.table.version();
+    let settings = version.http.settings;
+    let peer = peer(&conn.client, settings);
+    let (mut request, scratch) = Request::of(worker, conn, buffers, head);
+    let context = request.context(settings, &peer);
+    let view = decision::prepare(&context, scratch).ok()?;
+    request.log_path(&view);
+    let is_misdirected = |found| is_misdirected(conn, view.host, found);
+    let picked = version.table.pick(&view, &Claims::default());
+    let route = decision::route(&view, picked, is_misdirected).ok().map(Arc::clone)?;
+    let target = route.choose(|| worker.random());
+    let slot = route.targets.get(target).and_then(|target| target.slot);
+    let cluster = slot.and_then(|slot| worker.upstream.cluster(slot));
+    Some(Routed { route, target, cluster, settings, filters: FilterState::default() })
+}
+
 /// Decides a request further, after the filters of its route.
 pub(super) fn proceed(
     worker: &Worker,

@@ -3,7 +3,7 @@
 
 use super::attempt;
 use super::client::{ClientConnection, Disposition};
-use super::decide::{decide, proceed};
+use super::decide::{decide, denied, proceed};
 use super::filters::{authentication, ext_authz, run_route_filters};
 use super::local;
 use super::plan::{Decision, Reply, Routed};
@@ -65,7 +65,10 @@ async fn gate(
     if let Some(issuers) = &services.issuers {
         match authentication::run(worker, conn, buffers, issuers, *head) {
             Ok(length) => *head = length,
-            Err(answer) => return Some(Decision::Respond(Reply::Plain(answer), None)),
+            Err(answer) => {
+                let routed = denied(worker, conn, buffers, *head);
+                return Some(Decision::Respond(Reply::Plain(answer), routed));
+            }
         }
     }
     None

@@ -27,9 +27,21 @@ pub(super) fn find<'a>(
 ) -> Vec<Found<'a>> {
     let mut found = Vec::new();
     for header in provider.from_headers.iter().filter(|header| !skips(&header.name)) {
-        for value in view.values(header.name.as_str()) {
-            if let Some(token) = behind(value, header.prefix.as_bytes()) {
-                found.push(Found { token: String::from_utf8_lossy(token), location: Location::Header(&header.name) });
+        let mut put = |token: Option<Cow<'a, str>>| {
+            found.extend(token.map(|token| Found { token, location: Location::Header(&header.name) }));
+        };
+        let mut values = view.values(header.name.as_str());
+        match (values.next(), values.next()) {
+            // Envoy keeps these lines as one, so that several tokens are none (VS-15).
+            (Some(first), Some(second)) if header.name.as_str() == "authorization" => {
+                let joined = [first, second].into_iter().chain(values).collect::<Vec<_>>().join(&b","[..]);
+                let token = behind(&joined, header.prefix.as_bytes());
+                put(token.map(|token| String::from_utf8_lossy(token).into_owned().into()));
+            }
+            (first, second) => {
+                for value in first.into_iter().chain(second).chain(values) {
+                    put(behind(value, header.prefix.as_bytes()).map(String::from_utf8_lossy));
+                }
             }
         }
     }

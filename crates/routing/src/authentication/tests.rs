@@ -321,6 +321,7 @@ fn a_token_has_three_parts_of_base64url_and_two_objects() {
     }
     judged(&format!("{header}=.{body}.{signature}"), Err(Failure::HeaderBase64));
     judged(&format!(" {token}"), Err(Failure::HeaderBase64));
+    judged(&format!("Tok {token}"), Err(Failure::HeaderJson));
     judged(&format!("{header}+.{body}.{signature}"), Err(Failure::HeaderBase64));
     judged(&format!("{header}.{body}==.{signature}"), Err(Failure::PayloadBase64));
     judged(&format!("{header}.{body}/.{signature}"), Err(Failure::PayloadBase64));
@@ -509,12 +510,20 @@ fn ra_02_a_missing_token_passes_and_a_bad_one_does_not() {
     assert_eq!(asked(&one, &format!("{HEAD}\nAuthorization: Bearer !!!")), Err(Failure::BadFormat));
     // Another scheme is no token.
     assert!(asked(&one, &format!("{HEAD}\nAuthorization: Basic YTpi")).unwrap().claims.is_empty());
+    // Lines of `Authorization` are one, as in Envoy.
+    let lines = format!("{HEAD}\nAuthorization: Bearer {good}\nauthorization: Bearer {good}");
+    assert_eq!(asked(&one, &lines), Err(Failure::BadFormat));
     // Of several tokens each has to be valid.
+    let one = config([Provider {
+        from_headers: vec![TokenHeader { name: name("x-token"), prefix: "".into() }],
+        ..provider(ISSUER)
+    }]);
     for lines in [[&good, &bad], [&bad, &good]] {
-        let head = format!("{HEAD}\nAuthorization: Bearer {}\nAuthorization: Bearer {}", lines[0], lines[1]);
+        let head = format!("{HEAD}\nx-token: {}\nX-Token: {}", lines[0], lines[1]);
         assert_eq!(asked(&one, &head), Err(Failure::UnknownIssuer));
     }
-    let many = format!("\nAuthorization: Bearer {good}").repeat(17);
+    assert_eq!(subject(&asked(&one, &format!("{HEAD}\nx-token: {good}\nx-token: {good}"))), Some("alice"));
+    let many = format!("\nx-token: {good}").repeat(17);
     let mut counting = Counting(0);
     let found = ask(&format!("{HEAD}{many}"), |view| authenticate(&one, view, &mut counting));
     assert_eq!((found, counting.0), (Err(Failure::MultipleTokens), 0));
