@@ -105,7 +105,9 @@ pub(crate) fn of_authorization_policy<'a>(
         notes.add(code::POLICY_OBSERVES, field, format!("it {what}: no request depends on it"));
         return notes;
     }
-    notes.extend(&of_policy(context, object));
+    if rules.action == AuthorizationAction::Custom {
+        notes.extend(&of_policy(context, object));
+    }
     notes
 }
 

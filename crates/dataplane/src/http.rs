@@ -2,6 +2,7 @@
 
 mod affinity;
 mod attempt;
+mod authorization;
 mod body_queue;
 mod client;
 mod decide;

@@ -66,6 +66,8 @@ pub(crate) enum Reject {
     ClientBody,
     /// The client's body is to be base64, and is not (S-119).
     NotBase64,
+    /// The policies of the workload do not allow it (AP-03).
+    Denied,
     /// The route says so (VS-44).
     Fault(Abort),
 }
@@ -130,6 +132,7 @@ impl Reject {
             Self::StreamIdle => row(504, Flags::SI, "stream_idle_timeout", "stream timeout"),
             Self::ClientBody => row(400, Flags::DPE, "http1.codec_error", "Bad Request"),
             Self::NotBase64 => row(400, Flags::NONE, "grpc_base_64_decode_failed", "a body of application/grpc-web-text has to be base64"),
+            Self::Denied => row(403, Flags::NONE, "rbac_access_denied", "RBAC: access denied"),
             Self::Fault(Abort::Http(status)) => row(status, Flags::FI, "fault_filter_abort", "fault filter abort"),
             Self::Fault(Abort::Grpc(status)) => row(wire::grpc::http_status_of(status), Flags::FI, "fault_filter_abort", "fault filter abort"),
         }

@@ -285,6 +285,9 @@ pub(crate) struct ExplainArgs {
     /// The address of the client
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) from: IpAddr,
+    /// The name in the client's certificate, such as spiffe://cluster.local/ns/default/sa/app
+    #[arg(long, value_name = "NAME")]
+    pub(crate) identity: Option<String>,
     /// `[METHOD] URL PATH…`: the request, then files and folders with the configuration
     #[arg(required = true, num_args = 1.., value_names = ["[METHOD] URL PATH"])]
     pub(crate) words: Vec<String>,

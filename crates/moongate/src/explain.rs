@@ -1,6 +1,7 @@
 //! `moongate explain`: where a request would go, and why, from the very tables and functions that serve.
 
 mod answer;
+mod authorization;
 mod balance;
 mod clusters;
 mod policies;
@@ -8,7 +9,9 @@ mod secured;
 mod text;
 mod tokens;
 
-pub use answer::{Answer, Failing, Hello, MirrorAnswer, Outcome, Question, SecuredAnswer, TargetAnswer, TokenAnswer};
+pub use answer::{
+    Answer, Failing, Hello, MirrorAnswer, Outcome, PolicyAnswer, Question, SecuredAnswer, TargetAnswer, TokenAnswer,
+};
 pub use text::text;
 
 use crate::cli::ExplainArgs;
@@ -17,8 +20,12 @@ use crate::output::{self, Output};
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use compiler::{Memo, Settings};
-use ir::{DnsName, EndpointSource, Filter, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster, TcpRoute};
+use ir::{
+    ClientAuth, DnsName, EndpointSource, Filter, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster,
+    TcpRoute,
+};
 use resources::set::ResourceSet;
+use routing::authorization::AccessFacts;
 use routing::{
     Claims, FilterState, LocalAnswer, Pick, RequestContext, RouteAction, RouteEntry, RouteTarget, Scratch, Servers,
     Table, Unrouted, decision, head_limits,
@@ -103,7 +110,10 @@ impl Explainer {
         }
         match service {
             None => answer.outcome = secured::nobody(question, &served.listener),
-            Some(Service::Tcp(route)) => answer.outcome = self.bytes(route),
+            Some(Service::Tcp(route)) => {
+                let came = Came { question, served, place };
+                answer.outcome = came.closed(&mut answer).unwrap_or_else(|| self.bytes(route));
+            }
             Some(Service::Http(id)) => {
                 let table = self.snapshot.tables.get(id).zip(self.tables.get(id));
                 let (http, table) = table.context("a listener names a table that is not there")?;
@@ -180,6 +190,9 @@ impl Explainer {
         (table, view, claims): (&Table, &RequestView<'_>, &Claims),
         answer: &mut Answer,
     ) -> Outcome {
+        if let Some(denied) = came.denied(context, (view, claims), answer) {
+            return denied;
+        }
         let (explanation, route) = routing::explain::explain(table, view, claims);
         let picked = match route {
             Some(route) => Pick::Route(route),
@@ -288,6 +301,49 @@ struct Came<'a> {
 }
 
 impl Came<'_> {
+    /// Why the policies of the workload do not allow a connection whose bytes are passed on. `AUTO_PASSTHROUGH` has none (AP-12).
+    fn closed(&self, answer: &mut Answer) -> Option<Outcome> {
+        let listener = &*self.served.listener;
+        let policies = listener.policies.authorization.as_deref()?;
+        if self.place.and_then(|place| listener.tls.get(place)).is_some_and(|server| server.mesh_only) {
+            return None;
+        }
+        let identity = self.identity();
+        let connection = authorization::connection(self.question, listener, &identity);
+        let facts = AccessFacts { connection, remote: connection.source, view: None, edits: &[], claims: None };
+        authorization::bytes(policies, &facts, answer)
+    }
+
+    /// Why the policies of the workload do not allow a request.
+    fn denied(
+        &self,
+        context: &RequestContext<'_>,
+        (view, claims): (&RequestView<'_>, &Claims),
+        answer: &mut Answer,
+    ) -> Option<Outcome> {
+        let listener = &*self.served.listener;
+        let policies = listener.policies.authorization.as_deref()?;
+        let mut edits = Edits::default();
+        let id = context.mesh_settings.headers.request_id.then(|| "<a new id>".into());
+        forwarded::edit(context.peer, view.fields, view.scheme, id, &mut edits);
+        let identity = self.identity();
+        let connection = authorization::connection(self.question, listener, &identity);
+        let behind = forwarded::client_behind(context.peer, view.fields).and_then(|address| address.parse().ok());
+        let remote = behind.unwrap_or(connection.source);
+        let facts = AccessFacts { connection, remote, view: Some(view), edits: &edits.fields, claims: Some(claims) };
+        authorization::request(policies, &facts, answer)
+    }
+
+    /// The names in the client's certificate, if the server verifies one.
+    fn identity(&self) -> Vec<Box<str>> {
+        let server = self.place.and_then(|place| self.served.listener.tls.get(place));
+        let client = server.and_then(|server| Some(&server.termination.as_ref()?.client));
+        if !matches!(client, Some(ClientAuth::Optional(_) | ClientAuth::Required(_))) {
+            return Vec::new();
+        }
+        self.question.identity.iter().map(|name| name.as_str().into()).collect()
+    }
+
     /// S-38: as the data plane has it.
     fn is_misdirected(&self, host: &str, found: bool) -> bool {
         let (Some(place), Some(hello)) = (self.place, &self.question.tls) else { return false };
@@ -431,5 +487,9 @@ fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     let sni = args.sni.clone().or_else(|| (!is_address).then(|| named.to_owned()));
     let tls = secured.then(|| Hello { sni: sni.filter(|sni| !sni.is_empty()), alpn: args.alpn.clone() });
     let from = args.from;
-    Ok((Question { port, method, target, headers, body: false, tls, from }, paths.iter().map(PathBuf::from).collect()))
+    let identity = args.identity.clone();
+    Ok((
+        Question { port, method, target, headers, body: false, tls, from, identity },
+        paths.iter().map(PathBuf::from).collect(),
+    ))
 }

@@ -81,6 +81,7 @@ impl Conditions<'_> {
             }
             match demand(values) {
                 Some(demand) => {
+                    let demand = decided(demand, self.is_allow != negated);
                     let field = format!("{}.{field}", self.below).into();
                     self.found.push(Condition { field, negated, demand });
                 }
@@ -161,10 +162,10 @@ impl RuleCompiler<'_> {
     fn attribute(&self, key: &str, values: &[Text]) -> Option<Demand> {
         Some(match WhenKey::parse(key)? {
             WhenKey::Header(name) => {
-                Demand::Header { name: HeaderOf::parse(name), values: texts(values), is_list: false }
+                Demand::Header { name: HeaderOf::parse(name), values: texts(values), is_list: false, allows: false }
             }
             WhenKey::InlineHeader(name) => {
-                Demand::Header { name: HeaderOf::parse(name), values: texts(values), is_list: true }
+                Demand::Header { name: HeaderOf::parse(name), values: texts(values), is_list: true, allows: false }
             }
             WhenKey::SourceIp => Demand::SourceIp(ranges(values)?),
             WhenKey::RemoteIp => Demand::RemoteIp(ranges(values)?),
@@ -232,6 +233,19 @@ fn path(value: &str) -> Option<PathMatch> {
         return PathTemplate::parse(value).ok().map(PathMatch::Template);
     }
     Some(PathMatch::Text(TextMatch::parse(value)))
+}
+
+/// The demand for a condition whose match allows, or denies. Where it denies, a path may not escape by an odd character.
+fn decided(demand: Demand, allows: bool) -> Demand {
+    let wide = |value: PathMatch| match value {
+        PathMatch::Template(template) => PathMatch::Template(template.widened()),
+        text => text,
+    };
+    match demand {
+        Demand::Path(values) if !allows => Demand::Path(values.into_iter().map(wide).collect()),
+        Demand::Header { name, values, is_list, .. } => Demand::Header { name, values, is_list, allows },
+        other => other,
+    }
 }
 
 fn request_principals_of(values: &[Text]) -> Demand {

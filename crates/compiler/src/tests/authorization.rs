@@ -112,6 +112,19 @@ fn ap_05_every_field_is_a_condition_with_its_path() {
 }
 
 #[test]
+fn ap_06_templates_are_wide_where_a_match_denies() {
+    for (action, field, is_wide) in
+        [("ALLOW", "paths", false), ("ALLOW", "notPaths", true), ("DENY", "paths", true), ("DENY", "notPaths", false)]
+    {
+        let spec = format!("action: {action}, rules: [{{to: [{{operation: {{{field}: ['/a/{{*}}']}}}}]}}]");
+        let (requests, _) = rules(&of_gateway(&policy("p", &spec)));
+        let rule = only(if action == "ALLOW" { &requests.allow } else { &requests.deny });
+        let Demand::Path(values) = &rule.to[0][0].demand else { panic!("{rule:?}") };
+        assert_eq!(values[0].is_match(b"/a/|"), is_wide, "{action} {field}");
+    }
+}
+
+#[test]
 fn ap_09_identities_are_of_the_mesh() {
     let mut settings = Settings::default();
     settings.mesh.trust_domain = "td".into();

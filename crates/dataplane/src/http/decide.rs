@@ -2,6 +2,7 @@
 //! gives it the request.
 
 use super::affinity::{Affinity, HashInput};
+use super::authorization::{self, Subject};
 use super::client::ClientConnection;
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::plan::{Decision, Plan, Reply, Routed};
@@ -36,10 +37,14 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         Err(unrouted) => return respond(unrouted),
     };
     request.log_path(&view);
+    let subject = Subject { client: &conn.client, peer: &peer, view: &view, claims: request.claims };
+    let denied = authorization::denied(worker, subject, request.id);
     let is_misdirected = |found| is_misdirected(conn, view.host, found);
-    let route = match decision::route(&view, version.table.pick(&view, request.claims), is_misdirected) {
-        Ok(route) => Arc::clone(route),
-        Err(unrouted) => return respond(unrouted),
+    let route = match (decision::route(&view, version.table.pick(&view, request.claims), is_misdirected), &denied) {
+        (Ok(route), _) => Arc::clone(route),
+        // A request that is not allowed does not learn whether there is a route.
+        (Err(_), Some(denied)) => return Decision::Respond(Reply::Forbidden(denied.clone()), None),
+        (Err(unrouted), None) => return respond(unrouted),
     };
     drop(version);
     let filters = FilterState::checked(request.checked.take());
@@ -47,6 +52,10 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let slot = route.targets.get(target).and_then(|target| target.slot);
     let cluster = slot.and_then(|slot| worker.upstream.cluster(slot));
     let routed = Routed { route, target, cluster, settings, filters };
+    if let Some(denied) = denied {
+        // The route is for the access log alone.
+        return Decision::Respond(Reply::Forbidden(denied), Some(routed));
+    }
     if routed.route.config.filters.is_empty() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
 }
 

@@ -9,6 +9,7 @@ use super::local;
 use super::plan::{Decision, Reply, Routed};
 use super::record::record;
 use crate::conn::{ExchangeBuffers, ExternalGate, Worker};
+use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -104,6 +105,11 @@ async fn respond(
     let route = routed.map(Routed::reply_route);
     match reply {
         Reply::Route(answer) => local::answer(worker, conn, buffers, route, answer, info).await,
+        Reply::Forbidden(detail) => {
+            info.denied = Some(detail.clone());
+            let mut body = BodyReader::new(buffers.request.body);
+            local::refuse(worker, conn, buffers, (Reject::Denied, None), &mut body, info).await
+        }
         Reply::Denied(denial) => local::deny(worker, conn, buffers, denial, info).await,
         Reply::Plain(answer) => local::answer(worker, conn, buffers, None, answer, info).await,
         Reply::Reject(reject) => {

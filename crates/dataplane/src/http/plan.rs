@@ -36,6 +36,8 @@ pub(super) enum Reply {
     Route(LocalAnswer),
     /// A response without edits: a redirect to HTTPS (S-70) or to the normalised path (PC-04), or that to a preflight request (VS-46).
     Plain(LocalAnswer),
+    /// The policies of the workload do not allow the request; with the detail for the access log (AP-03).
+    Forbidden(Box<str>),
     /// That of a service for authorization (AP-13).
     Denied(Box<Denial>),
 }

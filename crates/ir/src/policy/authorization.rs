@@ -95,6 +95,9 @@ pub enum Demand {
         values: Vec<TextMatch>,
         /// Whether the elements of a comma-separated value are compared in place of the value.
         is_list: bool,
+        /// Whether a match allows: several lines of a header that Envoy keeps as one value are then compared as that value, so that no
+        /// line beside another allows more than in Istio.
+        allows: bool,
     },
     /// Issuer and subject of the token (AP-10).
     RequestPrincipal(Vec<RequestPrincipal>),

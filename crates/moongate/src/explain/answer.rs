@@ -23,6 +23,8 @@ pub struct Question {
     pub tls: Option<Hello>,
     /// The address of the client.
     pub from: IpAddr,
+    /// The name in the client's certificate, such as `spiffe://cluster.local/ns/default/sa/app`, if it has one.
+    pub identity: Option<String>,
 }
 
 /// What a client says when it begins TLS.
@@ -49,6 +51,8 @@ pub struct Answer {
     pub tokens: Vec<TokenAnswer>,
     /// The host of the table that covers the request's.
     pub host: Option<String>,
+    /// Every rule of the AuthorizationPolicies of the workload, in the order in which they are evaluated.
+    pub policies: Vec<PolicyAnswer>,
     /// Every rule that was looked at.
     pub rules: Vec<Verdict>,
     /// What the rule does to its requests before anything else, in words.
@@ -118,6 +122,17 @@ pub enum Outcome {
         /// When and how often it is sent again, in words.
         retries: String,
     },
+}
+
+/// A rule of an AuthorizationPolicy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyAnswer {
+    /// `AUDIT`, `DENY` or `ALLOW`, and whether the policy is a dry run.
+    pub action: &'static str,
+    /// The policy and the rule.
+    pub origin: Origin,
+    /// The first condition that does not hold, in words; `None` if the rule matches.
+    pub lost: Option<String>,
 }
 
 /// One target of a request.
@@ -210,6 +225,7 @@ impl Answer {
             secured: None,
             tokens: Vec::new(),
             host: None,
+            policies: Vec::new(),
             rules: Vec::new(),
             fault: None,
             outcome,

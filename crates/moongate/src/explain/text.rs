@@ -48,12 +48,23 @@ pub fn text(question: &Question, answer: &Answer) -> String {
             };
         }
     }
+    policies(&mut out, answer);
     rules(&mut out, answer);
     if let Some(fault) = &answer.fault {
         let _ = writeln!(out, "fault     {BAD}{fault}{BAD:#}");
     }
     outcome(&mut out, &answer.outcome);
     out
+}
+
+fn policies(out: &mut String, answer: &Answer) {
+    for policy in &answer.policies {
+        let (action, origin) = (policy.action, &policy.origin);
+        let _ = match &policy.lost {
+            Some(why) => writeln!(out, "policy    {SOFT}✗ {action}{SOFT:#} {origin}\n            {SOFT}{why}{SOFT:#}"),
+            None => writeln!(out, "policy    {BOLD}✓ {action}{BOLD:#} {origin}"),
+        };
+    }
 }
 
 fn rules(out: &mut String, answer: &Answer) {

@@ -18,6 +18,7 @@ fn told(case: &str, host: &str) -> String {
         body: false,
         tls: None,
         from: [127, 0, 0, 1].into(),
+        identity: None,
     };
     match explainer.ask(&question).unwrap().outcome {
         Outcome::Forwarded { targets, .. } => targets[0].balance.clone(),

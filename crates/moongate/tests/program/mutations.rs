@@ -125,6 +125,7 @@ fn run(mutations: usize) {
         body: false,
         tls: None,
         from: [127, 0, 0, 1].into(),
+        identity: None,
     };
     for number in 0..mutations {
         let text = mutate(&inputs[number % inputs.len()], &mut seeded);

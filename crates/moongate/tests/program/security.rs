@@ -1,4 +1,4 @@
-//! Security policies while they are not enforced: `check` fails, `run` logs an error, and the report has it (AP-01).
+//! A security policy that is not enforced: `check` fails, `run` logs an error, and the report has it (PA-01).
 
 use std::fs;
 use std::path::Path;
@@ -19,22 +19,21 @@ spec:
     hosts: ['*']
 ---
 apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: only-admins, namespace: istio-system}
+kind: PeerAuthentication
+metadata: {name: strict, namespace: istio-system}
 spec:
   selector: {matchLabels: {istio: ingressgateway}}
-  rules: [{from: [{source: {requestPrincipals: ['*']}}]}]
+  mtls: {mode: STRICT}
 ";
 
 #[test]
-fn ap_01_a_policy_that_selects_the_gateway_is_an_error_everywhere() {
+fn pa_01_a_policy_that_selects_the_gateway_is_an_error_everywhere() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), CONFIG).unwrap();
     let check = Command::new(PROGRAM).arg("check").arg(folder.path()).output().unwrap();
     let shown = String::from_utf8_lossy(&check.stdout).into_owned();
     assert_eq!(check.status.code(), Some(1), "{shown}");
-    let said =
-        "AuthorizationPolicy istio-system/only-admins: it selects the workload `ingress` (namespace istio-system)";
+    let said = "PeerAuthentication istio-system/strict: it selects the workload `ingress` (namespace istio-system)";
     assert!(shown.contains("error[MG5010]") && shown.contains(said) && shown.contains("a.yaml:14:3"), "{shown}");
 
     let args = vec!["--bind".to_owned(), "127.0.0.1".to_owned()];
@@ -43,12 +42,12 @@ fn ap_01_a_policy_that_selects_the_gateway_is_an_error_everywhere() {
     let begun = Instant::now();
     let logged = || {
         let log = gateway.log();
-        log.lines().any(|line| line.contains("ERROR") && line.contains("MG5010") && line.contains("only-admins"))
+        log.lines().any(|line| line.contains("ERROR") && line.contains("MG5010") && line.contains("strict"))
     };
     while !logged() {
         assert!(begun.elapsed() < Duration::from_secs(20), "not logged: {}", gateway.log());
         std::thread::yield_now();
     }
     let (status, report) = gateway.get(gateway.admin, "/report").unwrap();
-    assert!(status == 200 && report.contains("MG5010") && report.contains("only-admins"), "{report}");
+    assert!(status == 200 && report.contains("MG5010") && report.contains("strict"), "{report}");
 }

@@ -26,6 +26,8 @@ pub(crate) fn ask_for_people(explainer: &Explainer, question: &testkit::outcome:
     // As the client of the tests sends it.
     let mut headers = question.headers.clone();
     headers.push(("connection".to_owned(), "close".to_owned()));
+    // The name in the certificate of the tests.
+    let client = question.tls.as_ref().is_some_and(|tls| tls.client.as_deref() == Some("client"));
     let question = Question {
         port: question.port,
         method: question.method.clone(),
@@ -34,6 +36,7 @@ pub(crate) fn ask_for_people(explainer: &Explainer, question: &testkit::outcome:
         body: !question.body.is_empty(),
         tls: question.tls.as_ref().map(|tls| Hello { sni: tls.sni.clone(), alpn: tls.alpn.clone() }),
         from: question.from.unwrap_or_else(|| [127, 0, 0, 1].into()),
+        identity: client.then(|| "spiffe://cluster.local/ns/default/sa/client".to_owned()),
     };
     let answer = explainer.ask(&question).unwrap();
     let text = text(&question, &answer);

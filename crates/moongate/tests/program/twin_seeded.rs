@@ -165,7 +165,7 @@ fn question(seeded: &mut Seeded) -> Question {
         add("X-Forwarded-For", "203.0.113.7");
     }
     let method = seeded.one_of(&["GET", "GET", "GET", "DELETE", "OPTIONS"]).to_owned();
-    Question { port: 80, method, target, headers, body: false, tls: None, from: [127, 0, 0, 1].into() }
+    Question { port: 80, method, target, headers, body: false, tls: None, from: [127, 0, 0, 1].into(), identity: None }
 }
 
 /// Answers each request, which has no body, with its head as the body.

@@ -57,7 +57,7 @@ fn has_value(demand: &Demand, facts: &AccessFacts<'_>) -> bool {
         }),
         Demand::Method(values) => facts.view.is_some_and(|view| is_present_or(values, view.method)),
         Demand::Path(values) => facts.view.is_some_and(|view| values.iter().any(|value| value.is_match(view.path))),
-        Demand::Header { name, values, is_list } => header(name, values, *is_list, facts),
+        Demand::Header { name, values, is_list, allows } => header(name, values, (*is_list, *allows), facts),
         Demand::RequestPrincipal(values) => facts.claims.is_some_and(|claims| {
             let (Some(issuer), Some(subject)) = (claims.issuer(), claims.subject()) else { return false };
             values
@@ -84,8 +84,38 @@ fn is_present_or(values: &[TextMatch], text: &[u8]) -> bool {
     values.iter().any(|value| *value == TextMatch::Any || value.is_match(text))
 }
 
+/// Headers of requests that Envoy keeps as one value, whose lines it joins by commas.
+const JOINED: [&str; 26] = [
+    "accept",
+    "accept-encoding",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-type",
+    "expect",
+    "forwarded",
+    "grpc-timeout",
+    "if-match",
+    "if-none-match",
+    "keep-alive",
+    "origin",
+    "pragma",
+    "referer",
+    "te",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
 /// Each line is compared by itself, so that no value beside another hides it (VS-15).
-fn header(name: &HeaderOf, values: &[TextMatch], is_list: bool, facts: &AccessFacts<'_>) -> bool {
+fn header(name: &HeaderOf, values: &[TextMatch], (is_list, allows): (bool, bool), facts: &AccessFacts<'_>) -> bool {
     let matches = |line: &[u8]| match is_list {
         false => is_present_or(values, line),
         true => {
@@ -94,12 +124,21 @@ fn header(name: &HeaderOf, values: &[TextMatch], is_list: bool, facts: &AccessFa
     };
     let Some(view) = facts.view else { return false };
     match name {
+        HeaderOf::Name(name) if allows && is_joined(name) => {
+            let lines: Vec<&[u8]> = facts.header(name).collect();
+            !lines.is_empty() && matches(&lines.join(&b','))
+        }
         HeaderOf::Name(name) => facts.header(name).any(matches),
         HeaderOf::Method => matches(view.method),
         HeaderOf::Authority => matches(view.authority),
         HeaderOf::Scheme => matches(view.scheme.as_bytes()),
         HeaderOf::Path => facts.target().is_some_and(|target| matches(&target)),
     }
+}
+
+/// Whether Envoy keeps a header of this name as one value.
+pub(super) fn is_joined(name: &str) -> bool {
+    JOINED.contains(&name)
 }
 
 /// Whether a rule has a condition on a header that edits may change.

@@ -1,6 +1,7 @@
 //! The tables of the index: from the values of conditions to the numbers of rules.
 
 use super::facts::AccessFacts;
+use super::judge::is_joined;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ir::IpRange;
@@ -101,7 +102,14 @@ pub(super) fn weight(condition: &Condition) -> u32 {
                 8
             }
         }
-        Demand::Header { name: HeaderOf::Name(_), values, is_list: false } => texts(values, 7),
+        // Joined lines are no line of the head.
+        Demand::Header { name: HeaderOf::Name(name), values, is_list: false, allows } => {
+            if *allows && is_joined(name) {
+                0
+            } else {
+                texts(values, 7)
+            }
+        }
         Demand::Claim { values, .. } => texts(values, 7),
         Demand::ServerName(values) => texts(values, 7),
         Demand::SourceIp(_) | Demand::RemoteIp(_) | Demand::DestinationIp(_) => 5,

@@ -38,7 +38,7 @@ fn texts(values: &[&str]) -> Vec<TextMatch> {
 }
 
 fn header(name: &str, values: &[&str]) -> Demand {
-    Demand::Header { name: HeaderOf::parse(name), values: texts(values), is_list: false }
+    Demand::Header { name: HeaderOf::parse(name), values: texts(values), is_list: false, allows: false }
 }
 
 fn list(rules: Vec<AuthorizationRule>) -> Option<RuleList> {
@@ -195,12 +195,31 @@ fn each_line_of_a_header_is_compared_by_itself() {
     assert!(given.meets(is(header("x-empty", &["*"]))) && !given.meets(is(header("x-none", &["*"]))));
     assert!(given.meets(not(header("x-none", &["a"]))));
     assert!(given.meets(is(header(":method", &["GET"]))) && given.meets(is(header("Host", &["a.test:8080"]))));
-    let inline =
-        |values: &[&str]| Demand::Header { name: HeaderOf::parse("x-list"), values: texts(values), is_list: true };
+    let inline = |values: &[&str]| Demand::Header {
+        name: HeaderOf::parse("x-list"),
+        values: texts(values),
+        is_list: true,
+        allows: false,
+    };
     assert!(given.meets(is(inline(&["b"]))) && !given.meets(is(inline(&["a,b"]))) && given.meets(is(inline(&["*"]))));
     let mut query = Given::get("/p?q");
     query.head.push_str("\nx: y");
     assert!(query.meets(is(header(":path", &["/p?q"]))) && query.meets(is(header(":scheme", &["http"]))));
+}
+
+#[test]
+fn lines_that_envoy_joins_allow_no_more_than_in_istio() {
+    let mut given = Given::get("/");
+    given.head.push_str("\nuser-agent: good\nuser-agent: bad\nx-a: good\nx-a: bad");
+    let allowing = |name: &str, value: &str| Demand::Header {
+        name: HeaderOf::parse(name),
+        values: texts(&[value]),
+        is_list: false,
+        allows: true,
+    };
+    assert!(!given.meets(is(allowing("user-agent", "good"))) && given.meets(is(allowing("user-agent", "good,bad"))));
+    assert!(given.meets(is(allowing("x-a", "good"))) && given.meets(is(header("user-agent", &["bad"]))));
+    assert!(!given.meets(is(allowing("via", "*"))));
 }
 
 #[test]
@@ -284,9 +303,10 @@ fn seeded_demand(seeded: &mut Seeded) -> Demand {
             Demand::Path((0..=seeded.below(2)).map(|_| path(seeded.of(&PATHS))).collect())
         }
         9 => Demand::Header {
-            name: HeaderOf::parse(seeded.of(&["x-a", "x-b", "x-set", "host", ":method"])),
+            name: HeaderOf::parse(seeded.of(&["x-a", "x-b", "x-set", "host", ":method", "via"])),
             values: seeded.texts(&TEXTS),
             is_list: seeded.below(4) == 0,
+            allows: seeded.below(2) == 0,
         },
         10 => Demand::RequestPrincipal(vec![RequestPrincipal::parse(seeded.of(&PRINCIPALS))]),
         11 => {
@@ -324,7 +344,7 @@ fn seeded_request(seeded: &mut Seeded) -> Given {
     for _ in 0..seeded.below(3) {
         head.push_str(&format!(
             "\n{}: {}",
-            seeded.of(&["x-a", "X-B", "x-set"]),
+            seeded.of(&["x-a", "X-B", "x-set", "via"]),
             seeded.of(&["one", "two", "", "o,two"])
         ));
     }

@@ -182,6 +182,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "mirror",
             "plan",
             "request_head",
+            "authorization",
             "decide",
             "filters",
             "flow",
@@ -296,7 +297,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "demo",
         ],
     ),
-    ("moongate::explain", &["answer", "balance", "clusters", "policies", "secured", "text", "tokens"]),
+    ("moongate::explain", &["answer", "authorization", "balance", "clusters", "policies", "secured", "text", "tokens"]),
     (
         "resources",
         &["code", "map", "key", "diagnostic", "render", "spec", "suggest", "validate", "yaml", "set", "read"],

@@ -11,6 +11,8 @@ pub struct PathTemplate {
     segments: Box<[Segment]>,
     /// The text behind `{**}`, which is empty or begins with `/`; `None` without `{**}`.
     tail: Option<Box<str>>,
+    /// Whether operators stand for any character.
+    is_wide: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +72,13 @@ impl PathTemplate {
             None if slash => segments.push(Segment::Literal("".into())),
             _ => {}
         }
-        Ok(Self { source: source.into(), segments: segments.into(), tail: tail.map(Into::into) })
+        Ok(Self { source: source.into(), segments: segments.into(), tail: tail.map(Into::into), is_wide: false })
+    }
+
+    /// The template whose operators also stand for characters that Envoy's templates do not match, such as `|`. Where a match denies, no
+    /// such character may lead around it.
+    pub fn widened(self) -> Self {
+        Self { is_wide: true, ..self }
     }
 
     /// The template as it was written.
@@ -92,7 +100,7 @@ impl PathTemplate {
             let (value, behind) = rest.split_at(end);
             let matches = match segment {
                 Segment::Literal(literal) => value == literal.as_bytes(),
-                Segment::One => !value.is_empty() && value.iter().copied().all(is_literal),
+                Segment::One => !value.is_empty() && value.iter().all(|byte| self.stands_for(*byte)),
             };
             if !matches {
                 return false;
@@ -104,8 +112,13 @@ impl PathTemplate {
             rest = behind;
         }
         let Some(tail) = &self.tail else { return false };
-        let any = |byte: &u8| *byte == b'/' || is_literal(*byte);
+        let any = |byte: &u8| *byte == b'/' || self.stands_for(*byte);
         rest.strip_suffix(tail.as_bytes()).is_some_and(|between| between.iter().all(any))
+    }
+
+    /// Whether an operator stands for a character.
+    fn stands_for(&self, byte: u8) -> bool {
+        self.is_wide || byte == b'*' || is_literal(byte)
     }
 }
 
@@ -129,8 +142,8 @@ mod tests {
         for (template, matching, others) in [
             (
                 "/x/{*}",
-                &["/x/a", "/x/%2F", "/x/a=b"][..],
-                &["/x", "/x/", "/x/a/", "/x/a/b", "/y/a", "x/a", "/x/a*"][..],
+                &["/x/a", "/x/%2F", "/x/a=b*"][..],
+                &["/x", "/x/", "/x/a/", "/x/a/b", "/y/a", "x/a", "/x/a|"][..],
             ),
             ("/x/{*}/y", &["/x/a/y"], &["/x//y", "/x/a/b/y", "/x/a/y/", "/x/a/yy"]),
             ("/x/{*}/", &["/x/a/"], &["/x/a", "/x/a//"]),
@@ -149,6 +162,15 @@ mod tests {
                 assert!(!parsed.is_match(path.as_bytes()), "{template} {path}");
             }
         }
+    }
+
+    #[test]
+    fn where_a_match_denies_every_character_matches() {
+        for template in ["/x/{*}", "/x/{**}"] {
+            let parsed = PathTemplate::parse(template).unwrap();
+            assert!(!parsed.is_match(b"/x/a|b") && parsed.widened().is_match(b"/x/a|b"), "{template}");
+        }
+        assert!(!PathTemplate::parse("/x/{*}").unwrap().widened().is_match(b"/x/a/b"));
     }
 
     #[test]
