@@ -1,8 +1,10 @@
 //! `layers`: the directions between crates, and between the modules of each.
 //!
 //! `table` has what is allowed, so that a new edge is a decision that a change states. `modules` parses the files,
-//! `imports` resolves the paths in them, and `order` and `circles` judge the result.
+//! `imports` resolves the paths in them, `order` and `circles` judge the result, and `boundary` holds the versions of HTTP
+//! inside `dataplane::codec`.
 
+mod boundary;
 mod circles;
 mod imports;
 mod modules;
@@ -21,9 +23,10 @@ use table::{BANNED, CRATES, ORDER};
 /// Compares the tables with the workspace.
 pub(crate) fn check() -> Result<()> {
     let metadata = MetadataCommand::new().no_deps().exec().context("`cargo metadata` failed")?;
-    let Workspace { modules, imports } = read(&metadata)?;
+    let Workspace { modules, imports, outside_codec } = read(&metadata)?;
     let found = circles::find(&imports);
     let mut faults = crate_faults(&metadata);
+    faults.extend(outside_codec);
     faults.extend(circles::faults(&found, &imports));
     faults.extend(order::faults(&modules, &imports, ORDER));
     if !faults.is_empty() {
@@ -41,7 +44,7 @@ pub(crate) fn check() -> Result<()> {
 /// Prints an order of a module's children that holds, as a line for the table, and what stands in its way.
 pub(crate) fn propose(module: &str) -> Result<()> {
     let metadata = MetadataCommand::new().no_deps().exec().context("`cargo metadata` failed")?;
-    let Workspace { modules, imports } = read(&metadata)?;
+    let Workspace { modules, imports, .. } = read(&metadata)?;
     if !modules.contains(module) {
         bail!("there is no module {module} in the workspace (names are as `dataplane::http`)");
     }
@@ -61,12 +64,14 @@ struct Workspace {
     /// The modules that have a file, by name.
     modules: BTreeSet<String>,
     imports: Vec<Import>,
+    /// Where modules outside the codec depend on a version of HTTP.
+    outside_codec: Vec<String>,
 }
 
 /// Reads the modules of every library and program of the workspace; tests, examples and benches are not read.
 fn read(metadata: &Metadata) -> Result<Workspace> {
     let root = metadata.workspace_root.as_std_path();
-    let mut workspace = Workspace { modules: BTreeSet::new(), imports: Vec::new() };
+    let mut workspace = Workspace { modules: BTreeSet::new(), imports: Vec::new(), outside_codec: Vec::new() };
     for package in metadata.workspace_packages() {
         let library = package.targets.iter().find(|target| target.kind.contains(&TargetKind::Lib));
         let programs = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bin));
@@ -79,6 +84,7 @@ fn read(metadata: &Metadata) -> Result<Workspace> {
             let source = source.strip_prefix(root).unwrap_or(source);
             let tree = modules::load(&name, source, &|path| fs::read_to_string(root.join(path)).ok())?;
             workspace.imports.extend(imports::of(&tree));
+            workspace.outside_codec.extend(boundary::faults(&tree));
             workspace.modules.extend(
                 tree.into_iter().enumerate().filter(|(id, module)| *id == module.node).map(|(_, module)| module.name),
             );

@@ -478,5 +478,5 @@ pub(super) const ORDER: &[List<'static>] = &[
         &["random", "target", "http1", "bodies", "http2", "entry", "paths", "grpc_web", "configuration", "seeded"],
     ),
     ("xtask", &["layers", "licences", "rows"]),
-    ("xtask::layers", &["modules", "imports", "circles", "order", "table"]),
+    ("xtask::layers", &["modules", "boundary", "imports", "circles", "order", "table"]),
 ];

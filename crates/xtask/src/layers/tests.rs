@@ -1,6 +1,6 @@
 use super::imports::{self, Import};
 use super::modules;
-use super::{circles, order};
+use super::{boundary, circles, order};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -256,4 +256,28 @@ fn a_proposed_order_holds_and_keeps_to_the_list() {
     assert_eq!(order::propose("k", &modules, &imports, &[("k", &["c", "b", "a"])]).0, ["c", "b", "a", "self"]);
     let circle = [edge("k::a", "k::c"), edge("k::c", "k::a")];
     assert_eq!(order::propose("k", &modules, &circle, &[]).1, [&circle[0]]);
+}
+
+#[test]
+fn only_the_codec_chooses_by_the_version_of_http() {
+    let chooses = "fn f(d: Downstream) { match d { Downstream::H1(_) => {} codec::Downstream::H2(_) => {} } }";
+    let names_h2 = "use h2::Reason;";
+    let root = "mod codec; mod conn; mod http;";
+    let server = "mod multiplexed; mod local;";
+    let files = [
+        ("lib.rs", root),
+        ("codec.rs", chooses),
+        ("conn.rs", names_h2),
+        ("http.rs", server),
+        ("http/multiplexed.rs", names_h2),
+        (
+            "http/local.rs",
+            "use h2::Reason; fn f(d: D) { if let Downstream::H1(_) = d {} wire::h2::response(); StreamError::H2; }",
+        ),
+    ];
+    let read = |path: &Path| files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned());
+    let faults = boundary::faults(&modules::load("dataplane", Path::new("lib.rs"), &read).unwrap());
+    let places: Vec<_> = faults.iter().map(|fault| fault.rsplit_once(": ").unwrap().0).collect();
+    assert_eq!(places, ["http/local.rs:1: h2::Reason", "http/local.rs:1: Downstream::H1"]);
+    assert_eq!(boundary::faults(&modules::load("other", Path::new("lib.rs"), &read).unwrap()), [] as [String; 0]);
 }
