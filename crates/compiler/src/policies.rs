@@ -17,11 +17,10 @@ use crate::context::CompileContext;
 use crate::report::Notes;
 use crate::settings::Workload;
 use ir::WorkloadName;
-use resources::key::{Key, Kind};
+use resources::key::Key;
 use resources::set::Object;
-use resources::spec::Spec;
 use resources::spec::security::{
-    AuthorizationAction, AuthorizationPolicy, Policy, PolicyTarget, RequestAuthentication, Targets,
+    AuthorizationAction, AuthorizationPolicy, PeerAuthentication, Policy, PolicyTarget, RequestAuthentication, Targets,
 };
 use resources::spec::text_match::selects;
 
@@ -30,24 +29,30 @@ const GATEWAY_API: &str = "gateway.networking.k8s.io";
 /// The label by which the workload of a Gateway of the Gateway API is known.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
-/// What there is to say about a policy.
-pub(crate) fn of_policy<T: Policy + Spec>(context: CompileContext<'_>, object: &Object<T>) -> Notes {
-    let here: Vec<String> = workloads_of(context, &object.key, object.spec.targets())
+/// The finding on a policy that is for no workload of this process.
+fn elsewhere(targets: Targets<'_>) -> Notes {
+    let mut notes = Notes::default();
+    notes.add(code::POLICY_ELSEWHERE, field(targets), "it selects no workload of this process");
+    notes
+}
+
+/// What there is to say about a PeerAuthentication: it is not enforced.
+pub(crate) fn of_peer_authentication(context: CompileContext<'_>, object: &Object<PeerAuthentication>) -> Notes {
+    let targets = object.spec.targets();
+    let here: Vec<String> = workloads_of(context, &object.key, targets)
         .iter()
         .map(|workload| format!("`{}` (namespace {})", workload.name.0, workload.namespace))
         .collect();
-    let mut notes = Notes::default();
-    let field = field(object.spec.targets());
     if here.is_empty() {
-        notes.add(code::POLICY_ELSEWHERE, field, "it selects no workload of this process");
-        return notes;
+        return elsewhere(targets);
     }
     let message = format!(
-        "it selects the workload {}, and {} is not enforced yet: it has no effect on requests",
-        here.join(" and "),
-        T::KIND
+        "it selects the workload {}, and PeerAuthentication is not enforced yet: it has no effect on requests",
+        here.join(" and ")
     );
-    notes.add_with_help(code::POLICY_NOT_ENFORCED, field, message, help(T::KIND));
+    let help = "require client certificates with `tls.mode: MUTUAL` in the Gateway, or select other workloads";
+    let mut notes = Notes::default();
+    notes.add_with_help(code::POLICY_NOT_ENFORCED, field(targets), message, help);
     notes
 }
 
@@ -55,7 +60,7 @@ pub(crate) fn of_policy<T: Policy + Spec>(context: CompileContext<'_>, object: &
 pub(crate) fn of_request_authentication(context: CompileContext<'_>, object: &Object<RequestAuthentication>) -> Notes {
     let workloads = workloads_of(context, &object.key, object.spec.targets());
     if workloads.is_empty() {
-        return of_policy(context, object);
+        return elsewhere(object.spec.targets());
     }
     let mut notes = Notes::default();
     let is_authorized = |workload: &Workload| {
@@ -82,7 +87,7 @@ pub(crate) fn of_authorization_policy<'a>(
     let mut notes = Notes::default();
     let workloads = workloads_of(context, &object.key, object.spec.targets());
     if workloads.is_empty() {
-        return of_policy(context, object);
+        return elsewhere(object.spec.targets());
     }
     let rules = rules_of(object, &TrustDomains::of(&context.settings.mesh));
     let tcp = workloads.iter().any(|workload| has_tcp_servers(&workload.name));
@@ -103,21 +108,8 @@ pub(crate) fn of_authorization_policy<'a>(
         let (what, field) =
             if audits { ("only audits", "spec.action") } else { ("is a dry run", "metadata.annotations") };
         notes.add(code::POLICY_OBSERVES, field, format!("it {what}: no request depends on it"));
-        return notes;
-    }
-    if rules.action == AuthorizationAction::Custom {
-        notes.extend(&of_policy(context, object));
     }
     notes
-}
-
-fn help(kind: Kind) -> &'static str {
-    match kind {
-        Kind::PeerAuthentication => {
-            "require client certificates with `tls.mode: MUTUAL` in the Gateway, or select other workloads"
-        }
-        _ => "do not rely on it: check requests in the backends, or in front of the gateway; or select other workloads",
-    }
 }
 
 fn field(targets: Targets<'_>) -> &'static str {

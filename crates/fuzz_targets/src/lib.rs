@@ -6,6 +6,7 @@
 mod bodies;
 mod configuration;
 mod entry;
+mod ext_authz;
 mod grpc_web;
 mod http1;
 mod http2;
@@ -17,6 +18,7 @@ mod target;
 pub use bodies::http1_body;
 pub use configuration::configuration;
 pub use entry::{client_hello, proxy_header};
+pub use ext_authz::ext_authz;
 pub use grpc_web::grpc_web;
 pub use http1::http1_head;
 pub use http2::http2_head;
@@ -24,7 +26,7 @@ pub use paths::host_and_path;
 pub use target::Target;
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "http1_head",
         run: http1_head,
@@ -280,5 +282,28 @@ pub const TARGETS: [Target; 8] = [
             b"gA==",
         ],
         longest: 2048,
+    },
+    Target {
+        name: "ext_authz",
+        run: ext_authz,
+        tokens: &[
+            b"\x0a\x02\x08\x07",
+            b"\x0a\x00",
+            b"\x1a\x05",
+            b"\x12\x0a\x0a\x08\x0a\x03x-a\x12\x01b",
+            b"\x0a\x06\x0a\x04host",
+            b"\x0a\x05:path",
+            b"\x2a\x03x-a",
+            b"\x3a\x06\x0a\x01a\x12\x01b",
+            b"\x42\x01a",
+            b"\x0a\x03\x08\x91\x03",
+            b"\x18\x01",
+            b"\x18\x03",
+            b"\x12\x02\x08\x01",
+            b"content-length",
+            b"\r\n",
+            b"&",
+        ],
+        longest: 1024,
     },
 ];

@@ -50,6 +50,7 @@ targets! {
     host_and_path INPUTS, 10;
     configuration INPUTS / 4, 4;
     grpc_web INPUTS, 10;
+    ext_authz INPUTS, 20;
 }
 
 #[test]

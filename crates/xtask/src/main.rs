@@ -2,6 +2,7 @@
 
 mod layers;
 mod licences;
+mod promises;
 mod rows;
 
 use anyhow::{Result, bail};
@@ -13,6 +14,7 @@ usage: cargo xtask <chore>
   layers MODULE
              print an order of the modules in MODULE (such as `dataplane::http`) that their imports allow
   licences   hold every dependency's licence against deny.toml
+  promises   check that every test that docs/threat-model.md names exists
   rows       compare the row ids (such as `S-62`) that are cited with those that docs/rows.md explains
   rows ID    print the files that cite an id";
 
@@ -20,6 +22,7 @@ fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("layers") => std::env::args().nth(2).map_or_else(layers::check, |module| layers::propose(&module)),
         Some("licences") => licences::check(),
+        Some("promises") => promises::check(),
         Some("rows") => std::env::args().nth(2).map_or_else(rows::check, |id| rows::find(&id)),
         Some("help" | "--help" | "-h") | None => {
             println!("{USAGE}");

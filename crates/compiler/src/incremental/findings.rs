@@ -118,7 +118,9 @@ fn policy(
                 .get(key)
                 .map(|one| policies::of_authorization_policy(context, one, has_tcp_servers, known.external(key)))
         }
-        Kind::PeerAuthentication => set.peer_authentications.get(key).map(|one| policies::of_policy(context, one)),
+        Kind::PeerAuthentication => {
+            set.peer_authentications.get(key).map(|one| policies::of_peer_authentication(context, one))
+        }
         _ => None,
     };
     report.set(object.kind, key, notes.unwrap_or_default());

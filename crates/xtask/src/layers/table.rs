@@ -475,8 +475,20 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("wire::h2", &["blocks", "read", "write"]),
     (
         "fuzz_targets",
-        &["random", "target", "http1", "bodies", "http2", "entry", "paths", "grpc_web", "configuration", "seeded"],
+        &[
+            "random",
+            "target",
+            "http1",
+            "bodies",
+            "http2",
+            "entry",
+            "paths",
+            "grpc_web",
+            "ext_authz",
+            "configuration",
+            "seeded",
+        ],
     ),
-    ("xtask", &["layers", "licences", "rows"]),
+    ("xtask", &["layers", "licences", "promises", "rows"]),
     ("xtask::layers", &["modules", "boundary", "imports", "circles", "order", "table"]),
 ];
