@@ -84,6 +84,7 @@ impl RemoteSet {
     }
 
     /// Why the last fetch failed, and whether there are keys of one before.
+    #[cfg(test)]
     pub(crate) fn failure(&self) -> Option<(String, bool)> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         failure.map(|failure| (failure, self.keys.load().is_some()))

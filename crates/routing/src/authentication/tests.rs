@@ -84,7 +84,6 @@ enum By {
     Other,
     /// The public key of the RSA pair as the secret of an HMAC.
     Confused,
-    Nothing,
 }
 
 fn signed(header: &str, payload: &str, by: By) -> String {
@@ -105,7 +104,6 @@ fn signed(header: &str, payload: &str, by: By) -> String {
             let secret = hmac::Key::new(hmac::HMAC_SHA256, modulus.big_endian_without_leading_zero());
             hmac::sign(&secret, octets).as_ref().to_vec()
         }
-        By::Nothing => Vec::new(),
     };
     format!("{message}.{}", encoded(signature))
 }
@@ -321,7 +319,7 @@ fn a_token_has_three_parts_of_base64url_and_two_objects() {
     }
     judged(&format!("{header}=.{body}.{signature}"), Err(Failure::HeaderBase64));
     judged(&format!(" {token}"), Err(Failure::HeaderBase64));
-    judged(&format!("Tok {token}"), Err(Failure::HeaderJson));
+    judged(&format!("Toke {token}"), Err(Failure::HeaderJson));
     judged(&format!("{header}+.{body}.{signature}"), Err(Failure::HeaderBase64));
     judged(&format!("{header}.{body}==.{signature}"), Err(Failure::PayloadBase64));
     judged(&format!("{header}.{body}/.{signature}"), Err(Failure::PayloadBase64));
