@@ -215,3 +215,6 @@ impl WebResponse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
