@@ -47,11 +47,7 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         (Err(unrouted), None) => return respond(unrouted),
     };
     drop(version);
-    let filters = FilterState::checked(request.checked.take());
-    let target = route.choose(|| worker.random());
-    let slot = route.targets.get(target).and_then(|target| target.slot);
-    let cluster = slot.and_then(|slot| worker.upstream.cluster(slot));
-    let routed = Routed { route, target, cluster, settings, filters };
+    let routed = choose_target(worker, route, settings, FilterState::checked(request.checked.take()));
     if let Some(denied) = denied {
         // The route is for the access log alone.
         return Decision::Respond(Reply::Forbidden(denied), Some(routed));
@@ -76,10 +72,15 @@ pub(super) fn denied(
     let is_misdirected = |found| is_misdirected(conn, view.host, found);
     let picked = version.table.pick(&view, &Claims::default());
     let route = decision::route(&view, picked, is_misdirected).ok().map(Arc::clone)?;
+    Some(choose_target(worker, route, settings, FilterState::default()))
+}
+
+/// Chooses one of the targets of a route by their weights.
+fn choose_target(worker: &Worker, route: Arc<RouteEntry>, settings: HttpSettings, filters: FilterState) -> Routed {
     let target = route.choose(|| worker.random());
     let slot = route.targets.get(target).and_then(|target| target.slot);
     let cluster = slot.and_then(|slot| worker.upstream.cluster(slot));
-    Some(Routed { route, target, cluster, settings, filters: FilterState::default() })
+    Routed { route, target, cluster, settings, filters }
 }
 
 /// Decides a request further, after the filters of its route.

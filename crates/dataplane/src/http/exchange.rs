@@ -3,16 +3,15 @@
 
 use super::attempt;
 use super::client::{ClientConnection, Disposition};
-use super::decide::{decide, denied, proceed};
-use super::filters::{authentication, ext_authz, run_route_filters};
+use super::decide::{decide, proceed};
+use super::filters::{run_gate, run_route_filters};
 use super::local;
 use super::plan::{Decision, Reply, Routed};
 use super::record::record;
-use crate::conn::{ExchangeBuffers, ExternalGate, Worker};
+use crate::conn::{ExchangeBuffers, Worker};
 use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;
-use std::sync::Arc;
 use text::Uuid;
 use wire::h1::{BodyLength, BodyReader};
 
@@ -27,11 +26,10 @@ pub(super) async fn exchange(
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
     buffers.request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
     let is_gated = conn.client.listener.has_policies();
-    // Boxed, so that the future of a request without policies stays small.
-    let gated = if is_gated { Box::pin(gate(worker, conn, buffers, &mut head, &mut info)).await } else { None };
+    // Boxed, like the filters of routes, so that the future of a request without them stays small.
+    let gated = if is_gated { Box::pin(run_gate(worker, conn, buffers, &mut head, &mut info)).await } else { None };
     let mut decision = gated.unwrap_or_else(|| decide(worker, conn, buffers, head));
     if let Decision::Filter(routed) = decision {
-        // Boxed, so that the future of a request without filters stays small.
         let filtered = Box::pin(run_route_filters(worker, conn, buffers, head, routed, &mut info)).await;
         decision = filtered.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, routed));
     }
@@ -46,52 +44,6 @@ pub(super) async fn exchange(
         conn.input.put(buffers.body_in.filled());
     }
     disposition
-}
-
-/// Asks what the policies of the listener's workload say before the request is routed, in Istio's order (S-110); `None` if the request passes. `head` is
-/// the length of its head, which may be another one then.
-async fn gate(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: &mut usize,
-    info: &mut StreamInfo,
-) -> Option<Decision> {
-    let services = Arc::clone(&conn.client.listener.services());
-    if let Some(gate) = &services.ext_authz
-        && let Some(decision) = check(worker, conn, buffers, (gate, head), info).await
-    {
-        return Some(decision);
-    }
-    if let Some(issuers) = &services.issuers {
-        match authentication::run(worker, conn, buffers, issuers, *head) {
-            Ok(length) => *head = length,
-            Err(answer) => {
-                let routed = denied(worker, conn, buffers, *head);
-                return Some(Decision::Respond(Reply::Plain(answer), routed));
-            }
-        }
-    }
-    None
-}
-
-/// Asks the service for authorization; `None` if the request passes. `head` is the length of its head, which may be another one then.
-async fn check(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    (gate, head): (&ExternalGate, &mut usize),
-    info: &mut StreamInfo,
-) -> Option<Decision> {
-    let settings = conn.table.version().http.settings;
-    match ext_authz::run(worker, conn, buffers, (gate, settings, *head), info).await {
-        ext_authz::Outcome::Pass(length) => {
-            *head = length;
-            None
-        }
-        ext_authz::Outcome::Deny(denial) => Some(Decision::Respond(Reply::Denied(denial), None)),
-        ext_authz::Outcome::Abandon => Some(Decision::Abandoned(None)),
-    }
 }
 
 /// Sends a response of the gateway.

@@ -119,13 +119,12 @@ fn check_keys(rule: &JwtRule, findings: &mut Findings) {
         let help = "write `https://host/path`";
         findings.error("jwksUri", code::JWT_KEYS, format!("the URL cannot be fetched: {reason}"), help);
     }
-    if rule.jwks.is_empty() && rule.jwks_uri.is_empty() && !rule.issuer.is_empty() {
-        if let Err(reason) = check_url(&rule.issuer) {
-            let message = format!(
-                "there are no keys, and the issuer is not a URL to discover them at ({reason}), so that every token is refused"
-            );
-            findings.warning("issuer", code::JWT_KEYS, message, "add `jwks` or `jwksUri`");
-        }
+    let is_discovered = rule.jwks.is_empty() && rule.jwks_uri.is_empty() && !rule.issuer.is_empty();
+    if is_discovered && let Err(reason) = check_url(&rule.issuer) {
+        let message = format!(
+            "there are no keys, and the issuer is not a URL to discover them at ({reason}), so that every token is refused"
+        );
+        findings.warning("issuer", code::JWT_KEYS, message, "add `jwks` or `jwksUri`");
     }
 }
 

@@ -237,7 +237,6 @@ pub(super) const ORDER: &[List<'static>] = &[
             "pattern",
             "matching",
             "cors",
-            "ext_authz",
             "filter",
             "retries",
             "header",
@@ -352,6 +351,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         "routing",
         &[
             "claims",
+            "ext_authz",
             "authorization",
             "judge",
             "prepare",

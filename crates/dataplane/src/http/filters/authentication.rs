@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Verifies the tokens of the request whose head is the first `head` octets of the connection's input, and keeps its claims. Returns the length of
 /// the head, which may be another one now, or the response to the client.
-pub(in crate::http) fn run(
+pub(super) fn run(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,

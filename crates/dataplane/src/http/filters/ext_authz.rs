@@ -31,7 +31,7 @@ const DENIED: &[u8] = b"RBAC: access denied";
 const FORBIDDEN: u16 = 403;
 
 /// What becomes of a request.
-pub(in crate::http) enum Outcome {
+pub(super) enum Outcome {
     /// It goes on. The length of its head, which may be another one now.
     Pass(usize),
     /// The client gets this response.
@@ -47,7 +47,7 @@ enum Message {
 }
 
 /// Asks the service about the request whose head is the first `head` octets of the connection's input.
-pub(in crate::http) async fn run(
+pub(super) async fn run(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,

@@ -1,7 +1,7 @@
 //! The order of an exchange's filters. `exchange` calls it.
 
-use super::fault;
 use super::verdict::Verdict;
+use super::{authentication, ext_authz, fault};
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::http::client::ClientConnection;
 use crate::http::decide;
@@ -9,6 +9,39 @@ use crate::http::plan::{Decision, Reply, Routed};
 use crate::stream_info::StreamInfo;
 use ir::Filter;
 use std::sync::Arc;
+
+/// Runs what the policies of the listener's workload demand of every request, before its route is picked (S-110). Returns the response, or `None` if
+/// the request passes. `head` is the length of its head, which filters may change.
+pub(in crate::http) async fn run_gate(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: &mut usize,
+    info: &mut StreamInfo,
+) -> Option<Decision> {
+    let services = Arc::clone(&conn.client.listener.services());
+    // First, as in Istio: the service may add the credentials that the next filters verify (AP-02).
+    if let Some(gate) = &services.ext_authz {
+        let settings = conn.table.version().http.settings;
+        match ext_authz::run(worker, conn, buffers, (gate, settings, *head), info).await {
+            ext_authz::Outcome::Pass(length) => *head = length,
+            ext_authz::Outcome::Deny(denial) => return Some(Decision::Respond(Reply::Denied(denial), None)),
+            ext_authz::Outcome::Abandon => return Some(Decision::Abandoned(None)),
+        }
+    }
+    // Before authorization and routes, which see the claims and the changed head.
+    if let Some(issuers) = &services.issuers {
+        match authentication::run(worker, conn, buffers, issuers, *head) {
+            Ok(length) => *head = length,
+            Err(answer) => {
+                let routed = decide::denied(worker, conn, buffers, *head);
+                return Some(Decision::Respond(Reply::Plain(answer), routed));
+            }
+        }
+    }
+    // Authorization follows in `decide`, over the normalised request that is routed.
+    None
+}
 
 /// Runs the filters of a route, in their order (`ir::Filter`). `Ok` when all have passed.
 pub(in crate::http) async fn run_route_filters(
