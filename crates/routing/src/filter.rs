@@ -43,7 +43,7 @@ impl FilterState {
 }
 
 /// Adds all edits of a response by its route, the target and the filters; the response is that of a backend or of the gateway.
-pub fn response_head<'a>(
+pub fn edit_response<'a>(
     route: &'a RouteEntry,
     target: usize,
     state: &'a FilterState,

@@ -151,7 +151,7 @@ impl<'a> BackendHead<'a> {
 pub fn response_head<'a>(context: &ResponseContext<'a>, facts: &dyn Facts, edits: &mut Edits<'a>) -> ClientHead<'a> {
     let backend = context.backend;
     own_headers(context, edits);
-    filter::response_head(context.route, context.target, context.filters, facts, edits);
+    filter::edit_response(context.route, context.target, context.filters, facts, edits);
     let web = context.web.map(|call| web_response(&backend, call, edits));
     let mut framing = web.map_or(backend.framing(), |web| web.framing(backend.framing()));
     // The end of the connection is the end of the body.

@@ -53,7 +53,7 @@ pub(super) async fn answer(
     }
     if let Some(route) = route {
         let facts = response_facts(conn, buffers, route.route, "", info);
-        routing::filter::response_head(route.route, route.target, route.filters, &facts, &mut edits);
+        routing::filter::edit_response(route.route, route.target, route.filters, &facts, &mut edits);
     }
     match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
         Some(sent) => info.sent = sent,
@@ -137,7 +137,7 @@ pub(super) async fn refuse(
     }
     if let Some(ReplyRoute { route, target, filters }) = route {
         let facts = response_facts(conn, buffers, route, route.cluster(target), info);
-        routing::filter::response_head(route, target, filters, &facts, &mut edits);
+        routing::filter::edit_response(route, target, filters, &facts, &mut edits);
     }
     match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
         None => return Disposition::Close,

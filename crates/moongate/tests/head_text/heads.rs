@@ -161,7 +161,7 @@ fn response_heads(
     if let Some(server) = server {
         edits.set("server", server);
     }
-    routing::filter::response_head(entry, target, &state, &Hostile(view, Some((200, fields))), &mut edits);
+    routing::filter::edit_response(entry, target, &state, &Hostile(view, Some((200, fields))), &mut edits);
     written(fields, &edits, from);
     2
 }
