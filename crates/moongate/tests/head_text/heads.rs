@@ -1,7 +1,9 @@
 //! Every head that a snapshot can produce, written by the serialisers of both versions and read again: none of them may be
 //! anything else than one message, whatever the configuration had in its strings.
 
+use ir::policy::{CheckProtocol, ExternalAuthorization, HttpCheck};
 use ir::{Balancer, FieldName, Filter, HashKey, Operator, Route, Service, Snapshot};
+use routing::ext_authz::CheckedRequest;
 use routing::{Facts, FilterState, LocalAnswer, RouteEntry, substitute};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -49,6 +51,12 @@ pub(super) fn check(snapshot: &Snapshot, from: &str) -> usize {
         }
     }
     for listener in snapshot.listeners.values() {
+        if let Some(ExternalAuthorization::Check(check)) = listener.policies.ext_authz.as_deref()
+            && let CheckProtocol::Http(options) = &check.protocol
+        {
+            authorization_check(options, from);
+            count += 1;
+        }
         let services = listener.plain.iter().chain(listener.tls.iter().map(|server| &server.service));
         for service in services {
             if let Service::Tcp(route) = service
@@ -72,6 +80,41 @@ pub(super) fn check(snapshot: &Snapshot, from: &str) -> usize {
         }
     }
     count
+}
+
+/// The check of a request at a service for authorization.
+fn authorization_check(options: &HttpCheck, from: &str) {
+    let mut head = RequestHead::default();
+    head.parse(REQUEST.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+    let view = RequestView {
+        method: b"GET",
+        scheme: "http",
+        authority: b"a.test:80",
+        host: "a.test",
+        path: b"/api/x",
+        query: Some(b"q=1"),
+        fields: head.fields(REQUEST.as_bytes()),
+    };
+    let client = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
+    let checked = CheckedRequest {
+        view: &view,
+        edits: &[],
+        protocol: "HTTP/1.1",
+        id: "id",
+        time: std::time::SystemTime::UNIX_EPOCH,
+        source: client,
+        destination: None,
+        source_principal: "",
+        destination_principal: "",
+        sni: None,
+        size: None,
+        body: None,
+    };
+    let check = routing::ext_authz::http::check(options, &checked);
+    let (parts, edits) = check.head();
+    let mut out = Vec::new();
+    write_request(&mut out, &parts, &edits);
+    request(&out, from);
 }
 
 fn route_heads(route: &Arc<Route>, server: Option<&ir::HeaderValue>, from: &str) -> usize {

@@ -106,6 +106,7 @@ const MAPS: &[&str] = &[
     "to",
     "data",
     "proxyMetadata",
+    "includeAdditionalHeadersInCheck",
 ];
 
 /// The position of a field in a document.
@@ -218,6 +219,7 @@ fn document(object: &AnyObject) -> Value {
         DestinationRule "networking.istio.io/v1" false,
         ServiceEntry "networking.istio.io/v1" false,
         WorkloadEntry "networking.istio.io/v1" false,
+        AuthorizationPolicy "security.istio.io/v1" false,
         Service "v1" false,
         Endpoints "v1" true,
         EndpointSlice "discovery.k8s.io/v1" true,
@@ -319,6 +321,10 @@ fn the_sample_has_every_field_of_every_kind_and_yields_heads() {
     let snapshot = compile(&sample.set, &Settings::default(), &mut Memo::default()).snapshot;
     let heads = heads::check(&snapshot, "the sample");
     assert!(heads >= 40, "{heads}");
+    // The mesh settings have the service that the policy names.
+    let settings = Settings { mesh: read_mesh_config(&file(), MESH).0, ..Settings::default() };
+    let snapshot = compile(&sample.set, &settings, &mut Memo::default()).snapshot;
+    assert!(heads::check(&snapshot, "the sample with its mesh settings") > heads);
 }
 
 /// Which fields have something in them in some object, by their name and that of what they are in: blocks of one type stand in many
