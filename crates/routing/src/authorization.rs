@@ -1,6 +1,6 @@
 //! Whether a request or a connection is allowed by the AuthorizationPolicies of a workload (AP-02 to AP-16): a pure decision over facts.
 //!
-//! [`decide`] finds the first rule that matches, in the order of the names, with an index of the rules; [`Authorizer::trace`] judges every
+//! [`ActionIndex::decide`] finds the first rule that matches, in the order of the names, with an index of the rules; [`judge()`] judges every
 //! rule, for `explain`. Both call the same function for one rule.
 
 mod facts;

@@ -1,4 +1,4 @@
-//! The steps of the decision on a request, over facts alone. The data plane and `explain` call the same functions in the same order: [`prepare`],
+//! The steps of the decision on a request, over facts alone. The data plane and `explain` call the same functions in the same order: [`prepare()`],
 //! [`route`], the filters of the route, [`act`], and [`request_head`] for the head that is sent to one of the targets.
 
 use crate::prepare::{self, RawRequest, Refusal, Scratch};
