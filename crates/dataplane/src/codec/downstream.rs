@@ -264,6 +264,7 @@ impl Downstream {
     }
 
     /// Writes what waits in `send`; whether anything was written. `input` has the octets that are written from there.
+    #[inline]
     pub(crate) fn poll_send(
         &mut self,
         send: &mut SendBuffer<'_>,

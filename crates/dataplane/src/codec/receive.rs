@@ -58,7 +58,7 @@ pub(crate) struct Piece {
     /// Whether it ends the body.
     pub(crate) is_last: bool,
     /// The trailers that came in a frame of their own.
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Piece {
 
     /// The end of a stream.
     pub(super) fn of_end(trailers: Option<HeaderMap>) -> Self {
-        Self { data: PieceData::Frame(Bytes::new()), is_last: true, trailers }
+        Self { data: PieceData::Frame(Bytes::new()), is_last: true, trailers: trailers.map(Box::new) }
     }
 
     /// The octets.
@@ -133,8 +133,8 @@ pub(crate) enum Trailers<'a> {
     None,
     /// Lines after the last chunk.
     Lines(Fields<'a>),
-    /// Fields of a stream, which were checked.
-    Map(HeaderMap),
+    /// Fields of a stream, which were checked; boxed, as most bodies have none.
+    Map(Box<HeaderMap>),
 }
 
 impl Trailers<'_> {
@@ -143,7 +143,7 @@ impl Trailers<'_> {
         match self {
             Self::None => None,
             Self::Lines(lines) => Some(wire::h2::trailers(*lines)),
-            Self::Map(map) => Some(map.clone()),
+            Self::Map(map) => Some((**map).clone()),
         }
     }
 }

@@ -29,7 +29,7 @@ enum End {
     /// Nothing has to be sent for it.
     None,
     /// The stream ends after the octets.
-    Due(Option<HeaderMap>),
+    Due(Option<Box<HeaderMap>>),
 }
 
 /// One side that receives a body.
@@ -39,7 +39,7 @@ pub(super) trait BodySink {
     /// Sends what TLS has buffered.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Ends the stream, unless its last octets did; whether anything was sent.
-    fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<bool>;
+    fn end(&mut self, trailers: Option<Box<HeaderMap>>) -> io::Result<bool>;
 }
 
 impl BodySink for Stream {
@@ -56,7 +56,7 @@ impl BodySink for Stream {
         Stream::poll_flush(self, context)
     }
 
-    fn end(&mut self, _: Option<HeaderMap>) -> io::Result<bool> {
+    fn end(&mut self, _: Option<Box<HeaderMap>>) -> io::Result<bool> {
         Ok(false)
     }
 }
@@ -73,8 +73,8 @@ impl BodySink for Sender {
         Poll::Ready(Ok(()))
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<bool> {
-        if self.is_ended() { Ok(false) } else { Sender::end(self, trailers).map(|()| true) }
+    fn end(&mut self, trailers: Option<Box<HeaderMap>>) -> io::Result<bool> {
+        if self.is_ended() { Ok(false) } else { Sender::end(self, trailers.map(|map| *map)).map(|()| true) }
     }
 }
 
@@ -191,21 +191,21 @@ impl<'a> SendBuffer<'a> {
             (BodyFraming::Chunks(_), Trailers::Map(map)) => chunks::end_chunks(self.out, Some(&map)),
             (BodyFraming::Chunks(style), Trailers::None) => ChunkWriter::end_in(self.out, None, style),
             (BodyFraming::Frames, Trailers::Map(map)) => self.end = End::Due(Some(map)),
-            (BodyFraming::Frames, trailers) => self.end = End::Due(trailers.to_map()),
+            (BodyFraming::Frames, trailers) => self.end = End::Due(trailers.to_map().map(Box::new)),
         }
     }
 
     /// Marks the end of a body whose octets are sent again: in chunks they have its end.
     pub(crate) fn end_again(&mut self, trailers: Option<&HeaderMap>) {
         if self.framing == BodyFraming::Frames {
-            self.end = End::Due(trailers.cloned());
+            self.end = End::Due(trailers.cloned().map(Box::new));
         }
     }
 
     /// The trailers that a frame of their own will carry.
     pub(crate) fn pending_trailers(&self) -> Option<&HeaderMap> {
         match &self.end {
-            End::Due(trailers) => trailers.as_ref(),
+            End::Due(trailers) => trailers.as_deref(),
             End::None => None,
         }
     }
@@ -216,7 +216,21 @@ impl<'a> SendBuffer<'a> {
     }
 
     /// Writes everything; whether anything was written. `input` has the octets that are written from there.
+    #[inline]
     pub(super) fn poll_flush(
+        &mut self,
+        sink: &mut impl BodySink,
+        input: &mut Buffer,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        if self.is_flushed() {
+            // TLS may have records of its own to send. Inlined, since most polls have nothing to write.
+            return sink.poll_flush(context).map_ok(|()| false);
+        }
+        self.poll_write(sink, input, context)
+    }
+
+    fn poll_write(
         &mut self,
         sink: &mut impl BodySink,
         input: &mut Buffer,
@@ -233,7 +247,9 @@ impl<'a> SendBuffer<'a> {
         }
         ready!(sink.poll_flush(context))?;
         self.is_unflushed = false;
-        if let End::Due(trailers) = std::mem::replace(&mut self.end, End::None) {
+        if let End::Due(trailers) = &mut self.end {
+            let trailers = trailers.take();
+            self.end = End::None;
             wrote |= sink.end(trailers)?;
         }
         Poll::Ready(Ok(wrote))

@@ -146,6 +146,7 @@ impl Upstream {
     }
 
     /// Writes what waits in `send`; whether anything was written. `input` has the octets that are written from there.
+    #[inline]
     pub(crate) fn poll_send(
         &mut self,
         send: &mut SendBuffer<'_>,
@@ -159,6 +160,7 @@ impl Upstream {
     }
 
     /// Receives the next head, interim or final: its length in the input, or `None` while it is incomplete.
+    #[inline]
     pub(crate) fn poll_head(
         &mut self,
         into: HeadInput<'_>,
@@ -218,6 +220,7 @@ pub(super) fn received(read: io::Result<usize>) -> Poll<Result<Received, Receive
 }
 
 impl HeadInput<'_> {
+    #[inline]
     fn poll_octets(
         mut self,
         stream: &mut Stream,

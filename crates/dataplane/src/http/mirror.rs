@@ -198,7 +198,7 @@ impl<'a> MirrorExchange<'a> {
                 QueueItem::Data(data) => self.send.push(&data),
                 QueueItem::End(trailers) => {
                     self.is_complete = true;
-                    self.send.end(trailers.map_or(Trailers::None, Trailers::Map));
+                    self.send.end(trailers.map_or(Trailers::None, |map| Trailers::Map(Box::new(map))));
                 }
                 QueueItem::Broken => return Poll::Ready(Err(MirrorFailed)),
             }

@@ -11,7 +11,7 @@ use wire::grpc_web::{Call, Decoder, NotBase64, Writing};
 #[derive(Debug, Default)]
 pub(in crate::http) struct ReplayBuffer {
     pub(super) bytes: Vec<u8>,
-    pub(super) trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<Box<HeaderMap>>,
     /// The decoder of a base64 body (S-119).
     text: Option<Decoder>,
     /// The mirrors that receive the body too (VS-45).

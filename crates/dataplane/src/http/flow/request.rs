@@ -55,7 +55,7 @@ impl<'a> RequestSide<'a> {
         let mut send = up.send_buffer(out, is_chunked.then_some(style), is_upgrade);
         let state = if body.is_done() { RequestState::Done } else { RequestState::Body };
         if state == RequestState::Done {
-            send.end_again(replay.trailers.as_ref());
+            send.end_again(replay.trailers.as_deref());
         }
         Self { head, body, input, send, replay, replay_limit, splice: Splice::default(), state, received: 0 }
     }
@@ -130,7 +130,7 @@ impl<'a> RequestSide<'a> {
             let trailers = piece.into_trailers(self.body);
             self.replay.mirrors.end(|| trailers.to_map());
             self.send.end(trailers);
-            self.replay.trailers = self.send.pending_trailers().cloned();
+            self.replay.trailers = self.send.pending_trailers().cloned().map(Box::new);
         }
         Ok(())
     }

@@ -40,8 +40,8 @@ pub(super) struct ResponseSide<'a> {
     pub(super) body: BodyReader,
     splice: Splice,
     pace: Pace,
-    /// The translation for a gRPC-Web client.
-    pub(super) web: Option<GrpcWebResponse>,
+    /// The translation for a gRPC-Web client; boxed, as most clients have none.
+    pub(super) web: Option<Box<GrpcWebResponse>>,
     pub(super) interim: Interim,
     /// Octets of the body that were sent.
     pub(super) sent: u64,
@@ -233,7 +233,7 @@ impl<'a> ResponseSide<'a> {
 /// Sends the end of a body; returns the octets of body sent for it.
 fn end_body(
     send: &mut SendBuffer<'_>,
-    web: &mut Option<GrpcWebResponse>,
+    web: &mut Option<Box<GrpcWebResponse>>,
     trailers: Trailers<'_>,
     down: &mut Downstream,
 ) -> Result<u64, Failure> {

@@ -61,7 +61,7 @@ impl ResponseSide<'_> {
         };
         (self.status, self.close, self.time_to_head) = (status, parts.close, Some(context.elapsed));
         self.logged_headers = substitute::capture_response(context.logged, status, backend.fields, &edits.fields);
-        self.web = web.map(GrpcWebResponse::from);
+        self.web = web.map(|web| Box::new(GrpcWebResponse::from(web)));
         if let Some(web) = &mut self.web
             && web.hold(|| down.encode_head(&parts, &edits, self.style))
         {
