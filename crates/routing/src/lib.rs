@@ -20,6 +20,7 @@ mod host_map;
 pub mod judge;
 pub mod log_line;
 pub mod prepare;
+mod query;
 pub mod response_head;
 pub mod rewrite;
 pub mod route;

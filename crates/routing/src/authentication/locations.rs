@@ -1,5 +1,6 @@
 //! Where tokens are in a request, as Envoy looks for them.
 
+use crate::query::{Parameter, decoded, parameters};
 use ir::HeaderName;
 use ir::policy::Provider;
 use std::borrow::Cow;
@@ -46,9 +47,9 @@ pub(super) fn find<'a>(
         }
     }
     for name in &provider.from_params {
-        let mut params = params(view.query.unwrap_or_default());
-        if let Some((_, _, value)) = params.find(|(_, param, _)| decoded(param) == name.as_bytes()) {
-            let token = String::from_utf8_lossy(&decoded(value)).into_owned().into();
+        let mut parameters = parameters(view.query.unwrap_or_default());
+        if let Some(parameter) = parameters.find(|parameter| decoded(parameter.name) == name.as_bytes()) {
+            let token = String::from_utf8_lossy(&decoded(parameter.value)).into_owned().into();
             found.push(Found { token, location: Location::Param(name) });
         }
     }
@@ -73,43 +74,11 @@ fn behind<'a>(value: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     Some(start.and_then(|start| rest.get(start..)).unwrap_or(value))
 }
 
-/// Each parameter of a query: the whole of it, its name and its value.
-fn params(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
-    query.split(|octet| *octet == b'&').map(|param| {
-        let at = memchr::memchr(b'=', param).unwrap_or(param.len());
-        let (name, rest) = param.split_at(at);
-        (param, name, rest.get(1..).unwrap_or_default())
-    })
-}
-
 /// A query without the parameters of these names.
 pub(super) fn without_params(query: &[u8], names: &[Arc<str>]) -> Vec<u8> {
-    let stays = |name: &[u8]| !names.iter().any(|removed| decoded(name) == removed.as_bytes());
-    let kept: Vec<&[u8]> = params(query).filter(|(_, name, _)| stays(name)).map(|(param, ..)| param).collect();
+    let stays = |one: &Parameter<'_>| !names.iter().any(|removed| decoded(one.name) == removed.as_bytes());
+    let kept: Vec<&[u8]> = parameters(query).filter(stays).map(|parameter| parameter.whole).collect();
     kept.join(&b'&')
-}
-
-/// A text with its percent-encoded octets decoded; what is not such an octet stays.
-fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'%', text).is_none() {
-        return Cow::Borrowed(text);
-    }
-    let digit = |at: usize| text.get(at).and_then(|octet| char::from(*octet).to_digit(16));
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(octet) = text.get(at) {
-        match (octet, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.extend(u8::try_from(high * 16 + low));
-                at += 3;
-            }
-            _ => {
-                decoded.push(*octet);
-                at += 1;
-            }
-        }
-    }
-    Cow::Owned(decoded)
 }
 
 /// The first value of a cookie, without the quotes around it.

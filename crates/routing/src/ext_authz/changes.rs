@@ -1,5 +1,6 @@
 //! What a service changes of a request that it allows, and of its response.
 
+use crate::query;
 use text::{FieldValue, HeaderName};
 use wire::edit::{Edits, FieldEdit};
 use wire::view::Fields;
@@ -130,11 +131,11 @@ impl Changes {
             self.query_remove.iter().any(|other| decoded(other) == name)
                 || self.query_set.iter().any(|(other, _)| decoded(other) == name)
         };
-        let pairs = query.unwrap_or_default().split(|octet| *octet == b'&').filter(|pair| !pair.is_empty());
-        let kept = pairs.filter(|pair| !is_changed(pair.split(|octet| *octet == b'=').next().unwrap_or_default()));
         let mut joined: Vec<u8> = Vec::new();
-        for pair in kept {
-            push(&mut joined, pair);
+        for parameter in query::parameters(query.unwrap_or_default()) {
+            if !parameter.whole.is_empty() && !is_changed(parameter.name) {
+                push(&mut joined, parameter.whole);
+            }
         }
         for (at, (name, value)) in self.query_set.iter().enumerate() {
             let later = self.query_set.get(at + 1..).unwrap_or_default();
@@ -169,26 +170,8 @@ fn escaped(text: &[u8]) -> Vec<u8> {
 
 /// Decodes `%XX` and `+`.
 fn decoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, behind)) = rest.split_first() {
-        let hex = |at: usize| behind.get(at).and_then(|octet| char::from(*octet).to_digit(16));
-        match (first, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            (b'+', ..) => {
-                out.push(b' ');
-                rest = behind;
-            }
-            _ => {
-                out.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    out
+    let spaced: Vec<u8> = text.iter().map(|octet| if *octet == b'+' { b' ' } else { *octet }).collect();
+    query::decoded(&spaced).into_owned()
 }
 
 fn write<'a>(changes: &'a [HeaderChange], fields: Fields<'_>, edits: &mut Edits<'a>) {

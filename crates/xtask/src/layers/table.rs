@@ -351,6 +351,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         "routing",
         &[
             "claims",
+            "query",
             "ext_authz",
             "authorization",
             "judge",
