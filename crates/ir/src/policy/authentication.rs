@@ -92,12 +92,4 @@ impl Authentication {
     pub fn output_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.providers.iter().flat_map(|provider| provider.output_headers())
     }
-
-    /// The sets of keys that have to be fetched.
-    pub fn remote_keys(&self) -> impl Iterator<Item = &RemoteKeys> {
-        self.providers.iter().filter_map(|provider| match &provider.keys {
-            KeySource::Remote(keys) => Some(keys),
-            KeySource::Inline(_) | KeySource::None => None,
-        })
-    }
 }
