@@ -133,7 +133,7 @@ impl RouteEntry {
         if let Some(rewritten) = rewritten {
             edits.target = Some(rewritten);
             // Envoy sends the original path to the backend, and users of Istio rely on it.
-            edits.set_checked("x-envoy-original-path", rewrite::with_query(view.path.to_vec(), view.query));
+            edits.set_checked("x-envoy-original-path", view.target().into_owned());
         }
         let authority = forward.authority.as_ref().or_else(|| target.and_then(|target| target.authority.as_ref()));
         edits.authority = authority.or(edits.authority);

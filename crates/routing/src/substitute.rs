@@ -1,7 +1,7 @@
 //! Values of Envoy's operators (`%NAME%`), in headers (VS-47) and in lines of the access log. The caller supplies the facts: the data plane, or
 //! `explain`.
 
-use crate::{judge, rewrite};
+use crate::judge;
 use ir::{AddressOf, Fact, FieldChoice, FieldName, Format, HeaderChanges, HeaderName, HeaderText, Operator, Part};
 use std::borrow::Cow;
 use text::FieldValue;
@@ -30,7 +30,7 @@ pub fn of_request<'a>(view: &RequestView<'a>, name: &FieldName) -> Option<Cow<'a
         FieldName::Method => Cow::Borrowed(view.method),
         FieldName::Authority => Cow::Borrowed(view.authority),
         FieldName::Scheme => Cow::Owned(view.scheme.as_bytes().to_vec()),
-        FieldName::Path => Cow::Owned(rewrite::with_query(view.path.to_vec(), view.query)),
+        FieldName::Path => view.target(),
         FieldName::Header(name) => Cow::Borrowed(view.fields.get(name.as_str())?),
         FieldName::Status => return None,
     })

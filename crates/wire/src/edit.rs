@@ -28,6 +28,14 @@ impl<'a> FieldEdit<'a> {
     }
 }
 
+/// Whether one of the edits removes the lines of a name, which may be in any case.
+pub fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
+    edits.iter().any(|edit| match edit {
+        FieldEdit::Remove(other) | FieldEdit::Set(other, _) => name.eq_ignore_ascii_case(other.as_str().as_bytes()),
+        FieldEdit::Append(..) => false,
+    })
+}
+
 /// All changes of one head.
 #[derive(Debug, Clone, Default)]
 pub struct Edits<'a> {

@@ -3,6 +3,8 @@
 //! It borrows from the codec's read buffer and from the buffers of the exchange (normalised values), and never copies. Changes are in
 //! [`crate::edit`].
 
+use std::borrow::Cow;
+
 /// A byte range of the buffer that a head was read into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -62,6 +64,11 @@ impl<'a> Fields<'a> {
         self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
+    /// What `Connection` names: headers of one hop, and `close`, `keep-alive` or `upgrade` (RFC 9110 §7.6.1).
+    pub fn connection_options(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.all("connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    }
+
     /// The first value of a name.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.all(name).next()
@@ -88,6 +95,14 @@ pub struct RequestView<'a> {
 }
 
 impl<'a> RequestView<'a> {
+    /// The path with its query.
+    pub fn target(&self) -> Cow<'a, [u8]> {
+        match self.query {
+            None => Cow::Borrowed(self.path),
+            Some(query) => Cow::Owned([self.path, b"?", query].concat()),
+        }
+    }
+
     /// The values of a header that conditions are evaluated on: one for each line; for `host` the authority alone, also if it came from the
     /// target.
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {

@@ -60,10 +60,7 @@ fn header(name: &str, input: &HashInput<'_, '_>) -> Option<u64> {
         ":authority" | "host" => return Some(hash(view.authority)),
         ":method" => return Some(hash(view.method)),
         ":scheme" => return Some(hash(view.scheme.as_bytes())),
-        ":path" => {
-            let query = view.query.map(|query| [b"?", query].concat()).unwrap_or_default();
-            return Some(hash(&[view.path, &query].concat()));
-        }
+        ":path" => return Some(hash(&view.target())),
         _ => {}
     }
     let mut values: Vec<&[u8]> = view.fields.all(name).collect();

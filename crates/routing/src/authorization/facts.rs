@@ -1,7 +1,6 @@
 //! What is known of a request or connection when it is authorized.
 
 use crate::claims::Claims;
-use std::borrow::Cow;
 use std::net::IpAddr;
 use wire::edit::FieldEdit;
 use wire::view::RequestView;
@@ -49,14 +48,5 @@ impl<'a> AccessFacts<'a> {
             FieldEdit::Remove(_) => None,
             FieldEdit::Set(_, value) | FieldEdit::Append(_, value) => Some(&**value),
         }))
-    }
-
-    /// The path with its query.
-    pub(super) fn target(&self) -> Option<Cow<'a, [u8]>> {
-        let view = self.view?;
-        Some(match view.query {
-            None => Cow::Borrowed(view.path),
-            Some(query) => Cow::Owned([view.path, b"?", query].concat()),
-        })
     }
 }

@@ -132,7 +132,7 @@ fn header(name: &HeaderOf, values: &[TextMatch], (is_list, allows): (bool, bool)
         HeaderOf::Method => matches(view.method),
         HeaderOf::Authority => matches(view.authority),
         HeaderOf::Scheme => matches(view.scheme.as_bytes()),
-        HeaderOf::Path => facts.target().is_some_and(|target| matches(&target)),
+        HeaderOf::Path => matches(&view.target()),
     }
 }
 

@@ -44,7 +44,7 @@ fn timestamp(time: SystemTime) -> Option<Timestamp> {
 
 fn http(request: &CheckedRequest<'_>, raw: bool) -> HttpRequest {
     let view = request.view;
-    let (method, path, host) = (text(view.method), text(&request.target()), text(view.authority));
+    let (method, path, host) = (text(view.method), text(&view.target()), text(view.authority));
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in request.lines() {
         let name = text(name).to_ascii_lowercase();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::SystemTime;
-use wire::edit::FieldEdit;
+use wire::edit::{FieldEdit, is_replaced};
 use wire::view::RequestView;
 
 /// Header lines of one hop, and the framing, which say nothing about the request.
@@ -49,24 +49,10 @@ pub struct CheckedBody<'a> {
 }
 
 impl<'a> CheckedRequest<'a> {
-    /// The path with the query.
-    pub(super) fn target(&self) -> Vec<u8> {
-        let mut target = self.view.path.to_vec();
-        if let Some(query) = self.view.query {
-            target.push(b'?');
-            target.extend_from_slice(query);
-        }
-        target
-    }
-
     /// The header lines with the edits, without those of one hop. Names of lines that were received are in any case.
     pub(super) fn lines(&self) -> impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)> + use<'a> {
         let (fields, edits) = (self.view.fields, self.edits);
-        let nominated: Vec<&[u8]> = fields
-            .all("connection")
-            .flat_map(|value| value.split(|octet| *octet == b','))
-            .map(<[u8]>::trim_ascii)
-            .collect();
+        let nominated: Vec<&[u8]> = fields.connection_options().collect();
         let received = fields.iter().filter(move |(name, _)| {
             !is_of_hop(name)
                 && !is_replaced(name, edits)
@@ -86,12 +72,4 @@ impl<'a> CheckedRequest<'a> {
 
 fn is_of_hop(name: &[u8]) -> bool {
     OF_HOP.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
-}
-
-/// Whether an edit removes the lines of a name.
-fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
-    edits.iter().any(|edit| match edit {
-        FieldEdit::Remove(other) | FieldEdit::Set(other, _) => name.eq_ignore_ascii_case(other.as_str().as_bytes()),
-        FieldEdit::Append(..) => false,
-    })
 }

@@ -2,7 +2,7 @@
 
 use super::fields::{self, Framing};
 use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Version};
-use crate::edit::FieldEdit;
+use crate::edit::{FieldEdit, is_replaced};
 use crate::view::{Field, Fields, Span};
 
 /// The head of a request, as an index over the buffer that it was read into. It is reused for every request of a connection.
@@ -124,9 +124,7 @@ impl RequestHead {
         let mut index = std::mem::take(&mut self.index);
         if std::mem::take(&mut self.nominates) {
             let received = index.clone();
-            let options =
-                Fields::new(buffer, &received).all("connection").flat_map(|value| value.split(|b| *b == b','));
-            let named: Vec<&[u8]> = options.map(<[u8]>::trim_ascii).collect();
+            let named: Vec<&[u8]> = Fields::new(buffer, &received).connection_options().collect();
             index.retain(|field| !named.iter().any(|name| name.eq_ignore_ascii_case(field.name.of(buffer))));
         }
         index.retain(|field| !is_replaced(field.name.of(buffer), edits));
@@ -172,14 +170,6 @@ impl RequestHead {
     pub fn fields<'a>(&'a self, buffer: &'a [u8]) -> Fields<'a> {
         Fields::new(buffer, &self.index)
     }
-}
-
-/// Whether an edit removes the lines of a name.
-fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
-    edits.iter().any(|edit| match edit {
-        FieldEdit::Remove(other) | FieldEdit::Set(other, _) => name.eq_ignore_ascii_case(other.as_str().as_bytes()),
-        FieldEdit::Append(..) => false,
-    })
 }
 
 /// An unsupported version is reported only at the place of a version: `GET /a b HTTP/1.1` is malformed.

@@ -1,7 +1,7 @@
 //! Writes heads from a view and its edits. The framing is always the gateway's own.
 
 use super::{BodyLength, RequestHead};
-use crate::edit::{Edits, FieldEdit};
+use crate::edit::{Edits, FieldEdit, is_replaced};
 use crate::view::{Fields, RequestView};
 use text::Authority;
 
@@ -249,16 +249,6 @@ pub(crate) fn each_field(
     }
 }
 
-/// Whether an edit removes lines of this name.
-fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
-    edits.iter().any(|edit| match edit {
-        FieldEdit::Remove(removed) | FieldEdit::Set(removed, _) => {
-            name.eq_ignore_ascii_case(removed.as_str().as_bytes())
-        }
-        FieldEdit::Append(..) => false,
-    })
-}
-
 /// Headers of one hop (RFC 9110 §7.6.1), the framing and, in requests, `Host`: never copied, only written by this module.
 fn is_ours(name: &[u8], value: &[u8], request: bool) -> bool {
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
@@ -276,10 +266,7 @@ fn is_ours(name: &[u8], value: &[u8], request: bool) -> bool {
 }
 
 fn is_nominated(name: &[u8], fields: Fields<'_>) -> bool {
-    fields.all("connection").flat_map(|value| value.split(|b| *b == b',')).any(|option| {
-        let option = option.trim_ascii();
-        option.eq_ignore_ascii_case(name)
-    })
+    fields.connection_options().any(|option| option.eq_ignore_ascii_case(name))
 }
 
 /// The reason phrase of a status.
