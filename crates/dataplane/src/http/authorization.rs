@@ -1,28 +1,45 @@
 //! AuthorizationPolicies for requests (AP-02 to AP-16).
 
+use super::facts;
+use super::request_head::edit_forwarded;
 use crate::conn::{Client, Worker};
 use crate::metrics::Protocol;
-use routing::Claims;
 use routing::authorization::AccessFacts;
-use std::net::IpAddr;
-use text::{FieldValue, Uuid};
-use wire::edit::Edits;
-use wire::forwarded::{self, Peer};
+use routing::{Claims, RequestContext};
+use text::Uuid;
+use wire::edit::{Edits, FieldEdit};
 use wire::view::RequestView;
 
 /// What a request is authorized by.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     pub(super) client: &'a Client,
-    pub(super) peer: &'a Peer<'a>,
+    pub(super) context: &'a RequestContext<'a>,
     pub(super) view: &'a RequestView<'a>,
     /// The claims of its verified token.
     pub(super) claims: &'a Claims,
 }
 
+/// The facts of a request without a token; `edits` are those of its head so far.
+pub(super) fn access_facts<'a>(
+    client: &'a Client,
+    context: &RequestContext<'a>,
+    view: &'a RequestView<'a>,
+    edits: &'a [FieldEdit<'a>],
+) -> AccessFacts<'a> {
+    let behind = facts::address_behind(context.peer, view.fields);
+    AccessFacts {
+        connection: client.access(),
+        remote: behind.unwrap_or(client.remote.ip()).to_canonical(),
+        view: Some(view),
+        edits,
+        claims: None,
+    }
+}
+
 /// Why the policies of the workload do not allow a request, as the access log says it; `None` if they do. `id` is the request's id.
 pub(super) fn denied(worker: &Worker, subject: Subject<'_>, id: &Uuid) -> Option<Box<str>> {
-    let Subject { client, peer, view, claims } = subject;
+    let Subject { client, context, view, claims } = subject;
     if !client.listener.has_policies() {
         return None;
     }
@@ -31,18 +48,10 @@ pub(super) fn denied(worker: &Worker, subject: Subject<'_>, id: &Uuid) -> Option
     let mut edits = Edits::default();
     if rules.has_headers() {
         // Conditions see the head as a backend would, so that no client forges what the gateway writes.
-        let id = client.mesh_settings.headers.request_id.then_some(FieldValue::from(id));
-        forwarded::edit(peer, view.fields, view.scheme, id, &mut edits);
+        edit_forwarded(context, view, id, &mut edits);
     }
-    let behind: Option<IpAddr> = forwarded::client_behind(peer, view.fields).and_then(|address| address.parse().ok());
-    let facts = AccessFacts {
-        connection: client.access(),
-        remote: behind.unwrap_or(client.remote.ip()).to_canonical(),
-        view: Some(view),
-        edits: &edits.fields,
-        claims: Some(claims),
-    };
-    let verdict = rules.decide(&facts);
+    let verdict =
+        rules.decide(&AccessFacts { claims: Some(claims), ..access_facts(client, context, view, &edits.fields) });
     worker.metrics.policies.count(Protocol::Http, &verdict);
     (!verdict.decision.is_allowed()).then(|| verdict.decision.detail().into())
 }

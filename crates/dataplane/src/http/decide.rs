@@ -6,9 +6,9 @@ use super::authorization::{self, Subject};
 use super::client::ClientConnection;
 use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::plan::{Decision, Plan, Reply, Routed};
-use super::request_head::{HeadSource, edit_forwarded, peer, speaks_http2, stream_head};
+use super::request_head::{HeadSource, context, edit_forwarded, peer, speaks_http2, stream_head};
 use super::websocket;
-use crate::conn::{ExchangeBuffers, Worker};
+use crate::conn::{ExchangeBuffers, TableVersion, Worker};
 use crate::reasons::Reject;
 use ir::{FieldName, HttpSettings, Sni};
 use routing::ext_authz::Changes;
@@ -20,7 +20,6 @@ use std::sync::Arc;
 use text::{Authority, Target, Uuid};
 use upstream::ClusterState;
 use wire::edit::Edits;
-use wire::forwarded::Peer;
 use wire::h1::response::RequestKind;
 use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
@@ -30,18 +29,17 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let version = conn.table.version();
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
-    let (mut request, scratch) = Request::of(worker, conn, buffers, head);
-    let context = request.context(settings, &peer);
+    let (mut request, scratch) = Request::of(worker, conn, buffers);
+    let context = context(conn, request.head, head, (settings, &peer));
     let view = match decision::prepare(&context, scratch) {
         Ok(view) => view,
         Err(unrouted) => return respond(unrouted),
     };
     request.log_path(&view);
-    let subject = Subject { client: &conn.client, peer: &peer, view: &view, claims: request.claims };
+    let subject = Subject { client: &conn.client, context: &context, view: &view, claims: request.claims };
     let denied = authorization::denied(worker, subject, request.id);
-    let is_misdirected = |found| is_misdirected(conn, view.host, found);
-    let route = match (decision::route(&view, version.table.pick(&view, request.claims), is_misdirected), &denied) {
-        (Ok(route), _) => Arc::clone(route),
+    let route = match (request.pick(&version, &view, request.claims), &denied) {
+        (Ok(route), _) => route,
         // A request that is not allowed does not learn whether there is a route.
         (Err(_), Some(denied)) => return Decision::Respond(Reply::Forbidden(denied.clone()), None),
         (Err(unrouted), None) => return respond(unrouted),
@@ -65,13 +63,11 @@ pub(super) fn denied(
     let version = conn.table.version();
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
-    let (mut request, scratch) = Request::of(worker, conn, buffers, head);
-    let context = request.context(settings, &peer);
+    let (mut request, scratch) = Request::of(worker, conn, buffers);
+    let context = context(conn, request.head, head, (settings, &peer));
     let view = decision::prepare(&context, scratch).ok()?;
     request.log_path(&view);
-    let is_misdirected = |found| is_misdirected(conn, view.host, found);
-    let picked = version.table.pick(&view, &Claims::default());
-    let route = decision::route(&view, picked, is_misdirected).ok().map(Arc::clone)?;
+    let route = request.pick(&version, &view, &Claims::default()).ok()?;
     Some(choose_target(worker, route, settings, FilterState::default()))
 }
 
@@ -83,40 +79,21 @@ fn choose_target(worker: &Worker, route: Arc<RouteEntry>, settings: HttpSettings
     Routed { route, target, cluster, settings, filters }
 }
 
-/// Decides a request further, after the filters of its route.
+/// Decides a request further, after the filters of its route; `reply` is the response of the filter that has responded.
 pub(super) fn proceed(
     worker: &Worker,
     conn: &ClientConnection,
     buffers: &mut ExchangeBuffers,
     head: usize,
-    routed: Routed,
+    (routed, reply): (Routed, Option<Reply>),
 ) -> Decision {
     let peer = peer(&conn.client, routed.settings);
-    let (request, scratch) = Request::of(worker, conn, buffers, head);
-    let context = request.context(routed.settings, &peer);
-    match decision::prepare(&context, scratch) {
-        Ok(view) => request.act(&context, &view, routed),
-        Err(unrouted) => respond(unrouted),
-    }
-}
-
-/// The response of a filter to a request that has a route.
-pub(super) fn reply(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
-    (reply, routed): (Reply, Routed),
-) -> Decision {
-    if routed.route.captured_headers.is_empty() {
-        return Decision::Respond(reply, Some(routed));
-    }
-    let peer = peer(&conn.client, routed.settings);
-    let (request, scratch) = Request::of(worker, conn, buffers, head);
-    let context = request.context(routed.settings, &peer);
-    match decision::prepare(&context, scratch) {
-        Ok(view) => request.respond(&context, &view, reply, routed),
-        Err(unrouted) => respond(unrouted),
+    let (request, scratch) = Request::of(worker, conn, buffers);
+    let context = context(conn, request.head, head, (routed.settings, &peer));
+    match (decision::prepare(&context, scratch), reply) {
+        (Ok(view), None) => request.act(&context, &view, routed),
+        (Ok(view), Some(reply)) => request.respond(&context, &view, reply, routed),
+        (Err(unrouted), _) => respond(unrouted),
     }
 }
 
@@ -142,7 +119,6 @@ struct Request<'a> {
     worker: &'a Worker,
     conn: &'a ClientConnection,
     head: &'a RequestHead,
-    buffer: &'a [u8],
     id: &'a Uuid,
     up_out: &'a mut Vec<u8>,
     captured_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
@@ -153,42 +129,32 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The request whose head is the first `head` octets of the connection's input, and the buffers to normalise it in.
-    fn of(
-        worker: &'a Worker,
-        conn: &'a ClientConnection,
-        buffers: &'a mut ExchangeBuffers,
-        head: usize,
-    ) -> (Self, &'a mut Scratch) {
-        let ExchangeBuffers { request, scratch, request_id, up_out, captured_headers, logged_headers, .. } = buffers;
-        let buffer = conn.input.filled().get(..head).unwrap_or_default();
-        let (logged_path, checked) = (&mut buffers.logged_path, &mut buffers.checked);
-        let claims = &buffers.claims;
-        let (head, id) = (&*request, &*request_id);
-        (
-            Self {
-                worker,
-                conn,
-                head,
-                buffer,
-                id,
-                up_out,
-                captured_headers,
-                logged_headers,
-                logged_path,
-                checked,
-                claims,
-            },
-            scratch,
-        )
+    /// The request whose head was parsed into the buffers, and the buffers to normalise it in.
+    fn of(worker: &'a Worker, conn: &'a ClientConnection, buffers: &'a mut ExchangeBuffers) -> (Self, &'a mut Scratch) {
+        let request = Self {
+            worker,
+            conn,
+            head: &buffers.request,
+            id: &buffers.request_id,
+            up_out: &mut buffers.up_out,
+            captured_headers: &mut buffers.captured_headers,
+            logged_headers: &mut buffers.logged_headers,
+            logged_path: &mut buffers.logged_path,
+            checked: &mut buffers.checked,
+            claims: &buffers.claims,
+        };
+        (request, &mut buffers.scratch)
     }
 
-    fn context<'c>(&self, settings: HttpSettings, peer: &'c Peer<'c>) -> RequestContext<'c>
-    where
-        'a: 'c,
-    {
-        let mesh_settings = &*self.conn.client.mesh_settings;
-        RequestContext { request: self.head, buffer: self.buffer, settings, mesh_settings, peer }
+    /// The route that the table has for the request.
+    fn pick(
+        &self,
+        version: &TableVersion,
+        view: &RequestView<'_>,
+        claims: &Claims,
+    ) -> Result<Arc<RouteEntry>, Unrouted> {
+        let is_misdirected = |found| is_misdirected(self.conn, view.host, found);
+        decision::route(view, version.table.pick(view, claims), is_misdirected).map(Arc::clone)
     }
 
     /// Keeps the path and query as they are matched, if the access log has them.

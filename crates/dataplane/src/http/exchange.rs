@@ -24,14 +24,15 @@ pub(super) async fn exchange(
 ) -> Disposition {
     split_head_from_body(conn, buffers, head);
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
-    buffers.request_id = Uuid::from_random(u128::from(worker.random()) << 64 | u128::from(worker.random()));
+    buffers.request_id = Uuid::from_random(worker.random_bits());
     let is_gated = conn.client.listener.has_policies();
     // Boxed, like the filters of routes, so that the future of a request without them stays small.
     let gated = if is_gated { Box::pin(run_gate(worker, conn, buffers, &mut head, &mut info)).await } else { None };
     let mut decision = gated.unwrap_or_else(|| decide(worker, conn, buffers, head));
     if let Decision::Filter(routed) = decision {
         let filtered = Box::pin(run_route_filters(worker, conn, buffers, head, routed, &mut info)).await;
-        decision = filtered.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, routed));
+        decision =
+            filtered.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, (routed, None)));
     }
     let disposition = match &decision {
         Decision::Forward(plan) => attempt::forward(worker, conn, buffers, head, plan, &mut info).await,

@@ -1,5 +1,6 @@
 //! The filters of an exchange. `pipeline` has their order; each has a module of its own that waits and sends, and its decisions are in `routing`.
 
+mod amended;
 mod authentication;
 mod ext_authz;
 mod fault;

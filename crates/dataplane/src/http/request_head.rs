@@ -14,7 +14,7 @@ use text::{FieldValue, Target, Uuid};
 use upstream::ClusterState;
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
-use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
+use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
 /// The target of a rewritten request is not valid in HTTP/2.
@@ -40,6 +40,17 @@ pub(super) fn peer(client: &Client, settings: HttpSettings) -> Peer<'_> {
     let port = client.local.filter(|_| client.mesh_settings.headers.forwarded_port).map(|local| local.port());
     let trusted_proxies = settings.forwarded.trusted_proxies;
     Peer { address: &client.peer, scheme: client.scheme(), trusted_proxies, certificate, port }
+}
+
+/// The request whose head is the first `head` octets of the connection's input, for `routing`.
+pub(super) fn context<'a>(
+    conn: &'a ClientConnection,
+    request: &'a RequestHead,
+    head: usize,
+    (settings, peer): (HttpSettings, &'a Peer<'a>),
+) -> RequestContext<'a> {
+    let buffer = conn.input.filled().get(..head).unwrap_or_default();
+    RequestContext { request, buffer, settings, mesh_settings: &conn.client.mesh_settings, peer }
 }
 
 /// Adds the edits that every request gets, whatever its route.
@@ -81,8 +92,7 @@ impl<'a> HeadSource<'a> {
         let parts = decision::request_head(context, to, view, (&facts, attempt), edits);
         let is_stream = self.downstream.is_multiplexed();
         if parts.upgrade.is_some() && is_stream && !speaks_http2(self.cluster, self.downstream) {
-            let random = u128::from(self.worker.random()) << 64 | u128::from(self.worker.random());
-            edits.set_checked("sec-websocket-key", websocket::key(random).into_bytes());
+            edits.set_checked("sec-websocket-key", websocket::key(self.worker.random_bits()).into_bytes());
         }
         parts
     }
@@ -133,13 +143,7 @@ pub(super) fn renew(
 ) {
     let ExchangeBuffers { request, scratch, request_id, up_out, .. } = buffers;
     let peer = peer(&conn.client, plan.settings);
-    let context = RequestContext {
-        request,
-        buffer: conn.input.filled().get(..head).unwrap_or_default(),
-        settings: plan.settings,
-        mesh_settings: &conn.client.mesh_settings,
-        peer: &peer,
-    };
+    let context = context(conn, request, head, (plan.settings, &peer));
     // Both succeeded for the first attempt, over the same facts.
     let Ok(view) = decision::prepare(&context, scratch) else { return };
     let RouteAction::Forward(rewritten) = decision::act(&plan.route, &view) else { return };

@@ -212,7 +212,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "times",
         ],
     ),
-    ("dataplane::http::filters", &["authentication", "verdict", "ext_authz", "fault", "pipeline"]),
+    ("dataplane::http::filters", &["amended", "authentication", "verdict", "ext_authz", "fault", "pipeline"]),
     ("dataplane::keys", &["remote", "issuers", "cache"]),
     ("dataplane::listeners", &["inherited", "sockets"]),
     (

@@ -2,19 +2,20 @@
 
 mod service_call;
 
+use super::amended::amend;
 use crate::codec::ClientReset;
 use crate::conn::{ExchangeBuffers, ExternalGate, Worker};
+use crate::http::authorization::access_facts;
 use crate::http::client::ClientConnection;
-use crate::http::facts::{address_behind, protocol};
-use crate::http::request_head::{edit_forwarded, peer};
+use crate::http::facts::protocol;
+use crate::http::request_head::{context, edit_forwarded, peer};
 use crate::metrics::add;
-use crate::reasons::Flags;
+use crate::reasons::{Flags, Reason, Reject};
 use crate::stream_info::StreamInfo;
+use ir::HttpSettings;
 use ir::policy::{CheckProtocol, ExternalAuthorization, ExternalCheck};
-use ir::{HttpSettings, PeerFact};
-use routing::authorization::AccessFacts;
+use routing::decision;
 use routing::ext_authz::{self, Changes, CheckedRequest, Denial, Verdict};
-use routing::{RequestContext, decision};
 use service_call::{CallError, ServiceRequest, ServiceResponse, call};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,9 +27,6 @@ use wire::view::Fields;
 
 /// The detail of a request that is denied because no service can be asked, as Istio has it.
 const DENY_ALL: &str = "rbac_access_denied_matched_policy[default-deny-all-due-to-bad-CUSTOM-action]";
-/// The body of that response.
-const DENIED: &[u8] = b"RBAC: access denied";
-const FORBIDDEN: u16 = 403;
 
 /// What becomes of a request.
 pub(super) enum Outcome {
@@ -57,8 +55,9 @@ pub(super) async fn run(
     let check = match &*gate.authorization {
         ExternalAuthorization::DenyAll => {
             info.detail = DENY_ALL;
-            let (status, headers, body) = (Some(FORBIDDEN), Vec::new(), DENIED.to_vec());
-            return Outcome::Deny(Box::new(Denial { status, headers, body }));
+            let Reason { status, body, .. } = Reject::Denied.reason();
+            let denial = Denial { status: Some(status), headers: Vec::new(), body: body.as_bytes().to_vec() };
+            return Outcome::Deny(Box::new(denial));
         }
         ExternalAuthorization::Check(check) => check,
     };
@@ -111,30 +110,22 @@ fn pass(
     head: usize,
     changes: Box<Changes>,
 ) -> Option<Outcome> {
-    let length = if changes.leaves_request() { head } else { amend(conn, buffers, head, &changes)? };
+    let length = if changes.leaves_request() { head } else { change(conn, buffers, head, &changes)? };
     if !changes.response.is_empty() {
         buffers.checked = Some(changes);
     }
     Some(Outcome::Pass(length))
 }
 
-/// Changes the head of the request, as if the client had sent it so: routing and all else see the result. Returns the length of the head.
-fn amend(conn: &mut ClientConnection, buffers: &mut ExchangeBuffers, head: usize, changes: &Changes) -> Option<usize> {
-    let input = conn.input.filled();
-    let (buffer, behind) = input.split_at_checked(head)?;
+/// Changes the head of the request. Returns the length of the head; `None` if it would become too large.
+fn change(conn: &mut ClientConnection, buffers: &mut ExchangeBuffers, head: usize, changes: &Changes) -> Option<usize> {
+    let buffer = conn.input.filled();
     let mut edits = Edits::default();
     changes.edit_request(buffers.request.fields(buffer), &mut edits);
     let target = buffers.request.target.of(buffer);
-    let at = target.iter().position(|octet| *octet == b'?');
-    let before = at.and_then(|at| target.get(at + 1..));
+    let before = memchr::memchr(b'?', target).and_then(|at| target.get(at + 1..));
     let query = changes.changes_query().then(|| changes.query(before));
-    let query = query.as_ref().map(Option::as_deref);
-    let added = buffers.request.amend(buffer, &edits.fields, query);
-    let (behind, whole) = (behind.to_vec(), input.len() + added.len());
-    conn.input.truncate(head);
-    conn.input.put(&added);
-    conn.input.put(&behind);
-    (conn.input.filled().len() == whole).then_some(head + added.len())
+    amend(conn, buffers, head, &edits.fields, query.as_ref().map(Option::as_deref))
 }
 
 /// The check of a request; `None` if no rule is for it, or its host or path is malformed.
@@ -147,22 +138,16 @@ fn message(
     let ExchangeBuffers { request, scratch, request_id, .. } = buffers;
     let client = &*conn.client;
     let peer = peer(client, settings);
-    let buffer = conn.input.filled().get(..head).unwrap_or_default();
-    let context = RequestContext { request, buffer, settings, mesh_settings: &client.mesh_settings, peer: &peer };
+    let context = context(conn, request, head, (settings, &peer));
     let view = decision::prepare(&context, scratch).ok()?;
     let mut edits = Edits::default();
     edit_forwarded(&context, &view, request_id, &mut edits);
-    let facts = AccessFacts {
-        connection: client.access(),
-        remote: address_behind(&peer, view.fields).unwrap_or_else(|| client.remote.ip().to_canonical()),
-        view: Some(&view),
-        edits: &edits.fields,
-        claims: None,
-    };
+    let facts = access_facts(client, &context, &view, &edits.fields);
     if !gate.concerns(&facts) {
         return None;
     }
-    let principal = client.tls.as_ref().map(|tls| principal(|fact| tls.negotiated.peer(fact))).unwrap_or_default();
+    // Its URI, its DNS name, or its subject.
+    let principal = facts.connection.identity.first().map_or("", |name| name);
     let checked = CheckedRequest {
         view: &view,
         edits: &edits.fields,
@@ -171,7 +156,7 @@ fn message(
         time: SystemTime::now(),
         source: client.remote,
         destination: client.local,
-        source_principal: &principal,
+        source_principal: principal,
         destination_principal: "",
         sni: client.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
         size: match request.body {
@@ -185,13 +170,6 @@ fn message(
         CheckProtocol::Grpc => Message::Grpc(ext_authz::grpc::check(&checked, false).to_frame()),
         CheckProtocol::Http(options) => Message::Http(Box::new(ext_authz::http::check(options, &checked))),
     })
-}
-
-/// The first identity in the client's certificate: its URI, its DNS name, or its subject.
-fn principal(fact: impl Fn(PeerFact) -> String) -> String {
-    let names =
-        [PeerFact::UriSan, PeerFact::DnsSan].map(|kind| fact(kind).split(',').next().unwrap_or_default().to_owned());
-    names.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| fact(PeerFact::Subject))
 }
 
 /// Sends a check and reads the decision.

@@ -67,7 +67,9 @@ pub(in crate::http) async fn run_route_filters(
         };
         match verdict {
             Verdict::Continue => {}
-            Verdict::Reply(reply) => return Err(decide::reply(worker, conn, buffers, head, (reply, routed))),
+            Verdict::Reply(reply) => {
+                return Err(decide::proceed(worker, conn, buffers, head, (routed, Some(reply))));
+            }
             Verdict::Abandon => return Err(Decision::Abandoned(Some(routed))),
         }
     }
