@@ -10,8 +10,11 @@ use crate::policies::{
 use crate::settings::Workload;
 use ir::policy::{ActionRules, Authorization, AuthorizationRule, Policies, RuleList};
 use ir::{ClusterId, WorkloadName};
+use resources::Map;
 use resources::key::{Key, Kind};
-use resources::spec::security::{AuthorizationAction, Policy};
+use resources::set::Object;
+use resources::spec::security::{AuthorizationAction, AuthorizationPolicy, Policy};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -60,8 +63,17 @@ impl WorkloadPolicies {
 
     /// Compiles the policies that are dirty, puts together what depends on them, and returns the workloads that demand something else now.
     pub(super) fn compile(&mut self, context: CompileContext<'_>, dirty: &Dirty, step: &mut Step) -> Demanding {
-        let mut touched = self.authorization(context, dirty, step);
-        touched.append(&mut self.authentication(context, dirty, step));
+        let mut touched = BTreeSet::new();
+        let all = &context.set.authorization_policies;
+        let keys = dirty_keys(dirty, Kind::AuthorizationPolicy, all.keys());
+        let domains = LazyCell::new(|| TrustDomains::of(&context.settings.mesh));
+        let compile = |object: &Object<AuthorizationPolicy>| rules_of(object, &domains);
+        let into = (&mut *step, &mut touched);
+        self.recompile((context, keys), all, compile, |demanded| &mut demanded.authorization, into);
+        let all = &context.set.request_authentications;
+        let keys = dirty_keys(dirty, Kind::RequestAuthentication, all.keys());
+        let into = (&mut *step, &mut touched);
+        self.recompile((context, keys), all, authentication_rules, |demanded| &mut demanded.authentication, into);
         let mut different = Demanding::default();
         for workload in context.workloads() {
             let Some(demanded) = self.of.get_mut(&workload.name) else { continue };
@@ -95,46 +107,24 @@ impl WorkloadPolicies {
         concerned.filter_map(|demanded| demanded.external.as_ref())
     }
 
-    /// Compiles AuthorizationPolicies, and returns the workloads whose rules they change.
-    fn authorization(&mut self, context: CompileContext<'_>, dirty: &Dirty, step: &mut Step) -> BTreeSet<WorkloadName> {
-        let policies = &context.set.authorization_policies;
-        let keys = dirty_keys(dirty, Kind::AuthorizationPolicy, policies.keys());
-        let mut touched = BTreeSet::new();
-        if keys.is_empty() {
-            return touched;
-        }
-        let domains = TrustDomains::of(&context.settings.mesh);
-        for key in keys {
-            let object = policies.get(&key);
-            let workloads = object.map(|object| workloads_of(context, &key, object.spec.targets())).unwrap_or_default();
-            let rules = object.filter(|_| !workloads.is_empty()).map(|object| {
-                step.work.policies += 1;
-                Arc::new(rules_of(object, &domains))
-            });
-            self.put(context, (&key, &workloads, rules), |demanded| &mut demanded.authorization, &mut touched);
-        }
-        touched
-    }
-
-    /// Compiles RequestAuthentications, and returns the workloads whose rules they change.
-    fn authentication(
+    /// Compiles the policies of a kind that are dirty, and adds the workloads whose rules they change to `touched`.
+    fn recompile<T: Policy, R: PartialEq>(
         &mut self,
-        context: CompileContext<'_>,
-        dirty: &Dirty,
-        step: &mut Step,
-    ) -> BTreeSet<WorkloadName> {
-        let policies = &context.set.request_authentications;
-        let mut touched = BTreeSet::new();
-        for key in dirty_keys(dirty, Kind::RequestAuthentication, policies.keys()) {
-            let object = policies.get(&key);
+        (context, keys): (CompileContext<'_>, Vec<Key>),
+        all: &Map<Key, Arc<Object<T>>>,
+        compile: impl Fn(&Object<T>) -> R,
+        place: impl Fn(&mut Demanded) -> &mut BTreeMap<Key, Arc<R>>,
+        (step, touched): (&mut Step, &mut BTreeSet<WorkloadName>),
+    ) {
+        for key in keys {
+            let object = all.get(&key);
             let workloads = object.map(|object| workloads_of(context, &key, object.spec.targets())).unwrap_or_default();
             let rules = object.filter(|_| !workloads.is_empty()).map(|object| {
                 step.work.policies += 1;
-                Arc::new(authentication_rules(object))
+                Arc::new(compile(object))
             });
-            self.put(context, (&key, &workloads, rules), |demanded| &mut demanded.authentication, &mut touched);
+            self.put(context, (&key, &workloads, rules), &place, touched);
         }
-        touched
     }
 
     /// Gives the workloads that a policy is for its rules, and takes them from the others. Those for which that makes a difference are `touched`.
