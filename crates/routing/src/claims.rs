@@ -78,7 +78,7 @@ impl Claims {
         Some(format!("{}/{}", self.issuer()?, self.subject()?))
     }
 
-    /// Whom the token is for: `aud`, a text or a list.
+    /// The audiences: `aud`, a text or a list.
     pub fn audiences(&self) -> impl Iterator<Item = &str> {
         self.texts(["aud"])
     }

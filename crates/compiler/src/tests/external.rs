@@ -81,7 +81,7 @@ fn ap_13_the_provider_is_resolved_to_a_cluster_of_the_snapshot() {
     assert_eq!((checked.fail_open, checked.status_on_error, checked.clear_route_cache), (false, 403, false));
     let rules: Vec<&str> = checked.rules.iter().map(|rule| &*rule.name).collect();
     assert_eq!(rules, ["ns[istio-system]-policy[p]-rule[0]"]);
-    // Without a policy nobody goes to the service.
+    // Without a policy the service has no cluster.
     let none = compiled_with(&world(""), &settings());
     assert_eq!((policies(&none).ext_authz, none.snapshot.clusters.size()), (None, 0));
 }

@@ -57,7 +57,7 @@ impl KeySets {
         Self { upstream, remote: HashMap::new(), fixed: HashMap::new() }
     }
 
-    /// The issuers of a configuration. Sets that nobody uses any more are forgotten.
+    /// The issuers of a configuration. Sets that are no longer in use are removed.
     pub(crate) fn issuers(&mut self, config: &Arc<Authentication>) -> Arc<TokenIssuers> {
         self.remote.retain(|_, set| set.strong_count() > 0);
         self.fixed.retain(|_, keys| keys.strong_count() > 0);

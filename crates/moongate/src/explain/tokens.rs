@@ -1,4 +1,4 @@
-//! The tokens of a request: which of them are verified for whom, and what becomes of the request's head (RA-02 to RA-04).
+//! The tokens of a request: the verdict of each rule, and the changes of the request's head (RA-02 to RA-04).
 
 use super::answer::TokenAnswer;
 use ir::policy::{Authentication, KeySource, Provider};

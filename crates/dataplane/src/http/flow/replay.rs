@@ -68,7 +68,7 @@ impl ReplayBuffer {
         self.text.is_some()
     }
 
-    /// Whether the body is forwarded as it is received, and to nobody else.
+    /// Whether the body is forwarded as it is received, and to the backend alone.
     pub(super) fn is_plain(&self) -> bool {
         self.text.is_none() && self.mirrors.is_empty()
     }

@@ -119,7 +119,7 @@ async fn ra_05_an_unknown_name_makes_keys_be_fetched_soon_and_seldom() {
     assert!(set.current(Some("b")).is_some_and(|current| !current.keys.has("b")));
     has(&set, "b").await;
     assert!(begun.elapsed() <= SOONEST * 2, "{:?}", begun.elapsed());
-    // Names that nobody has do not make the issuer busy.
+    // Unknown names cause few fetches.
     let asked = issuer.asked.load(Ordering::SeqCst);
     let until = Instant::now() + Duration::from_secs(15 * 60);
     while Instant::now() < until {
