@@ -37,8 +37,8 @@ codes! {
 
     PROVIDER_UNKNOWN "MG5040" Error "the provider of a policy cannot be asked, so that every request is denied"
     PROVIDER_CONFLICT "MG5041" Error "policies for one workload name several providers, so that every request is denied"
-    CUSTOM_ON_TCP "MG5042" Error "connections to TCP or passthrough servers are not checked, and are closed"
     CUSTOM_NOT_ON_TCP "MG5043" Warning "a provider in HTTP does not check connections to TCP or passthrough servers"
+    PROVIDER_NOT_HTTP2 "MG5044" Error "the provider of a policy is a gRPC service, and its port does not speak HTTP/2"
 
     OTHER_WORKLOAD "MG6001" Warning "the Gateway selects no workload of this process"
     NOT_SERVED "MG6002" Error "the server's protocol or mode is not served, so that its port stays closed"

@@ -34,6 +34,7 @@ mod policies;
 mod report;
 mod services;
 mod settings;
+mod spoken;
 mod texts;
 mod tls_parameters;
 mod visibility;

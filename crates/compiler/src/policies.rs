@@ -9,7 +9,7 @@ mod trust_domains;
 
 pub(crate) use authentication::{AuthenticationRules, authentication_of, authentication_rules};
 pub(crate) use authorization::{PolicyRules, rules_of};
-pub(crate) use external::{External, deny_all, external};
+pub(crate) use external::{CheckRules, External, external};
 pub(crate) use trust_domains::TrustDomains;
 
 use crate::code;
@@ -92,13 +92,9 @@ pub(crate) fn of_authorization_policy<'a>(
     let rules = rules_of(object, &TrustDomains::of(&context.settings.mesh));
     let tcp = workloads.iter().any(|workload| has_tcp_servers(&workload.name));
     lints::of_rules(&rules, tcp, &mut notes);
-    for External { notes: found, closes_connections, .. } in externals {
-        notes.extend(found);
-        if tcp && *closes_connections {
-            let message =
-                "connections to TCP and passthrough servers cannot be checked yet: those that a rule covers are closed";
-            notes.add_with_help(code::CUSTOM_ON_TCP, "spec.action", message, "select a workload without such servers");
-        } else if tcp {
+    for external in externals {
+        notes.extend(&external.notes);
+        if tcp && external.is_for_requests_alone() {
             let message = "a provider in HTTP is not asked about connections to TCP and passthrough servers";
             notes.add_with_help(code::CUSTOM_NOT_ON_TCP, "spec.action", message, "add a `DENY` policy for their ports");
         }

@@ -20,13 +20,13 @@ mod streams;
 mod tunnel;
 mod upstream;
 
-pub(crate) use downstream::{ClientAccounts, ClientReset, Downstream};
+pub(crate) use downstream::{ClientAccounts, Downstream};
 pub(crate) use grpc_web::GrpcWebResponse;
 pub(crate) use pace::Pace;
 pub(crate) use post_tunnel::PostTunnel;
 pub(crate) use read::read;
 pub(crate) use receive::{Piece, ReceiveError, Received, Trailers};
-pub(crate) use reset::ResetCode;
+pub(crate) use reset::{ClientReset, ResetCode, until_reset};
 pub(crate) use send::{BodyFraming, SendBuffer};
 pub(crate) use splice::{Splice, TransferError};
 pub(crate) use stream_trailers::UnreadTrailers;

@@ -5,7 +5,7 @@
 //!
 //! From below: `limits`, `reasons`, the one table of causes; `tls`, TLS of clients; `stream_info`, what is known of a stream, and its sinks, `metrics`
 //! and `log`; `conn`, the parts of connections; `codec`, both sides
-//! of an exchange; `http` and `tcp`, the protocols on them; `entry`, from a socket to its protocol; `accept`, the thread of a worker; `listeners` and `control`, the
+//! of an exchange; `ext_authz`, the calls to services for authorization; `http` and `tcp`, the protocols on them; `entry`, from a socket to its protocol; `accept`, the thread of a worker; `listeners` and `control`, the
 //! control side.
 
 mod accept;
@@ -14,6 +14,7 @@ mod conn;
 mod control;
 mod date;
 mod entry;
+mod ext_authz;
 mod http;
 mod keys;
 pub mod limits;

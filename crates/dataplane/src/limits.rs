@@ -65,6 +65,8 @@ pub struct Limits {
     pub responses: BudgetLimits,
     /// Octets that HTTP/2 backends may send ahead of such clients: the window of each stream. At the limit, a waiting stream is reset.
     pub ahead: BudgetLimits,
+    /// Octets of request bodies that are held until a service for authorization has seen them. At the limit, requests are rejected.
+    pub bodies: BudgetLimits,
     /// Queued lines of the access log; further ones are dropped and counted.
     pub log_lines: usize,
     /// Series of request metrics per worker; further ones are counted as `other`.
@@ -174,6 +176,7 @@ impl Default for Limits {
             heads: BudgetLimits { connection: 4 << 20, worker: 64 << 20, process: 256 << 20 },
             responses: BudgetLimits { connection: 1 << 20, worker: 64 << 20, process: 256 << 20 },
             ahead: BudgetLimits { connection: 128 << 20, worker: 128 << 20, process: 512 << 20 },
+            bodies: BudgetLimits { connection: 64 << 20, worker: 128 << 20, process: 512 << 20 },
             log_lines: 8192,
             metric_series: 10_000,
         }

@@ -64,6 +64,10 @@ pub(crate) enum Reject {
     StreamIdle,
     /// The client's body is malformed.
     ClientBody,
+    /// The client's body is larger than what a service for authorization checks (AP-13).
+    BodyTooLarge,
+    /// The gateway holds as many octets of bodies as it may.
+    BodyBudget,
     /// The client's body is to be base64, and is not (S-119).
     NotBase64,
     /// The policies of the workload do not allow it (AP-03).
@@ -131,6 +135,8 @@ impl Reject {
             Self::RequestTimeout => row(408, Flags::NONE, "request_overall_timeout", "request timeout"),
             Self::StreamIdle => row(504, Flags::SI, "stream_idle_timeout", "stream timeout"),
             Self::ClientBody => row(400, Flags::DPE, "http1.codec_error", "Bad Request"),
+            Self::BodyTooLarge => row(413, Flags::NONE, "request_payload_too_large", "Payload Too Large"),
+            Self::BodyBudget => row(503, Flags::NONE, "request_body_budget_exceeded", "too many request bodies wait for a decision"),
             Self::NotBase64 => row(400, Flags::NONE, "grpc_base_64_decode_failed", "a body of application/grpc-web-text has to be base64"),
             Self::Denied => row(403, Flags::NONE, "rbac_access_denied", "RBAC: access denied"),
             Self::Fault(Abort::Http(status)) => row(status, Flags::FI, "fault_filter_abort", "fault filter abort"),

@@ -2,6 +2,7 @@
 
 mod authorization;
 mod connection;
+mod ext_authz;
 mod tunnel;
 
 pub(crate) use connection::TcpConnection;
@@ -30,6 +31,10 @@ struct UpstreamPath {
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
     let (mut info, mut cluster) = (StreamInfo::new(), None);
+    // As for requests, the service is asked first (AP-02).
+    if !ext_authz::allows(&worker, &conn, &mut info).await {
+        return record(&worker, &conn, None, &info);
+    }
     if let Some(denied) = authorization::denied(&worker, &conn.client) {
         info.denied = Some(denied);
         return record(&worker, &conn, None, &info);

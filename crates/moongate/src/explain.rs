@@ -4,13 +4,16 @@ mod answer;
 mod authorization;
 mod balance;
 mod clusters;
+mod external;
 mod policies;
+mod question;
 mod secured;
 mod text;
 mod tokens;
 
 pub use answer::{
-    Answer, Failing, Hello, MirrorAnswer, Outcome, PolicyAnswer, Question, SecuredAnswer, TargetAnswer, TokenAnswer,
+    Answer, CheckAnswer, Failing, Hello, MirrorAnswer, Outcome, PolicyAnswer, Question, SecuredAnswer, TargetAnswer,
+    TokenAnswer,
 };
 pub use text::text;
 
@@ -144,6 +147,14 @@ impl Explainer {
         let address = came.question.from.to_canonical().into();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
         let settings = http.settings;
+        let context = RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer };
+        if let Some(denied) = came.unchecked(&context, answer) {
+            answer.outcome = denied;
+            if let Some(dialect) = context.dialect() {
+                answer.outcome.explain_grpc(dialect);
+            }
+            return Ok(());
+        }
         let mut claims = Claims::default();
         if let Some(config) = &came.served.listener.policies.authentication {
             let context = RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer };
@@ -301,17 +312,33 @@ struct Came<'a> {
 }
 
 impl Came<'_> {
-    /// Why the policies of the workload do not allow a connection whose bytes are passed on. `AUTO_PASSTHROUGH` has none (AP-12).
+    /// Why a connection whose bytes are passed on is closed. `AUTO_PASSTHROUGH` has no policies (AP-12).
     fn closed(&self, answer: &mut Answer) -> Option<Outcome> {
         let listener = &*self.served.listener;
-        let policies = listener.policies.authorization.as_deref()?;
         if self.place.and_then(|place| listener.tls.get(place)).is_some_and(|server| server.mesh_only) {
             return None;
         }
         let identity = self.identity();
         let connection = authorization::connection(self.question, listener, &identity);
         let facts = AccessFacts { connection, remote: connection.source, view: None, edits: &[], claims: None };
-        authorization::bytes(policies, &facts, answer)
+        let external = listener.policies.ext_authz.as_deref();
+        if let Some(closed) = external.and_then(|external| external::bytes(external, &facts, answer)) {
+            return Some(closed);
+        }
+        authorization::bytes(listener.policies.authorization.as_deref()?, &facts, answer)
+    }
+
+    /// The response to a request because no service can be asked about it. Otherwise the answer says how a service is asked.
+    fn unchecked(&self, context: &RequestContext<'_>, answer: &mut Answer) -> Option<Outcome> {
+        let external = self.served.listener.policies.ext_authz.as_deref()?;
+        let mut scratch = Scratch::default();
+        // What cannot be routed is refused by what decides next.
+        let view = decision::prepare(context, &mut scratch).ok()?;
+        let claims = Claims::default();
+        self.with_facts(context, (&view, &claims), |facts| {
+            let sent = external::Sent { question: self.question, context, facts };
+            external::request(external, &sent, answer)
+        })
     }
 
     /// Why the policies of the workload do not allow a request.
@@ -323,15 +350,24 @@ impl Came<'_> {
     ) -> Option<Outcome> {
         let listener = &*self.served.listener;
         let policies = listener.policies.authorization.as_deref()?;
+        self.with_facts(context, (view, claims), |facts| authorization::request(policies, facts, answer))
+    }
+
+    /// Calls a function with the facts that policies see.
+    fn with_facts<T>(
+        &self,
+        context: &RequestContext<'_>,
+        (view, claims): (&RequestView<'_>, &Claims),
+        then: impl FnOnce(&AccessFacts<'_>) -> T,
+    ) -> T {
         let mut edits = Edits::default();
         let id = context.mesh_settings.headers.request_id.then(|| "<a new id>".into());
         forwarded::edit(context.peer, view.fields, view.scheme, id, &mut edits);
         let identity = self.identity();
-        let connection = authorization::connection(self.question, listener, &identity);
+        let connection = authorization::connection(self.question, &self.served.listener, &identity);
         let behind = forwarded::client_behind(context.peer, view.fields).and_then(|address| address.parse().ok());
         let remote = behind.unwrap_or(connection.source);
-        let facts = AccessFacts { connection, remote, view: Some(view), edits: &edits.fields, claims: Some(claims) };
-        authorization::request(policies, &facts, answer)
+        then(&AccessFacts { connection, remote, view: Some(view), edits: &edits.fields, claims: Some(claims) })
     }
 
     /// The names in the client's certificate, if the server verifies one.
@@ -425,7 +461,7 @@ fn head_of(question: &Question) -> Vec<u8> {
 
 /// Answers one question on the command line.
 pub(crate) fn command(args: &ExplainArgs) -> Result<ExitCode> {
-    let (question, paths) = question(args)?;
+    let (question, paths) = question::question(args)?;
     let settings = settings::settings(&args.workload)?;
     let explainer = Explainer::read(paths, args.workload.mesh_config.clone(), settings)?;
     let answer = explainer.ask(&question)?;
@@ -434,62 +470,4 @@ pub(crate) fn command(args: &ExplainArgs) -> Result<ExitCode> {
         Output::Text => output::print(&text::text(&question, &answer))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// `[METHOD] URL PATH…`
-fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
-    let (first, rest) = args.words.split_first().context("a URL is needed")?;
-    // Methods are words in capitals; `-X` gives any other.
-    if !first.contains("://") && !first.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-        bail!("`{first}` is not a URL; did you mean `http://{first}`?");
-    }
-    let (method, url, paths) = if first.contains("://") {
-        (None, first, rest)
-    } else {
-        let (url, paths) = rest.split_first().context("a URL is needed")?;
-        (Some(first.clone()), url, paths)
-    };
-    if paths.is_empty() {
-        bail!("a file or folder with the configuration is needed behind the URL");
-    }
-    let (rest, secured) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (rest, false),
-        (None, Some(rest)) => (rest, true),
-        (None, None) => bail!("`{url}` is not a URL; did you mean `http://{url}`?"),
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at(end);
-    let port = match authority.rsplit_once(':') {
-        Some((_, port)) if !port.ends_with(']') => {
-            port.parse().with_context(|| format!("{url}: `{port}` is not a valid port"))?
-        }
-        _ if secured => 443,
-        _ => 80,
-    };
-    let mut headers = Vec::new();
-    for line in &args.headers {
-        let (name, value) =
-            line.split_once(':').with_context(|| format!("`{line}` is not of the form `name: value`"))?;
-        headers.push((name.trim().to_owned(), value.trim().to_owned()));
-    }
-    if let Some(file) = &args.jwt {
-        let token = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-        headers.push(("Authorization".to_owned(), format!("Bearer {}", token.trim())));
-    }
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        headers.insert(0, ("Host".to_owned(), authority.to_owned()));
-    }
-    let method = args.method.clone().or(method).unwrap_or_else(|| "GET".to_owned());
-    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-    // As clients do: the host of the URL, unless it is an address.
-    let named = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let is_address = named.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    let sni = args.sni.clone().or_else(|| (!is_address).then(|| named.to_owned()));
-    let tls = secured.then(|| Hello { sni: sni.filter(|sni| !sni.is_empty()), alpn: args.alpn.clone() });
-    let from = args.from;
-    let identity = args.identity.clone();
-    Ok((
-        Question { port, method, target, headers, body: false, tls, from, identity },
-        paths.iter().map(PathBuf::from).collect(),
-    ))
 }

@@ -7,10 +7,12 @@ pub mod http;
 mod request;
 
 pub use changes::{Changes, HeaderAction, HeaderChange};
-pub use request::{CheckedBody, CheckedRequest};
+pub use request::{CheckedBody, CheckedConnection, CheckedRequest};
 
 use text::{FieldValue, HeaderName};
 
+/// The detail of a request or connection that is denied because no service can be asked, as Istio has it.
+pub const DENY_ALL: &str = "rbac_access_denied_matched_policy[default-deny-all-due-to-bad-CUSTOM-action]";
 /// The header that tells a service whether it got the whole body.
 const PARTIAL_BODY: &str = "x-envoy-auth-partial-body";
 /// The status of a denying response that has none.

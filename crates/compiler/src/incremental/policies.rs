@@ -4,7 +4,7 @@ use super::dirty::Dirty;
 use super::step::Step;
 use crate::context::CompileContext;
 use crate::policies::{
-    AuthenticationRules, External, PolicyRules, TrustDomains, authentication_of, authentication_rules, deny_all,
+    AuthenticationRules, CheckRules, External, PolicyRules, TrustDomains, authentication_of, authentication_rules,
     external, rules_of, workloads_of,
 };
 use crate::settings::Workload;
@@ -78,8 +78,12 @@ impl WorkloadPolicies {
         for workload in context.workloads() {
             let Some(demanded) = self.of.get_mut(&workload.name) else { continue };
             let is_touched = touched.contains(&workload.name);
-            // The service of a provider may have come or gone.
-            if !is_touched && (dirty.hosts.is_empty() || demanded.external.is_none()) {
+            // The service of a provider may have come or gone, or what is spoken to it may be different.
+            let concerns = |external: &External| {
+                let host = external.cluster().and_then(|id| id.as_str().rsplit('|').next());
+                !dirty.hosts.is_empty() || host.is_some_and(|host| dirty.endpoints.contains(host))
+            };
+            if !is_touched && !demanded.external.as_ref().is_some_and(concerns) {
                 continue;
             }
             let external = external_of(context, workload, demanded);
@@ -160,38 +164,28 @@ fn dirty_keys<'a>(dirty: &Dirty, kind: Kind, all: impl Iterator<Item = &'a Key>)
 /// The external authorization of a workload, if it has `CUSTOM` policies.
 fn external_of(context: CompileContext<'_>, workload: &Workload, demanded: &Demanded) -> Option<External> {
     let mut providers = BTreeSet::new();
-    let mut rules: Vec<Arc<AuthorizationRule>> = Vec::new();
+    let (mut requests, mut connections): (Vec<Arc<AuthorizationRule>>, Vec<Arc<AuthorizationRule>>) =
+        Default::default();
     for (key, policy) in demanded.custom() {
         let object = context.set.authorization_policies.get(key);
         let provider = object.and_then(|object| object.spec.provider.as_ref());
         providers.insert(provider.map_or("", |provider| &*provider.name));
-        rules.extend(policy.requests.iter().map(Arc::clone));
+        requests.extend(policy.requests.iter().map(Arc::clone));
+        connections.extend(policy.connections.iter().map(Arc::clone));
     }
-    rules.sort_by(|one, other| one.name.cmp(&other.name));
-    (!providers.is_empty()).then(|| external(context, workload, &providers, rules.into()))
+    for rules in [&mut requests, &mut connections] {
+        rules.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    let rules = CheckRules { requests: requests.into(), connections: connections.into() };
+    (!providers.is_empty()).then(|| external(context, workload, &providers, rules))
 }
 
 /// The rules of the policies of a workload, by action; `None` if none of them says anything.
 fn authorization_of(demanded: &Demanded) -> Option<Authorization> {
     let policies = demanded.authorization.values();
     let requests = by_action(policies.clone(), |policy| &policy.requests);
-    let mut connections = by_action(policies, |policy| &policy.connections);
-    if demanded.external.as_ref().is_some_and(|external| external.closes_connections) {
-        close_unchecked(demanded, &mut connections);
-    }
+    let connections = by_action(policies, |policy| &policy.connections);
     (!requests.is_empty() || !connections.is_empty()).then_some(Authorization { requests, connections })
-}
-
-/// Connections cannot be checked yet: those are denied that a rule of a `CUSTOM` policy matches, or all if there is no service.
-fn close_unchecked(demanded: &Demanded, connections: &mut ActionRules) {
-    let has_service = demanded.external.as_ref().is_some_and(|external| external.cluster().is_some());
-    let mut closed: Vec<Arc<AuthorizationRule>> = match demanded.custom().next().filter(|_| !has_service) {
-        Some((key, _)) => vec![Arc::new(deny_all(key))],
-        None => demanded.custom().flat_map(|(_, policy)| &policy.connections).map(Arc::clone).collect(),
-    };
-    closed.extend(connections.deny.iter().flat_map(|rules| rules.iter()).map(Arc::clone));
-    closed.sort_by(|one, other| one.name.cmp(&other.name));
-    connections.deny = Some(closed.into());
 }
 
 fn by_action<'a>(

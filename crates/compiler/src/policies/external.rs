@@ -2,18 +2,16 @@
 
 use crate::code;
 use crate::context::CompileContext;
+use crate::destination_rules::{self, Effective};
 use crate::report::Notes;
 use crate::services;
 use crate::settings::Workload;
-use ir::policy::{
-    AuthorizationRule, CheckBody, CheckProtocol, ExternalAuthorization, ExternalCheck, HttpCheck, NamePattern, RuleList,
-};
-use ir::{ClusterId, ObjectKind, Origin};
-use resources::key::Key;
+use crate::spoken;
+use ir::policy::{CheckBody, CheckProtocol, ExternalAuthorization, ExternalCheck, HttpCheck, NamePattern, RuleList};
+use ir::{ClusterId, UpstreamProtocol};
 use resources::spec::mesh_config::{ExtAuthzBody, ExtAuthzGrpc, ExtAuthzHttp, ExtensionProvider};
 use resources::spec::scalar::{self, Text};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 use text::{HeaderName, HeaderValue, PathText};
 
@@ -25,15 +23,18 @@ const PROVIDER: &str = "spec.provider.name";
 /// What the `CUSTOM` policies of a workload demand.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct External {
-    /// For requests.
+    /// For requests and connections.
     pub(crate) authorization: ExternalAuthorization,
-    /// Whether connections whose bytes are passed on are closed where a rule matches; else no rule is for them.
-    pub(crate) closes_connections: bool,
     /// What there is to say of each of the policies.
     pub(crate) notes: Notes,
 }
 
 impl External {
+    /// Whether a service is asked, and not about connections: as in Istio, one in HTTP.
+    pub(crate) fn is_for_requests_alone(&self) -> bool {
+        matches!(&self.authorization, ExternalAuthorization::Check(check) if check.connections.is_none())
+    }
+
     /// The cluster of the service.
     pub(crate) fn cluster(&self) -> Option<&ClusterId> {
         match &self.authorization {
@@ -43,12 +44,20 @@ impl External {
     }
 }
 
+/// The rules of the policies of a workload.
+pub(crate) struct CheckRules {
+    /// For requests.
+    pub(crate) requests: RuleList,
+    /// For connections whose bytes are passed on.
+    pub(crate) connections: RuleList,
+}
+
 /// What a workload demands whose policies name these providers and have these rules.
 pub(crate) fn external(
     context: CompileContext<'_>,
     workload: &Workload,
     providers: &BTreeSet<&str>,
-    rules: RuleList,
+    rules: CheckRules,
 ) -> External {
     let mut notes = Notes::default();
     let check = match providers.iter().copied().collect::<Vec<_>>()[..] {
@@ -63,34 +72,16 @@ pub(crate) fn external(
             None
         }
     };
-    // As in Istio, a provider in HTTP is not asked about connections.
-    let closes_connections = check.as_ref().is_none_or(|check| check.protocol == CheckProtocol::Grpc);
     let authorization =
         check.map_or(ExternalAuthorization::DenyAll, |check| ExternalAuthorization::Check(Box::new(check)));
-    External { authorization, closes_connections, notes }
-}
-
-/// The rule that denies everything where no service can be asked, as Istio names it.
-pub(crate) fn deny_all(policy: &Key) -> AuthorizationRule {
-    AuthorizationRule {
-        name: "default-deny-all-due-to-bad-CUSTOM-action".into(),
-        origin: Origin {
-            kind: ObjectKind::AuthorizationPolicy,
-            namespace: Arc::clone(&policy.namespace),
-            name: Arc::clone(&policy.name),
-            rule: "provider".into(),
-        },
-        from: vec![Vec::new()],
-        to: vec![Vec::new()],
-        when: Vec::new(),
-    }
+    External { authorization, notes }
 }
 
 /// The check; `None`, with a note, if the provider cannot be asked.
 fn check(
     context: CompileContext<'_>,
     workload: &Workload,
-    (name, rules): (&str, RuleList),
+    (name, rules): (&str, CheckRules),
     notes: &mut Notes,
 ) -> Option<ExternalCheck> {
     let all = &context.settings.mesh.extension_providers;
@@ -113,18 +104,25 @@ fn check(
         refuse(message, "name a provider with `envoyExtAuthzGrpc` or `envoyExtAuthzHttp`".to_owned());
         return None;
     };
+    let is_grpc = options.protocol == CheckProtocol::Grpc;
     let cluster = match cluster(context, workload, &options) {
-        Ok(cluster) => cluster,
+        Ok((cluster, speaks_http2)) => {
+            if is_grpc && !speaks_http2 {
+                let message = format!(
+                    "the provider `{name}` is a gRPC service, and port {} of `{}` does not speak HTTP/2: no check \
+                     has a decision",
+                    options.port, options.service
+                );
+                let help = "name the port `grpc` or `http2`, or set its `appProtocol`";
+                notes.add_with_help(code::PROVIDER_NOT_HTTP2, PROVIDER, message, help);
+            }
+            cluster
+        }
         Err((message, help)) => {
             refuse(format!("the provider `{name}` cannot be asked: {message}"), help);
             return None;
         }
     };
-    if options.body.is_some() {
-        let help = "leave `includeRequestBodyInCheck` out";
-        refuse(format!("the provider `{name}` checks bodies, which is not supported yet"), help.to_owned());
-        return None;
-    }
     Some(ExternalCheck {
         provider: name.into(),
         cluster,
@@ -138,7 +136,9 @@ fn check(
             partial: body.allow_partial_message,
             raw: body.pack_as_bytes,
         }),
-        rules,
+        // As in Istio, a provider in HTTP is not asked about connections.
+        connections: is_grpc.then_some(rules.connections),
+        rules: rules.requests,
     })
 }
 
@@ -206,12 +206,12 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The cluster of `[<namespace>/]<host>`, or why there is none and what helps.
+/// The cluster of `[<namespace>/]<host>` and whether it speaks HTTP/2, or why there is none and what helps.
 fn cluster(
     context: CompileContext<'_>,
     workload: &Workload,
     options: &Options<'_>,
-) -> Result<ClusterId, (String, String)> {
+) -> Result<(ClusterId, bool), (String, String)> {
     let (namespace, host) = match options.service.split_once('/') {
         Some((namespace, host)) => (Some(namespace), host),
         None => (None, options.service),
@@ -232,8 +232,11 @@ fn cluster(
         return Err((message, "write `<namespace>/<host name>`".to_owned()));
     }
     let port = u16::try_from(options.port).unwrap_or(0);
-    if !of_namespace.iter().any(|backing| backing.port(port).is_some()) {
+    let Some(backing_port) = of_namespace.iter().find_map(|backing| backing.port(port)) else {
         return Err((format!("`{host}` has no port {port}"), format!("its ports: {}", backing.port_numbers())));
-    }
-    Ok(ClusterId::outbound(port, "", host))
+    };
+    let rules = destination_rules::lookup(context, host, &backing.key().namespace, workload);
+    let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(port, None));
+    let protocol = spoken::protocol(context, backing_port, effective);
+    Ok((ClusterId::outbound(port, "", host), matches!(protocol, UpstreamProtocol::Http2 { .. })))
 }

@@ -2,7 +2,7 @@
 
 use super::world::{compiled_with, entry, findings, found, gateway, objects, set, virtual_service};
 use crate::{Compiled, Memo, Settings, compile};
-use ir::policy::{CheckProtocol, ExternalAuthorization, ExternalCheck, Policies};
+use ir::policy::{CheckBody, CheckProtocol, ExternalAuthorization, ExternalCheck, Policies};
 use resources::read::read_mesh_config;
 use resources::set::Change;
 use std::path::Path;
@@ -109,16 +109,12 @@ fn ap_13_a_provider_that_cannot_be_asked_denies_everything_and_says_why() {
         ("port", "`authz.test` has no port 81"),
         ("host", "no Service or ServiceEntry that the workload sees is `other.test`"),
         ("namespace", "no Service or ServiceEntry that the workload sees is `other/authz.test`"),
-        ("body", "checks bodies, which is not supported yet"),
     ] {
         let compiled = compiled_with(&world(&policy("p", provider, "{}")), &settings());
         assert_eq!(external(&compiled), ExternalAuthorization::DenyAll, "{provider}");
         let message = found(&compiled, "MG5040");
         assert!(message.contains(said) && message.contains("all requests"), "{message}");
         assert_eq!(compiled.snapshot.clusters.size(), 0);
-        // Connections are denied, too.
-        let denied = policies(&compiled).authorization.unwrap().connections.deny.clone().unwrap();
-        assert_eq!(&*denied[0].name, "default-deny-all-due-to-bad-CUSTOM-action");
     }
 }
 
@@ -135,13 +131,45 @@ fn ap_14_several_providers_for_a_workload_deny_everything() {
 }
 
 #[test]
-fn ap_13_connections_are_closed_where_a_grpc_service_would_be_asked() {
+fn ap_13_ap_11_a_grpc_service_is_asked_about_connections_and_one_in_http_is_not() {
     let connections = |provider: &str| {
         let text = world(&policy("p", provider, "{to: [{operation: {ports: ['80'], paths: [/a]}}]}"));
-        policies(&compiled_with(&text, &settings())).authorization.and_then(|all| all.connections.deny.clone())
+        check(&compiled_with(&text, &settings())).connections
     };
-    assert_eq!(connections("grpc").unwrap().len(), 1);
+    let rules = connections("grpc").unwrap();
+    // Conditions on HTTP are left out, so that more connections are checked.
+    assert_eq!(rules.iter().map(|rule| rule.conditions().count()).collect::<Vec<_>>(), [1]);
     assert_eq!(connections("http"), None);
+}
+
+#[test]
+fn ap_13_how_much_of_a_body_is_checked() {
+    let body = check(&compiled_with(&world(&policy("p", "body", "{}")), &settings())).body;
+    assert_eq!(body, Some(CheckBody { octets: 10, partial: false, raw: false }));
+}
+
+#[test]
+fn ap_13_a_grpc_service_on_a_port_without_http_2_is_reported_until_a_rule_upgrades_it() {
+    let upgrade = |host: &str, policy: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: up, namespace: istio-system}}\n\
+             spec: {{host: {host}, trafficPolicy: {{connectionPool: {{http: {{h2UpgradePolicy: {policy}}}}}}}}}\n---\n"
+        )
+    };
+    let reported = |compiled: &Compiled| findings(compiled).iter().any(|one| one.starts_with("MG5044"));
+    let (mut memo, settings) = (Memo::default(), settings());
+    let text = world(&policy("p", "grpc", "{}"));
+    let before = set(&(text.clone() + &upgrade("authz.test", "DO_NOT_UPGRADE")));
+    assert!(reported(&compile(&before, &settings, &mut memo)));
+    let upgraded = before.with(objects(&upgrade("authz.test", "UPGRADE")).into_iter().map(Change::Put));
+    assert!(!reported(&compile(&upgraded, &settings, &mut memo)));
+    assert!(reported(&compile(&before, &settings, &mut memo)));
+    assert!(!reported(&compiled_with(&world(&policy("p", "http", "{}")), &settings)));
+    let named = text.replace(
+        &entry("authz.test", &[9000]),
+        &entry("authz.test", &[9000]).replace("protocol: HTTP", "protocol: GRPC"),
+    );
+    assert!(!reported(&compiled_with(&named, &settings)));
 }
 
 /// The service comes and goes while the policy stays.

@@ -4,11 +4,11 @@ use super::chunks;
 use super::head::EncodedHead;
 use super::read::read;
 use super::receive::{Piece, ReceiveError};
-use super::reset::{self, ResetCode};
+use super::reset::{self, ClientReset, ResetCode};
 use super::send::{BodyFraming, SendBuffer};
 use super::streams::{Receiver, Sender, StreamPiece};
 use super::upstream::Upstream;
-use crate::conn::{Account, BudgetExceeded, Buffer, Charge, Duplex, MIN_PER_STREAM};
+use crate::conn::{Account, Budget, BudgetExceeded, Buffer, Charge, Duplex, MIN_PER_STREAM};
 use ::upstream::{Outgoing, Stream};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -55,11 +55,9 @@ pub(crate) struct ClientAccounts {
     pub(crate) responses: Rc<Account>,
     /// What backends have sent ahead of the client.
     pub(crate) ahead: Rc<Account>,
+    /// Bodies of requests that wait for a decision.
+    pub(crate) bodies: Rc<Account>,
 }
-
-/// The client has reset the stream or its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClientReset;
 
 impl Downstream {
     /// A connection in HTTP/1, or one whose version is not known yet.
@@ -114,17 +112,10 @@ impl Downstream {
     /// Waits for a future, unless the client resets its connection or stream before. A half-close is not a reset (RULES), and unread input does
     /// not hide a reset.
     pub(crate) async fn until_reset<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, ClientReset> {
-        let mut wait = pin!(wait);
         match &mut self.0 {
-            H1(stream) => {
-                let mut reset = pin!(reset::wait_client_reset(stream));
-                poll_fn(|context| match wait.as_mut().poll(context) {
-                    Poll::Ready(done) => Poll::Ready(Ok(done)),
-                    Poll::Pending => reset.as_mut().poll(context).map(|()| Err(ClientReset)),
-                })
-                .await
-            }
+            H1(stream) => reset::until_reset(stream, wait).await,
             H2(stream) => {
+                let mut wait = pin!(wait);
                 poll_fn(|context| match wait.as_mut().poll(context) {
                     Poll::Ready(done) => Poll::Ready(Ok(done)),
                     Poll::Pending => stream.poll_reset(context).map(|()| Err(ClientReset)),
@@ -319,6 +310,14 @@ impl Downstream {
         match &self.0 {
             H1(_) => None,
             H2(stream) => Some(stream.accounts.heads.nothing()),
+        }
+    }
+
+    /// A charge of nothing, for a body that is held; `budget` is that of a connection which has no account yet.
+    pub(crate) fn body_charge(&self, budget: &Rc<Budget>) -> Charge {
+        match &self.0 {
+            H1(_) => budget.account().nothing(),
+            H2(stream) => stream.accounts.bodies.nothing(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! The response to a gRPC-Web client (S-119): base64 bodies, trailers as a frame of the body, and responses that are not gRPC, which become a
 //! gRPC status.
 
-use super::downstream::{ClientReset, Downstream};
+use super::downstream::Downstream;
 use super::head::EncodedHead;
 use super::receive::Trailers;
+use super::reset::ClientReset;
 use super::send::SendBuffer;
 use routing::WebResponse;
 use wire::grpc_web::{self, Encoder, Writing};

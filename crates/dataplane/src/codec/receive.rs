@@ -1,6 +1,6 @@
 //! What one side sends: pieces of a body, its trailers, and why nothing more comes.
 
-use crate::conn::Buffer;
+use crate::conn::{Buffer, HeldPiece};
 use bytes::Bytes;
 use http::HeaderMap;
 use std::io::{self, ErrorKind};
@@ -83,6 +83,16 @@ impl Piece {
     /// The data of a frame.
     pub(super) fn of_frame(data: Bytes) -> Self {
         Self { data: PieceData::Frame(data), is_last: false, trailers: None }
+    }
+
+    /// Octets that were held; `is_last` says that they end the body.
+    pub(crate) fn of_held(held: HeldPiece, is_last: bool) -> Self {
+        Self { data: PieceData::Frame(held.octets), is_last, trailers: held.trailers }
+    }
+
+    /// The trailers that came in a frame of their own.
+    pub(crate) fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
+        self.trailers.take()
     }
 
     /// The end of a stream.

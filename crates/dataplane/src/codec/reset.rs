@@ -1,8 +1,9 @@
 //! Resets: the codes that the gateway sends, and the check for a client that has reset its connection.
 
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use upstream::Stream;
@@ -31,8 +32,22 @@ impl From<ResetCode> for h2::Reason {
     }
 }
 
+/// The client has reset its stream or connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClientReset;
+
+/// Waits for a future, unless the client resets its connection before.
+pub(crate) async fn until_reset<T>(client: &Stream, wait: impl Future<Output = T>) -> Result<T, ClientReset> {
+    let (mut wait, mut reset) = (pin!(wait), pin!(wait_client_reset(client)));
+    poll_fn(|context| match wait.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => reset.as_mut().poll(context).map(|()| Err(ClientReset)),
+    })
+    .await
+}
+
 /// Waits until a client has reset its connection.
-pub(super) async fn wait_client_reset(client: &Stream) {
+async fn wait_client_reset(client: &Stream) {
     let Some(client) = client.tcp() else { return pending().await };
     // If readiness fails, no reset is reported.
     if client.ready(Interest::ERROR).await.is_err() {

@@ -107,6 +107,17 @@ impl Client {
         }
     }
 
+    /// Its identity for services for authorization: the URI in its certificate, its DNS name, or its subject; empty without one.
+    pub(crate) fn principal(&self) -> &str {
+        self.access().identity.first().map_or("", |name| name)
+    }
+
+    /// The identity of the gateway for services for authorization: the URI in the certificate that it has shown; empty without one.
+    pub(crate) fn own_principal(&self) -> &str {
+        let acceptor = self.tls.as_ref().and_then(|tls| tls.service.acceptor.as_ref());
+        acceptor.and_then(|acceptor| acceptor.uri.as_deref()).unwrap_or_default()
+    }
+
     /// The addresses of both peers, if they are known.
     pub(crate) fn ends(&self) -> Option<Ends> {
         Some(Ends { source: self.remote, destination: self.local? })

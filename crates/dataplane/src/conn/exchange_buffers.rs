@@ -2,17 +2,26 @@
 
 use super::Buffer;
 use super::buffer::Memory;
+use super::held_body::{HeldBody, ReceivedBody};
 use ir::FieldName;
 use routing::ext_authz::Changes;
-use routing::{Claims, Scratch};
+use routing::{Claims, RouteEntry, Scratch};
 use std::rc::Rc;
+use std::sync::Arc;
 use text::Uuid;
-use wire::h1::{RequestHead, ResponseHead};
+use wire::h1::{BodyReader, RequestHead, ResponseHead};
 
 /// The size up to which an output buffer keeps its memory.
 pub(crate) const MAX_KEPT_OUTPUT: usize = 32 << 10;
 /// The size up to which the buffer of an HTTP/2 head keeps its memory.
 const MAX_KEPT_HEAD: usize = 4 << 10;
+
+/// The route of a request by its head before a service for authorization changed it.
+#[derive(Debug)]
+pub(crate) enum EarlyPick {
+    Route(Arc<RouteEntry>),
+    NoRoute,
+}
 
 /// The buffers of one exchange.
 #[derive(Debug)]
@@ -31,6 +40,10 @@ pub(crate) struct ExchangeBuffers {
     pub(crate) checked: Option<Box<Changes>>,
     /// The claims of the verified token.
     pub(crate) claims: Claims,
+    /// The route that was picked before a service for authorization changed the head.
+    pub(crate) picked: Option<EarlyPick>,
+    /// What a filter has received of the body of the request, and the state of the rest.
+    pub(crate) held: Option<(Box<HeldBody>, BodyReader)>,
     /// An HTTP/2 head in the form of HTTP/1.
     pub(crate) flat: Vec<u8>,
     /// Received octets of the request body.
@@ -54,6 +67,8 @@ impl ExchangeBuffers {
             logged_path: Vec::new(),
             checked: None,
             claims: Claims::default(),
+            picked: None,
+            held: None,
             flat: Vec::new(),
             body_in: Buffer::new(memory),
             up_in: Buffer::new(memory),
@@ -71,6 +86,14 @@ impl ExchangeBuffers {
         2 * self.flat.len() + self.request.index_octets()
     }
 
+    /// The body of the request: what a filter has received of it, and the rest.
+    pub(crate) fn take_body(&mut self) -> ReceivedBody {
+        match self.held.take() {
+            Some((held, reader)) => ReceivedBody { held: Some(held), reader },
+            None => ReceivedBody { held: None, reader: BodyReader::new(self.request.body) },
+        }
+    }
+
     /// Clears all buffers, but keeps memory for the next exchange.
     pub(super) fn clear(&mut self) {
         self.body_in.release();
@@ -80,6 +103,8 @@ impl ExchangeBuffers {
         self.logged_path.clear();
         self.checked = None;
         self.claims = Claims::default();
+        self.picked = None;
+        self.held = None;
         self.logged_path.shrink_to(MAX_KEPT_HEAD);
         for (out, kept) in [
             (&mut self.up_out, MAX_KEPT_OUTPUT),

@@ -39,6 +39,8 @@ pub(crate) struct Worker {
     pub(crate) responses: Rc<Budget>,
     /// The budget for what HTTP/2 backends send ahead of clients that do not read.
     pub(crate) ahead: Rc<Budget>,
+    /// The budget for bodies of requests that wait for a decision.
+    pub(crate) bodies: Rc<Budget>,
     pub(crate) addresses: Arc<Addresses>,
     /// Its connections of clients.
     pub(crate) tracker: Rc<Tracker>,
@@ -86,6 +88,7 @@ impl Worker {
             heads: budget(limits.heads, &metrics.streams.heads),
             responses: budget(limits.responses, &metrics.streams.responses),
             ahead: budget(limits.ahead, &metrics.streams.ahead),
+            bodies: budget(limits.bodies, &metrics.streams.bodies),
             limits,
             upstream,
             pool: RefCell::new(Pool::new(PoolSettings {

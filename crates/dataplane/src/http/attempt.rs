@@ -10,7 +10,7 @@ use super::request_head;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use super::tunnel;
 use crate::codec::{ClientReset, Downstream, ResetCode, Upstream};
-use crate::conn::{ExchangeBuffers, Worker, choose};
+use crate::conn::{ExchangeBuffers, ReceivedBody, Worker, choose};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
 use crate::stream_info::StreamInfo;
@@ -55,8 +55,8 @@ pub(super) async fn forward(
     plan: &Plan,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let mut body = BodyReader::new(buffers.request.body);
-    let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream);
+    let ReceivedBody { held, reader: mut body } = buffers.take_body();
+    let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream, held);
     let mut retry = RetryState::default();
     let unanswered = loop {
         let ready = take_pooled(worker, plan, &mut retry, info);

@@ -8,7 +8,7 @@ use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
 use super::plan::{Decision, Plan, Reply, Routed};
 use super::request_head::{HeadSource, context, edit_forwarded, peer, speaks_http2, stream_head};
 use super::websocket;
-use crate::conn::{ExchangeBuffers, TableVersion, Worker};
+use crate::conn::{EarlyPick, ExchangeBuffers, TableVersion, Worker};
 use crate::reasons::Reject;
 use ir::{FieldName, HttpSettings, Sni};
 use routing::ext_authz::Changes;
@@ -29,6 +29,8 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     let version = conn.table.version();
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
+    // As in Istio, a verified token has the route picked anew (RA-06).
+    let picked = buffers.picked.take().filter(|_| buffers.claims.is_empty());
     let (mut request, scratch) = Request::of(worker, conn, buffers);
     let context = context(conn, request.head, head, (settings, &peer));
     let view = match decision::prepare(&context, scratch) {
@@ -38,7 +40,12 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     request.log_path(&view);
     let subject = Subject { client: &conn.client, context: &context, view: &view, claims: request.claims };
     let denied = authorization::denied(worker, subject, request.id);
-    let route = match (request.pick(&version, &view, request.claims), &denied) {
+    let picked = match picked {
+        Some(EarlyPick::Route(route)) => Ok(route),
+        Some(EarlyPick::NoRoute) => Err(Unrouted::NoRoute),
+        None => request.pick(&version, &view, request.claims),
+    };
+    let route = match (picked, &denied) {
         (Ok(route), _) => route,
         // A request that is not allowed does not learn whether there is a route.
         (Err(_), Some(denied)) => return Decision::Respond(Reply::Forbidden(denied.clone()), None),
@@ -51,6 +58,26 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         return Decision::Respond(Reply::Forbidden(denied), Some(routed));
     }
     if routed.route.config.filters.is_empty() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
+}
+
+/// The route that the request has now, by the current table and without claims; `None` if the request is answered without a route.
+pub(super) fn pick(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+) -> Option<EarlyPick> {
+    let version = conn.table.version();
+    let settings = version.http.settings;
+    let peer = peer(&conn.client, settings);
+    let (request, scratch) = Request::of(worker, conn, buffers);
+    let context = context(conn, request.head, head, (settings, &peer));
+    let view = decision::prepare(&context, scratch).ok()?;
+    match request.pick(&version, &view, &Claims::default()) {
+        Ok(route) => Some(EarlyPick::Route(route)),
+        Err(Unrouted::NoRoute) => Some(EarlyPick::NoRoute),
+        Err(Unrouted::Refused(_) | Unrouted::Redirect(_) | Unrouted::Misdirected) => None,
+    }
 }
 
 /// The route of a request that was denied before it was routed, for the access log and the metrics: Envoy picks one first of all, without claims.

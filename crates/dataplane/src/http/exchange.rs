@@ -13,7 +13,7 @@ use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;
 use text::Uuid;
-use wire::h1::{BodyLength, BodyReader};
+use wire::h1::BodyLength;
 
 /// Answers the request whose head is the first `head` bytes of the connection's input.
 pub(super) async fn exchange(
@@ -60,13 +60,13 @@ async fn respond(
         Reply::Route(answer) => local::answer(worker, conn, buffers, route, answer, info).await,
         Reply::Forbidden(detail) => {
             info.denied = Some(detail.clone());
-            let mut body = BodyReader::new(buffers.request.body);
+            let mut body = buffers.take_body().reader;
             local::refuse(worker, conn, buffers, (Reject::Denied, None), &mut body, info).await
         }
         Reply::Denied(denial) => local::deny(worker, conn, buffers, denial, info).await,
         Reply::Plain(answer) => local::answer(worker, conn, buffers, None, answer, info).await,
         Reply::Reject(reject) => {
-            let mut body = BodyReader::new(buffers.request.body);
+            let mut body = buffers.take_body().reader;
             local::refuse(worker, conn, buffers, (*reject, route), &mut body, info).await
         }
     }

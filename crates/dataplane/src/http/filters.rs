@@ -2,6 +2,7 @@
 
 mod amended;
 mod authentication;
+mod body;
 mod ext_authz;
 mod fault;
 mod pipeline;

@@ -118,7 +118,7 @@ impl<'a> Flow<'a> {
             (false, true) => RequestKind::Head,
             (false, false) => RequestKind::Other,
         };
-        let is_complete = body.is_done();
+        let is_complete = body.is_done() && !replay.is_holding();
         let policy = plan.retry_policy();
         let retries = policy.retries.map(|retries| (retries, retry.remaining(policy)));
         // The default policy checks only gRPC responses.

@@ -29,7 +29,7 @@ pub(super) async fn answer(
     info: &mut StreamInfo,
 ) -> Disposition {
     info.detail = answer.detail;
-    let mut body = BodyReader::new(buffers.request.body);
+    let mut body = buffers.take_body().reader;
     let close = is_last(worker, conn, buffers, &body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let reason = reason_header(worker, conn, buffers, info);
@@ -70,7 +70,7 @@ pub(super) async fn deny(
     denial: &Denial,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let mut body = BodyReader::new(buffers.request.body);
+    let mut body = buffers.take_body().reader;
     let close = is_last(worker, conn, buffers, &body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let reason = reason_header(worker, conn, buffers, info);

@@ -79,7 +79,12 @@ async fn serve_in(worker: Rc<Worker>, conn: ClientConnection, turn: Turn) {
     else {
         return;
     };
-    let accounts = ClientAccounts { heads, responses: worker.responses.account(), ahead: worker.ahead.account() };
+    let accounts = ClientAccounts {
+        heads,
+        responses: worker.responses.account(),
+        ahead: worker.ahead.account(),
+        bodies: worker.bodies.account(),
+    };
     let shared = Rc::new(ConnectionState {
         accounts,
         trailers,

@@ -1,4 +1,4 @@
-//! Memory that HTTP/2 streams of clients hold, and streams that were rejected.
+//! Memory that clients make the gateway hold, and streams that were rejected.
 
 use super::counter::add;
 use super::families::{Counters, Gauges};
@@ -12,6 +12,7 @@ pub(crate) struct ProcessGauges {
     heads: Arc<AtomicUsize>,
     responses: Arc<AtomicUsize>,
     ahead: Arc<AtomicUsize>,
+    bodies: Arc<AtomicUsize>,
 }
 
 /// Octets charged to a budget: by this worker, and by all workers of the process.
@@ -28,6 +29,8 @@ pub(crate) struct StreamMetrics {
     pub(crate) heads: BudgetGauge,
     pub(crate) responses: BudgetGauge,
     pub(crate) ahead: BudgetGauge,
+    /// Octets of request bodies that wait for a decision.
+    pub(crate) bodies: BudgetGauge,
     /// Streams that were refused or reset because a budget was used up: that of the connection, the worker or the process.
     pub(crate) over_connection: AtomicU64,
     pub(crate) over_worker: AtomicU64,
@@ -45,6 +48,7 @@ impl StreamMetrics {
             heads: kind(&process.heads),
             responses: kind(&process.responses),
             ahead: kind(&process.ahead),
+            bodies: kind(&process.bodies),
             over_connection: AtomicU64::new(0),
             over_worker: AtomicU64::new(0),
             over_process: AtomicU64::new(0),
@@ -73,6 +77,9 @@ const GAUGES: &[(&str, &str, Read)] = &[
         "Octets that HTTP/2 backends may send ahead of clients that do not read",
         |streams| &streams.ahead.worker,
     ),
+    ("moongate_held_body_bytes", "Octets of request bodies that wait for a service for authorization", |streams| {
+        &streams.bodies.worker
+    }),
 ];
 
 const REFUSED: &[(&str, Read)] = &[

@@ -51,7 +51,27 @@ def every_field():
 
 
 class Service(external_auth_pb2_grpc.AuthorizationServicer):
+    def check_connection(self, attributes, context):
+        """The server name of the connection says what is done."""
+        name = attributes.tls_session.sni
+        if name.startswith("allow"):
+            return allow(headers=[header("x-user", "nobody")])
+        if name.startswith("seen"):
+            principal = attributes.source.principal
+            return allow() if principal == "client.test" else auth.CheckResponse(status=status_pb2.Status(code=7))
+        if name.startswith("slow"):
+            done = threading.Event()
+            context.add_callback(done.set)
+            done.wait()
+        if name.startswith("broken"):
+            context.abort(grpc.StatusCode.INTERNAL, "broken")
+        if not name and attributes.source.address.socket_address.port_value and not attributes.source.principal:
+            return allow()
+        return auth.CheckResponse(status=status_pb2.Status(code=7))
+
     def Check(self, request, context):
+        if not request.attributes.HasField("request"):
+            return self.check_connection(request.attributes, context)
         http = request.attributes.request.http
         path = http.path.split("?")[0]
         if path == "/empty":

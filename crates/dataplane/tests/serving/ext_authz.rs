@@ -21,11 +21,11 @@ use testkit::python::Python;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: backend\r\n\r\nok";
 
 /// The service in Python.
-struct Service(Child, SocketAddr);
+pub(crate) struct Service(Child, pub(crate) SocketAddr);
 
 impl Service {
     /// `None` where Python or its packages cannot be had. `files` are those of a certificate and its key.
-    fn start(files: &[&Path]) -> Option<Self> {
+    pub(crate) fn start(files: &[&Path]) -> Option<Self> {
         let python = Python::with(&["grpcio", "xds-protos"]).unwrap()?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serving/ext_authz.py");
         let mut command = python.command(&script, &[]);
@@ -44,7 +44,7 @@ impl Drop for Service {
     }
 }
 
-fn check(protocol: CheckProtocol) -> ExternalCheck {
+pub(crate) fn check(protocol: CheckProtocol) -> ExternalCheck {
     ExternalCheck {
         provider: "p".into(),
         cluster: id("authz"),
@@ -55,11 +55,12 @@ fn check(protocol: CheckProtocol) -> ExternalCheck {
         clear_route_cache: false,
         body: None,
         rules: Arc::new([Arc::new(rule(Vec::new()))]),
+        connections: None,
     }
 }
 
 /// A rule for requests that meet all of these conditions.
-fn rule(when: Vec<Condition>) -> AuthorizationRule {
+pub(crate) fn rule(when: Vec<Condition>) -> AuthorizationRule {
     let (namespace, name) = ("n".into(), "p".into());
     let origin = Origin { kind: ObjectKind::AuthorizationPolicy, namespace, name, rule: "rules[0]".into() };
     AuthorizationRule { name: "r".into(), origin, from: vec![Vec::new()], to: vec![Vec::new()], when }
@@ -76,11 +77,11 @@ fn http() -> HttpCheck {
     }
 }
 
-fn by_http() -> CheckProtocol {
+pub(crate) fn by_http() -> CheckProtocol {
     CheckProtocol::Http(Box::new(http()))
 }
 
-fn setup(backend: &Backend, service: SocketAddr, check: ExternalCheck) -> Setup {
+pub(crate) fn setup(backend: &Backend, service: SocketAddr, check: ExternalCheck) -> Setup {
     let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
     let http2 = check.protocol == CheckProtocol::Grpc;
     let setup = setup.cluster("authz", &[service]).checked(ExternalAuthorization::Check(Box::new(check)));
@@ -88,7 +89,7 @@ fn setup(backend: &Backend, service: SocketAddr, check: ExternalCheck) -> Setup 
 }
 
 /// The status, flags and detail of an answer.
-fn told(client: &mut Client, target: &str) -> (u16, String) {
+pub(crate) fn told(client: &mut Client, target: &str) -> (u16, String) {
     client.send(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\nx-moongate-reason: 1\r\n\r\n"));
     let answer = client.answer();
     (answer.status, answer.header("x-moongate-reason").unwrap_or_default().to_owned())

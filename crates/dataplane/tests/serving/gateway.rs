@@ -3,13 +3,13 @@
 use crate::client::Client;
 use dataplane::{ApplyOutcome, DataPlane, Inherited, Limits, LogTarget, Options, ReasonHeader, TrustedProxies};
 use ir::LogFormat;
-use ir::policy::{Authentication, ExternalAuthorization};
+use ir::policy::{Authentication, Authorization, ExternalAuthorization};
 use ir::{
     Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
-    Endpoint, EndpointAddress, EndpointSource, Forward, HeaderChanges, Host, HostPattern, HttpSettings, HttpTable,
-    Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin, PoolLimits, Retries, Route, RouteMatch,
-    Service, Share, Snapshot, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, Tunnel,
-    TunnelMethod, UpstreamProtocol, WorkloadName,
+    Endpoint, EndpointAddress, EndpointSource, Forward, HeaderChanges, HeaderMatch, HeaderName, Host, HostPattern,
+    HttpSettings, HttpTable, Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin, PoolLimits,
+    Retries, Route, RouteMatch, Service, Share, Snapshot, StringMatch, TableId, Target, TargetCluster, TcpRoute,
+    TcpTarget, Termination, TlsServer, Tunnel, TunnelMethod, UpstreamProtocol, ValueMatch, WorkloadName,
 };
 use ir::{ClientTls, EscapedSlashes, Fault, MeshConnectionSettings, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -188,6 +188,27 @@ impl Setup {
         self
     }
 
+    /// Puts a route in front of those of the last host: requests with this header go to a cluster.
+    pub(crate) fn where_header(mut self, name: &str, value: &str, cluster: &str) -> Self {
+        let host = self.hosts.last_mut().unwrap();
+        let first = Route {
+            name: "first".into(),
+            matches: with_header(name, value),
+            action: forward(cluster, None),
+            ..(*host.routes[0]).clone()
+        };
+        host.routes = std::iter::once(Arc::new(first)).chain(host.routes.iter().cloned()).collect();
+        self
+    }
+
+    /// Takes requests with this header alone.
+    pub(crate) fn only_where_header(mut self, name: &str, value: &str) -> Self {
+        let host = self.hosts.last_mut().unwrap();
+        let only = Route { matches: with_header(name, value), ..(*host.routes[0]).clone() };
+        host.routes = [Arc::new(only)].into();
+        self
+    }
+
     /// Gives each endpoint of every cluster so far a priority of its own.
     pub(crate) fn in_priorities(self) -> Self {
         self.with_clusters(|cluster| {
@@ -336,6 +357,12 @@ impl Setup {
         self
     }
 
+    /// The policies of the workload.
+    pub(crate) fn authorized(mut self, authorization: Authorization) -> Self {
+        self.policies.authorization = Some(Arc::new(authorization));
+        self
+    }
+
     /// Asks a service about every request.
     pub(crate) fn checked(mut self, authorization: ExternalAuthorization) -> Self {
         self.policies.ext_authz = Some(Arc::new(authorization));
@@ -415,6 +442,12 @@ impl Setup {
 
 pub(crate) fn listener_id(address: SocketAddr) -> ListenerId {
     ListenerId { workload: WorkloadName("ingress".into()), address }
+}
+
+fn with_header(name: &str, value: &str) -> RouteMatch {
+    let value = ValueMatch::Text(StringMatch::Exact(value.into()));
+    let header = HeaderMatch { name: HeaderName::parse(name).unwrap(), value, invert: false };
+    RouteMatch::new(MatchPath::Any, Demands { headers: vec![header], ..Demands::default() })
 }
 
 fn patterns(names: &[&str]) -> Vec<HostPattern> {

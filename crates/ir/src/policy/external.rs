@@ -39,6 +39,8 @@ pub struct ExternalCheck {
     pub body: Option<CheckBody>,
     /// The rules of the `CUSTOM` policies: a request that none of them matches is not checked.
     pub rules: RuleList,
+    /// The same for connections whose bytes are passed on; `None` if the service is not asked about connections.
+    pub connections: Option<RuleList>,
 }
 
 /// The protocol of a check.

@@ -51,6 +51,8 @@ pub struct Answer {
     pub tokens: Vec<TokenAnswer>,
     /// The host of the table that covers the request's.
     pub host: Option<String>,
+    /// The check that a service for authorization would be asked for, if a `CUSTOM` rule matches.
+    pub check: Option<CheckAnswer>,
     /// Every rule of the AuthorizationPolicies of the workload, in the order in which they are evaluated.
     pub policies: Vec<PolicyAnswer>,
     /// Every rule that was looked at.
@@ -70,6 +72,23 @@ pub struct TokenAnswer {
     pub token: String,
     /// Whether it is valid, or why not, in words.
     pub verdict: String,
+}
+
+/// What a service for authorization is asked, and what follows where it has no decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckAnswer {
+    /// The name of the provider.
+    pub provider: String,
+    /// The cluster of the service.
+    pub cluster: String,
+    /// `gRPC` or `HTTP`.
+    pub protocol: &'static str,
+    /// How long a check may take, in words.
+    pub timeout: String,
+    /// What is sent: the head in HTTP line by line, or in words.
+    pub sent: Vec<String>,
+    /// What follows from a failure, in words.
+    pub on_failure: String,
 }
 
 /// What comes of a request.
@@ -127,7 +146,7 @@ pub enum Outcome {
 /// A rule of an AuthorizationPolicy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolicyAnswer {
-    /// `AUDIT`, `DENY` or `ALLOW`, and whether the policy is a dry run.
+    /// `CUSTOM`, `AUDIT`, `DENY` or `ALLOW`, and whether the policy is a dry run.
     pub action: &'static str,
     /// The policy and the rule.
     pub origin: Origin,
@@ -225,6 +244,7 @@ impl Answer {
             secured: None,
             tokens: Vec::new(),
             host: None,
+            check: None,
             policies: Vec::new(),
             rules: Vec::new(),
             fault: None,

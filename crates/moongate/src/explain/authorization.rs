@@ -26,10 +26,14 @@ pub(super) fn connection<'a>(
 
 /// The decision on a request; `None` if it is allowed. The answer gets every rule.
 pub(super) fn request(policies: &Authorization, facts: &AccessFacts<'_>, answer: &mut Answer) -> Option<Outcome> {
-    let detail = decide(&policies.requests, facts, answer)?;
+    decide(&policies.requests, facts, answer).map(denied)
+}
+
+/// The response to a request that policies do not allow.
+pub(super) fn denied(detail: String) -> Outcome {
     let (location, grpc, headers) = (None, None, Vec::new());
     let body = Some("RBAC: access denied".to_owned());
-    Some(Outcome::Answered { status: 403, grpc, detail, location, headers, body })
+    Outcome::Answered { status: 403, grpc, detail, location, headers, body }
 }
 
 /// The decision on a connection whose bytes are passed on.
@@ -56,7 +60,8 @@ fn decide(rules: &ActionRules, facts: &AccessFacts<'_>, answer: &mut Answer) -> 
     (decision != Decision::Allowed).then(|| decision.detail())
 }
 
-fn judged(action: &'static str, rule: &AuthorizationRule, facts: &AccessFacts<'_>) -> PolicyAnswer {
+/// Whether a rule matches, or the first condition that does not hold.
+pub(super) fn judged(action: &'static str, rule: &AuthorizationRule, facts: &AccessFacts<'_>) -> PolicyAnswer {
     let lost = match judge(rule, facts) {
         Ok(()) => None,
         Err(Unmet::Never) => Some("the rule never matches".to_owned()),

@@ -49,6 +49,7 @@ pub fn text(question: &Question, answer: &Answer) -> String {
         }
     }
     policies(&mut out, answer);
+    check(&mut out, answer);
     rules(&mut out, answer);
     if let Some(fault) = &answer.fault {
         let _ = writeln!(out, "fault     {BAD}{fault}{BAD:#}");
@@ -65,6 +66,19 @@ fn policies(out: &mut String, answer: &Answer) {
             None => writeln!(out, "policy    {BOLD}✓ {action}{BOLD:#} {origin}"),
         };
     }
+}
+
+fn check(out: &mut String, answer: &Answer) {
+    let Some(check) = &answer.check else { return };
+    let _ = writeln!(
+        out,
+        "check     {BOLD}{}{BOLD:#} is asked by {}  {SOFT}{}, within {}{SOFT:#}",
+        check.provider, check.protocol, check.cluster, check.timeout
+    );
+    for line in &check.sent {
+        let _ = writeln!(out, "            {line}");
+    }
+    let _ = writeln!(out, "            {SOFT}without a decision {}; below: if it allows{SOFT:#}", check.on_failure);
 }
 
 fn rules(out: &mut String, answer: &Answer) {

@@ -1,7 +1,7 @@
 //! Envoy's gRPC service: the check and its response.
 
 use super::changes::{Changes, HeaderAction, checked, free_name};
-use super::request::{CheckedBody, CheckedRequest};
+use super::request::{CheckedBody, CheckedConnection, CheckedRequest};
 use super::{Denial, FORBIDDEN, PARTIAL_BODY, Verdict};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,18 +13,26 @@ use wire::ext_authz::{
 };
 use wire::forwarded;
 
-/// The check of a request; `raw` sends the body as octets.
-pub fn check(request: &CheckedRequest<'_>, raw: bool) -> CheckRequest {
-    let CheckedRequest { source, destination, source_principal, destination_principal, .. } = *request;
-    let tls_session = request.sni.map(|sni| TlsSession { sni: sni.to_owned() });
+/// The check of a connection whose bytes are passed on.
+pub fn connection_check(connection: &CheckedConnection<'_>) -> CheckRequest {
+    let CheckedConnection { source, destination, source_principal, destination_principal, sni } = *connection;
     let attributes = AttributeContext {
         source: Some(peer(Some(source), source_principal)),
         destination: Some(peer(destination, destination_principal)),
-        request: Some(RequestAttributes { time: timestamp(request.time), http: Some(http(request, raw)) }),
+        request: None,
         context_extensions: BTreeMap::new(),
-        tls_session,
+        tls_session: sni.map(|sni| TlsSession { sni: sni.to_owned() }),
     };
     CheckRequest { attributes: Some(attributes) }
+}
+
+/// The check of a request; `raw` sends the body as octets.
+pub fn check(request: &CheckedRequest<'_>, raw: bool) -> CheckRequest {
+    let mut check = connection_check(&request.connection);
+    if let Some(attributes) = &mut check.attributes {
+        attributes.request = Some(RequestAttributes { time: timestamp(request.time), http: Some(http(request, raw)) });
+    }
+    check
 }
 
 fn peer(address: Option<SocketAddr>, principal: &str) -> Peer {

@@ -10,19 +10,9 @@ use wire::view::RequestView;
 const OF_HOP: &[&str] =
     &["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "http2-settings", "host"];
 
-/// A request and its connection.
+/// A connection.
 #[derive(Debug, Clone, Copy)]
-pub struct CheckedRequest<'a> {
-    /// The request, normalised as for routing.
-    pub view: &'a RequestView<'a>,
-    /// The edits that every request gets, such as `x-forwarded-for`.
-    pub edits: &'a [FieldEdit<'a>],
-    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
-    pub protocol: &'static str,
-    /// The id of the request.
-    pub id: &'a str,
-    /// When it was received.
-    pub time: SystemTime,
+pub struct CheckedConnection<'a> {
     /// The client's address.
     pub source: SocketAddr,
     /// The local address.
@@ -33,6 +23,23 @@ pub struct CheckedRequest<'a> {
     pub destination_principal: &'a str,
     /// The name that the client asked for in its TLS handshake.
     pub sni: Option<&'a str>,
+}
+
+/// A request and its connection.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckedRequest<'a> {
+    /// The connection.
+    pub connection: CheckedConnection<'a>,
+    /// The request, normalised as for routing.
+    pub view: &'a RequestView<'a>,
+    /// The edits that every request gets, such as `x-forwarded-for`.
+    pub edits: &'a [FieldEdit<'a>],
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'static str,
+    /// The id of the request.
+    pub id: &'a str,
+    /// When it was received.
+    pub time: SystemTime,
     /// The length of the body, if it is known.
     pub size: Option<u64>,
     /// The body, if the service gets it.

@@ -1,6 +1,6 @@
 //! AP-13: checks, and responses of services.
 
-use super::{Changes, CheckedBody, CheckedRequest, Denial, HeaderAction, Verdict, grpc, http};
+use super::{Changes, CheckedBody, CheckedConnection, CheckedRequest, Denial, HeaderAction, Verdict, grpc, http};
 use ir::policy::{HttpCheck, NamePattern};
 use std::time::{Duration, UNIX_EPOCH};
 use text::{HeaderName, HeaderValue, PathText};
@@ -35,14 +35,31 @@ fn checked<T>(lines: &str, then: impl FnOnce(CheckedRequest<'_>) -> T) -> T {
         protocol: "HTTP/1.1",
         id: "the-id",
         time: UNIX_EPOCH + Duration::new(7, 8),
+        connection: connection(),
+        size: Some(3),
+        body: None,
+    })
+}
+
+fn connection() -> CheckedConnection<'static> {
+    CheckedConnection {
         source: "[::ffff:1.2.3.4]:5".parse().unwrap(),
         destination: Some("[2001:db8::1]:443".parse().unwrap()),
         source_principal: "spiffe://a/ns/b/sa/c",
         destination_principal: "CN=gateway",
         sni: Some("sni.test"),
-        size: Some(3),
-        body: None,
-    })
+    }
+}
+
+/// As in Envoy's filter for connections, there are no attributes of a request.
+#[test]
+fn ap_13_the_service_sees_a_connection_without_a_request() {
+    let attributes = grpc::connection_check(&connection()).attributes.unwrap();
+    let of_request = checked("", |request| grpc::check(&request, false)).attributes.unwrap();
+    assert_eq!(attributes.request, None);
+    assert_eq!((&attributes.source, &attributes.destination), (&of_request.source, &of_request.destination));
+    assert_eq!(attributes.source.unwrap().principal, "spiffe://a/ns/b/sa/c");
+    assert_eq!(attributes.tls_session.unwrap().sni, "sni.test");
 }
 
 #[test]

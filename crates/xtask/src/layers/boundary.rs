@@ -15,7 +15,7 @@ const CODEC: [&str; 2] = ["dataplane::codec", "dataplane::conn"];
 const H2_USERS: &[(&str, &str)] = &[
     ("dataplane::http::decide", "the protocol of an extended CONNECT"),
     ("dataplane::http::request_head", "the protocol of an extended CONNECT"),
-    ("dataplane::http::filters::ext_authz", "calls of a gRPC service"),
+    ("dataplane::ext_authz", "calls of a gRPC service"),
     ("dataplane::http::multiplexed", "connections of clients in HTTP/2, which have many exchanges"),
     ("dataplane::tcp::tunnel", "errors of opening a stream"),
 ];

@@ -1,32 +1,25 @@
 //! External authorization (AP-13): a service is asked whether a request may pass, before anything else decides about it (S-110).
 
-mod service_call;
-
 use super::amended::amend;
+use super::body::{self, Unreceived};
 use crate::codec::ClientReset;
-use crate::conn::{ExchangeBuffers, ExternalGate, Worker};
+use crate::conn::{ExchangeBuffers, ExternalGate, HeldBody, Worker};
+use crate::ext_authz::{Message, ask, connection};
 use crate::http::authorization::access_facts;
 use crate::http::client::ClientConnection;
+use crate::http::decide;
 use crate::http::facts::protocol;
 use crate::http::request_head::{context, edit_forwarded, peer};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reason, Reject};
 use crate::stream_info::StreamInfo;
 use ir::HttpSettings;
-use ir::policy::{CheckProtocol, ExternalAuthorization, ExternalCheck};
+use ir::policy::{CheckBody, CheckProtocol, ExternalAuthorization, ExternalCheck};
 use routing::decision;
-use routing::ext_authz::{self, Changes, CheckedRequest, Denial, Verdict};
-use service_call::{CallError, ServiceRequest, ServiceResponse, call};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use upstream::ClusterState;
+use routing::ext_authz::{self, Changes, CheckedBody, CheckedRequest, DENY_ALL, Denial, Verdict};
+use std::time::SystemTime;
 use wire::edit::Edits;
-use wire::ext_authz::{CheckResponse, METHOD};
-use wire::h1::{BodyLength, OutFraming, RequestParts};
-use wire::view::Fields;
-
-/// The detail of a request that is denied because no service can be asked, as Istio has it.
-const DENY_ALL: &str = "rbac_access_denied_matched_policy[default-deny-all-due-to-bad-CUSTOM-action]";
+use wire::h1::{BodyLength, BodyReader};
 
 /// What becomes of a request.
 pub(super) enum Outcome {
@@ -34,14 +27,19 @@ pub(super) enum Outcome {
     Pass(usize),
     /// The client gets this response.
     Deny(Box<Denial>),
+    /// The body cannot be had: the client gets this response.
+    Reject(Reject),
     /// The client has reset its connection or stream.
     Abandon,
 }
 
-/// A check that is ready to be sent.
-enum Message {
-    Grpc(Vec<u8>),
-    Http(Box<ext_authz::http::HttpCheckRequest>),
+impl From<Unreceived> for Outcome {
+    fn from(unreceived: Unreceived) -> Self {
+        match unreceived {
+            Unreceived::Reject(reject) => Self::Reject(reject),
+            Unreceived::Abandon => Self::Abandon,
+        }
+    }
 }
 
 /// Asks the service about the request whose head is the first `head` octets of the connection's input.
@@ -62,24 +60,31 @@ pub(super) async fn run(
         ExternalAuthorization::Check(check) => check,
     };
     // A request that no rule is for passes. A malformed one is refused by what decides next.
-    let Some(message) = message(gate, check, conn, (buffers, settings, head)) else { return Outcome::Pass(head) };
-    let cluster = gate.slot.and_then(|slot| worker.upstream.cluster(slot));
-    let asked = match &cluster {
-        None => Err(CallError::NoEndpoint),
-        Some(cluster) => match conn.downstream.until_reset(ask(worker, cluster, check, &message)).await {
-            Ok(asked) => asked,
-            Err(ClientReset) => return Outcome::Abandon,
+    if !is_concerned(gate, conn, (buffers, settings, head)) {
+        return Outcome::Pass(head);
+    }
+    let head = match check.body.filter(|_| has_body(conn, buffers)) {
+        None => head,
+        Some(wanted) => match body::receive(worker, conn, buffers, (wanted, head), info).await {
+            Ok(head) => head,
+            Err(unreceived) => return unreceived.into(),
         },
     };
+    let Some(message) = message(check, conn, (buffers, settings, head)) else { return Outcome::Pass(head) };
+    let asked = match conn.downstream.until_reset(ask(worker, gate, check, &message)).await {
+        Ok(asked) => asked,
+        Err(ClientReset) => return Outcome::Abandon,
+    };
+    drop(message);
     let verdict = asked.unwrap_or_else(|error| {
         info.transport_failure = error.to_string();
         Verdict::Error(None)
     });
     let counters = &worker.metrics.checks;
-    match verdict {
+    let outcome = match verdict {
         Verdict::Allow(changes) => {
             add(&counters.allowed);
-            pass(conn, buffers, head, changes).unwrap_or_else(|| failed(check, None, info))
+            pass(worker, conn, buffers, (check, head), changes).unwrap_or_else(|| failed(check, None, info))
         }
         Verdict::Deny(denial) => {
             add(&counters.denied);
@@ -89,10 +94,15 @@ pub(super) async fn run(
         }
         Verdict::Error(denial) => {
             add(&counters.failed);
-            let opened = check.fail_open.then(|| pass(conn, buffers, head, Changes::failed_open().into())).flatten();
+            let open = || pass(worker, conn, buffers, (check, head), Changes::failed_open().into());
+            let opened = check.fail_open.then(open).flatten();
             opened.unwrap_or_else(|| failed(check, denial, info))
         }
+    };
+    if let (Outcome::Deny(_), Some((held, _))) = (&outcome, &buffers.held) {
+        info.received = held.octets().len() as u64;
     }
+    outcome
 }
 
 /// The response to a request without a decision.
@@ -105,11 +115,16 @@ fn failed(check: &ExternalCheck, own: Option<Box<Denial>>, info: &mut StreamInfo
 
 /// Lets a request pass with the changes; `None` if its head would become too large.
 fn pass(
+    worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    head: usize,
+    (check, head): (&ExternalCheck, usize),
     changes: Box<Changes>,
 ) -> Option<Outcome> {
+    if !changes.leaves_request() && !check.clear_route_cache {
+        // As in Envoy, the route is that of the request before its changes.
+        buffers.picked = decide::pick(worker, conn, buffers, head);
+    }
     let length = if changes.leaves_request() { head } else { change(conn, buffers, head, &changes)? };
     if !changes.response.is_empty() {
         buffers.checked = Some(changes);
@@ -128,106 +143,67 @@ fn change(conn: &mut ClientConnection, buffers: &mut ExchangeBuffers, head: usiz
     amend(conn, buffers, head, &edits.fields, query.as_ref().map(Option::as_deref))
 }
 
-/// The check of a request; `None` if no rule is for it, or its host or path is malformed.
-fn message(
+/// Whether the request has a body that the service can see. As in Envoy, that of an upgrade is none.
+fn has_body(conn: &ClientConnection, buffers: &ExchangeBuffers) -> bool {
+    let request = &buffers.request;
+    !BodyReader::new(request.body).is_done() && request.switch(conn.input.filled()).is_none()
+}
+
+/// Whether a rule is for the request.
+fn is_concerned(
     gate: &ExternalGate,
+    conn: &ClientConnection,
+    (buffers, settings, head): (&mut ExchangeBuffers, HttpSettings, usize),
+) -> bool {
+    let ExchangeBuffers { request, scratch, request_id, .. } = buffers;
+    let client = &*conn.client;
+    let peer = peer(client, settings);
+    let context = context(conn, request, head, (settings, &peer));
+    let Ok(view) = decision::prepare(&context, scratch) else { return false };
+    let mut edits = Edits::default();
+    if gate.has_headers() {
+        edit_forwarded(&context, &view, request_id, &mut edits);
+    }
+    gate.concerns(&access_facts(client, &context, &view, &edits.fields))
+}
+
+/// The check of a request; `None` if its host or path is malformed.
+fn message(
     check: &ExternalCheck,
     conn: &ClientConnection,
     (buffers, settings, head): (&mut ExchangeBuffers, HttpSettings, usize),
 ) -> Option<Message> {
-    let ExchangeBuffers { request, scratch, request_id, .. } = buffers;
+    let ExchangeBuffers { request, scratch, request_id, held, .. } = buffers;
     let client = &*conn.client;
     let peer = peer(client, settings);
     let context = context(conn, request, head, (settings, &peer));
     let view = decision::prepare(&context, scratch).ok()?;
     let mut edits = Edits::default();
     edit_forwarded(&context, &view, request_id, &mut edits);
-    let facts = access_facts(client, &context, &view, &edits.fields);
-    if !gate.concerns(&facts) {
-        return None;
-    }
-    // Its URI, its DNS name, or its subject.
-    let principal = facts.connection.identity.first().map_or("", |name| name);
+    let held = held.as_ref().zip(check.body);
     let checked = CheckedRequest {
         view: &view,
         edits: &edits.fields,
         protocol: protocol(&conn.downstream, request.version),
         id: request_id.as_str(),
         time: SystemTime::now(),
-        source: client.remote,
-        destination: client.local,
-        source_principal: principal,
-        destination_principal: "",
-        sni: client.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
+        connection: connection(client),
         size: match request.body {
             BodyLength::None => Some(0),
             BodyLength::Length(length) => Some(length),
             BodyLength::Chunked | BodyLength::UntilClose => None,
         },
-        body: None,
+        body: held.map(|((held, reader), wanted)| checked_body(held, reader, wanted)),
     };
     Some(match &check.protocol {
-        CheckProtocol::Grpc => Message::Grpc(ext_authz::grpc::check(&checked, false).to_frame()),
+        CheckProtocol::Grpc => ext_authz::grpc::check(&checked, check.body.is_some_and(|body| body.raw)).into(),
         CheckProtocol::Http(options) => Message::Http(Box::new(ext_authz::http::check(options, &checked))),
     })
 }
 
-/// Sends a check and reads the decision.
-async fn ask(
-    worker: &Worker,
-    cluster: &Arc<ClusterState>,
-    check: &ExternalCheck,
-    message: &Message,
-) -> Result<Verdict, CallError> {
-    let host = &*cluster.config.host;
-    match (message, &check.protocol) {
-        (Message::Http(message), CheckProtocol::Http(options)) => {
-            let (parts, edits) = message.head();
-            let request = ServiceRequest { parts: &parts, edits: &edits, body: &message.body, host, is_grpc: false };
-            let response = call(worker, cluster, request, check.timeout).await?;
-            Ok(ext_authz::http::verdict(options, response.status, response.fields(), &response.body))
-        }
-        (Message::Grpc(frame), _) => {
-            // `|` is no character of a host.
-            let authority = cluster.config.id.as_str().replace('|', "_.");
-            let mut edits = Edits::default();
-            edits.set("content-type", "application/grpc");
-            edits.set("te", "trailers");
-            edits.set_checked("grpc-timeout", grpc_timeout(check.timeout).into_bytes());
-            let parts = RequestParts {
-                method: b"POST",
-                path: METHOD.as_bytes(),
-                query: None,
-                authority: authority.as_bytes(),
-                fields: Fields::new(&[], &[]),
-                nominates: false,
-                framing: OutFraming::Chunked,
-                upgrade: None,
-                close: false,
-            };
-            let request = ServiceRequest { parts: &parts, edits: &edits, body: frame, host, is_grpc: true };
-            let response = call(worker, cluster, request, check.timeout).await?;
-            grpc_response(&response).map(ext_authz::grpc::verdict).ok_or(CallError::Malformed)
-        }
-        (Message::Http(_), CheckProtocol::Grpc) => Err(CallError::Malformed),
-    }
-}
-
-/// At most eight digits.
-fn grpc_timeout(limit: Duration) -> String {
-    match limit.as_millis() {
-        millis @ ..100_000_000 => format!("{millis}m"),
-        millis => format!("{}S", (millis / 1000).min(99_999_999)),
-    }
-}
-
-/// The message of a successful call.
-fn grpc_response(response: &ServiceResponse) -> Option<CheckResponse> {
-    let content_type = response.fields().get("content-type")?;
-    if response.status != 200 || !wire::grpc::is_grpc(content_type) {
-        return None;
-    }
-    let of_trailers = response.trailers.as_ref().and_then(|trailers| trailers.get("grpc-status"));
-    let status = of_trailers.map(|status| status.as_bytes()).or_else(|| response.fields().get("grpc-status"))?;
-    (status == b"0").then(|| CheckResponse::from_frame(&response.body)).flatten()
+/// What the service gets of a body.
+fn checked_body<'a>(held: &'a HeldBody, reader: &BodyReader, wanted: CheckBody) -> CheckedBody<'a> {
+    let octets = held.octets();
+    let sent = octets.get(..wanted.octets).unwrap_or(octets);
+    CheckedBody { octets: sent, is_partial: sent.len() < octets.len() || !reader.is_done() }
 }

@@ -26,6 +26,7 @@ pub(in crate::http) async fn run_gate(
         match ext_authz::run(worker, conn, buffers, (gate, settings, *head), info).await {
             ext_authz::Outcome::Pass(length) => *head = length,
             ext_authz::Outcome::Deny(denial) => return Some(Decision::Respond(Reply::Denied(denial), None)),
+            ext_authz::Outcome::Reject(reject) => return Some(Decision::Respond(Reply::Reject(reject), None)),
             ext_authz::Outcome::Abandon => return Some(Decision::Abandoned(None)),
         }
     }

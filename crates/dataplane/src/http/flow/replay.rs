@@ -1,17 +1,20 @@
 //! What is kept of a request's body for another attempt.
 
 use super::Failure;
-use crate::codec::{Downstream, SendBuffer};
-use crate::conn::Charge;
+use crate::codec::{Downstream, Piece, SendBuffer};
+use crate::conn::{Charge, HeldBody, take_held};
 use crate::http::body_queue::MirrorSinks;
 use http::HeaderMap;
 use wire::grpc_web::{Call, Decoder, NotBase64, Writing};
+use wire::h1::BodyReader;
 
 /// State that lasts over all attempts: the octets sent so far, for a replay, and the trailers of a finished body.
 #[derive(Debug, Default)]
 pub(in crate::http) struct ReplayBuffer {
     pub(super) bytes: Vec<u8>,
     pub(super) trailers: Option<Box<HeaderMap>>,
+    /// What was received of the body before the first attempt, and is not sent yet.
+    held: Option<Box<HeldBody>>,
     /// The decoder of a base64 body (S-119).
     text: Option<Decoder>,
     /// The mirrors that receive the body too (VS-45).
@@ -24,9 +27,20 @@ pub(in crate::http) struct ReplayBuffer {
 
 impl ReplayBuffer {
     /// An empty buffer for a new request.
-    pub(in crate::http) fn new(web: Option<Call>, client: &Downstream) -> Self {
+    pub(in crate::http) fn new(web: Option<Call>, client: &Downstream, held: Option<Box<HeldBody>>) -> Self {
         let text = web.filter(|call| call.request == Writing::Text).map(|_| Decoder::default());
-        Self { text, charge: client.request_charge(), ..Self::default() }
+        Self { text, charge: client.request_charge(), held, ..Self::default() }
+    }
+
+    /// Whether octets that were received before are not sent yet.
+    pub(super) fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The next piece of what was received before. `body` is the state of the rest.
+    pub(super) fn take_held(&mut self, body: &BodyReader) -> Option<Piece> {
+        let piece = take_held(&mut self.held)?;
+        Some(Piece::of_held(piece, !self.is_holding() && body.is_done()))
     }
 
     /// Appends octets, if the budget of the client's connection allows it.

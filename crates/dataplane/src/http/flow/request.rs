@@ -53,7 +53,8 @@ impl<'a> RequestSide<'a> {
         let RequestParts { head, body, input, out, replay, replay_limit, is_upgrade, style } = parts;
         let is_chunked = head.body == BodyLength::Chunked || (replay.is_decoded() && head.body != BodyLength::None);
         let mut send = up.send_buffer(out, is_chunked.then_some(style), is_upgrade);
-        let state = if body.is_done() { RequestState::Done } else { RequestState::Body };
+        let is_done = body.is_done() && !replay.is_holding();
+        let state = if is_done { RequestState::Done } else { RequestState::Body };
         if state == RequestState::Done {
             send.end_again(replay.trailers.as_deref());
         }
@@ -107,6 +108,9 @@ impl<'a> RequestSide<'a> {
         (down, up): (&mut Downstream, &Upstream),
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Failure>> {
+        if let Some(piece) = self.replay.take_held(self.body) {
+            return Poll::Ready(self.take(piece));
+        }
         if !self.splice.is_active() && self.input.is_empty() && self.replay.is_plain() {
             self.splice.begin(worker, self.body, down, up);
         }

@@ -52,7 +52,7 @@ pub(super) struct ServiceResponse {
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// The time was over.
     #[error("timeout")]
     Timeout,

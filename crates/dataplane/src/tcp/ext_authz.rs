@@ -1,0 +1,64 @@
+//! External authorization of connections whose bytes are passed on (AP-13): a service is asked before anything is sent to a backend, and before
+//! anything of a backend is sent to the client.
+
+use super::authorization::access_facts;
+use super::connection::TcpConnection;
+use crate::codec::{ClientReset, until_reset};
+use crate::conn::{ExternalGate, Worker};
+use crate::ext_authz::{ask, connection};
+use crate::metrics::add;
+use crate::reasons::Flags;
+use crate::stream_info::StreamInfo;
+use ir::policy::{ExternalAuthorization, ExternalCheck};
+use routing::ext_authz::{DENY_ALL, Verdict, grpc};
+use std::sync::Arc;
+
+/// Whether the service of the workload lets the connection pass. What it would change of a request has no use here.
+pub(super) async fn allows(worker: &Worker, conn: &TcpConnection, info: &mut StreamInfo) -> bool {
+    if super::authorization::has_none(&conn.client) {
+        return true;
+    }
+    let gate = conn.client.listener.services().ext_authz.as_ref().map(Arc::clone);
+    let Some(gate) = gate else { return true };
+    match &*gate.authorization {
+        ExternalAuthorization::DenyAll => {
+            info.denied = Some(DENY_ALL.into());
+            false
+        }
+        ExternalAuthorization::Check(_) if !gate.concerns(&access_facts(&conn.client)) => true,
+        // Boxed, so that the future of a connection that is not checked stays small.
+        ExternalAuthorization::Check(check) => Box::pin(is_allowed(worker, conn, (&gate, check), info)).await,
+    }
+}
+
+async fn is_allowed(
+    worker: &Worker,
+    conn: &TcpConnection,
+    (gate, check): (&ExternalGate, &ExternalCheck),
+    info: &mut StreamInfo,
+) -> bool {
+    let message = grpc::connection_check(&connection(&conn.client)).into();
+    let asked = match until_reset(&conn.stream, ask(worker, gate, check, &message)).await {
+        Ok(asked) => asked,
+        Err(ClientReset) => {
+            info.flags |= Flags::DC;
+            return false;
+        }
+    };
+    let verdict = asked.unwrap_or_else(|error| {
+        info.transport_failure = error.to_string();
+        Verdict::Error(None)
+    });
+    let counters = &worker.metrics.checks;
+    let (counter, detail, passes) = match verdict {
+        Verdict::Allow(_) => (&counters.allowed, "", true),
+        Verdict::Deny(_) => (&counters.denied, "ext_authz_denied", false),
+        Verdict::Error(_) => (&counters.failed, "ext_authz_error", check.fail_open),
+    };
+    add(counter);
+    if !passes {
+        info.flags |= Flags::UAEX;
+        info.detail = detail;
+    }
+    passes
+}
