@@ -69,6 +69,13 @@ impl<'a> Fields<'a> {
         self.all("connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
     }
 
+    /// The first value of a cookie, without the quotes around it, as Envoy reads cookies.
+    pub fn cookie(&self, name: &[u8]) -> Option<&'a [u8]> {
+        let mut pairs = self.all("cookie").flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+        let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))?;
+        Some(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value))
+    }
+
     /// The first value of a name.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.all(name).next()
@@ -109,5 +116,34 @@ impl<'a> RequestView<'a> {
         let is_host = name.eq_ignore_ascii_case("host");
         let authority = is_host.then_some(self.authority);
         authority.into_iter().chain(self.fields.all(name).filter(move |_| !is_host))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::h1::{HeadLimits, RequestHead};
+
+    fn cookie(lines: &str, name: &str) -> Option<String> {
+        let text = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{lines}\r\n");
+        let mut head = RequestHead::default();
+        head.parse(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+        let value = head.fields(text.as_bytes()).cookie(name.as_bytes())?;
+        Some(String::from_utf8(value.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn dr_11_ra_03_cookies_are_read_as_envoy_does() {
+        let lines = "Cookie: aa=1; b=\"c=d\";e=f\r\ncookie:  g=\" ; e=second; h=\r\n";
+        for (name, value) in [
+            ("aa", Some("1")),
+            ("b", Some("c=d")),
+            ("e", Some("f")),
+            ("g", Some("\"")),
+            ("h", Some("")),
+            ("a", None),
+            ("E", None),
+        ] {
+            assert_eq!(cookie(lines, name).as_deref(), value, "{name}");
+        }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn find<'a>(
         }
     }
     for name in &provider.from_cookies {
-        if let Some(value) = cookie(view, name.as_bytes()) {
+        if let Some(value) = view.fields.cookie(name.as_bytes()) {
             found.push(Found { token: String::from_utf8_lossy(value), location: Location::Cookie });
         }
     }
@@ -79,11 +79,4 @@ pub(super) fn without_params(query: &[u8], names: &[Arc<str>]) -> Vec<u8> {
     let stays = |one: &Parameter<'_>| !names.iter().any(|removed| decoded(one.name) == removed.as_bytes());
     let kept: Vec<&[u8]> = parameters(query).filter(stays).map(|parameter| parameter.whole).collect();
     kept.join(&b'&')
-}
-
-/// The first value of a cookie, without the quotes around it.
-fn cookie<'a>(view: &RequestView<'a>, name: &[u8]) -> Option<&'a [u8]> {
-    let pairs = view.fields.all("cookie").flat_map(|line| line.split(|octet| *octet == b';'));
-    let value = pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))?;
-    Some(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value))
 }
