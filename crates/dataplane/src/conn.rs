@@ -16,6 +16,7 @@ mod held_body;
 mod listener;
 mod notices;
 mod pipe;
+mod policies;
 mod relay;
 mod service;
 mod timers;
@@ -37,6 +38,7 @@ pub(crate) use held_body::{HeldBody, HeldBodyBuffer, HeldPiece, ReceivedBody, ta
 pub(crate) use listener::{ListenerPermit, ListenerState, Services};
 pub(crate) use notices::Notice;
 pub(crate) use pipe::{Pipe, PipeError, PipeStep};
+pub(crate) use policies::Policies;
 pub(crate) use relay::{Duplex, relay};
 pub(crate) use service::{Service, TableState, TableVersion, TlsService, retire};
 pub(crate) use timers::Timer;

@@ -2,7 +2,7 @@
 
 use crate::accept::{self, Command};
 use crate::conn::{Addresses, Admission, Drain, Process, TrustedProxies, Worker};
-use crate::keys::KeySets;
+use crate::keys::{KeySets, KeysUnavailable};
 use crate::limits::Limits;
 use crate::listeners::{BindProblem, Inherited, Listeners};
 use crate::log::{AccessLog, LogCounters, LogTarget};
@@ -222,11 +222,21 @@ impl DataPlane {
         self.upstream.unresolved()
     }
 
+    /// Keys of issuers whose last fetch failed.
+    pub fn keys_unavailable(&self) -> Vec<KeysUnavailable> {
+        self.listeners().keys_unavailable()
+    }
+
     /// All metrics of the data plane, with the values that they have now.
     pub fn metrics(&self) -> Registry {
         let log_dropped = self.log_counters.dropped();
-        let unresolved = self.upstream.count_unresolved() as u64;
-        metrics::registry(&self.metrics, &self.upstream.counts(), (log_dropped, unresolved), self.admission.most())
+        let process = metrics::ProcessCounts {
+            log_dropped,
+            unresolved: self.upstream.count_unresolved() as u64,
+            keys_unavailable: self.keys_unavailable().len() as u64,
+            most_connections: self.admission.most(),
+        };
+        metrics::registry(&self.metrics, &self.upstream.counts(), &process)
     }
 
     /// Asks clients to open no further requests on their connections (`Connection: close`, GOAWAY), while listeners stay open. To be

@@ -229,10 +229,10 @@ async fn serve_protocol(
             )
             .await
         }
-        Service::Tcp(entry) if client.tracked.begin() => {
-            Box::pin(tcp::serve(worker, tcp::TcpConnection { stream, input, timer, client, entry })).await;
+        Service::Tcp(entry, policies) if client.tracked.begin() => {
+            Box::pin(tcp::serve(worker, tcp::TcpConnection { stream, input, timer, client, entry, policies })).await;
         }
-        Service::Tcp(_) => {}
+        Service::Tcp(..) => {}
     }
 }
 

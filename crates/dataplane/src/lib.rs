@@ -28,6 +28,7 @@ mod tls;
 
 pub use conn::TrustedProxies;
 pub use control::{ApplyOutcome, DataPlane, Options};
+pub use keys::KeysUnavailable;
 pub use limits::{AddressLimits, Limits};
 pub use listeners::{BindProblem, Inherited};
 pub use log::LogTarget;

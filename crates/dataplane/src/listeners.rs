@@ -6,8 +6,10 @@ mod sockets;
 pub use inherited::Inherited;
 
 use crate::accept::Command;
-use crate::conn::{AcceptCount, ExternalGate, ListenerState, Service, Services, TableState, TlsService, retire};
-use crate::keys::KeySets;
+use crate::conn::{
+    AcceptCount, ExternalGate, ListenerState, Policies, Service, Services, TableState, TlsService, retire,
+};
+use crate::keys::{KeySets, KeysUnavailable};
 use ir::policy::Authorization;
 use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot, TableId};
 use routing::authorization::Authorizer;
@@ -41,7 +43,9 @@ pub(crate) struct Listeners {
     tables: BTreeMap<TableId, Arc<TableState>>,
     closed: BTreeMap<SocketAddr, Instant>,
     inherited: Inherited,
-    /// The policies of workloads, built once for all listeners of each.
+    /// The policies of each listener that has any.
+    policies: BTreeMap<ListenerId, Arc<Policies>>,
+    /// The AuthorizationPolicies of workloads, built once for all listeners of each.
     authorizers: Vec<(Arc<Authorization>, Arc<Authorizer>)>,
     /// The keys of the issuers of tokens.
     keys: KeySets,
@@ -65,8 +69,8 @@ struct Open {
 impl Listeners {
     /// No listeners. Sockets in `inherited` are used before new ones are opened; `keeping` keeps sockets for a successor.
     pub(crate) fn new(inherited: Inherited, keeping: bool, keys: KeySets) -> Self {
-        let (open, tables, closed, authorizers, accepting) = Default::default();
-        Self { open, tables, closed, inherited, authorizers, keys, keeping, accepting }
+        let (open, tables, closed, policies, authorizers, accepting) = Default::default();
+        Self { open, tables, closed, inherited, policies, authorizers, keys, keeping, accepting }
     }
 
     /// Applies the changes, or the whole snapshot if the changes are unknown. Binds nothing. Returns whether connections have to check their
@@ -76,12 +80,23 @@ impl Listeners {
             Some(changes) => (changes.tables.clone(), changes.listeners.clone()),
             None => (all(snapshot.tables.keys(), self.tables.keys()), all(snapshot.listeners.keys(), self.open.keys())),
         };
-        // Tables first: services name them.
+        for id in &listeners {
+            self.apply_policies(id, snapshot, slots);
+        }
+        // Tables before services, which name them. Each takes its hosts and policies over in one step.
         for id in tables.iter().filter(|id| snapshot.tables.contains_key(*id)) {
             self.apply_table(id, snapshot, slots);
         }
-        if let Some(changes) = changes {
-            self.update_hosts(snapshot, changes, slots);
+        let mut hosts: BTreeMap<&TableId, Vec<HostPattern>> = BTreeMap::new();
+        for (id, host) in changes.into_iter().flat_map(|changes| &changes.hosts) {
+            hosts.entry(id).or_default().push(host.clone());
+        }
+        let listed: BTreeSet<&ListenerId> = listeners.iter().collect();
+        for id in snapshot.tables.keys().filter(|id| listed.contains(&id.listener)) {
+            hosts.entry(id).or_default();
+        }
+        for (id, changed) in hosts.into_iter().filter(|(id, _)| !tables.contains(id)) {
+            self.update_table(id, &changed, snapshot, slots);
         }
         let mut ending = false;
         for id in &listeners {
@@ -99,20 +114,36 @@ impl Listeners {
     fn apply_table(&mut self, id: &TableId, snapshot: &Snapshot, slots: Slots<'_>) {
         let Some(http) = snapshot.tables.get(id) else { return };
         match self.tables.get(id) {
-            Some(table) => table.replace(http, slots),
-            None => drop(self.tables.insert(id.clone(), TableState::new(http, slots))),
+            Some(table) => table.replace(http, self.policies_of(&id.listener), slots),
+            None => {
+                let table = TableState::new(http, self.policies_of(&id.listener), slots);
+                self.tables.insert(id.clone(), table);
+            }
         }
     }
 
-    fn update_hosts(&self, snapshot: &Snapshot, changes: &Changes, slots: Slots<'_>) {
-        let mut hosts: BTreeMap<&TableId, Vec<HostPattern>> = BTreeMap::new();
-        for (id, host) in &changes.hosts {
-            hosts.entry(id).or_default().push(host.clone());
+    fn update_table(&self, id: &TableId, changed: &[HostPattern], snapshot: &Snapshot, slots: Slots<'_>) {
+        if let (Some(table), Some(http)) = (self.tables.get(id), snapshot.tables.get(id)) {
+            table.update(http, changed, self.policies_of(&id.listener), slots);
         }
-        for (id, changed) in hosts {
-            if let (Some(table), Some(http)) = (self.tables.get(id), snapshot.tables.get(id)) {
-                table.update(http, &changed, slots);
-            }
+    }
+
+    fn policies_of(&self, id: &ListenerId) -> Option<Arc<Policies>> {
+        self.policies.get(id).map(Arc::clone)
+    }
+
+    /// Builds the policies of a listener.
+    fn apply_policies(&mut self, id: &ListenerId, snapshot: &Snapshot, slots: Slots<'_>) {
+        let policies = snapshot.listeners.get(id).and_then(|listener| {
+            let policies = &listener.policies;
+            let authorizer = policies.authorization.as_ref().map(|policies| self.authorizer(policies));
+            let issuers = policies.authentication.as_ref().map(|config| self.keys.issuers(config));
+            let ext_authz = policies.ext_authz.as_ref().map(|ext_authz| ExternalGate::new(ext_authz, slots));
+            Policies { ext_authz, issuers, authorizer }.shared()
+        });
+        match policies {
+            Some(policies) => drop(self.policies.insert(id.clone(), policies)),
+            None => drop(self.policies.remove(id)),
         }
     }
 
@@ -127,9 +158,7 @@ impl Listeners {
             return gone.is_some();
         };
         let before = self.open.get(id).map(|open| open.state.services().clone());
-        let authorizer = listener.policies.authorization.as_ref().map(|policies| self.authorizer(policies));
-        let issuers = listener.policies.authentication.as_ref().map(|config| self.keys.issuers(config));
-        let services = Services { authorizer, issuers, ..self.services(listener, before.as_deref(), slots) };
+        let services = self.services(listener, before.as_deref(), slots);
         let ending = before.is_some_and(|before| retire(&before.tls, &services.tls));
         match self.open.get(id) {
             Some(open) => open.state.replace(services),
@@ -157,7 +186,10 @@ impl Listeners {
     fn services(&self, listener: &Listener, before: Option<&Services>, slots: Slots<'_>) -> Services {
         let mut service = |service: &ir::Service| match service {
             ir::Service::Http(id) => self.tables.get(id).cloned().map(Service::Http),
-            ir::Service::Tcp(route) => Some(Service::Tcp(Arc::new(TcpEntry::build(route, slots)))),
+            ir::Service::Tcp(route) => {
+                let policies = self.policies_of(&listener.id);
+                Some(Service::Tcp(Arc::new(TcpEntry::build(route, slots)), policies))
+            }
         };
         let mut tls = Vec::with_capacity(listener.tls.len());
         let mut named = listener.clone();
@@ -174,13 +206,10 @@ impl Listeners {
         let plain = listener.plain.as_ref().and_then(service);
         Services {
             plain,
-            ext_authz: listener.policies.ext_authz.as_ref().map(|ext_authz| ExternalGate::new(ext_authz, slots)),
             servers: Servers::build(&named),
             tls,
             mesh_settings: Arc::clone(&listener.mesh_settings),
             policy_port: listener.policy_port,
-            issuers: None,
-            authorizer: None,
         }
     }
 
@@ -200,6 +229,11 @@ impl Listeners {
                 open.bound = bound.map_err(|error| error.to_string());
             }
         }
+    }
+
+    /// Keys of issuers whose last fetch failed.
+    pub(crate) fn keys_unavailable(&self) -> Vec<KeysUnavailable> {
+        self.keys.unavailable()
     }
 
     /// The number of descriptors of listening sockets.

@@ -128,12 +128,24 @@ impl WorkerMetrics {
     }
 }
 
-/// All families with their current values; `unresolved` is the number of endpoint names that do not resolve.
+/// What is counted for the process, not by workers.
+#[derive(Debug, Default)]
+pub(crate) struct ProcessCounts {
+    /// Lines of the access log that were dropped.
+    pub(crate) log_dropped: u64,
+    /// Endpoint names that do not resolve.
+    pub(crate) unresolved: u64,
+    /// Sets of keys whose last fetch failed.
+    pub(crate) keys_unavailable: u64,
+    /// The limit of client connections.
+    pub(crate) most_connections: usize,
+}
+
+/// All families with their current values.
 pub(crate) fn registry(
     workers: &[Arc<WorkerMetrics>],
     counts: &[clusters::Counts],
-    (log_dropped, unresolved): (u64, u64),
-    most_connections: usize,
+    process: &ProcessCounts,
 ) -> Registry {
     let mut registry = Registry::default();
     clusters::register(&mut registry, counts, workers.first().map_or(0, |worker| worker.max_series));
@@ -150,11 +162,13 @@ pub(crate) fn registry(
         registry.register(*name, *help, Counters::one(sum));
     }
     policies::register(&mut registry, &each(workers, |worker| &worker.policies));
-    arrivals::register(&mut registry, &each(workers, |worker| &worker.arrivals), most_connections);
+    arrivals::register(&mut registry, &each(workers, |worker| &worker.arrivals), process.most_connections);
     let help = "Lines of the access log that were dropped because its queue was full";
-    registry.register("moongate_access_log_dropped", help, Counters::one(log_dropped));
+    registry.register("moongate_access_log_dropped", help, Counters::one(process.log_dropped));
     let help = "Endpoint names whose last DNS query failed";
-    registry.register("moongate_dns_unresolved", help, Gauges::one(unresolved));
+    registry.register("moongate_dns_unresolved", help, Gauges::one(process.unresolved));
+    let help = "Key sets of token issuers whose last fetch failed";
+    registry.register("moongate_jwks_unavailable", help, Gauges::one(process.keys_unavailable));
     registry
 }
 
@@ -250,8 +264,10 @@ mod tests {
         }
         workers[0].request(request("b.test"), Duration::ZERO, 0, 0);
         let mut text = String::new();
-        encode(&mut text, &registry(&workers, &[], (3, 2), 7)).unwrap();
+        let process = ProcessCounts { log_dropped: 3, unresolved: 2, keys_unavailable: 4, most_connections: 7 };
+        encode(&mut text, &registry(&workers, &[], &process)).unwrap();
         assert!(text.contains("moongate_dns_unresolved 2\n"), "{text}");
+        assert!(text.contains("moongate_jwks_unavailable 4\n"), "{text}");
         let has = |line: &str| assert!(text.contains(line), "{line} is not in\n{text}");
         has(
             "istio_requests_total{reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",

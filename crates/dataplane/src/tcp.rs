@@ -35,7 +35,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
     if !ext_authz::allows(&worker, &conn, &mut info).await {
         return record(&worker, &conn, None, &info);
     }
-    if let Some(denied) = authorization::denied(&worker, &conn.client) {
+    if let Some(denied) = authorization::denied(&worker, &conn) {
         info.denied = Some(denied);
         return record(&worker, &conn, None, &info);
     }

@@ -11,4 +11,4 @@ mod token;
 
 pub use failure::Failure;
 pub use keys::{Keys, KeysError};
-pub use token::{CLOCK_SKEW, MAX_TOKEN, Payload, Token, check_time};
+pub use token::{MAX_TOKEN, Payload, Token, check_time};

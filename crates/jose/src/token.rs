@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 pub type Payload = Map<String, Value>;
 
 /// How far the clocks of issuers may be from ours, in seconds (Envoy's default).
-pub const CLOCK_SKEW: u64 = 60;
+const CLOCK_SKEW: u64 = 60;
 /// Octets of a token; a longer one is not read.
 pub const MAX_TOKEN: usize = 32 << 10;
 
@@ -118,7 +118,7 @@ impl<'t> Token<'t> {
         self.not_before
     }
 
-    /// Whether it is valid at a time in seconds since the epoch, within [`CLOCK_SKEW`].
+    /// Whether it is valid at a time in seconds since the epoch, within the clock skew.
     pub fn check_time(&self, now: u64) -> Result<(), Failure> {
         check_time(self.not_before, self.expires, now)
     }

@@ -37,9 +37,10 @@ struct Pages {
 }
 
 impl Pages {
-    /// What is served, and what is known at this moment of the names of its endpoints.
+    /// What is served, and what is known at this moment of the names of its endpoints and the keys of its issuers.
     fn current(&self) -> Current {
-        Current { unresolved: self.data_plane.unresolved(), ..self.shared.get() }
+        let (unresolved, keys_unavailable) = (self.data_plane.unresolved(), self.data_plane.keys_unavailable());
+        Current { unresolved, keys_unavailable, ..self.shared.get() }
     }
 }
 

@@ -4,11 +4,13 @@ use crate::certificates::Certificates;
 use crate::objects::{object_ref, place, placed};
 use crate::positions::PositionCache;
 use compiler::Report;
-use dataplane::BindProblem;
+use dataplane::{BindProblem, KeysUnavailable};
+use ir::policy::{KeySource, Provider};
 use ir::{ListenerId, Snapshot};
 use resources::diagnostic::{Diagnostic, Severity};
 use resources::set::ResourceSet;
 use sources::StreamTexts;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -54,6 +56,8 @@ pub(crate) struct Current {
     pub(crate) positions: Arc<PositionCache>,
     /// Names of endpoints without an answer, where somebody looked.
     pub(crate) unresolved: Vec<Unresolved>,
+    /// Keys of issuers that cannot be fetched, where somebody looked.
+    pub(crate) keys_unavailable: Vec<KeysUnavailable>,
 }
 
 impl Current {
@@ -63,6 +67,7 @@ impl Current {
         all.extend(self.report.located(&self.set));
         all.extend(self.problems.iter().map(|problem| bind_diagnostic(problem, self)));
         all.extend(self.unresolved.iter().map(|unresolved| unresolved_diagnostic(unresolved, self)));
+        all.extend(self.keys_unavailable.iter().flat_map(|keys| keys_diagnostics(keys, self)));
         all.extend(self.behind.iter().cloned());
         all.extend(self.unserved.clone());
         all.extend(self.ending.iter().cloned());
@@ -137,4 +142,35 @@ fn unresolved_diagnostic(unresolved: &Unresolved, current: &Current) -> Diagnost
         ),
         help: Some("correct the name, or check the name servers of this machine".to_owned()),
     }
+}
+
+/// The code of an issuer whose keys cannot be fetched; `docs/diagnostics.md` lists it.
+pub(crate) const KEYS_UNAVAILABLE: &str = "MG9031";
+
+/// A finding for each rule of a RequestAuthentication that has these keys.
+fn keys_diagnostics(unavailable: &KeysUnavailable, current: &Current) -> Vec<Diagnostic> {
+    let listeners = current.snapshot.listeners.values();
+    let providers = listeners.filter_map(|listener| listener.policies.authentication.as_ref());
+    let uses = |provider: &&Arc<Provider>| matches!(&provider.keys, KeySource::Remote(source) if *source == unavailable.source);
+    // By rule: listeners of a workload have the same ones.
+    let rules: BTreeMap<String, &Arc<Provider>> = providers
+        .flat_map(|authentication| authentication.providers.iter().filter(uses))
+        .map(|provider| (provider.origin.to_string(), provider))
+        .collect();
+    let effect = if unavailable.in_use { "the last keys stay in use" } else { "every token of the issuer is refused" };
+    let finding = |provider: &Arc<Provider>| {
+        let object = object_ref(&provider.origin);
+        Diagnostic {
+            code: KEYS_UNAVAILABLE,
+            severity: Severity::Warning,
+            position: place(&current.set, &object),
+            object: Some(object),
+            field: format!("spec.{}", provider.origin.rule),
+            message: format!("the keys of `{}` cannot be fetched: {}; {effect}", provider.issuer, unavailable.error),
+            help: Some(
+                "correct the URL, or check the service and the way to it; it is tried again within a minute".to_owned(),
+            ),
+        }
+    };
+    rules.into_values().map(finding).collect()
 }

@@ -1,10 +1,12 @@
 //! Which tokens of a request count, and what becomes of its head (RA-02 to RA-04): the decision of Envoy's `jwt_authn` filter under the
 //! requirements that Istio writes for it. Pure: keys, the cache and the clock are behind [`Verify`].
 
+mod cache;
 mod locations;
 mod output;
 mod verified;
 
+pub use cache::TokenCache;
 pub use output::Output;
 pub use verified::Verified;
 

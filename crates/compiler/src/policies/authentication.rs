@@ -1,7 +1,7 @@
 //! RequestAuthentication: the rules of an object as providers, and those of a workload in their order (RA-01 to RA-05).
 
-use ir::HeaderName;
 use ir::policy::{Authentication, ClaimHeader, KeySource, Provider, RemoteKeys, TokenHeader};
+use ir::{HeaderName, ObjectKind, Origin};
 use resources::set::Object;
 use resources::spec::scalar::Text;
 use resources::spec::security::{ClaimToHeader, JwtRule, RequestAuthentication};
@@ -24,9 +24,14 @@ pub(crate) struct AuthenticationRules {
 pub(crate) fn authentication_rules(object: &Object<RequestAuthentication>) -> AuthenticationRules {
     let spec = &object.spec;
     let of_rule = |(at, rule): (usize, &JwtRule)| {
-        let origin = format!("{}/{} jwtRules[{at}]", object.key.namespace, object.key.name);
+        let origin = Origin {
+            kind: ObjectKind::RequestAuthentication,
+            namespace: Arc::clone(&object.key.namespace),
+            name: Arc::clone(&object.key.name),
+            rule: format!("jwtRules[{at}]").into(),
+        };
         let keys = if spec.is_guard { KeySource::None } else { keys(rule) };
-        Arc::new(provider(rule, origin.into(), keys))
+        Arc::new(provider(rule, origin, keys))
     };
     let providers = spec.jwt_rules.iter().enumerate().map(of_rule).collect();
     AuthenticationRules { created: object.meta.created, providers }
@@ -44,7 +49,7 @@ pub(crate) fn authentication_of<'a>(
     (!providers.is_empty()).then_some(Authentication { providers })
 }
 
-fn provider(rule: &JwtRule, origin: Arc<str>, keys: KeySource) -> Provider {
+fn provider(rule: &JwtRule, origin: Origin, keys: KeySource) -> Provider {
     let mut from_headers: Vec<TokenHeader> = rule
         .from_headers
         .iter()

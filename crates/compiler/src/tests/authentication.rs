@@ -58,10 +58,11 @@ fn ra_01_rules_of_all_objects_for_a_workload_are_sorted_by_issuer() {
         .concat(),
     );
     let found = authentication(&compiled).unwrap();
-    let origins: Vec<&str> = found.providers.iter().map(|provider| &*provider.origin).collect();
+    let origins: Vec<String> = found.providers.iter().map(|provider| provider.origin.to_string()).collect();
     assert_eq!(
         origins,
-        ["istio-system/new jwtRules[1]", "istio-system/old jwtRules[0]", "istio-system/new jwtRules[0]"]
+        ["new jwtRules[1]", "old jwtRules[0]", "new jwtRules[0]"]
+            .map(|rule| format!("RequestAuthentication istio-system/{rule}"))
     );
 }
 

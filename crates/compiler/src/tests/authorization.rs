@@ -219,3 +219,45 @@ fn ap_11_rules_of_http_are_reported_where_there_are_tcp_servers() {
     let said = found(&compile(&with, &settings, &mut memo), "MG5033");
     assert!(said.starts_with("spec.rules[0]: ") && said.lines().count() == 1, "{said}");
 }
+
+/// A field with a name in it: how a policy has it, and how a request or its certificate has it.
+type Named = (&'static str, fn(&str) -> String, fn(&str) -> String);
+
+const NAMED: [Named; 5] = [
+    ("from: [{source: {principals", |name| format!("td/ns/n/sa/{name}"), |name| format!("spiffe://td/ns/n/sa/{name}")),
+    ("from: [{source: {principals", |name| format!("td/ns/{name}/*"), |name| format!("spiffe://td/ns/{name}/sa/x")),
+    ("from: [{source: {namespaces", str::to_owned, |name| format!("spiffe://td/ns/{name}/sa/x")),
+    ("from: [{source: {namespaces", |name| format!("{name}*"), |name| format!("spiffe://td/ns/{name}c/sa/x")),
+    ("to: [{operation: {hosts", |name| format!("{name}*"), |name| format!("{name}.test")),
+];
+
+/// Whether the only condition of a policy matches a text; `None` if the policy is refused, and denies everything.
+fn condition_matches(compiled: &Compiled, text: &str) -> Option<bool> {
+    let rule = only(&rules(compiled).0.deny);
+    let condition = rule.conditions().next()?;
+    Some(match &condition.demand {
+        Demand::Identity(values) => values.iter().any(|value| value.is_match(text)),
+        Demand::Host(values) => values.iter().any(|value| value.is_match_in_any_case(text.as_bytes())),
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn ap_06_ap_09_characters_of_patterns_in_names_stand_for_themselves() {
+    let characters = ".+?^$|()[]{}\\-_~!@%:#";
+    let mut judged = 0;
+    for character in characters.chars().take(20) {
+        for (field, configured, seen) in NAMED {
+            let value = configured(&format!("a{character}b"));
+            let text = policy("p", &format!("action: DENY, rules: [{{{field}: [{value:?}]}}}}]}}]"));
+            let compiled = of_gateway(&text);
+            let found = |middle: &str| condition_matches(&compiled, &seen(&format!("a{middle}b")));
+            assert!(found(&character.to_string()) != Some(false), "{value} does not match itself");
+            for other in ["x", "", "aa", "b", "axb", "\u{e9}"] {
+                assert!(found(other) != Some(true), "{value} matches a{other}b");
+            }
+            judged += 1;
+        }
+    }
+    assert_eq!(judged, 100);
+}

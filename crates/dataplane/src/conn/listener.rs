@@ -2,17 +2,14 @@
 //! `listeners`.
 
 use super::Drain;
-use super::external_gate::ExternalGate;
 use super::service::{Service, TlsService};
-use crate::keys::TokenIssuers;
 use arc_swap::{ArcSwap, Guard};
 use ir::{ListenerId, MeshConnectionSettings};
 use routing::Servers;
-use routing::authorization::Authorizer;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 use tokio::sync::watch;
 
@@ -22,8 +19,6 @@ pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
     pub(crate) drain: Drain,
     services: ArcSwap<Services>,
-    /// Whether the services have policies, so that requests without any do not look.
-    has_policies: AtomicBool,
     closed: watch::Sender<bool>,
     /// The number of connections, if it is limited.
     open: AtomicUsize,
@@ -48,22 +43,10 @@ pub(crate) struct Services {
     /// The TLS servers by name.
     pub(crate) servers: Servers,
     pub(crate) tls: Vec<Arc<TlsService>>,
-    /// The external authorization of the workload.
-    pub(crate) ext_authz: Option<Arc<ExternalGate>>,
     /// The mesh's connection settings.
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
     /// The port that policies know the listener by.
     pub(crate) policy_port: u16,
-    /// The issuers whose tokens the workload accepts.
-    pub(crate) issuers: Option<Arc<TokenIssuers>>,
-    /// The AuthorizationPolicies of the workload.
-    pub(crate) authorizer: Option<Arc<Authorizer>>,
-}
-
-impl Services {
-    fn has_policies(&self) -> bool {
-        self.authorizer.is_some() || self.ext_authz.is_some() || self.issuers.is_some()
-    }
 }
 
 impl ListenerState {
@@ -71,7 +54,6 @@ impl ListenerState {
         Arc::new(Self {
             id: id.clone(),
             drain: Drain::default(),
-            has_policies: AtomicBool::new(services.has_policies()),
             services: ArcSwap::from_pointee(services),
             closed: watch::Sender::new(false),
             open: AtomicUsize::new(0),
@@ -91,19 +73,9 @@ impl ListenerState {
         self.services.load()
     }
 
-    /// Replaces the services. New policies apply before anything that comes with them, and those that end apply as long as it does.
+    /// Replaces the services.
     pub(crate) fn replace(&self, services: Services) {
-        let has_policies = services.has_policies();
-        if has_policies {
-            self.has_policies.store(true, Ordering::Release);
-        }
         self.services.store(Arc::new(services));
-        self.has_policies.store(has_policies, Ordering::Release);
-    }
-
-    /// Whether the services have policies.
-    pub(crate) fn has_policies(&self) -> bool {
-        self.has_policies.load(Ordering::Acquire)
     }
 
     /// Stops accepting once the queue is empty; open connections close with their next response.

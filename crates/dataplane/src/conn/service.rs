@@ -1,16 +1,19 @@
 //! The services of a listener: HTTP with a route table, or TCP with a route; and the TLS servers in front of them.
 
 use super::Drain;
+use super::policies::Policies;
 use crate::tls::{Acceptor, is_stricter};
 use arc_swap::{ArcSwap, Guard};
 use ir::{HostPattern, HttpTable, TlsServer};
 use routing::{Slots, Table, TcpEntry};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The interval of checks whether a worker still reads a replaced table.
 const RELEASE_POLL: Duration = Duration::from_micros(50);
+/// How long is waited for them: requests that wait for a service or a body read a version for longer.
+const RELEASE_WAIT: Duration = Duration::from_millis(5);
 /// The server index of a table without a TLS server.
 const NO_SERVER: usize = usize::MAX;
 
@@ -18,7 +21,8 @@ const NO_SERVER: usize = usize::MAX;
 #[derive(Debug, Clone)]
 pub(crate) enum Service {
     Http(Arc<TableState>),
-    Tcp(Arc<TcpEntry>),
+    /// With the policies of its workload.
+    Tcp(Arc<TcpEntry>, Option<Arc<Policies>>),
 }
 
 /// One table of HTTP hosts. The value lives as long as its id is configured, so that connections see updates.
@@ -27,6 +31,8 @@ pub(crate) struct TableState {
     /// Begun when the table is removed.
     pub(crate) drain: Drain,
     version: ArcSwap<TableVersion>,
+    /// Versions that were replaced while requests waited: the last reference is dropped here.
+    replaced: Mutex<Vec<Arc<TableVersion>>>,
     /// The index of its TLS server in the listener.
     server_index: AtomicUsize,
 }
@@ -36,43 +42,59 @@ pub(crate) struct TableState {
 pub(crate) struct TableVersion {
     pub(crate) http: HttpTable,
     pub(crate) table: Table,
+    /// The policies of the workload; `None` if there are none.
+    pub(crate) policies: Option<Arc<Policies>>,
 }
 
 impl TableVersion {
-    fn build(http: &HttpTable, slots: Slots<'_>) -> Self {
-        Self { table: Table::build(http, slots), http: http.clone() }
+    fn build(http: &HttpTable, policies: Option<Arc<Policies>>, slots: Slots<'_>) -> Self {
+        Self { table: Table::build(http, slots), http: http.clone(), policies }
     }
 }
 
 impl TableState {
-    pub(crate) fn new(http: &HttpTable, slots: Slots<'_>) -> Arc<Self> {
+    pub(crate) fn new(http: &HttpTable, policies: Option<Arc<Policies>>, slots: Slots<'_>) -> Arc<Self> {
         Arc::new(Self {
             drain: Drain::default(),
-            version: ArcSwap::from_pointee(TableVersion::build(http, slots)),
+            version: ArcSwap::from_pointee(TableVersion::build(http, policies, slots)),
+            replaced: Mutex::default(),
             server_index: AtomicUsize::new(NO_SERVER),
         })
     }
 
-    /// The current version; hold it only while a request is decided.
+    /// The current version; hold it only while a request is decided, and an `Arc` of it while a request waits to be decided.
     pub(crate) fn version(&self) -> Guard<Arc<TableVersion>> {
         self.version.load()
     }
 
     /// Replaces the whole table.
-    pub(crate) fn replace(&self, http: &HttpTable, slots: Slots<'_>) {
-        self.publish(TableVersion::build(http, slots));
+    pub(crate) fn replace(&self, http: &HttpTable, policies: Option<Arc<Policies>>, slots: Slots<'_>) {
+        self.publish(TableVersion::build(http, policies, slots));
     }
 
-    /// Replaces changed hosts.
-    pub(crate) fn update(&self, http: &HttpTable, changed: &[HostPattern], slots: Slots<'_>) {
+    /// Replaces changed hosts and the policies, in one step.
+    pub(crate) fn update(
+        &self,
+        http: &HttpTable,
+        changed: &[HostPattern],
+        policies: Option<Arc<Policies>>,
+        slots: Slots<'_>,
+    ) {
         let table = self.version.load().table.update(http, changed, slots);
-        self.publish(TableVersion { http: http.clone(), table });
+        self.publish(TableVersion { http: http.clone(), table, policies });
     }
 
-    /// Publishes a version and drops the previous one here: dropping a large table would block a worker.
+    /// Publishes a version and drops the previous one here: dropping a large table would block a worker. One that a request still waits with
+    /// is kept until a later version is published.
     fn publish(&self, version: TableVersion) {
-        let last = self.version.swap(Arc::new(version));
-        while Arc::strong_count(&last) > 1 {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.push(self.version.swap(Arc::new(version)));
+        let begun = Instant::now();
+        loop {
+            replaced.retain(|version| Arc::strong_count(version) > 1);
+            if replaced.is_empty() || begun.elapsed() > RELEASE_WAIT {
+                return;
+            }
             std::thread::sleep(RELEASE_POLL);
         }
     }

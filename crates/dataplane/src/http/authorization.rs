@@ -2,7 +2,7 @@
 
 use super::facts;
 use super::request_head::edit_forwarded;
-use crate::conn::{Client, Worker};
+use crate::conn::{Client, Policies, Worker};
 use crate::metrics::Protocol;
 use routing::authorization::AccessFacts;
 use routing::{Claims, RequestContext};
@@ -14,6 +14,8 @@ use wire::view::RequestView;
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     pub(super) client: &'a Client,
+    /// The policies of the workload.
+    pub(super) policies: Option<&'a Policies>,
     pub(super) context: &'a RequestContext<'a>,
     pub(super) view: &'a RequestView<'a>,
     /// The claims of its verified token.
@@ -39,12 +41,8 @@ pub(super) fn access_facts<'a>(
 
 /// Why the policies of the workload do not allow a request, as the access log says it; `None` if they do. `id` is the request's id.
 pub(super) fn denied(worker: &Worker, subject: Subject<'_>, id: &Uuid) -> Option<Box<str>> {
-    let Subject { client, context, view, claims } = subject;
-    if !client.listener.has_policies() {
-        return None;
-    }
-    let services = client.listener.services();
-    let rules = &services.authorizer.as_ref()?.requests;
+    let Subject { client, policies, context, view, claims } = subject;
+    let rules = &policies?.authorizer.as_ref()?.requests;
     let mut edits = Edits::default();
     if rules.has_headers() {
         // Conditions see the head as a backend would, so that no client forges what the gateway writes.

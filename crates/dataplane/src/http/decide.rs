@@ -24,9 +24,29 @@ use wire::h1::response::RequestKind;
 use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
-/// Finds the route of a request by the current table. Decides the request further if the route has no filters.
-pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) -> Decision {
+/// Decides a request by the current table if its workload has no policies. Otherwise returns the version of the table, by which the policies and
+/// then the routes decide.
+pub(super) fn decide_at_once(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+) -> Result<Decision, Arc<TableVersion>> {
     let version = conn.table.version();
+    match version.policies {
+        None => Ok(decide(worker, conn, buffers, head, &version)),
+        Some(_) => Err(Arc::clone(&version)),
+    }
+}
+
+/// Finds the route of a request by a version of the table. Decides the request further if the route has no filters.
+pub(super) fn decide(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    version: &TableVersion,
+) -> Decision {
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
     // As in Istio, a verified token has the route picked anew (RA-06).
@@ -38,12 +58,13 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         Err(unrouted) => return respond(unrouted),
     };
     request.log_path(&view);
-    let subject = Subject { client: &conn.client, context: &context, view: &view, claims: request.claims };
+    let policies = version.policies.as_deref();
+    let subject = Subject { client: &conn.client, policies, context: &context, view: &view, claims: request.claims };
     let denied = authorization::denied(worker, subject, request.id);
     let picked = match picked {
         Some(EarlyPick::Route(route)) => Ok(route),
         Some(EarlyPick::NoRoute) => Err(Unrouted::NoRoute),
-        None => request.pick(&version, &view, request.claims),
+        None => request.pick(version, &view, request.claims),
     };
     let route = match (picked, &denied) {
         (Ok(route), _) => route,
@@ -51,7 +72,6 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
         (Err(_), Some(denied)) => return Decision::Respond(Reply::Forbidden(denied.clone()), None),
         (Err(unrouted), None) => return respond(unrouted),
     };
-    drop(version);
     let routed = choose_target(worker, route, settings, FilterState::checked(request.checked.take()));
     if let Some(denied) = denied {
         // The route is for the access log alone.
@@ -60,20 +80,19 @@ pub(super) fn decide(worker: &Worker, conn: &ClientConnection, buffers: &mut Exc
     if routed.route.config.filters.is_empty() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
 }
 
-/// The route that the request has now, by the current table and without claims; `None` if the request is answered without a route.
+/// The route that the request has now, without claims; `None` if the request is answered without a route.
 pub(super) fn pick(
     worker: &Worker,
     conn: &ClientConnection,
     buffers: &mut ExchangeBuffers,
-    head: usize,
+    (head, version): (usize, &TableVersion),
 ) -> Option<EarlyPick> {
-    let version = conn.table.version();
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
     let (request, scratch) = Request::of(worker, conn, buffers);
     let context = context(conn, request.head, head, (settings, &peer));
     let view = decision::prepare(&context, scratch).ok()?;
-    match request.pick(&version, &view, &Claims::default()) {
+    match request.pick(version, &view, &Claims::default()) {
         Ok(route) => Some(EarlyPick::Route(route)),
         Err(Unrouted::NoRoute) => Some(EarlyPick::NoRoute),
         Err(Unrouted::Refused(_) | Unrouted::Redirect(_) | Unrouted::Misdirected) => None,
@@ -85,16 +104,15 @@ pub(super) fn denied(
     worker: &Worker,
     conn: &ClientConnection,
     buffers: &mut ExchangeBuffers,
-    head: usize,
+    (head, version): (usize, &TableVersion),
 ) -> Option<Routed> {
-    let version = conn.table.version();
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
     let (mut request, scratch) = Request::of(worker, conn, buffers);
     let context = context(conn, request.head, head, (settings, &peer));
     let view = decision::prepare(&context, scratch).ok()?;
     request.log_path(&view);
-    let route = request.pick(&version, &view, &Claims::default()).ok()?;
+    let route = request.pick(version, &view, &Claims::default()).ok()?;
     Some(choose_target(worker, route, settings, FilterState::default()))
 }
 

@@ -3,7 +3,7 @@
 
 use super::attempt;
 use super::client::{ClientConnection, Disposition};
-use super::decide::{decide, proceed};
+use super::decide::{decide_at_once, proceed};
 use super::filters::{run_gate, run_route_filters};
 use super::local;
 use super::plan::{Decision, Reply, Routed};
@@ -25,10 +25,11 @@ pub(super) async fn exchange(
     split_head_from_body(conn, buffers, head);
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
     buffers.request_id = Uuid::from_random(worker.random_bits());
-    let is_gated = conn.client.listener.has_policies();
-    // Boxed, like the filters of routes, so that the future of a request without them stays small.
-    let gated = if is_gated { Box::pin(run_gate(worker, conn, buffers, &mut head, &mut info)).await } else { None };
-    let mut decision = gated.unwrap_or_else(|| decide(worker, conn, buffers, head));
+    let mut decision = match decide_at_once(worker, conn, buffers, head) {
+        Ok(decision) => decision,
+        // Boxed, like the filters of routes, so that the future of a request without them stays small.
+        Err(version) => Box::pin(run_gate(worker, conn, buffers, (&mut head, version), &mut info)).await,
+    };
     if let Decision::Filter(routed) = decision {
         let filtered = Box::pin(run_route_filters(worker, conn, buffers, head, routed, &mut info)).await;
         decision =

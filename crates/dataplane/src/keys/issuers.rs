@@ -1,6 +1,6 @@
 //! The issuers whose tokens a listener accepts, and their keys.
 
-use super::remote::{CurrentKeys, RemoteSet};
+use super::remote::{CurrentKeys, KeysUnavailable, RemoteSet};
 use ir::policy::{Authentication, KeySource, Provider, RemoteKeys};
 use jose::{Failure, Keys};
 use std::collections::HashMap;
@@ -55,6 +55,14 @@ impl KeySets {
     /// No sets yet; those that are fetched will be in tasks of the store.
     pub(crate) fn new(upstream: Arc<Upstream>) -> Self {
         Self { upstream, remote: HashMap::new(), fixed: HashMap::new() }
+    }
+
+    /// Sets in use whose last fetch failed, sorted by their URL.
+    pub(crate) fn unavailable(&self) -> Vec<KeysUnavailable> {
+        let sets = self.remote.values().filter_map(Weak::upgrade);
+        let mut all: Vec<KeysUnavailable> = sets.filter_map(|set| set.failure()).collect();
+        all.sort_by(|one, other| one.source.url.cmp(&other.source.url));
+        all
     }
 
     /// The issuers of a configuration. Sets that are no longer in use are removed.

@@ -38,6 +38,17 @@ fn next_version() -> u64 {
     VERSIONS.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Keys of issuers whose last fetch failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysUnavailable {
+    /// Where they are fetched from.
+    pub source: RemoteKeys,
+    /// Why that failed.
+    pub error: String,
+    /// Whether keys of an earlier fetch stay in use; else every token is refused.
+    pub in_use: bool,
+}
+
 /// A set of keys that is fetched.
 #[derive(Debug)]
 pub(crate) struct RemoteSet {
@@ -83,11 +94,10 @@ impl RemoteSet {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Why the last fetch failed, and whether there are keys of one before.
-    #[cfg(test)]
-    pub(crate) fn failure(&self) -> Option<(String, bool)> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        failure.map(|failure| (failure, self.keys.load().is_some()))
+    /// Why the last fetch failed, if it did.
+    pub(crate) fn failure(&self) -> Option<KeysUnavailable> {
+        let error = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(KeysUnavailable { source: self.source.clone(), error, in_use: self.keys.load().is_some() })
     }
 
     /// Replaces the keys; whether they are others.

@@ -1,6 +1,6 @@
 //! The client's side of a TCP connection.
 
-use crate::conn::{Buffer, Client, Timer};
+use crate::conn::{Buffer, Client, Policies, Timer};
 use routing::TcpEntry;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,4 +14,6 @@ pub(crate) struct TcpConnection {
     pub(crate) timer: Timer,
     pub(crate) client: Rc<Client>,
     pub(crate) entry: Arc<TcpEntry>,
+    /// The policies of the workload that came with the route.
+    pub(crate) policies: Option<Arc<Policies>>,
 }

@@ -1,7 +1,7 @@
 //! External authorization of connections whose bytes are passed on (AP-13): a service is asked before anything is sent to a backend, and before
 //! anything of a backend is sent to the client.
 
-use super::authorization::access_facts;
+use super::authorization::{access_facts, policies};
 use super::connection::TcpConnection;
 use crate::codec::{ClientReset, until_reset};
 use crate::conn::{ExternalGate, Worker};
@@ -11,15 +11,10 @@ use crate::reasons::Flags;
 use crate::stream_info::StreamInfo;
 use ir::policy::{ExternalAuthorization, ExternalCheck};
 use routing::ext_authz::{DENY_ALL, Verdict, grpc};
-use std::sync::Arc;
 
 /// Whether the service of the workload lets the connection pass. What it would change of a request has no use here.
 pub(super) async fn allows(worker: &Worker, conn: &TcpConnection, info: &mut StreamInfo) -> bool {
-    if super::authorization::has_none(&conn.client) {
-        return true;
-    }
-    let gate = conn.client.listener.services().ext_authz.as_ref().map(Arc::clone);
-    let Some(gate) = gate else { return true };
+    let Some(gate) = policies(conn).and_then(|policies| policies.ext_authz.as_deref()) else { return true };
     match &*gate.authorization {
         ExternalAuthorization::DenyAll => {
             info.denied = Some(DENY_ALL.into());
@@ -27,7 +22,7 @@ pub(super) async fn allows(worker: &Worker, conn: &TcpConnection, info: &mut Str
         }
         ExternalAuthorization::Check(_) if !gate.concerns(&access_facts(&conn.client)) => true,
         // Boxed, so that the future of a connection that is not checked stays small.
-        ExternalAuthorization::Check(check) => Box::pin(is_allowed(worker, conn, (&gate, check), info)).await,
+        ExternalAuthorization::Check(check) => Box::pin(is_allowed(worker, conn, (gate, check), info)).await,
     }
 }
 

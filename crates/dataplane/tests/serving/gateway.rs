@@ -7,9 +7,10 @@ use ir::policy::{Authentication, Authorization, ExternalAuthorization};
 use ir::{
     Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
     Endpoint, EndpointAddress, EndpointSource, Forward, HeaderChanges, HeaderMatch, HeaderName, Host, HostPattern,
-    HttpSettings, HttpTable, Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin, PoolLimits,
-    Retries, Route, RouteMatch, Service, Share, Snapshot, StringMatch, TableId, Target, TargetCluster, TcpRoute,
-    TcpTarget, Termination, TlsServer, Tunnel, TunnelMethod, UpstreamProtocol, ValueMatch, WorkloadName,
+    HttpSettings, HttpTable, Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin,
+    PathNormalization, PoolLimits, Retries, Route, RouteMatch, Service, Share, Snapshot, StringMatch, TableId, Target,
+    TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, Tunnel, TunnelMethod, UpstreamProtocol, ValueMatch,
+    WorkloadName,
 };
 use ir::{ClientTls, EscapedSlashes, Fault, MeshConnectionSettings, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -140,6 +141,7 @@ pub(crate) struct Setup {
     mesh_settings: Arc<MeshConnectionSettings>,
     policies: ir::policy::Policies,
     escaped_slashes: EscapedSlashes,
+    path_normalization: PathNormalization,
 }
 
 impl Default for Setup {
@@ -155,6 +157,7 @@ impl Default for Setup {
             mesh_settings: Arc::default(),
             policies: ir::policy::Policies::default(),
             escaped_slashes: EscapedSlashes::Take,
+            path_normalization: PathNormalization::default(),
         }
     }
 }
@@ -345,6 +348,12 @@ impl Setup {
         self
     }
 
+    /// How paths are normalised.
+    pub(crate) fn normalised(mut self, path_normalization: PathNormalization) -> Self {
+        self.path_normalization = path_normalization;
+        self
+    }
+
     /// The tokens that the listeners accept.
     pub(crate) fn authentication(mut self, authentication: Arc<Authentication>) -> Self {
         self.policies.authentication = Some(authentication);
@@ -402,6 +411,7 @@ impl Setup {
             hosts: self.hosts.iter().map(|host| (host.pattern.clone(), Arc::new(host.clone()))).collect(),
             settings: HttpSettings {
                 escaped_slashes: self.escaped_slashes,
+                path_normalization: self.path_normalization,
                 grpc_web: self.grpc_web,
                 ..HttpSettings::default()
             },

@@ -47,7 +47,12 @@ fn jwks(signers: &[&Signer]) -> String {
 fn accepting(keys: KeySource) -> Arc<Authentication> {
     let name = |name| HeaderName::parse(name).unwrap();
     let provider = Provider {
-        origin: "default/ra jwtRules[0]".into(),
+        origin: ir::Origin {
+            kind: ir::ObjectKind::RequestAuthentication,
+            namespace: "default".into(),
+            name: "ra".into(),
+            rule: "jwtRules[0]".into(),
+        },
         issuer: ISSUER.into(),
         audiences: Vec::new(),
         keys,

@@ -1,5 +1,6 @@
 //! What a workload accepts as tokens of requests (RA-01 to RA-05).
 
+use crate::Origin;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,8 @@ pub struct Authentication {
 /// One issuer: a rule of a RequestAuthentication.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Provider {
-    /// The object and rule, as `namespace/name rule[i]`, for reports.
-    pub origin: Arc<str>,
+    /// The object and rule.
+    pub origin: Origin,
     /// The `iss` of its tokens.
     pub issuer: Arc<str>,
     /// One of these has to be in `aud`; any will do when empty.

@@ -3,7 +3,7 @@
 use super::output::{self, Output};
 use crate::claims::Claims;
 use ir::policy::Provider;
-use jose::{CLOCK_SKEW, Failure, Keys, Token};
+use jose::{Failure, Keys, Token};
 use std::ops::Deref;
 
 /// A token that was verified for a provider.
@@ -42,10 +42,5 @@ impl Verified {
     /// Whether it is still valid at a time in seconds since the epoch.
     pub fn check_time(&self, now: u64) -> Result<(), Failure> {
         jose::check_time(self.not_before, self.expires, now)
-    }
-
-    /// The last second, since the epoch, at which it is valid; `None` for ever.
-    pub fn last_second(&self) -> Option<u64> {
-        self.expires.map(|expires| expires.saturating_add(CLOCK_SKEW))
     }
 }

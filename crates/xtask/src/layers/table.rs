@@ -158,8 +158,9 @@ pub(super) const ORDER: &[List<'static>] = &[
             "notices",
             "admission",
             "pipe",
-            "service",
             "external_gate",
+            "policies",
+            "service",
             "listener",
             "timers",
             "tracker",
@@ -216,7 +217,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("dataplane::http::filters", &["amended", "authentication", "body", "verdict", "ext_authz", "fault", "pipeline"]),
-    ("dataplane::keys", &["remote", "issuers", "cache"]),
+    ("dataplane::keys", &["remote", "issuers", "verifier"]),
     ("dataplane::listeners", &["inherited", "sockets"]),
     (
         "dataplane::metrics",
@@ -392,7 +393,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         ],
     ),
     ("routing::ext_authz", &["request", "changes", "self", "grpc", "http"]),
-    ("routing::authentication", &["output", "verified", "locations"]),
+    ("routing::authentication", &["output", "verified", "cache", "locations"]),
     ("routing::authorization", &["facts", "judge", "keys", "index"]),
     (
         "sources",

@@ -6,6 +6,7 @@ use crate::conn::{ExchangeBuffers, Worker};
 use crate::http::client::ClientConnection;
 use crate::http::request_head::{context, peer};
 use crate::keys::{CachedVerifier, TokenIssuers};
+use ir::HttpSettings;
 use routing::authentication::{self, Authenticated};
 use routing::{LocalAnswer, decision};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,9 +18,8 @@ pub(super) fn run(
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
     issuers: &TokenIssuers,
-    head: usize,
+    (head, settings): (usize, HttpSettings),
 ) -> Result<usize, LocalAnswer> {
-    let settings = conn.table.version().http.settings;
     let peer = peer(&conn.client, settings);
     let context = context(conn, &buffers.request, head, (settings, &peer));
     // A request that is malformed is refused by what decides next.

@@ -3,7 +3,7 @@
 use super::amended::amend;
 use super::body::{self, Unreceived};
 use crate::codec::ClientReset;
-use crate::conn::{ExchangeBuffers, ExternalGate, HeldBody, Worker};
+use crate::conn::{ExchangeBuffers, ExternalGate, HeldBody, TableVersion, Worker};
 use crate::ext_authz::{Message, ask, connection};
 use crate::http::authorization::access_facts;
 use crate::http::client::ClientConnection;
@@ -47,9 +47,10 @@ pub(super) async fn run(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (gate, settings, head): (&ExternalGate, HttpSettings, usize),
+    (gate, version, head): (&ExternalGate, &TableVersion, usize),
     info: &mut StreamInfo,
 ) -> Outcome {
+    let settings = version.http.settings;
     let check = match &*gate.authorization {
         ExternalAuthorization::DenyAll => {
             info.detail = DENY_ALL;
@@ -84,7 +85,7 @@ pub(super) async fn run(
     let outcome = match verdict {
         Verdict::Allow(changes) => {
             add(&counters.allowed);
-            pass(worker, conn, buffers, (check, head), changes).unwrap_or_else(|| failed(check, None, info))
+            pass(worker, conn, buffers, (check, version, head), changes).unwrap_or_else(|| failed(check, None, info))
         }
         Verdict::Deny(denial) => {
             add(&counters.denied);
@@ -94,7 +95,7 @@ pub(super) async fn run(
         }
         Verdict::Error(denial) => {
             add(&counters.failed);
-            let open = || pass(worker, conn, buffers, (check, head), Changes::failed_open().into());
+            let open = || pass(worker, conn, buffers, (check, version, head), Changes::failed_open().into());
             let opened = check.fail_open.then(open).flatten();
             opened.unwrap_or_else(|| failed(check, denial, info))
         }
@@ -118,12 +119,12 @@ fn pass(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (check, head): (&ExternalCheck, usize),
+    (check, version, head): (&ExternalCheck, &TableVersion, usize),
     changes: Box<Changes>,
 ) -> Option<Outcome> {
     if !changes.leaves_request() && !check.clear_route_cache {
         // As in Envoy, the route is that of the request before its changes.
-        buffers.picked = decide::pick(worker, conn, buffers, head);
+        buffers.picked = decide::pick(worker, conn, buffers, (head, version));
     }
     let length = if changes.leaves_request() { head } else { change(conn, buffers, head, &changes)? };
     if !changes.response.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::verdict::Verdict;
 use super::{authentication, ext_authz, fault};
-use crate::conn::{ExchangeBuffers, Worker};
+use crate::conn::{ExchangeBuffers, TableVersion, Worker};
 use crate::http::client::ClientConnection;
 use crate::http::decide;
 use crate::http::plan::{Decision, Reply, Routed};
@@ -10,38 +10,37 @@ use crate::stream_info::StreamInfo;
 use ir::Filter;
 use std::sync::Arc;
 
-/// Runs what the policies of the listener's workload demand of every request, before its route is picked (S-110). Returns the response, or `None` if
-/// the request passes. `head` is the length of its head, which filters may change.
+/// Runs what the policies of the workload demand of every request (S-110), and then decides the request by the routes that came with them. `head` is
+/// the length of its head, which filters may change.
 pub(in crate::http) async fn run_gate(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    head: &mut usize,
+    (head, version): (&mut usize, Arc<TableVersion>),
     info: &mut StreamInfo,
-) -> Option<Decision> {
-    let services = Arc::clone(&conn.client.listener.services());
+) -> Decision {
+    let policies = version.policies.as_deref();
     // First, as in Istio: the service may add the credentials that the next filters verify (AP-02).
-    if let Some(gate) = &services.ext_authz {
-        let settings = conn.table.version().http.settings;
-        match ext_authz::run(worker, conn, buffers, (gate, settings, *head), info).await {
+    if let Some(gate) = policies.and_then(|policies| policies.ext_authz.as_deref()) {
+        match ext_authz::run(worker, conn, buffers, (gate, &version, *head), info).await {
             ext_authz::Outcome::Pass(length) => *head = length,
-            ext_authz::Outcome::Deny(denial) => return Some(Decision::Respond(Reply::Denied(denial), None)),
-            ext_authz::Outcome::Reject(reject) => return Some(Decision::Respond(Reply::Reject(reject), None)),
-            ext_authz::Outcome::Abandon => return Some(Decision::Abandoned(None)),
+            ext_authz::Outcome::Deny(denial) => return Decision::Respond(Reply::Denied(denial), None),
+            ext_authz::Outcome::Reject(reject) => return Decision::Respond(Reply::Reject(reject), None),
+            ext_authz::Outcome::Abandon => return Decision::Abandoned(None),
         }
     }
     // Before authorization and routes, which see the claims and the changed head.
-    if let Some(issuers) = &services.issuers {
-        match authentication::run(worker, conn, buffers, issuers, *head) {
+    if let Some(issuers) = policies.and_then(|policies| policies.issuers.as_deref()) {
+        match authentication::run(worker, conn, buffers, issuers, (*head, version.http.settings)) {
             Ok(length) => *head = length,
             Err(answer) => {
-                let routed = decide::denied(worker, conn, buffers, *head);
-                return Some(Decision::Respond(Reply::Plain(answer), routed));
+                let routed = decide::denied(worker, conn, buffers, (*head, &version));
+                return Decision::Respond(Reply::Plain(answer), routed);
             }
         }
     }
-    // Authorization follows in `decide`, over the normalised request that is routed.
-    None
+    // With authorization, over the normalised request that is routed.
+    decide::decide(worker, conn, buffers, *head, &version)
 }
 
 /// Runs the filters of a route, in their order (`ir::Filter`). `Ok` when all have passed.

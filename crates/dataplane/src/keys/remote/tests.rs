@@ -100,7 +100,7 @@ async fn ra_05_the_last_good_keys_stay_through_an_outage() {
         while set.failure().is_none() {
             tokio::time::sleep(Duration::from_secs(60)).await;
         }
-        assert!(set.failure().unwrap().1 && set.keys.load().as_ref().unwrap().has("a"));
+        assert!(set.failure().unwrap().in_use && set.keys.load().as_ref().unwrap().has("a"));
         issuer.answer(Some(jwks("a")));
         while set.failure().is_some() {
             tokio::time::sleep(Duration::from_secs(1)).await;
