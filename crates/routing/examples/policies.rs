@@ -33,9 +33,12 @@ const ROUNDS: usize = 11;
 const POLICIES: usize = 10_000;
 const NOW: u64 = 1_800_000_000;
 
+/// A field of policies, and its condition in the policy of a number.
+type Field = (&'static str, fn(usize) -> Demand);
+
 fn main() {
     println!("{:<52}{:>10}{:>20}", "", "ns", "spread");
-    let fields: [(&str, fn(usize) -> Demand); 7] = [
+    let fields: [Field; 7] = [
         ("hosts", |n| Demand::Host(vec![TextMatch::parse(&format!("host-{n}.test"))])),
         ("paths", |n| Demand::Path(vec![PathMatch::Text(TextMatch::parse(&format!("/admin-{n}")))])),
         ("paths with `*`", |n| Demand::Path(vec![PathMatch::Text(TextMatch::parse(&format!("/admin-{n}/*")))])),

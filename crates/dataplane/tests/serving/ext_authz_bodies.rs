@@ -15,10 +15,13 @@ use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
+/// `x-envoy-auth-partial-body`, or `-` without it, and the body.
+type Body = (String, Vec<u8>);
+
 /// A service in HTTP that keeps the bodies that it gets, and denies those that begin with `no`.
 struct Reader {
     service: Backend,
-    bodies: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    bodies: Arc<Mutex<Vec<Body>>>,
 }
 
 impl Reader {
@@ -39,7 +42,7 @@ impl Reader {
     }
 
     /// What came since the last call.
-    fn taken(&self) -> Vec<(String, Vec<u8>)> {
+    fn taken(&self) -> Vec<Body> {
         std::mem::take(&mut *self.bodies.lock().unwrap())
     }
 }
@@ -48,11 +51,11 @@ fn wanting(octets: usize, partial: bool) -> ExternalCheck {
     ExternalCheck { body: Some(CheckBody { octets, partial, raw: false }), ..check(by_http()) }
 }
 
-fn got(partial: &str, body: impl AsRef<[u8]>) -> Vec<(String, Vec<u8>)> {
+fn got(partial: &str, body: impl AsRef<[u8]>) -> Vec<Body> {
     vec![(partial.to_owned(), body.as_ref().to_vec())]
 }
 
-const NOTHING: [(String, Vec<u8>); 0] = [];
+const NOTHING: [Body; 0] = [];
 
 #[test]
 fn ap_13_a_body_is_checked_and_forwarded_whatever_frames_it() {

@@ -181,7 +181,9 @@ fn ap_08_ap_11_connections_are_denied_before_anything_passes() {
 
 #[test]
 fn ap_12_tls_that_is_passed_through_is_denied_by_its_server_name() {
-    let backend = Backend::start(|side| drop(side.more()));
+    let backend = Backend::start(|side| {
+        side.more();
+    });
     let names = ["a.test", "b.test"];
     let demand = Demand::ServerName(vec![TextMatch::parse("a.test")]);
     let setup = Setup::default().tls_tcp(&names, None, "c").cluster("c", &[backend.address]);

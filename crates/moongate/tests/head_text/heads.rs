@@ -3,7 +3,7 @@
 
 use ir::policy::{CheckProtocol, ExternalAuthorization, HttpCheck};
 use ir::{Balancer, FieldName, Filter, HashKey, Operator, Route, Service, Snapshot};
-use routing::ext_authz::CheckedRequest;
+use routing::ext_authz::{CheckedConnection, CheckedRequest};
 use routing::{Facts, FilterState, LocalAnswer, RouteEntry, substitute};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -102,11 +102,13 @@ fn authorization_check(options: &HttpCheck, from: &str) {
         protocol: "HTTP/1.1",
         id: "id",
         time: std::time::SystemTime::UNIX_EPOCH,
-        source: client,
-        destination: None,
-        source_principal: "",
-        destination_principal: "",
-        sni: None,
+        connection: CheckedConnection {
+            source: client,
+            destination: None,
+            source_principal: "",
+            destination_principal: "",
+            sni: None,
+        },
         size: None,
         body: None,
     };

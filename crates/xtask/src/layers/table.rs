@@ -225,7 +225,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ),
     ("dataplane::reasons", &["flags", "handshake"]),
     ("dataplane::stream_info", &["facts", "info", "log_facts"]),
-    ("dataplane::tcp", &["authorization", "connection", "ext_authz", "tunnel"]),
+    ("dataplane::tcp", &["connection", "authorization", "ext_authz", "tunnel"]),
     ("dataplane::tls", &["certificates", "clients", "stricter", "xfcc", "negotiated"]),
     (
         "ir",
