@@ -24,7 +24,7 @@ use routing::{RawRequest, Scratch, prepare};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use wire::forwarded::Peer;
 use wire::h1::{HeadLimits, RequestHead};
 use wire::view::RequestView;
@@ -167,24 +167,39 @@ fn tokens() {
         };
         measure("a token (ES256), from the cache", 200_000, || ask(&mut cached));
         let mut uncached = Verifier { keys: Keys::parse(&jwks).unwrap(), cache: None };
-        let whole = measure("a token (ES256), verified", 2_000, || ask(&mut uncached));
-        let bare = measure("its signature by aws-lc-rs alone", 2_000, || {
-            key.verify(black_box(message.as_bytes()), signature.as_ref()).unwrap();
-        });
-        println!("verified / signature alone: {:.2}", whole / bare);
+        let bare = || key.verify(black_box(message.as_bytes()), signature.as_ref()).unwrap();
+        compare(("a token (ES256), verified", "its signature by aws-lc-rs alone"), 1_000, || ask(&mut uncached), bare);
     });
 }
 
-/// Prints and returns the median.
-fn measure(what: &str, count: usize, mut once: impl FnMut()) -> f64 {
-    let mut round = || {
-        let started = Instant::now();
-        (0..count).for_each(|_| once());
-        started.elapsed()
-    };
-    let mut rounds: Vec<Duration> = (0..ROUNDS).map(|_| round()).collect();
-    rounds.sort_unstable();
-    let each = |at: usize| rounds.get(at).unwrap().as_nanos() as f64 / count as f64;
-    println!("{what:<52}{:>10.1}{:>20}", each(ROUNDS / 2), format!("{:.1} - {:.1}", each(0), each(ROUNDS - 1)));
-    each(ROUNDS / 2)
+/// Prints the median.
+fn measure(what: &str, count: usize, mut once: impl FnMut()) {
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| round(count, &mut once)).collect();
+    print(what, &mut rounds);
+}
+
+/// Prints the medians of two in turns, and that of the ratios of each turn.
+fn compare((what, other): (&str, &str), count: usize, mut once: impl FnMut(), mut twin: impl FnMut()) {
+    let mut pairs: Vec<(f64, f64)> =
+        (0..2 * ROUNDS).map(|_| (round(count, &mut once), round(count, &mut twin))).collect();
+    let (mut first, mut second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    print(what, &mut first);
+    print(other, &mut second);
+    pairs.sort_by(|one, two| (one.0 / one.1).total_cmp(&(two.0 / two.1)));
+    let (whole, bare) = pairs.get(ROUNDS).unwrap();
+    println!("{what} / {other}, turn by turn: {:.2}", whole / bare);
+}
+
+/// Nanoseconds for one.
+fn round(count: usize, once: &mut impl FnMut()) -> f64 {
+    let started = Instant::now();
+    (0..count).for_each(|_| once());
+    started.elapsed().as_nanos() as f64 / count as f64
+}
+
+fn print(what: &str, rounds: &mut [f64]) {
+    rounds.sort_by(f64::total_cmp);
+    let (least, median, most) =
+        (rounds.first().unwrap(), rounds.get(rounds.len() / 2).unwrap(), rounds.last().unwrap());
+    println!("{what:<52}{median:>10.1}{:>20}", format!("{least:.1} - {most:.1}"));
 }

@@ -17,6 +17,7 @@ mod client;
 mod control;
 mod edge;
 mod encodings;
+mod evasions;
 mod ext_authz;
 mod ext_authz_bodies;
 mod ext_authz_connections;

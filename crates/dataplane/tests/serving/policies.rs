@@ -30,7 +30,7 @@ pub(crate) fn paths(paths: &[&str]) -> Demand {
     Demand::Path(paths.iter().map(|path| PathMatch::Text(TextMatch::parse(path))).collect())
 }
 
-fn header(name: &str, value: &str) -> Demand {
+pub(crate) fn header(name: &str, value: &str) -> Demand {
     let (name, values) = (HeaderOf::parse(name), vec![TextMatch::parse(value)]);
     Demand::Header { name, values, is_list: false, allows: false }
 }
