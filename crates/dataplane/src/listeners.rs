@@ -80,8 +80,11 @@ impl Listeners {
             Some(changes) => (changes.tables.clone(), changes.listeners.clone()),
             None => (all(snapshot.tables.keys(), self.tables.keys()), all(snapshot.listeners.keys(), self.open.keys())),
         };
+        let mut demanding: BTreeSet<&ListenerId> = BTreeSet::new();
         for id in &listeners {
-            self.apply_policies(id, snapshot, slots);
+            if self.apply_policies(id, snapshot, slots) {
+                demanding.insert(id);
+            }
         }
         // Tables before services, which name them. Each takes its hosts and policies over in one step.
         for id in tables.iter().filter(|id| snapshot.tables.contains_key(*id)) {
@@ -91,11 +94,11 @@ impl Listeners {
         for (id, host) in changes.into_iter().flat_map(|changes| &changes.hosts) {
             hosts.entry(id).or_default().push(host.clone());
         }
-        let listed: BTreeSet<&ListenerId> = listeners.iter().collect();
-        for id in snapshot.tables.keys().filter(|id| listed.contains(&id.listener)) {
+        for id in snapshot.tables.keys().filter(|id| demanding.contains(&id.listener)) {
             hosts.entry(id).or_default();
         }
-        for (id, changed) in hosts.into_iter().filter(|(id, _)| !tables.contains(id)) {
+        let whole: BTreeSet<&TableId> = tables.iter().collect();
+        for (id, changed) in hosts.into_iter().filter(|(id, _)| !whole.contains(id)) {
             self.update_table(id, &changed, snapshot, slots);
         }
         let mut ending = false;
@@ -132,19 +135,29 @@ impl Listeners {
         self.policies.get(id).map(Arc::clone)
     }
 
-    /// Builds the policies of a listener.
-    fn apply_policies(&mut self, id: &ListenerId, snapshot: &Snapshot, slots: Slots<'_>) {
-        let policies = snapshot.listeners.get(id).and_then(|listener| {
+    /// Builds the policies of a listener, if they are others than before; whether they are.
+    fn apply_policies(&mut self, id: &ListenerId, snapshot: &Snapshot, slots: Slots<'_>) -> bool {
+        let listener = snapshot.listeners.get(id);
+        let before = self.policies.get(id);
+        let is_same = listener.is_some_and(|listener| match before {
+            Some(before) => before.are_of(&listener.policies),
+            None => listener.policies == ir::policy::Policies::default(),
+        });
+        if is_same {
+            return false;
+        }
+        let policies = listener.and_then(|listener| {
             let policies = &listener.policies;
             let authorizer = policies.authorization.as_ref().map(|policies| self.authorizer(policies));
             let issuers = policies.authentication.as_ref().map(|config| self.keys.issuers(config));
             let ext_authz = policies.ext_authz.as_ref().map(|ext_authz| ExternalGate::new(ext_authz, slots));
-            Policies { ext_authz, issuers, authorizer }.shared()
+            Policies::new(policies, ext_authz, issuers, authorizer).shared()
         });
         match policies {
             Some(policies) => drop(self.policies.insert(id.clone(), policies)),
             None => drop(self.policies.remove(id)),
         }
+        true
     }
 
     /// Adds, updates or closes one listener. Returns whether connections have to check their drain state.
