@@ -36,6 +36,38 @@ pub fn is_replaced(name: &[u8], edits: &[FieldEdit<'_>]) -> bool {
     })
 }
 
+/// The lengths of the names in a list of edits. Most lines of a head have another length, and are not compared with the names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NameLengths {
+    /// Bits of the lengths, modulo 64.
+    any: u64,
+    /// Those that several edits have.
+    several: u64,
+}
+
+impl NameLengths {
+    pub(crate) fn of(edits: &[FieldEdit<'_>]) -> Self {
+        edits.iter().fold(Self::default(), |Self { any, several }, edit| {
+            let bit = length_bit(edit.name().as_bytes());
+            Self { any: any | bit, several: several | (any & bit) }
+        })
+    }
+
+    /// Whether an edit may have this name.
+    pub(crate) fn may_have(self, name: &[u8]) -> bool {
+        self.any & length_bit(name) != 0
+    }
+
+    /// Whether another edit may have the name of an edit.
+    pub(crate) fn may_repeat(self, name: &[u8]) -> bool {
+        self.several & length_bit(name) != 0
+    }
+}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1 << (name.len() % 64)
+}
+
 /// All changes of one head.
 #[derive(Debug, Clone, Default)]
 pub struct Edits<'a> {

@@ -82,6 +82,13 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Whether a text is `lower`, in any case. The length is known when this is compiled, so that the octets are compared together.
+#[inline]
+pub(crate) fn equals_ignoring_case<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(text) = <&[u8; N]>::try_from(text) else { return false };
+    text.iter().zip(lower).fold(0, |differing, (octet, lower)| differing | (octet.to_ascii_lowercase() ^ lower)) == 0
+}
+
 /// A request as every decision sees it, normalised once, at the start of the exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestView<'a> {

@@ -1,7 +1,7 @@
 //! The parts that requests and responses share: the index of header lines, and the headers that frame a message.
 
 use super::{BodyLength, HeadError, HeadLimits, MAX_FIELDS, Underscores, Version};
-use crate::view::{Field, Span};
+use crate::view::{Field, Span, equals_ignoring_case};
 use memchr::memchr_iter;
 
 /// The header fields that concern the framing and the connection.
@@ -32,8 +32,8 @@ pub(super) fn span_of(buffer: &[u8], part: &[u8]) -> Span {
     Span { start: start as u32, end: end as u32 }
 }
 
-/// Checks that every LF of a head follows a CR, which httparse does not.
-pub(super) fn check_line_ends(head: &[u8]) -> Result<(), HeadError> {
+/// Checks that every LF follows a CR, which httparse does not.
+fn check_line_ends(head: &[u8]) -> Result<(), HeadError> {
     for at in memchr_iter(b'\n', head) {
         if at.checked_sub(1).and_then(|before| head.get(before)) != Some(&b'\r') {
             return Err(HeadError::BareLineFeed);
@@ -58,18 +58,37 @@ pub(super) fn head_error(error: httparse::Error) -> HeadError {
     }
 }
 
-/// Fills the index, and reads the framing headers.
+/// The same for a complete head whose start line begins with `start`. It is enough to look before each header line and at the end, since
+/// httparse accepts LF only at the ends of lines.
+fn check_complete(head: &[u8], start: &[u8], headers: &[httparse::Header<'_>]) -> Result<(), HeadError> {
+    let ends_line = |at: usize| head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
+    let is_valid = head.ends_with(b"\r\n\r\n")
+        && headers.iter().all(|header| ends_line(span_of(head, header.name.as_bytes()).start as usize));
+    if !is_valid {
+        return Err(HeadError::BareLineFeed);
+    }
+    // Empty lines before the start line are skipped.
+    if head.starts_with(start) { Ok(()) } else { check_line_ends(head) }
+}
+
+/// Fills the index, and reads the framing headers. `head` is complete, and its start line begins with `start`.
 pub(super) fn index(
-    buffer: &[u8],
+    head: &[u8],
+    start: &[u8],
     headers: &[httparse::Header<'_>],
     limits: &HeadLimits,
     index: &mut Vec<Field>,
 ) -> Result<Framing, HeadError> {
+    check_complete(head, start, headers)?;
+    if head.len() > limits.bytes {
+        return Err(HeadError::TooLarge);
+    }
     if headers.len() > limits.fields.min(MAX_FIELDS) {
         return Err(HeadError::TooManyFields);
     }
     let mut framing = Framing::default();
     index.clear();
+    index.reserve(headers.len());
     for header in headers {
         if limits.underscores != Underscores::Allow && header.name.contains('_') {
             match limits.underscores {
@@ -78,9 +97,10 @@ pub(super) fn index(
                 Underscores::Allow => {}
             }
         }
-        let value = trim(header.value);
-        index.push(Field { name: span_of(buffer, header.name.as_bytes()), value: span_of(buffer, value) });
-        framing.read(buffer, header.name, value)?;
+        let (name, value) = (header.name.as_bytes(), trim(header.value));
+        let field = Field { name: span_of(head, name), value: span_of(head, value) };
+        index.push(field);
+        framing.read(name, value, field.value)?;
     }
     Ok(framing)
 }
@@ -97,21 +117,21 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
 }
 
 impl Framing {
-    fn read(&mut self, buffer: &[u8], name: &str, value: &[u8]) -> Result<(), HeadError> {
+    fn read(&mut self, name: &[u8], value: &[u8], span: Span) -> Result<(), HeadError> {
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => once(&mut self.host, span_of(buffer, value), HeadError::Host)?,
-            6 if name.eq_ignore_ascii_case("expect") => {
-                let is_continue = value.eq_ignore_ascii_case(b"100-continue");
+            4 if equals_ignoring_case(name, b"host") => once(&mut self.host, span, HeadError::Host)?,
+            6 if equals_ignoring_case(name, b"expect") => {
+                let is_continue = equals_ignoring_case(value, b"100-continue");
                 (self.expect_continue, self.expects_other) = (is_continue, self.expects_other || !is_continue);
             }
-            7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade = Some(span_of(buffer, value)),
-            10 if name.eq_ignore_ascii_case("connection") => self.read_connection(value)?,
-            14 if name.eq_ignore_ascii_case("content-length") => {
+            7 if equals_ignoring_case(name, b"upgrade") => self.upgrade = Some(span),
+            10 if equals_ignoring_case(name, b"connection") => self.read_connection(value)?,
+            14 if equals_ignoring_case(name, b"content-length") => {
                 once(&mut self.length, parse_length(value)?, HeadError::ContentLength)?;
             }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            17 if equals_ignoring_case(name, b"transfer-encoding") => {
                 // Two lines mean `chunked, chunked`, which is not allowed either.
-                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                if self.chunked || !equals_ignoring_case(value, b"chunked") {
                     let known =
                         |c: &[u8]| [&b"chunked"[..], b"identity", b""].iter().any(|k| c.eq_ignore_ascii_case(k));
                     let unknown = !self.chunked && value.split(|b| *b == b',').any(|coding| !known(trim(coding)));
@@ -126,11 +146,11 @@ impl Framing {
 
     fn read_connection(&mut self, value: &[u8]) -> Result<(), HeadError> {
         for option in value.split(|b| *b == b',').map(trim).filter(|option| !option.is_empty()) {
-            if option.eq_ignore_ascii_case(b"close") {
+            if equals_ignoring_case(option, b"close") {
                 self.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            } else if equals_ignoring_case(option, b"keep-alive") {
                 self.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
+            } else if equals_ignoring_case(option, b"upgrade") {
                 self.upgrade_named = true;
             } else if is_kept(option) {
                 // A client that could get these dropped could change its identity, or the framing of the message.
@@ -187,4 +207,33 @@ pub(crate) fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
         return Err(HeadError::ContentLength);
     }
     Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h1::response::RequestKind;
+    use crate::h1::{RequestHead, ResponseHead};
+
+    /// A head whose lines end with LF alone at the places of the bits in `bare`.
+    fn head(lines: &[&str], bare: u32) -> String {
+        let end = |at: usize| if bare >> at & 1 == 1 { "\n" } else { "\r\n" };
+        lines.iter().enumerate().map(|(at, line)| format!("{line}{}", end(at))).collect()
+    }
+
+    #[test]
+    fn a_line_that_ends_with_lf_alone_is_found_wherever_it_is() {
+        let limits = HeadLimits::default();
+        let request = ["", "", "GET / HTTP/1.1", "Host: a", "X-A:", "X-B: b", ""];
+        let response = ["", "HTTP/1.1 200 OK", "X-A: a ", "X-B:", "X-C: c", ""];
+        for bare in 0..1 << request.len() {
+            let parsed = RequestHead::default().parse(head(&request, bare).as_bytes(), &limits);
+            assert_eq!(parsed.err(), (bare > 0).then_some(HeadError::BareLineFeed), "{bare:b}");
+        }
+        for bare in 0..1 << response.len() {
+            let text = head(&response, bare);
+            let parsed = ResponseHead::default().parse(text.as_bytes(), RequestKind::Other, &limits);
+            assert_eq!(parsed.err(), (bare > 0).then_some(HeadError::BareLineFeed), "{bare:b}");
+        }
+    }
 }

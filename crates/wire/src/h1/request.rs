@@ -61,12 +61,7 @@ impl RequestHead {
             }
             httparse::Status::Complete(length) => {
                 self.seen = 0;
-                let head = buffer.get(..length).unwrap_or_default();
-                fields::check_line_ends(head)?;
-                if length > limits.bytes {
-                    return Err(HeadError::TooLarge);
-                }
-                self.fill(buffer, &request, limits)?;
+                self.fill(buffer.get(..length).unwrap_or_default(), &request, limits)?;
                 Ok(Some(length))
             }
         }
@@ -78,20 +73,15 @@ impl RequestHead {
         memchr::memmem::find(buffer.get(from..).unwrap_or_default(), b"\r\n\r\n").is_some()
     }
 
-    fn fill(
-        &mut self,
-        buffer: &[u8],
-        request: &httparse::Request<'_, '_>,
-        limits: &HeadLimits,
-    ) -> Result<(), HeadError> {
+    fn fill(&mut self, head: &[u8], request: &httparse::Request<'_, '_>, limits: &HeadLimits) -> Result<(), HeadError> {
         let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
         self.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        let framing = fields::index(buffer, request.headers, limits, &mut self.index)?;
+        let framing = fields::index(head, method.as_bytes(), request.headers, limits, &mut self.index)?;
         if self.version == Version::Http10 && !limits.http10 {
             return Err(HeadError::Http10);
         }
-        self.method = fields::span_of(buffer, method.as_bytes());
-        self.target = fields::span_of(buffer, target.as_bytes());
+        self.method = fields::span_of(head, method.as_bytes());
+        self.target = fields::span_of(head, target.as_bytes());
         self.frame(&framing)
     }
 

@@ -66,11 +66,7 @@ impl ResponseHead {
             }
             httparse::Status::Complete(length) => {
                 self.seen = 0;
-                fields::check_line_ends(buffer.get(..length).unwrap_or_default())?;
-                if length > limits.bytes {
-                    return Err(HeadError::TooLarge);
-                }
-                self.fill(buffer, &response, request_kind, limits)?;
+                self.fill(buffer.get(..length).unwrap_or_default(), &response, request_kind, limits)?;
                 Ok(Some(length))
             }
         }
@@ -78,13 +74,13 @@ impl ResponseHead {
 
     fn fill(
         &mut self,
-        buffer: &[u8],
+        head: &[u8],
         response: &httparse::Response<'_, '_>,
         request_kind: RequestKind,
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
         let version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        let framing = fields::index(buffer, response.headers, limits, &mut self.index)?;
+        let framing = fields::index(head, b"HTTP/", response.headers, limits, &mut self.index)?;
         self.status = response.code.unwrap_or_default();
         if !STATUSES.contains(&self.status) {
             return Err(HeadError::Malformed);

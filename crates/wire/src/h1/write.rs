@@ -1,8 +1,8 @@
 //! Writes heads from a view and its edits. The framing is always the gateway's own.
 
 use super::{BodyLength, RequestHead};
-use crate::edit::{Edits, FieldEdit, is_replaced};
-use crate::view::{Fields, RequestView};
+use crate::edit::{Edits, FieldEdit, NameLengths, is_replaced};
+use crate::view::{Fields, RequestView, equals_ignoring_case};
 use text::Authority;
 
 /// The framing that a head announces.
@@ -228,8 +228,9 @@ pub(crate) fn each_field(
     request: bool,
     mut give: impl FnMut(&[u8], &[u8], bool),
 ) {
+    let lengths = NameLengths::of(&edits.fields);
     for (name, value) in fields.iter() {
-        if is_ours(name, value, request) || is_replaced(name, &edits.fields) {
+        if is_ours(name, value, request) || (lengths.may_have(name) && is_replaced(name, &edits.fields)) {
             continue;
         }
         if nominates && is_nominated(name, fields) {
@@ -240,9 +241,10 @@ pub(crate) fn each_field(
     for (at, edit) in edits.fields.iter().enumerate() {
         if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
             let name = name.as_str().as_bytes();
-            let later = edits.fields.get(at + 1..).unwrap_or_default();
+            let is_replaced =
+                || lengths.may_repeat(name) && is_replaced(name, edits.fields.get(at + 1..).unwrap_or_default());
             // Configuration cannot set the framing either.
-            if !is_replaced(name, later) && !is_ours(name, value, request) {
+            if !is_replaced() && !is_ours(name, value, request) {
                 give(name, value, true);
             }
         }
@@ -251,16 +253,15 @@ pub(crate) fn each_field(
 
 /// Headers of one hop (RFC 9110 §7.6.1), the framing and, in requests, `Host`: never copied, only written by this module.
 fn is_ours(name: &[u8], value: &[u8], request: bool) -> bool {
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
     match name.len() {
-        2 => is(b"te") && !value.eq_ignore_ascii_case(b"trailers"),
-        4 => request && is(b"host"),
+        2 => equals_ignoring_case(name, b"te") && !equals_ignoring_case(value, b"trailers"),
+        4 => request && equals_ignoring_case(name, b"host"),
         // The exchange itself answers or forwards `100-continue`.
-        7 => is(b"upgrade"),
-        10 => is(b"connection") || is(b"keep-alive"),
-        14 => is(b"content-length") || is(b"http2-settings"),
-        16 => is(b"proxy-connection"),
-        17 => is(b"transfer-encoding"),
+        7 => equals_ignoring_case(name, b"upgrade"),
+        10 => equals_ignoring_case(name, b"connection") || equals_ignoring_case(name, b"keep-alive"),
+        14 => equals_ignoring_case(name, b"content-length") || equals_ignoring_case(name, b"http2-settings"),
+        16 => equals_ignoring_case(name, b"proxy-connection"),
+        17 => equals_ignoring_case(name, b"transfer-encoding"),
         _ => false,
     }
 }
