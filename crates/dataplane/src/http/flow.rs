@@ -173,16 +173,18 @@ impl<'a> Flow<'a> {
     /// Makes progress in both directions; ready when the response is complete or the attempt has failed.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
-            let mut moved = self.send_request(context)?;
-            moved |= self.receive_head(context)?;
-            moved |= self.send_response(context)?;
+            let received = self.send_request(context)? | self.receive_head(context)?;
+            let sent = self.send_response(context)?;
             if self.response.is_complete() {
                 return Poll::Ready(Ok(()));
             }
-            if !moved {
+            if received || sent {
+                self.armed = false;
+            }
+            // Each step goes as far as it can. Only the next head waits for what the client receives.
+            if !sent || self.response.has_head() {
                 break;
             }
-            self.armed = false;
         }
         self.watch_client(context)?;
         self.wait(context)
@@ -221,7 +223,8 @@ impl<'a> Flow<'a> {
         let mut moved = false;
         loop {
             // Body octets that are already read go out with the head.
-            moved |= self.response.take_body(self.down)?;
+            let taken = self.response.take_body(self.down)?;
+            moved |= taken;
             match self.response.poll_send(self.down, context) {
                 Poll::Pending => return self.charge_ahead().map(|()| moved),
                 Poll::Ready(Ok(wrote)) => moved |= wrote,
@@ -230,6 +233,10 @@ impl<'a> Flow<'a> {
             self.ahead = None;
             if self.response.state != ResponseState::Body {
                 return Ok(moved);
+            }
+            if taken && !self.response.input.is_empty() {
+                // There is room for what follows.
+                continue;
             }
             match self.response.poll_more(self.worker, (&mut self.up, self.down), context)? {
                 Poll::Pending => return Ok(moved),

@@ -96,7 +96,13 @@ impl Stream {
     /// next response. Records of TLS itself, such as tickets, do not count.
     pub fn is_silent(&mut self) -> bool {
         let mut byte = [0];
-        self.poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
+        let read = match self {
+            // Without the registration of a waker.
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+            Self::Unix(stream) => stream.try_read(&mut byte),
+            Self::Tls(_) => return self.poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending(),
+        };
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// The same, but always checks the socket: the runtime may not know yet about bytes that have just arrived.
