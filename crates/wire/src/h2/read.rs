@@ -3,9 +3,9 @@
 use crate::h1::fields::parse_length;
 use crate::h1::response::STATUSES;
 use crate::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead, Underscores, Version};
-use crate::view::{Field, Fields, Span};
+use crate::view::{Field, Fields, Span, equals_ignoring_case};
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
-use http::{HeaderMap, Method, request, response};
+use http::{HeaderMap, HeaderName, Method, request, response};
 
 /// Why a head is rejected. Each has a response of its own, except that a malformed head resets the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,20 +44,26 @@ pub fn flatten_request(
     head: &mut RequestHead,
     out: &mut Vec<u8>,
 ) -> Result<(), FlatError> {
-    let base = out.len();
     check_pseudo_headers(parts, protocol)?;
+    let mut flat = Flat::new(&mut head.index, out);
     let method = if protocol.is_some() { Method::GET.as_str() } else { parts.method.as_str() };
-    head.method = put(out, base, method.as_bytes());
+    head.method = flat.put(method.as_bytes());
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    head.target = put(out, base, target.as_bytes());
+    head.target = flat.put(target.as_bytes());
+    let mut special = SpecialFields::default();
     // Malformed requests come first.
-    flatten_request_fields(&parts.headers, protocol.is_some(), limits, (base, &mut head.index, out))?;
+    flat.put_fields(&parts.headers, |name, value| special.read(name, value, protocol.is_some(), limits.underscores))?;
+    if special.has_refused_name {
+        return Err(FlatError::Underscore);
+    }
     let named = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = authority(named, &parts.headers)?;
-    head.host = put(out, base, host);
-    head.upgrade = protocol.map(|protocol| put(out, base, protocol.as_bytes()));
-    head.expect_continue = expects_continue(&parts.headers)? && !ended;
-    let declared = length(&parts.headers)?;
+    head.host = flat.put(authority(named, special.host)?);
+    head.upgrade = protocol.map(|protocol| flat.put(protocol.as_bytes()));
+    if special.expects_other {
+        return Err(FlatError::Expectation);
+    }
+    head.expect_continue = special.expects_continue && !ended;
+    let declared = length(special.length)?;
     head.declares_empty = declared == Some(0) && protocol.is_none();
     head.body = match (protocol, ended, declared) {
         (Some(_), ..) | (None, true, _) | (None, false, Some(0)) => BodyLength::None,
@@ -67,23 +73,7 @@ pub fn flatten_request(
     head.version = Version::Http11;
     head.keep_alive = true;
     head.nominates = false;
-    check(&head.index, out.len() - base, limits)
-}
-
-fn flatten_request_fields(
-    headers: &HeaderMap,
-    switches: bool,
-    limits: &HeadLimits,
-    (base, index, out): (usize, &mut Vec<Field>, &mut Vec<u8>),
-) -> Result<(), FlatError> {
-    index.clear();
-    let has_underscore = |name: &http::HeaderName| name.as_str().contains('_');
-    let dropped = limits.underscores == Underscores::Drop;
-    flatten_fields(headers, base, index, out, |name| {
-        name == HOST || (switches && name == CONTENT_LENGTH) || (dropped && has_underscore(name))
-    })?;
-    let refused = limits.underscores == Underscores::Reject && headers.keys().any(has_underscore);
-    if refused { Err(FlatError::Underscore) } else { Ok(()) }
+    flat.check(limits)
 }
 
 /// Appends a response's head to `out` in flat form. `asked_head`: the request was HEAD; `ended`: there is no body.
@@ -94,8 +84,9 @@ pub fn flatten_response(
     head: &mut ResponseHead,
     out: &mut Vec<u8>,
 ) -> Result<(), FlatError> {
-    let base = out.len();
-    let declared = length(&parts.headers)?;
+    let mut lengths = Single::default();
+    parts.headers.get_all(CONTENT_LENGTH).iter().for_each(|value| lengths.add(value.as_bytes()));
+    let declared = length(lengths)?;
     head.status = parts.status.as_u16();
     // One rule for both versions, except that HTTP/2 has no 101 (RFC 9113 §8.6).
     if !STATUSES.contains(&head.status) || head.status == 101 {
@@ -112,9 +103,9 @@ pub fn flatten_response(
     head.keep_alive = true;
     head.nominates = false;
     head.upgrade = None;
-    head.index.clear();
-    flatten_fields(&parts.headers, base, &mut head.index, out, |_| false)?;
-    check(&head.index, out.len() - base, limits)
+    let mut flat = Flat::new(&mut head.index, out);
+    flat.put_fields(&parts.headers, |_, _| true)?;
+    flat.check(limits)
 }
 
 /// Writes trailers to `out` in flat form, without fields that are not allowed in trailers; the positions in `index` refer to `out`. The limits
@@ -125,13 +116,13 @@ pub fn flatten_trailers<'a>(
     index: &'a mut Vec<Field>,
     out: &'a mut Vec<u8>,
 ) -> Result<Fields<'a>, FlatError> {
-    index.clear();
     out.clear();
     if trailers.len() > limits.fields {
         return Err(FlatError::TooLarge);
     }
-    flatten_fields(trailers, 0, index, out, |name| !crate::h1::body::may_trail(name.as_str()))?;
-    check(index, out.len(), limits)?;
+    let mut flat = Flat::new(index, out);
+    flat.put_fields(trailers, |name, _| crate::h1::body::may_trail(name.as_str()))?;
+    flat.check(limits)?;
     Ok(Fields::new(out, index))
 }
 
@@ -153,92 +144,149 @@ fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-fn check(index: &[Field], bytes: usize, limits: &HeadLimits) -> Result<(), FlatError> {
-    if index.len() > limits.fields || bytes > limits.bytes { Err(FlatError::TooLarge) } else { Ok(()) }
+/// A field that a head may have once.
+#[derive(Debug, Clone, Copy, Default)]
+enum Single<'a> {
+    #[default]
+    None,
+    One(&'a [u8]),
+    Several,
 }
 
-/// Appends bytes; returns their position, counted from `base`.
-fn put(out: &mut Vec<u8>, base: usize, bytes: &[u8]) -> Span {
-    let start = out.len() - base;
-    out.extend_from_slice(bytes);
-    Span { start: start as u32, end: (out.len() - base) as u32 }
+impl<'a> Single<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::None => Self::One(value),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+    }
+}
+
+/// The fields of a request that decide how it is read, found while it is laid flat.
+#[derive(Debug, Default)]
+struct SpecialFields<'a> {
+    host: Single<'a>,
+    length: Single<'a>,
+    expects_continue: bool,
+    /// `expect` is not `100-continue`.
+    expects_other: bool,
+    /// A name has an underscore, and such names are rejected.
+    has_refused_name: bool,
+}
+
+impl<'a> SpecialFields<'a> {
+    /// Reads a field; whether it is forwarded. A request that `switches` protocols has no body.
+    fn read(&mut self, name: &HeaderName, value: &'a [u8], switches: bool, underscores: Underscores) -> bool {
+        if *name == HOST {
+            self.host.add(value);
+            return false;
+        }
+        if *name == CONTENT_LENGTH {
+            self.length.add(value);
+            return !switches;
+        }
+        if *name == EXPECT {
+            let is_continue = equals_ignoring_case(value, b"100-continue");
+            (self.expects_continue, self.expects_other) = (true, self.expects_other || !is_continue);
+        }
+        match underscores {
+            Underscores::Allow => true,
+            Underscores::Reject => {
+                self.has_refused_name |= name.as_str().contains('_');
+                true
+            }
+            Underscores::Drop => !name.as_str().contains('_'),
+        }
+    }
 }
 
 /// The host. If there are both `:authority` and `host`, they have to agree.
-fn authority<'a>(named: Option<&'a [u8]>, headers: &'a HeaderMap) -> Result<&'a [u8], FlatError> {
-    let mut hosts = headers.get_all(HOST).iter();
-    match (named, hosts.next(), hosts.next()) {
-        (_, _, Some(_)) => Err(FlatError::Host),
-        (Some(named), Some(host), None) if !host.as_bytes().eq_ignore_ascii_case(named) => Err(FlatError::Host),
-        (Some(named), _, None) => Ok(named),
-        (None, Some(host), None) => Ok(host.as_bytes()),
-        (None, None, None) => Err(FlatError::Host),
+fn authority<'a>(named: Option<&'a [u8]>, host: Single<'a>) -> Result<&'a [u8], FlatError> {
+    match (named, host) {
+        (_, Single::Several) | (None, Single::None) => Err(FlatError::Host),
+        (Some(named), Single::One(host)) if !host.eq_ignore_ascii_case(named) => Err(FlatError::Host),
+        (Some(named), _) => Ok(named),
+        (None, Single::One(host)) => Ok(host),
     }
 }
 
-fn length(headers: &HeaderMap) -> Result<Option<u64>, FlatError> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    match (lengths.next(), lengths.next()) {
-        (None, _) => Ok(None),
-        (Some(length), None) => parse_length(length.as_bytes()).map(Some).map_err(|_| FlatError::ContentLength),
-        (Some(_), Some(_)) => Err(FlatError::ContentLength),
+fn length(length: Single<'_>) -> Result<Option<u64>, FlatError> {
+    match length {
+        Single::None => Ok(None),
+        Single::One(length) => parse_length(length).map(Some).map_err(|_| FlatError::ContentLength),
+        Single::Several => Err(FlatError::ContentLength),
     }
 }
 
-fn expects_continue(headers: &HeaderMap) -> Result<bool, FlatError> {
-    let is_continue = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if headers.get_all(EXPECT).iter().all(is_continue) {
-        Ok(headers.contains_key(EXPECT))
-    } else {
-        Err(FlatError::Expectation)
-    }
-}
-
-/// Appends fields. Cookies, which HTTP/2 may split, become one line (RFC 9113 §8.2.3).
-fn flatten_fields(
-    headers: &HeaderMap,
+/// A head that is laid flat: its index, and its octets, whose positions count from the old end of `out`.
+struct Flat<'a> {
+    index: &'a mut Vec<Field>,
+    out: &'a mut Vec<u8>,
     base: usize,
-    index: &mut Vec<Field>,
-    out: &mut Vec<u8>,
-    skipped: impl Fn(&http::HeaderName) -> bool,
-) -> Result<(), FlatError> {
-    let mut cookie_seen = false;
-    for (name, value) in headers {
-        if !is_well_formed(name, value) {
-            return Err(FlatError::Malformed);
-        }
-        if skipped(name) {
-            continue;
-        }
-        if name == COOKIE {
-            if !std::mem::replace(&mut cookie_seen, true) {
-                index.push(cookies(headers, base, out));
-            }
-            continue;
-        }
-        let (name, value) = (put(out, base, name.as_str().as_bytes()), put(out, base, value.as_bytes()));
-        index.push(Field { name, value });
+}
+
+impl<'a> Flat<'a> {
+    fn new(index: &'a mut Vec<Field>, out: &'a mut Vec<u8>) -> Self {
+        index.clear();
+        Self { base: out.len(), index, out }
     }
-    Ok(())
+
+    /// Appends octets; returns their position.
+    fn put(&mut self, octets: &[u8]) -> Span {
+        let start = self.out.len() - self.base;
+        self.out.extend_from_slice(octets);
+        Span { start: start as u32, end: (self.out.len() - self.base) as u32 }
+    }
+
+    /// Appends the fields that `keeps` says. Cookies, which HTTP/2 may split, become one line (RFC 9113 §8.2.3).
+    fn put_fields<'h>(
+        &mut self,
+        headers: &'h HeaderMap,
+        mut keeps: impl FnMut(&'h HeaderName, &'h [u8]) -> bool,
+    ) -> Result<(), FlatError> {
+        let mut has_cookies = false;
+        for (name, value) in headers {
+            if !is_well_formed(name, value.as_bytes()) {
+                return Err(FlatError::Malformed);
+            }
+            if !keeps(name, value.as_bytes()) {
+                continue;
+            }
+            if *name == COOKIE {
+                if !std::mem::replace(&mut has_cookies, true) {
+                    self.put_cookies(headers);
+                }
+                continue;
+            }
+            let field = Field { name: self.put(name.as_str().as_bytes()), value: self.put(value.as_bytes()) };
+            self.index.push(field);
+        }
+        Ok(())
+    }
+
+    fn put_cookies(&mut self, headers: &HeaderMap) {
+        let name = self.put(COOKIE.as_str().as_bytes());
+        let start = self.put(&[]).start;
+        // Empty ones are left out: they would leave a space at an end of the value.
+        let pieces = headers.get_all(COOKIE).iter().filter(|piece| !piece.is_empty());
+        for (at, piece) in pieces.enumerate() {
+            if at > 0 {
+                self.put(b"; ");
+            }
+            self.put(piece.as_bytes());
+        }
+        let end = self.put(&[]).end;
+        self.index.push(Field { name, value: Span { start, end } });
+    }
+
+    fn check(&self, limits: &HeadLimits) -> Result<(), FlatError> {
+        let is_too_large = self.index.len() > limits.fields || self.out.len() - self.base > limits.bytes;
+        if is_too_large { Err(FlatError::TooLarge) } else { Ok(()) }
+    }
 }
 
 /// Checks of RFC 9113 §8.2.1 that the library lacks: it accepts `"` in names, and white space around values.
-fn is_well_formed(name: &http::HeaderName, value: &http::HeaderValue) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let value = value.as_bytes();
-    !blank(value.first()) && !blank(value.last()) && !name.as_str().contains('"')
-}
-
-fn cookies(headers: &HeaderMap, base: usize, out: &mut Vec<u8>) -> Field {
-    let name = put(out, base, COOKIE.as_str().as_bytes());
-    let start = out.len();
-    // Empty ones are left out: they would leave a space at an end of the value.
-    let pieces = headers.get_all(COOKIE).iter().filter(|piece| !piece.is_empty());
-    for (at, piece) in pieces.enumerate() {
-        if at > 0 {
-            out.extend_from_slice(b"; ");
-        }
-        out.extend_from_slice(piece.as_bytes());
-    }
-    Field { name, value: Span { start: (start - base) as u32, end: (out.len() - base) as u32 } }
+fn is_well_formed(name: &HeaderName, value: &[u8]) -> bool {
+    let blank = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    !blank(value.first()) && !blank(value.last()) && !name.as_str().bytes().any(|octet| octet == b'"')
 }
