@@ -7,8 +7,8 @@ mod tunnel;
 
 pub(crate) use connection::TcpConnection;
 
-use crate::codec::{Relayed, Tunnel, TunnelClient, Upstream};
-use crate::conn::{Worker, choose};
+use crate::codec::{Tunnel, TunnelClient, Upstream};
+use crate::conn::{Relayed, Worker, choose};
 use crate::metrics::{NO_DESTINATION, Request, add};
 use crate::reasons::{Flags, Reject};
 use crate::stream_info::{LogFacts, LogKind, StreamFacts, StreamInfo};

@@ -194,7 +194,8 @@ impl Downstream {
         &mut self,
         parts: &ResponseParts<'_>,
         edits: &Edits<'_>,
-        (style, is_bodiless): (Style, bool),
+        style: Style,
+        is_bodiless: bool,
         send: &mut SendBuffer<'_>,
     ) -> Result<(), ClientReset> {
         match &mut self.0 {

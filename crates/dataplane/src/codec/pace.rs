@@ -24,7 +24,8 @@ impl Pace {
     /// Receives more of a response's body from `up`, of which octets come into `input`.
     pub(crate) fn poll_data(
         &mut self,
-        (up, down): (&mut Upstream, &mut Downstream),
+        up: &mut Upstream,
+        down: &mut Downstream,
         input: &mut Buffer,
         limits: &HeadLimits,
         context: &mut Context<'_>,

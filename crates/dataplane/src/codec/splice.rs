@@ -52,7 +52,8 @@ impl Splice {
     pub(crate) fn poll_move(
         &mut self,
         body: &mut BodyReader,
-        (from, to): (&impl Duplex, &impl Duplex),
+        from: &impl Duplex,
+        to: &impl Duplex,
         context: &mut Context<'_>,
     ) -> Poll<Result<Spliced, TransferError>> {
         let (Some(pipe), BodyReader::Length(left)) = (&mut self.0, body) else {

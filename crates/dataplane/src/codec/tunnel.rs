@@ -3,7 +3,7 @@
 
 use super::post_tunnel::PostTunnel;
 use super::upstream::Upstream;
-use crate::conn::{Buffer, Duplex, Timer, Worker, relay};
+use crate::conn::{Buffer, Duplex, RelayBounds, RelayEnd, Relayed, Timer, Worker, relay};
 use ::upstream::EndpointState;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,13 +32,6 @@ pub(crate) struct TunnelClient<'a, D> {
     pub(crate) timer: &'a Timer,
     /// How long nothing may move.
     pub(crate) idle_timeout: Option<Duration>,
-}
-
-/// The octets that a tunnel has relayed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Relayed {
-    pub(crate) to_backend: u64,
-    pub(crate) to_client: u64,
 }
 
 impl Tunnel {
@@ -84,12 +77,12 @@ impl Tunnel {
         deadline: Option<Instant>,
     ) -> Relayed {
         let TunnelClient { peer, received, timer, idle_timeout } = client;
-        let buffers = (received, &mut self.received);
-        let bounds = (idle_timeout, deadline);
-        let (to_backend, to_client) = match &mut self.end {
-            TunnelEnd::Open(up) => relay(worker, (peer, up), buffers, timer, bounds).await,
-            TunnelEnd::Post(post) => relay(worker, (peer, &mut **post), buffers, timer, bounds).await,
-        };
-        Relayed { to_backend, to_client }
+        let client = RelayEnd { peer, received };
+        let bounds = RelayBounds { timer, idle_timeout, deadline };
+        let received = &mut self.received;
+        match &mut self.end {
+            TunnelEnd::Open(peer) => relay(worker, client, RelayEnd { peer, received }, bounds).await,
+            TunnelEnd::Post(peer) => relay(worker, client, RelayEnd { peer: &mut **peer, received }, bounds).await,
+        }
     }
 }

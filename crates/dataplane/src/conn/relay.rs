@@ -65,38 +65,67 @@ struct Pump<'a> {
     shut: bool,
 }
 
-/// Relays both ways, beginning with what the buffers hold, while something moves and at most until `end`. Returns how much went to `up`, and to `down`.
+/// One end of a relay.
+pub(crate) struct RelayEnd<'a, D> {
+    pub(crate) peer: &'a mut D,
+    /// Octets that were already received from it.
+    pub(crate) received: &'a mut Buffer,
+}
+
+/// How long a relay lasts.
+pub(crate) struct RelayBounds<'a> {
+    pub(crate) timer: &'a Timer,
+    /// How long nothing may move.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// The end in any case.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The octets that a relay has moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Relayed {
+    pub(crate) to_backend: u64,
+    pub(crate) to_client: u64,
+}
+
+impl RelayBounds<'_> {
+    /// Sets the timer after something moved.
+    fn set(&self) {
+        match self.idle_timeout {
+            Some(idle) => self.timer.set(idle),
+            None => self.timer.clear(),
+        }
+        if let Some(end) = self.deadline {
+            self.timer.set_no_later(end);
+        }
+    }
+}
+
+/// Relays both ways, beginning with what was already received, until both ends have ended or a bound is reached.
 pub(crate) async fn relay(
     worker: &Worker,
-    (down, up): (&mut impl Duplex, &mut impl Duplex),
-    (to_up, to_down): (&mut Buffer, &mut Buffer),
-    timer: &Timer,
-    (idle, end): (Option<Duration>, Option<Instant>),
-) -> (u64, u64) {
-    let mut to_up = Pump::new(worker, to_up);
-    let mut to_down = Pump::new(worker, to_down);
-    let wait = || {
-        idle.map_or_else(|| timer.clear(), |idle| timer.set(idle));
-        if let Some(end) = end {
-            timer.set_no_later(end);
-        }
-    };
-    wait();
+    client: RelayEnd<'_, impl Duplex>,
+    backend: RelayEnd<'_, impl Duplex>,
+    bounds: RelayBounds<'_>,
+) -> Relayed {
+    let mut to_backend = Pump::new(worker, client.received);
+    let mut to_client = Pump::new(worker, backend.received);
+    bounds.set();
     poll_fn(|context| {
-        let moved_up = to_up.pump(down, up, context);
-        let moved_down = to_down.pump(up, down, context);
-        let (Ok(moved_up), Ok(moved_down)) = (moved_up, moved_down) else { return Poll::Ready(()) };
-        if to_up.shut && to_down.shut {
+        let moved =
+            [to_backend.pump(client.peer, backend.peer, context), to_client.pump(backend.peer, client.peer, context)];
+        let [Ok(to_backend_moved), Ok(to_client_moved)] = moved else { return Poll::Ready(()) };
+        if to_backend.shut && to_client.shut {
             return Poll::Ready(());
         }
-        if moved_up || moved_down {
-            wait();
+        if to_backend_moved || to_client_moved {
+            bounds.set();
         }
         // Asked for its waker's sake as well: it has to be known before the deadline.
-        if timer.expired(context) { Poll::Ready(()) } else { Poll::Pending }
+        if bounds.timer.expired(context) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    (to_up.passed, to_down.passed)
+    Relayed { to_backend: to_backend.passed, to_client: to_client.passed }
 }
 
 impl<'a> Pump<'a> {

@@ -1,22 +1,18 @@
 //! A request of the gateway's own to a service of the configuration, over the pools of the worker: it is sent whole, and its response is read
 //! whole within a bound.
 
-use crate::codec::read;
+use crate::codec::{Destination, OpenError, OwnHead, OwnResponse, ReceiveError, Trailers, Upstream};
 use crate::conn::{Worker, choose};
-use crate::limits::INTERIM_RESPONSES;
-use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::HeaderMap;
 use ir::UpstreamProtocol;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use upstream::{
-    ClusterState, ConnectContext, ConnectError, ConnectTimeouts, Connection, EndpointState, H2Stream, Outcome,
-    PickContext, is_unprocessed,
-};
+use upstream::{ClusterState, ConnectContext, ConnectError, Outcome, PickContext};
 use wire::edit::Edits;
 use wire::h1::response::RequestKind;
-use wire::h1::{BodyReader, RequestParts, ResponseHead, write_request};
+use wire::h1::{BodyReader, HeadLimits, RequestParts, ResponseHead, write_request};
 use wire::view::{Field, Fields, Span};
 
 /// The largest body of a response, in octets.
@@ -47,7 +43,7 @@ pub(super) struct ServiceResponse {
     /// The body.
     pub(super) body: Vec<u8>,
     /// The trailers, in HTTP/2.
-    pub(super) trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<Box<HeaderMap>>,
 }
 
 /// Why there is no response.
@@ -68,6 +64,9 @@ pub(crate) enum CallError {
     /// The cluster speaks HTTP/1, and the request is gRPC.
     #[error("the port of the service does not speak HTTP/2")]
     NotHttp2,
+    /// The service did not begin with the request: an idle connection turned out to be closed, or the stream was refused.
+    #[error("the service closed before the end of its response")]
+    Stale,
     /// The service closed or reset before the end of its response.
     #[error("the service closed before the end of its response")]
     Closed,
@@ -79,15 +78,23 @@ pub(crate) enum CallError {
     TooLarge,
 }
 
-/// Whether the request may be sent again: a connection that was idle turned out to be closed, or the service did not begin with it.
-enum Failed {
-    Stale,
-    Final(CallError),
+impl From<OpenError> for CallError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Connect(error) => Self::Connect(error),
+            // Nothing was sent.
+            OpenError::Stream(_) => Self::Stale,
+        }
+    }
 }
 
-impl From<CallError> for Failed {
-    fn from(error: CallError) -> Self {
-        Self::Final(error)
+impl From<ReceiveError> for CallError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Unprocessed => Self::Stale,
+            ReceiveError::Closed | ReceiveError::Incomplete | ReceiveError::TimedOut => Self::Closed,
+            ReceiveError::Malformed | ReceiveError::MalformedTrailers => Self::Malformed,
+        }
     }
 }
 
@@ -97,9 +104,31 @@ impl ServiceResponse {
         Fields::new(&self.head, &self.index)
     }
 
-    fn set_head<'a>(&mut self, status: u16, lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
-        self.status = status;
-        for (name, value) in lines {
+    /// Receives it to its end.
+    fn poll(
+        &mut self,
+        receiving: &mut OwnResponse,
+        up: &mut Upstream,
+        limits: &HeadLimits,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), CallError>> {
+        ready!(receiving.poll_head(up, limits, |head, octets| self.set_head(head, octets), context))?;
+        loop {
+            let piece = ready!(receiving.poll_piece(up, limits, context))?;
+            self.put(piece.data(&receiving.input))?;
+            piece.consume(&mut receiving.input);
+            if piece.is_last {
+                if let Trailers::Map(trailers) = piece.into_trailers(&BodyReader::Done) {
+                    self.trailers = Some(trailers);
+                }
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn set_head(&mut self, head: &ResponseHead, octets: &[u8]) {
+        self.status = head.status;
+        for (name, value) in head.fields(octets).iter() {
             let mut put = |octets: &[u8]| {
                 let start = self.head.len() as u32;
                 self.head.extend_from_slice(octets);
@@ -128,37 +157,33 @@ pub(super) async fn call(
     tokio::time::timeout(limit, send(worker, cluster, request)).await.unwrap_or(Err(CallError::Timeout))
 }
 
+/// Sends a request, once more if it turned out that the service did not begin with it.
 async fn send(
     worker: &Worker,
     cluster: &Arc<ClusterState>,
     request: ServiceRequest<'_, '_>,
 ) -> Result<ServiceResponse, CallError> {
-    let http2 = matches!(cluster.config.protocol, UpstreamProtocol::Http2 { .. });
-    if request.is_grpc && !http2 {
-        return Err(CallError::NotHttp2);
-    }
     let picked = choose(worker, cluster, PickContext::default()).await;
     let (endpoint, _in_flight) = picked.map_err(|_| CallError::NoEndpoint)?;
-    let mut may_reuse = true;
+    let sender = ConnectContext { host: Some(request.host), ends: None };
+    let limit = cluster.config.timeouts.connect;
+    let destination = Destination { worker, cluster, endpoint: &endpoint, sender, limit };
+    let head = request.head(cluster)?;
+    let mut may_use_idle = true;
     loop {
-        let sent = match http2 {
-            true => over_http2(worker, cluster, &endpoint, request).await,
-            false => over_http1(worker, cluster, &endpoint, request, may_reuse).await,
-        };
-        match sent {
+        match exchange(destination, &request, head.clone(), may_use_idle).await {
             Ok(response) => {
                 worker.report(cluster, &endpoint, Outcome::Answered(response.status));
                 return Ok(response);
             }
-            Err(Failed::Stale) if may_reuse => may_reuse = false,
-            Err(Failed::Stale) => return Err(CallError::Closed),
-            Err(Failed::Final(error)) => {
-                let is_own = match &error {
-                    CallError::Connect(error) => error.is_own(),
-                    CallError::Closed | CallError::Malformed => false,
-                    _ => true,
+            Err(CallError::Stale) if may_use_idle => may_use_idle = false,
+            Err(error) => {
+                let is_of_endpoint = match &error {
+                    CallError::Connect(error) => !error.is_own(),
+                    CallError::Closed | CallError::Malformed => true,
+                    _ => false,
                 };
-                if !is_own {
+                if is_of_endpoint {
                     worker.report(cluster, &endpoint, Outcome::Disconnected);
                 }
                 return Err(error);
@@ -167,160 +192,55 @@ async fn send(
     }
 }
 
-async fn over_http1(
-    worker: &Worker,
-    cluster: &Arc<ClusterState>,
-    endpoint: &Arc<EndpointState>,
-    request: ServiceRequest<'_, '_>,
-    may_reuse: bool,
-) -> Result<ServiceResponse, Failed> {
-    let sender = ConnectContext { host: Some(request.host), ends: None };
-    let connect = || cluster.config.timeouts.connect;
-    let timeouts = ConnectTimeouts { idle: may_reuse, wait: None, connect };
-    let found = upstream::h1_connection(&worker.pool, cluster, endpoint, sender, timeouts).await;
-    let mut connection = found.map_err(CallError::from)?;
-    let _counted = cluster.begin_request().ok_or(CallError::Overflow)?;
-    let mut out = Vec::with_capacity(1024 + request.body.len());
-    write_request(&mut out, request.parts, request.edits);
-    out.extend_from_slice(request.body);
-    // A service may respond before it has read everything.
-    let is_sent = write(&mut connection, &out).await;
+impl ServiceRequest<'_, '_> {
+    /// Its head, in the version that the cluster speaks.
+    fn head(&self, cluster: &ClusterState) -> Result<OwnHead, CallError> {
+        let is_http2 = matches!(cluster.config.protocol, UpstreamProtocol::Http2 { .. });
+        if is_http2 {
+            let head = wire::h2::request(self.parts, self.edits, cluster.config.tls.is_some());
+            return head.map(OwnHead::Frame).ok_or(CallError::Malformed);
+        }
+        if self.is_grpc {
+            return Err(CallError::NotHttp2);
+        }
+        let mut lines = Vec::with_capacity(1024 + self.body.len());
+        write_request(&mut lines, self.parts, self.edits);
+        Ok(OwnHead::Lines(lines))
+    }
+}
+
+/// One exchange: both directions are polled together, since a service may respond before it has read everything.
+async fn exchange(
+    destination: Destination<'_>,
+    request: &ServiceRequest<'_, '_>,
+    head: OwnHead,
+    may_use_idle: bool,
+) -> Result<ServiceResponse, CallError> {
+    let worker = destination.worker;
+    let mut up = destination.open(&head, request.body.is_empty(), may_use_idle).await?;
+    let _counted = destination.cluster.begin_request().ok_or(CallError::Overflow)?;
+    let mut out = head.into_lines();
+    let mut send = up.send_buffer(&mut out, None, false);
+    send.push(request.body);
+    send.end(Trailers::None);
     let is_head = request.parts.method == b"HEAD";
-    let (response, may_reuse) = read_response(worker, &mut connection, is_head).await?;
-    if is_sent && may_reuse {
+    let kind = if is_head { RequestKind::Head } else { RequestKind::Other };
+    let mut receiving = OwnResponse::new(kind, worker.buffer());
+    let mut response = ServiceResponse::default();
+    let received = poll_fn(|context| {
+        // That the service takes no more of the request is no failure, if it responds.
+        let _ = up.poll_send(&mut send, &mut receiving.input, context);
+        response.poll(&mut receiving, &mut up, &worker.limits.head, context)
+    });
+    match received.await {
+        Ok(()) => {}
+        Err(CallError::Closed) if up.is_reused() && !up.is_multiplexed() && !receiving.has_begun() => {
+            return Err(CallError::Stale);
+        }
+        Err(error) => return Err(error),
+    }
+    if let Some(connection) = receiving.reusable(up, &send) {
         worker.pool.borrow_mut().put(connection, Instant::now());
     }
-    Ok(response)
-}
-
-async fn write(connection: &mut Connection, bytes: &[u8]) -> bool {
-    let mut written = 0;
-    poll_fn(|context| {
-        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match std::task::ready!(connection.stream.poll_write(context, rest)) {
-                Ok(count) if count > 0 => written += count,
-                Ok(_) | Err(_) => return std::task::Poll::Ready(false),
-            }
-        }
-        connection.stream.poll_flush(context).map(|flushed| flushed.is_ok())
-    })
-    .await
-}
-
-/// The response, and whether the connection can be used again.
-async fn read_response(
-    worker: &Worker,
-    connection: &mut Connection,
-    is_head: bool,
-) -> Result<(ServiceResponse, bool), Failed> {
-    let kind = if is_head { RequestKind::Head } else { RequestKind::Other };
-    let mut response = ServiceResponse::default();
-    let (mut head, mut body, mut interim) = (ResponseHead::default(), None, 0);
-    let mut input = worker.buffer();
-    let mut is_begun = false;
-    loop {
-        let (moved, done) = match &mut body {
-            None => {
-                let parsed = head.parse(input.filled(), kind, &worker.limits.head);
-                let length = parsed.map_err(|_| CallError::Malformed)?;
-                if let Some(length) = length {
-                    if head.is_informational() {
-                        interim += 1;
-                        if interim > INTERIM_RESPONSES {
-                            return Err(CallError::Malformed.into());
-                        }
-                    } else {
-                        response.set_head(head.status, head.fields(input.filled()).iter());
-                        body = Some(BodyReader::new(head.body));
-                    }
-                    input.consume(length);
-                }
-                (length.is_some(), false)
-            }
-            Some(reader) => {
-                let step = reader.decode(input.filled()).map_err(|_| CallError::Malformed)?;
-                response.put(input.filled().get(step.data.clone()).unwrap_or_default())?;
-                input.consume(step.consumed);
-                (step.consumed > 0, step.done)
-            }
-        };
-        if done {
-            return Ok((response, head.keep_alive && input.is_empty()));
-        }
-        if moved {
-            continue;
-        }
-        if input.is_full() {
-            input.grow();
-            if input.is_full() {
-                return Err(CallError::TooLarge.into());
-            }
-        }
-        match poll_fn(|context| read(&mut connection.stream, &mut input, context)).await {
-            Ok(0) if matches!(body, Some(BodyReader::UntilClose)) => return Ok((response, false)),
-            Ok(0) | Err(_) if connection.reused && !is_begun => return Err(Failed::Stale),
-            Ok(0) | Err(_) => return Err(CallError::Closed.into()),
-            Ok(_) => is_begun = true,
-        }
-    }
-}
-
-async fn over_http2(
-    worker: &Worker,
-    cluster: &Arc<ClusterState>,
-    endpoint: &Arc<EndpointState>,
-    request: ServiceRequest<'_, '_>,
-) -> Result<ServiceResponse, Failed> {
-    let sender = ConnectContext { host: Some(request.host), ends: None };
-    let limit = cluster.config.timeouts.connect;
-    let found = upstream::h2_stream(&worker.streams, cluster, endpoint, sender, limit).await;
-    let stream = found.map_err(CallError::from)?;
-    let _counted = cluster.begin_request().ok_or(CallError::Overflow)?;
-    let head = wire::h2::request(request.parts, request.edits, cluster.config.tls.is_some());
-    let head = head.ok_or(CallError::Malformed)?;
-    on_stream(stream, head, request.body).await.map_err(|error| match error {
-        StreamError::H2(error) if is_unprocessed(&error) => Failed::Stale,
-        StreamError::H2(_) => CallError::Closed.into(),
-        StreamError::Response(error) => error.into(),
-    })
-}
-
-enum StreamError {
-    H2(h2::Error),
-    Response(CallError),
-}
-
-impl From<h2::Error> for StreamError {
-    fn from(error: h2::Error) -> Self {
-        Self::H2(error)
-    }
-}
-
-async fn on_stream(stream: H2Stream, head: Request<()>, body: &[u8]) -> Result<ServiceResponse, StreamError> {
-    let H2Stream { mut send, permit: _permit, .. } = stream;
-    let (response, mut sender) = send.send_request(head, body.is_empty())?;
-    let mut rest = Bytes::copy_from_slice(body);
-    while !rest.is_empty() {
-        sender.reserve_capacity(rest.len());
-        let room = match poll_fn(|context| sender.poll_capacity(context)).await {
-            Some(Ok(room)) => room,
-            // A service may respond before it has read everything.
-            Some(Err(_)) | None => break,
-        };
-        let piece = rest.split_to(room.min(rest.len()));
-        if sender.send_data(piece.into(), rest.is_empty()).is_err() {
-            break;
-        }
-    }
-    let (head, mut receiver) = response.await?.into_parts();
-    let mut response = ServiceResponse::default();
-    let lines = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    response.set_head(head.status.as_u16(), lines);
-    while let Some(data) = receiver.data().await {
-        let data = data?;
-        response.put(&data).map_err(StreamError::Response)?;
-        let _ = receiver.flow_control().release_capacity(data.len());
-    }
-    response.trailers = receiver.trailers().await?;
     Ok(response)
 }

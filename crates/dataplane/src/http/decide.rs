@@ -4,10 +4,11 @@
 use super::affinity::{Affinity, HashInput};
 use super::authorization::{self, Subject};
 use super::client::ClientConnection;
-use super::mirror::{MirrorBody, MirrorHead, MirrorRequest};
+use super::mirror::{MirrorBody, MirrorRequest};
 use super::plan::{Decision, Plan, Reply, Routed};
 use super::request_head::{HeadSource, context, edit_forwarded, peer, speaks_http2, stream_head};
 use super::websocket;
+use crate::codec::OwnHead;
 use crate::conn::{EarlyPick, ExchangeBuffers, TableVersion, Worker};
 use crate::reasons::Reject;
 use ir::{FieldName, HttpSettings, Sni};
@@ -319,12 +320,12 @@ fn mirrors<'a>(
     edits.remove("expect");
     let copy = |cluster: Arc<ClusterState>| {
         let head = if speaks_http2(&cluster, &conn.downstream) {
-            MirrorHead::Http2(stream_head(&cluster, (parts, scheme), edits)?.request)
+            OwnHead::Frame(stream_head(&cluster, (parts, scheme), edits)?.request)
         } else {
             let mut head = Vec::with_capacity(1024);
             let style = Style { keep_case: conn.client.mesh_settings.headers.keep_case, http10: false };
             write_request_in(&mut head, parts, edits, style);
-            MirrorHead::Http1(head)
+            OwnHead::Lines(head)
         };
         let request_kind = if parts.method == b"HEAD" { RequestKind::Head } else { RequestKind::Other };
         let body = match parts.framing {

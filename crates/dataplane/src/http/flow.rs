@@ -206,7 +206,7 @@ impl<'a> Flow<'a> {
             if self.request.is_complete() {
                 return Ok(moved);
             }
-            match self.request.poll_body(self.worker, (self.down, &self.up), context)? {
+            match self.request.poll_body(self.worker, self.down, &self.up, context)? {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(()) => moved = true,
             }
@@ -238,7 +238,7 @@ impl<'a> Flow<'a> {
                 // There is room for what follows.
                 continue;
             }
-            match self.response.poll_more(self.worker, (&mut self.up, self.down), context)? {
+            match self.response.poll_more(self.worker, &mut self.up, self.down, context)? {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(()) => moved = true,
             }

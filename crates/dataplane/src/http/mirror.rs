@@ -2,26 +2,24 @@
 //! hands it the head at once and the body as it arrives, and never waits for it.
 
 use super::body_queue::{BodyQueue, MirrorSinks, QueueItem};
-use crate::codec::{HeadInput, Piece, Received, SendBuffer, Trailers, Upstream};
-use crate::conn::{Buffer, Worker, choose};
-use crate::limits::INTERIM_RESPONSES;
+use crate::codec::{Destination, OpenError, OwnHead, OwnResponse, SendBuffer, Trailers, Upstream};
+use crate::conn::{Worker, choose};
 use crate::metrics::add;
-use http::Request;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, ConnectContext, ConnectError, ConnectTimeouts, Connection, Outcome, PickContext};
+use upstream::{ClusterState, ConnectContext, Outcome, PickContext};
+use wire::h1::Style;
 use wire::h1::response::RequestKind;
-use wire::h1::{BodyReader, ResponseHead, Style};
 use wire::proxy_protocol::Ends;
 
 /// A request to a mirror.
 #[derive(Debug)]
 pub(super) struct MirrorRequest {
     pub(super) cluster: Arc<ClusterState>,
-    pub(super) head: MirrorHead,
+    pub(super) head: OwnHead,
     /// The host of the request, if connections to the cluster differ by host.
     pub(super) host: Option<Box<str>>,
     /// The addresses of the client's connection, if the backend gets a PROXY header (DR-51).
@@ -31,13 +29,6 @@ pub(super) struct MirrorRequest {
     pub(super) body: MirrorBody,
     /// The timeout of the route.
     pub(super) timeout: Option<Duration>,
-}
-
-/// A head in the version that the backend speaks.
-#[derive(Debug, Clone)]
-pub(super) enum MirrorHead {
-    Http1(Vec<u8>),
-    Http2(Request<()>),
 }
 
 /// How a body is sent.
@@ -88,45 +79,36 @@ async fn run(worker: Rc<Worker>, request: MirrorRequest, queue: Rc<BodyQueue>) {
 async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Result<(), MirrorFailed> {
     let (endpoint, _in_flight) =
         choose(worker, &request.cluster, PickContext::default()).await.map_err(|_| MirrorFailed)?;
-    let limit = request.cluster.config.timeouts.connect;
-    let failed = |error: &ConnectError| {
-        if !error.is_own() {
-            worker.report(&request.cluster, &endpoint, Outcome::Disconnected);
-        }
-        MirrorFailed
+    let destination = Destination {
+        worker,
+        cluster: &request.cluster,
+        endpoint: &endpoint,
+        sender: ConnectContext { host: request.host.as_deref(), ends: request.ends.as_ref() },
+        limit: request.cluster.config.timeouts.connect,
     };
-    let mut trusting = true;
+    let is_bodiless = request.body == MirrorBody::None;
+    let mut may_use_idle = true;
     loop {
-        let sender = ConnectContext { host: request.host.as_deref(), ends: request.ends.as_ref() };
-        let up = match &request.head {
-            MirrorHead::Http1(_) => {
-                let timeouts = ConnectTimeouts { idle: trusting, wait: None, connect: || limit };
-                let found = upstream::h1_connection(&worker.pool, &request.cluster, &endpoint, sender, timeouts).await;
-                Upstream::connection(found.map_err(|error| failed(&error))?)
+        let up = destination.open(&request.head, is_bodiless, may_use_idle).await.map_err(|error| {
+            if matches!(&error, OpenError::Connect(error) if !error.is_own()) {
+                worker.report(&request.cluster, &endpoint, Outcome::Disconnected);
             }
-            MirrorHead::Http2(head) => {
-                let stream = upstream::h2_stream(&worker.streams, &request.cluster, &endpoint, sender, limit).await;
-                let stream = stream.map_err(|error| failed(&error))?;
-                let is_bodiless = request.body == MirrorBody::None;
-                Upstream::open(stream, head.clone(), is_bodiless).map_err(|_| MirrorFailed)?
-            }
-        };
+            MirrorFailed
+        })?;
         let _counted = request.cluster.begin_request().ok_or(MirrorFailed)?;
-        let stale = up.is_reused() && !up.is_multiplexed() && request.body == MirrorBody::None;
-        let mut out = match &request.head {
-            MirrorHead::Http1(head) => head.clone(),
-            MirrorHead::Http2(_) => Vec::new(),
-        };
+        let may_be_stale = up.is_reused() && !up.is_multiplexed() && is_bodiless;
+        let mut out = request.head.clone().into_lines();
         let mut exchange = MirrorExchange::new(worker, request, queue, up, &mut out);
         match poll_fn(|context| exchange.poll(context)).await {
             Ok(()) => {
-                worker.report(&request.cluster, &endpoint, Outcome::Answered(exchange.head.status));
-                if let Some(connection) = exchange.reusable_connection() {
+                worker.report(&request.cluster, &endpoint, Outcome::Answered(exchange.response.head.status));
+                let MirrorExchange { up, send, response, is_complete, .. } = exchange;
+                if let Some(connection) = response.reusable(up, &send).filter(|_| is_complete) {
                     worker.pool.borrow_mut().put(connection, Instant::now());
                 }
                 return Ok(());
             }
-            Err(MirrorFailed) if stale && trusting && !exchange.is_answered() => trusting = false,
+            Err(MirrorFailed) if may_be_stale && may_use_idle && !exchange.response.has_begun() => may_use_idle = false,
             Err(MirrorFailed) => {
                 worker.report(&request.cluster, &endpoint, Outcome::Disconnected);
                 return Err(MirrorFailed);
@@ -138,18 +120,12 @@ async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Re
 /// A mirror request in progress.
 struct MirrorExchange<'a> {
     worker: &'a Worker,
-    request: &'a MirrorRequest,
     queue: &'a BodyQueue,
     up: Upstream,
     send: SendBuffer<'a>,
     /// Whether all of the request is in the send buffer.
     is_complete: bool,
-    input: Buffer,
-    head: ResponseHead,
-    /// Interim responses so far.
-    interim: u32,
-    /// Set once the head of the response was received.
-    body: Option<BodyReader>,
+    response: OwnResponse,
 }
 
 impl<'a> MirrorExchange<'a> {
@@ -164,15 +140,11 @@ impl<'a> MirrorExchange<'a> {
         let chunks = (request.body == MirrorBody::Chunked).then(Style::default);
         Self {
             worker,
-            request,
             queue,
             send: up.send_buffer(out, chunks, false),
             up,
             is_complete: request.body == MirrorBody::None,
-            input: worker.buffer(),
-            head: ResponseHead::default(),
-            interim: 0,
-            body: None,
+            response: OwnResponse::new(request.request_kind, worker.buffer()),
         }
     }
 
@@ -189,7 +161,7 @@ impl<'a> MirrorExchange<'a> {
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
         loop {
-            ready!(self.up.poll_send(&mut self.send, &mut self.input, context)).map_err(|_| MirrorFailed)?;
+            ready!(self.up.poll_send(&mut self.send, &mut self.response.input, context)).map_err(|_| MirrorFailed)?;
             if self.is_complete {
                 return Poll::Ready(Ok(()));
             }
@@ -206,58 +178,15 @@ impl<'a> MirrorExchange<'a> {
     }
 
     fn poll_response(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
-        while self.body.is_none() {
-            ready!(self.poll_head(context))?;
-        }
+        let Self { up, response, worker, .. } = self;
+        let limits = &worker.limits.head;
+        ready!(response.poll_head(up, limits, |_, _| {}, context)).map_err(|_| MirrorFailed)?;
         loop {
-            let Some(body) = &mut self.body else { return Poll::Ready(Err(MirrorFailed)) };
-            while let Some(piece) = Piece::decode(body, &self.input).map_err(|_| MirrorFailed)? {
-                piece.consume(&mut self.input);
-                if piece.is_last {
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            let received = self.up.poll_data(&mut self.input, &self.worker.limits.head, context);
-            match ready!(received).map_err(|_| MirrorFailed)? {
-                Received::Octets => {}
-                Received::Piece(piece) if piece.is_last => return Poll::Ready(Ok(())),
-                Received::Piece(_) => {}
-                Received::Closed if body.ends_with_connection() => return Poll::Ready(Ok(())),
-                Received::Closed => return Poll::Ready(Err(MirrorFailed)),
+            let piece = ready!(response.poll_piece(up, limits, context)).map_err(|_| MirrorFailed)?;
+            piece.consume(&mut response.input);
+            if piece.is_last {
+                return Poll::Ready(Ok(()));
             }
         }
-    }
-
-    /// Receives the next head; the final one sets the body.
-    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), MirrorFailed>> {
-        let into = HeadInput {
-            head: &mut self.head,
-            input: &mut self.input,
-            request_kind: self.request.request_kind,
-            limits: &self.worker.limits.head,
-            most: usize::MAX,
-            may_read: true,
-        };
-        let Some(length) = ready!(self.up.poll_head(into, context)).map_err(|_| MirrorFailed)? else {
-            return Poll::Ready(Ok(()));
-        };
-        self.up.consume_head(&mut self.input, length);
-        if !self.head.is_informational() {
-            self.body = Some(BodyReader::new(self.head.body));
-            return Poll::Ready(Ok(()));
-        }
-        self.interim += 1;
-        Poll::Ready(if self.interim > INTERIM_RESPONSES { Err(MirrorFailed) } else { Ok(()) })
-    }
-
-    /// Whether any part of a response was received.
-    fn is_answered(&self) -> bool {
-        self.body.is_some() || !self.input.is_empty()
-    }
-
-    /// The connection, if it is reusable.
-    fn reusable_connection(self) -> Option<Connection> {
-        let is_sent = self.is_complete && self.send.is_flushed();
-        self.up.into_reusable().filter(|_| is_sent && self.head.keep_alive && self.input.is_empty())
     }
 }

@@ -1,8 +1,8 @@
 //! After a switch of protocols: relays octets in both directions (S-118, S-125).
 
 use super::client::ClientConnection;
-use crate::codec::{Relayed, Tunnel, TunnelClient, Upstream};
-use crate::conn::{ExchangeBuffers, Worker};
+use crate::codec::{Tunnel, TunnelClient, Upstream};
+use crate::conn::{ExchangeBuffers, Relayed, Worker};
 
 /// Relays in both directions, starting with what each peer sent after its head.
 pub(super) async fn run(

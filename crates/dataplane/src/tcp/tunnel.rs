@@ -1,6 +1,6 @@
 //! Opens tunnels through a proxy (DR-50): a CONNECT or POST request to the endpoint, which has to succeed before any octets are relayed.
 
-use crate::codec::{HeadInput, PostTunnel, ReceiveError, Tunnel, Upstream};
+use crate::codec::{OwnResponse, PostTunnel, ReceiveError, Tunnel, Upstream};
 use crate::conn::{Buffer, Worker};
 use crate::metrics::add;
 use http::{Method, Request, Uri};
@@ -10,8 +10,8 @@ use std::io;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 use upstream::{ClusterState, ConnectContext, ConnectError, Counted, EndpointState, Outcome};
+use wire::h1::BodyReader;
 use wire::h1::response::RequestKind;
-use wire::h1::{BodyReader, ResponseHead};
 
 /// Why a tunnel failed. The texts go into the access log; Envoy has a text only for a rejection.
 #[derive(Debug, thiserror::Error)]
@@ -151,25 +151,17 @@ impl TunnelOpener<'_> {
 
     /// Sends what is left of the head, and receives the head of the response.
     async fn ask(&self, up: &mut Upstream, out: &mut Vec<u8>) -> Result<ProxyAnswer, TunnelError> {
-        let (mut head, mut input) = (ResponseHead::default(), self.worker.buffer());
+        let mut response = OwnResponse::new(self.request_kind(), self.worker.buffer());
         let is_switch = true;
         let mut send = up.send_buffer(out, None, is_switch);
-        poll_fn(|context| up.poll_send(&mut send, &mut input, context)).await?;
-        let limits = &self.worker.limits.head;
-        let request_kind = self.request_kind();
-        loop {
-            let length = poll_fn(|context| {
-                let (head, input) = (&mut head, &mut input);
-                let into = HeadInput { head, input, request_kind, limits, most: usize::MAX, may_read: true };
-                up.poll_head(into, context)
-            });
-            let Some(length) = length.await? else { continue };
-            up.consume_head(&mut input, length);
-            match head.status {
-                200..=299 => return Ok(ProxyAnswer { body: BodyReader::new(head.body), received: input }),
-                _ if head.is_informational() => {}
-                status => return Err(TunnelError::Refused(status)),
+        poll_fn(|context| up.poll_send(&mut send, &mut response.input, context)).await?;
+        poll_fn(|context| response.poll_head(up, &self.worker.limits.head, |_, _| {}, context)).await?;
+        match response.head.status {
+            200..=299 => {
+                let (body, received) = response.into_body().ok_or(TunnelError::Malformed)?;
+                Ok(ProxyAnswer { body, received })
             }
+            status => Err(TunnelError::Refused(status)),
         }
     }
 

@@ -138,6 +138,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "head",
             "send",
             "upstream",
+            "own_request",
             "downstream",
             "splice",
             "pace",

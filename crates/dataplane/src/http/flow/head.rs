@@ -14,8 +14,8 @@ impl Flow<'_> {
     pub(super) fn receive_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         while !self.response.has_head() && (self.request.any_written() || self.request.is_refused()) {
-            let (sides, limits) = ((&mut self.up, &*self.down), &self.worker.limits.head);
-            match self.response.poll_head(sides, self.request_kind, limits, context)? {
+            let limits = &self.worker.limits.head;
+            match self.response.poll_head(&mut self.up, self.down, self.request_kind, limits, context)? {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(length)) => self.take_head(length)?,

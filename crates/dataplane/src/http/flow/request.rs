@@ -105,7 +105,8 @@ impl<'a> RequestSide<'a> {
     pub(super) fn poll_body(
         &mut self,
         worker: &Worker,
-        (down, up): (&mut Downstream, &Upstream),
+        down: &mut Downstream,
+        up: &Upstream,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Failure>> {
         if let Some(piece) = self.replay.take_held(self.body) {
@@ -165,7 +166,7 @@ impl<'a> RequestSide<'a> {
     ) -> Poll<Result<(), Failure>> {
         // Spliced octets cannot be replayed.
         self.replay_limit = 0;
-        match ready!(self.splice.poll_move(self.body, (down, up), context)) {
+        match ready!(self.splice.poll_move(self.body, down, up, context)) {
             Ok(spliced) => {
                 self.received += spliced.received;
                 if spliced.is_done {

@@ -110,7 +110,8 @@ impl<'a> ResponseSide<'a> {
     /// Receives the next head, interim or final: its length in the input, or `None` while it is incomplete.
     pub(super) fn poll_head(
         &mut self,
-        (up, down): (&mut Upstream, &Downstream),
+        up: &mut Upstream,
+        down: &Downstream,
         request_kind: RequestKind,
         limits: &HeadLimits,
         context: &mut Context<'_>,
@@ -183,14 +184,15 @@ impl<'a> ResponseSide<'a> {
     pub(super) fn poll_more(
         &mut self,
         worker: &Worker,
-        (up, down): (&mut Upstream, &mut Downstream),
+        up: &mut Upstream,
+        down: &mut Downstream,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Failure>> {
         if !self.splice.is_active() && self.input.is_empty() && self.web.is_none() {
             self.splice.begin(worker, &self.body, up, down);
         }
         if self.splice.is_active() {
-            let spliced = ready!(self.splice.poll_move(&mut self.body, (up, down), context)).map_err(of_transfer)?;
+            let spliced = ready!(self.splice.poll_move(&mut self.body, up, down, context)).map_err(of_transfer)?;
             self.sent += spliced.received;
             if spliced.is_done {
                 self.state = ResponseState::Done;
@@ -198,7 +200,7 @@ impl<'a> ResponseSide<'a> {
             return Poll::Ready(Ok(()));
         }
         let limits = &worker.limits.head;
-        let received = ready!(self.pace.poll_data((up, down), self.input, limits, context)).map_err(of_transfer)?;
+        let received = ready!(self.pace.poll_data(up, down, self.input, limits, context)).map_err(of_transfer)?;
         Poll::Ready(match received {
             Received::Octets => Ok(()),
             Received::Piece(piece) => self.take(piece, down),

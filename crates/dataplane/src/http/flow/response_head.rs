@@ -70,6 +70,6 @@ impl ResponseSide<'_> {
             }
             return Ok(());
         }
-        Ok(down.send_head(&parts, &edits, (self.style, is_bodiless), &mut self.send)?)
+        Ok(down.send_head(&parts, &edits, self.style, is_bodiless, &mut self.send)?)
     }
 }
