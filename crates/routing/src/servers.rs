@@ -113,6 +113,9 @@ impl Servers {
 
     /// The owner of `host`, in lower case and without a port, seen from `server`.
     pub fn owner_of(&self, server: usize, host: &str) -> HostOwner {
+        if self.same_tls.len() == 1 {
+            return HostOwner::Own;
+        }
         match self.pick(Some(host)) {
             None => HostOwner::Own,
             Some(other) if other == server => HostOwner::Own,

@@ -259,6 +259,7 @@ impl<'a> Request<'a> {
             route: &route,
             target,
             cluster: &cluster,
+            dialect: context.dialect(),
         };
         let parts = source.edit(rewritten, 1, &mut edits);
         *self.captured_headers = substitute::capture_headers(&route.captured_headers, view, &edits.fields);
@@ -272,7 +273,7 @@ impl<'a> Request<'a> {
         };
         let (http2, upgrade) = (stream_head.is_some(), parts.upgrade.is_some());
         let accept = (upgrade && http2).then(|| view.fields.get("sec-websocket-key")).flatten();
-        let dialect = context.dialect();
+        let dialect = source.dialect;
         let deadline = dialect.and_then(|_| view.fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
         let most = context.mesh_settings.connections.max_stream_duration.filter(|most| !most.is_zero());
         let host = host_for(&cluster, &parts, &edits);

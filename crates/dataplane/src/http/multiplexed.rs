@@ -125,52 +125,40 @@ async fn handshake(builder: &Builder, io: Io, timer: &Timer) -> Option<Connectio
 
 /// Accepts streams until the connection ends, and waits for the open ones.
 async fn run(mut connection: Connection<Io, Outgoing>, shared: &Rc<ConnectionState>, timer: &Timer) {
-    let mut ending = false;
-    let mut used = false;
-    loop {
-        let accepted = poll_fn(|context| {
-            let polled = connection.poll_accept(context);
-            if polled.is_ready() {
-                return polled.map(next);
+    let (mut is_ending, mut used) = (false, false);
+    let end = poll_fn(|context| {
+        loop {
+            match connection.poll_accept(context) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    used = true;
+                    shared.accept(request, respond);
+                }
+                // An error is a protocol violation, which the library has already reported to the client.
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(AcceptEnd::Closed),
+                Poll::Pending if shared.is_over() => return Poll::Ready(AcceptEnd::BudgetExceeded),
+                Poll::Pending if !is_ending && shared.is_draining() => {
+                    is_ending = true;
+                    connection.graceful_shutdown();
+                }
+                Poll::Pending => return shared.poll_idle(&mut used, timer, context).map(|()| AcceptEnd::Idle),
             }
-            if shared.is_over() {
-                return Poll::Ready(Err(AcceptEnd::BreakOff));
-            }
-            if !ending && shared.is_draining() {
-                ending = true;
-                connection.graceful_shutdown();
-                return connection.poll_accept(context).map(next);
-            }
-            shared.poll_idle(&mut used, timer, context).map(|()| Err(AcceptEnd::Idle))
-        });
-        match accepted.await {
-            Ok((request, respond)) => {
-                used = true;
-                shared.accept(request, respond);
-            }
-            Err(AcceptEnd::BudgetExceeded) => return,
-            Err(AcceptEnd::Idle) => return close_gracefully(connection).await,
-            Err(AcceptEnd::BreakOff) => return abort(connection, shared, timer).await,
         }
+    });
+    match end.await {
+        AcceptEnd::Closed => {}
+        AcceptEnd::Idle => close_gracefully(connection).await,
+        AcceptEnd::BudgetExceeded => abort(connection, shared, timer).await,
     }
 }
-
-/// A stream that the library has accepted.
-type AcceptedStream = (Request<RecvStream>, SendResponse<Outgoing>);
 
 /// Why no further stream is accepted.
 enum AcceptEnd {
     /// The connection has ended.
-    BudgetExceeded,
+    Closed,
     /// It was idle for too long, or is evicted.
     Idle,
     /// It is aborted because it exceeds its budget.
-    BreakOff,
-}
-
-fn next(accepted: Option<Result<AcceptedStream, h2::Error>>) -> Result<AcceptedStream, AcceptEnd> {
-    // `None` is the end of the connection; an error is a protocol violation, which the library has already reported to the client.
-    accepted.and_then(Result::ok).ok_or(AcceptEnd::BudgetExceeded)
+    BudgetExceeded,
 }
 
 /// Aborts a connection that exceeds its budget, with all of its streams.

@@ -14,6 +14,7 @@ use text::{FieldValue, Target, Uuid};
 use upstream::ClusterState;
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
+use wire::grpc::Dialect;
 use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
@@ -32,6 +33,8 @@ pub(super) struct HeadSource<'a> {
     pub(super) route: &'a RouteEntry,
     pub(super) target: usize,
     pub(super) cluster: &'a ClusterState,
+    /// The client's dialect of gRPC, if it speaks gRPC.
+    pub(super) dialect: Option<Dialect>,
 }
 
 /// The client, for `routing`.
@@ -87,7 +90,7 @@ impl<'a> HeadSource<'a> {
             client: facts::address_behind(context.peer, view.fields),
             ..facts::stream_facts(self.client, protocol, Some(self.route), self.cluster.config.id.as_str())
         };
-        let to = RouteTarget { route: self.route, target: self.target, rewritten, dialect: context.dialect() };
+        let to = RouteTarget { route: self.route, target: self.target, rewritten, dialect: self.dialect };
         let facts = RequestFacts { stream, view };
         let parts = decision::request_head(context, to, view, (&facts, attempt), edits);
         let is_stream = self.downstream.is_multiplexed();
@@ -156,6 +159,7 @@ pub(super) fn renew(
         route: &plan.route,
         target: plan.target,
         cluster: &plan.cluster,
+        dialect: plan.dialect,
     };
     let mut edits = Edits::default();
     edit_forwarded(&context, &view, request_id, &mut edits);

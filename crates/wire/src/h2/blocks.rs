@@ -89,6 +89,12 @@ impl BlockScan {
     pub fn take(&mut self, mut octets: &[u8]) {
         while let Some((octet, rest)) = octets.split_first() {
             match self.step {
+                // Most fields are one octet, an index.
+                Step::Field if (0x80..=0xfe).contains(octet) => {
+                    self.field = self.class_of(u64::from(octet & 0x7f));
+                    self.kind = Kind::Indexed;
+                    self.end_field();
+                }
                 Step::Field => self.begin_field(*octet),
                 Step::Index => self.more(*octet, Self::end_index),
                 Step::NameLength | Step::ValueLength => self.begin_length(*octet),
@@ -160,13 +166,18 @@ impl BlockScan {
     }
 
     fn class_of(&self, index: u64) -> Class {
-        let bit = |entries: u128| {
-            let at = index.checked_sub(DYNAMIC).and_then(|at| u32::try_from(at).ok());
-            at.and_then(|at| entries.checked_shr(at)).is_some_and(|bits| bits & 1 == 1)
-        };
+        if index < DYNAMIC {
+            return match index {
+                index if OF_REQUESTS.contains(&index) => Class::Other,
+                index if STATUS.contains(&index) => Class::Status,
+                _ => Class::Regular,
+            };
+        }
+        let at = u32::try_from(index - DYNAMIC).unwrap_or(u32::MAX);
+        let bit = |entries: u128| entries.checked_shr(at).is_some_and(|bits| bits & 1 == 1);
         match () {
-            () if OF_REQUESTS.contains(&index) || bit(self.others) => Class::Other,
-            () if STATUS.contains(&index) || bit(self.statuses) => Class::Status,
+            () if bit(self.others) => Class::Other,
+            () if bit(self.statuses) => Class::Status,
             () => Class::Regular,
         }
     }

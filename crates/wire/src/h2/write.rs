@@ -4,7 +4,7 @@ use crate::edit::Edits;
 use crate::h1::write::each_field;
 use crate::h1::{OutFraming, RequestParts, ResponseParts};
 use crate::view::Fields;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -64,15 +64,12 @@ pub fn trailers(from: Fields<'_>) -> HeaderMap {
     map
 }
 
-/// All fields. Values share one allocation.
+/// All fields.
 fn fields(from: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool, framing: OutFraming) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(from.len() + edits.fields.len() + 1);
-    let mut texts = BytesMut::with_capacity(512);
     each_field(from, nominates, edits, request, |name, value, _| {
-        let Ok(name) = HeaderName::from_bytes(name) else { return };
-        texts.extend_from_slice(value);
-        // Split off piece by piece: all of them stay in one allocation.
-        if let Ok(value) = HeaderValue::from_maybe_shared(texts.split().freeze()) {
+        // An allocation for each value costs less than the parts of one.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
             map.append(name, value);
         }
     });
