@@ -2,6 +2,7 @@
 
 mod affinity;
 mod attempt;
+mod attempts;
 mod authorization;
 mod body_queue;
 mod client;
@@ -9,7 +10,7 @@ mod decide;
 mod exchange;
 mod facts;
 mod filters;
-mod flow;
+mod forward;
 mod local;
 mod mirror;
 mod multiplexed;

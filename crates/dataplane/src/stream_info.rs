@@ -19,7 +19,7 @@
 //!                                      |<----------->|                         x-envoy-upstream-service-time
 //! ```
 //!
-//! An attempt has two further clocks, in `http::flow`: that of `perTryTimeout`, from the moment that the whole request was sent, and that of a head
+//! An attempt has two further clocks, in `http::attempt`: that of `perTryTimeout`, from the moment that the whole request was sent, and that of a head
 //! or trailer section, from its first octet.
 
 mod facts;

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use upstream::{ClusterState, ConnectContext, ConnectError, Outcome, PickContext};
 use wire::edit::Edits;
-use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, HeadLimits, RequestParts, ResponseHead, write_request};
 use wire::view::{Field, Fields, Span};
 
@@ -223,9 +222,7 @@ async fn exchange(
     let mut send = up.send_buffer(&mut out, None, false);
     send.push(request.body);
     send.end(Trailers::None);
-    let is_head = request.parts.method == b"HEAD";
-    let kind = if is_head { RequestKind::Head } else { RequestKind::Other };
-    let mut receiving = OwnResponse::new(kind, worker.buffer());
+    let mut receiving = OwnResponse::new(request.parts.kind(), worker.buffer());
     let mut response = ServiceResponse::default();
     let received = poll_fn(|context| {
         // That the service takes no more of the request is no failure, if it responds.

@@ -18,10 +18,11 @@ use routing::{
 };
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 use text::{Authority, Target, Uuid};
 use upstream::ClusterState;
 use wire::edit::Edits;
-use wire::h1::response::RequestKind;
+use wire::grpc::Dialect;
 use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
@@ -53,7 +54,7 @@ pub(super) fn decide(
     // As in Istio, a verified token has the route picked anew (RA-06).
     let picked = buffers.picked.take().filter(|_| buffers.claims.is_empty());
     let (mut request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, (settings, &peer));
+    let context = context(conn, request.head, head, settings, &peer);
     let view = match decision::prepare(&context, scratch) {
         Ok(view) => view,
         Err(unrouted) => return respond(unrouted),
@@ -91,7 +92,7 @@ pub(super) fn pick(
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
     let (request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, (settings, &peer));
+    let context = context(conn, request.head, head, settings, &peer);
     let view = decision::prepare(&context, scratch).ok()?;
     match request.pick(version, &view, &Claims::default()) {
         Ok(route) => Some(EarlyPick::Route(route)),
@@ -110,7 +111,7 @@ pub(super) fn denied(
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
     let (mut request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, (settings, &peer));
+    let context = context(conn, request.head, head, settings, &peer);
     let view = decision::prepare(&context, scratch).ok()?;
     request.log_path(&view);
     let route = request.pick(version, &view, &Claims::default()).ok()?;
@@ -131,11 +132,12 @@ pub(super) fn proceed(
     conn: &ClientConnection,
     buffers: &mut ExchangeBuffers,
     head: usize,
-    (routed, reply): (Routed, Option<Reply>),
+    routed: Routed,
+    reply: Option<Reply>,
 ) -> Decision {
     let peer = peer(&conn.client, routed.settings);
     let (request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, (routed.settings, &peer));
+    let context = context(conn, request.head, head, routed.settings, &peer);
     match (decision::prepare(&context, scratch), reply) {
         (Ok(view), None) => request.act(&context, &view, routed),
         (Ok(view), Some(reply)) => request.respond(&context, &view, reply, routed),
@@ -235,7 +237,7 @@ impl<'a> Request<'a> {
 
     /// Writes the head of the first attempt, and plans how the request is forwarded.
     fn forward(
-        self,
+        mut self,
         context: &RequestContext<'_>,
         view: &RequestView<'_>,
         routed: Routed,
@@ -244,16 +246,16 @@ impl<'a> Request<'a> {
         let Some(cluster) = routed.cluster.clone() else {
             return self.respond(context, view, Reply::Reject(Reject::NoCluster), routed);
         };
-        let Self { worker, conn, .. } = self;
+        let (worker, client) = (self.worker, &*self.conn.client);
         let Routed { route, target, settings, filters, .. } = routed;
         let mut edits = Edits::default();
         edit_forwarded(context, view, self.id, &mut edits);
-        let sent = HashInput { view, edits: &edits, peer: context.peer, client: &conn.client };
+        let sent = HashInput { view, edits: &edits, peer: context.peer, client };
         let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
         let source = HeadSource {
             worker,
-            client: &conn.client,
-            downstream: &conn.downstream,
+            client,
+            downstream: &self.conn.downstream,
             context,
             view,
             route: &route,
@@ -262,39 +264,29 @@ impl<'a> Request<'a> {
             dialect: context.dialect(),
         };
         let parts = source.edit(rewritten, 1, &mut edits);
-        *self.captured_headers = substitute::capture_headers(&route.captured_headers, view, &edits.fields);
-        if let Some(log) = worker.log() {
-            *self.logged_headers = substitute::capture_edited(log.request_fields(), view, &edits);
-        }
+        self.capture(&route, view, &edits);
         let Ok(stream_head) = source.write(&parts, &edits, self.up_out) else {
             let routed =
                 Routed { route: Arc::clone(&route), target, cluster: Some(Arc::clone(&cluster)), settings, filters };
             return Decision::Respond(Reply::Reject(Reject::Refused(Refusal::Host)), Some(routed));
         };
-        let (http2, upgrade) = (stream_head.is_some(), parts.upgrade.is_some());
-        let accept = (upgrade && http2).then(|| view.fields.get("sec-websocket-key")).flatten();
-        let dialect = source.dialect;
-        let deadline = dialect.and_then(|_| view.fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
-        let most = context.mesh_settings.connections.max_stream_duration.filter(|most| !most.is_zero());
+        let (http2, request_kind, dialect) = (stream_head.is_some(), parts.kind(), source.dialect);
+        let accept = (request_kind.is_switch() && http2).then(|| view.fields.get("sec-websocket-key")).flatten();
         let host = host_for(&cluster, &parts, &edits);
-        let mirrors = if route.mirrors.is_empty() || upgrade {
-            Vec::new()
-        } else {
-            mirrors(worker, conn, &route, (&parts, view.scheme), &mut edits)
-        };
+        let mirrors = self.mirrors(&route, &parts, view.scheme, &mut edits);
         drop(edits);
         Decision::Forward(Box::new(Plan {
-            upgrade,
+            request_kind,
             idempotent: matches!(view.method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"),
             http2,
             stream_head: Cell::new(stream_head),
             head_length: Cell::new(self.up_out.len()),
             accept: accept.map(websocket::accept),
             host,
-            ends: cluster.config.proxy_protocol.and_then(|_| conn.client.ends()).map(Box::new),
+            ends: cluster.config.proxy_protocol.and_then(|_| client.ends()).map(Box::new),
             timeout: route.forward().and_then(|forward| forward.timeout),
             dialect,
-            deadline: deadline.into_iter().chain(most).min(),
+            deadline: deadline(context, view, dialect),
             mirrors: Cell::new(mirrors),
             affinity,
             route,
@@ -304,42 +296,72 @@ impl<'a> Request<'a> {
             filters,
         }))
     }
-}
 
-/// The requests to the mirrors of a route (VS-45). `edits` are those of the request; this function removes the headers that concern only its
-/// client and its backend.
-fn mirrors<'a>(
-    worker: &Worker,
-    conn: &ClientConnection,
-    route: &RouteEntry,
-    (parts, scheme): (&RequestParts<'a>, &str),
-    edits: &mut Edits<'a>,
-) -> Vec<MirrorRequest> {
-    let mirrors = route.forward().map_or(&[][..], |forward| &forward.mirrors);
-    let slots = mirrors.iter().zip(&route.mirrors).filter(|(mirror, _)| mirror.share.takes(worker.random()));
-    // A mirror request does not wait for 100.
-    edits.remove("expect");
-    let copy = |cluster: Arc<ClusterState>| {
-        let head = if speaks_http2(&cluster, &conn.downstream) {
-            OwnHead::Frame(stream_head(&cluster, (parts, scheme), edits)?.request)
+    /// Keeps the headers of the request that the response and the access log need, after the edits.
+    fn capture(&mut self, route: &RouteEntry, view: &RequestView<'_>, edits: &Edits<'_>) {
+        *self.captured_headers = substitute::capture_headers(&route.captured_headers, view, &edits.fields);
+        if let Some(log) = self.worker.log() {
+            *self.logged_headers = substitute::capture_edited(log.request_fields(), view, edits);
+        }
+    }
+
+    /// The requests to the mirrors of a route (VS-45); none for a switch of protocols. `edits` are those of the request; those that concern only
+    /// its client and its backend are removed.
+    fn mirrors<'e>(
+        &self,
+        route: &RouteEntry,
+        parts: &RequestParts<'e>,
+        scheme: &str,
+        edits: &mut Edits<'e>,
+    ) -> Vec<MirrorRequest> {
+        if route.mirrors.is_empty() || parts.kind().is_switch() {
+            return Vec::new();
+        }
+        let mirrors = route.forward().map_or(&[][..], |forward| &forward.mirrors);
+        let taken = mirrors.iter().zip(&route.mirrors).filter(|(mirror, _)| mirror.share.takes(self.worker.random()));
+        // A mirror request does not wait for 100.
+        edits.remove("expect");
+        let timeout = route.forward().and_then(|forward| forward.timeout);
+        taken
+            .filter_map(|(_, slot)| self.worker.upstream.cluster((*slot)?))
+            .filter_map(|cluster| self.mirror(cluster, parts, scheme, edits, timeout))
+            .collect()
+    }
+
+    /// The request to one mirror; `None` if the target is not valid in HTTP/2.
+    fn mirror(
+        &self,
+        cluster: Arc<ClusterState>,
+        parts: &RequestParts<'_>,
+        scheme: &str,
+        edits: &Edits<'_>,
+        timeout: Option<Duration>,
+    ) -> Option<MirrorRequest> {
+        let client = &self.conn.client;
+        let head = if speaks_http2(&cluster, &self.conn.downstream) {
+            OwnHead::Frame(stream_head(&cluster, parts, scheme, edits)?.request)
         } else {
             let mut head = Vec::with_capacity(1024);
-            let style = Style { keep_case: conn.client.mesh_settings.headers.keep_case, http10: false };
+            let style = Style { keep_case: client.mesh_settings.headers.keep_case, http10: false };
             write_request_in(&mut head, parts, edits, style);
             OwnHead::Lines(head)
         };
-        let request_kind = if parts.method == b"HEAD" { RequestKind::Head } else { RequestKind::Other };
         let body = match parts.framing {
             OutFraming::None | OutFraming::Length(0) => MirrorBody::None,
             OutFraming::Length(_) => MirrorBody::Length,
             OutFraming::Chunked => MirrorBody::Chunked,
         };
-        let timeout = route.forward().and_then(|forward| forward.timeout);
         let host = host_for(&cluster, parts, edits);
-        let ends = cluster.config.proxy_protocol.and_then(|_| conn.client.ends());
-        Some(MirrorRequest { host, ends, cluster, head, request_kind, body, timeout })
-    };
-    slots.filter_map(|(_, slot)| worker.upstream.cluster((*slot)?)).filter_map(copy).collect()
+        let ends = cluster.config.proxy_protocol.and_then(|_| client.ends());
+        Some(MirrorRequest { host, ends, cluster, head, request_kind: parts.kind(), body, timeout })
+    }
+}
+
+/// How long the response may take: the timeout of a gRPC client (VS-39), or the mesh's `maxStreamDuration` (PC-04).
+fn deadline(context: &RequestContext<'_>, view: &RequestView<'_>, dialect: Option<Dialect>) -> Option<Duration> {
+    let of_client = dialect.and_then(|_| view.fields.get("grpc-timeout")).and_then(wire::grpc::timeout);
+    let of_mesh = context.mesh_settings.connections.max_stream_duration.filter(|most| !most.is_zero());
+    of_client.into_iter().chain(of_mesh).min()
 }
 
 /// The host of the request, if connections to the cluster differ by host.

@@ -1,10 +1,10 @@
 //! One request, from its head to its record: decide, filter, forward or reply, record. This is the only orchestrator; each step is a module of
 //! its own.
 
-use super::attempt;
 use super::client::{ClientConnection, Disposition};
 use super::decide::{decide_at_once, proceed};
 use super::filters::{run_gate, run_route_filters};
+use super::forward;
 use super::local;
 use super::plan::{Decision, Reply, Routed};
 use super::record::record;
@@ -33,12 +33,12 @@ pub(super) async fn exchange(
     if let Decision::Filter(routed) = decision {
         let filtered = Box::pin(run_route_filters(worker, conn, buffers, head, routed, &mut info)).await;
         decision =
-            filtered.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, (routed, None)));
+            filtered.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, routed, None));
     }
     let disposition = match &decision {
-        Decision::Forward(plan) => attempt::forward(worker, conn, buffers, head, plan, &mut info).await,
-        Decision::Respond(reply, routed) => respond(worker, conn, buffers, (reply, routed.as_ref()), &mut info).await,
-        Decision::Filter(_) | Decision::Abandoned(_) => attempt::abandon(&mut conn.downstream, &mut info),
+        Decision::Forward(plan) => forward::forward(worker, conn, buffers, head, plan, &mut info).await,
+        Decision::Respond(reply, routed) => respond(worker, conn, buffers, reply, routed.as_ref(), &mut info).await,
+        Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut conn.downstream, &mut info),
     };
     record(worker, conn, buffers, head, &decision, &info);
     conn.input.consume(head);
@@ -53,7 +53,8 @@ async fn respond(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (reply, routed): (&Reply, Option<&Routed>),
+    reply: &Reply,
+    routed: Option<&Routed>,
     info: &mut StreamInfo,
 ) -> Disposition {
     let route = routed.map(Routed::reply_route);
@@ -62,13 +63,13 @@ async fn respond(
         Reply::Forbidden(detail) => {
             info.denied = Some(detail.clone());
             let mut body = buffers.take_body().reader;
-            local::refuse(worker, conn, buffers, (Reject::Denied, None), &mut body, info).await
+            local::refuse(worker, conn, buffers, Reject::Denied, None, &mut body, info).await
         }
         Reply::Denied(denial) => local::deny(worker, conn, buffers, denial, info).await,
         Reply::Plain(answer) => local::answer(worker, conn, buffers, None, answer, info).await,
         Reply::Reject(reject) => {
             let mut body = buffers.take_body().reader;
-            local::refuse(worker, conn, buffers, (*reject, route), &mut body, info).await
+            local::refuse(worker, conn, buffers, *reject, route, &mut body, info).await
         }
     }
 }

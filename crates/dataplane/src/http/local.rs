@@ -55,7 +55,7 @@ pub(super) async fn answer(
         let facts = response_facts(conn, buffers, route.route, "", info);
         routing::filter::edit_response(route.route, route.target, route.filters, &facts, &mut edits);
     }
-    match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
+    match send(worker, conn, buffers, &local, edits, &mut info.response_headers).await {
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
@@ -98,7 +98,7 @@ pub(super) async fn deny(
             edits.set(name, value.by_ref());
         }
     }
-    match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
+    match send(worker, conn, buffers, &local, edits, &mut info.response_headers).await {
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
@@ -110,7 +110,8 @@ pub(super) async fn refuse(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (reject, route): (Reject, Option<ReplyRoute<'_>>),
+    reject: Reject,
+    route: Option<ReplyRoute<'_>>,
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
@@ -126,7 +127,7 @@ pub(super) async fn refuse(
     let grpc = dialect(conn, buffers).map(|dialect| (dialect, reject.grpc_status()));
     let reason_header = reason_header(worker, conn, buffers, info);
     let http10 = buffers.request.version == Version::Http10;
-    let refusal = LocalReply::refusal(reject, (&date, &client.mesh_settings), is_head(conn, buffers), close);
+    let refusal = LocalReply::refusal(reject, &date, &client.mesh_settings, is_head(conn, buffers), close);
     let words = if info.retried { reason.retried } else { reason.body };
     let local = LocalReply { body: words.as_bytes(), grpc, http10, reason: reason_header.as_deref(), ..refusal };
     info.status = local.sent_status();
@@ -139,7 +140,7 @@ pub(super) async fn refuse(
         let facts = response_facts(conn, buffers, route, route.cluster(target), info);
         routing::filter::edit_response(route, target, filters, &facts, &mut edits);
     }
-    match send(worker, conn, buffers, &local, (edits, &mut info.response_headers)).await {
+    match send(worker, conn, buffers, &local, edits, &mut info.response_headers).await {
         None => return Disposition::Close,
         Some(sent) => info.sent = sent,
     }
@@ -157,7 +158,8 @@ async fn send<'a>(
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
     local: &LocalReply<'a>,
-    (edits, logged): (Edits<'a>, &mut Vec<(FieldName, Vec<u8>)>),
+    edits: Edits<'a>,
+    logged: &mut Vec<(FieldName, Vec<u8>)>,
 ) -> Option<u64> {
     let edits = reply::headers(local, edits);
     if let Some(log) = worker.log() {
@@ -180,7 +182,7 @@ pub(super) async fn refuse_unread(
     reject: Reject,
 ) -> Disposition {
     let date = worker.date();
-    let local = LocalReply::refusal(reject, (&date, &conn.client.mesh_settings), false, true);
+    let local = LocalReply::refusal(reject, &date, &conn.client.mesh_settings, false, true);
     reply::write(&mut buffers.down_out, &local, &reply::headers(&local, Edits::default()));
     if write(worker, &mut conn.downstream, &conn.timer, &mut buffers.down_out).await {
         Disposition::Linger

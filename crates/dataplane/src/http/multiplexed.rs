@@ -341,7 +341,7 @@ fn refuse(worker: &Worker, conn: &mut ClientConnection, error: FlatError, dialec
     let date = worker.date();
     let local = LocalReply {
         grpc: dialect.map(|dialect| (dialect, reject.grpc_status())),
-        ..LocalReply::refusal(reject, (&date, &conn.client.mesh_settings), false, false)
+        ..LocalReply::refusal(reject, &date, &conn.client.mesh_settings, false, false)
     };
     let message = || reply::message(&local, &reply::headers(&local, Edits::default()));
     if let Some(Err(ClientReset)) = conn.downstream.send_message(message) {

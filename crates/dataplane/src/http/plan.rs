@@ -14,6 +14,7 @@ use std::time::Duration;
 use upstream::{ClusterState, ConnectContext};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
+use wire::h1::response::RequestKind;
 use wire::proxy_protocol::Ends;
 
 /// What happens to a request.
@@ -79,8 +80,8 @@ pub(super) struct Plan {
     pub(super) settings: HttpSettings,
     /// What the filters of the route keep for the response.
     pub(super) filters: FilterState,
-    /// Whether the backend is asked to switch protocols.
-    pub(super) upgrade: bool,
+    /// What the response may be: one that switches protocols, if the backend is asked to.
+    pub(super) request_kind: RequestKind,
     /// Whether the method is idempotent (RFC 9110 §9.2.2).
     pub(super) idempotent: bool,
     /// Whether the backend speaks HTTP/2.

@@ -1,8 +1,8 @@
 //! Gives an exchange that has ended to its sinks: the metrics, and the access log if it is on.
 
+use super::attempt::Attempt;
 use super::client::ClientConnection;
 use super::facts::{address_behind, protocol, stream_facts};
-use super::flow::Flow;
 use super::plan::Decision;
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::metrics::{NO_DESTINATION, Request};
@@ -16,19 +16,19 @@ use wire::h1::Version;
 use wire::view::Fields;
 
 /// Adds the facts of an attempt that has ended.
-pub(super) fn add_attempt(info: &mut StreamInfo, flow: &mut Flow<'_>, worker: &Worker) {
-    info.request_end = flow.complete_at();
+pub(super) fn add_attempt(info: &mut StreamInfo, attempt: &mut Attempt<'_>, worker: &Worker) {
+    info.request_end = attempt.complete_at();
     info.whole = info.request_end.unwrap_or_else(Instant::now);
-    info.response_begin = flow.time_to_head().map(|time| info.whole + time);
-    info.status = flow.status();
-    info.answered = flow.has_answered();
+    info.response_begin = attempt.time_to_head().map(|time| info.whole + time);
+    info.status = attempt.status();
+    info.answered = attempt.has_answered();
     // Each attempt counts only the octets that it read.
-    info.received += flow.received();
-    info.sent = flow.sent();
+    info.received += attempt.received();
+    info.sent = attempt.sent();
     if let Some(log) = worker.log() {
         // The address costs a system call.
-        info.upstream_local = if log.has_upstream_local() { flow.local_address() } else { None };
-        info.response_headers = flow.take_logged_headers();
+        info.upstream_local = if log.has_upstream_local() { attempt.local_address() } else { None };
+        info.response_headers = attempt.take_logged_headers();
     }
 }
 

@@ -41,7 +41,8 @@ impl<'a> LocalReply<'a> {
     /// The response in the table of causes.
     pub(crate) fn refusal(
         reject: Reject,
-        (date, mesh_settings): (&'a HttpDate, &'a MeshConnectionSettings),
+        date: &'a HttpDate,
+        mesh_settings: &'a MeshConnectionSettings,
         head_only: bool,
         close: bool,
     ) -> Self {
@@ -146,7 +147,7 @@ mod tests {
         let mesh_settings = MeshConnectionSettings::default();
         let written = |reject: Reject, head_only| {
             let mut out = Vec::new();
-            let local = LocalReply::refusal(reject, (&date, &mesh_settings), head_only, false);
+            let local = LocalReply::refusal(reject, &date, &mesh_settings, head_only, false);
             let length = write(&mut out, &local, &headers(&local, Edits::default()));
             (String::from_utf8(out).unwrap(), length)
         };

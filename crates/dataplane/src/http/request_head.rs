@@ -50,7 +50,8 @@ pub(super) fn context<'a>(
     conn: &'a ClientConnection,
     request: &'a RequestHead,
     head: usize,
-    (settings, peer): (HttpSettings, &'a Peer<'a>),
+    settings: HttpSettings,
+    peer: &'a Peer<'a>,
 ) -> RequestContext<'a> {
     let buffer = conn.input.filled().get(..head).unwrap_or_default();
     RequestContext { request, buffer, settings, mesh_settings: &conn.client.mesh_settings, peer }
@@ -108,7 +109,7 @@ impl<'a> HeadSource<'a> {
         up_out: &mut Vec<u8>,
     ) -> Result<Option<Box<StreamHead>>, InvalidTarget> {
         if speaks_http2(self.cluster, self.downstream) {
-            let head = stream_head(self.cluster, (parts, self.view.scheme), edits).ok_or(InvalidTarget)?;
+            let head = stream_head(self.cluster, parts, self.view.scheme, edits).ok_or(InvalidTarget)?;
             return Ok(Some(Box::new(head)));
         }
         let keep_case = self.context.mesh_settings.headers.keep_case;
@@ -124,7 +125,8 @@ impl<'a> HeadSource<'a> {
 /// The head for a backend in HTTP/2; `None` if the target is not valid there.
 pub(super) fn stream_head(
     cluster: &ClusterState,
-    (parts, scheme): (&RequestParts<'_>, &str),
+    parts: &RequestParts<'_>,
+    scheme: &str,
     edits: &Edits<'_>,
 ) -> Option<StreamHead> {
     let https = cluster.config.tls.is_some() || scheme == "https";
@@ -142,11 +144,13 @@ pub(super) fn renew(
     worker: &Worker,
     conn: &ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (head, plan, attempt): (usize, &Plan, u32),
+    head: usize,
+    plan: &Plan,
+    attempt: u32,
 ) {
     let ExchangeBuffers { request, scratch, request_id, up_out, .. } = buffers;
     let peer = peer(&conn.client, plan.settings);
-    let context = context(conn, request, head, (plan.settings, &peer));
+    let context = context(conn, request, head, plan.settings, &peer);
     // Both succeeded for the first attempt, over the same facts.
     let Ok(view) = decision::prepare(&context, scratch) else { return };
     let RouteAction::Forward(rewritten) = decision::act(&plan.route, &view) else { return };

@@ -21,6 +21,13 @@ pub enum RequestKind {
     Connect,
 }
 
+impl RequestKind {
+    /// Whether a success ends HTTP on the connection or stream, which carries octets then.
+    pub fn is_switch(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Connect)
+    }
+}
+
 /// The head of a response, as an index over the buffer that it was read into.
 #[derive(Debug, Default)]
 pub struct ResponseHead {

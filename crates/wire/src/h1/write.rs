@@ -1,5 +1,6 @@
 //! Writes heads from a view and its edits. The framing is always the gateway's own.
 
+use super::response::RequestKind;
 use super::{BodyLength, RequestHead};
 use crate::edit::{Edits, FieldEdit, NameLengths, is_replaced};
 use crate::view::{Fields, RequestView, equals_ignoring_case};
@@ -65,6 +66,18 @@ impl<'a> RequestParts<'a> {
             },
             upgrade,
             close: false,
+        }
+    }
+}
+
+impl RequestParts<'_> {
+    /// What kind of request it is.
+    pub fn kind(&self) -> RequestKind {
+        match (self.upgrade, self.method) {
+            (Some(_), _) => RequestKind::Upgrade,
+            (None, b"HEAD") => RequestKind::Head,
+            (None, b"CONNECT") => RequestKind::Connect,
+            (None, _) => RequestKind::Other,
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn run(
     (head, settings): (usize, HttpSettings),
 ) -> Result<usize, LocalAnswer> {
     let peer = peer(&conn.client, settings);
-    let context = context(conn, &buffers.request, head, (settings, &peer));
+    let context = context(conn, &buffers.request, head, settings, &peer);
     // A request that is malformed is refused by what decides next.
     let Ok(view) = decision::prepare(&context, &mut buffers.scratch) else { return Ok(head) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

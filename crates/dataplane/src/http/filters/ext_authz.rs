@@ -159,7 +159,7 @@ fn is_concerned(
     let ExchangeBuffers { request, scratch, request_id, .. } = buffers;
     let client = &*conn.client;
     let peer = peer(client, settings);
-    let context = context(conn, request, head, (settings, &peer));
+    let context = context(conn, request, head, settings, &peer);
     let Ok(view) = decision::prepare(&context, scratch) else { return false };
     let mut edits = Edits::default();
     if gate.has_headers() {
@@ -177,7 +177,7 @@ fn message(
     let ExchangeBuffers { request, scratch, request_id, held, .. } = buffers;
     let client = &*conn.client;
     let peer = peer(client, settings);
-    let context = context(conn, request, head, (settings, &peer));
+    let context = context(conn, request, head, settings, &peer);
     let view = decision::prepare(&context, scratch).ok()?;
     let mut edits = Edits::default();
     edit_forwarded(&context, &view, request_id, &mut edits);

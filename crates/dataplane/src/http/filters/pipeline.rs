@@ -68,7 +68,7 @@ pub(in crate::http) async fn run_route_filters(
         match verdict {
             Verdict::Continue => {}
             Verdict::Reply(reply) => {
-                return Err(decide::proceed(worker, conn, buffers, head, (routed, Some(reply))));
+                return Err(decide::proceed(worker, conn, buffers, head, routed, Some(reply)));
             }
             Verdict::Abandon => return Err(Decision::Abandoned(Some(routed))),
         }

@@ -6,13 +6,11 @@ use crate::stream_info::{OutcomeFacts, StreamFacts};
 use ir::FieldName;
 use std::time::Duration;
 use text::HttpDate;
-use wire::h1::response::RequestKind;
 use wire::view::Fields;
 
 /// What is known besides the head of a response.
 pub(super) struct ResponseContext<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) request_kind: RequestKind,
     /// Whether the client's connection is closed after the response.
     pub(super) is_last: bool,
     pub(super) date: &'a HttpDate,

@@ -1,19 +1,21 @@
-//! The deadlines of an attempt: timeouts of the route, the attempt and the request, and idle timeouts.
+//! The timeouts of an attempt: of the route, the attempt and the request, and idle timeouts.
 
-use super::{Failure, Flow};
+use super::{Attempt, Failure};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-impl Flow<'_> {
+impl Attempt<'_> {
     /// Waits for the first deadline; the error says which one passed.
     pub(super) fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let route_end = self.complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
-        let route_end = route_end.into_iter().chain(self.deadline).min();
+        let complete_at = self.deadlines.complete_at;
+        let route_end = complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
+        let route_end = route_end.into_iter().chain(self.deadlines.whole).min();
         let (try_end, idle_limit, section) = (self.try_end(), self.idle_limit(), self.section());
         let section_end = section.map(|(end, _)| end);
-        let request_end = self.request_end.filter(|_| !self.request.is_complete() && !self.response.has_head());
-        if !self.armed {
-            self.armed = true;
+        let is_awaited = !self.request.is_complete() && !self.response.has_head();
+        let request_end = self.deadlines.request.filter(|_| is_awaited);
+        if !self.deadlines.is_armed {
+            self.deadlines.is_armed = true;
             match idle_limit {
                 Some((limit, _)) => self.timer.set(limit),
                 None => self.timer.clear(),
@@ -40,8 +42,8 @@ impl Flow<'_> {
 
     /// The deadline of the per-try timeout.
     fn try_end(&self) -> Option<Instant> {
-        let (policy, _) = self.retries.filter(|_| !self.response.has_head())?;
-        self.try_from?.checked_add(policy.per_try_timeout?)
+        let (policy, _) = self.retries.policy.filter(|_| !self.response.has_head())?;
+        self.deadlines.try_from?.checked_add(policy.per_try_timeout?)
     }
 
     /// The deadline for an incomplete head or trailer section, and its failure. The idle timeout does not cover this: a peer may send one octet
@@ -52,10 +54,10 @@ impl Flow<'_> {
         } else if self.request.is_in_trailers() {
             (self.client.head_limit(self.worker), Failure::BodyTimeout)
         } else {
-            self.section_begun = None;
+            self.deadlines.section_begun = None;
             return None;
         };
-        let begun = *self.section_begun.get_or_insert_with(Instant::now);
+        let begun = *self.deadlines.section_begun.get_or_insert_with(Instant::now);
         begun.checked_add(limit?).map(|end| (end, failure))
     }
 

@@ -1,4 +1,4 @@
-//! The response direction of a flow: from the backend to the client.
+//! The response direction of an attempt: from the backend to the client.
 
 use super::Failure;
 use super::interim::Interim;
@@ -28,7 +28,7 @@ pub(super) enum ResponseState {
     Tunnel,
 }
 
-/// The response direction of a flow.
+/// The response direction of a attempt.
 pub(super) struct ResponseSide<'a> {
     pub(super) head: &'a mut ResponseHead,
     pub(super) input: &'a mut Buffer,
@@ -97,7 +97,7 @@ impl<'a> ResponseSide<'a> {
         matches!(self.state, ResponseState::Done | ResponseState::Tunnel) && self.is_flushed()
     }
 
-    /// Whether a head or trailer section is incomplete and the flow waits for the backend.
+    /// Whether a head or trailer section is incomplete and the attempt waits for the backend.
     pub(super) fn has_partial_section(&self) -> bool {
         let is_partial = match self.state {
             ResponseState::AwaitHead => !self.input.is_empty(),

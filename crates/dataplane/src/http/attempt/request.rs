@@ -1,4 +1,4 @@
-//! The request direction of a flow: from the client to the backend.
+//! The request direction of an attempt: from the client to the backend.
 
 use super::Failure;
 use super::replay::ReplayBuffer;
@@ -19,7 +19,7 @@ enum RequestState {
     Refused { is_complete: bool },
 }
 
-/// The request direction of a flow.
+/// The request direction of a attempt.
 pub(super) struct RequestSide<'a> {
     pub(super) head: &'a RequestHead,
     body: &'a mut BodyReader,
@@ -44,15 +44,16 @@ pub(super) struct RequestParts<'a> {
     pub(super) out: &'a mut Vec<u8>,
     pub(super) replay: &'a mut ReplayBuffer,
     pub(super) replay_limit: usize,
-    pub(super) is_upgrade: bool,
+    /// Whether the backend is asked to switch protocols.
+    pub(super) is_switch: bool,
     pub(super) style: Style,
 }
 
 impl<'a> RequestSide<'a> {
     pub(super) fn new(parts: RequestParts<'a>, up: &Upstream) -> Self {
-        let RequestParts { head, body, input, out, replay, replay_limit, is_upgrade, style } = parts;
+        let RequestParts { head, body, input, out, replay, replay_limit, is_switch, style } = parts;
         let is_chunked = head.body == BodyLength::Chunked || (replay.is_decoded() && head.body != BodyLength::None);
-        let mut send = up.send_buffer(out, is_chunked.then_some(style), is_upgrade);
+        let mut send = up.send_buffer(out, is_chunked.then_some(style), is_switch);
         let is_done = body.is_done() && !replay.is_holding();
         let state = if is_done { RequestState::Done } else { RequestState::Body };
         if state == RequestState::Done {
@@ -86,7 +87,7 @@ impl<'a> RequestSide<'a> {
         !self.is_complete() && self.body.is_in_trailers()
     }
 
-    /// Whether the flow waits for the client's body.
+    /// Whether the attempt waits for the client's body.
     pub(super) fn awaits_body(&self) -> bool {
         self.state == RequestState::Body && self.send.is_flushed() && self.splice.is_empty()
     }

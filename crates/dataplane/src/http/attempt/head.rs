@@ -1,7 +1,7 @@
-//! The head of the response in a flow: received, checked, and passed on or dropped for a retry.
+//! The head of the response in an attempt: received, checked, and passed on or dropped for a retry.
 
 use super::response_context::ResponseContext;
-use super::{Failure, Flow};
+use super::{Attempt, Failure};
 use crate::http::facts;
 use crate::http::retry::NoRetryReason;
 use crate::stream_info::OutcomeFacts;
@@ -9,13 +9,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 use upstream::Outcome;
 
-impl Flow<'_> {
+impl Attempt<'_> {
     /// Receives the head of the response, once a part of the request was sent. Interim responses are forwarded as they arrive.
     pub(super) fn receive_head(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = false;
         while !self.response.has_head() && (self.request.any_written() || self.request.is_refused()) {
             let limits = &self.worker.limits.head;
-            match self.response.poll_head(&mut self.up, self.down, self.request_kind, limits, context)? {
+            match self.response.poll_head(&mut self.up, self.down, self.plan.request_kind, limits, context)? {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(length)) => self.take_head(length)?,
@@ -34,12 +34,12 @@ impl Flow<'_> {
         }
         self.up.consume_head(self.response.input, length);
         // The next head began later.
-        self.section_begun = None;
+        self.deadlines.end_section();
         Ok(())
     }
 
     fn pass_head(&mut self, length: usize) -> Result<(), Failure> {
-        let backend = self.response.backend_head(self.request_kind);
+        let backend = self.response.backend_head(self.plan.request_kind);
         let client = self.down.framing(self.response.style.http10);
         if !backend.is_valid(client) || !self.response.may_begin_body(length) {
             return Err(Failure::UpstreamProtocol);
@@ -49,13 +49,13 @@ impl Flow<'_> {
             self.worker.report(&self.plan.cluster, self.up.endpoint(), Outcome::Answered(status));
         }
         self.check_retry()?;
-        let since = self.complete_at.unwrap_or_else(Instant::now);
+        let since = self.deadlines.complete_at.unwrap_or_else(Instant::now);
         let (date, log) = (self.worker.date(), self.worker.log());
         let (protocol, route) = (facts::protocol(self.down, self.request.head.version), &*self.plan.route);
         let cluster = self.plan.cluster.config.id.as_str();
         let outcome = OutcomeFacts {
             started: self.begun,
-            flags: self.no_retry.flags(),
+            flags: self.retries.no_retry.flags(),
             detail: "via_upstream",
             transport_failure: "",
             upstream: self.endpoint,
@@ -63,7 +63,6 @@ impl Flow<'_> {
         };
         let context = ResponseContext {
             plan: self.plan,
-            request_kind: self.request_kind,
             is_last: self.is_last(),
             date: &date,
             elapsed: since.elapsed(),
@@ -77,22 +76,22 @@ impl Flow<'_> {
 
     /// Whether the response is sent to the client; an error if the request is retried.
     fn check_retry(&mut self) -> Result<(), Failure> {
-        let Some((policy, left)) = self.retries else { return Ok(()) };
-        if !self.response.backend_head(self.request_kind).is_retriable(policy, self.plan.dialect.is_some()) {
+        let Some((policy, left)) = self.retries.policy else { return Ok(()) };
+        if !self.response.backend_head(self.plan.request_kind).is_retriable(policy, self.plan.dialect.is_some()) {
             return Ok(());
         }
         if left == 0 {
-            self.no_retry = NoRetryReason::Exhausted;
+            self.retries.no_retry = NoRetryReason::Exhausted;
             return Ok(());
         }
         if !self.request.is_whole() || self.response.send.any_written() {
             return Ok(());
         }
-        if !self.has_permit {
+        if !self.retries.has_permit {
             // Acquired before the response is dropped.
-            self.retry_permit = self.plan.cluster.begin_retry();
-            if self.retry_permit.is_none() {
-                self.no_retry = NoRetryReason::Overflow;
+            self.retries.permit = self.plan.cluster.begin_retry();
+            if self.retries.permit.is_none() {
+                self.retries.no_retry = NoRetryReason::Overflow;
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! Heads of responses in a flow: interim ones, and the final one. `routing` decides what the client receives.
+//! Heads of responses in an attempt: interim ones, and the final one. `routing` decides what the client receives.
 
 use super::Failure;
 use super::response::{ResponseSide, ResponseState};
@@ -32,7 +32,7 @@ impl ResponseSide<'_> {
 
     /// Sends the final head.
     pub(super) fn pass_head(&mut self, down: &mut Downstream, context: &ResponseContext<'_>) -> Result<(), Failure> {
-        let backend = BackendHead::new(self.head, self.input.filled(), context.request_kind);
+        let backend = BackendHead::new(self.head, self.input.filled(), context.plan.request_kind);
         let (plan, status) = (context.plan, self.head.status);
         let elapsed = Decimal::from(u64::try_from(context.elapsed.as_millis()).unwrap_or(u64::MAX));
         let head = routing::ResponseContext {

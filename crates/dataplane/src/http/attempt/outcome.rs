@@ -1,14 +1,14 @@
 //! What an attempt has led to: for retries, for outlier detection, and for the record of the exchange.
 
 use super::response::ResponseState;
-use super::{Failure, Finished, Flow};
-use crate::http::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress};
+use super::{Attempt, Failure, Finished};
+use crate::http::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress, RetryDecision};
 use ir::FieldName;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use upstream::{Counted, Outcome};
 
-impl Flow<'_> {
+impl Attempt<'_> {
     /// What a failure of the attempt means for retries. Takes the permit that was acquired for the next attempt.
     pub(in crate::http) fn outcome(&mut self, failure: Failure) -> AttemptOutcome<Counted> {
         let response = if self.has_answered() || self.response.send.any_written() {
@@ -31,12 +31,12 @@ impl Flow<'_> {
             is_replayable: self.request.is_whole(),
             may_be_stale: self.up.is_reused() && self.plan.idempotent,
             response,
-            permit: self.retry_permit.take(),
+            permit: self.retries.permit.take(),
         }
     }
 
     /// Reports a failed attempt to outlier detection (DR-30). Failures of the client, and results reported with the head, do not count.
-    pub(in crate::http) fn report(&self, failure: Failure) {
+    fn report(&self, failure: Failure) {
         let outcome = match failure {
             Failure::UpstreamClosed
             | Failure::UpstreamIncomplete
@@ -49,10 +49,15 @@ impl Flow<'_> {
         self.worker.report(&self.plan.cluster, self.up.endpoint(), outcome);
     }
 
-    /// Resets both directions for another attempt.
-    pub(in crate::http) fn rewind(self) {
-        self.request.rewind();
-        self.response.rewind();
+    /// Ends a failed attempt: reports it, and resets both directions if another attempt follows. A replay says nothing about the endpoint.
+    pub(in crate::http) fn end(self, failure: Failure, decision: RetryDecision) {
+        if decision != RetryDecision::Replay {
+            self.report(failure);
+        }
+        if decision.wait().is_some() {
+            self.request.rewind();
+            self.response.rewind();
+        }
     }
 
     /// The result of a complete response: the backend's connection, if it is reusable.
@@ -67,12 +72,12 @@ impl Flow<'_> {
 
     /// Why a retriable response was sent to the client.
     pub(in crate::http) fn no_retry_reason(&self) -> NoRetryReason {
-        self.no_retry
+        self.retries.no_retry
     }
 
     /// When the end of the request was received, if it was.
     pub(in crate::http) fn complete_at(&self) -> Option<Instant> {
-        self.complete_at
+        self.deadlines.complete_at
     }
 
     /// Headers of the response that the access log has, as the client received them.

@@ -1,0 +1,293 @@
+//! The attempts of one request: each chooses an endpoint and connects to it, and the retry policy decides what follows a failure.
+
+use super::attempt::{AttemptStart, Failure};
+use super::client::ClientConnection;
+use super::plan::Plan;
+use super::request_head;
+use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
+use crate::codec::{ClientReset, Downstream, Upstream};
+use crate::conn::{ExchangeBuffers, Worker, choose};
+use crate::metrics::add;
+use crate::reasons::Reject;
+use crate::stream_info::StreamInfo;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use upstream::{
+    ConnectError, ConnectTimeouts, Connection, Counted, EndpointState, H2Stream, InFlight, NoEndpoint, Outcome,
+    PickContext,
+};
+
+/// The state of retries; a retry holds a permit within the limit of its cluster.
+type RetryState = super::retry::RetryState<Counted>;
+
+/// The attempts of one request.
+pub(super) struct Attempts<'a> {
+    worker: &'a Worker,
+    plan: &'a Plan,
+    pub(super) info: &'a mut StreamInfo,
+    retry: RetryState,
+}
+
+/// Why no attempt led to a whole response.
+pub(super) enum Unanswered {
+    /// The last one had no connection; whether an endpoint was tried.
+    NotConnected { reject: Reject, tried: bool },
+    /// The last one failed on its connection, or the client has reset.
+    Failed(Failure),
+}
+
+/// A connection or stream to an endpoint, and what the attempt counts while it lasts.
+pub(super) struct Connected {
+    pub(super) up: Upstream,
+    pub(super) permits: AttemptPermits,
+}
+
+/// Load of the endpoint, and a request of its cluster.
+pub(super) type AttemptPermits = (Option<InFlight>, Counted);
+
+/// The chosen endpoint, and its load while the attempt lasts.
+type ChosenEndpoint = (Arc<EndpointState>, Option<InFlight>);
+
+impl From<Reject> for Unanswered {
+    /// Without a connection to the endpoint that was chosen.
+    fn from(reject: Reject) -> Self {
+        Self::NotConnected { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) }
+    }
+}
+
+impl<'a> Attempts<'a> {
+    /// Those of a request of which no attempt was made.
+    pub(super) fn new(worker: &'a Worker, plan: &'a Plan, info: &'a mut StreamInfo) -> Self {
+        Self { worker, plan, info, retry: RetryState::default() }
+    }
+
+    /// What is known when an attempt starts.
+    pub(super) fn start(&self) -> AttemptStart<'_> {
+        AttemptStart { retry: &self.retry, info: self.info }
+    }
+
+    /// Ends the attempts after a response.
+    pub(super) fn into_info(self) -> &'a mut StreamInfo {
+        self.info
+    }
+
+    /// An idle connection, or a stream on an open one, without waiting; this serves most requests. The error is the chosen endpoint, if there
+    /// is one.
+    pub(super) fn take_pooled(&mut self) -> Result<Result<Connected, Unanswered>, Option<ChosenEndpoint>> {
+        let (worker, plan) = (self.worker, self.plan);
+        let picked = plan.cluster.pick(&mut || worker.random(), self.pick_context());
+        let chosen = picked.map_err(|_| None)?;
+        self.begin(&chosen);
+        let endpoint = &chosen.0;
+        let up = match plan.http2 {
+            false if self.retry.may_use_idle() => {
+                let idle = worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
+                idle.map(|connection| self.on_connection(endpoint, connection))
+            }
+            false => None,
+            true => {
+                let stream = worker.streams.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
+                stream.map(|stream| self.on_stream(endpoint, stream))
+            }
+        };
+        match up {
+            Some(up) => Ok(connected(up, chosen.1)),
+            None => Err(Some(chosen)),
+        }
+    }
+
+    /// Connects to an endpoint of the cluster, unless the client resets before: an idle or a new connection, or a stream. A retry does not use
+    /// idle connections.
+    pub(super) async fn connect(
+        &mut self,
+        client: &mut Downstream,
+        chosen: Option<ChosenEndpoint>,
+    ) -> Result<Connected, Unanswered> {
+        let connecting = client.until_reset(self.connect_to(chosen)).await;
+        connecting.unwrap_or_else(|ClientReset| Err(Unanswered::Failed(Failure::ClientClosed)))
+    }
+
+    async fn connect_to(&mut self, chosen: Option<ChosenEndpoint>) -> Result<Connected, Unanswered> {
+        let (endpoint, in_flight) = match chosen {
+            Some(chosen) => chosen,
+            None => {
+                let chosen = choose(self.worker, &self.plan.cluster, self.pick_context()).await;
+                let chosen = chosen.map_err(|none| self.no_endpoint(&none))?;
+                self.begin(&chosen);
+                chosen
+            }
+        };
+        let up = if self.plan.http2 { self.stream(&endpoint).await } else { self.connection(&endpoint).await };
+        connected(up, in_flight)
+    }
+
+    /// Decides whether there is another attempt, and counts it.
+    pub(super) fn decide(&mut self, outcome: AttemptOutcome<Counted>) -> RetryDecision {
+        let (worker, plan) = (self.worker, self.plan);
+        let acquire = || plan.cluster.begin_retry();
+        let decision = self.retry.decide(plan.retry_policy(), outcome, acquire, || worker.random());
+        match decision {
+            RetryDecision::Retry(_) => add(&worker.metrics.retried),
+            RetryDecision::Replay => add(&worker.metrics.replayed),
+            RetryDecision::Stop(_) => {}
+        }
+        decision
+    }
+
+    /// The outcome of an attempt without a connection.
+    pub(super) fn without_connection(&self, unanswered: &Unanswered) -> AttemptOutcome<Counted> {
+        let is_other = |one: &Arc<EndpointState>| !one.is_ejected() && !self.retry.has_tried(one.id);
+        let has_others = || self.plan.cluster.endpoints().is_some_and(|all| all.iter().any(is_other));
+        AttemptOutcome {
+            failure: match unanswered {
+                Unanswered::NotConnected { tried: true, .. } => AttemptFailure::Connect { has_others: has_others() },
+                Unanswered::NotConnected { tried: false, .. } | Unanswered::Failed(_) => AttemptFailure::Final,
+            },
+            is_started: false,
+            is_replayable: true,
+            may_be_stale: false,
+            response: ResponseProgress::Nothing,
+            permit: None,
+        }
+    }
+
+    /// Waits before the next attempt; an error if there is none, or if the route's timeout ends or the client resets meanwhile.
+    pub(super) async fn wait(
+        &mut self,
+        client: &mut Downstream,
+        unanswered: Unanswered,
+        decision: RetryDecision,
+    ) -> Result<(), Unanswered> {
+        let Some(wait) = decision.wait() else {
+            self.info.flags |= decision.flags();
+            return Err(unanswered);
+        };
+        let wait = self.time_left().map_or(wait, |left| left.min(wait));
+        if !wait.is_zero() {
+            let slept = client.until_reset(tokio::time::sleep(wait)).await;
+            slept.map_err(|ClientReset| Unanswered::Failed(Failure::ClientClosed))?;
+        }
+        if self.is_timed_out() { Err(Unanswered::Failed(Failure::Timeout)) } else { Ok(()) }
+    }
+
+    /// Writes the head for another attempt, and remembers a retry.
+    pub(super) fn begin_again(&mut self, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) {
+        let number = self.retry.attempt_number();
+        self.info.retried |= number.is_some();
+        request_head::renew(self.worker, conn, buffers, head, self.plan, number.unwrap_or(1));
+    }
+
+    fn pick_context(&self) -> PickContext<'_> {
+        PickContext {
+            hash: self.plan.affinity.hash,
+            avoid: self.retry.avoid(self.plan.retry_policy()),
+            excluded: self.retry.excluded(),
+        }
+    }
+
+    fn begin(&mut self, (endpoint, _): &ChosenEndpoint) {
+        self.info.begin_attempt(endpoint);
+        let priority = || self.plan.cluster.priority_bit(endpoint.id);
+        self.retry.begin(self.plan.retry_policy(), endpoint.id, priority);
+    }
+
+    fn no_endpoint(&mut self, none: &NoEndpoint) -> Unanswered {
+        if let NoEndpoint::Withheld(reason) = none {
+            self.info.transport_failure = reason.to_string();
+        }
+        Unanswered::NotConnected { reject: none.into(), tried: false }
+    }
+
+    async fn connection(&mut self, endpoint: &Arc<EndpointState>) -> Result<(Upstream, Counted), Reject> {
+        let plan = self.plan;
+        let timeouts = ConnectTimeouts {
+            idle: self.retry.may_use_idle(),
+            wait: self.time_left(),
+            connect: || self.connect_timeout(),
+        };
+        let pool = &self.worker.pool;
+        let connection = upstream::h1_connection(pool, &plan.cluster, endpoint, plan.sender(), timeouts).await;
+        let connection = connection.map_err(|error| self.connect_failure(endpoint, &error))?;
+        self.on_connection(endpoint, connection)
+    }
+
+    fn on_connection(&self, endpoint: &EndpointState, connection: Connection) -> Result<(Upstream, Counted), Reject> {
+        self.record_connection(endpoint, connection.reused);
+        match self.plan.cluster.begin_request() {
+            Some(counted) => Ok((Upstream::connection(connection), counted)),
+            None => {
+                // The connection was not used.
+                self.worker.pool.borrow_mut().put(connection, Instant::now());
+                Err(Reject::Overflow)
+            }
+        }
+    }
+
+    /// Opens an HTTP/2 stream and sends the head of the request.
+    async fn stream(&mut self, endpoint: &Arc<EndpointState>) -> Result<(Upstream, Counted), Reject> {
+        let (plan, limit) = (self.plan, self.connect_timeout());
+        let streams = &self.worker.streams;
+        match upstream::h2_stream(streams, &plan.cluster, endpoint, plan.sender(), limit).await {
+            Ok(stream) => self.on_stream(endpoint, stream),
+            Err(error) => Err(self.connect_failure(endpoint, &error)),
+        }
+    }
+
+    fn on_stream(&self, endpoint: &EndpointState, stream: H2Stream) -> Result<(Upstream, Counted), Reject> {
+        self.record_connection(endpoint, stream.reused);
+        let counted = self.plan.cluster.begin_request().ok_or(Reject::Overflow)?;
+        let Some(head) = self.plan.stream_head.take() else { return Err(Reject::UpstreamProtocol) };
+        // If the library rejects the head, nothing was sent.
+        let opened = Upstream::open(stream, head.request, head.bodiless).map_err(|_| Reject::UpstreamClosed)?;
+        Ok((opened, counted))
+    }
+
+    /// Counts a connection that was reused or established.
+    fn record_connection(&self, endpoint: &EndpointState, reused: bool) {
+        let worker = self.worker;
+        if reused {
+            add(&worker.metrics.reused);
+        } else {
+            add(&worker.metrics.connected);
+            worker.report(&self.plan.cluster, endpoint, Outcome::Connected);
+        }
+    }
+
+    /// The reject for a connection that could not be established.
+    fn connect_failure(&mut self, endpoint: &EndpointState, error: &ConnectError) -> Reject {
+        if self.is_timed_out() {
+            return Reject::Timeout;
+        }
+        if matches!(error, ConnectError::Overflow) {
+            return Reject::Overflow;
+        }
+        if !error.is_own() {
+            self.worker.report(&self.plan.cluster, endpoint, Outcome::Disconnected);
+        }
+        add(&self.worker.metrics.connect_failed);
+        self.info.transport_failure = error.to_string();
+        Reject::from(error)
+    }
+
+    /// How long connecting may take: the cluster's timeout, within the time left.
+    fn connect_timeout(&self) -> Duration {
+        let limit = self.plan.cluster.config.timeouts.connect;
+        self.time_left().map_or(limit, |left| left.min(limit))
+    }
+
+    /// The time left until the route's timeout or the client's deadline.
+    fn time_left(&self) -> Option<Duration> {
+        let of_route = self.plan.timeout.map(|limit| limit.saturating_sub(self.info.whole.elapsed()));
+        let of_client = self.plan.deadline.map(|limit| limit.saturating_sub(self.info.counted.elapsed()));
+        of_route.into_iter().chain(of_client).min()
+    }
+
+    fn is_timed_out(&self) -> bool {
+        self.time_left().is_some_and(|left| left.is_zero())
+    }
+}
+
+fn connected(up: Result<(Upstream, Counted), Reject>, in_flight: Option<InFlight>) -> Result<Connected, Unanswered> {
+    let (up, counted) = up?;
+    Ok(Connected { up, permits: (in_flight, counted) })
+}

@@ -1,0 +1,153 @@
+//! Forwards a request: sends it in attempts, by the route's policy, until the client has its response.
+
+use super::attempt::{Attempt, Failure, Finished, ReplayBuffer, RequestProgress};
+use super::attempts::{Attempts, Connected, Unanswered};
+use super::client::{ClientConnection, Disposition};
+use super::local;
+use super::mirror;
+use super::plan::Plan;
+use super::record::add_attempt;
+use super::tunnel;
+use crate::codec::{Downstream, ResetCode};
+use crate::conn::{ExchangeBuffers, ReceivedBody, Worker};
+use crate::metrics::add;
+use crate::reasons::Flags;
+use crate::stream_info::StreamInfo;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::time::Instant;
+use wire::grpc::Dialect;
+use wire::h1::BodyReader;
+
+/// Forwards a request, with retries, and returns the response to the client.
+pub(super) async fn forward(
+    worker: &Rc<Worker>,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    plan: &Plan,
+    info: &mut StreamInfo,
+) -> Disposition {
+    let ReceivedBody { held, reader: mut body } = buffers.take_body();
+    let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream, held);
+    let mut attempts = Attempts::new(worker, plan, info);
+    let unanswered = loop {
+        let connected = match attempts.take_pooled() {
+            Ok(connected) => connected,
+            // Boxed, like the other rare steps below, so that the future of the common request stays small.
+            Err(chosen) => Box::pin(attempts.connect(&mut conn.downstream, chosen)).await,
+        };
+        if attempts.info.endpoint.is_some() {
+            // As in Envoy, a request without an endpoint is not mirrored.
+            replay.mirror_to(mirror::start(worker, plan.mirrors.take()));
+        }
+        let (unanswered, decision) = match connected {
+            Ok(Connected { up, permits }) => {
+                let progress = RequestProgress { body: &mut body, replay: &mut replay };
+                let mut attempt = Attempt::new(worker, conn, buffers, plan, up, progress, attempts.start());
+                let result = poll_fn(|context| attempt.poll(context)).await;
+                add_attempt(attempts.info, &mut attempt, worker);
+                let Err(failure) = result else {
+                    let info = attempts.into_info();
+                    info.flags |= attempt.no_retry_reason().flags();
+                    let finished = attempt.finish();
+                    // A tunnel still counts as a request.
+                    let _permits = Some(permits).filter(|_| matches!(finished, Finished::Tunnel(_)));
+                    return finish(worker, conn, buffers, head, finished, &mut body, info).await;
+                };
+                let decision = attempts.decide(attempt.outcome(failure));
+                attempt.end(failure, decision);
+                (Unanswered::Failed(failure), decision)
+            }
+            Err(unanswered) => {
+                let decision = attempts.decide(attempts.without_connection(&unanswered));
+                (unanswered, decision)
+            }
+        };
+        if let Err(unanswered) = Box::pin(attempts.wait(&mut conn.downstream, unanswered, decision)).await {
+            break unanswered;
+        }
+        attempts.begin_again(conn, buffers, head);
+    };
+    let info = attempts.into_info();
+    Box::pin(fail(worker, conn, buffers, plan, unanswered, &mut body, info)).await
+}
+
+/// Releases both connections after a complete response.
+async fn finish(
+    worker: &Rc<Worker>,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    finished: Finished,
+    body: &mut BodyReader,
+    info: &mut StreamInfo,
+) -> Disposition {
+    match finished {
+        Finished::Tunnel(up) => {
+            let relayed = Box::pin(tunnel::run(worker, conn, buffers, head, up)).await;
+            (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
+            Disposition::Close
+        }
+        Finished::Answered { up, close } => {
+            if let Some(up) = up {
+                worker.pool.borrow_mut().put(up, Instant::now());
+            }
+            local::after_response(worker, conn, buffers, body, close).await
+        }
+    }
+}
+
+/// Responds to a request without a response from a backend, or breaks off a response that has begun.
+async fn fail(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    plan: &Plan,
+    unanswered: Unanswered,
+    body: &mut BodyReader,
+    info: &mut StreamInfo,
+) -> Disposition {
+    let reject = match unanswered {
+        Unanswered::NotConnected { reject, .. } => reject,
+        Unanswered::Failed(failure) => match failure.reject().filter(|_| !info.answered) {
+            Some(reject) => reject,
+            None => return break_off(worker, &mut conn.downstream, plan, failure, info),
+        },
+    };
+    local::refuse(worker, conn, buffers, reject, Some(plan.reply_route()), body, info).await
+}
+
+/// Ends an exchange whose client has reset, or has received a part of a response that stays incomplete: only a close, a reset or a gRPC status
+/// can report that.
+fn break_off(
+    worker: &Worker,
+    client: &mut Downstream,
+    plan: &Plan,
+    failure: Failure,
+    info: &mut StreamInfo,
+) -> Disposition {
+    let reject = failure.reject();
+    let reported = reject.filter(|_| plan.dialect == Some(Dialect::Grpc));
+    let status = reported.map(|reject| (reject.grpc_status(), failure.message()));
+    client.break_off(status, failure.reset());
+    if failure == Failure::ClientTrailers {
+        add(&worker.metrics.streams.malformed);
+    }
+    if !info.answered {
+        // The status of a response that was not sent to the client does not count.
+        info.status = 0;
+    }
+    let own = if failure == Failure::ClientTrailers { Flags::DPE } else { Flags::DC };
+    info.flags |= reject.map_or(own, |reject| reject.reason().flags);
+    info.detail = failure.detail();
+    Disposition::Close
+}
+
+/// Ends an exchange whose client has reset before anything was sent.
+pub(super) fn abandon(client: &mut Downstream, info: &mut StreamInfo) -> Disposition {
+    client.reset(ResetCode::Cancel);
+    info.flags |= Flags::DC;
+    info.detail = Failure::ClientClosed.detail();
+    Disposition::Close
+}
