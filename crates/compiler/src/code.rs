@@ -62,6 +62,8 @@ codes! {
     CREDENTIAL_ODD "MG6020" Warning "the certificate is used, and clients may not accept it"
     CLIENT_DEMANDS "MG6021" Error "the requirements for client certificates contradict other settings, and are enforced"
     NO_TLS_PARAMETER "MG6022" Error "none of the configured cipher suites or curves is supported"
+    STAPLE "MG6023" Warning "the OCSP response of the certificate cannot be used, and is not sent"
+    REVOCATION_GAP "MG6024" Error "an authority has no list of revoked certificates, so that its certificates are rejected"
 
     MESH_ONLY "MG7001" Info "the VirtualService names no gateway and belongs to sidecars"
     UNKNOWN_GATEWAY "MG7002" Error "the named Gateway does not exist"

@@ -1,6 +1,8 @@
-//! Everything that compiling one object or one join may look at: the set, the settings, and the reverse indexes.
+//! Everything that compiling one object or one join may look at: the set, the settings, the reverse indexes, and the
+//! certificates that were read.
 
 use crate::index::Index;
+use crate::pairs::Pairs;
 use crate::settings::{Settings, Workload};
 use resources::set::ResourceSet;
 
@@ -10,6 +12,7 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) set: &'a ResourceSet,
     pub(crate) settings: &'a Settings,
     pub(crate) index: &'a Index,
+    pub(crate) pairs: &'a Pairs,
 }
 
 impl<'a> CompileContext<'a> {

@@ -2,16 +2,16 @@
 //!
 //! Whatever is wrong with one is said here, once, and degrades the server that needs it alone.
 
-mod pem;
-
 use crate::code;
 use crate::context::CompileContext;
+use crate::pairs::{Fault, Found, Pair, STAPLE, broken, pem};
 use crate::report::Notes;
 use crate::settings::Workload;
+use ir::x509::{Certificate, RevocationList};
 use ir::{Credential, Der, Identity, StringMatch, Trust};
-use pem::Oddities;
 use resources::key::Key;
 use resources::spec::core::Secret;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -33,27 +33,13 @@ pub(crate) struct Finder<'a, 'n> {
     pub(crate) used: &'n mut Used,
 }
 
-/// Something that is not there or cannot be used.
-enum Fault {
-    Missing(String),
-    /// Why, and what to do, where there is more to say.
-    Broken(String, &'static str),
-}
-
-/// A certificate and its key as they were found.
-struct Pair<'a> {
-    source: Arc<str>,
-    certificate: &'a [u8],
-    key: &'a [u8],
-    staple: Option<&'a [u8]>,
-}
-
 impl<'a> Finder<'a, '_> {
     /// The certificates of Secrets by name; `at` is the field that names them.
     pub(crate) fn by_names(&mut self, names: &[&str], at: &str) -> Credential {
         let mut identities = Vec::with_capacity(names.len());
         for name in names {
-            let found = self.secret(name).and_then(|(key, secret)| pair_of(&key, secret)).and_then(|pair| pair.read());
+            let pairs = self.context.pairs;
+            let found = self.secret(name).and_then(|(key, secret)| pairs.of_secret(&key, secret));
             match found {
                 Ok(found) => identities.push(self.identity(found, at)),
                 Err(fault) => return self.faulty(fault, at),
@@ -79,12 +65,18 @@ impl<'a> Finder<'a, '_> {
     }
 
     /// Reports what is odd of an identity that is used all the same.
-    fn identity(&mut self, (identity, odd): (Identity, Oddities), at: &str) -> Arc<Identity> {
-        for (message, help) in odd {
-            let field = format!("{}.{at}", self.field);
-            self.notes.add_with_help(code::CREDENTIAL_ODD, field, format!("{}: {message}", identity.source), help);
+    fn identity(&mut self, Found { identity, odd, staple }: Found, at: &str) -> Arc<Identity> {
+        let field = format!("{}.{at}", self.field);
+        for (message, help) in odd.iter() {
+            let message = format!("{}: {message}", identity.source);
+            self.notes.add_with_help(code::CREDENTIAL_ODD, field.clone(), message, *help);
         }
-        Arc::new(identity)
+        if let Some(why) = staple {
+            let message = format!("{}: the OCSP response in `{STAPLE}` is not sent: {why}", identity.source);
+            let help = "fetch it again: `openssl ocsp -issuer ISSUER -cert CERTIFICATE -url URL -respout FILE`";
+            self.notes.add_with_help(code::STAPLE, field, message, help);
+        }
+        identity
     }
 
     /// The authorities that go with a Secret (S-93): those of `<name>-cacert`, else its own.
@@ -114,8 +106,29 @@ impl<'a> Finder<'a, '_> {
 
     /// The lists of revoked certificates of a file; `None` where they cannot be had, so that nobody may be trusted.
     pub(crate) fn revoked_in(&mut self, path: &str) -> Option<Vec<Der>> {
-        let found = self.file(path).and_then(|bytes| pem::revocation_lists(bytes).map_err(|broken| of(path, broken)));
+        let found = self.file(path).and_then(|bytes| pem::revocation_lists(bytes).map_err(|why| broken(path, why)));
         found.map_err(|fault| self.faulty(fault, "caCrl")).ok()
+    }
+
+    /// Reports authorities that are trusted and have no list among those that are given: whatever they issued is rejected, as in Envoy, which
+    /// wants to know of each certificate in a chain whether it was taken back. `at` is the field that has the lists.
+    pub(crate) fn check_coverage(&mut self, trusted: &Trusted, at: &str) {
+        let issuers: Vec<&[u8]> = trusted.lists().map(|list| list.issuer).collect();
+        if issuers.is_empty() {
+            return;
+        }
+        let names = |names: &[&[u8]]| names.iter().map(|name| ir::x509::name_text(name)).collect::<Vec<_>>().join(", ");
+        let authorities = trusted.authorities.iter().filter_map(|one| Certificate::parse(&one.0).ok());
+        let lacking: Vec<&[u8]> = authorities.map(|one| one.subject).filter(|name| !issuers.contains(name)).collect();
+        if !lacking.is_empty() {
+            let message = format!(
+                "no list of revoked certificates is by {}, so that every certificate of it is rejected; there are lists by {}",
+                names(&lacking),
+                names(&issuers)
+            );
+            let help = "add the list of each authority, those between included: the lists of a file follow each other";
+            self.notes.add_with_help(code::REVOCATION_GAP, format!("{}.{at}", self.field), message, help);
+        }
     }
 
     fn trusted(&mut self, found: Result<Authority<'a>, Fault>, at: &str) -> Trusted {
@@ -131,13 +144,13 @@ impl<'a> Finder<'a, '_> {
     /// S-90, S-91, S-99: a Secret of the workload's namespace, however it is named.
     fn secret(&mut self, name: &str) -> Result<(Key, &'a Secret), Fault> {
         let plain = name.strip_prefix("kubernetes://").unwrap_or(name);
+        if plain.contains("://") {
+            return Err(Fault::Missing(format!("`{name}` is of a kind of credential that is not fetched here")));
+        }
         let (namespace, plain) = match plain.split_once('/') {
             Some((namespace, plain)) => (namespace, plain),
             None => (&*self.workload.namespace, plain),
         };
-        if plain.contains("://") {
-            return Err(Fault::Missing(format!("`{name}` is of a kind of credential that is not fetched here")));
-        }
         if namespace != &*self.workload.namespace {
             let own = &self.workload.namespace;
             return Err(Fault::Missing(format!("Secrets are taken from namespace {own} alone, not from {namespace}")));
@@ -204,8 +217,13 @@ impl Trusted {
         self
     }
 
-    /// With demands on names.
-    pub(crate) fn with_names(self, names: &[resources::spec::scalar::Text]) -> Trust {
+    fn lists(&self) -> impl Iterator<Item = RevocationList<'_>> {
+        self.revoked.iter().filter_map(|list| RevocationList::parse(&list.0))
+    }
+
+    /// With demands on names. Of several lists by one issuer the latest comes first, and is the one that counts.
+    pub(crate) fn with_names(mut self, names: &[resources::spec::scalar::Text]) -> Trust {
+        self.revoked.sort_by_key(|list| Reverse(RevocationList::parse(&list.0).map(|list| list.this_update)));
         Trust {
             authorities: self.authorities,
             revoked: self.revoked,
@@ -225,7 +243,7 @@ struct Authority<'a> {
 
 impl Authority<'_> {
     fn read(&self) -> Result<Trusted, Fault> {
-        let broken = |broken| of(&self.source, broken);
+        let broken = |why| broken(&self.source, why);
         let authorities = pem::certificates(self.certificates).map_err(broken)?;
         pem::check_authorities(&authorities).map_err(broken)?;
         let revoked = self.revoked.map_or(Ok(Vec::new()), pem::revocation_lists).map_err(broken)?;
@@ -233,47 +251,15 @@ impl Authority<'_> {
     }
 }
 
-impl Pair<'_> {
-    /// The identity, and what is odd of it.
-    fn read(&self) -> Result<(Identity, Oddities), Fault> {
-        let broken = |broken| of(&self.source, broken);
-        let chain = pem::certificates(self.certificate).map_err(broken)?;
-        let (key, keys) = pem::private_key(self.key).map_err(broken)?;
-        let staple = self.staple.map(|bytes| Der(bytes.into()));
-        let identity = Identity { source: Arc::clone(&self.source), chain, key, staple };
-        let odd = pem::check_pair(&identity, keys).map_err(broken)?;
-        Ok((identity, odd))
-    }
-}
-
-/// What is broken of something that came from `source`.
-fn of(source: &str, broken: pem::Broken) -> Fault {
-    Fault::Broken(format!("{source}: {}", broken.why), broken.help)
-}
-
 /// S-95.
 fn is_ignored(kind: &str) -> bool {
     matches!(kind, "helm.sh/release.v1" | "kubernetes.io/service-account-token")
 }
 
-fn value<'a>(secret: &'a Secret, name: &str) -> Option<&'a [u8]> {
-    secret.values.get(name).map(|bytes| &**bytes)
-}
-
-/// S-93: `cert` and `key` first, then those of `kubernetes.io/tls`.
-fn pair_of<'a>(key: &Key, secret: &'a Secret) -> Result<Pair<'a>, Fault> {
-    let of = |certificate: &str, private: &str| Some((value(secret, certificate)?, value(secret, private)?));
-    let (certificate, private) = of("cert", "key").or_else(|| of("tls.crt", "tls.key")).ok_or_else(|| {
-        let why = format!("Secret {key} has neither `tls.crt` and `tls.key` nor `cert` and `key`");
-        Fault::Broken(why, "make it by `kubectl create secret tls NAME --cert=FILE --key=FILE`")
-    })?;
-    let staple = value(secret, "tls.ocsp-staple");
-    Ok(Pair { source: format!("Secret {key}").into(), certificate, key: private, staple })
-}
-
 fn authority_of<'a>(key: &Key, secret: &'a Secret) -> Result<Authority<'a>, Fault> {
-    let certificates = value(secret, "cacert").or_else(|| value(secret, "ca.crt"));
+    let value = |name: &str| secret.values.get(name).map(|bytes| &**bytes);
+    let certificates = value("cacert").or_else(|| value("ca.crt"));
     let missing = || Fault::Missing(format!("Secret {key} has no `ca.crt`"));
-    let revoked = value(secret, "crl").or_else(|| value(secret, "ca.crl")).filter(|list| !list.is_empty());
+    let revoked = value("crl").or_else(|| value("ca.crl")).filter(|list| !list.is_empty());
     Ok(Authority { source: format!("Secret {key}").into(), certificates: certificates.ok_or_else(missing)?, revoked })
 }

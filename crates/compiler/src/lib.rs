@@ -29,6 +29,7 @@ mod localities;
 mod mesh_settings;
 mod names;
 mod order;
+mod pairs;
 mod plan;
 mod policies;
 mod report;

@@ -63,7 +63,7 @@ pub use text::format::{
 };
 pub use text::{Authority, CookieName, CookieText, HeaderName, HeaderValue, PathText};
 pub use tls::{
-    Alpn, ClientAuth, ClientTls, Credential, Der, Identity, KeyForm, PrivateKey, Sni, Termination, TlsParameters,
-    TlsVersion, Trust, Verify,
+    Alpn, ClientAuth, ClientTls, Credential, Der, Identity, KeyForm, PrivateKey, Sni, Staple, Termination,
+    TlsParameters, TlsVersion, Trust, Verify,
 };
 pub use tunnel::{Tunnel, TunnelMethod};

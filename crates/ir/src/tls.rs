@@ -40,7 +40,25 @@ pub struct Identity {
     /// Its key.
     pub key: PrivateKey,
     /// An OCSP response to present (S-84).
-    pub staple: Option<Der>,
+    pub staple: Option<Staple>,
+}
+
+/// An OCSP response that belongs to a certificate, and tells that it is not revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Staple {
+    /// The response.
+    pub response: Der,
+    /// Since when it counts, in seconds since 1970.
+    pub this_update: i64,
+    /// Until when it counts, in seconds since 1970.
+    pub next_update: i64,
+}
+
+impl Staple {
+    /// Whether it counts at a moment.
+    pub fn is_current(&self, now: i64) -> bool {
+        (self.this_update..self.next_update).contains(&now)
+    }
 }
 
 /// Something in DER, such as a certificate.

@@ -3,17 +3,30 @@
 //! clients accept such certificates. The compiler, the TLS of both sides and the program's findings call it.
 
 mod der;
+mod name;
+mod ocsp;
+mod revocation;
+mod time;
+
+pub use name::name_text;
+pub use ocsp::{Answer, HashAlgorithm, InvalidResponse, OcspResponse, Status};
+pub use revocation::RevocationList;
 
 use der::{Reader, Tag};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use time::time;
 
 /// A certificate; its parts are slices of the DER that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate<'a> {
     /// 1, 2 or 3.
     pub version: u8,
+    /// The content of its serial number.
+    pub serial: &'a [u8],
     /// The content of the issuer's name, without the tag of its sequence.
     pub issuer: &'a [u8],
+    /// The issuer's name with its tag and length.
+    pub issuer_der: &'a [u8],
     /// The content of its own name, without the tag of its sequence.
     pub subject: &'a [u8],
     /// When it begins to be valid, in seconds since 1970.
@@ -24,6 +37,8 @@ pub struct Certificate<'a> {
     pub public_key: &'a [u8],
     /// Its alternative names; none of certificates below version 3.
     pub names: Vec<Name<'a>>,
+    /// Whether clients have to receive an OCSP response with it (RFC 7633).
+    pub requires_staple: bool,
 }
 
 /// A `subjectAltName` of a kind that TLS checks.
@@ -53,6 +68,11 @@ pub enum InvalidCertificate {
 
 /// `subjectAltName` (RFC 5280 §4.2.1.6).
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+/// TLS features (RFC 7633 §4.2.1), and the feature `status_request`.
+const TLS_FEATURES: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x18];
+const STATUS_REQUEST: &[u8] = &[5];
+/// `id-ecPublicKey`.
+const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 
 impl<'a> Certificate<'a> {
     /// Reads DER that is one certificate and nothing else.
@@ -63,8 +83,10 @@ impl<'a> Certificate<'a> {
         // The signature's algorithm and the signature.
         outer.take(Tag::SEQUENCE).and_then(|_| outer.take(Tag::BIT_STRING)).ok_or(Malformed)?;
         let version = version(&mut body)?;
-        body.take(Tag::INTEGER).and_then(|_| body.take(Tag::SEQUENCE)).ok_or(Malformed)?;
-        let issuer = body.take(Tag::SEQUENCE).ok_or(Malformed)?;
+        let serial = body.take(Tag::INTEGER).ok_or(Malformed)?;
+        body.take(Tag::SEQUENCE).ok_or(Malformed)?;
+        let issuer_der = body.take_whole(Tag::SEQUENCE).ok_or(Malformed)?;
+        let issuer = Reader::new(issuer_der).take(Tag::SEQUENCE).ok_or(Malformed)?;
         let mut validity = Reader::new(body.take(Tag::SEQUENCE).ok_or(Malformed)?);
         let not_before = time(&mut validity).ok_or(InvalidCertificate::Validity)?;
         let not_after = time(&mut validity).ok_or(InvalidCertificate::Validity)?;
@@ -73,8 +95,19 @@ impl<'a> Certificate<'a> {
         if !(outer.is_empty() && validity.is_empty()) {
             return Err(Malformed);
         }
-        let names = names(&mut body, version).ok_or(Malformed)?;
-        Ok(Self { version, issuer, subject, not_before, not_after, public_key, names })
+        let Extensions { names, requires_staple } = Extensions::read(&mut body, version).ok_or(Malformed)?;
+        Ok(Self {
+            version,
+            serial,
+            issuer,
+            issuer_der,
+            subject,
+            not_before,
+            not_after,
+            public_key,
+            names,
+            requires_staple,
+        })
     }
 
     /// Whether its own key may have signed it, as far as names tell.
@@ -101,29 +134,57 @@ fn version(body: &mut Reader<'_>) -> Result<u8, InvalidCertificate> {
     }
 }
 
-/// What follows the key: identifiers that nobody uses, and extensions. `None` where it is malformed.
-fn names<'a>(body: &mut Reader<'a>, version: u8) -> Option<Vec<Name<'a>>> {
-    let (_, _) = (body.take(Tag::primitive_context(1)), body.take(Tag::primitive_context(2)));
-    let extensions = body.take(Tag::context(3));
-    if !body.is_empty() || (extensions.is_some() && version != 3) {
-        return None;
-    }
-    let Some(extensions) = extensions else { return Some(Vec::new()) };
-    let mut extensions = Reader::whole(extensions, Tag::SEQUENCE)?;
-    let mut names = Vec::new();
-    while !extensions.is_empty() {
-        let mut extension = Reader::new(extensions.take(Tag::SEQUENCE)?);
-        let kind = extension.take(Tag::OBJECT_IDENTIFIER)?;
-        let _critical = extension.take(Tag::BOOLEAN);
-        let value = extension.take(Tag::OCTET_STRING)?;
-        if kind == SUBJECT_ALT_NAME {
+/// Whether a certificate is of a key for elliptic curves (RFC 5480 §2.1.1), Ed25519 apart.
+pub fn has_ec_key(certificate: &[u8]) -> bool {
+    let algorithm =
+        |key| Reader::new(Reader::whole(key, Tag::SEQUENCE)?.take(Tag::SEQUENCE)?).take(Tag::OBJECT_IDENTIFIER);
+    Certificate::parse(certificate).is_ok_and(|read| algorithm(read.public_key) == Some(EC_PUBLIC_KEY))
+}
+
+/// The bits of a key, which identify it in OCSP: the content of its `subjectPublicKey`. The key is the whole DER of a `SubjectPublicKeyInfo`.
+pub fn key_bits(key: &[u8]) -> Option<&[u8]> {
+    let mut info = Reader::whole(key, Tag::SEQUENCE)?;
+    info.take(Tag::SEQUENCE)?;
+    info.take(Tag::BIT_STRING)?.strip_prefix(&[0])
+}
+
+/// The extensions that are used.
+#[derive(Default)]
+struct Extensions<'a> {
+    names: Vec<Name<'a>>,
+    requires_staple: bool,
+}
+
+impl<'a> Extensions<'a> {
+    /// What follows the key: identifiers that nobody uses, and extensions. `None` where it is malformed.
+    fn read(body: &mut Reader<'a>, version: u8) -> Option<Self> {
+        let (_, _) = (body.take(Tag::primitive_context(1)), body.take(Tag::primitive_context(2)));
+        let extensions = body.take(Tag::context(3));
+        if !body.is_empty() || (extensions.is_some() && version != 3) {
+            return None;
+        }
+        let mut read = Self::default();
+        let Some(extensions) = extensions else { return Some(read) };
+        let mut extensions = Reader::whole(extensions, Tag::SEQUENCE)?;
+        while !extensions.is_empty() {
+            let mut extension = Reader::new(extensions.take(Tag::SEQUENCE)?);
+            let kind = extension.take(Tag::OBJECT_IDENTIFIER)?;
+            let _critical = extension.take(Tag::BOOLEAN);
+            let value = extension.take(Tag::OCTET_STRING)?;
+            if kind != SUBJECT_ALT_NAME && kind != TLS_FEATURES {
+                continue;
+            }
             let mut found = Reader::whole(value, Tag::SEQUENCE)?;
             while !found.is_empty() {
-                names.extend(name(&mut found)?);
+                if kind == TLS_FEATURES {
+                    read.requires_staple |= found.take(Tag::INTEGER)? == STATUS_REQUEST;
+                } else {
+                    read.names.extend(name(&mut found)?);
+                }
             }
         }
+        Some(read)
     }
-    Some(names)
 }
 
 /// The next name, where it is of a kind that is known; `None` outside where there is none at all.
@@ -140,61 +201,6 @@ fn name<'a>(found: &mut Reader<'a>) -> Option<Option<Name<'a>>> {
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(bytes).map(|four| IpAddr::V4(Ipv4Addr::from(four)));
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|sixteen| IpAddr::V6(Ipv6Addr::from(sixteen)))).ok()
-}
-
-/// RFC 5280 §4.1.2.5: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`, in seconds since 1970.
-fn time(validity: &mut Reader<'_>) -> Option<i64> {
-    let (tag, text) = validity.next()?;
-    let digits = text.strip_suffix(b"Z")?;
-    let (year, rest) = match tag {
-        tag if tag == Tag::UTC_TIME => {
-            let (year, rest) = digits.split_at_checked(2)?;
-            let year = number(year)?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
-        }
-        tag if tag == Tag::GENERALIZED_TIME => {
-            let (year, rest) = digits.split_at_checked(4)?;
-            (number(year)?, rest)
-        }
-        _ => return None,
-    };
-    let mut parts = [0; 5];
-    if rest.len() != 2 * parts.len() {
-        return None;
-    }
-    for (part, digits) in parts.iter_mut().zip(rest.chunks(2)) {
-        *part = number(digits)?;
-    }
-    let [month, day, hour, minute, second] = parts;
-    let is_time = (1..=12).contains(&month)
-        && (1..=days_in(year, month)).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    is_time.then(|| days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
-}
-
-fn number(digits: &[u8]) -> Option<i64> {
-    let digit = |sum: i64, digit: &u8| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'));
-    digits.iter().try_fold(0, digit)
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        2 if is_leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days of the Gregorian calendar; years begin in March, so that a leap day is the last one.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! When the certificates that are presented end: findings that depend on the clock, and a metric. The pipeline keeps it and asks again from
-//! time to time, as a certificate ends without a change of the configuration; `check` asks once. What a certificate is worth besides is the
-//! compiler's to say.
+//! When the certificates that are presented end, their OCSP responses, and the lists of revoked certificates: findings that depend on the clock,
+//! and metrics. The pipeline keeps it and asks again from time to time, as all of them end without a change of the configuration; `check` asks
+//! once. What they are worth besides is the compiler's to say.
 
 use crate::objects::object_ref;
 use dataplane::Gauges;
-use ir::x509::Certificate;
-use ir::{Changes, ClusterId, Credential, Identity, ListenerId, Origin, Snapshot};
+use ir::x509::{Certificate, RevocationList, name_text};
+use ir::{Changes, ClientAuth, ClusterId, Credential, Identity, ListenerId, Origin, Snapshot, Trust, Verify};
 use prometheus_client::registry::Registry;
 use resources::diagnostic::{Diagnostic, Severity};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,26 +16,47 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const EXPIRED: &str = "MG9040";
 const NOT_YET_VALID: &str = "MG9041";
 const ENDS_SOON: &str = "MG9042";
+const LIST_OUT_OF_DATE: &str = "MG9043";
+const LIST_ENDS_SOON: &str = "MG9044";
+const STAPLE_OUT_OF_DATE: &str = "MG9045";
+const STAPLE_ENDS_SOON: &str = "MG9046";
 
-/// Series of the metric, at most.
+/// Lists and responses are issued anew all the time: they end soon when less than this part of their time is left.
+const LAST_PART: i64 = 4;
+
+/// Series of each metric, at most.
 const SERIES: usize = 10_000;
 
-/// When a certificate that is presented is valid; of a chain, when all of it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Presented {
-    /// The Gateway and server, or the DestinationRule.
-    origin: Origin,
-    source: Arc<str>,
-    /// In seconds since 1970.
-    not_before: i64,
-    not_after: i64,
+/// What ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// A certificate that is presented, with its chain.
+    Certificate,
+    /// A list of revoked certificates.
+    List,
+    /// The OCSP response of a certificate that is presented.
+    Staple,
 }
 
-/// All certificates that are presented to clients and endpoints.
+/// When something is valid; of a chain, when all of it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Valid {
+    what: What,
+    /// The Gateway and server, or the DestinationRule.
+    origin: Origin,
+    /// Its source; of a list, its issuer.
+    source: Arc<str>,
+    /// In seconds since 1970.
+    begin: i64,
+    /// Its last second; of lists and responses, the one after it.
+    end: i64,
+}
+
+/// All that is presented to clients and endpoints, or decides about their certificates.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Certificates {
-    of_listeners: BTreeMap<ListenerId, Vec<Presented>>,
-    of_clusters: BTreeMap<ClusterId, Vec<Presented>>,
+    of_listeners: BTreeMap<ListenerId, Vec<Valid>>,
+    of_clusters: BTreeMap<ClusterId, Vec<Valid>>,
 }
 
 impl Certificates {
@@ -66,24 +87,31 @@ impl Certificates {
     fn put_listener(&mut self, snapshot: &Snapshot, id: &ListenerId) {
         let mut found = Vec::new();
         for server in snapshot.listeners.get(id).iter().flat_map(|listener| &listener.tls) {
-            let credential = server.termination.as_ref().map(|termination| &termination.credential);
-            if let Some(Credential::Ready(identities)) = credential {
-                found.extend(identities.iter().filter_map(|identity| presented(identity, &server.origin)));
+            let Some(termination) = &server.termination else { continue };
+            if let Credential::Ready(identities) = &termination.credential {
+                identities.iter().for_each(|identity| presented(identity, &server.origin, &mut found));
+            }
+            match &termination.client {
+                ClientAuth::Optional(trust) | ClientAuth::Required(trust) => lists(trust, &server.origin, &mut found),
+                ClientAuth::None | ClientAuth::Unverified => {}
             }
         }
         put(&mut self.of_listeners, id, found);
     }
 
     fn put_cluster(&mut self, snapshot: &Snapshot, id: &ClusterId) {
-        let cluster = snapshot.clusters.get(id);
-        let found = cluster.and_then(|cluster| {
+        let mut found = Vec::new();
+        if let Some((cluster, tls)) = snapshot.clusters.get(id).and_then(|one| Some((one, one.tls.as_ref()?))) {
             let origin = cluster.policy.as_deref().unwrap_or(&cluster.origin);
-            presented(cluster.tls.as_ref()?.identity.as_ref()?, origin)
-        });
-        put(&mut self.of_clusters, id, found.into_iter().collect());
+            tls.identity.iter().for_each(|identity| presented(identity, origin, &mut found));
+            if let Verify::Authorities { trust: Some(trust), .. } = &tls.verify {
+                lists(trust, origin, &mut found);
+            }
+        }
+        put(&mut self.of_clusters, id, found);
     }
 
-    fn all(&self) -> impl Iterator<Item = &Presented> {
+    fn all(&self) -> impl Iterator<Item = &Valid> {
         self.of_listeners.values().chain(self.of_clusters.values()).flatten()
     }
 
@@ -92,7 +120,7 @@ impl Certificates {
         let now = now.duration_since(UNIX_EPOCH).map_or(0, seconds);
         let (mut said, mut found) = (BTreeSet::new(), Vec::new());
         for one in self.all() {
-            if said.insert((one.origin.to_string(), &one.source)) {
+            if said.insert((one.what, one.origin.to_string(), &one.source)) {
                 found.extend(one.finding(now, seconds(soon)));
             }
         }
@@ -101,41 +129,87 @@ impl Certificates {
 
     /// Adds the end of each.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let mut said = BTreeSet::new();
-        let all = self.all().take(SERIES).filter(|one| said.insert((one.origin.to_string(), &one.source)));
-        let row = |one: &Presented| {
-            let labels = vec![
-                ("object", object_ref(&one.origin).to_string()),
-                ("rule", one.origin.rule.to_string()),
-                ("source", one.source.to_string()),
-            ];
-            (labels, one.not_after)
-        };
-        let help = "End of the validity of a certificate that is presented, with its chain";
-        registry.register("moongate_certificate_expiry_timestamp_seconds", help, Gauges(all.map(row).collect()));
+        for (what, name, help) in [
+            (
+                What::Certificate,
+                "moongate_certificate_expiry_timestamp_seconds",
+                "End of the validity of a certificate that is presented, with its chain",
+            ),
+            (
+                What::List,
+                "moongate_revocation_list_expiry_timestamp_seconds",
+                "End of the validity of a list of revoked certificates, by its issuer",
+            ),
+            (
+                What::Staple,
+                "moongate_ocsp_response_expiry_timestamp_seconds",
+                "End of the validity of the OCSP response of a certificate that is presented",
+            ),
+        ] {
+            let mut said = BTreeSet::new();
+            let all = self.all().filter(|one| one.what == what).take(SERIES);
+            let all = all.filter(|one| said.insert((one.origin.to_string(), &one.source)));
+            registry.register(name, help, Gauges(all.map(Valid::row).collect()));
+        }
     }
 }
 
-impl Presented {
+impl Valid {
+    fn row(&self) -> (Vec<(&'static str, String)>, i64) {
+        let labels = vec![
+            ("object", object_ref(&self.origin).to_string()),
+            ("rule", self.origin.rule.to_string()),
+            ("source", self.source.to_string()),
+        ];
+        (labels, self.end)
+    }
+
     fn finding(&self, now: i64, soon: i64) -> Option<Diagnostic> {
-        let source = &self.source;
-        let (code, severity, message) = match () {
-            () if self.not_after < now => {
-                (EXPIRED, Severity::Error, format!("{source}: the certificate expired at {}", date(self.not_after)))
-            }
-            () if self.not_before > now => {
-                let message = format!("{source}: the certificate is not valid before {}", date(self.not_before));
-                (NOT_YET_VALID, Severity::Error, message)
-            }
-            () if self.not_after - now <= soon => {
-                let message = format!("{source}: the certificate expires at {}", date(self.not_after));
-                (ENDS_SOON, Severity::Warning, message)
-            }
-            () => return None,
+        let (is_over, soon) = match self.what {
+            What::Certificate => (self.end < now, soon),
+            What::List | What::Staple => (self.end <= now, soon.min((self.end - self.begin) / LAST_PART)),
         };
-        let help = match code {
-            NOT_YET_VALID => "check the clock of this machine, or use a certificate that is valid already",
-            _ => "renew it; a Secret or file that changes is used at once",
+        let (code, severity, when) = match (is_over, self.what) {
+            (true, What::Certificate) => (EXPIRED, Severity::Error, format!("expired at {}", date(self.end))),
+            (true, What::List) => (LIST_OUT_OF_DATE, Severity::Error, format!("expired at {}", date(self.end))),
+            (true, What::Staple) => (STAPLE_OUT_OF_DATE, Severity::Warning, format!("expired at {}", date(self.end))),
+            (false, what) if self.begin > now => {
+                let (code, severity) = match what {
+                    What::Certificate => (NOT_YET_VALID, Severity::Error),
+                    What::List => (LIST_OUT_OF_DATE, Severity::Error),
+                    What::Staple => (STAPLE_OUT_OF_DATE, Severity::Warning),
+                };
+                (code, severity, format!("is not valid before {}", date(self.begin)))
+            }
+            (false, what) if self.end - now <= soon => {
+                let code = match what {
+                    What::Certificate => ENDS_SOON,
+                    What::List => LIST_ENDS_SOON,
+                    What::Staple => STAPLE_ENDS_SOON,
+                };
+                (code, Severity::Warning, format!("expires at {}", date(self.end)))
+            }
+            (false, _) => return None,
+        };
+        let source = &self.source;
+        let message = match self.what {
+            What::Certificate => format!("{source}: the certificate {when}"),
+            What::List if severity == Severity::Error => {
+                format!(
+                    "the list of revoked certificates by {source} {when}: certificates of this authority are rejected"
+                )
+            }
+            What::List => format!("the list of revoked certificates by {source} {when}"),
+            What::Staple if code == STAPLE_OUT_OF_DATE => {
+                format!("{source}: the OCSP response {when}, and is not sent")
+            }
+            What::Staple => format!("{source}: the OCSP response {when}"),
+        };
+        let help = match (code, self.what) {
+            (NOT_YET_VALID, _) => "check the clock of this machine, or use a certificate that is valid already",
+            (_, What::Certificate) => "renew it; a Secret or file that changes is used at once",
+            (_, What::List) => "get the authority's latest list; a Secret or file that changes is used at once",
+            (_, What::Staple) => "fetch a new response; a Secret that changes is used at once",
         };
         let field = match self.origin.kind {
             ir::ObjectKind::Gateway => format!("spec.{}.tls", self.origin.rule),
@@ -146,18 +220,29 @@ impl Presented {
     }
 }
 
-fn presented(identity: &Identity, origin: &Origin) -> Option<Presented> {
+/// A certificate that is presented, and its OCSP response.
+fn presented(identity: &Identity, origin: &Origin, found: &mut Vec<Valid>) {
+    let valid =
+        |what, begin, end| Valid { what, origin: origin.clone(), source: Arc::clone(&identity.source), begin, end };
     let read = |der: &ir::Der| Certificate::parse(&der.0).ok().map(|read| (read.not_before, read.not_after));
     let all: Vec<(i64, i64)> = identity.chain.iter().filter_map(read).collect();
-    Some(Presented {
-        origin: origin.clone(),
-        source: Arc::clone(&identity.source),
-        not_before: all.iter().map(|(begin, _)| *begin).max()?,
-        not_after: all.iter().map(|(_, end)| *end).min()?,
-    })
+    let (begin, end) = (all.iter().map(|(begin, _)| *begin).max(), all.iter().map(|(_, end)| *end).min());
+    found.extend(begin.zip(end).map(|(begin, end)| valid(What::Certificate, begin, end)));
+    found.extend(identity.staple.iter().map(|one| valid(What::Staple, one.this_update, one.next_update)));
 }
 
-fn put<K: Ord + Clone>(map: &mut BTreeMap<K, Vec<Presented>>, id: &K, found: Vec<Presented>) {
+/// The lists of revoked certificates that count: the first of each issuer.
+fn lists(trust: &Trust, origin: &Origin, found: &mut Vec<Valid>) {
+    let mut issuers = BTreeSet::new();
+    for list in trust.revoked.iter().filter_map(|list| RevocationList::parse(&list.0)) {
+        if issuers.insert(list.issuer) {
+            let (source, origin) = (name_text(list.issuer).into(), origin.clone());
+            found.push(Valid { what: What::List, origin, source, begin: list.this_update, end: list.next_update });
+        }
+    }
+}
+
+fn put<K: Ord + Clone>(map: &mut BTreeMap<K, Vec<Valid>>, id: &K, found: Vec<Valid>) {
     if found.is_empty() {
         map.remove(id);
     } else {
@@ -202,7 +287,7 @@ mod tests {
         let compiled = compiler::compile(&set, &Settings::default(), &mut Memo::default());
         let found = Certificates::of(&compiled.snapshot);
         let one = found.all().next().cloned().unwrap();
-        (found, one.not_before, one.not_after)
+        (found, one.begin, one.end)
     }
 
     #[test]

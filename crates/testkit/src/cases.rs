@@ -104,8 +104,8 @@ pub struct Page {
     pub has: Vec<String>,
 }
 
-/// How configurations name the folder of the certificates, from their own.
-const CERTIFICATES: &str = "../../../oracle/certs";
+/// How configurations name the folders of certificates, and of lists of revoked ones, from their own.
+const FOLDERS: &[&str] = &["oracle/certs", "crates/testkit/data/revocation"];
 
 impl Case {
     /// Every case below `root`, sorted by name.
@@ -133,8 +133,11 @@ impl Case {
     pub fn read_config(&self, file: &str) -> Result<String> {
         let text = fs::read_to_string(self.folder.join(file));
         let text = text.with_context(|| format!("cannot read {file} of {}", self.name))?;
-        let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../oracle/certs");
-        Ok(text.replace(CERTIFICATES, &certificates.display().to_string()))
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let whole = |text: String, folder: &&str| {
+            text.replace(&format!("../../../{folder}"), &project.join(folder).display().to_string())
+        };
+        Ok(FOLDERS.iter().fold(text, whole))
     }
 
     /// The mesh settings that go with it, if any.

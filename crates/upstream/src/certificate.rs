@@ -5,9 +5,9 @@ mod version;
 pub use version::{explain, verify_tls12, verify_tls13};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use ir::x509::{Certificate, Name};
+use ir::x509::{Certificate, Name, RevocationList};
 use ir::{StringMatch, Trust};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, Error};
 use webpki::EndEntityCert;
 
@@ -29,6 +29,26 @@ pub fn check(certificate: &CertificateDer<'_>, trust: &Trust) -> Result<(), Erro
         || is_pinned(&trust.certificate_pins, certificate)
         || is_pinned(&trust.key_pins, &parsed.subject_public_key_info());
     if pinned { Ok(()) } else { Err(CertificateError::ApplicationVerificationFailure.into()) }
+}
+
+/// Rejects a chain of which a list of revoked certificates does not count yet, as BoringSSL does; webpki looks at the end of a list alone.
+pub fn check_lists(
+    leaf: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
+    trust: &Trust,
+    now: UnixTime,
+) -> Result<(), Error> {
+    if trust.revoked.is_empty() {
+        return Ok(());
+    }
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let chain = || std::iter::once(leaf).chain(between).filter_map(|der| Certificate::parse(der).ok());
+    let early = trust.revoked.iter().filter_map(|list| RevocationList::parse(&list.0));
+    let mut early = early.filter(|list| list.this_update > now);
+    if early.any(|list| chain().any(|certificate| certificate.issuer == list.issuer)) {
+        return Err(CertificateError::UnknownRevocationStatus.into());
+    }
+    Ok(())
 }
 
 fn has_name(certificate: &EndEntityCert<'_>, wanted: &[StringMatch]) -> bool {
@@ -85,88 +105,4 @@ pub(crate) fn describe_names(certificate: &CertificateDer<'_>) -> String {
     let more = names.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("it is valid for {}{more}", listed.join(", "))
-}
-
-/// An X.501 name as text (RFC 4514), with the most specific part first. `name` is the content of its sequence; the text ends at an invalid
-/// element.
-pub fn subject(name: &[u8]) -> String {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while let Some((SET, set, behind)) = element(rest) {
-        let mut values = Vec::new();
-        let mut inner = set;
-        while let Some((SEQUENCE, pair, behind)) = element(inner) {
-            values.extend(attribute(pair));
-            inner = behind;
-        }
-        parts.push(values.join("+"));
-        rest = behind;
-    }
-    parts.reverse();
-    parts.join(",")
-}
-
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-
-/// The first DER element: its tag, its content, and the rest.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = der.split_first()?;
-    let (length, rest) = rest.split_first()?;
-    let (length, rest) = match *length {
-        short @ ..0x80 => (usize::from(short), rest),
-        long => {
-            let (digits, rest) = rest.split_at_checked(usize::from(long & 0x7f).min(4))?;
-            (digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)), rest)
-        }
-    };
-    let (content, behind) = rest.split_at_checked(length)?;
-    Some((*tag, content, behind))
-}
-
-fn attribute(pair: &[u8]) -> Option<String> {
-    let (_, kind, rest) = element(pair)?;
-    let (_, value, _) = element(rest)?;
-    let name = match kind {
-        [0x55, 4, 3] => "CN",
-        [0x55, 4, 5] => "serialNumber",
-        [0x55, 4, 6] => "C",
-        [0x55, 4, 7] => "L",
-        [0x55, 4, 8] => "ST",
-        [0x55, 4, 9] => "street",
-        [0x55, 4, 10] => "O",
-        [0x55, 4, 11] => "OU",
-        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25] => "DC",
-        [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1] => "UID",
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => "emailAddress",
-        _ => return None,
-    };
-    let mut text = String::new();
-    for (at, c) in String::from_utf8_lossy(value).chars().enumerate() {
-        if matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';') || (at == 0 && matches!(c, '#' | ' ')) {
-            text.push('\\');
-        }
-        // A control character could end the header that the text is written to.
-        text.push(if c.is_control() { '?' } else { c });
-    }
-    Some(format!("{name}={text}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::subject;
-
-    #[test]
-    fn a_subject_is_written_from_its_last_part() {
-        let part = |kind: u8, text: &str| {
-            let value = [&[0x0c, text.len() as u8][..], text.as_bytes()].concat();
-            let pair = [&[0x06, 3, 0x55, 4, kind][..], &value].concat();
-            let sequence = [&[0x30, pair.len() as u8][..], &pair].concat();
-            [&[0x31, sequence.len() as u8][..], &sequence].concat()
-        };
-        let name = [part(6, "DE"), part(10, "A, B"), part(3, "x\r\ny")].concat();
-        assert_eq!(subject(&name), "CN=x??y,O=A\\, B,C=DE");
-        assert_eq!(subject(&name[..name.len() - 1]), "O=A\\, B,C=DE");
-        assert_eq!(subject(&[0x31, 0x84, 0xff, 0xff, 0xff, 0xff]), "");
-    }
 }

@@ -6,7 +6,7 @@
 
 use ir::x509::{Certificate, InvalidCertificate};
 use ir::{Identity, KeyForm};
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::crypto::aws_lc_rs::sign::{any_ecdsa_type, any_supported_type};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
@@ -24,7 +24,7 @@ pub enum InvalidIdentity {
     Mismatch,
 }
 
-/// Converts a certificate with its key.
+/// Converts a certificate with its key, without its OCSP response, which counts for a while only.
 pub fn certified(identity: &Identity) -> Result<CertifiedKey, InvalidIdentity> {
     let der = identity.key.der.to_vec();
     let key = match identity.key.form {
@@ -32,14 +32,16 @@ pub fn certified(identity: &Identity) -> Result<CertifiedKey, InvalidIdentity> {
         KeyForm::Sec1 => PrivateKeyDer::Sec1(der.into()),
         KeyForm::Pkcs8 => PrivateKeyDer::Pkcs8(der.into()),
     };
-    let key = any_supported_type(&key)?;
     let first = identity.chain.first().map_or(&[][..], |first| &first.0);
     let certificate = Certificate::parse(first)?;
+    // Without the certificate's hint each type is tried in turn, and each checks the whole key.
+    let key = match ir::x509::has_ec_key(first) {
+        true => any_ecdsa_type(&key),
+        false => any_supported_type(&key),
+    }?;
     if key.public_key().is_none_or(|public| public.as_ref() != certificate.public_key) {
         return Err(InvalidIdentity::Mismatch);
     }
     let chain = identity.chain.iter().map(|certificate| CertificateDer::from(certificate.0.to_vec())).collect();
-    let mut certified = CertifiedKey::new(chain, key);
-    certified.ocsp = identity.staple.as_ref().map(|staple| staple.0.to_vec());
-    Ok(certified)
+    Ok(CertifiedKey::new(chain, key))
 }

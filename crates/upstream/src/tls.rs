@@ -175,6 +175,7 @@ impl ServerCertVerifier for Verifier {
             Ok(_) => {}
         }
         let Some(trust) = &self.trust else { return Ok(ServerCertVerified::assertion()) };
+        certificate::check_lists(certificate, between, trust, now)?;
         certificate::check(certificate, trust).map_err(|error| match error {
             Error::InvalidCertificate(CertificateError::NotValidForName) => {
                 let names = certificate::describe_names(certificate);

@@ -113,7 +113,10 @@ fn verify(tls: &written::ClientTls, backing: Backing<'_>, finder: &mut Finder<'_
     };
     let by_sni = names.is_empty();
     let demands = given || !by_sni || !revoked.is_empty();
-    let trust: Option<Trust> = demands.then(|| trusted.without(Some(revoked)).with_names(names));
+    let at = if tls.ca_crl.is_empty() { "credentialName" } else { "caCrl" };
+    let trusted = trusted.without(Some(revoked));
+    finder.check_coverage(&trusted, at);
+    let trust: Option<Trust> = demands.then(|| trusted.with_names(names));
     Ok(Verify::Authorities { trust: trust.map(Arc::new), by_sni })
 }
 

@@ -16,11 +16,12 @@ use crate::context::CompileContext;
 use crate::frontends;
 use crate::index::Index;
 use crate::mesh_settings;
+use crate::pairs::Pairs;
 use crate::plan::bindings::Binding;
 use crate::report::Report;
 use crate::settings::Settings;
 use ir::{ClusterId, ListenerId, Snapshot, WorkloadName};
-use resources::key::ObjectRef;
+use resources::key::{Kind, ObjectRef};
 use resources::set::ResourceSet;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(super) struct State {
     set: ResourceSet,
     settings: Settings,
     index: Index,
+    pairs: Pairs,
     servers: Servers,
     bindings: Bindings,
     policies: WorkloadPolicies,
@@ -80,7 +82,8 @@ impl State {
         let mut step = Step::default();
         self.report.begin();
         let mut dirty = self.invalidate(set, fresh);
-        let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
+        let context =
+            CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
         let replanned = self.servers.replan(context, &dirty, &mut step.work);
         let sources = if fresh { BTreeSet::new() } else { self.sources(&mut dirty, &replanned) };
         let demanding = self.policies.compile(context, &dirty, &mut step);
@@ -102,7 +105,8 @@ impl State {
         gateways.extend(replanned.findings);
         self.report_gateways(gateways);
         let clusters = self.dirty_clusters(&mut dirty, rebinding.clusters);
-        let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
+        let context =
+            CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
         let rules = self.clusters.build(context, &clusters, &mut step);
         let tcp_differs = !step.changes.listeners.is_empty() && {
             let tcp = self.listeners.with_tcp_servers();
@@ -119,6 +123,8 @@ impl State {
     /// Takes over `set`, brings the indexes up to date, and returns what has to be looked at again.
     fn invalidate(&mut self, set: &ResourceSet, fresh: bool) -> Dirty {
         let before = std::mem::replace(&mut self.set, set.clone());
+        let secrets = set.changed.iter().filter(|object| object.kind == Kind::Secret);
+        secrets.for_each(|secret| self.pairs.forget(&secret.key));
         if fresh {
             return invalidate::everything(set, &self.settings, &mut self.index);
         }
@@ -151,7 +157,8 @@ impl State {
     /// overlap: whatever an object binds to otherwise is the same, and of one that binds with all its hosts no finding names the Gateway's.
     fn concerned<'a>(&'a self, gateway: &ObjectRef, difference: &Difference) -> impl Iterator<Item = &'a ObjectRef> {
         let hosts = difference.hosts();
-        let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
+        let context =
+            CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
         self.index.naming(gateway).filter(move |source| {
             let Some(hosts) = &hosts else { return true };
             self.bindings.has_l4(source)
@@ -176,7 +183,8 @@ impl State {
     /// Binds one. Its clusters are counted at once, so that the next one shares their names.
     fn bind(&mut self, source: &ObjectRef, rebinding: &mut Rebinding, work: &mut Work) {
         work.sources += 1;
-        let context = CompileContext { set: &self.set, settings: &self.settings, index: &self.index };
+        let context =
+            CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
         let Binding { created, bound, l4, notes } = frontends::bind(context, self.servers.plans(), source);
         self.report.set(source.kind, &source.key, notes);
         let rebound = self.bindings.put(source, Source::new(created, bound), Source::new(created, l4));

@@ -8,7 +8,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use std::sync::Arc;
-use upstream::certificate::{describe, explain, verify_tls12, verify_tls13};
+use upstream::certificate::{check, check_lists, describe, explain, verify_tls12, verify_tls13};
 
 /// The verifier of client certificates; `None` if none are requested.
 pub(super) fn verifier(
@@ -77,7 +77,10 @@ impl ClientCertVerifier for Verifier {
                     tracing::debug!(cause = describe(&error), "a client's certificate is refused");
                     error
                 })?;
-                trust.as_ref().map_or(Ok(()), |trust| upstream::certificate::check(certificate, trust))?;
+                if let Some(trust) = trust {
+                    check_lists(certificate, between, trust, now)?;
+                    check(certificate, trust)?;
+                }
                 Ok(verified)
             }
             (None, None) => Ok(ClientCertVerified::assertion()),

@@ -64,7 +64,7 @@ impl NegotiatedTls {
                 return Box::default();
             };
             let names = parsed.valid_uri_names().chain(parsed.valid_dns_names()).map(Box::from);
-            names.chain(std::iter::once(upstream::certificate::subject(parsed.subject()).into())).collect()
+            names.chain(std::iter::once(ir::x509::name_text(parsed.subject()).into())).collect()
         })
     }
 
@@ -75,8 +75,8 @@ impl NegotiatedTls {
         match fact {
             PeerFact::UriSan => parsed.valid_uri_names().collect::<Vec<_>>().join(","),
             PeerFact::DnsSan => parsed.valid_dns_names().collect::<Vec<_>>().join(","),
-            PeerFact::Subject => upstream::certificate::subject(parsed.subject()),
-            PeerFact::Issuer => upstream::certificate::subject(parsed.issuer()),
+            PeerFact::Subject => ir::x509::name_text(parsed.subject()),
+            PeerFact::Issuer => ir::x509::name_text(parsed.issuer()),
             PeerFact::Serial => hexadecimal(parsed.serial().iter().skip_while(|byte| **byte == 0)),
             PeerFact::Fingerprint => hexadecimal(digest(&SHA256, peer).as_ref().iter()),
             PeerFact::Certificate => escaped(&pem(peer)),

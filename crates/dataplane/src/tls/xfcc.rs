@@ -59,7 +59,7 @@ fn value(
     }
     let Ok(parsed) = EndEntityCert::try_from(certificate) else { return out };
     if details.subject {
-        let _ = write!(out, ";Subject=\"{}\"", upstream::certificate::subject(parsed.subject()));
+        let _ = write!(out, ";Subject=\"{}\"", ir::x509::name_text(parsed.subject()));
     }
     if details.uri {
         let before = out.len();

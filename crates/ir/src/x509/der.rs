@@ -1,5 +1,5 @@
-//! The distinguished encoding of ASN.1 (X.690), as far as certificates need it: definite, shortest lengths, tags of one octet.
-//! `x509` calls it.
+//! The distinguished encoding of ASN.1 (X.690), as far as certificates and what belongs to them need it: definite, shortest lengths,
+//! tags of one octet. `x509` calls it.
 
 /// The first octet of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,9 +11,11 @@ impl Tag {
     pub(super) const BIT_STRING: Self = Self(0x03);
     pub(super) const OCTET_STRING: Self = Self(0x04);
     pub(super) const OBJECT_IDENTIFIER: Self = Self(0x06);
+    pub(super) const ENUMERATED: Self = Self(0x0a);
     pub(super) const UTC_TIME: Self = Self(0x17);
     pub(super) const GENERALIZED_TIME: Self = Self(0x18);
     pub(super) const SEQUENCE: Self = Self(0x30);
+    pub(super) const SET: Self = Self(0x31);
 
     /// `[number]` around other elements.
     pub(super) const fn context(number: u8) -> Self {

@@ -1,5 +1,6 @@
 //! Certificates of others and of every version; webpki is what version 3 is compared with.
 
+use super::time::days_since_1970;
 use super::*;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use rustls::pki_types::CertificateDer;

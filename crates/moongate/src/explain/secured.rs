@@ -1,31 +1,49 @@
 //! What TLS has to do with the way of a request: the server that takes it, and why none does.
 
 use super::{Outcome, Question, SecuredAnswer};
+use ir::x509::{RevocationList, name_text};
 use ir::{
-    CertificateHeader, ClientAuth, Cluster, Credential, Listener, ProxyProtocolVersion, TlsServer, Tunnel,
-    TunnelMethod, UpstreamProtocol,
+    CertificateHeader, ClientAuth, Cluster, Credential, Identity, Listener, ProxyProtocolVersion, TlsServer, Trust,
+    Tunnel, TunnelMethod, UpstreamProtocol,
 };
+use std::collections::BTreeSet;
 use wire::forwarded::Certificate;
 
 /// A server, for people.
 pub(super) fn describe(server: &TlsServer) -> SecuredAnswer {
     let (certificates, client) = match &server.termination {
-        None => (Vec::new(), "TLS is passed through as it is"),
+        None => (Vec::new(), "TLS is passed through as it is".to_owned()),
         Some(termination) => (
             match &termination.credential {
-                Credential::Ready(identities) => identities.iter().map(|one| one.source.to_string()).collect(),
+                Credential::Ready(identities) => identities.iter().map(|identity| presented(identity)).collect(),
                 Credential::Broken(why) | Credential::Missing(why) => vec![why.to_string()],
             },
             match &termination.client {
-                ClientAuth::None => "no certificate is asked for",
-                ClientAuth::Optional(_) => "a certificate is verified if there is one",
-                ClientAuth::Required(_) => "a certificate is demanded and verified",
-                ClientAuth::Unverified => "a certificate is asked for and not verified",
+                ClientAuth::None => "no certificate is asked for".to_owned(),
+                ClientAuth::Optional(trust) => verified("a certificate is verified if there is one", trust),
+                ClientAuth::Required(trust) => verified("a certificate is demanded and verified", trust),
+                ClientAuth::Unverified => "a certificate is asked for and not verified".to_owned(),
             },
         ),
     };
     let names = server.names.iter().map(ToString::to_string).collect();
-    SecuredAnswer { origin: server.origin.clone(), names, certificates, client: client.to_owned() }
+    SecuredAnswer { origin: server.origin.clone(), names, certificates, client }
+}
+
+/// The source of a certificate, and whether an OCSP response goes with it.
+fn presented(identity: &Identity) -> String {
+    let stapled = if identity.staple.is_some() { ", with an OCSP response" } else { "" };
+    format!("{}{stapled}", identity.source)
+}
+
+/// What is verified besides the authority: lists of revoked certificates by their issuers.
+fn verified(what: &str, trust: &Trust) -> String {
+    let lists = trust.revoked.iter().filter_map(|list| RevocationList::parse(&list.0));
+    let issuers: BTreeSet<String> = lists.map(|list| name_text(list.issuer)).collect();
+    match issuers.is_empty() {
+        true => what.to_owned(),
+        false => format!("{what}, with the lists of revoked certificates by {}", Vec::from_iter(issuers).join(", ")),
+    }
 }
 
 /// Why a server agrees with nobody, as far as its configuration tells.

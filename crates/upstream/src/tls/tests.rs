@@ -3,7 +3,7 @@
 use super::*;
 use ir::{Der, TlsParameters};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
     KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
@@ -15,7 +15,12 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
+        Self::named("authority")
+    }
+
+    fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
@@ -29,10 +34,10 @@ impl Authority {
         CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap().der().clone()
     }
 
-    /// A list that takes nothing back, until a year.
-    fn list(&self, until: i32) -> Der {
+    /// A list that takes nothing back, between the beginnings of two years.
+    fn list(&self, from: i32, until: i32) -> Der {
         let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2000, 1, 1),
+            this_update: date_time_ymd(from, 1, 1),
             next_update: date_time_ymd(until, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
@@ -108,12 +113,18 @@ fn an_endpoint_with_a_version_1_certificate_is_rejected_with_the_reason() {
 
 /// As BoringSSL: who keeps a new list away must not bring back what it takes away.
 #[test]
-fn s_84_an_expired_crl_rejects_every_certificate() {
+fn s_84_a_list_that_is_out_of_date_rejects_every_certificate() {
     let authority = Authority::new();
     let shown = authority.sign(&["a.test"]);
-    let with = |until: i32| verify(authority.trust(&[], vec![authority.list(until)]), Sni::Host, &shown, "a.test");
-    assert_eq!(with(3000), Ok(()));
-    assert!(with(2001).is_err());
+    let with = |lists: Vec<Der>| verify(authority.trust(&[], lists), Sni::Host, &shown, "a.test");
+    let list = |from: i32, until: i32| authority.list(from, until);
+    assert_eq!(with(vec![list(2000, 3000)]), Ok(()));
+    assert!(with(vec![list(2000, 2001)]).is_err());
+    assert!(with(vec![list(2999, 3000)]).is_err());
+    // A list of another authority says nothing of this one's certificates.
+    let other = Authority::named("other");
+    assert!(with(vec![other.list(2000, 3000)]).is_err());
+    assert_eq!(with(vec![list(2000, 3000), other.list(2999, 3000)]), Ok(()));
 }
 
 /// As our own, version 1 is shown to endpoints like any other.

@@ -54,6 +54,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "index",
             "report",
             "compiled",
+            "pairs",
             "context",
             "credentials",
             "tls_parameters",
@@ -102,6 +103,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "state",
         ],
     ),
+    ("compiler::pairs", &["pem", "staple"]),
     ("compiler::plan", &["owner", "servers", "coverage", "merge", "bindings"]),
     ("compiler::policies", &["authentication", "trust_domains", "authorization", "external", "lints"]),
     (
@@ -257,6 +259,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "x509",
         ],
     ),
+    ("ir::x509", &["der", "name", "time", "ocsp", "revocation"]),
     ("ir::policy", &["authentication", "authorization", "external"]),
     ("ir::policy::authorization", &["path_template", "text_match"]),
     ("ir::pattern", &["bounds", "table", "replace"]),

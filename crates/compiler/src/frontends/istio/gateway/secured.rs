@@ -110,25 +110,30 @@ fn demand(tls: &ServerTls) -> Option<&'static str> {
 }
 
 fn trust(tls: &ServerTls, finder: &mut Finder<'_, '_>) -> Trust {
-    let trusted = if !tls.ca_cert_credential_name.is_empty() {
-        finder.authorities_alone(&tls.ca_cert_credential_name, "caCertCredentialName")
+    let (trusted, at) = if !tls.ca_cert_credential_name.is_empty() {
+        let at = "caCertCredentialName";
+        (finder.authorities_alone(&tls.ca_cert_credential_name, at), at)
     } else if !tls.credential_name.is_empty() {
-        finder.authorities_of(&tls.credential_name, "credentialName")
+        let at = "credentialName";
+        (finder.authorities_of(&tls.credential_name, at), at)
     } else if let Some(first) = tls.credential_names.first() {
         // S-94.
-        finder.authorities_of(first, "credentialNames")
+        let at = "credentialNames";
+        (finder.authorities_of(first, at), at)
     } else {
         let of_pair = tls.tls_certificates.iter().map(|pair| &*pair.ca_certificates).find(|path| !path.is_empty());
-        match (&*tls.ca_certificates, of_pair) {
+        let trusted = match (&*tls.ca_certificates, of_pair) {
             ("", None) => Trusted::default(),
             ("", Some(path)) => finder.authorities_in(path, "tlsCertificates"),
             (path, _) => finder.authorities_in(path, "caCertificates"),
-        }
+        };
+        (trusted, "caCrl")
     };
-    let trusted = match &*tls.ca_crl {
-        "" => trusted,
-        path => trusted.without(finder.revoked_in(path)),
+    let (trusted, at) = match &*tls.ca_crl {
+        "" => (trusted, at),
+        path => (trusted.without(finder.revoked_in(path)), "caCrl"),
     };
+    finder.check_coverage(&trusted, at);
     let mut trust = trusted.with_names(&tls.subject_alt_names);
     trust.key_pins = pins(&tls.verify_certificate_spki, "verifyCertificateSpki", base64, finder);
     trust.certificate_pins = pins(&tls.verify_certificate_hash, "verifyCertificateHash", hex, finder);

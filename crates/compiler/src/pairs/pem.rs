@@ -1,21 +1,21 @@
 //! PEM to what TLS takes, and whether it would take it. Each cause has words of its own, and says what to do.
 
-use ir::x509::Certificate;
+use ir::x509::{Certificate, RevocationList};
 use ir::{Der, Identity, KeyForm, PrivateKey};
 use rustls::RootCertStore;
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::crypto::aws_lc_rs::sign::{any_ecdsa_type, any_supported_type};
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What is wrong and what to do, where there is more to say than "write another".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Broken {
-    pub(super) why: String,
-    pub(super) help: &'static str,
+pub(crate) struct Broken {
+    pub(crate) why: String,
+    pub(crate) help: &'static str,
 }
 
 /// What is odd, and does not keep a certificate from being used.
-pub(super) type Oddities = Vec<(String, &'static str)>;
+pub(crate) type Oddities = Vec<(String, &'static str)>;
 
 const PEM_OF_CERTIFICATE: &str = "write it as PEM: `-----BEGIN CERTIFICATE-----`, the server's certificate first";
 const PEM_OF_KEY: &str = "write it as PEM without a passphrase: `-----BEGIN PRIVATE KEY-----`";
@@ -69,7 +69,7 @@ fn sections(text: &[u8], wanted: &[SectionKind], what: &str) -> Result<Vec<(Sect
 }
 
 /// All certificates of a text; at least one.
-pub(super) fn certificates(text: &[u8]) -> Result<Vec<Der>, Broken> {
+pub(crate) fn certificates(text: &[u8]) -> Result<Vec<Der>, Broken> {
     let read = sections(text, &[SectionKind::Certificate], "certificate")?;
     if read.is_empty() {
         return Err(lacks(text, "certificate", PEM_OF_CERTIFICATE));
@@ -78,7 +78,7 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<Der>, Broken> {
 }
 
 /// The first private key of a text, as OpenSSL takes it, and how many there are.
-pub(super) fn private_key(text: &[u8]) -> Result<(PrivateKey, usize), Broken> {
+pub(crate) fn private_key(text: &[u8]) -> Result<(PrivateKey, usize), Broken> {
     const ENCRYPTED: &[u8] = b"Proc-Type: 4,ENCRYPTED";
     let is_encrypted = labels(text).contains(&"ENCRYPTED PRIVATE KEY")
         || text.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
@@ -101,7 +101,7 @@ pub(super) fn private_key(text: &[u8]) -> Result<(PrivateKey, usize), Broken> {
 }
 
 /// All lists of revoked certificates of a text; at least one, each of which can be judged by. Fewer lists would let more in.
-pub(super) fn revocation_lists(text: &[u8]) -> Result<Vec<Der>, Broken> {
+pub(crate) fn revocation_lists(text: &[u8]) -> Result<Vec<Der>, Broken> {
     const HELP: &str = "write it as PEM: `-----BEGIN X509 CRL-----`";
     let read = sections(text, &[SectionKind::Crl], "list of revoked certificates")?;
     if read.is_empty() {
@@ -109,7 +109,7 @@ pub(super) fn revocation_lists(text: &[u8]) -> Result<Vec<Der>, Broken> {
     }
     for (_, der) in &read {
         let list = webpki::OwnedCertRevocationList::from_der(der);
-        list.map_err(|_| {
+        list.ok().filter(|_| RevocationList::parse(der).is_some()).ok_or_else(|| {
             broken(
                 "a list of revoked certificates cannot be used: it is malformed, or of a version that is not supported",
                 HELP,
@@ -120,7 +120,7 @@ pub(super) fn revocation_lists(text: &[u8]) -> Result<Vec<Der>, Broken> {
 }
 
 /// Whether each of them can be an authority.
-pub(super) fn check_authorities(authorities: &[Der]) -> Result<(), Broken> {
+pub(crate) fn check_authorities(authorities: &[Der]) -> Result<(), Broken> {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         let added = roots.add(CertificateDer::from(authority.0.to_vec()));
@@ -131,14 +131,18 @@ pub(super) fn check_authorities(authorities: &[Der]) -> Result<(), Broken> {
 }
 
 /// Whether the key can be used, and is that of the certificate; and what is odd all the same. `keys` is how many keys there were.
-pub(super) fn check_pair(identity: &Identity, keys: usize) -> Result<Oddities, Broken> {
+pub(crate) fn check_pair(identity: &Identity, keys: usize) -> Result<Oddities, Broken> {
     let der = identity.key.der.to_vec();
     let key = match identity.key.form {
         KeyForm::Pkcs1 => PrivateKeyDer::Pkcs1(der.into()),
         KeyForm::Sec1 => PrivateKeyDer::Sec1(der.into()),
         KeyForm::Pkcs8 => PrivateKeyDer::Pkcs8(der.into()),
     };
-    let public = any_supported_type(&key).ok().and_then(|key| key.public_key().map(|public| public.to_vec()));
+    // Without a certificate's hint each type is tried in turn, and each checks the whole key.
+    let is_ec = identity.chain.first().is_some_and(|leaf| ir::x509::has_ec_key(&leaf.0));
+    let read = if is_ec { any_ecdsa_type(&key) } else { any_supported_type(&key) };
+    let read = read.or_else(|error| if is_ec { any_supported_type(&key) } else { Err(error) });
+    let public = read.ok().and_then(|key| key.public_key().map(|public| public.to_vec()));
     let public = public.ok_or_else(|| {
         let help = "use RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519";
         broken("the private key is malformed or of a type that is not supported", help)
@@ -149,7 +153,7 @@ pub(super) fn check_pair(identity: &Identity, keys: usize) -> Result<Oddities, B
         chain.push(read.map_err(|error| broken(format!("certificate {}: {error}", index + 1), PEM_OF_CERTIFICATE))?);
     }
     match chain.iter().position(|certificate| certificate.public_key == public) {
-        Some(0) => Ok(oddities(&chain, keys)),
+        Some(0) => Ok(oddities(&chain, keys, identity.staple.is_some())),
         Some(place) => {
             let why = format!("the chain is out of order: the private key matches certificate {}", place + 1);
             Err(broken(why, LEAF_FIRST))
@@ -162,8 +166,13 @@ pub(super) fn check_pair(identity: &Identity, keys: usize) -> Result<Oddities, B
 }
 
 /// What clients may stumble over.
-fn oddities(chain: &[Certificate<'_>], keys: usize) -> Oddities {
+fn oddities(chain: &[Certificate<'_>], keys: usize, stapled: bool) -> Oddities {
     let mut odd = Vec::new();
+    if chain.first().is_some_and(|leaf| leaf.requires_staple) && !stapled {
+        let message =
+            "clients may demand an OCSP response with the certificate (must-staple), and there is none to send";
+        odd.push((message.to_owned(), "put the response into the Secret, under `tls.ocsp-staple`"));
+    }
     if keys > 1 {
         odd.push((format!("there are {keys} private keys, of which the first is used"), "keep the certificate's own"));
     }
