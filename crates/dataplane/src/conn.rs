@@ -40,7 +40,7 @@ pub(crate) use notices::Notice;
 pub(crate) use pipe::{Pipe, PipeError, PipeStep};
 pub(crate) use policies::Policies;
 pub(crate) use relay::{Duplex, RelayBounds, RelayEnd, Relayed, relay};
-pub(crate) use service::{Service, TableState, TableVersion, TlsService, retire};
+pub(crate) use service::{Service, TableState, TableVersion, TlsService, by_origin, retire};
 pub(crate) use timers::Timer;
 pub(crate) use tracker::{Stage, Tracked};
 pub(crate) use worker::{Process, Worker};

@@ -7,7 +7,7 @@ pub use inherited::Inherited;
 
 use crate::accept::Command;
 use crate::conn::{
-    AcceptCount, ExternalGate, ListenerState, Policies, Service, Services, TableState, TlsService, retire,
+    AcceptCount, ExternalGate, ListenerState, Policies, Service, Services, TableState, TlsService, by_origin, retire,
 };
 use crate::keys::{KeySets, KeysUnavailable};
 use ir::policy::Authorization;
@@ -207,13 +207,14 @@ impl Listeners {
         let mut tls = Vec::with_capacity(listener.tls.len());
         let mut named = listener.clone();
         named.tls.clear();
+        let earlier = by_origin(before.map_or(&[], |before| &before.tls));
         for server in &listener.tls {
             let Some(service) = service(&server.service) else { continue };
             if let Service::Http(table) = &service {
                 table.set_server_index(tls.len());
             }
-            let kept = before.and_then(|before| before.tls.iter().find(|old| old.server.origin == server.origin));
-            tls.push(TlsService::build(server, service, kept.map(AsRef::as_ref)));
+            let kept = earlier.get(&server.origin).map(|kept| &***kept);
+            tls.push(TlsService::build(server, service, kept));
             named.tls.push(server.clone());
         }
         let plain = listener.plain.as_ref().and_then(service);

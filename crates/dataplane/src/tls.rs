@@ -33,9 +33,13 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Builds the acceptor of a termination. It keeps the certificates of the previous acceptor if the new ones are unusable (S-97), and its
+    /// Builds the acceptor of a termination, or returns the one that there is. It keeps the certificates of the previous acceptor if the new ones are unusable (S-97), and its
     /// ticket key if the client authentication is the same.
-    pub(crate) fn build(termination: &Arc<Termination>, before: Option<&Self>) -> Self {
+    pub(crate) fn build(termination: &Arc<Termination>, before: Option<&Arc<Self>>) -> Arc<Self> {
+        if let Some(same) = before.filter(|before| before.termination == *termination) {
+            return Arc::clone(same);
+        }
+        let before = before.map(AsRef::as_ref);
         let certificates = certificates(&termination.credential, before);
         let tickets = tickets(termination, before);
         let config = certificates.as_ref().and_then(|certificates| {
@@ -47,7 +51,8 @@ impl Acceptor {
             Credential::Broken(_) => before.and_then(|before| before.uri.clone()),
             Credential::Missing(_) => None,
         };
-        Self { termination: Arc::clone(termination), config: config.map(Arc::new), certificates, tickets, uri }
+        let termination = Arc::clone(termination);
+        Arc::new(Self { termination, config: config.map(Arc::new), certificates, tickets, uri })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
-use ir::{HostPattern, Listener, Termination};
+use ir::{ClientAuth, Credential, HostPattern, Listener, Termination};
 
 /// The TLS servers of one listener by name. A server is identified by its index in the listener.
 #[derive(Debug, Clone, Default)]
@@ -65,8 +65,8 @@ impl Servers {
         }
         let terminations: Vec<Option<&Termination>> =
             listener.tls.iter().map(|server| server.termination.as_deref()).collect();
-        servers.same_tls = first_of(&terminations, |one, other| one == other);
-        servers.same_client_auth = first_of(&terminations, |one, other| one.client == other.client);
+        servers.same_tls = first_of(&terminations, credential_hint, |one, other| one == other);
+        servers.same_client_auth = first_of(&terminations, client_hint, |one, other| one.client == other.client);
         servers
     }
 
@@ -128,25 +128,50 @@ impl Servers {
     }
 }
 
-/// For each server, the first server that is `same`. A server with TLS passthrough equals no other.
-fn first_of(all: &[Option<&Termination>], same: fn(&Termination, &Termination) -> bool) -> Vec<usize> {
-    let alike = |one: Option<&Termination>, other: Option<&Termination>| match (one, other) {
-        (Some(one), Some(other)) => same(one, other),
-        (None, _) | (_, None) => false,
-    };
-    let first = |(place, one): (usize, &Option<&Termination>)| {
-        all.iter().position(|other| alike(*one, *other)).unwrap_or(place)
-    };
-    all.iter().enumerate().map(first).collect()
+/// For each server, the first server that is `same`. A server with TLS passthrough equals no other. Servers are compared only where they have the
+/// same hint: a listener may have thousands of certificates.
+fn first_of(
+    all: &[Option<&Termination>],
+    hint: fn(&Termination) -> Option<&[u8]>,
+    same: fn(&Termination, &Termination) -> bool,
+) -> Vec<usize> {
+    let mut firsts = HashMap::<_, Vec<(usize, &Termination)>, RandomState>::default();
+    let mut found = Vec::with_capacity(all.len());
+    for (place, one) in all.iter().enumerate() {
+        let Some(one) = one else {
+            found.push(place);
+            continue;
+        };
+        let alike = firsts.entry(hint(one)).or_default();
+        let first = alike.iter().find(|(_, other)| same(one, other)).map(|(first, _)| *first);
+        if first.is_none() {
+            alike.push((place, one));
+        }
+        found.push(first.unwrap_or(place));
+    }
+    found
+}
+
+/// The signature of the first certificate ends it, and hardly two certificates have the same.
+fn credential_hint(termination: &Termination) -> Option<&[u8]> {
+    const END: usize = 32;
+    let Credential::Ready(identities) = &termination.credential else { return None };
+    let certificate = &identities.first()?.chain.first()?.0;
+    certificate.get(certificate.len().saturating_sub(END)..)
+}
+
+/// The same of the first authority.
+fn client_hint(termination: &Termination) -> Option<&[u8]> {
+    match &termination.client {
+        ClientAuth::Optional(trust) | ClientAuth::Required(trust) => trust.authorities.first().map(|first| &*first.0),
+        ClientAuth::None | ClientAuth::Unverified => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ir::{
-        ClientAuth, Credential, ListenerId, ObjectKind, Origin, Service, TableId, TlsParameters, TlsServer,
-        WorkloadName,
-    };
+    use ir::{ListenerId, ObjectKind, Origin, Service, TableId, TlsParameters, TlsServer, WorkloadName};
     use std::sync::Arc;
 
     fn servers(of: &[(&str, &str)]) -> Servers {

@@ -4,7 +4,9 @@ use super::Drain;
 use super::policies::Policies;
 use crate::tls::{Acceptor, is_stricter};
 use arc_swap::{ArcSwap, Guard};
-use ir::{HostPattern, HttpTable, TlsServer};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use ir::{HostPattern, HttpTable, Origin, TlsServer};
 use routing::{Slots, Table, TcpEntry};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,7 +118,7 @@ pub(crate) struct TlsService {
     /// Its configuration.
     pub(crate) server: TlsServer,
     /// `None` passes TLS through.
-    pub(crate) acceptor: Option<Acceptor>,
+    pub(crate) acceptor: Option<Arc<Acceptor>>,
     pub(crate) service: Service,
     acceptance: Arc<Acceptance>,
     /// The number of reviews when this version was applied.
@@ -174,14 +176,12 @@ impl TlsService {
 /// Drains the connections of servers that are removed or whose client authentication changes, and marks connections for a check that a stricter
 /// server may reject. Returns whether there are such servers. Call it before `after` serves.
 pub(crate) fn retire(before: &[Arc<TlsService>], after: &[Arc<TlsService>]) -> bool {
-    let same = |all: &[Arc<TlsService>], one: &TlsService| {
-        all.iter().find(|other| other.server.origin == one.server.origin).cloned()
-    };
-    let is_new = |next: &&Arc<TlsService>| same(before, next).is_none_or(|old| old.server != next.server);
+    let (earlier, later) = (by_origin(before), by_origin(after));
+    let is_new = |next: &&Arc<TlsService>| earlier.get(&next.server.origin).is_none_or(|old| old.server != next.server);
     let new: Vec<&Arc<TlsService>> = after.iter().filter(is_new).collect();
     let mut ending = false;
     for old in before {
-        if same(after, old).is_none_or(|next| !old.has_same_client_auth(&next.server)) {
+        if later.get(&old.server.origin).is_none_or(|next| !old.has_same_client_auth(&next.server)) {
             old.acceptance.drain.begin();
             ending = true;
         }
@@ -194,4 +194,13 @@ pub(crate) fn retire(before: &[Arc<TlsService>], after: &[Arc<TlsService>]) -> b
         next.reviews.store(next.acceptance.reviews.load(Ordering::Acquire), Ordering::Relaxed);
     }
     ending
+}
+
+/// The first server of each origin; a listener may have thousands of servers.
+pub(crate) fn by_origin(services: &[Arc<TlsService>]) -> HashMap<&Origin, &Arc<TlsService>, RandomState> {
+    let mut found = HashMap::with_capacity_and_hasher(services.len(), RandomState::default());
+    for service in services {
+        found.entry(&service.server.origin).or_insert(service);
+    }
+    found
 }
