@@ -44,6 +44,7 @@ mod raw;
 mod replay;
 mod retries;
 mod secured;
+mod sessions;
 mod settings;
 mod slow_backends;
 mod streams;

@@ -8,7 +8,10 @@ use ir::{
     Alpn, ClientAuth, Credential, Der, Identity, KeyForm, PrivateKey, StringMatch, Termination, TlsParameters,
     TlsVersion, Trust,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
+    RevokedCertParams, SerialNumber,
+};
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::{self, sign::any_supported_type};
 use rustls::pki_types::pem::PemObject;
@@ -64,6 +67,25 @@ impl Authority {
         (params.not_before, params.not_after) = (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2002, 1, 1));
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Signed { chain: vec![certificate.der().clone()], key: key.serialize_der() }
+    }
+
+    /// A list of revoked certificates that counts now.
+    pub(crate) fn list(&self, number: usize, revoked: &[&Signed]) -> Der {
+        let revoked = revoked.iter().map(|signed| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(ir::x509::Certificate::parse(&signed.chain[0]).unwrap().serial),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(3000, 1, 1),
+            crl_number: SerialNumber::from(number as u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Der(params.signed_by(&self.issuer).unwrap().der().to_vec().into())
     }
 
     /// Its own certificate.
