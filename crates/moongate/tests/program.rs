@@ -7,6 +7,7 @@ mod program {
     mod balance;
     mod cases;
     mod clients;
+    mod conformance;
     mod descriptors;
     mod envoy;
     mod file_operations;

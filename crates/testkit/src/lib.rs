@@ -8,6 +8,7 @@ pub mod debian;
 pub mod envoy;
 pub mod faulty_backend;
 pub mod gateway;
+pub mod go;
 pub mod http2;
 pub mod numbers;
 pub mod oracle;

@@ -432,6 +432,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "wait",
             "seeded",
             "debian",
+            "go",
             "ports",
             "gateway",
             "proxy",
