@@ -4,19 +4,22 @@
 Each proxy has one worker, the same nginx behind it and the same wrk in front. CPU time is that of the proxy's own process,
 so that a busy machine disturbs little. Every round measures every proxy once; ratios are taken round by round.
 
-`tls` is HTTPS with keep-alive, `tlsconn` a TLS connection for each request, `h2` and `h2big` five connections with ten streams each; `bytes` and
+`tls` is HTTPS with keep-alive, `tlsconn` a TLS connection for each request, `handshake` a full handshake of TLS 1.3 without any request, `resumed`
+one with a session ticket, both one after the other; `h2` and `h2big` five connections with ten streams each; `bytes` and
 `through` relay TCP, the latter chosen by the name that a TLS client asks for, and tell the cost of a GiB.
 
 With BEFORE=PATH, another binary of Moongate is measured beside the peers, under the name `before`; it has the same configuration and arguments.
 
-  bench/peers.py [--case keepalive|close|big|tls|tlsconn|h2|h2big|bytes|through] [--rounds 7] [--seconds 4] [--workers 1] [NAME...]
+  bench/peers.py [--case keepalive|close|big|tls|tlsconn|handshake|resumed|h2|h2big|bytes|through] [--rounds 7] [--seconds 4] [--workers 1] [NAME...]
 """
 import argparse
 import os
 import re
+import select
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import tempfile
@@ -27,8 +30,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MOONGATE = os.environ.get("MOONGATE", os.path.join(ROOT, "target/release/moongate"))
 BEFORE = os.environ.get("BEFORE")
 BACKEND = 18080
-BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20, "tls": 512, "tlsconn": 512, "h2": 512, "h2big": 1 << 20, "bytes": 8 << 20, "through": 8 << 20}
-SECURED = ("tls", "tlsconn", "h2", "h2big")
+BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20, "tls": 512, "tlsconn": 512, "handshake": 512, "resumed": 512, "h2": 512, "h2big": 1 << 20, "bytes": 8 << 20, "through": 8 << 20}
+HANDSHAKES = ("handshake", "resumed")
+SECURED = ("tls", "tlsconn", "h2", "h2big") + HANDSHAKES
 RELAYED = ("bytes", "through")
 NAME = "dev.example.com"
 LOCAL = "localhost"
@@ -254,8 +258,33 @@ def cpu_seconds(pid):
     return user / TICKS, system / TICKS
 
 
+def shake(port, seconds, resume):
+    """Handshakes that came about as they should, and others. The ticket is waited for in both cases."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    session, good, others = None, 0, 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        plain = socket.create_connection(("127.0.0.1", port))
+        with context.wrap_socket(plain, server_hostname=NAME, session=session) as secured:
+            wanted = secured.session_reused == (session is not None)
+            good, others = good + wanted, others + (not wanted)
+            secured.setblocking(False)
+            select.select([secured], [], [], 1)
+            try:
+                secured.recv(1)
+            except ssl.SSLWantReadError:
+                pass
+            if resume:
+                session = secured.session
+    return good, others
+
+
 def load(case, port, seconds, connections):
     """Requests that were answered, and those that failed."""
+    if case in HANDSHAKES:
+        return shake(port, seconds, case == "resumed")
     if case in ("h2", "h2big"):
         # Five connections of ten streams where wrk would have fifty.
         text = subprocess.run(["h2load", "-t1", f"-c{max(1, connections // 10)}", "-m10", f"-D{seconds}", "--connect-to", f"127.0.0.1:{port}",
