@@ -38,6 +38,14 @@ enum What {
     Staple,
 }
 
+/// What is to be said of it at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Expired,
+    Early,
+    EndsSoon,
+}
+
 /// When something is valid; of a chain, when all of it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Valid {
@@ -164,52 +172,46 @@ impl Valid {
         (labels, self.end)
     }
 
-    fn finding(&self, now: i64, soon: i64) -> Option<Diagnostic> {
+    /// What there is to say about it at a moment, if anything.
+    fn state(&self, now: i64, soon: i64) -> Option<State> {
         let (is_over, soon) = match self.what {
             What::Certificate => (self.end < now, soon),
             What::List | What::Staple => (self.end <= now, soon.min((self.end - self.begin) / LAST_PART)),
         };
-        let (code, severity, when) = match (is_over, self.what) {
-            (true, What::Certificate) => (EXPIRED, Severity::Error, format!("expired at {}", date(self.end))),
-            (true, What::List) => (LIST_OUT_OF_DATE, Severity::Error, format!("expired at {}", date(self.end))),
-            (true, What::Staple) => (STAPLE_OUT_OF_DATE, Severity::Warning, format!("expired at {}", date(self.end))),
-            (false, what) if self.begin > now => {
-                let (code, severity) = match what {
-                    What::Certificate => (NOT_YET_VALID, Severity::Error),
-                    What::List => (LIST_OUT_OF_DATE, Severity::Error),
-                    What::Staple => (STAPLE_OUT_OF_DATE, Severity::Warning),
-                };
-                (code, severity, format!("is not valid before {}", date(self.begin)))
-            }
-            (false, what) if self.end - now <= soon => {
-                let code = match what {
-                    What::Certificate => ENDS_SOON,
-                    What::List => LIST_ENDS_SOON,
-                    What::Staple => STAPLE_ENDS_SOON,
-                };
-                (code, Severity::Warning, format!("expires at {}", date(self.end)))
-            }
-            (false, _) => return None,
+        match () {
+            () if is_over => Some(State::Expired),
+            () if self.begin > now => Some(State::Early),
+            () if self.end - now <= soon => Some(State::EndsSoon),
+            () => None,
+        }
+    }
+
+    fn finding(&self, now: i64, soon: i64) -> Option<Diagnostic> {
+        let state = self.state(now, soon)?;
+        let (code, severity) = self.what.code(state);
+        let when = match state {
+            State::Expired => format!("expired at {}", date(self.end)),
+            State::Early => format!("is not valid before {}", date(self.begin)),
+            State::EndsSoon => format!("expires at {}", date(self.end)),
         };
         let source = &self.source;
-        let message = match self.what {
-            What::Certificate => format!("{source}: the certificate {when}"),
-            What::List if severity == Severity::Error => {
-                format!(
-                    "the list of revoked certificates by {source} {when}: certificates of this authority are rejected"
-                )
+        let message = match (self.what, state) {
+            (What::Certificate, _) => format!("{source}: the certificate {when}"),
+            (What::List, State::EndsSoon) => format!("the list of revoked certificates by {source} {when}"),
+            (What::List, _) => {
+                let rejected = "certificates of this authority are rejected";
+                format!("the list of revoked certificates by {source} {when}: {rejected}")
             }
-            What::List => format!("the list of revoked certificates by {source} {when}"),
-            What::Staple if code == STAPLE_OUT_OF_DATE => {
-                format!("{source}: the OCSP response {when}, and is not sent")
-            }
-            What::Staple => format!("{source}: the OCSP response {when}"),
+            (What::Staple, State::EndsSoon) => format!("{source}: the OCSP response {when}"),
+            (What::Staple, _) => format!("{source}: the OCSP response {when}, and is not sent"),
         };
-        let help = match (code, self.what) {
-            (NOT_YET_VALID, _) => "check the clock of this machine, or use a certificate that is valid already",
-            (_, What::Certificate) => "renew it; a Secret or file that changes is used at once",
-            (_, What::List) => "get the authority's latest list; a Secret or file that changes is used at once",
-            (_, What::Staple) => "fetch a new response; a Secret that changes is used at once",
+        let help = match (self.what, state) {
+            (What::Certificate, State::Early) => {
+                "check the clock of this machine, or use a certificate that is valid already"
+            }
+            (What::Certificate, _) => "renew it; a Secret or file that changes is used at once",
+            (What::List, _) => "get the authority's latest list; a Secret or file that changes is used at once",
+            (What::Staple, _) => "fetch a new response; a Secret that changes is used at once",
         };
         let field = match self.origin.kind {
             ir::ObjectKind::Gateway => format!("spec.{}.tls", self.origin.rule),
@@ -217,6 +219,20 @@ impl Valid {
         };
         let object = Some(object_ref(&self.origin));
         Some(Diagnostic { code, severity, object, field, position: None, message, help: Some(help.to_owned()) })
+    }
+}
+
+impl What {
+    fn code(self, state: State) -> (&'static str, Severity) {
+        match (self, state) {
+            (Self::Certificate, State::Expired) => (EXPIRED, Severity::Error),
+            (Self::Certificate, State::Early) => (NOT_YET_VALID, Severity::Error),
+            (Self::Certificate, State::EndsSoon) => (ENDS_SOON, Severity::Warning),
+            (Self::List, State::Expired | State::Early) => (LIST_OUT_OF_DATE, Severity::Error),
+            (Self::List, State::EndsSoon) => (LIST_ENDS_SOON, Severity::Warning),
+            (Self::Staple, State::Expired | State::Early) => (STAPLE_OUT_OF_DATE, Severity::Warning),
+            (Self::Staple, State::EndsSoon) => (STAPLE_ENDS_SOON, Severity::Warning),
+        }
     }
 }
 
@@ -305,6 +321,36 @@ mod tests {
         assert_eq!(at(end), [(ENDS_SOON, Severity::Warning, field())]);
         assert_eq!(at(end + 1), [(EXPIRED, Severity::Error, field())]);
         assert_eq!(at(begin - 1), [(NOT_YET_VALID, Severity::Error, field())]);
+    }
+
+    /// They are issued for days or weeks: a warning of 30 days would never end.
+    #[test]
+    fn lists_and_responses_end_soon_in_the_last_quarter_of_their_time() {
+        let origin = Origin {
+            kind: ir::ObjectKind::Gateway,
+            namespace: "default".into(),
+            name: "gw".into(),
+            rule: "servers[0]".into(),
+        };
+        let found = |what: What, days: i64, at: i64| {
+            let (origin, source) = (origin.clone(), "it".into());
+            let one = Valid { what, origin, source, begin: 0, end: days * DAY };
+            one.finding(at, 30 * DAY).map(|found| (found.code, found.severity))
+        };
+        for (what, soon, over) in [
+            (What::List, LIST_ENDS_SOON, (LIST_OUT_OF_DATE, Severity::Error)),
+            (What::Staple, STAPLE_ENDS_SOON, (STAPLE_OUT_OF_DATE, Severity::Warning)),
+        ] {
+            let at = |at: i64| found(what, 8, at);
+            assert_eq!((at(-1), at(0), at(6 * DAY - 1)), (Some(over), None, None));
+            assert_eq!(
+                (at(6 * DAY), at(8 * DAY - 1)),
+                (Some((soon, Severity::Warning)), Some((soon, Severity::Warning)))
+            );
+            assert_eq!(at(8 * DAY), Some(over));
+            // Of a long time no more than the warning's counts.
+            assert_eq!((found(what, 1000, 969 * DAY), found(what, 1000, 971 * DAY).is_some()), (None, true));
+        }
     }
 
     #[test]
