@@ -5,7 +5,7 @@
 pub(crate) use crate::date::http_date;
 
 use crate::limits::LOG_BATCH;
-use crate::stream_info::LogFacts;
+use crate::stream_info::{FinishedStream, StreamSink};
 use ir::{AddressOf, FieldName, LogFormat, Operator};
 use routing::log_line;
 use std::cell::RefCell;
@@ -164,23 +164,24 @@ impl LogBuffer {
         self.log.format.has_upstream_local
     }
 
-    /// Adds a line.
-    pub(crate) fn write(&self, facts: &LogFacts<'_>) {
-        let mut batch = self.batch.borrow_mut();
-        log_line::write(&self.log.format.format, facts, &mut batch.bytes);
-        batch.lines += 1;
-        if batch.bytes.len() >= LOG_BATCH {
-            drop(batch);
-            self.flush();
-        }
-    }
-
     /// Passes all lines to the writing thread; call it periodically, and at the end.
     pub(crate) fn flush(&self) {
         let mut batch = self.batch.borrow_mut();
         if batch.lines > 0 {
             let next = Batch { bytes: Vec::with_capacity(batch.bytes.len()), lines: 0 };
             self.log.hand_over(std::mem::replace(&mut *batch, next));
+        }
+    }
+}
+
+impl StreamSink for LogBuffer {
+    fn record(&self, stream: &FinishedStream<'_>) {
+        let mut batch = self.batch.borrow_mut();
+        log_line::write(&self.log.format.format, stream, &mut batch.bytes);
+        batch.lines += 1;
+        if batch.bytes.len() >= LOG_BATCH {
+            drop(batch);
+            self.flush();
         }
     }
 }

@@ -1,4 +1,7 @@
 //! Counters: each worker has its own, and a scrape adds them up.
+//!
+//! What a stream was is counted when it has ended: the metrics are a sink of finished streams ([`StreamSink`]). What happens during a stream, to
+//! a connection or to the worker (retries, connections to endpoints, mirror requests) is counted at once, because a stream may last for hours.
 
 mod arrivals;
 mod clusters;
@@ -12,18 +15,17 @@ mod streams;
 pub(crate) use arrivals::{Rejected, WAITS};
 pub(crate) use counter::add;
 pub use families::{Counters, Gauges, Labels};
-pub(crate) use policies::{PolicyMetrics, Protocol};
-pub(crate) use requests::{NO_DESTINATION, Request};
 pub(crate) use streams::{BudgetGauge, ProcessGauges, StreamMetrics};
 
 use crate::limits::Limits;
+use crate::stream_info::{CheckResult, FinishedStream, StreamKind, StreamSink};
 use arrivals::ArrivalMetrics;
+use policies::{PolicyMetrics, Protocol};
 use prometheus_client::registry::Registry;
-use requests::RequestMetrics;
+use requests::{NO_DESTINATION, Request, RequestMetrics};
 use routes::RouteMetrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// One worker's counters.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(crate) struct WorkerMetrics {
     /// Client connections that were rejected or evicted, and failed TLS handshakes.
     pub(crate) arrivals: ArrivalMetrics,
     /// Decisions of policies.
-    pub(crate) policies: PolicyMetrics,
+    policies: PolicyMetrics,
     /// Errors of `accept`.
     pub(crate) accept_errors: AtomicU64,
     /// Completed TLS handshakes.
@@ -66,18 +68,18 @@ pub(crate) struct WorkerMetrics {
     pub(crate) mirrors_failed: AtomicU64,
     pub(crate) mirrors_dropped: AtomicU64,
     /// Checks of external authorization, by their results.
-    pub(crate) checks: CheckMetrics,
+    checks: CheckMetrics,
     /// The generation of the snapshot that the worker serves.
     pub(crate) generation: AtomicU64,
 }
 
 /// Checks of external authorization (AP-13).
 #[derive(Debug, Default)]
-pub(crate) struct CheckMetrics {
-    pub(crate) allowed: AtomicU64,
-    pub(crate) denied: AtomicU64,
+struct CheckMetrics {
+    allowed: AtomicU64,
+    denied: AtomicU64,
     /// Those without a decision, whatever followed.
-    pub(crate) failed: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl WorkerMetrics {
@@ -111,20 +113,37 @@ impl WorkerMetrics {
             generation: AtomicU64::new(0),
         }
     }
+}
 
-    /// Counts a finished request.
-    pub(crate) fn request(&self, request: Request<'_>, taken: Duration, received: u64, sent: u64) {
-        self.requests.count_request(request, taken, received, sent);
-    }
-
-    /// Counts a finished TCP connection.
-    pub(crate) fn connection(&self, connection: Request<'_>, received: u64, sent: u64) {
-        self.requests.count_connection(connection, received, sent);
-    }
-
-    /// Counts a finished request of a route with a `statPrefix`.
-    pub(crate) fn route(&self, prefix: &Arc<str>, status: u16, taken: Duration) {
-        self.routes.count(prefix, status, taken);
+impl StreamSink for WorkerMetrics {
+    fn record(&self, stream: &FinishedStream<'_>) {
+        let info = stream.info;
+        let labels = Request {
+            destination: stream.destination.unwrap_or(NO_DESTINATION),
+            status: info.status,
+            flags: info.flags,
+        };
+        match stream.kind {
+            StreamKind::Request { .. } => {
+                let taken = stream.ended.saturating_duration_since(info.started);
+                self.requests.count_request(labels, taken, info.received, info.sent);
+                if let Some(prefix) = stream.stat_prefix {
+                    self.routes.count(prefix, info.status, taken);
+                }
+            }
+            StreamKind::Connection => self.requests.count_connection(labels, info.received, info.sent),
+            StreamKind::Handshake(cause) => self.arrivals.fail(cause),
+        }
+        if let Some(result) = info.policies {
+            let is_request = matches!(stream.kind, StreamKind::Request { .. });
+            self.policies.count(if is_request { Protocol::Http } else { Protocol::Tcp }, result);
+        }
+        match info.check {
+            Some(CheckResult::Allowed) => add(&self.checks.allowed),
+            Some(CheckResult::Denied) => add(&self.checks.denied),
+            Some(CheckResult::Failed) => add(&self.checks.failed),
+            None => {}
+        }
     }
 }
 
@@ -250,19 +269,30 @@ const COUNTERS: &[(&str, &str, Read)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reasons::Flags;
+    use crate::stream_info::{NoRequest, StreamFacts, StreamInfo};
     use prometheus_client::encoding::text::encode;
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     #[test]
     fn workers_are_summed_and_series_are_bounded() {
         let limits = Limits { metric_series: 1, ..Limits::default() };
         let workers = [1, 2].map(|_| Arc::new(WorkerMetrics::new(&limits, &ProcessGauges::default())));
-        let request = |destination| Request { destination, status: 200, flags: Flags::NONE };
+        let info = StreamInfo { status: 200, received: 1, sent: 2, ..StreamInfo::new() };
+        let local = SocketAddr::from(([127, 0, 0, 1], 80));
+        let stream = |destination, milliseconds| FinishedStream {
+            kind: StreamKind::Request { http2: false },
+            stream: StreamFacts::of_connection((local, None), "", None),
+            destination: Some(destination),
+            stat_prefix: None,
+            info: &info,
+            ended: info.started + Duration::from_millis(milliseconds),
+            request: &NoRequest,
+        };
         for worker in &workers {
-            worker.request(request("a.test"), Duration::from_millis(7), 1, 2);
+            worker.record(&stream("a.test", 7));
         }
-        workers[0].request(request("b.test"), Duration::ZERO, 0, 0);
+        workers[0].record(&stream("b.test", 0));
         let mut text = String::new();
         let process = ProcessCounts { log_dropped: 3, unresolved: 2, keys_unavailable: 4, most_connections: 7 };
         encode(&mut text, &registry(&workers, &[], &process)).unwrap();

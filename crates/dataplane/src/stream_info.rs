@@ -1,5 +1,5 @@
 //! What is known of a stream: an exchange of HTTP, a connection that is passed through, or a failed handshake. The access log and the metrics are
-//! sinks of it, and header values use the same facts.
+//! sinks of it ([`StreamSink`]): each receives every stream once, when it has ended. Header values use the same facts.
 //!
 //! Which clock starts and ends where:
 //!
@@ -23,9 +23,11 @@
 //! or trailer section, from its first octet.
 
 mod facts;
+mod finished;
 mod info;
-mod log_facts;
+mod policies;
 
 pub(crate) use facts::{OutcomeFacts, StreamFacts};
+pub(crate) use finished::{FinishedRequest, FinishedStream, NoRequest, StreamKind, StreamSink};
 pub(crate) use info::StreamInfo;
-pub(crate) use log_facts::{LogFacts, LogKind};
+pub(crate) use policies::{CheckResult, PolicyResult};

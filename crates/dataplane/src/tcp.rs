@@ -9,9 +9,9 @@ pub(crate) use connection::TcpConnection;
 
 use crate::codec::{Tunnel, TunnelClient, Upstream};
 use crate::conn::{Relayed, Worker, choose};
-use crate::metrics::{NO_DESTINATION, Request, add};
+use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
-use crate::stream_info::{LogFacts, LogKind, StreamFacts, StreamInfo};
+use crate::stream_info::{FinishedStream, NoRequest, StreamFacts, StreamInfo, StreamKind};
 use ir::{HashKey, TargetCluster};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
     if !ext_authz::allows(&worker, &conn, &mut info).await {
         return record(&worker, &conn, None, &info);
     }
-    if let Some(denied) = authorization::denied(&worker, &conn) {
+    if let Some(denied) = authorization::denied(&conn, &mut info) {
         info.denied = Some(denied);
         return record(&worker, &conn, None, &info);
     }
@@ -141,22 +141,20 @@ fn source_hash(worker: &Worker, conn: &TcpConnection, chosen: &ClusterState) -> 
 }
 
 fn record(worker: &Worker, conn: &TcpConnection, cluster: Option<&ClusterState>, info: &StreamInfo) {
-    let destination = cluster.map_or(NO_DESTINATION, |cluster| &cluster.config.host);
-    let request = Request { destination, status: 0, flags: info.flags };
-    worker.metrics.connection(request, info.received, info.sent);
-    let Some(log) = worker.log() else { return };
     let target = || match conn.entry.cluster(0) {
         Some(TargetCluster::Known(id) | TargetCluster::Unknown { id, .. }) => id.as_str(),
         None => "",
     };
-    log.write(&LogFacts {
-        kind: LogKind::Connection,
+    worker.record(&FinishedStream {
+        kind: StreamKind::Connection,
         stream: StreamFacts {
             cluster: cluster.map_or_else(target, |cluster| cluster.config.id.as_str()),
             ..conn.client.facts()
         },
+        destination: cluster.map(|cluster| &*cluster.config.host),
+        stat_prefix: None,
         info,
         ended: Instant::now(),
-        request: &|_| None,
+        request: &NoRequest,
     });
 }

@@ -11,6 +11,7 @@ use crate::limits::{KEPT_BUFFERS, Limits};
 use crate::log::{AccessLog, LogBuffer, http_date};
 use crate::metrics::{BudgetGauge, WorkerMetrics, add};
 use crate::reasons::ReasonHeader;
+use crate::stream_info::{FinishedStream, StreamSink as _};
 use routing::authentication::TokenCache;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -241,6 +242,14 @@ impl Worker {
     pub(crate) fn flush_log(&self) {
         if let Some(log) = &*self.log.borrow() {
             log.flush();
+        }
+    }
+
+    /// Passes a stream that has ended to each sink.
+    pub(crate) fn record(&self, stream: &FinishedStream<'_>) {
+        self.metrics.record(stream);
+        if let Some(log) = &*self.log.borrow() {
+            log.record(stream);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::conn::{ClientEnds, Tracked, Worker};
 use crate::reasons::HandshakeFailure;
-use crate::stream_info::{LogFacts, LogKind, StreamFacts, StreamInfo};
+use crate::stream_info::{FinishedStream, NoRequest, StreamFacts, StreamInfo, StreamKind};
 use std::time::Instant;
 
 /// A handshake in progress.
@@ -15,34 +15,34 @@ pub(super) struct HandshakeAttempt {
 }
 
 impl HandshakeAttempt {
-    /// Counts a connection that sent nothing, unless the client closed it.
+    /// Counts a connection that sent nothing, unless the client closed it. It is no stream.
     pub(super) fn silent(&self, worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) {
         if cause != HandshakeFailure::ClosedByClient {
-            count(worker, tracked, cause);
+            worker.metrics.arrivals.fail(cause_of(tracked, cause));
         }
     }
 
-    /// Counts a failed handshake and writes its log line. For an evicted connection the cause is the eviction.
+    /// Records a failed handshake.
     pub(super) fn failed(&self, worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) {
-        let cause = count(worker, tracked, cause);
-        let Some(log) = worker.log() else { return };
+        let cause = cause_of(tracked, cause);
         let info = StreamInfo { flags: cause.flags(), detail: cause.detail(), ..StreamInfo::since(self.begun) };
-        log.write(&LogFacts {
-            kind: LogKind::Listener,
+        worker.record(&FinishedStream {
+            kind: StreamKind::Handshake(cause),
             stream: StreamFacts::of_connection(
                 (self.ends.remote, self.ends.local),
                 self.sni.as_deref().unwrap_or_default(),
                 None,
             ),
+            destination: None,
+            stat_prefix: None,
             info: &info,
             ended: Instant::now(),
-            request: &|_| None,
+            request: &NoRequest,
         });
     }
 }
 
-fn count(worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) -> HandshakeFailure {
-    let cause = if tracked.is_evicted() { HandshakeFailure::Evicted } else { cause };
-    worker.metrics.arrivals.fail(cause);
-    cause
+/// The cause of the failure; for an evicted connection it is the eviction.
+fn cause_of(tracked: &Tracked, cause: HandshakeFailure) -> HandshakeFailure {
+    if tracked.is_evicted() { HandshakeFailure::Evicted } else { cause }
 }

@@ -2,8 +2,8 @@
 
 use super::facts;
 use super::request_head::edit_forwarded;
-use crate::conn::{Client, Policies, Worker};
-use crate::metrics::Protocol;
+use crate::conn::{Client, Policies};
+use crate::stream_info::StreamInfo;
 use routing::authorization::AccessFacts;
 use routing::{Claims, RequestContext};
 use text::Uuid;
@@ -40,7 +40,7 @@ pub(super) fn access_facts<'a>(
 }
 
 /// Why the policies of the workload do not allow a request, as the access log says it; `None` if they do. `id` is the request's id.
-pub(super) fn denied(worker: &Worker, subject: Subject<'_>, id: &Uuid) -> Option<Box<str>> {
+pub(super) fn denied(subject: Subject<'_>, id: &Uuid, info: &mut StreamInfo) -> Option<Box<str>> {
     let Subject { client, policies, context, view, claims } = subject;
     let rules = &policies?.authorizer.as_ref()?.requests;
     let mut edits = Edits::default();
@@ -50,6 +50,6 @@ pub(super) fn denied(worker: &Worker, subject: Subject<'_>, id: &Uuid) -> Option
     }
     let verdict =
         rules.decide(&AccessFacts { claims: Some(claims), ..access_facts(client, context, view, &edits.fields) });
-    worker.metrics.policies.count(Protocol::Http, &verdict);
+    info.policies = Some((&verdict).into());
     (!verdict.decision.is_allowed()).then(|| verdict.decision.detail().into())
 }

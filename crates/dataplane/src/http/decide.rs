@@ -11,6 +11,7 @@ use super::websocket;
 use crate::codec::OwnHead;
 use crate::conn::{EarlyPick, ExchangeBuffers, TableVersion, Worker};
 use crate::reasons::Reject;
+use crate::stream_info::StreamInfo;
 use ir::{FieldName, HttpSettings, Sni};
 use routing::ext_authz::Changes;
 use routing::{
@@ -33,10 +34,11 @@ pub(super) fn decide_at_once(
     conn: &ClientConnection,
     buffers: &mut ExchangeBuffers,
     head: usize,
+    info: &mut StreamInfo,
 ) -> Result<Decision, Arc<TableVersion>> {
     let version = conn.table.version();
     match version.policies {
-        None => Ok(decide(worker, conn, buffers, head, &version)),
+        None => Ok(decide(worker, conn, buffers, (head, &version), info)),
         Some(_) => Err(Arc::clone(&version)),
     }
 }
@@ -46,8 +48,8 @@ pub(super) fn decide(
     worker: &Worker,
     conn: &ClientConnection,
     buffers: &mut ExchangeBuffers,
-    head: usize,
-    version: &TableVersion,
+    (head, version): (usize, &TableVersion),
+    info: &mut StreamInfo,
 ) -> Decision {
     let settings = version.http.settings;
     let peer = peer(&conn.client, settings);
@@ -62,7 +64,7 @@ pub(super) fn decide(
     request.log_path(&view);
     let policies = version.policies.as_deref();
     let subject = Subject { client: &conn.client, policies, context: &context, view: &view, claims: request.claims };
-    let denied = authorization::denied(worker, subject, request.id);
+    let denied = authorization::denied(subject, request.id, info);
     let picked = match picked {
         Some(EarlyPick::Route(route)) => Ok(route),
         Some(EarlyPick::NoRoute) => Err(Unrouted::NoRoute),

@@ -25,7 +25,7 @@ pub(super) async fn exchange(
     split_head_from_body(conn, buffers, head);
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
     buffers.request_id = Uuid::from_random(worker.random_bits());
-    let mut decision = match decide_at_once(worker, conn, buffers, head) {
+    let mut decision = match decide_at_once(worker, conn, buffers, head, &mut info) {
         Ok(decision) => decision,
         // Boxed, like the filters of routes, so that the future of a request without them stays small.
         Err(version) => Box::pin(run_gate(worker, conn, buffers, (&mut head, version), &mut info)).await,

@@ -1,16 +1,16 @@
-//! Gives an exchange that has ended to its sinks: the metrics, and the access log if it is on.
+//! Passes an exchange that has ended to the sinks of the worker: the metrics, and the access log if it is on.
 
 use super::attempt::Attempt;
 use super::client::ClientConnection;
 use super::facts::{address_behind, protocol, stream_facts};
 use super::plan::Decision;
 use crate::conn::{ExchangeBuffers, Worker};
-use crate::metrics::{NO_DESTINATION, Request};
 use crate::reasons::Reject;
-use crate::stream_info::{LogFacts, LogKind, StreamFacts, StreamInfo};
+use crate::stream_info::{FinishedRequest, FinishedStream, NoRequest, StreamInfo, StreamKind};
 use ir::FieldName;
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::time::Instant;
 use wire::forwarded::{Certificate, Peer};
 use wire::h1::Version;
 use wire::view::Fields;
@@ -32,7 +32,7 @@ pub(super) fn add_attempt(info: &mut StreamInfo, attempt: &mut Attempt<'_>, work
     }
 }
 
-/// Counts and logs an exchange.
+/// Records an exchange.
 pub(super) fn record(
     worker: &Worker,
     conn: &ClientConnection,
@@ -41,36 +41,22 @@ pub(super) fn record(
     decision: &Decision,
     info: &StreamInfo,
 ) {
-    let ended = Instant::now();
-    let elapsed = ended.saturating_duration_since(info.started);
-    let destination = decision.cluster().map_or(NO_DESTINATION, |cluster| &cluster.config.host);
-    let request = Request { destination, status: info.status, flags: info.flags };
-    worker.metrics.request(request, elapsed, info.received, info.sent);
-    if let Some(prefix) = decision.route().and_then(|entry| entry.config.stat_prefix.as_ref()) {
-        worker.metrics.route(prefix, info.status, elapsed);
-    }
-    let Some(log) = worker.log() else { return };
-    let logged = LoggedRequest::new(conn, buffers, head, info.endpoint.is_some());
-    log.write(&LogFacts {
-        kind: LogKind::Request { http2: decision.plan().is_some_and(|plan| plan.http2) },
-        stream: StreamFacts {
-            client: logged.client(),
-            ..stream_facts(
-                &conn.client,
-                protocol(&conn.downstream, buffers.request.version),
-                decision.route(),
-                decision.cluster().map_or("", |cluster| cluster.config.id.as_str()),
-            )
-        },
+    let (route, cluster) = (decision.route(), decision.cluster());
+    let cluster_name = cluster.map_or("", |cluster| cluster.config.id.as_str());
+    worker.record(&FinishedStream {
+        kind: StreamKind::Request { http2: decision.plan().is_some_and(|plan| plan.http2) },
+        stream: stream_facts(&conn.client, protocol(&conn.downstream, buffers.request.version), route, cluster_name),
+        destination: cluster.map(|cluster| &*cluster.config.host),
+        stat_prefix: route.and_then(|entry| entry.config.stat_prefix.as_ref()),
         info,
-        ended,
-        request: &|name| logged.value(name),
+        ended: Instant::now(),
+        request: &RecordedRequest::new(conn, buffers, head, info.endpoint.is_some()),
     });
 }
 
 /// The head of a request: as it was sent to the endpoint, or as it was received if no endpoint was chosen.
 #[derive(Clone, Copy)]
-struct LoggedRequest<'a> {
+struct RecordedRequest<'a> {
     conn: &'a ClientConnection,
     buffers: &'a ExchangeBuffers,
     buffer: &'a [u8],
@@ -78,19 +64,24 @@ struct LoggedRequest<'a> {
     is_sent: bool,
 }
 
-impl<'a> LoggedRequest<'a> {
-    fn new(conn: &'a ClientConnection, buffers: &'a ExchangeBuffers, head: usize, is_sent: bool) -> Self {
-        let buffer = conn.input.filled().get(..head).unwrap_or_default();
-        Self { conn, buffers, buffer, fields: buffers.request.fields(buffer), is_sent }
+impl FinishedRequest for RecordedRequest<'_> {
+    fn header(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
+        self.value(name)
     }
 
-    /// The client's address behind trusted proxies, if it is not that of the connection.
-    fn client(self) -> Option<std::net::IpAddr> {
+    fn client(&self) -> Option<IpAddr> {
         let client = &self.conn.client;
         let trusted_proxies = self.conn.table.version().http.settings.forwarded.trusted_proxies;
         let (address, scheme) = (&client.peer, client.scheme());
         let peer = Peer { address, scheme, trusted_proxies, certificate: Certificate::Drop, port: None };
         address_behind(&peer, self.fields)
+    }
+}
+
+impl<'a> RecordedRequest<'a> {
+    fn new(conn: &'a ClientConnection, buffers: &'a ExchangeBuffers, head: usize, is_sent: bool) -> Self {
+        let buffer = conn.input.filled().get(..head).unwrap_or_default();
+        Self { conn, buffers, buffer, fields: buffers.request.fields(buffer), is_sent }
     }
 
     fn value(self, name: &FieldName) -> Option<Cow<'a, [u8]>> {
@@ -134,18 +125,17 @@ impl<'a> LoggedRequest<'a> {
     }
 }
 
-/// Counts and logs a request whose head is invalid.
+/// Records a request whose head is invalid.
 pub(super) fn record_rejected_head(worker: &Worker, conn: &ClientConnection, reject: Reject) {
     let reason = reject.reason();
-    let request = Request { destination: NO_DESTINATION, status: reason.status, flags: reason.flags };
-    worker.metrics.request(request, Duration::ZERO, 0, 0);
-    let Some(log) = worker.log() else { return };
     let info = StreamInfo { status: reason.status, flags: reason.flags, detail: reason.detail, ..StreamInfo::new() };
-    log.write(&LogFacts {
-        kind: LogKind::Request { http2: false },
+    worker.record(&FinishedStream {
+        kind: StreamKind::Request { http2: false },
         stream: stream_facts(&conn.client, protocol(&conn.downstream, Version::Http11), None, ""),
+        destination: None,
+        stat_prefix: None,
         info: &info,
         ended: info.started,
-        request: &|_| None,
+        request: &NoRequest,
     });
 }

@@ -2,19 +2,19 @@
 
 use super::counter::add;
 use super::families::Counters;
+use crate::stream_info::PolicyResult;
 use prometheus_client::registry::Registry;
-use routing::authorization::Verdict;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One worker's counters.
 #[derive(Debug, Default)]
-pub(crate) struct PolicyMetrics {
+pub(super) struct PolicyMetrics {
     counts: [[[AtomicU64; RESULTS.len()]; KINDS.len()]; PROTOCOLS.len()],
 }
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(super) enum Protocol {
     /// A request.
     Http,
     /// A connection whose bytes are passed on.
@@ -27,13 +27,13 @@ const KINDS: [&str; 4] = ["enforced", "dry_run_deny", "dry_run_allow", "audit"];
 const RESULTS: [&str; 2] = ["allowed", "denied"];
 
 impl PolicyMetrics {
-    /// Counts a verdict.
-    pub(crate) fn count(&self, protocol: Protocol, verdict: &Verdict<'_>) {
+    /// Counts a result.
+    pub(super) fn count(&self, protocol: Protocol, result: PolicyResult) {
         let Some(counts) = self.counts.get(protocol as usize) else { return };
-        let decisions = [Some(verdict.decision), verdict.dry_run_deny, verdict.dry_run_allow];
         // What an audit rule matches is counted as allowed: it denies nothing.
-        let allowed = decisions.map(|decision| decision.map(|decision| decision.is_allowed()));
-        for (results, allowed) in counts.iter().zip(allowed.into_iter().chain([verdict.audited.map(|_| true)])) {
+        let audited = result.is_audited.then_some(true);
+        let allowed = [Some(result.is_allowed), result.dry_run_deny, result.dry_run_allow, audited];
+        for (results, allowed) in counts.iter().zip(allowed) {
             let [yes, no] = results;
             match allowed {
                 Some(true) => add(yes),

@@ -1,6 +1,7 @@
 //! What is known of a stream while it lasts.
 
 use super::facts::OutcomeFacts;
+use super::policies::{CheckResult, PolicyResult};
 use crate::reasons::Flags;
 use ir::FieldName;
 use std::net::SocketAddr;
@@ -27,6 +28,9 @@ pub(crate) struct StreamInfo {
     pub(crate) detail: &'static str,
     /// Which policy denied it, in place of the detail.
     pub(crate) denied: Option<Box<str>>,
+    /// What the policies of the workload decided, if there are any, and what the service for external authorization decided, if it was asked.
+    pub(crate) policies: Option<PolicyResult>,
+    pub(crate) check: Option<CheckResult>,
     /// Why there is no connection to the endpoint; empty for none.
     pub(crate) transport_failure: String,
     /// How often an endpoint was chosen.
@@ -63,6 +67,8 @@ impl StreamInfo {
             flags: Flags::NONE,
             detail: "",
             denied: None,
+            policies: None,
+            check: None,
             transport_failure: String::new(),
             attempts: 0,
             retried: false,

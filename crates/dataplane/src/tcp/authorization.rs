@@ -1,8 +1,8 @@
 //! AuthorizationPolicies for connections whose bytes are passed on (AP-11, AP-12).
 
 use super::connection::TcpConnection;
-use crate::conn::{Client, Policies, Worker};
-use crate::metrics::Protocol;
+use crate::conn::{Client, Policies};
+use crate::stream_info::StreamInfo;
 use routing::authorization::AccessFacts;
 
 /// The policies for a connection. `AUTO_PASSTHROUGH` has none, as in Istio.
@@ -24,9 +24,9 @@ pub(super) fn access_facts(client: &Client) -> AccessFacts<'_> {
 
 /// Why the policies of the workload do not allow a connection; `None` if they do. The decision is made before anything is sent to a backend,
 /// and before anything of a backend is sent to the client.
-pub(super) fn denied(worker: &Worker, conn: &TcpConnection) -> Option<Box<str>> {
+pub(super) fn denied(conn: &TcpConnection, info: &mut StreamInfo) -> Option<Box<str>> {
     let authorizer = policies(conn)?.authorizer.as_ref()?;
     let verdict = authorizer.connections.decide(&access_facts(&conn.client));
-    worker.metrics.policies.count(Protocol::Tcp, &verdict);
+    info.policies = Some((&verdict).into());
     (!verdict.decision.is_allowed()).then(|| verdict.decision.detail().into())
 }

@@ -6,9 +6,8 @@ use super::connection::TcpConnection;
 use crate::codec::{ClientReset, until_reset};
 use crate::conn::{ExternalGate, Worker};
 use crate::ext_authz::{ask, connection};
-use crate::metrics::add;
 use crate::reasons::Flags;
-use crate::stream_info::StreamInfo;
+use crate::stream_info::{CheckResult, StreamInfo};
 use ir::policy::{ExternalAuthorization, ExternalCheck};
 use routing::ext_authz::{DENY_ALL, Verdict, grpc};
 
@@ -44,13 +43,12 @@ async fn is_allowed(
         info.transport_failure = error.to_string();
         Verdict::Error(None)
     });
-    let counters = &worker.metrics.checks;
-    let (counter, detail, passes) = match verdict {
-        Verdict::Allow(_) => (&counters.allowed, "", true),
-        Verdict::Deny(_) => (&counters.denied, "ext_authz_denied", false),
-        Verdict::Error(_) => (&counters.failed, "ext_authz_error", check.fail_open),
+    let (result, detail, passes) = match verdict {
+        Verdict::Allow(_) => (CheckResult::Allowed, "", true),
+        Verdict::Deny(_) => (CheckResult::Denied, "ext_authz_denied", false),
+        Verdict::Error(_) => (CheckResult::Failed, "ext_authz_error", check.fail_open),
     };
-    add(counter);
+    info.check = Some(result);
     if !passes {
         info.flags |= Flags::UAEX;
         info.detail = detail;

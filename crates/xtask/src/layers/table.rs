@@ -229,7 +229,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         &["counter", "families", "arrivals", "clusters", "policies", "requests", "routes", "streams"],
     ),
     ("dataplane::reasons", &["flags", "handshake"]),
-    ("dataplane::stream_info", &["facts", "info", "log_facts"]),
+    ("dataplane::stream_info", &["facts", "policies", "info", "finished"]),
     ("dataplane::tcp", &["connection", "authorization", "ext_authz", "tunnel"]),
     ("dataplane::tls", &["certificates", "clients", "stricter", "xfcc", "negotiated"]),
     (

@@ -10,9 +10,8 @@ use crate::http::client::ClientConnection;
 use crate::http::decide;
 use crate::http::facts::protocol;
 use crate::http::request_head::{context, edit_forwarded, peer};
-use crate::metrics::add;
 use crate::reasons::{Flags, Reason, Reject};
-use crate::stream_info::StreamInfo;
+use crate::stream_info::{CheckResult, StreamInfo};
 use ir::HttpSettings;
 use ir::policy::{CheckBody, CheckProtocol, ExternalAuthorization, ExternalCheck};
 use routing::decision;
@@ -81,20 +80,19 @@ pub(super) async fn run(
         info.transport_failure = error.to_string();
         Verdict::Error(None)
     });
-    let counters = &worker.metrics.checks;
     let outcome = match verdict {
         Verdict::Allow(changes) => {
-            add(&counters.allowed);
+            info.check = Some(CheckResult::Allowed);
             pass(worker, conn, buffers, (check, version, head), changes).unwrap_or_else(|| failed(check, None, info))
         }
         Verdict::Deny(denial) => {
-            add(&counters.denied);
+            info.check = Some(CheckResult::Denied);
             info.flags |= Flags::UAEX;
             info.detail = "ext_authz_denied";
             Outcome::Deny(denial)
         }
         Verdict::Error(denial) => {
-            add(&counters.failed);
+            info.check = Some(CheckResult::Failed);
             let open = || pass(worker, conn, buffers, (check, version, head), Changes::failed_open().into());
             let opened = check.fail_open.then(open).flatten();
             opened.unwrap_or_else(|| failed(check, denial, info))

@@ -40,7 +40,7 @@ pub(in crate::http) async fn run_gate(
         }
     }
     // With authorization, over the normalised request that is routed.
-    decide::decide(worker, conn, buffers, *head, &version)
+    decide::decide(worker, conn, buffers, (*head, &version), info)
 }
 
 /// Runs the filters of a route, in their order (`ir::Filter`). `Ok` when all have passed.
