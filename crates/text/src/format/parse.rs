@@ -1,6 +1,7 @@
 //! Parsing of a text with operators.
 
-use super::operator::{self, InvalidOperator, Operator};
+use super::operator::parse::InvalidOperator;
+use super::operator::{self, Operator};
 use std::fmt;
 use std::sync::Arc;
 

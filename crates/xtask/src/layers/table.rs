@@ -450,6 +450,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ),
     ("text", &["error", "authority", "cookie", "octets", "header", "path", "field", "made", "format"]),
     ("text::format", &["time_format", "operator", "parse", "header_text", "log_format"]),
+    ("text::format::operator", &["fact", "names", "self", "display", "parse"]),
     (
         "upstream",
         &[
