@@ -2,11 +2,14 @@
 //!
 //! The number of lines that wait is bounded; further lines are dropped and counted, and no request ever waits.
 
+mod demands;
+
 pub(crate) use crate::date::http_date;
+pub(crate) use demands::LogDemands;
 
 use crate::limits::LOG_BATCH;
 use crate::stream_info::{FinishedStream, StreamSink};
-use ir::{AddressOf, FieldName, LogFormat, Operator};
+use ir::LogFormat;
 use routing::log_line;
 use std::cell::RefCell;
 use std::io::Write;
@@ -38,9 +41,7 @@ pub(crate) struct LogCounters {
 #[derive(Debug)]
 struct LineFormat {
     format: LogFormat,
-    request_fields: Box<[FieldName]>,
-    response_fields: Box<[FieldName]>,
-    has_upstream_local: bool,
+    demands: LogDemands,
 }
 
 /// A job of the writing thread; jobs are done in order.
@@ -118,50 +119,14 @@ impl LogCounters {
 
 impl LineFormat {
     fn new(format: LogFormat) -> Self {
-        let (mut request_fields, mut response_fields, mut has_upstream_local) = (Vec::new(), Vec::new(), false);
-        for operator in format.operators() {
-            let (fields, choice) = match operator {
-                Operator::Request(choice) => (&mut request_fields, choice),
-                Operator::Response(choice) => (&mut response_fields, choice),
-                Operator::Path { .. } | Operator::Query(_) => {
-                    request_fields.push(FieldName::Path);
-                    continue;
-                }
-                Operator::Address(AddressOf::UpstreamLocal, _) => {
-                    has_upstream_local = true;
-                    continue;
-                }
-                _ => continue,
-            };
-            for name in [Some(&choice.first), choice.other.as_ref()].into_iter().flatten() {
-                if !fields.contains(name) {
-                    fields.push(name.clone());
-                }
-            }
-        }
-        Self {
-            request_fields: request_fields.into(),
-            response_fields: response_fields.into(),
-            has_upstream_local,
-            format,
-        }
+        Self { demands: LogDemands::of(&format), format }
     }
 }
 
 impl LogBuffer {
-    /// Headers of requests that lines have.
-    pub(crate) fn request_fields(&self) -> &[FieldName] {
-        &self.log.format.request_fields
-    }
-
-    /// Headers of responses that lines have.
-    pub(crate) fn response_fields(&self) -> &[FieldName] {
-        &self.log.format.response_fields
-    }
-
-    /// Whether lines have the gateway's address towards endpoints.
-    pub(crate) fn has_upstream_local(&self) -> bool {
-        self.log.format.has_upstream_local
+    /// What has to be known for the lines.
+    pub(crate) fn demands(&self) -> &LogDemands {
+        &self.log.format.demands
     }
 
     /// Passes all lines to the writing thread; call it periodically, and at the end.

@@ -134,7 +134,7 @@ impl StreamSink for WorkerMetrics {
             StreamKind::Connection => self.requests.count_connection(labels, info.received, info.sent),
             StreamKind::Handshake(cause) => self.arrivals.fail(cause),
         }
-        if let Some(result) = info.policies {
+        if let Some(result) = &info.policies {
             let is_request = matches!(stream.kind, StreamKind::Request { .. });
             self.policies.count(if is_request { Protocol::Http } else { Protocol::Tcp }, result);
         }

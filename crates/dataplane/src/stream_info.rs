@@ -29,5 +29,5 @@ mod policies;
 
 pub(crate) use facts::{OutcomeFacts, StreamFacts};
 pub(crate) use finished::{FinishedRequest, FinishedStream, NoRequest, StreamKind, StreamSink};
-pub(crate) use info::StreamInfo;
-pub(crate) use policies::{CheckResult, PolicyResult};
+pub(crate) use info::{LoggedResponse, StreamInfo};
+pub(crate) use policies::{CheckResult, DryRunResult, PolicyResult};

@@ -58,8 +58,9 @@ pub use pattern::{InvalidPattern, Pattern};
 pub use retries::{Broken, Retries, RetryOn};
 pub use snapshot::{Changes, Delta, Snapshot};
 pub use text::format::{
-    AddressOf, AddressPart, Clock, DurationUnit, Fact, FieldChoice, FieldName, Format, HeaderText, InvalidFormat,
-    InvalidText, JsonNode, LogFormat, Operator, Part, PeerFact, Span, TimeFormat,
+    AddressOf, AddressPart, Clock, DurationUnit, Fact, FieldChoice, FieldName, Format, GrpcStatusFormat, HeaderText,
+    InvalidFormat, InvalidText, JsonNode, LogFormat, MetadataKey, MetadataNamespace, Operator, Part, PeerFact, Span,
+    TimeFormat,
 };
 pub use text::{Authority, CookieName, CookieText, HeaderName, HeaderValue, PathText};
 pub use tls::{

@@ -40,12 +40,21 @@ pub struct ActionIndex {
 pub struct Verdict<'r> {
     /// What is enforced.
     pub decision: Decision<'r>,
-    /// The `AUDIT` rule that matches.
-    pub audited: Option<&'r AuthorizationRule>,
+    /// Whether an `AUDIT` rule matches, if there are any.
+    pub audited: Option<bool>,
     /// What the `DENY` policies that are a dry run decide, if there are any (AP-16).
-    pub dry_run_deny: Option<Decision<'r>>,
+    pub dry_run_deny: Option<DryRun<'r>>,
     /// What the `ALLOW` policies that are a dry run decide, if there are any.
-    pub dry_run_allow: Option<Decision<'r>>,
+    pub dry_run_allow: Option<DryRun<'r>>,
+}
+
+/// What policies of one action that are a dry run decide by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DryRun<'r> {
+    /// Whether they would allow the request or connection.
+    pub is_allowed: bool,
+    /// The rule that matches.
+    pub rule: Option<&'r AuthorizationRule>,
 }
 
 /// A decision of policies.
@@ -118,9 +127,9 @@ impl ActionIndex {
         };
         Verdict {
             decision,
-            audited: first(&self.audit).flatten(),
-            dry_run_deny: self.dry_run_deny.is_some().then(|| deny(first(&self.dry_run_deny))),
-            dry_run_allow: first(&self.dry_run_allow).map(allow),
+            audited: first(&self.audit).map(|rule| rule.is_some()),
+            dry_run_deny: first(&self.dry_run_deny).map(|rule| DryRun { is_allowed: rule.is_none(), rule }),
+            dry_run_allow: first(&self.dry_run_allow).map(|rule| DryRun { is_allowed: rule.is_some(), rule }),
         }
     }
 }

@@ -43,6 +43,9 @@ pub struct Story {
     /// What has to be on the admin pages once all is sent.
     #[serde(default)]
     pub pages: Vec<Page>,
+    /// Lines, or parts of lines, that have to be in the access log once all is sent; `mesh.yaml` has the format.
+    #[serde(default)]
+    pub log: Vec<String>,
 }
 
 /// One request and its expectation.

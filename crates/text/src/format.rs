@@ -10,7 +10,8 @@ mod time_format;
 pub use header_text::{HeaderText, InvalidText};
 pub use log_format::{JsonNode, LogFormat};
 pub use operator::{
-    AddressOf, AddressPart, Clock, DurationUnit, Fact, FieldChoice, FieldName, Operator, PeerFact, Span,
+    AddressOf, AddressPart, Clock, DurationUnit, Fact, FieldChoice, FieldName, GrpcStatusFormat, MetadataKey,
+    MetadataNamespace, Operator, PeerFact, Span,
 };
 pub use parse::{Format, InvalidFormat, Part};
 pub use time_format::TimeFormat;

@@ -1,11 +1,16 @@
 //! gRPC as a proxy has to know it: which requests are gRPC, their deadline, and the form of the gateway's own responses.
 
 use crate::grpc_web::{Call, Writing};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
+use text::format::GrpcStatusFormat;
 
 /// The gRPC status for an expired deadline.
 pub const DEADLINE_EXCEEDED: u8 = 4;
+
+/// The header or trailer with the status.
+pub const STATUS: &str = "grpc-status";
 
 /// The protocol of a gRPC client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +55,44 @@ impl Dialect {
             Self::Grpc => 200,
             Self::Web(_) => http,
         }
+    }
+}
+
+/// The names of statuses by number, in the two forms of Envoy's logs.
+const STATUS_NAMES: [(&str, &str); 17] = [
+    ("OK", "OK"),
+    ("Canceled", "CANCELLED"),
+    ("Unknown", "UNKNOWN"),
+    ("InvalidArgument", "INVALID_ARGUMENT"),
+    ("DeadlineExceeded", "DEADLINE_EXCEEDED"),
+    ("NotFound", "NOT_FOUND"),
+    ("AlreadyExists", "ALREADY_EXISTS"),
+    ("PermissionDenied", "PERMISSION_DENIED"),
+    ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
+    ("FailedPrecondition", "FAILED_PRECONDITION"),
+    ("Aborted", "ABORTED"),
+    ("OutOfRange", "OUT_OF_RANGE"),
+    ("Unimplemented", "UNIMPLEMENTED"),
+    ("Internal", "INTERNAL"),
+    ("Unavailable", "UNAVAILABLE"),
+    ("DataLoss", "DATA_LOSS"),
+    ("Unauthenticated", "UNAUTHENTICATED"),
+];
+
+/// The status of a response as a log states it, as in Envoy: `value` is its `grpc-status`, without which the HTTP status says it. A status that
+/// is not defined is a number, and a value that is no number is -1.
+pub fn status_text(value: Option<&[u8]>, http: u16, format: GrpcStatusFormat) -> Cow<'static, str> {
+    let number = match value.filter(|value| !value.is_empty()) {
+        None => Some(u64::from(status_of(http))),
+        Some(value) => std::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok()),
+    };
+    let Some(number) = number else { return Cow::Borrowed("-1") };
+    let names = usize::try_from(number).ok().and_then(|number| STATUS_NAMES.get(number));
+    match (names, format) {
+        (Some((name, _)), GrpcStatusFormat::CamelCase) | (Some((_, name)), GrpcStatusFormat::SnakeCase) => {
+            Cow::Borrowed(name)
+        }
+        (None, _) | (_, GrpcStatusFormat::Number) => Cow::Owned(number.to_string()),
     }
 }
 
@@ -136,6 +179,27 @@ mod tests {
         }
         for no in ["application/grpc-web", "application/grpcx", "application/json", "application/grp", ""] {
             assert!(!is_grpc(no.as_bytes()), "{no}");
+        }
+    }
+
+    /// Envoy's `GrpcStatusFormatter`.
+    #[test]
+    fn te_05_a_status_is_written_in_three_forms() {
+        use GrpcStatusFormat::{CamelCase, Number, SnakeCase};
+        let rows: &[(Option<&str>, u16, [&str; 3])] = &[
+            (Some("0"), 200, ["OK", "OK", "0"]),
+            (Some("1"), 200, ["Canceled", "CANCELLED", "1"]),
+            (Some("3"), 503, ["InvalidArgument", "INVALID_ARGUMENT", "3"]),
+            (Some("16"), 200, ["Unauthenticated", "UNAUTHENTICATED", "16"]),
+            (Some("17"), 200, ["17", "17", "17"]),
+            (Some("x"), 200, ["-1", "-1", "-1"]),
+            (Some(""), 404, ["Unimplemented", "UNIMPLEMENTED", "12"]),
+            (None, 503, ["Unavailable", "UNAVAILABLE", "14"]),
+            (None, 200, ["Unknown", "UNKNOWN", "2"]),
+        ];
+        for (value, http, texts) in rows {
+            let of = |format| status_text(value.map(str::as_bytes), *http, format);
+            assert_eq!([CamelCase, SnakeCase, Number].map(of), *texts, "{value:?} {http}");
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod fields;
 mod message;
 pub mod request;
 pub mod response;
+pub mod size;
 pub mod write;
 
 pub use body::{BodyReader, ChunkWriter, Step};

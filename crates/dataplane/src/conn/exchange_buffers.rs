@@ -34,6 +34,8 @@ pub(crate) struct ExchangeBuffers {
     pub(crate) captured_headers: Vec<(FieldName, Vec<u8>)>,
     /// Headers of the request that the access log has and that were changed on the way to the endpoint; empty where they were removed.
     pub(crate) logged_headers: Vec<(FieldName, Vec<u8>)>,
+    /// The octets of the names and values of the head as it was sent to the endpoint, if the access log states them.
+    pub(crate) logged_size: u64,
     /// The path and query as they were matched, if the access log has them.
     pub(crate) logged_path: Vec<u8>,
     /// What the service for authorization changes of the response, until the request has a route.
@@ -64,6 +66,7 @@ impl ExchangeBuffers {
             request_id: Uuid::from_random(0),
             captured_headers: Vec::new(),
             logged_headers: Vec::new(),
+            logged_size: 0,
             logged_path: Vec::new(),
             checked: None,
             claims: Claims::default(),
@@ -100,6 +103,7 @@ impl ExchangeBuffers {
         self.up_in.release();
         self.captured_headers.clear();
         self.logged_headers.clear();
+        self.logged_size = 0;
         self.logged_path.clear();
         self.checked = None;
         self.claims = Claims::default();

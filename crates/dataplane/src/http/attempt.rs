@@ -143,6 +143,7 @@ impl<'a> Attempt<'a> {
         };
         let response =
             ResponseBuffers { head: &mut buffers.response, input: &mut buffers.up_in, out: &mut buffers.down_out };
+        let keeps_trailers = worker.log().is_some_and(|log| log.demands().trailers);
         Self {
             worker,
             client: &conn.client,
@@ -150,7 +151,7 @@ impl<'a> Attempt<'a> {
             down: &mut conn.downstream,
             timer: &conn.timer,
             request: RequestSide::new(request, &up),
-            response: ResponseSide::new(response, headers, style),
+            response: ResponseSide::new(response, headers, style, keeps_trailers),
             up,
             plan,
             deadlines,

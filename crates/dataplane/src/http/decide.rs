@@ -24,6 +24,7 @@ use text::{Authority, Target, Uuid};
 use upstream::ClusterState;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
+use wire::h1::size::request_size;
 use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
@@ -173,6 +174,7 @@ struct Request<'a> {
     up_out: &'a mut Vec<u8>,
     captured_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
     logged_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
+    logged_size: &'a mut u64,
     logged_path: &'a mut Vec<u8>,
     checked: &'a mut Option<Box<Changes>>,
     claims: &'a Claims,
@@ -189,6 +191,7 @@ impl<'a> Request<'a> {
             up_out: &mut buffers.up_out,
             captured_headers: &mut buffers.captured_headers,
             logged_headers: &mut buffers.logged_headers,
+            logged_size: &mut buffers.logged_size,
             logged_path: &mut buffers.logged_path,
             checked: &mut buffers.checked,
             claims: &buffers.claims,
@@ -210,7 +213,7 @@ impl<'a> Request<'a> {
     /// Keeps the path and query as they are matched, if the access log has them.
     fn log_path(&mut self, view: &RequestView<'_>) {
         let log = self.worker.log();
-        let is_logged = log.as_ref().is_some_and(|log| log.request_fields().contains(&FieldName::Path));
+        let is_logged = log.as_ref().is_some_and(|log| log.demands().request_fields.contains(&FieldName::Path));
         if let Some(path) = is_logged.then(|| substitute::of_request(view, &FieldName::Path)).flatten() {
             self.logged_path.extend_from_slice(&path);
         }
@@ -266,7 +269,7 @@ impl<'a> Request<'a> {
             dialect: context.dialect(),
         };
         let parts = source.edit(rewritten, 1, &mut edits);
-        self.capture(&route, view, &edits);
+        self.capture(&route, view, &parts, &edits);
         let Ok(stream_head) = source.write(&parts, &edits, self.up_out) else {
             let routed =
                 Routed { route: Arc::clone(&route), target, cluster: Some(Arc::clone(&cluster)), settings, filters };
@@ -300,10 +303,12 @@ impl<'a> Request<'a> {
     }
 
     /// Keeps the headers of the request that the response and the access log need, after the edits.
-    fn capture(&mut self, route: &RouteEntry, view: &RequestView<'_>, edits: &Edits<'_>) {
+    fn capture(&mut self, route: &RouteEntry, view: &RequestView<'_>, parts: &RequestParts<'_>, edits: &Edits<'_>) {
         *self.captured_headers = substitute::capture_headers(&route.captured_headers, view, &edits.fields);
         if let Some(log) = self.worker.log() {
-            *self.logged_headers = substitute::capture_edited(log.request_fields(), view, edits);
+            let demands = log.demands();
+            *self.logged_headers = substitute::capture_edited(&demands.request_fields, view, edits);
+            *self.logged_size = if demands.request_size { request_size(parts, view.scheme, edits) } else { 0 };
         }
     }
 

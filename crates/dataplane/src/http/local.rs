@@ -7,10 +7,9 @@ use super::reply::{self, LocalReply};
 use crate::codec::{BodyFraming, Downstream, SendBuffer, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
-use crate::stream_info::StreamInfo;
-use ir::FieldName;
+use crate::stream_info::{LoggedResponse, StreamInfo};
 use routing::ext_authz::Denial;
-use routing::{LocalAnswer, RouteEntry, substitute};
+use routing::{LocalAnswer, RouteEntry};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -55,7 +54,7 @@ pub(super) async fn answer(
         let facts = response_facts(conn, buffers, route.route, "", info);
         routing::filter::edit_response(route.route, route.target, route.filters, &facts, &mut edits);
     }
-    match send(worker, conn, buffers, &local, edits, &mut info.response_headers).await {
+    match send(worker, conn, buffers, &local, edits, &mut info.response).await {
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
@@ -98,7 +97,7 @@ pub(super) async fn deny(
             edits.set(name, value.by_ref());
         }
     }
-    match send(worker, conn, buffers, &local, edits, &mut info.response_headers).await {
+    match send(worker, conn, buffers, &local, edits, &mut info.response).await {
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
@@ -140,7 +139,7 @@ pub(super) async fn refuse(
         let facts = response_facts(conn, buffers, route, route.cluster(target), info);
         routing::filter::edit_response(route, target, filters, &facts, &mut edits);
     }
-    match send(worker, conn, buffers, &local, edits, &mut info.response_headers).await {
+    match send(worker, conn, buffers, &local, edits, &mut info.response).await {
         None => return Disposition::Close,
         Some(sent) => info.sent = sent,
     }
@@ -151,20 +150,19 @@ pub(super) async fn refuse(
     }
 }
 
-/// Sends a response with the edits of its route; the length of its body, or `None` if the client did not receive it. `logged` receives the
-/// headers that the access log has.
+/// Sends a response with the edits of its route; the length of its body, or `None` if the client did not receive it. `logged` receives what the
+/// access log states of it.
 async fn send<'a>(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
     local: &LocalReply<'a>,
     edits: Edits<'a>,
-    logged: &mut Vec<(FieldName, Vec<u8>)>,
+    logged: &mut LoggedResponse,
 ) -> Option<u64> {
     let edits = reply::headers(local, edits);
     if let Some(log) = worker.log() {
-        let none = Fields::new(&[], &[]);
-        *logged = substitute::capture_response(log.response_fields(), local.sent_status(), none, &edits.fields);
+        *logged = log.demands().capture_response(&local.parts(), &edits);
     }
     if let Some(sent) = conn.downstream.send_message(|| reply::message(local, &edits)) {
         return sent.ok();

@@ -8,11 +8,13 @@ use crate::conn::{ExchangeBuffers, Worker};
 use crate::reasons::Reject;
 use crate::stream_info::{FinishedRequest, FinishedStream, NoRequest, StreamInfo, StreamKind};
 use ir::FieldName;
+use routing::Claims;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Instant;
 use wire::forwarded::{Certificate, Peer};
 use wire::h1::Version;
+use wire::h1::size::received_size;
 use wire::view::Fields;
 
 /// Adds the facts of an attempt that has ended.
@@ -26,9 +28,8 @@ pub(super) fn add_attempt(info: &mut StreamInfo, attempt: &mut Attempt<'_>, work
     info.received += attempt.received();
     info.sent = attempt.sent();
     if let Some(log) = worker.log() {
-        // The address costs a system call.
-        info.upstream_local = if log.has_upstream_local() { attempt.local_address() } else { None };
-        info.response_headers = attempt.take_logged_headers();
+        info.upstream_local = if log.demands().upstream_local { attempt.local_address() } else { None };
+        info.response = attempt.take_logged();
     }
 }
 
@@ -67,6 +68,19 @@ struct RecordedRequest<'a> {
 impl FinishedRequest for RecordedRequest<'_> {
     fn header(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
         self.value(name)
+    }
+
+    fn claims(&self) -> Option<&Claims> {
+        Some(&self.buffers.claims)
+    }
+
+    fn head_bytes(&self) -> u64 {
+        if self.is_sent {
+            return self.buffers.logged_size;
+        }
+        let request = &self.buffers.request;
+        let (method, target) = (request.method.of(self.buffer), request.target.of(self.buffer));
+        received_size(method, target.len(), request.host.of(self.buffer), self.conn.client.scheme(), self.fields)
     }
 
     fn client(&self) -> Option<IpAddr> {

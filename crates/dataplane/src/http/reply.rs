@@ -124,7 +124,8 @@ impl<'a> LocalReply<'a> {
         if self.head_only || self.is_bodiless() || self.grpc.is_some() { &[] } else { self.body }
     }
 
-    fn parts(&self) -> ResponseParts<'static> {
+    /// The parts of its head.
+    pub(crate) fn parts(&self) -> ResponseParts<'static> {
         let length = OutFraming::Length(if self.grpc.is_some() { 0 } else { self.body.len() as u64 });
         ResponseParts {
             status: self.sent_status(),

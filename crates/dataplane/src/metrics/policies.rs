@@ -2,7 +2,7 @@
 
 use super::counter::add;
 use super::families::Counters;
-use crate::stream_info::PolicyResult;
+use crate::stream_info::{DryRunResult, PolicyResult};
 use prometheus_client::registry::Registry;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,11 +28,12 @@ const RESULTS: [&str; 2] = ["allowed", "denied"];
 
 impl PolicyMetrics {
     /// Counts a result.
-    pub(super) fn count(&self, protocol: Protocol, result: PolicyResult) {
+    pub(super) fn count(&self, protocol: Protocol, result: &PolicyResult) {
         let Some(counts) = self.counts.get(protocol as usize) else { return };
         // What an audit rule matches is counted as allowed: it denies nothing.
-        let audited = result.is_audited.then_some(true);
-        let allowed = [Some(result.is_allowed), result.dry_run_deny, result.dry_run_allow, audited];
+        let audited = result.audited.filter(|audited| *audited);
+        let dry_run = |result: &Option<DryRunResult>| result.as_ref().map(|result| result.is_allowed);
+        let allowed = [Some(result.is_allowed), dry_run(&result.dry_run_deny), dry_run(&result.dry_run_allow), audited];
         for (results, allowed) in counts.iter().zip(allowed) {
             let [yes, no] = results;
             match allowed {

@@ -50,6 +50,10 @@ impl<'a> StreamFacts<'a> {
         match operator {
             Operator::Address(of, part) => put_address(self.address(*of), *part, out),
             Operator::EmitTime(format) => put_time(SystemTime::now(), format, out),
+            Operator::Environment(name) => {
+                let value = std::env::var_os(&**name).unwrap_or_default();
+                out.extend_from_slice(value.as_encoded_bytes());
+            }
             Operator::Fact(fact) => self.put_fact(*fact, out),
             _ => {}
         }

@@ -3,6 +3,7 @@
 use super::facts::OutcomeFacts;
 use super::policies::{CheckResult, PolicyResult};
 use crate::reasons::Flags;
+use http::HeaderMap;
 use ir::FieldName;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,8 +46,19 @@ pub(crate) struct StreamInfo {
     /// Octets of bodies, or of a connection: received from the client, and sent to it.
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    /// Headers of the response that the format of the access log uses, as the client received them.
-    pub(crate) response_headers: Vec<(FieldName, Vec<u8>)>,
+    /// What the access log states of the response.
+    pub(crate) response: LoggedResponse,
+}
+
+/// What the access log states of a response, as far as its format uses it.
+#[derive(Debug, Default)]
+pub(crate) struct LoggedResponse {
+    /// Headers, as the client received them.
+    pub(crate) headers: Vec<(FieldName, Vec<u8>)>,
+    /// The octets of the names and values of the head.
+    pub(crate) head_bytes: u64,
+    /// The endpoint's trailers.
+    pub(crate) trailers: Option<Box<HeaderMap>>,
 }
 
 impl StreamInfo {
@@ -77,7 +89,7 @@ impl StreamInfo {
             answered: false,
             received: 0,
             sent: 0,
-            response_headers: Vec::new(),
+            response: LoggedResponse::default(),
         }
     }
 
@@ -99,5 +111,19 @@ impl StreamInfo {
             upstream: self.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
             upstream_local,
         }
+    }
+}
+
+impl LoggedResponse {
+    /// The first value of a trailer.
+    pub(crate) fn trailer(&self, name: &FieldName) -> Option<&[u8]> {
+        let FieldName::Header(name) = name else { return None };
+        Some(self.trailers.as_ref()?.get(name.as_str())?.as_bytes())
+    }
+
+    /// The octets of the names and values of the trailers.
+    pub(crate) fn trailer_bytes(&self) -> u64 {
+        let trailers = self.trailers.iter().flat_map(|trailers| trailers.iter());
+        trailers.map(|(name, value)| (name.as_str().len() + value.len()) as u64).sum()
     }
 }

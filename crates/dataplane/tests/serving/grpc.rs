@@ -2,9 +2,12 @@
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, respond};
+use crate::observe::Lines;
 use crate::streams::{Streams, Whole, ask, connect, post, run};
+use dataplane::{Limits, LogTarget};
 use h2::Reason;
 use http::{HeaderMap, Request};
+use ir::LogFormat;
 
 fn call(timeout: Option<&str>) -> Request<()> {
     let mut request = post("/pkg.Service/Method");
@@ -95,6 +98,32 @@ fn a_status_in_trailers_or_in_the_head_passes_as_it_is() {
         let answer = ask(&mut client, alone, b"", None).await.unwrap();
         assert_eq!((answer.header("grpc-status"), trailer(&answer)), (Some("5"), None));
     });
+}
+
+/// As Envoy's `GRPC_STATUS`: the trailers, or else the head, or else the HTTP status.
+#[test]
+fn te_05_the_access_log_states_the_status_of_grpc_alone() {
+    let backend = counting();
+    let format = "%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER% %TRAILER(x?grpc-message)% %RESPONSE_TRAILERS_BYTES%";
+    let lines = Lines::default();
+    let log = (Box::new(lines.clone()) as LogTarget, LogFormat::text(format).unwrap());
+    let gateway = Gateway::start(1, Limits::default(), Some(log));
+    let setup = Setup::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]);
+    gateway.apply(&setup.http2("c").grpc_web());
+    run(async {
+        let mut client = connect(gateway.addresses()[0]).await;
+        ask(&mut client, call(None), b"\0\0\0\0\0", None).await.unwrap();
+        let mut unknown = call(None);
+        *unknown.uri_mut() = "http://nobody/pkg.Service/Method".parse().unwrap();
+        ask(&mut client, unknown, b"", None).await.unwrap();
+        ask(&mut client, post("/pkg.Service/Method"), b"", None).await.unwrap();
+    });
+    let mut client = gateway.client();
+    let head = "POST /p.S/M HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/grpc-web\r\n";
+    client.send(format!("{head}Content-Length: 5\r\n\r\n\0\0\0\0\0"));
+    assert_eq!(client.answer().status, 200);
+    let of_trailers = "FailedPrecondition FAILED_PRECONDITION 9 so 26";
+    assert_eq!(lines.get(4), [of_trailers, "Unimplemented UNIMPLEMENTED 12 - 0", "- - - so 26", of_trailers]);
 }
 
 #[test]

@@ -64,6 +64,33 @@ fn te_05_a_line_tells_of_each_request() {
 }
 
 #[test]
+fn te_05_the_sizes_of_heads_are_those_of_names_and_values() {
+    let backend = Backend::answering("HTTP/1.1 204 No Content\r\nServer: x\r\nX-A: 12345\r\n\r\n");
+    let format = "%REQ(:path)% %REQUEST_HEADERS_BYTES% %RESPONSE_HEADERS_BYTES% %ENVIRONMENT(CARGO_PKG_NAME)%|%ENVIRONMENT(NO SUCH)%";
+    let (gateway, lines) = logged(LogFormat::text(format).unwrap(), Some(backend.address));
+    let mut client = gateway.client();
+    let mut sizes = |host: &str, path: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.answer();
+    };
+    for (host, path) in [("a.test", "/"), ("a.test", "/12345"), ("nobody", "/")] {
+        sizes(host, path);
+    }
+    let environment = format!(" {}|-", std::env::var("CARGO_PKG_NAME").unwrap());
+    let numbers = |line: &String| {
+        let numbers = line.strip_suffix(&environment).unwrap().split(' ').skip(1);
+        numbers.map(|number| number.parse::<usize>().unwrap()).collect::<Vec<_>>()
+    };
+    let found: Vec<_> = lines.get(3).iter().map(numbers).collect();
+    // The same head but for the path.
+    assert_eq!((found[1][0] - found[0][0], found[0][1]), (5, found[1][1]));
+    // The response has the backend's header, and those of the gateway.
+    assert!(found[0][1] > ":status204x-a12345".len(), "{found:?}");
+    // What is not sent to a backend is measured as it was received.
+    assert_eq!(found[2][0], ":methodGET:path/:authoritynobody:schemehttp".len());
+}
+
+#[test]
 fn te_05_json_is_one_object_a_line() {
     let (gateway, lines) = logged(LogFormat::istio_json(), None);
     let mut client = gateway.client();

@@ -43,7 +43,9 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
     if let Some(mesh) = case.mesh_config() {
         args.extend(["--mesh-config".to_owned(), mesh.display().to_string()]);
     }
-    args.extend(["--access-log", "off", "--workers", "1"].map(str::to_owned));
+    let log = folder.path().join("access.log");
+    let target = if case.story.log.is_empty() { "off".to_owned() } else { log.display().to_string() };
+    args.extend(["--access-log".to_owned(), target, "--workers".to_owned(), "1".to_owned()]);
     let program = Path::new(env!("CARGO_BIN_EXE_moongate"));
     let explainer = || twin::explainer(&path, case.mesh_config().as_ref(), &case.story.args);
     let mut context = CaseContext { explainer: explainer(), backends, certificates };
@@ -69,7 +71,9 @@ fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<Str
         });
     }
     faults.extend(unreported(case, &gateway));
-    faults.extend(case.story.pages.iter().flat_map(|page| missing(page, &gateway)));
+    // Requests are counted and logged after their clients have the responses.
+    faults.extend(settled(|| case.story.pages.iter().flat_map(|page| missing(page, &gateway)).collect()));
+    faults.extend(settled(|| unlogged(case, &log)));
     faults.into_iter().map(|fault| format!("{}: {fault}", case.name)).collect()
 }
 
@@ -128,6 +132,25 @@ fn unreported(case: &Case, gateway: &Gateway) -> Vec<String> {
         .map(|one| format!("\n  {} {} {}", text(one, "code"), object(one).unwrap_or_default(), text(one, "message")));
     let page: String = if missing.is_empty() { String::new() } else { lines.collect() };
     missing.into_iter().map(|finding| format!("{finding:?} is not in the report:{page}")).collect()
+}
+
+/// What is found when nothing is wrong any more, or when it has been wrong for too long.
+fn settled(find: impl Fn() -> Vec<String>) -> Vec<String> {
+    let until = Instant::now() + TIMEOUT;
+    loop {
+        let found = find();
+        if found.is_empty() || Instant::now() >= until {
+            return found;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Texts that the access log does not have.
+fn unlogged(case: &Case, log: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let missing = case.story.log.iter().filter(|part| !text.contains(&***part));
+    missing.map(|part| format!("{part:?} is not in the access log: {text}")).collect()
 }
 
 /// Texts that an admin page has not.

@@ -22,6 +22,14 @@ pub enum Operator {
     Request(FieldChoice),
     /// A header of the response (`RESP(name?other)`).
     Response(FieldChoice),
+    /// A trailer of the response (`TRAILER(name?other)`).
+    Trailer(FieldChoice),
+    /// The gRPC status of the response to a gRPC request (`GRPC_STATUS(format)`, `GRPC_STATUS_NUMBER`).
+    GrpcStatus(GrpcStatusFormat),
+    /// A value that a filter has recorded (`DYNAMIC_METADATA(namespace:key)`).
+    Metadata(MetadataKey),
+    /// A variable of the process's environment (`ENVIRONMENT(name)`).
+    Environment(Arc<str>),
     /// The first value of a query parameter (`QUERY_PARAM(name)`).
     Query(Arc<str>),
     /// The path of the request, with its query or without (`PATH(WQ)`, `PATH(NQ)`).
@@ -67,6 +75,39 @@ pub enum FieldName {
     Scheme,
     /// `:status`
     Status,
+}
+
+/// How a gRPC status is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrpcStatusFormat {
+    /// `InvalidArgument`
+    CamelCase,
+    /// `INVALID_ARGUMENT`
+    SnakeCase,
+    /// `3`
+    Number,
+}
+
+/// Where a recorded value is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataKey {
+    /// The filter that records it.
+    pub namespace: MetadataNamespace,
+    /// Its key, and the names within the value of the key; never empty.
+    pub path: Box<[Arc<str>]>,
+}
+
+/// The filters whose recorded values are known, by Envoy's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataNamespace {
+    /// Authorization of requests.
+    HttpAuthorization,
+    /// Authorization of connections.
+    TcpAuthorization,
+    /// Verified tokens.
+    Authentication,
+    /// What filters of several kinds record.
+    Common,
 }
 
 /// Whose address it is.
@@ -131,13 +172,17 @@ pub enum DurationUnit {
 }
 
 impl Operator {
+    /// Whether only the access log has a value: it is known when the stream has ended.
+    pub fn is_for_log(&self) -> bool {
+        matches!(self, Self::Trailer(_) | Self::GrpcStatus(_) | Self::Metadata(_))
+    }
+
     /// Whether its value is a number, which JSON writes without quotes.
     pub fn is_number(&self) -> bool {
         match self {
             Self::Duration(_) | Self::Address(_, AddressPart::Port) => true,
-            Self::Fact(fact) => {
-                matches!(fact, Fact::ResponseCode | Fact::BytesReceived | Fact::BytesSent | Fact::UpstreamAttempts)
-            }
+            Self::GrpcStatus(format) => *format == GrpcStatusFormat::Number,
+            Self::Fact(fact) => fact.is_number(),
             _ => false,
         }
     }

@@ -34,7 +34,14 @@ fn te_05_a_text_is_cut_into_parts() {
         ("%EMIT_TIME(%E3S)%", &["EMIT_TIME(%E3S)"]),
         ("%QUERY_PARAM(q)%", &["QUERY_PARAM(q)"]),
         ("%PATH(NQ)%%PATH%", &["PATH(NQ)", "PATH(WQ)"]),
-        ("%DYNAMIC_METADATA([\"a\", \"b\"]):5%", &["DYNAMIC_METADATA:5"]),
+        ("%DYNAMIC_METADATA([\"a\", \"b\"]):5%", &["DYNAMIC_METADATA([\"a\", \"b\"]):5"]),
+        ("%DYNAMIC_METADATA(envoy.filters.http.rbac:a)%", &["DYNAMIC_METADATA(envoy.filters.http.rbac:a)"]),
+        ("%DYNAMIC_METADATA(envoy.common)%", &["DYNAMIC_METADATA(envoy.common)"]),
+        ("%TRAILER(X-A?x-b):3%", &["TRAILER(x-a?x-b):3"]),
+        ("%GRPC_STATUS%%GRPC_STATUS(CAMEL_STRING)%", &["GRPC_STATUS", "GRPC_STATUS"]),
+        ("%GRPC_STATUS(NUMBER)%%GRPC_STATUS_NUMBER%", &["GRPC_STATUS_NUMBER", "GRPC_STATUS_NUMBER"]),
+        ("%GRPC_STATUS(SNAKE_STRING)%", &["GRPC_STATUS(SNAKE_STRING)"]),
+        ("%ENVIRONMENT(HOME)%", &["ENVIRONMENT(HOME)"]),
         ("%DURATION%", &["COMMON_DURATION(DS_RX_BEG:DS_TX_END:ms)"]),
         ("%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%", &["COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)"]),
         ("%COMMON_DURATION(US_CX_BEG:US_CX_END)%", &["COMMON_DURATION(US_CX_BEG:US_CX_END)"]),
@@ -68,6 +75,17 @@ fn te_05_an_error_names_the_operator_and_its_position() {
         ("%REQ%", "!operator `REQ` at character 1 takes the name of a header".into()),
         ("%REQ(a b)%", "!operator `REQ` at character 1 takes the name of a header".into()),
         ("%QUERY_PARAM()%", "!operator `QUERY_PARAM` at character 1 takes the name of a query parameter".into()),
+        ("%TRAILER%", "!operator `TRAILER` at character 1 takes the name of a header".into()),
+        (
+            "%GRPC_STATUS(x)%",
+            "!operator `GRPC_STATUS` at character 1 takes `CAMEL_STRING`, `SNAKE_STRING` or `NUMBER`".into(),
+        ),
+        ("%ENVIRONMENT%", "!operator `ENVIRONMENT` at character 1 takes the name of an environment variable".into()),
+        (
+            "%DYNAMIC_METADATA%",
+            "!operator `DYNAMIC_METADATA` at character 1 takes the name of a filter and a key, as in `envoy.filters.http.rbac:KEY`"
+                .into(),
+        ),
         ("%PATH(XX)%", "!operator `PATH` at character 1 takes `WQ` or `NQ`".into()),
         ("%PROTOCOL(x)%", "!operator `PROTOCOL` at character 1 takes no argument".into()),
         ("%START_TIME(%!)%", "!operator `START_TIME` at character 1 takes a valid `strftime` format".into()),
@@ -92,9 +110,7 @@ fn te_05_what_is_shown_parses_to_the_same() {
 
 #[test]
 fn te_05_operators_without_a_fact_are_known() {
-    for name in
-        ["TRAILER(x)", "GRPC_STATUS(CAMEL_STRING)", "FILTER_STATE(a:PLAIN:4)", "ENVIRONMENT(HOME)", "CEL(a % b)"]
-    {
+    for name in ["FILTER_STATE(a:PLAIN:4)", "CEL(a % b)", "DYNAMIC_METADATA(envoy.filters.http.lua:a)", "SPAN_ID"] {
         let format = Format::parse(&format!("%{name}%")).unwrap();
         assert!(matches!(format.operators().next(), Some(Operator::Absent(_))), "{name}");
     }

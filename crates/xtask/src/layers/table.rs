@@ -498,7 +498,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "h2",
         ],
     ),
-    ("wire::h1", &["error", "message", "fields", "request", "response", "write", "body"]),
+    ("wire::h1", &["error", "message", "fields", "request", "response", "write", "size", "body"]),
     ("wire::h2", &["blocks", "read", "write"]),
     (
         "fuzz_targets",

@@ -69,7 +69,7 @@ impl Attempt<'_> {
             stream: facts::stream_facts(self.client, protocol, Some(route), cluster),
             outcome,
             captured_headers: self.captured_headers,
-            logged: log.as_ref().map_or(&[], |log| log.response_fields()),
+            log: log.as_ref().map(|log| log.demands()),
         };
         self.response.pass_head(self.down, &context)
     }

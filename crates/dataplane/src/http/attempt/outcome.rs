@@ -3,7 +3,7 @@
 use super::response::ResponseState;
 use super::{Attempt, Failure, Finished};
 use crate::http::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress, RetryDecision};
-use ir::FieldName;
+use crate::stream_info::LoggedResponse;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use upstream::{Counted, Outcome};
@@ -80,9 +80,9 @@ impl Attempt<'_> {
         self.deadlines.complete_at
     }
 
-    /// Headers of the response that the access log has, as the client received them.
-    pub(in crate::http) fn take_logged_headers(&mut self) -> Vec<(FieldName, Vec<u8>)> {
-        std::mem::take(&mut self.response.logged_headers)
+    /// What the access log states of the response.
+    pub(in crate::http) fn take_logged(&mut self) -> LoggedResponse {
+        std::mem::take(&mut self.response.logged)
     }
 
     pub(in crate::http) fn received(&self) -> u64 {

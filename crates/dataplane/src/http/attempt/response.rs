@@ -7,7 +7,8 @@ use crate::codec::{
     TransferError, Upstream,
 };
 use crate::conn::{Buffer, Worker};
-use ir::{FieldName, HeaderSettings};
+use crate::stream_info::LoggedResponse;
+use ir::HeaderSettings;
 use routing::BackendHead;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -49,8 +50,9 @@ pub(super) struct ResponseSide<'a> {
     pub(super) time_to_head: Option<Duration>,
     /// Whether the response has `Connection: close`.
     pub(super) close: bool,
-    /// Headers of the response that the access log has.
-    pub(super) logged_headers: Vec<(FieldName, Vec<u8>)>,
+    /// What the access log states of the response, and whether it states trailers.
+    pub(super) logged: LoggedResponse,
+    keeps_trailers: bool,
 }
 
 /// The buffers of the response direction.
@@ -61,7 +63,13 @@ pub(super) struct ResponseBuffers<'a> {
 }
 
 impl<'a> ResponseSide<'a> {
-    pub(super) fn new(buffers: ResponseBuffers<'a>, headers: &'a HeaderSettings, style: Style) -> Self {
+    /// `keeps_trailers` says whether the access log states trailers.
+    pub(super) fn new(
+        buffers: ResponseBuffers<'a>,
+        headers: &'a HeaderSettings,
+        style: Style,
+        keeps_trailers: bool,
+    ) -> Self {
         Self {
             head: buffers.head,
             input: buffers.input,
@@ -78,7 +86,8 @@ impl<'a> ResponseSide<'a> {
             status: 0,
             time_to_head: None,
             close: false,
-            logged_headers: Vec::new(),
+            logged: LoggedResponse::default(),
+            keeps_trailers,
         }
     }
 
@@ -168,6 +177,9 @@ impl<'a> ResponseSide<'a> {
         }
         if piece.is_last {
             let trailers = piece.into_trailers(&self.body);
+            if self.keeps_trailers {
+                self.logged.trailers = trailers.to_map().map(Box::new);
+            }
             end_body(&mut self.send, &mut self.web, trailers, down).map(|count| self.sent += count)?;
             self.state = ResponseState::Done;
         }

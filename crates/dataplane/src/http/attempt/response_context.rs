@@ -2,6 +2,7 @@
 
 use crate::http::facts::ResponseFacts;
 use crate::http::plan::Plan;
+use crate::log::LogDemands;
 use crate::stream_info::{OutcomeFacts, StreamFacts};
 use ir::FieldName;
 use std::time::Duration;
@@ -19,8 +20,8 @@ pub(super) struct ResponseContext<'a> {
     pub(super) stream: StreamFacts<'a>,
     pub(super) outcome: OutcomeFacts<'a>,
     pub(super) captured_headers: &'a [(FieldName, Vec<u8>)],
-    /// Headers of the response that the access log has.
-    pub(super) logged: &'a [FieldName],
+    /// What the access log demands, if it is on.
+    pub(super) log: Option<&'a LogDemands>,
 }
 
 impl<'a> ResponseContext<'a> {

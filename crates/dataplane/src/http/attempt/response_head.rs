@@ -4,7 +4,7 @@ use super::Failure;
 use super::response::{ResponseSide, ResponseState};
 use super::response_context::ResponseContext;
 use crate::codec::{Downstream, GrpcWebResponse, Trailers};
-use routing::{BackendHead, ClientHead, response_head, substitute};
+use routing::{BackendHead, ClientHead, response_head};
 use text::Decimal;
 use wire::edit::Edits;
 use wire::h1::{BodyReader, OutFraming, ResponseParts};
@@ -60,7 +60,9 @@ impl ResponseSide<'_> {
             false => ResponseState::Body,
         };
         (self.status, self.close, self.time_to_head) = (status, parts.close, Some(context.elapsed));
-        self.logged_headers = substitute::capture_response(context.logged, status, backend.fields, &edits.fields);
+        if let Some(log) = context.log {
+            self.logged = log.capture_response(&parts, &edits);
+        }
         self.web = web.map(|web| Box::new(GrpcWebResponse::from(web)));
         if let Some(web) = &mut self.web
             && web.hold(|| down.encode_head(&parts, &edits, self.style))

@@ -87,8 +87,8 @@ fn te_05_a_format_is_checked_and_says_what_is_wrong_where() {
     assert!(
         json("%PROTOCOL%").1[0].starts_with(&format!("E {at} it is not JSON, which `accessLogEncoding` demands: "))
     );
-    let absent = "the gateway has no value for the operator `TRAILER`: it is written as `-` or null";
-    assert_eq!(messages("accessLogFormat: '%TRAILER(x)%'").1, [format!("W {at} {absent}")]);
+    let absent = "the gateway has no value for the operator `FILTER_STATE`: it is written as `-` or null";
+    assert_eq!(messages("accessLogFormat: '%FILTER_STATE(x)%'").1, [format!("W {at} {absent}")]);
 }
 
 #[test]

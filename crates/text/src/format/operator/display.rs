@@ -1,6 +1,9 @@
 //! Operators as Envoy writes them.
 
-use super::{AddressOf, AddressPart, Clock, DurationUnit, FieldChoice, FieldName, Operator, Span};
+use super::{
+    AddressOf, AddressPart, Clock, DurationUnit, FieldChoice, FieldName, GrpcStatusFormat, MetadataKey,
+    MetadataNamespace, Operator, Span,
+};
 use std::fmt;
 
 /// The names of addresses, without the part that is meant.
@@ -13,6 +16,14 @@ pub(super) const ADDRESSES: &[(&str, AddressOf)] = &[
     ("UPSTREAM_LOCAL", AddressOf::UpstreamLocal),
 ];
 
+/// The names of filters.
+pub(super) const NAMESPACES: &[(&str, MetadataNamespace)] = &[
+    ("envoy.filters.http.rbac", MetadataNamespace::HttpAuthorization),
+    ("envoy.filters.network.rbac", MetadataNamespace::TcpAuthorization),
+    ("envoy.filters.http.jwt_authn", MetadataNamespace::Authentication),
+    ("envoy.common", MetadataNamespace::Common),
+];
+
 /// As Envoy writes it, without the `%` around it.
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,6 +34,14 @@ impl fmt::Display for Operator {
         match self {
             Self::Request(choice) => call(f, "REQ", choice),
             Self::Response(choice) => call(f, "RESP", choice),
+            Self::Trailer(choice) => call(f, "TRAILER", choice),
+            Self::GrpcStatus(format) => f.write_str(match format {
+                GrpcStatusFormat::CamelCase => "GRPC_STATUS",
+                GrpcStatusFormat::SnakeCase => "GRPC_STATUS(SNAKE_STRING)",
+                GrpcStatusFormat::Number => "GRPC_STATUS_NUMBER",
+            }),
+            Self::Metadata(key) => write!(f, "DYNAMIC_METADATA({key})"),
+            Self::Environment(name) => write!(f, "ENVIRONMENT({name})"),
             Self::Query(name) => write!(f, "QUERY_PARAM({name})"),
             Self::Path { query } => f.write_str(if *query { "PATH(WQ)" } else { "PATH(NQ)" }),
             Self::Address(of, part) => {
@@ -40,6 +59,13 @@ impl fmt::Display for Operator {
             Self::Fact(fact) => f.write_str(fact.name()),
             Self::Absent(name) => f.write_str(name),
         }
+    }
+}
+
+impl fmt::Display for MetadataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAMESPACES.iter().find(|(_, known)| *known == self.namespace).map_or("", |(name, _)| name))?;
+        self.path.iter().try_for_each(|name| write!(f, ":{name}"))
     }
 }
 

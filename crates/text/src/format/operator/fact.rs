@@ -51,7 +51,7 @@ facts! {
     ResponseFlags "RESPONSE_FLAGS"
     /// The response flags by their long names.
     ResponseFlagsLong "RESPONSE_FLAGS_LONG"
-    /// Why the client's connection was ended early; always without a value for now, and part of Istio's default format.
+    /// Why the gateway ended a connection of TCP: the policy that denied it.
     ConnectionTerminationDetails "CONNECTION_TERMINATION_DETAILS"
     /// The name of the cluster in statistics: Istio's name of it with a `;`.
     UpstreamCluster "UPSTREAM_CLUSTER"
@@ -69,6 +69,12 @@ facts! {
     BytesReceived "BYTES_RECEIVED"
     /// The octets of the response's body, or all that a client of TCP received.
     BytesSent "BYTES_SENT"
+    /// The octets of the names and values of the request's head, as it was sent to the endpoint.
+    RequestHeadersBytes "REQUEST_HEADERS_BYTES"
+    /// The octets of the names and values of the response's head, as the client received it.
+    ResponseHeadersBytes "RESPONSE_HEADERS_BYTES"
+    /// The octets of the names and values of the response's trailers.
+    ResponseTrailersBytes "RESPONSE_TRAILERS_BYTES"
     /// `DownstreamEnd`, `TcpConnectionEnd` or `NotSet`: what the line is about.
     AccessLogType "ACCESS_LOG_TYPE"
     /// URIs of the client's certificate.
@@ -100,6 +106,20 @@ impl Fact {
             Self::PeerCertificate => PeerFact::Certificate,
             _ => return None,
         })
+    }
+
+    /// Whether its value is a number.
+    pub(super) fn is_number(self) -> bool {
+        matches!(
+            self,
+            Self::ResponseCode
+                | Self::BytesReceived
+                | Self::BytesSent
+                | Self::UpstreamAttempts
+                | Self::RequestHeadersBytes
+                | Self::ResponseHeadersBytes
+                | Self::ResponseTrailersBytes
+        )
     }
 
     /// The name of its operator.

@@ -8,6 +8,11 @@ use super::fact::FACTS;
 pub(super) const OTHERS: &[&str] = &[
     "REQ",
     "RESP",
+    "TRAILER",
+    "GRPC_STATUS",
+    "GRPC_STATUS_NUMBER",
+    "DYNAMIC_METADATA",
+    "ENVIRONMENT",
     "QUERY_PARAM",
     "PATH",
     "START_TIME",
@@ -73,29 +78,21 @@ pub(super) const ABSENT: &[&str] = &[
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
     "DOWNSTREAM_WIRE_BYTES_RECEIVED",
     "DOWNSTREAM_WIRE_BYTES_SENT",
-    "DYNAMIC_METADATA",
     "EMIT_TIME_LOCAL",
-    "ENVIRONMENT",
     "FILTER_CHAIN_NAME",
     "FILTER_STATE",
-    "GRPC_STATUS",
-    "GRPC_STATUS_NUMBER",
     "LOCAL_REPLY_BODY",
     "METADATA",
     "PACKETS_RETRANSMITTED",
     "PER_REQUEST_STATE",
     "QUERY_PARAMS",
-    "REQUEST_HEADERS_BYTES",
     "REQUEST_TX_DURATION",
-    "RESPONSE_HEADERS_BYTES",
-    "RESPONSE_TRAILERS_BYTES",
     "ROUNDTRIP_DURATION",
     "SPAN_ID",
     "START_TIME_LOCAL",
     "TLS_JA3_FINGERPRINT",
     "TLS_JA4_FINGERPRINT",
     "TRACE_ID",
-    "TRAILER",
     "UNIQUE_ID",
     "UPSTREAM_CONNECTION_ID",
     "UPSTREAM_CONNECTION_IDS_ATTEMPTED",
@@ -146,7 +143,8 @@ pub(in crate::format) fn nearest(name: &str) -> Option<&'static str> {
 pub(in crate::format) fn every() -> Vec<(&'static str, Operator)> {
     let parse = |name: &'static str| (name, Operator::parse(name, None).unwrap_or_else(|_| panic!("{name}")));
     let names = FACTS.iter().map(|(name, _)| *name).chain(ADDRESS_NAMES.iter().copied());
-    let others =
-        OTHERS.iter().copied().filter(|name| !matches!(*name, "REQ" | "RESP" | "QUERY_PARAM" | "COMMON_DURATION"));
+    const WITH_ARGUMENT: [&str; 7] =
+        ["REQ", "RESP", "TRAILER", "DYNAMIC_METADATA", "ENVIRONMENT", "QUERY_PARAM", "COMMON_DURATION"];
+    let others = OTHERS.iter().copied().filter(|name| !WITH_ARGUMENT.contains(name));
     names.chain(others).chain(ABSENT.iter().copied()).map(parse).collect()
 }

@@ -1,11 +1,14 @@
 //! Operators from their names and arguments.
 
-use super::display::ADDRESSES;
+use super::display::{ADDRESSES, NAMESPACES};
 use super::fact::FACTS;
 use super::names::ABSENT;
-use super::{AddressPart, Clock, DurationUnit, Fact, FieldChoice, FieldName, Operator, Span};
+use super::{
+    AddressPart, Clock, DurationUnit, Fact, FieldChoice, FieldName, GrpcStatusFormat, MetadataKey, Operator, Span,
+};
 use crate::HeaderName;
 use crate::format::time_format::TimeFormat;
+use std::sync::Arc;
 
 /// Why there is no such operator.
 pub(in crate::format) enum InvalidOperator {
@@ -34,6 +37,14 @@ impl Operator {
         match name {
             "REQ" => Ok(Self::Request(field(argument).ok_or(HEADER)?)),
             "RESP" => Ok(Self::Response(field(argument).ok_or(HEADER)?)),
+            "TRAILER" => Ok(Self::Trailer(field(argument).ok_or(HEADER)?)),
+            "GRPC_STATUS" => grpc_status(argument),
+            "GRPC_STATUS_NUMBER" => alone(Self::GrpcStatus(GrpcStatusFormat::Number)),
+            "DYNAMIC_METADATA" => metadata(argument),
+            "ENVIRONMENT" => match argument {
+                Some(variable) if !variable.is_empty() => Ok(Self::Environment(variable.into())),
+                _ => Err(Argument("takes the name of an environment variable")),
+            },
             "STREAM_ID" | "REQUEST_ID" => {
                 let id = field(Some("x-request-id")).ok_or(InvalidOperator::Unknown)?;
                 alone(Self::Request(id))
@@ -73,6 +84,29 @@ fn address(name: &str) -> Option<Operator> {
     };
     let (_, of) = ADDRESSES.iter().find(|(known, _)| *known == stem)?;
     Some(Operator::Address(*of, part))
+}
+
+fn grpc_status(argument: Option<&str>) -> Result<Operator, InvalidOperator> {
+    Ok(Operator::GrpcStatus(match argument.unwrap_or_default() {
+        "" | "CAMEL_STRING" => GrpcStatusFormat::CamelCase,
+        "SNAKE_STRING" => GrpcStatusFormat::SnakeCase,
+        "NUMBER" => GrpcStatusFormat::Number,
+        _ => return Err(InvalidOperator::Argument("takes `CAMEL_STRING`, `SNAKE_STRING` or `NUMBER`")),
+    }))
+}
+
+/// `namespace:key`, or with further names behind the key. A filter of another name, and a filter without a key, makes the operator absent.
+fn metadata(argument: Option<&str>) -> Result<Operator, InvalidOperator> {
+    let invalid =
+        InvalidOperator::Argument("takes the name of a filter and a key, as in `envoy.filters.http.rbac:KEY`");
+    let Some(argument) = argument.filter(|argument| !argument.is_empty()) else { return Err(invalid) };
+    let mut names = argument.split(':');
+    let filter = names.next().and_then(|name| NAMESPACES.iter().find(|(known, _)| *known == name));
+    let path: Box<[Arc<str>]> = names.map(Arc::from).collect();
+    Ok(match filter {
+        Some((_, namespace)) if !path.is_empty() => Operator::Metadata(MetadataKey { namespace: *namespace, path }),
+        _ => Operator::Absent(format!("DYNAMIC_METADATA({argument})").into()),
+    })
 }
 
 fn time(argument: Option<&str>) -> Result<TimeFormat, InvalidOperator> {

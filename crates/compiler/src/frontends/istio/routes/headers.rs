@@ -89,11 +89,15 @@ fn parse_value(text: &str, field: &str, notes: &mut Notes) -> Option<HeaderText>
         .ok()?;
     if let HeaderText::Made(format) = &value {
         for operator in format.operators() {
-            if let Operator::Absent(name) = operator {
-                let message =
-                    format!("`{text}`: the gateway has no value for the operator `{name}`, which stays empty");
-                notes.add_with_help(code::FIELD_NO_EFFECT, field, message, "leave the operator out");
-            }
+            let message = match operator {
+                Operator::Absent(name) => format!("the gateway has no value for the operator `{name}`"),
+                operator if operator.is_for_log() => {
+                    format!("the operator `{operator}` has a value only in the access log")
+                }
+                _ => continue,
+            };
+            let message = format!("`{text}`: {message}; it stays empty");
+            notes.add_with_help(code::FIELD_NO_EFFECT, field, message, "leave the operator out");
         }
     }
     (!value.is_empty()).then_some(value)
@@ -111,12 +115,14 @@ mod tests {
         assert_eq!(written("a %PROTOCOL%").as_deref(), Some("a %PROTOCOL%"));
         assert_eq!(written("%START_TIME(%s)%").as_deref(), Some("%START_TIME(%s)%"));
         assert_eq!(written("%DYNAMIC_METADATA(x)%").as_deref(), Some("%DYNAMIC_METADATA(x)%"));
+        assert_eq!(written("a %TRAILER(x)%").as_deref(), Some("a %TRAILER(x)%"));
         assert_eq!(
             [written("50%"), written("%NOBODY%"), written("%START_TIME(%!)%"), written("")],
             [None, None, None, None]
         );
         let expected = [
-            "`%DYNAMIC_METADATA(x)%`: the gateway has no value for the operator `DYNAMIC_METADATA`, which stays empty",
+            "`%DYNAMIC_METADATA(x)%`: the gateway has no value for the operator `DYNAMIC_METADATA(x)`; it stays empty",
+            "`a %TRAILER(x)%`: the operator `TRAILER(x)` has a value only in the access log; it stays empty",
             "`50%`: `%` at character 3 begins an operator that does not end; write `%%` for a percent sign",
             "`%NOBODY%`: unknown operator `NOBODY` at character 1",
             "`%START_TIME(%!)%`: operator `START_TIME` at character 1 takes a valid `strftime` format",
