@@ -2,10 +2,10 @@
 //! has a line and a cause.
 
 use crate::backend::Backend;
+use crate::certificates::{Authority, Signed, fetch, shake};
 use crate::client::Client;
 use crate::gateway::{Gateway, Setup, forward, respond, until};
 use crate::observe::Lines;
-use crate::secured::{Authority, Signed, fetch, shake};
 use crate::streams::run;
 use dataplane::{AddressLimits, Limits, TrustedProxies};
 use ir::LogFormat;

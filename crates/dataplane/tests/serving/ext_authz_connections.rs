@@ -1,11 +1,11 @@
 //! AP-13: external authorization of connections whose bytes are passed on, with the service in Python on Envoy's published definitions.
 
 use crate::backend::Backend;
+use crate::certificates::{Authority, Signed, shake};
 use crate::client::Client;
 use crate::ext_authz::{Service, by_http, check, rule};
 use crate::gateway::{Gateway, Setup};
 use crate::observe::Lines;
-use crate::secured::{Authority, Signed, shake};
 use crate::streams;
 use dataplane::Limits;
 use ir::policy::{CheckProtocol, Condition, Demand, ExternalAuthorization, ExternalCheck, TextMatch};

@@ -12,7 +12,7 @@ mod arrivals;
 mod backend;
 mod bodies;
 mod budgets;
-
+mod certificates;
 mod client;
 mod control;
 mod edge;
@@ -48,6 +48,7 @@ mod sessions;
 mod settings;
 mod slow_backends;
 mod streams;
+mod stricter;
 mod switching;
 mod tokens;
 mod translations;

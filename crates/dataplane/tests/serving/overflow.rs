@@ -1,9 +1,9 @@
 //! Limits of what is asked of a cluster at one time, and of its connections (DR-20, DR-21).
 
 use crate::backend::Backend;
+use crate::certificates::Authority;
 use crate::client::Client;
 use crate::gateway::{Gateway, Setup, forward, retrying, until};
-use crate::secured::Authority;
 use crate::streams::{Streams, ask, connect, get, meanwhile, run};
 use dataplane::Limits;
 use ir::{ClientAuth, ClientTls, PoolLimits, Retries, RetryLimit, RetryOn, Share, Sni, TlsParameters, Verify};

@@ -2,10 +2,10 @@
 //! that change under load (AP-02, AP-03, AP-08, AP-11).
 
 use crate::backend::Backend;
+use crate::certificates::{Authority, shake};
 use crate::client::Client;
 use crate::ext_authz::{by_http, check, rule, told};
 use crate::gateway::{Gateway, Setup, forward, respond, until};
-use crate::secured::{Authority, shake};
 use crate::streams;
 use dataplane::Limits;
 use ir::ClientAuth;
@@ -205,7 +205,7 @@ fn ap_09_a_principal_is_that_of_a_verified_certificate() {
     let setup = to(&backend).tls(&["a.test"], Some(server.termination(ClientAuth::Optional(authority.trust(&[])))));
     let gateway = Gateway::serving(&setup.authorized(of_requests(allowing(demand))));
     let address = gateway.addresses()[0];
-    let status = |certificate: Option<&crate::secured::Signed>| {
+    let status = |certificate: Option<&crate::certificates::Signed>| {
         streams::run(async move {
             let mut stream = shake(address, "a.test", certificate, &["http/1.1"]).await.unwrap();
             stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").await.unwrap();

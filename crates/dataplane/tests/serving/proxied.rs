@@ -1,10 +1,10 @@
 //! Connections that begin with a PROXY header (S-112), and those to backends that do (DR-51).
 
 use crate::backend::Backend;
+use crate::certificates::{Authority, shake_on};
 use crate::client::Client;
 use crate::gateway::{Gateway, Setup, forward};
 use crate::observe::Lines;
-use crate::secured::{Authority, shake_on};
 use crate::streams::{ask, connect, get, run, runtime};
 use dataplane::Limits;
 use ir::LogFormat;

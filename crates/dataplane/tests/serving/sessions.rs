@@ -1,8 +1,8 @@
 //! Sessions of TLS that are resumed, what is stapled to handshakes, and certificates, authorities and lists of revoked certificates that change
 //! under load (S-84, S-97, S-98).
 
+use crate::certificates::{Authority, Signed};
 use crate::gateway::{Gateway, Setup, TIMEOUT, respond};
-use crate::secured::{Authority, Signed};
 use crate::streams::run;
 use dataplane::Limits;
 use ir::{ClientAuth, Credential, Der, Identity, Staple, Termination, Trust};

@@ -1,9 +1,9 @@
 //! Bytes through tunnels of proxies (DR-50), and proxies that misbehave.
 
 use crate::backend::{Backend, Side};
+use crate::certificates::Authority;
 use crate::client::Client;
 use crate::gateway::{Gateway, Setup, until};
-use crate::secured::Authority;
 use crate::streams::{Streams, read};
 use bytes::Bytes;
 use http::{Method, Response};
