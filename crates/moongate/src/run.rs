@@ -15,15 +15,16 @@ use crate::sink::ReportSink;
 use crate::start_up::{Input, StartUp};
 use crate::{descriptors, handover, limits, logging, process, service_manager, settings, start_up};
 use anyhow::{Context, Result};
-use dataplane::{DataPlane, Inherited, Options, TrustedProxies};
+use dataplane::{DataPlane, Inherited, Limits, Options, TrustedProxies};
 use ir::LogFormat;
 use rustix::process::Uid;
-use sources::FileSource;
+use sources::{FileSource, Reload};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::SignalKind;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use upstream::{Blocked, Upstream};
 
@@ -67,17 +68,7 @@ pub(crate) fn serve(
         ..upstream::Settings::default()
     };
     let upstream = Upstream::new(&of_upstream, runtime.handle().clone());
-    let handover = args.takeover.is_some();
-    let options = Options {
-        workers,
-        limits: bounds.plane,
-        trusted_proxies: trusted_proxies(&args.trusted_proxies),
-        access_log,
-        reasons: args.reason_header.into(),
-        inherited,
-        handover,
-        seed: None,
-    };
+    let options = Options { access_log, inherited, ..options(args, workers, bounds.plane) };
     let data_plane = Arc::new(DataPlane::start(options, upstream).context("the data plane cannot start")?);
     runtime.block_on(async {
         let mut ending = EndingSignals::install()?;
@@ -96,26 +87,7 @@ pub(crate) fn serve(
             service_manager::reloading();
             on_request.request();
         })?);
-        let (served, first_served) = tokio::sync::oneshot::channel();
-        let first = {
-            let (health, data_plane) = (health.clone(), Arc::clone(&data_plane));
-            move || {
-                let dropped = run_as.as_ref().map_or(Ok(()), RunAs::apply);
-                if dropped.is_err() {
-                    let _ = served.send(dropped);
-                    return;
-                }
-                if run_as.is_some() {
-                    // What the new user may not read shows now, not with the next edit.
-                    reload.request();
-                }
-                health.set_ready(true);
-                service_manager::ready();
-                let addresses: Vec<SocketAddr> =
-                    data_plane.listening().into_iter().map(|(_, address)| address).collect();
-                let _ = served.send(started(&addresses));
-            }
-        };
+        let (first, first_served) = on_first((run_as, reload), health.clone(), Arc::clone(&data_plane), started);
         // Readiness does not wait for the log.
         let sinks: Vec<Box<dyn ReportSink>> = vec![
             Box::new(shared),
@@ -130,40 +102,92 @@ pub(crate) fn serve(
             .with_mesh(move |mesh| log.apply(mesh, &plane));
         tasks.spawn(pipeline.run(source));
         let followed = follow((args.takeover.clone(), users), predecessor, first_served, own, Arc::clone(&data_plane));
-        tokio::select! {
-            asked = ending.next() => {
-                health.set_ready(false);
-                service_manager::stopping();
-                let delay = asked.delay(Duration::from_secs(args.drain_delay));
-                tracing::info!("draining for {} s; signal again to exit now", delay.as_secs() + args.drain);
-                if !delay.is_zero() {
-                    data_plane.announce_drain();
-                    tokio::select! {
-                        () = tokio::time::sleep(delay) => {}
-                        _ = ending.next() => return Ok(()),
-                    }
+        end(&mut ending, &health, (&*data_plane, &mut of_operators), args, followed).await
+    })
+}
+
+/// How the data plane serves, without a log and inherited sockets.
+fn options(args: &ServeArgs, workers: usize, limits: Limits) -> Options {
+    Options {
+        workers,
+        limits,
+        trusted_proxies: trusted_proxies(&args.trusted_proxies),
+        access_log: None,
+        reasons: args.reason_header.into(),
+        inherited: Inherited::default(),
+        handover: args.takeover.is_some(),
+        seed: None,
+    }
+}
+
+/// What happens once the first configuration serves: the privileges are dropped, the process becomes ready, and `started` is called. The receiver
+/// has the result.
+fn on_first(
+    (run_as, reload): (Option<RunAs>, Reload),
+    health: Health,
+    data_plane: Arc<DataPlane>,
+    started: impl FnOnce(&[SocketAddr]) -> Result<()> + Send + 'static,
+) -> (impl FnOnce() + Send + 'static, oneshot::Receiver<Result<()>>) {
+    let (served, first_served) = oneshot::channel();
+    let first = move || {
+        let dropped = run_as.as_ref().map_or(Ok(()), RunAs::apply);
+        if dropped.is_err() {
+            let _ = served.send(dropped);
+            return;
+        }
+        if run_as.is_some() {
+            // What the new user may not read shows now, not with the next edit.
+            reload.request();
+        }
+        health.set_ready(true);
+        service_manager::ready();
+        let addresses: Vec<SocketAddr> = data_plane.listening().into_iter().map(|(_, address)| address).collect();
+        let _ = served.send(started(&addresses));
+    };
+    (first, first_served)
+}
+
+/// Waits until the process is asked to end, or until another process has taken over, and drains.
+async fn end(
+    ending: &mut EndingSignals,
+    health: &Health,
+    (data_plane, of_operators): (&DataPlane, &mut JoinSet<()>),
+    args: &ServeArgs,
+    followed: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    tokio::select! {
+        asked = ending.next() => {
+            health.set_ready(false);
+            service_manager::stopping();
+            let delay = asked.delay(Duration::from_secs(args.drain_delay));
+            tracing::info!("draining for {} s; signal again to exit now", delay.as_secs() + args.drain);
+            if !delay.is_zero() {
+                data_plane.announce_drain();
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    _ = ending.next() => return Ok(()),
                 }
             }
-            result = followed => {
-                result?;
-                tracing::info!("another process serves the listeners; draining for {} s", args.drain);
-                // The other process answers for readiness and metrics now.
-                of_operators.abort_all();
-            }
         }
-        tokio::select! {
-            () = data_plane.drain(Duration::from_secs(args.drain)) => {}
-            _ = ending.next() => {}
+        result = followed => {
+            result?;
+            tracing::info!("another process serves the listeners; draining for {} s", args.drain);
+            // The other process answers for readiness and metrics now.
+            of_operators.abort_all();
         }
-        Ok(())
-    })
+    }
+    tokio::select! {
+        () = data_plane.drain(Duration::from_secs(args.drain)) => {}
+        _ = ending.next() => {}
+    }
+    Ok(())
 }
 
 /// Relieves the process before this one once the first configuration serves, and returns when another has taken over from this one.
 async fn follow(
     (path, users): (Option<PathBuf>, TrustedUsers),
     predecessor: Option<Predecessor>,
-    first_served: tokio::sync::oneshot::Receiver<Result<()>>,
+    first_served: oneshot::Receiver<Result<()>>,
     own: Vec<TcpListener>,
     data_plane: Arc<DataPlane>,
 ) -> Result<()> {
@@ -176,7 +200,7 @@ async fn follow(
         tracing::warn!(%address, "nothing of the configuration listens on a socket that was given; it is closed");
     }
     let Some(path) = path.filter(|_| served) else { return std::future::pending().await };
-    let (over, taken_over) = tokio::sync::oneshot::channel();
+    let (over, taken_over) = oneshot::channel();
     let wait = move || {
         let takeover_socket = TakeoverSocket::bind(&path)?;
         if let Some(predecessor) = predecessor {

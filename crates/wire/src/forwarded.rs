@@ -106,47 +106,7 @@ pub fn edit<'a>(
     request_id: Option<FieldValue<'a>>,
     edits: &mut Edits<'a>,
 ) {
-    let mut forwarded_for: Option<Vec<u8>> = None;
-    let mut has_id = false;
-    let mut has_port = false;
-    let mut certificates: Option<Vec<u8>> = None;
-    for (name, value) in fields.iter() {
-        // `x-request-id` and the internal ones have a common prefix; others are skipped early.
-        if name.len() < 12 || !name.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'x')) {
-            continue;
-        }
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if is("x-forwarded-for") {
-            // As in Envoy, an empty line adds nothing to the list.
-            if value.is_empty() {
-                continue;
-            }
-            let joined = forwarded_for.get_or_insert_default();
-            if !joined.is_empty() {
-                joined.push(b',');
-            }
-            joined.extend_from_slice(value);
-        } else if is("x-request-id") {
-            has_id = true;
-        } else if is("x-forwarded-port") {
-            has_port = true;
-        } else if is("x-forwarded-client-cert") {
-            match peer.certificate {
-                Certificate::Drop => edits.remove("x-forwarded-client-cert"),
-                Certificate::Keep | Certificate::Set(_) => {}
-                Certificate::Append(_) if value.is_empty() => {}
-                Certificate::Append(_) => {
-                    let joined = certificates.get_or_insert_default();
-                    joined.extend_from_slice(value);
-                    joined.push(b',');
-                }
-            }
-        } else if name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"x-envoy-"))
-            && let Some(internal) = INTERNAL.iter().find(|internal| is(internal))
-        {
-            edits.remove(*internal);
-        }
-    }
+    let Received { forwarded_for, certificates, has_id, has_port } = received(peer, fields, edits);
     match forwarded_for {
         None => edits.set("x-forwarded-for", peer.address),
         Some(mut joined) => {
@@ -172,6 +132,61 @@ pub fn edit<'a>(
     if let Some(request_id) = request_id.filter(|_| !has_id || peer.trusted_proxies == 0) {
         edits.set("x-request-id", request_id);
     }
+}
+
+/// What a request has of the headers that [`edit`] writes.
+#[derive(Default)]
+struct Received {
+    /// The lines of `x-forwarded-for` as one list.
+    forwarded_for: Option<Vec<u8>>,
+    /// The lines of `x-forwarded-client-cert` that are kept, each with a comma behind it.
+    certificates: Option<Vec<u8>>,
+    has_id: bool,
+    has_port: bool,
+}
+
+/// Reads these headers, and removes those that no client may send.
+#[inline]
+fn received<'a>(peer: &Peer<'a>, fields: Fields<'a>, edits: &mut Edits<'a>) -> Received {
+    let mut received = Received::default();
+    for (name, value) in fields.iter() {
+        // `x-request-id` and the internal ones have a common prefix; others are skipped early.
+        if name.len() < 12 || !name.first().is_some_and(|b| b.eq_ignore_ascii_case(&b'x')) {
+            continue;
+        }
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if is("x-forwarded-for") {
+            // As in Envoy, an empty line adds nothing to the list.
+            if value.is_empty() {
+                continue;
+            }
+            let joined = received.forwarded_for.get_or_insert_default();
+            if !joined.is_empty() {
+                joined.push(b',');
+            }
+            joined.extend_from_slice(value);
+        } else if is("x-request-id") {
+            received.has_id = true;
+        } else if is("x-forwarded-port") {
+            received.has_port = true;
+        } else if is("x-forwarded-client-cert") {
+            match peer.certificate {
+                Certificate::Drop => edits.remove("x-forwarded-client-cert"),
+                Certificate::Keep | Certificate::Set(_) => {}
+                Certificate::Append(_) if value.is_empty() => {}
+                Certificate::Append(_) => {
+                    let joined = received.certificates.get_or_insert_default();
+                    joined.extend_from_slice(value);
+                    joined.push(b',');
+                }
+            }
+        } else if name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"x-envoy-"))
+            && let Some(internal) = INTERNAL.iter().find(|internal| is(internal))
+        {
+            edits.remove(*internal);
+        }
+    }
+    received
 }
 
 /// Sets `x-forwarded-host` to the client's host if the backend gets another one (S-114).

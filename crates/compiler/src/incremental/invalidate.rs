@@ -67,15 +67,7 @@ impl Dependencies<'_> {
             Kind::Gateway => {
                 dirty.gateways.insert(object.clone());
             }
-            Kind::VirtualService => {
-                let domain = &self.settings.domain;
-                let old = frontends::references(before, object, domain);
-                let new = frontends::references(set, object, domain);
-                self.index.references(object, &old, &new);
-                dirty.sources.insert(object.clone());
-                // Whether anything delegates to them is reported there.
-                dirty.sources.extend(old.delegates.symmetric_difference(&new.delegates).cloned());
-            }
+            Kind::VirtualService => self.virtual_service(object, dirty),
             Kind::DestinationRule => {
                 let (old, new) = (before.destination_rules.get(key), set.destination_rules.get(key));
                 let reach = Reach::of(old, new, destination_rule_looks_alike);
@@ -97,15 +89,7 @@ impl Dependencies<'_> {
                 new.into_iter().for_each(|new| self.service(new, true, reach, dirty));
                 dirty.gone.extend(new.is_none().then(|| object.clone()));
             }
-            Kind::EndpointSlice => {
-                for (set, present) in [(before, false), (set, true)] {
-                    let Some(slice) = set.endpoint_slices.get(key) else { continue };
-                    self.index.slice(slice, present);
-                    if let Some(service) = service_of_slice(slice) {
-                        self.endpoints_of(&service, dirty);
-                    }
-                }
-            }
+            Kind::EndpointSlice => self.endpoint_slice(key, dirty),
             Kind::Endpoints => {
                 for (set, present) in [(before, false), (set, true)] {
                     if let Some(endpoints) = set.endpoints.get(key) {
@@ -122,22 +106,46 @@ impl Dependencies<'_> {
             Kind::Secret | Kind::ConfigMap => self.credential(|used| used.objects.contains(key), dirty),
             Kind::Pod => self.pod(before.pods.get(key), set.pods.get(key), dirty),
             Kind::RequestAuthentication => {
-                let seen = |set: &ResourceSet| {
-                    let object = set.request_authentications.get(key)?;
-                    let RequestAuthentication { selector, target_ref, target_refs, jwt_rules, .. } = &object.spec;
-                    let targets = (selector.clone(), target_ref.clone(), target_refs.clone());
-                    (!jwt_rules.is_empty()).then_some(targets)
-                };
-                if seen(before) != seen(set) {
-                    // Conditions on claims are reported where no token is verified.
-                    dirty.sources.extend(frontends::with_claims(set));
-                }
+                self.request_authentication(key, dirty);
                 dirty.policies.insert(object.clone());
             }
             Kind::AuthorizationPolicy | Kind::PeerAuthentication => {
                 dirty.policies.insert(object.clone());
             }
             Kind::Namespace => {}
+        }
+    }
+
+    fn virtual_service(&mut self, object: &ObjectRef, dirty: &mut Dirty) {
+        let domain = &self.settings.domain;
+        let old = frontends::references(self.before, object, domain);
+        let new = frontends::references(self.set, object, domain);
+        self.index.references(object, &old, &new);
+        dirty.sources.insert(object.clone());
+        // Whether anything delegates to them is reported there.
+        dirty.sources.extend(old.delegates.symmetric_difference(&new.delegates).cloned());
+    }
+
+    fn endpoint_slice(&mut self, key: &Key, dirty: &mut Dirty) {
+        for (set, present) in [(self.before, false), (self.set, true)] {
+            let Some(slice) = set.endpoint_slices.get(key) else { continue };
+            self.index.slice(slice, present);
+            if let Some(service) = service_of_slice(slice) {
+                self.endpoints_of(&service, dirty);
+            }
+        }
+    }
+
+    /// Conditions on claims are reported where no token is verified.
+    fn request_authentication(&self, key: &Key, dirty: &mut Dirty) {
+        let seen = |set: &ResourceSet| {
+            let object = set.request_authentications.get(key)?;
+            let RequestAuthentication { selector, target_ref, target_refs, jwt_rules, .. } = &object.spec;
+            let targets = (selector.clone(), target_ref.clone(), target_refs.clone());
+            (!jwt_rules.is_empty()).then_some(targets)
+        };
+        if seen(self.before) != seen(self.set) {
+            dirty.sources.extend(frontends::with_claims(self.set));
         }
     }
 

@@ -24,7 +24,6 @@ use text::{Authority, Target, Uuid};
 use upstream::ClusterState;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
-use wire::h1::size::request_size;
 use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
@@ -306,9 +305,7 @@ impl<'a> Request<'a> {
     fn capture(&mut self, route: &RouteEntry, view: &RequestView<'_>, parts: &RequestParts<'_>, edits: &Edits<'_>) {
         *self.captured_headers = substitute::capture_headers(&route.captured_headers, view, &edits.fields);
         if let Some(log) = self.worker.log() {
-            let demands = log.demands();
-            *self.logged_headers = substitute::capture_edited(&demands.request_fields, view, edits);
-            *self.logged_size = if demands.request_size { request_size(parts, view.scheme, edits) } else { 0 };
+            (*self.logged_headers, *self.logged_size) = log.demands().capture_request(view, parts, edits);
         }
     }
 

@@ -5,8 +5,9 @@ use ir::{AddressOf, Fact, FieldChoice, FieldName, HeaderName, LogFormat, Operato
 use routing::substitute;
 use wire::edit::Edits;
 use wire::grpc;
-use wire::h1::ResponseParts;
-use wire::h1::size::response_size;
+use wire::h1::size::{request_size, response_size};
+use wire::h1::{RequestParts, ResponseParts};
+use wire::view::RequestView;
 
 /// What has to be known of a stream for the lines of a format.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub(crate) struct LogDemands {
     /// Trailers of responses.
     pub(crate) trailers: bool,
     /// The size of heads of requests, and of responses.
-    pub(crate) request_size: bool,
+    request_size: bool,
     response_size: bool,
     /// The gateway's address towards endpoints, which costs a system call.
     pub(crate) upstream_local: bool,
@@ -46,6 +47,17 @@ impl LogDemands {
             }
         }
         demands
+    }
+
+    /// Captures what lines state of the head of a request as it is sent to an endpoint: changed headers, and the size.
+    pub(crate) fn capture_request(
+        &self,
+        view: &RequestView<'_>,
+        parts: &RequestParts<'_>,
+        edits: &Edits<'_>,
+    ) -> (Vec<(FieldName, Vec<u8>)>, u64) {
+        let size = if self.request_size { request_size(parts, view.scheme, edits) } else { 0 };
+        (substitute::capture_edited(&self.request_fields, view, edits), size)
     }
 
     /// What lines state of the head of a response; `parts` and `edits` are those that the client receives.

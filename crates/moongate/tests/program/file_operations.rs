@@ -155,6 +155,14 @@ impl Folder {
                     fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
                 }
             }
+            renaming => self.rename(renaming, number, seeded),
+        }
+    }
+
+    /// One operation that renames files or folders.
+    fn rename(&mut self, operation: usize, number: u64, seeded: &mut Seeded) {
+        let hidden = self.root.join(".next");
+        match operation {
             // Another name, before or behind the others.
             9 => {
                 let file = seeded.below(2);

@@ -29,13 +29,10 @@ fn page(gateway: &Gateway, accept: &str) -> (Option<String>, String) {
     (answer.header("content-type"), String::from_utf8(answer.body).unwrap())
 }
 
-/// A gateway that has something to count in every family: TLS, a cluster with limits and outlier detection, a route with a `statPrefix`
-/// that has to be escaped.
-fn with_all_families(folder: &Path, backend: SocketAddr) -> Gateway {
-    let own = rcgen::generate_simple_self_signed(["b.test".to_owned()]).unwrap();
+/// The configuration of [`with_all_families`].
+fn all_families(port: u16, own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
     let indented = |text: String| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    let port = backend.port();
-    let text = format!(
+    format!(
         "apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {{name: g, namespace: default}}
@@ -97,7 +94,14 @@ stringData:
 {}",
         indented(own.cert.pem()),
         indented(own.signing_key.serialize_pem())
-    );
+    )
+}
+
+/// A gateway that has something to count in every family: TLS, a cluster with limits and outlier detection, a route with a `statPrefix`
+/// that has to be escaped.
+fn with_all_families(folder: &Path, backend: SocketAddr) -> Gateway {
+    let own = rcgen::generate_simple_self_signed(["b.test".to_owned()]).unwrap();
+    let text = all_families(backend.port(), &own);
     fs::write(folder.join("all.yaml"), text).unwrap();
     let gateway = start(folder, &[80, 443, 9000], &[]);
     assert_eq!(status(&gateway, 80, "b.test"), 200);

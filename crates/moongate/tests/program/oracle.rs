@@ -146,27 +146,36 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
         gateway.wait().unwrap();
         let ports = recording.exchanges.iter().map(|exchange| exchange.question.port);
         let numbers = ports.map(|number| (gateway.address(number).port(), number)).collect();
-        let mut lines = lines(&log, &numbers, backends);
-        let mut left: BTreeMap<(SocketAddr, u16), usize> = BTreeMap::new();
-        let ends = |exchange: &Exchange, peers: &[SocketAddr]| -> Vec<(SocketAddr, u16)> {
-            peers.iter().map(|peer| (*peer, exchange.question.port)).collect()
-        };
-        for (_, exchange, peers, _) in &logged {
-            ends(exchange, peers).into_iter().for_each(|end| *left.entry(end).or_default() += 1);
-        }
-        for (name, exchange, peers, by_chance) in &logged {
-            let mut ours = Vec::new();
-            for end in ends(exchange, peers) {
-                let later = left.get_mut(&end).map_or(0, |count| {
-                    *count -= 1;
-                    *count
-                });
-                ours.extend(take_lines(&mut lines, end, later > 0));
-            }
-            found.parted.extend(by_chance.and_then(|by_chance| log_parts(name, exchange, &ours, by_chance)));
-        }
+        found.parted.extend(parted_lines(&logged, lines(&log, &numbers, backends)));
     }
     found
+}
+
+/// An exchange that was logged: its name, the addresses of its connections, and whether its answers agree by chance, where they agree.
+type Logged<'a> = (String, &'a Exchange, Vec<SocketAddr>, Option<bool>);
+
+/// Differences of the lines of exchanges.
+fn parted_lines(logged: &[Logged<'_>], mut lines: BTreeMap<String, Vec<Value>>) -> Vec<(String, String)> {
+    let mut left: BTreeMap<(SocketAddr, u16), usize> = BTreeMap::new();
+    let ends = |exchange: &Exchange, peers: &[SocketAddr]| -> Vec<(SocketAddr, u16)> {
+        peers.iter().map(|peer| (*peer, exchange.question.port)).collect()
+    };
+    for (_, exchange, peers, _) in logged {
+        ends(exchange, peers).into_iter().for_each(|end| *left.entry(end).or_default() += 1);
+    }
+    let mut parted = Vec::new();
+    for (name, exchange, peers, by_chance) in logged {
+        let mut ours = Vec::new();
+        for end in ends(exchange, peers) {
+            let later = left.get_mut(&end).map_or(0, |count| {
+                *count -= 1;
+                *count
+            });
+            ours.extend(take_lines(&mut lines, end, later > 0));
+        }
+        parted.extend(by_chance.and_then(|by_chance| log_parts(name, exchange, &ours, by_chance)));
+    }
+    parted
 }
 
 /// Lines of the access log by the client's address, with the numbers of ports in the recording.
