@@ -1,6 +1,7 @@
-//! Names to addresses, off the hot path: in tasks of the store, by their TTL, with the last good answer kept (SE-07, SE-08).
+//! Resolves names to addresses in tasks of the store, off the hot path. Names are resolved again when their TTL ends, and the last good answer
+//! stays in use when a query fails (SE-07, SE-08).
 //!
-//! A name is asked for when its cluster is first used, not when it is configured: a hundred thousand names cost nothing until then.
+//! A name is resolved when its cluster is first used, not when it is configured, so that unused names cost nothing.
 
 mod failures;
 mod resolver;
@@ -19,18 +20,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Bounds of what is asked, and how often.
+/// Bounds on the number and the frequency of queries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DnsBounds {
-    /// Names asked for at once for the first time; a request waits for each of them.
+    /// First queries in progress at the same time. Requests wait for the answers.
     pub(crate) first_queries: usize,
-    /// Names asked for again at once.
+    /// Repeated queries in progress at the same time.
     pub(crate) later_queries: usize,
-    /// Until a name is asked for again at the earliest, whatever its TTL.
+    /// The shortest time between two queries of a name, whatever its TTL.
     pub(crate) soonest: Duration,
-    /// And at the latest; also for names that nobody uses.
+    /// The longest time between two queries of a name, also of one that is not in use.
     pub(crate) latest: Duration,
-    /// After a first failure; doubled with each further one.
+    /// The time after a first failure. It doubles with each further failure.
     pub(crate) after_failure: Duration,
     /// The longest time after failures.
     pub(crate) after_failures: Duration,
@@ -49,14 +50,14 @@ impl Default for DnsBounds {
     }
 }
 
-/// Resolves the names of clusters, each from its first use on for as long as the cluster is there.
+/// Resolves the names of clusters, from the first use of a cluster until the cluster is removed.
 #[derive(Debug)]
 pub(crate) struct Dns {
     tasks: Arc<Tasks>,
     queries: Arc<Queries>,
 }
 
-/// What the tasks of all clusters share.
+/// State that the tasks of all clusters share.
 #[derive(Debug)]
 struct Queries {
     resolver: Option<TokioResolver>,
@@ -75,7 +76,7 @@ struct NameState {
     error: Option<String>,
 }
 
-/// The addresses of a name and how long they hold, or why there is no answer.
+/// The addresses of a name and their TTL, or why there is no answer.
 type Answer = Result<(Vec<IpAddr>, Duration), String>;
 
 impl Dns {
@@ -86,7 +87,7 @@ impl Dns {
         Self { tasks, queries: Arc::new(queries) }
     }
 
-    /// The addresses of a name now, or why there are none; an address is its own.
+    /// The addresses of a name now, or why there are none. An IP address resolves to itself.
     pub(crate) async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, String> {
         if let Ok(address) = name.parse() {
             return Ok(vec![address]);
@@ -96,21 +97,21 @@ impl Dns {
         Ok(answer.iter().collect())
     }
 
-    /// Names without an answer, by cluster.
+    /// Names whose last query had no answer, by cluster.
     pub(crate) fn unresolved(&self) -> Vec<Unresolved> {
         self.queries.failures.list()
     }
 
-    /// How many names have no answer.
+    /// The number of names whose last query had no answer.
     pub(crate) fn count_unresolved(&self) -> usize {
         self.queries.failures.count()
     }
 
-    /// Begins to resolve a cluster's names, if it has any and nobody has begun.
+    /// Starts to resolve the names of a cluster, unless the cluster has none or the resolution has started.
     pub(crate) fn begin(&self, state: &Arc<ClusterState>) {
         if let Some(progress) = state.begin_resolving() {
             let (queries, state) = (Arc::clone(&self.queries), Arc::downgrade(state));
-            // The task ends by itself once the cluster is dropped.
+            // The task ends when the cluster is dropped.
             self.tasks.spawn(async move { queries.keep_resolving(&state, &progress).await });
         }
     }
@@ -118,14 +119,14 @@ impl Dns {
 
 impl Queries {
     async fn keep_resolving(self: &Arc<Self>, state: &Weak<ClusterState>, progress: &NameResolution) {
-        // What the state before this one left holds for each name that has no answer.
-        let mut known = state.upgrade().map(|state| left(&state)).unwrap_or_default();
+        // The addresses of the previous state stay in use for names without an answer.
+        let mut known = state.upgrade().map(|state| previous_addresses(&state)).unwrap_or_default();
         let mut first = true;
         let failures = self.failures.task();
         loop {
             let Some(source) = state.upgrade().map(|state| Arc::clone(&state.config)) else { return };
             let EndpointSource::Dns { names, first_only } = &source.endpoints else { return };
-            let again = self.ask_all(names, &mut known, first).await;
+            let again = self.query_all(names, &mut known, first).await;
             first = false;
             for (name, known) in names.iter().zip(&known) {
                 match &known.error {
@@ -141,7 +142,7 @@ impl Queries {
             let addresses = addresses(names, &known, *first_only);
             match state.upgrade() {
                 None => return,
-                // No answer, but the state before this one left some: they stay in use.
+                // There is no answer, and the addresses of the previous state stay in use.
                 Some(state) if addresses.is_empty() && state.is_in_use() => {}
                 Some(state) => state.set_resolved(addresses),
             }
@@ -149,21 +150,21 @@ impl Queries {
         }
     }
 
-    /// Asks for all names at once; the time until they have to be asked for again.
-    async fn ask_all(self: &Arc<Self>, names: &Arc<[DnsName]>, known: &mut [NameState], first: bool) -> Duration {
-        let mut asked = JoinSet::new();
+    /// Queries all names at the same time. Returns the time until the next queries.
+    async fn query_all(self: &Arc<Self>, names: &Arc<[DnsName]>, known: &mut [NameState], first: bool) -> Duration {
+        let mut queries_in_progress = JoinSet::new();
         for number in 0..names.len() {
             let (queries, names) = (Arc::clone(self), Arc::clone(names));
-            asked.spawn(async move {
+            queries_in_progress.spawn(async move {
                 let answer = match names.get(number) {
-                    Some(name) => queries.ask(name, first).await,
+                    Some(name) => queries.query(name, first).await,
                     None => Err("the name does not exist".to_owned()),
                 };
                 (number, answer)
             });
         }
         let mut answers: Vec<Answer> = names.iter().map(|_| Err("the query was aborted".to_owned())).collect();
-        while let Some(answered) = asked.join_next().await {
+        while let Some(answered) = queries_in_progress.join_next().await {
             if let Ok((number, answer)) = answered
                 && let Some(place) = answers.get_mut(number)
             {
@@ -188,8 +189,8 @@ impl Queries {
         again
     }
 
-    /// The addresses of one name and how long they hold, or why there is no answer.
-    async fn ask(&self, name: &DnsName, first: bool) -> Answer {
+    /// The addresses of one name and their TTL, or why there is no answer.
+    async fn query(&self, name: &DnsName, first: bool) -> Answer {
         if let Ok(address) = name.name.parse() {
             return Ok((vec![address], self.bounds.latest));
         }
@@ -207,15 +208,15 @@ impl Queries {
 }
 
 impl DnsBounds {
-    /// How long to wait after so many failures in a row.
+    /// The time until the next query after a number of consecutive failures.
     fn pause(&self, failures: u32) -> Duration {
         let doubled = self.after_failure.saturating_mul(1 << failures.saturating_sub(1).min(16));
         doubled.min(self.after_failures)
     }
 }
 
-/// A name of this machine itself has an address of each family, whatever the hosts file says, and one that listens there does so on
-/// IPv4 as a rule: as two endpoints, every other request would be refused.
+/// Drops IPv6 loopback addresses beside IPv4 ones. `localhost` has an address of each family, and most servers listen on IPv4 only: as two
+/// endpoints, every other request would fail.
 fn one_loopback(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     if addresses.iter().any(|address| address.is_ipv4() && address.is_loopback()) {
         addresses.retain(|address| address.is_ipv4() || !address.is_loopback());
@@ -223,8 +224,8 @@ fn one_loopback(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
-/// What a cluster knows of its names already. An address that may be that of several names is known of each.
-fn left(state: &ClusterState) -> Vec<NameState> {
+/// The addresses of each name of a cluster that its state already has. An address that may belong to several names is listed for each.
+fn previous_addresses(state: &ClusterState) -> Vec<NameState> {
     let EndpointSource::Dns { names, .. } = &state.config.endpoints else { return Vec::new() };
     names.iter().map(|name| NameState { addresses: state.resolved(name), ..NameState::default() }).collect()
 }

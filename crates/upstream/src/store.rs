@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Slots per chunk: what one changed cluster copies.
+/// Slots per chunk. A change of one cluster copies one chunk.
 const CHUNK: usize = 256;
 
 type Chunk = [Option<Arc<ClusterState>>; CHUNK];
@@ -38,7 +38,7 @@ pub struct Upstream {
     endpoints: Arc<Endpoints>,
     dns: Dns,
     fetcher: Fetcher,
-    /// Name resolution, outlier detection and fetches; dropped, and with it ended, with the store.
+    /// Name resolution, outlier detection and fetches. They are aborted when the store is dropped.
     tasks: Arc<Tasks>,
 }
 
@@ -47,16 +47,17 @@ struct Slots {
     by_id: HashMap<ClusterId, u32, RandomState>,
 }
 
-/// A change that is made ready beside what workers read.
+/// A change, prepared on a copy of what workers read.
 struct Change<'a> {
     upstream: &'a Upstream,
     chunks: Vec<Arc<Chunk>>,
-    /// The states that leave their slots, and what comes after them.
+    /// The states that are replaced or removed, with their replacements.
     replaced: Vec<(Arc<ClusterState>, Option<Arc<ClusterState>>)>,
 }
 
 impl Upstream {
-    /// No clusters yet. Names are resolved, and endpoints ejected and restored, in tasks on `runtime`, which end with the store.
+    /// A store without clusters. Names are resolved, and endpoints are ejected and restored, in tasks on `runtime`. The tasks are aborted when the
+    /// store is dropped.
     pub fn new(settings: &Settings, runtime: tokio::runtime::Handle) -> Arc<Self> {
         let inside = runtime.enter();
         let resolver = build_resolver(&settings.name_servers);
@@ -74,18 +75,19 @@ impl Upstream {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).intern(id)
     }
 
-    /// The cluster of a slot, if the configuration has it now.
+    /// The cluster of a slot, if the current configuration has one.
     pub fn cluster(&self, slot: u32) -> Option<Arc<ClusterState>> {
         let slot = slot as usize;
         self.chunks.load().get(slot / CHUNK)?.get(slot % CHUNK)?.clone()
     }
 
-    /// Begins to resolve a cluster's names, if it has any and nobody has.
+    /// Starts to resolve the names of a cluster, unless the cluster has none or the resolution has started.
     pub fn begin_resolving(&self, state: &Arc<ClusterState>) {
         self.dns.begin(state);
     }
 
-    /// Runs a task on the runtime of the control side. It is aborted when the store is dropped, so that it must not hold the store.
+    /// Runs a task on the runtime of the control side. The task is aborted when the store is dropped, so a task must not keep
+    /// the store alive.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
@@ -100,23 +102,23 @@ impl Upstream {
         self.dns.unresolved()
     }
 
-    /// How many names of clusters in use have no answer.
+    /// The number of names of clusters in use whose last query had no answer.
     pub fn count_unresolved(&self) -> usize {
         self.dns.count_unresolved()
     }
 
-    /// Starts the outlier detection task of a cluster, which [`ClusterState::report`] asks for.
+    /// Starts the outlier detection task of a cluster. [`ClusterState::report`] states when the task is needed.
     pub fn watch(self: &Arc<Self>, state: &ClusterState) {
         let Some(detector) = state.outlier_detector() else { return };
         let (upstream, id, detector) = (Arc::downgrade(self), state.config.id.clone(), Arc::clone(detector));
         self.tasks.spawn(async move {
-            // Not in the worker, which must not wait for a change of the slots.
+            // In the task, because a worker must not wait for a change of the slots.
             let Some(slot) = upstream.upgrade().map(|upstream| upstream.slot(&id)) else { return };
             ejection::run(detector, || upstream.upgrade()?.cluster(slot)).await;
         });
     }
 
-    /// What is counted of the clusters that have limits or may eject endpoints, and are in use.
+    /// The counts of the clusters in use that have limits or outlier detection.
     pub fn counts(&self) -> Vec<(ClusterId, Option<UsageCounts>, Option<Ejections>)> {
         let chunks = self.chunks.load();
         let states = chunks.iter().flat_map(|chunk| chunk.iter().flatten());
@@ -124,10 +126,10 @@ impl Upstream {
         counts.filter(|(_, usage, ejections)| usage.is_some() || ejections.is_some()).collect()
     }
 
-    /// Takes over a snapshot. Endpoints keep their identity where their address stays; those that go are marked so, once
-    /// the new ones can be seen.
+    /// Applies a snapshot. An endpoint keeps its identity while its address stays. Removed endpoints are marked after the new clusters are
+    /// published.
     pub fn apply(&self, snapshot: &Snapshot, delta: &Delta) {
-        // Held to the end: there is one change at a time.
+        // Locked until the end, so that changes are applied one at a time.
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut change = Change { upstream: self, chunks: Vec::clone(&self.chunks.load_full()), replaced: Vec::new() };
         match &delta.changes {
@@ -196,7 +198,7 @@ impl Change<'_> {
             }
             if let Some(next) = next.filter(|_| before.is_in_use()) {
                 next.carry_over_health(&before);
-                // It is in use, so its names are wanted at once.
+                // The cluster is in use, so its names are resolved at once.
                 self.upstream.dns.begin(&next);
             }
         }

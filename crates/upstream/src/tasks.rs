@@ -1,5 +1,5 @@
-//! The owner of the tasks that belong to the clusters of the process: name resolution and outlier detection. They end by themselves when
-//! their cluster is gone, and all of them when the owner is dropped.
+//! The owner of the tasks of clusters: name resolution and outlier detection. A task ends when its cluster is removed. All tasks are aborted when
+//! the owner is dropped.
 
 use std::sync::{Mutex, PoisonError};
 use tokio::runtime::Handle;
@@ -13,7 +13,7 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// No tasks yet; they will run on `runtime`.
+    /// An owner without tasks, which will run on `runtime`.
     pub(crate) fn new(runtime: Handle) -> Self {
         Self { runtime, running: Mutex::default() }
     }
@@ -21,7 +21,7 @@ impl Tasks {
     /// Starts a task. It is aborted when the owner is dropped.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // Tasks that have ended would be kept otherwise.
+        // Removes the results of tasks that have ended.
         while running.try_join_next().is_some() {}
         running.spawn_on(task, &self.runtime);
     }
@@ -42,7 +42,7 @@ mod tests {
         let held = Arc::new(());
         let of_task = Arc::clone(&held);
         let (dropped, wait) = oneshot::channel::<()>();
-        // The first task may still be about to end.
+        // The first task may not have ended yet.
         while tasks.running.lock().unwrap().try_join_next().is_none() {
             tokio::task::yield_now().await;
         }

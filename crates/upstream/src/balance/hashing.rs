@@ -1,5 +1,5 @@
-//! The hash table of a cluster's endpoints: built when the first request needs it, on a thread of its own where it is large. Until a new
-//! table is ready, the one before it serves, without the endpoints that are gone.
+//! The hash table of a cluster's endpoints. It is built when the first request needs it; a large table is built on a separate thread. Until a new
+//! table is ready, the previous table is used, without the removed endpoints.
 
 use super::table::{Share, Shares, Table};
 use crate::endpoint::EndpointState;
@@ -27,7 +27,7 @@ pub(super) struct Hashing {
     table: OnceLock<Table>,
     asked: AtomicBool,
     built: Notify,
-    /// The table that serves meanwhile.
+    /// The previous table, used until the table is built.
     before: ArcSwapOption<Hashing>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Hashing {
 pub struct TableNotReady;
 
 impl Hashing {
-    /// Endpoints with their shares of all weights; returns `before` where nothing changed.
+    /// The table of endpoints with their shares of all weights; `before` if nothing changed.
     pub(super) fn new(kind: HashTable, shares: Shares, before: Option<&Arc<Self>>) -> Arc<Self> {
         if let Some(before) = before.filter(|before| before.is_of(kind, &shares)) {
             return Arc::clone(before);
@@ -84,7 +84,7 @@ impl Hashing {
         }))
     }
 
-    /// The endpoint of the first entry that is `wanted`, else that of the first entry.
+    /// The endpoint of the first entry that is `wanted`, or of the first entry if none is.
     fn find(&self, table: &Table, hash: u64, wanted: impl Fn(&EndpointState) -> bool) -> Option<Arc<EndpointState>> {
         let mut places = (0..ATTEMPTS).filter_map(|attempt| self.shares.get(table.find(hash, attempt)?));
         let (first, _) = places.next()?;
@@ -92,7 +92,7 @@ impl Hashing {
         Some(Arc::clone(found.map_or(first, |(endpoint, _)| endpoint)))
     }
 
-    /// The table, if it is built or small; else its building is requested.
+    /// The table, if it is built or small. Otherwise the table is requested from the thread.
     fn table(self: &Arc<Self>) -> Option<&Table> {
         if let Some(table) = self.table.get() {
             return Some(table);

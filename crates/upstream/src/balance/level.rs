@@ -1,4 +1,4 @@
-//! The endpoints of one priority, by their localities: how much of all requests they take, and which of them takes one (DR-13).
+//! The endpoints of one priority, by locality: the share of requests that they receive, and the choice of one of them (DR-13).
 
 use super::hashing::Hashing;
 use super::line::Line;
@@ -9,26 +9,26 @@ use ir::{Balance, Balancer, Localities, Locality};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Choices that may fall on an endpoint to be avoided before its neighbour is taken.
+/// Choices of an endpoint to be avoided before the next endpoint is used instead.
 const TRIES: usize = 3;
-/// So many hundredths of a priority's or locality's endpoints would do: requests go elsewhere only once fewer than a hundred of these are
-/// left (Envoy's overprovisioning factor).
+/// Envoy's overprovisioning factor, in percent: the healthy share of a priority or a locality is multiplied by it. Requests go to others only if
+/// the product is below 100 %.
 const OVERPROVISIONING: u64 = 140;
-/// What a locality's weight counts when all of it is healthy.
+/// The scale of a locality's weight while all of its endpoints are healthy.
 const WHOLE: u64 = 1000;
 
 /// Endpoints of one priority.
 #[derive(Debug)]
 pub(super) struct Level {
     pub(super) priority: u32,
-    /// How much of it is healthy, in hundredths; as good as whole long before all are.
+    /// The healthy share in percent, multiplied by the overprovisioning factor, at most 100.
     health: u64,
-    /// Where its share of requests ends, in hundredths of all; where that of the one before ends, if it has none.
+    /// The end of its range of requests, in percent of all requests. A priority without requests has an empty range.
     pub(super) end: u64,
     pub(super) inside: Inside,
 }
 
-/// How one of a priority's endpoints is chosen.
+/// How an endpoint of a priority is chosen.
 #[derive(Debug)]
 pub(super) enum Inside {
     /// A locality, then an endpoint of it.
@@ -48,7 +48,7 @@ pub(super) struct Group {
 /// Members with the weights that they have now.
 type Weighed<'a> = Vec<(&'a Member, u64)>;
 
-/// What there is of a priority.
+/// The endpoints of a priority, and how many are healthy.
 struct Standing<'a> {
     priority: u32,
     members: Vec<(&'a Member, u64)>,
@@ -60,13 +60,13 @@ impl Standing<'_> {
         self.members.len() as u64
     }
 
-    /// In hundredths; as good as whole long before all are.
+    /// The healthy share in percent, multiplied by the overprovisioning factor, at most 100.
     fn health(&self) -> u64 {
         (OVERPROVISIONING * self.healthy).checked_div(self.total()).unwrap_or(0).min(100)
     }
 }
 
-/// The one that takes a request, in hundredths of all, where some priorities are left out; `None` where no other is healthy.
+/// The priority for a request when some priorities are excluded; `None` if no other priority is healthy.
 pub(super) fn others(levels: &[Level], excluded: u32, point: u64) -> Option<&Level> {
     let is_excluded = |level: &Level| 1_u32.checked_shl(level.priority).is_some_and(|bit| excluded & bit != 0);
     let left = || levels.iter().filter(|level| level.health > 0 && !is_excluded(level));
@@ -76,7 +76,7 @@ pub(super) fn others(levels: &[Level], excluded: u32, point: u64) -> Option<&Lev
         end += (100 * level.health).checked_div(whole).unwrap_or(0);
         point < end
     };
-    // What rounding leaves is the first one's.
+    // The first priority gets the rest that rounding leaves.
     left().find(share).or_else(|| left().next())
 }
 
@@ -108,7 +108,7 @@ pub(super) fn levels(members: Weighed<'_>, balance: &Balance, before: &[Level]) 
         .collect()
 }
 
-/// What each priority takes, in hundredths, and whether it is chosen from whatever the health: as Envoy has it.
+/// The share of requests of each priority in percent, and whether unhealthy endpoints are chosen too (panic), as in Envoy.
 fn shares(standings: &[Standing<'_>], panic_threshold: u64) -> Vec<(u64, bool)> {
     let health: u64 = standings.iter().map(Standing::health).sum();
     let whole = health.min(100);
@@ -124,14 +124,14 @@ fn shares(standings: &[Standing<'_>], panic_threshold: u64) -> Vec<(u64, bool)> 
         left -= share;
         shares.push((share, panics(one)));
     }
-    // What rounding left.
+    // The rest that rounding left.
     if let Some((share, _)) = shares.iter_mut().find(|(share, _)| *share > 0) {
         *share += left;
     }
     shares
 }
 
-/// The share of a locality where shares are configured; else `None`.
+/// The share of a locality, if shares are configured.
 fn weight_of_locality(balance: &Balance, locality: Option<&Locality>) -> Option<u32> {
     let Localities::Distribute(shares) = &balance.localities else { return None };
     let of = |(of, _): &&(Option<Locality>, u32)| of.as_ref() == locality;
@@ -181,7 +181,7 @@ fn inside(standing: &Standing<'_>, panic: bool, balance: &Balance, before: Optio
     Inside::Groups { groups: weighed.into_iter().map(group).collect(), line }
 }
 
-/// The part of each endpoint of all weights: that of its locality, and its own there.
+/// The share of each endpoint: the share of its locality, multiplied by its share within the locality.
 fn parts(weighed: &[(Option<&Locality>, u64, Weighed<'_>)]) -> Shares {
     let all: f64 = weighed.iter().map(|(_, weight, _)| *weight as f64).sum();
     let inside = weighed.iter().flat_map(|(_, weight, members)| {
@@ -198,7 +198,7 @@ impl Group {
         if let [only] = &*self.endpoints { Some(only) } else { None }
     }
 
-    /// Chooses an endpoint; those whose ids are in `avoid` are not taken when others are found.
+    /// Chooses an endpoint. One whose id is in `avoid` is chosen only if no other is found.
     pub(super) fn pick(
         &self,
         balancer: &Balancer,
@@ -231,7 +231,7 @@ impl Group {
         }
     }
 
-    /// The second choice. Where all weights are equal it is another one for sure.
+    /// The second choice. If all weights are equal, it differs from the first.
     fn other_than(&self, one: usize, random: u64) -> Option<usize> {
         if !self.line.is_even() {
             return self.line.at(random);
@@ -241,7 +241,7 @@ impl Group {
         Some((one + step) % self.endpoints.len())
     }
 
-    /// Whether `one` has fewer requests for its weight. When idle, neither has: the first choice stays, which is by weight alone.
+    /// Whether `one` has fewer requests for its weight. If both are idle, neither has, and the first choice stays, which depends on weights alone.
     fn is_less_loaded(&self, one: usize, other: usize) -> bool {
         let active = |number: usize| self.endpoints.get(number).map_or(0, |endpoint| u64::from(endpoint.active()));
         active(one).saturating_mul(self.line.weight(other)) < active(other).saturating_mul(self.line.weight(one))

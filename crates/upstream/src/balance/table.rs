@@ -1,5 +1,5 @@
-//! From hashes to endpoints: a ring or Maglev's table, as Envoy lays them out (DR-11). When an endpoint goes, about its own share of the
-//! keys moves and no other.
+//! Tables from hashes to endpoints: a ring or a Maglev table, with Envoy's layout (DR-11). When an endpoint is removed, about its own share of the
+//! keys moves to other endpoints, and no other key.
 
 use super::xxhash::xxhash64;
 use crate::endpoint::EndpointState;
@@ -7,15 +7,14 @@ use ir::{EndpointAddress, HashTable};
 use std::io::Write as _;
 use std::sync::Arc;
 
-/// The most points of a ring; Envoy's.
+/// The maximum number of points of a ring, as in Envoy.
 const LARGEST_RING: u64 = 8 * 1024 * 1024;
-/// A table of more entries than this, that have to be put in order or probed for, is laid out apart from workers: below it takes about
-/// a millisecond.
+/// A table with more entries than this is not built by workers. Building a smaller table takes about a millisecond.
 const SMALL: u64 = 16 * 1024;
-/// Points of a part of a ring, about.
+/// The approximate number of points in a part of a ring.
 const POINTS_OF_PART: usize = 8;
 
-/// An endpoint and its part of all weights.
+/// An endpoint and its share of all weights.
 pub(super) type Share = (Arc<EndpointState>, f64);
 
 /// All endpoints.
@@ -33,26 +32,26 @@ pub(super) enum Table {
 /// A ring of points, each with the number of its endpoint.
 #[derive(Debug)]
 pub(super) struct Ring {
-    /// In order.
+    /// Sorted by hash.
     points: Box<[(u64, u32)]>,
-    /// Where each of the equal parts of the ring begins among the points: a large ring is not searched as a whole, which would miss the
+    /// The index of the first point of each of the equal parts of the ring. A lookup searches one part: a search of a large ring would miss the
     /// caches at each step.
     parts: Box<[u32]>,
-    /// How many leading bits of a hash tell its part.
+    /// The number of leading bits of a hash that select a part.
     bits: u32,
 }
 
 impl Table {
-    /// Whether it is laid out soon enough for a worker to do so.
+    /// Whether a worker may build it, because that is quick.
     pub(super) fn is_small(kind: HashTable, shares: &Shares) -> bool {
         match kind {
             HashTable::Ring { minimum_size } => ring_scale(minimum_size, shares) <= SMALL as f64,
-            // Each entry is probed for several times.
+            // Several entries are probed for each entry.
             HashTable::Maglev { size } => size <= SMALL / 8,
         }
     }
 
-    /// Lays a table out.
+    /// Builds a table.
     pub(super) fn build(kind: HashTable, shares: &Shares) -> Self {
         match kind {
             HashTable::Ring { minimum_size } => Self::Ring(ring(minimum_size, shares)),
@@ -60,7 +59,7 @@ impl Table {
         }
     }
 
-    /// The number of the endpoint of a hash. `attempt` counts up to find others.
+    /// The number of the endpoint of a hash. Each `attempt` finds another one.
     pub(super) fn find(&self, hash: u64, attempt: usize) -> Option<usize> {
         let owner = match self {
             Self::Ring(ring) => {
@@ -76,7 +75,7 @@ impl Table {
     }
 }
 
-/// How many points there are for all of the weight: so many that the endpoint of least weight has a whole number of them.
+/// The number of points of all endpoints, chosen so that the endpoint of least weight has a whole number of points.
 fn ring_scale(minimum_size: u64, shares: &Shares) -> f64 {
     let least = shares.iter().map(|(_, share)| *share).fold(1.0, f64::min);
     let minimum = minimum_size.clamp(1, LARGEST_RING) as f64;
@@ -131,7 +130,7 @@ struct Permutation {
     place: u64,
     skip: u64,
     share: f64,
-    /// When it has its next turn.
+    /// The round of its next turn.
     due: f64,
 }
 
@@ -149,11 +148,11 @@ fn maglev(size: u64, shares: &Shares) -> Box<[u32]> {
     let mut left = if permutations.is_empty() { 0 } else { entries.len() };
     let mut round = 1.0;
     let mut before = usize::MAX;
-    // A round that fills nothing would be followed by others: only a size that is no prime leads there.
+    // A round that fills no entry ends the loop. It occurs only if the size is not a prime number.
     while left > 0 && left < before {
         before = left;
         for (number, permutation) in (0_u32..).zip(&mut permutations) {
-            // One of the largest weight has a turn in each round, others more seldom.
+            // An endpoint of the largest weight has a turn in each round, others have fewer.
             if left == 0 || round * permutation.share < permutation.due {
                 continue;
             }
@@ -176,7 +175,7 @@ fn maglev(size: u64, shares: &Shares) -> Box<[u32]> {
     entries.into()
 }
 
-/// What an endpoint is hashed by.
+/// The text of an endpoint that is hashed.
 fn text(address: &EndpointAddress) -> Vec<u8> {
     address.to_string().into_bytes()
 }

@@ -68,7 +68,7 @@ fn dr_10_round_robin_takes_turns_by_weight() {
 
 #[test]
 fn dr_10_round_robin_spreads_the_turns_of_a_heavy_endpoint() {
-    // Any stretch of turns holds about an endpoint's share of them, wherever it begins.
+    // Every sequence of turns contains about the share of the endpoint, wherever the sequence begins.
     let list = list(&[50, 30, 20]);
     let picked = picks(&list, Balancer::RoundRobin, 300, None);
     for stretch in picked.windows(10) {
@@ -108,7 +108,7 @@ fn dr_10_least_request_measures_load_by_weight() {
     let list = list(&[1, 4]);
     let [light, heavy] = [0, 1].map(|number| list.iter().nth(number).unwrap());
     let _load: Vec<_> = (0..3).map(|_| InFlight::new(heavy)).chain([InFlight::new(light)]).collect();
-    // 3 of 4 against 1 of 1: the heavy one is the less loaded, so that it wins whenever it is one of the two.
+    // A load of 3 for weight 4 against 1 for weight 1: the heavy endpoint has less load, so it is picked whenever it is one of the two.
     let counted = counts(&list, &picks(&list, Balancer::LeastRequest, 10_000, None));
     assert_within_three_sigma(&counted, &[1, 24]);
 }
@@ -138,7 +138,7 @@ fn an_avoided_endpoint_is_picked_only_if_it_is_the_only_one() {
 }
 
 #[test]
-fn nothing_is_picked_of_nothing() {
+fn nothing_is_picked_from_an_empty_list() {
     let list = list(&[]);
     for balancer in [Balancer::RoundRobin, Balancer::LeastRequest, Balancer::Random] {
         assert!(list.pick(&balancer, &mut || 7, PickContext::default()).unwrap().is_none());
@@ -146,7 +146,7 @@ fn nothing_is_picked_of_nothing() {
 }
 
 #[test]
-fn dr_30_where_too_few_are_left_all_are_used() {
+fn dr_30_all_endpoints_are_used_if_too_few_are_healthy() {
     let before = list(&[1; 4]);
     let used = |ejected: usize, panic_threshold: u32| {
         before.iter().enumerate().for_each(|(at, endpoint)| endpoint.set_ejected(at < ejected));
@@ -160,6 +160,6 @@ fn dr_30_where_too_few_are_left_all_are_used() {
     };
     assert_eq!([0, 1, 2, 3, 4].map(|ejected| used(ejected, 0)), [4, 3, 2, 1, 0]);
     assert_eq!([0, 1, 2, 3, 4].map(|ejected| used(ejected, 50)), [4, 3, 2, 4, 4]);
-    // With three of four left there is as good as all: Envoy counts each for 1.4.
+    // Three of four healthy endpoints count as all: Envoy's factor is 1.4.
     assert_eq!([0, 1, 2, 4].map(|ejected| used(ejected, 100)), [4, 3, 4, 4]);
 }

@@ -1,4 +1,4 @@
-//! Names without an answer: logged when that begins and ends, and listed for reports and metrics.
+//! Names whose last query had no answer. The first failure and the next answer are logged, and reports and metrics list the names.
 
 use ir::ClusterId;
 use std::collections::BTreeMap;
@@ -14,21 +14,21 @@ pub struct Unresolved {
     pub name: Box<str>,
     /// Why there is no answer.
     pub error: String,
-    /// Whether addresses of an earlier answer stay in use; else requests get 503.
+    /// Whether addresses of an earlier answer stay in use. If not, requests get 503.
     pub in_use: bool,
 }
 
-/// By cluster and name, with the task that resolves it.
+/// Failures by cluster and name, each with the task that resolves the name.
 type ByName = BTreeMap<(ClusterId, Box<str>), (u64, Unresolved)>;
 
-/// All of them. A name is here only while its cluster resolves it.
+/// All failures. A name is listed only while a task resolves it.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     by_name: Mutex<ByName>,
     tasks: AtomicU64,
 }
 
-/// The names that one task resolves; dropped with the task, and its failures with it.
+/// The failures of one task. They are removed when the task ends.
 #[derive(Debug)]
 pub(crate) struct TaskFailures<'a> {
     all: &'a Failures,
@@ -36,7 +36,7 @@ pub(crate) struct TaskFailures<'a> {
 }
 
 impl Failures {
-    /// For a task that begins to resolve names.
+    /// The failures of a new task.
     pub(crate) fn task(&self) -> TaskFailures<'_> {
         TaskFailures { all: self, task: self.tasks.fetch_add(1, Ordering::Relaxed) }
     }
@@ -46,7 +46,7 @@ impl Failures {
         self.lock().values().map(|(_, unresolved)| unresolved.clone()).collect()
     }
 
-    /// How many names have no answer.
+    /// The number of names without an answer.
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
     }
@@ -71,7 +71,7 @@ impl TaskFailures<'_> {
     /// A query was answered.
     pub(crate) fn answered(&self, cluster: &ClusterId, name: &str) {
         let mut all = self.all.lock();
-        // The common case without a key of its own.
+        // Most names have no failure, and need no key.
         if !all.is_empty() && all.remove(&(cluster.clone(), name.into())).is_some() {
             drop(all);
             tracing::info!(%cluster, name, "a name is resolved again");

@@ -5,10 +5,10 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Queries under way on one connection to a name server. Above what is asked at once, so that none is refused.
+/// Queries in progress on one connection to a name server. The limit is above the number of concurrent queries, so that none is refused.
 const QUERIES_PER_CONNECTION: usize = 256;
 
-/// A resolver with the system's settings, or with `servers` in place of them. `None`, and a warning, if there can be none.
+/// A resolver with the system's settings, or with `servers` in place of them. `None`, with a warning, if it cannot be created.
 pub(crate) fn build_resolver(servers: &[SocketAddr]) -> Option<TokioResolver> {
     let mut builder = if servers.is_empty() {
         TokioResolver::builder_tokio().unwrap_or_else(|error| {
@@ -39,11 +39,11 @@ fn server(address: &SocketAddr) -> NameServerConfig {
         connection.port = address.port();
         connection
     };
-    // TCP for answers that do not fit.
+    // TCP is for answers that do not fit into a datagram.
     NameServerConfig::new(address.ip(), true, vec![at(ConnectionConfig::udp()), at(ConnectionConfig::tcp())])
 }
 
-/// IPv4, IPv6 or both, by what this machine has (SE-07): an endpoint that cannot be reached would get its share of the requests.
+/// IPv4, IPv6 or both, depending on the routes of this machine (SE-07): an endpoint that cannot be reached would still be picked.
 fn strategy() -> LookupIpStrategy {
     let four = is_routed(Ipv4Addr::new(192, 0, 2, 1).into());
     let six = is_routed(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
@@ -54,7 +54,7 @@ fn strategy() -> LookupIpStrategy {
     }
 }
 
-/// Whether there is a way to an address. Connecting a UDP socket sends nothing.
+/// Whether there is a route to an address. Connecting a UDP socket sends nothing.
 fn is_routed(address: IpAddr) -> bool {
     let any = if address.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()

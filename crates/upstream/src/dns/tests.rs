@@ -9,7 +9,7 @@ use server::NameServer;
 use std::net::SocketAddr;
 use tokio::time::timeout;
 
-/// As quick as tests want it.
+/// Short times.
 const QUICK: DnsBounds = DnsBounds {
     first_queries: 4,
     later_queries: 4,
@@ -179,11 +179,11 @@ async fn names_without_an_answer_are_listed_until_there_is_one() {
     server.set("gone.example.com", Some(&[[127, 0, 0, 9]]));
     until(&state, || addresses_of(&state) == ["127.0.0.9:80"]).await;
     assert_eq!(dns.unresolved(), []);
-    // Once there was an answer, it stays in use.
+    // An answer stays in use after later failures.
     server.set("gone.example.com", None);
     until(&state, || dns.unresolved().iter().any(|unresolved| unresolved.in_use)).await;
     assert_eq!(addresses_of(&state), ["127.0.0.9:80"]);
-    // With its cluster goes what is said of it.
+    // The failures of a cluster are removed with the cluster.
     drop(state);
     let gone = async {
         while !dns.unresolved().is_empty() {
@@ -216,7 +216,7 @@ async fn a_thousand_clusters_do_not_ask_at_once() {
     let dns = dns(&[server.address], QUICK);
     states.iter().for_each(|state| dns.begin(state));
     until(&states[0], || server.held().len() == QUICK.first_queries).await;
-    // All tasks have had their turn by now, and no further name came.
+    // All tasks have run by now, and no further name was queried.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -258,13 +258,13 @@ async fn unused_names_are_not_queried_until_they_are_used() {
     let begun = tokio::time::Instant::now();
     names.rest(time, longest).await;
     assert_eq!(begun.elapsed(), longest);
-    // Used meanwhile: after its time, once.
+    // The name was used meanwhile, so it is queried once when its time ends.
     names.touch();
     names.rest(time, longest).await;
     assert_eq!(begun.elapsed(), longest + time);
     names.rest(time, longest).await;
     assert_eq!(begun.elapsed(), longest + time + longest);
-    // Used later: at once.
+    // The name is used after its time has ended, so it is queried at once.
     let (rested, ()) = tokio::join!(names.rest(time, longest), async {
         tokio::time::sleep(3 * time).await;
         names.touch();

@@ -112,7 +112,7 @@ async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings(
     assert!(kept.iter().zip(list.iter()).all(|(kept, before)| Arc::ptr_eq(kept, before) && !kept.is_gone()));
     assert!(kept.iter().all(|endpoint| endpoint.idle_limit() == Duration::from_secs(7)));
 
-    // What is said of a name is different, another one comes, one goes, and nobody answers.
+    // The settings of a name change, a name is added, a name is removed, and the name server does not answer.
     server.change(|zone| zone.names.clear());
     let mut three = Arc::unwrap_or_clone(two);
     let names = [
@@ -130,7 +130,7 @@ async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings(
 
 #[test]
 fn a_cluster_at_rest_is_small() {
-    // 100,000 of them are to be a few megabytes: a state, its counts, a place in a chunk, and the slot of its id.
+    // 100,000 clusters must fit into a few megabytes: a state, its counts, an entry of a chunk, and the slot of its id.
     assert!(size_of::<ClusterState>() <= 64, "{}", size_of::<ClusterState>());
     assert!(size_of::<Option<Arc<ClusterState>>>() + size_of::<(ClusterId, u32)>() <= 32);
 }
@@ -154,7 +154,7 @@ async fn an_old_state_still_serves_and_keeps_nothing() {
     let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
     let one = cluster("a", fixed(&[1]));
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
-    // Held by a request since before the change, and first used after it.
+    // A request holds the state from before the change, and uses it for the first time afterwards.
     let held = upstream.cluster(upstream.slot(&one.id)).unwrap();
     upstream.apply(&snapshot(&[cluster("a", fixed(&[2]))]), &everything());
     let (endpoint, _) = held.pick(&mut || 0, PickContext::default()).unwrap();
@@ -175,7 +175,7 @@ fn random(state: &mut u64) -> u64 {
 
 type Seen = BTreeMap<String, Arc<EndpointState>>;
 
-/// What a cluster's endpoints have to be after a change, given those seen before.
+/// Checks the endpoints of a cluster after a change against those before the change.
 fn check_state(state: &ClusterState, ports: &BTreeSet<u16>, before: &Seen) -> Seen {
     let seen: Seen = state.endpoints().unwrap().iter().map(|one| (one.address.to_string(), Arc::clone(one))).collect();
     assert!(seen.keys().eq(ports.iter().map(|port| format!("127.0.0.1:{port}")).collect::<BTreeSet<_>>().iter()));
@@ -224,7 +224,7 @@ async fn churn_keeps_slots_and_endpoints_that_stay_and_marks_those_that_go() {
                 let before = seen.remove(&name).unwrap_or_default();
                 match now {
                     None => assert!(before.values().all(|endpoint| endpoint.is_gone())),
-                    // Some are not looked at, as most clusters are not.
+                    // Some clusters are not used, like most clusters of a large configuration.
                     Some(_) if before.is_empty() && random(&mut state).is_multiple_of(2) => {}
                     Some(now) => drop(seen.insert(name.clone(), check_state(&now, &have[&name], &before))),
                 }
@@ -286,7 +286,7 @@ async fn health_checks_and_name_resolution_end_with_the_store() {
     assert!(checked.report(&endpoint, Outcome::Answered(500)));
     upstream.watch(&checked);
     upstream.begin_resolving(&named);
-    // Both tasks run, and wait for an hour and for a name server.
+    // Both tasks run. One waits for an hour, the other for a name server.
     while !endpoint.is_ejected() {
         tokio::task::yield_now().await;
     }
@@ -297,6 +297,6 @@ async fn health_checks_and_name_resolution_end_with_the_store() {
     while alive.num_alive_tasks() > 0 {
         tokio::task::yield_now().await;
     }
-    // Not because their clusters are gone.
+    // The tasks did not end because their clusters were removed.
     drop((checked, named));
 }

@@ -55,7 +55,7 @@ fn dr_11_the_ring_is_envoys() {
 
 #[test]
 fn dr_11_maglevs_table_is_envoys() {
-    // From Envoy's own tests, again.
+    // Also from Envoy's own tests.
     let balance = balance(HashTable::Maglev { size: 7 });
     let list = EndpointList::new(members(90, &[1; 6]), &balance, None);
     assert_eq!(ports(&list, &balance, &[0, 1, 2, 3, 4, 5, 6, 3 * 7]), [92, 94, 90, 91, 95, 90, 93, 92]);
@@ -70,7 +70,7 @@ fn dr_11_keys_are_spread_by_weight() {
         let counted = counts(&list, &owners(&list, &balance, &hashes(80_000)));
         for (count, weight) in counted.iter().zip(weights) {
             let expected = 10_000 * weight as usize;
-            // A ring of about a thousand points is as uneven as that.
+            // A ring of about a thousand points has this deviation.
             assert!(count.abs_diff(expected) < expected / 5, "{table:?}: {counted:?}");
         }
     }
@@ -92,7 +92,7 @@ fn dr_11_when_an_endpoint_leaves_its_keys_move_and_hardly_any_other() {
                 assert!(!after.contains(&endpoint.id));
                 let others = before.iter().zip(&after).filter(|(before, after)| before != after);
                 let moved = others.filter(|(before, _)| **before != endpoint.id).count();
-                // Those that stay share what is free: Envoy's ring gives each more points, and Maglev more entries.
+                // The remaining endpoints share the free keys: Envoy's ring gives each more points, and Maglev more entries.
                 assert!(moved < hashes.len() / 10, "{table:?}, {count} endpoints: {moved} moved besides");
                 endpoint.set_ejected(false);
                 assert_eq!(owners(&rest.rebalanced(&balance), &balance, &hashes), before);
@@ -110,7 +110,7 @@ fn dr_11_a_request_without_the_key_is_balanced_at_random() {
 }
 
 #[test]
-fn dr_11_others_are_found_for_a_key_where_its_endpoint_is_to_be_avoided() {
+fn dr_11_another_endpoint_is_found_if_that_of_the_key_is_avoided() {
     for table in TABLES {
         let balance = balance(table);
         let list = EndpointList::new(members(1, &[1; 8]), &balance, None);
@@ -123,7 +123,7 @@ fn dr_11_others_are_found_for_a_key_where_its_endpoint_is_to_be_avoided() {
 }
 
 #[test]
-fn dr_11_nothing_is_found_where_nothing_is_or_all_are_ejected() {
+fn dr_11_nothing_is_found_without_endpoints_or_if_all_are_ejected() {
     for table in TABLES {
         let balance = balance(table);
         let none = EndpointList::new(Vec::new(), &balance, None);
@@ -135,7 +135,7 @@ fn dr_11_nothing_is_found_where_nothing_is_or_all_are_ejected() {
 }
 
 #[tokio::test]
-async fn dr_11_a_large_table_is_laid_out_apart_and_the_one_before_serves_meanwhile() {
+async fn dr_11_a_large_table_is_built_on_a_thread_while_the_previous_one_is_used() {
     let balance = balance(HashTable::Maglev { size: 65_537 });
     let list = EndpointList::new(members(1, &[1; 20]), &balance, None);
     let wanted = PickContext { hash: Some(5), ..PickContext::default() };
@@ -146,7 +146,7 @@ async fn dr_11_a_large_table_is_laid_out_apart_and_the_one_before_serves_meanwhi
     let before = owners(&list, &balance, &hashes);
     let gone = list.iter().next().unwrap();
     gone.set_ejected(true);
-    // Never unbuilt again, and never one that is ejected, whichever of the tables serves.
+    // From now on there is always a table, and no ejected endpoint is picked from either table.
     let rest = list.rebalanced(&balance);
     let meanwhile = owners(&rest, &balance, &hashes);
     assert!(!meanwhile.contains(&gone.id));

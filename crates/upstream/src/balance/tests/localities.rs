@@ -15,7 +15,7 @@ fn failover(balancer: Balancer) -> Balance {
     Balance { localities: Localities::Failover, ..balancer.into() }
 }
 
-/// Hundredths that each priority of an endpoint each takes, so many of ten endpoints of each being ejected.
+/// The share of requests of each priority in percent, when this number of the ten endpoints of each priority is ejected.
 fn shares(ejected: &[usize], panic_threshold: u32) -> Vec<u64> {
     let places: Vec<_> = (0..ejected.len() as u32).flat_map(|priority| [(priority, HERE); 10]).collect();
     let balance = Balance { panic_threshold, ..failover(Balancer::Random) };
@@ -27,7 +27,7 @@ fn shares(ejected: &[usize], panic_threshold: u32) -> Vec<u64> {
     let mut shares = vec![0; ejected.len()];
     let mut before = 0;
     for level in &list.levels {
-        // Those without a share are there for requests that leave others out.
+        // Priorities without a share serve requests that exclude other priorities.
         shares[level.priority as usize] = level.end - before;
         before = level.end;
     }
@@ -51,13 +51,13 @@ fn dr_13_the_next_priority_gets_what_exceeds_the_healthy_capacity() {
         assert_eq!(shares(&ejected, 0), expected, "{ejected:?}");
     }
     assert_eq!(shares(&[8, 5, 0], 0), [28, 70, 2]);
-    // Less than the whole is healthy: what there is is taken as the whole.
+    // The healthy shares add up to less than 100 %: they are scaled to 100 %.
     assert_eq!(shares(&[8, 8], 0), [50, 50]);
 }
 
 #[test]
-fn dr_30_below_the_threshold_all_are_chosen_from() {
-    // All of it is unwell: by the number of endpoints.
+fn dr_30_below_the_panic_threshold_all_endpoints_are_used() {
+    // No endpoint is healthy: requests are distributed by the number of endpoints.
     assert_eq!(shares(&[8, 8], 50), [50, 50]);
     assert_eq!(shares(&[10, 10], 50), [50, 50]);
     assert_eq!(shares(&[10, 10], 0), [0, 0]);
@@ -70,7 +70,7 @@ fn dr_30_below_the_threshold_all_are_chosen_from() {
         counted.iter().filter(|count| **count > 0).count()
     };
     assert_eq!(picked(6, 50), 10);
-    // Enough are healthy for all of the load, whatever the threshold.
+    // Enough endpoints are healthy for the whole load, whatever the threshold.
     assert_eq!([picked(6, 0), picked(5, 50), picked(2, 90)], [4, 5, 8]);
 }
 
@@ -85,7 +85,7 @@ fn dr_13_requests_are_distributed_to_priorities_and_localities_by_weight() {
         for count in &counted[..4] {
             assert!(count.abs_diff(10_000) < 300, "{balancer:?}: {counted:?}");
         }
-        // 70 % of the load for a half of the endpoints: and a locality of a half gets 70 % of its weight.
+        // A half of the endpoints is healthy, which counts as 70 %: the priority gets 70 % of the load, and the locality 70 % of its weight.
         list.iter().skip(1).take(2).for_each(|endpoint| endpoint.set_ejected(true));
         let list = list.rebalanced(&balance);
         let counted = counts(&list, &picks(&list, balancer.clone(), 40_000, None));
@@ -146,7 +146,7 @@ fn vs_41_priorities_that_were_tried_are_left_out_while_others_are_healthy() {
     let without_first = counted(&list, 1);
     assert!(without_first[1] > 400 && without_first[1] + without_first[2] == 1000, "{without_first:?}");
     assert_eq!(counted(&list, 3), [0, 0, 0, 1000]);
-    // All were tried: as if none had been.
+    // All priorities were tried: none is excluded.
     assert_eq!(counted(&list, 7), [1000, 0, 0, 0]);
     list.iter().skip(1).take(1).for_each(|endpoint| endpoint.set_ejected(true));
     // 70 % of the second priority, and the rest of the third.

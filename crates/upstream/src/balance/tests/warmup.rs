@@ -7,7 +7,7 @@ fn balance(balancer: Balancer, minimum_percent: f64, aggression: f64) -> Balance
     Balance { warmup: Some(Warmup { duration: MINUTE, minimum_percent, aggression }), ..balancer.into() }
 }
 
-/// Two endpoints of the ages given, in seconds, at a time at which both may be chosen.
+/// Two endpoints of the given ages, in seconds, at a time at which both may be chosen.
 async fn two(balance: &Balance, [old, young]: [u64; 2]) -> EndpointList {
     let mut all = members(1, &[1]);
     tokio::time::advance(Duration::from_secs(old - young)).await;
@@ -18,7 +18,7 @@ async fn two(balance: &Balance, [old, young]: [u64; 2]) -> EndpointList {
 
 async fn assert_shares(balance: Balance, ages: [u64; 2], weights: [u32; 2]) {
     let list = two(&balance, ages).await;
-    // Their ids are of two stores, and equal.
+    // The ids come from two stores, and are equal.
     let first = Arc::clone(list.iter().next().unwrap());
     let mut random = seeded(9);
     let mut counted = [0, 0];
@@ -30,7 +30,7 @@ async fn assert_shares(balance: Balance, ages: [u64; 2], weights: [u32; 2]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dr_12_a_new_endpoint_gets_more_the_longer_it_is_there() {
+async fn dr_12_the_share_of_a_new_endpoint_grows() {
     for balancer in [Balancer::RoundRobin, Balancer::LeastRequest] {
         let straight = || balance(balancer.clone(), 10.0, 1.0);
         assert_shares(straight(), [600, 0], [10, 1]).await;
@@ -38,7 +38,7 @@ async fn dr_12_a_new_endpoint_gets_more_the_longer_it_is_there() {
         assert_shares(straight(), [600, 30], [2, 1]).await;
         assert_shares(straight(), [600, 45], [4, 3]).await;
         assert_shares(straight(), [600, 60], [1, 1]).await;
-        // Both are new: what counts is how they compare.
+        // Both endpoints are new: only the ratio of their weights counts.
         assert_shares(straight(), [40, 20], [2, 1]).await;
         assert_shares(straight(), [5, 5], [1, 1]).await;
         // (15/60)^(1/2) is a half.
@@ -48,12 +48,12 @@ async fn dr_12_a_new_endpoint_gets_more_the_longer_it_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dr_12_random_and_hashes_know_no_warm_up() {
+async fn dr_12_random_and_hashing_have_no_warm_up() {
     assert_shares(balance(Balancer::Random, 10.0, 1.0), [600, 1], [1, 1]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn dr_12_weights_are_set_anew_while_an_endpoint_is_new_and_no_longer() {
+async fn dr_12_weights_are_updated_only_during_the_warm_up() {
     let balance = balance(Balancer::RoundRobin, 10.0, 1.0);
     let mut list = two(&balance, [600, 10]).await;
     assert!(!list.is_due());

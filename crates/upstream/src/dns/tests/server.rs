@@ -9,15 +9,15 @@ const TYPE_A: u8 = 1;
 const SERVER_FAILURE: u8 = 2;
 const NO_SUCH_NAME: u8 = 3;
 
-/// What it has and what it was asked.
+/// The answers of the server, and the queries that it received.
 #[derive(Debug, Default)]
 pub(crate) struct Zone {
-    /// The addresses of a name; none at all is a failure of the server.
+    /// The addresses of each name. For a name without an entry the server answers with a failure.
     pub(crate) names: BTreeMap<String, Option<Vec<Ipv4Addr>>>,
     pub(crate) ttl: u32,
-    /// Whether questions are kept instead of answered.
+    /// Whether queries are kept instead of answered.
     pub(crate) holds: bool,
-    /// The names asked for so far, and how often.
+    /// The number of queries of each name so far.
     pub(crate) asked: BTreeMap<String, usize>,
     held: Vec<(Vec<u8>, SocketAddr)>,
 }
@@ -50,12 +50,12 @@ impl NameServer {
         self.change(|zone| zone.asked.get(name).copied().unwrap_or(0))
     }
 
-    /// The different names whose questions are kept.
+    /// The distinct names of the kept queries.
     pub(crate) fn held(&self) -> BTreeSet<String> {
         self.change(|zone| zone.held.iter().map(|(query, _)| question(query).0).collect())
     }
 
-    /// Answers what was kept.
+    /// Answers the kept queries.
     pub(crate) async fn release(&self) {
         let held = self.change(|zone| {
             zone.holds = false;
