@@ -57,8 +57,7 @@ pub(crate) fn serve(
     limits: OperatorLimits,
 ) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let open = Arc::new(Open { limits, begun: Instant::now(), next: AtomicU64::new(0), all: Mutex::default() });
-    tasks.spawn(accept(listener, pages, open));
+    tasks.spawn(accept(listener, pages, Open::new(limits)));
     Ok(())
 }
 
@@ -110,6 +109,10 @@ struct Entry {
 }
 
 impl Open {
+    fn new(limits: OperatorLimits) -> Arc<Self> {
+        Arc::new(Self { limits, begun: Instant::now(), next: AtomicU64::new(0), all: Mutex::default() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
