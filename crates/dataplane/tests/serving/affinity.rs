@@ -21,7 +21,7 @@ fn cookie(ttl: Option<u64>) -> HashKey {
     HashKey::Cookie(HashCookie { name: name("stick"), path: text("/"), ttl: ttl.map(Duration::from_secs), attributes })
 }
 
-/// Backends that answer with their number.
+/// Backends that respond with their number.
 fn backends(count: usize) -> Vec<Backend> {
     (0..count)
         .map(|number| Backend::answering(&format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}")))
@@ -109,7 +109,7 @@ fn dr_11_streams_of_one_connection_get_one_cookie() {
     });
 }
 
-/// How many of two endpoints, both of which answer badly, a request with a key is tried at.
+/// The number of endpoints at which a request with a key is tried, of two that both respond with errors.
 fn tried(avoid: Option<bool>) -> usize {
     let unwell = || Backend::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
     let backends = [unwell(), unwell()];
@@ -143,7 +143,7 @@ fn vs_66_tcp_connections_hash_the_address_of_the_client() {
         (0..30).map(|_| gateway.client().rest()).collect::<BTreeSet<_>>().len()
     };
     assert_eq!(seen(Some(HashKey::SourceIp)), 1);
-    // Another key means nothing to a connection.
+    // A connection ignores keys other than the source address.
     assert!(seen(Some(HashKey::Header("x-user".into()))) > 1);
 }
 

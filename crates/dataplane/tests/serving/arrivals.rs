@@ -1,5 +1,5 @@
-//! New connections where there are as many as there may be: what is idle or has not said what it wants makes room, and each failed handshake
-//! has a line and a cause.
+//! New connections at the connection limit: idle connections, and those without a complete request, are closed for them. Each failed handshake has
+//! a line in the access log, with its cause.
 
 use crate::backend::Backend;
 use crate::certificates::{Authority, Signed, fetch, shake};
@@ -19,7 +19,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 /// The beginning of a ClientHello of 256 octets.
 const HALF_HELLO: &[u8] = &[22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3];
 
-/// Both ends of all connections are this process's.
+/// This process has both ends of all connections.
 fn raise_limit() -> usize {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -44,7 +44,7 @@ fn at_the_limit_idle_connections_of_any_kind_and_worker_make_room() {
     let limits = Limits { connections: 50, ..Limits::default() };
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     for begun in [&b""[..], b"GET / HTTP/1.1\r\nHost: a.te", b"PRI * HTT", preface] {
-        // Of four workers, most have to ask another one.
+        // Most of the four workers have to ask another one for a connection to close.
         let gateway = Gateway::start(4, limits, None);
         gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]));
         let all: Vec<_> = (0..300).map(|_| connect(gateway.addresses()[0], begun)).collect();
@@ -54,7 +54,7 @@ fn at_the_limit_idle_connections_of_any_kind_and_worker_make_room() {
                 lines.lines().filter(|line| line.starts_with(metric)).filter_map(|line| line.rsplit(' ').next());
             values.filter_map(|value| value.parse::<f64>().ok()).sum()
         };
-        // Those that are accepted later would be idle for less long than a client of below.
+        // Connections that are accepted later would be idle for less time than a client below.
         until("all were accepted", || sum("moongate_downstream_connections_evicted_total") >= 250.0);
         for _ in 0..20 {
             let mut client = gateway.client();
@@ -74,7 +74,7 @@ fn rfc_9113_6_8_an_idle_http_2_connection_ends_with_goaway() {
     gateway.apply(&Setup::default().host("*", respond(200, "ok")));
     let mut idle = Client::connect(gateway.addresses()[0]);
     idle.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
-    // Its own settings show that the gateway has understood.
+    // The SETTINGS frame shows that the gateway has read the preface.
     idle.stream.read_exact(&mut [0; 9]).unwrap();
     assert_eq!(gateway.client().get("/").answer().status, 200);
     let mut rest = Vec::new();
@@ -101,7 +101,7 @@ fn a_request_under_way_is_never_closed_for_another() {
 fn thousands_of_partial_client_hellos_do_not_block_a_new_client() {
     let count = 5000.min(raise_limit().saturating_sub(2000) / 2);
     let signed = Authority::new().sign(&["a.test"]);
-    // The usual limit of handshakes, which the attack goes beyond where the system lets it.
+    // The default limit of handshakes, which the attack exceeds if the system permits as many sockets.
     let limits = Limits { client_hello_timeout: Duration::from_secs(600), ..Limits::default() };
     let limits = Limits { handshakes: limits.handshakes.min(count / 2), ..limits };
     let gateway = Gateway::start(1, limits, None);
@@ -120,7 +120,7 @@ fn thousands_of_partial_client_hellos_do_not_block_a_new_client() {
     }
     assert!(evicted(&gateway, "first_bytes") > 0.0);
     assert_eq!(gateway.metric("moongate_downstream_connections_refused_total{cause=\"limit\"}"), Some(0.0));
-    // The oldest went first.
+    // The oldest was closed first.
     all[0].set_read_timeout(Some(crate::gateway::TIMEOUT)).unwrap();
     assert!(!matches!(all[0].read(&mut [0; 16]), Ok(1..)));
 }
@@ -143,7 +143,7 @@ fn an_address_has_its_limits_and_proxies_have_none() {
     );
     held.pop();
     until("there is room again", || gateway.client().get("/").try_answer(false).is_ok());
-    // As long as nobody says otherwise, this machine is no stranger.
+    // By default, addresses of this machine are trusted proxies.
     let gateway = Gateway::trusting(TrustedProxies::default(), limits);
     gateway.apply(&setup);
     let held: Vec<_> = (0..20).map(|_| gateway.client()).collect();
@@ -200,7 +200,7 @@ fn connections_that_are_made_too_fast_and_handshakes_of_one_address_are_bounded(
     until("there is room again", || run(shake(gateway.addresses()[0], "a.test", None, &[])).is_ok());
 }
 
-/// One way to fail, and what is logged of it.
+/// A way to fail, and its line in the log.
 type Failing<'a> = (&'a str, &'a str, Box<dyn Fn(SocketAddr) + 'a>);
 
 fn raw(bytes: &'static [u8]) -> Box<dyn Fn(SocketAddr)> {
@@ -228,7 +228,7 @@ fn each_failed_handshake_has_a_line_and_a_cause() {
     };
     let (other, late, mine) =
         (stranger.sign(&["x.test"]), authority.sign_expired(&["x.test"]), authority.sign(&["x.test"]));
-    // TLS 1.1, and 1.2 with a suite that nobody has: random, no session, the suite, no compression.
+    // TLS 1.1, and TLS 1.2 with an unknown suite: random, no session, the suite, no compression.
     let old: &'static [u8] = hello(&[3, 2], &[0xc0, 0x2f]).leak();
     let strange: &'static [u8] = hello(&[3, 3], &[0x00, 0x05]).leak();
     let all: Vec<Failing<'_>> = vec![
@@ -267,7 +267,7 @@ fn each_failed_handshake_has_a_line_and_a_cause() {
         line.contains(&format!(" {} 127.0.0.1:", gateway.addresses()[0])) && line.ends_with(" b.test -\n".trim_end()),
         "{line}"
     );
-    // The probe of a load balancer is no handshake.
+    // A connection without data, as from a load balancer's probe, is not a handshake.
     drop(connect(gateway.addresses()[0], b""));
     until("it has gone", || gateway.metric("moongate_downstream_connections_open") == Some(0.0));
     assert_eq!(gateway.metric("moongate_tls_handshake_failures_total{cause=\"closed_by_client\"}"), Some(1.0));
@@ -287,7 +287,7 @@ fn hello(version: &[u8; 2], suite: &[u8; 2]) -> Vec<u8> {
     [&[22, 3, 1][..], &(message.len() as u16).to_be_bytes(), &message].concat()
 }
 
-/// A client that trusts nobody.
+/// A client that trusts no certificate.
 fn distrust(address: SocketAddr) {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

@@ -1,4 +1,4 @@
-//! Backends that do what a test tells them: each connection gets a thread and a script.
+//! Backends that run the script of a test: each connection has a thread.
 
 use crate::gateway::TIMEOUT;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ pub(crate) struct Backend {
 pub(crate) struct Side {
     pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
-    /// How many connections came before this one.
+    /// The number of connections before this one.
     pub(crate) number: usize,
     seen: Arc<Mutex<Vec<String>>>,
 }
@@ -48,13 +48,13 @@ impl Backend {
         Self { address, connections, seen, ended }
     }
 
-    /// Answers every request with the same bytes.
+    /// Responds to every request with the same bytes.
     pub(crate) fn answering(answer: &str) -> Self {
         let answer = answer.to_owned();
         Self::start(move |side| while side.request().is_some() && side.send(&answer) {})
     }
 
-    /// Answers every request with its body.
+    /// Responds to every request with the request's body.
     pub(crate) fn echo() -> Self {
         Self::start(|side| {
             while let Some((_, body)) = side.request() {
@@ -65,7 +65,7 @@ impl Backend {
         })
     }
 
-    /// How many connections were made.
+    /// The number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -112,7 +112,7 @@ impl Side {
         }
     }
 
-    /// Reads the body that a head announces; chunks are put together, and trailers come last.
+    /// Reads the body that a head announces. The data of chunks is joined, and trailers are appended.
     pub(crate) fn body(&mut self, head: &str) -> Option<Vec<u8>> {
         if head.contains("transfer-encoding: chunked") {
             return self.chunks();
@@ -157,7 +157,7 @@ impl Side {
         Some(self.buffer.drain(..length).collect())
     }
 
-    /// Waits for more bytes; nothing when the gateway closed.
+    /// Waits for more bytes; `None` when the gateway has closed the connection.
     pub(crate) fn more(&mut self) -> Option<()> {
         let mut part = [0; 64 * 1024];
         let count = self.stream.read(&mut part).ok().filter(|count| *count > 0)?;
@@ -165,17 +165,17 @@ impl Side {
         Some(())
     }
 
-    /// All that has come and was not looked at.
+    /// The received bytes that were not consumed.
     pub(crate) fn taken(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Writes; false when the gateway closed.
+    /// Writes; `false` when the gateway has closed the connection.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// An answer with this body.
+    /// A response with this body.
     pub(crate) fn send_with_length(&mut self, body: &[u8]) -> bool {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
         self.send(head) && self.send(body)

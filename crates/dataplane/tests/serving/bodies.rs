@@ -1,4 +1,4 @@
-//! Heads and bodies on their way through.
+//! Heads and bodies that are forwarded.
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, until};
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// Bytes that tell where they stand.
+/// Bytes that depend on their position.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
 }
 
-/// Waits until a number stands still, once the buffers of the system are full: the same for a good while.
+/// Waits until a number does not change for some time, which shows that the buffers of the system are full.
 fn standstill(what: &str, number: &AtomicUsize) -> usize {
     let mut last = (usize::MAX, Instant::now());
     until(what, || {
@@ -75,7 +75,7 @@ fn chunks_and_trailers_are_forwarded_without_extensions() {
     let mut client = gateway.client();
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send("3;a=b\r\nabc\r\n").send("00002\r\nde\r\n0\r\nX-Sum: 7\r\nContent-Length: 9\r\n\r\n");
-    // The backend of these tests puts trailers behind the body.
+    // The backend of these tests appends trailers to the body.
     assert_eq!(client.answer().text(), "abcdex-sum: 7");
 }
 
@@ -215,7 +215,7 @@ fn an_expectation_that_the_backend_refuses_is_answered_at_once() {
     let backend = Backend::start(|side| {
         side.head();
         side.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n");
-        // Nothing of the body may come.
+        // No part of the body may arrive.
         assert!(side.more().is_none());
     });
     let gateway = Gateway::to(backend.address);
@@ -223,7 +223,7 @@ fn an_expectation_that_the_backend_refuses_is_answered_at_once() {
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
     let answer = client.answer();
     assert_eq!(answer.status, 417);
-    // The body that was announced cannot be told from a next request.
+    // The announced body cannot be distinguished from a next request.
     assert_eq!(answer.header("connection"), Some("close"));
     client.finish();
     assert!(client.is_closed());
@@ -255,7 +255,7 @@ fn an_early_response_is_forwarded_at_once_and_the_rest_of_the_request_is_read() 
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 300000\r\n\r\nsome");
     assert_eq!(client.answer().text(), "early");
     client.send(vec![b'x'; 300_000 - 4]);
-    // Whatever becomes of the connection, it is not reset under the client's hands.
+    // Whether the connection is closed or not, it is not reset before the client has read the response.
     let mut rest = client;
     rest.finish();
     assert!(rest.is_closed());
@@ -391,7 +391,7 @@ fn content_length_0_is_forwarded_if_the_client_sent_it() {
         assert_eq!(client.answer().status, 200);
         assert_eq!(backend.seen().pop().unwrap().contains("content-length: 0\r\n"), sent, "{method}");
     }
-    // What is switched to has no body.
+    // The protocol after the switch has no body.
     client.send(
         "GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     );

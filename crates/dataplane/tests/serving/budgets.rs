@@ -1,5 +1,5 @@
-//! What a client of HTTP/2 can make the gateway hold: heads that HPACK makes out of some octets, and responses that it does not take. The
-//! gateway's own gauges tell what is held.
+//! Memory that an HTTP/2 client can make the gateway use: heads that HPACK expands from a few octets, and responses that the client does not read.
+//! The gauges of the gateway state how much is in use.
 
 use crate::backend::Backend;
 use crate::frames::{
@@ -11,11 +11,11 @@ use dataplane::Limits;
 use dataplane::limits::BudgetLimits;
 use std::net::SocketAddr;
 
-/// Streams that the gateway takes at a time from one connection.
+/// The concurrent streams that the gateway accepts on one connection.
 const STREAMS: usize = 128;
 const WINDOW: u32 = 65_535;
 
-/// A backend that answers `/quick` at once and anything else never.
+/// A backend that responds to `/quick` at once, and to other paths never.
 fn patient() -> Backend {
     Backend::start(|side| {
         while let Some((head, _)) = side.request() {
@@ -29,7 +29,7 @@ fn patient() -> Backend {
 /// Opens streams whose heads are 14 times a header of 3.9 KB out of HPACK's dynamic table, and leaves them open.
 fn bomb(address: SocketAddr, streams: usize) -> Peer {
     let mut peer = Peer::connect(address, WINDOW);
-    // It stands in the table from then on, if the stream is refused or not.
+    // The field is in the table from then on, whether the stream is refused or not.
     peer.open(0, &[request("POST", "/"), entry("x-large", &"v".repeat(3900))].concat());
     more(&mut peer, streams - 1);
     peer
@@ -56,12 +56,12 @@ fn heads_that_are_cheap_for_a_client_are_refused_beyond_the_budget_of_its_connec
     let gateway = Gateway::to(backend.address);
     let budget = Limits::default().heads.connection;
     let mut peer = bomb(gateway.addresses()[0], STREAMS);
-    // Of 127 heads of 55 KB, with the copies that are made of them, some forty are within it.
+    // About forty of the 127 heads of 55 KB, with their copies, fit into the budget.
     peer.until("refusals", |seen| seen.resets(REFUSED_STREAM) >= STREAMS - 45);
     let bytes = held(&gateway, "head");
     assert!(bytes > budget / 2 && bytes <= budget, "{bytes}");
     assert_eq!(gateway.client().get("/quick").answer().status, 200);
-    // So are others on the same connection that are small.
+    // Small heads on the same connection are accepted too.
     is_answered(&mut peer);
     drop(peer);
     until("all is returned", || held(&gateway, "head") == 0);
@@ -86,7 +86,7 @@ fn a_connection_that_continues_to_exceed_its_budget_is_closed() {
     assert_eq!(gateway.client().get("/quick").answer().status, 200);
 }
 
-/// Several connections that want more than a bound; which one it is that refuses.
+/// Several connections exceed a bound. Returns the bound by which streams are refused.
 fn crowd(heads: BudgetLimits, cause: &str) {
     let backend = patient();
     let gateway = Gateway::with_limits(backend.address, Limits { heads, ..Limits::default() });
@@ -97,7 +97,7 @@ fn crowd(heads: BudgetLimits, cause: &str) {
     assert!(gateway.metric(&refused).unwrap() > 0.0);
     let bytes = held(&gateway, "head");
     assert!(bytes <= heads.worker.min(heads.process), "{bytes}");
-    // They leave as much as each of them has.
+    // They leave as much free as each of them uses.
     is_answered(&mut Peer::connect(gateway.addresses()[0], WINDOW));
 }
 
@@ -111,10 +111,10 @@ fn the_budget_of_the_process_is_bounded_and_a_new_connection_is_served() {
     crowd(BudgetLimits { connection: 2 << 20, worker: 16 << 20, process: 8 << 20 }, "process");
 }
 
-/// What a response has that is asked for in these tests.
+/// The body of a large response in these tests.
 const BODY: usize = 4 << 20;
 
-/// A backend in HTTP/1.1 that answers `/quick` with little and anything else with much.
+/// An HTTP/1.1 backend that responds to `/quick` with a small body, and to other paths with a large one.
 fn generous() -> Backend {
     Backend::start(|side| {
         while let Some((head, _)) = side.request() {
@@ -144,7 +144,7 @@ fn generous_streams() -> Streams {
     })
 }
 
-/// Asks for as much as one connection may, and takes nothing of it.
+/// Requests as many responses as one connection may, and reads none.
 fn takes_nothing(address: SocketAddr, window: u32) -> (Peer, Vec<u32>) {
     let mut peer = Peer::connect(address, window);
     if window > 0 {
@@ -164,7 +164,7 @@ fn responses_to_closed_windows_stay_with_the_backend() {
     let held = held(&gateway, "response");
     assert!(held > 0 && held <= limit, "{held} octets");
     assert_eq!(gateway.client().get("/quick").answer().text(), "xx");
-    // It goes on where windows are opened: those of a stream, and of the connection.
+    // The transfer continues when windows are opened: that of a stream, and that of the connection.
     peer.frame(WINDOW_UPDATE, 0, 0, &(BODY as u32).to_be_bytes());
     peer.frame(WINDOW_UPDATE, 0, streams[100], &(BODY as u32).to_be_bytes());
     peer.until("a whole body", |seen| seen.data.get(&streams[100]) == Some(&BODY));
@@ -179,10 +179,10 @@ fn responses_to_a_client_that_reads_nothing_stay_with_the_backend() {
     let gateway = Gateway::to(backend.address);
     let limit = Limits::default().responses.connection;
     let (mut peer, streams) = takes_nothing(gateway.addresses()[0], i32::MAX as u32);
-    // What the sockets take is on its way; the rest waits.
+    // The sockets hold a part; the rest waits.
     until("the budget is used up", || held(&gateway, "response") > limit - (128 << 10));
     assert_eq!(gateway.client().get("/quick").answer().text(), "xx");
-    // What each stream may have in any case comes on top.
+    // The amount that each stream may always use is added.
     let held = held(&gateway, "response");
     assert!(held <= limit + STREAMS * (2 << 10), "{held} octets");
     peer.until("all bodies", |seen| streams.iter().all(|stream| seen.data.get(stream) == Some(&BODY)));
@@ -215,7 +215,7 @@ fn a_backend_in_http_2_sends_no_more_ahead_than_there_is_room_for() {
     let gateway = Gateway::start(1, Limits { ahead, ..Limits::default() }, None);
     gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));
     let (mut peer, _) = takes_nothing(gateway.addresses()[0], 0);
-    // A connection has half of it, so that another one has as much: 32 windows.
+    // A connection may use a half, so that as much is left for another one: 32 windows.
     peer.until("resets", |seen| seen.resets(ENHANCE_YOUR_CALM) >= STREAMS - 32);
     assert!(held(&gateway, "ahead") <= ahead.worker / 2);
     assert_eq!(gateway.client().get("/quick").answer().text(), "xx");
@@ -239,7 +239,7 @@ fn trailers_that_wait_for_their_body_to_be_read_are_charged() {
     let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
     let first = peer.open(0, &request("POST", "/"));
     until("the only connection is taken", || backend.seen().len() == 1);
-    // Nobody reads their bodies, since there is no connection to send them on.
+    // Their bodies are not read, because no connection to the backend is available.
     (0..10).for_each(|_| trails(&mut peer, &request("POST", "/"), 1000));
     until("they are charged", || held(&gateway, "head") > 10 * 100_000);
     assert!(peer.seen.resets.is_empty());
@@ -254,7 +254,7 @@ fn trailers_that_were_read_are_charged_no_longer() {
     let backend = patient();
     let gateway = Gateway::to(backend.address);
     let mut peer = Peer::connect(gateway.addresses()[0], WINDOW);
-    // One after the other, they are far beyond what may wait.
+    // In sequence, they exceed by far what may wait.
     for number in 1..=100 {
         trails(&mut peer, &request("POST", "/"), 800);
         until("a request", || backend.seen().len() == number);
@@ -290,7 +290,7 @@ fn copies_of_bodies_are_charged_and_given_up_beyond_the_budget() {
         send("/never");
     }
     until("three are", || held(&gateway, "head") > 90_000);
-    // There is no room for a fourth one, whose request goes on nevertheless.
+    // There is no budget for a fourth copy, but its request continues.
     let stream = send("/echo");
     peer.until("an answer", |seen| seen.data.get(&stream) == Some(&30_000));
     assert!(held(&gateway, "head") <= heads.connection && peer.seen.resets.is_empty());

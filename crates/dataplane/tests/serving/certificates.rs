@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// An authority, and what it signs.
+/// A certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: Der,
@@ -37,7 +37,7 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // No two of them have the same name.
+        // Each authority has its own name.
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -53,7 +53,7 @@ impl Authority {
         Signed { chain: vec![certificate.der().clone()], key: key.serialize_der() }
     }
 
-    /// One whose time is over.
+    /// A certificate that has expired.
     pub(crate) fn sign_expired(&self, names: &[&str]) -> Signed {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
@@ -82,7 +82,7 @@ impl Authority {
         Der(params.signed_by(&self.issuer).unwrap().der().to_vec().into())
     }
 
-    /// Its own certificate.
+    /// The certificate of the authority.
     pub(crate) fn sign_own(&self) -> CertificateDer<'static> {
         CertificateDer::from(self.certificate.0.to_vec())
     }
@@ -118,7 +118,7 @@ impl Signed {
     }
 }
 
-/// A handshake; `sni` empty names nobody.
+/// A TLS handshake; without SNI if `sni` is empty.
 pub(crate) async fn shake(
     address: SocketAddr,
     sni: &str,
@@ -128,7 +128,7 @@ pub(crate) async fn shake(
     shake_on(TcpStream::connect(address).await?, sni, client, alpn).await
 }
 
-/// The same on a connection that is there.
+/// The same on an open connection.
 pub(crate) async fn shake_on(
     stream: TcpStream,
     sni: &str,
@@ -140,7 +140,7 @@ pub(crate) async fn shake_on(
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::<AnyCertificate>::default());
     let mut config = match client {
         Some(signed) => {
-            // Whatever the version: rustls would only take a certificate that webpki reads.
+            // For certificates of any version: rustls by itself accepts only certificates that webpki parses.
             let key = any_supported_type(&PrivateKeyDer::Pkcs8(signed.key.clone().into())).unwrap();
             let certified = CertifiedKey::new(signed.chain.clone(), key);
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
@@ -153,7 +153,7 @@ pub(crate) async fn shake_on(
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
 }
 
-/// Which certificate is shown for a name, and the status of a request for a host, over HTTP/1.1.
+/// The certificate that is presented for a name, and the response to a request for a host, over HTTP/1.1.
 pub(crate) async fn fetch(
     address: SocketAddr,
     sni: &str,

@@ -1,4 +1,4 @@
-//! A client that writes the bytes it is told to, and reads answers one by one.
+//! A client that writes given bytes, and reads responses one by one.
 
 use crate::gateway::TIMEOUT;
 use std::io::{ErrorKind, Read, Write};
@@ -10,7 +10,7 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
 }
 
-/// One answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -39,7 +39,7 @@ impl Client {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Writes bytes; a peer that has closed is no failure, its answer is still to be read.
+    /// Writes bytes. It is no error if the peer has closed the connection: its response can still be read.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.stream.write_all(bytes.as_ref());
         self
@@ -57,7 +57,7 @@ impl Client {
         self.send(body)
     }
 
-    /// Reads the next answer to a request that was no HEAD.
+    /// Reads the next response to a request other than HEAD.
     pub(crate) fn answer(&mut self) -> Answer {
         self.try_answer(false).unwrap_or_else(|error| panic!("no whole answer: {error}"))
     }
@@ -66,7 +66,7 @@ impl Client {
         self.try_answer(true).unwrap_or_else(|error| panic!("no whole answer: {error}"))
     }
 
-    /// Reads the next answer, or says what went wrong.
+    /// Reads the next response, or returns what went wrong.
     pub(crate) fn try_answer(&mut self, to_head: bool) -> Result<Answer, String> {
         let head = self.until_blank_line()?;
         let mut lines = head.split("\r\n").filter(|line| !line.is_empty());
@@ -111,7 +111,7 @@ impl Client {
         Ok(())
     }
 
-    /// Reads the head of an answer.
+    /// Reads the head of a response.
     pub(crate) fn head(&mut self) -> String {
         self.until_blank_line().unwrap()
     }
@@ -143,13 +143,13 @@ impl Client {
         Ok(self.buffer.drain(..length).collect())
     }
 
-    /// All until the connection ends, however it does.
+    /// The remaining bytes until the connection ends, by a close or a reset.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.more().is_ok() {}
         std::mem::take(&mut self.buffer)
     }
 
-    /// Whether the gateway closed, and sent nothing more.
+    /// Whether the gateway closes the connection without sending more.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.rest().is_empty()
     }
@@ -170,7 +170,7 @@ impl Client {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending direction.
     pub(crate) fn finish(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }

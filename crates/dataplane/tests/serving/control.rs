@@ -1,4 +1,4 @@
-//! Snapshots, listeners and the end.
+//! Snapshots, listeners, and draining.
 
 use crate::backend::Backend;
 use crate::client::Client;

@@ -1,4 +1,4 @@
-//! What the gateway itself says to clients: local answers, strictness, time limits.
+//! Responses of the gateway itself, strict parsing, and time limits.
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, respond, until};
@@ -95,7 +95,7 @@ fn ambiguous_heads_are_rejected_and_not_forwarded() {
         (431, format!("GET /{filling} HTTP/1.1\r\nHost: a\r\n\r\n")),
     ] {
         let mut client = gateway.client();
-        // A second request behind the bad one must not be answered.
+        // A second request after the invalid one must not be answered.
         client.send(&head).send("GET /second HTTP/1.1\r\nHost: a.test\r\n\r\n");
         let answer = client.answer();
         assert_eq!(answer.status, status, "{:?}", head.get(..80.min(head.len())));

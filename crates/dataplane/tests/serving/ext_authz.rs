@@ -24,7 +24,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: backend\r\n\r\
 pub(crate) struct Service(Child, pub(crate) SocketAddr);
 
 impl Service {
-    /// `None` where Python or its packages cannot be had. `files` are those of a certificate and its key.
+    /// `None` if Python or its packages are not available. `files` are those of a certificate and its key.
     pub(crate) fn start(files: &[&Path]) -> Option<Self> {
         let python = Python::with(&["grpcio", "xds-protos"]).unwrap()?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serving/ext_authz.py");
@@ -161,7 +161,7 @@ fn ap_13_every_field_of_a_response_acts() {
     let head = backend.only();
     assert!(head.starts_with("GET /every?a=b&role=user HTTP/1.1\r\nhost: a.test\r\n"), "{head}");
     let has = |line: &str| head.lines().filter(|one| *one == line).count();
-    // What the client calls a header of one hop is not taken out of what the service wrote.
+    // A header that the service wrote is not removed because the client lists it in `Connection`.
     for line in ["x-user: alice", "x-added: 1", "x-absent: new", "x-present: old"] {
         assert_eq!(has(line), 1, "{line} in {head}");
     }
@@ -217,7 +217,7 @@ fn ap_13_a_slow_service_is_an_error_and_is_cancelled() {
     let short = ExternalCheck { timeout: Duration::from_millis(100), ..check(CheckProtocol::Grpc) };
     let gateway = Gateway::serving(&setup(&backend, service.1, short.clone()));
     let mut client = gateway.client();
-    // More than the service has threads: those before were cancelled.
+    // More checks than the service has threads: the earlier ones were cancelled.
     for _ in 0..20 {
         assert_eq!(told(&mut client, "/slow"), (403, error()));
     }
@@ -323,7 +323,7 @@ fn ap_13_a_check_ends_when_the_client_resets() {
     let ended = Mutex::new(ended);
     let service = Backend::start(move |side| {
         side.request();
-        // Nothing more comes, until the gateway closes.
+        // Nothing more is sent until the gateway closes the connection.
         assert!(side.request().is_none());
         ended.lock().unwrap().send(()).unwrap();
     });
@@ -363,7 +363,7 @@ fn ap_13_ap_14_without_a_service_everything_is_denied() {
     assert_eq!(backend.seen(), [""; 0]);
 }
 
-/// The answer of a service cannot end the head of the request, whatever it has in it.
+/// Whatever the response of a service contains, it cannot end the head of the request.
 #[test]
 fn ap_13_what_a_service_answers_stays_in_its_header() {
     let backend = Backend::answering(OK);

@@ -26,7 +26,7 @@ fn vs_39_a_route_that_takes_too_long_is_504() {
 
 #[test]
 fn vs_39_the_time_that_a_connection_takes_counts() {
-    // A queue that is full takes no connections: the system answers nothing.
+    // A full queue accepts no connections: the system does not respond.
     let (full, _waiting) = full_queue();
     let action = forward("c", Some(Duration::from_millis(200)));
     let gateway = Gateway::serving(&Setup::default().host("*", action).cluster("c", &[full]));
@@ -47,7 +47,7 @@ fn dr_20_a_connection_that_takes_too_long_is_503_uf() {
     gateway.has_counted(r#"response_flags="URX,UF""#);
 }
 
-/// A listening socket whose queue has no room, and what fills it.
+/// A listening socket whose queue is full, and the connections that fill it.
 pub(crate) fn full_queue() -> (SocketAddr, impl Drop) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -71,7 +71,7 @@ fn a_refused_connection_is_503_uf() {
     assert_eq!(answer.status, 503);
     assert!(answer.text().starts_with("upstream connect error or disconnect/reset before headers"), "{answer:?}");
     assert_eq!(answer.header("server"), Some("istio-envoy"));
-    // The client's connection has no part in it.
+    // The client's connection is not affected.
     assert_eq!(client.get("/").answer().status, 503);
 }
 

@@ -1,4 +1,4 @@
-//! Faults that routes put in (VS-43, VS-44).
+//! Faults that routes inject (VS-43, VS-44).
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, respond, until};
@@ -61,11 +61,11 @@ fn vs_43_a_share_is_a_share() {
     let gateway = faulty(&backend, None, abort(25.0, Abort::Http(503)));
     let mut client = gateway.client();
     let aborted = (0..1000).filter(|_| client.get("/").answer().status == 503).count();
-    // Three times the deviation of a thousand.
+    // Three standard deviations of a thousand requests.
     assert!((209..=291).contains(&aborted), "{aborted}");
 }
 
-/// Requests wait so long that only their clients can end them.
+/// Requests wait for so long that only their clients can end them.
 fn waiting(backend: &Backend) -> Gateway {
     let delay = Some((Share::of_percent(ALL), Duration::from_secs(3600)));
     faulty(backend, None, Fault { delay, abort: None })
@@ -83,12 +83,12 @@ fn vs_43_a_client_that_closes_during_its_delay_is_detected_and_its_request_is_no
     ];
     for request in requests {
         let gateway = waiting(&backend);
-        // Again where it went before its request was read.
-        until("it is noticed", || {
+        // Repeated, since the client may have reset the connection before the gateway read its request.
+        until("the reset is noticed", || {
             let mut client = gateway.client();
             client.send(request);
             std::thread::sleep(Duration::from_millis(10));
-            // What is not read, and an end of what is sent, hide nothing.
+            // Unread data, and the end of the sending direction, do not hide the reset.
             client.send("more").finish();
             std::thread::sleep(Duration::from_millis(10));
             client.reset();

@@ -1,4 +1,4 @@
-//! Peers that send what costs them little: their connection ends or goes on, memory stays bounded, and nobody else is worse off.
+//! Peers that send frames which cost them little: memory stays bounded, and other clients are not affected.
 
 use crate::backend::Backend;
 use crate::frames::{
@@ -16,15 +16,15 @@ const FRAMES: usize = 100_000;
 /// `GET`, `http`, `/`, and the authority `a`, in HPACK.
 const REQUEST: &[u8] = &[0x82, 0x86, 0x84, 0x01, 0x01, b'a'];
 
-/// What a flood left behind.
+/// The result of a flood.
 struct Aftermath {
     /// Whether the gateway ended the connection.
     ended: bool,
-    /// Bytes that it sent.
+    /// The bytes that the gateway sent.
     answered: usize,
 }
 
-/// Sends a flood, while another client asks and is answered every time.
+/// Sends a flood, while another client sends requests and receives every response.
 fn flood(frames: impl Fn(&mut Vec<u8>, usize)) -> Aftermath {
     let backend = Backend::echo();
     let gateway = Gateway::to(backend.address);
@@ -57,7 +57,7 @@ fn flood(frames: impl Fn(&mut Vec<u8>, usize)) -> Aftermath {
                 answered += count;
                 last = room[count.saturating_sub(64)..count].to_vec();
             }
-            // It closed with frames still unread.
+            // The gateway closed the connection with unread frames.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break true,
             Err(error) => panic!("{error}"),
         }
@@ -90,7 +90,7 @@ fn cve_2023_44487_streams_that_are_broken_off_at_once_end_the_connection() {
 fn cve_2024_27316_a_head_without_end_ends_the_connection() {
     let aftermath = flood(|out, number| match number {
         0 => frame(out, HEADERS, 0, 1, REQUEST),
-        // A field of its own in each.
+        // Each block has another field.
         _ => frame(out, CONTINUATION, 0, 1, &[0, 1, b'x', 1, b'y']),
     });
     assert!(aftermath.ended);
@@ -105,7 +105,7 @@ fn cve_2024_27316_a_head_without_end_ends_the_connection() {
 fn cve_2019_9518_empty_data_ends_at_its_limit() {
     let aftermath = flood(|out, number| match number {
         0 => {
-            // A POST, whose body does not come.
+            // A POST without its body.
             let head = [&[0x83], &REQUEST[1..]].concat();
             frame(out, HEADERS, END_HEADERS, 1, &head);
         }
@@ -118,7 +118,7 @@ fn cve_2019_9518_empty_data_ends_at_its_limit() {
 fn cve_2019_9517_a_client_that_reads_no_responses_gets_a_hundred_streams_and_no_more() {
     let aftermath = flood(|out, number| {
         if number == 0 {
-            // No octet of any body may come.
+            // No octet of a body may arrive.
             frame(out, SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
         }
         match number {
@@ -126,7 +126,7 @@ fn cve_2019_9517_a_client_that_reads_no_responses_gets_a_hundred_streams_and_no_
             _ => frame(out, WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()),
         }
     });
-    // Each stream beyond is refused in a frame; no body is sent.
+    // Each stream beyond the limit is refused by one frame; no body is sent.
     assert!(aftermath.answered < 20_000 * 128, "{}", aftermath.answered);
 }
 

@@ -1,4 +1,4 @@
-//! HTTP/2 frame by frame, for clients that no library would be.
+//! HTTP/2 frame by frame, for clients that violate the protocol.
 
 use crate::gateway::TIMEOUT;
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
     out
 }
 
-/// A header that goes into the table, where it is the first entry.
+/// A header that is added to the dynamic table as its first entry.
 pub(crate) fn entry(name: &str, value: &str) -> Vec<u8> {
     let mut out = field(name, value);
     out[0] = 0x40;
@@ -71,7 +71,7 @@ pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
     head(&[(":method", method), (":scheme", "http"), (":path", path), (":authority", "a.test")])
 }
 
-/// A client that sends what it is told.
+/// A client that sends given frames.
 pub(crate) struct Peer {
     stream: TcpStream,
     unread: Vec<u8>,
@@ -80,7 +80,7 @@ pub(crate) struct Peer {
     next: u32,
 }
 
-/// What has come.
+/// The received frames.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// The codes of RST_STREAM by stream.
@@ -90,7 +90,7 @@ pub(crate) struct Seen {
     pub(crate) heads: HashMap<u32, Vec<u8>>,
     /// Octets of bodies by stream.
     pub(crate) data: HashMap<u32, usize>,
-    /// Whether the gateway has closed.
+    /// Whether the gateway has closed the connection.
     pub(crate) closed: bool,
 }
 
@@ -99,7 +99,7 @@ impl Seen {
         self.resets.values().filter(|seen| **seen == code).count()
     }
 
-    /// The status of a head, as far as these tests have to know it: HPACK's table has the usual ones, others are in Huffman's code.
+    /// The status of a head, for the statuses of these tests: HPACK's static table has the usual ones, others are Huffman-encoded.
     pub(crate) fn status(&self, stream: u32) -> Option<u16> {
         match **self.heads.get(&stream)? {
             [0x88, ..] => Some(200),
@@ -138,7 +138,7 @@ impl Peer {
         peer
     }
 
-    /// Sends bytes; a gateway that has closed is no failure.
+    /// Sends bytes. It is no error if the gateway has closed the connection.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
@@ -149,7 +149,7 @@ impl Peer {
         self.send(&bytes);
     }
 
-    /// Opens a stream; its number.
+    /// Opens a stream, and returns its number.
     pub(crate) fn open(&mut self, flags: u8, head: &[u8]) -> u32 {
         let stream = self.next;
         self.next += 2;
@@ -157,7 +157,7 @@ impl Peer {
         stream
     }
 
-    /// Reads until something is so.
+    /// Reads until a condition holds.
     pub(crate) fn until(&mut self, what: &str, so: impl Fn(&Seen) -> bool) {
         let begun = Instant::now();
         let mut room = vec![0; 1 << 16];

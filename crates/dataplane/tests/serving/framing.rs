@@ -1,12 +1,12 @@
-//! Every way to say how long a body is, with a second request behind it: a backend sees what a strict reader of RFC 9112 makes of the
-//! bytes, or nothing (CL.TE, TE.CL, TE.TE, CL.0, 0.CL).
+//! All combinations of body framing, each with a second request after the body: a backend receives the requests that a strict parser of RFC 9112
+//! finds, or none (CL.TE, TE.CL, TE.TE, CL.0, 0.CL).
 
 use crate::backend::Backend;
 use crate::client::Client;
 use crate::gateway::Gateway;
 use std::sync::{Arc, Mutex};
 
-/// Header lines that give a length, and what a strict reader makes of them.
+/// Header lines with a length, and their meaning to a strict parser.
 const LENGTHS: [(&str, Said); 12] = [
     ("", Said::Nothing),
     ("Content-Length: 5\r\n", Said::Length(5)),
@@ -22,7 +22,7 @@ const LENGTHS: [(&str, Said); 12] = [
     ("Content-Length: 99999999999999999999999\r\n", Said::Nonsense),
 ];
 
-/// Header lines that give a coding.
+/// Header lines with a transfer coding.
 const CODINGS: [(&str, Said); 14] = [
     ("", Said::Nothing),
     ("Transfer-Encoding: chunked\r\n", Said::Chunked),
@@ -40,7 +40,7 @@ const CODINGS: [(&str, Said); 14] = [
     ("X: y\nTransfer-Encoding: chunked\r\n", Said::Nonsense),
 ];
 
-/// What stands between the head and the second request.
+/// The octets between the head and the second request.
 const BODIES: [&str; 4] = ["", "hello", "5\r\nhello\r\n0\r\n\r\n", "0\r\n\r\n"];
 
 const SECOND: &str = "GET /second HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -53,7 +53,7 @@ enum Said {
     Nonsense,
 }
 
-/// The requests that a strict reader finds: their targets and bodies.
+/// The requests that a strict parser finds: their targets and bodies.
 fn expected(length: Said, coding: Said, body: &str) -> Vec<(String, String)> {
     let stream = format!("{body}{SECOND}");
     let (first, rest) = match (length, coding) {
@@ -61,11 +61,11 @@ fn expected(length: Said, coding: Said, body: &str) -> Vec<(String, String)> {
         (Said::Length(length), Said::Nothing) => stream.split_at(length),
         (Said::Nothing, Said::Chunked) if body.starts_with("5\r\n") => ("hello", SECOND),
         (Said::Nothing, Said::Chunked) if body.starts_with('0') => ("", SECOND),
-        // What stands there is no chunk, so that the first request never ends.
+        // The octets are no chunk, so the first request never ends.
         _ => return Vec::new(),
     };
     let mut all = vec![("/first".to_owned(), first.to_owned())];
-    // `helloGET` is a method like any other.
+    // `helloGET` is a valid method.
     if rest == SECOND || rest == format!("hello{SECOND}") {
         all.push(("/second".to_owned(), String::new()));
     }
@@ -104,7 +104,7 @@ fn rfc_9112_6_all_combinations_of_lengths_and_codings_mean_one_thing_or_nothing(
     assert_eq!(count, 672);
 }
 
-/// Sends everything, and reads the statuses of all answers; after one that refuses, nothing more may come.
+/// Sends everything, and reads the statuses of all responses. After a rejection no further response may arrive.
 fn ask(client: &mut Client, bytes: &str) -> Vec<u16> {
     client.send(bytes).finish();
     let mut statuses = Vec::new();
@@ -148,7 +148,7 @@ fn rfc_9112_7_1_malformed_chunks_end_the_exchange() {
         let head = "POST /first HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n";
         let statuses = ask(&mut gateway.client(), &format!("{head}{chunks}{SECOND}"));
         let refused = !backend.seen().iter().any(|head| head.starts_with("GET /second"));
-        // A quoted extension that holds the end of a line is the one that ends well: extensions have no such thing.
+        // A quoted extension that contains a line end: a line end always ends the extension.
         let whole = chunks.ends_with('\0');
         assert!(refused && (statuses == [400] || whole), "{chunks:?}: {statuses:?}");
     }

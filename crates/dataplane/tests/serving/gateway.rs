@@ -20,7 +20,7 @@ pub(crate) use testkit::wait::{TIMEOUT, until};
 use tokio::runtime::Runtime;
 use upstream::{Blocked, Upstream};
 
-/// What is random in these tests is the same in each run.
+/// The seed of random choices, so that each run makes the same ones.
 const SEED: u64 = 1;
 
 /// Any port of this machine.
@@ -81,10 +81,10 @@ impl Gateway {
         Self { plane: DataPlane::start(options, upstream).unwrap(), runtime }
     }
 
-    /// Takes a snapshot over, and waits until every worker serves it.
+    /// Applies a snapshot, and waits until every worker serves it.
     pub(crate) fn apply(&self, setup: &Setup) -> ApplyOutcome {
         let outcome = self.plane.apply(&setup.snapshot(), &Delta::default());
-        assert!(self.plane.wait_applied(outcome.generation, TIMEOUT), "a worker does not take over");
+        assert!(self.plane.wait_applied(outcome.generation, TIMEOUT), "a worker does not serve the snapshot");
         outcome
     }
 
@@ -108,7 +108,7 @@ impl Gateway {
         text
     }
 
-    /// Waits until this is in a line of the counters: they count after the client has its answer.
+    /// Waits until a line of the metrics contains this text: requests are counted after the client has the response.
     pub(crate) fn has_counted(&self, part: &str) {
         until(part, || self.metrics().contains(part));
     }
@@ -127,7 +127,7 @@ impl Drop for Gateway {
     }
 }
 
-/// What a snapshot is made from.
+/// The parts of a snapshot.
 #[derive(Clone)]
 pub(crate) struct Setup {
     listeners: Vec<SocketAddr>,
@@ -169,7 +169,7 @@ impl Setup {
         self
     }
 
-    /// A host with one route that takes everything.
+    /// A host with one route for all requests.
     pub(crate) fn host(self, pattern: &str, action: Action) -> Self {
         self.route(pattern, action, HeaderChanges::default())
     }
@@ -240,7 +240,7 @@ impl Setup {
         self
     }
 
-    /// Puts a fault into every route so far.
+    /// Adds a fault to every route so far.
     pub(crate) fn fault(mut self, fault: Fault) -> Self {
         for host in &mut self.hosts {
             host.routes = host
@@ -294,19 +294,19 @@ impl Setup {
         self
     }
 
-    /// Passes bytes in clear text on to a cluster.
+    /// Forwards bytes in clear text to a cluster.
     pub(crate) fn tcp(mut self, cluster: &str) -> Self {
         self.tcp = Some(bytes_to(cluster, TIMEOUT));
         self
     }
 
-    /// The same, where connections without traffic are closed after a while.
+    /// The same, with an idle timeout of connections.
     pub(crate) fn tcp_idle(mut self, cluster: &str, idle: Duration) -> Self {
         self.tcp = Some(bytes_to(cluster, idle));
         self
     }
 
-    /// Has the bytes of every service so far go through a tunnel to `a.test:443`.
+    /// Forwards the bytes of every service so far through a tunnel to `a.test:443`.
     pub(crate) fn tunnelled(mut self, method: TunnelMethod) -> Self {
         let tunnel = Arc::new(Tunnel { method, authority: ir::Authority::parse("a.test:443").unwrap() });
         let services = self.tls.iter_mut().map(|(_, _, service)| service).chain([&mut self.tcp]);
@@ -324,7 +324,7 @@ impl Setup {
         self
     }
 
-    /// Tells the endpoints whose a connection is.
+    /// Sends PROXY headers to the endpoints.
     pub(crate) fn told(mut self, version: ProxyProtocolVersion) -> Self {
         for cluster in &mut self.clusters {
             cluster.proxy_protocol = Some(version);
@@ -342,7 +342,7 @@ impl Setup {
         self
     }
 
-    /// What becomes of requests with escaped slashes.
+    /// Sets the handling of escaped slashes.
     pub(crate) fn escaped_slashes(mut self, escaped_slashes: EscapedSlashes) -> Self {
         self.escaped_slashes = escaped_slashes;
         self
@@ -360,7 +360,7 @@ impl Setup {
         self
     }
 
-    /// What the mesh says of connections and requests.
+    /// The connection settings of the mesh.
     pub(crate) fn mesh_settings(mut self, mesh_settings: MeshConnectionSettings) -> Self {
         self.mesh_settings = Arc::new(mesh_settings);
         self
@@ -372,7 +372,7 @@ impl Setup {
         self
     }
 
-    /// Asks a service about every request.
+    /// External authorization of every request.
     pub(crate) fn checked(mut self, authorization: ExternalAuthorization) -> Self {
         self.policies.ext_authz = Some(Arc::new(authorization));
         self
@@ -398,7 +398,7 @@ impl Setup {
         self.tls.iter().enumerate().map(server).collect()
     }
 
-    /// Has HTTP/2 spoken to a cluster.
+    /// Uses HTTP/2 to a cluster.
     pub(crate) fn http2(mut self, name: &str) -> Self {
         for cluster in self.clusters.iter_mut().filter(|cluster| cluster.id == id(name)) {
             cluster.protocol = UpstreamProtocol::Http2 { streams: None, keep_alive: None };
@@ -489,7 +489,7 @@ pub(crate) fn retrying(cluster: &str, timeout: Option<Duration>, retries: Option
     }
 }
 
-/// Sends everything to one cluster, and copies of it to others.
+/// Sends everything to one cluster, and mirrors it to others.
 pub(crate) fn mirroring(cluster: &str, mirrors: &[(&str, Share)]) -> Action {
     let mirror = |(name, share): &(&str, Share)| Mirror { cluster: TargetCluster::Known(id(name)), share: *share };
     match forward(cluster, None) {
@@ -506,7 +506,7 @@ pub(crate) fn forward(cluster: &str, timeout: Option<Duration>) -> Action {
     Action::Forward(Forward { timeout, retries: Some(Arc::default()), ..Forward::to(vec![target]) })
 }
 
-/// Answers everything with this.
+/// Responds to everything with this status and body.
 pub(crate) fn respond(status: u16, body: &str) -> Action {
     Action::Respond(DirectResponse { status, body: body.as_bytes().into() })
 }

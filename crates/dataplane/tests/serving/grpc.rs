@@ -1,4 +1,4 @@
-//! gRPC: answers of the gateway's own in its terms, and its deadlines (S-119, VS-39).
+//! gRPC: responses of the gateway itself as gRPC statuses, deadlines, and gRPC-Web (S-119, VS-39).
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, respond};
@@ -58,7 +58,7 @@ fn responses_of_the_gateway_to_grpc_have_a_head_only() {
 #[test]
 fn a_deadline_counts_from_the_head_and_is_sent_to_the_backend() {
     let backend = Streams::start(|_, mut respond, _| async move {
-        // Nothing is answered until the gateway breaks the stream off.
+        // No response is sent until the gateway resets the stream.
         let reason = std::future::poll_fn(|context| respond.poll_reset(context)).await.unwrap();
         assert_eq!(reason, Reason::CANCEL);
     });
@@ -135,7 +135,7 @@ fn requests_that_are_not_grpc_get_http_responses() {
     assert_eq!(client.answer().status, 200);
 }
 
-/// A backend of gRPC that tells what it got, and its status in trailers.
+/// A gRPC backend that returns what it received, with its status in trailers.
 fn counting() -> Streams {
     Streams::start(|request, mut respond, _| async move {
         let (parts, mut receive) = request.into_parts();
@@ -175,7 +175,7 @@ fn s_119_grpc_web_becomes_grpc_and_its_trailers_the_last_frame() {
     assert_eq!(answer.header("x-got"), Some("application/grpc trailers 5 [0, 0, 0, 0, 0]"));
     assert_eq!(answer.body, [b"\0\0\0\0\x02hi\0\0\0\0\x01!", TRAILERS].concat());
     assert_eq!((answer.header("content-length"), answer.header("grpc-status")), (None, None));
-    // The connection goes on, and HTTP/2 has the same.
+    // The connection stays open, and HTTP/2 behaves in the same way.
     client.send(&post);
     assert_eq!(client.answer().status, 200);
     run(async {
@@ -218,7 +218,7 @@ fn s_119_a_response_that_is_not_grpc_becomes_a_status() {
         side.send("HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n50% <off>");
         side.request();
         side.send("HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n");
-        // Without end: no more is read than is told.
+        // The body does not end: only as much is read as `grpc-message` can have.
         while side.send(format!("400\r\n{}\r\n", "x".repeat(1024))) {}
     });
     let setup = Setup::default().host("a.test", forward("c", None)).cluster("c", &[page.address]);
@@ -257,7 +257,7 @@ fn s_119_an_answer_of_grpc_that_breaks_off_ends_with_a_status() {
         let head = http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
         let mut stream = respond.send_response(head, false).unwrap();
         stream.send_data("\0\0\0\0\x01a".into(), false).unwrap();
-        // It neither goes on nor ends.
+        // The stream neither continues nor ends.
         let _ = std::future::poll_fn(|context| stream.poll_reset(context)).await;
     });
     let gateway = to(&backend);

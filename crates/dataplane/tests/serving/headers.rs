@@ -31,7 +31,7 @@ fn pc_03_headers_of_the_gateways_own_can_be_left_out() {
     }
     let named = HeaderSettings { server: ir::HeaderValue::parse("edge").ok(), ..usual.clone() };
     assert_eq!(serving(&backend, named).client().get("/").answer().header("server"), Some("edge"));
-    // An id that came is left as it is, where none is made.
+    // A received id is not changed where none is generated.
     let gateway = serving(&backend, HeaderSettings { request_id: false, ..usual });
     gateway.client().send("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n\r\n").answer();
     assert!(backend.seen().pop().unwrap().contains("\nx-request-id: mine\r\n"));
@@ -119,7 +119,7 @@ fn s_117_a_port_is_ignored_when_matching_and_kept_for_the_backend() {
         Gateway::serving(&Setup::default().host("a.test", forward("c", None)).cluster("c", &[backend.address]));
     for (request, host, path) in [
         ("GET /x HTTP/1.1\r\nHost: A.test:8443\r\n\r\n", "A.test:8443", "/x"),
-        // The authority of an absolute target counts, whatever Host says (RFC 9112 §3.2.2).
+        // The authority of an absolute target overrides Host (RFC 9112 §3.2.2).
         ("GET http://a.test:81/x?y HTTP/1.1\r\nHost: b.test\r\n\r\n", "a.test:81", "/x?y"),
         ("GET https://a.test HTTP/1.1\r\nHost: a.test\r\n\r\n", "a.test", "/"),
     ] {

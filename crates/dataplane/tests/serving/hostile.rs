@@ -1,5 +1,4 @@
-//! What a backend may do to the gateway and to those whom it serves: malformed answers in HTTP/2, interim responses without end, floods.
-//! That of HTTP/1.1 is in `malformed` and `failures`.
+//! Hostile backends: malformed responses in HTTP/2, endless interim responses, and floods. HTTP/1.1 is covered by `malformed` and `failures`.
 
 use crate::backend::Backend;
 use crate::client::Client;
@@ -17,7 +16,7 @@ use std::time::Duration;
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
 const FINAL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Reads interim responses; how many there are, and the final one.
+/// Reads interim responses. Returns their number and the final response.
 fn skip_interim(client: &mut Client) -> (usize, Result<crate::client::Answer, String>) {
     let mut count = 0;
     loop {
@@ -28,7 +27,7 @@ fn skip_interim(client: &mut Client) -> (usize, Result<crate::client::Answer, St
     }
 }
 
-/// The second request of a connection, and each later one, is answered well.
+/// The second request of a connection, and each later one, gets a valid response.
 fn bad_then_good(bad: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> Backend {
     let first = AtomicUsize::new(0);
     raw::backend(move |raw, stream| {
@@ -118,14 +117,14 @@ fn rfc_9113_8_malformed_interim_heads_are_502() {
         let gateway = raw::gateway(&backend, Limits::default());
         assert_eq!(gateway.client().get("/bad").answer().status, 502, "{what}");
     }
-    // The end of the stream is no answer.
+    // The end of the stream is not a response.
     let backend = bad_then_good(move |stream| head(END_STREAM, stream, &field(":status", "103")));
     let gateway = raw::gateway(&backend, Limits::default());
     let (count, last) = skip_interim(gateway.client().get("/bad"));
     assert_eq!((count, last.unwrap().status), (1, 502));
 }
 
-/// Answers that have begun, and may not count as complete.
+/// Responses that have begun, and must not be taken for complete ones.
 fn ends_that_are_none(stream: u32) -> Vec<(&'static str, Vec<u8>)> {
     let begun = [head(0, stream, OK), frame(DATA, 0, stream, b"part")].concat();
     let with_length = |length: &str, flags, body: &[u8]| {
@@ -218,7 +217,7 @@ fn answers_that_only_look_malformed_are_passed_on() {
     assert_eq!(backend.connections(), 1);
 }
 
-/// Gateways before backends that send so many interim responses and then the final one, in either version.
+/// Gateways in front of backends that send this number of interim responses and then the final one, in either version.
 fn after_interim(number: usize) -> [(Gateway, Backend); 2] {
     let one = Backend::answering(&[HINT.repeat(number).as_str(), FINAL].concat());
     let two = raw::backend(move |raw, stream| {
@@ -251,9 +250,9 @@ fn large_interim_responses_are_dropped() {
     assert_eq!((count, last.unwrap().status), (1, 200));
 }
 
-/// Sends interim responses with a large field out of HPACK's table until it is stopped; how many octets it could send.
+/// Sends interim responses with a large field from HPACK's table until it is stopped. Returns the number of octets that it could send.
 fn send_interim_without_end(raw: &mut Raw<'_>, stream: u32) -> usize {
-    // 3.9 KB in the table, and fourteen octets that each mean it again.
+    // A field of 3.9 KB in the table, and fourteen octets that each refer to it.
     let value = "a".repeat(3900);
     let literal = [&[0x40, 1, b'x', 0x7f, 0xbd, 0x1d][..], value.as_bytes()].concat();
     let mut sent = [head(0, stream, &[&field(":status", "103")[..], &literal].concat())].concat();
@@ -273,7 +272,7 @@ fn interim_responses_without_end_are_stopped_whether_the_client_reads_or_not() {
     let backend = raw::backend(move |raw, stream| {
         let mut reader = raw.side.stream.try_clone().unwrap();
         let (reset, told) = std::sync::mpsc::channel();
-        // Reads what the gateway says of it meanwhile.
+        // Reads the frames of the gateway meanwhile.
         std::thread::spawn(move || {
             let mut room = [0; 4096];
             while let Ok(1..) = std::io::Read::read(&mut reader, &mut room) {}
@@ -298,7 +297,7 @@ fn interim_responses_without_end_are_stopped_whether_the_client_reads_or_not() {
     gateway.has_counted("response_code=\"502\",response_flags=\"UPE\"} 2");
 }
 
-/// Has a backend send a flood in place of its first answer: its connection is ended, and the next request answered on another.
+/// A backend sends a flood instead of its first response: the connection is closed, and the next request uses another one.
 fn flood(frames: impl Fn(u32, usize) -> Vec<u8> + Send + Sync + 'static) {
     const FRAMES: usize = 100_000;
     let asked = AtomicUsize::new(0);
@@ -319,7 +318,7 @@ fn flood(frames: impl Fn(u32, usize) -> Vec<u8> + Send + Sync + 'static) {
     });
     let gateway = raw::gateway(&backend, Limits::default());
     let mut client = gateway.client();
-    // Where the answer has begun, it breaks off.
+    // A response that has begun is reset.
     let got = client.get("/bad").try_answer(false);
     assert!(got.as_ref().map_or(true, |answer| matches!(answer.status, 502 | 503)), "{got:?}");
     assert_eq!(gateway.client().get("/good").answer().text(), "good");
@@ -363,7 +362,7 @@ fn bytes_after_a_response_without_a_body_close_its_connection() {
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200),
     ];
     for (head, status) in heads {
-        // With the answer, or once its connection is idle: the first answer to a request is that of the first connection that was silent.
+        // With the response, or once its connection is idle: the first response to a request is that of the first silent connection.
         for late in [false, true] {
             let (go, wait) = std::sync::mpsc::channel::<()>();
             let wait = std::sync::Mutex::new(wait);
@@ -398,13 +397,13 @@ fn bytes_after_a_response_without_a_body_close_its_connection() {
 #[test]
 fn an_answer_that_was_there_before_its_request_is_followed_by_nothing() {
     let backend = Backend::start(|side| {
-        // In one piece: what comes after its request no client can tell from the answer to the next.
+        // In one piece: a client cannot distinguish what arrives after its request from the response to the next one.
         side.send([FINAL, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate"].concat());
         while side.request().is_some() {}
     });
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
-    // Each answer comes with its own connection; none is that of the request before.
+    // Each response arrives on its own connection; none belongs to the previous request.
     for number in 1..=5 {
         assert_eq!(client.get("/").answer().text(), "ok");
         assert_eq!(backend.connections(), number);
@@ -434,7 +433,7 @@ fn rfc_9112_7_1_chunks_of_an_answer_that_never_end_or_are_too_large_are_502() {
         });
         let gateway = Gateway::to(backend.address);
         let mut client = gateway.client();
-        // What is found behind the first octets that came breaks an answer off that has begun.
+        // An error after the first octets aborts a response that has begun.
         let got = client.get("/").try_answer(false);
         assert!(got.as_ref().map_or(true, |answer| answer.status == 502), "{:?}: {got:?}", body.get(..40));
         assert_eq!(gateway.client().get("/").answer().text(), "ok");
@@ -469,7 +468,7 @@ fn floods_of_a_body_end_its_connection_and_its_windows_are_kept() {
 #[test]
 fn a_backend_that_accepts_no_streams_fails_only_its_own_requests() {
     let backend = raw::backend(|raw, stream| {
-        // From the second on there may be none.
+        // From the second request on there may be none.
         raw.send(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]));
         raw.send(answer(stream, b"ok"));
     });

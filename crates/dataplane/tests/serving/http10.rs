@@ -35,7 +35,7 @@ fn s_120_http_1_0_is_refused_unless_it_is_switched_on() {
     let answer = whole(&gateway, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("\r\n\r\nok"), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
-    // Backends are spoken to as ever.
+    // Backends receive HTTP/1.1.
     assert!(backend.only().starts_with("GET / HTTP/1.1\r\n"));
 }
 

@@ -1,5 +1,5 @@
-//! Malformed heads, chunks and answers by the hundred: what no strict reader takes reaches nobody, and nothing that is asked afterwards is
-//! answered by it.
+//! Hundreds of malformed heads, chunks and responses: what a strict parser rejects is not forwarded, and does not become the response to a later
+//! request.
 
 use crate::backend::Backend;
 use crate::frames::{DATA, END_STREAM, PROTOCOL_ERROR, Peer, field, head, request};
@@ -8,7 +8,7 @@ use crate::gateway::Gateway;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SECOND: &str = "GET /second HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
-/// Every byte that may not stand in a head, but as the end of a line or between words.
+/// Every byte that is invalid within a word of a head.
 fn controls() -> impl Iterator<Item = char> {
     (0..=0x1f_u8).chain([0x7f]).filter(|byte| *byte != b'\t').map(char::from)
 }
@@ -195,7 +195,7 @@ fn malformed_chunks_of_an_answer_never_look_like_its_end() {
         let gateway = Gateway::to(backend.address);
         let mut client = gateway.client();
         let got = client.get("/bad").try_answer(false);
-        // It came with its head, so that there was still an answer to be had.
+        // The chunk arrived with the head, so that an error response was still possible.
         assert_eq!(got.as_ref().map(|answer| answer.status), Ok(502), "{chunk:?}: {got:?}");
         let later = gateway.client().get("/good").answer();
         assert_eq!((later.status, later.body.as_slice()), (200, &b"ok"[..]), "{chunk:?}");
@@ -223,24 +223,24 @@ fn chunks_that_are_malformed_behind_an_answer_that_began_break_it_off() {
 
 const WINDOW: u32 = 65_535;
 
-/// What becomes of a head in HTTP/2.
+/// The result of a head in HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     /// Its stream is reset, or its connection ended (RFC 9113 §8.1.1).
     Reset,
-    /// It is answered so.
+    /// The response has this status.
     Answer(u16),
 }
 
 fn streams() -> Vec<(Vec<u8>, Fate)> {
     let mut heads = Vec::new();
-    // RFC 9113 §8.2.1: white space around a value, and octets that no value has.
+    // RFC 9113 §8.2.1: white space around a value, and octets that are invalid in values.
     for value in ["admin ", " admin", "admin\t", "\tadmin", " ", "\t", "a\0b", "a\rb", "a\nb", "a\x7fb", "\x01"] {
         for name in ["x-role", "cookie", "host", "content-type"] {
             heads.push(([request("GET", "/"), field(name, value)].concat(), Fate::Reset));
         }
     }
-    // Names that are no tokens, or not in lower case.
+    // Names that are not tokens, or not in lower case.
     for byte in (0..=0x20_u8).chain(*b"\"(),/:;<=>?@[\\]{}XZ").chain([0x7f]) {
         let name = format!("x{}", char::from(byte));
         heads.push(([request("GET", "/"), field(&name, "y")].concat(), Fate::Reset));
@@ -310,7 +310,7 @@ fn rfc_9113_8_1_1_malformed_heads_of_streams_are_not_forwarded() {
     }
     let stream = peer.open(END_STREAM, &request("GET", "/"));
     peer.until("an answer", |seen| seen.is_ok(stream));
-    // Those that the library found are not among them.
+    // Errors that the library found are not counted.
     assert!(gateway.metric("moongate_http2_streams_refused_total{cause=\"malformed\"}").unwrap() >= 25.0);
 }
 
@@ -336,7 +336,7 @@ fn rfc_9113_8_1_malformed_trailers_reset_the_stream() {
         let code = peer.seen.goaway.or(peer.seen.resets.get(&stream).copied());
         assert_eq!((code, peer.seen.heads.len()), (Some(PROTOCOL_ERROR), 0), "{trailer:?}");
     }
-    // Nothing of it stays with a connection of the backend.
+    // The connections of the backend are not affected.
     assert_eq!(gateway.client().with_body("POST", "whole").answer().text(), "whole");
 }
 

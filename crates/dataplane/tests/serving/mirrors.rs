@@ -1,4 +1,4 @@
-//! Copies of requests (VS-45): what mirrors get, and that nobody waits for them.
+//! Mirror requests (VS-45): what mirrors receive, and that the original request never waits for them.
 
 use crate::backend::{Backend, Side};
 use crate::client::Client;
@@ -13,7 +13,7 @@ type Bodies = Arc<Mutex<Vec<Vec<u8>>>>;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A backend that keeps the bodies it gets.
+/// A backend that keeps the bodies that it receives.
 fn keeping() -> (Backend, Bodies) {
     let bodies = Bodies::default();
     let kept = Arc::clone(&bodies);
@@ -87,7 +87,7 @@ fn vs_45_a_share_of_requests_is_copied_within_three_sigma() {
 fn vs_45_a_mirror_that_neither_reads_nor_responds_slows_no_request() {
     let primary = Backend::answering(OK);
     let stuck = Backend::start(|side: &mut Side| {
-        // It reads the head, and then nothing until the gateway has gone.
+        // The mirror reads the head, and then nothing until the gateway has closed the connection.
         side.head();
         until("the gateway gives up", || {
             side.stream.peer_addr().is_err() || !side.send("HTTP/1.1 100 Continue\r\n\r\n")
@@ -95,7 +95,7 @@ fn vs_45_a_mirror_that_neither_reads_nor_responds_slows_no_request() {
     });
     let gateway = Gateway::serving(&setup(&primary, 100.0, &[&stuck]));
     let mut client = gateway.client();
-    // More than sockets and the queue hold together.
+    // More than sockets and the queue can hold.
     let body = vec![b'x'; 32 << 20];
     assert_eq!(client.with_body("POST", &body).answer().text(), "ok");
     counted(&gateway, FAILED, 1.0);
@@ -140,7 +140,7 @@ fn vs_45_what_no_endpoint_could_get_is_not_copied() {
     };
     let gateway = Gateway::serving(&setup(&[]));
     assert_eq!(gateway.client().get("/nobody").answer().status, 503);
-    // One that is there, and does not listen.
+    // A mirror whose endpoint does not listen.
     let gone = refusing();
     gateway.apply(&setup(&[gone]));
     assert_eq!(gateway.client().get("/gone").answer().status, 503);

@@ -174,7 +174,7 @@ fn answers_of_the_gateway_itself_are_streams_as_well() {
 fn a_stream_reset_by_the_client_is_reset_at_the_backend() {
     let backend = Backend::start(|side| {
         side.head();
-        // Nothing more comes, and then the end.
+        // Nothing more is sent until the end.
         assert_eq!(side.more(), None);
     });
     let gateway = Gateway::to(backend.address);
@@ -184,12 +184,12 @@ fn a_stream_reset_by_the_client_is_reset_at_the_backend() {
         meanwhile(|| !backend.seen().is_empty()).await;
         send.send_reset(Reason::CANCEL);
         assert!(response.await.is_err());
-        // The connection serves on.
+        // The connection stays usable.
         let (response, _send) = client.send_request(get("/"), false).unwrap();
         meanwhile(|| backend.seen().len() == 2).await;
         drop(response);
     });
-    // The one that was broken off, and the one that ended with its connection.
+    // The request that was reset, and the one that ended with its connection.
     gateway.has_counted("response_code=\"0\",response_flags=\"DC\"} 2");
 }
 
@@ -220,7 +220,7 @@ fn a_refused_stream_is_retried() {
     });
     let gateway = to_streams(&backend);
     let mut client = gateway.client();
-    // Not idempotent, and yet safe: nothing of it was processed.
+    // The request is not idempotent, but it was not processed.
     assert_eq!(client.with_body("POST", "x").answer().status, 200);
     assert_eq!(gateway.metric("moongate_requests_replayed_total"), Some(1.0));
 }

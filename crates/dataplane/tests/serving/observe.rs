@@ -40,7 +40,7 @@ fn logged(format: LogFormat, endpoint: Option<std::net::SocketAddr>) -> (Gateway
 }
 
 #[test]
-fn te_05_a_line_tells_of_each_request() {
+fn te_05_each_request_has_a_line() {
     let backend = Backend::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     let (gateway, lines) = logged(LogFormat::istio_text(), Some(backend.address));
     let mut client = gateway.client();

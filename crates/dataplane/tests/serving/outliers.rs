@@ -1,4 +1,4 @@
-//! Endpoints whose requests fail, and that are not used for a while (DR-30).
+//! Outlier detection: endpoints whose requests fail are ejected for some time (DR-30).
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, retrying, until};
@@ -33,7 +33,7 @@ fn answering(status: u16) -> Backend {
     Backend::answering(&format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"))
 }
 
-/// Sends requests until so many endpoints are out of use.
+/// Sends requests until this number of endpoints is ejected.
 fn eject(gateway: &Gateway, count: f64) {
     let mut client = gateway.client();
     until("an ejection", || {
@@ -61,7 +61,7 @@ fn dr_30_an_endpoint_is_restored_after_its_ejection_time() {
     let policy = OutlierDetection { interval: short, base_ejection_time: short, max_ejection_time: short, ..policy() };
     let gateway = Gateway::serving(&setup(&[bad.address, good.address], policy));
     let mut client = gateway.client();
-    // Ejected, taken back, and ejected again.
+    // Ejected, restored, and ejected again.
     until("two ejections", || {
         client.get("/").answer();
         gateway.metric("envoy_cluster_outlier_detection_ejections_enforced_total{") >= Some(2.0)
@@ -94,7 +94,7 @@ fn dr_30_connections_that_fail_break_or_take_too_long_count() {
     let slow = Backend::start(|side| while side.more().is_some() {});
     let good = Backend::answering(OK);
     let split = OutlierDetection { consecutive_5xx: 0, consecutive_local_origin_failure: Some(3), ..policy() };
-    // Told apart, a connection that was made ends the row, whatever becomes of it.
+    // With split errors, an established connection resets the count of local failures, whatever follows.
     for (bad, policy) in [(nobody, split), (nobody, policy()), (breaking.address, policy())] {
         let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[bad, good.address]);
         let setup = setup.with_clusters(|cluster| cluster.outlier = Some(Arc::new(policy.clone())));
@@ -103,7 +103,7 @@ fn dr_30_connections_that_fail_break_or_take_too_long_count() {
         let mut client = gateway.client();
         assert!((0..10).all(|_| client.get("/").answer().status == 200));
     }
-    // Alone, since within so short a time no response is certain, of any endpoint.
+    // The endpoint is the only one, since no endpoint is certain to respond within such a short time.
     let setup = Setup::default().host("*", forward("c", Some(Duration::from_millis(20)))).cluster("c", &[slow.address]);
     let gateway = Gateway::serving(&setup.with_clusters(|cluster| cluster.outlier = Some(Arc::new(policy()))));
     eject(&gateway, 1.0);

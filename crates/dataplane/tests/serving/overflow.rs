@@ -1,4 +1,4 @@
-//! Limits of what is asked of a cluster at one time, and of its connections (DR-20, DR-21).
+//! Limits of concurrent requests and connections of a cluster (DR-20, DR-21).
 
 use crate::backend::Backend;
 use crate::certificates::Authority;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const OVERFLOW: &str = "upstream connect error or disconnect/reset before headers. reset reason: overflow";
 
-/// Answers wait until somebody opens it, one for each opening.
+/// A gate that responses wait for; each opening releases one.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<usize>, Condvar)>);
 
@@ -30,7 +30,7 @@ impl Gate {
         *open -= 1;
     }
 
-    /// A backend whose answers wait.
+    /// A backend whose responses wait for the gate.
     fn backend(&self) -> Backend {
         let gate = self.clone();
         Backend::start(move |side| {
@@ -70,7 +70,7 @@ fn dr_20_requests_wait_for_a_connection_in_their_order_and_beyond_the_limit_are_
     let mut clients: Vec<_> = (0..3).map(|_| gateway.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.get(&format!("/{number}"));
-        // The first one has the connection, the others stand behind it.
+        // The first request has the connection, and the others wait for it.
         until("it is there", || backend.seen().len() == 1);
         pending(&gateway, number as f64);
     }
@@ -136,7 +136,7 @@ fn dr_20_connections_in_tls_are_counted_over_all_workers_though_they_stay_with_o
         });
         let open = gateway.metric("envoy_cluster_upstream_cx_active{").unwrap();
         assert!((1.0..=f64::from(most)).contains(&open), "{open}");
-        // One after the other, each from any worker.
+        // In sequence, each from any worker.
         assert!((0..20).all(|_| gateway.client().get("/").answer().status == 200));
     }
 }
@@ -166,7 +166,7 @@ fn dr_20_a_pending_request_waits_at_most_for_the_timeout_of_the_route_and_while_
     let mut gone = gateway.client();
     gone.get("/");
     pending(&gateway, 1.0);
-    // The end of what it sends is none of it, and does not hide it.
+    // The end of the sending direction is no reset, and does not hide one.
     gone.finish();
     gone.reset();
     pending(&gateway, 0.0);
@@ -203,7 +203,7 @@ fn dr_21_requests_under_way_are_limited_in_both_versions() {
     assert_eq!(second.get("/").answer().status, 200);
 
     let backend = Streams::start(|_, mut respond, _| async move {
-        // Until it is broken off.
+        // Until the stream is reset.
         let _ = std::future::poll_fn(|context| respond.poll_reset(context)).await;
     });
     let gateway = Gateway::serving(&limited(&[backend.address], limits).http2("c"));
@@ -312,7 +312,7 @@ fn dr_20_a_tcp_connection_is_closed_after_its_maximum_duration() {
     let limits = PoolLimits { max_connection_duration: Some(Duration::from_millis(50)), ..PoolLimits::default() };
     let setup = Setup::default().tcp("c").cluster("c", &[backend.address]).limits(limits);
     let gateway = Gateway::serving(&setup);
-    // Traffic does not hold it open.
+    // Traffic does not extend it.
     let mut client = gateway.client();
     until("it is closed", || client.send("more").is_closed());
     gateway.has_counted(r#"response_flags="DT""#);
@@ -355,15 +355,15 @@ fn dr_21_a_budget_limits_retries_by_the_requests_in_flight() {
         until("they are there", || backend.seen().len() >= before + count);
         clients
     };
-    // One may in any case.
+    // One retry is always allowed.
     let mut clients = held(1, "/retried");
-    until("it is sent again", || gateway.metric("moongate_requests_retried_total") == Some(1.0));
+    until("the request is retried", || gateway.metric("moongate_requests_retried_total") == Some(1.0));
     assert_eq!(gateway.client().get("/").answer().status, 503);
     gateway.has_counted(r#"response_flags="UO""#);
-    // With four under way, two may.
+    // With four requests in progress, two retries are allowed.
     clients.extend(held(3, "/held"));
     clients.extend(held(1, "/retried"));
-    until("it is sent again", || gateway.metric("moongate_requests_retried_total") == Some(2.0));
+    until("the request is retried", || gateway.metric("moongate_requests_retried_total") == Some(2.0));
     gate.open(clients.len());
     clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
     assert_eq!(gateway.metric("envoy_cluster_upstream_rq_retry_overflow_total{"), Some(1.0));
@@ -405,7 +405,7 @@ fn dr_21_a_websocket_is_a_request_for_as_long_as_it_lasts() {
     assert_eq!(gateway.client().send(ask).answer().status, 101);
 }
 
-/// Asks so many times at once, so that there are as many connections.
+/// Sends this number of requests at the same time, so that there are as many connections.
 fn ask_at_once(gateway: &Gateway, gate: &Gate, backend: &Backend, count: usize) {
     let before = backend.seen().len();
     let mut clients: Vec<_> = (0..count).map(|_| gateway.client()).collect();
@@ -468,7 +468,7 @@ fn dr_20_a_connection_in_use_when_a_limit_is_lowered_is_closed_when_it_is_free()
     }
     until("all are under way", || backend.seen().len() == 4);
     gateway.apply(&limited(&[backend.address], connections(1)));
-    // One waits, and gets none of those that are too many.
+    // One request waits, and does not get one of the surplus connections.
     let mut last = gateway.client();
     last.get("/last");
     pending(&gateway, 1.0);

@@ -1,4 +1,4 @@
-//! Connections that begin with a PROXY header (S-112), and those to backends that do (DR-51).
+//! PROXY headers from clients (S-112), and to backends (DR-51).
 
 use crate::backend::Backend;
 use crate::certificates::{Authority, shake_on};
@@ -20,7 +20,7 @@ use wire::proxy_protocol::Ends;
 const LINE: &str = "PROXY TCP4 203.0.113.7 198.51.100.1 51000 443\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// Whose headers are believed.
+/// The proxies whose headers are trusted.
 fn believing(from: &[&str]) -> MeshConnectionSettings {
     let from = from.iter().map(|range| range.parse().unwrap()).collect();
     MeshConnectionSettings { proxy_protocol: Some(ProxyProtocol { from }), ..MeshConnectionSettings::default() }
@@ -70,7 +70,7 @@ fn s_112_without_the_header_nothing_is_served() {
     assert!(gateway.client().get("/").is_closed());
     assert!(gateway.client().send("PROXY TCP4 1.2.3.4\r\n").is_closed());
     gateway.has_counted("moongate_proxy_headers_refused_total 2");
-    // Where it is not asked for, it is no request.
+    // A listener without PROXY protocol rejects the header as a request.
     let gateway = Gateway::serving(&setup);
     assert_eq!(gateway.client().send(LINE).answer().status, 400);
     assert_eq!(backend.connections(), 0);
@@ -146,7 +146,7 @@ fn s_112_the_setting_holds_for_connections_that_come_after_it() {
     assert_eq!(after.get("/").answer().status, 200);
 }
 
-/// The first lines of what came on each of a backend's connections.
+/// The first lines that a backend received on each connection.
 fn told(backend: &Backend) -> Vec<String> {
     let first = |head: &String| head.lines().next().filter(|line| line.starts_with("PROXY")).map(str::to_owned);
     backend.seen().iter().filter_map(first).collect()
@@ -202,7 +202,7 @@ fn dr_51_bytes_have_it_in_front_and_tls_behind_it() {
     let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).encrypted();
     let gateway = Gateway::serving(&setup.told(ProxyProtocolVersion::V2).mesh_settings(believing(&[])));
     assert_eq!(gateway.client().send(LINE).get("/").answer().status, 503);
-    // 22 begins a handshake.
+    // 22 is the first octet of a handshake record.
     assert_eq!(*first.lock().unwrap(), [&binary()[..], &[22]].concat());
 }
 

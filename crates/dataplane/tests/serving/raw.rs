@@ -27,7 +27,7 @@ pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
     [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
 }
 
-/// An answer with this body, without a length.
+/// A response with this body, without a length.
 pub(crate) fn answer(stream: u32, body: &[u8]) -> Vec<u8> {
     [head(0, stream, OK), frame(DATA, END_STREAM, stream, body)].concat()
 }
@@ -35,17 +35,17 @@ pub(crate) fn answer(stream: u32, body: &[u8]) -> Vec<u8> {
 /// The backend's side of a connection that has begun.
 pub(crate) struct Raw<'a> {
     pub(crate) side: &'a mut Side,
-    /// How many requests came before the one that the script has.
+    /// The number of requests before that of the script.
     pub(crate) count: usize,
 }
 
 impl Raw<'_> {
-    /// Writes; false when the gateway closed.
+    /// Writes; `false` when the gateway has closed the connection.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.side.send(bytes)
     }
 
-    /// The next frame of a kind: its stream; `None` when the gateway closed, or a GOAWAY with an error came.
+    /// The stream of the next frame of a kind; `None` when the gateway has closed the connection, or has sent GOAWAY with an error.
     pub(crate) fn next(&mut self, wanted: u8) -> Option<u32> {
         loop {
             let header = self.side.exactly(9)?;
@@ -76,7 +76,7 @@ pub(crate) fn backend(script: impl Fn(&mut Raw<'_>, u32) + Send + Sync + 'static
     })
 }
 
-/// A gateway before it.
+/// A gateway in front of the backend.
 pub(crate) fn gateway(backend: &Backend, limits: Limits) -> Gateway {
     let gateway = Gateway::start(1, limits, None);
     gateway.apply(&Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]).http2("c"));

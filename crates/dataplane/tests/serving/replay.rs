@@ -1,10 +1,10 @@
-//! What is sent a second time, and what never is (RULES on replay).
+//! Which requests are sent a second time, and which never are.
 
 use crate::backend::Backend;
 use crate::gateway::Gateway;
 use std::time::Duration;
 
-/// Answers one request on its first connection, and closes when the second comes; the others answer everything.
+/// Responds to one request on the first connection, and closes that connection when the second request arrives. Other connections respond to all.
 fn closing_when_used_again(reads_body: bool) -> Backend {
     Backend::start(move |side| {
         side.request();
@@ -89,7 +89,7 @@ fn a_body_that_is_still_coming_is_whole_when_sent_again() {
     assert_eq!(client.get("/").answer().status, 200);
     client.send("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 21\r\n\r\npart 1 ");
     was_got.recv().unwrap();
-    // The gateway has learned of the close once it has made the next connection.
+    // Once the gateway has made the next connection, it has noticed the close.
     crate::gateway::until("a second connection", || backend.connections() == 2);
     client.send("part 2 ").send("part 3.");
     assert_eq!(client.answer().text(), "part 1 part 2 part 3.");
@@ -125,19 +125,19 @@ fn a_post_finds_no_connection_that_was_closed_while_idle() {
     let backend = Backend::start(|side| {
         side.request();
         side.send_with_length(b"");
-        // Closes at once: such a connection is to be found out before a request is risked on it.
+        // Closes at once: the gateway must notice this before it sends a request.
     });
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
     for turn in 1..=5 {
         assert_eq!(client.with_body("POST", "abc").answer().status, 200);
         crate::gateway::until("the connection is closed", || backend.connections() == turn);
-        // Long enough for the close to arrive: the gateway's own clock ticks meanwhile.
+        // Until the close has arrived, as the gateway's own sweep shows.
         wait_for_ticks(&gateway);
     }
 }
 
-/// Until the worker has looked at its idle connections.
+/// Waits until the worker has swept its idle connections.
 fn wait_for_ticks(_gateway: &Gateway) {
     let begun = std::time::Instant::now();
     crate::gateway::until("some ticks", || begun.elapsed() > Duration::from_millis(250));

@@ -1,4 +1,4 @@
-//! Retry policies of routes, counted by what the backend got (VS-40, VS-41).
+//! Retry policies of routes, counted by the requests that the backend receives (VS-40, VS-41).
 
 use crate::backend::{Backend, Side};
 use crate::gateway::{Gateway, Setup, retrying, until};
@@ -23,7 +23,7 @@ fn to(backend: &Backend, retries: Option<Retries>) -> Gateway {
     Gateway::serving(&Setup::default().host("*", retrying("c", None, retries)).cluster("c", &[backend.address]))
 }
 
-/// A backend that treats its first requests badly, over all connections, and answers the others.
+/// A backend that fails its first requests, over all connections, and responds to the others.
 fn failing(times: usize, badly: impl Fn(&mut Side) -> bool + Send + Sync + 'static) -> Backend {
     let count = AtomicUsize::new(0);
     Backend::start(move |side| {
@@ -36,7 +36,7 @@ fn failing(times: usize, badly: impl Fn(&mut Side) -> bool + Send + Sync + 'stat
     })
 }
 
-/// What the backend was told of the attempts.
+/// The attempt counts that the backend received.
 fn counts(backend: &Backend) -> Vec<String> {
     let count =
         |head: &String| head.lines().find_map(|line| line.strip_prefix("x-envoy-attempt-count: ").map(str::to_owned));
@@ -167,7 +167,7 @@ fn dr_21_concurrent_retries_are_limited() {
     let mut first = gateway.client();
     first.get("/first");
     crate::gateway::until("two requests", || backend.seen().len() == 2);
-    // There is no place for this one, which gets the answer that there was.
+    // No retry is allowed for this request, which gets the response of its attempt.
     assert_eq!(gateway.client().get("/second").answer().status, 503);
     assert_eq!(backend.seen().len(), 3);
     gateway.has_counted(r#"response_flags="UO""#);
@@ -210,7 +210,7 @@ fn vs_40_a_client_that_closes_before_the_next_attempt_is_detected() {
     let gateway = to(&backend, Some(slow));
     let mut client = gateway.client();
     client.get("/");
-    until("it is to be sent again", || gateway.metric("moongate_requests_retried_total") == Some(1.0));
+    until("the request is to be retried", || gateway.metric("moongate_requests_retried_total") == Some(1.0));
     client.finish();
     client.reset();
     gateway.has_counted(NOTICED);
@@ -248,7 +248,7 @@ fn vs_40_the_failure_of_the_last_attempt_mentions_retries() {
     assert_eq!(told(garbled.address, reset(), as_is), (502, again("protocol error")));
     let connect = policy(2, RetryOn::CONNECT_FAILURE);
     assert_eq!(told(nobody, connect.clone(), as_is), (503, again("remote connection failure")));
-    // Where none was made, none is told.
+    // Without an attempt there is no count.
     assert_eq!(told(closing.address, connect, as_is), (503, once("connection termination")));
     assert_eq!(told(closing.address, reset(), none_again), (503, once("connection termination")));
 }

@@ -156,7 +156,7 @@ fn s_97_a_certificate_is_swapped_and_the_last_good_one_is_kept() {
     assert_eq!(shown().unwrap(), second.chain[0]);
     gateway.apply(&with(Credential::Broken("no PEM".into())));
     assert_eq!(shown().unwrap(), second.chain[0]);
-    // A key that does not fit.
+    // A key that does not match the certificate.
     let mixed = Identity { key: first.identity().key.clone(), ..(*second.identity()).clone() };
     gateway.apply(&with(Credential::Ready(vec![Arc::new(mixed)])));
     assert_eq!(shown().unwrap(), second.chain[0]);
@@ -192,7 +192,7 @@ fn passthrough_and_tcp_pass_bytes_on_and_half_closes_with_them() {
     let gateway = Gateway::serving(&setup.tls_tcp(&["a.test"], None, "c"));
     let address = gateway.addresses()[0];
     run(async {
-        // The backend is no TLS server: what it sends back is the very hello that it got.
+        // The backend does not speak TLS: it sends back the ClientHello that it received.
         let stream = TcpStream::connect(address).await.unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let config = config.with_safe_default_protocol_versions().unwrap().dangerous();
@@ -257,7 +257,7 @@ fn s_81_a_client_that_does_not_finish_its_handshake_is_closed() {
     gateway.has_counted("moongate_tls_handshake_failures_total{cause=\"client_hello_timeout\"} 2");
 }
 
-/// What OpenSSL makes without extensions; see `make.sh` beside it.
+/// A certificate that OpenSSL made without extensions (see `make.sh` in its folder).
 fn version_1() -> Arc<Identity> {
     let pem = |text: &[u8]| CertificateDer::from_pem_slice(text).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../../testkit/data/x509-v1/server.key")).unwrap();
@@ -269,7 +269,8 @@ fn version_1() -> Arc<Identity> {
     })
 }
 
-/// A certificate of version 1 is served like any other. As a client's it is refused where it has to be verified, and accepted where not.
+/// A server certificate of version 1 is presented like any other. A client certificate of version 1 is rejected where it has to be verified, and
+/// accepted elsewhere.
 #[test]
 fn certificates_of_version_1_are_shown_and_not_verified() {
     let (old, authority) = (version_1(), Authority::new());

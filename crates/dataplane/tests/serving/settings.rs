@@ -36,7 +36,7 @@ fn pc_04_a_connection_that_is_too_old_ends_in_order() {
     let mut client = gateway.client();
     assert_eq!(client.get("/").answer().status, 200);
     assert!(client.is_closed());
-    // With HTTP/2 the client is told as well.
+    // An HTTP/2 client receives GOAWAY.
     run(async {
         let stream = tokio::net::TcpStream::connect(gateway.addresses()[0]).await.unwrap();
         let mut send = begin(stream).await;
@@ -141,7 +141,7 @@ fn s_122_connections_are_limited_in_all_and_for_a_listener() {
     let of_mesh = ConnectionSettings { most: Some(2), ..ConnectionSettings::default() };
     let of_listener = Limits { listener_connections: Some(2), ..Limits::default() };
     for (limits, connections) in [(Limits::default(), of_mesh), (of_listener, ConnectionSettings::default())] {
-        // One worker: how long its connections have been idle has an order.
+        // One worker, so that its idle connections have an order.
         let gateway = Gateway::start(1, limits, None);
         gateway.apply(&setup.clone().mesh_settings(mesh_settings(connections)));
         let mut clients: Vec<Client> = Vec::new();

@@ -1,4 +1,4 @@
-//! Backends that take their time, and the times that they are given (DR-21, VS-39, VS-66).
+//! Slow backends, and timeouts (DR-21, VS-39, VS-66).
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward, until};

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
-/// Runs a test's part that speaks HTTP/2.
+/// Runs the part of a test that uses HTTP/2.
 pub(crate) fn run<R>(part: impl Future<Output = R>) -> R {
     runtime().block_on(async { tokio::time::timeout(TIMEOUT, part).await.expect("waited too long") })
 }
@@ -24,7 +24,7 @@ pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Waits until something is so, and has this thread's other tasks go on meanwhile.
+/// Waits until a condition holds, while other tasks of this thread run.
 pub(crate) async fn meanwhile(mut so: impl FnMut() -> bool) {
     while !so() {
         tokio::task::yield_now().await;
@@ -43,7 +43,7 @@ pub(crate) async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + '
     send.ready().await.unwrap()
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) status: u16,
@@ -70,7 +70,7 @@ pub(crate) fn post(path: &str) -> Request<()> {
     Request::post(format!("http://a.test{path}")).body(()).unwrap()
 }
 
-/// Sends a request, and reads the whole answer.
+/// Sends a request, and reads the complete response.
 pub(crate) async fn ask(
     send: &mut SendRequest<Bytes>,
     request: Request<()>,
@@ -108,7 +108,7 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Runs a script for each request; it is given the number of the connection and that of the request on it.
+    /// Runs a script for each request, with the number of the connection and the number of the request on it.
     pub(crate) fn start<F>(script: fn(Request<RecvStream>, SendResponse<Bytes>, (usize, usize)) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -136,7 +136,7 @@ impl Streams {
         Self { address, connections, _runtime: runtime }
     }
 
-    /// Answers every request with its method, path, host, body and trailers.
+    /// Responds to every request with its method, path, host, body and trailers.
     pub(crate) fn echo() -> Self {
         Self::start(|request, mut respond, _| async move {
             let (parts, mut receive) = request.into_parts();
@@ -154,7 +154,7 @@ impl Streams {
         })
     }
 
-    /// How many connections were made.
+    /// The number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }

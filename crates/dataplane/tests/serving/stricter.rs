@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// A connection, and what of an answer to a request on it comes before it ends.
+/// Sends a request on a connection, and returns what is received before the connection ends.
 async fn ask_again(stream: &mut TlsStream<TcpStream>) -> String {
     let mut answer = vec![0; 1024];
-    // The gateway may have closed already.
+    // The gateway may have closed the connection already.
     let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     let read = stream.read(&mut answer).await.unwrap_or(0);
     String::from_utf8_lossy(&answer[..read]).into_owned()
@@ -43,7 +43,7 @@ fn changes(authority: &Authority) -> Vec<(&'static str, Termination, Termination
     ]
 }
 
-/// A request that comes after the rules for clients became stricter is not answered on a connection that was judged by those of before.
+/// A request that arrives after the rules for clients became stricter gets no response on a connection that was accepted by the earlier rules.
 #[test]
 fn connections_of_a_server_that_became_stricter_accept_no_request() {
     let authority = Authority::new();
@@ -61,7 +61,7 @@ fn connections_of_a_server_that_became_stricter_accept_no_request() {
         run(async {
             let mut first = shake(address, "a.test", Some(&client), &["http/1.1"]).await.unwrap();
             assert!(ask_again(&mut first).await.starts_with("HTTP/1.1 200"), "{what}");
-            // A version of the server in between does not let go of them.
+            // An intermediate version of the server changes nothing.
             gateway.apply(&setup(&rotated));
             let mut second = shake(address, "a.test", Some(&client), &["http/1.1"]).await.unwrap();
             assert!(ask_again(&mut second).await.starts_with("HTTP/1.1 200"), "{what}");
@@ -78,14 +78,14 @@ fn connections_of_a_server_that_became_stricter_accept_no_request() {
             let _ = half.write_all(b"a.test\r\n\r\n").await;
             let mut answer = [0; 64];
             assert_eq!(half.read(&mut answer).await.is_ok_and(|read| read > 0), goes_on, "{what}: half a request");
-            // Rules that became others end a connection gently, even where they demand less.
+            // Changed rules drain a connection, even if they demand less.
             let stream = ask(&mut streams, get("/"), b"", None).await.is_ok();
             assert_eq!(stream, goes_on && what != "less", "{what}: a stream");
         });
     }
 }
 
-/// A name that gets a server of its own: connections that asked for it and came through another are judged by it.
+/// A server is added for a name: it applies to connections with this name that were accepted by another server.
 #[test]
 fn a_stricter_server_for_a_name_takes_it_from_connections_of_another() {
     let authority = Authority::new();
@@ -103,7 +103,7 @@ fn a_stricter_server_for_a_name_takes_it_from_connections_of_another() {
         let required = ClientAuth::Required(authority.trust(&[]));
         gateway.apply(&setup.tls(&["a.test"], Some(admin.termination(required))));
         assert_eq!(ask_again(&mut own).await, "");
-        // It stays; the host is another server's now.
+        // The connection stays open, but the host belongs to another server now.
         assert!(ask_again(&mut other).await.starts_with("HTTP/1.1 421"));
     });
 }

@@ -16,7 +16,7 @@ fn s_118_after_101_bytes_flow_both_ways_and_each_side_ends_for_itself() {
         side.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello");
         assert_eq!(side.exactly(4).unwrap(), b"ping");
         side.send("pong");
-        // The client has closed its side; this one still talks.
+        // The client has closed its sending direction; the backend still sends.
         assert!(side.more().is_none());
         side.send("last words");
     });

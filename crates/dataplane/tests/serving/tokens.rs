@@ -186,7 +186,7 @@ fn ra_05_keys_rotate_under_load_without_a_wrong_answer() {
         until("the new key is known", || ask(&mut gateway.client(), &next).0 == 200);
         *always.lock().unwrap() = vec![next.clone()];
         *body.lock().unwrap() = jwks(&[&new]);
-        // A token of an unknown key causes a fetch; then the old key is gone, also for tokens that it verified.
+        // A token of an unknown key causes a fetch. Then the old key is removed, also for tokens that were verified by it.
         let unknown = Signer::new("unknown").token("eve");
         until("the old key is gone", || {
             assert_eq!(ask(&mut gateway.client(), &unknown).0, 401);

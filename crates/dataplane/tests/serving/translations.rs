@@ -1,5 +1,5 @@
-//! A property of bodies: whatever versions the client and the backend speak, and however the body is cut, each side gets what the other
-//! sent, with the trailers.
+//! A property of bodies: for all versions of the client and the backend, and for all sizes of pieces, each side receives what the other has sent, with
+//! the trailers.
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward};
@@ -11,15 +11,15 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::time::Duration;
 
-/// What is sent and comes back.
+/// A body that is sent and returned.
 #[derive(Debug, Clone)]
 struct Message {
     body: Vec<u8>,
     /// Sizes of the pieces.
     cuts: Vec<usize>,
-    /// Where the version has a way to say them.
+    /// The trailers, if the version supports them.
     trailer: Option<String>,
-    /// Whether HTTP/1 tells the length; then there are no trailers.
+    /// Whether HTTP/1 sends a length, and no trailers.
     length: bool,
 }
 
@@ -43,7 +43,7 @@ impl Message {
         Some([(http::HeaderName::from_static("x-end"), value.parse().unwrap())].into_iter().collect())
     }
 
-    /// As HTTP/1 has it behind a head.
+    /// The octets after an HTTP/1 head.
     fn chunks(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for piece in self.pieces() {
@@ -59,7 +59,7 @@ impl Message {
         out
     }
 
-    /// The body and behind it the trailer, which is what both backends send back as a body.
+    /// The body followed by the trailer, which both backends return as a body.
     fn told(&self) -> Vec<u8> {
         let end = self.trailers().map(|trailers| format!("x-end: {}", trailers["x-end"].to_str().unwrap()));
         [&self.body[..], end.unwrap_or_default().as_bytes()].concat()
@@ -80,7 +80,7 @@ fn messages() -> impl Strategy<Value = Message> {
     })
 }
 
-/// Both answer with what they got, and say the trailer once more as one, where they can.
+/// Both backends return what they received, and the trailer also as a trailer, if the version supports it.
 fn backends() -> (Backend, Streams) {
     let one = Backend::start(|side| {
         while let Some((head, body)) = side.request() {

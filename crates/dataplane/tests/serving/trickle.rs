@@ -1,4 +1,4 @@
-//! Heads and trailers that come octet by octet: `head-timeout` bounds each of them, from its first octet to its last, and nothing else.
+//! Heads and trailers that are sent octet by octet: `head-timeout` limits each of them, from its first octet to its last, and nothing else.
 
 use crate::backend::Backend;
 use crate::gateway::{Gateway, Setup, forward};
@@ -10,18 +10,18 @@ use dataplane::Limits;
 use std::io::Write;
 use std::time::Duration;
 
-/// The time of a head.
+/// The limit of a head.
 const LIMIT: Duration = Duration::from_millis(400);
-/// Between octets.
+/// The time between octets.
 const PAUSE: Duration = Duration::from_millis(20);
-/// More than fit in the time by far: whoever does not end it is found out.
+/// Far more octets than the limit allows, so that a missing limit is detected.
 const OCTETS: usize = 400;
 
 fn limits() -> Limits {
     Limits { head_timeout: LIMIT, ..Limits::default() }
 }
 
-/// Sends octets one by one; false when the gateway closed.
+/// Sends octets one by one; `false` when the gateway has closed the connection.
 fn trickle(to: &mut impl Write, octets: impl IntoIterator<Item = u8>) -> bool {
     octets.into_iter().all(|octet| {
         std::thread::sleep(PAUSE);
@@ -33,7 +33,7 @@ fn endless() -> impl Iterator<Item = u8> {
     std::iter::repeat_n(b'a', OCTETS)
 }
 
-/// A gateway before a backend of HTTP/1.1 that sends this, and then octets one by one.
+/// A gateway in front of an HTTP/1.1 backend that sends this, and then octets one by one.
 fn before_one(begin: &'static str) -> (Gateway, Backend) {
     let backend = Backend::start(move |side| {
         side.request();
@@ -52,7 +52,7 @@ fn before_two(begin: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> (Gatewa
     (raw::gateway(&backend, limits()), backend)
 }
 
-/// The beginning of a frame whose content does not come.
+/// The beginning of a frame whose payload is not sent.
 fn partial(kind: u8, flags: u8, stream: u32) -> Vec<u8> {
     frame(kind, flags, stream, &[0; 16_000])[..9].to_vec()
 }
@@ -119,7 +119,7 @@ fn bodies_and_interim_responses_take_longer_than_a_head_may() {
             std::thread::sleep(LIMIT / 2);
         }
         raw.send(head(0, stream, OK));
-        // The content of one frame, which comes octet by octet.
+        // The payload of one frame, octet by octet.
         raw.send(&frame(DATA, END_STREAM, stream, &vec![0; steps])[..9]);
         assert!(trickle(&mut raw.side.stream, std::iter::repeat_n(b'a', steps)));
     });

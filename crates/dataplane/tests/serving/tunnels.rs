@@ -1,4 +1,4 @@
-//! Bytes through tunnels of proxies (DR-50), and proxies that misbehave.
+//! Tunnels through proxies (DR-50), and proxies that misbehave.
 
 use crate::backend::{Backend, Side};
 use crate::certificates::Authority;
@@ -20,7 +20,7 @@ fn through(proxy: SocketAddr, method: TunnelMethod) -> Setup {
     Setup::default().tcp("c").tunnelled(method).cluster_with("c", &[proxy], Duration::from_secs(10))
 }
 
-/// A gateway that asks this proxy by CONNECT.
+/// A gateway that uses this proxy by CONNECT.
 fn gateway(proxy: &Backend) -> Gateway {
     Gateway::serving(&through(proxy.address, TunnelMethod::Connect))
 }
@@ -35,7 +35,7 @@ fn dr_50_bytes_flow_both_ways_behind_connect_and_each_side_ends_for_itself() {
     let proxy = Backend::start(|side| {
         side.head().unwrap();
         assert!(side.taken().is_empty(), "nothing is sent before the answer");
-        // What a head says of a body is not so after CONNECT.
+        // A response to CONNECT has no body, whatever its head states.
         side.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nbehind the head");
         assert_eq!(side.exactly(4).unwrap(), b"ping");
         side.send("pong");
@@ -105,7 +105,7 @@ fn dr_50_much_flows_through_each_kind_of_tunnel() {
     }
 }
 
-/// A proxy that speaks HTTP/2 and sends back what comes.
+/// A proxy that speaks HTTP/2 and returns what it receives.
 fn echo_streams() -> Streams {
     Streams::start(|request, mut respond, _| async move {
         let (parts, mut receive) = request.into_parts();
@@ -177,7 +177,7 @@ fn dr_50_a_proxy_that_never_responds_is_bounded_by_the_connect_timeout() {
     let silent: [fn(&mut Side); 2] = [
         |side| while side.more().is_some() {},
         |side| {
-            // Heads without end that are not the answer.
+            // Endless interim heads.
             while side.send("HTTP/1.1 100 Continue\r\n\r\n") {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -271,7 +271,7 @@ fn dr_50_streams_that_are_refused_broken_or_silent_end_the_connection() {
         let setup = through(proxy.address, TunnelMethod::Connect).http2("c").with_clusters(short);
         let gateway = Gateway::serving(&setup);
         is_refused(&gateway, &mut gateway.client());
-        // The next one goes over the same connection.
+        // The next request uses the same connection.
         is_refused(&gateway, &mut gateway.client());
         assert_eq!(proxy.connections(), 1);
     }
@@ -365,7 +365,7 @@ fn dr_50_tls_bytes_pass_through_a_tunnel_unchanged() {
     assert_eq!(client.send(&hello).exactly(hello.len()).unwrap(), hello);
 }
 
-/// The first bytes of a client in TLS.
+/// The first bytes of a TLS client.
 fn hello_of(name: &str) -> Vec<u8> {
     let roots = rustls::RootCertStore::empty();
     let config = rustls::ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into());
