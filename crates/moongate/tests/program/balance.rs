@@ -4,7 +4,7 @@ use moongate::explain::{Explainer, Outcome, Question};
 use moongate::settings;
 use std::path::Path;
 
-/// What is said of the only target of a host, in a case.
+/// The description of the only target of a host, in a case.
 fn told(case: &str, host: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/balance").join(case).join("in.yaml");
     let mut settings = settings::ingress();

@@ -29,7 +29,7 @@ fn every_case_answers_as_it_says() {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// What is not as the case says.
+/// The differences from the expectations of a case.
 fn run(case: &Case, backends: &Backends, certificates: &Certificates) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.yaml");
@@ -111,7 +111,7 @@ impl CaseContext<'_> {
     }
 }
 
-/// Findings that the case asks for and the report has not.
+/// Findings that the case expects and the report does not have.
 fn unreported(case: &Case, gateway: &Gateway) -> Vec<String> {
     let (_, page) = gateway.get(gateway.admin, "/report").unwrap();
     let report: Vec<serde_json::Value> = serde_json::from_str(&page).unwrap();
@@ -134,7 +134,7 @@ fn unreported(case: &Case, gateway: &Gateway) -> Vec<String> {
     missing.into_iter().map(|finding| format!("{finding:?} is not in the report:{page}")).collect()
 }
 
-/// What is found when nothing is wrong any more, or when it has been wrong for too long.
+/// Repeats a check until it finds nothing, within a bound.
 fn settled(find: impl Fn() -> Vec<String>) -> Vec<String> {
     let until = Instant::now() + TIMEOUT;
     loop {
@@ -153,14 +153,14 @@ fn unlogged(case: &Case, log: &Path) -> Vec<String> {
     missing.map(|part| format!("{part:?} is not in the access log: {text}")).collect()
 }
 
-/// Texts that an admin page has not.
+/// Texts that an admin page does not have.
 fn missing(page: &Page, gateway: &Gateway) -> Vec<String> {
     let (_, text) = gateway.get(gateway.admin, &page.path).unwrap();
     let missing = page.has.iter().filter(|part| !text.contains(&***part));
     missing.map(|part| format!("{part:?} is not on {}: {text}", page.path)).collect()
 }
 
-/// A line of `rows.txt`: an id, and behind `-` why no case shows it.
+/// A line of `rows.txt`: an id, and after a `-` the reason why no case covers it.
 fn listed_rows() -> Vec<(String, Option<String>)> {
     let text = std::fs::read_to_string(root().join("rows.txt")).unwrap();
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));

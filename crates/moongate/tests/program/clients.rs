@@ -135,7 +135,7 @@ fn s_119_grpc_web_is_translated_for_a_server_of_grpc() {
     assert_eq!(itself.lines().count(), 19, "{itself}");
 }
 
-/// What a client printed that went well.
+/// The output of a client that succeeded.
 fn told(mut client: Command, gateway: &Gateway) -> String {
     let output = client.output().unwrap();
     let (told, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! The program with few descriptors, and clients that hold all that they may have: everybody else goes on.
+//! The program with few descriptors, while clients use all that they may: other clients are still served.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use testkit::wait::{TIMEOUT, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 
-/// The program, with at most so many descriptors.
+/// The program, with a limit of descriptors.
 fn limited(folder: &Path, descriptors: u32) -> PathBuf {
     let path = folder.join("moongate");
     fs::write(&path, format!("#!/bin/sh\nulimit -n {descriptors} || exit 3\nexec {PROGRAM} \"$@\"\n")).unwrap();

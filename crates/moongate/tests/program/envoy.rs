@@ -48,9 +48,9 @@ fn questions() -> Vec<Question> {
     all
 }
 
-/// What an answer comes to: the path that the backend got, where a redirect leads, or the status.
+/// The essence of a response: the path that the backend received, the target of a redirect, or the status.
 fn ask(address: SocketAddr, question: &Question) -> String {
-    // The port tells whether a redirect keeps it.
+    // The port shows whether a redirect keeps it.
     let mut headers = vec![("Host".to_owned(), format!("{}:8081", question.host))];
     let (name, values) = question.header.unwrap_or(("", &[]));
     headers.extend(values.iter().map(|value| (name.to_owned(), (*value).to_owned())));

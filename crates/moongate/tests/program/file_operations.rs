@@ -13,11 +13,11 @@ use testkit::gateway::{Gateway, Start};
 use testkit::seeded::Seeded;
 
 const OPERATIONS: u64 = 10_000;
-/// Files, each with so many objects.
+/// The number of files, and of objects in each.
 const FILES: usize = 6;
 const OBJECTS: usize = 3;
 
-/// Counts operations as done when it is dropped, so that whoever waits for them ends with a test that fails.
+/// Counts operations as done when it is dropped, so that a waiting thread ends when the test fails.
 struct Finish<'a>(&'a AtomicU64);
 
 impl Drop for Finish<'_> {
@@ -49,7 +49,7 @@ fn services(file: usize, version: u64) -> String {
     (0..OBJECTS).map(service).collect()
 }
 
-/// The folder while it is changed. Files 0 and 1 are renamed, 2 is in a folder of its own, 3 behind a link into a folder that is swapped.
+/// The folder while it is changed. Files 0 and 1 are renamed, file 2 is in a subfolder, and file 3 is reached by a link into a folder that is swapped.
 struct Folder {
     base: PathBuf,
     root: PathBuf,
@@ -148,7 +148,7 @@ impl Folder {
                 fs::remove_dir(&path).unwrap();
                 fs::write(&path, next()).unwrap();
             }
-            // Rights taken and given.
+            // Permissions removed and restored.
             8 => {
                 let folder = if seeded.below(2) == 0 { self.root.clone() } else { path.clone() };
                 for mode in [0o000, 0o755] {
@@ -163,7 +163,7 @@ impl Folder {
     fn rename(&mut self, operation: usize, number: u64, seeded: &mut Seeded) {
         let hidden = self.root.join(".next");
         match operation {
-            // Another name, before or behind the others.
+            // Another name, which sorts before or after the others.
             9 => {
                 let file = seeded.below(2);
                 let name = format!("{}{number}.yaml", ["a", "m", "z"][seeded.below(3)]);

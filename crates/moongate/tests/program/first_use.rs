@@ -257,7 +257,7 @@ fn the_demo_keeps_edits_and_starts_its_backends_where_they_say() {
     assert!(backend(gateway, "test.example.com").contains("\"backend\": \"test\""));
     drop(second);
 
-    // A backend whose port is taken is named, and all else serves.
+    // A backend whose port is in use is reported, and everything else is served.
     let taken = TcpListener::bind(local(dev)).unwrap();
     let (mut third, gateway) = demo(&folder);
     let said = third.welcome();
@@ -295,7 +295,7 @@ fn the_demo_says_which_port_is_in_use() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains(&format!("port {number} is already in use; choose another port with --port")), "{said}");
 
-    // The pages for operators go to other ports, and both are said.
+    // The pages for operators move to other ports, and both ports are printed.
     let port = ports::free();
     let (page, free) = (format!("127.0.0.1:{number}"), port.to_string());
     let mut process = Process::start(&["demo", "--dir", path, "--port", &free, "--admin", &page, "--ready", &page]);

@@ -118,7 +118,7 @@ fn two(seen: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     }
 }
 
-/// Asks in HTTP/2, and reads nothing.
+/// Sends requests in HTTP/2, and reads nothing.
 fn ask(gateway: SocketAddr, host: &str) -> TcpStream {
     let mut stream = TcpStream::connect(gateway).unwrap();
     let head = [&[0x82, 0x86, 0x84, 0x41, host.len() as u8], host.as_bytes()].concat();

@@ -31,7 +31,7 @@ fn on_sigterm_readiness_goes_at_once_and_listeners_stay_open_for_the_delay() {
     gateway.signal(Signal::TERM);
     until("readiness is withdrawn", || readiness(&gateway) == Some(503));
     assert_eq!(gateway.get(gateway.ready, "/healthz/live").map(|(status, _)| status), Some(200));
-    // New connections are served, and told to close: the client reads to the end without asking for it.
+    // Responses on new connections have `Connection: close`: the client reads to the end without requesting it.
     let raw = client::exchange(gateway.address(80), KEPT_ALIVE).unwrap();
     let answer = client::parse(&raw, false).unwrap();
     assert_eq!((answer.status, answer.header("connection").as_deref()), (201, Some("close")));
@@ -65,7 +65,7 @@ fn connections_that_wait_to_be_accepted_are_served_at_the_end() {
     let folder = folder();
     let mut gateway = start(folder.path(), &[80], &["--drain-delay", "0", "--drain", "3600"]);
     gateway.signal(Signal::STOP);
-    // The system completes these while the process stands still.
+    // The system completes these handshakes while the process is stopped.
     let waiting: Vec<TcpStream> = (0..64)
         .map(|_| {
             let mut stream = TcpStream::connect(gateway.address(80)).unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use testkit::seeded::Seeded;
 
-/// What stands beside the documents that are changed, and has to go on serving.
+/// The documents beside the mutated ones, which must still be served.
 const BESIDE: &str = "\
 apiVersion: networking.istio.io/v1
 kind: Gateway

@@ -77,7 +77,7 @@ fn mc_01_mesh_settings_change_while_serving() {
     shows(&gateway, "one");
     fs::write(folder.path().join("mesh.yaml"), settings("two")).unwrap();
     shows(&gateway, "two");
-    // What cannot be read changes nothing; the report tells of it.
+    // An unreadable file changes nothing; the report has a finding.
     fs::write(folder.path().join("mesh.yaml"), "defaultConfig: [\n").unwrap();
     until("it is told", || gateway.get(gateway.admin, "/report").unwrap().1.contains("the settings before are kept"));
     shows(&gateway, "two");
@@ -205,7 +205,7 @@ fn the_log_names_the_line_of_a_certificate_that_expires() {
 }
 
 #[test]
-fn the_admin_pages_tell_and_keep_to_this_machine() {
+fn the_admin_pages_have_the_state_and_are_bound_to_loopback() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), server("g", 80) + &direct("a", "g", 201)).unwrap();
     let gateway = start(folder.path(), &[80], &["--workers", "2"]);

@@ -55,7 +55,7 @@ fn compare(profile: &str) {
     assert!(twins.is_empty(), "explain and the data plane part in {}:\n{}", twins.len(), twins.join("\n"));
 }
 
-/// Asks, and has the attempts counted where Istio's were.
+/// Sends the request, and counts the attempts where Istio's were counted.
 fn ask(exchange: &Exchange, name: &str, address: SocketAddr, with: (&Backends, &Certificates)) -> serde_json::Value {
     let (backends, certificates) = with;
     if exchange.istio["attempts"].is_null() {
@@ -71,7 +71,7 @@ fn ask(exchange: &Exchange, name: &str, address: SocketAddr, with: (&Backends, &
     ours
 }
 
-/// Istio was asked thirty-two at a time: where a cluster limits the attempts at one time it made fewer than it would have one by one.
+/// Requests to Istio were sent thirty-two at a time: with a limit of concurrent attempts, Istio made fewer attempts than in sequence.
 fn was_crowded(recording: &Recording, istio: &serde_json::Value, ours: &serde_json::Value) -> bool {
     let count = |answer: &serde_json::Value| {
         let counts = answer["attempts"].as_object().into_iter().flat_map(|counts| counts.values());

@@ -1,4 +1,4 @@
-//! Standard outputs that cannot be written to: full (`/dev/full`), and pipes whose reader is gone. No command may panic on them.
+//! Standard outputs that cannot be written to: full (`/dev/full`), and pipes without a reader. No command may panic on them.
 
 use std::fs::{self, File};
 use std::process::{Command, Output, Stdio};

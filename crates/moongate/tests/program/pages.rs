@@ -60,7 +60,7 @@ fn the_page_and_the_report_show_the_line_of_the_field_as_check_does() {
     // It moves, and the lines with it.
     fs::write(&file, format!("# One more line.\n{text}")).unwrap();
     until("the lines move", || page(&gateway, "/").contains(&format!("<code>{file_name}:{}</code>", line + 1)));
-    // What serves is not what is in the file now: the line of the object has to do.
+    // The file differs from the served configuration: only the line of the object is shown.
     fs::write(&file, text.replace("  - route:", "  - rout:")).unwrap();
     until("the document is refused", || page(&gateway, "/report").contains("`rout`"));
     let reported = field(&page(&gateway, "/report"));

@@ -1,4 +1,4 @@
-//! What is said, and what readiness answers, where nothing or less than was asked for is served.
+//! Messages and readiness when nothing is served, or less than was configured.
 
 use std::fs;
 use std::path::Path;
@@ -57,7 +57,7 @@ fn s_01_labels_that_match_no_workload_are_named_and_readiness_waits_for_a_listen
     until("a listener serves", || ready() == Some(200));
     fs::write(folder.path().join("g.yaml"), gateway("g", "someone-else", HTTP)).unwrap();
     until("none does any more", || ready() == Some(503));
-    // Without a Gateway nothing is asked for.
+    // Without a Gateway no listener is configured.
     fs::remove_file(folder.path().join("g.yaml")).unwrap();
     until("no listener is asked for", || ready() == Some(200));
 }

@@ -17,7 +17,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 /// Processes that follow one another.
 const UPGRADES: usize = 20;
 
-/// Each process writes to a file of its own.
+/// Each process writes to its own file.
 static LOGS: AtomicUsize = AtomicUsize::new(0);
 
 /// What all of the processes are started with.
@@ -80,7 +80,7 @@ impl Line {
         command
     }
 
-    /// Starts one more process, and waits until it has taken over.
+    /// Starts another process, and waits until it serves the listeners.
     fn follow(&self) -> Process {
         let path = self.folder.path().join("takeover");
         let log = self.folder.path().join(format!("log-{}", LOGS.fetch_add(1, Ordering::Relaxed)));
@@ -97,7 +97,7 @@ impl Line {
     }
 }
 
-/// Sends requests over one connection after the other until it is told to end, and counts the answers.
+/// Sends requests, each over a new connection, until it is stopped, and counts the responses.
 fn ask_on(address: SocketAddr, keep_alive: bool, over: &AtomicBool, answers: &AtomicUsize) {
     let connection = if keep_alive { "keep-alive" } else { "close" };
     let request = format!("GET /forbidden. HTTP/1.1\r\nHost: grpc.example\r\nConnection: {connection}\r\n\r\n");
@@ -140,7 +140,7 @@ impl Chat {
         Self(stream)
     }
 
-    /// Says something, and hears it back. The mask is zero.
+    /// Sends a message, and receives the echo. The mask is zero.
     fn say(&mut self, word: u8) {
         self.0.write_all(&[0x82, 0x81, 0, 0, 0, 0, word]).unwrap();
         let mut heard = [0; 3];
@@ -224,7 +224,7 @@ fn the_ports_of_istio_pass_to_the_next_process() {
 fn a_socket_of_the_service_manager_is_listened_on() {
     let line = Line::new(&grpc(1));
     let socket = TcpListener::bind(("127.0.0.1", line.port)).unwrap();
-    // What systemd does: descriptor 3, and two variables that say so to this process alone. The shell gives it its number and its id.
+    // As systemd does: descriptor 3, and two variables that state it for this process. The shell sets the descriptor and the process id.
     let program = line.command();
     let mut shell = Command::new("sh");
     shell.args(["-c", "export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null"]);

@@ -128,7 +128,7 @@ fn s_119_tonic_on_either_side() {
             let status = client.call("/moongate.test/A", &["one", &format!("status:{code}")]).await.unwrap_err();
             assert_eq!((status.code(), status.message()), (Code::from_i32(code), "as it was asked"));
         }
-        // What the gateway says itself.
+        // The responses of the gateway itself.
         for (path, code, message) in [
             ("/nowhere.A/B", Code::Unimplemented, ""),
             ("/empty.A/B", Code::Unavailable, "no healthy upstream"),
@@ -151,7 +151,7 @@ async fn deadline(client: &mut Client) {
         Ok(response) => response.into_inner().next().await.unwrap().unwrap_err(),
         Err(status) => status,
     };
-    // The head of the answer was there: the trailers tell it. Tonic's own clock says it otherwise, should it be faster.
+    // The head of the response was sent, so the trailers have the status. Tonic's own timer may report it first.
     let told = [(Code::DeadlineExceeded, "upstream request timeout"), (Code::Cancelled, "Timeout expired")];
     assert!(told.contains(&(ended.code(), ended.message())), "{ended:?}");
 }

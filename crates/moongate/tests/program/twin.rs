@@ -1,4 +1,4 @@
-//! `explain` says what the data plane does: the same question is asked of both.
+//! `explain` predicts the response of the data plane: both receive the same request.
 
 use moongate::explain::{Answer, Explainer, Hello, Outcome, Question, TargetAnswer, text};
 use moongate::settings;
@@ -16,7 +16,7 @@ pub(crate) fn explainer(config: &Path, mesh: Option<&PathBuf>, args: &[String]) 
     Explainer::read(vec![config.to_owned()], mesh.cloned(), settings).unwrap()
 }
 
-/// What `explain` says to a request of a recording or a case.
+/// The answer of `explain` to a request of a recording or a case.
 pub(crate) fn ask(explainer: &Explainer, question: &testkit::outcome::Question) -> Answer {
     ask_for_people(explainer, question).0
 }
@@ -43,7 +43,7 @@ pub(crate) fn ask_for_people(explainer: &Explainer, question: &testkit::outcome:
     (answer, text)
 }
 
-/// Where an answer of the data plane parts from what `explain` says; `numbers` gives the number of a backend by its port.
+/// The difference between a response of the data plane and the answer of `explain`; `numbers` maps ports to backends.
 pub(crate) fn part(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Option<u16>) -> Option<String> {
     let status = live.get("status").and_then(Value::as_u64).unwrap_or_default();
     let problem = match &answer.outcome {
@@ -53,7 +53,7 @@ pub(crate) fn part(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Optio
         Outcome::NoHandshake { .. } => (live["error"] != "tls").then(|| "explain says that there is no TLS".to_owned()),
         Outcome::Closed { .. } => (live["error"] != "closed").then(|| "explain says closed".to_owned()),
         Outcome::Bytes { targets, .. } => {
-            // Whatever the backend makes of the bytes; in a tunnel it stands behind the proxy.
+            // The response depends on the backend; with a tunnel, the backend is behind the proxy.
             let ports = targets.iter().flat_map(|target| match &target.tunnel {
                 Some(behind) => std::slice::from_ref(behind),
                 None => &target.endpoints,
@@ -91,7 +91,7 @@ pub(crate) fn among(answer: &Answer, live: &Value, numbers: impl Fn(u16) -> Opti
     answered.is_some_and(|all| all.iter().all(|one| one.as_u64().is_some_and(|one| named.contains(&one))))
 }
 
-/// Whether an answer can have come of this target. What a backend says, or that it is not there, `explain` cannot know.
+/// Whether a response may come from this target. `explain` does not know the response of a backend, or whether the backend runs.
 fn fits(target: &TargetAnswer, live: &Value, status: u64, numbers: &impl Fn(u16) -> Option<u16>) -> bool {
     if let Some(fails) = &target.fails {
         return status == u64::from(fails.status);
@@ -111,7 +111,7 @@ fn fits(target: &TargetAnswer, live: &Value, status: u64, numbers: &impl Fn(u16)
     let same_headers = headers.is_none_or(|headers| {
         headers.iter().all(|(name, value)| {
             let told = header(&target.head, name);
-            // What `explain` cannot know it says in angle brackets.
+            // `explain` writes unknown values in angle brackets.
             told.as_deref() == value.as_str() || told.is_some_and(|told| told.contains('<'))
         })
     });

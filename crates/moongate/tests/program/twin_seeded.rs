@@ -255,7 +255,7 @@ fn lines(head: &str) -> Vec<&str> {
     head.lines().map(|line| if line.starts_with("x-request-id:") { "x-request-id:" } else { line }).collect()
 }
 
-/// How the data plane's answer differs from what `explain` says.
+/// The difference between the data plane's response and the answer of `explain`.
 fn difference(answer: &Answer, live: &Live) -> Option<String> {
     match &answer.outcome {
         Outcome::Answered { status, grpc, location, body, .. } => {

@@ -1,4 +1,4 @@
-//! What both gateways are asked, and their rules: each in the words of Istio, and in Envoy's as Istio's control plane puts it.
+//! The requests to both gateways, and their rules: as Istio's resources, and as the Envoy configuration that Istio's control plane makes of them.
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -75,7 +75,7 @@ pub(super) const REDIRECTS: &[(&str, &str)] = &[
     ("{authority: 'n.test:9000'}", r#"{"host_redirect": "n.test:9000"}"#),
 ];
 
-/// What stands behind `/old`.
+/// The suffixes of `/old`.
 pub(super) const BEHIND: &[&str] =
     &["", "/", "/x", "x", "/x?q=/../%", "../admin", "/.e.test/", ".e.test/", "//e.test/", "?q", "..;/a", "/%2e%2e/old"];
 
