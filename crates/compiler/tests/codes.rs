@@ -1,4 +1,4 @@
-//! Every code that this crate gives is told in `docs/diagnostics.md`.
+//! Every code of this crate is documented in `docs/diagnostics.md`.
 
 #[test]
 fn every_code_is_documented() {

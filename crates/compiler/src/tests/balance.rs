@@ -162,7 +162,7 @@ fn dr_13_a_region_fails_over_to_the_one_that_is_named() {
     let mut world = Fixture::new(policy);
     assert_eq!(world.priorities(), Some(vec![0, 1, 2, 4, 3, 4]));
     world.settings.workloads[0].locality = Some(Locality("r2".into()));
-    // Nobody said where r2 fails over to. Priorities have no gaps.
+    // No failover is configured for r2. Priorities have no gaps.
     assert_eq!(world.priorities(), Some(vec![1, 1, 1, 0, 1, 1]));
 }
 

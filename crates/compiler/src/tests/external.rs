@@ -172,7 +172,7 @@ fn ap_13_a_grpc_service_on_a_port_without_http_2_is_reported_until_a_rule_upgrad
     assert!(!reported(&compiled_with(&named, &settings)));
 }
 
-/// The service comes and goes while the policy stays.
+/// The service is added and removed while the policy stays.
 #[test]
 fn ap_13_a_service_that_comes_or_goes_changes_the_check_and_the_findings() {
     let (mut memo, settings) = (Memo::default(), settings());

@@ -88,7 +88,7 @@ fn closed(snapshot: &Snapshot) -> Result<(), TestCaseError> {
             }
         }
     }
-    // Rules of bytes may stand behind older ones, and need their clusters all the same.
+    // TCP and TLS rules may be shadowed by older ones, and still need their clusters.
     for listener in snapshot.listeners.values() {
         for service in listener.plain.iter().chain(listener.tls.iter().map(|server| &server.service)) {
             let Service::Tcp(route) = service else { continue };

@@ -1,4 +1,4 @@
-//! What DestinationRules say of limits and of endpoints that fail (DR-20, DR-21, DR-30).
+//! Limits and outlier detection of DestinationRules (DR-20, DR-21, DR-30).
 
 use super::rules::{cluster, rule, with, with_settings};
 use super::world::findings;
@@ -44,7 +44,7 @@ fn dr_20_and_dr_21_limits_are_none_unless_written_and_the_mesh_is_under_them() {
     let limits = |policy: &str, settings: &Settings| {
         let own = rule("name: own, namespace: default", &format!("host: b.test, trafficPolicy: {{{policy}}}"));
         let compiled = with_settings("", &[own], settings);
-        // That a count stands beside a budget is told.
+        // A count beside a budget is reported.
         assert_eq!(findings(&compiled).is_empty(), !policy.contains("retryBudget"));
         cluster(&compiled).limits.as_deref().cloned()
     };

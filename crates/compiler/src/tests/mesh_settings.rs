@@ -1,4 +1,4 @@
-//! What the mesh's settings say of all listeners and tables.
+//! The mesh settings in all listeners and tables.
 
 use crate::{Memo, Settings, compile};
 use ir::{

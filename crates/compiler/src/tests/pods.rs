@@ -35,7 +35,7 @@ fn dr_06_endpoints_have_the_labels_of_their_pods() {
     let pods = [
         pod("web-a", "v1", "status: {phase: Running, podIP: 10.0.0.1}"),
         pod("web-b", "v2", "status: {podIP: 10.0.0.2, podIPs: [{ip: 10.0.0.2}, {ip: 'fd00::2'}]}"),
-        // Not ready is what the slice says.
+        // The slice says that the endpoint is not ready.
         pod("web-c", "v2", "status: {podIP: 10.0.0.3, conditions: [{type: Ready, status: 'False'}]}"),
     ];
     let endpoints_of =
@@ -71,7 +71,7 @@ fn dr_06_a_subset_without_endpoints_is_an_error_that_says_503() {
     let pods = [pod("a", "v1", "status: {podIP: 10.0.0.1}"), pod("b", "v2", "status: {podIP: 10.0.0.2}")].concat();
     let one = compiled(&[routes(), unready, pods].concat());
     assert_eq!(findings(&one), ["MG8050 DestinationRule default/web"]);
-    // Subsets that no route goes to are nobody's concern yet.
+    // Subsets without a route are not reported.
     assert!(findings(&compiled(&[rule(), SERVICE.to_owned()].concat())).is_empty());
 }
 

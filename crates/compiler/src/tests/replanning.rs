@@ -113,13 +113,13 @@ fn a_host_concerns_what_overlaps_with_it() {
     // The route of one app is compiled anew; nothing of it is different.
     let work = edited.put(&on_81("'*.two.test', app-7.two.test"));
     assert_eq!(work, Work { gateways: 1, addresses: 1, listeners: 1, sources: 1, ..Work::default() });
-    // Each of them loses its host, and says so.
+    // Each of them loses its host, which is reported.
     let work = edited.put(&on_81("app-7.two.test"));
     let lost = APPS - 1;
     assert_eq!(work.sources, APPS);
     assert_eq!((work.gateways, work.addresses, work.listeners, work.hosts), (1, 1, 1, lost));
     assert_eq!(findings(&edited.last).iter().filter(|found| found.starts_with("MG7006 VirtualService")).count(), lost);
-    // Findings name the hosts of the Gateway: those that have one are bound anew, whatever the host.
+    // Findings name the hosts of the Gateway: objects with such a finding are bound again, whatever their host.
     let work = edited.put(&on_81("app-7.two.test, y.test"));
     assert_eq!((work.sources, work.hosts), (lost, 0));
 }

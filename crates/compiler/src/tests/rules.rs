@@ -1,4 +1,4 @@
-//! DestinationRules: which one holds, and what it says (DR-01 to DR-07, DR-10, DR-20, DR-40).
+//! DestinationRules: which one applies, and its settings (DR-01 to DR-07, DR-10, DR-20, DR-40).
 
 use super::world::{compiled_with, endpoints, entry, findings, gateway, routes, virtual_service};
 use crate::{Compiled, Settings};
@@ -154,7 +154,7 @@ fn dr_40_what_is_to_be_encrypted_is_not_sent_in_clear_text() {
     // DR-41 to DR-43: the system's authorities, the host of the request, and its name in the certificate.
     assert_eq!((&of.sni, &of.verify), (&ir::Sni::Host, &ir::Verify::Authorities { trust: None, by_sni: true }));
     assert!(findings(&simple).is_empty());
-    // DR-44: what is asked for and not there is no reason to send in clear text, or to anybody.
+    // DR-44: if the configured TLS is not available, nothing is sent in clear text, or to another endpoint.
     for settings in ["mode: SIMPLE, credentialName: gone", "mode: MUTUAL, clientCertificate: /a, privateKey: /b"] {
         let compiled = tls(settings);
         assert_eq!(endpoints(&compiled, "outbound|80||b.test"), ["no TLS"]);

@@ -1,4 +1,4 @@
-//! TLS settings fail closed: what cannot be enforced lets nothing through, and says so.
+//! TLS settings fail closed: a setting that cannot be enforced stops the traffic, and is reported.
 
 use super::mesh_settings::settings;
 use super::world::{compiled_with, endpoints, entry, findings, gateway, set, virtual_service};

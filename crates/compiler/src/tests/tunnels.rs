@@ -105,7 +105,7 @@ fn dr_50_vs_66_a_rule_follows_the_tunnel_and_the_idle_time_of_its_destination() 
         ))
     };
     assert_eq!(ends(follows(&port(3129), &port(3128))), Some(7));
-    // A pool of the subset stands in place of the whole one.
+    // The pool of a subset replaces the whole pool of the rule.
     let whole = "trafficPolicy: {connectionPool: {tcp: {idleTimeout: 7s}}}";
     let of_subset =
         |policy: &str| format!("{whole}, subsets: [{{name: v1, labels: {{app: proxy}}, trafficPolicy: {{{policy}}}}}]");

@@ -54,7 +54,7 @@ pub(super) fn entry(host: &str, ports: &[u16]) -> String {
     )
 }
 
-/// A VirtualService in `default` with the rest of its spec as it stands, indented by two.
+/// A VirtualService in `default`, with the rest of its spec indented by two.
 pub(super) fn virtual_service(name: &str, spec: &str) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: default}}\n\
@@ -87,7 +87,7 @@ pub(super) fn host(compiled: &Compiled, name: &str) -> Arc<Host> {
     Arc::clone(http(compiled, 80).hosts.get(&HostPattern::parse(name).unwrap()).unwrap())
 }
 
-/// Where the routes of a host go: cluster ids, `!` and the id where there is none, or what else they do.
+/// The routes of a host: cluster ids, `!` and the id where the cluster does not exist, or the other action.
 pub(super) fn routes(compiled: &Compiled, name: &str) -> Vec<String> {
     host(compiled, name).routes.iter().map(|route| target(route)).collect()
 }
