@@ -1,4 +1,4 @@
-//! Every code that this crate gives is told in `docs/diagnostics.md`, and each only once.
+//! Every code of this crate is documented in `docs/diagnostics.md`, each exactly once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! Configurations that Istio took have to be taken here: the recordings in `oracle/`.
+//! Configurations that Istio accepts must be accepted: the recordings in `oracle/`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 

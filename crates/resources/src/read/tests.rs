@@ -274,7 +274,7 @@ fn original_proto_names_are_read_too() {
     assert!(reading.diagnostics.is_empty(), "{:?}", reading.diagnostics);
 }
 
-/// Where the first object of a text stands, if it is one document.
+/// The position of the first object of a text, if the text is one document.
 fn whole(text: &str) -> SourceLocation {
     let document = documents(text).next().unwrap();
     let file = Path::new("in.yaml").into();

@@ -16,7 +16,7 @@ mod service_entry;
 mod virtual_service;
 mod workload_entry;
 
-/// All diagnostics of one object of a kind that says `spec`, in namespace `apps`.
+/// All diagnostics of an object of a kind with this `spec`, in namespace `apps`.
 fn diagnostics(kind: &str, name: &str, spec: &str) -> Vec<Diagnostic> {
     let spec = spec.trim().replace('\n', "\n  ");
     let group = if matches!(kind, "AuthorizationPolicy" | "RequestAuthentication") { "security" } else { "networking" };

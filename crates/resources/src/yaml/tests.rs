@@ -23,7 +23,7 @@ fn anchors_aliases_and_merges_are_written_out() {
     assert_eq!(value["same"], json!({"x": 1, "z": 2}));
 }
 
-/// Reads, and says how many bytes of copies were made; never more than what is allowed and one value.
+/// Parses a text, and returns the number of copied bytes, which never exceeds the limit by more than one value.
 fn copies(text: &str) -> (Result<Value, Fault>, usize) {
     let mut reader = Reader::new(text, false);
     let read = reader.document().map(|(value, _)| value);

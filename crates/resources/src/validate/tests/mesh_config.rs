@@ -14,7 +14,7 @@ fn mesh(text: &str) -> (MeshConfig, Vec<String>) {
     (config, found.iter().map(short).filter(|found| !found.contains("MG0012")).collect())
 }
 
-/// Fields that are told to have no effect.
+/// Fields that are reported to have no effect.
 fn without_effect(text: &str) -> Vec<String> {
     let (_, found) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), text);
     found.iter().map(short).filter(|found| found.contains("MG0012")).collect()
