@@ -326,7 +326,7 @@ fn seeded_conditions(seeded: &mut Seeded) -> Vec<Condition> {
     (0..1 + seeded.below(2)).map(|_| condition(seeded)).collect()
 }
 
-/// Rules of which few match a request: those that match hide those behind them.
+/// Rules of which few match a request, since a matching rule hides later ones.
 fn seeded_rules(seeded: &mut Seeded) -> RuleList {
     let alternatives =
         |seeded: &mut Seeded| (0..=seeded.below(6) / 5).map(|_| seeded_conditions(seeded)).collect::<Vec<_>>();

@@ -121,7 +121,7 @@ fn vs_22_one_text_of_a_claim_that_matches_is_enough() {
     let judged = |claims: &Claims, path: &[&str], value: ValueMatch, invert| {
         let path = path.iter().map(|name| (*name).into()).collect();
         let demands = Demands { claims: vec![ClaimMatch { path, value, invert }], ..Demands::default() };
-        // A client cannot say it in a header.
+        // A client cannot set it by a header.
         let head = "GET / HTTP/1.1\nHost: a.test\nx-request.auth.claims.sub: bob\nsub: bob";
         ask(head, |view| judge(&RouteMatch::new(MatchPath::Any, demands), view, claims))
     };

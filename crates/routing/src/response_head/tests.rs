@@ -78,7 +78,7 @@ fn each_framing_is_that_which_the_client_understands() {
         ("200 OK|date: d", Head, Chunks, "200 OK|date: d"),
         ("304 Not Modified|date: d", Other, Chunks, "304 Not Modified|date: d"),
         ("204 No Content|date: d", Other, Chunks, "204 No Content|date: d"),
-        // A time is added only where there is none.
+        // A time is added only if the response has none.
         ("204 No Content", Other, Chunks, "204 No Content|date: now"),
     ];
     for (head, kind, client, expected) in table {

@@ -1,4 +1,4 @@
-//! Tests of rewrites and redirects: tables by row, and properties of whatever is configured and asked for.
+//! Tests of rewrites and redirects: tables by row, and properties for arbitrary configurations and requests.
 
 use super::*;
 use crate::fixture::{ask, get, listener, path as at, prefix, try_ask};
@@ -142,7 +142,7 @@ fn vs_35_one_slash_is_between_authority_and_path() {
     ] {
         assert_eq!(leads(&redirect, "a.test", target), expected);
     }
-    // The prefix `/old/`, with the slash: what is left begins with whatever the client sent.
+    // The prefix `/old/`, with the slash: the rest begins with any octet that the client sent.
     let evil = ask("GET /old/.evil.example.org/ HTTP/1.1\nHost: app.example.com", |view| {
         location(&replaced("new"), &at(prefix("/old/")), view)
     });
@@ -256,7 +256,7 @@ fn is_plain(text: &[u8]) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, rng_seed: RngSeed::Fixed(37), failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A redirect leads to the host that was configured or asked for, whatever the path is.
+    /// A redirect leads to the configured host, or to that of the request, whatever the path is.
     #[test]
     fn vs_35_no_path_changes_the_authority(
         new in prop::option::of(rewrites()), port in ports(), named in any::<bool>(), https in any::<bool>(),

@@ -81,7 +81,7 @@ fn ra_01_with_several_issuers_the_first_whose_tokens_are_valid_decides() {
     assert_eq!(subject(&with(&[("x-one", "bad"), ("x-two", &two_token)])), Some("b"));
     assert_eq!(with(&[("x-one", "bad")]), Err(Failure::BadFormat));
     assert_eq!(with(&[("x-one", &two_token)]), Err(Failure::UnknownIssuer));
-    // An unknown issuer stands behind other failures.
+    // Other failures take precedence over an unknown issuer.
     let expired = es256(r#"{"iss": "two", "exp": 1}"#);
     assert_eq!(with(&[("x-one", &two_token), ("x-two", &expired)]), Err(Failure::Expired));
     assert_eq!(with(&[("x-one", "bad"), ("x-two", &one_token)]), Err(Failure::BadFormat));
