@@ -237,7 +237,7 @@ fn a_duplicate_names_the_object_that_is_used() {
     fs::write(&second, format!("{}---\n{}", entry("one", "2.2.2.2"), entry("other", "2.2.2.2"))).unwrap();
     let third = folder.path().join("c.yaml");
     fs::write(&third, format!("{}---\n{}", entry("two", "2.2.2.2"), entry("two", "2.2.2.3"))).unwrap();
-    // At the first reading, too, when there is no set yet that would say where an object was read from.
+    // Also at the first reading, when there is no set yet that has the files of objects.
     let loaded = source(folder.path()).refresh().unwrap();
     let mut found: Vec<String> = loaded.diagnostics.iter().map(resources::render::line).collect();
     found.iter_mut().for_each(|line| *line = line.replace(&format!("{}/", folder.path().display()), ""));

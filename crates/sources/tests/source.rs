@@ -53,7 +53,7 @@ async fn what_a_busy_reader_has_not_taken_comes_as_one_change() {
     let (source, mut ends) = fake();
     let mut watch = sources::watch(source);
     ends.batches.send(vec![put("one"), SourceEvent::Complete(Scope::All)]).await.unwrap();
-    // The source sees the set after each batch. The first change is waiting for the reader by then, the others are gathered behind it.
+    // The source receives the set after each batch. By then the first change waits for the reader, and the others are gathered.
     for (number, batch) in [vec![put("two")], vec![put("three")], vec![]].into_iter().enumerate() {
         assert_eq!(ends.sets.recv().await.unwrap().len(), number);
         ends.batches.send(batch).await.unwrap();

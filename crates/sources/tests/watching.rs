@@ -18,7 +18,7 @@ fn entry(name: &str, address: &str) -> String {
     )
 }
 
-/// A source that is watched, with a clock of its own.
+/// A watched source with its own clock.
 struct Watched {
     folder: tempfile::TempDir,
     source: FileReader,
@@ -214,7 +214,7 @@ fn a_mounted_config_map_is_swapped_at_once() {
     version(&watched, "..2", &two("1.1.1.3", "2.2.2.3"));
     fs::remove_dir_all(watched.path("..1")).unwrap();
     assert_eq!(watched.poll(50), found(&["one 1.1.1.3", "two 2.2.2.3"], &[]));
-    // A key that is taken out of the map: first its file behind the link goes, then the link.
+    // A key is removed from the map: first its file behind the link, then the link.
     version(&watched, "..3", "");
     fs::remove_file(watched.path("..3/a.yaml")).unwrap();
     assert_eq!(watched.poll(50), found(&["one 1.1.1.3", "two 2.2.2.3"], &[code::UNLISTED_FOLDER]));
@@ -288,7 +288,7 @@ fn a_process_that_ends_in_the_middle_of_a_write_leaves_what_can_be_read() {
 #[test]
 fn nothing_goes_while_a_file_that_may_hold_it_is_not_read() {
     let mut watched = Watched::new(&[("a.yaml", &two("1.1.1.1", "2.2.2.2"))]);
-    // Renamed, and written to before it is looked at: the name before is gone, and the new one is not read.
+    // Renamed, and written to before it is read: the old name is gone, and the new one has not been read.
     fs::rename(watched.path("a.yaml"), watched.path("b.yaml")).unwrap();
     let mut writer = OpenOptions::new().append(true).open(watched.path("b.yaml")).unwrap();
     writer.write_all(b"# more\n").unwrap();
@@ -311,7 +311,7 @@ fn time_between_two_looks_proves_little() {
     let mut watched = Watched::new(&[("a.yaml", &two("1.1.1.1", "2.2.2.2"))]);
     fs::remove_file(watched.path("a.yaml")).unwrap();
     watched.poll(0);
-    // The process, or the machine, was stopped, and whoever replaces the file was as well.
+    // The process, or the machine, was stopped, and so was the writer of the file.
     watched.now += Duration::from_secs(60);
     assert_eq!(watched.poll(0), found(BOTH, &[]));
     assert_eq!(watched.poll(200), found(BOTH, &[]));

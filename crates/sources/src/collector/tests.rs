@@ -149,7 +149,7 @@ fn changes_are_gathered_until_they_are_taken() {
 #[test]
 fn versions_are_known_and_those_that_mean_the_same_are_no_news() {
     let mut collector = collector(vec![upsert(entry("one", "1.1.1.1"), version("10", 1))]);
-    // A listing repeats what is known; the version tells, whatever the object says.
+    // A listing repeats known objects. The version decides, not the content.
     collector.apply(vec![upsert(entry("one", "9.9.9.9"), version("10", 1))].into());
     assert!(!collector.has_news());
     // A status was written: another version, and the same meaning.
