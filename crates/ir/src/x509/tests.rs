@@ -91,7 +91,7 @@ fn times_that_are_none_are_refused() {
     }
 }
 
-/// Whatever comes as a certificate is read or refused: no panic, and no part that is not a slice of it.
+/// Arbitrary octets are parsed or rejected as a certificate: no panic, and every part is a slice of the input.
 #[test]
 fn mutations_never_panic() {
     for original in [der(SERVER), many_names()] {
