@@ -160,7 +160,7 @@ fn te_05_keys_are_sorted_and_the_last_of_equal_ones_counts() {
     assert_eq!(*fields, [("a".into(), literal("2")), ("b".into(), literal("3"))]);
 }
 
-/// Whatever the text, it is a format or an error, and what is a format is shown as it was written.
+/// Any text is a format or an error, and a format is displayed as it was written.
 #[test]
 fn te_05_any_text_parses_or_gives_an_error() {
     const TOKENS: [&str; 24] = [
