@@ -12,12 +12,17 @@ use crate::destination_rules::{self, Effective, Merged};
 use crate::endpoints::{self, EndpointQuery};
 use crate::localities;
 use crate::report::Notes;
-use crate::services;
+use crate::services::{self, Backing};
 use crate::settings::Workload;
 use crate::spoken;
-use ir::{Cluster, ClusterId, ClusterTimeouts, EndpointSource, ObjectKind, ProxyProtocolVersion};
+use crate::texts;
+use ir::{
+    Cluster, ClusterId, ClusterTimeouts, DynamicEndpoints, EndpointSource, ObjectKind, Origin, ProxyProtocolVersion,
+    UpstreamProtocol,
+};
 use resources::key::Key;
 use resources::spec::destination_rule::ProxyProtocolVersion as ProxyVersion;
+use resources::spec::gateway::Protocol;
 use resources::spec::scalar;
 use secured::Secured;
 use std::sync::Arc;
@@ -44,6 +49,9 @@ pub(crate) fn build(
     subset: &str,
     id: &ClusterId,
 ) -> Option<Built> {
+    if id.is_passthrough() {
+        return Some(Built { cluster: passthrough(context, id), used: Used::default(), notes: Vec::new() });
+    }
     context.workloads().iter().find_map(|client| for_client(context, client, host, port, subset, id))
 }
 
@@ -55,7 +63,11 @@ fn for_client(
     subset: &str,
     id: &ClusterId,
 ) -> Option<Built> {
-    let visible = services::visible(context, host, &client.namespace);
+    let mut visible = services::visible(context, host, &client.namespace);
+    if id.is_forward() {
+        // A forward proxy's clients reach what ServiceEntries name.
+        visible.retain(|backing| matches!(backing, Backing::Entry(_)));
+    }
     let (backing, backing_port) = visible.iter().find_map(|backing| Some((*backing, backing.port(port)?)))?;
     let rules = destination_rules::lookup(context, host, &backing.key().namespace, client);
     let part = match subset {
@@ -70,8 +82,11 @@ fn for_client(
     let fault = guard.map(|rule| format!("DestinationRule {rule} has errors").into()).or(fault);
     let endpoints = match fault {
         Some(why) => EndpointSource::Withheld(why),
+        None if id.is_forward() => endpoints::forward(context, backing, &visible, wanted),
         None => endpoints::find(context, backing, &visible, wanted),
     };
+    // The TLS in a tunnel is the client's own.
+    let tls = tls.filter(|_| !id.is_forward() || speaks_http(backing_port.protocol));
     let cluster = Cluster {
         id: id.clone(),
         host: Arc::clone(host),
@@ -99,6 +114,37 @@ fn for_client(
     });
     let notes = of_policy.into_iter().chain(of_subset).chain(of_guard).filter(|(_, notes)| !notes.is_empty()).collect();
     Some(Built { cluster, used, notes })
+}
+
+/// The cluster of a forward proxy for destinations that nothing names (`outboundTrafficPolicy: ALLOW_ANY`).
+fn passthrough(context: CompileContext<'_>, id: &ClusterId) -> Cluster {
+    let effective = Effective::default();
+    let endpoints = EndpointSource::Dynamic(DynamicEndpoints { port: None, allowed: Arc::default() });
+    let key = Key { namespace: texts::shared(""), name: texts::shared("") };
+    Cluster {
+        id: id.clone(),
+        host: texts::shared("*"),
+        origin: Origin {
+            kind: ObjectKind::ServiceEntry,
+            namespace: key.namespace,
+            name: key.name,
+            rule: texts::shared(""),
+        },
+        policy: None,
+        balance: balance::compile(effective, ir::Localities::Ignored),
+        endpoints,
+        protocol: UpstreamProtocol::Http1,
+        tls: None,
+        timeouts: timeouts(context, effective),
+        limits: None,
+        outlier: None,
+        proxy_protocol: None,
+    }
+}
+
+/// Whether HTTP in clear text is spoken on a port of this protocol, so that a forward proxy takes requests for it.
+pub(crate) fn speaks_http(protocol: &str) -> bool {
+    matches!(Protocol::parse(protocol), Some(Protocol::Http | Protocol::HttpProxy))
 }
 
 /// DR-06: a subset whose labels no endpoint has.

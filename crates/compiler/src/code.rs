@@ -100,6 +100,7 @@ codes! {
     BAD_ENDPOINT "MG8010" Warning "the endpoint's address or port cannot be used and is left out"
     SUBSET_SHADOWED "MG8011" Warning "an older DestinationRule defines the subset"
     LOCALITY_UNKNOWN "MG8014" Info "the gateway's own locality is not known, so that endpoints near it are not preferred"
+    ALLOWED_ADDRESS "MG8015" Warning "the annotation of a ServiceEntry has text that is no address or range"
     NO_MESH_CERTIFICATE "MG8020" Error "ISTIO_MUTUAL needs a mesh certificate, so that requests get 503"
     RULE_INVALID "MG8021" Error "the DestinationRule has errors and no version before it, so that requests to its host get 503"
     EMPTY_SUBSET "MG8050" Error "the subset of a DestinationRule matches no endpoint"

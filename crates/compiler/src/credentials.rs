@@ -11,8 +11,9 @@ use ir::x509::{Certificate, RevocationList};
 use ir::{Credential, Der, Identity, StringMatch, Trust};
 use resources::key::Key;
 use resources::spec::core::Secret;
+use resources::spec::scalar::Text;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What was looked for, there or not: when it changes, whoever asked has to ask again.
@@ -128,6 +129,17 @@ impl<'a> Finder<'a, '_> {
             );
             let help = "add the list of each authority, those between included: the lists of a file follow each other";
             self.notes.add_with_help(code::REVOCATION_GAP, format!("{}.{at}", self.field), message, help);
+        }
+    }
+
+    /// All values of a Secret; `None` where there is none.
+    pub(crate) fn values_of(&mut self, name: &str, at: &str) -> Option<&'a BTreeMap<Text, Box<[u8]>>> {
+        match self.secret(name) {
+            Ok((_, secret)) => Some(&secret.values),
+            Err(fault) => {
+                self.faulty(fault, at);
+                None
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod findings;
 mod invalidate;
 mod listeners;
 mod policies;
+mod proxies;
 mod servers;
 mod state;
 mod step;

@@ -121,7 +121,14 @@ pub(crate) fn of_service_entry(context: CompileContext<'_>, object: &Object<Serv
     if !spec.hosts.iter().any(|host| is_used(context, host)) {
         return notes;
     }
+    for bad in endpoints::allowed_addresses(object).1 {
+        let message = format!("`{bad}` is not an address or a range of addresses, and is left out");
+        let help = "write addresses and ranges such as 10.1.0.0/16, separated by commas";
+        notes.add_with_help(code::ALLOWED_ADDRESS, "metadata.annotations", message, help);
+    }
+    let is_routed = |host: &str| context.index.host(host).is_some_and(HostEntry::has_routed_clusters);
     match spec.resolution {
+        None | Some(Resolution::None) if !spec.hosts.iter().any(|host| is_routed(host)) => return notes,
         None | Some(Resolution::None) => {
             let message =
                 "resolution NONE leaves the address to the client, which a gateway does not know; requests get 503";
@@ -129,11 +136,7 @@ pub(crate) fn of_service_entry(context: CompileContext<'_>, object: &Object<Serv
             notes.add_with_help(code::NEVER_RESOLVED, "spec.resolution", message, help);
             return notes;
         }
-        Some(Resolution::DynamicDns) => {
-            let message = "resolution DYNAMIC_DNS is not supported yet; requests get 503";
-            notes.add(code::NEVER_RESOLVED, "spec.resolution", message);
-            return notes;
-        }
+        Some(Resolution::DynamicDns) => return notes,
         Some(Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin) => {}
     }
     for (index, endpoint) in spec.endpoints.iter().enumerate() {

@@ -57,8 +57,11 @@ fn legacy_gateway(text: &str, domain: &str) -> Option<Key> {
     (!namespace.contains('.')).then(|| Key { namespace: namespace.into(), name: name.into() })
 }
 
-/// Port, subset and host of `outbound|port|subset|host`.
+/// Port, subset and host of `outbound|port|subset|host`. The cluster for all destinations has the host `*`.
 pub(crate) fn parts(id: &ir::ClusterId) -> Option<(u16, &str, &str)> {
+    if id.is_passthrough() {
+        return Some((0, "", "*"));
+    }
     let mut parts = id.as_str().splitn(4, '|').skip(1);
     Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
 }

@@ -65,7 +65,8 @@ impl<'a> Backing<'a> {
         self.ports().map(|(port, _)| port.number.to_string()).collect::<Vec<_>>().join(", ")
     }
 
-    fn ports(self) -> impl Iterator<Item = (BackingPort<'a>, bool)> {
+    /// All ports, with whether they are for UDP.
+    pub(crate) fn ports(self) -> impl Iterator<Item = (BackingPort<'a>, bool)> {
         let (services, entries) = match self {
             Self::Service(object) => (&object.spec.ports[..], &[][..]),
             Self::Entry(object) => (&[][..], &object.spec.ports[..]),

@@ -26,6 +26,8 @@ pub struct Settings {
     pub proxy_protocol_from: Vec<IpRange>,
     /// Set where HTTP/1.0 is served whatever the mesh says (S-120, `--http10`).
     pub http10: Option<Http10>,
+    /// Where a forward proxy listens that no Gateway has (`--forward-proxy`).
+    pub forward_proxy: Option<SocketAddr>,
 }
 
 /// One gateway workload.
@@ -53,6 +55,7 @@ impl Default for Settings {
             endpoints: BTreeMap::new(),
             proxy_protocol_from: Vec::new(),
             http10: None,
+            forward_proxy: None,
         }
     }
 }

@@ -116,7 +116,7 @@ impl Reject {
             Self::Head(error @ (HeadError::Http10 | HeadError::Host)) => row(error.status(), Flags::DPE, error.detail(), ""),
             Self::Head(error) => row(error.status(), Flags::DPE, error.detail(), wire::h1::write::reason(error.status())),
             Self::Refused(refusal @ routing::Refusal::Connect) => row(refusal.status(), Flags::NR, refusal.detail(), ""),
-            Self::Refused(refusal) => row(refusal.status(), Flags::NONE, refusal.detail(), ""),
+            Self::Refused(refusal) => row(refusal.status(), Flags::NONE, refusal.detail(), refusal.body()),
             Self::NoRoute => row(404, Flags::NR, "route_not_found", ""),
             Self::Misdirected => row(421, Flags::NR, "misdirected_request", "misdirected request: ask for this host over a connection of its own"),
             Self::NoCluster => row(503, Flags::NC, "cluster_not_found", ""),

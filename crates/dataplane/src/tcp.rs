@@ -20,6 +20,7 @@ use tunnel::{TunnelError, TunnelOpener};
 use upstream::{
     ClusterState, ConnectContext, ConnectError, Counted, EndpointState, InFlight, NoEndpoint, PickContext, xxhash64,
 };
+use wire::destination::Destination;
 
 /// An open path to an endpoint.
 struct UpstreamPath {
@@ -74,6 +75,7 @@ async fn connect(
         return None;
     };
     *chosen_cluster = Some(Arc::clone(&cluster));
+    let cluster = if cluster.is_dynamic() { named(worker, conn, &cluster, info).await? } else { cluster };
     let mut avoid: Option<u64> = None;
     let hash = source_hash(worker, conn, &cluster);
     loop {
@@ -112,6 +114,32 @@ async fn connect(
             return None;
         }
         avoid = Some(endpoint.id);
+    }
+}
+
+/// The cluster of the destination that the client names by its SNI (SE-09). The connection is closed if the name is none of the cluster's, or has no
+/// address that may be connected to.
+async fn named(
+    worker: &Worker,
+    conn: &TcpConnection,
+    template: &ClusterState,
+    info: &mut StreamInfo,
+) -> Option<Arc<ClusterState>> {
+    info.flags = Flags::UH;
+    let Ok(asked) = Destination::parse(conn.client.server_name().as_bytes()) else {
+        info.transport_failure = "the client names no destination by SNI".to_owned();
+        return None;
+    };
+    let port = asked.port.or(conn.client.local.map(|local| local.port())).unwrap_or_default();
+    match worker.upstream.destination(template, (asked.host, port), worker.limits.resolve_timeout).await {
+        Ok(found) => {
+            info.flags = Flags::NONE;
+            Some(found)
+        }
+        Err(error) => {
+            info.transport_failure = error.to_string();
+            None
+        }
     }
 }
 

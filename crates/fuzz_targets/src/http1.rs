@@ -28,7 +28,7 @@ const NORMALIZATIONS: [PathNormalization; 5] = [
 
 /// Limits for heads that were written: larger than those of heads that are read, because lines may be added.
 const WRITTEN: HeadLimits =
-    HeadLimits { bytes: 1 << 20, fields: MAX_FIELDS, http10: true, underscores: Underscores::Allow };
+    HeadLimits { bytes: 1 << 20, fields: MAX_FIELDS, http10: true, underscores: Underscores::Allow, absolute: false };
 
 /// The head of a request and of a response.
 ///
@@ -45,6 +45,7 @@ pub fn http1_head(data: &[u8]) -> bool {
         fields: if random.one_in(4) { 1 + random.below(8) } else { 64 },
         http10: random.one_in(2),
         underscores: random.pick(&[Underscores::Allow, Underscores::Reject, Underscores::Drop]).unwrap_or_default(),
+        absolute: false,
     };
     let cuts = random.cuts(data.len());
 
@@ -224,7 +225,11 @@ fn in_http2(mut lines: Lines) -> Lines {
 
 /// A table without hosts; only its settings count.
 pub(crate) fn table(path_normalization: PathNormalization) -> HttpTable {
-    HttpTable { hosts: ir::Map::default(), settings: HttpSettings { path_normalization, ..HttpSettings::default() } }
+    HttpTable {
+        hosts: ir::Map::default(),
+        settings: HttpSettings { path_normalization, ..HttpSettings::default() },
+        forward: None,
+    }
 }
 
 /// A request as it is routed; `None` where it is refused.

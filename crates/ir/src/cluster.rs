@@ -1,6 +1,6 @@
 //! Where requests go: a named set of endpoints with the settings for reaching them.
 
-use crate::{Balance, ClientTls, Locality, Map, Origin, OutlierDetection, PoolLimits, ProxyProtocolVersion};
+use crate::{Balance, ClientTls, IpRange, Locality, Map, Origin, OutlierDetection, PoolLimits, ProxyProtocolVersion};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,10 +12,34 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(Arc<str>);
 
+/// What the ids of clusters of forward proxies begin with.
+const FORWARD: &str = "forward|";
+const PASSTHROUGH: &str = "PassthroughCluster";
+
 impl ClusterId {
     /// The id of a host's port and, if not empty, subset.
     pub fn outbound(port: u16, subset: &str, host: &str) -> Self {
         Self(format!("outbound|{port}|{subset}|{host}").into())
+    }
+
+    /// The id of the cluster that a forward proxy uses for a host's port.
+    pub fn forward(port: u16, host: &str) -> Self {
+        Self(format!("{FORWARD}{port}||{host}").into())
+    }
+
+    /// The id of the cluster for all destinations that nothing names, as Istio has it.
+    pub fn passthrough() -> Self {
+        Self(PASSTHROUGH.into())
+    }
+
+    /// Whether the cluster is that for all destinations that nothing names.
+    pub fn is_passthrough(&self) -> bool {
+        *self.0 == *PASSTHROUGH
+    }
+
+    /// Whether the cluster is one that a forward proxy uses for a host's port.
+    pub fn is_forward(&self) -> bool {
+        self.0.starts_with(FORWARD)
     }
 
     /// The whole name.
@@ -77,11 +101,22 @@ pub enum EndpointSource {
         /// `DNS_ROUND_ROBIN`: only the first address of an answer is used.
         first_only: bool,
     },
+    /// The addresses of the name that a client asks for (SE-09).
+    Dynamic(DynamicEndpoints),
     /// There can be none at a gateway, for the reason given (SE-05): 503 `UH`.
     Never(Arc<str>),
     /// None may be used, because the TLS that is demanded cannot be had, for the reason given: 503 `UF`,
     /// `upstream_tls_unavailable`. Nothing is sent in clear text instead.
     Withheld(Arc<str>),
+}
+
+/// Endpoints that are found when a client asks for a name: the addresses of that name, each of which has to be one of the internet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DynamicEndpoints {
+    /// The port to connect to; `None` is the one that the client asked for.
+    pub port: Option<u16>,
+    /// Further addresses that names may have.
+    pub allowed: Arc<[IpRange]>,
 }
 
 /// A name to resolve.

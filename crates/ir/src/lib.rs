@@ -11,6 +11,7 @@ mod cluster;
 mod cors;
 mod fault;
 mod filter;
+mod forward;
 mod header;
 mod health;
 mod host;
@@ -33,12 +34,13 @@ pub use action::{
 };
 pub use balance::{Balance, Balancer, ConsistentHash, HashCookie, HashKey, HashTable, Localities, Locality, Warmup};
 pub use cluster::{
-    Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, Endpoint, EndpointAddress, EndpointSource, KeepAlive,
-    UpstreamProtocol,
+    Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, DynamicEndpoints, Endpoint, EndpointAddress,
+    EndpointSource, KeepAlive, UpstreamProtocol,
 };
 pub use cors::Cors;
 pub use fault::{Abort, Fault, Share};
 pub use filter::Filter;
+pub use forward::{ForwardAddress, ForwardHost, ForwardPort, ForwardProtocol, ForwardProxy, ProxyUsers};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists};
 pub use health::OutlierDetection;
 pub use host::{HostPattern, InvalidHostPattern};

@@ -2,8 +2,8 @@
 
 use crate::policy::Policies;
 use crate::{
-    Action, Filter, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch, TargetCluster,
-    Termination, Tunnel,
+    Action, Filter, ForwardProxy, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch,
+    TargetCluster, Termination, Tunnel,
 };
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -136,6 +136,9 @@ pub struct HttpTable {
     /// The settings for all requests.
     #[serde(flatten)]
     pub settings: HttpSettings,
+    /// What clients may ask for, if the table is that of a forward proxy; it has no hosts then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward: Option<Arc<ForwardProxy>>,
 }
 
 /// The settings of a table that apply to all requests, whatever their host.
@@ -149,6 +152,9 @@ pub struct HttpSettings {
     pub forwarded: ForwardedHeaders,
     /// Whether gRPC-Web is translated to gRPC (S-119: ports with the protocol `GRPC-WEB`).
     pub grpc_web: bool,
+    /// Whether requests are those of a forward proxy's clients.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forward: bool,
 }
 
 /// One host and its routes.

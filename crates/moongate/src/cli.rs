@@ -95,6 +95,9 @@ pub(crate) struct WorkloadArgs {
     /// Serve HTTP/1.0 as well; requests that name no host are for HOST if it is given
     #[arg(long, env = "MOONGATE_HTTP10", value_name = "HOST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) http10: Option<String>,
+    /// Serve a forward proxy (HTTP_PROXY, HTTPS_PROXY) in clear text at this address; ServiceEntries say what its clients may reach
+    #[arg(long, env = "MOONGATE_FORWARD_PROXY", value_name = "ADDR")]
+    pub(crate) forward_proxy: Option<SocketAddr>,
     /// Report certificates that end within so many days
     #[arg(long, env = "MOONGATE_CERTIFICATE_WARNING", value_name = "DAYS", default_value_t = 30)]
     pub(crate) certificate_warning: u32,
@@ -173,6 +176,9 @@ pub(crate) struct ServeArgs {
     /// [default: those of this machine and of private networks; all where the mesh settings have `numTrustedProxies`]
     #[arg(long, env = "MOONGATE_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR", value_parser = range)]
     pub(crate) trusted_proxies: Vec<Option<ir::IpRange>>,
+    /// Name servers in place of those of the system
+    #[arg(long, env = "MOONGATE_NAME_SERVERS", value_delimiter = ',', value_name = "ADDR")]
+    pub(crate) name_servers: Vec<SocketAddr>,
     /// Addresses and ranges that keys of token issuers are not fetched from, or `none` [default: those of this machine, and link-local ones]
     #[arg(long, env = "MOONGATE_JWKS_BLOCKED_RANGES", value_delimiter = ',', value_name = "CIDR", value_parser = range)]
     pub(crate) jwks_blocked_ranges: Vec<Option<ir::IpRange>>,
@@ -282,6 +288,9 @@ pub(crate) struct ExplainArgs {
     /// A protocol that the client's TLS offers (ALPN); may be given again
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) alpn: Vec<String>,
+    /// The forward proxy that the client uses, as its URL (`http://127.0.0.1:3128`)
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
     /// The address of the client
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) from: IpAddr,

@@ -30,8 +30,8 @@ use ir::{
 use resources::set::ResourceSet;
 use routing::authorization::AccessFacts;
 use routing::{
-    Claims, FilterState, LocalAnswer, Pick, RequestContext, RouteAction, RouteEntry, RouteTarget, Scratch, Servers,
-    Table, Unrouted, decision, head_limits,
+    AllowList, Claims, FilterState, LocalAnswer, Pick, RequestContext, RouteAction, RouteEntry, RouteTarget, Scratch,
+    Servers, Table, Unrouted, decision, head_limits,
 };
 use sources::FileReader;
 use std::collections::BTreeMap;
@@ -131,7 +131,9 @@ impl Explainer {
         let mesh_settings = &*came.served.listener.mesh_settings;
         let mut head = head_of(came.question);
         let mut request = RequestHead::default();
-        match request.parse(&head, &head_limits(mesh_settings, HeadLimits::default())) {
+        let limits = head_limits(mesh_settings, HeadLimits::default());
+        let limits = if http.settings.forward { limits.of_proxy() } else { limits };
+        match request.parse(&head, &limits) {
             Ok(Some(_)) => {}
             Ok(None) => bail!("the request is not complete"),
             Err(error) => {
@@ -180,6 +182,16 @@ impl Explainer {
                 }
             }
         }
+        if let Some(users) = table.forward().and_then(AllowList::users) {
+            let is_known = !came.identity().is_empty() || !claims.is_empty();
+            match routing::forward::authenticate(users, request.fields(&head), is_known) {
+                Ok(user) => claims = user.unwrap_or(claims),
+                Err(refused) => {
+                    answer.outcome = local(&refused);
+                    return Ok(());
+                }
+            }
+        }
         let buffer = &*head;
         let context = RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer };
         let mut scratch = Scratch::default();
@@ -204,6 +216,12 @@ impl Explainer {
         if let Some(denied) = came.denied(context, (view, claims), answer) {
             return denied;
         }
+        if let Some(list) = table.forward() {
+            return match decision::proxied(list, context.request.target.of(context.buffer), view) {
+                Ok(route) => self.proxied(context, route, view),
+                Err(unrouted) => without_route(&unrouted),
+            };
+        }
         let (explanation, route) = routing::explain::explain(table, view, claims);
         let picked = match route {
             Some(route) => Pick::Route(route),
@@ -223,6 +241,16 @@ impl Explainer {
             RouteAction::Refuse(refusal) => answered(refusal.status(), refusal.detail()),
             RouteAction::Forward(rewritten) => self.forwarded(context, route, rewritten.as_ref(), view),
         }
+    }
+
+    /// What becomes of a request that a forward proxy allows.
+    fn proxied(&self, context: &RequestContext<'_>, route: &RouteEntry, view: &RequestView<'_>) -> Outcome {
+        if view.method != b"CONNECT" {
+            return self.forwarded(context, route, None, view);
+        }
+        let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
+        let target = |target: &ir::Target| self.target(&target.cluster, target.weight, None);
+        Outcome::Bytes { rule: route.config.origin.clone(), targets: targets.iter().map(target).collect() }
     }
 
     /// What becomes of bytes.
@@ -273,6 +301,10 @@ impl Explainer {
             (TargetCluster::Unknown { reason, .. }, _) => (failing(503, "NC", reason), Vec::new()),
             (TargetCluster::Known(_), None) => (failing(503, "NC", "cluster not found"), Vec::new()),
             (_, Some(EndpointSource::Never(reason))) => (failing(503, "UH", reason), Vec::new()),
+            (_, Some(EndpointSource::Dynamic(dynamic))) => {
+                let port = dynamic.port.map_or_else(String::new, |port| format!(", port {port}"));
+                (None, vec![format!("the addresses of the name that the client asks for{port}")])
+            }
             (_, Some(EndpointSource::Withheld(reason))) => (failing(503, "UF", reason), Vec::new()),
             (_, Some(EndpointSource::Static(endpoints))) if endpoints.is_empty() => {
                 (failing(503, "UH", "the service has no endpoints that are ready"), Vec::new())
@@ -361,8 +393,7 @@ impl Came<'_> {
         then: impl FnOnce(&AccessFacts<'_>) -> T,
     ) -> T {
         let mut edits = Edits::default();
-        let id = context.mesh_settings.headers.request_id.then(|| "<a new id>".into());
-        forwarded::edit(context.peer, view.fields, view.scheme, id, &mut edits);
+        decision::edit_received(context, view, "<a new id>".into(), &mut edits);
         let identity = self.identity();
         let connection = authorization::connection(self.question, &self.served.listener, &identity);
         let behind = forwarded::client_behind(context.peer, view.fields).and_then(|address| address.parse().ok());
@@ -414,6 +445,7 @@ fn without_route(unrouted: &Unrouted) -> Outcome {
         Unrouted::Redirect(redirect) => local(redirect),
         Unrouted::Misdirected => answered(421, "misdirected_request"),
         Unrouted::NoRoute => answered(404, "route_not_found"),
+        Unrouted::NotProxied(answer) => local(answer),
     }
 }
 
@@ -421,8 +453,7 @@ fn without_route(unrouted: &Unrouted) -> Outcome {
 fn sent_head<'a>(context: &RequestContext<'a>, to: RouteTarget<'a>, view: &RequestView<'a>) -> String {
     let mut edits = Edits::default();
     let headers = &context.mesh_settings.headers;
-    let id = headers.request_id.then(|| "<a new id>".into());
-    forwarded::edit(context.peer, view.fields, view.scheme, id, &mut edits);
+    decision::edit_received(context, view, "<a new id>".into(), &mut edits);
     let parts = decision::request_head(context, to, view, (&policies::Asked(view), 1), &mut edits);
     let mut head = Vec::new();
     write_request_in(&mut head, &parts, &edits, Style { keep_case: headers.keep_case, http10: false });

@@ -64,8 +64,8 @@ pub(crate) fn serve(
     let bounds = limits::bounds(&args.limits, descriptors, workers, own.len())?;
     let of_upstream = upstream::Settings {
         connections: Some(bounds.backends),
+        name_servers: args.name_servers.clone(),
         blocked: blocked(&args.jwks_blocked_ranges),
-        ..upstream::Settings::default()
     };
     let upstream = Upstream::new(&of_upstream, runtime.handle().clone());
     let options = Options { access_log, inherited, ..options(args, workers, bounds.plane) };

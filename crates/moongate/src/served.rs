@@ -8,6 +8,10 @@ pub(crate) enum Protocol {
     Http,
     /// HTTP behind TLS that ends here.
     Https,
+    /// A forward proxy in clear text.
+    HttpProxy,
+    /// A forward proxy in TLS.
+    HttpsProxy,
     Tcp,
     /// Bytes behind TLS that ends here.
     TlsTermination,
@@ -19,6 +23,8 @@ impl Protocol {
         match self {
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::HttpProxy => "HTTP proxy",
+            Self::HttpsProxy => "HTTPS proxy",
             Self::Tcp => "TCP",
             Self::TlsTermination => "TLS termination",
             Self::TlsPassthrough => "TLS passthrough",
@@ -49,7 +55,11 @@ pub(crate) enum By<'a> {
 pub(crate) fn of<'a>(listener: &'a Listener, snapshot: &'a Snapshot) -> Vec<Served<'a>> {
     let plain = listener.plain.as_ref().and_then(|service| {
         let by = by(service, snapshot)?;
-        let protocol = if matches!(by, By::Hosts(_)) { Protocol::Http } else { Protocol::Tcp };
+        let protocol = match by {
+            By::Hosts(table) if table.forward.is_some() => Protocol::HttpProxy,
+            By::Hosts(_) => Protocol::Http,
+            By::Route(_) => Protocol::Tcp,
+        };
         Some(Served { protocol, names: &[], by, lacks_certificate: false })
     });
     plain.into_iter().chain(listener.tls.iter().filter_map(|server| of_tls(server, snapshot))).collect()
@@ -59,6 +69,7 @@ fn of_tls<'a>(server: &'a TlsServer, snapshot: &'a Snapshot) -> Option<Served<'a
     let by = by(&server.service, snapshot)?;
     let protocol = match (&server.termination, by) {
         (None, _) => Protocol::TlsPassthrough,
+        (Some(_), By::Hosts(table)) if table.forward.is_some() => Protocol::HttpsProxy,
         (Some(_), By::Hosts(_)) => Protocol::Https,
         (Some(_), By::Route(_)) => Protocol::TlsTermination,
     };

@@ -21,6 +21,7 @@ pub(crate) fn settings(args: &WorkloadArgs) -> Result<Settings> {
     let mut settings = Settings { workloads: workloads(args)?, ..Settings::default() };
     settings.proxy_protocol_from.clone_from(&args.proxy_protocol_from);
     settings.http10 = args.http10.as_deref().map(http10).transpose()?;
+    settings.forward_proxy = args.forward_proxy;
     settings.port_map = args.port_map.iter().copied().collect();
     for (host, address) in &args.endpoints {
         let host = full_name(host, &settings.domain);

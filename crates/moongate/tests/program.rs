@@ -9,6 +9,7 @@ mod program {
     mod clients;
     mod conformance;
     mod descriptors;
+    mod egress;
     mod envoy;
     mod file_operations;
     mod first_use;

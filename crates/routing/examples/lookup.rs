@@ -115,6 +115,7 @@ fn listener(hosts: impl IntoIterator<Item = Host>) -> HttpTable {
     HttpTable {
         hosts: hosts.into_iter().map(|host| (host.pattern.clone(), Arc::new(host))).collect(),
         settings: HttpSettings::default(),
+        forward: None,
     }
 }
 

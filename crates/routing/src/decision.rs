@@ -1,18 +1,19 @@
 //! The steps of the decision on a request, over facts alone. The data plane and `explain` call the same functions in the same order: [`prepare()`],
 //! [`route`], the filters of the route, [`act`], and [`request_head`] for the head that is sent to one of the targets.
 
+use crate::forward::{self, AllowList, Asked};
 use crate::prepare::{self, RawRequest, Refusal, Scratch};
 use crate::route::{LocalAnswer, RouteEntry};
 use crate::substitute::Facts;
 use crate::table::Pick;
 use ir::{HttpSettings, MeshConnectionSettings};
 use std::sync::Arc;
-use text::Target;
+use text::{FieldValue, Target};
 use wire::edit::Edits;
 use wire::forwarded::{self, Peer};
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
-use wire::h1::{RequestHead, RequestParts, Version};
+use wire::h1::{BodyLength, RequestHead, RequestParts, Version};
 use wire::view::RequestView;
 
 /// The header with the number of the attempt.
@@ -44,6 +45,8 @@ pub enum Unrouted {
     Misdirected,
     /// No route matches: 404.
     NoRoute,
+    /// The forward proxy does not allow the destination, or the request is for the proxy itself.
+    NotProxied(LocalAnswer),
 }
 
 /// What a route does with a request.
@@ -70,6 +73,9 @@ pub fn prepare<'a>(context: &RequestContext<'a>, scratch: &'a mut Scratch) -> Re
     let RequestContext { request, buffer, settings, mesh_settings, peer } = *context;
     let fields = request.fields(buffer);
     let (method, target) = (request.method.of(buffer), request.target.of(buffer));
+    if settings.forward && method == b"CONNECT" && request.body != BodyLength::None {
+        return Err(Unrouted::Refused(prepare::Refusal::Tunnel));
+    }
     let host = prepare::host(request, mesh_settings, buffer).map_err(Unrouted::Refused)?;
     let raw = RawRequest { method, target, host, fields };
     let prepared = prepare::prepare(raw, settings, peer, scratch).map_err(Unrouted::Refused)?;
@@ -79,6 +85,20 @@ pub fn prepare<'a>(context: &RequestContext<'a>, scratch: &'a mut Scratch) -> Re
         true if Dialect::of(|name| fields.get(name), false).is_some() => Err(Unrouted::Refused(Refusal::Path)),
         true => Err(Unrouted::Redirect(LocalAnswer::to_normalised(&prepared.view))),
     }
+}
+
+/// Adds the edits that every request gets, whatever its route. `id` is the id for a request without a trusted one.
+pub fn edit_received<'a>(
+    context: &RequestContext<'a>,
+    view: &RequestView<'a>,
+    id: FieldValue<'a>,
+    edits: &mut Edits<'a>,
+) {
+    if context.settings.forward {
+        return forwarded::edit_proxied(edits);
+    }
+    let id = context.mesh_settings.headers.request_id.then_some(id);
+    forwarded::edit(context.peer, view.fields, view.scheme, id, edits);
 }
 
 /// The route that the table picked. `is_misdirected` says, by whether a route was found, whether the host belongs to another TLS server than the
@@ -96,6 +116,19 @@ pub fn route<'t>(
         Pick::ToHttps => Err(Unrouted::Redirect(LocalAnswer::to_https(view))),
         Pick::NoRoute(_) | Pick::NoHost => Err(Unrouted::NoRoute),
     }
+}
+
+/// The route of a request to a forward proxy. A target without an authority is for the proxy itself.
+pub fn proxied<'t>(
+    list: &'t AllowList,
+    target: &[u8],
+    view: &RequestView<'_>,
+) -> Result<&'t Arc<RouteEntry>, Unrouted> {
+    if matches!(target.first(), Some(b'/' | b'*')) {
+        return Err(Unrouted::NotProxied(forward::to_itself(view)));
+    }
+    let asked = Asked::of(view).ok_or(Unrouted::Refused(prepare::Refusal::Host))?;
+    list.decide(&asked).map_err(|denial| Unrouted::NotProxied(denial.answer(&asked)))
 }
 
 /// What the route does with the request, after its filters.

@@ -1,6 +1,7 @@
 //! The only normalisation of a request, at the start of every exchange: host and path as all later steps see them.
 
 use ir::{EscapedSlashes, HttpSettings, MeshConnectionSettings, PathNormalization};
+use wire::destination::{Destination, InvalidDestination};
 use wire::forwarded::{self, Peer};
 use wire::h1::{HeadLimits, RequestHead, Underscores, Version};
 use wire::path::{self, Normalization};
@@ -53,14 +54,24 @@ pub enum Refusal {
     /// CONNECT, which no route matches (S-118).
     #[error("CONNECT is not routed")]
     Connect,
+    /// The destination that a client of a forward proxy asks for has no unambiguous spelling.
+    #[error("the destination is not valid: {0}")]
+    Destination(InvalidDestination),
+    /// The destination of CONNECT has no port, or CONNECT has a body.
+    #[error("CONNECT needs a destination with a port, and no body")]
+    Tunnel,
+    /// `Host` names another destination than the target.
+    #[error("`Host` is not the host of the request's target")]
+    HostMismatch,
 }
 
 impl Refusal {
     /// The status of the answer.
     pub fn status(self) -> u16 {
         match self {
-            Self::Host | Self::Target | Self::Path | Self::Rewrite => 400,
             Self::Connect => 404,
+            Self::Host | Self::Target | Self::Path | Self::Rewrite => 400,
+            Self::Destination(_) | Self::Tunnel | Self::HostMismatch => 400,
         }
     }
 
@@ -72,6 +83,19 @@ impl Refusal {
             Self::Path => "path_normalization_failed",
             Self::Rewrite => "path_rewrite_failed",
             Self::Connect => "route_not_found",
+            Self::Destination(_) => "egress_invalid_destination",
+            Self::Tunnel => "egress_invalid_connect",
+            Self::HostMismatch => "egress_host_mismatch",
+        }
+    }
+
+    /// The body of the answer: clients of a forward proxy are told the reason.
+    pub fn body(self) -> &'static str {
+        match self {
+            Self::Host | Self::Target | Self::Path | Self::Rewrite | Self::Connect => "",
+            Self::Destination(reason) => reason.text(),
+            Self::Tunnel => "CONNECT needs a destination with a port, as in `example.com:443`, and has no body",
+            Self::HostMismatch => "`Host` has to be the host of the request's target",
         }
     }
 }
@@ -111,11 +135,17 @@ pub fn prepare<'a>(
     peer: &Peer<'_>,
     scratch: &'a mut Scratch,
 ) -> Result<Prepared<'a>, Refusal> {
-    if raw.method == b"CONNECT" {
-        return Err(Refusal::Connect);
-    }
-    let (authority, origin) = split_target(raw)?;
+    let (authority, origin) = match (settings.forward, raw.method) {
+        (true, _) => split_proxied(raw)?,
+        (false, b"CONNECT") => return Err(Refusal::Connect),
+        (false, _) => split_target(raw)?,
+    };
     let host = wire::host::host_of(authority, &mut scratch.host).map_err(|_| Refusal::Host)?;
+    if origin.is_empty() {
+        let RawRequest { method, fields, .. } = raw;
+        let view = RequestView { method, scheme: peer.scheme, authority, host, path: b"", query: None, fields };
+        return Ok(Prepared { view, to_normalised: false });
+    }
     let (whole, query) = path::split(origin);
     let escaped = settings.escaped_slashes != EscapedSlashes::Take && path::has_escaped_slash(whole);
     if escaped && settings.escaped_slashes == EscapedSlashes::Reject {
@@ -123,7 +153,10 @@ pub fn prepare<'a>(
     }
     let path = path::normalise(whole, normalization(settings.path_normalization), &mut scratch.path)
         .map_err(|_| Refusal::Path)?;
-    let scheme = forwarded::scheme(peer, raw.fields);
+    let scheme = match settings.forward {
+        true => scheme_of(raw.target).unwrap_or(peer.scheme),
+        false => forwarded::scheme(peer, raw.fields),
+    };
     let view = RequestView { method: raw.method, scheme, authority, host, path, query, fields: raw.fields };
     Ok(Prepared { view, to_normalised: escaped })
 }
@@ -150,6 +183,32 @@ fn split_target(raw: RawRequest<'_>) -> Result<(&[u8], &[u8]), Refusal> {
             }
         }
     }
+}
+
+/// The authority, and the path with the query, of a request to a forward proxy; a tunnel has no path. The destination has to be unambiguous, and
+/// `Host` must not name another one.
+fn split_proxied(raw: RawRequest<'_>) -> Result<(&[u8], &[u8]), Refusal> {
+    let is_tunnel = raw.method == b"CONNECT";
+    let (authority, origin) = if is_tunnel { (raw.target, &b""[..]) } else { split_target(raw)? };
+    let destination = Destination::parse(authority).map_err(Refusal::Destination)?;
+    if is_tunnel && destination.port.is_none() {
+        return Err(Refusal::Tunnel);
+    }
+    if raw.host.is_empty() || raw.host.eq_ignore_ascii_case(authority) {
+        return Ok((authority, origin));
+    }
+    let host = Destination::parse(raw.host).map_err(Refusal::Destination)?;
+    let default = if scheme_of(raw.target) == Some("https") { 443 } else { 80 };
+    let port = destination.port.unwrap_or(default);
+    let is_port = host.port.map_or(is_tunnel || port == default, |named| named == port);
+    if host.host.is_same(&destination.host) && is_port { Ok((authority, origin)) } else { Err(Refusal::HostMismatch) }
+}
+
+/// The scheme of an absolute target.
+fn scheme_of(target: &[u8]) -> Option<&'static str> {
+    let begins =
+        |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()));
+    if begins("https://") { Some("https") } else { begins("http://").then_some("http") }
 }
 
 fn normalization(setting: PathNormalization) -> Normalization {

@@ -3,9 +3,9 @@
 use crate::prepare::Refusal;
 use crate::rewrite;
 use crate::substitute::{self, Facts};
-use ir::{Action, ClusterId, FieldName, Forward, HeaderAppend, HeaderChanges, Route, TargetCluster};
+use ir::{Action, ClusterId, FieldName, Forward, ForwardProtocol, HeaderAppend, HeaderChanges, Route, TargetCluster};
 use std::sync::Arc;
-use text::{FieldValue, Target};
+use text::{Authority, FieldValue, Target};
 use wire::edit::Edits;
 use wire::view::RequestView;
 
@@ -26,6 +26,8 @@ pub struct RouteEntry {
     pub mirrors: Box<[Option<u32>]>,
     /// Request headers that the edits of its response use (VS-47).
     pub captured_headers: Box<[FieldName]>,
+    /// What is spoken on the destination's port, if the route is that of a forward proxy.
+    pub proxied: Option<ForwardProtocol>,
 }
 
 /// One target of a route.
@@ -84,7 +86,8 @@ impl RouteEntry {
             Action::Redirect(_) | Action::Respond(_) => &[],
         };
         let responses = of_targets.iter().map(|target| &target.response_headers).chain([&route.response_headers]);
-        Self { config: Arc::clone(route), targets, mirrors, captured_headers: substitute::captured_headers(responses) }
+        let captured_headers = substitute::captured_headers(responses);
+        Self { config: Arc::clone(route), targets, mirrors, captured_headers, proxied: None }
     }
 
     /// The forward action, if the route forwards.
@@ -118,25 +121,29 @@ impl RouteEntry {
     /// edits come first, as in Envoy.
     pub fn edit_request<'a>(
         &'a self,
-        target: usize,
+        number: usize,
         rewritten: Option<Target<'static>>,
         view: &RequestView<'_>,
         facts: &dyn Facts,
         edits: &mut Edits<'a>,
     ) {
-        let target = self.forward().and_then(|forward| forward.targets.get(target));
-        if let Some(target) = target {
+        let Some(forward) = self.forward() else { return change(&self.config.request_headers, facts, edits) };
+        if let Some(target) = forward.targets.get(number) {
             change(&target.request_headers, facts, edits);
         }
         change(&self.config.request_headers, facts, edits);
-        let Some(forward) = self.forward() else { return };
         if let Some(rewritten) = rewritten {
             edits.target = Some(rewritten);
             // Envoy sends the original path to the backend, and users of Istio rely on it.
             edits.set_checked("x-envoy-original-path", view.target().into_owned());
         }
-        let authority = forward.authority.as_ref().or_else(|| target.and_then(|target| target.authority.as_ref()));
-        edits.authority = authority.or(edits.authority);
+        edits.authority = self.sent_authority(number).or(edits.authority);
+    }
+
+    /// The `Host` that is sent in place of the client's: the route's wins over that of the target (VS-38).
+    pub(crate) fn sent_authority(&self, target: usize) -> Option<&Authority> {
+        let forward = self.forward()?;
+        forward.authority.as_ref().or_else(|| forward.targets.get(target)?.authority.as_ref())
     }
 
     /// Adds the response edits of the route and one of its targets.

@@ -1,18 +1,14 @@
 //! Selects the TLS server of a connection by SNI, and finds requests that belong to another server.
 
+use crate::names::NameIndex;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
-use ir::{ClientAuth, Credential, HostPattern, Listener, Termination};
+use ir::{ClientAuth, Credential, Listener, Termination};
 
 /// The TLS servers of one listener by name. A server is identified by its index in the listener.
 #[derive(Debug, Clone, Default)]
 pub struct Servers {
-    exact: HashMap<Box<str>, usize, RandomState>,
-    /// By the text behind the `*`, which begins with a dot.
-    suffixes: HashMap<Box<str>, usize, RandomState>,
-    any: Option<usize>,
-    /// The longest wildcard.
-    longest: usize,
+    by_name: NameIndex<usize>,
     /// For each server, the first server with the same TLS settings.
     same_tls: Vec<usize>,
     /// For each server, the first server with the same client authentication.
@@ -60,7 +56,7 @@ impl Servers {
         let mut servers = Self::default();
         for (place, server) in listener.tls.iter().enumerate() {
             for name in &server.names {
-                servers.put(name, place);
+                servers.by_name.put(name, place);
             }
         }
         let terminations: Vec<Option<&Termination>> =
@@ -68,19 +64,6 @@ impl Servers {
         servers.same_tls = first_of(&terminations, credential_hint, |one, other| one == other);
         servers.same_client_auth = first_of(&terminations, client_hint, |one, other| one.client == other.client);
         servers
-    }
-
-    fn put(&mut self, name: &HostPattern, place: usize) {
-        match name {
-            HostPattern::Exact(name) => {
-                self.exact.entry(name.as_ref().into()).or_insert(place);
-            }
-            HostPattern::Suffix(suffix) => {
-                self.longest = self.longest.max(suffix.len());
-                self.suffixes.entry(suffix.as_ref().into()).or_insert(place);
-            }
-            HostPattern::Any => self.any = self.any.or(Some(place)),
-        }
     }
 
     /// Whether there are no servers.
@@ -91,15 +74,7 @@ impl Servers {
     /// The server for an SNI in lower case: by the exact name, the longest wildcard, or `*`, which also matches clients without an SNI (S-14,
     /// S-82).
     pub fn pick(&self, name: Option<&str>) -> Option<usize> {
-        let found = name.and_then(|name| self.exact.get(name).or_else(|| self.wildcard(name)));
-        found.copied().or(self.any)
-    }
-
-    fn wildcard(&self, name: &str) -> Option<&usize> {
-        if self.suffixes.is_empty() {
-            return None;
-        }
-        crate::table::suffixes(name, self.longest).find_map(|suffix| self.suffixes.get(suffix))
+        self.by_name.get(name).copied()
     }
 
     /// Whether a request for `host`, in lower case and without a port, is misdirected (S-38, P-05) on a connection that `server` accepted with
@@ -171,7 +146,7 @@ fn client_hint(termination: &Termination) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ir::{ListenerId, ObjectKind, Origin, Service, TableId, TlsParameters, TlsServer, WorkloadName};
+    use ir::{HostPattern, ListenerId, ObjectKind, Origin, Service, TableId, TlsParameters, TlsServer, WorkloadName};
     use std::sync::Arc;
 
     fn servers(of: &[(&str, &str)]) -> Servers {

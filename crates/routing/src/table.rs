@@ -4,8 +4,10 @@
 //! shard. The control side builds them; workers only read.
 
 use crate::claims::Claims;
+use crate::forward::AllowList;
 use crate::host::HostTable;
 use crate::host_map::HostMap;
+use crate::names::suffixes;
 use crate::route::{RouteEntry, Slots};
 use ir::{HostPattern, HttpTable};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ pub struct Table {
     /// By the text behind the `*`, which begins with a dot.
     suffixes: HostMap,
     any: Option<Arc<HostTable>>,
+    forward: Option<Arc<AllowList>>,
 }
 
 /// The result of routing a request.
@@ -41,6 +44,7 @@ impl Table {
             exact: HostMap::with_room_for(listener.hosts.size() - suffixes),
             suffixes: HostMap::with_room_for(suffixes),
             any: None,
+            forward: listener.forward.as_ref().map(|proxy| Arc::new(AllowList::build(proxy, slots))),
         };
         for host in listener.hosts.values() {
             table.put(HostTable::build(host, slots));
@@ -80,6 +84,12 @@ impl Table {
         }
     }
 
+    /// What clients may ask for, if the table is that of a forward proxy.
+    #[inline]
+    pub fn forward(&self) -> Option<&AllowList> {
+        self.forward.as_deref()
+    }
+
     /// How many hosts there are.
     pub fn hosts(&self) -> usize {
         self.exact.len() + self.suffixes.len() + usize::from(self.any.is_some())
@@ -115,15 +125,6 @@ impl Table {
             None => Pick::NoRoute(host),
         }
     }
-}
-
-/// What follows each dot of a name, dot included, from the longest to the shortest. Those longer than any wildcard are passed over
-/// unseen: a name of thousands of dots costs no more than one of a few.
-pub(crate) fn suffixes(name: &str, longest: usize) -> impl Iterator<Item = &str> {
-    // A wildcard stands for at least one character, so that a name's own first dot does not count.
-    let start = name.len().saturating_sub(longest).max(1);
-    let dots = memchr::memchr_iter(b'.', name.as_bytes().get(start..).unwrap_or_default());
-    dots.filter_map(move |at| name.get(start + at..))
 }
 
 #[cfg(test)]

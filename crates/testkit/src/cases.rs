@@ -65,6 +65,8 @@ pub struct Sent {
     /// How it comes by TLS, where the URL says `https` and there is more to say: the host is the name that is asked for, `sni: ""` asks for
     /// none.
     pub tls: Option<Hello>,
+    /// The port of the forward proxy that it is sent to, with an absolute target, or for CONNECT with the authority.
+    pub forward: Option<u16>,
     /// A PROXY line that stands in front of it, without its end.
     pub proxied: Option<String>,
     /// A file of the case that takes the place of the configuration before this is sent, which is then sent until what comes is as
@@ -166,6 +168,12 @@ impl Sent {
             Some((host, port)) => (host, port.parse().with_context(|| format!("the port of {url}"))?),
             None => (authority, if secured { 443 } else { 80 }),
         };
+        let asked = match (self.forward, method) {
+            (None, _) => target.to_owned(),
+            (Some(_), "CONNECT") => authority.to_owned(),
+            (Some(_), _) => format!("http://{authority}{target}"),
+        };
+        let (host, port) = self.forward.map_or((host, port), |forward| (authority, forward));
         let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             headers.insert(0, ("Host".to_owned(), host.to_owned()));
@@ -175,7 +183,7 @@ impl Sent {
             hello.sni = Some(hello.sni.unwrap_or_else(|| host.to_owned())).filter(|sni| !sni.is_empty());
             hello
         });
-        let (method, target, body) = (method.to_owned(), target.to_owned(), self.body.clone());
+        let (method, target, body) = (method.to_owned(), asked, self.body.clone());
         Ok(Question {
             from: None,
             unanswered: false,

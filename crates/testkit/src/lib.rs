@@ -10,6 +10,7 @@ pub mod faulty_backend;
 pub mod gateway;
 pub mod go;
 pub mod http2;
+pub mod name_server;
 pub mod numbers;
 pub mod oracle;
 pub mod outcome;

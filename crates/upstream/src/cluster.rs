@@ -419,11 +419,20 @@ impl ClusterState {
         }
     }
 
+    /// Whether the endpoints are the addresses of the name that a client asks for: requests are sent to what
+    /// [`Upstream::destination`](crate::Upstream::destination) returns.
+    #[inline]
+    pub fn is_dynamic(&self) -> bool {
+        matches!(self.config.endpoints, EndpointSource::Dynamic(_))
+    }
+
     fn why_none(&self) -> NoEndpoint {
         match &self.config.endpoints {
             EndpointSource::Never(reason) => NoEndpoint::Never(Arc::clone(reason)),
             EndpointSource::Withheld(reason) => NoEndpoint::Withheld(Arc::clone(reason)),
-            EndpointSource::Static(_) | EndpointSource::Dns { .. } => NoEndpoint::Unresolved,
+            EndpointSource::Static(_) | EndpointSource::Dns { .. } | EndpointSource::Dynamic(_) => {
+                NoEndpoint::Unresolved
+            }
         }
     }
 
@@ -441,7 +450,7 @@ impl ClusterState {
     /// The names to resolve; `Some` only for the first caller, and only if there are names.
     pub(crate) fn begin_resolving(&self) -> Option<Arc<NameResolution>> {
         if endpoints::known(&self.config.endpoints).is_some()
-            || matches!(self.config.endpoints, EndpointSource::Never(_) | EndpointSource::Withheld(_))
+            || !matches!(self.config.endpoints, EndpointSource::Dns { .. })
         {
             return None;
         }

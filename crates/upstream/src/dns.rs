@@ -27,6 +27,8 @@ pub(crate) struct DnsBounds {
     pub(crate) first_queries: usize,
     /// Repeated queries in progress at the same time.
     pub(crate) later_queries: usize,
+    /// Names that clients ask for, in progress at the same time.
+    pub(crate) of_clients: usize,
     /// The shortest time between two queries of a name, whatever its TTL.
     pub(crate) soonest: Duration,
     /// The longest time between two queries of a name, also of one that is not in use.
@@ -42,6 +44,7 @@ impl Default for DnsBounds {
         Self {
             first_queries: 64,
             later_queries: 32,
+            of_clients: 64,
             soonest: Duration::from_secs(5),
             latest: Duration::from_secs(300),
             after_failure: Duration::from_secs(5),
@@ -64,6 +67,7 @@ struct Queries {
     bounds: DnsBounds,
     first: Semaphore,
     later: Semaphore,
+    of_clients: Semaphore,
     failures: Failures,
 }
 
@@ -83,7 +87,8 @@ impl Dns {
     /// Queries are made in `tasks`. Without a resolver no name has an answer.
     pub(crate) fn new(tasks: Arc<Tasks>, resolver: Option<TokioResolver>, bounds: DnsBounds) -> Self {
         let (first, later) = (Semaphore::new(bounds.first_queries), Semaphore::new(bounds.later_queries));
-        let queries = Queries { resolver, bounds, first, later, failures: Failures::default() };
+        let of_clients = Semaphore::new(bounds.of_clients);
+        let queries = Queries { resolver, bounds, first, later, of_clients, failures: Failures::default() };
         Self { tasks, queries: Arc::new(queries) }
     }
 
@@ -95,6 +100,15 @@ impl Dns {
         let resolver = self.queries.resolver.as_ref().ok_or("the system has no name servers")?;
         let answer = resolver.lookup_ip(name).await.map_err(|error| error.to_string())?;
         Ok(answer.iter().collect())
+    }
+
+    /// The addresses of a name that a client asks for, and how long they hold. The name is absolute: search domains are not used.
+    pub(crate) async fn lookup_absolute(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), String> {
+        let resolver = self.queries.resolver.as_ref().ok_or("the system has no name servers")?;
+        let _permit = self.queries.of_clients.acquire().await.map_err(|error| error.to_string())?;
+        let answer = resolver.lookup_ip(format!("{name}.")).await.map_err(|error| error.to_string())?;
+        let ttl = answer.valid_until().saturating_duration_since(Instant::now());
+        Ok((answer.iter().collect(), ttl))
     }
 
     /// Names whose last query had no answer, by cluster.

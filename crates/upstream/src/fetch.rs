@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use wire::address::{AddressClass, translated};
 use wire::h1::response::{RequestKind, ResponseHead};
 use wire::h1::{BodyReader, HeadLimits};
 
@@ -20,30 +21,35 @@ use wire::h1::{BodyReader, HeadLimits};
 const READ: usize = 16 << 10;
 
 /// Addresses that documents are not fetched from.
-#[derive(Debug, Clone)]
-pub struct Blocked(Vec<IpRange>);
+#[derive(Debug, Clone, Default)]
+pub enum Blocked {
+    /// This machine, where the gateway's own ports for operators are, and link-local addresses, where clouds have their metadata. Private networks
+    /// are not blocked: issuers inside of clusters are in use.
+    #[default]
+    OwnAndMetadata,
+    /// These.
+    Ranges(Vec<IpRange>),
+}
 
 impl Blocked {
     /// These ranges, and no others.
     pub fn of(ranges: impl IntoIterator<Item = IpRange>) -> Self {
-        Self(ranges.into_iter().collect())
+        Self::Ranges(ranges.into_iter().collect())
     }
 
-    /// Whether an address is one of them; those that no document can be at always are.
+    /// Whether an address is one of them; those that no document can be at always are. An address that stands for another one is that one.
     fn has(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-        let nowhere = address.is_unspecified() || address.is_multicast() || broadcast;
-        nowhere || self.0.iter().any(|range| range.contains(address))
-    }
-}
-
-impl Default for Blocked {
-    /// This machine, where the gateway's own ports for operators are, and link-local addresses, where clouds have their metadata. Private
-    /// networks are not blocked: issuers inside of clusters are in use.
-    fn default() -> Self {
-        const BLOCKED: [&str; 5] = ["127.0.0.0/8", "::1/128", "169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"];
-        Self(BLOCKED.iter().filter_map(|range| range.parse().ok()).collect())
+        let address = match address {
+            IpAddr::V6(six) => translated(six).map_or(address, IpAddr::from),
+            IpAddr::V4(_) => address,
+        };
+        match (AddressClass::of(address), self) {
+            (AddressClass::Unspecified | AddressClass::Multicast | AddressClass::Broadcast, _) => true,
+            (class, Self::OwnAndMetadata) => {
+                matches!(class, AddressClass::Loopback | AddressClass::LinkLocal | AddressClass::Metadata)
+            }
+            (_, Self::Ranges(ranges)) => ranges.iter().any(|range| range.contains(address)),
+        }
     }
 }
 

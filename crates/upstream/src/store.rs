@@ -1,6 +1,7 @@
 //! All clusters of the process by slot: a number that stays for the life of a cluster's id, so that route tables hold plain integers.
 
 use crate::cluster::{ClusterState, Ejections, UsageCounts};
+use crate::destinations::{DestinationError, Destinations, Finder};
 use crate::dns::{Dns, DnsBounds, Unresolved, build_resolver};
 use crate::ejection;
 use crate::endpoint::Endpoints;
@@ -13,6 +14,7 @@ use ir::{Cluster, ClusterId, Delta, Snapshot};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use wire::destination::DestinationHost;
 
 /// Slots per chunk. A change of one cluster copies one chunk.
 const CHUNK: usize = 256;
@@ -36,7 +38,8 @@ pub struct Upstream {
     chunks: ArcSwap<Vec<Arc<Chunk>>>,
     slots: Mutex<Slots>,
     endpoints: Arc<Endpoints>,
-    dns: Dns,
+    dns: Arc<Dns>,
+    destinations: Destinations,
     fetcher: Fetcher,
     /// Name resolution, outlier detection and fetches. They are aborted when the store is dropped.
     tasks: Arc<Tasks>,
@@ -63,11 +66,12 @@ impl Upstream {
         let resolver = build_resolver(&settings.name_servers);
         drop(inside);
         let tasks = Arc::new(Tasks::new(runtime));
-        let dns = Dns::new(Arc::clone(&tasks), resolver, DnsBounds::default());
+        let dns = Arc::new(Dns::new(Arc::clone(&tasks), resolver, DnsBounds::default()));
+        let destinations = Destinations::default();
         let (chunks, slots, endpoints) = (ArcSwap::default(), Mutex::default(), Arc::<Endpoints>::default());
         endpoints.limit(settings.connections);
         let fetcher = Fetcher::new(settings.blocked.clone());
-        Arc::new(Self { chunks, slots, endpoints, dns, fetcher, tasks })
+        Arc::new(Self { chunks, slots, endpoints, dns, destinations, fetcher, tasks })
     }
 
     /// The slot of an id, the same in every call.
@@ -95,6 +99,23 @@ impl Upstream {
     /// The document at a URL: the body of a response with the status 200, of at most `octets`, within `timeout`. No redirect is followed.
     pub async fn fetch(&self, url: &str, timeout: Duration, octets: usize) -> Result<Vec<u8>, FetchError> {
         self.fetcher.fetch(&self.dns, url, timeout, octets).await
+    }
+
+    /// The cluster of a destination that a client names: its endpoints are the addresses of `host`, each of which is checked. `template` is a
+    /// cluster with dynamic endpoints.
+    pub async fn destination(
+        &self,
+        template: &ClusterState,
+        destination: (DestinationHost<'_>, u16),
+        limit: Duration,
+    ) -> Result<Arc<ClusterState>, DestinationError> {
+        let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints };
+        self.destinations.find(finder, template, destination, limit).await
+    }
+
+    /// How many destinations that clients named are kept.
+    pub fn count_destinations(&self) -> usize {
+        self.destinations.count()
     }
 
     /// Names of clusters in use whose last query had no answer.

@@ -96,6 +96,25 @@ pub fn client_behind<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> Option<&'a str>
     found.filter(|text| text.parse::<IpAddr>().is_ok() && *text.as_bytes() != **peer.address)
 }
 
+/// What a forward proxy removes from requests: credentials for itself, and what would tell others of the network behind it.
+const OF_PROXY: [&str; 9] = [
+    "proxy-authorization",
+    "proxy-authenticate",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-client-cert",
+    "x-real-ip",
+    "x-envoy-external-address",
+];
+
+/// Adds the edits of every request of a forward proxy.
+pub fn edit_proxied(edits: &mut Edits<'_>) {
+    OF_PROXY.iter().for_each(|name| edits.remove(*name));
+    edits.append("via", "1.1 moongate");
+}
+
 /// Adds the edits of every request of an edge gateway.
 ///
 /// `request_id` is the id for a request without a trusted one; `None` leaves the header unchanged (PC-03).

@@ -3,6 +3,8 @@
 //! There is no socket, clock or runtime here: the data plane passes bytes in, and gets decisions and bytes back. Every function that reads input
 //! of a peer is total: any input gives a value or an error, never a panic.
 
+pub mod address;
+pub mod destination;
 pub mod edit;
 pub mod ext_authz;
 pub mod forwarded;

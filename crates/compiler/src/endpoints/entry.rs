@@ -4,7 +4,7 @@ use super::found::{EndpointQuery, Found, Seen};
 use super::workloads::{labels_of, workload_entries};
 use crate::context::CompileContext;
 use crate::services::Backing;
-use ir::EndpointSource;
+use ir::{DynamicEndpoints, EndpointSource, IpRange};
 use resources::set::Object;
 use resources::spec::service_entry::{Resolution, ServiceEntry, ServicePort};
 use resources::spec::text_match::Labels;
@@ -12,7 +12,8 @@ use resources::spec::workload_entry::WorkloadEntry;
 
 /// SE-05: what a gateway has in place of an original destination.
 const NO_ORIGINAL: &str = "the ServiceEntry's resolution is NONE: requests go to the address that the client asked for, which a gateway does not know";
-const DYNAMIC: &str = "the ServiceEntry's resolution is DYNAMIC_DNS, which is not supported yet";
+/// The annotation that names further addresses that the hosts of a ServiceEntry may have.
+const ALLOWED: &str = "moongate.dev/allowed-addresses";
 
 /// The endpoints of one port of `object`.
 pub(super) fn find(
@@ -23,7 +24,7 @@ pub(super) fn find(
 ) -> EndpointSource {
     let first_only = match object.spec.resolution {
         None | Some(Resolution::None) => return EndpointSource::Never(NO_ORIGINAL.into()),
-        Some(Resolution::DynamicDns) => return EndpointSource::Never(DYNAMIC.into()),
+        Some(Resolution::DynamicDns) => return dynamic(object, wanted),
         Some(Resolution::Static) => return by_static(context, object, others, wanted),
         Some(Resolution::Dns) => false,
         Some(Resolution::DnsRoundRobin) => true,
@@ -43,6 +44,46 @@ pub(super) fn find(
         found.add(Seen::at(wanted.host, target(port)));
     }
     found.into_dns(first_only)
+}
+
+/// The endpoints for a forward proxy: with resolution NONE, too, the client says which name is meant.
+pub(super) fn forward(
+    context: CompileContext<'_>,
+    object: &Object<ServiceEntry>,
+    others: &[Backing<'_>],
+    wanted: EndpointQuery<'_>,
+) -> EndpointSource {
+    if let Some(addresses) = context.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
+        return super::service::overridden(addresses);
+    }
+    let has_own = !object.spec.endpoints.is_empty() || object.spec.workload_selector.is_some();
+    match object.spec.resolution {
+        None | Some(Resolution::None | Resolution::DynamicDns) => dynamic(object, wanted),
+        Some(Resolution::Dns | Resolution::DnsRoundRobin) if !has_own => dynamic(object, wanted),
+        Some(Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin) => find(context, object, others, wanted),
+    }
+}
+
+/// SE-09: the addresses of the name that a client asks for.
+fn dynamic(object: &Object<ServiceEntry>, wanted: EndpointQuery<'_>) -> EndpointSource {
+    let (allowed, _) = allowed_addresses(object);
+    EndpointSource::Dynamic(DynamicEndpoints { port: port_named(object, wanted).map(target), allowed: allowed.into() })
+}
+
+/// The addresses that the hosts of a ServiceEntry may have besides those of the internet: its `addresses`, and those of its annotation; and what of
+/// the annotation is no range.
+pub(crate) fn allowed_addresses(object: &Object<ServiceEntry>) -> (Vec<IpRange>, Vec<&str>) {
+    let written = object.meta.annotations.get(ALLOWED).map_or("", |text| text);
+    let annotated = written.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let mut allowed: Vec<IpRange> = object.spec.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+    let mut bad = Vec::new();
+    for text in annotated {
+        match text.parse() {
+            Ok(range) => allowed.push(range),
+            Err(_) => bad.push(text),
+        }
+    }
+    (allowed, bad)
 }
 
 /// SE-14: ServiceEntries of one namespace with one host put their endpoints together, port by port name.

@@ -2,6 +2,7 @@
 
 pub(crate) mod auto_passthrough;
 mod delegates;
+mod forward_proxy;
 pub(crate) mod gateway;
 mod l4;
 pub(crate) mod references;

@@ -46,7 +46,7 @@ impl Clusters {
         let mut rules = BTreeSet::new();
         for id in ids {
             let Some((port, subset, host)) = parts(id) else { continue };
-            let used = context.index.host(host).is_some_and(|entry| entry.cluster(port, subset).is_some());
+            let used = context.index.host(host).is_some_and(|entry| entry.has_cluster(id));
             let host = context.index.shared(host);
             step.work.clusters += usize::from(used);
             let built = if used { clusters::build(context, &host, port, subset, id) } else { None };

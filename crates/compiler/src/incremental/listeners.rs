@@ -2,8 +2,9 @@
 
 use super::bindings::Bindings;
 use super::policies::WorkloadPolicies;
+use super::proxies::Proxies;
 use super::step::Step;
-use super::tables::{Parts, Tables};
+use super::tables::{Parts, TableKind, Tables};
 use crate::code;
 use crate::fast::FastSet;
 use crate::plan::bindings::L4Binding;
@@ -27,9 +28,9 @@ pub(super) struct Listeners {
 /// A listener while it is put together.
 struct Assembly<'a> {
     bindings: &'a Bindings,
+    proxies: &'a Proxies,
     listener: Listener,
-    /// Tables with whether gRPC-Web is translated.
-    tables: BTreeMap<TableId, bool>,
+    tables: BTreeMap<TableId, TableKind>,
     /// Names that some server has.
     taken: FastSet<HostPattern>,
     notes: BTreeMap<ObjectRef, Notes>,
@@ -116,8 +117,8 @@ impl Listeners {
     }
 }
 
-/// A listener, unless there is nothing to serve; its tables, each with whether gRPC-Web is translated; and what was found of its Gateways.
-type Assembled = (Option<Listener>, BTreeMap<TableId, bool>, BTreeMap<ObjectRef, Notes>);
+/// A listener, unless there is nothing to serve; its tables; and what was found of its Gateways.
+type Assembled = (Option<Listener>, BTreeMap<TableId, TableKind>, BTreeMap<ObjectRef, Notes>);
 
 impl<'a> Assembly<'a> {
     fn put_together(parts: Parts<'a>, plan: &ListenerPlan, mesh_settings: &Arc<MeshConnectionSettings>) -> Assembled {
@@ -133,7 +134,7 @@ impl<'a> Assembly<'a> {
             policies: parts.policies.of(&plan.id.workload),
         };
         let (tables, taken, notes) = Default::default();
-        let mut assembly = Self { bindings, listener, tables, taken, notes };
+        let mut assembly = Self { bindings, proxies: parts.proxies, listener, tables, taken, notes };
         // What ends TLS has its names whatever a rule for another server says.
         for server in plan.servers().iter().filter(|server| server.kind.termination().is_some()) {
             assembly.taken.extend(server.hosts.patterns().cloned());
@@ -148,9 +149,19 @@ impl<'a> Assembly<'a> {
         let table = server.place.table.as_deref().cloned();
         let grpc_web = matches!(server.kind, ServerKind::Http { grpc_web: true, .. });
         if let Some(table) = &table {
-            *self.tables.entry(table.clone()).or_default() |= grpc_web;
+            self.tables.entry(table.clone()).or_default().grpc_web |= grpc_web;
         }
-        let opened = match (&server.kind, table) {
+        let opened = match (&server.kind, table.or_else(|| server.proxy_table())) {
+            (ServerKind::Proxy(termination, _), Some(table)) => {
+                let forward = self.proxies.of(&table).cloned();
+                self.tables.insert(table.clone(), TableKind { grpc_web: false, forward });
+                let service = Service::Http(table);
+                match termination {
+                    Some(_) => self.terminated(server, service),
+                    None => self.listener.plain = Some(service),
+                }
+                true
+            }
             (ServerKind::Http { .. }, Some(table)) => {
                 self.listener.plain.get_or_insert(Service::Http(table));
                 true
@@ -166,7 +177,7 @@ impl<'a> Assembly<'a> {
                 self.first_route(server).map(|service| self.terminated(server, service)).is_some()
             }
             (ServerKind::Passthrough | ServerKind::AutoPassthrough, _) => self.passed_through(server),
-            (ServerKind::Http { .. } | ServerKind::Https(_), None) => false,
+            (ServerKind::Http { .. } | ServerKind::Https(_) | ServerKind::Proxy(..), None) => false,
         };
         if opened {
             self.listener.servers.push(server.origin.clone());
@@ -191,7 +202,8 @@ impl<'a> Assembly<'a> {
     fn terminated(&mut self, server: &ServerPlan, service: Service) {
         let mut names: Vec<_> = server.hosts.patterns().cloned().collect();
         // S-30, S-82: with `*` among them the others ask for nothing more.
-        if names.contains(&HostPattern::Any) {
+        // Hosts of a forward proxy are those of destinations, and its clients may name it as they like.
+        if names.contains(&HostPattern::Any) || matches!(server.kind, ServerKind::Proxy(..)) {
             names = vec![HostPattern::Any];
         }
         names.sort_unstable();

@@ -8,6 +8,7 @@ use super::findings::{self, Different};
 use super::invalidate::{self, Dependencies};
 use super::listeners::Listeners;
 use super::policies::WorkloadPolicies;
+use super::proxies::Proxies;
 use super::servers::{Difference, Replanned, Servers};
 use super::step::Step;
 use super::tables::{Parts, Tables, Touched};
@@ -36,6 +37,7 @@ pub(super) struct State {
     servers: Servers,
     bindings: Bindings,
     policies: WorkloadPolicies,
+    proxies: Proxies,
     listeners: Listeners,
     tables: Tables,
     clusters: Clusters,
@@ -89,6 +91,11 @@ impl State {
         let demanding = self.policies.compile(context, &dirty, &mut step);
         let mut rebinding = self.rebind(fresh, sources, &mut step.work);
         clusters::count_services(&mut self.index, &demanding.clusters, &mut rebinding.clusters);
+        let context =
+            CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
+        let proxied = self.proxies.compile(context, self.servers.plans(), &dirty, &replanned.listeners);
+        clusters::count_services(&mut self.index, &proxied.clusters, &mut rebinding.clusters);
+        rebinding.listeners.extend(proxied.listeners);
         for (table, host) in replanned.redirects {
             rebinding.hosts.entry(table).or_default().push(host);
         }
@@ -98,6 +105,7 @@ impl State {
             plans: self.servers.plans(),
             bindings: &self.bindings,
             policies: &self.policies,
+            proxies: &self.proxies,
         };
         let mut gateways = self.listeners.assemble(parts, rebinding.listeners, &mut self.tables, &mut step);
         self.listeners.demand(&demanding.workloads, &self.policies, &mut step);

@@ -2,12 +2,13 @@
 
 use super::bindings::Bindings;
 use super::policies::WorkloadPolicies;
+use super::proxies::Proxies;
 use super::step::Step;
 use crate::mesh_settings;
 use crate::order;
 use crate::plan::servers::ServerPlans;
 use crate::settings::Settings;
-use ir::{ForwardedHeaders, Host, HostPattern, HttpSettings, HttpTable, ListenerId, Map, TableId};
+use ir::{ForwardProxy, ForwardedHeaders, Host, HostPattern, HttpSettings, HttpTable, ListenerId, Map, TableId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,6 +28,16 @@ pub(super) struct Parts<'a> {
     pub(super) plans: &'a ServerPlans,
     pub(super) bindings: &'a Bindings,
     pub(super) policies: &'a WorkloadPolicies,
+    pub(super) proxies: &'a Proxies,
+}
+
+/// What a table is besides its hosts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TableKind {
+    /// Whether gRPC-Web is translated.
+    pub(super) grpc_web: bool,
+    /// What a forward proxy allows.
+    pub(super) forward: Option<Arc<ForwardProxy>>,
 }
 
 impl Tables {
@@ -34,12 +45,11 @@ impl Tables {
         &self.tables
     }
 
-    /// Opens the tables of a listener, each with whether gRPC-Web is translated, and closes those that it has no more. Hosts of tables that
-    /// stay are kept.
+    /// Opens the tables of a listener, and closes those that it has no more. Hosts of tables that stay are kept.
     pub(super) fn open(
         &mut self,
         listener: &ListenerId,
-        tables: &BTreeMap<TableId, bool>,
+        tables: &BTreeMap<TableId, TableKind>,
         settings: &Settings,
         step: &mut Step,
     ) {
@@ -50,10 +60,10 @@ impl Tables {
             self.tables.remove_mut(&table);
             step.changes.tables.push(table);
         }
-        for (table, grpc_web) in tables {
+        for (table, kind) in tables {
             let before = self.tables.get(table);
             let hosts = before.map_or_else(Map::default, |table| table.hosts.clone());
-            let next = empty(settings, hosts, *grpc_web);
+            let next = empty(settings, hosts, kind.clone());
             if before.is_none_or(|before| differs(before, &next)) {
                 self.tables.insert_mut(table.clone(), Arc::new(next));
                 step.changes.tables.push(table.clone());
@@ -82,14 +92,17 @@ impl Tables {
 }
 
 /// A table with these hosts.
-fn empty(settings: &Settings, hosts: Map<HostPattern, Arc<Host>>, grpc_web: bool) -> HttpTable {
+fn empty(settings: &Settings, hosts: Map<HostPattern, Arc<Host>>, kind: TableKind) -> HttpTable {
+    let TableKind { grpc_web, forward } = kind;
     let topology = &settings.mesh.default_config.gateway_topology;
     let (path_normalization, escaped_slashes) = mesh_settings::paths(settings);
     let forwarded = ForwardedHeaders {
         trusted_proxies: topology.num_trusted_proxies,
         certificates: mesh_settings::certificate_header(settings),
     };
-    HttpTable { hosts, settings: HttpSettings { path_normalization, escaped_slashes, forwarded, grpc_web } }
+    let is_forward = forward.is_some();
+    let settings = HttpSettings { path_normalization, escaped_slashes, forwarded, grpc_web, forward: is_forward };
+    HttpTable { hosts, settings, forward }
 }
 
 /// Puts one host together anew, and returns whether it is different now.
@@ -119,5 +132,5 @@ fn redirects(plans: &ServerPlans, id: &TableId, pattern: &HostPattern) -> bool {
 
 /// Whether two tables differ in more than their hosts.
 fn differs(one: &HttpTable, other: &HttpTable) -> bool {
-    one.settings != other.settings
+    one.settings != other.settings || one.forward != other.forward
 }

@@ -45,14 +45,25 @@ impl HostEntry {
         }
     }
 
-    /// Whether some route goes to it.
+    /// Whether some route goes to it, and not only clients of a forward proxy.
+    pub(crate) fn has_routed_clusters(&self) -> bool {
+        self.clusters.iter().any(|used| !used.id.is_forward())
+    }
+
+    /// Whether some route goes to it, or clients of a forward proxy may.
     pub(crate) fn has_clusters(&self) -> bool {
         !self.clusters.is_empty()
     }
 
-    /// The cluster of a port and subset.
+    /// Whether some route goes to the cluster.
+    pub(crate) fn has_cluster(&self, id: &ClusterId) -> bool {
+        self.clusters.iter().any(|used| used.id == *id)
+    }
+
+    /// The cluster that routes have for a port and subset; those of forward proxies are others.
     pub(crate) fn cluster(&self, port: u16, subset: &str) -> Option<&ClusterUse> {
-        self.clusters.iter().find(|used| used.port == port && &*used.subset == subset)
+        let mut clusters = self.clusters.iter().filter(|used| !used.id.is_forward());
+        clusters.find(|used| used.port == port && &*used.subset == subset)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::code;
 use crate::fast::{FastMap, FastSet};
 use crate::hosts::ServerHosts;
 use crate::plan::coverage;
-use crate::plan::servers::{Candidate, Claim, Family, GatewayPlan, ListenerPlan, ServerPlan};
+use crate::plan::servers::{Candidate, Claim, Family, GatewayPlan, ListenerPlan, ServerKind, ServerPlan};
 use crate::report::Notes;
 use crate::settings::Workload;
 use ir::HostPattern;
@@ -98,7 +98,9 @@ impl<'a> Merge<'a> {
                 return false;
             }
         }
-        if let Some(termination) = server.kind.termination() {
+        let is_proxy = matches!(server.kind, ServerKind::Proxy(..));
+        // Hosts of a forward proxy are those of destinations.
+        if let Some(termination) = server.kind.termination().filter(|_| !is_proxy) {
             coverage::check(
                 &termination.credential,
                 server.hosts.patterns(),

@@ -5,7 +5,7 @@ use crate::fast::FastMap;
 use crate::hosts::ServerHosts;
 use crate::plan::owner::Owner;
 use crate::report::Notes;
-use ir::{ListenerId, Origin, TableId, Termination};
+use ir::{ListenerId, Origin, ProxyUsers, TableId, Termination};
 use resources::key::{Key, ObjectRef};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -102,6 +102,8 @@ pub(crate) enum ServerKind {
     AutoPassthrough,
     /// Bytes.
     Tcp,
+    /// HTTP of a forward proxy's clients, in clear text or in TLS, and its users where it has some. No VirtualService binds to it.
+    Proxy(Option<Arc<Termination>>, Option<Arc<ProxyUsers>>),
 }
 
 impl ServerKind {
@@ -109,13 +111,14 @@ impl ServerKind {
     pub(crate) fn termination(&self) -> Option<&Arc<Termination>> {
         match self {
             Self::Https(termination) | Self::Tls(termination) => Some(termination),
+            Self::Proxy(termination, _) => termination.as_ref(),
             Self::Http { .. } | Self::Passthrough | Self::AutoPassthrough | Self::Tcp => None,
         }
     }
 
     /// Whether connections begin with a ClientHello.
     pub(crate) fn is_tls(&self) -> bool {
-        !matches!(self, Self::Http { .. } | Self::Tcp)
+        !matches!(self, Self::Http { .. } | Self::Tcp | Self::Proxy(None, _))
     }
 
     fn to_https(&self) -> bool {
@@ -137,7 +140,11 @@ impl ServerPlace {
         let table = match kind {
             ServerKind::Http { .. } => table(None),
             ServerKind::Https(_) => table(Some(format!("{namespace}/{name}/{rule}").into())),
-            ServerKind::Tls(_) | ServerKind::Passthrough | ServerKind::AutoPassthrough | ServerKind::Tcp => None,
+            ServerKind::Tls(_)
+            | ServerKind::Passthrough
+            | ServerKind::AutoPassthrough
+            | ServerKind::Tcp
+            | ServerKind::Proxy(..) => None,
         };
         Self { table, to_https: kind.to_https(), listener, owner, index }
     }
@@ -149,6 +156,14 @@ impl ServerPlan {
         self.place == other.place
             && self.port == other.port
             && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
+    }
+
+    /// The table of a forward proxy, which has no hosts that routes bind to.
+    pub(crate) fn proxy_table(&self) -> Option<TableId> {
+        let ServerKind::Proxy(termination, _) = &self.kind else { return None };
+        let Origin { namespace, name, rule, .. } = &self.origin;
+        let server = termination.is_some().then(|| format!("{namespace}/{name}/{rule}").into());
+        Some(TableId { listener: (*self.place.listener).clone(), server })
     }
 
     /// The path of the server in its owner.

@@ -125,6 +125,7 @@ pub(super) fn endpoints(compiled: &Compiled, id: &str) -> Vec<String> {
         ir::EndpointSource::Dns { names, first_only } => {
             names.iter().map(|name| format!("{}:{} {first_only}", name.name, name.port)).collect()
         }
+        ir::EndpointSource::Dynamic(dynamic) => vec![format!("dynamic {:?}", dynamic.port)],
         ir::EndpointSource::Never(_) => vec!["never".to_owned()],
         ir::EndpointSource::Withheld(_) => vec!["no TLS".to_owned()],
     }

@@ -240,6 +240,18 @@ impl Downstream {
         }
     }
 
+    /// Sends the head of a successful response to CONNECT (RFC 9110 §9.3.6): after it the stream carries octets, and so does the connection once
+    /// `octets` are written.
+    pub(crate) fn send_connected(&mut self, octets: &mut Vec<u8>) -> Result<(), ClientReset> {
+        match &mut self.0 {
+            H1(_) => {
+                octets.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
+                Ok(())
+            }
+            H2(stream) => stream.send_head(Response::new(()), false),
+        }
+    }
+
     /// Sends a response whose body is in memory, if the client receives it in frames; `None` otherwise. `message` makes the response.
     pub(crate) fn send_message(
         &mut self,

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ir::{HostPattern, HttpTable, Origin, TlsServer};
 use routing::{Slots, Table, TcpEntry};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub(crate) struct TableState {
     replaced: Mutex<Vec<Arc<TableVersion>>>,
     /// The index of its TLS server in the listener.
     server_index: AtomicUsize,
+    /// Whether it is the table of a forward proxy.
+    is_forward: AtomicBool,
 }
 
 /// One version of a table.
@@ -61,6 +63,7 @@ impl TableState {
             version: ArcSwap::from_pointee(TableVersion::build(http, policies, slots)),
             replaced: Mutex::default(),
             server_index: AtomicUsize::new(NO_SERVER),
+            is_forward: AtomicBool::new(http.settings.forward),
         })
     }
 
@@ -89,6 +92,7 @@ impl TableState {
     /// Publishes a version and drops the previous one here: dropping a large table would block a worker. One that a request still waits with
     /// is kept until a later version is published.
     fn publish(&self, version: TableVersion) {
+        self.is_forward.store(version.http.settings.forward, Ordering::Relaxed);
         let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         replaced.push(self.version.swap(Arc::new(version)));
         let begun = Instant::now();
@@ -99,6 +103,11 @@ impl TableState {
             }
             std::thread::sleep(RELEASE_POLL);
         }
+    }
+
+    /// Whether it is the table of a forward proxy.
+    pub(crate) fn is_forward(&self) -> bool {
+        self.is_forward.load(Ordering::Relaxed)
     }
 
     /// Sets the index of its TLS server in the listener.

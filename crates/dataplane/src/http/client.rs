@@ -4,6 +4,7 @@ use crate::codec::Downstream;
 use crate::conn::{Buffer, Client, TableState, Timer, Worker};
 use std::rc::Rc;
 use std::sync::Arc;
+use wire::h1::HeadLimits;
 
 /// A connection of a client.
 #[derive(Debug)]
@@ -28,8 +29,19 @@ pub(super) enum Disposition {
 }
 
 impl ClientConnection {
+    /// The limits of its heads.
+    pub(super) fn head_limits(&self, worker: &Worker) -> HeadLimits {
+        head_limits(worker, &self.client, &self.table)
+    }
+
     /// Whether the next response closes the connection.
     pub(super) fn is_draining(&self, worker: &Worker) -> bool {
         self.client.is_draining(worker, &self.table)
     }
+}
+
+/// The limits of heads on a connection of a client.
+pub(super) fn head_limits(worker: &Worker, client: &Client, table: &TableState) -> HeadLimits {
+    let limits = routing::head_limits(&client.mesh_settings, worker.limits.head);
+    if table.is_forward() { limits.of_proxy() } else { limits }
 }

@@ -27,7 +27,7 @@ use wire::grpc::Dialect;
 use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
-/// Decides a request by the current table if its workload has no policies. Otherwise returns the version of the table, by which the policies and
+/// Decides a request by the current table if its workload has no policies and it is not a forward proxy. Otherwise returns the version of the table, by which the policies and
 /// then the routes decide.
 pub(super) fn decide_at_once(
     worker: &Worker,
@@ -37,10 +37,9 @@ pub(super) fn decide_at_once(
     info: &mut StreamInfo,
 ) -> Result<Decision, Arc<TableVersion>> {
     let version = conn.table.version();
-    match version.policies {
-        None => Ok(decide(worker, conn, buffers, (head, &version), info)),
-        Some(_) => Err(Arc::clone(&version)),
-    }
+    // A forward proxy may have users.
+    let is_gated = version.policies.is_some() || version.http.settings.forward;
+    if is_gated { Err(Arc::clone(&version)) } else { Ok(decide(worker, conn, buffers, (head, &version), info)) }
 }
 
 /// Finds the route of a request by a version of the table. Decides the request further if the route has no filters.
@@ -81,7 +80,7 @@ pub(super) fn decide(
         // The route is for the access log alone.
         return Decision::Respond(Reply::Forbidden(denied), Some(routed));
     }
-    if routed.route.config.filters.is_empty() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
+    if routed.is_ready() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
 }
 
 /// The route that the request has now, without claims; `None` if the request is answered without a route.
@@ -99,7 +98,7 @@ pub(super) fn pick(
     match request.pick(version, &view, &Claims::default()) {
         Ok(route) => Some(EarlyPick::Route(route)),
         Err(Unrouted::NoRoute) => Some(EarlyPick::NoRoute),
-        Err(Unrouted::Refused(_) | Unrouted::Redirect(_) | Unrouted::Misdirected) => None,
+        Err(Unrouted::Refused(_) | Unrouted::Redirect(_) | Unrouted::Misdirected | Unrouted::NotProxied(_)) => None,
     }
 }
 
@@ -147,6 +146,22 @@ pub(super) fn proceed(
     }
 }
 
+/// The destination that a request names, for a cluster whose endpoints are the addresses of a name: the host that is sent to the backend.
+pub(super) fn destination(
+    worker: &Worker,
+    conn: &ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    routed: &Routed,
+) -> Option<(String, u16)> {
+    let peer = peer(&conn.client, routed.settings);
+    let (request, scratch) = Request::of(worker, conn, buffers);
+    let context = context(conn, request.head, head, routed.settings, &peer);
+    let view = decision::prepare(&context, scratch).ok()?;
+    let asked = routing::forward::asked_by(&routed.route, routed.target, &view)?;
+    Some((asked.host.to_string(), asked.port))
+}
+
 /// The response to a request without a route.
 fn respond(unrouted: Unrouted) -> Decision {
     let reply = match unrouted {
@@ -154,6 +169,7 @@ fn respond(unrouted: Unrouted) -> Decision {
         Unrouted::Redirect(answer) => Reply::Plain(answer),
         Unrouted::Misdirected => Reply::Reject(Reject::Misdirected),
         Unrouted::NoRoute => Reply::Reject(Reject::NoRoute),
+        Unrouted::NotProxied(answer) => Reply::Plain(answer),
     };
     Decision::Respond(reply, None)
 }
@@ -205,6 +221,10 @@ impl<'a> Request<'a> {
         view: &RequestView<'_>,
         claims: &Claims,
     ) -> Result<Arc<RouteEntry>, Unrouted> {
+        if let Some(list) = version.table.forward() {
+            let target = self.head.target.of(self.conn.input.filled());
+            return decision::proxied(list, target, view).map(Arc::clone);
+        }
         let is_misdirected = |found| is_misdirected(self.conn, view.host, found);
         decision::route(view, version.table.pick(view, claims), is_misdirected).map(Arc::clone)
     }
@@ -221,6 +241,7 @@ impl<'a> Request<'a> {
     /// Does what the route says.
     fn act(self, context: &RequestContext<'_>, view: &RequestView<'_>, routed: Routed) -> Decision {
         match decision::act(&routed.route, view) {
+            RouteAction::Forward(_) if view.method == b"CONNECT" => Decision::Connect(routed),
             RouteAction::Forward(rewritten) => self.forward(context, view, routed, rewritten),
             RouteAction::Respond(answer) => self.respond(context, view, Reply::Route(answer), routed),
             RouteAction::Refuse(refusal) => {

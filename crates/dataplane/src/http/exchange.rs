@@ -2,7 +2,9 @@
 //! its own.
 
 use super::client::{ClientConnection, Disposition};
+use super::connect;
 use super::decide::{decide_at_once, proceed};
+use super::destination;
 use super::filters::{run_gate, run_route_filters};
 use super::forward;
 use super::local;
@@ -31,12 +33,12 @@ pub(super) async fn exchange(
         Err(version) => Box::pin(run_gate(worker, conn, buffers, (&mut head, version), &mut info)).await,
     };
     if let Decision::Filter(routed) = decision {
-        let filtered = Box::pin(run_route_filters(worker, conn, buffers, head, routed, &mut info)).await;
-        decision =
-            filtered.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, routed, None));
+        let ready = Box::pin(make_ready(worker, conn, buffers, head, routed, &mut info)).await;
+        decision = ready.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, routed, None));
     }
     let disposition = match &decision {
         Decision::Forward(plan) => forward::forward(worker, conn, buffers, head, plan, &mut info).await,
+        Decision::Connect(routed) => Box::pin(connect::run(worker, conn, buffers, head, routed, &mut info)).await,
         Decision::Respond(reply, routed) => respond(worker, conn, buffers, reply, routed.as_ref(), &mut info).await,
         Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut conn.downstream, &mut info),
     };
@@ -46,6 +48,23 @@ pub(super) async fn exchange(
         conn.input.put(buffers.body_in.filled());
     }
     disposition
+}
+
+/// Does what a route waits for: its filters, and then the name of the destination if the client names it.
+async fn make_ready(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    routed: Routed,
+    info: &mut StreamInfo,
+) -> Result<Routed, Decision> {
+    let routed = run_route_filters(worker, conn, buffers, head, routed, info).await?;
+    if routed.has_dynamic_cluster() {
+        destination::find(worker, conn, buffers, head, routed, info).await
+    } else {
+        Ok(routed)
+    }
 }
 
 /// Sends a response of the gateway.

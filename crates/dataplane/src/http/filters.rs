@@ -6,6 +6,7 @@ mod body;
 mod ext_authz;
 mod fault;
 mod pipeline;
+mod proxy_user;
 mod verdict;
 
 pub(super) use pipeline::{run_gate, run_route_filters};

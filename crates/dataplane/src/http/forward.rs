@@ -3,6 +3,7 @@
 use super::attempt::{Attempt, Failure, Finished, ReplayBuffer, RequestProgress};
 use super::attempts::{Attempts, Connected, Unanswered};
 use super::client::{ClientConnection, Disposition};
+use super::destination::unreachable;
 use super::local;
 use super::mirror;
 use super::plan::Plan;
@@ -108,6 +109,13 @@ async fn fail(
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
+    if let Unanswered::NotConnected { reject, .. } = unanswered
+        && plan.route.proxied.is_some()
+    {
+        let answer = unreachable(reject, &info.transport_failure);
+        info.flags |= reject.reason().flags;
+        return local::answer(worker, conn, buffers, Some(plan.reply_route()), &answer, info).await;
+    }
     let reject = match unanswered {
         Unanswered::NotConnected { reject, .. } => reject,
         Unanswered::Failed(failure) => match failure.reject().filter(|_| !info.answered) {

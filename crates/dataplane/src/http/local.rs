@@ -295,7 +295,7 @@ async fn read_rest(
 }
 
 /// Writes a response; `false` if the client did not receive it.
-async fn write(worker: &Worker, client: &mut Downstream, timer: &Timer, response: &mut Vec<u8>) -> bool {
+pub(super) async fn write(worker: &Worker, client: &mut Downstream, timer: &Timer, response: &mut Vec<u8>) -> bool {
     timer.set(worker.limits.write_timeout);
     let mut send = SendBuffer::new(response, BodyFraming::Octets);
     let mut no_input = worker.buffer();

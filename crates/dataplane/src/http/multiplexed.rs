@@ -3,7 +3,7 @@
 
 mod tasks;
 
-use super::client::ClientConnection;
+use super::client::{ClientConnection, head_limits};
 use super::exchange;
 use super::record;
 use super::reply::{self, LocalReply};
@@ -236,7 +236,7 @@ impl ConnectionState {
 
     fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<StreamHead, BudgetExceeded> {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
-        let limits = &routing::head_limits(&self.client.mesh_settings, self.worker.limits.head);
+        let limits = &head_limits(&self.worker, &self.client, &self.table);
         let mut buffers = self.worker.acquire_buffers();
         match wire::h2::flatten_request(parts, protocol, ended, limits, &mut buffers.request, &mut buffers.flat) {
             Ok(()) => match self.accounts.heads.charge(buffers.head_octets()) {

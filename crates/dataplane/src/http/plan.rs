@@ -25,6 +25,8 @@ pub(super) enum Decision {
     Respond(Reply, Option<Routed>),
     /// The request is forwarded.
     Forward(Box<Plan>),
+    /// The client of a forward proxy gets a tunnel.
+    Connect(Routed),
     /// The client has reset its connection or stream; with the route, if one was found.
     Abandoned(Option<Routed>),
 }
@@ -109,6 +111,18 @@ pub(super) struct Plan {
 }
 
 impl Routed {
+    /// Whether nothing has to be waited for: the route has no filters, and its cluster has endpoints of its own.
+    #[inline]
+    pub(super) fn is_ready(&self) -> bool {
+        self.route.config.filters.is_empty() && !self.has_dynamic_cluster()
+    }
+
+    /// Whether the endpoints are the addresses of the name that the client asks for.
+    #[inline]
+    pub(super) fn has_dynamic_cluster(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_dynamic())
+    }
+
     /// The route, for the edits of a response.
     pub(super) fn reply_route(&self) -> ReplyRoute<'_> {
         ReplyRoute { route: &self.route, target: self.target, filters: &self.filters }
@@ -145,7 +159,7 @@ impl Decision {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
-            Self::Filter(_) | Self::Respond(..) | Self::Abandoned(_) => None,
+            Self::Filter(_) | Self::Connect(_) | Self::Respond(..) | Self::Abandoned(_) => None,
         }
     }
 
@@ -154,7 +168,7 @@ impl Decision {
         match self {
             Self::Forward(plan) => Some(&plan.route),
             Self::Respond(_, routed) | Self::Abandoned(routed) => routed.as_ref().map(|routed| &*routed.route),
-            Self::Filter(routed) => Some(&routed.route),
+            Self::Filter(routed) | Self::Connect(routed) => Some(&routed.route),
         }
     }
 
@@ -165,7 +179,7 @@ impl Decision {
             Self::Respond(_, routed) | Self::Abandoned(routed) => {
                 routed.as_ref().and_then(|routed| routed.cluster.as_deref())
             }
-            Self::Filter(routed) => routed.cluster.as_deref(),
+            Self::Filter(routed) | Self::Connect(routed) => routed.cluster.as_deref(),
         }
     }
 }

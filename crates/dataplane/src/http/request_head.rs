@@ -13,7 +13,7 @@ use routing::{RequestContext, RouteAction, RouteEntry, RouteTarget, decision};
 use text::{FieldValue, Target, Uuid};
 use upstream::ClusterState;
 use wire::edit::Edits;
-use wire::forwarded::{self, Peer};
+use wire::forwarded::Peer;
 use wire::grpc::Dialect;
 use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
@@ -64,8 +64,7 @@ pub(super) fn edit_forwarded<'a>(
     id: &'a Uuid,
     edits: &mut Edits<'a>,
 ) {
-    let id = context.mesh_settings.headers.request_id.then_some(FieldValue::from(id));
-    forwarded::edit(context.peer, view.fields, view.scheme, id, edits);
+    decision::edit_received(context, view, FieldValue::from(id), edits);
 }
 
 /// Whether requests of a client to a cluster are sent in HTTP/2 (DR-22, S-119).

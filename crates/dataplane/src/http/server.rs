@@ -115,7 +115,7 @@ async fn read_head(
     buffers: &mut ExchangeBuffers,
 ) -> Result<Option<usize>, Reject> {
     conn.client.set_head(worker, &conn.timer);
-    let limits = routing::head_limits(&conn.client.mesh_settings, worker.limits.head);
+    let limits = conn.head_limits(worker);
     let Some(stream) = conn.downstream.as_connection() else { return Ok(None) };
     poll_fn(|context| {
         loop {

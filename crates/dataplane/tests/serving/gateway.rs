@@ -6,11 +6,11 @@ use ir::LogFormat;
 use ir::policy::{Authentication, Authorization, ExternalAuthorization};
 use ir::{
     Action, Balance, Balancer, Cluster, ClusterId, ClusterTimeouts, ConsistentHash, Delta, Demands, DirectResponse,
-    Endpoint, EndpointAddress, EndpointSource, Forward, HeaderChanges, HeaderMatch, HeaderName, Host, HostPattern,
-    HttpSettings, HttpTable, Listener, ListenerId, Localities, MatchPath, Mirror, ObjectKind, Origin,
-    PathNormalization, PoolLimits, Retries, Route, RouteMatch, Service, Share, Snapshot, StringMatch, TableId, Target,
-    TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer, Tunnel, TunnelMethod, UpstreamProtocol, ValueMatch,
-    WorkloadName,
+    Endpoint, EndpointAddress, EndpointSource, Forward, ForwardHost, ForwardPort, ForwardProtocol, ForwardProxy,
+    HeaderChanges, HeaderMatch, HeaderName, Host, HostPattern, HttpSettings, HttpTable, Listener, ListenerId,
+    Localities, MatchPath, Mirror, ObjectKind, Origin, PathNormalization, PoolLimits, Retries, Route, RouteMatch,
+    Service, Share, Snapshot, StringMatch, TableId, Target, TargetCluster, TcpRoute, TcpTarget, Termination, TlsServer,
+    Tunnel, TunnelMethod, UpstreamProtocol, ValueMatch, WorkloadName,
 };
 use ir::{ClientTls, EscapedSlashes, Fault, MeshConnectionSettings, ProxyProtocolVersion, Sni, Verify};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -142,6 +142,7 @@ pub(crate) struct Setup {
     policies: ir::policy::Policies,
     escaped_slashes: EscapedSlashes,
     path_normalization: PathNormalization,
+    forward: Option<Arc<ForwardProxy>>,
 }
 
 impl Default for Setup {
@@ -158,6 +159,7 @@ impl Default for Setup {
             policies: ir::policy::Policies::default(),
             escaped_slashes: EscapedSlashes::Take,
             path_normalization: PathNormalization::default(),
+            forward: None,
         }
     }
 }
@@ -342,6 +344,29 @@ impl Setup {
         self
     }
 
+    /// Makes every listener a forward proxy that allows these ports of hosts, each by the cluster of that name.
+    pub(crate) fn proxying(mut self, allowed: &[(&str, u16, ForwardProtocol, &str)]) -> Self {
+        let host = |(host, number, protocol, cluster): &(&str, u16, ForwardProtocol, &str)| ForwardHost {
+            host: HostPattern::parse(host).unwrap(),
+            ports: [ForwardPort {
+                number: *number,
+                protocol: *protocol,
+                cluster: id(cluster),
+                origin: origin(ObjectKind::ServiceEntry),
+            }]
+            .into(),
+        };
+        self.forward = Some(Arc::new(ForwardProxy {
+            origin: origin(ObjectKind::Gateway),
+            hosts: allowed.iter().map(host).collect(),
+            addresses: Box::default(),
+            others: None,
+            users: None,
+            retries: None,
+        }));
+        self
+    }
+
     /// Sets the handling of escaped slashes.
     pub(crate) fn escaped_slashes(mut self, escaped_slashes: EscapedSlashes) -> Self {
         self.escaped_slashes = escaped_slashes;
@@ -413,8 +438,10 @@ impl Setup {
                 escaped_slashes: self.escaped_slashes,
                 path_normalization: self.path_normalization,
                 grpc_web: self.grpc_web,
+                forward: self.forward.is_some(),
                 ..HttpSettings::default()
             },
+            forward: self.forward.clone(),
         };
         let tables = |address: &SocketAddr| {
             let listener = listener_id(*address);

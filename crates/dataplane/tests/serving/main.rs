@@ -25,6 +25,7 @@ mod ext_authz_routes;
 mod failures;
 mod faults;
 mod floods;
+mod forwarding;
 mod frames;
 mod framing;
 mod gateway;

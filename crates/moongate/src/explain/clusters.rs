@@ -8,7 +8,10 @@ pub(super) fn bounds(cluster: &Cluster) -> Vec<String> {
     let limits = cluster.limits.as_deref().map(limits).filter(|words| !words.is_empty());
     let count = match &cluster.endpoints {
         EndpointSource::Static(endpoints) => Some(endpoints.len()),
-        EndpointSource::Dns { .. } | EndpointSource::Never(_) | EndpointSource::Withheld(_) => None,
+        EndpointSource::Dns { .. }
+        | EndpointSource::Dynamic(_)
+        | EndpointSource::Never(_)
+        | EndpointSource::Withheld(_) => None,
     };
     limits.into_iter().chain(cluster.outlier.as_deref().map(|policy| outlier(policy, count))).collect()
 }

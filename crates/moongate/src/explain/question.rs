@@ -5,6 +5,40 @@ use crate::cli::ExplainArgs;
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
+/// A URL in its parts.
+struct Url<'a> {
+    secured: bool,
+    authority: &'a str,
+    /// The authority without the port.
+    host: &'a str,
+    port: u16,
+    /// The path and the query, as they are written.
+    rest: &'a str,
+}
+
+impl<'a> Url<'a> {
+    fn parse(url: &'a str) -> Result<Self> {
+        let (rest, secured) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => bail!("`{url}` is not a URL; did you mean `http://{url}`?"),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().with_context(|| format!("{url}: `{port}` is not a valid port"))?)
+            }
+            _ => (authority, if secured { 443 } else { 80 }),
+        };
+        Ok(Self { secured, authority, host, port, rest })
+    }
+
+    fn target(&self) -> String {
+        if self.rest.starts_with('/') { self.rest.to_owned() } else { format!("/{}", self.rest) }
+    }
+}
+
 /// `[METHOD] URL PATH…`
 pub(super) fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     let (first, rest) = args.words.split_first().context("a URL is needed")?;
@@ -21,19 +55,11 @@ pub(super) fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
     if paths.is_empty() {
         bail!("a file or folder with the configuration is needed behind the URL");
     }
-    let (rest, secured) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (rest, false),
-        (None, Some(rest)) => (rest, true),
-        (None, None) => bail!("`{url}` is not a URL; did you mean `http://{url}`?"),
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at(end);
-    let port = match authority.rsplit_once(':') {
-        Some((_, port)) if !port.ends_with(']') => {
-            port.parse().with_context(|| format!("{url}: `{port}` is not a valid port"))?
-        }
-        _ if secured => 443,
-        _ => 80,
+    let asked = Url::parse(url)?;
+    let proxy = args.proxy.as_deref().map(Url::parse).transpose()?;
+    let authority = match proxy {
+        Some(_) if asked.secured => format!("{}:{}", asked.host, asked.port),
+        _ => asked.authority.to_owned(),
     };
     let mut headers = Vec::new();
     for line in &args.headers {
@@ -46,15 +72,21 @@ pub(super) fn question(args: &ExplainArgs) -> Result<(Question, Vec<PathBuf>)> {
         headers.push(("Authorization".to_owned(), format!("Bearer {}", token.trim())));
     }
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        headers.insert(0, ("Host".to_owned(), authority.to_owned()));
+        headers.insert(0, ("Host".to_owned(), authority.clone()));
     }
     let method = args.method.clone().or(method).unwrap_or_else(|| "GET".to_owned());
-    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    let (method, target) = match proxy {
+        None => (method, asked.target()),
+        // As clients do: a tunnel for TLS, and the whole URL for anything else.
+        Some(_) if asked.secured => ("CONNECT".to_owned(), authority.clone()),
+        Some(_) => (method, format!("http://{}{}", asked.authority, asked.target())),
+    };
+    let reached = proxy.as_ref().unwrap_or(&asked);
+    let port = reached.port;
     // As clients do: the host of the URL, unless it is an address.
-    let named = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let is_address = named.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    let sni = args.sni.clone().or_else(|| (!is_address).then(|| named.to_owned()));
-    let tls = secured.then(|| Hello { sni: sni.filter(|sni| !sni.is_empty()), alpn: args.alpn.clone() });
+    let is_address = reached.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    let sni = args.sni.clone().or_else(|| (!is_address).then(|| reached.host.to_owned()));
+    let tls = reached.secured.then(|| Hello { sni: sni.filter(|sni| !sni.is_empty()), alpn: args.alpn.clone() });
     let from = args.from;
     let identity = args.identity.clone();
     Ok((

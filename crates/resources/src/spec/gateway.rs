@@ -148,8 +148,10 @@ api_enum! {
 /// A protocol of a server or a service's port, grouped by what a gateway does with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Protocol {
-    /// HTTP, HTTP2, GRPC, GRPC-WEB, HTTP_PROXY: read as HTTP in clear text.
+    /// HTTP, HTTP2, GRPC, GRPC-WEB: read as HTTP in clear text.
     Http,
+    /// HTTP_PROXY: requests to a forward proxy, in clear text or in TLS.
+    HttpProxy,
     /// HTTPS: HTTP in TLS.
     Https,
     /// TLS: bytes in TLS.
@@ -164,7 +166,8 @@ impl Protocol {
     /// Reads the name of a protocol in any case (GW-03); `None` for what Istio does not know.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text.to_ascii_uppercase().as_str() {
-            "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" | "GRPC_WEB" | "HTTP_PROXY" => Self::Http,
+            "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" | "GRPC_WEB" => Self::Http,
+            "HTTP_PROXY" => Self::HttpProxy,
             "HTTPS" => Self::Https,
             "TLS" => Self::Tls,
             "TCP" | "MONGO" | "REDIS" | "MYSQL" => Self::Tcp,

@@ -98,7 +98,7 @@ fn check_port(server: &Server, port: &Port, findings: &mut Findings) {
     match Protocol::parse(&port.protocol) {
         None => {
             let message = format!("unknown protocol `{}`", port.protocol);
-            let known = ["HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP"];
+            let known = ["HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP", "HTTP_PROXY"];
             let help = suggest::help(&port.protocol, &known, "use one of");
             findings.error("port.protocol", code::GATEWAY_PROTOCOL, message, help);
         }

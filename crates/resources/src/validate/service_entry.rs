@@ -171,7 +171,8 @@ fn check_several_hosts(entry: &ServiceEntry, findings: &mut Findings) {
         return;
     }
     for (at, port) in entry.ports.iter().enumerate() {
-        if !matches!(Protocol::parse(&port.protocol), Some(Protocol::Http | Protocol::Https | Protocol::Tls)) {
+        let protocol = Protocol::parse(&port.protocol);
+        if !matches!(protocol, Some(Protocol::Http | Protocol::HttpProxy | Protocol::Https | Protocol::Tls)) {
             let field = format!("ports[{at}].protocol");
             let message = "with several hosts, connections of this protocol cannot be told apart";
             let help = "write a ServiceEntry for each host, or use HTTP or TLS";

@@ -40,6 +40,7 @@ fn decided(head: &str, http: &HttpTable, is_misdirected: bool) -> String {
         Unrouted::Redirect(answer) => format!("redirect {}", local(answer)),
         Unrouted::Misdirected => "misdirected".to_owned(),
         Unrouted::NoRoute => "no route".to_owned(),
+        Unrouted::NotProxied(answer) => format!("not proxied {}", answer.status),
     };
     let view = match prepare(&context, &mut scratch) {
         Ok(view) => view,

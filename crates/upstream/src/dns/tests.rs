@@ -13,6 +13,7 @@ use tokio::time::timeout;
 const QUICK: DnsBounds = DnsBounds {
     first_queries: 4,
     later_queries: 4,
+    of_clients: 4,
     soonest: Duration::from_millis(5),
     latest: Duration::from_secs(60),
     after_failure: Duration::from_millis(5),

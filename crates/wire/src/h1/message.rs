@@ -11,6 +11,8 @@ pub struct HeadLimits {
     pub http10: bool,
     /// The handling of names with underscores (PC-04).
     pub underscores: Underscores,
+    /// Whether heads of HTTP/2 get absolute targets, as clients of a forward proxy send them in HTTP/1.
+    pub absolute: bool,
 }
 
 /// The handling of header names with underscores, which some backends treat as hyphens.
@@ -31,7 +33,15 @@ pub const MAX_FIELDS: usize = 100;
 impl Default for HeadLimits {
     /// Envoy's defaults (S-122).
     fn default() -> Self {
-        Self { bytes: 60 << 10, fields: MAX_FIELDS, http10: false, underscores: Underscores::Allow }
+        Self { bytes: 60 << 10, fields: MAX_FIELDS, http10: false, underscores: Underscores::Allow, absolute: false }
+    }
+}
+
+impl HeadLimits {
+    /// The same for clients of a forward proxy, some of which send CONNECT in HTTP/1.0.
+    #[must_use]
+    pub fn of_proxy(self) -> Self {
+        Self { http10: true, absolute: true, ..self }
     }
 }
 

@@ -49,7 +49,15 @@ pub fn flatten_request(
     let method = if protocol.is_some() { Method::GET.as_str() } else { parts.method.as_str() };
     head.method = flat.put(method.as_bytes());
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    head.target = flat.put(target.as_bytes());
+    let is_tunnel = limits.absolute && protocol.is_none() && parts.method == Method::CONNECT;
+    head.target = match (limits.absolute, parts.uri.authority(), parts.uri.scheme_str()) {
+        (true, Some(authority), _) if is_tunnel => flat.put(authority.as_str().as_bytes()),
+        (true, Some(authority), Some(scheme)) => {
+            let parts = [scheme, "://", authority.as_str(), target].map(|part| flat.put(part.as_bytes()));
+            Span { start: parts[0].start, end: parts[3].end }
+        }
+        _ => flat.put(target.as_bytes()),
+    };
     let mut special = SpecialFields::default();
     // Malformed requests come first.
     flat.put_fields(&parts.headers, |name, value| special.read(name, value, protocol.is_some(), limits.underscores))?;
@@ -66,6 +74,8 @@ pub fn flatten_request(
     let declared = length(special.length)?;
     head.declares_empty = declared == Some(0) && protocol.is_none();
     head.body = match (protocol, ended, declared) {
+        // The octets of a tunnel are no body.
+        (None, _, None) if is_tunnel => BodyLength::None,
         (Some(_), ..) | (None, true, _) | (None, false, Some(0)) => BodyLength::None,
         (None, false, Some(length)) => BodyLength::Length(length),
         (None, false, None) => BodyLength::Chunked,

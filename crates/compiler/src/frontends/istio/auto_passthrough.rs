@@ -2,6 +2,7 @@
 //! (`outbound_.PORT_.SUBSET_.HOST`). What such a server lets in needs no VirtualService; here it gets rules of its own, which are
 //! compiled like written ones.
 
+use super::forward_proxy;
 use crate::destination_rules;
 use crate::names;
 use crate::settings::Settings;
@@ -60,10 +61,14 @@ impl Implied {
             changed.extend(keys.into_iter().map(of));
             rules = next;
         }
-        if rules.is_empty() && changed.len() == set.changed.len() {
+        let proxy = settings.forward_proxy.and_then(|address| forward_proxy::gateway(address, &settings.workloads));
+        if rules.is_empty() && changed.len() == set.changed.len() && proxy.is_none() {
             return set.clone();
         }
         let mut lowered = set.clone();
+        if let Some(proxy) = proxy {
+            lowered.gateways.insert_mut(proxy.key.clone(), Arc::new(proxy));
+        }
         for (key, rule) in &rules {
             lowered.virtual_services.insert_mut(key.clone(), Arc::clone(rule));
         }

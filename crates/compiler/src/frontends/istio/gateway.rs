@@ -14,7 +14,7 @@ use crate::plan::owner::Owner;
 use crate::plan::servers::{Candidate, Claim, Family, GatewayPlan, ServerKind, ServerPlace, ServerPlan};
 use crate::report::Notes;
 use crate::settings::Workload;
-use ir::{ListenerId, ObjectKind, Origin};
+use ir::{ListenerId, ObjectKind, Origin, ProxyUsers};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::core::Service;
@@ -22,6 +22,9 @@ use resources::spec::gateway::{Gateway, Protocol, Server};
 use resources::spec::text_match::selects;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+/// The annotation that names the Secret with the users of a Gateway's forward proxies: a value for each user, which is the password.
+const PROXY_USERS: &str = "moongate.dev/proxy-users";
 
 /// Plans Gateways, with what all of them need.
 pub(crate) struct Planner<'a> {
@@ -93,7 +96,8 @@ impl Servers<'_, '_> {
         let family = match port.protocol {
             Protocol::Http => Family::Http,
             Protocol::Https | Protocol::Tls => Family::Tls,
-            Protocol::Tcp | Protocol::Udp => Family::Other,
+            Protocol::HttpProxy if written.tls.is_some() => Family::Tls,
+            Protocol::Tcp | Protocol::Udp | Protocol::HttpProxy => Family::Other,
         };
         Some(Claim { address, family, server, notes })
     }
@@ -132,6 +136,12 @@ impl Servers<'_, '_> {
             }
             (server::Kind::Tls, Some(tls)) => ServerKind::Tls(Arc::new(secured::termination(tls, false, &mut finder))),
             (server::Kind::Tcp, _) => ServerKind::Tcp,
+            (server::Kind::Proxy, tls) => {
+                let termination = tls.map(|tls| Arc::new(secured::termination(tls, true, &mut finder)));
+                let named = self.gateway.meta.annotations.get(PROXY_USERS);
+                let finder = Finder { field: "metadata", ..finder };
+                ServerKind::Proxy(termination, named.map(|secret| Arc::new(proxy_users(secret, finder))))
+            }
             (server::Kind::AutoPassthrough, _) => ServerKind::AutoPassthrough,
             (server::Kind::Passthrough | server::Kind::Https | server::Kind::Tls, _) => ServerKind::Passthrough,
         })
@@ -155,4 +165,11 @@ impl Servers<'_, '_> {
 
 fn is_grpc_web(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case("GRPC-WEB") || protocol.eq_ignore_ascii_case("GRPC_WEB")
+}
+
+/// The users in a Secret; none where it cannot be had, so that nobody is let in.
+fn proxy_users(secret: &str, mut finder: Finder<'_, '_>) -> ProxyUsers {
+    let values = finder.values_of(secret, "annotations").into_iter().flatten();
+    // A line end at the end of a file is no part of a password.
+    ProxyUsers::new(values.map(|(user, password)| (user.to_string(), password.trim_ascii_end().to_vec())))
 }

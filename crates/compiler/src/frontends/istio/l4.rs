@@ -43,7 +43,7 @@ pub(crate) fn compile(
         ServerKind::AutoPassthrough if auto_passthrough::is_implied(&object.key) => compiler.by_name(notes),
         ServerKind::Passthrough | ServerKind::AutoPassthrough => Vec::new(),
         ServerKind::Tcp | ServerKind::Tls(_) => compiler.whole(notes).into_iter().collect(),
-        ServerKind::Http { .. } | ServerKind::Https(_) => Vec::new(),
+        ServerKind::Http { .. } | ServerKind::Https(_) | ServerKind::Proxy(..) => Vec::new(),
     }
 }
 

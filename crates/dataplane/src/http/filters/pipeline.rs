@@ -1,7 +1,7 @@
 //! The order of an exchange's filters. `exchange` calls it.
 
 use super::verdict::Verdict;
-use super::{authentication, ext_authz, fault};
+use super::{authentication, ext_authz, fault, proxy_user};
 use crate::conn::{ExchangeBuffers, TableVersion, Worker};
 use crate::http::client::ClientConnection;
 use crate::http::decide;
@@ -38,6 +38,10 @@ pub(in crate::http) async fn run_gate(
                 return Decision::Respond(Reply::Plain(answer), routed);
             }
         }
+    }
+    // After tokens, one of which may say who the client is, and before authorization, which sees the user.
+    if let Some(answer) = proxy_user::run(conn, buffers, *head, &version) {
+        return Decision::Respond(Reply::Plain(answer), None);
     }
     // With authorization, over the normalised request that is routed.
     decide::decide(worker, conn, buffers, (*head, &version), info)

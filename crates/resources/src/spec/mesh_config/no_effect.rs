@@ -6,6 +6,7 @@ const OF_TELEMETRY: &str = "Istio's telemetry settings are not supported yet, ex
 const OF_MUTUAL_TLS: &str = "mutual TLS within a mesh is not supported yet";
 const OF_ISTIOD: &str = "it is for Istio's control plane, which has no part here";
 const OF_SIDECARS: &str = "it is for sidecars";
+const OF_PROXIES: &str = "it is for sidecars and forward proxies (protocol HTTP_PROXY)";
 const OF_ENVOY: &str = "it is for Envoy or the way that it is started";
 const OF_INGRESS: &str = "Ingresses are not read";
 
@@ -33,7 +34,7 @@ impl MeshConfig {
             (self.service_scope_configs.0, "serviceScopeConfigs", OF_ISTIOD),
             (self.service_settings.0, "serviceSettings", "there is one cluster, whose endpoints are all its own"),
             (self.dns_refresh_rate.0, "dnsRefreshRate", "names are resolved again when their time to live is over"),
-            (self.outbound_traffic_policy.mode.is_some(), "outboundTrafficPolicy", OF_SIDECARS),
+            (self.outbound_traffic_policy.mode.is_some(), "outboundTrafficPolicy", OF_PROXIES),
             (self.inbound_traffic_policy.0, "inboundTrafficPolicy", OF_SIDECARS),
             (self.protocol_detection_timeout.0, "protocolDetectionTimeout", OF_SIDECARS),
             (self.proxy_http_port.0, "proxyHttpPort", OF_SIDECARS),

@@ -38,7 +38,10 @@ pub(super) fn check(protocol: Protocol, tls: Option<&ServerTls>, findings: &mut 
         let help = "put it into a server for HTTP on port 80";
         findings.warning("tls.httpsRedirect", code::GATEWAY_TLS, "only plain HTTP can be redirected to HTTPS", help);
     }
-    if needed {
+    if protocol == Protocol::HttpProxy && is_passed_through(mode(tls)) {
+        let message = "a forward proxy cannot pass TLS through";
+        findings.error("tls.mode", code::GATEWAY_TLS, message, "use SIMPLE, MUTUAL or OPTIONAL_MUTUAL, or no `tls`");
+    } else if needed || protocol == Protocol::HttpProxy {
         findings.at("tls", |findings| check_settings(tls, findings));
     } else if protocol != Protocol::Http {
         let help = "use the protocol TLS";

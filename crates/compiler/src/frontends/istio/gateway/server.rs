@@ -65,6 +65,7 @@ pub(super) enum Kind {
     Passthrough,
     AutoPassthrough,
     Tcp,
+    Proxy,
 }
 
 /// What a server does, with its TLS settings where there are any; `None` with the reason said where its port stays closed.
@@ -79,6 +80,8 @@ pub(super) fn kind<'a>(
         Protocol::Http => return Some((Kind::Http, tls)),
         Protocol::Tcp => return Some((Kind::Tcp, tls)),
         Protocol::Https => Kind::Https,
+        Protocol::HttpProxy if tls.is_none() => return Some((Kind::Proxy, None)),
+        Protocol::HttpProxy => Kind::Proxy,
         Protocol::Tls => Kind::Tls,
         Protocol::Udp => {
             let message = "UDP is not supported; the port stays closed";
@@ -88,6 +91,11 @@ pub(super) fn kind<'a>(
     };
     let mode = tls.and_then(|tls| tls.mode);
     match mode {
+        None | Some(TlsMode::Passthrough | TlsMode::AutoPassthrough) if secured == Kind::Proxy => {
+            let message = "a forward proxy cannot pass TLS through; the port stays closed";
+            notes.add(code::NOT_SERVED, format!("{field}.tls.mode"), message);
+            None
+        }
         // GW-10: no mode is PASSTHROUGH.
         None | Some(TlsMode::Passthrough) => Some((Kind::Passthrough, tls)),
         // GW-10: ISTIO_MUTUAL takes its names and lets nobody in, so that no other server of the port answers for them.

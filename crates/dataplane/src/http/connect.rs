@@ -1,0 +1,203 @@
+//! Tunnels that clients of a forward proxy ask for (CONNECT, RFC 9110 §9.3.6): connects to the destination, answers 200, and relays octets. To a port
+//! of TLS, the ClientHello has to name the destination of the tunnel.
+
+use super::client::{ClientConnection, Disposition};
+use super::destination::unreachable;
+use super::forward::abandon;
+use super::local;
+use super::plan::Routed;
+use super::tunnel;
+use crate::codec::{ClientReset, Upstream};
+use crate::conn::{Duplex, ExchangeBuffers, Worker, choose};
+use crate::metrics::add;
+use crate::reasons::{Flags, Reject};
+use crate::stream_info::StreamInfo;
+use ir::ForwardProtocol;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use upstream::{ClusterState, ConnectContext, ConnectError, Connection, InFlight, Outcome, PickContext};
+use wire::destination::{Destination, DestinationHost};
+use wire::h1::BodyLength;
+use wire::hello::{self, Hello};
+
+/// Addresses of a destination that are tried.
+const ATTEMPTS: usize = 4;
+/// `unrecognized_name` as a fatal alert (RFC 6066 §3), in a record of TLS 1.2.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// Why a tunnel was closed before anything was sent to the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unbound {
+    /// The client did not send a ClientHello.
+    NotTls,
+    /// The ClientHello has no name.
+    NoName,
+    /// The ClientHello names another destination, or hides its name (ECH).
+    OtherName,
+    /// The client closed, or sent nothing in time.
+    Silent,
+}
+
+impl Unbound {
+    fn detail(self) -> &'static str {
+        match self {
+            Self::NotTls => "egress_denied{not_tls}",
+            Self::NoName => "egress_denied{no_sni}",
+            Self::OtherName => "egress_denied{sni}",
+            Self::Silent => "egress_no_client_hello",
+        }
+    }
+}
+
+/// Opens a tunnel and relays to its end.
+pub(super) async fn run(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    routed: &Routed,
+    info: &mut StreamInfo,
+) -> Disposition {
+    let target = buffers.request.target.of(conn.input.filled());
+    let host = Destination::parse(target).map(|destination| destination.host.to_string()).unwrap_or_default();
+    let is_tls = routed.route.proxied == Some(ForwardProtocol::Tls);
+    let Some(cluster) = &routed.cluster else {
+        return fail(worker, conn, buffers, (routed, &Reject::NoCluster.into()), info).await;
+    };
+    let reached = Box::pin(reach(worker, cluster, info));
+    let (connection, _in_flight) = match conn.downstream.until_reset(reached).await {
+        Err(ClientReset) => return abandon(&mut conn.downstream, info),
+        Ok(Ok(reached)) => reached,
+        Ok(Err(failure)) => return fail(worker, conn, buffers, (routed, &failure), info).await,
+    };
+    let Some(_counted) = cluster.begin_request() else {
+        return fail(worker, conn, buffers, (routed, &Reject::Overflow.into()), info).await;
+    };
+    buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
+    conn.input.truncate(head);
+    if conn.downstream.send_connected(&mut buffers.down_out).is_err()
+        || !local::write(worker, &mut conn.downstream, &conn.timer, &mut buffers.down_out).await
+    {
+        return abandon(&mut conn.downstream, info);
+    }
+    (info.status, info.answered) = (200, true);
+    if is_tls && let Err(unbound) = check_hello(worker, conn, buffers, &host).await {
+        info.detail = unbound.detail();
+        if unbound == Unbound::Silent {
+            info.flags |= Flags::DC;
+        } else {
+            alert(conn).await;
+        }
+        return Disposition::Close;
+    }
+    let relayed = tunnel::run(worker, conn, buffers, head, Upstream::connection(connection)).await;
+    (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
+    Disposition::Close
+}
+
+/// Why there is no connection.
+struct NotReached {
+    reject: Reject,
+    cause: String,
+}
+
+impl From<Reject> for NotReached {
+    fn from(reject: Reject) -> Self {
+        Self { reject, cause: reject.reason().body.to_owned() }
+    }
+}
+
+/// Connects to one of the addresses of the destination.
+async fn reach(
+    worker: &Worker,
+    cluster: &Arc<ClusterState>,
+    info: &mut StreamInfo,
+) -> Result<(Connection, Option<InFlight>), NotReached> {
+    let mut tried: Vec<u64> = Vec::new();
+    loop {
+        let wanted = PickContext { hash: None, avoid: &tried, excluded: 0 };
+        let (endpoint, in_flight) = choose(worker, cluster, wanted).await.map_err(|none| Reject::from(&none))?;
+        info.begin_attempt(&endpoint);
+        let limit = cluster.config.timeouts.connect;
+        let error = match cluster.connect(&endpoint, ConnectContext::default(), limit).await {
+            Ok(connection) => {
+                add(&worker.metrics.connected);
+                worker.report(cluster, &endpoint, Outcome::Connected);
+                return Ok((connection, in_flight));
+            }
+            Err(error) => error,
+        };
+        add(&worker.metrics.connect_failed);
+        if !error.is_own() {
+            worker.report(cluster, &endpoint, Outcome::Disconnected);
+        }
+        info.transport_failure = error.to_string();
+        let is_last = tried.len() + 1 >= cluster.endpoints().map_or(0, |all| all.len()).min(ATTEMPTS);
+        if is_last || tried.contains(&endpoint.id) || matches!(error, ConnectError::Overflow) {
+            return Err(NotReached { reject: Reject::from(&error), cause: error.to_string() });
+        }
+        tried.push(endpoint.id);
+    }
+}
+
+/// Answers that the destination cannot be reached.
+async fn fail(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    (routed, failure): (&Routed, &NotReached),
+    info: &mut StreamInfo,
+) -> Disposition {
+    info.flags |= failure.reject.reason().flags;
+    let answer = unreachable(failure.reject, &failure.cause);
+    buffers.request.body = BodyLength::None;
+    local::answer(worker, conn, buffers, Some(routed.reply_route()), &answer, info).await
+}
+
+/// Reads the ClientHello, which has to name the destination; it stays in the buffer. A destination that is an address has no name.
+async fn check_hello(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    host: &str,
+) -> Result<(), Unbound> {
+    conn.timer.set(worker.limits.client_hello_timeout);
+    let input = &mut buffers.body_in;
+    let hello = poll_fn(|context| {
+        loop {
+            match hello::peek(input.filled()) {
+                Hello::Partial => {}
+                parsed => return Poll::Ready(Ok(parsed)),
+            }
+            if input.is_full() {
+                input.grow();
+            }
+            match conn.downstream.poll_read(context, input.room()) {
+                Poll::Ready(Ok(count)) if count > 0 => input.fill(count),
+                Poll::Ready(_) => return Poll::Ready(Err(Unbound::Silent)),
+                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(Err(Unbound::Silent)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    });
+    let Hello::Tls(hello) = hello.await? else { return Err(Unbound::NotTls) };
+    let is_address =
+        matches!(Destination::parse(host.as_bytes()), Ok(Destination { host: DestinationHost::Address(_), .. }));
+    match hello.server_name {
+        None if is_address => Ok(()),
+        None => Err(Unbound::NoName),
+        Some(name) if name.eq_ignore_ascii_case(host) => Ok(()),
+        Some(_) => Err(Unbound::OtherName),
+    }
+}
+
+/// Tells the client that its name was not accepted, as far as it reads.
+async fn alert(conn: &mut ClientConnection) {
+    let written = poll_fn(|context| {
+        let written = conn.downstream.poll_write(context, &UNRECOGNIZED_NAME);
+        if written.is_ready() || conn.timer.expired(context) { Poll::Ready(()) } else { Poll::Pending }
+    });
+    written.await;
+    let _ = conn.downstream.shutdown_write();
+}

@@ -1,0 +1,74 @@
+//! The destination that a client names, where the endpoints of a cluster are the addresses of a name: it is resolved before the request is sent or
+//! the tunnel is opened.
+
+use super::client::ClientConnection;
+use super::decide;
+use super::plan::{Decision, Reply, Routed};
+use crate::codec::ClientReset;
+use crate::conn::{ExchangeBuffers, Worker};
+use crate::reasons::{Flags, Reject};
+use crate::stream_info::StreamInfo;
+use routing::{LocalAnswer, forward};
+use std::sync::Arc;
+use upstream::DestinationError;
+use wire::destination::Destination;
+
+/// Puts the cluster of the destination in place of the cluster with dynamic endpoints.
+pub(super) async fn find(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    head: usize,
+    mut routed: Routed,
+    info: &mut StreamInfo,
+) -> Result<Routed, Decision> {
+    let Some(cluster) = routed.cluster.clone() else { return Ok(routed) };
+    let asked = decide::destination(worker, conn, buffers, head, &routed);
+    let Some((host, port)) = asked else {
+        let error = DestinationError::NotCovered(String::new(), cluster.config.id.clone());
+        return Err(Decision::Respond(Reply::Plain(answer(&error, info)), Some(routed)));
+    };
+    let finding = async {
+        let parsed = Destination::parse(host.as_bytes());
+        let host = parsed.map_err(|_| DestinationError::NotCovered(host.clone(), cluster.config.id.clone()))?.host;
+        worker.upstream.destination(&cluster, (host, port), worker.limits.resolve_timeout).await
+    };
+    match conn.downstream.until_reset(finding).await {
+        Err(ClientReset) => Err(Decision::Abandoned(Some(routed))),
+        Ok(Ok(found)) => {
+            routed.cluster = Some(Arc::clone(&found));
+            Ok(routed)
+        }
+        Ok(Err(error)) => Err(Decision::Respond(Reply::Plain(answer(&error, info)), Some(routed))),
+    }
+}
+
+/// The response to a request whose destination has no address.
+fn answer(error: &DestinationError, info: &mut StreamInfo) -> LocalAnswer {
+    let (status, flags, detail) = match error {
+        DestinationError::NotCovered(..) => (403, Flags::NONE, "egress_denied{not_covered}"),
+        DestinationError::Blocked(..) => (403, Flags::NONE, "egress_denied{address}"),
+        DestinationError::Unresolved(..) => (502, Flags::UH, "egress_unresolved"),
+        DestinationError::Timeout(..) => (504, Flags::UT, "egress_resolve_timeout"),
+    };
+    info.flags |= flags;
+    let (what, hint) = match error {
+        DestinationError::Blocked(..) => (
+            "denied",
+            ". To allow it, name the address in `addresses` of the ServiceEntry, or in its annotation `moongate.dev/allowed-addresses`.",
+        ),
+        DestinationError::NotCovered(..) => ("denied", "."),
+        DestinationError::Unresolved(..) | DestinationError::Timeout(..) => ("failed", "."),
+    };
+    forward::refusal(status, detail, what, &format!("{error}{hint}"))
+}
+
+/// The answer of a forward proxy where a destination cannot be reached.
+pub(super) fn unreachable(reject: Reject, cause: &str) -> LocalAnswer {
+    let status = match reject {
+        Reject::Connect { timeout: true } => 504,
+        Reject::Overflow => 503,
+        _ => 502,
+    };
+    forward::refusal(status, reject.reason().detail, "failed", &format!("the destination cannot be reached: {cause}."))
+}

@@ -1,0 +1,110 @@
+//! The forward proxy for clients in HTTP/2, and its tunnels in both versions (E-40, E-41).
+
+use crate::backend::Backend;
+use crate::gateway::{Gateway, Setup};
+use crate::streams;
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use ir::ForwardProtocol::{Http, Tcp, Tls};
+
+fn gateway(backend: &Backend) -> Gateway {
+    let setup = Setup::default().cluster("c", &[backend.address]);
+    Gateway::serving(&setup.proxying(&[
+        ("a.test", 80, Http, "c"),
+        ("b.test", 22, Tcp, "c"),
+        ("tls.test", 443, Tls, "c"),
+    ]))
+}
+
+fn request(method: Method, uri: &str) -> Request<()> {
+    Request::builder().method(method).uri(uri.parse::<Uri>().unwrap()).body(()).unwrap()
+}
+
+fn connect(authority: &str) -> Request<()> {
+    let uri = Uri::builder().authority(authority).build().unwrap();
+    Request::builder().method(Method::CONNECT).uri(uri).body(()).unwrap()
+}
+
+#[test]
+fn e_40_a_stream_names_its_destination_by_scheme_and_authority() {
+    let backend = Backend::start(|side| {
+        let head = side.head().unwrap();
+        assert!(head.starts_with("GET /x?y HTTP/1.1\r\n") && head.contains("host: a.test\r\n"), "{head}");
+        assert!(head.contains("via: 1.1 moongate\r\n") && !head.contains("x-forwarded"), "{head}");
+        side.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let gateway = gateway(&backend);
+    streams::run(async {
+        let client = streams::connect(gateway.addresses()[0]).await;
+        let ask = async |request| {
+            let answer = streams::ask(&mut client.clone(), request, &[], None).await.unwrap();
+            (answer.status, answer.text().to_owned())
+        };
+        assert_eq!(ask(request(Method::GET, "http://a.test/x?y")).await, (200, "ok".to_owned()));
+        for (uri, status) in [
+            ("https://a.test/", 403),
+            ("http://b.test/", 403),
+            ("http://127.1/", 400),
+            ("http://a.test./", 400),
+            ("http://a.test:81/", 403),
+        ] {
+            let (got, reason) = ask(request(Method::GET, uri)).await;
+            assert!(got == status && !reason.is_empty(), "{uri}: {got} {reason}");
+        }
+        assert_eq!(ask(connect("evil.test:443")).await.0, 403);
+        assert_eq!(ask(connect("a.test:80")).await.0, 403);
+        assert_eq!(ask(connect("b.test")).await.0, 400);
+    });
+}
+
+#[test]
+fn e_41_a_stream_is_a_tunnel_both_ways_and_each_side_ends_for_itself() {
+    let backend = Backend::start(|side| {
+        assert_eq!(side.exactly(4).unwrap(), b"ping");
+        side.send("pong");
+        assert!(side.more().is_none());
+        side.send("last words");
+    });
+    let gateway = gateway(&backend);
+    streams::run(async {
+        let mut client = streams::connect(gateway.addresses()[0]).await;
+        let (response, mut send) = client.send_request(connect("b.test:22"), false).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 200);
+        let mut receive = response.into_body();
+        send.send_data(Bytes::from_static(b"ping"), false).unwrap();
+        assert_eq!(receive.data().await.unwrap().unwrap(), "pong");
+        let _ = receive.flow_control().release_capacity(4);
+        send.send_data(Bytes::new(), true).unwrap();
+        let (rest, _) = streams::read(&mut receive).await.unwrap();
+        assert_eq!(rest, b"last words");
+    });
+}
+
+#[test]
+fn e_41_octets_that_come_with_connect_are_the_tunnels_and_http_10_is_served() {
+    let backend = Backend::start(|side| {
+        let early = side.exactly(5).unwrap();
+        side.send(early);
+    });
+    let gateway = gateway(&backend);
+    for version in ["1.1", "1.0"] {
+        let mut client = gateway.client();
+        client.send(format!("CONNECT b.test:22 HTTP/{version}\r\nHost: b.test:22\r\n\r\nearly"));
+        let rest = String::from_utf8(client.rest()).unwrap();
+        assert_eq!(rest, "HTTP/1.1 200 Connection established\r\n\r\nearly", "{version}");
+    }
+    let mut client = gateway.client();
+    client.send("CONNECT b.test:22 HTTP/1.1\r\nHost: b.test:22\r\nContent-Length: 5\r\n\r\nearly");
+    assert_eq!(client.answer().status, 400);
+}
+
+#[test]
+fn a_tunnel_to_a_port_of_tls_begins_with_a_client_hello_for_its_destination() {
+    let backend = Backend::start(|side| assert!(side.more().is_none(), "nothing is sent"));
+    let gateway = gateway(&backend);
+    let mut client = gateway.client();
+    client.send("CONNECT tls.test:443 HTTP/1.1\r\nHost: tls.test:443\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    let rest = client.rest();
+    assert!(rest.starts_with(b"HTTP/1.1 200 ") && rest.ends_with(&[21, 3, 3, 0, 2, 2, 112]), "{rest:?}");
+}

@@ -1,0 +1,34 @@
+//! What a client asks a forward proxy for.
+
+use wire::destination::{Destination, DestinationHost};
+use wire::view::RequestView;
+
+/// The port that TLS has by default: a tunnel there is expected to begin with a ClientHello, also where nothing names the destination.
+pub(super) const TLS_PORT: u16 = 443;
+
+/// What a client asks a forward proxy for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// Whether the client asks for a tunnel (CONNECT).
+    pub is_tunnel: bool,
+    /// Whether the client asks the proxy to use TLS (`https://` in the target of a request).
+    pub is_https: bool,
+    /// The host; a name is in lower case.
+    pub host: DestinationHost<'a>,
+    /// The port.
+    pub port: u16,
+}
+
+impl<'a> Asked<'a> {
+    /// What a normalised request asks for; `None` if its authority is no destination, which the normalisation of a forward proxy's requests rejects.
+    pub fn of(view: &RequestView<'a>) -> Option<Self> {
+        let destination = Destination::parse(view.authority).ok()?;
+        let is_https = view.scheme == "https";
+        let host = match destination.host {
+            DestinationHost::Name(_) => DestinationHost::Name(view.host),
+            DestinationHost::Address(address) => DestinationHost::Address(address),
+        };
+        let port = destination.port.unwrap_or(if is_https { TLS_PORT } else { 80 });
+        Some(Self { is_tunnel: view.method == b"CONNECT", is_https, host, port })
+    }
+}
