@@ -109,8 +109,8 @@ def taken_over(log):
     unit = {"s": 1e3, "ms": 1, "µs": 1e-3, "ns": 1e-6}
     found = []
     for line in open(log):
-        if "configuration taken over" in line:
-            steps = re.findall(r"(parse|compile|apply)=([\d.]+)(ns|µs|ms|s)", re.sub(r"\x1b\[[0-9;]*m", "", line))
+        if "configuration applied" in line:
+            steps = re.findall(r'(parse|compile|apply)="?([\d.]+)(ns|µs|ms|s)', re.sub(r"\x1b\[[0-9;]*m", "", line))
             found.append({name: float(value) * unit[scale] for name, value, scale in steps})
     return found
 
@@ -156,9 +156,11 @@ def main():
                     configuration.change(number)
                     wait_for(log, 2 + number)
 
+            # Made before: this process is the clients', too.
+            new = [{number: secret(number) for number in part} for part in configuration.parts]
+
             def all_at_once():
-                for number in range(args.certificates):
-                    configuration.parts[number % FILES][number] = secret(number)
+                configuration.parts = new
                 for part in range(FILES):
                     configuration.write(part)
                 wait_for(log, 2 + args.changes)

@@ -77,7 +77,7 @@ class Proxies:
         if self.case not in cases:
             return ";"
         version = " http2" if self.case in SECURED else ""
-        return f" ssl{version}; ssl_certificate {self.certificate}; ssl_certificate_key {self.key};"
+        return f" ssl{version}; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {self.certificate}; ssl_certificate_key {self.key};"
 
     def nginx_text(self, name, servers, workers=1):
         temp = "".join(f"{kind}_temp_path {self.folder}/{name}-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
