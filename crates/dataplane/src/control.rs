@@ -5,8 +5,8 @@ use crate::conn::{Addresses, Admission, Drain, Process, TrustedProxies, Worker};
 use crate::keys::{KeySets, KeysUnavailable};
 use crate::limits::Limits;
 use crate::listeners::{BindProblem, Inherited, Listeners};
-use crate::log::{AccessLog, LogCounters, LogTarget};
-use crate::metrics::{self, WorkerMetrics};
+use crate::log::{AccessLog, LineCounters, LineQueue, LogTarget};
+use crate::metrics::{self, ProcessCounts, WorkerMetrics};
 use crate::reasons::ReasonHeader;
 use ir::{ClusterId, Delta, ListenerId, LogFormat, Snapshot};
 use prometheus_client::registry::Registry;
@@ -35,6 +35,8 @@ pub struct Options {
     pub trusted_proxies: TrustedProxies,
     /// The target and format of the access log at the start; [`DataPlane::start_access_log`] changes it.
     pub access_log: Option<(LogTarget, LogFormat)>,
+    /// The target of the decision log.
+    pub decision_log: Option<LogTarget>,
     /// When local responses have a reason header.
     pub reasons: ReasonHeader,
     /// Listening sockets of a previous process or the service manager.
@@ -62,7 +64,8 @@ pub struct DataPlane {
     process: metrics::ProcessGauges,
     upstream: Arc<Upstream>,
     log: Mutex<Option<AccessLog>>,
-    log_counters: Arc<LogCounters>,
+    log_counters: Arc<LineCounters>,
+    decision_counters: Arc<LineCounters>,
     /// Lines of the access log that may wait.
     log_lines: usize,
     drain: Arc<Drain>,
@@ -74,17 +77,21 @@ pub struct DataPlane {
 impl DataPlane {
     /// Starts the workers. Nothing is listened on before the first snapshot.
     pub fn start(options: Options, upstream: Arc<Upstream>) -> io::Result<Self> {
-        let Options { workers, limits, trusted_proxies, access_log, reasons, inherited, handover, seed } = options;
+        let Options { workers, limits, trusted_proxies, access_log, decision_log, reasons, inherited, handover, seed } =
+            options;
         let workers = workers.max(1);
-        let (log_counters, log_lines) = (Arc::default(), limits.log_lines);
+        let (log_counters, decision_counters, log_lines) = (Arc::default(), Arc::default(), limits.log_lines);
         let start = |(target, format)| AccessLog::start(target, format, log_lines, &log_counters);
         let log = access_log.map(start).transpose()?;
+        let start = |target| LineQueue::start("decision-log", target, log_lines, &decision_counters);
+        let decisions = decision_log.map(start).transpose()?;
         let process = Process {
             limits,
             upstream: Arc::clone(&upstream),
             reasons,
             seed,
             log: log.clone(),
+            decisions,
             drain: Arc::default(),
             admission: Admission::new(limits.connections, limits.client_descriptors, workers),
             addresses: Addresses::new(limits.address, trusted_proxies, limits.connections),
@@ -97,6 +104,7 @@ impl DataPlane {
             upstream,
             log: Mutex::new(log),
             log_counters,
+            decision_counters,
             log_lines,
             drain: Arc::clone(&process.drain),
             admission: Arc::clone(&process.admission),
@@ -229,14 +237,19 @@ impl DataPlane {
 
     /// All metrics of the data plane, with the values that they have now.
     pub fn metrics(&self) -> Registry {
-        let log_dropped = self.log_counters.dropped();
-        let process = metrics::ProcessCounts {
-            log_dropped,
+        let process = ProcessCounts {
+            log_dropped: self.log_counters.dropped(),
+            decisions_dropped: self.decision_counters.dropped(),
             unresolved: self.upstream.count_unresolved() as u64,
             keys_unavailable: self.keys_unavailable().len() as u64,
             most_connections: self.admission.most(),
         };
         metrics::registry(&self.metrics, &self.upstream.counts(), &process)
+    }
+
+    /// Records of the decision log that found no room.
+    pub fn decisions_overflowed(&self) -> u64 {
+        self.decision_counters.overflowed()
     }
 
     /// Asks clients to open no further requests on their connections (`Connection: close`, GOAWAY), while listeners stay open. To be
@@ -271,7 +284,7 @@ impl DataPlane {
         let begun = Instant::now();
         let is_done = || {
             let ended = self.workers.iter().all(UnboundedSender::is_closed);
-            ended && self.log_counters.is_written()
+            ended && self.log_counters.is_written() && self.decision_counters.is_written()
         };
         while !is_done() && begun.elapsed() < LAST_LINES {
             tokio::time::sleep(DRAIN_STEP).await;

@@ -4,7 +4,7 @@
 //! files.
 //!
 //! From below: `limits`, `reasons`, the one table of causes; `tls`, TLS of clients; `stream_info`, what is known of a stream, and its sinks, `metrics`
-//! and `log`; `conn`, the parts of connections; `codec`, both sides
+//! `log` and `decision_log`; `conn`, the parts of connections; `codec`, both sides
 //! of an exchange; `ext_authz`, the calls to services for authorization; `http` and `tcp`, the protocols on them; `entry`, from a socket to its protocol; `accept`, the thread of a worker; `listeners` and `control`, the
 //! control side.
 
@@ -13,6 +13,7 @@ mod codec;
 mod conn;
 mod control;
 mod date;
+mod decision_log;
 mod entry;
 mod ext_authz;
 mod http;
@@ -31,6 +32,6 @@ pub use control::{ApplyOutcome, DataPlane, Options};
 pub use keys::KeysUnavailable;
 pub use limits::{AddressLimits, Limits};
 pub use listeners::{BindProblem, Inherited};
-pub use log::LogTarget;
+pub use log::{LineTarget, LogTarget};
 pub use metrics::{Counters, Gauges, Labels};
 pub use reasons::ReasonHeader;

@@ -152,6 +152,8 @@ impl StreamSink for WorkerMetrics {
 pub(crate) struct ProcessCounts {
     /// Lines of the access log that were dropped.
     pub(crate) log_dropped: u64,
+    /// Records of the decision log that were dropped.
+    pub(crate) decisions_dropped: u64,
     /// Endpoint names that do not resolve.
     pub(crate) unresolved: u64,
     /// Sets of keys whose last fetch failed.
@@ -184,6 +186,8 @@ pub(crate) fn registry(
     arrivals::register(&mut registry, &each(workers, |worker| &worker.arrivals), process.most_connections);
     let help = "Lines of the access log that were dropped because its queue was full";
     registry.register("moongate_access_log_dropped", help, Counters::one(process.log_dropped));
+    let help = "Records of the decision log that found no room or could not be written";
+    registry.register("moongate_decision_log_dropped", help, Counters::one(process.decisions_dropped));
     let help = "Endpoint names whose last DNS query failed";
     registry.register("moongate_dns_unresolved", help, Gauges::one(process.unresolved));
     let help = "Key sets of token issuers whose last fetch failed";
@@ -285,6 +289,7 @@ mod tests {
             stream: StreamFacts::of_connection((local, None), "", None),
             destination: Some(destination),
             stat_prefix: None,
+            origin: None,
             info: &info,
             ended: info.started + Duration::from_millis(milliseconds),
             request: &NoRequest,
@@ -294,7 +299,13 @@ mod tests {
         }
         workers[0].record(&stream("b.test", 0));
         let mut text = String::new();
-        let process = ProcessCounts { log_dropped: 3, unresolved: 2, keys_unavailable: 4, most_connections: 7 };
+        let process = ProcessCounts {
+            log_dropped: 3,
+            decisions_dropped: 4,
+            unresolved: 2,
+            keys_unavailable: 4,
+            most_connections: 7,
+        };
         encode(&mut text, &registry(&workers, &[], &process)).unwrap();
         assert!(text.contains("moongate_dns_unresolved 2\n"), "{text}");
         assert!(text.contains("moongate_jwks_unavailable 4\n"), "{text}");
@@ -314,6 +325,7 @@ mod tests {
             "istio_response_bytes_bucket{le=\"+Inf\",reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",
         );
         has("moongate_access_log_dropped_total 3");
+        has("moongate_decision_log_dropped_total 4");
         has("moongate_downstream_connections_limit 7");
         has("moongate_downstream_connections_refused_total{cause=\"limit\"} 0");
         has("moongate_tls_handshake_failures_total{cause=\"unknown_ca\"} 0");

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and how it is explained.
 
+use crate::audit::{AuditCommand, DecisionLogArgs};
 use crate::logging;
 use crate::output::Output;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -34,14 +35,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve traffic by the configuration in files and folders, which are watched
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Report what is wrong or worth knowing, with file and line; fails when there are errors
     #[command(alias = "analyze")]
     Check(CheckArgs),
     /// Tell where a request would go, and why
     Explain(ExplainArgs),
+    /// Check decision logs
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Serve Istio's example with two small backends, from a folder to play with
-    Demo(DemoArgs),
+    Demo(Box<DemoArgs>),
     /// A backend that answers with what it received
     Echo(EchoArgs),
     /// Print completions for a shell
@@ -160,6 +166,8 @@ pub(crate) struct ServeArgs {
     /// The format of these lines [default: `accessLogFormat` and `accessLogEncoding` of the mesh settings]
     #[arg(long, env = "MOONGATE_ACCESS_LOG_FORMAT", value_name = "FORMAT")]
     pub(crate) access_log_format: Option<LogStyle>,
+    #[command(flatten)]
+    pub(crate) decision_log: DecisionLogArgs,
     /// Whether answers of the gateway's own tell why in `x-moongate-reason`: where the request has that header, or always
     #[arg(long, env = "MOONGATE_REASON_HEADER", value_name = "WHEN", default_value = "off")]
     pub(crate) reason_header: Reasons,

@@ -6,6 +6,7 @@ mod accept;
 mod access_log;
 mod admin;
 mod applier;
+mod audit;
 mod certificates;
 mod check;
 mod cli;
@@ -69,6 +70,7 @@ fn run_command() -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::command(&args),
+        Command::Audit { command } => audit::command(&command),
         Command::Demo(args) => demo::demo(&args).map(|()| ExitCode::SUCCESS),
         Command::Echo(args) => echo::serve(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {

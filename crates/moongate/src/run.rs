@@ -3,6 +3,7 @@
 use crate::access_log::AccessLog;
 use crate::admin;
 use crate::applier::Applier;
+use crate::audit::DecisionLog;
 use crate::cli::{LogStyle, RunArgs, ServeArgs, WorkloadArgs};
 use crate::current::Shared;
 use crate::handover::{Predecessor, TakeoverSocket, TrustedUsers};
@@ -53,6 +54,7 @@ pub(crate) fn serve(
     let log_target = args.access_log.clone().or_else(|| default_log.map(str::to_owned));
     let (log, access_log) = AccessLog::open(log_target, args.access_log_format.map(log_format))?;
     let log = Arc::new(log);
+    let decisions = args.decision_log.open()?;
     let (mut inherited, predecessor) = handover::inherit(args.takeover.as_deref(), users)?;
     inherited.extend(bound);
     let sockets = admin::Sockets::open(args, &mut inherited)?;
@@ -68,14 +70,25 @@ pub(crate) fn serve(
         blocked: blocked(&args.jwks_blocked_ranges),
     };
     let upstream = Upstream::new(&of_upstream, runtime.handle().clone());
-    let options = Options { access_log, inherited, ..options(args, workers, bounds.plane) };
+    let options = Options {
+        access_log,
+        decision_log: decisions.as_ref().map(DecisionLog::target),
+        inherited,
+        ..options(args, workers, bounds.plane)
+    };
     let data_plane = Arc::new(DataPlane::start(options, upstream).context("the data plane cannot start")?);
     runtime.block_on(async {
         let mut ending = EndingSignals::install()?;
         let (plane, reopened) = (Arc::clone(&data_plane), Arc::clone(&log));
         // Owns the tasks of the process, and ends them with this block.
         let mut tasks = JoinSet::new();
-        tasks.spawn(on_signal(SignalKind::user_defined1(), move || reopened.reopen(&plane))?);
+        let reopened_decisions = decisions.clone();
+        tasks.spawn(on_signal(SignalKind::user_defined1(), move || {
+            reopened.reopen(&plane);
+            if let Some(decisions) = &reopened_decisions {
+                decisions.reopen();
+            }
+        })?);
         let (shared, health) = (Shared::default(), Health::default());
         let mut of_operators =
             sockets.serve(bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane))?;
@@ -102,7 +115,11 @@ pub(crate) fn serve(
             .with_mesh(move |mesh| log.apply(mesh, &plane));
         tasks.spawn(pipeline.run(source));
         let followed = follow((args.takeover.clone(), users), predecessor, first_served, own, Arc::clone(&data_plane));
-        end(&mut ending, &health, (&*data_plane, &mut of_operators), args, followed).await
+        let ended = end(&mut ending, &health, (&*data_plane, &mut of_operators), args, followed).await;
+        if let Some(decisions) = &decisions {
+            decisions.stop(data_plane.decisions_overflowed());
+        }
+        ended
     })
 }
 
@@ -113,6 +130,7 @@ fn options(args: &ServeArgs, workers: usize, limits: Limits) -> Options {
         limits,
         trusted_proxies: trusted_proxies(&args.trusted_proxies),
         access_log: None,
+        decision_log: None,
         reasons: args.reason_header.into(),
         inherited: Inherited::default(),
         handover: args.takeover.is_some(),

@@ -8,6 +8,7 @@ mod program {
     mod cases;
     mod clients;
     mod conformance;
+    mod decision_log;
     mod descriptors;
     mod egress;
     mod envoy;

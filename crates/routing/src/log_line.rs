@@ -56,7 +56,7 @@ fn write_json(node: &JsonNode, facts: &dyn Facts, out: &mut Vec<u8>) {
             _ => {
                 let mut text = Vec::new();
                 write_text(format, facts, &mut text, |_, _| {});
-                write_string(&text, out);
+                write_json_string(&text, out);
             }
         },
         JsonNode::Object(fields) => {
@@ -65,7 +65,7 @@ fn write_json(node: &JsonNode, facts: &dyn Facts, out: &mut Vec<u8>) {
                 if at > 0 {
                     out.push(b',');
                 }
-                write_string(key.as_bytes(), out);
+                write_json_string(key.as_bytes(), out);
                 out.push(b':');
                 write_json(value, facts, out);
             }
@@ -92,12 +92,12 @@ fn write_value(operator: &Operator, length: Option<usize>, facts: &dyn Facts, ou
         out.extend_from_slice(b"null");
     } else if !(operator.is_number() && out.get(begin..).is_some_and(|value| value.iter().all(u8::is_ascii_digit))) {
         let value = out.split_off(begin);
-        write_string(&value, out);
+        write_json_string(&value, out);
     }
 }
 
-/// A JSON string. Octets that are not UTF-8 become U+FFFD.
-fn write_string(text: &[u8], out: &mut Vec<u8>) {
+/// Appends a JSON string. Octets that are not UTF-8 become U+FFFD.
+pub fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for byte in String::from_utf8_lossy(text).bytes() {
         match byte {

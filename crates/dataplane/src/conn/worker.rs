@@ -7,8 +7,10 @@ use super::pipe::Pipes;
 use super::timers::Timers;
 use super::tracker::Tracker;
 use super::{Budget, BudgetExceeded, Buffer, Drain, ExchangeBuffers, Pipe, Timer};
+use crate::date::http_date;
+use crate::decision_log::DecisionLog;
 use crate::limits::{KEPT_BUFFERS, Limits};
-use crate::log::{AccessLog, LogBuffer, http_date};
+use crate::log::{AccessLog, LineQueue, LogBuffer};
 use crate::metrics::{BudgetGauge, WorkerMetrics, add};
 use crate::reasons::ReasonHeader;
 use crate::stream_info::{FinishedStream, StreamSink as _};
@@ -33,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: Arc<WorkerMetrics>,
     /// The access log, if it is on; changed by [`Self::set_log`].
     log: RefCell<Option<Rc<LogBuffer>>>,
+    /// The decision log, if it is on.
+    decisions: Option<DecisionLog>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) reasons: ReasonHeader,
     /// Budgets for HTTP/2 clients: decoded heads, and responses that wait.
@@ -71,6 +75,7 @@ pub(crate) struct Process {
     /// The seed of random choices; `None` takes the system's.
     pub(crate) seed: Option<u64>,
     pub(crate) log: Option<AccessLog>,
+    pub(crate) decisions: Option<LineQueue>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) addresses: Arc<Addresses>,
@@ -79,7 +84,7 @@ pub(crate) struct Process {
 impl Worker {
     /// The worker of this number.
     pub(crate) fn new(number: usize, process: Process, metrics: Arc<WorkerMetrics>) -> Rc<Self> {
-        let Process { limits, upstream, reasons, seed, log, drain, admission, addresses } = process;
+        let Process { limits, upstream, reasons, seed, log, decisions, drain, admission, addresses } = process;
         let seed = seed.map(|seed| seed.wrapping_add(number as u64));
         let seed = seed.unwrap_or_else(|| foldhash::quality::RandomState::default().build_hasher().finish());
         let budget =
@@ -100,6 +105,7 @@ impl Worker {
             tracker: Tracker::new(number, &timers, &admission, &metrics, limits.handshakes),
             metrics,
             log: RefCell::new(log.map(|log| Rc::new(log.buffer()))),
+            decisions: decisions.as_ref().map(DecisionLog::new),
             drain,
             reasons,
             addresses,
@@ -243,6 +249,9 @@ impl Worker {
         if let Some(log) = &*self.log.borrow() {
             log.flush();
         }
+        if let Some(decisions) = &self.decisions {
+            decisions.flush();
+        }
     }
 
     /// Passes a stream that has ended to each sink.
@@ -250,6 +259,9 @@ impl Worker {
         self.metrics.record(stream);
         if let Some(log) = &*self.log.borrow() {
             log.record(stream);
+        }
+        if let Some(decisions) = &self.decisions {
+            decisions.record(stream);
         }
     }
 

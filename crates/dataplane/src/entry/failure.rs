@@ -35,6 +35,7 @@ impl HandshakeAttempt {
             ),
             destination: None,
             stat_prefix: None,
+            origin: None,
             info: &info,
             ended: Instant::now(),
             request: &NoRequest,

@@ -49,6 +49,7 @@ pub(super) fn record(
         stream: stream_facts(&conn.client, protocol(&conn.downstream, buffers.request.version), route, cluster_name),
         destination: cluster.map(|cluster| &*cluster.config.host),
         stat_prefix: route.and_then(|entry| entry.config.stat_prefix.as_ref()),
+        origin: route.map(|entry| &entry.config.origin),
         info,
         ended: Instant::now(),
         request: &RecordedRequest::new(conn, buffers, head, info.endpoint.is_some()),
@@ -89,6 +90,21 @@ impl FinishedRequest for RecordedRequest<'_> {
         let (address, scheme) = (&client.peer, client.scheme());
         let peer = Peer { address, scheme, trusted_proxies, certificate: Certificate::Drop, port: None };
         address_behind(&peer, self.fields)
+    }
+
+    fn received(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
+        let request = &self.buffers.request;
+        let span = match name {
+            FieldName::Method => request.method,
+            FieldName::Path => request.target,
+            FieldName::Authority => request.host,
+            FieldName::Scheme | FieldName::Status | FieldName::Header(_) => return None,
+        };
+        Some(Cow::Borrowed(span.of(self.buffer)))
+    }
+
+    fn id(&self) -> Option<&[u8]> {
+        self.request_id()
     }
 }
 
@@ -148,6 +164,7 @@ pub(super) fn record_rejected_head(worker: &Worker, conn: &ClientConnection, rej
         stream: stream_facts(&conn.client, protocol(&conn.downstream, Version::Http11), None, ""),
         destination: None,
         stat_prefix: None,
+        origin: None,
         info: &info,
         ended: info.started,
         request: &NoRequest,

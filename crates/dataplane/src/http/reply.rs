@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn s_126_bodies_are_plain_text_and_told_only_where_there_is_one() {
-        let date = crate::log::http_date(0);
+        let date = crate::date::http_date(0);
         let mesh_settings = MeshConnectionSettings::default();
         let written = |reject: Reject, head_only| {
             let mut out = Vec::new();

@@ -5,7 +5,7 @@ use super::info::StreamInfo;
 use crate::reasons::HandshakeFailure;
 use ir::{
     AddressOf, AddressPart, Clock, DurationUnit, Fact, FieldName, GrpcStatusFormat, HeaderName, MetadataKey,
-    MetadataNamespace, Operator, Span,
+    MetadataNamespace, Operator, Origin, Span,
 };
 use routing::{Claims, Facts};
 use serde_json::Value;
@@ -39,6 +39,8 @@ pub(crate) struct FinishedStream<'a> {
     pub(crate) destination: Option<&'a str>,
     /// The `statPrefix` of the route.
     pub(crate) stat_prefix: Option<&'a Arc<str>>,
+    /// The rule that routed it.
+    pub(crate) origin: Option<&'a Origin>,
     pub(crate) info: &'a StreamInfo,
     pub(crate) ended: Instant,
     /// The request; only the access log reads it.
@@ -64,6 +66,12 @@ pub(crate) trait FinishedRequest {
 
     /// The client's address as trusted proxies name it, if it is not that of the connection.
     fn client(&self) -> Option<IpAddr>;
+
+    /// A property of the request as it was received: the method, the target or the authority.
+    fn received(&self, name: &FieldName) -> Option<Cow<'_, [u8]>>;
+
+    /// Its id, if it has one.
+    fn id(&self) -> Option<&[u8]>;
 }
 
 /// A stream without a request, or without a valid one.
@@ -83,6 +91,14 @@ impl FinishedRequest for NoRequest {
     }
 
     fn client(&self) -> Option<IpAddr> {
+        None
+    }
+
+    fn received(&self, _: &FieldName) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+
+    fn id(&self) -> Option<&[u8]> {
         None
     }
 }

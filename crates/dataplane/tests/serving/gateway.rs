@@ -63,6 +63,7 @@ impl Gateway {
 
     fn options() -> Options {
         Options {
+            decision_log: None,
             workers: 1,
             limits: Limits::default(),
             trusted_proxies: TrustedProxies::default(),

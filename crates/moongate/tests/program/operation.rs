@@ -11,7 +11,7 @@ use testkit::numbers::Backends;
 use testkit::secured::Certificates;
 use testkit::wait::until;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().unwrap()

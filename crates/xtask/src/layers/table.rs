@@ -127,6 +127,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "stream_info",
             "metrics",
             "log",
+            "decision_log",
             "keys",
             "conn",
             "codec",
@@ -297,6 +298,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "operators",
             "limits",
             "output",
+            "audit",
             "logging",
             "cli",
             "privileges",
@@ -323,6 +325,8 @@ pub(super) const ORDER: &[List<'static>] = &[
             "demo",
         ],
     ),
+    ("dataplane::log", &["demands", "lines"]),
+    ("moongate::audit", &["chain", "writer", "file", "verify"]),
     (
         "moongate::explain",
         &[

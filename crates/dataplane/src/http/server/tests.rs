@@ -22,6 +22,7 @@ fn an_idle_connection_is_small() {
             reasons: ReasonHeader::Off,
             seed: None,
             log: None,
+            decisions: None,
             drain: Arc::default(),
             admission: Admission::new(1, 1, 1),
             addresses: Addresses::new(limits.address, TrustedProxies::default(), 1),
