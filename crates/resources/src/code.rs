@@ -31,6 +31,10 @@ codes! {
     TOO_MANY_FILES "MG0019" "there are more files or folders than are read"
     ODD_KEY "MG0025" "YAML reads the key as a number, a boolean or null"
     UNKNOWN_KIND "MG0026" "unknown kind"
+    API_SERVER "MG0030" "the API server cannot be asked, and what it said before keeps serving"
+    API_FORBIDDEN "MG0031" "the API server denies a kind to the gateway's account"
+    NOT_INSTALLED "MG0032" "a kind is not installed in the cluster, and is waited for"
+    STATE_FOLDER "MG0033" "the folder of the last configuration cannot be used"
 
     GATEWAY_NO_SERVERS "MG1001" "a Gateway needs at least one server"
     GATEWAY_NO_PORT "MG1002" "a server needs a port"

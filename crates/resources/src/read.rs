@@ -9,7 +9,9 @@ mod field_path;
 mod kinds;
 mod source_text;
 mod typed;
+mod written;
 
+use crate::api::ApiResource;
 use crate::code;
 use crate::diagnostic::{Diagnostic, Finding, Severity};
 use crate::key::{Key, Kind, ObjectRef};
@@ -23,9 +25,11 @@ use field_path::join;
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
+use written::{inherit, key};
 
 pub use cut::{DocumentText, documents};
 pub use source_text::SourceText;
+pub use written::written;
 
 /// What a document gave.
 #[derive(Debug, Default)]
@@ -79,6 +83,14 @@ pub fn read(file: &Arc<Path>, text: DocumentText<'_>) -> Reading {
             reader.value(parsed.value, "");
         }
     }
+    reading
+}
+
+/// Reads an object of an API server, which has no text: findings have the path of their field alone.
+pub fn read_value(value: Value) -> Reading {
+    let mut reading = Reading::default();
+    let document = Document::without_text();
+    Reader { document: &document, odd_keys: false, reading: &mut reading }.value(value, "");
     reading
 }
 
@@ -158,40 +170,28 @@ impl Reader<'_> {
 
     fn kind(&mut self, fields: Map<String, Value>, prefix: &str, version: String, kind: String) {
         let group = version.rsplit_once('/').map_or("", |(group, _)| group);
-        macro_rules! known {
-            ($($kind:ident in $group:literal [$($version:literal),+]),+ $(,)?) => {
-                match (group, kind.as_str()) {
-                    $(($group, stringify!($kind)) => {
-                        let versions = [$($version),+];
-                        let number = version.rsplit('/').next().unwrap_or_default();
-                        if versions.contains(&number) {
-                            self.object(fields, prefix, AnyObject::$kind);
-                        } else {
-                            let help = format!("use one of {}", versions.map(|v| join_version($group, v)).join(", "));
-                            let message = format!("`{version}` has no {kind}");
-                            self.add(prefix, general(code::WRONG_VERSION, "apiVersion", message, help));
-                        }
-                    })+
-                    _ => self.other(&fields, prefix, version, kind),
-                }
+        let Some(resource) = ApiResource::named(group, &kind) else {
+            return self.other(&fields, prefix, version, kind);
+        };
+        let number = version.rsplit('/').next().unwrap_or_default();
+        if !resource.versions.contains(&number) {
+            let known = resource.versions.iter().map(|number| format!("`{}`", resource.api_version(number)));
+            let help = format!("use one of {}", known.collect::<Vec<_>>().join(", "));
+            let message = format!("`{version}` has no {kind}");
+            return self.add(prefix, general(code::WRONG_VERSION, "apiVersion", message, help));
+        }
+        self.known(resource.kind, fields, prefix);
+    }
+
+    fn known(&mut self, kind: Kind, fields: Map<String, Value>, prefix: &str) {
+        macro_rules! typed {
+            ($($kind:ident)+) => {
+                match kind { $(Kind::$kind => self.object(fields, prefix, AnyObject::$kind)),+ }
             };
         }
-        known! {
-            Gateway in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-            VirtualService in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-            DestinationRule in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-            ServiceEntry in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-            WorkloadEntry in "networking.istio.io" ["v1", "v1beta1", "v1alpha3"],
-            RequestAuthentication in "security.istio.io" ["v1", "v1beta1"],
-            AuthorizationPolicy in "security.istio.io" ["v1", "v1beta1"],
-            PeerAuthentication in "security.istio.io" ["v1", "v1beta1"],
-            Service in "" ["v1"],
-            Endpoints in "" ["v1"],
-            Pod in "" ["v1"],
-            Secret in "" ["v1"],
-            Namespace in "" ["v1"],
-            ConfigMap in "" ["v1"],
-            EndpointSlice in "discovery.k8s.io" ["v1", "v1beta1"],
+        typed! {
+            Gateway VirtualService DestinationRule ServiceEntry WorkloadEntry RequestAuthentication AuthorizationPolicy
+            PeerAuthentication Service Endpoints Pod Secret Namespace ConfigMap EndpointSlice
         }
     }
 
@@ -208,24 +208,11 @@ impl Reader<'_> {
     }
 }
 
-/// Items of a typed list (`VirtualServiceList`) may leave out what the list says of all of them.
-fn inherit(item: &mut Value, version: &str, kind: &str) {
-    let (Value::Object(fields), Some(kind)) = (item, kind.strip_suffix("List").filter(|kind| !kind.is_empty())) else {
-        return;
-    };
-    fields.entry("apiVersion").or_insert_with(|| version.into());
-    fields.entry("kind").or_insert_with(|| kind.into());
-}
-
-fn join_version(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("`{version}`") } else { format!("`{group}/{version}`") }
-}
-
 impl Reader<'_> {
     fn object<T: Spec>(&mut self, mut fields: Map<String, Value>, prefix: &str, wrap: fn(Arc<Object<T>>) -> AnyObject) {
         let mut findings = if self.odd_keys { self.odd_keys(prefix) } else { Vec::new() };
         let metadata = self.metadata(fields.remove("metadata"), prefix, T::KIND, &mut findings);
-        let key = key(T::KIND, &metadata);
+        let key = key(T::KIND, &metadata.name, &metadata.namespace);
         let object = (!key.name.is_empty()).then(|| ObjectRef { kind: T::KIND, key: key.clone() });
         // Kinds of Istio have all they say in `spec`, some of Kubernetes' own have it beside the metadata.
         let (spec, under) = if spec_is_root(T::KIND) {
@@ -254,7 +241,7 @@ impl Reader<'_> {
         };
         let meta =
             Meta { labels: metadata.labels, annotations: metadata.annotations, created: metadata.creation_timestamp };
-        let source = Some(self.document.source());
+        let source = self.document.source();
         let any = |spec| wrap(Arc::new(Object { key, meta, source, spec }));
         match (spec, error) {
             (Some(spec), None) => self.reading.objects.push(any(spec)),
@@ -325,22 +312,13 @@ fn follows(field: &str, broken: &[String]) -> bool {
 }
 
 /// Whether what the object says is beside its metadata, not in `spec`.
-fn spec_is_root(kind: Kind) -> bool {
+pub fn spec_is_root(kind: Kind) -> bool {
     matches!(kind, Kind::Endpoints | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap | Kind::Pod)
 }
 
 /// Whether Go's own JSON reads the kind, which takes null for an empty text; kinds of Istio are read by the rules of protobuf.
 fn is_of_kubernetes(kind: Kind) -> bool {
     spec_is_root(kind) || matches!(kind, Kind::Service | Kind::Namespace)
-}
-
-fn key(kind: Kind, metadata: &Metadata) -> Key {
-    let namespace: Arc<str> = match (kind, &*metadata.namespace) {
-        (Kind::Namespace, _) => "".into(),
-        (_, "") => "default".into(),
-        (_, namespace) => namespace.into(),
-    };
-    Key { namespace, name: Arc::from(&*metadata.name) }
 }
 
 fn general(code: &'static str, field: &str, message: impl Into<String>, help: impl Into<String>) -> Finding {

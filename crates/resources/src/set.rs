@@ -79,6 +79,16 @@ macro_rules! kinds {
             pub fn source(&self) -> Option<&SourceLocation> {
                 match self { $(Self::$kind(object) => object.source.as_ref()),+ }
             }
+
+            /// Its labels, annotations and age.
+            pub fn meta(&self) -> &Meta {
+                match self { $(Self::$kind(object) => &object.meta),+ }
+            }
+
+            /// What it says; the values of Secrets are left out.
+            pub fn spec(&self) -> serde_json::Value {
+                match self { $(Self::$kind(object) => serde_json::to_value(&object.spec).unwrap_or_default()),+ }
+            }
         }
 
         /// All objects at one moment. Clones share structure.
@@ -120,6 +130,13 @@ macro_rules! kinds {
             /// Where an object was read from.
             pub fn source(&self, object: &ObjectRef) -> Option<&SourceLocation> {
                 match object.kind { $(Kind::$kind => self.$field.get(&object.key)?.source.as_ref()),+ }
+            }
+
+            /// An object.
+            pub fn get(&self, object: &ObjectRef) -> Option<AnyObject> {
+                match object.kind {
+                    $(Kind::$kind => self.$field.get(&object.key).cloned().map(AnyObject::$kind)),+
+                }
             }
 
             /// Whether there is such an object.

@@ -8,7 +8,7 @@ mod scalar;
 
 pub(crate) use places::{Node, OddKey};
 
-use granit_parser::{Event, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -97,7 +97,10 @@ impl<'t> Reader<'t> {
         #[cfg(test)]
         DOCUMENTS_READ.set(DOCUMENTS_READ.get() + 1);
         let most_copied = COPIES_BASE.saturating_add(text.len().saturating_mul(COPIES_PER_BYTE)).min(MAX_COPIES);
-        let (anchors, events) = (BTreeMap::new(), Parser::new_from_str(text));
+        // Another crate may switch the parser's feature for comments on.
+        let mut options = Options::default();
+        options.set_emit_comments(false);
+        let (anchors, events) = (BTreeMap::new(), Parser::new_from_str_with_options(text, options));
         Self { events, places, anchors, depth: 0, nodes: 0, copied: 0, most_copied, odd_keys: false }
     }
 

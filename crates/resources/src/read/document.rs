@@ -11,9 +11,9 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A document and the file it is in.
+/// A document and the file it is in; none where it is an object of an API server.
 pub(super) struct Document<'a> {
-    file: &'a Arc<Path>,
+    file: Option<&'a Arc<Path>>,
     text: DocumentText<'a>,
     tree: OnceCell<Option<Node>>,
     /// Made once: a list may hold thousands of objects.
@@ -22,11 +22,20 @@ pub(super) struct Document<'a> {
 
 impl<'a> Document<'a> {
     pub(super) fn new(file: &'a Arc<Path>, text: DocumentText<'a>) -> Self {
-        Self { file, text, tree: OnceCell::new(), fingerprint: OnceCell::new() }
+        Self { file: Some(file), text, tree: OnceCell::new(), fingerprint: OnceCell::new() }
+    }
+
+    /// A document that was never a text: nothing has a place.
+    pub(super) fn without_text() -> Self {
+        let text = DocumentText { first_line: 1, text: "" };
+        Self { file: None, text, tree: OnceCell::new(), fingerprint: OnceCell::new() }
     }
 
     fn tree(&self) -> Option<&Node> {
-        let read = || yaml::parse_with_places(self.text.text).ok().map(|(_, tree)| tree);
+        let read = || {
+            self.file?;
+            yaml::parse_with_places(self.text.text).ok().map(|(_, tree)| tree)
+        };
         self.tree.get_or_init(read).as_ref()
     }
 
@@ -41,14 +50,14 @@ impl<'a> Document<'a> {
             severity: Severity::Error,
             object: None,
             field: String::new(),
-            position: Some(self.position((fault.line, fault.column))),
+            position: self.position((fault.line, fault.column)),
             message: fault.message.clone(),
             help: Some("fix the document; the other documents of the file are used without it".to_owned()),
         }
     }
 
-    fn position(&self, (line, column): (u32, u32)) -> Position {
-        Position { file: Arc::clone(self.file), line: self.text.first_line + line - 1, column }
+    fn position(&self, (line, column): (u32, u32)) -> Option<Position> {
+        Some(Position { file: Arc::clone(self.file?), line: self.text.first_line + line - 1, column })
     }
 
     /// Findings with their places.
@@ -61,14 +70,15 @@ impl<'a> Document<'a> {
         let place = |finding: Finding| {
             let node = self.tree().map(|tree| tree.nearest(&join(prefix, &finding.field)).0);
             let position = self.position(node.map_or((1, 1), |node| node.at));
-            finding.of(object.cloned(), Some(position))
+            finding.of(object.cloned(), position)
         };
         findings.into_iter().map(place).collect()
     }
 
-    pub(super) fn source(&self) -> SourceLocation {
+    pub(super) fn source(&self) -> Option<SourceLocation> {
+        let file = Arc::clone(self.file?);
         let fingerprint = *self.fingerprint.get_or_init(|| self.text.fingerprint());
-        SourceLocation { file: Arc::clone(self.file), line: self.text.first_line, fingerprint }
+        Some(SourceLocation { file, line: self.text.first_line, fingerprint })
     }
 }
 

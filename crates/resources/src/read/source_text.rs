@@ -3,6 +3,7 @@
 
 use super::cut::{DocumentText, cuts};
 use super::field_path::join;
+use super::written::written;
 use crate::diagnostic::SourceLocation;
 use crate::key::ObjectRef;
 use crate::yaml::{self, Node};
@@ -62,6 +63,13 @@ impl SourceText {
         let located = located.as_ref()?;
         let (line, column) = located.tree.nearest(&join(located.prefix(object)?, field)).0.at;
         Some((first_line + line - 1, column))
+    }
+
+    /// The objects of the document that a location names, as they are written; `None` when the file has another text there now.
+    pub fn written(&self, source: &SourceLocation) -> Option<Vec<(ObjectRef, Value)>> {
+        let text = self.text.get(self.documents.get(&source.line)?.clone())?;
+        let document = DocumentText { first_line: source.line, text };
+        (document.fingerprint() == source.fingerprint).then(|| written(document))
     }
 
     /// How many documents were read to locate fields.

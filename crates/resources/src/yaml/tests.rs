@@ -119,3 +119,19 @@ fn what_was_written_is_known() {
     assert_eq!(odd, [("labels.true".to_owned(), "on".to_owned()), ("labels.10".to_owned(), "0012".to_owned())]);
     assert!(parse("on: 1\n").unwrap().odd_keys && !parse("one: 1\n'on': 1\n80: x\n").unwrap().odd_keys);
 }
+
+#[test]
+fn comments_are_nowhere_in_a_document() {
+    let texts = [
+        "# a\nx: [1]\n",
+        "x: [1]\n# a\n",
+        "x:\n- 1\n# a\n",
+        "x: # a\n# b\n  [1]\n",
+        "x:\n  # a\n  - 1 # b\n  # c\n...\n",
+        "x: [1, # a\n]\n",
+    ];
+    for text in texts {
+        assert_eq!(parse(text).unwrap().value, json!({"x": [1]}), "{text}");
+        assert!(parse_with_places(text).unwrap().1.get("x[0]").is_some(), "{text}");
+    }
+}
