@@ -3,10 +3,13 @@
 use crate::accept::{MediaType, preference};
 use crate::cli::ServeArgs;
 use crate::current::{Current, Shared};
+use crate::gateway_services::{self, Open};
+use crate::get::OBJECTS;
 use crate::metrics::{self, Format};
 use crate::operators::{self, OperatorLimits};
 use crate::page;
 use crate::readiness::Health;
+use crate::written;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::{Query, Request, State};
@@ -14,8 +17,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use compiler::Workload;
 use dataplane::{DataPlane, Inherited};
-use std::collections::BTreeMap;
+use ir::ListenerId;
+use resources::api::{ALL, ApiResource};
+use resources::key::Kind;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -34,6 +41,8 @@ struct Pages {
     shared: Shared,
     health: Health,
     data_plane: Arc<DataPlane>,
+    workloads: Arc<[Workload]>,
+    ready_at: SocketAddr,
 }
 
 impl Pages {
@@ -96,8 +105,9 @@ impl Sockets {
         shared: Shared,
         health: Health,
         data_plane: Arc<DataPlane>,
+        workloads: Arc<[Workload]>,
     ) -> Result<JoinSet<()>> {
-        let pages = Pages { shared, health: health.clone(), data_plane };
+        let pages = Pages { shared, health: health.clone(), data_plane, workloads, ready_at: self.ready.local_addr()? };
         let health_pages = || {
             let pages = Router::new().route(READINESS, get(ready)).route("/healthz/live", get(live));
             pages.with_state(health.clone())
@@ -107,6 +117,7 @@ impl Sockets {
             .route("/metrics", get(metrics))
             .route("/config", get(config))
             .route("/report", get(report))
+            .route(OBJECTS, get(objects))
             .with_state(pages.clone())
             .merge(health_pages())
             .layer(middleware::from_fn(known_host));
@@ -207,6 +218,35 @@ async fn report(
         lines.collect::<String>().into_response()
     };
     made(report).await.into_response()
+}
+
+/// The objects of the kinds that are asked for, all without any, as a list; values of Secrets are left out.
+async fn objects(State(pages): State<Pages>, Query(query): Query<BTreeMap<String, String>>) -> Response {
+    let list = move || {
+        let named = query.get("kinds").map(|kinds| kinds.split(',').collect::<Vec<_>>());
+        let is_asked = |one: &&ApiResource| named.as_ref().is_none_or(|named| named.contains(&one.singular));
+        let kinds: BTreeSet<Kind> = ALL.iter().filter(is_asked).map(|one| one.kind).collect();
+        let current = pages.shared.get();
+        let mut all = written::objects(&current.set, &current.streams, &kinds);
+        if kinds.contains(&Kind::Service) {
+            let open = |workload: &Workload| open(&current, workload, pages.ready_at);
+            gateway_services::add(&mut all, &current.set, &pages.workloads, Some(&open));
+        }
+        all.iter_mut().for_each(|(object, value)| written::redact(object, value));
+        let items: Vec<_> = all.into_iter().map(|(_, value)| value).collect();
+        json(
+            &serde_json::json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}),
+        )
+    };
+    made(list).await.into_response()
+}
+
+/// What a workload listens on.
+fn open(current: &Current, workload: &Workload, ready: SocketAddr) -> Open {
+    let of_workload = current.listening.iter().filter(|(id, _)| id.workload == workload.name);
+    let server =
+        |(id, address): &(ListenerId, SocketAddr)| Some((current.snapshot.listeners.get(id)?.server_port, *address));
+    Open { servers: of_workload.filter_map(server).collect(), ready: Some(ready) }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Response {

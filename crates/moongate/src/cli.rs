@@ -26,7 +26,8 @@ Examples:
   moongate demo                                    a gateway to send requests to, in a minute
   moongate run ./config                            serve by the YAML of a folder, and watch it
   moongate check ./config                          what is wrong, in which line
-  moongate explain http://dev.example.com/ ./config    where a request would go, and why")]
+  moongate explain http://dev.example.com/ ./config    where a request would go, and why
+  moongate get svc -n istio-system                 the running gateway's Service, as kubectl shows it")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -46,6 +47,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Show objects in kubectl's manner, of files and folders or of a running gateway
+    Get(GetArgs),
+    /// Print the objects that run the gateway in a cluster
+    Manifests(ManifestsArgs),
+    /// Print the definitions of Istio's kinds, for clusters without Istio's
+    Crds,
     /// Serve Istio's example with two small backends, from a folder to play with
     Demo(Box<DemoArgs>),
     /// A backend that answers with what it received
@@ -135,12 +142,36 @@ Every flag can be set by the environment variable named beside it.
 Examples:
   moongate run ./config --port-map 80=8080,443=8443     without the right to bind low ports
   moongate run ./config --access-log -                  requests on the standard output
-  moongate run ./config --as ingress,egress --egress-bind 10.0.0.2")]
+  moongate run ./config --as ingress,egress --egress-bind 10.0.0.2
+  moongate run --kubernetes --state /var/lib/moongate   by the objects of a cluster")]
 pub(crate) struct RunArgs {
+    /// Files and folders with YAML or JSON; `-` is standard input, which, like a pipe, is read once
+    #[arg(required_unless_present = "kubernetes", value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) config: ConfigArgs,
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArgs,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+}
+
+/// A cluster in place of files.
+#[derive(Debug, Clone, Args, Default)]
+#[command(next_help_heading = "Kubernetes")]
+pub(crate) struct ClusterArgs {
+    /// Read the API server of a cluster in place of files: by the account of the Pod, else by $KUBECONFIG or ~/.kube/config
+    #[arg(long, env = "MOONGATE_KUBERNETES", conflicts_with_all = ["paths", "mesh_config"])]
+    pub(crate) kubernetes: bool,
+    /// The kubeconfig to use
+    #[arg(long, env = "MOONGATE_KUBECONFIG", value_name = "FILE", requires = "kubernetes")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig to use, in place of its current one
+    #[arg(long, env = "MOONGATE_CONTEXT", value_name = "NAME", requires = "kubernetes")]
+    pub(crate) context: Option<String>,
+    /// A folder that keeps what was read, Secrets among it, so that a start without the API server serves it
+    #[arg(long, env = "MOONGATE_STATE", value_name = "FOLDER", requires = "kubernetes")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// How it is served.
@@ -313,6 +344,71 @@ pub(crate) struct ExplainArgs {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) workload: WorkloadArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Without -f, a running gateway is asked at its admin address. The Service of the gateway is shown as a cluster would have it, also
+where no file has one. Exit code: 0, 1 when something that is named is not there, 2 when the command itself failed.
+
+Examples:
+  moongate get svc -n istio-system -f ./config      the gateway's Service with its ports
+  moongate get gateways,virtualservices -A          of the running gateway
+  moongate get vs reviews -o yaml -f ./config")]
+pub(crate) struct GetArgs {
+    /// Kinds (`svc`, `gateways`, `gw,vs`, `all`, `istio-io`) and names, or `KIND/NAME`
+    #[arg(required = true, value_name = "KIND [NAME]")]
+    pub(crate) resources: Vec<String>,
+    /// Namespace to look into
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Look into all namespaces
+    #[arg(long, short = 'A')]
+    pub(crate) all_namespaces: bool,
+    /// `wide`, `json`, `yaml` or `name` in place of the usual table
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(crate) output: Option<String>,
+    /// Only objects with these labels: `key=value`, `key!=value`, `key`, `!key`, separated by commas
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    pub(crate) selector: Option<String>,
+    /// Leave out the names of the columns
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+    /// Show all labels in a last column
+    #[arg(long)]
+    pub(crate) show_labels: bool,
+    /// File or folder with the objects, `-` for the standard input; may be given again [default: ask the running gateway]
+    #[arg(long = "filename", short = 'f', value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Address of the admin pages of the running gateway
+    #[arg(long, env = "MOONGATE_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
+    pub(crate) admin: SocketAddr,
+    /// Of which gateways the Services are shown, with -f
+    #[arg(long = "as", env = "MOONGATE_AS", value_delimiter = ',', default_value = "ingress")]
+    pub(crate) roles: Vec<Role>,
+    /// Namespace of these gateways
+    #[arg(long, env = "MOONGATE_NAMESPACE", value_name = "NAMESPACE", default_value = "istio-system")]
+    pub(crate) workload_namespace: String,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  moongate manifests --image registry.example.com/moongate:1 | kubectl apply -f -
+  moongate manifests --as ingress,egress -n gateways")]
+pub(crate) struct ManifestsArgs {
+    /// The gateways to run
+    #[arg(long = "as", value_delimiter = ',', default_value = "ingress")]
+    pub(crate) roles: Vec<Role>,
+    /// The namespace to run them in
+    #[arg(long, short, default_value = "istio-system")]
+    pub(crate) namespace: String,
+    /// The templates of the Helm chart in `deploy/helm`
+    #[arg(long, hide = true)]
+    pub(crate) chart: bool,
+    /// The image of the container
+    #[arg(long, value_name = "IMAGE", default_value = concat!("moongate:", env!("CARGO_PKG_VERSION")))]
+    pub(crate) image: String,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -79,7 +79,9 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<()> {
         ..WorkloadArgs::default()
     };
     let welcome = Welcome { folder: folder.clone(), port, files, notes, admin: serve.admin, ready: serve.ready };
-    run::serve(&[folder], &workload, &serve, (Some("-"), bound), move |open| output::print(&welcome.text(open)))
+    run::serve(run::Origin::Files(vec![folder]), &workload, &serve, (Some("-"), bound), move |open| {
+        output::print(&welcome.text(open))
+    })
 }
 
 /// The folder that is given, or a new one.

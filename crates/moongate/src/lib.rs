@@ -10,20 +10,25 @@ mod audit;
 mod certificates;
 mod check;
 mod cli;
+mod crds;
 mod current;
 mod demo;
 mod descriptors;
 mod echo;
 pub mod explain;
+mod gateway_services;
+mod get;
 mod handover;
 mod limits;
 mod logging;
+mod manifests;
 mod mesh;
 mod metrics;
 mod objects;
 mod operators;
 mod output;
 mod page;
+mod page_client;
 mod pipeline;
 mod positions;
 mod privileges;
@@ -40,6 +45,8 @@ mod signals;
 mod sink;
 mod start_up;
 mod words;
+mod written;
+mod yaml;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
@@ -71,6 +78,9 @@ fn run_command() -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::command(&args),
         Command::Audit { command } => audit::command(&command),
+        Command::Get(args) => get::get(&args),
+        Command::Crds => crds::crds().map(|()| ExitCode::SUCCESS),
+        Command::Manifests(args) => manifests::manifests(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::demo(&args).map(|()| ExitCode::SUCCESS),
         Command::Echo(args) => echo::serve(&args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {

@@ -21,7 +21,9 @@ pub(crate) fn level(text: &str) -> Result<String, String> {
 
 /// Starts the log, from `level` on.
 pub(crate) fn start(level: &str, format: Output) -> Result<()> {
-    let filter = EnvFilter::try_new(level).with_context(|| format!("`{level}` is not a level of the log"))?;
+    // The client of Kubernetes logs each request that fails; `sources` says once what is wrong. A level of its own overrides this.
+    let filter = EnvFilter::try_new(format!("kube_client=off,{level}"))
+        .with_context(|| format!("`{level}` is not a level of the log"))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

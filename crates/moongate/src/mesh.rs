@@ -27,8 +27,8 @@ pub(crate) struct Mesh {
 struct Written {
     text: Arc<str>,
     file: Arc<Path>,
-    /// The ConfigMap, where they stand in one: places are those of the document then.
-    object: Option<(ObjectRef, u32)>,
+    /// The ConfigMap, where they stand in one: the place is the line of its document then, where it is in a file.
+    object: Option<(ObjectRef, Option<u32>)>,
 }
 
 impl Mesh {
@@ -49,7 +49,8 @@ impl Mesh {
         let (mesh, mut found) = read_mesh_config(&written.file, &written.text);
         if let Some((object, line)) = &written.object {
             for one in &mut found {
-                one.position = Some(Position { file: Arc::clone(&written.file), line: *line, column: 0 });
+                let position = |line| Position { file: Arc::clone(&written.file), line, column: 0 };
+                one.position = line.map(position);
                 one.object = Some(object.clone());
                 one.field = format!("data.{DATA}");
             }
@@ -89,8 +90,9 @@ fn of_config_map(set: &ResourceSet, settings: &Settings) -> Option<Written> {
         let key = Key { namespace, name: NAME.into() };
         let text = set.config_maps.get(&key)?.spec.data.get(DATA)?;
         let object = ObjectRef { kind: Kind::ConfigMap, key };
-        let source = set.source(&object)?;
-        let (file, line) = (Arc::clone(&source.file), source.line);
+        let source = set.source(&object);
+        let file = source.map_or_else(|| Path::new("ConfigMap").into(), |source| Arc::clone(&source.file));
+        let line = source.map(|source| source.line);
         Some(Written { text: (&**text).into(), file, object: Some((object, line)) })
     })
 }

@@ -4,7 +4,7 @@ use crate::access_log::AccessLog;
 use crate::admin;
 use crate::applier::Applier;
 use crate::audit::DecisionLog;
-use crate::cli::{LogStyle, RunArgs, ServeArgs, WorkloadArgs};
+use crate::cli::{ClusterArgs, LogStyle, RunArgs, ServeArgs, WorkloadArgs};
 use crate::current::Shared;
 use crate::handover::{Predecessor, TakeoverSocket, TrustedUsers};
 use crate::pipeline::Pipeline;
@@ -16,14 +16,16 @@ use crate::sink::ReportSink;
 use crate::start_up::{Input, StartUp};
 use crate::{descriptors, handover, limits, logging, process, service_manager, settings, start_up};
 use anyhow::{Context, Result};
+use compiler::Workload;
 use dataplane::{DataPlane, Inherited, Limits, Options, TrustedProxies};
 use ir::LogFormat;
 use rustix::process::Uid;
-use sources::{FileSource, Reload};
+use sources::{Access, FileSource, KubernetesSettings, KubernetesSource, Pace, Reload, Watch};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -32,13 +34,68 @@ use upstream::{Blocked, Upstream};
 /// Serves until the process is asked to end.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     logging::start(&args.serve.log, args.serve.log_format)?;
-    serve(&args.config.paths, &args.config.workload, &args.serve, (None, Inherited::default()), |_| Ok(()))
+    let origin = match &args.cluster {
+        ClusterArgs { kubernetes: true, kubeconfig, context, state } => Origin::Cluster(KubernetesSettings {
+            access: Access { kubeconfig: kubeconfig.clone(), context: context.clone() },
+            namespace: args.workload.namespace.as_str().into(),
+            state: state.clone(),
+            pace: Pace::default(),
+        }),
+        _ => Origin::Files(args.paths.clone()),
+    };
+    serve(origin, &args.workload, &args.serve, (None, Inherited::default()), |_| Ok(()))
+}
+
+/// Where the configuration comes from.
+pub(crate) enum Origin {
+    Files(Vec<PathBuf>),
+    Cluster(KubernetesSettings),
+}
+
+/// A source that is not watched yet.
+enum Opened {
+    Files(FileSource),
+    Cluster(KubernetesSource),
+}
+
+impl Origin {
+    /// Opens the source; what is logged of it.
+    fn open(self, workload: &WorkloadArgs, runtime: &Runtime) -> Result<(Opened, Input)> {
+        match self {
+            Self::Files(paths) => {
+                let source = FileSource::new(paths.clone(), workload.mesh_config.clone())?;
+                let check = (!source.has_streams()).then(|| start_up::check_command(&paths, workload));
+                Ok((Opened::Files(source), Input { paths, check }))
+            }
+            Self::Cluster(settings) => {
+                let source = runtime.block_on(KubernetesSource::new(settings))?;
+                let input = Input { paths: vec![source.url().into()], check: None };
+                Ok((Opened::Cluster(source), input))
+            }
+        }
+    }
+}
+
+impl Opened {
+    fn reload(&self) -> Reload {
+        match self {
+            Self::Files(source) => source.reload(),
+            Self::Cluster(source) => source.reload(),
+        }
+    }
+
+    fn watch(self) -> Watch {
+        match self {
+            Self::Files(source) => sources::watch(source),
+            Self::Cluster(source) => sources::watch(source),
+        }
+    }
 }
 
 /// Serves, and calls `started` with what is listened on once the first configuration serves. `bound` are sockets that the caller has opened
 /// for addresses of `args` or of the configuration.
 pub(crate) fn serve(
-    paths: &[PathBuf],
+    origin: Origin,
     workload: &WorkloadArgs,
     args: &ServeArgs,
     (default_log, bound): (Option<&str>, Inherited),
@@ -49,8 +106,9 @@ pub(crate) fn serve(
     privileges::warn_of_root(run_as.as_ref());
     let users = TrustedUsers { later: run_as.as_ref().map(|run_as| Uid::from_raw(run_as.uid())) };
     let settings = settings::settings(workload)?;
-    let source = FileSource::new(paths.to_vec(), workload.mesh_config.clone())?;
-    let check = (!source.has_streams()).then(|| start_up::check_command(paths, workload));
+    let workloads: Arc<[Workload]> = settings.workloads.as_slice().into();
+    let runtime = process::control_runtime()?;
+    let (source, input) = origin.open(workload, &runtime)?;
     let log_target = args.access_log.clone().or_else(|| default_log.map(str::to_owned));
     let (log, access_log) = AccessLog::open(log_target, args.access_log_format.map(log_format))?;
     let log = Arc::new(log);
@@ -59,9 +117,7 @@ pub(crate) fn serve(
     inherited.extend(bound);
     let sockets = admin::Sockets::open(args, &mut inherited)?;
     let own = sockets.to_hand_over()?;
-    let input = Input { paths: paths.to_vec(), check };
     let start_up = StartUp::new(input, sockets.addresses()?);
-    let runtime = process::control_runtime()?;
     let workers = args.workers.unwrap_or_else(process::workers);
     let bounds = limits::bounds(&args.limits, descriptors, workers, own.len())?;
     let of_upstream = upstream::Settings {
@@ -91,9 +147,9 @@ pub(crate) fn serve(
         })?);
         let (shared, health) = (Shared::default(), Health::default());
         let mut of_operators =
-            sockets.serve(bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane))?;
+            sockets.serve(bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane), workloads)?;
         let reload = source.reload();
-        let source = sources::watch(source);
+        let source = source.watch();
         let on_request = reload.clone();
         tasks.spawn(on_signal(SignalKind::hangup(), move || {
             tracing::info!("reading the configuration again");

@@ -7,6 +7,7 @@ mod program {
     mod balance;
     mod cases;
     mod clients;
+    mod cluster;
     mod conformance;
     mod decision_log;
     mod descriptors;
@@ -14,8 +15,10 @@ mod program {
     mod envoy;
     mod file_operations;
     mod first_use;
+    mod get;
     mod hostile;
     mod input;
+    mod kubernetes;
     mod lifecycle;
     mod metrics;
     mod mutations;

@@ -3,6 +3,7 @@
 use crate::event::Batch;
 use crate::files::Files;
 use crate::load_error::LoadError;
+use crate::reload::{Reload, Requests};
 use crate::source::Source;
 use resources::set::ResourceSet;
 use std::os::fd::OwnedFd;
@@ -10,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Without a further change for so long, what changed is read.
@@ -28,20 +28,8 @@ pub struct FileSource {
     /// The changes that the system reports, from the first reading on and where it can.
     events: Option<AsyncFd<OwnedFd>>,
     begun: bool,
-    requests: Receiver<()>,
+    requests: Requests,
     reload: Reload,
-}
-
-/// Asks for everything to be read again.
-#[derive(Debug, Clone)]
-pub struct Reload(Sender<()>);
-
-impl Reload {
-    /// Reads every file again; the result has [`Loaded::requested`](crate::Loaded::requested). Requests before that count as one.
-    pub fn request(&self) {
-        // Full: a request waits already.
-        let _ = self.0.try_send(());
-    }
 }
 
 impl FileSource {
@@ -50,8 +38,8 @@ impl FileSource {
     pub fn new(paths: Vec<PathBuf>, mesh: Option<PathBuf>) -> Result<Self, LoadError> {
         let mut files = Files::new(paths)?;
         files.set_mesh(mesh);
-        let (reload, requests) = channel(1);
-        Ok(Self { files: Some(files), events: None, begun: false, requests, reload: Reload(reload) })
+        let (reload, requests) = Reload::new();
+        Ok(Self { files: Some(files), events: None, begun: false, requests, reload })
     }
 
     /// Whether any of the input can be read only once.
@@ -84,7 +72,7 @@ impl FileSource {
     async fn wait(&mut self) -> bool {
         let Self { files: Some(files), events, requests, .. } = self else { return false };
         tokio::select! {
-            Some(()) = requests.recv() => true,
+            () = requests.next() => true,
             () = wait_for_change(files, events.as_ref()) => false,
         }
     }

@@ -1,4 +1,4 @@
-//! Where resources come from: files and folders on this machine, watched, and streams, read once.
+//! Where resources come from: files and folders on this machine, watched, streams, read once, and the API server of a cluster.
 //!
 //! A [`Source`] reports [`SourceEvent`]s. [`watch`] makes sets of them, and the program takes [`Loaded`] after [`Loaded`] from it; the first
 //! comes at once, each further one after something changed. The last good version of an object lives here: while its document is broken,
@@ -13,11 +13,13 @@ mod findings;
 mod folder;
 mod inotify;
 mod inventory;
+mod kubernetes;
 mod listing;
 mod load_error;
 mod mesh;
 mod named;
 mod reader;
+mod reload;
 mod route;
 mod settle;
 mod source;
@@ -26,10 +28,12 @@ mod watch;
 
 pub use collector::{Collector, Loaded};
 pub use event::{Batch, ObjectVersion, Rejection, Scope, SourceEvent, Timing, Upsert};
-pub use file_source::{FileSource, Reload};
+pub use file_source::FileSource;
+pub use kubernetes::{Access, AccessError, Extent, KubernetesSettings, KubernetesSource, Pace, WATCHED, Watched};
 pub use load_error::LoadError;
 pub use mesh::MeshText;
 pub use reader::FileReader;
+pub use reload::Reload;
 pub use source::Source;
 pub use stream::StreamTexts;
 pub use watch::{Watch, watch};

@@ -1,9 +1,11 @@
 //! What the tests of every crate share: the real program as a child, echo backends, a client that sends the bytes it is
 //! told to, cases, Istio's recorded answers, and the forms of malformed requests. Only test code uses it.
 
+pub mod api_server;
 pub mod backend;
 pub mod cases;
 pub mod client;
+pub mod cluster;
 pub mod debian;
 pub mod envoy;
 pub mod faulty_backend;

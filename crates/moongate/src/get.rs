@@ -1,0 +1,349 @@
+//! `moongate get`: objects in kubectl's manner, of files and folders or of a running gateway.
+
+mod age;
+mod columns;
+mod request;
+mod table;
+
+use crate::cli::{GetArgs, Role};
+use crate::gateway_services;
+use crate::output;
+use crate::page_client;
+use crate::words::counted;
+use crate::written;
+use crate::yaml;
+use anyhow::{Context, Result, anyhow, bail};
+use compiler::Workload;
+use jiff::Timestamp;
+use request::Request;
+use resources::api::ApiResource;
+use resources::diagnostic::Severity;
+use resources::key::{Kind, ObjectRef};
+use serde_json::{Map, Value, json};
+use sources::FileReader;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+/// The page of a running gateway that has its objects.
+pub(crate) const OBJECTS: &str = "/objects";
+
+/// The exit code of what kubectl calls an error.
+const FAILED: u8 = 1;
+
+type Objects = Vec<(ObjectRef, Value)>;
+
+/// How objects are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Table { wide: bool },
+    Json,
+    Yaml,
+    Name,
+}
+
+/// Prints what is asked for.
+pub(crate) fn get(args: &GetArgs) -> Result<ExitCode> {
+    let selected = match select(args) {
+        Ok(selected) => selected,
+        Err(message) => return Ok(fail(&[format!("error: {message}")])),
+    };
+    let objects =
+        if args.files.is_empty() { of_gateway(args, &selected.kinds)? } else { of_files(args, &selected.kinds)? };
+    let (found, missing) = selected.pick(objects, args);
+    output::print(&selected.render(&found, args))?;
+    if missing.is_empty() && found.is_empty() && matches!(selected.form, Form::Table { .. } | Form::Name) {
+        let everywhere = args.all_namespaces || !selected.is_namespaced();
+        let place = if everywhere { String::new() } else { format!(" in {} namespace.", args.namespace) };
+        // kubectl says it there, and ends well.
+        eprintln!("No resources found{place}");
+    }
+    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { fail(&missing) })
+}
+
+fn fail(messages: &[String]) -> ExitCode {
+    messages.iter().for_each(|message| eprintln!("{message}"));
+    ExitCode::from(FAILED)
+}
+
+/// What to show, and how.
+struct Selected {
+    request: Request,
+    kinds: BTreeSet<Kind>,
+    form: Form,
+    labels: Vec<Demand>,
+}
+
+fn select(args: &GetArgs) -> Result<Selected, String> {
+    let request = request::parse(&args.resources)?;
+    let form = match args.output.as_deref() {
+        None => Form::Table { wide: false },
+        Some("wide") => Form::Table { wide: true },
+        Some("json") => Form::Json,
+        Some("yaml") => Form::Yaml,
+        Some("name") => Form::Name,
+        Some(other) => {
+            let message = "unable to match a printer suitable for the output format";
+            return Err(format!("{message} \"{other}\", allowed formats are: json,name,wide,yaml"));
+        }
+    };
+    let kinds: BTreeSet<Kind> = match &request {
+        Request::Kinds(kinds, _) => kinds.iter().copied().collect(),
+        Request::Objects(objects) => objects.iter().map(|(kind, _)| *kind).collect(),
+    };
+    let by_name = match &request {
+        Request::Kinds(_, names) => !names.is_empty(),
+        Request::Objects(_) => true,
+    };
+    if by_name && args.all_namespaces {
+        return Err("a resource cannot be retrieved by name across all namespaces".to_owned());
+    }
+    if by_name && args.selector.is_some() {
+        return Err("name cannot be provided when a selector is specified".to_owned());
+    }
+    let labels = args.selector.as_deref().map(Demand::parse_all).transpose()?.unwrap_or_default();
+    Ok(Selected { request, kinds, form, labels })
+}
+
+impl Selected {
+    /// The objects that are asked for, in the order in which they are, and what there is to say about those that are missing.
+    fn pick(&self, objects: Objects, args: &GetArgs) -> (Objects, Vec<String>) {
+        let is_here = |object: &ObjectRef| {
+            args.all_namespaces || object.key.namespace.is_empty() || *object.key.namespace == *args.namespace
+        };
+        let is_wanted = |value: &Value| self.labels.iter().all(|demand| demand.is_met(value));
+        let objects: Objects =
+            objects.into_iter().filter(|(object, value)| is_here(object) && is_wanted(value)).collect();
+        let names: Vec<(Kind, &str)> = match &self.request {
+            Request::Kinds(kinds, names) if names.is_empty() => {
+                let of = |kind: Kind| objects.iter().filter(move |(object, _)| object.kind == kind).cloned();
+                return (kinds.iter().flat_map(|kind| of(*kind)).collect(), Vec::new());
+            }
+            Request::Kinds(kinds, names) => {
+                kinds.iter().flat_map(|kind| names.iter().map(move |name| (*kind, &**name))).collect()
+            }
+            Request::Objects(all) => all.iter().map(|(kind, name)| (*kind, &**name)).collect(),
+        };
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for (kind, name) in names {
+            match objects.iter().find(|(object, _)| object.kind == kind && *object.key.name == *name) {
+                Some(one) => found.push(one.clone()),
+                None => {
+                    let resource = ApiResource::of(kind).map(ApiResource::full_name).unwrap_or_default();
+                    missing.push(format!("Error from server (NotFound): {resource} \"{name}\" not found"));
+                }
+            }
+        }
+        (found, missing)
+    }
+
+    fn is_namespaced(&self) -> bool {
+        self.kinds.iter().filter_map(|kind| ApiResource::of(*kind)).all(|resource| resource.namespaced)
+    }
+
+    fn render(&self, found: &Objects, args: &GetArgs) -> String {
+        match self.form {
+            Form::Name => found.iter().map(|(object, _)| qualified(object) + "\n").collect(),
+            Form::Json => json_text(&self.document(found)),
+            Form::Yaml => yaml::to_yaml(&self.document(found)),
+            Form::Table { wide } => self.tables(found, args, wide),
+        }
+    }
+
+    /// One object where one is asked for, else a list.
+    fn document(&self, found: &Objects) -> Value {
+        let is_one = match &self.request {
+            Request::Kinds(_, names) => names.len() == 1,
+            Request::Objects(objects) => objects.len() == 1,
+        };
+        match found.as_slice() {
+            [(_, value)] if is_one => value.clone(),
+            found => {
+                let items: Vec<&Value> = found.iter().map(|(_, value)| value).collect();
+                json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}})
+            }
+        }
+    }
+
+    /// A table for each kind that there is something of.
+    fn tables(&self, found: &Objects, args: &GetArgs, wide: bool) -> String {
+        let now = Timestamp::now();
+        let several = self.kinds.len() > 1;
+        let mut tables = Vec::new();
+        let mut rest = found.as_slice();
+        while let Some((first, _)) = rest.first() {
+            let kind = first.kind;
+            let count = rest.iter().take_while(|(object, _)| object.kind == kind).count();
+            let (these, others) = rest.split_at(count);
+            rest = others;
+            let in_namespace = args.all_namespaces && !first.key.namespace.is_empty();
+            let row = |object: Option<(&ObjectRef, &Value)>| {
+                let mut row = match object {
+                    None => columns::names(kind, wide).into_iter().map(str::to_owned).collect(),
+                    Some((_, value)) => columns::cells(kind, value, wide, now),
+                };
+                if let (Some((object, _)), Some(name), true) = (object, row.first_mut(), several) {
+                    *name = qualified(object);
+                }
+                if in_namespace {
+                    row.insert(0, object.map_or("NAMESPACE", |(object, _)| &*object.key.namespace).to_owned());
+                }
+                if args.show_labels {
+                    let labels = |(_, value): (_, &Value)| columns::labels(value.pointer("/metadata/labels"));
+                    row.push(object.map_or_else(|| "LABELS".to_owned(), labels));
+                }
+                row
+            };
+            let header = (!args.no_headers).then(|| row(None));
+            let rows: Vec<_> =
+                header.into_iter().chain(these.iter().map(|(object, value)| row(Some((object, value))))).collect();
+            tables.push(table::render(&rows));
+        }
+        tables.join("\n")
+    }
+}
+
+/// `gateway.networking.istio.io/name`, `service/name`.
+fn qualified(object: &ObjectRef) -> String {
+    let resource = ApiResource::of(object.kind);
+    let (singular, group) = resource.map_or(("", ""), |resource| (resource.singular, resource.group));
+    let dot = if group.is_empty() { "" } else { "." };
+    format!("{singular}{dot}{group}/{}", object.key.name)
+}
+
+/// JSON as kubectl prints it: keys sorted, four spaces a level.
+fn json_text(value: &Value) -> String {
+    use serde::Serialize as _;
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    // A value of JSON can be written to memory.
+    let _ = sorted(value).serialize(&mut serializer);
+    String::from_utf8_lossy(&out).into_owned() + "\n"
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Value::Object(fields.into_iter().collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Objects of files and folders, as they would be in a cluster: those with errors, which admission refuses, are left out and counted.
+fn of_files(args: &GetArgs, kinds: &BTreeSet<Kind>) -> Result<Objects> {
+    let mut source = FileReader::new(args.files.clone())?;
+    let Some(loaded) = source.refresh() else { return Ok(Vec::new()) };
+    let errors: BTreeSet<&ObjectRef> = loaded
+        .diagnostics
+        .iter()
+        .filter(|one| one.severity == Severity::Error)
+        .filter_map(|one| one.object.as_ref())
+        .filter(|object| !loaded.set.contains(object))
+        .collect();
+    let unreadable = loaded.diagnostics.iter().any(|one| one.severity == Severity::Error && one.object.is_none());
+    if !errors.is_empty() || unreadable {
+        let what = if errors.is_empty() { "something".to_owned() } else { counted(errors.len(), "object") };
+        eprintln!("Warning: {what} with errors left out; see `moongate check`");
+    }
+    let mut objects = written::objects(&loaded.set, &loaded.streams, kinds);
+    if kinds.contains(&Kind::Service) {
+        let workloads = args.roles.iter().map(|role| workload(*role, args)).collect::<Vec<_>>();
+        gateway_services::add(&mut objects, &loaded.set, &workloads, None);
+    }
+    Ok(objects)
+}
+
+fn workload(role: Role, args: &GetArgs) -> Workload {
+    let workload = match role {
+        Role::Ingress => Workload::ingress(),
+        Role::Egress => Workload::egress(),
+    };
+    Workload { namespace: args.workload_namespace.as_str().into(), ..workload }
+}
+
+/// Objects of a running gateway.
+fn of_gateway(args: &GetArgs, kinds: &BTreeSet<Kind>) -> Result<Objects> {
+    let names: Vec<&str> = kinds.iter().filter_map(|kind| ApiResource::of(*kind)).map(|one| one.singular).collect();
+    let target = format!("{OBJECTS}?kinds={}", names.join(","));
+    let asked = || format!("cannot ask the gateway at {}", args.admin);
+    let help = "give the files with -f, or the address of a running gateway's admin pages with --admin";
+    let body = page_client::get(args.admin, &target).with_context(asked).map_err(|error| error.context(help))?;
+    let list: Value = serde_json::from_slice(&body).with_context(asked)?;
+    let Some(items) = list.get("items").and_then(Value::as_array) else { bail!("{}: it gave no list", asked()) };
+    let mut objects = Vec::with_capacity(items.len());
+    for item in items {
+        let text = |path: &str| item.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let group = text("/apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
+        let kind = ApiResource::named(group, text("/kind")).ok_or_else(|| anyhow!("{}: unknown kind", asked()))?.kind;
+        let key =
+            resources::key::Key { namespace: text("/metadata/namespace").into(), name: text("/metadata/name").into() };
+        objects.push((ObjectRef { kind, key }, item.clone()));
+    }
+    Ok(objects)
+}
+
+/// One demand of a selector of labels.
+#[derive(Debug, PartialEq, Eq)]
+struct Demand {
+    key: String,
+    /// `None`: any value.
+    value: Option<String>,
+    /// Whether objects that have it are left out.
+    excluded: bool,
+}
+
+impl Demand {
+    fn parse_all(text: &str) -> Result<Vec<Self>, String> {
+        text.split(',').map(|one| Self::parse(one.trim())).collect()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let of = |key: &str, value: Option<&str>, excluded| Self {
+            key: key.trim().to_owned(),
+            value: value.map(|value| value.trim().to_owned()),
+            excluded,
+        };
+        let demand = if let Some((key, value)) = text.split_once("!=") {
+            of(key, Some(value), true)
+        } else if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
+            of(key, Some(value), false)
+        } else if let Some(key) = text.strip_prefix('!') {
+            of(key, None, true)
+        } else {
+            of(text, None, false)
+        };
+        let is_valid = !demand.key.is_empty() && !demand.key.contains([' ', '(', ')']);
+        if is_valid {
+            Ok(demand)
+        } else {
+            Err(format!("unable to parse requirement: {text}: use key=value, key!=value, key or !key"))
+        }
+    }
+
+    fn is_met(&self, object: &Value) -> bool {
+        let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(&self.key)).and_then(Value::as_str);
+        let is_there = match &self.value {
+            Some(value) => label == Some(value),
+            None => label.is_some(),
+        };
+        is_there != self.excluded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_demand_and_exclude_labels() {
+        let object = json!({"metadata": {"labels": {"app": "a", "tier": "x"}}});
+        let meets = |text: &str| Demand::parse_all(text).unwrap().iter().all(|demand| demand.is_met(&object));
+        assert!(["app=a", "app==a", "app", "app=a,tier=x", "app!=b", "!other", "other!=1"].into_iter().all(meets));
+        assert!(!["app=b", "app=a,tier=y", "app!=a", "!app", "other"].into_iter().any(meets));
+        assert!(Demand::parse_all("app in (a)").is_err() && Demand::parse_all("").is_err());
+    }
+}

@@ -1,0 +1,421 @@
+//! `moongate manifests`: the objects that run the gateway in a cluster. The rights are made from the table of what is watched, so that they
+//! are neither more nor less than that; `deploy/` is what this prints.
+
+use crate::cli::{ManifestsArgs, Role};
+use crate::{output, yaml};
+use anyhow::Result;
+use serde_json::{Value, json};
+use sources::{Extent, WATCHED};
+use std::collections::BTreeMap;
+
+/// The port of readiness.
+const STATUS_PORT: u16 = 15021;
+/// The port of metrics: that of Istio's proxy.
+const METRICS_PORT: u16 = 15090;
+/// The port of metrics and readiness of Istio's agent.
+const AGENT_PORT: u16 = 15020;
+/// An account without a name in images `FROM scratch`.
+const USER: u32 = 65532;
+/// The longest time that a Pod takes to end: the delay and the drain of `run`, and some more.
+const GRACE_SECONDS: u32 = 45;
+
+/// Prints the manifests.
+pub(crate) fn manifests(args: &ManifestsArgs) -> Result<()> {
+    if args.chart {
+        return output::print(&args.roles.iter().map(|role| chart(*role)).collect::<String>());
+    }
+    output::print(&text(args))
+}
+
+/// What stands in a template for the values of the chart, and the values.
+const VALUES: [(&str, &str); 6] = [
+    ("'@namespace@'", "{{ .Release.Namespace }}"),
+    ("@namespace@", "{{ .Release.Namespace }}"),
+    ("'@image@'", "{{ .Values.image }}"),
+    ("'@type@'", "{{ .Values.ingress.serviceType }}"),
+    ("'@min@'", "{{ .Values.autoscaling.minReplicas }}"),
+    ("'@max@'", "{{ .Values.autoscaling.maxReplicas }}"),
+];
+
+/// The template of a gateway in the Helm chart: the same objects, with values in some places.
+fn chart(role: Role) -> String {
+    let (namespace, image) = ("@namespace@".to_owned(), "@image@".to_owned());
+    let args = ManifestsArgs { roles: vec![role], namespace, image, chart: true };
+    let name = match role {
+        Role::Ingress => "ingress",
+        Role::Egress => "egress",
+    };
+    // Helm makes the namespace, or somebody before it.
+    let mut objects = objects(&args);
+    objects.retain(|one| one.get("kind").and_then(Value::as_str) != Some("Namespace"));
+    for (path, token) in [("/spec/minReplicas", "@min@"), ("/spec/maxReplicas", "@max@")] {
+        objects.iter_mut().filter_map(|one| one.pointer_mut(path)).for_each(|value| *value = token.into());
+    }
+    for kind in objects.iter_mut().filter_map(|one| one.pointer_mut("/spec/type")) {
+        if *kind == "LoadBalancer" {
+            *kind = "@type@".into();
+        }
+    }
+    let text = objects.iter().map(yaml::to_yaml).collect::<Vec<_>>().join("---\n");
+    let text = VALUES.iter().fold(text, |text, (token, value)| text.replace(token, value));
+    format!("{{{{- if .Values.{name}.enabled }}}}\n{text}{{{{- end }}}}\n")
+}
+
+fn text(args: &ManifestsArgs) -> String {
+    objects(args).iter().map(yaml::to_yaml).collect::<Vec<_>>().join("---\n")
+}
+
+/// Every object, in the order in which a cluster takes them.
+fn objects(args: &ManifestsArgs) -> Vec<Value> {
+    let mut all = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": args.namespace}})];
+    for role in &args.roles {
+        let gateway = Gateway { role: *role, args };
+        all.extend([
+            gateway.account(),
+            gateway.cluster_role(),
+            gateway.cluster_role_binding(),
+            gateway.role(),
+            gateway.role_binding(),
+            gateway.deployment(),
+            gateway.service(),
+            gateway.disruption_budget(),
+            gateway.autoscaler(),
+            gateway.network_policy(),
+        ]);
+    }
+    all
+}
+
+/// One gateway.
+struct Gateway<'a> {
+    role: Role,
+    args: &'a ManifestsArgs,
+}
+
+impl Gateway<'_> {
+    /// `istio-ingressgateway`, as in Istio.
+    fn name(&self) -> &'static str {
+        match self.role {
+            Role::Ingress => "istio-ingressgateway",
+            Role::Egress => "istio-egressgateway",
+        }
+    }
+
+    fn labels(&self) -> Value {
+        let istio = match self.role {
+            Role::Ingress => "ingressgateway",
+            Role::Egress => "egressgateway",
+        };
+        json!({"app": self.name(), "istio": istio})
+    }
+
+    fn metadata(&self, name: &str) -> Value {
+        json!({"name": name, "namespace": self.args.namespace, "labels": self.labels()})
+    }
+
+    /// The name of objects that belong to no namespace, where several gateways meet.
+    fn cluster_name(&self) -> String {
+        format!("{}-{}", self.name(), self.args.namespace)
+    }
+
+    fn account(&self) -> Value {
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": self.metadata(self.name())})
+    }
+
+    fn cluster_role(&self) -> Value {
+        let metadata = json!({"name": self.cluster_name(), "labels": self.labels()});
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata,
+            "rules": rules(Extent::Cluster),
+        })
+    }
+
+    fn cluster_role_binding(&self) -> Value {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": self.cluster_name(), "labels": self.labels()},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": self.cluster_name()},
+            "subjects": self.subjects(),
+        })
+    }
+
+    fn role(&self) -> Value {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": self.metadata(self.name()),
+            "rules": rules(Extent::OwnNamespace),
+        })
+    }
+
+    fn role_binding(&self) -> Value {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": self.metadata(self.name()),
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": self.name()},
+            "subjects": self.subjects(),
+        })
+    }
+
+    fn subjects(&self) -> Value {
+        json!([{"kind": "ServiceAccount", "name": self.name(), "namespace": self.args.namespace}])
+    }
+
+    /// The ports of the Service with those of the container; ports below 1024 need rights that the container does not have.
+    fn ports(&self) -> Vec<(&'static str, u16, u16)> {
+        let mut ports = vec![("http2", 80, 8080), ("https", 443, 8443)];
+        if matches!(self.role, Role::Ingress) {
+            ports.insert(0, ("status-port", STATUS_PORT, STATUS_PORT));
+        }
+        ports
+    }
+
+    fn deployment(&self) -> Value {
+        let as_role = match self.role {
+            Role::Ingress => "ingress",
+            Role::Egress => "egress",
+        };
+        let arguments = [
+            "run",
+            "--kubernetes",
+            "--as",
+            as_role,
+            "--namespace",
+            "$(POD_NAMESPACE)",
+            "--state",
+            "/state",
+            "--istio-ports",
+        ];
+        let port =
+            |(name, _, number): &(&str, u16, u16)| json!({"name": name, "containerPort": number, "protocol": "TCP"});
+        let mut ports: Vec<Value> = self.ports().iter().map(port).collect();
+        if matches!(self.role, Role::Egress) {
+            ports.insert(0, port(&("status-port", STATUS_PORT, STATUS_PORT)));
+        }
+        ports.push(port(&("http-envoy-prom", METRICS_PORT, METRICS_PORT)));
+        let probe = json!({"httpGet": {"path": "/healthz/ready", "port": STATUS_PORT}, "periodSeconds": 2});
+        let live = json!({"httpGet": {"path": "/healthz/live", "port": STATUS_PORT}, "periodSeconds": 10, "failureThreshold": 6});
+        let container = json!({
+            "name": "istio-proxy",
+            "image": self.args.image,
+            "args": arguments,
+            "env": [{"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
+            "ports": ports,
+            "readinessProbe": probe,
+            "livenessProbe": live,
+            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true,
+            },
+            "volumeMounts": [{"name": "state", "mountPath": "/state"}],
+        });
+        let scrape = json!({
+            "prometheus.io/scrape": "true", "prometheus.io/port": AGENT_PORT.to_string(), "prometheus.io/path": "/stats/prometheus",
+        });
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": self.metadata(self.name()),
+            "spec": {
+                "selector": {"matchLabels": self.labels()},
+                // The autoscaler says how many there are.
+                "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
+                "template": {
+                    "metadata": {"labels": self.labels(), "annotations": scrape},
+                    "spec": {
+                        "serviceAccountName": self.name(),
+                        "terminationGracePeriodSeconds": GRACE_SECONDS,
+                        "securityContext": {
+                            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+                            "seccompProfile": {"type": "RuntimeDefault"},
+                        },
+                        "containers": [container],
+                        // It survives a restart of the container, not the Pod, and is never written to a disk.
+                        "volumes": [{"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}],
+                    },
+                },
+            },
+        })
+    }
+
+    fn service(&self) -> Value {
+        let port = |(name, number, target): (&str, u16, u16)| json!({"name": name, "port": number, "targetPort": target, "protocol": "TCP"});
+        let kind = match self.role {
+            Role::Ingress => "LoadBalancer",
+            Role::Egress => "ClusterIP",
+        };
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": self.metadata(self.name()),
+            "spec": {
+                "type": kind, "selector": self.labels(), "ports": self.ports().into_iter().map(port).collect::<Vec<_>>(),
+            },
+        })
+    }
+
+    fn disruption_budget(&self) -> Value {
+        json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": self.metadata(self.name()),
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": self.labels()}},
+        })
+    }
+
+    fn autoscaler(&self) -> Value {
+        json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": self.metadata(self.name()),
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": self.name()},
+                "minReplicas": 2, "maxReplicas": 5,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}],
+            },
+        })
+    }
+
+    /// Everybody may connect to the servers of Gateways, whose ports are not known here; the admin pages are on the loopback address.
+    fn network_policy(&self) -> Value {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": self.metadata(self.name()),
+            "spec": {"podSelector": {"matchLabels": self.labels()}, "policyTypes": ["Ingress"], "ingress": [{}]},
+        })
+    }
+}
+
+/// The right to list and watch what is watched there, and nothing else.
+fn rules(extent: Extent) -> Vec<Value> {
+    let mut by_group: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for resource in WATCHED.iter().filter(|watched| watched.extent == extent).filter_map(|watched| watched.resource()) {
+        by_group.entry(resource.group).or_default().push(resource.plural);
+    }
+    let rule = |(group, mut resources): (&str, Vec<&str>)| {
+        resources.sort_unstable();
+        json!({"apiGroups": [group], "resources": resources, "verbs": ["list", "watch"]})
+    };
+    by_group.into_iter().map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn both() -> ManifestsArgs {
+        ManifestsArgs {
+            roles: vec![Role::Ingress, Role::Egress],
+            namespace: "istio-system".to_owned(),
+            image: "moongate:0.1.0".to_owned(),
+            chart: false,
+        }
+    }
+
+    fn of_kind<'a>(all: &'a [Value], kind: &str) -> Vec<&'a Value> {
+        all.iter().filter(|one| one.get("kind").and_then(Value::as_str) == Some(kind)).collect()
+    }
+
+    fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
+        value.pointer(path).unwrap_or_else(|| panic!("no {path} in {value}"))
+    }
+
+    #[test]
+    fn roles_allow_what_is_watched_and_nothing_else() {
+        let all = objects(&both());
+        for (kind, extent) in [("ClusterRole", Extent::Cluster), ("Role", Extent::OwnNamespace)] {
+            let roles = of_kind(&all, kind);
+            assert_eq!(roles.len(), 2);
+            for role in roles {
+                let mut allowed = BTreeSet::new();
+                for rule in at(role, "/rules").as_array().unwrap() {
+                    assert_eq!(*at(rule, "/verbs"), json!(["list", "watch"]));
+                    assert_eq!(rule.as_object().unwrap().len(), 3, "{rule}");
+                    for resource in at(rule, "/resources").as_array().unwrap() {
+                        allowed.insert((at(rule, "/apiGroups/0").as_str().unwrap(), resource.as_str().unwrap()));
+                    }
+                }
+                let watched =
+                    WATCHED.iter().filter(|watched| watched.extent == extent).filter_map(|one| one.resource());
+                assert_eq!(allowed, watched.map(|one| (one.group, one.plural)).collect());
+            }
+        }
+        let cluster = of_kind(&all, "ClusterRole")[0];
+        assert!(!cluster.to_string().contains("secrets"), "Secrets are read in one namespace alone");
+    }
+
+    #[test]
+    fn the_service_is_that_of_istio_and_finds_the_pods() {
+        let all = objects(&both());
+        let [ingress, egress] = of_kind(&all, "Service")[..] else { panic!("two Services") };
+        assert_eq!(
+            (at(ingress, "/metadata/name"), at(ingress, "/spec/type")),
+            (&json!("istio-ingressgateway"), &json!("LoadBalancer"))
+        );
+        assert_eq!(at(ingress, "/metadata/labels/istio"), "ingressgateway");
+        let ports = |service: &Value| {
+            let ports = at(service, "/spec/ports").as_array().unwrap().clone();
+            ports.iter().map(|port| (at(port, "/port").clone(), at(port, "/targetPort").clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(ports(ingress), [(json!(15021), json!(15021)), (json!(80), json!(8080)), (json!(443), json!(8443))]);
+        assert_eq!((at(egress, "/spec/type"), ports(egress).len()), (&json!("ClusterIP"), 2));
+        for (service, deployment) in [ingress, egress].into_iter().zip(of_kind(&all, "Deployment")) {
+            assert_eq!(at(service, "/spec/selector"), at(deployment, "/spec/template/metadata/labels"));
+            assert_eq!(at(deployment, "/spec/selector/matchLabels"), at(service, "/spec/selector"));
+            let container = at(deployment, "/spec/template/spec/containers/0");
+            let opened: Vec<&Value> =
+                at(container, "/ports").as_array().unwrap().iter().map(|port| at(port, "/containerPort")).collect();
+            assert!(ports(service).iter().all(|(_, target)| opened.contains(&target)), "{container}");
+        }
+    }
+
+    #[test]
+    fn containers_have_no_rights_and_no_disk() {
+        for deployment in of_kind(&objects(&both()), "Deployment") {
+            let pod = at(deployment, "/spec/template/spec");
+            assert_eq!(
+                (at(pod, "/securityContext/runAsNonRoot"), at(pod, "/securityContext/runAsUser")),
+                (&json!(true), &json!(USER))
+            );
+            let context = at(pod, "/containers/0/securityContext");
+            assert_eq!(at(context, "/readOnlyRootFilesystem"), &json!(true));
+            assert_eq!(
+                (at(context, "/capabilities/drop/0"), at(context, "/allowPrivilegeEscalation")),
+                (&json!("ALL"), &json!(false))
+            );
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_the_container_are_those_of_the_program() {
+        use clap::Parser as _;
+        for deployment in of_kind(&objects(&both()), "Deployment") {
+            let arguments = at(deployment, "/spec/template/spec/containers/0/args").as_array().unwrap().clone();
+            let arguments =
+                arguments.iter().map(|one| one.as_str().unwrap().replace("$(POD_NAMESPACE)", "istio-system"));
+            crate::cli::Cli::try_parse_from(std::iter::once("moongate".to_owned()).chain(arguments)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_folder_deploy_has_what_is_printed() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kustomize");
+        for (file, roles) in [("ingress.yaml", vec![Role::Ingress]), ("egress.yaml", vec![Role::Egress])] {
+            let expected = text(&ManifestsArgs { roles, ..both() });
+            let found = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+            assert_eq!(found, expected, "run `cargo run -- manifests` for deploy/kustomize/{file}");
+        }
+    }
+
+    #[test]
+    fn the_chart_is_the_same_objects_with_values() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/helm");
+        for (file, role) in [("ingress.yaml", Role::Ingress), ("egress.yaml", Role::Egress)] {
+            let found = std::fs::read_to_string(folder.join("templates").join(file)).unwrap_or_default();
+            assert_eq!(found, chart(role), "run `cargo run -- manifests --chart` for deploy/helm/templates/{file}");
+            assert!(!found.contains('@'), "every value has its place");
+        }
+        // With the values of the chart the templates are what is printed.
+        let values = std::fs::read_to_string(folder.join("values.yaml")).unwrap();
+        let values: Value = resources::read::from_yaml(&values).unwrap();
+        let mut text = chart(Role::Ingress).replace("{{ .Release.Namespace }}", "istio-system");
+        for (_, place) in VALUES.iter().filter(|(_, place)| place.contains(".Values")) {
+            let path = place.trim_start_matches("{{ .Values").trim_end_matches(" }}").replace('.', "/");
+            let value = at(&values, &path);
+            text = text.replace(place, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        let text = text.replace("{{- if .Values.ingress.enabled }}\n", "").replace("{{- end }}\n", "");
+        let printed = super::text(&ManifestsArgs { roles: vec![Role::Ingress], ..both() });
+        let (_, without_namespace) = printed.split_once("---\n").unwrap();
+        assert_eq!(text, without_namespace);
+    }
+}

@@ -1,0 +1,116 @@
+//! The objects of a set as they are written: with fields that the gateway does not read. A file is read anew for it, and counts only where
+//! its document is still the one that was applied; otherwise, and for objects of an API server, it is what the gateway keeps of them.
+//! `get` and the admin pages call this.
+
+use crate::positions::Texts;
+use resources::api::ApiResource;
+use resources::diagnostic::SourceLocation;
+use resources::key::{Kind, ObjectRef};
+use resources::set::{AnyObject, Meta, ResourceSet};
+use serde_json::{Map, Value};
+use sources::StreamTexts;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The objects of these kinds, sorted by kind, namespace and name.
+pub(crate) fn objects(set: &ResourceSet, streams: &StreamTexts, kinds: &BTreeSet<Kind>) -> Vec<(ObjectRef, Value)> {
+    let mut all: BTreeMap<ObjectRef, Option<Value>> =
+        set.objects().filter(|object| kinds.contains(&object.kind)).map(|object| (object, None)).collect();
+    // Each document is read once, however many objects it has.
+    let mut documents: BTreeMap<(&std::path::Path, u32), &SourceLocation> = BTreeMap::new();
+    for source in all.keys().filter_map(|object| set.source(object)) {
+        documents.insert((&*source.file, source.line), source);
+    }
+    let mut texts = Texts::new(streams);
+    for source in documents.into_values() {
+        let written = texts.get(&source.file).and_then(|text| text.written(source));
+        for (object, value) in written.into_iter().flatten() {
+            // An object that is defined twice is elsewhere.
+            if set.source(&object) == Some(source)
+                && let Some(place) = all.get_mut(&object)
+            {
+                place.get_or_insert(value);
+            }
+        }
+    }
+    let found = all.into_iter().filter_map(|(object, written)| {
+        let value = written.or_else(|| set.get(&object).map(|object| kept(&object)))?;
+        Some((object, value))
+    });
+    found.collect()
+}
+
+/// An object as far as the gateway keeps it.
+fn kept(object: &AnyObject) -> Value {
+    let name = object.object_ref();
+    let mut fields = Map::new();
+    let resource = ApiResource::of(name.kind);
+    if let Some((resource, version)) = resource.and_then(|resource| Some((resource, resource.versions.first()?))) {
+        fields.insert("apiVersion".to_owned(), resource.api_version(version).into());
+    }
+    fields.insert("kind".to_owned(), name.kind.as_str().into());
+    fields.insert("metadata".to_owned(), metadata(&name, object.meta()));
+    let spec = without_empty(object.spec());
+    match spec {
+        Value::Object(spec) if resources::read::spec_is_root(name.kind) => fields.extend(spec),
+        spec => drop(fields.insert("spec".to_owned(), spec)),
+    }
+    Value::Object(fields)
+}
+
+fn metadata(name: &ObjectRef, meta: &Meta) -> Value {
+    let mut fields = Map::new();
+    fields.insert("name".to_owned(), Value::from(&*name.key.name));
+    if !name.key.namespace.is_empty() {
+        fields.insert("namespace".to_owned(), Value::from(&*name.key.namespace));
+    }
+    for (field, pairs) in [("labels", &meta.labels), ("annotations", &meta.annotations)] {
+        let pairs: Map<String, Value> =
+            pairs.iter().map(|(key, value)| (key.to_string(), Value::from(&**value))).collect();
+        if !pairs.is_empty() {
+            fields.insert(field.to_owned(), Value::Object(pairs));
+        }
+    }
+    if let Some(created) = meta.created {
+        fields.insert("creationTimestamp".to_owned(), created.to_string().into());
+    }
+    Value::Object(fields)
+}
+
+/// The value without the fields that say nothing, as objects are written by people.
+fn without_empty(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(key, value)| (key, without_empty(value)));
+            Value::Object(fields.filter(|(_, value)| !is_empty(value)).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_empty).collect()),
+        other => other,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(value) => !value,
+        _ => false,
+    }
+}
+
+/// Takes the values of a Secret away, and leaves their names.
+pub(crate) fn redact(object: &ObjectRef, value: &mut Value) {
+    const REDACTED: &str = "";
+    if object.kind != Kind::Secret {
+        return;
+    }
+    for field in ["data", "stringData"] {
+        if let Some(Value::Object(values)) = value.get_mut(field) {
+            values.values_mut().for_each(|value| *value = REDACTED.into());
+        }
+    }
+    if let Some(Value::Object(annotations)) = value.pointer_mut("/metadata/annotations") {
+        // It has the values once more.
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}

@@ -1,0 +1,245 @@
+//! The program in a cluster with a real API server, by the rights that `moongate manifests` gives, and `moongate get` beside kubectl.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use testkit::client;
+use testkit::cluster::{self, Cluster};
+use testkit::gateway::{Gateway, Start};
+use testkit::wait;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
+
+const OBJECTS: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: site, namespace: default, labels: {tier: edge}}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: answer, namespace: default}
+spec:
+  hosts: [a.test]
+  gateways: [site]
+  http: [{directResponse: {status: 200, body: {string: first}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews, namespace: default}
+spec: {host: reviews, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: out, namespace: default}
+spec: {hosts: [out.test], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 443, name: tls, protocol: TLS}]}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: default}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}, {name: dns, port: 53, protocol: UDP}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: elsewhere, namespace: default}
+spec: {type: ExternalName, externalName: example.com}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: notes, namespace: default}
+data: {"on": "080", text: "one\ntwo\n", time: "12:30", address: 10.0.0.1, flag: --x}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: plain, namespace: default}
+stringData: {a: b}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080}, {name: dns, port: 53, protocol: UDP}]
+endpoints: [{addresses: [10.1.0.1]}, {addresses: [10.1.0.2]}, {addresses: [10.1.0.3]}, {addresses: [10.1.0.4]}]
+"#;
+
+/// A cluster with Istio's kinds, the gateway's own objects, and some more.
+fn cluster() -> Option<Cluster> {
+    let cluster = cluster::start().unwrap()?;
+    cluster.apply_file(&cluster.istio()).unwrap();
+    let manifests = Command::new(PROGRAM).args(["manifests", "--as", "ingress,egress"]).output().unwrap();
+    cluster.apply(&String::from_utf8(manifests.stdout).unwrap()).unwrap();
+    let kinds = ["gateways", "virtualservices", "destinationrules", "serviceentries"]
+        .map(|kind| format!("crd/{kind}.networking.istio.io"));
+    let kinds: Vec<&str> =
+        kinds.iter().map(String::as_str).chain(["crd/peerauthentications.security.istio.io"]).collect();
+    cluster.must(&[&["wait", "--for=condition=Established"], &*kinds].concat()).unwrap();
+    cluster.apply(OBJECTS).unwrap();
+    Some(cluster)
+}
+
+/// The program by the gateway's account.
+fn gateway(cluster: &Cluster, state: &Path) -> Gateway {
+    let kubeconfig = cluster.kubeconfig("gateway").display().to_string();
+    let state = state.display().to_string();
+    let args = ["--kubernetes", "--kubeconfig", &kubeconfig, "--state", &state, "--bind", "127.0.0.1"];
+    let args = args.map(str::to_owned).to_vec();
+    // The Service of the gateway leads port 80 to 8080.
+    Gateway::start(&Start { program: Path::new(PROGRAM), paths: vec![], ports: vec![8080], args }).unwrap()
+}
+
+fn body(gateway: &Gateway, host: &str) -> String {
+    let answer = client::get(gateway.address(8080), host, "/").unwrap();
+    String::from_utf8(answer.body).unwrap()
+}
+
+fn set_answer(cluster: &Cluster, text: &str) {
+    let patch =
+        format!(r#"[{{"op": "replace", "path": "/spec/http/0/directResponse/body/string", "value": "{text}"}}]"#);
+    cluster.must(&["patch", "vs", "answer", "--type=json", "-p", &patch]).unwrap();
+}
+
+#[test]
+fn a_real_api_server_is_followed_through_its_failures() {
+    let Some(mut cluster) = cluster() else { return };
+    let services = cluster.must(&["get", "svc", "-n", "istio-system"]).unwrap();
+    let ingress: Vec<&str> =
+        services.lines().find(|line| line.starts_with("istio-ingressgateway")).unwrap().split_whitespace().collect();
+    assert_eq!((ingress[1], ingress[3]), ("LoadBalancer", "<pending>"), "{services}");
+
+    let state = tempfile::tempdir().unwrap();
+    let running = gateway(&cluster, state.path());
+    assert_eq!(body(&running, "a.test"), "first");
+    set_answer(&cluster, "second");
+    wait::until("the change is served", || body(&running, "a.test") == "second");
+    let report = running.get(running.admin, "/report?format=text").unwrap().1;
+    assert!(!report.contains("MG003"), "the rights are complete: {report}");
+
+    // Without the API server everything is served as before, also by a process that starts.
+    cluster.kill_api_server();
+    wait::until("the failure is known", || {
+        running.get(running.admin, "/report?format=text").unwrap().1.contains("MG0030")
+    });
+    assert_eq!(body(&running, "a.test"), "second");
+    wait::until("the change is kept", || {
+        let kept = state.path().join("objects/virtualservices.networking.istio.io/default/answer");
+        fs::read_to_string(kept).is_ok_and(|text| text.contains("second"))
+    });
+    drop(running);
+    let running = gateway(&cluster, state.path());
+    assert_eq!(body(&running, "a.test"), "second");
+
+    // It is found again, and what changes then is served.
+    cluster.start_api_server().unwrap();
+    set_answer(&cluster, "third");
+    wait::until("the change is served", || body(&running, "a.test") == "third");
+
+    // Rights that are withdrawn take nothing away, and are named.
+    cluster.must(&["delete", "clusterrolebinding", "istio-ingressgateway-istio-system"]).unwrap();
+    cluster.kill_api_server();
+    cluster.start_api_server().unwrap();
+    let denied = || running.get(running.admin, "/report?format=text").unwrap().1;
+    wait::until("the denial is known", || denied().contains("MG0031"));
+    assert_eq!(body(&running, "a.test"), "third");
+}
+
+#[test]
+fn get_shows_what_kubectl_shows() {
+    let Some(cluster) = cluster() else { return };
+    let kinds =
+        "gateways,virtualservices,destinationrules,serviceentries,peerauthentications,svc,secrets,cm,endpointslices,ns";
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("all.yaml"), cluster.must(&["get", kinds, "-A", "-o", "yaml"]).unwrap()).unwrap();
+    let words = [
+        "svc -n istio-system",
+        "svc -A -o wide",
+        "svc",
+        "svc kubernetes --show-labels",
+        "gateways",
+        "gw -l tier=edge",
+        "gw -n nothing",
+        "gw x",
+        "gw x -A",
+        "vs answer",
+        "vs,dr,se,pa",
+        "vs -A",
+        "endpointslices",
+        "secret plain --no-headers",
+        "ns",
+        "cm notes -o yaml",
+        "cm notes -o json",
+        "svc -o yaml",
+        "vs answer x",
+        "gw,vs -o name",
+        "svc/web svc/elsewhere",
+        "foo",
+    ];
+    for line in words {
+        let words: Vec<&str> = line.split(' ').collect();
+        let expected = shown(cluster.kubectl(&[&["get"], &*words].concat()).unwrap());
+        let ours = Command::new(PROGRAM).arg("get").args(&words).arg("-f").arg(folder.path()).output().unwrap();
+        assert_eq!(shown(ours), expected, "{line}");
+    }
+}
+
+#[test]
+fn the_definitions_of_the_kinds_are_those_that_the_server_takes_and_holds_objects_to() {
+    let Some(cluster) = cluster::start().unwrap() else { return };
+    let definitions = Command::new(PROGRAM).arg("crds").output().unwrap();
+    cluster.apply(&String::from_utf8(definitions.stdout).unwrap()).unwrap();
+    cluster.must(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+    cluster.apply(OBJECTS).unwrap();
+    let shown = |kind: &str| cluster.must(&["get", kind, "--no-headers"]).unwrap();
+    let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(shown("gw"))[..2], ["site", "[\"*\"]"], "the hosts of a Gateway");
+    assert_eq!(words(shown("vs"))[..3], ["answer", "[\"site\"]", "[\"a.test\"]"]);
+    let spec = |kind: &str, group: &str, spec: &str| {
+        format!(
+            "apiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: bad, namespace: default}}\nspec: {spec}\n"
+        )
+    };
+    let refused = [
+        (spec("Gateway", "networking", "{servers: []}"), "a Gateway needs at least one server"),
+        (spec("VirtualService", "networking", "{hosts: [a.test]}"), "a VirtualService needs at least one rule"),
+        (spec("ServiceEntry", "networking", "{hosts: []}"), "a ServiceEntry needs at least one host"),
+        (spec("ServiceEntry", "networking", "{hosts: [a.test], resolution: SLOW}"), "Unsupported value"),
+        (spec("DestinationRule", "networking", "{subsets: []}"), "spec.host"),
+        (spec("WorkloadEntry", "networking", "{weight: 1}"), "Address is required"),
+        (spec("AuthorizationPolicy", "security", "{action: CUSTOM}"), "have a provider"),
+        (
+            spec("RequestAuthentication", "security", "{selector: {}, targetRefs: [{}]}"),
+            "only one of targetRefs or selector",
+        ),
+        (spec("PeerAuthentication", "security", "{portLevelMtls: {}}"), "portLevelMtls requires selector"),
+    ];
+    for (object, message) in refused {
+        let error = cluster.apply(&object).expect_err(&object).to_string();
+        assert!(error.contains(message), "{object}: {error}");
+    }
+}
+
+/// Exit code, output and error, without what differs from one second to the next.
+fn shown(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let out = text(output.stdout);
+    // Ages are the last column of these tables, or stand before the labels.
+    let is_age = |word: &str| word.ends_with('s') && word.starts_with(|c: char| c.is_ascii_digit()) && word.len() < 6;
+    let line = |line: &str| {
+        let words = line.split(' ').map(|word| if is_age(word) { "AGE" } else { word });
+        words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+    };
+    let is_table = out.starts_with("NAME");
+    let out = if is_table {
+        out.lines().map(|one| line(one).split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+    } else {
+        out
+    };
+    let out = if is_table { out } else { out.lines().map(line).collect::<Vec<_>>().join("\n") };
+    (output.status.code(), out, text(output.stderr))
+}

@@ -1,0 +1,41 @@
+//! One request for what something has begun to refer to, repeated until it is answered.
+
+use super::access::Cluster;
+use super::follow::{Pace, select};
+use super::references::Wanted;
+use kube::core::params::ListParams;
+use resources::api::ApiResource;
+use resources::key::Kind;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::time::sleep;
+
+/// What was asked for, and what there is of it.
+pub(super) struct Fetched {
+    pub(super) wanted: Wanted,
+    pub(super) objects: Vec<Value>,
+}
+
+/// Asks by listing with a selector, so that no further right is needed than to list.
+pub(super) async fn fetch(cluster: Cluster, wanted: Wanted, namespace: Arc<str>, pace: Pace) -> Fetched {
+    let by_name = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
+    let (kind, namespace, params) = match &wanted {
+        Wanted::Slices(key) => {
+            let params = ListParams::default().labels(&format!("kubernetes.io/service-name={}", key.name));
+            (Kind::EndpointSlice, Arc::clone(&key.namespace), params)
+        }
+        Wanted::Secret(name) => (Kind::Secret, namespace, by_name(name)),
+        Wanted::Pod(key) => (Kind::Pod, Arc::clone(&key.namespace), by_name(&key.name)),
+        Wanted::AllSlices | Wanted::Pods => return Fetched { wanted, objects: Vec::new() },
+    };
+    let Some(resource) = ApiResource::of(kind) else { return Fetched { wanted, objects: Vec::new() } };
+    let mut wait = pace.first;
+    loop {
+        // The watch of the kind reports what is wrong.
+        if let Ok(objects) = select(&cluster, resource, &namespace, &params).await {
+            return Fetched { wanted, objects };
+        }
+        sleep(wait).await;
+        wait = wait.saturating_mul(2).min(pace.longest);
+    }
+}

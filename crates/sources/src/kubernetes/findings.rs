@@ -1,0 +1,149 @@
+//! What there is to say about the API server: one finding for each cause, whichever number of kinds it concerns.
+
+use super::follow::Problem;
+use crate::event::{Scope, SourceEvent};
+use resources::api::ApiResource;
+use resources::code;
+use resources::diagnostic::{Diagnostic, Severity};
+use resources::key::Kind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What is wrong at present, and what of it was reported.
+#[derive(Debug)]
+pub(super) struct Problems {
+    url: String,
+    problems: BTreeMap<Kind, Problem>,
+    not_installed: BTreeSet<Kind>,
+    state: Option<String>,
+    has_kept_state: bool,
+    reported: (Arc<[Diagnostic]>, Arc<[Diagnostic]>),
+    /// How long further kinds are waited for until problems are reported: one cause concerns all of them, one after the other.
+    settle: Duration,
+    /// When they are reported.
+    due: Option<Instant>,
+}
+
+impl Problems {
+    pub(super) fn new(url: &str, settle: Duration) -> Self {
+        let (problems, not_installed, state, has_kept_state, reported) = Default::default();
+        let due = None;
+        Self { url: url.to_owned(), problems, not_installed, state, has_kept_state, reported, settle, due }
+    }
+
+    /// The folder of the last configuration cannot be used.
+    pub(super) fn state(&mut self, error: &io::Error) {
+        self.state = Some(error.to_string());
+    }
+
+    pub(super) fn add(&mut self, kind: Kind, problem: Problem) {
+        self.problems.insert(kind, problem);
+    }
+
+    pub(super) fn solve(&mut self, kind: Kind) {
+        self.problems.remove(&kind);
+        self.not_installed.remove(&kind);
+    }
+
+    pub(super) fn not_installed(&mut self, kind: Kind) {
+        self.problems.remove(&kind);
+        self.not_installed.insert(kind);
+    }
+
+    /// Whether the folder has been told that it is complete.
+    pub(super) fn has_kept_state(&self) -> bool {
+        self.has_kept_state
+    }
+
+    pub(super) fn keep_state(&mut self) {
+        self.has_kept_state = true;
+    }
+
+    /// Reports again that something is unavailable.
+    pub(super) fn repeat(&mut self) {
+        self.reported.0 = Arc::default();
+    }
+
+    /// When there is something to report.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// What differs from what was reported last, once it is time.
+    pub(super) fn events(&mut self, now: Instant) -> Vec<SourceEvent> {
+        let (unavailable, general) = (self.unavailable(), self.general());
+        if (&unavailable, &general) == (&self.reported.0, &self.reported.1) {
+            self.due = None;
+            return Vec::new();
+        }
+        // That nothing is wrong any more is said at once.
+        let is_solved = unavailable.is_empty() && general.is_empty();
+        if now < *self.due.get_or_insert(now + self.settle) && !is_solved {
+            return Vec::new();
+        }
+        self.due = None;
+        let mut events = Vec::new();
+        if *general != *self.reported.1 {
+            events.push(SourceEvent::Findings(Arc::clone(&general)));
+        }
+        if *unavailable != *self.reported.0 {
+            events.push(match unavailable.is_empty() {
+                true => SourceEvent::Available(Scope::All),
+                false => SourceEvent::Unavailable(Scope::All, Arc::clone(&unavailable)),
+            });
+        }
+        self.reported = (unavailable, general);
+        events
+    }
+
+    fn unavailable(&self) -> Arc<[Diagnostic]> {
+        let (mut forbidden, mut silent) = (Vec::new(), None);
+        for (kind, problem) in &self.problems {
+            match problem {
+                Problem::Forbidden(message) => forbidden.push((*kind, message)),
+                Problem::Unavailable(message) => silent = silent.or(Some(message)),
+            }
+        }
+        let mut found = Vec::new();
+        if let Some((_, message)) = forbidden.first() {
+            let message =
+                format!("the API server denies reading {}: {message}", names(forbidden.iter().map(|(kind, _)| *kind)));
+            let help = "apply the roles that `moongate manifests` prints; what was read before keeps serving";
+            found.push(finding(code::API_FORBIDDEN, Severity::Error, message, help));
+        }
+        if let Some(message) = silent {
+            let message = format!("the API server at {} cannot be asked: {message}", self.url);
+            let help = "it is tried again; what was read before keeps serving";
+            found.push(finding(code::API_SERVER, Severity::Error, message, help));
+        }
+        found.into()
+    }
+
+    fn general(&self) -> Arc<[Diagnostic]> {
+        let mut found = Vec::new();
+        if !self.not_installed.is_empty() {
+            let message = format!("not installed in the cluster: {}", names(self.not_installed.iter().copied()));
+            let help = "`moongate crds` prints them, and so does Istio's chart; they are read once they are there";
+            found.push(finding(code::NOT_INSTALLED, Severity::Info, message, help));
+        }
+        if let Some(error) = &self.state {
+            let message = format!("the folder of --state cannot be used: {error}");
+            let help =
+                "make it a folder that this process may write; a restart without the API server has no configuration";
+            found.push(finding(code::STATE_FOLDER, Severity::Error, message, help));
+        }
+        found.into()
+    }
+}
+
+fn names(kinds: impl Iterator<Item = Kind>) -> String {
+    kinds.filter_map(ApiResource::of).map(ApiResource::full_name).collect::<Vec<_>>().join(", ")
+}
+
+fn finding(code: &'static str, severity: Severity, message: String, help: &str) -> Diagnostic {
+    let (object, field, position) = (None, String::new(), None);
+    Diagnostic { code, severity, object, field, position, message, help: Some(help.to_owned()) }
+}

@@ -1,0 +1,399 @@
+//! One kind in the API server, followed for good: listed page by page, then watched, and listed again where the watch cannot go on. What is
+//! observed goes to the source in order. Absence is told by a listing that reached its end, by an event, or by the API server's own list of
+//! kinds, and by nothing else.
+
+use super::access::{Cluster, with_causes};
+use super::watched::{Extent, Watched};
+use futures_util::TryStreamExt as _;
+use kube::core::params::{ListParams, WatchParams};
+use kube::core::{Request, WatchEvent};
+use resources::api::ApiResource;
+use resources::key::Kind;
+use serde_json::Value;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
+use tokio::time::{Instant, sleep};
+
+/// Objects of a page: some hundred kilobytes.
+const PAGE: u32 = 500;
+/// Seconds after which the server ends a watch, which is then continued.
+const WATCH_SECONDS: u32 = 290;
+/// Failures in a row after which a watch is not continued from its version any more.
+const FAILURES: u32 = 3;
+
+/// How fast failures are answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The first wait after a failure; each further one is twice as long.
+    pub first: Duration,
+    /// The longest wait.
+    pub longest: Duration,
+    /// How often it is asked for kinds that are not installed.
+    pub install: Duration,
+    /// How long a kind that was there has to be missing until it counts as removed. An API server that starts lacks kinds for a while.
+    pub removal: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let [first, longest, install, removal] = [200, 30_000, 5_000, 10_000].map(Duration::from_millis);
+        Self { first, longest, install, removal }
+    }
+}
+
+/// What was observed of a kind.
+#[derive(Debug)]
+pub(super) enum Observed {
+    /// A listing begins.
+    Begun,
+    /// Some of its objects.
+    Page(Vec<Value>),
+    /// It is complete.
+    Done,
+    /// An object is new or different.
+    Put(Value),
+    /// An object is gone.
+    Gone(Value),
+    /// The kind is not installed.
+    NotInstalled,
+    /// The kind cannot be read.
+    Problem(Problem),
+    /// It can be read again.
+    Recovered,
+}
+
+/// Why a kind cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// The server denies it.
+    Forbidden(String),
+    /// The server cannot be asked.
+    Unavailable(String),
+}
+
+/// Why a request failed.
+enum Failure {
+    /// The version is too old, or not one that the server can continue from.
+    Expired,
+    /// There is no such kind.
+    Missing,
+    Problem(Problem),
+}
+
+/// The reader of what is observed is gone.
+pub(super) struct Closed;
+
+/// One kind that is followed.
+pub(super) struct Follower {
+    pub(super) cluster: Cluster,
+    pub(super) watched: Watched,
+    pub(super) resource: &'static ApiResource,
+    /// The namespace of the gateway.
+    pub(super) namespace: Arc<str>,
+    pub(super) pace: Pace,
+    /// Asks for a listing.
+    pub(super) relist: Arc<Notify>,
+    pub(super) out: Sender<(Kind, Observed)>,
+    /// Whether objects of the kind are known from before.
+    pub(super) was_there: bool,
+}
+
+impl Follower {
+    pub(super) async fn run(mut self) {
+        // The reader is gone when the process ends.
+        let _ = self.follow().await;
+    }
+
+    async fn send(&self, observed: Observed) -> Result<(), Closed> {
+        self.out.send((self.watched.kind, observed)).await.map_err(|_| Closed)
+    }
+
+    async fn follow(&mut self) -> Result<(), Closed> {
+        let mut failures = 0;
+        let mut missing_since: Option<Instant> = None;
+        let mut told = false;
+        loop {
+            match self.list().await? {
+                Ok((version, resource_version)) => {
+                    (failures, missing_since, told, self.was_there) = (0, None, false, true);
+                    self.watch(version, resource_version).await?;
+                }
+                Err(Failure::Expired) => self.wait(&mut failures).await,
+                Err(Failure::Missing) => {
+                    let since = *missing_since.get_or_insert_with(Instant::now);
+                    let is_known_absent = match self.is_served().await {
+                        Ok(served) => !served && (!self.was_there || since.elapsed() >= self.pace.removal),
+                        Err(problem) => {
+                            told = false;
+                            self.send(Observed::Problem(problem)).await?;
+                            false
+                        }
+                    };
+                    if is_known_absent && !std::mem::replace(&mut told, true) {
+                        self.was_there = false;
+                        self.send(Observed::NotInstalled).await?;
+                    }
+                    let pause =
+                        if self.was_there { self.pace.install.min(self.pace.removal) } else { self.pace.install };
+                    sleep(pause).await;
+                }
+                Err(Failure::Problem(problem)) => {
+                    (missing_since, told) = (None, false);
+                    self.send(Observed::Problem(problem)).await?;
+                    self.wait(&mut failures).await;
+                }
+            }
+        }
+    }
+
+    /// Waits longer with each failure. Gateways that lost the same server do not return in step.
+    async fn wait(&self, failures: &mut u32) {
+        let wait = self.pace.first.saturating_mul(1 << (*failures).min(16)).min(self.pace.longest);
+        *failures = failures.saturating_add(1);
+        let share = f64::from(std::process::id() % 64 + u32::from(self.watched.kind as u8)) / 256.0;
+        sleep(wait.mul_f64(0.75 + share)).await;
+    }
+
+    /// Lists the kind in the first version that the server has; the version and that of the listing.
+    async fn list(&self) -> Result<Result<(&'static str, String), Failure>, Closed> {
+        for version in self.resource.versions {
+            match self.list_in(version).await? {
+                Err(Failure::Missing) => {}
+                Ok(resource_version) => return Ok(Ok((version, resource_version))),
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        Ok(Err(Failure::Missing))
+    }
+
+    async fn list_in(&self, version: &str) -> Result<Result<String, Failure>, Closed> {
+        let mut params = ListParams { field_selector: self.watched.fields.map(str::to_owned), ..ListParams::default() };
+        params = params.limit(PAGE);
+        let mut is_first = true;
+        loop {
+            let page = match page(&self.cluster, &self.path(version), &params).await {
+                Ok(page) => page,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            if std::mem::take(&mut is_first) {
+                self.send(Observed::Begun).await?;
+            }
+            let items = page.items.into_iter().map(|item| self.complete(item, version)).collect();
+            self.send(Observed::Page(items)).await?;
+            match page.next {
+                Some(next) => params = params.continue_token(&next),
+                None => {
+                    self.send(Observed::Done).await?;
+                    return Ok(Ok(page.resource_version));
+                }
+            }
+        }
+    }
+
+    /// Watches the kind until it has to be listed again.
+    async fn watch(&self, version: &str, mut resource_version: String) -> Result<(), Closed> {
+        let mut failures = 0;
+        let mut reported = false;
+        loop {
+            let begun = Instant::now();
+            let params = WatchParams {
+                field_selector: self.watched.fields.map(str::to_owned),
+                timeout: Some(WATCH_SECONDS),
+                bookmarks: true,
+                ..WatchParams::default()
+            };
+            let Ok(request) = Request::new(self.path(version)).watch(&params, &resource_version) else { return Ok(()) };
+            let failure = match self.cluster.client.request_events::<Value>(request).await {
+                Ok(events) => {
+                    if std::mem::take(&mut reported) {
+                        self.send(Observed::Recovered).await?;
+                    }
+                    let mut events = pin!(events);
+                    loop {
+                        let event = tokio::select! {
+                            event = events.try_next() => event,
+                            () = self.relist.notified() => return Ok(()),
+                        };
+                        match event {
+                            Ok(Some(event)) => {
+                                failures = 0;
+                                match self.event(event, version, &mut resource_version).await? {
+                                    Ok(()) => {}
+                                    Err(failure) => break Some(failure),
+                                }
+                            }
+                            Ok(None) => break None,
+                            Err(error) => break Some(failure(&error)),
+                        }
+                    }
+                }
+                Err(error) => Some(failure(&error)),
+            };
+            match failure {
+                // The end of its time. A server that ends watches at once is not asked in a loop.
+                None if begun.elapsed() >= self.pace.first => failures = 0,
+                None => self.wait(&mut failures).await,
+                Some(Failure::Expired | Failure::Missing) => return Ok(()),
+                Some(Failure::Problem(problem)) => {
+                    // The first failure may be that of a connection that was idle.
+                    if failures > 0 {
+                        reported = true;
+                        self.send(Observed::Problem(problem)).await?;
+                    }
+                    self.wait(&mut failures).await;
+                    if failures > FAILURES {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn event(
+        &self,
+        event: WatchEvent<Value>,
+        version: &str,
+        resource_version: &mut String,
+    ) -> Result<Result<(), Failure>, Closed> {
+        let observed = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => Observed::Put(self.complete(object, version)),
+            WatchEvent::Deleted(object) => Observed::Gone(self.complete(object, version)),
+            WatchEvent::Bookmark(bookmark) => {
+                *resource_version = bookmark.metadata.resource_version;
+                return Ok(Ok(()));
+            }
+            WatchEvent::Error(status) => return Ok(Err(of_status(&status))),
+        };
+        if let Observed::Put(object) | Observed::Gone(object) = &observed
+            && let Some(at) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str)
+        {
+            at.clone_into(resource_version);
+        }
+        self.send(observed).await.map(Ok)
+    }
+
+    /// Whether the server's own lists have the kind.
+    async fn is_served(&self) -> Result<bool, Problem> {
+        if self.resource.group.is_empty() {
+            // Every API server has the core group.
+            return Ok(true);
+        }
+        let problem = |error: kube::Error| match failure(&error) {
+            Failure::Problem(problem) => problem,
+            _ => Problem::Unavailable(with_causes(&error)),
+        };
+        let groups = self.cluster.client.list_api_groups().await.map_err(problem)?;
+        let Some(group) = groups.groups.into_iter().find(|group| group.name == self.resource.group) else {
+            return Ok(false);
+        };
+        for version in group.versions.iter().filter(|one| self.resource.versions.contains(&&*one.version)) {
+            let kinds = self.cluster.client.list_api_group_resources(&version.group_version).await.map_err(problem)?;
+            if kinds.resources.iter().any(|one| one.name == self.resource.plural) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn path(&self, version: &str) -> String {
+        let namespace = match self.watched.extent {
+            Extent::Cluster => None,
+            Extent::OwnNamespace => Some(&*self.namespace),
+        };
+        path(self.resource, version, namespace)
+    }
+
+    /// Adds what items of lists leave out, and takes away what nobody reads.
+    fn complete(&self, object: Value, version: &str) -> Value {
+        complete(object, self.resource, version)
+    }
+}
+
+/// The path of a kind, in all namespaces or in one.
+pub(super) fn path(resource: &ApiResource, version: &str, namespace: Option<&str>) -> String {
+    let root = if resource.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", resource.group) };
+    let within = namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+    format!("{root}/{version}{within}/{}", resource.plural)
+}
+
+pub(super) fn complete(mut object: Value, resource: &ApiResource, version: &str) -> Value {
+    let Value::Object(fields) = &mut object else { return object };
+    fields.insert("apiVersion".to_owned(), resource.api_version(version).into());
+    fields.insert("kind".to_owned(), resource.kind.as_str().into());
+    if resource.kind != Kind::Pod {
+        fields.remove("status");
+    }
+    if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+        metadata.remove("managedFields");
+        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
+    }
+    object
+}
+
+/// Some objects of a listing.
+struct Page {
+    items: Vec<Value>,
+    resource_version: String,
+    /// By which the next page is asked for.
+    next: Option<String>,
+}
+
+async fn page(cluster: &Cluster, path: &str, params: &ListParams) -> Result<Page, Failure> {
+    let broken = |text: &str| Failure::Problem(Problem::Unavailable(format!("its answer to {path} {text}")));
+    let request = Request::new(path).list(params).map_err(|error| broken(&error.to_string()))?;
+    let text = cluster.client.request_text(request).await.map_err(|error| failure(&error))?;
+    // Not by `request`, which logs what it cannot read: Secrets are among it.
+    let Ok(Value::Object(mut list)) = serde_json::from_str(&text) else { return Err(broken("is no list")) };
+    let metadata = |name: &str| {
+        let text = list.get("metadata").and_then(|metadata| metadata.get(name)?.as_str());
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let (resource_version, next) = (metadata("resourceVersion"), metadata("continue"));
+    let items = match list.remove("items") {
+        Some(Value::Array(items)) => items,
+        // Go writes an empty list so.
+        Some(Value::Null) => Vec::new(),
+        _ => return Err(broken("is no list")),
+    };
+    Ok(Page { items, resource_version: resource_version.ok_or_else(|| broken("has no version"))?, next })
+}
+
+/// All objects that a selector selects.
+pub(super) async fn select(
+    cluster: &Cluster,
+    resource: &ApiResource,
+    namespace: &str,
+    params: &ListParams,
+) -> Result<Vec<Value>, Problem> {
+    for version in resource.versions {
+        match page(cluster, &path(resource, version, Some(namespace)), params).await {
+            Ok(page) => return Ok(page.items.into_iter().map(|item| complete(item, resource, version)).collect()),
+            Err(Failure::Missing) => {}
+            Err(Failure::Expired) => return Err(Problem::Unavailable("the version expired".to_owned())),
+            Err(Failure::Problem(problem)) => return Err(problem),
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn failure(error: &kube::Error) -> Failure {
+    match error {
+        kube::Error::Api(status) => of_status(status),
+        other => Failure::Problem(Problem::Unavailable(with_causes(other))),
+    }
+}
+
+fn of_status(status: &kube::core::Status) -> Failure {
+    match status.code {
+        401 | 403 => Failure::Problem(Problem::Forbidden(status.message.clone())),
+        404 => Failure::Missing,
+        // A version that the server does not understand is no better than one that it has forgotten.
+        400 | 410 => Failure::Expired,
+        code => Failure::Problem(Problem::Unavailable(format!("{code} {}", status.message))),
+    }
+}

@@ -1,0 +1,259 @@
+//! What objects refer to, by which it is decided what else is kept: EndpointSlices of Services that something routes to, Secrets that are
+//! named, Pods of endpoints where there are subsets. More may be named than is there: a host is taken for every Service that it could be.
+
+use resources::key::{Key, ObjectRef};
+use resources::set::AnyObject;
+use resources::spec::destination_rule::{DestinationRule, TrafficPolicy};
+use resources::spec::gateway::{Gateway, TlsMode};
+use resources::spec::scalar::NumberOrName;
+use resources::spec::virtual_service::VirtualService;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Something that is referred to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Wanted {
+    /// The EndpointSlices of a Service.
+    Slices(Key),
+    /// Those of all Services.
+    AllSlices,
+    /// A Secret of the gateway's namespace.
+    Secret(Arc<str>),
+    /// A Pod.
+    Pod(Key),
+    /// Pods at all.
+    Pods,
+}
+
+/// What each object refers to.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    by_object: HashMap<ObjectRef, BTreeSet<Wanted>>,
+    counts: HashMap<Wanted, usize>,
+    /// What was touched since the last call of `changes`.
+    touched: BTreeSet<Wanted>,
+    /// Which of these were wanted then.
+    before: BTreeSet<Wanted>,
+}
+
+impl References {
+    /// The object says something else now. `namespace` is that of the gateway.
+    pub(super) fn update(&mut self, object: &AnyObject, namespace: &str) {
+        let wanted: BTreeSet<Wanted> = match object {
+            AnyObject::Gateway(gateway) => of_gateway(&gateway.spec),
+            AnyObject::VirtualService(service) => of_virtual_service(&service.spec, &service.key.namespace),
+            AnyObject::DestinationRule(rule) => of_rule(&rule.spec),
+            AnyObject::Service(service) if &*service.key.namespace == namespace => {
+                // A target port by name is looked up in the slices of a gateway's own Service.
+                let is_named = |target: &Option<NumberOrName>| matches!(target, Some(NumberOrName::Name(_)));
+                let named = service.spec.ports.iter().any(|port| is_named(&port.target_port));
+                named.then(|| Wanted::Slices(service.key.clone())).into_iter().collect()
+            }
+            AnyObject::EndpointSlice(slice) => {
+                let targets = slice.spec.endpoints.iter().filter_map(|one| one.target_ref.as_ref());
+                let pods = targets.filter(|target| &*target.kind == "Pod").map(|target| {
+                    let namespace =
+                        if target.namespace.is_empty() { &*slice.key.namespace } else { &*target.namespace };
+                    Wanted::Pod(Key { namespace: namespace.into(), name: (&*target.name).into() })
+                });
+                pods.collect()
+            }
+            // Providers of the mesh settings.
+            AnyObject::ConfigMap(map) => map.spec.data.values().flat_map(|text| hosts_in(text)).collect(),
+            _ => return,
+        };
+        self.set(object.object_ref(), wanted);
+    }
+
+    /// The object is gone.
+    pub(super) fn remove(&mut self, object: &ObjectRef) {
+        self.set(object.clone(), BTreeSet::new());
+    }
+
+    fn set(&mut self, object: ObjectRef, wanted: BTreeSet<Wanted>) {
+        let before = self.by_object.get(&object).cloned().unwrap_or_default();
+        for gone in before.difference(&wanted) {
+            self.touch(gone);
+            if let Some(count) = self.counts.get_mut(gone) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(gone);
+                }
+            }
+        }
+        for new in wanted.difference(&before) {
+            self.touch(new);
+            *self.counts.entry(new.clone()).or_default() += 1;
+        }
+        if wanted.is_empty() {
+            self.by_object.remove(&object);
+        } else {
+            self.by_object.insert(object, wanted);
+        }
+    }
+
+    fn touch(&mut self, wanted: &Wanted) {
+        if self.touched.insert(wanted.clone()) && self.counts.contains_key(wanted) {
+            self.before.insert(wanted.clone());
+        }
+    }
+
+    /// Whether something refers to it.
+    pub(super) fn wants(&self, wanted: &Wanted) -> bool {
+        self.counts.contains_key(wanted)
+    }
+
+    /// What is wanted now and was not at the last call, and what was and is not.
+    pub(super) fn changes(&mut self) -> (Vec<Wanted>, Vec<Wanted>) {
+        let (touched, before) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.before));
+        let (mut new, mut gone) = (Vec::new(), Vec::new());
+        for wanted in touched {
+            match (before.contains(&wanted), self.wants(&wanted)) {
+                (false, true) => new.push(wanted),
+                (true, false) => gone.push(wanted),
+                _ => {}
+            }
+        }
+        (new, gone)
+    }
+}
+
+fn of_gateway(gateway: &Gateway) -> BTreeSet<Wanted> {
+    let mut wanted = BTreeSet::new();
+    for tls in gateway.servers.iter().filter_map(|server| server.tls.as_deref()) {
+        let names = tls.credential_names.iter().chain([&tls.credential_name, &tls.ca_cert_credential_name]);
+        wanted.extend(names.flat_map(|name| secrets(name)));
+        if tls.mode == Some(TlsMode::AutoPassthrough) {
+            wanted.insert(Wanted::AllSlices);
+        }
+    }
+    wanted
+}
+
+fn of_rule(rule: &DestinationRule) -> BTreeSet<Wanted> {
+    let mut wanted: BTreeSet<Wanted> = rule.traffic_policy.as_deref().map(of_policy).unwrap_or_default();
+    for subset in &rule.subsets {
+        wanted.insert(Wanted::Pods);
+        wanted.extend(subset.traffic_policy.as_deref().map(of_policy).unwrap_or_default());
+    }
+    wanted
+}
+
+fn of_policy(policy: &TrafficPolicy) -> BTreeSet<Wanted> {
+    let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_deref());
+    policy.tls.as_deref().into_iter().chain(ports).flat_map(|tls| secrets(&tls.credential_name)).collect()
+}
+
+/// A Secret, and the one beside it that has its authorities (S-93).
+fn secrets(name: &str) -> Vec<Wanted> {
+    let plain = name.rsplit('/').next().unwrap_or_default();
+    if plain.is_empty() || name.starts_with("configmap://") {
+        return Vec::new();
+    }
+    vec![Wanted::Secret(plain.into()), Wanted::Secret(format!("{plain}-cacert").into())]
+}
+
+fn of_virtual_service(service: &VirtualService, namespace: &str) -> BTreeSet<Wanted> {
+    let mut hosts: Vec<&str> = Vec::new();
+    for rule in &service.http {
+        hosts.extend(rule.route.iter().filter_map(|route| route.destination.as_ref()).map(|one| &*one.host));
+        hosts.extend(rule.mirror.as_deref().map(|one| &*one.host));
+        hosts.extend(rule.mirrors.iter().filter_map(|mirror| mirror.destination.as_ref()).map(|one| &*one.host));
+    }
+    let tls = service.tls.iter().flat_map(|rule| &rule.route);
+    let tcp = service.tcp.iter().flat_map(|rule| &rule.route);
+    hosts.extend(tls.chain(tcp).filter_map(|route| route.destination.as_ref()).map(|one| &*one.host));
+    hosts.into_iter().filter_map(|host| slices(host, Some(namespace))).collect()
+}
+
+/// The Service that a host may be: `name`, `name.namespace`, `name.namespace.svc` and what follows.
+fn slices(host: &str, namespace: Option<&str>) -> Option<Wanted> {
+    let host = host.to_ascii_lowercase();
+    let mut labels = host.split('.');
+    let (name, second, third) = (labels.next()?, labels.next(), labels.next());
+    let namespace = match (second, third) {
+        (None, None) => namespace?,
+        (Some(second), None | Some("svc")) => second,
+        _ => return None,
+    };
+    let is_complete = !name.is_empty() && !namespace.is_empty() && name != "*";
+    is_complete.then(|| Wanted::Slices(Key { namespace: namespace.into(), name: name.into() }))
+}
+
+/// Names of Services in a text, each with its namespace.
+fn hosts_in(text: &str) -> impl Iterator<Item = Wanted> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '-'));
+    words.filter(|word| word.contains(".svc")).filter_map(|word| slices(word, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resources::read::read_value;
+    use serde_json::{Value, json};
+
+    fn object(value: Value) -> AnyObject {
+        read_value(value).objects.remove(0)
+    }
+
+    fn route(name: &str, host: &str) -> AnyObject {
+        object(json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name, "namespace": "a"},
+            "spec": {"hosts": ["x.test"], "http": [{"route": [{"destination": {"host": host}}]}]},
+        }))
+    }
+
+    fn of(namespace: &str, name: &str) -> Wanted {
+        Wanted::Slices(Key { namespace: namespace.into(), name: name.into() })
+    }
+
+    #[test]
+    fn a_host_is_every_service_that_it_could_be() {
+        let hosts =
+            ["b", "b.c", "b.c.svc", "b.c.svc.cluster.local", "B.C.svc.other.domain", "api.example.com", "*.c", ""];
+        let found = hosts.map(|host| slices(host, Some("a")));
+        let expected = [
+            Some(of("a", "b")),
+            Some(of("c", "b")),
+            Some(of("c", "b")),
+            Some(of("c", "b")),
+            Some(of("c", "b")),
+            None,
+            None,
+            None,
+        ];
+        assert_eq!(found, expected);
+        let text =
+            "extensionProviders: [{name: e, envoyExtAuthzGrpc: {service: authz.b.svc.cluster.local, port: 9000}}]";
+        assert_eq!(hosts_in(text).collect::<Vec<_>>(), [of("b", "authz")]);
+    }
+
+    #[test]
+    fn what_several_refer_to_is_wanted_until_the_last_is_gone() {
+        let mut references = References::default();
+        references.update(&route("one", "b"), "istio-system");
+        references.update(&route("two", "b.a.svc.cluster.local"), "istio-system");
+        assert_eq!(references.changes(), (vec![of("a", "b")], vec![]));
+        references.update(&route("one", "c"), "istio-system");
+        assert_eq!(references.changes(), (vec![of("a", "c")], vec![]));
+        references.remove(&route("two", "b").object_ref());
+        assert_eq!(references.changes(), (vec![], vec![of("a", "b")]));
+        // Gone and back between two calls is no change.
+        references.remove(&route("one", "c").object_ref());
+        references.update(&route("one", "c"), "istio-system");
+        assert_eq!(references.changes(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn secrets_are_wanted_by_their_names() {
+        let gateway = object(json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "g", "namespace": "a"},
+            "spec": {"servers": [{"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"],
+                "tls": {"mode": "MUTUAL", "credentialName": "kubernetes://site"}}]},
+        }));
+        let mut references = References::default();
+        references.update(&gateway, "istio-system");
+        let secret = |name: &str| Wanted::Secret(name.into());
+        assert_eq!(references.changes().0, [secret("site"), secret("site-cacert")]);
+    }
+}
