@@ -276,7 +276,7 @@ impl KubernetesSource {
             return;
         };
         let version = version(&value);
-        let to_keep = (is_new && self.state.is_some()).then(|| value.clone());
+        let to_keep = (is_new && self.state.is_some()).then(|| value.to_string());
         let reading = read::read_value(value);
         let findings: Arc<[_]> = reading.diagnostics.into();
         if let Some(seen) = self.seen.get_mut(&object.kind) {
@@ -292,7 +292,7 @@ impl KubernetesSource {
         let Some(read) = reading.objects.into_iter().next() else { return };
         self.references.update(&read, &self.namespace);
         if let (Some(state), Some(value)) = (&self.state, to_keep) {
-            state.put(object, value);
+            state.put(object, value.as_bytes());
         }
         events.push(SourceEvent::Upsert(Upsert { object: read, version, findings }));
     }
