@@ -55,13 +55,13 @@ pub(crate) fn get(args: &GetArgs) -> Result<ExitCode> {
         let everywhere = args.all_namespaces || !selected.is_namespaced();
         let place = if everywhere { String::new() } else { format!(" in {} namespace.", args.namespace) };
         // kubectl says it there, and ends well.
-        eprintln!("No resources found{place}");
+        output::print_note(&format!("No resources found{place}"));
     }
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { fail(&missing) })
 }
 
 fn fail(messages: &[String]) -> ExitCode {
-    messages.iter().for_each(|message| eprintln!("{message}"));
+    messages.iter().for_each(|message| output::print_note(message));
     ExitCode::from(FAILED)
 }
 
@@ -247,7 +247,7 @@ fn of_files(args: &GetArgs, kinds: &BTreeSet<Kind>) -> Result<Objects> {
     let unreadable = loaded.diagnostics.iter().any(|one| one.severity == Severity::Error && one.object.is_none());
     if !errors.is_empty() || unreadable {
         let what = if errors.is_empty() { "something".to_owned() } else { counted(errors.len(), "object") };
-        eprintln!("Warning: {what} with errors left out; see `moongate check`");
+        output::print_note(&format!("Warning: {what} with errors left out; see `moongate check`"));
     }
     let mut objects = written::objects(&loaded.set, &loaded.streams, kinds);
     if kinds.contains(&Kind::Service) {

@@ -30,6 +30,11 @@ pub(crate) fn settle(written: io::Result<()>) -> Result<()> {
     }
 }
 
+/// Prints a line on the standard error output. Where that cannot be written to, nobody reads it.
+pub(crate) fn print_note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Prints the error that ends a command. Where even the standard error output cannot be written to, the exit code has to do.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let style = anstyle::AnsiColor::Red.on_default().bold();

@@ -16,11 +16,14 @@ fn a_full_output_is_an_error_and_a_closed_pipe_is_none() {
     let text = super::operation::server("g", 80) + &super::operation::direct("a", "g", 201);
     fs::write(folder.path().join("a.yaml"), text).unwrap();
     let folder = folder.path().to_str().unwrap();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 11] = [
         &["explain", "http://a.test/", folder],
         &["explain", "http://a.test/", folder, "-o", "json"],
         &["check", folder],
         &["check", folder, "-o", "json"],
+        &["get", "gateways", "-f", folder],
+        &["manifests"],
+        &["crds"],
         &["completions", "bash"],
         &["--help"],
         &["run", "--help"],
