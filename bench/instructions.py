@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""User instructions per request of binaries of Moongate, as valgrind's callgrind counts them: the same in every run, however busy the machine is.
+"""User instructions per request of binaries of Moongate, as valgrind's callgrind counts them. Clocks and other work of the machine hardly matter: the
+figures of one binary differ by 5 % from run to run, as backends respond sooner or later, and those of two binaries in one run change alike.
 
 Instructions of the kernel are not counted; `strace -f -c` tells whether the calls of the system differ. Of two runs with few and with many
 requests the difference counts, so that the start is left out. The profiles stay in the folder that --keep names (`callgrind_annotate FILE`).
