@@ -3,11 +3,23 @@
 
 use crate::log::{LineBuffer, LineQueue};
 use crate::reasons::Flags;
-use crate::stream_info::{FinishedStream, StreamKind, StreamSink};
+use crate::stream_info::{FinishedStream, StreamInfo, StreamKind, StreamSink};
 use ir::{AddressOf, AddressPart, Fact, FieldName, Operator};
 use routing::{Claims, Facts as _, write_json_string};
 use std::io::Write as _;
 use std::time::SystemTime;
+
+/// How the details of denials begin (docs/flags.md).
+const DENIALS: [&str; 8] = [
+    "rbac_access_denied",
+    "jwt_authn_access_denied",
+    "ext_authz_denied",
+    "egress_denied",
+    "egress_unauthenticated",
+    "egress_invalid",
+    "egress_host_mismatch",
+    "egress_not_a_proxy_request",
+];
 
 /// The decision log of a worker.
 #[derive(Debug)]
@@ -70,14 +82,9 @@ fn write(stream: &FinishedStream<'_>, out: &mut Vec<u8>) {
     for (name, field) in [("method", FieldName::Method), ("authority", FieldName::Authority)] {
         record.octets(name, stream.request.received(&field).as_deref().unwrap_or_default());
     }
-    let target = stream.request.received(&FieldName::Path);
-    // Queries hold secrets.
-    record.octets(
-        "path",
-        target.as_deref().and_then(|target| target.split(|byte| *byte == b'?').next()).unwrap_or_default(),
-    );
+    record.octets("path", path(stream.request.received(&FieldName::Path).as_deref().unwrap_or_default()));
     record.text("sni", stream.stream.server_name);
-    record.text("decision", outcome(stream).as_str());
+    record.text("decision", outcome(stream.kind, info).as_str());
     match (&info.denied, stream.origin) {
         (Some(policy), _) => record.text("rule", policy),
         (None, Some(origin)) => record.text("rule", &origin.to_string()),
@@ -101,22 +108,34 @@ fn write(stream: &FinishedStream<'_>, out: &mut Vec<u8>) {
 }
 
 /// Requests and connections without a route are denied: what no rule takes may not pass.
-fn outcome(stream: &FinishedStream<'_>) -> Outcome {
-    let info = stream.info;
-    let denials = ["rbac_access_denied", "jwt_authn_access_denied", "ext_authz_denied"];
-    if info.denied.is_some()
-        || denials.iter().any(|denial| info.detail.starts_with(denial))
+fn outcome(kind: StreamKind, info: &StreamInfo) -> Outcome {
+    let is_denied = info.denied.is_some()
+        || DENIALS.iter().any(|denial| info.detail.starts_with(denial))
         || info.flags.has(Flags::NR)
-        || info.flags.has(Flags::UAEX)
-    {
+        || info.flags.has(Flags::UAEX);
+    if is_denied {
         return Outcome::Denied;
     }
-    match stream.kind {
+    match kind {
         StreamKind::Handshake(_) => Outcome::Failed,
         StreamKind::Request { .. } if info.status == 0 || info.flags.is_failure() => Outcome::Failed,
         StreamKind::Connection if info.flags.is_failure() => Outcome::Failed,
         StreamKind::Request { .. } | StreamKind::Connection => Outcome::Allowed,
     }
+}
+
+/// The path of a target: a proxy is asked with a whole URL, and for a tunnel without a path.
+fn path(target: &[u8]) -> &[u8] {
+    let whole = match memchr::memmem::find(target, b"://") {
+        Some(at) if !target.starts_with(b"/") => {
+            let rest = target.get(at + 3..).unwrap_or_default();
+            rest.get(memchr::memchr(b'/', rest).unwrap_or(rest.len())..).unwrap_or_default()
+        }
+        _ if target.starts_with(b"/") || target == b"*" => target,
+        _ => b"",
+    };
+    // Queries hold secrets.
+    whole.split(|byte| *byte == b'?').next().unwrap_or_default()
 }
 
 impl Outcome {
@@ -184,6 +203,49 @@ impl Record<'_> {
         if value > 0 {
             self.name(name);
             self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(detail: &'static str, flags: Flags, status: u16) -> Outcome {
+        let info = StreamInfo { detail, flags, status, ..StreamInfo::new() };
+        outcome(StreamKind::Request { http2: false }, &info)
+    }
+
+    /// The details of denials are those of the documents.
+    #[test]
+    fn what_is_forbidden_is_denied_and_what_breaks_is_failed() {
+        let page = include_str!("../../../docs/flags.md");
+        let mut denied = 0;
+        for row in page.lines().filter(|row| ["| 401 |", "| 403 |", "| 407 |"].iter().any(|of| row.starts_with(of))) {
+            for detail in row.split('|').nth(3).unwrap_or_default().split('`').skip(1).step_by(2) {
+                denied += 1;
+                assert_eq!(of(detail.to_owned().leak(), Flags::NONE, 403), Outcome::Denied, "{detail}");
+            }
+        }
+        assert!(denied > 8, "docs/flags.md has {denied} details of denials");
+        assert_eq!(of("route_not_found", Flags::NR, 404), Outcome::Denied);
+        assert_eq!(of("via_upstream", Flags::NONE, 403), Outcome::Allowed);
+        assert_eq!(of("via_upstream", Flags::DI, 200), Outcome::Allowed);
+        assert_eq!(of("egress_unresolved", Flags::UH, 502), Outcome::Failed);
+        assert_eq!(of("via_upstream", Flags::NONE, 0), Outcome::Failed);
+    }
+
+    #[test]
+    fn paths_have_no_query_and_no_authority() {
+        for (target, expected) in [
+            ("/a/b?token=1", "/a/b"),
+            ("http://a.test/x?y=/z", "/x"),
+            ("http://a.test", ""),
+            ("a.test:443", ""),
+            ("*", "*"),
+            ("/a://b/c", "/a://b/c"),
+        ] {
+            assert_eq!(path(target.as_bytes()), expected.as_bytes(), "{target}");
         }
     }
 }
