@@ -144,7 +144,7 @@ async fn accept_connection(worker: &Rc<Worker>, listener: &Arc<ListenerState>, s
     add(&worker.metrics.accepted);
     add(&worker.metrics.open);
     // Boxed here, so that the task is small: the runtime moves a task several times.
-    let serving = Box::pin(entry::serve(Rc::clone(worker), Arc::clone(listener), (stream, remote), tracked));
+    let serving = Box::pin(entry::serve(Rc::clone(worker), Arc::clone(listener), stream, remote, tracked));
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         catch(&worker, serving).await;

@@ -45,7 +45,8 @@ struct Accepted {
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     listener: Arc<ListenerState>,
-    (stream, remote): (TcpStream, SocketAddr),
+    stream: TcpStream,
+    remote: SocketAddr,
     tracked: Rc<Tracked>,
 ) {
     let services = listener.services();

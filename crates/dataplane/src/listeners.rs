@@ -239,7 +239,7 @@ impl Listeners {
                 } else {
                     sockets::share(sockets, workers.len())
                 };
-                let bound = sockets.and_then(|sockets| open.listen(sockets, workers, (self.keeping, &self.accepting)));
+                let bound = sockets.and_then(|sockets| open.listen(sockets, workers, self.keeping, &self.accepting));
                 open.bound = bound.map_err(|error| error.to_string());
             }
         }
@@ -301,7 +301,8 @@ impl Open {
         &mut self,
         sockets: Vec<TcpListener>,
         workers: &Workers,
-        (keeping, accepting): (bool, &AcceptCount),
+        keeping: bool,
+        accepting: &AcceptCount,
     ) -> io::Result<SocketAddr> {
         let address = sockets.first().map_or(Ok(self.state.id.address), TcpListener::local_addr)?;
         if keeping {

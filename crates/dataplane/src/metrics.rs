@@ -286,7 +286,7 @@ mod tests {
         let local = SocketAddr::from(([127, 0, 0, 1], 80));
         let stream = |destination, milliseconds| FinishedStream {
             kind: StreamKind::Request { http2: false },
-            stream: StreamFacts::of_connection((local, None), "", None),
+            stream: StreamFacts::of_connection(local, None, "", None),
             destination: Some(destination),
             stat_prefix: None,
             origin: None,

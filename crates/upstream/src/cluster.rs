@@ -253,7 +253,7 @@ impl ClusterState {
         let (Some((policy, detector)), Some(list)) = (self.outlier_detection(), self.endpoints.load_full()) else {
             return;
         };
-        if detector.eject_and_restore((&self.config.id, policy), &list, tick, now) {
+        if detector.eject_and_restore(&self.config.id, policy, &list, tick, now) {
             self.rebalance();
         }
     }

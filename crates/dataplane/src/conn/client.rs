@@ -93,7 +93,7 @@ impl Client {
     /// Its facts for header values and the access log.
     pub(crate) fn facts(&self) -> StreamFacts<'_> {
         let tls = self.tls.as_ref().map(|tls| &tls.negotiated);
-        StreamFacts::of_connection((self.remote, self.local), self.server_name(), tls)
+        StreamFacts::of_connection(self.remote, self.local, self.server_name(), tls)
     }
 
     /// Its facts for policies.

@@ -29,7 +29,8 @@ impl HandshakeAttempt {
         worker.record(&FinishedStream {
             kind: StreamKind::Handshake(cause),
             stream: StreamFacts::of_connection(
-                (self.ends.remote, self.ends.local),
+                self.ends.remote,
+                self.ends.local,
                 self.sni.as_deref().unwrap_or_default(),
                 None,
             ),

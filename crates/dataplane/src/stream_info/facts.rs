@@ -38,7 +38,8 @@ pub(crate) struct OutcomeFacts<'a> {
 impl<'a> StreamFacts<'a> {
     /// The facts of a connection without a protocol and a route.
     pub(crate) fn of_connection(
-        (remote, local): (SocketAddr, Option<SocketAddr>),
+        remote: SocketAddr,
+        local: Option<SocketAddr>,
         server_name: &'a str,
         tls: Option<&'a NegotiatedTls>,
     ) -> Self {

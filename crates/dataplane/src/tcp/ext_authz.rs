@@ -21,14 +21,15 @@ pub(super) async fn allows(worker: &Worker, conn: &TcpConnection, info: &mut Str
         }
         ExternalAuthorization::Check(_) if !gate.concerns(&access_facts(&conn.client)) => true,
         // Boxed, so that the future of a connection that is not checked stays small.
-        ExternalAuthorization::Check(check) => Box::pin(is_allowed(worker, conn, (gate, check), info)).await,
+        ExternalAuthorization::Check(check) => Box::pin(is_allowed(worker, conn, gate, check, info)).await,
     }
 }
 
 async fn is_allowed(
     worker: &Worker,
     conn: &TcpConnection,
-    (gate, check): (&ExternalGate, &ExternalCheck),
+    gate: &ExternalGate,
+    check: &ExternalCheck,
     info: &mut StreamInfo,
 ) -> bool {
     let message = grpc::connection_check(&connection(&conn.client)).into();

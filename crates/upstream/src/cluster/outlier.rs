@@ -66,7 +66,8 @@ impl OutlierDetector {
     /// for long enough. Returns whether there were any.
     pub(super) fn eject_and_restore(
         &self,
-        (cluster, policy): (&ClusterId, &OutlierDetection),
+        cluster: &ClusterId,
+        policy: &OutlierDetection,
         list: &EndpointList,
         tick: bool,
         now: Instant,

@@ -18,7 +18,8 @@ pub(super) fn run(
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
     issuers: &TokenIssuers,
-    (head, settings): (usize, HttpSettings),
+    head: usize,
+    settings: HttpSettings,
 ) -> Result<usize, LocalAnswer> {
     let peer = peer(&conn.client, settings);
     let context = context(conn, &buffers.request, head, settings, &peer);

@@ -59,7 +59,7 @@ pub(super) async fn receive(
         request_end: conn.client.request_end(info.counted),
     };
     receiving.set_timer(conn);
-    let trailers = poll_fn(|context| receiving.poll(conn, (buffers, &mut reader), context)).await;
+    let trailers = poll_fn(|context| receiving.poll(conn, buffers, &mut reader, context)).await;
     conn.timer.clear();
     match trailers {
         Ok(trailers) => {
@@ -90,7 +90,8 @@ impl Receiving<'_> {
     fn poll(
         &mut self,
         conn: &mut ClientConnection,
-        (buffers, reader): (&mut ExchangeBuffers, &mut BodyReader),
+        buffers: &mut ExchangeBuffers,
+        reader: &mut BodyReader,
         context: &mut Context<'_>,
     ) -> Poll<Result<Trailers, Unreceived>> {
         loop {

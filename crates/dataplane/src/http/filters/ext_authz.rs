@@ -46,7 +46,9 @@ pub(super) async fn run(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (gate, version, head): (&ExternalGate, &TableVersion, usize),
+    gate: &ExternalGate,
+    version: &TableVersion,
+    head: usize,
     info: &mut StreamInfo,
 ) -> Outcome {
     let settings = version.http.settings;
@@ -60,7 +62,7 @@ pub(super) async fn run(
         ExternalAuthorization::Check(check) => check,
     };
     // A request that no rule is for passes. A malformed one is refused by what decides next.
-    if !is_concerned(gate, conn, (buffers, settings, head)) {
+    if !is_concerned(gate, conn, buffers, settings, head) {
         return Outcome::Pass(head);
     }
     let head = match check.body.filter(|_| has_body(conn, buffers)) {
@@ -70,7 +72,7 @@ pub(super) async fn run(
             Err(unreceived) => return unreceived.into(),
         },
     };
-    let Some(message) = message(check, conn, (buffers, settings, head)) else { return Outcome::Pass(head) };
+    let Some(message) = message(check, conn, buffers, settings, head) else { return Outcome::Pass(head) };
     let asked = match conn.downstream.until_reset(ask(worker, gate, check, &message)).await {
         Ok(asked) => asked,
         Err(ClientReset) => return Outcome::Abandon,
@@ -83,7 +85,7 @@ pub(super) async fn run(
     let outcome = match verdict {
         Verdict::Allow(changes) => {
             info.check = Some(CheckResult::Allowed);
-            pass(worker, conn, buffers, (check, version, head), changes).unwrap_or_else(|| failed(check, None, info))
+            pass(worker, conn, buffers, check, version, head, changes).unwrap_or_else(|| failed(check, None, info))
         }
         Verdict::Deny(denial) => {
             info.check = Some(CheckResult::Denied);
@@ -93,7 +95,7 @@ pub(super) async fn run(
         }
         Verdict::Error(denial) => {
             info.check = Some(CheckResult::Failed);
-            let open = || pass(worker, conn, buffers, (check, version, head), Changes::failed_open().into());
+            let open = || pass(worker, conn, buffers, check, version, head, Changes::failed_open().into());
             let opened = check.fail_open.then(open).flatten();
             opened.unwrap_or_else(|| failed(check, denial, info))
         }
@@ -117,7 +119,9 @@ fn pass(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (check, version, head): (&ExternalCheck, &TableVersion, usize),
+    check: &ExternalCheck,
+    version: &TableVersion,
+    head: usize,
     changes: Box<Changes>,
 ) -> Option<Outcome> {
     if !changes.leaves_request() && !check.clear_route_cache {
@@ -152,7 +156,9 @@ fn has_body(conn: &ClientConnection, buffers: &ExchangeBuffers) -> bool {
 fn is_concerned(
     gate: &ExternalGate,
     conn: &ClientConnection,
-    (buffers, settings, head): (&mut ExchangeBuffers, HttpSettings, usize),
+    buffers: &mut ExchangeBuffers,
+    settings: HttpSettings,
+    head: usize,
 ) -> bool {
     let ExchangeBuffers { request, scratch, request_id, .. } = buffers;
     let client = &*conn.client;
@@ -170,7 +176,9 @@ fn is_concerned(
 fn message(
     check: &ExternalCheck,
     conn: &ClientConnection,
-    (buffers, settings, head): (&mut ExchangeBuffers, HttpSettings, usize),
+    buffers: &mut ExchangeBuffers,
+    settings: HttpSettings,
+    head: usize,
 ) -> Option<Message> {
     let ExchangeBuffers { request, scratch, request_id, held, .. } = buffers;
     let client = &*conn.client;

@@ -22,7 +22,7 @@ pub(in crate::http) async fn run_gate(
     let policies = version.policies.as_deref();
     // First, as in Istio: the service may add the credentials that the next filters verify (AP-02).
     if let Some(gate) = policies.and_then(|policies| policies.ext_authz.as_deref()) {
-        match ext_authz::run(worker, conn, buffers, (gate, &version, *head), info).await {
+        match ext_authz::run(worker, conn, buffers, gate, &version, *head, info).await {
             ext_authz::Outcome::Pass(length) => *head = length,
             ext_authz::Outcome::Deny(denial) => return Decision::Respond(Reply::Denied(denial), None),
             ext_authz::Outcome::Reject(reject) => return Decision::Respond(Reply::Reject(reject), None),
@@ -31,7 +31,7 @@ pub(in crate::http) async fn run_gate(
     }
     // Before authorization and routes, which see the claims and the changed head.
     if let Some(issuers) = policies.and_then(|policies| policies.issuers.as_deref()) {
-        match authentication::run(worker, conn, buffers, issuers, (*head, version.http.settings)) {
+        match authentication::run(worker, conn, buffers, issuers, *head, version.http.settings) {
             Ok(length) => *head = length,
             Err(answer) => {
                 let routed = decide::denied(worker, conn, buffers, (*head, &version));

@@ -35,7 +35,7 @@ fn an_idle_connection_is_small() {
         let client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         let (stream, remote) = socket.accept().await.unwrap();
         let tracked = worker.tracker.track(worker.admit(None).await.unwrap(), None);
-        let serving = crate::entry::serve(worker, listener, (stream, remote), tracked);
+        let serving = crate::entry::serve(worker, listener, stream, remote, tracked);
         let size = std::mem::size_of_val(&serving);
         assert!(size <= 2048, "{size} bytes");
         drop(client);
