@@ -209,7 +209,9 @@ pub(crate) const PIPE: usize = 1 << 20;
 const PIPES: usize = 512;
 /// Pipes that a worker keeps for reuse.
 pub(crate) const KEPT_PIPES: usize = 64;
-/// Bytes of the access log that a worker collects before it hands them over; it also does so at each tick.
+/// Octets of lines of a log that may wait to be written; lines that find no room are dropped.
+pub(crate) const LOG_WAITING: usize = 32 << 20;
+/// Octets of a log that a worker collects before it passes them on; it also does so at each tick.
 pub(crate) const LOG_BATCH: usize = 32 << 10;
 /// How often deadlines are checked, and how often if one is near.
 pub(crate) const TICK: Duration = Duration::from_millis(100);

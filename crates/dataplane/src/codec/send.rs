@@ -135,6 +135,11 @@ impl<'a> SendBuffer<'a> {
         self.written
     }
 
+    /// Whether a part of the octets in memory was written.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.written > 0 && self.written < self.out.len()
+    }
+
     fn has_octets(&self) -> bool {
         self.written < self.out.len() || self.direct > 0
     }

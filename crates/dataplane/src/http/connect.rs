@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use upstream::{ClusterState, ConnectContext, ConnectError, Connection, InFlight, Outcome, PickContext};
 use wire::destination::{Destination, DestinationHost};
-use wire::h1::BodyLength;
+use wire::h1::{BodyLength, BodyReader};
 use wire::hello::{self, Hello};
 
 /// Addresses of a destination that are tried.
@@ -152,7 +152,7 @@ async fn fail(
     info.flags |= failure.reject.reason().flags;
     let answer = unreachable(failure.reject, &failure.cause);
     buffers.request.body = BodyLength::None;
-    local::answer(worker, conn, buffers, Some(routed.reply_route()), &answer, info).await
+    local::answer(worker, conn, buffers, Some(routed.reply_route()), &answer, &mut BodyReader::Done, info).await
 }
 
 /// Reads the ClientHello, which has to name the destination; it stays in the buffer. A destination that is an address has no name.

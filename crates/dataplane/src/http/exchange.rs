@@ -10,7 +10,7 @@ use super::forward;
 use super::local;
 use super::plan::{Decision, Reply, Routed};
 use super::record::record;
-use crate::conn::{ExchangeBuffers, Worker};
+use crate::conn::{ExchangeBuffers, ReceivedBody, Worker};
 use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;
@@ -43,6 +43,7 @@ pub(super) async fn exchange(
         Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut conn.downstream, &mut info),
     };
     record(worker, conn, buffers, head, &decision, &info);
+    let disposition = if is_followed_connect(conn, buffers, head) { end_after(disposition) } else { disposition };
     conn.input.consume(head);
     if !buffers.body_in.is_empty() {
         conn.input.put(buffers.body_in.filled());
@@ -67,6 +68,20 @@ async fn make_ready(
     }
 }
 
+/// Whether octets follow the head of a CONNECT. Where the tunnel was refused, they are what the client wanted to send through it, and no request.
+fn is_followed_connect(conn: &ClientConnection, buffers: &ExchangeBuffers, head: usize) -> bool {
+    let input = conn.input.filled();
+    !conn.downstream.is_multiplexed() && input.len() > head && buffers.request.method.of(input) == b"CONNECT"
+}
+
+/// The same, without a further request.
+fn end_after(disposition: Disposition) -> Disposition {
+    match disposition {
+        Disposition::KeepAlive => Disposition::Linger,
+        Disposition::Close | Disposition::Linger => disposition,
+    }
+}
+
 /// Sends a response of the gateway.
 async fn respond(
     worker: &Worker,
@@ -77,19 +92,20 @@ async fn respond(
     info: &mut StreamInfo,
 ) -> Disposition {
     let route = routed.map(Routed::reply_route);
+    let ReceivedBody { held, reader: mut body } = buffers.take_body();
+    if let Some(held) = held {
+        info.received = held.octets().len() as u64;
+    }
+    let body = &mut body;
     match reply {
-        Reply::Route(answer) => local::answer(worker, conn, buffers, route, answer, info).await,
+        Reply::Route(answer) => local::answer(worker, conn, buffers, route, answer, body, info).await,
         Reply::Forbidden(detail) => {
             info.denied = Some(detail.clone());
-            let mut body = buffers.take_body().reader;
-            local::refuse(worker, conn, buffers, Reject::Denied, None, &mut body, info).await
+            local::refuse(worker, conn, buffers, Reject::Denied, None, body, info).await
         }
-        Reply::Denied(denial) => local::deny(worker, conn, buffers, denial, info).await,
-        Reply::Plain(answer) => local::answer(worker, conn, buffers, None, answer, info).await,
-        Reply::Reject(reject) => {
-            let mut body = buffers.take_body().reader;
-            local::refuse(worker, conn, buffers, *reject, route, &mut body, info).await
-        }
+        Reply::Denied(denial) => local::deny(worker, conn, buffers, denial, body, info).await,
+        Reply::Plain(answer) => local::answer(worker, conn, buffers, None, answer, body, info).await,
+        Reply::Reject(reject) => local::refuse(worker, conn, buffers, *reject, route, body, info).await,
     }
 }
 

@@ -114,7 +114,7 @@ async fn fail(
     {
         let answer = unreachable(reject, &info.transport_failure);
         info.flags |= reject.reason().flags;
-        return local::answer(worker, conn, buffers, Some(plan.reply_route()), &answer, info).await;
+        return local::answer(worker, conn, buffers, Some(plan.reply_route()), &answer, body, info).await;
     }
     let reject = match unanswered {
         Unanswered::NotConnected { reject, .. } => reject,

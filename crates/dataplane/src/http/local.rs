@@ -18,18 +18,18 @@ use wire::grpc::Dialect;
 use wire::h1::{BodyReader, Version};
 use wire::view::Fields;
 
-/// Sends the local response of a route or host.
+/// Sends the local response of a route or host. `body` is the state of the request body.
 pub(super) async fn answer(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
     route: Option<ReplyRoute<'_>>,
     answer: &LocalAnswer,
+    body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
     info.detail = answer.detail;
-    let mut body = buffers.take_body().reader;
-    let close = is_last(worker, conn, buffers, &body);
+    let close = is_last(worker, conn, buffers, body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let reason = reason_header(worker, conn, buffers, info);
     let local = LocalReply {
@@ -58,19 +58,19 @@ pub(super) async fn answer(
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
-    after_response(worker, conn, buffers, &mut body, close).await
+    after_response(worker, conn, buffers, body, close).await
 }
 
-/// Sends the response of a service for authorization (AP-13).
+/// Sends the response of a service for authorization (AP-13). `body` is the state of the request body.
 pub(super) async fn deny(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
     denial: &Denial,
+    body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let mut body = buffers.take_body().reader;
-    let close = is_last(worker, conn, buffers, &body);
+    let close = is_last(worker, conn, buffers, body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let reason = reason_header(worker, conn, buffers, info);
     let status = denial.status.unwrap_or(403);
@@ -101,7 +101,7 @@ pub(super) async fn deny(
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
-    after_response(worker, conn, buffers, &mut body, close).await
+    after_response(worker, conn, buffers, body, close).await
 }
 
 /// Rejects a request with the response in the table of causes, edited by the route and its target. `body` is the state of the request body.

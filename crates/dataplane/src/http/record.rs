@@ -23,7 +23,7 @@ pub(super) fn add_attempt(info: &mut StreamInfo, attempt: &mut Attempt<'_>, work
     info.whole = info.request_end.unwrap_or_else(Instant::now);
     info.response_begin = attempt.time_to_head().map(|time| info.whole + time);
     info.status = attempt.status();
-    info.answered = attempt.has_answered();
+    info.answered = attempt.has_answered() || attempt.is_cut();
     // Each attempt counts only the octets that it read.
     info.received += attempt.received();
     info.sent = attempt.sent();

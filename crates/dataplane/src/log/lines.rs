@@ -1,8 +1,8 @@
 //! Lines on their way to the thread that writes them: each worker collects lines and passes them on in batches.
 //!
-//! The number of lines that wait is bounded; further lines are dropped and counted, and no request ever waits.
+//! The number of lines that wait, and that of their octets, is bounded; further lines are dropped and counted, and no request ever waits.
 
-use crate::limits::LOG_BATCH;
+use crate::limits::{LOG_BATCH, LOG_WAITING};
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub(crate) struct LineQueue {
 #[derive(Debug, Default)]
 pub(crate) struct LineCounters {
     waiting: AtomicUsize,
+    waiting_octets: AtomicUsize,
     overflowed: AtomicU64,
     failed: AtomicU64,
 }
@@ -91,10 +92,13 @@ impl LineQueue {
     }
 
     fn pass(&self, batch: Batch) {
-        let before = self.counters.waiting.fetch_add(batch.lines, Ordering::AcqRel);
-        let lines = batch.lines;
-        if before > 0 && before + lines > self.most || self.jobs.send(Job::Write(batch)).is_err() {
+        let (lines, octets) = (batch.lines, batch.bytes.len());
+        let before = self.counters.waiting.fetch_add(lines, Ordering::AcqRel);
+        let octets_before = self.counters.waiting_octets.fetch_add(octets, Ordering::AcqRel);
+        let is_full = before > 0 && (before + lines > self.most || octets_before + octets > LOG_WAITING);
+        if is_full || self.jobs.send(Job::Write(batch)).is_err() {
             self.counters.waiting.fetch_sub(lines, Ordering::AcqRel);
+            self.counters.waiting_octets.fetch_sub(octets, Ordering::AcqRel);
             self.counters.overflowed.fetch_add(lines as u64, Ordering::Relaxed);
         }
     }
@@ -153,6 +157,7 @@ fn write(mut target: LogTarget, jobs: &Receiver<Job>, counters: &LineCounters) {
         if target.write_lines(&batch.bytes).is_err() {
             counters.failed.fetch_add(batch.lines as u64, Ordering::Relaxed);
         }
+        counters.waiting_octets.fetch_sub(batch.bytes.len(), Ordering::AcqRel);
         counters.waiting.fetch_sub(batch.lines, Ordering::AcqRel);
     }
 }

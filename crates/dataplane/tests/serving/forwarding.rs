@@ -6,6 +6,8 @@ use crate::streams;
 use bytes::Bytes;
 use http::{Method, Request, Uri};
 use ir::ForwardProtocol::{Http, Tcp, Tls};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 fn gateway(backend: &Backend) -> Gateway {
     let setup = Setup::default().cluster("c", &[backend.address]);
@@ -107,4 +109,46 @@ fn a_tunnel_to_a_port_of_tls_begins_with_a_client_hello_for_its_destination() {
     client.send("CONNECT tls.test:443 HTTP/1.1\r\nHost: tls.test:443\r\n\r\nGET / HTTP/1.1\r\n\r\n");
     let rest = client.rest();
     assert!(rest.starts_with(b"HTTP/1.1 200 ") && rest.ends_with(&[21, 3, 3, 0, 2, 2, 112]), "{rest:?}");
+}
+
+/// The body was read for the first attempt, so that what follows it is the next request.
+#[test]
+fn e_40_a_request_that_is_sent_again_in_vain_leaves_the_next_one_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let backend = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let until = |stream: &mut TcpStream, end: &[u8]| {
+            let (mut text, mut octet) = (Vec::new(), [0]);
+            while !text.ends_with(end) {
+                stream.read_exact(&mut octet).unwrap();
+                text.push(octet[0]);
+            }
+        };
+        until(&mut stream, b"\r\n\r\n");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        until(&mut stream, b"0123456789");
+    });
+    let setup = Setup::default().cluster("c", &[address]);
+    let gateway = Gateway::serving(&setup.proxying(&[("a.test", 80, Http, "c")]));
+    let mut client = gateway.client();
+    client.send("GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    client.send("PUT http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\n0123456789");
+    let answer = client.answer();
+    assert!(answer.status == 502 && answer.text().contains("cannot be reached"), "{} {}", answer.status, answer.text());
+    backend.join().unwrap();
+    client.send("GET http://other.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n");
+    assert_eq!(client.answer().status, 403);
+}
+
+#[test]
+fn e_41_what_follows_a_refused_connect_is_no_request() {
+    let backend = Backend::start(|side| assert!(side.more().is_none(), "nothing is sent"));
+    let gateway = gateway(&backend);
+    let mut client = gateway.client();
+    client.send("CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\nGET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.answer().status, 403);
+    assert!(client.is_closed());
 }

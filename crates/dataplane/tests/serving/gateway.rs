@@ -363,7 +363,7 @@ impl Setup {
             addresses: Box::default(),
             others: None,
             users: None,
-            retries: None,
+            retries: Some(Arc::default()),
         }));
         self
     }

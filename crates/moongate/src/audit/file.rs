@@ -121,8 +121,9 @@ pub(super) fn is_being_written(file: &File) -> bool {
 
 fn open(path: &Path, sealer: &Sealer) -> io::Result<(File, Tail)> {
     let mut file = OpenOptions::new().create(true).append(true).read(true).mode(MODE).open(path)?;
-    // Shared, for two processes write during a takeover. It only tells `audit verify` that a chain has not ended, so that failing to get it
-    // is no reason to stay without a log.
+    // Two processes write during a takeover. The lock only tells others that a chain has not ended, so that failing to get it is no reason
+    // to stay without a log.
+    let is_shared = flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
     if let Err(error) = flock(&file, FlockOperation::NonBlockingLockShared) {
         tracing::warn!(file = %path.display(), "the decision log cannot be locked: {error}");
     }
@@ -130,7 +131,7 @@ fn open(path: &Path, sealer: &Sealer) -> io::Result<(File, Tail)> {
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut end = Vec::new();
     Read::by_ref(&mut file).take(TAIL).read_to_end(&mut end)?;
-    Ok((file, tail(&end, sealer)))
+    Ok((file, Tail { is_shared, ..tail(&end, sealer) }))
 }
 
 /// The last record of a text, and how many octets follow it.
@@ -140,11 +141,11 @@ fn tail(text: &[u8], sealer: &Sealer) -> Tail {
         let from = last_break(text.get(..line_end).unwrap_or_default()).map_or(0, |at| at + 1);
         let line = text.get(from..line_end).and_then(|line| Line::read(line, sealer)).filter(|line| line.is_sealed);
         if let Some(line) = line {
-            return Tail { last: Some(line.place.hash), torn: (text.len() - line_end - 1) as u64 };
+            return Tail { last: Some(line.place.hash), torn: (text.len() - line_end - 1) as u64, ..Tail::default() };
         }
         end = line_end;
     }
-    Tail { last: None, torn: text.len() as u64 }
+    Tail { torn: text.len() as u64, ..Tail::default() }
 }
 
 fn last_break(text: &[u8]) -> Option<usize> {

@@ -34,7 +34,7 @@ fn log(sealer: &Sealer) -> Vec<u8> {
     let mut first = Writer::start(Vec::new(), Tail::default(), sealer.clone()).expect("memory can be written");
     first.write(&lines(0..60)).expect("memory can be written");
     first.stop("a test").expect("memory can be written");
-    let tail = Tail { last: first.end().map(|end| end.hash), torn: 0 };
+    let tail = Tail { last: first.end().map(|end| end.hash), torn: 0, is_shared: false };
     let mut second = Writer::start(Vec::new(), tail, sealer.clone()).expect("memory can be written");
     second.write(&lines(60..100)).expect("memory can be written");
     second.stop("a test").expect("memory can be written");
@@ -76,7 +76,7 @@ fn edit(log: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     let mut text = log.to_vec();
     let mut by_line: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
     let (at, line, other) = (numbers.below(text.len()), numbers.below(by_line.len()), numbers.below(by_line.len()));
-    match numbers.below(12) {
+    match numbers.below(13) {
         0 => text[at] ^= 1 << numbers.below(8),
         1 => text[at] = b"0123456789\n \",}"[numbers.below(15)],
         2 => text.insert(at, b"0a\n {"[numbers.below(5)]),
@@ -99,6 +99,10 @@ fn edit(log: &[u8], numbers: &mut Numbers) -> Vec<u8> {
         10 => {
             let end = (line + 1 + numbers.below(80)).min(by_line.len());
             by_line.drain(line..end);
+            text = by_line.concat();
+        }
+        11 => {
+            by_line.insert(line, b"\n");
             text = by_line.concat();
         }
         _ => text.extend_from_slice(&log[at..]),
@@ -190,12 +194,46 @@ fn a_process_that_was_killed_is_accounted_for_by_the_next() {
     assert!(faults(&verify(&[&log[..whole]]))[0].contains("has no last record"));
     let last =
         super::chain::Line::read(cut[..whole - 1].rsplit(|byte| *byte == b'\n').next().expect("a line"), &sealer);
-    let tail = Tail { last: last.map(|line| line.place.hash), torn: (cut.len() - whole) as u64 };
+    let tail = Tail { last: last.map(|line| line.place.hash), torn: (cut.len() - whole) as u64, is_shared: false };
     let mut next = Writer::start(Vec::new(), tail, sealer).expect("memory can be written");
     next.stop("a test").expect("memory can be written");
     let verified = verify(&[&[cut, next.file().as_slice()].concat()]);
     assert_eq!(faults(&verified), [""; 0]);
     assert!(verified.chains.iter().any(|chain| chain.state == State::Killed));
+}
+
+#[test]
+fn the_end_of_a_process_cannot_be_cut_off_behind_the_start_of_its_successor() {
+    let file = Shared::default();
+    let start = |tail| Writer::start(file.clone(), tail, Sealer::default()).expect("memory can be written");
+    let mut elder = start(Tail::default());
+    elder.write(&lines(0..3)).expect("memory can be written");
+    let last = elder.end().map(|end| end.hash);
+    let mut younger = start(Tail { last, torn: 0, is_shared: true });
+    let kept = file.0.borrow().len();
+    elder.write(&lines(3..6)).expect("memory can be written");
+    elder.stop("a test").expect("memory can be written");
+    let cut = file.0.borrow().len();
+    younger.stop("a test").expect("memory can be written");
+    let text = file.0.borrow().clone();
+    assert_eq!(faults(&verify(&[&text])), [""; 0]);
+    let without = [&text[..kept], &text[cut..]].concat();
+    assert!(faults(&verify(&[&without]))[0].contains("has no last record"));
+}
+
+#[test]
+fn a_file_that_continues_cannot_lose_its_beginning() {
+    let files = [Shared::default(), Shared::default()];
+    let mut writer =
+        Writer::start(files[0].clone(), Tail::default(), Sealer::default()).expect("memory can be written");
+    writer.rotate(files[1].clone(), Tail::default()).expect("memory can be written");
+    writer.write(&lines(0..4)).expect("memory can be written");
+    writer.stop("a test").expect("memory can be written");
+    let text = files[1].0.borrow().clone();
+    let later = Accepted { continues: true, ..Accepted::default() };
+    assert_eq!(faults(&verify_with(&Sealer::default(), &later, &[&text])), [""; 0]);
+    let begin = text.iter().position(|byte| *byte == b'\n').expect("there are lines") + 1;
+    assert!(!verify_with(&Sealer::default(), &later, &[&text[begin..]]).faults.is_empty());
 }
 
 #[test]

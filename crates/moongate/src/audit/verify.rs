@@ -75,6 +75,8 @@ pub(crate) struct Fault {
 struct Known {
     first: u64,
     end: Place,
+    /// The number of the file that has the last record.
+    file: u64,
     event: String,
     state: State,
 }
@@ -148,17 +150,24 @@ impl Verifier {
     /// What was found. `is_being_written`: whether a process has the last file open.
     pub(crate) fn finish(mut self, is_being_written: bool) -> Verified {
         self.line = 0;
-        let accepts = self.accepted.unfinished || is_being_written;
-        let ends: Vec<_> =
-            self.chains.values().filter(|known| known.state == State::Unfinished).map(|known| known.end).collect();
-        for end in ends.into_iter().filter(|_| !accepts) {
-            self.fault_at(
-                0,
-                &format!(
+        let is_excused = |known: &Known| self.accepted.unfinished || is_being_written && known.file == self.files;
+        let faults: Vec<String> = self
+            .chains
+            .values()
+            .filter_map(|known| match known.state {
+                State::Unfinished if !is_excused(known) => Some(format!(
                     "chain {} ends with record {} and has no last record: records were removed, or the process was killed (--unfinished accepts this)",
-                    end.chain, end.seq
-                ),
-            );
+                    known.end.chain, known.end.seq
+                )),
+                State::Rotated if known.file < self.files => Some(format!(
+                    "chain {} goes on behind record {} in the next file, which has no record of it",
+                    known.end.chain, known.end.seq
+                )),
+                State::Unfinished | State::Rotated | State::Ended | State::Killed => None,
+            })
+            .collect();
+        for fault in &faults {
+            self.fault_at(0, fault);
         }
         for anchor in std::mem::take(&mut self.missing_anchors) {
             self.fault_at(0, &format!("the record with the hash {anchor} is missing"));
@@ -187,10 +196,10 @@ impl Verifier {
 
     /// Octets that are no record have to be accounted for by the record behind them.
     fn account_for_torn(&mut self, record: &Value) {
-        let told = record.get("torn").and_then(Value::as_u64).unwrap_or(0);
+        let told = record.get("torn").and_then(Value::as_u64).filter(|told| *told > 0);
         let torn = self.torn.take();
         // The line break before this record is not one of them.
-        if torn.map_or(0, |(_, octets)| octets - 1) != told {
+        if torn.map(|(_, octets)| octets) != told.map(|told| told + 1) {
             let line = torn.map_or(self.line, |(line, _)| line);
             self.fault_at(line, "is no record of the log, and the record behind it does not account for it");
         }
@@ -217,7 +226,8 @@ impl Verifier {
             }
             Some(_) => {}
             None if seq == 0 && event == Some("start") && line.prev == Seal::default() => {}
-            None if self.accepted.continues && self.files == 1 && self.has_only_begun() => {}
+            // A process enters a file that it continues with this record.
+            None if self.accepted.continues && self.files == 1 && event == Some("continue") => {}
             None => self.fault(&format!(
                 "is record {seq} of chain {chain}, whose records before are missing (--continues accepts this at the beginning of the first file)"
             )),
@@ -225,10 +235,11 @@ impl Verifier {
         let known = self.chains.entry(chain).or_insert_with(|| Known {
             first: seq,
             end: line.place,
+            file: self.files,
             event: String::new(),
             state: State::Unfinished,
         });
-        known.end = line.place;
+        (known.end, known.file) = (line.place, self.files);
         known.state = match event {
             Some("stop") => State::Ended,
             Some("rotate") => State::Rotated,
@@ -242,11 +253,6 @@ impl Verifier {
         }
     }
 
-    /// Chains that a file continues may begin in any of its records, but only once each, and before a chain of its own was seen to continue.
-    fn has_only_begun(&self) -> bool {
-        self.chains.values().all(|known| known.first > 0)
-    }
-
     /// A record that begins a file or a chain names the record that the file ended with, so that nothing before it can vanish.
     fn check_before(&mut self, record: &Value, goes_on: bool) {
         let after = record.get("after").and_then(Value::as_str);
@@ -255,12 +261,12 @@ impl Verifier {
             None => self.fault("says that the file was empty before it"),
             Some(Some(seal)) if self.recent.contains(&seal) => {
                 // The process before was killed: this record is the witness that nothing was removed behind that end.
+                let is_alone = record.get("alone").and_then(Value::as_bool) == Some(true);
                 let killed = self.chains.values_mut().find(|known| known.end.hash == seal);
-                if let Some(known) = killed.filter(|known| known.state == State::Unfinished && !goes_on) {
+                if let Some(known) = killed.filter(|known| known.state == State::Unfinished && !goes_on && is_alone) {
                     known.state = State::Killed;
                 }
             }
-            Some(Some(_)) if self.accepted.continues && self.files == 1 && self.found.records == 0 => {}
             Some(_) => self.fault("names a record before it that is missing"),
         }
     }

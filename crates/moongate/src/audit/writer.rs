@@ -17,6 +17,8 @@ enum Event<'a> {
         after: Option<String>,
         /// Octets behind that record that are no record: the process before ended while it was writing.
         torn: u64,
+        /// Whether no other process had the file open, so that a chain without a last record has ended.
+        alone: bool,
     },
     /// Records could not be written, or found no room; `torn` octets before this record are no record.
     Lost { time: String, records: u64, torn: u64 },
@@ -40,6 +42,8 @@ pub(crate) struct Tail {
     pub(crate) last: Option<Seal>,
     /// Octets behind the last record.
     pub(crate) torn: u64,
+    /// Whether another process has the file open.
+    pub(crate) is_shared: bool,
 }
 
 /// A chain on its way into a file.
@@ -71,6 +75,7 @@ impl<W: Write> Writer<W> {
             process: std::process::id(),
             after: tail.last.map(|seal| seal.to_string()),
             torn: tail.torn,
+            alone: !tail.is_shared,
         })?;
         Ok(writer)
     }

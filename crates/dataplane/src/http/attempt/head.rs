@@ -102,7 +102,7 @@ impl Attempt<'_> {
     fn is_last(&self) -> bool {
         let draining = self.client.is_draining(self.worker, self.table);
         // A client that still waits for 100 may or may not send its body after a final response, so the next octets are ambiguous.
-        let unwanted = self.request.head.expect_continue && self.request.received == 0;
+        let unwanted = self.request.head.expect_continue && self.request.received == 0 && !self.request.is_complete();
         draining || unwanted || !self.request.head.keep_alive
     }
 }

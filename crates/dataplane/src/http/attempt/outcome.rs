@@ -106,6 +106,11 @@ impl Attempt<'_> {
         self.response.has_head()
     }
 
+    /// Whether the client has received a part of an interim response, behind which nothing else can follow.
+    pub(in crate::http) fn is_cut(&self) -> bool {
+        self.response.send.is_cut()
+    }
+
     pub(in crate::http) fn local_address(&self) -> Option<SocketAddr> {
         self.up.local_address()
     }

@@ -150,6 +150,10 @@ impl<'a> RequestSide<'a> {
     /// Moves what was sent into the replay buffer, up to its limit.
     fn retain_sent(&mut self) {
         if self.replay_limit == 0 {
+            if !self.send.octets().is_empty() {
+                // What is cleared next is kept nowhere, also where it is no more than the frame of a piece.
+                self.replay.discard();
+            }
             return;
         }
         if self.replay.bytes.len() > self.replay_limit || !self.replay.retain(self.send.octets()) {

@@ -82,10 +82,11 @@ pub(super) async fn run(
         info.transport_failure = error.to_string();
         Verdict::Error(None)
     });
-    let outcome = match verdict {
+    match verdict {
         Verdict::Allow(changes) => {
-            info.check = Some(CheckResult::Allowed);
-            pass(worker, conn, buffers, check, version, head, changes).unwrap_or_else(|| failed(check, None, info))
+            let passed = pass(worker, conn, buffers, check, version, head, changes);
+            info.check = Some(if passed.is_some() { CheckResult::Allowed } else { CheckResult::Failed });
+            passed.unwrap_or_else(|| failed(check, None, info))
         }
         Verdict::Deny(denial) => {
             info.check = Some(CheckResult::Denied);
@@ -99,11 +100,7 @@ pub(super) async fn run(
             let opened = check.fail_open.then(open).flatten();
             opened.unwrap_or_else(|| failed(check, denial, info))
         }
-    };
-    if let (Outcome::Deny(_), Some((held, _))) = (&outcome, &buffers.held) {
-        info.received = held.octets().len() as u64;
     }
-    outcome
 }
 
 /// The response to a request without a decision.
