@@ -38,6 +38,11 @@ impl ServerHost {
         Ok(Self { namespace, pattern: HostPattern::parse(host)? })
     }
 
+    /// Whether it is `*` for all namespaces.
+    pub(crate) fn admits_all(&self) -> bool {
+        self.namespace.is_none() && self.pattern == HostPattern::Any
+    }
+
     fn admits(&self, namespace: &str) -> bool {
         self.namespace.as_ref().is_none_or(|only| **only == *namespace)
     }

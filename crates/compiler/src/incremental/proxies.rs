@@ -122,6 +122,8 @@ fn allowed(context: CompileContext<'_>, workload: &Workload, server: &ServerPlan
     }
     let mode = context.settings.mesh.outbound_traffic_policy.mode;
     let is_open = matches!(mode, Some(OutboundMode::AllowAny | OutboundMode::AllowAnyDynamicDns));
+    // Nothing beyond the hosts of the server, and what no ServiceEntry names has no namespace.
+    let is_open = is_open && server.hosts.list().iter().any(|own| own.admits_all());
     let mut addresses: Vec<ForwardAddress> =
         addressed.into_values().map(|(range, ports)| ForwardAddress { range, ports: ports.into() }).collect();
     addresses.sort_by_key(|one| std::cmp::Reverse(one.range.length()));
