@@ -86,7 +86,7 @@ fn for_client(
         None => endpoints::find(context, backing, &visible, wanted),
     };
     // The TLS in a tunnel is the client's own.
-    let tls = tls.filter(|_| !id.is_forward() || speaks_http(backing_port.protocol));
+    let tls = tls.filter(|_| !id.is_forward() || speaks_http(backing_port.forwarded()));
     let cluster = Cluster {
         id: id.clone(),
         host: Arc::clone(host),

@@ -31,6 +31,13 @@ pub(crate) struct BackingPort<'a> {
     pub(crate) protocol: &'a str,
 }
 
+impl<'a> BackingPort<'a> {
+    /// The protocol by which a forward proxy treats the port. Without a protocol, the name of the port begins with it.
+    pub(crate) fn forwarded(self) -> &'a str {
+        if self.protocol.is_empty() { self.name.split('-').next().unwrap_or_default() } else { self.protocol }
+    }
+}
+
 impl<'a> Backing<'a> {
     pub(crate) fn key(self) -> &'a Key {
         match self {

@@ -150,8 +150,7 @@ fn add(known: &mut Vec<ForwardPort>, ports: impl Iterator<Item = ForwardPort>) {
 }
 
 fn forward_port(host: &str, backing: Backing<'_>, port: BackingPort<'_>) -> ForwardPort {
-    // Without a protocol, the name of the port begins with it.
-    let text = if port.protocol.is_empty() { port.name.split('-').next().unwrap_or_default() } else { port.protocol };
+    let text = port.forwarded();
     let protocol = match Protocol::parse(text) {
         _ if speaks_http(text) => ForwardProtocol::Http,
         Some(Protocol::Https | Protocol::Tls) => ForwardProtocol::Tls,
