@@ -194,14 +194,21 @@ fn split_proxied(raw: RawRequest<'_>) -> Result<(&[u8], &[u8]), Refusal> {
     if is_tunnel && destination.port.is_none() {
         return Err(Refusal::Tunnel);
     }
+    let scheme = scheme_of(raw.target).filter(|_| !is_tunnel);
+    let default = if scheme == Some("https") { 443 } else { 80 };
+    // One spelling for the hosts of policies: without the port that the scheme has anyway.
+    let plain = match scheme.filter(|_| destination.port == Some(default)) {
+        Some(_) => authority.iter().rposition(|octet| *octet == b':').and_then(|at| authority.get(..at)),
+        None => None,
+    };
+    let plain = plain.unwrap_or(authority);
     if raw.host.is_empty() || raw.host.eq_ignore_ascii_case(authority) {
-        return Ok((authority, origin));
+        return Ok((plain, origin));
     }
     let host = Destination::parse(raw.host).map_err(Refusal::Destination)?;
-    let default = if scheme_of(raw.target) == Some("https") { 443 } else { 80 };
     let port = destination.port.unwrap_or(default);
     let is_port = host.port.map_or(is_tunnel || port == default, |named| named == port);
-    if host.host.is_same(&destination.host) && is_port { Ok((authority, origin)) } else { Err(Refusal::HostMismatch) }
+    if host.host.is_same(&destination.host) && is_port { Ok((plain, origin)) } else { Err(Refusal::HostMismatch) }
 }
 
 /// The scheme of an absolute target.

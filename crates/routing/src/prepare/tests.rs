@@ -56,3 +56,30 @@ fn s_118_connect_is_not_routed() {
     let view = try_ask("CONNECT a.test:80 HTTP/1.1\nHost: a.test:80", &listener([]), |_| ());
     assert_eq!(view.unwrap_err().status(), 404);
 }
+
+#[test]
+fn a_forward_proxy_drops_the_default_port_of_the_scheme() {
+    let authority = |method: &str, target: &str, host: &str| {
+        let raw = RawRequest {
+            method: method.as_bytes(),
+            target: target.as_bytes(),
+            host: host.as_bytes(),
+            fields: Fields::default(),
+        };
+        split_proxied(raw).map(|(authority, _)| String::from_utf8(authority.to_vec()).unwrap())
+    };
+    let table = [
+        ("GET", "http://bad.test:80/", "bad.test:80", "bad.test"),
+        ("GET", "http://bad.test:80/", "bad.test", "bad.test"),
+        ("GET", "http://bad.test:80/", "", "bad.test"),
+        ("GET", "HTTP://[2606:4700::1]:80/", "", "[2606:4700::1]"),
+        ("GET", "http://[2606:4700::80]/", "", "[2606:4700::80]"),
+        ("GET", "http://bad.test:443/", "bad.test:443", "bad.test:443"),
+        ("GET", "https://bad.test:443/", "", "bad.test"),
+        ("CONNECT", "bad.test:80", "bad.test:80", "bad.test:80"),
+        ("CONNECT", "bad.test:443", "", "bad.test:443"),
+    ];
+    for (method, target, host, expected) in table {
+        assert_eq!(authority(method, target, host).as_deref(), Ok(expected), "{method} {target} {host}");
+    }
+}
