@@ -51,6 +51,8 @@ pub enum InvalidDestination {
     AmbiguousAddress,
     /// Not an IPv6 address, or one without brackets.
     InvalidIpv6,
+    /// An IPv6 address that is not in its canonical text (RFC 5952).
+    Spelling,
     /// An IPv6 address that stands for an IPv4 address.
     EmbeddedAddress,
     /// Not a port.
@@ -75,6 +77,7 @@ impl InvalidDestination {
                 "its host ends in a number, and is not an IPv4 address of four decimal numbers without leading zeros"
             }
             Self::InvalidIpv6 => "it has an IPv6 address that is not valid, or not in brackets",
+            Self::Spelling => "its IPv6 address is not in the canonical form of RFC 5952: lower case, and as short as possible",
             Self::EmbeddedAddress => "its IPv6 address stands for an IPv4 address: send the IPv4 address",
             Self::Port => "its port is not a number from 1 to 65535 without leading zeros",
         }
@@ -154,6 +157,8 @@ fn ipv6(text: &str) -> Result<Ipv6Addr, InvalidDestination> {
     let address: Ipv6Addr = text.parse().map_err(|_| InvalidDestination::InvalidIpv6)?;
     match crate::address::AddressClass::of(address.into()) {
         crate::address::AddressClass::Embedded(_) => Err(InvalidDestination::EmbeddedAddress),
+        // Policies compare the text.
+        _ if address.to_string() != text => Err(InvalidDestination::Spelling),
         _ => Ok(address),
     }
 }

@@ -132,6 +132,10 @@ fn ambiguous_spellings_are_rejected() {
         ("[::ffff:169.254.169.254]:80", EmbeddedAddress),
         ("[2001:db8::127.0.0.1]", EmbeddedAddress),
         ("[::FFFF:8.8.8.8]", EmbeddedAddress),
+        ("[2606:4700:0::1]", Spelling),
+        ("[2606:4700:0:0:0:0:0:1]:80", Spelling),
+        ("[2606:4700::0001]", Spelling),
+        ("[FE80::1]:8080", Spelling),
         ("example.com:", Port),
         ("example.com:0", Port),
         ("example.com:65536", Port),
@@ -160,7 +164,7 @@ fn addresses_and_ports_are_read() {
     assert_eq!(parse("169.254.169.254:80"), address("169.254.169.254", Some(80)));
     assert_eq!(parse("[::1]"), address("::1", None));
     assert_eq!(parse("[::]:443"), address("::", Some(443)));
-    assert_eq!(parse("[FE80::1]:8080"), address("fe80::1", Some(8080)));
+    assert_eq!(parse("[fe80::1]:8080"), address("fe80::1", Some(8080)));
     assert_eq!(parse("[2606:4700::1111]:65535"), address("2606:4700::1111", Some(65535)));
     assert_eq!(
         parse("Example.COM:443"),
