@@ -174,7 +174,7 @@ pub fn request_head<'a>(
         Call::edit_request(view.fields, edits);
     }
     to.route.edit_request(to.target, to.rewritten, view, facts, edits);
-    if headers.forwarded_host {
+    if headers.forwarded_host && !context.settings.forward {
         forwarded::set_forwarded_host(view.authority, view.fields, edits);
     }
     if headers.attempt_count && attempt > 1 {

@@ -97,9 +97,10 @@ pub fn client_behind<'a>(peer: &Peer<'a>, fields: Fields<'a>) -> Option<&'a str>
 }
 
 /// What a forward proxy removes from requests: credentials for itself, and what would tell others of the network behind it.
-const OF_PROXY: [&str; 9] = [
+const OF_PROXY: [&str; 10] = [
     "proxy-authorization",
     "proxy-authenticate",
+    "forwarded",
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
