@@ -100,7 +100,7 @@ fn allowed(context: CompileContext<'_>, workload: &Workload, server: &ServerPlan
     // The most specific ones first, so that a wildcard narrowed by the server does not take a name's ports.
     let mut hosts: Vec<&str> = hosts.into_iter().collect();
     hosts.sort_by_key(|host| (host.starts_with('*'), std::cmp::Reverse(host.len())));
-    let mut named: BTreeMap<HostPattern, Vec<ForwardPort>> = BTreeMap::new();
+    let mut named: BTreeMap<HostPattern, (HostPattern, Vec<ForwardPort>)> = BTreeMap::new();
     let mut addressed: BTreeMap<(std::net::IpAddr, u8), (IpRange, Vec<ForwardPort>)> = BTreeMap::new();
     for host in hosts {
         let Ok(pattern) = HostPattern::parse(host) else { continue };
@@ -115,8 +115,12 @@ fn allowed(context: CompileContext<'_>, workload: &Workload, server: &ServerPlan
                 let known = addressed.entry((range.address(), range.length())).or_insert_with(|| (range, Vec::new()));
                 add(&mut known.1, ports());
             }
-            for pattern in covered {
-                add(named.entry(pattern).or_default(), ports());
+            for narrowed in covered {
+                let (by, known) = named.entry(narrowed).or_insert_with(|| (pattern.clone(), Vec::new()));
+                // Nothing falls through to the ports of a wider host.
+                if *by == pattern {
+                    add(known, ports());
+                }
             }
         }
     }
@@ -129,7 +133,7 @@ fn allowed(context: CompileContext<'_>, workload: &Workload, server: &ServerPlan
     addresses.sort_by_key(|one| std::cmp::Reverse(one.range.length()));
     ForwardProxy {
         origin: server.origin.clone(),
-        hosts: named.into_iter().map(|(host, ports)| ForwardHost { host, ports: ports.into() }).collect(),
+        hosts: named.into_iter().map(|(host, (_, ports))| ForwardHost { host, ports: ports.into() }).collect(),
         addresses: addresses.into(),
         others: is_open.then(ClusterId::passthrough),
         users: match &server.kind {
