@@ -64,11 +64,16 @@ fn for_client(
     id: &ClusterId,
 ) -> Option<Built> {
     let mut visible = services::visible(context, host, &client.namespace);
-    if id.is_forward() {
-        // A forward proxy's clients reach what ServiceEntries name.
+    // A forward proxy's clients reach what ServiceEntries name: the very one that allows it, which the id has in place of a subset.
+    let (entry, subset) = if id.is_forward() { (Some(subset.split_once('/')?), "") } else { (None, subset) };
+    if entry.is_some() {
         visible.retain(|backing| matches!(backing, Backing::Entry(_)));
     }
-    let (backing, backing_port) = visible.iter().find_map(|backing| Some((*backing, backing.port(port)?)))?;
+    let is_meant = |backing: &Backing<'_>| {
+        entry.is_none_or(|(namespace, name)| *backing.key().namespace == *namespace && *backing.key().name == *name)
+    };
+    let mut meant = visible.iter().filter(|backing| is_meant(backing));
+    let (backing, backing_port) = meant.find_map(|backing| Some((*backing, backing.port(port)?)))?;
     let rules = destination_rules::lookup(context, host, &backing.key().namespace, client);
     let part = match subset {
         "" => None,

@@ -22,9 +22,10 @@ impl ClusterId {
         Self(format!("outbound|{port}|{subset}|{host}").into())
     }
 
-    /// The id of the cluster that a forward proxy uses for a host's port.
-    pub fn forward(port: u16, host: &str) -> Self {
-        Self(format!("{FORWARD}{port}||{host}").into())
+    /// The id of the cluster that a forward proxy uses for a port of a host, as the ServiceEntry that allows it (`namespace/name`) has it.
+    pub fn forward(port: u16, entry: (&str, &str), host: &str) -> Self {
+        let (namespace, name) = entry;
+        Self(format!("{FORWARD}{port}|{namespace}/{name}|{host}").into())
     }
 
     /// The id of the cluster for all destinations that nothing names, as Istio has it.

@@ -163,7 +163,7 @@ fn forward_port(host: &str, backing: Backing<'_>, port: BackingPort<'_>) -> Forw
     ForwardPort {
         number: port.number,
         protocol,
-        cluster: ClusterId::forward(port.number, host),
+        cluster: ClusterId::forward(port.number, (&backing.key().namespace, &backing.key().name), host),
         origin: backing.origin(),
     }
 }

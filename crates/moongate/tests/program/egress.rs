@@ -118,7 +118,7 @@ fn e_40_e_41_curl_reaches_what_service_entries_name_and_nothing_else() {
     assert_eq!(request.header("host").as_deref(), Some("api.test"));
     assert_eq!(request.header("x-mine").as_deref(), Some("1"));
     assert_eq!(request.header("via").as_deref(), Some("1.1 moongate"));
-    for hop in ["proxy-authorization", "proxy-connection", "x-forwarded-for", "x-request-id"] {
+    for hop in ["proxy-authorization", "proxy-connection", "forwarded:", "x-forwarded-for", "x-request-id"] {
         assert_eq!(request.header(hop), None, "{hop}");
     }
 
@@ -160,7 +160,7 @@ fn e_40_e_41_curl_reaches_what_service_entries_name_and_nothing_else() {
         log().contains("egress_denied{not_listed}") && log().contains("egress_denied{address}")
     });
     until("tunnels are logged", || {
-        log().lines().any(|line| line.contains("CONNECT") && line.contains("forward|443||*.wiki.test"))
+        log().lines().any(|line| line.contains("CONNECT") && line.contains("forward|443|default/wiki|*.wiki.test"))
     });
 }
 
@@ -405,11 +405,11 @@ fn explain_answers_for_a_request_to_the_proxy() {
     };
     let tunnel = explain("https://en.wiki.test/x");
     assert!(
-        tunnel.contains("forward|443||*.wiki.test") && tunnel.contains("the name that the client asks for"),
+        tunnel.contains("forward|443|default/wiki|*.wiki.test") && tunnel.contains("the name that the client asks for"),
         "{tunnel}"
     );
     let plain = explain("http://api.test/x");
-    assert!(plain.contains("forward|80||api.test") && plain.contains("via: 1.1 moongate"), "{plain}");
+    assert!(plain.contains("forward|80|default/api|api.test") && plain.contains("via: 1.1 moongate"), "{plain}");
     let denied = explain("https://evil.test/");
     assert!(denied.contains("403") && denied.contains("egress_denied{not_listed}"), "{denied}");
 }

@@ -8,7 +8,12 @@ fn origin() -> Origin {
 }
 
 fn port((number, protocol): &(u16, ForwardProtocol), host: &str) -> ForwardPort {
-    ForwardPort { number: *number, protocol: *protocol, cluster: ClusterId::forward(*number, host), origin: origin() }
+    ForwardPort {
+        number: *number,
+        protocol: *protocol,
+        cluster: ClusterId::forward(*number, ("a", "b"), host),
+        origin: origin(),
+    }
 }
 
 fn proxy(hosts: &[(&str, &[(u16, ForwardProtocol)])], others: bool) -> ForwardProxy {
@@ -70,12 +75,12 @@ fn e_40_e_41_what_no_service_entry_names_is_denied() {
         false,
     ));
     let table = [
-        ("http://api.test", "forward|80||api.test"),
-        ("http://api.test:80", "forward|80||api.test"),
-        ("CONNECT api.test:443", "forward|443||api.test"),
-        ("CONNECT api.test:22", "forward|22||api.test"),
-        ("CONNECT en.wiki.test:443", "forward|443||*.wiki.test"),
-        ("CONNECT a.b.wiki.test:443", "forward|443||*.wiki.test"),
+        ("http://api.test", "forward|80|a/b|api.test"),
+        ("http://api.test:80", "forward|80|a/b|api.test"),
+        ("CONNECT api.test:443", "forward|443|a/b|api.test"),
+        ("CONNECT api.test:22", "forward|22|a/b|api.test"),
+        ("CONNECT en.wiki.test:443", "forward|443|a/b|*.wiki.test"),
+        ("CONNECT a.b.wiki.test:443", "forward|443|a/b|*.wiki.test"),
         ("CONNECT wiki.test:443", "NotListed"),
         ("CONNECT evilwiki.test:443", "NotListed"),
         ("CONNECT api.test.evil.test:443", "NotListed"),
@@ -87,7 +92,7 @@ fn e_40_e_41_what_no_service_entry_names_is_denied() {
         ("http://api.test:443", "Request"),
         ("http://api.test:22", "Request"),
         ("https://api.test", "Https"),
-        ("CONNECT 10.1.2.3:5432", "forward|5432||db.test"),
+        ("CONNECT 10.1.2.3:5432", "forward|5432|a/b|db.test"),
         ("CONNECT 10.2.2.3:5432", "NotListed"),
         ("CONNECT 10.1.2.3:5433", "Port([5432])"),
         ("http://169.254.169.254", "NotListed"),

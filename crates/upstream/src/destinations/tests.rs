@@ -41,7 +41,7 @@ impl World {
 fn template(host: &str, port: Option<u16>, allowed: &[&str]) -> ClusterState {
     let allowed: Vec<IpRange> = allowed.iter().map(|range| range.parse().unwrap()).collect();
     let cluster = Cluster {
-        id: ClusterId::forward(443, host),
+        id: ClusterId::forward(443, ("a", "b"), host),
         host: host.into(),
         origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "d".into(), name: "n".into(), rule: "".into() },
         policy: None,
