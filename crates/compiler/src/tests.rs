@@ -8,6 +8,7 @@ mod binding;
 mod destinations;
 mod example;
 mod external;
+mod forward;
 mod gateways;
 mod incremental;
 mod limits;

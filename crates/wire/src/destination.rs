@@ -77,7 +77,9 @@ impl InvalidDestination {
                 "its host ends in a number, and is not an IPv4 address of four decimal numbers without leading zeros"
             }
             Self::InvalidIpv6 => "it has an IPv6 address that is not valid, or not in brackets",
-            Self::Spelling => "its IPv6 address is not in the canonical form of RFC 5952: lower case, and as short as possible",
+            Self::Spelling => {
+                "its IPv6 address is not in the canonical form of RFC 5952: lower case, and as short as possible"
+            }
             Self::EmbeddedAddress => "its IPv6 address stands for an IPv4 address: send the IPv4 address",
             Self::Port => "its port is not a number from 1 to 65535 without leading zeros",
         }

@@ -330,6 +330,18 @@ mod tests {
     }
 
     #[test]
+    fn a_forward_proxy_removes_what_tells_of_the_network_behind_it() {
+        let mut edits = Edits::default();
+        edit_proxied(&mut edits);
+        for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "proxy-authorization"] {
+            assert!(
+                edits.fields.iter().any(|edit| matches!(edit, FieldEdit::Remove(_)) && edit.name() == name),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn s_114_host_and_port_are_forwarded_if_configured() {
         let edited = |came: &str, trusted_proxies, rewritten: bool| {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{came}\r\n");

@@ -64,7 +64,7 @@ fn a_forward_proxy_drops_the_default_port_of_the_scheme() {
             method: method.as_bytes(),
             target: target.as_bytes(),
             host: host.as_bytes(),
-            fields: Fields::default(),
+            fields: Fields::new(b"", &[]),
         };
         split_proxied(raw).map(|(authority, _)| String::from_utf8(authority.to_vec()).unwrap())
     };
