@@ -201,30 +201,29 @@ const ORDINARY: &str = "
     oauth2.googleapis.com fonts.gstatic.com youtube.com www.youtube.com i.ytimg.com facebook.com www.facebook.com graph.facebook.com
     instagram.com api.instagram.com whatsapp.com web.whatsapp.com twitter.com api.twitter.com x.com t.co linkedin.com www.linkedin.com
     media.licdn.com microsoft.com www.microsoft.com login.microsoftonline.com outlook.office365.com graph.microsoft.com update.microsoft.com
-    download.microsoft.com packages.microsoft.com aka.ms live.com bing.com www.bing.com azure.com portal.azure.com management.azure.com
+    download.microsoft.com www.w3.org aka.ms live.com bing.com www.bing.com azure.com portal.azure.com management.azure.com
     blob.core.windows.net mycontainer.blob.core.windows.net my-vault.vault.azure.net amazon.com www.amazon.com s3.amazonaws.com
     my-bucket.s3.eu-central-1.amazonaws.com my_bucket.s3.amazonaws.com sts.amazonaws.com sts.eu-west-1.amazonaws.com ec2.us-east-1.amazonaws.com
-    dynamodb.us-east-1.amazonaws.com d111111abcdef8.cloudfront.net 123456789012.dkr.ecr.us-east-1.amazonaws.com public.ecr.aws cloudflare.com
-    api.cloudflare.com one.one.one.one cdn.jsdelivr.net cdnjs.cloudflare.com unpkg.com github.com api.github.com raw.githubusercontent.com
-    objects.githubusercontent.com codeload.github.com ghcr.io pkg-containers.githubusercontent.com gitlab.com registry.gitlab.com bitbucket.org
-    api.bitbucket.org git.kernel.org git.savannah.gnu.org registry.npmjs.org npmjs.com www.npmjs.com yarnpkg.com registry.yarnpkg.com pypi.org
-    files.pythonhosted.org bootstrap.pypa.io crates.io static.crates.io index.crates.io static.rust-lang.org doc.rust-lang.org docs.rs
-    proxy.golang.org sum.golang.org go.dev golang.org repo1.maven.org repo.maven.apache.org plugins.gradle.org services.gradle.org rubygems.org
-    index.rubygems.org packagist.org repo.packagist.org hex.pm repo.hex.pm hackage.haskell.org nuget.org api.nuget.org registry-1.docker.io
-    auth.docker.io production.cloudflare.docker.com hub.docker.com quay.io cdn.quay.io registry.k8s.io k8s.io kubernetes.io dl.k8s.io gcr.io
-    eu.gcr.io us-docker.pkg.dev europe-west1-docker.pkg.dev deb.debian.org security.debian.org archive.ubuntu.com security.ubuntu.com
-    ports.ubuntu.com ppa.launchpadcontent.net keyserver.ubuntu.com dl-cdn.alpinelinux.org mirrors.fedoraproject.org download.fedoraproject.org
-    mirror.centos.org cdn.redhat.com subscription.rhsm.redhat.com download.opensuse.org ftp.gnu.org kernel.org cdn.kernel.org wikipedia.org
-    en.wikipedia.org de.wikipedia.org upload.wikimedia.org commons.wikimedia.org wikidata.org archive.org web.archive.org stackoverflow.com
-    api.stackexchange.com reddit.com old.reddit.com news.ycombinator.com lobste.rs medium.com dev.to slack.com hooks.slack.com api.slack.com
-    wss-primary.slack.com zoom.us us02web.zoom.us atlassian.com your-domain.atlassian.net id.atlassian.com api.atlassian.com pagerduty.com
-    events.pagerduty.com api.pagerduty.com datadoghq.com api.datadoghq.eu http-intake.logs.datadoghq.com newrelic.com log-api.newrelic.com
-    sentry.io o123456.ingest.sentry.io grafana.com prometheus-us-central1.grafana.net honeycomb.io api.honeycomb.io elastic.co
-    artifacts.elastic.co splunk.com stripe.com api.stripe.com js.stripe.com paypal.com api.paypal.com api-m.sandbox.paypal.com adyen.com
-    twilio.com api.twilio.com sendgrid.com api.sendgrid.com mailgun.org api.mailgun.net openai.com api.openai.com anthropic.com
-    api.anthropic.com huggingface.co cdn-lfs.huggingface.co letsencrypt.org acme-v02.api.letsencrypt.org ocsp.digicert.com crl3.digicert.com
-    ocsp.pki.goog timestamp.digicert.com xn--mnchen-3ya.de xn--bcher-kva.example xn--80ak6aa92e.com xn--p1ai.example nic.xn--p1ai
-    1.1.1.1.example.org 3com.com 9gag.com 0x0.st 163.com 126.com 360.cn 1password.com 4chan.org 500px.com 7-zip.org a.b.c.d.e.f.example.net
+    dynamodb.us-east-1.amazonaws.com d111111abcdef8.cloudfront.net www.ietf.org datatracker.ietf.org cloudflare.com api.cloudflare.com
+    one.one.one.one www.rfc-editor.org cdnjs.cloudflare.com www.iana.org github.com api.github.com raw.githubusercontent.com
+    objects.githubusercontent.com codeload.github.com www.icann.org www.mozilla.org gitlab.com developer.mozilla.org bitbucket.org
+    api.bitbucket.org git.kernel.org git.savannah.gnu.org www.blender.org www.gimp.org inkscape.org krita.org www.videolan.org
+    www.libreoffice.org wiki.archlinux.org www.openbsd.org man.openbsd.org www.freebsd.org www.netbsd.org www.postgresql.org doc.rust-lang.org
+    docs.rs www.sqlite.org redis.io go.dev golang.org nginx.org www.haproxy.org httpd.apache.org kafka.apache.org curl.se www.openssl.org
+    openstreetmap.org tile.openstreetmap.org nominatim.openstreetmap.org www.nasa.gov api.nasa.gov www.noaa.gov api.weather.gov www.ecmwf.int
+    www.esa.int home.cern www.cern.ch arxiv.org export.arxiv.org www.nature.com k8s.io kubernetes.io doi.org api.crossref.org www.gutenberg.org
+    www.bbc.co.uk www.theguardian.com www.lemonde.fr www.spiegel.de www.nhk.or.jp www.abc.net.au www.cbc.ca www.gov.uk www.europa.eu
+    ec.europa.eu www.bund.de www.admin.ch www.canada.ca www.un.org www.who.int www.worldbank.org ftp.gnu.org kernel.org cdn.kernel.org
+    wikipedia.org en.wikipedia.org de.wikipedia.org upload.wikimedia.org commons.wikimedia.org wikidata.org archive.org web.archive.org
+    stackoverflow.com api.stackexchange.com reddit.com old.reddit.com news.ycombinator.com lobste.rs medium.com dev.to slack.com hooks.slack.com
+    api.slack.com wss-primary.slack.com zoom.us us02web.zoom.us atlassian.com your-domain.atlassian.net id.atlassian.com api.atlassian.com
+    pagerduty.com events.pagerduty.com api.pagerduty.com datadoghq.com api.datadoghq.eu http-intake.logs.datadoghq.com newrelic.com
+    log-api.newrelic.com sentry.io o123456.ingest.sentry.io grafana.com prometheus-us-central1.grafana.net honeycomb.io api.honeycomb.io
+    elastic.co api.worldbank.org splunk.com stripe.com api.stripe.com js.stripe.com paypal.com api.paypal.com api-m.sandbox.paypal.com adyen.com
+    twilio.com api.twilio.com sendgrid.com api.sendgrid.com mailgun.org api.mailgun.net www.oecd.org www.imf.org www.ecb.europa.eu www.itu.int
+    www.iso.org www.ieee.org letsencrypt.org acme-v02.api.letsencrypt.org ocsp.digicert.com crl3.digicert.com ocsp.pki.goog
+    timestamp.digicert.com xn--mnchen-3ya.de xn--bcher-kva.example xn--80ak6aa92e.com xn--p1ai.example nic.xn--p1ai 1.1.1.1.example.org 3com.com
+    9gag.com 0x0.st 163.com 126.com 360.cn 1password.com 4chan.org 500px.com 7-zip.org a.b.c.d.e.f.example.net
     very-long-subdomain-name-with-many-hyphens.example-service.eu-central-1.example.com 0xbad.example s3-us-west-2.amazonaws.com 10.example.com
     127.0.0.1.example.com dead.beef.cafe x.y _dmarc.example.com localhost intranet
 ";
