@@ -1,13 +1,13 @@
 //! The first octets of a connection: a PROXY header (S-112), or a ClientHello, each read until the timer's deadline.
 
-use crate::conn::{Buffer, Timer};
+use crate::conn::{Buffer, NoHello, Timer, poll_client_hello};
 use crate::reasons::HandshakeFailure;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use wire::hello::{self, Hello};
+use wire::hello::Hello;
 use wire::proxy_protocol::{self, Header};
 
 /// Reads the PROXY header; `None` if it is missing, invalid or late.
@@ -35,26 +35,12 @@ pub(super) async fn read_client_hello(
     input: &mut Buffer,
     timer: &Timer,
 ) -> Result<Hello, HandshakeFailure> {
-    poll_fn(|context| {
-        loop {
-            match hello::peek(input.filled()) {
-                Hello::Partial => {}
-                parsed => return Poll::Ready(Ok(parsed)),
-            }
-            if input.is_full() {
-                input.grow();
-            }
-            match poll_read(stream, input, context) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => return Poll::Ready(Err(HandshakeFailure::ClosedByClient)),
-                Poll::Pending if timer.expired(context) => {
-                    return Poll::Ready(Err(HandshakeFailure::ClientHelloTimeout));
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+    let hello =
+        poll_fn(|context| poll_client_hello(input, timer, context, |input, context| poll_read(stream, input, context)));
+    hello.await.map_err(|none| match none {
+        NoHello::Closed => HandshakeFailure::ClosedByClient,
+        NoHello::Late => HandshakeFailure::ClientHelloTimeout,
     })
-    .await
 }
 
 /// Reads once; `false` at the end of the stream and on errors.

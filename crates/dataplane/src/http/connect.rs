@@ -8,7 +8,7 @@ use super::local;
 use super::plan::Routed;
 use super::tunnel;
 use crate::codec::{ClientReset, Upstream};
-use crate::conn::{Duplex, ExchangeBuffers, Worker, choose};
+use crate::conn::{Duplex, ExchangeBuffers, NoHello, Worker, choose, poll_client_hello};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
 use crate::stream_info::StreamInfo;
@@ -19,7 +19,7 @@ use std::task::Poll;
 use upstream::{ClusterState, ConnectContext, ConnectError, Connection, InFlight, Outcome, PickContext};
 use wire::destination::{Destination, DestinationHost};
 use wire::h1::{BodyLength, BodyReader};
-use wire::hello::{self, Hello};
+use wire::hello::Hello;
 
 /// Addresses of a destination that are tried.
 const ATTEMPTS: usize = 4;
@@ -163,25 +163,19 @@ async fn check_hello(
     host: &str,
 ) -> Result<(), Unbound> {
     conn.timer.set(worker.limits.client_hello_timeout);
-    let input = &mut buffers.body_in;
     let hello = poll_fn(|context| {
-        loop {
-            match hello::peek(input.filled()) {
-                Hello::Partial => {}
-                parsed => return Poll::Ready(Ok(parsed)),
-            }
-            if input.is_full() {
-                input.grow();
-            }
-            match conn.downstream.poll_read(context, input.room()) {
-                Poll::Ready(Ok(count)) if count > 0 => input.fill(count),
-                Poll::Ready(_) => return Poll::Ready(Err(Unbound::Silent)),
-                Poll::Pending if conn.timer.expired(context) => return Poll::Ready(Err(Unbound::Silent)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        poll_client_hello(&mut buffers.body_in, &conn.timer, context, |input, context| {
+            conn.downstream.poll_read(context, input.room()).map(|read| match read {
+                Ok(count) => {
+                    input.fill(count);
+                    count > 0
+                }
+                Err(_) => false,
+            })
+        })
     });
-    let Hello::Tls(hello) = hello.await? else { return Err(Unbound::NotTls) };
+    let hello = hello.await.map_err(|(NoHello::Closed | NoHello::Late)| Unbound::Silent)?;
+    let Hello::Tls(hello) = hello else { return Err(Unbound::NotTls) };
     let is_address =
         matches!(Destination::parse(host.as_bytes()), Ok(Destination { host: DestinationHost::Address(_), .. }));
     match hello.server_name {

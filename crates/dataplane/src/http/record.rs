@@ -1,4 +1,4 @@
-//! Passes an exchange that has ended to the sinks of the worker: the metrics, and the access log if it is on.
+//! Passes an exchange that has ended to the sinks of the worker: the metrics, and the logs that are on.
 
 use super::attempt::Attempt;
 use super::client::ClientConnection;

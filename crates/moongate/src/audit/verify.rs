@@ -20,7 +20,7 @@ pub(crate) struct Accepted {
     pub(crate) continues: bool,
     /// The last record of a process may be missing: it still writes, or it was killed.
     pub(crate) unfinished: bool,
-    /// Seals of records that have to be there.
+    /// Seals of records that have to be there, as far as they were not found yet.
     pub(crate) anchors: Vec<Seal>,
 }
 
@@ -88,7 +88,6 @@ pub(crate) struct Verifier {
     accepted: Accepted,
     chains: BTreeMap<ChainId, Known>,
     recent: VecDeque<Seal>,
-    missing_anchors: Vec<Seal>,
     found: Verified,
     file: String,
     line: u64,
@@ -103,7 +102,6 @@ impl Verifier {
     pub(crate) fn new(sealer: Sealer, accepted: Accepted) -> Self {
         Self {
             sealer,
-            missing_anchors: accepted.anchors.clone(),
             accepted,
             chains: BTreeMap::new(),
             recent: VecDeque::new(),
@@ -169,7 +167,7 @@ impl Verifier {
         for fault in &faults {
             self.fault_at(0, fault);
         }
-        for anchor in std::mem::take(&mut self.missing_anchors) {
+        for anchor in std::mem::take(&mut self.accepted.anchors) {
             self.fault_at(0, &format!("the record with the hash {anchor} is missing"));
         }
         self.found.chains = self.chains.iter().map(|(id, known)| known.verified(*id)).collect();
@@ -187,7 +185,7 @@ impl Verifier {
         self.link(&line, &record);
         self.found.records += 1;
         self.in_file += 1;
-        self.missing_anchors.retain(|anchor| *anchor != line.place.hash);
+        self.accepted.anchors.retain(|anchor| *anchor != line.place.hash);
         if self.recent.len() == REMEMBERED {
             self.recent.pop_front();
         }

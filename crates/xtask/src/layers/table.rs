@@ -178,6 +178,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "service",
             "listener",
             "timers",
+            "client_hello",
             "tracker",
             "eviction",
             "worker",
