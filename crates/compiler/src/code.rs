@@ -22,6 +22,14 @@ macro_rules! codes {
         )+
         /// All codes, in their order.
         pub const ALL: &[Code] = &[$($name),+];
+
+        /// The name of a code, such as `POLICY_ELSEWHERE`.
+        pub fn name(id: &str) -> Option<&'static str> {
+            match id {
+                $($id => Some(stringify!($name)),)+
+                _ => None,
+            }
+        }
     };
 }
 

@@ -42,6 +42,7 @@ mod visibility;
 
 pub use compiled::{Compiled, Work};
 pub use incremental::Memo;
+pub use names::gateway as named_gateway;
 pub use report::Report;
 pub use settings::{Settings, Workload};
 

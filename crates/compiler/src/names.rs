@@ -36,7 +36,7 @@ pub(crate) fn delegate(rule: &HttpRoute, root: &Key) -> Option<Key> {
 
 /// A Gateway as VirtualServices name it: `name`, `namespace/name`, `./name`, or the old `name.namespace.svc.domain` (VS-02).
 /// `None` is the mesh.
-pub(crate) fn gateway(text: &str, namespace: &Arc<str>, domain: &str) -> Option<Key> {
+pub fn gateway(text: &str, namespace: &Arc<str>, domain: &str) -> Option<Key> {
     if text == "mesh" {
         return None;
     }

@@ -6,6 +6,7 @@ use crate::output::Output;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dataplane::ReasonHeader;
+use sources::Published;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -172,6 +173,12 @@ pub(crate) struct ClusterArgs {
     /// A folder that keeps what was read, Secrets among it, so that a start without the API server serves it
     #[arg(long, env = "MOONGATE_STATE", value_name = "FOLDER", requires = "kubernetes")]
     pub(crate) state: Option<PathBuf>,
+    /// Write what was found about Istio's objects into their statuses; of several replicas the one that holds the Lease does
+    #[arg(long, env = "MOONGATE_WRITE_STATUS", requires = "kubernetes")]
+    pub(crate) write_status: bool,
+    /// Address or name that the status of the gateway's Services gets, where no other controller sets one; may be given again
+    #[arg(long, env = "MOONGATE_PUBLISH_ADDRESS", value_delimiter = ',', value_name = "IP|HOST", requires = "kubernetes", value_parser = published)]
+    pub(crate) publish_address: Vec<Published>,
 }
 
 /// How it is served.
@@ -403,6 +410,9 @@ pub(crate) struct ManifestsArgs {
     /// The namespace to run them in
     #[arg(long, short, default_value = "istio-system")]
     pub(crate) namespace: String,
+    /// Address or name to publish as that of the Service, for clusters in which no other controller does; may be given again
+    #[arg(long, value_delimiter = ',', value_name = "IP|HOST", value_parser = published)]
+    pub(crate) publish_address: Vec<Published>,
     /// The templates of the Helm chart in `deploy/helm`
     #[arg(long, hide = true)]
     pub(crate) chart: bool,
@@ -442,6 +452,24 @@ fn locality(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An address, or a name in DNS.
+fn published(text: &str) -> Result<Published, String> {
+    let is_label = |label: &str| {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        (1..64).contains(&label.len())
+            && label.chars().all(is_plain)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let published = Published::parse(text);
+    match &published {
+        Published::Host(host) if host.len() > 253 || !host.split('.').all(is_label) => {
+            Err(format!("`{text}` is neither an IP address nor a name in DNS"))
+        }
+        _ => Ok(published),
+    }
+}
+
 /// A range of addresses, or `none`.
 fn range(text: &str) -> Result<Option<ir::IpRange>, ir::InvalidIpRange> {
     if text == "none" { Ok(None) } else { text.parse().map(Some) }
@@ -473,6 +501,12 @@ mod tests {
     fn dr_14_a_locality_has_up_to_three_parts() {
         assert!(["eu", "eu/a", "eu/a/1"].iter().all(|text| locality(text).is_ok()));
         assert!(["", "eu/", "/a", "eu/*", "a/b/c/d"].iter().all(|text| locality(text).is_err()));
+    }
+
+    #[test]
+    fn an_address_to_publish_is_an_ip_address_or_a_name() {
+        assert!(["192.0.2.1", "2001:db8::1", "lb.example.com", "a"].iter().all(|text| published(text).is_ok()));
+        assert!(["", "a..b", "-a", "A", "a:80", "http://a", "1.2.3.4/8"].iter().all(|text| published(text).is_err()));
     }
 
     #[test]

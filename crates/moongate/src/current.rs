@@ -7,9 +7,11 @@ use compiler::Report;
 use dataplane::{BindProblem, KeysUnavailable};
 use ir::policy::{KeySource, Provider};
 use ir::{ListenerId, Snapshot};
+use resources::Map;
 use resources::diagnostic::{Diagnostic, Severity};
+use resources::key::ObjectRef;
 use resources::set::ResourceSet;
-use sources::StreamTexts;
+use sources::{ObjectVersion, StreamTexts};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +32,8 @@ pub(crate) struct Stages {
 pub(crate) struct Current {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) set: Arc<ResourceSet>,
+    /// The versions of objects of an API server.
+    pub(crate) versions: Map<ObjectRef, Arc<ObjectVersion>>,
     pub(crate) report: Report,
     /// What was found while reading the files and the mesh settings.
     pub(crate) read: Arc<[Diagnostic]>,

@@ -55,13 +55,13 @@ pub(crate) fn add(
 }
 
 /// `istio-ingressgateway`, or what the workload's label `app` says.
-fn service_name(workload: &Workload) -> Arc<str> {
+pub(crate) fn service_name(workload: &Workload) -> Arc<str> {
     let app = workload.labels.iter().find(|(key, _)| &***key == "app").map(|(_, value)| &**value);
     app.map_or_else(|| format!("istio-{}gateway", workload.name.0).into(), Arc::from)
 }
 
 /// Whether a Service is the workload's own.
-fn is_for(service: &Object<Service>, workload: &Workload) -> bool {
+pub(crate) fn is_for(service: &Object<Service>, workload: &Workload) -> bool {
     !service.spec.selector.is_empty()
         && service.key.namespace == workload.namespace
         && selects(&service.spec.selector, &workload.labels)

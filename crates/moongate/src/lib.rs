@@ -44,6 +44,7 @@ pub mod settings;
 mod signals;
 mod sink;
 mod start_up;
+mod statuses;
 mod words;
 mod written;
 mod yaml;

@@ -5,8 +5,7 @@ use crate::cli::{ManifestsArgs, Role};
 use crate::{output, yaml};
 use anyhow::Result;
 use serde_json::{Value, json};
-use sources::{Extent, WATCHED};
-use std::collections::BTreeMap;
+use sources::{Extent, Published, Rule, Written};
 
 /// The port of readiness.
 const STATUS_PORT: u16 = 15021;
@@ -40,7 +39,8 @@ const VALUES: [(&str, &str); 6] = [
 /// The template of a gateway in the Helm chart: the same objects, with values in some places.
 fn chart(role: Role) -> String {
     let (namespace, image) = ("@namespace@".to_owned(), "@image@".to_owned());
-    let args = ManifestsArgs { roles: vec![role], namespace, image, chart: true };
+    let publish_address = vec![Published::parse(PUBLISHED)];
+    let args = ManifestsArgs { roles: vec![role], namespace, image, publish_address, chart: true };
     let name = match role {
         Role::Ingress => "ingress",
         Role::Egress => "egress",
@@ -57,8 +57,25 @@ fn chart(role: Role) -> String {
         }
     }
     let text = objects.iter().map(yaml::to_yaml).collect::<Vec<_>>().join("---\n");
+    let text = with_published(&args, text);
     let text = VALUES.iter().fold(text, |text, (token, value)| text.replace(token, value));
     format!("{{{{- if .Values.{name}.enabled }}}}\n{text}{{{{- end }}}}\n")
+}
+
+/// Stands in a template for the addresses to publish.
+const PUBLISHED: &str = "publish";
+
+/// Lets the values decide about the addresses to publish: the argument, and the right that it needs.
+fn with_published(args: &ManifestsArgs, text: String) -> String {
+    let argument = format!("        - --publish-address={PUBLISHED}\n");
+    let each = "        {{- range .Values.publishAddress }}\n        - --publish-address={{ . }}\n        {{- end }}\n";
+    let gateways = args.roles.iter().map(|role| Gateway { role: *role, args });
+    gateways.fold(text.replace(&argument, each), |text, gateway| {
+        let rules = gateway.rules(Extent::OwnNamespace);
+        let Some(rule) = rules.last().filter(|_| gateway.publishes()) else { return text };
+        let rule = yaml::to_yaml(&json!([rule]));
+        text.replace(&rule, &format!("{{{{- if .Values.publishAddress }}}}\n{rule}{{{{- end }}}}\n"))
+    })
 }
 
 fn text(args: &ManifestsArgs) -> String {
@@ -126,7 +143,7 @@ impl Gateway<'_> {
         let metadata = json!({"name": self.cluster_name(), "labels": self.labels()});
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata,
-            "rules": rules(Extent::Cluster),
+            "rules": self.rules(Extent::Cluster),
         })
     }
 
@@ -142,7 +159,7 @@ impl Gateway<'_> {
     fn role(&self) -> Value {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": self.metadata(self.name()),
-            "rules": rules(Extent::OwnNamespace),
+            "rules": self.rules(Extent::OwnNamespace),
         })
     }
 
@@ -152,6 +169,22 @@ impl Gateway<'_> {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": self.name()},
             "subjects": self.subjects(),
         })
+    }
+
+    /// Whether addresses are published: the Service of the other gateway is reached within the cluster.
+    fn publishes(&self) -> bool {
+        matches!(self.role, Role::Ingress) && !self.args.publish_address.is_empty()
+    }
+
+    fn rules(&self, extent: Extent) -> Vec<Value> {
+        let rule = |Rule { group, resources, verbs, is_for_own_name }: Rule| {
+            let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+            if let (true, Value::Object(fields)) = (is_for_own_name, &mut rule) {
+                fields.insert("resourceNames".to_owned(), json!([self.name()]));
+            }
+            rule
+        };
+        sources::rules(extent, Written { statuses: true, addresses: self.publishes() }).into_iter().map(rule).collect()
     }
 
     fn subjects(&self) -> Value {
@@ -172,7 +205,7 @@ impl Gateway<'_> {
             Role::Ingress => "ingress",
             Role::Egress => "egress",
         };
-        let arguments = [
+        let mut arguments: Vec<String> = [
             "run",
             "--kubernetes",
             "--as",
@@ -182,7 +215,13 @@ impl Gateway<'_> {
             "--state",
             "/state",
             "--istio-ports",
-        ];
+            "--write-status",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        if self.publishes() {
+            arguments.extend(self.args.publish_address.iter().map(|one| format!("--publish-address={one}")));
+        }
         let port =
             |(name, _, number): &(&str, u16, u16)| json!({"name": name, "containerPort": number, "protocol": "TCP"});
         let mut ports: Vec<Value> = self.ports().iter().map(port).collect();
@@ -196,7 +235,10 @@ impl Gateway<'_> {
             "name": "istio-proxy",
             "image": self.args.image,
             "args": arguments,
-            "env": [{"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
+            "env": [
+                {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+                {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            ],
             "ports": ports,
             "readinessProbe": probe,
             "livenessProbe": live,
@@ -274,29 +316,16 @@ impl Gateway<'_> {
     }
 }
 
-/// The right to list and watch what is watched there, and nothing else.
-fn rules(extent: Extent) -> Vec<Value> {
-    let mut by_group: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for resource in WATCHED.iter().filter(|watched| watched.extent == extent).filter_map(|watched| watched.resource()) {
-        by_group.entry(resource.group).or_default().push(resource.plural);
-    }
-    let rule = |(group, mut resources): (&str, Vec<&str>)| {
-        resources.sort_unstable();
-        json!({"apiGroups": [group], "resources": resources, "verbs": ["list", "watch"]})
-    };
-    by_group.into_iter().map(rule).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     fn both() -> ManifestsArgs {
         ManifestsArgs {
             roles: vec![Role::Ingress, Role::Egress],
             namespace: "istio-system".to_owned(),
             image: "moongate:0.1.0".to_owned(),
+            publish_address: Vec::new(),
             chart: false,
         }
     }
@@ -310,27 +339,45 @@ mod tests {
     }
 
     #[test]
-    fn roles_allow_what_is_watched_and_nothing_else() {
-        let all = objects(&both());
-        for (kind, extent) in [("ClusterRole", Extent::Cluster), ("Role", Extent::OwnNamespace)] {
-            let roles = of_kind(&all, kind);
-            assert_eq!(roles.len(), 2);
-            for role in roles {
-                let mut allowed = BTreeSet::new();
-                for rule in at(role, "/rules").as_array().unwrap() {
-                    assert_eq!(*at(rule, "/verbs"), json!(["list", "watch"]));
-                    assert_eq!(rule.as_object().unwrap().len(), 3, "{rule}");
-                    for resource in at(rule, "/resources").as_array().unwrap() {
-                        allowed.insert((at(rule, "/apiGroups/0").as_str().unwrap(), resource.as_str().unwrap()));
+    fn roles_allow_what_is_watched_and_written_and_nothing_else() {
+        let published = ManifestsArgs { publish_address: vec![Published::parse("192.0.2.1")], ..both() };
+        for args in [both(), published] {
+            for (kind, extent) in [("ClusterRole", Extent::Cluster), ("Role", Extent::OwnNamespace)] {
+                let all = objects(&args);
+                let [ingress, egress] = of_kind(&all, kind)[..] else { panic!("two roles") };
+                for (role, addresses) in [(ingress, !args.publish_address.is_empty()), (egress, false)] {
+                    let expected = sources::rules(extent, Written { statuses: true, addresses });
+                    let found = at(role, "/rules").as_array().unwrap();
+                    assert_eq!(found.len(), expected.len());
+                    for (found, expected) in found.iter().zip(expected) {
+                        assert_eq!(*at(found, "/apiGroups"), json!([expected.group]));
+                        assert_eq!(*at(found, "/resources"), json!(expected.resources));
+                        assert_eq!(*at(found, "/verbs"), json!(expected.verbs));
+                        let names = expected.is_for_own_name.then(|| json!([at(role, "/metadata/labels/app")]));
+                        assert_eq!(found.get("resourceNames"), names.as_ref());
                     }
                 }
-                let watched =
-                    WATCHED.iter().filter(|watched| watched.extent == extent).filter_map(|one| one.resource());
-                assert_eq!(allowed, watched.map(|one| (one.group, one.plural)).collect());
             }
         }
-        let cluster = of_kind(&all, "ClusterRole")[0];
-        assert!(!cluster.to_string().contains("secrets"), "Secrets are read in one namespace alone");
+    }
+
+    #[test]
+    fn addresses_are_published_where_it_is_said_and_by_the_ingress_alone() {
+        let args = ManifestsArgs {
+            publish_address: vec![Published::parse("192.0.2.1"), Published::parse("lb.test")],
+            ..both()
+        };
+        let arguments = |all: &[Value]| {
+            let deployments = of_kind(all, "Deployment");
+            deployments
+                .iter()
+                .map(|one| at(one, "/spec/template/spec/containers/0/args").to_string())
+                .collect::<Vec<_>>()
+        };
+        let [ingress, egress] = &arguments(&objects(&args))[..] else { panic!("two Deployments") };
+        assert!(ingress.contains("--publish-address=192.0.2.1\",\"--publish-address=lb.test"), "{ingress}");
+        assert!(!egress.contains("publish"), "{egress}");
+        assert!(!arguments(&objects(&both())).concat().contains("publish"));
     }
 
     #[test]
@@ -413,6 +460,18 @@ mod tests {
             let value = at(&values, &path);
             text = text.replace(place, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
+        // No address is published.
+        let mut is_left_out = false;
+        let mut kept = String::new();
+        for line in text.lines() {
+            is_left_out |= line.contains(".Values.publishAddress");
+            if !is_left_out {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+            is_left_out &= !line.contains("{{- end }}");
+        }
+        let text = kept;
         let text = text.replace("{{- if .Values.ingress.enabled }}\n", "").replace("{{- end }}\n", "");
         let printed = super::text(&ManifestsArgs { roles: vec![Role::Ingress], ..both() });
         let (_, without_namespace) = printed.split_once("---\n").unwrap();

@@ -123,6 +123,7 @@ impl Pipeline {
             certificates,
             snapshot: compiled.snapshot,
             set: Arc::clone(&loaded.set),
+            versions: loaded.versions.clone(),
             report: compiled.report,
             read: read(loaded, &self.mesh.found),
             unavailable: loaded.unavailable,

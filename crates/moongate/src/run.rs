@@ -14,13 +14,14 @@ use crate::report_log::ReportLog;
 use crate::signals::{EndingSignals, on_signal};
 use crate::sink::ReportSink;
 use crate::start_up::{Input, StartUp};
+use crate::statuses::{self, StatusSink};
 use crate::{descriptors, handover, limits, logging, process, service_manager, settings, start_up};
 use anyhow::{Context, Result};
 use compiler::Workload;
 use dataplane::{DataPlane, Inherited, Limits, Options, TrustedProxies};
 use ir::LogFormat;
 use rustix::process::Uid;
-use sources::{Access, FileSource, KubernetesSettings, KubernetesSource, Pace, Reload, Watch};
+use sources::{Access, FileSource, KubernetesSettings, KubernetesSource, Pace, Reload, Statuses, Watch, Writer};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,12 +36,15 @@ use upstream::{Blocked, Upstream};
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     logging::start(&args.serve.log, args.serve.log_format)?;
     let origin = match &args.cluster {
-        ClusterArgs { kubernetes: true, kubeconfig, context, state } => Origin::Cluster(KubernetesSettings {
-            access: Access { kubeconfig: kubeconfig.clone(), context: context.clone() },
-            namespace: args.workload.namespace.as_str().into(),
-            state: state.clone(),
-            pace: Pace::default(),
-        }),
+        cluster @ ClusterArgs { kubernetes: true, kubeconfig, context, state, .. } => {
+            Origin::Cluster(KubernetesSettings {
+                access: Access { kubeconfig: kubeconfig.clone(), context: context.clone() },
+                namespace: args.workload.namespace.as_str().into(),
+                state: state.clone(),
+                pace: Pace::default(),
+                write: statuses::settings(cluster, &settings::settings(&args.workload)?.workloads),
+            })
+        }
         _ => Origin::Files(args.paths.clone()),
     };
     serve(origin, &args.workload, &args.serve, (None, Inherited::default()), |_| Ok(()))
@@ -54,8 +58,8 @@ pub(crate) enum Origin {
 
 /// A source that is not watched yet.
 enum Opened {
-    Files(FileSource),
-    Cluster(KubernetesSource),
+    Files(Box<FileSource>),
+    Cluster(Box<KubernetesSource>),
 }
 
 impl Origin {
@@ -65,12 +69,12 @@ impl Origin {
             Self::Files(paths) => {
                 let source = FileSource::new(paths.clone(), workload.mesh_config.clone())?;
                 let check = (!source.has_streams()).then(|| start_up::check_command(&paths, workload));
-                Ok((Opened::Files(source), Input { paths, check }))
+                Ok((Opened::Files(Box::new(source)), Input { paths, check }))
             }
             Self::Cluster(settings) => {
                 let source = runtime.block_on(KubernetesSource::new(settings))?;
                 let input = Input { paths: vec![source.url().into()], check: None };
-                Ok((Opened::Cluster(source), input))
+                Ok((Opened::Cluster(Box::new(source)), input))
             }
         }
     }
@@ -84,10 +88,18 @@ impl Opened {
         }
     }
 
+    /// What writes statuses.
+    fn writing(&mut self) -> Option<(Writer, Statuses)> {
+        match self {
+            Self::Files(_) => None,
+            Self::Cluster(source) => source.writer(),
+        }
+    }
+
     fn watch(self) -> Watch {
         match self {
-            Self::Files(source) => sources::watch(source),
-            Self::Cluster(source) => sources::watch(source),
+            Self::Files(source) => sources::watch(*source),
+            Self::Cluster(source) => sources::watch(*source),
         }
     }
 }
@@ -108,7 +120,7 @@ pub(crate) fn serve(
     let settings = settings::settings(workload)?;
     let workloads: Arc<[Workload]> = settings.workloads.as_slice().into();
     let runtime = process::control_runtime()?;
-    let (source, input) = origin.open(workload, &runtime)?;
+    let (mut source, input) = origin.open(workload, &runtime)?;
     let log_target = args.access_log.clone().or_else(|| default_log.map(str::to_owned));
     let (log, access_log) = AccessLog::open(log_target, args.access_log_format.map(log_format))?;
     let log = Arc::new(log);
@@ -146,9 +158,15 @@ pub(crate) fn serve(
             }
         })?);
         let (shared, health) = (Shared::default(), Health::default());
-        let mut of_operators =
-            sockets.serve(bounds.operators, shared.clone(), health.clone(), Arc::clone(&data_plane), workloads)?;
+        let mut of_operators = sockets.serve(
+            bounds.operators,
+            shared.clone(),
+            health.clone(),
+            Arc::clone(&data_plane),
+            Arc::clone(&workloads),
+        )?;
         let reload = source.reload();
+        let (writing, statuses) = source.writing().unzip();
         let source = source.watch();
         let on_request = reload.clone();
         tasks.spawn(on_signal(SignalKind::hangup(), move || {
@@ -158,20 +176,29 @@ pub(crate) fn serve(
         })?);
         let (first, first_served) = on_first((run_as, reload), health.clone(), Arc::clone(&data_plane), started);
         // Readiness does not wait for the log.
-        let sinks: Vec<Box<dyn ReportSink>> = vec![
+        let mut sinks: Vec<Box<dyn ReportSink>> = vec![
             Box::new(shared),
             Box::new(Readiness::new(health.clone(), first)),
             Box::new(ReportLog),
             Box::new(start_up),
             Box::new(service_manager::Reloads),
         ];
+        if let Some(statuses) = &statuses {
+            sinks.push(Box::new(StatusSink::new(statuses.clone(), workloads, Arc::clone(&settings.domain))));
+        }
+        let mut writer = writing.map(|writer| tokio::spawn(writer.run()));
         let appliers: Vec<Arc<dyn Applier>> = vec![Arc::clone(&data_plane) as _];
         let plane = Arc::clone(&data_plane);
         let pipeline = Pipeline::new(settings, workload.certificate_warning(), appliers, sinks)
             .with_mesh(move |mesh| log.apply(mesh, &plane));
         tasks.spawn(pipeline.run(source));
         let followed = follow((args.takeover.clone(), users), predecessor, first_served, own, Arc::clone(&data_plane));
-        let ended = end(&mut ending, &health, (&*data_plane, &mut of_operators), args, followed).await;
+        let leave = || statuses.iter().for_each(Statuses::stop);
+        let ended = end(&mut ending, &health, (&*data_plane, &mut of_operators), args, (followed, leave)).await;
+        if let Some(writer) = &mut writer {
+            // What it has left is to give up the Lease.
+            let _ = tokio::time::timeout(RELEASE, writer).await;
+        }
         if let Some(decisions) = &decisions {
             decisions.stop(data_plane.decisions_overflowed());
         }
@@ -221,16 +248,20 @@ fn on_first(
     (first, first_served)
 }
 
+/// How long the process waits at its end for the Lease to be given up.
+const RELEASE: Duration = Duration::from_secs(2);
+
 /// Waits until the process is asked to end, or until another process has taken over, and drains.
 async fn end(
     ending: &mut EndingSignals,
     health: &Health,
     (data_plane, of_operators): (&DataPlane, &mut JoinSet<()>),
     args: &ServeArgs,
-    followed: impl Future<Output = Result<()>>,
+    (followed, leave): (impl Future<Output = Result<()>>, impl Fn()),
 ) -> Result<()> {
     tokio::select! {
         asked = ending.next() => {
+            leave();
             health.set_ready(false);
             service_manager::stopping();
             let delay = asked.delay(Duration::from_secs(args.drain_delay));
@@ -244,6 +275,7 @@ async fn end(
             }
         }
         result = followed => {
+            leave();
             result?;
             tracing::info!("another process serves the listeners; draining for {} s", args.drain);
             // The other process answers for readiness and metrics now.

@@ -1,4 +1,4 @@
-//! What receives each report: the pages, the readiness, the log; later the statuses of objects. The pipeline hands them every update once,
+//! What receives each report: the pages, the readiness, the log, the statuses of objects. The pipeline hands them every update once,
 //! in the order of its list.
 
 use crate::current::{Current, Shared};

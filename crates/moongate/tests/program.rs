@@ -28,6 +28,7 @@ mod program {
     mod pages;
     mod security;
     mod serving;
+    mod statuses;
     mod takeover;
     mod tonic;
     mod twin;

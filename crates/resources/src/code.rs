@@ -6,6 +6,14 @@ macro_rules! codes {
         $(#[doc = $title] pub const $name: &str = $code;)+
         /// Every code and what it stands for.
         pub const ALL: &[(&str, &str)] = &[$(($code, $title)),+];
+
+        /// The name of a code, such as `NOT_YAML`.
+        pub fn name(code: &str) -> Option<&'static str> {
+            match code {
+                $($code => Some(stringify!($name)),)+
+                _ => None,
+            }
+        }
     };
 }
 
@@ -35,6 +43,7 @@ codes! {
     API_FORBIDDEN "MG0031" "the API server denies a kind to the gateway's account"
     NOT_INSTALLED "MG0032" "a kind is not installed in the cluster, and is waited for"
     STATE_FOLDER "MG0033" "the folder of the last configuration cannot be used"
+    WRITE_FORBIDDEN "MG0034" "the API server denies writing a status, an address or the Lease of the leader"
 
     GATEWAY_NO_SERVERS "MG1001" "a Gateway needs at least one server"
     GATEWAY_NO_PORT "MG1002" "a server needs a port"

@@ -6,9 +6,14 @@ mod fetch;
 mod findings;
 mod follow;
 mod held;
+mod lease;
+mod published;
 mod references;
 mod state;
+mod status;
+mod wanted;
 mod watched;
+mod writer;
 
 use crate::event::{Batch, ObjectVersion, Rejection, Scope, SourceEvent, Upsert};
 use crate::reload::{Reload, Requests};
@@ -36,7 +41,11 @@ use watched::Stage;
 
 pub use access::{Access, AccessError};
 pub use follow::Pace;
-pub use watched::{Extent, WATCHED, Watched};
+pub use published::Published;
+pub use status::{Status, StatusMessage};
+pub use wanted::Statuses;
+pub use watched::{Extent, Rule, WATCHED, Watched, Written, rules};
+pub use writer::{WriteSettings, Writer};
 
 /// Observations that wait; followers pause beyond.
 const WAITING: usize = 16;
@@ -56,6 +65,8 @@ pub struct KubernetesSettings {
     pub state: Option<PathBuf>,
     /// How fast failures are answered.
     pub pace: Pace,
+    /// Who writes statuses; `None`: nothing is written.
+    pub write: Option<WriteSettings>,
 }
 
 /// An API server that is watched.
@@ -87,6 +98,9 @@ pub struct KubernetesSource {
     /// Single requests under way, each with the objects that were reported meanwhile.
     fetching: HashMap<Wanted, HashSet<ObjectRef>>,
     problems: Problems,
+    /// Learns what statuses say.
+    statuses: Option<Statuses>,
+    writer: Option<Writer>,
     begun: bool,
     is_complete: bool,
 }
@@ -107,6 +121,7 @@ impl KubernetesSource {
         let (out, observed) = channel(WAITING);
         let (reload, requests) = Reload::new();
         let (namespace, pace) = (settings.namespace, settings.pace);
+        let (statuses, writer) = settings.write.map(|write| writer(&cluster, pace, &namespace, write)).unzip();
         let (relists, settled, kept, seen, references) = Default::default();
         let (followers, held, fetches, fetching) = Default::default();
         let (begun, is_complete) = (false, false);
@@ -130,6 +145,8 @@ impl KubernetesSource {
             fetches,
             fetching,
             problems,
+            statuses,
+            writer,
             begun,
             is_complete,
         })
@@ -138,6 +155,11 @@ impl KubernetesSource {
     /// Asks for everything to be listed again.
     pub fn reload(&self) -> Reload {
         self.reload.clone()
+    }
+
+    /// The task that writes statuses, and what tells it which; `None` where nothing is written. It is given once.
+    pub fn writer(&mut self) -> Option<(Writer, Statuses)> {
+        self.writer.take().zip(self.statuses.clone())
     }
 
     /// The URL of the API server.
@@ -240,6 +262,9 @@ impl KubernetesSource {
             kept.remove(&object.key);
         }
         self.held.remove(object);
+        if let Some(statuses) = self.statuses.as_ref().filter(|_| is_written(object.kind)) {
+            statuses.forget(object);
+        }
         if let Some(state) = &self.state {
             state.delete(object.clone());
         }
@@ -264,7 +289,7 @@ impl KubernetesSource {
     }
 
     /// An object as it is now, if it is kept at all. `is_new`: it came from the API server.
-    fn put(&mut self, value: Value, events: &mut Vec<SourceEvent>, is_new: bool) {
+    fn put(&mut self, mut value: Value, events: &mut Vec<SourceEvent>, is_new: bool) {
         let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default();
         let group = text("/apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
         let Some(resource) = ApiResource::named(group, text("/kind")) else { return };
@@ -276,6 +301,15 @@ impl KubernetesSource {
             return;
         };
         let version = version(&value);
+        if is_new {
+            self.observe_status(&object, version.as_deref(), &value);
+        }
+        if object.kind != Kind::Pod
+            && let Value::Object(fields) = &mut value
+        {
+            // Nothing is served by it.
+            fields.remove("status");
+        }
         let to_keep = (is_new && self.state.is_some()).then(|| value.to_string());
         let reading = read::read_value(value);
         let findings: Arc<[_]> = reading.diagnostics.into();
@@ -295,6 +329,17 @@ impl KubernetesSource {
             state.put(object, value.as_bytes());
         }
         events.push(SourceEvent::Upsert(Upsert { object: read, version, findings }));
+    }
+
+    fn observe_status(&self, object: &ObjectRef, version: Option<&ObjectVersion>, value: &Value) {
+        let Some(statuses) = self.statuses.as_ref().filter(|_| is_written(object.kind)) else { return };
+        if object.kind == Kind::Service {
+            if object.key.namespace == self.namespace {
+                statuses.observe_service(&object.key, value);
+            }
+        } else if let Some(generation) = version.and_then(|version| version.generation) {
+            statuses.observe(object, generation, value.get("status"));
+        }
     }
 
     /// What an object is kept for: nothing where all of its kind are, `None` where it is not kept.
@@ -421,6 +466,9 @@ impl Source for KubernetesSource {
                     }
                     Some(Ok(fetched)) = self.fetches.join_next() => self.take_fetched(fetched, &mut events),
                     () = until(self.problems.due()) => {}
+                    () = denials(self.statuses.as_ref()) => {
+                        self.problems.set_denied(self.statuses.as_ref().map(Statuses::denied).unwrap_or_default());
+                    }
                     () = self.requests.next() => {
                         self.relists.values().for_each(|relist| relist.notify_one());
                         events.push(SourceEvent::Reloaded);
@@ -442,6 +490,26 @@ impl Source for KubernetesSource {
                 return Some(batch);
             }
         }
+    }
+}
+
+fn writer(cluster: &Cluster, pace: Pace, namespace: &Arc<str>, settings: WriteSettings) -> (Statuses, Writer) {
+    let owner = format!("{namespace}/{}", settings.name).into();
+    let statuses = Statuses::new(owner, settings.statuses, settings.publish.clone());
+    let writer = Writer::new((cluster.clone(), pace), Arc::clone(namespace), &settings, statuses.clone());
+    (statuses, writer)
+}
+
+/// Whether statuses of a kind are written.
+fn is_written(kind: Kind) -> bool {
+    kind == Kind::Service || ApiResource::of(kind).is_some_and(ApiResource::is_istio)
+}
+
+/// Waits until something else is denied of what is written.
+async fn denials(statuses: Option<&Statuses>) {
+    match statuses {
+        Some(statuses) => statuses.problems().await,
+        None => std::future::pending().await,
     }
 }
 

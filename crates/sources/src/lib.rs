@@ -29,7 +29,10 @@ mod watch;
 pub use collector::{Collector, Loaded};
 pub use event::{Batch, ObjectVersion, Rejection, Scope, SourceEvent, Timing, Upsert};
 pub use file_source::FileSource;
-pub use kubernetes::{Access, AccessError, Extent, KubernetesSettings, KubernetesSource, Pace, WATCHED, Watched};
+pub use kubernetes::{
+    Access, AccessError, Extent, KubernetesSettings, KubernetesSource, Pace, Published, Rule, Status, StatusMessage,
+    Statuses, WATCHED, Watched, WriteSettings, Writer, Written, rules,
+};
 pub use load_error::LoadError;
 pub use mesh::MeshText;
 pub use reader::FileReader;

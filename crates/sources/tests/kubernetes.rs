@@ -47,6 +47,7 @@ impl Cluster {
             namespace: "istio-system".into(),
             state: state.map(Path::to_owned),
             pace: Pace { first, longest, install, removal },
+            write: None,
         };
         Self { watch: watch(KubernetesSource::new(settings).await.unwrap()), last: None, _folder: folder }
     }

@@ -70,7 +70,7 @@ endpoints: [{addresses: [10.1.0.1]}, {addresses: [10.1.0.2]}, {addresses: [10.1.
 "#;
 
 /// A cluster with Istio's kinds, the gateway's own objects, and some more.
-fn cluster() -> Option<Cluster> {
+pub(crate) fn cluster() -> Option<Cluster> {
     let cluster = cluster::start().unwrap()?;
     cluster.apply_file(&cluster.istio()).unwrap();
     let manifests = Command::new(PROGRAM).args(["manifests", "--as", "ingress,egress"]).output().unwrap();
@@ -86,20 +86,28 @@ fn cluster() -> Option<Cluster> {
 
 /// The program by the gateway's account.
 fn gateway(cluster: &Cluster, state: &Path) -> Gateway {
+    gateway_with(cluster, state, &[], "pod")
+}
+
+/// The same with further arguments, as a Pod of some name.
+pub(crate) fn gateway_with(cluster: &Cluster, state: &Path, further: &[&str], pod: &str) -> Gateway {
     let kubeconfig = cluster.kubeconfig("gateway").display().to_string();
     let state = state.display().to_string();
     let args = ["--kubernetes", "--kubeconfig", &kubeconfig, "--state", &state, "--bind", "127.0.0.1"];
-    let args = args.map(str::to_owned).to_vec();
-    // The Service of the gateway leads port 80 to 8080.
-    Gateway::start(&Start { program: Path::new(PROGRAM), paths: vec![], ports: vec![8080], args }).unwrap()
+    let args = args.iter().chain(further).map(|one| (*one).to_owned()).collect();
+    // The Service of the gateway leads port 80 to 8080, and 443 to 8443.
+    let start = Start { program: Path::new(PROGRAM), paths: vec![], ports: vec![8080, 8443], args };
+    let gateway = Gateway::spawn_with(&start, &[("POD_NAME", pod)]).unwrap();
+    gateway.wait_ready().unwrap();
+    gateway
 }
 
-fn body(gateway: &Gateway, host: &str) -> String {
+pub(crate) fn body(gateway: &Gateway, host: &str) -> String {
     let answer = client::get(gateway.address(8080), host, "/").unwrap();
     String::from_utf8(answer.body).unwrap()
 }
 
-fn set_answer(cluster: &Cluster, text: &str) {
+pub(crate) fn set_answer(cluster: &Cluster, text: &str) {
     let patch =
         format!(r#"[{{"op": "replace", "path": "/spec/http/0/directResponse/body/string", "value": "{text}"}}]"#);
     cluster.must(&["patch", "vs", "answer", "--type=json", "-p", &patch]).unwrap();

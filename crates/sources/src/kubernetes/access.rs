@@ -1,12 +1,16 @@
 //! How the API server is reached: by the account of the Pod, or by a kubeconfig. Quarantines `kube`'s configuration.
 
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A connection on which nothing arrives for so long is made anew. Bookmarks arrive about every minute.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request as `kube` makes it.
+pub(super) type Request = http::Request<Vec<u8>>;
 
 /// Which API server, and who asks it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +31,13 @@ pub struct AccessError(String);
 pub(super) struct Cluster {
     pub(super) client: kube::Client,
     pub(super) url: String,
+}
+
+impl Cluster {
+    /// The answer to a request about an object that is no secret: the client logs what it cannot read.
+    pub(super) async fn send(&self, request: Result<Request, kube::core::request::Error>) -> kube::Result<Value> {
+        self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+    }
 }
 
 impl Access {

@@ -1,6 +1,7 @@
 //! What there is to say about the API server: one finding for each cause, whichever number of kinds it concerns.
 
 use super::follow::Problem;
+use super::wanted::Right;
 use crate::event::{Scope, SourceEvent};
 use resources::api::ApiResource;
 use resources::code;
@@ -18,6 +19,8 @@ pub(super) struct Problems {
     url: String,
     problems: BTreeMap<Kind, Problem>,
     not_installed: BTreeSet<Kind>,
+    /// What may not be written.
+    denied: Vec<(Right, String)>,
     state: Option<String>,
     has_kept_state: bool,
     reported: (Arc<[Diagnostic]>, Arc<[Diagnostic]>),
@@ -29,9 +32,9 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(url: &str, settle: Duration) -> Self {
-        let (problems, not_installed, state, has_kept_state, reported) = Default::default();
+        let (problems, not_installed, denied, state, has_kept_state, reported) = Default::default();
         let due = None;
-        Self { url: url.to_owned(), problems, not_installed, state, has_kept_state, reported, settle, due }
+        Self { url: url.to_owned(), problems, not_installed, denied, state, has_kept_state, reported, settle, due }
     }
 
     /// The folder of the last configuration cannot be used.
@@ -51,6 +54,10 @@ impl Problems {
     pub(super) fn not_installed(&mut self, kind: Kind) {
         self.problems.remove(&kind);
         self.not_installed.insert(kind);
+    }
+
+    pub(super) fn set_denied(&mut self, denied: Vec<(Right, String)>) {
+        self.denied = denied;
     }
 
     /// Whether the folder has been told that it is complete.
@@ -129,6 +136,13 @@ impl Problems {
             let help = "`moongate crds` prints them, and so does Istio's chart; they are read once they are there";
             found.push(finding(code::NOT_INSTALLED, Severity::Info, message, help));
         }
+        if let Some((_, message)) = self.denied.first() {
+            let rights: Vec<String> = self.denied.iter().map(|(right, _)| named(*right)).collect();
+            let message = format!("the API server denies writing {}: {message}", rights.join(", "));
+            let help = "apply the roles that `moongate manifests` prints, or leave out `--write-status` and `--publish-address`; \
+                        what is served does not depend on it";
+            found.push(finding(code::WRITE_FORBIDDEN, Severity::Warning, message, help));
+        }
         if let Some(error) = &self.state {
             let message = format!("the folder of --state cannot be used: {error}");
             let help =
@@ -136,6 +150,14 @@ impl Problems {
             found.push(finding(code::STATE_FOLDER, Severity::Error, message, help));
         }
         found.into()
+    }
+}
+
+fn named(right: Right) -> String {
+    match right {
+        Right::Lease => "the Lease of the leader".to_owned(),
+        Right::Status(kind) => format!("statuses of {}", names(std::iter::once(kind))),
+        Right::Addresses => "the address of Services".to_owned(),
     }
 }
 

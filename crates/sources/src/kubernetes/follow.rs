@@ -323,9 +323,6 @@ pub(super) fn complete(mut object: Value, resource: &ApiResource, version: &str)
     let Value::Object(fields) = &mut object else { return object };
     fields.insert("apiVersion".to_owned(), resource.api_version(version).into());
     fields.insert("kind".to_owned(), resource.kind.as_str().into());
-    if resource.kind != Kind::Pod {
-        fields.remove("status");
-    }
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
         metadata.remove("managedFields");
         if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {

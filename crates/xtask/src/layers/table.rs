@@ -324,6 +324,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "readiness",
             "admin",
             "report_log",
+            "statuses",
             "start_up",
             "applier",
             "publisher",
@@ -460,7 +461,24 @@ pub(super) const ORDER: &[List<'static>] = &[
             "watch",
         ],
     ),
-    ("sources::kubernetes", &["watched", "access", "follow", "references", "held", "fetch", "findings", "state"]),
+    (
+        "sources::kubernetes",
+        &[
+            "watched",
+            "access",
+            "follow",
+            "references",
+            "held",
+            "fetch",
+            "lease",
+            "published",
+            "status",
+            "wanted",
+            "findings",
+            "state",
+            "writer",
+        ],
+    ),
     (
         "testkit",
         &[
