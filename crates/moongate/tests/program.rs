@@ -6,6 +6,7 @@ mod program {
     mod access_log;
     mod balance;
     mod cases;
+    mod churn;
     mod clients;
     mod cluster;
     mod conformance;
@@ -26,6 +27,7 @@ mod program {
     mod oracle;
     mod outputs;
     mod pages;
+    mod replicas;
     mod security;
     mod serving;
     mod statuses;

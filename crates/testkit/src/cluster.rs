@@ -1,9 +1,15 @@
-//! A real API server with etcd behind it, for tests: built by `conformance/cluster/build`, on loopback ports, with rights enforced. It is used
-//! where it has been built, and in CI it has to be.
+//! A real API server with etcd behind it, for tests: built by `conformance/cluster/build`, on loopback ports or in a network of the test's own, with
+//! rights enforced. It is used where it has been built, and in CI it has to be.
 
+use crate::client;
+use crate::network::{MACHINE, Network};
 use crate::ports;
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +22,26 @@ const GATEWAY: &str = "gateway-token";
 /// The longest start of an API server: some ten seconds on an idle machine.
 const STARTING: Duration = Duration::from_secs(180);
 
-/// A cluster without nodes: objects can be created, and nothing runs them.
+/// Where the API server of a cluster with nodes is: the address of the Service `kubernetes`, the first of the range.
+const API_SERVER: ([u8; 4], u16) = ([10, 96, 0, 1], 443);
+
+/// The controllers that a cluster with nodes has: those that make Pods, EndpointSlices and accounts, count, and clean up.
+const CONTROLLERS: [&str; 12] = [
+    "deployment-controller",
+    "replicaset-controller",
+    "endpointslice-controller",
+    "endpoints-controller",
+    "namespace-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+    "root-ca-certificate-publisher-controller",
+    "horizontal-pod-autoscaler-controller",
+    "disruption-controller",
+    "garbage-collector-controller",
+    "pod-garbage-collector-controller",
+];
+
+/// A cluster: an API server and, if it is to have nodes, controllers. Nodes are somebody else's ([`crate::kubelet`]).
 #[derive(Debug)]
 pub struct Cluster {
     programs: PathBuf,
@@ -24,18 +49,32 @@ pub struct Cluster {
     etcd: Child,
     /// `None` while it is stopped.
     api_server: Option<Child>,
+    /// `None` without nodes, and while they are stopped.
+    controllers: Option<Child>,
     etcd_port: u16,
-    port: u16,
+    /// Where the API server is.
+    address: SocketAddr,
+    has_nodes: bool,
 }
 
-/// Starts a cluster; `None`, and one line that says so, where it has not been built. In CI that is an error.
+/// Starts a cluster without nodes: objects can be created, and nothing runs them. `None`, and one line that says so, where it has not been
+/// built. In CI that is an error.
 pub fn start() -> Result<Option<Cluster>> {
+    start_at(SocketAddr::from(([127, 0, 0, 1], ports::free())), false)
+}
+
+/// Starts a cluster with controllers in a network of the test's own; Pods find the API server at the address of the Service `kubernetes`.
+pub fn start_in(_network: &Network) -> Result<Option<Cluster>> {
+    start_at(SocketAddr::from(API_SERVER), true)
+}
+
+fn start_at(address: SocketAddr, has_nodes: bool) -> Result<Option<Cluster>> {
     let is_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
     let built = Command::new(BUILD).args((!is_ci).then_some("--if-built")).stderr(Stdio::inherit()).output();
     let built = built.context("conformance/cluster/build cannot run")?;
     if built.status.success() {
         let programs = PathBuf::from(String::from_utf8_lossy(&built.stdout).trim());
-        return Cluster::start(programs).map(Some);
+        return Cluster::start(programs, address, has_nodes).map(Some);
     }
     if is_ci {
         bail!("the API server for tests cannot be built");
@@ -45,9 +84,9 @@ pub fn start() -> Result<Option<Cluster>> {
 }
 
 impl Cluster {
-    fn start(programs: PathBuf) -> Result<Self> {
+    fn start(programs: PathBuf, address: SocketAddr, has_nodes: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (etcd_port, peer_port, port) = (ports::free(), ports::free(), ports::free());
+        let (etcd_port, peer_port) = (ports::free(), ports::free());
         let rights = format!(
             "{ADMIN},admin,admin,\"system:masters\"\n{GATEWAY},system:serviceaccount:istio-system:istio-ingressgateway,gateway,\
              \"system:serviceaccounts,system:authenticated\"\n"
@@ -70,11 +109,15 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()
             .context("etcd does not start")?;
-        let mut cluster = Self { programs, folder, etcd, api_server: None, etcd_port, port };
+        let (api_server, controllers) = (None, None);
+        let mut cluster = Self { programs, folder, etcd, api_server, controllers, etcd_port, address, has_nodes };
         for (name, token) in [("admin", ADMIN), ("gateway", GATEWAY)] {
             fs::write(cluster.kubeconfig(name), cluster.config(token))?;
         }
         cluster.start_api_server()?;
+        if has_nodes {
+            cluster.start_controllers()?;
+        }
         Ok(cluster)
     }
 
@@ -82,19 +125,27 @@ impl Cluster {
     pub fn start_api_server(&mut self) -> Result<()> {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let log = File::create(self.folder.path().join("api-server.log"))?;
-        let child = Command::new(self.programs.join("kube-apiserver"))
+        let mut command = Command::new(self.programs.join("kube-apiserver"));
+        // Accounts are made by a controller.
+        if !self.has_nodes {
+            command.arg("--disable-admission-plugins=ServiceAccount");
+        }
+        let advertised = if self.has_nodes { MACHINE.into() } else { self.address.ip() };
+        let child = command
+            .arg(format!("--bind-address={}", self.address.ip()))
+            .arg(format!("--advertise-address={advertised}"))
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
-            .arg(format!("--secure-port={}", self.port))
+            .arg(format!("--secure-port={}", self.address.port()))
             .arg(format!("--cert-dir={}", file("certs")))
             .arg(format!("--token-auth-file={}", file("tokens.csv")))
             .arg(format!("--service-account-key-file={}", file("sa.key")))
             .arg(format!("--service-account-signing-key-file={}", file("sa.key")))
-            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
+            .arg("--endpoint-reconciler-type=none")
             .args([
                 "--service-cluster-ip-range=10.96.0.0/16",
                 "--service-account-issuer=https://kubernetes.default.svc",
             ])
-            .args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount"])
+            .arg("--authorization-mode=RBAC")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -112,11 +163,65 @@ impl Cluster {
         Ok(())
     }
 
+    fn start_controllers(&mut self) -> Result<()> {
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
+        let log = File::create(self.folder.path().join("controllers.log"))?;
+        let child = Command::new(self.programs.join("kube-controller-manager"))
+            .arg(format!("--kubeconfig={}", file("admin")))
+            .arg(format!("--controllers={}", CONTROLLERS.join(",")))
+            .arg(format!("--service-account-private-key-file={}", file("sa.key")))
+            .arg(format!("--root-ca-file={}", file("certs/apiserver.crt")))
+            .args(["--leader-elect=false", "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400"])
+            // Minutes in a cluster of users.
+            .args([
+                "--horizontal-pod-autoscaler-sync-period=1s",
+                "--horizontal-pod-autoscaler-downscale-stabilization=5s",
+            ])
+            .args(["--horizontal-pod-autoscaler-cpu-initialization-period=1s"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("kube-controller-manager does not start")?;
+        self.controllers = Some(child);
+        Ok(())
+    }
+
+    /// What the controllers have printed.
+    pub fn controllers_log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("controllers.log")).unwrap_or_default()
+    }
+
     /// Kills the API server; etcd has what it knew.
     pub fn kill_api_server(&mut self) {
         if let Some(mut child) = self.api_server.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+    }
+
+    /// Deletes an object behind the API server's back, while that is not there, and forgets all versions before: who watches from one of them
+    /// is told that it has expired. `key`: the object's own in etcd, `/registry/GROUP/PLURAL/NAMESPACE/NAME`.
+    pub fn delete_and_compact(&self, key: &str) -> Result<()> {
+        let deleted = self.etcd("deleterange", &json!({"key": STANDARD.encode(key)}))?;
+        let revision = deleted.pointer("/header/revision").and_then(Value::as_str).context("no revision")?;
+        if deleted.get("deleted").and_then(Value::as_str) != Some("1") {
+            bail!("etcd has no {key}: {deleted}");
+        }
+        self.etcd("compaction", &json!({"revision": revision, "physical": true})).map(|_| ())
+    }
+
+    fn etcd(&self, what: &str, body: &Value) -> Result<Value> {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.etcd_port));
+        let headers =
+            [("Host".to_owned(), address.to_string()), ("Content-Type".to_owned(), "application/json".to_owned())];
+        let target = format!("/v3/kv/{what}");
+        let body = body.to_string();
+        let request = client::Request { method: "POST", target: &target, headers: &headers, body: body.as_bytes() };
+        match client::send(address, &request) {
+            Ok(answer) if answer.status == 200 => Ok(serde_json::from_slice(&answer.body)?),
+            Ok(answer) => bail!("etcd says: {}", String::from_utf8_lossy(&answer.body)),
+            Err(error) => bail!("etcd does not answer: {error:?}"),
         }
     }
 
@@ -128,10 +233,10 @@ impl Cluster {
     fn config(&self, token: &str) -> String {
         let authority = self.folder.path().join("certs/apiserver.crt");
         format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters:\n- name: test\n  cluster: {{server: \"https://127.0.0.1:{}\", \
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters:\n- name: test\n  cluster: {{server: \"https://{}\", \
              certificate-authority: {}}}\nusers:\n- name: test\n  user: {{token: {token}}}\ncontexts:\n- name: test\n  context: {{cluster: \
              test, user: test}}\n",
-            self.port,
+            self.address,
             authority.display()
         )
     }
@@ -139,6 +244,11 @@ impl Cluster {
     /// Istio's CRDs.
     pub fn istio(&self) -> PathBuf {
         self.programs.join("istio.yaml")
+    }
+
+    /// A file of Istio's samples, such as `bookinfo/platform/kube/bookinfo.yaml`.
+    pub fn sample(&self, file: &str) -> PathBuf {
+        self.programs.join("samples").join(file)
     }
 
     /// Runs kubectl as the administrator.
@@ -175,6 +285,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if let Some(mut controllers) = self.controllers.take() {
+            let _ = controllers.kill();
+            let _ = controllers.wait();
+        }
         self.kill_api_server();
         let _ = self.etcd.kill();
         let _ = self.etcd.wait();

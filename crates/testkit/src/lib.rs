@@ -12,7 +12,12 @@ pub mod faulty_backend;
 pub mod gateway;
 pub mod go;
 pub mod http2;
+mod kube_api;
+pub mod kubelet;
+pub mod load;
+pub mod metrics_api;
 pub mod name_server;
+pub mod network;
 pub mod numbers;
 pub mod oracle;
 pub mod outcome;
@@ -21,7 +26,9 @@ pub mod proxy;
 pub mod python;
 pub mod secured;
 pub mod seeded;
+pub mod service_proxy;
 pub mod wait;
+pub mod writes;
 
 /// Runs `work` on every item, on as many threads as there are cores; results in the order of the items.
 pub fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {

@@ -13,3 +13,12 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// The same for what takes a cluster many steps: it is asked ten times a second, and for four times as long.
+pub fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < 4 * TIMEOUT, "waited too long: {what}");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
