@@ -1,7 +1,7 @@
 //! `moongate manifests`: the objects that run the gateway in a cluster. The rights are made from the table of what is watched, so that they
 //! are neither more nor less than that; `deploy/` is what this prints.
 
-use crate::cli::{ManifestsArgs, Role};
+use crate::cli::{AutoscaleMetric, AutoscaleTarget, ManifestsArgs, Role};
 use crate::{output, yaml};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -36,11 +36,18 @@ const VALUES: [(&str, &str); 6] = [
     ("'@max@'", "{{ .Values.autoscaling.maxReplicas }}"),
 ];
 
+/// The metrics of the autoscaler with their values in the chart; one without a value is left out.
+const AUTOSCALE: [(AutoscaleMetric, &str); 3] = [
+    (AutoscaleMetric::Cpu, "cpuUtilization"),
+    (AutoscaleMetric::Requests, "requestsPerSecond"),
+    (AutoscaleMetric::Connections, "openConnections"),
+];
+
 /// The template of a gateway in the Helm chart: the same objects, with values in some places.
 fn chart(role: Role) -> String {
     let (namespace, image) = ("@namespace@".to_owned(), "@image@".to_owned());
-    let publish_address = vec![Published::parse(PUBLISHED)];
-    let args = ManifestsArgs { roles: vec![role], namespace, image, publish_address, chart: true };
+    let (publish_address, autoscale) = (vec![Published::parse(PUBLISHED)], Vec::new());
+    let args = ManifestsArgs { roles: vec![role], namespace, image, publish_address, autoscale, chart: true };
     let name = match role {
         Role::Ingress => "ingress",
         Role::Egress => "egress",
@@ -59,6 +66,7 @@ fn chart(role: Role) -> String {
     let text = objects.iter().map(yaml::to_yaml).collect::<Vec<_>>().join("---\n");
     let text = with_published(&args, text);
     let text = VALUES.iter().fold(text, |text, (token, value)| text.replace(token, value));
+    let text = text.replace("  metrics: []\n", &chart_metrics());
     format!("{{{{- if .Values.{name}.enabled }}}}\n{text}{{{{- end }}}}\n")
 }
 
@@ -76,6 +84,32 @@ fn with_published(args: &ManifestsArgs, text: String) -> String {
         let rule = yaml::to_yaml(&json!([rule]));
         text.replace(&rule, &format!("{{{{- if .Values.publishAddress }}}}\n{rule}{{{{- end }}}}\n"))
     })
+}
+
+/// The metrics of the autoscaler as a part of the template.
+fn chart_metrics() -> String {
+    let one = |(metric, value): &(AutoscaleMetric, &str)| {
+        let item = yaml::to_yaml(&json!([autoscale_metric(*metric, &"@".into())])).replace("'@'", "{{ . }}");
+        let item: String = item.lines().map(|line| format!("  {line}\n")).collect();
+        format!("  {{{{- with .Values.autoscaling.{value} }}}}\n{item}  {{{{- end }}}}\n")
+    };
+    format!("  metrics:\n{}", AUTOSCALE.iter().map(one).collect::<String>())
+}
+
+/// A metric of an autoscaler. CPU is that of `metrics.k8s.io`, as metrics-server has it; the others are the gateway's own, which an adapter has to
+/// offer by `custom.metrics.k8s.io` (docs/kubernetes.md).
+fn autoscale_metric(metric: AutoscaleMetric, value: &Value) -> Value {
+    let name = match metric {
+        AutoscaleMetric::Cpu => {
+            let target = json!({"type": "Utilization", "averageUtilization": value});
+            return json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
+        }
+        AutoscaleMetric::Requests => "istio_requests_per_second",
+        AutoscaleMetric::Connections => "moongate_downstream_connections_open",
+    };
+    // A quantity is a text, also where it is a template.
+    let target = json!({"type": "AverageValue", "averageValue": value.as_str().map_or_else(|| value.to_string(), str::to_owned)});
+    json!({"type": "Pods", "pods": {"metric": {"name": name}, "target": target}})
 }
 
 fn text(args: &ManifestsArgs) -> String {
@@ -101,6 +135,12 @@ fn objects(args: &ManifestsArgs) -> Vec<Value> {
         ]);
     }
     all
+}
+
+impl AutoscaleTarget {
+    fn metric(&self) -> Value {
+        autoscale_metric(self.metric, &self.value.get().into())
+    }
 }
 
 /// One gateway.
@@ -302,7 +342,7 @@ impl Gateway<'_> {
             "spec": {
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": self.name()},
                 "minReplicas": 2, "maxReplicas": 5,
-                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}],
+                "metrics": self.args.autoscale.iter().map(AutoscaleTarget::metric).collect::<Vec<_>>(),
             },
         })
     }
@@ -326,6 +366,7 @@ mod tests {
             namespace: "istio-system".to_owned(),
             image: "moongate:0.1.0".to_owned(),
             publish_address: Vec::new(),
+            autoscale: vec!["cpu=80".parse().unwrap()],
             chart: false,
         }
     }
@@ -434,6 +475,23 @@ mod tests {
     }
 
     #[test]
+    fn the_autoscaler_looks_at_what_it_is_told() {
+        let autoscale = ["cpu=50", "requests=1000", "connections=20"].map(|one| one.parse().unwrap()).to_vec();
+        let all = objects(&ManifestsArgs { autoscale, ..both() });
+        let metrics = at(of_kind(&all, "HorizontalPodAutoscaler")[0], "/spec/metrics").clone();
+        assert_eq!(*at(&metrics, "/0/resource/target/averageUtilization"), json!(50));
+        let pods = |at_index: usize| {
+            let metric = at(&metrics, &format!("/{at_index}/pods"));
+            (at(metric, "/metric/name").clone(), at(metric, "/target/averageValue").clone())
+        };
+        assert_eq!(pods(1), (json!("istio_requests_per_second"), json!("1000")));
+        assert_eq!(pods(2), (json!("moongate_downstream_connections_open"), json!("20")));
+        for wrong in ["cpu", "cpu=0", "cpu=-1", "memory=80", "requests=many", ""] {
+            assert!(wrong.parse::<AutoscaleTarget>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_folder_deploy_has_what_is_printed() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kustomize");
         for (file, roles) in [("ingress.yaml", vec![Role::Ingress]), ("egress.yaml", vec![Role::Egress])] {
@@ -471,7 +529,16 @@ mod tests {
             }
             is_left_out &= !line.contains("{{- end }}");
         }
-        let text = kept;
+        let mut text = kept;
+        for (_, name) in AUTOSCALE {
+            let begins = format!("  {{{{- with .Values.autoscaling.{name} }}}}\n");
+            let (before, rest) = text.split_once(&begins).unwrap();
+            let (metric, behind) = rest.split_once("  {{- end }}\n").unwrap();
+            // A value that is zero is none, as Helm has it.
+            let value = at(&values, &format!("/autoscaling/{name}")).as_u64().unwrap();
+            let metric = if value == 0 { String::new() } else { metric.replace("{{ . }}", &value.to_string()) };
+            text = format!("{before}{metric}{behind}");
+        }
         let text = text.replace("{{- if .Values.ingress.enabled }}\n", "").replace("{{- end }}\n", "");
         let printed = super::text(&ManifestsArgs { roles: vec![Role::Ingress], ..both() });
         let (_, without_namespace) = printed.split_once("---\n").unwrap();
