@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tunnel::{TunnelError, TunnelOpener};
 use upstream::{
-    ClusterState, ConnectContext, ConnectError, Counted, EndpointState, InFlight, NoEndpoint, PickContext, xxhash64,
+    ClusterState, ConnectContext, ConnectError, Counted, EndpointState, InFlight, NoEndpoint, PickContext,
+    PickedEndpoint, xxhash64,
 };
 use wire::destination::Destination;
 
@@ -80,8 +81,8 @@ async fn connect(
     let hash = source_hash(worker, conn, &cluster);
     loop {
         let wanted = PickContext { hash, avoid: avoid.as_slice(), excluded: 0 };
-        let (endpoint, in_flight) = match choose(worker, &cluster, wanted).await {
-            Ok(chosen) => chosen,
+        let PickedEndpoint { endpoint, in_flight } = match choose(worker, &cluster, wanted).await {
+            Ok(picked) => picked,
             Err(none) => {
                 info.flags = Reject::from(&none).reason().flags;
                 if let NoEndpoint::Withheld(reason) = none {

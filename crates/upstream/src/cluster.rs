@@ -18,7 +18,7 @@ use crate::connect::{
     ConnectContext, ConnectError, Connection, ConnectionLimiter, ConnectionPermit, PoolKey, ProxyHeader, TlsTarget,
     connect, keep_alive,
 };
-use crate::endpoint::{ConnectionLifetime, EndpointState, Endpoints, InFlight, Outcome};
+use crate::endpoint::{ConnectionLifetime, EndpointState, Endpoints, InFlight, Outcome, PickedEndpoint};
 use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
 use endpoints::{EndpointSettings, ListContext};
@@ -372,12 +372,8 @@ impl ClusterState {
         }
     }
 
-    /// Picks an endpoint. The guard counts the request as in flight, where the balancer depends on it.
-    pub fn pick(
-        &self,
-        random: &mut dyn FnMut() -> u64,
-        wanted: PickContext<'_>,
-    ) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
+    /// Picks an endpoint.
+    pub fn pick(&self, random: &mut dyn FnMut() -> u64, wanted: PickContext<'_>) -> Result<PickedEndpoint, NoEndpoint> {
         let mut loaded = self.endpoints.load();
         if loaded.as_ref().is_some_and(|list| list.is_due()) {
             self.rebalance();
@@ -396,10 +392,10 @@ impl ClusterState {
         }
         let balancer = &self.config.balance.balancer;
         let picked = list.pick(balancer, random, wanted).map_err(|TableNotReady| NoEndpoint::TableNotReady)?;
-        let picked = picked.ok_or(NoEndpoint::Empty)?;
+        let endpoint = picked.ok_or(NoEndpoint::Empty)?;
         let counted = *balancer == Balancer::LeastRequest && list.len() > 1;
-        let in_flight = counted.then(|| InFlight::new(&picked));
-        Ok((picked, in_flight))
+        let in_flight = counted.then(|| InFlight::new(&endpoint));
+        Ok(PickedEndpoint { endpoint, in_flight })
     }
 
     /// The bit of an endpoint's priority, for [`PickContext::excluded`].

@@ -216,6 +216,15 @@ fn take(slots: &AtomicU32, most: u32) -> bool {
     slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
+/// An endpoint that was picked for a request.
+#[derive(Debug)]
+pub struct PickedEndpoint {
+    /// The endpoint.
+    pub endpoint: Arc<EndpointState>,
+    /// Counts the request as in flight while it lasts, if the balancer depends on it.
+    pub in_flight: Option<InFlight>,
+}
+
 /// Counts a request as in flight until dropped.
 #[derive(Debug)]
 pub struct InFlight(Arc<EndpointState>);

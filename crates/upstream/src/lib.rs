@@ -31,7 +31,7 @@ pub use coalesce::{Coalesced, Turn};
 pub use connect::{ConnectContext, ConnectError, Connection, Replay, Stream};
 pub use destinations::DestinationError;
 pub use dns::Unresolved;
-pub use endpoint::{EndpointState, InFlight, Outcome};
+pub use endpoint::{EndpointState, InFlight, Outcome, PickedEndpoint};
 pub use fetch::{Blocked, FetchError};
 pub use h1::{ConnectTimeouts, h1_connection};
 pub use h2::{H2Stream, Holder, Outgoing, STREAM_WINDOW, StreamPermit, Streams, h2_stream, is_unprocessed};

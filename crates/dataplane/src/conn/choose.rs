@@ -2,7 +2,7 @@
 
 use super::Worker;
 use std::sync::Arc;
-use upstream::{ClusterState, EndpointState, InFlight, NoEndpoint, PickContext};
+use upstream::{ClusterState, NoEndpoint, PickContext, PickedEndpoint};
 
 /// The number of tables to wait for in a row.
 const TABLES: usize = 8;
@@ -12,7 +12,7 @@ pub(crate) async fn choose(
     worker: &Worker,
     cluster: &Arc<ClusterState>,
     wanted: PickContext<'_>,
-) -> Result<(Arc<EndpointState>, Option<InFlight>), NoEndpoint> {
+) -> Result<PickedEndpoint, NoEndpoint> {
     let mut picked = cluster.pick(&mut || worker.random(), wanted);
     if matches!(picked, Err(NoEndpoint::Unresolved)) {
         worker.upstream.begin_resolving(cluster);

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, ConnectContext, ConnectError, Outcome, PickContext};
+use upstream::{ClusterState, ConnectContext, ConnectError, Outcome, PickContext, PickedEndpoint};
 use wire::edit::Edits;
 use wire::h1::{BodyReader, HeadLimits, RequestParts, ResponseHead, write_request};
 use wire::view::{Field, Fields, Span};
@@ -163,7 +163,7 @@ async fn send(
     request: ServiceRequest<'_, '_>,
 ) -> Result<ServiceResponse, CallError> {
     let picked = choose(worker, cluster, PickContext::default()).await;
-    let (endpoint, _in_flight) = picked.map_err(|_| CallError::NoEndpoint)?;
+    let PickedEndpoint { endpoint, in_flight: _in_flight } = picked.map_err(|_| CallError::NoEndpoint)?;
     let sender = ConnectContext { host: Some(request.host), ends: None };
     let limit = cluster.config.timeouts.connect;
     let destination = Destination { worker, cluster, endpoint: &endpoint, sender, limit };

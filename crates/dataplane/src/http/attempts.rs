@@ -3,7 +3,7 @@
 use super::attempt::{AttemptStart, Failure};
 use super::client::ClientConnection;
 use super::plan::Plan;
-use super::request_head;
+use super::request_head::{self, InvalidTarget};
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use crate::codec::{ClientReset, Downstream, Upstream};
 use crate::conn::{ExchangeBuffers, Worker, choose};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use upstream::{
     ConnectError, ConnectTimeouts, Connection, Counted, EndpointState, H2Stream, InFlight, NoEndpoint, Outcome,
-    PickContext,
+    PickContext, PickedEndpoint,
 };
 
 /// The state of retries; a retry holds a permit within the limit of its cluster.
@@ -42,11 +42,19 @@ pub(super) struct Connected {
     pub(super) permits: AttemptPermits,
 }
 
-/// Load of the endpoint, and a request of its cluster.
-pub(super) type AttemptPermits = (Option<InFlight>, Counted);
+/// What an attempt counts for while it lasts.
+pub(super) struct AttemptPermits {
+    /// Load of the endpoint, if its cluster balances by load.
+    _in_flight: Option<InFlight>,
+    /// A request within the limit of the cluster.
+    _request: Counted,
+}
 
-/// The chosen endpoint, and its load while the attempt lasts.
-type ChosenEndpoint = (Arc<EndpointState>, Option<InFlight>);
+impl Connected {
+    fn new(up: Upstream, picked: PickedEndpoint, request: Counted) -> Self {
+        Self { up, permits: AttemptPermits { _in_flight: picked.in_flight, _request: request } }
+    }
+}
 
 impl From<Reject> for Unanswered {
     /// Without a connection to the endpoint that was chosen.
@@ -71,28 +79,26 @@ impl<'a> Attempts<'a> {
         self.info
     }
 
-    /// An idle connection, or a stream on an open one, without waiting; this serves most requests. The error is the chosen endpoint, if there
-    /// is one.
-    pub(super) fn take_pooled(&mut self) -> Result<Result<Connected, Unanswered>, Option<ChosenEndpoint>> {
+    /// An idle connection, or a stream on an open one, without waiting; this serves most requests. The error is the endpoint that was picked, if
+    /// there is one.
+    pub(super) fn take_pooled(&mut self) -> Result<Result<Connected, Unanswered>, Option<PickedEndpoint>> {
         let (worker, plan) = (self.worker, self.plan);
-        let picked = plan.cluster.pick(&mut || worker.random(), self.pick_context());
-        let chosen = picked.map_err(|_| None)?;
-        self.begin(&chosen);
-        let endpoint = &chosen.0;
-        let up = match plan.http2 {
-            false if self.retry.may_use_idle() => {
-                let idle = worker.pool.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
-                idle.map(|connection| self.on_connection(endpoint, connection))
-            }
-            false => None,
-            true => {
-                let stream = worker.streams.borrow_mut().take(&plan.cluster, endpoint, plan.sender());
-                stream.map(|stream| self.on_stream(endpoint, stream))
-            }
-        };
-        match up {
-            Some(up) => Ok(connected(up, chosen.1)),
-            None => Err(Some(chosen)),
+        let picked = plan.cluster.pick(&mut || worker.random(), self.pick_context()).map_err(|_| None)?;
+        self.begin(&picked.endpoint);
+        if plan.http2 {
+            let stream = worker.streams.borrow_mut().take(&plan.cluster, &picked.endpoint, plan.sender());
+            return match stream {
+                Some(stream) => Ok(self.on_stream(picked, stream)),
+                None => Err(Some(picked)),
+            };
+        }
+        if !self.retry.may_use_idle() {
+            return Err(Some(picked));
+        }
+        let idle = worker.pool.borrow_mut().take(&plan.cluster, &picked.endpoint, plan.sender());
+        match idle {
+            Some(connection) => Ok(self.on_connection(picked, connection)),
+            None => Err(Some(picked)),
         }
     }
 
@@ -101,24 +107,23 @@ impl<'a> Attempts<'a> {
     pub(super) async fn connect(
         &mut self,
         client: &mut Downstream,
-        chosen: Option<ChosenEndpoint>,
+        picked: Option<PickedEndpoint>,
     ) -> Result<Connected, Unanswered> {
-        let connecting = client.until_reset(self.connect_to(chosen)).await;
+        let connecting = client.until_reset(self.connect_to(picked)).await;
         connecting.unwrap_or_else(|ClientReset| Err(Unanswered::Failed(Failure::ClientClosed)))
     }
 
-    async fn connect_to(&mut self, chosen: Option<ChosenEndpoint>) -> Result<Connected, Unanswered> {
-        let (endpoint, in_flight) = match chosen {
-            Some(chosen) => chosen,
+    async fn connect_to(&mut self, picked: Option<PickedEndpoint>) -> Result<Connected, Unanswered> {
+        let picked = match picked {
+            Some(picked) => picked,
             None => {
-                let chosen = choose(self.worker, &self.plan.cluster, self.pick_context()).await;
-                let chosen = chosen.map_err(|none| self.no_endpoint(&none))?;
-                self.begin(&chosen);
-                chosen
+                let picked = choose(self.worker, &self.plan.cluster, self.pick_context()).await;
+                let picked = picked.map_err(|none| self.no_endpoint(&none))?;
+                self.begin(&picked.endpoint);
+                picked
             }
         };
-        let up = if self.plan.http2 { self.stream(&endpoint).await } else { self.connection(&endpoint).await };
-        connected(up, in_flight)
+        if self.plan.http2 { self.stream(picked).await } else { self.connection(picked).await }
     }
 
     /// Decides whether there is another attempt, and counts it.
@@ -171,10 +176,16 @@ impl<'a> Attempts<'a> {
     }
 
     /// Writes the head for another attempt, and remembers a retry.
-    pub(super) fn begin_again(&mut self, conn: &ClientConnection, buffers: &mut ExchangeBuffers, head: usize) {
+    pub(super) fn begin_again(
+        &mut self,
+        conn: &ClientConnection,
+        buffers: &mut ExchangeBuffers,
+        head: usize,
+    ) -> Result<(), Unanswered> {
         let number = self.retry.attempt_number();
         self.info.retried |= number.is_some();
-        request_head::renew(self.worker, conn, buffers, head, self.plan, number.unwrap_or(1));
+        request_head::renew(self.worker, conn, buffers, head, self.plan, number.unwrap_or(1))
+            .map_err(|InvalidTarget| Unanswered::NotConnected { reject: Reject::UpstreamProtocol, tried: false })
     }
 
     fn pick_context(&self) -> PickContext<'_> {
@@ -185,7 +196,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn begin(&mut self, (endpoint, _): &ChosenEndpoint) {
+    fn begin(&mut self, endpoint: &Arc<EndpointState>) {
         self.info.begin_attempt(endpoint);
         let priority = || self.plan.cluster.priority_bit(endpoint.id);
         self.retry.begin(self.plan.retry_policy(), endpoint.id, priority);
@@ -198,48 +209,49 @@ impl<'a> Attempts<'a> {
         Unanswered::NotConnected { reject: none.into(), tried: false }
     }
 
-    async fn connection(&mut self, endpoint: &Arc<EndpointState>) -> Result<(Upstream, Counted), Reject> {
-        let plan = self.plan;
+    async fn connection(&mut self, picked: PickedEndpoint) -> Result<Connected, Unanswered> {
+        let (plan, endpoint) = (self.plan, &picked.endpoint);
         let timeouts = ConnectTimeouts {
             idle: self.retry.may_use_idle(),
             wait: self.time_left(),
             connect: || self.connect_timeout(),
         };
         let pool = &self.worker.pool;
-        let connection = upstream::h1_connection(pool, &plan.cluster, endpoint, plan.sender(), timeouts).await;
-        let connection = connection.map_err(|error| self.connect_failure(endpoint, &error))?;
-        self.on_connection(endpoint, connection)
+        match upstream::h1_connection(pool, &plan.cluster, endpoint, plan.sender(), timeouts).await {
+            Ok(connection) => self.on_connection(picked, connection),
+            Err(error) => Err(self.connect_failure(endpoint, &error).into()),
+        }
     }
 
-    fn on_connection(&self, endpoint: &EndpointState, connection: Connection) -> Result<(Upstream, Counted), Reject> {
-        self.record_connection(endpoint, connection.reused);
+    fn on_connection(&self, picked: PickedEndpoint, connection: Connection) -> Result<Connected, Unanswered> {
+        self.record_connection(&picked.endpoint, connection.reused);
         match self.plan.cluster.begin_request() {
-            Some(counted) => Ok((Upstream::connection(connection), counted)),
+            Some(request) => Ok(Connected::new(Upstream::connection(connection), picked, request)),
             None => {
                 // The connection was not used.
                 self.worker.pool.borrow_mut().put(connection, Instant::now());
-                Err(Reject::Overflow)
+                Err(Reject::Overflow.into())
             }
         }
     }
 
     /// Opens an HTTP/2 stream and sends the head of the request.
-    async fn stream(&mut self, endpoint: &Arc<EndpointState>) -> Result<(Upstream, Counted), Reject> {
-        let (plan, limit) = (self.plan, self.connect_timeout());
+    async fn stream(&mut self, picked: PickedEndpoint) -> Result<Connected, Unanswered> {
+        let (plan, endpoint, limit) = (self.plan, &picked.endpoint, self.connect_timeout());
         let streams = &self.worker.streams;
         match upstream::h2_stream(streams, &plan.cluster, endpoint, plan.sender(), limit).await {
-            Ok(stream) => self.on_stream(endpoint, stream),
-            Err(error) => Err(self.connect_failure(endpoint, &error)),
+            Ok(stream) => self.on_stream(picked, stream),
+            Err(error) => Err(self.connect_failure(endpoint, &error).into()),
         }
     }
 
-    fn on_stream(&self, endpoint: &EndpointState, stream: H2Stream) -> Result<(Upstream, Counted), Reject> {
-        self.record_connection(endpoint, stream.reused);
-        let counted = self.plan.cluster.begin_request().ok_or(Reject::Overflow)?;
-        let Some(head) = self.plan.stream_head.take() else { return Err(Reject::UpstreamProtocol) };
+    fn on_stream(&self, picked: PickedEndpoint, stream: H2Stream) -> Result<Connected, Unanswered> {
+        self.record_connection(&picked.endpoint, stream.reused);
+        let request = self.plan.cluster.begin_request().ok_or(Reject::Overflow)?;
+        let head = self.plan.stream_head.take().ok_or(Reject::UpstreamProtocol)?;
         // If the library rejects the head, nothing was sent.
-        let opened = Upstream::open(stream, head.request, head.bodiless).map_err(|_| Reject::UpstreamClosed)?;
-        Ok((opened, counted))
+        let up = Upstream::open(stream, head.request, head.bodiless).map_err(|_| Reject::UpstreamClosed)?;
+        Ok(Connected::new(up, picked, request))
     }
 
     /// Counts a connection that was reused or established.
@@ -285,9 +297,4 @@ impl<'a> Attempts<'a> {
     fn is_timed_out(&self) -> bool {
         self.time_left().is_some_and(|left| left.is_zero())
     }
-}
-
-fn connected(up: Result<(Upstream, Counted), Reject>, in_flight: Option<InFlight>) -> Result<Connected, Unanswered> {
-    let (up, counted) = up?;
-    Ok(Connected { up, permits: (in_flight, counted) })
 }

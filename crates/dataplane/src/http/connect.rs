@@ -16,7 +16,9 @@ use ir::ForwardProtocol;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use upstream::{ClusterState, ConnectContext, ConnectError, Connection, InFlight, Outcome, PickContext};
+use upstream::{
+    ClusterState, ConnectContext, ConnectError, Connection, InFlight, Outcome, PickContext, PickedEndpoint,
+};
 use wire::destination::{Destination, DestinationHost};
 use wire::h1::{BodyLength, BodyReader};
 use wire::hello::Hello;
@@ -117,7 +119,8 @@ async fn reach(
     let mut tried: Vec<u64> = Vec::new();
     loop {
         let wanted = PickContext { hash: None, avoid: &tried, excluded: 0 };
-        let (endpoint, in_flight) = choose(worker, cluster, wanted).await.map_err(|none| Reject::from(&none))?;
+        let picked = choose(worker, cluster, wanted).await;
+        let PickedEndpoint { endpoint, in_flight } = picked.map_err(|none| Reject::from(&none))?;
         info.begin_attempt(&endpoint);
         let limit = cluster.config.timeouts.connect;
         let error = match cluster.connect(&endpoint, ConnectContext::default(), limit).await {

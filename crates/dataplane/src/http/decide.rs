@@ -305,7 +305,6 @@ impl<'a> Request<'a> {
             idempotent: matches!(view.method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"),
             http2,
             stream_head: Cell::new(stream_head),
-            head_length: Cell::new(self.up_out.len()),
             accept: accept.map(websocket::accept),
             host,
             ends: cluster.config.proxy_protocol.and_then(|_| client.ends()).map(Box::new),

@@ -1,6 +1,6 @@
 //! Forwards a request: sends it in attempts, by the route's policy, until the client has its response.
 
-use super::attempt::{Attempt, Failure, Finished, ReplayBuffer, RequestProgress};
+use super::attempt::{Attempt, Failure, Finished, OutgoingRequest, Replay, RequestBody};
 use super::attempts::{Attempts, Connected, Unanswered};
 use super::client::{ClientConnection, Disposition};
 use super::destination::unreachable;
@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::record::add_attempt;
 use super::tunnel;
 use crate::codec::{Downstream, ResetCode};
-use crate::conn::{ExchangeBuffers, ReceivedBody, Worker};
+use crate::conn::{ExchangeBuffers, Worker};
 use crate::metrics::add;
 use crate::reasons::Flags;
 use crate::stream_info::StreamInfo;
@@ -29,23 +29,24 @@ pub(super) async fn forward(
     plan: &Plan,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let ReceivedBody { held, reader: mut body } = buffers.take_body();
-    let mut replay = ReplayBuffer::new(plan.web(), &conn.downstream, held);
+    let mut request = OutgoingRequest {
+        body: RequestBody::new(buffers.take_body(), plan.web()),
+        replay: Replay::new(worker.limits.replay_bytes, conn.downstream.request_charge()),
+    };
     let mut attempts = Attempts::new(worker, plan, info);
     let unanswered = loop {
         let connected = match attempts.take_pooled() {
             Ok(connected) => connected,
             // Boxed, like the other rare steps below, so that the future of the common request stays small.
-            Err(chosen) => Box::pin(attempts.connect(&mut conn.downstream, chosen)).await,
+            Err(picked) => Box::pin(attempts.connect(&mut conn.downstream, picked)).await,
         };
         if attempts.info.endpoint.is_some() {
             // As in Envoy, a request without an endpoint is not mirrored.
-            replay.mirror_to(mirror::start(worker, plan.mirrors.take()));
+            request.body.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
         let (unanswered, decision) = match connected {
             Ok(Connected { up, permits }) => {
-                let progress = RequestProgress { body: &mut body, replay: &mut replay };
-                let mut attempt = Attempt::new(worker, conn, buffers, plan, up, progress, attempts.start());
+                let mut attempt = Attempt::new(worker, conn, buffers, plan, up, &mut request, attempts.start());
                 let result = poll_fn(|context| attempt.poll(context)).await;
                 add_attempt(attempts.info, &mut attempt, worker);
                 let Err(failure) = result else {
@@ -54,7 +55,7 @@ pub(super) async fn forward(
                     let finished = attempt.finish();
                     // A tunnel still counts as a request.
                     let _permits = Some(permits).filter(|_| matches!(finished, Finished::Tunnel(_)));
-                    return finish(worker, conn, buffers, head, finished, &mut body, info).await;
+                    return finish(worker, conn, buffers, head, finished, request.body.rest(), info).await;
                 };
                 let decision = attempts.decide(attempt.outcome(failure));
                 attempt.end(failure, decision);
@@ -68,10 +69,12 @@ pub(super) async fn forward(
         if let Err(unanswered) = Box::pin(attempts.wait(&mut conn.downstream, unanswered, decision)).await {
             break unanswered;
         }
-        attempts.begin_again(conn, buffers, head);
+        if let Err(unanswered) = attempts.begin_again(conn, buffers, head) {
+            break unanswered;
+        }
     };
     let info = attempts.into_info();
-    Box::pin(fail(worker, conn, buffers, plan, unanswered, &mut body, info)).await
+    Box::pin(fail(worker, conn, buffers, plan, unanswered, request.body.rest(), info)).await
 }
 
 /// Releases both connections after a complete response.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, ConnectContext, Outcome, PickContext};
+use upstream::{ClusterState, ConnectContext, Outcome, PickContext, PickedEndpoint};
 use wire::h1::Style;
 use wire::h1::response::RequestKind;
 use wire::proxy_protocol::Ends;
@@ -77,8 +77,8 @@ async fn run(worker: Rc<Worker>, request: MirrorRequest, queue: Rc<BodyQueue>) {
 
 /// Sends a mirror request; once more if an idle connection turned out to be closed.
 async fn send(worker: &Worker, request: &MirrorRequest, queue: &BodyQueue) -> Result<(), MirrorFailed> {
-    let (endpoint, _in_flight) =
-        choose(worker, &request.cluster, PickContext::default()).await.map_err(|_| MirrorFailed)?;
+    let picked = choose(worker, &request.cluster, PickContext::default()).await;
+    let PickedEndpoint { endpoint, in_flight: _in_flight } = picked.map_err(|_| MirrorFailed)?;
     let destination = Destination {
         worker,
         cluster: &request.cluster,

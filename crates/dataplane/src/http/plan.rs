@@ -90,8 +90,6 @@ pub(super) struct Plan {
     pub(super) http2: bool,
     /// The head for an HTTP/2 backend, which an attempt takes. The head for an HTTP/1 backend is in `up_out`.
     pub(super) stream_head: Cell<Option<Box<StreamHead>>>,
-    /// The length of the head in `up_out`, where octets of the body may follow.
-    pub(super) head_length: Cell<usize>,
     /// `Sec-WebSocket-Accept` for an HTTP/1 client of an HTTP/2 backend, which has not seen the key.
     pub(super) accept: Option<String>,
     /// The host of the request, if it is the SNI of the TLS handshake with the backend (DR-42).

@@ -137,8 +137,8 @@ pub(super) fn stream_head(
     Some(StreamHead { request, bodiless })
 }
 
-/// Writes the head for a further attempt. The request, the route and the target are those of the first attempt, so that only what depends on
-/// the attempt differs.
+/// Writes the head for a further attempt into `up_out`, or into the plan for a backend in HTTP/2. The request, the route and the target are those
+/// of the first attempt, so that only what depends on the attempt differs.
 pub(super) fn renew(
     worker: &Worker,
     conn: &ClientConnection,
@@ -146,13 +146,13 @@ pub(super) fn renew(
     head: usize,
     plan: &Plan,
     attempt: u32,
-) {
+) -> Result<(), InvalidTarget> {
     let ExchangeBuffers { request, scratch, request_id, up_out, .. } = buffers;
     let peer = peer(&conn.client, plan.settings);
     let context = context(conn, request, head, plan.settings, &peer);
     // Both succeeded for the first attempt, over the same facts.
-    let Ok(view) = decision::prepare(&context, scratch) else { return };
-    let RouteAction::Forward(rewritten) = decision::act(&plan.route, &view) else { return };
+    let view = decision::prepare(&context, scratch).map_err(|_| InvalidTarget)?;
+    let RouteAction::Forward(rewritten) = decision::act(&plan.route, &view) else { return Err(InvalidTarget) };
     let source = HeadSource {
         worker,
         client: &conn.client,
@@ -167,11 +167,7 @@ pub(super) fn renew(
     let mut edits = Edits::default();
     edit_forwarded(&context, &view, request_id, &mut edits);
     let parts = source.edit(rewritten, attempt, &mut edits);
-    let mut written = Vec::with_capacity(plan.head_length.get() + 16);
-    if let Ok(stream_head) = source.write(&parts, &edits, &mut written) {
-        plan.stream_head.set(stream_head);
-        // What is kept of the body follows the head.
-        let before = plan.head_length.replace(written.len()).min(up_out.len());
-        up_out.splice(..before, written);
-    }
+    up_out.clear();
+    plan.stream_head.set(source.write(&parts, &edits, up_out)?);
+    Ok(())
 }

@@ -84,7 +84,7 @@ impl Fixture {
     fn used(&self) -> usize {
         let state = self.state();
         let mut ids: Vec<_> =
-            (0..64).filter_map(|_| Some(state.pick(&mut || 0, PickContext::default()).ok()?.0.id)).collect();
+            (0..64).filter_map(|_| Some(state.pick(&mut || 0, PickContext::default()).ok()?.endpoint.id)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids.len()

@@ -50,7 +50,7 @@ impl Backend {
             Snapshot { clusters: [(id.clone(), Arc::new(cluster))].into_iter().collect(), ..Snapshot::default() };
         upstream.apply(&snapshot, &Delta::default());
         let state = upstream.cluster(upstream.slot(&id)).unwrap();
-        let (endpoint, _) = state.pick(&mut || 0, PickContext::default()).unwrap();
+        let endpoint = state.pick(&mut || 0, PickContext::default()).unwrap().endpoint;
         (state, endpoint)
     }
 

@@ -157,10 +157,10 @@ async fn an_old_state_still_serves_and_keeps_nothing() {
     // A request holds the state from before the change, and uses it for the first time afterwards.
     let held = upstream.cluster(upstream.slot(&one.id)).unwrap();
     upstream.apply(&snapshot(&[cluster("a", fixed(&[2]))]), &everything());
-    let (endpoint, _) = held.pick(&mut || 0, PickContext::default()).unwrap();
+    let endpoint = held.pick(&mut || 0, PickContext::default()).unwrap().endpoint;
     assert!(endpoint.is_gone());
-    let (endpoint, _) =
-        upstream.cluster(upstream.slot(&one.id)).unwrap().pick(&mut || 0, PickContext::default()).unwrap();
+    let current = upstream.cluster(upstream.slot(&one.id)).unwrap();
+    let endpoint = current.pick(&mut || 0, PickContext::default()).unwrap().endpoint;
     assert!(!endpoint.is_gone());
 }
 
@@ -244,7 +244,7 @@ async fn dr_30_an_ejected_endpoint_is_not_picked_until_it_is_restored() {
         let mut pick = || {
             state
                 .pick(&mut || numbers.next().unwrap(), PickContext::default())
-                .map(|(endpoint, _)| endpoint.address.to_string())
+                .map(|picked| picked.endpoint.address.to_string())
         };
         (0..100).filter_map(|_| pick().ok()).collect()
     };

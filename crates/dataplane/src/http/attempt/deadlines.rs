@@ -1,13 +1,14 @@
 //! The moments that the deadlines of an attempt are counted from.
 
-use crate::conn::Client;
+use crate::conn::{Client, Timer};
 use crate::http::plan::Plan;
 use crate::stream_info::StreamInfo;
 use std::time::Instant;
 
 /// The moments that the deadlines of an attempt are counted from.
 #[derive(Debug)]
-pub(super) struct Deadlines {
+pub(super) struct Deadlines<'a> {
+    pub(super) timer: &'a Timer,
     /// Whether the timer was set since the last progress.
     pub(super) is_armed: bool,
     /// The start of the route's timeout (VS-39): the end of the request was received.
@@ -22,11 +23,12 @@ pub(super) struct Deadlines {
     pub(super) request: Option<Instant>,
 }
 
-impl Deadlines {
+impl<'a> Deadlines<'a> {
     /// Those of an attempt that starts now; `is_complete` says that all of the request was received before.
-    pub(super) fn new(plan: &Plan, client: &Client, info: &StreamInfo, is_complete: bool) -> Self {
+    pub(super) fn new(timer: &'a Timer, plan: &Plan, client: &Client, info: &StreamInfo, is_complete: bool) -> Self {
         let per_try = plan.retry_policy().retries.and_then(|retries| retries.per_try_timeout);
         Self {
+            timer,
             is_armed: false,
             complete_at: is_complete.then_some(info.whole),
             try_from: per_try.filter(|_| is_complete).map(|_| Instant::now()),

@@ -20,8 +20,8 @@ pub(in crate::http) enum Failure {
     Timeout,
     /// The per-try timeout ended.
     TryTimeout,
-    /// The response is retriable, and a retry is left.
-    Answer,
+    /// The response is retriable and was dropped, since a retry is left.
+    RetriableResponse,
     /// The client closed.
     ClientClosed,
     /// The client does not read its response.
@@ -80,8 +80,8 @@ impl Failure {
             Self::HeadTimeout => Some(Reject::ResponseHeadTimeout),
             Self::Timeout => Some(Reject::Timeout),
             Self::TryTimeout => Some(Reject::TryTimeout),
-            // A retriable response that was dropped, without another attempt.
-            Self::Answer => Some(Reject::UpstreamClosed),
+            // Without another attempt after all.
+            Self::RetriableResponse => Some(Reject::UpstreamClosed),
             Self::ClientClosed | Self::ClientStuck | Self::ClientTrailers | Self::ClientSlow => None,
             Self::ClientBody => Some(Reject::ClientBody),
             Self::NotBase64 => Some(Reject::NotBase64),
@@ -103,7 +103,7 @@ impl Failure {
     /// The `grpc-message` that ends a response which had begun.
     pub(in crate::http) fn message(self) -> &'static str {
         match self {
-            Self::UpstreamClosed | Self::UpstreamIncomplete | Self::UpstreamUnprocessed | Self::Answer => {
+            Self::UpstreamClosed | Self::UpstreamIncomplete | Self::UpstreamUnprocessed | Self::RetriableResponse => {
                 "the answer of the backend broke off"
             }
             Self::UpstreamProtocol => "the answer of the backend is malformed",
@@ -126,7 +126,7 @@ impl Failure {
             Self::ClientStuck => "stream_idle_timeout",
             Self::ClientTrailers => "http2.violation.of.messaging.rule",
             Self::ClientSlow => "http2.response_budget_exceeded",
-            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::Answer => {
+            Self::UpstreamClosed | Self::UpstreamUnprocessed | Self::RetriableResponse => {
                 "upstream_reset_after_response_started{connection_termination}"
             }
             Self::UpstreamProtocol | Self::UpstreamIncomplete => {

@@ -1,9 +1,8 @@
 //! The head of the response in an attempt: received, checked, and passed on or dropped for a retry.
 
 use super::response_context::ResponseContext;
-use super::{Attempt, Failure};
+use super::{Attempt, AttemptFacts, Failure};
 use crate::http::facts;
-use crate::http::retry::NoRetryReason;
 use crate::stream_info::OutcomeFacts;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -44,63 +43,52 @@ impl Attempt<'_> {
         if !backend.is_valid(client) || !self.response.may_begin_body(length) {
             return Err(Failure::UpstreamProtocol);
         }
+        let is_grpc = self.plan.dialect.is_some();
         if self.plan.cluster.config.outlier.is_some() {
-            let status = backend.effective_status(self.plan.dialect.is_some());
-            self.worker.report(&self.plan.cluster, self.up.endpoint(), Outcome::Answered(status));
+            let outcome = Outcome::Answered(backend.effective_status(is_grpc));
+            self.worker.report(&self.plan.cluster, self.up.endpoint(), outcome);
         }
-        self.check_retry()?;
+        if let Some((policy, _)) = self.retries.policy
+            && backend.is_retriable(policy, is_grpc)
+        {
+            let can_repeat = self.request.is_replayable() && !self.response.send.any_written();
+            if self.retries.admit(self.plan, can_repeat) {
+                return Err(Failure::RetriableResponse);
+            }
+        }
+        self.send_head()
+    }
+
+    /// Sends the head of the response to the client.
+    fn send_head(&mut self) -> Result<(), Failure> {
+        let AttemptFacts { client, captured_headers, endpoint, begun, .. } = self.facts;
         let since = self.deadlines.complete_at.unwrap_or_else(Instant::now);
         let (date, log) = (self.worker.date(), self.worker.log());
-        let (protocol, route) = (facts::protocol(self.down, self.request.head.version), &*self.plan.route);
+        let protocol = facts::protocol(self.down, self.request.head.version);
         let cluster = self.plan.cluster.config.id.as_str();
-        let outcome = OutcomeFacts {
-            started: self.begun,
-            flags: self.retries.no_retry.flags(),
-            detail: "via_upstream",
-            transport_failure: "",
-            upstream: self.endpoint,
-            upstream_local: &|| self.up.local_address(),
-        };
         let context = ResponseContext {
             plan: self.plan,
             is_last: self.is_last(),
             date: &date,
             elapsed: since.elapsed(),
-            stream: facts::stream_facts(self.client, protocol, Some(route), cluster),
-            outcome,
-            captured_headers: self.captured_headers,
+            stream: facts::stream_facts(client, protocol, Some(&self.plan.route), cluster),
+            outcome: OutcomeFacts {
+                started: begun,
+                flags: self.retries.no_retry.flags(),
+                detail: "via_upstream",
+                transport_failure: "",
+                upstream: endpoint,
+                upstream_local: &|| self.up.local_address(),
+            },
+            captured_headers,
             log: log.as_ref().map(|log| log.demands()),
         };
         self.response.pass_head(self.down, &context)
     }
 
-    /// Whether the response is sent to the client; an error if the request is retried.
-    fn check_retry(&mut self) -> Result<(), Failure> {
-        let Some((policy, left)) = self.retries.policy else { return Ok(()) };
-        if !self.response.backend_head(self.plan.request_kind).is_retriable(policy, self.plan.dialect.is_some()) {
-            return Ok(());
-        }
-        if left == 0 {
-            self.retries.no_retry = NoRetryReason::Exhausted;
-            return Ok(());
-        }
-        if !self.request.is_whole() || self.response.send.any_written() {
-            return Ok(());
-        }
-        if !self.retries.has_permit {
-            // Acquired before the response is dropped.
-            self.retries.permit = self.plan.cluster.begin_retry();
-            if self.retries.permit.is_none() {
-                self.retries.no_retry = NoRetryReason::Overflow;
-                return Ok(());
-            }
-        }
-        Err(Failure::Answer)
-    }
-
     /// Whether the response closes the client's connection.
     fn is_last(&self) -> bool {
-        let draining = self.client.is_draining(self.worker, self.table);
+        let draining = self.facts.client.is_draining(self.worker, self.facts.table);
         // A client that still waits for 100 may or may not send its body after a final response, so the next octets are ambiguous.
         let unwanted = self.request.head.expect_continue && self.request.received == 0 && !self.request.is_complete();
         draining || unwanted || !self.request.head.keep_alive

@@ -1,12 +1,26 @@
 //! What an attempt has led to: for retries, for outlier detection, and for the record of the exchange.
 
 use super::response::ResponseState;
-use super::{Attempt, Failure, Finished};
+use super::{Attempt, Failure};
+use crate::codec::Upstream;
 use crate::http::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress, RetryDecision};
 use crate::stream_info::LoggedResponse;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use upstream::{Counted, Outcome};
+use upstream::{Connection, Counted, Outcome};
+
+/// The result of a successful attempt.
+pub(in crate::http) enum Finished {
+    /// Both sides switched protocols.
+    Tunnel(Upstream),
+    /// The response is complete.
+    Answered {
+        /// The backend's connection, if it is reusable.
+        up: Option<Connection>,
+        /// Whether the response has `Connection: close`.
+        close: bool,
+    },
+}
 
 impl Attempt<'_> {
     /// What a failure of the attempt means for retries. Takes the permit that was acquired for the next attempt.
@@ -24,12 +38,12 @@ impl Attempt<'_> {
                 Failure::UpstreamUnprocessed => AttemptFailure::Unprocessed,
                 Failure::UpstreamProtocol | Failure::HeadTimeout => AttemptFailure::Protocol,
                 Failure::TryTimeout => AttemptFailure::TryTimeout,
-                Failure::Answer => AttemptFailure::Response,
+                Failure::RetriableResponse => AttemptFailure::Response,
                 _ => AttemptFailure::Final,
             },
             is_started: self.request.any_written(),
-            is_replayable: self.request.is_whole(),
-            may_be_stale: self.up.is_reused() && self.plan.idempotent,
+            is_replayable: self.request.is_replayable(),
+            may_be_stale: self.may_be_stale(),
             response,
             permit: self.retries.permit.take(),
         }

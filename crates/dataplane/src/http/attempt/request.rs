@@ -1,12 +1,12 @@
 //! The request direction of an attempt: from the client to the backend.
 
 use super::Failure;
-use super::replay::ReplayBuffer;
+use super::replay::Replay;
+use super::request_body::RequestBody;
 use crate::codec::{Downstream, Piece, SendBuffer, Splice, TransferError, Upstream};
 use crate::conn::{Buffer, Worker};
-use std::io;
 use std::task::{Context, Poll, ready};
-use wire::h1::{BodyLength, BodyReader, RequestHead, Style};
+use wire::h1::RequestHead;
 
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,47 +19,38 @@ enum RequestState {
     Refused { is_complete: bool },
 }
 
-/// The request direction of a attempt.
+/// What lasts over all attempts of a request.
+pub(in crate::http) struct OutgoingRequest {
+    pub(in crate::http) body: RequestBody,
+    pub(in crate::http) replay: Replay,
+}
+
+/// The request direction of an attempt.
 pub(super) struct RequestSide<'a> {
     pub(super) head: &'a RequestHead,
-    body: &'a mut BodyReader,
+    request: &'a mut OutgoingRequest,
     input: &'a mut Buffer,
     send: SendBuffer<'a>,
-    /// What was sent before the send buffer, for a replay.
-    replay: &'a mut ReplayBuffer,
-    /// The limit of the replay buffer; 0 without a replay.
-    replay_limit: usize,
     splice: Splice,
     state: RequestState,
     /// Octets of the body that were received.
     pub(super) received: u64,
 }
 
-/// The parts of a request that is sent.
-pub(super) struct RequestParts<'a> {
-    pub(super) head: &'a RequestHead,
-    pub(super) body: &'a mut BodyReader,
-    pub(super) input: &'a mut Buffer,
-    /// Octets to send first: the head in HTTP/1.
-    pub(super) out: &'a mut Vec<u8>,
-    pub(super) replay: &'a mut ReplayBuffer,
-    pub(super) replay_limit: usize,
-    /// Whether the backend is asked to switch protocols.
-    pub(super) is_switch: bool,
-    pub(super) style: Style,
-}
-
 impl<'a> RequestSide<'a> {
-    pub(super) fn new(parts: RequestParts<'a>, up: &Upstream) -> Self {
-        let RequestParts { head, body, input, out, replay, replay_limit, is_switch, style } = parts;
-        let is_chunked = head.body == BodyLength::Chunked || (replay.is_decoded() && head.body != BodyLength::None);
-        let mut send = up.send_buffer(out, is_chunked.then_some(style), is_switch);
-        let is_done = body.is_done() && !replay.is_holding();
-        let state = if is_done { RequestState::Done } else { RequestState::Body };
-        if state == RequestState::Done {
-            send.end_again(replay.trailers.as_deref());
+    /// `send` has the head, if the backend receives it in octets, and what earlier attempts have sent of the body.
+    pub(super) fn new(
+        head: &'a RequestHead,
+        request: &'a mut OutgoingRequest,
+        input: &'a mut Buffer,
+        mut send: SendBuffer<'a>,
+    ) -> Self {
+        let mut state = RequestState::Body;
+        if request.body.is_done() {
+            state = RequestState::Done;
+            send.end_again(request.replay.trailers());
         }
-        Self { head, body, input, send, replay, replay_limit, splice: Splice::default(), state, received: 0 }
+        Self { head, request, input, send, splice: Splice::default(), state, received: 0 }
     }
 
     /// Whether all of the request was received.
@@ -84,7 +75,7 @@ impl<'a> RequestSide<'a> {
 
     /// Whether the trailer section is incomplete.
     pub(super) fn is_in_trailers(&self) -> bool {
-        !self.is_complete() && self.body.is_in_trailers()
+        !self.is_complete() && self.request.body.is_in_trailers()
     }
 
     /// Whether the attempt waits for the client's body.
@@ -92,75 +83,79 @@ impl<'a> RequestSide<'a> {
         self.state == RequestState::Body && self.send.is_flushed() && self.splice.is_empty()
     }
 
+    /// Whether all that was sent can be sent again.
+    pub(super) fn is_replayable(&mut self) -> bool {
+        self.request.replay.is_whole(self.send.octets())
+    }
+
+    /// Sends what waits to the backend, and receives and sends more of the body, as far as it goes; whether anything was received or sent.
+    pub(super) fn forward(
+        &mut self,
+        worker: &Worker,
+        down: &mut Downstream,
+        up: &mut Upstream,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Failure> {
+        let mut moved = false;
+        while !self.is_refused() {
+            match up.poll_send(&mut self.send, self.input, context) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(wrote)) => moved |= wrote,
+                // The backend may have responded before it closed; its response is read first.
+                Poll::Ready(Err(_)) => {
+                    self.refuse();
+                    return Ok(true);
+                }
+            }
+            if self.is_complete() {
+                break;
+            }
+            match self.poll_body(worker, down, up, context)? {
+                Poll::Pending => break,
+                Poll::Ready(()) => moved = true,
+            }
+        }
+        Ok(moved)
+    }
+
     /// Notes that the backend accepts no further octets.
-    pub(super) fn refuse(&mut self) {
+    fn refuse(&mut self) {
         self.state = RequestState::Refused { is_complete: self.is_complete() };
     }
 
-    /// Sends what waits; whether anything was sent.
-    pub(super) fn poll_send(&mut self, up: &mut Upstream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        up.poll_send(&mut self.send, self.input, context)
-    }
-
     /// Receives the next piece of the body, or splices it.
-    pub(super) fn poll_body(
+    fn poll_body(
         &mut self,
         worker: &Worker,
         down: &mut Downstream,
         up: &Upstream,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Failure>> {
-        if let Some(piece) = self.replay.take_held(self.body) {
-            return Poll::Ready(self.take(piece));
-        }
-        if !self.splice.is_active() && self.input.is_empty() && self.replay.is_plain() {
-            self.splice.begin(worker, self.body, down, up);
+        if !self.splice.is_active()
+            && self.input.is_empty()
+            && let Some(rest) = self.request.body.plain_rest()
+        {
+            self.splice.begin(worker, rest, down, up);
         }
         if self.splice.is_active() {
             return self.poll_splice(down, up, context);
         }
-        let piece = ready!(down.poll_data(self.body, self.input, &worker.limits.head, context));
-        Poll::Ready(self.take(piece.map_err(Failure::of_client)?))
+        let piece = ready!(self.request.body.poll_piece(down, self.input, &worker.limits.head, context))?;
+        Poll::Ready(self.put(piece))
     }
 
-    fn take(&mut self, piece: Piece) -> Result<(), Failure> {
-        self.begin_piece();
-        let data = piece.data(self.input);
-        self.received += data.len() as u64;
-        let taken = self.replay.put(&mut self.send, data);
-        piece.consume(self.input);
-        taken?;
-        if piece.is_last {
-            self.replay.check_whole()?;
+    /// Puts a piece into the send buffer, once what was in it was sent.
+    fn put(&mut self, piece: Piece) -> Result<(), Failure> {
+        self.request.replay.keep(self.send.octets());
+        self.send.clear();
+        self.received += piece.data(self.input).len() as u64;
+        let is_last = piece.is_last;
+        self.request.body.put(piece, self.input, &mut self.send)?;
+        if is_last {
             self.state = RequestState::Done;
-            let trailers = piece.into_trailers(self.body);
-            self.replay.mirrors.end(|| trailers.to_map());
-            self.send.end(trailers);
-            self.replay.trailers = self.send.pending_trailers().cloned().map(Box::new);
+            self.request.replay.end(self.send.pending_trailers());
         }
         Ok(())
-    }
-
-    /// Clears the send buffer for the next piece, once the last one was sent.
-    fn begin_piece(&mut self) {
-        self.retain_sent();
-        self.send.clear();
-    }
-
-    /// Moves what was sent into the replay buffer, up to its limit.
-    fn retain_sent(&mut self) {
-        if self.replay_limit == 0 {
-            if !self.send.octets().is_empty() {
-                // What is cleared next is kept nowhere, also where it is no more than the frame of a piece.
-                self.replay.discard();
-            }
-            return;
-        }
-        if self.replay.bytes.len() > self.replay_limit || !self.replay.retain(self.send.octets()) {
-            // The buffer is incomplete, so the request cannot be replayed.
-            self.replay_limit = 0;
-            self.replay.discard();
-        }
     }
 
     fn poll_splice(
@@ -169,11 +164,12 @@ impl<'a> RequestSide<'a> {
         up: &Upstream,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Failure>> {
-        // Spliced octets cannot be replayed.
-        self.replay_limit = 0;
-        match ready!(self.splice.poll_move(self.body, down, up, context)) {
+        match ready!(self.splice.poll_move(self.request.body.rest(), down, up, context)) {
             Ok(spliced) => {
                 self.received += spliced.received;
+                if spliced.received > 0 {
+                    self.request.replay.lose();
+                }
                 if spliced.is_done {
                     self.state = RequestState::Done;
                 }
@@ -184,19 +180,8 @@ impl<'a> RequestSide<'a> {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether all that was sent can be replayed.
-    pub(super) fn is_whole(&mut self) -> bool {
-        let kept = self.received == 0
-            || (self.replay_limit > 0 && self.replay.bytes.len() + self.send.octets().len() <= self.replay_limit);
-        kept && !self.replay.is_lost()
-    }
-
-    /// Puts everything sent so far back, to be sent again.
+    /// Ends a failed attempt, after which the request is sent again.
     pub(super) fn rewind(mut self) {
-        if !self.replay.bytes.is_empty() {
-            let sent = self.send.octets();
-            self.replay.bytes.append(sent);
-            std::mem::swap(sent, &mut self.replay.bytes);
-        }
+        self.request.replay.rewind(self.send.octets());
     }
 }

@@ -6,7 +6,7 @@ use crate::codec::{
     BodyFraming, Downstream, GrpcWebResponse, HeadInput, Pace, Piece, Received, SendBuffer, Splice, Trailers,
     TransferError, Upstream,
 };
-use crate::conn::{Buffer, Worker};
+use crate::conn::{Buffer, Charge, Worker};
 use crate::stream_info::LoggedResponse;
 use ir::HeaderSettings;
 use routing::BackendHead;
@@ -29,7 +29,7 @@ pub(super) enum ResponseState {
     Tunnel,
 }
 
-/// The response direction of a attempt.
+/// The response direction of an attempt.
 pub(super) struct ResponseSide<'a> {
     pub(super) head: &'a mut ResponseHead,
     pub(super) input: &'a mut Buffer,
@@ -53,6 +53,8 @@ pub(super) struct ResponseSide<'a> {
     /// What the access log states of the response, and whether it states trailers.
     pub(super) logged: LoggedResponse,
     keeps_trailers: bool,
+    /// While the client reads nothing: a charge for what an HTTP/2 backend may have sent.
+    ahead: Option<Charge>,
 }
 
 /// The buffers of the response direction.
@@ -88,6 +90,7 @@ impl<'a> ResponseSide<'a> {
             close: false,
             logged: LoggedResponse::default(),
             keeps_trailers,
+            ahead: None,
         }
     }
 
@@ -142,20 +145,20 @@ impl<'a> ResponseSide<'a> {
         BodyReader::may_begin(self.head.body, self.input.filled().get(length..).unwrap_or_default())
     }
 
-    /// Decodes what was received of the body into the send buffer.
-    pub(super) fn take_body(&mut self, down: &mut Downstream) -> Result<bool, Failure> {
+    /// Decodes what was received of the body into the send buffer; whether there was anything.
+    fn decode_body(&mut self, down: &mut Downstream) -> Result<bool, Failure> {
         let mut moved = false;
         while self.state == ResponseState::Body && !self.splice.is_active() && self.send.has_room() {
             let piece = Piece::decode(&mut self.body, self.input).map_err(|_| Failure::UpstreamProtocol)?;
             let Some(piece) = piece else { break };
             moved = true;
-            self.take(piece, down)?;
+            self.put(piece, down)?;
         }
         Ok(moved)
     }
 
     /// Puts a piece into the send buffer, or leaves it to be sent from the input.
-    fn take(&mut self, piece: Piece, down: &mut Downstream) -> Result<(), Failure> {
+    fn put(&mut self, piece: Piece, down: &mut Downstream) -> Result<(), Failure> {
         if self.web.is_none() && self.send.takes_directly(&piece, self.input) {
             self.sent += self.send.push_direct(&piece, self.input) as u64;
         } else {
@@ -192,8 +195,54 @@ impl<'a> ResponseSide<'a> {
         Ok(())
     }
 
+    /// Sends what waits to the client, and receives and sends more of the body, as far as it goes; whether anything was received or sent.
+    pub(super) fn forward(
+        &mut self,
+        worker: &Worker,
+        up: &mut Upstream,
+        down: &mut Downstream,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Failure> {
+        let mut moved = false;
+        loop {
+            // Body octets that are already read go out with the head.
+            let decoded = self.decode_body(down)?;
+            moved |= decoded;
+            match self.poll_send(down, context) {
+                Poll::Pending => return self.charge_ahead(worker, up, down).map(|()| moved),
+                Poll::Ready(Ok(wrote)) => moved |= wrote,
+                Poll::Ready(Err(_)) => return Err(Failure::ClientClosed),
+            }
+            self.ahead = None;
+            if self.state != ResponseState::Body {
+                return Ok(moved);
+            }
+            if decoded && !self.input.is_empty() {
+                // There is room for what follows.
+                continue;
+            }
+            match self.poll_more(worker, up, down, context)? {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(()) => moved = true,
+            }
+        }
+    }
+
+    /// While the client reads nothing, charges its connection for what the backend may have sent.
+    fn charge_ahead(&mut self, worker: &Worker, up: &Upstream, down: &Downstream) -> Result<(), Failure> {
+        if self.ahead.is_none()
+            && let Some(charge) = down.charge_ahead(up, self.still_to_come())
+        {
+            self.ahead = Some(charge.map_err(|over| {
+                worker.refuse_stream(over);
+                Failure::ClientSlow
+            })?);
+        }
+        Ok(())
+    }
+
     /// Receives more of the body, or splices it.
-    pub(super) fn poll_more(
+    fn poll_more(
         &mut self,
         worker: &Worker,
         up: &mut Upstream,
@@ -215,7 +264,7 @@ impl<'a> ResponseSide<'a> {
         let received = ready!(self.pace.poll_data(up, down, self.input, limits, context)).map_err(of_transfer)?;
         Poll::Ready(match received {
             Received::Octets => Ok(()),
-            Received::Piece(piece) => self.take(piece, down),
+            Received::Piece(piece) => self.put(piece, down),
             Received::Closed if self.body.ends_with_connection() => self.end(Trailers::None, down),
             // The response is incomplete: the client must not see a regular end.
             Received::Closed => Err(Failure::UpstreamIncomplete),
@@ -223,7 +272,7 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Sends what waits; whether anything was sent.
-    pub(super) fn poll_send(&mut self, down: &mut Downstream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_send(&mut self, down: &mut Downstream, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let sent = ready!(down.poll_send(&mut self.send, self.input, context));
         if sent.is_ok() {
             self.send.clear();
@@ -232,7 +281,7 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// The octets of the body still to come; `u64::MAX` if unknown.
-    pub(super) fn still_to_come(&self) -> u64 {
+    fn still_to_come(&self) -> u64 {
         self.head.declared_length.map_or(u64::MAX, |length| length.saturating_sub(self.sent))
     }
 

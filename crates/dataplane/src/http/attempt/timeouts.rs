@@ -17,14 +17,14 @@ impl Attempt<'_> {
         if !self.deadlines.is_armed {
             self.deadlines.is_armed = true;
             match idle_limit {
-                Some((limit, _)) => self.timer.set(limit),
-                None => self.timer.clear(),
+                Some((limit, _)) => self.deadlines.timer.set(limit),
+                None => self.deadlines.timer.clear(),
             }
             if let Some(end) = route_end.into_iter().chain(try_end).chain(request_end).chain(section_end).min() {
-                self.timer.set_no_later(end);
+                self.deadlines.timer.set_no_later(end);
             }
         }
-        if !self.timer.expired(context) {
+        if !self.deadlines.timer.expired(context) {
             return Poll::Pending;
         }
         let now = Instant::now();
@@ -52,7 +52,7 @@ impl Attempt<'_> {
         let (limit, failure) = if self.response.has_partial_section() {
             (Some(self.worker.limits.head_timeout).filter(|limit| !limit.is_zero()), Failure::HeadTimeout)
         } else if self.request.is_in_trailers() {
-            (self.client.head_limit(self.worker), Failure::BodyTimeout)
+            (self.facts.client.head_limit(self.worker), Failure::BodyTimeout)
         } else {
             self.deadlines.section_begun = None;
             return None;
@@ -64,7 +64,8 @@ impl Attempt<'_> {
     /// The current idle timeout, and its failure.
     fn idle_limit(&self) -> Option<(Duration, Failure)> {
         let limits = &self.worker.limits;
-        let limit = |usual: Duration, failure| self.client.stream_idle_timeout(usual).map(|limit| (limit, failure));
+        let limit =
+            |usual: Duration, failure| self.facts.client.stream_idle_timeout(usual).map(|limit| (limit, failure));
         if !self.response.is_flushed() {
             limit(limits.write_timeout, Failure::ClientStuck)
         } else if !self.response.has_head() && self.request.awaits_body() {

@@ -1,0 +1,81 @@
+//! The start of an attempt on a connection or stream.
+
+use super::deadlines::Deadlines;
+use super::request::{OutgoingRequest, RequestSide};
+use super::response::{ResponseBuffers, ResponseSide};
+use super::retries::ResponseRetries;
+use super::{Attempt, AttemptFacts};
+use crate::codec::Upstream;
+use crate::conn::{ExchangeBuffers, Worker};
+use crate::http::client::ClientConnection;
+use crate::http::plan::Plan;
+use crate::http::retry::RetryState;
+use crate::stream_info::StreamInfo;
+use upstream::Counted;
+use wire::h1::{BodyLength, Style, Version};
+
+/// What is known when an attempt starts.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct AttemptStart<'s> {
+    pub(in crate::http) retry: &'s RetryState<Counted>,
+    pub(in crate::http) info: &'s StreamInfo,
+}
+
+impl<'a> Attempt<'a> {
+    /// An attempt on `up`. The head of the request is in `up_out` of the buffers, or was sent.
+    pub(in crate::http) fn new(
+        worker: &'a Worker,
+        conn: &'a mut ClientConnection,
+        buffers: &'a mut ExchangeBuffers,
+        plan: &'a Plan,
+        up: Upstream,
+        request: &'a mut OutgoingRequest,
+        start: AttemptStart<'_>,
+    ) -> Self {
+        let AttemptStart { retry, info } = start;
+        let ClientConnection { downstream: down, timer, client, table, .. } = conn;
+        let ExchangeBuffers { request: head, response: response_head, captured_headers, .. } = buffers;
+        let headers = &client.mesh_settings.headers;
+        let style = Style { keep_case: headers.keep_case, http10: head.version == Version::Http10 };
+        let retries = ResponseRetries::new(plan, retry);
+        let deadlines = Deadlines::new(timer, plan, client, info, request.body.is_done());
+        // Another attempt may follow by the policy, on a stream that the backend refuses, and on a connection that had been closed.
+        let may_follow = retries.may_retry(plan) || up.is_multiplexed() || may_be_stale(&up, plan);
+        request.replay.begin(&mut buffers.up_out, may_follow);
+        let is_chunked = match head.body {
+            BodyLength::None => false,
+            BodyLength::Length(_) | BodyLength::UntilClose => request.body.is_decoded(),
+            BodyLength::Chunked => true,
+        };
+        let send = up.send_buffer(&mut buffers.up_out, is_chunked.then_some(style), plan.request_kind.is_switch());
+        let response = ResponseBuffers { head: response_head, input: &mut buffers.up_in, out: &mut buffers.down_out };
+        let keeps_trailers = worker.log().is_some_and(|log| log.demands().trailers);
+        Self {
+            worker,
+            plan,
+            down,
+            request: RequestSide::new(head, request, &mut buffers.body_in, send),
+            response: ResponseSide::new(response, headers, style, keeps_trailers),
+            up,
+            retries,
+            deadlines,
+            is_watching: true,
+            facts: AttemptFacts {
+                client,
+                table,
+                captured_headers,
+                endpoint: info.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
+                begun: info.started,
+            },
+        }
+    }
+
+    /// Whether the connection may have been closed before the request arrived, which may be repeated.
+    pub(super) fn may_be_stale(&self) -> bool {
+        may_be_stale(&self.up, self.plan)
+    }
+}
+
+fn may_be_stale(up: &Upstream, plan: &Plan) -> bool {
+    plan.idempotent && up.is_reused()
+}
