@@ -17,6 +17,8 @@ mod local;
 mod mirror;
 mod multiplexed;
 mod plan;
+mod prepared;
+mod received_request;
 mod record;
 mod reply;
 mod request_head;

@@ -1,12 +1,11 @@
 //! The attempts of one request: each chooses an endpoint and connects to it, and the retry policy decides what follows a failure.
 
 use super::attempt::{AttemptStart, Failure};
-use super::client::ClientConnection;
 use super::plan::Plan;
-use super::request_head::{self, InvalidTarget};
+use super::received_request::ReceivedRequest;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use crate::codec::{ClientReset, Downstream, Upstream};
-use crate::conn::{ExchangeBuffers, Worker, choose};
+use crate::conn::{Worker, choose};
 use crate::metrics::add;
 use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
@@ -176,16 +175,14 @@ impl<'a> Attempts<'a> {
     }
 
     /// Writes the head for another attempt, and remembers a retry.
-    pub(super) fn begin_again(
-        &mut self,
-        conn: &ClientConnection,
-        buffers: &mut ExchangeBuffers,
-        head: usize,
-    ) -> Result<(), Unanswered> {
+    pub(super) fn begin_again(&mut self, request: &mut ReceivedRequest<'_>) -> Result<(), Unanswered> {
         let number = self.retry.attempt_number();
         self.info.retried |= number.is_some();
-        request_head::renew(self.worker, conn, buffers, head, self.plan, number.unwrap_or(1))
-            .map_err(|InvalidTarget| Unanswered::NotConnected { reject: Reject::UpstreamProtocol, tried: false })
+        let renewed = request.prepare(self.plan.settings, |request| request.renew_head(self.plan, number.unwrap_or(1)));
+        // Both succeeded for the first attempt, over the same facts.
+        let is_renewed = matches!(renewed, Ok(Ok(())));
+        let failed = Unanswered::NotConnected { reject: Reject::UpstreamProtocol, tried: false };
+        if is_renewed { Ok(()) } else { Err(failed) }
     }
 
     fn pick_context(&self) -> PickContext<'_> {

@@ -6,6 +6,7 @@ use super::destination::unreachable;
 use super::forward::abandon;
 use super::local;
 use super::plan::Routed;
+use super::received_request::ReceivedRequest;
 use super::tunnel;
 use crate::codec::{ClientReset, Upstream};
 use crate::conn::{Duplex, ExchangeBuffers, NoHello, Worker, choose, poll_client_hello};
@@ -53,28 +54,23 @@ impl Unbound {
 }
 
 /// Opens a tunnel and relays to its end.
-pub(super) async fn run(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
-    routed: &Routed,
-    info: &mut StreamInfo,
-) -> Disposition {
+pub(super) async fn run(request: &mut ReceivedRequest<'_>, routed: &Routed, info: &mut StreamInfo) -> Disposition {
+    let ReceivedRequest { worker, conn, buffers, head } = request;
+    let (worker, head) = (*worker, *head);
     let target = buffers.request.target.of(conn.input.filled());
     let host = Destination::parse(target).map(|destination| destination.host.to_string()).unwrap_or_default();
     let is_tls = routed.route.proxied == Some(ForwardProtocol::Tls);
     let Some(cluster) = &routed.cluster else {
-        return fail(worker, conn, buffers, (routed, &Reject::NoCluster.into()), info).await;
+        return fail(worker, conn, buffers, routed, &Reject::NoCluster.into(), info).await;
     };
     let reached = Box::pin(reach(worker, cluster, info));
     let (connection, _in_flight) = match conn.downstream.until_reset(reached).await {
         Err(ClientReset) => return abandon(&mut conn.downstream, info),
         Ok(Ok(reached)) => reached,
-        Ok(Err(failure)) => return fail(worker, conn, buffers, (routed, &failure), info).await,
+        Ok(Err(failure)) => return fail(worker, conn, buffers, routed, &failure, info).await,
     };
     let Some(_counted) = cluster.begin_request() else {
-        return fail(worker, conn, buffers, (routed, &Reject::Overflow.into()), info).await;
+        return fail(worker, conn, buffers, routed, &Reject::Overflow.into(), info).await;
     };
     buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
@@ -149,7 +145,8 @@ async fn fail(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    (routed, failure): (&Routed, &NotReached),
+    routed: &Routed,
+    failure: &NotReached,
     info: &mut StreamInfo,
 ) -> Disposition {
     info.flags |= failure.reject.reason().flags;

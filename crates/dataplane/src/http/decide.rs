@@ -2,100 +2,58 @@
 //! gives it the request.
 
 use super::affinity::{Affinity, HashInput};
-use super::authorization::{self, Subject};
+use super::authorization;
 use super::client::ClientConnection;
 use super::mirror::{MirrorBody, MirrorRequest};
 use super::plan::{Decision, Plan, Reply, Routed};
-use super::request_head::{HeadSource, context, edit_forwarded, peer, speaks_http2, stream_head};
+use super::prepared::Prepared;
+use super::received_request::ReceivedRequest;
+use super::request_head::{HeadSource, speaks_http2, stream_head};
 use super::websocket;
 use crate::codec::OwnHead;
-use crate::conn::{EarlyPick, ExchangeBuffers, TableVersion, Worker};
+use crate::conn::{EarlyPick, TableVersion, Worker};
 use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
 use ir::{FieldName, HttpSettings, Sni};
-use routing::ext_authz::Changes;
-use routing::{
-    Claims, FilterState, Refusal, RequestContext, RouteAction, RouteEntry, Scratch, Unrouted, decision, substitute,
-};
+use routing::{Claims, FilterState, Refusal, RequestContext, RouteAction, RouteEntry, Unrouted, decision, substitute};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
-use text::{Authority, Target, Uuid};
+use text::{Authority, Target};
 use upstream::ClusterState;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
-use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
+use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
-/// Decides a request by the current table if its workload has no policies and it is not a forward proxy. Otherwise returns the version of the table, by which the policies and
-/// then the routes decide.
+/// Decides a request by the current table if its workload has no policies and it is not a forward proxy. Otherwise returns the version of the
+/// table, by which the policies and then the routes decide.
 pub(super) fn decide_at_once(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
+    request: &mut ReceivedRequest<'_>,
     info: &mut StreamInfo,
 ) -> Result<Decision, Arc<TableVersion>> {
-    let version = conn.table.version();
+    let table = Arc::clone(&request.conn.table);
+    let version = table.version();
     // A forward proxy may have users.
     let is_gated = version.policies.is_some() || version.http.settings.forward;
-    if is_gated { Err(Arc::clone(&version)) } else { Ok(decide(worker, conn, buffers, (head, &version), info)) }
+    if is_gated { Err(Arc::clone(&version)) } else { Ok(decide(request, &version, info)) }
 }
 
 /// Finds the route of a request by a version of the table. Decides the request further if the route has no filters.
-pub(super) fn decide(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    (head, version): (usize, &TableVersion),
-    info: &mut StreamInfo,
-) -> Decision {
-    let settings = version.http.settings;
-    let peer = peer(&conn.client, settings);
+pub(super) fn decide(request: &mut ReceivedRequest<'_>, version: &TableVersion, info: &mut StreamInfo) -> Decision {
     // As in Istio, a verified token has the route picked anew (RA-06).
-    let picked = buffers.picked.take().filter(|_| buffers.claims.is_empty());
-    let (mut request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, settings, &peer);
-    let view = match decision::prepare(&context, scratch) {
-        Ok(view) => view,
-        Err(unrouted) => return respond(unrouted),
-    };
-    request.log_path(&view);
-    let policies = version.policies.as_deref();
-    let subject = Subject { client: &conn.client, policies, context: &context, view: &view, claims: request.claims };
-    let denied = authorization::denied(subject, request.id, info);
-    let picked = match picked {
-        Some(EarlyPick::Route(route)) => Ok(route),
-        Some(EarlyPick::NoRoute) => Err(Unrouted::NoRoute),
-        None => request.pick(version, &view, request.claims),
-    };
-    let route = match (picked, &denied) {
-        (Ok(route), _) => route,
-        // A request that is not allowed does not learn whether there is a route.
-        (Err(_), Some(denied)) => return Decision::Respond(Reply::Forbidden(denied.clone()), None),
-        (Err(unrouted), None) => return respond(unrouted),
-    };
-    let routed = choose_target(worker, route, settings, FilterState::checked(request.checked.take()));
-    if let Some(denied) = denied {
-        // The route is for the access log alone.
-        return Decision::Respond(Reply::Forbidden(denied), Some(routed));
-    }
-    if routed.is_ready() { request.act(&context, &view, routed) } else { Decision::Filter(routed) }
+    let picked = request.buffers.picked.take().filter(|_| request.buffers.claims.is_empty());
+    let decision = request.prepare(version.http.settings, |mut request| {
+        request.log_path();
+        request.authorize_and_route(version, picked, info)
+    });
+    decision.unwrap_or_else(respond)
 }
 
 /// The route that the request has now, without claims; `None` if the request is answered without a route.
-pub(super) fn pick(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    (head, version): (usize, &TableVersion),
-) -> Option<EarlyPick> {
-    let settings = version.http.settings;
-    let peer = peer(&conn.client, settings);
-    let (request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, settings, &peer);
-    let view = decision::prepare(&context, scratch).ok()?;
-    match request.pick(version, &view, &Claims::default()) {
+pub(super) fn pick(request: &mut ReceivedRequest<'_>, version: &TableVersion) -> Option<EarlyPick> {
+    let picked = request.prepare(version.http.settings, |request| request.pick(version, &Claims::default()));
+    match picked.and_then(|picked| picked) {
         Ok(route) => Some(EarlyPick::Route(route)),
         Err(Unrouted::NoRoute) => Some(EarlyPick::NoRoute),
         Err(Unrouted::Refused(_) | Unrouted::Redirect(_) | Unrouted::Misdirected | Unrouted::NotProxied(_)) => None,
@@ -103,20 +61,13 @@ pub(super) fn pick(
 }
 
 /// The route of a request that was denied before it was routed, for the access log and the metrics: Envoy picks one first of all, without claims.
-pub(super) fn denied(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    (head, version): (usize, &TableVersion),
-) -> Option<Routed> {
+pub(super) fn denied(request: &mut ReceivedRequest<'_>, version: &TableVersion) -> Option<Routed> {
     let settings = version.http.settings;
-    let peer = peer(&conn.client, settings);
-    let (mut request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, settings, &peer);
-    let view = decision::prepare(&context, scratch).ok()?;
-    request.log_path(&view);
-    let route = request.pick(version, &view, &Claims::default()).ok()?;
-    Some(choose_target(worker, route, settings, FilterState::default()))
+    let picked = request.prepare(settings, |mut request| {
+        request.log_path();
+        request.pick(version, &Claims::default())
+    });
+    Some(choose_target(request.worker, picked.ok()?.ok()?, settings, FilterState::default()))
 }
 
 /// Chooses one of the targets of a route by their weights.
@@ -128,38 +79,21 @@ fn choose_target(worker: &Worker, route: Arc<RouteEntry>, settings: HttpSettings
 }
 
 /// Decides a request further, after the filters of its route; `reply` is the response of the filter that has responded.
-pub(super) fn proceed(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
-    routed: Routed,
-    reply: Option<Reply>,
-) -> Decision {
-    let peer = peer(&conn.client, routed.settings);
-    let (request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, routed.settings, &peer);
-    match (decision::prepare(&context, scratch), reply) {
-        (Ok(view), None) => request.act(&context, &view, routed),
-        (Ok(view), Some(reply)) => request.respond(&context, &view, reply, routed),
-        (Err(unrouted), _) => respond(unrouted),
-    }
+pub(super) fn proceed(request: &mut ReceivedRequest<'_>, routed: Routed, reply: Option<Reply>) -> Decision {
+    let decision = request.prepare(routed.settings, |request| match reply {
+        None => request.act(routed),
+        Some(reply) => request.respond(reply, routed),
+    });
+    decision.unwrap_or_else(respond)
 }
 
 /// The destination that a request names, for a cluster whose endpoints are the addresses of a name: the host that is sent to the backend.
-pub(super) fn destination(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
-    routed: &Routed,
-) -> Option<(String, u16)> {
-    let peer = peer(&conn.client, routed.settings);
-    let (request, scratch) = Request::of(worker, conn, buffers);
-    let context = context(conn, request.head, head, routed.settings, &peer);
-    let view = decision::prepare(&context, scratch).ok()?;
-    let asked = routing::forward::asked_by(&routed.route, routed.target, &view)?;
-    Some((asked.host.to_string(), asked.port))
+pub(super) fn destination(request: &mut ReceivedRequest<'_>, routed: &Routed) -> Option<(String, u16)> {
+    let asked = request.prepare(routed.settings, |request| {
+        let asked = routing::forward::asked_by(&routed.route, routed.target, request.view)?;
+        Some((asked.host.to_string(), asked.port))
+    });
+    asked.ok().flatten()
 }
 
 /// The response to a request without a route.
@@ -180,101 +114,78 @@ fn is_misdirected(conn: &ClientConnection, host: &str, found: bool) -> bool {
     conn.client.listener.services().servers.is_misdirected(server, tls.sni.as_deref(), host, found)
 }
 
-/// A request that is decided, and where the results go.
-struct Request<'a> {
-    worker: &'a Worker,
-    conn: &'a ClientConnection,
-    head: &'a RequestHead,
-    id: &'a Uuid,
-    up_out: &'a mut Vec<u8>,
-    captured_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
-    logged_headers: &'a mut Vec<(FieldName, Vec<u8>)>,
-    logged_size: &'a mut u64,
-    logged_path: &'a mut Vec<u8>,
-    checked: &'a mut Option<Box<Changes>>,
-    claims: &'a Claims,
-}
-
-impl<'a> Request<'a> {
-    /// The request whose head was parsed into the buffers, and the buffers to normalise it in.
-    fn of(worker: &'a Worker, conn: &'a ClientConnection, buffers: &'a mut ExchangeBuffers) -> (Self, &'a mut Scratch) {
-        let request = Self {
-            worker,
-            conn,
-            head: &buffers.request,
-            id: &buffers.request_id,
-            up_out: &mut buffers.up_out,
-            captured_headers: &mut buffers.captured_headers,
-            logged_headers: &mut buffers.logged_headers,
-            logged_size: &mut buffers.logged_size,
-            logged_path: &mut buffers.logged_path,
-            checked: &mut buffers.checked,
-            claims: &buffers.claims,
+impl Prepared<'_> {
+    /// Authorizes the request and finds its route.
+    fn authorize_and_route(self, version: &TableVersion, picked: Option<EarlyPick>, info: &mut StreamInfo) -> Decision {
+        let denied = authorization::denied(&self, version.policies.as_deref(), info);
+        let picked = match picked {
+            Some(EarlyPick::Route(route)) => Ok(route),
+            Some(EarlyPick::NoRoute) => Err(Unrouted::NoRoute),
+            None => self.pick(version, self.claims),
         };
-        (request, &mut buffers.scratch)
+        let route = match (picked, &denied) {
+            (Ok(route), _) => route,
+            // A request that is not allowed does not learn whether there is a route.
+            (Err(_), Some(denied)) => return Decision::Respond(Reply::Forbidden(denied.clone()), None),
+            (Err(unrouted), None) => return respond(unrouted),
+        };
+        let filters = FilterState::checked(self.out.checked.take());
+        let routed = choose_target(self.worker, route, version.http.settings, filters);
+        if let Some(denied) = denied {
+            // The route is for the access log alone.
+            return Decision::Respond(Reply::Forbidden(denied), Some(routed));
+        }
+        if routed.is_ready() { self.act(routed) } else { Decision::Filter(routed) }
     }
 
     /// The route that the table has for the request.
-    fn pick(
-        &self,
-        version: &TableVersion,
-        view: &RequestView<'_>,
-        claims: &Claims,
-    ) -> Result<Arc<RouteEntry>, Unrouted> {
+    fn pick(&self, version: &TableVersion, claims: &Claims) -> Result<Arc<RouteEntry>, Unrouted> {
         if let Some(list) = version.table.forward() {
-            let target = self.head.target.of(self.conn.input.filled());
-            return decision::proxied(list, target, view).map(Arc::clone);
+            let target = self.context.request.target.of(self.context.buffer);
+            return decision::proxied(list, target, self.view).map(Arc::clone);
         }
-        let is_misdirected = |found| is_misdirected(self.conn, view.host, found);
-        decision::route(view, version.table.pick(view, claims), is_misdirected).map(Arc::clone)
+        let is_misdirected = |found| is_misdirected(self.conn, self.view.host, found);
+        decision::route(self.view, version.table.pick(self.view, claims), is_misdirected).map(Arc::clone)
     }
 
     /// Keeps the path and query as they are matched, if the access log has them.
-    fn log_path(&mut self, view: &RequestView<'_>) {
+    fn log_path(&mut self) {
         let log = self.worker.log();
         let is_logged = log.as_ref().is_some_and(|log| log.demands().request_fields.contains(&FieldName::Path));
-        if let Some(path) = is_logged.then(|| substitute::of_request(view, &FieldName::Path)).flatten() {
-            self.logged_path.extend_from_slice(&path);
+        if let Some(path) = is_logged.then(|| substitute::of_request(self.view, &FieldName::Path)).flatten() {
+            self.out.logged_path.extend_from_slice(&path);
         }
     }
 
     /// Does what the route says.
-    fn act(self, context: &RequestContext<'_>, view: &RequestView<'_>, routed: Routed) -> Decision {
-        match decision::act(&routed.route, view) {
-            RouteAction::Forward(_) if view.method == b"CONNECT" => Decision::Connect(routed),
-            RouteAction::Forward(rewritten) => self.forward(context, view, routed, rewritten),
-            RouteAction::Respond(answer) => self.respond(context, view, Reply::Route(answer), routed),
-            RouteAction::Refuse(refusal) => {
-                self.respond(context, view, Reply::Reject(Reject::Refused(refusal)), routed)
-            }
+    fn act(self, routed: Routed) -> Decision {
+        match decision::act(&routed.route, self.view) {
+            RouteAction::Forward(_) if self.view.method == b"CONNECT" => Decision::Connect(routed),
+            RouteAction::Forward(rewritten) => self.forward(routed, rewritten),
+            RouteAction::Respond(answer) => self.respond(Reply::Route(answer), routed),
+            RouteAction::Refuse(refusal) => self.respond(Reply::Reject(Reject::Refused(refusal)), routed),
         }
     }
 
     /// A response of the gateway; its edits may need headers of the request.
-    fn respond(self, context: &RequestContext<'_>, view: &RequestView<'_>, reply: Reply, routed: Routed) -> Decision {
+    fn respond(self, reply: Reply, routed: Routed) -> Decision {
         if !routed.route.captured_headers.is_empty() {
-            let mut edits = Edits::default();
-            edit_forwarded(context, view, self.id, &mut edits);
-            *self.captured_headers = substitute::capture_headers(&routed.route.captured_headers, view, &edits.fields);
+            let edits = self.forwarded_edits();
+            *self.out.captured_headers =
+                substitute::capture_headers(&routed.route.captured_headers, self.view, &edits.fields);
         }
         Decision::Respond(reply, Some(routed))
     }
 
     /// Writes the head of the first attempt, and plans how the request is forwarded.
-    fn forward(
-        mut self,
-        context: &RequestContext<'_>,
-        view: &RequestView<'_>,
-        routed: Routed,
-        rewritten: Option<Target<'static>>,
-    ) -> Decision {
+    fn forward(mut self, routed: Routed, rewritten: Option<Target<'static>>) -> Decision {
         let Some(cluster) = routed.cluster.clone() else {
-            return self.respond(context, view, Reply::Reject(Reject::NoCluster), routed);
+            return self.respond(Reply::Reject(Reject::NoCluster), routed);
         };
         let (worker, client) = (self.worker, &*self.conn.client);
+        let (context, view) = (self.context, self.view);
         let Routed { route, target, settings, filters, .. } = routed;
-        let mut edits = Edits::default();
-        edit_forwarded(context, view, self.id, &mut edits);
+        let mut edits = self.forwarded_edits();
         let sent = HashInput { view, edits: &edits, peer: context.peer, client };
         let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
         let source = HeadSource {
@@ -289,8 +200,8 @@ impl<'a> Request<'a> {
             dialect: context.dialect(),
         };
         let parts = source.edit(rewritten, 1, &mut edits);
-        self.capture(&route, view, &parts, &edits);
-        let Ok(stream_head) = source.write(&parts, &edits, self.up_out) else {
+        self.capture(&route, &parts, &edits);
+        let Ok(stream_head) = source.write(&parts, &edits, self.out.up_out) else {
             let routed =
                 Routed { route: Arc::clone(&route), target, cluster: Some(Arc::clone(&cluster)), settings, filters };
             return Decision::Respond(Reply::Reject(Reject::Refused(Refusal::Host)), Some(routed));
@@ -322,10 +233,10 @@ impl<'a> Request<'a> {
     }
 
     /// Keeps the headers of the request that the response and the access log need, after the edits.
-    fn capture(&mut self, route: &RouteEntry, view: &RequestView<'_>, parts: &RequestParts<'_>, edits: &Edits<'_>) {
-        *self.captured_headers = substitute::capture_headers(&route.captured_headers, view, &edits.fields);
+    fn capture(&mut self, route: &RouteEntry, parts: &RequestParts<'_>, edits: &Edits<'_>) {
+        *self.out.captured_headers = substitute::capture_headers(&route.captured_headers, self.view, &edits.fields);
         if let Some(log) = self.worker.log() {
-            (*self.logged_headers, *self.logged_size) = log.demands().capture_request(view, parts, edits);
+            (*self.out.logged_headers, *self.out.logged_size) = log.demands().capture_request(self.view, parts, edits);
         }
     }
 

@@ -1,11 +1,10 @@
 //! The destination that a client names, where the endpoints of a cluster are the addresses of a name: it is resolved before the request is sent or
 //! the tunnel is opened.
 
-use super::client::ClientConnection;
 use super::decide;
 use super::plan::{Decision, Reply, Routed};
+use super::received_request::ReceivedRequest;
 use crate::codec::ClientReset;
-use crate::conn::{ExchangeBuffers, Worker};
 use crate::reasons::{Flags, Reject};
 use crate::stream_info::StreamInfo;
 use routing::{LocalAnswer, forward};
@@ -15,25 +14,23 @@ use wire::destination::Destination;
 
 /// Puts the cluster of the destination in place of the cluster with dynamic endpoints.
 pub(super) async fn find(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
+    request: &mut ReceivedRequest<'_>,
     mut routed: Routed,
     info: &mut StreamInfo,
 ) -> Result<Routed, Decision> {
     let Some(cluster) = routed.cluster.clone() else { return Ok(routed) };
-    let asked = decide::destination(worker, conn, buffers, head, &routed);
+    let asked = decide::destination(request, &routed);
     let Some((host, port)) = asked else {
         let error = DestinationError::NotCovered(String::new(), cluster.config.id.clone());
         return Err(Decision::Respond(Reply::Plain(answer(&error, info)), Some(routed)));
     };
+    let worker = request.worker;
     let finding = async {
         let parsed = Destination::parse(host.as_bytes());
         let host = parsed.map_err(|_| DestinationError::NotCovered(host.clone(), cluster.config.id.clone()))?.host;
         worker.upstream.destination(&cluster, (host, port), worker.limits.resolve_timeout).await
     };
-    match conn.downstream.until_reset(finding).await {
+    match request.conn.downstream.until_reset(finding).await {
         Err(ClientReset) => Err(Decision::Abandoned(Some(routed))),
         Ok(Ok(found)) => {
             routed.cluster = Some(Arc::clone(&found));

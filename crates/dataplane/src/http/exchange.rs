@@ -9,6 +9,7 @@ use super::filters::{run_gate, run_route_filters};
 use super::forward;
 use super::local;
 use super::plan::{Decision, Reply, Routed};
+use super::received_request::ReceivedRequest;
 use super::record::record;
 use crate::conn::{ExchangeBuffers, ReceivedBody, Worker};
 use crate::reasons::Reject;
@@ -22,26 +23,28 @@ pub(super) async fn exchange(
     worker: &Rc<Worker>,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    mut head: usize,
+    head: usize,
 ) -> Disposition {
     split_head_from_body(conn, buffers, head);
-    let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
     buffers.request_id = Uuid::from_random(worker.random_bits());
-    let mut decision = match decide_at_once(worker, conn, buffers, head, &mut info) {
+    let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
+    let mut request = ReceivedRequest { worker, conn, buffers, head };
+    let mut decision = match decide_at_once(&mut request, &mut info) {
         Ok(decision) => decision,
         // Boxed, like the filters of routes, so that the future of a request without them stays small.
-        Err(version) => Box::pin(run_gate(worker, conn, buffers, (&mut head, version), &mut info)).await,
+        Err(version) => Box::pin(run_gate(&mut request, version, &mut info)).await,
     };
     if let Decision::Filter(routed) = decision {
-        let ready = Box::pin(make_ready(worker, conn, buffers, head, routed, &mut info)).await;
-        decision = ready.map_or_else(|decision| decision, |routed| proceed(worker, conn, buffers, head, routed, None));
+        let ready = Box::pin(make_ready(&mut request, routed, &mut info)).await;
+        decision = ready.map_or_else(|decision| decision, |routed| proceed(&mut request, routed, None));
     }
     let disposition = match &decision {
-        Decision::Forward(plan) => forward::forward(worker, conn, buffers, head, plan, &mut info).await,
-        Decision::Connect(routed) => Box::pin(connect::run(worker, conn, buffers, head, routed, &mut info)).await,
-        Decision::Respond(reply, routed) => respond(worker, conn, buffers, reply, routed.as_ref(), &mut info).await,
-        Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut conn.downstream, &mut info),
+        Decision::Forward(plan) => forward::forward(&mut request, plan, &mut info).await,
+        Decision::Connect(routed) => Box::pin(connect::run(&mut request, routed, &mut info)).await,
+        Decision::Respond(reply, routed) => respond(&mut request, reply, routed.as_ref(), &mut info).await,
+        Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut request.conn.downstream, &mut info),
     };
+    let ReceivedRequest { conn, buffers, head, .. } = request;
     record(worker, conn, buffers, head, &decision, &info);
     let disposition = if is_followed_connect(conn, buffers, head) { end_after(disposition) } else { disposition };
     conn.input.consume(head);
@@ -53,19 +56,12 @@ pub(super) async fn exchange(
 
 /// Does what a route waits for: its filters, and then the name of the destination if the client names it.
 async fn make_ready(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
+    request: &mut ReceivedRequest<'_>,
     routed: Routed,
     info: &mut StreamInfo,
 ) -> Result<Routed, Decision> {
-    let routed = run_route_filters(worker, conn, buffers, head, routed, info).await?;
-    if routed.has_dynamic_cluster() {
-        destination::find(worker, conn, buffers, head, routed, info).await
-    } else {
-        Ok(routed)
-    }
+    let routed = run_route_filters(request, routed, info).await?;
+    if routed.has_dynamic_cluster() { destination::find(request, routed, info).await } else { Ok(routed) }
 }
 
 /// Whether octets follow the head of a CONNECT. Where the tunnel was refused, they are what the client wanted to send through it, and no request.
@@ -84,13 +80,12 @@ fn end_after(disposition: Disposition) -> Disposition {
 
 /// Sends a response of the gateway.
 async fn respond(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
+    request: &mut ReceivedRequest<'_>,
     reply: &Reply,
     routed: Option<&Routed>,
     info: &mut StreamInfo,
 ) -> Disposition {
+    let ReceivedRequest { worker, conn, buffers, .. } = request;
     let route = routed.map(Routed::reply_route);
     let ReceivedBody { held, reader: mut body } = buffers.take_body();
     if let Some(held) = held {

@@ -2,51 +2,45 @@
 
 use super::attempt::{Attempt, Failure, Finished, OutgoingRequest, Replay, RequestBody};
 use super::attempts::{Attempts, Connected, Unanswered};
-use super::client::{ClientConnection, Disposition};
+use super::client::Disposition;
 use super::destination::unreachable;
 use super::local;
 use super::mirror;
 use super::plan::Plan;
+use super::received_request::ReceivedRequest;
 use super::record::add_attempt;
 use super::tunnel;
 use crate::codec::{Downstream, ResetCode};
-use crate::conn::{ExchangeBuffers, Worker};
+use crate::conn::Worker;
 use crate::metrics::add;
 use crate::reasons::Flags;
 use crate::stream_info::StreamInfo;
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::time::Instant;
 use wire::grpc::Dialect;
 use wire::h1::BodyReader;
 
 /// Forwards a request, with retries, and returns the response to the client.
-pub(super) async fn forward(
-    worker: &Rc<Worker>,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
-    plan: &Plan,
-    info: &mut StreamInfo,
-) -> Disposition {
-    let mut request = OutgoingRequest {
-        body: RequestBody::new(buffers.take_body(), plan.web()),
-        replay: Replay::new(worker.limits.replay_bytes, conn.downstream.request_charge()),
+pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info: &mut StreamInfo) -> Disposition {
+    let worker = request.worker;
+    let mut outgoing = OutgoingRequest {
+        body: RequestBody::new(request.buffers.take_body(), plan.web()),
+        replay: Replay::new(worker.limits.replay_bytes, request.conn.downstream.request_charge()),
     };
     let mut attempts = Attempts::new(worker, plan, info);
     let unanswered = loop {
         let connected = match attempts.take_pooled() {
             Ok(connected) => connected,
             // Boxed, like the other rare steps below, so that the future of the common request stays small.
-            Err(picked) => Box::pin(attempts.connect(&mut conn.downstream, picked)).await,
+            Err(picked) => Box::pin(attempts.connect(&mut request.conn.downstream, picked)).await,
         };
         if attempts.info.endpoint.is_some() {
             // As in Envoy, a request without an endpoint is not mirrored.
-            request.body.mirror_to(mirror::start(worker, plan.mirrors.take()));
+            outgoing.body.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
         let (unanswered, decision) = match connected {
             Ok(Connected { up, permits }) => {
-                let mut attempt = Attempt::new(worker, conn, buffers, plan, up, &mut request, attempts.start());
+                let mut attempt = Attempt::new(request, plan, up, &mut outgoing, attempts.start());
                 let result = poll_fn(|context| attempt.poll(context)).await;
                 add_attempt(attempts.info, &mut attempt, worker);
                 let Err(failure) = result else {
@@ -55,7 +49,7 @@ pub(super) async fn forward(
                     let finished = attempt.finish();
                     // A tunnel still counts as a request.
                     let _permits = Some(permits).filter(|_| matches!(finished, Finished::Tunnel(_)));
-                    return finish(worker, conn, buffers, head, finished, request.body.rest(), info).await;
+                    return finish(request, finished, outgoing.body.rest(), info).await;
                 };
                 let decision = attempts.decide(attempt.outcome(failure));
                 attempt.end(failure, decision);
@@ -66,30 +60,28 @@ pub(super) async fn forward(
                 (unanswered, decision)
             }
         };
-        if let Err(unanswered) = Box::pin(attempts.wait(&mut conn.downstream, unanswered, decision)).await {
+        if let Err(unanswered) = Box::pin(attempts.wait(&mut request.conn.downstream, unanswered, decision)).await {
             break unanswered;
         }
-        if let Err(unanswered) = attempts.begin_again(conn, buffers, head) {
+        if let Err(unanswered) = attempts.begin_again(request) {
             break unanswered;
         }
     };
     let info = attempts.into_info();
-    Box::pin(fail(worker, conn, buffers, plan, unanswered, request.body.rest(), info)).await
+    Box::pin(fail(request, plan, unanswered, outgoing.body.rest(), info)).await
 }
 
 /// Releases both connections after a complete response.
 async fn finish(
-    worker: &Rc<Worker>,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
+    request: &mut ReceivedRequest<'_>,
     finished: Finished,
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
+    let ReceivedRequest { worker, conn, buffers, head } = request;
     match finished {
         Finished::Tunnel(up) => {
-            let relayed = Box::pin(tunnel::run(worker, conn, buffers, head, up)).await;
+            let relayed = Box::pin(tunnel::run(worker, conn, buffers, *head, up)).await;
             (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
             Disposition::Close
         }
@@ -104,14 +96,13 @@ async fn finish(
 
 /// Responds to a request without a response from a backend, or breaks off a response that has begun.
 async fn fail(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
+    request: &mut ReceivedRequest<'_>,
     plan: &Plan,
     unanswered: Unanswered,
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
+    let ReceivedRequest { worker, conn, buffers, .. } = request;
     if let Unanswered::NotConnected { reject, .. } = unanswered
         && plan.route.proxied.is_some()
     {

@@ -1,21 +1,20 @@
 //! The head of a request as one attempt sends it: `routing` decides the edits, and this module writes the head in the version of the backend. The
-//! head of the first attempt is written when the request is decided, and that of each further attempt is written anew.
+//! head of the first attempt is written when the request is decided, and that of each further attempt by `attempts`.
 
-use super::client::ClientConnection;
 use super::facts::{self, RequestFacts};
 use super::plan::{Plan, StreamHead};
+use super::prepared::Prepared;
 use super::websocket;
 use crate::codec::Downstream;
-use crate::conn::{Client, ExchangeBuffers, MAX_KEPT_OUTPUT, Worker};
+use crate::conn::{Client, MAX_KEPT_OUTPUT, Worker};
 use crate::stream_info::StreamFacts;
-use ir::{HttpSettings, UpstreamProtocol};
+use ir::UpstreamProtocol;
 use routing::{RequestContext, RouteAction, RouteEntry, RouteTarget, decision};
-use text::{FieldValue, Target, Uuid};
+use text::Target;
 use upstream::ClusterState;
 use wire::edit::Edits;
-use wire::forwarded::Peer;
 use wire::grpc::Dialect;
-use wire::h1::{OutFraming, RequestHead, RequestParts, Style, write_request_in};
+use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
 /// The target of a rewritten request is not valid in HTTP/2.
@@ -37,36 +36,6 @@ pub(super) struct HeadSource<'a> {
     pub(super) dialect: Option<Dialect>,
 }
 
-/// The client, for `routing`.
-pub(super) fn peer(client: &Client, settings: HttpSettings) -> Peer<'_> {
-    let certificate = client.certificate_header(settings.forwarded.certificates);
-    let port = client.local.filter(|_| client.mesh_settings.headers.forwarded_port).map(|local| local.port());
-    let trusted_proxies = settings.forwarded.trusted_proxies;
-    Peer { address: &client.peer, scheme: client.scheme(), trusted_proxies, certificate, port }
-}
-
-/// The request whose head is the first `head` octets of the connection's input, for `routing`.
-pub(super) fn context<'a>(
-    conn: &'a ClientConnection,
-    request: &'a RequestHead,
-    head: usize,
-    settings: HttpSettings,
-    peer: &'a Peer<'a>,
-) -> RequestContext<'a> {
-    let buffer = conn.input.filled().get(..head).unwrap_or_default();
-    RequestContext { request, buffer, settings, mesh_settings: &conn.client.mesh_settings, peer }
-}
-
-/// Adds the edits that every request gets, whatever its route.
-pub(super) fn edit_forwarded<'a>(
-    context: &RequestContext<'a>,
-    view: &RequestView<'a>,
-    id: &'a Uuid,
-    edits: &mut Edits<'a>,
-) {
-    decision::edit_received(context, view, FieldValue::from(id), edits);
-}
-
 /// Whether requests of a client to a cluster are sent in HTTP/2 (DR-22, S-119).
 pub(super) fn speaks_http2(cluster: &ClusterState, downstream: &Downstream) -> bool {
     match cluster.config.protocol {
@@ -77,7 +46,7 @@ pub(super) fn speaks_http2(cluster: &ClusterState, downstream: &Downstream) -> b
 }
 
 impl<'a> HeadSource<'a> {
-    /// Adds the edits of the route, after those of [`edit_forwarded`], and returns the other parts. `attempt` is the number of the attempt, from 1.
+    /// Adds the edits of the route, after those that every request gets, and returns the other parts. `attempt` is the number of the attempt, from 1.
     pub(super) fn edit(
         &self,
         rewritten: Option<Target<'static>>,
@@ -137,37 +106,26 @@ pub(super) fn stream_head(
     Some(StreamHead { request, bodiless })
 }
 
-/// Writes the head for a further attempt into `up_out`, or into the plan for a backend in HTTP/2. The request, the route and the target are those
-/// of the first attempt, so that only what depends on the attempt differs.
-pub(super) fn renew(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
-    plan: &Plan,
-    attempt: u32,
-) -> Result<(), InvalidTarget> {
-    let ExchangeBuffers { request, scratch, request_id, up_out, .. } = buffers;
-    let peer = peer(&conn.client, plan.settings);
-    let context = context(conn, request, head, plan.settings, &peer);
-    // Both succeeded for the first attempt, over the same facts.
-    let view = decision::prepare(&context, scratch).map_err(|_| InvalidTarget)?;
-    let RouteAction::Forward(rewritten) = decision::act(&plan.route, &view) else { return Err(InvalidTarget) };
-    let source = HeadSource {
-        worker,
-        client: &conn.client,
-        downstream: &conn.downstream,
-        context: &context,
-        view: &view,
-        route: &plan.route,
-        target: plan.target,
-        cluster: &plan.cluster,
-        dialect: plan.dialect,
-    };
-    let mut edits = Edits::default();
-    edit_forwarded(&context, &view, request_id, &mut edits);
-    let parts = source.edit(rewritten, attempt, &mut edits);
-    up_out.clear();
-    plan.stream_head.set(source.write(&parts, &edits, up_out)?);
-    Ok(())
+impl Prepared<'_> {
+    /// Writes the head for a further attempt, into the buffers or the plan. The request, the route and the target are those of the first attempt,
+    /// so that only what depends on the attempt differs.
+    pub(super) fn renew_head(self, plan: &Plan, attempt: u32) -> Result<(), InvalidTarget> {
+        let RouteAction::Forward(rewritten) = decision::act(&plan.route, self.view) else { return Err(InvalidTarget) };
+        let source = HeadSource {
+            worker: self.worker,
+            client: &self.conn.client,
+            downstream: &self.conn.downstream,
+            context: self.context,
+            view: self.view,
+            route: &plan.route,
+            target: plan.target,
+            cluster: &plan.cluster,
+            dialect: plan.dialect,
+        };
+        let mut edits = self.forwarded_edits();
+        let parts = source.edit(rewritten, attempt, &mut edits);
+        self.out.up_out.clear();
+        plan.stream_head.set(source.write(&parts, &edits, self.out.up_out)?);
+        Ok(())
+    }
 }

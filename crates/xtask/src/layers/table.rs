@@ -199,6 +199,8 @@ pub(super) const ORDER: &[List<'static>] = &[
             "client",
             "affinity",
             "facts",
+            "received_request",
+            "prepared",
             "mirror",
             "plan",
             "request_head",
@@ -239,6 +241,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "timeouts",
         ],
     ),
+    ("dataplane::http::filters::ext_authz", &["check", "self", "apply"]),
     (
         "dataplane::http::filters",
         &["amended", "authentication", "body", "verdict", "ext_authz", "fault", "proxy_user", "pipeline"],

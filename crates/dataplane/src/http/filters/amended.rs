@@ -1,27 +1,28 @@
 //! A head that filters of the gate change before the request is routed.
 
-use crate::conn::ExchangeBuffers;
-use crate::http::client::ClientConnection;
+use crate::http::received_request::ReceivedRequest;
 use wire::edit::FieldEdit;
 
-/// Changes the head, which is the first `head` octets of the connection's input, as if the client had sent it so: routing and all else see the
-/// result. `query` is the new query, if it is another one. Returns the length of the head; `None` if it would become too large.
+/// The head would become larger than its buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TooLarge;
+
+/// Changes the head as if the client had sent it so: routing and all else see the result. `query` is the new query, if it is another one.
 pub(super) fn amend(
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
+    request: &mut ReceivedRequest<'_>,
     edits: &[FieldEdit<'_>],
     query: Option<Option<&[u8]>>,
-) -> Option<usize> {
-    let input = conn.input.filled();
-    let (buffer, behind) = input.split_at_checked(head)?;
-    let added = buffers.request.amend(buffer, edits, query);
-    if !conn.input.fits(added.len()) {
-        return None;
+) -> Result<(), TooLarge> {
+    let input = &mut request.conn.input;
+    let (buffer, behind) = input.filled().split_at_checked(request.head).ok_or(TooLarge)?;
+    let added = request.buffers.request.amend(buffer, edits, query);
+    if !input.fits(added.len()) {
+        return Err(TooLarge);
     }
     let behind = behind.to_vec();
-    conn.input.truncate(head);
-    conn.input.put(&added);
-    conn.input.put(&behind);
-    Some(head + added.len())
+    input.truncate(request.head);
+    input.put(&added);
+    input.put(&behind);
+    request.head += added.len();
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! Receives the body of a request before the request is forwarded, for a service that decides by it. What was received is held until it is sent
 //! to the backend.
 
-use super::amended::amend;
+use super::amended::{TooLarge, amend};
 use crate::codec::{BodyFraming, ReceiveError, ResetCode, SendBuffer};
 use crate::conn::{ExchangeBuffers, HeldBodyBuffer, Worker};
 use crate::http::client::ClientConnection;
+use crate::http::received_request::ReceivedRequest;
 use crate::metrics::add;
 use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
@@ -37,21 +38,21 @@ impl From<ReceiveError> for Unreceived {
     }
 }
 
-/// Receives the body, or as much of it as `wanted` says. Returns the length of the head, which changes if the client waited for 100.
+/// Receives the body, or as much of it as `wanted` says. A client that waits for 100 is asked for it.
 pub(super) async fn receive(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    (wanted, mut head): (CheckBody, usize),
+    request: &mut ReceivedRequest<'_>,
+    wanted: CheckBody,
     info: &mut StreamInfo,
-) -> Result<usize, Unreceived> {
-    if !wanted.partial && matches!(buffers.request.body, BodyLength::Length(length) if length > wanted.octets as u64) {
+) -> Result<(), Unreceived> {
+    let body = request.buffers.request.body;
+    if !wanted.partial && matches!(body, BodyLength::Length(length) if length > wanted.octets as u64) {
         return Err(Unreceived::Reject(Reject::BodyTooLarge));
     }
-    if buffers.request.expect_continue {
-        head = send_continue(worker, conn, buffers, head).await?;
+    if request.buffers.request.expect_continue {
+        send_continue(request).await?;
     }
-    let mut reader = BodyReader::new(buffers.request.body);
+    let (worker, conn, buffers) = (request.worker, &mut *request.conn, &mut *request.buffers);
+    let mut reader = BodyReader::new(body);
     let mut receiving = Receiving {
         worker,
         held: HeldBodyBuffer::new(conn.downstream.body_charge(&worker.bodies)),
@@ -59,20 +60,18 @@ pub(super) async fn receive(
         request_end: conn.client.request_end(info.counted),
     };
     receiving.set_timer(conn);
-    let trailers = poll_fn(|context| receiving.poll(conn, buffers, &mut reader, context)).await;
+    let received = poll_fn(|context| receiving.poll(conn, buffers, &mut reader, context)).await;
     conn.timer.clear();
-    match trailers {
-        Ok(trailers) => {
-            buffers.held = Some((Box::new(receiving.held.into_body(trailers)), reader));
-            Ok(head)
-        }
+    let (trailers, result) = match received {
+        Ok(trailers) => (trailers, Ok(())),
         Err(unreceived) => {
             info.received = receiving.held.octets().len() as u64;
             // What is to come has to be read before the next request.
-            buffers.held = Some((Box::new(receiving.held.into_body(None)), reader));
-            Err(unreceived)
+            (None, Err(unreceived))
         }
-    }
+    };
+    buffers.held = Some((Box::new(receiving.held.into_body(trailers)), reader));
+    result
 }
 
 /// The trailers of a stream.
@@ -151,14 +150,9 @@ impl Receiving<'_> {
     }
 }
 
-/// Asks a client that waits for 100 for its body (RFC 9110 §10.1.1). The backend is not asked again, so the line is removed. Returns the length of
-/// the head.
-async fn send_continue(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
-) -> Result<usize, Unreceived> {
+/// Asks a client that waits for 100 for its body (RFC 9110 §10.1.1). The backend is not asked again, so the line is removed.
+async fn send_continue(request: &mut ReceivedRequest<'_>) -> Result<(), Unreceived> {
+    let (worker, conn, buffers) = (request.worker, &mut *request.conn, &mut *request.buffers);
     buffers.request.expect_continue = false;
     let parts = ResponseParts {
         status: 100,
@@ -184,6 +178,6 @@ async fn send_continue(
         }
     }
     buffers.down_out.clear();
-    amend(conn, buffers, head, &[FieldEdit::Remove("expect".into())], None)
-        .ok_or(Unreceived::Reject(Reject::Head(wire::h1::HeadError::TooLarge)))
+    amend(request, &[FieldEdit::Remove("expect".into())], None)
+        .map_err(|TooLarge| Unreceived::Reject(Reject::Head(wire::h1::HeadError::TooLarge)))
 }

@@ -1,0 +1,99 @@
+//! Asks the service about a request: whether a rule is for the request, what the service is told of it, and its verdict.
+
+use crate::codec::ClientReset;
+use crate::conn::{ExternalGate, HeldBody};
+use crate::ext_authz::{Message, connection};
+use crate::http::authorization::access_facts;
+use crate::http::facts::protocol;
+use crate::http::filters::body::{self, Unreceived};
+use crate::http::prepared::Prepared;
+use crate::http::received_request::ReceivedRequest;
+use crate::stream_info::StreamInfo;
+use ir::HttpSettings;
+use ir::policy::{CheckBody, CheckProtocol, ExternalCheck};
+use routing::ext_authz::{self, CheckedBody, CheckedRequest, Verdict};
+use std::time::SystemTime;
+use wire::edit::Edits;
+use wire::h1::{BodyLength, BodyReader};
+
+/// What asking has led to.
+pub(super) enum Asked {
+    /// No rule is for the request, or it is malformed, which what decides next finds.
+    NotConcerned,
+    /// The service has decided, or has failed.
+    Verdict(Verdict),
+}
+
+/// Asks the service about a request, with as much of its body as the check wants.
+pub(super) async fn ask(
+    request: &mut ReceivedRequest<'_>,
+    gate: &ExternalGate,
+    check: &ExternalCheck,
+    settings: HttpSettings,
+    info: &mut StreamInfo,
+) -> Result<Asked, Unreceived> {
+    if !request.prepare(settings, |request| is_concerned(gate, &request)).unwrap_or(false) {
+        return Ok(Asked::NotConcerned);
+    }
+    if let Some(wanted) = check.body
+        && has_body(request)
+    {
+        body::receive(request, wanted, info).await?;
+    }
+    let Ok(message) = request.prepare(settings, |request| message(check, &request)) else {
+        return Ok(Asked::NotConcerned);
+    };
+    let asked = crate::ext_authz::ask(request.worker, gate, check, &message);
+    match request.conn.downstream.until_reset(asked).await {
+        Ok(Ok(verdict)) => Ok(Asked::Verdict(verdict)),
+        Ok(Err(error)) => {
+            info.transport_failure = error.to_string();
+            Ok(Asked::Verdict(Verdict::Error(None)))
+        }
+        Err(ClientReset) => Err(Unreceived::Abandon),
+    }
+}
+
+/// Whether a rule is for the request.
+fn is_concerned(gate: &ExternalGate, request: &Prepared<'_>) -> bool {
+    let edits = if gate.has_headers() { request.forwarded_edits() } else { Edits::default() };
+    gate.concerns(&access_facts(request, &edits.fields))
+}
+
+/// Whether the request has a body that the service can see. As in Envoy, that of an upgrade is none.
+fn has_body(request: &ReceivedRequest<'_>) -> bool {
+    let head = &request.buffers.request;
+    !BodyReader::new(head.body).is_done() && head.switch(request.octets()).is_none()
+}
+
+/// The check of a request.
+fn message(check: &ExternalCheck, request: &Prepared<'_>) -> Message {
+    let edits = request.forwarded_edits();
+    let head = request.context.request;
+    let held = request.held.zip(check.body);
+    let checked = CheckedRequest {
+        view: request.view,
+        edits: &edits.fields,
+        protocol: protocol(&request.conn.downstream, head.version),
+        id: request.id.as_str(),
+        time: SystemTime::now(),
+        connection: connection(&request.conn.client),
+        size: match head.body {
+            BodyLength::None => Some(0),
+            BodyLength::Length(length) => Some(length),
+            BodyLength::Chunked | BodyLength::UntilClose => None,
+        },
+        body: held.map(|((held, reader), wanted)| checked_body(held, reader, wanted)),
+    };
+    match &check.protocol {
+        CheckProtocol::Grpc => ext_authz::grpc::check(&checked, check.body.is_some_and(|body| body.raw)).into(),
+        CheckProtocol::Http(options) => Message::Http(Box::new(ext_authz::http::check(options, &checked))),
+    }
+}
+
+/// What the service gets of a body.
+fn checked_body<'a>(held: &'a HeldBody, reader: &BodyReader, wanted: CheckBody) -> CheckedBody<'a> {
+    let octets = held.octets();
+    let sent = octets.get(..wanted.octets).unwrap_or(octets);
+    CheckedBody { octets: sent, is_partial: sent.len() < octets.len() || !reader.is_done() }
+}
