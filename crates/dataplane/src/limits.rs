@@ -17,7 +17,7 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long an upgraded connection may be idle in both directions (S-125).
     pub tunnel_timeout: Duration,
-    /// How long the client may read nothing of its response.
+    /// How long the client may read nothing of its response, and a backend that has not responded nothing of its request.
     pub write_timeout: Duration,
     /// From the start of a connection until its ClientHello, its PROXY header or its first bytes are received.
     pub client_hello_timeout: Duration,
@@ -216,6 +216,8 @@ pub(crate) const LOG_BATCH: usize = 32 << 10;
 /// How often deadlines are checked, and how often if one is near.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 pub(crate) const FINE_TICK: Duration = Duration::from_millis(10);
+/// How often a client is checked for a reset while its body waits for a backend.
+pub(crate) const RESET_CHECK: Duration = Duration::from_secs(1);
 /// The backlog of connections to accept, per socket.
 pub(crate) const BACKLOG: i32 = 4096;
 /// How long no connection is accepted after `accept` failed for lack of file descriptors or memory: at first, and at most.

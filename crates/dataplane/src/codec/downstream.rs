@@ -134,6 +134,14 @@ impl Downstream {
         }
     }
 
+    /// Checks for a reset by a client whose octets are not read, if the exchange has its connection for itself. A reset does not wake the task.
+    pub(crate) fn check_reset(&self) -> Result<(), ClientReset> {
+        match &self.0 {
+            H1(stream) if reset::has_reset(stream) => Err(ClientReset),
+            H1(_) | H2(_) => Ok(()),
+        }
+    }
+
     /// Receives the next piece of a request's body, which `body` decodes where it comes in octets. The caller polls only when it has room.
     pub(crate) fn poll_data(
         &mut self,

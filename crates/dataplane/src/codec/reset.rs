@@ -55,6 +55,11 @@ async fn wait_client_reset(client: &Stream) {
     }
 }
 
+/// Whether a client has reset its connection, also where octets that it sent before are not read. The error of a connection is reported once.
+pub(super) fn has_reset(client: &Stream) -> bool {
+    client.tcp().is_some_and(|client| !matches!(client.take_error(), Ok(None)))
+}
+
 /// Checks a client that waits for its response: an error after a reset; ready after a half-close or further input, which hide a later reset
 /// from this check.
 pub(super) fn poll_client(client: &Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {

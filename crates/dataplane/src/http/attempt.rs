@@ -7,8 +7,10 @@
 //! `outcome` says what a failure means for retries. What lasts over all attempts is an `OutgoingRequest`: the body of the request, and what of
 //! it can be sent again.
 
+mod client_watch;
 mod deadlines;
 mod failure;
+mod finished;
 mod head;
 mod interim;
 mod outcome;
@@ -25,17 +27,17 @@ mod timeouts;
 use super::plan::Plan;
 use crate::codec::{Downstream, Upstream};
 use crate::conn::{Client, TableState, Worker};
+use client_watch::ClientWatch;
 use deadlines::Deadlines;
 pub(super) use failure::Failure;
+pub(super) use finished::Finished;
 use ir::FieldName;
-pub(super) use outcome::Finished;
 pub(super) use replay::Replay;
 pub(super) use request::OutgoingRequest;
 use request::RequestSide;
 pub(super) use request_body::RequestBody;
 use response::ResponseSide;
 use retries::ResponseRetries;
-pub(super) use start::AttemptStart;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -50,8 +52,7 @@ pub(super) struct Attempt<'a> {
     response: ResponseSide<'a>,
     retries: ResponseRetries<'a>,
     deadlines: Deadlines<'a>,
-    /// Whether the client is still watched for a reset.
-    is_watching: bool,
+    watch: ClientWatch,
     facts: AttemptFacts<'a>,
 }
 
@@ -97,13 +98,12 @@ impl Attempt<'_> {
         Ok(moved)
     }
 
-    /// Checks for a reset by the client while there is no progress. A half-close is not a reset (RULES).
+    /// Checks for a reset by the client while nothing is received from it.
     fn watch_client(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
-        if self.is_watching
-            && self.request.is_complete()
-            && let Poll::Ready(()) = self.down.poll_reset(context)?
-        {
-            self.is_watching = false;
+        if self.request.is_complete() {
+            self.watch.check_waiting(self.down, context)?;
+        } else if !self.request.awaits_body() {
+            self.watch.check_sending(self.worker, self.down, context)?;
         }
         Ok(())
     }

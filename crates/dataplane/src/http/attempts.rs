@@ -1,6 +1,6 @@
 //! The attempts of one request: each chooses an endpoint and connects to it, and the retry policy decides what follows a failure.
 
-use super::attempt::{AttemptStart, Failure};
+use super::attempt::Failure;
 use super::plan::Plan;
 use super::received_request::ReceivedRequest;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
@@ -68,9 +68,9 @@ impl<'a> Attempts<'a> {
         Self { worker, plan, info, retry: RetryState::default() }
     }
 
-    /// What is known when an attempt starts.
-    pub(super) fn start(&self) -> AttemptStart<'_> {
-        AttemptStart { retry: &self.retry, info: self.info }
+    /// The state of retries.
+    pub(super) fn retry(&self) -> &RetryState {
+        &self.retry
     }
 
     /// Ends the attempts after a response.
@@ -286,7 +286,7 @@ impl<'a> Attempts<'a> {
 
     /// The time left until the route's timeout or the client's deadline.
     fn time_left(&self) -> Option<Duration> {
-        let of_route = self.plan.timeout.map(|limit| limit.saturating_sub(self.info.whole.elapsed()));
+        let of_route = self.plan.timeout.map(|limit| limit.saturating_sub(self.info.timeout_start.elapsed()));
         let of_client = self.plan.deadline.map(|limit| limit.saturating_sub(self.info.counted.elapsed()));
         of_route.into_iter().chain(of_client).min()
     }

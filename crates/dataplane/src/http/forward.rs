@@ -40,7 +40,7 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
         }
         let (unanswered, decision) = match connected {
             Ok(Connected { up, permits }) => {
-                let mut attempt = Attempt::new(request, plan, up, &mut outgoing, attempts.start());
+                let mut attempt = Attempt::new(request, plan, up, &mut outgoing, attempts.retry(), attempts.info);
                 let result = poll_fn(|context| attempt.poll(context)).await;
                 add_attempt(attempts.info, &mut attempt, worker);
                 let Err(failure) = result else {

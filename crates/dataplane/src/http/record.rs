@@ -20,8 +20,8 @@ use wire::view::Fields;
 /// Adds the facts of an attempt that has ended.
 pub(super) fn add_attempt(info: &mut StreamInfo, attempt: &mut Attempt<'_>, worker: &Worker) {
     info.request_end = attempt.complete_at();
-    info.whole = info.request_end.unwrap_or_else(Instant::now);
-    info.response_begin = attempt.time_to_head().map(|time| info.whole + time);
+    info.timeout_start = info.request_end.unwrap_or_else(Instant::now);
+    info.response_begin = attempt.time_to_head().map(|time| info.timeout_start + time);
     info.status = attempt.status();
     info.answered = attempt.has_answered() || attempt.is_cut();
     // Each attempt counts only the octets that it read.

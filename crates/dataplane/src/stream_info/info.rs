@@ -17,7 +17,7 @@ pub(crate) struct StreamInfo {
     /// The start of deadlines that count from the head.
     pub(crate) counted: Instant,
     /// The start of the route's timeout (VS-39): the end of the request, or the start of the exchange before that.
-    pub(crate) whole: Instant,
+    pub(crate) timeout_start: Instant,
     /// When the end of the request was received.
     pub(crate) request_end: Option<Instant>,
     /// When the head of the endpoint's response was received.
@@ -72,7 +72,7 @@ impl StreamInfo {
         Self {
             started,
             counted: started,
-            whole: started,
+            timeout_start: started,
             request_end: None,
             response_begin: None,
             status: 0,

@@ -55,3 +55,4 @@ mod tokens;
 mod translations;
 mod trickle;
 mod tunnels;
+mod uploads;

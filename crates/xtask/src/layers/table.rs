@@ -224,8 +224,10 @@ pub(super) const ORDER: &[List<'static>] = &[
     (
         "dataplane::http::attempt",
         &[
+            "client_watch",
             "deadlines",
             "failure",
+            "finished",
             "interim",
             "replay",
             "request_body",
@@ -241,7 +243,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "timeouts",
         ],
     ),
-    ("dataplane::http::filters::ext_authz", &["check", "self", "apply"]),
+    ("dataplane::http::filters::ext_authz", &["outcome", "check", "apply"]),
     (
         "dataplane::http::filters",
         &["amended", "authentication", "body", "verdict", "ext_authz", "fault", "proxy_user", "pipeline"],

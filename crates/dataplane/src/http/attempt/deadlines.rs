@@ -17,10 +17,10 @@ pub(super) struct Deadlines<'a> {
     pub(super) try_from: Option<Instant>,
     /// When a head or trailer section began that is still incomplete.
     pub(super) section_begun: Option<Instant>,
-    /// The deadline of a gRPC client, or of the mesh.
-    pub(super) whole: Option<Instant>,
+    /// The deadline for the end of the response: that of a gRPC client, or of the mesh.
+    pub(super) response_end: Option<Instant>,
     /// The deadline for the end of the request, if the mesh sets one (PC-04).
-    pub(super) request: Option<Instant>,
+    pub(super) request_end: Option<Instant>,
 }
 
 impl<'a> Deadlines<'a> {
@@ -30,11 +30,11 @@ impl<'a> Deadlines<'a> {
         Self {
             timer,
             is_armed: false,
-            complete_at: is_complete.then_some(info.whole),
+            complete_at: is_complete.then_some(info.timeout_start),
             try_from: per_try.filter(|_| is_complete).map(|_| Instant::now()),
             section_begun: None,
-            whole: plan.deadline.and_then(|after| info.counted.checked_add(after)),
-            request: client.request_end(info.counted),
+            response_end: plan.deadline.and_then(|after| info.counted.checked_add(after)),
+            request_end: client.request_end(info.counted),
         }
     }
 

@@ -34,11 +34,12 @@ pub(in crate::http) enum Failure {
     ClientSlow,
     /// The body has to be base64, and is not.
     NotBase64,
-    /// No octet of the body arrived in time.
+    /// The end of the request was not received, and the stream was idle for too long: no octet of the body came from the client, or the backend
+    /// read none.
     BodyTimeout,
     /// The end of the request did not arrive in time.
     RequestTimeout,
-    /// The stream was idle for too long.
+    /// The request was received, and the stream was idle for too long.
     StreamIdle,
 }
 

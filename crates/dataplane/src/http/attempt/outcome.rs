@@ -1,26 +1,13 @@
 //! What an attempt has led to: for retries, for outlier detection, and for the record of the exchange.
 
+use super::finished::Finished;
 use super::response::ResponseState;
 use super::{Attempt, Failure};
-use crate::codec::Upstream;
 use crate::http::retry::{AttemptFailure, AttemptOutcome, NoRetryReason, ResponseProgress, RetryDecision};
 use crate::stream_info::LoggedResponse;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use upstream::{Connection, Counted, Outcome};
-
-/// The result of a successful attempt.
-pub(in crate::http) enum Finished {
-    /// Both sides switched protocols.
-    Tunnel(Upstream),
-    /// The response is complete.
-    Answered {
-        /// The backend's connection, if it is reusable.
-        up: Option<Connection>,
-        /// Whether the response has `Connection: close`.
-        close: bool,
-    },
-}
+use upstream::{Counted, Outcome};
 
 impl Attempt<'_> {
     /// What a failure of the attempt means for retries. Takes the permit that was acquired for the next attempt.

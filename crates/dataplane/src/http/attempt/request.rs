@@ -83,6 +83,12 @@ impl<'a> RequestSide<'a> {
         self.state == RequestState::Body && self.send.is_flushed() && self.splice.is_empty()
     }
 
+    /// Whether octets of the request wait for the backend, so that the client is not read.
+    pub(super) fn awaits_backend(&self) -> bool {
+        let is_flushed = self.send.is_flushed() && self.splice.is_empty();
+        !self.is_refused() && !is_flushed
+    }
+
     /// Whether all that was sent can be sent again.
     pub(super) fn is_replayable(&mut self) -> bool {
         self.request.replay.is_whole(self.send.octets())

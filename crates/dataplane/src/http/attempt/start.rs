@@ -1,5 +1,6 @@
 //! The start of an attempt on a connection or stream.
 
+use super::client_watch::ClientWatch;
 use super::deadlines::Deadlines;
 use super::request::{OutgoingRequest, RequestSide};
 use super::response::{ResponseBuffers, ResponseSide};
@@ -15,13 +16,6 @@ use crate::stream_info::StreamInfo;
 use upstream::Counted;
 use wire::h1::{BodyLength, Style, Version};
 
-/// What is known when an attempt starts.
-#[derive(Clone, Copy)]
-pub(in crate::http) struct AttemptStart<'s> {
-    pub(in crate::http) retry: &'s RetryState<Counted>,
-    pub(in crate::http) info: &'s StreamInfo,
-}
-
 impl<'a> Attempt<'a> {
     /// An attempt on `up`. The head of the request is in `up_out` of the buffers, or was sent.
     pub(in crate::http) fn new(
@@ -29,9 +23,9 @@ impl<'a> Attempt<'a> {
         plan: &'a Plan,
         up: Upstream,
         request: &'a mut OutgoingRequest,
-        start: AttemptStart<'_>,
+        retry: &RetryState<Counted>,
+        info: &StreamInfo,
     ) -> Self {
-        let AttemptStart { retry, info } = start;
         let ReceivedRequest { worker, conn, buffers, .. } = received;
         let ClientConnection { downstream: down, timer, client, table, .. } = &mut **conn;
         let ExchangeBuffers {
@@ -68,7 +62,7 @@ impl<'a> Attempt<'a> {
             up,
             retries,
             deadlines,
-            is_watching: true,
+            watch: ClientWatch::default(),
             facts: AttemptFacts {
                 client,
                 table,

@@ -9,11 +9,11 @@ impl Attempt<'_> {
     pub(super) fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let complete_at = self.deadlines.complete_at;
         let route_end = complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
-        let route_end = route_end.into_iter().chain(self.deadlines.whole).min();
+        let route_end = route_end.into_iter().chain(self.deadlines.response_end).min();
         let (try_end, idle_limit, section) = (self.try_end(), self.idle_limit(), self.section());
         let section_end = section.map(|(end, _)| end);
         let is_awaited = !self.request.is_complete() && !self.response.has_head();
-        let request_end = self.deadlines.request.filter(|_| is_awaited);
+        let request_end = self.deadlines.request_end.filter(|_| is_awaited);
         if !self.deadlines.is_armed {
             self.deadlines.is_armed = true;
             match idle_limit {
@@ -64,15 +64,20 @@ impl Attempt<'_> {
     /// The current idle timeout, and its failure.
     fn idle_limit(&self) -> Option<(Duration, Failure)> {
         let limits = &self.worker.limits;
-        let limit =
-            |usual: Duration, failure| self.facts.client.stream_idle_timeout(usual).map(|limit| (limit, failure));
-        if !self.response.is_flushed() {
-            limit(limits.write_timeout, Failure::ClientStuck)
-        } else if !self.response.has_head() && self.request.awaits_body() {
-            limit(limits.body_timeout, Failure::BodyTimeout)
-        } else {
-            // Only the mesh sets an idle timeout for backends (S-121).
-            limit(Duration::ZERO, Failure::StreamIdle)
-        }
+        let (usual, failure) = match () {
+            () if !self.response.is_flushed() => (limits.write_timeout, Failure::ClientStuck),
+            // Only the mesh sets an idle timeout for what follows the head of a response (S-121).
+            () if self.response.has_head() => (Duration::ZERO, self.idle_failure()),
+            () if self.request.awaits_body() => (limits.body_timeout, self.idle_failure()),
+            () if self.request.awaits_backend() => (limits.write_timeout, self.idle_failure()),
+            // Nor is there another one for a backend that has the whole request.
+            () => (Duration::ZERO, self.idle_failure()),
+        };
+        self.facts.client.stream_idle_timeout(usual).map(|limit| (limit, failure))
+    }
+
+    /// The failure of a stream that is idle for too long. As in Envoy, the status is 408 until the end of the request is received, and 504 then.
+    fn idle_failure(&self) -> Failure {
+        if self.request.is_complete() { Failure::StreamIdle } else { Failure::BodyTimeout }
     }
 }

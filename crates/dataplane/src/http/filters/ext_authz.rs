@@ -2,8 +2,8 @@
 
 mod apply;
 mod check;
+mod outcome;
 
-use super::body::Unreceived;
 use crate::conn::{ExternalGate, TableVersion};
 use crate::http::received_request::ReceivedRequest;
 use crate::reasons::{Reason, Reject};
@@ -11,28 +11,8 @@ use crate::stream_info::StreamInfo;
 use apply::apply;
 use check::{Asked, ask};
 use ir::policy::ExternalAuthorization;
+pub(super) use outcome::Outcome;
 use routing::ext_authz::{DENY_ALL, Denial};
-
-/// What becomes of a request.
-pub(super) enum Outcome {
-    /// It goes on, with a head that may be another one now.
-    Pass,
-    /// The client gets this response.
-    Deny(Box<Denial>),
-    /// The body cannot be had: the client gets this response.
-    Reject(Reject),
-    /// The client has reset its connection or stream.
-    Abandon,
-}
-
-impl From<Unreceived> for Outcome {
-    fn from(unreceived: Unreceived) -> Self {
-        match unreceived {
-            Unreceived::Reject(reject) => Self::Reject(reject),
-            Unreceived::Abandon => Self::Abandon,
-        }
-    }
-}
 
 /// Asks the service of a gate about a request, and does what it says.
 pub(super) async fn run(

@@ -18,7 +18,7 @@ pub(super) async fn run(worker: &Worker, client: &mut Downstream, fault: &Fault,
         }
         // The route's timeout starts after the delay.
         info.counted = Instant::now();
-        info.whole = info.counted;
+        info.timeout_start = info.counted;
     }
     match fault.abort.filter(|(share, _)| share.takes(worker.random())) {
         Some((_, abort)) => Verdict::Reply(Reply::Reject(Reject::Fault(abort))),

@@ -1,6 +1,6 @@
 //! Does what the service has decided: changes the request, or makes the response to its client.
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::conn::TableVersion;
 use crate::http::decide;
 use crate::http::filters::amended::{TooLarge, amend};

@@ -1,0 +1,26 @@
+//! What becomes of a request that a service is asked about.
+
+use crate::http::filters::body::Unreceived;
+use crate::reasons::Reject;
+use routing::ext_authz::Denial;
+
+/// What becomes of a request.
+pub(in crate::http::filters) enum Outcome {
+    /// It goes on, with a head that may be another one now.
+    Pass,
+    /// The client gets this response.
+    Deny(Box<Denial>),
+    /// The body cannot be had: the client gets this response.
+    Reject(Reject),
+    /// The client has reset its connection or stream.
+    Abandon,
+}
+
+impl From<Unreceived> for Outcome {
+    fn from(unreceived: Unreceived) -> Self {
+        match unreceived {
+            Unreceived::Reject(reject) => Self::Reject(reject),
+            Unreceived::Abandon => Self::Abandon,
+        }
+    }
+}
