@@ -1,13 +1,16 @@
 //! `moongate explain`: where a request would go, and why, from the very tables and functions that serve.
 
 mod answer;
+mod arrival;
 mod authorization;
 mod balance;
 mod clusters;
 mod external;
+mod outcomes;
 mod policies;
 mod question;
 mod secured;
+mod targets;
 mod text;
 mod tokens;
 
@@ -22,26 +25,23 @@ use crate::mesh::Mesh;
 use crate::output::{self, Output};
 use crate::settings;
 use anyhow::{Context, Result, bail};
+use arrival::{Arrival, Served};
 use compiler::{Memo, Settings};
-use ir::{
-    ClientAuth, DnsName, EndpointSource, Filter, HttpTable, Listener, Service, Snapshot, TableId, TargetCluster,
-    TcpRoute,
-};
+use ir::{Filter, HttpTable, Listener, Service, Snapshot, TableId};
+use outcomes::{answered, local, without_route};
 use resources::set::ResourceSet;
-use routing::authorization::AccessFacts;
 use routing::{
-    AllowList, Claims, FilterState, LocalAnswer, Pick, RequestContext, RouteAction, RouteEntry, RouteTarget, Scratch,
-    Servers, Table, Unrouted, decision, head_limits,
+    AllowList, Claims, FilterState, Pick, RequestContext, RouteAction, RouteEntry, Scratch, Servers, Table, decision,
+    head_limits,
 };
 use sources::FileReader;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use wire::edit::Edits;
-use wire::forwarded::{self, Peer};
-use wire::h1::{HeadLimits, RequestHead, Style, write_request_in};
+use targets::Targets;
+use wire::forwarded::Peer;
+use wire::h1::{HeadLimits, RequestHead};
 use wire::view::RequestView;
 
 /// A configuration that questions can be asked of.
@@ -49,12 +49,6 @@ pub struct Explainer {
     snapshot: Arc<Snapshot>,
     listeners: Vec<Served>,
     tables: BTreeMap<TableId, Table>,
-}
-
-/// A listener, and its TLS servers by name.
-struct Served {
-    listener: Arc<Listener>,
-    servers: Servers,
 }
 
 impl Explainer {
@@ -114,22 +108,22 @@ impl Explainer {
         match service {
             None => answer.outcome = secured::nobody(question, &served.listener),
             Some(Service::Tcp(route)) => {
-                let came = Came { question, served, place };
-                answer.outcome = came.closed(&mut answer).unwrap_or_else(|| self.bytes(route));
+                let arrival = Arrival { question, served, place };
+                answer.outcome = arrival.closed(&mut answer).unwrap_or_else(|| Targets(&self.snapshot).bytes(route));
             }
             Some(Service::Http(id)) => {
                 let table = self.snapshot.tables.get(id).zip(self.tables.get(id));
                 let (http, table) = table.context("a listener names a table that is not there")?;
-                let came = Came { question, served, place };
-                self.ask_table(&came, http, table, &mut answer)?;
+                let arrival = Arrival { question, served, place };
+                self.ask_table(&arrival, http, table, &mut answer)?;
             }
         }
         Ok(answer)
     }
 
-    fn ask_table(&self, came: &Came<'_>, http: &HttpTable, table: &Table, answer: &mut Answer) -> Result<()> {
-        let mesh_settings = &*came.served.listener.mesh_settings;
-        let mut head = head_of(came.question);
+    fn ask_table(&self, arrival: &Arrival<'_>, http: &HttpTable, table: &Table, answer: &mut Answer) -> Result<()> {
+        let mesh_settings = &*arrival.served.listener.mesh_settings;
+        let mut head = head_of(arrival.question);
         let mut request = RequestHead::default();
         let limits = head_limits(mesh_settings, HeadLimits::default());
         let limits = if http.settings.forward { limits.of_proxy() } else { limits };
@@ -141,16 +135,16 @@ impl Explainer {
                 return Ok(());
             }
         }
-        let scheme = if came.place.is_some() { "https" } else { "http" };
+        let scheme = if arrival.place.is_some() { "https" } else { "http" };
         let trusted_proxies = http.settings.forwarded.trusted_proxies;
-        let server = came.place.and_then(|place| came.served.listener.tls.get(place));
+        let server = arrival.place.and_then(|place| arrival.served.listener.tls.get(place));
         let certificate = secured::certificate(server, http.settings.forwarded.certificates);
-        let port = mesh_settings.headers.forwarded_port.then(|| came.served.listener.id.address.port());
-        let address = came.question.from.to_canonical().into();
+        let port = mesh_settings.headers.forwarded_port.then(|| arrival.served.listener.id.address.port());
+        let address = arrival.question.from.to_canonical().into();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
         let settings = http.settings;
         let context = RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer };
-        if let Some(denied) = came.unchecked(&context, answer) {
+        if let Some(denied) = arrival.unchecked(&context, answer) {
             answer.outcome = denied;
             if let Some(dialect) = context.dialect() {
                 answer.outcome.explain_grpc(dialect);
@@ -158,7 +152,7 @@ impl Explainer {
             return Ok(());
         }
         let mut claims = Claims::default();
-        if let Some(config) = &came.served.listener.policies.authentication {
+        if let Some(config) = &arrival.served.listener.policies.authentication {
             let context = RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer };
             let mut scratch = Scratch::default();
             // What cannot be routed is refused below.
@@ -183,7 +177,7 @@ impl Explainer {
             }
         }
         if let Some(users) = table.forward().and_then(AllowList::users) {
-            let is_known = !came.identity().is_empty() || !claims.is_empty();
+            let is_known = !arrival.identity().is_empty() || !claims.is_empty();
             match routing::forward::authenticate(users, request.fields(&head), is_known) {
                 Ok(user) => claims = user.unwrap_or(claims),
                 Err(refused) => {
@@ -196,7 +190,7 @@ impl Explainer {
         let context = RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer };
         let mut scratch = Scratch::default();
         answer.outcome = match decision::prepare(&context, &mut scratch) {
-            Ok(view) => self.routed(came, &context, (table, &view, &claims), answer),
+            Ok(view) => self.routed(arrival, &context, (table, &view, &claims), answer),
             Err(unrouted) => without_route(&unrouted),
         };
         if let Some(dialect) = context.dialect() {
@@ -208,17 +202,17 @@ impl Explainer {
     /// What becomes of a request that can be routed.
     fn routed(
         &self,
-        came: &Came<'_>,
+        arrival: &Arrival<'_>,
         context: &RequestContext<'_>,
         (table, view, claims): (&Table, &RequestView<'_>, &Claims),
         answer: &mut Answer,
     ) -> Outcome {
-        if let Some(denied) = came.denied(context, (view, claims), answer) {
+        if let Some(denied) = arrival.denied(context, (view, claims), answer) {
             return denied;
         }
         if let Some(list) = table.forward() {
             return match decision::proxied(list, context.request.target.of(context.buffer), view) {
-                Ok(route) => self.proxied(context, route, view),
+                Ok(route) => Targets(&self.snapshot).proxied(context, route, view),
                 Err(unrouted) => without_route(&unrouted),
             };
         }
@@ -229,7 +223,7 @@ impl Explainer {
             None => Pick::NoHost,
         };
         (answer.host, answer.rules) = (explanation.host, explanation.rules);
-        let route = match decision::route(view, picked, |found| came.is_misdirected(view.host, found)) {
+        let route = match decision::route(view, picked, |found| arrival.is_misdirected(view.host, found)) {
             Ok(route) => route,
             Err(unrouted) => return without_route(&unrouted),
         };
@@ -239,182 +233,10 @@ impl Explainer {
         match decision::act(route, view) {
             RouteAction::Respond(response) => local(&response),
             RouteAction::Refuse(refusal) => answered(refusal.status(), refusal.detail()),
-            RouteAction::Forward(rewritten) => self.forwarded(context, route, rewritten.as_ref(), view),
-        }
-    }
-
-    /// What becomes of a request that a forward proxy allows.
-    fn proxied(&self, context: &RequestContext<'_>, route: &RouteEntry, view: &RequestView<'_>) -> Outcome {
-        if view.method != b"CONNECT" {
-            return self.forwarded(context, route, None, view);
-        }
-        let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
-        let target = |target: &ir::Target| self.target(&target.cluster, target.weight, None);
-        Outcome::Bytes { rule: route.config.origin.clone(), targets: targets.iter().map(target).collect() }
-    }
-
-    /// What becomes of bytes.
-    fn bytes(&self, route: &TcpRoute) -> Outcome {
-        let target = |target: &ir::TcpTarget| {
-            let mut answer = self.target(&target.cluster, target.weight, None);
-            if let (Some(tunnel), TargetCluster::Known(id)) = (&route.tunnel, &target.cluster) {
-                answer.tunnel = Some(tunnel.authority.to_string());
-                let cluster = self.snapshot.clusters.get(id);
-                answer.spoken = cluster.map_or_else(String::new, |cluster| secured::tunnelled(cluster, tunnel));
+            RouteAction::Forward(rewritten) => {
+                Targets(&self.snapshot).forwarded(context, route, rewritten.as_ref(), view)
             }
-            answer
-        };
-        Outcome::Bytes { rule: route.origin.clone(), targets: route.targets.iter().map(target).collect() }
-    }
-
-    fn forwarded(
-        &self,
-        context: &RequestContext<'_>,
-        route: &RouteEntry,
-        rewritten: Option<&::text::Target<'static>>,
-        view: &RequestView<'_>,
-    ) -> Outcome {
-        let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
-        let target = |(index, target): (usize, &ir::Target)| {
-            let to = RouteTarget { route, target: index, rewritten: rewritten.cloned(), dialect: context.dialect() };
-            self.target(&target.cluster, target.weight, Some(sent_head(context, to, view)))
-        };
-        let mirror = |mirror: &ir::Mirror| MirrorAnswer {
-            share: policies::share(mirror.share),
-            target: self.target(&mirror.cluster, 1, Some(String::new())),
-        };
-        let mirrors = route.forward().map_or(&[][..], |forward| &forward.mirrors).iter().map(mirror).collect();
-        let retries = policies::retries(route.forward().and_then(|forward| forward.retries.as_deref()));
-        Outcome::Forwarded { targets: targets.iter().enumerate().map(target).collect(), mirrors, retries }
-    }
-
-    /// A target of requests, or with `None` for a head of bytes.
-    fn target(&self, target: &TargetCluster, weight: u32, head: Option<String>) -> TargetAnswer {
-        let (cluster, found) = match target {
-            TargetCluster::Known(id) => (id, self.snapshot.clusters.get(id)),
-            TargetCluster::Unknown { id, .. } => (id, None),
-        };
-        let failing = |status: u16, flag: &str, reason: &str| {
-            Some(Failing { status, grpc: None, flag: flag.to_owned(), reason: reason.to_owned() })
-        };
-        let (fails, endpoints) = match (target, found.map(|cluster| &cluster.endpoints)) {
-            (TargetCluster::Unknown { reason, .. }, _) => (failing(503, "NC", reason), Vec::new()),
-            (TargetCluster::Known(_), None) => (failing(503, "NC", "cluster not found"), Vec::new()),
-            (_, Some(EndpointSource::Never(reason))) => (failing(503, "UH", reason), Vec::new()),
-            (_, Some(EndpointSource::Dynamic(dynamic))) => {
-                let port = dynamic.port.map_or_else(String::new, |port| format!(", port {port}"));
-                (None, vec![format!("the addresses of the name that the client asks for{port}")])
-            }
-            (_, Some(EndpointSource::Withheld(reason))) => (failing(503, "UF", reason), Vec::new()),
-            (_, Some(EndpointSource::Static(endpoints))) if endpoints.is_empty() => {
-                (failing(503, "UH", "the service has no endpoints that are ready"), Vec::new())
-            }
-            (_, Some(EndpointSource::Static(endpoints))) => {
-                (None, endpoints.iter().map(|one| one.address.to_string()).collect())
-            }
-            (_, Some(EndpointSource::Dns { names, .. })) => {
-                let address = |name: &DnsName| name.name.parse().map(|ip| SocketAddr::new(ip, name.port).to_string());
-                let named = |name: &DnsName| address(name).unwrap_or_else(|_| format!("{}:{}", name.name, name.port));
-                (None, names.iter().map(named).collect())
-            }
-        };
-        let spoken = found.map_or_else(String::new, |cluster| secured::spoken(cluster, head.is_none()));
-        let balance = found.map_or_else(String::new, |cluster| balance::describe(cluster));
-        let bounds = found.map_or_else(Vec::new, |cluster| clusters::bounds(cluster));
-        TargetAnswer {
-            cluster: cluster.to_string(),
-            weight,
-            fails,
-            endpoints,
-            balance,
-            spoken,
-            tunnel: None,
-            bounds,
-            head: head.unwrap_or_default(),
         }
-    }
-}
-
-/// How a request came to a table.
-struct Came<'a> {
-    question: &'a Question,
-    served: &'a Served,
-    /// Which of the listener's TLS servers took it.
-    place: Option<usize>,
-}
-
-impl Came<'_> {
-    /// Why a connection whose bytes are passed on is closed. `AUTO_PASSTHROUGH` has no policies (AP-12).
-    fn closed(&self, answer: &mut Answer) -> Option<Outcome> {
-        let listener = &*self.served.listener;
-        if self.place.and_then(|place| listener.tls.get(place)).is_some_and(|server| server.mesh_only) {
-            return None;
-        }
-        let identity = self.identity();
-        let connection = authorization::connection(self.question, listener, &identity);
-        let facts = AccessFacts { connection, remote: connection.source, view: None, edits: &[], claims: None };
-        let external = listener.policies.ext_authz.as_deref();
-        if let Some(closed) = external.and_then(|external| external::bytes(external, &facts, answer)) {
-            return Some(closed);
-        }
-        authorization::bytes(listener.policies.authorization.as_deref()?, &facts, answer)
-    }
-
-    /// The response to a request because no service can be asked about it. Otherwise the answer says how a service is asked.
-    fn unchecked(&self, context: &RequestContext<'_>, answer: &mut Answer) -> Option<Outcome> {
-        let external = self.served.listener.policies.ext_authz.as_deref()?;
-        let mut scratch = Scratch::default();
-        // What cannot be routed is refused by what decides next.
-        let view = decision::prepare(context, &mut scratch).ok()?;
-        let claims = Claims::default();
-        self.with_facts(context, (&view, &claims), |facts| {
-            let sent = external::Sent { question: self.question, context, facts };
-            external::request(external, &sent, answer)
-        })
-    }
-
-    /// Why the policies of the workload do not allow a request.
-    fn denied(
-        &self,
-        context: &RequestContext<'_>,
-        (view, claims): (&RequestView<'_>, &Claims),
-        answer: &mut Answer,
-    ) -> Option<Outcome> {
-        let listener = &*self.served.listener;
-        let policies = listener.policies.authorization.as_deref()?;
-        self.with_facts(context, (view, claims), |facts| authorization::request(policies, facts, answer))
-    }
-
-    /// Calls a function with the facts that policies see.
-    fn with_facts<T>(
-        &self,
-        context: &RequestContext<'_>,
-        (view, claims): (&RequestView<'_>, &Claims),
-        then: impl FnOnce(&AccessFacts<'_>) -> T,
-    ) -> T {
-        let mut edits = Edits::default();
-        decision::edit_received(context, view, "<a new id>".into(), &mut edits);
-        let identity = self.identity();
-        let connection = authorization::connection(self.question, &self.served.listener, &identity);
-        let behind = forwarded::client_behind(context.peer, view.fields).and_then(|address| address.parse().ok());
-        let remote = behind.unwrap_or(connection.source);
-        then(&AccessFacts { connection, remote, view: Some(view), edits: &edits.fields, claims: Some(claims) })
-    }
-
-    /// The names in the client's certificate, if the server verifies one.
-    fn identity(&self) -> Vec<Box<str>> {
-        let server = self.place.and_then(|place| self.served.listener.tls.get(place));
-        let client = server.and_then(|server| Some(&server.termination.as_ref()?.client));
-        if !matches!(client, Some(ClientAuth::Optional(_) | ClientAuth::Required(_))) {
-            return Vec::new();
-        }
-        self.question.identity.iter().map(|name| name.as_str().into()).collect()
-    }
-
-    /// S-38: as the data plane has it.
-    fn is_misdirected(&self, host: &str, found: bool) -> bool {
-        let (Some(place), Some(hello)) = (self.place, &self.question.tls) else { return false };
-        self.served.servers.is_misdirected(place, hello.sni.as_deref(), host, found)
     }
 }
 
@@ -437,41 +259,6 @@ fn filtered(route: &RouteEntry, view: &RequestView<'_>, answer: &mut Answer) -> 
         }
     }
     None
-}
-
-fn without_route(unrouted: &Unrouted) -> Outcome {
-    match unrouted {
-        Unrouted::Refused(refusal) => answered(refusal.status(), refusal.detail()),
-        Unrouted::Redirect(redirect) => local(redirect),
-        Unrouted::Misdirected => answered(421, "misdirected_request"),
-        Unrouted::NoRoute => answered(404, "route_not_found"),
-        Unrouted::NotProxied(answer) => local(answer),
-    }
-}
-
-/// The head that is sent to a target.
-fn sent_head<'a>(context: &RequestContext<'a>, to: RouteTarget<'a>, view: &RequestView<'a>) -> String {
-    let mut edits = Edits::default();
-    let headers = &context.mesh_settings.headers;
-    decision::edit_received(context, view, "<a new id>".into(), &mut edits);
-    let parts = decision::request_head(context, to, view, (&policies::Asked(view), 1), &mut edits);
-    let mut head = Vec::new();
-    write_request_in(&mut head, &parts, &edits, Style { keep_case: headers.keep_case, http10: false });
-    String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned()
-}
-
-fn local(answer: &LocalAnswer) -> Outcome {
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let body = (!answer.body.is_empty()).then(|| lossy(&answer.body));
-    let location = answer.location.as_deref().map(lossy);
-    let text = |(name, value): &(&str, ::text::FieldValue<'_>)| format!("{name}: {}", lossy(value));
-    let headers = answer.fields.iter().map(text).collect();
-    Outcome::Answered { status: answer.status, grpc: None, detail: answer.detail.to_owned(), location, headers, body }
-}
-
-fn answered(status: u16, detail: &str) -> Outcome {
-    let headers = Vec::new();
-    Outcome::Answered { status, grpc: None, detail: detail.to_owned(), location: None, headers, body: None }
 }
 
 /// The bytes that a client would send.
