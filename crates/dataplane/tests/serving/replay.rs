@@ -2,7 +2,9 @@
 
 use crate::backend::Backend;
 use crate::gateway::Gateway;
-use std::time::Duration;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Responds to one request on the first connection, and closes that connection when the second request arrives. Other connections respond to all.
 fn closing_when_used_again(reads_body: bool) -> Backend {
@@ -122,23 +124,21 @@ fn a_response_that_has_begun_is_not_retried() {
 
 #[test]
 fn a_post_finds_no_connection_that_was_closed_while_idle() {
-    let backend = Backend::start(|side| {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&closed);
+    let backend = Backend::start(move |side| {
         side.request();
         side.send_with_length(b"");
-        // Closes at once: the gateway must notice this before it sends a request.
+        // Closes at once: the gateway must notice this, and close as well, before it sends a request.
+        side.stream.shutdown(Shutdown::Write).unwrap();
+        while side.more().is_some() {}
+        counter.fetch_add(1, Ordering::SeqCst);
     });
     let gateway = Gateway::to(backend.address);
     let mut client = gateway.client();
     for turn in 1..=5 {
         assert_eq!(client.with_body("POST", "abc").answer().status, 200);
-        crate::gateway::until("the connection is closed", || backend.connections() == turn);
-        // Until the close has arrived, as the gateway's own sweep shows.
-        wait_for_ticks(&gateway);
+        crate::gateway::until("the gateway closes the connection", || closed.load(Ordering::SeqCst) == turn);
     }
-}
-
-/// Waits until the worker has swept its idle connections.
-fn wait_for_ticks(_gateway: &Gateway) {
-    let begun = std::time::Instant::now();
-    crate::gateway::until("some ticks", || begun.elapsed() > Duration::from_millis(250));
+    assert_eq!(backend.connections(), 5);
 }
