@@ -1,191 +1,89 @@
 //! `moongate crds`: the definitions of Istio's kinds, for clusters without Istio's. The kinds, their names and versions are those that
-//! are read (`resources::api`); the fields at the top of each are declared, with the demands that Istio's validation makes of them as rules in
-//! CEL. What is below them is checked when it is read.
+//! are read (`resources::api`), and the schemas are those of the types that read them (`schema`), with what validation demands of
+//! single fields (`rules`).
+
+mod rules;
+mod schema;
 
 use crate::{output, yaml};
-use anyhow::Result;
+use anyhow::{Error, Result};
 use resources::api::{ALL, ApiResource};
 use resources::key::Kind;
-use serde_json::{Map, Value, json};
+use resources::spec::destination_rule::DestinationRule;
+use resources::spec::gateway::Gateway;
+use resources::spec::security::{AuthorizationPolicy, PeerAuthentication, RequestAuthentication};
+use resources::spec::service_entry::ServiceEntry;
+use resources::spec::virtual_service::VirtualService;
+use resources::spec::workload_entry::WorkloadEntry;
+use serde_json::{Value, json};
 
 /// Prints the definitions.
 pub(crate) fn crds() -> Result<()> {
-    output::print(&text())
+    output::print(&text()?)
 }
 
-fn text() -> String {
-    let definitions: Vec<String> = ALL.iter().filter_map(definition).map(|one| yaml::to_yaml(&one)).collect();
-    definitions.join("---\n")
+fn text() -> Result<String> {
+    let definitions = ALL.iter().filter_map(definition).map(|one| one.map(|one| yaml::to_yaml(&one)));
+    Ok(definitions.collect::<Result<Vec<String>>>()?.join("---\n"))
 }
 
-/// The type of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
-    Text,
-    /// One of these texts.
-    OneOf(&'static [&'static str]),
-    Texts,
-    /// Texts by name.
-    Map,
-    /// An object that is not described further.
-    Object,
-    /// A list of such objects.
-    Objects,
-}
+/// A column of `kubectl get`: name, path, and whether it is shown by `-o wide` alone.
+type Column = (&'static str, &'static str, bool);
 
-/// What is declared of a kind.
-struct Declared {
-    fields: &'static [(&'static str, Type)],
-    required: &'static [&'static str],
-    /// Rules in CEL, each with its message.
-    rules: &'static [(&'static str, &'static str)],
-    /// Columns of `kubectl get`: name, path, and whether it is shown by `-o wide` alone.
-    columns: &'static [(&'static str, &'static str, bool)],
-}
-
-/// Rules for `selector`, `targetRef` and `targetRefs` of policies.
-const ONE_TARGET: (&str, &str) = (
-    "(has(self.selector) ? 1 : 0) + (has(self.targetRef) ? 1 : 0) + (has(self.targetRefs) ? 1 : 0) <= 1",
-    "only one of targetRefs or selector can be set",
-);
-
-fn declared(kind: Kind) -> Option<Declared> {
-    use Type::{Map, Object, Objects, OneOf, Text, Texts};
-    Some(match kind {
-        Kind::Gateway => Declared {
-            fields: &[("selector", Map), ("servers", Objects)],
-            required: &["servers"],
-            rules: &[("size(self.servers) > 0", "a Gateway needs at least one server")],
-            columns: &[("Selector", ".spec.selector", true), ("Hosts", ".spec.servers[*].hosts", false)],
-        },
-        Kind::VirtualService => Declared {
-            fields: &[
-                ("hosts", Texts),
-                ("gateways", Texts),
-                ("http", Objects),
-                ("tls", Objects),
-                ("tcp", Objects),
-                ("exportTo", Texts),
-            ],
-            required: &[],
-            rules: &[
-                (
-                    "has(self.http) && size(self.http) > 0 || has(self.tls) && size(self.tls) > 0 || has(self.tcp) && size(self.tcp) > 0",
-                    "a VirtualService needs at least one rule",
-                ),
-                (
-                    "!has(self.gateways) || !has(self.hosts) || !('*' in self.hosts) || !('mesh' in self.gateways)",
-                    "`*` may not be bound to the mesh",
-                ),
-            ],
-            columns: &[("Gateways", ".spec.gateways", false), ("Hosts", ".spec.hosts", false)],
-        },
-        Kind::DestinationRule => Declared {
-            fields: &[
-                ("host", Text),
-                ("trafficPolicy", Object),
-                ("subsets", Objects),
-                ("exportTo", Texts),
-                ("workloadSelector", Object),
-            ],
-            required: &["host"],
-            rules: &[("size(self.host) > 0", "the host of a DestinationRule is a name or a wildcard")],
-            columns: &[("Host", ".spec.host", false)],
-        },
-        Kind::ServiceEntry => Declared {
-            fields: &[
-                ("hosts", Texts),
-                ("addresses", Texts),
-                ("ports", Objects),
-                ("location", OneOf(&["MESH_EXTERNAL", "MESH_INTERNAL"])),
-                ("resolution", OneOf(&["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"])),
-                ("endpoints", Objects),
-                ("workloadSelector", Object),
-                ("exportTo", Texts),
-                ("subjectAltNames", Texts),
-            ],
-            required: &["hosts"],
-            rules: &[
-                ("size(self.hosts) > 0", "a ServiceEntry needs at least one host"),
-                (
-                    "!(has(self.workloadSelector) && has(self.endpoints))",
-                    "only one of WorkloadSelector or Endpoints can be set",
-                ),
-            ],
-            columns: &[
+/// The schema of a kind's `spec`, and its columns; nothing for kinds that are not Istio's.
+fn declared(kind: Kind) -> Option<(Result<Value, String>, &'static [Column])> {
+    let (schema, columns): (_, &[Column]) = match kind {
+        Kind::Gateway => (
+            schema::of::<Gateway>(),
+            &[("Selector", ".spec.selector", true), ("Hosts", ".spec.servers[*].hosts", false)],
+        ),
+        Kind::VirtualService => {
+            (schema::of::<VirtualService>(), &[("Gateways", ".spec.gateways", false), ("Hosts", ".spec.hosts", false)])
+        }
+        Kind::DestinationRule => (schema::of::<DestinationRule>(), &[("Host", ".spec.host", false)]),
+        Kind::ServiceEntry => (
+            schema::of::<ServiceEntry>(),
+            &[
                 ("Hosts", ".spec.hosts", false),
                 ("Location", ".spec.location", false),
                 ("Resolution", ".spec.resolution", false),
             ],
-        },
-        Kind::WorkloadEntry => Declared {
-            fields: &[
-                ("address", Text),
-                ("ports", Object),
-                ("labels", Map),
-                ("network", Text),
-                ("locality", Text),
-                ("serviceAccount", Text),
-            ],
-            required: &[],
-            rules: &[("has(self.address) || has(self.network)", "Address is required")],
-            columns: &[("Address", ".spec.address", false)],
-        },
-        Kind::RequestAuthentication => Declared {
-            fields: &[("selector", Object), ("targetRef", Object), ("targetRefs", Objects), ("jwtRules", Objects)],
-            required: &[],
-            rules: &[ONE_TARGET],
-            columns: &[],
-        },
-        Kind::AuthorizationPolicy => Declared {
-            fields: &[
-                ("selector", Object),
-                ("targetRef", Object),
-                ("targetRefs", Objects),
-                ("rules", Objects),
-                ("action", OneOf(&["ALLOW", "DENY", "AUDIT", "CUSTOM"])),
-                ("provider", Object),
-            ],
-            required: &[],
-            rules: &[
-                ONE_TARGET,
-                (
-                    "(has(self.action) && self.action == 'CUSTOM') == has(self.provider)",
-                    "CUSTOM policies, and no others, have a provider",
-                ),
-            ],
-            columns: &[("Action", ".spec.action", false)],
-        },
-        Kind::PeerAuthentication => Declared {
-            fields: &[("selector", Object), ("mtls", Object), ("portLevelMtls", Object)],
-            required: &[],
-            rules: &[("!has(self.portLevelMtls) || has(self.selector)", "portLevelMtls requires selector")],
-            columns: &[("Mode", ".spec.mtls.mode", false)],
-        },
+        ),
+        Kind::WorkloadEntry => (schema::of::<WorkloadEntry>(), &[("Address", ".spec.address", false)]),
+        Kind::RequestAuthentication => (schema::of::<RequestAuthentication>(), &[]),
+        Kind::AuthorizationPolicy => (schema::of::<AuthorizationPolicy>(), &[("Action", ".spec.action", false)]),
+        Kind::PeerAuthentication => (schema::of::<PeerAuthentication>(), &[("Mode", ".spec.mtls.mode", false)]),
         _ => return None,
-    })
+    };
+    let demanded = |mut schema| rules::add(kind, &mut schema).map(|()| schema);
+    Some((schema.and_then(demanded), columns))
 }
 
-fn definition(resource: &ApiResource) -> Option<Value> {
-    let declared = declared(resource.kind)?;
+fn definition(resource: &ApiResource) -> Option<Result<Value>> {
+    let (spec, columns) = declared(resource.kind)?;
+    Some(spec.map(|spec| with_schema(resource, &spec, columns)).map_err(Error::msg))
+}
+
+fn with_schema(resource: &ApiResource, spec: &Value, columns: &[Column]) -> Value {
     let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
-    let column = |(name, path, wide): &(&str, &str, bool)| {
+    let column = |(name, path, wide): &Column| {
         let mut column = json!({"name": name, "type": "string", "jsonPath": path});
         if let (true, Value::Object(fields)) = (*wide, &mut column) {
             fields.insert("priority".to_owned(), 1.into());
         }
         column
     };
-    let columns: Vec<Value> = declared.columns.iter().map(column).chain([age]).collect();
+    let columns: Vec<Value> = columns.iter().map(column).chain([age]).collect();
+    let status = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     // Objects are kept in the preferred version, and all versions say the same.
     let version = |(at, name): (usize, &&str)| {
         json!({
             "name": name, "served": true, "storage": at == 0, "subresources": {"status": {}},
-            "additionalPrinterColumns": columns, "schema": {"openAPIV3Schema": schema(&declared)},
+            "additionalPrinterColumns": columns, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": status}}},
         })
     };
     let group = resource.group.split('.').next().unwrap_or_default();
-    Some(json!({
+    json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": resource.full_name()},
         "spec": {
@@ -196,49 +94,16 @@ fn definition(resource: &ApiResource) -> Option<Value> {
             },
             "versions": resource.versions.iter().enumerate().map(version).collect::<Vec<_>>(),
         },
-    }))
-}
-
-fn schema(declared: &Declared) -> Value {
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let field = |(name, kind): &(&str, Type)| {
-        let schema = match kind {
-            Type::Text => json!({"type": "string"}),
-            Type::OneOf(values) => json!({"type": "string", "enum": values}),
-            // Bounds let the server tell what a rule costs at most.
-            Type::Texts => json!({"type": "array", "maxItems": 4096, "items": {"type": "string", "maxLength": 1024}}),
-            Type::Map => json!({"type": "object", "additionalProperties": {"type": "string"}}),
-            Type::Object => open.clone(),
-            Type::Objects => json!({"type": "array", "items": open.clone()}),
-        };
-        ((*name).to_owned(), schema)
-    };
-    let fields: Map<String, Value> = declared.fields.iter().map(field).collect();
-    let rules: Vec<Value> =
-        declared.rules.iter().map(|(rule, message)| json!({"rule": rule, "message": message})).collect();
-    let mut spec = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": fields});
-    if let Value::Object(spec) = &mut spec {
-        if !declared.required.is_empty() {
-            spec.insert("required".to_owned(), json!(declared.required));
-        }
-        if !rules.is_empty() {
-            spec.insert("x-kubernetes-validations".to_owned(), rules.into());
-        }
-    }
-    let mut properties = Map::new();
-    properties.insert("spec".to_owned(), spec);
-    properties.insert("status".to_owned(), open);
-    json!({"type": "object", "properties": properties})
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resources::read::read_value;
     use std::collections::BTreeSet;
 
     fn definitions() -> Vec<Value> {
-        ALL.iter().filter_map(definition).collect()
+        ALL.iter().filter_map(definition).map(Result::unwrap).collect()
     }
 
     #[test]
@@ -250,19 +115,24 @@ mod tests {
         assert_eq!(names, ALL.iter().filter(|one| one.is_istio()).map(ApiResource::full_name).collect());
     }
 
-    /// A field that is declared is one that is read: `read_value` reports others.
+    /// What the API server asks of schemas, beyond what it is tested with: every value has a type or none is known.
     #[test]
-    fn declared_fields_are_those_that_are_read() {
-        for resource in ALL.iter().filter(|one| one.is_istio()) {
-            let declared = declared(resource.kind).unwrap();
-            for (field, _) in declared.fields {
-                let object = json!({
-                    "apiVersion": resource.api_version("v1"), "kind": resource.kind.as_str(), "metadata": {"name": "a"},
-                    "spec": {*field: null},
-                });
-                let unknown = read_value(object).diagnostics.into_iter().find(|one| one.code == "MG0004");
-                assert_eq!(unknown, None, "{} {field}", resource.kind);
+    fn schemas_are_structural() {
+        fn check(schema: &Value, path: &str) {
+            let is_typed = schema.get("type").is_some_and(Value::is_string);
+            let is_open = ["x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"]
+                .iter()
+                .any(|key| schema.get(key) == Some(&Value::Bool(true)));
+            assert!(is_typed || is_open, "{path}: {schema}");
+            for (name, below) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                check(below, &format!("{path}.{name}"));
             }
+            for below in ["items", "additionalProperties"].iter().filter_map(|name| schema.get(name)) {
+                check(below, &format!("{path}[]"));
+            }
+        }
+        for one in definitions() {
+            check(one.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap(), "");
         }
     }
 
@@ -270,6 +140,6 @@ mod tests {
     fn the_folder_deploy_has_what_is_printed() {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds.yaml");
         let found = std::fs::read_to_string(file).unwrap_or_default();
-        assert_eq!(found, text(), "run `cargo run -- crds > deploy/crds.yaml`");
+        assert_eq!(found, text().unwrap(), "run `cargo run -- crds > deploy/crds.yaml`");
     }
 }

@@ -10,6 +10,7 @@ mod program {
     mod clients;
     mod cluster;
     mod conformance;
+    mod crds;
     mod decision_log;
     mod descriptors;
     mod egress;

@@ -342,6 +342,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "demo",
         ],
     ),
+    ("moongate::crds", &["schema", "rules"]),
     ("dataplane::log", &["demands", "lines"]),
     ("moongate::audit", &["chain", "writer", "file", "verify"]),
     ("moongate::get", &["age", "columns", "request", "table"]),
