@@ -2,7 +2,7 @@
 //! the address of the Service of type LoadBalancer.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use testkit::client;
 use testkit::cluster::{self, Cluster};
@@ -73,7 +73,8 @@ struct World {
 }
 
 impl World {
-    fn new(network: &Network) -> Option<Self> {
+    /// `published`: the address that the gateway publishes itself, where the cluster has no load balancer that gives one.
+    fn new(network: &Network, published: Option<IpAddr>) -> Option<Self> {
         let cluster = cluster::start_in(network).unwrap()?;
         let program = |name: &str, arguments: &str| {
             (name.to_owned(), (PROGRAM.into(), arguments.split_whitespace().map(str::to_owned).collect()))
@@ -93,11 +94,14 @@ impl World {
         ]
         .into();
         let kubelet = Kubelet::start(network, &cluster, images).unwrap();
-        let proxy = ServiceProxy::start(&cluster, true).unwrap();
+        let proxy = ServiceProxy::start(&cluster, published.is_none()).unwrap();
         cluster.apply_file(&cluster.istio()).unwrap();
         cluster.must(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
         let world = Self { kubelet, _proxy: proxy, cluster };
-        world.install(&[]);
+        match published {
+            None => world.install(&[]),
+            Some(address) => world.install(&["--publish-address", &address.to_string()]),
+        }
         Some(world)
     }
 
@@ -143,6 +147,15 @@ impl World {
         pods
     }
 
+    /// The external address of the Service of the gateway, as kubectl shows it.
+    fn external(&self) -> String {
+        let services = self.of_gateway(&["get", "svc"]);
+        let ingress = services.lines().find(|line| line.starts_with("istio-ingressgateway")).unwrap();
+        let columns: Vec<&str> = ingress.split_whitespace().collect();
+        assert_eq!(columns[1], "LoadBalancer", "{services}");
+        columns[3].to_owned()
+    }
+
     /// Where the Service of the gateway is reached from outside.
     fn address(&self) -> SocketAddr {
         let mut address = None;
@@ -162,16 +175,13 @@ fn status(address: SocketAddr, host: &str) -> Option<u16> {
 #[test]
 fn replicas_come_and_go_under_load_and_nothing_is_lost() {
     network::within(|network| {
-        let Some(world) = World::new(network) else { return };
+        let Some(world) = World::new(network, None) else { return };
         world.cluster.apply(SITE).unwrap();
         // Without metrics of the CPU the autoscaler would only warn; here the test scales.
         world.of_gateway(&["delete", "hpa", "istio-ingressgateway"]);
         world.scale(3);
         let address = world.address();
-        let services = world.of_gateway(&["get", "svc"]);
-        let ingress = services.lines().find(|line| line.starts_with("istio-ingressgateway")).unwrap();
-        let columns: Vec<&str> = ingress.split_whitespace().collect();
-        assert_eq!((columns[1], columns[3]), ("LoadBalancer", &*address.ip().to_string()), "{services}");
+        assert_eq!(world.external(), address.ip().to_string());
         wait::patiently("the backend is served", || status(address, "web.test") == Some(200));
 
         let first = world.settled(3);
@@ -207,7 +217,7 @@ fn replicas_come_and_go_under_load_and_nothing_is_lost() {
 #[test]
 fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
     network::within(|network| {
-        let Some(world) = World::new(network) else { return };
+        let Some(world) = World::new(network, None) else { return };
         let tls = Certificates::of_project().unwrap().backend("back0", None).unwrap();
         let _metrics = MetricsApi::start(&world.cluster, &tls, (15020, "/stats/prometheus"), RULES).unwrap();
         world.cluster.apply(SITE).unwrap();
@@ -275,8 +285,10 @@ fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
 #[test]
 fn the_samples_of_istio_are_applied_unchanged_and_reached_by_the_load_balancer() {
     network::within(|network| {
-        let Some(world) = World::new(network) else { return };
+        let published = IpAddr::from([192, 0, 2, 200]);
+        let Some(world) = World::new(network, Some(published)) else { return };
         let address = world.address();
+        assert_eq!((address.ip(), world.external()), (published, published.to_string()));
         let curl = |path: &str| {
             let url = format!("http://{address}{path}");
             let output = Command::new("curl").args(["-s", "-w", "\n%{http_code}", &url]).output().unwrap();
