@@ -3,9 +3,11 @@
 
 mod flags;
 mod handshake;
+mod unreached;
 
 pub(crate) use flags::Flags;
 pub(crate) use handshake::HandshakeFailure;
+pub(crate) use unreached::Unreached;
 
 use ir::Abort;
 use upstream::{ConnectError, NoEndpoint};
@@ -141,6 +143,15 @@ impl Reject {
             Self::Denied => row(403, Flags::NONE, "rbac_access_denied", "RBAC: access denied"),
             Self::Fault(Abort::Http(status)) => row(status, Flags::FI, "fault_filter_abort", "fault filter abort"),
             Self::Fault(Abort::Grpc(status)) => row(wire::grpc::http_status_of(status), Flags::FI, "fault_filter_abort", "fault filter abort"),
+        }
+    }
+
+    /// Whether it denies what was asked for: a policy, the route table or the forward proxy does not allow it.
+    pub(crate) fn is_denial(self) -> bool {
+        match self {
+            Self::Denied | Self::NoRoute | Self::Misdirected => true,
+            Self::Refused(refusal) => refusal.is_denial() || refusal == routing::Refusal::Connect,
+            _ => false,
         }
     }
 

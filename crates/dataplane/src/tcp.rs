@@ -10,7 +10,7 @@ pub(crate) use connection::TcpConnection;
 use crate::codec::{Tunnel, TunnelClient, Upstream};
 use crate::conn::{Relayed, Worker, choose};
 use crate::metrics::add;
-use crate::reasons::{Flags, Reject};
+use crate::reasons::{Flags, Reject, Unreached};
 use crate::stream_info::{FinishedStream, NoRequest, StreamFacts, StreamInfo, StreamKind};
 use ir::{HashKey, TargetCluster};
 use std::rc::Rc;
@@ -38,7 +38,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
         return record(&worker, &conn, None, &info);
     }
     if let Some(denied) = authorization::denied(&conn, &mut info) {
-        info.denied = Some(denied);
+        (info.denied, info.is_denied) = (Some(denied), true);
         return record(&worker, &conn, None, &info);
     }
     if let Some((UpstreamPath { mut tunnel, _counted }, _in_flight)) =
@@ -134,11 +134,14 @@ async fn named(
     let port = asked.port.or(conn.client.local.map(|local| local.port())).unwrap_or_default();
     match worker.upstream.destination(template, (asked.host, port), worker.limits.resolve_timeout).await {
         Ok(found) => {
-            info.flags = Flags::NONE;
-            Some(found)
+            (info.flags, info.resolution) = (Flags::NONE, found.resolution);
+            Some(found.cluster)
         }
         Err(error) => {
             info.transport_failure = error.to_string();
+            let unreached = Unreached::of(&error);
+            (info.detail, info.is_denied) = (unreached.detail, unreached.is_denial);
+            info.resolution = error.into_resolution();
             None
         }
     }

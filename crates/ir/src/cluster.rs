@@ -14,9 +14,11 @@ pub struct ClusterId(Arc<str>);
 
 /// What the ids of clusters of forward proxies begin with.
 const FORWARD: &str = "forward|";
-const PASSTHROUGH: &str = "PassthroughCluster";
 
 impl ClusterId {
+    /// The name of the cluster for all destinations that nothing names, as Istio has it.
+    pub const PASSTHROUGH: &str = "PassthroughCluster";
+
     /// The id of a host's port and, if not empty, subset.
     pub fn outbound(port: u16, subset: &str, host: &str) -> Self {
         Self(format!("outbound|{port}|{subset}|{host}").into())
@@ -28,14 +30,14 @@ impl ClusterId {
         Self(format!("{FORWARD}{port}|{namespace}/{name}|{host}").into())
     }
 
-    /// The id of the cluster for all destinations that nothing names, as Istio has it.
+    /// The id of the cluster for all destinations that nothing names.
     pub fn passthrough() -> Self {
-        Self(PASSTHROUGH.into())
+        Self(Self::PASSTHROUGH.into())
     }
 
     /// Whether the cluster is that for all destinations that nothing names.
     pub fn is_passthrough(&self) -> bool {
-        *self.0 == *PASSTHROUGH
+        *self.0 == *Self::PASSTHROUGH
     }
 
     /// Whether the cluster is one that a forward proxy uses for a host's port.

@@ -76,12 +76,16 @@ impl Decision<'_> {
 
     /// Envoy's detail of a denial: `rbac_access_denied_matched_policy[…]`, in which white space becomes `_`.
     pub fn detail(&self) -> String {
-        let rule = match self {
-            Self::Denied(rule) => &*rule.name,
-            Self::Allowed | Self::NotAllowed => "none",
-        };
-        format!("rbac_access_denied_matched_policy[{}]", rule.replace(char::is_whitespace, "_"))
+        denial(match self {
+            Self::Denied(rule) => Some(&rule.name),
+            Self::Allowed | Self::NotAllowed => None,
+        })
     }
+}
+
+/// Envoy's detail of a denial by a rule of this name, or because no rule allows it.
+pub fn denial(rule: Option<&str>) -> String {
+    format!("rbac_access_denied_matched_policy[{}]", rule.unwrap_or("none").replace(char::is_whitespace, "_"))
 }
 
 impl Authorizer {

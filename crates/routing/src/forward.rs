@@ -6,7 +6,7 @@ mod asked;
 mod users;
 
 pub(crate) use answer::to_itself;
-pub use answer::{Denial, refusal};
+pub use answer::{Denial, Refused, refusal};
 pub use asked::Asked;
 pub use users::authenticate;
 

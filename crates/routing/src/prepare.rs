@@ -75,6 +75,11 @@ impl Refusal {
         }
     }
 
+    /// Whether a forward proxy denies what is asked for, since it can be read in several ways; other refusals are of malformed requests.
+    pub fn is_denial(self) -> bool {
+        matches!(self, Self::Destination(_) | Self::Tunnel | Self::HostMismatch)
+    }
+
     /// A word for logs (`%RESPONSE_CODE_DETAILS%`).
     pub fn detail(self) -> &'static str {
         match self {

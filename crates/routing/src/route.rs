@@ -52,6 +52,8 @@ pub struct LocalAnswer {
     pub fields: Vec<(&'static str, FieldValue<'static>)>,
     /// The detail for logs.
     pub detail: &'static str,
+    /// Whether it denies what was asked for, as the decision log has it; other answers serve, or tell of a failure.
+    pub is_denial: bool,
 }
 
 impl LocalAnswer {

@@ -41,9 +41,37 @@ pub enum DestinationError {
     /// There was no answer in time.
     #[error("`{0}` was not resolved within {1:?}")]
     Timeout(String, Duration),
-    /// No address may be connected to.
+    /// No address may be connected to; with the last one of the answer, its class, and the answer where DNS gave it.
     #[error("the address {1} of `{0}` is not one of the internet ({2})")]
-    Blocked(String, IpAddr, AddressClass),
+    Blocked(String, IpAddr, AddressClass, Option<Arc<Resolution>>),
+}
+
+/// What DNS answered for a name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// The addresses in the order of the answer; those that are refused have their class.
+    pub addresses: Box<[(IpAddr, Option<AddressClass>)]>,
+    /// How long the answer held when it came.
+    pub ttl: Duration,
+}
+
+/// A destination that may be connected to.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its cluster.
+    pub cluster: Arc<ClusterState>,
+    /// What DNS answered for its name; `None` for an address.
+    pub resolution: Option<Arc<Resolution>>,
+}
+
+impl DestinationError {
+    /// What DNS answered, if there was an answer.
+    pub fn into_resolution(self) -> Option<Arc<Resolution>> {
+        match self {
+            Self::Blocked(.., resolution) => resolution,
+            Self::NotCovered(..) | Self::Unresolved(..) | Self::Timeout(..) => None,
+        }
+    }
 }
 
 /// All destinations.
@@ -75,7 +103,7 @@ struct Known {
 struct Resolved {
     /// The configuration that it was made of.
     template: Arc<Cluster>,
-    state: Arc<ClusterState>,
+    found: Found,
     until: Instant,
 }
 
@@ -101,24 +129,34 @@ impl Destinations {
         template: &ClusterState,
         (host, port): (DestinationHost<'_>, u16),
         limit: Duration,
-    ) -> Result<Arc<ClusterState>, DestinationError> {
+    ) -> Result<Found, DestinationError> {
         let EndpointSource::Dynamic(dynamic) = &template.config.endpoints else {
             return Err(DestinationError::NotCovered(host.to_string(), template.config.id.clone()));
         };
         check_name(&template.config, dynamic, host)?;
         let key = Key { cluster: template.config.id.clone(), host: host.to_string().into(), port };
         let known = self.known(key);
-        if let Some(state) = known.current(&template.config) {
-            return Ok(state);
+        if let Some(found) = known.current(&template.config) {
+            return Ok(found);
         }
         let finding = async {
             let _turn = known.resolving.lock().await;
-            if let Some(state) = known.current(&template.config) {
-                return Ok(state);
+            if let Some(found) = known.current(&template.config) {
+                return Ok(found);
             }
             let (addresses, ttl) = resolve(finder, host).await?;
-            let endpoints = reachable(host, &addresses, dynamic, port)?;
-            Ok(known.replace(&template.config, endpoints, ttl, finder.endpoints))
+            let checked = check(&addresses, dynamic);
+            let endpoints = reachable(&checked, dynamic.port.unwrap_or(port));
+            let is_name = matches!(host, DestinationHost::Name(_));
+            let refused = checked.iter().rev().find_map(|(address, class)| Some((*address, (*class)?)));
+            let resolution = is_name.then(|| Arc::new(Resolution { addresses: checked, ttl }));
+            if !endpoints.is_empty() {
+                return Ok(known.replace(&template.config, endpoints, (ttl, resolution), finder.endpoints));
+            }
+            Err(match refused {
+                Some((address, class)) => DestinationError::Blocked(host.to_string(), address, class, resolution),
+                None => DestinationError::Unresolved(host.to_string(), "it has no addresses".to_owned()),
+            })
         };
         let found = tokio::time::timeout(limit, finding).await;
         found.unwrap_or_else(|_| Err(DestinationError::Timeout(host.to_string(), limit)))
@@ -152,10 +190,10 @@ impl Destinations {
 
 impl Known {
     /// The cluster, if its addresses hold and its configuration is the current one.
-    fn current(&self, template: &Arc<Cluster>) -> Option<Arc<ClusterState>> {
+    fn current(&self, template: &Arc<Cluster>) -> Option<Found> {
         let current = self.current.load();
         let current = current.as_ref().filter(|current| Arc::ptr_eq(&current.template, template))?;
-        (Instant::now() < current.until).then(|| Arc::clone(&current.state))
+        (Instant::now() < current.until).then(|| current.found.clone())
     }
 
     /// Puts a cluster with these endpoints in place of the one before. Endpoints whose addresses are unchanged stay, with their connections.
@@ -163,23 +201,24 @@ impl Known {
         &self,
         template: &Arc<Cluster>,
         endpoints: Vec<Endpoint>,
-        ttl: Duration,
+        (ttl, resolution): (Duration, Option<Arc<Resolution>>),
         all: &Arc<Endpoints>,
-    ) -> Arc<ClusterState> {
+    ) -> Found {
         // Ejections and their counts belong to clusters of the configuration.
         let cluster =
             Cluster { endpoints: EndpointSource::Static(endpoints.into()), outlier: None, ..(**template).clone() };
         let before = self.current.load_full();
-        let before = before.as_ref().map(|before| &before.state);
+        let before = before.as_ref().map(|before| &before.found.cluster);
         let state = Arc::new(ClusterState::new(Arc::new(cluster), all, before.map(AsRef::as_ref)));
         let until = Instant::now() + ttl.clamp(SOONEST, LATEST);
-        let resolved = Resolved { template: Arc::clone(template), state: Arc::clone(&state), until };
+        let found = Found { cluster: Arc::clone(&state), resolution };
+        let resolved = Resolved { template: Arc::clone(template), found: found.clone(), until };
         self.current.store(Some(Arc::new(resolved)));
         if let Some(before) = before {
             before.replaced_by(Some(&state));
             state.carry_over_limits(before);
         }
-        state
+        found
     }
 }
 
@@ -192,7 +231,7 @@ fn forget_oldest(map: &mut HashMap<Key, Arc<Known>, RandomState>) {
     map.retain(|_, known| {
         let keep = known.used.load(Ordering::Relaxed) > limit;
         if !keep && let Some(resolved) = known.current.load_full() {
-            resolved.state.replaced_by(None);
+            resolved.found.cluster.replaced_by(None);
         }
         keep
     });
@@ -234,34 +273,21 @@ async fn resolve(finder: Finder<'_>, host: DestinationHost<'_>) -> Result<(Vec<I
     answer.map_err(|error| DestinationError::Unresolved(name, error))
 }
 
-/// The endpoints at the addresses that may be connected to; an error if there are none.
-fn reachable(
-    host: DestinationHost<'_>,
-    addresses: &[IpAddr],
-    dynamic: &DynamicEndpoints,
-    port: u16,
-) -> Result<Vec<Endpoint>, DestinationError> {
-    let port = dynamic.port.unwrap_or(port);
-    let (mut endpoints, mut blocked) = (Vec::new(), None);
-    for address in addresses {
-        match is_reachable(*address, &dynamic.allowed) {
-            Ok(()) if endpoints.len() < ADDRESSES => endpoints.push(Endpoint {
-                address: EndpointAddress::Ip(SocketAddr::new(*address, port)),
-                weight: 1,
-                locality: None,
-                priority: 0,
-            }),
-            Ok(()) => {}
-            Err(class) => blocked = Some((*address, class)),
-        }
-    }
-    if !endpoints.is_empty() {
-        return Ok(endpoints);
-    }
-    Err(match blocked {
-        Some((address, class)) => DestinationError::Blocked(host.to_string(), address, class),
-        None => DestinationError::Unresolved(host.to_string(), "it has no addresses".to_owned()),
-    })
+/// The addresses, those that may not be connected to with their class.
+fn check(addresses: &[IpAddr], dynamic: &DynamicEndpoints) -> Box<[(IpAddr, Option<AddressClass>)]> {
+    addresses.iter().map(|address| (*address, is_reachable(*address, &dynamic.allowed).err())).collect()
+}
+
+/// The endpoints at the addresses that may be connected to.
+fn reachable(checked: &[(IpAddr, Option<AddressClass>)], port: u16) -> Vec<Endpoint> {
+    let allowed = checked.iter().filter(|(_, class)| class.is_none()).take(ADDRESSES);
+    let endpoint = |address: IpAddr| Endpoint {
+        address: EndpointAddress::Ip(SocketAddr::new(address, port)),
+        weight: 1,
+        locality: None,
+        priority: 0,
+    };
+    allowed.map(|(address, _)| endpoint(*address)).collect()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub use balance::{PickContext, xxhash64};
 pub use cluster::{ClusterCounts, ClusterState, Counted, Ejections, NoEndpoint, UsageCounts};
 pub use coalesce::{Coalesced, Turn};
 pub use connect::{ConnectContext, ConnectError, Connection, Replay, Stream};
-pub use destinations::DestinationError;
+pub use destinations::{DestinationError, Found, Resolution};
 pub use dns::Unresolved;
 pub use endpoint::{EndpointState, InFlight, Outcome, PickedEndpoint};
 pub use fetch::{Blocked, FetchError};

@@ -1,7 +1,7 @@
 //! All clusters of the process by slot: a number that stays for the life of a cluster's id, so that route tables hold plain integers.
 
 use crate::cluster::{ClusterState, Ejections, UsageCounts};
-use crate::destinations::{DestinationError, Destinations, Finder};
+use crate::destinations::{DestinationError, Destinations, Finder, Found};
 use crate::dns::{Dns, DnsBounds, Unresolved, build_resolver};
 use crate::ejection;
 use crate::endpoint::Endpoints;
@@ -108,7 +108,7 @@ impl Upstream {
         template: &ClusterState,
         destination: (DestinationHost<'_>, u16),
         limit: Duration,
-    ) -> Result<Arc<ClusterState>, DestinationError> {
+    ) -> Result<Found, DestinationError> {
         let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints };
         self.destinations.find(finder, template, destination, limit).await
     }

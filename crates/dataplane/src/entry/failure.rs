@@ -25,7 +25,8 @@ impl HandshakeAttempt {
     /// Records a failed handshake.
     pub(super) fn failed(&self, worker: &Worker, tracked: &Tracked, cause: HandshakeFailure) {
         let cause = cause_of(tracked, cause);
-        let info = StreamInfo { flags: cause.flags(), detail: cause.detail(), ..StreamInfo::since(self.begun) };
+        let (flags, detail, is_denied) = (cause.flags(), cause.detail(), cause.is_denial());
+        let info = StreamInfo { flags, detail, is_denied, ..StreamInfo::since(self.begun) };
         worker.record(&FinishedStream {
             kind: StreamKind::Handshake(cause),
             stream: StreamFacts::of_connection(

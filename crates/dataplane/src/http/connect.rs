@@ -81,7 +81,7 @@ pub(super) async fn run(request: &mut ReceivedRequest<'_>, routed: &Routed, info
     }
     (info.status, info.answered) = (200, true);
     if is_tls && let Err(unbound) = check_hello(worker, conn, buffers, &host).await {
-        info.detail = unbound.detail();
+        (info.detail, info.is_denied) = (unbound.detail(), unbound != Unbound::Silent);
         if unbound == Unbound::Silent {
             info.flags |= Flags::DC;
         } else {

@@ -5,10 +5,10 @@ use super::decide;
 use super::plan::{Decision, Reply, Routed};
 use super::received_request::ReceivedRequest;
 use crate::codec::ClientReset;
-use crate::reasons::{Flags, Reject};
+use crate::reasons::{Reject, Unreached};
 use crate::stream_info::StreamInfo;
-use routing::{LocalAnswer, forward};
-use std::sync::Arc;
+use routing::LocalAnswer;
+use routing::forward::{self, Refused};
 use upstream::DestinationError;
 use wire::destination::Destination;
 
@@ -22,7 +22,7 @@ pub(super) async fn find(
     let asked = decide::destination(request, &routed);
     let Some((host, port)) = asked else {
         let error = DestinationError::NotCovered(String::new(), cluster.config.id.clone());
-        return Err(Decision::Respond(Reply::Plain(answer(&error, info)), Some(routed)));
+        return Err(Decision::Respond(Reply::Plain(answer(error, info)), Some(routed)));
     };
     let worker = request.worker;
     let finding = async {
@@ -33,31 +33,27 @@ pub(super) async fn find(
     match request.conn.downstream.until_reset(finding).await {
         Err(ClientReset) => Err(Decision::Abandoned(Some(routed))),
         Ok(Ok(found)) => {
-            routed.cluster = Some(Arc::clone(&found));
+            (routed.cluster, info.resolution) = (Some(found.cluster), found.resolution);
             Ok(routed)
         }
-        Ok(Err(error)) => Err(Decision::Respond(Reply::Plain(answer(&error, info)), Some(routed))),
+        Ok(Err(error)) => Err(Decision::Respond(Reply::Plain(answer(error, info)), Some(routed))),
     }
 }
 
 /// The response to a request whose destination has no address.
-fn answer(error: &DestinationError, info: &mut StreamInfo) -> LocalAnswer {
-    let (status, flags, detail) = match error {
-        DestinationError::NotCovered(..) => (403, Flags::NONE, "egress_denied{not_covered}"),
-        DestinationError::Blocked(..) => (403, Flags::NONE, "egress_denied{address}"),
-        DestinationError::Unresolved(..) => (502, Flags::UH, "egress_unresolved"),
-        DestinationError::Timeout(..) => (504, Flags::UT, "egress_resolve_timeout"),
-    };
+fn answer(error: DestinationError, info: &mut StreamInfo) -> LocalAnswer {
+    let Unreached { status, flags, detail, is_denial } = Unreached::of(&error);
     info.flags |= flags;
-    let (what, hint) = match error {
-        DestinationError::Blocked(..) => (
-            "denied",
-            ". To allow it, name the address in `addresses` of the ServiceEntry, or in its annotation `moongate.dev/allowed-addresses`.",
-        ),
-        DestinationError::NotCovered(..) => ("denied", "."),
-        DestinationError::Unresolved(..) | DestinationError::Timeout(..) => ("failed", "."),
+    let hint = match error {
+        DestinationError::Blocked(..) => {
+            ". To allow it, name the address in `addresses` of the ServiceEntry, or in its annotation `moongate.dev/allowed-addresses`."
+        }
+        DestinationError::NotCovered(..) | DestinationError::Unresolved(..) | DestinationError::Timeout(..) => ".",
     };
-    forward::refusal(status, detail, what, &format!("{error}{hint}"))
+    let refused = if is_denial { Refused::Denied } else { Refused::Failed };
+    let answer = forward::refusal(status, detail, refused, &format!("{error}{hint}"));
+    info.resolution = error.into_resolution();
+    answer
 }
 
 /// The answer of a forward proxy where a destination cannot be reached.
@@ -67,5 +63,10 @@ pub(super) fn unreachable(reject: Reject, cause: &str) -> LocalAnswer {
         Reject::Overflow => 503,
         _ => 502,
     };
-    forward::refusal(status, reject.reason().detail, "failed", &format!("the destination cannot be reached: {cause}."))
+    forward::refusal(
+        status,
+        reject.reason().detail,
+        Refused::Failed,
+        &format!("the destination cannot be reached: {cause}."),
+    )
 }

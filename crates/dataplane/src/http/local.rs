@@ -28,7 +28,7 @@ pub(super) async fn answer(
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
-    info.detail = answer.detail;
+    (info.detail, info.is_denied) = (answer.detail, answer.is_denial);
     let close = is_last(worker, conn, buffers, body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let reason = reason_header(worker, conn, buffers, info);
@@ -116,7 +116,7 @@ pub(super) async fn refuse(
 ) -> Disposition {
     let reason = reject.reason();
     info.flags |= reason.flags;
-    info.detail = reason.detail;
+    (info.detail, info.is_denied) = (reason.detail, reject.is_denial());
     if let (BodyReader::Length(left), true, 0) = (&*body, info.endpoint.is_some(), info.received) {
         // As in Envoy, what was received while the gateway connected counts.
         info.received = (buffers.body_in.filled().len() as u64).min(*left);

@@ -158,7 +158,9 @@ impl<'a> RecordedRequest<'a> {
 /// Records a request whose head is invalid.
 pub(super) fn record_rejected_head(worker: &Worker, conn: &ClientConnection, reject: Reject) {
     let reason = reject.reason();
-    let info = StreamInfo { status: reason.status, flags: reason.flags, detail: reason.detail, ..StreamInfo::new() };
+    let is_denied = reject.is_denial();
+    let (status, flags, detail) = (reason.status, reason.flags, reason.detail);
+    let info = StreamInfo { status, flags, detail, is_denied, ..StreamInfo::new() };
     worker.record(&FinishedStream {
         kind: StreamKind::Request { http2: false },
         stream: stream_facts(&conn.client, protocol(&conn.downstream, Version::Http11), None, ""),

@@ -72,11 +72,6 @@ impl Flags {
         text
     }
 
-    /// Whether it has a flag.
-    pub(crate) fn has(self, flag: Self) -> bool {
-        self.each().any(|own| own == flag)
-    }
-
     /// Whether something failed: a delay that a fault made is no failure.
     pub(crate) fn is_failure(self) -> bool {
         self.each().any(|own| own != Self::DI)

@@ -32,6 +32,11 @@ macro_rules! causes {
                 }
             }
 
+            /// Whether no server takes the connection; other causes are failures.
+            pub(crate) fn is_denial(self) -> bool {
+                matches!(self, Self::NoMatchingServer | Self::ClearText)
+            }
+
             /// The flags in the access log.
             pub(crate) fn flags(self) -> Flags {
                 match self { $(Self::$name => $flags),* }

@@ -8,7 +8,7 @@ use ir::FieldName;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use upstream::EndpointState;
+use upstream::{EndpointState, Resolution};
 
 /// What is known of a stream.
 #[derive(Debug)]
@@ -27,11 +27,15 @@ pub(crate) struct StreamInfo {
     pub(crate) flags: Flags,
     /// Envoy's detail of the status; empty for none.
     pub(crate) detail: &'static str,
+    /// Whether what was asked for was denied; otherwise it was served, or failed.
+    pub(crate) is_denied: bool,
     /// Which policy denied it, in place of the detail.
     pub(crate) denied: Option<Box<str>>,
     /// What the policies of the workload decided, if there are any, and what the service for external authorization decided, if it was asked.
     pub(crate) policies: Option<PolicyResult>,
     pub(crate) check: Option<CheckResult>,
+    /// What DNS answered for the name that the client asked for, where the gateway resolved it.
+    pub(crate) resolution: Option<Arc<Resolution>>,
     /// Why there is no connection to the endpoint; empty for none.
     pub(crate) transport_failure: String,
     /// How often an endpoint was chosen.
@@ -78,7 +82,9 @@ impl StreamInfo {
             status: 0,
             flags: Flags::NONE,
             detail: "",
+            is_denied: false,
             denied: None,
+            resolution: None,
             policies: None,
             check: None,
             transport_failure: String::new(),

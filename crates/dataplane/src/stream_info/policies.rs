@@ -1,7 +1,7 @@
 //! What the policies of the workload decided on a stream, and how the access log names it.
 
 use ir::MetadataKey;
-use routing::authorization::{DryRun, Verdict};
+use routing::authorization::{self, DryRun, Verdict};
 use std::sync::Arc;
 
 /// What the AuthorizationPolicies decided (AP-02, AP-16).
@@ -51,7 +51,19 @@ impl From<&Verdict<'_>> for PolicyResult {
     }
 }
 
+impl DryRunResult {
+    /// Why it would deny the stream if it were enforced, as the log would say it; `None` where it would not.
+    fn denial(&self) -> Option<String> {
+        (!self.is_allowed).then(|| authorization::denial(self.rule.as_deref()))
+    }
+}
+
 impl PolicyResult {
+    /// Why policies that are a dry run would deny the stream, if they were enforced.
+    pub(crate) fn dry_run_denials(&self) -> impl Iterator<Item = String> {
+        [&self.dry_run_deny, &self.dry_run_allow].into_iter().flatten().filter_map(DryRunResult::denial)
+    }
+
     /// What Envoy's filter records of a dry run under the keys that Istio configures; nothing under other keys.
     pub(super) fn dry_run(&self, key: &MetadataKey) -> Option<&str> {
         let [key] = &*key.path else { return None };

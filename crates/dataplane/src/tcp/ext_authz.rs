@@ -16,7 +16,7 @@ pub(super) async fn allows(worker: &Worker, conn: &TcpConnection, info: &mut Str
     let Some(gate) = policies(conn).and_then(|policies| policies.ext_authz.as_deref()) else { return true };
     match &*gate.authorization {
         ExternalAuthorization::DenyAll => {
-            info.denied = Some(DENY_ALL.into());
+            (info.denied, info.is_denied) = (Some(DENY_ALL.into()), true);
             false
         }
         ExternalAuthorization::Check(_) if !gate.concerns(&access_facts(&conn.client)) => true,
@@ -52,7 +52,7 @@ async fn is_allowed(
     info.check = Some(result);
     if !passes {
         info.flags |= Flags::UAEX;
-        info.detail = detail;
+        (info.detail, info.is_denied) = (detail, true);
     }
     passes
 }

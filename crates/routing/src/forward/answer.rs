@@ -26,7 +26,7 @@ pub enum Denial {
 
 impl Denial {
     /// The detail for logs.
-    pub fn detail(&self) -> &'static str {
+    pub const fn detail(&self) -> &'static str {
         match self {
             Self::NotListed => "egress_denied{not_listed}",
             Self::Port(_) => "egress_denied{port}",
@@ -57,7 +57,7 @@ impl Denial {
                 "requests for `https:` URLs have to use a tunnel: send CONNECT {host}:{port}, as clients do by `https_proxy`."
             ),
         };
-        refusal(403, self.detail(), "denied", &reason)
+        refusal(403, self.detail(), Refused::Denied, &reason)
     }
 }
 
@@ -73,12 +73,29 @@ fn list(ports: &[u16]) -> String {
     text
 }
 
+/// What an answer of a forward proxy says in its first words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The client may not have what it asks for.
+    Denied,
+    /// The request is not one for a forward proxy.
+    Rejected,
+    /// Nothing forbade it, and it came to nothing.
+    Failed,
+}
+
 /// An answer with a reason in its body.
-pub fn refusal(status: u16, detail: &'static str, what: &str, reason: &str) -> LocalAnswer {
+pub fn refusal(status: u16, detail: &'static str, refused: Refused, reason: &str) -> LocalAnswer {
+    let what = match refused {
+        Refused::Denied => "denied",
+        Refused::Rejected => "request rejected",
+        Refused::Failed => "failed",
+    };
     LocalAnswer {
         status,
         body: format!("egress {what}: {reason}\n").into_bytes().into(),
         detail,
+        is_denial: refused != Refused::Failed,
         ..LocalAnswer::default()
     }
 }
@@ -89,7 +106,7 @@ pub(crate) fn to_itself(view: &RequestView<'_>) -> LocalAnswer {
         return pac(view);
     }
     let reason = "this is a forward proxy: set `http_proxy` and `https_proxy` to its address, or use /proxy.pac as the automatic proxy configuration.";
-    refusal(400, "egress_not_a_proxy_request", "request rejected", reason)
+    refusal(400, "egress_not_a_proxy_request", Refused::Rejected, reason)
 }
 
 /// The Proxy Auto-Config file, which names the proxy as the client does.

@@ -1,6 +1,6 @@
 //! Users of a forward proxy, who send their name and password with each request (RFC 7617).
 
-use super::answer::refusal;
+use super::answer::{Refused, refusal};
 use crate::claims::Claims;
 use crate::route::LocalAnswer;
 use base64::Engine;
@@ -46,7 +46,7 @@ fn credentials(value: &[u8]) -> Option<(String, Vec<u8>)> {
 fn unauthenticated(reason: &str, detail: &'static str) -> LocalAnswer {
     let challenge = ("proxy-authenticate", FieldValue::from("Basic realm=\"moongate\""));
     let reason = format!("{reason}. Put them into the proxy's URL (`http://USER:PASSWORD@HOST:PORT`).");
-    LocalAnswer { fields: vec![challenge], ..refusal(407, detail, "denied", &reason) }
+    LocalAnswer { fields: vec![challenge], ..refusal(407, detail, Refused::Denied, &reason) }
 }
 
 #[cfg(test)]

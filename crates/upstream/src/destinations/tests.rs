@@ -34,7 +34,8 @@ impl World {
     ) -> Result<Arc<ClusterState>, DestinationError> {
         let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints };
         let destination = wire::destination::Destination::parse(name.as_bytes()).unwrap();
-        self.destinations.find(finder, template, (destination.host, port), LONG).await
+        let found = self.destinations.find(finder, template, (destination.host, port), LONG).await;
+        found.map(|found| found.cluster)
     }
 }
 
@@ -107,7 +108,15 @@ async fn addresses_that_are_not_of_the_internet_are_not_endpoints() {
     }
     // Of an answer with both, only what is allowed is connected to.
     world.server.set("mixed.test", Some(&[[127, 0, 0, 1], [198, 41, 0, 4], [10, 1, 2, 3], [10, 2, 2, 3]]));
-    let mixed = world.find(&any, "mixed.test", 8443).await.unwrap();
+    world.server.change(|zone| zone.ttl = 77);
+    let finder = Finder { dns: &world.dns, tasks: &world.tasks, endpoints: &world.endpoints };
+    let mixed = DestinationHost::Name("mixed.test");
+    let Found { cluster: mixed, resolution } =
+        world.destinations.find(finder, &any, (mixed, 8443), LONG).await.unwrap();
+    let resolution = resolution.unwrap();
+    let classes: Vec<_> = resolution.addresses.iter().map(|(_, class)| class.map(|class| class.to_string())).collect();
+    assert_eq!(classes, [Some("loopback".to_owned()), None, None, Some("private".to_owned())]);
+    assert!(resolution.ttl <= Duration::from_secs(77) && resolution.ttl > Duration::from_secs(60), "{resolution:?}");
     assert_eq!(addresses(&mixed), ["198.41.0.4:8443", "10.1.2.3:8443"]);
     for (literal, allowed) in
         [("198.41.0.4", true), ("10.1.2.3", true), ("10.2.2.3", false), ("169.254.169.254", false), ("[::1]", false)]
@@ -129,6 +138,30 @@ async fn the_port_and_the_answer_of_the_configuration_count() {
     let next = world.find(&after, "A.wiki.test", 443).await.unwrap();
     let endpoint = |state: &ClusterState| Arc::clone(state.endpoints().unwrap().iter().next().unwrap());
     assert!(!Arc::ptr_eq(&state, &next) && Arc::ptr_eq(&endpoint(&state), &endpoint(&next)));
+}
+
+#[tokio::test]
+async fn dr_20_limits_hold_for_each_name_of_a_wildcard_by_itself() {
+    let world = World::new().await;
+    world.server.set("a.wiki.test", Some(&[[198, 41, 0, 4]]));
+    world.server.set("b.wiki.test", Some(&[[198, 41, 0, 4]]));
+    let plain = template("*.wiki.test", None, &[]);
+    let limited = |most| {
+        let limits = ir::PoolLimits { max_requests: Some(most), ..ir::PoolLimits::default() };
+        let cluster = Cluster { limits: Some(limits.into()), ..(*plain.config).clone() };
+        ClusterState::new(Arc::new(cluster), &Arc::default(), None)
+    };
+    let one = limited(1);
+    let a = world.find(&one, "a.wiki.test", 443).await.unwrap();
+    let b = world.find(&one, "b.wiki.test", 443).await.unwrap();
+    let held = a.begin_request();
+    assert!(held.is_some() && a.begin_request().is_none());
+    let of_b = b.begin_request();
+    assert!(of_b.is_some() && b.begin_request().is_none());
+    // What is under way counts for the next configuration.
+    let a = world.find(&limited(2), "a.wiki.test", 443).await.unwrap();
+    let second = a.begin_request();
+    assert!(second.is_some() && a.begin_request().is_none());
 }
 
 #[tokio::test]

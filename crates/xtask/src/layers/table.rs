@@ -254,7 +254,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         "dataplane::metrics",
         &["counter", "families", "arrivals", "clusters", "policies", "requests", "routes", "streams"],
     ),
-    ("dataplane::reasons", &["flags", "handshake"]),
+    ("dataplane::reasons", &["flags", "handshake", "unreached"]),
     ("dataplane::stream_info", &["facts", "policies", "info", "finished"]),
     ("dataplane::tcp", &["connection", "authorization", "ext_authz", "tunnel"]),
     ("dataplane::tls", &["certificates", "clients", "stricter", "xfcc", "negotiated"]),

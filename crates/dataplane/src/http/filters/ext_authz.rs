@@ -34,7 +34,7 @@ pub(super) async fn run(
 
 /// The response to each request, if the configuration of the service is not valid.
 fn deny_all(info: &mut StreamInfo) -> Outcome {
-    info.detail = DENY_ALL;
+    (info.detail, info.is_denied) = (DENY_ALL, true);
     let Reason { status, body, .. } = Reject::Denied.reason();
     Outcome::Deny(Box::new(Denial { status: Some(status), headers: Vec::new(), body: body.as_bytes().to_vec() }))
 }

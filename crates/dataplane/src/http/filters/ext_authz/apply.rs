@@ -27,7 +27,7 @@ pub(super) fn apply(
         Verdict::Deny(denial) => {
             info.check = Some(CheckResult::Denied);
             info.flags |= Flags::UAEX;
-            info.detail = "ext_authz_denied";
+            (info.detail, info.is_denied) = ("ext_authz_denied", true);
             return Outcome::Deny(denial);
         }
         Verdict::Error(denial) => {
@@ -42,7 +42,7 @@ pub(super) fn apply(
 /// The response to a request without a decision.
 fn failed(check: &ExternalCheck, own: Option<Box<Denial>>, info: &mut StreamInfo) -> Outcome {
     info.flags |= Flags::UAEX;
-    info.detail = "ext_authz_error";
+    (info.detail, info.is_denied) = ("ext_authz_error", true);
     let denial = own.map_or_else(|| Denial { status: None, headers: Vec::new(), body: Vec::new() }, |own| *own);
     Outcome::Deny(Box::new(Denial { status: denial.status.or(Some(check.status_on_error)), ..denial }))
 }
