@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// What clients may call a forward proxy in TLS.
+static ANY: HostPattern = HostPattern::Any;
+
 /// One server among all: its owner, the workload that it is for, and its place in its owner.
 pub(crate) type ClaimId = (ObjectRef, usize, usize);
 
@@ -92,13 +95,17 @@ impl<'a> Merge<'a> {
         notes.extend(&claim.notes);
         let Some(server) = &claim.server else { return false };
         let mut server = server.clone();
-        if server.kind.is_tls() {
+        let is_proxy = matches!(server.kind, ServerKind::Proxy(..));
+        if is_proxy && server.kind.is_tls() {
+            if !self.takes_every_name(owner, &server, notes) {
+                return false;
+            }
+        } else if server.kind.is_tls() {
             self.keep_unclaimed(owner, claim, &mut server, notes);
             if server.hosts.list().is_empty() {
                 return false;
             }
         }
-        let is_proxy = matches!(server.kind, ServerKind::Proxy(..));
         // Hosts of a forward proxy are those of destinations.
         if let Some(termination) = server.kind.termination().filter(|_| !is_proxy) {
             coverage::check(
@@ -133,6 +140,22 @@ impl<'a> Merge<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether no other server takes connections with any name, as a forward proxy in TLS does: its hosts are those of destinations.
+    fn takes_every_name(&mut self, owner: &'a ObjectRef, server: &ServerPlan, notes: &mut Notes) -> bool {
+        let Some(first) = self.secured.get(&ANY) else {
+            self.secured.insert(&ANY, owner);
+            return true;
+        };
+        let message = format!(
+            "{first} already has connections with any name on {}, which a forward proxy in TLS takes, so that this server is left out",
+            self.address
+        );
+        let help =
+            "give each forward proxy in TLS a port of its own: its `hosts` are destinations, and no names of the proxy";
+        notes.add_with_help(code::DUPLICATE_NAME, format!("{}.port", server.field()), message, help);
+        false
     }
 
     /// Leaves a TLS server the hosts that no older one has on the address. Istio leaves the whole server out for one of them (S-15); here the

@@ -46,6 +46,26 @@ pub(crate) fn hosts(
     hosts
 }
 
+/// Whether a destination is the Service of one of the gateways, which is called as the label `app` of its Pods.
+fn sends_here(context: CompileContext<'_>, object: &Object<VirtualService>) -> bool {
+    let spec = &object.spec;
+    let http = spec.http.iter().flat_map(|rule| rule.route.iter()).filter_map(|route| route.destination.as_ref());
+    let tls = spec.tls.iter().flat_map(|rule| rule.route.iter());
+    let tcp = spec.tcp.iter().flat_map(|rule| rule.route.iter());
+    let bytes = tls.chain(tcp).filter_map(|route| route.destination.as_ref());
+    let gateways: Vec<String> = context
+        .workloads()
+        .iter()
+        .filter_map(|workload| {
+            Some(format!("{}.{}.svc.{}", workload.labels.get("app")?, workload.namespace, context.domain()))
+        })
+        .collect();
+    http.chain(bytes).any(|destination| {
+        let host = names::full_host(&destination.host, &object.key.namespace, context.domain());
+        gateways.iter().any(|gateway| *gateway == *host)
+    })
+}
+
 fn bind_written(context: CompileContext<'_>, plans: &ServerPlans, object: &Object<VirtualService>) -> Binding {
     let mut notes = Notes::default();
     let owner = Owner::of(object);
@@ -58,9 +78,15 @@ fn bind_written(context: CompileContext<'_>, plans: &ServerPlans, object: &Objec
     }
     let gateways = gateways(context, object);
     if gateways.is_empty() {
-        let help = "name a Gateway in `gateways` to route what comes through it";
-        let message = "it routes nothing here because it names no gateway: only sidecars use it";
-        notes.add_with_help(code::MESH_ONLY, "spec.gateways", message, help);
+        if sends_here(context, object) {
+            let message =
+                "sidecars send by it to this gateway, where the rules with the gateway's name in `gateways` decide";
+            notes.add(code::FIRST_HOP, "spec.gateways", message);
+        } else {
+            let help = "name a Gateway in `gateways` to route what comes through it";
+            let message = "it routes nothing here because it names no gateway: only sidecars use it";
+            notes.add_with_help(code::MESH_ONLY, "spec.gateways", message, help);
+        }
         return Binding { notes, ..Binding::default() };
     }
     let source = RouteSource {
