@@ -12,24 +12,24 @@ use testkit::name_server::NameServer;
 use testkit::secured::Certificates;
 use testkit::wait::until;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 /// The port of the Gateway's server.
-const PROXY: u16 = 3128;
+pub(super) const PROXY: u16 = 3128;
 
 fn authority() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../oracle/certs/ca.crt")
 }
 
 /// A gateway with a forward proxy, two backends, and a name server that says that everything is on this machine.
-struct World {
-    folder: tempfile::TempDir,
-    names: NameServer,
-    clear: Backend,
-    secured: Backend,
+pub(super) struct World {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) names: NameServer,
+    pub(super) clear: Backend,
+    pub(super) secured: Backend,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let certificates = Certificates::of_project().unwrap();
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// The Gateway, and ServiceEntries: a name, a wildcard, and a name whose addresses are not allowed.
-    fn config(&self, server: &str, further: &str) -> String {
+    pub(super) fn config(&self, server: &str, further: &str) -> String {
         let (http, https) = (self.clear.address.port(), self.secured.address.port());
         format!(
             "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: out, namespace: istio-system}}\nspec:\n  selector: {{istio: egressgateway}}\n  servers:\n  - port: {{number: {PROXY}, name: proxy, protocol: HTTP_PROXY}}\n    hosts: ['*']\n{server}---\n\
@@ -54,7 +54,7 @@ impl World {
         )
     }
 
-    fn start(&self, config: &str, args: &[&str]) -> Gateway {
+    pub(super) fn start(&self, config: &str, args: &[&str]) -> Gateway {
         fs::write(self.folder.path().join("a.yaml"), config).unwrap();
         let names = self.names.address.to_string();
         let log = self.folder.path().join("access.log").display().to_string();
@@ -71,14 +71,14 @@ impl World {
 
 /// What curl says: its exit code, the status of the answer to CONNECT, that of the answer, and the body.
 #[derive(Debug)]
-struct Curled {
-    code: Option<i32>,
-    connect: u16,
-    status: u16,
-    body: String,
+pub(super) struct Curled {
+    pub(super) code: Option<i32>,
+    pub(super) connect: u16,
+    pub(super) status: u16,
+    pub(super) body: String,
 }
 
-fn curl(proxy: &str, url: &str, args: &[&str]) -> Curled {
+pub(super) fn curl(proxy: &str, url: &str, args: &[&str]) -> Curled {
     let authority = authority().display().to_string();
     let mut command = Command::new("curl");
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
@@ -92,7 +92,7 @@ fn curl(proxy: &str, url: &str, args: &[&str]) -> Curled {
     Curled { code: status.code(), connect: connect.parse().unwrap_or(0), status: answer.parse().unwrap_or(0), body }
 }
 
-fn seen(curled: &Curled) -> Seen {
+pub(super) fn seen(curled: &Curled) -> Seen {
     serde_json::from_str(&curled.body).unwrap_or_else(|_| panic!("{curled:?}"))
 }
 
@@ -369,6 +369,28 @@ fn e_42_users_of_a_proxy_say_who_they_are_and_policies_know_them() {
     assert_eq!(curl(&proxy("bob:secret@"), "https://en.wiki.test/", &[]).connect, 407);
     fs::write(&path, config.replace("name: users, namespace", "name: gone, namespace")).unwrap();
     until("there are no users", || curl(&proxy("bob:other@"), "https://en.wiki.test/", &[]).connect == 407);
+}
+
+#[test]
+fn e_41_a_token_in_proxy_authorization_opens_tunnels() {
+    let world = World::new();
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/egress/tokens");
+    let read = |name: &str| fs::read_to_string(case.join(name)).unwrap();
+    // The case has the token, and its keys and policy.
+    let (requests, objects) = (read("requests.yaml"), read("in.yaml"));
+    let token = requests.split_once("Proxy-Authorization: \"").unwrap().1.split('"').next().unwrap();
+    let (_, further) = objects.split_once("---\napiVersion: security").unwrap();
+    let further = format!("apiVersion: security{further}").replace("api.test:9000", "api.test:443");
+    let gateway = world.start(&world.config("", &further), &[]);
+    let proxy = format!("http://{}", gateway.address(PROXY));
+    let header = format!("Proxy-Authorization: {token}");
+    let known = curl(&proxy, "https://api.test/", &["--proxy-header", &header]);
+    let request = seen(&known);
+    assert_eq!((known.connect, request.sni.as_deref()), (200, Some("api.test")));
+    assert_eq!(request.header("proxy-authorization"), None);
+    assert_eq!(curl(&proxy, "https://en.wiki.test/", &["--proxy-header", &header]).connect, 403);
+    assert_eq!(curl(&proxy, "https://api.test/", &[]).connect, 403);
+    assert_eq!(curl(&proxy, "https://api.test/", &["--proxy-header", &format!("{header}x")]).connect, 401);
 }
 
 #[test]
