@@ -3,6 +3,7 @@
 
 mod chain;
 mod file;
+mod record;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use chain::Seal;
 use clap::{Args, Subcommand};
 pub(crate) use file::DecisionLog;
+pub(crate) use record::Record;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufReader;
@@ -69,6 +71,11 @@ pub(crate) struct VerifyArgs {
 }
 
 impl DecisionLogArgs {
+    /// The log in this file, unless the flags name another; the file that is logged to.
+    pub(crate) fn or_file(&mut self, file: &std::path::Path) -> PathBuf {
+        self.file.get_or_insert_with(|| file.to_owned()).clone()
+    }
+
     /// Opens the log that the flags ask for.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how it is explained.
 
 use crate::audit::{AuditCommand, DecisionLogArgs};
+use crate::egress::EgressCommand;
 use crate::logging;
 use crate::output::Output;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -26,6 +27,7 @@ const STYLES: Styles = Styles::styled()
 #[command(version, styles = STYLES, propagate_version = true, after_help = "\
 Examples:
   moongate demo                                    a gateway to send requests to, in a minute
+  moongate demo --egress                           the same for outgoing traffic
   moongate run ./config                            serve by the YAML of a folder, and watch it
   moongate check ./config                          what is wrong, in which line
   moongate explain http://dev.example.com/ ./config    where a request would go, and why
@@ -49,13 +51,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Tell what an egress gateway denied, and what would allow it
+    Egress {
+        #[command(subcommand)]
+        command: EgressCommand,
+    },
     /// Show objects in kubectl's manner, of files and folders or of a running gateway
     Get(GetArgs),
     /// Print the objects that run the gateway in a cluster
     Manifests(ManifestsArgs),
     /// Print the definitions of Istio's kinds, for clusters without Istio's
     Crds,
-    /// Serve Istio's example with two small backends, from a folder to play with
+    /// Serve Istio's example with two small backends, or an example of the egress gateway, from a folder to play with
     Demo(Box<DemoArgs>),
     /// A backend that answers with what it received
     Echo(EchoArgs),
@@ -463,13 +470,27 @@ impl FromStr for AutoscaleTarget {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  moongate demo                             Istio's example of the ingress gateway
+  moongate demo --egress                    a forward proxy with an allow-list
+  moongate demo --egress --example list     the patterns of the egress gateway")]
 pub(crate) struct DemoArgs {
     /// The folder to write the example to and to watch; files that exist there are kept [default: a new one]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dir: Option<PathBuf>,
-    /// The port to listen on [default: 80, or the first free one from 8080 where 80 cannot be bound]
+    /// The port to listen on, with --egress that of the first server [default: 80, or the first free one from 8080 where 80 cannot be bound]
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
+    /// Be an egress gateway, with local destinations in HTTP and HTTPS, and show each decision
+    #[arg(long)]
+    pub(crate) egress: bool,
+    /// The example of the egress gateway to serve: a folder of `examples/egress`, all of which are in the program; `list` lists them
+    #[arg(long, value_name = "NAME", requires = "egress", default_value = "allow-list")]
+    pub(crate) example: String,
+    /// Where the authority of --egress is, and its decision log
+    #[arg(long, hide = true, requires = "egress")]
+    pub(crate) state: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
 }

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -31,7 +32,7 @@ pub(crate) fn start(tasks: &mut JoinSet<()>, listener: TcpListener, name: &str) 
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
-    let backend = Router::new().fallback(answer).with_state(Arc::<str>::from(name));
+    let backend = answers(name, Map::new());
     tasks.spawn(async move {
         if let Err(error) = axum::serve(listener, backend).await {
             tracing::error!(%error, "the echo service stopped");
@@ -40,8 +41,19 @@ pub(crate) fn start(tasks: &mut JoinSet<()>, listener: TcpListener, name: &str) 
     Ok(address)
 }
 
-async fn answer(State(name): State<Arc<str>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let mut seen = serde_json::Map::new();
+/// The answers of a backend of this name, with what is known of the connection beside the request.
+pub(crate) fn answers(name: &str, connection: Map<String, Value>) -> Router {
+    Router::new().fallback(answer).with_state(Arc::new(Echo { name: name.to_owned(), connection }))
+}
+
+#[derive(Debug)]
+struct Echo {
+    name: String,
+    connection: Map<String, Value>,
+}
+
+async fn answer(State(echo): State<Arc<Echo>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let mut seen = Map::new();
     for header in headers.keys() {
         let values: Vec<String> = headers
             .get_all(header)
@@ -50,13 +62,16 @@ async fn answer(State(name): State<Arc<str>>, method: Method, uri: Uri, headers:
             .collect();
         seen.insert(header.to_string(), values.join(",").into());
     }
-    let echo = serde_json::json!({
-        "backend": &*name,
+    let mut told = serde_json::json!({
+        "backend": echo.name,
         "method": method.as_str(),
         "path": uri.to_string(),
         "headers": seen,
         "body": String::from_utf8_lossy(&body),
     });
-    let text = serde_json::to_string_pretty(&echo).unwrap_or_default() + "\n";
+    if let Value::Object(told) = &mut told {
+        told.extend(echo.connection.clone());
+    }
+    let text = serde_json::to_string_pretty(&told).unwrap_or_default() + "\n";
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

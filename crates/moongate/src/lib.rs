@@ -15,6 +15,7 @@ mod current;
 mod demo;
 mod descriptors;
 mod echo;
+mod egress;
 pub mod explain;
 mod gateway_services;
 mod get;
@@ -79,6 +80,7 @@ fn run_command() -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::command(&args),
         Command::Audit { command } => audit::command(&command),
+        Command::Egress { command } => egress::command(&command),
         Command::Get(args) => get::get(&args),
         Command::Crds => crds::crds().map(|()| ExitCode::SUCCESS),
         Command::Manifests(args) => manifests::manifests(&args).map(|()| ExitCode::SUCCESS),

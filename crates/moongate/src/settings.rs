@@ -24,8 +24,13 @@ pub(crate) fn settings(args: &WorkloadArgs) -> Result<Settings> {
     settings.forward_proxy = args.forward_proxy;
     settings.port_map = args.port_map.iter().copied().collect();
     for (host, address) in &args.endpoints {
-        let host = full_name(host, &settings.domain);
-        settings.endpoints.entry(host).or_default().push(*address);
+        let full = full_name(host, &settings.domain);
+        let plain = host.to_ascii_lowercase();
+        if host.contains('.') && *full != *plain {
+            // `example.com` may be a Service of the namespace `com`, and the host of a ServiceEntry.
+            settings.endpoints.entry(plain.into()).or_default().push(*address);
+        }
+        settings.endpoints.entry(full).or_default().push(*address);
     }
     if let Some(path) = &args.mesh_config {
         std::fs::File::open(path).with_context(|| format!("cannot read the mesh settings in {}", path.display()))?;

@@ -15,6 +15,7 @@ mod program {
     mod descriptors;
     mod egress;
     mod envoy;
+    mod examples;
     mod file_operations;
     mod first_use;
     mod get;
@@ -32,8 +33,10 @@ mod program {
     mod security;
     mod serving;
     mod statuses;
+    mod suggest;
     mod takeover;
     mod tonic;
+    mod tunnels;
     mod twin;
     mod twin_seeded;
 }

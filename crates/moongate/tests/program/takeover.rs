@@ -21,17 +21,17 @@ const UPGRADES: usize = 20;
 static LOGS: AtomicUsize = AtomicUsize::new(0);
 
 /// What all of the processes are started with.
-struct Line {
+pub(super) struct Line {
     folder: tempfile::TempDir,
-    port: u16,
+    pub(super) port: u16,
     ready: SocketAddr,
     admin: SocketAddr,
     /// Further arguments.
-    args: Vec<String>,
+    pub(super) args: Vec<String>,
 }
 
 /// A process that is killed when it is dropped.
-struct Process(Child);
+pub(super) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -42,7 +42,7 @@ impl Drop for Process {
 
 impl Process {
     /// Waits for its end; its exit code.
-    fn end(&mut self) -> Option<i32> {
+    pub(super) fn end(&mut self) -> Option<i32> {
         let begun = Instant::now();
         while begun.elapsed() < TIMEOUT {
             if let Some(status) = self.0.try_wait().unwrap() {
@@ -55,7 +55,7 @@ impl Process {
 }
 
 impl Line {
-    fn new(configuration: &str) -> Self {
+    pub(super) fn new(configuration: &str) -> Self {
         let local = || SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let (folder, args) = (tempfile::tempdir().unwrap(), Vec::new());
         let line = Self { folder, port: ports::free(), ready: local(), admin: local(), args };
@@ -81,7 +81,7 @@ impl Line {
     }
 
     /// Starts another process, and waits until it serves the listeners.
-    fn follow(&self) -> Process {
+    pub(super) fn follow(&self) -> Process {
         let path = self.folder.path().join("takeover");
         let log = self.folder.path().join(format!("log-{}", LOGS.fetch_add(1, Ordering::Relaxed)));
         let err = std::fs::File::create(&log).unwrap();

@@ -312,6 +312,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "limits",
             "output",
             "audit",
+            "egress",
             "logging",
             "cli",
             "privileges",
@@ -344,7 +345,9 @@ pub(super) const ORDER: &[List<'static>] = &[
     ),
     ("moongate::crds", &["schema", "rules"]),
     ("dataplane::log", &["demands", "lines"]),
-    ("moongate::audit", &["chain", "writer", "file", "verify"]),
+    ("moongate::audit", &["record", "chain", "writer", "file", "verify"]),
+    ("moongate::demo", &["files", "sockets", "authority", "names", "decisions", "destinations", "ingress", "egress"]),
+    ("moongate::egress", &["denials", "entries", "report"]),
     ("moongate::get", &["age", "columns", "request", "table"]),
     (
         "moongate::explain",
