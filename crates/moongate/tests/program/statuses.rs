@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use testkit::cluster::Cluster;
 use testkit::gateway::{Gateway, Signal};
+use testkit::secured::{Certificates, Hello};
 use testkit::{client, wait};
 
 /// A Lease ends after 15 s without its holder, and a loaded machine adds to that.
@@ -296,7 +297,7 @@ fn an_address_is_published_where_no_other_controller_has_set_one() {
 }
 
 #[test]
-fn kinds_namespaces_and_secrets_come_and_go_without_a_request_that_fails() {
+fn kinds_and_namespaces_come_and_go_without_a_request_that_fails() {
     let Some(cluster) = cluster() else { return };
     let state = tempfile::tempdir().unwrap();
     cluster.must(&["delete", "crd", "serviceentries.networking.istio.io"]).unwrap();
@@ -333,6 +334,70 @@ fn kinds_namespaces_and_secrets_come_and_go_without_a_request_that_fails() {
     cluster.must(&["delete", "namespace", "shop", "--wait=false"]).unwrap();
     wait::until("its route is gone", || client::get(running.address(8080), "shop.test", "/").unwrap().status == 404);
     load.end();
+}
+
+const SECURE: &str = r"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: secure, namespace: default}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: https, protocol: HTTPS}
+    hosts: [s.test]
+    tls: {mode: SIMPLE, credentialName: site-cert}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: secure, namespace: default}
+spec:
+  hosts: [s.test]
+  gateways: [secure]
+  http: [{directResponse: {status: 200}}]
+";
+
+#[test]
+fn a_secret_is_rotated_without_a_connection_that_fails() {
+    const CERTIFICATES: [&str; 2] = ["back0", "client"];
+    let Some(cluster) = cluster() else { return };
+    let certificates = Certificates::of_project().unwrap();
+    let rotate = |name: &str| {
+        let file = |end: &str| format!("{}/../../oracle/certs/{name}.{end}", env!("CARGO_MANIFEST_DIR"));
+        let (certificate, key) = (format!("--cert={}", file("crt")), format!("--key={}", file("key")));
+        let secret = ["create", "secret", "tls", "site-cert", "-n", "istio-system", &certificate, &key];
+        cluster.apply(&cluster.must(&[&secret[..], &["--dry-run=client", "-o", "yaml"]].concat()).unwrap()).unwrap();
+    };
+    rotate(CERTIFICATES[0]);
+    cluster.apply(SECURE).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let running = gateway_with(&cluster, state.path(), &[], "pod-1");
+    let address = running.address(8443);
+    let hello = Hello { sni: Some("s.test".to_owned()), ..Hello::default() };
+    let request = b"GET / HTTP/1.1\r\nhost: s.test\r\nconnection: close\r\n\r\n";
+    let shown = || {
+        certificates
+            .exchange(address, &hello, request)
+            .map(|(name, answer)| (name, answer.starts_with(b"HTTP/1.1 200")))
+    };
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut names = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let (name, is_answered) = shown().expect("a connection fails");
+                assert!(is_answered && CERTIFICATES.contains(&&*name), "{name}");
+                names.push(name);
+            }
+            names
+        });
+        for round in 1..6 {
+            let name = CERTIFICATES[round % 2];
+            rotate(name);
+            wait::until("the certificate is another", || shown().is_ok_and(|(shown, _)| shown == name));
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(load.join().unwrap().len() > 5);
+    });
 }
 
 /// Whether the running gateway has an object.
