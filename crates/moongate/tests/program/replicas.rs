@@ -248,7 +248,9 @@ fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
             wait::patiently("there are fewer again", || is(&|replicas| replicas == "2"));
         }
 
-        // Of two that are ready one may be evicted, and under load nobody notices.
+        // Of two that are ready one may be evicted, and under load nobody notices. The load is not to add replicas.
+        world.of_gateway(&["delete", "hpa", "istio-ingressgateway"]);
+        world.scale(2);
         let pods = world.settled(2);
         let evict = |pod: &str| {
             let eviction = serde_json::json!({
@@ -274,7 +276,6 @@ fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
             assert!(!world.settled(2).contains(victim));
         });
         // The last one that is ready stays.
-        world.of_gateway(&["delete", "hpa", "istio-ingressgateway"]);
         world.scale(1);
         allowed("0");
         let (evicted, error) = evict(world.settled(1).first().unwrap());
