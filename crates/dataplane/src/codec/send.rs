@@ -135,6 +135,11 @@ impl<'a> SendBuffer<'a> {
         self.written
     }
 
+    /// How many octets are not written yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.out.len().saturating_sub(self.written) + self.direct
+    }
+
     /// Whether a part of the octets in memory was written.
     pub(crate) fn is_cut(&self) -> bool {
         self.written > 0 && self.written < self.out.len()

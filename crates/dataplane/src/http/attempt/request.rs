@@ -104,8 +104,12 @@ impl<'a> RequestSide<'a> {
     ) -> Result<bool, Failure> {
         let mut moved = false;
         while !self.is_refused() {
+            let waiting = self.send.waiting();
             match up.poll_send(&mut self.send, self.input, context) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    moved |= self.send.waiting() < waiting;
+                    break;
+                }
                 Poll::Ready(Ok(wrote)) => moved |= wrote,
                 // The backend may have responded before it closed; its response is read first.
                 Poll::Ready(Err(_)) => {
