@@ -1,5 +1,6 @@
 //! One cluster: a host's port and subset as a workload sees it.
 
+mod credential;
 mod health;
 mod limits;
 mod secured;
@@ -17,9 +18,10 @@ use crate::settings::Workload;
 use crate::spoken;
 use crate::texts;
 use ir::{
-    Cluster, ClusterId, ClusterTimeouts, DynamicEndpoints, EndpointSource, ObjectKind, Origin, ProxyProtocolVersion,
-    UpstreamProtocol,
+    Cluster, ClusterId, ClusterTimeouts, DynamicEndpoints, EndpointSource, Lacking, ObjectKind, Origin,
+    ProxyProtocolVersion, UpstreamProtocol,
 };
+use resources::annotation::CERTIFICATE_SPKI;
 use resources::key::Key;
 use resources::spec::destination_rule::ProxyProtocolVersion as ProxyVersion;
 use resources::spec::gateway::Protocol;
@@ -82,16 +84,21 @@ fn for_client(
     let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(port, part));
     let placing = localities::placing(context, client, backing, effective);
     let wanted = EndpointQuery { host, port: backing_port, labels: part.map(|part| &part.labels), placing };
-    let Secured { tls, fault, used, notes } = secured::compile(context, client, backing, effective.tls);
+    // What is in a tunnel is the client's own: its TLS, and its requests.
+    let is_seen = !id.is_forward() || speaks_http(backing_port.forwarded());
+    let seen_rules = rules.as_ref().filter(|_| is_seen);
+    let pins = seen_rules.and_then(|rules| rules.annotation(CERTIFICATE_SPKI)).map(|(_, pins)| pins);
+    let Secured { tls, fault, mut used, notes } = secured::compile(context, client, backing, effective.tls, pins);
+    let tls = tls.filter(|_| is_seen);
+    let injected = credential::compile(context, client, seen_rules, tls.as_deref(), &mut used);
     let guard = rules.as_ref().and_then(Merged::guard);
     let fault = guard.map(|rule| format!("DestinationRule {rule} has errors").into()).or(fault);
-    let endpoints = match fault {
-        Some(why) => EndpointSource::Withheld(why),
+    let lacking = fault.map(|why| (Lacking::Tls, why));
+    let endpoints = match lacking.or(injected.fault.map(|why| (Lacking::Credential, why))) {
+        Some((what, why)) => EndpointSource::Withheld(what, why),
         None if id.is_forward() => endpoints::forward(context, backing, &visible, wanted),
         None => endpoints::find(context, backing, &visible, wanted),
     };
-    // The TLS in a tunnel is the client's own.
-    let tls = tls.filter(|_| !id.is_forward() || speaks_http(backing_port.forwarded()));
     let cluster = Cluster {
         id: id.clone(),
         host: Arc::clone(host),
@@ -105,6 +112,7 @@ fn for_client(
         limits: limits::compile(context, effective).map(Arc::new),
         outlier: effective.outlier_detection.map(|policy| Arc::new(health::compile(policy))),
         proxy_protocol: proxy_protocol(effective),
+        credential: injected.credential,
     };
     let of_policy = cluster.policy.as_ref().map(|policy| {
         let key = Key { namespace: Arc::clone(&policy.namespace), name: Arc::clone(&policy.name) };
@@ -117,7 +125,13 @@ fn for_client(
         notes.add_with_help(code::RULE_INVALID, "spec.host", message, "correct what is reported of the rule");
         (rule.clone(), notes)
     });
-    let notes = of_policy.into_iter().chain(of_subset).chain(of_guard).filter(|(_, notes)| !notes.is_empty()).collect();
+    let notes = of_policy
+        .into_iter()
+        .chain(injected.notes)
+        .chain(of_subset)
+        .chain(of_guard)
+        .filter(|(_, notes)| !notes.is_empty())
+        .collect();
     Some(Built { cluster, used, notes })
 }
 
@@ -144,6 +158,7 @@ fn passthrough(context: CompileContext<'_>, id: &ClusterId) -> Cluster {
         limits: None,
         outlier: None,
         proxy_protocol: None,
+        credential: None,
     }
 }
 

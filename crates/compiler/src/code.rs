@@ -61,7 +61,7 @@ codes! {
     CREDENTIAL_MISSING "MG6011" Error "the certificate or CA certificate is missing"
     CREDENTIAL_BROKEN "MG6012" Error "the certificate, key or CA certificate cannot be used"
     NO_AUTHORITY "MG6013" Error "there is no CA certificate to verify clients with"
-    BAD_PIN "MG6014" Error "the pin of a client certificate is not a SHA-256 digest"
+    BAD_PIN "MG6014" Error "the pin of a certificate or public key is not a SHA-256 digest"
     TLS_PARAMETER "MG6015" Warning "the TLS version, cipher suite or curve is not supported"
     NO_ROUTE_OF_BYTES "MG6016" Error "no rule reaches the server, so that its port stays closed"
     NAME_TAKEN "MG6017" Warning "another rule has the name on this port"
@@ -72,6 +72,7 @@ codes! {
     NO_TLS_PARAMETER "MG6022" Error "none of the configured cipher suites or curves is supported"
     STAPLE "MG6023" Warning "the OCSP response of the certificate cannot be used, and is not sent"
     REVOCATION_GAP "MG6024" Error "an authority has no list of revoked certificates, so that its certificates are rejected"
+    ORIGINAL_DESTINATION "MG6025" Error "where the destination of connections is learned is not clear, so that the port stays closed"
 
     MESH_ONLY "MG7001" Info "the VirtualService names no gateway and belongs to sidecars"
     UNKNOWN_GATEWAY "MG7002" Error "the named Gateway does not exist"
@@ -112,6 +113,9 @@ codes! {
     ALLOWED_ADDRESS "MG8015" Warning "the annotation of a ServiceEntry has text that is no address or range"
     NO_MESH_CERTIFICATE "MG8020" Error "ISTIO_MUTUAL needs a mesh certificate, so that requests get 503"
     RULE_INVALID "MG8021" Error "the DestinationRule has errors and no version before it, so that requests to its host get 503"
+    REQUEST_CREDENTIAL "MG8022" Error "the credential that a DestinationRule names cannot be used, so that requests get 503"
+    CREDENTIAL_EXPOSED "MG8023" Warning "the credential of a destination is sent in clear text, or to an endpoint that is not verified"
+    PINS_WITHOUT_TLS "MG8024" Error "public keys are demanded of endpoints without TLS, so that requests get 503"
     EMPTY_SUBSET "MG8050" Error "the subset of a DestinationRule matches no endpoint"
 }
 

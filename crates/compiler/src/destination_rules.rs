@@ -62,6 +62,11 @@ impl<'a> Merged<'a> {
         self.rules.iter().find(|rule| rule.spec.is_guard).map(|rule| &rule.key)
     }
 
+    /// The value of an annotation, with the oldest rule that has it.
+    pub(crate) fn annotation(&self, name: &str) -> Option<(&'a Key, &'a str)> {
+        self.rules.iter().find_map(|rule| Some((&rule.key, &**rule.meta.annotations.get(name)?)))
+    }
+
     /// The oldest of the rules.
     pub(crate) fn origin(&self) -> Option<Origin> {
         let Key { namespace, name } = self.rules.first()?.key.clone();

@@ -220,7 +220,7 @@ fn shares(distribute: &Distribute, endpoints: &EndpointSource) -> Vec<(Option<Lo
     match endpoints {
         EndpointSource::Static(all) => all.iter().for_each(|one| add(one.locality.as_ref(), one.weight)),
         EndpointSource::Dns { names, .. } => names.iter().for_each(|one| add(one.locality.as_ref(), one.weight)),
-        EndpointSource::Dynamic(_) | EndpointSource::Never(_) | EndpointSource::Withheld(_) => {}
+        EndpointSource::Dynamic(_) | EndpointSource::Never(_) | EndpointSource::Withheld(..) => {}
     }
     let mut shares = Vec::new();
     for (pattern, share) in distribute.to.iter() {

@@ -5,6 +5,7 @@ mod authentication;
 mod authorization;
 mod balance;
 mod binding;
+mod credentials;
 mod destinations;
 mod example;
 mod external;

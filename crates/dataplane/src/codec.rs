@@ -21,7 +21,7 @@ mod streams;
 mod tunnel;
 mod upstream;
 
-pub(crate) use downstream::{ClientAccounts, Downstream};
+pub(crate) use downstream::{ClientAccounts, Downstream, ImpliedTunnel};
 pub(crate) use grpc_web::GrpcWebResponse;
 pub(crate) use own_request::{Destination, OpenError, OwnHead, OwnResponse};
 pub(crate) use pace::Pace;

@@ -2,6 +2,7 @@
 
 use crate::accept::{self, Command};
 use crate::conn::{Addresses, Admission, Drain, Process, TrustedProxies, Worker};
+use crate::credentials::Credentials;
 use crate::keys::{KeySets, KeysUnavailable};
 use crate::limits::Limits;
 use crate::listeners::{BindProblem, Inherited, Listeners};
@@ -88,6 +89,7 @@ impl DataPlane {
         let process = Process {
             limits,
             upstream: Arc::clone(&upstream),
+            credentials: Credentials::new(Arc::clone(&upstream)),
             reasons,
             seed,
             log: log.clone(),

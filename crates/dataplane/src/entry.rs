@@ -2,8 +2,9 @@
 
 mod failure;
 mod first_bytes;
+mod transparent;
 
-use crate::codec::Downstream;
+use crate::codec::{Downstream, ImpliedTunnel};
 use crate::conn::{
     Buffer, Client, ClientEnds, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked,
     Worker,
@@ -14,6 +15,8 @@ use crate::reasons::HandshakeFailure;
 use crate::tcp;
 use crate::tls;
 use failure::HandshakeAttempt;
+use first_bytes::FirstOctets;
+use ir::OriginalDestination;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -56,6 +59,11 @@ pub(crate) async fn serve(
     if services.mesh_settings.proxy_protocol.is_some() {
         drop(services);
         return Box::pin(accepted.serve_behind_proxy()).await;
+    }
+    if let Some(source) = services.original_destination {
+        drop(services);
+        let (input, timer) = (accepted.worker.buffer(), accepted.tracked.timer());
+        return Box::pin(accepted.serve_transparent(source, input, timer)).await;
     }
     if !services.servers.is_empty() {
         drop(services);
@@ -133,7 +141,10 @@ impl Accepted {
             Ok(address) => self.tracked.set_address(address),
             Err(rejected) => return reject(&self.worker, rejected),
         }
-        if services.servers.is_empty() {
+        if let Some(source) = services.original_destination {
+            drop(services);
+            self.serve_transparent(source, input, timer).await;
+        } else if services.servers.is_empty() {
             let plain = services.plain.clone();
             drop(services);
             self.serve_plaintext(plain, input, timer).await;
@@ -151,7 +162,57 @@ impl Accepted {
     /// The addresses of the client and of the gateway.
     fn addresses(&self) -> ClientEnds {
         let local = self.local.or_else(|| self.stream.local_addr().ok());
-        ClientEnds { source: self.source, remote: self.remote, local, named: self.local.is_some() }
+        let (source, remote, named) = (self.source, self.remote, self.local.is_some());
+        ClientEnds { source, remote, local, named, original_port: None }
+    }
+
+    /// Serves a client that does not know of the gateway, by the destination that it has connected to.
+    async fn serve_transparent(mut self, source: OriginalDestination, mut input: Buffer, timer: Timer) {
+        let port = self.listener.id.address.port();
+        let original = transparent::original_destination(&self.stream, source, self.local, port);
+        self.local = original.or(self.local);
+        let attempt = HandshakeAttempt { begun: self.begun, ends: self.addresses(), sni: None };
+        let failed = |cause| attempt.failed(&self.worker, &self.tracked, cause);
+        let Some(original) = original else { return failed(HandshakeFailure::NotRedirected) };
+        let Some(Service::Http(table)) = self.listener.services().plain.clone() else { return };
+        let is_raw = table.version().table.forward().is_some_and(|list| list.is_raw(original.ip(), original.port()));
+        let first = if is_raw {
+            // The server may be the first to send.
+            FirstOctets::Other
+        } else {
+            timer.set(self.worker.limits.client_hello_timeout);
+            self.tracked.wait(Stage::FirstBytes);
+            if !self.tracked.begin_handshake() {
+                return failed(HandshakeFailure::TooManyOfAddress);
+            }
+            let first = first_bytes::read_first(&mut self.stream, &mut input, &timer).await;
+            self.tracked.end_handshake();
+            match first {
+                Ok(first) => first,
+                Err(cause) if input.is_empty() => return attempt.silent(&self.worker, &self.tracked, cause),
+                Err(cause) => return failed(cause),
+            }
+        };
+        let (name, is_tls) = match &first {
+            FirstOctets::Tls(name) => (name.as_deref(), true),
+            FirstOctets::Http | FirstOctets::Other => (None, false),
+        };
+        let Some(host) = transparent::host(name, original.ip()) else {
+            return failed(HandshakeFailure::NotAName);
+        };
+        let is_http = first == FirstOctets::Http;
+        let ends = ClientEnds { original_port: is_http.then_some(original.port()), ..attempt.ends };
+        let (stream, mut received) = (Stream::Tcp(self.stream), self.worker.buffer());
+        let downstream = if is_http {
+            Downstream::connection(stream)
+        } else {
+            received.put(transparent::request(host, original.port()).as_bytes());
+            Downstream::implied_tunnel(stream, ImpliedTunnel { is_tls })
+        };
+        received.put(input.filled());
+        let client = Rc::new(Client::new(&self.listener, ends, None, self.tracked));
+        client.tracked.wait(Stage::Idle);
+        http::serve(self.worker, ClientConnection { downstream, input: received, timer, client, table }).await;
     }
 
     async fn serve_plaintext(self, service: Option<Service>, input: Buffer, timer: Timer) {

@@ -4,7 +4,7 @@
 //! files.
 //!
 //! From below: `limits`, `reasons`, the one table of causes; `tls`, TLS of clients; `stream_info`, what is known of a stream, and its sinks, `metrics`
-//! `log` and `decision_log`; `conn`, the parts of connections; `codec`, both sides
+//! `log` and `decision_log`; `keys` of issuers and `credentials` for destinations; `conn`, the parts of connections; `codec`, both sides
 //! of an exchange; `ext_authz`, the calls to services for authorization; `http` and `tcp`, the protocols on them; `entry`, from a socket to its protocol; `accept`, the thread of a worker; `listeners` and `control`, the
 //! control side.
 
@@ -12,6 +12,7 @@ mod accept;
 mod codec;
 mod conn;
 mod control;
+mod credentials;
 mod date;
 mod decision_log;
 mod entry;

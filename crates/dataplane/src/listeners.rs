@@ -11,9 +11,10 @@ use crate::conn::{
 };
 use crate::keys::{KeySets, KeysUnavailable};
 use ir::policy::Authorization;
-use ir::{Changes, HostPattern, Listener, ListenerId, Snapshot, TableId};
+use ir::{Changes, HostPattern, Listener, ListenerId, OriginalDestination, Snapshot, TableId};
 use routing::authorization::Authorizer;
 use routing::{Servers, Slots, TcpEntry};
+use sockets::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -224,6 +225,7 @@ impl Listeners {
             tls,
             mesh_settings: Arc::clone(&listener.mesh_settings),
             policy_port: listener.policy_port,
+            original_destination: listener.original_destination,
         }
     }
 
@@ -234,10 +236,12 @@ impl Listeners {
             if open.bound.is_err() {
                 let ours = self.closed.contains_key(&id.address);
                 let sockets = self.inherited.take(id.address);
+                let is_transparent = open.state.services().original_destination == Some(OriginalDestination::Tproxy);
+                let kind = Kind { is_transparent };
                 let sockets = if sockets.is_empty() {
-                    sockets::bind(id.address, workers.len(), ours)
+                    sockets::bind(id.address, workers.len(), ours, kind)
                 } else {
-                    sockets::share(sockets, workers.len())
+                    sockets::share(sockets, workers.len(), kind)
                 };
                 let bound = sockets.and_then(|sockets| open.listen(sockets, workers, self.keeping, &self.accepting));
                 open.bound = bound.map_err(|error| error.to_string());

@@ -9,7 +9,7 @@ pub(crate) use flags::Flags;
 pub(crate) use handshake::HandshakeFailure;
 pub(crate) use unreached::Unreached;
 
-use ir::Abort;
+use ir::{Abort, Lacking};
 use upstream::{ConnectError, NoEndpoint};
 use wire::h1::HeadError;
 
@@ -42,6 +42,10 @@ pub(crate) enum Reject {
     NoEndpoint,
     /// The TLS that the destination demands cannot be had, and nothing is sent without it (DR-44, DR-46).
     UpstreamTlsUnavailable,
+    /// The credential that requests to the destination get cannot be had, and nothing is sent without it.
+    UpstreamCredentialUnavailable,
+    /// The response to TRACE would show the client the credential of the destination.
+    TraceWithCredential,
     /// No connection could be made.
     Connect { timeout: bool },
     /// The destination has as many connections, or requests, as it may have (DR-20, DR-21).
@@ -124,6 +128,8 @@ impl Reject {
             Self::NoCluster => row(503, Flags::NC, "cluster_not_found", ""),
             Self::NoEndpoint => row(503, Flags::UH, "no_healthy_upstream", "no healthy upstream"),
             Self::UpstreamTlsUnavailable => row(503, Flags::UF, "upstream_tls_unavailable", "upstream TLS is not available"),
+            Self::UpstreamCredentialUnavailable => row(503, Flags::UF, "upstream_credential_unavailable", "the credential for the destination is not available"),
+            Self::TraceWithCredential => row(405, Flags::NONE, "trace_with_credential", "TRACE is not sent to a destination with a credential of the gateway: the response would show it"),
             Self::Connect { timeout: false } => reset(503, Flags::UF, reset!("remote_connection_failure", "remote connection failure")),
             Self::Connect { timeout: true } => reset(503, Flags::UF, reset!("connection_timeout", "connection timeout")),
             Self::Overflow => reset(503, Flags::UO, reset!("overflow", "overflow")),
@@ -177,7 +183,8 @@ impl Reject {
 impl From<&NoEndpoint> for Reject {
     fn from(none: &NoEndpoint) -> Self {
         match none {
-            NoEndpoint::Withheld(_) => Self::UpstreamTlsUnavailable,
+            NoEndpoint::Withheld(Lacking::Tls, _) => Self::UpstreamTlsUnavailable,
+            NoEndpoint::Withheld(Lacking::Credential, _) => Self::UpstreamCredentialUnavailable,
             NoEndpoint::Empty | NoEndpoint::Unresolved | NoEndpoint::TableNotReady | NoEndpoint::Never(_) => {
                 Self::NoEndpoint
             }

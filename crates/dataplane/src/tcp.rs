@@ -26,6 +26,7 @@ use wire::destination::Destination;
 /// An open path to an endpoint.
 struct UpstreamPath {
     tunnel: Tunnel,
+    endpoint: Arc<EndpointState>,
     /// Its count among the cluster's requests, if it leads through a proxy.
     _counted: Option<Counted>,
 }
@@ -41,7 +42,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
         (info.denied, info.is_denied) = (Some(denied), true);
         return record(&worker, &conn, None, &info);
     }
-    if let Some((UpstreamPath { mut tunnel, _counted }, _in_flight)) =
+    if let Some((UpstreamPath { mut tunnel, _counted, .. }, _in_flight)) =
         connect(&worker, &conn, &mut cluster, &mut info).await
     {
         info.endpoint = Some(Arc::clone(tunnel.endpoint()));
@@ -85,7 +86,7 @@ async fn connect(
             Ok(picked) => picked,
             Err(none) => {
                 info.flags = Reject::from(&none).reason().flags;
-                if let NoEndpoint::Withheld(reason) = none {
+                if let NoEndpoint::Withheld(_, reason) = none {
                     info.transport_failure = reason.to_string();
                 }
                 return None;
@@ -94,7 +95,8 @@ async fn connect(
         info.begin_attempt(&endpoint);
         let failure = match reach(worker, conn, &cluster, &endpoint).await {
             Ok(path) => {
-                worker.report(&cluster, &endpoint, upstream::Outcome::Served);
+                info.set_endpoint(&path.endpoint);
+                worker.report(&cluster, &path.endpoint, upstream::Outcome::Served);
                 info.flags = Flags::NONE;
                 return Some((path, in_flight));
             }
@@ -132,7 +134,8 @@ async fn named(
         return None;
     };
     let port = asked.port.or(conn.client.local.map(|local| local.port())).unwrap_or_default();
-    match worker.upstream.destination(template, (asked.host, port), worker.limits.resolve_timeout).await {
+    let client = conn.client.remote.ip();
+    match worker.upstream.destination(template, (asked.host, port), client, worker.limits.resolve_timeout).await {
         Ok(found) => {
             (info.flags, info.resolution) = (Flags::NONE, found.resolution);
             Some(found.cluster)
@@ -158,11 +161,13 @@ async fn reach(
     let sender = ConnectContext { host: None, ends: ends.as_ref() };
     if let Some(tunnel) = &conn.entry.config.tunnel {
         let (tunnel, counted) = TunnelOpener { worker, cluster, endpoint, sender, tunnel }.open().await?;
-        return Ok(UpstreamPath { tunnel, _counted: Some(counted) });
+        return Ok(UpstreamPath { tunnel, endpoint: Arc::clone(endpoint), _counted: Some(counted) });
     }
     let connection = cluster.connect(endpoint, sender, cluster.config.timeouts.connect).await?;
     add(&worker.metrics.connected);
-    Ok(UpstreamPath { tunnel: Tunnel::open(Upstream::connection(connection), worker.buffer()), _counted: None })
+    let endpoint = Arc::clone(&connection.endpoint);
+    let tunnel = Tunnel::open(Upstream::connection(connection), worker.buffer());
+    Ok(UpstreamPath { tunnel, endpoint, _counted: None })
 }
 
 /// DR-11, VS-66: the hash of the client's address, if the route's first cluster asks for it and the chosen cluster uses hashing.

@@ -244,6 +244,7 @@ pub(crate) fn prepared<R>(
         target: head.target.of(buffer),
         host: head.host.of(buffer),
         fields: head.fields(buffer),
+        original_port: None,
     };
     let certificate = wire::forwarded::Certificate::Drop;
     let peer = Peer {

@@ -1,6 +1,9 @@
 //! Where requests go: a named set of endpoints with the settings for reaching them.
 
-use crate::{Balance, ClientTls, IpRange, Locality, Map, Origin, OutlierDetection, PoolLimits, ProxyProtocolVersion};
+use crate::{
+    Balance, ClientTls, IpRange, Locality, Map, Origin, OutlierDetection, PoolLimits, ProxyProtocolVersion,
+    RequestCredential,
+};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -90,6 +93,8 @@ pub struct Cluster {
     pub outlier: Option<Arc<OutlierDetection>>,
     /// The PROXY header that connections begin with (DR-51).
     pub proxy_protocol: Option<ProxyProtocolVersion>,
+    /// The header that requests get on the way out.
+    pub credential: Option<Arc<RequestCredential>>,
 }
 
 /// Where endpoints come from.
@@ -108,9 +113,18 @@ pub enum EndpointSource {
     Dynamic(DynamicEndpoints),
     /// There can be none at a gateway, for the reason given (SE-05): 503 `UH`.
     Never(Arc<str>),
-    /// None may be used, because the TLS that is demanded cannot be had, for the reason given: 503 `UF`,
-    /// `upstream_tls_unavailable`. Nothing is sent in clear text instead.
-    Withheld(Arc<str>),
+    /// None may be used, because something that is demanded of connections or requests cannot be had, for the reason given: 503 `UF`. Nothing is
+    /// sent without it instead.
+    Withheld(Lacking, Arc<str>),
+}
+
+/// What is demanded and cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Lacking {
+    /// TLS to endpoints: `upstream_tls_unavailable`.
+    Tls,
+    /// The credential that requests get: `upstream_credential_unavailable`.
+    Credential,
 }
 
 /// Endpoints that are found when a client asks for a name: the addresses of that name, each of which has to be one of the internet.

@@ -54,6 +54,17 @@ pub struct ForwardPort {
     pub origin: Origin,
 }
 
+/// How the network sends the connections of clients that do not know of a forward proxy, and where the proxy learns what they have connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum OriginalDestination {
+    /// By a translation of addresses (`REDIRECT` of iptables and nftables): `SO_ORIGINAL_DST`.
+    Redirect,
+    /// As they are (`TPROXY`): the local address of the connection.
+    Tproxy,
+    /// Through a proxy in front: the destination in the PROXY header.
+    ProxyProtocol,
+}
+
 /// What is spoken on a port of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum ForwardProtocol {

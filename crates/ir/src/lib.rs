@@ -9,6 +9,7 @@ mod action;
 mod balance;
 mod cluster;
 mod cors;
+mod credential;
 mod fault;
 mod filter;
 mod forward;
@@ -35,12 +36,15 @@ pub use action::{
 pub use balance::{Balance, Balancer, ConsistentHash, HashCookie, HashKey, HashTable, Localities, Locality, Warmup};
 pub use cluster::{
     Cluster, ClusterId, ClusterTimeouts, Clusters, DnsName, DynamicEndpoints, Endpoint, EndpointAddress,
-    EndpointSource, KeepAlive, UpstreamProtocol,
+    EndpointSource, KeepAlive, Lacking, UpstreamProtocol,
 };
 pub use cors::Cors;
+pub use credential::{ClientAuthentication, CredentialValue, Hidden, OAuthClient, RequestCredential};
 pub use fault::{Abort, Fault, Share};
 pub use filter::Filter;
-pub use forward::{ForwardAddress, ForwardHost, ForwardPort, ForwardProtocol, ForwardProxy, ProxyUsers};
+pub use forward::{
+    ForwardAddress, ForwardHost, ForwardPort, ForwardProtocol, ForwardProxy, OriginalDestination, ProxyUsers,
+};
 pub use header::{HeaderAppend, HeaderChanges, HeaderLists};
 pub use health::OutlierDetection;
 pub use host::{HostPattern, InvalidHostPattern};

@@ -2,8 +2,8 @@
 
 use crate::policy::Policies;
 use crate::{
-    Action, Filter, ForwardProxy, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, RouteMatch,
-    TargetCluster, Termination, Tunnel,
+    Action, Filter, ForwardProxy, HeaderChanges, HostPattern, Map, MeshConnectionSettings, Origin, OriginalDestination,
+    RouteMatch, TargetCluster, Termination, Tunnel,
 };
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -49,6 +49,8 @@ pub struct Listener {
     pub policy_port: u16,
     /// What is done with connections in clear text; `None` closes them.
     pub plain: Option<Service>,
+    /// Where the destination of clients is learned that do not know of the forward proxy; `None` is for clients that name it.
+    pub original_destination: Option<OriginalDestination>,
     /// Servers for TLS connections, selected by SNI (S-14, S-82). No two have the same name.
     pub tls: Vec<TlsServer>,
     /// What the mesh says of its connections.

@@ -191,6 +191,8 @@ pub struct ClientTls {
     pub verify: Verify,
     /// Who we are, where endpoints ask for it (MUTUAL).
     pub identity: Option<Arc<Identity>>,
+    /// SHA-256 of public keys, one of which the endpoint's certificate has to have, however else it is verified; empty demands none.
+    pub key_pins: Vec<[u8; 32]>,
     /// Versions, suites and groups.
     pub parameters: TlsParameters,
 }

@@ -233,7 +233,7 @@ pub(crate) struct ServeArgs {
     /// Name servers in place of those of the system
     #[arg(long, env = "MOONGATE_NAME_SERVERS", value_delimiter = ',', value_name = "ADDR")]
     pub(crate) name_servers: Vec<SocketAddr>,
-    /// Addresses and ranges that keys of token issuers are not fetched from, or `none` [default: those of this machine, and link-local ones]
+    /// Addresses and ranges that keys of token issuers, and tokens for destinations, are not fetched from, or `none` [default: those of this machine, and link-local ones]
     #[arg(long, env = "MOONGATE_JWKS_BLOCKED_RANGES", value_delimiter = ',', value_name = "CIDR", value_parser = range)]
     pub(crate) jwks_blocked_ranges: Vec<Option<ir::IpRange>>,
     /// A Unix socket by which a process takes over from the one before it without losing a connection: it takes the sockets of the one

@@ -143,7 +143,14 @@ impl Explainer {
         let address = arrival.question.from.to_canonical().into();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
         let settings = http.settings;
-        let context = RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer };
+        let context = RequestContext {
+            request: &request,
+            buffer: &head,
+            settings,
+            mesh_settings,
+            peer: &peer,
+            original_port: None,
+        };
         if let Some(denied) = arrival.unchecked(&context, answer) {
             answer.outcome = denied;
             if let Some(dialect) = context.dialect() {
@@ -153,7 +160,14 @@ impl Explainer {
         }
         let mut claims = Claims::default();
         if let Some(config) = &arrival.served.listener.policies.authentication {
-            let context = RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer };
+            let context = RequestContext {
+                request: &request,
+                buffer: &head,
+                settings,
+                mesh_settings,
+                peer: &peer,
+                original_port: None,
+            };
             let mut scratch = Scratch::default();
             // What cannot be routed is refused below.
             let found = decision::prepare(&context, &mut scratch).ok().map(|view| {
@@ -187,7 +201,8 @@ impl Explainer {
             }
         }
         let buffer = &*head;
-        let context = RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer };
+        let context =
+            RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer, original_port: None };
         let mut scratch = Scratch::default();
         answer.outcome = match decision::prepare(&context, &mut scratch) {
             Ok(view) => self.routed(arrival, &context, (table, &view, &claims), answer),
@@ -211,7 +226,7 @@ impl Explainer {
             return denied;
         }
         if let Some(list) = table.forward() {
-            return match decision::proxied(list, context.request.target.of(context.buffer), view) {
+            return match decision::proxied(list, context, view) {
                 Ok(route) => Targets(&self.snapshot).proxied(context, route, view),
                 Err(unrouted) => without_route(&unrouted),
             };

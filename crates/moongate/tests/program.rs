@@ -11,6 +11,7 @@ mod program {
     mod cluster;
     mod conformance;
     mod crds;
+    mod credentials;
     mod decision_log;
     mod descriptors;
     mod egress;
@@ -36,6 +37,7 @@ mod program {
     mod suggest;
     mod takeover;
     mod tonic;
+    mod transparent;
     mod tunnels;
     mod twin;
     mod twin_seeded;

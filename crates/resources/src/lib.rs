@@ -3,6 +3,7 @@
 //! `sources` fills a [`set::ResourceSet`] with what this crate read; `compiler` turns it into what the gateway must do.
 //! Nothing here knows of listeners, sockets or a Kubernetes client.
 
+pub mod annotation;
 pub mod api;
 pub mod code;
 pub mod diagnostic;

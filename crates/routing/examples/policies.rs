@@ -69,6 +69,7 @@ fn with_request(head: &str, then: impl FnOnce(&RequestView<'_>)) {
         target: parsed.target.of(buffer),
         host: parsed.host.of(buffer),
         fields: parsed.fields(buffer),
+        original_port: None,
     };
     let (settings, address) = (HttpSettings::default(), IpAddr::from([192, 0, 2, 1]).into());
     let trusted_proxies = settings.forwarded.trusted_proxies;

@@ -32,6 +32,8 @@ pub struct RequestContext<'a> {
     pub mesh_settings: &'a MeshConnectionSettings,
     /// The client.
     pub peer: &'a Peer<'a>,
+    /// The port that a transparent client of a forward proxy has connected to.
+    pub original_port: Option<u16>,
 }
 
 /// Why no route decides a request.
@@ -70,14 +72,14 @@ impl<'a> RequestContext<'a> {
 
 /// Normalises a request. The view is what all later steps see.
 pub fn prepare<'a>(context: &RequestContext<'a>, scratch: &'a mut Scratch) -> Result<RequestView<'a>, Unrouted> {
-    let RequestContext { request, buffer, settings, mesh_settings, peer } = *context;
+    let RequestContext { request, buffer, settings, mesh_settings, peer, original_port } = *context;
     let fields = request.fields(buffer);
     let (method, target) = (request.method.of(buffer), request.target.of(buffer));
     if settings.forward && method == b"CONNECT" && request.body != BodyLength::None {
         return Err(Unrouted::Refused(prepare::Refusal::Tunnel));
     }
     let host = prepare::host(request, mesh_settings, buffer).map_err(Unrouted::Refused)?;
-    let raw = RawRequest { method, target, host, fields };
+    let raw = RawRequest { method, target, host, fields, original_port };
     let prepared = prepare::prepare(raw, settings, peer, scratch).map_err(Unrouted::Refused)?;
     match prepared.to_normalised {
         false => Ok(prepared.view),
@@ -118,13 +120,14 @@ pub fn route<'t>(
     }
 }
 
-/// The route of a request to a forward proxy. A target without an authority is for the proxy itself.
+/// The route of a request to a forward proxy. A target without an authority is for the proxy itself, unless the client does not know of the proxy.
 pub fn proxied<'t>(
     list: &'t AllowList,
-    target: &[u8],
+    context: &RequestContext<'_>,
     view: &RequestView<'_>,
 ) -> Result<&'t Arc<RouteEntry>, Unrouted> {
-    if matches!(target.first(), Some(b'/' | b'*')) {
+    let target = context.request.target.of(context.buffer);
+    if context.original_port.is_none() && matches!(target.first(), Some(b'/' | b'*')) {
         return Err(Unrouted::NotProxied(forward::to_itself(view)));
     }
     let asked = Asked::of(view).ok_or(Unrouted::Refused(prepare::Refusal::Host))?;

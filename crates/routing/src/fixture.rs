@@ -30,6 +30,7 @@ pub(crate) fn try_ask<R>(
         target: parsed.target.of(buffer),
         host: parsed.host.of(buffer),
         fields: parsed.fields(buffer),
+        original_port: None,
     };
     let trusted_proxies = listener.settings.forwarded.trusted_proxies;
     let peer = Peer {

@@ -17,6 +17,7 @@ use ir::{
     Action, Forward, ForwardPort, ForwardProtocol, ForwardProxy, IpRange, ProxyUsers, Retries, Route, RouteMatch,
     Target, TargetCluster,
 };
+use std::net::IpAddr;
 use std::sync::Arc;
 use wire::destination::{Destination, DestinationHost};
 use wire::view::RequestView;
@@ -98,6 +99,13 @@ impl AllowList {
             (Some(ForwardProtocol::Tls | ForwardProtocol::Tcp), false) => Err(Denial::Request),
             _ => Ok(route),
         }
+    }
+
+    /// Whether clients may have tunnels for any octets to an address: nothing that a client sends has part in the decision.
+    pub fn is_raw(&self, address: IpAddr, port: u16) -> bool {
+        let ports = self.addresses.iter().find(|(range, _)| range.contains(address)).map(|(_, ports)| ports);
+        let route = ports.and_then(|ports| ports.iter().find(|(number, _)| *number == port));
+        route.is_some_and(|(_, route)| route.proxied == Some(ForwardProtocol::Tcp))
     }
 
     fn other(&self, asked: &Asked<'_>) -> Result<&Arc<RouteEntry>, Denial> {

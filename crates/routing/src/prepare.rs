@@ -1,7 +1,7 @@
 //! The only normalisation of a request, at the start of every exchange: host and path as all later steps see them.
 
 use ir::{EscapedSlashes, HttpSettings, MeshConnectionSettings, PathNormalization};
-use wire::destination::{Destination, InvalidDestination};
+use wire::destination::{Destination, DestinationHost, InvalidDestination};
 use wire::forwarded::{self, Peer};
 use wire::h1::{HeadLimits, RequestHead, Underscores, Version};
 use wire::path::{self, Normalization};
@@ -18,6 +18,8 @@ pub struct RawRequest<'a> {
     pub host: &'a [u8],
     /// The header lines.
     pub fields: Fields<'a>,
+    /// The port that a transparent client of a forward proxy has connected to.
+    pub original_port: Option<u16>,
 }
 
 /// Reusable buffers for the normalised host and path.
@@ -63,6 +65,9 @@ pub enum Refusal {
     /// `Host` names another destination than the target.
     #[error("`Host` is not the host of the request's target")]
     HostMismatch,
+    /// `Host` names another port than the one that a transparent client has connected to.
+    #[error("`Host` does not have the port that the client has connected to")]
+    OriginalPort,
 }
 
 impl Refusal {
@@ -71,7 +76,7 @@ impl Refusal {
         match self {
             Self::Connect => 404,
             Self::Host | Self::Target | Self::Path | Self::Rewrite => 400,
-            Self::Destination(_) | Self::Tunnel | Self::HostMismatch => 400,
+            Self::Destination(_) | Self::Tunnel | Self::HostMismatch | Self::OriginalPort => 400,
         }
     }
 
@@ -91,6 +96,7 @@ impl Refusal {
             Self::Destination(_) => "egress_invalid_destination",
             Self::Tunnel => "egress_invalid_connect",
             Self::HostMismatch => "egress_host_mismatch",
+            Self::OriginalPort => "egress_port_mismatch",
         }
     }
 
@@ -101,6 +107,7 @@ impl Refusal {
             Self::Destination(reason) => reason.text(),
             Self::Tunnel => "CONNECT needs a destination with a port, as in `example.com:443`, and has no body",
             Self::HostMismatch => "`Host` has to be the host of the request's target",
+            Self::OriginalPort => "`Host` has to have the port that the client has connected to, if it is not 80",
         }
     }
 }
@@ -140,15 +147,16 @@ pub fn prepare<'a>(
     peer: &Peer<'_>,
     scratch: &'a mut Scratch,
 ) -> Result<Prepared<'a>, Refusal> {
-    let (authority, origin) = match (settings.forward, raw.method) {
+    let (authority, origin, asked) = match (settings.forward, raw.method) {
         (true, _) => split_proxied(raw)?,
         (false, b"CONNECT") => return Err(Refusal::Connect),
-        (false, _) => split_target(raw)?,
+        (false, _) => split_target(raw).map(|(authority, origin)| (authority, origin, None))?,
     };
     let host = wire::host::host_of(authority, &mut scratch.host).map_err(|_| Refusal::Host)?;
+    let RawRequest { method, fields, .. } = raw;
     if origin.is_empty() {
-        let RawRequest { method, fields, .. } = raw;
-        let view = RequestView { method, scheme: peer.scheme, authority, host, path: b"", query: None, fields };
+        let (scheme, destination) = (peer.scheme, destination(asked, host, peer.scheme));
+        let view = RequestView { method, scheme, authority, host, path: b"", query: None, fields, destination };
         return Ok(Prepared { view, to_normalised: false });
     }
     let (whole, query) = path::split(origin);
@@ -160,10 +168,21 @@ pub fn prepare<'a>(
         .map_err(|_| Refusal::Path)?;
     let scheme = match settings.forward {
         true => scheme_of(raw.target).unwrap_or(peer.scheme),
-        false => forwarded::scheme(peer, raw.fields),
+        false => forwarded::scheme(peer, fields),
     };
-    let view = RequestView { method: raw.method, scheme, authority, host, path, query, fields: raw.fields };
+    let destination = destination(asked, host, scheme);
+    let view = RequestView { method, scheme, authority, host, path, query, fields, destination };
     Ok(Prepared { view, to_normalised: escaped })
+}
+
+/// The destination with its name in the normalised form, and with the port of the scheme where none is written.
+fn destination<'a>(asked: Option<Destination<'a>>, host: &'a str, scheme: &str) -> Option<(DestinationHost<'a>, u16)> {
+    let Destination { host: written, port } = asked?;
+    let host = match written {
+        DestinationHost::Name(_) => DestinationHost::Name(host),
+        DestinationHost::Address(address) => DestinationHost::Address(address),
+    };
+    Some((host, port.unwrap_or(if scheme == "https" { 443 } else { 80 })))
 }
 
 /// The authority, and the path with the query. The authority of an absolute target wins over `Host` (RFC 9112 §3.2.2).
@@ -190,30 +209,38 @@ fn split_target(raw: RawRequest<'_>) -> Result<(&[u8], &[u8]), Refusal> {
     }
 }
 
-/// The authority, and the path with the query, of a request to a forward proxy; a tunnel has no path. The destination has to be unambiguous, and
-/// `Host` must not name another one.
-fn split_proxied(raw: RawRequest<'_>) -> Result<(&[u8], &[u8]), Refusal> {
+/// The authority, the path with the query, and the destination.
+type SplitProxied<'a> = (&'a [u8], &'a [u8], Option<Destination<'a>>);
+
+/// Splits a request to a forward proxy; a tunnel has no path. The destination has to be unambiguous, and `Host` must not name another one. A
+/// transparent client does not ask for tunnels, and names the port that it has connected to.
+fn split_proxied(raw: RawRequest<'_>) -> Result<SplitProxied<'_>, Refusal> {
     let is_tunnel = raw.method == b"CONNECT";
     let (authority, origin) = if is_tunnel { (raw.target, &b""[..]) } else { split_target(raw)? };
     let destination = Destination::parse(authority).map_err(Refusal::Destination)?;
-    if is_tunnel && destination.port.is_none() {
+    if is_tunnel && (destination.port.is_none() || raw.original_port.is_some()) {
         return Err(Refusal::Tunnel);
     }
     let scheme = scheme_of(raw.target).filter(|_| !is_tunnel);
     let default = if scheme == Some("https") { 443 } else { 80 };
+    let port = destination.port.unwrap_or(default);
+    if raw.original_port.is_some_and(|original| original != port) {
+        return Err(Refusal::OriginalPort);
+    }
     // One spelling for the hosts of policies: without the port that the scheme has anyway.
-    let plain = match scheme.filter(|_| destination.port == Some(default)) {
+    let is_plain = scheme.is_some() || raw.original_port.is_some();
+    let plain = match destination.port.filter(|port| is_plain && *port == default) {
         Some(_) => authority.iter().rposition(|octet| *octet == b':').and_then(|at| authority.get(..at)),
         None => None,
     };
     let plain = plain.unwrap_or(authority);
     if raw.host.is_empty() || raw.host.eq_ignore_ascii_case(authority) {
-        return Ok((plain, origin));
+        return Ok((plain, origin, Some(destination)));
     }
     let host = Destination::parse(raw.host).map_err(Refusal::Destination)?;
-    let port = destination.port.unwrap_or(default);
     let is_port = host.port.map_or(is_tunnel || port == default, |named| named == port);
-    if host.host.is_same(&destination.host) && is_port { Ok((plain, origin)) } else { Err(Refusal::HostMismatch) }
+    let is_same = host.host.is_same(&destination.host) && is_port;
+    if is_same { Ok((plain, origin, Some(destination))) } else { Err(Refusal::HostMismatch) }
 }
 
 /// The scheme of an absolute target.

@@ -172,6 +172,7 @@ mod tests {
             servers: Vec::new(),
             server_port: 443,
             policy_port: 443,
+            original_destination: None,
             plain: None,
             tls,
             mesh_settings: Arc::default(),

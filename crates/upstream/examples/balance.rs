@@ -119,6 +119,7 @@ fn cluster(number: usize, balance: Arc<Balance>) -> Cluster {
         limits: None,
         outlier: None,
         proxy_protocol: None,
+        credential: None,
     }
 }
 

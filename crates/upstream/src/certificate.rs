@@ -31,6 +31,13 @@ pub fn check(certificate: &CertificateDer<'_>, trust: &Trust) -> Result<(), Erro
     if pinned { Ok(()) } else { Err(CertificateError::ApplicationVerificationFailure.into()) }
 }
 
+/// SHA-256 of the public key of a certificate, with its algorithm (`SubjectPublicKeyInfo`).
+pub(crate) fn key_digest(certificate: &CertificateDer<'_>) -> Result<[u8; 32], Error> {
+    let parsed = EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let key = digest(&SHA256, &parsed.subject_public_key_info());
+    key.as_ref().try_into().map_err(|_| CertificateError::BadEncoding.into())
+}
+
 /// Rejects a chain of which a list of revoked certificates does not count yet, as BoringSSL does; webpki looks at the end of a list alone.
 pub fn check_lists(
     leaf: &CertificateDer<'_>,

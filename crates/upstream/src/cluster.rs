@@ -23,7 +23,8 @@ use crate::tls::Connector;
 use arc_swap::ArcSwapOption;
 use endpoints::{EndpointSettings, ListContext};
 use ir::{
-    Balancer, Cluster, DnsName, Endpoint, EndpointAddress, EndpointSource, HashKey, OutlierDetection, PoolLimits, Sni,
+    Balancer, Cluster, DnsName, Endpoint, EndpointAddress, EndpointSource, HashKey, Lacking, OutlierDetection,
+    PoolLimits, Sni,
 };
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +46,8 @@ pub struct ClusterState {
     all: Arc<Endpoints>,
     /// Whether a newer state, or none, is in the slot.
     replaced: AtomicBool,
+    /// Whether the endpoints are all addresses of one destination, any of which serves.
+    is_destination: bool,
     /// Set where the cluster has limits or outlier detection.
     carryover: Option<Box<ClusterCarryover>>,
 }
@@ -83,9 +86,9 @@ pub enum NoEndpoint {
     /// Gateways can never reach such endpoints.
     #[error("{0}")]
     Never(Arc<str>),
-    /// The configured TLS cannot be used, and the traffic is withheld: 503 `UF`.
-    #[error("{0}")]
-    Withheld(Arc<str>),
+    /// The configured TLS or credential cannot be used, and the traffic is withheld: 503 `UF`.
+    #[error("{1}")]
+    Withheld(Lacking, Arc<str>),
 }
 
 /// Counters of a cluster: the sums over the current endpoints.
@@ -111,12 +114,20 @@ impl ClusterState {
                 .then(|| before.and_then(|before| before.worked_out(&cluster)).unwrap_or_default()),
             all: Arc::clone(all),
             replaced: AtomicBool::new(false),
+            is_destination: false,
             carryover: ClusterCarryover::of(&cluster, before.and_then(|before| before.carryover.as_deref())),
             config: cluster,
         };
         if let Some((before, list)) = before.and_then(|before| Some((before, before.endpoints.load_full()?))) {
             state.carry_over(&list, &before.config);
         }
+        state
+    }
+
+    /// The same, for a cluster whose endpoints are the addresses of one destination.
+    pub(crate) fn of_destination(cluster: Arc<Cluster>, all: &Arc<Endpoints>, before: Option<&Self>) -> Self {
+        let mut state = Self::new(cluster, all, before);
+        state.is_destination = true;
         state
     }
 
@@ -150,7 +161,8 @@ impl ClusterState {
         }
     }
 
-    /// Connects to one of the endpoints within `limit`, which covers TCP and TLS together. Fails at the limit of connections.
+    /// Connects to one of the endpoints within `limit`, which covers TCP and TLS together. Fails at the limit of connections. Where the endpoints are
+    /// the addresses of one destination, the connection may be to one of the other family (RFC 8305).
     pub async fn connect(
         &self,
         endpoint: &Arc<EndpointState>,
@@ -175,12 +187,20 @@ impl ClusterState {
         permit: Option<ConnectionPermit>,
         limit: Duration,
     ) -> Result<Connection, ConnectError> {
-        let connection = connect(endpoint, self.pool_key(context)?, limit).await?;
+        let other = self.of_other_family(endpoint);
+        let connection = connect(endpoint, other.as_ref(), self.pool_key(context)?, limit).await?;
         let limits = self.config.limits.as_deref();
         if let Some(probes) = limits.and_then(|limits| limits.tcp_keepalive.as_ref()) {
             keep_alive(&connection.stream, probes);
         }
         Ok(Connection { lifetime: ConnectionLifetime::new(limits, Instant::now()), permit, ..connection })
+    }
+
+    /// An address of the same destination and of the other family.
+    fn of_other_family(&self, endpoint: &EndpointState) -> Option<Arc<EndpointState>> {
+        let list = self.is_destination.then(|| self.endpoints.load_full())??;
+        let is_v4 = |endpoint: &EndpointState| endpoint.address.ip().map(|address| address.is_ipv4());
+        list.iter().find(|other| is_v4(other) != is_v4(endpoint)).cloned()
     }
 
     fn list_context(&self) -> ListContext<'_> {
@@ -425,7 +445,7 @@ impl ClusterState {
     fn why_none(&self) -> NoEndpoint {
         match &self.config.endpoints {
             EndpointSource::Never(reason) => NoEndpoint::Never(Arc::clone(reason)),
-            EndpointSource::Withheld(reason) => NoEndpoint::Withheld(Arc::clone(reason)),
+            EndpointSource::Withheld(what, why) => NoEndpoint::Withheld(*what, Arc::clone(why)),
             EndpointSource::Static(_) | EndpointSource::Dns { .. } | EndpointSource::Dynamic(_) => {
                 NoEndpoint::Unresolved
             }

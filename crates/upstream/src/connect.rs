@@ -12,16 +12,20 @@ pub use replay::Replay;
 pub use stream::Stream;
 
 use crate::certificate;
-use crate::endpoint::{ConnectionLifetime, EndpointState, SharedIdle};
+use crate::endpoint::{ConnectionLifetime, EndpointState, Opened, SharedIdle};
 use crate::tls;
 use ir::{EndpointAddress, ProxyProtocolVersion, TcpKeepalive};
 use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 use wire::proxy_protocol::{self, Ends, Version};
+
+/// When an address of the other family is tried as well (RFC 8305 §8).
+const OTHER_FAMILY: Duration = Duration::from_millis(250);
 
 /// What a connection depends on besides its endpoint: the host of the request, and the client's connection.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,28 +92,82 @@ fn words(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Connects to an endpoint within `limit`, with the TLS and the PROXY header of the pool key.
+/// Connects to an endpoint within `limit`, with the TLS and the PROXY header of the pool key; or to the other one, if that is connected first.
 pub(crate) async fn connect(
     endpoint: &Arc<EndpointState>,
+    other: Option<&Arc<EndpointState>>,
     pool_key: Option<PoolKey>,
     limit: Duration,
 ) -> Result<Connection, ConnectError> {
-    let opened = endpoint.open().ok_or(ConnectError::Overflow)?;
+    let mut used = endpoint;
     let connecting = async {
-        let mut stream = open(&endpoint.address).await?;
+        let Opening { endpoint, mut stream, opened } = open_either(endpoint, other).await?;
+        used = endpoint;
         if let Some(proxy_header) = pool_key.as_ref().and_then(|pool_key| pool_key.proxy_header) {
             write_proxy_header(&mut stream, proxy_header).await?;
         }
         match pool_key.as_ref().and_then(|pool_key| pool_key.tls.as_ref()) {
-            None => Ok(stream),
-            Some(tls) => secure(stream, tls).await,
+            None => Ok((stream, opened)),
+            Some(tls) => Ok((secure(stream, tls).await?, opened)),
         }
     };
     let connected = tokio::time::timeout(limit, connecting).await.unwrap_or(Err(ConnectError::Timeout));
-    endpoint.count_connect(connected.is_ok());
-    let (endpoint, lifetime) = (Arc::clone(endpoint), ConnectionLifetime::default());
+    if !matches!(connected, Err(ConnectError::Overflow)) {
+        used.count_connect(connected.is_ok());
+    }
+    let (stream, opened) = connected?;
+    let (endpoint, lifetime) = (Arc::clone(used), ConnectionLifetime::default());
     let pool_key = pool_key.map(Box::new);
-    Ok(Connection { stream: connected?, endpoint, reused: false, pool_key, lifetime, permit: None, opened })
+    Ok(Connection { stream, endpoint, reused: false, pool_key, lifetime, permit: None, opened })
+}
+
+/// An open socket.
+struct Opening<'a> {
+    endpoint: &'a Arc<EndpointState>,
+    stream: Stream,
+    opened: Opened,
+}
+
+/// Opens a socket to an endpoint, and to the other one if the first takes long or fails; the one that is open first is used (RFC 8305).
+async fn open_either<'a>(
+    first: &'a Arc<EndpointState>,
+    other: Option<&'a Arc<EndpointState>>,
+) -> Result<Opening<'a>, ConnectError> {
+    let opening = async |endpoint: &'a Arc<EndpointState>| {
+        let opened = endpoint.open().ok_or(ConnectError::Overflow)?;
+        let stream = open(&endpoint.address).await?;
+        Ok::<_, ConnectError>(Opening { endpoint, stream, opened })
+    };
+    let Some(other) = other else { return opening(first).await };
+    let mut begun = pin!(opening(first));
+    match tokio::time::timeout(OTHER_FAMILY, &mut begun).await {
+        Ok(Ok(opening)) => return Ok(opening),
+        Ok(Err(error)) if error.is_own() => return Err(error),
+        Ok(Err(error)) => {
+            first.count_connect(false);
+            return opening(other).await.map_err(|_| error);
+        }
+        Err(_) => {}
+    }
+    let mut beside = pin!(opening(other));
+    tokio::select! {
+        opened = &mut begun => match opened {
+            Ok(opening) => Ok(opening),
+            Err(_) => {
+                first.count_connect(false);
+                beside.await
+            }
+        },
+        opened = &mut beside => match opened {
+            Ok(opening) => Ok(opening),
+            Err(error) => {
+                if !error.is_own() {
+                    other.count_connect(false);
+                }
+                begun.await
+            }
+        },
+    }
 }
 
 /// Writes the PROXY header, before anything else.

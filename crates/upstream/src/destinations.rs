@@ -113,6 +113,8 @@ pub(crate) struct Finder<'a> {
     pub(crate) dns: &'a Arc<Dns>,
     pub(crate) tasks: &'a Tasks,
     pub(crate) endpoints: &'a Arc<Endpoints>,
+    /// The client that asks.
+    pub(crate) client: IpAddr,
 }
 
 impl Default for Destinations {
@@ -209,7 +211,7 @@ impl Known {
             Cluster { endpoints: EndpointSource::Static(endpoints.into()), outlier: None, ..(**template).clone() };
         let before = self.current.load_full();
         let before = before.as_ref().map(|before| &before.found.cluster);
-        let state = Arc::new(ClusterState::new(Arc::new(cluster), all, before.map(AsRef::as_ref)));
+        let state = Arc::new(ClusterState::of_destination(Arc::new(cluster), all, before.map(AsRef::as_ref)));
         let until = Instant::now() + ttl.clamp(SOONEST, LATEST);
         let found = Found { cluster: Arc::clone(&state), resolution };
         let resolved = Resolved { template: Arc::clone(template), found: found.clone(), until };
@@ -222,14 +224,19 @@ impl Known {
     }
 }
 
-/// Forgets those that were used longest ago. Requests under way end normally; idle connections are closed.
+/// Forgets those without an address, since anybody can ask for any number of names that have none, or else those that were used longest ago. Requests
+/// under way end normally; idle connections are closed.
 fn forget_oldest(map: &mut HashMap<Key, Arc<Known>, RandomState>) {
-    let mut used: Vec<u64> = map.values().map(|known| known.used.load(Ordering::Relaxed)).collect();
+    let is_resolved = |known: &Known| known.current.load().is_some();
+    let unresolved = map.len() - map.values().filter(|known| is_resolved(known)).count();
+    let is_candidate = |known: &Known| unresolved == 0 || !is_resolved(known);
+    let mut used: Vec<u64> =
+        map.values().filter(|known| is_candidate(known)).map(|known| known.used.load(Ordering::Relaxed)).collect();
     let last = FORGOTTEN.min(used.len().saturating_sub(1));
     let (_, limit, _) = used.select_nth_unstable(last);
     let limit = *limit;
     map.retain(|_, known| {
-        let keep = known.used.load(Ordering::Relaxed) > limit;
+        let keep = !is_candidate(known) || known.used.load(Ordering::Relaxed) > limit;
         if !keep && let Some(resolved) = known.current.load_full() {
             resolved.found.cluster.replaced_by(None);
         }
@@ -261,12 +268,12 @@ async fn resolve(finder: Finder<'_>, host: DestinationHost<'_>) -> Result<(Vec<I
     };
     // In a task of the control side: the resolver's connections must not belong to a worker.
     let (mut send, receive) = oneshot::channel();
-    let (dns, asked) = (Arc::clone(finder.dns), name.clone());
+    let (dns, asked, client) = (Arc::clone(finder.dns), name.clone(), finder.client);
     finder.tasks.spawn(async move {
         tokio::select! {
             // Nobody waits any more.
             () = send.closed() => {}
-            answer = dns.lookup_absolute(&asked) => drop(send.send(answer)),
+            answer = dns.lookup_absolute(&asked, client) => drop(send.send(answer)),
         }
     });
     let answer = receive.await.unwrap_or_else(|_| Err("the resolver has stopped".to_owned()));

@@ -5,6 +5,7 @@
 
 mod failures;
 mod resolver;
+mod turns;
 
 pub use failures::Unresolved;
 pub(crate) use resolver::build_resolver;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use turns::Turns;
 
 /// Bounds on the number and the frequency of queries.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +69,7 @@ struct Queries {
     bounds: DnsBounds,
     first: Semaphore,
     later: Semaphore,
-    of_clients: Semaphore,
+    of_clients: Arc<Turns>,
     failures: Failures,
 }
 
@@ -87,7 +89,7 @@ impl Dns {
     /// Queries are made in `tasks`. Without a resolver no name has an answer.
     pub(crate) fn new(tasks: Arc<Tasks>, resolver: Option<TokioResolver>, bounds: DnsBounds) -> Self {
         let (first, later) = (Semaphore::new(bounds.first_queries), Semaphore::new(bounds.later_queries));
-        let of_clients = Semaphore::new(bounds.of_clients);
+        let of_clients = Turns::new(bounds.of_clients);
         let queries = Queries { resolver, bounds, first, later, of_clients, failures: Failures::default() };
         Self { tasks, queries: Arc::new(queries) }
     }
@@ -102,11 +104,15 @@ impl Dns {
         Ok(answer.iter().collect())
     }
 
-    /// The addresses of a name that a client asks for, and how long they hold. The name is absolute: search domains are not used.
-    pub(crate) async fn lookup_absolute(&self, name: &str) -> Result<(Vec<IpAddr>, Duration), String> {
+    /// The addresses of a name that a client asks for, and how long they hold. The name is absolute: search domains are not used. `client` is the
+    /// address of the client, which has its share of the lookups.
+    pub(crate) async fn lookup_absolute(&self, name: &str, client: IpAddr) -> Result<(Vec<IpAddr>, Duration), String> {
         let resolver = self.queries.resolver.as_ref().ok_or("the system has no name servers")?;
-        let _permit = self.queries.of_clients.acquire().await.map_err(|error| error.to_string())?;
-        let answer = resolver.lookup_ip(format!("{name}.")).await.map_err(|error| error.to_string())?;
+        let turn = self.queries.of_clients.take(client).await;
+        let answer = tokio::select! {
+            answer = resolver.lookup_ip(format!("{name}.")) => answer.map_err(|error| error.to_string())?,
+            () = turn.over() => return Err("the client has too many names resolved at one time".to_owned()),
+        };
         let ttl = answer.valid_until().saturating_duration_since(Instant::now());
         Ok((answer.iter().collect(), ttl))
     }

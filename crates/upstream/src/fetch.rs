@@ -1,4 +1,4 @@
-//! Small documents by URL, for the control side: keys of issuers (RA-05). One GET on a connection of its own, bounded in time and size. It
+//! Small documents by URL, for the control side: keys of issuers (RA-05), and tokens of authorization servers. One request on a connection of its own, bounded in time and size. It
 //! follows no redirect, and connects to no address that is blocked: the name is resolved once, and each of its addresses is checked before
 //! it is connected to.
 
@@ -119,6 +119,45 @@ impl<'a> Url<'a> {
     }
 }
 
+/// What is fetched, and within which bounds.
+#[derive(Clone, Copy)]
+pub struct FetchRequest<'a> {
+    /// Where it is.
+    pub url: &'a str,
+    /// The body of a POST (`application/x-www-form-urlencoded`); `None` is a GET.
+    pub form: Option<&'a str>,
+    /// The value of the header `Authorization`, which has no character that a header cannot have.
+    pub authorization: Option<&'a str>,
+    /// From the resolution of the name to the end of the response.
+    pub timeout: Duration,
+    /// Of the body of the response.
+    pub octets: usize,
+}
+
+impl<'a> FetchRequest<'a> {
+    /// A GET.
+    pub fn new(url: &'a str, timeout: Duration, octets: usize) -> Self {
+        Self { url, form: None, authorization: None, timeout, octets }
+    }
+
+    fn head(&self, url: &Url<'_>) -> String {
+        let Url { authority, target, .. } = url;
+        let method = if self.form.is_some() { "POST" } else { "GET" };
+        let mut head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: application/json\r\nUser-Agent: moongate\r\nConnection: close\r\n"
+        );
+        if let Some(form) = self.form {
+            let length = form.len();
+            head.push_str(&format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n"));
+        }
+        if let Some(authorization) = self.authorization {
+            head.push_str(&format!("Authorization: {authorization}\r\n"));
+        }
+        head.push_str("\r\n");
+        head
+    }
+}
+
 /// Fetches documents.
 #[derive(Debug)]
 pub(crate) struct Fetcher {
@@ -130,34 +169,26 @@ impl Fetcher {
         Self { blocked }
     }
 
-    /// The document at a URL: the body of a response with the status 200, of at most `octets`, within `timeout`.
-    pub(crate) async fn fetch(
-        &self,
-        dns: &Dns,
-        url: &str,
-        timeout: Duration,
-        octets: usize,
-    ) -> Result<Vec<u8>, FetchError> {
-        let parsed = Url::parse(url).ok_or_else(|| FetchError::Url(url.to_owned()))?;
-        let fetched = tokio::time::timeout(timeout, self.get(dns, &parsed, octets)).await;
-        fetched.unwrap_or(Err(FetchError::Timeout(timeout)))
+    /// The document at a URL: the body of a response with the status 200.
+    pub(crate) async fn fetch(&self, dns: &Dns, request: FetchRequest<'_>) -> Result<Vec<u8>, FetchError> {
+        let parsed = Url::parse(request.url).ok_or_else(|| FetchError::Url(request.url.to_owned()))?;
+        let fetched = tokio::time::timeout(request.timeout, self.ask(dns, &parsed, request)).await;
+        fetched.unwrap_or(Err(FetchError::Timeout(request.timeout)))
     }
 
-    async fn get(&self, dns: &Dns, url: &Url<'_>, octets: usize) -> Result<Vec<u8>, FetchError> {
+    async fn ask(&self, dns: &Dns, url: &Url<'_>, request: FetchRequest<'_>) -> Result<Vec<u8>, FetchError> {
         let mut stream = self.connect(dns, url).await?;
-        let Url { authority, target, .. } = url;
-        let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: application/json\r\nUser-Agent: moongate\r\nConnection: close\r\n\r\n"
-        );
+        let mut sent = request.head(url).into_bytes();
+        sent.extend_from_slice(request.form.unwrap_or_default().as_bytes());
         if url.https {
             let name = tls::server_name(Some(url.host), url.host.parse().ok());
             let config = Arc::clone(&connector(url.host)?.config);
             let mut stream = TlsConnector::from(config).connect(name, stream).await?;
-            stream.write_all(head.as_bytes()).await?;
-            return read(&mut stream, octets).await;
+            stream.write_all(&sent).await?;
+            return read(&mut stream, request.octets).await;
         }
-        stream.write_all(head.as_bytes()).await?;
-        read(&mut stream, octets).await
+        stream.write_all(&sent).await?;
+        read(&mut stream, request.octets).await
     }
 
     /// Connects to the first address that is not blocked and accepts.
@@ -185,6 +216,7 @@ fn connector(host: &str) -> Result<Connector, rustls::Error> {
         sni: Sni::Name(host.into()),
         verify: Verify::Authorities { trust: None, by_sni: true },
         identity: None,
+        key_pins: Vec::new(),
         parameters: PARAMETERS.clone(),
     };
     Connector::build(&tls, UpstreamProtocol::Http1)

@@ -32,7 +32,7 @@ pub use connect::{ConnectContext, ConnectError, Connection, Replay, Stream};
 pub use destinations::{DestinationError, Found, Resolution};
 pub use dns::Unresolved;
 pub use endpoint::{EndpointState, InFlight, Outcome, PickedEndpoint};
-pub use fetch::{Blocked, FetchError};
+pub use fetch::{Blocked, FetchError, FetchRequest};
 pub use h1::{ConnectTimeouts, h1_connection};
 pub use h2::{H2Stream, Holder, Outgoing, STREAM_WINDOW, StreamPermit, Streams, h2_stream, is_unprocessed};
 pub use pool::{Pool, PoolCounters, PoolSettings};

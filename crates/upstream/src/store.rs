@@ -5,13 +5,13 @@ use crate::destinations::{DestinationError, Destinations, Finder, Found};
 use crate::dns::{Dns, DnsBounds, Unresolved, build_resolver};
 use crate::ejection;
 use crate::endpoint::Endpoints;
-use crate::fetch::{Blocked, FetchError, Fetcher};
+use crate::fetch::{Blocked, FetchError, FetchRequest, Fetcher};
 use crate::tasks::Tasks;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use ir::{Cluster, ClusterId, Delta, Snapshot};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wire::destination::DestinationHost;
@@ -96,20 +96,21 @@ impl Upstream {
         self.tasks.spawn(task);
     }
 
-    /// The document at a URL: the body of a response with the status 200, of at most `octets`, within `timeout`. No redirect is followed.
-    pub async fn fetch(&self, url: &str, timeout: Duration, octets: usize) -> Result<Vec<u8>, FetchError> {
-        self.fetcher.fetch(&self.dns, url, timeout, octets).await
+    /// The document at a URL: the body of a response with the status 200. No redirect is followed.
+    pub async fn fetch(&self, request: FetchRequest<'_>) -> Result<Vec<u8>, FetchError> {
+        self.fetcher.fetch(&self.dns, request).await
     }
 
     /// The cluster of a destination that a client names: its endpoints are the addresses of `host`, each of which is checked. `template` is a
-    /// cluster with dynamic endpoints.
+    /// cluster with dynamic endpoints; `client` is the address of the client, which has its share of the lookups.
     pub async fn destination(
         &self,
         template: &ClusterState,
         destination: (DestinationHost<'_>, u16),
+        client: IpAddr,
         limit: Duration,
     ) -> Result<Found, DestinationError> {
-        let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints };
+        let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints, client };
         self.destinations.find(finder, template, destination, limit).await
     }
 

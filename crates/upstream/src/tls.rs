@@ -3,6 +3,8 @@
 use crate::certificate;
 use crate::identity::certified;
 use crate::parameters;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ir::{ClientTls, Sni, StringMatch, Trust, UpstreamProtocol, Verify};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -87,12 +89,14 @@ struct Verifier {
     by_sni: bool,
     /// The origin of the SNI, for messages.
     from: &'static str,
+    /// SHA-256 of the public keys, one of which the certificate has to have; empty demands none.
+    key_pins: Vec<[u8; 32]>,
     provider: Arc<CryptoProvider>,
 }
 
-/// The chain is valid, but the certificate has another name.
+/// The chain is valid, but the certificate has another name, or another public key.
 #[derive(Debug, thiserror::Error)]
-enum WrongName {
+enum WrongCertificate {
     #[error(
         "the endpoint's certificate is not valid for `{wanted}` ({from}); {names}: set `tls.sni` or `tls.subjectAltNames` of the DestinationRule to a name that it has"
     )]
@@ -101,23 +105,27 @@ enum WrongName {
         "the endpoint's certificate has none of the `subjectAltNames` {wanted}; {names}: set `tls.subjectAltNames` of the DestinationRule to a name that it has"
     )]
     Listed { wanted: String, names: String },
+    #[error(
+        "the public key of the endpoint's certificate is `{0}`, which the annotation `moongate.dev/verify-certificate-spki` of the DestinationRule does not have"
+    )]
+    Key(String),
 }
 
-impl From<WrongName> for Error {
-    fn from(wrong: WrongName) -> Self {
+impl From<WrongCertificate> for Error {
+    fn from(wrong: WrongCertificate) -> Self {
         CertificateError::Other(OtherError(Arc::new(wrong))).into()
     }
 }
 
 impl Verifier {
     fn build(tls: &ClientTls, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
-        let provider = Arc::clone(provider);
+        let (provider, key_pins) = (Arc::clone(provider), tls.key_pins.clone());
         let from = match &tls.sni {
             Sni::Name(_) => "the DestinationRule's `tls.sni`",
             Sni::Host | Sni::Absent => "the host that the request is sent to",
         };
         let (trust, by_sni) = match &tls.verify {
-            Verify::Nothing => return Ok(Self { chain: None, trust: None, by_sni: false, from, provider }),
+            Verify::Nothing => return Ok(Self { chain: None, trust: None, by_sni: false, from, key_pins, provider }),
             Verify::Authorities { trust, by_sni } => (trust.clone(), *by_sni),
         };
         let given = trust.as_ref().filter(|trust| !trust.authorities.is_empty());
@@ -137,13 +145,48 @@ impl Verifier {
         // As in BoringSSL: an expired CRL may lack certificates that were revoked later.
         let chain =
             builder.enforce_revocation_expiration().build().map_err(|error| Error::General(error.to_string()))?;
-        Ok(Self { chain: Some(chain), trust, by_sni, from, provider })
+        Ok(Self { chain: Some(chain), trust, by_sni, from, key_pins, provider })
     }
 
     /// Whether a certificate covers a name that webpki rejected.
     fn has_name(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
         let (Some(trust), ServerName::DnsName(name)) = (&self.trust, name) else { return false };
         certificate::covers_by_short_wildcard(certificate, name.as_ref(), trust)
+    }
+
+    /// Whether the chain is valid, and the certificate has a name that is wanted.
+    fn verify_chain(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let Some(chain) = &self.chain else { return Ok(()) };
+        match chain.verify_server_cert(certificate, between, name, ocsp, now) {
+            // The name is checked last, so the chain is valid here.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => {
+                if self.listed().is_none() && self.by_sni && !self.has_name(certificate, name) {
+                    let (wanted, names) = (name.to_str().into_owned(), certificate::describe_names(certificate));
+                    return Err(WrongCertificate::Asked { wanted, from: self.from, names }.into());
+                }
+            }
+            Err(error) => return Err(certificate::explain(error, certificate, between)),
+            Ok(_) => {}
+        }
+        let Some(trust) = &self.trust else { return Ok(()) };
+        certificate::check_lists(certificate, between, trust, now)?;
+        certificate::check(certificate, trust).map_err(|error| match error {
+            Error::InvalidCertificate(CertificateError::NotValidForName) => {
+                let names = certificate::describe_names(certificate);
+                WrongCertificate::Listed { wanted: list(&trust.names), names }.into()
+            }
+            error => error,
+        })?;
+        Ok(())
     }
 
     fn listed(&self) -> Option<&Trust> {
@@ -160,29 +203,13 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
-        match chain.verify_server_cert(certificate, between, name, ocsp, now) {
-            // The name is checked last, so the chain is valid here.
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => {
-                if self.listed().is_none() && self.by_sni && !self.has_name(certificate, name) {
-                    let (wanted, names) = (name.to_str().into_owned(), certificate::describe_names(certificate));
-                    return Err(WrongName::Asked { wanted, from: self.from, names }.into());
-                }
+        self.verify_chain(certificate, between, name, ocsp, now)?;
+        if !self.key_pins.is_empty() {
+            let key = certificate::key_digest(certificate)?;
+            if !self.key_pins.contains(&key) {
+                return Err(WrongCertificate::Key(format!("sha256/{}", STANDARD.encode(key))).into());
             }
-            Err(error) => return Err(certificate::explain(error, certificate, between)),
-            Ok(_) => {}
         }
-        let Some(trust) = &self.trust else { return Ok(ServerCertVerified::assertion()) };
-        certificate::check_lists(certificate, between, trust, now)?;
-        certificate::check(certificate, trust).map_err(|error| match error {
-            Error::InvalidCertificate(CertificateError::NotValidForName) => {
-                let names = certificate::describe_names(certificate);
-                WrongName::Listed { wanted: list(&trust.names), names }.into()
-            }
-            error => error,
-        })?;
         Ok(ServerCertVerified::assertion())
     }
 

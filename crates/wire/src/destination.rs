@@ -121,6 +121,34 @@ impl<'a> Destination<'a> {
     }
 }
 
+/// A host that outlives the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnedHost {
+    /// A name.
+    Name(Box<str>),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl From<DestinationHost<'_>> for OwnedHost {
+    fn from(host: DestinationHost<'_>) -> Self {
+        match host {
+            DestinationHost::Name(name) => Self::Name(name.into()),
+            DestinationHost::Address(address) => Self::Address(address),
+        }
+    }
+}
+
+impl OwnedHost {
+    /// The host.
+    pub fn by_ref(&self) -> DestinationHost<'_> {
+        match self {
+            Self::Name(name) => DestinationHost::Name(name),
+            Self::Address(address) => DestinationHost::Address(*address),
+        }
+    }
+}
+
 impl DestinationHost<'_> {
     /// Whether both are the same; names are compared without regard to case.
     pub fn is_same(&self, other: &DestinationHost<'_>) -> bool {

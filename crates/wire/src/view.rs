@@ -3,6 +3,7 @@
 //! It borrows from the codec's read buffer and from the buffers of the exchange (normalised values), and never copies. Changes are in
 //! [`crate::edit`].
 
+use crate::destination::DestinationHost;
 use std::borrow::Cow;
 
 /// A byte range of the buffer that a head was read into.
@@ -106,6 +107,8 @@ pub struct RequestView<'a> {
     pub query: Option<&'a [u8]>,
     /// The header lines.
     pub fields: Fields<'a>,
+    /// The destination that a client of a forward proxy asks for, parsed strictly; a name is in lower case, and the port is there.
+    pub destination: Option<(DestinationHost<'a>, u16)>,
 }
 
 impl<'a> RequestView<'a> {

@@ -7,6 +7,8 @@ use crate::report::Notes;
 use crate::services::Backing;
 use crate::settings::Workload;
 use crate::tls_parameters::{self, Written};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ir::{ClientTls, Credential, Identity, Sni, Trust, Verify};
 use resources::spec::destination_rule::{self as written, ClientTlsMode};
 use resources::spec::scalar::Text;
@@ -27,9 +29,16 @@ pub(super) fn compile(
     client: &Workload,
     backing: Backing<'_>,
     tls: Option<&written::ClientTls>,
+    pins: Option<&str>,
 ) -> Secured {
     let mut secured = Secured { tls: None, fault: None, used: Used::default(), notes: Notes::default() };
-    let Some((tls, mode)) = tls.and_then(|tls| Some((tls, tls.mode?))) else { return secured };
+    let mode = tls.and_then(|tls| tls.mode).unwrap_or(ClientTlsMode::Disable);
+    let Some(tls) = tls.filter(|_| mode != ClientTlsMode::Disable) else {
+        if pins.is_some() {
+            secured.fault = Some(pins_without_tls(&mut secured.notes));
+        }
+        return secured;
+    };
     let Secured { used, notes, .. } = &mut secured;
     let mut finder = Finder { context, workload: client, field: "spec.trafficPolicy.tls", notes, used };
     let identity = match mode {
@@ -39,7 +48,7 @@ pub(super) fn compile(
         // DR-46: it is never clear text instead, although endpoints may take that too.
         ClientTlsMode::IstioMutual => Err(no_mesh_certificate(&mut finder)),
     };
-    let settled = identity.and_then(|identity| settle(tls, identity, backing, &mut finder));
+    let settled = identity.and_then(|identity| settle(tls, pins, identity, backing, &mut finder));
     match settled {
         Ok(settled) => secured.tls = Some(Arc::new(settled)),
         Err(why) => secured.fault = Some(why),
@@ -49,6 +58,7 @@ pub(super) fn compile(
 
 fn settle(
     tls: &written::ClientTls,
+    pins: Option<&str>,
     identity: Option<Arc<Identity>>,
     backing: Backing<'_>,
     finder: &mut Finder<'_, '_>,
@@ -63,7 +73,33 @@ fn settle(
     let parameters = tls_parameters::compile(written, finder)?;
     // DR-42.
     let sni = if tls.sni.is_empty() { Sni::Host } else { Sni::Name((&*tls.sni).into()) };
-    Ok(ClientTls { sni, verify, identity, parameters })
+    let key_pins = pins.map_or_else(Vec::new, |pins| key_pins(pins, finder.notes));
+    Ok(ClientTls { sni, verify, identity, key_pins, parameters })
+}
+
+/// The public keys that endpoints may have, as curl and browsers write them. A text that is none is kept as a key that nothing has: fewer keys would
+/// let more in.
+fn key_pins(written: &str, notes: &mut Notes) -> Vec<[u8; 32]> {
+    let read = |text: &str| STANDARD.decode(text.strip_prefix("sha256/")?).ok()?.try_into().ok();
+    let mut pins = Vec::new();
+    for text in written.split(',').map(str::trim) {
+        let pin = read(text);
+        if pin.is_none() {
+            let message =
+                format!("`{text}` is not `sha256/` and the base64 of a SHA-256 digest, and matches no public key");
+            let help = "`openssl x509 -in CERTIFICATE -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`";
+            notes.add_with_help(code::BAD_PIN, "metadata.annotations", message, help);
+        }
+        pins.push(pin.unwrap_or([0; 32]));
+    }
+    pins
+}
+
+fn pins_without_tls(notes: &mut Notes) -> Arc<str> {
+    const WHY: &str = "public keys are demanded of endpoints to which no TLS is spoken";
+    let help = "give the rule `trafficPolicy.tls` with the mode SIMPLE or MUTUAL";
+    notes.add_with_help(code::PINS_WITHOUT_TLS, "metadata.annotations", format!("{WHY}; requests get 503"), help);
+    WHY.into()
 }
 
 fn no_mesh_certificate(finder: &mut Finder<'_, '_>) -> Arc<str> {

@@ -5,6 +5,7 @@ use super::workloads::{labels_of, workload_entries};
 use crate::context::CompileContext;
 use crate::services::Backing;
 use ir::{DynamicEndpoints, EndpointSource, IpRange};
+use resources::annotation::ALLOWED_ADDRESSES;
 use resources::set::Object;
 use resources::spec::service_entry::{Resolution, ServiceEntry, ServicePort};
 use resources::spec::text_match::Labels;
@@ -12,8 +13,6 @@ use resources::spec::workload_entry::WorkloadEntry;
 
 /// SE-05: what a gateway has in place of an original destination.
 const NO_ORIGINAL: &str = "the ServiceEntry's resolution is NONE: requests go to the address that the client asked for, which a gateway does not know";
-/// The annotation that names further addresses that the hosts of a ServiceEntry may have.
-const ALLOWED: &str = "moongate.dev/allowed-addresses";
 
 /// The endpoints of one port of `object`.
 pub(super) fn find(
@@ -73,7 +72,7 @@ fn dynamic(object: &Object<ServiceEntry>, wanted: EndpointQuery<'_>) -> Endpoint
 /// The addresses that the hosts of a ServiceEntry may have besides those of the internet: its `addresses`, and those of its annotation; and what of
 /// the annotation is no range.
 pub(crate) fn allowed_addresses(object: &Object<ServiceEntry>) -> (Vec<IpRange>, Vec<&str>) {
-    let written = object.meta.annotations.get(ALLOWED).map_or("", |text| text);
+    let written = object.meta.annotations.get(ALLOWED_ADDRESSES).map_or("", |text| text);
     let annotated = written.split(',').map(str::trim).filter(|text| !text.is_empty());
     let mut allowed: Vec<IpRange> = object.spec.addresses.iter().filter_map(|text| text.parse().ok()).collect();
     let mut bad = Vec::new();

@@ -129,6 +129,7 @@ impl<'a> Assembly<'a> {
             server_port: 0,
             policy_port: policy_port(plan.id.address.port(), parts.settings),
             plain: None,
+            original_destination: None,
             tls: Vec::new(),
             mesh_settings: Arc::clone(mesh_settings),
             policies: parts.policies.of(&plan.id.workload),
@@ -152,13 +153,16 @@ impl<'a> Assembly<'a> {
             self.tables.entry(table.clone()).or_default().grpc_web |= grpc_web;
         }
         let opened = match (&server.kind, table.or_else(|| server.proxy_table())) {
-            (ServerKind::Proxy(termination, _), Some(table)) => {
+            (ServerKind::Proxy(termination, _, original), Some(table)) => {
                 let forward = self.proxies.of(&table).cloned();
                 self.tables.insert(table.clone(), TableKind { grpc_web: false, forward });
                 let service = Service::Http(table);
                 match termination {
                     Some(_) => self.terminated(server, service),
-                    None => self.listener.plain = Some(service),
+                    None => {
+                        self.listener.plain = Some(service);
+                        self.listener.original_destination = *original;
+                    }
                 }
                 true
             }

@@ -137,7 +137,7 @@ fn allowed(context: CompileContext<'_>, workload: &Workload, server: &ServerPlan
         addresses: addresses.into(),
         others: is_open.then(ClusterId::passthrough),
         users: match &server.kind {
-            ServerKind::Proxy(_, users) => users.clone(),
+            ServerKind::Proxy(_, users, _) => users.clone(),
             _ => None,
         },
         retries: Some(Arc::default()),

@@ -5,7 +5,7 @@ use crate::fast::FastMap;
 use crate::hosts::ServerHosts;
 use crate::plan::owner::Owner;
 use crate::report::Notes;
-use ir::{ListenerId, Origin, ProxyUsers, TableId, Termination};
+use ir::{ListenerId, Origin, OriginalDestination, ProxyUsers, TableId, Termination};
 use resources::key::{Key, ObjectRef};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -102,8 +102,9 @@ pub(crate) enum ServerKind {
     AutoPassthrough,
     /// Bytes.
     Tcp,
-    /// HTTP of a forward proxy's clients, in clear text or in TLS, and its users where it has some. No VirtualService binds to it.
-    Proxy(Option<Arc<Termination>>, Option<Arc<ProxyUsers>>),
+    /// HTTP of a forward proxy's clients, in clear text or in TLS, its users where it has some, and how the network sends it the connections of
+    /// clients that do not know of it. No VirtualService binds to it.
+    Proxy(Option<Arc<Termination>>, Option<Arc<ProxyUsers>>, Option<OriginalDestination>),
 }
 
 impl ServerKind {
@@ -111,14 +112,14 @@ impl ServerKind {
     pub(crate) fn termination(&self) -> Option<&Arc<Termination>> {
         match self {
             Self::Https(termination) | Self::Tls(termination) => Some(termination),
-            Self::Proxy(termination, _) => termination.as_ref(),
+            Self::Proxy(termination, ..) => termination.as_ref(),
             Self::Http { .. } | Self::Passthrough | Self::AutoPassthrough | Self::Tcp => None,
         }
     }
 
     /// Whether connections begin with a ClientHello.
     pub(crate) fn is_tls(&self) -> bool {
-        !matches!(self, Self::Http { .. } | Self::Tcp | Self::Proxy(None, _))
+        !matches!(self, Self::Http { .. } | Self::Tcp | Self::Proxy(None, ..))
     }
 
     fn to_https(&self) -> bool {
@@ -160,7 +161,7 @@ impl ServerPlan {
 
     /// The table of a forward proxy, which has no hosts that routes bind to.
     pub(crate) fn proxy_table(&self) -> Option<TableId> {
-        let ServerKind::Proxy(termination, _) = &self.kind else { return None };
+        let ServerKind::Proxy(termination, ..) = &self.kind else { return None };
         let Origin { namespace, name, rule, .. } = &self.origin;
         let server = termination.is_some().then(|| format!("{namespace}/{name}/{rule}").into());
         Some(TableId { listener: (*self.place.listener).clone(), server })

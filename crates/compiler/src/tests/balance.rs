@@ -64,7 +64,7 @@ impl Fixture {
         let priorities = match &cluster.endpoints {
             EndpointSource::Static(all) => all.iter().map(|endpoint| endpoint.priority).collect(),
             EndpointSource::Dns { names, .. } => names.iter().map(|name| name.priority).collect(),
-            EndpointSource::Dynamic(_) | EndpointSource::Never(_) | EndpointSource::Withheld(_) => Vec::new(),
+            EndpointSource::Dynamic(_) | EndpointSource::Never(_) | EndpointSource::Withheld(..) => Vec::new(),
         };
         (cluster.balance.localities == Localities::Failover).then_some(priorities)
     }

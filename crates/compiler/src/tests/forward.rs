@@ -2,6 +2,7 @@
 
 use super::world::{compiled, compiled_with, http};
 use crate::{Compiled, Settings};
+use ir::OriginalDestination;
 use resources::read::read_mesh_config;
 use std::path::Path;
 use std::sync::Arc;
@@ -81,4 +82,30 @@ fn no_port_of_a_wildcard_falls_through_to_a_more_specific_host() {
     // Without an entry of its own, the wildcard narrowed by the server holds.
     let alone = compiled(&(proxy("api.a.test") + &wild));
     assert_eq!(allowed(&alone), ["api.a.test forward|22|default/wild|*.a.test"]);
+}
+
+#[test]
+fn e_44_a_source_of_destinations_that_is_not_clear_keeps_the_port_closed() {
+    let source = |annotation: &str, tls: &str, mesh: &str| {
+        let (mesh, _) = read_mesh_config(&Arc::from(Path::new("mesh.yaml")), mesh);
+        let annotated =
+            format!("namespace: default, annotations: {{moongate.dev/original-destination: {annotation}}}}}");
+        let gateway = proxy("'*'").replacen("namespace: default}", &annotated, 1);
+        let gateway = gateway.replacen("hosts: ['*']", &format!("hosts: ['*']{tls}"), 1);
+        let compiled = compiled_with(&gateway, &Settings { mesh, ..Settings::default() });
+        let listener = compiled.snapshot.listeners.values().next().map(|listener| listener.original_destination);
+        (listener, compiled.report.iter().map(|found| found.code).collect::<Vec<_>>())
+    };
+    let header = "defaultConfig: {gatewayTopology: {proxyProtocol: {}}}";
+    let fine = |source| (Some(Some(source)), vec![]);
+    assert_eq!(source("REDIRECT", "", ""), fine(OriginalDestination::Redirect));
+    assert_eq!(source("TPROXY", "", ""), fine(OriginalDestination::Tproxy));
+    assert_eq!(source("PROXY_PROTOCOL", "", header), fine(OriginalDestination::ProxyProtocol));
+    let tls = "\n    tls: {mode: SIMPLE, credentialName: a}";
+    for (annotation, tls, mesh) in
+        [("PROXY_PROTOCOL", "", ""), ("redirect", "", ""), ("''", "", ""), ("TPROXY", tls, header)]
+    {
+        let (listener, codes) = source(annotation, tls, mesh);
+        assert!(listener.is_none() && codes.contains(&"MG6025"), "{annotation}: {codes:?}");
+    }
 }

@@ -127,6 +127,6 @@ pub(super) fn endpoints(compiled: &Compiled, id: &str) -> Vec<String> {
         }
         ir::EndpointSource::Dynamic(dynamic) => vec![format!("dynamic {:?}", dynamic.port)],
         ir::EndpointSource::Never(_) => vec!["never".to_owned()],
-        ir::EndpointSource::Withheld(_) => vec!["no TLS".to_owned()],
+        ir::EndpointSource::Withheld(..) => vec!["no TLS".to_owned()],
     }
 }

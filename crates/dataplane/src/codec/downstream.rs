@@ -26,7 +26,18 @@ use wire::h2::FlatError;
 
 /// The client of an exchange.
 #[derive(Debug)]
-pub(crate) struct Downstream(Protocol);
+pub(crate) struct Downstream {
+    protocol: Protocol,
+    /// Set where the client did not send the request.
+    implied: Option<ImpliedTunnel>,
+}
+
+/// A request for a tunnel that the client did not send: it sees no response to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ImpliedTunnel {
+    /// Whether the client speaks TLS, and can be told by an alert.
+    pub(crate) is_tls: bool,
+}
 
 #[derive(Debug)]
 enum Protocol {
@@ -62,17 +73,28 @@ pub(crate) struct ClientAccounts {
 impl Downstream {
     /// A connection in HTTP/1, or one whose version is not known yet.
     pub(crate) fn connection(stream: Stream) -> Self {
-        Self(H1(stream))
+        Self { protocol: H1(stream), implied: None }
+    }
+
+    /// A connection whose client did not send the request for the tunnel that it gets.
+    pub(crate) fn implied_tunnel(stream: Stream, implied: ImpliedTunnel) -> Self {
+        Self { protocol: H1(stream), implied: Some(implied) }
+    }
+
+    /// Set if the client did not send the request, and sees no response.
+    pub(crate) fn implied(&self) -> Option<ImpliedTunnel> {
+        self.implied
     }
 
     /// A stream of a connection in HTTP/2.
     pub(crate) fn stream(receiver: Receiver, respond: SendResponse<Outgoing>, accounts: ClientAccounts) -> Self {
-        Self(H2(Box::new(H2Downstream { receiver, respond, accounts, sender: Sender::default() })))
+        let stream = H2Downstream { receiver, respond, accounts, sender: Sender::default() };
+        Self { protocol: H2(Box::new(stream)), implied: None }
     }
 
     /// The connection, if the exchange has it for itself.
     pub(crate) fn as_connection(&mut self) -> Option<&mut Stream> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => Some(stream),
             H2(_) => None,
         }
@@ -80,7 +102,7 @@ impl Downstream {
 
     /// The connection, if the exchange has it for itself.
     pub(crate) fn into_connection(self) -> Option<Stream> {
-        match self.0 {
+        match self.protocol {
             H1(stream) => Some(stream),
             H2(_) => None,
         }
@@ -88,12 +110,12 @@ impl Downstream {
 
     /// Whether the exchange is one of many on its connection.
     pub(crate) fn is_multiplexed(&self) -> bool {
-        matches!(self.0, H2(_))
+        matches!(self.protocol, H2(_))
     }
 
     /// The protocol as clients name it; `version` is that of the head of a request in HTTP/1.
     pub(crate) fn protocol(&self, version: Version) -> &'static str {
-        match (&self.0, version) {
+        match (&self.protocol, version) {
             (H1(_), Version::Http10) => "HTTP/1.0",
             (H1(_), Version::Http11) => "HTTP/1.1",
             (H2(_), _) => "HTTP/2",
@@ -102,7 +124,7 @@ impl Downstream {
 
     /// How the client learns where a body ends; `http10` says that its requests are in HTTP/1.0.
     pub(crate) fn framing(&self, http10: bool) -> ClientFraming {
-        match (&self.0, http10) {
+        match (&self.protocol, http10) {
             (H1(_), false) => ClientFraming::Chunks,
             (H1(_), true) => ClientFraming::Close,
             (H2(_), _) => ClientFraming::Frames,
@@ -112,7 +134,7 @@ impl Downstream {
     /// Waits for a future, unless the client resets its connection or stream before. A half-close is not a reset (RULES), and unread input does
     /// not hide a reset.
     pub(crate) async fn until_reset<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, ClientReset> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => reset::until_reset(stream, wait).await,
             H2(stream) => {
                 let mut wait = pin!(wait);
@@ -128,7 +150,7 @@ impl Downstream {
     /// Checks for a reset by a client that waits for its response. Ready after a half-close or further input, which hide a later reset from this
     /// check.
     pub(crate) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientReset>> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => reset::poll_client(stream, context).map_err(|_| ClientReset),
             H2(stream) => stream.poll_reset(context).map(|()| Err(ClientReset)),
         }
@@ -136,7 +158,7 @@ impl Downstream {
 
     /// Checks for a reset by a client whose octets are not read, if the exchange has its connection for itself. A reset does not wake the task.
     pub(crate) fn check_reset(&self) -> Result<(), ClientReset> {
-        match &self.0 {
+        match &self.protocol {
             H1(stream) if reset::has_reset(stream) => Err(ClientReset),
             H1(_) | H2(_) => Ok(()),
         }
@@ -150,7 +172,7 @@ impl Downstream {
         limits: &HeadLimits,
         context: &mut Context<'_>,
     ) -> Poll<Result<Piece, ReceiveError>> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => loop {
                 if let Some(piece) = Piece::decode(body, input).map_err(|_| ReceiveError::Malformed)? {
                     return Poll::Ready(Ok(piece));
@@ -184,7 +206,7 @@ impl Downstream {
         style: Style,
         send: &mut SendBuffer<'_>,
     ) -> Result<(), ClientReset> {
-        match &mut self.0 {
+        match &mut self.protocol {
             // HTTP/1.0 has no interim responses.
             H1(_) if style.http10 => {}
             H1(_) => write_response_in(send.octets(), parts, &Edits::default(), style),
@@ -206,7 +228,7 @@ impl Downstream {
         is_bodiless: bool,
         send: &mut SendBuffer<'_>,
     ) -> Result<(), ClientReset> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(_) => {
                 write_response_in(send.octets(), parts, edits, style);
                 let is_chunked = parts.framing == OutFraming::Chunked && !is_bodiless;
@@ -225,7 +247,7 @@ impl Downstream {
 
     /// The head of a response, to be sent later.
     pub(crate) fn encode_head(&self, parts: &ResponseParts<'_>, edits: &Edits<'_>, style: Style) -> EncodedHead {
-        match &self.0 {
+        match &self.protocol {
             H1(_) => EncodedHead::lines(parts, edits, style),
             H2(_) => EncodedHead::frame(parts, edits),
         }
@@ -233,7 +255,7 @@ impl Downstream {
 
     /// Sends a response that was encoded before, and has no body.
     pub(crate) fn send_encoded(&mut self, head: EncodedHead, send: &mut SendBuffer<'_>) -> Result<(), ClientReset> {
-        match (&mut self.0, head) {
+        match (&mut self.protocol, head) {
             (H1(_), EncodedHead::Lines(lines)) => {
                 send.octets().extend_from_slice(&lines);
                 send.octets().extend_from_slice(b"\r\n");
@@ -251,7 +273,8 @@ impl Downstream {
     /// Sends the head of a successful response to CONNECT (RFC 9110 §9.3.6): after it the stream carries octets, and so does the connection once
     /// `octets` are written.
     pub(crate) fn send_connected(&mut self, octets: &mut Vec<u8>) -> Result<(), ClientReset> {
-        match &mut self.0 {
+        match &mut self.protocol {
+            H1(_) if self.implied.is_some() => Ok(()),
             H1(_) => {
                 octets.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
                 Ok(())
@@ -265,7 +288,7 @@ impl Downstream {
         &mut self,
         message: impl FnOnce() -> (Response<()>, Bytes),
     ) -> Option<Result<u64, ClientReset>> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(_) => None,
             H2(stream) => {
                 let (head, body) = message();
@@ -283,7 +306,7 @@ impl Downstream {
         input: &mut Buffer,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => send.poll_flush(stream, input, context),
             H2(stream) => {
                 let sender = &mut stream.sender;
@@ -304,7 +327,7 @@ impl Downstream {
     /// Ends a response that has begun and stays incomplete: with a gRPC status, if there is one and it can be sent, or else by a reset. In HTTP/1
     /// only the close of the connection reports it.
     pub(crate) fn break_off(&mut self, status: Option<(u8, &'static str)>, code: ResetCode) {
-        if let H2(stream) = &mut self.0
+        if let H2(stream) = &mut self.protocol
             && status.is_none_or(|(status, message)| stream.end_grpc(status, message).is_err())
         {
             stream.reset(code);
@@ -313,14 +336,14 @@ impl Downstream {
 
     /// Resets a stream; in HTTP/1 the close of the connection does.
     pub(crate) fn reset(&mut self, code: ResetCode) {
-        if let H2(stream) = &mut self.0 {
+        if let H2(stream) = &mut self.protocol {
             stream.reset(code);
         }
     }
 
     /// The account of responses that the library queues for the client.
     pub(crate) fn response_account(&self) -> Option<&Rc<Account>> {
-        match &self.0 {
+        match &self.protocol {
             H1(_) => None,
             H2(stream) => Some(&stream.accounts.responses),
         }
@@ -328,7 +351,7 @@ impl Downstream {
 
     /// A charge of nothing, for what is held of the request.
     pub(crate) fn request_charge(&self) -> Option<Charge> {
-        match &self.0 {
+        match &self.protocol {
             H1(_) => None,
             H2(stream) => Some(stream.accounts.heads.nothing()),
         }
@@ -336,7 +359,7 @@ impl Downstream {
 
     /// A charge of nothing, for a body that is held; `budget` is that of a connection which has no account yet.
     pub(crate) fn body_charge(&self, budget: &Rc<Budget>) -> Charge {
-        match &self.0 {
+        match &self.protocol {
             H1(_) => budget.account().nothing(),
             H2(stream) => stream.accounts.bodies.nothing(),
         }
@@ -353,7 +376,7 @@ impl Downstream {
     /// Charges the client's connection for what a backend may have sent ahead, of `octets` at most; `None` if the client or the backend has a
     /// connection for itself, where the kernel holds it.
     pub(crate) fn charge_ahead(&self, up: &Upstream, octets: u64) -> Option<Result<Charge, BudgetExceeded>> {
-        match &self.0 {
+        match &self.protocol {
             H2(stream) if up.is_multiplexed() => {
                 let octets = octets.min(u64::from(::upstream::STREAM_WINDOW)) as usize;
                 Some(stream.accounts.ahead.charge(octets))
@@ -364,7 +387,7 @@ impl Downstream {
 
     /// The sending half of a stream, by whose window a body is read.
     pub(super) fn window(&mut self) -> Option<&mut Sender> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(_) => None,
             H2(stream) => Some(&mut stream.sender),
         }
@@ -431,35 +454,35 @@ impl H2Downstream {
 
 impl Duplex for Downstream {
     fn poll_read(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => stream.poll_read(context, room),
             H2(stream) => stream.receiver.poll_read(context, room),
         }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => stream.poll_write(context, bytes),
             H2(stream) => stream.sender.poll_send(bytes, false, context),
         }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => stream.poll_flush(context),
             H2(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.protocol {
             H1(stream) => stream.shutdown_write(),
             H2(stream) => stream.sender.end(None),
         }
     }
 
     fn as_tcp(&self) -> Option<&TcpStream> {
-        match &self.0 {
+        match &self.protocol {
             H1(stream) => stream.as_tcp(),
             H2(_) => None,
         }

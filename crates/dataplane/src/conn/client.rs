@@ -25,6 +25,8 @@ pub(crate) struct Client {
     source: IpAddr,
     /// The port that policies know the local address by (AP-08).
     port: u16,
+    /// The port that the client has connected to, if it sends requests and does not know of the gateway.
+    pub(crate) original_port: Option<u16>,
     pub(crate) listener: Arc<ListenerState>,
     /// The mesh's connection settings when it was accepted.
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
@@ -47,6 +49,8 @@ pub(crate) struct ClientEnds {
     pub(crate) local: Option<SocketAddr>,
     /// Whether a PROXY header names the last two.
     pub(crate) named: bool,
+    /// The port that the client has connected to, if it sends requests and does not know of the gateway.
+    pub(crate) original_port: Option<u16>,
 }
 
 /// The TLS session of a client.
@@ -74,7 +78,7 @@ impl Client {
     ) -> Self {
         let services = listener.services();
         let mesh_settings = Arc::clone(&services.mesh_settings);
-        let ClientEnds { source, remote, local, named } = ends;
+        let ClientEnds { source, remote, local, named, original_port } = ends;
         let age = mesh_settings.connections.max_age.filter(|age| !age.is_zero());
         Self {
             expires: age.and_then(|age| Instant::now().checked_add(age)),
@@ -83,6 +87,7 @@ impl Client {
             local,
             source: source.to_canonical(),
             port: local.filter(|_| named).map_or(services.policy_port, |local| local.port()),
+            original_port,
             listener: Arc::clone(listener),
             mesh_settings,
             tls,

@@ -4,7 +4,7 @@
 use super::Drain;
 use super::service::{Service, TlsService};
 use arc_swap::{ArcSwap, Guard};
-use ir::{ListenerId, MeshConnectionSettings};
+use ir::{ListenerId, MeshConnectionSettings, OriginalDestination};
 use routing::Servers;
 use std::future::Future;
 use std::pin::Pin;
@@ -47,6 +47,8 @@ pub(crate) struct Services {
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
     /// The port that policies know the listener by.
     pub(crate) policy_port: u16,
+    /// Where the destination of clients is learned that do not know of the gateway.
+    pub(crate) original_destination: Option<OriginalDestination>,
 }
 
 impl ListenerState {

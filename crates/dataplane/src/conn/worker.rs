@@ -7,6 +7,7 @@ use super::pipe::Pipes;
 use super::timers::Timers;
 use super::tracker::Tracker;
 use super::{Budget, BudgetExceeded, Buffer, Drain, ExchangeBuffers, Pipe, Timer};
+use crate::credentials::Credentials;
 use crate::date::http_date;
 use crate::decision_log::DecisionLog;
 use crate::limits::{KEPT_BUFFERS, Limits};
@@ -30,6 +31,7 @@ use upstream::{ClusterState, EndpointState, Outcome, Pool, PoolSettings, Streams
 pub(crate) struct Worker {
     pub(crate) limits: Limits,
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) pool: RefCell<Pool>,
     pub(crate) streams: RefCell<Streams>,
     pub(crate) metrics: Arc<WorkerMetrics>,
@@ -71,6 +73,8 @@ pub(crate) struct Worker {
 pub(crate) struct Process {
     pub(crate) limits: Limits,
     pub(crate) upstream: Arc<Upstream>,
+    /// What requests to destinations get on the way out.
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) reasons: ReasonHeader,
     /// The seed of random choices; `None` takes the system's.
     pub(crate) seed: Option<u64>,
@@ -84,7 +88,8 @@ pub(crate) struct Process {
 impl Worker {
     /// The worker of this number.
     pub(crate) fn new(number: usize, process: Process, metrics: Arc<WorkerMetrics>) -> Rc<Self> {
-        let Process { limits, upstream, reasons, seed, log, decisions, drain, admission, addresses } = process;
+        let Process { limits, upstream, credentials, reasons, seed, log, decisions, drain, admission, addresses } =
+            process;
         let seed = seed.map(|seed| seed.wrapping_add(number as u64));
         let seed = seed.unwrap_or_else(|| foldhash::quality::RandomState::default().build_hasher().finish());
         let budget =
@@ -97,6 +102,7 @@ impl Worker {
             bodies: budget(limits.bodies, &metrics.streams.bodies),
             limits,
             upstream,
+            credentials,
             pool: RefCell::new(Pool::new(PoolSettings {
                 idle_in_all: limits.idle_upstream,
                 ..PoolSettings::default()

@@ -3,6 +3,7 @@
 
 use crate::codec::{Destination, OpenError, OwnHead, OwnResponse, ReceiveError, Trailers, Upstream};
 use crate::conn::{Worker, choose};
+use crate::credentials::CredentialUnavailable;
 use http::HeaderMap;
 use ir::UpstreamProtocol;
 use std::future::poll_fn;
@@ -63,6 +64,9 @@ pub(crate) enum CallError {
     /// The cluster speaks HTTP/1, and the request is gRPC.
     #[error("the port of the service does not speak HTTP/2")]
     NotHttp2,
+    /// The credential for the service cannot be had.
+    #[error("the credential for the service is not available: {0}")]
+    Credential(#[from] CredentialUnavailable),
     /// The service did not begin with the request: an idle connection turned out to be closed, or the stream was refused.
     #[error("the service closed before the end of its response")]
     Stale,
@@ -167,7 +171,8 @@ async fn send(
     let sender = ConnectContext { host: Some(request.host), ends: None };
     let limit = cluster.config.timeouts.connect;
     let destination = Destination { worker, cluster, endpoint: &endpoint, sender, limit };
-    let head = request.head(cluster)?;
+    worker.credentials.wait(cluster).await?;
+    let head = worker.credentials.inject(cluster, request.edits, |edits| request.head(cluster, edits))??;
     let mut may_use_idle = true;
     loop {
         match exchange(destination, &request, head.clone(), may_use_idle).await {
@@ -193,17 +198,17 @@ async fn send(
 
 impl ServiceRequest<'_, '_> {
     /// Its head, in the version that the cluster speaks.
-    fn head(&self, cluster: &ClusterState) -> Result<OwnHead, CallError> {
+    fn head(&self, cluster: &ClusterState, edits: &Edits<'_>) -> Result<OwnHead, CallError> {
         let is_http2 = matches!(cluster.config.protocol, UpstreamProtocol::Http2 { .. });
         if is_http2 {
-            let head = wire::h2::request(self.parts, self.edits, cluster.config.tls.is_some());
+            let head = wire::h2::request(self.parts, edits, cluster.config.tls.is_some());
             return head.map(OwnHead::Frame).ok_or(CallError::Malformed);
         }
         if self.is_grpc {
             return Err(CallError::NotHttp2);
         }
         let mut lines = Vec::with_capacity(1024 + self.body.len());
-        write_request(&mut lines, self.parts, self.edits);
+        write_request(&mut lines, self.parts, edits);
         Ok(OwnHead::Lines(lines))
     }
 }

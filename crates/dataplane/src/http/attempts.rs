@@ -3,6 +3,7 @@
 use super::attempt::Failure;
 use super::plan::Plan;
 use super::received_request::ReceivedRequest;
+use super::request_head::Unwritten;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use crate::codec::{ClientReset, Downstream, Upstream};
 use crate::conn::{Worker, choose};
@@ -179,10 +180,13 @@ impl<'a> Attempts<'a> {
         let number = self.retry.attempt_number();
         self.info.retried |= number.is_some();
         let renewed = request.prepare(self.plan.settings, |request| request.renew_head(self.plan, number.unwrap_or(1)));
-        // Both succeeded for the first attempt, over the same facts.
-        let is_renewed = matches!(renewed, Ok(Ok(())));
-        let failed = Unanswered::NotConnected { reject: Reject::UpstreamProtocol, tried: false };
-        if is_renewed { Ok(()) } else { Err(failed) }
+        // Both succeeded for the first attempt, over the same facts; but a credential may have come to its end.
+        let reject = match renewed {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(Unwritten::Credential)) => Reject::UpstreamCredentialUnavailable,
+            Ok(Err(Unwritten::Target)) | Err(_) => Reject::UpstreamProtocol,
+        };
+        Err(Unanswered::NotConnected { reject, tried: false })
     }
 
     fn pick_context(&self) -> PickContext<'_> {
@@ -200,7 +204,7 @@ impl<'a> Attempts<'a> {
     }
 
     fn no_endpoint(&mut self, none: &NoEndpoint) -> Unanswered {
-        if let NoEndpoint::Withheld(reason) = none {
+        if let NoEndpoint::Withheld(_, reason) = none {
             self.info.transport_failure = reason.to_string();
         }
         Unanswered::NotConnected { reject: none.into(), tried: false }
@@ -215,13 +219,16 @@ impl<'a> Attempts<'a> {
         };
         let pool = &self.worker.pool;
         match upstream::h1_connection(pool, &plan.cluster, endpoint, plan.sender(), timeouts).await {
-            Ok(connection) => self.on_connection(picked, connection),
+            Ok(connection) => {
+                self.info.set_endpoint(&connection.endpoint);
+                self.on_connection(picked, connection)
+            }
             Err(error) => Err(self.connect_failure(endpoint, &error).into()),
         }
     }
 
     fn on_connection(&self, picked: PickedEndpoint, connection: Connection) -> Result<Connected, Unanswered> {
-        self.record_connection(&picked.endpoint, connection.reused);
+        self.record_connection(&connection.endpoint, connection.reused);
         match self.plan.cluster.begin_request() {
             Some(request) => Ok(Connected::new(Upstream::connection(connection), picked, request)),
             None => {

@@ -20,7 +20,7 @@ use std::task::Poll;
 use upstream::{
     ClusterState, ConnectContext, ConnectError, Connection, InFlight, Outcome, PickContext, PickedEndpoint,
 };
-use wire::destination::{Destination, DestinationHost};
+use wire::destination::OwnedHost;
 use wire::h1::{BodyLength, BodyReader};
 use wire::hello::Hello;
 
@@ -54,23 +54,26 @@ impl Unbound {
 }
 
 /// Opens a tunnel and relays to its end.
-pub(super) async fn run(request: &mut ReceivedRequest<'_>, routed: &Routed, info: &mut StreamInfo) -> Disposition {
+pub(super) async fn run(
+    request: &mut ReceivedRequest<'_>,
+    routed: &Routed,
+    host: &OwnedHost,
+    info: &mut StreamInfo,
+) -> Disposition {
     let ReceivedRequest { worker, conn, buffers, head } = request;
     let (worker, head) = (*worker, *head);
-    let target = buffers.request.target.of(conn.input.filled());
-    let host = Destination::parse(target).map(|destination| destination.host.to_string()).unwrap_or_default();
     let is_tls = routed.route.proxied == Some(ForwardProtocol::Tls);
     let Some(cluster) = &routed.cluster else {
-        return fail(worker, conn, buffers, routed, &Reject::NoCluster.into(), info).await;
+        return Box::pin(fail(worker, conn, buffers, routed, &Reject::NoCluster.into(), info)).await;
     };
     let reached = Box::pin(reach(worker, cluster, info));
     let (connection, _in_flight) = match conn.downstream.until_reset(reached).await {
         Err(ClientReset) => return abandon(&mut conn.downstream, info),
         Ok(Ok(reached)) => reached,
-        Ok(Err(failure)) => return fail(worker, conn, buffers, routed, &failure, info).await,
+        Ok(Err(failure)) => return Box::pin(fail(worker, conn, buffers, routed, &failure, info)).await,
     };
     let Some(_counted) = cluster.begin_request() else {
-        return fail(worker, conn, buffers, routed, &Reject::Overflow.into(), info).await;
+        return Box::pin(fail(worker, conn, buffers, routed, &Reject::Overflow.into(), info)).await;
     };
     buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
@@ -80,7 +83,7 @@ pub(super) async fn run(request: &mut ReceivedRequest<'_>, routed: &Routed, info
         return abandon(&mut conn.downstream, info);
     }
     (info.status, info.answered) = (200, true);
-    if is_tls && let Err(unbound) = check_hello(worker, conn, buffers, &host).await {
+    if is_tls && let Err(unbound) = check_hello(worker, conn, buffers, host).await {
         (info.detail, info.is_denied) = (unbound.detail(), unbound != Unbound::Silent);
         if unbound == Unbound::Silent {
             info.flags |= Flags::DC;
@@ -121,8 +124,9 @@ async fn reach(
         let limit = cluster.config.timeouts.connect;
         let error = match cluster.connect(&endpoint, ConnectContext::default(), limit).await {
             Ok(connection) => {
+                info.set_endpoint(&connection.endpoint);
                 add(&worker.metrics.connected);
-                worker.report(cluster, &endpoint, Outcome::Connected);
+                worker.report(cluster, &connection.endpoint, Outcome::Connected);
                 return Ok((connection, in_flight));
             }
             Err(error) => error,
@@ -160,7 +164,7 @@ async fn check_hello(
     worker: &Worker,
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
-    host: &str,
+    host: &OwnedHost,
 ) -> Result<(), Unbound> {
     conn.timer.set(worker.limits.client_hello_timeout);
     let hello = poll_fn(|context| {
@@ -176,13 +180,12 @@ async fn check_hello(
     });
     let hello = hello.await.map_err(|(NoHello::Closed | NoHello::Late)| Unbound::Silent)?;
     let Hello::Tls(hello) = hello else { return Err(Unbound::NotTls) };
-    let is_address =
-        matches!(Destination::parse(host.as_bytes()), Ok(Destination { host: DestinationHost::Address(_), .. }));
-    match hello.server_name {
-        None if is_address => Ok(()),
-        None => Err(Unbound::NoName),
-        Some(name) if name.eq_ignore_ascii_case(host) => Ok(()),
-        Some(_) => Err(Unbound::OtherName),
+    match (hello.server_name, host) {
+        (None, OwnedHost::Address(_)) => Ok(()),
+        (None, OwnedHost::Name(_)) => Err(Unbound::NoName),
+        (Some(name), OwnedHost::Name(host)) if name.eq_ignore_ascii_case(host) => Ok(()),
+        (Some(name), OwnedHost::Address(address)) if *name == address.to_string() => Ok(()),
+        (Some(_), _) => Err(Unbound::OtherName),
     }
 }
 

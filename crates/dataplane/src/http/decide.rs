@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use text::{Authority, Target};
 use upstream::ClusterState;
+use wire::destination::OwnedHost;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
@@ -88,10 +89,10 @@ pub(super) fn proceed(request: &mut ReceivedRequest<'_>, routed: Routed, reply: 
 }
 
 /// The destination that a request names, for a cluster whose endpoints are the addresses of a name: the host that is sent to the backend.
-pub(super) fn destination(request: &mut ReceivedRequest<'_>, routed: &Routed) -> Option<(String, u16)> {
+pub(super) fn destination(request: &mut ReceivedRequest<'_>, routed: &Routed) -> Option<(OwnedHost, u16)> {
     let asked = request.prepare(routed.settings, |request| {
         let asked = routing::forward::asked_by(&routed.route, routed.target, request.view)?;
-        Some((asked.host.to_string(), asked.port))
+        Some((asked.host.into(), asked.port))
     });
     asked.ok().flatten()
 }
@@ -135,14 +136,13 @@ impl Prepared<'_> {
             // The route is for the access log alone.
             return Decision::Respond(Reply::Forbidden(denied), Some(routed));
         }
-        if routed.is_ready() { self.act(routed) } else { Decision::Filter(routed) }
+        if routed.is_ready(self.worker) { self.act(routed) } else { Decision::Filter(routed) }
     }
 
     /// The route that the table has for the request.
     fn pick(&self, version: &TableVersion, claims: &Claims) -> Result<Arc<RouteEntry>, Unrouted> {
         if let Some(list) = version.table.forward() {
-            let target = self.context.request.target.of(self.context.buffer);
-            return decision::proxied(list, target, self.view).map(Arc::clone);
+            return decision::proxied(list, self.context, self.view).map(Arc::clone);
         }
         let is_misdirected = |found| is_misdirected(self.conn, self.view.host, found);
         decision::route(self.view, version.table.pick(self.view, claims), is_misdirected).map(Arc::clone)
@@ -160,7 +160,11 @@ impl Prepared<'_> {
     /// Does what the route says.
     fn act(self, routed: Routed) -> Decision {
         match decision::act(&routed.route, self.view) {
-            RouteAction::Forward(_) if self.view.method == b"CONNECT" => Decision::Connect(routed),
+            RouteAction::Forward(_) if self.view.method == b"CONNECT" => match self.view.destination {
+                Some((host, _)) => Decision::Connect(routed, host.into()),
+                // No other table has a route for CONNECT.
+                None => respond(Unrouted::Refused(Refusal::Connect)),
+            },
             RouteAction::Forward(rewritten) => self.forward(routed, rewritten),
             RouteAction::Respond(answer) => self.respond(Reply::Route(answer), routed),
             RouteAction::Refuse(refusal) => self.respond(Reply::Reject(Reject::Refused(refusal)), routed),
@@ -184,6 +188,9 @@ impl Prepared<'_> {
         };
         let (worker, client) = (self.worker, &*self.conn.client);
         let (context, view) = (self.context, self.view);
+        if cluster.config.credential.is_some() && matches!(view.method, b"TRACE" | b"TRACK") {
+            return self.respond(Reply::Reject(Reject::TraceWithCredential), routed);
+        }
         let Routed { route, target, settings, filters, .. } = routed;
         let mut edits = self.forwarded_edits();
         let sent = HashInput { view, edits: &edits, peer: context.peer, client };
@@ -201,10 +208,13 @@ impl Prepared<'_> {
         };
         let parts = source.edit(rewritten, 1, &mut edits);
         self.capture(&route, &parts, &edits);
-        let Ok(stream_head) = source.write(&parts, &edits, self.out.up_out) else {
-            let routed =
-                Routed { route: Arc::clone(&route), target, cluster: Some(Arc::clone(&cluster)), settings, filters };
-            return Decision::Respond(Reply::Reject(Reject::Refused(Refusal::Host)), Some(routed));
+        let stream_head = match source.write(&parts, &edits, self.out.up_out) {
+            Ok(stream_head) => stream_head,
+            Err(unwritten) => {
+                let cluster = Some(Arc::clone(&cluster));
+                let routed = Routed { route: Arc::clone(&route), target, cluster, settings, filters };
+                return Decision::Respond(Reply::Reject(unwritten.into()), Some(routed));
+            }
         };
         let (http2, request_kind, dialect) = (stream_head.is_some(), parts.kind(), source.dialect);
         let accept = (request_kind.is_switch() && http2).then(|| view.fields.get("sec-websocket-key")).flatten();
@@ -263,7 +273,7 @@ impl Prepared<'_> {
             .collect()
     }
 
-    /// The request to one mirror; `None` if the target is not valid in HTTP/2.
+    /// The request to one mirror; `None` if the target is not valid in HTTP/2, or the mirror's credential cannot be had now.
     fn mirror(
         &self,
         cluster: Arc<ClusterState>,
@@ -273,14 +283,17 @@ impl Prepared<'_> {
         timeout: Option<Duration>,
     ) -> Option<MirrorRequest> {
         let client = &self.conn.client;
-        let head = if speaks_http2(&cluster, &self.conn.downstream) {
-            OwnHead::Frame(stream_head(&cluster, parts, scheme, edits)?.request)
-        } else {
+        // The credential of the destination is not among the edits, and the mirror has its own, if any.
+        let head = self.worker.credentials.inject(&cluster, edits, |edits| {
+            if speaks_http2(&cluster, &self.conn.downstream) {
+                return Some(OwnHead::Frame(stream_head(&cluster, parts, scheme, edits)?.request));
+            }
             let mut head = Vec::with_capacity(1024);
             let style = Style { keep_case: client.mesh_settings.headers.keep_case, http10: false };
             write_request_in(&mut head, parts, edits, style);
-            OwnHead::Lines(head)
-        };
+            Some(OwnHead::Lines(head))
+        });
+        let head = head.ok()??;
         let body = match parts.framing {
             OutFraming::None | OutFraming::Length(0) => MirrorBody::None,
             OutFraming::Length(_) => MirrorBody::Length,

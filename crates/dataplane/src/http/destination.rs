@@ -10,7 +10,6 @@ use crate::stream_info::StreamInfo;
 use routing::LocalAnswer;
 use routing::forward::{self, Refused};
 use upstream::DestinationError;
-use wire::destination::Destination;
 
 /// Puts the cluster of the destination in place of the cluster with dynamic endpoints.
 pub(super) async fn find(
@@ -24,12 +23,8 @@ pub(super) async fn find(
         let error = DestinationError::NotCovered(String::new(), cluster.config.id.clone());
         return Err(Decision::Respond(Reply::Plain(answer(error, info)), Some(routed)));
     };
-    let worker = request.worker;
-    let finding = async {
-        let parsed = Destination::parse(host.as_bytes());
-        let host = parsed.map_err(|_| DestinationError::NotCovered(host.clone(), cluster.config.id.clone()))?.host;
-        worker.upstream.destination(&cluster, (host, port), worker.limits.resolve_timeout).await
-    };
+    let (worker, client) = (request.worker, request.conn.client.remote.ip());
+    let finding = worker.upstream.destination(&cluster, (host.by_ref(), port), client, worker.limits.resolve_timeout);
     match request.conn.downstream.until_reset(finding).await {
         Err(ClientReset) => Err(Decision::Abandoned(Some(routed))),
         Ok(Ok(found)) => {
@@ -37,6 +32,26 @@ pub(super) async fn find(
             Ok(routed)
         }
         Ok(Err(error)) => Err(Decision::Respond(Reply::Plain(answer(error, info)), Some(routed))),
+    }
+}
+
+/// Waits for the credential that requests to the destination get.
+pub(super) async fn wait_for_credential(
+    request: &mut ReceivedRequest<'_>,
+    routed: Routed,
+    info: &mut StreamInfo,
+) -> Result<Routed, Decision> {
+    let Some(cluster) = routed.cluster.as_deref().filter(|cluster| cluster.config.credential.is_some()) else {
+        return Ok(routed);
+    };
+    let waiting = request.worker.credentials.wait(cluster);
+    match request.conn.downstream.until_reset(waiting).await {
+        Err(ClientReset) => Err(Decision::Abandoned(Some(routed))),
+        Ok(Ok(())) => Ok(routed),
+        Ok(Err(error)) => {
+            info.transport_failure = error.to_string();
+            Err(Decision::Respond(Reply::Reject(Reject::UpstreamCredentialUnavailable), Some(routed)))
+        }
     }
 }
 
@@ -60,9 +75,11 @@ fn answer(error: DestinationError, info: &mut StreamInfo) -> LocalAnswer {
 pub(super) fn unreachable(reject: Reject, cause: &str) -> LocalAnswer {
     let status = match reject {
         Reject::Connect { timeout: true } => 504,
-        Reject::Overflow => 503,
+        Reject::Overflow | Reject::UpstreamCredentialUnavailable => 503,
         _ => 502,
     };
+    // The cause is the operator's, and is in the access log.
+    let cause = if reject == Reject::UpstreamCredentialUnavailable { reject.reason().body } else { cause };
     forward::refusal(
         status,
         reject.reason().detail,

@@ -40,7 +40,7 @@ pub(super) async fn exchange(
     }
     let disposition = match &decision {
         Decision::Forward(plan) => forward::forward(&mut request, plan, &mut info).await,
-        Decision::Connect(routed) => Box::pin(connect::run(&mut request, routed, &mut info)).await,
+        Decision::Connect(routed, host) => Box::pin(connect::run(&mut request, routed, host, &mut info)).await,
         Decision::Respond(reply, routed) => respond(&mut request, reply, routed.as_ref(), &mut info).await,
         Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut request.conn.downstream, &mut info),
     };
@@ -54,14 +54,17 @@ pub(super) async fn exchange(
     disposition
 }
 
-/// Does what a route waits for: its filters, and then the name of the destination if the client names it.
+/// Does what a route waits for: its filters, then the name of the destination if the client names it, and the credential for the destination.
 async fn make_ready(
     request: &mut ReceivedRequest<'_>,
     routed: Routed,
     info: &mut StreamInfo,
 ) -> Result<Routed, Decision> {
-    let routed = run_route_filters(request, routed, info).await?;
-    if routed.has_dynamic_cluster() { destination::find(request, routed, info).await } else { Ok(routed) }
+    let mut routed = run_route_filters(request, routed, info).await?;
+    if routed.has_dynamic_cluster() {
+        routed = destination::find(request, routed, info).await?;
+    }
+    destination::wait_for_credential(request, routed, info).await
 }
 
 /// Whether octets follow the head of a CONNECT. Where the tunnel was refused, they are what the client wanted to send through it, and no request.

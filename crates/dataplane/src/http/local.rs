@@ -4,7 +4,7 @@ use super::client::{ClientConnection, Disposition};
 use super::facts::{self, ResponseFacts, protocol};
 use super::plan::ReplyRoute;
 use super::reply::{self, LocalReply};
-use crate::codec::{BodyFraming, Downstream, SendBuffer, read};
+use crate::codec::{BodyFraming, Downstream, ImpliedTunnel, SendBuffer, read};
 use crate::conn::{ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use crate::stream_info::{LoggedResponse, StreamInfo};
@@ -17,6 +17,9 @@ use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::{BodyReader, Version};
 use wire::view::Fields;
+
+/// `access_denied` as a fatal alert (RFC 8446 §6.2), in a record of TLS 1.2.
+const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 
 /// Sends the local response of a route or host. `body` is the state of the request body.
 pub(super) async fn answer(
@@ -164,12 +167,30 @@ async fn send<'a>(
     if let Some(log) = worker.log() {
         *logged = log.demands().capture_response(&local.parts(), &edits);
     }
+    if let Some(implied) = conn.downstream.implied() {
+        refuse_implied(worker, conn, buffers, implied).await;
+        return None;
+    }
     if let Some(sent) = conn.downstream.send_message(|| reply::message(local, &edits)) {
         return sent.ok();
     }
     buffers.down_out.clear();
     let sent = reply::write(&mut buffers.down_out, local, &edits);
     write(worker, &mut conn.downstream, &conn.timer, &mut buffers.down_out).await.then_some(sent)
+}
+
+/// Tells a client that did not send the request that it is refused, if it speaks TLS. All others see the end of the connection.
+async fn refuse_implied(
+    worker: &Worker,
+    conn: &mut ClientConnection,
+    buffers: &mut ExchangeBuffers,
+    implied: ImpliedTunnel,
+) {
+    if implied.is_tls {
+        buffers.down_out.clear();
+        buffers.down_out.extend_from_slice(&ACCESS_DENIED);
+        write(worker, &mut conn.downstream, &conn.timer, &mut buffers.down_out).await;
+    }
 }
 
 /// Rejects a head that could not be read, and closes the connection.
@@ -179,6 +200,10 @@ pub(super) async fn refuse_unread(
     buffers: &mut ExchangeBuffers,
     reject: Reject,
 ) -> Disposition {
+    if let Some(implied) = conn.downstream.implied() {
+        refuse_implied(worker, conn, buffers, implied).await;
+        return Disposition::Close;
+    }
     let date = worker.date();
     let local = LocalReply::refusal(reject, &date, &conn.client.mesh_settings, false, true);
     reply::write(&mut buffers.down_out, &local, &reply::headers(&local, Edits::default()));

@@ -3,6 +3,7 @@
 use super::affinity::Affinity;
 use super::mirror::MirrorRequest;
 use super::retry::RetryPolicy;
+use crate::conn::Worker;
 use crate::reasons::Reject;
 use http::Request;
 use ir::HttpSettings;
@@ -12,6 +13,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use upstream::{ClusterState, ConnectContext};
+use wire::destination::OwnedHost;
 use wire::grpc::Dialect;
 use wire::grpc_web::Call;
 use wire::h1::response::RequestKind;
@@ -25,8 +27,8 @@ pub(super) enum Decision {
     Respond(Reply, Option<Routed>),
     /// The request is forwarded.
     Forward(Box<Plan>),
-    /// The client of a forward proxy gets a tunnel.
-    Connect(Routed),
+    /// The client of a forward proxy gets a tunnel to this host.
+    Connect(Routed, OwnedHost),
     /// The client has reset its connection or stream; with the route, if one was found.
     Abandoned(Option<Routed>),
 }
@@ -109,10 +111,13 @@ pub(super) struct Plan {
 }
 
 impl Routed {
-    /// Whether nothing has to be waited for: the route has no filters, and its cluster has endpoints of its own.
+    /// Whether nothing has to be waited for: the route has no filters, and its cluster has endpoints of its own and its credential, if it has any.
     #[inline]
-    pub(super) fn is_ready(&self) -> bool {
-        self.route.config.filters.is_empty() && !self.has_dynamic_cluster()
+    pub(super) fn is_ready(&self, worker: &Worker) -> bool {
+        self.route.config.filters.is_empty()
+            && self.cluster.as_ref().is_none_or(|cluster| {
+                !cluster.is_dynamic() && (cluster.config.credential.is_none() || worker.credentials.is_ready(cluster))
+            })
     }
 
     /// Whether the endpoints are the addresses of the name that the client asks for.
@@ -157,7 +162,7 @@ impl Decision {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
-            Self::Filter(_) | Self::Connect(_) | Self::Respond(..) | Self::Abandoned(_) => None,
+            Self::Filter(_) | Self::Connect(..) | Self::Respond(..) | Self::Abandoned(_) => None,
         }
     }
 
@@ -166,7 +171,7 @@ impl Decision {
         match self {
             Self::Forward(plan) => Some(&plan.route),
             Self::Respond(_, routed) | Self::Abandoned(routed) => routed.as_ref().map(|routed| &*routed.route),
-            Self::Filter(routed) | Self::Connect(routed) => Some(&routed.route),
+            Self::Filter(routed) | Self::Connect(routed, _) => Some(&routed.route),
         }
     }
 
@@ -177,7 +182,7 @@ impl Decision {
             Self::Respond(_, routed) | Self::Abandoned(routed) => {
                 routed.as_ref().and_then(|routed| routed.cluster.as_deref())
             }
-            Self::Filter(routed) | Self::Connect(routed) => routed.cluster.as_deref(),
+            Self::Filter(routed) | Self::Connect(routed, _) => routed.cluster.as_deref(),
         }
     }
 }

@@ -47,7 +47,8 @@ impl ReceivedRequest<'_> {
         let peer = peer(&conn.client, settings);
         let buffer = conn.input.filled().get(..self.head).unwrap_or_default();
         let (request, mesh_settings) = (&buffers.request, &conn.client.mesh_settings);
-        let context = RequestContext { request, buffer, settings, mesh_settings, peer: &peer };
+        let original_port = conn.client.original_port;
+        let context = RequestContext { request, buffer, settings, mesh_settings, peer: &peer, original_port };
         let view = decision::prepare(&context, &mut buffers.scratch)?;
         let out = DecisionBuffers {
             up_out: &mut buffers.up_out,

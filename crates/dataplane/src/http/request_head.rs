@@ -7,9 +7,10 @@ use super::prepared::Prepared;
 use super::websocket;
 use crate::codec::Downstream;
 use crate::conn::{Client, MAX_KEPT_OUTPUT, Worker};
+use crate::reasons::Reject;
 use crate::stream_info::StreamFacts;
 use ir::UpstreamProtocol;
-use routing::{RequestContext, RouteAction, RouteEntry, RouteTarget, decision};
+use routing::{Refusal, RequestContext, RouteAction, RouteEntry, RouteTarget, decision};
 use text::Target;
 use upstream::ClusterState;
 use wire::edit::Edits;
@@ -17,9 +18,23 @@ use wire::grpc::Dialect;
 use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
-/// The target of a rewritten request is not valid in HTTP/2.
+/// Why a head was not written.
 #[derive(Debug)]
-pub(super) struct InvalidTarget;
+pub(super) enum Unwritten {
+    /// The target of a rewritten request is not valid in HTTP/2.
+    Target,
+    /// The credential that requests to the destination get cannot be had.
+    Credential,
+}
+
+impl From<Unwritten> for Reject {
+    fn from(unwritten: Unwritten) -> Self {
+        match unwritten {
+            Unwritten::Target => Self::Refused(Refusal::Host),
+            Unwritten::Credential => Self::UpstreamCredentialUnavailable,
+        }
+    }
+}
 
 /// A request, its route, and the cluster that it is sent to.
 #[derive(Clone, Copy)]
@@ -69,24 +84,28 @@ impl<'a> HeadSource<'a> {
         parts
     }
 
-    /// Writes the head for a backend in HTTP/1 into `up_out`, or returns that for one in HTTP/2.
+    /// Writes the head for a backend in HTTP/1 into `up_out`, or returns that for one in HTTP/2. The credential of the destination is in what is
+    /// written, and not in the edits, which the access log and mirrors see.
     pub(super) fn write(
         &self,
         parts: &RequestParts<'a>,
         edits: &Edits<'a>,
         up_out: &mut Vec<u8>,
-    ) -> Result<Option<Box<StreamHead>>, InvalidTarget> {
-        if speaks_http2(self.cluster, self.downstream) {
-            let head = stream_head(self.cluster, parts, self.view.scheme, edits).ok_or(InvalidTarget)?;
-            return Ok(Some(Box::new(head)));
-        }
-        let keep_case = self.context.mesh_settings.headers.keep_case;
-        write_request_in(up_out, parts, edits, Style { keep_case, http10: false });
-        if up_out.capacity() > MAX_KEPT_OUTPUT {
-            // The buffer grew by doubling and may be held for long.
-            up_out.shrink_to_fit();
-        }
-        Ok(None)
+    ) -> Result<Option<Box<StreamHead>>, Unwritten> {
+        let write = |edits: &Edits<'_>| {
+            if speaks_http2(self.cluster, self.downstream) {
+                let head = stream_head(self.cluster, parts, self.view.scheme, edits).ok_or(Unwritten::Target)?;
+                return Ok(Some(Box::new(head)));
+            }
+            let keep_case = self.context.mesh_settings.headers.keep_case;
+            write_request_in(up_out, parts, edits, Style { keep_case, http10: false });
+            if up_out.capacity() > MAX_KEPT_OUTPUT {
+                // The buffer grew by doubling and may be held for long.
+                up_out.shrink_to_fit();
+            }
+            Ok(None)
+        };
+        self.worker.credentials.inject(self.cluster, edits, write).map_err(|_| Unwritten::Credential)?
     }
 }
 
@@ -102,6 +121,12 @@ pub(super) fn stream_head(
     if let Some(protocol) = parts.upgrade {
         request.extensions_mut().insert(h2::ext::Protocol::from(String::from_utf8_lossy(protocol).as_ref()));
     }
+    if let Some(credential) = &cluster.config.credential
+        && let Some(value) = request.headers_mut().get_mut(credential.header.as_str())
+    {
+        // In no log of the library, and in no dynamic table (RFC 7541 §7.1.3).
+        value.set_sensitive(true);
+    }
     let bodiless = matches!(parts.framing, OutFraming::None | OutFraming::Length(0)) && parts.upgrade.is_none();
     Some(StreamHead { request, bodiless })
 }
@@ -109,8 +134,10 @@ pub(super) fn stream_head(
 impl Prepared<'_> {
     /// Writes the head for a further attempt, into the buffers or the plan. The request, the route and the target are those of the first attempt,
     /// so that only what depends on the attempt differs.
-    pub(super) fn renew_head(self, plan: &Plan, attempt: u32) -> Result<(), InvalidTarget> {
-        let RouteAction::Forward(rewritten) = decision::act(&plan.route, self.view) else { return Err(InvalidTarget) };
+    pub(super) fn renew_head(self, plan: &Plan, attempt: u32) -> Result<(), Unwritten> {
+        let RouteAction::Forward(rewritten) = decision::act(&plan.route, self.view) else {
+            return Err(Unwritten::Target);
+        };
         let source = HeadSource {
             worker: self.worker,
             client: &self.conn.client,

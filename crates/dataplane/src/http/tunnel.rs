@@ -14,6 +14,9 @@ pub(super) async fn run(
 ) -> Relayed {
     buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
+    // What is not needed any more is not held for as long as the tunnel lasts: of the head, no more memory than it has octets.
+    conn.input.fit();
+    (buffers.up_out, buffers.down_out) = (Vec::new(), Vec::new());
     let received = std::mem::replace(&mut buffers.up_in, worker.buffer());
     let client = TunnelClient {
         peer: &mut conn.downstream,

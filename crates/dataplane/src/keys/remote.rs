@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use upstream::{FetchError, Upstream};
+use upstream::{FetchError, FetchRequest, Upstream};
 
 /// Between two fetches, as in Istio.
 const REFRESH: Duration = Duration::from_secs(20 * 60);
@@ -178,7 +178,8 @@ fn pause(failures: u32) -> Duration {
 /// The text of a set, and its keys.
 async fn fetch(upstream: &Upstream, source: &RemoteKeys) -> Result<(Vec<u8>, Keys), String> {
     let get = async |url: &str| {
-        let fetched: Result<Vec<u8>, FetchError> = upstream.fetch(url, source.timeout, MAX_OCTETS).await;
+        let fetched: Result<Vec<u8>, FetchError> =
+            upstream.fetch(FetchRequest::new(url, source.timeout, MAX_OCTETS)).await;
         fetched.map_err(|error| format!("{url}: {error}"))
     };
     let url = match source.discovery {

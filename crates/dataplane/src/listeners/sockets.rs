@@ -5,15 +5,22 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+/// What a socket is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// Whether it accepts connections to addresses that are not this machine's (`TPROXY`), for which the process needs `CAP_NET_ADMIN`.
+    pub(super) is_transparent: bool,
+}
+
 /// Sockets for an address, one per worker; the kernel shares connections out among them.
 ///
 /// A port in use is an error: `SO_REUSEPORT` alone would silently share the port with another process of the same user, so a plain bind probes
 /// it first. `ours` skips the probe, for an address that this process has just closed.
-pub(super) fn bind(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<TcpListener>> {
-    match bind_as(address, workers, ours) {
+pub(super) fn bind(address: SocketAddr, workers: usize, ours: bool, kind: Kind) -> io::Result<Vec<TcpListener>> {
+    match bind_as(address, workers, ours, kind) {
         // A system without IPv6 still has every address of IPv4.
         Err(error) if address.ip().is_unspecified() && address.is_ipv6() && lacks_ipv6(&error) => {
-            bind_as(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), workers, ours)
+            bind_as(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), workers, ours, kind)
         }
         result => result,
     }
@@ -22,11 +29,12 @@ pub(super) fn bind(address: SocketAddr, workers: usize, ours: bool) -> io::Resul
 /// Sockets that were opened elsewhere, for at least as many workers: each of those that are too few is one of their own beside them
 /// or, where the system does not let them share the port, a second name of one of them. Where they are too many, none is left out, since
 /// connections queue in each.
-pub(super) fn share(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<TcpListener>> {
+pub(super) fn share(mut sockets: Vec<TcpListener>, workers: usize, kind: Kind) -> io::Result<Vec<TcpListener>> {
     let opened = sockets.len();
     for number in opened..workers {
         let Some(one) = sockets.get(number % opened) else { break };
-        let beside = socket(one.local_addr()?, true).and_then(|socket| socket.listen(BACKLOG).map(|()| socket.into()));
+        let beside =
+            socket(one.local_addr()?, true, kind).and_then(|socket| socket.listen(BACKLOG).map(|()| socket.into()));
         let next = beside.or_else(|_| one.try_clone())?;
         sockets.push(next);
     }
@@ -38,14 +46,14 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(code, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
 }
 
-fn bind_as(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<TcpListener>> {
+fn bind_as(address: SocketAddr, workers: usize, ours: bool, kind: Kind) -> io::Result<Vec<TcpListener>> {
     if !ours && address.port() != 0 {
-        socket(address, false)?;
+        socket(address, false, kind)?;
     }
     let mut sockets = Vec::with_capacity(workers);
     let mut address = address;
     for _ in 0..workers.max(1) {
-        let socket = socket(address, true)?;
+        let socket = socket(address, true, kind)?;
         socket.listen(BACKLOG)?;
         let listener: TcpListener = socket.into();
         // Port 0 is any port, and the same for all of them.
@@ -55,7 +63,7 @@ fn bind_as(address: SocketAddr, workers: usize, ours: bool) -> io::Result<Vec<Tc
     Ok(sockets)
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn socket(address: SocketAddr, shared: bool, kind: Kind) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -63,6 +71,13 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
+    }
+    if kind.is_transparent {
+        let set =
+            if address.is_ipv6() { socket.set_ip_transparent_v6(true) } else { socket.set_ip_transparent_v4(true) };
+        set.map_err(|error| {
+            io::Error::new(error.kind(), format!("TPROXY needs the capability CAP_NET_ADMIN: {error}"))
+        })?;
     }
     socket.set_nonblocking(true)?;
     // Connections inherit it, which saves each of them a call: without it small answers wait for acknowledgements.

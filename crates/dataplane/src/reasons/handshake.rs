@@ -66,6 +66,8 @@ causes! {
     ProtocolError "protocol_error" Flags::DPE, "the client broke the protocol of TLS"
     TooManyOfAddress "address_limit" Flags::OM, "the client's address has as many handshakes under way as it may have"
     Evicted "evicted" Flags::OM, "the connection was closed to make room for new ones"
+    NotRedirected "not_redirected" Flags::NR, "the connection was not redirected, so that its destination is the gateway"
+    NotAName "not_a_name" Flags::DPE, "the server name of a client that does not know of the gateway is not a name, or another address"
 }
 
 impl HandshakeFailure {

@@ -106,6 +106,13 @@ impl StreamInfo {
         self.transport_failure.clear();
     }
 
+    /// The endpoint that the attempt is connected to, which may be another address of the destination than the one that was chosen.
+    pub(crate) fn set_endpoint(&mut self, endpoint: &Arc<EndpointState>) {
+        if self.endpoint.as_ref().is_some_and(|chosen| chosen.id != endpoint.id) {
+            self.endpoint = Some(Arc::clone(endpoint));
+        }
+    }
+
     /// The facts of the outcome; `upstream_local` is a function, because it may cost a system call.
     pub(crate) fn outcome<'a>(&'a self, upstream_local: &'a dyn Fn() -> Option<SocketAddr>) -> OutcomeFacts<'a> {
         OutcomeFacts {

@@ -2,12 +2,14 @@
 
 use crate::codec::{OwnResponse, PostTunnel, ReceiveError, Tunnel, Upstream};
 use crate::conn::{Buffer, Worker};
+use crate::credentials::CredentialUnavailable;
 use crate::metrics::add;
-use http::{Method, Request, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use ir::{TunnelMethod, UpstreamProtocol};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
+use text::FieldValue;
 use tokio::time::{Instant, timeout_at};
 use upstream::{ClusterState, ConnectContext, ConnectError, Counted, EndpointState, Outcome};
 use wire::h1::BodyReader;
@@ -28,6 +30,9 @@ pub(super) enum TunnelError {
     /// The proxy closed the connection or reset the stream.
     #[error("the proxy closed before it answered")]
     Closed,
+    /// The credential for the proxy cannot be had.
+    #[error("the credential for the proxy is not available: {0}")]
+    Credential(#[from] CredentialUnavailable),
     /// The proxy did not respond within the connect timeout.
     #[error("the proxy did not answer in time")]
     Late,
@@ -36,20 +41,26 @@ pub(super) enum TunnelError {
 impl TunnelError {
     /// Whether the cause is the gateway's own, not the endpoint's.
     pub(super) fn is_own(&self) -> bool {
-        matches!(self, Self::Connect(error) if error.is_own())
+        match self {
+            Self::Connect(error) => error.is_own(),
+            Self::Credential(_) => true,
+            Self::Refused(_) | Self::Malformed | Self::Closed | Self::Late => false,
+        }
     }
 
     /// The outcome for outlier detection (DR-30).
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Late => Outcome::TimedOut,
-            Self::Connect(_) | Self::Refused(_) | Self::Malformed | Self::Closed => Outcome::Disconnected,
+            Self::Connect(_) | Self::Credential(_) | Self::Refused(_) | Self::Malformed | Self::Closed => {
+                Outcome::Disconnected
+            }
         }
     }
 
     /// Whether another endpoint may be tried.
     pub(super) fn is_of_endpoint(&self) -> bool {
-        !matches!(self, Self::Refused(_))
+        !matches!(self, Self::Refused(_) | Self::Credential(_))
     }
 }
 
@@ -98,6 +109,7 @@ impl TunnelOpener<'_> {
     pub(super) async fn open(self) -> Result<(Tunnel, Counted), TunnelError> {
         let counted = self.cluster.begin_request().ok_or(ConnectError::Overflow)?;
         let deadline = Instant::now() + self.cluster.config.timeouts.connect;
+        self.worker.credentials.wait(self.cluster).await?;
         let tunnel = match self.cluster.config.protocol {
             UpstreamProtocol::Http2 { .. } => self.on_stream(deadline).await?,
             // A TCP client has no HTTP version to follow (DR-22).
@@ -111,7 +123,7 @@ impl TunnelOpener<'_> {
         let connection = self.cluster.connect(self.endpoint, self.sender, limit).await?;
         self.record_connection();
         let mut up = Upstream::connection(connection);
-        let mut head = self.octet_head();
+        let mut head = self.octet_head()?;
         let ProxyAnswer { body, received } = in_time(deadline, self.ask(&mut up, &mut head)).await?;
         Ok(match (self.tunnel.method, up.into_reusable()) {
             (TunnelMethod::Post, Some(connection)) => {
@@ -173,15 +185,31 @@ impl TunnelOpener<'_> {
     }
 
     /// The head for a proxy in HTTP/1.
-    fn octet_head(&self) -> Vec<u8> {
+    fn octet_head(&self) -> Result<Vec<u8>, TunnelError> {
         let authority = &self.tunnel.authority;
-        match self.tunnel.method {
-            TunnelMethod::Connect => format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n\r\n"),
-            TunnelMethod::Post => {
-                format!("POST / HTTP/1.1\r\nhost: {authority}\r\ntransfer-encoding: chunked\r\n\r\n")
-            }
+        let mut head = match self.tunnel.method {
+            TunnelMethod::Connect => format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n"),
+            TunnelMethod::Post => format!("POST / HTTP/1.1\r\nhost: {authority}\r\ntransfer-encoding: chunked\r\n"),
         }
-        .into_bytes()
+        .into_bytes();
+        if let Some((name, value)) = self.credential()? {
+            head.extend_from_slice(name.as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(&value);
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        Ok(head)
+    }
+
+    /// The credential for the proxy. Of a CONNECT request, what has no header of its own is in that for proxies (RFC 9110 §11.7.2).
+    fn credential(&self) -> Result<Option<(&str, FieldValue<'_>)>, TunnelError> {
+        let Some(credential) = self.cluster.config.credential.as_deref() else { return Ok(None) };
+        let name = match (credential.header.as_str(), self.tunnel.method) {
+            ("authorization", TunnelMethod::Connect) => "proxy-authorization",
+            (name, _) => name,
+        };
+        Ok(Some((name, self.worker.credentials.value(credential)?)))
     }
 
     /// The head for a proxy in HTTP/2.
@@ -197,7 +225,14 @@ impl TunnelOpener<'_> {
         };
         let head = uri.and_then(|uri| Request::builder().method(method).uri(uri).body(()));
         // A parsed authority is valid for the library.
-        head.map_err(|_| TunnelError::Malformed)
+        let mut head = head.map_err(|_| TunnelError::Malformed)?;
+        if let Some((name, value)) = self.credential()? {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| TunnelError::Malformed)?;
+            let mut value = HeaderValue::from_bytes(&value).map_err(|_| TunnelError::Malformed)?;
+            value.set_sensitive(true);
+            head.headers_mut().insert(name, value);
+        }
+        Ok(head)
     }
 
     /// Counts a connection that was established.

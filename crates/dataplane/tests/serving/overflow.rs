@@ -119,6 +119,7 @@ fn dr_20_connections_in_tls_are_counted_over_all_workers_though_they_stay_with_o
         sni: Sni::Name("b.test".into()),
         verify: Verify::Nothing,
         identity: None,
+        key_pins: Vec::new(),
         parameters: TlsParameters::default(),
     };
     let tls = Arc::new(tls);

@@ -321,6 +321,7 @@ fn dr_50_the_proxy_may_be_spoken_to_in_tls() {
         sni: Sni::Name("proxy.test".into()),
         verify: Verify::Authorities { trust: Some(authority.trust(&[])), by_sni: true },
         identity: None,
+        key_pins: Vec::new(),
         parameters: TlsParameters::default(),
     });
     let clear = Backend::start(|side| {

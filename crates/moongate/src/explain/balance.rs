@@ -58,7 +58,7 @@ fn by_priority(endpoints: &EndpointSource) -> String {
         EndpointSource::Dns { names, .. } => {
             names.iter().for_each(|name| add(name.priority, format!("{}:{}", name.name, name.port)));
         }
-        EndpointSource::Dynamic(_) | EndpointSource::Never(_) | EndpointSource::Withheld(_) => {}
+        EndpointSource::Dynamic(_) | EndpointSource::Never(_) | EndpointSource::Withheld(..) => {}
     }
     priorities.into_values().map(|names| names.join(", ")).collect::<Vec<_>>().join(", then ")
 }

@@ -11,7 +11,7 @@ pub(super) fn bounds(cluster: &Cluster) -> Vec<String> {
         EndpointSource::Dns { .. }
         | EndpointSource::Dynamic(_)
         | EndpointSource::Never(_)
-        | EndpointSource::Withheld(_) => None,
+        | EndpointSource::Withheld(..) => None,
     };
     limits.into_iter().chain(cluster.outlier.as_deref().map(|policy| outlier(policy, count))).collect()
 }

@@ -79,7 +79,10 @@ pub(super) fn spoken(cluster: &Cluster, bytes: bool) -> String {
         UpstreamProtocol::Http2 { .. } => "HTTP/2",
         UpstreamProtocol::AsClient => "what the client speaks",
     };
-    let spoken = if cluster.tls.is_some() { format!("{inner} in TLS") } else { inner.to_owned() };
+    let mut spoken = if cluster.tls.is_some() { format!("{inner} in TLS") } else { inner.to_owned() };
+    if let Some(credential) = cluster.credential.as_ref().filter(|_| !bytes) {
+        spoken.push_str(&format!(", with the header `{}` of {}", credential.header, credential.source));
+    }
     match cluster.proxy_protocol {
         None => spoken,
         Some(version) => {

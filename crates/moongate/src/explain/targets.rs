@@ -2,7 +2,7 @@
 
 use super::answer::{Failing, MirrorAnswer, Outcome, TargetAnswer};
 use super::{balance, clusters, policies, secured};
-use ir::{DnsName, EndpointSource, Snapshot, TargetCluster, TcpRoute};
+use ir::{DnsName, EndpointSource, RequestCredential, Snapshot, TargetCluster, TcpRoute};
 use routing::{RequestContext, RouteEntry, RouteTarget, decision};
 use std::net::SocketAddr;
 use wire::edit::Edits;
@@ -47,7 +47,12 @@ impl Targets<'_> {
         let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
         let target = |(index, target): (usize, &ir::Target)| {
             let to = RouteTarget { route, target: index, rewritten: rewritten.cloned(), dialect: context.dialect() };
-            self.target(&target.cluster, target.weight, Some(sent_head(context, to, view)))
+            let known = match &target.cluster {
+                TargetCluster::Known(id) => self.0.clusters.get(id),
+                TargetCluster::Unknown { .. } => None,
+            };
+            let credential = known.and_then(|cluster| cluster.credential.as_deref());
+            self.target(&target.cluster, target.weight, Some(sent_head(context, to, view, credential)))
         };
         let mirror = |mirror: &ir::Mirror| MirrorAnswer {
             share: policies::share(mirror.share),
@@ -75,7 +80,7 @@ impl Targets<'_> {
                 let port = dynamic.port.map_or_else(String::new, |port| format!(", port {port}"));
                 (None, vec![format!("the addresses of the name that the client asks for{port}")])
             }
-            (_, Some(EndpointSource::Withheld(reason))) => (failing(503, "UF", reason), Vec::new()),
+            (_, Some(EndpointSource::Withheld(_, reason))) => (failing(503, "UF", reason), Vec::new()),
             (_, Some(EndpointSource::Static(endpoints))) if endpoints.is_empty() => {
                 (failing(503, "UH", "the service has no endpoints that are ready"), Vec::new())
             }
@@ -106,11 +111,19 @@ impl Targets<'_> {
 }
 
 /// The head that is sent to a target.
-fn sent_head<'a>(context: &RequestContext<'a>, to: RouteTarget<'a>, view: &RequestView<'a>) -> String {
+fn sent_head<'a>(
+    context: &RequestContext<'a>,
+    to: RouteTarget<'a>,
+    view: &RequestView<'a>,
+    credential: Option<&'a RequestCredential>,
+) -> String {
     let mut edits = Edits::default();
     let headers = &context.mesh_settings.headers;
     decision::edit_received(context, view, "<a new id>".into(), &mut edits);
     let parts = decision::request_head(context, to, view, (&policies::Asked(view), 1), &mut edits);
+    if let Some(credential) = credential {
+        edits.set_checked(&credential.header, format!("<of {}>", credential.source).into_bytes());
+    }
     let mut head = Vec::new();
     write_request_in(&mut head, &parts, &edits, Style { keep_case: headers.keep_case, http10: false });
     String::from_utf8_lossy(&head).replace("\r\n", "\n").trim_end().to_owned()

@@ -94,6 +94,7 @@ fn authorization_check(options: &HttpCheck, from: &str) {
         path: b"/api/x",
         query: Some(b"q=1"),
         fields: head.fields(REQUEST.as_bytes()),
+        destination: None,
     };
     let client = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
     let checked = CheckedRequest {
@@ -133,6 +134,7 @@ fn route_heads(route: &Arc<Route>, server: Option<&ir::HeaderValue>, from: &str)
         path: "/api/é x\r\nx-smug: 1".as_bytes(),
         query: Some(b"q=1"),
         fields,
+        destination: None,
     };
     let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
     // The serialisers are given what parsers let through; only rewrites see the hostile path.

@@ -16,7 +16,7 @@ pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 /// The port of the Gateway's server.
 pub(super) const PROXY: u16 = 3128;
 
-fn authority() -> PathBuf {
+pub(super) fn authority() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../oracle/certs/ca.crt")
 }
 
@@ -55,16 +55,21 @@ impl World {
     }
 
     pub(super) fn start(&self, config: &str, args: &[&str]) -> Gateway {
+        self.start_on(&[PROXY], config, args)
+    }
+
+    /// With these ports of Gateways.
+    pub(super) fn start_on(&self, ports: &[u16], config: &str, args: &[&str]) -> Gateway {
         fs::write(self.folder.path().join("a.yaml"), config).unwrap();
         let names = self.names.address.to_string();
         let log = self.folder.path().join("access.log").display().to_string();
         let usual = ["--as", "egress", "--bind", "127.0.0.1", "--name-servers", &names, "--access-log", &log];
         let args = usual.iter().chain(args).map(|text| (*text).to_owned()).collect();
         let paths = vec![self.folder.path().join("a.yaml")];
-        Gateway::start(&Start { program: Path::new(PROGRAM), paths, ports: vec![PROXY], args }).unwrap()
+        Gateway::start(&Start { program: Path::new(PROGRAM), paths, ports: ports.to_vec(), args }).unwrap()
     }
 
-    fn access_log(&self) -> String {
+    pub(super) fn access_log(&self) -> String {
         fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default()
     }
 }

@@ -30,6 +30,7 @@ fn decided(head: &str, http: &HttpTable, is_misdirected: bool) -> String {
         settings: http.settings,
         mesh_settings: &mesh_settings,
         peer: &peer,
+        original_port: None,
     };
     let local = |answer: LocalAnswer| {
         let location = answer.location.map(|location| String::from_utf8_lossy(&location).into_owned());

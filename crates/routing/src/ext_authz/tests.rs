@@ -25,6 +25,7 @@ fn checked<T>(lines: &str, then: impl FnOnce(CheckedRequest<'_>) -> T) -> T {
         path: b"/a/b",
         query: Some(b"c=d"),
         fields: head.fields(text.as_bytes()),
+        destination: None,
     };
     let mut edits = Edits::default();
     edits.set("x-forwarded-for", "1.2.3.4");

@@ -20,15 +20,17 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// What a normalised request asks for; `None` if its authority is no destination, which the normalisation of a forward proxy's requests rejects.
+    /// What a normalised request asks for; `None` if its authority is no destination. Requests of a forward proxy had theirs parsed when they were
+    /// normalised.
     pub fn of(view: &RequestView<'a>) -> Option<Self> {
-        let destination = Destination::parse(view.authority).ok()?;
         let is_https = view.scheme == "https";
-        let host = match destination.host {
-            DestinationHost::Name(_) => DestinationHost::Name(view.host),
-            DestinationHost::Address(address) => DestinationHost::Address(address),
+        let (host, port) = match view.destination {
+            Some(destination) => destination,
+            None => {
+                let Destination { host, port } = Destination::parse(view.authority).ok()?;
+                (host, port.unwrap_or(if is_https { TLS_PORT } else { 80 }))
+            }
         };
-        let port = destination.port.unwrap_or(if is_https { TLS_PORT } else { 80 });
         Some(Self { is_tunnel: view.method == b"CONNECT", is_https, host, port })
     }
 }

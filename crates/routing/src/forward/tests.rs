@@ -104,6 +104,16 @@ fn e_40_e_41_what_no_service_entry_names_is_denied() {
 }
 
 #[test]
+fn e_44_only_addresses_that_are_declared_as_tcp_have_tunnels_in_which_nothing_is_read() {
+    for others in [false, true] {
+        let list = build(&proxy(&[("api.test", &[(22, ForwardProtocol::Tcp)])], others));
+        let is_raw = |address: [u8; 4], port: u16| list.is_raw(address.into(), port);
+        assert!(is_raw([10, 1, 2, 3], 5432));
+        assert!(!is_raw([10, 1, 2, 3], 22) && !is_raw([10, 2, 2, 3], 5432) && !is_raw([198, 41, 0, 4], 22));
+    }
+}
+
+#[test]
 fn e_27_allow_any_is_for_what_nothing_names() {
     let list = build(&proxy(&[("api.test", &[(443, TLS)])], true));
     assert_eq!(decide(&list, "http://other.test"), "PassthroughCluster");

@@ -65,8 +65,9 @@ fn a_forward_proxy_drops_the_default_port_of_the_scheme() {
             target: target.as_bytes(),
             host: host.as_bytes(),
             fields: Fields::new(b"", &[]),
+            original_port: None,
         };
-        split_proxied(raw).map(|(authority, _)| String::from_utf8(authority.to_vec()).unwrap())
+        split_proxied(raw).map(|(authority, ..)| String::from_utf8(authority.to_vec()).unwrap())
     };
     let table = [
         ("GET", "http://bad.test:80/", "bad.test:80", "bad.test"),
@@ -82,4 +83,31 @@ fn a_forward_proxy_drops_the_default_port_of_the_scheme() {
     for (method, target, host, expected) in table {
         assert_eq!(authority(method, target, host).as_deref(), Ok(expected), "{method} {target} {host}");
     }
+}
+
+#[test]
+fn e_44_a_transparent_client_names_the_host_and_the_port_that_it_has_connected_to() {
+    let asked = |method: &str, target: &str, host: &str, port: u16| {
+        let raw = RawRequest {
+            method: method.as_bytes(),
+            target: target.as_bytes(),
+            host: host.as_bytes(),
+            fields: Fields::new(b"", &[]),
+            original_port: Some(port),
+        };
+        let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+        split_proxied(raw).map(|(authority, origin, _)| text(authority) + &text(origin))
+    };
+    let fine = |text: &str| Ok(text.to_owned());
+    assert_eq!(asked("GET", "/x", "a.test", 80), fine("a.test/x"));
+    assert_eq!(asked("GET", "/x", "a.test:80", 80), fine("a.test/x"));
+    assert_eq!(asked("GET", "/x", "a.test:8080", 8080), fine("a.test:8080/x"));
+    // In HTTP/2 the target is absolute.
+    assert_eq!(asked("GET", "http://a.test/x", "", 80), fine("a.test/x"));
+    assert_eq!(asked("GET", "/x", "a.test", 8080), Err(Refusal::OriginalPort));
+    assert_eq!(asked("GET", "/x", "a.test:8080", 80), Err(Refusal::OriginalPort));
+    assert_eq!(asked("GET", "http://a.test:8080/x", "a.test:8080", 80), Err(Refusal::OriginalPort));
+    assert_eq!(asked("CONNECT", "a.test:443", "a.test:443", 443), Err(Refusal::Tunnel));
+    assert!(matches!(asked("GET", "/x", "2130706433", 80), Err(Refusal::Destination(_))));
+    assert!(matches!(asked("GET", "/x", "", 80), Err(Refusal::Destination(_))));
 }

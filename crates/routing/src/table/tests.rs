@@ -156,5 +156,14 @@ fn s_70_a_host_that_wants_https_sends_requests_there_before_any_route() {
 fn request(scheme: &'static str, host: &str, check: impl FnOnce(&RequestView<'_>)) {
     let fields = wire::view::Fields::new(&[], &[]);
     let authority = host.as_bytes();
-    check(&RequestView { method: b"GET", scheme, authority, host, path: b"/x", query: Some(b"q=1"), fields });
+    check(&RequestView {
+        method: b"GET",
+        scheme,
+        authority,
+        host,
+        path: b"/x",
+        query: Some(b"q=1"),
+        fields,
+        destination: None,
+    });
 }

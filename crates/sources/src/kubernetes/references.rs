@@ -1,8 +1,9 @@
 //! What objects refer to, by which it is decided what else is kept: EndpointSlices of Services that something routes to, Secrets that are
 //! named, Pods of endpoints where there are subsets. More may be named than is there: a host is taken for every Service that it could be.
 
+use resources::annotation::{CREDENTIAL, PROXY_USERS};
 use resources::key::{Key, ObjectRef};
-use resources::set::AnyObject;
+use resources::set::{AnyObject, Meta};
 use resources::spec::destination_rule::{DestinationRule, TrafficPolicy};
 use resources::spec::gateway::{Gateway, TlsMode};
 use resources::spec::scalar::NumberOrName;
@@ -40,9 +41,17 @@ impl References {
     /// The object says something else now. `namespace` is that of the gateway.
     pub(super) fn update(&mut self, object: &AnyObject, namespace: &str) {
         let wanted: BTreeSet<Wanted> = match object {
-            AnyObject::Gateway(gateway) => of_gateway(&gateway.spec),
+            AnyObject::Gateway(gateway) => {
+                let mut wanted = of_gateway(&gateway.spec);
+                wanted.extend(annotated(&gateway.meta, PROXY_USERS));
+                wanted
+            }
             AnyObject::VirtualService(service) => of_virtual_service(&service.spec, &service.key.namespace),
-            AnyObject::DestinationRule(rule) => of_rule(&rule.spec),
+            AnyObject::DestinationRule(rule) => {
+                let mut wanted = of_rule(&rule.spec);
+                wanted.extend(annotated(&rule.meta, CREDENTIAL));
+                wanted
+            }
             AnyObject::Service(service) if &*service.key.namespace == namespace => {
                 // A target port by name is looked up in the slices of a gateway's own Service.
                 let is_named = |target: &Option<NumberOrName>| matches!(target, Some(NumberOrName::Name(_)));
@@ -142,6 +151,12 @@ fn of_rule(rule: &DestinationRule) -> BTreeSet<Wanted> {
 fn of_policy(policy: &TrafficPolicy) -> BTreeSet<Wanted> {
     let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_deref());
     policy.tls.as_deref().into_iter().chain(ports).flat_map(|tls| secrets(&tls.credential_name)).collect()
+}
+
+/// The Secret that an annotation names.
+fn annotated(meta: &Meta, annotation: &str) -> Option<Wanted> {
+    let name = meta.annotations.get(annotation)?.trim().rsplit('/').next()?;
+    (!name.is_empty()).then(|| Wanted::Secret(name.into()))
 }
 
 /// A Secret, and the one beside it that has its authorities (S-93).
@@ -255,5 +270,23 @@ mod tests {
         references.update(&gateway, "istio-system");
         let secret = |name: &str| Wanted::Secret(name.into());
         assert_eq!(references.changes().0, [secret("site"), secret("site-cacert")]);
+    }
+
+    #[test]
+    fn secrets_are_wanted_by_annotations() {
+        let of = |kind: &str, annotation: &str, spec: Value| {
+            let mut references = References::default();
+            let object = object(json!({
+                "apiVersion": "networking.istio.io/v1", "kind": kind, "spec": spec,
+                "metadata": {"name": "g", "namespace": "istio-system", "annotations": {annotation: "users"}},
+            }));
+            references.update(&object, "istio-system");
+            references.changes().0
+        };
+        let server = json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]});
+        let wanted = [Wanted::Secret("users".into())];
+        assert_eq!(of("Gateway", PROXY_USERS, json!({"servers": [server]})), wanted);
+        assert_eq!(of("DestinationRule", CREDENTIAL, json!({"host": "a.test"})), wanted);
+        assert_eq!(of("DestinationRule", PROXY_USERS, json!({"host": "a.test"})), []);
     }
 }

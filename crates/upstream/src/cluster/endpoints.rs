@@ -41,7 +41,7 @@ pub(super) fn known(source: &EndpointSource) -> Option<Vec<Endpoint>> {
         EndpointSource::Dns { names, .. } => {
             names.iter().map(|name| Some(name.endpoint(name.name.parse::<IpAddr>().ok()?))).collect()
         }
-        EndpointSource::Dynamic(_) | EndpointSource::Never(_) | EndpointSource::Withheld(_) => None,
+        EndpointSource::Dynamic(_) | EndpointSource::Never(_) | EndpointSource::Withheld(..) => None,
     }
 }
 

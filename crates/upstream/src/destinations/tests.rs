@@ -7,6 +7,7 @@ use crate::dns::{DnsBounds, build_resolver};
 use ir::{Balancer, ClusterTimeouts, IpRange, ObjectKind, Origin, UpstreamProtocol};
 use tokio::runtime::Handle;
 
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const LONG: Duration = Duration::from_secs(10);
 
 /// What finds destinations, by one name server.
@@ -32,7 +33,7 @@ impl World {
         name: &str,
         port: u16,
     ) -> Result<Arc<ClusterState>, DestinationError> {
-        let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints };
+        let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints, client: CLIENT };
         let destination = wire::destination::Destination::parse(name.as_bytes()).unwrap();
         let found = self.destinations.find(finder, template, (destination.host, port), LONG).await;
         found.map(|found| found.cluster)
@@ -54,6 +55,7 @@ fn template(host: &str, port: Option<u16>, allowed: &[&str]) -> ClusterState {
         limits: None,
         outlier: None,
         proxy_protocol: None,
+        credential: None,
     };
     ClusterState::new(Arc::new(cluster), &Arc::default(), None)
 }
@@ -109,7 +111,7 @@ async fn addresses_that_are_not_of_the_internet_are_not_endpoints() {
     // Of an answer with both, only what is allowed is connected to.
     world.server.set("mixed.test", Some(&[[127, 0, 0, 1], [198, 41, 0, 4], [10, 1, 2, 3], [10, 2, 2, 3]]));
     world.server.change(|zone| zone.ttl = 77);
-    let finder = Finder { dns: &world.dns, tasks: &world.tasks, endpoints: &world.endpoints };
+    let finder = Finder { dns: &world.dns, tasks: &world.tasks, endpoints: &world.endpoints, client: CLIENT };
     let mixed = DestinationHost::Name("mixed.test");
     let Found { cluster: mixed, resolution } =
         world.destinations.find(finder, &any, (mixed, 8443), LONG).await.unwrap();
@@ -184,8 +186,54 @@ async fn a_name_server_that_does_not_answer_is_waited_for_up_to_the_limit() {
     let world = World::new().await;
     world.server.change(|zone| zone.holds = true);
     let any = template("*", None, &[]);
-    let finder = Finder { dns: &world.dns, tasks: &world.tasks, endpoints: &world.endpoints };
+    let finder = Finder { dns: &world.dns, tasks: &world.tasks, endpoints: &world.endpoints, client: CLIENT };
     let limit = Duration::from_millis(20);
     let found = world.destinations.find(finder, &any, (DestinationHost::Name("a.test"), 80), limit).await;
     assert_eq!(found.err(), Some(DestinationError::Timeout("a.test".into(), limit)));
+}
+
+/// One client cannot keep others from their names, whatever it asks for.
+#[tokio::test]
+async fn a_client_with_many_names_that_are_not_answered_does_not_keep_others_from_theirs() {
+    let world = Arc::new(World::new().await);
+    world.server.set("a.test", Some(&[[198, 41, 0, 4]]));
+    world.server.change(|zone| zone.holds = true);
+    let any = Arc::new(template("*", None, &[]));
+    let asking: Vec<_> = (0..100)
+        .map(|number| {
+            let (world, any) = (Arc::clone(&world), Arc::clone(&any));
+            tokio::spawn(async move { world.find(&any, &format!("n{number}.test"), 443).await.err() })
+        })
+        .collect();
+    while world.server.held().len() < DnsBounds::default().of_clients {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.server.change(|zone| zone.holds = false);
+    let other = Finder {
+        dns: &world.dns,
+        tasks: &world.tasks,
+        endpoints: &world.endpoints,
+        client: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
+    };
+    let asked = world.destinations.find(other, &any, (DestinationHost::Name("a.test"), 443), LONG).await;
+    assert_eq!(addresses(&asked.unwrap().cluster), ["198.41.0.4:443"]);
+    asking.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn names_without_an_address_are_forgotten_before_destinations_that_are_in_use() {
+    let world = World::new().await;
+    let any = template("*", None, &[]);
+    let first = world.find(&any, "198.41.0.4", 1).await.unwrap();
+    let endpoint = Arc::clone(first.endpoints().unwrap().iter().next().unwrap());
+    for number in 0..=MOST {
+        world.destinations.known(Key {
+            cluster: any.config.id.clone(),
+            host: format!("n{number}.test").into(),
+            port: 1,
+        });
+    }
+    assert!(world.destinations.count() <= MOST && !endpoint.is_gone());
+    let again = world.find(&any, "198.41.0.4", 1).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &again));
 }

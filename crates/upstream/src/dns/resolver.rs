@@ -6,7 +6,7 @@ use hickory_resolver::{ResolverBuilder, TokioResolver};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// Queries in progress on one connection to a name server. The limit is above the number of concurrent queries, so that none is refused.
-const QUERIES_PER_CONNECTION: usize = 256;
+const QUERIES_PER_CONNECTION: usize = 512;
 
 /// A resolver with the system's settings, or with `servers` in place of them. `None`, with a warning, if it cannot be created.
 pub(crate) fn build_resolver(servers: &[SocketAddr]) -> Option<TokioResolver> {

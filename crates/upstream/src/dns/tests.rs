@@ -46,6 +46,7 @@ fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
         limits: None,
         outlier: None,
         proxy_protocol: None,
+        credential: None,
     };
     Arc::new(ClusterState::new(Arc::new(cluster), &Arc::default(), None))
 }

@@ -53,6 +53,7 @@ impl Fixture {
             limits: None,
             outlier: outlier.map(Arc::new),
             proxy_protocol: None,
+            credential: None,
         };
         let clusters = [(self.1.clone(), Arc::new(cluster))].into_iter().collect();
         self.0.apply(&Snapshot { clusters, ..Snapshot::default() }, &Delta::default());

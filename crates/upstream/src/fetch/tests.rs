@@ -31,7 +31,7 @@ fn upstream(blocked: Blocked) -> Arc<Upstream> {
 async fn fetched(answer: impl Into<Vec<u8>>, octets: usize) -> Result<String, String> {
     let (port, _served) = serving(answer).await;
     let url = format!("http://127.0.0.1:{port}/keys");
-    let found = upstream(Blocked::of([])).fetch(&url, PATIENCE, octets).await;
+    let found = upstream(Blocked::of([])).fetch(FetchRequest::new(&url, PATIENCE, octets)).await;
     found.map(|body| String::from_utf8(body).unwrap()).map_err(|error| error.to_string())
 }
 
@@ -39,7 +39,7 @@ async fn fetched(answer: impl Into<Vec<u8>>, octets: usize) -> Result<String, St
 async fn a_document_is_the_body_of_a_response() {
     let (port, served) = serving("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
     let url = format!("http://127.0.0.1:{port}/a/b?c=d");
-    assert_eq!(upstream(Blocked::of([])).fetch(&url, PATIENCE, 10).await.unwrap(), b"{}");
+    assert_eq!(upstream(Blocked::of([])).fetch(FetchRequest::new(&url, PATIENCE, 10)).await.unwrap(), b"{}");
     let request = served.await.unwrap();
     assert!(request.starts_with("GET /a/b?c=d HTTP/1.1\r\n"), "{request}");
     assert!(request.contains(&format!("\r\nHost: 127.0.0.1:{port}\r\n")), "{request}");
@@ -78,7 +78,7 @@ async fn a_fetch_ends_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let short = Duration::from_millis(50);
-    let error = upstream(Blocked::of([])).fetch(&url, short, 10).await.unwrap_err();
+    let error = upstream(Blocked::of([])).fetch(FetchRequest::new(&url, short, 10)).await.unwrap_err();
     assert!(matches!(error, FetchError::Timeout(_)), "{error}");
 }
 
@@ -102,7 +102,8 @@ async fn blocked_addresses_are_not_connected_to() {
         "[fd00:ec2::254]",
         "[::ffff:169.254.169.254]",
     ] {
-        let error = upstream.fetch(&format!("http://{host}:{port}/"), PATIENCE, 10).await.unwrap_err();
+        let error =
+            upstream.fetch(FetchRequest::new(&format!("http://{host}:{port}/"), PATIENCE, 10)).await.unwrap_err();
         assert!(matches!(error, FetchError::Blocked(..)), "{host}: {error}");
     }
     let private = ["10.0.0.1", "192.168.0.1", "172.16.0.1", "fd00::1", "192.0.2.1"];

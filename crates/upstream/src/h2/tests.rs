@@ -44,6 +44,7 @@ impl Backend {
             limits: limits.map(Into::into),
             outlier: None,
             proxy_protocol: None,
+            credential: None,
         };
         let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
         let snapshot =

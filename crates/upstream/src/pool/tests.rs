@@ -25,7 +25,7 @@ impl Backend {
     }
 
     async fn connected(&mut self) -> Connection {
-        let connection = connect(&self.endpoint, None, Duration::from_secs(5)).await.unwrap();
+        let connection = connect(&self.endpoint, None, None, Duration::from_secs(5)).await.unwrap();
         self.peers.push(self.listener.accept().await.unwrap().0);
         connection
     }
@@ -132,7 +132,7 @@ async fn a_cold_unix_connection_is_available_to_any_worker() {
     let endpoint = Arc::new(EndpointState::new(&Arc::default(), address, 60 * SECOND));
     let (mut one, mut other) = (Pool::new(PoolSettings::default()), Pool::new(PoolSettings::default()));
     let now = Instant::now();
-    one.put(connect(&endpoint, None, SECOND).await.unwrap(), now);
+    one.put(connect(&endpoint, None, None, SECOND).await.unwrap(), now);
     one.sweep(now + SECOND);
     assert!(matches!(other.take_clear(&endpoint).unwrap().stream, Stream::Unix(_)));
 }

@@ -24,6 +24,7 @@ fn cluster(name: &str, endpoints: EndpointSource) -> Arc<Cluster> {
         limits: None,
         outlier: None,
         proxy_protocol: None,
+        credential: None,
     })
 }
 

@@ -62,7 +62,7 @@ impl Authority {
 fn verify(trust: Trust, sni: Sni, certificate: &CertificateDer<'_>, name: &str) -> Result<(), String> {
     let by_sni = trust.names.is_empty();
     let verify = Verify::Authorities { trust: Some(Arc::new(trust)), by_sni };
-    let tls = ClientTls { sni, verify, identity: None, parameters: TlsParameters::default() };
+    let tls = ClientTls { sni, verify, identity: None, key_pins: Vec::new(), parameters: TlsParameters::default() };
     let verifier = Verifier::build(&tls, &parameters::provider(&tls.parameters)).unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let verified = verifier.verify_server_cert(certificate, &[], &name, &[], UnixTime::now());
@@ -98,6 +98,32 @@ fn dr_43_a_wrong_name_is_reported_with_the_field_to_set() {
         "{listed}"
     );
     assert_eq!(verify(authority.trust(&["real.test"], vec![]), Sni::Host, &shown, "asked.test"), Ok(()));
+}
+
+/// Pins hold beside the authorities, and in place of them where the chain is not verified.
+#[test]
+fn an_endpoint_with_another_public_key_than_the_pinned_ones_is_rejected_with_its_key() {
+    let authority = Authority::new();
+    let shown = authority.sign(&["a.test"]);
+    let key = certificate::key_digest(&shown).unwrap();
+    let verify = |verify: Verify, key_pins: &[[u8; 32]]| {
+        let parameters = TlsParameters::default();
+        let tls = ClientTls { sni: Sni::Host, verify, identity: None, key_pins: key_pins.to_vec(), parameters };
+        let verifier = Verifier::build(&tls, &parameters::provider(&tls.parameters)).unwrap();
+        let name = ServerName::try_from("a.test").unwrap();
+        let verified = verifier.verify_server_cert(&shown, &[], &name, &[], UnixTime::now());
+        verified.map(drop).map_err(|error| certificate::describe(&error))
+    };
+    let trusted = || Verify::Authorities { trust: Some(Arc::new(authority.trust(&[], vec![]))), by_sni: true };
+    for accepted in [trusted(), Verify::Nothing] {
+        assert_eq!(verify(accepted.clone(), &[]), Ok(()));
+        assert_eq!(verify(accepted.clone(), &[[1; 32], key]), Ok(()));
+        let error = verify(accepted, &[[1; 32]]).unwrap_err();
+        assert!(error.contains(&format!("is `sha256/{}`", STANDARD.encode(key))), "{error}");
+    }
+    // A pin is no authority.
+    let other = Authority::named("other").trust(&[], vec![]);
+    assert!(verify(Verify::Authorities { trust: Some(Arc::new(other)), by_sni: true }, &[key]).is_err());
 }
 
 /// webpki reads version 3 alone; see `make.sh` beside the certificates.
@@ -143,7 +169,13 @@ fn a_certificate_of_version_1_is_shown_to_endpoints_and_only_with_its_key() {
             staple: None,
         };
         let (sni, parameters) = (Sni::Host, TlsParameters::default());
-        let tls = ClientTls { sni, verify: Verify::Nothing, identity: Some(Arc::new(identity)), parameters };
+        let tls = ClientTls {
+            sni,
+            verify: Verify::Nothing,
+            identity: Some(Arc::new(identity)),
+            key_pins: Vec::new(),
+            parameters,
+        };
         Connector::build(&tls, UpstreamProtocol::Http1).map(|built| built.config.client_auth_cert_resolver.has_certs())
     };
     assert_eq!(with(include_bytes!("../../../testkit/data/x509-v1/client.key")), Ok(true));

@@ -14,7 +14,8 @@ use crate::plan::owner::Owner;
 use crate::plan::servers::{Candidate, Claim, Family, GatewayPlan, ServerKind, ServerPlace, ServerPlan};
 use crate::report::Notes;
 use crate::settings::Workload;
-use ir::{ListenerId, ObjectKind, Origin, ProxyUsers};
+use ir::{ListenerId, ObjectKind, Origin, OriginalDestination, ProxyUsers};
+use resources::annotation::{ORIGINAL_DESTINATION, PROXY_USERS};
 use resources::key::Key;
 use resources::set::Object;
 use resources::spec::core::Service;
@@ -22,9 +23,6 @@ use resources::spec::gateway::{Gateway, Protocol, Server};
 use resources::spec::text_match::selects;
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// The annotation that names the Secret with the users of a Gateway's forward proxies: a value for each user, which is the password.
-const PROXY_USERS: &str = "moongate.dev/proxy-users";
 
 /// Plans Gateways, with what all of them need.
 pub(crate) struct Planner<'a> {
@@ -137,10 +135,11 @@ impl Servers<'_, '_> {
             (server::Kind::Tls, Some(tls)) => ServerKind::Tls(Arc::new(secured::termination(tls, false, &mut finder))),
             (server::Kind::Tcp, _) => ServerKind::Tcp,
             (server::Kind::Proxy, tls) => {
+                let original = original_destination(self.gateway, context, written.tls.is_some(), finder.notes)?;
                 let termination = tls.map(|tls| Arc::new(secured::termination(tls, true, &mut finder)));
                 let named = self.gateway.meta.annotations.get(PROXY_USERS);
                 let finder = Finder { field: "metadata", ..finder };
-                ServerKind::Proxy(termination, named.map(|secret| Arc::new(proxy_users(secret, finder))))
+                ServerKind::Proxy(termination, named.map(|secret| Arc::new(proxy_users(secret, finder))), original)
             }
             (server::Kind::AutoPassthrough, _) => ServerKind::AutoPassthrough,
             (server::Kind::Passthrough | server::Kind::Https | server::Kind::Tls, _) => ServerKind::Passthrough,
@@ -165,6 +164,34 @@ impl Servers<'_, '_> {
 
 fn is_grpc_web(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case("GRPC-WEB") || protocol.eq_ignore_ascii_case("GRPC_WEB")
+}
+
+/// How the network sends the connections of clients that do not know of the proxy. `None`, with the reason reported, where that is not clear: the
+/// port stays closed.
+fn original_destination(
+    gateway: &Object<Gateway>,
+    context: CompileContext<'_>,
+    in_tls: bool,
+    notes: &mut Notes,
+) -> Option<Option<OriginalDestination>> {
+    let Some(written) = gateway.meta.annotations.get(ORIGINAL_DESTINATION) else { return Some(None) };
+    let has_header = context.settings.mesh.default_config.gateway_topology.proxy_protocol.is_some();
+    let (why, help) = match written.trim() {
+        _ if in_tls => {
+            ("a server with TLS of its own is not for clients that do not know of it", "remove `tls` of the server")
+        }
+        "REDIRECT" => return Some(Some(OriginalDestination::Redirect)),
+        "TPROXY" => return Some(Some(OriginalDestination::Tproxy)),
+        "PROXY_PROTOCOL" if has_header => return Some(Some(OriginalDestination::ProxyProtocol)),
+        "PROXY_PROTOCOL" => (
+            "connections have no PROXY header",
+            "set `defaultConfig.gatewayTopology.proxyProtocol: {}` in the mesh settings",
+        ),
+        _ => ("it is not a source of destinations", "write REDIRECT, TPROXY or PROXY_PROTOCOL"),
+    };
+    let message = format!("`{ORIGINAL_DESTINATION}: {written}`: {why}; the port stays closed");
+    notes.add_with_help(code::ORIGINAL_DESTINATION, "metadata.annotations", message, help);
+    None
 }
 
 /// The users in a Secret; none where it cannot be had, so that nobody is let in.

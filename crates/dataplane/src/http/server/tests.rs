@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::conn::{Addresses, Admission, ListenerState, Process, Services, TrustedProxies};
+use crate::credentials::Credentials;
 use crate::limits::Limits;
 use crate::metrics::{self, WorkerMetrics};
 use crate::reasons::ReasonHeader;
@@ -18,6 +19,7 @@ fn an_idle_connection_is_small() {
         let limits = Limits::default();
         let process = Process {
             limits,
+            credentials: Credentials::new(Arc::clone(&upstream)),
             upstream,
             reasons: ReasonHeader::Off,
             seed: None,

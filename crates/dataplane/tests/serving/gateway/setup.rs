@@ -168,6 +168,7 @@ impl Setup {
             limits: None,
             outlier: None,
             proxy_protocol: None,
+            credential: None,
         });
         self
     }
@@ -225,7 +226,13 @@ impl Setup {
     /// Speaks TLS to the endpoints.
     pub(crate) fn encrypted(mut self) -> Self {
         let sni = Sni::Name("a.test".into());
-        let tls = ClientTls { sni, verify: Verify::Nothing, identity: None, parameters: Default::default() };
+        let tls = ClientTls {
+            sni,
+            verify: Verify::Nothing,
+            identity: None,
+            key_pins: Vec::new(),
+            parameters: Default::default(),
+        };
         for cluster in &mut self.clusters {
             cluster.tls = Some(Arc::new(tls.clone()));
         }

@@ -40,6 +40,7 @@ impl Setup {
                     servers,
                     server_port: 80,
                     policy_port: 80,
+                    original_destination: None,
                     plain,
                     tls,
                     mesh_settings: Arc::clone(&self.mesh_settings),

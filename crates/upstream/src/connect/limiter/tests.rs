@@ -22,7 +22,7 @@ impl Backend {
     }
 
     async fn connected(&mut self, permit: ConnectionPermit) -> Connection {
-        let connection = connect(&self.endpoint, None, Duration::from_secs(5)).await.unwrap();
+        let connection = connect(&self.endpoint, None, None, Duration::from_secs(5)).await.unwrap();
         self.peers.push(self.listener.accept().await.unwrap().0);
         Connection { permit: Some(permit), ..connection }
     }

@@ -1,0 +1,113 @@
+//! Credentials that the gateway adds to requests on the way out. Those that are written in the configuration are there at once; tokens of
+//! authorization servers are fetched off the data path, and used until shortly before their end.
+
+mod oauth;
+mod token;
+
+use hashbrown::HashMap;
+use ir::{CredentialValue, OAuthClient, RequestCredential};
+use std::sync::{Arc, Mutex, PoisonError};
+use text::FieldValue;
+use token::TokenSource;
+use tokio::time::{Duration, Instant, timeout};
+use upstream::{ClusterState, Upstream};
+use wire::edit::{Edits, FieldEdit};
+
+/// How long a request waits for a token.
+const WAIT: Duration = Duration::from_secs(10);
+/// Tokens that nobody used for so long are forgotten.
+const UNUSED: Duration = Duration::from_secs(3600);
+
+/// Why a request cannot have its credential. The text has no part of the credential.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct CredentialUnavailable(Arc<str>);
+
+/// All tokens of the process, by the client that they were issued to.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    upstream: Arc<Upstream>,
+    sources: Mutex<HashMap<Arc<OAuthClient>, Used, foldhash::quality::RandomState>>,
+}
+
+#[derive(Debug)]
+struct Used {
+    source: Arc<TokenSource>,
+    last: Instant,
+}
+
+impl Credentials {
+    /// No tokens yet; those that are wanted will be fetched in tasks of the store.
+    pub(crate) fn new(upstream: Arc<Upstream>) -> Arc<Self> {
+        Arc::new(Self { upstream, sources: Mutex::default() })
+    }
+
+    /// Whether requests to a cluster need not wait for their credential. A token that ends soon is fetched anew meanwhile.
+    pub(crate) fn is_ready(&self, cluster: &ClusterState) -> bool {
+        cluster.config.credential.as_deref().is_none_or(|credential| self.value(credential).is_ok())
+    }
+
+    /// Waits for the credential of requests to a cluster.
+    pub(crate) async fn wait(&self, cluster: &ClusterState) -> Result<(), CredentialUnavailable> {
+        let Some(CredentialValue::Token(client)) = cluster.config.credential.as_ref().map(|one| &one.value) else {
+            return Ok(());
+        };
+        let source = self.source(client);
+        let waiting = timeout(WAIT, source.wait(&self.upstream)).await;
+        waiting
+            .unwrap_or_else(|_| Err("the authorization server did not answer in time".into()))
+            .map_err(CredentialUnavailable)
+    }
+
+    /// Writes a head with the credential of requests to a cluster, in place of what the client has sent: an edit behind all others, which nothing sees
+    /// but what writes the head.
+    pub(crate) fn inject<T>(
+        &self,
+        cluster: &ClusterState,
+        edits: &Edits<'_>,
+        write: impl FnOnce(&Edits<'_>) -> T,
+    ) -> Result<T, CredentialUnavailable> {
+        let Some(credential) = cluster.config.credential.as_deref() else { return Ok(write(edits)) };
+        let value = self.value(credential)?;
+        // The list is made anew, because it borrows from the credential as well.
+        let mut injected = Edits {
+            target: edits.target.clone(),
+            authority: edits.authority,
+            fields: edits.fields.iter().map(by_ref).collect(),
+        };
+        injected.set(&credential.header, value);
+        Ok(write(&injected))
+    }
+
+    /// The value now, without waiting.
+    pub(crate) fn value<'a>(&self, credential: &'a RequestCredential) -> Result<FieldValue<'a>, CredentialUnavailable> {
+        match &credential.value {
+            CredentialValue::Fixed(value) => Ok((&value.0).into()),
+            CredentialValue::Token(client) => {
+                let source = self.source(client);
+                source.current(&self.upstream).map_err(CredentialUnavailable)
+            }
+        }
+    }
+
+    fn source(&self, client: &Arc<OAuthClient>) -> Arc<TokenSource> {
+        let now = Instant::now();
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = sources.get_mut(client) {
+            used.last = now;
+            return Arc::clone(&used.source);
+        }
+        sources.retain(|_, used| now.duration_since(used.last) < UNUSED);
+        let source = TokenSource::new(Arc::clone(client));
+        sources.insert(Arc::clone(client), Used { source: Arc::clone(&source), last: now });
+        source
+    }
+}
+
+fn by_ref<'a>(edit: &'a FieldEdit<'_>) -> FieldEdit<'a> {
+    match edit {
+        FieldEdit::Remove(name) => FieldEdit::Remove(*name),
+        FieldEdit::Set(name, value) => FieldEdit::Set(*name, value.by_ref()),
+        FieldEdit::Append(name, value) => FieldEdit::Append(*name, value.by_ref()),
+    }
+}
