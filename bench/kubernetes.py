@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+"""The gateway on a real API server (`conformance/cluster/build`): start, memory, rest, and one change until it is served.
+
+  bench/kubernetes.py [--sizes 100 5000 10000] [--changes 100] [--workers 2] [--rest 30]
+
+Each size is so many VirtualServices, each with a Service and an EndpointSlice. A change replaces the answer of a VirtualService; it counts from the moment
+at which a watch of this script has the event, and as served when as many fresh connections in a row as there are workers, times eight, see it.
+"""
+import argparse
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+import world
+
+TOKEN = "admin-token"
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Cluster:
+    """etcd and an API server on loopback."""
+
+    def __init__(self, folder):
+        programs = subprocess.check_output([os.path.join(world.ROOT, "conformance/cluster/build")], text=True).strip()
+        self.folder, self.port = folder, free_port()
+        etcd, peer = free_port(), free_port()
+        path = lambda name: os.path.join(folder, name)
+        with open(path("tokens.csv"), "w") as file:
+            file.write(f'{TOKEN},admin,admin,"system:masters"\n')
+        subprocess.run(["openssl", "genrsa", "-out", path("sa.key"), "2048"], check=True, capture_output=True)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        client, other = f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peer}"
+        self.etcd = subprocess.Popen(
+            [f"{programs}/etcd", "--data-dir", path("etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
+             "--listen-peer-urls", other, "--initial-advertise-peer-urls", other, "--initial-cluster", f"default={other}",
+             "--unsafe-no-fsync"], **quiet)
+        self.server = subprocess.Popen(
+            [f"{programs}/kube-apiserver", f"--etcd-servers={client}", f"--secure-port={self.port}", f"--cert-dir={path('certs')}",
+             f"--token-auth-file={path('tokens.csv')}", f"--service-account-key-file={path('sa.key')}",
+             f"--service-account-signing-key-file={path('sa.key')}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+             "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16",
+             "--service-account-issuer=https://kubernetes.default.svc", "--authorization-mode=RBAC",
+             "--disable-admission-plugins=ServiceAccount", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000"], **quiet)
+        self.kubeconfig = path("kubeconfig")
+        with open(self.kubeconfig, "w") as file:
+            json.dump({
+                "apiVersion": "v1", "kind": "Config", "current-context": "c",
+                "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{self.port}",
+                                                       "certificate-authority": path("certs/apiserver.crt")}}],
+                "users": [{"name": "c", "user": {"token": TOKEN}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}]}, file)
+        self.local = threading.local()
+        for _ in range(600):
+            try:
+                if self.send("GET", "/readyz")[0] == 200:
+                    break
+            except (OSError, http.client.HTTPException):
+                pass
+            time.sleep(0.2)
+        else:
+            raise SystemExit("the API server does not serve")
+        kubectl = [f"{programs}/kubectl", "--kubeconfig", self.kubeconfig]
+        subprocess.run([*kubectl, "apply", "--server-side", "-f", f"{programs}/istio.yaml"], check=True, capture_output=True)
+        subprocess.run([*kubectl, "wait", "--for=condition=Established", "crd", "--all"], check=True, capture_output=True)
+        self.send("POST", "/api/v1/namespaces", {"metadata": {"name": "istio-system"}})
+
+    def connect(self):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=120, context=context)
+
+    def send(self, method, path, body=None, kind="application/json"):
+        """Status and body; a connection for each thread."""
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
+        for is_last in (False, True):
+            connection = getattr(self.local, "connection", None) or self.connect()
+            self.local.connection = connection
+            try:
+                connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except (OSError, http.client.HTTPException):
+                # The server closes connections that are idle.
+                self.local.connection = None
+                if is_last:
+                    raise
+
+    def events(self, path):
+        """Versions of objects and when a watch of them had them."""
+        answer = json.loads(self.send("GET", path)[1])
+        connection = self.connect()
+        connection.request("GET", f"{path}?watch=true&resourceVersion={answer['metadata']['resourceVersion']}",
+                           headers={"Authorization": f"Bearer {TOKEN}"})
+        stream = connection.getresponse()
+        seen = {}
+
+        def follow():
+            while line := stream.readline():
+                now = time.monotonic()
+                seen[json.loads(line)["object"]["metadata"]["resourceVersion"]] = now
+        threading.Thread(target=follow, daemon=True).start()
+        return seen
+
+    def stop(self):
+        for process in (self.server, self.etcd):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+NETWORKING = "/apis/networking.istio.io/v1/namespaces/default"
+
+
+def route(name, spec):
+    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": name},
+            "spec": {"gateways": ["edge"], **spec}}
+
+
+def moving(version):
+    return route("moving", {"hosts": ["moving.example.com"],
+                            "http": [{"directResponse": {"status": 200, "body": {"string": f"version {version}"}}}]})
+
+
+def fill(cluster, numbers):
+    def one(number):
+        name = f"host-{number}"
+        objects = [
+            ("/api/v1/namespaces/default/services",
+             {"metadata": {"name": name}, "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80}]}}),
+            ("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+             {"metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}}, "addressType": "IPv4",
+              "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"]}]}),
+            (f"{NETWORKING}/virtualservices",
+             route(name, {"hosts": [f"{name}.example.com"], "http": [{"route": [{"destination": {"host": name}}]}]})),
+        ]
+        for path, body in objects:
+            status, text = cluster.send("POST", path, body)
+            if status not in (201, 409):
+                raise SystemExit(f"{path}: {status} {text[:300]}")
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(one, numbers):
+            pass
+
+
+def seen():
+    connection = http.client.HTTPConnection("127.0.0.1", world.PORT, timeout=5)
+    connection.request("GET", "/", headers={"Host": "moving.example.com", "Connection": "close"})
+    body = connection.getresponse().read().decode()
+    connection.close()
+    return body
+
+
+def change(cluster, version):
+    status, text = cluster.send("PATCH", f"{NETWORKING}/virtualservices/moving", {"spec": moving(version)["spec"]},
+                                "application/merge-patch+json")
+    if status != 200:
+        raise SystemExit(text)
+    return json.loads(text)["metadata"]["resourceVersion"]
+
+
+def received(port, pid):
+    """Octets that the gateway has received from the API server, by the kernel's count for each open connection."""
+    text = subprocess.check_output(["ss", "-tniH", "-p", f"dport = :{port}"], text=True)
+    # A connection is a line, and what the kernel knows of it the next one.
+    lines = re.sub(r"\n\s+", " ", text).splitlines()
+    counts = [re.search(r"bytes_received:(\d+)", line) for line in lines if f"pid={pid}," in line]
+    return sum(int(count.group(1)) for count in counts if count)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 5000, 10_000])
+    parser.add_argument("--changes", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rest", type=int, default=30)
+    parser.add_argument("--status", action="store_true", help="with --write-status")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = Cluster(folder)
+        try:
+            gateway = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "edge"},
+                       "spec": {"selector": {"istio": "ingressgateway"},
+                                "servers": [{"port": {"number": world.PORT, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}}
+            cluster.send("POST", f"{NETWORKING}/gateways", gateway)
+            cluster.send("POST", f"{NETWORKING}/virtualservices", moving(0))
+            events = cluster.events(f"{NETWORKING}/virtualservices")
+            before, version = 0, 0
+            for size in args.sizes:
+                fill(cluster, range(before, size))
+                before = size
+                version = measure(cluster, events, args, size, version)
+        finally:
+            cluster.stop()
+
+
+def measure(cluster, events, args, size, version):
+    command = [world.MOONGATE, "run", "--kubernetes", "--kubeconfig", cluster.kubeconfig, "--workers", str(args.workers),
+               "--access-log", "off", "--bind", "127.0.0.1", "--admin", f"127.0.0.1:{world.ADMIN}", "--ready", f"127.0.0.1:{world.READY}"]
+    if args.status:
+        command.append("--write-status")
+    begun = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{world.READY}/healthz/ready", timeout=1):
+                    break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > begun + 300:
+                    raise SystemExit("the gateway did not become ready")
+                time.sleep(0.005)
+        ready = time.monotonic() - begun
+        time.sleep(5)
+        cpu = world.precise_cpu_seconds(process.pid)
+        time.sleep(args.rest)
+        rest = (world.precise_cpu_seconds(process.pid) - cpu) / args.rest
+        resident = world.resident_mb(process.pid)
+        costs, octets, times = [], [], []
+        for _ in range(args.changes):
+            version += 1
+            cpu, octet = world.precise_cpu_seconds(process.pid), received(cluster.port, process.pid)
+            change(cluster, version)
+            # Asking costs the gateway time too: the cost is measured by waiting, not by asking.
+            time.sleep(0.3)
+            costs.append((world.precise_cpu_seconds(process.pid) - cpu) * 1e3)
+            octets.append(received(cluster.port, process.pid) - octet)
+        for _ in range(args.changes):
+            version += 1
+            at = change(cluster, version)
+            first, streak, limit = None, 0, time.monotonic() + 30
+            while streak < args.workers * 8:
+                if seen() == f"version {version}":
+                    first, streak = first or time.monotonic(), streak + 1
+                else:
+                    first, streak = None, 0
+                if time.monotonic() > limit:
+                    raise SystemExit(f"version {version} is not served after 30 s")
+            while at not in events:
+                time.sleep(0.001)
+            times.append(max(first - events[at], 0.0) * 1e3)
+        times.sort()
+        print(f"{size} VirtualServices with Services: ready after {ready:.2f} s, {resident:.1f} MB resident, {rest * 100:.2f} % of a core at rest; "
+              f"a change: served after {statistics.median(times):.1f} ms (p99 {times[int(len(times) * 0.99) - 1]:.1f}), "
+              f"cpu {statistics.median(costs):.2f} ms, {statistics.median(octets):.0f} octets", flush=True)
+        return version
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
