@@ -45,7 +45,7 @@ def count(binary, case, requests, keep):
         backend = peers.start(proxies.backend(peers.BODIES[case]), peers.BACKEND)
         profile = os.path.join(folder, "profile")
         command = [binary] + proxies.moongate(18100)[1:]
-        proxy = peers.start(["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}"] + command, 18100)
+        proxy = peers.start(["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}"] + command, 18100, 120)
         try:
             of_case = {"h2": ["-c5", "-m10"], "close": ["--h1", f"-c{requests}", "-m1"], "tlsconn": ["--h1", f"-c{requests}", "-m1"]}
             scheme = "https" if case in peers.SECURED else "http"

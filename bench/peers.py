@@ -218,10 +218,10 @@ spec:
                 "--bind", "127.0.0.1", "--admin", f"127.0.0.1:{port + 100}", "--ready", f"127.0.0.1:{port + 200}"]
 
 
-def start(command, port):
-    """Runs a proxy and waits until its port is open."""
+def start(command, port, seconds=20):
+    """Runs a proxy and waits until its port is open; ends the proxy where that takes too long."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    until = time.time() + 20
+    until = time.time() + seconds
     while time.time() < until:
         try:
             socket.create_connection(("127.0.0.1", port), 0.2).close()
@@ -230,6 +230,8 @@ def start(command, port):
             if process.poll() is not None:
                 break
             time.sleep(0.02)
+    if process.poll() is None:
+        stop(process)
     raise SystemExit(f"{command[0]} did not open port {port}")
 
 

@@ -42,6 +42,11 @@ mod tests {
     use super::level;
 
     #[test]
+    fn records_of_log_are_removed_at_compile_time() {
+        assert_eq!(log::STATIC_MAX_LEVEL, log::LevelFilter::Off);
+    }
+
+    #[test]
     fn unknown_levels_are_refused() {
         for known in ["off", "error", "WARN", "info", "debug", "trace", "info,upstream=debug", "h2=off"] {
             assert!(level(known).is_ok(), "{known}");
