@@ -157,7 +157,8 @@ mod tests {
         let third = turn(&turns, "10.0.0.3").unwrap();
         assert_eq!(turns.taken().count, 4);
         drop((own, others, third));
-        assert_eq!((turns.taken().count, turns.taken().by_client.len()), (0, 0));
+        let taken = turns.taken();
+        assert_eq!((taken.count, taken.by_client.len()), (0, 0));
     }
 
     #[test]
