@@ -3,11 +3,11 @@
 
 use crate::program::cluster::{body, cluster, gateway_with, set_answer};
 use serde_json::Value;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use testkit::cluster::Cluster;
 use testkit::gateway::{Gateway, Signal};
+use testkit::load::Load;
 use testkit::secured::{Certificates, Hello};
 use testkit::{client, wait};
 
@@ -48,44 +48,10 @@ fn report(gateway: &Gateway) -> String {
     gateway.get(gateway.admin, "/report?format=text").unwrap().1
 }
 
-/// Requests that are sent without a pause, until this is dropped.
-struct Load {
-    stop: Arc<AtomicBool>,
-    failed: Arc<AtomicUsize>,
-    thread: Option<std::thread::JoinHandle<usize>>,
-}
-
-impl Load {
-    fn start(gateway: &Gateway, host: &'static str) -> Self {
-        let (stop, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (address, stopped, failures) = (gateway.address(8080), Arc::clone(&stop), Arc::clone(&failed));
-        let thread = std::thread::spawn(move || {
-            let mut sent = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                sent += 1;
-                if !client::get(address, host, "/").is_ok_and(|answer| answer.status == 200) {
-                    failures.fetch_add(1, Ordering::Relaxed);
-                }
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-            sent
-        });
-        Self { stop, failed, thread: Some(thread) }
-    }
-
-    /// Ends it; there were requests, and none failed.
-    fn end(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let sent = self.thread.take().map(|thread| thread.join().unwrap()).unwrap_or_default();
-        assert!(sent > 0);
-        assert_eq!(self.failed.load(Ordering::Relaxed), 0, "of {sent} requests");
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
+/// Ends a load: there were requests, and none failed.
+fn end(load: Load) {
+    let outcome = load.end();
+    assert!(outcome.answered > 0 && outcome.failures.is_empty(), "{outcome:#?}");
 }
 
 const BAD_ROUTE: &str = r"
@@ -172,12 +138,12 @@ fn the_leader_writes_what_it_finds_into_statuses_and_another_takes_its_place() {
     assert!(mended["status"]["conditions"].as_array().unwrap().iter().any(|one| one["type"] == "Other"), "{mended}");
 
     // The leader dies: another goes on, and nobody's request fails.
-    let load = Load::start(&second, "a.test");
+    let load = Load::start(second.address(8080), &["a.test"]);
     first.signal(Signal::KILL);
     cluster.apply(BAD_ROUTE).unwrap();
     until("the second leads", || holder(&cluster).starts_with("pod-2_"));
     until("statuses go on", || is_reconciled(&cluster, "vs/broken", "False"));
-    load.end();
+    end(load);
 
     // One that ends in order leaves the Lease to the next at once.
     drop(first);
@@ -244,7 +210,7 @@ fn rights_to_write_that_are_missing_are_one_finding_and_change_nothing_else() {
     };
     apply(&patch(serde_json::json!(kept)));
     let running = gateway_with(&cluster, state.path(), &["--write-status"], "pod-1");
-    let load = Load::start(&running, "a.test");
+    let load = Load::start(running.address(8080), &["a.test"]);
     until("the denial is told", || report(&running).contains("MG0034"));
     assert_eq!(report(&running).matches("MG0034").count(), 1);
     set_answer(&cluster, "second");
@@ -256,7 +222,7 @@ fn rights_to_write_that_are_missing_are_one_finding_and_change_nothing_else() {
     // The same for the Lease.
     cluster.must(&["delete", "rolebinding", "istio-ingressgateway", "-n", "istio-system"]).unwrap();
     until("the denial is told", || report(&running).contains("the Lease of the leader"));
-    load.end();
+    end(load);
 }
 
 #[test]
@@ -302,7 +268,7 @@ fn kinds_and_namespaces_come_and_go_without_a_request_that_fails() {
     let state = tempfile::tempdir().unwrap();
     cluster.must(&["delete", "crd", "serviceentries.networking.istio.io"]).unwrap();
     let running = gateway_with(&cluster, state.path(), &["--write-status"], "pod-1");
-    let load = Load::start(&running, "a.test");
+    let load = Load::start(running.address(8080), &["a.test"]);
     // The API server may still list a kind for a moment after its definition is gone.
     until("the kind that is not installed is reported", || report(&running).contains("MG0032"));
     // Installed late.
@@ -334,7 +300,7 @@ fn kinds_and_namespaces_come_and_go_without_a_request_that_fails() {
     cluster.must(&["delete", "vs", "--all", "-n", "shop"]).unwrap();
     cluster.must(&["delete", "namespace", "shop", "--wait=false"]).unwrap();
     wait::until("its route is gone", || client::get(running.address(8080), "shop.test", "/").unwrap().status == 404);
-    load.end();
+    end(load);
 }
 
 const SECURE: &str = r"
