@@ -15,7 +15,7 @@ use wire::edit::{Edits, FieldEdit};
 
 /// How long a request waits for a token.
 const WAIT: Duration = Duration::from_secs(10);
-/// Tokens that nobody used for so long are forgotten.
+/// How long a token is kept without being used.
 const UNUSED: Duration = Duration::from_secs(3600);
 
 /// Why a request cannot have its credential. The text has no part of the credential.

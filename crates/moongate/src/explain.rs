@@ -160,14 +160,6 @@ impl Explainer {
         }
         let mut claims = Claims::default();
         if let Some(config) = &arrival.served.listener.policies.authentication {
-            let context = RequestContext {
-                request: &request,
-                buffer: &head,
-                settings,
-                mesh_settings,
-                peer: &peer,
-                original_port: None,
-            };
             let mut scratch = Scratch::default();
             // What cannot be routed is refused below.
             let found = decision::prepare(&context, &mut scratch).ok().map(|view| {

@@ -200,7 +200,7 @@ impl StatusSink {
     }
 }
 
-/// The status that tells of these findings.
+/// The status that reports these findings.
 fn status(found: &[&Diagnostic], always: bool) -> Status {
     let errors = found.iter().filter(|one| one.severity == Severity::Error).count();
     let warnings = found.len() - errors;

@@ -104,7 +104,7 @@ fn params() -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// Keys are nobody else's business.
+/// Writes a file that only its owner can read, because it may hold a private key.
 fn write(path: &Path, text: &str) -> Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));

@@ -5,11 +5,11 @@ use crate::audit::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::destination::{Destination, DestinationHost};
 
-/// Destinations that are told apart; of further ones there is a number.
+/// The most destinations that are listed; further ones are only counted.
 const MOST: usize = 10_000;
-/// Clients of a destination that are told apart.
+/// The most clients of a destination that are listed.
 const CLIENTS: usize = 64;
-/// Reasons of a destination that are told apart; the gateway has fewer, but for the rules of policies.
+/// The most reasons of a destination that are listed; the gateway has fewer, but for the rules of policies.
 const REASONS: usize = 64;
 
 /// How a destination is asked for.

@@ -72,7 +72,7 @@ fn head(denials: &Denials, out: &mut String) {
     }
 }
 
-/// What was denied, how often and to whom, and what to do where it is not an object below.
+/// What was denied, how often, for which clients, and the remedy where it is not an object below.
 fn describe(target: &Target, denial: &Denial, remarks: &[(&String, Option<String>)], out: &mut String) {
     let way = match target.way {
         Way::Request => "HTTP requests",

@@ -1,5 +1,5 @@
-//! Which of several processes leads, by a Lease (`coordination.k8s.io/v1`) that its holder renews, as client-go does it. Times of other
-//! machines are not believed: a Lease is free once it has not changed for as long as it says, by the clock of this process. A holder that
+//! Which of several processes leads, by a Lease (`coordination.k8s.io/v1`) that its holder renews, as client-go does it. Clocks of other
+//! machines are not trusted: a Lease is free once it has not changed for its duration, measured by the clock of this process. A holder that
 //! could not renew stops leading before others may begin. Every write is guarded by the version that was read.
 
 use super::access::Cluster;

@@ -1,4 +1,4 @@
-//! Asks the service about a request: whether a rule is for the request, what the service is told of it, and its verdict.
+//! Asks the service about a request: whether a rule applies to the request, what is sent to the service, and the verdict.
 
 use crate::codec::ClientReset;
 use crate::conn::{ExternalGate, HeldBody};
