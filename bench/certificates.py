@@ -12,7 +12,6 @@ import base64
 import datetime
 import os
 import re
-import signal
 import socket
 import ssl
 import statistics
@@ -141,10 +140,8 @@ def main():
         os.mkdir(config)
         configuration = Configuration(config, args.certificates)
         log = os.path.join(folder, "log")
-        command = [world.MOONGATE, "run", config, "--workers", str(args.workers), "--access-log", "off", "--bind", "127.0.0.1",
-                   "--admin", f"127.0.0.1:{world.ADMIN}", "--ready", f"127.0.0.1:{world.READY}"]
         with open(log, "w") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+            process = subprocess.Popen(world.command(config, args.workers), stdout=file, stderr=file, start_new_session=True)
         try:
             wait_for(log, 1)
             first = taken_over(log)[0]
@@ -173,8 +170,7 @@ def main():
             world.show("a change", {step: f"{statistics.median(one[step] for one in changes):.1f} ms" for step in ("parse", "compile", "apply")})
             world.show("all at once", shown(waits(0.5, all_at_once)))
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            world.stop(process)
 
 
 def wait_for(log, count):

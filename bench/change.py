@@ -3,13 +3,11 @@
 
   bench/change.py [--routes 5000] [--unrelated 1000 20000] [--changes 40] [--workers 2]
 
-A change moves one host's route to another direct response by renaming a file into place. It counts as live when as many fresh connections in a row
-as there are workers, times eight, see it: connections fall to a worker by a hash of their ports.
+A change moves one host's route to another direct response by renaming a file into place. It counts as live when as many new connections in a row
+as there are workers, times eight, see it.
 """
 import argparse
-import http.client
 import os
-import signal
 import statistics
 import tempfile
 import time
@@ -19,36 +17,18 @@ ROUTE = """apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: moving, namespace: default}
 spec:
-  hosts: [moving.example.com]
+  hosts: [%s]
   gateways: [edge]
   http:
-  - directResponse: {status: 200, body: {string: "version %d"}}
-"""
-
-
-def seen():
-    connection = http.client.HTTPConnection("127.0.0.1", world.PORT, timeout=5)
-    connection.request("GET", "/", headers={"Host": "moving.example.com", "Connection": "close"})
-    body = connection.getresponse().read().decode()
-    connection.close()
-    return body
+  - directResponse: {status: 200, body: {string: "version %%d"}}
+""" % world.MOVING
 
 
 def change(folder, version, workers):
     """Milliseconds from the rename until every worker answers with it."""
     world.write(os.path.join(folder, "moving.yaml"), ROUTE % version)
     begun = time.monotonic()
-    first = None
-    streak = 0
-    while streak < workers * 8:
-        if seen() == f"version {version}":
-            first = first or time.monotonic()
-            streak += 1
-        else:
-            streak = 0
-        if time.monotonic() > begun + 30:
-            raise SystemExit(f"version {version} is not live after 30 s")
-    return (first - begun) * 1e3
+    return (world.wait_for_version(version, workers) - begun) * 1e3
 
 
 def main():
@@ -73,13 +53,12 @@ def main():
                     # Asking costs the gateway time too: the cost is measured by waiting, not by asking.
                     time.sleep(0.3)
                     costs.append((world.precise_cpu_seconds(process.pid) - before) * 1e3)
-                    if seen() != f"version {version}":
+                    if world.seen() != f"version {version}":
                         raise SystemExit(f"version {version} is not live after {time.monotonic() - begun:.1f} s")
                 for version in range(args.changes + 1, 2 * args.changes + 1):
                     times.append(change(folder, version, args.workers))
             finally:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                world.stop(process)
         medians.append(statistics.median(costs))
         print(f"{args.routes} routes, {unrelated} unrelated pairs: live after {statistics.median(times):.1f} ms "
               f"({min(times):.1f} to {max(times):.1f}), cpu {statistics.median(costs):.2f} ms ({min(costs):.2f} to {max(costs):.2f})")

@@ -9,7 +9,6 @@ listener comes or goes, a document becomes unreadable or is mended.
 import argparse
 import os
 import re
-import signal
 import subprocess
 import tempfile
 import time
@@ -86,8 +85,7 @@ def main():
             text = wrk.communicate()[0]
         finally:
             for one in [process, *backends]:
-                os.killpg(one.pid, signal.SIGKILL)
-                one.wait()
+                world.stop(one)
     requests = int(re.search(r"(\d+) requests in", text).group(1))
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     errors = re.search(r"Socket errors: (.*)", text)

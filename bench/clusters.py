@@ -5,7 +5,6 @@
 """
 import argparse
 import os
-import signal
 import tempfile
 import world
 
@@ -53,8 +52,7 @@ def main():
             try:
                 resident[count] = world.resident_mb(process.pid)
             finally:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                world.stop(process)
     for count, memory in resident.items():
         print(f"{count:7} clusters, each with a rule: {memory:.1f} MB resident")
 

@@ -6,9 +6,7 @@ client sees meanwhile.
 """
 import os
 import resource
-import signal
 import socket
-import subprocess
 import tempfile
 import threading
 import urllib.request
@@ -94,9 +92,8 @@ def main():
                 world.show(name, {"memory_mb": f"{memory:.1f} -> {world.resident_mb(process.pid):.1f}", "gateway_cpu_ms": round(spent * 1e3, 1),
                                   "attacker_cpu_ms": round(own * 1e3, 1), "others_answered": counts[True], "others_failed": counts[False]})
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            os.killpg(backend.pid, signal.SIGTERM)
+            world.stop(process)
+            world.stop(backend)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,8 @@ gone before warm the process up.
 """
 import argparse
 import os
-import resource
-import signal
 import socket
 import ssl
-import subprocess
 import tempfile
 import time
 import world
@@ -89,15 +86,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", type=int, default=9000)
     args = parser.parse_args()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    world.allow_descriptors()
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         config = os.path.join(folder, "config")
         os.mkdir(config)
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-                        f"{config}/key.pem", "-out", f"{config}/cert.pem", "-days", "9", "-subj", "/CN=dev.example.com"],
-                       check=True, capture_output=True)
+        world.certify("dev.example.com", f"{config}/cert.pem", f"{config}/key.pem")
         world.write(os.path.join(config, "all.yaml"), CONFIG)
         backend = world.backend(BACKEND, folder)
         try:
@@ -116,10 +110,9 @@ def main():
                     for connection in held:
                         connection.close()
                 finally:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+                    world.stop(process)
         finally:
-            os.killpg(backend.pid, signal.SIGTERM)
+            world.stop(backend)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import re
-import signal
 import socket
 import ssl
 import statistics
@@ -19,7 +18,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 import world
 
@@ -43,19 +41,18 @@ class Cluster:
         with open(path("tokens.csv"), "w") as file:
             file.write(f'{TOKEN},admin,admin,"system:masters"\n')
         subprocess.run(["openssl", "genrsa", "-out", path("sa.key"), "2048"], check=True, capture_output=True)
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
         client, other = f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peer}"
-        self.etcd = subprocess.Popen(
+        self.etcd = world.run(
             [f"{programs}/etcd", "--data-dir", path("etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
              "--listen-peer-urls", other, "--initial-advertise-peer-urls", other, "--initial-cluster", f"default={other}",
-             "--unsafe-no-fsync"], **quiet)
-        self.server = subprocess.Popen(
+             "--unsafe-no-fsync"])
+        self.server = world.run(
             [f"{programs}/kube-apiserver", f"--etcd-servers={client}", f"--secure-port={self.port}", f"--cert-dir={path('certs')}",
              f"--token-auth-file={path('tokens.csv')}", f"--service-account-key-file={path('sa.key')}",
              f"--service-account-signing-key-file={path('sa.key')}", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
              "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16",
              "--service-account-issuer=https://kubernetes.default.svc", "--authorization-mode=RBAC",
-             "--disable-admission-plugins=ServiceAccount", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000"], **quiet)
+             "--disable-admission-plugins=ServiceAccount", "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000"])
         self.kubeconfig = path("kubeconfig")
         with open(self.kubeconfig, "w") as file:
             json.dump({
@@ -118,8 +115,7 @@ class Cluster:
 
     def stop(self):
         for process in (self.server, self.etcd):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            world.stop(process)
 
 
 NETWORKING = "/apis/networking.istio.io/v1/namespaces/default"
@@ -131,7 +127,7 @@ def route(name, spec):
 
 
 def moving(version):
-    return route("moving", {"hosts": ["moving.example.com"],
+    return route("moving", {"hosts": [world.MOVING],
                             "http": [{"directResponse": {"status": 200, "body": {"string": f"version {version}"}}}]})
 
 
@@ -154,14 +150,6 @@ def fill(cluster, numbers):
     with ThreadPoolExecutor(8) as pool:
         for _ in pool.map(one, numbers):
             pass
-
-
-def seen():
-    connection = http.client.HTTPConnection("127.0.0.1", world.PORT, timeout=5)
-    connection.request("GET", "/", headers={"Host": "moving.example.com", "Connection": "close"})
-    body = connection.getresponse().read().decode()
-    connection.close()
-    return body
 
 
 def change(cluster, version):
@@ -208,22 +196,9 @@ def main():
 
 
 def measure(cluster, events, args, size, version):
-    command = [world.MOONGATE, "run", "--kubernetes", "--kubeconfig", cluster.kubeconfig, "--workers", str(args.workers),
-               "--access-log", "off", "--bind", "127.0.0.1", "--admin", f"127.0.0.1:{world.ADMIN}", "--ready", f"127.0.0.1:{world.READY}"]
-    if args.status:
-        command.append("--write-status")
-    begun = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    source = ["--kubernetes", "--kubeconfig", cluster.kubeconfig] + (["--write-status"] if args.status else [])
+    process, ready = world.start(source, args.workers, seconds=300)
     try:
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{world.READY}/healthz/ready", timeout=1):
-                    break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > begun + 300:
-                    raise SystemExit("the gateway did not become ready")
-                time.sleep(0.005)
-        ready = time.monotonic() - begun
         time.sleep(5)
         cpu = world.precise_cpu_seconds(process.pid)
         time.sleep(args.rest)
@@ -241,14 +216,7 @@ def measure(cluster, events, args, size, version):
         for _ in range(args.changes):
             version += 1
             at = change(cluster, version)
-            first, streak, limit = None, 0, time.monotonic() + 30
-            while streak < args.workers * 8:
-                if seen() == f"version {version}":
-                    first, streak = first or time.monotonic(), streak + 1
-                else:
-                    first, streak = None, 0
-                if time.monotonic() > limit:
-                    raise SystemExit(f"version {version} is not served after 30 s")
+            first = world.wait_for_version(version, args.workers)
             while at not in events:
                 time.sleep(0.001)
             times.append(max(first - events[at], 0.0) * 1e3)
@@ -258,8 +226,7 @@ def measure(cluster, events, args, size, version):
               f"cpu {statistics.median(costs):.2f} ms, {statistics.median(octets):.0f} octets", flush=True)
         return version
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        world.stop(process)
 
 
 if __name__ == "__main__":

@@ -17,17 +17,15 @@ import os
 import re
 import select
 import shutil
-import signal
 import socket
 import ssl
 import statistics
 import subprocess
 import tempfile
 import time
+import world
+from world import stop
 
-TICKS = os.sysconf("SC_CLK_TCK")
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MOONGATE = os.environ.get("MOONGATE", os.path.join(ROOT, "target/release/moongate"))
 BEFORE = os.environ.get("BEFORE")
 BACKEND = 18080
 BODIES = {"keepalive": 512, "close": 512, "big": 1 << 20, "tls": 512, "tlsconn": 512, "handshake": 512, "resumed": 512, "h2": 512, "h2big": 1 << 20, "bytes": 8 << 20, "through": 8 << 20}
@@ -53,9 +51,7 @@ class Proxies:
     def certify(self):
         """A certificate, its key, and both in one file."""
         self.key, self.certificate = os.path.join(self.folder, "key.pem"), os.path.join(self.folder, "cert.pem")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.key,
-                        "-out", self.certificate, "-days", "9", "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}"],
-                       check=True, capture_output=True)
+        world.certify(NAME, self.certificate, self.key)
         self.write("both.pem", open(self.certificate).read() + open(self.key).read())
 
     def write(self, name, text):
@@ -69,8 +65,8 @@ class Proxies:
         with open(os.path.join(self.folder, "page"), "w") as file:
             file.write("m" * size)
         answer = f'return 200 "{"m" * size}";' if size < 4096 else f"root {self.folder}; try_files /page =404;"
-        return ["nginx", "-c", self.write("backend.conf", self.nginx_text(
-            "backend", f"server {{ listen 127.0.0.1:{BACKEND} backlog=4096{self.nginx_tls('through')} location / {{ {answer} }} }}"))]
+        return ["nginx", "-c", self.write("backend.conf", world.nginx_text(
+            self.folder, "backend", f"server {{ listen 127.0.0.1:{BACKEND} backlog=4096{self.nginx_tls('through')} location / {{ {answer} }} }}"))]
 
     def nginx_tls(self, *cases):
         """What a server of nginx has in some cases."""
@@ -79,14 +75,8 @@ class Proxies:
         version = " http2" if self.case in SECURED else ""
         return f" ssl{version}; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {self.certificate}; ssl_certificate_key {self.key};"
 
-    def nginx_text(self, name, servers, workers=1):
-        temp = "".join(f"{kind}_temp_path {self.folder}/{name}-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        return (f"worker_processes {workers}; daemon off; pid {self.folder}/{name}.pid; error_log /dev/null;\n"
-                f"events {{ worker_connections 4096; }}\n"
-                f"http {{ access_log off; sendfile on; keepalive_requests 1000000000; {temp}\n{servers} }}\n")
-
     def nginx(self, port):
-        return ["nginx", "-c", self.write("nginx.conf", self.nginx_text("nginx", f"""
+        return ["nginx", "-c", self.write("nginx.conf", world.nginx_text(self.folder, "nginx", f"""
   upstream echo {{ server 127.0.0.1:{BACKEND}; keepalive 256; keepalive_requests 1000000000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096{self.nginx_tls(*SECURED)} server_name dev.example.com;
     location / {{ proxy_pass http://echo; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -214,13 +204,16 @@ spec:
   resolution: STATIC
   endpoints: [{{address: 127.0.0.1, ports: {{{kind}: {BACKEND}}}}}]
 """)
-        return [MOONGATE, "run", os.path.join(self.folder, "moongate"), "--workers", str(self.workers), "--access-log", "off",
-                "--bind", "127.0.0.1", "--admin", f"127.0.0.1:{port + 100}", "--ready", f"127.0.0.1:{port + 200}"]
+        return self.command(port)
+
+    def command(self, port):
+        """Moongate on its configuration."""
+        return world.command(os.path.join(self.folder, "moongate"), self.workers, port + 100, port + 200)
 
 
 def start(command, port, seconds=20):
     """Runs a proxy and waits until its port is open; ends the proxy where that takes too long."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = world.run(command)
     until = time.time() + seconds
     while time.time() < until:
         try:
@@ -230,14 +223,8 @@ def start(command, port, seconds=20):
             if process.poll() is not None:
                 break
             time.sleep(0.02)
-    if process.poll() is None:
-        stop(process)
+    stop(process)
     raise SystemExit(f"{command[0]} did not open port {port}")
-
-
-def stop(process):
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def family(pid):
@@ -257,7 +244,7 @@ def cpu_seconds(pid):
         with open(f"/proc/{one}/stat") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         user, system = user + int(fields[11]), system + int(fields[12])
-    return user / TICKS, system / TICKS
+    return user / world.TICKS, system / world.TICKS
 
 
 def shake(port, seconds, resume):
@@ -328,27 +315,37 @@ def main():
         os.chmod(folder, 0o755)
         proxies = Proxies(folder, args.workers, args.case)
         backend = start(proxies.backend(BODIES[args.case]), BACKEND)
-        figures = {name: [] for name in names}
         try:
-            for round_ in range(args.rounds):
-                # In another order each time, so that none always follows the same.
-                for offset, name in enumerate(names[round_ % len(names):] + names[:round_ % len(names)]):
-                    port = 18100 + offset
-                    process = start(getattr(proxies, name)(port), port)
-                    try:
-                        load(args.case, port, 1, args.connections)
-                        before = cpu_seconds(process.pid)
-                        requests, failures = load(args.case, port, args.seconds, args.connections)
-                        after = cpu_seconds(process.pid)
-                        # Of a request, in microseconds; of a GiB, in milliseconds.
-                        share = (1 << 30) / BODIES[args.case] * 1e3 if args.case in RELAYED else 1e6
-                        user, system = ((b - a) / requests * share for a, b in zip(before, after))
-                        figures[name].append((user + system, user, requests / args.seconds, failures))
-                    finally:
-                        stop(process)
+            figures = in_turns(proxies, names, args.rounds, 18100, lambda _, port, pid: measure(args, port, pid))
         finally:
             stop(backend)
     report(args, figures)
+
+
+def in_turns(proxies, names, rounds, first_port, measure):
+    """What `measure(name, port, pid)` gives for each proxy, once a round; in another order each time, so that none always follows the same."""
+    figures = {name: [] for name in names}
+    for round_ in range(rounds):
+        for offset, name in enumerate(names[round_ % len(names):] + names[:round_ % len(names)]):
+            port = first_port + offset
+            process = start(getattr(proxies, name)(port), port)
+            try:
+                figures[name].append(measure(name, port, process.pid))
+            finally:
+                stop(process)
+    return figures
+
+
+def measure(args, port, pid):
+    """CPU time and user time, rate and failures of a proxy under load."""
+    load(args.case, port, 1, args.connections)
+    before = cpu_seconds(pid)
+    requests, failures = load(args.case, port, args.seconds, args.connections)
+    after = cpu_seconds(pid)
+    # Of a request, in microseconds; of a GiB, in milliseconds.
+    share = (1 << 30) / BODIES[args.case] * 1e3 if args.case in RELAYED else 1e6
+    user, system = ((b - a) / requests * share for a, b in zip(before, after))
+    return user + system, user, requests / args.seconds, failures
 
 
 def report(args, figures):
@@ -361,9 +358,9 @@ def report(args, figures):
         print(f"{name:10} {middle(0):8.2f} {middle(1):8.2f} {min(cost):8.2f} {max(cost):8.2f} {middle(2):8.0f} {sum(row[3] for row in rows):7}")
     if "moongate" in figures:
         for peer in (name for name in figures if name != "moongate"):
-            ratios = [ours[0] / theirs[0] for ours, theirs in zip(figures["moongate"], figures[peer])]
+            found = [ours[0] / theirs[0] for ours, theirs in zip(figures["moongate"], figures[peer])]
             whole = statistics.median(r[0] for r in figures["moongate"]) / statistics.median(r[0] for r in figures[peer])
-            print(f"moongate / {peer}: {whole:.3f} (round by round {min(ratios):.3f} to {max(ratios):.3f})")
+            print(f"moongate / {peer}: {whole:.3f} (round by round {min(found):.3f} to {max(found):.3f})")
 
 
 if __name__ == "__main__":

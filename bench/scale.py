@@ -8,7 +8,6 @@ Requests go to the same 10 hosts at every size, in turns within one run.
 import argparse
 import os
 import re
-import signal
 import statistics
 import subprocess
 import tempfile
@@ -61,10 +60,9 @@ def main():
                             r'^moongate_config_seconds\{stage="(\w+)"\} ([0-9.e-]+)', world.page("/metrics"), re.M)}
                         figures[count].append((ready, memory, cost, stages))
                     finally:
-                        os.killpg(process.pid, signal.SIGKILL)
-                        process.wait()
+                        world.stop(process)
         finally:
-            os.killpg(backend.pid, signal.SIGKILL)
+            world.stop(backend)
     print(f"{args.rounds} rounds, medians (lowest to highest)")
     smallest = figures[args.hosts[0]]
     for count, rows in figures.items():

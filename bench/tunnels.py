@@ -9,7 +9,6 @@ and leaves them: resident memory.
 """
 import argparse
 import os
-import resource
 import selectors
 import shutil
 import socket
@@ -17,7 +16,9 @@ import statistics
 import tempfile
 import time
 import peers
-from peers import MOONGATE, NAME, Proxies, cpu_seconds, start, stop
+import world
+from peers import NAME, Proxies, cpu_seconds, in_turns, start
+from world import resident_mb, stop
 
 # Others than those of `peers.py`, which may run beside it.
 BACKEND = peers.BACKEND = 18480
@@ -52,8 +53,7 @@ spec:
   resolution: STATIC
   endpoints: [{{address: 127.0.0.1}}]
 """)
-        return [MOONGATE, "run", os.path.join(self.folder, "moongate"), "--workers", str(self.workers), "--access-log", "off",
-                "--bind", "127.0.0.1", "--admin", f"127.0.0.1:{port + 100}", "--ready", f"127.0.0.1:{port + 200}"]
+        return self.command(port)
 
 
 def opened(name, port):
@@ -104,14 +104,8 @@ def first(name, port, seconds):
     return count
 
 
-def resident_mb(pid):
-    with open(f"/proc/{pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
-
-
 def idle(proxies, tunnels):
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    world.allow_descriptors()
     listener = socket.create_server(("127.0.0.1", BACKEND), backlog=4096)
     port = PORT
     process = start(proxies.moongate(port), port)
@@ -145,25 +139,21 @@ def main():
         if args.case == "idle":
             return idle(proxies, args.tunnels)
         backend = start(proxies.backend(SIZE if args.case == "bytes" else 512), BACKEND)
-        names, figures = ["haproxy", "moongate"], {"haproxy": [], "moongate": []}
         try:
-            for round_ in range(args.rounds):
-                for offset, name in enumerate(names if round_ % 2 == 0 else names[::-1]):
-                    port = PORT + offset
-                    process = start(getattr(proxies, name)(port), port)
-                    try:
-                        measure = (lambda seconds: relay(name, port, seconds, args.connections)) if args.case == "bytes" else (lambda seconds: first(name, port, seconds))
-                        measure(0.5)
-                        before = sum(cpu_seconds(process.pid))
-                        done = measure(args.seconds)
-                        used = sum(cpu_seconds(process.pid)) - before
-                        per = used / (done / (1 << 30)) * 1e3 if args.case == "bytes" else used / done * 1e6
-                        figures[name].append((per, done / args.seconds))
-                    finally:
-                        stop(process)
+            figures = in_turns(proxies, ["haproxy", "moongate"], args.rounds, PORT, lambda *of: measure(args, *of))
         finally:
             stop(backend)
     report(args, figures)
+
+
+def measure(args, name, port, pid):
+    """CPU time of a proxy, and the rate."""
+    load = (lambda seconds: relay(name, port, seconds, args.connections)) if args.case == "bytes" else (lambda seconds: first(name, port, seconds))
+    load(0.5)
+    before = sum(cpu_seconds(pid))
+    done = load(args.seconds)
+    used = sum(cpu_seconds(pid)) - before
+    return used / (done / (1 << 30)) * 1e3 if args.case == "bytes" else used / done * 1e6, done / args.seconds
 
 
 def report(args, figures):

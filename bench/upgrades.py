@@ -20,10 +20,8 @@ BACKEND = 18290
 def follow(config, path):
     """One more process, once it has taken over."""
     log = tempfile.NamedTemporaryFile("r")
-    command = [world.MOONGATE, "run", config, "--workers", "1", "--access-log", "off", "--bind", "127.0.0.1", "--takeover", path,
-               "--admin", f"127.0.0.1:{world.ADMIN}", "--ready", f"127.0.0.1:{world.READY}"]
     with open(log.name, "w") as out:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out, start_new_session=True)
+        process = subprocess.Popen(world.command(config) + ["--takeover", path], stdout=subprocess.DEVNULL, stderr=out, start_new_session=True)
     begun = time.monotonic()
     while "took over from the process before" not in open(log.name).read():
         if time.monotonic() > begun + 30 or process.poll() is not None:

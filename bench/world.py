@@ -1,6 +1,9 @@
 """Configurations and a gateway process for the other scripts: many hosts, each a VirtualService and a ServiceEntry."""
+import http.client
 import json
 import os
+import resource
+import signal
 import subprocess
 import time
 import urllib.request
@@ -39,6 +42,8 @@ spec:
   resolution: STATIC
   endpoints: [{address: 127.0.0.1, ports: {http: %(port)d}}]
 """
+# The host whose answer changes.
+MOVING = "moving.example.com"
 # An object of the same kinds that nothing refers to.
 UNRELATED = HOST.replace("host-%(n)d", "other-%(n)d").replace("service-%(n)d", "other-service-%(n)d").replace("[edge]", "[elsewhere]")
 
@@ -60,13 +65,18 @@ def lay_out(folder, hosts, backend, files=100, unrelated=0):
             write(os.path.join(folder, f"{name}-{part}.yaml"), "".join(text % {"n": n, "port": backend} for n in numbers))
 
 
-def start(folder, workers=1, *more):
-    """The gateway on that folder, ready; with the seconds until it was."""
-    command = [MOONGATE, "run", folder, "--workers", str(workers), "--access-log", "off", "--bind", "127.0.0.1",
-               "--admin", f"127.0.0.1:{ADMIN}", "--ready", f"127.0.0.1:{READY}", *more]
+def command(source, workers=1, admin=ADMIN, ready=READY):
+    """What runs the gateway on a folder, or on whatever the arguments `source` say."""
+    source = [source] if isinstance(source, str) else source
+    return [MOONGATE, "run", *source, "--workers", str(workers), "--access-log", "off", "--bind", "127.0.0.1",
+            "--admin", f"127.0.0.1:{admin}", "--ready", f"127.0.0.1:{ready}"]
+
+
+def start(source, workers=1, *more, seconds=120):
+    """The gateway, ready; with the seconds until it was."""
     begun = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while time.monotonic() < begun + 120:
+    process = run(command(source, workers) + list(more))
+    while time.monotonic() < begun + seconds:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{READY}/healthz/ready", timeout=1):
                 return process, time.monotonic() - begun
@@ -74,7 +84,55 @@ def start(folder, workers=1, *more):
             if process.poll() is not None:
                 break
             time.sleep(0.005)
+    stop(process)
     raise SystemExit("the gateway did not become ready")
+
+
+def run(command):
+    """A process of its own group, whose output nobody reads."""
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def stop(process):
+    """Ends a process and its children at once."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def allow_descriptors():
+    """As many descriptors as this process may have."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def certify(name, certificate, key):
+    """A new key and a certificate for a name, in these files."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate,
+                    "-days", "9", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"], check=True, capture_output=True)
+
+
+def seen():
+    """What a new connection is answered for the host that changes."""
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
+    connection.request("GET", "/", headers={"Host": MOVING, "Connection": "close"})
+    body = connection.getresponse().read().decode()
+    connection.close()
+    return body
+
+
+def wait_for_version(version, workers):
+    """Waits until as many new connections in a row as there are workers, times eight, are answered `version N`: connections fall to a worker by a hash
+    of their ports. When the first of them was."""
+    first, streak, limit = None, 0, time.monotonic() + 30
+    while streak < workers * 8:
+        if seen() == f"version {version}":
+            first, streak = first or time.monotonic(), streak + 1
+        else:
+            first, streak = None, 0
+        if time.monotonic() > limit:
+            raise SystemExit(f"version {version} is not served after 30 s")
+    return first
 
 
 def page(path):
@@ -112,12 +170,7 @@ def precise_cpu_seconds(pid):
 
 def backend(port, folder, text="ok"):
     """nginx answering every request."""
-    temp = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    conf = os.path.join(folder, f"backend-{port}.conf")
-    write(conf, f"worker_processes 1; daemon off; pid {folder}/{port}.pid; error_log /dev/null; events {{ worker_connections 4096; }}\n"
-                f"http {{ access_log off; keepalive_requests 1000000000; {temp} server {{ listen 127.0.0.1:{port} backlog=4096; "
-                f"location / {{ return 200 \"{text}\"; }} }} }}\n")
-    return subprocess.Popen(["nginx", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    return nginx(port, folder, f"listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 \"{text}\"; }}", 4096)
 
 
 def files(port, folder, sizes, http2=False):
@@ -127,12 +180,22 @@ def files(port, folder, sizes, http2=False):
     for name, size in sizes.items():
         with open(os.path.join(root, name), "wb") as file:
             file.truncate(size)
-    temp = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    return nginx(port, folder, f"listen 127.0.0.1:{port} backlog=4096{' http2' if http2 else ''}; root {root};", 16384)
+
+
+def nginx(port, folder, server, connections):
+    """nginx with one server."""
     conf = os.path.join(folder, f"backend-{port}.conf")
-    http2 = " http2" if http2 else ""
-    write(conf, f"worker_processes 1; daemon off; pid {folder}/{port}.pid; error_log /dev/null; events {{ worker_connections 16384; }}\n"
-                f"http {{ access_log off; keepalive_requests 1000000000; {temp} server {{ listen 127.0.0.1:{port} backlog=4096{http2}; root {root}; }} }}\n")
-    return subprocess.Popen(["nginx", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    write(conf, nginx_text(folder, str(port), f"server {{ {server} }}", connections=connections))
+    return run(["nginx", "-c", conf])
+
+
+def nginx_text(folder, name, http, workers=1, connections=4096):
+    """A configuration of nginx, which has its files in a folder."""
+    temp = "".join(f"{kind}_temp_path {folder}/{name}-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    return (f"worker_processes {workers}; daemon off; pid {folder}/{name}.pid; error_log /dev/null;\n"
+            f"events {{ worker_connections {connections}; }}\n"
+            f"http {{ access_log off; sendfile on; keepalive_requests 1000000000; {temp}\n{http} }}\n")
 
 
 def show(name, value):

@@ -1,7 +1,6 @@
 """Frames of HTTP/2 by hand, and a gateway to send them to: for the attacks in this folder."""
 import collections
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -129,9 +128,7 @@ class Gateway:
         return self
 
     def __exit__(self, *_):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        world.stop(self.process)
         for backend in (self.backend, self.silent):
-            os.killpg(backend.pid, signal.SIGTERM)
-            backend.wait()
+            world.stop(backend)
         self.folder.cleanup()

@@ -10,9 +10,7 @@ and, at the end, one edit.
 import argparse
 import http.client
 import os
-import resource
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -104,13 +102,10 @@ def main():
     parser.add_argument("--descriptors", type=int, default=4096)
     parser.add_argument("--seconds", type=int, default=30)
     args = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    world.allow_descriptors()
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-                        "/CN=a.test", "-addext", "subjectAltName=DNS:a.test", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"],
-                       check=True, capture_output=True)
+        world.certify("a.test", f"{folder}/cert.pem", f"{folder}/key.pem")
         config = os.path.join(folder, "c.yaml")
         text = CONFIG.replace("cert.pem", f"{folder}/cert.pem").replace("key.pem", f"{folder}/key.pem")
         for name, port, content in KINDS:
@@ -135,8 +130,7 @@ def main():
                     key.fileobj.close()
                 selector.close()
             finally:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                world.stop(process)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ attack, loopback only.
 """
 import os
 import resource
-import signal
 import socket
 import sys
 import tempfile
@@ -169,9 +168,7 @@ def main():
                 if not alive:
                     break
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            world.stop(process)
     raise SystemExit(int(failed))
 
 
