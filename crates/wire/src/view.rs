@@ -31,6 +31,19 @@ pub struct Field {
     pub value: Span,
 }
 
+impl Field {
+    /// The whole line, if it is `name: value` and CR LF.
+    fn line_of(self, buffer: &[u8]) -> Option<&[u8]> {
+        if self.value.start != self.name.end + 2 {
+            return None;
+        }
+        let (start, end) = (self.name.start as usize, self.value.end as usize + 2);
+        let line = buffer.get(start..end)?;
+        let is_written_so = line.get((self.name.end - self.name.start) as usize..)?.starts_with(b": ");
+        (is_written_so && line.ends_with(b"\r\n")).then_some(line)
+    }
+}
+
 /// The header lines of a head, in their order.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'a> {
@@ -58,6 +71,12 @@ impl<'a> Fields<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let buffer = self.buffer;
         self.index.iter().map(move |field| (field.name.of(buffer), field.value.of(buffer)))
+    }
+
+    /// Name and value of every line, and the whole line if it is `name: value` and CR LF in the buffer.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8], Option<&'a [u8]>)> + use<'a> {
+        let buffer = self.buffer;
+        self.index.iter().map(move |field| (field.name.of(buffer), field.value.of(buffer), field.line_of(buffer)))
     }
 
     /// The values of all lines of a name, compared without regard to case.

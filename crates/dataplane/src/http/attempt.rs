@@ -47,7 +47,7 @@ pub(super) struct Attempt<'a> {
     worker: &'a Worker,
     plan: &'a Plan,
     down: &'a mut Downstream,
-    up: Upstream,
+    up: &'a mut Upstream,
     request: RequestSide<'a>,
     response: ResponseSide<'a>,
     retries: ResponseRetries<'a>,
@@ -72,7 +72,7 @@ impl Attempt<'_> {
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
             let received = self.forward_request(context)? | self.receive_head(context)?;
-            let sent = self.response.forward(self.worker, &mut self.up, self.down, context)?;
+            let sent = self.response.forward(self.worker, self.up, self.down, context)?;
             if self.response.is_complete() {
                 return Poll::Ready(Ok(()));
             }
@@ -91,7 +91,7 @@ impl Attempt<'_> {
     /// Sends the request, and receives and sends more of its body.
     fn forward_request(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let was_complete = self.request.is_complete();
-        let moved = self.request.forward(self.worker, self.down, &mut self.up, context)?;
+        let moved = self.request.forward(self.worker, self.down, self.up, context)?;
         if !was_complete && self.request.is_complete() {
             self.deadlines.complete(Instant::now());
         }

@@ -24,7 +24,10 @@ pub(super) fn access_facts<'a>(request: &Prepared<'a>, edits: &'a [FieldEdit<'a>
 pub(super) fn denied(request: &Prepared<'_>, policies: Option<&Policies>, info: &mut StreamInfo) -> Option<Box<str>> {
     let rules = &policies?.authorizer.as_ref()?.requests;
     // Conditions see the head as a backend would, so that no client forges what the gateway writes.
-    let edits = if rules.has_headers() { request.forwarded_edits() } else { Edits::default() };
+    let mut edits = Edits::default();
+    if rules.has_headers() {
+        request.edit_received(&mut edits);
+    }
     let facts = AccessFacts { claims: Some(request.claims), ..access_facts(request, &edits.fields) };
     let verdict = rules.decide(&facts);
     info.policies = Some((&verdict).into());

@@ -5,10 +5,10 @@ use super::affinity::{Affinity, HashInput};
 use super::authorization;
 use super::client::ClientConnection;
 use super::mirror::{MirrorBody, MirrorRequest};
-use super::plan::{Decision, Plan, Reply, Routed};
+use super::plan::{Decision, Plan, Reply, Routed, StreamHead};
 use super::prepared::Prepared;
 use super::received_request::ReceivedRequest;
-use super::request_head::{HeadSource, speaks_http2, stream_head};
+use super::request_head::{HeadSource, Unwritten, speaks_http2, stream_head};
 use super::websocket;
 use crate::codec::OwnHead;
 use crate::conn::{EarlyPick, TableVersion, Worker};
@@ -24,6 +24,7 @@ use upstream::ClusterState;
 use wire::destination::OwnedHost;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
+use wire::h1::response::RequestKind;
 use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
@@ -95,6 +96,17 @@ pub(super) fn destination(request: &mut ReceivedRequest<'_>, routed: &Routed) ->
         Some((asked.host.into(), asked.port))
     });
     asked.ok().flatten()
+}
+
+/// The head of the first attempt, and what depends on its edits.
+struct FirstHead {
+    /// The head for a backend in HTTP/2.
+    stream_head: Option<Box<StreamHead>>,
+    request_kind: RequestKind,
+    /// The host of the request, if connections to the cluster differ by host.
+    host: Option<Box<str>>,
+    mirrors: Vec<MirrorRequest>,
+    affinity: Affinity,
 }
 
 /// The response to a request without a route.
@@ -174,7 +186,8 @@ impl Prepared<'_> {
     /// A response of the gateway; its edits may need headers of the request.
     fn respond(self, reply: Reply, routed: Routed) -> Decision {
         if !routed.route.captured_headers.is_empty() {
-            let edits = self.forwarded_edits();
+            let mut edits = Edits::default();
+            self.edit_received(&mut edits);
             *self.out.captured_headers =
                 substitute::capture_headers(&routed.route.captured_headers, self.view, &edits.fields);
         }
@@ -186,41 +199,19 @@ impl Prepared<'_> {
         let Some(cluster) = routed.cluster.clone() else {
             return self.respond(Reply::Reject(Reject::NoCluster), routed);
         };
-        let (worker, client) = (self.worker, &*self.conn.client);
-        let (context, view) = (self.context, self.view);
+        let view = self.view;
         if cluster.config.credential.is_some() && matches!(view.method, b"TRACE" | b"TRACK") {
             return self.respond(Reply::Reject(Reject::TraceWithCredential), routed);
         }
-        let Routed { route, target, settings, filters, .. } = routed;
-        let mut edits = self.forwarded_edits();
-        let sent = HashInput { view, edits: &edits, peer: context.peer, client };
-        let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
-        let source = HeadSource {
-            worker,
-            client,
-            downstream: &self.conn.downstream,
-            context,
-            view,
-            route: &route,
-            target,
-            cluster: &cluster,
-            dialect: context.dialect(),
+        let dialect = self.context.dialect();
+        let first = match self.write_first_head(&routed.route, routed.target, &cluster, dialect, rewritten) {
+            Ok(first) => first,
+            Err(unwritten) => return Decision::Respond(Reply::Reject(unwritten.into()), Some(routed)),
         };
-        let parts = source.edit(rewritten, 1, &mut edits);
-        self.capture(&route, &parts, &edits);
-        let stream_head = match source.write(&parts, &edits, self.out.up_out) {
-            Ok(stream_head) => stream_head,
-            Err(unwritten) => {
-                let cluster = Some(Arc::clone(&cluster));
-                let routed = Routed { route: Arc::clone(&route), target, cluster, settings, filters };
-                return Decision::Respond(Reply::Reject(unwritten.into()), Some(routed));
-            }
-        };
-        let (http2, request_kind, dialect) = (stream_head.is_some(), parts.kind(), source.dialect);
+        let FirstHead { stream_head, request_kind, host, mirrors, affinity } = first;
+        let http2 = stream_head.is_some();
         let accept = (request_kind.is_switch() && http2).then(|| view.fields.get("sec-websocket-key")).flatten();
-        let host = host_for(&cluster, &parts, &edits);
-        let mirrors = self.mirrors(&route, &parts, view.scheme, &mut edits);
-        drop(edits);
+        let Routed { route, target, settings, filters, .. } = routed;
         Decision::Forward(Box::new(Plan {
             request_kind,
             idempotent: matches!(view.method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"),
@@ -228,10 +219,10 @@ impl Prepared<'_> {
             stream_head: Cell::new(stream_head),
             accept: accept.map(websocket::accept),
             host,
-            ends: cluster.config.proxy_protocol.and_then(|_| client.ends()).map(Box::new),
+            ends: cluster.config.proxy_protocol.and_then(|_| self.conn.client.ends()).map(Box::new),
             timeout: route.forward().and_then(|forward| forward.timeout),
             dialect,
-            deadline: deadline(context, view, dialect),
+            deadline: deadline(self.context, view, dialect),
             mirrors: Cell::new(mirrors),
             affinity,
             route,
@@ -240,6 +231,30 @@ impl Prepared<'_> {
             settings,
             filters,
         }))
+    }
+
+    /// Writes the head of the first attempt, and prepares what depends on its edits.
+    fn write_first_head(
+        &mut self,
+        route: &RouteEntry,
+        target: usize,
+        cluster: &ClusterState,
+        dialect: Option<Dialect>,
+        rewritten: Option<Target<'static>>,
+    ) -> Result<FirstHead, Unwritten> {
+        let (worker, client, context, view) = (self.worker, &*self.conn.client, self.context, self.view);
+        let mut edits = Edits::default();
+        self.edit_received(&mut edits);
+        let sent = HashInput { view, edits: &edits, peer: context.peer, client };
+        let affinity = cluster.hash_key().map_or_else(Affinity::default, |key| Affinity::of(key, &sent));
+        let downstream = &self.conn.downstream;
+        let source = HeadSource { worker, client, downstream, context, view, route, target, cluster, dialect };
+        let parts = source.edit(rewritten, 1, &mut edits);
+        self.capture(route, &parts, &edits);
+        let stream_head = source.write(&parts, &edits, self.out.up_out)?;
+        let host = host_for(cluster, &parts, &edits);
+        let mirrors = self.mirrors(route, &parts, view.scheme, &mut edits);
+        Ok(FirstHead { stream_head, request_kind: parts.kind(), host, mirrors, affinity })
     }
 
     /// Keeps the headers of the request that the response and the access log need, after the edits.

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::received_request::ReceivedRequest;
 use super::record::add_attempt;
 use super::tunnel;
-use crate::codec::{Downstream, ResetCode};
+use crate::codec::{Downstream, ResetCode, Upstream};
 use crate::conn::Worker;
 use crate::metrics::add;
 use crate::reasons::Flags;
@@ -39,17 +39,17 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
             outgoing.body.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
         let (unanswered, decision) = match connected {
-            Ok(Connected { up, permits }) => {
-                let mut attempt = Attempt::new(request, plan, up, &mut outgoing, attempts.retry(), attempts.info);
+            Ok(Connected { mut up, permits }) => {
+                let mut attempt = Attempt::new(request, plan, &mut up, &mut outgoing, attempts.retry(), attempts.info);
                 let result = poll_fn(|context| attempt.poll(context)).await;
                 add_attempt(attempts.info, &mut attempt, worker);
                 let Err(failure) = result else {
                     let info = attempts.into_info();
                     info.flags |= attempt.no_retry_reason().flags();
-                    let finished = attempt.finish();
+                    let finished = attempt.finished();
                     // A tunnel still counts as a request.
-                    let _permits = Some(permits).filter(|_| matches!(finished, Finished::Tunnel(_)));
-                    return finish(request, finished, outgoing.body.rest(), info).await;
+                    let _permits = Some(permits).filter(|_| finished == Finished::Tunnel);
+                    return finish(request, finished, up, outgoing.body.rest(), info).await;
                 };
                 let decision = attempts.decide(attempt.outcome(failure));
                 attempt.end(failure, decision);
@@ -75,18 +75,19 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
 async fn finish(
     request: &mut ReceivedRequest<'_>,
     finished: Finished,
+    up: Upstream,
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
     let ReceivedRequest { worker, conn, buffers, head } = request;
     match finished {
-        Finished::Tunnel(up) => {
+        Finished::Tunnel => {
             let relayed = Box::pin(tunnel::run(worker, conn, buffers, *head, up)).await;
             (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
             Disposition::Close
         }
-        Finished::Answered { up, close } => {
-            if let Some(up) = up {
+        Finished::Answered { is_clean, close } => {
+            if let Some(up) = up.into_reusable().filter(|_| is_clean) {
                 worker.pool.borrow_mut().put(up, Instant::now());
             }
             local::after_response(worker, conn, buffers, body, close).await

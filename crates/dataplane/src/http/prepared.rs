@@ -64,11 +64,9 @@ impl ReceivedRequest<'_> {
 }
 
 impl<'a> Prepared<'a> {
-    /// The edits that every request gets, whatever its route.
-    pub(super) fn forwarded_edits(&self) -> Edits<'a> {
-        let mut edits = Edits::default();
-        decision::edit_received(self.context, self.view, FieldValue::from(self.id), &mut edits);
-        edits
+    /// Adds the edits that every request gets, whatever its route. A list of edits is large, and is not moved.
+    pub(super) fn edit_received(&self, edits: &mut Edits<'a>) {
+        decision::edit_received(self.context, self.view, FieldValue::from(self.id), edits);
     }
 }
 

@@ -149,7 +149,8 @@ impl Prepared<'_> {
             cluster: &plan.cluster,
             dialect: plan.dialect,
         };
-        let mut edits = self.forwarded_edits();
+        let mut edits = Edits::default();
+        self.edit_received(&mut edits);
         let parts = source.edit(rewritten, attempt, &mut edits);
         self.out.up_out.clear();
         plan.stream_head.set(source.write(&parts, &edits, self.out.up_out)?);

@@ -58,20 +58,13 @@ pub(super) fn head_error(error: httparse::Error) -> HeadError {
     }
 }
 
-/// The same for a complete head whose start line begins with `start`. It is enough to look before each header line and at the end, since
-/// httparse accepts LF only at the ends of lines.
-fn check_complete(head: &[u8], start: &[u8], headers: &[httparse::Header<'_>]) -> Result<(), HeadError> {
-    let ends_line = |at: usize| head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
-    let is_valid = head.ends_with(b"\r\n\r\n")
-        && headers.iter().all(|header| ends_line(span_of(head, header.name.as_bytes()).start as usize));
-    if !is_valid {
-        return Err(HeadError::BareLineFeed);
-    }
-    // Empty lines before the start line are skipped.
-    if head.starts_with(start) { Ok(()) } else { check_line_ends(head) }
+/// Whether the line before a header line ends with CR and LF.
+fn follows_line_end(head: &[u8], name: Span) -> bool {
+    head.get(..name.start as usize).is_some_and(|before| before.ends_with(b"\r\n"))
 }
 
-/// Fills the index, and reads the framing headers. `head` is complete, and its start line begins with `start`.
+/// Fills the index, and reads the framing headers. `head` is complete, and its start line begins with `start`. Its line ends are checked before
+/// each header line and at the end, which is enough, since httparse accepts LF only at the ends of lines.
 pub(super) fn index(
     head: &[u8],
     start: &[u8],
@@ -79,7 +72,13 @@ pub(super) fn index(
     limits: &HeadLimits,
     index: &mut Vec<Field>,
 ) -> Result<Framing, HeadError> {
-    check_complete(head, start, headers)?;
+    if !head.ends_with(b"\r\n\r\n") {
+        return Err(HeadError::BareLineFeed);
+    }
+    if !head.starts_with(start) {
+        // Empty lines before the start line are skipped.
+        check_line_ends(head)?;
+    }
     if head.len() > limits.bytes {
         return Err(HeadError::TooLarge);
     }
@@ -90,6 +89,11 @@ pub(super) fn index(
     index.clear();
     index.reserve(headers.len());
     for header in headers {
+        let name = header.name.as_bytes();
+        let name_span = span_of(head, name);
+        if !follows_line_end(head, name_span) {
+            return Err(HeadError::BareLineFeed);
+        }
         if limits.underscores != Underscores::Allow && header.name.contains('_') {
             match limits.underscores {
                 Underscores::Reject => return Err(HeadError::Underscore),
@@ -97,8 +101,8 @@ pub(super) fn index(
                 Underscores::Allow => {}
             }
         }
-        let (name, value) = (header.name.as_bytes(), trim(header.value));
-        let field = Field { name: span_of(head, name), value: span_of(head, value) };
+        let value = trim(header.value);
+        let field = Field { name: name_span, value: span_of(head, value) };
         index.push(field);
         framing.read(name, value, field.value)?;
     }

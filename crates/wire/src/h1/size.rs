@@ -37,7 +37,7 @@ fn pseudo_size(method: &[u8], target: usize, authority: &[u8], scheme: &str) -> 
 
 fn fields_size(fields: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool) -> u64 {
     let mut sum = 0;
-    each_field(fields, nominates, edits, request, |name, value, _| sum += size(name, value));
+    each_field(fields, nominates, edits, request, |field| sum += size(field.name, field.value));
     sum
 }
 

@@ -178,10 +178,11 @@ impl NameCase<'_> {
     /// Appends the lines of a head, except its framing.
     fn put_all(self, out: &mut Vec<u8>, (fields, nominates): (Fields<'_>, bool), edits: &Edits<'_>, request: bool) {
         if self.keep {
-            return each_field(fields, nominates, edits, request, |name, value, _| self.put(out, name, value));
+            return each_field(fields, nominates, edits, request, |field| self.put(out, field.name, field.value));
         }
-        each_field(fields, nominates, edits, request, |name, value, lower| {
-            if lower { line(out, name, value) } else { field(out, name, value, false) }
+        each_field(fields, nominates, edits, request, |field| match field.origin {
+            Origin::Received(line) => received(out, &field, line),
+            Origin::Edit => line(out, field.name, field.value),
         });
     }
 
@@ -219,7 +220,21 @@ fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, close: bool, names: Nam
 pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8], kept: bool) {
     let start = out.len();
     line(out, name, value);
-    if !kept && let Some(written) = out.get_mut(start..start + name.len()) {
+    if !kept {
+        lower_name(out, start, name);
+    }
+}
+
+/// Appends a received header line, with its name in lower case. The common line is copied as a whole.
+fn received(out: &mut Vec<u8>, sent: &SentField<'_>, whole: Option<&[u8]>) {
+    let Some(whole) = whole else { return field(out, sent.name, sent.value, false) };
+    let start = out.len();
+    out.extend_from_slice(whole);
+    lower_name(out, start, sent.name);
+}
+
+fn lower_name(out: &mut [u8], start: usize, name: &[u8]) {
+    if let Some(written) = out.get_mut(start..start + name.len()) {
         written.make_ascii_lowercase();
     }
 }
@@ -232,24 +247,38 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Calls back for every header line to send, except the framing: received lines that are kept, then added ones. The last argument is
-/// whether the name is known to be in lower case.
+/// A header field to send.
+pub(crate) struct SentField<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) value: &'a [u8],
+    origin: Origin<'a>,
+}
+
+/// Where a field to send is from.
+enum Origin<'a> {
+    /// The received head, whose names may be in any case; with the whole line, if it is written as this module writes lines.
+    Received(Option<&'a [u8]>),
+    /// An edit, whose name is in lower case.
+    Edit,
+}
+
+/// Calls back for every header field to send, except the framing: received fields that are kept, then added ones.
 pub(crate) fn each_field(
     fields: Fields<'_>,
     nominates: bool,
     edits: &Edits<'_>,
     request: bool,
-    mut give: impl FnMut(&[u8], &[u8], bool),
+    mut give: impl FnMut(SentField<'_>),
 ) {
     let lengths = NameLengths::of(&edits.fields);
-    for (name, value) in fields.iter() {
+    for (name, value, line) in fields.lines() {
         if is_ours(name, value, request) || (lengths.may_have(name) && is_replaced(name, &edits.fields)) {
             continue;
         }
         if nominates && is_nominated(name, fields) {
             continue;
         }
-        give(name, value, false);
+        give(SentField { name, value, origin: Origin::Received(line) });
     }
     for (at, edit) in edits.fields.iter().enumerate() {
         if let FieldEdit::Set(name, value) | FieldEdit::Append(name, value) = edit {
@@ -258,7 +287,7 @@ pub(crate) fn each_field(
                 || lengths.may_repeat(name) && is_replaced(name, edits.fields.get(at + 1..).unwrap_or_default());
             // Configuration cannot set the framing either.
             if !is_replaced() && !is_ours(name, value, request) {
-                give(name, value, true);
+                give(SentField { name, value, origin: Origin::Edit });
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::h1::response::STATUSES;
 use crate::h1::{BodyLength, HeadLimits, RequestHead, ResponseHead, Underscores, Version};
 use crate::view::{Field, Fields, Span, equals_ignoring_case};
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
-use http::{HeaderMap, HeaderName, Method, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, request, response};
 
 /// Why a head is rejected. Each has a response of its own, except that a malformed head resets the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -228,6 +228,9 @@ fn length(length: Single<'_>) -> Result<Option<u64>, FlatError> {
     }
 }
 
+/// The octets of a header line besides name and value.
+const LINE_OCTETS: usize = b": \r\n".len();
+
 /// A head that is laid flat: its index, and its octets, whose positions count from the old end of `out`.
 struct Flat<'a> {
     index: &'a mut Vec<Field>,
@@ -246,6 +249,16 @@ impl<'a> Flat<'a> {
         let start = self.out.len() - self.base;
         self.out.extend_from_slice(octets);
         Span { start: start as u32, end: (self.out.len() - self.base) as u32 }
+    }
+
+    /// Appends a field. In the octets it is a line, as in HTTP/1, which can be copied as a whole.
+    fn put_field(&mut self, name: &[u8], value: &[u8]) {
+        self.out.reserve(name.len() + value.len() + LINE_OCTETS);
+        let name = self.put(name);
+        self.out.extend_from_slice(b": ");
+        let value = self.put(value);
+        self.out.extend_from_slice(b"\r\n");
+        self.index.push(Field { name, value });
     }
 
     /// Appends the fields that `keeps` says. Cookies, which HTTP/2 may split, become one line (RFC 9113 §8.2.3).
@@ -268,29 +281,21 @@ impl<'a> Flat<'a> {
                 }
                 continue;
             }
-            let field = Field { name: self.put(name.as_str().as_bytes()), value: self.put(value.as_bytes()) };
-            self.index.push(field);
+            self.put_field(name.as_str().as_bytes(), value.as_bytes());
         }
         Ok(())
     }
 
     fn put_cookies(&mut self, headers: &HeaderMap) {
-        let name = self.put(COOKIE.as_str().as_bytes());
-        let start = self.put(&[]).start;
         // Empty ones are left out: they would leave a space at an end of the value.
-        let pieces = headers.get_all(COOKIE).iter().filter(|piece| !piece.is_empty());
-        for (at, piece) in pieces.enumerate() {
-            if at > 0 {
-                self.put(b"; ");
-            }
-            self.put(piece.as_bytes());
-        }
-        let end = self.put(&[]).end;
-        self.index.push(Field { name, value: Span { start, end } });
+        let pieces = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).filter(|piece| !piece.is_empty());
+        self.put_field(COOKIE.as_str().as_bytes(), &pieces.collect::<Vec<_>>().join(&b"; "[..]));
     }
 
+    /// Checks the limits. The octets around names and values do not count.
     fn check(&self, limits: &HeadLimits) -> Result<(), FlatError> {
-        let is_too_large = self.index.len() > limits.fields || self.out.len() - self.base > limits.bytes;
+        let octets = self.out.len() - self.base - self.index.len() * LINE_OCTETS;
+        let is_too_large = self.index.len() > limits.fields || octets > limits.bytes;
         if is_too_large { Err(FlatError::TooLarge) } else { Ok(()) }
     }
 }

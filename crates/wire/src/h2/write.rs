@@ -67,9 +67,9 @@ pub fn trailers(from: Fields<'_>) -> HeaderMap {
 /// All fields.
 fn fields(from: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool, framing: OutFraming) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(from.len() + edits.fields.len() + 1);
-    each_field(from, nominates, edits, request, |name, value, _| {
+    each_field(from, nominates, edits, request, |field| {
         // An allocation for each value costs less than the parts of one.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value)) {
             map.append(name, value);
         }
     });

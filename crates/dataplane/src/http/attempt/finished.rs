@@ -1,16 +1,14 @@
 //! The result of a successful attempt.
 
-use crate::codec::Upstream;
-use upstream::Connection;
-
 /// The result of a successful attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum Finished {
     /// Both sides switched protocols.
-    Tunnel(Upstream),
+    Tunnel,
     /// The response is complete.
     Answered {
-        /// The backend's connection, if it is reusable.
-        up: Option<Connection>,
+        /// Whether nothing of the exchange is left on the backend's connection, which may stay open.
+        is_clean: bool,
         /// Whether the response has `Connection: close`.
         close: bool,
     },

@@ -14,7 +14,7 @@ impl Attempt<'_> {
         let mut moved = false;
         while !self.response.has_head() && (self.request.any_written() || self.request.is_refused()) {
             let limits = &self.worker.limits.head;
-            match self.response.poll_head(&mut self.up, self.down, self.plan.request_kind, limits, context)? {
+            match self.response.poll_head(self.up, self.down, self.plan.request_kind, limits, context)? {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(length)) => self.take_head(length)?,

@@ -61,14 +61,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// The result of a complete response: the backend's connection, if it is reusable.
-    pub(in crate::http) fn finish(self) -> Finished {
+    /// The result of a complete response.
+    pub(in crate::http) fn finished(&self) -> Finished {
         if self.response.state == ResponseState::Tunnel {
-            return Finished::Tunnel(self.up);
+            return Finished::Tunnel;
         }
         let is_clean = self.response.head.keep_alive && self.request.is_sent() && self.response.input.is_empty();
-        let up = self.up.into_reusable().filter(|_| is_clean);
-        Finished::Answered { up, close: self.response.close }
+        Finished::Answered { is_clean, close: self.response.close }
     }
 
     /// Why a retriable response was sent to the client.

@@ -15,8 +15,10 @@ enum RequestState {
     Body,
     /// All of it is in the send buffer, or was sent.
     Done,
-    /// The backend accepts no further octets; whether all of the request was received before.
-    Refused { is_complete: bool },
+    /// The backend accepts no further octets, and the request is incomplete.
+    Refused,
+    /// The backend accepts no further octets, but all of the request was received before.
+    RefusedWhole,
 }
 
 /// What lasts over all attempts of a request.
@@ -55,12 +57,12 @@ impl<'a> RequestSide<'a> {
 
     /// Whether all of the request was received.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.state, RequestState::Done | RequestState::Refused { is_complete: true })
+        matches!(self.state, RequestState::Done | RequestState::RefusedWhole)
     }
 
     /// Whether the backend accepts no further octets.
     pub(super) fn is_refused(&self) -> bool {
-        matches!(self.state, RequestState::Refused { .. })
+        matches!(self.state, RequestState::Refused | RequestState::RefusedWhole)
     }
 
     /// Whether the backend may have received any of the request.
@@ -130,7 +132,7 @@ impl<'a> RequestSide<'a> {
 
     /// Notes that the backend accepts no further octets.
     fn refuse(&mut self) {
-        self.state = RequestState::Refused { is_complete: self.is_complete() };
+        self.state = if self.is_complete() { RequestState::RefusedWhole } else { RequestState::Refused };
     }
 
     /// Receives the next piece of the body, or splices it.

@@ -21,7 +21,7 @@ impl<'a> Attempt<'a> {
     pub(in crate::http) fn new(
         received: &'a mut ReceivedRequest<'_>,
         plan: &'a Plan,
-        up: Upstream,
+        up: &'a mut Upstream,
         request: &'a mut OutgoingRequest,
         retry: &RetryState<Counted>,
         info: &StreamInfo,
@@ -43,7 +43,7 @@ impl<'a> Attempt<'a> {
         let retries = ResponseRetries::new(plan, retry);
         let deadlines = Deadlines::new(timer, plan, client, info, request.body.is_done());
         // Another attempt may follow by the policy, on a stream that the backend refuses, and on a connection that had been closed.
-        let may_follow = retries.may_retry(plan) || up.is_multiplexed() || may_be_stale(&up, plan);
+        let may_follow = retries.may_retry(plan) || up.is_multiplexed() || may_be_stale(up, plan);
         request.replay.begin(up_out, may_follow);
         let is_chunked = match head.body {
             BodyLength::None => false,
@@ -75,7 +75,7 @@ impl<'a> Attempt<'a> {
 
     /// Whether the connection may have been closed before the request arrived, which may be repeated.
     pub(super) fn may_be_stale(&self) -> bool {
-        may_be_stale(&self.up, self.plan)
+        may_be_stale(self.up, self.plan)
     }
 }
 

@@ -56,7 +56,10 @@ pub(super) async fn ask(
 
 /// Whether a rule is for the request.
 fn is_concerned(gate: &ExternalGate, request: &Prepared<'_>) -> bool {
-    let edits = if gate.has_headers() { request.forwarded_edits() } else { Edits::default() };
+    let mut edits = Edits::default();
+    if gate.has_headers() {
+        request.edit_received(&mut edits);
+    }
     gate.concerns(&access_facts(request, &edits.fields))
 }
 
@@ -68,7 +71,8 @@ fn has_body(request: &ReceivedRequest<'_>) -> bool {
 
 /// The check of a request.
 fn message(check: &ExternalCheck, request: &Prepared<'_>) -> Message {
-    let edits = request.forwarded_edits();
+    let mut edits = Edits::default();
+    request.edit_received(&mut edits);
     let head = request.context.request;
     let held = request.held.zip(check.body);
     let checked = CheckedRequest {
