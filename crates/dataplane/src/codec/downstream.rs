@@ -481,6 +481,14 @@ impl Duplex for Downstream {
         }
     }
 
+    fn abort(&mut self) {
+        match &mut self.protocol {
+            H1(stream) => stream.abort(),
+            // A stream that is dropped before its end is reset.
+            H2(_) => {}
+        }
+    }
+
     fn as_tcp(&self) -> Option<&TcpStream> {
         match &self.protocol {
             H1(stream) => stream.as_tcp(),

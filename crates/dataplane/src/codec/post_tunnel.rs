@@ -76,7 +76,7 @@ impl Duplex for PostTunnel {
             self.input.fill(count);
             if count == 0 {
                 let ended = self.body.ends_with_connection();
-                return Poll::Ready(if ended { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof.into()) });
+                return Poll::Ready(if ended { Ok(0) } else { Err(io::ErrorKind::ConnectionAborted.into()) });
             }
         }
     }
@@ -101,6 +101,10 @@ impl Duplex for PostTunnel {
             // The relay continues to flush.
             Poll::Pending => Ok(()),
         }
+    }
+
+    fn abort(&mut self) {
+        self.connection.stream.abort();
     }
 
     fn as_tcp(&self) -> Option<&TcpStream> {

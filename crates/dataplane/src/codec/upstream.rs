@@ -338,6 +338,14 @@ impl Duplex for Upstream {
         }
     }
 
+    fn abort(&mut self) {
+        match &mut self.0 {
+            H1(connection) => connection.stream.abort(),
+            // A stream that is dropped before its end is reset.
+            H2(_) => {}
+        }
+    }
+
     fn as_tcp(&self) -> Option<&TcpStream> {
         match &self.0 {
             H1(connection) => connection.stream.as_tcp(),

@@ -20,6 +20,8 @@ pub(crate) trait Duplex {
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Shuts down writing.
     fn shutdown_write(&mut self) -> io::Result<()>;
+    /// Has the peer see a reset once this end is dropped, and no regular end.
+    fn abort(&mut self);
     /// The TCP connection, if the octets are its own, without TLS or framing.
     fn as_tcp(&self) -> Option<&TcpStream>;
     /// Whether it is one of many streams of a connection.
@@ -43,6 +45,13 @@ impl Duplex for Stream {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         Stream::shutdown_write(self)
+    }
+
+    fn abort(&mut self) {
+        if let Some(stream) = self.tcp() {
+            // If it fails, the connection ends with FIN, or has failed before.
+            let _ = stream.set_zero_linger();
+        }
     }
 
     fn as_tcp(&self) -> Option<&TcpStream> {
@@ -114,7 +123,16 @@ pub(crate) async fn relay(
     poll_fn(|context| {
         let moved =
             [to_backend.pump(client.peer, backend.peer, context), to_client.pump(backend.peer, client.peer, context)];
-        let [Ok(to_backend_moved), Ok(to_client_moved)] = moved else { return Poll::Ready(()) };
+        let [to_backend_moved, to_client_moved] = match moved {
+            [Ok(to_backend), Ok(to_client)] => [to_backend, to_client],
+            [Err(error), _] | [_, Err(error)] => {
+                if is_cut(&error) {
+                    client.peer.abort();
+                    backend.peer.abort();
+                }
+                return Poll::Ready(());
+            }
+        };
         if to_backend.shut && to_client.shut {
             return Poll::Ready(());
         }
@@ -126,6 +144,12 @@ pub(crate) async fn relay(
     })
     .await;
     Relayed { to_backend: to_backend.passed, to_client: to_client.passed }
+}
+
+/// Whether what an end has sent is incomplete after a failure: the other end must not take it for all of it, and gets a reset, as from Envoy. TLS
+/// that ends without close_notify is common, and is a regular end.
+fn is_cut(failure: &io::Error) -> bool {
+    failure.kind() != io::ErrorKind::UnexpectedEof
 }
 
 impl<'a> Pump<'a> {

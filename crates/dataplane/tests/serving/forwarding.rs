@@ -1,13 +1,15 @@
 //! The forward proxy for clients in HTTP/2, and its tunnels in both versions (E-40, E-41).
 
 use crate::backend::Backend;
-use crate::gateway::{Gateway, Setup};
+use crate::client;
+use crate::gateway::{Gateway, Setup, TIMEOUT};
 use crate::streams;
 use bytes::Bytes;
 use http::{Method, Request, Uri};
 use ir::ForwardProtocol::{Http, Tcp, Tls};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 
 fn gateway(backend: &Backend) -> Gateway {
     let setup = Setup::default().cluster("c", &[backend.address]);
@@ -99,6 +101,41 @@ fn e_41_octets_that_come_with_connect_are_the_tunnels_and_http_10_is_served() {
     let mut client = gateway.client();
     client.send("CONNECT b.test:22 HTTP/1.1\r\nHost: b.test:22\r\nContent-Length: 5\r\n\r\nearly");
     assert_eq!(client.answer().status, 400);
+}
+
+/// What was sent is incomplete, and the other end must not take it for all of it, as it would after a regular end.
+#[test]
+fn s_125_a_reset_of_one_end_of_a_tunnel_resets_the_other() {
+    let (sender, ends) = mpsc::channel();
+    let backend = Backend::start(move |side| {
+        assert_eq!(side.exactly(4).unwrap(), b"ping");
+        side.send("pong");
+        if side.number == 0 {
+            return client::reset(&side.stream);
+        }
+        sender.send(side.stream.read(&mut [0]).map_err(|error| error.kind())).unwrap();
+    });
+    let gateway = gateway(&backend);
+    let open = || {
+        let mut client = gateway.client();
+        client.send("CONNECT b.test:22 HTTP/1.1\r\nHost: b.test:22\r\n\r\nping");
+        let answer = b"HTTP/1.1 200 Connection established\r\n\r\n";
+        assert_eq!(client.exactly(answer.len()).unwrap(), answer);
+        client
+    };
+    let mut first = open();
+    // The reset may overtake what was sent before.
+    let error = loop {
+        match first.stream.read(&mut [0; 16]) {
+            Ok(count) => assert_ne!(count, 0, "a regular end"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let mut second = open();
+    assert_eq!(second.exactly(4).unwrap(), b"pong");
+    second.reset();
+    assert_eq!(ends.recv_timeout(TIMEOUT).unwrap(), Err(ErrorKind::ConnectionReset));
 }
 
 #[test]
