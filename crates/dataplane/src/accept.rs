@@ -1,6 +1,6 @@
 //! The thread of a worker: accepts connections on its sockets and serves them until it is stopped.
 
-use crate::conn::{Accepting, ListenerPermit, ListenerState, Tracked, Worker, catch};
+use crate::conn::{Accepting, ListenerPermit, ListenerState, Tracked, Worker, boxed, catch};
 use crate::entry;
 use crate::limits::{ACCEPT_PAUSE, LONGEST_ACCEPT_PAUSE};
 use crate::log::AccessLog;
@@ -144,7 +144,7 @@ async fn accept_connection(worker: &Rc<Worker>, listener: &Arc<ListenerState>, s
     add(&worker.metrics.accepted);
     add(&worker.metrics.open);
     // Boxed here, so that the task is small: the runtime moves a task several times.
-    let serving = Box::pin(entry::serve(Rc::clone(worker), Arc::clone(listener), stream, remote, tracked));
+    let serving = boxed(|| entry::serve(Rc::clone(worker), Arc::clone(listener), stream, remote, tracked));
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         catch(&worker, serving).await;

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admission;
+mod boxed;
 mod budget;
 mod buffer;
 mod catch;
@@ -27,6 +28,7 @@ mod worker;
 pub(crate) use addresses::Addresses;
 pub use addresses::TrustedProxies;
 pub(crate) use admission::Admission;
+pub(crate) use boxed::boxed;
 pub(crate) use budget::{Account, Budget, BudgetExceeded, Charge, HeldOctets, MIN_PER_STREAM, StreamShare};
 pub(crate) use buffer::Buffer;
 pub(crate) use catch::catch;

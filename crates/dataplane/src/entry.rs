@@ -7,7 +7,7 @@ mod transparent;
 use crate::codec::{Downstream, ImpliedTunnel};
 use crate::conn::{
     Buffer, Client, ClientEnds, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked,
-    Worker,
+    Worker, boxed,
 };
 use crate::http::{self, ClientConnection};
 use crate::metrics::{Rejected, add};
@@ -58,17 +58,17 @@ pub(crate) async fn serve(
     let accepted = Accepted { worker, listener: Arc::clone(&listener), stream, source, remote, local, tracked, begun };
     if services.mesh_settings.proxy_protocol.is_some() {
         drop(services);
-        return Box::pin(accepted.serve_behind_proxy()).await;
+        return boxed(|| accepted.serve_behind_proxy()).await;
     }
     if let Some(source) = services.original_destination {
         drop(services);
         let (input, timer) = (accepted.worker.buffer(), accepted.tracked.timer());
-        return Box::pin(accepted.serve_transparent(source, input, timer)).await;
+        return boxed(|| accepted.serve_transparent(source, input, timer)).await;
     }
     if !services.servers.is_empty() {
         drop(services);
         // Boxed, so that the future after the handshake stays small.
-        return Box::pin(accepted.detect_in_time()).await;
+        return boxed(|| accepted.detect_in_time()).await;
     }
     let plain = services.plain.clone();
     drop(services);
@@ -292,7 +292,7 @@ async fn serve_protocol(
             .await
         }
         Service::Tcp(entry, policies) if client.tracked.begin() => {
-            Box::pin(tcp::serve(worker, tcp::TcpConnection { stream, input, timer, client, entry, policies })).await;
+            boxed(|| tcp::serve(worker, tcp::TcpConnection { stream, input, timer, client, entry, policies })).await;
         }
         Service::Tcp(..) => {}
     }

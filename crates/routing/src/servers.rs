@@ -80,7 +80,8 @@ impl Servers {
     /// Whether a request for `host`, in lower case and without a port, is misdirected (S-38, P-05) on a connection that `server` accepted with
     /// the SNI `sni`; `has_route` says whether `server` has a route for it.
     pub fn is_misdirected(&self, server: usize, sni: Option<&str>, host: &str, has_route: bool) -> bool {
-        if sni.is_some_and(|sni| sni.eq_ignore_ascii_case(host)) {
+        // Nearly all clients send the name in lower case.
+        if sni.is_some_and(|sni| sni == host || sni.eq_ignore_ascii_case(host)) {
             return false;
         }
         self.owner_of(server, host).is_misdirected(ConnectionFacts { has_sni: sni.is_some(), has_route })

@@ -2,6 +2,7 @@
 //! another one.
 
 use super::admission::Permit;
+use super::boxed::boxed;
 use super::tracker::Tracker;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ impl Tracker {
         let most = self.admission.most_with(of_mesh);
         match self.admission.acquire(most) {
             Some(permit) => Some(permit),
-            None => Box::pin(self.make_room(most)).await,
+            None => boxed(|| self.make_room(most)).await,
         }
     }
 

@@ -9,7 +9,7 @@ use super::plan::Routed;
 use super::received_request::ReceivedRequest;
 use super::tunnel;
 use crate::codec::{ClientReset, Upstream};
-use crate::conn::{Duplex, ExchangeBuffers, NoHello, Worker, choose, poll_client_hello};
+use crate::conn::{Duplex, ExchangeBuffers, NoHello, Worker, boxed, choose, poll_client_hello};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
 use crate::stream_info::StreamInfo;
@@ -64,16 +64,16 @@ pub(super) async fn run(
     let (worker, head) = (*worker, *head);
     let is_tls = routed.route.proxied == Some(ForwardProtocol::Tls);
     let Some(cluster) = &routed.cluster else {
-        return Box::pin(fail(worker, conn, buffers, routed, &Reject::NoCluster.into(), info)).await;
+        return boxed(|| fail(worker, conn, buffers, routed, Reject::NoCluster.into(), info)).await;
     };
-    let reached = Box::pin(reach(worker, cluster, info));
+    let reached = boxed(|| reach(worker, cluster, info));
     let (connection, _in_flight) = match conn.downstream.until_reset(reached).await {
         Err(ClientReset) => return abandon(&mut conn.downstream, info),
         Ok(Ok(reached)) => reached,
-        Ok(Err(failure)) => return Box::pin(fail(worker, conn, buffers, routed, &failure, info)).await,
+        Ok(Err(failure)) => return boxed(|| fail(worker, conn, buffers, routed, failure, info)).await,
     };
     let Some(_counted) = cluster.begin_request() else {
-        return Box::pin(fail(worker, conn, buffers, routed, &Reject::Overflow.into(), info)).await;
+        return boxed(|| fail(worker, conn, buffers, routed, Reject::Overflow.into(), info)).await;
     };
     buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
     conn.input.truncate(head);
@@ -150,7 +150,7 @@ async fn fail(
     conn: &mut ClientConnection,
     buffers: &mut ExchangeBuffers,
     routed: &Routed,
-    failure: &NotReached,
+    failure: NotReached,
     info: &mut StreamInfo,
 ) -> Disposition {
     info.flags |= failure.reject.reason().flags;

@@ -28,19 +28,6 @@ use wire::h1::response::RequestKind;
 use wire::h1::{OutFraming, RequestParts, Style, write_request_in};
 use wire::view::RequestView;
 
-/// Decides a request by the current table if its workload has no policies and it is not a forward proxy. Otherwise returns the version of the
-/// table, by which the policies and then the routes decide.
-pub(super) fn decide_at_once(
-    request: &mut ReceivedRequest<'_>,
-    info: &mut StreamInfo,
-) -> Result<Decision, Arc<TableVersion>> {
-    let table = Arc::clone(&request.conn.table);
-    let version = table.version();
-    // A forward proxy may have users.
-    let is_gated = version.policies.is_some() || version.http.settings.forward;
-    if is_gated { Err(Arc::clone(&version)) } else { Ok(decide(request, &version, info)) }
-}
-
 /// Finds the route of a request by a version of the table. Decides the request further if the route has no filters.
 pub(super) fn decide(request: &mut ReceivedRequest<'_>, version: &TableVersion, info: &mut StreamInfo) -> Decision {
     // As in Istio, a verified token has the route picked anew (RA-06).

@@ -3,15 +3,15 @@
 
 use super::client::{ClientConnection, Disposition};
 use super::connect;
-use super::decide::{decide_at_once, proceed};
+use super::decide::proceed;
 use super::destination;
-use super::filters::{run_gate, run_route_filters};
+use super::filters::{pass_gate, run_gate, run_route_filters};
 use super::forward;
 use super::local;
 use super::plan::{Decision, Reply, Routed};
 use super::received_request::ReceivedRequest;
 use super::record::record;
-use crate::conn::{ExchangeBuffers, ReceivedBody, Worker};
+use crate::conn::{ExchangeBuffers, ReceivedBody, Worker, boxed};
 use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;
@@ -29,19 +29,19 @@ pub(super) async fn exchange(
     buffers.request_id = Uuid::from_random(worker.random_bits());
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
     let mut request = ReceivedRequest { worker, conn, buffers, head };
-    let mut decision = match decide_at_once(&mut request, &mut info) {
+    let mut decision = match pass_gate(&mut request, &mut info) {
         Ok(decision) => decision,
-        // Boxed, like the filters of routes, so that the future of a request without them stays small.
-        Err(version) => Box::pin(run_gate(&mut request, version, &mut info)).await,
+        // Boxed, like the other rare steps, so that the future of a request without them stays small.
+        Err(version) => boxed(|| run_gate(&mut request, version, &mut info)).await,
     };
     if let Decision::Filter(routed) = decision {
-        let ready = Box::pin(make_ready(&mut request, routed, &mut info)).await;
+        let ready = boxed(|| make_ready(&mut request, routed, &mut info)).await;
         decision = ready.map_or_else(|decision| decision, |routed| proceed(&mut request, routed, None));
     }
     let disposition = match &decision {
         Decision::Forward(plan) => forward::forward(&mut request, plan, &mut info).await,
-        Decision::Connect(routed, host) => Box::pin(connect::run(&mut request, routed, host, &mut info)).await,
-        Decision::Respond(reply, routed) => respond(&mut request, reply, routed.as_ref(), &mut info).await,
+        Decision::Connect(routed, host) => boxed(|| connect::run(&mut request, routed, host, &mut info)).await,
+        Decision::Respond(reply, routed) => boxed(|| respond(&mut request, reply, routed.as_ref(), &mut info)).await,
         Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut request.conn.downstream, &mut info),
     };
     let ReceivedRequest { conn, buffers, head, .. } = request;

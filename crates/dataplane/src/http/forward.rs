@@ -11,7 +11,7 @@ use super::received_request::ReceivedRequest;
 use super::record::add_attempt;
 use super::tunnel;
 use crate::codec::{Downstream, ResetCode, Upstream};
-use crate::conn::Worker;
+use crate::conn::{Worker, boxed};
 use crate::metrics::add;
 use crate::reasons::Flags;
 use crate::stream_info::StreamInfo;
@@ -32,7 +32,7 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
         let connected = match attempts.take_pooled() {
             Ok(connected) => connected,
             // Boxed, like the other rare steps below, so that the future of the common request stays small.
-            Err(picked) => Box::pin(attempts.connect(&mut request.conn.downstream, picked)).await,
+            Err(picked) => boxed(|| attempts.connect(&mut request.conn.downstream, picked)).await,
         };
         if attempts.info.endpoint.is_some() {
             // As in Envoy, a request without an endpoint is not mirrored.
@@ -60,7 +60,7 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
                 (unanswered, decision)
             }
         };
-        if let Err(unanswered) = Box::pin(attempts.wait(&mut request.conn.downstream, unanswered, decision)).await {
+        if let Err(unanswered) = boxed(|| attempts.wait(&mut request.conn.downstream, unanswered, decision)).await {
             break unanswered;
         }
         if let Err(unanswered) = attempts.begin_again(request) {
@@ -68,7 +68,7 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
         }
     };
     let info = attempts.into_info();
-    Box::pin(fail(request, plan, unanswered, outgoing.body.rest(), info)).await
+    boxed(|| fail(request, plan, unanswered, outgoing.body.rest(), info)).await
 }
 
 /// Releases both connections after a complete response.
@@ -82,7 +82,7 @@ async fn finish(
     let ReceivedRequest { worker, conn, buffers, head } = request;
     match finished {
         Finished::Tunnel => {
-            let relayed = Box::pin(tunnel::run(worker, conn, buffers, *head, up)).await;
+            let relayed = boxed(|| tunnel::run(worker, conn, buffers, *head, up)).await;
             (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
             Disposition::Close
         }

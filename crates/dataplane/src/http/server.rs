@@ -6,10 +6,9 @@ use super::local;
 use super::multiplexed;
 use super::record;
 use crate::codec::read;
-use crate::conn::{ExchangeBuffers, Stage, Worker};
+use crate::conn::{ExchangeBuffers, Stage, Worker, boxed};
 use crate::reasons::Reject;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use upstream::Stream;
@@ -18,10 +17,11 @@ use wire::h1::HeadError;
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut conn: ClientConnection) {
     if wait_for_request(&worker, &mut conn).await && detect_http2(&worker, &mut conn).await {
-        return Box::pin(multiplexed::serve(worker, conn)).await;
+        return boxed(|| multiplexed::serve(worker, conn)).await;
     }
     while wait_for_request(&worker, &mut conn).await {
         let mut buffers = worker.acquire_buffers();
+        // An idle connection is small.
         let disposition = boxed(|| serve_request(&worker, &mut conn, &mut buffers)).await;
         worker.release_buffers(buffers);
         match disposition {
@@ -34,12 +34,6 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: ClientConnection) {
         }
     }
     send_close_notify(&mut conn);
-}
-
-/// A future on the heap, so that an idle connection is small. `make` writes it where it stays: `Box::pin` is given one on the stack, and copies all
-/// of it, most of which is not in use at its start.
-fn boxed<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
-    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 /// Sends close_notify, which protects the end of a TLS connection from truncation (RFC 8446 §6.1).

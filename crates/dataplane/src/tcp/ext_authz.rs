@@ -4,7 +4,7 @@
 use super::authorization::{access_facts, policies};
 use super::connection::TcpConnection;
 use crate::codec::{ClientReset, until_reset};
-use crate::conn::{ExternalGate, Worker};
+use crate::conn::{ExternalGate, Worker, boxed};
 use crate::ext_authz::{ask, connection};
 use crate::reasons::Flags;
 use crate::stream_info::{CheckResult, StreamInfo};
@@ -21,7 +21,7 @@ pub(super) async fn allows(worker: &Worker, conn: &TcpConnection, info: &mut Str
         }
         ExternalAuthorization::Check(_) if !gate.concerns(&access_facts(&conn.client)) => true,
         // Boxed, so that the future of a connection that is not checked stays small.
-        ExternalAuthorization::Check(check) => Box::pin(is_allowed(worker, conn, gate, check, info)).await,
+        ExternalAuthorization::Check(check) => boxed(|| is_allowed(worker, conn, gate, check, info)).await,
     }
 }
 

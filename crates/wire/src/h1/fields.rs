@@ -111,6 +111,13 @@ pub(super) fn index(
 
 /// Trims spaces and tabs around a value.
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+    let is_blank = |octet: &u8| matches!(octet, b' ' | b'\t');
+    if let [first, .., last] = value
+        && !is_blank(first)
+        && !is_blank(last)
+    {
+        return value;
+    }
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }

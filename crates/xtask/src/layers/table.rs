@@ -166,6 +166,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         "dataplane::conn",
         &[
             "addresses",
+            "boxed",
             "budget",
             "buffer",
             "drain",

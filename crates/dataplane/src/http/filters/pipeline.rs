@@ -10,15 +10,25 @@ use crate::stream_info::StreamInfo;
 use ir::Filter;
 use std::sync::Arc;
 
-/// Runs what the policies of the workload demand of every request (S-110), and then decides the request by the routes that came with them.
+/// Runs what the policies of the workload demand of every request (S-110), and then decides the request by the routes that came with them. If a
+/// service has to be asked, returns the policies and routes for [`run_gate`].
+pub(in crate::http) fn pass_gate(
+    request: &mut ReceivedRequest<'_>,
+    info: &mut StreamInfo,
+) -> Result<Decision, Arc<TableVersion>> {
+    let table = Arc::clone(&request.conn.table);
+    let version = table.version();
+    let asks = version.policies.as_deref().is_some_and(|policies| policies.ext_authz.is_some());
+    if asks { Err(Arc::clone(&version)) } else { Ok(authenticate_and_decide(request, &version, info)) }
+}
+
+/// Asks the service for authorization first, as in Istio: the service may add the credentials that the next filters verify (AP-02).
 pub(in crate::http) async fn run_gate(
     request: &mut ReceivedRequest<'_>,
     version: Arc<TableVersion>,
     info: &mut StreamInfo,
 ) -> Decision {
-    let policies = version.policies.as_deref();
-    // First, as in Istio: the service may add the credentials that the next filters verify (AP-02).
-    if let Some(gate) = policies.and_then(|policies| policies.ext_authz.as_deref()) {
+    if let Some(gate) = version.policies.as_deref().and_then(|policies| policies.ext_authz.as_deref()) {
         match ext_authz::run(request, gate, &version, info).await {
             ext_authz::Outcome::Pass => {}
             ext_authz::Outcome::Deny(denial) => return Decision::Respond(Reply::Denied(denial), None),
@@ -26,18 +36,29 @@ pub(in crate::http) async fn run_gate(
             ext_authz::Outcome::Abandon => return Decision::Abandoned(None),
         }
     }
+    authenticate_and_decide(request, &version, info)
+}
+
+/// The part of the gate that never waits.
+fn authenticate_and_decide(
+    request: &mut ReceivedRequest<'_>,
+    version: &TableVersion,
+    info: &mut StreamInfo,
+) -> Decision {
     // Before authorization and routes, which see the claims and the changed head.
-    if let Some(issuers) = policies.and_then(|policies| policies.issuers.as_deref())
+    if let Some(issuers) = version.policies.as_deref().and_then(|policies| policies.issuers.as_deref())
         && let Err(answer) = authentication::run(request, issuers, version.http.settings)
     {
-        return Decision::Respond(Reply::Plain(answer), decide::denied(request, &version));
+        return Decision::Respond(Reply::Plain(answer), decide::denied(request, version));
     }
     // After tokens, one of which may say who the client is, and before authorization, which sees the user.
-    if let Some(answer) = proxy_user::run(request, &version) {
+    if version.http.settings.forward
+        && let Some(answer) = proxy_user::run(request, version)
+    {
         return Decision::Respond(Reply::Plain(answer), None);
     }
     // With authorization, over the normalised request that is routed.
-    decide::decide(request, &version, info)
+    decide::decide(request, version, info)
 }
 
 /// Runs the filters of a route, in their order (`ir::Filter`). `Ok` when all have passed.
