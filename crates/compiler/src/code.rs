@@ -97,6 +97,7 @@ codes! {
     TUNNEL_UNUSED "MG7022" Warning "the tunnel of a destination is not used by a rule with several"
     CLAIMS_UNVERIFIED "MG7023" Error "the condition is on token claims, and no RequestAuthentication verifies tokens for the workload"
     FIRST_HOP "MG7024" Info "sidecars send by the VirtualService to this gateway"
+    FIRST_HOP_UNSERVED "MG7025" Warning "sidecars send a host to this gateway that none of its servers has"
 
     UNKNOWN_HOST "MG8001" Error "no Service or ServiceEntry has the destination's host"
     HIDDEN_HOST "MG8002" Error "the destination's host is not exported to the gateway's namespace"

@@ -41,6 +41,11 @@ pub(crate) fn is_of_workload(object: &Object<Service>, workload: &Workload) -> b
     istio::gateway::ports::is_for(object, workload)
 }
 
+/// The host by which sidecars send to a workload, if it has one.
+pub(crate) fn service_host(workload: &Workload, domain: &str) -> Option<String> {
+    istio::first_hop::service_host(workload, domain)
+}
+
 /// All Gateways of a set.
 pub(crate) fn gateways(set: &ResourceSet) -> impl Iterator<Item = ObjectRef> {
     set.gateways.keys().map(|key| ObjectRef { kind: Kind::Gateway, key: key.clone() })
@@ -83,6 +88,17 @@ pub(crate) fn bind(context: CompileContext<'_>, plans: &ServerPlans, source: &Ob
         _ => None,
     }
     .unwrap_or_default()
+}
+
+/// Whether an object with routes names no Gateway, so that sidecars alone use it.
+pub(crate) fn is_for_sidecars(context: CompileContext<'_>, source: &ObjectRef) -> bool {
+    match source.kind {
+        Kind::VirtualService => {
+            let object = context.set.virtual_services.get(&source.key);
+            object.is_some_and(|object| istio::virtual_service::is_for_sidecars(context, object))
+        }
+        _ => false,
+    }
 }
 
 /// The hosts of an object with routes.

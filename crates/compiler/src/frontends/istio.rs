@@ -2,6 +2,7 @@
 
 pub(crate) mod auto_passthrough;
 mod delegates;
+pub(crate) mod first_hop;
 mod forward_proxy;
 pub(crate) mod gateway;
 mod l4;

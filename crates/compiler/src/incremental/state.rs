@@ -157,8 +157,31 @@ impl State {
         for (gateway, difference) in &replanned.gateways {
             sources.extend(self.concerned(gateway, difference).cloned());
         }
+        self.add_first_hops(replanned, &mut sources);
         invalidate::add_roots(&self.index, &mut sources);
         sources
+    }
+
+    /// Adds the objects by which sidecars alone send to a workload, where its servers began or ceased to have one of their hosts.
+    fn add_first_hops(&self, replanned: &Replanned, sources: &mut BTreeSet<ObjectRef>) {
+        if replanned.gateways.is_empty() {
+            return;
+        }
+        let context =
+            CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
+        let hosts: Option<Vec<_>> = replanned.gateways.values().map(Difference::hosts).collect();
+        let services = context.workloads().iter().filter_map(|one| frontends::service_host(one, context.domain()));
+        for service in services.collect::<BTreeSet<_>>() {
+            let senders = self.index.host(&service).map_or(&[][..], |entry| entry.users.as_slice());
+            let is_concerned = |source: &&ObjectRef| {
+                frontends::is_for_sidecars(context, source)
+                    && hosts.as_ref().is_none_or(|hosts| {
+                        let own = frontends::hosts(context, source);
+                        hosts.iter().any(|hosts| hosts.overlaps(&own))
+                    })
+            };
+            sources.extend(senders.iter().filter(is_concerned).cloned());
+        }
     }
 
     /// The objects with routes for which it makes a difference how a Gateway is different. Of hosts that came or went, only those that

@@ -200,3 +200,26 @@ fn s_54_names_in_a_delegate_are_of_its_own_namespace() {
     let compiled = compiled(&[gateway("gw", "'*'"), virtual_service("one", root), leaf].concat());
     assert_eq!(super::world::routes(&compiled, "a.test"), ["!outbound|80||svc.apps.svc.cluster.local"]);
 }
+
+#[test]
+fn e_20_a_first_hop_without_a_second_is_reported_until_a_server_has_the_host() {
+    let to_gateway = "{host: istio-ingressgateway.istio-system.svc.cluster.local, port: {number: 80}}";
+    let hop = |hosts: &str, block: &str| {
+        let rule = format!("  {block}:\n  - route: [{{destination: {to_gateway}}}]");
+        virtual_service("hop", &format!("  hosts: [{hosts}]\n{rule}"))
+    };
+    let codes = |hosts: &str, block: &str| {
+        findings(&compiled(&[gateway("gw", "'*.a.test', b.test"), hop(hosts, block)].concat()))
+    };
+    let (explained, lost) = ("MG7024 VirtualService default/hop", "MG7025 VirtualService default/hop");
+    assert_eq!(codes("x.a.test", "http"), [explained]);
+    assert_eq!(codes("'*.a.test', b.test", "http"), [explained]);
+    assert_eq!(codes("x.a.test, c.test", "http"), [explained, lost]);
+    // Bytes come in by the port.
+    assert_eq!(codes("c.test", "tcp"), [explained]);
+    let elsewhere = hop("c.test", "http").replace("istio-ingressgateway", "other");
+    assert_eq!(
+        findings(&compiled(&[gateway("gw", "b.test"), elsewhere].concat())),
+        ["MG7001 VirtualService default/hop"]
+    );
+}

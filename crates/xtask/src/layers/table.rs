@@ -81,6 +81,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "forward_proxy",
             "auto_passthrough",
             "references",
+            "first_hop",
             "refusal",
             "delegates",
             "gateway",

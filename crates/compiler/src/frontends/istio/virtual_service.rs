@@ -2,6 +2,7 @@
 //! (S-50 to S-55, VS-01 to VS-03).
 
 use super::auto_passthrough;
+use super::first_hop;
 use super::l4;
 use super::references;
 use super::refusal::{self, Refused};
@@ -46,24 +47,9 @@ pub(crate) fn hosts(
     hosts
 }
 
-/// Whether a destination is the Service of one of the gateways, which is called as the label `app` of its Pods.
-fn sends_here(context: CompileContext<'_>, object: &Object<VirtualService>) -> bool {
-    let spec = &object.spec;
-    let http = spec.http.iter().flat_map(|rule| rule.route.iter()).filter_map(|route| route.destination.as_ref());
-    let tls = spec.tls.iter().flat_map(|rule| rule.route.iter());
-    let tcp = spec.tcp.iter().flat_map(|rule| rule.route.iter());
-    let bytes = tls.chain(tcp).filter_map(|route| route.destination.as_ref());
-    let gateways: Vec<String> = context
-        .workloads()
-        .iter()
-        .filter_map(|workload| {
-            Some(format!("{}.{}.svc.{}", workload.labels.get("app")?, workload.namespace, context.domain()))
-        })
-        .collect();
-    http.chain(bytes).any(|destination| {
-        let host = names::full_host(&destination.host, &object.key.namespace, context.domain());
-        gateways.iter().any(|gateway| *gateway == *host)
-    })
+/// Whether a VirtualService names no Gateway.
+pub(crate) fn is_for_sidecars(context: CompileContext<'_>, object: &Object<VirtualService>) -> bool {
+    object.spec.gateways.iter().all(|text| references::gateway(text, object, context.domain()).is_none())
 }
 
 fn bind_written(context: CompileContext<'_>, plans: &ServerPlans, object: &Object<VirtualService>) -> Binding {
@@ -78,11 +64,8 @@ fn bind_written(context: CompileContext<'_>, plans: &ServerPlans, object: &Objec
     }
     let gateways = gateways(context, object);
     if gateways.is_empty() {
-        if sends_here(context, object) {
-            let message =
-                "sidecars send by it to this gateway, where the rules with the gateway's name in `gateways` decide";
-            notes.add(code::FIRST_HOP, "spec.gateways", message);
-        } else {
+        let hosts = hosts(context, object, &mut Notes::default());
+        if !first_hop::report(context, plans, object, &hosts, &mut notes) {
             let help = "name a Gateway in `gateways` to route what comes through it";
             let message = "it routes nothing here because it names no gateway: only sidecars use it";
             notes.add_with_help(code::MESH_ONLY, "spec.gateways", message, help);
