@@ -18,6 +18,11 @@ pub(crate) fn time(duration: Duration) -> String {
     format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
+/// A text of somebody else on a terminal or in a line: what is not shown as itself becomes `?`.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if routing::is_hidden(c) { '?' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

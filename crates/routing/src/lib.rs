@@ -37,7 +37,7 @@ pub use filter::FilterState;
 pub use forward::{AllowList, Asked};
 pub use host::HostTable;
 pub use judge::{Unmet, judge};
-pub use log_line::write_json_string;
+pub use log_line::{is_hidden, write_json_string};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};
 pub use response_head::{BackendHead, ClientFraming, ClientHead, ResponseContext, WebResponse};
 pub use route::{LocalAnswer, RouteEntry, Slots, TargetEntry};

@@ -1,6 +1,7 @@
 //! Writes one line of the access log (TE-05).
 //!
-//! What a peer sends cannot end a line or a string in it: in text, quotes, backslashes and control characters are escaped.
+//! What a peer sends cannot end a line or a string in it, nor change how the line is shown: in text, quotes, backslashes, characters that are not
+//! shown as themselves, and octets that are no UTF-8 are escaped.
 
 use crate::substitute::{self, Facts};
 use ir::{Format, JsonNode, LogFormat, Operator, Part};
@@ -35,17 +36,35 @@ fn write_text(format: &Format, facts: &dyn Facts, out: &mut Vec<u8>, escape: imp
 }
 
 fn escape(out: &mut Vec<u8>, begin: usize) {
-    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f | 0x7f);
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     if out.get(begin..).is_none_or(|value| value.iter().all(is_plain)) {
         return;
     }
-    for byte in out.split_off(begin) {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            byte if is_plain(&byte) => out.push(byte),
-            byte => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+    let hidden = |bytes: &[u8], out: &mut Vec<u8>| {
+        bytes.iter().for_each(|byte| out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()));
+    };
+    for chunk in out.split_off(begin).utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mut octets = [0; 4];
+            let octets = c.encode_utf8(&mut octets).as_bytes();
+            match c {
+                c if is_hidden(c) => hidden(octets, out),
+                '"' | '\\' => {
+                    out.push(b'\\');
+                    out.extend_from_slice(octets);
+                }
+                _ => out.extend_from_slice(octets),
+            }
         }
+        hidden(chunk.invalid(), out);
     }
+}
+
+/// Whether a character is not shown as itself: it controls a terminal, ends a line, or changes the direction or the place of what stands beside it.
+pub fn is_hidden(c: char) -> bool {
+    // Joiners are parts of words, and are kept.
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 fn write_json(node: &JsonNode, facts: &dyn Facts, out: &mut Vec<u8>) {
@@ -99,13 +118,19 @@ fn write_value(operator: &Operator, length: Option<usize>, facts: &dyn Facts, ou
 /// Appends a JSON string. Octets that are not UTF-8 become U+FFFD.
 pub fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    for byte in String::from_utf8_lossy(text).bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0..=0x1f | 0x7f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            byte => out.push(byte),
+    let lossy = String::from_utf8_lossy(text);
+    let mut rest = &*lossy;
+    // What needs no escape is appended in one piece.
+    while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_hidden(*c) || matches!(c, '"' | '\\')) {
+        out.extend_from_slice(rest.get(..at).unwrap_or_default().as_bytes());
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            c => out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
         }
+        rest = rest.get(at + c.len_utf8()..).unwrap_or_default();
     }
+    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
 
@@ -179,5 +204,21 @@ mod tests {
         let expected =
             r#"{"fixed":true,"list":[200,"x"],"missing":null,"mixed":"200--","number":200,"text":"r"}"#.to_owned();
         assert_eq!(line(&json, b""), expected + "\n");
+    }
+
+    #[test]
+    fn nothing_in_a_value_changes_how_the_line_is_shown() {
+        let text = LogFormat::Text(Format::parse("%REQ(x-a)%|\n").unwrap());
+        let json = LogFormat::Json(JsonNode::Format(Format::parse("%REQ(x-a)%").unwrap()));
+        for (sent, in_text, in_json) in [
+            // The introducer of a terminal's sequences in one character, and an order to write from right to left.
+            ("\u{9b}2J\u{202e}a".as_bytes(), "\\xc2\\x9b2J\\xe2\\x80\\xaea", "\\u009b2J\\u202ea"),
+            ("a\u{2028}b\u{feff}c".as_bytes(), "a\\xe2\\x80\\xa8b\\xef\\xbb\\xbfc", "a\\u2028b\\ufeffc"),
+            (b"a\x9bb", "a\\x9bb", "a\u{fffd}b"),
+            ("é\"\\ⓛ\u{1f600}".as_bytes(), "é\\\"\\\\ⓛ\u{1f600}", "é\\\"\\\\ⓛ\u{1f600}"),
+        ] {
+            assert_eq!(line(&text, sent), format!("{in_text}|\n"));
+            assert_eq!(line(&json, sent), format!("\"{in_json}\"\n"));
+        }
     }
 }

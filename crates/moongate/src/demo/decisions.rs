@@ -2,6 +2,7 @@
 
 use crate::audit::Record;
 use crate::output;
+use crate::words::printable;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -46,18 +47,24 @@ fn format(record: &Record) -> String {
     let style = style.on_default().bold();
     // The time of day, to the second.
     let time = record.time.get(11..19).unwrap_or_default();
-    let mut out = format!("  {time}  {style}{:<8}{style:#}{}", record.decision, record.asked());
+    // Names are those of clients.
+    let mut out = format!(
+        "  {}  {style}{:<8}{style:#}{}",
+        printable(time),
+        printable(&record.decision),
+        printable(&record.asked())
+    );
     if record.status > 0 {
         let _ = write!(out, "  {}", record.status);
     }
     if record.decision != "allowed" && !record.reason.is_empty() {
-        let _ = write!(out, "  {}", record.reason);
+        let _ = write!(out, "  {}", printable(&record.reason));
     }
     if !record.rule.is_empty() && record.rule != record.reason {
-        let _ = write!(out, "  by {}", record.rule);
+        let _ = write!(out, "  by {}", printable(&record.rule));
     }
     if !record.endpoint.is_empty() {
-        let _ = write!(out, "  to {}", record.endpoint);
+        let _ = write!(out, "  to {}", printable(&record.endpoint));
     }
     out.push('\n');
     out
@@ -77,5 +84,7 @@ mod tests {
         let passed = r#"{"kind":"connection","time":"","sni":"c.test","decision":"failed","reason":"","status":0}"#;
         assert_eq!(of(passed), "    failed  TLS c.test\n");
         assert_eq!(Record::read(r#"{"event":"start"}"#), None);
+        let forged = r#"{"kind":"request","method":"GET","authority":"\u009b2J\u001b[2J\u202ea.test\n","path":"/","decision":"denied"}"#;
+        assert_eq!(of(forged), "    denied  GET ?2J?[2J?a.test?/\n");
     }
 }
