@@ -79,8 +79,8 @@ fn write(stream: &FinishedStream<'_>, out: &mut Vec<u8>) {
     record.octets("path", path(stream.request.received(&FieldName::Path).as_deref().unwrap_or_default()));
     record.text("sni", stream.stream.server_name);
     record.text("decision", outcome(stream.kind, info).as_str());
-    match (&info.denied, stream.origin) {
-        (Some(policy), _) => record.text("rule", policy),
+    match (info.denied.as_ref().or(info.rule.as_ref()), stream.origin) {
+        (Some(rule), _) => record.text("rule", rule),
         (None, Some(origin)) => record.text("rule", &origin.to_string()),
         (None, None) => {}
     }

@@ -171,7 +171,15 @@ pub fn refused(view: &RequestView<'_>, failure: Failure) -> LocalAnswer {
     let detail = DETAILS.iter().find(|(known, _)| *known == failure).map_or("", |(_, detail)| detail.as_str());
     let status = if failure.is_forbidden() { 403 } else { 401 };
     let fields = vec![("www-authenticate", FieldValue::cleaned(challenge(view, failure)))];
-    LocalAnswer { status, location: None, body: failure.text().as_bytes().into(), fields, detail, is_denial: true }
+    LocalAnswer {
+        status,
+        location: None,
+        body: failure.text().as_bytes().into(),
+        fields,
+        detail,
+        is_denial: true,
+        rule: None,
+    }
 }
 
 /// The value of `WWW-Authenticate` for a failure: the URI without a query, which may hold a token, as the realm.

@@ -92,7 +92,8 @@ impl AllowList {
         let Some(ports) = ports else { return self.other(asked) };
         let found = ports.binary_search_by_key(&asked.port, |(number, _)| *number).ok().and_then(|at| ports.get(at));
         let Some((_, route)) = found else {
-            return Err(Denial::Port(ports.iter().map(|(number, _)| *number).collect()));
+            let entry = ports.first().map(|(_, route)| Box::new(route.config.origin.clone()));
+            return Err(Denial::Port(ports.iter().map(|(number, _)| *number).collect(), entry));
         };
         match (route.proxied, asked.is_tunnel) {
             (Some(ForwardProtocol::Http), true) => Err(Denial::Tunnel),

@@ -3,7 +3,9 @@
 use crate::prepare::Refusal;
 use crate::rewrite;
 use crate::substitute::{self, Facts};
-use ir::{Action, ClusterId, FieldName, Forward, ForwardProtocol, HeaderAppend, HeaderChanges, Route, TargetCluster};
+use ir::{
+    Action, ClusterId, FieldName, Forward, ForwardProtocol, HeaderAppend, HeaderChanges, Origin, Route, TargetCluster,
+};
 use std::sync::Arc;
 use text::{Authority, FieldValue, Target};
 use wire::edit::Edits;
@@ -54,6 +56,8 @@ pub struct LocalAnswer {
     pub detail: &'static str,
     /// Whether it denies what was asked for, as the decision log has it; other answers serve, or tell of a failure.
     pub is_denial: bool,
+    /// The object that decided, where it is not a route; for the decision log.
+    pub rule: Option<Box<Origin>>,
 }
 
 impl LocalAnswer {

@@ -32,6 +32,7 @@ pub(super) async fn answer(
     info: &mut StreamInfo,
 ) -> Disposition {
     (info.detail, info.is_denied) = (answer.detail, answer.is_denial);
+    info.rule = answer.rule.as_ref().map(|rule| rule.to_string().into());
     let close = is_last(worker, conn, buffers, body);
     let (date, client) = (worker.date(), Rc::clone(&conn.client));
     let reason = reason_header(worker, conn, buffers, info);

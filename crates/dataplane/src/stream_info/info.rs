@@ -31,6 +31,8 @@ pub(crate) struct StreamInfo {
     pub(crate) is_denied: bool,
     /// Which policy denied it, in place of the detail.
     pub(crate) denied: Option<Box<str>>,
+    /// The object that decided, where neither a policy nor a route did.
+    pub(crate) rule: Option<Box<str>>,
     /// What the policies of the workload decided, if there are any, and what the service for external authorization decided, if it was asked.
     pub(crate) policies: Option<PolicyResult>,
     pub(crate) check: Option<CheckResult>,
@@ -86,6 +88,7 @@ impl StreamInfo {
             denied: None,
             resolution: None,
             policies: None,
+            rule: None,
             check: None,
             transport_failure: String::new(),
             attempts: 0,

@@ -2,6 +2,7 @@
 //! every list has a bound.
 
 use crate::audit::Record;
+use resources::key::Key;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::destination::{Destination, DestinationHost};
 
@@ -47,6 +48,8 @@ pub(super) struct Denial {
     pub(super) reasons: BTreeMap<String, u64>,
     /// How many of these were served, since nothing enforces the reason.
     pub(super) served: u64,
+    /// The ServiceEntry that has the host, where the record names it.
+    pub(super) entry: Option<Key>,
 }
 
 /// All of it.
@@ -89,6 +92,9 @@ impl Denials {
         } else {
             denial.more_clients = true;
         }
+        if let Some(entry) = entry_of(&record.rule) {
+            denial.entry = Some(entry);
+        }
         if !record.resolved.is_empty() {
             denial.resolved.clone_from(&record.resolved);
         }
@@ -98,6 +104,17 @@ impl Denials {
             }
         }
     }
+}
+
+/// The ServiceEntry that a record names as what decided; `None` for anything else, and for what no object may be called: the name becomes part of a
+/// command.
+fn entry_of(rule: &str) -> Option<Key> {
+    let (namespace, name) = rule.strip_prefix("ServiceEntry ")?.split(' ').next()?.split_once('/')?;
+    let is_name = |text: &str| {
+        let is_plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
+        text.bytes().all(is_plain) && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    (is_name(namespace) && is_name(name)).then(|| Key { namespace: namespace.into(), name: name.into() })
 }
 
 /// What was asked for; `None` where the record does not say.

@@ -24,6 +24,16 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
+    /// That of a port which is asked for in this way.
+    pub(super) fn of(way: Way, port: u16) -> Self {
+        match way {
+            Way::Request => Self::Http,
+            Way::Sni => Self::Tls,
+            Way::Tunnel if port == TLS_PORT => Self::Tls,
+            Way::Tunnel => Self::Tcp,
+        }
+    }
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "HTTP",
@@ -63,31 +73,8 @@ pub(super) fn add(entries: &mut Entries, target: &Target, denial: &Denial, reaso
     let entry = entries.entry(target.host.clone()).or_default();
     entry.is_comment |= class.is_inside;
     entry.remarks.extend(class.remark);
-    let protocol = match target.way {
-        Way::Request => Protocol::Http,
-        Way::Tunnel | Way::Sni if port == TLS_PORT => Protocol::Tls,
-        Way::Sni => Protocol::Tls,
-        Way::Tunnel => Protocol::Tcp,
-    };
-    if protocol == Protocol::Tcp {
-        let tls = if USUALLY_TLS.contains(&port) { ", as is usual on this port," } else { "" };
-        entry.remarks.insert(format!(
-            "port {port}: what is sent in these tunnels was not seen. If it is TLS{tls} declare TLS, so that its server name is checked"
-        ));
-    }
-    match entry.ports.get(&port) {
-        Some(other) if *other != protocol => {
-            // In HTTP every request is checked, in TLS the name.
-            entry.remarks.insert(format!(
-                "port {port} was asked for as {} and as {}; a port has one protocol",
-                (*other).min(protocol).as_str(),
-                (*other).max(protocol).as_str()
-            ));
-            let safest = (*other).min(protocol);
-            entry.ports.insert(port, safest);
-        }
-        _ => drop(entry.ports.insert(port, protocol)),
-    }
+    let protocol = Protocol::of(target.way, port);
+    put_port(&mut entry.ports, &mut entry.remarks, port, protocol);
     if detail == Some("port") {
         entry.remarks.insert(format!(
             "another ServiceEntry has this host without port {port}: add the port there, or add this object"
@@ -99,11 +86,44 @@ pub(super) fn add(entries: &mut Entries, target: &Target, denial: &Denial, reaso
             "the name has addresses that are not of the internet: {}. Allow them only if the destination is one of your own",
             if denial.resolved.is_empty() { "see the log".to_owned() } else { denial.resolved.join(", ") }
         ));
-        // What is refused has its class behind it.
-        let refused = denial.resolved.iter().filter_map(|text| text.split_once(' '));
-        entry.addresses.extend(refused.map(|(address, _)| address.to_owned()));
+        entry.addresses.extend(refused(denial));
     }
     None
+}
+
+/// The addresses of DNS's answer that are not of the internet.
+pub(super) fn refused(denial: &Denial) -> BTreeSet<String> {
+    // What is refused has its class behind it.
+    let refused = denial.resolved.iter().filter_map(|text| text.split_once(' '));
+    refused.filter(|(address, _)| address.parse::<IpAddr>().is_ok()).map(|(address, _)| address.to_owned()).collect()
+}
+
+/// Adds a port to those of a ServiceEntry, with what a person should know of it.
+pub(super) fn put_port(
+    ports: &mut BTreeMap<u16, Protocol>,
+    remarks: &mut BTreeSet<String>,
+    port: u16,
+    protocol: Protocol,
+) {
+    if protocol == Protocol::Tcp {
+        let tls = if USUALLY_TLS.contains(&port) { ", as is usual on this port," } else { "" };
+        remarks.insert(format!(
+            "port {port}: what is sent in these tunnels was not seen. If it is TLS{tls} declare TLS, so that its server name is checked"
+        ));
+    }
+    match ports.get(&port) {
+        Some(other) if *other != protocol => {
+            // In HTTP every request is checked, in TLS the name.
+            let (safest, other) = ((*other).min(protocol), (*other).max(protocol));
+            remarks.insert(format!(
+                "port {port} was asked for as {} and as {}; a port has one protocol",
+                safest.as_str(),
+                other.as_str()
+            ));
+            ports.insert(port, safest);
+        }
+        _ => drop(ports.insert(port, protocol)),
+    }
 }
 
 /// What a host is.
@@ -254,11 +274,16 @@ pub(super) fn yaml(host: &str, entry: &Entry, namespace: &str, name: &str) -> St
         }
     };
     let _ = write!(out, "  location: MESH_EXTERNAL\n  resolution: {resolution}\n  ports:\n");
-    for (number, protocol) in &entry.ports {
-        let (protocol, word) = (protocol.as_str(), protocol.as_str().to_ascii_lowercase());
-        let _ = write!(out, "  - number: {number}\n    name: {word}-{number}\n    protocol: {protocol}\n");
+    for line in entry.ports.iter().map(|(number, protocol)| port_yaml(*number, *protocol)).collect::<String>().lines() {
+        let _ = writeln!(out, "  {line}");
     }
     out
+}
+
+/// A port in the list of a ServiceEntry.
+pub(super) fn port_yaml(number: u16, protocol: Protocol) -> String {
+    let (protocol, word) = (protocol.as_str(), protocol.as_str().to_ascii_lowercase());
+    format!("- number: {number}\n  name: {word}-{number}\n  protocol: {protocol}\n")
 }
 
 /// A name for the object of a host that no other has.

@@ -1,8 +1,9 @@
 //! The output of `moongate egress suggest`: YAML with the ServiceEntries, and comments about what was denied and what a person has to decide.
 
+use super::additions::{self, Additions, Known};
 use super::denials::{Denial, Denials, Target, Way};
 use super::entries::{self, Entries};
-use crate::words::counted;
+use crate::words::{counted, printable};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -10,14 +11,21 @@ use std::fmt::Write as _;
 const SHOWN: usize = 8;
 
 /// The whole text.
-pub(super) fn text(denials: &Denials, namespace: &str, wildcards: bool) -> String {
+pub(super) fn text(denials: &Denials, known: &Known, namespace: &str, wildcards: bool) -> String {
     let mut out = String::new();
-    let mut entries = Entries::new();
+    let (mut entries, mut additions) = (Entries::new(), Additions::new());
     head(denials, &mut out);
     for (target, denial) in &denials.by_target {
+        let mut add = |reason: &str| {
+            let added = additions::add(&mut additions, known, target, denial, reason);
+            added.or_else(|| entries::add(&mut entries, target, denial, reason))
+        };
         let remarks: Vec<(&String, Option<String>)> =
-            denial.reasons.keys().map(|reason| (reason, entries::add(&mut entries, target, denial, reason))).collect();
+            denial.reasons.keys().map(|reason| (reason, add(reason))).collect();
         describe(target, denial, &remarks, &mut out);
+    }
+    for (key, addition) in &additions {
+        out.push_str(&additions::text(key, addition, known));
     }
     if wildcards {
         entries = entries::widen(entries);
@@ -26,7 +34,7 @@ pub(super) fn text(denials: &Denials, namespace: &str, wildcards: bool) -> Strin
     for (host, entry) in &entries {
         let mut object = String::new();
         for remark in &entry.remarks {
-            let _ = writeln!(object, "# {}", plain(remark));
+            let _ = writeln!(object, "# {}", printable(remark));
         }
         if !entry.names.is_empty() {
             let list = entry.names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -84,24 +92,18 @@ fn describe(target: &Target, denial: &Denial, remarks: &[(&String, Option<String
     let _ = writeln!(
         out,
         "#\n# {}{port} ({way}): {times}, from {} to {}",
-        plain(&target.host),
-        plain(&denial.first),
-        plain(&denial.last)
+        printable(&target.host),
+        printable(&denial.first),
+        printable(&denial.last)
     );
-    let shown: Vec<String> = denial.clients.iter().take(SHOWN).map(|client| plain(client)).collect();
+    let shown: Vec<String> = denial.clients.iter().take(SHOWN).map(|client| printable(client)).collect();
     let more = denial.more_clients || denial.clients.len() > SHOWN;
     let _ = writeln!(out, "#   clients: {}{}", shown.join(", "), if more { ", and others" } else { "" });
     for (reason, remark) in remarks {
-        let _ = write!(out, "#   {}", plain(reason));
+        let _ = write!(out, "#   {}", printable(reason));
         if let Some(remark) = remark {
-            let _ = write!(out, ": {}", plain(remark));
+            let _ = write!(out, ": {}", printable(remark));
         }
         out.push('\n');
     }
-}
-
-/// Text of clients in a comment, which ends with its line.
-fn plain(text: &str) -> String {
-    let is_plain = |c: char| !c.is_control() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}');
-    text.chars().map(|c| if is_plain(c) { c } else { '?' }).collect()
 }

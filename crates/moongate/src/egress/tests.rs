@@ -1,13 +1,26 @@
 //! What is suggested for records, line by line.
 
+use super::additions::Known;
 use super::denials::Denials;
 use super::{read, report};
+use resources::key::Key;
+use serde_json::{Value, json};
 use std::io::Cursor;
 
 fn suggest(log: &str, wildcards: bool) -> String {
+    suggest_with(log, Known::default(), wildcards)
+}
+
+fn suggest_with(log: &str, known: Known, wildcards: bool) -> String {
     let mut denials = Denials::default();
     read(Cursor::new(log.replace('\'', "\"")), &mut denials).unwrap();
-    report::text(&denials, "default", wildcards)
+    report::text(&denials, &known, "default", wildcards)
+}
+
+/// ServiceEntries in `default`.
+fn known(entries: &[(&str, Value)]) -> Known {
+    let key = |name: &str| Key { namespace: "default".into(), name: name.into() };
+    Known(entries.iter().map(|(name, object)| (key(name), object.clone())).collect())
 }
 
 /// A request that was denied.
@@ -153,4 +166,79 @@ fn the_first_and_last_time_and_the_clients_are_told() {
     let text = suggest(&log, false);
     assert!(text.contains("3 times, from 2026-11-28T11:00:00Z to 2026-11-29T11:00:00Z\n"), "{text}");
     assert!(text.contains("#   clients: 10.0.0.2, [fd00::1], basic/alice\n"), "{text}");
+}
+
+/// A request for a port that the ServiceEntry of its host does not have.
+fn without_port(method: &str, authority: &str, entry: &str) -> String {
+    denied(method, authority, "egress_denied{port}").replace("'reason'", &format!("'rule':'{entry}','reason'"))
+}
+
+#[test]
+fn a_port_is_added_to_the_service_entry_that_has_the_host() {
+    let log = [
+        without_port("GET", "api.example.com:8080", "ServiceEntry default/api"),
+        without_port("CONNECT", "b.wiki.example.com:8443", "ServiceEntry team-a/wiki"),
+    ]
+    .concat();
+    let text = suggest(&log, false);
+    assert_eq!(yaml(&text), "", "a second ServiceEntry of a wildcard's name would take its other ports: {text}");
+    for part in [
+        "#   egress_denied{port}: ServiceEntry default/api has the host, see below\n",
+        "# ServiceEntry default/api has api.example.com without these ports. Add them to `spec.ports`, for all of its hosts:\n# - number: 8080\n#   name: http-8080\n#   protocol: HTTP\n",
+        "# kubectl patch serviceentry api --namespace default --type json --patch '[{\"op\":\"add\",\"path\":\"/spec/ports/-\",\"value\":{\"name\":\"http-8080\",\"number\":8080,\"protocol\":\"HTTP\"}}]'\n",
+        "# kubectl patch serviceentry wiki --namespace team-a ",
+        "# port 8443: what is sent in these tunnels was not seen. If it is TLS, as is usual on this port, declare TLS",
+    ] {
+        assert!(text.contains(part), "{part}\n is not in\n{text}");
+    }
+    // What no object is called is not part of a command.
+    for forged in ["ServiceEntry default/a'; reboot #", "ServiceEntry default", "VirtualService default/a http[0]"] {
+        let text = suggest(&without_port("GET", "api.example.com:8080", &forged.replace('\'', "\\u0027")), false);
+        assert!(!text.contains("kubectl") && yaml(&text).contains("- \"api.example.com\""), "{text}");
+    }
+}
+
+#[test]
+fn a_service_entry_that_is_known_is_printed_whole_with_the_port() {
+    let object = |hosts: Value| {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "status": {"addresses": []},
+            "metadata": {"name": "any", "namespace": "default", "resourceVersion": "7", "uid": "u", "annotations": {
+                "kubectl.kubernetes.io/last-applied-configuration": "{}", "moongate.dev/allowed-addresses": "10.0.0.0/8"}},
+            "spec": {"hosts": hosts, "ports": [{"name": "tls", "number": 443, "protocol": "TLS", "targetPort": 8443}]},
+        })
+    };
+    let entries = known(&[
+        ("wide", object(json!(["*.example.com"]))),
+        ("api", object(json!(["api.example.com", "www.example.com"]))),
+        ("wider", object(json!(["*.com"]))),
+    ]);
+    let log = denied("GET", "api.example.com:8080", "egress_denied{port}")
+        + &denied("GET", "api.example.com:8080", "egress_denied{port}")
+        + &without_port("CONNECT", "x.example.com:443", "ServiceEntry default/wide");
+    let text = suggest_with(&log, entries, true);
+    let expected = "# default/api as it is, with the ports that clients of api.example.com asked for, for all of its hosts\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata:\n  annotations:\n    moongate.dev/allowed-addresses: 10.0.0.0/8\n  name: any\n  namespace: default\nspec:\n  hosts:\n  - api.example.com\n  - www.example.com\n  ports:\n  - name: tls\n    number: 443\n    protocol: TLS\n    targetPort: 8443\n  - name: http-8080\n    number: 8080\n    protocol: HTTP\n";
+    assert!(text.contains(expected), "{text}");
+    // A port that it has by now is not added again.
+    assert_eq!(text.matches("number: 443").count(), 2, "{text}");
+}
+
+#[test]
+fn addresses_that_a_service_entry_does_not_allow_are_for_a_person_to_add() {
+    let log = denied("GET", "files.example.com", "egress_denied{address}").replace(
+        "'reason'",
+        "'resolved':['10.0.0.1 (private)','198.41.0.4'],'rule':'ServiceEntry default/any','reason'",
+    );
+    for (entries, expected) in [
+        (Known::default(), "10.0.0.1"),
+        (
+            known(&[("any", json!({"metadata": {"annotations": {"moongate.dev/allowed-addresses": "fd00::/8"}}}))]),
+            "fd00::/8, 10.0.0.1",
+        ),
+    ] {
+        let text = suggest_with(&log, entries, false);
+        assert_eq!(yaml(&text), "", "{text}");
+        assert!(text.contains("the names of ServiceEntry default/any (files.example.com) have addresses"), "{text}");
+        assert!(text.contains(&format!("#     moongate.dev/allowed-addresses: \"{expected}\"\n")), "{text}");
+    }
 }

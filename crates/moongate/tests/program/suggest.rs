@@ -78,7 +78,9 @@ fn what_is_suggested_for_a_denial_allows_it_and_passes_the_check() {
     let args = ["--decision-log", log.to_str().unwrap(), "--endpoint", &endpoints];
     let gateway = world.start(&config, &args);
     let proxy = format!("http://{}", gateway.address(PROXY));
-    let urls = ["http://new.test/", "http://a.more.test:8080/", "https://sni.test/", "http://api.test:8000/"];
+    // Listed without this port, at which there is a server.
+    let other_port = format!("http://api.test:{}/", http.port());
+    let urls = ["http://new.test/", "http://a.more.test:8080/", "https://sni.test/", &other_port];
     let statuses = |url: &str| {
         let curled = curl(&proxy, url, &["-k"]);
         (curled.connect, curled.status)
@@ -88,23 +90,28 @@ fn what_is_suggested_for_a_denial_allows_it_and_passes_the_check() {
     }
     curl(&proxy, "http://169.254.169.254/latest/meta-data/", &[]);
     until("all are logged", || records(&log).len() >= 5);
-    let text = suggest(&[log.to_str().unwrap()]);
+    let path = world.folder.path().join("a.yaml");
+    let log = log.to_str().unwrap();
+    let named = suggest(&[log]);
+    assert!(named.contains("ServiceEntry default/api has api.test without these ports"), "{named}");
+    let text = suggest(&[log, "-f", path.to_str().unwrap()]);
     assert!(text.starts_with("# 5 denials of 5 records\n"), "{text}");
     let suggested = world.folder.path().join("suggested.yaml");
     fs::write(&suggested, &text).unwrap();
     let check = Command::new(PROGRAM).args(["check", "--as", "egress"]).args([&suggested]).output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout).into_owned() + &String::from_utf8_lossy(&check.stderr);
     assert!(check.status.success(), "{said}");
-    // As a user applies it: beside what was there.
-    let path = world.folder.path().join("a.yaml");
-    fs::write(&path, format!("{config}---\n{text}")).unwrap();
+    // As a user applies it: in place of what it has anew, and beside all else.
+    let kept: Vec<&str> = config.split("---\n").filter(|document| !document.contains("  name: api\n")).collect();
+    assert!(text.contains("  name: api\n") && kept.len() + 1 == config.split("---\n").count());
+    fs::write(&path, format!("{}---\n{text}", kept.join("---\n"))).unwrap();
     until("the first is allowed", || statuses(urls[0]) == (0, 200));
     assert_eq!(seen(&curl(&proxy, urls[0], &[])).backend, 9001);
     assert_eq!(seen(&curl(&proxy, urls[1], &[])).backend, 9001);
     assert_eq!(seen(&curl(&proxy, urls[2], &["-k"])).sni.as_deref(), Some("sni.test"));
-    // Listed now; the other ServiceEntry of the host has the exception for its address, which is not suggested.
-    let listed = curl(&proxy, urls[3], &[]);
-    assert!(listed.body.contains("is not one of the internet (loopback)"), "{listed:?}");
+    // With the port; its other ports and the exception for its address are as they were.
+    assert_eq!(seen(&curl(&proxy, urls[3], &[])).backend, 9001);
+    assert_eq!(seen(&curl(&proxy, "http://api.test/", &[])).backend, 9001);
     assert_eq!(statuses("http://169.254.169.254/latest/meta-data/"), (0, 403));
     // Nothing else is.
     for url in ["http://new.test:8080/", "https://new.test/", "http://other.test/", "http://more.test/"] {

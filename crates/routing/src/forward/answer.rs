@@ -2,6 +2,7 @@
 
 use super::asked::Asked;
 use crate::route::LocalAnswer;
+use ir::Origin;
 use std::fmt::Write;
 use text::FieldValue;
 use wire::view::RequestView;
@@ -15,7 +16,7 @@ pub enum Denial {
     /// No ServiceEntry has the host.
     NotListed,
     /// A ServiceEntry has the host with these ports alone.
-    Port(Box<[u16]>),
+    Port(Box<[u16]>, Option<Box<Origin>>),
     /// The client asks for a tunnel to a port where HTTP is spoken, in which no request could be checked.
     Tunnel,
     /// The client sends a request in clear text for a port where something else is spoken.
@@ -29,7 +30,7 @@ impl Denial {
     pub const fn detail(&self) -> &'static str {
         match self {
             Self::NotListed => "egress_denied{not_listed}",
-            Self::Port(_) => "egress_denied{port}",
+            Self::Port(..) => "egress_denied{port}",
             Self::Tunnel => "egress_denied{tunnel_to_http}",
             Self::Request => "egress_denied{request_to_tls_or_tcp}",
             Self::Https => "egress_denied{https_target}",
@@ -43,7 +44,7 @@ impl Denial {
             Self::NotListed => format!(
                 "no ServiceEntry that this gateway sees has the host `{host}`. To allow it, add a ServiceEntry with the host and the port {port}."
             ),
-            Self::Port(ports) => format!(
+            Self::Port(ports, _) => format!(
                 "`{host}` is allowed on {}, and not on port {port}. To allow it, add the port to the ServiceEntry.",
                 list(ports)
             ),
@@ -57,7 +58,11 @@ impl Denial {
                 "requests for `https:` URLs have to use a tunnel: send CONNECT {host}:{port}, as clients do by `https_proxy`."
             ),
         };
-        refusal(403, self.detail(), Refused::Denied, &reason)
+        let rule = match self {
+            Self::Port(_, entry) => entry.clone(),
+            _ => None,
+        };
+        LocalAnswer { rule, ..refusal(403, self.detail(), Refused::Denied, &reason) }
     }
 }
 

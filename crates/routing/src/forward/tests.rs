@@ -57,6 +57,10 @@ fn asked(text: &str) -> Asked<'_> {
 fn decide(list: &AllowList, text: &str) -> String {
     match list.decide(&asked(text)) {
         Ok(route) => route.cluster(0).to_owned(),
+        Err(Denial::Port(ports, entry)) => {
+            assert_eq!(entry, Some(Box::new(origin())));
+            format!("Port({ports:?})")
+        }
         Err(denial) => format!("{denial:?}"),
     }
 }
@@ -133,7 +137,7 @@ fn answers_say_what_to_do() {
         String::from_utf8(answer.body.to_vec()).unwrap()
     };
     assert!(body(Denial::NotListed).contains("add a ServiceEntry with the host and the port 8443"));
-    assert!(body(Denial::Port([443].into())).contains("allowed on port 443, and not on port 8443"));
+    assert!(body(Denial::Port([443].into(), None)).contains("allowed on port 443, and not on port 8443"));
     assert!(body(Denial::Https).contains("send CONNECT api.test:8443"));
 }
 

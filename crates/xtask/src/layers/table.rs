@@ -352,7 +352,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("dataplane::log", &["demands", "lines"]),
     ("moongate::audit", &["record", "chain", "writer", "file", "verify"]),
     ("moongate::demo", &["files", "sockets", "authority", "names", "decisions", "destinations", "ingress", "egress"]),
-    ("moongate::egress", &["denials", "entries", "report"]),
+    ("moongate::egress", &["denials", "entries", "additions", "report"]),
     ("moongate::get", &["age", "columns", "request", "table"]),
     (
         "moongate::explain",
