@@ -64,6 +64,7 @@ pub struct DataPlane {
     /// Gauges that all workers share.
     process: metrics::ProcessGauges,
     upstream: Arc<Upstream>,
+    credentials: Arc<Credentials>,
     log: Mutex<Option<AccessLog>>,
     log_counters: Arc<LineCounters>,
     decision_counters: Arc<LineCounters>,
@@ -104,6 +105,7 @@ impl DataPlane {
             metrics: Vec::new(),
             process: metrics::ProcessGauges::default(),
             upstream,
+            credentials: Arc::clone(&process.credentials),
             log: Mutex::new(log),
             log_counters,
             decision_counters,
@@ -244,6 +246,7 @@ impl DataPlane {
             decisions_dropped: self.decision_counters.dropped(),
             unresolved: self.upstream.count_unresolved() as u64,
             keys_unavailable: self.keys_unavailable().len() as u64,
+            tokens: self.credentials.counts(),
             most_connections: self.admission.most(),
         };
         metrics::registry(&self.metrics, &self.upstream.counts(), &process)

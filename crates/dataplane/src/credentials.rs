@@ -4,8 +4,10 @@
 mod oauth;
 mod token;
 
+use crate::metrics::TokenCounts;
 use hashbrown::HashMap;
 use ir::{CredentialValue, OAuthClient, RequestCredential};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use text::FieldValue;
 use token::TokenSource;
@@ -15,6 +17,8 @@ use wire::edit::{Edits, FieldEdit};
 
 /// How long a request waits for a token.
 const WAIT: Duration = Duration::from_secs(10);
+/// How long a failure counts after the last request that wanted the token.
+const RECENT: Duration = Duration::from_secs(300);
 /// How long a token is kept without being used.
 const UNUSED: Duration = Duration::from_secs(3600);
 
@@ -28,6 +32,7 @@ pub(crate) struct CredentialUnavailable(Arc<str>);
 pub(crate) struct Credentials {
     upstream: Arc<Upstream>,
     sources: Mutex<HashMap<Arc<OAuthClient>, Used, foldhash::quality::RandomState>>,
+    rejected: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -39,12 +44,15 @@ struct Used {
 impl Credentials {
     /// No tokens yet; those that are wanted will be fetched in tasks of the store.
     pub(crate) fn new(upstream: Arc<Upstream>) -> Arc<Self> {
-        Arc::new(Self { upstream, sources: Mutex::default() })
+        Arc::new(Self { upstream, sources: Mutex::default(), rejected: AtomicU64::new(0) })
     }
 
     /// Whether requests to a cluster need not wait for their credential. A token that ends soon is fetched anew meanwhile.
     pub(crate) fn is_ready(&self, cluster: &ClusterState) -> bool {
-        cluster.config.credential.as_deref().is_none_or(|credential| self.value(credential).is_ok())
+        match cluster.config.credential.as_deref().map(|credential| &credential.value) {
+            None | Some(CredentialValue::Fixed(_)) => true,
+            Some(CredentialValue::Token(client)) => self.source(client).is_ready(&self.upstream),
+        }
     }
 
     /// Waits for the credential of requests to a cluster.
@@ -57,6 +65,26 @@ impl Credentials {
         waiting
             .unwrap_or_else(|_| Err("the authorization server did not answer in time".into()))
             .map_err(CredentialUnavailable)
+    }
+
+    /// Notes that a destination has answered a request 401, which was sent at `sent` or later: its token is fetched anew before its time.
+    pub(crate) fn reject(&self, cluster: &ClusterState, sent: std::time::Instant) {
+        let Some(CredentialValue::Token(client)) = cluster.config.credential.as_ref().map(|one| &one.value) else {
+            return;
+        };
+        if self.source(client).reject(&self.upstream, Instant::from_std(sent)) {
+            tracing::info!(cluster = %cluster.config.id, url = %client.token_url, "a destination has rejected the token of requests");
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many tokens of authorization servers could not be fetched when that was last tried, and how many were rejected by destinations.
+    pub(crate) fn counts(&self) -> TokenCounts {
+        let (sources, now) = (self.sources.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        // Not those that the configuration has no more.
+        let recent = sources.values().filter(|used| now.duration_since(used.last) < RECENT);
+        let unavailable = recent.filter(|used| used.source.has_failed()).count() as u64;
+        TokenCounts { unavailable, rejected: self.rejected.load(Ordering::Relaxed) }
     }
 
     /// Writes a head with the credential of requests to a cluster, in place of what the client has sent: an edit behind all others, which nothing sees

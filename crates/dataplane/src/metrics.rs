@@ -147,6 +147,15 @@ impl StreamSink for WorkerMetrics {
     }
 }
 
+/// What is counted of tokens for requests to destinations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TokenCounts {
+    /// Clients of authorization servers whose last request for a token failed.
+    pub(crate) unavailable: u64,
+    /// Tokens that a destination has rejected.
+    pub(crate) rejected: u64,
+}
+
 /// What is counted for the process, not by workers.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessCounts {
@@ -158,6 +167,8 @@ pub(crate) struct ProcessCounts {
     pub(crate) unresolved: u64,
     /// Sets of keys whose last fetch failed.
     pub(crate) keys_unavailable: u64,
+    /// Tokens for requests to destinations.
+    pub(crate) tokens: TokenCounts,
     /// The limit of client connections.
     pub(crate) most_connections: usize,
 }
@@ -192,6 +203,10 @@ pub(crate) fn registry(
     registry.register("moongate_dns_unresolved", help, Gauges::one(process.unresolved));
     let help = "Key sets of token issuers whose last fetch failed";
     registry.register("moongate_jwks_unavailable", help, Gauges::one(process.keys_unavailable));
+    let help = "Clients of OAuth 2.0 authorization servers whose last request for a token failed";
+    registry.register("moongate_credential_tokens_unavailable", help, Gauges::one(process.tokens.unavailable));
+    let help = "Tokens for requests to destinations that a destination rejected";
+    registry.register("moongate_credential_tokens_rejected", help, Counters::one(process.tokens.rejected));
     registry
 }
 
@@ -304,11 +319,14 @@ mod tests {
             decisions_dropped: 4,
             unresolved: 2,
             keys_unavailable: 4,
+            tokens: TokenCounts { unavailable: 5, rejected: 6 },
             most_connections: 7,
         };
         encode(&mut text, &registry(&workers, &[], &process)).unwrap();
         assert!(text.contains("moongate_dns_unresolved 2\n"), "{text}");
         assert!(text.contains("moongate_jwks_unavailable 4\n"), "{text}");
+        assert!(text.contains("moongate_credential_tokens_unavailable 5\n"), "{text}");
+        assert!(text.contains("moongate_credential_tokens_rejected_total 6\n"), "{text}");
         let has = |line: &str| assert!(text.contains(line), "{line} is not in\n{text}");
         has(
             "istio_requests_total{reporter=\"source\",request_protocol=\"http\",destination_service=\"a.test\",response_code=\"200\",response_flags=\"-\"} 2",

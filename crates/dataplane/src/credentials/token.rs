@@ -1,13 +1,15 @@
 //! The token of one client of an authorization server. It is fetched when a request first needs it, and anew when most of its time is over, while
-//! requests use the one before. There is one request to the server at a time, and after a failure none for a while.
+//! requests use the one before. There is one request to the server at a time, and after a failure none for a while. A token that a destination
+//! rejects is fetched anew early, once, and the next requests wait for that.
 
 use super::oauth::{self, Issued};
 use arc_swap::ArcSwapOption;
 use ir::OAuthClient;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use text::FieldValue;
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout};
 use upstream::{FetchRequest, Upstream};
 
 /// How long the authorization server may take.
@@ -18,6 +20,10 @@ const MAX_OCTETS: usize = 256 << 10;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The longest time after failures.
 const AFTER_FAILURES: Duration = Duration::from_secs(60);
+/// The shortest time between fetches because of rejections. Whatever clients do to be answered 401, the server is not asked more often.
+const BETWEEN_REJECTIONS: Duration = Duration::from_secs(30);
+/// How long a request waits for the token that takes the place of a rejected one; then it is sent with that one, which other requests may be fine with.
+const REPLACEMENT: Duration = Duration::from_secs(2);
 /// A token is not used for this long before its end: a request takes time to arrive.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -37,6 +43,11 @@ struct Token {
     renew: Instant,
     /// Until when it is used.
     until: Instant,
+    issued: Instant,
+    /// Whether a destination has rejected it, which counts once.
+    is_rejected: AtomicBool,
+    /// Whether requests wait for the one that takes its place.
+    is_awaiting: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +56,8 @@ struct Fetching {
     failures: u32,
     /// Why the last request to the server failed, and when the next one may be sent.
     failure: Option<(Arc<str>, Instant)>,
+    /// When the last fetch because of a rejection began.
+    after_rejection: Option<Instant>,
 }
 
 impl TokenSource {
@@ -55,6 +68,43 @@ impl TokenSource {
             fetching: Mutex::default(),
             ended: watch::Sender::new(()),
         })
+    }
+
+    /// Whether requests need not wait. A token that ends soon is fetched meanwhile.
+    pub(super) fn is_ready(self: &Arc<Self>, upstream: &Arc<Upstream>) -> bool {
+        let is_awaiting = self.token.load().as_ref().is_some_and(|token| token.is_awaiting.load(Ordering::Relaxed));
+        !is_awaiting && self.current(upstream).is_ok()
+    }
+
+    /// Whether the last request to the server has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.fetching().failure.is_some()
+    }
+
+    /// Notes that a destination has rejected the token that a request was sent with at `sent` or later. The first rejection of a token has it fetched
+    /// anew, and is worth a count.
+    pub(super) fn reject(self: &Arc<Self>, upstream: &Arc<Upstream>, sent: Instant) -> bool {
+        let token = self.token.load_full();
+        // A later token may not be the one that was rejected.
+        let Some(token) = token.filter(|token| token.issued <= sent) else { return false };
+        if token.is_rejected.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let mut fetching = self.fetching();
+        let now = Instant::now();
+        if fetching.is_under_way
+            || fetching.after_rejection.is_some_and(|last| now.duration_since(last) < BETWEEN_REJECTIONS)
+        {
+            return true;
+        }
+        fetching.after_rejection = Some(now);
+        drop(fetching);
+        // Before the fetch begins, whose end takes it back.
+        token.is_awaiting.store(true, Ordering::Relaxed);
+        if self.fetch(upstream).is_err() {
+            token.is_awaiting.store(false, Ordering::Relaxed);
+        }
+        true
     }
 
     /// The token, or why there is none now. One that is missing, or ends soon, is fetched.
@@ -75,7 +125,11 @@ impl TokenSource {
         // Before anything is begun, so that its end is seen.
         let mut ended = self.ended.subscribe();
         loop {
-            if self.token.load().as_ref().is_some_and(|token| Instant::now() < token.until) {
+            if let Some(token) = self.token.load_full().filter(|token| Instant::now() < token.until) {
+                if token.is_awaiting.load(Ordering::Relaxed) && timeout(REPLACEMENT, ended.changed()).await.is_err() {
+                    // Those behind do not wait as well.
+                    token.is_awaiting.store(false, Ordering::Relaxed);
+                }
                 return Ok(());
             }
             self.fetch(upstream)?;
@@ -108,9 +162,14 @@ impl TokenSource {
         fetching.is_under_way = false;
         match issued {
             Ok(Issued { value, lifetime }) => {
+                if fetching.failures > 0 {
+                    tracing::info!(url = %self.client.token_url, "tokens for requests to destinations can be fetched again");
+                }
                 (fetching.failures, fetching.failure) = (0, None);
                 let until = now + lifetime.saturating_sub(MARGIN.min(lifetime / 10));
-                self.token.store(Some(Arc::new(Token { value, renew: now + lifetime * 4 / 5, until })));
+                let (is_rejected, is_awaiting) = (AtomicBool::new(false), AtomicBool::new(false));
+                let renew = now + lifetime * 4 / 5;
+                self.token.store(Some(Arc::new(Token { value, renew, until, issued: now, is_rejected, is_awaiting })));
             }
             Err(why) => {
                 if fetching.failures == 0 {
@@ -119,6 +178,9 @@ impl TokenSource {
                 }
                 fetching.failures = fetching.failures.saturating_add(1);
                 let pause = AFTER_FAILURE.saturating_mul(1 << (fetching.failures - 1).min(16)).min(AFTER_FAILURES);
+                if let Some(token) = &*self.token.load() {
+                    token.is_awaiting.store(false, Ordering::Relaxed);
+                }
                 fetching.failure = Some((format!("{}: {why}", self.client.token_url).into(), now + pause));
             }
         }

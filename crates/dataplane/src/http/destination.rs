@@ -9,6 +9,7 @@ use crate::reasons::{Reject, Unreached};
 use crate::stream_info::StreamInfo;
 use routing::LocalAnswer;
 use routing::forward::{self, Refused};
+use std::time::Instant;
 use upstream::DestinationError;
 
 /// Puts the cluster of the destination in place of the cluster with dynamic endpoints.
@@ -47,7 +48,10 @@ pub(super) async fn wait_for_credential(
     let waiting = request.worker.credentials.wait(cluster);
     match request.conn.downstream.until_reset(waiting).await {
         Err(ClientReset) => Err(Decision::Abandoned(Some(routed))),
-        Ok(Ok(())) => Ok(routed),
+        Ok(Ok(())) => {
+            info.credential_at = Some(Instant::now());
+            Ok(routed)
+        }
         Ok(Err(error)) => {
             info.transport_failure = error.to_string();
             Err(Decision::Respond(Reply::Reject(Reject::UpstreamCredentialUnavailable), Some(routed)))

@@ -43,6 +43,10 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
                 let mut attempt = Attempt::new(request, plan, &mut up, &mut outgoing, attempts.retry(), attempts.info);
                 let result = poll_fn(|context| attempt.poll(context)).await;
                 add_attempt(attempts.info, &mut attempt, worker);
+                if attempts.info.status == 401 {
+                    let sent = attempts.info.credential_at.unwrap_or(attempts.info.started);
+                    worker.credentials.reject(&plan.cluster, sent);
+                }
                 let Err(failure) = result else {
                     let info = attempts.into_info();
                     info.flags |= attempt.no_retry_reason().flags();

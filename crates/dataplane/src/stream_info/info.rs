@@ -38,6 +38,8 @@ pub(crate) struct StreamInfo {
     pub(crate) check: Option<CheckResult>,
     /// What DNS answered for the name that the client asked for, where the gateway resolved it.
     pub(crate) resolution: Option<Arc<Resolution>>,
+    /// When the credential of the destination was there, where that was waited for.
+    pub(crate) credential_at: Option<Instant>,
     /// Why there is no connection to the endpoint; empty for none.
     pub(crate) transport_failure: String,
     /// How often an endpoint was chosen.
@@ -86,10 +88,11 @@ impl StreamInfo {
             detail: "",
             is_denied: false,
             denied: None,
+            rule: None,
             resolution: None,
             policies: None,
-            rule: None,
             check: None,
+            credential_at: None,
             transport_failure: String::new(),
             attempts: 0,
             retried: false,

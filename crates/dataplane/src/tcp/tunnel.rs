@@ -110,12 +110,16 @@ impl TunnelOpener<'_> {
         let counted = self.cluster.begin_request().ok_or(ConnectError::Overflow)?;
         let deadline = Instant::now() + self.cluster.config.timeouts.connect;
         self.worker.credentials.wait(self.cluster).await?;
+        let sent = Instant::now().into_std();
         let tunnel = match self.cluster.config.protocol {
-            UpstreamProtocol::Http2 { .. } => self.on_stream(deadline).await?,
+            UpstreamProtocol::Http2 { .. } => self.on_stream(deadline).await,
             // A TCP client has no HTTP version to follow (DR-22).
-            UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => self.on_connection(deadline).await?,
+            UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => self.on_connection(deadline).await,
         };
-        Ok((tunnel, counted))
+        if let Err(TunnelError::Refused(401 | 407)) = tunnel {
+            self.worker.credentials.reject(self.cluster, sent);
+        }
+        Ok((tunnel?, counted))
     }
 
     async fn on_connection(&self, deadline: Instant) -> Result<Tunnel, TunnelError> {

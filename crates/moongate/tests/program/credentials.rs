@@ -204,3 +204,85 @@ fn destinations_with_another_public_key_get_nothing() {
     let refused = proxied(&gateway, &[]);
     assert!(refused.status == 502 && refused.body.contains(&format!("is `sha256/{key}`")), "{refused:?}");
 }
+
+/// A destination that accepts one token of an [`Issuer`], and counts the requests.
+struct Guarded {
+    address: SocketAddr,
+    accepted: Arc<AtomicUsize>,
+    served: Arc<AtomicUsize>,
+}
+
+impl Guarded {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let guarded = Self { address, accepted: Arc::new(AtomicUsize::new(1)), served: Arc::default() };
+        let (accepted, served) = (Arc::clone(&guarded.accepted), Arc::clone(&guarded.served));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, mut request) = (stream.unwrap(), Vec::new());
+                let mut piece = [0; 4096];
+                // The bodies of the test have this end.
+                let is_whole = |request: &[u8]| {
+                    let text = String::from_utf8_lossy(request);
+                    text.contains("\r\n\r\n") && (!text.starts_with("POST") || text.ends_with("end"))
+                };
+                while !is_whole(&request) {
+                    let Ok(read @ 1..) = stream.read(&mut piece) else { break };
+                    request.extend_from_slice(&piece[..read]);
+                }
+                served.fetch_add(1, Ordering::SeqCst);
+                let token = format!("Bearer t0ken-{}\r\n", accepted.load(Ordering::SeqCst));
+                let status = match String::from_utf8_lossy(&request).contains(&token) {
+                    true => "200 OK",
+                    false => "401 Unauthorized",
+                };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        guarded
+    }
+}
+
+#[test]
+fn a_token_that_the_destination_rejects_is_fetched_anew_for_the_next_request() {
+    let (world, issuer, guarded) = (World::new(), Issuer::start(), Guarded::start());
+    let config = |secret: &str| {
+        let config = issuer.config(&world, secret);
+        let (before, after) = config.split_once("hosts: [bank.test]\n  location").unwrap();
+        let https = format!("targetPort: {}", world.secured.address.port());
+        let after = after.replacen(&https, &format!("targetPort: {}", guarded.address.port()), 1);
+        let (rule, rest) = after.split_once("  trafficPolicy: {tls").unwrap();
+        let (_, rest) = rest.split_once('\n').unwrap();
+        format!("{before}hosts: [bank.test]\n  location{rule}{rest}")
+    };
+    let gateway = start(&world, &config("f1rst"));
+    let asked = || issuer.asked.load(Ordering::SeqCst);
+    assert_eq!((proxied(&gateway, &[]).status, asked()), (200, 1));
+    // The token is revoked. A request that finds out is not sent again.
+    guarded.accepted.store(2, Ordering::SeqCst);
+    let before = guarded.served.load(Ordering::SeqCst);
+    assert_eq!(proxied(&gateway, &["-d", "the end"]).status, 401);
+    assert_eq!(guarded.served.load(Ordering::SeqCst), before + 1);
+    until("the next requests have another token", || proxied(&gateway, &[]).status == 200);
+    assert_eq!((routed(&gateway, &[]).status, asked()), (200, 2));
+    // A destination that rejects every token does not have the server asked for each request.
+    guarded.accepted.store(0, Ordering::SeqCst);
+    for _ in 0..6 {
+        assert_eq!(proxied(&gateway, &[]).status, 401);
+    }
+    assert!(asked() <= 3, "{}", asked());
+    let metrics = || gateway.get(gateway.admin, "/metrics").unwrap().1;
+    until("the rejections are counted", || {
+        let text = metrics();
+        let count = text.lines().find_map(|line| line.strip_prefix("moongate_credential_tokens_rejected_total "));
+        count.is_some_and(|count| count.parse::<u64>().unwrap() >= 2)
+    });
+    assert!(metrics().contains("\nmoongate_credential_tokens_unavailable 0\n"));
+    write(&world, &config("s3cond"));
+    until("the server does not know the client", || proxied(&gateway, &[]).status == 503);
+    until("that is counted", || metrics().contains("\nmoongate_credential_tokens_unavailable 1\n"));
+    assert!(gateway.log().contains("a token for requests to destinations cannot be fetched"), "{}", gateway.log());
+    assert!(gateway.log().contains("a destination has rejected the token of requests"), "{}", gateway.log());
+}

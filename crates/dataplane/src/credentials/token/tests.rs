@@ -123,3 +123,62 @@ async fn without_a_token_the_reason_is_given_and_the_server_is_left_alone_for_a_
     assert_eq!(source.wait(&upstream).await, Err(why.as_str().into()));
     assert_eq!(now(&source, &upstream), Err(why));
 }
+
+/// Rejects the token of a request that is sent now.
+fn reject(source: &Arc<TokenSource>, upstream: &Arc<Upstream>) -> bool {
+    source.reject(upstream, Instant::now())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_is_fetched_anew_once_and_requests_wait_for_that() {
+    let (server, upstream) = (Server::start(3600).await, upstream());
+    let source = TokenSource::new(Arc::clone(&server.client));
+    let before = Instant::now();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    source.wait(&upstream).await.unwrap();
+    // A request that was sent before the token was issued had another one.
+    assert!(!source.reject(&upstream, before) && source.is_ready(&upstream));
+    assert!(reject(&source, &upstream));
+    for _ in 0..10 {
+        assert!(!reject(&source, &upstream), "a token counts once");
+        assert!(!source.is_ready(&upstream));
+    }
+    // A retry on its way is sent with what there is.
+    assert_eq!(now(&source, &upstream), Ok("Bearer t1".to_owned()));
+    assert_eq!(source.wait(&upstream).await, Ok(()));
+    assert_eq!((now(&source, &upstream), server.asked()), (Ok("Bearer t2".to_owned()), 2));
+    // The destination rejects each of them: the server is asked every 30 s, and nothing waits meanwhile.
+    assert!(reject(&source, &upstream) && source.is_ready(&upstream));
+    tokio::time::advance(Duration::from_secs(29)).await;
+    assert!(!reject(&source, &upstream) && source.is_ready(&upstream));
+    assert_eq!((now(&source, &upstream), server.asked()), (Ok("Bearer t2".to_owned()), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_is_used_on_while_there_is_no_other() {
+    let (server, upstream) = (Server::start(3600).await, upstream());
+    let source = TokenSource::new(Arc::clone(&server.client));
+    source.wait(&upstream).await.unwrap();
+    *server.is_down.lock().unwrap() = true;
+    assert!(reject(&source, &upstream) && !source.is_ready(&upstream));
+    assert_eq!(source.wait(&upstream).await, Ok(()));
+    assert!(source.is_ready(&upstream) && source.has_failed());
+    assert_eq!((now(&source, &upstream), server.asked()), (Ok("Bearer t1".to_owned()), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_briefly_for_a_server_that_does_not_answer_about_a_rejected_token() {
+    let (server, upstream) = (Server::start(3600).await, upstream());
+    let source = TokenSource::new(Arc::clone(&server.client));
+    source.wait(&upstream).await.unwrap();
+    server.turns.forget_permits(1000);
+    let begun = Instant::now();
+    assert!(reject(&source, &upstream) && !source.is_ready(&upstream));
+    assert_eq!(source.wait(&upstream).await, Ok(()));
+    assert_eq!((begun.elapsed(), now(&source, &upstream)), (REPLACEMENT, Ok("Bearer t1".to_owned())));
+    assert!(source.is_ready(&upstream), "those behind do not wait");
+    let mut ended = source.ended.subscribe();
+    server.turns.add_permits(1);
+    ended.changed().await.unwrap();
+    assert_eq!(now(&source, &upstream), Ok("Bearer t2".to_owned()));
+}
