@@ -103,6 +103,7 @@ impl Credentials {
             authority: edits.authority,
             fields: edits.fields.iter().map(by_ref).collect(),
         };
+        credential.aliases.iter().for_each(|alias| injected.remove(alias));
         injected.set(&credential.header, value);
         Ok(write(&injected))
     }

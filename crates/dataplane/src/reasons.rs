@@ -155,7 +155,7 @@ impl Reject {
     /// Whether it denies what was asked for: a policy, the route table or the forward proxy does not allow it.
     pub(crate) fn is_denial(self) -> bool {
         match self {
-            Self::Denied | Self::NoRoute | Self::Misdirected => true,
+            Self::Denied | Self::NoRoute | Self::Misdirected | Self::TraceWithCredential => true,
             Self::Refused(refusal) => refusal.is_denial() || refusal == routing::Refusal::Connect,
             _ => false,
         }

@@ -138,7 +138,7 @@ fn parse(source: &str, values: &BTreeMap<Text, Box<[u8]>>) -> Result<RequestCred
         [] => return Err("it is empty".to_owned()),
         _ => return Err(format!("its keys are {}", keys.join(", "))),
     };
-    Ok(RequestCredential { source: source.into(), header, value })
+    Ok(RequestCredential::new(source.into(), header, value))
 }
 
 /// The error does not repeat the value.

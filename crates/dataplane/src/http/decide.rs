@@ -187,7 +187,9 @@ impl Prepared<'_> {
             return self.respond(Reply::Reject(Reject::NoCluster), routed);
         };
         let view = self.view;
-        if cluster.config.credential.is_some() && matches!(view.method, b"TRACE" | b"TRACK") {
+        // Some servers take methods without regard to case.
+        let is_trace = || [b"TRACE", b"TRACK"].iter().any(|method| view.method.eq_ignore_ascii_case(*method));
+        if cluster.config.credential.is_some() && is_trace() {
             return self.respond(Reply::Reject(Reject::TraceWithCredential), routed);
         }
         let dialect = self.context.dialect();

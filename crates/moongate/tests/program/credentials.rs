@@ -69,8 +69,19 @@ fn destinations_get_the_header_of_the_secret_and_nobody_else_sees_it() {
             curl(&format!("http://{}", gateway.address(PROXY)), "http://api.test/x", &["-H", "x-api-key: mine"]);
         assert_eq!(seen(&other).header("x-api-key").as_deref(), Some("mine"));
         // Its response would show the request.
-        let traced = ask(&gateway, &["-X", "TRACE"]);
-        assert_eq!(traced.status, 405, "{traced:?}");
+        for method in ["TRACE", "trace", "Track"] {
+            let traced = ask(&gateway, &["-X", method]);
+            assert_eq!(traced.status, 405, "{method}: {traced:?}");
+        }
+        // Servers read these as the header of the credential.
+        let alias = ask(&gateway, &["-H", "X_Api_Key: mine", "-H", "x-api_key: mine", "-H", "x_api_keys: kept"]);
+        let request = seen(&alias);
+        assert_eq!(request.header("x-api-key").as_deref(), Some("f1rst-s3cret"));
+        assert_eq!((request.header("x_api_key"), request.header("x-api_key")), (None, None));
+        assert_eq!(request.header("x_api_keys").as_deref(), Some("kept"));
+        // A client cannot have the header removed as one of the connection.
+        let nominated = seen(&ask(&gateway, &["-H", "Connection: x-api-key"]));
+        assert_eq!(nominated.header("x-api-key").as_deref(), Some("f1rst-s3cret"));
     }
     // The next one is used at once.
     write(&world, &key("s3cond-s3cret"));
