@@ -17,6 +17,7 @@ use crate::tls;
 use failure::HandshakeAttempt;
 use first_bytes::FirstOctets;
 use ir::OriginalDestination;
+use routing::forward::{implied_host, implied_request};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -197,7 +198,7 @@ impl Accepted {
             FirstOctets::Tls(name) => (name.as_deref(), true),
             FirstOctets::Http | FirstOctets::Other => (None, false),
         };
-        let Some(host) = transparent::host(name, original.ip()) else {
+        let Some(host) = implied_host(name, original.ip()) else {
             return failed(HandshakeFailure::NotAName);
         };
         let is_http = first == FirstOctets::Http;
@@ -206,7 +207,7 @@ impl Accepted {
         let downstream = if is_http {
             Downstream::connection(stream)
         } else {
-            received.put(transparent::request(host, original.port()).as_bytes());
+            received.put(implied_request(host, original.port()).as_bytes());
             Downstream::implied_tunnel(stream, ImpliedTunnel { is_tls })
         };
         received.put(input.filled());

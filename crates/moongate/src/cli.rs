@@ -45,7 +45,7 @@ pub(crate) enum Command {
     #[command(alias = "analyze")]
     Check(CheckArgs),
     /// Tell where a request would go, and why
-    Explain(ExplainArgs),
+    Explain(Box<ExplainArgs>),
     /// Check decision logs
     Audit {
         #[command(subcommand)]
@@ -325,7 +325,9 @@ placeholders, and of a weighted route all targets are.
 Examples:
   moongate explain http://dev.example.com/api?v=1 ./config
   moongate explain POST http://dev.example.com:8080/ -H 'x-user: alice' ./config
-  moongate explain -X DELETE http://dev.example.com/ ./config --output json")]
+  moongate explain -X DELETE http://dev.example.com/ ./config --output json
+  moongate explain --as egress --proxy http://proxy:3128 https://api.example.com/ ./config
+  moongate explain --as egress --connected-to 198.41.0.4:443 https://api.example.com/ ./config")]
 pub(crate) struct ExplainArgs {
     /// The method [default: GET]
     #[arg(short = 'X', long = "request", value_name = "METHOD")]
@@ -345,6 +347,10 @@ pub(crate) struct ExplainArgs {
     /// The forward proxy that the client uses, as its URL (`http://127.0.0.1:3128`)
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Option<String>,
+    /// The address that a client has connected to that does not know of the gateway (`moongate.dev/original-destination`): the URL is what it
+    /// says then, `https:` for the server name, `http:` for a request in clear text, `tcp://ANY` for other octets or none
+    #[arg(long, value_name = "ADDR", conflicts_with = "proxy")]
+    pub(crate) connected_to: Option<SocketAddr>,
     /// The address of the client
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) from: IpAddr,

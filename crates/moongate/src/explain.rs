@@ -9,14 +9,15 @@ mod external;
 mod outcomes;
 mod policies;
 mod question;
+mod redirected;
 mod secured;
 mod targets;
 mod text;
 mod tokens;
 
 pub use answer::{
-    Answer, CheckAnswer, Failing, Hello, MirrorAnswer, Outcome, PolicyAnswer, Question, SecuredAnswer, TargetAnswer,
-    TokenAnswer,
+    Answer, Begins, CheckAnswer, Failing, Hello, MirrorAnswer, Original, Outcome, PolicyAnswer, Question,
+    SecuredAnswer, TargetAnswer, TokenAnswer,
 };
 pub use text::text;
 
@@ -30,9 +31,10 @@ use compiler::{Memo, Settings};
 use ir::{Filter, HttpTable, Listener, Service, Snapshot, TableId};
 use outcomes::{answered, local, without_route};
 use resources::set::ResourceSet;
+use routing::explain::Verdict;
 use routing::{
-    AllowList, Claims, FilterState, Pick, RequestContext, RouteAction, RouteEntry, Scratch, Servers, Table, decision,
-    head_limits,
+    AllowList, Claims, FilterState, Pick, RequestContext, RouteAction, RouteEntry, Scratch, Servers, Table, Unrouted,
+    decision, head_limits,
 };
 use sources::FileReader;
 use std::collections::BTreeMap;
@@ -108,17 +110,45 @@ impl Explainer {
         match service {
             None => answer.outcome = secured::nobody(question, &served.listener),
             Some(Service::Tcp(route)) => {
-                let arrival = Arrival { question, served, place };
+                let arrival = Arrival::new(question, served, place);
                 answer.outcome = arrival.closed(&mut answer).unwrap_or_else(|| Targets(&self.snapshot).bytes(route));
             }
             Some(Service::Http(id)) => {
                 let table = self.snapshot.tables.get(id).zip(self.tables.get(id));
                 let (http, table) = table.context("a listener names a table that is not there")?;
-                let arrival = Arrival { question, served, place };
+                let arrival = Arrival::new(question, served, place);
                 self.ask_table(&arrival, http, table, &mut answer)?;
             }
         }
         Ok(answer)
+    }
+
+    /// What becomes of a connection that the network sends to the gateway, and the request that it is taken for. Of `question`, `tls` has the server
+    /// name of a client that begins with TLS, and the rest is the request of one in clear text.
+    pub fn ask_redirected(&self, original: &Original, question: &Question) -> Result<(Question, Answer)> {
+        let is_transparent = |served: &&Served| served.listener.original_destination.is_some();
+        let Some(served) = self.listeners.iter().find(is_transparent) else {
+            return Ok((question.clone(), Answer::new(None, redirected::no_server())));
+        };
+        let mut answer = Answer::new(Some(&served.listener), answered(400, "http1.codec_error"));
+        let Some(Service::Http(id)) = served.listener.plain.as_ref() else {
+            bail!("a listener for redirected connections speaks no HTTP");
+        };
+        let table = self.snapshot.tables.get(id).zip(self.tables.get(id));
+        let (http, table) = table.context("a listener names a table that is not there")?;
+        let (address, port) = (original.address.ip().to_canonical(), original.address.port());
+        // Where the server may be the first to send, the client's octets have no part.
+        let is_raw = table.forward().is_some_and(|list| list.is_raw(address, port));
+        let begins = if is_raw { Begins::Other } else { original.begins };
+        let asked = match redirected::taken_for(&Original { begins, ..*original }, question) {
+            Ok(asked) => asked,
+            Err(outcome) => return Ok((question.clone(), Answer { outcome, ..answer })),
+        };
+        let original_port = (begins == Begins::Http).then_some(port);
+        let arrival = Arrival { question: &asked, served, place: None, destination: Some(address), original_port };
+        self.ask_table(&arrival, http, table, &mut answer)?;
+        answer.outcome = redirected::as_received(answer.outcome, begins);
+        Ok((asked, answer))
     }
 
     fn ask_table(&self, arrival: &Arrival<'_>, http: &HttpTable, table: &Table, answer: &mut Answer) -> Result<()> {
@@ -143,14 +173,9 @@ impl Explainer {
         let address = arrival.question.from.to_canonical().into();
         let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
         let settings = http.settings;
-        let context = RequestContext {
-            request: &request,
-            buffer: &head,
-            settings,
-            mesh_settings,
-            peer: &peer,
-            original_port: None,
-        };
+        let original_port = arrival.original_port;
+        let context =
+            RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer, original_port };
         if let Some(denied) = arrival.unchecked(&context, answer) {
             answer.outcome = denied;
             if let Some(dialect) = context.dialect() {
@@ -193,8 +218,7 @@ impl Explainer {
             }
         }
         let buffer = &*head;
-        let context =
-            RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer, original_port: None };
+        let context = RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer, original_port };
         let mut scratch = Scratch::default();
         answer.outcome = match decision::prepare(&context, &mut scratch) {
             Ok(view) => self.routed(arrival, &context, (table, &view, &claims), answer),
@@ -219,8 +243,20 @@ impl Explainer {
         }
         if let Some(list) = table.forward() {
             return match decision::proxied(list, context, view) {
-                Ok(route) => Targets(&self.snapshot).proxied(context, route, view),
-                Err(unrouted) => without_route(&unrouted),
+                Ok(route) => {
+                    answer.host = Some(view.host.to_owned());
+                    if view.method != b"CONNECT" {
+                        let (origin, demands) = (route.config.origin.clone(), "the host and the port".to_owned());
+                        answer.rules.push(Verdict { origin, name: String::new(), demands, lost: None });
+                    }
+                    Targets(&self.snapshot).proxied(context, route, view)
+                }
+                Err(unrouted) => {
+                    // A ServiceEntry has the host, without the port.
+                    let is_listed = matches!(&unrouted, Unrouted::NotProxied(answer) if answer.rule.is_some());
+                    answer.host = is_listed.then(|| view.host.to_owned());
+                    without_route(&unrouted)
+                }
             };
         }
         let (explanation, route) = routing::explain::explain(table, view, claims);
@@ -287,12 +323,17 @@ fn head_of(question: &Question) -> Vec<u8> {
 /// Answers one question on the command line.
 pub(crate) fn command(args: &ExplainArgs) -> Result<ExitCode> {
     let (question, paths) = question::question(args)?;
+    let original = question::original(args)?;
     let settings = settings::settings(&args.workload)?;
     let explainer = Explainer::read(paths, args.workload.mesh_config.clone(), settings)?;
-    let answer = explainer.ask(&question)?;
+    let (asked, answer) = match &original {
+        Some(original) => explainer.ask_redirected(original, &question)?,
+        None => (question.clone(), explainer.ask(&question)?),
+    };
+    let connection = original.map_or_else(String::new, |one| format!("{}\n", redirected::text(&one, &question)));
     match args.output {
         Output::Json => output::print(&format!("{}\n", serde_json::to_string_pretty(&answer)?))?,
-        Output::Text => output::print(&text::text(&question, &answer))?,
+        Output::Text => output::print(&format!("{connection}{}", text::text(&asked, &answer)))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,11 +3,13 @@
 
 mod answer;
 mod asked;
+mod transparent;
 mod users;
 
 pub(crate) use answer::to_itself;
 pub use answer::{Denial, Refused, refusal};
 pub use asked::Asked;
+pub use transparent::{implied_host, implied_request};
 pub use users::authenticate;
 
 use crate::names::NameIndex;

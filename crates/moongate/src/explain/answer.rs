@@ -3,7 +3,7 @@
 use ir::Origin;
 use routing::explain::Verdict;
 use serde::Serialize;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use wire::grpc::Dialect;
 
 /// A request to explain.
@@ -25,6 +25,26 @@ pub struct Question {
     pub from: IpAddr,
     /// The name in the client's certificate, such as `spiffe://cluster.local/ns/default/sa/app`, if it has one.
     pub identity: Option<String>,
+}
+
+/// How a connection came whose client does not know of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    /// The address that the client has connected to.
+    pub address: SocketAddr,
+    /// What its first octets are.
+    pub begins: Begins,
+}
+
+/// The first octets of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// A ClientHello.
+    Tls,
+    /// A request in clear text.
+    Http,
+    /// Others, or none.
+    Other,
 }
 
 /// What a client says when it begins TLS.

@@ -5,6 +5,7 @@ use super::{authorization, external};
 use ir::{ClientAuth, Listener};
 use routing::authorization::AccessFacts;
 use routing::{Claims, RequestContext, Scratch, Servers, decision};
+use std::net::IpAddr;
 use std::sync::Arc;
 use wire::edit::Edits;
 use wire::forwarded;
@@ -22,9 +23,18 @@ pub(super) struct Arrival<'a> {
     pub(super) served: &'a Served,
     /// Which of the listener's TLS servers took it.
     pub(super) place: Option<usize>,
+    /// The address that the client has connected to, where it is known.
+    pub(super) destination: Option<IpAddr>,
+    /// The port that a client in clear text has connected to that does not know of the gateway.
+    pub(super) original_port: Option<u16>,
 }
 
-impl Arrival<'_> {
+impl<'a> Arrival<'a> {
+    /// One to the port of the question.
+    pub(super) fn new(question: &'a Question, served: &'a Served, place: Option<usize>) -> Self {
+        Self { question, served, place, destination: None, original_port: None }
+    }
+
     /// Why a connection whose bytes are passed on is closed. `AUTO_PASSTHROUGH` has no policies (AP-12).
     pub(super) fn closed(&self, answer: &mut Answer) -> Option<Outcome> {
         let listener = &*self.served.listener;
@@ -32,7 +42,7 @@ impl Arrival<'_> {
             return None;
         }
         let identity = self.identity();
-        let connection = authorization::connection(self.question, listener, &identity);
+        let connection = authorization::connection(self.question, (listener, self.destination), &identity);
         let facts = AccessFacts { connection, remote: connection.source, view: None, edits: &[], claims: None };
         let external = listener.policies.ext_authz.as_deref();
         if let Some(closed) = external.and_then(|external| external::bytes(external, &facts, answer)) {
@@ -76,7 +86,7 @@ impl Arrival<'_> {
         let mut edits = Edits::default();
         decision::edit_received(context, view, "<a new id>".into(), &mut edits);
         let identity = self.identity();
-        let connection = authorization::connection(self.question, &self.served.listener, &identity);
+        let connection = authorization::connection(self.question, (&self.served.listener, self.destination), &identity);
         let behind = forwarded::client_behind(context.peer, view.fields).and_then(|address| address.parse().ok());
         let remote = behind.unwrap_or(connection.source);
         then(&AccessFacts { connection, remote, view: Some(view), edits: &edits.fields, claims: Some(claims) })

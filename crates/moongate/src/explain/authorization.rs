@@ -9,15 +9,15 @@ use std::net::{IpAddr, Ipv4Addr};
 /// The facts of the connection that a question is about. `identity` are the names that the client's certificate is to have.
 pub(super) fn connection<'a>(
     question: &'a Question,
-    listener: &Listener,
+    (listener, destination): (&Listener, Option<IpAddr>),
     identity: &'a [Box<str>],
 ) -> ConnectionAccess<'a> {
     let bound = listener.id.address.ip().to_canonical();
     // Of a listener on every address it is not known which one the client uses, but for clients on this machine.
-    let destination = if bound.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bound };
+    let own = if bound.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bound };
     ConnectionAccess {
         source: question.from.to_canonical(),
-        destination,
+        destination: destination.unwrap_or(own),
         port: listener.policy_port,
         server_name: question.tls.as_ref().and_then(|tls| tls.sni.as_deref()).unwrap_or_default(),
         identity,

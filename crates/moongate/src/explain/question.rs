@@ -1,6 +1,6 @@
 //! The question of a command line.
 
-use super::answer::{Hello, Question};
+use super::answer::{Begins, Hello, Original, Question};
 use crate::cli::ExplainArgs;
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ struct Url<'a> {
 
 impl<'a> Url<'a> {
     fn parse(url: &'a str) -> Result<Self> {
-        let (rest, secured) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-            (Some(rest), _) => (rest, false),
-            (None, Some(rest)) => (rest, true),
-            (None, None) => bail!("`{url}` is not a URL; did you mean `http://{url}`?"),
+        let (rest, secured) = match url.split_once("://") {
+            Some(("http" | "tcp", rest)) => (rest, false),
+            Some(("https", rest)) => (rest, true),
+            Some(_) | None => bail!("`{url}` is not a URL; did you mean `http://{url}`?"),
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
@@ -36,6 +36,21 @@ impl<'a> Url<'a> {
 
     fn target(&self) -> String {
         if self.rest.starts_with('/') { self.rest.to_owned() } else { format!("/{}", self.rest) }
+    }
+}
+
+/// How the connection of a client comes that does not know of the gateway; `None` where there is no such client.
+pub(super) fn original(args: &ExplainArgs) -> Result<Option<Original>> {
+    let scheme = args.words.iter().find_map(|word| word.split_once("://")).map_or("", |(scheme, _)| scheme);
+    let begins = match scheme {
+        "https" => Begins::Tls,
+        "http" => Begins::Http,
+        _ => Begins::Other,
+    };
+    match args.connected_to {
+        Some(address) => Ok(Some(Original { address, begins })),
+        None if scheme == "tcp" => bail!("`tcp:` is for clients that do not know of the gateway: add `--connected-to`"),
+        None => Ok(None),
     }
 }
 

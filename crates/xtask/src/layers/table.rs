@@ -359,6 +359,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         &[
             "answer",
             "question",
+            "redirected",
             "outcomes",
             "authorization",
             "external",
@@ -465,7 +466,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "explain",
         ],
     ),
-    ("routing::forward", &["asked", "answer", "users"]),
+    ("routing::forward", &["asked", "answer", "transparent", "users"]),
     ("routing::ext_authz", &["request", "changes", "self", "grpc", "http"]),
     ("routing::authentication", &["output", "verified", "cache", "locations"]),
     ("routing::authorization", &["facts", "judge", "keys", "index"]),
