@@ -165,7 +165,9 @@ pub fn request_head<'a>(
     edits: &mut Edits<'a>,
 ) -> RequestParts<'a> {
     let headers = &context.mesh_settings.headers;
-    if headers.attempt_count {
+    // Not for destinations of the internet.
+    let counts = headers.attempt_count && !context.settings.forward;
+    if counts {
         edits.set(ATTEMPT_COUNT, "1");
     }
     if context.request.version == Version::Http10 {
@@ -180,7 +182,7 @@ pub fn request_head<'a>(
     if headers.forwarded_host && !context.settings.forward {
         forwarded::set_forwarded_host(view.authority, view.fields, edits);
     }
-    if headers.attempt_count && attempt > 1 {
+    if counts && attempt > 1 {
         // As in Envoy, the number of a retry is set after the edits of the route.
         edits.set(ATTEMPT_COUNT, u64::from(attempt));
     }
