@@ -5,7 +5,7 @@ use rustls::server::Acceptor;
 use rustls::{ServerConnection, StreamOwned};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -62,7 +62,12 @@ pub struct Backend {
 impl Backend {
     /// Starts one on a free port of 127.0.0.1 that calls itself `number`, with a certificate if it speaks TLS.
     pub fn start(number: u16, tls: Option<BackendTls>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), number, tls)
+    }
+
+    /// Starts one at an address of this machine.
+    pub fn start_at(address: SocketAddr, number: u16, tls: Option<BackendTls>) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&ended);
