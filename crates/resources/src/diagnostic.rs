@@ -56,7 +56,7 @@ pub struct SourceLocation {
     /// The line on which its document begins, from 1.
     pub line: u32,
     /// The fingerprint of its document's text, by which a later reader of the file knows whether it is still the same.
-    pub fingerprint: u64,
+    pub fingerprint: u32,
 }
 
 /// What was found wrong in one object while it was read and validated; field paths are put together from scopes.

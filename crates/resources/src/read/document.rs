@@ -17,7 +17,7 @@ pub(super) struct Document<'a> {
     text: DocumentText<'a>,
     tree: OnceCell<Option<Node>>,
     /// Made once: a list may hold thousands of objects.
-    fingerprint: OnceCell<u64>,
+    fingerprint: OnceCell<u32>,
 }
 
 impl<'a> Document<'a> {

@@ -21,7 +21,7 @@ pub struct SourceText {
     /// Documents by the line on which they begin.
     documents: HashMap<u32, Range<usize>>,
     /// Those that were looked at so far, with their fingerprints; those that are what somebody asked for were also read.
-    read: HashMap<u32, (u64, Option<Located>)>,
+    read: HashMap<u32, (u32, Option<Located>)>,
 }
 
 /// A document that was read, and where its objects are in it.
