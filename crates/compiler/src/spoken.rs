@@ -7,6 +7,7 @@ use ir::{KeepAlive, UpstreamProtocol};
 use resources::spec::destination_rule::H2UpgradePolicy;
 use resources::spec::mesh_config::MeshH2UpgradePolicy;
 use resources::spec::scalar;
+use std::sync::Arc;
 
 /// S-119, DR-22: what is spoken to endpoints is never found out by asking them.
 pub(crate) fn protocol(
@@ -33,7 +34,8 @@ pub(crate) fn protocol(
         streams: pool.and_then(|pool| u32::try_from(pool.max_concurrent_streams).ok()).filter(|most| *most > 0),
         // DR-23: both or none.
         keep_alive: pings
-            .and_then(|pings| Some(KeepAlive { interval: length(pings.interval)?, timeout: length(pings.timeout)? })),
+            .and_then(|pings| Some(KeepAlive { interval: length(pings.interval)?, timeout: length(pings.timeout)? }))
+            .map(Arc::new),
     }
 }
 

@@ -207,7 +207,7 @@ impl Serialize for EndpointAddress {
 }
 
 /// What is spoken to endpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1.
     Http1,
@@ -216,7 +216,7 @@ pub enum UpstreamProtocol {
         /// The most concurrent requests on a connection (DR-21); `None` is the endpoint's limit.
         streams: Option<u32>,
         /// Pings while it is in use (DR-23).
-        keep_alive: Option<KeepAlive>,
+        keep_alive: Option<Arc<KeepAlive>>,
     },
     /// What the client speaks (DR-22 `useClientProtocol`).
     AsClient,

@@ -154,7 +154,7 @@ impl ClusterState {
     /// The TLS for a request to `host`; `None` is clear text.
     fn tls(&self, host: Option<&str>) -> Result<Option<TlsTarget>, ConnectError> {
         let (Some(tls), Some(connector)) = (&self.config.tls, &self.connector) else { return Ok(None) };
-        let build = || Connector::build(tls, self.config.protocol).map(Arc::new).map_err(|error| error.to_string());
+        let build = || Connector::build(tls, &self.config.protocol).map(Arc::new).map_err(|error| error.to_string());
         match connector.get_or_init(build) {
             Ok(connector) => Ok(Some(TlsTarget { sni: connector.sni(host), connector: Arc::clone(connector) })),
             Err(words) => Err(ConnectError::Tls(words.clone())),

@@ -219,7 +219,7 @@ fn connector(host: &str) -> Result<Connector, rustls::Error> {
         key_pins: Vec::new(),
         parameters: PARAMETERS.clone(),
     };
-    Connector::build(&tls, UpstreamProtocol::Http1)
+    Connector::build(&tls, &UpstreamProtocol::Http1)
 }
 
 /// Reads a response up to the end of its body.

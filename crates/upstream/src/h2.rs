@@ -259,8 +259,8 @@ async fn make(
     {
         return Err(ConnectError::Tls("the endpoint does not speak HTTP/2 on this port".to_owned()));
     }
-    let (streams, keep_alive) = match cluster.config.protocol {
-        UpstreamProtocol::Http2 { streams, keep_alive } => (streams, keep_alive),
+    let (streams, keep_alive) = match &cluster.config.protocol {
+        UpstreamProtocol::Http2 { streams, keep_alive } => (*streams, keep_alive.as_deref().copied()),
         UpstreamProtocol::Http1 | UpstreamProtocol::AsClient => (None, None),
     };
     let local = stream.local_address();

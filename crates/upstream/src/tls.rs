@@ -26,7 +26,7 @@ pub(crate) struct Connector {
 
 impl Connector {
     /// Builds it from the settings of a cluster.
-    pub(crate) fn build(tls: &ClientTls, protocol: UpstreamProtocol) -> Result<Self, Error> {
+    pub(crate) fn build(tls: &ClientTls, protocol: &UpstreamProtocol) -> Result<Self, Error> {
         let provider = parameters::provider(&tls.parameters);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(&parameters::versions(&tls.parameters))?;

@@ -176,7 +176,7 @@ fn a_certificate_of_version_1_is_shown_to_endpoints_and_only_with_its_key() {
             key_pins: Vec::new(),
             parameters,
         };
-        Connector::build(&tls, UpstreamProtocol::Http1).map(|built| built.config.client_auth_cert_resolver.has_certs())
+        Connector::build(&tls, &UpstreamProtocol::Http1).map(|built| built.config.client_auth_cert_resolver.has_certs())
     };
     assert_eq!(with(include_bytes!("../../../testkit/data/x509-v1/client.key")), Ok(true));
     let other = with(include_bytes!("../../../testkit/data/x509-v1/server.key"));
