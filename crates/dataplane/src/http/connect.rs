@@ -9,7 +9,7 @@ use super::plan::Routed;
 use super::received_request::ReceivedRequest;
 use super::tunnel;
 use crate::codec::{ClientReset, Upstream};
-use crate::conn::{Duplex, ExchangeBuffers, NoHello, Worker, boxed, choose, poll_client_hello};
+use crate::conn::{Duplex, NoHello, Worker, boxed, choose, poll_client_hello};
 use crate::metrics::add;
 use crate::reasons::{Flags, Reject};
 use crate::stream_info::StreamInfo;
@@ -60,41 +60,45 @@ pub(super) async fn run(
     host: &OwnedHost,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let ReceivedRequest { worker, conn, buffers, head } = request;
-    let (worker, head) = (*worker, *head);
+    let worker = request.worker;
     let is_tls = routed.route.proxied == Some(ForwardProtocol::Tls);
     let Some(cluster) = &routed.cluster else {
-        return boxed(|| fail(worker, conn, buffers, routed, Reject::NoCluster.into(), info)).await;
+        return boxed(|| fail(request, routed, Reject::NoCluster.into(), info)).await;
     };
     let reached = boxed(|| reach(worker, cluster, info));
-    let (connection, _in_flight) = match conn.downstream.until_reset(reached).await {
-        Err(ClientReset) => return abandon(&mut conn.downstream, info),
+    let (connection, _in_flight) = match request.conn.downstream.until_reset(reached).await {
+        Err(ClientReset) => return abandon(&mut request.conn.downstream, info),
         Ok(Ok(reached)) => reached,
-        Ok(Err(failure)) => return boxed(|| fail(worker, conn, buffers, routed, failure, info)).await,
+        Ok(Err(failure)) => return boxed(|| fail(request, routed, failure, info)).await,
     };
     let Some(_counted) = cluster.begin_request() else {
-        return boxed(|| fail(worker, conn, buffers, routed, Reject::Overflow.into(), info)).await;
+        return boxed(|| fail(request, routed, Reject::Overflow.into(), info)).await;
     };
-    buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
-    conn.input.truncate(head);
-    if conn.downstream.send_connected(&mut buffers.down_out).is_err()
-        || !local::write(worker, &mut conn.downstream, &conn.timer, &mut buffers.down_out).await
-    {
-        return abandon(&mut conn.downstream, info);
+    if !establish(request).await {
+        return abandon(&mut request.conn.downstream, info);
     }
     (info.status, info.answered) = (200, true);
-    if is_tls && let Err(unbound) = check_hello(worker, conn, buffers, host).await {
+    if is_tls && let Err(unbound) = check_hello(request, host).await {
         (info.detail, info.is_denied) = (unbound.detail(), unbound != Unbound::Silent);
         if unbound == Unbound::Silent {
             info.flags |= Flags::DC;
         } else {
-            alert(conn).await;
+            alert(request.conn).await;
         }
         return Disposition::Close;
     }
-    let relayed = tunnel::run(worker, conn, buffers, head, Upstream::connection(connection)).await;
+    let relayed = tunnel::run(request, Upstream::connection(connection)).await;
     (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
     Disposition::Close
+}
+
+/// Tells the client that the tunnel is open; `false` if the client did not receive that. What came behind the head is the tunnel's.
+async fn establish(request: &mut ReceivedRequest<'_>) -> bool {
+    let ReceivedRequest { worker, conn, buffers, head } = request;
+    buffers.body_in.put(conn.input.filled().get(*head..).unwrap_or_default());
+    conn.input.truncate(*head);
+    conn.downstream.send_connected(&mut buffers.down_out).is_ok()
+        && local::write(worker, &mut conn.downstream, &conn.timer, &mut buffers.down_out).await
 }
 
 /// Why there is no connection.
@@ -146,26 +150,20 @@ async fn reach(
 
 /// Answers that the destination cannot be reached.
 async fn fail(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
+    request: &mut ReceivedRequest<'_>,
     routed: &Routed,
     failure: NotReached,
     info: &mut StreamInfo,
 ) -> Disposition {
     info.flags |= failure.reject.reason().flags;
     let answer = unreachable(failure.reject, &failure.cause);
-    buffers.request.body = BodyLength::None;
-    local::answer(worker, conn, buffers, Some(routed.reply_route()), &answer, &mut BodyReader::Done, info).await
+    request.buffers.request.body = BodyLength::None;
+    local::answer(request, Some(routed.reply_route()), &answer, &mut BodyReader::Done, info).await
 }
 
 /// Reads the ClientHello, which has to name the destination; it stays in the buffer. A destination that is an address has no name.
-async fn check_hello(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    host: &OwnedHost,
-) -> Result<(), Unbound> {
+async fn check_hello(request: &mut ReceivedRequest<'_>, host: &OwnedHost) -> Result<(), Unbound> {
+    let ReceivedRequest { worker, conn, buffers, .. } = request;
     conn.timer.set(worker.limits.client_hello_timeout);
     let hello = poll_fn(|context| {
         poll_client_hello(&mut buffers.body_in, &conn.timer, context, |input, context| {

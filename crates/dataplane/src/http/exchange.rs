@@ -44,9 +44,9 @@ pub(super) async fn exchange(
         Decision::Respond(reply, routed) => boxed(|| respond(&mut request, reply, routed.as_ref(), &mut info)).await,
         Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut request.conn.downstream, &mut info),
     };
+    record(&request, &decision, &info);
+    let disposition = if is_followed_connect(&request) { end_after(disposition) } else { disposition };
     let ReceivedRequest { conn, buffers, head, .. } = request;
-    record(worker, conn, buffers, head, &decision, &info);
-    let disposition = if is_followed_connect(conn, buffers, head) { end_after(disposition) } else { disposition };
     conn.input.consume(head);
     if !buffers.body_in.is_empty() {
         conn.input.put(buffers.body_in.filled());
@@ -68,9 +68,9 @@ async fn make_ready(
 }
 
 /// Whether octets follow the head of a CONNECT. Where the tunnel was refused, they are what the client wanted to send through it, and no request.
-fn is_followed_connect(conn: &ClientConnection, buffers: &ExchangeBuffers, head: usize) -> bool {
-    let input = conn.input.filled();
-    !conn.downstream.is_multiplexed() && input.len() > head && buffers.request.method.of(input) == b"CONNECT"
+fn is_followed_connect(request: &ReceivedRequest<'_>) -> bool {
+    let ReceivedRequest { conn, head, .. } = request;
+    !conn.downstream.is_multiplexed() && conn.input.filled().len() > *head && request.method() == b"CONNECT"
 }
 
 /// The same, without a further request.
@@ -88,22 +88,21 @@ async fn respond(
     routed: Option<&Routed>,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let ReceivedRequest { worker, conn, buffers, .. } = request;
     let route = routed.map(Routed::reply_route);
-    let ReceivedBody { held, reader: mut body } = buffers.take_body();
+    let ReceivedBody { held, reader: mut body } = request.buffers.take_body();
     if let Some(held) = held {
         info.received = held.octets().len() as u64;
     }
     let body = &mut body;
     match reply {
-        Reply::Route(answer) => local::answer(worker, conn, buffers, route, answer, body, info).await,
+        Reply::Route(answer) => local::answer(request, route, answer, body, info).await,
         Reply::Forbidden(detail) => {
             info.denied = Some(detail.clone());
-            local::refuse(worker, conn, buffers, Reject::Denied, None, body, info).await
+            local::refuse(request, Reject::Denied, None, body, info).await
         }
-        Reply::Denied(denial) => local::deny(worker, conn, buffers, denial, body, info).await,
-        Reply::Plain(answer) => local::answer(worker, conn, buffers, None, answer, body, info).await,
-        Reply::Reject(reject) => local::refuse(worker, conn, buffers, *reject, route, body, info).await,
+        Reply::Denied(denial) => local::deny(request, denial, body, info).await,
+        Reply::Plain(answer) => local::answer(request, None, answer, body, info).await,
+        Reply::Reject(reject) => local::refuse(request, *reject, route, body, info).await,
     }
 }
 

@@ -83,18 +83,17 @@ async fn finish(
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let ReceivedRequest { worker, conn, buffers, head } = request;
     match finished {
         Finished::Tunnel => {
-            let relayed = boxed(|| tunnel::run(worker, conn, buffers, *head, up)).await;
+            let relayed = boxed(|| tunnel::run(request, up)).await;
             (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
             Disposition::Close
         }
         Finished::Answered { is_clean, close } => {
             if let Some(up) = up.into_reusable().filter(|_| is_clean) {
-                worker.pool.borrow_mut().put(up, Instant::now());
+                request.worker.pool.borrow_mut().put(up, Instant::now());
             }
-            local::after_response(worker, conn, buffers, body, close).await
+            local::after_response(request, body, close).await
         }
     }
 }
@@ -107,22 +106,21 @@ async fn fail(
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let ReceivedRequest { worker, conn, buffers, .. } = request;
     if let Unanswered::NotConnected { reject, .. } = unanswered
         && plan.route.proxied.is_some()
     {
         let answer = unreachable(reject, &info.transport_failure);
         info.flags |= reject.reason().flags;
-        return local::answer(worker, conn, buffers, Some(plan.reply_route()), &answer, body, info).await;
+        return local::answer(request, Some(plan.reply_route()), &answer, body, info).await;
     }
     let reject = match unanswered {
         Unanswered::NotConnected { reject, .. } => reject,
         Unanswered::Failed(failure) => match failure.reject().filter(|_| !info.answered) {
             Some(reject) => reject,
-            None => return break_off(worker, &mut conn.downstream, plan, failure, info),
+            None => return break_off(request.worker, &mut request.conn.downstream, plan, failure, info),
         },
     };
-    local::refuse(worker, conn, buffers, reject, Some(plan.reply_route()), body, info).await
+    local::refuse(request, reject, Some(plan.reply_route()), body, info).await
 }
 
 /// Ends an exchange whose client has reset, or has received a part of a response that stays incomplete: only a close, a reset or a gRPC status

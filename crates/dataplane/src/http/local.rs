@@ -3,9 +3,10 @@
 use super::client::{ClientConnection, Disposition};
 use super::facts::{self, ResponseFacts, protocol};
 use super::plan::ReplyRoute;
+use super::received_request::ReceivedRequest;
 use super::reply::{self, LocalReply};
 use crate::codec::{BodyFraming, Downstream, ImpliedTunnel, SendBuffer, read};
-use crate::conn::{ExchangeBuffers, Timer, Worker};
+use crate::conn::{Client, ExchangeBuffers, Timer, Worker};
 use crate::reasons::{ReasonHeader, Reject};
 use crate::stream_info::{LoggedResponse, StreamInfo};
 use routing::ext_authz::Denial;
@@ -13,6 +14,7 @@ use routing::{LocalAnswer, RouteEntry};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use text::HttpDate;
 use wire::edit::Edits;
 use wire::grpc::Dialect;
 use wire::h1::{BodyReader, Version};
@@ -23,9 +25,7 @@ const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 
 /// Sends the local response of a route or host. `body` is the state of the request body.
 pub(super) async fn answer(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
+    request: &mut ReceivedRequest<'_>,
     route: Option<ReplyRoute<'_>>,
     answer: &LocalAnswer,
     body: &mut BodyReader,
@@ -33,64 +33,34 @@ pub(super) async fn answer(
 ) -> Disposition {
     (info.detail, info.is_denied) = (answer.detail, answer.is_denial);
     info.rule = answer.rule.as_ref().map(|rule| rule.to_string().into());
-    let close = is_last(worker, conn, buffers, body);
-    let (date, client) = (worker.date(), Rc::clone(&conn.client));
-    let reason = reason_header(worker, conn, buffers, info);
-    let local = LocalReply {
-        status: answer.status,
-        location: answer.location.as_ref(),
-        body: &answer.body,
-        shared: Some(&answer.body),
-        date: &date,
-        mesh_settings: &client.mesh_settings,
-        head_only: is_head(conn, buffers),
-        close,
-        http10: buffers.request.version == Version::Http10,
-        grpc: dialect(conn, buffers).map(|dialect| (dialect, wire::grpc::status_of(answer.status))),
-        reason: reason.as_deref(),
-    };
+    let terms = ReplyTerms::new(request, is_last(request, body), info);
+    let reply = terms.reply(answer.status, &answer.body);
+    let local = LocalReply { location: answer.location.as_ref(), shared: Some(&answer.body), ..reply };
     info.status = local.sent_status();
     let mut edits = Edits::default();
     for (name, value) in &answer.fields {
         edits.set(*name, value.by_ref());
     }
     if let Some(route) = route {
-        let facts = response_facts(conn, buffers, route.route, "", info);
+        let facts = response_facts(request, route.route, "", info);
         routing::filter::edit_response(route.route, route.target, route.filters, &facts, &mut edits);
     }
-    match send(worker, conn, buffers, &local, edits, &mut info.response).await {
+    match send(request, &local, edits, &mut info.response).await {
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
-    after_response(worker, conn, buffers, body, close).await
+    after_response(request, body, terms.close).await
 }
 
 /// Sends the response of a service for authorization (AP-13). `body` is the state of the request body.
 pub(super) async fn deny(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
+    request: &mut ReceivedRequest<'_>,
     denial: &Denial,
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
-    let close = is_last(worker, conn, buffers, body);
-    let (date, client) = (worker.date(), Rc::clone(&conn.client));
-    let reason = reason_header(worker, conn, buffers, info);
-    let status = denial.status.unwrap_or(403);
-    let local = LocalReply {
-        status,
-        location: None,
-        body: &denial.body,
-        shared: None,
-        date: &date,
-        mesh_settings: &client.mesh_settings,
-        head_only: is_head(conn, buffers),
-        close,
-        http10: buffers.request.version == Version::Http10,
-        grpc: dialect(conn, buffers).map(|dialect| (dialect, wire::grpc::status_of(status))),
-        reason: reason.as_deref(),
-    };
+    let terms = ReplyTerms::new(request, is_last(request, body), info);
+    let local = terms.reply(denial.status.unwrap_or(403), &denial.body);
     info.status = local.sent_status();
     let mut edits = Edits::default();
     // The first of a name replaces what the gateway writes by itself.
@@ -101,18 +71,16 @@ pub(super) async fn deny(
             edits.set(name, value.by_ref());
         }
     }
-    match send(worker, conn, buffers, &local, edits, &mut info.response).await {
+    match send(request, &local, edits, &mut info.response).await {
         Some(sent) => info.sent = sent,
         None => return Disposition::Close,
     }
-    after_response(worker, conn, buffers, body, close).await
+    after_response(request, body, terms.close).await
 }
 
 /// Rejects a request with the response in the table of causes, edited by the route and its target. `body` is the state of the request body.
 pub(super) async fn refuse(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
+    request: &mut ReceivedRequest<'_>,
     reject: Reject,
     route: Option<ReplyRoute<'_>>,
     body: &mut BodyReader,
@@ -123,16 +91,12 @@ pub(super) async fn refuse(
     (info.detail, info.is_denied) = (reason.detail, reject.is_denial());
     if let (BodyReader::Length(left), true, 0) = (&*body, info.endpoint.is_some(), info.received) {
         // As in Envoy, what was received while the gateway connected counts.
-        info.received = (buffers.body_in.filled().len() as u64).min(*left);
+        info.received = (request.buffers.body_in.filled().len() as u64).min(*left);
     }
-    let close = reject.ends_connection() || is_last(worker, conn, buffers, body);
-    let (date, client) = (worker.date(), Rc::clone(&conn.client));
-    let grpc = dialect(conn, buffers).map(|dialect| (dialect, reject.grpc_status()));
-    let reason_header = reason_header(worker, conn, buffers, info);
-    let http10 = buffers.request.version == Version::Http10;
-    let refusal = LocalReply::refusal(reject, &date, &client.mesh_settings, is_head(conn, buffers), close);
+    let terms = ReplyTerms::new(request, reject.ends_connection() || is_last(request, body), info);
     let words = if info.retried { reason.retried } else { reason.body };
-    let local = LocalReply { body: words.as_bytes(), grpc, http10, reason: reason_header.as_deref(), ..refusal };
+    let grpc = terms.dialect.map(|dialect| (dialect, reject.grpc_status()));
+    let local = LocalReply { grpc, ..terms.reply(reason.status, words.as_bytes()) };
     info.status = local.sent_status();
     let mut edits = Edits::default();
     if reject == Reject::Overflow {
@@ -140,31 +104,26 @@ pub(super) async fn refuse(
         edits.set("x-envoy-overloaded", "true");
     }
     if let Some(ReplyRoute { route, target, filters }) = route {
-        let facts = response_facts(conn, buffers, route, route.cluster(target), info);
+        let facts = response_facts(request, route, route.cluster(target), info);
         routing::filter::edit_response(route, target, filters, &facts, &mut edits);
     }
-    match send(worker, conn, buffers, &local, edits, &mut info.response).await {
+    match send(request, &local, edits, &mut info.response).await {
         None => return Disposition::Close,
         Some(sent) => info.sent = sent,
     }
-    if reject.ends_connection() {
-        Disposition::Linger
-    } else {
-        after_response(worker, conn, buffers, body, close).await
-    }
+    if reject.ends_connection() { Disposition::Linger } else { after_response(request, body, terms.close).await }
 }
 
 /// Sends a response with the edits of its route; the length of its body, or `None` if the client did not receive it. `logged` receives what the
 /// access log states of it.
 async fn send<'a>(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
+    request: &mut ReceivedRequest<'_>,
     local: &LocalReply<'a>,
     edits: Edits<'a>,
     logged: &mut LoggedResponse,
 ) -> Option<u64> {
     let edits = reply::headers(local, edits);
+    let ReceivedRequest { worker, conn, buffers, .. } = request;
     if let Some(log) = worker.log() {
         *logged = log.demands().capture_response(&local.parts(), &edits);
     }
@@ -215,51 +174,81 @@ pub(super) async fn refuse_unread(
     }
 }
 
-fn dialect(conn: &ClientConnection, buffers: &ExchangeBuffers) -> Option<Dialect> {
-    let fields = buffers.request.fields(conn.input.filled());
-    Dialect::of(|name| fields.get(name), conn.table.version().http.settings.grpc_web)
+/// What each response to a request has, whatever it says.
+struct ReplyTerms {
+    date: HttpDate,
+    client: Rc<Client>,
+    /// Whether the connection ends with it.
+    close: bool,
+    head_only: bool,
+    http10: bool,
+    dialect: Option<Dialect>,
+    /// The value of `x-moongate-reason`, if it is sent.
+    reason: Option<String>,
+}
+
+impl ReplyTerms {
+    fn new(request: &ReceivedRequest<'_>, close: bool, info: &StreamInfo) -> Self {
+        let fields = request.fields();
+        Self {
+            date: request.worker.date(),
+            client: Rc::clone(&request.conn.client),
+            close,
+            head_only: request.method() == b"HEAD",
+            http10: request.buffers.request.version == Version::Http10,
+            dialect: Dialect::of(|name| fields.get(name), request.conn.table.version().http.settings.grpc_web),
+            reason: reason_header(request, info),
+        }
+    }
+
+    /// A response with a status and a body.
+    fn reply<'a>(&'a self, status: u16, body: &'a [u8]) -> LocalReply<'a> {
+        LocalReply {
+            status,
+            location: None,
+            body,
+            shared: None,
+            date: &self.date,
+            mesh_settings: &self.client.mesh_settings,
+            head_only: self.head_only,
+            close: self.close,
+            http10: self.http10,
+            grpc: self.dialect.map(|dialect| (dialect, wire::grpc::status_of(status))),
+            reason: self.reason.as_deref(),
+        }
+    }
 }
 
 /// The facts for edits of a local response.
 fn response_facts<'a>(
-    conn: &'a ClientConnection,
-    buffers: &'a ExchangeBuffers,
+    request: &'a ReceivedRequest<'_>,
     route: &'a RouteEntry,
     cluster: &'a str,
     info: &'a StreamInfo,
 ) -> ResponseFacts<'a> {
-    let protocol = protocol(&conn.downstream, buffers.request.version);
+    let protocol = protocol(&request.conn.downstream, request.buffers.request.version);
     ResponseFacts {
-        stream: facts::stream_facts(&conn.client, protocol, Some(route), cluster),
+        stream: facts::stream_facts(&request.conn.client, protocol, Some(route), cluster),
         outcome: info.outcome(&|| None),
-        captured_headers: &buffers.captured_headers,
+        captured_headers: &request.buffers.captured_headers,
         status: info.status,
         fields: Fields::new(&[], &[]),
     }
 }
 
 /// The value of `x-moongate-reason`, if it is sent.
-fn reason_header(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &ExchangeBuffers,
-    info: &StreamInfo,
-) -> Option<String> {
-    let fields = || buffers.request.fields(conn.input.filled());
-    let wanted = match worker.reasons {
+fn reason_header(request: &ReceivedRequest<'_>, info: &StreamInfo) -> Option<String> {
+    let wanted = match request.worker.reasons {
         ReasonHeader::Off => false,
-        ReasonHeader::OnRequest => fields().get(reply::REASON).is_some(),
+        ReasonHeader::OnRequest => request.fields().get(reply::REASON).is_some(),
         ReasonHeader::Always => true,
     };
     wanted.then(|| format!("{} {}", info.flags, info.detail))
 }
 
-fn is_head(conn: &ClientConnection, buffers: &ExchangeBuffers) -> bool {
-    buffers.request.method.of(conn.input.filled()) == b"HEAD"
-}
-
 /// Whether a local response closes the connection: the client or a drain asks for it, or the rest of the body is too long to read.
-fn is_last(worker: &Worker, conn: &ClientConnection, buffers: &ExchangeBuffers, body: &BodyReader) -> bool {
+fn is_last(request: &ReceivedRequest<'_>, body: &BodyReader) -> bool {
+    let ReceivedRequest { worker, conn, buffers, .. } = request;
     let unwanted = match body {
         _ if body.is_done() => false,
         // A client that waits for 100 may or may not send its body.
@@ -272,12 +261,11 @@ fn is_last(worker: &Worker, conn: &ClientConnection, buffers: &ExchangeBuffers, 
 
 /// After a response: reads the rest of the request within a bound, to find the next request.
 pub(super) async fn after_response(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
+    request: &mut ReceivedRequest<'_>,
     body: &mut BodyReader,
     close: bool,
 ) -> Disposition {
+    let (conn, buffers) = (&*request.conn, &*request.buffers);
     if conn.downstream.is_multiplexed() {
         return Disposition::KeepAlive;
     }
@@ -285,17 +273,13 @@ pub(super) async fn after_response(
         (true, false) => Disposition::KeepAlive,
         // Nothing is unread and nothing follows, so a close causes no reset.
         (true, true) if !buffers.request.keep_alive && buffers.body_in.is_empty() => Disposition::Close,
-        (false, false) => read_rest(worker, conn, buffers, body).await,
+        (false, false) => read_rest(request, body).await,
         (_, true) => Disposition::Linger,
     }
 }
 
-async fn read_rest(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    body: &mut BodyReader,
-) -> Disposition {
+async fn read_rest(request: &mut ReceivedRequest<'_>, body: &mut BodyReader) -> Disposition {
+    let ReceivedRequest { worker, conn, buffers, .. } = request;
     conn.timer.set(worker.limits.linger_timeout);
     let Some(stream) = conn.downstream.as_connection() else { return Disposition::KeepAlive };
     let mut left = worker.limits.linger_bytes;

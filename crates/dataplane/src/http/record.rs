@@ -4,6 +4,7 @@ use super::attempt::Attempt;
 use super::client::ClientConnection;
 use super::facts::{address_behind, protocol, stream_facts};
 use super::plan::Decision;
+use super::received_request::ReceivedRequest;
 use crate::conn::{ExchangeBuffers, Worker};
 use crate::reasons::Reject;
 use crate::stream_info::{FinishedRequest, FinishedStream, NoRequest, StreamInfo, StreamKind};
@@ -34,14 +35,8 @@ pub(super) fn add_attempt(info: &mut StreamInfo, attempt: &mut Attempt<'_>, work
 }
 
 /// Records an exchange.
-pub(super) fn record(
-    worker: &Worker,
-    conn: &ClientConnection,
-    buffers: &ExchangeBuffers,
-    head: usize,
-    decision: &Decision,
-    info: &StreamInfo,
-) {
+pub(super) fn record(request: &ReceivedRequest<'_>, decision: &Decision, info: &StreamInfo) {
+    let ReceivedRequest { worker, conn, buffers, .. } = request;
     let (route, cluster) = (decision.route(), decision.cluster());
     let cluster_name = cluster.map_or("", |cluster| cluster.config.id.as_str());
     worker.record(&FinishedStream {
@@ -52,7 +47,7 @@ pub(super) fn record(
         origin: route.map(|entry| &entry.config.origin),
         info,
         ended: Instant::now(),
-        request: &RecordedRequest::new(conn, buffers, head, info.endpoint.is_some()),
+        request: &RecordedRequest::new(request, info.endpoint.is_some()),
     });
 }
 
@@ -109,9 +104,9 @@ impl FinishedRequest for RecordedRequest<'_> {
 }
 
 impl<'a> RecordedRequest<'a> {
-    fn new(conn: &'a ClientConnection, buffers: &'a ExchangeBuffers, head: usize, is_sent: bool) -> Self {
-        let buffer = conn.input.filled().get(..head).unwrap_or_default();
-        Self { conn, buffers, buffer, fields: buffers.request.fields(buffer), is_sent }
+    fn new(request: &'a ReceivedRequest<'_>, is_sent: bool) -> Self {
+        let (conn, buffers) = (&*request.conn, &*request.buffers);
+        Self { conn, buffers, buffer: request.octets(), fields: request.fields(), is_sent }
     }
 
     fn value(self, name: &FieldName) -> Option<Cow<'a, [u8]>> {

@@ -1,19 +1,14 @@
 //! After a switch of protocols: relays octets in both directions (S-118, S-125).
 
-use super::client::ClientConnection;
+use super::received_request::ReceivedRequest;
 use crate::codec::{Tunnel, TunnelClient, Upstream};
-use crate::conn::{ExchangeBuffers, Relayed, Worker};
+use crate::conn::Relayed;
 
 /// Relays in both directions, starting with what each peer sent after its head.
-pub(super) async fn run(
-    worker: &Worker,
-    conn: &mut ClientConnection,
-    buffers: &mut ExchangeBuffers,
-    head: usize,
-    up: Upstream,
-) -> Relayed {
-    buffers.body_in.put(conn.input.filled().get(head..).unwrap_or_default());
-    conn.input.truncate(head);
+pub(super) async fn run(request: &mut ReceivedRequest<'_>, up: Upstream) -> Relayed {
+    let ReceivedRequest { worker, conn, buffers, head } = request;
+    buffers.body_in.put(conn.input.filled().get(*head..).unwrap_or_default());
+    conn.input.truncate(*head);
     // What is not needed any more is not held for as long as the tunnel lasts: of the head, no more memory than it has octets.
     conn.input.fit();
     (buffers.up_out, buffers.down_out) = (Vec::new(), Vec::new());
