@@ -42,10 +42,10 @@ fn list_faults(modules: &BTreeSet<String>, lists: &[List<'_>]) -> Vec<String> {
     }
     for (index, (parent, list)) in lists.iter().enumerate() {
         if lists[..index].iter().any(|(before, _)| before == parent) {
-            faults.push(format!("{parent} has two lists in crates/xtask/src/layers/table.rs: remove one"));
+            faults.push(format!("{parent} has two lists in {}: remove one", file_of(parent)));
         }
         let Some(present) = children.get(parent) else {
-            faults.push(format!("{parent} has no modules: remove its list from crates/xtask/src/layers/table.rs"));
+            faults.push(format!("{parent} has no modules: remove its list from {}", file_of(parent)));
             continue;
         };
         for missing in present.iter().filter(|child| !list.contains(*child)) {
@@ -53,7 +53,8 @@ fn list_faults(modules: &BTreeSet<String>, lists: &[List<'_>]) -> Vec<String> {
         }
         for (index, child) in list.iter().enumerate() {
             if *child != ITSELF && !present.contains(child) {
-                faults.push(format!("{parent}::{child} does not exist: remove it from the list of {parent} in crates/xtask/src/layers/table.rs"));
+                let file = file_of(parent);
+                faults.push(format!("{parent}::{child} does not exist: remove it from the list of {parent} in {file}"));
             }
             if list[..index].contains(child) {
                 faults.push(format!("{parent}::{child} is in the list of {parent} twice"));
@@ -97,7 +98,13 @@ pub(super) fn propose<'a>(
 }
 
 fn to_do(parent: &str) -> String {
-    format!("add it to crates/xtask/src/layers/table.rs (`cargo xtask layers {parent}` prints an order that holds)")
+    format!("add it to {} (`cargo xtask layers {parent}` prints an order that holds)", file_of(parent))
+}
+
+/// The file with the lists of a module's crate.
+fn file_of(module: &str) -> String {
+    let name = module.split([':', '(']).next().unwrap_or(module);
+    format!("crates/xtask/src/layers/table/{name}.rs")
 }
 
 /// The names of the children of each module that has some.

@@ -1,0 +1,40 @@
+//! The order of the modules of `testkit`.
+
+use crate::layers::order::List;
+
+pub(super) const ORDER: &[List<'static>] = &[
+    ("testkit::kubelet", &["probe", "environment", "volumes", "node", "container", "pod"]),
+    (
+        "testkit",
+        &[
+            "api_server",
+            "client",
+            "wait",
+            "seeded",
+            "debian",
+            "go",
+            "ports",
+            "network",
+            "cluster",
+            "kube_api",
+            "writes",
+            "kubelet",
+            "service_proxy",
+            "load",
+            "gateway",
+            "proxy",
+            "name_server",
+            "python",
+            "envoy",
+            "secured",
+            "metrics_api",
+            "backend",
+            "faulty_backend",
+            "http2",
+            "numbers",
+            "outcome",
+            "cases",
+            "oracle",
+        ],
+    ),
+];
