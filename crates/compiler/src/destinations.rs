@@ -62,7 +62,7 @@ pub(crate) fn resolve(
 /// The id that others already use, so that its text is shared.
 fn cluster_id(context: CompileContext<'_>, host: &str, port: u16, subset: &str) -> ClusterId {
     let known = context.index.host(host).and_then(|entry| entry.cluster(port, subset));
-    known.map_or_else(|| ClusterId::outbound(port, subset, host), |used| used.id.clone())
+    known.map_or_else(|| ClusterId::outbound(port, subset, host), ClusterId::clone)
 }
 
 /// VS-31: the port that is named, else the service's only one, else that of the server.

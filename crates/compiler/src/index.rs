@@ -7,9 +7,10 @@ mod addresses;
 mod host;
 
 pub(crate) use addresses::{Addresses, pod_of};
-pub(crate) use host::{ClusterUse, HostEntry, Sorted};
+pub(crate) use host::HostEntry;
 
 use crate::fast::{FastMap, FastSet};
+use crate::few::Sorted;
 use crate::names;
 use resources::key::{Key, ObjectRef};
 use resources::set::Object;
@@ -25,13 +26,15 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    hosts: FastMap<Arc<str>, HostEntry>,
+    hosts: FastMap<Arc<str>, Box<HostEntry>>,
     /// DestinationRules for `*` and `*.suffix`, by that text.
     wildcard_rules: FastMap<Arc<str>, Sorted<Key>>,
+    /// Objects with routes, which are kept once.
+    sources: FastSet<Arc<ObjectRef>>,
     /// Objects with routes, by the Gateways that they name, and those by their names without namespaces.
-    by_gateway: FastMap<Arc<str>, BTreeMap<ObjectRef, FastSet<ObjectRef>>>,
+    by_gateway: FastMap<Arc<str>, BTreeMap<ObjectRef, FastSet<Arc<ObjectRef>>>>,
     /// Objects with routes, by those that they delegate to.
-    delegating: FastMap<ObjectRef, BTreeSet<ObjectRef>>,
+    delegating: FastMap<ObjectRef, BTreeSet<Arc<ObjectRef>>>,
     /// EndpointSlices by their Service.
     slices: FastMap<Key, Sorted<Key>>,
     /// Pods by their addresses, and what has endpoints with them.
@@ -50,7 +53,7 @@ pub(crate) struct Selecting {
 impl Index {
     /// What is known of a host, if anything is.
     pub(crate) fn host(&self, host: &str) -> Option<&HostEntry> {
-        self.hosts.get(host)
+        self.hosts.get(host).map(|entry| &**entry)
     }
 
     /// The host's shared text, if it is known.
@@ -59,7 +62,7 @@ impl Index {
     }
 
     pub(crate) fn host_mut(&mut self, host: &str) -> &mut HostEntry {
-        slot(&mut self.hosts, host)
+        slot::<Box<HostEntry>>(&mut self.hosts, host)
     }
 
     /// All hosts that routes name, for wildcard rules.
@@ -68,13 +71,19 @@ impl Index {
     }
 
     /// Makes room for what a first compilation brings.
-    pub(crate) fn reserve(&mut self, hosts: usize) {
+    pub(crate) fn reserve(&mut self, hosts: usize, sources: usize) {
         self.hosts.reserve(hosts);
+        self.sources.reserve(sources);
+    }
+
+    /// The shared name of an object with routes, if there is such an object.
+    pub(crate) fn source(&self, object: &ObjectRef) -> Arc<ObjectRef> {
+        self.sources.get(object).map_or_else(|| Arc::new(object.clone()), Arc::clone)
     }
 
     /// Forgets a host of which nothing is left.
     pub(crate) fn drop_if_empty(&mut self, host: &str) {
-        if self.hosts.get(host).is_some_and(HostEntry::is_empty) {
+        if self.hosts.get(host).is_some_and(|entry| entry.is_empty()) {
             self.hosts.remove(host);
         }
     }
@@ -100,23 +109,32 @@ impl Index {
     }
 
     /// Objects with routes that name this Gateway.
-    pub(crate) fn naming(&self, gateway: &ObjectRef) -> impl Iterator<Item = &ObjectRef> {
+    pub(crate) fn naming(&self, gateway: &ObjectRef) -> impl Iterator<Item = &Arc<ObjectRef>> {
         let named = self.by_gateway.get(&*gateway.key.name).and_then(|gateways| gateways.get(gateway));
         named.into_iter().flatten()
     }
 
     /// Objects with routes that name a Gateway of this name, in whatever namespace.
-    pub(crate) fn naming_namesakes(&self, name: &str) -> impl Iterator<Item = &ObjectRef> {
+    pub(crate) fn naming_namesakes(&self, name: &str) -> impl Iterator<Item = &Arc<ObjectRef>> {
         self.by_gateway.get(name).into_iter().flat_map(BTreeMap::values).flatten()
     }
 
     /// Objects with a rule that delegates to this one.
-    pub(crate) fn delegating_to(&self, delegate: &ObjectRef) -> impl Iterator<Item = &ObjectRef> {
+    pub(crate) fn delegating_to(&self, delegate: &ObjectRef) -> impl Iterator<Item = &Arc<ObjectRef>> {
         self.delegating.get(delegate).into_iter().flatten()
     }
 
+    /// Takes an object with routes in or out.
+    pub(crate) fn set_source(&mut self, source: &Arc<ObjectRef>, present: bool) {
+        if present {
+            self.sources.insert(Arc::clone(source));
+        } else {
+            self.sources.remove(source);
+        }
+    }
+
     /// Takes the names in an object with routes in or out.
-    pub(crate) fn references(&mut self, source: &ObjectRef, before: &References, after: &References) {
+    pub(crate) fn references(&mut self, source: &Arc<ObjectRef>, before: &References, after: &References) {
         for host in before.hosts.difference(&after.hosts) {
             self.host_mut(host).users.remove(source);
             self.drop_if_empty(host);
@@ -133,7 +151,7 @@ impl Index {
                 namesakes.insert(gateway.clone(), FastSet::default());
             }
             if let Some(naming) = namesakes.get_mut(gateway) {
-                naming.insert(source.clone());
+                naming.insert(Arc::clone(source));
             }
         }
         for delegate in before.delegates.difference(&after.delegates) {
@@ -142,11 +160,11 @@ impl Index {
             }
         }
         for delegate in after.delegates.difference(&before.delegates) {
-            self.delegating.entry_ref(delegate).or_default().insert(source.clone());
+            self.delegating.entry_ref(delegate).or_default().insert(Arc::clone(source));
         }
     }
 
-    fn unname(&mut self, gateway: &ObjectRef, source: &ObjectRef) {
+    fn unname(&mut self, gateway: &ObjectRef, source: &Arc<ObjectRef>) {
         let Some(namesakes) = self.by_gateway.get_mut(&*gateway.key.name) else { return };
         if let Some(naming) = namesakes.get_mut(gateway) {
             naming.remove(source);

@@ -20,6 +20,7 @@ mod destination_rules;
 mod destinations;
 mod endpoints;
 mod fast;
+mod few;
 mod frontends;
 mod hosts;
 mod incremental;

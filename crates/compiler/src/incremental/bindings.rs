@@ -1,7 +1,7 @@
 //! The step from objects with routes to servers and hosts: where each is bound, and for each host of a table who puts routes there.
 
 use crate::fast::FastMap;
-use crate::index::Sorted;
+use crate::few::Sorted;
 use crate::order;
 use crate::plan::bindings::{Bound, L4Binding};
 use crate::plan::servers::ServerPlace;
@@ -15,13 +15,13 @@ use std::sync::Arc;
 /// Where objects with routes are bound.
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
-    bound: FastMap<ObjectRef, Source<Bound>>,
+    bound: FastMap<Arc<ObjectRef>, Source<Bound>>,
     /// What those do with bytes that have rules for them.
-    l4: BTreeMap<ObjectRef, Source<L4Binding>>,
+    l4: BTreeMap<Arc<ObjectRef>, Source<L4Binding>>,
     /// Those by the server that they are bound to.
-    l4_of: FastMap<ServerId, BTreeSet<ObjectRef>>,
+    l4_of: FastMap<ServerId, BTreeSet<Arc<ObjectRef>>>,
     /// The objects that contribute routes to each host.
-    contributors: FastMap<Arc<TableId>, FastMap<HostPattern, Sorted<ObjectRef>>>,
+    contributors: FastMap<Arc<TableId>, FastMap<HostPattern, Sorted<Arc<ObjectRef>>>>,
 }
 
 /// A server by its listener, its owner and its place in its owner.
@@ -75,7 +75,7 @@ impl Bindings {
     }
 
     /// Puts the bindings of an object in place of those before. Routes that come out as before stay the same by pointer.
-    pub(super) fn put(&mut self, source: &ObjectRef, mut bound: Source<Bound>, l4: Source<L4Binding>) -> Rebound {
+    pub(super) fn put(&mut self, source: &Arc<ObjectRef>, mut bound: Source<Bound>, l4: Source<L4Binding>) -> Rebound {
         let before = self.bound.remove(source).unwrap_or_default();
         for bound in &mut bound.bindings {
             if let Some(same) = before.bindings.iter().find(|old| old.routes == bound.routes) {
@@ -98,14 +98,14 @@ impl Bindings {
             }
             for server in l4.bindings.iter().map(|l4| server_id(&l4.place)) {
                 rebound.listeners.push(Arc::clone(&server.0));
-                self.l4_of.entry(server).or_default().insert(source.clone());
+                self.l4_of.entry(server).or_default().insert(Arc::clone(source));
             }
         }
         if !bound.bindings.is_empty() {
-            self.bound.insert(source.clone(), bound);
+            self.bound.insert(Arc::clone(source), bound);
         }
         if !l4.bindings.is_empty() {
-            self.l4.insert(source.clone(), l4);
+            self.l4.insert(Arc::clone(source), l4);
         }
         rebound.before = (before, l4_before);
         rebound
@@ -139,7 +139,7 @@ impl Bindings {
     pub(super) fn of_bytes(&self, server: &ServerPlace) -> Vec<&L4Binding> {
         let server = server_id(server);
         let sources = self.l4_of.get(&server).into_iter().flatten();
-        let mut found: Vec<(&ObjectRef, Option<Timestamp>, &L4Binding)> = Vec::new();
+        let mut found: Vec<(&Arc<ObjectRef>, Option<Timestamp>, &L4Binding)> = Vec::new();
         for (source, l4) in sources.filter_map(|source| Some((source, self.l4.get(source)?))) {
             let is_here = |l4: &&L4Binding| server_id(&l4.place) == server;
             found.extend(l4.bindings.iter().filter(is_here).map(|here| (source, l4.created, here)));
@@ -151,13 +151,13 @@ impl Bindings {
     }
 
     /// Brings the contributors of hosts up to date.
-    fn contribute(&mut self, source: &ObjectRef, before: &[Bound], after: &[Bound]) {
+    fn contribute(&mut self, source: &Arc<ObjectRef>, before: &[Bound], after: &[Bound]) {
         let is_in = |all: &[Bound], table: &Arc<TableId>, host: &HostPattern| {
             all.iter().any(|bound| bound.table == *table && bound.has(host))
         };
         for bound in before {
             let Some(hosts) = self.contributors.get_mut(&bound.table) else { continue };
-            for host in bound.hosts.iter().filter(|host| !is_in(after, &bound.table, host)) {
+            for host in bound.hosts.as_slice().iter().filter(|host| !is_in(after, &bound.table, host)) {
                 let Some(sources) = hosts.get_mut(host) else { continue };
                 sources.remove(source);
                 if sources.is_empty() {
@@ -170,7 +170,7 @@ impl Bindings {
         }
         for bound in after {
             let hosts = self.contributors.entry_ref(&bound.table).or_default();
-            for host in bound.hosts.iter().filter(|host| !is_in(before, &bound.table, host)) {
+            for host in bound.hosts.as_slice().iter().filter(|host| !is_in(before, &bound.table, host)) {
                 hosts.entry_ref(host).or_default().insert(source);
             }
         }
@@ -202,7 +202,7 @@ fn touch_hosts(before: &Source<Bound>, after: &Source<Bound>, touched: &mut Vec<
             let is_same = |host: &HostPattern| {
                 same_age && there.bindings.iter().any(|other| same_place(bound, other) && other.has(host))
             };
-            let differing = bound.hosts.iter().filter(|host| !is_same(host));
+            let differing = bound.hosts.as_slice().iter().filter(|host| !is_same(host));
             touched.extend(differing.map(|host| (Arc::clone(&bound.table), host.clone())));
         }
     }

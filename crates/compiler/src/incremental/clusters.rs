@@ -2,14 +2,13 @@
 
 use super::bindings::Targets;
 use super::cluster_notes::ClusterNotes;
-use super::step::Step;
+use super::step::{ClusterUses, Step};
 use crate::clusters::{self, Built};
 use crate::context::CompileContext;
 use crate::credentials::Used;
-use crate::index::{ClusterUse, Index};
+use crate::index::Index;
 use crate::names::parts;
 use crate::report::Notes;
-use crate::texts;
 use ir::{Cluster, ClusterId, Map};
 use resources::key::Key;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,38 +86,23 @@ pub(super) fn count(index: &mut Index, Targets { before, now }: Targets<'_>, dif
     before.ids().for_each(|id| count_down(index, id, different));
 }
 
-/// The same for the clusters of services for authorization.
-pub(super) fn count_services(
-    index: &mut Index,
-    (before, now): &(Vec<ClusterId>, Vec<ClusterId>),
-    different: &mut Vec<ClusterId>,
-) {
-    now.iter().for_each(|id| count_up(index, id, different));
-    before.iter().for_each(|id| count_down(index, id, different));
+/// The same for what goes to clusters without a route: proxies, and services for authorization.
+pub(super) fn count_uses(index: &mut Index, uses: &ClusterUses, different: &mut Vec<ClusterId>) {
+    uses.now.iter().for_each(|id| count_up(index, id, different));
+    uses.before.iter().for_each(|id| count_down(index, id, different));
 }
 
 fn count_up(index: &mut Index, id: &ClusterId, different: &mut Vec<ClusterId>) {
-    let Some((port, subset, host)) = parts(id) else { return };
-    let entry = index.host_mut(host);
-    match entry.clusters.iter_mut().find(|used| used.id == *id) {
-        Some(used) => used.uses += 1,
-        None => {
-            entry.clusters.reserve_exact(1);
-            entry.clusters.push(ClusterUse { port, subset: texts::shared(subset), id: id.clone(), uses: 1 });
-            different.push(id.clone());
-        }
+    let Some((_, _, host)) = parts(id) else { return };
+    if index.host_mut(host).count_up(id) {
+        different.push(id.clone());
     }
 }
 
 fn count_down(index: &mut Index, id: &ClusterId, different: &mut Vec<ClusterId>) {
     let Some((_, _, host)) = parts(id) else { return };
-    let entry = index.host_mut(host);
-    if let Some(used) = entry.clusters.iter_mut().find(|used| used.id == *id) {
-        used.uses = used.uses.saturating_sub(1);
-        if used.uses == 0 {
-            entry.clusters.retain(|used| used.id != *id);
-            different.push(id.clone());
-        }
+    if index.host_mut(host).count_down(id) {
+        different.push(id.clone());
     }
     index.drop_if_empty(host);
 }

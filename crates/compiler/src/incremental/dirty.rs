@@ -15,7 +15,7 @@ pub(super) struct Dirty {
     /// Whether every Gateway has to be planned anew: the ports that the workloads are reached at may be different.
     pub(super) all_gateways: bool,
     /// Objects with routes.
-    pub(super) sources: BTreeSet<ObjectRef>,
+    pub(super) sources: BTreeSet<Arc<ObjectRef>>,
     /// Hosts behind which there may be something else now: ports, visibility, subsets.
     pub(super) hosts: BTreeSet<Arc<str>>,
     /// Hosts whose endpoints alone may be different.

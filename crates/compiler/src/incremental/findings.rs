@@ -35,7 +35,7 @@ pub(super) struct Different<'a> {
 /// Reports anew what may be different.
 pub(super) fn report(context: CompileContext<'_>, known: &Clusters, different: Different<'_>, report: &mut Report) {
     let Different { dirty, clusters, rules, tcp, tcp_differs, policies, noted } = different;
-    let policy = |object: &ObjectRef, report: &mut Report| policy(context, object, (tcp, policies), report);
+    let policy = |object: &ObjectRef, report: &mut Report| policy(context, object, tcp, policies, report);
     let set = context.set;
     let of_rule = |object: &Object<DestinationRule>| {
         let mut notes = lints::of_destination_rule(context, object);
@@ -104,7 +104,8 @@ fn all_policies(context: CompileContext<'_>) -> impl Iterator<Item = ObjectRef> 
 fn policy(
     context: CompileContext<'_>,
     object: &ObjectRef,
-    (tcp, known): (&BTreeSet<WorkloadName>, &WorkloadPolicies),
+    tcp: &BTreeSet<WorkloadName>,
+    known: &WorkloadPolicies,
     report: &mut Report,
 ) {
     let (set, key) = (context.set, &object.key);

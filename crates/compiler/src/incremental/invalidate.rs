@@ -36,9 +36,12 @@ pub(super) struct Dependencies<'a> {
 /// Everything is new: fills the indexes.
 pub(super) fn everything(set: &ResourceSet, settings: &Settings, index: &mut Index) -> Dirty {
     let nothing = References::default();
-    index.reserve(set.service_entries.size().max(frontends::count_route_sources(set)));
-    for source in frontends::route_sources(set) {
-        index.references(&source, &nothing, &frontends::references(set, &source, &settings.domain));
+    let count = frontends::count_route_sources(set);
+    index.reserve(set.service_entries.size().max(count), count);
+    let sources: BTreeSet<Arc<ObjectRef>> = frontends::route_sources(set).map(Arc::new).collect();
+    for source in &sources {
+        index.set_source(source, true);
+        index.references(source, &nothing, &frontends::references(set, source, &settings.domain));
     }
     set.service_entries.values().for_each(|object| index.service_entry(object, true));
     set.services.values().for_each(|object| index.service(object, true));
@@ -46,7 +49,7 @@ pub(super) fn everything(set: &ResourceSet, settings: &Settings, index: &mut Ind
     set.endpoint_slices.values().for_each(|object| index.slice(object, true));
     set.endpoints.values().for_each(|object| index.addresses.endpoints(object, true));
     set.pods.values().for_each(|object| index.addresses.pod(object, true));
-    Dirty { all: true, all_gateways: true, ..Dirty::default() }
+    Dirty { all: true, all_gateways: true, sources, ..Dirty::default() }
 }
 
 impl Dependencies<'_> {
@@ -120,10 +123,13 @@ impl Dependencies<'_> {
         let domain = &self.settings.domain;
         let old = frontends::references(self.before, object, domain);
         let new = frontends::references(self.set, object, domain);
-        self.index.references(object, &old, &new);
-        dirty.sources.insert(object.clone());
+        let source = self.index.source(object);
+        self.index.set_source(&source, self.set.contains(object));
+        self.index.references(&source, &old, &new);
+        dirty.sources.insert(source);
         // Whether anything delegates to them is reported there.
-        dirty.sources.extend(old.delegates.symmetric_difference(&new.delegates).cloned());
+        let delegates = old.delegates.symmetric_difference(&new.delegates);
+        dirty.sources.extend(delegates.map(|delegate| self.index.source(delegate)));
     }
 
     fn endpoint_slice(&mut self, key: &Key, dirty: &mut Dirty) {
@@ -145,7 +151,7 @@ impl Dependencies<'_> {
             (!jwt_rules.is_empty()).then_some(targets)
         };
         if seen(self.before) != seen(self.set) {
-            dirty.sources.extend(frontends::with_claims(self.set));
+            dirty.sources.extend(frontends::with_claims(self.set).map(|source| self.index.source(&source)));
         }
     }
 
@@ -242,8 +248,8 @@ impl Dependencies<'_> {
 }
 
 /// Adds the objects that put the rules of others in: what a delegate says, its roots say.
-pub(super) fn add_roots(index: &Index, sources: &mut BTreeSet<ObjectRef>) {
-    let roots: Vec<ObjectRef> = sources.iter().flat_map(|source| index.delegating_to(source)).cloned().collect();
+pub(super) fn add_roots(index: &Index, sources: &mut BTreeSet<Arc<ObjectRef>>) {
+    let roots: Vec<Arc<ObjectRef>> = sources.iter().flat_map(|source| index.delegating_to(source)).cloned().collect();
     sources.extend(roots);
 }
 

@@ -1,15 +1,15 @@
 //! What each workload demands of requests and connections, put together anew when a policy changes.
 
 use super::dirty::Dirty;
-use super::step::Step;
+use super::step::{ClusterUses, Step};
 use crate::context::CompileContext;
 use crate::policies::{
     AuthenticationRules, CheckRules, External, PolicyRules, TrustDomains, authentication_of, authentication_rules,
     external, rules_of, workloads_of,
 };
 use crate::settings::Workload;
+use ir::WorkloadName;
 use ir::policy::{ActionRules, Authorization, AuthorizationRule, Policies, RuleList};
-use ir::{ClusterId, WorkloadName};
 use resources::Map;
 use resources::key::{Key, Kind};
 use resources::set::Object;
@@ -41,8 +41,8 @@ struct Demanded {
 pub(super) struct Demanding {
     /// Workloads that demand something else.
     pub(super) workloads: BTreeSet<WorkloadName>,
-    /// The clusters that services for authorization had before, and those that they have now.
-    pub(super) clusters: (Vec<ClusterId>, Vec<ClusterId>),
+    /// The clusters of services for authorization.
+    pub(super) clusters: ClusterUses,
     /// AuthorizationPolicies of which something else may be said.
     pub(super) noted: BTreeSet<Key>,
 }
@@ -63,17 +63,21 @@ impl WorkloadPolicies {
 
     /// Compiles the policies that are dirty, puts together what depends on them, and returns the workloads that demand something else now.
     pub(super) fn compile(&mut self, context: CompileContext<'_>, dirty: &Dirty, step: &mut Step) -> Demanding {
-        let mut touched = BTreeSet::new();
-        let all = &context.set.authorization_policies;
-        let keys = dirty_keys(dirty, Kind::AuthorizationPolicy, all.keys());
         let domains = LazyCell::new(|| TrustDomains::of(&context.settings.mesh));
-        let compile = |object: &Object<AuthorizationPolicy>| rules_of(object, &domains);
-        let into = (&mut *step, &mut touched);
-        self.recompile((context, keys), all, compile, |demanded| &mut demanded.authorization, into);
-        let all = &context.set.request_authentications;
-        let keys = dirty_keys(dirty, Kind::RequestAuthentication, all.keys());
-        let into = (&mut *step, &mut touched);
-        self.recompile((context, keys), all, authentication_rules, |demanded| &mut demanded.authentication, into);
+        let authorization = PolicyKind {
+            kind: Kind::AuthorizationPolicy,
+            all: &context.set.authorization_policies,
+            compile: &|object: &Object<AuthorizationPolicy>| rules_of(object, &domains),
+            place: |demanded| &mut demanded.authorization,
+        };
+        let authentication = PolicyKind {
+            kind: Kind::RequestAuthentication,
+            all: &context.set.request_authentications,
+            compile: &authentication_rules,
+            place: |demanded| &mut demanded.authentication,
+        };
+        let mut touched = self.recompile(context, &authorization, dirty, step);
+        touched.extend(self.recompile(context, &authentication, dirty, step));
         let mut different = Demanding::default();
         for workload in context.workloads() {
             let Some(demanded) = self.of.get_mut(&workload.name) else { continue };
@@ -88,8 +92,8 @@ impl WorkloadPolicies {
             }
             let external = external_of(context, workload, demanded);
             if demanded.external != external {
-                different.clusters.0.extend(demanded.external.as_ref().and_then(External::cluster).cloned());
-                different.clusters.1.extend(external.as_ref().and_then(External::cluster).cloned());
+                different.clusters.before.extend(demanded.external.as_ref().and_then(External::cluster).cloned());
+                different.clusters.now.extend(external.as_ref().and_then(External::cluster).cloned());
                 different.noted.extend(demanded.custom().map(|(key, _)| key.clone()));
                 demanded.external = external;
             }
@@ -111,54 +115,57 @@ impl WorkloadPolicies {
         concerned.filter_map(|demanded| demanded.external.as_ref())
     }
 
-    /// Compiles the policies of a kind that are dirty, and adds the workloads whose rules they change to `touched`.
+    /// Compiles the policies of a kind that are dirty: gives the workloads that a policy is for its rules, and takes them from the others. Returns
+    /// the workloads whose rules are different.
     fn recompile<T: Policy, R: PartialEq>(
         &mut self,
-        (context, keys): (CompileContext<'_>, Vec<Key>),
-        all: &Map<Key, Arc<Object<T>>>,
-        compile: impl Fn(&Object<T>) -> R,
-        place: impl Fn(&mut Demanded) -> &mut BTreeMap<Key, Arc<R>>,
-        (step, touched): (&mut Step, &mut BTreeSet<WorkloadName>),
-    ) {
-        for key in keys {
-            let object = all.get(&key);
-            let workloads = object.map(|object| workloads_of(context, &key, object.spec.targets())).unwrap_or_default();
-            let rules = object.filter(|_| !workloads.is_empty()).map(|object| {
-                step.work.policies += 1;
-                Arc::new(compile(object))
-            });
-            self.put(context, (&key, &workloads, rules), &place, touched);
-        }
-    }
-
-    /// Gives the workloads that a policy is for its rules, and takes them from the others. Those for which that makes a difference are `touched`.
-    fn put<R: PartialEq>(
-        &mut self,
         context: CompileContext<'_>,
-        (key, workloads, rules): (&Key, &[&Workload], Option<Arc<R>>),
-        place: impl Fn(&mut Demanded) -> &mut BTreeMap<Key, Arc<R>>,
-        touched: &mut BTreeSet<WorkloadName>,
-    ) {
-        for workload in context.workloads() {
-            let is_for = workloads.iter().any(|one| one.name == workload.name);
-            let of_workload = place(self.of.entry(workload.name.clone()).or_default());
-            let differs = match rules.as_ref().filter(|_| is_for) {
-                Some(rules) => of_workload.insert(key.clone(), Arc::clone(rules)).as_ref() != Some(rules),
-                None => of_workload.remove(key).is_some(),
-            };
-            if differs {
-                touched.insert(workload.name.clone());
+        policies: &PolicyKind<'_, T, R>,
+        dirty: &Dirty,
+        step: &mut Step,
+    ) -> BTreeSet<WorkloadName> {
+        let mut touched = BTreeSet::new();
+        for key in policies.dirty(dirty) {
+            let object = policies.all.get(&key);
+            let selected = object.map(|object| workloads_of(context, &key, object.spec.targets())).unwrap_or_default();
+            let rules = object.filter(|_| !selected.is_empty()).map(|object| {
+                step.work.policies += 1;
+                Arc::new((policies.compile)(object))
+            });
+            for workload in context.workloads() {
+                let is_for = selected.iter().any(|one| one.name == workload.name);
+                let of_workload = (policies.place)(self.of.entry(workload.name.clone()).or_default());
+                let differs = match rules.as_ref().filter(|_| is_for) {
+                    Some(rules) => of_workload.insert(key.clone(), Arc::clone(rules)).as_ref() != Some(rules),
+                    None => of_workload.remove(&key).is_some(),
+                };
+                if differs {
+                    touched.insert(workload.name.clone());
+                }
             }
         }
+        touched
     }
 }
 
-/// The policies of a kind that have to be compiled.
-fn dirty_keys<'a>(dirty: &Dirty, kind: Kind, all: impl Iterator<Item = &'a Key>) -> Vec<Key> {
-    if dirty.all {
-        return all.cloned().collect();
+/// The policies of one kind, and what becomes of them.
+struct PolicyKind<'a, T, R> {
+    kind: Kind,
+    all: &'a Map<Key, Arc<Object<T>>>,
+    /// From a policy to its rules.
+    compile: &'a dyn Fn(&Object<T>) -> R,
+    /// Where a workload keeps the rules of its policies.
+    place: fn(&mut Demanded) -> &mut BTreeMap<Key, Arc<R>>,
+}
+
+impl<T, R> PolicyKind<'_, T, R> {
+    /// Those that have to be compiled.
+    fn dirty(&self, dirty: &Dirty) -> Vec<Key> {
+        if dirty.all {
+            return self.all.keys().cloned().collect();
+        }
+        dirty.policies.iter().filter(|object| object.kind == self.kind).map(|object| object.key.clone()).collect()
     }
-    dirty.policies.iter().filter(|object| object.kind == kind).map(|object| object.key.clone()).collect()
 }
 
 /// The external authorization of a workload, if it has `CUSTOM` policies.

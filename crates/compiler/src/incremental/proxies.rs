@@ -2,6 +2,7 @@
 //! proxy is different.
 
 use super::dirty::Dirty;
+use super::step::ClusterUses;
 use crate::clusters::speaks_http;
 use crate::context::CompileContext;
 use crate::plan::servers::{ServerKind, ServerPlan, ServerPlans};
@@ -33,8 +34,8 @@ struct Proxy {
 pub(super) struct Proxied {
     /// Listeners whose tables are different.
     pub(super) listeners: BTreeSet<Arc<ListenerId>>,
-    /// The clusters that proxies went to before, and those that they go to now.
-    pub(super) clusters: (Vec<ClusterId>, Vec<ClusterId>),
+    /// The clusters of proxies.
+    pub(super) clusters: ClusterUses,
 }
 
 impl Proxies {
@@ -74,14 +75,14 @@ impl Proxies {
                 Some(old) if *old.allowed == allowed => old.allowed,
                 old => {
                     proxied.listeners.insert(Arc::clone(&server.place.listener));
-                    proxied.clusters.0.extend(old.iter().flat_map(|old| clusters(&old.allowed)).cloned());
-                    proxied.clusters.1.extend(clusters(&allowed).cloned());
+                    proxied.clusters.before.extend(old.iter().flat_map(|old| clusters(&old.allowed)).cloned());
+                    proxied.clusters.now.extend(clusters(&allowed).cloned());
                     Arc::new(allowed)
                 }
             };
             self.of.insert(table, Proxy { server, allowed });
         }
-        proxied.clusters.0.extend(before.values().flat_map(|old| clusters(&old.allowed)).cloned());
+        proxied.clusters.before.extend(before.values().flat_map(|old| clusters(&old.allowed)).cloned());
         proxied
     }
 }

@@ -87,14 +87,19 @@ impl State {
         let context =
             CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
         let replanned = self.servers.replan(context, &dirty, &mut step.work);
-        let sources = if fresh { BTreeSet::new() } else { self.sources(&mut dirty, &replanned) };
+        let mut sources = std::mem::take(&mut dirty.sources);
+        if fresh {
+            self.bindings.reserve(sources.len());
+        } else {
+            self.add_concerned(&mut sources, &replanned);
+        }
         let demanding = self.policies.compile(context, &dirty, &mut step);
-        let mut rebinding = self.rebind(fresh, sources, &mut step.work);
-        clusters::count_services(&mut self.index, &demanding.clusters, &mut rebinding.clusters);
+        let mut rebinding = self.rebind(&sources, &mut step.work);
+        clusters::count_uses(&mut self.index, &demanding.clusters, &mut rebinding.clusters);
         let context =
             CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
         let proxied = self.proxies.compile(context, self.servers.plans(), &dirty, &replanned.listeners);
-        clusters::count_services(&mut self.index, &proxied.clusters, &mut rebinding.clusters);
+        clusters::count_uses(&mut self.index, &proxied.clusters, &mut rebinding.clusters);
         rebinding.listeners.extend(proxied.listeners);
         for (table, host) in replanned.redirects {
             rebinding.hosts.entry(table).or_default().push(host);
@@ -147,23 +152,20 @@ impl State {
         dependencies.changed()
     }
 
-    /// The objects with routes that have to be bound anew: those that are dirty, those that Gateways are different for, and those that put
-    /// rules of these in.
-    fn sources(&self, dirty: &mut Dirty, replanned: &Replanned) -> BTreeSet<ObjectRef> {
-        let mut sources = std::mem::take(&mut dirty.sources);
+    /// Adds the objects with routes that Gateways are different for, and those that put rules of these or of `sources` in.
+    fn add_concerned(&self, sources: &mut BTreeSet<Arc<ObjectRef>>, replanned: &Replanned) {
         for name in &replanned.names {
             sources.extend(self.index.naming_namesakes(name).cloned());
         }
         for (gateway, difference) in &replanned.gateways {
             sources.extend(self.concerned(gateway, difference).cloned());
         }
-        self.add_first_hops(replanned, &mut sources);
-        invalidate::add_roots(&self.index, &mut sources);
-        sources
+        self.add_first_hops(sources, replanned);
+        invalidate::add_roots(&self.index, sources);
     }
 
     /// Adds the objects by which sidecars alone send to a workload, where its servers began or ceased to have one of their hosts.
-    fn add_first_hops(&self, replanned: &Replanned, sources: &mut BTreeSet<ObjectRef>) {
+    fn add_first_hops(&self, sources: &mut BTreeSet<Arc<ObjectRef>>, replanned: &Replanned) {
         if replanned.gateways.is_empty() {
             return;
         }
@@ -173,7 +175,7 @@ impl State {
         let services = context.workloads().iter().filter_map(|one| frontends::service_host(one, context.domain()));
         for service in services.collect::<BTreeSet<_>>() {
             let senders = self.index.host(&service).map_or(&[][..], |entry| entry.users.as_slice());
-            let is_concerned = |source: &&ObjectRef| {
+            let is_concerned = |source: &&Arc<ObjectRef>| {
                 frontends::is_for_sidecars(context, source)
                     && hosts.as_ref().is_none_or(|hosts| {
                         let own = frontends::hosts(context, source);
@@ -186,7 +188,11 @@ impl State {
 
     /// The objects with routes for which it makes a difference how a Gateway is different. Of hosts that came or went, only those that
     /// overlap: whatever an object binds to otherwise is the same, and of one that binds with all its hosts no finding names the Gateway's.
-    fn concerned<'a>(&'a self, gateway: &ObjectRef, difference: &Difference) -> impl Iterator<Item = &'a ObjectRef> {
+    fn concerned<'a>(
+        &'a self,
+        gateway: &ObjectRef,
+        difference: &Difference,
+    ) -> impl Iterator<Item = &'a Arc<ObjectRef>> {
         let hosts = difference.hosts();
         let context =
             CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
@@ -198,21 +204,15 @@ impl State {
         })
     }
 
-    /// Binds objects with routes anew, all of them in a first compilation.
-    fn rebind(&mut self, fresh: bool, sources: BTreeSet<ObjectRef>, work: &mut Work) -> Rebinding {
+    /// Binds objects with routes anew.
+    fn rebind(&mut self, sources: &BTreeSet<Arc<ObjectRef>>, work: &mut Work) -> Rebinding {
         let mut rebinding = Rebinding::default();
-        if fresh {
-            let set = self.set.clone();
-            self.bindings.reserve(frontends::count_route_sources(&set));
-            frontends::route_sources(&set).for_each(|source| self.bind(&source, &mut rebinding, work));
-        } else {
-            sources.iter().for_each(|source| self.bind(source, &mut rebinding, work));
-        }
+        sources.iter().for_each(|source| self.bind(source, &mut rebinding, work));
         rebinding
     }
 
     /// Binds one. Its clusters are counted at once, so that the next one shares their names.
-    fn bind(&mut self, source: &ObjectRef, rebinding: &mut Rebinding, work: &mut Work) {
+    fn bind(&mut self, source: &Arc<ObjectRef>, rebinding: &mut Rebinding, work: &mut Work) {
         work.sources += 1;
         let context =
             CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
@@ -231,7 +231,7 @@ impl State {
         let mut ids = different;
         ids.append(&mut dirty.clusters);
         for entry in dirty.hosts.iter().chain(&dirty.endpoints).filter_map(|host| self.index.host(host)) {
-            ids.extend(entry.clusters.iter().map(|used| used.id.clone()));
+            ids.extend(entry.clusters().cloned());
         }
         // In order: neighbours in the map are neighbours in memory.
         ids.sort_unstable();

@@ -1,6 +1,7 @@
-//! What the index holds of one host. There may be a hundred thousand of these, most of them with one of each, so that one is
-//! kept in place.
+//! What the index holds of one host. There may be a hundred thousand of these, most of them with one of each.
 
+use crate::few::{Few, Sorted};
+use crate::names::parts;
 use ir::ClusterId;
 use resources::key::{Key, ObjectRef};
 use std::sync::Arc;
@@ -13,18 +14,16 @@ pub(crate) struct HostEntry {
     /// DestinationRules for just this host.
     rules: Option<Box<Sorted<Key>>>,
     /// Objects with routes to it.
-    pub(crate) users: Sorted<ObjectRef>,
+    pub(crate) users: Sorted<Arc<ObjectRef>>,
     /// Clusters of it that routes go to.
-    pub(crate) clusters: Vec<ClusterUse>,
+    clusters: Few<ClusterUse>,
 }
 
 /// A cluster and how many compiled routes go to it.
 #[derive(Debug)]
-pub(crate) struct ClusterUse {
-    pub(crate) port: u16,
-    pub(crate) subset: Arc<str>,
-    pub(crate) id: ClusterId,
-    pub(crate) uses: u32,
+struct ClusterUse {
+    id: ClusterId,
+    uses: u32,
 }
 
 impl HostEntry {
@@ -45,9 +44,14 @@ impl HostEntry {
         }
     }
 
+    /// The clusters that something goes to.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &ClusterId> {
+        self.clusters.as_slice().iter().map(|used| &used.id)
+    }
+
     /// Whether some route goes to it, and not only clients of a forward proxy.
     pub(crate) fn has_routed_clusters(&self) -> bool {
-        self.clusters.iter().any(|used| !used.id.is_forward())
+        self.clusters().any(|id| !id.is_forward())
     }
 
     /// Whether some route goes to it, or clients of a forward proxy may.
@@ -57,96 +61,34 @@ impl HostEntry {
 
     /// Whether some route goes to the cluster.
     pub(crate) fn has_cluster(&self, id: &ClusterId) -> bool {
-        self.clusters.iter().any(|used| used.id == *id)
+        self.clusters().any(|used| used == id)
     }
 
     /// The cluster that routes have for a port and subset; those of forward proxies are others.
-    pub(crate) fn cluster(&self, port: u16, subset: &str) -> Option<&ClusterUse> {
-        let mut clusters = self.clusters.iter().filter(|used| !used.id.is_forward());
-        clusters.find(|used| used.port == port && &*used.subset == subset)
+    pub(crate) fn cluster(&self, port: u16, subset: &str) -> Option<&ClusterId> {
+        let is_it = |id: &&ClusterId| parts(id).is_some_and(|(of, named, _)| of == port && named == subset);
+        self.clusters().filter(|id| !id.is_forward()).find(is_it)
     }
-}
 
-/// Values in their order, without repetition; the only one stands in place.
-#[derive(Debug)]
-pub(crate) enum Sorted<T> {
-    One(T),
-    /// None, or at least two.
-    Others(Vec<T>),
-}
-
-impl<T> Default for Sorted<T> {
-    fn default() -> Self {
-        Self::Others(Vec::new())
-    }
-}
-
-impl<T: Ord + Clone> Sorted<T> {
-    pub(crate) fn as_slice(&self) -> &[T] {
-        match self {
-            Self::One(value) => std::slice::from_ref(value),
-            Self::Others(values) => values,
+    /// Counts one more use of a cluster; whether it is the first.
+    pub(crate) fn count_up(&mut self, id: &ClusterId) -> bool {
+        if let Some(used) = self.clusters.as_mut_slice().iter_mut().find(|used| used.id == *id) {
+            used.uses += 1;
+            return false;
         }
+        self.clusters.insert(usize::MAX, ClusterUse { id: id.clone(), uses: 1 });
+        true
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
-    }
-
-    pub(crate) fn insert(&mut self, value: &T) {
-        match self {
-            Self::One(only) if only == value => {}
-            Self::One(only) => {
-                let (first, last) = if *only < *value { (&*only, value) } else { (value, &*only) };
-                *self = Self::Others(vec![first.clone(), last.clone()]);
-            }
-            Self::Others(values) if values.is_empty() => *self = Self::One(value.clone()),
-            Self::Others(values) => {
-                if let Err(at) = values.binary_search(value) {
-                    values.insert(at, value.clone());
-                }
-            }
+    /// Counts one use of a cluster less; whether it was the last.
+    pub(crate) fn count_down(&mut self, id: &ClusterId) -> bool {
+        let Some(at) = self.clusters().position(|used| used == id) else { return false };
+        let Some(used) = self.clusters.as_mut_slice().get_mut(at) else { return false };
+        used.uses = used.uses.saturating_sub(1);
+        let is_last = used.uses == 0;
+        if is_last {
+            self.clusters.remove(at);
         }
-    }
-
-    pub(crate) fn remove(&mut self, value: &T) {
-        match self {
-            Self::One(only) if only == value => *self = Self::default(),
-            Self::One(_) => {}
-            Self::Others(values) => {
-                if let Ok(at) = values.binary_search(value) {
-                    values.remove(at);
-                }
-                if let [only] = &values[..] {
-                    *self = Self::One(only.clone());
-                }
-            }
-        }
-    }
-
-    pub(crate) fn set(&mut self, value: &T, present: bool) {
-        if present { self.insert(value) } else { self.remove(value) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_sorted_and_the_only_one_takes_no_list() {
-        let key = |name: &str| Key { namespace: "a".into(), name: name.into() };
-        let mut keys = Sorted::default();
-        for name in ["c", "a", "b", "a"] {
-            keys.insert(&key(name));
-        }
-        assert_eq!(keys.as_slice(), [key("a"), key("b"), key("c")]);
-        keys.remove(&key("b"));
-        keys.remove(&key("x"));
-        keys.remove(&key("a"));
-        assert!(matches!(&keys, Sorted::One(only) if *only == key("c")));
-        keys.remove(&key("c"));
-        assert!(keys.is_empty());
-        assert_eq!(size_of::<Sorted<Key>>(), size_of::<Key>());
+        is_last
     }
 }

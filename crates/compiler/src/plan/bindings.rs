@@ -1,6 +1,7 @@
 //! Where an object with routes takes effect: the listeners, servers and hosts it binds to, with its routes for each, or the reason why it
 //! routes nothing (S-30 to S-55). Which object that is, and what its rules say, is for the front end to know.
 
+use crate::few::Few;
 use crate::plan::owner::Owner;
 use crate::plan::servers::{Served, ServerPlace, ServerPlan, ServerPlans};
 use crate::report::Notes;
@@ -51,7 +52,7 @@ pub(crate) struct Bound {
     pub(crate) table: Arc<TableId>,
     pub(crate) class: Class,
     /// The effective hosts (S-31), sorted.
-    pub(crate) hosts: Box<[HostPattern]>,
+    pub(crate) hosts: Few<HostPattern>,
     pub(crate) routes: Routes,
 }
 
@@ -68,14 +69,14 @@ pub(crate) struct L4Binding {
 impl Bound {
     /// Whether this is one of its hosts.
     pub(crate) fn has(&self, host: &HostPattern) -> bool {
-        self.hosts.binary_search(host).is_ok()
+        self.hosts.as_slice().binary_search(host).is_ok()
     }
 
     /// Whether any of its hosts is one that `host` stands for.
     fn meets(&self, host: &HostPattern) -> bool {
         match host {
             HostPattern::Exact(_) => self.has(host),
-            HostPattern::Suffix(_) | HostPattern::Any => self.hosts.iter().any(|met| host.covers(met)),
+            HostPattern::Suffix(_) | HostPattern::Any => self.hosts.as_slice().iter().any(|met| host.covers(met)),
         }
     }
 }

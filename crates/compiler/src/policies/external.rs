@@ -61,7 +61,7 @@ pub(crate) fn external(
 ) -> External {
     let mut notes = Notes::default();
     let check = match providers.iter().copied().collect::<Vec<_>>()[..] {
-        [name] => check(context, workload, (name, rules), &mut notes),
+        [name] => check(context, workload, name, rules, &mut notes),
         _ => {
             let all = providers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
             let message = format!(
@@ -81,7 +81,8 @@ pub(crate) fn external(
 fn check(
     context: CompileContext<'_>,
     workload: &Workload,
-    (name, rules): (&str, CheckRules),
+    name: &str,
+    rules: CheckRules,
     notes: &mut Notes,
 ) -> Option<ExternalCheck> {
     let all = &context.settings.mesh.extension_providers;

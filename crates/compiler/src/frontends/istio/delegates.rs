@@ -61,7 +61,7 @@ pub(crate) fn rules<'a>(
                 rules.push(Rule { rule: Cow::Borrowed(rule), namespace: &object.key.namespace, field, place });
             }
             Some(key) => match find(context, &object.key, &key) {
-                Ok(delegate) => put_in(context, (object, index), delegate, &mut rules, notes),
+                Ok(delegate) => put_in(context, object, index, delegate, &mut rules, notes),
                 Err(why) => {
                     let message = format!("{why}; the rule is left out");
                     notes.add(code::DELEGATE_SKIPPED, format!("{field}.delegate"), message);
@@ -97,7 +97,8 @@ fn is_seen(context: CompileContext<'_>, delegate: &Object<VirtualService>, names
 
 fn put_in<'a>(
     context: CompileContext<'a>,
-    (object, root_index): (&'a Object<VirtualService>, usize),
+    object: &'a Object<VirtualService>,
+    root_index: usize,
     delegate: &'a Object<VirtualService>,
     rules: &mut Vec<Rule<'a>>,
     notes: &mut Notes,
@@ -110,7 +111,7 @@ fn put_in<'a>(
         let (roots, leaves) = (own(&root.matches, &object.key), own(&rule.matches, &delegate.key));
         match matches(&roots, &leaves) {
             Ok(matches) => rules.push(Rule {
-                rule: Cow::Owned(merged(context, (root, &object.key), rule, matches)),
+                rule: Cow::Owned(merged(context, root, &object.key, rule, matches)),
                 namespace: &delegate.key.namespace,
                 field: format!("spec.http[{root_index}].delegate ({shown})"),
                 place: place(index),
@@ -130,7 +131,8 @@ fn put_in<'a>(
 /// A rule of a delegate, with what the root says where it says nothing.
 fn merged(
     context: CompileContext<'_>,
-    (root, key): (&HttpRoute, &Key),
+    root: &HttpRoute,
+    key: &Key,
     rule: &HttpRoute,
     matches: Box<[HttpMatch]>,
 ) -> HttpRoute {

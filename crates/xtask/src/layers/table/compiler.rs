@@ -8,6 +8,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         &[
             "code",
             "fast",
+            "few",
             "names",
             "order",
             "settings",
