@@ -135,7 +135,7 @@ async fn named(
     };
     let port = asked.port.or(conn.client.local.map(|local| local.port())).unwrap_or_default();
     let client = conn.client.remote.ip();
-    match worker.upstream.destination(template, (asked.host, port), client, worker.limits.resolve_timeout).await {
+    match worker.upstream.destination(template, asked.host, port, client, worker.limits.resolve_timeout).await {
         Ok(found) => {
             (info.flags, info.resolution) = (Flags::NONE, found.resolution);
             Some(found.cluster)

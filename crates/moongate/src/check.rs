@@ -4,7 +4,7 @@ use crate::certificates::Certificates;
 use crate::cli::CheckArgs;
 use crate::mesh::Mesh;
 use crate::output::{self, Output};
-use crate::positions::Texts;
+use crate::positions::SourceTexts;
 use crate::serving::Demand;
 use crate::words::counted;
 use crate::{objects, settings};
@@ -28,7 +28,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let compiled = compiler::compile(&loaded.set, &settings, &mut Memo::default());
     all.extend(loaded.diagnostics.iter().cloned());
     all.extend(Demand::of(&loaded.set, &loaded.diagnostics).findings(compiled.snapshot.listeners.size()));
-    let mut texts = Texts::new(&loaded.streams);
+    let mut texts = SourceTexts::new(&loaded.streams);
     all.extend(compiled.report.located(&loaded.set).map(|diagnostic| texts.locate(diagnostic, &loaded.set)));
     let certificates = Certificates::of(&compiled.snapshot);
     let ending = certificates.findings(SystemTime::now(), args.config.workload.certificate_warning());
@@ -46,7 +46,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-fn report(all: &[Diagnostic], texts: &mut Texts, objects: usize) -> String {
+fn report(all: &[Diagnostic], texts: &mut SourceTexts, objects: usize) -> String {
     let mut out = String::new();
     for diagnostic in all {
         let position = diagnostic.position.as_ref();

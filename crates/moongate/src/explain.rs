@@ -221,7 +221,7 @@ impl Explainer {
         let context = RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer, original_port };
         let mut scratch = Scratch::default();
         answer.outcome = match decision::prepare(&context, &mut scratch) {
-            Ok(view) => self.routed(arrival, &context, (table, &view, &claims), answer),
+            Ok(view) => self.routed(arrival, &context, table, &view, &claims, answer),
             Err(unrouted) => without_route(&unrouted),
         };
         if let Some(dialect) = context.dialect() {
@@ -235,10 +235,12 @@ impl Explainer {
         &self,
         arrival: &Arrival<'_>,
         context: &RequestContext<'_>,
-        (table, view, claims): (&Table, &RequestView<'_>, &Claims),
+        table: &Table,
+        view: &RequestView<'_>,
+        claims: &Claims,
         answer: &mut Answer,
     ) -> Outcome {
-        if let Some(denied) = arrival.denied(context, (view, claims), answer) {
+        if let Some(denied) = arrival.denied(context, view, claims, answer) {
             return denied;
         }
         if let Some(list) = table.forward() {

@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 type FieldPosition = Option<(u32, u32)>;
 
 /// Texts of files, each read once, and each document of them at most once more.
-pub(crate) struct Texts {
+pub(crate) struct SourceTexts {
     files: HashMap<Arc<Path>, Option<SourceText>>,
     streams: StreamTexts,
 }
 
-impl Texts {
+impl SourceTexts {
     /// `streams`: texts that cannot be read again.
     pub(crate) fn new(streams: &StreamTexts) -> Self {
         Self { files: HashMap::new(), streams: Arc::clone(streams) }
@@ -59,9 +59,9 @@ impl Texts {
 pub(crate) struct PositionCache(Mutex<HashMap<ObjectRef, HashMap<Box<str>, FieldPosition>>>);
 
 impl PositionCache {
-    /// Gives each diagnostic the place of its field, as [`Texts::locate`] does. Files are read, which may take a while.
+    /// Gives each diagnostic the place of its field, as [`SourceTexts::locate`] does. Files are read, which may take a while.
     pub(crate) fn locate(&self, diagnostics: &mut [Diagnostic], set: &ResourceSet, streams: &StreamTexts) {
-        let mut texts = Texts::new(streams);
+        let mut texts = SourceTexts::new(streams);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for diagnostic in diagnostics {
             let Some(object) = unlocated(diagnostic) else { continue };
@@ -130,7 +130,7 @@ spec:
         let positions = PositionCache::default();
         std::fs::write(&file, TEXT).unwrap();
         assert_eq!(line(&positions), 7);
-        assert_eq!(Texts::new(&StreamTexts::default()).locate(finding.clone(), &set).position.unwrap().line, 7);
+        assert_eq!(SourceTexts::new(&StreamTexts::default()).locate(finding.clone(), &set).position.unwrap().line, 7);
         // An edit that is not applied yet: what is known stays, and nothing new is learned from it.
         std::fs::write(&file, TEXT.replace("spec:", "# more\nspec:")).unwrap();
         assert_eq!((line(&positions), line(&PositionCache::default())), (7, 1));

@@ -2,7 +2,7 @@
 
 use crate::current::{Current, bind_diagnostic};
 use crate::objects::place;
-use crate::positions::Texts;
+use crate::positions::SourceTexts;
 use crate::sink::{ReportSink, Update};
 use resources::diagnostic::{Diagnostic, Severity};
 use std::collections::{BTreeSet, HashSet};
@@ -17,7 +17,7 @@ impl ReportSink for ReportLog {
     fn receive(&mut self, update: &Update<'_>) {
         let Update { before, current, .. } = update;
         log_read(before, current);
-        let mut lines = Lines { texts: Texts::new(&current.streams), left: LOCATED, current };
+        let mut lines = Lines { texts: SourceTexts::new(&current.streams), left: LOCATED, current };
         log_objects(before, current, &mut lines);
         log_problems(before, current, &mut lines);
         current.ending.iter().filter(|one| !before.ending.contains(one)).for_each(|one| lines.log(one.clone()));
@@ -26,7 +26,7 @@ impl ReportSink for ReportLog {
 
 /// The lines of fields, of a bounded number of findings.
 struct Lines<'a> {
-    texts: Texts,
+    texts: SourceTexts,
     left: usize,
     current: &'a Current,
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         }
         _ => Origin::Files(args.paths.clone()),
     };
-    serve(origin, &args.workload, &args.serve, (None, Inherited::default()), |_| Ok(()))
+    serve(origin, &args.workload, &args.serve, None, Inherited::default(), |_| Ok(()))
 }
 
 /// Where the configuration comes from.
@@ -110,7 +110,8 @@ pub(crate) fn serve(
     origin: Origin,
     workload: &WorkloadArgs,
     args: &ServeArgs,
-    (default_log, bound): (Option<&str>, Inherited),
+    default_log: Option<&str>,
+    bound: Inherited,
     started: impl FnOnce(&[SocketAddr]) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let descriptors = descriptors::raise_limit();
@@ -174,7 +175,7 @@ pub(crate) fn serve(
             service_manager::reloading();
             on_request.request();
         })?);
-        let (first, first_served) = on_first((run_as, reload), health.clone(), Arc::clone(&data_plane), started);
+        let (first, first_served) = on_first(run_as, reload, health.clone(), Arc::clone(&data_plane), started);
         // Readiness does not wait for the log.
         let mut sinks: Vec<Box<dyn ReportSink>> = vec![
             Box::new(shared),
@@ -192,9 +193,9 @@ pub(crate) fn serve(
         let pipeline = Pipeline::new(settings, workload.certificate_warning(), appliers, sinks)
             .with_mesh(move |mesh| log.apply(mesh, &plane));
         tasks.spawn(pipeline.run(source));
-        let followed = follow((args.takeover.clone(), users), predecessor, first_served, own, Arc::clone(&data_plane));
+        let followed = follow(args.takeover.clone(), users, predecessor, first_served, own, Arc::clone(&data_plane));
         let leave = || statuses.iter().for_each(Statuses::stop);
-        let ended = end(&mut ending, &health, (&*data_plane, &mut of_operators), args, (followed, leave)).await;
+        let ended = end(&mut ending, &health, &data_plane, &mut of_operators, args, followed, leave).await;
         if let Some(writer) = &mut writer {
             // What it has left is to give up the Lease.
             let _ = tokio::time::timeout(RELEASE, writer).await;
@@ -224,7 +225,8 @@ fn options(args: &ServeArgs, workers: usize, limits: Limits) -> Options {
 /// What happens once the first configuration serves: the privileges are dropped, the process becomes ready, and `started` is called. The receiver
 /// has the result.
 fn on_first(
-    (run_as, reload): (Option<RunAs>, Reload),
+    run_as: Option<RunAs>,
+    reload: Reload,
     health: Health,
     data_plane: Arc<DataPlane>,
     started: impl FnOnce(&[SocketAddr]) -> Result<()> + Send + 'static,
@@ -255,9 +257,11 @@ const RELEASE: Duration = Duration::from_secs(2);
 async fn end(
     ending: &mut EndingSignals,
     health: &Health,
-    (data_plane, of_operators): (&DataPlane, &mut JoinSet<()>),
+    data_plane: &DataPlane,
+    of_operators: &mut JoinSet<()>,
     args: &ServeArgs,
-    (followed, leave): (impl Future<Output = Result<()>>, impl Fn()),
+    followed: impl Future<Output = Result<()>>,
+    leave: impl Fn(),
 ) -> Result<()> {
     tokio::select! {
         asked = ending.next() => {
@@ -291,7 +295,8 @@ async fn end(
 
 /// Relieves the process before this one once the first configuration serves, and returns when another has taken over from this one.
 async fn follow(
-    (path, users): (Option<PathBuf>, TrustedUsers),
+    path: Option<PathBuf>,
+    users: TrustedUsers,
     predecessor: Option<Predecessor>,
     first_served: oneshot::Receiver<Result<()>>,
     own: Vec<TcpListener>,

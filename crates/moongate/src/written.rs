@@ -2,7 +2,7 @@
 //! its document is still the one that was applied; otherwise, and for objects of an API server, it is what the gateway keeps of them.
 //! `get` and the admin pages call this.
 
-use crate::positions::Texts;
+use crate::positions::SourceTexts;
 use resources::api::ApiResource;
 use resources::diagnostic::SourceLocation;
 use resources::key::{Kind, ObjectRef};
@@ -20,7 +20,7 @@ pub(crate) fn objects(set: &ResourceSet, streams: &StreamTexts, kinds: &BTreeSet
     for source in all.keys().filter_map(|object| set.source(object)) {
         documents.insert((&*source.file, source.line), source);
     }
-    let mut texts = Texts::new(streams);
+    let mut texts = SourceTexts::new(streams);
     for source in documents.into_values() {
         let written = texts.get(&source.file).and_then(|text| text.written(source));
         for (object, value) in written.into_iter().flatten() {

@@ -129,7 +129,8 @@ impl Destinations {
         &self,
         finder: Finder<'_>,
         template: &ClusterState,
-        (host, port): (DestinationHost<'_>, u16),
+        host: DestinationHost<'_>,
+        port: u16,
         limit: Duration,
     ) -> Result<Found, DestinationError> {
         let EndpointSource::Dynamic(dynamic) = &template.config.endpoints else {
@@ -153,7 +154,7 @@ impl Destinations {
             let refused = checked.iter().rev().find_map(|(address, class)| Some((*address, (*class)?)));
             let resolution = is_name.then(|| Arc::new(Resolution { addresses: checked, ttl }));
             if !endpoints.is_empty() {
-                return Ok(known.replace(&template.config, endpoints, (ttl, resolution), finder.endpoints));
+                return Ok(known.replace(&template.config, endpoints, ttl, resolution, finder.endpoints));
             }
             Err(match refused {
                 Some((address, class)) => DestinationError::Blocked(host.to_string(), address, class, resolution),
@@ -203,7 +204,8 @@ impl Known {
         &self,
         template: &Arc<Cluster>,
         endpoints: Vec<Endpoint>,
-        (ttl, resolution): (Duration, Option<Arc<Resolution>>),
+        ttl: Duration,
+        resolution: Option<Arc<Resolution>>,
         all: &Arc<Endpoints>,
     ) -> Found {
         // Ejections and their counts belong to clusters of the configuration.

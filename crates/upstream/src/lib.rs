@@ -14,6 +14,8 @@ mod dns;
 mod ejection;
 pub mod endpoint;
 mod fetch;
+#[cfg(test)]
+mod fixture;
 mod h1;
 mod h2;
 pub mod identity;

@@ -106,12 +106,13 @@ impl Upstream {
     pub async fn destination(
         &self,
         template: &ClusterState,
-        destination: (DestinationHost<'_>, u16),
+        host: DestinationHost<'_>,
+        port: u16,
         client: IpAddr,
         limit: Duration,
     ) -> Result<Found, DestinationError> {
         let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints, client };
-        self.destinations.find(finder, template, destination, limit).await
+        self.destinations.find(finder, template, host, port, limit).await
     }
 
     /// How many destinations that clients named are kept.

@@ -25,7 +25,7 @@ pub(super) async fn find(
         return Err(Decision::Respond(Reply::Plain(answer(error, info)), Some(routed)));
     };
     let (worker, client) = (request.worker, request.conn.client.remote.ip());
-    let finding = worker.upstream.destination(&cluster, (host.by_ref(), port), client, worker.limits.resolve_timeout);
+    let finding = worker.upstream.destination(&cluster, host.by_ref(), port, client, worker.limits.resolve_timeout);
     match request.conn.downstream.until_reset(finding).await {
         Err(ClientReset) => Err(Decision::Abandoned(Some(routed))),
         Ok(Ok(found)) => {

@@ -28,7 +28,7 @@ pub(crate) struct ChainId([u8; ID]);
 
 /// A record's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ChainPosition {
     pub(crate) chain: ChainId,
     /// The number of the record in its chain, from 0.
     pub(crate) seq: u64,
@@ -55,7 +55,7 @@ pub(crate) struct Mark {
 /// A line, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line {
-    pub(crate) place: Place,
+    pub(crate) place: ChainPosition,
     /// The seal that the line gives for the record before it.
     pub(crate) prev: Seal,
     /// Whether the seal is that of the line.
@@ -117,9 +117,9 @@ impl Chain {
     }
 
     /// Where the chain ends; `None` before its first record.
-    pub(crate) fn end(&self) -> Option<Place> {
+    pub(crate) fn end(&self) -> Option<ChainPosition> {
         let seq = self.next.checked_sub(1)?;
-        Some(Place { chain: self.id, seq, hash: self.last })
+        Some(ChainPosition { chain: self.id, seq, hash: self.last })
     }
 }
 
@@ -134,7 +134,8 @@ impl Line {
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (seq, rest) = rest.split_at_checked(digits)?;
         let (prev, _) = rest.strip_prefix(br#","prev":""#)?.split_at_checked(2 * SEAL)?;
-        let place = Place { chain: ChainId(read_hex(chain)?), seq: std::str::from_utf8(seq).ok()?.parse().ok()?, hash };
+        let place =
+            ChainPosition { chain: ChainId(read_hex(chain)?), seq: std::str::from_utf8(seq).ok()?.parse().ok()?, hash };
         Some(Self { place, prev: Seal::read(prev)?, is_sealed: sealer.seal(sealed) == hash })
     }
 }

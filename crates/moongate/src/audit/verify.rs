@@ -1,6 +1,6 @@
 //! Verifies a decision log: every change of an octet, every gap and every other order is found.
 
-use super::chain::{ChainId, Line, Place, Seal, Sealer};
+use super::chain::{ChainId, ChainPosition, Line, Seal, Sealer};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -74,7 +74,7 @@ pub(crate) struct Fault {
 #[derive(Debug)]
 struct Known {
     first: u64,
-    end: Place,
+    end: ChainPosition,
     /// The number of the file that has the last record.
     file: u64,
     event: String,
@@ -204,7 +204,7 @@ impl Verifier {
     }
 
     fn link(&mut self, line: &Line, record: &Value) {
-        let Place { chain, seq, .. } = line.place;
+        let ChainPosition { chain, seq, .. } = line.place;
         let event = record.get("event").and_then(Value::as_str);
         if matches!(event, Some("start" | "continue")) {
             self.check_before(record, event == Some("continue"));

@@ -1,6 +1,6 @@
 //! Writes the decision log: chains records, and records what was lost.
 
-use super::chain::{Chain, Place, Seal, Sealer};
+use super::chain::{Chain, ChainPosition, Seal, Sealer};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -130,7 +130,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Where the chain ends.
-    pub(crate) fn end(&self) -> Option<Place> {
+    pub(crate) fn end(&self) -> Option<ChainPosition> {
         self.chain.end()
     }
 

@@ -79,7 +79,7 @@ pub(super) fn demo(args: &DemoArgs) -> Result<()> {
         log: log.clone(),
         admin: serve.admin,
     };
-    run::serve(run::Origin::Files(vec![config]), &workload, &serve, (None, bound), move |_| {
+    run::serve(run::Origin::Files(vec![config]), &workload, &serve, None, bound, move |_| {
         output::print(&welcome.text())?;
         decisions::follow(&log).with_context(|| format!("cannot read {}", log.display()))?;
         if let Some(proxy) = welcome.proxy {

@@ -58,7 +58,7 @@ impl<'a> Arrival<'a> {
         // What cannot be routed is refused by what decides next.
         let view = decision::prepare(context, &mut scratch).ok()?;
         let claims = Claims::default();
-        self.with_facts(context, (&view, &claims), |facts| {
+        self.with_facts(context, &view, &claims, |facts| {
             let sent = external::Sent { question: self.question, context, facts };
             external::request(external, &sent, answer)
         })
@@ -68,19 +68,21 @@ impl<'a> Arrival<'a> {
     pub(super) fn denied(
         &self,
         context: &RequestContext<'_>,
-        (view, claims): (&RequestView<'_>, &Claims),
+        view: &RequestView<'_>,
+        claims: &Claims,
         answer: &mut Answer,
     ) -> Option<Outcome> {
         let listener = &*self.served.listener;
         let policies = listener.policies.authorization.as_deref()?;
-        self.with_facts(context, (view, claims), |facts| authorization::request(policies, facts, answer))
+        self.with_facts(context, view, claims, |facts| authorization::request(policies, facts, answer))
     }
 
     /// Calls a function with the facts that policies see.
     fn with_facts<T>(
         &self,
         context: &RequestContext<'_>,
-        (view, claims): (&RequestView<'_>, &Claims),
+        view: &RequestView<'_>,
+        claims: &Claims,
         then: impl FnOnce(&AccessFacts<'_>) -> T,
     ) -> T {
         let mut edits = Edits::default();

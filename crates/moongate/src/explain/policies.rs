@@ -47,9 +47,9 @@ pub(super) fn always_answered(fault: &Fault) -> Option<u16> {
 }
 
 /// A request of which only its head is known: operators in headers that need more are shown as placeholders (VS-47).
-pub(super) struct Asked<'a>(pub(super) &'a RequestView<'a>);
+pub(super) struct HeadFacts<'a>(pub(super) &'a RequestView<'a>);
 
-impl Facts for Asked<'_> {
+impl Facts for HeadFacts<'_> {
     fn request(&self, name: &FieldName) -> Option<Cow<'_, [u8]>> {
         substitute::of_request(self.0, name)
     }

@@ -120,7 +120,7 @@ fn sent_head<'a>(
     let mut edits = Edits::default();
     let headers = &context.mesh_settings.headers;
     decision::edit_received(context, view, "<a new id>".into(), &mut edits);
-    let parts = decision::request_head(context, to, view, (&policies::Asked(view), 1), &mut edits);
+    let parts = decision::request_head(context, to, view, (&policies::HeadFacts(view), 1), &mut edits);
     if let Some(credential) = credential {
         edits.set_checked(&credential.header, format!("<of {}>", credential.source).into_bytes());
     }

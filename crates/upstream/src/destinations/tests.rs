@@ -4,11 +4,11 @@ use super::*;
 use crate::balance::PickContext;
 use crate::dns::tests::server::NameServer;
 use crate::dns::{DnsBounds, build_resolver};
-use ir::{Balancer, ClusterTimeouts, IpRange, ObjectKind, Origin, UpstreamProtocol};
+use crate::fixture::{self, LONG};
+use ir::IpRange;
 use tokio::runtime::Handle;
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-const LONG: Duration = Duration::from_secs(10);
 
 /// What finds destinations, by one name server.
 struct World {
@@ -35,28 +35,15 @@ impl World {
     ) -> Result<Arc<ClusterState>, DestinationError> {
         let finder = Finder { dns: &self.dns, tasks: &self.tasks, endpoints: &self.endpoints, client: CLIENT };
         let destination = wire::destination::Destination::parse(name.as_bytes()).unwrap();
-        let found = self.destinations.find(finder, template, (destination.host, port), LONG).await;
+        let found = self.destinations.find(finder, template, destination.host, port, LONG).await;
         found.map(|found| found.cluster)
     }
 }
 
 fn template(host: &str, port: Option<u16>, allowed: &[&str]) -> ClusterState {
     let allowed: Vec<IpRange> = allowed.iter().map(|range| range.parse().unwrap()).collect();
-    let cluster = Cluster {
-        id: ClusterId::forward(443, ("a", "b"), host),
-        host: host.into(),
-        origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "d".into(), name: "n".into(), rule: "".into() },
-        policy: None,
-        endpoints: EndpointSource::Dynamic(DynamicEndpoints { port, allowed: allowed.into() }),
-        balance: Balancer::RoundRobin.into(),
-        protocol: UpstreamProtocol::Http1,
-        tls: None,
-        timeouts: ClusterTimeouts { connect: LONG, idle: LONG },
-        limits: None,
-        outlier: None,
-        proxy_protocol: None,
-        credential: None,
-    };
+    let endpoints = EndpointSource::Dynamic(DynamicEndpoints { port, allowed: allowed.into() });
+    let cluster = Cluster { id: ClusterId::forward(443, ("a", "b"), host), ..fixture::cluster(host, endpoints) };
     ClusterState::new(Arc::new(cluster), &Arc::default(), None)
 }
 
@@ -113,8 +100,7 @@ async fn addresses_that_are_not_of_the_internet_are_not_endpoints() {
     world.server.change(|zone| zone.ttl = 77);
     let finder = Finder { dns: &world.dns, tasks: &world.tasks, endpoints: &world.endpoints, client: CLIENT };
     let mixed = DestinationHost::Name("mixed.test");
-    let Found { cluster: mixed, resolution } =
-        world.destinations.find(finder, &any, (mixed, 8443), LONG).await.unwrap();
+    let Found { cluster: mixed, resolution } = world.destinations.find(finder, &any, mixed, 8443, LONG).await.unwrap();
     let resolution = resolution.unwrap();
     let classes: Vec<_> = resolution.addresses.iter().map(|(_, class)| class.map(|class| class.to_string())).collect();
     assert_eq!(classes, [Some("loopback".to_owned()), None, None, Some("private".to_owned())]);
@@ -188,7 +174,7 @@ async fn a_name_server_that_does_not_answer_is_waited_for_up_to_the_limit() {
     let any = template("*", None, &[]);
     let finder = Finder { dns: &world.dns, tasks: &world.tasks, endpoints: &world.endpoints, client: CLIENT };
     let limit = Duration::from_millis(20);
-    let found = world.destinations.find(finder, &any, (DestinationHost::Name("a.test"), 80), limit).await;
+    let found = world.destinations.find(finder, &any, DestinationHost::Name("a.test"), 80, limit).await;
     assert_eq!(found.err(), Some(DestinationError::Timeout("a.test".into(), limit)));
 }
 
@@ -205,9 +191,7 @@ async fn a_client_with_many_names_that_are_not_answered_does_not_keep_others_fro
             tokio::spawn(async move { world.find(&any, &format!("n{number}.test"), 443).await.err() })
         })
         .collect();
-    while world.server.held().len() < DnsBounds::default().of_clients {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    fixture::until("the client's queries", || world.server.held().len() >= DnsBounds::default().of_clients).await;
     world.server.change(|zone| zone.holds = false);
     let other = Finder {
         dns: &world.dns,
@@ -215,7 +199,7 @@ async fn a_client_with_many_names_that_are_not_answered_does_not_keep_others_fro
         endpoints: &world.endpoints,
         client: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
     };
-    let asked = world.destinations.find(other, &any, (DestinationHost::Name("a.test"), 443), LONG).await;
+    let asked = world.destinations.find(other, &any, DestinationHost::Name("a.test"), 443, LONG).await;
     assert_eq!(addresses(&asked.unwrap().cluster), ["198.41.0.4:443"]);
     asking.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -4,7 +4,8 @@ use super::*;
 use crate::balance::PickContext;
 use crate::cluster::NoEndpoint;
 use crate::endpoint::EndpointState;
-use ir::{Balancer, Cluster, ClusterId, ClusterTimeouts, ObjectKind, Origin, UpstreamProtocol};
+use crate::fixture::{self, LONG};
+use ir::Cluster;
 use server::NameServer;
 use std::net::SocketAddr;
 use tokio::time::timeout;
@@ -19,7 +20,6 @@ const QUICK: DnsBounds = DnsBounds {
     after_failure: Duration::from_millis(5),
     after_failures: Duration::from_millis(20),
 };
-const LONG: Duration = Duration::from_secs(10);
 
 fn dns(servers: &[SocketAddr], bounds: DnsBounds) -> Dns {
     Dns::new(Arc::new(Tasks::new(tokio::runtime::Handle::current())), build_resolver(servers), bounds)
@@ -33,21 +33,7 @@ fn cluster(names: &[(&str, u16)], first_only: bool) -> Arc<ClusterState> {
         locality: None,
         priority: 0,
     };
-    let cluster = Cluster {
-        id: ClusterId::outbound(80, "", "h"),
-        host: "h".into(),
-        origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "d".into(), name: "n".into(), rule: "".into() },
-        policy: None,
-        endpoints: EndpointSource::Dns { names: names.iter().map(name).collect(), first_only },
-        balance: Balancer::RoundRobin.into(),
-        protocol: UpstreamProtocol::Http1,
-        tls: None,
-        timeouts: ClusterTimeouts { connect: LONG, idle: LONG },
-        limits: None,
-        outlier: None,
-        proxy_protocol: None,
-        credential: None,
-    };
+    let cluster = fixture::cluster("h", EndpointSource::Dns { names: names.iter().map(name).collect(), first_only });
     Arc::new(ClusterState::new(Arc::new(cluster), &Arc::default(), None))
 }
 
@@ -61,13 +47,12 @@ fn endpoint(state: &ClusterState, number: usize) -> Arc<EndpointState> {
 
 /// Uses the cluster until something holds.
 async fn until(state: &ClusterState, what: impl Fn() -> bool) {
-    let turn = async {
-        while !what() {
-            let _ = state.pick(&mut || 0, PickContext::default());
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    let met = || {
+        let is_met = what();
+        let _ = state.pick(&mut || 0, PickContext::default());
+        is_met
     };
-    timeout(LONG, turn).await.expect("it did not come about");
+    fixture::until("what DNS brings about", met).await;
 }
 
 #[tokio::test]
@@ -187,12 +172,7 @@ async fn names_without_an_answer_are_listed_until_there_is_one() {
     assert_eq!(addresses_of(&state), ["127.0.0.9:80"]);
     // The failures of a cluster are removed with the cluster.
     drop(state);
-    let gone = async {
-        while !dns.unresolved().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    assert!(timeout(LONG, gone).await.is_ok());
+    fixture::until("its failures are removed", || dns.unresolved().is_empty()).await;
 }
 
 #[test]

@@ -1,11 +1,9 @@
 use super::*;
 use crate::balance::PickContext;
 use crate::endpoint::{EndpointState, Outcome};
+use crate::fixture;
 use crate::store::{Settings, Upstream};
-use ir::{
-    Balancer, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind,
-    Origin, OutlierDetection, Snapshot, UpstreamProtocol,
-};
+use ir::{Cluster, ClusterId, Delta, Endpoint, EndpointAddress, EndpointSource, OutlierDetection, Snapshot};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,21 +38,8 @@ impl Fixture {
             locality: None,
             priority: 0,
         };
-        let cluster = Cluster {
-            id: self.1.clone(),
-            host: "a.test".into(),
-            origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "a".into(), name: "b".into(), rule: "".into() },
-            policy: None,
-            endpoints: EndpointSource::Static(ports.map(endpoint).collect()),
-            balance: Balancer::RoundRobin.into(),
-            protocol: UpstreamProtocol::Http1,
-            tls: None,
-            timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
-            limits: None,
-            outlier: outlier.map(Arc::new),
-            proxy_protocol: None,
-            credential: None,
-        };
+        let endpoints = EndpointSource::Static(ports.map(endpoint).collect());
+        let cluster = Cluster { outlier: outlier.map(Arc::new), ..fixture::cluster("a.test", endpoints) };
         let clusters = [(self.1.clone(), Arc::new(cluster))].into_iter().collect();
         self.0.apply(&Snapshot { clusters, ..Snapshot::default() }, &Delta::default());
     }

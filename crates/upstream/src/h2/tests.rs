@@ -1,12 +1,10 @@
 use super::*;
 use crate::balance::PickContext;
+use crate::fixture;
 use crate::store::{Settings, Upstream};
 use ::h2::server;
 use http::{Request, Response};
-use ir::{
-    Balancer, Cluster, ClusterId, ClusterTimeouts, Delta, Endpoint, EndpointAddress, EndpointSource, ObjectKind,
-    Origin, PoolLimits, Snapshot,
-};
+use ir::{Cluster, Delta, Endpoint, EndpointAddress, EndpointSource, PoolLimits, Snapshot};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
@@ -29,23 +27,14 @@ impl Backend {
         streams: Option<u32>,
         limits: Option<PoolLimits>,
     ) -> (Arc<ClusterState>, Arc<EndpointState>) {
-        let id = ClusterId::outbound(80, "", "a.test");
         let address = EndpointAddress::Ip(self.listener.local_addr().unwrap());
+        let endpoints = [Endpoint { address, weight: 1, locality: None, priority: 0 }];
         let cluster = Cluster {
-            id: id.clone(),
-            host: "a.test".into(),
-            origin: Origin { kind: ObjectKind::ServiceEntry, namespace: "a".into(), name: "b".into(), rule: "".into() },
-            policy: None,
-            endpoints: EndpointSource::Static([Endpoint { address, weight: 1, locality: None, priority: 0 }].into()),
-            balance: Balancer::RoundRobin.into(),
             protocol: UpstreamProtocol::Http2 { streams, keep_alive: None },
-            tls: None,
-            timeouts: ClusterTimeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(60) },
             limits: limits.map(Into::into),
-            outlier: None,
-            proxy_protocol: None,
-            credential: None,
+            ..fixture::cluster("a.test", EndpointSource::Static(endpoints.into()))
         };
+        let id = cluster.id.clone();
         let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
         let snapshot =
             Snapshot { clusters: [(id.clone(), Arc::new(cluster))].into_iter().collect(), ..Snapshot::default() };

@@ -3,29 +3,13 @@ use crate::balance::{EndpointList, PickContext};
 use crate::cluster::NoEndpoint;
 use crate::dns::tests::server::NameServer;
 use crate::endpoint::{EndpointState, Outcome};
-use ir::{
-    Balancer, Changes, ClusterTimeouts, DnsName, Endpoint, EndpointAddress, EndpointSource, ObjectKind, Origin,
-    OutlierDetection, UpstreamProtocol,
-};
+use crate::fixture;
+use ir::{Balancer, Changes, DnsName, Endpoint, EndpointAddress, EndpointSource, OutlierDetection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 fn cluster(name: &str, endpoints: EndpointSource) -> Arc<Cluster> {
-    Arc::new(Cluster {
-        id: ClusterId::outbound(80, "", name),
-        host: name.into(),
-        origin: Origin { kind: ObjectKind::Service, namespace: "d".into(), name: name.into(), rule: "".into() },
-        policy: None,
-        endpoints,
-        balance: Balancer::LeastRequest.into(),
-        protocol: UpstreamProtocol::Http1,
-        tls: None,
-        timeouts: ClusterTimeouts { connect: Duration::from_secs(1), idle: Duration::from_secs(1) },
-        limits: None,
-        outlier: None,
-        proxy_protocol: None,
-        credential: None,
-    })
+    Arc::new(Cluster { balance: Balancer::LeastRequest.into(), ..fixture::cluster(name, endpoints) })
 }
 
 fn fixed(ports: &[u16]) -> EndpointSource {
@@ -288,16 +272,12 @@ async fn health_checks_and_name_resolution_end_with_the_store() {
     upstream.watch(&checked);
     upstream.begin_resolving(&named);
     // Both tasks run. One waits for an hour, the other for a name server.
-    while !endpoint.is_ejected() {
-        tokio::task::yield_now().await;
-    }
+    fixture::until("the endpoint is ejected", || endpoint.is_ejected()).await;
     let (alive, tasks) = (tokio::runtime::Handle::current().metrics(), Arc::downgrade(&upstream.tasks));
     assert!(alive.num_alive_tasks() >= 2);
     drop(upstream);
     assert!(tasks.upgrade().is_none(), "no task keeps its owner alive");
-    while alive.num_alive_tasks() > 0 {
-        tokio::task::yield_now().await;
-    }
+    fixture::until("both tasks have ended", || alive.num_alive_tasks() == 0).await;
     // The tasks did not end because their clusters were removed.
     drop((checked, named));
 }
