@@ -1,6 +1,10 @@
 //! What has to agree: how a destination is written, the name, its addresses, and the name in a tunnel.
 
 use super::{PROXY, World, curl, sent};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use testkit::wait::until;
 
 #[test]
@@ -148,4 +152,144 @@ fn e_41_the_name_in_the_tunnel_has_to_be_that_of_the_tunnel() {
     for detail in ["egress_denied{sni}", "egress_denied{no_sni}", "egress_denied{not_tls}"] {
         until(detail, || log().contains(detail));
     }
+}
+
+/// A destination that answers nothing: its port, and all that it has received.
+fn silent() -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, received) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<u8>>>::default());
+    let all = Arc::clone(&received);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, all) = (stream.unwrap(), Arc::clone(&all));
+            std::thread::spawn(move || {
+                let mut octets = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut octets) {
+                    all.lock().unwrap().extend_from_slice(&octets[..count]);
+                }
+            });
+        }
+    });
+    (port, received)
+}
+
+fn prefixed(size: usize, octets: &[u8]) -> Vec<u8> {
+    [&octets.len().to_be_bytes()[8 - size..], octets].concat()
+}
+
+/// A ClientHello with an extension `server_name` for each list of names, in records of so many octets.
+fn hello(extensions: &[&[&[u8]]], record: usize) -> Vec<u8> {
+    let extension = |names: &&[&[u8]]| {
+        let list: Vec<u8> = names.iter().flat_map(|name| [vec![0], prefixed(2, name)].concat()).collect();
+        [vec![0, 0], prefixed(2, &prefixed(2, &list))].concat()
+    };
+    let extensions: Vec<u8> = extensions.iter().flat_map(extension).collect();
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &prefixed(1, &[9; 32]),
+        &prefixed(2, &[0x13, 1]),
+        &prefixed(1, &[0]),
+        &prefixed(2, &extensions),
+    ]
+    .concat();
+    let message = [&[1][..], &prefixed(3, &body)].concat();
+    message.chunks(record).flat_map(|piece| [&[22, 3, 1][..], &prefixed(2, piece)].concat()).collect()
+}
+
+/// What comes back on a connection until it ends; whoever sends nothing within the time has accepted something.
+fn answered(mut stream: &TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let ended = stream.read_to_end(&mut answer);
+    assert!(!matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock), "it stays open");
+    answer
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    [&prefixed(3, payload)[..3], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[test]
+fn e_41_nothing_but_a_client_hello_for_the_destination_enters_a_tunnel() {
+    let world = World::new();
+    let (port, received) = silent();
+    let entry = format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata:\n  name: bound\n  namespace: default\n  annotations: {{moongate.dev/allowed-addresses: 127.0.0.0/8}}\nspec:\n  hosts: [bound.test]\n  location: MESH_EXTERNAL\n  resolution: DNS\n  ports: [{{number: 443, name: tls, protocol: TLS, targetPort: {port}}}]\n"
+    );
+    world.names.set("bound.test", &[[127, 0, 0, 1]]);
+    let gateway = world.start(&world.config("", &entry), &[]);
+    let connect = || {
+        let stream = TcpStream::connect(gateway.address(PROXY)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    };
+    let (own, other): (&[u8], &[u8]) = (b"bound.test", b"other.test");
+    let good = hello(&[&[own]], 4000);
+    for (what, octets) in [
+        ("another name", hello(&[&[other]], 4000)),
+        ("another name in records of one octet", hello(&[&[other]], 1)),
+        ("two names", hello(&[&[own, other]], 4000)),
+        ("two names, the other first", hello(&[&[other, own]], 7)),
+        ("two extensions", hello(&[&[own], &[other]], 4000)),
+        ("an empty name", hello(&[&[b""]], 4000)),
+        ("no name", hello(&[], 4000)),
+        ("a name with a dot at its end", hello(&[&[b"bound.test."]], 4000)),
+        ("a name with a NUL", hello(&[&[b"bound.test\0.other.test"]], 4000)),
+        ("a name with a blank", hello(&[&[b"bound.test "]], 4000)),
+        ("the address", hello(&[&[b"127.0.0.1"]], 4000)),
+        ("a request", b"GET / HTTP/1.1\r\nHost: bound.test\r\n\r\n".to_vec()),
+        ("another protocol", b"SSH-2.0-x\r\n".to_vec()),
+        ("a hello of SSL 2", [&[0x80, 0x2e, 1, 3, 1][..], &[0; 41]].concat()),
+        ("a record of no octets first", [&[22, 3, 1, 0, 0][..], &good].concat()),
+        ("an alert first", [&[21, 3, 1, 0, 2, 1, 0][..], &good].concat()),
+    ] {
+        let mut stream = connect();
+        stream.write_all(b"CONNECT bound.test:443 HTTP/1.1\r\nHost: bound.test:443\r\n\r\n").unwrap();
+        // It may be closed before all is written.
+        let _ = stream.write_all(&octets);
+        let answer = answered(&stream);
+        let head = b"HTTP/1.1 200 Connection established\r\n\r\n";
+        let after = answer.strip_prefix(&head[..]).unwrap_or_else(|| panic!("{what}: {answer:?}"));
+        assert!(after.is_empty() || after == [21, 3, 3, 0, 2, 2, 112], "{what}: {after:?}");
+    }
+    // Streams of HTTP/2 whose CONNECT has more than an authority (RFC 9113 §8.5), or another one.
+    let fields = |list: &[(&str, &str)]| -> Vec<u8> {
+        let field = |(name, value): &(&str, &str)| {
+            [vec![0], prefixed(1, name.as_bytes()), prefixed(1, value.as_bytes())].concat()
+        };
+        [(":method", "CONNECT"), (":authority", "bound.test:443")].iter().chain(list).flat_map(field).collect()
+    };
+    for list in [
+        &[(":path", "/")][..],
+        &[(":scheme", "https")],
+        &[(":scheme", "https"), (":path", "/")],
+        &[(":protocol", "websocket"), (":scheme", "https"), (":path", "/")],
+        &[(":authority", "other.test:443")],
+        &[("host", "other.test:443")],
+        &[("content-length", "3")],
+    ] {
+        let mut stream = connect();
+        let goodbye = frame(7, 0, 0, &[0; 8]);
+        let sent = [
+            &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+            &frame(4, 0, 0, &[]),
+            &frame(1, 4, 1, &fields(list)),
+            &frame(0, 0, 1, &good),
+            &goodbye,
+        ]
+        .concat();
+        let _ = stream.write_all(&sent);
+        let _ = stream.shutdown(Shutdown::Write);
+        // The status 200 of HPACK's table begins no response.
+        let answer = answered(&stream);
+        assert!(!answer.windows(10).any(|octets| octets[3] == 1 && octets[9] == 0x88), "{list:?}: {answer:?}");
+    }
+    // All of the others are over. Of this one the destination gets every octet.
+    let mut stream = connect();
+    let octets = hello(&[&[b"Bound.Test"]], 1);
+    stream.write_all(b"CONNECT bound.test:443 HTTP/1.1\r\nHost: bound.test:443\r\n\r\n").unwrap();
+    stream.write_all(&octets).unwrap();
+    until("the destination has the octets", || received.lock().unwrap().len() >= octets.len());
+    assert_eq!(*received.lock().unwrap(), octets);
 }
