@@ -16,6 +16,7 @@ mod tables;
 
 use crate::compiled::Compiled;
 use crate::frontends::Implied;
+use crate::localities;
 use crate::settings::Settings;
 use ir::Delta;
 use resources::set::ResourceSet;
@@ -33,6 +34,7 @@ pub struct Memo {
 impl Memo {
     /// One compilation.
     pub(crate) fn advance(&mut self, set: &ResourceSet, settings: &Settings) -> Compiled {
+        let settings = &*localities::located(set, settings);
         let (mut state, fresh) = match self.state.take().filter(|state| state.precedes(set, settings)) {
             Some(state) => (state, false),
             None => (Box::new(State::new(settings.clone())), true),

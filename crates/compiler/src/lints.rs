@@ -83,7 +83,7 @@ fn unknown_locality(context: CompileContext<'_>, object: &Object<DestinationRule
     let of_port = |port: &PortTrafficPolicy| port.load_balancer.as_deref().is_some_and(goes_by_locality);
     if policies.into_iter().any(|policy| whole(policy) || policy.port_level_settings.iter().any(of_port)) {
         let message = "the gateway's own locality is not known, so that endpoints near it are not preferred";
-        let help = "give it by `--locality region/zone/subzone`";
+        let help = "give it by `--locality region/zone/subzone`, or the labels of its Node by `--node-name`";
         notes.add_with_help(code::LOCALITY_UNKNOWN, "spec.trafficPolicy.loadBalancer.localityLbSetting", message, help);
     }
 }

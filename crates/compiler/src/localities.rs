@@ -3,19 +3,20 @@
 use crate::context::CompileContext;
 use crate::destination_rules::Effective;
 use crate::services::Backing;
-use crate::settings::Workload;
+use crate::settings::{Settings, Workload};
 use ir::{EndpointSource, Localities, Locality};
+use resources::key::Key;
+use resources::set::ResourceSet;
+use resources::spec::core::{REGION, SUBZONE, TRAFFIC_DISTRIBUTION, ZONE};
 use resources::spec::destination_rule::{Distribute, Failover, LocalityBalancer};
 use resources::spec::text_match::Labels;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-const REGION: &str = "topology.kubernetes.io/region";
-const ZONE: &str = "topology.kubernetes.io/zone";
-const SUBZONE: &str = "topology.istio.io/subzone";
 const NETWORK: &str = "topology.istio.io/network";
 const NODE: &str = "kubernetes.io/hostname";
-/// The annotation that stands for `trafficDistribution`.
-const DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+/// The label of a Pod that says where it is, whatever its Node says; dots stand for slashes there, which labels cannot have.
+const OF_POD: &str = "istio-locality";
 /// What `trafficDistribution` comes to (Istio's own lists).
 const SAME_ZONE: &[&str] = &[NETWORK, REGION, ZONE, SUBZONE];
 const SAME_NODE: &[&str] = &[NETWORK, REGION, ZONE, SUBZONE, NODE];
@@ -109,7 +110,8 @@ fn ranks_of(backing: Backing<'_>) -> Option<&'static [&'static str]> {
         Backing::Service(object) => (&*object.spec.traffic_distribution, &object.meta.annotations),
         Backing::Entry(object) => ("", &object.meta.annotations),
     };
-    let written = if written.is_empty() { annotations.get(DISTRIBUTION).map_or("", |text| &**text) } else { written };
+    let written =
+        if written.is_empty() { annotations.get(TRAFFIC_DISTRIBUTION).map_or("", |text| &**text) } else { written };
     match written {
         "PreferClose" | "PreferSameZone" => Some(SAME_ZONE),
         "PreferSameNode" => Some(SAME_NODE),
@@ -151,8 +153,21 @@ impl Placing<'_> {
         }
     }
 
+    /// Where an endpoint of an EndpointSlice or of Endpoints is, empty where that is not known: as its Pod says, else its Node, else the zone
+    /// of the slice (DR-13).
+    pub(crate) fn of_endpoint(&self, set: &ResourceSet, (zone, node, pod): (&str, &str, &Labels)) -> String {
+        if let Some(label) = pod.get(OF_POD).filter(|label| !label.is_empty()) {
+            return if label.contains('/') { label.to_string() } else { label.replace('.', "/") };
+        }
+        match labels_of_node(set, node).and_then(|labels| of_node(labels, zone)) {
+            Some(locality) => locality,
+            None if zone.is_empty() => String::new(),
+            None => self.of_zone(zone),
+        }
+    }
+
     /// The zone of an EndpointSlice, which says no more: of the client's region where its name tells so.
-    pub(crate) fn of_zone(&self, zone: &str) -> String {
+    fn of_zone(&self, zone: &str) -> String {
         let own = self.client.locality.as_ref();
         let region = own.filter(|own| own.zone() == zone || begins_with(zone, own.region()));
         format!("{}/{zone}", region.map_or("", Locality::region))
@@ -180,6 +195,46 @@ impl<'a> Place<'a> {
         };
         known.or_else(|| self.labels.get(name).map(|value| &**value)).unwrap_or_default()
     }
+}
+
+/// Settings whose workloads know where they are, as far as their Nodes tell (DR-14).
+pub(crate) fn located<'s>(set: &ResourceSet, settings: &'s Settings) -> Cow<'s, Settings> {
+    let mut settings = Cow::Borrowed(settings);
+    for at in 0..settings.workloads.len() {
+        let Some(workload) = settings.workloads.get(at).filter(|workload| workload.locality.is_none()) else {
+            continue;
+        };
+        let node = workload.node.as_deref().and_then(|node| labels_of_node(set, node));
+        let locality = node.and_then(|labels| of_node(labels, "")).map(|locality| Locality(locality.into()));
+        if let (Some(_), Some(workload)) = (&locality, settings.to_mut().workloads.get_mut(at)) {
+            workload.locality = locality;
+        }
+    }
+    settings
+}
+
+fn labels_of_node<'s>(set: &'s ResourceSet, name: &str) -> Option<&'s Labels> {
+    if name.is_empty() || set.nodes.is_empty() {
+        return None;
+    }
+    Some(&set.nodes.get(&Key { namespace: "".into(), name: name.into() })?.meta.labels)
+}
+
+/// What the labels of a Node say, with the zone that is known besides; `None`: nothing.
+fn of_node(labels: &Labels, zone: &str) -> Option<String> {
+    let label = |name: &str| labels.get(name).map_or("", |value| &**value);
+    let (region, own_zone, subzone) = (label(REGION), label(ZONE), label(SUBZONE));
+    if region.is_empty() && own_zone.is_empty() && subzone.is_empty() {
+        return None;
+    }
+    let zone = if own_zone.is_empty() { zone } else { own_zone };
+    Some(format!("{region}/{zone}/{subzone}").trim_end_matches('/').to_owned())
+}
+
+/// Whether Nodes with these labels are in the same place.
+pub(crate) fn are_alike(one: Option<&Labels>, other: Option<&Labels>) -> bool {
+    let label = |labels: Option<&Labels>, name: &str| labels.and_then(|labels| labels.get(name)).cloned();
+    [REGION, ZONE, SUBZONE].iter().all(|name| label(one, name) == label(other, name))
 }
 
 /// 0 for the same subzone, 1 for the same zone, 2 for the same region, 3 for others, of which those of another region than the one that a

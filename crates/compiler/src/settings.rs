@@ -43,6 +43,8 @@ pub struct Workload {
     pub bind: IpAddr,
     /// Where it is; endpoints near it are not preferred while that is not known (DR-14).
     pub locality: Option<Locality>,
+    /// The name of the Node that it is on, whose labels tell where it is unless `locality` does.
+    pub node: Option<Arc<str>>,
 }
 
 impl Default for Settings {
@@ -91,6 +93,7 @@ impl Workload {
             labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             locality: None,
+            node: None,
         }
     }
 }

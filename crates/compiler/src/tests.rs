@@ -15,6 +15,7 @@ mod incremental;
 mod limits;
 mod matches;
 mod mesh_settings;
+mod nodes;
 mod pods;
 mod policies;
 mod replanning;

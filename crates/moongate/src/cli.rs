@@ -111,6 +111,9 @@ pub(crate) struct WorkloadArgs {
     /// Where this process is, as `region/zone/subzone` or less of it: what `localityLbSetting` goes by
     #[arg(long, env = "MOONGATE_LOCALITY", value_name = "REGION/ZONE/SUBZONE", value_parser = locality)]
     pub(crate) locality: Option<String>,
+    /// The Node that this process is on, whose labels tell its locality where `--locality` does not
+    #[arg(long, env = "MOONGATE_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
     /// Whose PROXY headers are believed where the mesh settings ask for one; connections of others are closed [default: everybody's]
     #[arg(long, env = "MOONGATE_PROXY_PROTOCOL_FROM", value_delimiter = ',', value_name = "CIDR")]
     pub(crate) proxy_protocol_from: Vec<ir::IpRange>,

@@ -59,6 +59,7 @@ fn workloads(args: &WorkloadArgs) -> Result<Vec<Workload>> {
         }
         workload.namespace = args.namespace.as_str().into();
         workload.locality = args.locality.as_deref().map(|locality| Locality(locality.into()));
+        workload.node = args.node_name.as_deref().filter(|name| !name.is_empty()).map(Arc::from);
         if workloads.iter().any(|before| before.name == workload.name) {
             bail!("`--as` names one gateway twice");
         }

@@ -216,6 +216,12 @@ pub(crate) fn check_command(paths: &[PathBuf], workload: &WorkloadArgs) -> Strin
     if let Some(path) = &workload.mesh_config {
         words.push(format!("--mesh-config {}", quoted(path)));
     }
+    if let Some(locality) = &workload.locality {
+        words.push(format!("--locality {}", quoted(Path::new(locality))));
+    }
+    if let Some(node) = &workload.node_name {
+        words.push(format!("--node-name {}", quoted(Path::new(node))));
+    }
     words.join(" ")
 }
 

@@ -28,6 +28,11 @@ const NETWORKING_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];
 const V1: &[&str] = &["v1"];
 
+/// Whether objects of the kind belong to no namespace.
+pub(crate) const fn is_cluster_wide(kind: Kind) -> bool {
+    matches!(kind, Kind::Namespace | Kind::Node)
+}
+
 const fn resource(
     kind: Kind,
     (group, versions): (&'static str, &'static [&'static str]),
@@ -35,7 +40,7 @@ const fn resource(
     singular: &'static str,
     short: &'static [&'static str],
 ) -> ApiResource {
-    ApiResource { kind, group, versions, plural, singular, short, namespaced: !matches!(kind, Kind::Namespace) }
+    ApiResource { kind, group, versions, plural, singular, short, namespaced: !is_cluster_wide(kind) }
 }
 
 /// Every kind that is read.
@@ -69,6 +74,7 @@ pub const ALL: &[ApiResource] = &[
     resource(Kind::Service, ("", V1), "services", "service", &["svc"]),
     resource(Kind::Endpoints, ("", V1), "endpoints", "endpoints", &["ep"]),
     resource(Kind::Pod, ("", V1), "pods", "pod", &["po"]),
+    resource(Kind::Node, ("", V1), "nodes", "node", &["no"]),
     resource(Kind::Secret, ("", V1), "secrets", "secret", &[]),
     resource(Kind::Namespace, ("", V1), "namespaces", "namespace", &["ns"]),
     resource(Kind::ConfigMap, ("", V1), "configmaps", "configmap", &["cm"]),

@@ -191,7 +191,7 @@ impl Reader<'_> {
         }
         typed! {
             Gateway VirtualService DestinationRule ServiceEntry WorkloadEntry RequestAuthentication AuthorizationPolicy
-            PeerAuthentication Service Endpoints Pod Secret Namespace ConfigMap EndpointSlice
+            PeerAuthentication Service Endpoints Pod Node Secret Namespace ConfigMap EndpointSlice
         }
     }
 
@@ -318,7 +318,7 @@ pub fn spec_is_root(kind: Kind) -> bool {
 
 /// Whether Go's own JSON reads the kind, which takes null for an empty text; kinds of Istio are read by the rules of protobuf.
 fn is_of_kubernetes(kind: Kind) -> bool {
-    spec_is_root(kind) || matches!(kind, Kind::Service | Kind::Namespace)
+    spec_is_root(kind) || matches!(kind, Kind::Service | Kind::Namespace | Kind::Node)
 }
 
 fn general(code: &'static str, field: &str, message: impl Into<String>, help: impl Into<String>) -> Finding {

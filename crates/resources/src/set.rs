@@ -3,7 +3,7 @@
 use crate::Map;
 use crate::diagnostic::SourceLocation;
 use crate::key::{Key, Kind, ObjectRef};
-use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service};
+use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Node, Secret, Service};
 use crate::spec::destination_rule::DestinationRule;
 use crate::spec::gateway::Gateway;
 use crate::spec::pod::Pod;
@@ -172,6 +172,7 @@ kinds! {
     Namespace namespaces,
     ConfigMap config_maps,
     Pod pods,
+    Node nodes,
     RequestAuthentication request_authentications,
     AuthorizationPolicy authorization_policies,
     PeerAuthentication peer_authentications,

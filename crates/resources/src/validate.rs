@@ -23,7 +23,7 @@ mod workload_entry;
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
 use crate::spec::Spec;
-use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Secret, Service};
+use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Node, Secret, Service};
 use crate::spec::pod::Pod;
 
 /// An API server has checked them, and nothing else makes them.
@@ -36,7 +36,7 @@ macro_rules! unchecked {
     };
 }
 
-unchecked! { Service Endpoints EndpointSlice Secret Namespace ConfigMap Pod }
+unchecked! { Service Endpoints EndpointSlice Secret Namespace ConfigMap Pod Node }
 
 #[cfg(test)]
 mod tests;

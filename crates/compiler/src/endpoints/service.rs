@@ -81,11 +81,11 @@ impl<'a> Adding<'a> {
             if !self.unready && endpoint.conditions.ready == Some(false) {
                 continue;
             }
-            let locality = if endpoint.zone.is_empty() { String::new() } else { found.placing.of_zone(&endpoint.zone) };
+            let node = &endpoint.node_name;
             for address in &endpoint.addresses {
                 let labels = self.labels(address, endpoint.target_ref.as_ref());
                 if self.wanted.takes(labels) {
-                    let node = &endpoint.node_name;
+                    let locality = found.placing.of_endpoint(self.context.set, (&endpoint.zone, node, labels));
                     found.add(Seen { locality: &locality, node, labels, ..Seen::at(address, number) });
                 }
             }
@@ -99,7 +99,9 @@ impl<'a> Adding<'a> {
             for address in subset.addresses.iter().chain(others) {
                 let labels = self.labels(&address.ip, address.target_ref.as_ref());
                 if self.wanted.takes(labels) {
-                    found.add(Seen { node: &address.node_name, labels, ..Seen::at(&address.ip, number) });
+                    let node = &address.node_name;
+                    let locality = found.placing.of_endpoint(self.context.set, ("", node, labels));
+                    found.add(Seen { locality: &locality, node, labels, ..Seen::at(&address.ip, number) });
                 }
             }
         }

@@ -8,11 +8,12 @@ use crate::destination_rules;
 use crate::endpoints;
 use crate::frontends;
 use crate::index::{Index, References, service_of_slice};
+use crate::localities;
 use crate::names;
 use crate::settings::Settings;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::{Object, ResourceSet};
-use resources::spec::core::Service;
+use resources::spec::core::{EndpointSubset, Service};
 use resources::spec::destination_rule::{ConnectionPool, DestinationRule, Subset, TrafficPolicy, Tunnel};
 use resources::spec::pod::Pod;
 use resources::spec::scalar::Duration;
@@ -115,6 +116,7 @@ impl Dependencies<'_> {
             Kind::AuthorizationPolicy | Kind::PeerAuthentication => {
                 dirty.policies.insert(object.clone());
             }
+            Kind::Node => self.node(key, dirty),
             Kind::Namespace => {}
         }
     }
@@ -218,6 +220,24 @@ impl Dependencies<'_> {
         new.into_iter().for_each(|new| self.index.addresses.pod(new, true));
         let holders = old.into_iter().chain(new).flat_map(|pod| self.index.addresses.holders(pod));
         let services: BTreeSet<Key> = holders.filter_map(|holder| self.service_of(holder)).collect();
+        services.iter().for_each(|service| self.endpoints_of(service, dirty));
+    }
+
+    /// Nodes tell where their endpoints are (DR-13). They come and move rarely, and an index would cost each endpoint memory.
+    fn node(&self, key: &Key, dirty: &mut Dirty) {
+        let labels = |set: &'_ ResourceSet| set.nodes.get(key).map(|node| node.meta.labels.clone());
+        if localities::are_alike(labels(self.before).as_ref(), labels(self.set).as_ref()) {
+            return;
+        }
+        let name = &*key.name;
+        let slices = self.set.endpoint_slices.values();
+        let here = slices.filter(|slice| slice.spec.endpoints.iter().any(|one| &*one.node_name == name));
+        let of_slices = here.filter_map(|slice| service_of_slice(slice));
+        let has = |subset: &EndpointSubset| {
+            subset.addresses.iter().chain(&subset.not_ready_addresses).any(|one| &*one.node_name == name)
+        };
+        let endpoints = self.set.endpoints.values().filter(|object| object.spec.subsets.iter().any(has));
+        let services: BTreeSet<Key> = of_slices.chain(endpoints.map(|object| object.key.clone())).collect();
         services.iter().for_each(|service| self.endpoints_of(service, dirty));
     }
 

@@ -26,6 +26,10 @@ pub(super) fn names(kind: Kind, wide: bool) -> Vec<&'static str> {
         Kind::Pod => {
             (&["NAME", "READY", "STATUS", "RESTARTS", "AGE"], &["IP", "NODE", "NOMINATED NODE", "READINESS GATES"])
         }
+        Kind::Node => (
+            &["NAME", "STATUS", "ROLES", "AGE", "VERSION"],
+            &["INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME"],
+        ),
         Kind::VirtualService => (&["NAME", "GATEWAYS", "HOSTS", "AGE"], &[]),
         Kind::DestinationRule => (&["NAME", "HOST", "AGE"], &[]),
         Kind::ServiceEntry => (&["NAME", "HOSTS", "LOCATION", "RESOLUTION", "AGE"], &[]),
@@ -65,6 +69,7 @@ fn cell(kind: Kind, column: &str, object: &Value, wide: bool, now: Timestamp) ->
         (Kind::ConfigMap, _) => keys(object, &["/data", "/binaryData"]),
         (Kind::Namespace, _) => or(text(object, "/status/phase"), "Active"),
         (Kind::Pod, column) => pod(column, object),
+        (Kind::Node, column) => node(column, object),
         (Kind::VirtualService, "GATEWAYS") => at(object, "/spec/gateways"),
         (Kind::VirtualService | Kind::ServiceEntry, "HOSTS") => at(object, "/spec/hosts"),
         (Kind::DestinationRule, _) => at(object, "/spec/host"),
@@ -243,5 +248,41 @@ fn pod(column: &str, pod: &Value) -> String {
                 format!("{}/{}", gates.iter().filter(passed).count(), gates.len())
             }
         }
+    }
+}
+
+fn node(column: &str, node: &Value) -> String {
+    let address = |kind: &str| {
+        let found = array(node, "/status/addresses").find(|one| text(one, "/type") == kind);
+        or(found.map_or("", |one| text(one, "/address")), NONE)
+    };
+    let info = |path: &str| or(text(node, path), "<unknown>");
+    match column {
+        "STATUS" => {
+            let ready = array(node, "/status/conditions").find(|one| text(one, "/type") == "Ready");
+            let status = match ready.map(|one| text(one, "/status")) {
+                Some("True") => "Ready",
+                Some(_) => "NotReady",
+                None => "Unknown",
+            };
+            let is_closed = node.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
+            format!("{status}{}", if is_closed { ",SchedulingDisabled" } else { "" })
+        }
+        "ROLES" => {
+            let labels = node.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
+            let role = |(name, value): (&String, &Value)| {
+                let named = name.strip_prefix("node-role.kubernetes.io/").filter(|role| !role.is_empty());
+                let valued = value.as_str().filter(|role| name == "kubernetes.io/role" && !role.is_empty());
+                named.or(valued).map(str::to_owned)
+            };
+            let roles: BTreeSet<String> = labels.filter_map(role).collect();
+            or(&roles.into_iter().collect::<Vec<_>>().join(","), NONE)
+        }
+        "VERSION" => text(node, "/status/nodeInfo/kubeletVersion").to_owned(),
+        "INTERNAL-IP" => address("InternalIP"),
+        "EXTERNAL-IP" => address("ExternalIP"),
+        "OS-IMAGE" => info("/status/nodeInfo/osImage"),
+        "KERNEL-VERSION" => info("/status/nodeInfo/kernelVersion"),
+        _ => info("/status/nodeInfo/containerRuntimeVersion"),
     }
 }

@@ -2,7 +2,7 @@
 //! the objects say, which is `read`'s.
 
 use super::cut::DocumentText;
-use crate::api::ApiResource;
+use crate::api::{ApiResource, is_cluster_wide};
 use crate::key::{Key, Kind, ObjectRef};
 use crate::yaml;
 use serde_json::Value;
@@ -53,10 +53,10 @@ pub(super) fn inherit(item: &mut Value, version: &str, kind: &str) {
 
 /// The key of an object by what its metadata says.
 pub(super) fn key(kind: Kind, name: &str, namespace: &str) -> Key {
-    let namespace: Arc<str> = match (kind, namespace) {
-        (Kind::Namespace, _) => "".into(),
-        (_, "") => "default".into(),
-        (_, namespace) => namespace.into(),
+    let namespace: Arc<str> = match namespace {
+        _ if is_cluster_wide(kind) => "".into(),
+        "" => "default".into(),
+        namespace => namespace.into(),
     };
     Key { namespace, name: Arc::from(name) }
 }

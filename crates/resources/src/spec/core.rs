@@ -180,6 +180,20 @@ pub struct ConfigMap {
 #[serde(rename_all = "camelCase", default)]
 pub struct Namespace {}
 
+/// `Node`; where it is, is in the labels of its metadata.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Node {}
+
+/// The annotation of Services and ServiceEntries that stands for `trafficDistribution`.
+pub const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+/// The label of a Node with its region (DR-14).
+pub const REGION: &str = "topology.kubernetes.io/region";
+/// The label of a Node with its zone.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// The label of a Node with its subzone, which is Istio's.
+pub const SUBZONE: &str = "topology.istio.io/subzone";
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use base64::Engine as _;
