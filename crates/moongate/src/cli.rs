@@ -173,7 +173,7 @@ pub(crate) struct RunArgs {
 #[command(next_help_heading = "Kubernetes")]
 pub(crate) struct ClusterArgs {
     /// Read the API server of a cluster in place of files: by the account of the Pod, else by $KUBECONFIG or ~/.kube/config
-    #[arg(long, env = "MOONGATE_KUBERNETES", conflicts_with_all = ["paths", "mesh_config"])]
+    #[arg(long, env = "MOONGATE_KUBERNETES", conflicts_with = "paths")]
     pub(crate) kubernetes: bool,
     /// The kubeconfig to use
     #[arg(long, env = "MOONGATE_KUBECONFIG", value_name = "FILE", requires = "kubernetes")]

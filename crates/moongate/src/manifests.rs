@@ -278,6 +278,8 @@ impl Gateway<'_> {
             "env": [
                 {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
                 {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                // Its labels tell where the gateway is.
+                {"name": "MOONGATE_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             ],
             "ports": ports,
             "readinessProbe": probe,

@@ -37,13 +37,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     logging::start(&args.serve.log, args.serve.log_format)?;
     let origin = match &args.cluster {
         cluster @ ClusterArgs { kubernetes: true, kubeconfig, context, state, .. } => {
-            Origin::Cluster(KubernetesSettings {
+            Origin::Cluster(Box::new(KubernetesSettings {
                 access: Access { kubeconfig: kubeconfig.clone(), context: context.clone() },
                 namespace: args.workload.namespace.as_str().into(),
+                mesh: args.workload.mesh_config.clone(),
+                with_nodes: args.workload.locality.is_some() || args.workload.node_name.is_some(),
                 state: state.clone(),
                 pace: Pace::default(),
                 write: statuses::settings(cluster, &settings::settings(&args.workload)?.workloads),
-            })
+            }))
         }
         _ => Origin::Files(args.paths.clone()),
     };
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 /// Where the configuration comes from.
 pub(crate) enum Origin {
     Files(Vec<PathBuf>),
-    Cluster(KubernetesSettings),
+    Cluster(Box<KubernetesSettings>),
 }
 
 /// A source that is not watched yet.
@@ -72,7 +74,7 @@ impl Origin {
                 Ok((Opened::Files(Box::new(source)), Input { paths, check }))
             }
             Self::Cluster(settings) => {
-                let source = runtime.block_on(KubernetesSource::new(settings))?;
+                let source = runtime.block_on(KubernetesSource::new(*settings))?;
                 let input = Input { paths: vec![source.url().into()], check: None };
                 Ok((Opened::Cluster(Box::new(source)), input))
             }

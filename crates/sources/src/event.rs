@@ -85,7 +85,7 @@ pub struct Rejection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectVersion {
     /// `metadata.resourceVersion`: opaque, another one with each write.
-    pub resource_version: Arc<str>,
+    pub resource_version: Box<str>,
     /// `metadata.generation`: another one with each change of the specification; kinds without a status have none.
     pub generation: Option<i64>,
 }

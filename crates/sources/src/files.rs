@@ -29,7 +29,7 @@ use std::time::Instant;
 const PASSES: usize = 8;
 
 /// Files and folders, and what was read from them so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Files {
     roots: Vec<Root>,
     /// What was given beside the roots and can be read only once.
@@ -80,6 +80,11 @@ impl Files {
     /// The streams that were given, by the names that positions have.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &Arc<Path>> {
         self.streams.keys()
+    }
+
+    /// Whether there is anything to read.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.roots.is_empty() || self.mesh.path().is_some() || self.named.paths().next().is_some()
     }
 
     /// Begins to watch the folders, as far as the system can. Each [`poll`](Self::poll) from now on knows which files are being written.
@@ -323,7 +328,7 @@ impl Files {
     }
 
     /// Takes note of the files that objects name; relative paths begin where the configuration is.
-    fn name_files(&mut self, changes: &Changes) {
+    pub(crate) fn name_files(&mut self, changes: &Changes) {
         let root = self.roots.first();
         let base = root.and_then(|root| if root.is_folder { Some(&*root.path) } else { root.path.parent() });
         self.named.name(changes, base.unwrap_or(Path::new(".")));

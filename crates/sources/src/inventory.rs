@@ -26,6 +26,14 @@ pub(crate) struct Inventory {
 pub(crate) struct Changes(HashMap<ObjectRef, Change>);
 
 impl Changes {
+    pub(crate) fn insert(&mut self, object: ObjectRef, change: Change) {
+        self.0.insert(object, change);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ObjectRef, &Change)> {
         self.0.iter()
     }

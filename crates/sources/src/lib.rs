@@ -25,6 +25,7 @@ mod settle;
 mod source;
 mod stream;
 mod watch;
+mod watched_files;
 
 pub use collector::{Collector, Loaded};
 pub use event::{Batch, ObjectVersion, Rejection, Scope, SourceEvent, Timing, Upsert};

@@ -56,12 +56,13 @@ const ISTIO: [&str; 8] = [
     "/apis/security.istio.io/v1/authorizationpolicies",
     "/apis/security.istio.io/v1/peerauthentications",
 ];
-const BUILT_IN: [&str; 6] = [
+const BUILT_IN: [&str; 7] = [
     "/api/v1/services",
     "/api/v1/namespaces",
     "/api/v1/configmaps",
     "/api/v1/secrets",
     "/api/v1/pods",
+    "/api/v1/nodes",
     "/apis/discovery.k8s.io/v1/endpointslices",
 ];
 

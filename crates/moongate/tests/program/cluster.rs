@@ -158,6 +158,30 @@ fn a_real_api_server_is_followed_through_its_failures() {
 }
 
 #[test]
+fn dr_14_nodes_tell_where_the_gateway_is_and_only_that_is_kept() {
+    let Some(cluster) = cluster() else { return };
+    let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: near, namespace: default}\nspec:\n  host: web\n  \
+                trafficPolicy: {outlierDetection: {}, loadBalancer: {localityLbSetting: {failover: [{from: south, to: north}]}}}\n";
+    let node = "---\napiVersion: v1\nkind: Node\nmetadata: {name: own, labels: {kubernetes.io/os: linux}}\n";
+    cluster.apply(&[rule, node].concat()).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let running = gateway_with(&cluster, state.path(), &["--node-name", "own"], "pod");
+    let report = || running.get(running.admin, "/report?format=text").unwrap().1;
+    let nodes = || {
+        let mut get = Command::new(PROGRAM);
+        get.args(["get", "nodes", "--show-labels", "--no-headers", "--admin", &running.admin.to_string()]);
+        String::from_utf8(get.output().unwrap().stdout).unwrap()
+    };
+    assert!(report().contains("MG8014") && !report().contains("MG0031"), "{}", report());
+    assert!(nodes().starts_with("own ") && nodes().trim_end().ends_with("<none>"), "{}", nodes());
+    cluster.must(&["label", "node", "own", "topology.kubernetes.io/region=south"]).unwrap();
+    wait::until("the place of the gateway is known", || !report().contains("MG8014"));
+    assert!(nodes().trim_end().ends_with(" topology.kubernetes.io/region=south"), "{}", nodes());
+    cluster.must(&["delete", "destinationrule", "near"]).unwrap();
+    wait::until("no Node is needed", || nodes().is_empty());
+}
+
+#[test]
 fn get_shows_what_kubectl_shows() {
     let Some(cluster) = cluster() else { return };
     let kinds =

@@ -49,3 +49,46 @@ fn an_api_server_is_served_once_all_of_it_is_known_and_while_it_fails() {
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert_eq!(shown, "gateway.networking.istio.io/g\nvirtualservice.networking.istio.io/a\n");
 }
+
+#[test]
+fn mc_01_a_file_of_mesh_settings_counts_beside_a_cluster_and_is_watched() {
+    let server = ApiServer::start().unwrap();
+    let map = |normalization: &str| format!("pathNormalization: {{normalization: {normalization}}}\n");
+    server.apply(&super::operation::server("g", 80).replace("namespace: default", "namespace: istio-system"));
+    server.apply(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a, namespace: istio-system}\nspec:\n  hosts: ['*']\n  \
+         gateways: [g]\n  http:\n  - {match: [{uri: {exact: /a/b}}], directResponse: {status: 200, body: {string: merged}}}\n  \
+         - {directResponse: {status: 200, body: {string: apart}}}\n",
+    );
+    server.apply(&format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: \"{}\"\n",
+        map("NONE").trim_end()
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let (kubeconfig, mesh) = (folder.path().join("config"), folder.path().join("mesh.yaml"));
+    fs::write(&kubeconfig, server.kubeconfig()).unwrap();
+    fs::write(&mesh, map("MERGE_SLASHES")).unwrap();
+    let [kubeconfig, file] = [&kubeconfig, &mesh].map(|path| path.display().to_string());
+    let args = ["--kubernetes", "--kubeconfig", &kubeconfig, "--mesh-config", &file, "--bind", "127.0.0.1"];
+    let args = args.map(str::to_owned).to_vec();
+    let start = Start { program: Path::new(PROGRAM), paths: vec![], ports: vec![80], args };
+    let gateway = Gateway::spawn(&start).unwrap();
+    gateway.wait_ready().unwrap();
+    let body = || String::from_utf8(client::get(gateway.address(80), "a.test", "/a//b").unwrap().body).unwrap();
+    assert_eq!(body(), "merged", "the settings of the file hold from the first configuration on");
+    let new = folder.path().join("new");
+    fs::write(&new, map("NONE")).unwrap();
+    fs::rename(&new, &mesh).unwrap();
+    wait::until("the other settings hold", || body() == "apart");
+}
+
+#[test]
+fn options_that_go_with_no_cluster_are_named() {
+    let output = Command::new(PROGRAM).args(["run", "--kubernetes", "folder"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("--kubernetes") && error.contains("[PATH]"), "{error}");
+    let missing = ["run", "--kubernetes", "--mesh-config", "/nowhere/mesh.yaml"];
+    let output = Command::new(PROGRAM).args(missing).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("/nowhere/mesh.yaml"), "{error}");
+}

@@ -1,7 +1,8 @@
 //! One request for what something has begun to refer to, repeated until it is answered.
 
 use super::access::Cluster;
-use super::follow::{Pace, select};
+use super::follow::Pace;
+use super::page::select;
 use super::references::Wanted;
 use kube::core::params::ListParams;
 use resources::api::ApiResource;
@@ -26,7 +27,7 @@ pub(super) async fn fetch(cluster: Cluster, wanted: Wanted, namespace: Arc<str>,
         }
         Wanted::Secret(name) => (Kind::Secret, namespace, by_name(name)),
         Wanted::Pod(key) => (Kind::Pod, Arc::clone(&key.namespace), by_name(&key.name)),
-        Wanted::AllSlices | Wanted::Pods => return Fetched { wanted, objects: Vec::new() },
+        Wanted::AllSlices | Wanted::Pods | Wanted::Nodes => return Fetched { wanted, objects: Vec::new() },
     };
     let Some(resource) = ApiResource::of(kind) else { return Fetched { wanted, objects: Vec::new() } };
     let mut wait = pace.first;

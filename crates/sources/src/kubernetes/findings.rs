@@ -1,6 +1,6 @@
 //! What there is to say about the API server: one finding for each cause, whichever number of kinds it concerns.
 
-use super::follow::Problem;
+use super::page::Problem;
 use super::wanted::Right;
 use crate::event::{Scope, SourceEvent};
 use resources::api::ApiResource;
@@ -22,6 +22,8 @@ pub(super) struct Problems {
     /// What may not be written.
     denied: Vec<(Right, String)>,
     state: Option<String>,
+    /// What is found about files beside the cluster.
+    files: Arc<[Diagnostic]>,
     has_kept_state: bool,
     reported: (Arc<[Diagnostic]>, Arc<[Diagnostic]>),
     /// How long further kinds are waited for until problems are reported: one cause concerns all of them, one after the other.
@@ -32,14 +34,19 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(url: &str, settle: Duration) -> Self {
-        let (problems, not_installed, denied, state, has_kept_state, reported) = Default::default();
-        let due = None;
-        Self { url: url.to_owned(), problems, not_installed, denied, state, has_kept_state, reported, settle, due }
+        let (problems, not_installed, denied, state, files, has_kept_state, reported) = Default::default();
+        let (url, due) = (url.to_owned(), None);
+        Self { url, problems, not_installed, denied, state, files, has_kept_state, reported, settle, due }
     }
 
     /// The folder of the last configuration cannot be used.
     pub(super) fn state(&mut self, error: &io::Error) {
         self.state = Some(error.to_string());
+    }
+
+    /// What is found about files, in place of what was found before.
+    pub(super) fn set_files(&mut self, found: Arc<[Diagnostic]>) {
+        self.files = found;
     }
 
     pub(super) fn add(&mut self, kind: Kind, problem: Problem) {
@@ -130,7 +137,7 @@ impl Problems {
     }
 
     fn general(&self) -> Arc<[Diagnostic]> {
-        let mut found = Vec::new();
+        let mut found = self.files.to_vec();
         if !self.not_installed.is_empty() {
             let message = format!("not installed in the cluster: {}", names(self.not_installed.iter().copied()));
             let help = "`moongate crds` prints them, and so does Istio's chart; they are read once they are there";

@@ -3,6 +3,7 @@
 //! kinds, and by nothing else.
 
 use super::access::{Cluster, with_causes};
+use super::page::{Failure, Page, Part, Problem, complete, failure, of_status, path};
 use super::watched::{Extent, Watched};
 use futures_util::TryStreamExt as _;
 use kube::core::params::{ListParams, WatchParams};
@@ -13,8 +14,8 @@ use serde_json::Value;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep};
 
 /// Objects of a page: some hundred kilobytes.
@@ -50,7 +51,7 @@ pub(super) enum Observed {
     /// A listing begins.
     Begun,
     /// Some of its objects.
-    Page(Vec<Value>),
+    Page(Page),
     /// It is complete.
     Done,
     /// An object is new or different.
@@ -63,24 +64,6 @@ pub(super) enum Observed {
     Problem(Problem),
     /// It can be read again.
     Recovered,
-}
-
-/// Why a kind cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Problem {
-    /// The server denies it.
-    Forbidden(String),
-    /// The server cannot be asked.
-    Unavailable(String),
-}
-
-/// Why a request failed.
-enum Failure {
-    /// The version is too old, or not one that the server can continue from.
-    Expired,
-    /// There is no such kind.
-    Missing,
-    Problem(Problem),
 }
 
 /// The reader of what is observed is gone.
@@ -97,6 +80,8 @@ pub(super) struct Follower {
     /// Asks for a listing.
     pub(super) relist: Arc<Notify>,
     pub(super) out: Sender<(Kind, Observed)>,
+    /// How many pages may wait to be read, of all kinds.
+    pub(super) pages: Arc<Semaphore>,
     /// Whether objects of the kind are known from before.
     pub(super) was_there: bool,
 }
@@ -169,25 +154,28 @@ impl Follower {
         Ok(Err(Failure::Missing))
     }
 
-    async fn list_in(&self, version: &str) -> Result<Result<String, Failure>, Closed> {
+    async fn list_in(&self, version: &'static str) -> Result<Result<String, Failure>, Closed> {
         let mut params = ListParams { field_selector: self.watched.fields.map(str::to_owned), ..ListParams::default() };
         params = params.limit(PAGE);
         let mut is_first = true;
         loop {
-            let page = match page(&self.cluster, &self.path(version), &params).await {
+            let target = (&*self.path(version), &params, self.watched.part);
+            let mut page = match Page::get(&self.cluster, (self.resource, version), target).await {
                 Ok(page) => page,
                 Err(failure) => return Ok(Err(failure)),
             };
             if std::mem::take(&mut is_first) {
                 self.send(Observed::Begun).await?;
             }
-            let items = page.items.into_iter().map(|item| self.complete(item, version)).collect();
-            self.send(Observed::Page(items)).await?;
-            match page.next {
+            let (next, resource_version) = (page.next.take(), std::mem::take(&mut page.resource_version));
+            // It is returned once the page has been read. The server is not waited for with it, so that no kind holds up another.
+            page.permit = Arc::clone(&self.pages).acquire_owned().await.ok();
+            self.send(Observed::Page(page)).await?;
+            match next {
                 Some(next) => params = params.continue_token(&next),
                 None => {
                     self.send(Observed::Done).await?;
-                    return Ok(Ok(page.resource_version));
+                    return Ok(Ok(resource_version));
                 }
             }
         }
@@ -205,7 +193,12 @@ impl Follower {
                 bookmarks: true,
                 ..WatchParams::default()
             };
-            let Ok(request) = Request::new(self.path(version)).watch(&params, &resource_version) else { return Ok(()) };
+            let request = Request::new(self.path(version));
+            let request = match self.watched.part {
+                Part::Whole => request.watch(&params, &resource_version),
+                Part::Metadata => request.watch_metadata(&params, &resource_version),
+            };
+            let Ok(request) = request else { return Ok(()) };
             let failure = match self.cluster.client.request_events::<Value>(request).await {
                 Ok(events) => {
                     if std::mem::take(&mut reported) {
@@ -306,91 +299,7 @@ impl Follower {
         path(self.resource, version, namespace)
     }
 
-    /// Adds what items of lists leave out, and takes away what nobody reads.
     fn complete(&self, object: Value, version: &str) -> Value {
         complete(object, self.resource, version)
-    }
-}
-
-/// The path of a kind, in all namespaces or in one.
-pub(super) fn path(resource: &ApiResource, version: &str, namespace: Option<&str>) -> String {
-    let root = if resource.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", resource.group) };
-    let within = namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
-    format!("{root}/{version}{within}/{}", resource.plural)
-}
-
-pub(super) fn complete(mut object: Value, resource: &ApiResource, version: &str) -> Value {
-    let Value::Object(fields) = &mut object else { return object };
-    fields.insert("apiVersion".to_owned(), resource.api_version(version).into());
-    fields.insert("kind".to_owned(), resource.kind.as_str().into());
-    if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
-        metadata.remove("managedFields");
-        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
-            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-        }
-    }
-    object
-}
-
-/// Some objects of a listing.
-struct Page {
-    items: Vec<Value>,
-    resource_version: String,
-    /// By which the next page is asked for.
-    next: Option<String>,
-}
-
-async fn page(cluster: &Cluster, path: &str, params: &ListParams) -> Result<Page, Failure> {
-    let broken = |text: &str| Failure::Problem(Problem::Unavailable(format!("its answer to {path} {text}")));
-    let request = Request::new(path).list(params).map_err(|error| broken(&error.to_string()))?;
-    let text = cluster.client.request_text(request).await.map_err(|error| failure(&error))?;
-    // Not by `request`, which logs what it cannot read: Secrets are among it.
-    let Ok(Value::Object(mut list)) = serde_json::from_str(&text) else { return Err(broken("is no list")) };
-    let metadata = |name: &str| {
-        let text = list.get("metadata").and_then(|metadata| metadata.get(name)?.as_str());
-        text.filter(|text| !text.is_empty()).map(str::to_owned)
-    };
-    let (resource_version, next) = (metadata("resourceVersion"), metadata("continue"));
-    let items = match list.remove("items") {
-        Some(Value::Array(items)) => items,
-        // Go writes an empty list so.
-        Some(Value::Null) => Vec::new(),
-        _ => return Err(broken("is no list")),
-    };
-    Ok(Page { items, resource_version: resource_version.ok_or_else(|| broken("has no version"))?, next })
-}
-
-/// All objects that a selector selects.
-pub(super) async fn select(
-    cluster: &Cluster,
-    resource: &ApiResource,
-    namespace: &str,
-    params: &ListParams,
-) -> Result<Vec<Value>, Problem> {
-    for version in resource.versions {
-        match page(cluster, &path(resource, version, Some(namespace)), params).await {
-            Ok(page) => return Ok(page.items.into_iter().map(|item| complete(item, resource, version)).collect()),
-            Err(Failure::Missing) => {}
-            Err(Failure::Expired) => return Err(Problem::Unavailable("the version expired".to_owned())),
-            Err(Failure::Problem(problem)) => return Err(problem),
-        }
-    }
-    Ok(Vec::new())
-}
-
-fn failure(error: &kube::Error) -> Failure {
-    match error {
-        kube::Error::Api(status) => of_status(status),
-        other => Failure::Problem(Problem::Unavailable(with_causes(other))),
-    }
-}
-
-fn of_status(status: &kube::core::Status) -> Failure {
-    match status.code {
-        401 | 403 => Failure::Problem(Problem::Forbidden(status.message.clone())),
-        404 => Failure::Missing,
-        // A version that the server does not understand is no better than one that it has forgotten.
-        400 | 410 => Failure::Expired,
-        code => Failure::Problem(Problem::Unavailable(format!("{code} {}", status.message))),
     }
 }

@@ -2,9 +2,10 @@
 //! named, Pods of endpoints where there are subsets. More may be named than is there: a host is taken for every Service that it could be.
 
 use resources::annotation::{CREDENTIAL, PROXY_USERS};
-use resources::key::{Key, ObjectRef};
-use resources::set::{AnyObject, Meta};
-use resources::spec::destination_rule::{DestinationRule, TrafficPolicy};
+use resources::key::{Key, Kind, ObjectRef};
+use resources::set::{AnyObject, Meta, Object};
+use resources::spec::core::{Service, TRAFFIC_DISTRIBUTION};
+use resources::spec::destination_rule::{DestinationRule, LoadBalancer, OutlierDetection, TrafficPolicy};
 use resources::spec::gateway::{Gateway, TlsMode};
 use resources::spec::scalar::NumberOrName;
 use resources::spec::virtual_service::VirtualService;
@@ -24,13 +25,18 @@ pub(super) enum Wanted {
     Pod(Key),
     /// Pods at all.
     Pods,
+    /// Nodes at all.
+    Nodes,
 }
 
 /// What each object refers to.
 #[derive(Debug, Default)]
 pub(super) struct References {
-    by_object: HashMap<ObjectRef, BTreeSet<Wanted>>,
+    /// Sorted; nearly all refer to one thing.
+    by_object: HashMap<ObjectRef, Box<[Wanted]>>,
     counts: HashMap<Wanted, usize>,
+    /// Whether it matters where endpoints are: not to a gateway that does not know where it is itself.
+    with_nodes: bool,
     /// What was touched since the last call of `changes`.
     touched: BTreeSet<Wanted>,
     /// Which of these were wanted then.
@@ -38,6 +44,18 @@ pub(super) struct References {
 }
 
 impl References {
+    /// `with_nodes`: where endpoints are may matter.
+    pub(super) fn new(with_nodes: bool) -> Self {
+        Self { with_nodes, ..Self::default() }
+    }
+
+    /// The text of the mesh settings of a file, or that there is none.
+    pub(super) fn set_mesh(&mut self, text: Option<&str>) {
+        // No object has such a name.
+        let object = ObjectRef { kind: Kind::ConfigMap, key: Key { namespace: "".into(), name: "".into() } };
+        self.set(object, text.map(of_mesh).unwrap_or_default());
+    }
+
     /// The object says something else now. `namespace` is that of the gateway.
     pub(super) fn update(&mut self, object: &AnyObject, namespace: &str) {
         let wanted: BTreeSet<Wanted> = match object {
@@ -52,12 +70,7 @@ impl References {
                 wanted.extend(annotated(&rule.meta, CREDENTIAL));
                 wanted
             }
-            AnyObject::Service(service) if &*service.key.namespace == namespace => {
-                // A target port by name is looked up in the slices of a gateway's own Service.
-                let is_named = |target: &Option<NumberOrName>| matches!(target, Some(NumberOrName::Name(_)));
-                let named = service.spec.ports.iter().any(|port| is_named(&port.target_port));
-                named.then(|| Wanted::Slices(service.key.clone())).into_iter().collect()
-            }
+            AnyObject::Service(service) => of_service(service, namespace),
             AnyObject::EndpointSlice(slice) => {
                 let targets = slice.spec.endpoints.iter().filter_map(|one| one.target_ref.as_ref());
                 let pods = targets.filter(|target| &*target.kind == "Pod").map(|target| {
@@ -68,7 +81,7 @@ impl References {
                 pods.collect()
             }
             // Providers of the mesh settings.
-            AnyObject::ConfigMap(map) => map.spec.data.values().flat_map(|text| hosts_in(text)).collect(),
+            AnyObject::ConfigMap(map) => map.spec.data.values().flat_map(|text| of_mesh(text)).collect(),
             _ => return,
         };
         self.set(object.object_ref(), wanted);
@@ -79,9 +92,12 @@ impl References {
         self.set(object.clone(), BTreeSet::new());
     }
 
-    fn set(&mut self, object: ObjectRef, wanted: BTreeSet<Wanted>) {
-        let before = self.by_object.get(&object).cloned().unwrap_or_default();
-        for gone in before.difference(&wanted) {
+    fn set(&mut self, object: ObjectRef, mut wanted: BTreeSet<Wanted>) {
+        if !self.with_nodes {
+            wanted.remove(&Wanted::Nodes);
+        }
+        let before = self.by_object.remove(&object).unwrap_or_default();
+        for gone in before.iter().filter(|one| !wanted.contains(one)) {
             self.touch(gone);
             if let Some(count) = self.counts.get_mut(gone) {
                 *count -= 1;
@@ -90,14 +106,12 @@ impl References {
                 }
             }
         }
-        for new in wanted.difference(&before) {
+        for new in wanted.iter().filter(|one| before.binary_search(one).is_err()) {
             self.touch(new);
             *self.counts.entry(new.clone()).or_default() += 1;
         }
-        if wanted.is_empty() {
-            self.by_object.remove(&object);
-        } else {
-            self.by_object.insert(object, wanted);
+        if !wanted.is_empty() {
+            self.by_object.insert(object, wanted.into_iter().collect());
         }
     }
 
@@ -150,7 +164,44 @@ fn of_rule(rule: &DestinationRule) -> BTreeSet<Wanted> {
 
 fn of_policy(policy: &TrafficPolicy) -> BTreeSet<Wanted> {
     let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_deref());
-    policy.tls.as_deref().into_iter().chain(ports).flat_map(|tls| secrets(&tls.credential_name)).collect()
+    let mut wanted: BTreeSet<Wanted> =
+        policy.tls.as_deref().into_iter().chain(ports).flat_map(|tls| secrets(&tls.credential_name)).collect();
+    let whole = goes_by_place(policy.load_balancer.as_deref(), policy.outlier_detection.as_deref());
+    let mut ports = policy.port_level_settings.iter();
+    if whole || ports.any(|port| goes_by_place(port.load_balancer.as_deref(), port.outlier_detection.as_deref())) {
+        wanted.insert(Wanted::Nodes);
+    }
+    wanted
+}
+
+/// Whether it may matter where endpoints are (DR-13): with outlier detection the mesh's setting holds, which is on unless it says otherwise.
+fn goes_by_place(balancer: Option<&LoadBalancer>, outlier: Option<&OutlierDetection>) -> bool {
+    match balancer.and_then(|balancer| balancer.locality_lb_setting.as_deref()) {
+        Some(setting) => setting.enabled != Some(false),
+        None => outlier.is_some(),
+    }
+}
+
+fn of_service(service: &Object<Service>, namespace: &str) -> BTreeSet<Wanted> {
+    let mut wanted = BTreeSet::new();
+    // A target port by name is looked up in the slices of a gateway's own Service.
+    let is_named = |target: &Option<NumberOrName>| matches!(target, Some(NumberOrName::Name(_)));
+    if &*service.key.namespace == namespace && service.spec.ports.iter().any(|port| is_named(&port.target_port)) {
+        wanted.insert(Wanted::Slices(service.key.clone()));
+    }
+    if !service.spec.traffic_distribution.is_empty() || service.meta.annotations.contains_key(TRAFFIC_DISTRIBUTION) {
+        wanted.insert(Wanted::Nodes);
+    }
+    wanted
+}
+
+/// What mesh settings, or any text that may be some, refer to: the Services of providers, and Nodes where shares by locality are set.
+fn of_mesh(text: &str) -> BTreeSet<Wanted> {
+    let mut wanted: BTreeSet<Wanted> = hosts_in(text).collect();
+    if ["localityLbSetting", "locality_lb_setting"].iter().any(|field| text.contains(field)) {
+        wanted.insert(Wanted::Nodes);
+    }
+    wanted
 }
 
 /// The Secret that an annotation names.
@@ -168,7 +219,7 @@ fn secrets(name: &str) -> Vec<Wanted> {
     vec![Wanted::Secret(plain.into()), Wanted::Secret(format!("{plain}-cacert").into())]
 }
 
-fn of_virtual_service(service: &VirtualService, namespace: &str) -> BTreeSet<Wanted> {
+fn of_virtual_service(service: &VirtualService, namespace: &Arc<str>) -> BTreeSet<Wanted> {
     let mut hosts: Vec<&str> = Vec::new();
     for rule in &service.http {
         hosts.extend(rule.route.iter().filter_map(|route| route.destination.as_ref()).map(|one| &*one.host));
@@ -182,17 +233,17 @@ fn of_virtual_service(service: &VirtualService, namespace: &str) -> BTreeSet<Wan
 }
 
 /// The Service that a host may be: `name`, `name.namespace`, `name.namespace.svc` and what follows.
-fn slices(host: &str, namespace: Option<&str>) -> Option<Wanted> {
+fn slices(host: &str, namespace: Option<&Arc<str>>) -> Option<Wanted> {
     let host = host.to_ascii_lowercase();
     let mut labels = host.split('.');
     let (name, second, third) = (labels.next()?, labels.next(), labels.next());
     let namespace = match (second, third) {
-        (None, None) => namespace?,
-        (Some(second), None | Some("svc")) => second,
+        (None, None) => Arc::clone(namespace?),
+        (Some(second), None | Some("svc")) => second.into(),
         _ => return None,
     };
     let is_complete = !name.is_empty() && !namespace.is_empty() && name != "*";
-    is_complete.then(|| Wanted::Slices(Key { namespace: namespace.into(), name: name.into() }))
+    is_complete.then(|| Wanted::Slices(Key { namespace, name: name.into() }))
 }
 
 /// Names of Services in a text, each with its namespace.
@@ -226,7 +277,8 @@ mod tests {
     fn a_host_is_every_service_that_it_could_be() {
         let hosts =
             ["b", "b.c", "b.c.svc", "b.c.svc.cluster.local", "B.C.svc.other.domain", "api.example.com", "*.c", ""];
-        let found = hosts.map(|host| slices(host, Some("a")));
+        let namespace: Arc<str> = "a".into();
+        let found = hosts.map(|host| slices(host, Some(&namespace)));
         let expected = [
             Some(of("a", "b")),
             Some(of("c", "b")),
@@ -270,6 +322,41 @@ mod tests {
         references.update(&gateway, "istio-system");
         let secret = |name: &str| Wanted::Secret(name.into());
         assert_eq!(references.changes().0, [secret("site"), secret("site-cacert")]);
+    }
+
+    #[test]
+    fn nodes_are_wanted_where_it_matters_where_endpoints_are() {
+        let rule = |policy: &str| {
+            let policy: Value = serde_json::from_str(policy).unwrap();
+            object(json!({
+                "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "r", "namespace": "a"},
+                "spec": {"host": "b", "trafficPolicy": policy},
+            }))
+        };
+        let wants = |object: &AnyObject, with_nodes: bool| {
+            let mut references = References::new(with_nodes);
+            references.update(object, "istio-system");
+            references.wants(&Wanted::Nodes)
+        };
+        let on = r#"{"loadBalancer": {"localityLbSetting": {"failoverPriority": ["a"]}}}"#;
+        let off = r#"{"outlierDetection": {}, "loadBalancer": {"localityLbSetting": {"enabled": false}}}"#;
+        let of_port = r#"{"portLevelSettings": [{"port": {"number": 80}, "outlierDetection": {}}]}"#;
+        let other = r#"{"tls": {"mode": "DISABLE"}}"#;
+        let found = [on, r#"{"outlierDetection": {}}"#, of_port, off, other].map(|policy| wants(&rule(policy), true));
+        assert_eq!(found, [true, true, true, false, false]);
+        assert!(!wants(&rule(on), false), "the gateway does not know where it is");
+        let service = object(json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "a"},
+            "spec": {"trafficDistribution": "PreferClose", "ports": [{"port": 80}]},
+        }));
+        assert!(wants(&service, true));
+        let mut references = References::new(true);
+        references.set_mesh(Some(
+            "localityLbSetting: {distribute: []}\nextensionProviders: [{service: x.y.svc.cluster.local}]",
+        ));
+        assert_eq!(references.changes().0, [of("y", "x"), Wanted::Nodes]);
+        references.set_mesh(None);
+        assert_eq!(references.changes().1, [of("y", "x"), Wanted::Nodes]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is watched and written in a cluster: the one table for the watches and for the roles that are needed.
 
+use super::page::Part;
+use super::references::Wanted;
 use resources::api::ApiResource;
 use resources::key::Kind;
 use std::collections::BTreeMap;
@@ -20,8 +22,8 @@ pub(crate) enum Stage {
     Configuration,
     /// What the configuration refers to is kept.
     Referred,
-    /// What EndpointSlices refer to is kept, where there are subsets.
-    Labels,
+    /// What only some configurations need is known.
+    Optional,
 }
 
 /// A kind that is watched.
@@ -34,6 +36,8 @@ pub struct Watched {
     pub(crate) stage: Stage,
     /// Which objects, by their fields.
     pub(crate) fields: Option<&'static str>,
+    /// What of them.
+    pub(crate) part: Part,
 }
 
 /// Types of Secrets that hold nothing a gateway uses, and that there may be many of.
@@ -43,7 +47,7 @@ const SECRETS: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/r
 const PODS: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 const fn watched(kind: Kind, extent: Extent, stage: Stage, fields: Option<&'static str>) -> Watched {
-    Watched { kind, extent, stage, fields }
+    Watched { kind, extent, stage, fields, part: Part::Whole }
 }
 
 const fn configuration(kind: Kind) -> Watched {
@@ -65,13 +69,29 @@ pub const WATCHED: &[Watched] = &[
     watched(Kind::ConfigMap, Extent::OwnNamespace, Stage::Configuration, None),
     watched(Kind::Secret, Extent::OwnNamespace, Stage::Referred, Some(SECRETS)),
     watched(Kind::EndpointSlice, Extent::Cluster, Stage::Referred, None),
-    watched(Kind::Pod, Extent::Cluster, Stage::Labels, Some(PODS)),
+    watched(Kind::Pod, Extent::Cluster, Stage::Optional, Some(PODS)),
+    // Their statuses are large and change often.
+    Watched { part: Part::Metadata, ..watched(Kind::Node, Extent::Cluster, Stage::Optional, None) },
 ];
 
 impl Watched {
     /// How the kind is named in the API.
     pub fn resource(&self) -> Option<&'static ApiResource> {
         ApiResource::of(self.kind)
+    }
+
+    /// What has to be referred to for the kind to be watched at all.
+    pub(super) fn condition(&self) -> Option<Wanted> {
+        match self.kind {
+            Kind::Pod => Some(Wanted::Pods),
+            Kind::Node => Some(Wanted::Nodes),
+            _ => None,
+        }
+    }
+
+    /// Whether the configuration is complete without the kind where the right to read it is missing: what it tells is a preference alone.
+    pub(super) fn is_dispensable(&self) -> bool {
+        self.kind == Kind::Node
     }
 }
 

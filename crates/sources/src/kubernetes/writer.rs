@@ -2,8 +2,9 @@
 //! alone: it is tried again, and nothing else waits for it.
 
 use super::access::{Cluster, with_causes};
-use super::follow::{Pace, path};
+use super::follow::Pace;
 use super::lease::{FIELD_MANAGER, Lease};
+use super::page::path;
 use super::published;
 use super::status::{self, merge};
 use super::wanted::{Right, Statuses, Task, Write};

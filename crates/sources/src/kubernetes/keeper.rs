@@ -1,0 +1,200 @@
+//! Which objects are kept, and for which references: every object that the API server tells of passes here, and becomes events. Not how
+//! it is asked, which is the followers'.
+
+use super::local_files::LocalFiles;
+use super::object::{kind, name, service, strip, version};
+use super::references::{References, Wanted};
+use super::slices::Slices;
+use super::state::State;
+use super::wanted::Statuses;
+use crate::event::{ObjectVersion, Rejection, SourceEvent, Upsert};
+use resources::api::ApiResource;
+use resources::key::{Key, Kind, ObjectRef};
+use resources::read;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// The objects that are kept.
+pub(super) struct Keeper {
+    /// The namespace of the gateway.
+    pub(super) namespace: Arc<str>,
+    pub(super) state: Option<State>,
+    /// Objects that the source has reported, by kind.
+    kept: BTreeMap<Kind, HashSet<Key>>,
+    /// What listings under way have reported.
+    seen: BTreeMap<Kind, HashSet<Key>>,
+    pub(super) references: References,
+    slices: Slices,
+    /// Learns what statuses say.
+    pub(super) statuses: Option<Statuses>,
+    pub(super) files: LocalFiles,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        namespace: Arc<str>,
+        references: References,
+        state: Option<State>,
+        statuses: Option<Statuses>,
+        files: LocalFiles,
+    ) -> Self {
+        let (kept, seen, slices) = Default::default();
+        Self { namespace, state, kept, seen, references, slices, statuses, files }
+    }
+
+    /// What is known from before.
+    pub(super) fn restore(&mut self, objects: Vec<Value>, events: &mut Vec<SourceEvent>) {
+        // Twice: what refers to an object may stand behind it.
+        for value in &objects {
+            if let Some(object) = read::read_value(value.clone()).objects.first() {
+                self.references.update(object, &self.namespace);
+            }
+        }
+        for value in objects {
+            self.put(value, events, false);
+        }
+    }
+
+    /// Whether any object of a kind is kept.
+    pub(super) fn has_any(&self, kind: Kind) -> bool {
+        self.kept.get(&kind).is_some_and(|kept| !kept.is_empty())
+    }
+
+    /// A listing of a kind begins.
+    pub(super) fn begin_listing(&mut self, kind: Kind) {
+        self.seen.insert(kind, HashSet::new());
+    }
+
+    /// A kind has been listed, or is not installed: what it does not have any more refers to nothing.
+    pub(super) fn end_listing(&mut self, kind: Kind) {
+        let seen = self.seen.remove(&kind).unwrap_or_default();
+        let kept = self.kept.remove(&kind).unwrap_or_default();
+        let (stay, gone): (HashSet<Key>, HashSet<Key>) = kept.into_iter().partition(|key| seen.contains(key));
+        self.kept.insert(kind, stay);
+        for key in gone {
+            self.forget(&ObjectRef { kind, key });
+        }
+    }
+
+    /// Nothing refers to it any more: the objects that are kept for no other reason go.
+    pub(super) fn release(&mut self, wanted: &Wanted, events: &mut Vec<SourceEvent>) {
+        let (kind, keys) = match wanted {
+            Wanted::Slices(service) if !self.references.wants(&Wanted::AllSlices) => {
+                (Kind::EndpointSlice, self.slices.of(service))
+            }
+            Wanted::AllSlices => {
+                let services = self.slices.services();
+                let unwanted = services.iter().filter(|one| !self.references.wants(&Wanted::Slices((*one).clone())));
+                (Kind::EndpointSlice, unwanted.flat_map(|service| self.slices.of(service)).collect())
+            }
+            Wanted::Secret(name) => {
+                (Kind::Secret, vec![Key { namespace: Arc::clone(&self.namespace), name: Arc::clone(name) }])
+            }
+            Wanted::Pod(key) => (Kind::Pod, vec![key.clone()]),
+            // The kind is listed again.
+            Wanted::Slices(_) | Wanted::Pods | Wanted::Nodes => return,
+        };
+        for key in keys {
+            if self.kept.get(&kind).is_some_and(|kept| kept.contains(&key)) {
+                self.delete(ObjectRef { kind, key }, events);
+            }
+        }
+    }
+
+    pub(super) fn delete(&mut self, object: ObjectRef, events: &mut Vec<SourceEvent>) {
+        self.forget(&object);
+        events.push(SourceEvent::Delete(object));
+    }
+
+    fn forget(&mut self, object: &ObjectRef) {
+        self.references.remove(object);
+        if let Some(kept) = self.kept.get_mut(&object.kind) {
+            kept.remove(&object.key);
+        }
+        if object.kind == Kind::EndpointSlice {
+            self.slices.remove(&object.key);
+        }
+        self.files.forget(object);
+        if let Some(statuses) = self.statuses.as_ref().filter(|_| is_written(object.kind)) {
+            statuses.forget(object);
+        }
+        if let Some(state) = &self.state {
+            state.delete(object.clone());
+        }
+    }
+
+    /// An object as it is now, if it is kept at all. `is_new`: it came from the API server.
+    pub(super) fn put(&mut self, mut value: Value, events: &mut Vec<SourceEvent>, is_new: bool) {
+        let Some(object) = kind(&value).and_then(|kind| name(kind, &value)) else { return };
+        let service = (object.kind == Kind::EndpointSlice).then(|| service(&object, &value));
+        if !self.is_wanted(&object, service.as_ref()) {
+            if self.kept.get(&object.kind).is_some_and(|kept| kept.contains(&object.key)) {
+                self.delete(object, events);
+            }
+            return;
+        }
+        let version = version(&value);
+        if is_new {
+            self.observe_status(&object, version.as_deref(), &value);
+        }
+        strip(object.kind, &mut value);
+        let to_keep = (is_new && self.state.is_some()).then(|| value.to_string());
+        let reading = read::read_value(value);
+        let findings: Arc<[_]> = reading.diagnostics.into();
+        let read = reading.objects.into_iter().next();
+        // The name that the object has itself is not kept twice.
+        let object = read.as_ref().map_or(object, |read| read.object_ref());
+        let namespace = Arc::clone(&object.key.namespace);
+        let service = service.map(|Key { name, .. }| Key { namespace, name });
+        if let Some(seen) = self.seen.get_mut(&object.kind) {
+            seen.insert(object.key.clone());
+        }
+        self.kept.entry(object.kind).or_default().insert(object.key.clone());
+        if let Some(service) = &service {
+            self.slices.insert(&object.key, service);
+        }
+        if let Some(rejected) = reading.rejected.into_iter().next() {
+            let rejection = Rejection { object, version, code: rejected.code, guard: rejected.guard, findings };
+            events.push(SourceEvent::Reject(Box::new(rejection)));
+            return;
+        }
+        let Some(read) = read else { return };
+        self.references.update(&read, &self.namespace);
+        self.files.put(&read);
+        if let (Some(state), Some(value)) = (&self.state, to_keep) {
+            state.put(object, value.as_bytes());
+        }
+        events.push(SourceEvent::Upsert(Upsert { object: read, version, findings }));
+    }
+
+    fn observe_status(&self, object: &ObjectRef, version: Option<&ObjectVersion>, value: &Value) {
+        let Some(statuses) = self.statuses.as_ref().filter(|_| is_written(object.kind)) else { return };
+        if object.kind == Kind::Service {
+            if object.key.namespace == self.namespace {
+                statuses.observe_service(&object.key, value);
+            }
+        } else if let Some(generation) = version.and_then(|version| version.generation) {
+            statuses.observe(object, generation, value.get("status"));
+        }
+    }
+
+    /// Whether an object is kept; `service` is that of an EndpointSlice.
+    fn is_wanted(&self, object: &ObjectRef, service: Option<&Key>) -> bool {
+        let wants = |wanted: Wanted| self.references.wants(&wanted);
+        match object.kind {
+            Kind::EndpointSlice => {
+                service.is_some_and(|service| wants(Wanted::Slices(service.clone()))) || wants(Wanted::AllSlices)
+            }
+            Kind::Secret => wants(Wanted::Secret(Arc::clone(&object.key.name))),
+            Kind::Pod => wants(Wanted::Pods) && wants(Wanted::Pod(object.key.clone())),
+            Kind::Node => wants(Wanted::Nodes),
+            _ => true,
+        }
+    }
+}
+
+/// Whether statuses of a kind are written.
+fn is_written(kind: Kind) -> bool {
+    kind == Kind::Service || ApiResource::of(kind).is_some_and(ApiResource::is_istio)
+}

@@ -1,0 +1,94 @@
+//! Files of this machine beside a cluster: the mesh settings that a flag names, and certificates that objects name by path. Absence, changes
+//! and findings are those of `files`; relative paths begin where the process was started.
+
+use super::findings::Problems;
+use crate::event::SourceEvent;
+use crate::files::Files;
+use crate::inventory::Changes;
+use crate::watched_files::{ReadingFailed, WatchedFiles};
+use resources::key::{Kind, ObjectRef};
+use resources::set::{AnyObject, Change, ResourceSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The files, and what is new about them.
+pub(super) struct LocalFiles {
+    files: WatchedFiles,
+    /// Objects that may name files, as they changed since the last reading.
+    naming: Changes,
+    begun: bool,
+    /// Whether they are to be looked at.
+    is_due: bool,
+    /// Whether they are to be read again whatever is known of them.
+    is_requested: bool,
+}
+
+impl LocalFiles {
+    /// `mesh`: the file of the mesh settings, if there is one.
+    pub(super) fn new(mesh: Option<PathBuf>) -> Self {
+        let mut files = Files::default();
+        files.set_mesh(mesh);
+        let (naming, begun, is_due, is_requested) = Default::default();
+        Self { files: WatchedFiles::new(files), naming, begun, is_due, is_requested }
+    }
+
+    /// Waits for a change of the files. Can be cancelled without loss.
+    pub(super) async fn changed(&mut self) {
+        self.files.changed().await;
+        self.is_due = true;
+    }
+
+    /// Has every file read again.
+    pub(super) fn request(&mut self) {
+        self.is_requested = true;
+    }
+
+    /// The object is kept as it is now.
+    pub(super) fn put(&mut self, object: &AnyObject) {
+        if may_name(object.object_ref().kind) {
+            self.naming.insert(object.object_ref(), Change::Put(object.clone()));
+        }
+    }
+
+    /// The object is gone.
+    pub(super) fn forget(&mut self, object: &ObjectRef) {
+        if may_name(object.kind) {
+            self.naming.insert(object.clone(), Change::Delete(object.clone()));
+        }
+    }
+
+    /// Reads what is new: nothing, unless files changed, objects that may name others did, or it was asked for. Has to be polled to its end.
+    pub(super) async fn read(
+        &mut self,
+        set: &Arc<ResourceSet>,
+        problems: &mut Problems,
+    ) -> Result<Vec<SourceEvent>, ReadingFailed> {
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        let is_due = std::mem::take(&mut self.is_due) || !self.naming.is_empty();
+        let is_requested = std::mem::take(&mut self.is_requested);
+        if !(is_first || is_due || is_requested) {
+            return Ok(Vec::new());
+        }
+        if is_first {
+            self.files.start_watching();
+        }
+        self.files.name(&std::mem::take(&mut self.naming));
+        let batch = self.files.read(set, is_requested && !is_first).await?.unwrap_or_default();
+        let mut events = batch.events;
+        events.retain(|event| match event {
+            SourceEvent::Findings(found) => {
+                problems.set_files(Arc::clone(found));
+                false
+            }
+            SourceEvent::Mesh(_) | SourceEvent::Files(_) => true,
+            SourceEvent::Unavailable(..) | SourceEvent::Available(_) => true,
+            // All else is the cluster's to say: which objects there are, and when the configuration is complete.
+            _ => false,
+        });
+        Ok(events)
+    }
+}
+
+fn may_name(kind: Kind) -> bool {
+    matches!(kind, Kind::Gateway | Kind::DestinationRule)
+}

@@ -1,0 +1,265 @@
+//! Listings, page by page: a page is asked for as text and read object by object, so that it never takes the room of all its objects as
+//! values, which is many times that of the text.
+
+use super::access::{Cluster, with_causes};
+use kube::core::Request;
+use kube::core::params::ListParams;
+use resources::api::ApiResource;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Why a kind cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// The server denies it.
+    Forbidden(String),
+    /// The server cannot be asked.
+    Unavailable(String),
+}
+
+/// Why a request failed.
+pub(super) enum Failure {
+    /// The version is too old, or not one that the server can continue from.
+    Expired,
+    /// There is no such kind.
+    Missing,
+    Problem(Problem),
+}
+
+/// What of the objects is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    /// Their metadata alone.
+    Metadata,
+}
+
+/// Some objects of a listing, as the server wrote them.
+pub(super) struct Page {
+    text: String,
+    resource: &'static ApiResource,
+    version: &'static str,
+    pub(super) resource_version: String,
+    /// By which the next page is asked for.
+    pub(super) next: Option<String>,
+    /// Allows the page to wait.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl fmt::Debug for Page {
+    /// The text may hold Secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("plural", &self.resource.plural).field("octets", &self.text.len()).finish()
+    }
+}
+
+/// What a list says of itself.
+#[derive(Deserialize)]
+struct Head {
+    metadata: HeadMetadata,
+    /// Read as well, so that the text is known to be whole; they have to be there, if only as null.
+    #[serde(rename = "items", deserialize_with = "Option::deserialize")]
+    _items: Option<Vec<IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    r#continue: String,
+}
+
+impl Page {
+    /// Asks for a page of the kind at this path.
+    pub(super) async fn get(
+        cluster: &Cluster,
+        (resource, version): (&'static ApiResource, &'static str),
+        (path, params, part): (&str, &ListParams, Part),
+    ) -> Result<Self, Failure> {
+        let broken = |text: &str| Failure::Problem(Problem::Unavailable(format!("its answer to {path} {text}")));
+        let request = match part {
+            Part::Whole => Request::new(path).list(params),
+            Part::Metadata => Request::new(path).list_metadata(params),
+        };
+        let request = request.map_err(|error| broken(&error.to_string()))?;
+        // Not by `request`, which logs what it cannot read: Secrets are among it.
+        let text = cluster.client.request_text(request).await.map_err(|error| failure(&error))?;
+        let Ok(Head { metadata, .. }) = serde_json::from_str::<Head>(&text) else {
+            return Err(broken("is no list"));
+        };
+        let HeadMetadata { resource_version, r#continue } = metadata;
+        if resource_version.is_empty() {
+            return Err(broken("has no version"));
+        }
+        let next = (!r#continue.is_empty()).then_some(r#continue);
+        Ok(Self { text, resource, version, resource_version, next, permit: None })
+    }
+
+    /// Calls `each` with one object after the other.
+    pub(super) fn for_each(self, mut each: impl FnMut(Value)) {
+        let (resource, version) = (self.resource, self.version);
+        let each = |object| each(complete(object, resource, version));
+        // It was read once before.
+        if let Err(error) = List(each).deserialize(&mut serde_json::Deserializer::from_str(&self.text)) {
+            tracing::error!(%error, "a page of {} cannot be read", resource.plural);
+        }
+    }
+}
+
+/// Reads a list, and hands on its objects.
+struct List<F>(F);
+
+impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for List<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(Value)> Visitor<'de> for List<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(field) = map.next_key::<Cow<'_, str>>()? {
+            if field == "items" {
+                map.next_value_seed(Items(&mut self.0))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The items of a list.
+struct Items<'f, F>(&'f mut F);
+
+impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Items<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnMut(Value)> Visitor<'de> for Items<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element()? {
+            (self.0)(item);
+        }
+        Ok(())
+    }
+
+    /// Go writes an empty list so.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The path of a kind, in all namespaces or in one.
+pub(super) fn path(resource: &ApiResource, version: &str, namespace: Option<&str>) -> String {
+    let root = if resource.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", resource.group) };
+    let within = namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+    format!("{root}/{version}{within}/{}", resource.plural)
+}
+
+/// Adds what items of lists leave out, and takes away what nobody reads.
+pub(super) fn complete(mut object: Value, resource: &ApiResource, version: &str) -> Value {
+    let Value::Object(fields) = &mut object else { return object };
+    fields.insert("apiVersion".to_owned(), resource.api_version(version).into());
+    fields.insert("kind".to_owned(), resource.kind.as_str().into());
+    if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+        metadata.remove("managedFields");
+        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
+    }
+    object
+}
+
+/// All objects that a selector selects.
+pub(super) async fn select(
+    cluster: &Cluster,
+    resource: &'static ApiResource,
+    namespace: &str,
+    params: &ListParams,
+) -> Result<Vec<Value>, Problem> {
+    for version in resource.versions {
+        let path = path(resource, version, Some(namespace));
+        match Page::get(cluster, (resource, version), (&path, params, Part::Whole)).await {
+            Ok(page) => {
+                let mut objects = Vec::new();
+                page.for_each(|object| objects.push(object));
+                return Ok(objects);
+            }
+            Err(Failure::Missing) => {}
+            Err(Failure::Expired) => return Err(Problem::Unavailable("the version expired".to_owned())),
+            Err(Failure::Problem(problem)) => return Err(problem),
+        }
+    }
+    Ok(Vec::new())
+}
+
+pub(super) fn failure(error: &kube::Error) -> Failure {
+    match error {
+        kube::Error::Api(status) => of_status(status),
+        other => Failure::Problem(Problem::Unavailable(with_causes(other))),
+    }
+}
+
+pub(super) fn of_status(status: &kube::core::Status) -> Failure {
+    match status.code {
+        401 | 403 => Failure::Problem(Problem::Forbidden(status.message.clone())),
+        404 => Failure::Missing,
+        // A version that the server does not understand is no better than one that it has forgotten.
+        400 | 410 => Failure::Expired,
+        code => Failure::Problem(Problem::Unavailable(format!("{code} {}", status.message))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resources::key::Kind;
+    use serde_json::json;
+
+    fn objects(text: &str) -> Vec<Value> {
+        let resource = ApiResource::of(Kind::Service).unwrap();
+        let (text, resource_version) = (text.to_owned(), String::new());
+        let page = Page { text, resource, version: "v1", resource_version, next: None, permit: None };
+        let mut objects = Vec::new();
+        page.for_each(|object| objects.push(object));
+        objects
+    }
+
+    #[test]
+    fn a_page_is_read_object_by_object() {
+        let found = objects(
+            r#"{"metadata": {"resourceVersion": "7"}, "items": [
+                {"metadata": {"name": "a", "managedFields": [{}]}}, {"metadata": {"name": "b"}, "spec": {"x": [1, null]}}
+            ], "kind": "ServiceList"}"#,
+        );
+        let a = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}});
+        let b = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b"}, "spec": {"x": [1, null]}});
+        assert_eq!(found, [a, b]);
+        assert!(objects(r#"{"items": null, "metadata": {}}"#).is_empty(), "Go writes an empty list so");
+        assert!(objects(r#"{"metadata": {}}"#).is_empty());
+    }
+}

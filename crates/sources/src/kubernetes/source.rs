@@ -1,0 +1,387 @@
+//! The source: what followers observe, single requests answer and files hold becomes batches of events, in the order in which it came.
+
+use super::access::{Access, AccessError, Cluster};
+use super::fetch::{Fetched, fetch};
+use super::findings::Problems;
+use super::follow::{Observed, Pace};
+use super::followers::Followers;
+use super::keeper::Keeper;
+use super::local_files::LocalFiles;
+use super::object::name;
+use super::page::Problem;
+use super::references::{References, Wanted};
+use super::state::State;
+use super::wanted::Statuses;
+use super::watched::{Stage, WATCHED, Watched};
+use super::writer::{WriteSettings, Writer};
+use crate::event::{Batch, Scope, SourceEvent};
+use crate::reload::{Reload, Requests};
+use crate::source::Source;
+use crate::watched_files::ReadingFailed;
+use resources::key::{Kind, ObjectRef};
+use resources::set::ResourceSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
+
+/// Observations that become one batch at most.
+const BATCH: usize = 4096;
+/// New references of a kind for which single requests are made; for more of them the kind is listed again.
+const SINGLE_REQUESTS: usize = 16;
+
+/// What to read, and where to keep it.
+#[derive(Debug, Clone)]
+pub struct KubernetesSettings {
+    /// The API server.
+    pub access: Access,
+    /// The namespace of the gateway, from which Secrets and ConfigMaps are taken.
+    pub namespace: Arc<str>,
+    /// The file of the mesh settings, in place of the ConfigMap.
+    pub mesh: Option<PathBuf>,
+    /// Whether the gateway knows where it is, or may learn it from its Node: without that Nodes are not read.
+    pub with_nodes: bool,
+    /// A folder that keeps the configuration for a start without an API server.
+    pub state: Option<PathBuf>,
+    /// How fast failures are answered.
+    pub pace: Pace,
+    /// Who writes statuses; `None`: nothing is written.
+    pub write: Option<WriteSettings>,
+}
+
+/// An API server that is watched.
+pub struct KubernetesSource {
+    cluster: Cluster,
+    pace: Pace,
+    /// Objects that were kept from before, until they are reported.
+    from_state: Vec<Value>,
+    observed: Receiver<(Kind, Observed)>,
+    followers: Followers,
+    keeper: Keeper,
+    fetches: JoinSet<Fetched>,
+    /// Single requests under way, each with the objects that were reported meanwhile.
+    fetching: HashMap<Wanted, HashSet<ObjectRef>>,
+    problems: Problems,
+    requests: Requests,
+    reload: Reload,
+    writer: Option<Writer>,
+    begun: bool,
+    is_complete: bool,
+}
+
+impl KubernetesSource {
+    /// Reads the credentials, and what the folder has of before.
+    pub async fn new(settings: KubernetesSettings) -> Result<Self, AccessError> {
+        let KubernetesSettings { access, namespace, mesh, with_nodes, state, pace, write } = settings;
+        let cluster = access.connect().await?;
+        let mut problems = Problems::new(&cluster.url, pace.first);
+        let (state, from_state) = match state.as_deref().map(State::open) {
+            None => (None, Vec::new()),
+            Some(Ok((state, objects))) => (Some(state), objects),
+            Some(Err(error)) => {
+                problems.state(&error);
+                (None, Vec::new())
+            }
+        };
+        let (reload, requests) = Reload::new();
+        let (statuses, writer) = write.map(|write| writer(&cluster, pace, &namespace, write)).unzip();
+        let (followers, observed) = Followers::new(cluster.clone(), Arc::clone(&namespace), pace);
+        let keeper = Keeper::new(namespace, References::new(with_nodes), state, statuses, LocalFiles::new(mesh));
+        let (fetches, fetching) = Default::default();
+        let (begun, is_complete) = (false, false);
+        Ok(Self {
+            cluster,
+            pace,
+            from_state,
+            observed,
+            followers,
+            keeper,
+            fetches,
+            fetching,
+            problems,
+            requests,
+            reload,
+            writer,
+            begun,
+            is_complete,
+        })
+    }
+
+    /// Asks for everything to be listed and read again.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
+    /// The task that writes statuses, and what tells it which; `None` where nothing is written. It is given once.
+    pub fn writer(&mut self) -> Option<(Writer, Statuses)> {
+        self.writer.take().zip(self.keeper.statuses.clone())
+    }
+
+    /// The URL of the API server.
+    pub fn url(&self) -> &str {
+        &self.cluster.url
+    }
+
+    /// What is known from before, and the followers of the first kinds.
+    fn begin(&mut self, events: &mut Vec<SourceEvent>) {
+        let objects = std::mem::take(&mut self.from_state);
+        let is_known = !objects.is_empty();
+        self.keeper.restore(objects, events);
+        self.keeper.references.changes();
+        self.follow(Stage::Configuration);
+        if is_known {
+            self.complete(events);
+        }
+    }
+
+    /// Waits for something new, and makes events of it.
+    async fn receive(&mut self, events: &mut Vec<SourceEvent>) -> Option<()> {
+        let statuses = self.keeper.statuses.clone();
+        tokio::select! {
+            observed = self.observed.recv() => {
+                let (kind, observed) = observed?;
+                self.observe(kind, observed, events);
+            }
+            Some(Ok(fetched)) = self.fetches.join_next() => self.take_fetched(fetched, events),
+            () = self.keeper.files.changed() => {}
+            () = until(self.problems.due()) => {}
+            () = denials(statuses.as_ref()) => {
+                self.problems.set_denied(statuses.as_ref().map(Statuses::denied).unwrap_or_default());
+            }
+            () = self.requests.next() => {
+                self.followers.relist_all();
+                self.keeper.files.request();
+                events.push(SourceEvent::Reloaded);
+            }
+        }
+        Some(())
+    }
+
+    fn observe(&mut self, kind: Kind, observed: Observed, events: &mut Vec<SourceEvent>) {
+        match observed {
+            Observed::Begun => {
+                self.keeper.begin_listing(kind);
+                // The listing has what single requests ask for.
+                self.fetching.retain(|wanted, _| kind_of(wanted) != Some(kind));
+                events.push(SourceEvent::Restart(Scope::Kind(kind)));
+            }
+            Observed::Page(page) => page.for_each(|object| self.keeper.put(object, events, true)),
+            Observed::Done => {
+                self.keeper.end_listing(kind);
+                self.followers.settle(kind);
+                self.problems.solve(kind);
+                events.push(SourceEvent::Complete(Scope::Kind(kind)));
+            }
+            Observed::Put(object) => {
+                self.reported_meanwhile(kind, &object);
+                self.keeper.put(object, events, true);
+            }
+            Observed::Gone(object) => {
+                self.reported_meanwhile(kind, &object);
+                if let Some(object) = name(kind, &object) {
+                    self.keeper.delete(object, events);
+                }
+            }
+            Observed::NotInstalled => {
+                self.keeper.begin_listing(kind);
+                self.keeper.end_listing(kind);
+                self.followers.settle(kind);
+                self.problems.not_installed(kind);
+                events.extend([SourceEvent::Restart(Scope::Kind(kind)), SourceEvent::Complete(Scope::Kind(kind))]);
+            }
+            Observed::Problem(problem) => {
+                let is_dispensable = WATCHED.iter().any(|watched| watched.kind == kind && watched.is_dispensable());
+                if is_dispensable && matches!(problem, Problem::Forbidden(_)) {
+                    self.followers.settle(kind);
+                }
+                self.problems.add(kind, problem);
+            }
+            Observed::Recovered => self.problems.solve(kind),
+        }
+    }
+
+    /// An answer to a single request may be older than an event about the same object.
+    fn reported_meanwhile(&mut self, kind: Kind, object: &Value) {
+        if self.fetching.is_empty() {
+            return;
+        }
+        let Some(object) = name(kind, object) else { return };
+        for (wanted, objects) in &mut self.fetching {
+            if kind_of(wanted) == Some(kind) {
+                objects.insert(object.clone());
+            }
+        }
+    }
+
+    fn take_fetched(&mut self, fetched: Fetched, events: &mut Vec<SourceEvent>) {
+        let Some(reported) = self.fetching.remove(&fetched.wanted) else { return };
+        for value in fetched.objects {
+            let is_newer =
+                kind_of(&fetched.wanted).and_then(|kind| name(kind, &value)).is_some_and(|one| reported.contains(&one));
+            if !is_newer {
+                self.keeper.put(value, events, true);
+            }
+        }
+    }
+
+    /// Asks for what is newly referred to, and lets go of what nothing refers to any more.
+    fn follow_references(&mut self, events: &mut Vec<SourceEvent>) {
+        let (new, gone) = self.keeper.references.changes();
+        for wanted in gone {
+            if let Wanted::Pods | Wanted::Nodes = wanted
+                && let Some(kind) = kind_of(&wanted)
+            {
+                self.followers.relist(kind);
+            }
+            self.fetching.remove(&wanted);
+            self.keeper.release(&wanted, events);
+        }
+        let mut by_kind: BTreeMap<Kind, Vec<Wanted>> = BTreeMap::new();
+        for wanted in new {
+            let Some(kind) = kind_of(&wanted) else { continue };
+            match wanted {
+                Wanted::AllSlices | Wanted::Pods | Wanted::Nodes => self.followers.relist(kind),
+                wanted => by_kind.entry(kind).or_default().push(wanted),
+            }
+        }
+        for (kind, wanted) in by_kind {
+            // A listing that is under way, or to come, has them; it may have passed them by where it has begun.
+            let is_idle =
+                !self.followers.follows(kind) || kind == Kind::Pod && !self.keeper.references.wants(&Wanted::Pods);
+            if is_idle {
+                continue;
+            }
+            if wanted.len() > SINGLE_REQUESTS {
+                self.followers.relist(kind);
+                continue;
+            }
+            for wanted in wanted {
+                self.fetching.insert(wanted.clone(), HashSet::new());
+                let namespace = Arc::clone(&self.keeper.namespace);
+                self.fetches.spawn(fetch(self.cluster.clone(), wanted, namespace, self.pace));
+            }
+        }
+    }
+
+    /// Reads the files that are new, that changed, or that objects have begun to name.
+    async fn read_files(&mut self, set: &Arc<ResourceSet>, events: &mut Vec<SourceEvent>) -> Result<(), ReadingFailed> {
+        let read = self.keeper.files.read(set, &mut self.problems).await?;
+        for event in &read {
+            if let SourceEvent::Mesh(mesh) = event {
+                self.keeper.references.set_mesh(mesh.as_ref().map(|mesh| &*mesh.text));
+            }
+        }
+        events.extend(read);
+        Ok(())
+    }
+
+    /// Follows the kinds of a stage, as far as something needs them.
+    fn follow(&mut self, stage: Stage) {
+        for watched in WATCHED.iter().filter(|watched| watched.stage == stage) {
+            if self.needs(watched) {
+                self.followers.follow(watched, self.keeper.has_any(watched.kind));
+            }
+        }
+    }
+
+    fn needs(&self, watched: &Watched) -> bool {
+        watched.condition().is_none_or(|wanted| self.keeper.references.wants(&wanted))
+    }
+
+    /// Goes on to the next stage once the kinds before are settled; says once when everything has been read.
+    fn advance(&mut self, events: &mut Vec<SourceEvent>) {
+        let is_settled = |stage: Stage| {
+            let mut kinds = WATCHED.iter().filter(|watched| watched.stage == stage && self.needs(watched));
+            kinds.all(|watched| self.followers.is_settled(watched.kind))
+        };
+        let [configuration, referred, optional] =
+            [Stage::Configuration, Stage::Referred, Stage::Optional].map(is_settled);
+        if configuration || self.is_complete {
+            self.follow(Stage::Referred);
+        }
+        if configuration && referred || self.is_complete {
+            self.follow(Stage::Optional);
+        }
+        if configuration && referred && optional {
+            if let Some(state) = self.keeper.state.as_ref().filter(|_| !self.problems.has_kept_state()) {
+                state.complete();
+                self.problems.keep_state();
+            }
+            if !self.is_complete {
+                self.complete(events);
+            }
+        }
+    }
+
+    /// The configuration can be served.
+    fn complete(&mut self, events: &mut Vec<SourceEvent>) {
+        self.is_complete = true;
+        events.push(SourceEvent::Complete(Scope::All));
+        // That also says that nothing is unavailable.
+        self.problems.repeat();
+    }
+}
+
+impl Source for KubernetesSource {
+    async fn next(&mut self, set: Arc<ResourceSet>) -> Option<Batch> {
+        loop {
+            let mut events = Vec::new();
+            if !std::mem::replace(&mut self.begun, true) {
+                self.begin(&mut events);
+            } else {
+                self.receive(&mut events).await?;
+            }
+            let begun = Instant::now();
+            // What has been observed meanwhile is part of the same change.
+            for _ in 0..BATCH {
+                let Ok((kind, observed)) = self.observed.try_recv() else { break };
+                self.observe(kind, observed, &mut events);
+            }
+            self.read_files(&set, &mut events).await.ok()?;
+            self.follow_references(&mut events);
+            self.advance(&mut events);
+            events.extend(self.problems.events(tokio::time::Instant::now()));
+            if !events.is_empty() {
+                let mut batch = Batch::from(events);
+                batch.timing.parse = begun.elapsed();
+                return Some(batch);
+            }
+        }
+    }
+}
+
+fn writer(cluster: &Cluster, pace: Pace, namespace: &Arc<str>, settings: WriteSettings) -> (Statuses, Writer) {
+    let owner = format!("{namespace}/{}", settings.name).into();
+    let statuses = Statuses::new(owner, settings.statuses, settings.publish.clone());
+    let writer = Writer::new((cluster.clone(), pace), Arc::clone(namespace), &settings, statuses.clone());
+    (statuses, writer)
+}
+
+/// Waits until something else is denied of what is written.
+async fn denials(statuses: Option<&Statuses>) {
+    match statuses {
+        Some(statuses) => statuses.problems().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a time, or for good.
+async fn until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The kind of what is referred to.
+fn kind_of(wanted: &Wanted) -> Option<Kind> {
+    match wanted {
+        Wanted::Slices(_) | Wanted::AllSlices => Some(Kind::EndpointSlice),
+        Wanted::Secret(_) => Some(Kind::Secret),
+        Wanted::Pod(_) | Wanted::Pods => Some(Kind::Pod),
+        Wanted::Nodes => Some(Kind::Node),
+    }
+}

@@ -1,0 +1,75 @@
+//! What is kept, and how it is read.
+
+use super::cluster::{Cluster, GATEWAY, codes, has, pod, route, secret, slice};
+use resources::diagnostic::Severity;
+use resources::key::{Key, Kind, ObjectRef};
+use sources::Loaded;
+use std::sync::Arc;
+use testkit::api_server::ApiServer;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_something_refers_to_is_kept() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.apply(&route("r", "b"));
+    for (namespace, service) in [("a", "b"), ("a", "c"), ("d", "b")] {
+        server.apply(&slice(namespace, service, "10.0.0.1"));
+    }
+    for (namespace, name) in [("istio-system", "site"), ("istio-system", "other"), ("a", "site")] {
+        server.apply(&secret(namespace, name, "kubernetes.io/tls"));
+    }
+    server.apply(&pod("b-pod"));
+    server.apply(&pod("c-pod"));
+    let mut cluster = Cluster::follow(&server).await;
+    let set = Arc::clone(&cluster.complete().await.set);
+    assert!(has(&set, Kind::EndpointSlice, "a", "b-1") && has(&set, Kind::Secret, "istio-system", "site"));
+    assert_eq!((set.endpoint_slices.size(), set.secrets.size(), set.pods.size()), (1, 1, 0));
+    assert_eq!(server.requests("/pods"), 0, "no subset needs the labels of Pods");
+
+    // A new reference brings what is there, a reference that is gone takes it away.
+    server.apply(&route("r", "c.a.svc.cluster.local"));
+    let swapped = |loaded: &Loaded| {
+        has(&loaded.set, Kind::EndpointSlice, "a", "c-1") && !has(&loaded.set, Kind::EndpointSlice, "a", "b-1")
+    };
+    cluster.until("the slices of the other Service", swapped).await;
+    // Changes of what is kept arrive, and those of others do not.
+    server.apply(&slice("a", "b", "10.0.0.7"));
+    server.apply(&slice("a", "c", "10.0.0.8"));
+    let address = |loaded: &Loaded| {
+        let slices = loaded.set.endpoint_slices.values();
+        slices.map(|one| one.spec.endpoints[0].addresses[0].to_string()).collect::<Vec<_>>()
+    };
+    cluster.until("the new address", |loaded| address(loaded) == ["10.0.0.8"]).await;
+
+    // Subsets need the labels of the Pods that endpoints name.
+    server.apply(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec:\n  host: c\n  subsets: \
+         [{name: v1, labels: {version: v1}}]\n",
+    );
+    let pods = |loaded: &Loaded| loaded.set.pods.keys().map(|key| key.name.to_string()).collect::<Vec<_>>();
+    cluster.until("the Pod of the endpoint", |loaded| pods(loaded) == ["c-pod"]).await;
+    server.delete("/apis/networking.istio.io/v1/destinationrules", "a", "d");
+    cluster.until("no Pods", |loaded| pods(loaded).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_read_as_from_yaml_and_have_their_versions() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.apply(&route("good", "b"));
+    let mut cluster = Cluster::follow(&server).await;
+    let loaded = cluster.complete().await;
+    let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "istio-system".into(), name: "g".into() } };
+    assert_eq!(&*loaded.versions.get(&object).unwrap().resource_version, "2");
+    assert!(loaded.set.source(&object).is_none(), "an API server has no files");
+    // A version with errors does not replace one without, and is told with the path of its field.
+    server.apply(&route("good", "b").replace("http:", "htpp:"));
+    let loaded = cluster.until("the error", |loaded| codes(loaded).contains(&"MG0004")).await;
+    let error = loaded.diagnostics.iter().find(|one| one.code == "MG0004").unwrap();
+    assert_eq!((error.severity, &*error.field, &error.position), (Severity::Error, "spec.htpp", &None));
+    let kept = loaded.set.virtual_services.values().next().unwrap();
+    assert_eq!(kept.spec.http.len(), 1, "the last good version is kept");
+    server.apply(&route("good", "c"));
+    let fixed = |loaded: &Loaded| !codes(loaded).contains(&"MG0004");
+    cluster.until("the object without errors", fixed).await;
+}
