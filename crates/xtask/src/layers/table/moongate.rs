@@ -55,6 +55,8 @@ pub(super) const ORDER: &[List<'static>] = &[
             "demo",
         ],
     ),
+    ("moongate::cli", &["values", "workload", "serving", "manifests"]),
+    ("moongate::manifests", &["autoscale", "gateway", "chart"]),
     ("moongate::crds", &["schema", "rules"]),
     ("moongate::audit", &["record", "chain", "writer", "file", "verify"]),
     ("moongate::demo", &["files", "sockets", "authority", "names", "decisions", "destinations", "ingress", "egress"]),

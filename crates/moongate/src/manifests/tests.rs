@@ -1,0 +1,185 @@
+use super::*;
+use crate::cli::{AutoscaleTarget, Role};
+use chart::{AUTOSCALE, VALUES, chart};
+use gateway::USER;
+use serde_json::{Value, json};
+use sources::{Extent, Published, Written};
+
+fn both() -> ManifestsArgs {
+    ManifestsArgs {
+        roles: vec![Role::Ingress, Role::Egress],
+        namespace: "istio-system".to_owned(),
+        image: "moongate:0.1.0".to_owned(),
+        publish_address: Vec::new(),
+        autoscale: vec!["cpu=80".parse().unwrap()],
+        chart: false,
+    }
+}
+
+fn of_kind<'a>(all: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    all.iter().filter(|one| one.get("kind").and_then(Value::as_str) == Some(kind)).collect()
+}
+
+fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
+    value.pointer(path).unwrap_or_else(|| panic!("no {path} in {value}"))
+}
+
+#[test]
+fn roles_allow_what_is_watched_and_written_and_nothing_else() {
+    let published = ManifestsArgs { publish_address: vec![Published::parse("192.0.2.1")], ..both() };
+    for args in [both(), published] {
+        for (kind, extent) in [("ClusterRole", Extent::Cluster), ("Role", Extent::OwnNamespace)] {
+            let all = objects(&args);
+            let [ingress, egress] = of_kind(&all, kind)[..] else { panic!("two roles") };
+            for (role, addresses) in [(ingress, !args.publish_address.is_empty()), (egress, false)] {
+                let expected = sources::rules(extent, Written { statuses: true, addresses });
+                let found = at(role, "/rules").as_array().unwrap();
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(expected) {
+                    assert_eq!(*at(found, "/apiGroups"), json!([expected.group]));
+                    assert_eq!(*at(found, "/resources"), json!(expected.resources));
+                    assert_eq!(*at(found, "/verbs"), json!(expected.verbs));
+                    let names = expected.is_for_own_name.then(|| json!([at(role, "/metadata/labels/app")]));
+                    assert_eq!(found.get("resourceNames"), names.as_ref());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn addresses_are_published_where_it_is_said_and_by_the_ingress_alone() {
+    let args =
+        ManifestsArgs { publish_address: vec![Published::parse("192.0.2.1"), Published::parse("lb.test")], ..both() };
+    let arguments = |all: &[Value]| {
+        let deployments = of_kind(all, "Deployment");
+        deployments.iter().map(|one| at(one, "/spec/template/spec/containers/0/args").to_string()).collect::<Vec<_>>()
+    };
+    let [ingress, egress] = &arguments(&objects(&args))[..] else { panic!("two Deployments") };
+    assert!(ingress.contains("--publish-address=192.0.2.1\",\"--publish-address=lb.test"), "{ingress}");
+    assert!(!egress.contains("publish"), "{egress}");
+    assert!(!arguments(&objects(&both())).concat().contains("publish"));
+}
+
+#[test]
+fn the_service_is_that_of_istio_and_finds_the_pods() {
+    let all = objects(&both());
+    let [ingress, egress] = of_kind(&all, "Service")[..] else { panic!("two Services") };
+    assert_eq!(
+        (at(ingress, "/metadata/name"), at(ingress, "/spec/type")),
+        (&json!("istio-ingressgateway"), &json!("LoadBalancer"))
+    );
+    assert_eq!(at(ingress, "/metadata/labels/istio"), "ingressgateway");
+    let ports = |service: &Value| {
+        let ports = at(service, "/spec/ports").as_array().unwrap().clone();
+        ports.iter().map(|port| (at(port, "/port").clone(), at(port, "/targetPort").clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(ports(ingress), [(json!(15021), json!(15021)), (json!(80), json!(8080)), (json!(443), json!(8443))]);
+    assert_eq!((at(egress, "/spec/type"), ports(egress).len()), (&json!("ClusterIP"), 2));
+    for (service, deployment) in [ingress, egress].into_iter().zip(of_kind(&all, "Deployment")) {
+        assert_eq!(at(service, "/spec/selector"), at(deployment, "/spec/template/metadata/labels"));
+        assert_eq!(at(deployment, "/spec/selector/matchLabels"), at(service, "/spec/selector"));
+        let container = at(deployment, "/spec/template/spec/containers/0");
+        let opened: Vec<&Value> =
+            at(container, "/ports").as_array().unwrap().iter().map(|port| at(port, "/containerPort")).collect();
+        assert!(ports(service).iter().all(|(_, target)| opened.contains(&target)), "{container}");
+    }
+}
+
+#[test]
+fn containers_have_no_rights_and_no_disk() {
+    for deployment in of_kind(&objects(&both()), "Deployment") {
+        let pod = at(deployment, "/spec/template/spec");
+        assert_eq!(
+            (at(pod, "/securityContext/runAsNonRoot"), at(pod, "/securityContext/runAsUser")),
+            (&json!(true), &json!(USER))
+        );
+        let context = at(pod, "/containers/0/securityContext");
+        assert_eq!(at(context, "/readOnlyRootFilesystem"), &json!(true));
+        assert_eq!(
+            (at(context, "/capabilities/drop/0"), at(context, "/allowPrivilegeEscalation")),
+            (&json!("ALL"), &json!(false))
+        );
+    }
+}
+
+#[test]
+fn the_arguments_of_the_container_are_those_of_the_program() {
+    use clap::Parser as _;
+    for deployment in of_kind(&objects(&both()), "Deployment") {
+        let arguments = at(deployment, "/spec/template/spec/containers/0/args").as_array().unwrap().clone();
+        let arguments = arguments.iter().map(|one| one.as_str().unwrap().replace("$(POD_NAMESPACE)", "istio-system"));
+        crate::cli::Cli::try_parse_from(std::iter::once("moongate".to_owned()).chain(arguments)).unwrap();
+    }
+}
+
+#[test]
+fn the_autoscaler_looks_at_what_it_is_told() {
+    let autoscale = ["cpu=50", "requests=1000", "connections=20"].map(|one| one.parse().unwrap()).to_vec();
+    let all = objects(&ManifestsArgs { autoscale, ..both() });
+    let metrics = at(of_kind(&all, "HorizontalPodAutoscaler")[0], "/spec/metrics").clone();
+    assert_eq!(*at(&metrics, "/0/resource/target/averageUtilization"), json!(50));
+    let pods = |at_index: usize| {
+        let metric = at(&metrics, &format!("/{at_index}/pods"));
+        (at(metric, "/metric/name").clone(), at(metric, "/target/averageValue").clone())
+    };
+    assert_eq!(pods(1), (json!("istio_requests_per_second"), json!("1000")));
+    assert_eq!(pods(2), (json!("moongate_downstream_connections_open"), json!("20")));
+    for wrong in ["cpu", "cpu=0", "cpu=-1", "memory=80", "requests=many", ""] {
+        assert!(wrong.parse::<AutoscaleTarget>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_folder_deploy_has_what_is_printed() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kustomize");
+    for (file, roles) in [("ingress.yaml", vec![Role::Ingress]), ("egress.yaml", vec![Role::Egress])] {
+        let expected = text(&ManifestsArgs { roles, ..both() });
+        let found = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+        assert_eq!(found, expected, "run `cargo run -- manifests` for deploy/kustomize/{file}");
+    }
+}
+
+#[test]
+fn the_chart_is_the_same_objects_with_values() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/helm");
+    for (file, role) in [("ingress.yaml", Role::Ingress), ("egress.yaml", Role::Egress)] {
+        let found = std::fs::read_to_string(folder.join("templates").join(file)).unwrap_or_default();
+        assert_eq!(found, chart(role), "run `cargo run -- manifests --chart` for deploy/helm/templates/{file}");
+        assert!(!found.contains('@'), "every value has its place");
+    }
+    // With the values of the chart the templates are what is printed.
+    let values = std::fs::read_to_string(folder.join("values.yaml")).unwrap();
+    let values: Value = resources::read::from_yaml(&values).unwrap();
+    let mut text = chart(Role::Ingress).replace("{{ .Release.Namespace }}", "istio-system");
+    for (_, place) in VALUES.iter().filter(|(_, place)| place.contains(".Values")) {
+        let path = place.trim_start_matches("{{ .Values").trim_end_matches(" }}").replace('.', "/");
+        let value = at(&values, &path);
+        text = text.replace(place, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
+    // No address is published.
+    let mut is_left_out = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        is_left_out |= line.contains(".Values.publishAddress");
+        if !is_left_out {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        is_left_out &= !line.contains("{{- end }}");
+    }
+    let mut text = kept;
+    for (_, name) in AUTOSCALE {
+        let begins = format!("  {{{{- with .Values.autoscaling.{name} }}}}\n");
+        let (before, rest) = text.split_once(&begins).unwrap();
+        let (metric, behind) = rest.split_once("  {{- end }}\n").unwrap();
+        // A value that is zero is none, as Helm has it.
+        let value = at(&values, &format!("/autoscaling/{name}")).as_u64().unwrap();
+        let metric = if value == 0 { String::new() } else { metric.replace("{{ . }}", &value.to_string()) };
+        text = format!("{before}{metric}{behind}");
+    }
+    let text = text.replace("{{- if .Values.ingress.enabled }}\n", "").replace("{{- end }}\n", "");
+    let printed = super::text(&ManifestsArgs { roles: vec![Role::Ingress], ..both() });
+    let (_, without_namespace) = printed.split_once("---\n").unwrap();
+    assert_eq!(text, without_namespace);
+}
