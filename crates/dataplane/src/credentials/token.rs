@@ -1,6 +1,6 @@
 //! The token of one client of an authorization server. It is fetched when a request first needs it, and anew when most of its time is over, while
 //! requests use the one before. There is one request to the server at a time, and after a failure none for a while. A token that a destination
-//! rejects is fetched anew early, once, and the next requests wait for that.
+//! rejects is fetched anew early, and the next requests wait for that.
 
 use super::oauth::{self, Issued};
 use arc_swap::ArcSwapOption;
@@ -22,7 +22,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const AFTER_FAILURES: Duration = Duration::from_secs(60);
 /// The shortest time between fetches because of rejections. Whatever clients do to be answered 401, the server is not asked more often.
 const BETWEEN_REJECTIONS: Duration = Duration::from_secs(30);
-/// How long a request waits for the token that takes the place of a rejected one; then it is sent with that one, which other requests may be fine with.
+/// How long a request waits for the token that takes the place of a rejected one; then it is sent with that one, which may still be valid for other requests.
 const REPLACEMENT: Duration = Duration::from_secs(2);
 /// A token is not used for this long before its end: a request takes time to arrive.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -46,8 +46,8 @@ struct Token {
     issued: Instant,
     /// Whether a destination has rejected it, which counts once.
     is_rejected: AtomicBool,
-    /// Whether requests wait for the one that takes its place.
-    is_awaiting: AtomicBool,
+    /// Whether it is fetched anew because a destination has rejected it, and requests wait for that.
+    is_being_replaced: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +58,35 @@ struct Fetching {
     failure: Option<(Arc<str>, Instant)>,
     /// When the last fetch because of a rejection began.
     after_rejection: Option<Instant>,
+}
+
+/// What asks authorization servers for tokens.
+pub(super) trait Issuer {
+    /// Begins a request for a token, and passes its result to `TokenSource::finish`.
+    fn request(self: &Arc<Self>, source: Arc<TokenSource>);
+}
+
+impl Issuer for Upstream {
+    fn request(self: &Arc<Self>, source: Arc<TokenSource>) {
+        // The store owns the task, which must not hold the store.
+        self.spawn(fetch(source, Arc::downgrade(self)));
+    }
+}
+
+impl Fetching {
+    /// Notes that a request to the server begins, and returns `true`; `false` if one is under way. An error if one has failed lately.
+    fn begin(&mut self, now: Instant) -> Result<bool, Arc<str>> {
+        if self.is_under_way {
+            return Ok(false);
+        }
+        if let Some((why, next)) = &self.failure
+            && now < *next
+        {
+            return Err(Arc::clone(why));
+        }
+        self.is_under_way = true;
+        Ok(true)
+    }
 }
 
 impl TokenSource {
@@ -71,9 +100,10 @@ impl TokenSource {
     }
 
     /// Whether requests need not wait. A token that ends soon is fetched meanwhile.
-    pub(super) fn is_ready(self: &Arc<Self>, upstream: &Arc<Upstream>) -> bool {
-        let is_awaiting = self.token.load().as_ref().is_some_and(|token| token.is_awaiting.load(Ordering::Relaxed));
-        !is_awaiting && self.current(upstream).is_ok()
+    pub(super) fn is_ready(self: &Arc<Self>, issuer: &Arc<impl Issuer>) -> bool {
+        let is_being_replaced =
+            self.token.load().as_ref().is_some_and(|token| token.is_being_replaced.load(Ordering::Relaxed));
+        !is_being_replaced && self.current(issuer).is_ok()
     }
 
     /// Whether the last request to the server has failed.
@@ -81,39 +111,34 @@ impl TokenSource {
         self.fetching().failure.is_some()
     }
 
-    /// Notes that a destination has rejected the token that a request was sent with at `sent` or later. The first rejection of a token has it fetched
-    /// anew, and is worth a count.
-    pub(super) fn reject(self: &Arc<Self>, upstream: &Arc<Upstream>, sent: Instant) -> bool {
+    /// Notes that a destination has rejected the token that a request was sent with at `sent` or later. The token is fetched anew, unless that was done
+    /// lately, or cannot be done now; a later rejection may then do it. Returns whether it is the first rejection of the token, which is counted once.
+    pub(super) fn reject(self: &Arc<Self>, issuer: &Arc<impl Issuer>, sent: Instant) -> bool {
+        // Held while the token is looked at, so that no other one takes its place meanwhile.
+        let mut fetching = self.fetching();
         let token = self.token.load_full();
         // A later token may not be the one that was rejected.
         let Some(token) = token.filter(|token| token.issued <= sent) else { return false };
-        if token.is_rejected.swap(true, Ordering::Relaxed) {
-            return false;
-        }
-        let mut fetching = self.fetching();
+        let is_first = !token.is_rejected.swap(true, Ordering::Relaxed);
         let now = Instant::now();
-        if fetching.is_under_way
-            || fetching.after_rejection.is_some_and(|last| now.duration_since(last) < BETWEEN_REJECTIONS)
-        {
-            return true;
+        let is_late = fetching.after_rejection.is_none_or(|last| now.duration_since(last) >= BETWEEN_REJECTIONS);
+        if is_late && matches!(fetching.begin(now), Ok(true)) {
+            fetching.after_rejection = Some(now);
+            // Before the fetch begins, whose end takes it back.
+            token.is_being_replaced.store(true, Ordering::Relaxed);
+            drop(fetching);
+            issuer.request(Arc::clone(self));
         }
-        fetching.after_rejection = Some(now);
-        drop(fetching);
-        // Before the fetch begins, whose end takes it back.
-        token.is_awaiting.store(true, Ordering::Relaxed);
-        if self.fetch(upstream).is_err() {
-            token.is_awaiting.store(false, Ordering::Relaxed);
-        }
-        true
+        is_first
     }
 
     /// The token, or why there is none now. One that is missing, or ends soon, is fetched.
-    pub(super) fn current(self: &Arc<Self>, upstream: &Arc<Upstream>) -> Result<FieldValue<'static>, Arc<str>> {
+    pub(super) fn current(self: &Arc<Self>, issuer: &Arc<impl Issuer>) -> Result<FieldValue<'static>, Arc<str>> {
         let (token, now) = (self.token.load_full(), Instant::now());
         if token.as_ref().is_some_and(|token| now < token.renew) {
             return Ok(token.map_or_else(|| "".into(), |token| token.value.clone()));
         }
-        let begun = self.fetch(upstream);
+        let begun = self.fetch(issuer);
         match token {
             Some(token) if now < token.until => Ok(token.value.clone()),
             Some(_) | None => Err(begun.err().unwrap_or_else(|| "the token is being fetched".into())),
@@ -121,18 +146,20 @@ impl TokenSource {
     }
 
     /// Waits until there is a token, or a request to the server has failed.
-    pub(super) async fn wait(self: &Arc<Self>, upstream: &Arc<Upstream>) -> Result<(), Arc<str>> {
+    pub(super) async fn wait(self: &Arc<Self>, issuer: &Arc<impl Issuer>) -> Result<(), Arc<str>> {
         // Before anything is begun, so that its end is seen.
         let mut ended = self.ended.subscribe();
         loop {
             if let Some(token) = self.token.load_full().filter(|token| Instant::now() < token.until) {
-                if token.is_awaiting.load(Ordering::Relaxed) && timeout(REPLACEMENT, ended.changed()).await.is_err() {
+                if token.is_being_replaced.load(Ordering::Relaxed)
+                    && timeout(REPLACEMENT, ended.changed()).await.is_err()
+                {
                     // Those behind do not wait as well.
-                    token.is_awaiting.store(false, Ordering::Relaxed);
+                    token.is_being_replaced.store(false, Ordering::Relaxed);
                 }
                 return Ok(());
             }
-            self.fetch(upstream)?;
+            self.fetch(issuer)?;
             if ended.changed().await.is_err() {
                 return Err("the gateway ends".into());
             }
@@ -140,23 +167,15 @@ impl TokenSource {
     }
 
     /// Begins a request to the server, unless there is one; an error if one has failed lately.
-    fn fetch(self: &Arc<Self>, upstream: &Arc<Upstream>) -> Result<(), Arc<str>> {
-        let mut fetching = self.fetching();
-        if fetching.is_under_way {
-            return Ok(());
+    fn fetch(self: &Arc<Self>, issuer: &Arc<impl Issuer>) -> Result<(), Arc<str>> {
+        let begins = self.fetching().begin(Instant::now())?;
+        if begins {
+            issuer.request(Arc::clone(self));
         }
-        if let Some((why, next)) = &fetching.failure
-            && Instant::now() < *next
-        {
-            return Err(Arc::clone(why));
-        }
-        fetching.is_under_way = true;
-        drop(fetching);
-        // The store owns the task, which must not hold the store.
-        upstream.spawn(fetch(Arc::clone(self), Arc::downgrade(upstream)));
         Ok(())
     }
 
+    /// Notes the end of a request to the server.
     fn finish(&self, issued: Result<Issued, String>) {
         let (mut fetching, now) = (self.fetching(), Instant::now());
         fetching.is_under_way = false;
@@ -167,9 +186,16 @@ impl TokenSource {
                 }
                 (fetching.failures, fetching.failure) = (0, None);
                 let until = now + lifetime.saturating_sub(MARGIN.min(lifetime / 10));
-                let (is_rejected, is_awaiting) = (AtomicBool::new(false), AtomicBool::new(false));
+                let (is_rejected, is_being_replaced) = <(AtomicBool, AtomicBool)>::default();
                 let renew = now + lifetime * 4 / 5;
-                self.token.store(Some(Arc::new(Token { value, renew, until, issued: now, is_rejected, is_awaiting })));
+                self.token.store(Some(Arc::new(Token {
+                    value,
+                    renew,
+                    until,
+                    issued: now,
+                    is_rejected,
+                    is_being_replaced,
+                })));
             }
             Err(why) => {
                 if fetching.failures == 0 {
@@ -179,7 +205,7 @@ impl TokenSource {
                 fetching.failures = fetching.failures.saturating_add(1);
                 let pause = AFTER_FAILURE.saturating_mul(1 << (fetching.failures - 1).min(16)).min(AFTER_FAILURES);
                 if let Some(token) = &*self.token.load() {
-                    token.is_awaiting.store(false, Ordering::Relaxed);
+                    token.is_being_replaced.store(false, Ordering::Relaxed);
                 }
                 fetching.failure = Some((format!("{}: {why}", self.client.token_url).into(), now + pause));
             }
