@@ -105,11 +105,12 @@ struct ProxyAnswer {
 }
 
 impl TunnelOpener<'_> {
-    /// Opens a tunnel within the connect timeout. It counts as a request of the cluster while it lasts (DR-21).
+    /// Opens a tunnel within the connect timeout, which begins when there is a credential. It counts as a request of the cluster while it lasts (DR-21).
     pub(super) async fn open(self) -> Result<(Tunnel, Counted), TunnelError> {
         let counted = self.cluster.begin_request().ok_or(ConnectError::Overflow)?;
-        let deadline = Instant::now() + self.cluster.config.timeouts.connect;
         self.worker.credentials.wait(self.cluster).await?;
+        // The endpoint has no part in the wait for the credential.
+        let deadline = Instant::now() + self.cluster.config.timeouts.connect;
         let sent = Instant::now().into_std();
         let tunnel = match self.cluster.config.protocol {
             UpstreamProtocol::Http2 { .. } => self.on_stream(deadline).await,
