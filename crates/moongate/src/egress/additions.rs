@@ -3,6 +3,7 @@
 
 use super::denials::{Denial, Target};
 use super::entries::{self, Protocol, port_yaml, put_port};
+use crate::words::printable;
 use resources::key::Key;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,18 +71,16 @@ pub(super) fn add(
     if !is_port && refused.is_empty() {
         return None;
     }
+    // A text that is no destination has no port, and there is nothing to add for it.
+    let port = target.port?;
     let addition = additions.entry(key).or_default();
-    match (is_port, target.port) {
-        (true, Some(port)) => {
-            let protocol = Protocol::of(target.way, port);
-            put_port(&mut addition.ports, &mut addition.remarks, port, protocol);
-            addition.hosts.insert(target.host.clone());
-        }
-        (true, None) => return None,
-        (false, _) => {
-            addition.addresses.extend(refused);
-            addition.addressed.insert(target.host.clone());
-        }
+    if is_port {
+        let protocol = Protocol::of(target.way, port);
+        put_port(&mut addition.ports, &mut addition.remarks, port, protocol);
+        addition.hosts.insert(target.host.clone());
+    } else {
+        addition.addresses.extend(refused);
+        addition.addressed.insert(target.host.clone());
     }
     Some(text)
 }
@@ -99,25 +98,32 @@ pub(super) fn text(key: &Key, addition: &Addition, known: &Known) -> String {
     out
 }
 
+/// A line of a comment. Names and values of somebody else cannot end it.
+fn comment(out: &mut String, text: &str) {
+    let _ = writeln!(out, "# {}", printable(text));
+}
+
 fn ports(key: &Key, addition: &Addition, with: Option<&Value>, out: &mut String) {
     let hosts = addition.hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     out.push('\n');
     for remark in &addition.remarks {
-        let _ = writeln!(out, "# {remark}");
+        comment(out, remark);
     }
     if let Some(object) = with {
-        let _ =
-            writeln!(out, "# {key} as it is, with the ports that clients of {hosts} asked for, for all of its hosts");
+        comment(
+            out,
+            &format!("{key} as it is, with the ports that clients of {hosts} asked for, for all of its hosts"),
+        );
         let _ = write!(out, "---\n{}", crate::yaml::to_yaml(object));
         return;
     }
-    let _ = writeln!(
+    comment(
         out,
-        "# ServiceEntry {key} has {hosts} without these ports. Add them to `spec.ports`, for all of its hosts:"
+        &format!("ServiceEntry {key} has {hosts} without these ports. Add them to `spec.ports`, for all of its hosts:"),
     );
     for (number, protocol) in &addition.ports {
         for line in port_yaml(*number, *protocol).lines() {
-            let _ = writeln!(out, "# {line}");
+            comment(out, line);
         }
     }
     let operations: Vec<Value> = addition
@@ -126,22 +132,33 @@ fn ports(key: &Key, addition: &Addition, with: Option<&Value>, out: &mut String)
         .map(|(number, protocol)| json!({"op": "add", "path": "/spec/ports/-", "value": port(*number, *protocol)}))
         .collect();
     let Key { namespace, name } = key;
-    let _ = writeln!(
+    let operations = Value::from(operations);
+    comment(
         out,
-        "# kubectl patch serviceentry {name} --namespace {namespace} --type json --patch '{}'\n# With `-f PATH`, the files with the configuration, the whole object is printed.",
-        Value::from(operations)
+        &format!("kubectl patch serviceentry {name} --namespace {namespace} --type json --patch '{operations}'"),
     );
+    comment(out, "With `-f PATH`, the files with the configuration, the whole object is printed.");
 }
 
 fn addresses(key: &Key, addition: &Addition, known: Option<&Value>, out: &mut String) {
     let hosts = addition.addressed.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let list: Vec<&str> = addition.addresses.iter().map(String::as_str).collect();
     let before = known.and_then(|object| object.get("metadata")?.get("annotations")?.get(ALLOWED)?.as_str());
-    let all = before.map_or_else(|| list.join(", "), |before| format!("{before}, {}", list.join(", ")));
-    let _ = writeln!(
-        out,
-        "\n# Not without a decision of a person:\n# the names of ServiceEntry {key} ({hosts}) have addresses that are not of the internet. Allow them only if the destination is one of your own:\n# metadata:\n#   annotations:\n#     {ALLOWED}: \"{all}\""
-    );
+    let before = before.unwrap_or_default().split(',').map(str::trim).filter(|range| !range.is_empty());
+    let all: Vec<&str> = before.chain(addition.addresses.iter().map(String::as_str)).collect();
+    // A JSON string is one of YAML as well.
+    let all = Value::from(printable(&all.join(", ")));
+    out.push('\n');
+    for line in [
+        "Not without a decision of a person:",
+        &format!(
+            "the names of ServiceEntry {key} ({hosts}) have addresses that are not of the internet. Allow them only if the destination is one of your own:"
+        ),
+        "metadata:",
+        "  annotations:",
+        &format!("    {ALLOWED}: {all}"),
+    ] {
+        comment(out, line);
+    }
 }
 
 /// The object with further ports, in the form in which it can be applied.

@@ -242,3 +242,38 @@ fn addresses_that_a_service_entry_does_not_allow_are_for_a_person_to_add() {
         assert!(text.contains(&format!("#     moongate.dev/allowed-addresses: \"{expected}\"\n")), "{text}");
     }
 }
+
+/// A denial for addresses of DNS's answer.
+fn inside(authority: &str, entry: &str) -> String {
+    let reason = format!("egress_denied{{address}}','resolved':['10.0.0.7 private'],'rule':'ServiceEntry {entry}");
+    denied("CONNECT", authority, &reason)
+}
+
+#[test]
+fn no_text_of_a_log_or_of_an_object_ends_a_comment() {
+    // `\n` is an escape of JSON, as a line that was forged may have it.
+    let forged = "\\n---\\nkind: ServiceEntry\\n";
+    let address = "egress_denied{address}";
+    let log = [
+        inside("db.test:5432", "default/db"),
+        denied("CONNECT", &format!("db.test{forged}"), address),
+        without_port("GET", "db.test:8080", "ServiceEntry default/db"),
+        without_port("GET", &format!("db.test{forged}"), "ServiceEntry default/db"),
+        inside(&format!("db.test{forged}"), "ServiceEntry default/db"),
+        inside(&format!("other.test{forged}"), "default/other"),
+        without_port("CONNECT", "other.test", "ServiceEntry default/other"),
+    ]
+    .concat();
+    let object = json!({"metadata": {"annotations": {"moongate.dev/allowed-addresses": "10.0.0.0/30,\n---\nkind: \"X\""}}, "spec": {"hosts": ["db.test"]}});
+    for known in [Known::default(), known(&[("db", object)])] {
+        let is_known = !known.0.is_empty();
+        let text = suggest_with(&log, known, false);
+        let objects = text.lines().filter(|line| *line == "---").count();
+        assert_eq!(objects, usize::from(is_known), "{text}");
+        assert!(!text.contains("\nkind: ServiceEntry"), "{text}");
+        assert!(!text.contains("ServiceEntry default/other ("), "nothing is added for what is no destination: {text}");
+        let annotation = "\n#     moongate.dev/allowed-addresses: ";
+        let value = if is_known { r#""10.0.0.0/30, ---?kind: \"X\", 10.0.0.7""# } else { r#""10.0.0.7""# };
+        assert!(text.contains(&format!("{annotation}{value}\n")), "{text}");
+    }
+}
