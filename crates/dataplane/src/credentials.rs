@@ -9,11 +9,12 @@ use hashbrown::HashMap;
 use ir::{CredentialValue, OAuthClient, RequestCredential};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use text::FieldValue;
+use text::{FieldValue, HeaderName};
 use token::TokenSource;
 use tokio::time::{Duration, Instant, timeout};
 use upstream::{ClusterState, Upstream};
 use wire::edit::{Edits, FieldEdit};
+use wire::view::Fields;
 
 /// How long a request waits for a token.
 const WAIT: Duration = Duration::from_secs(10);
@@ -87,23 +88,25 @@ impl Credentials {
         TokenCounts { unavailable, rejected: self.rejected.load(Ordering::Relaxed) }
     }
 
-    /// Writes a head with the credential of requests to a cluster, in place of what the client has sent: an edit behind all others, which nothing sees
-    /// but what writes the head.
+    /// Writes a head with the credential of requests to a cluster, in place of what servers may read as it: edits behind all others, which nothing
+    /// sees but what writes the head. `received` are the header lines of the client.
     pub(crate) fn inject<T>(
         &self,
         cluster: &ClusterState,
+        received: Fields<'_>,
         edits: &Edits<'_>,
         write: impl FnOnce(&Edits<'_>) -> T,
     ) -> Result<T, CredentialUnavailable> {
         let Some(credential) = cluster.config.credential.as_deref() else { return Ok(write(edits)) };
         let value = self.value(credential)?;
+        let aliases = aliases(credential, received, edits);
         // The list is made anew, because it borrows from the credential as well.
         let mut injected = Edits {
             target: edits.target.clone(),
             authority: edits.authority,
             fields: edits.fields.iter().map(by_ref).collect(),
         };
-        credential.aliases.iter().for_each(|alias| injected.remove(alias));
+        aliases.iter().for_each(|alias| injected.remove(alias));
         injected.set(&credential.header, value);
         Ok(write(&injected))
     }
@@ -131,6 +134,14 @@ impl Credentials {
         sources.insert(Arc::clone(client), Used { source: Arc::clone(&source), last: now });
         source
     }
+}
+
+/// The names of header lines that servers may read as that of a credential.
+fn aliases(credential: &RequestCredential, received: Fields<'_>, edits: &Edits<'_>) -> Vec<HeaderName> {
+    let names = received.iter().map(|(name, _)| name).chain(edits.fields.iter().map(|edit| edit.name().as_bytes()));
+    let read = names.filter(|name| credential.is_read_as(name)).filter_map(|name| std::str::from_utf8(name).ok());
+    // With the letters of a header's name each of them is one.
+    read.filter_map(|name| HeaderName::parse(name).ok()).collect()
 }
 
 fn by_ref<'a>(edit: &'a FieldEdit<'_>) -> FieldEdit<'a> {

@@ -129,7 +129,8 @@ fn parse(source: &str, values: &BTreeMap<Text, Box<[u8]>>) -> Result<RequestCred
         }
         ["header", "value"] => {
             let header = HeaderName::parse(get("header")).map_err(|error| format!("`header`: {error}"))?;
-            if RESERVED.contains(&header.as_str()) {
+            // As servers read it, and as it is compared with the header lines of clients.
+            if RESERVED.contains(&&*header.as_str().replace('_', "-")) {
                 return Err(format!("`header` names `{header}`, which belongs to the connection or to the message"));
             }
             (header, fixed("value", get("value"))?)
@@ -138,7 +139,7 @@ fn parse(source: &str, values: &BTreeMap<Text, Box<[u8]>>) -> Result<RequestCred
         [] => return Err("it is empty".to_owned()),
         _ => return Err(format!("its keys are {}", keys.join(", "))),
     };
-    Ok(RequestCredential::new(source.into(), header, value))
+    Ok(RequestCredential { source: source.into(), header, value })
 }
 
 /// The error does not repeat the value.

@@ -172,7 +172,9 @@ async fn send(
     let limit = cluster.config.timeouts.connect;
     let destination = Destination { worker, cluster, endpoint: &endpoint, sender, limit };
     worker.credentials.wait(cluster).await?;
-    let head = worker.credentials.inject(cluster, request.edits, |edits| request.head(cluster, edits))??;
+    let head = worker
+        .credentials
+        .inject(cluster, request.parts.fields, request.edits, |edits| request.head(cluster, edits))??;
     let mut may_use_idle = true;
     loop {
         match exchange(destination, &request, head.clone(), may_use_idle).await {

@@ -288,7 +288,7 @@ impl Prepared<'_> {
     ) -> Option<MirrorRequest> {
         let client = &self.conn.client;
         // The credential of the destination is not among the edits, and the mirror has its own, if any.
-        let head = self.worker.credentials.inject(&cluster, edits, |edits| {
+        let head = self.worker.credentials.inject(&cluster, parts.fields, edits, |edits| {
             if speaks_http2(&cluster, &self.conn.downstream) {
                 return Some(OwnHead::Frame(stream_head(&cluster, parts, scheme, edits)?.request));
             }

@@ -105,7 +105,7 @@ impl<'a> HeadSource<'a> {
             }
             Ok(None)
         };
-        self.worker.credentials.inject(self.cluster, edits, write).map_err(|_| Unwritten::Credential)?
+        self.worker.credentials.inject(self.cluster, parts.fields, edits, write).map_err(|_| Unwritten::Credential)?
     }
 }
 

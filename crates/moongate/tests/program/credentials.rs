@@ -83,6 +83,20 @@ fn destinations_get_the_header_of_the_secret_and_nobody_else_sees_it() {
         let nominated = seen(&ask(&gateway, &["-H", "Connection: x-api-key"]));
         assert_eq!(nominated.header("x-api-key").as_deref(), Some("f1rst-s3cret"));
     }
+    // Names of clients in HTTP/2, and of a Secret with underscores.
+    let alias = routed(&gateway, &["--http2-prior-knowledge", "-H", "X_Api-Key: mine", "-H", "x_api_keys: kept"]);
+    let request = seen(&alias);
+    assert_eq!(request.header("x-api-key").as_deref(), Some("f1rst-s3cret"));
+    assert_eq!((request.header("x_api-key"), request.header("x_api_keys").as_deref()), (None, Some("kept")));
+    write(&world, &config(&world, named, "header: X_Api_Key, value: underscored"));
+    until("the header is another one", || {
+        seen(&routed(&gateway, &[])).header("x_api_key").as_deref() == Some("underscored")
+    });
+    for ask in [proxied, routed] {
+        let request = seen(&ask(&gateway, &["-H", "X-Api-Key: mine", "-H", "x_api-key: mine"]));
+        assert_eq!((request.header("x-api-key"), request.header("x_api-key")), (None, None));
+        assert_eq!(request.header("x_api_key").as_deref(), Some("underscored"));
+    }
     // The next one is used at once.
     write(&world, &key("s3cond-s3cret"));
     until("the secret is another one", || {
