@@ -176,6 +176,11 @@ impl Explainer {
         let original_port = arrival.original_port;
         let context =
             RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer, original_port };
+        let to_itself = || decision::to_itself(&context, &decision::prepare(&context, &mut Scratch::default()).ok()?);
+        if let Some(itself) = http.settings.forward.then(to_itself).flatten() {
+            answer.outcome = local(&itself);
+            return Ok(());
+        }
         if let Some(denied) = arrival.unchecked(&context, answer) {
             answer.outcome = denied;
             if let Some(dialect) = context.dialect() {

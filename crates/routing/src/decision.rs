@@ -120,15 +120,26 @@ pub fn route<'t>(
     }
 }
 
-/// The route of a request to a forward proxy. A target without an authority is for the proxy itself, unless the client does not know of the proxy.
+/// Whether a target, as it was received, may be for a forward proxy itself: it has no authority.
+pub fn may_be_to_itself(target: &[u8]) -> bool {
+    matches!(target.first(), Some(b'/' | b'*'))
+}
+
+/// The answer to a request that is for a forward proxy itself. `None` if it is for a destination: its target has an authority, or the client does not
+/// know of the proxy.
+pub fn to_itself(context: &RequestContext<'_>, view: &RequestView<'_>) -> Option<LocalAnswer> {
+    let target = context.request.target.of(context.buffer);
+    (context.original_port.is_none() && may_be_to_itself(target)).then(|| forward::to_itself(view))
+}
+
+/// The route of a request to a forward proxy.
 pub fn proxied<'t>(
     list: &'t AllowList,
     context: &RequestContext<'_>,
     view: &RequestView<'_>,
 ) -> Result<&'t Arc<RouteEntry>, Unrouted> {
-    let target = context.request.target.of(context.buffer);
-    if context.original_port.is_none() && matches!(target.first(), Some(b'/' | b'*')) {
-        return Err(Unrouted::NotProxied(forward::to_itself(view)));
+    if let Some(answer) = to_itself(context, view) {
+        return Err(Unrouted::NotProxied(answer));
     }
     let asked = Asked::of(view).ok_or(Unrouted::Refused(prepare::Refusal::Host))?;
     list.decide(&asked).map_err(|denial| Unrouted::NotProxied(denial.answer(&asked)))

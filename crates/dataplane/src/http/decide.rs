@@ -15,7 +15,9 @@ use crate::conn::{EarlyPick, TableVersion, Worker};
 use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
 use ir::{FieldName, HttpSettings, Sni};
-use routing::{Claims, FilterState, Refusal, RequestContext, RouteAction, RouteEntry, Unrouted, decision, substitute};
+use routing::{
+    Claims, FilterState, LocalAnswer, Refusal, RequestContext, RouteAction, RouteEntry, Unrouted, decision, substitute,
+};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +76,16 @@ pub(super) fn proceed(request: &mut ReceivedRequest<'_>, routed: Routed, reply: 
         Some(reply) => request.respond(reply, routed),
     });
     decision.unwrap_or_else(respond)
+}
+
+/// The answer to a request that is for the forward proxy itself; `None` if it is for a destination, or cannot be read.
+pub(super) fn to_itself(request: &mut ReceivedRequest<'_>, version: &TableVersion) -> Option<LocalAnswer> {
+    if !decision::may_be_to_itself(request.target()) {
+        // Without preparing it once more than is needed.
+        return None;
+    }
+    let answer = request.prepare(version.http.settings, |request| decision::to_itself(request.context, request.view));
+    answer.ok().flatten()
 }
 
 /// The destination that a request names, for a cluster whose endpoints are the addresses of a name: the host that is sent to the backend.

@@ -18,6 +18,12 @@ pub(in crate::http) fn pass_gate(
 ) -> Result<Decision, Arc<TableVersion>> {
     let table = Arc::clone(&request.conn.table);
     let version = table.version();
+    // The answer has nothing but the address that the client knows. A browser loads it before it knows of a proxy that asks for a password.
+    if version.http.settings.forward
+        && let Some(answer) = decide::to_itself(request, &version)
+    {
+        return Ok(Decision::Respond(Reply::Plain(answer), None));
+    }
     let asks = version.policies.as_deref().is_some_and(|policies| policies.ext_authz.is_some());
     if asks { Err(Arc::clone(&version)) } else { Ok(authenticate_and_decide(request, &version, info)) }
 }

@@ -1,6 +1,6 @@
 //! Who may use a forward proxy: certificates, users and tokens of clients (E-41, E-42).
 
-use super::{PROXY, World, curl, seen};
+use super::{PROXY, World, curl, seen, sent};
 use std::fs;
 use std::path::Path;
 use testkit::wait::until;
@@ -55,6 +55,15 @@ fn e_42_users_of_a_proxy_say_who_they_are_and_policies_know_them() {
         assert_eq!(curl(&proxy(user), "https://en.wiki.test/", &[]).connect, 407, "{user}");
         let denied = curl(&proxy(user), "http://api.test/", &[]);
         assert!(denied.status == 407 && denied.body.contains("egress denied"), "{user}: {denied:?}");
+    }
+    // What a browser loads before it knows of the proxy has nothing but the address of the proxy, and nothing else is let in by that.
+    let own = |path: &str| curl("", &format!("{}{path}", proxy("")), &[]);
+    let pac = own("/proxy.pac");
+    assert!(pac.status == 200 && pac.body.contains(&format!("PROXY {}", gateway.address(PROXY))), "{pac:?}");
+    assert_eq!(own("/").status, 400);
+    for (target, status) in [("http://api.test/proxy.pac", "407"), ("http://api.test/", "407"), ("/proxy.pac", "200")] {
+        let answer = sent(&gateway, format!("GET {target} HTTP/1.1\r\nHost: api.test\r\n\r\n").as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
     }
     // The next password is used at once, and without the Secret nobody is let in.
     let path = world.folder.path().join("a.yaml");
