@@ -1,7 +1,7 @@
 //! Writes one line of the access log (TE-05).
 //!
 //! What a peer sends cannot end a line or a string in it, nor change how the line is shown: in text, quotes, backslashes, characters that are not
-//! shown as themselves, and octets that are no UTF-8 are escaped.
+//! shown as themselves, and bytes that are not valid UTF-8 are escaped.
 
 use crate::substitute::{self, Facts};
 use ir::{Format, JsonNode, LogFormat, Operator, Part};
@@ -60,11 +60,25 @@ fn escape(out: &mut Vec<u8>, begin: usize) {
     }
 }
 
-/// Whether a character is not shown as itself: it controls a terminal, ends a line, or changes the direction or the place of what stands beside it.
+/// Whether a character is not shown as itself: it controls a terminal, ends a line, changes the direction or the place of what stands beside it, or
+/// cannot be seen.
 pub fn is_hidden(c: char) -> bool {
-    // Joiners are parts of words, and are kept.
+    // The joiners U+200C and U+200D are parts of words, and are kept.
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2064}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 fn write_json(node: &JsonNode, facts: &dyn Facts, out: &mut Vec<u8>) {
@@ -126,7 +140,11 @@ pub fn write_json_string(text: &[u8], out: &mut Vec<u8>) {
         match c {
             '"' => out.extend_from_slice(b"\\\""),
             '\\' => out.extend_from_slice(b"\\\\"),
-            c => out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
+            // Beyond U+FFFF these are two units of UTF-16 (RFC 8259 §7).
+            c => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| out.extend_from_slice(format!("\\u{unit:04x}").as_bytes())),
         }
         rest = rest.get(at + c.len_utf8()..).unwrap_or_default();
     }
@@ -207,6 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn characters_that_cannot_be_seen_are_hidden_but_for_joiners() {
+        for c in
+            "\u{61c}\u{ad}\u{180e}\u{200b}\u{2060}\u{2064}\u{e0000}\u{e007f}\u{200e}\u{2028}\u{2069}\u{feff}\r".chars()
+        {
+            assert!(is_hidden(c), "{c:?}");
+        }
+        for c in "a é\u{200c}\u{200d}\u{2065}\u{1f600}\u{e0080}".chars() {
+            assert!(!is_hidden(c), "{c:?}");
+        }
+    }
+
+    #[test]
     fn nothing_in_a_value_changes_how_the_line_is_shown() {
         let text = LogFormat::Text(Format::parse("%REQ(x-a)%|\n").unwrap());
         let json = LogFormat::Json(JsonNode::Format(Format::parse("%REQ(x-a)%").unwrap()));
@@ -214,6 +244,9 @@ mod tests {
             // The introducer of a terminal's sequences in one character, and an order to write from right to left.
             ("\u{9b}2J\u{202e}a".as_bytes(), "\\xc2\\x9b2J\\xe2\\x80\\xaea", "\\u009b2J\\u202ea"),
             ("a\u{2028}b\u{feff}c".as_bytes(), "a\\xe2\\x80\\xa8b\\xef\\xbb\\xbfc", "a\\u2028b\\ufeffc"),
+            ("a\u{200b}\u{ad}b".as_bytes(), "a\\xe2\\x80\\x8b\\xc2\\xadb", "a\\u200b\\u00adb"),
+            // A character of a tag, which JSON has as a pair.
+            ("\u{e0041}".as_bytes(), "\\xf3\\xa0\\x81\\x81", "\\udb40\\udc41"),
             (b"a\x9bb", "a\\x9bb", "a\u{fffd}b"),
             ("é\"\\ⓛ\u{1f600}".as_bytes(), "é\\\"\\\\ⓛ\u{1f600}", "é\\\"\\\\ⓛ\u{1f600}"),
         ] {
