@@ -160,6 +160,9 @@ pub(crate) struct ExplainArgs {
     /// says then, `https:` for the server name, `http:` for a request in clear text, `tcp://ANY` for other octets or none
     #[arg(long, value_name = "ADDR", conflicts_with = "proxy")]
     pub(crate) connected_to: Option<SocketAddr>,
+    /// The number of the port that the connection is redirected to, where several servers take redirected connections
+    #[arg(long, value_name = "PORT", requires = "connected_to")]
+    pub(crate) redirected_to: Option<u16>,
     /// The address of the client
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) from: IpAddr,

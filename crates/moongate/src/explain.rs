@@ -123,16 +123,16 @@ impl Explainer {
         Ok(answer)
     }
 
-    /// What becomes of a connection that the network sends to the gateway, and the request that it is taken for. Of `question`, `tls` has the server
-    /// name of a client that begins with TLS, and the rest is the request of one in clear text.
+    /// What becomes of a redirected connection, and the request that it is taken for; an error if several servers could have received it. Of
+    /// `question`, `tls` has the server name of a client that begins with TLS, and the rest is the request of one in clear text.
     pub fn ask_redirected(&self, original: &Original, question: &Question) -> Result<(Question, Answer)> {
-        let is_transparent = |served: &&Served| served.listener.original_destination.is_some();
-        let Some(served) = self.listeners.iter().find(is_transparent) else {
+        let found = redirected::server(&self.listeners, original.redirected_to)?;
+        let Some(served) = found else {
             return Ok((question.clone(), Answer::new(None, redirected::no_server())));
         };
         let mut answer = Answer::new(Some(&served.listener), answered(400, "http1.codec_error"));
         let Some(Service::Http(id)) = served.listener.plain.as_ref() else {
-            bail!("a listener for redirected connections speaks no HTTP");
+            bail!("a listener for redirected connections does not serve HTTP");
         };
         let table = self.snapshot.tables.get(id).zip(self.tables.get(id));
         let (http, table) = table.context("a listener names a table that is not there")?;

@@ -27,13 +27,15 @@ pub struct Question {
     pub identity: Option<String>,
 }
 
-/// How a connection came whose client does not know of the gateway.
+/// How a redirected connection came, whose client does not know of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Original {
     /// The address that the client has connected to.
     pub address: SocketAddr,
     /// What its first octets are.
     pub begins: Begins,
+    /// The number of the port of the server that it is redirected to; needed if there are several.
+    pub redirected_to: Option<u16>,
 }
 
 /// The first octets of a client.

@@ -39,7 +39,7 @@ impl<'a> Url<'a> {
     }
 }
 
-/// How the connection of a client comes that does not know of the gateway; `None` where there is no such client.
+/// How a redirected connection comes; `None` if the question is not about one.
 pub(super) fn original(args: &ExplainArgs) -> Result<Option<Original>> {
     let scheme = args.words.iter().find_map(|word| word.split_once("://")).map_or("", |(scheme, _)| scheme);
     let begins = match scheme {
@@ -48,8 +48,8 @@ pub(super) fn original(args: &ExplainArgs) -> Result<Option<Original>> {
         _ => Begins::Other,
     };
     match args.connected_to {
-        Some(address) => Ok(Some(Original { address, begins })),
-        None if scheme == "tcp" => bail!("`tcp:` is for clients that do not know of the gateway: add `--connected-to`"),
+        Some(address) => Ok(Some(Original { address, begins, redirected_to: args.redirected_to })),
+        None if scheme == "tcp" => bail!("`tcp:` is for redirected connections: add `--connected-to`"),
         None => Ok(None),
     }
 }

@@ -1,14 +1,38 @@
-//! Clients that do not know of the gateway, whose connections the network sends to it: what they are taken for, and what they receive, as the data
-//! plane has it (`dataplane::entry`).
+//! Redirected connections, which the network sends to a transparent proxy: the server that receives them, what they are taken for, and what their
+//! clients receive, as in the data plane (`dataplane::entry`).
 
 use super::answer::{Begins, Original, Outcome, Question};
+use super::arrival::Served;
+use anyhow::{Result, bail};
 use routing::forward::implied_host;
 
 /// Why no server takes such a client.
 pub(super) fn no_server() -> Outcome {
-    let reason =
-        "no Gateway has the annotation `moongate.dev/original-destination`, so that no server takes such connections";
+    let reason = "no Gateway has the annotation `moongate.dev/original-destination`, so that no server takes redirected connections";
     Outcome::Closed { reason: reason.to_owned() }
+}
+
+/// The server that receives redirected connections: the one with this port, if there is a port; `None` if there is no such server. An error if the port
+/// is none of theirs, or is missing where there are several.
+pub(super) fn server(listeners: &[Served], port: Option<u16>) -> Result<Option<&Served>> {
+    let all: Vec<&Served> = listeners.iter().filter(|served| served.listener.original_destination.is_some()).collect();
+    let ports = || {
+        let ports: Vec<String> = all.iter().map(|served| served.listener.server_port.to_string()).collect();
+        ports.join(", ")
+    };
+    let of_port = |port: u16| all.iter().copied().find(|served| served.listener.server_port == port);
+    match (port, &all[..]) {
+        (_, []) => Ok(None),
+        (None, [served]) => Ok(Some(*served)),
+        (None, _) => bail!(
+            "several servers take redirected connections: add `--redirected-to` with one of their ports ({})",
+            ports()
+        ),
+        (Some(port), _) => match of_port(port) {
+            Some(served) => Ok(Some(served)),
+            None => bail!("no server takes redirected connections on port {port}; those that do have: {}", ports()),
+        },
+    }
 }
 
 /// The request that a connection is taken for. Of `question`, `tls` has the server name of a client that begins with TLS, and the rest is the request

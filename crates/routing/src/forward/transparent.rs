@@ -1,5 +1,5 @@
-//! What clients ask for that do not know of a forward proxy: the host is what their first octets name, and otherwise the address that they have
-//! connected to.
+//! What clients of a transparent proxy ask for, which do not know of it: the host is what the first octets of a redirected connection name, and
+//! otherwise the address that the client has connected to.
 
 use std::net::IpAddr;
 use wire::destination::{Destination, DestinationHost};
@@ -16,7 +16,7 @@ pub fn implied_host<'a>(server_name: Option<&'a str>, address: IpAddr) -> Option
     }
 }
 
-/// The request for a tunnel that such a client would have sent.
+/// The request for a tunnel that the client of a redirected connection would have sent.
 pub fn implied_request(host: DestinationHost<'_>, port: u16) -> String {
     format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n")
 }

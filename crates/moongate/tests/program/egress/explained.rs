@@ -89,6 +89,16 @@ fn explain_answers_for_connections_of_clients_that_do_not_know_of_the_gateway() 
     told(&["--connected-to", "198.41.0.9:25", "http://evil.test:25/"], &["forward|25|default/mail|mail.test"]);
     told(&["--connected-to", "198.41.0.4:25", "tcp://mail"], &["closed", "for 403 egress_denied{not_listed}"]);
     told(&["tcp://mail"], &["add `--connected-to`"]);
+    // Of several servers one has to be named.
+    let second = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: second, namespace: istio-system, annotations: {moongate.dev/original-destination: REDIRECT}}\nspec:\n  selector: {istio: egressgateway}\n  servers:\n  - {port: {number: 15002, name: transparent, protocol: HTTP_PROXY}, hosts: [en.wiki.test]}\n---\n";
+    fs::write(world.folder.path().join("a.yaml"), format!("{second}{config}{mail}")).unwrap();
+    let port = PROXY.to_string();
+    let several = format!("add `--redirected-to` with one of their ports ({port}, 15002)");
+    told(&["--connected-to", http, "http://api.test/x"], &[&several]);
+    let to = |port| ["--connected-to", http, "--redirected-to", port, "http://api.test/x"];
+    told(&to(&port), &["forward|80|default/api|api.test"]);
+    told(&to("15002"), &["403"]);
+    told(&to("15003"), &["no server takes redirected connections on port 15003", "15002"]);
     fs::write(world.folder.path().join("a.yaml"), world.config("", "")).unwrap();
     told(
         &["--connected-to", http, "http://api.test/x"],

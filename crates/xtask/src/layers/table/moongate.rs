@@ -67,7 +67,6 @@ pub(super) const ORDER: &[List<'static>] = &[
         &[
             "answer",
             "question",
-            "redirected",
             "outcomes",
             "authorization",
             "external",
@@ -76,6 +75,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "policies",
             "secured",
             "arrival",
+            "redirected",
             "targets",
             "text",
             "tokens",
