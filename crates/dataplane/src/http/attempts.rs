@@ -156,7 +156,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Waits before the next attempt; an error if there is none, or if the route's timeout ends or the client resets meanwhile.
+    /// Waits before the next attempt, and for its credential; an error if there is none, or if the route's timeout ends or the client resets meanwhile.
     pub(super) async fn wait(
         &mut self,
         client: &mut Downstream,
@@ -172,7 +172,32 @@ impl<'a> Attempts<'a> {
             let slept = client.until_reset(tokio::time::sleep(wait)).await;
             slept.map_err(|ClientReset| Unanswered::Failed(Failure::ClientClosed))?;
         }
-        if self.is_timed_out() { Err(Unanswered::Failed(Failure::Timeout)) } else { Ok(()) }
+        if self.is_timed_out() {
+            return Err(Unanswered::Failed(Failure::Timeout));
+        }
+        self.wait_for_credential(client).await
+    }
+
+    /// Waits for the credential that the next attempt is sent with: the destination may have rejected that of the last one.
+    async fn wait_for_credential(&mut self, client: &mut Downstream) -> Result<(), Unanswered> {
+        let cluster = &self.plan.cluster;
+        if cluster.config.credential.is_none() {
+            return Ok(());
+        }
+        let left = self.time_left().unwrap_or(Duration::MAX);
+        let waiting = tokio::time::timeout(left, self.worker.credentials.wait(cluster));
+        match client.until_reset(waiting).await {
+            Err(ClientReset) => Err(Unanswered::Failed(Failure::ClientClosed)),
+            Ok(Err(_)) => Err(Unanswered::Failed(Failure::Timeout)),
+            Ok(Ok(Err(error))) => {
+                self.info.transport_failure = error.to_string();
+                Err(Unanswered::NotConnected { reject: Reject::UpstreamCredentialUnavailable, tried: false })
+            }
+            Ok(Ok(Ok(()))) => {
+                self.info.credential_at = Some(Instant::now());
+                Ok(())
+            }
+        }
     }
 
     /// Writes the head for another attempt, and remembers a retry.

@@ -174,6 +174,17 @@ impl Issuer {
         let client = format!("token-url: 'http://{}/token', client-id: gateway, client-secret: {secret}", self.address);
         config(world, "moongate.dev/credential: bank", &format!("{client}, client-authentication: post, scope: read"))
     }
+
+    /// With a destination in clear text in place of the one in TLS.
+    fn guarded_config(&self, world: &World, guarded: &Guarded, secret: &str) -> String {
+        let config = self.config(world, secret);
+        let (before, after) = config.split_once("hosts: [bank.test]\n  location").unwrap();
+        let https = format!("targetPort: {}", world.secured.address.port());
+        let after = after.replacen(&https, &format!("targetPort: {}", guarded.address.port()), 1);
+        let (rule, rest) = after.split_once("  trafficPolicy: {tls").unwrap();
+        let (_, rest) = rest.split_once('\n').unwrap();
+        format!("{before}hosts: [bank.test]\n  location{rule}{rest}")
+    }
 }
 
 #[test]
@@ -273,15 +284,7 @@ impl Guarded {
 #[test]
 fn a_token_that_the_destination_rejects_is_fetched_anew_for_the_next_request() {
     let (world, issuer, guarded) = (World::new(), Issuer::start(), Guarded::start());
-    let config = |secret: &str| {
-        let config = issuer.config(&world, secret);
-        let (before, after) = config.split_once("hosts: [bank.test]\n  location").unwrap();
-        let https = format!("targetPort: {}", world.secured.address.port());
-        let after = after.replacen(&https, &format!("targetPort: {}", guarded.address.port()), 1);
-        let (rule, rest) = after.split_once("  trafficPolicy: {tls").unwrap();
-        let (_, rest) = rest.split_once('\n').unwrap();
-        format!("{before}hosts: [bank.test]\n  location{rule}{rest}")
-    };
+    let config = |secret: &str| issuer.guarded_config(&world, &guarded, secret);
     let gateway = start(&world, &config("f1rst"));
     let asked = || issuer.asked.load(Ordering::SeqCst);
     assert_eq!((proxied(&gateway, &[]).status, asked()), (200, 1));
@@ -310,4 +313,16 @@ fn a_token_that_the_destination_rejects_is_fetched_anew_for_the_next_request() {
     until("that is counted", || metrics().contains("\nmoongate_credential_tokens_unavailable 1\n"));
     assert!(gateway.log().contains("a token for requests to destinations cannot be fetched"), "{}", gateway.log());
     assert!(gateway.log().contains("a destination has rejected the token of requests"), "{}", gateway.log());
+}
+
+#[test]
+fn a_retry_on_401_is_sent_with_another_token_than_the_one_that_was_rejected() {
+    let (world, issuer, guarded) = (World::new(), Issuer::start(), Guarded::start());
+    let config = issuer.guarded_config(&world, &guarded, "f1rst");
+    let retries = "  http:\n  - retries: {attempts: 1, retryOn: '401'}\n    route:";
+    let gateway = start(&world, &config.replacen("  http:\n  - route:", retries, 1));
+    let counts = || (guarded.served.load(Ordering::SeqCst), issuer.asked.load(Ordering::SeqCst));
+    assert_eq!((routed(&gateway, &[]).status, counts()), (200, (1, 1)));
+    guarded.accepted.store(2, Ordering::SeqCst);
+    assert_eq!((routed(&gateway, &[]).status, counts()), (200, (3, 2)));
 }

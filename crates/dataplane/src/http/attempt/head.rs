@@ -53,6 +53,8 @@ impl Attempt<'_> {
         {
             let can_repeat = self.request.is_replayable() && !self.response.send.any_written();
             if self.retries.admit(self.plan, can_repeat) {
+                // A token that was rejected by a 401 is rejected by one that the client does not receive, too.
+                self.response.status = self.response.head.status;
                 return Err(Failure::RetriableResponse);
             }
         }
