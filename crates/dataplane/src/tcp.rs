@@ -54,7 +54,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: TcpConnection) {
             timer: &conn.timer,
             idle_timeout: conn.entry.config.idle_timeout,
         };
-        let Relayed { to_backend, to_client } = tunnel.run(&worker, client, deadline).await;
+        let Relayed { to_backend, to_client, .. } = tunnel.run(&worker, client, deadline).await;
         (info.received, info.sent) = (to_backend, to_client);
         if deadline.is_some_and(|end| end <= Instant::now()) {
             info.flags = Flags::DT;

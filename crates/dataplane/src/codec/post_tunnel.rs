@@ -67,6 +67,8 @@ impl Duplex for PostTunnel {
                 return Poll::Ready(Ok(count));
             }
             let count = match self.connection.stream.poll_read(context, self.input.room()) {
+                // A body whose end was not received is incomplete, however the connection ended.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
                 Poll::Ready(read) => read?,
                 Poll::Pending => {
                     self.input.release();

@@ -66,8 +66,8 @@ impl Splice {
             Ok(PipeStep::Filled(0)) => return Poll::Ready(Err(TransferError::Source(ReceiveError::Incomplete))),
             Ok(PipeStep::Filled(count)) => count as u64,
             Ok(PipeStep::Emptied(_)) => 0,
-            Err(PipeError::Source) => return Poll::Ready(Err(TransferError::Source(ReceiveError::Closed))),
-            Err(PipeError::Sink) => return Poll::Ready(Err(TransferError::Sink)),
+            Err(PipeError::Source(_)) => return Poll::Ready(Err(TransferError::Source(ReceiveError::Closed))),
+            Err(PipeError::Sink(_)) => return Poll::Ready(Err(TransferError::Sink)),
         };
         *left = left.saturating_sub(received);
         let is_done = *left == 0 && pipe.is_empty();

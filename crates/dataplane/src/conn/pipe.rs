@@ -76,17 +76,11 @@ pub(crate) enum PipeStep {
     Emptied(usize),
 }
 
-/// Which side of a splice failed.
+/// Which side of a splice failed, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PipeError {
-    Source,
-    Sink,
-}
-
-impl From<PipeError> for io::Error {
-    fn from(_: PipeError) -> Self {
-        io::ErrorKind::BrokenPipe.into()
-    }
+    Source(io::ErrorKind),
+    Sink(io::ErrorKind),
 }
 
 impl Pipe {
@@ -99,9 +93,11 @@ impl Pipe {
         context: &mut Context<'_>,
     ) -> Poll<Result<PipeStep, PipeError>> {
         if self.is_empty() {
-            self.poll_fill(from, most, context).map_ok(PipeStep::Filled).map_err(|_| PipeError::Source)
+            self.poll_fill(from, most, context)
+                .map_ok(PipeStep::Filled)
+                .map_err(|error| PipeError::Source(error.kind()))
         } else {
-            self.poll_empty(to, context).map_ok(PipeStep::Emptied).map_err(|_| PipeError::Sink)
+            self.poll_empty(to, context).map_ok(PipeStep::Emptied).map_err(|error| PipeError::Sink(error.kind()))
         }
     }
 

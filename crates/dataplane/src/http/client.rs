@@ -24,6 +24,8 @@ pub(super) enum Disposition {
     KeepAlive,
     /// It is closed.
     Close,
+    /// It is closed without the end of TLS: what the client has received is incomplete.
+    Abort,
     /// It is closed after the response has arrived at the client.
     Linger,
 }

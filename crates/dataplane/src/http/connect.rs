@@ -87,9 +87,7 @@ pub(super) async fn run(
         }
         return Disposition::Close;
     }
-    let relayed = tunnel::run(request, Upstream::connection(connection)).await;
-    (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
-    Disposition::Close
+    tunnel::run(request, Upstream::connection(connection), info).await
 }
 
 /// Tells the client that the tunnel is open; `false` if the client did not receive that. What came behind the head is the tunnel's.

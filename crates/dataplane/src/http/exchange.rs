@@ -77,7 +77,7 @@ fn is_followed_connect(request: &ReceivedRequest<'_>) -> bool {
 fn end_after(disposition: Disposition) -> Disposition {
     match disposition {
         Disposition::KeepAlive => Disposition::Linger,
-        Disposition::Close | Disposition::Linger => disposition,
+        Disposition::Close | Disposition::Abort | Disposition::Linger => disposition,
     }
 }
 

@@ -84,11 +84,7 @@ async fn finish(
     info: &mut StreamInfo,
 ) -> Disposition {
     match finished {
-        Finished::Tunnel => {
-            let relayed = boxed(|| tunnel::run(request, up)).await;
-            (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
-            Disposition::Close
-        }
+        Finished::Tunnel => boxed(|| tunnel::run(request, up, info)).await,
         Finished::Answered { is_clean, close } => {
             if let Some(up) = up.into_reusable().filter(|_| is_clean) {
                 request.worker.pool.borrow_mut().put(up, Instant::now());
@@ -146,7 +142,7 @@ fn break_off(
     let own = if failure == Failure::ClientTrailers { Flags::DPE } else { Flags::DC };
     info.flags |= reject.map_or(own, |reject| reject.reason().flags);
     info.detail = failure.detail();
-    Disposition::Close
+    Disposition::Abort
 }
 
 /// Ends an exchange whose client has reset before anything was sent.

@@ -27,6 +27,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut conn: ClientConnection) {
         match disposition {
             Disposition::KeepAlive => {}
             Disposition::Close => break,
+            Disposition::Abort => return,
             Disposition::Linger => {
                 linger(&worker, &mut conn).await;
                 return;

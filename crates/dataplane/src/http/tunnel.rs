@@ -1,11 +1,12 @@
 //! After a switch of protocols: relays octets in both directions (S-118, S-125).
 
+use super::client::Disposition;
 use super::received_request::ReceivedRequest;
 use crate::codec::{Tunnel, TunnelClient, Upstream};
-use crate::conn::Relayed;
+use crate::stream_info::StreamInfo;
 
 /// Relays in both directions, starting with what each peer sent after its head.
-pub(super) async fn run(request: &mut ReceivedRequest<'_>, up: Upstream) -> Relayed {
+pub(super) async fn run(request: &mut ReceivedRequest<'_>, up: Upstream, info: &mut StreamInfo) -> Disposition {
     let ReceivedRequest { worker, conn, buffers, head } = request;
     buffers.body_in.put(conn.input.filled().get(*head..).unwrap_or_default());
     conn.input.truncate(*head);
@@ -19,5 +20,7 @@ pub(super) async fn run(request: &mut ReceivedRequest<'_>, up: Upstream) -> Rela
         timer: &conn.timer,
         idle_timeout: conn.client.stream_idle_timeout(worker.limits.tunnel_timeout),
     };
-    Tunnel::open(up, received).run(worker, client, None).await
+    let relayed = Tunnel::open(up, received).run(worker, client, None).await;
+    (info.received, info.sent) = (relayed.to_backend, relayed.to_client);
+    if relayed.is_client_reset { Disposition::Abort } else { Disposition::Close }
 }

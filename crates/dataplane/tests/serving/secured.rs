@@ -294,3 +294,42 @@ fn certificates_of_version_1_are_shown_and_not_verified() {
     gateway.apply(&setup(ClientAuth::Unverified));
     assert_eq!(ask(Some(&client)).map(|(_, answer)| status(&answer)).unwrap(), 200);
 }
+
+/// A response to an upgrade that a backend cuts, and the body of one to an HTTP/1.0 client: close_notify would say that all of it was received.
+#[test]
+fn what_a_backend_cuts_has_no_regular_end_in_tls() {
+    let backend = Backend::start(|side| {
+        let head = side.head().unwrap();
+        if head.contains("upgrade: websocket") {
+            side.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\npart");
+            assert_eq!(side.exactly(4).unwrap(), b"ping");
+        } else {
+            side.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart");
+        }
+        crate::client::reset(&side.stream);
+    });
+    let signed = Authority::new().sign(&["a.test"]);
+    let setup = Setup::default().host("*", forward("c", None)).cluster("c", &[backend.address]);
+    let gateway = Gateway::serving(&setup.tls(&["a.test"], Some(signed.termination(ClientAuth::None))));
+    run(async {
+        for upgrade in ["Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n", ""] {
+            let mut stream = shake(gateway.addresses()[0], "a.test", None, &["http/1.1"]).await.unwrap();
+            let head = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{upgrade}\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut got = Vec::new();
+            let failure = loop {
+                let mut piece = [0; 1024];
+                match stream.read(&mut piece).await {
+                    Ok(0) => panic!("a regular end after {:?}", String::from_utf8_lossy(&got)),
+                    Ok(count) => got.extend_from_slice(&piece[..count]),
+                    Err(error) => break error,
+                }
+                if got.ends_with(b"part") && !upgrade.is_empty() {
+                    // The reset of the backend follows.
+                    let _ = stream.write_all(b"ping").await;
+                }
+            };
+            assert!(got.ends_with(b"part"), "{failure} after {:?}", String::from_utf8_lossy(&got));
+        }
+    });
+}

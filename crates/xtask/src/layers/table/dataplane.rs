@@ -76,6 +76,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "relay",
         ],
     ),
+    ("dataplane::conn::relay", &["pump"]),
     ("dataplane::entry", &["failure", "first_bytes", "transparent"]),
     (
         "dataplane::http",
