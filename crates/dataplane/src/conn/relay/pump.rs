@@ -1,6 +1,6 @@
 //! One direction of a relay.
 
-use super::Duplex;
+use super::duplex::Duplex;
 use crate::conn::{Buffer, Pipe, PipeError, PipeStep};
 use std::io;
 use std::task::{Context, Poll};

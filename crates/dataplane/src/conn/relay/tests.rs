@@ -3,6 +3,7 @@ use crate::conn::buffer::Memory;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::rc::Rc;
+use tokio::net::TcpStream;
 
 /// One end of a relay, by a script.
 #[derive(Default)]

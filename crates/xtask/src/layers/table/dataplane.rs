@@ -76,7 +76,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "relay",
         ],
     ),
-    ("dataplane::conn::relay", &["pump"]),
+    ("dataplane::conn::relay", &["duplex", "pump"]),
     ("dataplane::entry", &["failure", "first_bytes", "transparent"]),
     (
         "dataplane::http",
