@@ -36,11 +36,12 @@ use upstream::{Blocked, Upstream};
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     logging::start(&args.serve.log, args.serve.log_format)?;
     let origin = match &args.cluster {
-        cluster @ ClusterArgs { kubernetes: true, kubeconfig, context, state, .. } => {
+        cluster @ ClusterArgs { kubernetes: true, kubeconfig, context, state, certificate_files, .. } => {
             Origin::Cluster(Box::new(KubernetesSettings {
                 access: Access { kubeconfig: kubeconfig.clone(), context: context.clone() },
                 namespace: args.workload.namespace.as_str().into(),
                 mesh: args.workload.mesh_config.clone(),
+                certificates: certificate_files.clone(),
                 with_nodes: args.workload.locality.is_some() || args.workload.node_name.is_some(),
                 state: state.clone(),
                 pace: Pace::default(),

@@ -77,6 +77,11 @@ impl Files {
         self.mesh = MeshFile::named(path);
     }
 
+    /// Lets objects name files in this folder alone.
+    pub(crate) fn confine_named(&mut self, folder: Option<PathBuf>) {
+        self.named.confine(folder);
+    }
+
     /// The streams that were given, by the names that positions have.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &Arc<Path>> {
         self.streams.keys()

@@ -13,8 +13,8 @@ use resources::set::{AnyObject, Change};
 use resources::spec::destination_rule::{ClientTls, DestinationRule, TrafficPolicy};
 use resources::spec::gateway::{Gateway, ServerTls};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,6 +28,10 @@ pub(crate) struct NamedFiles {
     files: BTreeMap<Arc<str>, Named>,
     /// The files that each object names, of objects that name any.
     by_object: BTreeMap<ObjectRef, BTreeSet<Arc<str>>>,
+    /// Whether a file was forgotten since the last look, and with it what it held.
+    has_dropped: bool,
+    /// The folder that files have to be in, wherever links lead.
+    folder: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -42,7 +46,13 @@ struct Named {
 }
 
 impl NamedFiles {
-    /// Takes note of the files that changed objects name, and forgets those that none names any more. Relative paths begin at `base`.
+    /// Has only files in this folder read.
+    pub(crate) fn confine(&mut self, folder: Option<PathBuf>) {
+        self.folder = folder;
+    }
+
+    /// Takes note of the files that changed objects name, and forgets those that none names any more. Relative paths begin at the folder that files have
+    /// to be in, or else at `base`.
     pub(crate) fn name(&mut self, changes: &Changes, base: &Path) {
         let mut differs = false;
         for (object, change) in changes.iter() {
@@ -66,8 +76,11 @@ impl NamedFiles {
         if !differs {
             return;
         }
+        let base = self.folder.as_deref().unwrap_or(base);
         let wanted: BTreeSet<&Arc<str>> = self.by_object.values().flatten().collect();
+        let before = self.files.len();
         self.files.retain(|name, _| wanted.contains(name));
+        self.has_dropped |= self.files.len() < before;
         for name in wanted {
             let path = base.join(&**name);
             let new = Named { path, stamp: None, settled: false, content: None, finding: None };
@@ -77,9 +90,9 @@ impl NamedFiles {
 
     /// Reads those that changed and are complete. Whether any gave another content.
     pub(crate) fn poll(&mut self, pace: Pace, settling: &mut Settling) -> bool {
-        let mut changed = false;
+        let mut changed = std::mem::take(&mut self.has_dropped);
         for named in self.files.values_mut() {
-            changed |= named.poll(pace, settling);
+            changed |= named.poll(pace, settling, self.folder.as_deref());
         }
         changed
     }
@@ -112,7 +125,12 @@ impl NamedFiles {
 }
 
 impl Named {
-    fn poll(&mut self, pace: Pace, settling: &mut Settling) -> bool {
+    fn poll(&mut self, pace: Pace, settling: &mut Settling, folder: Option<&Path>) -> bool {
+        if let Some(folder) = folder
+            && let Err(error) = check_within(&self.path, folder)
+        {
+            return self.lost(&error);
+        }
         let listed = match Listed::at(&self.path) {
             Ok(listed) => listed,
             Err(error) => return self.lost(&error),
@@ -160,9 +178,31 @@ impl Named {
 
 fn read(listed: &Listed) -> io::Result<Arc<[u8]>> {
     if listed.stamp.length > MAX_FILE {
-        return Err(io::Error::other(format!("it has more than {MAX_FILE} bytes")));
+        return Err(too_large());
     }
-    Ok(fs::read(&listed.path)?.into())
+    let file = File::open(&listed.path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    // The size of some files of the system is not known before.
+    let mut content = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_FILE {
+        return Err(too_large());
+    }
+    Ok(content.into())
+}
+
+fn too_large() -> io::Error {
+    io::Error::other(format!("it has more than {MAX_FILE} bytes"))
+}
+
+/// Whether a file is in a folder, once all links are followed.
+fn check_within(path: &Path, folder: &Path) -> io::Result<()> {
+    if fs::canonicalize(path)?.starts_with(fs::canonicalize(folder)?) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it is not in {}", folder.display())))
 }
 
 /// The paths that are not empty.

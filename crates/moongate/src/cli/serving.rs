@@ -27,6 +27,9 @@ pub(crate) struct ClusterArgs {
     /// A folder that keeps what was read, Secrets among it, so that a start without the API server serves it
     #[arg(long, env = "MOONGATE_STATE", value_name = "FOLDER", requires = "kubernetes")]
     pub(crate) state: Option<PathBuf>,
+    /// The folder of the certificates that Gateways and DestinationRules of the gateway's namespace may name by path; without it, none are read
+    #[arg(long, env = "MOONGATE_CERTIFICATE_FILES", value_name = "FOLDER", requires = "kubernetes")]
+    pub(crate) certificate_files: Option<PathBuf>,
     /// Write what was found about Istio's objects into their statuses; of several replicas the one that holds the Lease does
     #[arg(long, env = "MOONGATE_WRITE_STATUS", requires = "kubernetes")]
     pub(crate) write_status: bool,

@@ -2,7 +2,7 @@
 //! it is asked, which is the followers'.
 
 use super::local_files::LocalFiles;
-use super::object::{kind, name, service, strip, version};
+use super::object::{deny_files, kind, name, service, strip, version};
 use super::references::{References, Wanted};
 use super::slices::Slices;
 use super::state::State;
@@ -12,7 +12,7 @@ use resources::api::ApiResource;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::read;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// The objects that are kept.
@@ -24,6 +24,8 @@ pub(super) struct Keeper {
     kept: BTreeMap<Kind, HashSet<Key>>,
     /// What listings under way have reported.
     seen: BTreeMap<Kind, HashSet<Key>>,
+    /// Kinds with a listing under way that misses objects.
+    spoiled: BTreeSet<Kind>,
     pub(super) references: References,
     slices: Slices,
     /// Learns what statuses say.
@@ -39,8 +41,8 @@ impl Keeper {
         statuses: Option<Statuses>,
         files: LocalFiles,
     ) -> Self {
-        let (kept, seen, slices) = Default::default();
-        Self { namespace, state, kept, seen, references, slices, statuses, files }
+        let (kept, seen, spoiled, slices) = Default::default();
+        Self { namespace, state, kept, seen, spoiled, references, slices, statuses, files }
     }
 
     /// What is known from before.
@@ -64,6 +66,16 @@ impl Keeper {
     /// A listing of a kind begins.
     pub(super) fn begin_listing(&mut self, kind: Kind) {
         self.seen.insert(kind, HashSet::new());
+        self.spoiled.remove(&kind);
+    }
+
+    /// The listing under way misses objects, and does not tell which are gone.
+    pub(super) fn spoil_listing(&mut self, kind: Kind) {
+        self.spoiled.insert(kind);
+    }
+
+    pub(super) fn is_spoiled(&self, kind: Kind) -> bool {
+        self.spoiled.contains(&kind)
     }
 
     /// A kind has been listed, or is not installed: what it does not have any more refers to nothing.
@@ -139,6 +151,7 @@ impl Keeper {
             self.observe_status(&object, version.as_deref(), &value);
         }
         strip(object.kind, &mut value);
+        deny_files(&object, &self.namespace, &mut value);
         let to_keep = (is_new && self.state.is_some()).then(|| value.to_string());
         let reading = read::read_value(value);
         let findings: Arc<[_]> = reading.diagnostics.into();
@@ -150,12 +163,16 @@ impl Keeper {
         if let Some(seen) = self.seen.get_mut(&object.kind) {
             seen.insert(object.key.clone());
         }
-        self.kept.entry(object.kind).or_default().insert(object.key.clone());
+        let is_first = self.kept.entry(object.kind).or_default().insert(object.key.clone());
         if let Some(service) = &service {
             self.slices.insert(&object.key, service);
         }
         if let Some(rejected) = reading.rejected.into_iter().next() {
             let rejection = Rejection { object, version, code: rejected.code, guard: rejected.guard, findings };
+            // Where there is no good version, a start without a server has to reject it again, and to guard what it would have guarded.
+            if let (true, Some(state), Some(value)) = (is_first, &self.state, to_keep) {
+                state.put(rejection.object.clone(), value.as_bytes());
+            }
             events.push(SourceEvent::Reject(Box::new(rejection)));
             return;
         }

@@ -14,8 +14,12 @@ use std::sync::Arc;
 /// The files, and what is new about them.
 pub(super) struct LocalFiles {
     files: WatchedFiles,
+    /// The namespace whose objects may name files; `None`: no object may.
+    namespace: Option<Arc<str>>,
     /// Objects that may name files, as they changed since the last reading.
     naming: Changes,
+    /// Whether the mesh settings that are named have not been read yet.
+    awaits_mesh: bool,
     begun: bool,
     /// Whether they are to be looked at.
     is_due: bool,
@@ -24,12 +28,26 @@ pub(super) struct LocalFiles {
 }
 
 impl LocalFiles {
-    /// `mesh`: the file of the mesh settings, if there is one.
-    pub(super) fn new(mesh: Option<PathBuf>) -> Self {
+    /// `mesh`: the file of the mesh settings, if there is one. Objects of `namespace`, that of the gateway, may name files in the folder
+    /// `certificates`: whoever may write objects elsewhere is not trusted with the files of this machine.
+    pub(super) fn new(mesh: Option<PathBuf>, certificates: Option<PathBuf>, namespace: Arc<str>) -> Self {
         let mut files = Files::default();
+        let (awaits_mesh, namespace) = (mesh.is_some(), certificates.is_some().then_some(namespace));
         files.set_mesh(mesh);
+        files.confine_named(certificates);
         let (naming, begun, is_due, is_requested) = Default::default();
-        Self { files: WatchedFiles::new(files), naming, begun, is_due, is_requested }
+        let files = WatchedFiles::new(files);
+        Self { files, namespace, naming, awaits_mesh, begun, is_due, is_requested }
+    }
+
+    /// Whether the mesh settings that are named have not been read yet.
+    pub(super) fn awaits_mesh(&self) -> bool {
+        self.awaits_mesh
+    }
+
+    fn may_name(&self, object: &ObjectRef) -> bool {
+        matches!(object.kind, Kind::Gateway | Kind::DestinationRule)
+            && self.namespace.as_ref() == Some(&object.key.namespace)
     }
 
     /// Waits for a change of the files. Can be cancelled without loss.
@@ -45,14 +63,14 @@ impl LocalFiles {
 
     /// The object is kept as it is now.
     pub(super) fn put(&mut self, object: &AnyObject) {
-        if may_name(object.object_ref().kind) {
+        if self.may_name(&object.object_ref()) {
             self.naming.insert(object.object_ref(), Change::Put(object.clone()));
         }
     }
 
     /// The object is gone.
     pub(super) fn forget(&mut self, object: &ObjectRef) {
-        if may_name(object.kind) {
+        if self.may_name(object) {
             self.naming.insert(object.clone(), Change::Delete(object.clone()));
         }
     }
@@ -80,15 +98,15 @@ impl LocalFiles {
                 problems.set_files(Arc::clone(found));
                 false
             }
-            SourceEvent::Mesh(_) | SourceEvent::Files(_) => true,
+            SourceEvent::Mesh(mesh) => {
+                self.awaits_mesh &= mesh.is_none();
+                !self.awaits_mesh
+            }
+            SourceEvent::Files(_) => true,
             SourceEvent::Unavailable(..) | SourceEvent::Available(_) => true,
             // All else is the cluster's to say: which objects there are, and when the configuration is complete.
             _ => false,
         });
         Ok(events)
     }
-}
-
-fn may_name(kind: Kind) -> bool {
-    matches!(kind, Kind::Gateway | Kind::DestinationRule)
 }

@@ -57,3 +57,30 @@ fn strip_node(fields: &mut Map<String, Value>) {
         labels.retain(|label, _| OF_NODES.contains(&&**label));
     }
 }
+
+/// Fields of Gateways and DestinationRules that name files.
+const FILES: [&str; 5] = ["serverCertificate", "clientCertificate", "privateKey", "caCertificates", "caCrl"];
+
+/// Has an object of another namespace than the gateway's name no file: whoever may write it is not trusted with the files of the gateway. What it asks
+/// for then fails, as with a file that is not there, and the name says why.
+pub(super) fn deny_files(object: &ObjectRef, gateway: &str, value: &mut Value) {
+    if matches!(object.kind, Kind::Gateway | Kind::DestinationRule)
+        && *object.key.namespace != *gateway
+        && let Some(spec) = value.get_mut("spec")
+    {
+        deny_in(spec, &format!(" (only objects of namespace {gateway} may name files)"));
+    }
+}
+
+fn deny_in(value: &mut Value, why: &str) {
+    match value {
+        Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| match value {
+            Value::String(path) if FILES.contains(&&**field) && !path.is_empty() && !path.ends_with(why) => {
+                path.push_str(why);
+            }
+            value => deny_in(value, why),
+        }),
+        Value::Array(values) => values.iter_mut().for_each(|value| deny_in(value, why)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

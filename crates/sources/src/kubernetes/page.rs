@@ -8,7 +8,9 @@ use resources::api::ApiResource;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -61,9 +63,21 @@ impl fmt::Debug for Page {
 #[derive(Deserialize)]
 struct Head {
     metadata: HeadMetadata,
-    /// Read as well, so that the text is known to be whole; they have to be there, if only as null.
+    /// Read as well, so that the text is known to be whole, and each object to have a name: an object that could not be read later would be taken
+    /// for one that is gone. They have to be there, if only as null.
     #[serde(rename = "items", deserialize_with = "Option::deserialize")]
-    _items: Option<Vec<IgnoredAny>>,
+    items: Option<Vec<ItemHead>>,
+}
+
+/// What every object has.
+#[derive(Deserialize)]
+struct ItemHead {
+    metadata: ItemMetadata,
+}
+
+#[derive(Deserialize)]
+struct ItemMetadata {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -90,9 +104,12 @@ impl Page {
         let request = request.map_err(|error| broken(&error.to_string()))?;
         // Not by `request`, which logs what it cannot read: Secrets are among it.
         let text = cluster.client.request_text(request).await.map_err(|error| failure(&error))?;
-        let Ok(Head { metadata, .. }) = serde_json::from_str::<Head>(&text) else {
-            return Err(broken("is no list"));
+        let Ok(Head { metadata, items }) = serde_json::from_str::<Head>(&text) else {
+            return Err(broken("is no list of objects with names"));
         };
+        if items.is_some_and(|items| items.iter().any(|item| item.metadata.name.is_empty())) {
+            return Err(broken("has an object without a name"));
+        }
         let HeadMetadata { resource_version, r#continue } = metadata;
         if resource_version.is_empty() {
             return Err(broken("has no version"));
@@ -101,21 +118,43 @@ impl Page {
         Ok(Self { text, resource, version, resource_version, next, permit: None })
     }
 
-    /// Calls `each` with one object after the other.
-    pub(super) fn for_each(self, mut each: impl FnMut(Value)) {
+    /// Calls `each` with one object after the other. After an error some of them are missing.
+    pub(super) fn for_each(self, mut each: impl FnMut(Value)) -> Result<(), serde_json::Error> {
         let (resource, version) = (self.resource, self.version);
-        let each = |object| each(complete(object, resource, version));
-        // It was read once before.
-        if let Err(error) = List(each).deserialize(&mut serde_json::Deserializer::from_str(&self.text)) {
-            tracing::error!(%error, "a page of {} cannot be read", resource.plural);
-        }
+        let each = |object: &RawValue| each(complete(value_of(object), resource, version));
+        List(each).deserialize(&mut serde_json::Deserializer::from_str(&self.text))
     }
+}
+
+/// Stands in place of what is nested too deeply to be read, so that the object is rejected for it, and nothing else is.
+const TOO_DEEP: &str = "nested too deeply";
+
+/// An object as a value. What in it cannot be read as one, such as a status that is nested too deeply, concerns no other object, and no other field.
+fn value_of(object: &RawValue) -> Value {
+    serde_json::from_str(object.get()).unwrap_or_else(|_| {
+        by_field(object, |name, field| match name {
+            // A name can be read, as the page was; managed fields are as deep as the object.
+            "metadata" => Some(serde_json::from_str(field.get()).unwrap_or_else(|_| by_field(field, |_, _| None))),
+            "status" => None,
+            _ => Some(TOO_DEEP.into()),
+        })
+    })
+}
+
+/// The fields of an object, with `instead` of those that cannot be read.
+fn by_field(object: &RawValue, instead: impl Fn(&str, &RawValue) -> Option<Value>) -> Value {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(object.get()).unwrap_or_default();
+    let read = fields.into_iter().filter_map(|(name, field)| {
+        let value = serde_json::from_str(field.get()).ok().or_else(|| instead(&name, field))?;
+        Some((name, value))
+    });
+    Value::Object(read.collect())
 }
 
 /// Reads a list, and hands on its objects.
 struct List<F>(F);
 
-impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for List<F> {
+impl<'de, F: FnMut(&RawValue)> DeserializeSeed<'de> for List<F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -123,7 +162,7 @@ impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for List<F> {
     }
 }
 
-impl<'de, F: FnMut(Value)> Visitor<'de> for List<F> {
+impl<'de, F: FnMut(&RawValue)> Visitor<'de> for List<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,7 +184,7 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for List<F> {
 /// The items of a list.
 struct Items<'f, F>(&'f mut F);
 
-impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Items<'_, F> {
+impl<'de, F: FnMut(&RawValue)> DeserializeSeed<'de> for Items<'_, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -153,7 +192,7 @@ impl<'de, F: FnMut(Value)> DeserializeSeed<'de> for Items<'_, F> {
     }
 }
 
-impl<'de, F: FnMut(Value)> Visitor<'de> for Items<'_, F> {
+impl<'de, F: FnMut(&RawValue)> Visitor<'de> for Items<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,7 +200,7 @@ impl<'de, F: FnMut(Value)> Visitor<'de> for Items<'_, F> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while let Some(item) = items.next_element()? {
+        while let Some(item) = items.next_element::<&RawValue>()? {
             (self.0)(item);
         }
         Ok(())
@@ -206,7 +245,8 @@ pub(super) async fn select(
         match Page::get(cluster, (resource, version), (&path, params, Part::Whole)).await {
             Ok(page) => {
                 let mut objects = Vec::new();
-                page.for_each(|object| objects.push(object));
+                let read = page.for_each(|object| objects.push(object));
+                read.map_err(|error| Problem::Unavailable(format!("its answer to {path} cannot be read: {error}")))?;
                 return Ok(objects);
             }
             Err(Failure::Missing) => {}
@@ -245,8 +285,43 @@ mod tests {
         let (text, resource_version) = (text.to_owned(), String::new());
         let page = Page { text, resource, version: "v1", resource_version, next: None, permit: None };
         let mut objects = Vec::new();
-        page.for_each(|object| objects.push(object));
+        page.for_each(|object| objects.push(object)).unwrap();
         objects
+    }
+
+    /// An object whose field is nested so deeply.
+    fn nested(field: &str, depth: usize) -> String {
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        format!(r#"{{"metadata": {{"name": "n", "namespace": "x"}}, "{field}": {deep}}}"#)
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_concerns_no_other_object() {
+        let text = format!(
+            r#"{{"metadata": {{"resourceVersion": "7"}}, "items": [{}, {}, {}, {{"metadata": {{"name": "b"}}}}]}}"#,
+            nested("status", 300),
+            nested("spec", 300),
+            nested("x", 20)
+        );
+        assert!(serde_json::from_str::<Head>(&text).is_ok());
+        let found = objects(&text);
+        let names: Vec<_> = found.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["n", "n", "n", "b"]);
+        assert!(found[0].get("status").is_none() && found[1]["spec"] == TOO_DEEP && found[2]["x"].is_object());
+        let managed =
+            format!(r#"{{"metadata": {{"name": "m", "managedFields": {}1{}}}}}"#, "[".repeat(300), "]".repeat(300));
+        assert_eq!(objects(&format!(r#"{{"items": [{managed}]}}"#))[0]["metadata"], json!({"name": "m"}));
+    }
+
+    #[test]
+    fn a_list_with_an_object_without_a_name_is_none() {
+        for items in
+            [r#"[{"metadata": {}}]"#, r#"[{}]"#, "[1]", r#"[{"metadata": {"name": 1}}]"#, "{}", r#"[{"metadata""#]
+        {
+            let text = format!(r#"{{"metadata": {{"resourceVersion": "7"}}, "items": {items}}}"#);
+            assert!(serde_json::from_str::<Head>(&text).is_err(), "{items}");
+        }
+        assert!(serde_json::from_str::<Head>(r#"{"metadata": {}}"#).is_err(), "without items");
     }
 
     #[test]

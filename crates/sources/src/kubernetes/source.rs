@@ -42,6 +42,8 @@ pub struct KubernetesSettings {
     pub namespace: Arc<str>,
     /// The file of the mesh settings, in place of the ConfigMap.
     pub mesh: Option<PathBuf>,
+    /// The folder of the certificates that objects of the gateway's namespace may name by path; `None`: no object may name a file.
+    pub certificates: Option<PathBuf>,
     /// Whether the gateway knows where it is, or may learn it from its Node: without that Nodes are not read.
     pub with_nodes: bool,
     /// A folder that keeps the configuration for a start without an API server.
@@ -70,12 +72,14 @@ pub struct KubernetesSource {
     writer: Option<Writer>,
     begun: bool,
     is_complete: bool,
+    /// Whether a whole configuration is known, from before or from the server.
+    is_known: bool,
 }
 
 impl KubernetesSource {
     /// Reads the credentials, and what the folder has of before.
     pub async fn new(settings: KubernetesSettings) -> Result<Self, AccessError> {
-        let KubernetesSettings { access, namespace, mesh, with_nodes, state, pace, write } = settings;
+        let KubernetesSettings { access, namespace, mesh, certificates, with_nodes, state, pace, write } = settings;
         let cluster = access.connect().await?;
         let mut problems = Problems::new(&cluster.url, pace.first);
         let (state, from_state) = match state.as_deref().map(State::open) {
@@ -89,9 +93,10 @@ impl KubernetesSource {
         let (reload, requests) = Reload::new();
         let (statuses, writer) = write.map(|write| writer(&cluster, pace, &namespace, write)).unzip();
         let (followers, observed) = Followers::new(cluster.clone(), Arc::clone(&namespace), pace);
-        let keeper = Keeper::new(namespace, References::new(with_nodes), state, statuses, LocalFiles::new(mesh));
+        let files = LocalFiles::new(mesh, certificates, Arc::clone(&namespace));
+        let keeper = Keeper::new(namespace, References::new(with_nodes), state, statuses, files);
         let (fetches, fetching) = Default::default();
-        let (begun, is_complete) = (false, false);
+        let (begun, is_complete, is_known) = (false, false, false);
         Ok(Self {
             cluster,
             pace,
@@ -107,6 +112,7 @@ impl KubernetesSource {
             writer,
             begun,
             is_complete,
+            is_known,
         })
     }
 
@@ -132,9 +138,7 @@ impl KubernetesSource {
         self.keeper.restore(objects, events);
         self.keeper.references.changes();
         self.follow(Stage::Configuration);
-        if is_known {
-            self.complete(events);
-        }
+        self.is_known = is_known;
     }
 
     /// Waits for something new, and makes events of it.
@@ -168,7 +172,15 @@ impl KubernetesSource {
                 self.fetching.retain(|wanted, _| kind_of(wanted) != Some(kind));
                 events.push(SourceEvent::Restart(Scope::Kind(kind)));
             }
-            Observed::Page(page) => page.for_each(|object| self.keeper.put(object, events, true)),
+            Observed::Page(page) => {
+                if let Err(error) = page.for_each(|object| self.keeper.put(object, events, true)) {
+                    // A page is checked when it arrives. What is missing is not gone: the listing proves nothing.
+                    self.keeper.spoil_listing(kind);
+                    self.problems.add(kind, Problem::Unavailable(format!("a page cannot be read: {error}")));
+                }
+            }
+            // The kind counts as read once it has been listed again.
+            Observed::Done if self.keeper.is_spoiled(kind) => {}
             Observed::Done => {
                 self.keeper.end_listing(kind);
                 self.followers.settle(kind);
@@ -310,9 +322,11 @@ impl KubernetesSource {
                 state.complete();
                 self.problems.keep_state();
             }
-            if !self.is_complete {
-                self.complete(events);
-            }
+            self.is_known = true;
+        }
+        // The mesh settings of a file count alone, so that nothing is served by others before the file was read.
+        if self.is_known && !self.is_complete && !self.keeper.files.awaits_mesh() {
+            self.complete(events);
         }
     }
 
@@ -330,6 +344,8 @@ impl Source for KubernetesSource {
         loop {
             let mut events = Vec::new();
             if !std::mem::replace(&mut self.begun, true) {
+                // First, because the mesh settings say which of the objects that are known from before are wanted.
+                self.read_files(&set, &mut events).await.ok()?;
                 self.begin(&mut events);
             } else {
                 self.receive(&mut events).await?;

@@ -36,8 +36,12 @@ impl State {
         // Secrets are in it.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let is_complete = folder.join(COMPLETE).try_exists()?;
-        let objects = if is_complete { read(&folder.join(OBJECTS))? } else { Vec::new() };
-        if !is_complete {
+        let objects = if is_complete { read(&folder.join(OBJECTS))? } else { None };
+        if objects.is_none() {
+            match fs::remove_file(folder.join(COMPLETE)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             match fs::remove_dir_all(folder.join(OBJECTS)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -52,7 +56,7 @@ impl State {
                 }
             }
         })?;
-        Ok((Self(sender), objects))
+        Ok((Self(sender), objects.unwrap_or_default()))
     }
 
     pub(super) fn put(&self, object: ObjectRef, value: &[u8]) {
@@ -116,8 +120,8 @@ fn path(folder: &Path, object: &ObjectRef) -> Option<PathBuf> {
     Some(folder.join(OBJECTS).join(resource.full_name()).join(within).join(&**name))
 }
 
-/// Everything in the folder that can be read.
-fn read(objects: &Path) -> io::Result<Vec<Value>> {
+/// Everything in the folder; `None` if any of it cannot be read: what is missing might be a policy, without which nothing may be served.
+fn read(objects: &Path) -> io::Result<Option<Vec<Value>>> {
     let mut found = Vec::new();
     for resource in ALL {
         for namespace in entries(&objects.join(resource.full_name()))? {
@@ -127,12 +131,18 @@ fn read(objects: &Path) -> io::Result<Vec<Value>> {
                 }
                 match serde_json::from_slice(&fs::read(&file)?) {
                     Ok(value) => found.push(value),
-                    Err(error) => tracing::warn!(%error, file = %file.display(), "an object that was kept is left out"),
+                    Err(error) => {
+                        tracing::error!(
+                            %error, file = %file.display(),
+                            "an object that was kept cannot be read, so that nothing that was kept is used"
+                        );
+                        return Ok(None);
+                    }
                 }
             }
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -171,8 +181,13 @@ mod tests {
         assert_eq!(State::open(folder.path()).unwrap().1, [json!({"name": "one"})]);
         let file = path(folder.path(), &named("one")).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        put("four");
         fs::write(&file, "{").unwrap();
-        assert!(State::open(folder.path()).unwrap().1.is_empty(), "a file that cannot be read is left out");
+        assert!(
+            State::open(folder.path()).unwrap().1.is_empty(),
+            "without one object the others are not the configuration"
+        );
+        assert!(State::open(folder.path()).unwrap().1.is_empty(), "nor with the next start");
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl Cluster {
             access: Access { kubeconfig: Some(path), context: None },
             namespace: "istio-system".into(),
             mesh: None,
+            certificates: None,
             with_nodes: false,
             state: None,
             pace: Pace { first, longest, install, removal },

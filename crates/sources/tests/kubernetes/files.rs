@@ -19,8 +19,12 @@ fn content<'a>(loaded: &'a Loaded, path: &Path) -> Option<&'a [u8]> {
 }
 
 fn rule(path: &Path) -> String {
+    rule_in("istio-system", path)
+}
+
+fn rule_in(namespace: &str, path: &Path) -> String {
     format!(
-        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: d, namespace: a}}\nspec:\n  host: b\n  \
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: d, namespace: {namespace}}}\nspec:\n  host: b\n  \
          trafficPolicy: {{tls: {{mode: SIMPLE, caCertificates: {}}}}}\n",
         path.display()
     )
@@ -75,7 +79,10 @@ async fn gw_11_files_that_objects_name_are_read_with_the_objects_and_watched() {
     server.apply(GATEWAY);
     server.apply(&rule(&one));
     let state = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::with_state(&server.kubeconfig(), Some(state.path())).await;
+    let mut cluster = Cluster::with(&server.kubeconfig(), |settings| {
+        (settings.state, settings.certificates) = (Some(state.path().into()), Some(folder.path().into()));
+    })
+    .await;
     let loaded = cluster.complete().await;
     assert_eq!(content(loaded, &one), Some(&b"first"[..]), "an object and its file are there at the same time");
     replace(&one, "rotated");
@@ -88,7 +95,9 @@ async fn gw_11_files_that_objects_name_are_read_with_the_objects_and_watched() {
     fs::remove_file(&two).unwrap();
     let loaded = cluster.until("the finding", |loaded| loaded.unavailable > 0).await;
     assert_eq!(content(loaded, &two), Some(&b"second"[..]));
-    server.delete("/apis/networking.istio.io/v1/destinationrules", "a", "d");
+    replace(&two, "second");
+    cluster.until("no finding", |loaded| loaded.diagnostics.is_empty()).await;
+    server.delete("/apis/networking.istio.io/v1/destinationrules", "istio-system", "d");
     cluster.until("no file", |loaded| loaded.set.files.is_empty() && loaded.diagnostics.is_empty()).await;
 }
 
@@ -98,14 +107,57 @@ async fn gw_11_a_start_without_a_server_has_the_files_too() {
     let file = folder.path().join("one.pem");
     fs::write(&file, "first").unwrap();
     let state = tempfile::tempdir().unwrap();
+    let with = |kubeconfig: String| {
+        let (state, certificates) = (Some(state.path().into()), Some(folder.path().into()));
+        async move {
+            Cluster::with(&kubeconfig, |settings| (settings.state, settings.certificates) = (state, certificates)).await
+        }
+    };
     let nowhere = testkit::api_server::kubeconfig(([127, 0, 0, 1], testkit::ports::free()).into());
     {
         let server = ApiServer::start().unwrap();
         server.apply(&rule(&file));
-        let mut cluster = Cluster::with_state(&server.kubeconfig(), Some(state.path())).await;
+        let mut cluster = with(server.kubeconfig()).await;
         cluster.complete().await;
         testkit::wait::until("the configuration is kept", || state.path().join("complete").exists());
     }
-    let mut cluster = Cluster::with_state(&nowhere, Some(state.path())).await;
+    let mut cluster = with(nowhere).await;
     assert_eq!(content(cluster.complete().await, &file), Some(&b"first"[..]));
+}
+
+/// Whoever may write objects in another namespace is not trusted with the files of this machine, and nobody with those outside of the folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_name_files_of_the_folder_in_the_namespace_of_the_gateway_alone() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [inside, secret, link] =
+        [folder.path().join("one.pem"), outside.path().join("key"), folder.path().join("link")];
+    fs::write(&inside, "inside").unwrap();
+    fs::write(&secret, "secret").unwrap();
+    std::os::unix::fs::symlink(&secret, &link).unwrap();
+    let server = ApiServer::start().unwrap();
+    server.apply(&rule_in("a", &inside));
+    server.apply(&rule(&inside));
+    let named = |loaded: &Loaded| format!("{:?}", loaded.set.destination_rules.values().collect::<Vec<_>>());
+    {
+        let mut cluster = Cluster::follow(&server).await;
+        let loaded = cluster.complete().await;
+        assert!(loaded.set.files.is_empty() && named(loaded).contains("one.pem"), "without a folder");
+    }
+    let mut cluster =
+        Cluster::with(&server.kubeconfig(), |settings| settings.certificates = Some(folder.path().into())).await;
+    let loaded = cluster.complete().await;
+    let files: Vec<&str> = loaded.set.files.iter().map(|(path, _)| &**path).collect();
+    assert_eq!(files, [inside.to_str().unwrap()]);
+    assert!(named(loaded).contains("(only objects of namespace istio-system may name files)"), "{}", named(loaded));
+    for path in [
+        &secret,
+        &link,
+        &folder.path().join("../").join(secret.strip_prefix("/").unwrap()),
+        Path::new("/proc/self/pagemap"),
+    ] {
+        server.apply(&rule(path));
+        let is_read = |loaded: &Loaded| named(loaded).contains(path.to_str().unwrap());
+        let loaded = cluster.until("the object", is_read).await;
+        assert!(loaded.set.files.is_empty(), "{path:?}");
+    }
 }

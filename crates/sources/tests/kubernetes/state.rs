@@ -49,3 +49,31 @@ async fn a_start_without_a_server_has_what_was_kept() {
     assert!(has(&loaded.set, Kind::Gateway, "istio-system", "g"));
     cluster.until("nothing refers to the slice", |loaded| loaded.set.endpoint_slices.size() == 0).await;
 }
+
+/// Without its guard, the traffic of a policy that was never valid would pass after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_a_server_keeps_the_guards_of_rejected_objects_or_waits() {
+    let state = tempfile::tempdir().unwrap();
+    let nowhere = api_server::kubeconfig(([127, 0, 0, 1], testkit::ports::free()).into());
+    let guarded = |loaded: &Loaded| loaded.complete && has(&loaded.set, Kind::AuthorizationPolicy, "istio-system", "p");
+    {
+        let server = ApiServer::start().unwrap();
+        server.apply(GATEWAY);
+        server.apply(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: istio-system}\n\
+             spec: {action: REFUSE}\n",
+        );
+        let mut cluster = Cluster::with_state(&server.kubeconfig(), Some(state.path())).await;
+        cluster.until("the guard", guarded).await;
+        testkit::wait::until("the configuration is kept", || state.path().join("complete").exists());
+    }
+    let mut cluster = Cluster::with_state(&nowhere, Some(state.path())).await;
+    cluster.until("the guard without a server", guarded).await;
+    drop(cluster);
+    // A file that was cut might be another policy.
+    let file = state.path().join("objects/gateways.networking.istio.io/istio-system/g");
+    std::fs::write(&file, std::fs::read(&file).unwrap().split_at(20).0).unwrap();
+    let mut cluster = Cluster::with_state(&nowhere, Some(state.path())).await;
+    let loaded = cluster.until("the finding", |loaded| loaded.unavailable > 0).await;
+    assert!(!loaded.complete && loaded.set.gateways.size() == 0);
+}
