@@ -89,7 +89,7 @@ def start(source, workers=1, *more, seconds=120):
 
 
 def run(command):
-    """A process of its own group, whose output nobody reads."""
+    """A process of its own group, whose output is discarded."""
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 

@@ -41,7 +41,7 @@ pub(crate) use external_gate::ExternalGate;
 pub(crate) use held_body::{HeldBody, HeldBodyBuffer, HeldPiece, ReceivedBody, take_held};
 pub(crate) use listener::{ListenerPermit, ListenerState, Services};
 pub(crate) use notices::Notice;
-pub(crate) use pipe::{Pipe, PipeError, PipeStep};
+pub(crate) use pipe::{MoveError, Pipe, PipeStep};
 pub(crate) use policies::Policies;
 pub(crate) use relay::{Duplex, RelayBounds, RelayEnd, Relayed, relay};
 pub(crate) use service::{Service, TableState, TableVersion, TlsService, by_origin, retire};

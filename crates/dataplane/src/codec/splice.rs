@@ -1,7 +1,7 @@
 //! Moves large bodies between two TCP connections in the kernel.
 
 use super::receive::ReceiveError;
-use crate::conn::{Duplex, Pipe, PipeError, PipeStep, Worker};
+use crate::conn::{Duplex, MoveError, Pipe, PipeStep, Worker};
 use crate::limits::SPLICE_FROM;
 use std::task::{Context, Poll, ready};
 use wire::h1::BodyReader;
@@ -66,8 +66,8 @@ impl Splice {
             Ok(PipeStep::Filled(0)) => return Poll::Ready(Err(TransferError::Source(ReceiveError::Incomplete))),
             Ok(PipeStep::Filled(count)) => count as u64,
             Ok(PipeStep::Emptied(_)) => 0,
-            Err(PipeError::Source(_)) => return Poll::Ready(Err(TransferError::Source(ReceiveError::Closed))),
-            Err(PipeError::Sink(_)) => return Poll::Ready(Err(TransferError::Sink)),
+            Err(MoveError::Source(_)) => return Poll::Ready(Err(TransferError::Source(ReceiveError::Closed))),
+            Err(MoveError::Sink(_)) => return Poll::Ready(Err(TransferError::Sink)),
         };
         *left = left.saturating_sub(received);
         let is_done = *left == 0 && pipe.is_empty();

@@ -76,9 +76,9 @@ pub(crate) enum PipeStep {
     Emptied(usize),
 }
 
-/// Which side of a splice failed, and how.
+/// Which side of a move of octets failed, and how: of a splice, or of a direction of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PipeError {
+pub(crate) enum MoveError {
     Source(io::ErrorKind),
     Sink(io::ErrorKind),
 }
@@ -91,13 +91,13 @@ impl Pipe {
         to: &TcpStream,
         most: u64,
         context: &mut Context<'_>,
-    ) -> Poll<Result<PipeStep, PipeError>> {
+    ) -> Poll<Result<PipeStep, MoveError>> {
         if self.is_empty() {
             self.poll_fill(from, most, context)
                 .map_ok(PipeStep::Filled)
-                .map_err(|error| PipeError::Source(error.kind()))
+                .map_err(|error| MoveError::Source(error.kind()))
         } else {
-            self.poll_empty(to, context).map_ok(PipeStep::Emptied).map_err(|error| PipeError::Sink(error.kind()))
+            self.poll_empty(to, context).map_ok(PipeStep::Emptied).map_err(|error| MoveError::Sink(error.kind()))
         }
     }
 

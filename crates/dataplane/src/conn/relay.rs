@@ -4,9 +4,9 @@
 mod duplex;
 mod pump;
 
-use super::{Buffer, Timer, Worker};
+use super::{Buffer, MoveError, Timer, Worker};
 pub(crate) use duplex::Duplex;
-use pump::{Pump, PumpError};
+use pump::Pump;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
@@ -94,7 +94,7 @@ fn advance(
 ) -> bool {
     match direction.pump(from, to, context) {
         Ok(moved) => return moved,
-        Err(PumpError::Source(kind)) => {
+        Err(MoveError::Source(kind)) => {
             // Nothing can be sent to the source either.
             back.give_up();
             // TLS that ends without close_notify is common, and is a regular end of both directions.
@@ -104,7 +104,7 @@ fn advance(
                 direction.reset_sink(to);
             }
         }
-        Err(PumpError::Sink(kind)) => {
+        Err(MoveError::Sink(kind)) => {
             direction.give_up();
             // What the sink has sent before is still moved. After its end it closes its socket, and answers what follows with a reset, which is
             // EPIPE; without such an end, what it has sent is incomplete.

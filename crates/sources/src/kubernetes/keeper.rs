@@ -1,4 +1,4 @@
-//! Which objects are kept, and for which references: every object that the API server tells of passes here, and becomes events. Not how
+//! Which objects are kept, and for which references: every object that the API server reports passes here, and becomes events. Not how
 //! it is asked, which is the followers'.
 
 use super::local_files::LocalFiles;

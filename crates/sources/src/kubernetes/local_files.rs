@@ -1,12 +1,13 @@
 //! Files of this machine beside a cluster: the mesh settings that a flag names, and certificates that objects name by path. Absence, changes
-//! and findings are those of `files`; relative paths begin where the process was started.
+//! and findings are those of `files`; relative paths of objects begin at the folder that their files have to be in.
 
 use super::findings::Problems;
+use super::object::has_file_fields;
 use crate::event::SourceEvent;
 use crate::files::Files;
 use crate::inventory::Changes;
 use crate::watched_files::{ReadingFailed, WatchedFiles};
-use resources::key::{Kind, ObjectRef};
+use resources::key::ObjectRef;
 use resources::set::{AnyObject, Change, ResourceSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,8 +47,7 @@ impl LocalFiles {
     }
 
     fn may_name(&self, object: &ObjectRef) -> bool {
-        matches!(object.kind, Kind::Gateway | Kind::DestinationRule)
-            && self.namespace.as_ref() == Some(&object.key.namespace)
+        has_file_fields(object.kind) && self.namespace.as_ref() == Some(&object.key.namespace)
     }
 
     /// Waits for a change of the files. Can be cancelled without loss.

@@ -36,7 +36,7 @@ pub(super) fn service(object: &ObjectRef, value: &Value) -> Key {
     Key { namespace: object.key.namespace.clone(), name: service.unwrap_or_default().into() }
 }
 
-/// Takes away what nobody reads.
+/// Removes what is not used.
 pub(super) fn strip(kind: Kind, value: &mut Value) {
     let Value::Object(fields) = value else { return };
     if kind != Kind::Pod {
@@ -58,13 +58,18 @@ fn strip_node(fields: &mut Map<String, Value>) {
     }
 }
 
-/// Fields of Gateways and DestinationRules that name files.
+/// Whether objects of a kind have fields that name files.
+pub(super) fn has_file_fields(kind: Kind) -> bool {
+    matches!(kind, Kind::Gateway | Kind::DestinationRule)
+}
+
+/// Those fields.
 const FILES: [&str; 5] = ["serverCertificate", "clientCertificate", "privateKey", "caCertificates", "caCrl"];
 
 /// Has an object of another namespace than the gateway's name no file: whoever may write it is not trusted with the files of the gateway. What it asks
 /// for then fails, as with a file that is not there, and the name says why.
 pub(super) fn deny_files(object: &ObjectRef, gateway: &str, value: &mut Value) {
-    if matches!(object.kind, Kind::Gateway | Kind::DestinationRule)
+    if has_file_fields(object.kind)
         && *object.key.namespace != *gateway
         && let Some(spec) = value.get_mut("spec")
     {

@@ -219,7 +219,7 @@ pub(super) fn path(resource: &ApiResource, version: &str, namespace: Option<&str
     format!("{root}/{version}{within}/{}", resource.plural)
 }
 
-/// Adds what items of lists leave out, and takes away what nobody reads.
+/// Adds what items of lists leave out, and removes what is not used.
 pub(super) fn complete(mut object: Value, resource: &ApiResource, version: &str) -> Value {
     let Value::Object(fields) = &mut object else { return object };
     fields.insert("apiVersion".to_owned(), resource.api_version(version).into());

@@ -91,7 +91,7 @@ async fn gw_11_files_that_objects_name_are_read_with_the_objects_and_watched() {
     let loaded = cluster.until("the other object", |loaded| content(loaded, &two).is_some()).await;
     let named = |loaded: &Loaded| format!("{:?}", loaded.set.destination_rules.values().next());
     assert!(named(loaded).contains("two.pem") && content(loaded, &one).is_none());
-    // A file that is gone is used as it was, and that is told.
+    // A file that is gone is used as it was, and a finding reports it.
     fs::remove_file(&two).unwrap();
     let loaded = cluster.until("the finding", |loaded| loaded.unavailable > 0).await;
     assert_eq!(content(loaded, &two), Some(&b"second"[..]));

@@ -62,7 +62,7 @@ async fn objects_are_read_as_from_yaml_and_have_their_versions() {
     let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "istio-system".into(), name: "g".into() } };
     assert_eq!(&*loaded.versions.get(&object).unwrap().resource_version, "2");
     assert!(loaded.set.source(&object).is_none(), "an API server has no files");
-    // A version with errors does not replace one without, and is told with the path of its field.
+    // A version with errors does not replace one without, and is reported with the path of its field.
     server.apply(&route("good", "b").replace("http:", "htpp:"));
     let loaded = cluster.until("the error", |loaded| codes(loaded).contains(&"MG0004")).await;
     let error = loaded.diagnostics.iter().find(|one| one.code == "MG0004").unwrap();

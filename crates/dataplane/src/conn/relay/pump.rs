@@ -1,7 +1,7 @@
 //! One direction of a relay.
 
 use super::duplex::Duplex;
-use crate::conn::{Buffer, Pipe, PipeError, PipeStep};
+use crate::conn::{Buffer, MoveError, Pipe, PipeStep};
 use std::io;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
@@ -20,22 +20,6 @@ enum PumpState {
     Shut,
     /// Nothing is moved any more.
     GivenUp,
-}
-
-/// Which side of a direction failed, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PumpError {
-    Source(io::ErrorKind),
-    Sink(io::ErrorKind),
-}
-
-impl From<PipeError> for PumpError {
-    fn from(error: PipeError) -> Self {
-        match error {
-            PipeError::Source(kind) => Self::Source(kind),
-            PipeError::Sink(kind) => Self::Sink(kind),
-        }
-    }
 }
 
 /// One direction.
@@ -97,22 +81,22 @@ impl<'a> Pump<'a> {
         from: &mut impl Duplex,
         to: &mut impl Duplex,
         context: &mut Context<'_>,
-    ) -> Result<bool, PumpError> {
+    ) -> Result<bool, MoveError> {
         let mut moved = false;
         while self.state != PumpState::GivenUp {
-            match self.write_buffer(to, context).map_err(|error| PumpError::Sink(error.kind()))? {
+            match self.write_buffer(to, context).map_err(|error| MoveError::Sink(error.kind()))? {
                 Poll::Pending => break,
                 Poll::Ready(wrote) => moved |= wrote,
             }
             if self.state != PumpState::Open {
-                self.end(to).map_err(|error| PumpError::Sink(error.kind()))?;
+                self.end(to).map_err(|error| MoveError::Sink(error.kind()))?;
                 break;
             }
             let polled = match (from.as_tcp(), to.as_tcp()) {
                 (Some(from), Some(to)) if self.is_piped() => self.move_piece(from, to, context)?,
                 _ => {
                     let read = self.read_piece(from, to.is_stream(), context);
-                    read.map_err(|error| PumpError::Source(error.kind()))?
+                    read.map_err(|error| MoveError::Source(error.kind()))?
                 }
             };
             match polled {
@@ -203,7 +187,7 @@ impl<'a> Pump<'a> {
         from: &TcpStream,
         to: &TcpStream,
         context: &mut Context<'_>,
-    ) -> Result<Poll<bool>, PumpError> {
+    ) -> Result<Poll<bool>, MoveError> {
         let Some(pipe) = &mut self.pipe else { return Ok(Poll::Ready(false)) };
         match pipe.poll_step(from, to, u64::MAX, context)? {
             Poll::Ready(PipeStep::Filled(0)) => {

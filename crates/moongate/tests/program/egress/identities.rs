@@ -65,7 +65,7 @@ fn e_42_users_of_a_proxy_say_who_they_are_and_policies_know_them() {
         let answer = sent(&gateway, format!("GET {target} HTTP/1.1\r\nHost: api.test\r\n\r\n").as_bytes());
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
     }
-    // The next password is used at once, and without the Secret nobody is let in.
+    // The next password is used at once, and without the Secret every user is rejected.
     let path = world.folder.path().join("a.yaml");
     fs::write(&path, config.replace("bob: secret", "bob: other")).unwrap();
     until("the password is another one", || curl(&proxy("bob:other@"), "https://en.wiki.test/", &[]).connect == 200);
