@@ -243,7 +243,12 @@ fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
                 expected(&replicas())
             };
             world.unharmed(address, target, || {
+                // The connections of the load alone can be one for each of two replicas, which is just what `connections=1` asks for.
+                let more: Vec<Load> = (0..3).map(|_| Load::start(address, &["web.test"])).collect();
                 wait::patiently("there are more replicas", || is(&|replicas| replicas > "2"));
+                for load in more {
+                    assert_eq!(load.end().failures, [""; 0], "{target}");
+                }
             });
             wait::patiently("there are fewer again", || is(&|replicas| replicas == "2"));
         }
