@@ -79,7 +79,8 @@ pub(super) fn demo(args: &DemoArgs) -> Result<()> {
         log: log.clone(),
         admin: serve.admin,
     };
-    run::serve(run::Origin::Files(vec![config]), &workload, &serve, None, bound, move |_| {
+    let given = run::Given { access_log: None, bound };
+    run::serve(run::Origin::Files(vec![config]), &workload, &serve, given, move |_| {
         output::print(&welcome.text())?;
         decisions::follow(&log).with_context(|| format!("cannot read {}", log.display()))?;
         if let Some(proxy) = welcome.proxy {

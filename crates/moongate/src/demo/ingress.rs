@@ -63,7 +63,8 @@ pub(super) fn demo(args: &DemoArgs) -> Result<()> {
         ..WorkloadArgs::default()
     };
     let welcome = Welcome { folder: folder.clone(), port, files, notes, admin: serve.admin, ready: serve.ready };
-    run::serve(run::Origin::Files(vec![folder]), &workload, &serve, Some("-"), bound, move |open| {
+    let given = run::Given { access_log: Some("-"), bound };
+    run::serve(run::Origin::Files(vec![folder]), &workload, &serve, given, move |open| {
         output::print(&welcome.text(open))
     })
 }

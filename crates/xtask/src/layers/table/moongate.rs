@@ -59,6 +59,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("moongate::manifests", &["autoscale", "gateway", "chart"]),
     ("moongate::crds", &["schema", "rules"]),
     ("moongate::audit", &["record", "chain", "writer", "file", "verify"]),
+    ("moongate::run", &["origin", "ending", "opened"]),
     ("moongate::demo", &["files", "sockets", "authority", "names", "decisions", "destinations", "ingress", "egress"]),
     ("moongate::egress", &["denials", "entries", "additions", "report"]),
     ("moongate::get", &["age", "columns", "request", "table"]),
