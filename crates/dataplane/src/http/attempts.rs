@@ -1,8 +1,9 @@
 //! The attempts of one request: each chooses an endpoint and connects to it, and the retry policy decides what follows a failure.
 
-use super::attempt::Failure;
+use super::attempt::{Attempt, Failure, Finished};
 use super::plan::Plan;
 use super::received_request::ReceivedRequest;
+use super::record::add_attempt;
 use super::request_head::Unwritten;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use crate::codec::{ClientReset, Downstream, Upstream};
@@ -23,17 +24,33 @@ type RetryState = super::retry::RetryState<Counted>;
 /// The attempts of one request.
 pub(super) struct Attempts<'a> {
     worker: &'a Worker,
-    plan: &'a Plan,
+    pub(super) plan: &'a Plan,
     pub(super) info: &'a mut StreamInfo,
     retry: RetryState,
 }
 
-/// Why no attempt led to a whole response.
-pub(super) enum Unanswered {
-    /// The last one had no connection; whether an endpoint was tried.
-    NotConnected { reject: Reject, tried: bool },
-    /// The last one failed on its connection, or the client has reset.
-    Failed(Failure),
+/// Why an attempt did not lead to a whole response.
+pub(super) enum ForwardError {
+    /// It had no connection; whether an endpoint was tried.
+    Connect { reject: Reject, tried: bool },
+    /// It failed on its connection, or the client has reset.
+    Attempt(Failure),
+}
+
+/// An attempt that failed, and what follows it.
+pub(super) struct FailedAttempt {
+    error: ForwardError,
+    decision: RetryDecision,
+}
+
+/// What the pool has for an attempt.
+pub(super) enum Pooled {
+    /// An idle connection, or a stream on an open one.
+    Connected(Connected),
+    /// Nothing, so that a connection has to be established; with the endpoint that was picked, if one could be picked at once.
+    MustConnect(Option<PickedEndpoint>),
+    /// A connection that the request may not use.
+    Failed(ForwardError),
 }
 
 /// A connection or stream to an endpoint, and what the attempt counts while it lasts.
@@ -56,10 +73,19 @@ impl Connected {
     }
 }
 
-impl From<Reject> for Unanswered {
+impl From<Result<Connected, ForwardError>> for Pooled {
+    fn from(connected: Result<Connected, ForwardError>) -> Self {
+        match connected {
+            Ok(connected) => Self::Connected(connected),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl From<Reject> for ForwardError {
     /// Without a connection to the endpoint that was chosen.
     fn from(reject: Reject) -> Self {
-        Self::NotConnected { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) }
+        Self::Connect { reject, tried: !matches!(reject, Reject::Timeout | Reject::Overflow) }
     }
 }
 
@@ -79,26 +105,27 @@ impl<'a> Attempts<'a> {
         self.info
     }
 
-    /// An idle connection, or a stream on an open one, without waiting; this serves most requests. The error is the endpoint that was picked, if
-    /// there is one.
-    pub(super) fn take_pooled(&mut self) -> Result<Result<Connected, Unanswered>, Option<PickedEndpoint>> {
+    /// Picks an endpoint, and takes what the pool has for it, without waiting; this serves most requests.
+    pub(super) fn take_pooled(&mut self) -> Pooled {
         let (worker, plan) = (self.worker, self.plan);
-        let picked = plan.cluster.pick(&mut || worker.random(), self.pick_context()).map_err(|_| None)?;
+        let Ok(picked) = plan.cluster.pick(&mut || worker.random(), self.pick_context()) else {
+            return Pooled::MustConnect(None);
+        };
         self.begin(&picked.endpoint);
         if plan.http2 {
             let stream = worker.streams.borrow_mut().take(&plan.cluster, &picked.endpoint, plan.sender());
             return match stream {
-                Some(stream) => Ok(self.on_stream(picked, stream)),
-                None => Err(Some(picked)),
+                Some(stream) => self.on_stream(picked, stream).into(),
+                None => Pooled::MustConnect(Some(picked)),
             };
         }
         if !self.retry.may_use_idle() {
-            return Err(Some(picked));
+            return Pooled::MustConnect(Some(picked));
         }
         let idle = worker.pool.borrow_mut().take(&plan.cluster, &picked.endpoint, plan.sender());
         match idle {
-            Some(connection) => Ok(self.on_connection(picked, connection)),
-            None => Err(Some(picked)),
+            Some(connection) => self.on_connection(picked, connection).into(),
+            None => Pooled::MustConnect(Some(picked)),
         }
     }
 
@@ -108,12 +135,12 @@ impl<'a> Attempts<'a> {
         &mut self,
         client: &mut Downstream,
         picked: Option<PickedEndpoint>,
-    ) -> Result<Connected, Unanswered> {
+    ) -> Result<Connected, ForwardError> {
         let connecting = client.until_reset(self.connect_to(picked)).await;
-        connecting.unwrap_or_else(|ClientReset| Err(Unanswered::Failed(Failure::ClientClosed)))
+        connecting.unwrap_or_else(|ClientReset| Err(ForwardError::Attempt(Failure::ClientClosed)))
     }
 
-    async fn connect_to(&mut self, picked: Option<PickedEndpoint>) -> Result<Connected, Unanswered> {
+    async fn connect_to(&mut self, picked: Option<PickedEndpoint>) -> Result<Connected, ForwardError> {
         let picked = match picked {
             Some(picked) => picked,
             None => {
@@ -126,8 +153,39 @@ impl<'a> Attempts<'a> {
         if self.plan.http2 { self.stream(picked).await } else { self.connection(picked).await }
     }
 
+    /// Ends an attempt that was made on a connection: adds its facts, and decides what follows a failure.
+    pub(super) fn end(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        result: Result<(), Failure>,
+    ) -> Result<Finished, FailedAttempt> {
+        self.add(attempt);
+        let Err(failure) = result else {
+            self.info.flags |= attempt.no_retry_reason().flags();
+            return Ok(attempt.finished());
+        };
+        let decision = self.decide(attempt.outcome(failure));
+        attempt.end(failure, decision);
+        Err(FailedAttempt { error: ForwardError::Attempt(failure), decision })
+    }
+
+    /// Ends an attempt that had no connection, and decides what follows.
+    pub(super) fn end_without_connection(&mut self, error: ForwardError) -> FailedAttempt {
+        let decision = self.decide(self.without_connection(&error));
+        FailedAttempt { error, decision }
+    }
+
+    /// Adds the facts of an attempt. A response 401, whether the client receives it or a retry follows, rejects the credential that was sent.
+    fn add(&mut self, attempt: &mut Attempt<'_>) {
+        add_attempt(self.info, attempt, self.worker);
+        if self.info.status == 401 {
+            let sent = self.info.credential_at.unwrap_or(self.info.started);
+            self.worker.credentials.reject(&self.plan.cluster, sent);
+        }
+    }
+
     /// Decides whether there is another attempt, and counts it.
-    pub(super) fn decide(&mut self, outcome: AttemptOutcome<Counted>) -> RetryDecision {
+    fn decide(&mut self, outcome: AttemptOutcome<Counted>) -> RetryDecision {
         let (worker, plan) = (self.worker, self.plan);
         let acquire = || plan.cluster.begin_retry();
         let decision = self.retry.decide(plan.retry_policy(), outcome, acquire, || worker.random());
@@ -140,13 +198,13 @@ impl<'a> Attempts<'a> {
     }
 
     /// The outcome of an attempt without a connection.
-    pub(super) fn without_connection(&self, unanswered: &Unanswered) -> AttemptOutcome<Counted> {
+    fn without_connection(&self, error: &ForwardError) -> AttemptOutcome<Counted> {
         let is_other = |one: &Arc<EndpointState>| !one.is_ejected() && !self.retry.has_tried(one.id);
         let has_others = || self.plan.cluster.endpoints().is_some_and(|all| all.iter().any(is_other));
         AttemptOutcome {
-            failure: match unanswered {
-                Unanswered::NotConnected { tried: true, .. } => AttemptFailure::Connect { has_others: has_others() },
-                Unanswered::NotConnected { tried: false, .. } | Unanswered::Failed(_) => AttemptFailure::Final,
+            failure: match error {
+                ForwardError::Connect { tried: true, .. } => AttemptFailure::Connect { has_others: has_others() },
+                ForwardError::Connect { tried: false, .. } | ForwardError::Attempt(_) => AttemptFailure::Final,
             },
             is_started: false,
             is_replayable: true,
@@ -156,30 +214,36 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Waits before the next attempt, and for its credential; an error if there is none, or if the route's timeout ends or the client resets meanwhile.
-    pub(super) async fn wait(
+    /// Prepares the next attempt, after a failed one: waits before it and for its credential, and writes its head. An error if there is none.
+    pub(super) async fn prepare_next(
         &mut self,
-        client: &mut Downstream,
-        unanswered: Unanswered,
-        decision: RetryDecision,
-    ) -> Result<(), Unanswered> {
+        request: &mut ReceivedRequest<'_>,
+        failed: FailedAttempt,
+    ) -> Result<(), ForwardError> {
+        self.wait(&mut request.conn.downstream, failed).await?;
+        self.begin_again(request)
+    }
+
+    /// Waits before the next attempt, and for its credential; an error if there is none, or if the route's timeout ends or the client resets meanwhile.
+    async fn wait(&mut self, client: &mut Downstream, failed: FailedAttempt) -> Result<(), ForwardError> {
+        let FailedAttempt { error, decision } = failed;
         let Some(wait) = decision.wait() else {
             self.info.flags |= decision.flags();
-            return Err(unanswered);
+            return Err(error);
         };
         let wait = self.time_left().map_or(wait, |left| left.min(wait));
         if !wait.is_zero() {
             let slept = client.until_reset(tokio::time::sleep(wait)).await;
-            slept.map_err(|ClientReset| Unanswered::Failed(Failure::ClientClosed))?;
+            slept.map_err(|ClientReset| ForwardError::Attempt(Failure::ClientClosed))?;
         }
         if self.is_timed_out() {
-            return Err(Unanswered::Failed(Failure::Timeout));
+            return Err(ForwardError::Attempt(Failure::Timeout));
         }
         self.wait_for_credential(client).await
     }
 
     /// Waits for the credential that the next attempt is sent with: the destination may have rejected that of the last one.
-    async fn wait_for_credential(&mut self, client: &mut Downstream) -> Result<(), Unanswered> {
+    async fn wait_for_credential(&mut self, client: &mut Downstream) -> Result<(), ForwardError> {
         let cluster = &self.plan.cluster;
         if cluster.config.credential.is_none() {
             return Ok(());
@@ -187,11 +251,11 @@ impl<'a> Attempts<'a> {
         let left = self.time_left().unwrap_or(Duration::MAX);
         let waiting = tokio::time::timeout(left, self.worker.credentials.wait(cluster));
         match client.until_reset(waiting).await {
-            Err(ClientReset) => Err(Unanswered::Failed(Failure::ClientClosed)),
-            Ok(Err(_)) => Err(Unanswered::Failed(Failure::Timeout)),
+            Err(ClientReset) => Err(ForwardError::Attempt(Failure::ClientClosed)),
+            Ok(Err(_)) => Err(ForwardError::Attempt(Failure::Timeout)),
             Ok(Ok(Err(error))) => {
                 self.info.transport_failure = error.to_string();
-                Err(Unanswered::NotConnected { reject: Reject::UpstreamCredentialUnavailable, tried: false })
+                Err(ForwardError::Connect { reject: Reject::UpstreamCredentialUnavailable, tried: false })
             }
             Ok(Ok(Ok(()))) => {
                 self.info.credential_at = Some(Instant::now());
@@ -201,7 +265,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// Writes the head for another attempt, and remembers a retry.
-    pub(super) fn begin_again(&mut self, request: &mut ReceivedRequest<'_>) -> Result<(), Unanswered> {
+    fn begin_again(&mut self, request: &mut ReceivedRequest<'_>) -> Result<(), ForwardError> {
         let number = self.retry.attempt_number();
         self.info.retried |= number.is_some();
         let renewed = request.prepare(self.plan.settings, |request| request.renew_head(self.plan, number.unwrap_or(1)));
@@ -211,7 +275,7 @@ impl<'a> Attempts<'a> {
             Ok(Err(Unwritten::Credential)) => Reject::UpstreamCredentialUnavailable,
             Ok(Err(Unwritten::Target)) | Err(_) => Reject::UpstreamProtocol,
         };
-        Err(Unanswered::NotConnected { reject, tried: false })
+        Err(ForwardError::Connect { reject, tried: false })
     }
 
     fn pick_context(&self) -> PickContext<'_> {
@@ -228,14 +292,14 @@ impl<'a> Attempts<'a> {
         self.retry.begin(self.plan.retry_policy(), endpoint.id, priority);
     }
 
-    fn no_endpoint(&mut self, none: &NoEndpoint) -> Unanswered {
+    fn no_endpoint(&mut self, none: &NoEndpoint) -> ForwardError {
         if let NoEndpoint::Withheld(_, reason) = none {
             self.info.transport_failure = reason.to_string();
         }
-        Unanswered::NotConnected { reject: none.into(), tried: false }
+        ForwardError::Connect { reject: none.into(), tried: false }
     }
 
-    async fn connection(&mut self, picked: PickedEndpoint) -> Result<Connected, Unanswered> {
+    async fn connection(&mut self, picked: PickedEndpoint) -> Result<Connected, ForwardError> {
         let (plan, endpoint) = (self.plan, &picked.endpoint);
         let timeouts = ConnectTimeouts {
             idle: self.retry.may_use_idle(),
@@ -252,7 +316,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn on_connection(&self, picked: PickedEndpoint, connection: Connection) -> Result<Connected, Unanswered> {
+    fn on_connection(&self, picked: PickedEndpoint, connection: Connection) -> Result<Connected, ForwardError> {
         self.record_connection(&connection.endpoint, connection.reused);
         match self.plan.cluster.begin_request() {
             Some(request) => Ok(Connected::new(Upstream::connection(connection), picked, request)),
@@ -265,7 +329,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// Opens an HTTP/2 stream and sends the head of the request.
-    async fn stream(&mut self, picked: PickedEndpoint) -> Result<Connected, Unanswered> {
+    async fn stream(&mut self, picked: PickedEndpoint) -> Result<Connected, ForwardError> {
         let (plan, endpoint, limit) = (self.plan, &picked.endpoint, self.connect_timeout());
         let streams = &self.worker.streams;
         match upstream::h2_stream(streams, &plan.cluster, endpoint, plan.sender(), limit).await {
@@ -274,7 +338,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn on_stream(&self, picked: PickedEndpoint, stream: H2Stream) -> Result<Connected, Unanswered> {
+    fn on_stream(&self, picked: PickedEndpoint, stream: H2Stream) -> Result<Connected, ForwardError> {
         self.record_connection(&picked.endpoint, stream.reused);
         let request = self.plan.cluster.begin_request().ok_or(Reject::Overflow)?;
         let head = self.plan.stream_head.take().ok_or(Reject::UpstreamProtocol)?;

@@ -1,14 +1,13 @@
 //! Forwards a request: sends it in attempts, by the route's policy, until the client has its response.
 
 use super::attempt::{Attempt, Failure, Finished, OutgoingRequest, Replay, RequestBody};
-use super::attempts::{Attempts, Connected, Unanswered};
+use super::attempts::{Attempts, Connected, FailedAttempt, ForwardError, Pooled};
 use super::client::Disposition;
 use super::destination::unreachable;
 use super::local;
 use super::mirror;
 use super::plan::Plan;
 use super::received_request::ReceivedRequest;
-use super::record::add_attempt;
 use super::tunnel;
 use crate::codec::{Downstream, ResetCode, Upstream};
 use crate::conn::{Worker, boxed};
@@ -28,51 +27,44 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
         replay: Replay::new(worker.limits.replay_bytes, request.conn.downstream.request_charge()),
     };
     let mut attempts = Attempts::new(worker, plan, info);
-    let unanswered = loop {
+    loop {
         let connected = match attempts.take_pooled() {
-            Ok(connected) => connected,
+            Pooled::Connected(connected) => Ok(connected),
+            Pooled::Failed(error) => Err(error),
             // Boxed, like the other rare steps below, so that the future of the common request stays small.
-            Err(picked) => boxed(|| attempts.connect(&mut request.conn.downstream, picked)).await,
+            Pooled::MustConnect(picked) => boxed(|| attempts.connect(&mut request.conn.downstream, picked)).await,
         };
         if attempts.info.endpoint.is_some() {
             // As in Envoy, a request without an endpoint is not mirrored.
             outgoing.body.mirror_to(mirror::start(worker, plan.mirrors.take()));
         }
-        let (unanswered, decision) = match connected {
-            Ok(Connected { mut up, permits }) => {
-                let mut attempt = Attempt::new(request, plan, &mut up, &mut outgoing, attempts.retry(), attempts.info);
-                let result = poll_fn(|context| attempt.poll(context)).await;
-                add_attempt(attempts.info, &mut attempt, worker);
-                if attempts.info.status == 401 {
-                    let sent = attempts.info.credential_at.unwrap_or(attempts.info.started);
-                    worker.credentials.reject(&plan.cluster, sent);
-                }
-                let Err(failure) = result else {
-                    let info = attempts.into_info();
-                    info.flags |= attempt.no_retry_reason().flags();
-                    let finished = attempt.finished();
+        let failed = match connected {
+            Ok(Connected { mut up, permits }) => match attempt(request, &mut attempts, &mut outgoing, &mut up).await {
+                Ok(finished) => {
                     // A tunnel still counts as a request.
                     let _permits = Some(permits).filter(|_| finished == Finished::Tunnel);
-                    return finish(request, finished, up, outgoing.body.rest(), info).await;
-                };
-                let decision = attempts.decide(attempt.outcome(failure));
-                attempt.end(failure, decision);
-                (Unanswered::Failed(failure), decision)
-            }
-            Err(unanswered) => {
-                let decision = attempts.decide(attempts.without_connection(&unanswered));
-                (unanswered, decision)
-            }
+                    return finish(request, finished, up, outgoing.body.rest(), attempts.into_info()).await;
+                }
+                Err(failed) => failed,
+            },
+            Err(error) => attempts.end_without_connection(error),
         };
-        if let Err(unanswered) = boxed(|| attempts.wait(&mut request.conn.downstream, unanswered, decision)).await {
-            break unanswered;
+        if let Err(error) = boxed(|| attempts.prepare_next(request, failed)).await {
+            return boxed(|| fail(request, plan, error, outgoing.body.rest(), attempts.into_info())).await;
         }
-        if let Err(unanswered) = attempts.begin_again(request) {
-            break unanswered;
-        }
-    };
-    let info = attempts.into_info();
-    boxed(|| fail(request, plan, unanswered, outgoing.body.rest(), info)).await
+    }
+}
+
+/// Makes one attempt on a connection or stream.
+async fn attempt(
+    request: &mut ReceivedRequest<'_>,
+    attempts: &mut Attempts<'_>,
+    outgoing: &mut OutgoingRequest,
+    up: &mut Upstream,
+) -> Result<Finished, FailedAttempt> {
+    let mut attempt = Attempt::new(request, attempts.plan, up, outgoing, attempts.retry(), attempts.info);
+    let result = poll_fn(|context| attempt.poll(context)).await;
+    attempts.end(&mut attempt, result)
 }
 
 /// Releases both connections after a complete response.
@@ -98,20 +90,20 @@ async fn finish(
 async fn fail(
     request: &mut ReceivedRequest<'_>,
     plan: &Plan,
-    unanswered: Unanswered,
+    error: ForwardError,
     body: &mut BodyReader,
     info: &mut StreamInfo,
 ) -> Disposition {
-    if let Unanswered::NotConnected { reject, .. } = unanswered
+    if let ForwardError::Connect { reject, .. } = error
         && plan.route.proxied.is_some()
     {
         let answer = unreachable(reject, &info.transport_failure);
         info.flags |= reject.reason().flags;
         return local::answer(request, Some(plan.reply_route()), &answer, body, info).await;
     }
-    let reject = match unanswered {
-        Unanswered::NotConnected { reject, .. } => reject,
-        Unanswered::Failed(failure) => match failure.reject().filter(|_| !info.answered) {
+    let reject = match error {
+        ForwardError::Connect { reject, .. } => reject,
+        ForwardError::Attempt(failure) => match failure.reject().filter(|_| !info.answered) {
             Some(reject) => reject,
             None => return break_off(request.worker, &mut request.conn.downstream, plan, failure, info),
         },

@@ -48,13 +48,12 @@ impl Attempt<'_> {
             let outcome = Outcome::Answered(backend.effective_status(is_grpc));
             self.worker.report(&self.plan.cluster, self.up.endpoint(), outcome);
         }
-        if let Some((policy, _)) = self.retries.policy
-            && backend.is_retriable(policy, is_grpc)
-        {
+        let is_retriable = self.retries.policy.is_some_and(|(policy, _)| backend.is_retriable(policy, is_grpc));
+        // Set whether the client receives the response or not: a 401 rejects the credential of the request in both cases.
+        self.response.status = self.response.head.status;
+        if is_retriable {
             let can_repeat = self.request.is_replayable() && !self.response.send.any_written();
             if self.retries.admit(self.plan, can_repeat) {
-                // A token that was rejected by a 401 is rejected by one that the client does not receive, too.
-                self.response.status = self.response.head.status;
                 return Err(Failure::RetriableResponse);
             }
         }

@@ -51,7 +51,7 @@ impl Attempt<'_> {
     }
 
     /// Ends a failed attempt: reports it, and resets both directions if another attempt follows. A replay says nothing about the endpoint.
-    pub(in crate::http) fn end(self, failure: Failure, decision: RetryDecision) {
+    pub(in crate::http) fn end(&mut self, failure: Failure, decision: RetryDecision) {
         if decision != RetryDecision::Replay {
             self.report(failure);
         }

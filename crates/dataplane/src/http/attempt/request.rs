@@ -193,7 +193,7 @@ impl<'a> RequestSide<'a> {
     }
 
     /// Ends a failed attempt, after which the request is sent again.
-    pub(super) fn rewind(mut self) {
+    pub(super) fn rewind(&mut self) {
         self.request.replay.rewind(self.send.octets());
     }
 }

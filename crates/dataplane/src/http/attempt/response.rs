@@ -286,7 +286,7 @@ impl<'a> ResponseSide<'a> {
     }
 
     /// Resets the direction for another attempt.
-    pub(super) fn rewind(mut self) {
+    pub(super) fn rewind(&mut self) {
         self.input.release();
         self.send.clear();
         *self.head = std::mem::take(self.head).reset();

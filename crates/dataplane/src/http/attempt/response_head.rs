@@ -59,7 +59,7 @@ impl ResponseSide<'_> {
             true => ResponseState::Done,
             false => ResponseState::Body,
         };
-        (self.status, self.close, self.time_to_head) = (status, parts.close, Some(context.elapsed));
+        (self.close, self.time_to_head) = (parts.close, Some(context.elapsed));
         if let Some(log) = context.log {
             self.logged = log.capture_response(&parts, &edits);
         }
