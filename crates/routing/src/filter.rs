@@ -1,5 +1,5 @@
 //! The decisions of the filters of a route (`ir::Filter`), and their edits of the response. The data plane waits and sends; `explain` and it call
-//! these functions in the order of the filters.
+//! these functions in the order of the filters, which `dataplane::http::filters::pipeline` lists with its reasons.
 
 use crate::cors::{self, CorsRequest};
 use crate::ext_authz::Changes;
@@ -42,7 +42,8 @@ impl FilterState {
     }
 }
 
-/// Adds all edits of a response by its route, the target and the filters; the response is that of a backend or of the gateway.
+/// Adds all edits of a response by its route, the target and the filters; the response is that of a backend or of the gateway. The order is that of
+/// requests the other way round, so that a later edit, which wins, is that of an earlier filter.
 pub fn edit_response<'a>(
     route: &'a RouteEntry,
     target: usize,
@@ -50,9 +51,11 @@ pub fn edit_response<'a>(
     facts: &dyn Facts,
     edits: &mut Edits<'a>,
 ) {
+    // The route is the last step of a request.
     route.edit_response(target, facts, edits);
-    for filter in &*route.config.filters {
+    for filter in route.config.filters.iter().rev() {
         match filter {
+            // A request that it aborts gets a response of the gateway, which passes here as well.
             Filter::Fault(_) => {}
             Filter::Cors(policy) => {
                 if let Some(kept) = &state.cors {
@@ -61,7 +64,7 @@ pub fn edit_response<'a>(
             }
         }
     }
-    // The first filter of the request is the last one of the response.
+    // The service for authorization is the first filter of a request.
     if let Some(changes) = &state.checked {
         let fields = facts.response().map_or_else(|| Fields::new(&[], &[]), |(_, fields)| fields);
         changes.edit_response(fields, edits);

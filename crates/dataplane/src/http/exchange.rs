@@ -5,7 +5,7 @@ use super::client::{ClientConnection, Disposition};
 use super::connect;
 use super::decide::proceed;
 use super::destination;
-use super::filters::{pass_gate, run_gate, run_route_filters};
+use super::filters::{GateOutcome, ask_and_decide, decide_at_gate, run_route_filters};
 use super::forward;
 use super::local;
 use super::plan::{Decision, Reply, Routed};
@@ -29,10 +29,10 @@ pub(super) async fn exchange(
     buffers.request_id = Uuid::from_random(worker.random_bits());
     let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
     let mut request = ReceivedRequest { worker, conn, buffers, head };
-    let mut decision = match pass_gate(&mut request, &mut info) {
-        Ok(decision) => decision,
+    let mut decision = match decide_at_gate(&mut request, &mut info) {
+        GateOutcome::Decided(decision) => decision,
         // Boxed, like the other rare steps, so that the future of a request without them stays small.
-        Err(version) => boxed(|| run_gate(&mut request, version, &mut info)).await,
+        GateOutcome::AskService(version) => boxed(|| ask_and_decide(&mut request, version, &mut info)).await,
     };
     if let Decision::Filter(routed) = decision {
         let ready = boxed(|| make_ready(&mut request, routed, &mut info)).await;

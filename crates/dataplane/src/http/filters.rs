@@ -9,4 +9,4 @@ mod pipeline;
 mod proxy_user;
 mod verdict;
 
-pub(super) use pipeline::{pass_gate, run_gate, run_route_filters};
+pub(super) use pipeline::{GateOutcome, ask_and_decide, decide_at_gate, run_route_filters};

@@ -16,7 +16,8 @@ use std::time::Duration;
 use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, HeadLimits, ResponseHead, Style};
 
-/// How far a response has come.
+/// How far a response has come. Trailers are no state of their own: the last piece of a body has them, and how far a trailer section in octets has come
+/// is the state of the [`BodyReader`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponseState {
     /// Its final head is awaited.

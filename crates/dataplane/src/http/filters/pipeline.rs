@@ -1,4 +1,15 @@
-//! The order of an exchange's filters. `exchange` calls it.
+//! The filters of an exchange in their order. `exchange` calls it.
+//!
+//! A request passes, in this order (each step has its reason where it is called):
+//!
+//! 1. the gate, which the workload demands of every request: external authorization, tokens, users of a forward proxy;
+//! 2. `decide`: authorization, and the route;
+//! 3. the filters of the route, in the order of `ir::Filter`: faults, CORS;
+//! 4. the edits of the route.
+//!
+//! A response passes the same steps the other way round, in `routing::filter::edit_response`: the edits of the route, CORS, what the service for
+//! external authorization changes. That function is in `routing`, because `routing::response_head` calls it for the responses of backends and
+//! `explain` calls it without a data plane. A filter that edits responses has a line there and a line here.
 
 use super::verdict::Verdict;
 use super::{authentication, ext_authz, fault, proxy_user};
@@ -10,26 +21,33 @@ use crate::stream_info::StreamInfo;
 use ir::Filter;
 use std::sync::Arc;
 
-/// Runs what the policies of the workload demand of every request (S-110), and then decides the request by the routes that came with them. If a
-/// service has to be asked, returns the policies and routes for [`run_gate`].
-pub(in crate::http) fn pass_gate(
-    request: &mut ReceivedRequest<'_>,
-    info: &mut StreamInfo,
-) -> Result<Decision, Arc<TableVersion>> {
+/// What the gate leads to without waiting.
+pub(in crate::http) enum GateOutcome {
+    /// The request is decided.
+    Decided(Decision),
+    /// A service decides first, by these policies; the routes that came with them follow.
+    AskService(Arc<TableVersion>),
+}
+
+/// Runs what the policies of the workload demand of every request (S-110), and then decides the request by the routes that came with them, unless a
+/// service has to be asked before, for which there is [`ask_and_decide`].
+pub(in crate::http) fn decide_at_gate(request: &mut ReceivedRequest<'_>, info: &mut StreamInfo) -> GateOutcome {
     let table = Arc::clone(&request.conn.table);
     let version = table.version();
     // The answer has nothing but the address that the client knows. A browser loads it before it knows of a proxy that asks for a password.
     if version.http.settings.forward
         && let Some(answer) = decide::to_itself(request, &version)
     {
-        return Ok(Decision::Respond(Reply::Plain(answer), None));
+        return GateOutcome::Decided(Decision::Respond(Reply::Plain(answer), None));
     }
-    let asks = version.policies.as_deref().is_some_and(|policies| policies.ext_authz.is_some());
-    if asks { Err(Arc::clone(&version)) } else { Ok(authenticate_and_decide(request, &version, info)) }
+    if version.policies.as_deref().is_some_and(|policies| policies.ext_authz.is_some()) {
+        return GateOutcome::AskService(Arc::clone(&version));
+    }
+    GateOutcome::Decided(authenticate_and_decide(request, &version, info))
 }
 
 /// Asks the service for authorization first, as in Istio: the service may add the credentials that the next filters verify (AP-02).
-pub(in crate::http) async fn run_gate(
+pub(in crate::http) async fn ask_and_decide(
     request: &mut ReceivedRequest<'_>,
     version: Arc<TableVersion>,
     info: &mut StreamInfo,
