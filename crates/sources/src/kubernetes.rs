@@ -17,7 +17,7 @@ mod slices;
 mod source;
 mod state;
 mod status;
-mod wanted;
+mod statuses;
 mod watched;
 mod writer;
 
@@ -26,6 +26,6 @@ pub use follow::Pace;
 pub use published::Published;
 pub use source::{KubernetesSettings, KubernetesSource};
 pub use status::{Status, StatusMessage};
-pub use wanted::Statuses;
+pub use statuses::Statuses;
 pub use watched::{Extent, Rule, WATCHED, Watched, Written, rules};
 pub use writer::{WriteSettings, Writer};

@@ -3,7 +3,7 @@
 use super::access::Cluster;
 use super::follow::Pace;
 use super::page::select;
-use super::references::Wanted;
+use super::references::Reference;
 use kube::core::params::ListParams;
 use resources::api::ApiResource;
 use resources::key::Kind;
@@ -13,21 +13,21 @@ use tokio::time::sleep;
 
 /// What was asked for, and what there is of it.
 pub(super) struct Fetched {
-    pub(super) wanted: Wanted,
+    pub(super) wanted: Reference,
     pub(super) objects: Vec<Value>,
 }
 
 /// Asks by listing with a selector, so that no further right is needed than to list.
-pub(super) async fn fetch(cluster: Cluster, wanted: Wanted, namespace: Arc<str>, pace: Pace) -> Fetched {
+pub(super) async fn fetch(cluster: Cluster, wanted: Reference, namespace: Arc<str>, pace: Pace) -> Fetched {
     let by_name = |name: &str| ListParams::default().fields(&format!("metadata.name={name}"));
     let (kind, namespace, params) = match &wanted {
-        Wanted::Slices(key) => {
+        Reference::Slices(key) => {
             let params = ListParams::default().labels(&format!("kubernetes.io/service-name={}", key.name));
             (Kind::EndpointSlice, Arc::clone(&key.namespace), params)
         }
-        Wanted::Secret(name) => (Kind::Secret, namespace, by_name(name)),
-        Wanted::Pod(key) => (Kind::Pod, Arc::clone(&key.namespace), by_name(&key.name)),
-        Wanted::AllSlices | Wanted::Pods | Wanted::Nodes => return Fetched { wanted, objects: Vec::new() },
+        Reference::Secret(name) => (Kind::Secret, namespace, by_name(name)),
+        Reference::Pod(key) => (Kind::Pod, Arc::clone(&key.namespace), by_name(&key.name)),
+        Reference::AllSlices | Reference::Pods | Reference::Nodes => return Fetched { wanted, objects: Vec::new() },
     };
     let Some(resource) = ApiResource::of(kind) else { return Fetched { wanted, objects: Vec::new() } };
     let mut wait = pace.first;

@@ -1,7 +1,7 @@
 //! What there is to say about the API server: one finding for each cause, whichever number of kinds it concerns.
 
 use super::page::Problem;
-use super::wanted::Right;
+use super::statuses::Right;
 use crate::event::{Scope, SourceEvent};
 use resources::api::ApiResource;
 use resources::code;

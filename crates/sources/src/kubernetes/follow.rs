@@ -3,7 +3,7 @@
 //! kinds, and by nothing else.
 
 use super::access::{Cluster, with_causes};
-use super::page::{Failure, Page, Part, Problem, complete, failure, of_status, path};
+use super::page::{Collection, Failure, Page, Part, Problem, complete, failure, of_status};
 use super::watched::{Extent, Watched};
 use futures_util::TryStreamExt as _;
 use kube::core::params::{ListParams, WatchParams};
@@ -159,8 +159,7 @@ impl Follower {
         params = params.limit(PAGE);
         let mut is_first = true;
         loop {
-            let target = (&*self.path(version), &params, self.watched.part);
-            let mut page = match Page::get(&self.cluster, (self.resource, version), target).await {
+            let mut page = match self.collection(version).page(&self.cluster, &params).await {
                 Ok(page) => page,
                 Err(failure) => return Ok(Err(failure)),
             };
@@ -182,7 +181,7 @@ impl Follower {
     }
 
     /// Watches the kind until it has to be listed again.
-    async fn watch(&self, version: &str, mut resource_version: String) -> Result<(), Closed> {
+    async fn watch(&self, version: &'static str, mut resource_version: String) -> Result<(), Closed> {
         let mut failures = 0;
         let mut reported = false;
         loop {
@@ -193,7 +192,7 @@ impl Follower {
                 bookmarks: true,
                 ..WatchParams::default()
             };
-            let request = Request::new(self.path(version));
+            let request = Request::new(self.collection(version).path());
             let request = match self.watched.part {
                 Part::Whole => request.watch(&params, &resource_version),
                 Part::Metadata => request.watch_metadata(&params, &resource_version),
@@ -291,12 +290,12 @@ impl Follower {
         Ok(false)
     }
 
-    fn path(&self, version: &str) -> String {
+    fn collection(&self, version: &'static str) -> Collection<'_> {
         let namespace = match self.watched.extent {
             Extent::Cluster => None,
             Extent::OwnNamespace => Some(&*self.namespace),
         };
-        path(self.resource, version, namespace)
+        Collection { resource: self.resource, version, namespace, part: self.watched.part }
     }
 
     fn complete(&self, object: Value, version: &str) -> Value {

@@ -3,10 +3,10 @@
 
 use super::local_files::LocalFiles;
 use super::object::{deny_files, kind, name, service, strip, version};
-use super::references::{References, Wanted};
+use super::references::{Reference, References};
 use super::slices::Slices;
 use super::state::State;
-use super::wanted::Statuses;
+use super::statuses::Statuses;
 use crate::event::{ObjectVersion, Rejection, SourceEvent, Upsert};
 use resources::api::ApiResource;
 use resources::key::{Key, Kind, ObjectRef};
@@ -90,22 +90,22 @@ impl Keeper {
     }
 
     /// Nothing refers to it any more: the objects that are kept for no other reason go.
-    pub(super) fn release(&mut self, wanted: &Wanted, events: &mut Vec<SourceEvent>) {
+    pub(super) fn release(&mut self, wanted: &Reference, events: &mut Vec<SourceEvent>) {
         let (kind, keys) = match wanted {
-            Wanted::Slices(service) if !self.references.wants(&Wanted::AllSlices) => {
+            Reference::Slices(service) if !self.references.wants(&Reference::AllSlices) => {
                 (Kind::EndpointSlice, self.slices.of(service))
             }
-            Wanted::AllSlices => {
+            Reference::AllSlices => {
                 let services = self.slices.services();
-                let unwanted = services.iter().filter(|one| !self.references.wants(&Wanted::Slices((*one).clone())));
+                let unwanted = services.iter().filter(|one| !self.references.wants(&Reference::Slices((*one).clone())));
                 (Kind::EndpointSlice, unwanted.flat_map(|service| self.slices.of(service)).collect())
             }
-            Wanted::Secret(name) => {
+            Reference::Secret(name) => {
                 (Kind::Secret, vec![Key { namespace: Arc::clone(&self.namespace), name: Arc::clone(name) }])
             }
-            Wanted::Pod(key) => (Kind::Pod, vec![key.clone()]),
+            Reference::Pod(key) => (Kind::Pod, vec![key.clone()]),
             // The kind is listed again.
-            Wanted::Slices(_) | Wanted::Pods | Wanted::Nodes => return,
+            Reference::Slices(_) | Reference::Pods | Reference::Nodes => return,
         };
         for key in keys {
             if self.kept.get(&kind).is_some_and(|kept| kept.contains(&key)) {
@@ -198,14 +198,14 @@ impl Keeper {
 
     /// Whether an object is kept; `service` is that of an EndpointSlice.
     fn is_wanted(&self, object: &ObjectRef, service: Option<&Key>) -> bool {
-        let wants = |wanted: Wanted| self.references.wants(&wanted);
+        let wants = |wanted: Reference| self.references.wants(&wanted);
         match object.kind {
             Kind::EndpointSlice => {
-                service.is_some_and(|service| wants(Wanted::Slices(service.clone()))) || wants(Wanted::AllSlices)
+                service.is_some_and(|service| wants(Reference::Slices(service.clone()))) || wants(Reference::AllSlices)
             }
-            Kind::Secret => wants(Wanted::Secret(Arc::clone(&object.key.name))),
-            Kind::Pod => wants(Wanted::Pods) && wants(Wanted::Pod(object.key.clone())),
-            Kind::Node => wants(Wanted::Nodes),
+            Kind::Secret => wants(Reference::Secret(Arc::clone(&object.key.name))),
+            Kind::Pod => wants(Reference::Pods) && wants(Reference::Pod(object.key.clone())),
+            Kind::Node => wants(Reference::Nodes),
             _ => true,
         }
     }

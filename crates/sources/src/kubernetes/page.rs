@@ -89,17 +89,28 @@ struct HeadMetadata {
     r#continue: String,
 }
 
-impl Page {
-    /// Asks for a page of the kind at this path.
-    pub(super) async fn get(
-        cluster: &Cluster,
-        (resource, version): (&'static ApiResource, &'static str),
-        (path, params, part): (&str, &ListParams, Part),
-    ) -> Result<Self, Failure> {
+/// The objects of a kind, in one of its versions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Collection<'a> {
+    pub(super) resource: &'static ApiResource,
+    pub(super) version: &'static str,
+    /// `None`: in all namespaces.
+    pub(super) namespace: Option<&'a str>,
+    pub(super) part: Part,
+}
+
+impl Collection<'_> {
+    pub(super) fn path(&self) -> String {
+        path(self.resource, self.version, self.namespace)
+    }
+
+    /// Asks for a page.
+    pub(super) async fn page(&self, cluster: &Cluster, params: &ListParams) -> Result<Page, Failure> {
+        let path = self.path();
         let broken = |text: &str| Failure::Problem(Problem::Unavailable(format!("its answer to {path} {text}")));
-        let request = match part {
-            Part::Whole => Request::new(path).list(params),
-            Part::Metadata => Request::new(path).list_metadata(params),
+        let request = match self.part {
+            Part::Whole => Request::new(&*path).list(params),
+            Part::Metadata => Request::new(&*path).list_metadata(params),
         };
         let request = request.map_err(|error| broken(&error.to_string()))?;
         // Not by `request`, which logs what it cannot read: Secrets are among it.
@@ -115,9 +126,12 @@ impl Page {
             return Err(broken("has no version"));
         }
         let next = (!r#continue.is_empty()).then_some(r#continue);
-        Ok(Self { text, resource, version, resource_version, next, permit: None })
+        let Self { resource, version, .. } = *self;
+        Ok(Page { text, resource, version, resource_version, next, permit: None })
     }
+}
 
+impl Page {
     /// Calls `each` with one object after the other. After an error some of them are missing.
     pub(super) fn for_each(self, mut each: impl FnMut(Value)) -> Result<(), serde_json::Error> {
         let (resource, version) = (self.resource, self.version);
@@ -241,12 +255,14 @@ pub(super) async fn select(
     params: &ListParams,
 ) -> Result<Vec<Value>, Problem> {
     for version in resource.versions {
-        let path = path(resource, version, Some(namespace));
-        match Page::get(cluster, (resource, version), (&path, params, Part::Whole)).await {
+        let collection = Collection { resource, version, namespace: Some(namespace), part: Part::Whole };
+        match collection.page(cluster, params).await {
             Ok(page) => {
                 let mut objects = Vec::new();
                 let read = page.for_each(|object| objects.push(object));
-                read.map_err(|error| Problem::Unavailable(format!("its answer to {path} cannot be read: {error}")))?;
+                read.map_err(|error| {
+                    Problem::Unavailable(format!("its answer to {} cannot be read: {error}", collection.path()))
+                })?;
                 return Ok(objects);
             }
             Err(Failure::Missing) => {}

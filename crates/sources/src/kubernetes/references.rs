@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Something that is referred to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Wanted {
+pub(super) enum Reference {
     /// The EndpointSlices of a Service.
     Slices(Key),
     /// Those of all Services.
@@ -33,14 +33,14 @@ pub(super) enum Wanted {
 #[derive(Debug, Default)]
 pub(super) struct References {
     /// Sorted; nearly all refer to one thing.
-    by_object: HashMap<ObjectRef, Box<[Wanted]>>,
-    counts: HashMap<Wanted, usize>,
+    by_object: HashMap<ObjectRef, Box<[Reference]>>,
+    counts: HashMap<Reference, usize>,
     /// Whether it matters where endpoints are: not to a gateway that does not know where it is itself.
     with_nodes: bool,
     /// What was touched since the last call of `changes`.
-    touched: BTreeSet<Wanted>,
+    touched: BTreeSet<Reference>,
     /// Which of these were wanted then.
-    before: BTreeSet<Wanted>,
+    before: BTreeSet<Reference>,
 }
 
 impl References {
@@ -58,7 +58,7 @@ impl References {
 
     /// The object says something else now. `namespace` is that of the gateway.
     pub(super) fn update(&mut self, object: &AnyObject, namespace: &str) {
-        let wanted: BTreeSet<Wanted> = match object {
+        let wanted: BTreeSet<Reference> = match object {
             AnyObject::Gateway(gateway) => {
                 let mut wanted = of_gateway(&gateway.spec);
                 wanted.extend(annotated(&gateway.meta, PROXY_USERS));
@@ -76,7 +76,7 @@ impl References {
                 let pods = targets.filter(|target| &*target.kind == "Pod").map(|target| {
                     let namespace =
                         if target.namespace.is_empty() { &*slice.key.namespace } else { &*target.namespace };
-                    Wanted::Pod(Key { namespace: namespace.into(), name: (&*target.name).into() })
+                    Reference::Pod(Key { namespace: namespace.into(), name: (&*target.name).into() })
                 });
                 pods.collect()
             }
@@ -92,9 +92,9 @@ impl References {
         self.set(object.clone(), BTreeSet::new());
     }
 
-    fn set(&mut self, object: ObjectRef, mut wanted: BTreeSet<Wanted>) {
+    fn set(&mut self, object: ObjectRef, mut wanted: BTreeSet<Reference>) {
         if !self.with_nodes {
-            wanted.remove(&Wanted::Nodes);
+            wanted.remove(&Reference::Nodes);
         }
         let before = self.by_object.remove(&object).unwrap_or_default();
         for gone in before.iter().filter(|one| !wanted.contains(one)) {
@@ -115,19 +115,19 @@ impl References {
         }
     }
 
-    fn touch(&mut self, wanted: &Wanted) {
+    fn touch(&mut self, wanted: &Reference) {
         if self.touched.insert(wanted.clone()) && self.counts.contains_key(wanted) {
             self.before.insert(wanted.clone());
         }
     }
 
     /// Whether something refers to it.
-    pub(super) fn wants(&self, wanted: &Wanted) -> bool {
+    pub(super) fn wants(&self, wanted: &Reference) -> bool {
         self.counts.contains_key(wanted)
     }
 
     /// What is wanted now and was not at the last call, and what was and is not.
-    pub(super) fn changes(&mut self) -> (Vec<Wanted>, Vec<Wanted>) {
+    pub(super) fn changes(&mut self) -> (Vec<Reference>, Vec<Reference>) {
         let (touched, before) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.before));
         let (mut new, mut gone) = (Vec::new(), Vec::new());
         for wanted in touched {
@@ -141,35 +141,35 @@ impl References {
     }
 }
 
-fn of_gateway(gateway: &Gateway) -> BTreeSet<Wanted> {
+fn of_gateway(gateway: &Gateway) -> BTreeSet<Reference> {
     let mut wanted = BTreeSet::new();
     for tls in gateway.servers.iter().filter_map(|server| server.tls.as_deref()) {
         let names = tls.credential_names.iter().chain([&tls.credential_name, &tls.ca_cert_credential_name]);
         wanted.extend(names.flat_map(|name| secrets(name)));
         if tls.mode == Some(TlsMode::AutoPassthrough) {
-            wanted.insert(Wanted::AllSlices);
+            wanted.insert(Reference::AllSlices);
         }
     }
     wanted
 }
 
-fn of_rule(rule: &DestinationRule) -> BTreeSet<Wanted> {
-    let mut wanted: BTreeSet<Wanted> = rule.traffic_policy.as_deref().map(of_policy).unwrap_or_default();
+fn of_rule(rule: &DestinationRule) -> BTreeSet<Reference> {
+    let mut wanted: BTreeSet<Reference> = rule.traffic_policy.as_deref().map(of_policy).unwrap_or_default();
     for subset in &rule.subsets {
-        wanted.insert(Wanted::Pods);
+        wanted.insert(Reference::Pods);
         wanted.extend(subset.traffic_policy.as_deref().map(of_policy).unwrap_or_default());
     }
     wanted
 }
 
-fn of_policy(policy: &TrafficPolicy) -> BTreeSet<Wanted> {
+fn of_policy(policy: &TrafficPolicy) -> BTreeSet<Reference> {
     let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_deref());
-    let mut wanted: BTreeSet<Wanted> =
+    let mut wanted: BTreeSet<Reference> =
         policy.tls.as_deref().into_iter().chain(ports).flat_map(|tls| secrets(&tls.credential_name)).collect();
     let whole = goes_by_place(policy.load_balancer.as_deref(), policy.outlier_detection.as_deref());
     let mut ports = policy.port_level_settings.iter();
     if whole || ports.any(|port| goes_by_place(port.load_balancer.as_deref(), port.outlier_detection.as_deref())) {
-        wanted.insert(Wanted::Nodes);
+        wanted.insert(Reference::Nodes);
     }
     wanted
 }
@@ -182,44 +182,44 @@ fn goes_by_place(balancer: Option<&LoadBalancer>, outlier: Option<&OutlierDetect
     }
 }
 
-fn of_service(service: &Object<Service>, namespace: &str) -> BTreeSet<Wanted> {
+fn of_service(service: &Object<Service>, namespace: &str) -> BTreeSet<Reference> {
     let mut wanted = BTreeSet::new();
     // A target port by name is looked up in the slices of a gateway's own Service.
     let is_named = |target: &Option<NumberOrName>| matches!(target, Some(NumberOrName::Name(_)));
     if &*service.key.namespace == namespace && service.spec.ports.iter().any(|port| is_named(&port.target_port)) {
-        wanted.insert(Wanted::Slices(service.key.clone()));
+        wanted.insert(Reference::Slices(service.key.clone()));
     }
     if !service.spec.traffic_distribution.is_empty() || service.meta.annotations.contains_key(TRAFFIC_DISTRIBUTION) {
-        wanted.insert(Wanted::Nodes);
+        wanted.insert(Reference::Nodes);
     }
     wanted
 }
 
 /// What mesh settings, or any text that may be some, refer to: the Services of providers, and Nodes where shares by locality are set.
-fn of_mesh(text: &str) -> BTreeSet<Wanted> {
-    let mut wanted: BTreeSet<Wanted> = hosts_in(text).collect();
+fn of_mesh(text: &str) -> BTreeSet<Reference> {
+    let mut wanted: BTreeSet<Reference> = hosts_in(text).collect();
     if ["localityLbSetting", "locality_lb_setting"].iter().any(|field| text.contains(field)) {
-        wanted.insert(Wanted::Nodes);
+        wanted.insert(Reference::Nodes);
     }
     wanted
 }
 
 /// The Secret that an annotation names.
-fn annotated(meta: &Meta, annotation: &str) -> Option<Wanted> {
+fn annotated(meta: &Meta, annotation: &str) -> Option<Reference> {
     let name = meta.annotations.get(annotation)?.trim().rsplit('/').next()?;
-    (!name.is_empty()).then(|| Wanted::Secret(name.into()))
+    (!name.is_empty()).then(|| Reference::Secret(name.into()))
 }
 
 /// A Secret, and the one beside it that has its authorities (S-93).
-fn secrets(name: &str) -> Vec<Wanted> {
+fn secrets(name: &str) -> Vec<Reference> {
     let plain = name.rsplit('/').next().unwrap_or_default();
     if plain.is_empty() || name.starts_with("configmap://") {
         return Vec::new();
     }
-    vec![Wanted::Secret(plain.into()), Wanted::Secret(format!("{plain}-cacert").into())]
+    vec![Reference::Secret(plain.into()), Reference::Secret(format!("{plain}-cacert").into())]
 }
 
-fn of_virtual_service(service: &VirtualService, namespace: &Arc<str>) -> BTreeSet<Wanted> {
+fn of_virtual_service(service: &VirtualService, namespace: &Arc<str>) -> BTreeSet<Reference> {
     let mut hosts: Vec<&str> = Vec::new();
     for rule in &service.http {
         hosts.extend(rule.route.iter().filter_map(|route| route.destination.as_ref()).map(|one| &*one.host));
@@ -233,7 +233,7 @@ fn of_virtual_service(service: &VirtualService, namespace: &Arc<str>) -> BTreeSe
 }
 
 /// The Service that a host may be: `name`, `name.namespace`, `name.namespace.svc` and what follows.
-fn slices(host: &str, namespace: Option<&Arc<str>>) -> Option<Wanted> {
+fn slices(host: &str, namespace: Option<&Arc<str>>) -> Option<Reference> {
     let host = host.to_ascii_lowercase();
     let mut labels = host.split('.');
     let (name, second, third) = (labels.next()?, labels.next(), labels.next());
@@ -243,11 +243,11 @@ fn slices(host: &str, namespace: Option<&Arc<str>>) -> Option<Wanted> {
         _ => return None,
     };
     let is_complete = !name.is_empty() && !namespace.is_empty() && name != "*";
-    is_complete.then(|| Wanted::Slices(Key { namespace, name: name.into() }))
+    is_complete.then(|| Reference::Slices(Key { namespace, name: name.into() }))
 }
 
 /// Names of Services in a text, each with its namespace.
-fn hosts_in(text: &str) -> impl Iterator<Item = Wanted> {
+fn hosts_in(text: &str) -> impl Iterator<Item = Reference> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '-'));
     words.filter(|word| word.contains(".svc")).filter_map(|word| slices(word, None))
 }
@@ -269,8 +269,8 @@ mod tests {
         }))
     }
 
-    fn of(namespace: &str, name: &str) -> Wanted {
-        Wanted::Slices(Key { namespace: namespace.into(), name: name.into() })
+    fn of(namespace: &str, name: &str) -> Reference {
+        Reference::Slices(Key { namespace: namespace.into(), name: name.into() })
     }
 
     #[test]
@@ -320,7 +320,7 @@ mod tests {
         }));
         let mut references = References::default();
         references.update(&gateway, "istio-system");
-        let secret = |name: &str| Wanted::Secret(name.into());
+        let secret = |name: &str| Reference::Secret(name.into());
         assert_eq!(references.changes().0, [secret("site"), secret("site-cacert")]);
     }
 
@@ -336,7 +336,7 @@ mod tests {
         let wants = |object: &AnyObject, with_nodes: bool| {
             let mut references = References::new(with_nodes);
             references.update(object, "istio-system");
-            references.wants(&Wanted::Nodes)
+            references.wants(&Reference::Nodes)
         };
         let on = r#"{"loadBalancer": {"localityLbSetting": {"failoverPriority": ["a"]}}}"#;
         let off = r#"{"outlierDetection": {}, "loadBalancer": {"localityLbSetting": {"enabled": false}}}"#;
@@ -354,9 +354,9 @@ mod tests {
         references.set_mesh(Some(
             "localityLbSetting: {distribute: []}\nextensionProviders: [{service: x.y.svc.cluster.local}]",
         ));
-        assert_eq!(references.changes().0, [of("y", "x"), Wanted::Nodes]);
+        assert_eq!(references.changes().0, [of("y", "x"), Reference::Nodes]);
         references.set_mesh(None);
-        assert_eq!(references.changes().1, [of("y", "x"), Wanted::Nodes]);
+        assert_eq!(references.changes().1, [of("y", "x"), Reference::Nodes]);
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
             references.changes().0
         };
         let server = json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]});
-        let wanted = [Wanted::Secret("users".into())];
+        let wanted = [Reference::Secret("users".into())];
         assert_eq!(of("Gateway", PROXY_USERS, json!({"servers": [server]})), wanted);
         assert_eq!(of("DestinationRule", CREDENTIAL, json!({"host": "a.test"})), wanted);
         assert_eq!(of("DestinationRule", PROXY_USERS, json!({"host": "a.test"})), []);

@@ -9,9 +9,9 @@ use super::keeper::Keeper;
 use super::local_files::LocalFiles;
 use super::object::name;
 use super::page::Problem;
-use super::references::{References, Wanted};
+use super::references::{Reference, References};
 use super::state::State;
-use super::wanted::Statuses;
+use super::statuses::Statuses;
 use super::watched::{Stage, WATCHED, Watched};
 use super::writer::{WriteSettings, Writer};
 use crate::event::{Batch, Scope, SourceEvent};
@@ -65,7 +65,7 @@ pub struct KubernetesSource {
     keeper: Keeper,
     fetches: JoinSet<Fetched>,
     /// Single requests under way, each with the objects that were reported meanwhile.
-    fetching: HashMap<Wanted, HashSet<ObjectRef>>,
+    fetching: HashMap<Reference, HashSet<ObjectRef>>,
     problems: Problems,
     requests: Requests,
     reload: Reload,
@@ -243,7 +243,7 @@ impl KubernetesSource {
     fn follow_references(&mut self, events: &mut Vec<SourceEvent>) {
         let (new, gone) = self.keeper.references.changes();
         for wanted in gone {
-            if let Wanted::Pods | Wanted::Nodes = wanted
+            if let Reference::Pods | Reference::Nodes = wanted
                 && let Some(kind) = kind_of(&wanted)
             {
                 self.followers.relist(kind);
@@ -251,18 +251,18 @@ impl KubernetesSource {
             self.fetching.remove(&wanted);
             self.keeper.release(&wanted, events);
         }
-        let mut by_kind: BTreeMap<Kind, Vec<Wanted>> = BTreeMap::new();
+        let mut by_kind: BTreeMap<Kind, Vec<Reference>> = BTreeMap::new();
         for wanted in new {
             let Some(kind) = kind_of(&wanted) else { continue };
             match wanted {
-                Wanted::AllSlices | Wanted::Pods | Wanted::Nodes => self.followers.relist(kind),
+                Reference::AllSlices | Reference::Pods | Reference::Nodes => self.followers.relist(kind),
                 wanted => by_kind.entry(kind).or_default().push(wanted),
             }
         }
         for (kind, wanted) in by_kind {
             // A listing that is under way, or to come, has them; it may have passed them by where it has begun.
             let is_idle =
-                !self.followers.follows(kind) || kind == Kind::Pod && !self.keeper.references.wants(&Wanted::Pods);
+                !self.followers.follows(kind) || kind == Kind::Pod && !self.keeper.references.wants(&Reference::Pods);
             if is_idle {
                 continue;
             }
@@ -372,7 +372,7 @@ impl Source for KubernetesSource {
 fn writer(cluster: &Cluster, pace: Pace, namespace: &Arc<str>, settings: WriteSettings) -> (Statuses, Writer) {
     let owner = format!("{namespace}/{}", settings.name).into();
     let statuses = Statuses::new(owner, settings.statuses, settings.publish.clone());
-    let writer = Writer::new((cluster.clone(), pace), Arc::clone(namespace), &settings, statuses.clone());
+    let writer = Writer::new(cluster.clone(), pace, Arc::clone(namespace), &settings, statuses.clone());
     (statuses, writer)
 }
 
@@ -393,11 +393,11 @@ async fn until(time: Option<tokio::time::Instant>) {
 }
 
 /// The kind of what is referred to.
-fn kind_of(wanted: &Wanted) -> Option<Kind> {
+fn kind_of(wanted: &Reference) -> Option<Kind> {
     match wanted {
-        Wanted::Slices(_) | Wanted::AllSlices => Some(Kind::EndpointSlice),
-        Wanted::Secret(_) => Some(Kind::Secret),
-        Wanted::Pod(_) | Wanted::Pods => Some(Kind::Pod),
-        Wanted::Nodes => Some(Kind::Node),
+        Reference::Slices(_) | Reference::AllSlices => Some(Kind::EndpointSlice),
+        Reference::Secret(_) => Some(Kind::Secret),
+        Reference::Pod(_) | Reference::Pods => Some(Kind::Pod),
+        Reference::Nodes => Some(Kind::Node),
     }
 }

@@ -70,14 +70,20 @@ pub(super) fn wanted(status: &Status, owner: &str, generation: i64) -> u64 {
     fingerprint(Some(&condition), &messages.iter().collect::<Vec<_>>(), Some(&generation.into()))
 }
 
-/// The status with this gateway's entries replaced by others, or taken away; `None` where nothing is different. `now` is the time as RFC 3339
-/// has it.
-pub(super) fn merge(
-    status: Option<&Value>,
-    wanted: Option<&Status>,
-    (owner, generation): (&str, i64),
-    now: &str,
-) -> Option<Value> {
+/// What the entries of a gateway are written with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp<'a> {
+    /// The name of the gateway.
+    pub(super) owner: &'a str,
+    /// The generation of the object that they are about.
+    pub(super) generation: i64,
+    /// The time, as RFC 3339 has it.
+    pub(super) now: &'a str,
+}
+
+/// The status with this gateway's entries replaced by others, or taken away; `None` where nothing is different.
+pub(super) fn merge(status: Option<&Value>, wanted: Option<&Status>, stamp: Stamp<'_>) -> Option<Value> {
+    let Stamp { owner, generation, now } = stamp;
     let empty = Value::Null;
     let before = status.unwrap_or(&empty);
     let mut conditions: Vec<Value> = entries(before, "conditions").filter(|one| !is_reconciled(one)).cloned().collect();
@@ -175,6 +181,10 @@ mod tests {
         Status { reconciled, reason: "Reason", message: "text".to_owned(), messages, always: true }
     }
 
+    fn stamp(generation: i64, now: &str) -> Stamp<'_> {
+        Stamp { owner: OWNER, generation, now }
+    }
+
     /// What a merge patch makes of a status.
     fn applied(before: &Value, patch: &Value) -> Value {
         let mut after = before.clone();
@@ -191,10 +201,10 @@ mod tests {
     fn what_is_written_is_what_is_wanted_and_is_not_written_again() {
         for before in [Value::Null, json!({}), json!({"conditions": [], "validationMessages": []})] {
             let wanted_status = status(false, &["MG1001", "MG6001"]);
-            let patch = merge(Some(&before), Some(&wanted_status), (OWNER, 7), "t1").unwrap();
+            let patch = merge(Some(&before), Some(&wanted_status), stamp(7, "t1")).unwrap();
             let after = applied(&json!({}), &patch);
             assert_eq!(seen(Some(&after), OWNER).own, Some(wanted(&wanted_status, OWNER, 7)));
-            assert_eq!(merge(Some(&after), Some(&wanted_status), (OWNER, 7), "t2"), None);
+            assert_eq!(merge(Some(&after), Some(&wanted_status), stamp(7, "t2")), None);
             assert_ne!(seen(Some(&after), OWNER).own, Some(wanted(&wanted_status, OWNER, 8)));
             assert_ne!(seen(Some(&after), OWNER).own, Some(wanted(&status(true, &[]), OWNER, 7)));
         }
@@ -207,26 +217,26 @@ mod tests {
             "conditions": [{"type": "istio.io/WaypointBound", "status": "True"}],
             "validationMessages": [{"type": {"name": "Other", "code": "IST0101"}, "level": "ERROR"}],
         });
-        let patch = merge(Some(&others), Some(&status(false, &["MG1001"])), (OWNER, 1), "t1").unwrap();
+        let patch = merge(Some(&others), Some(&status(false, &["MG1001"])), stamp(1, "t1")).unwrap();
         let first = applied(&others, &patch);
         assert_eq!(first["conditions"].as_array().unwrap().len(), 2);
         assert_eq!(first["conditions"][0], others["conditions"][0]);
         assert_eq!(first["validationMessages"][0], others["validationMessages"][0]);
         let transition = |value: &Value| value["conditions"][1]["lastTransitionTime"].clone();
         assert_eq!(transition(&first), "t1");
-        let patch = merge(Some(&first), Some(&status(false, &[])), (OWNER, 2), "t2").unwrap();
+        let patch = merge(Some(&first), Some(&status(false, &[])), stamp(2, "t2")).unwrap();
         let second = applied(&first, &patch);
         assert_eq!(
             (transition(&second), second["validationMessages"].clone()),
             (json!("t1"), others["validationMessages"].clone())
         );
-        let third = applied(&second, &merge(Some(&second), Some(&status(true, &[])), (OWNER, 2), "t3").unwrap());
+        let third = applied(&second, &merge(Some(&second), Some(&status(true, &[])), stamp(2, "t3")).unwrap());
         assert_eq!(transition(&third), "t3");
         // Taken away, nothing but the entries of others is left.
-        let patch = merge(Some(&third), None, (OWNER, 2), "t4").unwrap();
+        let patch = merge(Some(&third), None, stamp(2, "t4")).unwrap();
         assert_eq!(applied(&third, &patch), others);
         assert_eq!(seen(Some(&others), OWNER), Seen::default());
-        assert_eq!(merge(Some(&others), None, (OWNER, 2), "t4"), None);
+        assert_eq!(merge(Some(&others), None, stamp(2, "t4")), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is watched and written in a cluster: the one table for the watches and for the roles that are needed.
 
 use super::page::Part;
-use super::references::Wanted;
+use super::references::Reference;
 use resources::api::ApiResource;
 use resources::key::Kind;
 use std::collections::BTreeMap;
@@ -81,10 +81,10 @@ impl Watched {
     }
 
     /// What has to be referred to for the kind to be watched at all.
-    pub(super) fn condition(&self) -> Option<Wanted> {
+    pub(super) fn condition(&self) -> Option<Reference> {
         match self.kind {
-            Kind::Pod => Some(Wanted::Pods),
-            Kind::Node => Some(Wanted::Nodes),
+            Kind::Pod => Some(Reference::Pods),
+            Kind::Node => Some(Reference::Nodes),
             _ => None,
         }
     }

@@ -6,8 +6,8 @@ use super::follow::Pace;
 use super::lease::{FIELD_MANAGER, Lease};
 use super::page::path;
 use super::published;
-use super::status::{self, merge};
-use super::wanted::{Right, Statuses, Task, Write};
+use super::status::{self, Stamp, merge};
+use super::statuses::{Right, Statuses, Task, Write};
 use kube::core::Request;
 use kube::core::params::{Patch, PatchParams};
 use resources::api::ApiResource;
@@ -80,7 +80,8 @@ async fn until(time: Option<Instant>) {
 
 impl Writer {
     pub(super) fn new(
-        (cluster, pace): (Cluster, Pace),
+        cluster: Cluster,
+        pace: Pace,
         namespace: Arc<str>,
         settings: &WriteSettings,
         statuses: Statuses,
@@ -230,7 +231,8 @@ impl Pen {
         let (status, owner) = (object.get("status"), self.statuses.owner());
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let is_foreign = status::seen(status, owner).is_foreign;
-        let patch = merge(status, write.wanted.as_deref(), (owner, write.generation), &now).filter(|_| !is_foreign);
+        let stamp = Stamp { owner, generation: write.generation, now: &now };
+        let patch = merge(status, write.wanted.as_deref(), stamp).filter(|_| !is_foreign);
         let written = match patch {
             // The watch is behind.
             None => object,

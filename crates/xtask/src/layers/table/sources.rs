@@ -44,7 +44,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "lease",
             "published",
             "status",
-            "wanted",
+            "statuses",
             "findings",
             "state",
             "object",

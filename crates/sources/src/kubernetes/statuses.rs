@@ -314,6 +314,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::super::published;
+    use super::super::status::Stamp;
     use super::*;
     use serde_json::json;
 
@@ -332,6 +333,10 @@ mod tests {
     fn status(always: bool) -> Arc<Status> {
         let (reason, message, messages) = ("Served", "served".to_owned(), Vec::new());
         Arc::new(Status { reconciled: true, reason, message, messages, always })
+    }
+
+    fn stamp(owner: &str) -> Stamp<'_> {
+        Stamp { owner, generation: 1, now: "now" }
     }
 
     fn taken(statuses: &Statuses) -> Vec<(String, bool, i64)> {
@@ -353,7 +358,7 @@ mod tests {
         );
         assert_eq!(taken(&statuses), [("one".to_owned(), true, 1)], "the other has not been seen");
         // What was written is seen, and is what is wanted.
-        let patch = status::merge(None, Some(&status(true)), (OWNER, 1), "now").unwrap();
+        let patch = status::merge(None, Some(&status(true)), stamp(OWNER)).unwrap();
         statuses.observe(&object("one"), 1, Some(&patch));
         assert_eq!(taken(&statuses), []);
         // A new generation waits until it is served.
@@ -373,7 +378,7 @@ mod tests {
     #[test]
     fn what_concerns_another_gateway_is_left_to_it() {
         let statuses = Statuses::new(OWNER.into(), true, Vec::new());
-        let of = |owner: &str| status::merge(None, Some(&status(true)), (owner, 1), "now").unwrap();
+        let of = |owner: &str| status::merge(None, Some(&status(true)), stamp(owner)).unwrap();
         statuses.observe(&object("foreign"), 1, Some(&of("istio-system/other")));
         statuses.observe(&object("new"), 1, None);
         statuses.observe(&object("own"), 1, Some(&of(OWNER)));
