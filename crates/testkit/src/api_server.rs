@@ -43,6 +43,12 @@ struct Content {
     epoch: u64,
     stopped: bool,
     requests: Vec<String>,
+    /// Requests that contain this are answered 403.
+    refused: Option<String>,
+    /// Answers to requests that contain this are held.
+    held: Option<String>,
+    /// How many answers were held so far, and how many of these, in their order, may go.
+    holding: (usize, usize),
 }
 
 /// The paths of Istio's kinds.
@@ -174,6 +180,11 @@ impl ApiServer {
         self.shared.changed.notify_all();
     }
 
+    /// Denies requests whose target has this text in it; `None`: no further ones.
+    pub fn refuse(&self, containing: Option<&str>) {
+        self.shared.content().refused = containing.map(str::to_owned);
+    }
+
     /// Lets every request fail and cuts every watch, or works again.
     pub fn fail(&self, is_failing: bool) {
         let mut content = self.shared.content();
@@ -200,6 +211,22 @@ impl ApiServer {
     /// The second page of the next listing is answered 410.
     pub fn expire_pages(&self) {
         self.shared.content().expires_pages = true;
+    }
+
+    /// Holds the answers of listings that are asked for by a target with this text in it, as they are at that time; `None`: no further ones.
+    pub fn hold(&self, containing: Option<&str>) {
+        self.shared.content().held = containing.map(str::to_owned);
+    }
+
+    /// How many answers were held so far.
+    pub fn held(&self) -> usize {
+        self.shared.content().holding.0
+    }
+
+    /// Sends the first of the answers that are held still.
+    pub fn release(&self) {
+        self.shared.content().holding.1 += 1;
+        self.shared.changed.notify_all();
     }
 
     /// The requests so far that contain a text.
@@ -230,6 +257,19 @@ pub fn kubeconfig(address: SocketAddr) -> String {
 }
 
 impl Shared {
+    /// Holds an answer where it is to be held.
+    fn wait_for_release(&self, target: &str) {
+        let mut content = self.content();
+        if !content.held.as_ref().is_some_and(|held| target.contains(&**held)) {
+            return;
+        }
+        let number = content.holding.0;
+        content.holding.0 += 1;
+        while content.holding.1 <= number && !content.stopped {
+            content = self.changed.wait(content).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -265,7 +305,8 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     if path.starts_with("/apis") && path.matches('/').count() < 4 {
         return answer(stream, 200, &discovery(&content, path));
     }
-    if content.forbidden.contains(&collection) {
+    let is_refused = content.refused.as_ref().is_some_and(|refused| target.contains(&**refused));
+    if is_refused || content.forbidden.contains(&collection) {
         let message = format!("{collection} is forbidden: User \"test\" cannot list resource");
         return answer(stream, 403, &status(403, "Forbidden", &message));
     }
@@ -278,7 +319,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         drop(content);
         return watch(stream, shared, &selected, (epoch, oldest));
     }
-    list(stream, content, &selected)
+    let body = match list(content, &selected) {
+        Ok(body) => body,
+        Err(expired) => return answer(stream, 410, &expired),
+    };
+    shared.wait_for_release(&target);
+    answer(stream, 200, &body)
 }
 
 /// What a request asks for.
@@ -307,23 +353,22 @@ impl Selected {
     }
 }
 
-fn list(stream: &TcpStream, mut content: MutexGuard<'_, Content>, selected: &Selected) -> io::Result<()> {
+/// A page of a listing, or that it has expired.
+fn list(mut content: MutexGuard<'_, Content>, selected: &Selected) -> Result<Value, Value> {
     let from: usize = selected.query.get("continue").and_then(|token| token.parse().ok()).unwrap_or_default();
     if from > 0 && std::mem::take(&mut content.expires_pages) {
-        return answer(stream, 410, &status(410, "Expired", "the continue parameter is too old"));
+        return Err(status(410, "Expired", "the continue parameter is too old"));
     }
     let limit: usize = selected.query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
     let objects = content.objects.get(&selected.collection).into_iter().flat_map(|objects| objects.values());
     let all: Vec<&Value> = objects.filter(|object| selected.has(object)).collect();
     let page: Vec<Value> = all.iter().skip(from).take(limit).map(|object| without_kind(object)).collect();
     let next = if from + page.len() < all.len() { (from + page.len()).to_string() } else { String::new() };
-    let body = json!({
+    Ok(json!({
         "kind": "List", "apiVersion": "v1",
         "metadata": {"resourceVersion": content.version.to_string(), "continue": next},
         "items": page,
-    });
-    drop(content);
-    answer(stream, 200, &body)
+    }))
 }
 
 /// Items of lists do not say what they are.

@@ -1,6 +1,7 @@
 //! What there is to say about the API server: one finding for each cause, whichever number of kinds it concerns.
 
 use super::page::Problem;
+use super::references::Reference;
 use super::statuses::Right;
 use crate::event::{Scope, SourceEvent};
 use resources::api::ApiResource;
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 pub(super) struct Problems {
     url: String,
     problems: BTreeMap<Kind, Problem>,
+    /// What single requests fail with.
+    requests: BTreeMap<Reference, Problem>,
     not_installed: BTreeSet<Kind>,
     /// What may not be written.
     denied: Vec<(Right, String)>,
@@ -34,9 +37,9 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(url: &str, settle: Duration) -> Self {
-        let (problems, not_installed, denied, state, files, has_kept_state, reported) = Default::default();
+        let (problems, requests, not_installed, denied, state, files, has_kept_state, reported) = Default::default();
         let (url, due) = (url.to_owned(), None);
-        Self { url, problems, not_installed, denied, state, files, has_kept_state, reported, settle, due }
+        Self { url, problems, requests, not_installed, denied, state, files, has_kept_state, reported, settle, due }
     }
 
     /// The folder of the last configuration cannot be used.
@@ -51,6 +54,16 @@ impl Problems {
 
     pub(super) fn add(&mut self, kind: Kind, problem: Problem) {
         self.problems.insert(kind, problem);
+    }
+
+    /// A single request fails.
+    pub(super) fn add_request(&mut self, reference: Reference, problem: Problem) {
+        self.requests.insert(reference, problem);
+    }
+
+    /// A single request is answered, or is not needed any more.
+    pub(super) fn solve_request(&mut self, reference: &Reference) {
+        self.requests.remove(reference);
     }
 
     pub(super) fn solve(&mut self, kind: Kind) {
@@ -114,17 +127,18 @@ impl Problems {
     }
 
     fn unavailable(&self) -> Arc<[Diagnostic]> {
-        let (mut forbidden, mut silent) = (Vec::new(), None);
-        for (kind, problem) in &self.problems {
+        let (mut forbidden, mut silent) = (BTreeMap::new(), None);
+        let of_kinds = self.problems.iter().map(|(kind, problem)| (*kind, problem));
+        let of_requests = self.requests.iter().map(|(reference, problem)| (reference.kind(), problem));
+        for (kind, problem) in of_kinds.chain(of_requests) {
             match problem {
-                Problem::Forbidden(message) => forbidden.push((*kind, message)),
+                Problem::Forbidden(message) => drop(forbidden.entry(kind).or_insert(message)),
                 Problem::Unavailable(message) => silent = silent.or(Some(message)),
             }
         }
         let mut found = Vec::new();
-        if let Some((_, message)) = forbidden.first() {
-            let message =
-                format!("the API server denies reading {}: {message}", names(forbidden.iter().map(|(kind, _)| *kind)));
+        if let Some(message) = forbidden.values().next() {
+            let message = format!("the API server denies reading {}: {message}", names(forbidden.keys().copied()));
             let help = "apply the roles that `moongate manifests` prints; what was read before keeps serving";
             found.push(finding(code::API_FORBIDDEN, Severity::Error, message, help));
         }

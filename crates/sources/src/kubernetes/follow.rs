@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 /// Objects of a page: some hundred kilobytes.
@@ -36,12 +36,16 @@ pub struct Pace {
     pub install: Duration,
     /// How long a kind that was there has to be missing until it counts as removed. An API server that starts lacks kinds for a while.
     pub removal: Duration,
+    /// How long the first configuration waits for single objects and further listings once every kind has been listed. A server that never
+    /// answers one of them holds nothing up for longer.
+    pub further: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        let [first, longest, install, removal] = [200, 30_000, 5_000, 10_000].map(Duration::from_millis);
-        Self { first, longest, install, removal }
+        let [first, longest, install, removal, further] =
+            [200, 30_000, 5_000, 10_000, 30_000].map(Duration::from_millis);
+        Self { first, longest, install, removal, further }
     }
 }
 
@@ -52,14 +56,14 @@ pub(super) enum Observed {
     Begun,
     /// Some of its objects.
     Page(Page),
-    /// It is complete.
-    Done,
+    /// It is complete. The number is that of the further listings that had been asked for when it began.
+    Done(u64),
     /// An object is new or different.
     Put(Value),
     /// An object is gone.
     Gone(Value),
-    /// The kind is not installed.
-    NotInstalled,
+    /// The kind is not installed. The number is the same.
+    NotInstalled(u64),
     /// The kind cannot be read.
     Problem(Problem),
     /// It can be read again.
@@ -77,8 +81,8 @@ pub(super) struct Follower {
     /// The namespace of the gateway.
     pub(super) namespace: Arc<str>,
     pub(super) pace: Pace,
-    /// Asks for a listing.
-    pub(super) relist: Arc<Notify>,
+    /// How many further listings are asked for.
+    pub(super) relist: watch::Receiver<u64>,
     pub(super) out: Sender<(Kind, Observed)>,
     /// How many pages may wait to be read, of all kinds.
     pub(super) pages: Arc<Semaphore>,
@@ -99,11 +103,13 @@ impl Follower {
     async fn follow(&mut self) -> Result<(), Closed> {
         let mut failures = 0;
         let mut missing_since: Option<Instant> = None;
-        let mut told = false;
+        // The listings that had been asked for when it was last reported that the kind is not there.
+        let mut told = None;
         loop {
-            match self.list().await? {
+            let asked = *self.relist.borrow_and_update();
+            match self.list(asked).await? {
                 Ok((version, resource_version)) => {
-                    (failures, missing_since, told, self.was_there) = (0, None, false, true);
+                    (failures, missing_since, told, self.was_there) = (0, None, None, true);
                     self.watch(version, resource_version).await?;
                 }
                 Err(Failure::Expired) => self.wait(&mut failures).await,
@@ -112,21 +118,21 @@ impl Follower {
                     let is_known_absent = match self.is_served().await {
                         Ok(served) => !served && (!self.was_there || since.elapsed() >= self.pace.removal),
                         Err(problem) => {
-                            told = false;
+                            told = None;
                             self.send(Observed::Problem(problem)).await?;
                             false
                         }
                     };
-                    if is_known_absent && !std::mem::replace(&mut told, true) {
+                    if is_known_absent && told.replace(asked) != Some(asked) {
                         self.was_there = false;
-                        self.send(Observed::NotInstalled).await?;
+                        self.send(Observed::NotInstalled(asked)).await?;
                     }
                     let pause =
                         if self.was_there { self.pace.install.min(self.pace.removal) } else { self.pace.install };
                     sleep(pause).await;
                 }
                 Err(Failure::Problem(problem)) => {
-                    (missing_since, told) = (None, false);
+                    (missing_since, told) = (None, None);
                     self.send(Observed::Problem(problem)).await?;
                     self.wait(&mut failures).await;
                 }
@@ -142,10 +148,11 @@ impl Follower {
         sleep(wait.mul_f64(0.75 + share)).await;
     }
 
-    /// Lists the kind in the first version that the server has; the version and that of the listing.
-    async fn list(&self) -> Result<Result<(&'static str, String), Failure>, Closed> {
+    /// Lists the kind in the first version that the server has; the version and that of the listing. `asked`: the further listings that are
+    /// asked for.
+    async fn list(&self, asked: u64) -> Result<Result<(&'static str, String), Failure>, Closed> {
         for version in self.resource.versions {
-            match self.list_in(version).await? {
+            match self.list_in(version, asked).await? {
                 Err(Failure::Missing) => {}
                 Ok(resource_version) => return Ok(Ok((version, resource_version))),
                 Err(failure) => return Ok(Err(failure)),
@@ -154,7 +161,7 @@ impl Follower {
         Ok(Err(Failure::Missing))
     }
 
-    async fn list_in(&self, version: &'static str) -> Result<Result<String, Failure>, Closed> {
+    async fn list_in(&self, version: &'static str, asked: u64) -> Result<Result<String, Failure>, Closed> {
         let mut params = ListParams { field_selector: self.watched.fields.map(str::to_owned), ..ListParams::default() };
         params = params.limit(PAGE);
         let mut is_first = true;
@@ -173,7 +180,7 @@ impl Follower {
             match next {
                 Some(next) => params = params.continue_token(&next),
                 None => {
-                    self.send(Observed::Done).await?;
+                    self.send(Observed::Done(asked)).await?;
                     return Ok(Ok(resource_version));
                 }
             }
@@ -181,7 +188,7 @@ impl Follower {
     }
 
     /// Watches the kind until it has to be listed again.
-    async fn watch(&self, version: &'static str, mut resource_version: String) -> Result<(), Closed> {
+    async fn watch(&mut self, version: &'static str, mut resource_version: String) -> Result<(), Closed> {
         let mut failures = 0;
         let mut reported = false;
         loop {
@@ -207,7 +214,7 @@ impl Follower {
                     loop {
                         let event = tokio::select! {
                             event = events.try_next() => event,
-                            () = self.relist.notified() => return Ok(()),
+                            asked = self.relist.changed() => return asked.map_err(|_| Closed),
                         };
                         match event {
                             Ok(Some(event)) => {

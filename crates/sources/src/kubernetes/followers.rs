@@ -4,10 +4,10 @@ use super::access::Cluster;
 use super::follow::{Follower, Observed, Pace};
 use super::watched::Watched;
 use resources::key::Kind;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Observations that wait; followers pause beyond.
@@ -23,10 +23,19 @@ pub(super) struct Followers {
     out: Sender<(Kind, Observed)>,
     pages: Arc<Semaphore>,
     tasks: JoinSet<()>,
-    /// Followed kinds, each with the way to ask for a listing.
-    relists: BTreeMap<Kind, Arc<Notify>>,
-    /// Kinds that have been listed, or are known not to be installed.
-    settled: HashSet<Kind>,
+    followed: BTreeMap<Kind, Followed>,
+}
+
+/// A kind that is followed.
+struct Followed {
+    /// How many listings were asked for besides the first.
+    asked: watch::Sender<u64>,
+    /// How many of them were under way or done when the last listing began that came to its end, or failed.
+    answered: u64,
+    /// Whether a listing is under way.
+    is_listing: bool,
+    /// Whether the kind has been listed, or is known not to be installed.
+    is_settled: bool,
 }
 
 impl Followers {
@@ -34,15 +43,16 @@ impl Followers {
     pub(super) fn new(cluster: Cluster, namespace: Arc<str>, pace: Pace) -> (Self, Receiver<(Kind, Observed)>) {
         let (out, observed) = channel(WAITING);
         let pages = Arc::new(Semaphore::new(PAGES));
-        let (tasks, relists, settled) = Default::default();
-        (Self { cluster, namespace, pace, out, pages, tasks, relists, settled }, observed)
+        let (tasks, followed) = Default::default();
+        (Self { cluster, namespace, pace, out, pages, tasks, followed }, observed)
     }
 
     /// Follows a kind, unless it is followed. `was_there`: objects of it are known from before.
     pub(super) fn follow(&mut self, watched: &Watched, was_there: bool) {
         let Some(resource) = watched.resource().filter(|_| !self.follows(watched.kind)) else { return };
-        let relist = Arc::new(Notify::new());
-        self.relists.insert(watched.kind, Arc::clone(&relist));
+        let (asked, relist) = watch::channel(0);
+        let followed = Followed { asked, answered: 0, is_listing: false, is_settled: false };
+        self.followed.insert(watched.kind, followed);
         let follower = Follower {
             cluster: self.cluster.clone(),
             watched: *watched,
@@ -58,26 +68,63 @@ impl Followers {
     }
 
     pub(super) fn follows(&self, kind: Kind) -> bool {
-        self.relists.contains_key(&kind)
+        self.followed.contains_key(&kind)
     }
 
     /// Has a kind listed again, if it is followed.
     pub(super) fn relist(&self, kind: Kind) {
-        if let Some(relist) = self.relists.get(&kind) {
-            relist.notify_one();
+        if let Some(followed) = self.followed.get(&kind) {
+            followed.relist();
         }
     }
 
     pub(super) fn relist_all(&self) {
-        self.relists.values().for_each(|relist| relist.notify_one());
+        self.followed.values().for_each(Followed::relist);
     }
 
-    /// The kind has been listed, or is known not to be there.
-    pub(super) fn settle(&mut self, kind: Kind) {
-        self.settled.insert(kind);
+    /// A listing of the kind has begun.
+    pub(super) fn begin(&mut self, kind: Kind) {
+        if let Some(followed) = self.followed.get_mut(&kind) {
+            followed.is_listing = true;
+        }
+    }
+
+    /// The kind has been listed, or is known not to be there. `asked`: how many further listings had been asked for when this one began.
+    pub(super) fn settle(&mut self, kind: Kind, asked: u64) {
+        if let Some(followed) = self.followed.get_mut(&kind) {
+            (followed.is_listing, followed.is_settled) = (false, true);
+            followed.answered = followed.answered.max(asked);
+        }
+    }
+
+    /// The kind cannot be read, which is reported: further listings of it are not waited for.
+    pub(super) fn excuse(&mut self, kind: Kind) {
+        if let Some(followed) = self.followed.get_mut(&kind) {
+            followed.is_listing = false;
+            followed.answered = *followed.asked.borrow();
+        }
+    }
+
+    /// The configuration is complete without the kind.
+    pub(super) fn dispense_with(&mut self, kind: Kind) {
+        self.excuse(kind);
+        if let Some(followed) = self.followed.get_mut(&kind) {
+            followed.is_settled = true;
+        }
     }
 
     pub(super) fn is_settled(&self, kind: Kind) -> bool {
-        self.settled.contains(&kind)
+        self.followed.get(&kind).is_some_and(|followed| followed.is_settled)
+    }
+
+    /// Whether any kind is being listed, or is to be listed again.
+    pub(super) fn are_listing(&self) -> bool {
+        self.followed.values().any(|followed| followed.is_listing || followed.answered < *followed.asked.borrow())
+    }
+}
+
+impl Followed {
+    fn relist(&self) {
+        self.asked.send_modify(|asked| *asked += 1);
     }
 }

@@ -29,6 +29,18 @@ pub(super) enum Reference {
     Nodes,
 }
 
+impl Reference {
+    /// The kind of what is referred to.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Slices(_) | Self::AllSlices => Kind::EndpointSlice,
+            Self::Secret(_) => Kind::Secret,
+            Self::Pod(_) | Self::Pods => Kind::Pod,
+            Self::Nodes => Kind::Node,
+        }
+    }
+}
+
 /// What each object refers to.
 #[derive(Debug, Default)]
 pub(super) struct References {

@@ -1,7 +1,7 @@
 //! The source: what followers observe, single requests answer and files hold becomes batches of events, in the order in which it came.
 
 use super::access::{Access, AccessError, Cluster};
-use super::fetch::{Fetched, fetch};
+use super::fetch::{Fetched, Fetches};
 use super::findings::Problems;
 use super::follow::{Observed, Pace};
 use super::followers::Followers;
@@ -18,15 +18,14 @@ use crate::event::{Batch, Scope, SourceEvent};
 use crate::reload::{Reload, Requests};
 use crate::source::Source;
 use crate::watched_files::ReadingFailed;
-use resources::key::{Kind, ObjectRef};
+use resources::key::Kind;
 use resources::set::ResourceSet;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Observations that become one batch at most.
 const BATCH: usize = 4096;
@@ -63,9 +62,7 @@ pub struct KubernetesSource {
     observed: Receiver<(Kind, Observed)>,
     followers: Followers,
     keeper: Keeper,
-    fetches: JoinSet<Fetched>,
-    /// Single requests under way, each with the objects that were reported meanwhile.
-    fetching: HashMap<Reference, HashSet<ObjectRef>>,
+    fetches: Fetches,
     problems: Problems,
     requests: Requests,
     reload: Reload,
@@ -74,6 +71,8 @@ pub struct KubernetesSource {
     is_complete: bool,
     /// Whether a whole configuration is known, from before or from the server.
     is_known: bool,
+    /// Until when single requests and further listings hold up the first configuration, once every kind has been listed.
+    held_up_until: Option<Instant>,
 }
 
 impl KubernetesSource {
@@ -94,8 +93,8 @@ impl KubernetesSource {
         let (statuses, writer) = write.map(|write| writer(&cluster, pace, &namespace, write)).unzip();
         let (followers, observed) = Followers::new(cluster.clone(), Arc::clone(&namespace), pace);
         let files = LocalFiles::new(mesh, certificates, Arc::clone(&namespace));
+        let fetches = Fetches::new(cluster.clone(), Arc::clone(&namespace), pace);
         let keeper = Keeper::new(namespace, References::new(with_nodes), state, statuses, files);
-        let (fetches, fetching) = Default::default();
         let (begun, is_complete, is_known) = (false, false, false);
         Ok(Self {
             cluster,
@@ -105,7 +104,6 @@ impl KubernetesSource {
             followers,
             keeper,
             fetches,
-            fetching,
             problems,
             requests,
             reload,
@@ -113,6 +111,7 @@ impl KubernetesSource {
             begun,
             is_complete,
             is_known,
+            held_up_until: None,
         })
     }
 
@@ -149,9 +148,10 @@ impl KubernetesSource {
                 let (kind, observed) = observed?;
                 self.observe(kind, observed, events);
             }
-            Some(Ok(fetched)) = self.fetches.join_next() => self.take_fetched(fetched, events),
+            fetched = self.fetches.next() => self.take_fetched(fetched, events),
             () = self.keeper.files.changed() => {}
             () = until(self.problems.due()) => {}
+            () = until(self.held_up_until) => {}
             () = denials(statuses.as_ref()) => {
                 self.problems.set_denied(statuses.as_ref().map(Statuses::denied).unwrap_or_default());
             }
@@ -168,113 +168,98 @@ impl KubernetesSource {
         match observed {
             Observed::Begun => {
                 self.keeper.begin_listing(kind);
-                // The listing has what single requests ask for.
-                self.fetching.retain(|wanted, _| kind_of(wanted) != Some(kind));
+                self.followers.begin(kind);
+                for superseded in self.fetches.supersede(kind) {
+                    self.problems.solve_request(&superseded);
+                }
                 events.push(SourceEvent::Restart(Scope::Kind(kind)));
             }
             Observed::Page(page) => {
                 if let Err(error) = page.for_each(|object| self.keeper.put(object, events, true)) {
                     // A page is checked when it arrives. What is missing is not gone: the listing proves nothing.
                     self.keeper.spoil_listing(kind);
+                    self.followers.excuse(kind);
                     self.problems.add(kind, Problem::Unavailable(format!("a page cannot be read: {error}")));
                 }
             }
             // The kind counts as read once it has been listed again.
-            Observed::Done if self.keeper.is_spoiled(kind) => {}
-            Observed::Done => {
+            Observed::Done(_) if self.keeper.is_spoiled(kind) => {}
+            Observed::Done(asked) => {
                 self.keeper.end_listing(kind);
-                self.followers.settle(kind);
+                self.followers.settle(kind, asked);
                 self.problems.solve(kind);
                 events.push(SourceEvent::Complete(Scope::Kind(kind)));
             }
             Observed::Put(object) => {
-                self.reported_meanwhile(kind, &object);
+                self.fetches.reported(kind, &object);
                 self.keeper.put(object, events, true);
             }
             Observed::Gone(object) => {
-                self.reported_meanwhile(kind, &object);
+                self.fetches.reported(kind, &object);
                 if let Some(object) = name(kind, &object) {
                     self.keeper.delete(object, events);
                 }
             }
-            Observed::NotInstalled => {
+            Observed::NotInstalled(asked) => {
                 self.keeper.begin_listing(kind);
                 self.keeper.end_listing(kind);
-                self.followers.settle(kind);
+                self.followers.settle(kind, asked);
                 self.problems.not_installed(kind);
                 events.extend([SourceEvent::Restart(Scope::Kind(kind)), SourceEvent::Complete(Scope::Kind(kind))]);
             }
             Observed::Problem(problem) => {
                 let is_dispensable = WATCHED.iter().any(|watched| watched.kind == kind && watched.is_dispensable());
                 if is_dispensable && matches!(problem, Problem::Forbidden(_)) {
-                    self.followers.settle(kind);
+                    self.followers.dispense_with(kind);
                 }
+                self.followers.excuse(kind);
                 self.problems.add(kind, problem);
             }
             Observed::Recovered => self.problems.solve(kind),
         }
     }
 
-    /// An answer to a single request may be older than an event about the same object.
-    fn reported_meanwhile(&mut self, kind: Kind, object: &Value) {
-        if self.fetching.is_empty() {
-            return;
-        }
-        let Some(object) = name(kind, object) else { return };
-        for (wanted, objects) in &mut self.fetching {
-            if kind_of(wanted) == Some(kind) {
-                objects.insert(object.clone());
-            }
-        }
-    }
-
     fn take_fetched(&mut self, fetched: Fetched, events: &mut Vec<SourceEvent>) {
-        let Some(reported) = self.fetching.remove(&fetched.wanted) else { return };
-        for value in fetched.objects {
-            let is_newer =
-                kind_of(&fetched.wanted).and_then(|kind| name(kind, &value)).is_some_and(|one| reported.contains(&one));
-            if !is_newer {
-                self.keeper.put(value, events, true);
+        match fetched.objects {
+            Ok(objects) => {
+                self.problems.solve_request(&fetched.reference);
+                objects.into_iter().for_each(|object| self.keeper.put(object, events, true));
             }
+            Err(problem) => self.problems.add_request(fetched.reference, problem),
         }
     }
 
     /// Asks for what is newly referred to, and lets go of what nothing refers to any more.
     fn follow_references(&mut self, events: &mut Vec<SourceEvent>) {
         let (new, gone) = self.keeper.references.changes();
-        for wanted in gone {
-            if let Reference::Pods | Reference::Nodes = wanted
-                && let Some(kind) = kind_of(&wanted)
-            {
-                self.followers.relist(kind);
+        for reference in gone {
+            if let Reference::Pods | Reference::Nodes = reference {
+                self.followers.relist(reference.kind());
             }
-            self.fetching.remove(&wanted);
-            self.keeper.release(&wanted, events);
+            self.fetches.end(&reference);
+            self.problems.solve_request(&reference);
+            self.keeper.release(&reference, events);
         }
         let mut by_kind: BTreeMap<Kind, Vec<Reference>> = BTreeMap::new();
-        for wanted in new {
-            let Some(kind) = kind_of(&wanted) else { continue };
-            match wanted {
+        for reference in new {
+            let kind = reference.kind();
+            match reference {
                 Reference::AllSlices | Reference::Pods | Reference::Nodes => self.followers.relist(kind),
-                wanted => by_kind.entry(kind).or_default().push(wanted),
+                reference => by_kind.entry(kind).or_default().push(reference),
             }
         }
-        for (kind, wanted) in by_kind {
+        for (kind, references) in by_kind {
             // A listing that is under way, or to come, has them; it may have passed them by where it has begun.
             let is_idle =
                 !self.followers.follows(kind) || kind == Kind::Pod && !self.keeper.references.wants(&Reference::Pods);
             if is_idle {
                 continue;
             }
-            if wanted.len() > SINGLE_REQUESTS {
+            if references.len() > SINGLE_REQUESTS {
                 self.followers.relist(kind);
                 continue;
             }
-            for wanted in wanted {
-                self.fetching.insert(wanted.clone(), HashSet::new());
-                let namespace = Arc::clone(&self.keeper.namespace);
-                self.fetches.spawn(fetch(self.cluster.clone(), wanted, namespace, self.pace));
-            }
+            references.iter().for_each(|reference| self.fetches.begin(reference));
         }
     }
 
@@ -317,7 +302,10 @@ impl KubernetesSource {
         if configuration && referred || self.is_complete {
             self.follow(Stage::Optional);
         }
-        if configuration && referred && optional {
+        let are_listed = configuration && referred && optional;
+        if !are_listed {
+            self.held_up_until = None;
+        } else if !self.is_held_up() {
             if let Some(state) = self.keeper.state.as_ref().filter(|_| !self.problems.has_kept_state()) {
                 state.complete();
                 self.problems.keep_state();
@@ -328,6 +316,20 @@ impl KubernetesSource {
         if self.is_known && !self.is_complete && !self.keeper.files.awaits_mesh() {
             self.complete(events);
         }
+    }
+
+    /// Whether the first configuration lacks what was found to be referred to while the kinds were listed. A failure that is reported holds
+    /// nothing up, and nothing does for long.
+    fn is_held_up(&mut self) -> bool {
+        if self.is_known {
+            return false;
+        }
+        let until = *self.held_up_until.get_or_insert_with(|| Instant::now() + self.pace.further);
+        let is_held_up = (self.fetches.are_open() || self.followers.are_listing()) && Instant::now() < until;
+        if !is_held_up {
+            self.held_up_until = None;
+        }
+        is_held_up
     }
 
     /// The configuration can be served.
@@ -359,7 +361,7 @@ impl Source for KubernetesSource {
             self.read_files(&set, &mut events).await.ok()?;
             self.follow_references(&mut events);
             self.advance(&mut events);
-            events.extend(self.problems.events(tokio::time::Instant::now()));
+            events.extend(self.problems.events(Instant::now()));
             if !events.is_empty() {
                 let mut batch = Batch::from(events);
                 batch.timing.parse = begun.elapsed();
@@ -385,19 +387,9 @@ async fn denials(statuses: Option<&Statuses>) {
 }
 
 /// Waits for a time, or for good.
-async fn until(time: Option<tokio::time::Instant>) {
+async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The kind of what is referred to.
-fn kind_of(wanted: &Reference) -> Option<Kind> {
-    match wanted {
-        Reference::Slices(_) | Reference::AllSlices => Some(Kind::EndpointSlice),
-        Reference::Secret(_) => Some(Kind::Secret),
-        Reference::Pod(_) | Reference::Pods => Some(Kind::Pod),
-        Reference::Nodes => Some(Kind::Node),
     }
 }

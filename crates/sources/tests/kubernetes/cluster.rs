@@ -43,6 +43,7 @@ impl Cluster {
         let path: PathBuf = folder.path().join("config");
         std::fs::write(&path, kubeconfig).unwrap();
         let [first, longest, install, removal] = [5, 20, 20, 100].map(Duration::from_millis);
+        let further = 10 * TIMEOUT;
         let mut settings = KubernetesSettings {
             access: Access { kubeconfig: Some(path), context: None },
             namespace: "istio-system".into(),
@@ -50,7 +51,7 @@ impl Cluster {
             certificates: None,
             with_nodes: false,
             state: None,
-            pace: Pace { first, longest, install, removal },
+            pace: Pace { first, longest, install, removal, further },
             write: None,
         };
         change(&mut settings);

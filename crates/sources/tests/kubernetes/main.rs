@@ -5,6 +5,8 @@
 mod cluster;
 mod failures;
 mod files;
+mod first;
 mod kept;
 mod nodes;
+mod single;
 mod state;

@@ -1,0 +1,80 @@
+//! What the first configuration waits for, and what it does not.
+
+use super::cluster::{Cluster, GATEWAY, codes, has, pod, route, slice};
+use resources::key::Kind;
+use sources::Loaded;
+use std::time::Duration;
+use testkit::api_server::ApiServer;
+use testkit::wait;
+
+const SUBSETS: &str = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec:\n  host: b\n  \
+                       subsets: [{name: v1, labels: {version: v1}}]\n";
+const SLICES: &str = "/v1/endpointslices?";
+const PODS: &str = "/api/v1/pods?";
+const SINGLE: &str = "service-name%3Dc";
+
+/// A cluster whose listing of Pods is held, so that the EndpointSlices are known and the configuration is not complete.
+async fn before_pods(server: &ApiServer, further: Duration) -> Cluster {
+    server.apply(GATEWAY);
+    server.apply(&route("r", "b"));
+    server.apply(SUBSETS);
+    server.apply(&slice("a", "b", "10.0.0.1"));
+    server.apply(&slice("a", "c", "10.0.0.2"));
+    server.apply(&pod("b-pod"));
+    server.hold(Some(PODS));
+    let cluster = Cluster::with(&server.kubeconfig(), |settings| settings.pace.further = further).await;
+    wait::until("the listing of Pods", || server.held() == 1);
+    cluster
+}
+
+fn is_whole(loaded: &Loaded) -> bool {
+    has(&loaded.set, Kind::EndpointSlice, "a", "c-1") && has(&loaded.set, Kind::Pod, "a", "b-pod")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_configuration_has_what_single_requests_ask_for() {
+    let server = ApiServer::start().unwrap();
+    let mut cluster = before_pods(&server, 10 * wait::TIMEOUT).await;
+    server.hold(Some(SINGLE));
+    server.apply(&route("s", "c"));
+    wait::until("the single request", || server.held() == 2);
+    server.release();
+    wait::until("the watch of Pods", || server.requests(PODS) == 2);
+    server.release();
+    assert!(is_whole(cluster.complete().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_configuration_has_what_further_listings_bring() {
+    let server = ApiServer::start().unwrap();
+    let mut cluster = before_pods(&server, 10 * wait::TIMEOUT).await;
+    server.hold(Some(SLICES));
+    let passthrough =
+        GATEWAY.replace("name: g,", "name: p,").replace("SIMPLE, credentialName: site", "AUTO_PASSTHROUGH");
+    server.apply(&passthrough);
+    wait::until("the second listing of EndpointSlices", || server.held() == 2);
+    server.release();
+    wait::until("the watch of Pods", || server.requests(PODS) == 2);
+    server.release();
+    assert!(is_whole(cluster.complete().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_request_that_fails_or_is_never_answered_does_not_hold_up_the_first_configuration() {
+    let never = ApiServer::start().unwrap();
+    let mut cluster = before_pods(&never, Duration::from_millis(50)).await;
+    never.hold(Some(SINGLE));
+    never.apply(&route("s", "c"));
+    wait::until("the single request", || never.held() == 2);
+    never.release();
+    assert!(!is_whole(cluster.complete().await));
+    let denied = ApiServer::start().unwrap();
+    let mut cluster = before_pods(&denied, 10 * wait::TIMEOUT).await;
+    denied.refuse(Some(SINGLE));
+    denied.apply(&route("s", "c"));
+    denied.release();
+    assert!(!is_whole(cluster.complete().await));
+    cluster.until("the finding", |loaded| codes(loaded) == ["MG0031"]).await;
+    denied.refuse(None);
+    cluster.until("the slices", |loaded| is_whole(loaded) && codes(loaded).is_empty()).await;
+}

@@ -1,0 +1,41 @@
+//! Single requests for what something begins to refer to, beside the watch of the kind.
+
+use super::cluster::{Cluster, GATEWAY, has, route, slice};
+use resources::key::Kind;
+use sources::Loaded;
+use testkit::api_server::ApiServer;
+use testkit::wait;
+
+const OF_B: &str = "service-name%3Db";
+
+fn addresses(loaded: &Loaded) -> Vec<String> {
+    let slices = loaded.set.endpoint_slices.values();
+    slices.map(|one| one.spec.endpoints[0].addresses[0].to_string()).collect()
+}
+
+/// Applies a further Gateway, and waits until it is seen: what was observed before has been dealt with.
+async fn mark(server: &ApiServer, cluster: &mut Cluster, name: &str) {
+    server.apply(&GATEWAY.replace("name: g,", &format!("name: {name},")));
+    cluster.until("the mark", |loaded| has(&loaded.set, Kind::Gateway, "istio-system", name)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_answer_of_a_single_request_does_not_win_over_a_newer_one() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.apply(&slice("a", "b", "10.0.0.1"));
+    let mut cluster = Cluster::follow(&server).await;
+    cluster.complete().await;
+    server.hold(Some(OF_B));
+    server.apply(&route("r", "b"));
+    wait::until("the first request", || server.held() == 1);
+    server.apply(&route("r", "elsewhere"));
+    server.apply(&slice("a", "b", "10.0.0.2"));
+    mark(&server, &mut cluster, "one").await;
+    server.apply(&route("r", "b"));
+    wait::until("the second request", || server.held() == 2);
+    server.release();
+    mark(&server, &mut cluster, "two").await;
+    server.release();
+    cluster.until("the present address", |loaded| addresses(loaded) == ["10.0.0.2"]).await;
+}
