@@ -7,7 +7,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The longest wait for a connection and for each read; reached only if something is broken.
-pub(crate) const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 thread_local! {
     static PEERS: RefCell<Vec<SocketAddr>> = const { RefCell::new(Vec::new()) };

@@ -3,7 +3,7 @@
 
 use crate::client;
 use crate::network::{MACHINE, Network};
-use crate::ports;
+use crate::{ports, wait};
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -267,6 +267,25 @@ impl Cluster {
             bail!("kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Waits until the server serves every kind that it has a definition of, and names it to its clients, which is later than `Established`.
+    pub fn wait_for_kinds(&self) -> Result<()> {
+        self.must(&["wait", "--for=condition=Established", "--timeout=180s", "crd", "--all"])?;
+        let defined = self.must(&["get", "crd", "-o", "name"])?;
+        let named = |line: &str| line.rsplit('/').next().unwrap_or_default().to_owned();
+        let defined: Vec<String> = defined.lines().map(named).collect();
+        let mut result = Ok(());
+        wait::patiently("the server names its kinds", || {
+            match self.must(&["api-resources", "--cached=false", "-o", "name"]) {
+                Ok(served) => defined.iter().all(|one| served.lines().any(|line| line == one)),
+                Err(error) => {
+                    result = Err(error);
+                    true
+                }
+            }
+        });
+        result
     }
 
     /// Applies a YAML text, as the server does it.

@@ -1,8 +1,9 @@
 //! Programs that tests use and that Debian has a package of.
 
-use anyhow::{Context, Result, ensure};
+use crate::fetch;
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
 /// Packages are fetched by one test at a time.
@@ -44,26 +45,26 @@ fn unpacked(package: &str) -> Result<PathBuf> {
     let fresh = tempfile::tempdir_in(target.join("debian"))?;
     // The lists of packages may be missing or out of date; only root can fetch them anew.
     if let Err(error) = download(package, fresh.path()) {
-        run(Command::new("apt-get").args(["update", "-qq"])).map_err(|_| error)?;
+        fetch::run(|| {
+            let mut update = Command::new("apt-get");
+            update.args(["update", "-qq"]);
+            update
+        })
+        .map_err(|_| error)?;
         download(package, fresh.path())?;
     }
     let files = std::fs::read_dir(fresh.path())?.filter_map(|entry| Some(entry.ok()?.path()));
     let archive = files.into_iter().find(|file| file.extension().is_some_and(|end| end == "deb"));
     let archive = archive.context("apt-get has downloaded nothing")?;
     let content = fresh.path().join("content");
-    run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&content))?;
+    fetch::run_once(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&content))?;
     std::fs::rename(&content, &folder)?;
     Ok(folder)
 }
 
 fn download(package: &str, into: &Path) -> Result<()> {
     // As root, apt-get would give the folder to a user that may not write there.
-    run(Command::new("apt-get").args(["download", "-q", "-o", "APT::Sandbox::User=root", package]).current_dir(into))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("there is no {name}"))?;
-    ensure!(output.status.success(), "{name} says: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
+    fetch::run_once(
+        Command::new("apt-get").args(["download", "-q", "-o", "APT::Sandbox::User=root", package]).current_dir(into),
+    )
 }

@@ -1,8 +1,9 @@
 //! Programs that tests use and that come as Go modules.
 
-use anyhow::{Context, Result, ensure};
+use crate::fetch;
+use anyhow::Result;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
 /// Programs are built by one test at a time.
@@ -27,10 +28,12 @@ pub fn program(package: &str, name: &str) -> Result<Option<PathBuf>> {
     if built.is_file() {
         return Ok(Some(built));
     }
-    let mut command = Command::new("go");
-    command.args(["install", package]).env("GOPATH", &folder).env("GOBIN", folder.join("bin")).stdin(Stdio::null());
-    // Its downloads can be removed like other files.
-    let output = command.env("GOFLAGS", "-modcacherw").output().context("go cannot be run")?;
-    ensure!(output.status.success(), "go says: {}", String::from_utf8_lossy(&output.stderr).trim());
+    fetch::run(|| {
+        let mut command = Command::new("go");
+        command.args(["install", package]).env("GOPATH", &folder).env("GOBIN", folder.join("bin"));
+        // Its downloads can be removed like other files.
+        command.env("GOFLAGS", "-modcacherw");
+        command
+    })?;
     Ok(Some(built))
 }

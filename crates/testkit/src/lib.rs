@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod debian;
 pub mod envoy;
 pub mod faulty_backend;
+mod fetch;
 pub mod gateway;
 pub mod go;
 pub mod http2;

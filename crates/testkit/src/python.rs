@@ -1,8 +1,9 @@
 //! Clients and servers in Python, with what they need from its package index.
 
-use anyhow::{Context, Result, ensure};
+use crate::fetch;
+use anyhow::Result;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
 /// Packages are fetched by one test at a time.
@@ -52,12 +53,13 @@ fn fetch(packages: &[&str]) -> Result<PathBuf> {
     }
     std::fs::create_dir_all(target.join("python"))?;
     let fresh = tempfile::tempdir_in(target.join("python"))?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-        .arg(fresh.path())
-        .args(packages);
-    let output = pip.stdin(Stdio::null()).output().context("there is no python3")?;
-    ensure!(output.status.success(), "pip says: {}", String::from_utf8_lossy(&output.stderr).trim());
+    fetch::run(|| {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"])
+            .arg(fresh.path())
+            .args(packages);
+        pip
+    })?;
     std::fs::rename(fresh.keep(), &folder)?;
     Ok(folder)
 }

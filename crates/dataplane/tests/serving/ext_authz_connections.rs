@@ -112,7 +112,7 @@ fn ap_13_the_server_name_and_the_certificate_of_a_client_reach_the_service() {
     let auth = ClientAuth::Optional(authority.trust(&[]));
     let names = ["allow.test", "deny.test", "broken.test", "slow.test", "seen.test"];
     let setup = Setup::default().tls_tcp(&names, Some(server.termination(auth)), "c").cluster("c", &[backend.address]);
-    let gateway = Gateway::serving(&checked(setup.clone(), service.1, every(Duration::from_millis(500))));
+    let gateway = Gateway::serving(&checked(setup.clone(), service.1, every(Duration::from_secs(5))));
     let found = names.map(|name| over_tls(&gateway, name, Some(&client)));
     assert_eq!(found, [&b"firstping"[..], b"", b"", b"", b"firstping"]);
     // The principal is that of the certificate.

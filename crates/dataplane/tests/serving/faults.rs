@@ -46,9 +46,9 @@ fn vs_44_a_grpc_status_is_written_for_each_protocol() {
 #[test]
 fn vs_43_a_delay_does_not_count_for_the_routes_time() {
     let backend = Backend::echo();
-    let wait = Duration::from_millis(150);
+    let wait = Duration::from_millis(1200);
     let fault = Fault { delay: Some((Share::of_percent(ALL), wait)), abort: None };
-    let gateway = faulty(&backend, Some(Duration::from_millis(100)), fault);
+    let gateway = faulty(&backend, Some(Duration::from_secs(1)), fault);
     let begun = Instant::now();
     assert_eq!(gateway.client().get("/").answer().status, 200);
     assert!(begun.elapsed() >= wait);

@@ -75,7 +75,7 @@ fn vs_41_connections_that_break_and_attempts_that_take_too_long_leave_no_answer(
         while side.more().is_some() {}
         false
     });
-    let limited = Retries { per_try_timeout: Some(Duration::from_millis(400)), ..policy(1, RetryOn::RESET) };
+    let limited = Retries { per_try_timeout: Some(Duration::from_secs(1)), ..policy(1, RetryOn::RESET) };
     let gateway = to(&slow, Some(limited.clone()));
     assert_eq!(gateway.client().get("/").answer().status, 200);
     assert_eq!(counts(&slow), ["1", "2"]);

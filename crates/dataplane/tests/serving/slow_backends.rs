@@ -10,6 +10,8 @@ use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(150);
+/// The time of a route whose backend has to begin its answer within it.
+const ROUTE: Duration = Duration::from_secs(1);
 
 #[test]
 fn dr_21_idle_connections_are_closed_after_the_idle_timeout() {
@@ -72,7 +74,7 @@ fn vs_39_an_incomplete_response_ends_with_the_route_timeout_and_is_not_complete_
         side.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
         while side.more().is_some() {}
     });
-    let setup = Setup::default().host("*", forward("c", Some(SHORT))).cluster("c", &[backend.address]);
+    let setup = Setup::default().host("*", forward("c", Some(ROUTE))).cluster("c", &[backend.address]);
     let gateway = Gateway::serving(&setup);
     let broken = gateway.client().get("/").try_answer(false);
     assert!(broken.is_err(), "{broken:?}");
@@ -92,7 +94,7 @@ fn vs_39_a_stream_without_a_response_is_504_and_its_connection_stays() {
             respond.send_response(http::Response::new(()), true).unwrap();
         }
     });
-    let setup = Setup::default().host("*", forward("c", Some(SHORT))).cluster("c", &[backend.address]).http2("c");
+    let setup = Setup::default().host("*", forward("c", Some(ROUTE))).cluster("c", &[backend.address]).http2("c");
     let gateway = Gateway::serving(&setup);
     let mut client = gateway.client();
     let answer = client.get("/never").answer();

@@ -85,6 +85,7 @@ fn one_that_is_kept_goes_before_one_that_was_used_later() {
     let port = Port::open(2, Duration::from_secs(600));
     let (mut one, mut other) = (port.connect(PROBE), port.connect(b""));
     answer_of(&mut one);
+    until("both are accepted", || port.connections.all.lock().unwrap().len() == 2);
     // The order is that of the clock's milliseconds: wait for the next but one.
     let begun = std::time::Instant::now();
     while begun.elapsed() < Duration::from_millis(2) {

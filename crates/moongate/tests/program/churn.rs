@@ -55,7 +55,7 @@ impl World {
     fn new(count: usize) -> Option<Self> {
         let cluster = cluster::start().unwrap()?;
         cluster.apply_file(&cluster.istio()).unwrap();
-        cluster.must(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+        cluster.wait_for_kinds().unwrap();
         let manifests = Command::new(PROGRAM).arg("manifests").output().unwrap();
         cluster.apply(&String::from_utf8(manifests.stdout).unwrap()).unwrap();
         cluster.apply(GATEWAY).unwrap();

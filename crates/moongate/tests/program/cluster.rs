@@ -75,11 +75,7 @@ pub(crate) fn cluster() -> Option<Cluster> {
     cluster.apply_file(&cluster.istio()).unwrap();
     let manifests = Command::new(PROGRAM).args(["manifests", "--as", "ingress,egress"]).output().unwrap();
     cluster.apply(&String::from_utf8(manifests.stdout).unwrap()).unwrap();
-    let kinds = ["gateways", "virtualservices", "destinationrules", "serviceentries"]
-        .map(|kind| format!("crd/{kind}.networking.istio.io"));
-    let kinds: Vec<&str> =
-        kinds.iter().map(String::as_str).chain(["crd/peerauthentications.security.istio.io"]).collect();
-    cluster.must(&[&["wait", "--for=condition=Established"], &*kinds].concat()).unwrap();
+    cluster.wait_for_kinds().unwrap();
     cluster.apply(OBJECTS).unwrap();
     Some(cluster)
 }
@@ -146,14 +142,14 @@ fn a_real_api_server_is_followed_through_its_failures() {
     // It is found again, and what changes then is served.
     cluster.start_api_server().unwrap();
     set_answer(&cluster, "third");
-    wait::until("the change is served", || body(&running, "a.test") == "third");
+    wait::patiently("the change is served", || body(&running, "a.test") == "third");
 
     // Rights that are withdrawn take nothing away, and are named.
     cluster.must(&["delete", "clusterrolebinding", "istio-ingressgateway-istio-system"]).unwrap();
     cluster.kill_api_server();
     cluster.start_api_server().unwrap();
     let denied = || running.get(running.admin, "/report?format=text").unwrap().1;
-    wait::until("the denial is known", || denied().contains("MG0031"));
+    wait::patiently("the denial is known", || denied().contains("MG0031"));
     assert_eq!(body(&running, "a.test"), "third");
 }
 

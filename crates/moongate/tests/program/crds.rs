@@ -18,7 +18,7 @@ fn cluster() -> Option<Cluster> {
     let cluster = cluster::start().unwrap()?;
     let definitions = Command::new(PROGRAM).arg("crds").output().unwrap();
     cluster.apply(&String::from_utf8(definitions.stdout).unwrap()).unwrap();
-    cluster.must(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+    cluster.wait_for_kinds().unwrap();
     Some(cluster)
 }
 

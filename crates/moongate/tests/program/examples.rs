@@ -105,8 +105,9 @@ fn every_example_prints_what_its_readme_says() {
             assert!(!expected.is_empty(), "{name}: `{command}` prints nothing");
             // A file that a command has changed is read a moment later.
             let (begun, mut printed) = (Instant::now(), demo.run(&command));
-            while !expected.iter().all(|line| printed.contains(line)) && begun.elapsed() < TIMEOUT / 4 {
-                std::thread::sleep(Duration::from_millis(100));
+            while !expected.iter().all(|line| printed.contains(line)) && begun.elapsed() < TIMEOUT {
+                // A command that writes the file again needs a while to be read.
+                std::thread::sleep(Duration::from_millis(500));
                 printed = demo.run(&command);
             }
             for line in expected.iter().filter(|line| !printed.contains(*line)) {

@@ -314,7 +314,7 @@ fn none_of_ten_thousand_operations_on_files_fails_a_request() {
     let begun = Instant::now();
     let is_last = |file: usize| matches!(get(file, 0), Ok((299, body)) if body == folder.versions[file].to_string());
     while !(0..FILES).all(is_last) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the last versions do not serve:\n{}", gateway.log());
+        assert!(begun.elapsed() < testkit::wait::TIMEOUT, "the last versions do not serve:\n{}", gateway.log());
         std::thread::yield_now();
     }
 }

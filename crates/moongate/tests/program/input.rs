@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use testkit::client;
 use testkit::gateway::{Gateway, Start};
 
@@ -94,7 +94,7 @@ fn a_fifo_is_served_from_and_opened_once() {
     assert_eq!(client::get(gateway.address(80), "a.test", "/").unwrap().status, 204);
     let begun = Instant::now();
     while !gateway.log().contains("nowhere.test") {
-        assert!(begun.elapsed() < Duration::from_secs(20), "nothing was reported: {}", gateway.log());
+        assert!(begun.elapsed() < testkit::wait::TIMEOUT, "nothing was reported: {}", gateway.log());
         std::thread::yield_now();
     }
     assert!(gateway.log().contains("read once"), "{}", gateway.log());

@@ -96,7 +96,7 @@ impl World {
         let kubelet = Kubelet::start(network, &cluster, images).unwrap();
         let proxy = ServiceProxy::start(&cluster, published.is_none()).unwrap();
         cluster.apply_file(&cluster.istio()).unwrap();
-        cluster.must(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+        cluster.wait_for_kinds().unwrap();
         let world = Self { kubelet, _proxy: proxy, cluster };
         match published {
             None => world.install(&[]),
@@ -108,7 +108,12 @@ impl World {
     /// Applies what `moongate manifests` prints.
     fn install(&self, arguments: &[&str]) {
         let manifests = Command::new(PROGRAM).arg("manifests").args(arguments).output().unwrap();
-        self.cluster.apply(&String::from_utf8(manifests.stdout).unwrap()).unwrap();
+        // The controllers of a loaded machine may take more than the default to leave a Pod out of its Service.
+        let writes = "- --write-status";
+        let manifests = String::from_utf8(manifests.stdout).unwrap();
+        assert!(manifests.contains(writes), "{manifests}");
+        let manifests = manifests.replace(writes, &format!("{writes}\n        - --drain-delay=15"));
+        self.cluster.apply(&manifests).unwrap();
     }
 
     /// Does something under load, of which no request may notice anything.
@@ -231,7 +236,7 @@ fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
             let path = "-o=jsonpath={.status}";
             world.of_gateway(&["get", "hpa", "istio-ingressgateway", path])
         };
-        for target in ["requests=10", "connections=1", "cpu=25"] {
+        for target in ["requests=10", "connections=1", "cpu=50"] {
             world.install(&["--autoscale", target]);
             let mut state = String::new();
             let mut is = |expected: &dyn Fn(&str) -> bool| {
@@ -322,7 +327,8 @@ fn the_samples_of_istio_are_applied_unchanged_and_reached_by_the_load_balancer()
             for path in ["/productpage", "/static/a.css", "/login", "/logout", "/api/v1/products/1"] {
                 served_by(path, "bookinfo-productpage");
             }
-            assert_eq!(curl("/").0, "404", "the sample has no route for it");
+            // Another replica may not listen yet.
+            wait::patiently("the sample has no route for it", || curl("/").0 == "404");
             // Subsets and shares of the mesh, which are no business of a gateway but have to be taken.
             for file in ["destination-rule-all.yaml", "virtual-service-reviews-80-20.yaml"] {
                 world.cluster.apply_file(&world.cluster.sample("bookinfo/networking").join(file)).unwrap();

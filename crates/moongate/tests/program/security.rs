@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use testkit::gateway::{Gateway, Start};
 use testkit::wait::until;
 
@@ -50,7 +50,7 @@ fn pa_01_a_policy_that_selects_the_gateway_is_an_error_everywhere() {
         log.lines().any(|line| line.contains("ERROR") && line.contains("MG5010") && line.contains("strict"))
     };
     while !logged() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "not logged: {}", gateway.log());
+        assert!(begun.elapsed() < testkit::wait::TIMEOUT, "not logged: {}", gateway.log());
         std::thread::yield_now();
     }
     let (status, report) = gateway.get(gateway.admin, "/report").unwrap();

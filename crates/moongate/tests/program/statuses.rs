@@ -273,7 +273,7 @@ fn kinds_and_namespaces_come_and_go_without_a_request_that_fails() {
     until("the kind that is not installed is reported", || report(&running).contains("MG0032"));
     // Installed late.
     cluster.apply_file(&cluster.istio()).unwrap();
-    cluster.must(&["wait", "--for=condition=Established", "crd/serviceentries.networking.istio.io"]).unwrap();
+    cluster.wait_for_kinds().unwrap();
     cluster
         .apply(
             "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: late, namespace: default}\nspec: {hosts: \

@@ -158,7 +158,9 @@ fn twenty_upgrades_lose_nothing() {
     let server = Server::start(python.command(&script("grpc_interop.py"), &["server"]));
     let echo = Server::start(chatting.command(&script("websocket_frames.py"), &["server"]));
     let of_chat = websocket(echo.port()).replace("namespace: default", "namespace: chat").replace("backend.", "chat.");
-    let line = Line::new(&format!("{}---\n{of_chat}", grpc(server.port())));
+    let mut line = Line::new(&format!("{}---\n{of_chat}", grpc(server.port())));
+    // The first process waits for its connections as long as the test takes.
+    line.args = ["--drain", "600"].map(str::to_owned).into();
     let address = SocketAddr::from(([127, 0, 0, 1], line.port));
     let mut processes = vec![line.follow()];
     let (over, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));

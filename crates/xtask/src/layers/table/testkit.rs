@@ -11,6 +11,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "client",
             "wait",
             "seeded",
+            "fetch",
             "debian",
             "go",
             "ports",
