@@ -1,7 +1,8 @@
 //! Files as a source: waits for changes and reads them, after 50 ms of quiet and at the latest half a second after the first.
 
-use crate::event::Batch;
+use crate::event::{Batch, Scope, SourceEvent};
 use crate::files::Files;
+use crate::findings;
 use crate::load_error::LoadError;
 use crate::reload::{Reload, Requests};
 use crate::source::Source;
@@ -15,6 +16,10 @@ use std::sync::Arc;
 pub struct FileSource {
     files: WatchedFiles,
     begun: bool,
+    /// Whether it was reported that reading failed.
+    is_failing: bool,
+    /// Whether everything is to be read again because it was requested and reading failed.
+    is_requested: bool,
     requests: Requests,
     reload: Reload,
 }
@@ -26,7 +31,14 @@ impl FileSource {
         let mut files = Files::new(paths)?;
         files.set_mesh(mesh);
         let (reload, requests) = Reload::new();
-        Ok(Self { files: WatchedFiles::new(files), begun: false, requests, reload })
+        Ok(Self {
+            files: WatchedFiles::new(files),
+            begun: false,
+            is_failing: false,
+            is_requested: false,
+            requests,
+            reload,
+        })
     }
 
     /// Whether any of the input can be read only once.
@@ -37,6 +49,23 @@ impl FileSource {
     /// Asks for everything to be read again.
     pub fn reload(&self) -> Reload {
         self.reload.clone()
+    }
+
+    /// What a reading came to, if it is to be reported.
+    fn batch(&mut self, read: Result<Option<Batch>, ReadingFailed>) -> Option<Batch> {
+        match read {
+            Ok(batch) if std::mem::take(&mut self.is_failing) => {
+                let mut batch = batch.unwrap_or_default();
+                batch.events.insert(0, SourceEvent::Available(Scope::All));
+                Some(batch)
+            }
+            Ok(batch) => batch,
+            Err(ReadingFailed(error)) => {
+                self.is_failing = true;
+                let found = Arc::from([findings::unfinished(&error)]);
+                Some(vec![SourceEvent::Unavailable(Scope::All, found)].into())
+            }
+        }
     }
 
     /// Waits until it is time to read; whether everything is to be read again.
@@ -51,17 +80,41 @@ impl FileSource {
 impl Source for FileSource {
     async fn next(&mut self, set: Arc<ResourceSet>) -> Option<Batch> {
         loop {
-            let mut requested = false;
             if std::mem::replace(&mut self.begun, true) {
-                requested = self.wait().await;
+                self.is_requested |= self.wait().await;
             } else {
                 self.files.start_watching();
             }
-            match self.files.read(&set, requested).await {
-                Ok(Some(batch)) => return Some(batch),
-                Ok(None) => {}
-                Err(ReadingFailed) => return None,
+            let read = self.files.read(&set, self.is_requested).await;
+            self.is_requested &= read.is_err();
+            if let Some(batch) = self.batch(read) {
+                return Some(batch);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collector::Collector;
+
+    #[tokio::test]
+    async fn a_reading_that_fails_is_reported_and_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: b}\nspec: {ports: [{port: 80}]}\n";
+        std::fs::write(folder.path().join("one.yaml"), service).unwrap();
+        let mut source = FileSource::new(vec![folder.path().to_owned()], None).unwrap();
+        let mut collector = Collector::default();
+        source.files.fail();
+        collector.apply(source.next(Arc::clone(collector.set())).await.unwrap());
+        let failed = collector.take();
+        assert!(!failed.complete && failed.unavailable == 1, "{failed:?}");
+        assert!(failed.diagnostics[0].message.contains("a test's failure"), "{failed:?}");
+        while !collector.take().complete {
+            collector.apply(source.next(Arc::clone(collector.set())).await.unwrap());
+        }
+        let loaded = collector.take();
+        assert!(loaded.set.services.size() == 1 && loaded.diagnostics.is_empty(), "{loaded:?}");
     }
 }

@@ -47,6 +47,9 @@ pub(crate) struct Files {
     reported: Arc<[Diagnostic]>,
     /// Paths that were reported as unavailable, with the reasons.
     unavailable: BTreeMap<Arc<Path>, Vec<Diagnostic>>,
+    /// Whether the next reading fails in the middle.
+    #[cfg(test)]
+    pub(crate) fails: bool,
 }
 
 /// The folders at one moment.
@@ -67,9 +70,7 @@ impl Files {
             Err(source) => Err(LoadError { path, source }),
         };
         let roots = paths.into_iter().map(root).collect::<Result<_, _>>()?;
-        let (inventory, named, mesh, settling, begun) = Default::default();
-        let (failures, reported, unavailable) = Default::default();
-        Ok(Self { roots, streams, inventory, named, mesh, settling, begun, failures, reported, unavailable })
+        Ok(Self { roots, streams, ..Self::default() })
     }
 
     /// Reads the mesh settings from this file instead of those in the folders.
@@ -129,18 +130,30 @@ impl Files {
 
     /// Reads every file again that is complete at that time, whatever is known of it.
     pub(crate) fn reread(&mut self, now: Instant, set: &ResourceSet) -> Batch {
-        self.inventory.forget_stamps();
-        self.named.forget_stamps();
-        self.mesh.forget_stamp();
+        self.forget_stamps();
         let mut batch = self.round(Pace::Watched(now), set).unwrap_or_default();
         batch.events.push(SourceEvent::Reloaded);
         batch
+    }
+
+    fn forget_stamps(&mut self) {
+        self.inventory.forget_stamps();
+        self.named.forget_stamps();
+        self.mesh.forget_stamp();
+    }
+
+    /// The last reading was not finished: the next one reads and reports everything as the first one does.
+    pub(crate) fn begin_again(&mut self) {
+        self.forget_stamps();
+        self.begun = false;
     }
 
     fn round(&mut self, pace: Pace, set: &ResourceSet) -> Option<Batch> {
         let begun = Instant::now();
         let first = !std::mem::replace(&mut self.begun, true);
         self.settling.begin(pace);
+        #[cfg(test)]
+        assert!(!std::mem::take(&mut self.fails), "a test's failure");
         let mut seen = self.list();
         self.settling.compare(&seen.listing);
         let other_mesh = self.mesh.poll(pace, &self.roots, &mut seen.listing, seen.proven, &mut self.settling);

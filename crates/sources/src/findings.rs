@@ -56,6 +56,19 @@ pub(crate) fn unreadable(path: &Path, message: String) -> Diagnostic {
     whole(code::UNREADABLE_FILE, Severity::Error, path, message, "fix the file; what it held before keeps serving")
 }
 
+/// Reading was not finished.
+pub(crate) fn unfinished(error: &str) -> Diagnostic {
+    Diagnostic {
+        code: code::UNREADABLE_FILE,
+        severity: Severity::Error,
+        object: None,
+        field: String::new(),
+        position: None,
+        message: format!("reading the files failed: {error}"),
+        help: Some("it is tried again; what was read before keeps serving".to_owned()),
+    }
+}
+
 /// A file that held something and holds nothing.
 pub(crate) fn emptied(path: &Path) -> Diagnostic {
     let message = "the file is empty; what it held before keeps serving";

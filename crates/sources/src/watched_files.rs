@@ -5,7 +5,9 @@ use crate::event::Batch;
 use crate::files::Files;
 use crate::inventory::Changes;
 use resources::set::ResourceSet;
+use std::any::Any;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -21,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Files, the changes of which can be waited for.
 #[derive(Debug)]
 pub(crate) struct WatchedFiles {
-    /// `None` while they are read, and for good once reading them has failed.
+    /// `None` while they are read.
     files: Option<Files>,
     /// The changes that the system reports, from the first reading on and where it can.
     events: Option<AsyncFd<OwnedFd>>,
@@ -29,14 +31,19 @@ pub(crate) struct WatchedFiles {
     noticed: Option<(Instant, Instant)>,
     /// When to look although nothing is reported.
     look: Option<Instant>,
+    /// How often reading failed in a row.
+    failures: u32,
+    /// When it is tried again after that.
+    retry: Option<Instant>,
 }
 
-/// Reading failed in a way that it cannot go on from.
-pub(crate) struct ReadingFailed;
+/// Reading was not finished, for this reason. It is tried again: [`WatchedFiles::changed`] says when.
+#[derive(Debug)]
+pub(crate) struct ReadingFailed(pub(crate) String);
 
 impl WatchedFiles {
     pub(crate) fn new(files: Files) -> Self {
-        Self { files: Some(files), events: None, noticed: None, look: None }
+        Self { files: Some(files), events: None, noticed: None, look: None, failures: 0, retry: None }
     }
 
     /// Whether any of the input can be read only once.
@@ -70,6 +77,11 @@ impl WatchedFiles {
     /// Waits until something changed and is quiet again, or it is time to look; for good where there is nothing to read. Can be
     /// cancelled without loss.
     pub(crate) async fn changed(&mut self) {
+        if let Some(retry) = self.retry {
+            sleep_until(retry).await;
+            self.retry = None;
+            return;
+        }
         let Some(files) = self.files.as_mut().filter(|files| files.has_any()) else {
             return std::future::pending().await;
         };
@@ -98,19 +110,57 @@ impl WatchedFiles {
         set: &Arc<ResourceSet>,
         requested: bool,
     ) -> Result<Option<Batch>, ReadingFailed> {
-        let (mut files, set) = (self.files.take().ok_or(ReadingFailed)?, Arc::clone(set));
+        let Some(mut files) = self.files.take() else { return Err(self.failed("the process ends".to_owned())) };
+        let (set, begins_again) = (Arc::clone(set), self.failures > 0);
         let read = move || {
             let now = std::time::Instant::now();
-            let batch = if requested { Some(files.reread(now, &set)) } else { files.poll(now, &set) };
+            let batch = catch_unwind(AssertUnwindSafe(|| {
+                if begins_again {
+                    files.begin_again();
+                }
+                if requested { Some(files.reread(now, &set)) } else { files.poll(now, &set) }
+            }));
             (files, batch)
         };
-        let (files, batch) = tokio::task::spawn_blocking(read).await.map_err(|error| {
-            tracing::error!(%error, "reading the files failed; changes are not seen any more");
-            ReadingFailed
-        })?;
+        // Such a task fails only if it is not begun, because the process ends.
+        let (files, batch) = tokio::task::spawn_blocking(read).await.map_err(|error| self.failed(error.to_string()))?;
         self.files = Some(files);
-        Ok(batch)
+        match batch {
+            Ok(batch) => {
+                (self.failures, self.retry) = (0, None);
+                Ok(batch)
+            }
+            Err(panic) => Err(self.failed(message(&*panic))),
+        }
     }
+
+    /// Whether reading failed, and is not to be tried again yet.
+    pub(crate) fn pauses(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// Notes a failure, and when to try again.
+    fn failed(&mut self, error: String) -> ReadingFailed {
+        tracing::error!(error, "reading the files failed; it is tried again");
+        let wait = AT_MOST.saturating_mul(1 << self.failures.min(16)).min(LOOK_AGAIN);
+        self.failures = self.failures.saturating_add(1);
+        self.retry = Some(Instant::now() + wait);
+        ReadingFailed(error)
+    }
+
+    /// Has the next reading fail in the middle.
+    #[cfg(test)]
+    pub(crate) fn fail(&mut self) {
+        if let Some(files) = &mut self.files {
+            files.fails = true;
+        }
+    }
+}
+
+/// What a panic says.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
 
 /// Whether a change is reported by then.

@@ -4,6 +4,7 @@ use super::page::Problem;
 use super::references::Reference;
 use super::statuses::Right;
 use crate::event::{Scope, SourceEvent};
+use crate::findings;
 use resources::api::ApiResource;
 use resources::code;
 use resources::diagnostic::{Diagnostic, Severity};
@@ -27,6 +28,8 @@ pub(super) struct Problems {
     state: Option<String>,
     /// What is found about files beside the cluster.
     files: Arc<[Diagnostic]>,
+    /// Reading them was not finished.
+    unfinished: Option<Diagnostic>,
     has_kept_state: bool,
     reported: (Arc<[Diagnostic]>, Arc<[Diagnostic]>),
     /// How long further kinds are waited for until problems are reported: one cause concerns all of them, one after the other.
@@ -37,9 +40,22 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(url: &str, settle: Duration) -> Self {
-        let (problems, requests, not_installed, denied, state, files, has_kept_state, reported) = Default::default();
-        let (url, due) = (url.to_owned(), None);
-        Self { url, problems, requests, not_installed, denied, state, files, has_kept_state, reported, settle, due }
+        let (problems, requests, not_installed, denied) = Default::default();
+        let (state, files, unfinished, has_kept_state, reported) = Default::default();
+        Self {
+            url: url.to_owned(),
+            problems,
+            requests,
+            not_installed,
+            denied,
+            state,
+            files,
+            unfinished,
+            has_kept_state,
+            reported,
+            settle,
+            due: None,
+        }
     }
 
     /// The folder of the last configuration cannot be used.
@@ -50,6 +66,11 @@ impl Problems {
     /// What is found about files, in place of what was found before.
     pub(super) fn set_files(&mut self, found: Arc<[Diagnostic]>) {
         self.files = found;
+    }
+
+    /// Reading files was not finished, for this reason, or it was.
+    pub(super) fn set_unfinished(&mut self, error: Option<&str>) {
+        self.unfinished = error.map(findings::unfinished);
     }
 
     pub(super) fn add(&mut self, kind: Kind, problem: Problem) {
@@ -152,6 +173,7 @@ impl Problems {
 
     fn general(&self) -> Arc<[Diagnostic]> {
         let mut found = self.files.to_vec();
+        found.extend(self.unfinished.clone());
         if !self.not_installed.is_empty() {
             let message = format!("not installed in the cluster: {}", names(self.not_installed.iter().copied()));
             let help = "`moongate crds` prints them, and so does Istio's chart; they are read once they are there";

@@ -76,23 +76,27 @@ impl LocalFiles {
     }
 
     /// Reads what is new: nothing, unless files changed, objects that may name others did, or it was asked for. Has to be polled to its end.
-    pub(super) async fn read(
-        &mut self,
-        set: &Arc<ResourceSet>,
-        problems: &mut Problems,
-    ) -> Result<Vec<SourceEvent>, ReadingFailed> {
+    pub(super) async fn read(&mut self, set: &Arc<ResourceSet>, problems: &mut Problems) -> Vec<SourceEvent> {
+        if self.files.pauses() {
+            return Vec::new();
+        }
         let is_first = !std::mem::replace(&mut self.begun, true);
         let is_due = std::mem::take(&mut self.is_due) || !self.naming.is_empty();
         let is_requested = std::mem::take(&mut self.is_requested);
         if !(is_first || is_due || is_requested) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         if is_first {
             self.files.start_watching();
         }
         self.files.name(&std::mem::take(&mut self.naming));
-        let batch = self.files.read(set, is_requested && !is_first).await?.unwrap_or_default();
-        let mut events = batch.events;
+        let read = self.files.read(set, is_requested && !is_first).await;
+        problems.set_unfinished(read.as_ref().err().map(|ReadingFailed(error)| &**error));
+        let Ok(batch) = read else {
+            self.is_requested = is_requested;
+            return Vec::new();
+        };
+        let mut events = batch.unwrap_or_default().events;
         events.retain(|event| match event {
             SourceEvent::Findings(found) => {
                 problems.set_files(Arc::clone(found));
@@ -107,6 +111,12 @@ impl LocalFiles {
             // All else is the cluster's to say: which objects there are, and when the configuration is complete.
             _ => false,
         });
-        Ok(events)
+        events
+    }
+
+    /// Has the next reading fail in the middle.
+    #[cfg(test)]
+    pub(super) fn fail(&mut self) {
+        self.files.fail();
     }
 }

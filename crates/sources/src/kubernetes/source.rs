@@ -17,7 +17,6 @@ use super::writer::{WriteSettings, Writer};
 use crate::event::{Batch, Scope, SourceEvent};
 use crate::reload::{Reload, Requests};
 use crate::source::Source;
-use crate::watched_files::ReadingFailed;
 use resources::key::Kind;
 use resources::set::ResourceSet;
 use serde_json::Value;
@@ -264,15 +263,14 @@ impl KubernetesSource {
     }
 
     /// Reads the files that are new, that changed, or that objects have begun to name.
-    async fn read_files(&mut self, set: &Arc<ResourceSet>, events: &mut Vec<SourceEvent>) -> Result<(), ReadingFailed> {
-        let read = self.keeper.files.read(set, &mut self.problems).await?;
+    async fn read_files(&mut self, set: &Arc<ResourceSet>, events: &mut Vec<SourceEvent>) {
+        let read = self.keeper.files.read(set, &mut self.problems).await;
         for event in &read {
             if let SourceEvent::Mesh(mesh) = event {
                 self.keeper.references.set_mesh(mesh.as_ref().map(|mesh| &*mesh.text));
             }
         }
         events.extend(read);
-        Ok(())
     }
 
     /// Follows the kinds of a stage, as far as something needs them.
@@ -347,7 +345,7 @@ impl Source for KubernetesSource {
             let mut events = Vec::new();
             if !std::mem::replace(&mut self.begun, true) {
                 // First, because the mesh settings say which of the objects that are known from before are wanted.
-                self.read_files(&set, &mut events).await.ok()?;
+                self.read_files(&set, &mut events).await;
                 self.begin(&mut events);
             } else {
                 self.receive(&mut events).await?;
@@ -358,7 +356,7 @@ impl Source for KubernetesSource {
                 let Ok((kind, observed)) = self.observed.try_recv() else { break };
                 self.observe(kind, observed, &mut events);
             }
-            self.read_files(&set, &mut events).await.ok()?;
+            self.read_files(&set, &mut events).await;
             self.follow_references(&mut events);
             self.advance(&mut events);
             events.extend(self.problems.events(Instant::now()));
@@ -393,3 +391,6 @@ async fn until(time: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
