@@ -43,8 +43,10 @@ struct Content {
     epoch: u64,
     stopped: bool,
     requests: Vec<String>,
-    /// Requests that contain this are answered 403.
-    refused: Option<String>,
+    /// Requests that contain this are answered with this code.
+    refused: Option<(u16, String)>,
+    /// The most objects on a page, whatever is asked for.
+    page: Option<usize>,
     /// Answers to requests that contain this are held.
     held: Option<String>,
     /// How many answers were held so far, and how many of these, in their order, may go.
@@ -180,9 +182,14 @@ impl ApiServer {
         self.shared.changed.notify_all();
     }
 
-    /// Denies requests whose target has this text in it; `None`: no further ones.
-    pub fn refuse(&self, containing: Option<&str>) {
-        self.shared.content().refused = containing.map(str::to_owned);
+    /// Answers requests whose target has this text in it with a code; `None`: no further ones.
+    pub fn refuse(&self, code: u16, containing: Option<&str>) {
+        self.shared.content().refused = containing.map(|text| (code, text.to_owned()));
+    }
+
+    /// Has at most so many objects on a page, whatever is asked for.
+    pub fn limit_pages(&self, objects: usize) {
+        self.shared.content().page = Some(objects);
     }
 
     /// Lets every request fail and cuts every watch, or works again.
@@ -305,8 +312,11 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     if path.starts_with("/apis") && path.matches('/').count() < 4 {
         return answer(stream, 200, &discovery(&content, path));
     }
-    let is_refused = content.refused.as_ref().is_some_and(|refused| target.contains(&**refused));
-    if is_refused || content.forbidden.contains(&collection) {
+    let refused = content.refused.as_ref().filter(|(_, refused)| target.contains(&**refused));
+    if let Some((code, _)) = refused {
+        return answer(stream, *code, &status(*code, "Refused", &format!("{collection} is refused")));
+    }
+    if content.forbidden.contains(&collection) {
         let message = format!("{collection} is forbidden: User \"test\" cannot list resource");
         return answer(stream, 403, &status(403, "Forbidden", &message));
     }
@@ -360,6 +370,7 @@ fn list(mut content: MutexGuard<'_, Content>, selected: &Selected) -> Result<Val
         return Err(status(410, "Expired", "the continue parameter is too old"));
     }
     let limit: usize = selected.query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+    let limit = content.page.map_or(limit, |page| limit.min(page));
     let objects = content.objects.get(&selected.collection).into_iter().flat_map(|objects| objects.values());
     let all: Vec<&Value> = objects.filter(|object| selected.has(object)).collect();
     let page: Vec<Value> = all.iter().skip(from).take(limit).map(|object| without_kind(object)).collect();

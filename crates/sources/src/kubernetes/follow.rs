@@ -3,7 +3,7 @@
 //! kinds, and by nothing else.
 
 use super::access::{Cluster, with_causes};
-use super::page::{Collection, Failure, Page, Part, Problem, complete, failure, of_status};
+use super::page::{Collection, Failure, Page, PageSize, Part, Problem, complete, failure, of_status};
 use super::watched::{Extent, Watched};
 use futures_util::TryStreamExt as _;
 use kube::core::params::{ListParams, WatchParams};
@@ -18,8 +18,6 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
-/// Objects of a page: some hundred kilobytes.
-const PAGE: u32 = 500;
 /// Seconds after which the server ends a watch, which is then continued.
 const WATCH_SECONDS: u32 = 290;
 /// Failures in a row after which a watch is not continued from its version any more.
@@ -86,6 +84,8 @@ pub(super) struct Follower {
     pub(super) out: Sender<(Kind, Observed)>,
     /// How many pages may wait to be read, of all kinds.
     pub(super) pages: Arc<Semaphore>,
+    /// How large its pages may be.
+    pub(super) size: PageSize,
     /// Whether objects of the kind are known from before.
     pub(super) was_there: bool,
 }
@@ -113,6 +113,8 @@ impl Follower {
                     self.watch(version, resource_version).await?;
                 }
                 Err(Failure::Expired) => self.wait(&mut failures).await,
+                // From the beginning: the next page is to be asked for as the first was.
+                Err(Failure::TooLarge) => self.size = self.size.smaller().unwrap_or(self.size),
                 Err(Failure::Missing) => {
                     let since = *missing_since.get_or_insert_with(Instant::now);
                     let is_known_absent = match self.is_served().await {
@@ -163,10 +165,9 @@ impl Follower {
 
     async fn list_in(&self, version: &'static str, asked: u64) -> Result<Result<String, Failure>, Closed> {
         let mut params = ListParams { field_selector: self.watched.fields.map(str::to_owned), ..ListParams::default() };
-        params = params.limit(PAGE);
         let mut is_first = true;
         loop {
-            let mut page = match self.collection(version).page(&self.cluster, &params).await {
+            let mut page = match self.collection(version).page(&self.cluster, &params, self.size).await {
                 Ok(page) => page,
                 Err(failure) => return Ok(Err(failure)),
             };
@@ -174,7 +175,8 @@ impl Follower {
                 self.send(Observed::Begun).await?;
             }
             let (next, resource_version) = (page.next.take(), std::mem::take(&mut page.resource_version));
-            // It is returned once the page has been read. The server is not waited for with it, so that no kind holds up another.
+            // It is returned once the page has been read. The server is not waited for with it, so that no kind holds up another: until then a kind
+            // has one page in memory, of a bounded size.
             page.permit = Arc::clone(&self.pages).acquire_owned().await.ok();
             self.send(Observed::Page(page)).await?;
             match next {
@@ -235,7 +237,7 @@ impl Follower {
                 // The end of its time. A server that ends watches at once is not asked in a loop.
                 None if begun.elapsed() >= self.pace.first => failures = 0,
                 None => self.wait(&mut failures).await,
-                Some(Failure::Expired | Failure::Missing) => return Ok(()),
+                Some(Failure::Expired | Failure::Missing | Failure::TooLarge) => return Ok(()),
                 Some(Failure::Problem(problem)) => {
                     // The first failure may be that of a connection that was idle.
                     if failures > 0 {

@@ -2,6 +2,7 @@
 
 use super::access::Cluster;
 use super::follow::{Follower, Observed, Pace};
+use super::page::PageSize;
 use super::watched::Watched;
 use resources::key::Kind;
 use std::collections::BTreeMap;
@@ -62,6 +63,7 @@ impl Followers {
             relist,
             out: self.out.clone(),
             pages: Arc::clone(&self.pages),
+            size: PageSize::USUAL,
             was_there,
         };
         self.tasks.spawn(follower.run());

@@ -2,6 +2,7 @@
 //! values, which is many times that of the text.
 
 use super::access::{Cluster, with_causes};
+use futures_util::io::{AsyncRead, AsyncReadExt as _};
 use kube::core::Request;
 use kube::core::params::ListParams;
 use resources::api::ApiResource;
@@ -11,7 +12,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::pin::pin;
+use std::{fmt, io};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Why a kind cannot be read.
@@ -29,6 +31,8 @@ pub(super) enum Failure {
     Expired,
     /// There is no such kind.
     Missing,
+    /// The answer has more octets than are kept of one; fewer objects may be asked for.
+    TooLarge,
     Problem(Problem),
 }
 
@@ -104,9 +108,10 @@ impl Collection<'_> {
         path(self.resource, self.version, self.namespace)
     }
 
-    /// Asks for a page.
-    pub(super) async fn page(&self, cluster: &Cluster, params: &ListParams) -> Result<Page, Failure> {
+    /// Asks for a page of so many objects, of those that `params` select.
+    pub(super) async fn page(&self, cluster: &Cluster, params: &ListParams, size: PageSize) -> Result<Page, Failure> {
         let path = self.path();
+        let params = &params.clone().limit(size.objects);
         let broken = |text: &str| Failure::Problem(Problem::Unavailable(format!("its answer to {path} {text}")));
         let request = match self.part {
             Part::Whole => Request::new(&*path).list(params),
@@ -114,7 +119,14 @@ impl Collection<'_> {
         };
         let request = request.map_err(|error| broken(&error.to_string()))?;
         // Not by `request`, which logs what it cannot read: Secrets are among it.
-        let text = cluster.client.request_text(request).await.map_err(|error| failure(&error))?;
+        let body = cluster.client.request_stream(request).await;
+        let body = body.map_err(|error| of_listing(&error, params.continue_token.is_some()))?;
+        let text = match read_within(body, size.octets()).await {
+            Ok(Some(text)) => text,
+            Ok(None) if size.smaller().is_some() => return Err(Failure::TooLarge),
+            Ok(None) => return Err(broken(&format!("has more than {} MiB for one object", size.octets() >> 20))),
+            Err(error) => return Err(broken(&format!("cannot be read: {}", with_causes(&error)))),
+        };
         let Ok(Head { metadata, items }) = serde_json::from_str::<Head>(&text) else {
             return Err(broken("is no list of objects with names"));
         };
@@ -247,6 +259,34 @@ pub(super) fn complete(mut object: Value, resource: &ApiResource, version: &str)
     object
 }
 
+/// How large a page may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PageSize {
+    objects: u32,
+}
+
+impl PageSize {
+    /// Some hundred kilobytes of usual objects.
+    pub(super) const USUAL: Self = Self { objects: 500 };
+
+    /// For an answer that is larger than it may be, if there is a smaller size.
+    pub(super) fn smaller(self) -> Option<Self> {
+        (self.objects > 1).then_some(Self { objects: self.objects / 2 })
+    }
+
+    /// The most octets of an answer: each kind may have one in memory. One object by itself may be larger than any that an API server takes.
+    fn octets(self) -> u64 {
+        if self.objects > 1 { 16 << 20 } else { 64 << 20 }
+    }
+}
+
+/// The text of a body; `None`: it has more octets.
+async fn read_within(body: impl AsyncRead, octets: u64) -> io::Result<Option<String>> {
+    let mut text = String::new();
+    pin!(body).take(octets + 1).read_to_string(&mut text).await?;
+    Ok(u64::try_from(text.len()).is_ok_and(|length| length <= octets).then_some(text))
+}
+
 /// All objects that a selector selects.
 pub(super) async fn select(
     cluster: &Cluster,
@@ -256,21 +296,48 @@ pub(super) async fn select(
 ) -> Result<Vec<Value>, Problem> {
     for version in resource.versions {
         let collection = Collection { resource, version, namespace: Some(namespace), part: Part::Whole };
-        match collection.page(cluster, params).await {
-            Ok(page) => {
-                let mut objects = Vec::new();
-                let read = page.for_each(|object| objects.push(object));
-                read.map_err(|error| {
-                    Problem::Unavailable(format!("its answer to {} cannot be read: {error}", collection.path()))
-                })?;
-                return Ok(objects);
-            }
+        match all_of(cluster, collection, params).await {
+            Ok(objects) => return Ok(objects),
             Err(Failure::Missing) => {}
-            Err(Failure::Expired) => return Err(Problem::Unavailable("the version expired".to_owned())),
             Err(Failure::Problem(problem)) => return Err(problem),
+            Err(Failure::Expired | Failure::TooLarge) => {
+                return Err(Problem::Unavailable(format!("its pages of {} expire", collection.path())));
+            }
         }
     }
     Ok(Vec::new())
+}
+
+/// The same of a collection, page by page; from the first one again, with fewer objects, where a page is too large.
+async fn all_of(cluster: &Cluster, collection: Collection<'_>, params: &ListParams) -> Result<Vec<Value>, Failure> {
+    let mut size = PageSize::USUAL;
+    loop {
+        match pages_of(cluster, collection, params.clone(), size).await {
+            Err(Failure::TooLarge) => size = size.smaller().ok_or(Failure::TooLarge)?,
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn pages_of(
+    cluster: &Cluster,
+    collection: Collection<'_>,
+    mut params: ListParams,
+    size: PageSize,
+) -> Result<Vec<Value>, Failure> {
+    let mut objects = Vec::new();
+    loop {
+        let mut page = collection.page(cluster, &params, size).await?;
+        let next = page.next.take();
+        page.for_each(|object| objects.push(object)).map_err(|error| {
+            let problem = format!("its answer to {} cannot be read: {error}", collection.path());
+            Failure::Problem(Problem::Unavailable(problem))
+        })?;
+        match next {
+            Some(next) => params = params.continue_token(&next),
+            None => return Ok(objects),
+        }
+    }
 }
 
 pub(super) fn failure(error: &kube::Error) -> Failure {
@@ -280,14 +347,27 @@ pub(super) fn failure(error: &kube::Error) -> Failure {
     }
 }
 
+/// Why a page is not answered; `continues`: it is not the first one.
+fn of_listing(error: &kube::Error, continues: bool) -> Failure {
+    match error {
+        // Nothing was sent that could have expired.
+        kube::Error::Api(status) if status.code == 400 && !continues => of_code(status),
+        error => failure(error),
+    }
+}
+
 pub(super) fn of_status(status: &kube::core::Status) -> Failure {
     match status.code {
         401 | 403 => Failure::Problem(Problem::Forbidden(status.message.clone())),
         404 => Failure::Missing,
-        // A version that the server does not understand is no better than one that it has forgotten.
+        // A version, or the place of a next page, that the server does not understand is no better than one that it has forgotten.
         400 | 410 => Failure::Expired,
-        code => Failure::Problem(Problem::Unavailable(format!("{code} {}", status.message))),
+        _ => of_code(status),
     }
+}
+
+fn of_code(status: &kube::core::Status) -> Failure {
+    Failure::Problem(Problem::Unavailable(format!("{} {}", status.code, status.message)))
 }
 
 #[cfg(test)]
@@ -338,6 +418,21 @@ mod tests {
             assert!(serde_json::from_str::<Head>(&text).is_err(), "{items}");
         }
         assert!(serde_json::from_str::<Head>(r#"{"metadata": {}}"#).is_err(), "without items");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_large_is_not_kept() {
+        let read = |body: &'static str| read_within(body.as_bytes(), 4);
+        assert_eq!(read("1234").await.unwrap().as_deref(), Some("1234"));
+        assert_eq!(read("12345").await.unwrap(), None);
+        let mut size = PageSize::USUAL;
+        let mut smaller = Vec::new();
+        while let Some(next) = size.smaller() {
+            smaller.push(next.objects);
+            size = next;
+        }
+        assert_eq!(smaller, [250, 125, 62, 31, 15, 7, 3, 1]);
+        assert!(size.octets() > PageSize::USUAL.octets());
     }
 
     #[test]

@@ -99,3 +99,36 @@ async fn missing_rights_are_one_finding_and_nothing_is_complete_without_them() {
     let loaded = cluster.until("the finding", |loaded| codes(loaded) == ["MG0031"]).await;
     assert!(loaded.complete && loaded.set.gateways.size() == 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_the_server_does_not_understand_is_a_finding() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.refuse(400, Some(GATEWAYS));
+    let mut cluster = Cluster::follow(&server).await;
+    let loaded = cluster.until("the finding", |loaded| codes(loaded) == ["MG0030"]).await;
+    assert!(
+        loaded.diagnostics[0].message.ends_with("400 /apis/networking.istio.io/v1/gateways is refused"),
+        "{loaded:?}"
+    );
+    server.refuse(400, None);
+    cluster.complete().await;
+    cluster.until("no finding", |loaded| loaded.diagnostics.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_objects_are_asked_for_where_a_page_is_too_large() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    let large = "x".repeat(50_000);
+    for number in 0..400 {
+        server.put(serde_json::json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": large},
+            "metadata": {"name": format!("c{number}"), "namespace": "istio-system"},
+        }));
+    }
+    let mut cluster = Cluster::follow(&server).await;
+    assert_eq!(cluster.complete().await.set.config_maps.size(), 400);
+    let of_size = |size: usize| server.requests(&format!("/configmaps?&limit={size}"));
+    assert_eq!((of_size(500), of_size(250)), (1, 2));
+}

@@ -70,11 +70,11 @@ async fn a_single_request_that_fails_or_is_never_answered_does_not_hold_up_the_f
     assert!(!is_whole(cluster.complete().await));
     let denied = ApiServer::start().unwrap();
     let mut cluster = before_pods(&denied, 10 * wait::TIMEOUT).await;
-    denied.refuse(Some(SINGLE));
+    denied.refuse(403, Some(SINGLE));
     denied.apply(&route("s", "c"));
     denied.release();
     assert!(!is_whole(cluster.complete().await));
     cluster.until("the finding", |loaded| codes(loaded) == ["MG0031"]).await;
-    denied.refuse(None);
+    denied.refuse(403, None);
     cluster.until("the slices", |loaded| is_whole(loaded) && codes(loaded).is_empty()).await;
 }

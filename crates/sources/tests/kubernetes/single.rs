@@ -39,3 +39,18 @@ async fn an_older_answer_of_a_single_request_does_not_win_over_a_newer_one() {
     server.release();
     cluster.until("the present address", |loaded| addresses(loaded) == ["10.0.0.2"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_pages_of_an_answer_are_read() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    for number in 1..=5 {
+        server.apply(&slice("a", "b", &format!("10.0.0.{number}")).replace("name: b-1", &format!("name: b-{number}")));
+    }
+    let mut cluster = Cluster::follow(&server).await;
+    cluster.complete().await;
+    server.limit_pages(2);
+    server.apply(&route("r", "b"));
+    cluster.until("all slices", |loaded| addresses(loaded).len() == 5).await;
+    assert_eq!(server.requests(OF_B), 3, "page by page");
+}
