@@ -36,7 +36,10 @@ impl Memo {
     pub(crate) fn advance(&mut self, set: &ResourceSet, settings: &Settings) -> Compiled {
         let settings = &*localities::located(set, settings);
         let (mut state, fresh) = match self.state.take().filter(|state| state.precedes(set, settings)) {
-            Some(state) => (state, false),
+            Some(mut state) => {
+                state.relocate(settings);
+                (state, false)
+            }
             None => (Box::new(State::new(settings.clone())), true),
         };
         let Step { changes, work } = state.step(&self.implied.lower(set, settings, fresh), fresh);

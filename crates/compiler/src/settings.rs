@@ -68,6 +68,18 @@ impl Settings {
         self.mesh.default_config.proxy_metadata.get(name).map(|value| &**value)
     }
 
+    /// Whether they are the same but for where the workloads are.
+    pub(crate) fn are_alike_elsewhere(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
+        let mut moved = self.clone();
+        for (workload, elsewhere) in moved.workloads.iter_mut().zip(&other.workloads) {
+            workload.locality.clone_from(&elsewhere.locality);
+        }
+        moved == *other
+    }
+
     /// The namespace of policies for everybody (DR-02).
     pub(crate) fn root_namespace(&self) -> &str {
         if self.mesh.root_namespace.is_empty() { "istio-system" } else { &self.mesh.root_namespace }

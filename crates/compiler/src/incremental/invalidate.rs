@@ -21,7 +21,7 @@ use resources::spec::security::RequestAuthentication;
 use resources::spec::service_entry::ServiceEntry;
 use resources::spec::text_match::selects;
 use resources::spec::workload_entry::WorkloadEntry;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// The parts of the state that tell what depends on what.
@@ -59,6 +59,7 @@ impl Dependencies<'_> {
         let mut dirty = Dirty::default();
         let set = self.set;
         set.changed.iter().for_each(|object| self.object(object, &mut dirty));
+        self.nodes(&mut dirty);
         set.changed_files.iter().for_each(|path| self.credential(|used| used.files.contains(path), &mut dirty));
         self.users_of_hosts(&mut dirty);
         dirty
@@ -116,8 +117,8 @@ impl Dependencies<'_> {
             Kind::AuthorizationPolicy | Kind::PeerAuthentication => {
                 dirty.policies.insert(object.clone());
             }
-            Kind::Node => self.node(key, dirty),
-            Kind::Namespace => {}
+            // Nodes are looked at together.
+            Kind::Node | Kind::Namespace => {}
         }
     }
 
@@ -223,22 +224,30 @@ impl Dependencies<'_> {
         services.iter().for_each(|service| self.endpoints_of(service, dirty));
     }
 
-    /// Nodes tell where their endpoints are (DR-13). They come and move rarely, and an index would cost each endpoint memory.
-    fn node(&self, key: &Key, dirty: &mut Dirty) {
-        let labels = |set: &'_ ResourceSet| set.nodes.get(key).map(|node| node.meta.labels.clone());
-        if localities::are_alike(labels(self.before).as_ref(), labels(self.set).as_ref()) {
+    /// Nodes tell where their endpoints are (DR-13). They come and move rarely, so that all endpoints are looked at, once for all Nodes: an index
+    /// would cost each endpoint memory.
+    fn nodes(&self, dirty: &mut Dirty) {
+        let changed = self.set.changed.iter().filter(|object| object.kind == Kind::Node);
+        let moved: HashSet<&str> =
+            changed.filter(|node| self.has_moved(&node.key)).map(|node| &*node.key.name).collect();
+        if moved.is_empty() {
             return;
         }
-        let name = &*key.name;
         let slices = self.set.endpoint_slices.values();
-        let here = slices.filter(|slice| slice.spec.endpoints.iter().any(|one| &*one.node_name == name));
+        let here = slices.filter(|slice| slice.spec.endpoints.iter().any(|one| moved.contains(&*one.node_name)));
         let of_slices = here.filter_map(|slice| service_of_slice(slice));
         let has = |subset: &EndpointSubset| {
-            subset.addresses.iter().chain(&subset.not_ready_addresses).any(|one| &*one.node_name == name)
+            subset.addresses.iter().chain(&subset.not_ready_addresses).any(|one| moved.contains(&*one.node_name))
         };
         let endpoints = self.set.endpoints.values().filter(|object| object.spec.subsets.iter().any(has));
         let services: BTreeSet<Key> = of_slices.chain(endpoints.map(|object| object.key.clone())).collect();
         services.iter().for_each(|service| self.endpoints_of(service, dirty));
+    }
+
+    /// Whether a Node is elsewhere than before.
+    fn has_moved(&self, node: &Key) -> bool {
+        let [before, now] = [self.before, self.set].map(|set| set.nodes.get(node).map(|node| &node.meta.labels));
+        !localities::are_alike(before, now)
     }
 
     /// The Service whose endpoints an EndpointSlice or Endpoints has.

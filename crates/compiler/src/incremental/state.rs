@@ -44,6 +44,8 @@ pub(super) struct State {
     /// The workloads that have servers whose bytes are passed on.
     tcp: BTreeSet<WorkloadName>,
     report: Report,
+    /// Whether workloads are elsewhere than in the last compilation.
+    is_relocated: bool,
 }
 
 /// What the binding of objects makes different.
@@ -61,9 +63,16 @@ impl State {
         Self { settings, listeners, ..Self::default() }
     }
 
-    /// Whether `set` is the one right after that of this state, under the same settings.
+    /// Whether `set` is the one right after that of this state, under settings that differ in where the workloads are at most.
     pub(super) fn precedes(&self, set: &ResourceSet, settings: &Settings) -> bool {
-        self.set.generation.checked_add(1) == Some(set.generation) && self.settings == *settings
+        self.set.generation.checked_add(1) == Some(set.generation) && self.settings.are_alike_elsewhere(settings)
+    }
+
+    /// The workloads are where `settings` have them: nothing but clusters, and what is reported of DestinationRules, depends on it.
+    pub(super) fn relocate(&mut self, settings: &Settings) {
+        if self.settings != *settings {
+            (self.settings, self.is_relocated) = (settings.clone(), true);
+        }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -84,6 +93,10 @@ impl State {
         let mut step = Step::default();
         self.report.begin();
         let mut dirty = self.invalidate(set, fresh);
+        let is_relocated = std::mem::take(&mut self.is_relocated);
+        if is_relocated {
+            dirty.clusters.extend(self.clusters.map().keys().cloned());
+        }
         let context =
             CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
         let replanned = self.servers.replan(context, &dirty, &mut step.work);
@@ -120,7 +133,10 @@ impl State {
         let clusters = self.dirty_clusters(&mut dirty, rebinding.clusters);
         let context =
             CompileContext { set: &self.set, settings: &self.settings, index: &self.index, pairs: &self.pairs };
-        let rules = self.clusters.build(context, &clusters, &mut step);
+        let mut rules = self.clusters.build(context, &clusters, &mut step);
+        if is_relocated {
+            rules.extend(self.set.destination_rules.keys().cloned());
+        }
         let tcp_differs = !step.changes.listeners.is_empty() && {
             let tcp = self.listeners.with_tcp_servers();
             let before = std::mem::replace(&mut self.tcp, tcp);

@@ -14,7 +14,8 @@ static UNIVERSE: LazyLock<Vec<AnyObject>> = LazyLock::new(|| objects(include_str
 
 fn settings() -> Settings {
     let near = Workload { locality: Some(Locality("r1/a".into())), ..Workload::ingress() };
-    Settings { workloads: vec![near, Workload::egress()], ..Settings::default() }
+    let on_node = Workload { node: Some("own".into()), ..Workload::egress() };
+    Settings { workloads: vec![near, on_node], ..Settings::default() }
 }
 
 /// Whether to delete, and which object.

@@ -127,3 +127,29 @@ fn a_node_that_moves_changes_the_clusters_of_its_endpoints_alone() {
     let (_, _, built) = step(&third, &mut memo, node("far", "region: south, kubernetes.io/os: linux"));
     assert_eq!(built, 0, "it is where it was");
 }
+
+#[test]
+fn dr_14_a_gateway_that_moves_changes_clusters_alone() {
+    let mut settings = Settings::default();
+    settings.workloads[0].node = Some("own".into());
+    let failover = "loadBalancer: {localityLbSetting: {failover: [{from: south, to: north}]}}";
+    let unused = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: unused, namespace: default}\n\
+                  spec: {host: unused, trafficPolicy: {loadBalancer: {localityLbSetting: {failover: [{from: a, to: b}]}}}}\n---\n";
+    let text = [&routes(failover), unused, &slice(ENDPOINTS), &node("near", "region: south")].concat();
+    let (mut memo, first) = (Memo::default(), set(&text));
+    let unknown = compile(&first, &settings, &mut memo);
+    assert_eq!(findings(&unknown), ["MG8014 DestinationRule default/unused", "MG8014 DestinationRule default/web"]);
+    let second = first.with(objects(&node("own", "region: south")).into_iter().map(Change::Put));
+    let known = compile(&second, &settings, &mut memo);
+    assert_eq!(known.work, crate::compiled::Work { clusters: 1, ..Default::default() });
+    let changes = known.delta.changes.as_ref().unwrap();
+    assert_eq!((changes.clusters.len(), changes.hosts.len(), changes.listeners.len()), (1, 0, 0));
+    assert_eq!(
+        (findings(&known), &known.snapshot),
+        (vec![], &compile(&second, &settings, &mut Memo::default()).snapshot)
+    );
+    let third = second.with([Change::Delete(objects(&node("own", ""))[0].object_ref())]);
+    let forgotten = compile(&third, &settings, &mut memo);
+    assert_eq!((findings(&forgotten), forgotten.snapshot), (findings(&unknown), unknown.snapshot));
+    assert_eq!(forgotten.work, crate::compiled::Work { clusters: 1, ..Default::default() });
+}
