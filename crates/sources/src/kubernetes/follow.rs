@@ -37,13 +37,15 @@ pub struct Pace {
     /// How long the first configuration waits for single objects and further listings once every kind has been listed. A server that never
     /// answers one of them holds nothing up for longer.
     pub further: Duration,
+    /// How long Nodes are kept when nothing refers to them any more: whoever may write a rule could have all of them come and go otherwise.
+    pub nodes: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        let [first, longest, install, removal, further] =
-            [200, 30_000, 5_000, 10_000, 30_000].map(Duration::from_millis);
-        Self { first, longest, install, removal, further }
+        let [first, longest, install, removal, further, nodes] =
+            [200, 30_000, 5_000, 10_000, 30_000, 600_000].map(Duration::from_millis);
+        Self { first, longest, install, removal, further, nodes }
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct References {
     counts: HashMap<Reference, usize>,
     /// Whether it matters where endpoints are: not to a gateway that does not know where it is itself.
     with_nodes: bool,
+    /// Whether Nodes are wanted whatever objects refer to.
+    keeps_nodes: bool,
     /// What was touched since the last call of `changes`.
     touched: BTreeSet<Reference>,
     /// Which of these were wanted then.
@@ -131,6 +133,23 @@ impl References {
         if self.touched.insert(wanted.clone()) && self.counts.contains_key(wanted) {
             self.before.insert(wanted.clone());
         }
+    }
+
+    /// Nodes are wanted although no object refers to them, or are not any more.
+    pub(super) fn keep_nodes(&mut self, keeps: bool) {
+        // No object has such a name.
+        let object = ObjectRef { kind: Kind::Node, key: Key { namespace: "".into(), name: "".into() } };
+        self.set(object, keeps.then_some(Reference::Nodes).into_iter().collect());
+        self.keeps_nodes = keeps;
+    }
+
+    pub(super) fn keeps_nodes(&self) -> bool {
+        self.keeps_nodes
+    }
+
+    /// Whether an object refers to Nodes.
+    pub(super) fn uses_nodes(&self) -> bool {
+        self.counts.get(&Reference::Nodes).is_some_and(|count| *count > usize::from(self.keeps_nodes))
     }
 
     /// Whether something refers to it.

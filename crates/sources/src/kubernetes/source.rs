@@ -72,6 +72,8 @@ pub struct KubernetesSource {
     is_known: bool,
     /// Until when single requests and further listings hold up the first configuration, once every kind has been listed.
     held_up_until: Option<Instant>,
+    /// Until when Nodes are kept, which nothing refers to any more.
+    nodes_until: Option<Instant>,
 }
 
 impl KubernetesSource {
@@ -111,6 +113,7 @@ impl KubernetesSource {
             is_complete,
             is_known,
             held_up_until: None,
+            nodes_until: None,
         })
     }
 
@@ -151,6 +154,7 @@ impl KubernetesSource {
             () = self.keeper.files.changed() => {}
             () = until(self.problems.due()) => {}
             () = until(self.held_up_until) => {}
+            () = until(self.nodes_until) => {}
             () = denials(statuses.as_ref()) => {
                 self.problems.set_denied(statuses.as_ref().map(Statuses::denied).unwrap_or_default());
             }
@@ -225,6 +229,21 @@ impl KubernetesSource {
                 objects.into_iter().for_each(|object| self.keeper.put(object, events, true));
             }
             Err(problem) => self.problems.add_request(fetched.reference, problem),
+        }
+    }
+
+    /// Keeps Nodes for a while when the last reference to them goes.
+    fn keep_nodes(&mut self) {
+        let references = &mut self.keeper.references;
+        if references.uses_nodes() {
+            references.keep_nodes(true);
+            self.nodes_until = None;
+        } else if references.keeps_nodes() {
+            let until = *self.nodes_until.get_or_insert_with(|| Instant::now() + self.pace.nodes);
+            if Instant::now() >= until {
+                references.keep_nodes(false);
+                self.nodes_until = None;
+            }
         }
     }
 
@@ -357,6 +376,7 @@ impl Source for KubernetesSource {
                 self.observe(kind, observed, &mut events);
             }
             self.read_files(&set, &mut events).await;
+            self.keep_nodes();
             self.follow_references(&mut events);
             self.advance(&mut events);
             events.extend(self.problems.events(Instant::now()));
