@@ -8,8 +8,8 @@
 //! 4. the edits of the route.
 //!
 //! A response passes the same steps the other way round, in `routing::filter::edit_response`: the edits of the route, CORS, what the service for
-//! external authorization changes. That function is in `routing`, because `routing::response_head` calls it for the responses of backends and
-//! `explain` calls it without a data plane. A filter that edits responses has a line there and a line here.
+//! external authorization changes. That function is in `routing`, because `routing::response_head`, which is below this crate, calls it for the
+//! responses of backends; `local` calls it for those of the gateway. A filter that edits responses has a line there and a line here.
 
 use super::verdict::Verdict;
 use super::{authentication, ext_authz, fault, proxy_user};
