@@ -13,7 +13,7 @@ use crate::destination_rules::{self, Effective, Merged};
 use crate::endpoints::{self, EndpointQuery};
 use crate::localities;
 use crate::report::Notes;
-use crate::services::{self, Backing};
+use crate::services::{self, Backing, BackingPort};
 use crate::settings::Workload;
 use crate::spoken;
 use crate::texts;
@@ -54,50 +54,71 @@ pub(crate) fn build(
     if id.is_passthrough() {
         return Some(Built { cluster: passthrough(context, id), used: Used::default(), notes: Vec::new() });
     }
-    context.workloads().iter().find_map(|client| for_client(context, client, host, port, subset, id))
+    let wanted = Wanted { host, port, subset, id };
+    context.workloads().iter().find_map(|client| for_client(context, client, wanted))
 }
 
-fn for_client(
-    context: CompileContext<'_>,
-    client: &Workload,
-    host: &Arc<str>,
+/// The host, port and subset of a cluster.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    host: &'a Arc<str>,
     port: u16,
-    subset: &str,
-    id: &ClusterId,
-) -> Option<Built> {
-    let mut visible = services::visible(context, host, &client.namespace);
-    // A forward proxy's clients reach what ServiceEntries name: the very one that allows it, which the id has in place of a subset.
-    let (entry, subset) = if id.is_forward() { (Some(subset.split_once('/')?), "") } else { (None, subset) };
-    if entry.is_some() {
-        visible.retain(|backing| matches!(backing, Backing::Entry(_)));
+    subset: &'a str,
+    id: &'a ClusterId,
+}
+
+/// The Service or ServiceEntry that a cluster is made of.
+struct Found<'a> {
+    backing: Backing<'a>,
+    port: BackingPort<'a>,
+    /// All that the client sees of the host.
+    visible: Vec<Backing<'a>>,
+}
+
+impl Wanted<'_> {
+    /// The subset. A forward proxy's clients reach what ServiceEntries name: the id has the very one that allows it in place of a subset.
+    fn subset(&self) -> &str {
+        if self.id.is_forward() { "" } else { self.subset }
     }
-    let is_meant = |backing: &Backing<'_>| {
-        entry.is_none_or(|(namespace, name)| *backing.key().namespace == *namespace && *backing.key().name == *name)
-    };
-    let mut meant = visible.iter().filter(|backing| is_meant(backing));
-    let (backing, backing_port) = meant.find_map(|backing| Some((*backing, backing.port(port)?)))?;
+
+    fn find<'c>(&self, context: CompileContext<'c>, client: &Workload) -> Option<Found<'c>> {
+        let mut visible = services::visible(context, self.host, &client.namespace);
+        let entry = if self.id.is_forward() { Some(self.subset.split_once('/')?) } else { None };
+        if entry.is_some() {
+            visible.retain(|backing| matches!(backing, Backing::Entry(_)));
+        }
+        let is_meant = |backing: &Backing<'_>| {
+            entry.is_none_or(|(namespace, name)| *backing.key().namespace == *namespace && *backing.key().name == *name)
+        };
+        let mut meant = visible.iter().filter(|backing| is_meant(backing));
+        let (backing, port) = meant.find_map(|backing| Some((*backing, backing.port(self.port)?)))?;
+        Some(Found { backing, port, visible })
+    }
+}
+
+fn for_client(context: CompileContext<'_>, client: &Workload, wanted: Wanted<'_>) -> Option<Built> {
+    let Wanted { host, id, .. } = wanted;
+    let Found { backing, port, visible } = wanted.find(context, client)?;
     let rules = destination_rules::lookup(context, host, &backing.key().namespace, client);
-    let part = match subset {
+    let part = match wanted.subset() {
         "" => None,
         name => Some(rules.as_ref()?.subset(name)?),
     };
-    let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(port, part));
+    let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(wanted.port, part));
     let placing = localities::placing(context, client, backing, effective);
-    let wanted = EndpointQuery { host, port: backing_port, labels: part.map(|part| &part.labels), placing };
+    let query = EndpointQuery { host, port, labels: part.map(|part| &part.labels), placing };
     // What is in a tunnel is the client's own: its TLS, and its requests.
-    let is_seen = !id.is_forward() || speaks_http(backing_port.forwarded());
+    let is_seen = !id.is_forward() || speaks_http(port.forwarded());
     let seen_rules = rules.as_ref().filter(|_| is_seen);
     let pins = seen_rules.and_then(|rules| rules.annotation(CERTIFICATE_SPKI)).map(|(_, pins)| pins);
     let Secured { tls, fault, mut used, notes } = secured::compile(context, client, backing, effective.tls, pins);
     let tls = tls.filter(|_| is_seen);
     let injected = credential::compile(context, client, seen_rules, tls.as_deref(), &mut used);
     let guard = rules.as_ref().and_then(Merged::guard);
-    let fault = guard.map(|rule| format!("DestinationRule {rule} has errors").into()).or(fault);
-    let lacking = fault.map(|why| (Lacking::Tls, why));
-    let endpoints = match lacking.or(injected.fault.map(|why| (Lacking::Credential, why))) {
+    let endpoints = match lacking(guard, fault, injected.fault) {
         Some((what, why)) => EndpointSource::Withheld(what, why),
-        None if id.is_forward() => endpoints::forward(context, backing, &visible, wanted),
-        None => endpoints::find(context, backing, &visible, wanted),
+        None if id.is_forward() => endpoints::forward(context, backing, &visible, query),
+        None => endpoints::find(context, backing, &visible, query),
     };
     let cluster = Cluster {
         id: id.clone(),
@@ -106,7 +127,7 @@ fn for_client(
         policy: rules.as_ref().and_then(Merged::origin).map(Arc::new),
         balance: balance::compile(effective, placing.localities(&endpoints)),
         endpoints,
-        protocol: spoken::protocol(context, backing_port, effective),
+        protocol: spoken::protocol(context, port, effective),
         tls,
         timeouts: timeouts(context, effective),
         limits: limits::compile(context, effective).map(Arc::new),
@@ -118,21 +139,24 @@ fn for_client(
         let key = Key { namespace: Arc::clone(&policy.namespace), name: Arc::clone(&policy.name) };
         (key, notes)
     });
-    let of_subset = rules.as_ref().and_then(|rules| empty_subset(rules, subset, &cluster));
-    let of_guard = guard.map(|rule| {
-        let mut notes = Notes::default();
-        let message = format!("the rule has errors, so that what it asks for `{host}` is not known; requests get 503");
-        notes.add_with_help(code::RULE_INVALID, "spec.host", message, "correct what is reported of the rule");
-        (rule.clone(), notes)
-    });
-    let notes = of_policy
-        .into_iter()
-        .chain(injected.notes)
-        .chain(of_subset)
-        .chain(of_guard)
-        .filter(|(_, notes)| !notes.is_empty())
-        .collect();
-    Some(Built { cluster, used, notes })
+    let of_subset = rules.as_ref().and_then(|rules| empty_subset(rules, wanted.subset(), &cluster));
+    let of_guard = guard.map(|rule| (rule.clone(), guarded(host)));
+    let notes = [of_policy, injected.notes, of_subset, of_guard].into_iter().flatten();
+    Some(Built { cluster, used, notes: notes.filter(|(_, notes)| !notes.is_empty()).collect() })
+}
+
+/// Why nothing may be sent to the endpoints: a DestinationRule that has errors, a fault of TLS, a fault of the credential.
+fn lacking(guard: Option<&Key>, tls: Option<Arc<str>>, credential: Option<Arc<str>>) -> Option<(Lacking, Arc<str>)> {
+    let tls = guard.map(|rule| format!("DestinationRule {rule} has errors").into()).or(tls);
+    tls.map(|why| (Lacking::Tls, why)).or(credential.map(|why| (Lacking::Credential, why)))
+}
+
+/// What is said of a rule with errors.
+fn guarded(host: &str) -> Notes {
+    let mut notes = Notes::default();
+    let message = format!("the rule has errors, so that what it asks for `{host}` is not known; requests get 503");
+    notes.add_with_help(code::RULE_INVALID, "spec.host", message, "correct what is reported of the rule");
+    notes
 }
 
 /// The cluster of a forward proxy for destinations that nothing names (`outboundTrafficPolicy: ALLOW_ANY`).

@@ -47,21 +47,27 @@ impl StreamSink for DecisionLog {
 }
 
 fn write(stream: &FinishedStream<'_>, out: &mut Vec<u8>) {
-    let info = stream.info;
     let mut record = Record { out, value: Vec::new(), is_first: true };
     record.out.push(b'{');
+    write_client(stream, &mut record);
+    write_request(stream, &mut record);
+    write_decision(stream, &mut record);
+    write_result(stream, &mut record);
+    record.out.extend_from_slice(b"}\n");
+}
+
+/// When a stream began, its kind, and who the client is.
+fn write_client(stream: &FinishedStream<'_>, record: &mut Record<'_>) {
     record.put("time", |value| {
-        let started = SystemTime::now().checked_sub(info.started.elapsed());
+        let started = SystemTime::now().checked_sub(stream.info.started.elapsed());
         crate::date::push_time(value, started.unwrap_or(SystemTime::UNIX_EPOCH));
     });
-    record.text(
-        "kind",
-        match stream.kind {
-            StreamKind::Request { .. } => "request",
-            StreamKind::Connection => "connection",
-            StreamKind::Handshake(_) => "handshake",
-        },
-    );
+    let kind = match stream.kind {
+        StreamKind::Request { .. } => "request",
+        StreamKind::Connection => "connection",
+        StreamKind::Handshake(_) => "handshake",
+    };
+    record.text("kind", kind);
     record.put_operator("client", &Operator::Address(AddressOf::Peer, AddressPart::Whole), stream);
     if let Some(client) = stream.request.client() {
         record.text("forwarded_for", &client.to_string());
@@ -73,11 +79,20 @@ fn write(stream: &FinishedStream<'_>, out: &mut Vec<u8>) {
     if let Some(principal) = stream.request.claims().and_then(Claims::principal) {
         record.text("principal", &principal);
     }
+}
+
+/// What the client asked for.
+fn write_request(stream: &FinishedStream<'_>, record: &mut Record<'_>) {
     for (name, field) in [("method", FieldName::Method), ("authority", FieldName::Authority)] {
         record.octets(name, stream.request.received(&field).as_deref().unwrap_or_default());
     }
     record.octets("path", path(stream.request.received(&FieldName::Path).as_deref().unwrap_or_default()));
     record.text("sni", stream.stream.server_name);
+}
+
+/// What was decided, and by which rule.
+fn write_decision(stream: &FinishedStream<'_>, record: &mut Record<'_>) {
+    let info = stream.info;
     record.text("decision", outcome(stream.kind, info).as_str());
     match (info.denied.as_ref().or(info.rule.as_ref()), stream.origin) {
         (Some(rule), _) => record.text("rule", rule),
@@ -85,14 +100,19 @@ fn write(stream: &FinishedStream<'_>, out: &mut Vec<u8>) {
         (None, None) => {}
     }
     record.put_operator("reason", &Operator::Fact(Fact::ResponseCodeDetails), stream);
-    write_would_deny(stream, &mut record);
+    write_would_deny(stream, record);
+}
+
+/// What came of it.
+fn write_result(stream: &FinishedStream<'_>, record: &mut Record<'_>) {
+    let info = stream.info;
     record.text("failure", &info.transport_failure);
     if info.flags != Flags::NONE {
         record.text("flags", info.flags.text().as_str());
     }
     record.text("cluster", stream.stream.cluster);
     if let Some(resolution) = &info.resolution {
-        write_resolution(resolution, &mut record);
+        write_resolution(resolution, record);
     }
     record.put_operator("endpoint", &Operator::Address(AddressOf::Upstream, AddressPart::Whole), stream);
     record.number("status", info.status.into());
@@ -102,7 +122,6 @@ fn write(stream: &FinishedStream<'_>, out: &mut Vec<u8>) {
     let time = stream.ended.saturating_duration_since(info.started);
     record.number("ms", u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     record.octets("request_id", stream.request.id().unwrap_or_default());
-    record.out.extend_from_slice(b"}\n");
 }
 
 /// What is not enforced and would have denied it: policies that are a dry run, and the allow-list of a forward proxy that allows all destinations.

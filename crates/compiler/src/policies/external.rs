@@ -77,6 +77,12 @@ pub(crate) fn external(
     External { authorization, notes }
 }
 
+/// Why no service can be asked, and what helps.
+struct Refusal {
+    message: String,
+    help: String,
+}
+
 /// The check; `None`, with a note, if the provider cannot be asked.
 fn check(
     context: CompileContext<'_>,
@@ -85,62 +91,53 @@ fn check(
     rules: CheckRules,
     notes: &mut Notes,
 ) -> Option<ExternalCheck> {
+    let found = provider_options(context, name).and_then(|options| {
+        let cluster = cluster(context, workload, &options);
+        let unusable = |message| format!("the provider `{name}` cannot be asked: {message}");
+        let cluster = cluster.map_err(|refusal| Refusal { message: unusable(refusal.message), ..refusal })?;
+        Ok((options, cluster))
+    });
+    match found {
+        Ok((options, cluster)) => {
+            if options.protocol == CheckProtocol::Grpc && !cluster.speaks_http2 {
+                no_http2(name, &options, notes);
+            }
+            Some(options.check(name, cluster.id, rules))
+        }
+        Err(Refusal { message, help }) => {
+            let message = format!("{message}: all requests of the workload `{}` are denied", workload.name.0);
+            notes.add_with_help(code::PROVIDER_UNKNOWN, PROVIDER, message, help);
+            None
+        }
+    }
+}
+
+/// The options of the provider with a name.
+fn provider_options<'a>(context: CompileContext<'a>, name: &str) -> Result<Options<'a>, Refusal> {
     let all = &context.settings.mesh.extension_providers;
-    let mut refuse = |message: String, help: String| {
-        let message = format!("{message}: all requests of the workload `{}` are denied", workload.name.0);
-        notes.add_with_help(code::PROVIDER_UNKNOWN, PROVIDER, message, help);
-    };
     let Some(provider) = all.iter().find(|provider| *provider.name == *name) else {
         let known: Vec<&str> = all.iter().filter(|one| one.authorizes()).map(|one| &*one.name).collect();
         let help = match &known[..] {
             [] => "add it to `extensionProviders` in the mesh settings, without errors".to_owned(),
             known => format!("the mesh settings have: {}", known.join(", ")),
         };
-        refuse(format!("there is no provider `{name}`"), help);
-        return None;
+        return Err(Refusal { message: format!("there is no provider `{name}`"), help });
     };
-    let Some(options) = Options::of(provider) else {
+    Options::of(provider).ok_or_else(|| {
         let kinds: Vec<&str> = provider.kinds().collect();
         let message = format!("the provider `{name}` is of the kind `{}`, which does not authorize", kinds.join(", "));
-        refuse(message, "name a provider with `envoyExtAuthzGrpc` or `envoyExtAuthzHttp`".to_owned());
-        return None;
-    };
-    let is_grpc = options.protocol == CheckProtocol::Grpc;
-    let cluster = match cluster(context, workload, &options) {
-        Ok((cluster, speaks_http2)) => {
-            if is_grpc && !speaks_http2 {
-                let message = format!(
-                    "the provider `{name}` is a gRPC service, and port {} of `{}` does not speak HTTP/2: no check \
-                     has a decision",
-                    options.port, options.service
-                );
-                let help = "name the port `grpc` or `http2`, or set its `appProtocol`";
-                notes.add_with_help(code::PROVIDER_NOT_HTTP2, PROVIDER, message, help);
-            }
-            cluster
-        }
-        Err((message, help)) => {
-            refuse(format!("the provider `{name}` cannot be asked: {message}"), help);
-            return None;
-        }
-    };
-    Some(ExternalCheck {
-        provider: name.into(),
-        cluster,
-        protocol: options.protocol,
-        timeout: options.timeout.and_then(scalar::Duration::get).unwrap_or(TIMEOUT),
-        fail_open: options.fail_open,
-        status_on_error: options.status_on_error.parse().unwrap_or(FORBIDDEN),
-        clear_route_cache: options.clear_route_cache,
-        body: options.body.map(|body| CheckBody {
-            octets: usize::try_from(body.max_request_bytes).unwrap_or(usize::MAX),
-            partial: body.allow_partial_message,
-            raw: body.pack_as_bytes,
-        }),
-        // As in Istio, a provider in HTTP is not asked about connections.
-        connections: is_grpc.then_some(rules.connections),
-        rules: rules.requests,
+        Refusal { message, help: "name a provider with `envoyExtAuthzGrpc` or `envoyExtAuthzHttp`".to_owned() }
     })
+}
+
+/// Reports a gRPC service on a port that does not speak HTTP/2.
+fn no_http2(name: &str, options: &Options<'_>, notes: &mut Notes) {
+    let message = format!(
+        "the provider `{name}` is a gRPC service, and port {} of `{}` does not speak HTTP/2: no check has a decision",
+        options.port, options.service
+    );
+    let help = "name the port `grpc` or `http2`, or set its `appProtocol`";
+    notes.add_with_help(code::PROVIDER_NOT_HTTP2, PROVIDER, message, help);
 }
 
 /// The options that both kinds have.
@@ -155,7 +152,34 @@ struct Options<'a> {
     protocol: CheckProtocol,
 }
 
+/// The cluster of a service.
+struct ServiceCluster {
+    id: ClusterId,
+    speaks_http2: bool,
+}
+
 impl<'a> Options<'a> {
+    /// The check by a service with these options.
+    fn check(self, name: &str, cluster: ClusterId, rules: CheckRules) -> ExternalCheck {
+        ExternalCheck {
+            provider: name.into(),
+            cluster,
+            timeout: self.timeout.and_then(scalar::Duration::get).unwrap_or(TIMEOUT),
+            fail_open: self.fail_open,
+            status_on_error: self.status_on_error.parse().unwrap_or(FORBIDDEN),
+            clear_route_cache: self.clear_route_cache,
+            body: self.body.map(|body| CheckBody {
+                octets: usize::try_from(body.max_request_bytes).unwrap_or(usize::MAX),
+                partial: body.allow_partial_message,
+                raw: body.pack_as_bytes,
+            }),
+            // As in Istio, a provider in HTTP is not asked about connections.
+            connections: (self.protocol == CheckProtocol::Grpc).then_some(rules.connections),
+            rules: rules.requests,
+            protocol: self.protocol,
+        }
+    }
+
     fn of(provider: &'a ExtensionProvider) -> Option<Self> {
         match (&provider.envoy_ext_authz_grpc, &provider.envoy_ext_authz_http) {
             (Some(grpc), _) => Some(Self::of_grpc(grpc)),
@@ -207,12 +231,12 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The cluster of `[<namespace>/]<host>` and whether it speaks HTTP/2, or why there is none and what helps.
+/// The cluster of `[<namespace>/]<host>`.
 fn cluster(
     context: CompileContext<'_>,
     workload: &Workload,
     options: &Options<'_>,
-) -> Result<(ClusterId, bool), (String, String)> {
+) -> Result<ServiceCluster, Refusal> {
     let (namespace, host) = match options.service.split_once('/') {
         Some((namespace, host)) => (Some(namespace), host),
         None => (None, options.service),
@@ -224,20 +248,23 @@ fn cluster(
         .collect();
     let Some(backing) = of_namespace.first() else {
         let message = format!("no Service or ServiceEntry that the workload sees is `{}`", options.service);
-        return Err((message, "write `[<namespace>/]<host name>`, with the whole host name".to_owned()));
+        let help = "write `[<namespace>/]<host name>`, with the whole host name".to_owned();
+        return Err(Refusal { message, help });
     };
     let namespaces: BTreeSet<&str> = of_namespace.iter().map(|backing| &*backing.key().namespace).collect();
     if namespaces.len() > 1 {
         let found = namespaces.into_iter().collect::<Vec<_>>().join(", ");
         let message = format!("`{host}` is in the namespaces {found}");
-        return Err((message, "write `<namespace>/<host name>`".to_owned()));
+        return Err(Refusal { message, help: "write `<namespace>/<host name>`".to_owned() });
     }
     let port = u16::try_from(options.port).unwrap_or(0);
     let Some(backing_port) = of_namespace.iter().find_map(|backing| backing.port(port)) else {
-        return Err((format!("`{host}` has no port {port}"), format!("its ports: {}", backing.port_numbers())));
+        let help = format!("its ports: {}", backing.port_numbers());
+        return Err(Refusal { message: format!("`{host}` has no port {port}"), help });
     };
     let rules = destination_rules::lookup(context, host, &backing.key().namespace, workload);
     let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(port, None));
     let protocol = spoken::protocol(context, backing_port, effective);
-    Ok((ClusterId::outbound(port, "", host), matches!(protocol, UpstreamProtocol::Http2 { .. })))
+    let speaks_http2 = matches!(protocol, UpstreamProtocol::Http2 { .. });
+    Ok(ServiceCluster { id: ClusterId::outbound(port, "", host), speaks_http2 })
 }
