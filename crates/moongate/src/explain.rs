@@ -9,6 +9,7 @@ mod external;
 mod outcomes;
 mod policies;
 mod question;
+mod received;
 mod redirected;
 mod secured;
 mod targets;
@@ -30,12 +31,10 @@ use arrival::{Arrival, Served};
 use compiler::{Memo, Settings};
 use ir::{Filter, HttpTable, Listener, Service, Snapshot, TableId};
 use outcomes::{answered, local, without_route};
+use received::Received;
 use resources::set::ResourceSet;
 use routing::explain::Verdict;
-use routing::{
-    AllowList, Claims, FilterState, Pick, RequestContext, RouteAction, RouteEntry, Scratch, Servers, Table, Unrouted,
-    decision, head_limits,
-};
+use routing::{FilterState, Pick, RouteAction, RouteEntry, Scratch, Servers, Table, Unrouted, decision};
 use sources::FileReader;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,7 +42,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use targets::Targets;
 use wire::forwarded::Peer;
-use wire::h1::{HeadLimits, RequestHead};
 use wire::view::RequestView;
 
 /// A configuration that questions can be asked of.
@@ -152,99 +150,53 @@ impl Explainer {
     }
 
     fn ask_table(&self, arrival: &Arrival<'_>, http: &HttpTable, table: &Table, answer: &mut Answer) -> Result<()> {
-        let mesh_settings = &*arrival.served.listener.mesh_settings;
-        let mut head = head_of(arrival.question);
-        let mut request = RequestHead::default();
-        let limits = head_limits(mesh_settings, HeadLimits::default());
-        let limits = if http.settings.forward { limits.of_proxy() } else { limits };
-        match request.parse(&head, &limits) {
-            Ok(Some(_)) => {}
-            Ok(None) => bail!("the request is not complete"),
-            Err(error) => {
-                answer.outcome = answered(error.status(), error.detail());
-                return Ok(());
-            }
-        }
-        let scheme = if arrival.place.is_some() { "https" } else { "http" };
-        let trusted_proxies = http.settings.forwarded.trusted_proxies;
-        let server = arrival.place.and_then(|place| arrival.served.listener.tls.get(place));
-        let certificate = secured::certificate(server, http.settings.forwarded.certificates);
-        let port = mesh_settings.headers.forwarded_port.then(|| arrival.served.listener.id.address.port());
-        let address = arrival.question.from.to_canonical().into();
-        let peer = Peer { address: &address, scheme, trusted_proxies, certificate, port };
-        let settings = http.settings;
-        let original_port = arrival.original_port;
-        let context =
-            RequestContext { request: &request, buffer: &head, settings, mesh_settings, peer: &peer, original_port };
-        let to_itself = || decision::to_itself(&context, &decision::prepare(&context, &mut Scratch::default()).ok()?);
-        if let Some(itself) = http.settings.forward.then(to_itself).flatten() {
-            answer.outcome = local(&itself);
-            return Ok(());
-        }
-        if let Some(denied) = arrival.unchecked(&context, answer) {
-            answer.outcome = denied;
-            if let Some(dialect) = context.dialect() {
-                answer.outcome.explain_grpc(dialect);
-            }
-            return Ok(());
-        }
-        let mut claims = Claims::default();
-        if let Some(config) = &arrival.served.listener.policies.authentication {
-            let mut scratch = Scratch::default();
-            // What cannot be routed is refused below.
-            let found = decision::prepare(&context, &mut scratch).ok().map(|view| {
-                let found = tokens::authenticate(config, &view, &mut answer.tokens);
-                found.map_err(|failure| local(&routing::authentication::refused(&view, failure)))
-            });
-            let dialect = context.dialect();
-            match found {
-                None => {}
-                Some(Ok(found)) => {
-                    claims = found.claims;
-                    tokens::amend(&mut request, &mut head, &found.changes);
-                }
-                Some(Err(outcome)) => {
-                    answer.outcome = outcome;
-                    if let Some(dialect) = dialect {
-                        answer.outcome.explain_grpc(dialect);
-                    }
-                    return Ok(());
-                }
-            }
-        }
-        if let Some(users) = table.forward().and_then(AllowList::users) {
-            let is_known = !arrival.identity().is_empty() || !claims.is_empty();
-            match routing::forward::authenticate(users, request.fields(&head), is_known) {
-                Ok(user) => claims = user.unwrap_or(claims),
-                Err(refused) => {
-                    answer.outcome = local(&refused);
-                    return Ok(());
-                }
-            }
-        }
-        let buffer = &*head;
-        let context = RequestContext { request: &request, buffer, settings, mesh_settings, peer: &peer, original_port };
-        let mut scratch = Scratch::default();
-        answer.outcome = match decision::prepare(&context, &mut scratch) {
-            Ok(view) => self.routed(arrival, &context, table, &view, &claims, answer),
-            Err(unrouted) => without_route(&unrouted),
+        let listener = &*arrival.served.listener;
+        let server = arrival.place.and_then(|place| listener.tls.get(place));
+        let peer = Peer {
+            address: &arrival.question.from.to_canonical().into(),
+            scheme: if arrival.place.is_some() { "https" } else { "http" },
+            trusted_proxies: http.settings.forwarded.trusted_proxies,
+            certificate: secured::certificate(server, http.settings.forwarded.certificates),
+            port: listener.mesh_settings.headers.forwarded_port.then(|| listener.id.address.port()),
         };
-        if let Some(dialect) = context.dialect() {
+        let mut received = Received::new(arrival, http.settings, table, &peer);
+        if let Some(refused) = received.parse()? {
+            answer.outcome = refused;
+            return Ok(());
+        }
+        if let Some(itself) = received.to_itself() {
+            answer.outcome = itself;
+            return Ok(());
+        }
+        answer.outcome = if let Some(denied) = arrival.unchecked(&received.context(), answer) {
+            denied
+        } else if let Some(refused) = received.authenticate(answer) {
+            refused
+        } else if let Some(refused) = received.find_user() {
+            answer.outcome = refused;
+            return Ok(());
+        } else {
+            self.decided(&received, answer)
+        };
+        if let Some(dialect) = received.context().dialect() {
             answer.outcome.explain_grpc(dialect);
         }
         Ok(())
     }
 
+    /// What becomes of a request that has passed the gate.
+    fn decided(&self, received: &Received<'_>, answer: &mut Answer) -> Outcome {
+        let mut scratch = Scratch::default();
+        match decision::prepare(&received.context(), &mut scratch) {
+            Ok(view) => self.routed(received, &view, answer),
+            Err(unrouted) => without_route(&unrouted),
+        }
+    }
+
     /// What becomes of a request that can be routed.
-    fn routed(
-        &self,
-        arrival: &Arrival<'_>,
-        context: &RequestContext<'_>,
-        table: &Table,
-        view: &RequestView<'_>,
-        claims: &Claims,
-        answer: &mut Answer,
-    ) -> Outcome {
+    fn routed(&self, received: &Received<'_>, view: &RequestView<'_>, answer: &mut Answer) -> Outcome {
+        let Received { arrival, table, claims, .. } = received;
+        let context = &received.context();
         if let Some(denied) = arrival.denied(context, view, claims, answer) {
             return denied;
         }
@@ -309,22 +261,6 @@ fn filtered(route: &RouteEntry, view: &RequestView<'_>, answer: &mut Answer) -> 
         }
     }
     None
-}
-
-/// The bytes that a client would send.
-fn head_of(question: &Question) -> Vec<u8> {
-    let mut out = format!("{} {} HTTP/1.1\r\n", question.method, question.target).into_bytes();
-    for (name, value) in &question.headers {
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend(value.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')));
-        out.extend_from_slice(b"\r\n");
-    }
-    if question.body {
-        out.extend_from_slice(b"content-length: 1\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    out
 }
 
 /// Answers one question on the command line.

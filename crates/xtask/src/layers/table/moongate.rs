@@ -80,6 +80,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "targets",
             "text",
             "tokens",
+            "received",
         ],
     ),
 ];
