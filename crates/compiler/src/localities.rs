@@ -155,7 +155,7 @@ impl Placing<'_> {
 
     /// Where an endpoint of an EndpointSlice or of Endpoints is, empty where that is not known: as its Pod says, else its Node, else the zone
     /// of the slice (DR-13).
-    pub(crate) fn of_endpoint(&self, set: &ResourceSet, (zone, node, pod): (&str, &str, &Labels)) -> String {
+    pub(crate) fn of_endpoint(&self, set: &ResourceSet, zone: &str, node: &str, pod: &Labels) -> String {
         if let Some(label) = pod.get(OF_POD).filter(|label| !label.is_empty()) {
             return if label.contains('/') { label.to_string() } else { label.replace('.', "/") };
         }

@@ -9,13 +9,21 @@ use std::sync::Arc;
 
 /// Oldest first, then by name, then by namespace; objects without a time of creation are the oldest.
 pub(crate) fn by_age<T, U>(a: &Object<T>, b: &Object<U>) -> Ordering {
-    age((a.meta.created, &a.key), (b.meta.created, &b.key))
+    Age::new(a.meta.created, &a.key).cmp(&Age::new(b.meta.created, &b.key))
 }
 
-/// The same order of two times of creation with their keys.
-pub(crate) fn age(a: (Option<Timestamp>, &Key), b: (Option<Timestamp>, &Key)) -> Ordering {
-    let name = || a.1.name.cmp(&b.1.name).then_with(|| a.1.namespace.cmp(&b.1.namespace));
-    a.0.cmp(&b.0).then_with(name)
+/// What the same order compares, in the order of the fields.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Age<'a> {
+    created: Option<Timestamp>,
+    name: &'a str,
+    namespace: &'a str,
+}
+
+impl<'a> Age<'a> {
+    pub(crate) fn new(created: Option<Timestamp>, key: &'a Key) -> Self {
+        Self { created, name: &key.name, namespace: &key.namespace }
+    }
 }
 
 /// Moves routes that take everything behind the others, and changes nothing else (S-62). Equal slices stay shared.

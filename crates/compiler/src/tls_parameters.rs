@@ -41,8 +41,8 @@ pub(crate) fn compile(written: Written<'_>, finder: &mut Finder<'_, '_>) -> Resu
     let mesh_lowest = if of_mesh.lowest == Some(TlsVersion::V1_3) { Version::V1_3 } else { usual.lowest };
     let lowest = version(written.lowest, "minProtocolVersion", finder).unwrap_or(mesh_lowest);
     let highest = version(written.highest, "maxProtocolVersion", finder).unwrap_or(usual.highest).max(lowest);
-    let suites = supported((written.suites, of_mesh.suites), "cipherSuites", SUITES, finder);
-    let groups = supported((written.curves, of_mesh.curves), "ecdhCurves", GROUPS, finder);
+    let suites = supported(&Lists { own: written.suites, of_mesh: of_mesh.suites }, "cipherSuites", SUITES, finder);
+    let groups = supported(&Lists { own: written.curves, of_mesh: of_mesh.curves }, "ecdhCurves", GROUPS, finder);
     let groups = groups.map_err(|()| Arc::from("none of the curves in `ecdhCurves` is supported"))?;
     match suites {
         Ok(suites) => Ok(TlsParameters { lowest, highest, suites, groups }),
@@ -68,14 +68,21 @@ fn version(written: Option<TlsVersion>, at: &str, finder: &mut Finder<'_, '_>) -
     }
 }
 
+/// The lists of an object and of the mesh.
+struct Lists<'a> {
+    own: &'a [Text],
+    of_mesh: &'a [Text],
+}
+
 /// The supported names of an object's list, or of the mesh's where the object has none, in their order; the others are reported (GW-17,
 /// GW-18). No list is the default ones; an error is a list of which nothing is supported.
 fn supported(
-    (own, of_mesh): (&[Text], &[Text]),
+    lists: &Lists<'_>,
     at: &str,
     known: &[&str],
     finder: &mut Finder<'_, '_>,
 ) -> Result<Vec<Arc<str>>, ()> {
+    let Lists { own, of_mesh } = *lists;
     let written = if own.is_empty() { of_mesh } else { own };
     let mut names: Vec<Arc<str>> = Vec::with_capacity(written.len());
     for (index, name) in written.iter().enumerate() {

@@ -342,8 +342,8 @@ pub(crate) fn check_response(head: &ResponseHead, buffer: &[u8], kind: RequestKi
     }
     let (sent, ()) = wire::h2::response(&parts, &Edits::default()).into_parts();
     let (mut again, mut out) = (ResponseHead::default(), b"before".to_vec());
-    let flags = (kind == RequestKind::Head, head.body == BodyLength::None);
-    let read = wire::h2::flatten_response(&sent, flags, &WRITTEN, &mut again, &mut out);
+    let is_bodiless = kind == RequestKind::Head || head.body == BodyLength::None;
+    let read = wire::h2::flatten_response(&sent, is_bodiless, &WRITTEN, &mut again, &mut out);
     assert_eq!(read, Ok(()), "{sent:?}");
     let buffer = out.get(6..).unwrap_or_default();
     assert_eq!(again.status, head.status);

@@ -121,9 +121,9 @@ fn response(head: &Lines, random: &mut Random) -> bool {
     (*sent.status_mut(), *sent.headers_mut()) = (status, headers);
     let (sent, ()) = sent.into_parts();
     let kind = if random.one_in(4) { RequestKind::Head } else { RequestKind::Other };
-    let flags = (kind == RequestKind::Head, random.one_in(4));
+    let is_bodiless = random.one_in(4) || kind == RequestKind::Head;
     let (mut flat, mut out) = (ResponseHead::default(), b"before".to_vec());
-    if flatten_response(&sent, flags, &HeadLimits::default(), &mut flat, &mut out).is_err() {
+    if flatten_response(&sent, is_bodiless, &HeadLimits::default(), &mut flat, &mut out).is_err() {
         return false;
     }
     let buffer = out.get(6..).unwrap_or_default();

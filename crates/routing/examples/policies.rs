@@ -169,7 +169,7 @@ fn tokens() {
         measure("a token (ES256), from the cache", 200_000, || ask(&mut cached));
         let mut uncached = Verifier { keys: Keys::parse(&jwks).unwrap(), cache: None };
         let bare = || key.verify(black_box(message.as_bytes()), signature.as_ref()).unwrap();
-        compare(("a token (ES256), verified", "its signature by aws-lc-rs alone"), 1_000, || ask(&mut uncached), bare);
+        compare(["a token (ES256), verified", "its signature by aws-lc-rs alone"], 1_000, || ask(&mut uncached), bare);
     });
 }
 
@@ -180,7 +180,7 @@ fn measure(what: &str, count: usize, mut once: impl FnMut()) {
 }
 
 /// Prints the medians of two in turns, and that of the ratios of each turn.
-fn compare((what, other): (&str, &str), count: usize, mut once: impl FnMut(), mut twin: impl FnMut()) {
+fn compare([what, other]: [&str; 2], count: usize, mut once: impl FnMut(), mut twin: impl FnMut()) {
     let mut pairs: Vec<(f64, f64)> =
         (0..2 * ROUNDS).map(|_| (round(count, &mut once), round(count, &mut twin))).collect();
     let (mut first, mut second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();

@@ -164,15 +164,16 @@ pub struct RouteTarget<'a> {
     pub rewritten: Option<Target<'static>>,
     /// The dialect of gRPC that the client speaks, if any.
     pub dialect: Option<Dialect>,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
 }
 
 /// Adds the edits of the head that is sent to a target of a route, after those of [`forwarded::edit`], and returns the head's other parts.
-/// `attempt` is the number of the attempt, from 1.
 pub fn request_head<'a>(
     context: &RequestContext<'a>,
     to: RouteTarget<'a>,
     view: &RequestView<'a>,
-    (facts, attempt): (&dyn Facts, u32),
+    facts: &dyn Facts,
     edits: &mut Edits<'a>,
 ) -> RequestParts<'a> {
     let headers = &context.mesh_settings.headers;
@@ -193,9 +194,9 @@ pub fn request_head<'a>(
     if headers.forwarded_host && !context.settings.forward {
         forwarded::set_forwarded_host(view.authority, view.fields, edits);
     }
-    if counts && attempt > 1 {
+    if counts && to.attempt > 1 {
         // As in Envoy, the number of a retry is set after the edits of the route.
-        edits.set(ATTEMPT_COUNT, u64::from(attempt));
+        edits.set(ATTEMPT_COUNT, u64::from(to.attempt));
     }
     let mut parts = RequestParts::of(context.request, view, context.request.switch(context.buffer));
     if let Some(call) = web {

@@ -2,7 +2,7 @@
 
 use crate::fast::FastMap;
 use crate::few::Sorted;
-use crate::order;
+use crate::order::Age;
 use crate::plan::bindings::{Bound, L4Binding};
 use crate::plan::servers::ServerPlace;
 use ir::{Action, ClusterId, HostPattern, ListenerId, TableId, TargetCluster};
@@ -139,15 +139,13 @@ impl Bindings {
     pub(super) fn of_bytes(&self, server: &ServerPlace) -> Vec<&L4Binding> {
         let server = server_id(server);
         let sources = self.l4_of.get(&server).into_iter().flatten();
-        let mut found: Vec<(&Arc<ObjectRef>, Option<Timestamp>, &L4Binding)> = Vec::new();
+        let mut found: Vec<(Age<'_>, &L4Binding)> = Vec::new();
         for (source, l4) in sources.filter_map(|source| Some((source, self.l4.get(source)?))) {
             let is_here = |l4: &&L4Binding| server_id(&l4.place) == server;
-            found.extend(l4.bindings.iter().filter(is_here).map(|here| (source, l4.created, here)));
+            found.extend(l4.bindings.iter().filter(is_here).map(|here| (Age::new(l4.created, &source.key), here)));
         }
-        found.sort_by(|(a, a_created, one), (b, b_created, other)| {
-            one.class.cmp(&other.class).then_with(|| order::age((*a_created, &a.key), (*b_created, &b.key)))
-        });
-        found.into_iter().map(|(_, _, l4)| l4).collect()
+        found.sort_by(|(a, one), (b, other)| one.class.cmp(&other.class).then_with(|| a.cmp(b)));
+        found.into_iter().map(|(_, l4)| l4).collect()
     }
 
     /// Brings the contributors of hosts up to date.
@@ -178,14 +176,17 @@ impl Bindings {
 }
 
 impl Contribution<'_> {
+    fn age(&self) -> Age<'_> {
+        Age::new(self.created, &self.source.key)
+    }
+
     fn order(&self, other: &Self) -> Ordering {
         let (here, there) = (&self.bound.place, &other.bound.place);
-        let age = || order::age((self.created, &self.source.key), (other.created, &other.source.key));
         here.owner
             .by_age(&there.owner)
             .then(here.index.cmp(&there.index))
             .then(self.bound.class.cmp(&other.bound.class))
-            .then_with(age)
+            .then_with(|| self.age().cmp(&other.age()))
             .then_with(|| self.source.kind.cmp(&other.source.kind))
     }
 }

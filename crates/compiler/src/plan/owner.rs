@@ -1,6 +1,6 @@
 //! The object that a plan was made from.
 
-use crate::order;
+use crate::order::Age;
 use jiff::Timestamp;
 use resources::key::ObjectRef;
 use resources::set::Object;
@@ -22,7 +22,7 @@ impl Owner {
 
     /// Oldest first, then by name, then by namespace, then by kind.
     pub(crate) fn by_age(&self, other: &Self) -> Ordering {
-        order::age((self.created, &self.object.key), (other.created, &other.object.key))
+        Age::new(self.created, &self.object.key).cmp(&Age::new(other.created, &other.object.key))
             .then_with(|| self.object.kind.cmp(&other.object.kind))
     }
 }

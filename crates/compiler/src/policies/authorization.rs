@@ -68,20 +68,22 @@ struct Conditions<'a> {
 }
 
 impl Conditions<'_> {
-    /// Adds the condition of a field with values, and that of its negation.
+    /// Adds the condition of a field with values, and that of the field that negates it, whose name is the same behind `not`.
     fn add(
         &mut self,
-        (field, values): (&str, &[Text]),
-        (not_field, not_values): (&str, &[Text]),
+        field: &str,
+        values: &[Text],
+        not_values: &[Text],
         demand: impl Fn(&[Text]) -> Option<Demand>,
     ) {
-        for (field, values, negated) in [(field, values, false), (not_field, not_values, true)] {
+        for (values, negated) in [(values, false), (not_values, true)] {
             if values.is_empty() {
                 continue;
             }
             match demand(values) {
                 Some(demand) => {
                     let demand = decided(demand, self.is_allow != negated);
+                    let field = if negated { negation_of(field) } else { field.to_owned() };
                     let field = format!("{}.{field}", self.below).into();
                     self.found.push(Condition { field, negated, demand });
                 }
@@ -89,6 +91,12 @@ impl Conditions<'_> {
             }
         }
     }
+}
+
+/// The name of the field that negates a field: `notValues` of `values`.
+fn negation_of(field: &str) -> String {
+    let (first, rest) = field.split_at(1);
+    format!("not{}{rest}", first.to_ascii_uppercase())
 }
 
 impl RuleCompiler<'_> {
@@ -116,7 +124,7 @@ impl RuleCompiler<'_> {
         let to = any_if_none(to.collect());
         let when = rule.when.iter().enumerate().flat_map(|(number, when)| {
             conditions(format!("rules[{at}].when[{number}]"), &|conditions| {
-                conditions.add(("values", &when.values), ("notValues", &when.not_values), |values| {
+                conditions.add("values", &when.values, &when.not_values, |values| {
                     self.attribute(&when.key, values)
                 });
             })
@@ -138,22 +146,18 @@ impl RuleCompiler<'_> {
 
     fn source(&self, source: &Source, conditions: &mut Conditions<'_>) {
         let Source { principals, not_principals, request_principals, not_request_principals, .. } = source;
-        conditions.add(("principals", principals), ("notPrincipals", not_principals), |values| self.principals(values));
-        conditions.add(
-            ("requestPrincipals", request_principals),
-            ("notRequestPrincipals", not_request_principals),
+        conditions.add("principals", principals, not_principals, |values| self.principals(values));
+        conditions.add("requestPrincipals", request_principals, not_request_principals,
             |values| Some(request_principals_of(values)),
         );
-        conditions.add(
-            ("serviceAccounts", &source.service_accounts),
-            ("notServiceAccounts", &source.not_service_accounts),
+        conditions.add("serviceAccounts", &source.service_accounts, &source.not_service_accounts,
             |values| Some(self.service_accounts(values)),
         );
-        conditions.add(("namespaces", &source.namespaces), ("notNamespaces", &source.not_namespaces), namespaces);
-        let remote =
-            (("remoteIpBlocks", &*source.remote_ip_blocks), ("notRemoteIpBlocks", &*source.not_remote_ip_blocks));
-        conditions.add(remote.0, remote.1, |values| Some(Demand::RemoteIp(ranges(values)?)));
-        conditions.add(("ipBlocks", &source.ip_blocks), ("notIpBlocks", &source.not_ip_blocks), |values| {
+        conditions.add("namespaces", &source.namespaces, &source.not_namespaces, namespaces);
+        conditions.add("remoteIpBlocks", &source.remote_ip_blocks, &source.not_remote_ip_blocks, |values| {
+            Some(Demand::RemoteIp(ranges(values)?))
+        });
+        conditions.add("ipBlocks", &source.ip_blocks, &source.not_ip_blocks, |values| {
             Some(Demand::SourceIp(ranges(values)?))
         });
     }
@@ -208,12 +212,12 @@ fn any_if_none(alternatives: Vec<Vec<Condition>>) -> Vec<Vec<Condition>> {
 
 fn operation_of(operation: &Operation, conditions: &mut Conditions<'_>) {
     let Operation { hosts, not_hosts, methods, not_methods, paths, not_paths, ports: numbers, not_ports } = operation;
-    conditions.add(("hosts", hosts), ("notHosts", not_hosts), |values| Some(Demand::Host(texts(values))));
-    conditions.add(("methods", methods), ("notMethods", not_methods), |values| Some(Demand::Method(texts(values))));
-    conditions.add(("paths", paths), ("notPaths", not_paths), |values| {
+    conditions.add("hosts", hosts, not_hosts, |values| Some(Demand::Host(texts(values))));
+    conditions.add("methods", methods, not_methods, |values| Some(Demand::Method(texts(values))));
+    conditions.add("paths", paths, not_paths, |values| {
         values.iter().map(|value| path(value)).collect::<Option<_>>().map(Demand::Path)
     });
-    conditions.add(("ports", numbers), ("notPorts", not_ports), |values| Some(Demand::Port(ports(values)?)));
+    conditions.add("ports", numbers, not_ports, |values| Some(Demand::Port(ports(values)?)));
 }
 
 fn texts(values: &[Text]) -> Vec<TextMatch> {

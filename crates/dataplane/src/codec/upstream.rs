@@ -253,8 +253,8 @@ impl HeadInput<'_> {
     /// Lays the head of a stream flat into the input; its length there. `ended` says that no body follows.
     fn flatten(&mut self, parts: &Parts, ended: bool) -> Result<Option<usize>, ReceiveError> {
         let mut flat = Vec::with_capacity(512);
-        let bodiless = (self.request_kind == RequestKind::Head, ended);
-        wire::h2::flatten_response(parts, bodiless, self.limits, self.head, &mut flat)
+        let is_bodiless = ended || self.request_kind == RequestKind::Head;
+        wire::h2::flatten_response(parts, is_bodiless, self.limits, self.head, &mut flat)
             .map_err(|_| ReceiveError::Malformed)?;
         if self.request_kind == RequestKind::Upgrade && parts.status.is_success() {
             // RFC 8441 §5: a success has the meaning of 101 in HTTP/1.

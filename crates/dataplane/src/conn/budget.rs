@@ -321,15 +321,15 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::task::Wake;
 
-    fn budget(connection: usize, worker: usize, process: (usize, &Arc<AtomicUsize>)) -> Rc<Budget> {
-        let limits = BudgetLimits { connection, worker, process: process.0 };
-        Budget::new(limits, Arc::default(), Arc::clone(process.1))
+    fn budget(connection: usize, worker: usize, process: usize, used: &Arc<AtomicUsize>) -> Rc<Budget> {
+        let limits = BudgetLimits { connection, worker, process };
+        Budget::new(limits, Arc::default(), Arc::clone(used))
     }
 
     #[test]
     fn octets_are_returned_and_each_bound_is_named() {
         let process = Arc::default();
-        let budget = budget(100, 1000, (1500, &process));
+        let budget = budget(100, 1000, 1500, &process);
         let account = budget.account();
         let first = account.charge(60).unwrap();
         let mut second = account.charge(40).unwrap();
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn connections_that_hold_all_they_can_leave_room_for_a_new_one() {
         let process = Arc::default();
-        let budget = budget(1 << 20, 1 << 20, (1 << 30, &process));
+        let budget = budget(1 << 20, 1 << 20, 1 << 30, &process);
         let greedy: Vec<_> = (0..99).map(|_| budget.account()).collect();
         let mut charges = Vec::new();
         loop {
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn workers_share_the_budget_of_the_process() {
         let process = Arc::default();
-        let [one, two] = [1, 2].map(|_| budget(5 << 20, 8 << 20, (6 << 20, &process)));
+        let [one, two] = [1, 2].map(|_| budget(5 << 20, 8 << 20, 6 << 20, &process));
         let held = one.account().charge(3 << 20).unwrap();
         let other = two.account();
         assert_eq!(other.charge(4 << 20).unwrap_err(), BudgetExceeded::Process);
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn a_stream_that_waits_for_room_is_woken_when_there_is_some() {
         let process = Arc::default();
-        let account = budget(64 << 10, 1 << 20, (1 << 20, &process)).account();
+        let account = budget(64 << 10, 1 << 20, 1 << 20, &process).account();
         let woken = Arc::new(Woken(AtomicBool::new(false)));
         let waker = Waker::from(Arc::clone(&woken));
         let context = Context::from_waker(&waker);

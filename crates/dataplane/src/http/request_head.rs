@@ -74,9 +74,9 @@ impl<'a> HeadSource<'a> {
             client: facts::address_behind(context.peer, view.fields),
             ..facts::stream_facts(self.client, protocol, Some(self.route), self.cluster.config.id.as_str())
         };
-        let to = RouteTarget { route: self.route, target: self.target, rewritten, dialect: self.dialect };
+        let to = RouteTarget { route: self.route, target: self.target, rewritten, dialect: self.dialect, attempt };
         let facts = RequestFacts { stream, view };
-        let parts = decision::request_head(context, to, view, (&facts, attempt), edits);
+        let parts = decision::request_head(context, to, view, &facts, edits);
         let is_stream = self.downstream.is_multiplexed();
         if parts.upgrade.is_some() && is_stream && !speaks_http2(self.cluster, self.downstream) {
             edits.set_checked("sec-websocket-key", websocket::key(self.worker.random_bits()).into_bytes());

@@ -42,7 +42,7 @@ impl<'a> Arrival<'a> {
             return None;
         }
         let identity = self.identity();
-        let connection = authorization::connection(self.question, (listener, self.destination), &identity);
+        let connection = authorization::connection(self.question, listener, self.destination, &identity);
         let facts = AccessFacts { connection, remote: connection.source, view: None, edits: &[], claims: None };
         let external = listener.policies.ext_authz.as_deref();
         if let Some(closed) = external.and_then(|external| external::bytes(external, &facts, answer)) {
@@ -88,7 +88,8 @@ impl<'a> Arrival<'a> {
         let mut edits = Edits::default();
         decision::edit_received(context, view, "<a new id>".into(), &mut edits);
         let identity = self.identity();
-        let connection = authorization::connection(self.question, (&self.served.listener, self.destination), &identity);
+        let listener = &self.served.listener;
+        let connection = authorization::connection(self.question, listener, self.destination, &identity);
         let behind = forwarded::client_behind(context.peer, view.fields).and_then(|address| address.parse().ok());
         let remote = behind.unwrap_or(connection.source);
         then(&AccessFacts { connection, remote, view: Some(view), edits: &edits.fields, claims: Some(claims) })

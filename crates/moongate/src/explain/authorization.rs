@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 /// The facts of the connection that a question is about. `identity` are the names that the client's certificate is to have.
 pub(super) fn connection<'a>(
     question: &'a Question,
-    (listener, destination): (&Listener, Option<IpAddr>),
+    listener: &Listener,
+    destination: Option<IpAddr>,
     identity: &'a [Box<str>],
 ) -> ConnectionAccess<'a> {
     let bound = listener.id.address.ip().to_canonical();

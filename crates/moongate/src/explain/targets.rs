@@ -46,7 +46,8 @@ impl Targets<'_> {
     ) -> Outcome {
         let targets = route.forward().map_or(&[][..], |forward| &forward.targets);
         let target = |(index, target): (usize, &ir::Target)| {
-            let to = RouteTarget { route, target: index, rewritten: rewritten.cloned(), dialect: context.dialect() };
+            let (rewritten, dialect) = (rewritten.cloned(), context.dialect());
+            let to = RouteTarget { route, target: index, rewritten, dialect, attempt: 1 };
             let known = match &target.cluster {
                 TargetCluster::Known(id) => self.0.clusters.get(id),
                 TargetCluster::Unknown { .. } => None,
@@ -120,7 +121,7 @@ fn sent_head<'a>(
     let mut edits = Edits::default();
     let headers = &context.mesh_settings.headers;
     decision::edit_received(context, view, "<a new id>".into(), &mut edits);
-    let parts = decision::request_head(context, to, view, (&policies::HeadFacts(view), 1), &mut edits);
+    let parts = decision::request_head(context, to, view, &policies::HeadFacts(view), &mut edits);
     if let Some(credential) = credential {
         edits.set_checked(&credential.header, format!("<of {}>", credential.source).into_bytes());
     }

@@ -57,8 +57,13 @@ fn compare(profile: &str) {
 }
 
 /// Sends the request, and counts the attempts where Istio's were counted.
-fn ask(exchange: &Exchange, name: &str, address: SocketAddr, with: (&Backends, &Certificates)) -> serde_json::Value {
-    let (backends, certificates) = with;
+fn ask(
+    exchange: &Exchange,
+    name: &str,
+    address: SocketAddr,
+    backends: &Backends,
+    certificates: &Certificates,
+) -> serde_json::Value {
     if exchange.istio["attempts"].is_null() {
         return exchange.question.ask(address, certificates);
     }
@@ -115,7 +120,7 @@ fn run(recording: &Recording, backends: &Backends, certificates: &Certificates) 
     for (number, exchange) in recording.exchanges.iter().enumerate() {
         let name = format!("{}:{number}", recording.name);
         take_peers();
-        let ours = ask(exchange, &name, gateway.address(exchange.question.port), (backends, certificates));
+        let ours = ask(exchange, &name, gateway.address(exchange.question.port), backends, certificates);
         let told = twin::ask(&explainer, &exchange.question);
         let number_of = |port: u16| backends.number(port);
         found.twins.extend(twin::part(&told, &ours, number_of).map(|problem| format!("{name} {problem}")));
@@ -172,7 +177,7 @@ fn parted_lines(logged: &[Logged<'_>], mut lines: BTreeMap<String, Vec<Value>>) 
                 *count -= 1;
                 *count
             });
-            ours.extend(take_lines(&mut lines, end, later > 0));
+            ours.extend(take_lines(&mut lines, end.0, end.1, later > 0));
         }
         parted.extend(by_chance.and_then(|by_chance| log_parts(name, exchange, &ours, by_chance)));
     }
@@ -206,7 +211,8 @@ fn lines(log: &Path, numbers: &BTreeMap<u16, u16>, backends: &Backends) -> BTree
 /// `again` is set, by a later connection to the same one; each connection has one line then.
 fn take_lines(
     lines: &mut BTreeMap<String, Vec<Value>>,
-    (peer, listener): (SocketAddr, u16),
+    peer: SocketAddr,
+    listener: u16,
     again: bool,
 ) -> Vec<Value> {
     let Some(of_peer) = lines.get_mut(&peer.to_string()) else { return Vec::new() };

@@ -57,7 +57,7 @@ fn has_value(demand: &Demand, facts: &AccessFacts<'_>) -> bool {
         }),
         Demand::Method(values) => facts.view.is_some_and(|view| is_present_or(values, view.method)),
         Demand::Path(values) => facts.view.is_some_and(|view| values.iter().any(|value| value.is_match(view.path))),
-        Demand::Header { name, values, is_list, allows } => header(name, values, (*is_list, *allows), facts),
+        Demand::Header { name, values, is_list, allows } => HeaderDemand { name, values, is_list: *is_list, allows: *allows }.is_met(facts),
         Demand::RequestPrincipal(values) => facts.claims.is_some_and(|claims| {
             let (Some(issuer), Some(subject)) = (claims.issuer(), claims.subject()) else { return false };
             values
@@ -114,25 +114,39 @@ const JOINED: [&str; 26] = [
     "x-request-id",
 ];
 
-/// Each line is compared by itself, so that no value beside another hides it (VS-15).
-fn header(name: &HeaderOf, values: &[TextMatch], (is_list, allows): (bool, bool), facts: &AccessFacts<'_>) -> bool {
-    let matches = |line: &[u8]| match is_list {
-        false => is_present_or(values, line),
-        true => {
-            values.contains(&TextMatch::Any) || line.split(|byte| *byte == b',').any(|element| any(values, element))
+/// The parts of [`Demand::Header`].
+struct HeaderDemand<'r> {
+    name: &'r HeaderOf,
+    values: &'r [TextMatch],
+    is_list: bool,
+    allows: bool,
+}
+
+impl HeaderDemand<'_> {
+    /// Each line is compared by itself, so that no value beside another hides it (VS-15).
+    fn is_met(&self, facts: &AccessFacts<'_>) -> bool {
+        let Some(view) = facts.view else { return false };
+        match self.name {
+            HeaderOf::Name(name) if self.allows && is_joined(name) => {
+                let lines: Vec<&[u8]> = facts.header(name).collect();
+                !lines.is_empty() && self.matches(&lines.join(&b','))
+            }
+            HeaderOf::Name(name) => facts.header(name).any(|line| self.matches(line)),
+            HeaderOf::Method => self.matches(view.method),
+            HeaderOf::Authority => self.matches(view.authority),
+            HeaderOf::Scheme => self.matches(view.scheme.as_bytes()),
+            HeaderOf::Path => self.matches(&view.target()),
         }
-    };
-    let Some(view) = facts.view else { return false };
-    match name {
-        HeaderOf::Name(name) if allows && is_joined(name) => {
-            let lines: Vec<&[u8]> = facts.header(name).collect();
-            !lines.is_empty() && matches(&lines.join(&b','))
+    }
+
+    fn matches(&self, line: &[u8]) -> bool {
+        let values = self.values;
+        match self.is_list {
+            false => is_present_or(values, line),
+            true => {
+                values.contains(&TextMatch::Any) || line.split(|byte| *byte == b',').any(|element| any(values, element))
+            }
         }
-        HeaderOf::Name(name) => facts.header(name).any(matches),
-        HeaderOf::Method => matches(view.method),
-        HeaderOf::Authority => matches(view.authority),
-        HeaderOf::Scheme => matches(view.scheme.as_bytes()),
-        HeaderOf::Path => matches(&view.target()),
     }
 }
 

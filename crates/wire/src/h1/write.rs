@@ -130,7 +130,7 @@ pub fn write_request_in(out: &mut Vec<u8>, parts: &RequestParts<'_>, edits: &Edi
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     names.put(out, b"host", edits.authority.map_or(parts.authority, Authority::as_bytes));
-    names.put_all(out, (parts.fields, parts.nominates), edits, true);
+    names.put_all(out, parts.fields, parts.nominates, edits, true);
     // A request with a method that usually has a body states that it has none (RFC 9110 §8.6).
     let has_none = parts.framing == OutFraming::None && matches!(parts.method, b"POST" | b"PUT" | b"PATCH");
     framing(out, if has_none { OutFraming::Length(0) } else { parts.framing }, names);
@@ -147,7 +147,7 @@ pub fn write_response(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edit
 pub fn write_response_in(out: &mut Vec<u8>, parts: &ResponseParts<'_>, edits: &Edits<'_>, style: Style) {
     let names = NameCase { received: parts.fields, keep: style.keep_case };
     status_line(out, parts.status, style.http10);
-    names.put_all(out, (parts.fields, parts.nominates), edits, false);
+    names.put_all(out, parts.fields, parts.nominates, edits, false);
     framing(out, parts.framing, names);
     if style.http10 && !parts.close {
         // The default of HTTP/1.1, which HTTP/1.0 has to state.
@@ -176,7 +176,7 @@ struct NameCase<'a> {
 
 impl NameCase<'_> {
     /// Appends the lines of a head, except its framing.
-    fn put_all(self, out: &mut Vec<u8>, (fields, nominates): (Fields<'_>, bool), edits: &Edits<'_>, request: bool) {
+    fn put_all(self, out: &mut Vec<u8>, fields: Fields<'_>, nominates: bool, edits: &Edits<'_>, request: bool) {
         if self.keep {
             return each_field(fields, nominates, edits, request, |field| self.put(out, field.name, field.value));
         }

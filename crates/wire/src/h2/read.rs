@@ -86,10 +86,11 @@ pub fn flatten_request(
     flat.check(limits)
 }
 
-/// Appends a response's head to `out` in flat form. `asked_head`: the request was HEAD; `ended`: there is no body.
+/// Appends a response's head to `out` in flat form. `is_bodiless` says that no body follows: the request was HEAD, or the
+/// stream has ended.
 pub fn flatten_response(
     parts: &response::Parts,
-    (asked_head, ended): (bool, bool),
+    is_bodiless: bool,
     limits: &HeadLimits,
     head: &mut ResponseHead,
     out: &mut Vec<u8>,
@@ -104,8 +105,8 @@ pub fn flatten_response(
     }
     // RFC 9110 §8.6: these have no `Content-Length`, also in a response to HEAD.
     head.declared_length = declared.filter(|_| !matches!(head.status, 100..=199 | 204));
-    let bodiless = asked_head || matches!(head.status, 100..=199 | 204 | 304);
-    head.body = match (bodiless || ended, declared) {
+    let is_bodiless = is_bodiless || matches!(head.status, 100..=199 | 204 | 304);
+    head.body = match (is_bodiless, declared) {
         (true, _) | (false, Some(0)) => BodyLength::None,
         (false, Some(length)) => BodyLength::Length(length),
         (false, None) => BodyLength::Chunked,

@@ -92,7 +92,7 @@ fn rfc_9110_8_6_a_status_without_content_has_no_length() {
         let (from, ()) =
             Response::builder().status(status).header("content-length", "7").body(()).unwrap().into_parts();
         let mut head = ResponseHead::default();
-        flatten_response(&from, (true, true), &HeadLimits::default(), &mut head, &mut Vec::new()).unwrap();
+        flatten_response(&from, true, &HeadLimits::default(), &mut head, &mut Vec::new()).unwrap();
         assert_eq!(head.declared_length, declared, "{status}");
     }
 }
@@ -137,7 +137,7 @@ fn a_response_survives_both_translations() {
         .unwrap()
         .into_parts();
     let (mut head, mut out) = (ResponseHead::default(), b"before".to_vec());
-    flatten_response(&from, (false, false), &HeadLimits::default(), &mut head, &mut out).unwrap();
+    flatten_response(&from, false, &HeadLimits::default(), &mut head, &mut out).unwrap();
     assert_eq!((head.status, head.body), (404, BodyLength::Length(7)));
     let fields = head.fields(&out[6..]);
     let parts = ResponseParts {

@@ -216,7 +216,7 @@ proptest! {
         let sent: Response<()> = response(&answer(&head, &raw, framing), &Edits::default());
         let (from, ()) = sent.into_parts();
         let (mut flat, mut out) = (ResponseHead::default(), Vec::new());
-        flatten_response(&from, (false, false), &HeadLimits::default(), &mut flat, &mut out).unwrap();
+        flatten_response(&from, false, &HeadLimits::default(), &mut flat, &mut out).unwrap();
         let mut written = Vec::new();
         write_response(&mut written, &answer(&flat, &out, framing), &Edits::default());
         let mut again = ResponseHead::default();

@@ -63,6 +63,15 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// An entry of `spec.servers`.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    index: usize,
+    server: &'a Server,
+    /// The path of its field.
+    field: &'a str,
+}
+
 /// The servers of a Gateway for one workload.
 struct Servers<'a, 'b> {
     planner: &'b Planner<'a>,
@@ -75,22 +84,23 @@ struct Servers<'a, 'b> {
 impl Servers<'_, '_> {
     fn add(&mut self) {
         let gateway = self.gateway;
-        for (index, written) in gateway.spec.servers.iter().enumerate() {
+        for (index, server) in gateway.spec.servers.iter().enumerate() {
             let mut notes = Notes::default();
             let field = format!("spec.servers[{index}]");
-            let claim = self.claim(index, written, &field, &mut notes);
+            let claim = self.claim(Entry { index, server, field: &field }, &mut notes);
             self.plan.candidates.push(Candidate { workload: self.index, index, field, notes, claim });
         }
     }
 
     /// What a server asks for; `None` with the reason said where it cannot be opened.
-    fn claim(&mut self, index: usize, written: &Server, field: &str, notes: &mut Notes) -> Option<Claim> {
+    fn claim(&mut self, entry: Entry<'_>, notes: &mut Notes) -> Option<Claim> {
+        let Entry { server: written, field, .. } = entry;
         let port = server::port(written, field, notes)?;
         let ip = server::bind(written, self.workload, field, notes)?;
         let address = SocketAddr::new(ip, self.bound_port(port.number, field, notes));
         // Counts only if the server gets the address.
         let mut notes = Notes::default();
-        let server = self.server(index, written, address, &port, field, &mut notes);
+        let server = self.server(entry, address, &port, &mut notes);
         let family = match port.protocol {
             Protocol::Http => Family::Http,
             Protocol::Https | Protocol::Tls => Family::Tls,
@@ -102,13 +112,12 @@ impl Servers<'_, '_> {
 
     fn server(
         &mut self,
-        index: usize,
-        written: &Server,
+        entry: Entry<'_>,
         address: SocketAddr,
         port: &server::ServerPort,
-        field: &str,
         notes: &mut Notes,
     ) -> Option<ServerPlan> {
+        let Entry { index, server: written, field } = entry;
         let kind = self.kind(written, port.protocol, field, notes)?;
         let hosts = Arc::new(ServerHosts::new(server::hosts(written, self.gateway, field, notes)));
         let listener = Arc::new(ListenerId { workload: self.workload.name.clone(), address });

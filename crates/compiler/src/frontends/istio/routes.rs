@@ -108,7 +108,8 @@ impl Compiler<'_> {
         let Key { namespace, name } = &self.object.key;
         let RouteTarget { workload, server, .. } = self.target;
         let asking = Asking { workload, namespace: rule.namespace, server_port: server.port };
-        let compiled = actions::compile_action(self.context, asking, &rule.rule, &matches.path, &rule.field, notes)?;
+        let matched = actions::MatchedRule { rule: &rule.rule, path: &matches.path, field: &rule.field };
+        let compiled = actions::compile_action(self.context, asking, matched, notes)?;
         if replaces_prefix(&compiled.action) && matches.path == MatchPath::Any {
             // VS-37: a rule without a path is one with the prefix `/`, of which just that is replaced.
             matches.path = MatchPath::Text { text: StringMatch::Prefix(texts::shared("/")), ignore_case: false };

@@ -16,19 +16,18 @@ use crate::frontends::istio::routes::headers::{self, Operations};
 use crate::report::Notes;
 use base64::Engine as _;
 use compiled::Compiled;
-use ir::{Action, DirectResponse, MatchPath};
+pub(crate) use compiled::MatchedRule;
+use ir::{Action, DirectResponse};
 use resources::spec::virtual_service::{DirectResponse as Written, HttpRoute};
 
-/// Compiles the action of `rule`, whose path is `field`, for a match with this path. `None` when there is nothing that could
-/// be done, which is reported.
+/// Compiles the action of a rule. `None` when there is nothing that could be done, which is reported.
 pub(crate) fn compile_action(
     context: CompileContext<'_>,
     asking: Asking<'_>,
-    rule: &HttpRoute,
-    path: &MatchPath,
-    field: &str,
+    matched: MatchedRule<'_>,
     notes: &mut Notes,
 ) -> Option<Compiled> {
+    let MatchedRule { rule, path, field } = matched;
     let operations = headers::compile_headers(rule.headers.as_deref(), &format!("{field}.headers"), notes);
     if let Some(written) = &rule.redirect {
         let redirect = redirect::compile(written, path, asking.server_port, &format!("{field}.redirect"), notes)?;
@@ -45,7 +44,7 @@ pub(crate) fn compile_action(
         notes.add_with_help(code::NO_ACTION, field, "the rule has no action, and is left out", help);
         return None;
     }
-    forward::compile(context, asking, rule, path, operations, field, notes)
+    forward::compile(context, asking, matched, operations, notes)
 }
 
 fn local(action: Action, operations: Operations) -> Compiled {

@@ -1,6 +1,6 @@
 //! `route`: destinations with their weights, header changes, rewrites and the timeout (VS-31 to VS-34, VS-37 to VS-39).
 
-use super::compiled::Compiled;
+use super::compiled::{Compiled, MatchedRule};
 use super::rewrite::{by_match, sent};
 use super::{mirrors, retries};
 use crate::code;
@@ -10,18 +10,17 @@ use crate::frontends::istio::routes::headers::{self, Operations};
 use crate::report::Notes;
 use ir::{Action, Authority, Forward, HeaderChanges, MatchPath, PathRewrite, PathText, Pattern, Target};
 use resources::spec::scalar::Duration;
-use resources::spec::virtual_service::{HttpRewrite, HttpRoute, RouteDestination};
+use resources::spec::virtual_service::{HttpRewrite, RouteDestination};
 
-/// Compiles a rule that forwards; `operations` are those of the rule.
+/// Compiles a rule that forwards, with its operations on headers.
 pub(super) fn compile(
     context: CompileContext<'_>,
     asking: Asking<'_>,
-    rule: &HttpRoute,
-    path: &MatchPath,
+    matched: MatchedRule<'_>,
     operations: Operations,
-    field: &str,
     notes: &mut Notes,
 ) -> Option<Compiled> {
+    let MatchedRule { rule, path, field } = matched;
     let rewrite = rewrite(rule.rewrite.as_deref(), path, &format!("{field}.rewrite"), notes)?;
     let targets = targets(context, asking, &rule.route, field, notes);
     if targets.is_empty() {
