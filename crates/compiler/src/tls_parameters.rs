@@ -76,12 +76,7 @@ struct Lists<'a> {
 
 /// The supported names of an object's list, or of the mesh's where the object has none, in their order; the others are reported (GW-17,
 /// GW-18). No list is the default ones; an error is a list of which nothing is supported.
-fn supported(
-    lists: &Lists<'_>,
-    at: &str,
-    known: &[&str],
-    finder: &mut Finder<'_, '_>,
-) -> Result<Vec<Arc<str>>, ()> {
+fn supported(lists: &Lists<'_>, at: &str, known: &[&str], finder: &mut Finder<'_, '_>) -> Result<Vec<Arc<str>>, ()> {
     let Lists { own, of_mesh } = *lists;
     let written = if own.is_empty() { of_mesh } else { own };
     let mut names: Vec<Arc<str>> = Vec::with_capacity(written.len());

@@ -22,7 +22,8 @@ impl Owner {
 
     /// Oldest first, then by name, then by namespace, then by kind.
     pub(crate) fn by_age(&self, other: &Self) -> Ordering {
-        Age::new(self.created, &self.object.key).cmp(&Age::new(other.created, &other.object.key))
+        Age::new(self.created, &self.object.key)
+            .cmp(&Age::new(other.created, &other.object.key))
             .then_with(|| self.object.kind.cmp(&other.object.kind))
     }
 }

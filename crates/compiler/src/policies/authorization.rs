@@ -69,13 +69,7 @@ struct Conditions<'a> {
 
 impl Conditions<'_> {
     /// Adds the condition of a field with values, and that of the field that negates it, whose name is the same behind `not`.
-    fn add(
-        &mut self,
-        field: &str,
-        values: &[Text],
-        not_values: &[Text],
-        demand: impl Fn(&[Text]) -> Option<Demand>,
-    ) {
+    fn add(&mut self, field: &str, values: &[Text], not_values: &[Text], demand: impl Fn(&[Text]) -> Option<Demand>) {
         for (values, negated) in [(values, false), (not_values, true)] {
             if values.is_empty() {
                 continue;
@@ -124,9 +118,7 @@ impl RuleCompiler<'_> {
         let to = any_if_none(to.collect());
         let when = rule.when.iter().enumerate().flat_map(|(number, when)| {
             conditions(format!("rules[{at}].when[{number}]"), &|conditions| {
-                conditions.add("values", &when.values, &when.not_values, |values| {
-                    self.attribute(&when.key, values)
-                });
+                conditions.add("values", &when.values, &when.not_values, |values| self.attribute(&when.key, values));
             })
         });
         let when = when.collect();
@@ -147,12 +139,12 @@ impl RuleCompiler<'_> {
     fn source(&self, source: &Source, conditions: &mut Conditions<'_>) {
         let Source { principals, not_principals, request_principals, not_request_principals, .. } = source;
         conditions.add("principals", principals, not_principals, |values| self.principals(values));
-        conditions.add("requestPrincipals", request_principals, not_request_principals,
-            |values| Some(request_principals_of(values)),
-        );
-        conditions.add("serviceAccounts", &source.service_accounts, &source.not_service_accounts,
-            |values| Some(self.service_accounts(values)),
-        );
+        conditions.add("requestPrincipals", request_principals, not_request_principals, |values| {
+            Some(request_principals_of(values))
+        });
+        conditions.add("serviceAccounts", &source.service_accounts, &source.not_service_accounts, |values| {
+            Some(self.service_accounts(values))
+        });
         conditions.add("namespaces", &source.namespaces, &source.not_namespaces, namespaces);
         conditions.add("remoteIpBlocks", &source.remote_ip_blocks, &source.not_remote_ip_blocks, |values| {
             Some(Demand::RemoteIp(ranges(values)?))

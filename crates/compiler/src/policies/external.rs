@@ -232,11 +232,7 @@ impl<'a> Options<'a> {
 }
 
 /// The cluster of `[<namespace>/]<host>`.
-fn cluster(
-    context: CompileContext<'_>,
-    workload: &Workload,
-    options: &Options<'_>,
-) -> Result<ServiceCluster, Refusal> {
+fn cluster(context: CompileContext<'_>, workload: &Workload, options: &Options<'_>) -> Result<ServiceCluster, Refusal> {
     let (namespace, host) = match options.service.split_once('/') {
         Some((namespace, host)) => (Some(namespace), host),
         None => (None, options.service),

@@ -24,12 +24,7 @@ pub(super) struct Received<'a> {
 
 impl<'a> Received<'a> {
     /// The request of the question.
-    pub(super) fn new(
-        arrival: &'a Arrival<'a>,
-        settings: HttpSettings,
-        table: &'a Table,
-        peer: &'a Peer<'a>,
-    ) -> Self {
+    pub(super) fn new(arrival: &'a Arrival<'a>, settings: HttpSettings, table: &'a Table, peer: &'a Peer<'a>) -> Self {
         let (claims, request) = (Claims::default(), RequestHead::default());
         Self { arrival, table, claims, settings, peer, request, head: head_of(arrival.question) }
     }

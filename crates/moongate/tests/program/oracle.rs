@@ -209,12 +209,7 @@ fn lines(log: &Path, numbers: &BTreeMap<u16, u16>, backends: &Backends) -> BTree
 
 /// The lines of a client's connection to a listener, in their order. The client's port may be used again: towards another listener, or, if
 /// `again` is set, by a later connection to the same one; each connection has one line then.
-fn take_lines(
-    lines: &mut BTreeMap<String, Vec<Value>>,
-    peer: SocketAddr,
-    listener: u16,
-    again: bool,
-) -> Vec<Value> {
+fn take_lines(lines: &mut BTreeMap<String, Vec<Value>>, peer: SocketAddr, listener: u16, again: bool) -> Vec<Value> {
     let Some(of_peer) = lines.get_mut(&peer.to_string()) else { return Vec::new() };
     let listener = format!(":{listener}");
     let is_here = |line: &Value| line["downstream_local_address"].as_str().is_some_and(|at| at.ends_with(&listener));

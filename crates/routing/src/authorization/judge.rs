@@ -57,7 +57,9 @@ fn has_value(demand: &Demand, facts: &AccessFacts<'_>) -> bool {
         }),
         Demand::Method(values) => facts.view.is_some_and(|view| is_present_or(values, view.method)),
         Demand::Path(values) => facts.view.is_some_and(|view| values.iter().any(|value| value.is_match(view.path))),
-        Demand::Header { name, values, is_list, allows } => HeaderDemand { name, values, is_list: *is_list, allows: *allows }.is_met(facts),
+        Demand::Header { name, values, is_list, allows } => {
+            HeaderDemand { name, values, is_list: *is_list, allows: *allows }.is_met(facts)
+        }
         Demand::RequestPrincipal(values) => facts.claims.is_some_and(|claims| {
             let (Some(issuer), Some(subject)) = (claims.issuer(), claims.subject()) else { return false };
             values

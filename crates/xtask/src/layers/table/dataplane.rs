@@ -48,6 +48,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "tunnel",
         ],
     ),
+    ("dataplane::codec::downstream", &["stream", "self", "charges", "duplex", "respond"]),
     (
         "dataplane::conn",
         &[
