@@ -105,8 +105,8 @@ fn for_client(context: CompileContext<'_>, client: &Workload, wanted: Wanted<'_>
         name => Some(rules.as_ref()?.subset(name)?),
     };
     let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(wanted.port, part));
-    let placing = localities::placing(context, client, backing, effective);
-    let query = EndpointQuery { host, port, labels: part.map(|part| &part.labels), placing };
+    let locality_policy = localities::locality_policy(context, client, backing, effective);
+    let query = EndpointQuery { host, port, labels: part.map(|part| &part.labels), locality_policy };
     // What is in a tunnel is the client's own: its TLS, and its requests.
     let is_seen = !id.is_forward() || speaks_http(port.forwarded());
     let seen_rules = rules.as_ref().filter(|_| is_seen);
@@ -125,7 +125,7 @@ fn for_client(context: CompileContext<'_>, client: &Workload, wanted: Wanted<'_>
         host: Arc::clone(host),
         origin: backing.origin(),
         policy: rules.as_ref().and_then(Merged::origin).map(Arc::new),
-        balance: balance::compile(effective, placing.localities(&endpoints)),
+        balance: balance::compile(effective, locality_policy.localities(&endpoints)),
         endpoints,
         protocol: spoken::protocol(context, port, effective),
         tls,

@@ -21,9 +21,9 @@ const OF_POD: &str = "istio-locality";
 const SAME_ZONE: &[&str] = &[NETWORK, REGION, ZONE, SUBZONE];
 const SAME_NODE: &[&str] = &[NETWORK, REGION, ZONE, SUBZONE, NODE];
 
-/// What it matters where endpoints are.
+/// What it matters to a client where endpoints are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Placing<'a> {
+pub(crate) struct LocalityPolicy<'a> {
     client: &'a Workload,
     rule: Rule<'a>,
 }
@@ -45,9 +45,9 @@ enum Ranks<'a> {
     Known(&'static [&'static str]),
 }
 
-/// Where an endpoint is, and what it is called.
+/// What a locality policy compares of an endpoint and of the client.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Topology<'a> {
     pub(crate) locality: Option<&'a Locality>,
     pub(crate) labels: &'a Labels,
     /// The name of its node; may be empty.
@@ -55,13 +55,13 @@ pub(crate) struct Place<'a> {
 }
 
 /// The setting that holds for a client: the DestinationRule's, the Service's, the mesh's (DR-13).
-pub(crate) fn placing<'a>(
+pub(crate) fn locality_policy<'a>(
     context: CompileContext<'a>,
     client: &'a Workload,
     backing: Backing<'a>,
     effective: Effective<'a>,
-) -> Placing<'a> {
-    Placing { client, rule: rule(context, client, backing, effective) }
+) -> LocalityPolicy<'a> {
+    LocalityPolicy { client, rule: rule(context, client, backing, effective) }
 }
 
 fn rule<'a>(
@@ -119,37 +119,37 @@ fn ranks_of(backing: Backing<'_>) -> Option<&'static [&'static str]> {
     }
 }
 
-impl Placing<'_> {
+impl LocalityPolicy<'_> {
     /// How near an endpoint is; the lower, the nearer. May have gaps.
-    pub(crate) fn priority(&self, place: Place<'_>) -> u32 {
+    pub(crate) fn priority(&self, topology: Topology<'_>) -> u32 {
         let Rule::Failover { labels, regions } = self.rule else { return 0 };
         let by_labels = match labels {
-            Ranks::Written(labels) => self.by_labels(labels.iter().map(|label| &**label), place),
-            Ranks::Known(labels) => self.by_labels(labels.iter().copied(), place),
+            Ranks::Written(labels) => self.by_labels(labels.iter().map(|label| &**label), topology),
+            Ranks::Known(labels) => self.by_labels(labels.iter().copied(), topology),
         };
         match (regions, self.client.locality.as_ref()) {
-            (Some(regions), Some(own)) => by_labels * 5 + by_locality(own, place.locality, regions),
+            (Some(regions), Some(own)) => by_labels * 5 + by_locality(own, topology.locality, regions),
             _ => by_labels,
         }
     }
 
     /// The more of the first labels are alike, the nearer.
-    fn by_labels<'l>(&self, labels: impl ExactSizeIterator<Item = &'l str>, place: Place<'_>) -> u32 {
+    fn by_labels<'l>(&self, labels: impl ExactSizeIterator<Item = &'l str>, topology: Topology<'_>) -> u32 {
         let count = labels.len();
-        let alike = labels.take_while(|label| self.is_alike(label, place)).count();
+        let alike = labels.take_while(|label| self.is_alike(label, topology)).count();
         u32::try_from(count - alike).unwrap_or(u32::MAX)
     }
 
     /// Whether an endpoint has the value of a label that the client has, or that is written behind the label's name.
-    fn is_alike(&self, label: &str, place: Place<'_>) -> bool {
-        let client = Place { locality: self.client.locality.as_ref(), labels: &self.client.labels, node: "" };
+    fn is_alike(&self, label: &str, topology: Topology<'_>) -> bool {
+        let client = Topology { locality: self.client.locality.as_ref(), labels: &self.client.labels, node: "" };
         let (name, wanted) = match label.split_once('=') {
             Some((name, value)) => (name, value),
             None => (label, client.label(label)),
         };
-        match place.locality {
+        match topology.locality {
             Some(locality) if name == REGION => is_in_region(locality, wanted),
-            _ => place.label(name) == wanted,
+            _ => topology.label(name) == wanted,
         }
     }
 
@@ -183,7 +183,7 @@ impl Placing<'_> {
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> Topology<'a> {
     fn label(&self, name: &str) -> &'a str {
         let part = |part: fn(&'a Locality) -> &'a str| self.locality.map(part).filter(|part| !part.is_empty());
         let known = match name {

@@ -1,13 +1,13 @@
 //! Why the gateway answers by itself, in one table: from each cause to the status, the response flag, the detail of the code, and the body
 //! (TE-05). The access log, the metrics and `x-moongate-reason` use the same words, which are Envoy's.
 
+mod destination;
 mod flags;
 mod handshake;
-mod unreached;
 
+pub(crate) use destination::DestinationReason;
 pub(crate) use flags::Flags;
 pub(crate) use handshake::HandshakeFailure;
-pub(crate) use unreached::Unreached;
 
 use ir::{Abort, Lacking};
 use upstream::{ConnectError, NoEndpoint};

@@ -10,7 +10,7 @@ pub(crate) use connection::TcpConnection;
 use crate::codec::{Tunnel, TunnelClient, Upstream};
 use crate::conn::{Relayed, Worker, choose};
 use crate::metrics::add;
-use crate::reasons::{Flags, Reject, Unreached};
+use crate::reasons::{DestinationReason, Flags, Reject};
 use crate::stream_info::{FinishedStream, NoRequest, StreamFacts, StreamInfo, StreamKind};
 use ir::{HashKey, TargetCluster};
 use std::rc::Rc;
@@ -142,8 +142,8 @@ async fn named(
         }
         Err(error) => {
             info.transport_failure = error.to_string();
-            let unreached = Unreached::of(&error);
-            (info.detail, info.is_denied) = (unreached.detail, unreached.is_denial);
+            let reason = DestinationReason::of(&error);
+            (info.detail, info.is_denied) = (reason.detail, reason.is_denial);
             info.resolution = error.into_resolution();
             None
         }

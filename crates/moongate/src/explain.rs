@@ -34,7 +34,7 @@ use outcomes::{answered, local, without_route};
 use received::Received;
 use resources::set::ResourceSet;
 use routing::explain::Verdict;
-use routing::{FilterState, Pick, RouteAction, RouteEntry, Scratch, Servers, Table, Unrouted, decision};
+use routing::{FilterState, Pick, RouteAction, RouteEntry, RouteError, Scratch, Servers, Table, decision};
 use sources::FileReader;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -189,7 +189,7 @@ impl Explainer {
         let mut scratch = Scratch::default();
         match decision::prepare(&received.context(), &mut scratch) {
             Ok(view) => self.routed(received, &view, answer),
-            Err(unrouted) => without_route(&unrouted),
+            Err(error) => without_route(&error),
         }
     }
 
@@ -210,11 +210,11 @@ impl Explainer {
                     }
                     Targets(&self.snapshot).proxied(context, route, view)
                 }
-                Err(unrouted) => {
+                Err(error) => {
                     // A ServiceEntry has the host, without the port.
-                    let is_listed = matches!(&unrouted, Unrouted::NotProxied(answer) if answer.rule.is_some());
+                    let is_listed = matches!(&error, RouteError::ProxyReply(answer) if answer.rule.is_some());
                     answer.host = is_listed.then(|| view.host.to_owned());
-                    without_route(&unrouted)
+                    without_route(&error)
                 }
             };
         }
@@ -227,7 +227,7 @@ impl Explainer {
         (answer.host, answer.rules) = (explanation.host, explanation.rules);
         let route = match decision::route(view, picked, |found| arrival.is_misdirected(view.host, found)) {
             Ok(route) => route,
-            Err(unrouted) => return without_route(&unrouted),
+            Err(error) => return without_route(&error),
         };
         if let Some(outcome) = filtered(route, view, answer) {
             return outcome;

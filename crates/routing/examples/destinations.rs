@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "its purpose")]
 
 use ir::{ClusterId, ForwardHost, ForwardPort, ForwardProtocol, ForwardProxy, HostPattern, ObjectKind, Origin};
-use routing::forward::{AllowList, Asked};
+use routing::forward::{AllowList, RequestedDestination};
 use std::hint::black_box;
 use std::time::Instant;
 use wire::destination::DestinationHost;
@@ -43,7 +43,7 @@ fn main() {
         for _ in 0..TURNS {
             for name in &names {
                 let host = DestinationHost::Name(black_box(name));
-                let decided = list.decide(&Asked { is_tunnel: true, is_https: false, host, port: 443 });
+                let decided = list.decide(&RequestedDestination { is_tunnel: true, is_https: false, host, port: 443 });
                 assert_eq!(decided.is_ok(), is_allowed, "{name}");
             }
         }

@@ -9,7 +9,7 @@ mod judge;
 mod keys;
 
 pub use facts::{AccessFacts, ConnectionAccess};
-pub use judge::{Unmet, judge};
+pub use judge::{RuleMismatch, judge};
 
 use index::RuleIndex;
 use ir::policy::{ActionRules, Authorization, AuthorizationRule, RuleList};

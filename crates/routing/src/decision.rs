@@ -1,7 +1,7 @@
 //! The steps of the decision on a request, over facts alone. The data plane and `explain` call the same functions in the same order: [`prepare()`],
 //! [`route`], the filters of the route, [`act`], and [`request_head`] for the head that is sent to one of the targets.
 
-use crate::forward::{self, AllowList, Asked};
+use crate::forward::{self, AllowList, RequestedDestination};
 use crate::prepare::{self, RawRequest, Refusal, Scratch};
 use crate::route::{LocalAnswer, RouteEntry};
 use crate::substitute::Facts;
@@ -38,7 +38,7 @@ pub struct RequestContext<'a> {
 
 /// Why no route decides a request.
 #[derive(Debug)]
-pub enum Unrouted {
+pub enum RouteError {
     /// The request cannot be routed.
     Refused(Refusal),
     /// The request is redirected to its normalised path (PC-04), or to HTTPS (S-70).
@@ -47,8 +47,8 @@ pub enum Unrouted {
     Misdirected,
     /// No route matches: 404.
     NoRoute,
-    /// The forward proxy does not allow the destination, or the request is for the proxy itself.
-    NotProxied(LocalAnswer),
+    /// The forward proxy answers by itself: it does not allow the destination, or the request is for the proxy.
+    ProxyReply(LocalAnswer),
 }
 
 /// What a route does with a request.
@@ -71,21 +71,21 @@ impl<'a> RequestContext<'a> {
 }
 
 /// Normalises a request. The view is what all later steps see.
-pub fn prepare<'a>(context: &RequestContext<'a>, scratch: &'a mut Scratch) -> Result<RequestView<'a>, Unrouted> {
+pub fn prepare<'a>(context: &RequestContext<'a>, scratch: &'a mut Scratch) -> Result<RequestView<'a>, RouteError> {
     let RequestContext { request, buffer, settings, mesh_settings, peer, original_port } = *context;
     let fields = request.fields(buffer);
     let (method, target) = (request.method.of(buffer), request.target.of(buffer));
     if settings.forward && method == b"CONNECT" && request.body != BodyLength::None {
-        return Err(Unrouted::Refused(prepare::Refusal::Tunnel));
+        return Err(RouteError::Refused(prepare::Refusal::Tunnel));
     }
-    let host = prepare::host(request, mesh_settings, buffer).map_err(Unrouted::Refused)?;
+    let host = prepare::host(request, mesh_settings, buffer).map_err(RouteError::Refused)?;
     let raw = RawRequest { method, target, host, fields, original_port };
-    let prepared = prepare::prepare(raw, settings, peer, scratch).map_err(Unrouted::Refused)?;
+    let prepared = prepare::prepare(raw, settings, peer, scratch).map_err(RouteError::Refused)?;
     match prepared.to_normalised {
         false => Ok(prepared.view),
         // A gRPC client does not follow redirects.
-        true if Dialect::of(|name| fields.get(name), false).is_some() => Err(Unrouted::Refused(Refusal::Path)),
-        true => Err(Unrouted::Redirect(LocalAnswer::to_normalised(&prepared.view))),
+        true if Dialect::of(|name| fields.get(name), false).is_some() => Err(RouteError::Refused(Refusal::Path)),
+        true => Err(RouteError::Redirect(LocalAnswer::to_normalised(&prepared.view))),
     }
 }
 
@@ -109,14 +109,14 @@ pub fn route<'t>(
     view: &RequestView<'_>,
     picked: Pick<'t>,
     is_misdirected: impl FnOnce(bool) -> bool,
-) -> Result<&'t Arc<RouteEntry>, Unrouted> {
+) -> Result<&'t Arc<RouteEntry>, RouteError> {
     if is_misdirected(matches!(picked, Pick::Route(_))) {
-        return Err(Unrouted::Misdirected);
+        return Err(RouteError::Misdirected);
     }
     match picked {
         Pick::Route(route) => Ok(route),
-        Pick::ToHttps => Err(Unrouted::Redirect(LocalAnswer::to_https(view))),
-        Pick::NoRoute(_) | Pick::NoHost => Err(Unrouted::NoRoute),
+        Pick::ToHttps => Err(RouteError::Redirect(LocalAnswer::to_https(view))),
+        Pick::NoRoute(_) | Pick::NoHost => Err(RouteError::NoRoute),
     }
 }
 
@@ -137,12 +137,12 @@ pub fn proxied<'t>(
     list: &'t AllowList,
     context: &RequestContext<'_>,
     view: &RequestView<'_>,
-) -> Result<&'t Arc<RouteEntry>, Unrouted> {
+) -> Result<&'t Arc<RouteEntry>, RouteError> {
     if let Some(answer) = to_itself(context, view) {
-        return Err(Unrouted::NotProxied(answer));
+        return Err(RouteError::ProxyReply(answer));
     }
-    let asked = Asked::of(view).ok_or(Unrouted::Refused(prepare::Refusal::Host))?;
-    list.decide(&asked).map_err(|denial| Unrouted::NotProxied(denial.answer(&asked)))
+    let requested = RequestedDestination::of(view).ok_or(RouteError::Refused(prepare::Refusal::Host))?;
+    list.decide(&requested).map_err(|denial| RouteError::ProxyReply(denial.answer(&requested)))
 }
 
 /// What the route does with the request, after its filters.

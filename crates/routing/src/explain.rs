@@ -2,7 +2,7 @@
 
 use crate::claims::Claims;
 use crate::host::HostTable;
-use crate::judge::{Unmet, judge, parameter};
+use crate::judge::{RouteMismatch, judge, parameter};
 use crate::route::RouteEntry;
 use crate::table::{Pick, Table};
 use ir::{MatchPath, Origin, Route, StringMatch, ValueMatch};
@@ -119,20 +119,22 @@ fn value_words(value: &ValueMatch) -> String {
     }
 }
 
-fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>, claims: &Claims) -> String {
+fn why(route: &Route, unmet: RouteMismatch, view: &RequestView<'_>, claims: &Claims) -> String {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let text = |demand: &Option<StringMatch>| demand.as_ref().map_or_else(String::new, words);
     match unmet {
-        Unmet::Path => match &route.matches.path {
+        RouteMismatch::Path => match &route.matches.path {
             MatchPath::Text { text, .. } => format!("the path {} is not one that {}", lossy(view.path), words(text)),
             MatchPath::Any => String::new(),
         },
-        Unmet::Method => format!("the method {} is not one that {}", lossy(view.method), text(&route.matches.method)),
-        Unmet::Authority => {
+        RouteMismatch::Method => {
+            format!("the method {} is not one that {}", lossy(view.method), text(&route.matches.method))
+        }
+        RouteMismatch::Authority => {
             format!("the authority {} is not one that {}", lossy(view.authority), text(&route.matches.authority))
         }
-        Unmet::Scheme => format!("the scheme {} is not one that {}", view.scheme, text(&route.matches.scheme)),
-        Unmet::Header(at) => route.matches.headers.get(at).map_or_else(String::new, |demand| {
+        RouteMismatch::Scheme => format!("the scheme {} is not one that {}", view.scheme, text(&route.matches.scheme)),
+        RouteMismatch::Header(at) => route.matches.headers.get(at).map_or_else(String::new, |demand| {
             let values: Vec<_> = view.values(demand.name.as_str()).collect();
             // VS-16
             let as_empty = if values.is_empty() && demand.value != ValueMatch::Present && demand.invert {
@@ -147,11 +149,11 @@ fn why(route: &Route, unmet: Unmet, view: &RequestView<'_>, claims: &Claims) -> 
                 wanted(&demand.value, demand.invert)
             )
         }),
-        Unmet::Query(at) => route.matches.query.get(at).map_or_else(String::new, |demand| {
+        RouteMismatch::Query(at) => route.matches.query.get(at).map_or_else(String::new, |demand| {
             let value = parameter(&demand.name, view.query);
             format!("the query parameter {} {}, and {}", demand.name, came(value), wanted(&demand.value, false))
         }),
-        Unmet::Claim(at) => route.matches.claims.get(at).map_or_else(String::new, |demand| {
+        RouteMismatch::Claim(at) => route.matches.claims.get(at).map_or_else(String::new, |demand| {
             let name = demand.path.join(".");
             if claims.is_empty() {
                 return format!(

@@ -2,23 +2,23 @@
 //! is decided by AuthorizationPolicies before, and the addresses of a name are checked by `upstream` when the name is resolved.
 
 mod answer;
-mod asked;
+mod requested;
 mod transparent;
 mod users;
 
 pub(crate) use answer::to_itself;
 pub use answer::{Denial, Refused, refusal};
-pub use asked::Asked;
+pub use requested::RequestedDestination;
 pub use transparent::{implied_host, implied_request};
 pub use users::authenticate;
 
 use crate::names::NameIndex;
 use crate::route::{RouteEntry, Slots};
-use asked::TLS_PORT;
 use ir::{
     Action, Forward, ForwardPort, ForwardProtocol, ForwardProxy, IpRange, ProxyUsers, Retries, Route, RouteMatch,
     Target, TargetCluster,
 };
+use requested::TLS_PORT;
 use std::net::IpAddr;
 use std::sync::Arc;
 use wire::destination::{Destination, DestinationHost};
@@ -45,11 +45,20 @@ struct Others {
 }
 
 /// What is asked for by a request whose cluster is dynamic: the authority that the route sends, or that of the client.
-pub fn asked_by<'a>(route: &'a RouteEntry, target: usize, view: &RequestView<'a>) -> Option<Asked<'a>> {
-    let Some(authority) = route.sent_authority(target) else { return Asked::of(view) };
+pub fn requested_by<'a>(
+    route: &'a RouteEntry,
+    target: usize,
+    view: &RequestView<'a>,
+) -> Option<RequestedDestination<'a>> {
+    let Some(authority) = route.sent_authority(target) else { return RequestedDestination::of(view) };
     let Destination { host, port } = Destination::parse(authority.as_bytes()).ok()?;
     let is_https = view.scheme == "https";
-    Some(Asked { is_tunnel: false, is_https, host, port: port.unwrap_or(if is_https { TLS_PORT } else { 80 }) })
+    Some(RequestedDestination {
+        is_tunnel: false,
+        is_https,
+        host,
+        port: port.unwrap_or(if is_https { TLS_PORT } else { 80 }),
+    })
 }
 
 impl AllowList {
@@ -81,23 +90,24 @@ impl AllowList {
     }
 
     /// Decides on a destination: the route, or why the client may not have it.
-    pub fn decide(&self, asked: &Asked<'_>) -> Result<&Arc<RouteEntry>, Denial> {
-        if asked.is_https && !asked.is_tunnel {
+    pub fn decide(&self, requested: &RequestedDestination<'_>) -> Result<&Arc<RouteEntry>, Denial> {
+        if requested.is_https && !requested.is_tunnel {
             return Err(Denial::Https);
         }
-        let ports = match asked.host {
+        let ports = match requested.host {
             DestinationHost::Name(name) => self.names.get(Some(name)),
             DestinationHost::Address(address) => {
                 self.addresses.iter().find(|(range, _)| range.contains(address)).map(|(_, ports)| ports)
             }
         };
-        let Some(ports) = ports else { return self.other(asked) };
-        let found = ports.binary_search_by_key(&asked.port, |(number, _)| *number).ok().and_then(|at| ports.get(at));
+        let Some(ports) = ports else { return self.other(requested) };
+        let found =
+            ports.binary_search_by_key(&requested.port, |(number, _)| *number).ok().and_then(|at| ports.get(at));
         let Some((_, route)) = found else {
             let entry = ports.first().map(|(_, route)| Box::new(route.config.origin.clone()));
             return Err(Denial::Port(ports.iter().map(|(number, _)| *number).collect(), entry));
         };
-        match (route.proxied, asked.is_tunnel) {
+        match (route.proxied, requested.is_tunnel) {
             (Some(ForwardProtocol::Http), true) => Err(Denial::Tunnel),
             (Some(ForwardProtocol::Tls | ForwardProtocol::Tcp), false) => Err(Denial::Request),
             _ => Ok(route),
@@ -111,9 +121,9 @@ impl AllowList {
         route.is_some_and(|(_, route)| route.proxied == Some(ForwardProtocol::Tcp))
     }
 
-    fn other(&self, asked: &Asked<'_>) -> Result<&Arc<RouteEntry>, Denial> {
+    fn other(&self, requested: &RequestedDestination<'_>) -> Result<&Arc<RouteEntry>, Denial> {
         let others = self.others.as_ref().ok_or(Denial::NotListed)?;
-        Ok(match (asked.is_tunnel, asked.port) {
+        Ok(match (requested.is_tunnel, requested.port) {
             (false, _) => &others.requests,
             (true, TLS_PORT) => &others.tls,
             (true, _) => &others.tunnels,

@@ -6,7 +6,7 @@ use wire::view::RequestView;
 
 /// The first condition that a request does not meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unmet {
+pub enum RouteMismatch {
     /// On the path.
     Path,
     /// On the method.
@@ -24,27 +24,27 @@ pub enum Unmet {
 }
 
 /// Checks all conditions of a route. `claims` are those of the verified token of the request.
-pub fn judge(matches: &RouteMatch, view: &RequestView<'_>, claims: &Claims) -> Result<(), Unmet> {
+pub fn judge(matches: &RouteMatch, view: &RequestView<'_>, claims: &Claims) -> Result<(), RouteMismatch> {
     if !path(&matches.path, view.path) {
-        return Err(Unmet::Path);
+        return Err(RouteMismatch::Path);
     }
     if !matches.method.as_ref().is_none_or(|demand| demand.is_match(view.method)) {
-        return Err(Unmet::Method);
+        return Err(RouteMismatch::Method);
     }
     if !matches.authority.as_ref().is_none_or(|demand| demand.is_match(view.authority)) {
-        return Err(Unmet::Authority);
+        return Err(RouteMismatch::Authority);
     }
     if !matches.scheme.as_ref().is_none_or(|demand| demand.is_match(view.scheme.as_bytes())) {
-        return Err(Unmet::Scheme);
+        return Err(RouteMismatch::Scheme);
     }
     if let Some(at) = matches.headers.iter().position(|demand| !demand.is_met(view.values(demand.name.as_str()))) {
-        return Err(Unmet::Header(at));
+        return Err(RouteMismatch::Header(at));
     }
     if let Some(at) = matches.query.iter().position(|demand| !query(demand, view)) {
-        return Err(Unmet::Query(at));
+        return Err(RouteMismatch::Query(at));
     }
     if let Some(at) = matches.claims.iter().position(|demand| !claim(demand, claims)) {
-        return Err(Unmet::Claim(at));
+        return Err(RouteMismatch::Claim(at));
     }
     Ok(())
 }

@@ -32,11 +32,11 @@ pub mod table;
 pub mod tcp;
 
 pub use claims::Claims;
-pub use decision::{RequestContext, RouteAction, RouteTarget, Unrouted};
+pub use decision::{RequestContext, RouteAction, RouteError, RouteTarget};
 pub use filter::FilterState;
-pub use forward::{AllowList, Asked};
+pub use forward::{AllowList, RequestedDestination};
 pub use host::HostTable;
-pub use judge::{Unmet, judge};
+pub use judge::{RouteMismatch, judge};
 pub use log_line::{is_hidden, write_json_string};
 pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};
 pub use response_head::{BackendHead, ClientFraming, ClientHead, ResponseContext, WebResponse};

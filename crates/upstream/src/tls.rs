@@ -100,7 +100,7 @@ enum WrongCertificate {
     #[error(
         "the endpoint's certificate is not valid for `{wanted}` ({from}); {names}: set `tls.sni` or `tls.subjectAltNames` of the DestinationRule to a name that it has"
     )]
-    Asked { wanted: String, from: &'static str, names: String },
+    Name { wanted: String, from: &'static str, names: String },
     #[error(
         "the endpoint's certificate has none of the `subjectAltNames` {wanted}; {names}: set `tls.subjectAltNames` of the DestinationRule to a name that it has"
     )]
@@ -171,7 +171,7 @@ impl Verifier {
             )) => {
                 if self.listed().is_none() && self.by_sni && !self.has_name(certificate, name) {
                     let (wanted, names) = (name.to_str().into_owned(), certificate::describe_names(certificate));
-                    return Err(WrongCertificate::Asked { wanted, from: self.from, names }.into());
+                    return Err(WrongCertificate::Name { wanted, from: self.from, names }.into());
                 }
             }
             Err(error) => return Err(certificate::explain(error, certificate, between)),

@@ -1,6 +1,6 @@
 //! What is looked for, and what was found, before it is put in order.
 
-use crate::localities::{Place, Placing};
+use crate::localities::{LocalityPolicy, Topology};
 use crate::services::BackingPort;
 use crate::texts;
 use ir::{DnsName, Endpoint, EndpointAddress, EndpointSource, Locality};
@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 /// What the endpoints of one port were found to be, before they are put in order.
 pub(crate) struct Found<'a> {
-    pub(super) placing: Placing<'a>,
+    pub(super) locality_policy: LocalityPolicy<'a>,
     addresses: Vec<Endpoint>,
     names: Vec<DnsName>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct EndpointQuery<'a> {
     /// The labels of a subset; only endpoints that have them all count (DR-06).
     pub(crate) labels: Option<&'a Labels>,
     /// What it matters where they are.
-    pub(crate) placing: Placing<'a>,
+    pub(crate) locality_policy: LocalityPolicy<'a>,
 }
 
 impl EndpointQuery<'_> {
@@ -63,7 +63,7 @@ impl EndpointQuery<'_> {
 
 impl<'a> Found<'a> {
     pub(crate) fn new(wanted: EndpointQuery<'a>) -> Self {
-        Self { placing: wanted.placing, addresses: Vec::new(), names: Vec::new() }
+        Self { locality_policy: wanted.locality_policy, addresses: Vec::new(), names: Vec::new() }
     }
 
     /// An address as an IP, a name or a path.
@@ -71,7 +71,7 @@ impl<'a> Found<'a> {
         let Seen { address, port, weight, locality, labels, node } = seen;
         let weight = weight.max(1);
         let locality = (!locality.is_empty()).then(|| Locality(texts::shared(locality)));
-        let priority = self.placing.priority(Place { locality: locality.as_ref(), labels, node });
+        let priority = self.locality_policy.priority(Topology { locality: locality.as_ref(), labels, node });
         // `[::1]` is an address as well, with any resolution.
         let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
         let address = match (address.strip_prefix("unix://"), bare.parse::<IpAddr>()) {

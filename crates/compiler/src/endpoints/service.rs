@@ -85,7 +85,7 @@ impl<'a> Adding<'a> {
             for address in &endpoint.addresses {
                 let labels = self.labels(address, endpoint.target_ref.as_ref());
                 if self.wanted.takes(labels) {
-                    let locality = found.placing.of_endpoint(self.context.set, &endpoint.zone, node, labels);
+                    let locality = found.locality_policy.of_endpoint(self.context.set, &endpoint.zone, node, labels);
                     found.add(Seen { locality: &locality, node, labels, ..Seen::at(address, number) });
                 }
             }
@@ -100,7 +100,7 @@ impl<'a> Adding<'a> {
                 let labels = self.labels(&address.ip, address.target_ref.as_ref());
                 if self.wanted.takes(labels) {
                     let node = &address.node_name;
-                    let locality = found.placing.of_endpoint(self.context.set, "", node, labels);
+                    let locality = found.locality_policy.of_endpoint(self.context.set, "", node, labels);
                     found.add(Seen { locality: &locality, node, labels, ..Seen::at(&address.ip, number) });
                 }
             }

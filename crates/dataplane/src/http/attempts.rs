@@ -4,7 +4,7 @@ use super::attempt::{Attempt, Failure, Finished};
 use super::plan::Plan;
 use super::received_request::ReceivedRequest;
 use super::record::add_attempt;
-use super::request_head::Unwritten;
+use super::request_head::RequestHeadError;
 use super::retry::{AttemptFailure, AttemptOutcome, ResponseProgress, RetryDecision};
 use crate::codec::{ClientReset, Downstream, Upstream};
 use crate::conn::{Worker, choose};
@@ -272,8 +272,8 @@ impl<'a> Attempts<'a> {
         // Both succeeded for the first attempt, over the same facts; but a credential may have come to its end.
         let reject = match renewed {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(Unwritten::Credential)) => Reject::UpstreamCredentialUnavailable,
-            Ok(Err(Unwritten::Target)) | Err(_) => Reject::UpstreamProtocol,
+            Ok(Err(RequestHeadError::Credential)) => Reject::UpstreamCredentialUnavailable,
+            Ok(Err(RequestHeadError::Target)) | Err(_) => Reject::UpstreamProtocol,
         };
         Err(ForwardError::Connect { reject, tried: false })
     }

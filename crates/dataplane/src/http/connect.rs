@@ -31,7 +31,7 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Why a tunnel was closed before anything was sent to the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unbound {
+enum ClientHelloError {
     /// The client did not send a ClientHello.
     NotTls,
     /// The ClientHello has no name.
@@ -42,7 +42,7 @@ enum Unbound {
     Silent,
 }
 
-impl Unbound {
+impl ClientHelloError {
     fn detail(self) -> &'static str {
         match self {
             Self::NotTls => "egress_denied{not_tls}",
@@ -78,9 +78,9 @@ pub(super) async fn run(
         return abandon(&mut request.conn.downstream, info);
     }
     (info.status, info.answered) = (200, true);
-    if is_tls && let Err(unbound) = check_hello(request, host).await {
-        (info.detail, info.is_denied) = (unbound.detail(), unbound != Unbound::Silent);
-        if unbound == Unbound::Silent {
+    if is_tls && let Err(error) = check_hello(request, host).await {
+        (info.detail, info.is_denied) = (error.detail(), error != ClientHelloError::Silent);
+        if error == ClientHelloError::Silent {
             info.flags |= Flags::DC;
         } else {
             alert(request.conn).await;
@@ -100,12 +100,12 @@ async fn establish(request: &mut ReceivedRequest<'_>) -> bool {
 }
 
 /// Why there is no connection.
-struct NotReached {
+struct ConnectFailure {
     reject: Reject,
     cause: String,
 }
 
-impl From<Reject> for NotReached {
+impl From<Reject> for ConnectFailure {
     fn from(reject: Reject) -> Self {
         Self { reject, cause: reject.reason().body.to_owned() }
     }
@@ -116,7 +116,7 @@ async fn reach(
     worker: &Worker,
     cluster: &Arc<ClusterState>,
     info: &mut StreamInfo,
-) -> Result<(Connection, Option<InFlight>), NotReached> {
+) -> Result<(Connection, Option<InFlight>), ConnectFailure> {
     let mut tried: Vec<u64> = Vec::new();
     loop {
         let wanted = PickContext { hash: None, avoid: &tried, excluded: 0 };
@@ -140,7 +140,7 @@ async fn reach(
         info.transport_failure = error.to_string();
         let is_last = tried.len() + 1 >= cluster.endpoints().map_or(0, |all| all.len()).min(ATTEMPTS);
         if is_last || tried.contains(&endpoint.id) || matches!(error, ConnectError::Overflow) {
-            return Err(NotReached { reject: Reject::from(&error), cause: error.to_string() });
+            return Err(ConnectFailure { reject: Reject::from(&error), cause: error.to_string() });
         }
         tried.push(endpoint.id);
     }
@@ -150,7 +150,7 @@ async fn reach(
 async fn fail(
     request: &mut ReceivedRequest<'_>,
     routed: &Routed,
-    failure: NotReached,
+    failure: ConnectFailure,
     info: &mut StreamInfo,
 ) -> Disposition {
     info.flags |= failure.reject.reason().flags;
@@ -160,7 +160,7 @@ async fn fail(
 }
 
 /// Reads the ClientHello, which has to name the destination; it stays in the buffer. A destination that is an address has no name.
-async fn check_hello(request: &mut ReceivedRequest<'_>, host: &OwnedHost) -> Result<(), Unbound> {
+async fn check_hello(request: &mut ReceivedRequest<'_>, host: &OwnedHost) -> Result<(), ClientHelloError> {
     let ReceivedRequest { worker, conn, buffers, .. } = request;
     conn.timer.set(worker.limits.client_hello_timeout);
     let hello = poll_fn(|context| {
@@ -174,14 +174,14 @@ async fn check_hello(request: &mut ReceivedRequest<'_>, host: &OwnedHost) -> Res
             })
         })
     });
-    let hello = hello.await.map_err(|(NoHello::Closed | NoHello::Late)| Unbound::Silent)?;
-    let Hello::Tls(hello) = hello else { return Err(Unbound::NotTls) };
+    let hello = hello.await.map_err(|(NoHello::Closed | NoHello::Late)| ClientHelloError::Silent)?;
+    let Hello::Tls(hello) = hello else { return Err(ClientHelloError::NotTls) };
     match (hello.server_name, host) {
         (None, OwnedHost::Address(_)) => Ok(()),
-        (None, OwnedHost::Name(_)) => Err(Unbound::NoName),
+        (None, OwnedHost::Name(_)) => Err(ClientHelloError::NoName),
         (Some(name), OwnedHost::Name(host)) if name.eq_ignore_ascii_case(host) => Ok(()),
         (Some(name), OwnedHost::Address(address)) if *name == address.to_string() => Ok(()),
-        (Some(_), _) => Err(Unbound::OtherName),
+        (Some(_), _) => Err(ClientHelloError::OtherName),
     }
 }
 

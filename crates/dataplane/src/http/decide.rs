@@ -8,7 +8,7 @@ use super::mirror::{MirrorBody, MirrorRequest};
 use super::plan::{Decision, Plan, Reply, Routed, StreamHead};
 use super::prepared::Prepared;
 use super::received_request::ReceivedRequest;
-use super::request_head::{HeadSource, Unwritten, speaks_http2, stream_head};
+use super::request_head::{HeadSource, RequestHeadError, speaks_http2, stream_head};
 use super::websocket;
 use crate::codec::OwnHead;
 use crate::conn::{EarlyPick, TableVersion, Worker};
@@ -16,7 +16,8 @@ use crate::reasons::Reject;
 use crate::stream_info::StreamInfo;
 use ir::{FieldName, HttpSettings, Sni};
 use routing::{
-    Claims, FilterState, LocalAnswer, Refusal, RequestContext, RouteAction, RouteEntry, Unrouted, decision, substitute,
+    Claims, FilterState, LocalAnswer, Refusal, RequestContext, RouteAction, RouteEntry, RouteError, decision,
+    substitute,
 };
 use std::cell::Cell;
 use std::sync::Arc;
@@ -46,8 +47,10 @@ pub(super) fn pick(request: &mut ReceivedRequest<'_>, version: &TableVersion) ->
     let picked = request.prepare(version.http.settings, |request| request.pick(version, &Claims::default()));
     match picked.and_then(|picked| picked) {
         Ok(route) => Some(EarlyPick::Route(route)),
-        Err(Unrouted::NoRoute) => Some(EarlyPick::NoRoute),
-        Err(Unrouted::Refused(_) | Unrouted::Redirect(_) | Unrouted::Misdirected | Unrouted::NotProxied(_)) => None,
+        Err(RouteError::NoRoute) => Some(EarlyPick::NoRoute),
+        Err(RouteError::Refused(_) | RouteError::Redirect(_) | RouteError::Misdirected | RouteError::ProxyReply(_)) => {
+            None
+        }
     }
 }
 
@@ -91,7 +94,7 @@ pub(super) fn to_itself(request: &mut ReceivedRequest<'_>, version: &TableVersio
 /// The destination that a request names, for a cluster whose endpoints are the addresses of a name: the host that is sent to the backend.
 pub(super) fn destination(request: &mut ReceivedRequest<'_>, routed: &Routed) -> Option<(OwnedHost, u16)> {
     let asked = request.prepare(routed.settings, |request| {
-        let asked = routing::forward::asked_by(&routed.route, routed.target, request.view)?;
+        let asked = routing::forward::requested_by(&routed.route, routed.target, request.view)?;
         Some((asked.host.into(), asked.port))
     });
     asked.ok().flatten()
@@ -109,13 +112,13 @@ struct FirstHead {
 }
 
 /// The response to a request without a route.
-fn respond(unrouted: Unrouted) -> Decision {
-    let reply = match unrouted {
-        Unrouted::Refused(refusal) => Reply::Reject(Reject::Refused(refusal)),
-        Unrouted::Redirect(answer) => Reply::Plain(answer),
-        Unrouted::Misdirected => Reply::Reject(Reject::Misdirected),
-        Unrouted::NoRoute => Reply::Reject(Reject::NoRoute),
-        Unrouted::NotProxied(answer) => Reply::Plain(answer),
+fn respond(error: RouteError) -> Decision {
+    let reply = match error {
+        RouteError::Refused(refusal) => Reply::Reject(Reject::Refused(refusal)),
+        RouteError::Redirect(answer) => Reply::Plain(answer),
+        RouteError::Misdirected => Reply::Reject(Reject::Misdirected),
+        RouteError::NoRoute => Reply::Reject(Reject::NoRoute),
+        RouteError::ProxyReply(answer) => Reply::Plain(answer),
     };
     Decision::Respond(reply, None)
 }
@@ -132,14 +135,14 @@ impl Prepared<'_> {
         let denied = authorization::denied(&self, version.policies.as_deref(), info);
         let picked = match picked {
             Some(EarlyPick::Route(route)) => Ok(route),
-            Some(EarlyPick::NoRoute) => Err(Unrouted::NoRoute),
+            Some(EarlyPick::NoRoute) => Err(RouteError::NoRoute),
             None => self.pick(version, self.claims),
         };
         let route = match (picked, &denied) {
             (Ok(route), _) => route,
             // A request that is not allowed does not learn whether there is a route.
             (Err(_), Some(denied)) => return Decision::Respond(Reply::Forbidden(denied.clone()), None),
-            (Err(unrouted), None) => return respond(unrouted),
+            (Err(error), None) => return respond(error),
         };
         let filters = FilterState::checked(self.out.checked.take());
         let routed = choose_target(self.worker, route, version.http.settings, filters);
@@ -151,7 +154,7 @@ impl Prepared<'_> {
     }
 
     /// The route that the table has for the request.
-    fn pick(&self, version: &TableVersion, claims: &Claims) -> Result<Arc<RouteEntry>, Unrouted> {
+    fn pick(&self, version: &TableVersion, claims: &Claims) -> Result<Arc<RouteEntry>, RouteError> {
         if let Some(list) = version.table.forward() {
             return decision::proxied(list, self.context, self.view).map(Arc::clone);
         }
@@ -174,7 +177,7 @@ impl Prepared<'_> {
             RouteAction::Forward(_) if self.view.method == b"CONNECT" => match self.view.destination {
                 Some((host, _)) => Decision::Connect(routed, host.into()),
                 // No other table has a route for CONNECT.
-                None => respond(Unrouted::Refused(Refusal::Connect)),
+                None => respond(RouteError::Refused(Refusal::Connect)),
             },
             RouteAction::Forward(rewritten) => self.forward(routed, rewritten),
             RouteAction::Respond(answer) => self.respond(Reply::Route(answer), routed),
@@ -207,7 +210,7 @@ impl Prepared<'_> {
         let dialect = self.context.dialect();
         let first = match self.write_first_head(&routed.route, routed.target, &cluster, dialect, rewritten) {
             Ok(first) => first,
-            Err(unwritten) => return Decision::Respond(Reply::Reject(unwritten.into()), Some(routed)),
+            Err(error) => return Decision::Respond(Reply::Reject(error.into()), Some(routed)),
         };
         let FirstHead { stream_head, request_kind, host, mirrors, affinity } = first;
         let http2 = stream_head.is_some();
@@ -242,7 +245,7 @@ impl Prepared<'_> {
         cluster: &ClusterState,
         dialect: Option<Dialect>,
         rewritten: Option<Target<'static>>,
-    ) -> Result<FirstHead, Unwritten> {
+    ) -> Result<FirstHead, RequestHeadError> {
         let (worker, client, context, view) = (self.worker, &*self.conn.client, self.context, self.view);
         let mut edits = Edits::default();
         self.edit_received(&mut edits);

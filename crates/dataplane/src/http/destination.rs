@@ -5,7 +5,7 @@ use super::decide;
 use super::plan::{Decision, Reply, Routed};
 use super::received_request::ReceivedRequest;
 use crate::codec::ClientReset;
-use crate::reasons::{Reject, Unreached};
+use crate::reasons::{DestinationReason, Reject};
 use crate::stream_info::StreamInfo;
 use routing::LocalAnswer;
 use routing::forward::{self, Refused};
@@ -61,7 +61,7 @@ pub(super) async fn wait_for_credential(
 
 /// The response to a request whose destination has no address.
 fn answer(error: DestinationError, info: &mut StreamInfo) -> LocalAnswer {
-    let Unreached { status, flags, detail, is_denial } = Unreached::of(&error);
+    let DestinationReason { status, flags, detail, is_denial } = DestinationReason::of(&error);
     info.flags |= flags;
     let hint = match error {
         DestinationError::Blocked(..) => {

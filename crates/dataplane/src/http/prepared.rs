@@ -5,7 +5,7 @@ use super::received_request::ReceivedRequest;
 use crate::conn::{Client, HeldBody, Worker};
 use ir::{FieldName, HttpSettings};
 use routing::ext_authz::Changes;
-use routing::{Claims, RequestContext, Unrouted, decision};
+use routing::{Claims, RequestContext, RouteError, decision};
 use std::rc::Rc;
 use text::{FieldValue, Uuid};
 use wire::edit::Edits;
@@ -42,7 +42,7 @@ impl ReceivedRequest<'_> {
         &mut self,
         settings: HttpSettings,
         decide: impl FnOnce(Prepared<'_>) -> T,
-    ) -> Result<T, Unrouted> {
+    ) -> Result<T, RouteError> {
         let (worker, conn, buffers) = (self.worker, &*self.conn, &mut *self.buffers);
         let peer = peer(&conn.client, settings);
         let buffer = conn.input.filled().get(..self.head).unwrap_or_default();

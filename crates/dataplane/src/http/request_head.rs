@@ -20,18 +20,18 @@ use wire::view::RequestView;
 
 /// Why a head was not written.
 #[derive(Debug)]
-pub(super) enum Unwritten {
+pub(super) enum RequestHeadError {
     /// The target of a rewritten request is not valid in HTTP/2.
     Target,
     /// The credential that requests to the destination get cannot be had.
     Credential,
 }
 
-impl From<Unwritten> for Reject {
-    fn from(unwritten: Unwritten) -> Self {
-        match unwritten {
-            Unwritten::Target => Self::Refused(Refusal::Host),
-            Unwritten::Credential => Self::UpstreamCredentialUnavailable,
+impl From<RequestHeadError> for Reject {
+    fn from(error: RequestHeadError) -> Self {
+        match error {
+            RequestHeadError::Target => Self::Refused(Refusal::Host),
+            RequestHeadError::Credential => Self::UpstreamCredentialUnavailable,
         }
     }
 }
@@ -91,10 +91,10 @@ impl<'a> HeadSource<'a> {
         parts: &RequestParts<'a>,
         edits: &Edits<'a>,
         up_out: &mut Vec<u8>,
-    ) -> Result<Option<Box<StreamHead>>, Unwritten> {
+    ) -> Result<Option<Box<StreamHead>>, RequestHeadError> {
         let write = |edits: &Edits<'_>| {
             if speaks_http2(self.cluster, self.downstream) {
-                let head = stream_head(self.cluster, parts, self.view.scheme, edits).ok_or(Unwritten::Target)?;
+                let head = stream_head(self.cluster, parts, self.view.scheme, edits).ok_or(RequestHeadError::Target)?;
                 return Ok(Some(Box::new(head)));
             }
             let keep_case = self.context.mesh_settings.headers.keep_case;
@@ -105,7 +105,10 @@ impl<'a> HeadSource<'a> {
             }
             Ok(None)
         };
-        self.worker.credentials.inject(self.cluster, parts.fields, edits, write).map_err(|_| Unwritten::Credential)?
+        self.worker
+            .credentials
+            .inject(self.cluster, parts.fields, edits, write)
+            .map_err(|_| RequestHeadError::Credential)?
     }
 }
 
@@ -134,9 +137,9 @@ pub(super) fn stream_head(
 impl Prepared<'_> {
     /// Writes the head for a further attempt, into the buffers or the plan. The request, the route and the target are those of the first attempt,
     /// so that only what depends on the attempt differs.
-    pub(super) fn renew_head(self, plan: &Plan, attempt: u32) -> Result<(), Unwritten> {
+    pub(super) fn renew_head(self, plan: &Plan, attempt: u32) -> Result<(), RequestHeadError> {
         let RouteAction::Forward(rewritten) = decision::act(&plan.route, self.view) else {
-            return Err(Unwritten::Target);
+            return Err(RequestHeadError::Target);
         };
         let source = HeadSource {
             worker: self.worker,

@@ -3,7 +3,7 @@
 use super::answer::{Answer, Outcome, PolicyAnswer, Question};
 use ir::Listener;
 use ir::policy::{ActionRules, Authorization, AuthorizationRule, Demand, HeaderOf};
-use routing::authorization::{AccessFacts, ActionIndex, ConnectionAccess, Decision, Unmet, judge};
+use routing::authorization::{AccessFacts, ActionIndex, ConnectionAccess, Decision, RuleMismatch, judge};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The facts of the connection that a question is about. `identity` are the names that the client's certificate is to have.
@@ -65,8 +65,8 @@ fn decide(rules: &ActionRules, facts: &AccessFacts<'_>, answer: &mut Answer) -> 
 pub(super) fn judged(action: &'static str, rule: &AuthorizationRule, facts: &AccessFacts<'_>) -> PolicyAnswer {
     let lost = match judge(rule, facts) {
         Ok(()) => None,
-        Err(Unmet::Never) => Some("the rule never matches".to_owned()),
-        Err(Unmet::Condition(condition)) => {
+        Err(RuleMismatch::Never) => Some("the rule never matches".to_owned()),
+        Err(RuleMismatch::Condition(condition)) => {
             let not = if condition.negated { "is excepted" } else { "does not match" };
             Some(format!("{}: {} {not}", condition.field, subject(&condition.demand, facts)))
         }

@@ -1,15 +1,15 @@
 //! Responses of the gateway, as outcomes.
 
 use super::answer::Outcome;
-use routing::{LocalAnswer, Unrouted};
+use routing::{LocalAnswer, RouteError};
 
-pub(super) fn without_route(unrouted: &Unrouted) -> Outcome {
-    match unrouted {
-        Unrouted::Refused(refusal) => answered(refusal.status(), refusal.detail()),
-        Unrouted::Redirect(redirect) => local(redirect),
-        Unrouted::Misdirected => answered(421, "misdirected_request"),
-        Unrouted::NoRoute => answered(404, "route_not_found"),
-        Unrouted::NotProxied(answer) => local(answer),
+pub(super) fn without_route(error: &RouteError) -> Outcome {
+    match error {
+        RouteError::Refused(refusal) => answered(refusal.status(), refusal.detail()),
+        RouteError::Redirect(redirect) => local(redirect),
+        RouteError::Misdirected => answered(421, "misdirected_request"),
+        RouteError::NoRoute => answered(404, "route_not_found"),
+        RouteError::ProxyReply(answer) => local(answer),
     }
 }
 

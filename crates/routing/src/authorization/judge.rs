@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 /// Why a rule does not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unmet<'r> {
+pub enum RuleMismatch<'r> {
     /// The first condition that does not hold; of alternatives, that of the first.
     Condition(&'r Condition),
     /// The rule has no alternatives, and never matches (AP-04).
@@ -15,14 +15,14 @@ pub enum Unmet<'r> {
 }
 
 /// Judges a rule.
-pub fn judge<'r>(rule: &'r AuthorizationRule, facts: &AccessFacts<'_>) -> Result<(), Unmet<'r>> {
+pub fn judge<'r>(rule: &'r AuthorizationRule, facts: &AccessFacts<'_>) -> Result<(), RuleMismatch<'r>> {
     one_of(&rule.from, facts)?;
     one_of(&rule.to, facts)?;
     all_of(&rule.when, facts)
 }
 
-fn one_of<'r>(alternatives: &'r [Vec<Condition>], facts: &AccessFacts<'_>) -> Result<(), Unmet<'r>> {
-    let mut first = Err(Unmet::Never);
+fn one_of<'r>(alternatives: &'r [Vec<Condition>], facts: &AccessFacts<'_>) -> Result<(), RuleMismatch<'r>> {
+    let mut first = Err(RuleMismatch::Never);
     for (at, conditions) in alternatives.iter().enumerate() {
         match all_of(conditions, facts) {
             Ok(()) => return Ok(()),
@@ -33,9 +33,9 @@ fn one_of<'r>(alternatives: &'r [Vec<Condition>], facts: &AccessFacts<'_>) -> Re
     first
 }
 
-fn all_of<'r>(conditions: &'r [Condition], facts: &AccessFacts<'_>) -> Result<(), Unmet<'r>> {
+fn all_of<'r>(conditions: &'r [Condition], facts: &AccessFacts<'_>) -> Result<(), RuleMismatch<'r>> {
     match conditions.iter().find(|condition| has_value(&condition.demand, facts) == condition.negated) {
-        Some(unmet) => Err(Unmet::Condition(unmet)),
+        Some(unmet) => Err(RuleMismatch::Condition(unmet)),
         None => Ok(()),
     }
 }

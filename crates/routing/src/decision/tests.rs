@@ -36,20 +36,20 @@ fn decided(head: &str, http: &HttpTable, is_misdirected: bool) -> String {
         let location = answer.location.map(|location| String::from_utf8_lossy(&location).into_owned());
         format!("{} {}", answer.status, location.unwrap_or_default()).trim_end().to_owned()
     };
-    let answered = |unrouted: Unrouted| match unrouted {
-        Unrouted::Refused(refusal) => format!("refused {refusal:?}"),
-        Unrouted::Redirect(answer) => format!("redirect {}", local(answer)),
-        Unrouted::Misdirected => "misdirected".to_owned(),
-        Unrouted::NoRoute => "no route".to_owned(),
-        Unrouted::NotProxied(answer) => format!("not proxied {}", answer.status),
+    let answered = |error: RouteError| match error {
+        RouteError::Refused(refusal) => format!("refused {refusal:?}"),
+        RouteError::Redirect(answer) => format!("redirect {}", local(answer)),
+        RouteError::Misdirected => "misdirected".to_owned(),
+        RouteError::NoRoute => "no route".to_owned(),
+        RouteError::ProxyReply(answer) => format!("not proxied {}", answer.status),
     };
     let view = match prepare(&context, &mut scratch) {
         Ok(view) => view,
-        Err(unrouted) => return answered(unrouted),
+        Err(error) => return answered(error),
     };
     let entry = match super::route(&view, table.pick(&view, &Claims::default()), |_| is_misdirected) {
         Ok(entry) => entry,
-        Err(unrouted) => return answered(unrouted),
+        Err(error) => return answered(error),
     };
     let mut state = FilterState::default();
     for filter in &*entry.config.filters {

@@ -1,6 +1,6 @@
 //! The answers of a forward proxy that a person reads: why a destination is denied, and what to do about it.
 
-use super::asked::Asked;
+use super::requested::RequestedDestination;
 use crate::route::LocalAnswer;
 use ir::Origin;
 use std::fmt::Write;
@@ -38,8 +38,8 @@ impl Denial {
     }
 
     /// What the client receives: 403, and the reason.
-    pub fn answer(&self, asked: &Asked<'_>) -> LocalAnswer {
-        let Asked { host, port, .. } = asked;
+    pub fn answer(&self, requested: &RequestedDestination<'_>) -> LocalAnswer {
+        let RequestedDestination { host, port, .. } = requested;
         let reason = match self {
             Self::NotListed => format!(
                 "no ServiceEntry that this gateway sees has the host `{host}`. To allow it, add a ServiceEntry with the host and the port {port}."

@@ -39,14 +39,14 @@ fn build(proxy: &ForwardProxy) -> AllowList {
     AllowList::build(proxy, &mut |_| 0)
 }
 
-fn asked(text: &str) -> Asked<'_> {
+fn asked(text: &str) -> RequestedDestination<'_> {
     let (is_tunnel, authority) = match text.strip_prefix("CONNECT ") {
         Some(authority) => (true, authority),
         None => (false, text.split_once("://").unwrap().1),
     };
     let is_https = text.starts_with("https://");
     let destination = Destination::parse(authority.as_bytes()).unwrap();
-    Asked {
+    RequestedDestination {
         is_tunnel,
         is_https,
         host: destination.host,

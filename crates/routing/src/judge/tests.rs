@@ -8,7 +8,7 @@ fn on_path(text: StringMatch, target: &str) -> bool {
     get(target, |view| judge(&RouteMatch::new(at(text), Demands::default()), view, &Claims::default()).is_ok())
 }
 
-fn with(demands: Demands, head: &str) -> Result<(), Unmet> {
+fn with(demands: Demands, head: &str) -> Result<(), RouteMismatch> {
     ask(head, |view| judge(&RouteMatch::new(MatchPath::Any, demands), view, &Claims::default()))
 }
 
@@ -51,13 +51,13 @@ fn vs_14_method_authority_and_scheme_are_compared_with_case() {
     let head = "GET / HTTP/1.1\nHost: A.test:8080";
     let method = |text| with(Demands { method: Some(text), ..Demands::default() }, head);
     assert_eq!(method(exact("GET")), Ok(()));
-    assert_eq!(method(exact("get")), Err(Unmet::Method));
+    assert_eq!(method(exact("get")), Err(RouteMismatch::Method));
     let authority = |text| with(Demands { authority: Some(text), ..Demands::default() }, head);
     assert_eq!(authority(exact("A.test:8080")), Ok(()));
-    assert_eq!(authority(exact("a.test")), Err(Unmet::Authority));
+    assert_eq!(authority(exact("a.test")), Err(RouteMismatch::Authority));
     let scheme = |text| with(Demands { scheme: Some(text), ..Demands::default() }, head);
     assert_eq!(scheme(regex("https?")), Ok(()));
-    assert_eq!(scheme(exact("https")), Err(Unmet::Scheme));
+    assert_eq!(scheme(exact("https")), Err(RouteMismatch::Scheme));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_first_unmet_demand_is_named() {
         invert: false,
     });
     let demands = Demands { headers: headers.to_vec(), ..Demands::default() };
-    assert_eq!(with(demands, "GET / HTTP/1.1\nHost: a\nx-a: 1"), Err(Unmet::Header(1)));
+    assert_eq!(with(demands, "GET / HTTP/1.1\nHost: a\nx-a: 1"), Err(RouteMismatch::Header(1)));
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn vs_22_one_text_of_a_claim_that_matches_is_enough() {
         (&["dotted.name"], text(exact("z"))),
     ] {
         assert_eq!(judged(&token, path, value.clone(), false), Ok(()), "{path:?}");
-        assert_eq!(judged(&token, path, value.clone(), true), Err(Unmet::Claim(0)), "{path:?}");
-        assert_eq!(judged(&Claims::default(), path, value.clone(), false), Err(Unmet::Claim(0)), "{path:?}");
+        assert_eq!(judged(&token, path, value.clone(), true), Err(RouteMismatch::Claim(0)), "{path:?}");
+        assert_eq!(judged(&Claims::default(), path, value.clone(), false), Err(RouteMismatch::Claim(0)), "{path:?}");
         assert_eq!(judged(&Claims::default(), path, value, true), Ok(()), "{path:?}");
     }
     for (path, value) in [
@@ -146,7 +146,7 @@ fn vs_22_one_text_of_a_claim_that_matches_is_enough() {
         (&["a"], ValueMatch::Present),
         (&["dotted", "name"], text(exact("z"))),
     ] {
-        assert_eq!(judged(&token, path, value.clone(), false), Err(Unmet::Claim(0)), "{path:?}");
+        assert_eq!(judged(&token, path, value.clone(), false), Err(RouteMismatch::Claim(0)), "{path:?}");
         assert_eq!(judged(&token, path, value, true), Ok(()), "{path:?}");
     }
 }

@@ -23,11 +23,11 @@ pub(crate) struct Rule<'a> {
     pub(crate) namespace: &'a Arc<str>,
     /// The field that is told in findings.
     pub(crate) field: String,
-    place: Place<'a>,
+    origin: RuleOrigin<'a>,
 }
 
 /// Where a rule comes from.
-enum Place<'a> {
+enum RuleOrigin<'a> {
     Own(usize),
     /// The rule that delegates, and the one that is delegated to.
     Delegated(usize, &'a Key, usize),
@@ -36,9 +36,9 @@ enum Place<'a> {
 impl Rule<'_> {
     /// The path of the rule, or of an entry of its `match`, in its object.
     pub(crate) fn path(&self, entry: Option<usize>) -> Arc<str> {
-        match self.place {
-            Place::Own(index) => texts::rule(index, entry),
-            Place::Delegated(root, key, index) => {
+        match self.origin {
+            RuleOrigin::Own(index) => texts::rule(index, entry),
+            RuleOrigin::Delegated(root, key, index) => {
                 let entry = entry.map_or_else(String::new, |entry| format!(".match[{entry}]"));
                 format!("http[{root}].delegate {}/{} http[{index}]{entry}", key.namespace, key.name).into()
             }
@@ -57,8 +57,8 @@ pub(crate) fn rules<'a>(
         let field = format!("spec.http[{index}]");
         match names::delegate(rule, &object.key) {
             None => {
-                let place = Place::Own(index);
-                rules.push(Rule { rule: Cow::Borrowed(rule), namespace: &object.key.namespace, field, place });
+                let origin = RuleOrigin::Own(index);
+                rules.push(Rule { rule: Cow::Borrowed(rule), namespace: &object.key.namespace, field, origin });
             }
             Some(key) => match find(context, &object.key, &key) {
                 Ok(delegate) => put_in(context, object, index, delegate, &mut rules, notes),
@@ -104,7 +104,7 @@ fn put_in<'a>(
     notes: &mut Notes,
 ) {
     let Some(root) = object.spec.http.get(root_index) else { return };
-    let place = |index| Place::Delegated(root_index, &delegate.key, index);
+    let origin = |index| RuleOrigin::Delegated(root_index, &delegate.key, index);
     for (index, rule) in delegate.spec.http.iter().enumerate() {
         let shown = format!("VirtualService {}/{} http[{index}]", delegate.key.namespace, delegate.key.name);
         let own = |matches: &[HttpMatch], key: &Key| with_full_gateways(matches, &key.namespace, context.domain());
@@ -114,7 +114,7 @@ fn put_in<'a>(
                 rule: Cow::Owned(merged(context, root, &object.key, rule, matches)),
                 namespace: &delegate.key.namespace,
                 field: format!("spec.http[{root_index}].delegate ({shown})"),
-                place: place(index),
+                origin: origin(index),
             }),
             Err(entry) => {
                 let message = format!(

@@ -18,14 +18,14 @@ use wire::h1::{BodyLength, BodyReader, OutFraming, ResponseParts, Style};
 use wire::view::Fields;
 
 /// Why the body is not received.
-pub(super) enum Unreceived {
+pub(super) enum BodyFailure {
     /// The gateway responds.
     Reject(Reject),
     /// The client has closed, or has reset its stream, or is reset.
     Abandon,
 }
 
-impl From<ReceiveError> for Unreceived {
+impl From<ReceiveError> for BodyFailure {
     fn from(error: ReceiveError) -> Self {
         match error {
             ReceiveError::Malformed => Self::Reject(Reject::ClientBody),
@@ -43,10 +43,10 @@ pub(super) async fn receive(
     request: &mut ReceivedRequest<'_>,
     wanted: CheckBody,
     info: &mut StreamInfo,
-) -> Result<(), Unreceived> {
+) -> Result<(), BodyFailure> {
     let body = request.buffers.request.body;
     if !wanted.partial && matches!(body, BodyLength::Length(length) if length > wanted.octets as u64) {
-        return Err(Unreceived::Reject(Reject::BodyTooLarge));
+        return Err(BodyFailure::Reject(Reject::BodyTooLarge));
     }
     if request.buffers.request.expect_continue {
         send_continue(request).await?;
@@ -64,10 +64,10 @@ pub(super) async fn receive(
     conn.timer.clear();
     let (trailers, result) = match received {
         Ok(trailers) => (trailers, Ok(())),
-        Err(unreceived) => {
+        Err(failure) => {
             info.received = receiving.held.octets().len() as u64;
             // What is to come has to be read before the next request.
-            (None, Err(unreceived))
+            (None, Err(failure))
         }
     };
     buffers.held = Some((Box::new(receiving.held.into_body(trailers)), reader));
@@ -92,7 +92,7 @@ impl Receiving<'_> {
         buffers: &mut ExchangeBuffers,
         reader: &mut BodyReader,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Trailers, Unreceived>> {
+    ) -> Poll<Result<Trailers, BodyFailure>> {
         loop {
             if reader.is_done() {
                 return Poll::Ready(Ok(None));
@@ -110,7 +110,7 @@ impl Receiving<'_> {
                 Poll::Pending if conn.timer.expired(context) => {
                     let is_over = self.request_end.is_some_and(|end| end <= Instant::now());
                     let reject = if is_over { Reject::RequestTimeout } else { Reject::BodyTimeout };
-                    return Poll::Ready(Err(Unreceived::Reject(reject)));
+                    return Poll::Ready(Err(BodyFailure::Reject(reject)));
                 }
                 Poll::Pending => return Poll::Pending,
             };
@@ -121,11 +121,11 @@ impl Receiving<'_> {
             piece.consume(&mut buffers.body_in);
             if let Err(over) = pushed {
                 self.worker.refuse_stream(over);
-                return Poll::Ready(Err(Unreceived::Reject(Reject::BodyBudget)));
+                return Poll::Ready(Err(BodyFailure::Reject(Reject::BodyBudget)));
             }
             let length = self.held.octets().len();
             if !self.wanted.partial && length > self.wanted.octets {
-                return Poll::Ready(Err(Unreceived::Reject(Reject::BodyTooLarge)));
+                return Poll::Ready(Err(BodyFailure::Reject(Reject::BodyTooLarge)));
             }
             if piece.is_last {
                 return Poll::Ready(Ok(piece.take_trailers()));
@@ -151,7 +151,7 @@ impl Receiving<'_> {
 }
 
 /// Asks a client that waits for 100 for its body (RFC 9110 §10.1.1). The backend is not asked again, so the line is removed.
-async fn send_continue(request: &mut ReceivedRequest<'_>) -> Result<(), Unreceived> {
+async fn send_continue(request: &mut ReceivedRequest<'_>) -> Result<(), BodyFailure> {
     let (worker, conn, buffers) = (request.worker, &mut *request.conn, &mut *request.buffers);
     buffers.request.expect_continue = false;
     let parts = ResponseParts {
@@ -165,7 +165,7 @@ async fn send_continue(request: &mut ReceivedRequest<'_>) -> Result<(), Unreceiv
     let style = Style { keep_case: conn.client.mesh_settings.headers.keep_case, http10: false };
     let mut no_input = worker.buffer();
     let mut send = SendBuffer::new(&mut buffers.down_out, BodyFraming::Octets);
-    conn.downstream.send_interim(&parts, style, &mut send).map_err(|_| Unreceived::Abandon)?;
+    conn.downstream.send_interim(&parts, style, &mut send).map_err(|_| BodyFailure::Abandon)?;
     if !send.octets().is_empty() {
         conn.timer.set(worker.limits.write_timeout);
         let sent = poll_fn(|context| match conn.downstream.poll_send(&mut send, &mut no_input, context) {
@@ -174,10 +174,10 @@ async fn send_continue(request: &mut ReceivedRequest<'_>) -> Result<(), Unreceiv
             Poll::Pending => Poll::Pending,
         });
         if !sent.await {
-            return Err(Unreceived::Abandon);
+            return Err(BodyFailure::Abandon);
         }
     }
     buffers.down_out.clear();
     amend(request, &[FieldEdit::Remove("expect".into())], None)
-        .map_err(|TooLarge| Unreceived::Reject(Reject::Head(wire::h1::HeadError::TooLarge)))
+        .map_err(|TooLarge| BodyFailure::Reject(Reject::Head(wire::h1::HeadError::TooLarge)))
 }

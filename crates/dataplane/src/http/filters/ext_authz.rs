@@ -9,7 +9,7 @@ use crate::http::received_request::ReceivedRequest;
 use crate::reasons::{Reason, Reject};
 use crate::stream_info::StreamInfo;
 use apply::apply;
-use check::{Asked, ask};
+use check::ask;
 use ir::policy::ExternalAuthorization;
 pub(super) use outcome::Outcome;
 use routing::ext_authz::{DENY_ALL, Denial};
@@ -26,9 +26,9 @@ pub(super) async fn run(
         ExternalAuthorization::Check(check) => check,
     };
     match ask(request, gate, check, version.http.settings, info).await {
-        Ok(Asked::Verdict(verdict)) => apply(request, check, version, verdict, info),
-        Ok(Asked::NotConcerned) => Outcome::Pass,
-        Err(unreceived) => unreceived.into(),
+        Ok(Some(verdict)) => apply(request, check, version, verdict, info),
+        Ok(None) => Outcome::Pass,
+        Err(failure) => failure.into(),
     }
 }
 

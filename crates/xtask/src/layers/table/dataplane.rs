@@ -144,7 +144,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         "dataplane::metrics",
         &["counter", "families", "arrivals", "clusters", "policies", "requests", "routes", "streams"],
     ),
-    ("dataplane::reasons", &["flags", "handshake", "unreached"]),
+    ("dataplane::reasons", &["flags", "handshake", "destination"]),
     ("dataplane::credentials", &["oauth", "token"]),
     ("dataplane::stream_info", &["facts", "policies", "info", "finished"]),
     ("dataplane::tcp", &["connection", "authorization", "ext_authz", "tunnel"]),

@@ -32,7 +32,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "explain",
         ],
     ),
-    ("routing::forward", &["asked", "answer", "transparent", "users"]),
+    ("routing::forward", &["requested", "answer", "transparent", "users"]),
     ("routing::ext_authz", &["request", "changes", "self", "grpc", "http"]),
     ("routing::authentication", &["output", "verified", "cache", "locations"]),
     ("routing::authorization", &["facts", "judge", "keys", "index"]),

@@ -5,7 +5,7 @@ use crate::conn::{ExternalGate, HeldBody};
 use crate::ext_authz::{Message, connection};
 use crate::http::authorization::access_facts;
 use crate::http::facts::protocol;
-use crate::http::filters::body::{self, Unreceived};
+use crate::http::filters::body::{self, BodyFailure};
 use crate::http::prepared::Prepared;
 use crate::http::received_request::ReceivedRequest;
 use crate::stream_info::StreamInfo;
@@ -16,24 +16,17 @@ use std::time::SystemTime;
 use wire::edit::Edits;
 use wire::h1::{BodyLength, BodyReader};
 
-/// What asking has led to.
-pub(super) enum Asked {
-    /// No rule is for the request, or it is malformed, which what decides next finds.
-    NotConcerned,
-    /// The service has decided, or has failed.
-    Verdict(Verdict),
-}
-
-/// Asks the service about a request, with as much of its body as the check wants.
+/// Asks the service about a request, with as much of its body as the check wants: its verdict, also if it has failed. `None` if no rule is for the
+/// request, or if it is malformed, which what decides next finds.
 pub(super) async fn ask(
     request: &mut ReceivedRequest<'_>,
     gate: &ExternalGate,
     check: &ExternalCheck,
     settings: HttpSettings,
     info: &mut StreamInfo,
-) -> Result<Asked, Unreceived> {
+) -> Result<Option<Verdict>, BodyFailure> {
     if !request.prepare(settings, |request| is_concerned(gate, &request)).unwrap_or(false) {
-        return Ok(Asked::NotConcerned);
+        return Ok(None);
     }
     if let Some(wanted) = check.body
         && has_body(request)
@@ -41,16 +34,16 @@ pub(super) async fn ask(
         body::receive(request, wanted, info).await?;
     }
     let Ok(message) = request.prepare(settings, |request| message(check, &request)) else {
-        return Ok(Asked::NotConcerned);
+        return Ok(None);
     };
     let asked = crate::ext_authz::ask(request.worker, gate, check, &message);
     match request.conn.downstream.until_reset(asked).await {
-        Ok(Ok(verdict)) => Ok(Asked::Verdict(verdict)),
+        Ok(Ok(verdict)) => Ok(Some(verdict)),
         Ok(Err(error)) => {
             info.transport_failure = error.to_string();
-            Ok(Asked::Verdict(Verdict::Error(None)))
+            Ok(Some(Verdict::Error(None)))
         }
-        Err(ClientReset) => Err(Unreceived::Abandon),
+        Err(ClientReset) => Err(BodyFailure::Abandon),
     }
 }
 

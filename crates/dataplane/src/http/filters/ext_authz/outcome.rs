@@ -1,6 +1,6 @@
 //! What becomes of a request that a service is asked about.
 
-use crate::http::filters::body::Unreceived;
+use crate::http::filters::body::BodyFailure;
 use crate::reasons::Reject;
 use routing::ext_authz::Denial;
 
@@ -16,11 +16,11 @@ pub(in crate::http::filters) enum Outcome {
     Abandon,
 }
 
-impl From<Unreceived> for Outcome {
-    fn from(unreceived: Unreceived) -> Self {
-        match unreceived {
-            Unreceived::Reject(reject) => Self::Reject(reject),
-            Unreceived::Abandon => Self::Abandon,
+impl From<BodyFailure> for Outcome {
+    fn from(failure: BodyFailure) -> Self {
+        match failure {
+            BodyFailure::Reject(reject) => Self::Reject(reject),
+            BodyFailure::Abandon => Self::Abandon,
         }
     }
 }

@@ -5,18 +5,18 @@ use upstream::DestinationError;
 
 /// What is reported for a cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unreached {
+pub(crate) struct DestinationReason {
     pub(crate) status: u16,
     pub(crate) flags: Flags,
     pub(crate) detail: &'static str,
     pub(crate) is_denial: bool,
 }
 
-const fn row(status: u16, flags: Flags, detail: &'static str, is_denial: bool) -> Unreached {
-    Unreached { status, flags, detail, is_denial }
+const fn row(status: u16, flags: Flags, detail: &'static str, is_denial: bool) -> DestinationReason {
+    DestinationReason { status, flags, detail, is_denial }
 }
 
-impl Unreached {
+impl DestinationReason {
     /// The row of a cause.
     pub(crate) fn of(error: &DestinationError) -> Self {
         match error {

@@ -6,9 +6,9 @@ use wire::view::RequestView;
 /// The port that TLS has by default: a tunnel there is expected to begin with a ClientHello, also where nothing names the destination.
 pub(super) const TLS_PORT: u16 = 443;
 
-/// What a client asks a forward proxy for.
+/// A destination that a client asks a forward proxy for, and how it asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked<'a> {
+pub struct RequestedDestination<'a> {
     /// Whether the client asks for a tunnel (CONNECT).
     pub is_tunnel: bool,
     /// Whether the client asks the proxy to use TLS (`https://` in the target of a request).
@@ -19,7 +19,7 @@ pub struct Asked<'a> {
     pub port: u16,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestedDestination<'a> {
     /// What a normalised request asks for; `None` if its authority is no destination. Requests of a forward proxy had theirs parsed when they were
     /// normalised.
     pub fn of(view: &RequestView<'a>) -> Option<Self> {
