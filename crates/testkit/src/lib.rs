@@ -5,6 +5,7 @@ pub mod api_server;
 pub mod backend;
 pub mod cases;
 pub mod client;
+pub mod client_hello;
 pub mod cluster;
 pub mod debian;
 pub mod envoy;

@@ -153,31 +153,12 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use testkit::client_hello::{self, records};
 
+    /// The message of a ClientHello with these names, and with ALPN.
     fn hello(names: &[&[u8]]) -> Vec<u8> {
-        hello_with(names, b"h2")
-    }
-
-    fn hello_with(names: &[&[u8]], protocol: &[u8]) -> Vec<u8> {
-        let prefixed = |size: usize, bytes: &[u8]| [&bytes.len().to_be_bytes()[8 - size..], bytes].concat();
-        let list: Vec<u8> = names.iter().flat_map(|name| [vec![0], prefixed(2, name)].concat()).collect();
-        let other = [&[0, 16][..], &prefixed(2, &prefixed(2, &prefixed(1, protocol)))].concat();
-        let sni = if names.is_empty() { Vec::new() } else { [&[0, 0][..], &prefixed(2, &prefixed(2, &list))].concat() };
-        let body = [
-            &[3, 3][..],
-            &[7; 32],
-            &prefixed(1, &[9; 32]),
-            &prefixed(2, &[0x13, 1]),
-            &prefixed(1, &[0]),
-            &prefixed(2, &[other, sni].concat()),
-        ]
-        .concat();
-        [&[1][..], &prefixed(3, &body)].concat()
-    }
-
-    fn records(message: &[u8], size: usize) -> Vec<u8> {
-        let record = |piece: &[u8]| [&[22, 3, 1][..], &(piece.len() as u16).to_be_bytes(), piece].concat();
-        message.chunks(size).flat_map(record).collect()
+        let hello = client_hello::ClientHello::default().alpn(b"h2");
+        if names.is_empty() { hello.message() } else { hello.server_name(names).message() }
     }
 
     fn tls(name: Option<&str>) -> Hello {
@@ -197,7 +178,8 @@ mod tests {
             [(&b"istio"[..], true), (b"istio-peer-exchange", true), (b"h2", false), (b"http/1.1", false)]
         {
             let hello = ClientHello { server_name: Some("a.test".into()), istio_alpn };
-            assert_eq!(peek(&records(&hello_with(&[b"a.test"], protocol), 4000)), Hello::Tls(hello));
+            let sent = client_hello::ClientHello::default().alpn(protocol).server_name(&[b"a.test"]);
+            assert_eq!(peek(&sent.records(4000)), Hello::Tls(hello));
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::client_hello::{ClientHello, prefixed};
 use testkit::wait::until;
 
 #[test]
@@ -173,28 +174,9 @@ fn silent() -> (u16, Arc<Mutex<Vec<u8>>>) {
     (port, received)
 }
 
-fn prefixed(size: usize, octets: &[u8]) -> Vec<u8> {
-    [&octets.len().to_be_bytes()[8 - size..], octets].concat()
-}
-
 /// A ClientHello with an extension `server_name` for each list of names, in records of so many octets.
 fn hello(extensions: &[&[&[u8]]], record: usize) -> Vec<u8> {
-    let extension = |names: &&[&[u8]]| {
-        let list: Vec<u8> = names.iter().flat_map(|name| [vec![0], prefixed(2, name)].concat()).collect();
-        [vec![0, 0], prefixed(2, &prefixed(2, &list))].concat()
-    };
-    let extensions: Vec<u8> = extensions.iter().flat_map(extension).collect();
-    let body = [
-        &[3, 3][..],
-        &[7; 32],
-        &prefixed(1, &[9; 32]),
-        &prefixed(2, &[0x13, 1]),
-        &prefixed(1, &[0]),
-        &prefixed(2, &extensions),
-    ]
-    .concat();
-    let message = [&[1][..], &prefixed(3, &body)].concat();
-    message.chunks(record).flat_map(|piece| [&[22, 3, 1][..], &prefixed(2, piece)].concat()).collect()
+    extensions.iter().fold(ClientHello::default(), |hello, names| hello.server_name(names)).records(record)
 }
 
 /// What comes back on a connection until it ends; whoever sends nothing within the time has accepted something.

@@ -9,6 +9,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         &[
             "api_server",
             "client",
+            "client_hello",
             "wait",
             "seeded",
             "fetch",
