@@ -160,17 +160,21 @@ impl LocalityPolicy<'_> {
             return if label.contains('/') { label.to_string() } else { label.replace('.', "/") };
         }
         match labels_of_node(set, node).and_then(|labels| of_node(labels, zone)) {
-            Some(locality) => locality,
+            Some(locality) => self.with_region(locality),
             None if zone.is_empty() => String::new(),
-            None => self.of_zone(zone),
+            None => self.with_region(format!("/{zone}")),
         }
     }
 
-    /// The zone of an EndpointSlice, which says no more: of the client's region where its name tells so.
-    fn of_zone(&self, zone: &str) -> String {
-        let own = self.client.locality.as_ref();
-        let region = own.filter(|own| own.zone() == zone || begins_with(zone, own.region()));
-        format!("{}/{zone}", region.map_or("", Locality::region))
+    /// Where something is of which no region is known, as of an EndpointSlice's zone: in the client's region where its zone tells so.
+    fn with_region(&self, locality: String) -> String {
+        let known = Locality(locality.into());
+        let (own, zone) = (self.client.locality.as_ref(), known.zone());
+        let is_own = |own: &&Locality| !zone.is_empty() && (own.zone() == zone || begins_with(zone, own.region()));
+        match own.filter(|_| known.region().is_empty()).filter(is_own) {
+            Some(own) => format!("{}{}", own.region(), known.0),
+            None => known.0.to_string(),
+        }
     }
 
     /// What the cluster's endpoints are chosen by.

@@ -153,3 +153,39 @@ fn dr_14_a_gateway_that_moves_changes_clusters_alone() {
     assert_eq!((findings(&forgotten), forgotten.snapshot), (findings(&unknown), unknown.snapshot));
     assert_eq!(forgotten.work, crate::compiled::Work { clusters: 1, ..Default::default() });
 }
+
+/// Istio compares regions as texts, so that a gateway that knows its region sees such a Node in another. A Node must not make its endpoints look
+/// farther away than the zone of their EndpointSlice alone does.
+#[test]
+fn dr_13_a_node_without_a_region_is_as_near_as_its_zone() {
+    let subzone = "topology.istio.io/subzone: x";
+    // Where the gateway is, the labels of the Node, the zone of the EndpointSlice, where the Node is, and how far away that is.
+    let cases = [
+        ("south/z1/x", "a: b, zone: z1", "", "south/z1", Some(1)),
+        ("south/z1/x", "a: b, zone: z1, SUBZONE", "", "south/z1/x", Some(0)),
+        ("south/z1/x", "SUBZONE", "z1", "south/z1/x", Some(0)),
+        ("south/z1/x", "a: b, zone: z2", "z1", "/z2", Some(3)),
+        ("south/z1/x", "a: b, zone: south-b", "", "south/south-b", Some(2)),
+        ("south/z1/x", "region: south, zone: z2", "", "south/z2", Some(2)),
+        ("south/z1/x", "region: north, zone: z1", "", "north/z1", Some(3)),
+        ("south/z1/x", "a: b", "z1", "south/z1", Some(1)),
+        ("/z1", "a: b, zone: z1", "", "/z1", None),
+        ("south", "a: b, zone: z1", "", "/z1", None),
+        ("south", "a: b", "z1", "/z1", None),
+    ];
+    let known = [
+        node("near", &format!("region: south, zone: z1, {subzone}")),
+        node("in-zone", "region: south, zone: z1, topology.istio.io/subzone: other"),
+        node("in-region", "region: south, zone: z7"),
+        node("far", "region: north, zone: z1"),
+    ];
+    let of_known = "{addresses: [10.0.0.1], nodeName: near}, {addresses: [10.0.0.2], nodeName: in-zone}, \
+                    {addresses: [10.0.0.3], nodeName: in-region}, {addresses: [10.0.0.4], nodeName: far}";
+    for (own, labels, zone, place, distance) in cases {
+        let one = node("one", &labels.replace("SUBZONE", subzone));
+        let endpoints = slice(&format!("{of_known}, {{addresses: [10.0.0.5], nodeName: one, zone: '{zone}'}}"));
+        let found = places(&compiled_with(&[routes(""), endpoints, known.concat(), one].concat(), &at(own)));
+        assert_eq!(found[4].0, place, "{own} {labels} {zone}");
+        assert!(distance.is_none_or(|distance| found[4].1 == distance), "{own} {labels} {zone}: {found:?}");
+    }
+}
