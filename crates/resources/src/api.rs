@@ -22,11 +22,16 @@ pub struct ApiResource {
     pub namespaced: bool,
 }
 
-const NETWORKING: &str = "networking.istio.io";
-const SECURITY: &str = "security.istio.io";
-const NETWORKING_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
-const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];
-const V1: &[&str] = &["v1"];
+/// A group and its versions, the preferred first.
+struct Group {
+    name: &'static str,
+    versions: &'static [&'static str],
+}
+
+const CORE: Group = Group { name: "", versions: &["v1"] };
+const DISCOVERY: Group = Group { name: "discovery.k8s.io", versions: &["v1", "v1beta1"] };
+const NETWORKING: Group = Group { name: "networking.istio.io", versions: &["v1", "v1beta1", "v1alpha3"] };
+const SECURITY: Group = Group { name: "security.istio.io", versions: &["v1", "v1beta1"] };
 
 /// Whether objects of the kind belong to no namespace.
 pub(crate) const fn is_cluster_wide(kind: Kind) -> bool {
@@ -35,50 +40,33 @@ pub(crate) const fn is_cluster_wide(kind: Kind) -> bool {
 
 const fn resource(
     kind: Kind,
-    (group, versions): (&'static str, &'static [&'static str]),
+    group: Group,
     plural: &'static str,
     singular: &'static str,
     short: &'static [&'static str],
 ) -> ApiResource {
+    let Group { name: group, versions } = group;
     ApiResource { kind, group, versions, plural, singular, short, namespaced: !is_cluster_wide(kind) }
 }
 
 /// Every kind that is read.
 pub const ALL: &[ApiResource] = &[
-    resource(Kind::Gateway, (NETWORKING, NETWORKING_VERSIONS), "gateways", "gateway", &["gw"]),
-    resource(Kind::VirtualService, (NETWORKING, NETWORKING_VERSIONS), "virtualservices", "virtualservice", &["vs"]),
-    resource(Kind::DestinationRule, (NETWORKING, NETWORKING_VERSIONS), "destinationrules", "destinationrule", &["dr"]),
-    resource(Kind::ServiceEntry, (NETWORKING, NETWORKING_VERSIONS), "serviceentries", "serviceentry", &["se"]),
-    resource(Kind::WorkloadEntry, (NETWORKING, NETWORKING_VERSIONS), "workloadentries", "workloadentry", &["we"]),
-    resource(
-        Kind::RequestAuthentication,
-        (SECURITY, SECURITY_VERSIONS),
-        "requestauthentications",
-        "requestauthentication",
-        &["ra"],
-    ),
-    resource(
-        Kind::AuthorizationPolicy,
-        (SECURITY, SECURITY_VERSIONS),
-        "authorizationpolicies",
-        "authorizationpolicy",
-        &["ap"],
-    ),
-    resource(
-        Kind::PeerAuthentication,
-        (SECURITY, SECURITY_VERSIONS),
-        "peerauthentications",
-        "peerauthentication",
-        &["pa"],
-    ),
-    resource(Kind::Service, ("", V1), "services", "service", &["svc"]),
-    resource(Kind::Endpoints, ("", V1), "endpoints", "endpoints", &["ep"]),
-    resource(Kind::Pod, ("", V1), "pods", "pod", &["po"]),
-    resource(Kind::Node, ("", V1), "nodes", "node", &["no"]),
-    resource(Kind::Secret, ("", V1), "secrets", "secret", &[]),
-    resource(Kind::Namespace, ("", V1), "namespaces", "namespace", &["ns"]),
-    resource(Kind::ConfigMap, ("", V1), "configmaps", "configmap", &["cm"]),
-    resource(Kind::EndpointSlice, ("discovery.k8s.io", &["v1", "v1beta1"]), "endpointslices", "endpointslice", &[]),
+    resource(Kind::Gateway, NETWORKING, "gateways", "gateway", &["gw"]),
+    resource(Kind::VirtualService, NETWORKING, "virtualservices", "virtualservice", &["vs"]),
+    resource(Kind::DestinationRule, NETWORKING, "destinationrules", "destinationrule", &["dr"]),
+    resource(Kind::ServiceEntry, NETWORKING, "serviceentries", "serviceentry", &["se"]),
+    resource(Kind::WorkloadEntry, NETWORKING, "workloadentries", "workloadentry", &["we"]),
+    resource(Kind::RequestAuthentication, SECURITY, "requestauthentications", "requestauthentication", &["ra"]),
+    resource(Kind::AuthorizationPolicy, SECURITY, "authorizationpolicies", "authorizationpolicy", &["ap"]),
+    resource(Kind::PeerAuthentication, SECURITY, "peerauthentications", "peerauthentication", &["pa"]),
+    resource(Kind::Service, CORE, "services", "service", &["svc"]),
+    resource(Kind::Endpoints, CORE, "endpoints", "endpoints", &["ep"]),
+    resource(Kind::Pod, CORE, "pods", "pod", &["po"]),
+    resource(Kind::Node, CORE, "nodes", "node", &["no"]),
+    resource(Kind::Secret, CORE, "secrets", "secret", &[]),
+    resource(Kind::Namespace, CORE, "namespaces", "namespace", &["ns"]),
+    resource(Kind::ConfigMap, CORE, "configmaps", "configmap", &["cm"]),
+    resource(Kind::EndpointSlice, DISCOVERY, "endpointslices", "endpointslice", &[]),
 ];
 
 impl ApiResource {

@@ -68,7 +68,7 @@ pub struct FaultyBackend {
 impl FaultyBackend {
     /// Starts the one of a number, if that misbehaves; it counts in `attempts`.
     pub fn start(number: u16, attempts: &Attempts) -> std::io::Result<Option<Self>> {
-        let Some(fault) = fault(number) else { return Ok(None) };
+        let Some((fault, once)) = fault(number) else { return Ok(None) };
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -77,7 +77,7 @@ impl FaultyBackend {
             for stream in listener.incoming().map_while(|stream| stream.ok().filter(|_| !flag.load(Ordering::Relaxed)))
             {
                 let attempts = attempts.clone();
-                std::thread::spawn(move || serve(stream, number, fault, &attempts));
+                std::thread::spawn(move || serve(stream, number, fault, once, &attempts));
             }
         });
         Ok(Some(Self { address, ended }))
@@ -92,7 +92,7 @@ impl Drop for FaultyBackend {
     }
 }
 
-fn serve(stream: TcpStream, number: u16, (fault, once): (Fault, bool), attempts: &Attempts) {
+fn serve(stream: TcpStream, number: u16, fault: Fault, once: bool, attempts: &Attempts) {
     let mut reader = BufReader::new(stream);
     while let Some(seen) = read(&mut reader, number) {
         let before = attempts.count(&seen);

@@ -206,22 +206,29 @@ fn check_texts(field: &str, values: &[Text], findings: &mut Findings) {
     }
 }
 
+/// What a value has to be, and what helps where it is not.
+struct Expected {
+    what: &'static str,
+    help: &'static str,
+}
+
 fn check_each(
     field: &str,
     values: &[Text],
-    (what, help): (&str, &str),
+    expected: Expected,
     is_good: impl Fn(&str) -> bool,
     findings: &mut Findings,
 ) {
     for (at, value) in values.iter().enumerate().filter(|(_, value)| !is_good(value)) {
-        let message = format!("`{value}` is not {what}");
-        findings.error(&format!("{field}[{at}]"), code::AUTHORIZATION_VALUE, message, help);
+        let message = format!("`{value}` is not {}", expected.what);
+        findings.error(&format!("{field}[{at}]"), code::AUTHORIZATION_VALUE, message, expected.help);
     }
 }
 
 fn check_blocks(field: &str, values: &[Text], findings: &mut Findings) {
-    let words = ("a valid IP address or range", "write an address, or a range such as 10.0.0.0/8");
-    check_each(field, values, words, is_block, findings);
+    let expected =
+        Expected { what: "a valid IP address or range", help: "write an address, or a range such as 10.0.0.0/8" };
+    check_each(field, values, expected, is_block, findings);
 }
 
 fn is_block(text: &str) -> bool {
@@ -234,7 +241,8 @@ fn is_block(text: &str) -> bool {
 
 fn check_ports(field: &str, values: &[Text], findings: &mut Findings) {
     let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
-    check_each(field, values, ("a valid port", "use a number from 0 to 65535, in quotes"), is_port, findings);
+    let expected = Expected { what: "a valid port", help: "use a number from 0 to 65535, in quotes" };
+    check_each(field, values, expected, is_port, findings);
 }
 
 fn check_accounts(field: &str, values: &[Text], findings: &mut Findings) {
@@ -247,8 +255,9 @@ fn check_accounts(field: &str, values: &[Text], findings: &mut Findings) {
         let named = parts.by_ref().take(2).all(|part| !part.is_empty());
         named && parts.next().is_none() && !value.contains('*') && value.len() <= MAX_ACCOUNT_LENGTH
     };
-    let words = ("a valid service account", "write `name` or `namespace/name`, without wildcards");
-    check_each(field, values, words, is_good, findings);
+    let expected =
+        Expected { what: "a valid service account", help: "write `name` or `namespace/name`, without wildcards" };
+    check_each(field, values, expected, is_good, findings);
 }
 
 /// Why a path cannot be evaluated (AP-06).

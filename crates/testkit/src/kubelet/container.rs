@@ -52,6 +52,15 @@ pub(super) enum State {
     Ended { code: i32, since: String, until: String },
 }
 
+/// What the Node has for the containers of a Pod.
+#[derive(Clone, Copy)]
+pub(super) struct PodContext<'a> {
+    pub(super) images: &'a Images,
+    pub(super) volumes: &'a [Volume],
+    pub(super) folder: &'a Path,
+    pub(super) host: &'a Host,
+}
+
 /// All that it takes to start a container.
 #[derive(Debug)]
 pub(super) struct Container {
@@ -78,13 +87,8 @@ enum Restarts {
 
 impl Container {
     /// Reads a container of a Pod, and makes its root below a folder.
-    pub(super) async fn read(
-        api: &Api,
-        pod: &Value,
-        container: &Value,
-        (images, volumes): (&Images, &[Volume]),
-        (folder, host): (&Path, &Host),
-    ) -> Result<Self> {
+    pub(super) async fn read(api: &Api, pod: &Value, container: &Value, context: &PodContext<'_>) -> Result<Self> {
+        let PodContext { images, volumes, folder, host } = *context;
         let name = text(container, "/name");
         for field in ["lifecycle", "securityContext/privileged"] {
             if container.pointer(&format!("/{field}")).is_some_and(|value| *value != Value::Bool(false)) {

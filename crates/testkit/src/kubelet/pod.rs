@@ -1,6 +1,6 @@
 //! A Pod from its start to its end, and its status.
 
-use super::container::{self, Container, State};
+use super::container::{self, Container, PodContext, State};
 use super::node::{Ending, NODE, Node};
 use super::volumes;
 use crate::kube_api::{self, Api, list, now, text};
@@ -97,8 +97,9 @@ impl Pod {
         let volumes = volumes::make(api, &self.object, &self.folder, host.address).await?;
         let mut containers = Vec::new();
         for one in container::of(&self.object) {
-            let with = (&self.node.images, &*volumes);
-            let container = Container::read(api, &self.object, one, with, (&self.folder, &host)).await;
+            let context =
+                PodContext { images: &self.node.images, volumes: &volumes, folder: &self.folder, host: &host };
+            let container = Container::read(api, &self.object, one, &context).await;
             containers.push(container.with_context(|| format!("container {}", text(one, "/name")))?);
         }
         Ok((host, containers))
@@ -119,17 +120,17 @@ impl Pod {
             });
         }
         drop(out);
-        while let Some(changed) = states.recv().await {
-            self.take(changed);
+        while let Some((at, state)) = states.recv().await {
+            self.take(at, state);
             // Those that came meanwhile are part of the same status.
-            while let Ok(changed) = states.try_recv() {
-                self.take(changed);
+            while let Ok((at, state)) = states.try_recv() {
+                self.take(at, state);
             }
             self.report(Some(host)).await;
         }
     }
 
-    fn take(&mut self, (at, state): (usize, State)) {
+    fn take(&mut self, at: usize, state: State) {
         let Some(container) = self.containers.get_mut(at) else { return };
         if let (State::Ended { .. }, State::Running { .. }) = (&container.state, &state) {
             container.restarts += 1;
