@@ -31,6 +31,10 @@ impl<T: PartialEq> Object<T> {
     fn means_the_same(&self, other: &Self) -> bool {
         self.key == other.key && self.meta == other.meta && self.spec == other.spec
     }
+
+    fn is_elsewhere(&self, other: &Self) -> bool {
+        self.source != other.source
+    }
 }
 
 /// Labels, annotations and age of an object.
@@ -114,11 +118,15 @@ macro_rules! kinds {
             fn apply(&mut self, change: Change) -> Option<ObjectRef> {
                 match change {
                     $(Change::Put(AnyObject::$kind(object)) => {
-                        let same = self.$field.get(&object.key).is_some_and(|before| before.means_the_same(&object));
+                        let before = self.$field.get(&object.key).filter(|before| before.means_the_same(&object));
+                        // Readers keep the objects of before: one that is the same in all takes no room twice.
+                        let (is_new, is_elsewhere) =
+                            (before.is_none(), before.is_none_or(|before| before.is_elsewhere(&object)));
                         let changed = ObjectRef { kind: Kind::$kind, key: object.key.clone() };
-                        // Also put when it means the same: it may stand elsewhere now.
-                        self.$field.insert_mut(object.key.clone(), object);
-                        (!same).then_some(changed)
+                        if is_elsewhere {
+                            self.$field.insert_mut(object.key.clone(), object);
+                        }
+                        is_new.then_some(changed)
                     })+
                     Change::Delete(object) => {
                         let there = match object.kind { $(Kind::$kind => self.$field.remove_mut(&object.key)),+ };
@@ -261,6 +269,8 @@ mod tests {
         assert_eq!((one.generation, one.changed.len(), one.len()), (1, 1, 1));
         let same = one.with([Change::Put(entry("1.1.1.1"))]);
         assert_eq!((same.generation, same.changed.len()), (2, 0));
+        let entries = [&one, &same].map(|set| set.workload_entries.values().next().unwrap());
+        assert!(Arc::ptr_eq(entries[0], entries[1]), "it is not kept twice");
         let gone = same.with([Change::Delete(entry("1.1.1.1").object_ref()), Change::Delete(entry("").object_ref())]);
         assert_eq!((gone.changed.len(), gone.is_empty()), (1, true));
         assert_eq!(one.len(), 1, "the sets before stay as they were");

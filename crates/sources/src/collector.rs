@@ -6,6 +6,7 @@ use crate::findings;
 use crate::mesh::MeshText;
 use crate::stream::StreamTexts;
 use resources::Map;
+use resources::api::ApiResource;
 use resources::diagnostic::{Diagnostic, SourceLocation};
 use resources::key::{Kind, ObjectRef};
 use resources::set::{Absence, AnyObject, Change, ResourceSet};
@@ -18,7 +19,7 @@ use std::time::Instant;
 pub struct Loaded {
     /// The objects.
     pub set: Arc<ResourceSet>,
-    /// The versions of those objects that have one, also of objects whose present version has errors.
+    /// The versions of Istio's objects, to which their statuses refer, where they have one; also of objects whose present version has errors.
     pub versions: Map<ObjectRef, Arc<ObjectVersion>>,
     /// Whether every part of the source has been read once. Before that, objects may be missing, and the set must not be served.
     pub complete: bool,
@@ -239,8 +240,11 @@ impl Collector {
         version.is_some_and(|version| before.is_some_and(|before| before.resource_version == version.resource_version))
     }
 
-    /// A version with another generation counts: the status of its object refers to that.
+    /// A version with another generation counts: the status of its object refers to that. Those of other objects are not kept.
     fn set_version(&mut self, object: &ObjectRef, version: Option<Box<ObjectVersion>>, pending: &mut Pending) {
+        if !ApiResource::of(object.kind).is_some_and(ApiResource::is_istio) {
+            return;
+        }
         let before = self.versions.get(object).map(|before| before.generation);
         pending.counts |= before != version.as_ref().map(|version| version.generation);
         match version {

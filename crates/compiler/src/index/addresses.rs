@@ -2,21 +2,21 @@
 //! again when a Pod changes, and which labels an endpoint has.
 
 use crate::fast::FastMap;
+use crate::few::Sorted;
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::Object;
 use resources::spec::core::{EndpointSlice, Endpoints, TargetRef};
 use resources::spec::pod::Pod;
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The index.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
-    pods: FastMap<IpAddr, BTreeSet<Key>>,
-    holders: FastMap<IpAddr, BTreeSet<ObjectRef>>,
+    pods: FastMap<IpAddr, Sorted<Key>>,
+    holders: FastMap<IpAddr, Sorted<ObjectRef>>,
     /// Those that name a Pod.
-    naming: FastMap<Key, BTreeSet<ObjectRef>>,
+    naming: FastMap<Key, Sorted<ObjectRef>>,
 }
 
 impl Addresses {
@@ -63,13 +63,13 @@ impl Addresses {
 
     /// The Pod that has an address: the first by name, should several say so.
     pub(crate) fn pod_at(&self, address: IpAddr) -> Option<&Key> {
-        self.pods.get(&address)?.first()
+        self.pods.get(&address)?.as_slice().first()
     }
 
     /// Everything that has endpoints with a Pod's addresses or that names it.
     pub(crate) fn holders(&self, object: &Object<Pod>) -> impl Iterator<Item = &ObjectRef> {
-        let by_address = addresses(object).filter_map(|address| self.holders.get(&address)).flatten();
-        by_address.chain(self.naming.get(&object.key).into_iter().flatten())
+        let by_address = addresses(object).filter_map(|address| self.holders.get(&address));
+        by_address.chain(self.naming.get(&object.key)).flat_map(Sorted::as_slice)
     }
 }
 
@@ -83,9 +83,9 @@ fn addresses(object: &Object<Pod>) -> impl Iterator<Item = IpAddr> {
     object.spec.addresses().filter_map(|address| address.parse().ok())
 }
 
-fn set<K: Eq + std::hash::Hash, V: Ord + Clone>(map: &mut FastMap<K, BTreeSet<V>>, key: K, value: &V, present: bool) {
+fn set<K: Eq + std::hash::Hash, V: Ord + Clone>(map: &mut FastMap<K, Sorted<V>>, key: K, value: &V, present: bool) {
     if present {
-        map.entry(key).or_default().insert(value.clone());
+        map.entry(key).or_default().insert(value);
     } else if let Some(values) = map.get_mut(&key) {
         values.remove(value);
         if values.is_empty() {
