@@ -26,7 +26,7 @@ use resources::key::Key;
 use resources::spec::destination_rule::ProxyProtocolVersion as ProxyVersion;
 use resources::spec::gateway::Protocol;
 use resources::spec::scalar;
-use secured::Secured;
+use secured::{Asked, Secured};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +111,9 @@ fn for_client(context: CompileContext<'_>, client: &Workload, wanted: Wanted<'_>
     let is_seen = !id.is_forward() || speaks_http(port.forwarded());
     let seen_rules = rules.as_ref().filter(|_| is_seen);
     let pins = seen_rules.and_then(|rules| rules.annotation(CERTIFICATE_SPKI)).map(|(_, pins)| pins);
-    let Secured { tls, fault, mut used, notes } = secured::compile(context, client, backing, effective.tls, pins);
+    let owner = rules.as_ref().map_or("", Merged::namespace);
+    let asked = Asked { owner, tls: effective.tls, pins };
+    let Secured { tls, fault, mut used, notes } = secured::compile(context, client, backing, asked);
     let tls = tls.filter(|_| is_seen);
     let injected = credential::compile(context, client, seen_rules, tls.as_deref(), &mut used);
     let guard = rules.as_ref().and_then(Merged::guard);

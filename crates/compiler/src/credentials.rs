@@ -28,6 +28,8 @@ pub(crate) struct Used {
 pub(crate) struct Finder<'a, 'n> {
     pub(crate) context: CompileContext<'a>,
     pub(crate) workload: &'a Workload,
+    /// The namespace of the object that says what is looked for.
+    pub(crate) owner: &'n str,
     /// The path of the TLS settings.
     pub(crate) field: &'n str,
     pub(crate) notes: &'n mut Notes,
@@ -193,8 +195,11 @@ impl<'a> Finder<'a, '_> {
 
     fn file(&mut self, path: &str) -> Result<&'a [u8], Fault> {
         self.used.files.insert(path.into());
-        let found = self.context.set.files.get(path).map(|bytes| &**bytes);
-        found.ok_or_else(|| Fault::Missing(format!("there is no file `{path}` that can be read")))
+        // Whoever may write objects elsewhere is not trusted with the files of the gateway.
+        let found = self.context.set.files.get(path, self.owner).map_err(|only| {
+            Fault::Missing(format!("only objects of namespace {only} may name files, and this one names `{path}`"))
+        })?;
+        found.map(|bytes| &**bytes).ok_or_else(|| Fault::Missing(format!("there is no file `{path}` that can be read")))
     }
 
     fn faulty(&mut self, fault: Fault, at: &str) -> Credential {

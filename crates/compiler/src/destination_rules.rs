@@ -67,6 +67,11 @@ impl<'a> Merged<'a> {
         self.rules.iter().find_map(|rule| Some((&rule.key, &**rule.meta.annotations.get(name)?)))
     }
 
+    /// The namespace of the rules.
+    pub(crate) fn namespace(&self) -> &'a str {
+        self.rules.first().map_or("", |rule| &*rule.key.namespace)
+    }
+
     /// The oldest of the rules.
     pub(crate) fn origin(&self) -> Option<Origin> {
         let Key { namespace, name } = self.rules.first()?.key.clone();

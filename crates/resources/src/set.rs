@@ -2,6 +2,7 @@
 
 use crate::Map;
 use crate::diagnostic::SourceLocation;
+use crate::file_contents::FileContents;
 use crate::key::{Key, Kind, ObjectRef};
 use crate::spec::core::{ConfigMap, EndpointSlice, Endpoints, Namespace, Node, Secret, Service};
 use crate::spec::destination_rule::DestinationRule;
@@ -102,8 +103,8 @@ macro_rules! kinds {
             pub generation: u64,
             /// What differs from the set before, sorted.
             pub changed: Arc<[ObjectRef]>,
-            /// Contents of the files that objects name, by the path as it is written; absent are those that cannot be read.
-            pub files: Map<Arc<str>, Arc<[u8]>>,
+            /// The files that objects name.
+            pub files: FileContents,
             /// Files that differ from the set before, sorted; those that came and went among them.
             pub changed_files: Arc<[Arc<str>]>,
             /// Objects that somebody wrote and that are not there all the same, with the reason.
@@ -200,17 +201,9 @@ impl ResourceSet {
     }
 
     /// The set with these files in place of those that it has. Belongs to the same generation.
-    pub fn with_files(mut self, files: Map<Arc<str>, Arc<[u8]>>) -> Self {
-        let mut changed: Vec<Arc<str>> = Vec::new();
-        for (here, there) in [(&self.files, &files), (&files, &self.files)] {
-            changed.extend(
-                here.iter().filter(|(path, bytes)| there.get(*path) != Some(*bytes)).map(|(path, _)| Arc::clone(path)),
-            );
-        }
-        changed.sort_unstable();
-        changed.dedup();
+    pub fn with_files(mut self, files: FileContents) -> Self {
+        self.changed_files = self.files.differing(&files).into();
         self.files = files;
-        self.changed_files = changed.into();
         self
     }
 

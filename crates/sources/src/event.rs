@@ -16,8 +16,8 @@
 
 use crate::mesh::MeshText;
 use crate::stream::StreamTexts;
-use resources::Map;
 use resources::diagnostic::{Diagnostic, SourceLocation};
+use resources::file_contents::FileContents;
 use resources::key::{Kind, ObjectRef};
 use resources::set::{Absence, AnyObject};
 use std::path::Path;
@@ -45,8 +45,8 @@ pub enum SourceEvent {
     Findings(Arc<[Diagnostic]>),
     /// Why an object that is referred to does not exist; `None`: no reason is known any more.
     Absent(ObjectRef, Option<Absence>),
-    /// The contents of the files that objects name, by path as written, in place of those reported before.
-    Files(Map<Arc<str>, Arc<[u8]>>),
+    /// The files that objects name, in place of those reported before.
+    Files(FileContents),
     /// The mesh settings of a file, or that there is no file of them.
     Mesh(Option<MeshText>),
     /// Texts of input that can be read only once.

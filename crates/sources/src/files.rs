@@ -15,6 +15,7 @@ use crate::stream::{self, StreamTexts};
 use hashbrown::HashMap;
 use resources::Map;
 use resources::diagnostic::Diagnostic;
+use resources::file_contents::FileContents;
 use resources::key::ObjectRef;
 use resources::set::{Absence, Change, ResourceSet};
 use std::collections::BTreeMap;
@@ -186,8 +187,8 @@ impl Files {
             Change::Delete(object) => SourceEvent::Delete(object),
         }));
         events.extend(absent.iter().flat_map(|absent| differing(&set.absent, absent)));
-        if other_named || set.files.size() != self.named.read() {
-            events.push(SourceEvent::Files(self.named.contents()));
+        if other_named || set.files.len() != self.named.read() {
+            events.push(SourceEvent::Files(FileContents::of_all(self.named.contents())));
         }
         if first || other_mesh {
             events.push(SourceEvent::Mesh(self.mesh.text()));

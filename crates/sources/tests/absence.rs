@@ -219,7 +219,7 @@ fn gw_11_a_certificate_that_cannot_be_had_leaves_the_one_before() {
     fs::write(&certificate, "one").unwrap();
     fs::write(folder.path().join("gateway.yaml"), gateway).unwrap();
     let mut source = source(folder.path());
-    let content = |loaded: &Loaded| loaded.set.files.get("certs/a.crt").map(|bytes| bytes.to_vec());
+    let content = |loaded: &Loaded| loaded.set.files.get("certs/a.crt", "any").unwrap().map(|bytes| bytes.to_vec());
     let first = source.refresh().unwrap();
     assert_eq!((content(&first), codes(&first)), (Some(b"one".to_vec()), vec![]));
     fs::write(&certificate, "").unwrap();

@@ -212,7 +212,8 @@ fn gw_11_files_that_gateways_name_are_read_with_them_and_again_when_they_change(
     fs::write(folder.path().join("gateway.yaml"), gateway).unwrap();
     let mut source = FileReader::new(vec![folder.path().to_owned()]).unwrap();
     let set = source.refresh().unwrap().set;
-    let content = |set: &resources::set::ResourceSet, name: &str| set.files.get(name).map(|bytes| bytes.to_vec());
+    let content =
+        |set: &resources::set::ResourceSet, name: &str| set.files.get(name, "any").unwrap().map(|bytes| bytes.to_vec());
     assert_eq!((content(&set, "certs/a.crt"), content(&set, "certs/a.key")), (Some(b"one".to_vec()), None));
     fs::write(folder.path().join("certs/next"), "two").unwrap();
     fs::rename(folder.path().join("certs/next"), folder.path().join("certs/a.crt")).unwrap();

@@ -259,7 +259,7 @@ fn gw_11_a_certificate_is_read_when_its_writer_closes_it() {
     watched.poll(50);
     let content = |watched: &Watched| {
         let files = &watched.last.as_ref().unwrap().set.files;
-        files.get("../a.crt").map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        files.get("../a.crt", "any").unwrap().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
     };
     assert_eq!(content(&watched).as_deref(), Some("first version"));
     watched.poll(50);

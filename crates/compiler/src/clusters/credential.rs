@@ -58,7 +58,8 @@ pub(super) fn compile(
     let Some((key, name)) = rules.and_then(|rules| rules.annotation(CREDENTIAL)) else { return Injected::default() };
     let mut notes = Notes::default();
     let found = if *key.namespace == *client.namespace || *key.namespace == *context.settings.root_namespace() {
-        let mut finder = Finder { context, workload: client, field: "metadata", notes: &mut notes, used };
+        let mut finder =
+            Finder { context, workload: client, owner: &key.namespace, field: "metadata", notes: &mut notes, used };
         read(name.trim(), &mut finder)
     } else {
         // The rule decides who receives the Secret.

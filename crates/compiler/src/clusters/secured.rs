@@ -23,14 +23,23 @@ pub(super) struct Secured {
     pub(super) notes: Notes,
 }
 
+/// What the rules of a host ask for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The namespace of the rules, of which none are merged with those of another; empty where there are none.
+    pub(super) owner: &'a str,
+    pub(super) tls: Option<&'a written::ClientTls>,
+    pub(super) pins: Option<&'a str>,
+}
+
 /// Works the settings of a rule out.
 pub(super) fn compile(
     context: CompileContext<'_>,
     client: &Workload,
     backing: Backing<'_>,
-    tls: Option<&written::ClientTls>,
-    pins: Option<&str>,
+    asked: Asked<'_>,
 ) -> Secured {
+    let Asked { owner, tls, pins } = asked;
     let mut secured = Secured { tls: None, fault: None, used: Used::default(), notes: Notes::default() };
     let mode = tls.and_then(|tls| tls.mode).unwrap_or(ClientTlsMode::Disable);
     let Some(tls) = tls.filter(|_| mode != ClientTlsMode::Disable) else {
@@ -40,7 +49,7 @@ pub(super) fn compile(
         return secured;
     };
     let Secured { used, notes, .. } = &mut secured;
-    let mut finder = Finder { context, workload: client, field: "spec.trafficPolicy.tls", notes, used };
+    let mut finder = Finder { context, workload: client, owner, field: "spec.trafficPolicy.tls", notes, used };
     let identity = match mode {
         ClientTlsMode::Disable => return secured,
         ClientTlsMode::Simple => Ok(None),

@@ -4,6 +4,7 @@ use super::mesh_settings::settings;
 use super::world::{compiled_with, endpoints, entry, findings, gateway, set, virtual_service};
 use crate::{Compiled, Memo, Settings, compile};
 use ir::{ClientAuth, Credential, HostPattern, Termination, TlsParameters, TlsVersion, Trust, Verify};
+use resources::file_contents::FileContents;
 use std::sync::Arc;
 
 macro_rules! data {
@@ -237,8 +238,68 @@ fn dr_41_a_list_of_revoked_certificates_counts_with_the_systems_authorities() {
     let crl = include_bytes!("../../../testkit/data/x509-v1/ca.crl");
     let mut files = ir::Map::new_sync();
     files.insert_mut(Arc::from("/crl"), Arc::from(&crl[..]));
-    let compiled = compile(&set(&to_backend(rule)).with_files(files), &Settings::default(), &mut Memo::default());
+    let compiled = compile(
+        &set(&to_backend(rule)).with_files(FileContents::of_all(files)),
+        &Settings::default(),
+        &mut Memo::default(),
+    );
     let tls = compiled.snapshot.clusters.values().next().unwrap().tls.clone().unwrap();
     let Verify::Authorities { trust: Some(trust), by_sni: true } = &tls.verify else { panic!("{:?}", tls.verify) };
     assert_eq!((trust.authorities.len(), trust.revoked.len()), (0, 1));
+}
+
+/// Whoever may write objects in another namespace could use the keys of the gateway otherwise, those that its own objects name included.
+#[test]
+fn gw_11_files_of_one_namespace_are_used_by_no_object_of_another() {
+    let files = [
+        ("/server.crt", data!("server.crt")),
+        ("/server.key", data!("server.key")),
+        ("/client.crt", data!("client.crt")),
+        ("/client.key", data!("client.key")),
+        ("/ca.crt", data!("ca.crt")),
+        ("/ca.crl", data!("ca.crl")),
+    ];
+    let contents: ir::Map<Arc<str>, Arc<[u8]>> =
+        files.into_iter().map(|(path, text)| (path.into(), text.as_bytes().into())).collect();
+    // The objects are in namespace `default`.
+    let of = |text: &str, only: &str| {
+        let files = FileContents::of_all(contents.clone()).only_of(only.into());
+        compile(&set(text).with_files(files), &Settings::default(), &mut Memo::default())
+    };
+    let is_missed = |compiled: &Compiled, object: &str| findings(compiled).contains(&format!("MG6011 {object}"));
+    for tls in [
+        "mode: SIMPLE, serverCertificate: /server.crt, privateKey: /server.key",
+        "mode: MUTUAL, serverCertificate: /server.crt, privateKey: /server.key, caCertificates: /ca.crt",
+        "mode: MUTUAL, serverCertificate: /server.crt, privateKey: /server.key, caCertificates: /ca.crt, caCrl: /ca.crl",
+    ] {
+        let text = servers(&[("*", tls)]);
+        let is_closed = |compiled: &Compiled| {
+            let (_, termination) = terminations(compiled).remove(0);
+            is_missing(&termination) || required(&termination).is_some_and(|trust| trust.authorities.is_empty())
+        };
+        let (own, other) = (of(&text, "default"), of(&text, "istio-system"));
+        assert!(!is_closed(&own) && !is_missed(&own, "Gateway default/gw"), "{tls}: {:?}", findings(&own));
+        assert!(is_closed(&other) && is_missed(&other, "Gateway default/gw"), "{tls}: {:?}", findings(&other));
+    }
+    for tls in [
+        "mode: MUTUAL, clientCertificate: /client.crt, privateKey: /client.key",
+        "mode: SIMPLE, caCertificates: /ca.crt",
+        "mode: SIMPLE, caCrl: /ca.crl",
+    ] {
+        for (policy, id) in [
+            (format!("  trafficPolicy: {{tls: {{{tls}}}}}\n  subsets: [{{name: v1, labels: {{version: v1}}}}]"), "||"),
+            (
+                format!(
+                    "  trafficPolicy: {{portLevelSettings: [{{port: {{number: 80}}, tls: {{{tls}}}}}]}}\n  subsets: [{{name: v1, labels: {{version: v1}}}}]"
+                ),
+                "||",
+            ),
+            (format!("  subsets: [{{name: v1, labels: {{version: v1}}, trafficPolicy: {{tls: {{{tls}}}}}}}]"), "|v1|"),
+        ] {
+            let withheld = |compiled: &Compiled| endpoints(compiled, &format!("outbound|80{id}b.test")) == ["no TLS"];
+            let (own, other) = (of(&to_backend(&policy), "default"), of(&to_backend(&policy), "istio-system"));
+            assert!(!withheld(&own) && !is_missed(&own, "DestinationRule default/b"), "{policy}: {:?}", findings(&own));
+            assert!(withheld(&other) && is_missed(&other, "DestinationRule default/b"), "{policy}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use resources::code;
 use resources::diagnostic::Severity;
+use resources::file_contents::FileContents;
 use resources::key::Key;
 use resources::read::{documents, read};
 use std::path::Path;
@@ -133,7 +134,8 @@ fn changes_are_gathered_until_they_are_taken() {
     let mut collector = collector(vec![upsert(entry("one", "1.1.1.1"), None), upsert(entry("two", "1.1.1.1"), None)]);
     let before = collector.set().generation;
     let files = [("a.pem".into(), Arc::from(&b"a"[..]))].into_iter().collect();
-    collector.apply(vec![upsert(entry("one", "2.2.2.2"), None), SourceEvent::Files(files)].into());
+    collector
+        .apply(vec![upsert(entry("one", "2.2.2.2"), None), SourceEvent::Files(FileContents::of_all(files))].into());
     collector.apply(vec![SourceEvent::Absent(object(Kind::Gateway, "g"), Some(Absence::Invalid("MG1")))].into());
     collector.apply(vec![SourceEvent::Delete(entry_ref("two"))].into());
     let Loaded { set, .. } = collector.take();

@@ -2,7 +2,7 @@
 //! it is asked, which is the followers'.
 
 use super::local_files::LocalFiles;
-use super::object::{deny_files, kind, name, service, strip, version};
+use super::object::{kind, name, service, strip, version};
 use super::references::{Reference, References};
 use super::slices::Slices;
 use super::state::State;
@@ -151,7 +151,6 @@ impl Keeper {
             self.observe_status(&object, version.as_deref(), &value);
         }
         strip(object.kind, &mut value);
-        deny_files(&object, &self.namespace, &mut value);
         let to_keep = (is_new && self.state.is_some()).then(|| value.to_string());
         let reading = read::read_value(value);
         let findings: Arc<[_]> = reading.diagnostics.into();

@@ -15,8 +15,10 @@ use std::sync::Arc;
 /// The files, and what is new about them.
 pub(super) struct LocalFiles {
     files: WatchedFiles,
-    /// The namespace whose objects may name files; `None`: no object may.
-    namespace: Option<Arc<str>>,
+    /// The namespace whose objects may name files: that of the gateway.
+    namespace: Arc<str>,
+    /// Whether any object may.
+    may_be_named: bool,
     /// Objects that may name files, as they changed since the last reading.
     naming: Changes,
     /// Whether the mesh settings that are named have not been read yet.
@@ -33,12 +35,12 @@ impl LocalFiles {
     /// `certificates`: whoever may write objects elsewhere is not trusted with the files of this machine.
     pub(super) fn new(mesh: Option<PathBuf>, certificates: Option<PathBuf>, namespace: Arc<str>) -> Self {
         let mut files = Files::default();
-        let (awaits_mesh, namespace) = (mesh.is_some(), certificates.is_some().then_some(namespace));
+        let (awaits_mesh, may_be_named) = (mesh.is_some(), certificates.is_some());
         files.set_mesh(mesh);
         files.confine_named(certificates);
         let (naming, begun, is_due, is_requested) = Default::default();
         let files = WatchedFiles::new(files);
-        Self { files, namespace, naming, awaits_mesh, begun, is_due, is_requested }
+        Self { files, namespace, may_be_named, naming, awaits_mesh, begun, is_due, is_requested }
     }
 
     /// Whether the mesh settings that are named have not been read yet.
@@ -47,7 +49,7 @@ impl LocalFiles {
     }
 
     fn may_name(&self, object: &ObjectRef) -> bool {
-        has_file_fields(object.kind) && self.namespace.as_ref() == Some(&object.key.namespace)
+        self.may_be_named && has_file_fields(object.kind) && self.namespace == object.key.namespace
     }
 
     /// Waits for a change of the files. Can be cancelled without loss.
@@ -97,7 +99,7 @@ impl LocalFiles {
             return Vec::new();
         };
         let mut events = batch.unwrap_or_default().events;
-        events.retain(|event| match event {
+        events.retain_mut(|event| match event {
             SourceEvent::Findings(found) => {
                 problems.set_files(Arc::clone(found));
                 false
@@ -106,7 +108,11 @@ impl LocalFiles {
                 self.awaits_mesh &= mesh.is_none();
                 !self.awaits_mesh
             }
-            SourceEvent::Files(_) => true,
+            // Whoever may write objects elsewhere is not trusted with the files of this machine, those that are read included.
+            SourceEvent::Files(files) => {
+                *files = std::mem::take(files).only_of(Arc::clone(&self.namespace));
+                true
+            }
             SourceEvent::Unavailable(..) | SourceEvent::Available(_) => true,
             // All else is the cluster's to say: which objects there are, and when the configuration is complete.
             _ => false,

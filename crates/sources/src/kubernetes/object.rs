@@ -62,30 +62,3 @@ fn strip_node(fields: &mut Map<String, Value>) {
 pub(super) fn has_file_fields(kind: Kind) -> bool {
     matches!(kind, Kind::Gateway | Kind::DestinationRule)
 }
-
-/// Those fields.
-const FILES: [&str; 5] = ["serverCertificate", "clientCertificate", "privateKey", "caCertificates", "caCrl"];
-
-/// Has an object of another namespace than the gateway's name no file: whoever may write it is not trusted with the files of the gateway. What it asks
-/// for then fails, as with a file that is not there, and the name says why.
-pub(super) fn deny_files(object: &ObjectRef, gateway: &str, value: &mut Value) {
-    if has_file_fields(object.kind)
-        && *object.key.namespace != *gateway
-        && let Some(spec) = value.get_mut("spec")
-    {
-        deny_in(spec, &format!(" (only objects of namespace {gateway} may name files)"));
-    }
-}
-
-fn deny_in(value: &mut Value, why: &str) {
-    match value {
-        Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| match value {
-            Value::String(path) if FILES.contains(&&**field) && !path.is_empty() && !path.ends_with(why) => {
-                path.push_str(why);
-            }
-            value => deny_in(value, why),
-        }),
-        Value::Array(values) => values.iter_mut().for_each(|value| deny_in(value, why)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}

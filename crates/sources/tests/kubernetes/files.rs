@@ -15,7 +15,7 @@ fn mesh(loaded: &Loaded) -> Option<&str> {
 }
 
 fn content<'a>(loaded: &'a Loaded, path: &Path) -> Option<&'a [u8]> {
-    loaded.set.files.get(path.to_str().unwrap()).map(|content| &**content)
+    loaded.set.files.get(path.to_str().unwrap(), "istio-system").unwrap().map(|content| &**content)
 }
 
 fn rule(path: &Path) -> String {
@@ -146,9 +146,10 @@ async fn objects_name_files_of_the_folder_in_the_namespace_of_the_gateway_alone(
     let mut cluster =
         Cluster::with(&server.kubeconfig(), |settings| settings.certificates = Some(folder.path().into())).await;
     let loaded = cluster.complete().await;
-    let files: Vec<&str> = loaded.set.files.iter().map(|(path, _)| &**path).collect();
+    let files: Vec<&str> = loaded.set.files.paths().map(|path| &**path).collect();
     assert_eq!(files, [inside.to_str().unwrap()]);
-    assert!(named(loaded).contains("(only objects of namespace istio-system may name files)"), "{}", named(loaded));
+    assert_eq!(loaded.set.files.get(inside.to_str().unwrap(), "a"), Err("istio-system"));
+    assert!(loaded.set.destination_rules.size() == 2 && !named(loaded).contains("may name files"), "{}", named(loaded));
     for path in [
         &secret,
         &link,

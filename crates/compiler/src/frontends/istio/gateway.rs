@@ -132,7 +132,8 @@ impl Servers<'_, '_> {
         let (kind, tls) = server::kind(written, protocol, field, notes)?;
         let field = format!("{field}.tls");
         let (context, used) = (self.planner.context, &mut self.plan.used);
-        let mut finder = Finder { context, workload: self.workload, field: &field, notes, used };
+        let mut finder =
+            Finder { context, workload: self.workload, owner: &self.gateway.key.namespace, field: &field, notes, used };
         Some(match (kind, tls) {
             (server::Kind::Http, _) => ServerKind::Http {
                 to_https: written.tls.as_ref().is_some_and(|tls| tls.https_redirect),

@@ -17,6 +17,7 @@ pub(super) const ORDER: &[List<'static>] = &[
             "suggest",
             "validate",
             "yaml",
+            "file_contents",
             "set",
             "read",
         ],
