@@ -73,6 +73,14 @@ pub(super) enum Observed {
 /// The reader of what is observed is gone.
 pub(super) struct Closed;
 
+/// Why a watch ended.
+enum Ended {
+    /// A listing is asked for.
+    Asked,
+    /// The server does not continue it.
+    Refused,
+}
+
 /// One kind that is followed.
 pub(super) struct Follower {
     pub(super) cluster: Cluster,
@@ -103,7 +111,7 @@ impl Follower {
     }
 
     async fn follow(&mut self) -> Result<(), Closed> {
-        let mut failures = 0;
+        let (mut failures, mut short) = (0, 0);
         let mut missing_since: Option<Instant> = None;
         // The listings that had been asked for when it was last reported that the kind is not there.
         let mut told = None;
@@ -112,7 +120,12 @@ impl Follower {
             match self.list(asked).await? {
                 Ok((version, resource_version)) => {
                     (failures, missing_since, told, self.was_there) = (0, None, None, true);
-                    self.watch(version, resource_version).await?;
+                    let begun = Instant::now();
+                    match self.watch(version, resource_version).await? {
+                        // A server that does not watch from where it has just listed is not asked in a loop.
+                        Ended::Refused if begun.elapsed() < self.pace.first => self.wait(&mut short).await,
+                        Ended::Refused | Ended::Asked => short = 0,
+                    }
                 }
                 Err(Failure::Expired) => self.wait(&mut failures).await,
                 // From the beginning: the next page is to be asked for as the first was.
@@ -192,7 +205,7 @@ impl Follower {
     }
 
     /// Watches the kind until it has to be listed again.
-    async fn watch(&mut self, version: &'static str, mut resource_version: String) -> Result<(), Closed> {
+    async fn watch(&mut self, version: &'static str, mut resource_version: String) -> Result<Ended, Closed> {
         let mut failures = 0;
         let mut reported = false;
         loop {
@@ -208,7 +221,7 @@ impl Follower {
                 Part::Whole => request.watch(&params, &resource_version),
                 Part::Metadata => request.watch_metadata(&params, &resource_version),
             };
-            let Ok(request) = request else { return Ok(()) };
+            let Ok(request) = request else { return Ok(Ended::Refused) };
             let failure = match self.cluster.client.request_events::<Value>(request).await {
                 Ok(events) => {
                     if std::mem::take(&mut reported) {
@@ -218,7 +231,7 @@ impl Follower {
                     loop {
                         let event = tokio::select! {
                             event = events.try_next() => event,
-                            asked = self.relist.changed() => return asked.map_err(|_| Closed),
+                            asked = self.relist.changed() => return asked.map(|()| Ended::Asked).map_err(|_| Closed),
                         };
                         match event {
                             Ok(Some(event)) => {
@@ -239,7 +252,7 @@ impl Follower {
                 // The end of its time. A server that ends watches at once is not asked in a loop.
                 None if begun.elapsed() >= self.pace.first => failures = 0,
                 None => self.wait(&mut failures).await,
-                Some(Failure::Expired | Failure::Missing | Failure::TooLarge) => return Ok(()),
+                Some(Failure::Expired | Failure::Missing | Failure::TooLarge) => return Ok(Ended::Refused),
                 Some(Failure::Problem(problem)) => {
                     // The first failure may be that of a connection that was idle.
                     if failures > 0 {
@@ -248,7 +261,7 @@ impl Follower {
                     }
                     self.wait(&mut failures).await;
                     if failures > FAILURES {
-                        return Ok(());
+                        return Ok(Ended::Refused);
                     }
                 }
             }

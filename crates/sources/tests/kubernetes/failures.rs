@@ -4,6 +4,7 @@ use super::cluster::{Cluster, GATEWAY, GATEWAYS, SECRETS, VIRTUAL_SERVICES, code
 use resources::key::Kind;
 use sources::Loaded;
 use testkit::api_server::ApiServer;
+use testkit::wait::TIMEOUT;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_not_gone() {
@@ -131,4 +132,22 @@ async fn fewer_objects_are_asked_for_where_a_page_is_too_large() {
     assert_eq!(cluster.complete().await.set.config_maps.size(), 400);
     let of_size = |size: usize| server.requests(&format!("/configmaps?&limit={size}"));
     assert_eq!((of_size(500), of_size(250)), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_watch_is_not_asked_for_listings_in_a_loop() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.refuse(400, Some("/gateways?&watch"));
+    let mut cluster = Cluster::with(&server.kubeconfig(), |settings| {
+        (settings.pace.first, settings.pace.longest) = (10 * TIMEOUT, 10 * TIMEOUT);
+    })
+    .await;
+    cluster.complete().await;
+    testkit::wait::until("the watch", || server.requests("/gateways?&watch") == 1);
+    for number in 1..=20 {
+        server.apply(&route(&format!("r{number}"), "b"));
+        cluster.until("the route", |loaded| loaded.set.virtual_services.size() == number).await;
+    }
+    assert_eq!(server.requests(&format!("{GATEWAYS}?&limit")), 1);
 }
