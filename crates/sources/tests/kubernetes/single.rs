@@ -13,10 +13,10 @@ fn addresses(loaded: &Loaded) -> Vec<String> {
     slices.map(|one| one.spec.endpoints[0].addresses[0].to_string()).collect()
 }
 
-/// Applies a further Gateway, and waits until it is seen: what was observed before has been dealt with.
+/// Applies a further VirtualService, and waits until it is seen: those of before have been dealt with, since a kind has one watch.
 async fn mark(server: &ApiServer, cluster: &mut Cluster, name: &str) {
-    server.apply(&GATEWAY.replace("name: g,", &format!("name: {name},")));
-    cluster.until("the mark", |loaded| has(&loaded.set, Kind::Gateway, "istio-system", name)).await;
+    server.apply(&route(name, "elsewhere"));
+    cluster.until("the mark", |loaded| has(&loaded.set, Kind::VirtualService, "a", name)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
