@@ -7,6 +7,7 @@ use crate::event::SourceEvent;
 use crate::files::Files;
 use crate::inventory::Changes;
 use crate::watched_files::{ReadingFailed, WatchedFiles};
+use resources::file_contents::FileContents;
 use resources::key::ObjectRef;
 use resources::set::{AnyObject, Change, ResourceSet};
 use std::path::PathBuf;
@@ -88,36 +89,44 @@ impl LocalFiles {
         if !(is_first || is_due || is_requested) {
             return Vec::new();
         }
+        let mut events = Vec::new();
         if is_first {
             self.files.start_watching();
+            // Known before any object is, so that an object of another namespace gets the reason why its file does not count even where none is read.
+            events.push(SourceEvent::Files(self.confined(FileContents::default())));
         }
         self.files.name(&std::mem::take(&mut self.naming));
         let read = self.files.read(set, is_requested && !is_first).await;
         problems.set_unfinished(read.as_ref().err().map(|ReadingFailed(error)| &**error));
         let Ok(batch) = read else {
             self.is_requested = is_requested;
-            return Vec::new();
+            return events;
         };
-        let mut events = batch.unwrap_or_default().events;
-        events.retain_mut(|event| match event {
+        events.extend(batch.unwrap_or_default().events.into_iter().filter_map(|event| self.event(event, problems)));
+        events
+    }
+
+    /// What an event of the files is for the source, if anything.
+    fn event(&mut self, event: SourceEvent, problems: &mut Problems) -> Option<SourceEvent> {
+        match event {
             SourceEvent::Findings(found) => {
-                problems.set_files(Arc::clone(found));
-                false
+                problems.set_files(found);
+                None
             }
             SourceEvent::Mesh(mesh) => {
                 self.awaits_mesh &= mesh.is_none();
-                !self.awaits_mesh
+                (!self.awaits_mesh).then_some(SourceEvent::Mesh(mesh))
             }
-            // Whoever may write objects elsewhere is not trusted with the files of this machine, those that are read included.
-            SourceEvent::Files(files) => {
-                *files = std::mem::take(files).only_of(Arc::clone(&self.namespace));
-                true
-            }
-            SourceEvent::Unavailable(..) | SourceEvent::Available(_) => true,
+            SourceEvent::Files(files) => Some(SourceEvent::Files(self.confined(files))),
+            SourceEvent::Unavailable(..) | SourceEvent::Available(_) => Some(event),
             // All else is the cluster's to say: which objects there are, and when the configuration is complete.
-            _ => false,
-        });
-        events
+            _ => None,
+        }
+    }
+
+    /// Whoever may write objects elsewhere is not trusted with the files of this machine, those that are read included.
+    fn confined(&self, files: FileContents) -> FileContents {
+        files.only_of(Arc::clone(&self.namespace))
     }
 
     /// Has the next reading fail in the middle.

@@ -142,6 +142,7 @@ async fn objects_name_files_of_the_folder_in_the_namespace_of_the_gateway_alone(
         let mut cluster = Cluster::follow(&server).await;
         let loaded = cluster.complete().await;
         assert!(loaded.set.files.is_empty() && named(loaded).contains("one.pem"), "without a folder");
+        assert_eq!(loaded.set.files.get("one.pem", "a"), Err("istio-system"), "the reason, where no file is read");
     }
     let mut cluster =
         Cluster::with(&server.kubeconfig(), |settings| settings.certificates = Some(folder.path().into())).await;
