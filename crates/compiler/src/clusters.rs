@@ -26,7 +26,7 @@ use resources::key::Key;
 use resources::spec::destination_rule::ProxyProtocolVersion as ProxyVersion;
 use resources::spec::gateway::Protocol;
 use resources::spec::scalar;
-use secured::{Asked, Secured};
+use secured::{OriginTls, Secured};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,13 +54,13 @@ pub(crate) fn build(
     if id.is_passthrough() {
         return Some(Built { cluster: passthrough(context, id), used: Used::default(), notes: Vec::new() });
     }
-    let wanted = Wanted { host, port, subset, id };
-    context.workloads().iter().find_map(|client| for_client(context, client, wanted))
+    let key = ClusterKey { host, port, subset, id };
+    context.workloads().iter().find_map(|client| for_client(context, client, key))
 }
 
 /// The host, port and subset of a cluster.
 #[derive(Clone, Copy)]
-struct Wanted<'a> {
+struct ClusterKey<'a> {
     host: &'a Arc<str>,
     port: u16,
     subset: &'a str,
@@ -68,20 +68,20 @@ struct Wanted<'a> {
 }
 
 /// The Service or ServiceEntry that a cluster is made of.
-struct Found<'a> {
+struct ClusterBacking<'a> {
     backing: Backing<'a>,
     port: BackingPort<'a>,
     /// All that the client sees of the host.
     visible: Vec<Backing<'a>>,
 }
 
-impl Wanted<'_> {
+impl ClusterKey<'_> {
     /// The subset. A forward proxy's clients reach what ServiceEntries name: the id has the very one that allows it in place of a subset.
     fn subset(&self) -> &str {
         if self.id.is_forward() { "" } else { self.subset }
     }
 
-    fn find<'c>(&self, context: CompileContext<'c>, client: &Workload) -> Option<Found<'c>> {
+    fn find<'c>(&self, context: CompileContext<'c>, client: &Workload) -> Option<ClusterBacking<'c>> {
         let mut visible = services::visible(context, self.host, &client.namespace);
         let entry = if self.id.is_forward() { Some(self.subset.split_once('/')?) } else { None };
         if entry.is_some() {
@@ -92,19 +92,19 @@ impl Wanted<'_> {
         };
         let mut meant = visible.iter().filter(|backing| is_meant(backing));
         let (backing, port) = meant.find_map(|backing| Some((*backing, backing.port(self.port)?)))?;
-        Some(Found { backing, port, visible })
+        Some(ClusterBacking { backing, port, visible })
     }
 }
 
-fn for_client(context: CompileContext<'_>, client: &Workload, wanted: Wanted<'_>) -> Option<Built> {
-    let Wanted { host, id, .. } = wanted;
-    let Found { backing, port, visible } = wanted.find(context, client)?;
+fn for_client(context: CompileContext<'_>, client: &Workload, key: ClusterKey<'_>) -> Option<Built> {
+    let ClusterKey { host, id, .. } = key;
+    let ClusterBacking { backing, port, visible } = key.find(context, client)?;
     let rules = destination_rules::lookup(context, host, &backing.key().namespace, client);
-    let part = match wanted.subset() {
+    let part = match key.subset() {
         "" => None,
         name => Some(rules.as_ref()?.subset(name)?),
     };
-    let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(wanted.port, part));
+    let effective = rules.as_ref().map_or(Effective::default(), |rules| rules.effective(key.port, part));
     let locality_policy = localities::locality_policy(context, client, backing, effective);
     let query = EndpointQuery { host, port, labels: part.map(|part| &part.labels), locality_policy };
     // What is in a tunnel is the client's own: its TLS, and its requests.
@@ -112,8 +112,8 @@ fn for_client(context: CompileContext<'_>, client: &Workload, wanted: Wanted<'_>
     let seen_rules = rules.as_ref().filter(|_| is_seen);
     let pins = seen_rules.and_then(|rules| rules.annotation(CERTIFICATE_SPKI)).map(|(_, pins)| pins);
     let owner = rules.as_ref().map_or("", Merged::namespace);
-    let asked = Asked { owner, tls: effective.tls, pins };
-    let Secured { tls, fault, mut used, notes } = secured::compile(context, client, backing, asked);
+    let origin_tls = OriginTls { owner, tls: effective.tls, pins };
+    let Secured { tls, fault, mut used, notes } = secured::compile(context, client, backing, origin_tls);
     let tls = tls.filter(|_| is_seen);
     let injected = credential::compile(context, client, seen_rules, tls.as_deref(), &mut used);
     let guard = rules.as_ref().and_then(Merged::guard);
@@ -141,7 +141,7 @@ fn for_client(context: CompileContext<'_>, client: &Workload, wanted: Wanted<'_>
         let key = Key { namespace: Arc::clone(&policy.namespace), name: Arc::clone(&policy.name) };
         (key, notes)
     });
-    let of_subset = rules.as_ref().and_then(|rules| empty_subset(rules, wanted.subset(), &cluster));
+    let of_subset = rules.as_ref().and_then(|rules| empty_subset(rules, key.subset(), &cluster));
     let of_guard = guard.map(|rule| (rule.clone(), guarded(host)));
     let notes = [of_policy, injected.notes, of_subset, of_guard].into_iter().flatten();
     Some(Built { cluster, used, notes: notes.filter(|(_, notes)| !notes.is_empty()).collect() })

@@ -4,7 +4,7 @@
 
 use crate::code;
 use crate::context::CompileContext;
-use crate::pairs::{Fault, Found, Pair, STAPLE, broken, pem};
+use crate::pairs::{Fault, Pair, STAPLE, UsableIdentity, broken, pem};
 use crate::report::Notes;
 use crate::settings::Workload;
 use ir::x509::{Certificate, RevocationList};
@@ -68,7 +68,7 @@ impl<'a> Finder<'a, '_> {
     }
 
     /// Reports what is odd of an identity that is used all the same.
-    fn identity(&mut self, Found { identity, odd, staple }: Found, at: &str) -> Arc<Identity> {
+    fn identity(&mut self, UsableIdentity { identity, odd, staple }: UsableIdentity, at: &str) -> Arc<Identity> {
         let field = format!("{}.{at}", self.field);
         for (message, help) in odd.iter() {
             let message = format!("{}: {message}", identity.source);

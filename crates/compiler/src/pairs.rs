@@ -28,7 +28,7 @@ pub(crate) enum Fault {
 
 /// An identity that can be used, and what is to be reported of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct UsableIdentity {
     pub(crate) identity: Arc<Identity>,
     pub(crate) odd: Arc<Oddities>,
     /// Why its OCSP response is left out.
@@ -37,7 +37,7 @@ pub(crate) struct Found {
 
 /// What the Secrets held that were asked for since they changed.
 #[derive(Debug, Default)]
-pub(crate) struct Pairs(RefCell<FastMap<Key, Result<Found, Fault>>>);
+pub(crate) struct Pairs(RefCell<FastMap<Key, Result<UsableIdentity, Fault>>>);
 
 /// A certificate and its key as they were found.
 pub(crate) struct Pair<'a> {
@@ -49,7 +49,7 @@ pub(crate) struct Pair<'a> {
 
 impl Pairs {
     /// The certificate of a Secret.
-    pub(crate) fn of_secret(&self, key: &Key, secret: &Secret) -> Result<Found, Fault> {
+    pub(crate) fn of_secret(&self, key: &Key, secret: &Secret) -> Result<UsableIdentity, Fault> {
         if let Some(found) = self.0.borrow().get(key) {
             return found.clone();
         }
@@ -79,7 +79,7 @@ impl<'a> Pair<'a> {
 
 impl Pair<'_> {
     /// Reads and compares them.
-    pub(crate) fn read(&self) -> Result<Found, Fault> {
+    pub(crate) fn read(&self) -> Result<UsableIdentity, Fault> {
         let broken = |why| broken(&self.source, why);
         let chain = pem::certificates(self.certificate).map_err(broken)?;
         let (key, keys) = pem::private_key(self.key).map_err(broken)?;
@@ -91,7 +91,7 @@ impl Pair<'_> {
         };
         let identity = Identity { source: Arc::clone(&self.source), chain, key, staple };
         let odd = pem::check_pair(&identity, keys).map_err(broken)?;
-        Ok(Found { identity: Arc::new(identity), odd: Arc::new(odd), staple: unusable })
+        Ok(UsableIdentity { identity: Arc::new(identity), odd: Arc::new(odd), staple: unusable })
     }
 }
 

@@ -23,9 +23,9 @@ pub(super) struct Secured {
     pub(super) notes: Notes,
 }
 
-/// What the rules of a host ask for.
+/// The TLS to a host, as its rules have it.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct OriginTls<'a> {
     /// The namespace of the rules, of which none are merged with those of another; empty where there are none.
     pub(super) owner: &'a str,
     pub(super) tls: Option<&'a written::ClientTls>,
@@ -37,9 +37,9 @@ pub(super) fn compile(
     context: CompileContext<'_>,
     client: &Workload,
     backing: Backing<'_>,
-    asked: Asked<'_>,
+    origin_tls: OriginTls<'_>,
 ) -> Secured {
-    let Asked { owner, tls, pins } = asked;
+    let OriginTls { owner, tls, pins } = origin_tls;
     let mut secured = Secured { tls: None, fault: None, used: Used::default(), notes: Notes::default() };
     let mode = tls.and_then(|tls| tls.mode).unwrap_or(ClientTlsMode::Disable);
     let Some(tls) = tls.filter(|_| mode != ClientTlsMode::Disable) else {

@@ -1,6 +1,6 @@
 //! Endpoints of ServiceEntries, by their `resolution`.
 
-use super::found::{EndpointQuery, Found, Seen};
+use super::found::{EndpointQuery, FoundEndpoints, Seen};
 use super::workloads::{labels_of, workload_entries};
 use crate::context::CompileContext;
 use crate::services::Backing;
@@ -31,7 +31,7 @@ pub(super) fn find(
     if let Some(addresses) = context.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
         return super::service::overridden(addresses);
     }
-    let mut found = Found::new(wanted);
+    let mut found = FoundEndpoints::new(wanted);
     add(context, object, wanted, &mut found);
     // SE-07: without endpoints the host itself is the name.
     let has_own = !object.spec.endpoints.is_empty() || object.spec.workload_selector.is_some();
@@ -92,7 +92,7 @@ fn by_static(
     others: &[Backing<'_>],
     wanted: EndpointQuery<'_>,
 ) -> EndpointSource {
-    let mut found = Found::new(wanted);
+    let mut found = FoundEndpoints::new(wanted);
     add(context, object, wanted, &mut found);
     for other in others {
         if let Backing::Entry(other) = other
@@ -106,7 +106,12 @@ fn by_static(
     found.into_static()
 }
 
-fn add(context: CompileContext<'_>, object: &Object<ServiceEntry>, wanted: EndpointQuery<'_>, found: &mut Found<'_>) {
+fn add(
+    context: CompileContext<'_>,
+    object: &Object<ServiceEntry>,
+    wanted: EndpointQuery<'_>,
+    found: &mut FoundEndpoints<'_>,
+) {
     let Some(port) = port_named(object, wanted) else { return };
     let mut take = |one: &WorkloadEntry, labels: &Labels| {
         // WE-01: with a network alone it is behind that network's gateways, which are not known here.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 /// What the endpoints of one port were found to be, before they are put in order.
-pub(crate) struct Found<'a> {
+pub(crate) struct FoundEndpoints<'a> {
     pub(super) locality_policy: LocalityPolicy<'a>,
     addresses: Vec<Endpoint>,
     names: Vec<DnsName>,
@@ -61,7 +61,7 @@ impl EndpointQuery<'_> {
     }
 }
 
-impl<'a> Found<'a> {
+impl<'a> FoundEndpoints<'a> {
     pub(crate) fn new(wanted: EndpointQuery<'a>) -> Self {
         Self { locality_policy: wanted.locality_policy, addresses: Vec::new(), names: Vec::new() }
     }

@@ -1,6 +1,6 @@
 //! Endpoints of Services: EndpointSlices, else Endpoints, and WorkloadEntries that the Service selects; else DNS.
 
-use super::found::{EndpointQuery, Found, NO_LABELS, Seen};
+use super::found::{EndpointQuery, FoundEndpoints, NO_LABELS, Seen};
 use super::workloads::{labels_of, workload_entries};
 use crate::context::CompileContext;
 use crate::index::pod_of;
@@ -16,12 +16,12 @@ use std::sync::Arc;
 /// The endpoints of one port of `object`.
 pub(super) fn find(context: CompileContext<'_>, object: &Object<Service>, wanted: EndpointQuery<'_>) -> EndpointSource {
     let Some(port) = object.spec.ports.iter().find(|port| port.port == wanted.port.number) else {
-        return Found::new(wanted).into_static();
+        return FoundEndpoints::new(wanted).into_static();
     };
     if is_resolved_by_dns(context, object) {
         return by_dns(context, object, port, wanted);
     }
-    let mut found = Found::new(wanted);
+    let mut found = FoundEndpoints::new(wanted);
     add_slices(context, object, port, wanted, &mut found);
     add_selected(context, object, port, wanted, &mut found);
     found.into_static()
@@ -49,7 +49,7 @@ fn add_slices(
     object: &Object<Service>,
     port: &CoreServicePort,
     wanted: EndpointQuery<'_>,
-    found: &mut Found<'_>,
+    found: &mut FoundEndpoints<'_>,
 ) {
     let unready = object.spec.publish_not_ready_addresses;
     let slices = context.index.slices(&object.key);
@@ -75,7 +75,7 @@ struct Adding<'a> {
 }
 
 impl<'a> Adding<'a> {
-    fn slice(&self, slice: &EndpointSlice, found: &mut Found<'_>) {
+    fn slice(&self, slice: &EndpointSlice, found: &mut FoundEndpoints<'_>) {
         let Some(number) = number_of(&slice.ports, self.port) else { return };
         for endpoint in &slice.endpoints {
             if !self.unready && endpoint.conditions.ready == Some(false) {
@@ -92,7 +92,7 @@ impl<'a> Adding<'a> {
         }
     }
 
-    fn endpoints(&self, endpoints: &Endpoints, found: &mut Found<'_>) {
+    fn endpoints(&self, endpoints: &Endpoints, found: &mut FoundEndpoints<'_>) {
         for subset in &endpoints.subsets {
             let Some(number) = number_of(&subset.ports, self.port) else { continue };
             let others = subset.not_ready_addresses.iter().filter(|_| self.unready);
@@ -130,7 +130,7 @@ fn add_selected(
     object: &Object<Service>,
     port: &CoreServicePort,
     wanted: EndpointQuery<'_>,
-    found: &mut Found<'_>,
+    found: &mut FoundEndpoints<'_>,
 ) {
     if object.spec.selector.is_empty() {
         return;
@@ -163,7 +163,7 @@ fn by_dns(
     if let Some(addresses) = context.settings.endpoints.get(wanted.host).filter(|_| wanted.takes_all()) {
         return overridden(addresses);
     }
-    let mut found = Found::new(wanted);
+    let mut found = FoundEndpoints::new(wanted);
     if !wanted.takes_all() {
         return found.into_static();
     }

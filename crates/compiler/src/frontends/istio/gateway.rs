@@ -65,7 +65,7 @@ impl<'a> Planner<'a> {
 
 /// An entry of `spec.servers`.
 #[derive(Clone, Copy)]
-struct Entry<'a> {
+struct ServerEntry<'a> {
     index: usize,
     server: &'a Server,
     /// The path of its field.
@@ -87,14 +87,14 @@ impl Servers<'_, '_> {
         for (index, server) in gateway.spec.servers.iter().enumerate() {
             let mut notes = Notes::default();
             let field = format!("spec.servers[{index}]");
-            let claim = self.claim(Entry { index, server, field: &field }, &mut notes);
+            let claim = self.claim(ServerEntry { index, server, field: &field }, &mut notes);
             self.plan.candidates.push(Candidate { workload: self.index, index, field, notes, claim });
         }
     }
 
     /// What a server asks for; `None` with the reason said where it cannot be opened.
-    fn claim(&mut self, entry: Entry<'_>, notes: &mut Notes) -> Option<Claim> {
-        let Entry { server: written, field, .. } = entry;
+    fn claim(&mut self, entry: ServerEntry<'_>, notes: &mut Notes) -> Option<Claim> {
+        let ServerEntry { server: written, field, .. } = entry;
         let port = server::port(written, field, notes)?;
         let ip = server::bind(written, self.workload, field, notes)?;
         let address = SocketAddr::new(ip, self.bound_port(port.number, field, notes));
@@ -112,12 +112,12 @@ impl Servers<'_, '_> {
 
     fn server(
         &mut self,
-        entry: Entry<'_>,
+        entry: ServerEntry<'_>,
         address: SocketAddr,
         port: &server::ServerPort,
         notes: &mut Notes,
     ) -> Option<ServerPlan> {
-        let Entry { index, server: written, field } = entry;
+        let ServerEntry { index, server: written, field } = entry;
         let kind = self.kind(written, port.protocol, field, notes)?;
         let hosts = Arc::new(ServerHosts::new(server::hosts(written, self.gateway, field, notes)));
         let listener = Arc::new(ListenerId { workload: self.workload.name.clone(), address });
