@@ -20,7 +20,7 @@ use std::time::SystemTime;
 pub(crate) const MAX_FILE: u64 = 256 << 20;
 
 /// What a file held when it was read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FileState {
     /// The version that was read; none of a file that is not there now.
     pub(crate) stamp: Option<Stamp>,
@@ -50,7 +50,7 @@ pub(crate) enum Presence {
 }
 
 /// What a document held when it was read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct DocumentState {
     hash: u64,
     first_line: u32,

@@ -98,6 +98,7 @@ impl Source for FileSource {
 mod tests {
     use super::*;
     use crate::collector::Collector;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn a_reading_that_fails_is_reported_and_tried_again() {
@@ -116,5 +117,38 @@ mod tests {
         }
         let loaded = collector.take();
         assert!(loaded.set.services.size() == 1 && loaded.diagnostics.is_empty(), "{loaded:?}");
+    }
+
+    #[test]
+    fn a_reading_that_is_cancelled_loses_nothing() {
+        // The only thread for readings is busy until the call that began one is dropped.
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: b}\nspec: {ports: [{port: 80}]}\n";
+        std::fs::write(folder.path().join("one.yaml"), service).unwrap();
+        let mut source = FileSource::new(vec![folder.path().to_owned()], None).unwrap();
+        let mut collector = Collector::default();
+        runtime.block_on(async {
+            for requested in [false, true] {
+                let (release, released) = std::sync::mpsc::channel::<()>();
+                let busy = tokio::task::spawn_blocking(move || released.recv());
+                if requested {
+                    source.reload().request();
+                }
+                tokio::select! {
+                    biased;
+                    _ = source.next(Arc::clone(collector.set())) => panic!("no thread is free"),
+                    () = std::future::ready(()) => {}
+                }
+                drop(release);
+                let _ = busy.await;
+                let next = source.next(Arc::clone(collector.set()));
+                collector.apply(tokio::time::timeout(Duration::from_secs(60), next).await.unwrap().unwrap());
+                let loaded = collector.take();
+                assert!(loaded.complete && loaded.set.services.size() == 1, "{loaded:?}");
+                assert_eq!(loaded.requested, requested);
+            }
+        });
     }
 }

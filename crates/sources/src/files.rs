@@ -21,6 +21,7 @@ use resources::set::{Absence, Change, ResourceSet};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,11 +36,22 @@ pub(crate) struct Files {
     roots: Vec<Root>,
     /// What was given beside the roots and can be read only once.
     streams: StreamTexts,
-    inventory: Inventory,
+    known: Known,
+    settling: Settling,
+    /// Whether the next reading fails once it has changed what is known.
+    #[cfg(test)]
+    pub(crate) fails: bool,
+}
+
+/// What was read and reported so far. A round that fails leaves it as it was before: its events are lost, so the next round has to find
+/// the same changes again.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    /// Shared with the copy from before the round, until it changes.
+    inventory: Arc<Inventory>,
     /// Files that objects name.
     named: NamedFiles,
     mesh: MeshFile,
-    settling: Settling,
     /// Whether something was read already.
     begun: bool,
     /// Findings about paths, not about their documents.
@@ -48,9 +60,13 @@ pub(crate) struct Files {
     reported: Arc<[Diagnostic]>,
     /// Paths that were reported as unavailable, with the reasons.
     unavailable: BTreeMap<Arc<Path>, Vec<Diagnostic>>,
-    /// Whether the next reading fails in the middle.
-    #[cfg(test)]
-    pub(crate) fails: bool,
+}
+
+impl Known {
+    /// What files hold, to be changed: apart from the copy from before the round, if there is one.
+    fn inventory_mut(&mut self) -> &mut Inventory {
+        Arc::make_mut(&mut self.inventory)
+    }
 }
 
 /// The folders at one moment.
@@ -76,12 +92,12 @@ impl Files {
 
     /// Reads the mesh settings from this file instead of those in the folders.
     pub(crate) fn set_mesh(&mut self, path: Option<PathBuf>) {
-        self.mesh = MeshFile::named(path);
+        self.known.mesh = MeshFile::named(path);
     }
 
     /// Lets objects name files in this folder alone.
     pub(crate) fn confine_named(&mut self, folder: Option<PathBuf>) {
-        self.named.confine(folder);
+        self.known.named.confine(folder);
     }
 
     /// The streams that were given, by the names that positions have.
@@ -91,7 +107,7 @@ impl Files {
 
     /// Whether there is anything to read.
     pub(crate) fn has_any(&self) -> bool {
-        !self.roots.is_empty() || self.mesh.path().is_some() || self.named.paths().next().is_some()
+        !self.roots.is_empty() || self.known.mesh.path().is_some() || self.known.named.paths().next().is_some()
     }
 
     /// Begins to watch the folders, as far as the system can. Each [`poll`](Self::poll) from now on knows which files are being written.
@@ -138,26 +154,37 @@ impl Files {
     }
 
     fn forget_stamps(&mut self) {
-        self.inventory.forget_stamps();
-        self.named.forget_stamps();
-        self.mesh.forget_stamp();
+        self.known.inventory_mut().forget_stamps();
+        self.known.named.forget_stamps();
+        self.known.mesh.forget_stamp();
     }
 
-    /// The last reading was not finished: the next one reads and reports everything as the first one does.
-    pub(crate) fn begin_again(&mut self) {
-        self.forget_stamps();
-        self.begun = false;
-    }
-
+    /// One look at everything. A panic leaves what is known as it was before.
     fn round(&mut self, pace: Pace, set: &ResourceSet) -> Option<Batch> {
-        let begun = Instant::now();
-        let first = !std::mem::replace(&mut self.begun, true);
-        self.settling.begin(pace);
-        #[cfg(test)]
-        assert!(!std::mem::take(&mut self.fails), "a test's failure");
-        let mut seen = self.list();
+        let before = self.known.clone();
+        let look = AssertUnwindSafe(|| {
+            let begun = Instant::now();
+            self.settling.begin(pace);
+            let seen = self.list();
+            let clock = seen.clock;
+            let batch = self.look(pace, seen, begun, set);
+            #[cfg(test)]
+            assert!(!std::mem::take(&mut self.fails), "a test's failure");
+            // No earlier: the next round needs what the system reported if this one fails.
+            self.settling.end(clock);
+            batch
+        });
+        catch_unwind(look).unwrap_or_else(|panic| {
+            self.known = before;
+            resume_unwind(panic)
+        })
+    }
+
+    /// What differs in the folders as they were seen; `begun`: when that look began.
+    fn look(&mut self, pace: Pace, mut seen: Seen, begun: Instant, set: &ResourceSet) -> Option<Batch> {
+        let first = !std::mem::replace(&mut self.known.begun, true);
         self.settling.compare(&seen.listing);
-        let other_mesh = self.mesh.poll(pace, &self.roots, &mut seen.listing, seen.proven, &mut self.settling);
+        let other_mesh = self.known.mesh.poll(pace, &self.roots, &mut seen.listing, seen.proven, &mut self.settling);
         let read = self.read(pace, &seen);
         let parse = begun.elapsed();
         let begun = Instant::now();
@@ -168,13 +195,12 @@ impl Files {
         if first {
             self.put_streams(set, &mut changes);
         }
-        let absent = (touched || first).then(|| self.inventory.absent(View { set, changes: &changes }));
+        let absent = (touched || first).then(|| self.known.inventory.absent(View { set, changes: &changes }));
         self.name_files(&changes);
-        let other_named = self.named.poll(pace, &mut self.settling);
+        let other_named = self.known.named.poll(pace, &mut self.settling);
         let failures = self.failures(pace, &seen.listing);
-        touched |= first || other_mesh || other_named || failures != self.failures;
-        self.failures = failures;
-        self.settling.end(seen.clock);
+        touched |= first || other_mesh || other_named || failures != self.known.failures;
+        self.known.failures = failures;
         if !touched {
             return None;
         }
@@ -187,11 +213,11 @@ impl Files {
             Change::Delete(object) => SourceEvent::Delete(object),
         }));
         events.extend(absent.iter().flat_map(|absent| differing(&set.absent, absent)));
-        if other_named || set.files.len() != self.named.read() {
-            events.push(SourceEvent::Files(FileContents::of_all(self.named.contents())));
+        if other_named || set.files.len() != self.known.named.read() {
+            events.push(SourceEvent::Files(FileContents::of_all(self.known.named.contents())));
         }
         if first || other_mesh {
-            events.push(SourceEvent::Mesh(self.mesh.text()));
+            events.push(SourceEvent::Mesh(self.known.mesh.text()));
         }
         if first {
             events.push(SourceEvent::Complete(Scope::All));
@@ -210,7 +236,7 @@ impl Files {
             let start = self.settling.clock();
             let listing = listing::list(&self.roots);
             let roots = self.roots.iter().map(|root| root.path.as_path());
-            let others = self.named.paths().chain(self.mesh.path().map(Path::to_owned));
+            let others = self.known.named.paths().chain(self.known.mesh.path().map(Path::to_owned));
             let added = self.settling.watch(route::interests(&listing, roots, others));
             self.settling.observe();
             clock = self.settling.clock();
@@ -231,14 +257,14 @@ impl Files {
 
     fn gone<'a>(&'a self, listing: &'a Listing) -> impl Iterator<Item = &'a Arc<Path>> {
         let is_there = |path: &Path| listing.file(path).is_some() || self.streams.contains_key(path);
-        self.inventory.files.keys().filter(move |path| !is_there(path) && !listing.is_unknown(path))
+        self.known.inventory.files.keys().filter(move |path| !is_there(path) && !listing.is_unknown(path))
     }
 
     /// Reads the files that changed and are complete.
     fn read(&mut self, pace: Pace, seen: &Seen) -> Vec<(Arc<Path>, FileState)> {
         let mut due = Vec::new();
         for listed in &seen.listing.files {
-            let known = self.inventory.files.get(listed.path.as_path());
+            let known = self.known.inventory.files.get(listed.path.as_path());
             let before = known.and_then(|file| file.stamp);
             let is_settled = known.is_some_and(|file| file.settled);
             if before == Some(listed.stamp) && is_settled && !self.settling.is_reported(listed) {
@@ -269,7 +295,7 @@ impl Files {
         let work = || {
             let mut done = Vec::new();
             while let Some((path, listed)) = due.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let before = self.inventory.files.get(path);
+                let before = self.known.inventory.files.get(path);
                 done.push((Arc::clone(path), document::read_file(path, listed.stamp, before)));
             }
             done
@@ -297,14 +323,14 @@ impl Files {
         for path in gone {
             if let Some(by) = seen.listing.replaced(&path) {
                 let finding = findings::replaced(&path, by);
-                touched |= self.inventory.set_aside(&path, Presence::Void, Some(finding), changes);
+                touched |= self.known.inventory_mut().set_aside(&path, Presence::Void, Some(finding), changes);
             } else if !seen.proven {
                 self.settling.again(pace);
             } else if self.settling.may_go(pace, &path, seen.listing.place(&path).as_deref()) {
-                self.inventory.remove(&path, changes);
+                self.known.inventory_mut().remove(&path, changes);
                 touched = true;
             } else {
-                touched |= self.inventory.set_aside(&path, Presence::Gone, None, changes);
+                touched |= self.known.inventory_mut().set_aside(&path, Presence::Gone, None, changes);
             }
         }
         touched
@@ -317,7 +343,7 @@ impl Files {
         mut read: Vec<(Arc<Path>, FileState)>,
         set: &ResourceSet,
     ) -> Vec<(Arc<Path>, FileState)> {
-        read.retain(|(path, file)| !self.inventory.is_cut(file, set) || self.settling.is_whole(pace, path));
+        read.retain(|(path, file)| !self.known.inventory.is_cut(file, set) || self.settling.is_whole(pace, path));
         read
     }
 
@@ -325,14 +351,14 @@ impl Files {
     fn put(&mut self, pace: Pace, read: Vec<(Arc<Path>, FileState)>, set: &ResourceSet, changes: &mut Changes) -> bool {
         let mut touched = false;
         for (path, mut file) in read {
-            let lingers = self.inventory.withdraws(&path, &file) && !self.settling.may_withdraw(pace, &path);
+            let lingers = self.known.inventory.withdraws(&path, &file) && !self.settling.may_withdraw(pace, &path);
             if !file.settled && file.unreadable.is_some() {
                 // The system may let it be read later without any report.
                 self.settling.wait(pace, 2 * SETTLE);
             }
             // Read again until nothing lingers.
             file.settled &= !lingers;
-            self.inventory.put(path, file, lingers, set, changes);
+            self.known.inventory_mut().put(path, file, lingers, set, changes);
             touched = true;
         }
         touched
@@ -342,7 +368,7 @@ impl Files {
         for (path, text) in Arc::clone(&self.streams).iter() {
             let stamp = crate::folder::Stamp::of_stream(text);
             let file = document::read_text(path, text, stamp, None);
-            self.inventory.put(Arc::clone(path), file, false, set, changes);
+            self.known.inventory_mut().put(Arc::clone(path), file, false, set, changes);
         }
     }
 
@@ -350,16 +376,16 @@ impl Files {
     pub(crate) fn name_files(&mut self, changes: &Changes) {
         let root = self.roots.first();
         let base = root.and_then(|root| if root.is_folder { Some(&*root.path) } else { root.path.parent() });
-        self.named.name(changes, base.unwrap_or(Path::new(".")));
+        self.known.named.name(changes, base.unwrap_or(Path::new(".")));
     }
 
     /// Findings about paths, not about their documents.
     fn failures(&mut self, pace: Pace, listing: &Listing) -> Vec<Diagnostic> {
-        let holds = |path: &Path| self.inventory.files.keys().any(|file| file.starts_with(path));
+        let holds = |path: &Path| self.known.inventory.files.keys().any(|file| file.starts_with(path));
         let mut all: Vec<Diagnostic> =
             listing.failures.iter().filter_map(|failure| findings::unlisted(failure, holds(&failure.path))).collect();
-        all.extend(self.mesh.finding().cloned());
-        all.extend(self.named.findings().cloned());
+        all.extend(self.known.mesh.finding().cloned());
+        all.extend(self.known.named.findings().cloned());
         if !all.is_empty() {
             // What is in the way may go without any report.
             self.settling.wait(pace, 2 * SETTLE);
@@ -370,8 +396,8 @@ impl Files {
 
     /// What is found differently from what was reported last.
     fn findings(&mut self, view: View<'_>) -> Vec<SourceEvent> {
-        let mut all = self.inventory.diagnostics(view);
-        all.extend(self.failures.iter().cloned());
+        let mut all = self.known.inventory.diagnostics(view);
+        all.extend(self.known.failures.iter().cloned());
         findings::sort(&mut all);
         let mut unavailable: BTreeMap<Arc<Path>, Vec<Diagnostic>> = BTreeMap::new();
         for one in all.extract_if(.., |one| findings::is_unavailable(one)) {
@@ -380,14 +406,14 @@ impl Files {
             }
         }
         let scope = |path: &Arc<Path>| Scope::Path(Arc::clone(path));
-        let restored = self.unavailable.keys().filter(|path| !unavailable.contains_key(*path));
+        let restored = self.known.unavailable.keys().filter(|path| !unavailable.contains_key(*path));
         let mut events: Vec<SourceEvent> = restored.map(|path| SourceEvent::Available(scope(path))).collect();
-        let other = unavailable.iter().filter(|(path, found)| self.unavailable.get(*path) != Some(*found));
+        let other = unavailable.iter().filter(|(path, found)| self.known.unavailable.get(*path) != Some(*found));
         events.extend(other.map(|(path, found)| SourceEvent::Unavailable(scope(path), found.as_slice().into())));
-        self.unavailable = unavailable;
-        if *all != *self.reported {
-            self.reported = all.into();
-            events.push(SourceEvent::Findings(Arc::clone(&self.reported)));
+        self.known.unavailable = unavailable;
+        if *all != *self.known.reported {
+            self.known.reported = all.into();
+            events.push(SourceEvent::Findings(Arc::clone(&self.known.reported)));
         }
         events
     }
@@ -400,3 +426,6 @@ fn differing(before: &Map<ObjectRef, Absence>, after: &Map<ObjectRef, Absence>) 
     let all = gone.chain(other.map(|(object, why)| (object, Some(why.clone()))));
     all.map(|(object, why)| SourceEvent::Absent(object.clone(), why)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Every file with what it held, and who has objects that are in several.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Inventory {
     pub(crate) files: BTreeMap<Arc<Path>, FileState>,
     /// Objects that another file has too and that do not count, with the files they are in.
@@ -28,6 +28,11 @@ pub(crate) struct Changes(HashMap<ObjectRef, Change>);
 impl Changes {
     pub(crate) fn insert(&mut self, object: ObjectRef, change: Change) {
         self.0.insert(object, change);
+    }
+
+    /// Adds later changes.
+    pub(crate) fn extend(&mut self, later: &Self) {
+        self.0.extend(later.iter().map(|(object, change)| (object.clone(), change.clone())));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -28,7 +28,7 @@ pub struct MeshText {
 }
 
 /// The file, and what it held when it was read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct MeshFile {
     /// The one that was named; it stands in place of those of folders.
     named: Option<PathBuf>,

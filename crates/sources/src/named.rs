@@ -23,7 +23,7 @@ use std::time::SystemTime;
 const MAX_FILE: u64 = 4 << 20;
 
 /// The files, and what they held when they were looked at last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct NamedFiles {
     files: BTreeMap<Arc<str>, Named>,
     /// The files that each object names, of objects that name any.
@@ -34,7 +34,7 @@ pub(crate) struct NamedFiles {
     folder: Option<PathBuf>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Named {
     path: PathBuf,
     stamp: Option<Stamp>,

@@ -9,8 +9,10 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Without a further change for so long, what changed is read.
@@ -25,6 +27,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct WatchedFiles {
     /// `None` while they are read.
     files: Option<Files>,
+    /// A reading that has begun. It is here, and not in the call that began it, since that may be cancelled.
+    reading: Option<JoinHandle<Reading>>,
+    /// Objects that changed while the files were read, and may name files.
+    naming: Changes,
+    /// Whether the next reading is of everything, since it was asked for.
+    is_requested: bool,
+    has_streams: bool,
     /// The changes that the system reports, from the first reading on and where it can.
     events: Option<AsyncFd<OwnedFd>>,
     /// The first and the last change that has not been read yet.
@@ -37,18 +46,24 @@ pub(crate) struct WatchedFiles {
     retry: Option<Instant>,
 }
 
+/// The files after a reading, and what came of it: a panic leaves them as they were before.
+type Reading = (Files, thread::Result<Option<Batch>>);
+
 /// Reading was not finished, for this reason. It is tried again: [`WatchedFiles::changed`] says when.
 #[derive(Debug)]
 pub(crate) struct ReadingFailed(pub(crate) String);
 
 impl WatchedFiles {
     pub(crate) fn new(files: Files) -> Self {
-        Self { files: Some(files), events: None, noticed: None, look: None, failures: 0, retry: None }
+        let has_streams = files.streams().next().is_some();
+        let (reading, naming, is_requested, events, noticed, look, failures, retry) = Default::default();
+        let files = Some(files);
+        Self { files, reading, naming, is_requested, has_streams, events, noticed, look, failures, retry }
     }
 
     /// Whether any of the input can be read only once.
     pub(crate) fn has_streams(&self) -> bool {
-        self.files.as_ref().is_some_and(|files| files.streams().next().is_some())
+        self.has_streams
     }
 
     pub(crate) fn start_watching(&mut self) {
@@ -69,17 +84,21 @@ impl WatchedFiles {
 
     /// Takes note of the files that changed objects name.
     pub(crate) fn name(&mut self, changes: &Changes) {
-        if let Some(files) = &mut self.files {
-            files.name_files(changes);
+        match &mut self.files {
+            Some(files) => files.name_files(changes),
+            None => self.naming.extend(changes),
         }
     }
 
-    /// Waits until something changed and is quiet again, or it is time to look; for good where there is nothing to read. Can be
-    /// cancelled without loss.
+    /// Waits until something changed and is quiet again, or it is time to look, or a reading was cancelled; for good where there is nothing
+    /// to read. Can be cancelled without loss.
     pub(crate) async fn changed(&mut self) {
         if let Some(retry) = self.retry {
             sleep_until(retry).await;
             self.retry = None;
+            return;
+        }
+        if self.reading.is_some() || self.is_requested {
             return;
         }
         let Some(files) = self.files.as_mut().filter(|files| files.has_any()) else {
@@ -104,26 +123,25 @@ impl WatchedFiles {
     }
 
     /// Reads what changed and is complete, or, on request, everything again. `set` has the objects of all events so far. `None`: nothing
-    /// changed. Has to be polled to its end.
+    /// changed. Can be cancelled without loss: the next call has the result, and what it requests follows with the one after it.
     pub(crate) async fn read(
         &mut self,
         set: &Arc<ResourceSet>,
         requested: bool,
     ) -> Result<Option<Batch>, ReadingFailed> {
-        let Some(mut files) = self.files.take() else { return Err(self.failed("the process ends".to_owned())) };
-        let (set, begins_again) = (Arc::clone(set), self.failures > 0);
-        let read = move || {
-            let now = std::time::Instant::now();
-            let batch = catch_unwind(AssertUnwindSafe(|| {
-                if begins_again {
-                    files.begin_again();
-                }
-                if requested { Some(files.reread(now, &set)) } else { files.poll(now, &set) }
-            }));
-            (files, batch)
-        };
-        // Such a task fails only if it is not begun, because the process ends.
-        let (files, batch) = tokio::task::spawn_blocking(read).await.map_err(|error| self.failed(error.to_string()))?;
+        self.is_requested |= requested;
+        if self.reading.is_none() {
+            self.reading = self.begin(set);
+        }
+        // The files are lost only with a task that was not begun, because the process ends.
+        let Some(reading) = &mut self.reading else { return Err(self.failed("the process ends".to_owned())) };
+        let read = reading.await;
+        self.reading = None;
+        let (mut files, batch) = read.map_err(|error| self.failed(error.to_string()))?;
+        if !self.naming.is_empty() {
+            files.name_files(&std::mem::take(&mut self.naming));
+            self.noticed.get_or_insert((Instant::now(), Instant::now()));
+        }
         self.files = Some(files);
         match batch {
             Ok(batch) => {
@@ -132,6 +150,19 @@ impl WatchedFiles {
             }
             Err(panic) => Err(self.failed(message(&*panic))),
         }
+    }
+
+    /// Begins to read, unless there are no files any more.
+    fn begin(&mut self, set: &Arc<ResourceSet>) -> Option<JoinHandle<Reading>> {
+        let mut files = self.files.take()?;
+        let (set, requested) = (Arc::clone(set), std::mem::take(&mut self.is_requested));
+        Some(tokio::task::spawn_blocking(move || {
+            let now = std::time::Instant::now();
+            let batch = catch_unwind(AssertUnwindSafe(|| {
+                if requested { Some(files.reread(now, &set)) } else { files.poll(now, &set) }
+            }));
+            (files, batch)
+        }))
     }
 
     /// Whether reading failed, and is not to be tried again yet.
