@@ -161,7 +161,7 @@ impl Collector {
             }
             self.set_version(&name, version, pending);
             self.set_findings(&name, findings);
-            self.rejected.remove(&name);
+            self.objects_changed |= self.rejected.remove(&name);
             self.guards.remove(&name);
             self.set_absence(name, None, pending);
         }
@@ -182,8 +182,8 @@ impl Collector {
         }
         self.set_version(&object, version, pending);
         self.set_findings(&object, findings);
-        self.rejected.insert(object.clone());
-        self.objects_changed = true;
+        // A listing repeats rejections, too: versions are not kept of every kind.
+        self.objects_changed |= self.rejected.insert(object.clone());
         let is_there = self.set.contains(&object);
         if is_there && !self.guards.contains(&object) {
             return;

@@ -203,3 +203,42 @@ fn an_object_that_was_never_without_errors_is_guarded_or_absent() {
     let loaded = collector.take();
     assert!(loaded.set.is_empty() && loaded.set.absent.is_empty() && loaded.diagnostics.is_empty());
 }
+
+#[test]
+fn a_rejection_that_is_repeated_is_no_news() {
+    let kinds = [Kind::Service, Kind::Gateway, Kind::WorkloadEntry].map(Scope::Kind);
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: kept}\nspec: {ports: [{port: 80}]}\n";
+    let kept = || upsert(objects("in.yaml", service).remove(0), version("1", 1));
+    let guarded = |address| reject(entry_ref("guarded"), Some(entry("guarded", address)));
+    let rejections = |address| {
+        let service = |name| reject(object(Kind::Service, name), None);
+        vec![service("never-good"), service("kept"), reject(object(Kind::Gateway, "bad"), None), guarded(address)]
+    };
+    let mut collector = collector([vec![kept()], rejections("1.1.1.1")].concat());
+    let before = collector.take();
+    let absent: Map<_, _> =
+        [(object(Kind::Gateway, "bad"), Absence::Invalid(code::UNKNOWN_FIELD))].into_iter().collect();
+    assert_eq!((before.set.services.size(), names(&collector)), (1, vec!["guarded".to_owned()]));
+    assert_eq!(before.set.absent, absent);
+    let relist = |events| {
+        let (restart, complete) = (kinds.clone().map(SourceEvent::Restart), kinds.clone().map(SourceEvent::Complete));
+        [restart.to_vec(), events, complete.to_vec()].concat()
+    };
+    // Alone, and in a listing.
+    for events in [rejections("1.1.1.1"), relist(rejections("1.1.1.1"))] {
+        collector.apply(events.into());
+        assert!(!collector.has_news());
+        assert_eq!(collector.set().generation, before.set.generation);
+        assert_eq!((collector.set().services.size(), names(&collector)), (1, vec!["guarded".to_owned()]));
+        assert_eq!(collector.set().absent, absent);
+    }
+    // Another guard, and other findings.
+    collector.apply(relist(rejections("2.2.2.2")).into());
+    assert!(collector.has_news());
+    assert_eq!(&*collector.take().set.changed, [entry_ref("guarded")]);
+    let (object, findings) = (object(Kind::Service, "kept"), [finding(code::UNREADABLE_FILE, None)].into());
+    let other = Rejection { object, version: None, code: code::UNREADABLE_FILE, guard: None, findings };
+    collector.apply(vec![SourceEvent::Reject(Box::new(other))].into());
+    assert!(collector.has_news());
+    assert!(codes(&collector.take()).contains(&code::UNREADABLE_FILE));
+}
