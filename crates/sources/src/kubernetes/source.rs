@@ -70,7 +70,8 @@ pub struct KubernetesSource {
     is_complete: bool,
     /// Whether a whole configuration is known, from before or from the server.
     is_known: bool,
-    /// Until when single requests and further listings hold up the first configuration, once every kind has been listed.
+    /// Until when single requests and further listings hold up the first configuration, once every kind has been listed and the mesh settings
+    /// have been read.
     held_up_until: Option<Instant>,
     /// Until when Nodes are kept, which nothing refers to any more.
     nodes_until: Option<Instant>,
@@ -319,8 +320,11 @@ impl KubernetesSource {
         if configuration && referred || self.is_complete {
             self.follow(Stage::Optional);
         }
-        let are_listed = configuration && referred && optional;
-        if !are_listed {
+        // The mesh settings of a file count alone: nothing is served before the file was read, and what it refers to belongs to the first
+        // configuration.
+        let awaits_mesh = self.keeper.files.awaits_mesh();
+        let are_read = configuration && referred && optional && !awaits_mesh;
+        if !are_read {
             self.held_up_until = None;
         } else if !self.is_held_up() {
             if let Some(state) = self.keeper.state.as_ref().filter(|_| !self.problems.has_kept_state()) {
@@ -329,13 +333,12 @@ impl KubernetesSource {
             }
             self.is_known = true;
         }
-        // The mesh settings of a file count alone, so that nothing is served by others before the file was read.
-        if self.is_known && !self.is_complete && !self.keeper.files.awaits_mesh() {
+        if self.is_known && !self.is_complete && !awaits_mesh {
             self.complete(events);
         }
     }
 
-    /// Whether the first configuration lacks what was found to be referred to while the kinds were listed. A failure that is reported holds
+    /// Whether the first configuration lacks what was found to be referred to while it was read. A failure that is reported holds
     /// nothing up, and nothing does for long.
     fn is_held_up(&mut self) -> bool {
         if self.is_known {

@@ -108,6 +108,13 @@ pub(crate) fn pod(name: &str) -> String {
     )
 }
 
+pub(crate) fn node(region: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Node\nmetadata:\n  name: one\n  labels: {{topology.kubernetes.io/region: {region}, topology.kubernetes.io/zone: z, \
+         kubernetes.io/os: linux}}\n  annotations: {{a: b}}\nstatus: {{nodeInfo: {{kubeletVersion: v1}}}}\n"
+    )
+}
+
 pub(crate) fn codes(loaded: &Loaded) -> Vec<&'static str> {
     loaded.diagnostics.iter().map(|one| one.code).collect()
 }

@@ -1,6 +1,6 @@
 //! What the first configuration waits for, and what it does not.
 
-use super::cluster::{Cluster, GATEWAY, codes, has, pod, route, slice};
+use super::cluster::{Cluster, GATEWAY, codes, has, node, pod, route, slice};
 use resources::key::Kind;
 use sources::Loaded;
 use std::time::Duration;
@@ -77,4 +77,42 @@ async fn a_single_request_that_fails_or_is_never_answered_does_not_hold_up_the_f
     cluster.until("the finding", |loaded| codes(loaded) == ["MG0031"]).await;
     denied.refuse(403, None);
     cluster.until("the slices", |loaded| is_whole(loaded) && codes(loaded).is_empty()).await;
+}
+
+/// Follows a server whose kinds have all been listed while the file of the mesh settings is missing, and puts the file there.
+async fn with_late_mesh(server: &ApiServer, mesh: &str, held: &str) -> Cluster {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mesh.yaml");
+    server.apply(GATEWAY);
+    let mut cluster = Cluster::with(&server.kubeconfig(), |settings| {
+        (settings.mesh, settings.with_nodes) = (Some(file.clone()), true);
+    })
+    .await;
+    wait::until("the last watches", || {
+        server.requests("/secrets?&watch") == 1 && server.requests("/endpointslices?&watch") == 1
+    });
+    // The listings are observed before the finding is.
+    server.forbid("/api/v1/configmaps", true);
+    let is_found = |loaded: &Loaded| codes(loaded).contains(&"MG0031");
+    assert!(!cluster.until("the finding", is_found).await.complete);
+    server.hold(Some(held));
+    std::fs::write(&file, mesh).unwrap();
+    let loaded = cluster.until("the mesh settings", |loaded| loaded.mesh.is_some()).await;
+    assert!(!loaded.complete, "what the mesh settings refer to is missing");
+    wait::until("what the mesh settings need", || server.held() == 1);
+    server.release();
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_configuration_has_what_mesh_settings_refer_to_that_are_read_after_the_listings() {
+    let server = ApiServer::start().unwrap();
+    server.apply(&slice("b", "authz", "10.0.0.1"));
+    let mesh = "extensionProviders:\n- {name: e, envoyExtAuthzHttp: {service: authz.b.svc.cluster.local, port: 80}}\n";
+    let mut cluster = with_late_mesh(&server, mesh, "service-name%3Dauthz").await;
+    assert!(has(&cluster.complete().await.set, Kind::EndpointSlice, "b", "authz-1"));
+    let server = ApiServer::start().unwrap();
+    server.apply(&node("r1"));
+    let mut cluster = with_late_mesh(&server, "localityLbSetting: {enabled: true}\n", "/api/v1/nodes?").await;
+    assert_eq!(cluster.complete().await.set.nodes.size(), 1);
 }

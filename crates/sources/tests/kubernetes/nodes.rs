@@ -1,6 +1,6 @@
 //! Nodes: read where it matters where endpoints are, and no more of them than that.
 
-use super::cluster::{Cluster, GATEWAY, codes};
+use super::cluster::{Cluster, GATEWAY, codes, node};
 use sources::Loaded;
 use testkit::api_server::ApiServer;
 use testkit::wait::TIMEOUT;
@@ -11,13 +11,6 @@ const RULES: &str = "/apis/networking.istio.io/v1/destinationrules";
 
 const RULE: &str = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec:\n  host: b\n  \
                     trafficPolicy: {outlierDetection: {}}\n";
-
-fn node(region: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Node\nmetadata:\n  name: one\n  labels: {{topology.kubernetes.io/region: {region}, topology.kubernetes.io/zone: z, \
-         kubernetes.io/os: linux}}\n  annotations: {{a: b}}\nstatus: {{nodeInfo: {{kubeletVersion: v1}}}}\n"
-    )
-}
 
 async fn follow(server: &ApiServer) -> Cluster {
     Cluster::with(&server.kubeconfig(), |settings| settings.with_nodes = true).await
