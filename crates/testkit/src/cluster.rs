@@ -275,17 +275,8 @@ impl Cluster {
         let defined = self.must(&["get", "crd", "-o", "name"])?;
         let named = |line: &str| line.rsplit('/').next().unwrap_or_default().to_owned();
         let defined: Vec<String> = defined.lines().map(named).collect();
-        let mut result = Ok(());
-        wait::patiently("the server names its kinds", || {
-            match self.must(&["api-resources", "--cached=false", "-o", "name"]) {
-                Ok(served) => defined.iter().all(|one| served.lines().any(|line| line == one)),
-                Err(error) => {
-                    result = Err(error);
-                    true
-                }
-            }
-        });
-        result
+        until_named(&defined, || self.must(&["api-resources", "--cached=false", "-o", "name"]));
+        Ok(())
     }
 
     /// Applies a YAML text, as the server does it.
@@ -302,6 +293,22 @@ impl Cluster {
     }
 }
 
+/// Waits until all kinds are among those that `ask` prints. kubectl fails while a group does not answer yet, which is waited for, too.
+fn until_named(kinds: &[String], mut ask: impl FnMut() -> Result<String>) {
+    let mut last = String::new();
+    wait::patiently("the server names its kinds", || match ask() {
+        Ok(served) => kinds.iter().all(|kind| served.lines().any(|line| line == kind)),
+        Err(error) => {
+            let error = format!("{error:#}");
+            if error != last {
+                eprintln!("not yet: {error}");
+                last = error;
+            }
+            false
+        }
+    });
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Some(mut controllers) = self.controllers.take() {
@@ -311,5 +318,20 @@ impl Drop for Cluster {
         self.kill_api_server();
         let _ = self.etcd.kill();
         let _ = self.etcd.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn kinds_are_waited_for_while_discovery_fails_or_lacks_one() {
+        let failed = || Err(anyhow!("unable to retrieve the complete list of server APIs"));
+        let mut answers = vec![failed(), Ok("a.one\n"), failed(), Ok("b.one\na.one\n")].into_iter();
+        let kinds = ["a.one".to_owned(), "b.one".to_owned()];
+        until_named(&kinds, || answers.next().unwrap().map(str::to_owned));
+        assert!(answers.next().is_none());
     }
 }
