@@ -48,9 +48,11 @@ struct Content {
     /// The most objects on a page, whatever is asked for.
     page: Option<usize>,
     /// Answers to requests that contain this are held.
-    held: Option<String>,
-    /// How many answers were held so far, and how many of these, in their order, may go.
-    holding: (usize, usize),
+    to_hold: Option<String>,
+    /// How many answers were held so far.
+    held: usize,
+    /// How many of these, in their order, may be sent.
+    released: usize,
 }
 
 /// The paths of Istio's kinds.
@@ -222,17 +224,17 @@ impl ApiServer {
 
     /// Holds the answers of listings that are asked for by a target with this text in it, as they are at that time; `None`: no further ones.
     pub fn hold(&self, containing: Option<&str>) {
-        self.shared.content().held = containing.map(str::to_owned);
+        self.shared.content().to_hold = containing.map(str::to_owned);
     }
 
     /// How many answers were held so far.
     pub fn held(&self) -> usize {
-        self.shared.content().holding.0
+        self.shared.content().held
     }
 
     /// Sends the first of the answers that are held still.
     pub fn release(&self) {
-        self.shared.content().holding.1 += 1;
+        self.shared.content().released += 1;
         self.shared.changed.notify_all();
     }
 
@@ -267,12 +269,12 @@ impl Shared {
     /// Holds an answer where it is to be held.
     fn wait_for_release(&self, target: &str) {
         let mut content = self.content();
-        if !content.held.as_ref().is_some_and(|held| target.contains(&**held)) {
+        if !content.to_hold.as_ref().is_some_and(|text| target.contains(&**text)) {
             return;
         }
-        let number = content.holding.0;
-        content.holding.0 += 1;
-        while content.holding.1 <= number && !content.stopped {
+        let number = content.held;
+        content.held += 1;
+        while content.released <= number && !content.stopped {
             content = self.changed.wait(content).unwrap_or_else(PoisonError::into_inner);
         }
     }
