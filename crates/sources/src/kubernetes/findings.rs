@@ -20,6 +20,8 @@ use tokio::time::Instant;
 pub(super) struct Problems {
     url: String,
     problems: BTreeMap<Kind, Problem>,
+    /// Kinds that can be listed, but not watched.
+    unwatched: BTreeMap<Kind, Problem>,
     /// What single requests fail with.
     requests: BTreeMap<Reference, Problem>,
     not_installed: BTreeSet<Kind>,
@@ -40,11 +42,12 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(url: &str, settle: Duration) -> Self {
-        let (problems, requests, not_installed, denied) = Default::default();
+        let (problems, unwatched, requests, not_installed, denied) = Default::default();
         let (state, files, unfinished, has_kept_state, reported) = Default::default();
         Self {
             url: url.to_owned(),
             problems,
+            unwatched,
             requests,
             not_installed,
             denied,
@@ -92,8 +95,19 @@ impl Problems {
         self.not_installed.remove(&kind);
     }
 
+    /// A kind is listed, but its watch is refused: listings solve nothing of that.
+    pub(super) fn add_unwatched(&mut self, kind: Kind, problem: Problem) {
+        self.unwatched.insert(kind, problem);
+    }
+
+    /// A kind is watched.
+    pub(super) fn solve_unwatched(&mut self, kind: Kind) {
+        self.unwatched.remove(&kind);
+    }
+
     pub(super) fn not_installed(&mut self, kind: Kind) {
         self.problems.remove(&kind);
+        self.unwatched.remove(&kind);
         self.not_installed.insert(kind);
     }
 
@@ -149,7 +163,7 @@ impl Problems {
 
     fn unavailable(&self) -> Arc<[Diagnostic]> {
         let (mut forbidden, mut silent) = (BTreeMap::new(), None);
-        let of_kinds = self.problems.iter().map(|(kind, problem)| (*kind, problem));
+        let of_kinds = self.problems.iter().chain(&self.unwatched).map(|(kind, problem)| (*kind, problem));
         let of_requests = self.requests.iter().map(|(reference, problem)| (reference.kind(), problem));
         for (kind, problem) in of_kinds.chain(of_requests) {
             match problem {

@@ -5,7 +5,7 @@
 use super::access::{Cluster, with_causes};
 use super::page::{Collection, Failure, Page, PageSize, Part, Problem, complete, failure, of_status};
 use super::watched::{Extent, Watched};
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use kube::core::params::{ListParams, WatchParams};
 use kube::core::{Request, WatchEvent};
 use resources::api::ApiResource;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Seconds after which the server ends a watch, which is then continued.
 const WATCH_SECONDS: u32 = 290;
@@ -66,7 +66,9 @@ pub(super) enum Observed {
     NotInstalled(u64),
     /// The kind cannot be read.
     Problem(Problem),
-    /// It can be read again.
+    /// The kind can be listed, but not watched.
+    Unwatched(Problem),
+    /// It can be read and watched again.
     Recovered,
 }
 
@@ -79,6 +81,15 @@ enum Ended {
     Asked,
     /// The server does not continue it.
     Refused,
+}
+
+/// Why the events of one request ended.
+enum EventsEnded {
+    /// A listing is asked for.
+    Asked,
+    /// The server ended them, as it does after a time.
+    InTime,
+    Failed(Failure),
 }
 
 /// One kind that is followed.
@@ -98,6 +109,8 @@ pub(super) struct Follower {
     pub(super) size: PageSize,
     /// Whether objects of the kind are known from before.
     pub(super) was_there: bool,
+    /// Whether it was reported that the kind cannot be watched.
+    pub(super) is_unwatched: bool,
 }
 
 impl Follower {
@@ -111,7 +124,7 @@ impl Follower {
     }
 
     async fn follow(&mut self) -> Result<(), Closed> {
-        let (mut failures, mut short) = (0, 0);
+        let (mut failures, mut refusals) = (0, 0);
         let mut missing_since: Option<Instant> = None;
         // The listings that had been asked for when it was last reported that the kind is not there.
         let mut told = None;
@@ -122,9 +135,10 @@ impl Follower {
                     (failures, missing_since, told, self.was_there) = (0, None, None, true);
                     let begun = Instant::now();
                     match self.watch(version, resource_version).await? {
-                        // A server that does not watch from where it has just listed is not asked in a loop.
-                        Ended::Refused if begun.elapsed() < self.pace.first => self.wait(&mut short).await,
-                        Ended::Refused | Ended::Asked => short = 0,
+                        Ended::Refused if begun.elapsed() < self.pace.first => {
+                            self.wait_unwatched(version, &mut refusals).await?;
+                        }
+                        Ended::Refused | Ended::Asked => refusals = 0,
                     }
                 }
                 Err(Failure::Expired) => self.wait(&mut failures).await,
@@ -159,10 +173,34 @@ impl Follower {
 
     /// Waits longer with each failure. Gateways that lost the same server do not return in step.
     async fn wait(&self, failures: &mut u32) {
+        sleep(self.next_wait(failures)).await;
+    }
+
+    /// Does the same, and ends early where a listing is asked for: whether one is.
+    async fn wait_or_asked(&mut self, failures: &mut u32) -> Result<bool, Closed> {
+        let wait = self.next_wait(failures);
+        tokio::select! {
+            () = sleep(wait) => Ok(false),
+            asked = self.relist.changed() => asked.map(|()| true).map_err(|_| Closed),
+        }
+    }
+
+    fn next_wait(&self, failures: &mut u32) -> Duration {
         let wait = self.pace.first.saturating_mul(1 << (*failures).min(16)).min(self.pace.longest);
         *failures = failures.saturating_add(1);
         let share = f64::from(std::process::id() % 64 + u32::from(self.watched.kind as u8)) / 256.0;
-        sleep(wait.mul_f64(0.75 + share)).await;
+        wait.mul_f64(0.75 + share)
+    }
+
+    /// The server does not watch from where it has just listed: waits before the kind is listed again, so that this is no loop. The version
+    /// may have expired in between once, but not time after time.
+    async fn wait_unwatched(&mut self, version: &'static str, refusals: &mut u32) -> Result<(), Closed> {
+        if *refusals > 0 {
+            self.is_unwatched = true;
+            let problem = format!("it refuses each watch of {}", self.collection(version).path());
+            self.send(Observed::Unwatched(Problem::Unavailable(problem))).await?;
+        }
+        self.wait_or_asked(refusals).await.map(drop)
     }
 
     /// Lists the kind in the first version that the server has; the version and that of the listing. `asked`: the further listings that are
@@ -222,38 +260,28 @@ impl Follower {
                 Part::Metadata => request.watch_metadata(&params, &resource_version),
             };
             let Ok(request) = request else { return Ok(Ended::Refused) };
-            let failure = match self.cluster.client.request_events::<Value>(request).await {
+            let ended = match self.cluster.client.request_events::<Value>(request).await {
                 Ok(events) => {
                     if std::mem::take(&mut reported) {
                         self.send(Observed::Recovered).await?;
                     }
-                    let mut events = pin!(events);
-                    loop {
-                        let event = tokio::select! {
-                            event = events.try_next() => event,
-                            asked = self.relist.changed() => return asked.map(|()| Ended::Asked).map_err(|_| Closed),
-                        };
-                        match event {
-                            Ok(Some(event)) => {
-                                failures = 0;
-                                match self.event(event, version, &mut resource_version).await? {
-                                    Ok(()) => {}
-                                    Err(failure) => break Some(failure),
-                                }
-                            }
-                            Ok(None) => break None,
-                            Err(error) => break Some(failure(&error)),
-                        }
+                    self.hand_on(events, version, &mut resource_version, &mut failures).await?
+                }
+                Err(error) => EventsEnded::Failed(failure(&error)),
+            };
+            match ended {
+                EventsEnded::Asked => return Ok(Ended::Asked),
+                EventsEnded::InTime if begun.elapsed() >= self.pace.first => failures = 0,
+                // A server that ends watches at once is not asked in a loop.
+                EventsEnded::InTime => {
+                    if self.wait_or_asked(&mut failures).await? {
+                        return Ok(Ended::Asked);
                     }
                 }
-                Err(error) => Some(failure(&error)),
-            };
-            match failure {
-                // The end of its time. A server that ends watches at once is not asked in a loop.
-                None if begun.elapsed() >= self.pace.first => failures = 0,
-                None => self.wait(&mut failures).await,
-                Some(Failure::Expired | Failure::Missing | Failure::TooLarge) => return Ok(Ended::Refused),
-                Some(Failure::Problem(problem)) => {
+                EventsEnded::Failed(Failure::Expired | Failure::Missing | Failure::TooLarge) => {
+                    return Ok(Ended::Refused);
+                }
+                EventsEnded::Failed(Failure::Problem(problem)) => {
                     // The first failure may be that of a connection that was idle.
                     if failures > 0 {
                         reported = true;
@@ -264,6 +292,40 @@ impl Follower {
                         return Ok(Ended::Refused);
                     }
                 }
+            }
+        }
+    }
+
+    /// Hands on events until they end. `failures` in a row are over with the first event.
+    async fn hand_on(
+        &mut self,
+        events: impl Stream<Item = Result<WatchEvent<Value>, kube::Error>>,
+        version: &str,
+        resource_version: &mut String,
+        failures: &mut u32,
+    ) -> Result<EventsEnded, Closed> {
+        let mut events = pin!(events);
+        // A watch that lasts so long is not refused at once.
+        let lasts = Instant::now() + self.pace.first;
+        loop {
+            let event = tokio::select! {
+                event = events.try_next() => event,
+                asked = self.relist.changed() => return asked.map(|()| EventsEnded::Asked).map_err(|_| Closed),
+                () = sleep_until(lasts), if self.is_unwatched => {
+                    self.is_unwatched = false;
+                    self.send(Observed::Recovered).await?;
+                    continue;
+                }
+            };
+            match event {
+                Ok(Some(event)) => {
+                    *failures = 0;
+                    if let Err(failure) = self.event(event, version, resource_version).await? {
+                        return Ok(EventsEnded::Failed(failure));
+                    }
+                }
+                Ok(None) => return Ok(EventsEnded::InTime),
+                Err(error) => return Ok(EventsEnded::Failed(failure(&error))),
             }
         }
     }

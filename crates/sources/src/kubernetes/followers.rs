@@ -65,6 +65,7 @@ impl Followers {
             pages: Arc::clone(&self.pages),
             size: PageSize::USUAL,
             was_there,
+            is_unwatched: false,
         };
         self.tasks.spawn(follower.run());
     }

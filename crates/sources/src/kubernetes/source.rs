@@ -219,7 +219,11 @@ impl KubernetesSource {
                 self.followers.excuse(kind);
                 self.problems.add(kind, problem);
             }
-            Observed::Recovered => self.problems.solve(kind),
+            Observed::Unwatched(problem) => self.problems.add_unwatched(kind, problem),
+            Observed::Recovered => {
+                self.problems.solve(kind);
+                self.problems.solve_unwatched(kind);
+            }
         }
     }
 

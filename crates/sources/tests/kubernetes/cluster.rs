@@ -2,7 +2,7 @@
 
 use resources::key::{Key, Kind, ObjectRef};
 use resources::set::ResourceSet;
-use sources::{Access, KubernetesSettings, KubernetesSource, Loaded, Pace, Watch, watch};
+use sources::{Access, KubernetesSettings, KubernetesSource, Loaded, Pace, Reload, Watch, watch};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use testkit::api_server::ApiServer;
@@ -25,6 +25,7 @@ spec:
 pub(crate) struct Cluster {
     watch: Watch,
     pub(crate) last: Option<Loaded>,
+    pub(crate) reload: Reload,
     _folder: tempfile::TempDir,
 }
 
@@ -55,7 +56,8 @@ impl Cluster {
             write: None,
         };
         change(&mut settings);
-        Self { watch: watch(KubernetesSource::new(settings).await.unwrap()), last: None, _folder: folder }
+        let source = KubernetesSource::new(settings).await.unwrap();
+        Self { reload: source.reload(), watch: watch(source), last: None, _folder: folder }
     }
 
     /// Waits until what was read meets a condition.

@@ -150,4 +150,33 @@ async fn a_server_that_does_not_watch_is_not_asked_for_listings_in_a_loop() {
         cluster.until("the route", |loaded| loaded.set.virtual_services.size() == number).await;
     }
     assert_eq!(server.requests(&format!("{GATEWAYS}?&limit")), 1);
+    cluster.reload.request();
+    testkit::wait::until("the listing that is asked for", || server.requests(&format!("{GATEWAYS}?&limit")) == 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_can_be_listed_and_not_watched_is_a_finding_until_it_is_watched() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.refuse(410, Some("/gateways?&watch"));
+    let mut cluster = Cluster::follow(&server).await;
+    let is_found = |loaded: &Loaded| loaded.complete && codes(loaded) == ["MG0030"];
+    let loaded = cluster.until("the finding", is_found).await;
+    assert!(
+        loaded.diagnostics[0].message.ends_with("it refuses each watch of /apis/networking.istio.io/v1/gateways"),
+        "{:?}",
+        loaded.diagnostics
+    );
+    // A listing brings what is new, and solves nothing.
+    for number in 1..=3 {
+        server.apply(&GATEWAY.replace("name: g,", &format!("name: h{number},")));
+        let loaded = cluster.until("the Gateway", |loaded| loaded.set.gateways.size() == number + 1).await;
+        assert_eq!(codes(loaded), ["MG0030"]);
+    }
+    server.refuse(410, None);
+    cluster.until("no finding", |loaded| loaded.diagnostics.is_empty()).await;
+    let listings = server.requests(&format!("{GATEWAYS}?&limit"));
+    server.apply(&GATEWAY.replace("name: g,", "name: i,"));
+    cluster.until("the last Gateway", |loaded| loaded.set.gateways.size() == 5).await;
+    assert_eq!(server.requests(&format!("{GATEWAYS}?&limit")), listings);
 }
