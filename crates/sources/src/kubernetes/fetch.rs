@@ -24,6 +24,8 @@ pub(super) struct Fetches {
     pace: Pace,
     tasks: JoinSet<Answer>,
     under_way: HashMap<Reference, Request>,
+    /// References whose requests were ended for a listing that is under way.
+    superseded: HashSet<Reference>,
     /// The number of the last request.
     last: u64,
 }
@@ -56,8 +58,8 @@ pub(super) struct Fetched {
 impl Fetches {
     /// `namespace` is that of the gateway.
     pub(super) fn new(cluster: Cluster, namespace: Arc<str>, pace: Pace) -> Self {
-        let (tasks, under_way, last) = Default::default();
-        Self { cluster, namespace, pace, tasks, under_way, last }
+        let (tasks, under_way, superseded, last) = Default::default();
+        Self { cluster, namespace, pace, tasks, under_way, superseded, last }
     }
 
     /// Asks for what the reference is to.
@@ -72,16 +74,30 @@ impl Fetches {
 
     /// Nothing refers to it any more.
     pub(super) fn end(&mut self, reference: &Reference) {
+        self.superseded.remove(reference);
         if let Some(request) = self.under_way.remove(reference) {
             request.task.abort();
         }
     }
 
-    /// A listing of the kind has what is asked for; the references.
+    /// A listing of the kind begins, which has what is asked for: ends its requests, whose answers may be older; the references.
     pub(super) fn supersede(&mut self, kind: Kind) -> Vec<Reference> {
-        let superseded: Vec<_> = self.under_way.extract_if(|reference, _| reference.kind() == kind).collect();
-        superseded.iter().for_each(|(_, request)| request.task.abort());
-        superseded.into_iter().map(|(reference, _)| reference).collect()
+        let ended: Vec<_> = self.under_way.extract_if(|reference, _| reference.kind() == kind).collect();
+        ended.iter().for_each(|(_, request)| request.task.abort());
+        let references: Vec<Reference> = ended.into_iter().map(|(reference, _)| reference).collect();
+        self.superseded.extend(references.iter().cloned());
+        references
+    }
+
+    /// The listing reached its end.
+    pub(super) fn listed(&mut self, kind: Kind) {
+        self.superseded.retain(|reference| reference.kind() != kind);
+    }
+
+    /// The listing failed: asks again for what it should have had.
+    pub(super) fn resume(&mut self, kind: Kind) {
+        let missing: Vec<Reference> = self.superseded.extract_if(|reference| reference.kind() == kind).collect();
+        missing.iter().for_each(|reference| self.begin(reference));
     }
 
     /// An object was reported: the answers to requests that are under way may have an older version of it.

@@ -183,6 +183,7 @@ impl KubernetesSource {
                     // A page is checked when it arrives. What is missing is not gone: the listing proves nothing.
                     self.keeper.spoil_listing(kind);
                     self.followers.excuse(kind);
+                    self.fetches.resume(kind);
                     self.problems.add(kind, Problem::Unavailable(format!("a page cannot be read: {error}")));
                 }
             }
@@ -190,6 +191,7 @@ impl KubernetesSource {
             Observed::Done(_) if self.keeper.is_spoiled(kind) => {}
             Observed::Done(asked) => {
                 self.keeper.end_listing(kind);
+                self.fetches.listed(kind);
                 self.followers.settle(kind, asked);
                 self.problems.solve(kind);
                 events.push(SourceEvent::Complete(Scope::Kind(kind)));
@@ -207,6 +209,7 @@ impl KubernetesSource {
             Observed::NotInstalled(asked) => {
                 self.keeper.begin_listing(kind);
                 self.keeper.end_listing(kind);
+                self.fetches.listed(kind);
                 self.followers.settle(kind, asked);
                 self.problems.not_installed(kind);
                 events.extend([SourceEvent::Restart(Scope::Kind(kind)), SourceEvent::Complete(Scope::Kind(kind))]);
@@ -217,6 +220,7 @@ impl KubernetesSource {
                     self.followers.dispense_with(kind);
                 }
                 self.followers.excuse(kind);
+                self.fetches.resume(kind);
                 self.problems.add(kind, problem);
             }
             Observed::Unwatched(problem) => self.problems.add_unwatched(kind, problem),

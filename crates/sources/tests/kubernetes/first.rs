@@ -27,6 +27,11 @@ async fn before_pods(server: &ApiServer, further: Duration) -> Cluster {
     cluster
 }
 
+/// A Gateway that needs all EndpointSlices.
+fn passthrough() -> String {
+    GATEWAY.replace("name: g,", "name: p,").replace("SIMPLE, credentialName: site", "AUTO_PASSTHROUGH")
+}
+
 fn is_whole(loaded: &Loaded) -> bool {
     has(&loaded.set, Kind::EndpointSlice, "a", "c-1") && has(&loaded.set, Kind::Pod, "a", "b-pod")
 }
@@ -49,13 +54,27 @@ async fn the_first_configuration_has_what_further_listings_bring() {
     let server = ApiServer::start().unwrap();
     let mut cluster = before_pods(&server, 10 * wait::TIMEOUT).await;
     server.hold(Some(SLICES));
-    let passthrough =
-        GATEWAY.replace("name: g,", "name: p,").replace("SIMPLE, credentialName: site", "AUTO_PASSTHROUGH");
-    server.apply(&passthrough);
+    server.apply(&passthrough());
     wait::until("the second listing of EndpointSlices", || server.held() == 2);
     server.release();
     wait::until("the watch of Pods", || server.requests(PODS) == 2);
     server.release();
+    assert!(is_whole(cluster.complete().await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_configuration_has_what_single_requests_ask_for_although_a_listing_begins_and_fails() {
+    let server = ApiServer::start().unwrap();
+    let mut cluster = before_pods(&server, 10 * wait::TIMEOUT).await;
+    server.hold(Some(SINGLE));
+    server.apply(&route("s", "c"));
+    wait::until("the single request", || server.held() == 2);
+    server.hold(None);
+    server.release();
+    // The listing has the first page alone, and on it not what is missing.
+    server.limit_pages(1);
+    server.refuse(503, Some("continue="));
+    server.apply(&passthrough());
     assert!(is_whole(cluster.complete().await));
 }
 

@@ -70,6 +70,31 @@ async fn requests_without_a_reference_or_with_a_listing_are_aborted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_listing_should_have_had_is_asked_for_again_if_the_listing_fails() {
+    let server = ApiServer::start().unwrap();
+    apply(&server, "x");
+    let mut fetches = fetches(&server).await;
+    let supersede = |fetches: &mut Fetches| {
+        fetches.begin(&secret());
+        assert_eq!(fetches.supersede(Kind::Secret), [secret()]);
+        assert!(!fetches.are_open());
+    };
+    supersede(&mut fetches);
+    fetches.resume(Kind::Pod);
+    assert!(!fetches.are_open());
+    fetches.resume(Kind::Secret);
+    assert_eq!(data(fetches.next().await), ["x"]);
+    // It is not after the end of the listing, or when nothing refers to it any more.
+    supersede(&mut fetches);
+    fetches.listed(Kind::Secret);
+    fetches.resume(Kind::Secret);
+    supersede(&mut fetches);
+    fetches.end(&secret());
+    fetches.resume(Kind::Secret);
+    assert!(!fetches.are_open());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_fails_is_reported_and_repeated() {
     let server = ApiServer::start().unwrap();
     apply(&server, "x");
