@@ -92,7 +92,9 @@ impl Opened<'_> {
             .with_mesh(move |mesh| logs.access.apply(mesh, &plane));
         tasks.spawn(pipeline.run(self.source.watch()));
         let followed = self.takeover.follow(first_served, Arc::clone(&data_plane));
-        let ending = Ending { args: self.args, health, data_plane: Arc::clone(&data_plane), of_operators, statuses };
+        // It has the ports for operators, which are open until the Lease is given up.
+        let mut ending =
+            Ending { args: self.args, health, data_plane: Arc::clone(&data_plane), of_operators, statuses };
         let ended = ending.wait(signals, followed).await;
         // What the writer has left is to give up the Lease.
         let _ = tokio::time::timeout(RELEASE, writing.join_next()).await;

@@ -63,9 +63,10 @@ pub(super) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// Waits until the process is asked to end, or until another process has taken over as `followed` reports, and drains.
+    /// Waits until the process is asked to end, or until another process has taken over as `followed` reports, and drains. The ports for
+    /// operators stay open as long as this lives, unless another process has them.
     pub(super) async fn wait(
-        mut self,
+        &mut self,
         mut signals: EndingSignals,
         followed: impl Future<Output = Result<()>>,
     ) -> Result<()> {
@@ -160,5 +161,48 @@ impl Takeover {
         };
         takeover_socket.serve(self.users, sockets);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::current::Shared;
+    use crate::process;
+    use crate::run::{Given, Opened, Origin};
+    use clap::Parser;
+    use dataplane::Inherited;
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::net::TcpStream;
+
+    #[test]
+    fn ports_for_operators_are_open_after_draining() {
+        let folder = tempfile::tempdir().unwrap();
+        let bounds = ["--admin=127.0.0.1:0", "--ready=127.0.0.1:0", "--workers=1", "--drain=0"];
+        let arguments = ["moongate", "run", folder.path().to_str().unwrap()].into_iter().chain(bounds);
+        let Cli { command: Command::Run(args) } = Cli::try_parse_from(arguments).unwrap() else { unreachable!() };
+        let runtime = process::control_runtime().unwrap();
+        let given = Given { access_log: None, bound: Inherited::default() };
+        let origin = Origin::of(&args).unwrap();
+        let opened = Opened::open(origin, &args.workload, &args.serve, given, &runtime).unwrap();
+        let (data_plane, health) = (opened.data_plane, Health::default());
+        let ports: Vec<SocketAddr> = opened.takeover.own.iter().map(|port| port.local_addr().unwrap()).collect();
+        // The copies for the next process are open, too.
+        drop(opened.takeover);
+        runtime.block_on(async {
+            let signals = EndingSignals::install().unwrap();
+            let (sockets, plane) = (opened.operators.sockets, Arc::clone(&data_plane));
+            let pages = sockets.serve(opened.operators.limits, Shared::default(), health.clone(), plane, Arc::from([]));
+            let of_operators = pages.unwrap();
+            let mut ending = Ending { args: &args.serve, health, data_plane, of_operators, statuses: None };
+            kill_process(getpid(), Signal::INT).unwrap();
+            ending.wait(signals, std::future::pending()).await.unwrap();
+            assert!(!ports.is_empty());
+            for port in ports {
+                TcpStream::connect(port).unwrap();
+            }
+            assert!(!ending.of_operators.is_empty() && ending.of_operators.try_join_next().is_none());
+        });
     }
 }
