@@ -143,7 +143,7 @@ impl Follower {
                 }
                 Err(Failure::Expired) => self.wait(&mut failures).await,
                 // From the beginning: the next page is to be asked for as the first was.
-                Err(Failure::TooLarge) => self.size = self.size.smaller().unwrap_or(self.size),
+                Err(Failure::TooLarge(smaller)) => self.size = smaller,
                 Err(Failure::Missing) => {
                     let since = *missing_since.get_or_insert_with(Instant::now);
                     let is_known_absent = match self.is_served().await {
@@ -278,7 +278,7 @@ impl Follower {
                         return Ok(Ended::Asked);
                     }
                 }
-                EventsEnded::Failed(Failure::Expired | Failure::Missing | Failure::TooLarge) => {
+                EventsEnded::Failed(Failure::Expired | Failure::Missing | Failure::TooLarge(_)) => {
                     return Ok(Ended::Refused);
                 }
                 EventsEnded::Failed(Failure::Problem(problem)) => {

@@ -31,8 +31,8 @@ pub(super) enum Failure {
     Expired,
     /// There is no such kind.
     Missing,
-    /// The answer has more octets than are kept of one; fewer objects may be asked for.
-    TooLarge,
+    /// The answer has more octets than are kept of one. Fewer objects may be asked for: so many.
+    TooLarge(PageSize),
     Problem(Problem),
 }
 
@@ -123,8 +123,10 @@ impl Collection<'_> {
         let body = body.map_err(|error| of_listing(&error, params.continue_token.is_some()))?;
         let text = match read_within(body, size.octets()).await {
             Ok(Some(text)) => text,
-            Ok(None) if size.smaller().is_some() => return Err(Failure::TooLarge),
-            Ok(None) => return Err(broken(&format!("has more than {} MiB for one object", size.octets() >> 20))),
+            Ok(None) => {
+                let for_one = || broken(&format!("has more than {} MiB for one object", size.octets() >> 20));
+                return Err(size.smaller().map_or_else(for_one, Failure::TooLarge));
+            }
             Err(error) => return Err(broken(&format!("cannot be read: {}", with_causes(&error)))),
         };
         let Ok(Head { metadata, items }) = serde_json::from_str::<Head>(&text) else {
@@ -287,36 +289,29 @@ async fn read_within(body: impl AsyncRead, octets: u64) -> io::Result<Option<Str
     Ok(u64::try_from(text.len()).is_ok_and(|length| length <= octets).then_some(text))
 }
 
-/// All objects that a selector selects.
+/// All objects that a selector selects, page by page; from the first one again, with fewer objects, where a page is too large.
 pub(super) async fn select(
     cluster: &Cluster,
     resource: &'static ApiResource,
     namespace: &str,
     params: &ListParams,
 ) -> Result<Vec<Value>, Problem> {
-    for version in resource.versions {
+    let mut size = PageSize::USUAL;
+    let mut versions = resource.versions.iter().copied();
+    let mut next = versions.next();
+    while let Some(version) = next {
         let collection = Collection { resource, version, namespace: Some(namespace), part: Part::Whole };
-        match all_of(cluster, collection, params).await {
+        match pages_of(cluster, collection, params.clone(), size).await {
             Ok(objects) => return Ok(objects),
-            Err(Failure::Missing) => {}
+            Err(Failure::TooLarge(smaller)) => size = smaller,
+            Err(Failure::Missing) => next = versions.next(),
             Err(Failure::Problem(problem)) => return Err(problem),
-            Err(Failure::Expired | Failure::TooLarge) => {
+            Err(Failure::Expired) => {
                 return Err(Problem::Unavailable(format!("its pages of {} expire", collection.path())));
             }
         }
     }
     Ok(Vec::new())
-}
-
-/// The same of a collection, page by page; from the first one again, with fewer objects, where a page is too large.
-async fn all_of(cluster: &Cluster, collection: Collection<'_>, params: &ListParams) -> Result<Vec<Value>, Failure> {
-    let mut size = PageSize::USUAL;
-    loop {
-        match pages_of(cluster, collection, params.clone(), size).await {
-            Err(Failure::TooLarge) => size = size.smaller().ok_or(Failure::TooLarge)?,
-            outcome => return outcome,
-        }
-    }
 }
 
 async fn pages_of(

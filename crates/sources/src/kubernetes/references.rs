@@ -49,8 +49,6 @@ pub(super) struct References {
     counts: HashMap<Reference, usize>,
     /// Whether it matters where endpoints are: not to a gateway that does not know where it is itself.
     with_nodes: bool,
-    /// Whether Nodes are wanted whatever objects refer to.
-    keeps_nodes: bool,
     /// What was touched since the last call of `changes`.
     touched: BTreeSet<Reference>,
     /// Which of these were wanted then.
@@ -65,9 +63,7 @@ impl References {
 
     /// The text of the mesh settings of a file, or that there is none.
     pub(super) fn set_mesh(&mut self, text: Option<&str>) {
-        // No object has such a name.
-        let object = ObjectRef { kind: Kind::ConfigMap, key: Key { namespace: "".into(), name: "".into() } };
-        self.set(object, text.map(of_mesh).unwrap_or_default());
+        self.set(nameless(Kind::ConfigMap), text.map(of_mesh).unwrap_or_default());
     }
 
     /// The object says something else now. `namespace` is that of the gateway.
@@ -137,19 +133,16 @@ impl References {
 
     /// Nodes are wanted although no object refers to them, or are not any more.
     pub(super) fn keep_nodes(&mut self, keeps: bool) {
-        // No object has such a name.
-        let object = ObjectRef { kind: Kind::Node, key: Key { namespace: "".into(), name: "".into() } };
-        self.set(object, keeps.then_some(Reference::Nodes).into_iter().collect());
-        self.keeps_nodes = keeps;
+        self.set(nameless(Kind::Node), keeps.then_some(Reference::Nodes).into_iter().collect());
     }
 
     pub(super) fn keeps_nodes(&self) -> bool {
-        self.keeps_nodes
+        self.by_object.contains_key(&nameless(Kind::Node))
     }
 
     /// Whether an object refers to Nodes.
     pub(super) fn uses_nodes(&self) -> bool {
-        self.counts.get(&Reference::Nodes).is_some_and(|count| *count > usize::from(self.keeps_nodes))
+        self.counts.get(&Reference::Nodes).is_some_and(|count| *count > usize::from(self.keeps_nodes()))
     }
 
     /// Whether something refers to it.
@@ -170,6 +163,11 @@ impl References {
         }
         (new, gone)
     }
+}
+
+/// Stands for what refers to something and is no object: no object has such a name.
+fn nameless(kind: Kind) -> ObjectRef {
+    ObjectRef { kind, key: Key { namespace: "".into(), name: "".into() } }
 }
 
 fn of_gateway(gateway: &Gateway) -> BTreeSet<Reference> {
@@ -388,6 +386,22 @@ mod tests {
         assert_eq!(references.changes().0, [of("y", "x"), Reference::Nodes]);
         references.set_mesh(None);
         assert_eq!(references.changes().1, [of("y", "x"), Reference::Nodes]);
+    }
+
+    #[test]
+    fn nodes_are_kept_beside_what_objects_refer_to() {
+        let mut references = References::new(true);
+        let state = |references: &References| {
+            (references.uses_nodes(), references.keeps_nodes(), references.wants(&Reference::Nodes))
+        };
+        references.set_mesh(Some("localityLbSetting: {}"));
+        assert_eq!(state(&references), (true, false, true));
+        references.keep_nodes(true);
+        assert_eq!(state(&references), (true, true, true));
+        references.set_mesh(None);
+        assert_eq!(state(&references), (false, true, true));
+        references.keep_nodes(false);
+        assert_eq!(state(&references), (false, false, false));
     }
 
     #[test]

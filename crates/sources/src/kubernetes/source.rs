@@ -245,7 +245,9 @@ impl KubernetesSource {
     fn keep_nodes(&mut self) {
         let references = &mut self.keeper.references;
         if references.uses_nodes() {
-            references.keep_nodes(true);
+            if !references.keeps_nodes() {
+                references.keep_nodes(true);
+            }
             self.nodes_until = None;
         } else if references.keeps_nodes() {
             let until = *self.nodes_until.get_or_insert_with(|| Instant::now() + self.pace.nodes);

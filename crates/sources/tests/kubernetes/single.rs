@@ -54,3 +54,25 @@ async fn all_pages_of_an_answer_are_read() {
     cluster.until("all slices", |loaded| addresses(loaded).len() == 5).await;
     assert_eq!(server.requests(OF_B), 3, "page by page");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_objects_are_asked_for_where_an_answer_is_too_large() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    let large = "x".repeat(50_000);
+    for number in 0..400 {
+        server.put(serde_json::json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": [],
+            "metadata": {
+                "name": format!("b-{number}"), "namespace": "a", "labels": {"kubernetes.io/service-name": "b"},
+                "annotations": {"a": large},
+            },
+        }));
+    }
+    let mut cluster = Cluster::follow(&server).await;
+    cluster.complete().await;
+    server.apply(&route("r", "b"));
+    cluster.until("all slices", |loaded| loaded.set.endpoint_slices.size() == 400).await;
+    let of_size = |size: usize| server.requests(&format!("{OF_B}&limit={size}"));
+    assert_eq!((of_size(500), of_size(250), server.requests(OF_B)), (1, 2, 3));
+}
