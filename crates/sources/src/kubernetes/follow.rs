@@ -56,7 +56,7 @@ pub(super) enum Observed {
     Begun,
     /// Some of its objects.
     Page(Page),
-    /// It is complete. The number is that of the further listings that had been asked for when it began.
+    /// It is complete. The number is that of the further listings that had been requested when it began.
     Done(u64),
     /// An object is new or different.
     Put(Value),
@@ -77,16 +77,16 @@ pub(super) struct Closed;
 
 /// Why a watch ended.
 enum Ended {
-    /// A listing is asked for.
-    Asked,
+    /// A listing is requested.
+    RelistRequested,
     /// The server does not continue it.
     Refused,
 }
 
 /// Why the events of one request ended.
 enum EventsEnded {
-    /// A listing is asked for.
-    Asked,
+    /// A listing is requested.
+    RelistRequested,
     /// The server ended them, as it does after a time.
     InTime,
     Failed(Failure),
@@ -100,8 +100,8 @@ pub(super) struct Follower {
     /// The namespace of the gateway.
     pub(super) namespace: Arc<str>,
     pub(super) pace: Pace,
-    /// How many further listings are asked for.
-    pub(super) relist: watch::Receiver<u64>,
+    /// How many further listings are requested.
+    pub(super) relists: watch::Receiver<u64>,
     pub(super) out: Sender<(Kind, Observed)>,
     /// How many pages may wait to be read, of all kinds.
     pub(super) pages: Arc<Semaphore>,
@@ -126,19 +126,19 @@ impl Follower {
     async fn follow(&mut self) -> Result<(), Closed> {
         let (mut failures, mut refusals) = (0, 0);
         let mut missing_since: Option<Instant> = None;
-        // The listings that had been asked for when it was last reported that the kind is not there.
-        let mut told = None;
+        // The further listings that had been requested when it was last reported that the kind is not there.
+        let mut reported_missing = None;
         loop {
-            let asked = *self.relist.borrow_and_update();
-            match self.list(asked).await? {
+            let relist_count = *self.relists.borrow_and_update();
+            match self.list(relist_count).await? {
                 Ok((version, resource_version)) => {
-                    (failures, missing_since, told, self.was_there) = (0, None, None, true);
+                    (failures, missing_since, reported_missing, self.was_there) = (0, None, None, true);
                     let begun = Instant::now();
                     match self.watch(version, resource_version).await? {
                         Ended::Refused if begun.elapsed() < self.pace.first => {
                             self.wait_unwatched(version, &mut refusals).await?;
                         }
-                        Ended::Refused | Ended::Asked => refusals = 0,
+                        Ended::Refused | Ended::RelistRequested => refusals = 0,
                     }
                 }
                 Err(Failure::Expired) => self.wait(&mut failures).await,
@@ -149,21 +149,21 @@ impl Follower {
                     let is_known_absent = match self.is_served().await {
                         Ok(served) => !served && (!self.was_there || since.elapsed() >= self.pace.removal),
                         Err(problem) => {
-                            told = None;
+                            reported_missing = None;
                             self.send(Observed::Problem(problem)).await?;
                             false
                         }
                     };
-                    if is_known_absent && told.replace(asked) != Some(asked) {
+                    if is_known_absent && reported_missing.replace(relist_count) != Some(relist_count) {
                         self.was_there = false;
-                        self.send(Observed::NotInstalled(asked)).await?;
+                        self.send(Observed::NotInstalled(relist_count)).await?;
                     }
                     let pause =
                         if self.was_there { self.pace.install.min(self.pace.removal) } else { self.pace.install };
                     sleep(pause).await;
                 }
                 Err(Failure::Problem(problem)) => {
-                    (missing_since, told) = (None, None);
+                    (missing_since, reported_missing) = (None, None);
                     self.send(Observed::Problem(problem)).await?;
                     self.wait(&mut failures).await;
                 }
@@ -176,12 +176,12 @@ impl Follower {
         sleep(self.next_wait(failures)).await;
     }
 
-    /// Does the same, and ends early where a listing is asked for: whether one is.
-    async fn wait_or_asked(&mut self, failures: &mut u32) -> Result<bool, Closed> {
+    /// Does the same, and ends early where a listing is requested: whether one is.
+    async fn wait_or_relist(&mut self, failures: &mut u32) -> Result<bool, Closed> {
         let wait = self.next_wait(failures);
         tokio::select! {
             () = sleep(wait) => Ok(false),
-            asked = self.relist.changed() => asked.map(|()| true).map_err(|_| Closed),
+            changed = self.relists.changed() => changed.map(|()| true).map_err(|_| Closed),
         }
     }
 
@@ -200,14 +200,14 @@ impl Follower {
             let problem = format!("it refuses each watch of {}", self.collection(version).path());
             self.send(Observed::Unwatched(Problem::Unavailable(problem))).await?;
         }
-        self.wait_or_asked(refusals).await.map(drop)
+        self.wait_or_relist(refusals).await.map(drop)
     }
 
-    /// Lists the kind in the first version that the server has; the version and that of the listing. `asked`: the further listings that are
-    /// asked for.
-    async fn list(&self, asked: u64) -> Result<Result<(&'static str, String), Failure>, Closed> {
+    /// Lists the kind in the first version that the server has; the version and that of the listing. `relist_count`: the
+    /// further listings that are requested.
+    async fn list(&self, relist_count: u64) -> Result<Result<(&'static str, String), Failure>, Closed> {
         for version in self.resource.versions {
-            match self.list_in(version, asked).await? {
+            match self.list_in(version, relist_count).await? {
                 Err(Failure::Missing) => {}
                 Ok(resource_version) => return Ok(Ok((version, resource_version))),
                 Err(failure) => return Ok(Err(failure)),
@@ -216,7 +216,7 @@ impl Follower {
         Ok(Err(Failure::Missing))
     }
 
-    async fn list_in(&self, version: &'static str, asked: u64) -> Result<Result<String, Failure>, Closed> {
+    async fn list_in(&self, version: &'static str, relist_count: u64) -> Result<Result<String, Failure>, Closed> {
         let mut params = ListParams { field_selector: self.watched.fields.map(str::to_owned), ..ListParams::default() };
         let mut is_first = true;
         loop {
@@ -235,7 +235,7 @@ impl Follower {
             match next {
                 Some(next) => params = params.continue_token(&next),
                 None => {
-                    self.send(Observed::Done(asked)).await?;
+                    self.send(Observed::Done(relist_count)).await?;
                     return Ok(Ok(resource_version));
                 }
             }
@@ -248,34 +248,22 @@ impl Follower {
         let mut reported = false;
         loop {
             let begun = Instant::now();
-            let params = WatchParams {
-                field_selector: self.watched.fields.map(str::to_owned),
-                timeout: Some(WATCH_SECONDS),
-                bookmarks: true,
-                ..WatchParams::default()
-            };
-            let request = Request::new(self.collection(version).path());
-            let request = match self.watched.part {
-                Part::Whole => request.watch(&params, &resource_version),
-                Part::Metadata => request.watch_metadata(&params, &resource_version),
-            };
-            let Ok(request) = request else { return Ok(Ended::Refused) };
-            let ended = match self.cluster.client.request_events::<Value>(request).await {
+            let ended = match self.events(version, &resource_version).await {
                 Ok(events) => {
                     if std::mem::take(&mut reported) {
                         self.send(Observed::Recovered).await?;
                     }
                     self.hand_on(events, version, &mut resource_version, &mut failures).await?
                 }
-                Err(error) => EventsEnded::Failed(failure(&error)),
+                Err(failure) => EventsEnded::Failed(failure),
             };
             match ended {
-                EventsEnded::Asked => return Ok(Ended::Asked),
+                EventsEnded::RelistRequested => return Ok(Ended::RelistRequested),
                 EventsEnded::InTime if begun.elapsed() >= self.pace.first => failures = 0,
                 // A server that ends watches at once is not asked in a loop.
                 EventsEnded::InTime => {
-                    if self.wait_or_asked(&mut failures).await? {
-                        return Ok(Ended::Asked);
+                    if self.wait_or_relist(&mut failures).await? {
+                        return Ok(Ended::RelistRequested);
                     }
                 }
                 EventsEnded::Failed(Failure::Expired | Failure::Missing | Failure::TooLarge(_)) => {
@@ -296,6 +284,28 @@ impl Follower {
         }
     }
 
+    /// Asks for the events from a version on.
+    async fn events(
+        &self,
+        version: &'static str,
+        resource_version: &str,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, kube::Error>> + use<>, Failure> {
+        let params = WatchParams {
+            field_selector: self.watched.fields.map(str::to_owned),
+            timeout: Some(WATCH_SECONDS),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let request = Request::new(self.collection(version).path());
+        let request = match self.watched.part {
+            Part::Whole => request.watch(&params, resource_version),
+            Part::Metadata => request.watch_metadata(&params, resource_version),
+        };
+        // The version is the only part of it that the server chose.
+        let request = request.map_err(|_| Failure::Expired)?;
+        self.cluster.client.request_events::<Value>(request).await.map_err(|error| failure(&error))
+    }
+
     /// Hands on events until they end. `failures` in a row are over with the first event.
     async fn hand_on(
         &mut self,
@@ -310,7 +320,7 @@ impl Follower {
         loop {
             let event = tokio::select! {
                 event = events.try_next() => event,
-                asked = self.relist.changed() => return asked.map(|()| EventsEnded::Asked).map_err(|_| Closed),
+                changed = self.relists.changed() => return changed.map(|()| EventsEnded::RelistRequested).map_err(|_| Closed),
                 () = sleep_until(lasts), if self.is_unwatched => {
                     self.is_unwatched = false;
                     self.send(Observed::Recovered).await?;

@@ -29,10 +29,10 @@ pub(super) struct Followers {
 
 /// A kind that is followed.
 struct Followed {
-    /// How many listings were asked for besides the first.
-    asked: watch::Sender<u64>,
+    /// How many listings were requested besides the first.
+    relists: watch::Sender<u64>,
     /// How many of them were under way or done when the last listing began that came to its end, or failed.
-    answered: u64,
+    answered_count: u64,
     /// Whether a listing is under way.
     is_listing: bool,
     /// Whether the kind has been listed, or is known not to be installed.
@@ -51,8 +51,8 @@ impl Followers {
     /// Follows a kind, unless it is followed. `was_there`: objects of it are known from before.
     pub(super) fn follow(&mut self, watched: &Watched, was_there: bool) {
         let Some(resource) = watched.resource().filter(|_| !self.follows(watched.kind)) else { return };
-        let (asked, relist) = watch::channel(0);
-        let followed = Followed { asked, answered: 0, is_listing: false, is_settled: false };
+        let (sender, relists) = watch::channel(0);
+        let followed = Followed { relists: sender, answered_count: 0, is_listing: false, is_settled: false };
         self.followed.insert(watched.kind, followed);
         let follower = Follower {
             cluster: self.cluster.clone(),
@@ -60,7 +60,7 @@ impl Followers {
             resource,
             namespace: Arc::clone(&self.namespace),
             pace: self.pace,
-            relist,
+            relists,
             out: self.out.clone(),
             pages: Arc::clone(&self.pages),
             size: PageSize::USUAL,
@@ -92,11 +92,12 @@ impl Followers {
         }
     }
 
-    /// The kind has been listed, or is known not to be there. `asked`: how many further listings had been asked for when this one began.
-    pub(super) fn settle(&mut self, kind: Kind, asked: u64) {
+    /// The kind has been listed, or is known not to be there. `relist_count`: how many further listings had been requested
+    /// when this one began.
+    pub(super) fn settle(&mut self, kind: Kind, relist_count: u64) {
         if let Some(followed) = self.followed.get_mut(&kind) {
             (followed.is_listing, followed.is_settled) = (false, true);
-            followed.answered = followed.answered.max(asked);
+            followed.answered_count = followed.answered_count.max(relist_count);
         }
     }
 
@@ -104,7 +105,7 @@ impl Followers {
     pub(super) fn excuse(&mut self, kind: Kind) {
         if let Some(followed) = self.followed.get_mut(&kind) {
             followed.is_listing = false;
-            followed.answered = *followed.asked.borrow();
+            followed.answered_count = *followed.relists.borrow();
         }
     }
 
@@ -122,12 +123,14 @@ impl Followers {
 
     /// Whether any kind is being listed, or is to be listed again.
     pub(super) fn are_listing(&self) -> bool {
-        self.followed.values().any(|followed| followed.is_listing || followed.answered < *followed.asked.borrow())
+        self.followed
+            .values()
+            .any(|followed| followed.is_listing || followed.answered_count < *followed.relists.borrow())
     }
 }
 
 impl Followed {
     fn relist(&self) {
-        self.asked.send_modify(|asked| *asked += 1);
+        self.relists.send_modify(|count| *count += 1);
     }
 }

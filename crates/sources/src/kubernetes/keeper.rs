@@ -90,8 +90,8 @@ impl Keeper {
     }
 
     /// Nothing refers to it any more: the objects that are kept for no other reason go.
-    pub(super) fn release(&mut self, wanted: &Reference, events: &mut Vec<SourceEvent>) {
-        let (kind, keys) = match wanted {
+    pub(super) fn release(&mut self, reference: &Reference, events: &mut Vec<SourceEvent>) {
+        let (kind, keys) = match reference {
             Reference::Slices(service) if !self.references.wants(&Reference::AllSlices) => {
                 (Kind::EndpointSlice, self.slices.of(service))
             }
@@ -197,7 +197,7 @@ impl Keeper {
 
     /// Whether an object is kept; `service` is that of an EndpointSlice.
     fn is_wanted(&self, object: &ObjectRef, service: Option<&Key>) -> bool {
-        let wants = |wanted: Reference| self.references.wants(&wanted);
+        let wants = |reference: Reference| self.references.wants(&reference);
         match object.kind {
             Kind::EndpointSlice => {
                 service.is_some_and(|service| wants(Reference::Slices(service.clone()))) || wants(Reference::AllSlices)

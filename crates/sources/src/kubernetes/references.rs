@@ -68,17 +68,17 @@ impl References {
 
     /// The object says something else now. `namespace` is that of the gateway.
     pub(super) fn update(&mut self, object: &AnyObject, namespace: &str) {
-        let wanted: BTreeSet<Reference> = match object {
+        let references: BTreeSet<Reference> = match object {
             AnyObject::Gateway(gateway) => {
-                let mut wanted = of_gateway(&gateway.spec);
-                wanted.extend(annotated(&gateway.meta, PROXY_USERS));
-                wanted
+                let mut references = of_gateway(&gateway.spec);
+                references.extend(annotated(&gateway.meta, PROXY_USERS));
+                references
             }
             AnyObject::VirtualService(service) => of_virtual_service(&service.spec, &service.key.namespace),
             AnyObject::DestinationRule(rule) => {
-                let mut wanted = of_rule(&rule.spec);
-                wanted.extend(annotated(&rule.meta, CREDENTIAL));
-                wanted
+                let mut references = of_rule(&rule.spec);
+                references.extend(annotated(&rule.meta, CREDENTIAL));
+                references
             }
             AnyObject::Service(service) => of_service(service, namespace),
             AnyObject::EndpointSlice(slice) => {
@@ -94,7 +94,7 @@ impl References {
             AnyObject::ConfigMap(map) => map.spec.data.values().flat_map(|text| of_mesh(text)).collect(),
             _ => return,
         };
-        self.set(object.object_ref(), wanted);
+        self.set(object.object_ref(), references);
     }
 
     /// The object is gone.
@@ -102,12 +102,12 @@ impl References {
         self.set(object.clone(), BTreeSet::new());
     }
 
-    fn set(&mut self, object: ObjectRef, mut wanted: BTreeSet<Reference>) {
+    fn set(&mut self, object: ObjectRef, mut references: BTreeSet<Reference>) {
         if !self.with_nodes {
-            wanted.remove(&Reference::Nodes);
+            references.remove(&Reference::Nodes);
         }
         let before = self.by_object.remove(&object).unwrap_or_default();
-        for gone in before.iter().filter(|one| !wanted.contains(one)) {
+        for gone in before.iter().filter(|one| !references.contains(one)) {
             self.touch(gone);
             if let Some(count) = self.counts.get_mut(gone) {
                 *count -= 1;
@@ -116,18 +116,18 @@ impl References {
                 }
             }
         }
-        for new in wanted.iter().filter(|one| before.binary_search(one).is_err()) {
+        for new in references.iter().filter(|one| before.binary_search(one).is_err()) {
             self.touch(new);
             *self.counts.entry(new.clone()).or_default() += 1;
         }
-        if !wanted.is_empty() {
-            self.by_object.insert(object, wanted.into_iter().collect());
+        if !references.is_empty() {
+            self.by_object.insert(object, references.into_iter().collect());
         }
     }
 
-    fn touch(&mut self, wanted: &Reference) {
-        if self.touched.insert(wanted.clone()) && self.counts.contains_key(wanted) {
-            self.before.insert(wanted.clone());
+    fn touch(&mut self, reference: &Reference) {
+        if self.touched.insert(reference.clone()) && self.counts.contains_key(reference) {
+            self.before.insert(reference.clone());
         }
     }
 
@@ -146,18 +146,18 @@ impl References {
     }
 
     /// Whether something refers to it.
-    pub(super) fn wants(&self, wanted: &Reference) -> bool {
-        self.counts.contains_key(wanted)
+    pub(super) fn wants(&self, reference: &Reference) -> bool {
+        self.counts.contains_key(reference)
     }
 
     /// What is wanted now and was not at the last call, and what was and is not.
     pub(super) fn changes(&mut self) -> (Vec<Reference>, Vec<Reference>) {
         let (touched, before) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.before));
         let (mut new, mut gone) = (Vec::new(), Vec::new());
-        for wanted in touched {
-            match (before.contains(&wanted), self.wants(&wanted)) {
-                (false, true) => new.push(wanted),
-                (true, false) => gone.push(wanted),
+        for reference in touched {
+            match (before.contains(&reference), self.wants(&reference)) {
+                (false, true) => new.push(reference),
+                (true, false) => gone.push(reference),
                 _ => {}
             }
         }
@@ -171,36 +171,36 @@ fn nameless(kind: Kind) -> ObjectRef {
 }
 
 fn of_gateway(gateway: &Gateway) -> BTreeSet<Reference> {
-    let mut wanted = BTreeSet::new();
+    let mut references = BTreeSet::new();
     for tls in gateway.servers.iter().filter_map(|server| server.tls.as_deref()) {
         let names = tls.credential_names.iter().chain([&tls.credential_name, &tls.ca_cert_credential_name]);
-        wanted.extend(names.flat_map(|name| secrets(name)));
+        references.extend(names.flat_map(|name| secrets(name)));
         if tls.mode == Some(TlsMode::AutoPassthrough) {
-            wanted.insert(Reference::AllSlices);
+            references.insert(Reference::AllSlices);
         }
     }
-    wanted
+    references
 }
 
 fn of_rule(rule: &DestinationRule) -> BTreeSet<Reference> {
-    let mut wanted: BTreeSet<Reference> = rule.traffic_policy.as_deref().map(of_policy).unwrap_or_default();
+    let mut references: BTreeSet<Reference> = rule.traffic_policy.as_deref().map(of_policy).unwrap_or_default();
     for subset in &rule.subsets {
-        wanted.insert(Reference::Pods);
-        wanted.extend(subset.traffic_policy.as_deref().map(of_policy).unwrap_or_default());
+        references.insert(Reference::Pods);
+        references.extend(subset.traffic_policy.as_deref().map(of_policy).unwrap_or_default());
     }
-    wanted
+    references
 }
 
 fn of_policy(policy: &TrafficPolicy) -> BTreeSet<Reference> {
     let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_deref());
-    let mut wanted: BTreeSet<Reference> =
+    let mut references: BTreeSet<Reference> =
         policy.tls.as_deref().into_iter().chain(ports).flat_map(|tls| secrets(&tls.credential_name)).collect();
     let whole = goes_by_place(policy.load_balancer.as_deref(), policy.outlier_detection.as_deref());
     let mut ports = policy.port_level_settings.iter();
     if whole || ports.any(|port| goes_by_place(port.load_balancer.as_deref(), port.outlier_detection.as_deref())) {
-        wanted.insert(Reference::Nodes);
+        references.insert(Reference::Nodes);
     }
-    wanted
+    references
 }
 
 /// Whether it may matter where endpoints are (DR-13): with outlier detection the mesh's setting holds, which is on unless it says otherwise.
@@ -212,25 +212,25 @@ fn goes_by_place(balancer: Option<&LoadBalancer>, outlier: Option<&OutlierDetect
 }
 
 fn of_service(service: &Object<Service>, namespace: &str) -> BTreeSet<Reference> {
-    let mut wanted = BTreeSet::new();
+    let mut references = BTreeSet::new();
     // A target port by name is looked up in the slices of a gateway's own Service.
     let is_named = |target: &Option<NumberOrName>| matches!(target, Some(NumberOrName::Name(_)));
     if &*service.key.namespace == namespace && service.spec.ports.iter().any(|port| is_named(&port.target_port)) {
-        wanted.insert(Reference::Slices(service.key.clone()));
+        references.insert(Reference::Slices(service.key.clone()));
     }
     if !service.spec.traffic_distribution.is_empty() || service.meta.annotations.contains_key(TRAFFIC_DISTRIBUTION) {
-        wanted.insert(Reference::Nodes);
+        references.insert(Reference::Nodes);
     }
-    wanted
+    references
 }
 
 /// What mesh settings, or any text that may be some, refer to: the Services of providers, and Nodes where shares by locality are set.
 fn of_mesh(text: &str) -> BTreeSet<Reference> {
-    let mut wanted: BTreeSet<Reference> = hosts_in(text).collect();
+    let mut references: BTreeSet<Reference> = hosts_in(text).collect();
     if ["localityLbSetting", "locality_lb_setting"].iter().any(|field| text.contains(field)) {
-        wanted.insert(Reference::Nodes);
+        references.insert(Reference::Nodes);
     }
-    wanted
+    references
 }
 
 /// The Secret that an annotation names.
@@ -416,9 +416,9 @@ mod tests {
             references.changes().0
         };
         let server = json!({"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]});
-        let wanted = [Reference::Secret("users".into())];
-        assert_eq!(of("Gateway", PROXY_USERS, json!({"servers": [server]})), wanted);
-        assert_eq!(of("DestinationRule", CREDENTIAL, json!({"host": "a.test"})), wanted);
+        let users = [Reference::Secret("users".into())];
+        assert_eq!(of("Gateway", PROXY_USERS, json!({"servers": [server]})), users);
+        assert_eq!(of("DestinationRule", CREDENTIAL, json!({"host": "a.test"})), users);
         assert_eq!(of("DestinationRule", PROXY_USERS, json!({"host": "a.test"})), []);
     }
 }

@@ -189,10 +189,10 @@ impl KubernetesSource {
             }
             // The kind counts as read once it has been listed again.
             Observed::Done(_) if self.keeper.is_spoiled(kind) => {}
-            Observed::Done(asked) => {
+            Observed::Done(relist_count) => {
                 self.keeper.end_listing(kind);
                 self.fetches.listed(kind);
-                self.followers.settle(kind, asked);
+                self.followers.settle(kind, relist_count);
                 self.problems.solve(kind);
                 events.push(SourceEvent::Complete(Scope::Kind(kind)));
             }
@@ -206,11 +206,11 @@ impl KubernetesSource {
                     self.keeper.delete(object, events);
                 }
             }
-            Observed::NotInstalled(asked) => {
+            Observed::NotInstalled(relist_count) => {
                 self.keeper.begin_listing(kind);
                 self.keeper.end_listing(kind);
                 self.fetches.listed(kind);
-                self.followers.settle(kind, asked);
+                self.followers.settle(kind, relist_count);
                 self.problems.not_installed(kind);
                 events.extend([SourceEvent::Restart(Scope::Kind(kind)), SourceEvent::Complete(Scope::Kind(kind))]);
             }
@@ -313,7 +313,7 @@ impl KubernetesSource {
     }
 
     fn needs(&self, watched: &Watched) -> bool {
-        watched.condition().is_none_or(|wanted| self.keeper.references.wants(&wanted))
+        watched.condition().is_none_or(|reference| self.keeper.references.wants(&reference))
     }
 
     /// Goes on to the next stage once the kinds before are settled; says once when everything has been read.

@@ -13,7 +13,8 @@ fn addresses(loaded: &Loaded) -> Vec<String> {
     slices.map(|one| one.spec.endpoints[0].addresses[0].to_string()).collect()
 }
 
-/// Applies a further VirtualService, and waits until it is seen: those of before have been dealt with, since a kind has one watch.
+/// Applies a further VirtualService, and waits until it is seen: the VirtualServices of before have been dealt with, since a kind has one watch.
+/// Objects of other kinds may arrive later, such as the EndpointSlice, whose event changes nothing of what comes out.
 async fn mark(server: &ApiServer, cluster: &mut Cluster, name: &str) {
     server.apply(&route(name, "elsewhere"));
     cluster.until("the mark", |loaded| has(&loaded.set, Kind::VirtualService, "a", name)).await;
