@@ -33,7 +33,7 @@ pub(crate) use budget::{Account, Budget, BudgetExceeded, Charge, HeldOctets, MIN
 pub(crate) use buffer::Buffer;
 pub(crate) use catch::catch;
 pub(crate) use choose::choose;
-pub(crate) use client::{Client, ClientEnds, ClientTls};
+pub(crate) use client::{Client, ClientEnds, DownstreamTls};
 pub(crate) use client_hello::{NoHello, poll_client_hello};
 pub(crate) use drain::{AcceptCount, Accepting, Drain};
 pub(crate) use exchange_buffers::{EarlyPick, ExchangeBuffers, MAX_KEPT_OUTPUT};

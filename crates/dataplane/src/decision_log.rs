@@ -13,7 +13,7 @@ use upstream::Resolution;
 use wire::address::AddressClass;
 
 /// What a destination that no ServiceEntry has would be denied with, where the mesh settings do not allow any.
-const NOT_LISTED: &str = forward::Denial::NotListed.detail();
+const NOT_LISTED: &str = forward::DenialCause::NotListed.detail();
 
 /// The decision log of a worker.
 #[derive(Debug)]

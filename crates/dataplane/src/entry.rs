@@ -6,8 +6,8 @@ mod transparent;
 
 use crate::codec::{Downstream, ImpliedTunnel};
 use crate::conn::{
-    Buffer, Client, ClientEnds, ClientTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService, Tracked,
-    Worker, boxed,
+    Buffer, Client, ClientEnds, DownstreamTls, ListenerState, Notice, Service, Services, Stage, Timer, TlsService,
+    Tracked, Worker, boxed,
 };
 use crate::http::{self, ClientConnection};
 use crate::metrics::{Rejected, add};
@@ -248,7 +248,7 @@ impl Accepted {
         };
         self.tracked.end_handshake();
         let what = service.service.clone();
-        let tls = ClientTls { sni: attempt.sni, service, certificate, negotiated };
+        let tls = DownstreamTls { sni: attempt.sni, service, certificate, negotiated };
         let client = Client::new(&self.listener, attempt.ends, Some(tls), self.tracked);
         serve_protocol(self.worker, client, what, stream, input, timer).await;
     }

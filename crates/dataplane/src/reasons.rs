@@ -13,6 +13,9 @@ use ir::{Abort, Lacking};
 use upstream::{ConnectError, NoEndpoint};
 use wire::h1::HeadError;
 
+/// The detail of a response that a backend sent.
+pub(crate) const VIA_UPSTREAM: &str = "via_upstream";
+
 /// Whether the gateway's own answers tell their flags and detail in `x-moongate-reason`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ReasonHeader {

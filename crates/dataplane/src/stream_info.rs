@@ -1,5 +1,6 @@
 //! What is known of a stream: an exchange of HTTP, a connection that is passed through, or a failed handshake. The access log and the metrics are
-//! sinks of it ([`StreamSink`]): each receives every stream once, when it has ended. Header values use the same facts.
+//! sinks of it ([`StreamSink`]): each receives every stream once, when it has ended. Header values use the same facts. No module that fills or reads
+//! it is imported: of this crate only `date`, `reasons` and `tls`.
 //!
 //! Which clock starts and ends where:
 //!
@@ -10,7 +11,7 @@
 //!  started    *..............................................................  DURATION, metrics, START_TIME
 //!  counted                    *..............................................  deadline of a gRPC client, `maxStreamDuration`,
 //!                                                                              `httpRequestTimeout` (to the end of the request)
-//!  whole                      *--------*.....................................  timeout of the route: counts from `counted` while the request
+//!  timeout_start              *--------*.....................................  timeout of the route: counts from `counted` while the request
 //!                                                                              is incomplete, and anew from its end (VS-39)
 //!  request_end                         *
 //!  response_begin                                    *

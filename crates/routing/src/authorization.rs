@@ -39,7 +39,7 @@ pub struct ActionIndex {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict<'r> {
     /// What is enforced.
-    pub decision: Decision<'r>,
+    pub decision: PolicyDecision<'r>,
     /// Whether an `AUDIT` rule matches, if there are any.
     pub audited: Option<bool>,
     /// What the `DENY` policies that are a dry run decide, if there are any (AP-16).
@@ -59,7 +59,7 @@ pub struct DryRun<'r> {
 
 /// A decision of policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision<'r> {
+pub enum PolicyDecision<'r> {
     /// Allowed: no `DENY` rule matches, and an `ALLOW` rule does, where there is one.
     Allowed,
     /// A `DENY` rule matches.
@@ -68,7 +68,7 @@ pub enum Decision<'r> {
     NotAllowed,
 }
 
-impl Decision<'_> {
+impl PolicyDecision<'_> {
     /// Whether the request or connection goes on.
     pub fn is_allowed(&self) -> bool {
         *self == Self::Allowed
@@ -121,9 +121,12 @@ impl ActionIndex {
     /// Decides.
     pub fn decide<'r>(&'r self, facts: &AccessFacts<'_>) -> Verdict<'r> {
         let first = |index: &'r Option<RuleIndex>| index.as_ref().map(|index| index.first(facts));
-        let deny =
-            |found: Option<Option<&'r AuthorizationRule>>| found.flatten().map_or(Decision::Allowed, Decision::Denied);
-        let allow = |found: Option<&'r AuthorizationRule>| found.map_or(Decision::NotAllowed, |_| Decision::Allowed);
+        let deny = |found: Option<Option<&'r AuthorizationRule>>| {
+            found.flatten().map_or(PolicyDecision::Allowed, PolicyDecision::Denied)
+        };
+        let allow = |found: Option<&'r AuthorizationRule>| {
+            found.map_or(PolicyDecision::NotAllowed, |_| PolicyDecision::Allowed)
+        };
         let denied = deny(first(&self.deny));
         let decision = match first(&self.allow).filter(|_| denied.is_allowed()) {
             Some(found) => allow(found),

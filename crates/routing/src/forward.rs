@@ -7,7 +7,7 @@ mod transparent;
 mod users;
 
 pub(crate) use answer::to_itself;
-pub use answer::{Denial, Refused, refusal};
+pub use answer::{DenialCause, Refused, refusal};
 pub use requested::RequestedDestination;
 pub use transparent::{implied_host, implied_request};
 pub use users::authenticate;
@@ -90,9 +90,9 @@ impl AllowList {
     }
 
     /// Decides on a destination: the route, or why the client may not have it.
-    pub fn decide(&self, requested: &RequestedDestination<'_>) -> Result<&Arc<RouteEntry>, Denial> {
+    pub fn decide(&self, requested: &RequestedDestination<'_>) -> Result<&Arc<RouteEntry>, DenialCause> {
         if requested.is_https && !requested.is_tunnel {
-            return Err(Denial::Https);
+            return Err(DenialCause::Https);
         }
         let ports = match requested.host {
             DestinationHost::Name(name) => self.names.get(Some(name)),
@@ -105,11 +105,11 @@ impl AllowList {
             ports.binary_search_by_key(&requested.port, |(number, _)| *number).ok().and_then(|at| ports.get(at));
         let Some((_, route)) = found else {
             let entry = ports.first().map(|(_, route)| Box::new(route.config.origin.clone()));
-            return Err(Denial::Port(ports.iter().map(|(number, _)| *number).collect(), entry));
+            return Err(DenialCause::Port(ports.iter().map(|(number, _)| *number).collect(), entry));
         };
         match (route.proxied, requested.is_tunnel) {
-            (Some(ForwardProtocol::Http), true) => Err(Denial::Tunnel),
-            (Some(ForwardProtocol::Tls | ForwardProtocol::Tcp), false) => Err(Denial::Request),
+            (Some(ForwardProtocol::Http), true) => Err(DenialCause::Tunnel),
+            (Some(ForwardProtocol::Tls | ForwardProtocol::Tcp), false) => Err(DenialCause::Request),
             _ => Ok(route),
         }
     }
@@ -121,8 +121,8 @@ impl AllowList {
         route.is_some_and(|(_, route)| route.proxied == Some(ForwardProtocol::Tcp))
     }
 
-    fn other(&self, requested: &RequestedDestination<'_>) -> Result<&Arc<RouteEntry>, Denial> {
-        let others = self.others.as_ref().ok_or(Denial::NotListed)?;
+    fn other(&self, requested: &RequestedDestination<'_>) -> Result<&Arc<RouteEntry>, DenialCause> {
+        let others = self.others.as_ref().ok_or(DenialCause::NotListed)?;
         Ok(match (requested.is_tunnel, requested.port) {
             (false, _) => &others.requests,
             (true, TLS_PORT) => &others.tls,

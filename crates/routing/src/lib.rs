@@ -38,7 +38,7 @@ pub use forward::{AllowList, RequestedDestination};
 pub use host::HostTable;
 pub use judge::{RouteMismatch, judge};
 pub use log_line::{is_hidden, write_json_string};
-pub use prepare::{Prepared, RawRequest, Refusal, Scratch, head_limits, prepare};
+pub use prepare::{NormalisedRequest, RawRequest, Refusal, Scratch, head_limits, prepare};
 pub use response_head::{BackendHead, ClientFraming, ClientHead, ResponseContext, WebResponse};
 pub use route::{LocalAnswer, RouteEntry, Slots, TargetEntry};
 pub use servers::{ConnectionFacts, HostOwner, Servers};

@@ -31,7 +31,7 @@ pub struct Scratch {
 
 /// A request as it is routed.
 #[derive(Debug, Clone, Copy)]
-pub struct Prepared<'a> {
+pub struct NormalisedRequest<'a> {
     /// The view that every decision uses.
     pub view: RequestView<'a>,
     /// Whether the client is redirected to the normalised path, because of escaped slashes (PC-04).
@@ -146,7 +146,7 @@ pub fn prepare<'a>(
     settings: HttpSettings,
     peer: &Peer<'_>,
     scratch: &'a mut Scratch,
-) -> Result<Prepared<'a>, Refusal> {
+) -> Result<NormalisedRequest<'a>, Refusal> {
     let (authority, origin, asked) = match (settings.forward, raw.method) {
         (true, _) => split_proxied(raw)?,
         (false, b"CONNECT") => return Err(Refusal::Connect),
@@ -157,7 +157,7 @@ pub fn prepare<'a>(
     if origin.is_empty() {
         let (scheme, destination) = (peer.scheme, destination(asked, host, peer.scheme));
         let view = RequestView { method, scheme, authority, host, path: b"", query: None, fields, destination };
-        return Ok(Prepared { view, to_normalised: false });
+        return Ok(NormalisedRequest { view, to_normalised: false });
     }
     let (whole, query) = path::split(origin);
     let escaped = settings.escaped_slashes != EscapedSlashes::Take && path::has_escaped_slash(whole);
@@ -172,7 +172,7 @@ pub fn prepare<'a>(
     };
     let destination = destination(asked, host, scheme);
     let view = RequestView { method, scheme, authority, host, path, query, fields, destination };
-    Ok(Prepared { view, to_normalised: escaped })
+    Ok(NormalisedRequest { view, to_normalised: escaped })
 }
 
 /// The destination with its name in the normalised form, and with the port of the scheme where none is written.

@@ -20,9 +20,9 @@ pub(crate) struct RouteSource<'a> {
     /// How a workload's namespace sees it, or that it does not.
     pub(crate) class: &'a dyn Fn(&Workload) -> Option<Class>,
     /// Compiles its rules for HTTP.
-    pub(crate) http: &'a dyn Fn(RouteTarget<'_>, &mut Notes) -> Routes,
+    pub(crate) http: &'a dyn Fn(BoundServer<'_>, &mut Notes) -> Routes,
     /// Compiles its rules for bytes.
-    pub(crate) bytes: &'a dyn Fn(RouteTarget<'_>, &mut Notes) -> Vec<BytesRule>,
+    pub(crate) bytes: &'a dyn Fn(BoundServer<'_>, &mut Notes) -> Vec<BytesRule>,
 }
 
 /// Routes in their order.
@@ -30,7 +30,7 @@ pub(crate) type Routes = Arc<[Arc<Route>]>;
 
 /// For what rules are compiled: a server of a workload.
 #[derive(Clone, Copy)]
-pub(crate) struct RouteTarget<'a> {
+pub(crate) struct BoundServer<'a> {
     pub(crate) workload: &'a Workload,
     pub(crate) server: &'a ServerPlan,
     /// How the workload's namespace sees the object.
@@ -172,7 +172,7 @@ impl<'a> Binder<'a> {
             if met.is_empty() {
                 continue;
             }
-            let target = RouteTarget { workload, server, class };
+            let target = BoundServer { workload, server, class };
             let bound = match &server.place.table {
                 Some(table) => self.http(&mut routes, table, target, met, notes),
                 None => self.bytes(target, met, notes),
@@ -187,7 +187,7 @@ impl<'a> Binder<'a> {
         &mut self,
         routes: &mut OfTables,
         table: &Arc<TableId>,
-        target: RouteTarget<'_>,
+        target: BoundServer<'_>,
         met: Vec<HostPattern>,
         notes: &mut Notes,
     ) -> bool {
@@ -208,7 +208,7 @@ impl<'a> Binder<'a> {
     }
 
     /// Binds to a server of bytes.
-    fn bytes(&mut self, target: RouteTarget<'_>, met: Vec<HostPattern>, notes: &mut Notes) -> bool {
+    fn bytes(&mut self, target: BoundServer<'_>, met: Vec<HostPattern>, notes: &mut Notes) -> bool {
         let rules = (self.source.bytes)(target, notes);
         let any = !rules.is_empty();
         if any {
@@ -225,7 +225,7 @@ impl<'a> Binder<'a> {
     }
 
     /// Compiles the routes, and shares them with those for another listener when they are the same.
-    fn routes(&self, target: RouteTarget<'_>, notes: &mut Notes) -> Routes {
+    fn routes(&self, target: BoundServer<'_>, notes: &mut Notes) -> Routes {
         let routes = (self.source.http)(target, notes);
         let same = self.bound.iter().find(|bound| bound.routes == routes);
         same.map_or(routes, |bound| Arc::clone(&bound.routes))

@@ -104,7 +104,7 @@ impl Downstream {
         }
     }
 
-    /// Waits for a future, unless the client resets its connection or stream before. A half-close is not a reset (RULES), and unread input does
+    /// Waits for a future, unless the client resets its connection or stream before. A half-close is not a reset, and unread input does
     /// not hide a reset.
     pub(crate) async fn until_reset<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, ClientReset> {
         match &mut self.protocol {

@@ -31,7 +31,7 @@ pub(crate) struct Client {
     /// The mesh's connection settings when it was accepted.
     pub(crate) mesh_settings: Arc<MeshConnectionSettings>,
     /// Its TLS session, if it uses TLS.
-    pub(crate) tls: Option<ClientTls>,
+    pub(crate) tls: Option<DownstreamTls>,
     /// Its entry in the tracker.
     pub(crate) tracked: Rc<Tracked>,
     /// When it accepts no further request, if connections have a maximum age (PC-04).
@@ -55,7 +55,7 @@ pub(crate) struct ClientEnds {
 
 /// The TLS session of a client.
 #[derive(Debug)]
-pub(crate) struct ClientTls {
+pub(crate) struct DownstreamTls {
     /// The SNI.
     pub(crate) sni: Option<Box<str>>,
     pub(crate) service: Arc<TlsService>,
@@ -73,7 +73,7 @@ impl Client {
     pub(crate) fn new(
         listener: &Arc<ListenerState>,
         ends: ClientEnds,
-        tls: Option<ClientTls>,
+        tls: Option<DownstreamTls>,
         tracked: Rc<Tracked>,
     ) -> Self {
         let services = listener.services();

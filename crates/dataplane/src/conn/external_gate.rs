@@ -2,7 +2,7 @@
 
 use ir::policy::{ActionRules, ExternalAuthorization};
 use routing::Slots;
-use routing::authorization::{AccessFacts, ActionIndex, Decision};
+use routing::authorization::{AccessFacts, ActionIndex, PolicyDecision};
 use std::sync::Arc;
 
 /// How requests and connections are checked (AP-13).
@@ -41,6 +41,6 @@ impl ExternalGate {
     /// Whether a rule matches a request or, without a view, a connection, so that the service is asked.
     pub(crate) fn concerns(&self, facts: &AccessFacts<'_>) -> bool {
         let rules = if facts.view.is_some() { &self.requests } else { &self.connections };
-        matches!(rules.decide(facts).decision, Decision::Denied(_))
+        matches!(rules.decide(facts).decision, PolicyDecision::Denied(_))
     }
 }

@@ -64,7 +64,7 @@ struct AttemptFacts<'a> {
     captured_headers: &'a [(FieldName, Vec<u8>)],
     endpoint: Option<SocketAddr>,
     /// The start of the request.
-    begun: Instant,
+    started: Instant,
 }
 
 impl Attempt<'_> {
@@ -85,7 +85,7 @@ impl Attempt<'_> {
             }
         }
         self.watch_client(context)?;
-        self.wait(context)
+        self.poll_timeout(context).map(Err)
     }
 
     /// Sends the request, and receives and sends more of its body.

@@ -31,7 +31,7 @@ pub(super) struct Attempts<'a> {
 
 /// Why an attempt did not lead to a whole response.
 pub(super) enum ForwardError {
-    /// It had no connection; whether an endpoint was tried.
+    /// No connection was established; `tried` is whether to an endpoint that was chosen.
     Connect { reject: Reject, tried: bool },
     /// It failed on its connection, or the client has reset.
     Attempt(Failure),
@@ -90,7 +90,7 @@ impl From<Reject> for ForwardError {
 }
 
 impl<'a> Attempts<'a> {
-    /// Those of a request of which no attempt was made.
+    /// The state before the first attempt.
     pub(super) fn new(worker: &'a Worker, plan: &'a Plan, info: &'a mut StreamInfo) -> Self {
         Self { worker, plan, info, retry: RetryState::default() }
     }
@@ -113,7 +113,7 @@ impl<'a> Attempts<'a> {
         };
         self.begin(&picked.endpoint);
         if plan.http2 {
-            let stream = worker.streams.borrow_mut().take(&plan.cluster, &picked.endpoint, plan.sender());
+            let stream = worker.streams.borrow_mut().take(&plan.cluster, &picked.endpoint, plan.connect_context());
             return match stream {
                 Some(stream) => self.on_stream(picked, stream).into(),
                 None => Pooled::MustConnect(Some(picked)),
@@ -122,7 +122,7 @@ impl<'a> Attempts<'a> {
         if !self.retry.may_use_idle() {
             return Pooled::MustConnect(Some(picked));
         }
-        let idle = worker.pool.borrow_mut().take(&plan.cluster, &picked.endpoint, plan.sender());
+        let idle = worker.pool.borrow_mut().take(&plan.cluster, &picked.endpoint, plan.connect_context());
         match idle {
             Some(connection) => self.on_connection(picked, connection).into(),
             None => Pooled::MustConnect(Some(picked)),
@@ -164,7 +164,7 @@ impl<'a> Attempts<'a> {
             self.info.flags |= attempt.no_retry_reason().flags();
             return Ok(attempt.finished());
         };
-        let decision = self.decide(attempt.outcome(failure));
+        let decision = self.decide(attempt.take_outcome(failure));
         attempt.end(failure, decision);
         Err(FailedAttempt { error: ForwardError::Attempt(failure), decision })
     }
@@ -307,7 +307,7 @@ impl<'a> Attempts<'a> {
             connect: || self.connect_timeout(),
         };
         let pool = &self.worker.pool;
-        match upstream::h1_connection(pool, &plan.cluster, endpoint, plan.sender(), timeouts).await {
+        match upstream::h1_connection(pool, &plan.cluster, endpoint, plan.connect_context(), timeouts).await {
             Ok(connection) => {
                 self.info.set_endpoint(&connection.endpoint);
                 self.on_connection(picked, connection)
@@ -332,7 +332,7 @@ impl<'a> Attempts<'a> {
     async fn stream(&mut self, picked: PickedEndpoint) -> Result<Connected, ForwardError> {
         let (plan, endpoint, limit) = (self.plan, &picked.endpoint, self.connect_timeout());
         let streams = &self.worker.streams;
-        match upstream::h2_stream(streams, &plan.cluster, endpoint, plan.sender(), limit).await {
+        match upstream::h2_stream(streams, &plan.cluster, endpoint, plan.connect_context(), limit).await {
             Ok(stream) => self.on_stream(picked, stream),
             Err(error) => Err(self.connect_failure(endpoint, &error).into()),
         }

@@ -55,7 +55,7 @@ pub(super) fn pick(request: &mut ReceivedRequest<'_>, version: &TableVersion) ->
 }
 
 /// The route of a request that was denied before it was routed, for the access log and the metrics: Envoy picks one first of all, without claims.
-pub(super) fn denied(request: &mut ReceivedRequest<'_>, version: &TableVersion) -> Option<Routed> {
+pub(super) fn route_of_denied(request: &mut ReceivedRequest<'_>, version: &TableVersion) -> Option<Routed> {
     let settings = version.http.settings;
     let picked = request.prepare(settings, |mut request| {
         request.log_path();
@@ -72,7 +72,7 @@ fn choose_target(worker: &Worker, route: Arc<RouteEntry>, settings: HttpSettings
     Routed { route, target, cluster, settings, filters }
 }
 
-/// Decides a request further, after the filters of its route; `reply` is the response of the filter that has responded.
+/// Decides a request further, after the filters of its route; `reply` is the response of a filter that answered the request.
 pub(super) fn proceed(request: &mut ReceivedRequest<'_>, routed: Routed, reply: Option<Reply>) -> Decision {
     let decision = request.prepare(routed.settings, |request| match reply {
         None => request.act(routed),
@@ -150,7 +150,7 @@ impl Prepared<'_> {
             // The route is for the access log alone.
             return Decision::Respond(Reply::Forbidden(denied), Some(routed));
         }
-        if routed.is_ready(self.worker) { self.act(routed) } else { Decision::Filter(routed) }
+        if routed.is_ready(self.worker) { self.act(routed) } else { Decision::Prepare(routed) }
     }
 
     /// The route that the table has for the request.
@@ -292,7 +292,7 @@ impl Prepared<'_> {
             .collect()
     }
 
-    /// The request to one mirror; `None` if the target is not valid in HTTP/2, or the mirror's credential cannot be had now.
+    /// The request to one mirror; `None` if the target is not valid in HTTP/2, or the mirror's credential is not available.
     fn mirror(
         &self,
         cluster: Arc<ClusterState>,

@@ -12,7 +12,7 @@ use super::plan::{Decision, Reply, Routed};
 use super::received_request::ReceivedRequest;
 use super::record::record;
 use crate::conn::{ExchangeBuffers, ReceivedBody, Worker, boxed};
-use crate::reasons::Reject;
+use crate::reasons::{Reject, VIA_UPSTREAM};
 use crate::stream_info::StreamInfo;
 use std::rc::Rc;
 use text::Uuid;
@@ -27,14 +27,15 @@ pub(super) async fn exchange(
 ) -> Disposition {
     split_head_from_body(conn, buffers, head);
     buffers.request_id = Uuid::from_random(worker.random_bits());
-    let mut info = StreamInfo { detail: "via_upstream", ..StreamInfo::new() };
+    // Replaced by whatever answers instead of a backend.
+    let mut info = StreamInfo { detail: VIA_UPSTREAM, ..StreamInfo::new() };
     let mut request = ReceivedRequest { worker, conn, buffers, head };
     let mut decision = match decide_at_gate(&mut request, &mut info) {
         GateOutcome::Decided(decision) => decision,
         // Boxed, like the other rare steps, so that the future of a request without them stays small.
         GateOutcome::AskService(version) => boxed(|| ask_and_decide(&mut request, version, &mut info)).await,
     };
-    if let Decision::Filter(routed) = decision {
+    if let Decision::Prepare(routed) = decision {
         let ready = boxed(|| make_ready(&mut request, routed, &mut info)).await;
         decision = ready.map_or_else(|decision| decision, |routed| proceed(&mut request, routed, None));
     }
@@ -42,12 +43,15 @@ pub(super) async fn exchange(
         Decision::Forward(plan) => forward::forward(&mut request, plan, &mut info).await,
         Decision::Connect(routed, host) => boxed(|| connect::run(&mut request, routed, host, &mut info)).await,
         Decision::Respond(reply, routed) => boxed(|| respond(&mut request, reply, routed.as_ref(), &mut info)).await,
-        Decision::Filter(_) | Decision::Abandoned(_) => forward::abandon(&mut request.conn.downstream, &mut info),
+        Decision::Abandoned(_) => forward::abandon(&mut request.conn.downstream, &mut info),
+        // Not reached: `proceed` never returns it.
+        Decision::Prepare(_) => forward::abandon(&mut request.conn.downstream, &mut info),
     };
     record(&request, &decision, &info);
     let disposition = if is_followed_connect(&request) { end_after(disposition) } else { disposition };
     let ReceivedRequest { conn, buffers, head, .. } = request;
     conn.input.consume(head);
+    // What was read behind the body is the start of the next request.
     if !buffers.body_in.is_empty() {
         conn.input.put(buffers.body_in.filled());
     }
@@ -73,7 +77,7 @@ fn is_followed_connect(request: &ReceivedRequest<'_>) -> bool {
     !conn.downstream.is_multiplexed() && conn.input.filled().len() > *head && request.method() == b"CONNECT"
 }
 
-/// The same, without a further request.
+/// Changes a disposition so that no further request is read.
 fn end_after(disposition: Disposition) -> Disposition {
     match disposition {
         Disposition::KeepAlive => Disposition::Linger,

@@ -1,4 +1,4 @@
-//! The filters of an exchange. `pipeline` has their order; each has a module of its own that waits and sends, and its decisions are in `routing`.
+//! The filters of an exchange. `pipeline` has their order; each that waits or sends has a module of its own, and the decisions are in `routing`.
 
 mod amended;
 mod authentication;

@@ -41,8 +41,8 @@ pub(super) async fn forward(request: &mut ReceivedRequest<'_>, plan: &Plan, info
         let failed = match connected {
             Ok(Connected { mut up, permits }) => match attempt(request, &mut attempts, &mut outgoing, &mut up).await {
                 Ok(finished) => {
-                    // A tunnel still counts as a request.
-                    let _permits = Some(permits).filter(|_| finished == Finished::Tunnel);
+                    // Released now, unless a tunnel follows, which counts as a request until it ends. The rest of the body does not.
+                    let _until_tunnel_ends = (finished == Finished::Tunnel).then_some(permits);
                     return finish(request, finished, up, outgoing.body.rest(), attempts.into_info()).await;
                 }
                 Err(failed) => failed,

@@ -234,13 +234,13 @@ impl ConnectionState {
         }
     }
 
-    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<StreamHead, BudgetExceeded> {
+    fn flatten(&self, parts: &http::request::Parts, ended: bool) -> Result<ReceivedHead, BudgetExceeded> {
         let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
         let limits = &head_limits(&self.worker, &self.client, &self.table);
         let mut buffers = self.worker.acquire_buffers();
         match wire::h2::flatten_request(parts, protocol, ended, limits, &mut buffers.request, &mut buffers.flat) {
             Ok(()) => match self.accounts.heads.charge(buffers.head_octets()) {
-                Ok(charge) => Ok(StreamHead::Taken(buffers, charge)),
+                Ok(charge) => Ok(ReceivedHead::Taken(buffers, charge)),
                 Err(over) => {
                     self.worker.release_buffers(buffers);
                     Err(over)
@@ -250,14 +250,14 @@ impl ConnectionState {
                 self.worker.release_buffers(buffers);
                 let web = self.table.version().http.settings.grpc_web;
                 let dialect = Dialect::of(|name| parts.headers.get(name).map(HeaderValue::as_bytes), web);
-                Ok(StreamHead::Refused(error, dialect))
+                Ok(ReceivedHead::Refused(error, dialect))
             }
         }
     }
 }
 
 /// The head of a stream.
-enum StreamHead {
+enum ReceivedHead {
     /// The head is in the buffers of its exchange, and charged to the connection.
     Taken(Box<ExchangeBuffers>, Charge),
     /// The head is invalid; with the client's dialect of gRPC, if it speaks gRPC.
@@ -267,7 +267,7 @@ enum StreamHead {
 /// A stream to serve.
 struct StreamJob {
     shared: Rc<ConnectionState>,
-    head: StreamHead,
+    head: ReceivedHead,
     body: RecvStream,
     respond: SendResponse<Outgoing>,
 }
@@ -309,7 +309,7 @@ async fn answer(job: StreamJob, timer: Timer) {
         table: Arc::clone(&shared.table),
     };
     match head {
-        StreamHead::Taken(mut buffers, charge) => {
+        ReceivedHead::Taken(mut buffers, charge) => {
             let length = buffers.flat.len();
             conn.input.lend(std::mem::take(&mut buffers.flat));
             exchange::exchange(worker, &mut conn, &mut buffers, length).await;
@@ -317,7 +317,7 @@ async fn answer(job: StreamJob, timer: Timer) {
             worker.release_buffers(buffers);
             drop(charge);
         }
-        StreamHead::Refused(error, dialect) => refuse(worker, &mut conn, error, dialect),
+        ReceivedHead::Refused(error, dialect) => refuse(worker, &mut conn, error, dialect),
     }
 }
 

@@ -21,8 +21,8 @@ use wire::proxy_protocol::Ends;
 
 /// What happens to a request.
 pub(super) enum Decision {
-    /// The filters of its route run, and then it is decided further.
-    Filter(Routed),
+    /// Something has to be waited for: the filters of its route, the name of the destination, or its credential. The request is then decided further.
+    Prepare(Routed),
     /// The gateway responds; with the route, if one was found.
     Respond(Reply, Option<Routed>),
     /// The request is forwarded.
@@ -43,7 +43,7 @@ pub(super) enum Reply {
     Plain(LocalAnswer),
     /// The policies of the workload do not allow the request; with the detail for the access log (AP-03).
     Forbidden(Box<str>),
-    /// That of a service for authorization (AP-13).
+    /// The response of an external authorization service (AP-13).
     Denied(Box<Denial>),
 }
 
@@ -139,7 +139,7 @@ impl Plan {
     }
 
     /// The properties of the request that select a connection.
-    pub(super) fn sender(&self) -> ConnectContext<'_> {
+    pub(super) fn connect_context(&self) -> ConnectContext<'_> {
         ConnectContext { host: self.host.as_deref(), ends: self.ends.as_deref() }
     }
 
@@ -162,7 +162,7 @@ impl Decision {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Forward(plan) => Some(plan),
-            Self::Filter(_) | Self::Connect(..) | Self::Respond(..) | Self::Abandoned(_) => None,
+            Self::Prepare(_) | Self::Connect(..) | Self::Respond(..) | Self::Abandoned(_) => None,
         }
     }
 
@@ -171,7 +171,7 @@ impl Decision {
         match self {
             Self::Forward(plan) => Some(&plan.route),
             Self::Respond(_, routed) | Self::Abandoned(routed) => routed.as_ref().map(|routed| &*routed.route),
-            Self::Filter(routed) | Self::Connect(routed, _) => Some(&routed.route),
+            Self::Prepare(routed) | Self::Connect(routed, _) => Some(&routed.route),
         }
     }
 
@@ -182,7 +182,7 @@ impl Decision {
             Self::Respond(_, routed) | Self::Abandoned(routed) => {
                 routed.as_ref().and_then(|routed| routed.cluster.as_deref())
             }
-            Self::Filter(routed) | Self::Connect(routed, _) => routed.cluster.as_deref(),
+            Self::Prepare(routed) | Self::Connect(routed, _) => routed.cluster.as_deref(),
         }
     }
 }

@@ -23,7 +23,7 @@ use wire::view::RequestView;
 pub(super) enum RequestHeadError {
     /// The target of a rewritten request is not valid in HTTP/2.
     Target,
-    /// The credential that requests to the destination get cannot be had.
+    /// The credential that requests to the destination get is not available.
     Credential,
 }
 

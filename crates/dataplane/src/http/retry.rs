@@ -1,7 +1,8 @@
 //! Whether a failed attempt is followed by another one: by the route's policy (VS-40, VS-41), or by one replay when an idle connection turned out
-//! to be closed (RULES on replay).
+//! to be closed.
 //!
-//! The decision is pure: it is made over an [`AttemptOutcome`], without a clock, a connection or a cluster.
+//! The decision is pure: it is made over an [`AttemptOutcome`], without a clock, a connection or a cluster; the permit and the random number come from
+//! the caller's closures. For a response that the policy repeats, the limits are checked before it is dropped (`attempt::retries`).
 
 use crate::reasons::Flags;
 use ir::{Broken, Retries};
@@ -27,8 +28,10 @@ pub(super) struct RetryState<P> {
     tried: SmallVec<[u64; 2]>,
     /// Excluded priorities of the cluster (VS-41), as a bit set.
     excluded: u32,
-    /// The priorities of the attempts since the last exclusion, as a bit set, and their number.
-    since: (u32, usize),
+    /// The priorities of the attempts since the last exclusion, as a bit set.
+    since_priorities: u32,
+    /// The number of these attempts.
+    since_count: usize,
 }
 
 /// The settings of retries for one request.
@@ -109,7 +112,7 @@ pub(super) enum RetryDecision {
     Retry(Duration),
     /// The same request at once, since the connection had been closed: that says nothing about the endpoint.
     Replay,
-    /// None.
+    /// No further attempt.
     Stop(NoRetryReason),
 }
 
@@ -126,7 +129,15 @@ pub(super) enum NoRetryReason {
 
 impl<P> Default for RetryState<P> {
     fn default() -> Self {
-        Self { retries: 0, replayed: false, permit: None, tried: SmallVec::new(), excluded: 0, since: (0, 0) }
+        Self {
+            retries: 0,
+            replayed: false,
+            permit: None,
+            tried: SmallVec::new(),
+            excluded: 0,
+            since_priorities: 0,
+            since_count: 0,
+        }
     }
 }
 
@@ -147,11 +158,12 @@ impl<P> RetryState<P> {
     pub(super) fn begin(&mut self, policy: RetryPolicy<'_>, endpoint: u64, priority: impl FnOnce() -> u32) {
         self.tried.push(endpoint);
         if policy.retries.is_some_and(|retries| retries.remote_localities) {
-            let (priorities, count) = self.since;
-            self.since = (priorities | priority(), count + 1);
+            self.since_priorities |= priority();
+            self.since_count += 1;
             // Envoy's previous-priorities predicate with Istio's update frequency.
-            if self.since.1 == PER_PRIORITY {
-                (self.excluded, self.since) = (self.excluded | self.since.0, (0, 0));
+            if self.since_count == PER_PRIORITY {
+                self.excluded |= std::mem::take(&mut self.since_priorities);
+                self.since_count = 0;
             }
         }
     }
@@ -184,7 +196,7 @@ impl<P> RetryState<P> {
         acquire: impl FnOnce() -> Option<P>,
         random: impl FnOnce() -> u64,
     ) -> RetryDecision {
-        if !self.replayed && is_stale(policy, &outcome) {
+        if !self.replayed && may_replay(policy, &outcome) {
             self.replayed = true;
             self.tried.clear();
             return RetryDecision::Replay;
@@ -220,16 +232,16 @@ impl<P> RetryState<P> {
     }
 }
 
-/// Whether the request is replayed without a policy (RULES on replay): the backend refused it, nothing of it was written, or it was written to a
+/// Whether the request is replayed without a policy: the backend refused it, nothing of it was written, or it was written to a
 /// connection that may have been closed before, and the route has no policy of its own. No octet of a response may have arrived.
-fn is_stale<P>(policy: RetryPolicy<'_>, outcome: &AttemptOutcome<P>) -> bool {
+fn may_replay<P>(policy: RetryPolicy<'_>, outcome: &AttemptOutcome<P>) -> bool {
     let is_implied = policy.retries.is_some_and(|retries| retries.implied);
-    let is_lost = match outcome.failure {
+    let is_unanswered = match outcome.failure {
         AttemptFailure::Unprocessed => true,
         AttemptFailure::Closed => !outcome.is_started || (is_implied && outcome.may_be_stale),
         _ => false,
     };
-    is_lost && outcome.response == ResponseProgress::Nothing && outcome.is_replayable
+    is_unanswered && outcome.response == ResponseProgress::Nothing && outcome.is_replayable
 }
 
 fn is_retriable<P>(retries: &Retries, outcome: &AttemptOutcome<P>) -> bool {

@@ -124,7 +124,7 @@ impl StreamInfo {
         OutcomeFacts {
             started: self.started,
             flags: self.flags,
-            // A connection has no status, and the denial in another place.
+            // A connection has no status; its denial is logged separately.
             detail: self.denied.as_deref().filter(|_| self.status != 0).unwrap_or(self.detail),
             transport_failure: &self.transport_failure,
             upstream: self.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),

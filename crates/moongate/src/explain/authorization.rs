@@ -3,7 +3,7 @@
 use super::answer::{Answer, Outcome, PolicyAnswer, Question};
 use ir::Listener;
 use ir::policy::{ActionRules, Authorization, AuthorizationRule, Demand, HeaderOf};
-use routing::authorization::{AccessFacts, ActionIndex, ConnectionAccess, Decision, RuleMismatch, judge};
+use routing::authorization::{AccessFacts, ActionIndex, ConnectionAccess, PolicyDecision, RuleMismatch, judge};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The facts of the connection that a question is about. `identity` are the names that the client's certificate is to have.
@@ -58,7 +58,7 @@ fn decide(rules: &ActionRules, facts: &AccessFacts<'_>, answer: &mut Answer) -> 
     }
     let index = ActionIndex::build(rules);
     let decision = index.decide(facts).decision;
-    (decision != Decision::Allowed).then(|| decision.detail())
+    (decision != PolicyDecision::Allowed).then(|| decision.detail())
 }
 
 /// Whether a rule matches, or the first condition that does not hold.

@@ -247,7 +247,7 @@ fn ap_16_dry_runs_and_audits_decide_nothing() {
     let index = ActionIndex::build(&rules);
     Given::get("/").with(&Edits::default(), |facts| {
         let verdict = index.decide(facts);
-        assert_eq!((verdict.decision, verdict.audited), (Decision::Allowed, Some(true)));
+        assert_eq!((verdict.decision, verdict.audited), (PolicyDecision::Allowed, Some(true)));
         let deny = verdict.dry_run_deny.unwrap();
         assert!(!deny.is_allowed && deny.rule.is_some());
         assert_eq!(verdict.dry_run_allow, Some(DryRun { is_allowed: false, rule: None }));

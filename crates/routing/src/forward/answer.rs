@@ -12,7 +12,7 @@ const SHOWN: usize = 8;
 
 /// Why a client may not have a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Denial {
+pub enum DenialCause {
     /// No ServiceEntry has the host.
     NotListed,
     /// A ServiceEntry has the host with these ports alone.
@@ -25,7 +25,7 @@ pub enum Denial {
     Https,
 }
 
-impl Denial {
+impl DenialCause {
     /// The detail for logs.
     pub const fn detail(&self) -> &'static str {
         match self {

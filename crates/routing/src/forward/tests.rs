@@ -57,7 +57,7 @@ fn asked(text: &str) -> RequestedDestination<'_> {
 fn decide(list: &AllowList, text: &str) -> String {
     match list.decide(&asked(text)) {
         Ok(route) => route.cluster(0).to_owned(),
-        Err(Denial::Port(ports, entry)) => {
+        Err(DenialCause::Port(ports, entry)) => {
             assert_eq!(entry, Some(Box::new(origin())));
             format!("Port({ports:?})")
         }
@@ -131,14 +131,14 @@ fn e_27_allow_any_is_for_what_nothing_names() {
 #[test]
 fn answers_say_what_to_do() {
     let asked = asked("CONNECT api.test:8443");
-    let body = |denial: Denial| {
+    let body = |denial: DenialCause| {
         let answer = denial.answer(&asked);
         assert_eq!(answer.status, 403);
         String::from_utf8(answer.body.to_vec()).unwrap()
     };
-    assert!(body(Denial::NotListed).contains("add a ServiceEntry with the host and the port 8443"));
-    assert!(body(Denial::Port([443].into(), None)).contains("allowed on port 443, and not on port 8443"));
-    assert!(body(Denial::Https).contains("send CONNECT api.test:8443"));
+    assert!(body(DenialCause::NotListed).contains("add a ServiceEntry with the host and the port 8443"));
+    assert!(body(DenialCause::Port([443].into(), None)).contains("allowed on port 443, and not on port 8443"));
+    assert!(body(DenialCause::Https).contains("send CONNECT api.test:8443"));
 }
 
 #[test]

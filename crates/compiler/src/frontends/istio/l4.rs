@@ -7,7 +7,7 @@ use crate::destinations::{self, Asking};
 use crate::frontends::istio::auto_passthrough;
 use crate::frontends::istio::references;
 use crate::names;
-use crate::plan::bindings::{BytesRule, RouteTarget};
+use crate::plan::bindings::{BoundServer, BytesRule};
 use crate::plan::servers::ServerKind;
 use crate::report::Notes;
 use crate::services;
@@ -34,7 +34,7 @@ struct Conditions<'a> {
 pub(crate) fn compile(
     context: CompileContext<'_>,
     object: &Object<VirtualService>,
-    target: RouteTarget<'_>,
+    target: BoundServer<'_>,
     notes: &mut Notes,
 ) -> Vec<BytesRule> {
     let compiler = Compiler { context, object, target };
@@ -50,7 +50,7 @@ pub(crate) fn compile(
 struct Compiler<'a> {
     context: CompileContext<'a>,
     object: &'a Object<VirtualService>,
-    target: RouteTarget<'a>,
+    target: BoundServer<'a>,
 }
 
 impl Compiler<'_> {

@@ -9,7 +9,7 @@ use crate::context::CompileContext;
 use crate::destinations::Asking;
 use crate::frontends::istio::delegates::{self, Rule};
 use crate::frontends::istio::references;
-use crate::plan::bindings::RouteTarget;
+use crate::plan::bindings::BoundServer;
 use crate::policies;
 use crate::report::Notes;
 use crate::texts;
@@ -30,7 +30,7 @@ pub(crate) fn has_claims(spec: &VirtualService) -> bool {
 pub(crate) fn compile_routes(
     context: CompileContext<'_>,
     object: &Object<VirtualService>,
-    target: RouteTarget<'_>,
+    target: BoundServer<'_>,
     notes: &mut Notes,
 ) -> Arc<[Arc<Route>]> {
     let compiler = Compiler { context, object, target };
@@ -47,7 +47,7 @@ pub(crate) fn compile_routes(
 struct Compiler<'a> {
     context: CompileContext<'a>,
     object: &'a Object<VirtualService>,
-    target: RouteTarget<'a>,
+    target: BoundServer<'a>,
 }
 
 impl Compiler<'_> {
@@ -85,7 +85,7 @@ impl Compiler<'_> {
 
     /// VS-18 to VS-20: whether an entry is for this Gateway, port and workload.
     fn is_for_target(&self, entry: &HttpMatch) -> bool {
-        let RouteTarget { workload, server, .. } = self.target;
+        let BoundServer { workload, server, .. } = self.target;
         if entry.port.is_some_and(|port| port != 0 && port != u32::from(server.port)) {
             return false;
         }
@@ -106,7 +106,7 @@ impl Compiler<'_> {
         notes: &mut Notes,
     ) -> Option<Arc<Route>> {
         let Key { namespace, name } = &self.object.key;
-        let RouteTarget { workload, server, .. } = self.target;
+        let BoundServer { workload, server, .. } = self.target;
         let asking = Asking { workload, namespace: rule.namespace, server_port: server.port };
         let matched = actions::MatchedRule { rule: &rule.rule, path: &matches.path, field: &rule.field };
         let compiled = actions::compile_action(self.context, asking, matched, notes)?;

@@ -1,4 +1,4 @@
-//! Notices that the client resets its connection or stream while an attempt receives nothing from it. A half-close is not a reset (RULES).
+//! Notices that the client resets its connection or stream while an attempt receives nothing from it. A half-close is not a reset.
 
 use crate::codec::{ClientReset, Downstream};
 use crate::conn::{Timer, Worker};

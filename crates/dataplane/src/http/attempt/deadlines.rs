@@ -24,7 +24,7 @@ pub(super) struct Deadlines<'a> {
 }
 
 impl<'a> Deadlines<'a> {
-    /// Those of an attempt that starts now; `is_complete` says that all of the request was received before.
+    /// The deadlines of an attempt that starts now; `is_complete` says that all of the request was received before.
     pub(super) fn new(timer: &'a Timer, plan: &Plan, client: &Client, info: &StreamInfo, is_complete: bool) -> Self {
         let per_try = plan.retry_policy().retries.and_then(|retries| retries.per_try_timeout);
         Self {

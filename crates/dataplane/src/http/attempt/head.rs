@@ -1,8 +1,9 @@
 //! The head of the response in an attempt: received, checked, and passed on or dropped for a retry.
 
-use super::response_context::ResponseContext;
+use super::response_context::HeadFacts;
 use super::{Attempt, AttemptFacts, Failure};
 use crate::http::facts;
+use crate::reasons::VIA_UPSTREAM;
 use crate::stream_info::OutcomeFacts;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -62,21 +63,21 @@ impl Attempt<'_> {
 
     /// Sends the head of the response to the client.
     fn send_head(&mut self) -> Result<(), Failure> {
-        let AttemptFacts { client, captured_headers, endpoint, begun, .. } = self.facts;
+        let AttemptFacts { client, captured_headers, endpoint, started, .. } = self.facts;
         let since = self.deadlines.complete_at.unwrap_or_else(Instant::now);
         let (date, log) = (self.worker.date(), self.worker.log());
         let protocol = facts::protocol(self.down, self.request.head.version);
         let cluster = self.plan.cluster.config.id.as_str();
-        let context = ResponseContext {
+        let context = HeadFacts {
             plan: self.plan,
             is_last: self.is_last(),
             date: &date,
             elapsed: since.elapsed(),
             stream: facts::stream_facts(client, protocol, Some(&self.plan.route), cluster),
             outcome: OutcomeFacts {
-                started: begun,
+                started,
                 flags: self.retries.no_retry.flags(),
-                detail: "via_upstream",
+                detail: VIA_UPSTREAM,
                 transport_failure: "",
                 upstream: endpoint,
                 upstream_local: &|| self.up.local_address(),

@@ -11,7 +11,7 @@ use upstream::{Counted, Outcome};
 
 impl Attempt<'_> {
     /// What a failure of the attempt means for retries. Takes the permit that was acquired for the next attempt.
-    pub(in crate::http) fn outcome(&mut self, failure: Failure) -> AttemptOutcome<Counted> {
+    pub(in crate::http) fn take_outcome(&mut self, failure: Failure) -> AttemptOutcome<Counted> {
         let response = if self.has_answered() || self.response.send.any_written() {
             ResponseProgress::Begun
         } else if self.response.input.is_empty() {

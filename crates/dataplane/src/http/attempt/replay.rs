@@ -27,7 +27,7 @@ pub(in crate::http) struct Replay {
 }
 
 impl Replay {
-    /// That of a request of which nothing was sent. `charge` is a charge of nothing.
+    /// An empty replay, before anything was sent. `charge` is a charge of nothing.
     pub(in crate::http) fn new(limit: usize, charge: Option<Charge>) -> Self {
         Self { kept: Vec::new(), charge, limit, head: 0, may_follow: false, is_lost: false, trailers: None }
     }

@@ -8,7 +8,7 @@ use crate::conn::{Buffer, Worker};
 use std::task::{Context, Poll, ready};
 use wire::h1::RequestHead;
 
-/// How far a request has come.
+/// The state of a request in an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RequestState {
     /// Its body is forwarded.

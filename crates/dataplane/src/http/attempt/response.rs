@@ -16,7 +16,7 @@ use std::time::Duration;
 use wire::h1::response::RequestKind;
 use wire::h1::{BodyReader, HeadLimits, ResponseHead, Style};
 
-/// How far a response has come. Trailers are no state of their own: the last piece of a body has them, and how far a trailer section in octets has come
+/// The state of a response in an attempt. Trailers are no state of their own: the last piece of a body has them, and how far a trailer section in octets has come
 /// is the state of the [`BodyReader`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponseState {
@@ -164,6 +164,7 @@ impl<'a> ResponseSide<'a> {
             self.sent += self.send.push_direct(&piece, self.input) as u64;
         } else {
             let data = piece.data(self.input);
+            // `None`: the translation to gRPC-Web takes no more.
             let taken = match &mut self.web {
                 Some(web) => web.push(data, &mut self.send),
                 None => {

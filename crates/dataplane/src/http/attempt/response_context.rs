@@ -10,7 +10,7 @@ use text::HttpDate;
 use wire::view::Fields;
 
 /// What is known besides the head of a response.
-pub(super) struct ResponseContext<'a> {
+pub(super) struct HeadFacts<'a> {
     pub(super) plan: &'a Plan,
     /// Whether the client's connection is closed after the response.
     pub(super) is_last: bool,
@@ -24,7 +24,7 @@ pub(super) struct ResponseContext<'a> {
     pub(super) log: Option<&'a LogDemands>,
 }
 
-impl<'a> ResponseContext<'a> {
+impl<'a> HeadFacts<'a> {
     pub(super) fn facts(&self, status: u16, fields: Fields<'a>) -> ResponseFacts<'a> {
         ResponseFacts {
             stream: self.stream,

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::response::{ResponseSide, ResponseState};
-use super::response_context::ResponseContext;
+use super::response_context::HeadFacts;
 use crate::codec::{Downstream, GrpcWebResponse, Trailers};
 use routing::{BackendHead, ClientHead, response_head};
 use text::Decimal;
@@ -31,14 +31,14 @@ impl ResponseSide<'_> {
     }
 
     /// Sends the final head.
-    pub(super) fn pass_head(&mut self, down: &mut Downstream, context: &ResponseContext<'_>) -> Result<(), Failure> {
-        let backend = BackendHead::new(self.head, self.input.filled(), context.plan.request_kind);
-        let (plan, status) = (context.plan, self.head.status);
-        let elapsed = Decimal::from(u64::try_from(context.elapsed.as_millis()).unwrap_or(u64::MAX));
-        let head = routing::ResponseContext {
+    pub(super) fn pass_head(&mut self, down: &mut Downstream, known: &HeadFacts<'_>) -> Result<(), Failure> {
+        let backend = BackendHead::new(self.head, self.input.filled(), known.plan.request_kind);
+        let (plan, status) = (known.plan, self.head.status);
+        let elapsed = Decimal::from(u64::try_from(known.elapsed.as_millis()).unwrap_or(u64::MAX));
+        let context = routing::ResponseContext {
             backend,
             client: down.framing(self.style.http10),
-            is_last: context.is_last,
+            is_last: known.is_last,
             headers: self.headers,
             route: &plan.route,
             target: plan.target,
@@ -46,12 +46,12 @@ impl ResponseSide<'_> {
             set_cookie: plan.affinity.set_cookie.as_ref(),
             accept: plan.accept.as_deref(),
             web: plan.web(),
-            date: context.date,
+            date: known.date,
             elapsed: &elapsed,
         };
         let mut edits = Edits::default();
-        let facts = context.facts(status, backend.fields);
-        let ClientHead { parts, web } = response_head::response_head(&head, &facts, &mut edits);
+        let facts = known.facts(status, backend.fields);
+        let ClientHead { parts, web } = response_head::response_head(&context, &facts, &mut edits);
         self.body = BodyReader::new(self.head.body);
         let is_bodiless = self.body.is_done();
         self.state = match is_bodiless {
@@ -59,8 +59,8 @@ impl ResponseSide<'_> {
             true => ResponseState::Done,
             false => ResponseState::Body,
         };
-        (self.close, self.time_to_head) = (parts.close, Some(context.elapsed));
-        if let Some(log) = context.log {
+        (self.close, self.time_to_head) = (parts.close, Some(known.elapsed));
+        if let Some(log) = known.log {
             self.logged = log.capture_response(&parts, &edits);
         }
         self.web = web.map(|web| Box::new(GrpcWebResponse::from(web)));

@@ -68,7 +68,7 @@ impl<'a> Attempt<'a> {
                 table,
                 captured_headers,
                 endpoint: info.endpoint.as_ref().and_then(|endpoint| endpoint.address.ip()),
-                begun: info.started,
+                started: info.started,
             },
         }
     }

@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 impl Attempt<'_> {
-    /// Waits for the first deadline; the error says which one passed.
-    pub(super) fn wait(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    /// Polls for the first deadline; the failure names the one that passed.
+    pub(super) fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
         let complete_at = self.deadlines.complete_at;
         let route_end = complete_at.zip(self.plan.timeout).and_then(|(from, after)| from.checked_add(after));
         let route_end = route_end.into_iter().chain(self.deadlines.response_end).min();
-        let (try_end, idle_limit, section) = (self.try_end(), self.idle_limit(), self.section());
+        let (try_end, idle_limit, section) = (self.try_end(), self.idle_limit(), self.update_section());
         let section_end = section.map(|(end, _)| end);
         let is_awaited = !self.request.is_complete() && !self.response.has_head();
         let request_end = self.deadlines.request_end.filter(|_| is_awaited);
@@ -37,7 +37,7 @@ impl Attempt<'_> {
             (Some((_, failure)), _) => failure,
             (None, _) => Failure::Timeout,
         };
-        Poll::Ready(Err(failure))
+        Poll::Ready(failure)
     }
 
     /// The deadline of the per-try timeout.
@@ -46,9 +46,9 @@ impl Attempt<'_> {
         self.deadlines.try_from?.checked_add(policy.per_try_timeout?)
     }
 
-    /// The deadline for an incomplete head or trailer section, and its failure. The idle timeout does not cover this: a peer may send one octet
+    /// Starts or clears the clock of an incomplete head or trailer section; its deadline and failure. The idle timeout does not cover this: a peer may send one octet
     /// at a time.
-    fn section(&mut self) -> Option<(Instant, Failure)> {
+    fn update_section(&mut self) -> Option<(Instant, Failure)> {
         let (limit, failure) = if self.response.has_partial_section() {
             (Some(self.worker.limits.head_timeout).filter(|limit| !limit.is_zero()), Failure::HeadTimeout)
         } else if self.request.is_in_trailers() {
@@ -70,7 +70,7 @@ impl Attempt<'_> {
             () if self.response.has_head() => (Duration::ZERO, self.idle_failure()),
             () if self.request.awaits_body() => (limits.body_timeout, self.idle_failure()),
             () if self.request.awaits_backend() => (limits.write_timeout, self.idle_failure()),
-            // Nor is there another one for a backend that has the whole request.
+            // The same holds while a backend with the whole request has not answered.
             () => (Duration::ZERO, self.idle_failure()),
         };
         self.facts.client.stream_idle_timeout(usual).map(|limit| (limit, failure))

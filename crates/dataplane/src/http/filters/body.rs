@@ -75,7 +75,7 @@ pub(super) async fn receive(
 }
 
 /// The trailers of a stream.
-type Trailers = Option<Box<::http::HeaderMap>>;
+type HttpTrailers = Option<Box<::http::HeaderMap>>;
 
 struct Receiving<'a> {
     worker: &'a Worker,
@@ -92,7 +92,7 @@ impl Receiving<'_> {
         buffers: &mut ExchangeBuffers,
         reader: &mut BodyReader,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Trailers, BodyFailure>> {
+    ) -> Poll<Result<HttpTrailers, BodyFailure>> {
         loop {
             if reader.is_done() {
                 return Poll::Ready(Ok(None));

@@ -11,7 +11,7 @@ use crate::stream_info::StreamInfo;
 use apply::apply;
 use check::ask;
 use ir::policy::ExternalAuthorization;
-pub(super) use outcome::Outcome;
+pub(super) use outcome::CheckOutcome;
 use routing::ext_authz::{DENY_ALL, Denial};
 
 /// Asks the service of a gate about a request, and does what it says.
@@ -20,21 +20,21 @@ pub(super) async fn run(
     gate: &ExternalGate,
     version: &TableVersion,
     info: &mut StreamInfo,
-) -> Outcome {
+) -> CheckOutcome {
     let check = match &*gate.authorization {
         ExternalAuthorization::DenyAll => return deny_all(info),
         ExternalAuthorization::Check(check) => check,
     };
     match ask(request, gate, check, version.http.settings, info).await {
         Ok(Some(verdict)) => apply(request, check, version, verdict, info),
-        Ok(None) => Outcome::Pass,
+        Ok(None) => CheckOutcome::Pass,
         Err(failure) => failure.into(),
     }
 }
 
 /// The response to each request, if the configuration of the service is not valid.
-fn deny_all(info: &mut StreamInfo) -> Outcome {
+fn deny_all(info: &mut StreamInfo) -> CheckOutcome {
     (info.detail, info.is_denied) = (DENY_ALL, true);
     let Reason { status, body, .. } = Reject::Denied.reason();
-    Outcome::Deny(Box::new(Denial { status: Some(status), headers: Vec::new(), body: body.as_bytes().to_vec() }))
+    CheckOutcome::Deny(Box::new(Denial { status: Some(status), headers: Vec::new(), body: body.as_bytes().to_vec() }))
 }

@@ -2,6 +2,7 @@
 //!
 //! A request passes, in this order (each step has its reason where it is called):
 //!
+//! 0. what a forward proxy answers about itself;
 //! 1. the gate, which the workload demands of every request: external authorization, tokens, users of a forward proxy;
 //! 2. `decide`: authorization, and the route;
 //! 3. the filters of the route, in the order of `ir::Filter`: faults, CORS;
@@ -32,9 +33,9 @@ pub(in crate::http) enum GateOutcome {
 /// Runs what the policies of the workload demand of every request (S-110), and then decides the request by the routes that came with them, unless a
 /// service has to be asked before, for which there is [`ask_and_decide`].
 pub(in crate::http) fn decide_at_gate(request: &mut ReceivedRequest<'_>, info: &mut StreamInfo) -> GateOutcome {
-    let table = Arc::clone(&request.conn.table);
-    let version = table.version();
-    // The answer has nothing but the address that the client knows. A browser loads it before it knows of a proxy that asks for a password.
+    let version = request.conn.table.version();
+    // Answered before authentication: it contains only the address that the client used, and a browser requests it before it is configured for the
+    // proxy.
     if version.http.settings.forward
         && let Some(answer) = decide::to_itself(request, &version)
     {
@@ -54,10 +55,10 @@ pub(in crate::http) async fn ask_and_decide(
 ) -> Decision {
     if let Some(gate) = version.policies.as_deref().and_then(|policies| policies.ext_authz.as_deref()) {
         match ext_authz::run(request, gate, &version, info).await {
-            ext_authz::Outcome::Pass => {}
-            ext_authz::Outcome::Deny(denial) => return Decision::Respond(Reply::Denied(denial), None),
-            ext_authz::Outcome::Reject(reject) => return Decision::Respond(Reply::Reject(reject), None),
-            ext_authz::Outcome::Abandon => return Decision::Abandoned(None),
+            ext_authz::CheckOutcome::Pass => {}
+            ext_authz::CheckOutcome::Deny(denial) => return Decision::Respond(Reply::Denied(denial), None),
+            ext_authz::CheckOutcome::Reject(reject) => return Decision::Respond(Reply::Reject(reject), None),
+            ext_authz::CheckOutcome::Abandon => return Decision::Abandoned(None),
         }
     }
     authenticate_and_decide(request, &version, info)
@@ -73,7 +74,7 @@ fn authenticate_and_decide(
     if let Some(issuers) = version.policies.as_deref().and_then(|policies| policies.issuers.as_deref())
         && let Err(answer) = authentication::run(request, issuers, version.http.settings)
     {
-        return Decision::Respond(Reply::Plain(answer), decide::denied(request, version));
+        return Decision::Respond(Reply::Plain(answer), decide::route_of_denied(request, version));
     }
     // After tokens, one of which may say who the client is, and before authorization, which sees the user.
     if version.http.settings.forward

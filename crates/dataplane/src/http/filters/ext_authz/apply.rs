@@ -1,6 +1,6 @@
 //! Does what the service has decided: changes the request, or makes the response to its client.
 
-use super::outcome::Outcome;
+use super::outcome::CheckOutcome;
 use crate::conn::TableVersion;
 use crate::http::decide;
 use crate::http::filters::amended::{TooLarge, amend};
@@ -18,7 +18,7 @@ pub(super) fn apply(
     version: &TableVersion,
     verdict: Verdict,
     info: &mut StreamInfo,
-) -> Outcome {
+) -> CheckOutcome {
     let (result, passed, denial) = match verdict {
         Verdict::Allow(changes) => match pass(request, check, version, changes) {
             Ok(()) => (CheckResult::Allowed, true, None),
@@ -28,7 +28,7 @@ pub(super) fn apply(
             info.check = Some(CheckResult::Denied);
             info.flags |= Flags::UAEX;
             (info.detail, info.is_denied) = ("ext_authz_denied", true);
-            return Outcome::Deny(denial);
+            return CheckOutcome::Deny(denial);
         }
         Verdict::Error(denial) => {
             let mut open = || pass(request, check, version, Changes::failed_open().into()).is_ok();
@@ -36,15 +36,15 @@ pub(super) fn apply(
         }
     };
     info.check = Some(result);
-    if passed { Outcome::Pass } else { failed(check, denial, info) }
+    if passed { CheckOutcome::Pass } else { failed(check, denial, info) }
 }
 
 /// The response to a request without a decision.
-fn failed(check: &ExternalCheck, own: Option<Box<Denial>>, info: &mut StreamInfo) -> Outcome {
+fn failed(check: &ExternalCheck, own: Option<Box<Denial>>, info: &mut StreamInfo) -> CheckOutcome {
     info.flags |= Flags::UAEX;
     (info.detail, info.is_denied) = ("ext_authz_error", true);
     let denial = own.map_or_else(|| Denial { status: None, headers: Vec::new(), body: Vec::new() }, |own| *own);
-    Outcome::Deny(Box::new(Denial { status: denial.status.or(Some(check.status_on_error)), ..denial }))
+    CheckOutcome::Deny(Box::new(Denial { status: denial.status.or(Some(check.status_on_error)), ..denial }))
 }
 
 /// Lets a request pass with the changes.

@@ -16,8 +16,8 @@ use std::time::SystemTime;
 use wire::edit::Edits;
 use wire::h1::{BodyLength, BodyReader};
 
-/// Asks the service about a request, with as much of its body as the check wants: its verdict, also if it has failed. `None` if no rule is for the
-/// request, or if it is malformed, which what decides next finds.
+/// Asks the service about a request, with as much of its body as the check wants. A call that failed is a verdict, too. `None` if no rule applies, or if
+/// the request is malformed: the next step rejects it.
 pub(super) async fn ask(
     request: &mut ReceivedRequest<'_>,
     gate: &ExternalGate,
