@@ -40,6 +40,7 @@ pub(crate) fn run(make: impl FnOnce() -> Rc<Worker>, mut commands: UnboundedRece
             return;
         }
     };
+    // Owns every task of the worker, those of connections, streams and mirrors too: they end with it.
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let worker = make();
