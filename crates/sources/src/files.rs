@@ -41,6 +41,9 @@ pub(crate) struct Files {
     /// Whether the next reading fails once it has changed what is known.
     #[cfg(test)]
     pub(crate) fails: bool,
+    /// The name of a file that no reading survives.
+    #[cfg(test)]
+    pub(crate) fails_at: Option<&'static str>,
 }
 
 /// What was read and reported so far. A round that fails leaves it as it was before: its events are lost, so the next round has to find
@@ -295,8 +298,7 @@ impl Files {
         let work = || {
             let mut done = Vec::new();
             while let Some((path, listed)) = due.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let before = self.known.inventory.files.get(path);
-                done.push((Arc::clone(path), document::read_file(path, listed.stamp, before)));
+                done.push((Arc::clone(path), self.read_file(path, listed)));
             }
             done
         };
@@ -308,12 +310,17 @@ impl Files {
                 threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
             })
         };
-        let take = |(path, listed): &(Arc<Path>, &Listed)| {
-            // A thread that failed leaves its files unread, which is reported, and the others are read.
-            let failed = || document::unreadable(path, listed.stamp, &io::Error::other("reading it failed"));
-            files.remove(path).unwrap_or_else(failed)
+        due.iter().map(|(path, listed)| files.remove(path).unwrap_or_else(|| failed(path, listed))).collect()
+    }
+
+    /// Reads a file. One that breaks its reader is reported, and the others are read.
+    fn read_file(&self, path: &Arc<Path>, listed: &Listed) -> FileState {
+        let read = || {
+            #[cfg(test)]
+            assert!(self.fails_at.is_none_or(|name| !path.ends_with(name)), "a test's failure");
+            document::read_file(path, listed.stamp, self.known.inventory.files.get(path))
         };
-        due.iter().map(take).collect()
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| failed(path, listed))
     }
 
     /// Files that were there and are not. Whether something is different from before.
@@ -425,6 +432,11 @@ fn differing(before: &Map<ObjectRef, Absence>, after: &Map<ObjectRef, Absence>) 
     let other = after.iter().filter(|(object, why)| before.get(*object) != Some(*why));
     let all = gone.chain(other.map(|(object, why)| (object, Some(why.clone()))));
     all.map(|(object, why)| SourceEvent::Absent(object.clone(), why)).collect()
+}
+
+/// A file whose reader broke.
+fn failed(path: &Arc<Path>, listed: &Listed) -> FileState {
+    document::unreadable(path, listed.stamp, &io::Error::other("reading it failed"))
 }
 
 #[cfg(test)]

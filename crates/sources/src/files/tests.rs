@@ -136,3 +136,27 @@ fn a_failed_round_loses_no_change_of_files_that_objects_name() {
     assert_eq!(held("c.pem").unwrap(), b"another one");
     assert_eq!(loaded.set.changed_files.iter().map(|path| &**path).collect::<Vec<_>>(), ["c.pem"]);
 }
+
+#[test]
+fn a_file_that_breaks_its_reader_concerns_no_other() {
+    let mut folder = Folder::new();
+    for name in ["broken", "gone"] {
+        folder.write(&format!("{name}.yaml"), &policy(name, "ALLOW"));
+    }
+    folder.round();
+    folder.files.fails_at = Some("broken.yaml");
+    // By itself, and with others.
+    for (round, others) in ["", "other"].into_iter().enumerate() {
+        folder.write("broken.yaml", &policy("broken", ["DENY", "AUDIT"][round]));
+        if others.is_empty() {
+            fs::remove_file(folder.path("gone.yaml")).unwrap();
+        } else {
+            folder.write("other.yaml", &policy(others, "DENY"));
+        }
+        let loaded = folder.round();
+        assert_eq!(loaded.unavailable, 1, "{loaded:?}");
+        let kept = policies(&loaded);
+        assert_eq!(kept.first(), Some(&("broken".to_owned(), false)), "its last good version: {loaded:?}");
+        assert_eq!(kept.len(), 1 + usize::from(!others.is_empty()), "{kept:?}");
+    }
+}

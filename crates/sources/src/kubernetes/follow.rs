@@ -68,8 +68,10 @@ pub(super) enum Observed {
     Problem(Problem),
     /// The kind can be listed, but not watched.
     Unwatched(Problem),
-    /// It can be read and watched again.
+    /// It can be read again.
     Recovered,
+    /// A watch of it lasts.
+    Watched,
 }
 
 /// The reader of what is observed is gone.
@@ -80,6 +82,8 @@ enum Ended {
     /// A listing is requested.
     RelistRequested,
     /// The server does not continue it.
+    Expired,
+    /// The server has ended each of its requests at once.
     Refused,
 }
 
@@ -133,15 +137,19 @@ impl Follower {
             match self.list(relist_count).await? {
                 Ok((version, resource_version)) => {
                     (failures, missing_since, reported_missing, self.was_there) = (0, None, None, true);
-                    let begun = Instant::now();
                     match self.watch(version, resource_version).await? {
-                        Ended::Refused if begun.elapsed() < self.pace.first => {
-                            self.wait_unwatched(version, &mut refusals).await?;
-                        }
-                        Ended::Refused | Ended::RelistRequested => refusals = 0,
+                        Ended::Refused => self.wait_unwatched(version, &mut refusals).await?,
+                        Ended::Expired | Ended::RelistRequested => refusals = 0,
                     }
                 }
-                Err(Failure::Expired) => self.wait(&mut failures).await,
+                Err(Failure::Expired) => {
+                    // Once may be chance.
+                    if failures > 0 {
+                        let problem = "its lists expire before their last page".to_owned();
+                        self.send(Observed::Problem(Problem::Unavailable(problem))).await?;
+                    }
+                    self.wait(&mut failures).await;
+                }
                 // From the beginning: the next page is to be asked for as the first was.
                 Err(Failure::TooLarge(smaller)) => self.size = smaller,
                 Err(Failure::Missing) => {
@@ -192,7 +200,7 @@ impl Follower {
         wait.mul_f64(0.75 + share)
     }
 
-    /// The server does not watch from where it has just listed: waits before the kind is listed again, so that this is no loop. The version
+    /// The server does not watch what it has just listed: waits before the kind is listed again, so that this is no loop. The version
     /// may have expired in between once, but not time after time.
     async fn wait_unwatched(&mut self, version: &'static str, refusals: &mut u32) -> Result<(), Closed> {
         if *refusals > 0 {
@@ -245,30 +253,33 @@ impl Follower {
     /// Watches the kind until it has to be listed again.
     async fn watch(&mut self, version: &'static str, mut resource_version: String) -> Result<Ended, Closed> {
         let mut failures = 0;
-        let mut reported = false;
+        let (mut reported, mut has_lasted) = (false, false);
         loop {
-            let begun = Instant::now();
+            let mut lasts = false;
             let ended = match self.events(version, &resource_version).await {
                 Ok(events) => {
                     if std::mem::take(&mut reported) {
                         self.send(Observed::Recovered).await?;
                     }
-                    self.hand_on(events, version, &mut resource_version, &mut failures).await?
+                    let opened = Instant::now();
+                    let ended = self.hand_on(events, version, &mut resource_version, &mut failures).await?;
+                    lasts = opened.elapsed() >= self.pace.first;
+                    ended
                 }
                 Err(failure) => EventsEnded::Failed(failure),
             };
+            has_lasted |= lasts;
+            let given_up = if has_lasted { Ended::Expired } else { Ended::Refused };
             match ended {
                 EventsEnded::RelistRequested => return Ok(Ended::RelistRequested),
-                EventsEnded::InTime if begun.elapsed() >= self.pace.first => failures = 0,
+                EventsEnded::InTime if lasts => failures = 0,
                 // A server that ends watches at once is not asked in a loop.
                 EventsEnded::InTime => {
                     if self.wait_or_relist(&mut failures).await? {
                         return Ok(Ended::RelistRequested);
                     }
                 }
-                EventsEnded::Failed(Failure::Expired | Failure::Missing | Failure::TooLarge(_)) => {
-                    return Ok(Ended::Refused);
-                }
+                EventsEnded::Failed(Failure::Expired | Failure::Missing | Failure::TooLarge(_)) => return Ok(given_up),
                 EventsEnded::Failed(Failure::Problem(problem)) => {
                     // The first failure may be that of a connection that was idle.
                     if failures > 0 {
@@ -277,7 +288,7 @@ impl Follower {
                     }
                     self.wait(&mut failures).await;
                     if failures > FAILURES {
-                        return Ok(Ended::Refused);
+                        return Ok(given_up);
                     }
                 }
             }
@@ -323,7 +334,7 @@ impl Follower {
                 changed = self.relists.changed() => return changed.map(|()| EventsEnded::RelistRequested).map_err(|_| Closed),
                 () = sleep_until(lasts), if self.is_unwatched => {
                     self.is_unwatched = false;
-                    self.send(Observed::Recovered).await?;
+                    self.send(Observed::Watched).await?;
                     continue;
                 }
             };

@@ -224,10 +224,8 @@ impl KubernetesSource {
                 self.problems.add(kind, problem);
             }
             Observed::Unwatched(problem) => self.problems.add_unwatched(kind, problem),
-            Observed::Recovered => {
-                self.problems.solve(kind);
-                self.problems.solve_unwatched(kind);
-            }
+            Observed::Recovered => self.problems.solve(kind),
+            Observed::Watched => self.problems.solve_unwatched(kind),
         }
     }
 

@@ -180,3 +180,38 @@ async fn a_kind_that_can_be_listed_and_not_watched_is_a_finding_until_it_is_watc
     cluster.until("the last Gateway", |loaded| loaded.set.gateways.size() == 5).await;
     assert_eq!(server.requests(&format!("{GATEWAYS}?&limit")), listings);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_is_not_allowed_is_a_finding_that_listings_do_not_solve() {
+    for status in [403, 503] {
+        let server = ApiServer::start().unwrap();
+        server.apply(GATEWAY);
+        server.refuse(status, Some("/gateways?&watch"));
+        let mut cluster = Cluster::follow(&server).await;
+        let is_refused =
+            |loaded: &Loaded| loaded.diagnostics.iter().any(|one| one.message.contains("refuses each watch"));
+        cluster.until("the finding", is_refused).await;
+        server.apply(&GATEWAY.replace("name: g,", "name: h,"));
+        let loaded = cluster.until("the Gateway", |loaded| loaded.set.gateways.size() == 2).await;
+        assert!(!loaded.diagnostics.is_empty(), "{status}");
+        server.refuse(status, None);
+        cluster.until("no finding", |loaded| loaded.diagnostics.is_empty()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_never_reaches_its_last_page_is_a_finding() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.apply(&GATEWAY.replace("name: g,", "name: h,"));
+    server.limit_pages(1);
+    server.refuse(410, Some("continue="));
+    let mut cluster = Cluster::follow(&server).await;
+    let is_found =
+        |loaded: &Loaded| loaded.diagnostics.iter().any(|one| one.message.contains("expire before their last page"));
+    cluster.until("the finding", is_found).await;
+    server.refuse(410, None);
+    let is_whole =
+        |loaded: &Loaded| loaded.complete && loaded.set.gateways.size() == 2 && loaded.diagnostics.is_empty();
+    cluster.until("both", is_whole).await;
+}
