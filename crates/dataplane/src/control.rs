@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use upstream::{Unresolved, Upstream};
+use upstream::{Unresolved, UpstreamStore};
 
 /// The interval of checks whether the last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -63,7 +63,7 @@ pub struct DataPlane {
     metrics: Vec<Arc<WorkerMetrics>>,
     /// Gauges that all workers share.
     process: metrics::ProcessGauges,
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamStore>,
     credentials: Arc<Credentials>,
     log: Mutex<Option<AccessLog>>,
     log_counters: Arc<LineCounters>,
@@ -78,7 +78,7 @@ pub struct DataPlane {
 
 impl DataPlane {
     /// Starts the workers. Nothing is listened on before the first snapshot.
-    pub fn start(options: Options, upstream: Arc<Upstream>) -> io::Result<Self> {
+    pub fn start(options: Options, upstream: Arc<UpstreamStore>) -> io::Result<Self> {
         let Options { workers, limits, trusted_proxies, access_log, decision_log, reasons, inherited, handover, seed } =
             options;
         let workers = workers.max(1);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use text::{FieldValue, HeaderName};
 use token::TokenSource;
 use tokio::time::{Duration, Instant, timeout};
-use upstream::{ClusterState, Upstream};
+use upstream::{ClusterState, UpstreamStore};
 use wire::edit::{Edits, FieldEdit};
 use wire::view::Fields;
 
@@ -31,7 +31,7 @@ pub(crate) struct CredentialUnavailable(Arc<str>);
 /// All tokens of the process, by the client that they were issued to.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamStore>,
     sources: Mutex<HashMap<Arc<OAuthClient>, Used, foldhash::quality::RandomState>>,
     rejected: AtomicU64,
 }
@@ -44,7 +44,7 @@ struct Used {
 
 impl Credentials {
     /// No tokens yet; those that are wanted will be fetched in tasks of the store.
-    pub(crate) fn new(upstream: Arc<Upstream>) -> Arc<Self> {
+    pub(crate) fn new(upstream: Arc<UpstreamStore>) -> Arc<Self> {
         Arc::new(Self { upstream, sources: Mutex::default(), rejected: AtomicU64::new(0) })
     }
 

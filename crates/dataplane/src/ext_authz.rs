@@ -5,7 +5,7 @@ mod service_call;
 
 use crate::conn::{Client, ExternalGate, Worker};
 use ir::policy::{CheckProtocol, ExternalCheck};
-use routing::ext_authz::{self, CheckedConnection, Verdict};
+use routing::ext_authz::{self, CheckVerdict, CheckedConnection};
 pub(crate) use service_call::CallError;
 use service_call::{ServiceRequest, ServiceResponse, call};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub(crate) async fn ask(
     gate: &ExternalGate,
     check: &ExternalCheck,
     message: &Message,
-) -> Result<Verdict, CallError> {
+) -> Result<CheckVerdict, CallError> {
     let cluster = gate.slot.and_then(|slot| worker.upstream.cluster(slot)).ok_or(CallError::NoEndpoint)?;
     ask_cluster(worker, &cluster, check, message).await
 }
@@ -55,7 +55,7 @@ async fn ask_cluster(
     cluster: &Arc<ClusterState>,
     check: &ExternalCheck,
     message: &Message,
-) -> Result<Verdict, CallError> {
+) -> Result<CheckVerdict, CallError> {
     let host = &*cluster.config.host;
     match (message, &check.protocol) {
         (Message::Http(message), CheckProtocol::Http(options)) => {

@@ -1,6 +1,6 @@
 //! The response of a service for external authorization.
 
-use routing::ext_authz::{Changes, Verdict, grpc};
+use routing::ext_authz::{Changes, CheckVerdict, grpc};
 use wire::edit::{Edits, FieldEdit};
 use wire::ext_authz::CheckResponse;
 use wire::view::Fields;
@@ -17,13 +17,13 @@ pub fn ext_authz(data: &[u8]) -> bool {
     let frame = [&[0], &length.to_be_bytes()[..], data].concat();
     let Some(response) = CheckResponse::from_frame(&frame) else { return false };
     match grpc::verdict(response) {
-        Verdict::Allow(changes) => check_changes(&changes),
-        Verdict::Deny(denial) => {
+        CheckVerdict::Allow(changes) => check_changes(&changes),
+        CheckVerdict::Deny(denial) => {
             assert!(denial.status.is_some_and(|status| (200..600).contains(&status)));
             denial.headers.iter().for_each(|(name, value)| check_field(name.as_str(), value));
         }
-        Verdict::Error(None) => {}
-        Verdict::Error(Some(denial)) => {
+        CheckVerdict::Error(None) => {}
+        CheckVerdict::Error(Some(denial)) => {
             assert!(denial.status.is_none_or(|status| (200..600).contains(&status)));
             denial.headers.iter().for_each(|(name, value)| check_field(name.as_str(), value));
         }

@@ -33,7 +33,7 @@ use ir::{Filter, HttpTable, Listener, Service, Snapshot, TableId};
 use outcomes::{answered, local, without_route};
 use received::Received;
 use resources::set::ResourceSet;
-use routing::explain::Verdict;
+use routing::explain::RuleVerdict;
 use routing::{FilterState, Pick, RouteAction, RouteEntry, RouteError, Scratch, Servers, Table, decision};
 use sources::FileReader;
 use std::collections::BTreeMap;
@@ -206,7 +206,7 @@ impl Explainer {
                     answer.host = Some(view.host.to_owned());
                     if view.method != b"CONNECT" {
                         let (origin, demands) = (route.config.origin.clone(), "the host and the port".to_owned());
-                        answer.rules.push(Verdict { origin, name: String::new(), demands, lost: None });
+                        answer.rules.push(RuleVerdict { origin, name: String::new(), demands, lost: None });
                     }
                     Targets(&self.snapshot).proxied(context, route, view)
                 }

@@ -18,7 +18,7 @@ pub struct Explanation {
     /// Less specific hosts that match too, the most specific first; there is no fallback to them (S-34).
     pub passed_over: Vec<String>,
     /// Each rule that was checked, in order; the last one matches, if any does.
-    pub rules: Vec<Verdict>,
+    pub rules: Vec<RuleVerdict>,
     /// Whether a rule matches.
     pub found: bool,
     /// Whether the host redirects it to HTTPS before any rule is checked (S-70).
@@ -27,7 +27,7 @@ pub struct Explanation {
 
 /// The verdict of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct RuleVerdict {
     /// The rule.
     pub origin: Origin,
     /// Its name, if it has one.
@@ -60,11 +60,11 @@ pub fn explain<'t>(
     (explanation, winner.and_then(|number| host.rules.get(number)))
 }
 
-fn verdicts(host: &HostTable, view: &RequestView<'_>, claims: &Claims) -> (Vec<Verdict>, Option<usize>) {
+fn verdicts(host: &HostTable, view: &RequestView<'_>, claims: &Claims) -> (Vec<RuleVerdict>, Option<usize>) {
     let mut verdicts = Vec::new();
     for (number, rule) in host.rules.iter().enumerate() {
         let judged = judge(&rule.config.matches, view, claims);
-        verdicts.push(Verdict {
+        verdicts.push(RuleVerdict {
             origin: rule.config.origin.clone(),
             name: rule.config.name.to_string(),
             demands: demands(&rule.config),

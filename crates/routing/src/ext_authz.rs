@@ -20,7 +20,7 @@ const FORBIDDEN: u16 = 403;
 
 /// The decision of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// The request passes, with changes.
     Allow(Box<Changes>),
     /// The client gets this response.

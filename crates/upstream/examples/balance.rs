@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upstream::{ClusterState, NoEndpoint, PickContext, Settings, Upstream, xxhash64};
+use upstream::{ClusterState, NoEndpoint, PickContext, Settings, UpstreamStore, xxhash64};
 
 const ROUNDS: usize = 11;
 const CHOICES: usize = 400_000;
@@ -127,8 +127,8 @@ fn states(clusters: [Cluster; 1]) -> Vec<Arc<ClusterState>> {
     states_of(&clusters.map(Arc::new)).1
 }
 
-fn states_of(clusters: &[Arc<Cluster>]) -> (Arc<Upstream>, Vec<Arc<ClusterState>>) {
-    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+fn states_of(clusters: &[Arc<Cluster>]) -> (Arc<UpstreamStore>, Vec<Arc<ClusterState>>) {
+    let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
     let mut snapshot = Snapshot::default();
     for cluster in clusters {
         snapshot.clusters.insert_mut(cluster.id.clone(), Arc::clone(cluster));

@@ -263,7 +263,7 @@ impl ClusterState {
         Some((self.config.outlier.as_deref()?, self.outlier_detector()?))
     }
 
-    /// Counts the outcome of a request or a connection. Returns whether to call [`Upstream::watch`](crate::Upstream::watch).
+    /// Counts the outcome of a request or a connection. Returns whether to call [`UpstreamStore::watch`](crate::UpstreamStore::watch).
     pub fn report(&self, endpoint: &EndpointState, outcome: Outcome) -> bool {
         self.outlier_detection().is_some_and(|(policy, detector)| detector.report(policy, endpoint, outcome))
     }
@@ -436,7 +436,7 @@ impl ClusterState {
     }
 
     /// Whether the endpoints are the addresses of the name that a client asks for: requests are sent to what
-    /// [`Upstream::destination`](crate::Upstream::destination) returns.
+    /// [`UpstreamStore::destination`](crate::UpstreamStore::destination) returns.
     #[inline]
     pub fn is_dynamic(&self) -> bool {
         matches!(self.config.endpoints, EndpointSource::Dynamic(_))

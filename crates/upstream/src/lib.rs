@@ -1,7 +1,7 @@
 //! Clusters at run time: their endpoints, which one takes the next request, connections to them (TLS and HTTP/2 among them), and names
 //! that are resolved.
 //!
-//! [`store::Upstream`] is one for the process and is changed by the control side; [`pool::Pool`] is one for each worker. Nothing
+//! [`store::UpstreamStore`] is one for the process and is changed by the control side; [`pool::Pool`] is one for each worker. Nothing
 //! here knows of routes, or of what requests are.
 
 pub mod balance;
@@ -39,5 +39,5 @@ pub use h1::{ConnectTimeouts, h1_connection};
 pub use h2::{H2Stream, Holder, Outgoing, STREAM_WINDOW, StreamPermit, Streams, h2_stream, is_unprocessed};
 pub use pool::{Pool, PoolCounters, PoolSettings};
 pub use reachable::is_reachable;
-pub use store::{Settings, Upstream};
+pub use store::{Settings, UpstreamStore};
 pub use watch::{FrameBounds, Marks, StreamMarks, TrailerObserver, Watched};

@@ -34,7 +34,7 @@ pub struct Settings {
 
 /// All clusters. Workers read it without a lock; the control side changes it.
 #[derive(Debug)]
-pub struct Upstream {
+pub struct UpstreamStore {
     chunks: ArcSwap<Vec<Arc<Chunk>>>,
     slots: Mutex<Slots>,
     endpoints: Arc<Endpoints>,
@@ -52,13 +52,13 @@ struct Slots {
 
 /// A change, prepared on a copy of what workers read.
 struct Change<'a> {
-    upstream: &'a Upstream,
+    upstream: &'a UpstreamStore,
     chunks: Vec<Arc<Chunk>>,
     /// The states that are replaced or removed, with their replacements.
     replaced: Vec<(Arc<ClusterState>, Option<Arc<ClusterState>>)>,
 }
 
-impl Upstream {
+impl UpstreamStore {
     /// A store without clusters. Names are resolved, and endpoints are ejected and restored, in tasks on `runtime`. The tasks are aborted when the
     /// store is dropped.
     pub fn new(settings: &Settings, runtime: tokio::runtime::Handle) -> Arc<Self> {

@@ -24,13 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use text::HttpDate;
-use upstream::{ClusterState, EndpointState, Outcome, Pool, PoolSettings, Streams, Upstream};
+use upstream::{ClusterState, EndpointState, Outcome, Pool, PoolSettings, Streams, UpstreamStore};
 
 /// The state of a worker thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) limits: Limits,
-    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) upstream: Arc<UpstreamStore>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) pool: RefCell<Pool>,
     pub(crate) streams: RefCell<Streams>,
@@ -72,7 +72,7 @@ pub(crate) struct Worker {
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
     pub(crate) limits: Limits,
-    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) upstream: Arc<UpstreamStore>,
     /// What requests to destinations get on the way out.
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) reasons: ReasonHeader,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use text::FieldValue;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout};
-use upstream::{FetchRequest, Upstream};
+use upstream::{FetchRequest, UpstreamStore};
 
 /// How long the authorization server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ pub(super) trait Issuer {
     fn request(self: &Arc<Self>, source: Arc<TokenSource>);
 }
 
-impl Issuer for Upstream {
+impl Issuer for UpstreamStore {
     fn request(self: &Arc<Self>, source: Arc<TokenSource>) {
         // The store owns the task, which must not hold the store.
         self.spawn(fetch(source, Arc::downgrade(self)));
@@ -219,7 +219,7 @@ impl TokenSource {
     }
 }
 
-async fn fetch(source: Arc<TokenSource>, upstream: Weak<Upstream>) {
+async fn fetch(source: Arc<TokenSource>, upstream: Weak<UpstreamStore>) {
     let Some(store) = upstream.upgrade() else { return };
     let request = oauth::request(&source.client);
     let asked = FetchRequest {

@@ -7,6 +7,6 @@ mod ext_authz;
 mod fault;
 mod pipeline;
 mod proxy_user;
-mod verdict;
+mod result;
 
 pub(super) use pipeline::{GateOutcome, ask_and_decide, decide_at_gate, run_route_filters};

@@ -5,7 +5,7 @@ use ir::policy::{Authentication, KeySource, Provider, RemoteKeys};
 use jose::{Failure, Keys};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use upstream::Upstream;
+use upstream::UpstreamStore;
 
 /// The tokens that a listener accepts, with the keys of each issuer.
 #[derive(Debug)]
@@ -46,14 +46,14 @@ impl TokenIssuers {
 /// Sets of keys by their source, so that what many listeners use is fetched once, and an unchanged source keeps its keys.
 #[derive(Debug)]
 pub(crate) struct KeySets {
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamStore>,
     remote: HashMap<RemoteKeys, Weak<RemoteSet>>,
     fixed: HashMap<Arc<str>, Weak<Keys>>,
 }
 
 impl KeySets {
     /// No sets yet; those that are fetched will be in tasks of the store.
-    pub(crate) fn new(upstream: Arc<Upstream>) -> Self {
+    pub(crate) fn new(upstream: Arc<UpstreamStore>) -> Self {
         Self { upstream, remote: HashMap::new(), fixed: HashMap::new() }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use upstream::{FetchError, FetchRequest, Upstream};
+use upstream::{FetchError, FetchRequest, UpstreamStore};
 
 /// Between two fetches, as in Istio.
 const REFRESH: Duration = Duration::from_secs(20 * 60);
@@ -65,7 +65,7 @@ pub(crate) struct RemoteSet {
 
 impl RemoteSet {
     /// Fetches a set from now on, for as long as it is in use.
-    pub(crate) fn start(source: RemoteKeys, upstream: &Arc<Upstream>) -> Arc<Self> {
+    pub(crate) fn start(source: RemoteKeys, upstream: &Arc<UpstreamStore>) -> Arc<Self> {
         let set = Arc::new(Self {
             source,
             keys: ArcSwapOption::empty(),
@@ -131,7 +131,7 @@ impl Drop for RemoteSet {
     }
 }
 
-async fn keep_fetching(set: Weak<RemoteSet>, upstream: Weak<Upstream>, wanted: Arc<Notify>) {
+async fn keep_fetching(set: Weak<RemoteSet>, upstream: Weak<UpstreamStore>, wanted: Arc<Notify>) {
     let (mut failures, mut soonest, mut is_wanted) = (0, SOONEST, false);
     loop {
         let (Some(current), Some(store)) = (set.upgrade(), upstream.upgrade()) else { return };
@@ -176,7 +176,7 @@ fn pause(failures: u32) -> Duration {
 }
 
 /// The text of a set, and its keys.
-async fn fetch(upstream: &Upstream, source: &RemoteKeys) -> Result<(Vec<u8>, Keys), String> {
+async fn fetch(upstream: &UpstreamStore, source: &RemoteKeys) -> Result<(Vec<u8>, Keys), String> {
     let get = async |url: &str| {
         let fetched: Result<Vec<u8>, FetchError> =
             upstream.fetch(FetchRequest::new(url, source.timeout, MAX_OCTETS)).await;

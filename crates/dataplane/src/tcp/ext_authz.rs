@@ -9,7 +9,7 @@ use crate::ext_authz::{ask, connection};
 use crate::reasons::Flags;
 use crate::stream_info::{CheckResult, StreamInfo};
 use ir::policy::{ExternalAuthorization, ExternalCheck};
-use routing::ext_authz::{DENY_ALL, Verdict, grpc};
+use routing::ext_authz::{CheckVerdict, DENY_ALL, grpc};
 
 /// Whether the service of the workload lets the connection pass. What it would change of a request has no use here.
 pub(super) async fn allows(worker: &Worker, conn: &TcpConnection, info: &mut StreamInfo) -> bool {
@@ -42,12 +42,12 @@ async fn is_allowed(
     };
     let verdict = asked.unwrap_or_else(|error| {
         info.transport_failure = error.to_string();
-        Verdict::Error(None)
+        CheckVerdict::Error(None)
     });
     let (result, detail, passes) = match verdict {
-        Verdict::Allow(_) => (CheckResult::Allowed, "", true),
-        Verdict::Deny(_) => (CheckResult::Denied, "ext_authz_denied", false),
-        Verdict::Error(_) => (CheckResult::Failed, "ext_authz_error", check.fail_open),
+        CheckVerdict::Allow(_) => (CheckResult::Allowed, "", true),
+        CheckVerdict::Deny(_) => (CheckResult::Denied, "ext_authz_denied", false),
+        CheckVerdict::Error(_) => (CheckResult::Failed, "ext_authz_error", check.fail_open),
     };
     info.check = Some(result);
     if !passes {

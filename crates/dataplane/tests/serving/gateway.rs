@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 pub(crate) use testkit::wait::{TIMEOUT, until};
 use tokio::runtime::Runtime;
-use upstream::{Blocked, Upstream};
+use upstream::{Blocked, UpstreamStore};
 
 /// The seed of random choices, so that each run makes the same ones.
 const SEED: u64 = 1;
@@ -75,7 +75,7 @@ impl Gateway {
     fn start_with(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let settings = upstream::Settings { blocked: Blocked::of([]), ..upstream::Settings::default() };
-        let upstream = Upstream::new(&settings, runtime.handle().clone());
+        let upstream = UpstreamStore::new(&settings, runtime.handle().clone());
         Self { plane: DataPlane::start(options, upstream).unwrap(), runtime }
     }
 

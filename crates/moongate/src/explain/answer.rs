@@ -1,7 +1,7 @@
 //! What `explain` is asked and what it answers, as text for people and JSON for programs are made of.
 
 use ir::Origin;
-use routing::explain::Verdict;
+use routing::explain::RuleVerdict;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use wire::grpc::Dialect;
@@ -78,7 +78,7 @@ pub struct Answer {
     /// Every rule of the AuthorizationPolicies of the workload, in the order in which they are evaluated.
     pub policies: Vec<PolicyAnswer>,
     /// Every rule that was looked at.
-    pub rules: Vec<Verdict>,
+    pub rules: Vec<RuleVerdict>,
     /// What the rule does to its requests before anything else, in words.
     pub fault: Option<String>,
     /// What comes of it.

@@ -18,7 +18,7 @@ use ir::LogFormat;
 use rustix::process::Uid;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use upstream::{Blocked, Upstream};
+use upstream::{Blocked, UpstreamStore};
 
 /// A process that does not serve yet.
 pub(super) struct Opened<'a> {
@@ -90,7 +90,7 @@ impl<'a> Opened<'a> {
             inherited,
             ..options(args, workers, bounds.plane)
         };
-        let upstream = Upstream::new(&of_upstream, runtime.handle().clone());
+        let upstream = UpstreamStore::new(&of_upstream, runtime.handle().clone());
         let data_plane = Arc::new(DataPlane::start(options, upstream).context("the data plane cannot start")?);
         Ok(Self {
             args,

@@ -2,7 +2,7 @@
 
 use super::changes::{Changes, HeaderAction, checked, free_name};
 use super::request::{CheckedBody, CheckedConnection, CheckedRequest};
-use super::{Denial, FORBIDDEN, PARTIAL_BODY, Verdict};
+use super::{CheckVerdict, Denial, FORBIDDEN, PARTIAL_BODY};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -101,23 +101,23 @@ fn text(octets: &[u8]) -> String {
 }
 
 /// The decision in a response of the service.
-pub fn verdict(response: CheckResponse) -> Verdict {
+pub fn verdict(response: CheckResponse) -> CheckVerdict {
     let is_ok = response.status.is_none_or(|status| status.code == 0);
     match (is_ok, response.http_response) {
         (true, Some(HttpResponse::Ok(ok))) => {
-            changes(&ok).map_or(Verdict::Error(None), |all| Verdict::Allow(all.into()))
+            changes(&ok).map_or(CheckVerdict::Error(None), |all| CheckVerdict::Allow(all.into()))
         }
-        (true, _) => Verdict::Allow(Box::default()),
+        (true, _) => CheckVerdict::Allow(Box::default()),
         (false, Some(HttpResponse::Error(error))) => {
             let denial = denial(error);
-            Verdict::Error(Some(Box::new(denial)))
+            CheckVerdict::Error(Some(Box::new(denial)))
         }
         (false, Some(HttpResponse::Denied(denied))) => {
             let Denial { status, headers, body } = denial(denied);
-            Verdict::Deny(Box::new(Denial { status: Some(status.unwrap_or(FORBIDDEN)), headers, body }))
+            CheckVerdict::Deny(Box::new(Denial { status: Some(status.unwrap_or(FORBIDDEN)), headers, body }))
         }
         (false, Some(HttpResponse::Ok(_)) | None) => {
-            Verdict::Deny(Box::new(Denial { status: Some(FORBIDDEN), headers: Vec::new(), body: Vec::new() }))
+            CheckVerdict::Deny(Box::new(Denial { status: Some(FORBIDDEN), headers: Vec::new(), body: Vec::new() }))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::changes::{Changes, HeaderAction, checked, free_name};
 use super::request::CheckedRequest;
-use super::{Denial, PARTIAL_BODY, Verdict};
+use super::{CheckVerdict, Denial, PARTIAL_BODY};
 use ir::policy::{HttpCheck, NamePattern};
 use text::{FieldValue, HeaderName, Target};
 use wire::edit::Edits;
@@ -83,9 +83,11 @@ pub fn check(options: &HttpCheck, request: &CheckedRequest<'_>) -> HttpCheckRequ
 }
 
 /// The decision in a response of the service: 200 allows, 5xx is an error, everything else denies.
-pub fn verdict(options: &HttpCheck, status: u16, fields: Fields<'_>, body: &[u8]) -> Verdict {
+pub fn verdict(options: &HttpCheck, status: u16, fields: Fields<'_>, body: &[u8]) -> CheckVerdict {
     match status {
-        200 => changes(options, fields).map_or(Verdict::Error(None), |changes| Verdict::Allow(Box::new(changes))),
+        200 => {
+            changes(options, fields).map_or(CheckVerdict::Error(None), |changes| CheckVerdict::Allow(Box::new(changes)))
+        }
         201..500 => {
             let headers = fields.iter().filter_map(|(name, value)| {
                 let kept = match options.to_downstream_on_deny.is_empty() {
@@ -98,9 +100,13 @@ pub fn verdict(options: &HttpCheck, status: u16, fields: Fields<'_>, body: &[u8]
                 let name = free_name(name).filter(|_| kept)?;
                 Some((name, FieldValue::checked(value)?.into_owned()))
             });
-            Verdict::Deny(Box::new(Denial { status: Some(status), headers: headers.collect(), body: body.to_vec() }))
+            CheckVerdict::Deny(Box::new(Denial {
+                status: Some(status),
+                headers: headers.collect(),
+                body: body.to_vec(),
+            }))
         }
-        _ => Verdict::Error(None),
+        _ => CheckVerdict::Error(None),
     }
 }
 

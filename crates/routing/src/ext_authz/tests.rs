@@ -1,6 +1,6 @@
 //! AP-13: checks, and responses of services.
 
-use super::{Changes, CheckedBody, CheckedConnection, CheckedRequest, Denial, HeaderAction, Verdict, grpc, http};
+use super::{Changes, CheckVerdict, CheckedBody, CheckedConnection, CheckedRequest, Denial, HeaderAction, grpc, http};
 use ir::policy::{HttpCheck, NamePattern};
 use std::time::{Duration, UNIX_EPOCH};
 use text::{HeaderName, HeaderValue, PathText};
@@ -123,7 +123,7 @@ fn response(code: i32, http_response: Option<HttpResponse>) -> CheckResponse {
 
 fn allowed(ok: OkResponse) -> Changes {
     match grpc::verdict(response(0, Some(HttpResponse::Ok(ok)))) {
-        Verdict::Allow(changes) => *changes,
+        CheckVerdict::Allow(changes) => *changes,
         other => panic!("{other:?}"),
     }
 }
@@ -248,19 +248,19 @@ fn ap_13_a_response_allows_denies_or_is_an_error() {
         let (headers, body) = if told { (values.to_vec(), b"no".to_vec()) } else { (vec![], vec![]) };
         Box::new(Denial { status, headers, body })
     };
-    let allow = Verdict::Allow(Box::default());
+    let allow = CheckVerdict::Allow(Box::default());
     for (response, wanted) in [
         (CheckResponse::default(), allow.clone()),
         (response(0, None), allow.clone()),
         (response(0, Some(HttpResponse::Denied(denied(401)))), allow),
-        (response(7, None), Verdict::Deny(denial(Some(403), false))),
-        (response(7, Some(HttpResponse::Ok(OkResponse::default()))), Verdict::Deny(denial(Some(403), false))),
-        (response(16, Some(HttpResponse::Denied(denied(401)))), Verdict::Deny(denial(Some(401), true))),
-        (response(7, Some(HttpResponse::Denied(denied(0)))), Verdict::Deny(denial(Some(403), true))),
-        (response(7, Some(HttpResponse::Denied(denied(101)))), Verdict::Deny(denial(Some(403), true))),
-        (response(7, Some(HttpResponse::Denied(denied(1000)))), Verdict::Deny(denial(Some(403), true))),
-        (response(13, Some(HttpResponse::Error(denied(500)))), Verdict::Error(Some(denial(Some(500), true)))),
-        (response(13, Some(HttpResponse::Error(denied(0)))), Verdict::Error(Some(denial(None, true)))),
+        (response(7, None), CheckVerdict::Deny(denial(Some(403), false))),
+        (response(7, Some(HttpResponse::Ok(OkResponse::default()))), CheckVerdict::Deny(denial(Some(403), false))),
+        (response(16, Some(HttpResponse::Denied(denied(401)))), CheckVerdict::Deny(denial(Some(401), true))),
+        (response(7, Some(HttpResponse::Denied(denied(0)))), CheckVerdict::Deny(denial(Some(403), true))),
+        (response(7, Some(HttpResponse::Denied(denied(101)))), CheckVerdict::Deny(denial(Some(403), true))),
+        (response(7, Some(HttpResponse::Denied(denied(1000)))), CheckVerdict::Deny(denial(Some(403), true))),
+        (response(13, Some(HttpResponse::Error(denied(500)))), CheckVerdict::Error(Some(denial(Some(500), true)))),
+        (response(13, Some(HttpResponse::Error(denied(0)))), CheckVerdict::Error(Some(denial(None, true)))),
     ] {
         assert_eq!(grpc::verdict(response.clone()), wanted, "{response:?}");
     }
@@ -273,7 +273,7 @@ fn ap_13_a_response_with_too_many_changes_is_an_error() {
         ..OkResponse::default()
     };
     assert_eq!(allowed(ok(256)).request.len(), 256);
-    assert_eq!(grpc::verdict(response(0, Some(HttpResponse::Ok(ok(257))))), Verdict::Error(None));
+    assert_eq!(grpc::verdict(response(0, Some(HttpResponse::Ok(ok(257))))), CheckVerdict::Error(None));
 }
 
 fn options() -> HttpCheck {
@@ -311,7 +311,7 @@ fn ap_13_the_http_form_sends_the_request_without_its_body_and_with_chosen_header
     assert_eq!(body, b"abc");
 }
 
-fn answered(options: &HttpCheck, head: &str, body: &[u8]) -> Verdict {
+fn answered(options: &HttpCheck, head: &str, body: &[u8]) -> CheckVerdict {
     let text = format!("HTTP/1.1 {}\r\n\r\n", head.replace('\n', "\r\n"));
     let mut read = ResponseHead::default();
     read.parse(text.as_bytes(), RequestKind::Other, &HeadLimits::default()).unwrap().unwrap();
@@ -321,7 +321,7 @@ fn answered(options: &HttpCheck, head: &str, body: &[u8]) -> Verdict {
 #[test]
 fn ap_13_in_the_http_form_200_allows_and_gives_chosen_headers() {
     let head = "200 OK\nX-User: a\nX-User: b\nX-User-Id: 1\nX-Seen: 1\nX-Other: 1\nx-envoy-auth-headers-to-remove: x-old, Host";
-    let Verdict::Allow(changes) = answered(&options(), head, b"") else { panic!() };
+    let CheckVerdict::Allow(changes) = answered(&options(), head, b"") else { panic!() };
     let listed = |changes: &[super::HeaderChange]| -> Vec<(String, String, HeaderAction)> {
         let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
         changes.iter().map(|one| (one.name.to_string(), text(&one.value), one.action)).collect()
@@ -341,8 +341,8 @@ fn ap_13_in_the_http_form_200_allows_and_gives_chosen_headers() {
 
 #[test]
 fn ap_13_in_the_http_form_5xx_is_an_error_and_everything_else_denies() {
-    let names = |verdict: Verdict| match verdict {
-        Verdict::Deny(denial) => {
+    let names = |verdict: CheckVerdict| match verdict {
+        CheckVerdict::Deny(denial) => {
             let names: Vec<String> = denial.headers.iter().map(|(name, _)| name.to_string()).collect();
             (denial.status.unwrap(), names.join(" "), String::from_utf8(denial.body).unwrap())
         }
@@ -359,6 +359,6 @@ fn ap_13_in_the_http_form_5xx_is_an_error_and_everything_else_denies() {
         assert_eq!(names(answered(&options(), &format!("{status} X"), b"")).0, status);
     }
     for status in [500, 503, 599] {
-        assert_eq!(answered(&options(), &format!("{status} X"), b""), Verdict::Error(None));
+        assert_eq!(answered(&options(), &format!("{status} X"), b""), CheckVerdict::Error(None));
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::balance::PickContext;
 use crate::endpoint::{EndpointState, Outcome};
 use crate::fixture;
-use crate::store::{Settings, Upstream};
+use crate::store::{Settings, UpstreamStore};
 use ir::{Cluster, ClusterId, Delta, Endpoint, EndpointAddress, EndpointSource, OutlierDetection, Snapshot};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,11 +21,11 @@ fn policy(percent: u32) -> OutlierDetection {
 }
 
 /// A store with one cluster.
-struct Fixture(Arc<Upstream>, ClusterId);
+struct Fixture(Arc<UpstreamStore>, ClusterId);
 
 impl Fixture {
     fn new(endpoints: u16, outlier: Option<OutlierDetection>) -> Self {
-        let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+        let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
         let fixture = Self(upstream, ClusterId::outbound(80, "", "a.test"));
         fixture.apply(1..=endpoints, outlier);
         fixture

@@ -1,7 +1,7 @@
 //! Documents from real sockets.
 
 use super::*;
-use crate::store::{Settings, Upstream};
+use crate::store::{Settings, UpstreamStore};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
@@ -24,8 +24,8 @@ async fn serving(answer: impl Into<Vec<u8>>) -> (u16, tokio::task::JoinHandle<St
     (port, served)
 }
 
-fn upstream(blocked: Blocked) -> Arc<Upstream> {
-    Upstream::new(&Settings { blocked, ..Settings::default() }, Handle::current())
+fn upstream(blocked: Blocked) -> Arc<UpstreamStore> {
+    UpstreamStore::new(&Settings { blocked, ..Settings::default() }, Handle::current())
 }
 
 async fn fetched(answer: impl Into<Vec<u8>>, octets: usize) -> Result<String, String> {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::balance::PickContext;
 use crate::fixture;
-use crate::store::{Settings, Upstream};
+use crate::store::{Settings, UpstreamStore};
 use ::h2::server;
 use http::{Request, Response};
 use ir::{Cluster, Delta, Endpoint, EndpointAddress, EndpointSource, PoolLimits, Snapshot};
@@ -35,7 +35,7 @@ impl Backend {
             ..fixture::cluster("a.test", EndpointSource::Static(endpoints.into()))
         };
         let id = cluster.id.clone();
-        let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+        let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
         let snapshot =
             Snapshot { clusters: [(id.clone(), Arc::new(cluster))].into_iter().collect(), ..Snapshot::default() };
         upstream.apply(&snapshot, &Delta::default());

@@ -36,7 +36,7 @@ fn everything() -> Delta {
 
 #[tokio::test]
 async fn a_slot_stays_and_endpoints_keep_their_identity() {
-    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+    let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
     let one = cluster("a", fixed(&[1, 2]));
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
     let slot = upstream.slot(&one.id);
@@ -55,7 +55,7 @@ async fn a_slot_stays_and_endpoints_keep_their_identity() {
 
 #[tokio::test]
 async fn a_cluster_without_endpoints_reports_it() {
-    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+    let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
     let clusters = [cluster("empty", fixed(&[])), cluster("never", EndpointSource::Never("because".into()))];
     upstream.apply(&snapshot(&clusters), &everything());
     let pick = |at: usize| {
@@ -71,7 +71,7 @@ async fn se_07_names_are_resolved_on_first_use_and_outlive_a_change_of_settings(
     server.change(|zone| zone.ttl = 60);
     server.set("backend.example.com", Some(&[[127, 0, 0, 9]]));
     let settings = Settings { name_servers: vec![server.address], ..Settings::default() };
-    let upstream = Upstream::new(&settings, tokio::runtime::Handle::current());
+    let upstream = UpstreamStore::new(&settings, tokio::runtime::Handle::current());
     let names = [
         DnsName { name: "backend.example.com.".into(), port: 81, weight: 1, locality: None, priority: 0 },
         DnsName { name: "127.0.0.7".into(), port: 82, weight: 1, locality: None, priority: 0 },
@@ -122,7 +122,7 @@ fn a_cluster_at_rest_is_small() {
 
 #[tokio::test]
 async fn a_change_copies_the_chunk_of_its_cluster_only() {
-    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+    let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
     let mut all: Vec<_> = (0..3 * CHUNK).map(|number| cluster(&format!("c{number:04}"), fixed(&[1]))).collect();
     upstream.apply(&snapshot(&all), &everything());
     let before = upstream.chunks.load_full();
@@ -136,7 +136,7 @@ async fn a_change_copies_the_chunk_of_its_cluster_only() {
 
 #[tokio::test]
 async fn an_old_state_still_serves_and_keeps_nothing() {
-    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+    let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
     let one = cluster("a", fixed(&[1]));
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
     // A request holds the state from before the change, and uses it for the first time afterwards.
@@ -177,7 +177,7 @@ fn check_state(state: &ClusterState, ports: &BTreeSet<u16>, before: &Seen) -> Se
 #[tokio::test]
 async fn churn_keeps_slots_and_endpoints_that_stay_and_marks_those_that_go() {
     for seed in 0..20 {
-        let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+        let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
         let (mut state, mut have, mut seen) = (seed, BTreeMap::new(), BTreeMap::<String, Seen>::new());
         let mut slots = BTreeMap::new();
         for _ in 0..100 {
@@ -220,7 +220,7 @@ async fn churn_keeps_slots_and_endpoints_that_stay_and_marks_those_that_go() {
 
 #[tokio::test]
 async fn dr_30_an_ejected_endpoint_is_not_picked_until_it_is_restored() {
-    let upstream = Upstream::new(&Settings::default(), tokio::runtime::Handle::current());
+    let upstream = UpstreamStore::new(&Settings::default(), tokio::runtime::Handle::current());
     let one = cluster("a", fixed(&[1, 2]));
     upstream.apply(&snapshot(std::slice::from_ref(&one)), &everything());
     let state = upstream.cluster(upstream.slot(&one.id)).unwrap();
@@ -250,7 +250,7 @@ async fn dr_30_an_ejected_endpoint_is_not_picked_until_it_is_restored() {
 #[tokio::test]
 async fn health_checks_and_name_resolution_end_with_the_store() {
     let settings = Settings { name_servers: vec![SocketAddr::from(([127, 0, 0, 1], 1))], ..Settings::default() };
-    let upstream = Upstream::new(&settings, tokio::runtime::Handle::current());
+    let upstream = UpstreamStore::new(&settings, tokio::runtime::Handle::current());
     let policy = OutlierDetection {
         consecutive_5xx: 1,
         consecutive_gateway_failure: 0,

@@ -1,6 +1,6 @@
 //! Fault injection, before the route's timeout and retries apply (VS-43, VS-44).
 
-use super::verdict::Verdict;
+use super::result::FilterResult;
 use crate::codec::{ClientReset, Downstream};
 use crate::conn::Worker;
 use crate::http::plan::Reply;
@@ -10,18 +10,23 @@ use ir::Fault;
 use std::time::Instant;
 
 /// Delays the request, and aborts it, each for its share of requests.
-pub(super) async fn run(worker: &Worker, client: &mut Downstream, fault: &Fault, info: &mut StreamInfo) -> Verdict {
+pub(super) async fn run(
+    worker: &Worker,
+    client: &mut Downstream,
+    fault: &Fault,
+    info: &mut StreamInfo,
+) -> FilterResult {
     if let Some((_, time)) = fault.delay.filter(|(share, _)| share.takes(worker.random())) {
         info.flags |= Flags::DI;
         if let Err(ClientReset) = client.until_reset(tokio::time::sleep(time)).await {
-            return Verdict::Abandon;
+            return FilterResult::Abandon;
         }
         // The route's timeout starts after the delay.
         info.counted = Instant::now();
         info.timeout_start = info.counted;
     }
     match fault.abort.filter(|(share, _)| share.takes(worker.random())) {
-        Some((_, abort)) => Verdict::Reply(Reply::Reject(Reject::Fault(abort))),
-        None => Verdict::Continue,
+        Some((_, abort)) => FilterResult::Reply(Reply::Reject(Reject::Fault(abort))),
+        None => FilterResult::Continue,
     }
 }

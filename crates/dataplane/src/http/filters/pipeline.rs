@@ -12,7 +12,7 @@
 //! external authorization changes. That function is in `routing`, because `routing::response_head`, which is below this crate, calls it for the
 //! responses of backends; `local` calls it for those of the gateway. A filter that edits responses has a line there and a line here.
 
-use super::verdict::Verdict;
+use super::result::FilterResult;
 use super::{authentication, ext_authz, fault, proxy_user};
 use crate::conn::TableVersion;
 use crate::http::decide;
@@ -100,15 +100,15 @@ pub(in crate::http) async fn run_route_filters(
             // A preflight request is answered without a backend.
             Filter::Cors(cors) => {
                 let answer = routed.filters.run_cors(cors, request.method(), request.fields());
-                answer.map_or(Verdict::Continue, |answer| Verdict::Reply(Reply::Plain(answer)))
+                answer.map_or(FilterResult::Continue, |answer| FilterResult::Reply(Reply::Plain(answer)))
             }
         };
         match verdict {
-            Verdict::Continue => {}
-            Verdict::Reply(reply) => {
+            FilterResult::Continue => {}
+            FilterResult::Reply(reply) => {
                 return Err(decide::proceed(request, routed, Some(reply)));
             }
-            Verdict::Abandon => return Err(Decision::Abandoned(Some(routed))),
+            FilterResult::Abandon => return Err(Decision::Abandoned(Some(routed))),
         }
     }
     Ok(routed)

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 fn an_idle_connection_is_small() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let upstream = upstream::Upstream::new(&upstream::Settings::default(), tokio::runtime::Handle::current());
+        let upstream = upstream::UpstreamStore::new(&upstream::Settings::default(), tokio::runtime::Handle::current());
         let metrics = Arc::new(WorkerMetrics::new(&Limits::default(), &metrics::ProcessGauges::default()));
         let limits = Limits::default();
         let process = Process {

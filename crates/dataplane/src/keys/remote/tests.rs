@@ -54,15 +54,15 @@ impl Issuer {
         *self.body.lock().unwrap() = body;
     }
 
-    fn set(&self, upstream: &Arc<Upstream>, discovery: bool) -> Arc<RemoteSet> {
+    fn set(&self, upstream: &Arc<UpstreamStore>, discovery: bool) -> Arc<RemoteSet> {
         let path = if discovery { "/.well-known/openid-configuration" } else { "/keys" };
         let url = format!("http://127.0.0.1:{}{path}", self.port).into();
         RemoteSet::start(RemoteKeys { url, discovery, timeout: Duration::from_secs(600) }, upstream)
     }
 }
 
-fn upstream() -> Arc<Upstream> {
-    Upstream::new(&Settings { blocked: Blocked::of([]), ..Settings::default() }, Handle::current())
+fn upstream() -> Arc<UpstreamStore> {
+    UpstreamStore::new(&Settings { blocked: Blocked::of([]), ..Settings::default() }, Handle::current())
 }
 
 /// Waits until the set has a key of this name.

@@ -136,7 +136,7 @@ pub(super) const ORDER: &[List<'static>] = &[
     ("dataplane::http::filters::ext_authz", &["outcome", "check", "apply"]),
     (
         "dataplane::http::filters",
-        &["amended", "authentication", "body", "verdict", "ext_authz", "fault", "proxy_user", "pipeline"],
+        &["amended", "authentication", "body", "result", "ext_authz", "fault", "proxy_user", "pipeline"],
     ),
     ("dataplane::keys", &["remote", "issuers", "verifier"]),
     ("dataplane::listeners", &["inherited", "sockets"]),

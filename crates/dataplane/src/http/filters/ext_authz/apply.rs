@@ -8,7 +8,7 @@ use crate::http::received_request::ReceivedRequest;
 use crate::reasons::Flags;
 use crate::stream_info::{CheckResult, StreamInfo};
 use ir::policy::ExternalCheck;
-use routing::ext_authz::{Changes, Denial, Verdict};
+use routing::ext_authz::{Changes, CheckVerdict, Denial};
 use wire::edit::Edits;
 
 /// Applies a verdict to a request.
@@ -16,21 +16,21 @@ pub(super) fn apply(
     request: &mut ReceivedRequest<'_>,
     check: &ExternalCheck,
     version: &TableVersion,
-    verdict: Verdict,
+    verdict: CheckVerdict,
     info: &mut StreamInfo,
 ) -> CheckOutcome {
     let (result, passed, denial) = match verdict {
-        Verdict::Allow(changes) => match pass(request, check, version, changes) {
+        CheckVerdict::Allow(changes) => match pass(request, check, version, changes) {
             Ok(()) => (CheckResult::Allowed, true, None),
             Err(TooLarge) => (CheckResult::Failed, false, None),
         },
-        Verdict::Deny(denial) => {
+        CheckVerdict::Deny(denial) => {
             info.check = Some(CheckResult::Denied);
             info.flags |= Flags::UAEX;
             (info.detail, info.is_denied) = ("ext_authz_denied", true);
             return CheckOutcome::Deny(denial);
         }
-        Verdict::Error(denial) => {
+        CheckVerdict::Error(denial) => {
             let mut open = || pass(request, check, version, Changes::failed_open().into()).is_ok();
             (CheckResult::Failed, check.fail_open && open(), denial)
         }

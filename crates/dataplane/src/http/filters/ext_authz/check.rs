@@ -11,7 +11,7 @@ use crate::http::received_request::ReceivedRequest;
 use crate::stream_info::StreamInfo;
 use ir::HttpSettings;
 use ir::policy::{CheckBody, CheckProtocol, ExternalCheck};
-use routing::ext_authz::{self, CheckedBody, CheckedRequest, Verdict};
+use routing::ext_authz::{self, CheckVerdict, CheckedBody, CheckedRequest};
 use std::time::SystemTime;
 use wire::edit::Edits;
 use wire::h1::{BodyLength, BodyReader};
@@ -24,7 +24,7 @@ pub(super) async fn ask(
     check: &ExternalCheck,
     settings: HttpSettings,
     info: &mut StreamInfo,
-) -> Result<Option<Verdict>, BodyFailure> {
+) -> Result<Option<CheckVerdict>, BodyFailure> {
     if !request.prepare(settings, |request| is_concerned(gate, &request)).unwrap_or(false) {
         return Ok(None);
     }
@@ -41,7 +41,7 @@ pub(super) async fn ask(
         Ok(Ok(verdict)) => Ok(Some(verdict)),
         Ok(Err(error)) => {
             info.transport_failure = error.to_string();
-            Ok(Some(Verdict::Error(None)))
+            Ok(Some(CheckVerdict::Error(None)))
         }
         Err(ClientReset) => Err(BodyFailure::Abandon),
     }

@@ -3,7 +3,7 @@
 use crate::http::plan::Reply;
 
 /// What a filter decides.
-pub(super) enum Verdict {
+pub(super) enum FilterResult {
     /// The request goes on to the next filter.
     Continue,
     /// The gateway responds.
