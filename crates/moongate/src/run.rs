@@ -53,7 +53,7 @@ pub(crate) fn serve(
 }
 
 impl Opened<'_> {
-    /// Applies the configuration from now on, until the process is asked to end or another process has taken over.
+    /// Applies the configuration from now on, until the process is asked to end or another process serves its listeners.
     async fn serve(mut self, started: impl FnOnce(&[SocketAddr]) -> Result<()> + Send + 'static) -> Result<()> {
         let signals = EndingSignals::install()?;
         let workloads: Arc<[Workload]> = self.settings.workloads.as_slice().into();

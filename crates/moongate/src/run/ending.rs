@@ -63,7 +63,7 @@ pub(super) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// Waits until the process is asked to end, or until another process has taken over as `followed` reports, and drains. The ports for
+    /// Waits until the process is asked to end, or until another process serves its listeners as `followed` reports, and drains. The ports for
     /// operators stay open as long as this lives, unless another process has them.
     pub(super) async fn wait(
         &mut self,
@@ -119,7 +119,7 @@ pub(super) struct Takeover {
 }
 
 impl Takeover {
-    /// Relieves the process before this one once the first configuration serves, and returns when another has taken over from this one.
+    /// Relieves the process before this one once the first configuration serves, and returns when another serves the listeners of this one.
     pub(super) async fn follow(
         self,
         first_served: oneshot::Receiver<Result<()>>,

@@ -32,7 +32,7 @@ pub(super) struct Fetches {
 
 /// A request that is under way.
 struct Request {
-    /// By which its answer is told from that of an earlier request for the same reference.
+    /// Distinguishes its answer from that of an earlier request for the same reference.
     number: u64,
     task: AbortHandle,
     /// How often it was tried in vain.
@@ -147,7 +147,7 @@ impl Fetches {
             }
             Err(problem) => {
                 let is_first = request.failures == 0;
-                let wait = self.pace.first.saturating_mul(1 << request.failures.min(16)).min(self.pace.longest);
+                let wait = self.pace.after(request.failures);
                 request.failures = request.failures.saturating_add(1);
                 let task = self.spawn(number, &reference, wait);
                 if let Some(request) = self.under_way.get_mut(&reference) {

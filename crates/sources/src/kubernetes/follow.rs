@@ -41,6 +41,13 @@ pub struct Pace {
     pub nodes: Duration,
 }
 
+impl Pace {
+    /// The wait after so many failures in a row before this one.
+    pub(super) fn after(self, failures: u32) -> Duration {
+        self.first.saturating_mul(1 << failures.min(16)).min(self.longest)
+    }
+}
+
 impl Default for Pace {
     fn default() -> Self {
         let [first, longest, install, removal, further, nodes] =
@@ -194,7 +201,7 @@ impl Follower {
     }
 
     fn next_wait(&self, failures: &mut u32) -> Duration {
-        let wait = self.pace.first.saturating_mul(1 << (*failures).min(16)).min(self.pace.longest);
+        let wait = self.pace.after(*failures);
         *failures = failures.saturating_add(1);
         let share = f64::from(std::process::id() % 64 + u32::from(self.watched.kind as u8)) / 256.0;
         wait.mul_f64(0.75 + share)
@@ -255,24 +262,25 @@ impl Follower {
         let mut failures = 0;
         let (mut reported, mut has_lasted) = (false, false);
         loop {
-            let mut lasts = false;
+            let mut is_lasting = false;
             let ended = match self.events(version, &resource_version).await {
                 Ok(events) => {
                     if std::mem::take(&mut reported) {
                         self.send(Observed::Recovered).await?;
                     }
-                    let opened = Instant::now();
-                    let ended = self.hand_on(events, version, &mut resource_version, &mut failures).await?;
-                    lasts = opened.elapsed() >= self.pace.first;
+                    // A watch that lasts so long is not refused at once.
+                    let lasts = Instant::now() + self.pace.first;
+                    let ended = self.hand_on(events, lasts, version, &mut resource_version, &mut failures).await?;
+                    is_lasting = Instant::now() >= lasts;
                     ended
                 }
                 Err(failure) => EventsEnded::Failed(failure),
             };
-            has_lasted |= lasts;
+            has_lasted |= is_lasting;
             let given_up = if has_lasted { Ended::Expired } else { Ended::Refused };
             match ended {
                 EventsEnded::RelistRequested => return Ok(Ended::RelistRequested),
-                EventsEnded::InTime if lasts => failures = 0,
+                EventsEnded::InTime if is_lasting => failures = 0,
                 // A server that ends watches at once is not asked in a loop.
                 EventsEnded::InTime => {
                     if self.wait_or_relist(&mut failures).await? {
@@ -317,17 +325,16 @@ impl Follower {
         self.cluster.client.request_events::<Value>(request).await.map_err(|error| failure(&error))
     }
 
-    /// Hands on events until they end. `failures` in a row are over with the first event.
+    /// Hands on events until they end; from `lasts` on the kind counts as watched. `failures` in a row are over with the first event.
     async fn hand_on(
         &mut self,
         events: impl Stream<Item = Result<WatchEvent<Value>, kube::Error>>,
+        lasts: Instant,
         version: &str,
         resource_version: &mut String,
         failures: &mut u32,
     ) -> Result<EventsEnded, Closed> {
         let mut events = pin!(events);
-        // A watch that lasts so long is not refused at once.
-        let lasts = Instant::now() + self.pace.first;
         loop {
             let event = tokio::select! {
                 event = events.try_next() => event,
