@@ -47,7 +47,10 @@ pub fn configuration(data: &[u8]) -> bool {
         for rejected in reading.rejected {
             match rejected.guard {
                 Some(guard) => objects.push(guard),
-                None => absent.insert_mut(rejected.object, Absence::Invalid(rejected.code)),
+                None => {
+                    let (code, selector) = (rejected.code, rejected.selector);
+                    absent.insert_mut(rejected.object, Absence::Invalid { code, selector });
+                }
             }
         }
         diagnostics.extend(reading.diagnostics);

@@ -5,7 +5,7 @@ use crate::cli::CheckArgs;
 use crate::mesh::Mesh;
 use crate::output::{self, Output};
 use crate::positions::SourceTexts;
-use crate::serving::Demand;
+use crate::serving::{Demand, NO_OWN_GATEWAY};
 use crate::words::counted;
 use crate::{objects, settings};
 use anyhow::Result;
@@ -27,7 +27,8 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let mut all = mesh.found;
     let compiled = compiler::compile(&loaded.set, &settings, &mut Memo::default());
     all.extend(loaded.diagnostics.iter().cloned());
-    all.extend(Demand::of(&loaded.set, &loaded.diagnostics).findings(compiled.snapshot.listeners.size()));
+    let demand = Demand::of(&loaded.set, &settings.workloads, compiled.snapshot.listeners.size());
+    all.extend(demand.findings().map(gravest_without_own_gateway));
     let mut texts = SourceTexts::new(&loaded.streams);
     all.extend(compiled.report.located(&loaded.set).map(|diagnostic| texts.locate(diagnostic, &loaded.set)));
     let certificates = Certificates::of(&compiled.snapshot);
@@ -44,6 +45,13 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     }
     let failed = all.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// Files are checked for the gateway that is to serve them, so that none of their Gateways being for it is a mistake. In a cluster there are
+/// Gateways of others, and its own may come later.
+fn gravest_without_own_gateway(found: Diagnostic) -> Diagnostic {
+    let severity = if found.code == NO_OWN_GATEWAY { Severity::Error } else { found.severity };
+    Diagnostic { severity, ..found }
 }
 
 fn report(all: &[Diagnostic], texts: &mut SourceTexts, objects: usize) -> String {

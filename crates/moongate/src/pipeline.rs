@@ -139,9 +139,9 @@ impl Pipeline {
         current.problems = self.publisher.problems();
         current.behind = self.publisher.behind();
         current.listening = self.publisher.listening();
-        let (demand, listeners) = (Demand::of(&current.set, &current.read), current.listening.len());
-        current.unserved = demand.findings(listeners);
-        current.serves = demand.is_met(listeners);
+        let demand = Demand::of(&current.set, &self.settings.workloads, current.listening.len());
+        current.unserved = demand.findings();
+        current.serves = demand.is_met();
     }
 
     /// An applier was slow, or something was tried again.

@@ -271,6 +271,7 @@ fn own_name(code: &str) -> Option<&'static str> {
         "MG9002" => "NO_LISTENER",
         "MG9003" => "NO_GATEWAY",
         "MG9004" => "NOT_APPLIED",
+        "MG9005" => "NO_OWN_GATEWAY",
         "MG9030" => "NAME_UNRESOLVED",
         "MG9031" => "KEYS_UNAVAILABLE",
         "MG9040" => "CERTIFICATE_EXPIRED",

@@ -19,6 +19,7 @@ use crate::set::{AnyObject, Meta, Object};
 use crate::spec::Spec;
 use crate::spec::mesh_config::MeshConfig;
 use crate::spec::metadata::Metadata;
+use crate::spec::text_match::Labels;
 use crate::yaml;
 use document::Document;
 use field_path::join;
@@ -55,6 +56,8 @@ pub struct Rejected {
     pub code: &'static str,
     /// What counts in its place while there is no version of it without errors, where traffic would go unsecured otherwise.
     pub guard: Option<AnyObject>,
+    /// Of a Gateway, which workloads it is for, where that could be read.
+    pub selector: Option<Labels>,
 }
 
 /// An object of a kind that is not read.
@@ -246,9 +249,12 @@ impl Reader<'_> {
         match (spec, error) {
             (Some(spec), None) => self.reading.objects.push(any(spec)),
             (spec, error) => {
+                let selector =
+                    spec.as_ref().and_then(T::selector).filter(|_| !broken.iter().any(|path| is_selector(path)));
+                let selector = selector.cloned();
                 let guard = spec.and_then(T::guard).map(any);
                 let code = error.unwrap_or(code::WRONG_VALUE);
-                self.reading.rejected.push(Rejected { object, code, guard });
+                self.reading.rejected.push(Rejected { object, code, guard, selector });
             }
         }
     }
@@ -309,6 +315,11 @@ fn follows(field: &str, broken: &[String]) -> bool {
     };
     let parent = |path: &str| path.rfind(['.', '[']).map_or(0, |end| end);
     broken.iter().any(|path| within(field, path) || path.get(..parent(path)) == Some(field))
+}
+
+/// Whether a path is that of the selector, of a part of it, or of what it may have been meant to be.
+fn is_selector(path: &str) -> bool {
+    path.starts_with("spec.selector")
 }
 
 /// Whether what the object says is beside its metadata, not in `spec`.

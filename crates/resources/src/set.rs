@@ -52,8 +52,13 @@ pub struct Meta {
 /// Why an object that was written is not in a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Absence {
-    /// Its document has errors, of which the first has this code, and there is no version before it.
-    Invalid(&'static str),
+    /// Its document has errors, and there is no version before it.
+    Invalid {
+        /// The code of the first error.
+        code: &'static str,
+        /// Which workloads it is for; `None` where that could not be read, so that it may be any.
+        selector: Option<Labels>,
+    },
     /// The object of this kind and name is of another group, whose kinds are not read.
     OtherGroup(Arc<str>),
 }

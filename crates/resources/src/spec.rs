@@ -20,6 +20,7 @@ pub mod workload_entry;
 
 use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
+use text_match::Labels;
 
 /// A kind of object: how it is named, and what its own validation says.
 pub trait Spec: serde::de::DeserializeOwned + PartialEq {
@@ -36,6 +37,11 @@ pub trait Spec: serde::de::DeserializeOwned + PartialEq {
     /// What counts in place of an object with errors while there is no version of it without: a version that stops the traffic which the
     /// object is to secure. `None` for kinds without which no traffic flows.
     fn guard(self) -> Option<Self> {
+        None
+    }
+
+    /// The labels in `spec.selector` of the workloads that serve the object, for kinds that ask to be served.
+    fn selector(&self) -> Option<&Labels> {
         None
     }
 }

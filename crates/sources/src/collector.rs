@@ -174,7 +174,7 @@ impl Collector {
     }
 
     fn reject(&mut self, rejection: Rejection, pending: &mut Pending) {
-        let Rejection { object, version, code, guard, findings } = rejection;
+        let Rejection { object, version, code, guard, selector, findings } = rejection;
         let location = guard.as_ref().and_then(AnyObject::source).or_else(|| self.set.source(&object)).cloned();
         self.report_to_listings(&object, location.as_ref());
         if self.is_known(&object, version.as_deref()) {
@@ -192,7 +192,7 @@ impl Collector {
             self.guards.insert(object);
             pending.changes.push(Change::Put(guard));
         } else if !is_there && object.kind == Kind::Gateway {
-            self.set_absence(object, Some(Absence::Invalid(code)), pending);
+            self.set_absence(object, Some(Absence::Invalid { code, selector }), pending);
         }
     }
 

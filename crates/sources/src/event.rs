@@ -20,6 +20,7 @@ use resources::diagnostic::{Diagnostic, SourceLocation};
 use resources::file_contents::FileContents;
 use resources::key::{Kind, ObjectRef};
 use resources::set::{Absence, AnyObject};
+use resources::spec::text_match::Labels;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub struct Rejection {
     pub code: &'static str,
     /// What is used while there is no version without errors, where traffic would go unsecured otherwise.
     pub guard: Option<AnyObject>,
+    /// Of a Gateway, which workloads it is for, where that could be read.
+    pub selector: Option<Labels>,
     /// Findings about this version.
     pub findings: Arc<[Diagnostic]>,
 }

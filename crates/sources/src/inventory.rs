@@ -262,8 +262,10 @@ impl Inventory {
                     absent.insert_mut(object, Absence::OtherGroup(group.into()));
                 }
             }
-            for Rejected { object, code, .. } in file.rejected().filter(|one| one.object.kind == Kind::Gateway) {
-                absent.insert_mut(object.clone(), Absence::Invalid(code));
+            for Rejected { object, code, selector, .. } in
+                file.rejected().filter(|one| one.object.kind == Kind::Gateway)
+            {
+                absent.insert_mut(object.clone(), Absence::Invalid { code, selector: selector.clone() });
             }
         }
         let there = absent.keys().filter(|object| view.contains(object)).cloned().collect::<Vec<_>>();

@@ -265,7 +265,7 @@ fn gateways_that_are_written_and_not_there_are_known_with_the_reason() {
     let file = folder.path().join("a.yaml");
     let gateway = |name: &str, version: &str, port: u16| {
         format!(
-            "apiVersion: {version}\nkind: Gateway\nmetadata: {{name: {name}}}\nspec:\n  servers:\n  - port: {{number: {port}, name: http, protocol: HTTP}}\n    hosts: ['*']\n---\n"
+            "apiVersion: {version}\nkind: Gateway\nmetadata: {{name: {name}}}\nspec:\n  selector: {{istio: egressgateway}}\n  servers:\n  - port: {{number: {port}, name: http, protocol: HTTP}}\n    hosts: ['*']\n---\n"
         )
     };
     let istio = "networking.istio.io/v1";
@@ -274,7 +274,9 @@ fn gateways_that_are_written_and_not_there_are_known_with_the_reason() {
     let object =
         |name: &str| ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: name.into() } };
     let first = source.refresh().unwrap().set;
-    assert_eq!(first.absent.get(&object("bad")), Some(&Absence::Invalid(code::GATEWAY_PORT_NUMBER)));
+    let selector = Some([("istio".into(), "egressgateway".into())].into_iter().collect());
+    let invalid = Absence::Invalid { code: code::GATEWAY_PORT_NUMBER, selector };
+    assert_eq!(first.absent.get(&object("bad")), Some(&invalid));
     assert_eq!(first.absent.get(&object("other")), Some(&Absence::OtherGroup("gateway.networking.k8s.io".into())));
     assert_eq!(&*first.changed, [object("bad"), object("other")]);
     // What has a last good version is there.

@@ -32,34 +32,46 @@ fn gateway(name: &str, label: &str, server: &str) -> String {
 const HTTP: &str = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}";
 
 #[test]
-fn s_01_labels_that_match_no_workload_are_named_and_readiness_waits_for_a_listener() {
+fn s_01_labels_that_match_no_workload_are_named_and_fail_check() {
     let folder = tempfile::tempdir().unwrap();
     // As the gateway of Istio's Helm chart is labelled.
     fs::write(folder.path().join("g.yaml"), gateway("g", "ingress", HTTP)).unwrap();
     let (code, report) = check(folder.path(), &[]);
     assert_eq!(code, Some(1), "{report}");
     for text in
-        ["selects `istio: ingress`, but this gateway has `istio: ingressgateway`", "--labels istio=ingress", "MG9002"]
+        ["selects `istio: ingress`, but this gateway has `istio: ingressgateway`", "--labels istio=ingress", "MG9005"]
     {
         assert!(report.contains(text), "{text} is not in {report}");
     }
     assert_eq!(check(folder.path(), &["--labels", "istio=ingress"]).0, Some(0));
-    let process = Gateway::spawn(&start(folder.path())).unwrap();
+}
+
+#[test]
+fn s_01_readiness_waits_for_a_listener_only_where_a_gateway_selects_the_workload() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: String| fs::write(folder.path().join("g.yaml"), text).unwrap();
+    // Gateways of another workload: the own one may come later, and a rollout does not wait for it.
+    let others = gateway("a", "ingressgateway", HTTP) + &gateway("b", "ingressgateway", "{port: {number: 0}}");
+    write(others.clone());
+    let mut start = start(folder.path());
+    start.args.extend(["--as".to_owned(), "egress".to_owned()]);
+    let process = Gateway::spawn(&start).unwrap();
     let ready = || process.get(process.ready, "/healthz/ready").map(|(status, _)| status);
-    until("it is logged", || process.log().contains("MG9002"));
+    until("nothing is asked of it", || ready() == Some(200));
     let log = process.log();
     let line = |code: &str| log.lines().find(|line| line.contains(code)).unwrap_or_default().to_owned();
-    assert!(line("MG6001").contains("WARN") && line("MG9002").contains("ERROR"), "{log}");
-    assert_eq!(ready(), Some(503));
+    assert!(line("MG6001").contains("WARN") && line("MG9005").contains("WARN") && !log.contains("MG9002"), "{log}");
     let (_, page) = process.get(process.admin, "/").unwrap();
-    assert!(page.contains("MG9002") && !page.contains("Nothing is wrong"), "{page}");
-    fs::write(folder.path().join("g.yaml"), gateway("g", "ingressgateway", HTTP)).unwrap();
+    assert!(page.contains("MG9005") && !page.contains("Nothing is wrong"), "{page}");
+    // Its own, which has errors.
+    write(others.clone() + &gateway("c", "egressgateway", "{port: {number: 0}}"));
+    until("a listener is asked for", || ready() == Some(503));
+    until("it is logged", || process.log().contains("MG9002"));
+    write(others + &gateway("c", "egressgateway", HTTP));
     until("a listener serves", || ready() == Some(200));
-    fs::write(folder.path().join("g.yaml"), gateway("g", "someone-else", HTTP)).unwrap();
-    until("none does any more", || ready() == Some(503));
-    // Without a Gateway no listener is configured.
     fs::remove_file(folder.path().join("g.yaml")).unwrap();
-    until("no listener is asked for", || ready() == Some(200));
+    until("nothing is left", || process.log().contains("MG0017"));
+    assert_eq!(ready(), Some(200));
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn an_unknown_field_is_named_with_its_place_and_the_nearest_name() {
     assert_eq!(first.help.as_deref(), Some("did you mean `hosts`?"));
     assert_eq!(first.position.as_ref().map(|p| (p.line, p.column)), Some((8, 5)));
     let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: "g".into() } };
-    assert_eq!(reading.rejected, [Rejected { object, code: code::UNKNOWN_FIELD, guard: None }]);
+    assert_eq!(
+        reading.rejected,
+        [Rejected { object, code: code::UNKNOWN_FIELD, guard: None, selector: Some(Labels::default()) }]
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::diagnostic::Findings;
 use crate::key::{Key, Kind};
 use crate::spec::Spec;
 use crate::spec::gateway::{Gateway, Port, Protocol, Server};
+use crate::spec::text_match::Labels;
 use crate::suggest;
 use std::collections::BTreeMap;
 
@@ -18,6 +19,10 @@ impl Spec for Gateway {
 
     fn normalise(&mut self) {
         lower_case::gateway(self);
+    }
+
+    fn selector(&self) -> Option<&Labels> {
+        Some(&self.selector)
     }
 
     fn validate(&self, key: &Key, findings: &mut Findings) {

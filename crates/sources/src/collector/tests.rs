@@ -47,9 +47,20 @@ fn finding(code: &'static str, object: Option<ObjectRef>) -> Diagnostic {
     Diagnostic { code, severity: Severity::Error, object, field, position: None, message, help: None }
 }
 
+fn invalid(code: &'static str) -> Absence {
+    Absence::Invalid { code, selector: None }
+}
+
 fn reject(object: ObjectRef, guard: Option<AnyObject>) -> SourceEvent {
     let findings = [finding(code::UNKNOWN_FIELD, Some(object.clone()))].into();
-    SourceEvent::Reject(Box::new(Rejection { object, version: None, code: code::UNKNOWN_FIELD, guard, findings }))
+    SourceEvent::Reject(Box::new(Rejection {
+        object,
+        version: None,
+        code: code::UNKNOWN_FIELD,
+        guard,
+        selector: None,
+        findings,
+    }))
 }
 
 fn unavailable(scope: Scope) -> SourceEvent {
@@ -136,7 +147,7 @@ fn changes_are_gathered_until_they_are_taken() {
     let files = [("a.pem".into(), Arc::from(&b"a"[..]))].into_iter().collect();
     collector
         .apply(vec![upsert(entry("one", "2.2.2.2"), None), SourceEvent::Files(FileContents::of_all(files))].into());
-    collector.apply(vec![SourceEvent::Absent(object(Kind::Gateway, "g"), Some(Absence::Invalid("MG1")))].into());
+    collector.apply(vec![SourceEvent::Absent(object(Kind::Gateway, "g"), Some(invalid("MG1")))].into());
     collector.apply(vec![SourceEvent::Delete(entry_ref("two"))].into());
     let Loaded { set, .. } = collector.take();
     assert_eq!(set.generation, before + 1);
@@ -189,7 +200,7 @@ fn an_object_that_was_never_without_errors_is_guarded_or_absent() {
     let (bad, guarded) = (object(Kind::Gateway, "bad"), entry_ref("guarded"));
     let mut collector =
         collector(vec![reject(bad.clone(), None), reject(guarded.clone(), Some(entry("guarded", "1.1.1.1")))]);
-    assert_eq!(collector.set().absent.get(&bad), Some(&Absence::Invalid(code::UNKNOWN_FIELD)));
+    assert_eq!(collector.set().absent.get(&bad), Some(&invalid(code::UNKNOWN_FIELD)));
     assert_eq!(names(&collector), ["guarded"]);
     // A guard is no good version: the next guard takes its place.
     collector.apply(vec![reject(guarded.clone(), Some(entry("guarded", "2.2.2.2")))].into());
@@ -216,8 +227,7 @@ fn a_rejection_that_is_repeated_is_no_news() {
     };
     let mut collector = collector([vec![kept()], rejections("1.1.1.1")].concat());
     let before = collector.take();
-    let absent: Map<_, _> =
-        [(object(Kind::Gateway, "bad"), Absence::Invalid(code::UNKNOWN_FIELD))].into_iter().collect();
+    let absent: Map<_, _> = [(object(Kind::Gateway, "bad"), invalid(code::UNKNOWN_FIELD))].into_iter().collect();
     assert_eq!((before.set.services.size(), names(&collector)), (1, vec!["guarded".to_owned()]));
     assert_eq!(before.set.absent, absent);
     let relist = |events| {
@@ -237,7 +247,7 @@ fn a_rejection_that_is_repeated_is_no_news() {
     assert!(collector.has_news());
     assert_eq!(&*collector.take().set.changed, [entry_ref("guarded")]);
     let (object, findings) = (object(Kind::Service, "kept"), [finding(code::UNREADABLE_FILE, None)].into());
-    let other = Rejection { object, version: None, code: code::UNREADABLE_FILE, guard: None, findings };
+    let other = Rejection { object, version: None, code: code::UNREADABLE_FILE, guard: None, selector: None, findings };
     collector.apply(vec![SourceEvent::Reject(Box::new(other))].into());
     assert!(collector.has_news());
     assert!(codes(&collector.take()).contains(&code::UNREADABLE_FILE));

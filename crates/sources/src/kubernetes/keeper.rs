@@ -10,7 +10,7 @@ use super::statuses::Statuses;
 use crate::event::{ObjectVersion, Rejection, SourceEvent, Upsert};
 use resources::api::ApiResource;
 use resources::key::{Key, Kind, ObjectRef};
-use resources::read;
+use resources::read::{self, Rejected};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -167,7 +167,8 @@ impl Keeper {
             self.slices.insert(&object.key, service);
         }
         if let Some(rejected) = reading.rejected.into_iter().next() {
-            let rejection = Rejection { object, version, code: rejected.code, guard: rejected.guard, findings };
+            let Rejected { code, guard, selector, .. } = rejected;
+            let rejection = Rejection { object, version, code, guard, selector, findings };
             // Where there is no good version, a start without a server has to reject it again, and to guard what it would have guarded.
             if let (true, Some(state), Some(value)) = (is_first, &self.state, to_keep) {
                 state.put(rejection.object.clone(), value.as_bytes());

@@ -64,7 +64,9 @@ pub(super) fn report(context: CompileContext<'_>, plans: &ServerPlans, refused: 
 fn unknown(context: CompileContext<'_>, gateway: &ObjectRef) -> (String, String) {
     match context.set.absent.get(gateway) {
         None => (format!("{gateway} not found"), nearest_gateway(context, &gateway.key)),
-        Some(Absence::Invalid(code)) => (format!("{gateway} is invalid, see {code}"), "fix the Gateway".to_owned()),
+        Some(Absence::Invalid { code, .. }) => {
+            (format!("{gateway} is invalid, see {code}"), "fix the Gateway".to_owned())
+        }
         Some(Absence::OtherGroup(group)) => {
             let message = format!("{} is a Gateway of {group}, which is not supported", gateway.key);
             (message, "`gateways` names Gateways of networking.istio.io".to_owned())
