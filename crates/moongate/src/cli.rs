@@ -5,7 +5,7 @@ mod serving;
 mod values;
 mod workload;
 
-pub(crate) use manifests::{AutoscaleMetric, AutoscaleTarget, ManifestsArgs};
+pub(crate) use manifests::{AutoscaleMetric, AutoscaleTarget, DRAIN, DRAIN_DELAY, ManifestsArgs};
 pub(crate) use serving::{ClusterArgs, IstioPorts, LogStyle, ServeArgs};
 pub(crate) use workload::{Role, WorkloadArgs};
 

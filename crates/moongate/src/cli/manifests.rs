@@ -2,7 +2,8 @@
 
 use super::values::published;
 use super::workload::Role;
-use clap::Args;
+use clap::builder::RangedI64ValueParser;
+use clap::{Args, value_parser};
 use sources::Published;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use std::str::FromStr;
 #[command(after_help = "\
 Examples:
   moongate manifests --image registry.example.com/moongate:1 | kubectl apply -f -
-  moongate manifests --as ingress,egress -n gateways")]
+  moongate manifests --as ingress,egress -n gateways
+  moongate manifests --drain 300 -- --limit idle-timeout=10m")]
 pub(crate) struct ManifestsArgs {
     /// The gateways to run
     #[arg(long = "as", value_delimiter = ',', default_value = "ingress")]
@@ -26,12 +28,32 @@ pub(crate) struct ManifestsArgs {
     /// with several of them the one that asks for most replicas decides
     #[arg(long, value_delimiter = ',', value_name = "METRIC=N", default_value = "cpu=80")]
     pub(crate) autoscale: Vec<AutoscaleTarget>,
+    /// Seconds from the SIGTERM of a Pod, which withdraws readiness, until its listeners close; every node and load balancer learns meanwhile that the
+    /// Pod is no endpoint any more
+    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_DELAY, value_parser = seconds())]
+    pub(crate) drain_delay: u32,
+    /// Seconds that connections get to end once the listeners of a Pod are closed
+    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN, value_parser = seconds())]
+    pub(crate) drain: u32,
+    /// More arguments for `moongate run`, after `--`
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) run: Vec<String>,
     /// The templates of the Helm chart in `deploy/helm`
     #[arg(long, hide = true)]
     pub(crate) chart: bool,
     /// The image of the container
     #[arg(long, value_name = "IMAGE", default_value = concat!("moongate:", env!("CARGO_PKG_VERSION")))]
     pub(crate) image: String,
+}
+
+/// What removes an endpoint takes some seconds in a cluster with much to do, more than what `run` has without a flag.
+pub(crate) const DRAIN_DELAY: u32 = 15;
+/// As `run` has it.
+pub(crate) const DRAIN: u32 = 30;
+
+/// At most a day each: their sum is the time that the kubelet waits.
+fn seconds() -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(..=86_400)
 }
 
 /// What the autoscaler of a gateway looks at, and how much of it a Pod is to have.

@@ -1,21 +1,28 @@
 //! The templates of the Helm chart: the same objects, with values in some places.
 
 use super::autoscale;
-use super::gateway::{Gateway, objects};
-use crate::cli::{AutoscaleMetric, ManifestsArgs, Role};
+use super::gateway::{Gateway, MARGIN_SECONDS, objects};
+use crate::cli::{AutoscaleMetric, DRAIN, DRAIN_DELAY, ManifestsArgs, Role};
 use crate::yaml;
 use serde_json::{Value, json};
 use sources::{Extent, Published};
 
 /// What stands in a template for the values of the chart, and the values.
-pub(super) const VALUES: [(&str, &str); 6] = [
+pub(super) const VALUES: [(&str, &str); 8] = [
     ("'@namespace@'", "{{ .Release.Namespace }}"),
     ("@namespace@", "{{ .Release.Namespace }}"),
     ("'@image@'", "{{ .Values.image }}"),
     ("'@type@'", "{{ .Values.ingress.serviceType }}"),
     ("'@min@'", "{{ .Values.autoscaling.minReplicas }}"),
     ("'@max@'", "{{ .Values.autoscaling.maxReplicas }}"),
+    ("@delay@", "{{ .Values.drainDelay }}"),
+    ("@drain@", "{{ .Values.drain }}"),
 ];
+
+/// The time that a Pod has to end, as the other objects have it.
+pub(super) fn grace() -> String {
+    format!("{{{{ add .Values.drainDelay .Values.drain {MARGIN_SECONDS} }}}}")
+}
 
 /// The metrics of the autoscaler with their values in the chart; one without a value is left out.
 pub(super) const AUTOSCALE: [(AutoscaleMetric, &str); 3] = [
@@ -28,7 +35,18 @@ pub(super) const AUTOSCALE: [(AutoscaleMetric, &str); 3] = [
 pub(super) fn chart(role: Role) -> String {
     let (namespace, image) = ("@namespace@".to_owned(), "@image@".to_owned());
     let (publish_address, autoscale) = (vec![Published::parse(PUBLISHED)], Vec::new());
-    let args = ManifestsArgs { roles: vec![role], namespace, image, publish_address, autoscale, chart: true };
+    let (drain_delay, drain, run) = (DRAIN_DELAY, DRAIN, Vec::new());
+    let args = ManifestsArgs {
+        roles: vec![role],
+        namespace,
+        image,
+        publish_address,
+        autoscale,
+        drain_delay,
+        drain,
+        run,
+        chart: true,
+    };
     let name = match role {
         Role::Ingress => "ingress",
         Role::Egress => "egress",
@@ -36,8 +54,20 @@ pub(super) fn chart(role: Role) -> String {
     // Helm makes the namespace, or somebody before it.
     let mut objects = objects(&args);
     objects.retain(|one| one.get("kind").and_then(Value::as_str) != Some("Namespace"));
-    for (path, token) in [("/spec/minReplicas", "@min@"), ("/spec/maxReplicas", "@max@")] {
+    for (path, token) in [
+        ("/spec/minReplicas", "@min@"),
+        ("/spec/maxReplicas", "@max@"),
+        ("/spec/template/spec/terminationGracePeriodSeconds", "@grace@"),
+    ] {
         objects.iter_mut().filter_map(|one| one.pointer_mut(path)).for_each(|value| *value = token.into());
+    }
+    let arguments = "/spec/template/spec/containers/0/args";
+    for argument in objects.iter_mut().filter_map(|one| one.pointer_mut(arguments)?.as_array_mut()).flatten() {
+        for (flag, token) in [("--drain-delay=", "@delay@"), ("--drain=", "@drain@")] {
+            if argument.as_str().is_some_and(|argument| argument.starts_with(flag)) {
+                *argument = format!("{flag}{token}").into();
+            }
+        }
     }
     for kind in objects.iter_mut().filter_map(|one| one.pointer_mut("/spec/type")) {
         if *kind == "LoadBalancer" {
@@ -47,6 +77,7 @@ pub(super) fn chart(role: Role) -> String {
     let text = objects.iter().map(yaml::to_yaml).collect::<Vec<_>>().join("---\n");
     let text = with_published(&args, text);
     let text = VALUES.iter().fold(text, |text, (token, value)| text.replace(token, value));
+    let text = text.replace("'@grace@'", &grace());
     let text = text.replace("  metrics: []\n", &chart_metrics());
     format!("{{{{- if .Values.{name}.enabled }}}}\n{text}{{{{- end }}}}\n")
 }

@@ -13,8 +13,8 @@ const METRICS_PORT: u16 = 15090;
 const AGENT_PORT: u16 = 15020;
 /// An account without a name in images `FROM scratch`.
 pub(super) const USER: u32 = 65532;
-/// The longest time that a Pod takes to end: the delay and the drain of `run`, and some more.
-const GRACE_SECONDS: u32 = 45;
+/// How much longer than the delay and the drain of `run` a Pod has to end.
+pub(super) const MARGIN_SECONDS: u32 = 10;
 
 /// Every object, in the order in which a cluster takes them.
 pub(super) fn objects(args: &ManifestsArgs) -> Vec<Value> {
@@ -134,7 +134,8 @@ impl Gateway<'_> {
         ports
     }
 
-    fn deployment(&self) -> Value {
+    /// Those of the container.
+    pub(super) fn arguments(&self) -> Vec<String> {
         let as_role = match self.role {
             Role::Ingress => "ingress",
             Role::Egress => "egress",
@@ -153,9 +154,16 @@ impl Gateway<'_> {
         ]
         .map(str::to_owned)
         .to_vec();
+        arguments.push(format!("--drain-delay={}", self.args.drain_delay));
+        arguments.push(format!("--drain={}", self.args.drain));
         if self.publishes() {
             arguments.extend(self.args.publish_address.iter().map(|one| format!("--publish-address={one}")));
         }
+        arguments.extend_from_slice(&self.args.run);
+        arguments
+    }
+
+    fn deployment(&self) -> Value {
         let port =
             |(name, _, number): &(&str, u16, u16)| json!({"name": name, "containerPort": number, "protocol": "TCP"});
         let mut ports: Vec<Value> = self.ports().iter().map(port).collect();
@@ -168,7 +176,7 @@ impl Gateway<'_> {
         let container = json!({
             "name": "istio-proxy",
             "image": self.args.image,
-            "args": arguments,
+            "args": self.arguments(),
             "env": [
                 {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
                 {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -197,7 +205,7 @@ impl Gateway<'_> {
                     "metadata": {"labels": self.labels(), "annotations": scrape},
                     "spec": {
                         "serviceAccountName": self.name(),
-                        "terminationGracePeriodSeconds": GRACE_SECONDS,
+                        "terminationGracePeriodSeconds": self.grace_seconds(),
                         "securityContext": {
                             "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
                             "seccompProfile": {"type": "RuntimeDefault"},
@@ -209,6 +217,11 @@ impl Gateway<'_> {
                 },
             },
         })
+    }
+
+    /// The longest time that a Pod takes to end: the kubelet kills what is left then.
+    fn grace_seconds(&self) -> u32 {
+        self.args.drain_delay + self.args.drain + MARGIN_SECONDS
     }
 
     fn service(&self) -> Value {

@@ -1,7 +1,7 @@
 use super::*;
-use crate::cli::{AutoscaleTarget, Role};
-use chart::{AUTOSCALE, VALUES, chart};
-use gateway::USER;
+use crate::cli::{AutoscaleTarget, DRAIN, DRAIN_DELAY, Role};
+use chart::{AUTOSCALE, VALUES, chart, grace};
+use gateway::{MARGIN_SECONDS, USER};
 use serde_json::{Value, json};
 use sources::{Extent, Published, Written};
 
@@ -12,6 +12,9 @@ fn both() -> ManifestsArgs {
         image: "moongate:0.1.0".to_owned(),
         publish_address: Vec::new(),
         autoscale: vec!["cpu=80".parse().unwrap()],
+        drain_delay: DRAIN_DELAY,
+        drain: DRAIN,
+        run: Vec::new(),
         chart: false,
     }
 }
@@ -105,11 +108,33 @@ fn containers_have_no_rights_and_no_disk() {
 
 #[test]
 fn the_arguments_of_the_container_are_those_of_the_program() {
-    use clap::Parser as _;
-    for deployment in of_kind(&objects(&both()), "Deployment") {
-        let arguments = at(deployment, "/spec/template/spec/containers/0/args").as_array().unwrap().clone();
-        let arguments = arguments.iter().map(|one| one.as_str().unwrap().replace("$(POD_NAMESPACE)", "istio-system"));
-        crate::cli::Cli::try_parse_from(std::iter::once("moongate".to_owned()).chain(arguments)).unwrap();
+    check_arguments(&both()).unwrap();
+    let with = |run: &[&str]| ManifestsArgs { run: run.iter().map(|one| (*one).to_owned()).collect(), ..both() };
+    let more = with(&["--limit", "idle-timeout=10m"]);
+    check_arguments(&more).unwrap();
+    for deployment in of_kind(&objects(&more), "Deployment") {
+        let arguments = at(deployment, "/spec/template/spec/containers/0/args").to_string();
+        assert!(arguments.ends_with(r#""--limit","idle-timeout=10m"]"#), "{arguments}");
+    }
+    let error = check_arguments(&with(&["--limits", "idle-timeout=10m"])).unwrap_err().to_string();
+    assert!(error.contains("'--limits'"), "{error}");
+}
+
+#[test]
+fn a_pod_has_the_time_to_drain() {
+    let of = |args: &ManifestsArgs| {
+        let all = objects(args);
+        let deployments = of_kind(&all, "Deployment");
+        let pods = deployments.iter().map(|one| at(one, "/spec/template/spec"));
+        let pods = pods
+            .map(|pod| (at(pod, "/terminationGracePeriodSeconds").clone(), at(pod, "/containers/0/args").to_string()));
+        pods.collect::<Vec<_>>()
+    };
+    for (grace, arguments) in of(&both()) {
+        assert!(grace == 55 && arguments.contains(r#""--drain-delay=15","--drain=30""#), "{grace} {arguments}");
+    }
+    for (grace, arguments) in of(&ManifestsArgs { drain_delay: 20, drain: 300, ..both() }) {
+        assert!(grace == 330 && arguments.contains(r#""--drain-delay=20","--drain=300""#), "{grace} {arguments}");
     }
 }
 
@@ -157,6 +182,7 @@ fn the_chart_is_the_same_objects_with_values() {
         let value = at(&values, &path);
         text = text.replace(place, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
+    text = text.replace(&grace(), &(DRAIN_DELAY + DRAIN + MARGIN_SECONDS).to_string());
     // No address is published.
     let mut is_left_out = false;
     let mut kept = String::new();

@@ -108,12 +108,7 @@ impl World {
     /// Applies what `moongate manifests` prints.
     fn install(&self, arguments: &[&str]) {
         let manifests = Command::new(PROGRAM).arg("manifests").args(arguments).output().unwrap();
-        // The controllers of a loaded machine may take more than the default to leave a Pod out of its Service.
-        let writes = "- --write-status";
-        let manifests = String::from_utf8(manifests.stdout).unwrap();
-        assert!(manifests.contains(writes), "{manifests}");
-        let manifests = manifests.replace(writes, &format!("{writes}\n        - --drain-delay=15"));
-        self.cluster.apply(&manifests).unwrap();
+        self.cluster.apply(&String::from_utf8(manifests.stdout).unwrap()).unwrap();
     }
 
     /// Does something under load, of which no request may notice anything.
