@@ -3,6 +3,7 @@
 
 use crate::client;
 use crate::network::{MACHINE, Network};
+use crate::not_run::{is_ci, not_run};
 use crate::{ports, wait};
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
@@ -69,17 +70,13 @@ pub fn start_in(_network: &Network) -> Result<Option<Cluster>> {
 }
 
 fn start_at(address: SocketAddr, has_nodes: bool) -> Result<Option<Cluster>> {
-    let is_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
-    let built = Command::new(BUILD).args((!is_ci).then_some("--if-built")).stderr(Stdio::inherit()).output();
+    let built = Command::new(BUILD).args((!is_ci()).then_some("--if-built")).stderr(Stdio::inherit()).output();
     let built = built.context("conformance/cluster/build cannot run")?;
     if built.status.success() {
         let programs = PathBuf::from(String::from_utf8_lossy(&built.stdout).trim());
         return Cluster::start(programs, address, has_nodes).map(Some);
     }
-    if is_ci {
-        bail!("the API server for tests cannot be built");
-    }
-    println!("not run: the API server for tests is not built; `conformance/cluster/build` builds it with Go");
+    not_run("the API server for tests is not built; `conformance/cluster/build` builds it with Go")?;
     Ok(None)
 }
 

@@ -1,6 +1,7 @@
 //! Programs that tests use and that Debian has a package of.
 
 use crate::fetch;
+use crate::not_run::not_run;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,9 +19,8 @@ pub fn program(package: &str, name: &str) -> Result<Option<PathBuf>> {
     }
     match unpacked(package) {
         Ok(folder) => Ok(Some(folder.join("usr/bin").join(name))),
-        Err(error) if std::env::var_os("CI").is_some() => Err(error),
         Err(error) => {
-            eprintln!("not run, for it needs {name} of Debian's package {package}: {error:#}");
+            not_run(&format!("there is no {name} of Debian's package {package}: {error:#}"))?;
             Ok(None)
         }
     }

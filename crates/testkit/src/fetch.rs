@@ -1,5 +1,6 @@
 //! Downloads of what tests need. In CI one that fails is repeated: a connection that breaks is not the fault of a test.
 
+use crate::not_run::is_ci;
 use anyhow::{Context, Result, ensure};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +10,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
 
 /// Runs a command that downloads, more than once in CI if it fails.
 pub(crate) fn run(command: impl Fn() -> Command) -> Result<()> {
-    let pauses = if std::env::var_os("CI").is_some() { &PAUSES[..] } else { &[] };
+    let pauses = if is_ci() { &PAUSES[..] } else { &[] };
     for pause in pauses {
         match run_once(&mut command()) {
             Ok(()) => return Ok(()),

@@ -1,6 +1,7 @@
 //! Programs that tests use and that come as Go modules.
 
 use crate::fetch;
+use crate::not_run::not_run;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,13 +11,13 @@ use std::sync::Mutex;
 static BUILDING: Mutex<()> = Mutex::new(());
 
 /// A program: the one that is installed, or that of a module's package, such as `github.com/summerwind/h2spec/cmd/h2spec@v2.2.1`, which is built
-/// once below the build's folder. `None`, with a line that says so, where there is no Go.
+/// once below the build's folder. `None`, with a line that says so, where there is no Go; in CI that is an error.
 pub fn program(package: &str, name: &str) -> Result<Option<PathBuf>> {
     if let Some(installed) = crate::debian::installed(name) {
         return Ok(Some(installed));
     }
     if crate::debian::installed("go").is_none() {
-        eprintln!("not run, for {name} is not installed, and there is no Go to build it");
+        not_run(&format!("{name} is not installed, and there is no Go to build it"))?;
         return Ok(None);
     }
     let _one = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

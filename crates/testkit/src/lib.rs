@@ -20,6 +20,7 @@ pub mod load;
 pub mod metrics_api;
 pub mod name_server;
 pub mod network;
+mod not_run;
 pub mod numbers;
 pub mod oracle;
 pub mod outcome;
@@ -31,6 +32,8 @@ pub mod seeded;
 pub mod service_proxy;
 pub mod wait;
 pub mod writes;
+
+pub use not_run::not_run;
 
 /// Runs `work` on every item, on as many threads as there are cores; results in the order of the items.
 pub fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {

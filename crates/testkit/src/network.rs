@@ -2,6 +2,7 @@
 //! it is seen outside, every port is free, and it is gone with the test.
 
 use crate::debian;
+use crate::not_run::not_run;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
@@ -45,11 +46,12 @@ pub struct Host {
 /// If the test does, or if there is no network in CI.
 #[allow(clippy::panic, reason = "a test that cannot go on fails")]
 pub fn within(test: impl FnOnce(&Network) + Send) {
-    let is_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
     let network = match Network::new() {
         Ok(network) => network,
-        Err(error) if is_ci => panic!("no network of the test's own: {error:#}"),
-        Err(error) => return println!("not run: no network of the test's own: {error:#}"),
+        Err(error) => match not_run(&format!("no network of the test's own: {error:#}")) {
+            Ok(()) => return,
+            Err(error) => panic!("{error:#}"),
+        },
     };
     // A thread that has moved stays there.
     let ended = std::thread::scope(|scope| {

@@ -150,8 +150,7 @@ spec:
 /// than the page, so that no scroll bar takes some of their width.
 fn measured(folder: &Path, html: &str, widths: &[u32]) -> Option<Vec<String>> {
     let Some(chromium) = debian::installed("chromium") else {
-        assert!(std::env::var_os("CI").is_none(), "there is no chromium");
-        eprintln!("not run, for it needs chromium");
+        testkit::not_run("chromium is not installed").unwrap();
         return None;
     };
     let escaped = html.replace('&', "&amp;").replace('"', "&quot;");

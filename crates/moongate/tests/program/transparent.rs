@@ -56,8 +56,7 @@ impl Network {
         if !is_root || missing.is_some() || Command::new("ip").arg("-V").output().is_err() {
             let why = missing
                 .map_or("root and `ip` are needed".to_owned(), |program| format!("`{program}` is not installed"));
-            assert!(std::env::var_os("CI").is_none(), "{why}");
-            eprintln!("did not run: {why}");
+            testkit::not_run(&why).unwrap();
             return None;
         }
         let suffix = format!("{name}{}", std::process::id());

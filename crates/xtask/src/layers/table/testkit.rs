@@ -8,6 +8,7 @@ pub(super) const ORDER: &[List<'static>] = &[
         "testkit",
         &[
             "api_server",
+            "not_run",
             "client",
             "client_hello",
             "wait",
