@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The gateway on a real API server (`conformance/cluster/build`): start, memory, rest, and one change until it is served.
 
-  bench/kubernetes.py [--sizes 100 5000 10000] [--changes 100] [--workers 2] [--rest 30]
+  bench/kubernetes.py [--sizes 100 5000 10000] [--changes 100] [--workers 2] [--rest 30] [--shipped]
 
 Each size is so many VirtualServices, each with a Service and an EndpointSlice. A change replaces the answer of a VirtualService; it counts from the moment
 at which a watch of this script has the event, and as served when as many fresh connections in a row as there are workers, times eight, see it.
+With --shipped the gateway has the arguments that `moongate manifests` gives it: it keeps the objects in a folder in memory, writes statuses, and answers at
+the ports of Istio's agent and proxy.
 """
 import argparse
 import http.client
@@ -176,6 +178,7 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rest", type=int, default=30)
     parser.add_argument("--status", action="store_true", help="with --write-status")
+    parser.add_argument("--shipped", action="store_true", help="with all arguments of the manifests")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(folder)
@@ -195,9 +198,24 @@ def main():
             cluster.stop()
 
 
+def arguments(cluster, args, state):
+    """Those of the gateway; `state` is a folder of its own."""
+    source = ["--kubernetes", "--kubeconfig", cluster.kubeconfig]
+    if args.shipped:
+        # `--kubernetes`, `--as` and `--namespace` of the manifests are what the gateway has here, too.
+        source += ["--state", state, f"--istio-ports=127.0.0.1:{free_port()},127.0.0.1:{free_port()}"]
+    return source + (["--write-status"] if args.status or args.shipped else [])
+
+
+def percentile(times, share):
+    """The least of these times that so many percent of them do not exceed. They are sorted."""
+    return times[max(-(-share * len(times) // 100), 1) - 1]
+
+
 def measure(cluster, events, args, size, version):
-    source = ["--kubernetes", "--kubeconfig", cluster.kubeconfig] + (["--write-status"] if args.status else [])
-    process, ready = world.start(source, args.workers, seconds=300)
+    # A file system in memory, as the volume of the manifests is.
+    state = tempfile.TemporaryDirectory(dir="/dev/shm")
+    process, ready = world.start(arguments(cluster, args, state.name), args.workers, seconds=300)
     try:
         time.sleep(5)
         cpu = world.precise_cpu_seconds(process.pid)
@@ -222,11 +240,12 @@ def measure(cluster, events, args, size, version):
             times.append(max(first - events[at], 0.0) * 1e3)
         times.sort()
         print(f"{size} VirtualServices with Services: ready after {ready:.2f} s, {resident:.1f} MB resident, {rest * 100:.2f} % of a core at rest; "
-              f"a change: served after {statistics.median(times):.1f} ms (p99 {times[int(len(times) * 0.99) - 1]:.1f}), "
+              f"a change: served after {statistics.median(times):.1f} ms (p99 {percentile(times, 99):.1f}), "
               f"cpu {statistics.median(costs):.2f} ms, {statistics.median(octets):.0f} octets", flush=True)
         return version
     finally:
         world.stop(process)
+        state.cleanup()
 
 
 if __name__ == "__main__":
