@@ -1,17 +1,18 @@
 //! Requests that flow while something else happens: some clients keep their connections, and some have one for each request. What fails is kept.
 
-use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+mod client;
+mod http1;
+mod http2;
 
-/// A pause of each client between its requests: the load is to be steady, not heavy.
-const PAUSE: Duration = Duration::from_millis(5);
-/// The longest wait for an answer; reached only if something is broken.
-const LONGEST: Duration = Duration::from_secs(20);
+use client::{Client, PAUSE};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+pub use http2::OpenStream;
 
 /// Running clients; they end when dropped.
 #[derive(Debug)]
@@ -24,31 +25,59 @@ pub struct Load {
 struct Shared {
     address: SocketAddr,
     hosts: Vec<String>,
+    versions: Option<Arc<Versions>>,
     is_over: AtomicBool,
     answered: AtomicU64,
     begun: Instant,
 }
 
+/// The versions that hosts may answer with at the moment, in the header line `x-version`. Whoever changes a host says so before.
+#[derive(Debug, Default)]
+pub struct Versions(Mutex<BTreeMap<String, BTreeSet<String>>>);
+
 /// What came of a load.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Requests that were answered with 200.
+    /// Requests that were answered as they have to be.
     pub answered: u64,
     /// What went wrong, with the time since the load's beginning.
     pub failures: Vec<String>,
 }
 
 impl Load {
-    /// Starts four clients, two of each kind, that ask for `/` of each host in turn; every answer has to be a 200.
+    /// Starts four clients of HTTP/1.1, two of each kind, that ask for `/` of each host in turn; every answer has to be a 200.
     pub fn start(address: SocketAddr, hosts: &[&str]) -> Self {
+        Self::spawn(address, hosts, None, |address, keeps| Box::new(http1::Http1::new(address, keeps)))
+    }
+
+    /// The same, where each answer has to be of a version that the host may have from the request's beginning to the answer's end.
+    pub fn start_of_versions(address: SocketAddr, hosts: &[&str], versions: &Arc<Versions>) -> Self {
+        let versions = Some(Arc::clone(versions));
+        Self::spawn(address, hosts, versions, |address, keeps| Box::new(http1::Http1::new(address, keeps)))
+    }
+
+    /// The same by HTTP/2 over TLS, for one host. A request that the server has not processed, as GOAWAY and `REFUSED_STREAM` say, is sent again.
+    pub fn start_http2(address: SocketAddr, host: &str) -> Self {
+        Self::spawn(address, &[host], None, |address, keeps| Box::new(http2::Http2::new(address, keeps)))
+    }
+
+    fn spawn(
+        address: SocketAddr,
+        hosts: &[&str],
+        versions: Option<Arc<Versions>>,
+        client: fn(SocketAddr, bool) -> Box<dyn Client>,
+    ) -> Self {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
         let (is_over, answered, begun) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
-        let shared = Arc::new(Shared { address, hosts, is_over, answered, begun });
-        let client = |number: usize| {
+        let shared = Arc::new(Shared { address, hosts, versions, is_over, answered, begun });
+        let start = |number: usize| {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.run(number))
+            std::thread::spawn(move || {
+                let keeps = number.is_multiple_of(2);
+                shared.run(number, keeps, &mut *client(shared.address, keeps))
+            })
         };
-        let clients = (0..4).map(client).collect();
+        let clients = (0..4).map(start).collect();
         Self { shared, clients }
     }
 
@@ -75,76 +104,97 @@ impl Drop for Load {
 }
 
 impl Shared {
-    fn run(&self, number: usize) -> Vec<String> {
-        let keeps = number.is_multiple_of(2);
+    fn run(&self, number: usize, keeps: bool, client: &mut dyn Client) -> Vec<String> {
         let mut failures = Vec::new();
-        let mut kept = None;
         for host in self.hosts.iter().cycle().skip(number) {
             if self.is_over.load(Ordering::Relaxed) {
                 break;
             }
-            match ask(self.address, host, keeps, &mut kept) {
+            match self.ask(host, client) {
                 Ok(()) => {
                     self.answered.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(error) => {
-                    let mut failure = format!("after {:?}: {host}: {error}", self.begun.elapsed());
-                    let _ = write!(failure, "{}", if keeps { " (kept connection)" } else { "" });
-                    failures.push(failure);
-                    kept = None;
+                    let kind = if keeps { " (kept connection)" } else { "" };
+                    failures.push(format!("after {:?}: {host}: {error}{kind}", self.begun.elapsed()));
                 }
             }
             std::thread::park_timeout(PAUSE);
         }
         failures
     }
+
+    fn ask(&self, host: &str, client: &mut dyn Client) -> Result<(), String> {
+        let Some(versions) = &self.versions else { return client.ask(host).map(drop) };
+        // Those that came meanwhile are right, too.
+        let mut right = versions.of(host);
+        let version = client.ask(host)?.unwrap_or_default();
+        right.extend(versions.of(host));
+        if right.contains(&version) { Ok(()) } else { Err(format!("version {version:?}, not one of {right:?}")) }
+    }
 }
 
-/// One request; `kept` is the connection of the one before, and that for the next.
-fn ask(address: SocketAddr, host: &str, keeps: bool, kept: &mut Option<BufReader<TcpStream>>) -> std::io::Result<()> {
-    let mut stream = match kept.take() {
-        Some(stream) => stream,
-        None => {
-            let stream = TcpStream::connect_timeout(&address, LONGEST)?;
-            stream.set_read_timeout(Some(LONGEST))?;
-            stream.set_nodelay(true)?;
-            BufReader::new(stream)
-        }
-    };
-    let connection = if keeps { "keep-alive" } else { "close" };
-    stream
-        .get_mut()
-        .write_all(format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: {connection}\r\n\r\n").as_bytes())?;
-    let failed = |text: String| std::io::Error::other(text);
-    let mut status = String::new();
-    if stream.read_line(&mut status)? == 0 {
-        return Err(failed("the connection was closed without an answer".to_owned()));
+impl Versions {
+    /// From now on a host may have a version besides those that it may have already.
+    pub fn add(&self, host: &str, version: &str) {
+        self.all().entry(host.to_owned()).or_default().insert(version.to_owned());
     }
-    let (mut length, mut is_last) = (0, !keeps);
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line)? == 0 {
-            return Err(failed("the head of the answer has no end".to_owned()));
-        }
-        let line = line.trim_end().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        match line.split_once(": ") {
-            Some(("content-length", value)) => length = value.parse().map_err(std::io::Error::other)?,
-            Some(("connection", "close")) => is_last = true,
-            Some(("transfer-encoding", _)) => return Err(failed("the answer has chunks".to_owned())),
-            _ => {}
+
+    /// From now on a host has only this version.
+    pub fn settle(&self, host: &str, version: &str) {
+        self.all().insert(host.to_owned(), BTreeSet::from([version.to_owned()]));
+    }
+
+    fn of(&self, host: &str) -> BTreeSet<String> {
+        self.all().get(host).cloned().unwrap_or_default()
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, BTreeSet<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers with what it is given, and does something before.
+    struct Answers<F>(F);
+
+    impl<F: FnMut() -> Result<Option<String>, String>> Client for Answers<F> {
+        fn ask(&mut self, _: &str) -> Result<Option<String>, String> {
+            (self.0)()
         }
     }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    if !status.starts_with("HTTP/1.1 200 ") {
-        let body = String::from_utf8_lossy(&body);
-        return Err(failed(format!("{} {body}", status.trim_end())));
+
+    #[test]
+    fn an_answer_is_of_a_version_from_before_or_during_its_request() {
+        let versions = Arc::new(Versions::default());
+        let shared = Shared {
+            address: ([127, 0, 0, 1], 0).into(),
+            hosts: vec![],
+            versions: Some(Arc::clone(&versions)),
+            is_over: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
+            begun: Instant::now(),
+        };
+        let ask = |version: &str, meanwhile: &dyn Fn()| {
+            let answer = || {
+                meanwhile();
+                Ok(Some(version.to_owned()))
+            };
+            shared.ask("a.test", &mut Answers(answer)).is_ok()
+        };
+        versions.add("a.test", "1");
+        assert!(ask("1", &|| {}) && !ask("2", &|| {}));
+        // The request begins with the first version, and ends with the second.
+        let change = || {
+            versions.add("a.test", "2");
+            versions.settle("a.test", "2");
+        };
+        assert!(ask("1", &change));
+        assert!(!ask("1", &|| {}) && ask("2", &|| {}));
+        assert!(shared.ask("a.test", &mut Answers(|| Ok(None))).is_err(), "no version is none of them");
+        assert!(shared.ask("a.test", &mut Answers(|| Err("HTTP/1.1 503".to_owned()))).is_err());
     }
-    if !is_last {
-        *kept = Some(stream);
-    }
-    Ok(())
 }

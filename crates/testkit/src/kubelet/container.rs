@@ -75,6 +75,8 @@ pub(super) struct Container {
     startup: Option<Probe>,
     liveness: Option<Probe>,
     readiness: Option<Probe>,
+    /// How long it goes on before SIGTERM.
+    pause: Duration,
     restarts: Restarts,
 }
 
@@ -90,10 +92,8 @@ impl Container {
     pub(super) async fn read(api: &Api, pod: &Value, container: &Value, context: &PodContext<'_>) -> Result<Self> {
         let PodContext { images, volumes, folder, host } = *context;
         let name = text(container, "/name");
-        for field in ["lifecycle", "securityContext/privileged"] {
-            if container.pointer(&format!("/{field}")).is_some_and(|value| *value != Value::Bool(false)) {
-                bail!("{field} is not supported");
-            }
+        if container.pointer("/securityContext/privileged").is_some_and(|value| *value != Value::Bool(false)) {
+            bail!("securityContext.privileged is not supported");
         }
         let image = text(container, "/image");
         let program = images.iter().filter(|(part, _)| image.contains(&***part)).max_by_key(|(part, _)| part.len());
@@ -136,6 +136,7 @@ impl Container {
             startup: probe("startupProbe")?,
             liveness: probe("livenessProbe")?,
             readiness: probe("readinessProbe")?,
+            pause: pause(container)?,
             restarts: match text(pod, "/spec/restartPolicy") {
                 "Never" => Restarts::Never,
                 "OnFailure" => Restarts::OnFailure,
@@ -216,14 +217,8 @@ impl Container {
                 let _ = kill_process(pid, signal);
             }
         };
-        let mut kill_at: Option<Instant> = None;
+        let (mut terminate_at, mut kill_at): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
-            let deadline = async {
-                match kill_at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 exit = child.wait() => return exit.ok(),
                 Some(probed) = probed.recv() => match probed {
@@ -245,15 +240,35 @@ impl Container {
                     Ending::No => {}
                     Ending::Within(seconds) => {
                         if kill_at.is_none() {
-                            signal(Signal::TERM);
+                            terminate_at = Some(Instant::now() + self.pause);
                         }
                         kill_at = Some(Instant::now() + Duration::from_secs(seconds));
                     }
                     Ending::AtOnce => kill_at = Some(Instant::now()),
                 },
-                () = deadline => { signal(Signal::KILL); kill_at = Some(Instant::now() + LONGEST_WAIT); }
+                () = until(terminate_at) => { signal(Signal::TERM); terminate_at = None; }
+                () = until(kill_at) => { signal(Signal::KILL); kill_at = Some(Instant::now() + LONGEST_WAIT); }
             }
         }
+    }
+}
+
+/// Until a moment, if there is one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The pause of `lifecycle.preStop.sleep`. There are no other hooks.
+fn pause(container: &Value) -> Result<Duration> {
+    let Some(lifecycle) = container.get("lifecycle") else { return Ok(Duration::ZERO) };
+    match lifecycle.pointer("/preStop/sleep/seconds").and_then(Value::as_u64) {
+        Some(seconds) if lifecycle.as_object().is_some_and(|hooks| hooks.len() == 1) => {
+            Ok(Duration::from_secs(seconds))
+        }
+        _ => bail!("lifecycle is not supported but for preStop.sleep"),
     }
 }
 
@@ -295,4 +310,19 @@ fn place(root: &Path, mount: &Mount) -> Result<()> {
 /// The containers of a Pod.
 pub(super) fn of(pod: &Value) -> &[Value] {
     list(pod, "/spec/containers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_container_pauses_before_its_end_and_has_no_other_hooks() {
+        let of = |lifecycle: Value| pause(&json!({"lifecycle": lifecycle})).ok();
+        assert_eq!(pause(&json!({})).ok(), Some(Duration::ZERO));
+        assert_eq!(of(json!({"preStop": {"sleep": {"seconds": 3}}})), Some(Duration::from_secs(3)));
+        assert_eq!(of(json!({"preStop": {"exec": {"command": ["true"]}}})), None);
+        assert_eq!(of(json!({"preStop": {"sleep": {"seconds": 3}}, "postStart": {"sleep": {"seconds": 1}}})), None);
+    }
 }

@@ -3,6 +3,7 @@
 use crate::layers::order::List;
 
 pub(super) const ORDER: &[List<'static>] = &[
+    ("testkit::load", &["client", "http1", "http2"]),
     ("testkit::kubelet", &["probe", "environment", "volumes", "node", "container", "pod"]),
     (
         "testkit",
@@ -23,13 +24,13 @@ pub(super) const ORDER: &[List<'static>] = &[
             "writes",
             "kubelet",
             "service_proxy",
-            "load",
             "gateway",
             "proxy",
             "name_server",
             "python",
             "envoy",
             "secured",
+            "load",
             "metrics_api",
             "backend",
             "faulty_backend",
