@@ -227,6 +227,14 @@ impl Cluster {
         self.folder.path().join(name)
     }
 
+    /// A kubeconfig of an account that has been created, with a token that the API server gives it.
+    pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<PathBuf> {
+        let token = self.must(&["create", "token", account, "-n", namespace])?;
+        let file = self.folder.path().join(format!("{namespace}-{account}"));
+        fs::write(&file, self.config(token.trim()))?;
+        Ok(file)
+    }
+
     fn config(&self, token: &str) -> String {
         let authority = self.folder.path().join("certs/apiserver.crt");
         format!(
@@ -248,13 +256,18 @@ impl Cluster {
         self.programs.join("samples").join(file)
     }
 
-    /// Runs kubectl as the administrator.
-    pub fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
+    /// kubectl as the administrator.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.programs.join("kubectl"));
         command.arg("--kubeconfig").arg(self.kubeconfig("admin")).args(arguments);
         // Its cache of discovery is the cluster's own.
         command.env("HOME", self.folder.path()).stdin(Stdio::null());
-        command.output().context("kubectl does not start")
+        command
+    }
+
+    /// Runs kubectl as the administrator.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
+        self.command(arguments).output().context("kubectl does not start")
     }
 
     /// The same, which has to succeed; what it prints.

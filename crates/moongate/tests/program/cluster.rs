@@ -1,12 +1,16 @@
 //! The program in a cluster with a real API server, by the rights that `moongate manifests` gives, and `moongate get` beside kubectl.
 
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use testkit::backend::Backend;
 use testkit::client;
 use testkit::cluster::{self, Cluster};
 use testkit::gateway::{Gateway, Start};
+use testkit::load::Load;
 use testkit::wait;
+use testkit::writes::{self, Write};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moongate");
 
@@ -73,11 +77,15 @@ endpoints: [{addresses: [10.1.0.1]}, {addresses: [10.1.0.2]}, {addresses: [10.1.
 pub(crate) fn cluster() -> Option<Cluster> {
     let cluster = cluster::start().unwrap()?;
     cluster.apply_file(&cluster.istio()).unwrap();
-    let manifests = Command::new(PROGRAM).args(["manifests", "--as", "ingress,egress"]).output().unwrap();
-    cluster.apply(&String::from_utf8(manifests.stdout).unwrap()).unwrap();
+    apply_manifests(&cluster);
     cluster.wait_for_kinds().unwrap();
     cluster.apply(OBJECTS).unwrap();
     Some(cluster)
+}
+
+fn apply_manifests(cluster: &Cluster) {
+    let manifests = Command::new(PROGRAM).args(["manifests", "--as", "ingress,egress"]).output().unwrap();
+    cluster.apply(&String::from_utf8(manifests.stdout).unwrap()).unwrap();
 }
 
 /// The program by the gateway's account.
@@ -87,7 +95,12 @@ fn gateway(cluster: &Cluster, state: &Path) -> Gateway {
 
 /// The same with further arguments, as a Pod of some name.
 pub(crate) fn gateway_with(cluster: &Cluster, state: &Path, further: &[&str], pod: &str) -> Gateway {
-    let kubeconfig = cluster.kubeconfig("gateway").display().to_string();
+    gateway_by(&cluster.kubeconfig("gateway"), state, further, pod)
+}
+
+/// The same by a kubeconfig.
+pub(crate) fn gateway_by(kubeconfig: &Path, state: &Path, further: &[&str], pod: &str) -> Gateway {
+    let kubeconfig = kubeconfig.display().to_string();
     let state = state.display().to_string();
     let args = ["--kubernetes", "--kubeconfig", &kubeconfig, "--state", &state, "--bind", "127.0.0.1"];
     let args = args.iter().chain(further).map(|one| (*one).to_owned()).collect();
@@ -96,6 +109,49 @@ pub(crate) fn gateway_with(cluster: &Cluster, state: &Path, further: &[&str], po
     let gateway = Gateway::spawn_with(&start, &[("POD_NAME", pod)]).unwrap();
     gateway.wait_ready().unwrap();
     gateway
+}
+
+/// A host that the Gateway `site` routes to a port of this machine, in two objects; `version` is in the response.
+pub(crate) fn routed(name: &str, port: u16, version: usize) -> [Value; 2] {
+    let metadata = json!({"name": name, "namespace": "default"});
+    let object = |kind: &str, spec: &Value| json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec});
+    let entry = json!({
+        "hosts": [format!("{name}.entry.test")], "location": "MESH_INTERNAL", "resolution": "STATIC",
+        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+        // An odd version has the endpoint twice, under another name.
+        "endpoints": (0..=version % 2).map(|_| json!({"address": "127.0.0.1", "ports": {"http": port}})).collect::<Vec<_>>(),
+    });
+    let route = json!({
+        "hosts": [format!("{name}.test")], "gateways": ["site"],
+        "http": [{
+            "headers": {"response": {"set": {"x-version": version.to_string()}}},
+            "route": [{"destination": {"host": format!("{name}.entry.test"), "port": {"number": 80}}}],
+        }],
+    });
+    [object("ServiceEntry", &entry), object("VirtualService", &route)]
+}
+
+/// Routes `real.test` to a backend.
+pub(crate) fn apply_real_host(cluster: &Cluster) -> Backend {
+    let backend = Backend::start(1, None).unwrap();
+    let objects = routed("real", backend.address.port(), 0).map(|object| Write::Apply(object, "test"));
+    writes::all(cluster, objects.into()).unwrap();
+    backend
+}
+
+/// Requests to the host that answers by itself, and to the one with a backend.
+pub(crate) fn load(gateway: &Gateway) -> Load {
+    let address = gateway.address(8080);
+    wait::until("the backend is served", || client::get(address, "real.test", "/").is_ok_and(|one| one.status == 200));
+    Load::start(address, &["a.test", "real.test"])
+}
+
+/// Ends a load, in which requests still flow and none has failed.
+pub(crate) fn end(load: Load) {
+    let before = load.answered();
+    wait::until("requests still flow", || load.answered() > before + 20);
+    let failures = load.end().failures;
+    assert!(failures.is_empty(), "{failures:#?}");
 }
 
 pub(crate) fn body(gateway: &Gateway, host: &str) -> String {
@@ -117,8 +173,10 @@ fn a_real_api_server_is_followed_through_its_failures() {
         services.lines().find(|line| line.starts_with("istio-ingressgateway")).unwrap().split_whitespace().collect();
     assert_eq!((ingress[1], ingress[3]), ("LoadBalancer", "<pending>"), "{services}");
 
+    let _backend = apply_real_host(&cluster);
     let state = tempfile::tempdir().unwrap();
     let running = gateway(&cluster, state.path());
+    let requests = load(&running);
     assert_eq!(body(&running, "a.test"), "first");
     set_answer(&cluster, "second");
     wait::until("the change is served", || body(&running, "a.test") == "second");
@@ -135,8 +193,10 @@ fn a_real_api_server_is_followed_through_its_failures() {
         let kept = state.path().join("objects/virtualservices.networking.istio.io/default/answer");
         fs::read_to_string(kept).is_ok_and(|text| text.contains("second"))
     });
+    end(requests);
     drop(running);
     let running = gateway(&cluster, state.path());
+    let requests = load(&running);
     assert_eq!(body(&running, "a.test"), "second");
 
     // It is found again, and what changes then is served.
@@ -151,6 +211,12 @@ fn a_real_api_server_is_followed_through_its_failures() {
     let denied = || running.get(running.admin, "/report?format=text").unwrap().1;
     wait::patiently("the denial is known", || denied().contains("MG0031"));
     assert_eq!(body(&running, "a.test"), "third");
+    // Given back, they are used.
+    apply_manifests(&cluster);
+    set_answer(&cluster, "fourth");
+    wait::patiently("the change is served", || body(&running, "a.test") == "fourth");
+    wait::patiently("the denial is over", || !denied().contains("MG0031"));
+    end(requests);
 }
 
 #[test]

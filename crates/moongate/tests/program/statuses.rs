@@ -1,8 +1,11 @@
 //! What the leader writes into a real API server, by the rights that `moongate manifests` gives: statuses, the Lease, addresses of Services.
 //! Whatever stands in the way of that, requests are served.
 
-use crate::program::cluster::{body, cluster, gateway_with, set_answer};
+use crate::program::cluster::{apply_real_host, body, cluster, end, gateway_by, gateway_with, load, set_answer};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use testkit::cluster::Cluster;
@@ -46,12 +49,6 @@ fn holder(cluster: &Cluster) -> String {
 
 fn report(gateway: &Gateway) -> String {
     gateway.get(gateway.admin, "/report?format=text").unwrap().1
-}
-
-/// Ends a load: there were requests, and none failed.
-fn end(load: Load) {
-    let outcome = load.end();
-    assert!(outcome.answered > 0 && outcome.failures.is_empty(), "{outcome:#?}");
 }
 
 const BAD_ROUTE: &str = r"
@@ -138,12 +135,13 @@ fn the_leader_writes_what_it_finds_into_statuses_and_another_takes_its_place() {
     assert!(mended["status"]["conditions"].as_array().unwrap().iter().any(|one| one["type"] == "Other"), "{mended}");
 
     // The leader dies: another goes on, and nobody's request fails.
-    let load = Load::start(second.address(8080), &["a.test"]);
+    let _backend = apply_real_host(&cluster);
+    let requests = load(&second);
     first.signal(Signal::KILL);
     cluster.apply(BAD_ROUTE).unwrap();
     until("the second leads", || holder(&cluster).starts_with("pod-2_"));
     until("statuses go on", || is_reconciled(&cluster, "vs/broken", "False"));
-    end(load);
+    end(requests);
 
     // One that ends in order leaves the Lease to the next at once.
     drop(first);
@@ -163,8 +161,94 @@ fn the_leader_writes_what_it_finds_into_statuses_and_another_takes_its_place() {
     assert!(report(&third).contains("MG6001"));
 }
 
+/// What becomes of an object, by a watch of the test's own.
+struct History {
+    watch: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl History {
+    fn of(cluster: &Cluster, name: &str) -> Self {
+        let message = r#"{.status.conditions[?(@.type=="Reconciled")].message}"#;
+        let columns = format!("-o=jsonpath={{.metadata.generation}} {{.metadata.labels.history}}:{message}{{\"\\n\"}}");
+        let mut watch = cluster.command(&["get", name, "--watch", &columns]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        Self { watch, lines }
+    }
+
+    /// The generation and the message of the condition of each version, until the first with a label `history`.
+    fn until_label(mut self, label: &str) -> Vec<(u64, String)> {
+        let mut versions = Vec::new();
+        for line in self.lines.by_ref() {
+            let line = line.unwrap();
+            let (generation, rest) = line.split_once(' ').unwrap();
+            let (shown, message) = rest.split_once(':').unwrap();
+            if shown == label {
+                return versions;
+            }
+            versions.push((generation.parse().unwrap(), message.to_owned()));
+        }
+        panic!("the watch has ended: {versions:?}");
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        let _ = self.watch.kill();
+        let _ = self.watch.wait();
+    }
+}
+
 #[test]
-fn two_gateways_and_other_writers_do_not_fight_over_a_status() {
+fn of_two_gateways_one_writes_a_status_and_once_for_each_change() {
+    const CHANGES: u64 = 10;
+    const LABEL: &str = "ended";
+    let Some(cluster) = cluster() else { return };
+    let manifests = Command::new(env!("CARGO_BIN_EXE_moongate")).args(["manifests", "-n", "edge"]).output().unwrap();
+    cluster.apply(&String::from_utf8(manifests.stdout).unwrap()).unwrap();
+    let edge = cluster.kubeconfig_of("edge", "istio-ingressgateway").unwrap();
+    // Each serves both objects. This one is the other's from the beginning.
+    let owned = r#"{"status": {"conditions": [{"type": "Reconciled", "status": "True", "message": "edge/istio-ingressgateway: -"}]}}"#;
+    cluster.must(&["patch", "gw/site", "--subresource=status", "--type=merge", "-p", owned]).unwrap();
+    let begun = object(&cluster, "vs/answer", "default")["metadata"]["generation"].as_u64().unwrap();
+    let history = History::of(&cluster, "vs/answer");
+
+    let states = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let first = gateway_with(&cluster, states[0].path(), &["--write-status"], "pod-1");
+    let second = gateway_by(&edge, states[1].path(), &["--write-status", "--namespace", "edge"], "pod-2");
+    let renewed = |namespace: &str| {
+        let path = "-o=jsonpath={.spec.renewTime}";
+        cluster.kubectl(&["get", "lease", "istio-ingressgateway", "-n", namespace, path]).unwrap().stdout
+    };
+    let times = || ["istio-system", "edge"].map(renewed);
+    let later = || {
+        let before = times();
+        until("both lead, and time passes", || times().iter().zip(&before).all(|(now, before)| now != before));
+    };
+    until("the status that it has already is written by the second", || is_reconciled(&cluster, "gw/site", "True"));
+    until("the other is written by one of them", || is_reconciled(&cluster, "vs/answer", "True"));
+    for number in 0..CHANGES {
+        let answer = format!("answer {number}");
+        set_answer(&cluster, &answer);
+        wait::until("both serve it", || [&first, &second].iter().all(|gateway| body(gateway, "a.test") == answer));
+    }
+    until("the status is of the last change", || is_reconciled(&cluster, "vs/answer", "True"));
+    later();
+    later();
+    cluster.must(&["label", "vs", "answer", &format!("history={LABEL}")]).unwrap();
+
+    let versions = history.until_label(LABEL);
+    for generation in begun..=begun + CHANGES {
+        let of_it = versions.iter().filter(|(one, _)| *one == generation).count();
+        assert!((1..=2).contains(&of_it), "the change, and one status at most: {versions:#?}");
+    }
+    let owners = versions.iter().filter_map(|(_, message)| message.split_once(": ")).map(|(owner, _)| owner);
+    assert_eq!(owners.collect::<BTreeSet<_>>().len(), 1, "{versions:#?}");
+    assert!(reconciled(&cluster, "gw/site").unwrap()["message"].as_str().unwrap().starts_with("edge/"));
+}
+
+#[test]
+fn a_status_of_another_gateway_stays_and_a_careless_writer_is_answered_once_for_each_write() {
     let Some(cluster) = cluster() else { return };
     let state = tempfile::tempdir().unwrap();
     // Another gateway has the status of the VirtualService.
@@ -209,8 +293,9 @@ fn rights_to_write_that_are_missing_are_one_finding_and_change_nothing_else() {
         cluster.must(&["patch", "clusterrole", "istio-ingressgateway-istio-system", "--type=json", "-p", text]).unwrap()
     };
     apply(&patch(serde_json::json!(kept)));
+    let _backend = apply_real_host(&cluster);
     let running = gateway_with(&cluster, state.path(), &["--write-status"], "pod-1");
-    let load = Load::start(running.address(8080), &["a.test"]);
+    let requests = load(&running);
     until("the denial is told", || report(&running).contains("MG0034"));
     assert_eq!(report(&running).matches("MG0034").count(), 1);
     set_answer(&cluster, "second");
@@ -222,7 +307,7 @@ fn rights_to_write_that_are_missing_are_one_finding_and_change_nothing_else() {
     // The same for the Lease.
     cluster.must(&["delete", "rolebinding", "istio-ingressgateway", "-n", "istio-system"]).unwrap();
     until("the denial is told", || report(&running).contains("the Lease of the leader"));
-    end(load);
+    end(requests);
 }
 
 #[test]
@@ -268,7 +353,7 @@ fn kinds_and_namespaces_come_and_go_without_a_request_that_fails() {
     let state = tempfile::tempdir().unwrap();
     cluster.must(&["delete", "crd", "serviceentries.networking.istio.io"]).unwrap();
     let running = gateway_with(&cluster, state.path(), &["--write-status"], "pod-1");
-    let load = Load::start(running.address(8080), &["a.test"]);
+    let of_answer = Load::start(running.address(8080), &["a.test"]);
     // The API server may still list a kind for a moment after its definition is gone.
     until("the kind that is not installed is reported", || report(&running).contains("MG0032"));
     // Installed late.
@@ -286,7 +371,10 @@ fn kinds_and_namespaces_come_and_go_without_a_request_that_fails() {
     });
     until("its objects are read", || running.log().contains("configuration applied") && get(&running, "se", "late"));
 
-    // A namespace with a route of its own.
+    let _backend = apply_real_host(&cluster);
+    let requests = load(&running);
+
+    // A namespace with a route of its own. `replicas` deletes one with controllers, which empty it.
     cluster.must(&["create", "namespace", "shop"]).unwrap();
     let shop = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: shop, namespace: shop}\nspec:\n  hosts: \
                 [shop.test]\n  gateways: [default/site]\n  http: [{directResponse: {status: 200, body: {string: shop}}}]\n";
@@ -296,11 +384,10 @@ fn kinds_and_namespaces_come_and_go_without_a_request_that_fails() {
         let shop = object(&cluster, "vs/shop", "shop");
         shop.pointer("/status/conditions/0/status").is_some_and(|status| status == "True")
     });
-    // No controller empties the namespace here, so that its object is deleted as one would do it.
     cluster.must(&["delete", "vs", "--all", "-n", "shop"]).unwrap();
-    cluster.must(&["delete", "namespace", "shop", "--wait=false"]).unwrap();
     wait::until("its route is gone", || client::get(running.address(8080), "shop.test", "/").unwrap().status == 404);
-    end(load);
+    end(requests);
+    end(of_answer);
 }
 
 const SECURE: &str = r"
