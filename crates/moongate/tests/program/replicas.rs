@@ -7,7 +7,7 @@ use std::process::Command;
 use testkit::client;
 use testkit::cluster::{self, Cluster};
 use testkit::kubelet::{Images, Kubelet};
-use testkit::load::Load;
+use testkit::load::{Load, OpenStream};
 use testkit::metrics_api::{MetricsApi, Rule};
 use testkit::network::{self, Network};
 use testkit::secured::Certificates;
@@ -43,6 +43,8 @@ spec:
         args: [echo, --listen, "0.0.0.0:8080", --name, $(NAME)]
         env: [{name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
         readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+        # It is left out before it ends, however long the controllers of a loaded machine take for it.
+        lifecycle: {preStop: {sleep: {seconds: 15}}}
 ---
 apiVersion: v1
 kind: Service
@@ -65,6 +67,72 @@ spec:
   http: [{route: [{destination: {host: web, port: {number: 80}}}]}]
 "#;
 
+/// The same host by TLS. Its Secret is in the namespace of the gateway.
+const SECURE: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: secure, namespace: default}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 443, name: https, protocol: HTTPS}
+    hosts: ["*"]
+    tls: {mode: SIMPLE, credentialName: web}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: secure, namespace: default}
+spec:
+  hosts: [web.test]
+  gateways: [secure]
+  http: [{route: [{destination: {host: web, port: {number: 80}}}]}]
+"#;
+
+/// A Namespace with a host of its own.
+const SHOP: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop, namespace: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec: {containers: [{name: echo, image: echo, readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop, namespace: shop}
+spec: {selector: {app: shop}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: shop, namespace: shop}
+stringData: {key: value}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop, namespace: shop}
+spec:
+  hosts: [shop.test]
+  gateways: [default/site]
+  http: [{route: [{destination: {host: shop, port: {number: 80}}}]}]
+"#;
+
+/// The Pods of a Deployment.
+#[derive(Clone, Copy)]
+struct Pods {
+    namespace: &'static str,
+    deployment: &'static str,
+    labels: &'static str,
+}
+
+const OF_GATEWAY: Pods = Pods { namespace: "istio-system", deployment: DEPLOYMENT, labels: "istio=ingressgateway" };
+const OF_WEB: Pods = Pods { namespace: "default", deployment: "deployment/web", labels: "app=web" };
+
 /// A cluster with Istio's kinds and the gateway, with the parts that make it one.
 struct World {
     kubelet: Kubelet,
@@ -73,8 +141,8 @@ struct World {
 }
 
 impl World {
-    /// `published`: the address that the gateway publishes itself, where the cluster has no load balancer that gives one.
-    fn new(network: &Network, published: Option<IpAddr>) -> Option<Self> {
+    /// `arguments`: those of `moongate manifests`. With an address to publish among them the cluster has no load balancer that gives one.
+    fn new(network: &Network, arguments: &[&str]) -> Option<Self> {
         let cluster = cluster::start_in(network).unwrap()?;
         let program = |name: &str, arguments: &str| {
             (name.to_owned(), (PROGRAM.into(), arguments.split_whitespace().map(str::to_owned).collect()))
@@ -94,14 +162,11 @@ impl World {
         ]
         .into();
         let kubelet = Kubelet::start(network, &cluster, images).unwrap();
-        let proxy = ServiceProxy::start(&cluster, published.is_none()).unwrap();
+        let proxy = ServiceProxy::start(&cluster, !arguments.contains(&"--publish-address")).unwrap();
         cluster.apply_file(&cluster.istio()).unwrap();
         cluster.wait_for_kinds().unwrap();
         let world = Self { kubelet, _proxy: proxy, cluster };
-        match published {
-            None => world.install(&[]),
-            Some(address) => world.install(&["--publish-address", &address.to_string()]),
-        }
+        world.install(arguments);
         Some(world)
     }
 
@@ -113,14 +178,20 @@ impl World {
 
     /// Does something under load, of which no request may notice anything.
     fn unharmed(&self, address: SocketAddr, what: &str, change: impl FnOnce()) {
-        let load = Load::start(address, &["web.test"]);
-        wait::until("requests flow", || load.answered() > 20);
+        self.unharmed_all(vec![Load::start(address, &["web.test"])], what, change);
+    }
+
+    /// The same with several loads at a time.
+    fn unharmed_all(&self, loads: Vec<Load>, what: &str, change: impl FnOnce()) {
+        loads.iter().for_each(|load| wait::until("requests flow", || load.answered() > 20));
         change();
-        let before = load.answered();
-        wait::until("requests still flow", || load.answered() > before + 20);
-        let outcome = load.end();
-        let logs = || self.kubelet.logs("istio-ingress");
-        assert!(outcome.failures.is_empty(), "{what}: {:#?}\n{}", outcome.failures, logs());
+        for load in loads {
+            let before = load.answered();
+            wait::until("requests still flow", || load.answered() > before + 20);
+            let outcome = load.end();
+            let logs = || self.kubelet.logs("istio-ingress");
+            assert!(outcome.failures.is_empty(), "{what}: {:#?}\n{}", outcome.failures, logs());
+        }
     }
 
     fn of_gateway(&self, words: &[&str]) -> String {
@@ -135,11 +206,16 @@ impl World {
 
     /// Waits until there are so many Pods of the gateway, all of them ready and none of them about to end.
     fn settled(&self, replicas: u8) -> BTreeSet<String> {
-        self.of_gateway(&["rollout", "status", DEPLOYMENT, "--timeout=120s"]);
+        self.settled_of(OF_GATEWAY, replicas)
+    }
+
+    fn settled_of(&self, of: Pods, replicas: u8) -> BTreeSet<String> {
+        let kubectl = |words: &[&str]| self.cluster.must(&[&["-n", of.namespace], words].concat()).unwrap();
+        kubectl(&["rollout", "status", of.deployment, "--timeout=120s"]);
         let mut pods = BTreeSet::new();
         let rows = "-o=custom-columns=:metadata.name,:metadata.deletionTimestamp,:status.containerStatuses[0].ready";
         wait::patiently("the replicas are ready, and no others are left", || {
-            let shown = self.of_gateway(&["get", "pods", "-l", "istio=ingressgateway", "--no-headers", rows]);
+            let shown = kubectl(&["get", "pods", "-l", of.labels, "--no-headers", rows]);
             let ready = shown.lines().filter(|line| line.contains("<none>") && line.ends_with("true"));
             pods = ready.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
             pods.len() == usize::from(replicas) && shown.lines().count() == pods.len()
@@ -175,8 +251,12 @@ fn status(address: SocketAddr, host: &str) -> Option<u16> {
 #[test]
 fn replicas_come_and_go_under_load_and_nothing_is_lost() {
     network::within(|network| {
-        let Some(world) = World::new(network, None) else { return };
+        let Some(world) = World::new(network, &[]) else { return };
         world.cluster.apply(SITE).unwrap();
+        world.cluster.apply(SECURE).unwrap();
+        let file = |end: &str| format!("{}/../../oracle/certs/back0.{end}", env!("CARGO_MANIFEST_DIR"));
+        let (certificate, key) = (format!("--cert={}", file("crt")), format!("--key={}", file("key")));
+        world.of_gateway(&["create", "secret", "tls", "web", &certificate, &key]);
         // Without metrics of the CPU the autoscaler would only warn; here the test scales.
         world.of_gateway(&["delete", "hpa", "istio-ingressgateway"]);
         world.scale(3);
@@ -185,8 +265,17 @@ fn replicas_come_and_go_under_load_and_nothing_is_lost() {
         wait::patiently("the backend is served", || status(address, "web.test") == Some(200));
 
         let first = world.settled(3);
-        world.unharmed(address, "a rolling update", || {
+        let secure = SocketAddr::new(address.ip(), 443);
+        let loads = vec![Load::start(address, &["web.test"]), Load::start_http2(secure, "web.test")];
+        let mut stream = OpenStream::start(secure, "web.test").unwrap();
+        stream.send("begun before, ").unwrap();
+        world.unharmed_all(loads, "a rolling update", || {
             world.of_gateway(&["rollout", "restart", DEPLOYMENT]);
+            // A stream that is open when its replica ends is served to its end.
+            wait::patiently("the end of its connection is announced", || stream.is_going_away());
+            stream.send("ended after").unwrap();
+            let (status, answer) = stream.end().unwrap();
+            assert!(status == 200 && answer.contains("begun before, ended after"), "{status} {answer}");
             assert!(world.settled(3).is_disjoint(&first), "every Pod is another one");
         });
         world.unharmed(address, "more replicas, and fewer", || {
@@ -215,9 +304,39 @@ fn replicas_come_and_go_under_load_and_nothing_is_lost() {
 }
 
 #[test]
+fn backends_and_namespaces_come_and_go_under_load_and_nothing_else_is_lost() {
+    network::within(|network| {
+        let Some(world) = World::new(network, &["--as", "ingress,egress"]) else { return };
+        world.cluster.apply(SITE).unwrap();
+        world.cluster.apply(SHOP).unwrap();
+        // No Gateway selects the one for egress, which is ready all the same.
+        for gateway in [DEPLOYMENT, "deployment/istio-egressgateway"] {
+            world.of_gateway(&["rollout", "status", gateway, "--timeout=120s"]);
+        }
+        let address = world.address();
+        for host in ["web.test", "shop.test"] {
+            wait::patiently("the backends are served", || status(address, host) == Some(200));
+        }
+
+        let first = world.settled_of(OF_WEB, 2);
+        world.unharmed(address, "a rolling update of the backend", || {
+            world.cluster.must(&["rollout", "restart", OF_WEB.deployment]).unwrap();
+            assert!(world.settled_of(OF_WEB, 2).is_disjoint(&first), "every Pod is another one");
+        });
+
+        world.unharmed(address, "a Namespace is deleted", || {
+            world.cluster.must(&["delete", "namespace", "shop", "--timeout=120s"]).unwrap();
+            let asked = world.cluster.kubectl(&["get", "namespace", "shop"]).unwrap();
+            assert!(String::from_utf8_lossy(&asked.stderr).contains("NotFound"), "{asked:?}");
+            wait::patiently("its host is gone", || status(address, "shop.test") == Some(404));
+        });
+    });
+}
+
+#[test]
 fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
     network::within(|network| {
-        let Some(world) = World::new(network, None) else { return };
+        let Some(world) = World::new(network, &[]) else { return };
         let tls = Certificates::of_project().unwrap().backend("back0", None).unwrap();
         let _metrics = MetricsApi::start(&world.cluster, &tls, (15020, "/stats/prometheus"), RULES).unwrap();
         world.cluster.apply(SITE).unwrap();
@@ -292,7 +411,7 @@ fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
 fn the_samples_of_istio_are_applied_unchanged_and_reached_by_the_load_balancer() {
     network::within(|network| {
         let published = IpAddr::from([192, 0, 2, 200]);
-        let Some(world) = World::new(network, Some(published)) else { return };
+        let Some(world) = World::new(network, &["--publish-address", &published.to_string()]) else { return };
         let address = world.address();
         assert_eq!((address.ip(), world.external()), (published, published.to_string()));
         let curl = |path: &str| {
