@@ -91,9 +91,9 @@ impl World {
         let contested = &names[..self.count.min(20)];
         contested.iter().for_each(|name| self.serves(name, Some("1")));
         let changed: BTreeSet<&str> = some.iter().chain(contested).copied().filter(|name| name != gone).collect();
-        let changed: Vec<String> = changed.iter().map(|name| format!("{name}.test")).collect();
-        let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
-        let of_changed = Load::start_of_versions(self.gateway.address(8080), &changed, &self.versions);
+        let hosts: Vec<String> = changed.iter().map(|name| format!("{name}.test")).collect();
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let of_changed = Load::start_of_versions(self.gateway.address(8080), &hosts, &self.versions);
         self.apply(first, 2);
 
         // The API server dies. An object goes meanwhile, and with it all versions that the gateway has seen.
@@ -108,7 +108,7 @@ impl World {
         self.cluster.start_api_server().unwrap();
         self.serves(gone, None);
         self.apply(rest, 2);
-        some.iter().filter(|name| *name != gone).for_each(|name| self.serves(name, Some("2")));
+        changed.iter().for_each(|name| self.serves(name, Some("2")));
 
         // Several writers of the same objects; what the API server has at the end is served.
         let write = |name: &&str, version: usize, manager: &'static str| {
