@@ -6,12 +6,14 @@ use crate::current::{Current, bind_diagnostic};
 use crate::gateway_services::{is_for, service_name};
 use crate::sink::{ReportSink, Update};
 use compiler::Workload;
+use resources::Map;
 use resources::api::ApiResource;
 use resources::diagnostic::{Diagnostic, Severity};
 use resources::key::{Key, Kind, ObjectRef};
-use resources::spec::text_match::selects;
+use resources::set::Absence;
+use resources::spec::text_match::{Labels, selects};
 use rustix::system::uname;
-use sources::{Status, StatusMessage, Statuses, WriteSettings};
+use sources::{Claim, ObjectVersion, Status, StatusMessage, Statuses, WriteSettings};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
@@ -49,13 +51,15 @@ pub(crate) struct StatusSink {
     statuses: Statuses,
     workloads: Arc<[Workload]>,
     domain: Arc<str>,
+    /// The versions that every part of the process has applied.
+    applied: Map<ObjectRef, Arc<ObjectVersion>>,
     /// Whether everything has been said once.
     begun: bool,
 }
 
 impl StatusSink {
     pub(crate) fn new(statuses: Statuses, workloads: Arc<[Workload]>, domain: Arc<str>) -> Self {
-        Self { statuses, workloads, domain, begun: false }
+        Self { statuses, workloads, domain, applied: Map::default(), begun: false }
     }
 }
 
@@ -69,11 +73,15 @@ impl ReportSink for StatusSink {
         let found = Found::of(current);
         let is_first = !std::mem::replace(&mut self.begun, true);
         let objects = if is_first { all(current) } else { self.changed(before, current, &found) };
+        // While a part of the process is behind, it serves what was before.
+        if current.behind.is_empty() {
+            self.applied = current.versions.clone();
+        }
         let wanted = |object: ObjectRef| {
             let status = self.wanted(&object, current, &found);
             (object, status.map(Arc::new))
         };
-        self.statuses.want(&current.versions, objects.into_iter().filter(is_istio).map(wanted));
+        self.statuses.want(&self.applied, objects.into_iter().filter(is_istio).map(wanted));
         if is_first || current.set.changed.iter().any(|object| object.kind == Kind::Service) {
             let services = current.set.services.iter();
             let own = services.filter(|(_, service)| self.workloads.iter().any(|workload| is_for(service, workload)));
@@ -147,12 +155,20 @@ impl StatusSink {
                 objects.extend(listeners.map(|(object, _)| object.clone()));
             }
         }
+        // Objects without a valid version are in no set, and whose they are may be another with each version.
+        let rejected: Vec<&ObjectRef> = found.read.keys().copied().filter(|one| !current.set.contains(one)).collect();
+        let version = |of: &Current, object: &ObjectRef| of.versions.get(object).cloned();
+        let turned_rejected = rejected.iter().filter(|one| version(before, one) != version(current, one));
+        let turned_rejected: Vec<&ObjectRef> = turned_rejected.copied().collect();
+        objects.extend(turned_rejected.iter().copied().cloned());
         // What VirtualServices a Gateway makes this gateway's.
         let is_own = |of: &Current, key: &Key| self.selects(of, key);
         let gateways = current.set.changed.iter().filter(|object| is_new && object.kind == Kind::Gateway);
-        let turned: HashSet<&Key> =
-            gateways.map(|object| &object.key).filter(|key| is_own(before, key) != is_own(current, key)).collect();
+        let gateways = gateways.filter(|object| is_own(before, &object.key) != is_own(current, &object.key));
+        let gateways = gateways.chain(turned_rejected.into_iter().filter(|object| object.kind == Kind::Gateway));
+        let turned: HashSet<&Key> = gateways.map(|object| &object.key).collect();
         if !turned.is_empty() {
+            objects.extend(rejected.into_iter().filter(|object| object.kind == Kind::VirtualService).cloned());
             let concerned = current.set.virtual_services.values().filter(|service| {
                 self.gateways(&service.spec.gateways, &service.key).any(|gateway| turned.contains(&gateway))
             });
@@ -161,14 +177,25 @@ impl StatusSink {
         objects
     }
 
-    /// Whether there is such a Gateway, of a workload of this process.
+    /// Whether a Gateway is of a workload of this process; `None`: there is no such Gateway. One that says nothing readable is of none.
     fn selects(&self, current: &Current, gateway: &Key) -> Option<bool> {
-        let gateway = current.set.gateways.get(gateway)?;
-        Some(self.workloads.iter().any(|workload| selects(&gateway.spec.selector, &workload.labels)))
+        let is_own = |selector: &Labels| self.workloads.iter().any(|workload| selects(selector, &workload.labels));
+        if let Some(gateway) = current.set.gateways.get(gateway) {
+            return Some(is_own(&gateway.spec.selector));
+        }
+        match current.set.absent.get(&ObjectRef { kind: Kind::Gateway, key: gateway.clone() })? {
+            Absence::Invalid { selector, .. } => Some(selector.as_ref().is_some_and(is_own)),
+            Absence::OtherGroup(_) => None,
+        }
     }
 
     fn gateways<'a>(&'a self, names: &'a [impl AsRef<str>], service: &'a Key) -> impl Iterator<Item = Key> + 'a {
         names.iter().filter_map(|name| compiler::named_gateway(name.as_ref(), &service.namespace, &self.domain))
+    }
+
+    /// Whether a VirtualService that names these Gateways is this process's: one of them is, or is not there.
+    fn is_for_own(&self, names: &[impl AsRef<str>], service: &Key, current: &Current) -> bool {
+        self.gateways(names, service).any(|gateway| self.selects(current, &gateway) != Some(false))
     }
 
     /// What the status of an object should say; `None`: nothing.
@@ -178,20 +205,15 @@ impl StatusSink {
         }
         let about = found.about(object, current);
         let always = match object.kind {
-            Kind::Gateway => match self.selects(current, &object.key) {
-                Some(is_own) => is_own.then_some(true)?,
-                None => true,
-            },
+            Kind::Gateway => self.selects(current, &object.key)?.then_some(true)?,
             Kind::VirtualService => match current.set.virtual_services.get(&object.key) {
                 // A delegate is served as a part of others.
                 Some(service) if service.spec.hosts.is_empty() => !about.is_empty(),
-                Some(service) => {
-                    let own = self.gateways(&service.spec.gateways, &object.key).map(|key| self.selects(current, &key));
-                    let own: Vec<Option<bool>> = own.collect();
-                    let is_own = own.contains(&Some(true)) || own.contains(&None);
-                    is_own.then_some(true)?
-                }
-                None => true,
+                Some(service) => self.is_for_own(&service.spec.gateways, &object.key, current).then_some(true)?,
+                None => match self.statuses.claim_of(object)? {
+                    Claim::Delegate => !about.is_empty(),
+                    Claim::Gateways(names) => self.is_for_own(&names, &object.key, current).then_some(true)?,
+                },
             },
             // Whether they act depends on what refers to them.
             _ => !about.is_empty(),
@@ -286,44 +308,4 @@ fn own_name(code: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn diagnostic(severity: Severity, code: &'static str, message: &str) -> Diagnostic {
-        let (field, message) = ("spec.x".to_owned(), message.to_owned());
-        Diagnostic { code, severity, object: None, field, position: None, message, help: None }
-    }
-
-    #[test]
-    fn every_code_has_a_name() {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/diagnostics.md");
-        let text = std::fs::read_to_string(file).unwrap();
-        let codes: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("| MG")?.split(' ').next()).collect();
-        assert!(codes.len() > 100);
-        for code in codes.iter().map(|code| format!("MG{code}")) {
-            assert!(!name(&code).starts_with("MG") && !name(&code).starts_with("Mg"), "{code}");
-        }
-        assert_eq!((name("MG0005"), name("MG8001").is_empty()), ("WrongValue".to_owned(), false));
-    }
-
-    #[test]
-    fn a_status_names_the_gravest_findings_and_each_code_once() {
-        let found = [
-            diagnostic(Severity::Error, "MG8001", "unknown host `b`"),
-            diagnostic(Severity::Error, "MG8001", "unknown host `c`"),
-            diagnostic(Severity::Warning, "MG6018", "odd"),
-        ];
-        let all: Vec<&Diagnostic> = found.iter().collect();
-        let one = status(&all, true);
-        assert_eq!((one.reconciled, one.reason, one.messages.len()), (false, "Invalid", 2));
-        let expected =
-            "2 errors, 1 warning: MG8001 spec.x: unknown host `b`; MG8001 spec.x: unknown host `c`; MG6018 spec.x: odd";
-        assert_eq!(one.message, expected);
-        let one = status(&all[2..], true);
-        assert_eq!((one.reconciled, &*one.message), (true, "applied; 1 warning: MG6018 spec.x: odd"));
-        let one = status(&[], false);
-        assert_eq!((one.reconciled, &*one.message, one.messages.len(), one.always), (true, "applied", 0, false));
-        let long = diagnostic(Severity::Error, "MG8001", &"ü".repeat(5000));
-        assert!(status(&[&long; 9], true).message.chars().count() <= LONGEST + 1);
-    }
-}
+mod tests;

@@ -44,6 +44,7 @@ codes! {
     NOT_INSTALLED "MG0032" "a kind is not installed in the cluster, and is waited for"
     STATE_FOLDER "MG0033" "the folder of the last configuration cannot be used"
     WRITE_FORBIDDEN "MG0034" "the API server denies writing a status, an address or the Lease of the leader"
+    LEASE_FAILS "MG0035" "the Lease of the leader cannot be held, and nothing is written into the cluster"
 
     GATEWAY_NO_SERVERS "MG1001" "a Gateway needs at least one server"
     GATEWAY_NO_PORT "MG1002" "a server needs a port"

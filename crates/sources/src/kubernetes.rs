@@ -2,6 +2,7 @@
 //! refers to is kept. While the server cannot be asked, what it said before keeps serving.
 
 mod access;
+mod claim;
 mod fetch;
 mod findings;
 mod follow;
@@ -12,16 +13,20 @@ mod local_files;
 mod object;
 mod page;
 mod published;
+mod queue;
 mod references;
+mod retries;
 mod slices;
 mod source;
 mod state;
 mod status;
 mod statuses;
+mod unused;
 mod watched;
 mod writer;
 
 pub use access::{Access, AccessError};
+pub use claim::Claim;
 pub use follow::Pace;
 pub use published::Published;
 pub use source::{KubernetesSettings, KubernetesSource};

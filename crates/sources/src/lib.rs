@@ -31,8 +31,8 @@ pub use collector::{Collector, Loaded};
 pub use event::{Batch, ObjectVersion, Rejection, Scope, SourceEvent, Timing, Upsert};
 pub use file_source::FileSource;
 pub use kubernetes::{
-    Access, AccessError, Extent, KubernetesSettings, KubernetesSource, Pace, Published, Rule, Status, StatusMessage,
-    Statuses, WATCHED, Watched, WriteSettings, Writer, Written, rules,
+    Access, AccessError, Claim, Extent, KubernetesSettings, KubernetesSource, Pace, Published, Rule, Status,
+    StatusMessage, Statuses, WATCHED, Watched, WriteSettings, Writer, Written, rules,
 };
 pub use load_error::LoadError;
 pub use mesh::MeshText;

@@ -177,7 +177,7 @@ async fn fetch(cluster: &Cluster, reference: &Reference, namespace: &str) -> Res
         Reference::Slices(key) => {
             (&*key.namespace, ListParams::default().labels(&format!("kubernetes.io/service-name={}", key.name)))
         }
-        Reference::Secret(name) => (namespace, by_name(name)),
+        Reference::Secret(name) | Reference::ConfigMap(name) => (namespace, by_name(name)),
         Reference::Pod(key) => (&*key.namespace, by_name(&key.name)),
         // They are listed as a whole.
         Reference::AllSlices | Reference::Pods | Reference::Nodes => return Ok(Vec::new()),

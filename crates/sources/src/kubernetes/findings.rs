@@ -27,7 +27,10 @@ pub(super) struct Problems {
     not_installed: BTreeSet<Kind>,
     /// What may not be written.
     denied: Vec<(Right, String)>,
-    state: Option<String>,
+    /// Why the Lease cannot be held although it is not denied.
+    lease: Option<String>,
+    /// What is wrong with the folder of the last configuration, and what to do.
+    state: Option<(String, &'static str)>,
     /// What is found about files beside the cluster.
     files: Arc<[Diagnostic]>,
     /// Reading them was not finished.
@@ -43,7 +46,7 @@ pub(super) struct Problems {
 impl Problems {
     pub(super) fn new(url: &str, settle: Duration) -> Self {
         let (problems, unwatched, requests, not_installed, denied) = Default::default();
-        let (state, files, unfinished, has_kept_state, reported) = Default::default();
+        let (lease, state, files, unfinished, has_kept_state, reported) = Default::default();
         Self {
             url: url.to_owned(),
             problems,
@@ -51,6 +54,7 @@ impl Problems {
             requests,
             not_installed,
             denied,
+            lease,
             state,
             files,
             unfinished,
@@ -61,9 +65,18 @@ impl Problems {
         }
     }
 
-    /// The folder of the last configuration cannot be used.
+    /// The folder of the last configuration cannot be used by this process at all.
     pub(super) fn state(&mut self, error: &io::Error) {
-        self.state = Some(error.to_string());
+        let help =
+            "make it a folder that this process may write; a restart without the API server has no configuration";
+        self.state = Some((error.to_string(), help));
+    }
+
+    /// Something cannot be written into the folder of the last configuration, or everything is there.
+    pub(super) fn set_state(&mut self, error: Option<String>) {
+        let help = "make room in it, and let this process write it: it is tried again; until then a restart without the API server has \
+                    no configuration";
+        self.state = error.map(|error| (error, help));
     }
 
     /// What is found about files, in place of what was found before.
@@ -105,14 +118,21 @@ impl Problems {
         self.unwatched.remove(&kind);
     }
 
+    /// A kind is not followed any more, and nothing about it matters.
+    pub(super) fn unfollowed(&mut self, kind: Kind) {
+        self.problems.remove(&kind);
+        self.unwatched.remove(&kind);
+        self.not_installed.remove(&kind);
+    }
+
     pub(super) fn not_installed(&mut self, kind: Kind) {
         self.problems.remove(&kind);
         self.unwatched.remove(&kind);
         self.not_installed.insert(kind);
     }
 
-    pub(super) fn set_denied(&mut self, denied: Vec<(Right, String)>) {
-        self.denied = denied;
+    pub(super) fn set_denied(&mut self, denied: Vec<(Right, String)>, lease: Option<String>) {
+        (self.denied, self.lease) = (denied, lease);
     }
 
     /// Whether the folder has been told that it is complete.
@@ -200,10 +220,17 @@ impl Problems {
                         what is served does not depend on it";
             found.push(finding(code::WRITE_FORBIDDEN, Severity::Warning, message, help));
         }
-        if let Some(error) = &self.state {
-            let message = format!("the folder of --state cannot be used: {error}");
+        // An API server that answers nothing but errors is one cause, which is reported where it is read.
+        let is_silent = self.problems.values().any(|problem| matches!(problem, Problem::Unavailable(_)));
+        if let Some(message) = self.lease.as_ref().filter(|_| !is_silent) {
+            let message =
+                format!("the Lease of the leader cannot be held: {message}; no replica writes statuses or addresses");
             let help =
-                "make it a folder that this process may write; a restart without the API server has no configuration";
+                "create the namespace that `--namespace` names, or correct it; what is served does not depend on it";
+            found.push(finding(code::LEASE_FAILS, Severity::Warning, message, help));
+        }
+        if let Some((error, help)) = &self.state {
+            let message = format!("the folder of --state cannot be used: {error}");
             found.push(finding(code::STATE_FOLDER, Severity::Error, message, help));
         }
         found.into()

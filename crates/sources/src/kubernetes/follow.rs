@@ -1,4 +1,4 @@
-//! One kind in the API server, followed for good: listed page by page, then watched, and listed again where the watch cannot go on. What is
+//! One kind in the API server, followed until its task is ended: listed page by page, then watched, and listed again where the watch cannot go on. What is
 //! observed goes to the source in order. Absence is told by a listing that reached its end, by an event, or by the API server's own list of
 //! kinds, and by nothing else.
 
@@ -37,8 +37,9 @@ pub struct Pace {
     /// How long the first configuration waits for single objects and further listings once every kind has been listed. A server that never
     /// answers one of them holds nothing up for longer.
     pub further: Duration,
-    /// How long Nodes are kept when nothing refers to them any more: whoever may write a rule could have all of them come and go otherwise.
-    pub nodes: Duration,
+    /// How long Nodes and Pods are followed when nothing refers to them any more: whoever may write a rule could have all of them listed, time
+    /// after time, otherwise.
+    pub unused: Duration,
 }
 
 impl Pace {
@@ -50,9 +51,9 @@ impl Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        let [first, longest, install, removal, further, nodes] =
+        let [first, longest, install, removal, further, unused] =
             [200, 30_000, 5_000, 10_000, 30_000, 600_000].map(Duration::from_millis);
-        Self { first, longest, install, removal, further, nodes }
+        Self { first, longest, install, removal, further, unused }
     }
 }
 
@@ -81,6 +82,15 @@ pub(super) enum Observed {
     Watched,
 }
 
+/// An observation, and whose it is.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) kind: Kind,
+    /// The number of the follower.
+    pub(super) follower: u64,
+    pub(super) observed: Observed,
+}
+
 /// The reader of what is observed is gone.
 pub(super) struct Closed;
 
@@ -105,6 +115,8 @@ enum EventsEnded {
 
 /// One kind that is followed.
 pub(super) struct Follower {
+    /// Which of those that have followed kinds it is.
+    pub(super) number: u64,
     pub(super) cluster: Cluster,
     pub(super) watched: Watched,
     pub(super) resource: &'static ApiResource,
@@ -113,7 +125,7 @@ pub(super) struct Follower {
     pub(super) pace: Pace,
     /// How many further listings are requested.
     pub(super) relists: watch::Receiver<u64>,
-    pub(super) out: Sender<(Kind, Observed)>,
+    pub(super) out: Sender<Report>,
     /// How many pages may wait to be read, of all kinds.
     pub(super) pages: Arc<Semaphore>,
     /// How large its pages may be.
@@ -131,7 +143,8 @@ impl Follower {
     }
 
     async fn send(&self, observed: Observed) -> Result<(), Closed> {
-        self.out.send((self.watched.kind, observed)).await.map_err(|_| Closed)
+        let report = Report { kind: self.watched.kind, follower: self.number, observed };
+        self.out.send(report).await.map_err(|_| Closed)
     }
 
     async fn follow(&mut self) -> Result<(), Closed> {

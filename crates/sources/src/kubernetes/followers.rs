@@ -1,7 +1,7 @@
 //! The tasks that follow the kinds: which of them run, and which kinds are known.
 
 use super::access::Cluster;
-use super::follow::{Follower, Observed, Pace};
+use super::follow::{Follower, Pace, Report};
 use super::page::PageSize;
 use super::watched::Watched;
 use resources::key::Kind;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// Observations that wait; followers pause beyond.
 const WAITING: usize = 16;
@@ -21,14 +21,19 @@ pub(super) struct Followers {
     cluster: Cluster,
     namespace: Arc<str>,
     pace: Pace,
-    out: Sender<(Kind, Observed)>,
+    out: Sender<Report>,
     pages: Arc<Semaphore>,
     tasks: JoinSet<()>,
     followed: BTreeMap<Kind, Followed>,
+    /// The number of the last follower.
+    last: u64,
 }
 
 /// A kind that is followed.
 struct Followed {
+    /// That of its follower.
+    number: u64,
+    task: AbortHandle,
     /// How many listings were requested besides the first.
     relists: watch::Sender<u64>,
     /// How many of them were under way or done when the last listing began that came to its end, or failed.
@@ -41,20 +46,20 @@ struct Followed {
 
 impl Followers {
     /// `namespace` is that of the gateway. The receiver has what is observed.
-    pub(super) fn new(cluster: Cluster, namespace: Arc<str>, pace: Pace) -> (Self, Receiver<(Kind, Observed)>) {
+    pub(super) fn new(cluster: Cluster, namespace: Arc<str>, pace: Pace) -> (Self, Receiver<Report>) {
         let (out, observed) = channel(WAITING);
         let pages = Arc::new(Semaphore::new(PAGES));
-        let (tasks, followed) = Default::default();
-        (Self { cluster, namespace, pace, out, pages, tasks, followed }, observed)
+        let (tasks, followed, last) = Default::default();
+        (Self { cluster, namespace, pace, out, pages, tasks, followed, last }, observed)
     }
 
     /// Follows a kind, unless it is followed. `was_there`: objects of it are known from before.
     pub(super) fn follow(&mut self, watched: &Watched, was_there: bool) {
         let Some(resource) = watched.resource().filter(|_| !self.follows(watched.kind)) else { return };
         let (sender, relists) = watch::channel(0);
-        let followed = Followed { relists: sender, answered_count: 0, is_listing: false, is_settled: false };
-        self.followed.insert(watched.kind, followed);
+        self.last += 1;
         let follower = Follower {
+            number: self.last,
             cluster: self.cluster.clone(),
             watched: *watched,
             resource,
@@ -67,7 +72,30 @@ impl Followers {
             was_there,
             is_unwatched: false,
         };
-        self.tasks.spawn(follower.run());
+        // Those that were ended leave nothing else behind.
+        while self.tasks.try_join_next().is_some() {}
+        let task = self.tasks.spawn(follower.run());
+        let followed = Followed {
+            number: self.last,
+            task,
+            relists: sender,
+            answered_count: 0,
+            is_listing: false,
+            is_settled: false,
+        };
+        self.followed.insert(watched.kind, followed);
+    }
+
+    /// Follows a kind no more: whether it did.
+    pub(super) fn unfollow(&mut self, kind: Kind) -> bool {
+        let Some(followed) = self.followed.remove(&kind) else { return false };
+        followed.task.abort();
+        true
+    }
+
+    /// Whether a report counts: not if its kind is not followed any more, or by another follower.
+    pub(super) fn has_sent(&self, report: &Report) -> bool {
+        self.followed.get(&report.kind).is_some_and(|followed| followed.number == report.follower)
     }
 
     pub(super) fn follows(&self, kind: Kind) -> bool {

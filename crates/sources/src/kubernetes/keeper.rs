@@ -1,6 +1,7 @@
 //! Which objects are kept, and for which references: every object that the API server reports passes here, and becomes events. Not how
 //! it is asked, which is the followers'.
 
+use super::claim::Claim;
 use super::local_files::LocalFiles;
 use super::object::{kind, name, service, strip, version};
 use super::references::{Reference, References};
@@ -15,6 +16,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+/// The ConfigMap of the mesh settings (MC-01).
+const MESH: &str = "istio";
+
 /// The objects that are kept.
 pub(super) struct Keeper {
     /// The namespace of the gateway.
@@ -22,6 +26,8 @@ pub(super) struct Keeper {
     pub(super) state: Option<State>,
     /// Objects that the source has reported, by kind.
     kept: BTreeMap<Kind, HashSet<Key>>,
+    /// Those of them that have no version without errors.
+    rejected: HashSet<ObjectRef>,
     /// What listings under way have reported.
     seen: BTreeMap<Kind, HashSet<Key>>,
     /// Kinds with a listing under way that misses objects.
@@ -41,8 +47,8 @@ impl Keeper {
         statuses: Option<Statuses>,
         files: LocalFiles,
     ) -> Self {
-        let (kept, seen, spoiled, slices) = Default::default();
-        Self { namespace, state, kept, seen, spoiled, references, slices, statuses, files }
+        let (kept, rejected, seen, spoiled, slices) = Default::default();
+        Self { namespace, state, kept, rejected, seen, spoiled, references, slices, statuses, files }
     }
 
     /// What is known from before.
@@ -103,8 +109,12 @@ impl Keeper {
             Reference::Secret(name) => {
                 (Kind::Secret, vec![Key { namespace: Arc::clone(&self.namespace), name: Arc::clone(name) }])
             }
+            Reference::ConfigMap(name) if &**name != MESH => {
+                (Kind::ConfigMap, vec![Key { namespace: Arc::clone(&self.namespace), name: Arc::clone(name) }])
+            }
+            Reference::ConfigMap(_) => return,
             Reference::Pod(key) => (Kind::Pod, vec![key.clone()]),
-            // The kind is listed again.
+            // The kind is listed again, or not followed any more.
             Reference::Slices(_) | Reference::Pods | Reference::Nodes => return,
         };
         for key in keys {
@@ -127,6 +137,7 @@ impl Keeper {
         if object.kind == Kind::EndpointSlice {
             self.slices.remove(&object.key);
         }
+        self.rejected.remove(object);
         self.files.forget(object);
         if let Some(statuses) = self.statuses.as_ref().filter(|_| is_written(object.kind)) {
             statuses.forget(object);
@@ -143,6 +154,9 @@ impl Keeper {
         if !self.is_wanted(&object, service.as_ref()) {
             if self.kept.get(&object.kind).is_some_and(|kept| kept.contains(&object.key)) {
                 self.delete(object, events);
+            } else if let (false, Some(state)) = (is_new, &self.state) {
+                // What was kept once and is not needed would be taken for the present one when it is needed.
+                state.delete(object);
             }
             return;
         }
@@ -150,6 +164,7 @@ impl Keeper {
         if is_new {
             self.observe_status(&object, version.as_deref(), &value);
         }
+        let claim = self.statuses.as_ref().and_then(|_| Claim::of(object.kind, &value));
         strip(object.kind, &mut value);
         let to_keep = (is_new && self.state.is_some()).then(|| value.to_string());
         let reading = read::read_value(value);
@@ -169,14 +184,25 @@ impl Keeper {
         if let Some(rejected) = reading.rejected.into_iter().next() {
             let Rejected { code, guard, selector, .. } = rejected;
             let rejection = Rejection { object, version, code, guard, selector, findings };
-            // Where there is no good version, a start without a server has to reject it again, and to guard what it would have guarded.
-            if let (true, Some(state), Some(value)) = (is_first, &self.state, to_keep) {
-                state.put(rejection.object.clone(), value.as_bytes());
+            let has_no_good_version = if is_first {
+                self.rejected.insert(rejection.object.clone())
+            } else {
+                self.rejected.contains(&rejection.object)
+            };
+            if has_no_good_version {
+                // A start without a server has to reject it again, and to guard what it would have guarded.
+                if let (Some(state), Some(value)) = (&self.state, to_keep) {
+                    state.put(rejection.object.clone(), value.as_bytes());
+                }
+                if let Some(statuses) = self.statuses.as_ref().filter(|_| is_written(rejection.object.kind)) {
+                    statuses.claim(&rejection.object, claim);
+                }
             }
             events.push(SourceEvent::Reject(Box::new(rejection)));
             return;
         }
         let Some(read) = read else { return };
+        self.rejected.remove(&object);
         self.references.update(&read, &self.namespace);
         self.files.put(&read);
         if let (Some(state), Some(value)) = (&self.state, to_keep) {
@@ -204,6 +230,7 @@ impl Keeper {
                 service.is_some_and(|service| wants(Reference::Slices(service.clone()))) || wants(Reference::AllSlices)
             }
             Kind::Secret => wants(Reference::Secret(Arc::clone(&object.key.name))),
+            Kind::ConfigMap => &*object.key.name == MESH || wants(Reference::ConfigMap(Arc::clone(&object.key.name))),
             Kind::Pod => wants(Reference::Pods) && wants(Reference::Pod(object.key.clone())),
             Kind::Node => wants(Reference::Nodes),
             _ => true,
@@ -215,3 +242,6 @@ impl Keeper {
 fn is_written(kind: Kind) -> bool {
     kind == Kind::Service || ApiResource::of(kind).is_some_and(ApiResource::is_istio)
 }
+
+#[cfg(test)]
+mod tests;

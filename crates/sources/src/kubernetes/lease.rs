@@ -60,8 +60,43 @@ enum Step {
 pub(super) enum LeaseError {
     /// The API server denies it.
     Forbidden(String),
+    /// The API server answers with another error.
+    Refused(String),
     /// The API server cannot be asked, or another process was faster.
     Failed,
+}
+
+/// What is to be reported about a Lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LeaseProblem {
+    /// The API server denies it.
+    Denied(String),
+    /// It answers with another error, time after time.
+    Failing(String),
+}
+
+/// Since when the API server refuses a Lease.
+#[derive(Debug, Default)]
+struct Refusals(Option<Instant>);
+
+impl Refusals {
+    /// What there is to report from now on; `None`: the same as before.
+    fn report(&mut self, outcome: &Result<bool, LeaseError>, now: Instant) -> Option<Option<LeaseProblem>> {
+        match outcome {
+            Ok(_) => {
+                self.0 = None;
+                Some(None)
+            }
+            Err(LeaseError::Forbidden(message)) => Some(Some(LeaseProblem::Denied(message.clone()))),
+            Err(LeaseError::Refused(message)) => {
+                let since = *self.0.get_or_insert(now);
+                // A server that starts, or an object that another process deletes, may give such an answer for a while.
+                (now - since >= LASTS).then(|| Some(LeaseProblem::Failing(message.clone())))
+            }
+            // That it cannot be asked is reported by whoever reads.
+            Err(LeaseError::Failed) => None,
+        }
+    }
 }
 
 fn step(identity: &str, spec: &Value, unchanged: Duration) -> Step {
@@ -102,14 +137,13 @@ impl Lease {
     }
 
     /// Takes the Lease where it is free, and renews it, for good. `report` receives what stands in the way, or that nothing does.
-    pub(super) async fn hold(&mut self, mut report: impl FnMut(Option<&str>)) {
+    pub(super) async fn hold(&mut self, mut report: impl FnMut(Option<LeaseProblem>)) {
+        let mut refusals = Refusals::default();
         loop {
             let begun = Instant::now();
             let outcome = timeout(REQUEST, self.attempt()).await.unwrap_or(Err(LeaseError::Failed));
-            match &outcome {
-                Ok(_) => report(None),
-                Err(LeaseError::Forbidden(message)) => report(Some(message)),
-                Err(LeaseError::Failed) => {}
+            if let Some(problem) = refusals.report(&outcome, Instant::now()) {
+                report(problem);
             }
             match outcome {
                 Ok(true) => self.lead(Some(begun + DEADLINE)),
@@ -226,7 +260,11 @@ fn record(mut lease: Value) -> Option<(Value, String)> {
 
 fn of_error(error: &kube::Error) -> LeaseError {
     match error {
-        kube::Error::Api(status) if matches!(status.code, 401 | 403) => LeaseError::Forbidden(status.message.clone()),
+        kube::Error::Api(status) => match status.code {
+            401 | 403 => LeaseError::Forbidden(status.message.clone()),
+            409 => LeaseError::Failed,
+            _ => LeaseError::Refused(status.message.clone()),
+        },
         error => {
             tracing::debug!(error = super::access::with_causes(error), "the Lease cannot be held");
             LeaseError::Failed
@@ -264,6 +302,22 @@ mod tests {
         assert_eq!((&renewed["acquireTime"], &renewed["leaseTransitions"]), (&json!("then"), &json!(3)));
         let acquired = spec("me", &held("other"), Step::Acquire, "now");
         assert_eq!((&acquired["acquireTime"], &acquired["leaseTransitions"]), (&json!("now"), &json!(4)));
+    }
+
+    #[test]
+    fn answers_with_errors_are_reported_once_they_last() {
+        let begun = Instant::now();
+        let mut refusals = Refusals::default();
+        let mut report = |outcome: Result<bool, LeaseError>, second: u64| {
+            refusals.report(&outcome, begun + Duration::from_secs(second))
+        };
+        let refused = || Err(LeaseError::Refused("namespaces \"a\" not found".to_owned()));
+        let failing = Some(Some(LeaseProblem::Failing("namespaces \"a\" not found".to_owned())));
+        assert_eq!((report(refused(), 0), report(refused(), 14)), (None, None));
+        assert_eq!((report(Err(LeaseError::Failed), 15), report(refused(), 15)), (None, failing));
+        assert_eq!((report(Ok(false), 16), report(refused(), 17)), (Some(None), None), "it was held in between");
+        let denied = Some(Some(LeaseProblem::Denied("no".to_owned())));
+        assert_eq!(report(Err(LeaseError::Forbidden("no".to_owned())), 18), denied, "at once");
     }
 
     #[test]

@@ -43,8 +43,15 @@ pub(super) fn strip(kind: Kind, value: &mut Value) {
         // Nothing is served by it.
         fields.remove("status");
     }
-    if kind == Kind::Node {
-        strip_node(fields);
+    match kind {
+        Kind::Node => strip_node(fields),
+        // None is read, and controllers that elect a leader by a ConfigMap write one every few seconds.
+        Kind::ConfigMap => {
+            if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+                metadata.remove("annotations");
+            }
+        }
+        _ => {}
     }
 }
 

@@ -1,5 +1,5 @@
-//! What objects refer to, by which it is decided what else is kept: EndpointSlices of Services that something routes to, Secrets that are
-//! named, Pods of endpoints where there are subsets. More may be named than is there: a host is taken for every Service that it could be.
+//! What objects refer to, by which it is decided what else is kept: EndpointSlices of Services that something routes to, Secrets and
+//! ConfigMaps that are named, Pods of endpoints where there are subsets. More may be named than is there: a host is taken for every Service that it could be.
 
 use resources::annotation::{CREDENTIAL, PROXY_USERS};
 use resources::key::{Key, Kind, ObjectRef};
@@ -21,6 +21,8 @@ pub(super) enum Reference {
     AllSlices,
     /// A Secret of the gateway's namespace.
     Secret(Arc<str>),
+    /// A ConfigMap of the gateway's namespace.
+    ConfigMap(Arc<str>),
     /// A Pod.
     Pod(Key),
     /// Pods at all.
@@ -35,6 +37,7 @@ impl Reference {
         match self {
             Self::Slices(_) | Self::AllSlices => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
+            Self::ConfigMap(_) => Kind::ConfigMap,
             Self::Pod(_) | Self::Pods => Kind::Pod,
             Self::Nodes => Kind::Node,
         }
@@ -70,7 +73,7 @@ impl References {
     pub(super) fn update(&mut self, object: &AnyObject, namespace: &str) {
         let references: BTreeSet<Reference> = match object {
             AnyObject::Gateway(gateway) => {
-                let mut references = of_gateway(&gateway.spec);
+                let mut references = of_gateway(&gateway.spec, namespace);
                 references.extend(annotated(&gateway.meta, PROXY_USERS));
                 references
             }
@@ -131,18 +134,19 @@ impl References {
         }
     }
 
-    /// Nodes are wanted although no object refers to them, or are not any more.
-    pub(super) fn keep_nodes(&mut self, keeps: bool) {
-        self.set(nameless(Kind::Node), keeps.then_some(Reference::Nodes).into_iter().collect());
+    /// Something is wanted although no object refers to it, or is not any more. One thing of a kind can be kept so.
+    pub(super) fn keep(&mut self, reference: &Reference, keeps: bool) {
+        let references = keeps.then(|| reference.clone()).into_iter().collect();
+        self.set(nameless(reference.kind()), references);
     }
 
-    pub(super) fn keeps_nodes(&self) -> bool {
-        self.by_object.contains_key(&nameless(Kind::Node))
+    pub(super) fn keeps(&self, reference: &Reference) -> bool {
+        self.by_object.get(&nameless(reference.kind())).is_some_and(|kept| kept.contains(reference))
     }
 
-    /// Whether an object refers to Nodes.
-    pub(super) fn uses_nodes(&self) -> bool {
-        self.counts.get(&Reference::Nodes).is_some_and(|count| *count > usize::from(self.keeps_nodes()))
+    /// Whether an object refers to it.
+    pub(super) fn uses(&self, reference: &Reference) -> bool {
+        self.counts.get(reference).is_some_and(|count| *count > usize::from(self.keeps(reference)))
     }
 
     /// Whether something refers to it.
@@ -170,11 +174,12 @@ fn nameless(kind: Kind) -> ObjectRef {
     ObjectRef { kind, key: Key { namespace: "".into(), name: "".into() } }
 }
 
-fn of_gateway(gateway: &Gateway) -> BTreeSet<Reference> {
+fn of_gateway(gateway: &Gateway, namespace: &str) -> BTreeSet<Reference> {
     let mut references = BTreeSet::new();
     for tls in gateway.servers.iter().filter_map(|server| server.tls.as_deref()) {
         let names = tls.credential_names.iter().chain([&tls.credential_name, &tls.ca_cert_credential_name]);
         references.extend(names.flat_map(|name| secrets(name)));
+        references.extend(config_map(&tls.ca_cert_credential_name, namespace));
         if tls.mode == Some(TlsMode::AutoPassthrough) {
             references.insert(Reference::AllSlices);
         }
@@ -246,6 +251,13 @@ fn secrets(name: &str) -> Vec<Reference> {
         return Vec::new();
     }
     vec![Reference::Secret(plain.into()), Reference::Secret(format!("{plain}-cacert").into())]
+}
+
+/// The ConfigMap of authorities that a credential is (GW-14, S-91): only those of the gateway's namespace are read.
+fn config_map(name: &str, own: &str) -> Option<Reference> {
+    let rest = name.strip_prefix("configmap://")?;
+    let (namespace, plain) = rest.split_once('/').unwrap_or((own, rest));
+    (namespace == own && !plain.is_empty()).then(|| Reference::ConfigMap(plain.into()))
 }
 
 fn of_virtual_service(service: &VirtualService, namespace: &Arc<str>) -> BTreeSet<Reference> {
@@ -354,6 +366,27 @@ mod tests {
     }
 
     #[test]
+    fn gw_14_config_maps_of_the_own_namespace_are_wanted_by_their_names() {
+        let of = |name: &str| {
+            let gateway = object(json!({
+                "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "g", "namespace": "a"},
+                "spec": {"servers": [{"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"],
+                    "tls": {"mode": "MUTUAL", "credentialName": "site", "caCertCredentialName": name}}]},
+            }));
+            let mut references = References::default();
+            references.update(&gateway, "istio-system");
+            let new = references.changes().0.into_iter();
+            new.filter(|one| one.kind() == Kind::ConfigMap).collect::<Vec<_>>()
+        };
+        let trusted = [Reference::ConfigMap("trusted".into())];
+        assert_eq!(
+            (of("configmap://istio-system/trusted"), of("configmap://trusted")),
+            (trusted.to_vec(), trusted.to_vec())
+        );
+        assert_eq!((of("configmap://a/trusted"), of("configmap://"), of("trusted")), (vec![], vec![], vec![]));
+    }
+
+    #[test]
     fn nodes_are_wanted_where_it_matters_where_endpoints_are() {
         let rule = |policy: &str| {
             let policy: Value = serde_json::from_str(policy).unwrap();
@@ -389,18 +422,19 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_kept_beside_what_objects_refer_to() {
+    fn what_is_kept_is_kept_beside_what_objects_refer_to() {
         let mut references = References::new(true);
         let state = |references: &References| {
-            (references.uses_nodes(), references.keeps_nodes(), references.wants(&Reference::Nodes))
+            let nodes = &Reference::Nodes;
+            (references.uses(nodes), references.keeps(nodes), references.wants(nodes))
         };
         references.set_mesh(Some("localityLbSetting: {}"));
         assert_eq!(state(&references), (true, false, true));
-        references.keep_nodes(true);
+        references.keep(&Reference::Nodes, true);
         assert_eq!(state(&references), (true, true, true));
         references.set_mesh(None);
         assert_eq!(state(&references), (false, true, true));
-        references.keep_nodes(false);
+        references.keep(&Reference::Nodes, false);
         assert_eq!(state(&references), (false, false, false));
     }
 

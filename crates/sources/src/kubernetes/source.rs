@@ -3,7 +3,7 @@
 use super::access::{Access, AccessError, Cluster};
 use super::fetch::{Fetched, Fetches};
 use super::findings::Problems;
-use super::follow::{Observed, Pace};
+use super::follow::{Observed, Pace, Report};
 use super::followers::Followers;
 use super::keeper::Keeper;
 use super::local_files::LocalFiles;
@@ -12,6 +12,7 @@ use super::page::Problem;
 use super::references::{Reference, References};
 use super::state::State;
 use super::statuses::Statuses;
+use super::unused::Unused;
 use super::watched::{Stage, WATCHED, Watched};
 use super::writer::{WriteSettings, Writer};
 use crate::event::{Batch, Scope, SourceEvent};
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Observations that become one batch at most.
@@ -58,7 +60,7 @@ pub struct KubernetesSource {
     pace: Pace,
     /// Objects that were kept from before, until they are reported.
     from_state: Vec<Value>,
-    observed: Receiver<(Kind, Observed)>,
+    observed: Receiver<Report>,
     followers: Followers,
     keeper: Keeper,
     fetches: Fetches,
@@ -73,8 +75,9 @@ pub struct KubernetesSource {
     /// Until when single requests and further listings hold up the first configuration, once every kind has been listed and the mesh settings
     /// have been read.
     held_up_until: Option<Instant>,
-    /// Until when Nodes are kept, which nothing refers to any more.
-    nodes_until: Option<Instant>,
+    unused: Unused,
+    /// Why the folder does not have everything, as it changes.
+    state_trouble: Option<watch::Receiver<Option<String>>>,
 }
 
 impl KubernetesSource {
@@ -83,7 +86,7 @@ impl KubernetesSource {
         let KubernetesSettings { access, namespace, mesh, certificates, with_nodes, state, pace, write } = settings;
         let cluster = access.connect().await?;
         let mut problems = Problems::new(&cluster.url, pace.first);
-        let (state, from_state) = match state.as_deref().map(State::open) {
+        let (state, from_state) = match state.as_deref().map(|folder| State::open(folder, pace)) {
             None => (None, Vec::new()),
             Some(Ok((state, objects))) => (Some(state), objects),
             Some(Err(error)) => {
@@ -91,6 +94,7 @@ impl KubernetesSource {
                 (None, Vec::new())
             }
         };
+        let state_trouble = state.as_ref().map(State::trouble);
         let (reload, requests) = Reload::new();
         let (statuses, writer) = write.map(|write| writer(&cluster, pace, &namespace, write)).unzip();
         let (followers, observed) = Followers::new(cluster.clone(), Arc::clone(&namespace), pace);
@@ -114,7 +118,8 @@ impl KubernetesSource {
             is_complete,
             is_known,
             held_up_until: None,
-            nodes_until: None,
+            unused: Unused::new(pace.unused),
+            state_trouble,
         })
     }
 
@@ -147,17 +152,17 @@ impl KubernetesSource {
     async fn receive(&mut self, events: &mut Vec<SourceEvent>) -> Option<()> {
         let statuses = self.keeper.statuses.clone();
         tokio::select! {
-            observed = self.observed.recv() => {
-                let (kind, observed) = observed?;
-                self.observe(kind, observed, events);
-            }
+            report = self.observed.recv() => self.take_report(report?, events),
             fetched = self.fetches.next() => self.take_fetched(fetched, events),
             () = self.keeper.files.changed() => {}
             () = until(self.problems.due()) => {}
             () = until(self.held_up_until) => {}
-            () = until(self.nodes_until) => {}
+            () = until(self.unused.due()) => {}
+            error = change_of(self.state_trouble.as_mut()) => self.problems.set_state(error),
             () = denials(statuses.as_ref()) => {
-                self.problems.set_denied(statuses.as_ref().map(Statuses::denied).unwrap_or_default());
+                if let Some(statuses) = &statuses {
+                    self.problems.set_denied(statuses.denied(), statuses.lease_failure());
+                }
             }
             () = self.requests.next() => {
                 self.followers.relist_all();
@@ -166,6 +171,12 @@ impl KubernetesSource {
             }
         }
         Some(())
+    }
+
+    fn take_report(&mut self, report: Report, events: &mut Vec<SourceEvent>) {
+        if self.followers.has_sent(&report) {
+            self.observe(report.kind, report.observed, events);
+        }
     }
 
     fn observe(&mut self, kind: Kind, observed: Observed, events: &mut Vec<SourceEvent>) {
@@ -207,12 +218,10 @@ impl KubernetesSource {
                 }
             }
             Observed::NotInstalled(relist_count) => {
-                self.keeper.begin_listing(kind);
-                self.keeper.end_listing(kind);
+                self.drop_all(kind, events);
                 self.fetches.listed(kind);
                 self.followers.settle(kind, relist_count);
                 self.problems.not_installed(kind);
-                events.extend([SourceEvent::Restart(Scope::Kind(kind)), SourceEvent::Complete(Scope::Kind(kind))]);
             }
             Observed::Problem(problem) => {
                 let is_dispensable = WATCHED.iter().any(|watched| watched.kind == kind && watched.is_dispensable());
@@ -239,21 +248,25 @@ impl KubernetesSource {
         }
     }
 
-    /// Keeps Nodes for a while when the last reference to them goes.
-    fn keep_nodes(&mut self) {
-        let references = &mut self.keeper.references;
-        if references.uses_nodes() {
-            if !references.keeps_nodes() {
-                references.keep_nodes(true);
-            }
-            self.nodes_until = None;
-        } else if references.keeps_nodes() {
-            let until = *self.nodes_until.get_or_insert_with(|| Instant::now() + self.pace.nodes);
-            if Instant::now() >= until {
-                references.keep_nodes(false);
-                self.nodes_until = None;
-            }
+    /// No object of a kind is kept any more.
+    fn drop_all(&mut self, kind: Kind, events: &mut Vec<SourceEvent>) {
+        self.keeper.begin_listing(kind);
+        self.keeper.end_listing(kind);
+        events.extend([SourceEvent::Restart(Scope::Kind(kind)), SourceEvent::Complete(Scope::Kind(kind))]);
+    }
+
+    /// Ends what follows a kind that nothing refers to any more.
+    fn unfollow(&mut self, kind: Kind, events: &mut Vec<SourceEvent>) {
+        // Objects that are known from before may be there although the kind was never followed.
+        if !self.followers.unfollow(kind) && !self.keeper.has_any(kind) {
+            return;
         }
+        for superseded in self.fetches.supersede(kind) {
+            self.problems.solve_request(&superseded);
+        }
+        self.fetches.listed(kind);
+        self.problems.unfollowed(kind);
+        self.drop_all(kind, events);
     }
 
     /// Asks for what is newly referred to, and lets go of what nothing refers to any more.
@@ -261,7 +274,7 @@ impl KubernetesSource {
         let (new, gone) = self.keeper.references.changes();
         for reference in gone {
             if let Reference::Pods | Reference::Nodes = reference {
-                self.followers.relist(reference.kind());
+                self.unfollow(reference.kind(), events);
             }
             self.fetches.end(&reference);
             self.problems.solve_request(&reference);
@@ -271,7 +284,9 @@ impl KubernetesSource {
         for reference in new {
             let kind = reference.kind();
             match reference {
-                Reference::AllSlices | Reference::Pods | Reference::Nodes => self.followers.relist(kind),
+                Reference::AllSlices => self.followers.relist(kind),
+                // They are followed from now on, and listed with that.
+                Reference::Pods | Reference::Nodes => {}
                 reference => by_kind.entry(kind).or_default().push(reference),
             }
         }
@@ -383,11 +398,11 @@ impl Source for KubernetesSource {
             let begun = Instant::now();
             // What has been observed meanwhile is part of the same change.
             for _ in 0..BATCH {
-                let Ok((kind, observed)) = self.observed.try_recv() else { break };
-                self.observe(kind, observed, &mut events);
+                let Ok(report) = self.observed.try_recv() else { break };
+                self.take_report(report, &mut events);
             }
             self.read_files(&set, &mut events).await;
-            self.keep_nodes();
+            self.unused.update(&mut self.keeper.references, Instant::now());
             self.follow_references(&mut events);
             self.advance(&mut events);
             events.extend(self.problems.events(Instant::now()));
@@ -413,6 +428,16 @@ async fn denials(statuses: Option<&Statuses>) {
         Some(statuses) => statuses.problems().await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits for another value, or for good.
+async fn change_of<T: Clone>(receiver: Option<&mut watch::Receiver<T>>) -> T {
+    if let Some(receiver) = receiver
+        && receiver.changed().await.is_ok()
+    {
+        return receiver.borrow_and_update().clone();
+    }
+    std::future::pending().await
 }
 
 /// Waits for a time, or for good.

@@ -1,14 +1,19 @@
 //! The configuration as it was last read, in a folder: one file for each object, so that a change costs what it touches. A process that
-//! starts without an API server serves by it. Files are written by a thread of their own, in the order of the changes.
+//! starts without an API server serves by it. Files are written by a thread of their own, in the order of the changes; what cannot be
+//! written is tried again, and until it is there nothing of the folder counts.
 
+use super::follow::Pace;
 use resources::api::{ALL, ApiResource};
 use resources::key::{Key, ObjectRef};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// It is there once the folder has a complete configuration.
 const COMPLETE: &str = "complete";
@@ -28,35 +33,20 @@ enum Task {
 
 /// The folder, for writing.
 #[derive(Debug)]
-pub(super) struct State(Sender<Task>);
+pub(super) struct State {
+    tasks: Sender<Task>,
+    trouble: watch::Receiver<Option<String>>,
+}
 
 impl State {
-    /// Opens the folder, and reads what it has: nothing unless it has a complete configuration.
-    pub(super) fn open(folder: &Path) -> io::Result<(Self, Vec<Value>)> {
-        // Secrets are in it.
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let is_complete = folder.join(COMPLETE).try_exists()?;
-        let objects = if is_complete { read(&folder.join(OBJECTS))? } else { None };
-        if objects.is_none() {
-            match fs::remove_file(folder.join(COMPLETE)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            match fs::remove_dir_all(folder.join(OBJECTS)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        let (sender, tasks) = channel();
-        let folder = folder.to_owned();
-        std::thread::Builder::new().name("state".to_owned()).spawn(move || {
-            for task in tasks {
-                if let Err(error) = run(&folder, task) {
-                    tracing::warn!(%error, folder = %folder.display(), "the configuration cannot be kept for the next start");
-                }
-            }
-        })?;
-        Ok((Self(sender), objects.unwrap_or_default()))
+    /// Opens the folder, and reads what it has: nothing unless it has a complete configuration. What cannot be written is tried again
+    /// at this pace.
+    pub(super) fn open(path: &Path, pace: Pace) -> io::Result<(Self, Vec<Value>)> {
+        let (mut folder, objects) = Folder::open(path)?;
+        let (tasks, received) = channel();
+        let (sender, trouble) = watch::channel(None);
+        std::thread::Builder::new().name("state".to_owned()).spawn(move || folder.keep(&received, pace, &sender))?;
+        Ok((Self { tasks, trouble }, objects))
     }
 
     pub(super) fn put(&self, object: ObjectRef, value: &[u8]) {
@@ -72,23 +62,143 @@ impl State {
         self.send(Task::Complete);
     }
 
+    /// Why the folder does not have what was put; `None`: it does, or will without being tried again.
+    pub(super) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
+    }
+
     fn send(&self, task: Task) {
         // The thread lives as long as this.
-        let _ = self.0.send(task);
+        let _ = self.tasks.send(task);
     }
 }
 
-fn run(folder: &Path, task: Task) -> io::Result<()> {
-    match task {
-        Task::Put(object, text) => match path(folder, &object) {
-            Some(path) => write(&path, &text),
-            None => Ok(()),
-        },
-        Task::Delete(object) => match path(folder, &object).map(fs::remove_file) {
-            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
-        Task::Complete => write(&folder.join(COMPLETE), b""),
+/// The folder as its thread knows it. It is marked as complete only while it has everything that was put.
+struct Folder {
+    path: PathBuf,
+    /// Whether what was put is a complete configuration.
+    is_complete: bool,
+    /// Whether the mark may be there.
+    is_marked: bool,
+    /// What could not be written: texts, or that an object is gone.
+    pending: BTreeMap<ObjectRef, Option<Box<[u8]>>>,
+    /// The first error since everything was written.
+    error: Option<String>,
+}
+
+impl Folder {
+    fn open(path: &Path) -> io::Result<(Self, Vec<Value>)> {
+        // Secrets are in it.
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let is_complete = path.join(COMPLETE).try_exists()?;
+        let objects = if is_complete { read(&path.join(OBJECTS))? } else { None };
+        if objects.is_none() {
+            remove(&path.join(COMPLETE))?;
+            match fs::remove_dir_all(path.join(OBJECTS)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let is_marked = objects.is_some();
+        let folder =
+            Self { path: path.to_owned(), is_complete: is_marked, is_marked, pending: BTreeMap::new(), error: None };
+        Ok((folder, objects.unwrap_or_default()))
+    }
+
+    /// Does what it receives, and again what failed, until the sender is gone.
+    fn keep(&mut self, tasks: &Receiver<Task>, pace: Pace, trouble: &watch::Sender<Option<String>>) {
+        let mut failures = 0;
+        let mut due: Option<Instant> = None;
+        loop {
+            let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let task = match wait {
+                None => tasks.recv().map_err(RecvTimeoutError::from),
+                Some(Duration::ZERO) => Err(RecvTimeoutError::Timeout),
+                Some(wait) => tasks.recv_timeout(wait),
+            };
+            match task {
+                Ok(task) => self.run(task),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.retry();
+                    (failures, due) = (failures + 1, None);
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.is_behind() {
+                due = due.or_else(|| Some(Instant::now() + pace.after(failures)));
+            } else {
+                (failures, due, self.error) = (0, None, None);
+            }
+            trouble.send_if_modified(|before| {
+                let is_new = *before != self.error;
+                before.clone_from(&self.error);
+                is_new
+            });
+        }
+    }
+
+    /// Whether the folder lacks something that is to be tried again.
+    fn is_behind(&self) -> bool {
+        !self.pending.is_empty() || self.is_complete != self.is_marked
+    }
+
+    fn run(&mut self, task: Task) {
+        match task {
+            Task::Put(object, text) => self.change(object, Some(text)),
+            Task::Delete(object) => self.change(object, None),
+            Task::Complete => {
+                self.is_complete = true;
+                self.mark();
+            }
+        }
+    }
+
+    fn retry(&mut self) {
+        for (object, text) in std::mem::take(&mut self.pending) {
+            self.change(object, text);
+        }
+        self.mark();
+    }
+
+    fn change(&mut self, object: ObjectRef, text: Option<Box<[u8]>>) {
+        self.pending.remove(&object);
+        // Names that no API server gives.
+        let Some(path) = path(&self.path, &object) else { return };
+        let done = match &text {
+            Some(text) => write(&path, text),
+            None => remove(&path),
+        };
+        if let Err(error) = done {
+            self.note(&path, &error);
+            self.pending.insert(object, text);
+        }
+        self.mark();
+    }
+
+    /// Puts the mark there, or takes it away: without one object, which may be a policy, the others are not the configuration.
+    fn mark(&mut self) {
+        let mark = self.path.join(COMPLETE);
+        let done = match (self.is_marked, self.is_complete && self.pending.is_empty()) {
+            (false, true) => write(&mark, b""),
+            (true, false) => remove(&mark),
+            _ => return,
+        };
+        match done {
+            Ok(()) => self.is_marked = !self.is_marked,
+            Err(error) => self.note(&mark, &error),
+        }
+    }
+
+    fn note(&mut self, path: &Path, error: &io::Error) {
+        self.error.get_or_insert_with(|| format!("{}: {error}", path.display()));
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -162,32 +272,82 @@ mod tests {
         ObjectRef { kind: Kind::Secret, key: Key { namespace: "a".into(), name: name.into() } }
     }
 
+    fn text(name: &str) -> Box<[u8]> {
+        json!({ "name": name }).to_string().into_bytes().into()
+    }
+
+    fn put(folder: &mut Folder, name: &str) {
+        folder.run(Task::Put(named(name), text(name)));
+    }
+
+    fn kept(path: &Path) -> Vec<Value> {
+        Folder::open(path).unwrap().1
+    }
+
     #[test]
     fn only_a_complete_configuration_is_read_again_and_nobody_else_may_read_it() {
         use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let put = |name: &str| {
-            let text = json!({ "name": name }).to_string().into_bytes();
-            run(folder.path(), Task::Put(named(name), text.into())).unwrap();
-        };
-        put("one");
-        put("two");
-        assert!(State::open(folder.path()).unwrap().1.is_empty(), "it is not complete");
-        put("one");
-        put("two");
-        run(folder.path(), Task::Complete).unwrap();
-        run(folder.path(), Task::Delete(named("two"))).unwrap();
-        run(folder.path(), Task::Delete(named("three"))).unwrap();
-        assert_eq!(State::open(folder.path()).unwrap().1, [json!({"name": "one"})]);
-        let file = path(folder.path(), &named("one")).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let (mut folder, _) = Folder::open(place.path()).unwrap();
+        put(&mut folder, "one");
+        put(&mut folder, "two");
+        assert!(kept(place.path()).is_empty(), "it is not complete");
+        put(&mut folder, "one");
+        put(&mut folder, "two");
+        folder.run(Task::Complete);
+        folder.run(Task::Delete(named("two")));
+        folder.run(Task::Delete(named("three")));
+        assert!(!folder.is_behind());
+        assert_eq!(kept(place.path()), [json!({"name": "one"})]);
+        let file = path(place.path(), &named("one")).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        put("four");
+        put(&mut folder, "four");
         fs::write(&file, "{").unwrap();
-        assert!(
-            State::open(folder.path()).unwrap().1.is_empty(),
-            "without one object the others are not the configuration"
-        );
-        assert!(State::open(folder.path()).unwrap().1.is_empty(), "nor with the next start");
+        assert!(kept(place.path()).is_empty(), "without one object the others are not the configuration");
+        assert!(kept(place.path()).is_empty(), "nor with the next start");
+    }
+
+    #[test]
+    fn nothing_counts_while_something_cannot_be_written_or_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut folder, _) = Folder::open(place.path()).unwrap();
+        put(&mut folder, "one");
+        folder.run(Task::Complete);
+        let is_marked = || place.path().join(COMPLETE).exists();
+        assert!(is_marked());
+        // A folder in the place of a file can neither be replaced by one nor removed as one.
+        let obstacle = path(place.path(), &named("two")).unwrap();
+        fs::create_dir(&obstacle).unwrap();
+        put(&mut folder, "two");
+        assert!(!is_marked() && folder.is_behind());
+        let error = folder.error.clone().unwrap();
+        assert!(error.contains("/a/two: "), "{error}");
+        folder.run(Task::Delete(named("two")));
+        put(&mut folder, "three");
+        folder.retry();
+        assert!(!is_marked() && folder.is_behind());
+        assert_eq!(folder.error, Some(error), "one cause is one error");
+        put(&mut folder, "two");
+        fs::remove_dir(&obstacle).unwrap();
+        folder.retry();
+        assert!(is_marked() && !folder.is_behind());
+        assert_eq!(kept(place.path()).len(), 3);
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_and_reported_until_it_is_there() {
+        let place = tempfile::tempdir().unwrap();
+        let pace = Pace { first: Duration::from_millis(1), longest: Duration::from_millis(5), ..Pace::default() };
+        let (state, _) = State::open(place.path(), pace).unwrap();
+        let trouble = state.trouble();
+        let obstacle = path(place.path(), &named("one")).unwrap();
+        fs::create_dir_all(&obstacle).unwrap();
+        state.put(named("one"), &text("one"));
+        state.complete();
+        testkit::wait::until("the error", || trouble.borrow().is_some());
+        fs::remove_dir(&obstacle).unwrap();
+        testkit::wait::until("the end of the error", || trouble.borrow().is_none());
+        assert_eq!(kept(place.path()), [json!({"name": "one"})]);
     }
 
     #[test]

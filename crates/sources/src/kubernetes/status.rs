@@ -43,10 +43,32 @@ pub struct StatusMessage {
 /// What an object's status in the API server says, as far as it concerns this gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Seen {
-    /// A fingerprint of the gateway's own entries; `None`: there are none.
-    pub(super) own: Option<u64>,
+    /// The gateway's own entries; `None`: there are none.
+    pub(super) own: Option<Own>,
     /// Whether the condition is of another gateway, or of Istio.
     pub(super) is_foreign: bool,
+}
+
+/// Fingerprints of a gateway's own entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Own {
+    /// That of the condition, if there is one.
+    condition: Option<u64>,
+    messages: u64,
+}
+
+impl Own {
+    /// Whether messages of these entries were taken away or changed, and the condition was left.
+    pub(super) fn lost_messages(self, now: Self) -> bool {
+        self.condition == now.condition && self.messages != now.messages
+    }
+}
+
+impl Status {
+    /// The same in the condition alone, whose message names what was found.
+    pub(super) fn without_messages(&self) -> Self {
+        Self { messages: Vec::new(), ..self.clone() }
+    }
 }
 
 /// What the status of an object says at present. `owner` is the name of this gateway.
@@ -63,8 +85,8 @@ pub(super) fn seen(status: Option<&Value>, owner: &str) -> Seen {
     Seen { own: (!is_empty).then(|| fingerprint(condition, &messages, observed)), is_foreign: false }
 }
 
-/// The fingerprint of the entries that [`merge`] makes.
-pub(super) fn wanted(status: &Status, owner: &str, generation: i64) -> u64 {
+/// The entries that [`merge`] makes.
+pub(super) fn wanted(status: &Status, owner: &str, generation: i64) -> Own {
     let condition = condition(status, owner, generation);
     let messages: Vec<Value> = status.messages.iter().map(message).collect();
     fingerprint(Some(&condition), &messages.iter().collect::<Vec<_>>(), Some(&generation.into()))
@@ -151,17 +173,19 @@ fn is_ours(message: &Value) -> bool {
     message.pointer("/type/code").and_then(Value::as_str).is_some_and(|code| code.starts_with(PREFIX))
 }
 
-fn fingerprint(condition: Option<&Value>, messages: &[&Value], observed: Option<&Value>) -> u64 {
-    let mut hasher = FixedState::default().build_hasher();
+fn fingerprint(condition: Option<&Value>, messages: &[&Value], observed: Option<&Value>) -> Own {
     let field = |value: &Value, path: &str| value.pointer(path).map(ToString::to_string);
-    for path in ["/status", "/reason", "/message", "/observedGeneration"] {
-        condition.and_then(|condition| field(condition, path)).hash(&mut hasher);
-    }
+    let condition = condition.map(|condition| {
+        let mut hasher = FixedState::default().build_hasher();
+        ["/status", "/reason", "/message", "/observedGeneration"].map(|path| field(condition, path)).hash(&mut hasher);
+        observed.map(ToString::to_string).hash(&mut hasher);
+        hasher.finish()
+    });
+    let mut hasher = FixedState::default().build_hasher();
     for message in messages {
         ["/type/name", "/type/code", "/level", "/documentationUrl"].map(|path| field(message, path)).hash(&mut hasher);
     }
-    observed.map(ToString::to_string).hash(&mut hasher);
-    hasher.finish()
+    Own { condition, messages: hasher.finish() }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! What statuses should say beside what they say: which objects have to be written. The source notes what it sees, the program what it wants,
 //! and the writer takes what differs. A status that says what is wanted is never written.
 
+use super::claim::Claim;
+use super::lease::LeaseProblem;
 use super::published::{Published, Service};
-use super::status::{self, Seen, Status};
+use super::status::{self, Own, Seen, Status};
 use crate::event::ObjectVersion;
 use resources::Map;
 use resources::key::{Key, Kind, ObjectRef};
@@ -19,6 +21,8 @@ pub struct Statuses(Arc<Shared>);
 struct Shared {
     /// The gateway, as `namespace/name`: the owner of entries.
     owner: Arc<str>,
+    /// The Service of that name, whose address is written first.
+    service: Option<Key>,
     /// Whether statuses of Istio's objects are written.
     statuses: bool,
     /// Addresses for the Services of the gateway.
@@ -50,14 +54,21 @@ struct State {
     /// Services of which the API server has refused the address, as they were then.
     refused: BTreeMap<Key, Service>,
     dirty_services: BTreeSet<Key>,
-    /// What the API server denies, with its words.
-    denied: BTreeMap<Right, String>,
+    /// What the API server denies, by object, with its words.
+    denied: BTreeMap<Right, BTreeMap<ObjectRef, String>>,
+    lease: Option<LeaseProblem>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     seen: Option<(i64, Seen)>,
     wanted: Option<Arc<Status>>,
+    /// What this process has written last.
+    written: Option<Own>,
+    /// The generation in which another writer takes away messages that this process writes.
+    without_messages: Option<i64>,
+    /// Whose the object is, if it has no version without errors.
+    claim: Option<Claim>,
 }
 
 /// What a right is needed for.
@@ -69,6 +80,13 @@ pub(super) enum Right {
     Status(Kind),
     /// To write the addresses of Services.
     Addresses,
+}
+
+impl Right {
+    /// The right that it takes to write about an object.
+    pub(super) fn of(object: &ObjectRef) -> Self {
+        if object.kind == Kind::Service { Self::Addresses } else { Self::Status(object.kind) }
+    }
 }
 
 /// What to do about an object.
@@ -98,10 +116,22 @@ pub(super) enum Task {
     Service(Key),
 }
 
+impl Task {
+    /// The object that is written.
+    pub(super) fn object(&self) -> ObjectRef {
+        match self {
+            Self::Status(write) => write.object.clone(),
+            Self::Service(key) => ObjectRef { kind: Kind::Service, key: key.clone() },
+        }
+    }
+}
+
 impl Statuses {
     pub(super) fn new(owner: Arc<str>, statuses: bool, publish: Vec<Published>) -> Self {
         let (state, work, problems, stop) = Default::default();
-        Self(Arc::new(Shared { owner, statuses, publish, state, work, problems, stop }))
+        let service = owner.split_once('/');
+        let service = service.map(|(namespace, name)| Key { namespace: namespace.into(), name: name.into() });
+        Self(Arc::new(Shared { owner, service, statuses, publish, state, work, problems, stop }))
     }
 
     pub(super) fn owner(&self) -> &str {
@@ -135,6 +165,8 @@ impl Statuses {
         if !self.0.statuses {
             return;
         }
+        // The caller may ask what objects claim meanwhile.
+        let wanted: Vec<_> = wanted.into_iter().collect();
         let mut state = self.state();
         state.served = served.clone();
         state.is_reported = true;
@@ -142,7 +174,7 @@ impl Statuses {
             match state.objects.get_mut(&object) {
                 Some(entry) => entry.wanted = wanted,
                 None if wanted.is_none() => continue,
-                None => drop(state.objects.insert(object.clone(), Entry { seen: None, wanted })),
+                None => drop(state.objects.insert(object.clone(), Entry { wanted, ..Entry::default() })),
             }
             state.dirty.insert(object);
         }
@@ -178,6 +210,27 @@ impl Statuses {
         }
     }
 
+    /// An object that has no version without errors claims this, if that can be read.
+    pub(super) fn claim(&self, object: &ObjectRef, claim: Option<Claim>) {
+        if self.0.statuses {
+            self.state().objects.entry(object.clone()).or_default().claim = claim;
+        }
+    }
+
+    /// What an object claims that has no version without errors; `None`: nothing that can be read.
+    pub fn claim_of(&self, object: &ObjectRef) -> Option<Claim> {
+        self.state().objects.get(object)?.claim.clone()
+    }
+
+    /// This process has written a status: whether it had written the same before, so that another writer has undone it.
+    pub(super) fn wrote(&self, write: &Write) -> bool {
+        let wanted = write.wanted.as_deref();
+        let own = wanted.map(|wanted| status::wanted(wanted, &self.0.owner, write.generation));
+        let mut state = self.state();
+        let Some(entry) = state.objects.get_mut(&write.object) else { return false };
+        std::mem::replace(&mut entry.written, own) == own && own.is_some()
+    }
+
     /// The API server has a Service of the gateway's namespace.
     pub(super) fn observe_service(&self, key: &Key, value: &Value) {
         if self.0.publish.is_empty() {
@@ -197,8 +250,11 @@ impl Statuses {
         state.objects.remove(object);
         state.dirty.remove(object);
         state.ahead.remove(object);
-        state.seen_services.remove(&object.key);
-        state.refused.remove(&object.key);
+        if object.kind == Kind::Service {
+            state.seen_services.remove(&object.key);
+            state.refused.remove(&object.key);
+        }
+        self.solve(&mut state, object);
     }
 
     /// Everything has to be looked at: this process leads now.
@@ -214,32 +270,41 @@ impl Statuses {
     /// The next thing to write, if there is any.
     pub(super) fn take(&self) -> Option<Task> {
         let mut state = self.state();
-        while let Some(key) = state.dirty_services.pop_first() {
-            let is_own = state.services.contains(&key);
-            let Some(seen) = state.seen_services.get(&key).filter(|_| is_own) else { continue };
-            if seen.may_have(&self.0.publish) && state.refused.get(&key) != Some(seen) {
-                return Some(Task::Service(key));
+        while let Some(key) = state.next_service(self.0.service.as_ref()) {
+            if let Some(task) = self.look(&mut state, ObjectRef { kind: Kind::Service, key }) {
+                return Some(task);
             }
         }
         // What is wanted at the start is not known before the first report.
         while let Some(object) = if state.is_reported { state.dirty.pop_first() } else { None } {
-            match state.decide(&object, &self.0.owner) {
-                Decision::Nothing => {}
-                Decision::Ahead => drop(state.ahead.insert(object)),
-                Decision::Write(write) => return Some(Task::Status(write)),
+            if let Some(task) = self.look(&mut state, object) {
+                return Some(task);
             }
         }
         None
     }
 
-    /// A thing could not be written, and is to be tried again.
-    pub(super) fn put_back(&self, task: Task) {
+    /// What is to be written about an object, if anything.
+    pub(super) fn take_one(&self, object: ObjectRef) -> Option<Task> {
         let mut state = self.state();
-        match task {
-            Task::Status(write) if state.objects.contains_key(&write.object) => drop(state.dirty.insert(write.object)),
-            Task::Status(_) => {}
-            Task::Service(key) => drop(state.dirty_services.insert(key)),
+        if object.kind == Kind::Service {
+            state.dirty_services.remove(&object.key);
+        } else {
+            state.dirty.remove(&object);
         }
+        self.look(&mut state, object)
+    }
+
+    fn look(&self, state: &mut State, object: ObjectRef) -> Option<Task> {
+        if object.kind == Kind::Service && state.needs_address(&object.key, &self.0.publish) {
+            return Some(Task::Service(object.key));
+        }
+        match state.decide(&object, &self.0.owner) {
+            Decision::Write(write) => return Some(Task::Status(write)),
+            Decision::Ahead => drop(state.ahead.insert(object)),
+            Decision::Nothing => self.solve(state, &object),
+        }
+        None
     }
 
     /// Another controller has the address of a Service: it is not tried again while the Service stays as it is.
@@ -255,44 +320,88 @@ impl Statuses {
         self.0.work.notified().await;
     }
 
-    /// The API server denies a right, or grants it.
-    pub(super) fn deny(&self, right: Right, message: Option<&str>) {
+    /// The API server denies writing about an object, or allows it.
+    pub(super) fn deny(&self, object: &ObjectRef, message: Option<&str>) {
         let mut state = self.state();
-        if state.denied.contains_key(&right) == message.is_some() {
-            // The first message stands for all: objects have their names in them.
-            return;
-        }
-        match message {
-            Some(message) => drop(state.denied.insert(right, message.to_owned())),
-            None => drop(state.denied.remove(&right)),
-        }
-        self.0.problems.notify_one();
-    }
-
-    /// This process does not lead, and needs no rights but that to the Lease.
-    pub(super) fn rest(&self) {
-        let mut state = self.state();
-        let before = state.denied.len();
-        state.denied.retain(|right, _| *right == Right::Lease);
-        if state.denied.len() != before {
+        let Some(message) = message else { return self.solve(&mut state, object) };
+        let denied = state.denied.entry(Right::of(object)).or_default();
+        let before = denied.first_key_value().map(|(first, _)| first.clone());
+        denied.insert(object.clone(), message.to_owned());
+        if denied.first_key_value().map(|(first, _)| first) != before.as_ref() {
             self.0.problems.notify_one();
         }
     }
 
-    /// What is denied.
-    pub(super) fn denied(&self) -> Vec<(Right, String)> {
-        self.state().denied.iter().map(|(right, message)| (*right, message.clone())).collect()
+    /// Nothing about the object is denied any more.
+    fn solve(&self, state: &mut State, object: &ObjectRef) {
+        let right = Right::of(object);
+        let Some(denied) = state.denied.get_mut(&right) else { return };
+        if denied.remove(object).is_none() {
+            return;
+        }
+        if denied.is_empty() {
+            state.denied.remove(&right);
+        }
+        self.0.problems.notify_one();
     }
 
-    /// Waits until [`Self::denied`] says something else.
+    /// Why this process can neither lead nor learn who does, or that it can.
+    pub(super) fn set_lease(&self, problem: Option<LeaseProblem>) {
+        let mut state = self.state();
+        if state.lease != problem {
+            state.lease = problem;
+            self.0.problems.notify_one();
+        }
+    }
+
+    /// This process does not lead, and needs no rights but that to the Lease.
+    pub(super) fn rest(&self) {
+        if !std::mem::take(&mut self.state().denied).is_empty() {
+            self.0.problems.notify_one();
+        }
+    }
+
+    /// What is denied, with the words about the first object of each kind.
+    pub(super) fn denied(&self) -> Vec<(Right, String)> {
+        let state = self.state();
+        let lease = match &state.lease {
+            Some(LeaseProblem::Denied(message)) => Some((Right::Lease, message.clone())),
+            _ => None,
+        };
+        let first = |(right, denied): (&Right, &BTreeMap<ObjectRef, String>)| {
+            denied.values().next().map(|message| (*right, message.clone()))
+        };
+        lease.into_iter().chain(state.denied.iter().filter_map(first)).collect()
+    }
+
+    /// Why the Lease cannot be held although it is not denied.
+    pub(super) fn lease_failure(&self) -> Option<String> {
+        match &self.state().lease {
+            Some(LeaseProblem::Failing(message)) => Some(message.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits until [`Self::denied`] or [`Self::lease_failure`] says something else.
     pub(super) async fn problems(&self) {
         self.0.problems.notified().await;
     }
 }
 
 impl State {
-    fn decide(&self, object: &ObjectRef, owner: &str) -> Decision {
-        let Some(entry) = self.objects.get(object) else { return Decision::Nothing };
+    /// The next Service to look at: `own`, that of the gateway's name, before others that select it.
+    fn next_service(&mut self, own: Option<&Key>) -> Option<Key> {
+        let own = own.and_then(|own| self.dirty_services.take(own));
+        own.or_else(|| self.dirty_services.pop_first())
+    }
+
+    fn needs_address(&self, key: &Key, publish: &[Published]) -> bool {
+        let Some(seen) = self.seen_services.get(key).filter(|_| self.services.contains(key)) else { return false };
+        seen.may_have(publish) && self.refused.get(key) != Some(seen)
+    }
+
+    fn decide(&mut self, object: &ObjectRef, owner: &str) -> Decision {
+        let Some(entry) = self.objects.get_mut(object) else { return Decision::Nothing };
         let Some((generation, seen)) = entry.seen else { return Decision::Nothing };
         if seen.is_foreign {
             return Decision::Nothing;
@@ -304,130 +413,23 @@ impl State {
         if self.served.get(object).and_then(|version| version.generation) != Some(generation) {
             return Decision::Ahead;
         }
-        if seen.own.is_none() && !wanted.always || seen.own == Some(status::wanted(wanted, owner, generation)) {
+        let mut own = status::wanted(wanted, owner, generation);
+        // Istio's analysis replaces all messages with its own whenever the object has an event, and every write is one: that would go on for
+        // good. The condition has the same in words.
+        if entry.written == Some(own) && seen.own.is_some_and(|now| own.lost_messages(now)) {
+            entry.without_messages = Some(generation);
+        }
+        let mut wanted = Arc::clone(wanted);
+        if entry.without_messages == Some(generation) {
+            wanted = Arc::new(wanted.without_messages());
+            own = status::wanted(&wanted, owner, generation);
+        }
+        if seen.own.is_none() && !wanted.always || seen.own == Some(own) {
             return Decision::Nothing;
         }
-        write(Some(Arc::clone(wanted)))
+        write(Some(wanted))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::published;
-    use super::super::status::Stamp;
-    use super::*;
-    use serde_json::json;
-
-    const OWNER: &str = "istio-system/gateway";
-
-    fn object(name: &str) -> ObjectRef {
-        ObjectRef { kind: Kind::Gateway, key: Key { namespace: "a".into(), name: name.into() } }
-    }
-
-    fn served(generations: &[(&str, i64)]) -> Map<ObjectRef, Arc<ObjectVersion>> {
-        let version =
-            |generation| Arc::new(ObjectVersion { resource_version: "1".into(), generation: Some(generation) });
-        generations.iter().map(|(name, generation)| (object(name), version(*generation))).collect()
-    }
-
-    fn status(always: bool) -> Arc<Status> {
-        let (reason, message, messages) = ("Served", "served".to_owned(), Vec::new());
-        Arc::new(Status { reconciled: true, reason, message, messages, always })
-    }
-
-    fn stamp(owner: &str) -> Stamp<'_> {
-        Stamp { owner, generation: 1, now: "now" }
-    }
-
-    fn taken(statuses: &Statuses) -> Vec<(String, bool, i64)> {
-        let mut all = Vec::new();
-        while let Some(Task::Status(write)) = statuses.take() {
-            all.push((write.object.key.name.to_string(), write.wanted.is_some(), write.generation));
-        }
-        all
-    }
-
-    #[test]
-    fn only_what_differs_is_written_and_only_of_versions_that_are_served() {
-        let statuses = Statuses::new(OWNER.into(), true, Vec::new());
-        statuses.observe(&object("one"), 1, None);
-        assert_eq!(taken(&statuses), [], "nothing is known to be wanted");
-        statuses.want(
-            &served(&[("one", 1), ("two", 1)]),
-            [(object("one"), Some(status(true))), (object("two"), Some(status(true)))],
-        );
-        assert_eq!(taken(&statuses), [("one".to_owned(), true, 1)], "the other has not been seen");
-        // What was written is seen, and is what is wanted.
-        let patch = status::merge(None, Some(&status(true)), stamp(OWNER)).unwrap();
-        statuses.observe(&object("one"), 1, Some(&patch));
-        assert_eq!(taken(&statuses), []);
-        // A new generation waits until it is served.
-        statuses.observe(&object("one"), 2, Some(&patch));
-        assert_eq!(taken(&statuses), []);
-        statuses.want(&served(&[("one", 2), ("two", 1)]), []);
-        assert_eq!(taken(&statuses), [("one".to_owned(), true, 2)]);
-        // What could not be written is tried again, unless the object is gone.
-        let write = Write { object: object("one"), wanted: Some(status(true)), generation: 2 };
-        statuses.put_back(Task::Status(write.clone()));
-        assert_eq!(taken(&statuses).len(), 1);
-        statuses.forget(&object("one"));
-        statuses.put_back(Task::Status(write));
-        assert_eq!(taken(&statuses), []);
-    }
-
-    #[test]
-    fn what_concerns_another_gateway_is_left_to_it() {
-        let statuses = Statuses::new(OWNER.into(), true, Vec::new());
-        let of = |owner: &str| status::merge(None, Some(&status(true)), stamp(owner)).unwrap();
-        statuses.observe(&object("foreign"), 1, Some(&of("istio-system/other")));
-        statuses.observe(&object("new"), 1, None);
-        statuses.observe(&object("own"), 1, Some(&of(OWNER)));
-        let all = served(&[("foreign", 1), ("new", 1), ("own", 1)]);
-        // Without findings, what needs no entry gets none, and what has one keeps it.
-        statuses.want(&all, ["foreign", "new", "own"].map(|name| (object(name), Some(status(false)))));
-        assert_eq!(taken(&statuses), []);
-        statuses.want(&all, ["foreign", "new", "own"].map(|name| (object(name), None)));
-        assert_eq!(taken(&statuses), [("own".to_owned(), false, 1)]);
-        statuses.look_at_all();
-        assert_eq!(taken(&statuses).len(), 1, "a new leader looks at all of them");
-    }
-
-    #[test]
-    fn an_address_is_published_once_where_it_may_be() {
-        let statuses = Statuses::new(OWNER.into(), true, vec![Published::parse("192.0.2.1")]);
-        let key = |name: &str| Key { namespace: "istio-system".into(), name: name.into() };
-        let service = |ingress: Value| json!({"spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": ingress}}});
-        statuses.observe_service(&key("own"), &service(json!([])));
-        statuses.observe_service(&key("other"), &service(json!([])));
-        statuses.want(&Map::default(), []);
-        statuses.want_services([key("own")].into());
-        assert_eq!((statuses.take(), statuses.take()), (Some(Task::Service(key("own"))), None));
-        statuses.observe_service(&key("own"), &service(json!([{"ip": "192.0.2.1", "ipMode": "VIP"}])));
-        assert_eq!(statuses.take(), None);
-        statuses.observe_service(&key("own"), &service(json!([{"ip": "192.0.2.9"}])));
-        assert_eq!(statuses.take(), Some(Task::Service(key("own"))), "the API server knows whose it is");
-        statuses.refuse(&key("own"));
-        statuses.put_back(Task::Service(key("own")));
-        assert_eq!(statuses.take(), None);
-        statuses.observe_service(&key("own"), &service(Value::Null));
-        assert_eq!(statuses.take(), Some(Task::Service(key("own"))));
-        assert_eq!(
-            published::patch(&key("own"), statuses.published())["status"]["loadBalancer"]["ingress"],
-            json!([{"ip": "192.0.2.1"}])
-        );
-    }
-
-    #[test]
-    fn one_denial_is_reported_until_it_is_over() {
-        let statuses = Statuses::new(OWNER.into(), true, Vec::new());
-        let (lease, gateways) = (Right::Lease, Right::Status(Kind::Gateway));
-        statuses.deny(gateways, Some("one"));
-        statuses.deny(gateways, Some("two"));
-        assert_eq!(statuses.denied(), [(gateways, "one".to_owned())]);
-        statuses.deny(lease, Some("three"));
-        statuses.rest();
-        assert_eq!(statuses.denied(), [(lease, "three".to_owned())]);
-        statuses.deny(lease, None);
-        assert_eq!(statuses.denied(), []);
-    }
-}
+mod tests;

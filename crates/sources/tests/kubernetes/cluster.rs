@@ -44,7 +44,7 @@ impl Cluster {
         let path: PathBuf = folder.path().join("config");
         std::fs::write(&path, kubeconfig).unwrap();
         let [first, longest, install, removal] = [5, 20, 20, 100].map(Duration::from_millis);
-        let (further, nodes) = (10 * TIMEOUT, Duration::ZERO);
+        let (further, unused) = (10 * TIMEOUT, Duration::ZERO);
         let mut settings = KubernetesSettings {
             access: Access { kubeconfig: Some(path), context: None },
             namespace: "istio-system".into(),
@@ -52,7 +52,7 @@ impl Cluster {
             certificates: None,
             with_nodes: false,
             state: None,
-            pace: Pace { first, longest, install, removal, further, nodes },
+            pace: Pace { first, longest, install, removal, further, unused },
             write: None,
         };
         change(&mut settings);

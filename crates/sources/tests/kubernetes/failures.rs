@@ -124,13 +124,12 @@ async fn fewer_objects_are_asked_for_where_a_page_is_too_large() {
     let large = "x".repeat(50_000);
     for number in 0..400 {
         server.put(serde_json::json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": large},
-            "metadata": {"name": format!("c{number}"), "namespace": "istio-system"},
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("n{number}"), "annotations": {"a": large}},
         }));
     }
     let mut cluster = Cluster::follow(&server).await;
-    assert_eq!(cluster.complete().await.set.config_maps.size(), 400);
-    let of_size = |size: usize| server.requests(&format!("/configmaps?&limit={size}"));
+    assert_eq!(cluster.complete().await.set.namespaces.size(), 400);
+    let of_size = |size: usize| server.requests(&format!("/namespaces?&limit={size}"));
     assert_eq!((of_size(500), of_size(250)), (1, 2));
 }
 

@@ -7,6 +7,12 @@ use sources::Loaded;
 use std::sync::Arc;
 use testkit::api_server::ApiServer;
 
+const RULES: &str = "/apis/networking.istio.io/v1/destinationrules";
+/// Listings of all Pods.
+const PODS: &str = "/api/v1/pods?&fieldSelector";
+const SUBSETS: &str = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec:\n  host: c\n  \
+                       subsets: [{name: v1, labels: {version: v1}}]\n";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_something_refers_to_is_kept() {
     let server = ApiServer::start().unwrap();
@@ -41,16 +47,78 @@ async fn only_what_something_refers_to_is_kept() {
     cluster.until("the new address", |loaded| address(loaded) == ["10.0.0.8"]).await;
 
     // Subsets need the labels of the Pods that endpoints name.
-    server.apply(
-        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec:\n  host: c\n  subsets: \
-         [{name: v1, labels: {version: v1}}]\n",
-    );
+    server.apply(SUBSETS);
     let pods = |loaded: &Loaded| loaded.set.pods.keys().map(|key| key.name.to_string()).collect::<Vec<_>>();
     cluster.until("the Pod of the endpoint", |loaded| pods(loaded) == ["c-pod"]).await;
-    let listings = server.requests("/api/v1/pods?&fieldSelector");
-    assert_eq!(listings, 1, "before, no subset needs the labels of Pods");
-    server.delete("/apis/networking.istio.io/v1/destinationrules", "a", "d");
+    assert_eq!(server.requests(PODS), 1, "before, no subset needs the labels of Pods");
+    server.delete(RULES, "a", "d");
     cluster.until("no Pods", |loaded| pods(loaded).is_empty()).await;
+    // They are listed with the next subset, and not to learn that none is needed.
+    server.apply(SUBSETS);
+    cluster.until("the Pod again", |loaded| pods(loaded) == ["c-pod"]).await;
+    assert_eq!(server.requests(PODS), 2);
+}
+
+/// Whoever may write a rule could have all Pods listed time after time otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_followed_for_a_while_when_no_subset_needs_them_any_more() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    server.apply(&route("r", "c"));
+    server.apply(&slice("a", "c", "10.0.0.1"));
+    server.apply(&pod("c-pod"));
+    server.apply(SUBSETS);
+    let mut cluster =
+        Cluster::with(&server.kubeconfig(), |settings| settings.pace.unused = 10 * testkit::wait::TIMEOUT).await;
+    assert_eq!(cluster.complete().await.set.pods.size(), 1);
+    for _ in 0..3 {
+        server.delete(RULES, "a", "d");
+        let loaded = cluster.until("no rule", |loaded| loaded.set.destination_rules.size() == 0).await;
+        assert_eq!(loaded.set.pods.size(), 1);
+        server.apply(SUBSETS);
+        cluster.until("the rule", |loaded| loaded.set.destination_rules.size() == 1).await;
+    }
+    assert_eq!(server.requests(PODS), 1);
+}
+
+/// Controllers that elect a leader by a ConfigMap write it every few seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn gw_14_config_maps_are_kept_that_are_the_mesh_settings_or_that_a_gateway_names() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    for name in ["istio", "istio-leader", "trusted"] {
+        server.apply(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: istio-system}}\ndata: {{a: b}}\n"
+        ));
+    }
+    let maps = |loaded: &Loaded| loaded.set.config_maps.keys().map(|key| key.name.to_string()).collect::<Vec<_>>();
+    let mut cluster = Cluster::follow(&server).await;
+    assert_eq!(maps(cluster.complete().await), ["istio"]);
+    let names = |name: &str| {
+        let tls = format!("mode: MUTUAL, caCertCredentialName: 'configmap://istio-system/{name}'");
+        GATEWAY.replace("mode: SIMPLE", &tls)
+    };
+    let has_both = |loaded: &Loaded| {
+        let mut maps = maps(loaded);
+        maps.sort();
+        maps == ["istio", "trusted"]
+    };
+    server.apply(&names("trusted"));
+    cluster.until("what is named", has_both).await;
+    server.apply(&names("istio"));
+    cluster.until("what is not named any more is gone", |loaded| maps(loaded) == ["istio"]).await;
+    server.apply(GATEWAY);
+    let is_simple = |loaded: &Loaded| {
+        loaded.set.gateways.values().all(|one| {
+            one.spec
+                .servers
+                .iter()
+                .filter_map(|server| server.tls.as_ref())
+                .all(|tls| tls.ca_cert_credential_name.is_empty())
+        })
+    };
+    let loaded = cluster.until("no ConfigMap is named", is_simple).await;
+    assert_eq!(maps(loaded), ["istio"], "the mesh settings need no name");
 }
 
 #[tokio::test(flavor = "multi_thread")]

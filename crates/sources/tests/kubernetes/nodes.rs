@@ -51,7 +51,7 @@ async fn nodes_are_kept_for_a_while_when_nothing_refers_to_them_any_more() {
     server.apply(RULE);
     server.apply(&node("r1"));
     let mut cluster = Cluster::with(&server.kubeconfig(), |settings| {
-        (settings.with_nodes, settings.pace.nodes) = (true, 10 * TIMEOUT);
+        (settings.with_nodes, settings.pace.unused) = (true, 10 * TIMEOUT);
     })
     .await;
     assert_eq!(cluster.complete().await.set.nodes.size(), 1);
