@@ -138,7 +138,7 @@ fn for_client(context: CompileContext<'_>, client: &Workload, key: ClusterKey<'_
         credential: injected.credential,
     };
     let of_policy = cluster.policy.as_ref().map(|policy| {
-        let key = Key { namespace: Arc::clone(&policy.namespace), name: Arc::clone(&policy.name) };
+        let key = Key::new(Arc::clone(&policy.namespace), Arc::clone(&policy.name));
         (key, notes)
     });
     let of_subset = rules.as_ref().and_then(|rules| empty_subset(rules, key.subset(), &cluster));
@@ -165,14 +165,13 @@ fn guarded(host: &str) -> Notes {
 fn passthrough(context: CompileContext<'_>, id: &ClusterId) -> Cluster {
     let effective = Effective::default();
     let endpoints = EndpointSource::Dynamic(DynamicEndpoints { port: None, allowed: Arc::default() });
-    let key = Key { namespace: texts::shared(""), name: texts::shared("") };
     Cluster {
         id: id.clone(),
         host: texts::shared("*"),
         origin: Origin {
             kind: ObjectKind::ServiceEntry,
-            namespace: key.namespace,
-            name: key.name,
+            namespace: texts::shared(""),
+            name: texts::shared(""),
             rule: texts::shared(""),
         },
         policy: None,

@@ -169,7 +169,7 @@ impl<'a> Finder<'a, '_> {
             let own = &self.workload.namespace;
             return Err(Fault::Missing(format!("Secrets are taken from namespace {own} alone, not from {namespace}")));
         }
-        let key = Key { namespace: Arc::clone(&self.workload.namespace), name: plain.into() };
+        let key = Key::new(Arc::clone(&self.workload.namespace), plain);
         self.used.objects.insert(key.clone());
         let found = self.context.set.secrets.get(&key).filter(|secret| !is_ignored(&secret.spec.kind));
         match found {
@@ -180,7 +180,7 @@ impl<'a> Finder<'a, '_> {
 
     fn config_map(&mut self, name: &str) -> Result<Authority<'a>, Fault> {
         let (namespace, plain) = name.split_once('/').unwrap_or((&self.workload.namespace, name));
-        let key = Key { namespace: namespace.into(), name: plain.into() };
+        let key = Key::new(namespace, plain);
         self.used.objects.insert(key.clone());
         let Some(map) = self.context.set.config_maps.get(&key) else {
             return Err(Fault::Missing(format!("there is no ConfigMap {key}")));

@@ -74,7 +74,8 @@ impl<'a> Merged<'a> {
 
     /// The oldest of the rules.
     pub(crate) fn origin(&self) -> Option<Origin> {
-        let Key { namespace, name } = self.rules.first()?.key.clone();
+        let key = &self.rules.first()?.key;
+        let (namespace, name) = (Arc::clone(&key.namespace), Arc::clone(&key.name));
         Some(Origin { kind: ObjectKind::DestinationRule, namespace, name, rule: texts::shared("") })
     }
 

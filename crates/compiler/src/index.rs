@@ -215,7 +215,7 @@ impl Index {
 /// Which Service a slice belongs to.
 pub(crate) fn service_of_slice(object: &Object<EndpointSlice>) -> Option<Key> {
     let name = object.meta.labels.get(SERVICE_NAME)?;
-    Some(Key { namespace: Arc::clone(&object.key.namespace), name: (**name).into() })
+    Some(Key::new(Arc::clone(&object.key.namespace), &**name))
 }
 
 /// The value of a text, which keeps the text that it has.

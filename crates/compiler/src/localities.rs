@@ -221,7 +221,7 @@ fn labels_of_node<'s>(set: &'s ResourceSet, name: &str) -> Option<&'s Labels> {
     if name.is_empty() || set.nodes.is_empty() {
         return None;
     }
-    Some(&set.nodes.get(&Key { namespace: "".into(), name: name.into() })?.meta.labels)
+    Some(&set.nodes.get(&Key::new("", name))?.meta.labels)
 }
 
 /// What the labels of a Node say, with the zone that is known besides; `None`: nothing.

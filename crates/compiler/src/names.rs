@@ -23,7 +23,7 @@ pub(crate) fn service_host(name: &str, namespace: &str, domain: &str) -> String 
 pub(crate) fn service_of_host(host: &str, domain: &str) -> Option<Key> {
     let own = host.strip_suffix(domain)?.strip_suffix(".svc.")?;
     let (name, namespace) = own.split_once('.')?;
-    (!name.is_empty() && !namespace.contains('.')).then(|| Key { namespace: namespace.into(), name: name.into() })
+    (!name.is_empty() && !namespace.contains('.')).then(|| Key::new(namespace, name))
 }
 
 /// The delegate that a rule names, if it delegates.
@@ -31,7 +31,7 @@ pub(crate) fn delegate(rule: &HttpRoute, root: &Key) -> Option<Key> {
     let named = rule.delegate.as_ref()?;
     let own = named.namespace.is_empty();
     let namespace = if own { Arc::clone(&root.namespace) } else { (*named.namespace).into() };
-    Some(Key { namespace, name: (*named.name).into() })
+    Some(Key::new(namespace, &*named.name))
 }
 
 /// A Gateway as VirtualServices name it: `name`, `namespace/name`, `./name`, or the old `name.namespace.svc.domain` (VS-02).
@@ -41,11 +41,9 @@ pub fn gateway(text: &str, namespace: &Arc<str>, domain: &str) -> Option<Key> {
         return None;
     }
     Some(match text.split_once('/') {
-        Some((".", name)) => Key { namespace: Arc::clone(namespace), name: name.into() },
-        Some((other, name)) => Key { namespace: other.into(), name: name.into() },
-        None => {
-            legacy_gateway(text, domain).unwrap_or_else(|| Key { namespace: Arc::clone(namespace), name: text.into() })
-        }
+        Some((".", name)) => Key::new(Arc::clone(namespace), name),
+        Some((other, name)) => Key::new(other, name),
+        None => legacy_gateway(text, domain).unwrap_or_else(|| Key::new(Arc::clone(namespace), text)),
     })
 }
 
@@ -54,7 +52,7 @@ fn legacy_gateway(text: &str, domain: &str) -> Option<Key> {
     let own =
         text.strip_suffix(domain).and_then(|rest| rest.strip_suffix(".svc.")).or_else(|| text.strip_suffix(".svc"));
     let (name, namespace) = own.unwrap_or(text).split_once('.')?;
-    (!namespace.contains('.')).then(|| Key { namespace: namespace.into(), name: name.into() })
+    (!namespace.contains('.')).then(|| Key::new(namespace, name))
 }
 
 /// Port, subset and host of `outbound|port|subset|host`. The cluster for all destinations has the host `*`.

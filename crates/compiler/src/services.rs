@@ -51,7 +51,8 @@ impl<'a> Backing<'a> {
             Self::Service(_) => ObjectKind::Service,
             Self::Entry(_) => ObjectKind::ServiceEntry,
         };
-        let Key { namespace, name } = self.key().clone();
+        let key = self.key();
+        let (namespace, name) = (Arc::clone(&key.namespace), Arc::clone(&key.name));
         Origin { kind, namespace, name, rule: texts::shared("") }
     }
 

@@ -37,7 +37,7 @@ pub(crate) fn add(
         let address = open.as_ref().and_then(external_address);
         let own: Vec<&Key> = set.services.iter().filter(|(_, one)| is_for(one, workload)).map(|(key, _)| key).collect();
         if own.is_empty() {
-            let key = Key { namespace: workload.namespace.clone(), name: service_name(workload) };
+            let key = Key::new(workload.namespace.clone(), service_name(workload));
             let object = ObjectRef { kind: Kind::Service, key };
             // A Service of that name with another selector is the user's own.
             if services.iter().all(|(other, _)| *other != object) {

@@ -279,8 +279,7 @@ fn of_gateway(args: &GetArgs, kinds: &BTreeSet<Kind>) -> Result<Objects> {
         let text = |path: &str| item.pointer(path).and_then(Value::as_str).unwrap_or_default();
         let group = text("/apiVersion").rsplit_once('/').map_or("", |(group, _)| group);
         let kind = ApiResource::named(group, text("/kind")).ok_or_else(|| anyhow!("{}: unknown kind", asked()))?.kind;
-        let key =
-            resources::key::Key { namespace: text("/metadata/namespace").into(), name: text("/metadata/name").into() };
+        let key = resources::key::Key::new(text("/metadata/namespace"), text("/metadata/name"));
         objects.push((ObjectRef { kind, key }, item.clone()));
     }
     Ok(objects)

@@ -87,7 +87,7 @@ fn of_config_map(set: &ResourceSet, settings: &Settings) -> Option<Written> {
     let own = settings.workloads.first().map(|workload| Arc::clone(&workload.namespace));
     let namespaces = [Some(Arc::from("istio-system")), own];
     namespaces.into_iter().flatten().find_map(|namespace: Arc<str>| {
-        let key = Key { namespace, name: NAME.into() };
+        let key = Key::new(namespace, NAME);
         let text = set.config_maps.get(&key)?.spec.data.get(DATA)?;
         let object = ObjectRef { kind: Kind::ConfigMap, key };
         let source = set.source(&object);

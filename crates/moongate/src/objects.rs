@@ -17,7 +17,7 @@ pub(crate) fn object_ref(origin: &ir::Origin) -> ObjectRef {
         ir::ObjectKind::AuthorizationPolicy => Kind::AuthorizationPolicy,
         ir::ObjectKind::RequestAuthentication => Kind::RequestAuthentication,
     };
-    ObjectRef { kind, key: Key { namespace: Arc::clone(&origin.namespace), name: Arc::clone(&origin.name) } }
+    ObjectRef { kind, key: Key::new(Arc::clone(&origin.namespace), Arc::clone(&origin.name)) }
 }
 
 /// The file and line where an object's document begins.

@@ -1,7 +1,8 @@
 //! What tells objects apart.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The kinds that are read.
@@ -56,13 +57,45 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Namespace and name of an object of a known kind; the namespace of a cluster-wide object is empty.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Key {
+/// Namespace and name of an object of a known kind; the namespace of a cluster-wide object is empty. One pointer: clones share the names,
+/// and maps of many objects stay small.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<Names>);
+
+/// What a [`Key`] refers to.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Names {
     /// The namespace; `default` where YAML gives none.
     pub namespace: Arc<str>,
     /// The name.
     pub name: Arc<str>,
+}
+
+impl Key {
+    /// The key of these names.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self(Arc::new(Names { namespace: namespace.into(), name: name.into() }))
+    }
+}
+
+impl Deref for Key {
+    type Target = Names;
+
+    fn deref(&self) -> &Names {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
 }
 
 impl fmt::Display for Key {

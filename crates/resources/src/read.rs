@@ -205,8 +205,8 @@ impl Reader<'_> {
             return self.add(prefix, general(code::UNKNOWN_KIND, field, message, help));
         }
         let text = |name: &str| fields.get("metadata").and_then(|metadata| metadata.get(name)?.as_str());
-        let namespace = text("namespace").filter(|namespace| !namespace.is_empty()).unwrap_or("default").into();
-        let key = Key { namespace, name: text("name").unwrap_or_default().into() };
+        let namespace = text("namespace").filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+        let key = Key::new(namespace, text("name").unwrap_or_default());
         self.reading.foreign.push(Foreign { version, kind, key });
     }
 }

@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     fn entry(address: &str) -> AnyObject {
-        let key = Key { namespace: "default".into(), name: "a".into() };
+        let key = Key::new("default", "a");
         let spec = WorkloadEntry { address: address.into(), ..WorkloadEntry::default() };
         AnyObject::WorkloadEntry(Arc::new(Object { key, meta: Meta::default(), source: None, spec }))
     }

@@ -5,7 +5,6 @@
 #![cfg(unix)]
 
 use resources::code;
-use resources::key::Key;
 use sources::{FileReader, Loaded};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -22,7 +21,7 @@ fn entry(name: &str, address: &str) -> String {
 /// The names and addresses of all entries.
 fn entries(loaded: &Loaded) -> Vec<String> {
     let all = loaded.set.workload_entries.iter();
-    all.map(|(Key { name, .. }, object)| format!("{name} {}", object.spec.address)).collect()
+    all.map(|(key, object)| format!("{} {}", key.name, object.spec.address)).collect()
 }
 
 fn codes(loaded: &Loaded) -> Vec<&'static str> {

@@ -16,7 +16,7 @@ fn entry(name: &str, address: &str) -> String {
 }
 
 fn address(loaded: &Loaded, name: &str) -> Option<String> {
-    let key = Key { namespace: "default".into(), name: name.into() };
+    let key = Key::new("default", name);
     loaded.set.workload_entries.get(&key).map(|object| object.spec.address.to_string())
 }
 
@@ -39,7 +39,7 @@ fn a_changed_document_changes_its_object_alone() {
     assert!(source.refresh().is_none(), "nothing changed");
     fs::write(&file, format!("{}---\n{}", entry("one", "1.1.1.1"), entry("two", "2.2.2.22"))).unwrap();
     let second = source.refresh().unwrap();
-    let changed = ObjectRef { kind: Kind::WorkloadEntry, key: Key { namespace: "default".into(), name: "two".into() } };
+    let changed = ObjectRef { kind: Kind::WorkloadEntry, key: Key::new("default", "two") };
     assert_eq!(&*second.set.changed, [changed]);
 }
 
@@ -271,8 +271,7 @@ fn gateways_that_are_written_and_not_there_are_known_with_the_reason() {
     let istio = "networking.istio.io/v1";
     fs::write(&file, gateway("bad", istio, 0) + &gateway("other", "gateway.networking.k8s.io/v1", 80)).unwrap();
     let mut source = source(folder.path());
-    let object =
-        |name: &str| ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: name.into() } };
+    let object = |name: &str| ObjectRef { kind: Kind::Gateway, key: Key::new("default", name) };
     let first = source.refresh().unwrap().set;
     let selector = Some([("istio".into(), "egressgateway".into())].into_iter().collect());
     let invalid = Absence::Invalid { code: code::GATEWAY_PORT_NUMBER, selector };

@@ -45,7 +45,7 @@ fn put(name: &str) -> SourceEvent {
 }
 
 fn namespace(name: &str) -> ObjectRef {
-    ObjectRef { kind: Kind::Namespace, key: Key { namespace: "".into(), name: name.into() } }
+    ObjectRef { kind: Kind::Namespace, key: Key::new("", name) }
 }
 
 #[tokio::test]

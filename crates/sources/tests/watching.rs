@@ -4,7 +4,6 @@
 #![cfg(target_os = "linux")]
 
 use resources::code;
-use resources::key::Key;
 use sources::{FileReader, Loaded};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -58,7 +57,7 @@ impl Watched {
         }
         let Some(loaded) = &self.last else { return Default::default() };
         let all = loaded.set.workload_entries.iter();
-        let entries = all.map(|(Key { name, .. }, object)| format!("{name} {}", object.spec.address)).collect();
+        let entries = all.map(|(key, object)| format!("{} {}", key.name, object.spec.address)).collect();
         (entries, loaded.diagnostics.iter().map(|one| one.code).collect())
     }
 }

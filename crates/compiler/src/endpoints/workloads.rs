@@ -13,7 +13,7 @@ pub(super) fn workload_entries<'a>(
     namespace: &'a str,
     selector: &'a Labels,
 ) -> impl Iterator<Item = &'a Arc<Object<WorkloadEntry>>> {
-    let from = resources::key::Key { namespace: namespace.into(), name: "".into() };
+    let from = resources::key::Key::new(namespace, "");
     context
         .set
         .workload_entries

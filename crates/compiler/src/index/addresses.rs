@@ -76,7 +76,7 @@ impl Addresses {
 /// The Pod that an endpoint of `namespace` names.
 pub(crate) fn pod_of(target: &TargetRef, namespace: &Arc<str>) -> Option<Key> {
     let namespace = if target.namespace.is_empty() { Arc::clone(namespace) } else { (*target.namespace).into() };
-    (&*target.kind == "Pod").then(|| Key { namespace, name: (*target.name).into() })
+    (&*target.kind == "Pod").then(|| Key::new(namespace, &*target.name))
 }
 
 fn addresses(object: &Object<Pod>) -> impl Iterator<Item = IpAddr> {

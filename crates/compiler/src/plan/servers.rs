@@ -6,7 +6,7 @@ use crate::hosts::ServerHosts;
 use crate::plan::owner::Owner;
 use crate::report::Notes;
 use ir::{ListenerId, Origin, OriginalDestination, ProxyUsers, TableId, Termination};
-use resources::key::{Key, ObjectRef};
+use resources::key::ObjectRef;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -136,7 +136,7 @@ impl ServerPlace {
         rule: &str,
         kind: &ServerKind,
     ) -> Self {
-        let Key { namespace, name } = &owner.object.key;
+        let (namespace, name) = (&owner.object.key.namespace, &owner.object.key.name);
         let table = |server| Some(Arc::new(TableId { listener: (*listener).clone(), server }));
         let table = match kind {
             ServerKind::Http { .. } => table(None),

@@ -45,7 +45,7 @@ impl Edited {
     }
 
     fn delete(&mut self, name: &str) -> Work {
-        let key = Key { namespace: "default".into(), name: name.into() };
+        let key = Key::new("default", name);
         self.change([Change::Delete(ObjectRef { kind: Kind::Gateway, key })])
     }
 }

@@ -97,7 +97,7 @@ impl Files {
 
 /// Where the configuration expects the backend of a host, and the file that says so. `None` where it expects none on this machine.
 fn backend(objects: &ResourceSet, host: &str) -> Option<(PathBuf, SocketAddr)> {
-    let key = Key { namespace: "default".into(), name: format!("{host}-1").into() };
+    let key = Key::new("default", format!("{host}-1"));
     let slice = objects.endpoint_slices.get(&key)?;
     let ip: IpAddr = slice.spec.endpoints.first()?.addresses.first()?.parse().ok()?;
     let port = slice.spec.ports.first()?.port.filter(|port| *port != 0)?;

@@ -131,7 +131,7 @@ fn ports(key: &Key, addition: &Addition, with: Option<&Value>, out: &mut String)
         .iter()
         .map(|(number, protocol)| json!({"op": "add", "path": "/spec/ports/-", "value": port(*number, *protocol)}))
         .collect();
-    let Key { namespace, name } = key;
+    let (namespace, name) = (&key.namespace, &key.name);
     let operations = Value::from(operations);
     comment(
         out,

@@ -114,7 +114,7 @@ fn entry_of(rule: &str) -> Option<Key> {
         let is_plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
         text.bytes().all(is_plain) && text.starts_with(|c: char| c.is_ascii_alphanumeric())
     };
-    (is_name(namespace) && is_name(name)).then(|| Key { namespace: namespace.into(), name: name.into() })
+    (is_name(namespace) && is_name(name)).then(|| Key::new(namespace, name))
 }
 
 /// What was asked for; `None` where the record does not say.

@@ -19,7 +19,7 @@ fn suggest_with(log: &str, known: Known, wildcards: bool) -> String {
 
 /// ServiceEntries in `default`.
 fn known(entries: &[(&str, Value)]) -> Known {
-    let key = |name: &str| Key { namespace: "default".into(), name: name.into() };
+    let key = |name: &str| Key::new("default", name);
     Known(entries.iter().map(|(name, object)| (key(name), object.clone())).collect())
 }
 

@@ -146,7 +146,7 @@ fn gateway(name: &str, port: u16) -> SourceEvent {
 }
 
 fn gateway_ref(name: &str) -> ObjectRef {
-    ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: name.into() } }
+    ObjectRef { kind: Kind::Gateway, key: Key::new("default", name) }
 }
 
 fn unavailable(kind: Kind) -> SourceEvent {

@@ -106,7 +106,7 @@ async fn rejected_objects_of_others_are_left_alone() {
     assert_eq!(loaded.set.gateways.size() + loaded.set.virtual_services.size(), 0);
     let found = Found::of(&current);
     let wanted = |kind: Kind, name: &str| {
-        let object = ObjectRef { kind, key: Key { namespace: "a".into(), name: name.into() } };
+        let object = ObjectRef { kind, key: Key::new("a", name) };
         assert!(current.versions.get(&object).is_some(), "{object}");
         sink.wanted(&object, &current, &found).map(|status| (status.reconciled, status.always))
     };
@@ -121,7 +121,7 @@ async fn rejected_objects_of_others_are_left_alone() {
 async fn versions_count_as_applied_once_no_part_of_the_process_is_behind() {
     let server = ApiServer::start().unwrap();
     let (_source, mut sink) = source(&server).await;
-    let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "a".into(), name: "g".into() } };
+    let object = ObjectRef { kind: Kind::Gateway, key: Key::new("a", "g") };
     let at = |generation: i64, behind: &[Diagnostic]| {
         let version = Arc::new(ObjectVersion { resource_version: "1".into(), generation: Some(generation) });
         let versions = [(object.clone(), version)].into_iter().collect();

@@ -51,7 +51,7 @@ fn an_unknown_field_is_named_with_its_place_and_the_nearest_name() {
     assert_eq!((first.code, first.field.as_str()), (code::UNKNOWN_FIELD, "spec.servers[0].host"));
     assert_eq!(first.help.as_deref(), Some("did you mean `hosts`?"));
     assert_eq!(first.position.as_ref().map(|p| (p.line, p.column)), Some((8, 5)));
-    let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: "g".into() } };
+    let object = ObjectRef { kind: Kind::Gateway, key: Key::new("default", "g") };
     assert_eq!(
         reading.rejected,
         [Rejected { object, code: code::UNKNOWN_FIELD, guard: None, selector: Some(Labels::default()) }]
@@ -230,7 +230,7 @@ fn the_places_of_a_document_are_found_once_however_many_findings_it_has() {
     let at = whole(&text);
     let mut source = SourceText::new(text.into());
     for i in 0..200_u32 {
-        let key = Key { namespace: "default".into(), name: format!("g{i}").into() };
+        let key = Key::new("default", format!("g{i}"));
         let at = source.locate(&ObjectRef { kind: Kind::Gateway, key }, &at, "spec.servers[0].port.number");
         assert_eq!(at, Some((10 + 8 * i, 14)));
     }
@@ -251,7 +251,7 @@ fn lists_are_written_out() {
 #[test]
 fn foreign_kinds_are_no_errors() {
     let reading = read_all("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n");
-    let key = Key { namespace: "default".into(), name: "x".into() };
+    let key = Key::new("default", "x");
     assert_eq!(reading.foreign, [Foreign { version: "apps/v1".to_owned(), kind: "Deployment".to_owned(), key }]);
     assert!(reading.diagnostics.is_empty());
 }
@@ -287,7 +287,7 @@ fn whole(text: &str) -> SourceLocation {
 #[test]
 fn a_field_is_located_again() {
     let text = format!("---\n{GATEWAY}");
-    let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "default".into(), name: "g".into() } };
+    let object = ObjectRef { kind: Kind::Gateway, key: Key::new("default", "g") };
     let at = whole(&text);
     assert_eq!(read_all(&text).objects[0].source().unwrap().fingerprint, at.fingerprint);
     let mut source = SourceText::new(text.clone().into());

@@ -58,5 +58,5 @@ pub(super) fn key(kind: Kind, name: &str, namespace: &str) -> Key {
         "" => "default".into(),
         namespace => namespace.into(),
     };
-    Key { namespace, name: Arc::from(name) }
+    Key::new(namespace, name)
 }

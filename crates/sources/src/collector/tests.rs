@@ -27,7 +27,7 @@ fn gateway(name: &str) -> AnyObject {
 }
 
 fn object(kind: Kind, name: &str) -> ObjectRef {
-    ObjectRef { kind, key: Key { namespace: "default".into(), name: name.into() } }
+    ObjectRef { kind, key: Key::new("default", name) }
 }
 
 fn entry_ref(name: &str) -> ObjectRef {

@@ -107,10 +107,10 @@ impl Keeper {
                 (Kind::EndpointSlice, unwanted.flat_map(|service| self.slices.of(service)).collect())
             }
             Reference::Secret(name) => {
-                (Kind::Secret, vec![Key { namespace: Arc::clone(&self.namespace), name: Arc::clone(name) }])
+                (Kind::Secret, vec![Key::new(Arc::clone(&self.namespace), Arc::clone(name))])
             }
             Reference::ConfigMap(name) if &**name != MESH => {
-                (Kind::ConfigMap, vec![Key { namespace: Arc::clone(&self.namespace), name: Arc::clone(name) }])
+                (Kind::ConfigMap, vec![Key::new(Arc::clone(&self.namespace), Arc::clone(name))])
             }
             Reference::ConfigMap(_) => return,
             Reference::Pod(key) => (Kind::Pod, vec![key.clone()]),
@@ -173,7 +173,7 @@ impl Keeper {
         // The name that the object has itself is not kept twice.
         let object = read.as_ref().map_or(object, |read| read.object_ref());
         let namespace = Arc::clone(&object.key.namespace);
-        let service = service.map(|Key { name, .. }| Key { namespace, name });
+        let service = service.map(|service| Key::new(namespace, Arc::clone(&service.name)));
         if let Some(seen) = self.seen.get_mut(&object.kind) {
             seen.insert(object.key.clone());
         }

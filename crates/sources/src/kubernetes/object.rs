@@ -13,7 +13,7 @@ const OF_NODES: [&str; 3] = [REGION, ZONE, SUBZONE];
 pub(super) fn name(kind: Kind, value: &Value) -> Option<ObjectRef> {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-    (!name.is_empty()).then(|| ObjectRef { kind, key: Key { namespace: namespace.into(), name: name.into() } })
+    (!name.is_empty()).then(|| ObjectRef { kind, key: Key::new(namespace, name) })
 }
 
 /// The kind that an object says it is of.
@@ -33,7 +33,7 @@ pub(super) fn version(value: &Value) -> Option<Box<ObjectVersion>> {
 /// The Service of an EndpointSlice.
 pub(super) fn service(object: &ObjectRef, value: &Value) -> Key {
     let service = value.pointer("/metadata/labels/kubernetes.io~1service-name").and_then(Value::as_str);
-    Key { namespace: object.key.namespace.clone(), name: service.unwrap_or_default().into() }
+    Key::new(object.key.namespace.clone(), service.unwrap_or_default())
 }
 
 /// Removes what is not used.

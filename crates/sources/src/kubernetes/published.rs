@@ -96,10 +96,7 @@ mod tests {
         assert!(!may(json!({"type": "LoadBalancer", "loadBalancerClass": "example.com/lb"})));
         assert!(!may(json!({"type": "ClusterIP"})) && !may(json!({})));
         let ingress = json!([{"ip": "192.0.2.1"}, {"hostname": "lb.example.com"}]);
-        assert_eq!(
-            patch(&Key { namespace: "a".into(), name: "b".into() }, &published)["status"]["loadBalancer"]["ingress"],
-            ingress
-        );
+        assert_eq!(patch(&Key::new("a", "b"), &published)["status"]["loadBalancer"]["ingress"], ingress);
         let has = json!({"spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": ingress}}});
         assert!(!Service::of(&has).may_have(&published));
     }

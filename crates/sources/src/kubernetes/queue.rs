@@ -157,7 +157,7 @@ mod tests {
     const OWNER: &str = "istio-system/m";
 
     fn key(name: &str) -> Key {
-        Key { namespace: "istio-system".into(), name: name.into() }
+        Key::new("istio-system", name)
     }
 
     fn pace() -> Pace {

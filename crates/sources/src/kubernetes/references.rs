@@ -89,7 +89,7 @@ impl References {
                 let pods = targets.filter(|target| &*target.kind == "Pod").map(|target| {
                     let namespace =
                         if target.namespace.is_empty() { &*slice.key.namespace } else { &*target.namespace };
-                    Reference::Pod(Key { namespace: namespace.into(), name: (&*target.name).into() })
+                    Reference::Pod(Key::new(namespace, &*target.name))
                 });
                 pods.collect()
             }
@@ -171,7 +171,7 @@ impl References {
 
 /// Stands for what refers to something and is no object: no object has such a name.
 fn nameless(kind: Kind) -> ObjectRef {
-    ObjectRef { kind, key: Key { namespace: "".into(), name: "".into() } }
+    ObjectRef { kind, key: Key::new("", "") }
 }
 
 fn of_gateway(gateway: &Gateway, namespace: &str) -> BTreeSet<Reference> {
@@ -284,7 +284,7 @@ fn slices(host: &str, namespace: Option<&Arc<str>>) -> Option<Reference> {
         _ => return None,
     };
     let is_complete = !name.is_empty() && !namespace.is_empty() && name != "*";
-    is_complete.then(|| Reference::Slices(Key { namespace, name: name.into() }))
+    is_complete.then(|| Reference::Slices(Key::new(namespace, name)))
 }
 
 /// Names of Services in a text, each with its namespace.
@@ -311,7 +311,7 @@ mod tests {
     }
 
     fn of(namespace: &str, name: &str) -> Reference {
-        Reference::Slices(Key { namespace: namespace.into(), name: name.into() })
+        Reference::Slices(Key::new(namespace, name))
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Slices {
     /// The slice is not kept any more.
     pub(super) fn remove(&mut self, slice: &Key) {
         let Some(name) = self.services.remove(slice) else { return };
-        let service = Key { namespace: Arc::clone(&slice.namespace), name };
+        let service = Key::new(Arc::clone(&slice.namespace), name);
         if let Some(slices) = self.by_service.get_mut(&service) {
             slices.retain(|one| *one != slice.name);
             if slices.is_empty() {
@@ -40,7 +40,7 @@ impl Slices {
     pub(super) fn of(&self, service: &Key) -> Vec<Key> {
         let slices = self.by_service.get(service).into_iter().flatten();
         let mut found: Vec<Key> =
-            slices.map(|name| Key { namespace: Arc::clone(&service.namespace), name: Arc::clone(name) }).collect();
+            slices.map(|name| Key::new(Arc::clone(&service.namespace), Arc::clone(name))).collect();
         found.sort_unstable();
         found
     }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> Key {
-        Key { namespace: "a".into(), name: name.into() }
+        Key::new("a", name)
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::follow::Pace;
 use resources::api::{ALL, ApiResource};
-use resources::key::{Key, ObjectRef};
+use resources::key::ObjectRef;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -217,7 +217,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The file of an object; `None` for names that no API server gives.
 fn path(folder: &Path, object: &ObjectRef) -> Option<PathBuf> {
-    let Key { namespace, name } = &object.key;
+    let (namespace, name) = (&object.key.namespace, &object.key.name);
     let is_safe = |text: &str| {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
         text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.len() <= 253 && text.chars().all(is_allowed)
@@ -265,11 +265,12 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use resources::key::Key;
     use resources::key::Kind;
     use serde_json::json;
 
     fn named(name: &str) -> ObjectRef {
-        ObjectRef { kind: Kind::Secret, key: Key { namespace: "a".into(), name: name.into() } }
+        ObjectRef { kind: Kind::Secret, key: Key::new("a", name) }
     }
 
     fn text(name: &str) -> Box<[u8]> {

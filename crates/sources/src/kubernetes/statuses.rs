@@ -130,7 +130,7 @@ impl Statuses {
     pub(super) fn new(owner: Arc<str>, statuses: bool, publish: Vec<Published>) -> Self {
         let (state, work, problems, stop) = Default::default();
         let service = owner.split_once('/');
-        let service = service.map(|(namespace, name)| Key { namespace: namespace.into(), name: name.into() });
+        let service = service.map(|(namespace, name)| Key::new(namespace, name));
         Self(Arc::new(Shared { owner, service, statuses, publish, state, work, problems, stop }))
     }
 

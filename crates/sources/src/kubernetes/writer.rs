@@ -155,7 +155,7 @@ impl Pen {
     /// Reads the status, and replaces what is this gateway's in it, unless it has changed since.
     async fn write_status(&self, write: &Write) -> Outcome {
         let Some(resource) = ApiResource::of(write.object.kind) else { return Outcome::Gone };
-        let Key { namespace, name } = &write.object.key;
+        let (namespace, name) = (&write.object.key.namespace, &write.object.key.name);
         let mut outcome = Outcome::Gone;
         for version in resource.versions {
             let request = Request::new(path(resource, version, Some(namespace)));

@@ -79,7 +79,7 @@ impl Cluster {
 }
 
 pub(crate) fn has(set: &ResourceSet, kind: Kind, namespace: &str, name: &str) -> bool {
-    set.contains(&ObjectRef { kind, key: Key { namespace: namespace.into(), name: name.into() } })
+    set.contains(&ObjectRef { kind, key: Key::new(namespace, name) })
 }
 
 pub(crate) fn route(name: &str, host: &str) -> String {

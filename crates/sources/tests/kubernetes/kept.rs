@@ -128,7 +128,7 @@ async fn objects_are_read_as_from_yaml_and_have_their_versions() {
     server.apply(&route("good", "b"));
     let mut cluster = Cluster::follow(&server).await;
     let loaded = cluster.complete().await;
-    let object = ObjectRef { kind: Kind::Gateway, key: Key { namespace: "istio-system".into(), name: "g".into() } };
+    let object = ObjectRef { kind: Kind::Gateway, key: Key::new("istio-system", "g") };
     assert_eq!(&*loaded.versions.get(&object).unwrap().resource_version, "2");
     assert!(loaded.set.source(&object).is_none(), "an API server has no files");
     // A version with errors does not replace one without, and is reported with the path of its field.

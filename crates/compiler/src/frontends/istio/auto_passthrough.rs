@@ -99,20 +99,20 @@ fn implied(set: &ResourceSet, settings: &Settings) -> BTreeMap<Key, Arc<Object<V
         let subsets: Vec<&str> = std::iter::once("").chain(named).collect();
         let spec = rule(host, &ports, &subsets, &gateways);
         if !spec.tls.is_empty() {
-            let key = Key { namespace: Arc::clone(namespace), name: name.into() };
+            let key = Key::new(Arc::clone(namespace), name);
             rules.insert(key.clone(), Arc::new(Object { key, meta: Meta::default(), source: None, spec }));
         }
     };
     let is_udp = |protocol: &str| protocol.eq_ignore_ascii_case("UDP");
     for service in set.services.values().filter(|service| service.spec.external_name.is_empty()) {
-        let Key { namespace, name } = &service.key;
+        let (namespace, name) = (&service.key.namespace, &service.key.name);
         let ports = service.spec.ports.iter().filter(|port| !is_udp(&port.protocol)).map(|port| u32::from(port.port));
         let host = names::service_host(name, namespace, domain);
         add(namespace, format!("{MARK}{name}"), &host, ports.collect());
     }
     let of_mesh = |location: Option<Location>| location == Some(Location::MeshInternal);
     for entry in set.service_entries.values().filter(|entry| of_mesh(entry.spec.location)) {
-        let Key { namespace, name } = &entry.key;
+        let (namespace, name) = (&entry.key.namespace, &entry.key.name);
         let ports = entry.spec.ports.iter().filter(|port| !is_udp(&port.protocol)).map(|port| port.number);
         let ports: Vec<u32> = ports.collect();
         for host in entry.spec.hosts.iter().filter(|host| !host.contains('*')) {

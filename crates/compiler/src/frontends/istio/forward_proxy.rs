@@ -26,6 +26,6 @@ pub(super) fn gateway(address: SocketAddr, workloads: &[Workload]) -> Option<Obj
         ..Server::default()
     };
     let spec = Gateway { selector: workload.labels.clone(), servers: vec![server] };
-    let key = Key { namespace: workload.namespace.clone(), name: NAME.into() };
+    let key = Key::new(workload.namespace.clone(), NAME);
     Some(Object { key, meta: Meta::default(), source: None, spec })
 }

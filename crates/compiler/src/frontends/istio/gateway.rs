@@ -16,7 +16,6 @@ use crate::report::Notes;
 use crate::settings::Workload;
 use ir::{ListenerId, ObjectKind, Origin, OriginalDestination, ProxyUsers};
 use resources::annotation::{ORIGINAL_DESTINATION, PROXY_USERS};
-use resources::key::Key;
 use resources::set::Object;
 use resources::spec::core::Service;
 use resources::spec::gateway::{Gateway, Protocol, Server};
@@ -123,7 +122,8 @@ impl Servers<'_, '_> {
         let listener = Arc::new(ListenerId { workload: self.workload.name.clone(), address });
         let rule: Arc<str> = format!("servers[{index}]").into();
         let place = ServerPlace::new(listener, Arc::clone(&self.plan.owner), index, &rule, &kind);
-        let Key { namespace, name } = self.gateway.key.clone();
+        let key = &self.gateway.key;
+        let (namespace, name) = (Arc::clone(&key.namespace), Arc::clone(&key.name));
         let origin = Origin { kind: ObjectKind::Gateway, namespace, name, rule };
         Some(ServerPlan { place: Arc::new(place), origin, port: port.number, hosts, kind })
     }

@@ -14,7 +14,6 @@ use crate::services;
 use crate::settings::Workload;
 use crate::texts;
 use ir::{Authority, HostPattern, ObjectKind, Origin, TargetCluster, TcpRoute, TcpTarget, Tunnel, TunnelMethod};
-use resources::key::Key;
 use resources::set::Object;
 use resources::spec::scalar::{self, Text};
 use resources::spec::virtual_service::{L4Destination, VirtualService};
@@ -138,7 +137,7 @@ impl Compiler<'_> {
         index: usize,
         notes: &mut Notes,
     ) -> Option<Arc<TcpRoute>> {
-        let Key { namespace, name } = &self.object.key;
+        let (namespace, name) = (&self.object.key.namespace, &self.object.key.name);
         let workload = self.target.workload;
         let asking = Asking { workload, namespace, server_port: self.target.server.port };
         let single = destinations.len() == 1;

@@ -15,7 +15,6 @@ use crate::report::Notes;
 use crate::texts;
 use ir::{Action, Filter, MatchPath, ObjectKind, Origin, PathRewrite, Route, RouteMatch, StringMatch};
 use matches::Unjudgeable;
-use resources::key::Key;
 use resources::set::Object;
 use resources::spec::text_match::selects;
 use resources::spec::virtual_service::{HttpMatch, VirtualService};
@@ -105,7 +104,7 @@ impl Compiler<'_> {
         mut matches: RouteMatch,
         notes: &mut Notes,
     ) -> Option<Arc<Route>> {
-        let Key { namespace, name } = &self.object.key;
+        let (namespace, name) = (&self.object.key.namespace, &self.object.key.name);
         let BoundServer { workload, server, .. } = self.target;
         let asking = Asking { workload, namespace: rule.namespace, server_port: server.port };
         let matched = actions::MatchedRule { rule: &rule.rule, path: &matches.path, field: &rule.field };

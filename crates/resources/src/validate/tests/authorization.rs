@@ -130,7 +130,7 @@ fn guard(spec: &str) -> Option<AuthorizationPolicy> {
     let file = Arc::from(Path::new("a.yaml"));
     let mut rejected = documents(&text).flat_map(|document| read(&file, document).rejected);
     let rejected = rejected.next().expect("the policy has errors");
-    assert_eq!(rejected.object.key, Key { namespace: "edge".into(), name: "p".into() });
+    assert_eq!(rejected.object.key, Key::new("edge", "p"));
     rejected.guard.map(|guard| match guard {
         AnyObject::AuthorizationPolicy(object) => object.spec.clone(),
         other => panic!("{other:?}"),

@@ -127,7 +127,7 @@ async fn an_object_that_was_reported_meanwhile_is_newer_than_the_answer() {
     let reported = |namespace: &str| serde_json::json!({"metadata": {"name": "one", "namespace": namespace}});
     fetches.reported(Kind::Pod, &reported("ns"));
     fetches.reported(Kind::Secret, &reported("other"));
-    let key = Key { namespace: "ns".into(), name: "one".into() };
+    let key = Key::new("ns", "one");
     let is_newer = |fetches: &Fetches| {
         fetches.under_way.values().any(|one| one.reported.contains(&ObjectRef { kind: Kind::Secret, key: key.clone() }))
     };

@@ -6,7 +6,7 @@ use serde_json::json;
 const OWNER: &str = "istio-system/gateway";
 
 fn object(name: &str) -> ObjectRef {
-    ObjectRef { kind: Kind::Gateway, key: Key { namespace: "a".into(), name: name.into() } }
+    ObjectRef { kind: Kind::Gateway, key: Key::new("a", name) }
 }
 
 fn served(generations: &[(&str, i64)]) -> Map<ObjectRef, Arc<ObjectVersion>> {
@@ -76,7 +76,7 @@ fn what_concerns_another_gateway_is_left_to_it() {
 #[test]
 fn an_address_is_published_once_where_it_may_be() {
     let statuses = Statuses::new(OWNER.into(), true, vec![Published::parse("192.0.2.1")]);
-    let key = |name: &str| Key { namespace: "istio-system".into(), name: name.into() };
+    let key = |name: &str| Key::new("istio-system", name);
     let service =
         |ingress: Value| json!({"spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {"ingress": ingress}}});
     statuses.observe_service(&key("own"), &service(json!([])));
@@ -121,7 +121,7 @@ fn denials_of_a_kind_are_one_until_the_last_is_over() {
 #[test]
 fn the_service_of_the_gateways_name_comes_before_others_and_goes_with_no_other_object() {
     let statuses = Statuses::new("istio-system/own".into(), true, vec![Published::parse("192.0.2.1")]);
-    let key = |name: &str| Key { namespace: "istio-system".into(), name: name.into() };
+    let key = |name: &str| Key::new("istio-system", name);
     let service = json!({"spec": {"type": "LoadBalancer"}});
     ["a", "own"].iter().for_each(|name| statuses.observe_service(&key(name), &service));
     statuses.want_services(["a", "own"].map(key).into());
