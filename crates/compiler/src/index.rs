@@ -12,6 +12,7 @@ pub(crate) use host::HostEntry;
 use crate::fast::{FastMap, FastSet};
 use crate::few::Sorted;
 use crate::names;
+use resources::Map;
 use resources::key::{Key, ObjectRef};
 use resources::set::Object;
 use resources::spec::core::{EndpointSlice, Service};
@@ -204,10 +205,18 @@ impl Index {
         }
     }
 
-    pub(crate) fn slice(&mut self, object: &Object<EndpointSlice>, present: bool) {
+    /// Takes an EndpointSlice in or out. `services` are those of the set.
+    pub(crate) fn slice(
+        &mut self,
+        object: &Object<EndpointSlice>,
+        services: &Map<Key, Arc<Object<Service>>>,
+        present: bool,
+    ) {
         self.addresses.slice(object, present);
         if let Some(service) = service_of_slice(object) {
-            self.slices.entry_ref(&service).or_default().set(&object.key, present);
+            // The Service's own name is not kept twice.
+            let service = services.get(&service).map_or(&service, |object| &object.key);
+            self.slices.entry_ref(service).or_default().set(&object.key, present);
         }
     }
 }

@@ -12,7 +12,7 @@ pub enum Action {
     /// Sends the request on.
     Forward(Forward),
     /// Answers with a redirect (VS-35).
-    Redirect(Redirect),
+    Redirect(Box<Redirect>),
     /// Answers with fixed content (VS-36).
     Respond(DirectResponse),
 }
@@ -21,9 +21,9 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Forward {
     /// At least one. Of several, each is selected in proportion to its weight (VS-33); no weight is zero.
-    pub targets: Vec<Target>,
+    pub targets: Box<[Target]>,
     /// How the path is changed.
-    pub rewrite: Option<PathRewrite>,
+    pub rewrite: Option<Box<PathRewrite>>,
     /// The `Host` sent upstream instead of the client's (VS-38).
     pub authority: Option<Authority>,
     /// From the end of the request to the end of the response; `None` is unlimited (VS-39).
@@ -36,8 +36,15 @@ pub struct Forward {
 
 impl Forward {
     /// One that does nothing else to a request.
-    pub fn to(targets: Vec<Target>) -> Self {
-        Self { targets, rewrite: None, authority: None, timeout: None, retries: None, mirrors: Box::default() }
+    pub fn to(targets: impl Into<Box<[Target]>>) -> Self {
+        Self {
+            targets: targets.into(),
+            rewrite: None,
+            authority: None,
+            timeout: None,
+            retries: None,
+            mirrors: Box::default(),
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn everything(set: &ResourceSet, settings: &Settings, index: &mut Ind
     set.service_entries.values().for_each(|object| index.service_entry(object, true));
     set.services.values().for_each(|object| index.service(object, true));
     set.destination_rules.values().for_each(|object| index.destination_rule(object, &settings.domain, true));
-    set.endpoint_slices.values().for_each(|object| index.slice(object, true));
+    set.endpoint_slices.values().for_each(|object| index.slice(object, &set.services, true));
     set.endpoints.values().for_each(|object| index.addresses.endpoints(object, true));
     set.pods.values().for_each(|object| index.addresses.pod(object, true));
     Dirty { all: true, all_gateways: true, sources, ..Dirty::default() }
@@ -138,7 +138,7 @@ impl Dependencies<'_> {
     fn endpoint_slice(&mut self, key: &Key, dirty: &mut Dirty) {
         for (set, present) in [(self.before, false), (self.set, true)] {
             let Some(slice) = set.endpoint_slices.get(key) else { continue };
-            self.index.slice(slice, present);
+            self.index.slice(slice, &set.services, present);
             if let Some(service) = service_of_slice(slice) {
                 self.endpoints_of(&service, dirty);
             }

@@ -34,7 +34,7 @@ fn text(text: &str) -> PathText {
 
 fn redirect(fields: &str) -> Redirect {
     match &route(&format!("{{match: [{{uri: {{prefix: /p}}}}], redirect: {{{fields}}}}}")).action {
-        Action::Redirect(redirect) => redirect.clone(),
+        Action::Redirect(redirect) => (**redirect).clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -109,7 +109,7 @@ fn vs_36_direct_responses_have_text_or_bytes() {
 
 #[test]
 fn vs_37_a_rewrite_replaces_what_was_matched() {
-    let by = |entry: &str| forward(&format!("{{{entry}rewrite: {{uri: /n}}, route: [{{{B}}}]}}")).rewrite.unwrap();
+    let by = |entry: &str| *forward(&format!("{{{entry}rewrite: {{uri: /n}}, route: [{{{B}}}]}}")).rewrite.unwrap();
     assert_eq!(by("match: [{uri: {prefix: /p}}], "), PathRewrite::Prefix(text("/n")));
     assert_eq!(by("match: [{uri: {exact: /p}}], "), PathRewrite::Full(text("/n")));
     assert_eq!(by("match: [{uri: {regex: '/p.*'}}], "), PathRewrite::Full(text("/n")));
@@ -120,7 +120,7 @@ fn vs_37_a_rewrite_replaces_what_was_matched() {
     let regex = forward(&format!(
         "{{rewrite: {{uriRegexRewrite: {{match: '^/(.*)$', rewrite: '/x/\\1'}}}}, route: [{{{B}}}]}}"
     ));
-    assert!(matches!(regex.rewrite, Some(PathRewrite::Regex { .. })));
+    assert!(matches!(regex.rewrite.as_deref(), Some(PathRewrite::Regex { .. })));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::api::{ApiResource, is_cluster_wide};
 use crate::key::{Key, Kind, ObjectRef};
 use crate::yaml;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// The objects of a document as they are written, those of lists by themselves, with the namespace that they are in; nothing where the
@@ -53,10 +54,25 @@ pub(super) fn inherit(item: &mut Value, version: &str, kind: &str) {
 
 /// The key of an object by what its metadata says.
 pub(super) fn key(kind: Kind, name: &str, namespace: &str) -> Key {
-    let namespace: Arc<str> = match namespace {
-        _ if is_cluster_wide(kind) => "".into(),
-        "" => "default".into(),
-        namespace => namespace.into(),
+    let namespace = match namespace {
+        _ if is_cluster_wide(kind) => "",
+        "" => "default",
+        namespace => namespace,
     };
-    Key::new(namespace, name)
+    Key::new(shared(namespace), name)
+}
+
+thread_local! {
+    /// The namespace of the object that this thread read last.
+    static NAMESPACE: RefCell<Arc<str>> = RefCell::default();
+}
+
+/// A namespace as the object before has it: objects come sorted by namespace, and have its text in common.
+fn shared(namespace: &str) -> Arc<str> {
+    NAMESPACE.with_borrow_mut(|last| {
+        if **last != *namespace {
+            *last = namespace.into();
+        }
+        Arc::clone(last)
+    })
 }

@@ -77,7 +77,7 @@ fn each_step_decides_before_the_next() {
     let mut secure = host("https.test", vec![answering(204, MatchPath::Any, Demands::default())]);
     secure.https_redirect = true;
     let rewrite = |text: &str| Forward {
-        rewrite: Some(PathRewrite::Full(PathText::parse(text).unwrap())),
+        rewrite: Some(Box::new(PathRewrite::Full(PathText::parse(text).unwrap()))),
         ..Forward::to(Vec::new())
     };
     let nothing = HeaderValue::parse("").unwrap();

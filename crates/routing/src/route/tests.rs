@@ -143,7 +143,7 @@ fn vs_47_removals_come_before_what_is_written_and_the_target_before_the_route() 
 #[test]
 fn vs_37_a_rewritten_path_keeps_the_query_and_tells_the_old_one() {
     let mut forward = Forward::to(vec![target(1, 1)]);
-    forward.rewrite = Some(PathRewrite::Prefix(PathText::parse("/v2").unwrap()));
+    forward.rewrite = Some(Box::new(PathRewrite::Prefix(PathText::parse("/v2").unwrap())));
     let entry = entry(forward, HeaderChanges::default());
     get("/api/x?q=1", |view| {
         let mut edits = Edits::default();

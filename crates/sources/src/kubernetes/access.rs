@@ -1,13 +1,21 @@
 //! How the API server is reached: by the account of the Pod, or by a kubeconfig. Quarantines `kube`'s configuration.
 
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{ClientBuilder, ConfigExt as _};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
+use tower::{BoxError, ServiceBuilder};
 
 /// A connection on which nothing arrives for so long is made anew. Bookmarks arrive about every minute.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most octets that a connection reads at once. Buffers stay as large as their largest reading, which that of a list is, and the watches
+/// after it hold them for ever.
+const READ_BUFFER: usize = 32 << 10;
 
 /// A request as `kube` makes it.
 pub(super) type Request = http::Request<Vec<u8>>;
@@ -61,16 +69,38 @@ impl Access {
             },
         };
         (config.read_timeout, config.connect_timeout) = (Some(READ_TIMEOUT), Some(CONNECT_TIMEOUT));
-        // Failures are reported, and repeated by `follow`.
-        config.default_retry = false;
         let url = config.cluster_url.to_string();
-        let client = kube::Client::try_from(config).map_err(|error| failed(&error))?;
+        let client = client(config).map_err(|error| failed(&error))?;
         Ok(Cluster { client, url: url.trim_end_matches('/').to_owned() })
     }
 
     fn options(&self) -> KubeConfigOptions {
         KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() }
     }
+}
+
+/// `kube`'s client with bounded buffers, and without its repetitions: failures are reported, and repeated by `follow`.
+fn client(mut config: Config) -> kube::Result<kube::Client> {
+    if config.proxy_url.is_some() {
+        // Its errors say which proxies there may be.
+        config.default_retry = false;
+        return kube::Client::try_from(config);
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .http1_max_buf_size(READ_BUFFER)
+        .build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
 
 /// An error with what caused it.

@@ -106,9 +106,7 @@ impl Keeper {
                 let unwanted = services.iter().filter(|one| !self.references.wants(&Reference::Slices((*one).clone())));
                 (Kind::EndpointSlice, unwanted.flat_map(|service| self.slices.of(service)).collect())
             }
-            Reference::Secret(name) => {
-                (Kind::Secret, vec![Key::new(Arc::clone(&self.namespace), Arc::clone(name))])
-            }
+            Reference::Secret(name) => (Kind::Secret, vec![Key::new(Arc::clone(&self.namespace), Arc::clone(name))]),
             Reference::ConfigMap(name) if &**name != MESH => {
                 (Kind::ConfigMap, vec![Key::new(Arc::clone(&self.namespace), Arc::clone(name))])
             }
@@ -160,7 +158,8 @@ impl Keeper {
             }
             return;
         }
-        let version = version(&value);
+        // Statuses alone refer to versions.
+        let version = self.statuses.is_some().then(|| version(&value)).flatten();
         if is_new {
             self.observe_status(&object, version.as_deref(), &value);
         }
@@ -172,14 +171,12 @@ impl Keeper {
         let read = reading.objects.into_iter().next();
         // The name that the object has itself is not kept twice.
         let object = read.as_ref().map_or(object, |read| read.object_ref());
-        let namespace = Arc::clone(&object.key.namespace);
-        let service = service.map(|service| Key::new(namespace, Arc::clone(&service.name)));
         if let Some(seen) = self.seen.get_mut(&object.kind) {
             seen.insert(object.key.clone());
         }
         let is_first = self.kept.entry(object.kind).or_default().insert(object.key.clone());
-        if let Some(service) = &service {
-            self.slices.insert(&object.key, service);
+        if let Some(service) = service {
+            self.slices.insert(&object.key, self.references.slices_of(service));
         }
         if let Some(rejected) = reading.rejected.into_iter().next() {
             let Rejected { code, guard, selector, .. } = rejected;

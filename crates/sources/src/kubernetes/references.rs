@@ -154,6 +154,14 @@ impl References {
         self.counts.contains_key(reference)
     }
 
+    /// The name of a Service, as what refers to its EndpointSlices has it: names are not kept twice.
+    pub(super) fn slices_of(&self, service: Key) -> Key {
+        match self.counts.get_key_value(&Reference::Slices(service.clone())) {
+            Some((Reference::Slices(known), _)) => known.clone(),
+            _ => service,
+        }
+    }
+
     /// What is wanted now and was not at the last call, and what was and is not.
     pub(super) fn changes(&mut self) -> (Vec<Reference>, Vec<Reference>) {
         let (touched, before) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.before));

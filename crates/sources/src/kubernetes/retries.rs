@@ -82,8 +82,7 @@ mod tests {
 
     #[test]
     fn each_object_waits_by_itself_and_longer_with_each_failure() {
-        let object =
-            |name: &str| ObjectRef { kind: Kind::Gateway, key: Key::new("a", name) };
+        let object = |name: &str| ObjectRef { kind: Kind::Gateway, key: Key::new("a", name) };
         let (one, two) = (object("one"), object("two"));
         let begun = Instant::now();
         let at = |seconds: u64| begun + Duration::from_secs(seconds);

@@ -2,34 +2,32 @@
 
 use resources::key::Key;
 use std::collections::HashMap;
-use std::sync::Arc;
 
-/// Names of EndpointSlices by Service, and the other way round; both are in one namespace.
+/// EndpointSlices by Service, and the other way round.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
-    by_service: HashMap<Key, Vec<Arc<str>>>,
-    services: HashMap<Key, Arc<str>>,
+    by_service: HashMap<Key, Vec<Key>>,
+    services: HashMap<Key, Key>,
 }
 
 impl Slices {
     /// The slice is kept, and is one of this Service.
-    pub(super) fn insert(&mut self, slice: &Key, service: &Key) {
-        if self.services.get(slice) == Some(&service.name) {
+    pub(super) fn insert(&mut self, slice: &Key, service: Key) {
+        if self.services.get(slice) == Some(&service) {
             return;
         }
         self.remove(slice);
         // Nearly all Services have one.
         let of_service = self.by_service.entry(service.clone()).or_insert_with(|| Vec::with_capacity(1));
-        of_service.push(Arc::clone(&slice.name));
-        self.services.insert(slice.clone(), Arc::clone(&service.name));
+        of_service.push(slice.clone());
+        self.services.insert(slice.clone(), service);
     }
 
     /// The slice is not kept any more.
     pub(super) fn remove(&mut self, slice: &Key) {
-        let Some(name) = self.services.remove(slice) else { return };
-        let service = Key::new(Arc::clone(&slice.namespace), name);
+        let Some(service) = self.services.remove(slice) else { return };
         if let Some(slices) = self.by_service.get_mut(&service) {
-            slices.retain(|one| *one != slice.name);
+            slices.retain(|one| one != slice);
             if slices.is_empty() {
                 self.by_service.remove(&service);
             }
@@ -38,9 +36,7 @@ impl Slices {
 
     /// The slices of a Service, sorted.
     pub(super) fn of(&self, service: &Key) -> Vec<Key> {
-        let slices = self.by_service.get(service).into_iter().flatten();
-        let mut found: Vec<Key> =
-            slices.map(|name| Key::new(Arc::clone(&service.namespace), Arc::clone(name))).collect();
+        let mut found = self.by_service.get(service).cloned().unwrap_or_default();
         found.sort_unstable();
         found
     }
@@ -64,11 +60,11 @@ mod tests {
     #[test]
     fn a_slice_belongs_to_one_service_at_a_time() {
         let mut slices = Slices::default();
-        slices.insert(&key("b-2"), &key("b"));
-        slices.insert(&key("b-1"), &key("b"));
-        slices.insert(&key("b-1"), &key("b"));
+        slices.insert(&key("b-2"), key("b"));
+        slices.insert(&key("b-1"), key("b"));
+        slices.insert(&key("b-1"), key("b"));
         assert_eq!(slices.of(&key("b")), [key("b-1"), key("b-2")]);
-        slices.insert(&key("b-1"), &key("c"));
+        slices.insert(&key("b-1"), key("c"));
         assert_eq!((slices.of(&key("b")), slices.of(&key("c"))), (vec![key("b-2")], vec![key("b-1")]));
         assert_eq!(slices.services(), [key("b"), key("c")]);
         slices.remove(&key("b-1"));

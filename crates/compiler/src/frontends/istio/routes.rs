@@ -145,7 +145,7 @@ fn filters(rule: &Rule<'_>, action: &Action, notes: &mut Notes) -> Box<[Filter]>
 
 fn replaces_prefix(action: &Action) -> bool {
     let rewrite = match action {
-        Action::Forward(forward) => forward.rewrite.as_ref(),
+        Action::Forward(forward) => forward.rewrite.as_deref(),
         Action::Redirect(redirect) => redirect.path.as_ref(),
         Action::Respond(_) => None,
     };

@@ -84,8 +84,7 @@ fn what_is_not_needed_of_what_was_kept_is_removed() {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other", "namespace": "istio-system"}});
     keeper(Some(state)).restore(vec![map.clone()], &mut Vec::new());
     let (state, _) = State::open(folder.path(), Pace::default()).unwrap();
-    let object =
-        ObjectRef { kind: Kind::ConfigMap, key: Key::new("istio-system", "other") };
+    let object = ObjectRef { kind: Kind::ConfigMap, key: Key::new("istio-system", "other") };
     state.put(object, map.to_string().as_bytes());
     let file = folder.path().join("objects/configmaps/istio-system/other");
     testkit::wait::until("it is kept", || file.exists());

@@ -126,7 +126,7 @@ fn the_service_of_the_gateways_name_comes_before_others_and_goes_with_no_other_o
     ["a", "own"].iter().for_each(|name| statuses.observe_service(&key(name), &service));
     statuses.want_services(["a", "own"].map(key).into());
     statuses.forget(&ObjectRef { kind: Kind::Gateway, key: key("own") });
-    let next = || statuses.take().map(|task| task.object().key.name);
+    let next = || statuses.take().map(|task| Arc::clone(&task.object().key.name));
     assert_eq!([next(), next(), next()], [Some("own".into()), Some("a".into()), None]);
     statuses.forget(&ObjectRef { kind: Kind::Service, key: key("own") });
     statuses.want_services(["a", "own"].map(key).into());

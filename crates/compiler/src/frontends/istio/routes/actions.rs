@@ -32,7 +32,7 @@ pub(crate) fn compile_action(
     if let Some(written) = &rule.redirect {
         let redirect = redirect::compile(written, path, asking.server_port, &format!("{field}.redirect"), notes)?;
         unused(rule, "redirect", field, notes);
-        return Some(local(Action::Redirect(redirect), operations));
+        return Some(local(Action::Redirect(Box::new(redirect)), operations));
     }
     if let Some(written) = &rule.direct_response {
         let response = respond(written, &format!("{field}.directResponse"), notes)?;

@@ -37,8 +37,8 @@ pub(super) fn compile(
         None => None,
     };
     let forward = Forward {
-        targets,
-        rewrite,
+        targets: targets.into(),
+        rewrite: rewrite.map(Box::new),
         authority: authority.or(operations.authority),
         // VS-39: none unless there is one; 0 is what Istio refuses.
         timeout: rule.timeout.and_then(Duration::get).filter(|timeout| !timeout.is_zero()),
