@@ -2,7 +2,10 @@
 //! and metrics. The pipeline keeps it and asks again from time to time, as all of them end without a change of the configuration; `check` asks
 //! once. What they are worth besides is the compiler's to say.
 
+mod by_system;
+
 use crate::objects::object_ref;
+use by_system::BySystem;
 use dataplane::Gauges;
 use ir::x509::{Certificate, RevocationList, name_text};
 use ir::{Changes, ClientAuth, ClusterId, Credential, Identity, ListenerId, Origin, Snapshot, Trust, Verify};
@@ -65,6 +68,7 @@ struct Valid {
 pub(crate) struct Certificates {
     of_listeners: BTreeMap<ListenerId, Vec<Valid>>,
     of_clusters: BTreeMap<ClusterId, Vec<Valid>>,
+    by_system: BySystem,
 }
 
 impl Certificates {
@@ -93,6 +97,7 @@ impl Certificates {
     }
 
     fn put_listener(&mut self, snapshot: &Snapshot, id: &ListenerId) {
+        self.by_system.put_listener(snapshot, id);
         let mut found = Vec::new();
         for server in snapshot.listeners.get(id).iter().flat_map(|listener| &listener.tls) {
             let Some(termination) = &server.termination else { continue };
@@ -108,6 +113,7 @@ impl Certificates {
     }
 
     fn put_cluster(&mut self, snapshot: &Snapshot, id: &ClusterId) {
+        self.by_system.put_cluster(snapshot, id);
         let mut found = Vec::new();
         if let Some((cluster, tls)) = snapshot.clusters.get(id).and_then(|one| Some((one, one.tls.as_ref()?))) {
             let origin = cluster.policy.as_deref().unwrap_or(&cluster.origin);
@@ -133,6 +139,11 @@ impl Certificates {
             }
         }
         found
+    }
+
+    /// What there is to say where something needs the authorities of the system, and `has_any` says that there are none.
+    pub(crate) fn without_authorities(&self, has_any: impl FnOnce() -> bool) -> Vec<Diagnostic> {
+        if self.by_system.is_empty() || has_any() { Vec::new() } else { self.by_system.findings() }
     }
 
     /// Adds the end of each.

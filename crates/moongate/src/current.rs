@@ -83,9 +83,10 @@ impl Current {
         self.positions.locate(diagnostics, &self.set, &self.streams);
     }
 
-    /// Compares the certificates with the clock; those that expire within `soon` are reported.
+    /// Compares the certificates with the clock, where those that expire within `soon` are reported, and with the authorities that there are.
     pub(crate) fn update_expiring(&mut self, soon: Duration) {
-        let found = self.certificates.findings(SystemTime::now(), soon);
+        let mut found = self.certificates.findings(SystemTime::now(), soon);
+        found.extend(self.certificates.without_authorities(upstream::has_system_authorities));
         self.ending = found.into_iter().map(|one| placed(one, &self.set)).collect();
     }
 }

@@ -303,6 +303,7 @@ fn own_name(code: &str) -> Option<&'static str> {
         "MG9044" => "REVOCATION_LIST_ENDS_SOON",
         "MG9045" => "STAPLE_OUT_OF_DATE",
         "MG9046" => "STAPLE_ENDS_SOON",
+        "MG9047" => "NO_AUTHORITIES",
         _ => return None,
     })
 }

@@ -40,4 +40,5 @@ pub use h2::{H2Stream, Holder, Outgoing, STREAM_WINDOW, StreamPermit, Streams, h
 pub use pool::{Pool, PoolCounters, PoolSettings};
 pub use reachable::is_reachable;
 pub use store::{Settings, UpstreamStore};
+pub use tls::has_system_authorities;
 pub use watch::{FrameBounds, Marks, StreamMarks, TrailerObserver, Watched};

@@ -69,15 +69,15 @@ fn system_roots() -> Arc<RootCertStore> {
     let read = || {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
-        let (added, _) = roots.add_parsable_certificates(found.certs);
-        if added == 0 {
-            tracing::error!(
-                "the system has no certificates of authorities, so that no endpoint can be verified by them"
-            );
-        }
+        roots.add_parsable_certificates(found.certs);
         Arc::new(roots)
     };
     Arc::clone(ROOTS.get_or_init(read))
+}
+
+/// Whether the system has certificates of authorities, by which endpoints can be verified where no others are named.
+pub fn has_system_authorities() -> bool {
+    !system_roots().is_empty()
 }
 
 /// Verifies the chain first, then names and pins.
@@ -130,6 +130,9 @@ impl Verifier {
         };
         let given = trust.as_ref().filter(|trust| !trust.authorities.is_empty());
         let roots = match given {
+            None if !has_system_authorities() => {
+                return Err(Error::General("the system has no certificates of authorities".to_owned()));
+            }
             None => system_roots(),
             Some(trust) => {
                 let mut roots = RootCertStore::empty();

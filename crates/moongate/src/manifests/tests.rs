@@ -209,3 +209,13 @@ fn the_chart_is_the_same_objects_with_values() {
     let (_, without_namespace) = printed.split_once("---\n").unwrap();
     assert_eq!(text, without_namespace);
 }
+
+/// DR-41: it is one of the places where authorities are looked for.
+#[test]
+fn the_image_has_the_authorities_of_a_system() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/Containerfile");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, image) = text.split_once("\nFROM scratch\n").unwrap();
+    let copied = "COPY --from=authorities /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt\n";
+    assert!(image.contains(copied), "{image}");
+}

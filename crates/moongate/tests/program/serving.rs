@@ -150,3 +150,29 @@ fn mc_01_nothing_is_served_with_mesh_settings_that_never_were_valid() {
     until("it is logged", || process.log().contains("the settings before are kept"));
     assert_eq!(ready(), Some(200));
 }
+
+#[test]
+fn dr_41_a_system_without_authorities_is_a_finding_where_something_needs_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let (file, empty) = (empty.path().join("none.crt").display().to_string(), empty.path().display().to_string());
+    let tls = |mode: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: away, namespace: default}}\nspec:\n  host: away.test\n  trafficPolicy: {{tls: {{mode: {mode}, sni: away.test}}}}\n"
+        )
+    };
+    let route = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: away, namespace: default}\nspec:\n  hosts: ['*']\n  gateways: [g]\n  http: [{route: [{destination: {host: away.test}}]}]\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: away, namespace: default}\nspec:\n  hosts: [away.test]\n  ports: [{number: 80, name: http, protocol: HTTP}]\n  resolution: STATIC\n  endpoints: [{address: 127.0.0.1}]\n---\n";
+    fs::write(folder.path().join("g.yaml"), gateway("g", "ingressgateway", HTTP) + route).unwrap();
+    fs::write(folder.path().join("tls.yaml"), tls("DISABLE")).unwrap();
+    let environment = [("SSL_CERT_FILE", &*file), ("SSL_CERT_DIR", &*empty)];
+    let process = Gateway::spawn_with(&start(folder.path()), &environment).unwrap();
+    process.wait_ready().unwrap();
+    let report = || process.get(process.admin, "/report?format=text").unwrap().1;
+    assert!(!report().contains("MG9047"), "{}", report());
+    fs::write(folder.path().join("tls.yaml"), tls("SIMPLE")).unwrap();
+    until("it is reported", || report().contains("error[MG9047]: DestinationRule default/away"));
+    let log = process.log();
+    assert!(log.lines().any(|line| line.contains("MG9047") && line.contains("ERROR")), "{log}");
+    let status = testkit::client::get(process.address(80), "away.test", "/").unwrap().status;
+    assert_eq!(status, 503);
+}
