@@ -32,7 +32,7 @@ pub use conn::TrustedProxies;
 pub use control::{ApplyOutcome, DataPlane, Options};
 pub use keys::KeysUnavailable;
 pub use limits::{AddressLimits, Limits};
-pub use listeners::{BindProblem, Inherited};
+pub use listeners::{BindProblem, Inherited, listen};
 pub use log::{LineTarget, LogTarget};
 pub use metrics::{Counters, Gauges, Labels};
 pub use reasons::ReasonHeader;

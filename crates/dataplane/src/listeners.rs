@@ -4,6 +4,7 @@ mod inherited;
 mod sockets;
 
 pub use inherited::Inherited;
+pub use sockets::listen;
 
 use crate::accept::Command;
 use crate::conn::{

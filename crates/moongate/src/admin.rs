@@ -142,12 +142,8 @@ fn listen(address: SocketAddr, flag: &str, inherited: &mut Inherited) -> Result<
     if let Some(socket) = inherited.take(address).into_iter().next() {
         return Ok(socket);
     }
-    let bind = || {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok::<_, std::io::Error>(socket)
-    };
-    bind().with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+    dataplane::listen(address)
+        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
 /// A page of the web that resolves its own name to this address may not read these pages: the Host has to be an address or

@@ -279,7 +279,7 @@ mod tests {
         };
         let two = |agent: &str, proxy: &str| Ok(Some([agent.to_owned(), proxy.to_owned()]));
         assert_eq!(ports(&[]), Ok(None));
-        assert_eq!(ports(&["--istio-ports"]), two("0.0.0.0:15020", "0.0.0.0:15090"));
+        assert_eq!(ports(&["--istio-ports"]), two("[::]:15020", "[::]:15090"));
         assert_eq!(ports(&["--istio-ports=127.0.0.1:1,[::1]:2"]), two("127.0.0.1:1", "[::1]:2"));
         assert!(ports(&["--istio-ports=127.0.0.1:1"]).is_err() && ports(&["--istio-ports=15020,15090"]).is_err());
     }

@@ -17,10 +17,24 @@ pub(super) struct Kind {
 /// A port in use is an error: `SO_REUSEPORT` alone would silently share the port with another process of the same user, so a plain bind probes
 /// it first. `ours` skips the probe, for an address that this process has just closed.
 pub(super) fn bind(address: SocketAddr, workers: usize, ours: bool, kind: Kind) -> io::Result<Vec<TcpListener>> {
-    match bind_as(address, workers, ours, kind) {
-        // A system without IPv6 still has every address of IPv4.
+    of_either_family(address, |address| bind_as(address, workers, ours, kind))
+}
+
+/// One socket that no other process can share, for what is not a server of a Gateway: the ports of operators. `[::]` is every address, also
+/// those of IPv4, and also where a system has no IPv6.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    of_either_family(address, |address| {
+        let socket = socket(address, false, Kind { is_transparent: false })?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    })
+}
+
+/// A system without IPv6 still has every address of IPv4.
+fn of_either_family<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    match bind(address) {
         Err(error) if address.ip().is_unspecified() && address.is_ipv6() && lacks_ipv6(&error) => {
-            bind_as(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), workers, ours, kind)
+            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
         }
         result => result,
     }
@@ -84,4 +98,41 @@ fn socket(address: SocketAddr, shared: bool, kind: Kind) -> io::Result<Socket> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+    use std::net::{IpAddr, Ipv6Addr, TcpStream};
+
+    #[test]
+    fn every_address_is_listened_on_with_the_families_that_there_are() {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let socket = listen(any).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
+        // No other socket shares the port.
+        let error = listen(SocketAddr::new(any.ip(), port)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_system_without_ipv6_has_every_address_of_ipv4() {
+        let lacks = |code: i32| {
+            move |address: SocketAddr| match address.ip() {
+                IpAddr::V6(_) => Err(io::Error::from_raw_os_error(code)),
+                IpAddr::V4(ip) => Ok((ip, address.port())),
+            }
+        };
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80));
+        for code in [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL] {
+            let bound = of_either_family(any, lacks(code.raw_os_error())).unwrap();
+            assert_eq!(bound, (Ipv4Addr::UNSPECIFIED, 80));
+        }
+        // What fails for another reason fails, and so does an address that was meant.
+        assert!(of_either_family(any, lacks(rustix::io::Errno::ADDRINUSE.raw_os_error())).is_err());
+        let one = SocketAddr::from((Ipv6Addr::LOCALHOST, 80));
+        assert!(of_either_family(one, lacks(rustix::io::Errno::AFNOSUPPORT.raw_os_error())).is_err());
+    }
 }

@@ -45,12 +45,12 @@ pub(crate) struct ServeArgs {
     /// Address of the admin pages
     #[arg(long, env = "MOONGATE_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub(crate) admin: SocketAddr,
-    /// Address of the readiness page `/healthz/ready`
-    #[arg(long, env = "MOONGATE_READY", value_name = "ADDR", default_value = "0.0.0.0:15021")]
+    /// Address of the readiness page `/healthz/ready`; `[::]` is every address, IPv4 included
+    #[arg(long, env = "MOONGATE_READY", value_name = "ADDR", default_value = "[::]:15021")]
     pub(crate) ready: SocketAddr,
     /// Serve the metrics where Istio's scrapers look, too: `/stats/prometheus` on port 15020, with `/healthz/ready`, and on port 15090.
-    /// Any client that reaches these ports can read them [without a value: 0.0.0.0:15020,0.0.0.0:15090]
-    #[arg(long, env = "MOONGATE_ISTIO_PORTS", value_name = "ADDR,ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0:15020,0.0.0.0:15090")]
+    /// Any client that reaches these ports can read them [without a value: [::]:15020,[::]:15090]
+    #[arg(long, env = "MOONGATE_ISTIO_PORTS", value_name = "ADDR,ADDR", num_args = 0..=1, require_equals = true, default_missing_value = "[::]:15020,[::]:15090")]
     pub(crate) istio_ports: Option<IstioPorts>,
     /// Threads that serve [default: one per core]
     #[arg(long, env = "MOONGATE_WORKERS", value_name = "N")]
@@ -113,7 +113,7 @@ impl FromStr for IstioPorts {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (agent, proxy) = text.split_once(',').ok_or("give two addresses, such as `0.0.0.0:15020,0.0.0.0:15090`")?;
+        let (agent, proxy) = text.split_once(',').ok_or("give two addresses, such as `[::]:15020,[::]:15090`")?;
         let address = |text: &str| text.trim().parse().map_err(|error| format!("`{text}`: {error}"));
         Ok(Self { agent: address(agent)?, proxy: address(proxy)? })
     }

@@ -36,12 +36,12 @@ impl Pages {
 
 /// A socket for this address or, where the port cannot be bound, for a free one, with a note of it.
 pub(super) fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<(TcpListener, Option<String>)> {
-    let error = match TcpListener::bind(address) {
+    let error = match dataplane::listen(address) {
         Ok(listener) => return Ok((listener, None)),
         Err(error) => error,
     };
     let why = cause(&format!("port {} of {}", address.port(), address.ip()), &error);
-    let other = TcpListener::bind((address.ip(), 0))
+    let other = dataplane::listen(SocketAddr::new(address.ip(), 0))
         .with_context(|| format!("{why}, and no other port of it can be; choose another address with {flag}"))?;
     let note = format!("{why}, {what} on {}", other.local_addr()?.port());
     Ok((other, Some(note)))
