@@ -250,7 +250,7 @@ fn status(found: &[&Diagnostic], always: bool) -> Status {
         code: one.code,
         name: name(one.code),
         severity: one.severity,
-        url: documentation(),
+        url: documentation(env!("CARGO_PKG_REPOSITORY")),
     };
     let messages: BTreeSet<StatusMessage> = found.iter().map(message_of).collect();
     Status {
@@ -267,11 +267,9 @@ fn text(one: &Diagnostic) -> String {
     format!("{} {field}{}", one.code, one.message)
 }
 
-fn documentation() -> String {
-    match env!("CARGO_PKG_REPOSITORY") {
-        "" => DOCUMENTATION.to_owned(),
-        repository => format!("{repository}/blob/main/{DOCUMENTATION}"),
-    }
+/// The page of the codes; `None` where the program does not know where its repository is published.
+fn documentation(repository: &str) -> Option<String> {
+    (!repository.is_empty()).then(|| format!("{repository}/blob/main/{DOCUMENTATION}"))
 }
 
 /// The name of a code in Istio's manner: `WRONG_VALUE` is `WrongValue`.

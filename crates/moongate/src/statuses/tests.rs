@@ -22,6 +22,13 @@ fn every_code_has_a_name() {
 }
 
 #[test]
+fn the_page_of_the_codes_is_a_url_or_none() {
+    assert_eq!(documentation(""), None);
+    let url = documentation("https://git.example.com/moongate").unwrap();
+    assert_eq!(url, "https://git.example.com/moongate/blob/main/docs/diagnostics.md");
+}
+
+#[test]
 fn a_status_names_the_gravest_findings_and_each_code_once() {
     let found = [
         diagnostic(Severity::Error, "MG8001", "unknown host `b`"),

@@ -36,8 +36,8 @@ pub struct StatusMessage {
     pub name: String,
     /// How grave it is.
     pub severity: Severity,
-    /// Where it is explained.
-    pub url: String,
+    /// Where it is explained, where that is known.
+    pub url: Option<String>,
 }
 
 /// What an object's status in the API server says, as far as it concerns this gateway.
@@ -147,7 +147,11 @@ fn message(one: &StatusMessage) -> Value {
         Severity::Warning => "WARNING",
         Severity::Info => "INFO",
     };
-    json!({"type": {"name": one.name, "code": one.code}, "level": level, "documentationUrl": one.url})
+    let mut message = json!({"type": {"name": one.name, "code": one.code}, "level": level});
+    if let Some(url) = &one.url {
+        set(&mut message, "documentationUrl", url.as_str().into());
+    }
+    message
 }
 
 fn set(object: &mut Value, field: &str, value: Value) {
@@ -199,7 +203,7 @@ mod tests {
             code,
             name: "Name".to_owned(),
             severity: Severity::Error,
-            url: "docs".to_owned(),
+            url: Some("docs".to_owned()),
         };
         let messages = codes.iter().map(message).collect();
         Status { reconciled, reason: "Reason", message: "text".to_owned(), messages, always: true }

@@ -160,7 +160,7 @@ fn a_writer_that_replaces_the_messages_after_each_write_is_left_to_it() {
             code: "MG1001",
             name: "Name".to_owned(),
             severity: resources::diagnostic::Severity::Error,
-            url: "docs".to_owned(),
+            url: None,
         };
         Some(Arc::new(Status { message: text.to_owned(), messages: vec![message], ..(*status(true)).clone() }))
     };
