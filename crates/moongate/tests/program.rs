@@ -23,6 +23,7 @@ mod program {
     mod hostile;
     mod input;
     mod kubernetes;
+    mod kustomize;
     mod lifecycle;
     mod metrics;
     mod mutations;

@@ -69,12 +69,21 @@ pub fn start_in(_network: &Network) -> Result<Option<Cluster>> {
     start_at(SocketAddr::from(API_SERVER), true)
 }
 
+/// The program kubectl, for what it does without a cluster. `None` as with [`start`].
+pub fn kubectl() -> Result<Option<PathBuf>> {
+    Ok(programs()?.map(|programs| programs.join("kubectl")))
+}
+
 fn start_at(address: SocketAddr, has_nodes: bool) -> Result<Option<Cluster>> {
+    programs()?.map(|programs| Cluster::start(programs, address, has_nodes)).transpose()
+}
+
+/// The folder of the programs that have been built.
+fn programs() -> Result<Option<PathBuf>> {
     let built = Command::new(BUILD).args((!is_ci()).then_some("--if-built")).stderr(Stdio::inherit()).output();
     let built = built.context("conformance/cluster/build cannot run")?;
     if built.status.success() {
-        let programs = PathBuf::from(String::from_utf8_lossy(&built.stdout).trim());
-        return Cluster::start(programs, address, has_nodes).map(Some);
+        return Ok(Some(PathBuf::from(String::from_utf8_lossy(&built.stdout).trim())));
     }
     not_run("the API server for tests is not built; `conformance/cluster/build` builds it with Go")?;
     Ok(None)

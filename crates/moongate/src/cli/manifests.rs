@@ -21,6 +21,9 @@ pub(crate) struct ManifestsArgs {
     /// The namespace to run them in
     #[arg(long, short, default_value = "istio-system")]
     pub(crate) namespace: String,
+    /// Leave out the Namespace
+    #[arg(long)]
+    pub(crate) without_namespace: bool,
     /// Address or name to publish as that of the Service, for clusters in which no other controller does; may be given again
     #[arg(long, value_delimiter = ',', value_name = "IP|HOST", value_parser = published)]
     pub(crate) publish_address: Vec<Published>,

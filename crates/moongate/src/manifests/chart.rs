@@ -1,4 +1,5 @@
-//! The templates of the Helm chart: the same objects, with values in some places.
+//! The templates of the Helm chart: the same objects, with values in some places. A place is marked by a text in the objects, and once they are
+//! YAML, the template of its value replaces it.
 
 use super::autoscale;
 use super::gateway::{Gateway, MARGIN_SECONDS, objects};
@@ -7,83 +8,139 @@ use crate::yaml;
 use serde_json::{Value, json};
 use sources::{Extent, Published};
 
-/// What stands in a template for the values of the chart, and the values.
-pub(super) const VALUES: [(&str, &str); 8] = [
+/// Marks within lines, with their values.
+const VALUES: [(&str, &str); 9] = [
     ("'@namespace@'", "{{ .Release.Namespace }}"),
     ("@namespace@", "{{ .Release.Namespace }}"),
-    ("'@image@'", "{{ .Values.image }}"),
+    ("'@image@'", "{{ .Values.image | quote }}"),
     ("'@type@'", "{{ .Values.ingress.serviceType }}"),
-    ("'@min@'", "{{ .Values.autoscaling.minReplicas }}"),
-    ("'@max@'", "{{ .Values.autoscaling.maxReplicas }}"),
-    ("@delay@", "{{ .Values.drainDelay }}"),
-    ("@drain@", "{{ .Values.drain }}"),
+    ("'@min@'", "{{ int .Values.autoscaling.minReplicas }}"),
+    ("'@max@'", "{{ int .Values.autoscaling.maxReplicas }}"),
+    ("'@replicas@'", "{{ int .Values.replicas }}"),
+    ("@delay@", "{{ int .Values.drainDelay }}"),
+    ("@drain@", "{{ int .Values.drain }}"),
 ];
 
-/// The time that a Pod has to end, as the other objects have it.
-pub(super) fn grace() -> String {
-    format!("{{{{ add .Values.drainDelay .Values.drain {MARGIN_SECONDS} }}}}")
-}
+/// Marks of whole lines: the kind of the object, where they stand in it, and the mark. The first word of a mark says what [`expanded`] makes of it.
+const MARKS: [(&str, &str, &str); 17] = [
+    ("HorizontalPodAutoscaler", "/spec/minReplicas", "@min@"),
+    ("HorizontalPodAutoscaler", "/spec/maxReplicas", "@max@"),
+    ("Deployment", "/spec/replicas", "@unless autoscaling.enabled@"),
+    ("Deployment", "/spec/template/metadata/annotations", "@block podAnnotations@"),
+    ("Deployment", "/spec/template/spec/affinity", "@block affinity@"),
+    ("Deployment", "/spec/template/spec/imagePullSecrets", "@block imagePullSecrets@"),
+    ("Deployment", "/spec/template/spec/nodeSelector", "@block nodeSelector@"),
+    ("Deployment", "/spec/template/spec/terminationGracePeriodSeconds", "@grace@"),
+    ("Deployment", "/spec/template/spec/tolerations", "@block tolerations@"),
+    ("Deployment", "/spec/template/spec/containers/0/args/-", "@each extraArgs@"),
+    ("Deployment", "/spec/template/spec/containers/0/env/-", "@items env@"),
+    ("Deployment", "/spec/template/spec/containers/0/resources", "@block resources@"),
+    ("NetworkPolicy", "/spec/ingress/1/from", "@from@"),
+    // Of the ingress gateway alone: the Service of the other one is reached within the cluster.
+    ("LoadBalancer", "/metadata/annotations", "@block ingress.annotations@"),
+    ("LoadBalancer", "/spec/externalTrafficPolicy", "@text ingress.externalTrafficPolicy@"),
+    ("LoadBalancer", "/spec/loadBalancerClass", "@text ingress.loadBalancerClass@"),
+    ("LoadBalancer", "/spec/loadBalancerIP", "@text ingress.loadBalancerIP@"),
+];
+
+/// Kinds whose objects a value leaves out.
+const OPTIONAL: [(&str, &str); 2] =
+    [("HorizontalPodAutoscaler", "autoscaling.enabled"), ("NetworkPolicy", "networkPolicy.enabled")];
 
 /// The metrics of the autoscaler with their values in the chart; one without a value is left out.
-pub(super) const AUTOSCALE: [(AutoscaleMetric, &str); 3] = [
+const AUTOSCALE: [(AutoscaleMetric, &str); 3] = [
     (AutoscaleMetric::Cpu, "cpuUtilization"),
     (AutoscaleMetric::Requests, "requestsPerSecond"),
     (AutoscaleMetric::Connections, "openConnections"),
 ];
 
+/// Stands in a template for the addresses to publish.
+const PUBLISHED: &str = "publish";
+
 /// The template of a gateway in the Helm chart: the same objects, with values in some places.
 pub(super) fn chart(role: Role) -> String {
-    let (namespace, image) = ("@namespace@".to_owned(), "@image@".to_owned());
-    let (publish_address, autoscale) = (vec![Published::parse(PUBLISHED)], Vec::new());
-    let (drain_delay, drain, run) = (DRAIN_DELAY, DRAIN, Vec::new());
     let args = ManifestsArgs {
         roles: vec![role],
-        namespace,
-        image,
-        publish_address,
-        autoscale,
-        drain_delay,
-        drain,
-        run,
+        namespace: "@namespace@".to_owned(),
+        image: "@image@".to_owned(),
+        // Helm makes the namespace, or the one who installs the chart.
+        without_namespace: true,
+        publish_address: vec![Published::parse(PUBLISHED)],
+        autoscale: Vec::new(),
+        drain_delay: DRAIN_DELAY,
+        drain: DRAIN,
+        run: Vec::new(),
         chart: true,
     };
     let name = match role {
         Role::Ingress => "ingress",
         Role::Egress => "egress",
     };
-    // Helm makes the namespace, or somebody before it.
-    let mut objects = objects(&args);
-    objects.retain(|one| one.get("kind").and_then(Value::as_str) != Some("Namespace"));
-    for (path, token) in [
-        ("/spec/minReplicas", "@min@"),
-        ("/spec/maxReplicas", "@max@"),
-        ("/spec/template/spec/terminationGracePeriodSeconds", "@grace@"),
-    ] {
-        objects.iter_mut().filter_map(|one| one.pointer_mut(path)).for_each(|value| *value = token.into());
-    }
-    let arguments = "/spec/template/spec/containers/0/args";
-    for argument in objects.iter_mut().filter_map(|one| one.pointer_mut(arguments)?.as_array_mut()).flatten() {
-        for (flag, token) in [("--drain-delay=", "@delay@"), ("--drain=", "@drain@")] {
-            if argument.as_str().is_some_and(|argument| argument.starts_with(flag)) {
-                *argument = format!("{flag}{token}").into();
-            }
-        }
-    }
-    for kind in objects.iter_mut().filter_map(|one| one.pointer_mut("/spec/type")) {
-        if *kind == "LoadBalancer" {
-            *kind = "@type@".into();
-        }
-    }
-    let text = objects.iter().map(yaml::to_yaml).collect::<Vec<_>>().join("---\n");
-    let text = with_published(&args, text);
-    let text = VALUES.iter().fold(text, |text, (token, value)| text.replace(token, value));
-    let text = text.replace("'@grace@'", &grace());
-    let text = text.replace("  metrics: []\n", &chart_metrics());
+    let documents = objects(&args).into_iter().enumerate().map(|(at, object)| document(at, object));
+    let text = with_published(&args, documents.collect());
+    let text = VALUES.iter().fold(text, |text, (mark, value)| text.replace(mark, value));
     format!("{{{{- if .Values.{name}.enabled }}}}\n{text}{{{{- end }}}}\n")
 }
 
-/// Stands in a template for the addresses to publish.
-const PUBLISHED: &str = "publish";
+/// The template of an object, with the line before it where it is not the first.
+fn document(at: usize, mut object: Value) -> String {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, service) = (text("/kind"), text("/spec/type"));
+    for (_, path, mark) in MARKS.iter().filter(|(of, ..)| *of == kind || *of == service) {
+        put(&mut object, path, (*mark).into());
+    }
+    if service == "LoadBalancer" {
+        put(&mut object, "/spec/type", "@type@".into());
+    }
+    for argument in
+        object.pointer_mut("/spec/template/spec/containers/0/args").and_then(Value::as_array_mut).into_iter().flatten()
+    {
+        for (flag, mark) in [("--drain-delay=", "@delay@"), ("--drain=", "@drain@")] {
+            if argument.as_str().is_some_and(|argument| argument.starts_with(flag)) {
+                *argument = format!("{flag}{mark}").into();
+            }
+        }
+    }
+    let text = yaml::to_yaml(&object);
+    let text: String = text.lines().map(|line| expanded(line).unwrap_or_else(|| format!("{line}\n"))).collect();
+    let grace = format!("{{{{ add .Values.drainDelay .Values.drain {MARGIN_SECONDS} }}}}");
+    let text = text.replace("'@grace@'", &grace).replace("  metrics: []\n", &metrics());
+    let text = if kind == "NetworkPolicy" { with_scrapers(&text) } else { text };
+    let text = if at > 0 { format!("---\n{text}") } else { text };
+    match OPTIONAL.iter().find(|(of, _)| *of == kind) {
+        Some((_, value)) => format!("{{{{- if .Values.{value} }}}}\n{text}{{{{- end }}}}\n"),
+        None => text,
+    }
+}
+
+/// Puts a value into an object, where `-` is the end of a list.
+fn put(object: &mut Value, path: &str, value: Value) {
+    let Some((parent, key)) = path.rsplit_once('/') else { return };
+    match object.pointer_mut(parent) {
+        Some(Value::Object(fields)) => drop(fields.insert(key.to_owned(), value)),
+        Some(Value::Array(items)) => items.push(value),
+        _ => {}
+    }
+}
+
+/// The template for a line with a mark.
+fn expanded(line: &str) -> Option<String> {
+    let (before, mark) = line.strip_suffix("@'")?.split_once("'@")?;
+    let (what, path) = mark.split_once(' ')?;
+    let width = line.len() - line.trim_start().len();
+    let pad = " ".repeat(width);
+    let (begin, lines) = match what {
+        // A field, if it has a value.
+        "block" => ("with", format!("{}\n{pad}  {{{{- toYaml . | nindent {} }}}}", before.trim_end(), width + 2)),
+        "text" => ("with", format!("{before}{{{{ . | quote }}}}")),
+        // Items of a list.
+        "each" => ("range", format!("{before}{{{{ . | quote }}}}")),
+        "items" => ("with", format!("{pad}{{{{- toYaml . | nindent {width} }}}}")),
+        "unless" => ("if not", format!("{before}'@replicas@'")),
+        _ => return None,
+    };
+    Some(format!("{pad}{{{{- {begin} .Values.{path} }}}}\n{lines}\n{pad}{{{{- end }}}}\n"))
+}
 
 /// Lets the values decide about the addresses to publish: the argument, and the right that it needs.
 fn with_published(args: &ManifestsArgs, text: String) -> String {
@@ -98,12 +155,30 @@ fn with_published(args: &ManifestsArgs, text: String) -> String {
     })
 }
 
+/// The rule for scrapers, which is the last one of the policy, where there are any: a rule without sources would be for all.
+fn with_scrapers(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("  - from: '@from@'\n") else { return text.to_owned() };
+    let (ports, behind) = rest.split_once("  podSelector:").unwrap_or((rest, ""));
+    let from = "  - from:\n    {{- toYaml . | nindent 4 }}\n";
+    format!(
+        "{before}  {{{{- with .Values.networkPolicy.metricsFrom }}}}\n{from}{ports}  {{{{- end }}}}\n  podSelector:{behind}"
+    )
+}
+
 /// The metrics of the autoscaler as a part of the template.
-fn chart_metrics() -> String {
+fn metrics() -> String {
     let one = |(metric, value): &(AutoscaleMetric, &str)| {
-        let item = yaml::to_yaml(&json!([autoscale::metric(*metric, &"@".into())])).replace("'@'", "{{ . }}");
+        let number = match metric {
+            AutoscaleMetric::Cpu => "{{ int64 . }}",
+            AutoscaleMetric::Requests | AutoscaleMetric::Connections => "{{ int64 . | quote }}",
+        };
+        let item = yaml::to_yaml(&json!([autoscale::metric(*metric, &"@".into())])).replace("'@'", number);
         let item: String = item.lines().map(|line| format!("  {line}\n")).collect();
         format!("  {{{{- with .Values.autoscaling.{value} }}}}\n{item}  {{{{- end }}}}\n")
     };
-    format!("  metrics:\n{}", AUTOSCALE.iter().map(one).collect::<String>())
+    let values = AUTOSCALE.map(|(_, value)| format!(".Values.autoscaling.{value}")).join(" ");
+    // Without any metric an API server would aim at 80 % of the CPU.
+    let none = "set autoscaling.cpuUtilization, requestsPerSecond or openConnections, or autoscaling.enabled to false";
+    let fail = format!("  {{{{- if not (or {values}) }}}}\n  {{{{- fail \"{none}\" }}}}\n  {{{{- end }}}}\n");
+    format!("{fail}  metrics:\n{}", AUTOSCALE.iter().map(one).collect::<String>())
 }

@@ -11,6 +11,8 @@ const STATUS_PORT: u16 = 15021;
 const METRICS_PORT: u16 = 15090;
 /// The port of metrics and readiness of Istio's agent.
 const AGENT_PORT: u16 = 15020;
+/// The label of namespaces from which metrics may be scraped, besides the gateway's own.
+pub(super) const SCRAPERS: &str = "moongate.dev/scrape-metrics";
 /// An account without a name in images `FROM scratch`.
 pub(super) const USER: u32 = 65532;
 /// How much longer than the delay and the drain of `run` a Pod has to end.
@@ -18,7 +20,10 @@ pub(super) const MARGIN_SECONDS: u32 = 10;
 
 /// Every object, in the order in which a cluster takes them.
 pub(super) fn objects(args: &ManifestsArgs) -> Vec<Value> {
-    let mut all = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": args.namespace}})];
+    let mut all = Vec::new();
+    if !args.without_namespace {
+        all.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": args.namespace}}));
+    }
     for role in &args.roles {
         let gateway = Gateway { role: *role, args };
         all.extend([
@@ -58,6 +63,15 @@ impl Gateway<'_> {
             Role::Egress => "egressgateway",
         };
         json!({"app": self.name(), "istio": istio})
+    }
+
+    /// The labels of Pods: an injector of sidecars would merge its own proxy into the container `istio-proxy`.
+    fn pod_labels(&self) -> Value {
+        let mut labels = self.labels();
+        if let Value::Object(labels) = &mut labels {
+            labels.insert("sidecar.istio.io/inject".to_owned(), "false".into());
+        }
+        labels
     }
 
     fn metadata(&self, name: &str) -> Value {
@@ -202,7 +216,7 @@ impl Gateway<'_> {
                 // The autoscaler says how many there are.
                 "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
                 "template": {
-                    "metadata": {"labels": self.labels(), "annotations": scrape},
+                    "metadata": {"labels": self.pod_labels(), "annotations": scrape},
                     "spec": {
                         "serviceAccountName": self.name(),
                         "terminationGracePeriodSeconds": self.grace_seconds(),
@@ -211,6 +225,11 @@ impl Gateway<'_> {
                             "seccompProfile": {"type": "RuntimeDefault"},
                         },
                         "containers": [container],
+                        // A node that fails takes one of them along, where there are enough nodes.
+                        "topologySpreadConstraints": [{
+                            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+                            "labelSelector": {"matchLabels": self.labels()},
+                        }],
                         // It survives a restart of the container, not the Pod, and is never written to a disk.
                         "volumes": [{"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}],
                     },
@@ -238,10 +257,11 @@ impl Gateway<'_> {
         })
     }
 
+    /// One at a time: those that are left have the load of the others, and their number follows only later.
     fn disruption_budget(&self) -> Value {
         json!({
             "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": self.metadata(self.name()),
-            "spec": {"minAvailable": 1, "selector": {"matchLabels": self.labels()}},
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": self.labels()}},
         })
     }
 
@@ -256,11 +276,28 @@ impl Gateway<'_> {
         })
     }
 
-    /// Everybody may connect to the servers of Gateways, whose ports are not known here; the admin pages are on the loopback address.
+    /// Any address may connect to the servers of Gateways, whose ports are not known here, and ask for readiness; metrics are for scrapers. The admin
+    /// pages are on the loopback address. Connections to destinations, name servers and the API server are not restricted.
     fn network_policy(&self) -> Value {
+        let scraped = [AGENT_PORT, METRICS_PORT];
+        let scrapers = json!([
+            {"podSelector": {}},
+            {"namespaceSelector": {"matchLabels": {SCRAPERS: "true"}}},
+        ]);
+        let metrics = scraped.map(|port| json!({"protocol": "TCP", "port": port}));
         json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": self.metadata(self.name()),
-            "spec": {"podSelector": {"matchLabels": self.labels()}, "policyTypes": ["Ingress"], "ingress": [{}]},
+            "spec": {
+                "podSelector": {"matchLabels": self.labels()}, "policyTypes": ["Ingress"],
+                "ingress": [{"ports": all_but(scraped)}, {"from": scrapers, "ports": metrics}],
+            },
         })
     }
+}
+
+/// The ranges of ports between these, which are in order.
+fn all_but(ports: [u16; 2]) -> Vec<Value> {
+    let begins = std::iter::once(1).chain(ports.iter().map(|port| port + 1));
+    let ends = ports.iter().map(|port| port - 1).chain(std::iter::once(u16::MAX));
+    begins.zip(ends).map(|(begin, end)| json!({"protocol": "TCP", "port": begin, "endPort": end})).collect()
 }

@@ -1,7 +1,10 @@
+mod helm;
+mod template;
+
 use super::*;
 use crate::cli::{AutoscaleTarget, DRAIN, DRAIN_DELAY, Role};
-use chart::{AUTOSCALE, VALUES, chart, grace};
-use gateway::{MARGIN_SECONDS, USER};
+use chart::chart;
+use gateway::{SCRAPERS, USER};
 use serde_json::{Value, json};
 use sources::{Extent, Published, Written};
 
@@ -10,6 +13,7 @@ fn both() -> ManifestsArgs {
         roles: vec![Role::Ingress, Role::Egress],
         namespace: "istio-system".to_owned(),
         image: "moongate:0.1.0".to_owned(),
+        without_namespace: false,
         publish_address: Vec::new(),
         autoscale: vec!["cpu=80".parse().unwrap()],
         drain_delay: DRAIN_DELAY,
@@ -80,7 +84,8 @@ fn the_service_is_that_of_istio_and_finds_the_pods() {
     assert_eq!(ports(ingress), [(json!(15021), json!(15021)), (json!(80), json!(8080)), (json!(443), json!(8443))]);
     assert_eq!((at(egress, "/spec/type"), ports(egress).len()), (&json!("ClusterIP"), 2));
     for (service, deployment) in [ingress, egress].into_iter().zip(of_kind(&all, "Deployment")) {
-        assert_eq!(at(service, "/spec/selector"), at(deployment, "/spec/template/metadata/labels"));
+        let (selector, labels) = (at(service, "/spec/selector"), at(deployment, "/spec/template/metadata/labels"));
+        assert!(selector.as_object().unwrap().iter().all(|(name, value)| labels.get(name) == Some(value)));
         assert_eq!(at(deployment, "/spec/selector/matchLabels"), at(service, "/spec/selector"));
         let container = at(deployment, "/spec/template/spec/containers/0");
         let opened: Vec<&Value> =
@@ -155,59 +160,64 @@ fn the_autoscaler_looks_at_what_it_is_told() {
     }
 }
 
+/// Each file has objects of its own, so that Kustomize takes any of them together.
 #[test]
 fn the_folder_deploy_has_what_is_printed() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kustomize");
-    for (file, roles) in [("ingress.yaml", vec![Role::Ingress]), ("egress.yaml", vec![Role::Egress])] {
-        let expected = text(&ManifestsArgs { roles, ..both() });
+    let namespace = text(&ManifestsArgs { roles: Vec::new(), ..both() });
+    let of = |role| text(&ManifestsArgs { roles: vec![role], without_namespace: true, ..both() });
+    for (file, expected) in
+        [("namespace.yaml", namespace), ("ingress.yaml", of(Role::Ingress)), ("egress.yaml", of(Role::Egress))]
+    {
         let found = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
-        assert_eq!(found, expected, "run `cargo run -- manifests` for deploy/kustomize/{file}");
+        let command = "cargo run -- manifests --without-namespace";
+        assert_eq!(found, expected, "run `{command}` for deploy/kustomize/{file}");
     }
 }
 
 #[test]
-fn the_chart_is_the_same_objects_with_values() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/helm");
-    for (file, role) in [("ingress.yaml", Role::Ingress), ("egress.yaml", Role::Egress)] {
-        let found = std::fs::read_to_string(folder.join("templates").join(file)).unwrap_or_default();
-        assert_eq!(found, chart(role), "run `cargo run -- manifests --chart` for deploy/helm/templates/{file}");
-        assert!(!found.contains('@'), "every value has its place");
+fn pods_are_left_alone_by_injectors_and_spread_over_nodes() {
+    for deployment in of_kind(&objects(&both()), "Deployment") {
+        let template = at(deployment, "/spec/template");
+        assert_eq!(at(template, "/metadata/labels")["sidecar.istio.io/inject"], "false");
+        // The selector of a Deployment cannot be changed later.
+        let selector = at(deployment, "/spec/selector/matchLabels");
+        assert_eq!(selector.as_object().unwrap().len(), 2);
+        let spread = at(template, "/spec/topologySpreadConstraints/0");
+        assert_eq!(at(spread, "/topologyKey"), "kubernetes.io/hostname");
+        assert_eq!(at(spread, "/whenUnsatisfiable"), "ScheduleAnyway");
+        assert_eq!(at(spread, "/labelSelector/matchLabels"), selector);
     }
-    // With the values of the chart the templates are what is printed.
-    let values = std::fs::read_to_string(folder.join("values.yaml")).unwrap();
-    let values: Value = resources::read::from_yaml(&values).unwrap();
-    let mut text = chart(Role::Ingress).replace("{{ .Release.Namespace }}", "istio-system");
-    for (_, place) in VALUES.iter().filter(|(_, place)| place.contains(".Values")) {
-        let path = place.trim_start_matches("{{ .Values").trim_end_matches(" }}").replace('.', "/");
-        let value = at(&values, &path);
-        text = text.replace(place, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+}
+
+#[test]
+fn evictions_take_one_replica_at_a_time() {
+    for budget in of_kind(&objects(&both()), "PodDisruptionBudget") {
+        assert_eq!((at(budget, "/spec/maxUnavailable"), budget.pointer("/spec/minAvailable")), (&json!(1), None));
     }
-    text = text.replace(&grace(), &(DRAIN_DELAY + DRAIN + MARGIN_SECONDS).to_string());
-    // No address is published.
-    let mut is_left_out = false;
-    let mut kept = String::new();
-    for line in text.lines() {
-        is_left_out |= line.contains(".Values.publishAddress");
-        if !is_left_out {
-            kept.push_str(line);
-            kept.push('\n');
-        }
-        is_left_out &= !line.contains("{{- end }}");
+}
+
+#[test]
+fn every_port_is_open_to_all_but_those_of_the_metrics() {
+    for policy in of_kind(&objects(&both()), "NetworkPolicy") {
+        assert_eq!(at(policy, "/spec/policyTypes"), &json!(["Ingress"]));
+        let rules = at(policy, "/spec/ingress").as_array().unwrap();
+        let ports = |rule: &Value| {
+            let ranges = at(rule, "/ports").as_array().unwrap().clone();
+            let ranges = ranges.into_iter().map(|one| {
+                let begin = at(&one, "/port").as_u64().unwrap();
+                begin..=one.get("endPort").map_or(begin, |end| end.as_u64().unwrap())
+            });
+            ranges.flatten().collect::<Vec<u64>>()
+        };
+        let [open, scraped] = &rules[..] else { panic!("two rules") };
+        assert_eq!(open.get("from"), None);
+        assert_eq!(ports(scraped), [15020, 15090]);
+        let expected = (1..=65535).filter(|port| ![15020, 15090].contains(port));
+        assert!(expected.eq(ports(open)));
+        let labelled = json!({"namespaceSelector": {"matchLabels": {SCRAPERS: "true"}}});
+        assert_eq!(at(scraped, "/from"), &json!([{"podSelector": {}}, labelled]));
     }
-    let mut text = kept;
-    for (_, name) in AUTOSCALE {
-        let begins = format!("  {{{{- with .Values.autoscaling.{name} }}}}\n");
-        let (before, rest) = text.split_once(&begins).unwrap();
-        let (metric, behind) = rest.split_once("  {{- end }}\n").unwrap();
-        // A value that is zero is none, as Helm has it.
-        let value = at(&values, &format!("/autoscaling/{name}")).as_u64().unwrap();
-        let metric = if value == 0 { String::new() } else { metric.replace("{{ . }}", &value.to_string()) };
-        text = format!("{before}{metric}{behind}");
-    }
-    let text = text.replace("{{- if .Values.ingress.enabled }}\n", "").replace("{{- end }}\n", "");
-    let printed = super::text(&ManifestsArgs { roles: vec![Role::Ingress], ..both() });
-    let (_, without_namespace) = printed.split_once("---\n").unwrap();
-    assert_eq!(text, without_namespace);
 }
 
 /// DR-41: it is one of the places where authorities are looked for.
