@@ -386,17 +386,17 @@ fn the_autoscaler_follows_the_metrics_and_evictions_keep_to_the_budget() {
                 world.cluster.kubectl(&["create", "--raw", &path, "-f", &file.path().display().to_string()]).unwrap();
             (done.status.success(), String::from_utf8(done.stderr).unwrap())
         };
+        // How many replicas are expected, are healthy, and may be evicted.
         let allowed = |number: &str| {
-            let path = "-o=jsonpath={.status.disruptionsAllowed}";
+            let path = "-o=jsonpath={.status.expectedPods} {.status.currentHealthy} {.status.disruptionsAllowed}";
             wait::patiently("the budget is known", || {
                 world.of_gateway(&["get", "pdb", "istio-ingressgateway", path]) == number
             });
         };
-        allowed("1");
+        allowed("2 2 1");
         // Of more replicas it is still one at a time.
         world.scale(4);
-        world.settled(4);
-        allowed("1");
+        allowed("4 4 1");
         world.scale(2);
         let pods = world.settled(2);
         let victim = pods.first().unwrap();
