@@ -240,11 +240,12 @@ impl Collector {
         version.is_some_and(|version| before.is_some_and(|before| before.resource_version == version.resource_version))
     }
 
-    /// A version with another generation counts: the status of its object refers to that. Those of other objects are not kept.
+    /// A version with another generation counts: the status of its object refers to that. Versions without one are not kept.
     fn set_version(&mut self, object: &ObjectRef, version: Option<Box<ObjectVersion>>, pending: &mut Pending) {
         if !ApiResource::of(object.kind).is_some_and(ApiResource::is_istio) {
             return;
         }
+        let version = version.filter(|version| version.generation.is_some());
         let before = self.versions.get(object).map(|before| before.generation);
         pending.counts |= before != version.as_ref().map(|version| version.generation);
         match version {

@@ -89,7 +89,8 @@ pub struct Rejection {
 pub struct ObjectVersion {
     /// `metadata.resourceVersion`: opaque, another one with each write.
     pub resource_version: Box<str>,
-    /// `metadata.generation`: another one with each change of the specification; kinds without a status have none.
+    /// `metadata.generation`: another one with each change of the specification; `None` for kinds without a status, and where no statuses are
+    /// written.
     pub generation: Option<i64>,
 }
 

@@ -124,10 +124,14 @@ impl ApiServer {
         let mut content = self.shared.content();
         content.version += 1;
         let version = content.version;
-        let is_known = content.objects.get(&path).is_some_and(|objects| objects.contains_key(&key));
+        let before = content.objects.get(&path).and_then(|objects| objects.get(&key));
+        let (is_known, generation) = (before.is_some(), generation(before, &object));
         if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
             metadata.insert("resourceVersion".to_owned(), version.to_string().into());
             metadata.insert("managedFields".to_owned(), json!([{"manager": "test"}]));
+            if path.contains("istio.io") {
+                metadata.insert("generation".to_owned(), generation.into());
+            }
         }
         content.objects.entry(path.clone()).or_default().insert(key, object.clone());
         let kind = if is_known { "MODIFIED" } else { "ADDED" };
@@ -255,6 +259,12 @@ impl Drop for ApiServer {
         // Ends the thread that accepts.
         let _ = TcpStream::connect(self.address);
     }
+}
+
+/// How often the specification of an object has been written, this time among them.
+fn generation(before: Option<&Value>, object: &Value) -> i64 {
+    let last = before.and_then(|before| before.pointer("/metadata/generation")?.as_i64()).unwrap_or(0);
+    if before.is_some_and(|before| before.get("spec") == object.get("spec")) { last } else { last + 1 }
 }
 
 /// A kubeconfig for a server without TLS.

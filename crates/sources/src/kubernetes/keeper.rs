@@ -158,8 +158,7 @@ impl Keeper {
             }
             return;
         }
-        // Statuses alone refer to versions.
-        let version = self.statuses.is_some().then(|| version(&value)).flatten();
+        let version = version(&value, self.statuses.is_some());
         if is_new {
             self.observe_status(&object, version.as_deref(), &value);
         }

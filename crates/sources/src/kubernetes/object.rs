@@ -23,10 +23,11 @@ pub(super) fn kind(value: &Value) -> Option<Kind> {
     ApiResource::named(group, text("kind")).map(|resource| resource.kind)
 }
 
-pub(super) fn version(value: &Value) -> Option<Box<ObjectVersion>> {
+/// The version of an object; its generation where statuses are written, which alone refer to it.
+pub(super) fn version(value: &Value, with_generation: bool) -> Option<Box<ObjectVersion>> {
     let metadata = value.get("metadata")?;
     let resource_version = metadata.get("resourceVersion")?.as_str()?.into();
-    let generation = metadata.get("generation").and_then(Value::as_i64);
+    let generation = metadata.get("generation").and_then(Value::as_i64).filter(|_| with_generation);
     Some(Box::new(ObjectVersion { resource_version, generation }))
 }
 

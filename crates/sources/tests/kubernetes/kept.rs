@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, GATEWAY, codes, has, pod, route, secret, slice};
 use resources::diagnostic::Severity;
 use resources::key::{Key, Kind, ObjectRef};
-use sources::Loaded;
+use sources::{Loaded, WriteSettings};
 use std::sync::Arc;
 use testkit::api_server::ApiServer;
 
@@ -122,14 +122,28 @@ async fn gw_14_config_maps_are_kept_that_are_the_mesh_settings_or_that_a_gateway
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_are_read_as_from_yaml_and_have_their_versions() {
+async fn versions_are_kept_where_statuses_are_written() {
+    let server = ApiServer::start().unwrap();
+    server.apply(GATEWAY);
+    let object = ObjectRef { kind: Kind::Gateway, key: Key::new("istio-system", "g") };
+    for statuses in [true, false] {
+        let write = WriteSettings { name: "gateway".into(), identity: "one".into(), statuses, publish: Vec::new() };
+        let mut cluster =
+            Cluster::with(&server.kubeconfig(), |settings| settings.write = statuses.then_some(write)).await;
+        let version =
+            cluster.complete().await.versions.get(&object).map(|one| (&*one.resource_version, one.generation));
+        assert_eq!(version, statuses.then_some(("2", Some(1))));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_read_as_from_yaml() {
     let server = ApiServer::start().unwrap();
     server.apply(GATEWAY);
     server.apply(&route("good", "b"));
     let mut cluster = Cluster::follow(&server).await;
     let loaded = cluster.complete().await;
     let object = ObjectRef { kind: Kind::Gateway, key: Key::new("istio-system", "g") };
-    assert_eq!(&*loaded.versions.get(&object).unwrap().resource_version, "2");
     assert!(loaded.set.source(&object).is_none(), "an API server has no files");
     // A version with errors does not replace one without, and is reported with the path of its field.
     server.apply(&route("good", "b").replace("http:", "htpp:"));
